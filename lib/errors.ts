@@ -1,0 +1,40 @@
+/** What kind of mistake or fault a {@link StepsizeError} reports; stable, for programs to branch on. */
+export type ErrorCode =
+  | "invalid-argument" // a value of the wrong type, range or shape
+  | "invalid-state" // a right call at the wrong time: a disposed tensor, a second backward
+  | "invalid-file" // a file that is truncated, mislabelled or made by something else
+  | "not-found" // a file, addon or device that is not there
+  | "out-of-memory"
+  | "non-finite" // a loss or gradient became NaN or infinite
+  | "device-failed" // work that was enqueued earlier failed
+  | "unsupported";
+
+/**
+ * The error every part of stepsize throws. The message names the argument, what was expected and what came.
+ */
+export class StepsizeError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "StepsizeError";
+    this.code = code;
+  }
+}
+
+/** Throws an `invalid-argument` error: `name: expected …, got …`. */
+export function invalidArgument(name: string, expected: string, got: unknown): never {
+  throw new StepsizeError("invalid-argument", `${name}: expected ${expected}, got ${describe(got)}`);
+}
+
+/** A value as it should look inside an error message: short, and with its type where that is what is wrong. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value))
+    return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name}`;
+  if (typeof value === "object" && value !== null) return `an object (${value.constructor?.name ?? "null prototype"})`;
+  return String(value);
+}
