@@ -1,0 +1,82 @@
+import { join } from "node:path";
+import { ArrayDataset } from "./dataset.js";
+import { checkSplit, invalidFile, listFolder, notFound, readBytes, type Split } from "./files.js";
+import { sharedArray } from "./items.js";
+
+const PIXELS = 32 * 32;
+const CHANNELS = 3;
+const RECORD = 1 + CHANNELS * PIXELS;
+
+const files = {
+  train: [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`),
+  test: ["test_batch.bin"],
+} as const;
+
+const namesFile = "batches.meta.txt";
+const defaultNames = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/**
+ * Loads CIFAR-10 from a folder with its binary files (`data_batch_1.bin` … `data_batch_5.bin`, `test_batch.bin`):
+ * records of a label byte and 3,072 pixel bytes, one colour plane after the other. Inputs are uint8 of shape
+ * `[32, 32, 3]`. The names of the classes come from `batches.meta.txt` where it is there.
+ *
+ * @throws `not-found` where a file is missing; `invalid-file` where one is cut short or holds a label above 9.
+ */
+export async function cifar10(dir: string, options: { readonly split?: Split } = {}): Promise<ArrayDataset> {
+  const split = checkSplit(options.split);
+  const wanted = files[split];
+  const there = await listFolder(dir, wanted);
+  const missing = wanted.filter((name) => !there.includes(name));
+  if (missing.length > 0) notFound(dir, missing, there);
+
+  const classes = there.includes(namesFile) ? await readNames(join(dir, namesFile)) : defaultNames;
+  const batches: Uint8Array[] = [];
+  for (const name of wanted) batches.push(await readRecords(join(dir, name), batches[0]?.length));
+  const perFile = batches[0]!.length / RECORD;
+  const pixels = sharedArray("uint8", perFile * batches.length * (RECORD - 1));
+  const labels = sharedArray("int32", perFile * batches.length);
+  batches.forEach((records, i) => {
+    unpack(join(dir, wanted[i]!), records, pixels, labels, i * perFile);
+  });
+  return new ArrayDataset({
+    inputs: { data: pixels, shape: [32, 32, CHANNELS], dtype: "uint8" },
+    labels,
+    classes,
+    name: `cifar10 (${split})`,
+  });
+}
+
+async function readRecords(path: string, sizeOfFirst: number | undefined): Promise<Uint8Array> {
+  const bytes = await readBytes(path);
+  const rest = bytes.length % RECORD;
+  if (rest !== 0) {
+    invalidFile(path, bytes.length - rest, `whole records of ${RECORD} bytes`, `the end of the file after ${rest}`);
+  }
+  if (bytes.length === 0) invalidFile(path, 0, `at least one record of ${RECORD} bytes`, "an empty file");
+  // The training files are of one size: a file cut between two records shows only here.
+  if (sizeOfFirst !== undefined && bytes.length !== sizeOfFirst) {
+    const expected = `as many records as the first file has (${sizeOfFirst / RECORD})`;
+    invalidFile(path, Math.min(bytes.length, sizeOfFirst), expected, `${bytes.length / RECORD}`);
+  }
+  return bytes;
+}
+
+function unpack(path: string, records: Uint8Array, pixels: Uint8Array, labels: Int32Array, firstItem: number): void {
+  for (let at = 0, item = firstItem; at < records.length; at += RECORD, item++) {
+    const label = records[at]!;
+    if (label > 9) invalidFile(path, at, "a label from 0 to 9", `${label}`);
+    labels[item] = label;
+    const to = item * (RECORD - 1);
+    for (let channel = 0; channel < CHANNELS; channel++) {
+      const plane = at + 1 + channel * PIXELS;
+      for (let p = 0; p < PIXELS; p++) pixels[to + p * CHANNELS + channel] = records[plane + p]!;
+    }
+  }
+}
+
+async function readNames(path: string): Promise<string[]> {
+  const text = Buffer.from(await readBytes(path)).toString("utf8");
+  const names = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+  if (names.length !== 10) invalidFile(path, 0, "10 class names, one a line", `${names.length}`);
+  return names.map((name) => name.trim());
+}

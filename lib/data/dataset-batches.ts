@@ -1,0 +1,152 @@
+import { StepsizeError } from "../errors.js";
+import {
+  type Batch,
+  type BatchOptions,
+  type BatchSource,
+  type CheckedOptions,
+  checkOptions,
+  checkStep,
+} from "./batch.js";
+import type { Store } from "./dataset.js";
+import { Gatherer, type GatherPlan, type Place, type Slot } from "./gather.js";
+import { GatherThread } from "./gather-thread.js";
+import { count, sharedArray } from "./items.js";
+
+/** A batch below this many bytes is gathered by the calling thread: asking another costs about as much. */
+export const INLINE_BYTES = 64 * 1024;
+
+/**
+ * The batches of a dataset in memory. A batch is a pure function of the seed and the step: its epoch, the epoch's
+ * order and the numbers of the augmentation all follow from them, so `from(k)` resumes with identical bits.
+ */
+export class DatasetBatches implements BatchSource {
+  readonly batchesPerEpoch: number;
+  readonly items: number;
+  readonly size: number;
+  /** Whether batches are gathered on another thread. */
+  readonly offThread: boolean;
+  readonly #name: string;
+  readonly #options: CheckedOptions;
+  readonly #store: Store;
+  readonly #plan: GatherPlan;
+  readonly #gatherer: Gatherer;
+  readonly #thread: GatherThread;
+  #closed = false;
+
+  /** @internal */
+  constructor(store: Store, index: Uint32Array | undefined, name: string, options: BatchOptions) {
+    const { inputs, labels } = store;
+    const itemSize = count(inputs.shape);
+    this.items = index?.length ?? inputs.data.length / itemSize;
+    this.#options = checkOptions(options, this.items, inputs.shape);
+    const { size, seed, shuffle, augment, dropLast, prefetch } = this.#options;
+    this.size = size;
+    this.batchesPerEpoch = dropLast ? Math.floor(this.items / size) : Math.ceil(this.items / size);
+    this.#name = name;
+    this.#store = store;
+    this.#plan = {
+      inputs: inputs.data,
+      itemShape: inputs.shape,
+      labels: labels instanceof Int32Array ? labels : labels.data,
+      labelSize: labels instanceof Int32Array ? 1 : count(labels.shape),
+      index,
+      items: this.items,
+      size,
+      seed,
+      shuffle,
+      augment,
+    };
+    this.#gatherer = new Gatherer(this.#plan);
+    this.#thread = new GatherThread(this.#plan);
+    this.offThread =
+      prefetch > 0 && Math.min(size, this.items) * itemSize * inputs.data.BYTES_PER_ELEMENT >= INLINE_BYTES;
+  }
+
+  /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
+  async at(step: number): Promise<Batch> {
+    return this.#gather(this.#placeOf(checkStep(step)), this.#newSlot());
+  }
+
+  /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
+  from(step: number): AsyncIterableIterator<Batch> {
+    return this.#draw(checkStep(step), Number.POSITIVE_INFINITY, (k) => this.#placeOf(k));
+  }
+
+  once(): AsyncIterableIterator<Batch> {
+    const batches = Math.ceil(this.items / this.size);
+    return this.#draw(0, batches, (k) => ({ epoch: 0, index: k, plain: true }));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#thread.close(closedError(this.#name));
+  }
+
+  toJSON(): object {
+    // Without prefetch: it changes no batch.
+    const { size, seed, shuffle, dropLast, augment } = this.#options;
+    return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment };
+  }
+
+  async *#draw(first: number, end: number, placeOf: (k: number) => Place): AsyncGenerator<Batch, undefined> {
+    const { prefetch } = this.#options;
+    const ahead = this.offThread ? prefetch : 0;
+    // Those under way, those promised to stay valid, and the one that is drawn.
+    const slots: Slot[] = [];
+    const ring = 2 * prefetch + 3;
+    const underWay: Promise<Batch>[] = [];
+    for (let drawn = first, asked = first; drawn < end; drawn++) {
+      for (; asked < end && asked <= drawn + ahead; asked++) {
+        slots[asked % ring] ??= this.#newSlot();
+        const batch = this.#gather(placeOf(asked), slots[asked % ring]!);
+        // An error shows when its batch is drawn; until then it must not count as unhandled.
+        batch.catch(() => {});
+        underWay.push(batch);
+      }
+      yield await underWay.shift()!;
+    }
+  }
+
+  async #gather(place: Place, slot: Slot): Promise<Batch> {
+    if (this.#closed) throw closedError(this.#name);
+    if (this.offThread) await this.#thread.gather(place, slot);
+    else this.#gatherer.gather(place, slot);
+    return this.#batchOf(place, slot);
+  }
+
+  #placeOf(step: number): Place {
+    const epoch = Math.floor(step / this.batchesPerEpoch);
+    return { epoch, index: step - epoch * this.batchesPerEpoch, plain: false };
+  }
+
+  #newSlot(): Slot {
+    const { itemShape, labelSize } = this.#plan;
+    const { inputs, labels } = this.#store;
+    const size = Math.min(this.size, this.items);
+    return {
+      inputs: sharedArray(inputs.dtype, size * count(itemShape)),
+      labels: sharedArray(labels instanceof Int32Array ? ("int32" as const) : ("float32" as const), size * labelSize),
+    };
+  }
+
+  #batchOf({ epoch, index }: Place, slot: Slot): Batch {
+    const { inputs, labels } = this.#store;
+    const size = Math.min(this.size, this.items - index * this.size);
+    const data = slot.inputs.subarray(0, size * count(inputs.shape));
+    const label = slot.labels.subarray(0, size * this.#plan.labelSize);
+    return {
+      inputs: { data, shape: [size, ...inputs.shape], dtype: inputs.dtype },
+      labels:
+        labels instanceof Int32Array
+          ? (label as Int32Array)
+          : { data: label as Float32Array, shape: [size, ...labels.shape] },
+      size,
+      epoch,
+      index,
+    };
+  }
+}
+
+function closedError(name: string): StepsizeError {
+  return new StepsizeError("invalid-state", `the batches of ${name} were closed`);
+}

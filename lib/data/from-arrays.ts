@@ -1,0 +1,165 @@
+import { invalidArgument } from "../errors.js";
+import { ArrayDataset } from "./dataset.js";
+import {
+  checkClasses,
+  checkFinite,
+  checkShape,
+  count,
+  type InputArray,
+  type Inputs,
+  type Labels,
+  toShared,
+  typeOf,
+} from "./items.js";
+
+/** Numbers in arrays in arrays, all rows of one length. */
+export type Nested = readonly number[] | readonly Nested[];
+
+/** What {@link fromArrays} makes a dataset of. */
+export interface FromArrays {
+  /** Item after item; nested arrays become float32. */
+  readonly inputs: InputArray | Nested;
+  /**
+   * Class indices as an `Int32Array`, `Uint8Array` or array of integers; or float targets as a `Float32Array`, nested
+   * arrays, or `{ data, shape }` with the shape of one item's target.
+   */
+  readonly labels: Int32Array | Uint8Array | Float32Array | Nested | { data: Float32Array; shape: readonly number[] };
+  /** Of one item. Default: what the nesting says, or a row of as many numbers as there are per label. */
+  readonly shape?: readonly number[];
+  /** The names of the classes, by index; labels must then be below their number. */
+  readonly classes?: readonly string[];
+  /** Default `"arrays"`. */
+  readonly name?: string;
+}
+
+interface Flat {
+  readonly data: InputArray;
+  /** Items first, as far as the nesting tells. */
+  readonly shape: readonly number[];
+}
+
+/**
+ * A dataset of arrays that are in memory already. They are copied, unless they are in shared memory, which is used as
+ * it is.
+ *
+ * @throws `invalid-argument` for ragged nesting, numbers that are not finite, lengths that do not fit, labels that are
+ * no class.
+ */
+export function fromArrays(given: FromArrays): ArrayDataset {
+  if (typeof given !== "object" || given === null) invalidArgument("fromArrays", "inputs and labels", given);
+  const inputs = flatten("inputs", given.inputs);
+  const shape = given.shape === undefined ? undefined : checkShape("shape", given.shape);
+  // Class indices say how many items there are; other labels leave that to the shape of the inputs.
+  const classes = classIndices(given.labels, given.classes);
+  const labels = classes ?? flattenTargets(given.labels);
+  const items = itemCount(inputs, shape, labels);
+  const itemShape = shape ?? (inputs.shape.length > 1 ? inputs.shape.slice(1) : [inputs.data.length / items]);
+  const dtype = typeOf(inputs.data)!;
+  return new ArrayDataset({
+    inputs: { data: toShared(inputs.data), shape: itemShape, dtype } satisfies Inputs,
+    labels: finishLabels(labels, items),
+    ...(given.classes === undefined ? {} : { classes: [...given.classes] }),
+    name: given.name ?? "arrays",
+  });
+}
+
+function itemCount(inputs: Flat, shape: readonly number[] | undefined, labels: Int32Array | Flat): number {
+  const { data } = inputs;
+  const nestedItems = inputs.shape.length > 1 ? inputs.shape[0] : undefined;
+  const wanted = labels instanceof Int32Array ? labels.length : labels.shape.length > 1 ? labels.shape[0] : undefined;
+  const items = shape === undefined ? (nestedItems ?? wanted ?? labelData(labels).length) : data.length / count(shape);
+  if (items === 0 || data.length === 0) invalidArgument("inputs", "at least one item", "none");
+  if (!Number.isInteger(items)) {
+    invalidArgument("inputs", `whole items of ${count(shape!)} numbers (shape [${shape!.join(", ")}])`, data.length);
+  }
+  if (nestedItems !== undefined && nestedItems !== items) {
+    invalidArgument("shape", `that of one of ${nestedItems} items`, shape);
+  }
+  if (wanted !== undefined && wanted !== items) {
+    invalidArgument("labels", `one for each of ${items} items`, `${wanted} labels`);
+  }
+  if (data.length % items !== 0) {
+    invalidArgument("inputs", `numbers for ${items} items, as many as labels`, `${data.length} numbers`);
+  }
+  return items;
+}
+
+function classIndices(labels: unknown, classes: unknown): Int32Array | undefined {
+  if (classes !== undefined && !(Array.isArray(classes) && classes.every((name) => typeof name === "string"))) {
+    invalidArgument("classes", "an array of names", classes);
+  }
+  let indices: Int32Array;
+  if (labels instanceof Int32Array) indices = labels;
+  else if (labels instanceof Uint8Array) indices = Int32Array.from(labels);
+  else if (Array.isArray(labels) && !Array.isArray(labels[0])) {
+    for (const [i, label] of labels.entries()) {
+      // A fraction here is most likely a target; rounding it would train on something else in silence.
+      if (!isInt32(label)) invalidArgument(`labels[${i}]`, "a class index (targets go in a Float32Array)", label);
+    }
+    indices = Int32Array.from(labels);
+  } else return undefined;
+  checkClasses("labels", indices, (classes as string[] | undefined)?.length);
+  return toShared(indices) as Int32Array;
+}
+
+function isInt32(value: unknown): boolean {
+  return Number.isInteger(value) && ((value as number) | 0) === value;
+}
+
+/** Float targets; `shape` is items first where the nesting or the caller tells it, else `[length]`. */
+function flattenTargets(labels: unknown): Flat {
+  if (labels instanceof Float32Array || Array.isArray(labels)) return flatten("labels", labels);
+  const { data, shape } = (labels ?? {}) as { data?: unknown; shape?: unknown };
+  if (!(data instanceof Float32Array)) {
+    invalidArgument("labels", "class indices, a Float32Array, nested arrays or { data: Float32Array, shape }", labels);
+  }
+  const own = checkShape("labels.shape", shape);
+  const items = data.length / count(own);
+  if (!Number.isInteger(items)) invalidArgument("labels.data", `whole targets of ${count(own)} numbers`, data.length);
+  return { ...flatten("labels.data", data), shape: [items, ...own] };
+}
+
+function finishLabels(labels: Int32Array | Flat, items: number): Labels {
+  if (labels instanceof Int32Array) return labels;
+  const data = toShared(labels.data) as Float32Array;
+  if (labels.shape.length > 1) return { data, shape: labels.shape.slice(1) };
+  const perItem = data.length / items;
+  if (!Number.isInteger(perItem) || perItem === 0) {
+    invalidArgument("labels", `numbers for ${items} items`, `${data.length} numbers`);
+  }
+  return { data, shape: perItem === 1 ? [] : [perItem] };
+}
+
+function labelData(labels: Int32Array | Flat): InputArray {
+  return labels instanceof Int32Array ? labels : labels.data;
+}
+
+function flatten(name: string, given: unknown): Flat {
+  if (typeOf(given) !== undefined) {
+    const data = given as InputArray;
+    if (data instanceof Float32Array) checkFinite(name, data);
+    return { data, shape: [data.length] };
+  }
+  if (!Array.isArray(given)) {
+    invalidArgument(name, "a Uint8Array, Float32Array, Int32Array or nested arrays of numbers", given);
+  }
+  const shape: number[] = [];
+  for (let level: unknown = given; Array.isArray(level); level = level[0]) shape.push(level.length);
+  const data = new Float32Array(count(shape));
+  let next = 0;
+  walk(name, given, 0);
+  return { data, shape };
+
+  function walk(path: string, value: unknown, depth: number): void {
+    if (depth === shape.length) {
+      const rounded = typeof value === "number" ? Math.fround(value) : Number.NaN;
+      if (!Number.isFinite(rounded)) invalidArgument(path, "a number that float32 can hold", value);
+      data[next++] = rounded;
+      return;
+    }
+    if (!Array.isArray(value) || value.length !== shape[depth]) {
+      invalidArgument(path, `an array of ${shape[depth]}, as its neighbours are`, value);
+    }
+    for (let i = 0; i < value.length; i++) walk(`${path}[${i}]`, value[i], depth + 1);
+  }
+}

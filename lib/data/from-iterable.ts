@@ -1,0 +1,236 @@
+import { invalidArgument, StepsizeError } from "../errors.js";
+import { type Batch, type BatchSource, checkStep } from "./batch.js";
+import { checkClasses, checkFinite, checkShape, count, type InputArray, type InputType, typeOf } from "./items.js";
+
+/** A batch as a user's iterable gives it; shapes are of the whole batch, items first. */
+export interface GivenBatch {
+  readonly inputs: { readonly data: InputArray; readonly shape: readonly number[] };
+  /** A class index per item, or float targets. */
+  readonly labels: Int32Array | { readonly data: Float32Array; readonly shape: readonly number[] };
+}
+
+/** Anything that `for await` can walk. */
+export type GivenBatches = Iterable<GivenBatch> | AsyncIterable<GivenBatch>;
+
+/** Options of {@link fromIterable}. */
+export interface FromIterableOptions {
+  /** Items in every batch; default: whatever each batch has. */
+  readonly size?: number;
+  /** After how many batches a new epoch is counted; default `Infinity`: one epoch. */
+  readonly batchesPerEpoch?: number;
+  /** Default `"iterable"`. */
+  readonly name?: string;
+}
+
+/**
+ * A source of batches out of a user's own iterable, or out of a function that makes one. Every `from`, `once` and
+ * step backward walks anew from the start, so a generator object, which can be walked only once, serves one of them;
+ * a function serves any number. Batches are handed on as they come, checked but not copied, and none is read ahead.
+ *
+ * `from(k)` and `at(k)` reach step k by reading and dropping the batches before it. An iterable is not started again
+ * at its end: one that trains for many epochs goes on by itself.
+ *
+ * @throws `invalid-argument` for a batch of the wrong form, when it comes; `invalid-state` where the iterable ends
+ * before a step that is asked for.
+ */
+export function fromIterable(
+  source: GivenBatches | (() => GivenBatches),
+  options: FromIterableOptions = {},
+): BatchSource {
+  return new IterableBatches(source, options);
+}
+
+type Walk = { readonly iterator: Iterator<GivenBatch> | AsyncIterator<GivenBatch>; next: number };
+
+class IterableBatches implements BatchSource {
+  readonly batchesPerEpoch: number;
+  readonly #source: GivenBatches | (() => GivenBatches);
+  readonly #name: string;
+  readonly #givenSize: number | undefined;
+  #first: { shape: readonly number[]; dtype: InputType; labels: string; size: number } | undefined;
+  #started = false;
+  #closed = false;
+  #cursor: Walk | undefined;
+  /** The last `at`: they take turns, since they share one walk. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(source: GivenBatches | (() => GivenBatches), options: FromIterableOptions) {
+    if (typeof source !== "function" && !isIterable(source)) {
+      invalidArgument("fromIterable.source", "an iterable, an async iterable or a function that makes one", source);
+    }
+    const { size, batchesPerEpoch = Number.POSITIVE_INFINITY, name = "iterable" } = options;
+    if (size !== undefined) checkCount("size", size);
+    if (batchesPerEpoch !== Number.POSITIVE_INFINITY) checkCount("batchesPerEpoch", batchesPerEpoch);
+    this.#source = source;
+    this.#givenSize = size;
+    this.batchesPerEpoch = batchesPerEpoch;
+    this.#name = name;
+  }
+
+  /** Of the first batch where none was given; 0 until that has come. */
+  get size(): number {
+    return this.#givenSize ?? this.#first?.size ?? 0;
+  }
+
+  get items(): number {
+    return this.#givenSize === undefined ? Number.POSITIVE_INFINITY : this.#givenSize * this.batchesPerEpoch;
+  }
+
+  async at(step: number): Promise<Batch> {
+    checkStep(step);
+    const batch = this.#turn.then(() => this.#seek(step));
+    this.#turn = batch.catch(() => {});
+    return batch;
+  }
+
+  from(step: number): AsyncIterableIterator<Batch> {
+    return this.#walk(checkStep(step), true);
+  }
+
+  once(): AsyncIterableIterator<Batch> {
+    return this.#walk(0, false);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const cursor = this.#cursor;
+    this.#cursor = undefined;
+    await cursor?.iterator.return?.();
+  }
+
+  toJSON(): object {
+    const { batchesPerEpoch } = this;
+    // JSON has no infinity.
+    const known = Number.isFinite(batchesPerEpoch) ? batchesPerEpoch : null;
+    return { dataset: this.#name, size: this.#givenSize ?? null, batchesPerEpoch: known };
+  }
+
+  async *#walk(first: number, endless: boolean): AsyncGenerator<Batch, undefined> {
+    const walk = this.#start();
+    let ended = false;
+    try {
+      for (;;) {
+        const step = walk.next;
+        const batch = await this.#read(walk);
+        ended = batch === undefined;
+        if (batch !== undefined && step >= first) yield batch;
+        if (batch === undefined && endless) this.#endedEarly(step, Math.max(step, first));
+        if (batch === undefined) return;
+      }
+    } finally {
+      if (!ended) await walk.iterator.return?.();
+    }
+  }
+
+  async #seek(step: number): Promise<Batch> {
+    if (this.#cursor === undefined || step < this.#cursor.next) {
+      await this.#cursor?.iterator.return?.();
+      this.#cursor = this.#start();
+    }
+    const walk = this.#cursor;
+    for (;;) {
+      const at = walk.next;
+      const batch = await this.#read(walk);
+      if (batch === undefined) {
+        this.#cursor = undefined;
+        this.#endedEarly(at, step);
+      }
+      if (at === step) return batch;
+    }
+  }
+
+  #start(): Walk {
+    this.#checkOpen();
+    const source = typeof this.#source === "function" ? this.#source() : this.#source;
+    if (!isIterable(source)) invalidArgument("fromIterable.source", "a function that returns an iterable", source);
+    const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+    // A generator object is its own iterator: what was read from it is gone.
+    if (this.#started && (iterator as unknown) === this.#source) {
+      const advice = "give fromIterable a function that makes a new one";
+      throw new StepsizeError("invalid-state", `${this.#name}: this iterable can be walked only once; ${advice}`);
+    }
+    this.#started = true;
+    return { iterator, next: 0 };
+  }
+
+  async #read(walk: Walk): Promise<Batch | undefined> {
+    this.#checkOpen();
+    const result = await walk.iterator.next();
+    if (result.done === true) return undefined;
+    const step = walk.next++;
+    return this.#check(result.value, step);
+  }
+
+  #check(given: GivenBatch, step: number): Batch {
+    const path = `batch ${step} of ${this.#name}`;
+    const { data, shape, dtype } = checkInputs(`${path}: inputs`, given?.inputs);
+    const size = shape[0]!;
+    const labels = checkLabels(`${path}: labels`, given.labels, size);
+    const itemShape = shape.slice(1);
+    const kind = labels instanceof Int32Array ? "an Int32Array" : `targets of shape [${labels.shape.slice(1)}]`;
+    this.#first ??= { shape: itemShape, dtype, labels: kind, size };
+    const first = this.#first;
+    if (dtype !== first.dtype) invalidArgument(`${path}: inputs`, `${first.dtype}, as in the first batch`, dtype);
+    if (String(itemShape) !== String(first.shape)) {
+      invalidArgument(`${path}: inputs.shape`, `items of shape [${first.shape}], as in the first batch`, itemShape);
+    }
+    if (kind !== first.labels) invalidArgument(`${path}: labels`, `${first.labels}, as in the first batch`, kind);
+    if (this.#givenSize !== undefined && size !== this.#givenSize) {
+      invalidArgument(`${path}: inputs.shape`, `${this.#givenSize} items, the size that was given`, size);
+    }
+    const epoch = Math.floor(step / this.batchesPerEpoch);
+    const index = epoch === 0 ? step : step - epoch * this.batchesPerEpoch;
+    return { inputs: { data, shape, dtype }, labels, size, epoch, index };
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new StepsizeError("invalid-state", `the batches of ${this.#name} were closed`);
+  }
+
+  #endedEarly(batches: number, step: number): never {
+    const message = `${this.#name}: the iterable ended after ${batches} batches, but step ${step} was asked for`;
+    throw new StepsizeError("invalid-state", message);
+  }
+}
+
+function checkInputs(name: string, inputs: GivenBatch["inputs"] | undefined): Batch["inputs"] {
+  const dtype = typeOf(inputs?.data);
+  if (inputs === undefined || dtype === undefined) {
+    invalidArgument(name, "{ data: Uint8Array, Float32Array or Int32Array, shape }", inputs?.data ?? inputs);
+  }
+  const shape = checkShape(`${name}.shape`, inputs.shape);
+  if (shape.length === 0) invalidArgument(`${name}.shape`, "items first, then the shape of one", shape);
+  checkLength(`${name}.data`, inputs.data.length, shape);
+  if (inputs.data instanceof Float32Array) checkFinite(`${name}.data`, inputs.data);
+  return { data: inputs.data, shape, dtype };
+}
+
+function checkLabels(name: string, labels: GivenBatch["labels"], size: number): Batch["labels"] {
+  if (labels instanceof Int32Array) {
+    if (labels.length !== size) invalidArgument(name, `one for each of ${size} items`, `${labels.length} labels`);
+    checkClasses(name, labels, undefined);
+    return labels;
+  }
+  if (!(labels?.data instanceof Float32Array)) {
+    invalidArgument(name, "an Int32Array or { data: Float32Array, shape }", labels);
+  }
+  const shape = checkShape(`${name}.shape`, labels.shape);
+  if (shape[0] !== size) invalidArgument(`${name}.shape`, `${size} items first`, labels.shape);
+  checkLength(`${name}.data`, labels.data.length, shape);
+  checkFinite(`${name}.data`, labels.data);
+  return { data: labels.data, shape };
+}
+
+function checkLength(name: string, length: number, shape: readonly number[]): void {
+  if (length !== count(shape)) invalidArgument(name, `${count(shape)} numbers for shape [${shape}]`, length);
+}
+
+function checkCount(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1) {
+    invalidArgument(`fromIterable.${name}`, "an integer of at least 1", value);
+  }
+}
+
+function isIterable(value: unknown): value is GivenBatches {
+  return typeof value === "object" && value !== null && (Symbol.asyncIterator in value || Symbol.iterator in value);
+}

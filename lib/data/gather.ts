@@ -1,0 +1,127 @@
+import { Purpose, permutation, philox4x32, words } from "../random.js";
+import type { Augment } from "./batch.js";
+import { count, type InputArray } from "./items.js";
+
+/** All that determines the batches of a source. Goes to the gathering thread as it is: arrays in shared memory. */
+export interface GatherPlan {
+  /** All items of the store. */
+  readonly inputs: InputArray;
+  readonly itemShape: readonly number[];
+  readonly labels: Int32Array | Float32Array;
+  /** Numbers per label. */
+  readonly labelSize: number;
+  /** Which items of the store take part; all where undefined. */
+  readonly index: Uint32Array | undefined;
+  /** How many items take part. */
+  readonly items: number;
+  readonly size: number;
+  readonly seed: number;
+  readonly shuffle: boolean;
+  readonly augment: Augment;
+}
+
+/** Names one batch of a plan. */
+export interface Place {
+  readonly epoch: number;
+  readonly index: number;
+  /** The items in their own order and as they are, for evaluation. */
+  readonly plain: boolean;
+}
+
+/** Memory that one batch is gathered into. */
+export interface Slot {
+  readonly inputs: InputArray;
+  readonly labels: Int32Array | Float32Array;
+}
+
+/** Gathers the batches of a plan. The calling thread and the gathering thread both use this class, hence same bits. */
+export class Gatherer {
+  readonly #plan: GatherPlan;
+  readonly #itemSize: number;
+  readonly #random = new Uint32Array(4);
+  /** Of the last two epochs asked for: reading ahead goes back and forth over the end of one. */
+  #orders: { epoch: number; order: Uint32Array }[] = [];
+
+  constructor(plan: GatherPlan) {
+    this.#plan = plan;
+    this.#itemSize = count(plan.itemShape);
+  }
+
+  /** Fills the slot with the batch; a short one fills the front. */
+  gather(place: Place, slot: Slot): void {
+    const { index, items, size, labels, labelSize, shuffle } = this.#plan;
+    const order = shuffle && !place.plain ? this.#orderOf(place.epoch) : undefined;
+    const first = place.index * size;
+    const end = Math.min(first + size, items);
+    for (let position = first; position < end; position++) {
+      const item = order === undefined ? position : order[position]!;
+      const stored = index === undefined ? item : index[item]!;
+      const to = position - first;
+      if (labelSize === 1) slot.labels[to] = labels[stored]!;
+      else slot.labels.set(labels.subarray(stored * labelSize, (stored + 1) * labelSize), to * labelSize);
+      this.#copyItem(place, item, stored * this.#itemSize, slot.inputs, to * this.#itemSize);
+    }
+  }
+
+  #copyItem(place: Place, item: number, from: number, out: InputArray, to: number): void {
+    const { augment, inputs, itemShape, seed } = this.#plan;
+    if (place.plain || (augment.pad === 0 && !augment.flip)) {
+      out.set(inputs.subarray(from, from + this.#itemSize), to);
+      return;
+    }
+    // One block per item and epoch, whatever is switched on: the windows stay the same with and without flipping.
+    philox4x32(this.#random, item, Purpose.augmentation, ...words(place.epoch), ...words(seed));
+    const [down, across, mirror] = this.#random;
+    const shifts = 2 * augment.pad + 1;
+    const dy = scale(down!, shifts) - augment.pad;
+    const dx = scale(across!, shifts) - augment.pad;
+    const [height, width, channels] = itemShape as readonly [number, number, number];
+    copyShifted(inputs, from, out, to, height, width, channels, dy, dx, augment.flip && mirror! >= 2 ** 31);
+  }
+
+  #orderOf(epoch: number): Uint32Array {
+    let known = this.#orders.find((entry) => entry.epoch === epoch);
+    if (known === undefined) {
+      known = { epoch, order: permutation(this.#plan.items, this.#plan.seed, epoch) };
+      this.#orders = [known, ...this.#orders.slice(0, 1)];
+    }
+    return known.order;
+  }
+}
+
+/** A random word as an integer in [0, n): for the small n of a shift, the bias is below 1 in 10⁷. */
+function scale(word: number, n: number): number {
+  return Math.floor((word * n) / 2 ** 32);
+}
+
+/** Copies an image so that its pixel (y + dy, x + dx) becomes (y, x), with zeros from beyond the edge, then mirrors. */
+function copyShifted(
+  source: InputArray,
+  from: number,
+  out: InputArray,
+  to: number,
+  height: number,
+  width: number,
+  channels: number,
+  dy: number,
+  dx: number,
+  mirror: boolean,
+): void {
+  out.fill(0, to, to + height * width * channels);
+  const firstX = Math.max(0, -dx);
+  const endX = Math.min(width, width - dx);
+  const lastY = Math.min(height, height - dy);
+  for (let y = Math.max(0, -dy); y < lastY; y++) {
+    const row = to + y * width * channels;
+    let at = from + ((y + dy) * width + firstX + dx) * channels;
+    if (mirror) {
+      for (let x = firstX; x < endX; x++) {
+        const pixel = row + (width - 1 - x) * channels;
+        for (let channel = 0; channel < channels; channel++) out[pixel + channel] = source[at++]!;
+      }
+    } else {
+      const last = row + endX * channels;
+      for (let pixel = row + firstX * channels; pixel < last; pixel++) out[pixel] = source[at++]!;
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { join } from "node:path";
+import { invalidArgument } from "../errors.js";
+import { ArrayDataset } from "./dataset.js";
+import { checkSplit, invalidFile, listFolder, notFound, type Split } from "./files.js";
+import { sharedArray } from "./items.js";
+import { type IdxFile, readIdx } from "./read-idx.js";
+
+/** Options of {@link idx}. */
+export interface IdxOptions {
+  /** Default `"train"`. */
+  readonly split?: Split;
+  /** The names of the classes, by label, or only how many there are. Default 10, named by their digits. */
+  readonly classes?: number | readonly string[];
+  /** Default: the folder and the split. */
+  readonly name?: string;
+}
+
+const prefixes = { train: "train", test: "t10k" } as const;
+
+/**
+ * Loads a folder of images and labels in the layout of MNIST (Fashion-MNIST and others use it too):
+ * `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-…` for the test split. A dot instead of the
+ * dash before `idx`, and a closing `.gz`, are found as well. Inputs are uint8 of shape `[height, width, 1]`.
+ *
+ * @throws `not-found` where a file is missing; `invalid-file` where one is damaged, the two disagree in their number
+ * of items, or a label is no class.
+ */
+export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayDataset> {
+  const split = checkSplit(options.split);
+  const classes = classNames(options.classes ?? 10);
+  const imagesAt = await find(dir, `${prefixes[split]}-images`, "idx3");
+  const labelsAt = await find(dir, `${prefixes[split]}-labels`, "idx1");
+  const images = await readBytesOfRank(imagesAt, 3);
+  const labels = await readBytesOfRank(labelsAt, 1);
+
+  const [items, height, width] = images.shape as [number, number, number];
+  if (labels.shape[0] !== items) {
+    invalidFile(labelsAt, 4, `${items} labels, one for each image in ${imagesAt}`, `${labels.shape[0]}`);
+  }
+  if (images.data.length === 0) invalidFile(imagesAt, 4, "at least one image with pixels", images.shape.join(" × "));
+  const classOf = sharedArray("int32", items);
+  for (let i = 0; i < items; i++) {
+    const label = labels.data[i]!;
+    if (label >= classes.length) {
+      invalidFile(labelsAt, 8 + i, `a label from 0 to ${classes.length - 1} for item ${i}`, `${label}`);
+    }
+    classOf[i] = label;
+  }
+  return new ArrayDataset({
+    inputs: { data: images.data as Uint8Array, shape: [height, width, 1], dtype: "uint8" },
+    labels: classOf,
+    classes,
+    name: options.name ?? `${dir} (${split})`,
+  });
+}
+
+async function find(dir: string, base: string, kind: string): Promise<string> {
+  const names = ["-", "."].flatMap((mark) => ["", ".gz"].map((end) => `${base}${mark}${kind}-ubyte${end}`));
+  const there = await listFolder(dir, names);
+  const name = names.find((candidate) => there.includes(candidate));
+  return name === undefined ? notFound(dir, names, there) : join(dir, name);
+}
+
+async function readBytesOfRank(path: string, rank: number): Promise<IdxFile> {
+  const file = await readIdx(path);
+  if (file.dtype !== "uint8") invalidFile(path, 2, "elements of type uint8", file.dtype);
+  if (file.shape.length !== rank) invalidFile(path, 3, `${rank} dimension(s)`, `${file.shape.length}`);
+  return file;
+}
+
+function classNames(classes: unknown): readonly string[] {
+  if (Number.isSafeInteger(classes) && (classes as number) >= 1) {
+    return Array.from({ length: classes as number }, (_, i) => String(i));
+  }
+  if (Array.isArray(classes) && classes.length > 0 && classes.every((name) => typeof name === "string")) {
+    return [...classes];
+  }
+  invalidArgument("classes", "a number of classes or an array of their names", classes);
+}

@@ -1,0 +1,17 @@
+/**
+ * Datasets: read from files or made of arrays, split, shuffled, augmented and cut into batches.
+ *
+ * @module
+ */
+
+export type { AugmentOptions, Batch, BatchOptions, BatchSource } from "./batch.js";
+export { cifar10 } from "./cifar10.js";
+export { ArrayDataset } from "./dataset.js";
+export type { Split } from "./files.js";
+export { type FromArrays, fromArrays, type Nested } from "./from-arrays.js";
+export { type FromIterableOptions, fromIterable, type GivenBatch, type GivenBatches } from "./from-iterable.js";
+export { type IdxOptions, idx } from "./idx.js";
+export type { Dataset, FloatLabels, InputArray, Inputs, InputType, Labels } from "./items.js";
+export { mnist } from "./mnist.js";
+export { type IdxFile, readIdx } from "./read-idx.js";
+export type { Statistics } from "./statistics.js";

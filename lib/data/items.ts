@@ -1,0 +1,93 @@
+import { invalidArgument } from "../errors.js";
+
+/** The element types that a dataset's inputs may have. */
+export type InputType = "uint8" | "float32" | "int32";
+
+/** The array behind a dataset's inputs, or a batch's. */
+export type InputArray = Uint8Array | Float32Array | Int32Array;
+
+/** Numbers with a shape: of one item in a dataset, of the whole batch (items first) in a batch. */
+export interface Inputs {
+  readonly data: InputArray;
+  /** Row-major; images are `[height, width, channels]`. */
+  readonly shape: readonly number[];
+  readonly dtype: InputType;
+}
+
+/** Labels that are not classes: targets of a regression, soft labels. */
+export interface FloatLabels {
+  readonly data: Float32Array;
+  /** Of one item in a dataset (`[]` for one number an item), of the whole batch in a batch. */
+  readonly shape: readonly number[];
+}
+
+/** A class index per item, or float targets. */
+export type Labels = Int32Array | FloatLabels;
+
+/** The items of a dataset: at its file or its arrays, in the order they were found. */
+export interface Dataset {
+  /** How many items. */
+  readonly length: number;
+  readonly inputs: Inputs;
+  readonly labels: Labels;
+  /** The name of each class, by index. */
+  readonly classes?: readonly string[];
+  /** What the dataset is called in messages and in a run's record. */
+  readonly name: string;
+}
+
+/** The element type of an array; `undefined` where a dataset cannot hold such an array. */
+export function typeOf(data: unknown): InputType | undefined {
+  if (data instanceof Uint8Array) return "uint8";
+  if (data instanceof Float32Array) return "float32";
+  return data instanceof Int32Array ? "int32" : undefined;
+}
+
+/** Zeros in memory that worker threads can see too. */
+export function sharedArray<T extends InputType>(dtype: T, length: number): SharedOf<T>;
+export function sharedArray(dtype: InputType, length: number): InputArray {
+  if (dtype === "uint8") return new Uint8Array(new SharedArrayBuffer(length));
+  const buffer = new SharedArrayBuffer(length * 4);
+  return dtype === "float32" ? new Float32Array(buffer) : new Int32Array(buffer);
+}
+
+type SharedOf<T extends InputType> = { uint8: Uint8Array; float32: Float32Array; int32: Int32Array }[T];
+
+/** The same numbers in shared memory: the array itself where it is there already, else a copy. */
+export function toShared(data: InputArray): InputArray {
+  // A Node Buffer would do, but prints and slices unlike other arrays.
+  if (data.buffer instanceof SharedArrayBuffer && !Buffer.isBuffer(data)) return data;
+  const copy = sharedArray(typeOf(data)!, data.length);
+  copy.set(data);
+  return copy;
+}
+
+/** How many numbers a shape holds; 1 for `[]`. */
+export function count(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** A copy of the shape, or an error where it is not an array of integers of at least 1. */
+export function checkShape(name: string, shape: unknown): readonly number[] {
+  if (Array.isArray(shape) && shape.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) {
+    return Object.freeze([...shape]);
+  }
+  invalidArgument(name, "an array of integers of at least 1", shape);
+}
+
+/** Throws at the first number that is NaN or infinite: one such input ruins every weight it meets. */
+export function checkFinite(name: string, data: Float32Array): void {
+  for (let i = 0; i < data.length; i++) {
+    if (!Number.isFinite(data[i])) invalidArgument(`${name}[${i}]`, "a finite number", data[i]);
+  }
+}
+
+/** Throws at the first label that is not the index of a class; without a number of classes, only below 0. */
+export function checkClasses(name: string, labels: Int32Array, classes: number | undefined): void {
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i]!;
+    if (label >= 0 && label < (classes ?? Infinity)) continue;
+    const expected = classes === undefined ? "a class index of at least 0" : `a class index from 0 to ${classes - 1}`;
+    invalidArgument(`${name}[${i}]`, expected, label);
+  }
+}

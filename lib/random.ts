@@ -1,0 +1,136 @@
+import { invalidArgument } from "./errors.js";
+
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+// Any number of any stream can be computed on its own, which is what makes a batch a pure function of its step.
+
+const MULTIPLIER_0 = 0xd2511f53;
+const MULTIPLIER_1 = 0xcd9e8d57;
+const KEY_STEP_0 = 0x9e3779b9;
+const KEY_STEP_1 = 0xbb67ae85;
+const TWO_32 = 2 ** 32;
+
+/** What a stream of random numbers is for; streams of different purposes never share a counter. */
+export const Purpose = { general: 0, permutation: 1, augmentation: 2 } as const;
+
+/**
+ * One Philox4x32-10 block: four random words from a 128-bit counter and a 64-bit key, given as unsigned 32-bit words.
+ * Writes them to `out[0..3]`.
+ */
+export function philox4x32(
+  out: Uint32Array,
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  k0: number,
+  k1: number,
+): void {
+  for (let round = 0; round < 10; round++) {
+    const high0 = multiplyHigh(MULTIPLIER_0, c0);
+    const high1 = multiplyHigh(MULTIPLIER_1, c2);
+    const low0 = Math.imul(MULTIPLIER_0, c0);
+    const low1 = Math.imul(MULTIPLIER_1, c2);
+    c0 = (high1 ^ c1 ^ k0) >>> 0;
+    c1 = low1 >>> 0;
+    c2 = (high0 ^ c3 ^ k1) >>> 0;
+    c3 = low0 >>> 0;
+    k0 = (k0 + KEY_STEP_0) >>> 0;
+    k1 = (k1 + KEY_STEP_1) >>> 0;
+  }
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
+}
+
+/** The upper 32 bits of the product of two unsigned 32-bit numbers; a double cannot hold the whole product. */
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const carry = (aLow * bHigh + (middle & 0xffff)) >>> 16;
+  return (aHigh * bHigh + (middle >>> 16) + carry) >>> 0;
+}
+
+/**
+ * A stream of random numbers, wholly determined by its seed and its number. Streams of one seed are independent of
+ * each other. A stream repeats after 2³⁴ words.
+ */
+export class PhiloxStream {
+  readonly #key: readonly [number, number];
+  readonly #stream: readonly [number, number];
+  readonly #purpose: number;
+  readonly #words = new Uint32Array(4);
+  #block = 0;
+  #used = 4;
+
+  /**
+   * @param seed - a safe integer of at least 0
+   * @param stream - which of the seed's streams: a safe integer of at least 0
+   * @param purpose - one of {@link Purpose}; default `general`
+   */
+  constructor(seed: number, stream: number, purpose: number = Purpose.general) {
+    this.#key = words(checkSeed(seed));
+    this.#stream = words(checkSeed(stream, "stream"));
+    this.#purpose = purpose;
+  }
+
+  /** The next word: an integer in [0, 2³²). */
+  uint32(): number {
+    if (this.#used === 4) {
+      philox4x32(this.#words, this.#block, this.#purpose, ...this.#stream, ...this.#key);
+      this.#block = (this.#block + 1) >>> 0;
+      this.#used = 0;
+    }
+    return this.#words[this.#used++]!;
+  }
+
+  /** A number in [0, 1), a multiple of 2⁻³². */
+  uniform(): number {
+    return this.uint32() / TWO_32;
+  }
+
+  /** An integer in [0, n), each equally likely; n is an integer from 1 to 2³². */
+  integer(n: number): number {
+    if (!Number.isInteger(n) || n < 1 || n > TWO_32) invalidArgument("n", "an integer from 1 to 2^32", n);
+    // Words past the last whole multiple of n would favour the small results: draw again.
+    const limit = TWO_32 - (TWO_32 % n);
+    for (;;) {
+      const word = this.uint32();
+      if (word < limit) return word % n;
+    }
+  }
+}
+
+/**
+ * A random order of the integers 0 … n − 1 (Fisher–Yates), the same for the same three arguments.
+ *
+ * @param n - how many: an integer from 0 to 2³² − 1
+ * @param seed - a safe integer of at least 0
+ * @param epoch - which of the seed's orders: a safe integer of at least 0
+ */
+export function permutation(n: number, seed: number, epoch: number): Uint32Array {
+  if (!Number.isInteger(n) || n < 0 || n >= TWO_32) invalidArgument("n", "an integer from 0 to 2^32 - 1", n);
+  const stream = new PhiloxStream(seed, epoch, Purpose.permutation);
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) {
+    // The inside-out form: fills and shuffles in one pass.
+    const j = stream.integer(i + 1);
+    order[i] = order[j]!;
+    order[j] = i;
+  }
+  return order;
+}
+
+/** The seed itself, or an `invalid-argument` error where it is not a safe integer of at least 0. */
+export function checkSeed(seed: unknown, name = "seed"): number {
+  if (Number.isSafeInteger(seed) && (seed as number) >= 0) return seed as number;
+  invalidArgument(name, "a safe integer of at least 0", seed);
+}
+
+/** The low and the high 32 bits of a safe integer of at least 0. */
+export function words(value: number): readonly [low: number, high: number] {
+  return [value >>> 0, Math.floor(value / TWO_32)];
+}

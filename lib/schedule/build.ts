@@ -1,0 +1,59 @@
+import { invalidArgument } from "../errors.js";
+import type { Definition, Resolved } from "./definition.js";
+import { resolve } from "./resolve.js";
+import type { Schedule } from "./schedule.js";
+
+/**
+ * Makes a schedule from its definition: checks the options, puts the warm-up before the rule, holds the last value
+ * past the budget, and freezes the result. Every schedule goes through here.
+ */
+export function build<O extends object>(definition: Definition<O>, given: O): Schedule {
+  const { name, ownRise } = definition;
+  if (ownRise !== undefined) refuseSecondWarmup(name, ownRise, given);
+  const options = resolve(name, definition.options, given) as Resolved<O>;
+  const { budget, maxLr, minLr, warmup = 0 } = options as { [option: string]: number };
+  const { steps: rise = warmup, peak = maxLr! } = definition.warmup?.(options) ?? {};
+  checkTogether(name, budget!, maxLr!, minLr!, warmup);
+  const steps = budget! - rise;
+  definition.check?.(options, steps);
+  const rule = definition.rule(options, steps);
+
+  const last = budget! - 1;
+  const within = (step: number) => Math.min(checkStep(step), last);
+  const schedule = (step: number): number => {
+    const at = within(step);
+    // The quotient first: at the last step of the warm-up it is exactly 1, and the rate exactly the peak.
+    return at < rise ? peak * ((at + 1) / rise) : rule.rate(at - rise);
+  };
+  const properties: Record<string, unknown> = {
+    name,
+    budget,
+    options,
+    toJSON: () => ({ name, ...options }),
+  };
+  if (rule.momentum !== undefined) {
+    const momentum = rule.momentum;
+    properties["momentum"] = (step: number) => momentum(within(step));
+  }
+  for (const [key, value] of Object.entries(properties)) {
+    // A function's own `name` can be redefined but not assigned.
+    Object.defineProperty(schedule, key, { value, enumerable: true });
+  }
+  return Object.freeze(schedule) as unknown as Schedule;
+}
+
+function refuseSecondWarmup(name: string, ownRise: string, given: object): void {
+  const { warmup } = (given ?? {}) as { warmup?: unknown };
+  if (warmup === undefined) return;
+  invalidArgument(`${name}.warmup`, `none, because the schedule brings its own (set ${ownRise} instead)`, warmup);
+}
+
+function checkTogether(name: string, budget: number, maxLr: number, minLr: number, warmup: number): void {
+  if (minLr > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
+  if (warmup >= budget) invalidArgument(`${name}.warmup`, `fewer steps than the budget of ${budget}`, warmup);
+}
+
+function checkStep(step: number): number {
+  if (Number.isInteger(step) && step >= 0) return step;
+  invalidArgument("step", "an integer of at least 0 (steps count from 0)", step);
+}

@@ -1,0 +1,90 @@
+import { build } from "./build.js";
+import { halfCosine } from "./decay.js";
+import { type CommonOptions, commonOptions, type Definition, profile } from "./definition.js";
+import { byDefault, type Given, integer } from "./option.js";
+import type { Schedule } from "./schedule.js";
+
+/** Options of {@link cosineRestarts}. */
+export interface CosineRestartsOptions extends CommonOptions {
+  /**
+   * Steps in the first cycle (SGDR's T_0): a positive integer. By default such that three cycles fill the budget;
+   * the number three is a round figure, not from the paper.
+   */
+  readonly firstPeriod?: number;
+  /** What each cycle's length is multiplied by for the next (SGDR's T_mult): a positive integer. Default 2. */
+  readonly periodFactor?: number;
+}
+
+/** The cosine profile, begun anew in cycles of growing length. Loshchilov, Hutter, "SGDR", ICLR 2017. */
+export function cosineRestarts(options: CosineRestartsOptions): Schedule {
+  return build(cosineRestartsDefinition, options);
+}
+
+export const cosineRestartsDefinition: Definition<CosineRestartsOptions> = {
+  name: "cosine-restarts",
+  description: "Cosine in cycles, each begun at the highest rate",
+  source: "Loshchilov, Hutter, ICLR 2017",
+  options: {
+    ...commonOptions,
+    periodFactor: integer("what each cycle's length is multiplied by for the next", { min: 1 }, byDefault(2)),
+    firstPeriod: integer(
+      "steps in the first cycle",
+      { min: 1 },
+      {
+        text: "such that three cycles fill the budget",
+        value(given) {
+          const m = given["periodFactor"] as number;
+          return Math.max(1, Math.ceil(decayingSteps(given) / (1 + m + m * m)));
+        },
+      },
+    ),
+  },
+  rule: (options) =>
+    profile(options, (s) => {
+      let at = s;
+      let period = options.firstPeriod;
+      if (options.periodFactor === 1) at %= period;
+      for (; at >= period; period *= options.periodFactor) at -= period;
+      return halfCosine(at, period);
+    }),
+};
+
+/** Options of {@link cyclical}. */
+export interface CyclicalOptions extends CommonOptions {
+  /**
+   * Steps in one cycle, up and down: an integer of at least 2. By default four cycles fill the budget; the number
+   * four is a round figure, not from the paper.
+   */
+  readonly period?: number;
+}
+
+/**
+ * Triangles from `minLr` up to `maxLr` and back, each over `period` steps. The first step is at `minLr`, after a
+ * warm-up too. Smith, "Cyclical learning rates for training neural networks", WACV 2017.
+ */
+export function cyclical(options: CyclicalOptions): Schedule {
+  return build(cyclicalDefinition, options);
+}
+
+export const cyclicalDefinition: Definition<CyclicalOptions> = {
+  name: "cyclical",
+  description: "Triangles between the lowest and the highest rate",
+  source: "Smith, WACV 2017",
+  options: {
+    ...commonOptions,
+    period: integer(
+      "steps in one cycle, up and down",
+      { min: 2 },
+      { text: "a quarter of the budget", value: (given) => Math.max(2, Math.ceil(decayingSteps(given) / 4)) },
+    ),
+  },
+  rule: (options) =>
+    profile(options, (s) => {
+      const at = s % options.period;
+      return (2 * Math.min(at, options.period - at)) / options.period;
+    }),
+};
+
+function decayingSteps({ budget, warmup }: Given): number {
+  return (budget as number) - (warmup as number);
+}

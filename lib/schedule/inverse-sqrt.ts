@@ -1,0 +1,43 @@
+import { invalidArgument } from "../errors.js";
+import { build } from "./build.js";
+import { type Definition, floored, type RateOptions, rateOptions } from "./definition.js";
+import { integer } from "./option.js";
+import type { Schedule } from "./schedule.js";
+
+/** Options of {@link inverseSqrt}. */
+export interface InverseSqrtOptions extends RateOptions {
+  /**
+   * Steps of linear rise at the start, w: from 1 to the budget. Default 4 % of the budget, at least 1: Vaswani et
+   * al.'s 4,000 of 100,000 steps.
+   */
+  readonly riseSteps?: number;
+}
+
+/**
+ * `maxLr·min((s + 1)/w, √(w/(s + 1)))`, not below `minLr` after the rise. Refuses `warmup`. Vaswani et al.,
+ * "Attention is all you need", NeurIPS 2017, with the peak given instead of derived from the width of the model.
+ */
+export function inverseSqrt(options: InverseSqrtOptions): Schedule {
+  return build(inverseSqrtDefinition, options);
+}
+
+export const inverseSqrtDefinition: Definition<InverseSqrtOptions> = {
+  name: "inverse-sqrt",
+  description: "A linear rise, then the reciprocal square root of the step",
+  source: "Vaswani et al., NeurIPS 2017",
+  options: {
+    ...rateOptions,
+    riseSteps: integer(
+      "steps of linear rise",
+      { min: 1 },
+      { text: "4 % of the budget", value: ({ budget }) => Math.max(1, Math.round(0.04 * (budget as number))) },
+    ),
+  },
+  ownRise: "riseSteps",
+  warmup: (options) => ({ steps: options.riseSteps }),
+  check({ riseSteps, budget }) {
+    if (riseSteps > budget) invalidArgument("inverse-sqrt.riseSteps", `at most the budget of ${budget}`, riseSteps);
+  },
+  rule: (options) =>
+    floored(options, (s) => options.maxLr * Math.sqrt(options.riseSteps / (s + options.riseSteps + 1))),
+};

@@ -1,0 +1,69 @@
+import { invalidArgument } from "../errors.js";
+import { build } from "./build.js";
+import { type Definition, profile, type RateOptions, rateOptions } from "./definition.js";
+import { byDefault, choice, integer, number } from "./option.js";
+import type { Schedule } from "./schedule.js";
+
+/** Options of {@link warmupStableDecay}. */
+export interface WarmupStableDecayOptions extends RateOptions {
+  /** Steps of linear rise at the start, from 0. Default 1 % of the budget, a round figure and not from a paper. */
+  readonly riseSteps?: number;
+  /** Steps of cooldown at the end, from 0. Default 20 % of the budget (Hägele et al.). */
+  readonly cooldownSteps?: number;
+  /** The cooldown's shape. Default `"linear"`. */
+  readonly cooldown?: "linear" | "sqrt" | "exponential";
+  /**
+   * What is left of `maxLr − minLr` when an exponential cooldown ends, above 0 and below 1. Default 0.1. Hu et al.
+   * write the same curve with a half-life.
+   */
+  readonly cooldownFactor?: number;
+}
+
+/**
+ * A linear rise, a constant rate, and a cooldown towards `minLr`. With x the part of the cooldown that is done, from 0
+ * up to but not including 1, its profile is `1 − x` (linear), `1 − √x` (sqrt; Hägele et al., NeurIPS 2024) or
+ * `cooldownFactor^x` (exponential; Hu et al., "MiniCPM", 2024). Refuses `warmup`.
+ *
+ * Throws `invalid-argument` where rise and cooldown do not fit into the budget together.
+ */
+export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
+  return build(warmupStableDecayDefinition, options);
+}
+
+export const warmupStableDecayDefinition: Definition<WarmupStableDecayOptions> = {
+  name: "wsd",
+  description: "Warm-up, stable rate, decay in a cooldown at the end",
+  source: "Hu et al., 2024; Hägele et al., NeurIPS 2024",
+  options: {
+    ...rateOptions,
+    riseSteps: integer(
+      "steps of linear rise",
+      { min: 0 },
+      { text: "1 % of the budget", value: ({ budget }) => Math.round(0.01 * (budget as number)) },
+    ),
+    cooldownSteps: integer(
+      "steps of cooldown at the end",
+      { min: 0 },
+      { text: "20 % of the budget", value: ({ budget }) => Math.round(0.2 * (budget as number)) },
+    ),
+    cooldown: choice("the cooldown's shape", ["linear", "sqrt", "exponential"], byDefault("linear")),
+    cooldownFactor: number("what an exponential cooldown leaves", { above: 0, below: 1 }, byDefault(0.1)),
+  },
+  ownRise: "riseSteps",
+  warmup: (options) => ({ steps: options.riseSteps }),
+  check({ riseSteps, cooldownSteps, budget }) {
+    const both = riseSteps + cooldownSteps;
+    if (both > budget) invalidArgument("wsd.riseSteps + cooldownSteps", `at most the budget of ${budget}`, both);
+  },
+  rule(options, steps) {
+    const { cooldownSteps } = options;
+    const shapes = {
+      linear: (x: number) => 1 - x,
+      sqrt: (x: number) => 1 - Math.sqrt(x),
+      exponential: (x: number) => options.cooldownFactor ** x,
+    };
+    const shape = shapes[options.cooldown];
+    const begin = steps - cooldownSteps;
+    return profile(options, (s) => (s < begin ? 1 : shape((s - begin) / cooldownSteps)));
+  },
+};

@@ -1,0 +1,103 @@
+#include "allocator.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace stepsize {
+
+namespace {
+
+// Eight classes per power of two waste at most an eighth; 64 bytes keep every block aligned for vectors.
+int64_t sizeClass(int64_t bytes) {
+  int64_t step = 64;
+  while (step * 16 < bytes) step *= 2;
+  return std::max<int64_t>(64, (bytes + step - 1) / step * step);
+}
+
+std::string megabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+}  // namespace
+
+Allocator::~Allocator() {
+  trim();
+  for (Block* block : live_) {
+    device_.release(block->memory, block->bytes);
+    delete block;
+  }
+}
+
+Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
+  const int64_t bytes = sizeClass(spec.bytes());
+  auto block = std::make_unique<Block>();
+  block->bytes = bytes;
+  block->handles = 1;
+  block->origin = origin;
+  block->shape = spec.shape;
+  auto found = free_.find(bytes);
+  if (found != free_.end() && !found->second.empty()) {
+    block->memory = found->second.back();
+    found->second.pop_back();
+    statistics_.cached -= bytes;
+  } else {
+    const auto limited = [&] {
+      return statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit;
+    };
+    if (limited()) trim();
+    if (!limited()) block->memory = device_.acquire(bytes);
+    if (block->memory == nullptr)
+      throw OutOfMemory(std::string(origin) + ": " + megabytes(bytes) + " for " + stepsize::describe(spec) +
+                        " do not fit: " + megabytes(statistics_.allocated) + " are held" +
+                        (statistics_.limit > 0 ? " and the device's memoryLimit is " + megabytes(statistics_.limit) : "") +
+                        ". Wrap work in tidy(() => ...) or call dispose() on tensors that are done. Largest holders: " +
+                        largestHolders());
+  }
+  statistics_.allocated += bytes;
+  statistics_.tensors++;
+  statistics_.peak = std::max(statistics_.peak, statistics_.allocated + statistics_.cached);
+  live_.insert(block.get());
+  return block.release();
+}
+
+void Allocator::release(Block* block) {
+  if (--block->handles > 0) return;
+  statistics_.allocated -= block->bytes;
+  statistics_.cached += block->bytes;
+  statistics_.tensors--;
+  free_[block->bytes].push_back(block->memory);
+  live_.erase(block);
+  delete block;
+}
+
+void Allocator::trim() {
+  for (auto& [bytes, blocks] : free_)
+    for (void* memory : blocks) {
+      device_.release(memory, bytes);
+      statistics_.cached -= bytes;
+    }
+  free_.clear();
+}
+
+std::string Allocator::largestHolders() const {
+  struct Holder {
+    int64_t bytes = 0, count = 0;
+  };
+  std::map<std::string, Holder> holders;
+  for (const Block* block : live_) {
+    auto& holder = holders[std::string(block->origin) + " " + stepsize::describe(block->shape)];
+    holder.bytes += block->bytes;
+    holder.count++;
+  }
+  std::vector<std::pair<std::string, Holder>> sorted(holders.begin(), holders.end());
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  std::string text;
+  for (size_t i = 0; i < sorted.size() && i < 5; i++)
+    text += (i ? "; " : "") + std::to_string(sorted[i].second.count) + " × " + sorted[i].first + " (" +
+            megabytes(sorted[i].second.bytes) + ")";
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace stepsize

@@ -1,0 +1,49 @@
+// The addon's exports, the same for every backend.
+#include <napi.h>
+
+#include "arguments.h"
+#include "device_handle.h"
+#include "environment.h"
+#include "errors.h"
+#include "tensor_handle.h"
+
+namespace stepsize {
+
+namespace {
+
+Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
+  if (!info[0].IsFunction()) refuse(info.Env(), "errorClass", "a class", info[0]);
+  Environment::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+Napi::Value describeThisBackend(const Napi::CallbackInfo& info) {
+  auto result = Napi::Object::New(info.Env());
+  for (const auto& [name, value] : describeBackend()) result.Set(name, value);
+  return result;
+}
+
+Napi::Array operationNames(Napi::Env env) {
+  auto names = Napi::Array::New(env, kOperations);
+  for (int i = 0; i < kOperations; i++)
+    names.Set(static_cast<uint32_t>(i), Napi::String::New(env, operation(static_cast<OperationId>(i)).name));
+  return names;
+}
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  auto* environment = new Environment();
+  env.SetInstanceData(environment);
+  environment->tensorClass = Napi::Persistent(TensorHandle::define(env));
+  exports.Set("backend", backendName());
+  exports.Set("operations", operationNames(env));
+  exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));
+  exports.Set("describe", Napi::Function::New(env, describeThisBackend, "describe"));
+  exports.Set("NativeDevice", DeviceHandle::define(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(stepsize, initialise)
+
+}  // namespace stepsize

@@ -1,0 +1,159 @@
+#include "arguments.h"
+
+#include <cmath>
+#include <string>
+
+#include "errors.h"
+
+namespace stepsize {
+
+namespace {
+
+// A tensor of more bytes than this cannot be meant, and sums of sizes stay far from overflowing.
+constexpr double kMostElements = 1e12;
+
+std::string plain(double value) {
+  return std::isfinite(value) && value == std::floor(value) && std::fabs(value) < 1e15
+             ? std::to_string(static_cast<int64_t>(value))
+             : std::to_string(value);
+}
+
+}  // namespace
+
+double readNumber(const Napi::Value& value, const std::string& name) {
+  if (!value.IsNumber()) refuse(value.Env(), name, "a number", value);
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+int64_t readInteger(const Napi::Value& value, const std::string& name, int64_t least, int64_t most) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != std::floor(number))
+    refuse(value.Env(), name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most), value);
+  return static_cast<int64_t>(number);
+}
+
+DataType readDataType(const Napi::Value& value, const std::string& name) {
+  std::string names;
+  if (value.IsString()) {
+    const std::string text = value.As<Napi::String>();
+    for (int i = 0; i < kDataTypes; i++)
+      if (text == nameOf(static_cast<DataType>(i))) return static_cast<DataType>(i);
+  }
+  for (int i = 0; i < kDataTypes; i++) names += (i ? ", " : "one of ") + std::string(nameOf(static_cast<DataType>(i)));
+  refuse(value.Env(), name, names, value);
+}
+
+Shape readShape(const Napi::Value& value, const std::string& name) {
+  const std::string expected = "an array of at most " + std::to_string(kMaxRank) + " sizes";
+  if (!value.IsArray()) refuse(value.Env(), name, expected, value);
+  const auto array = value.As<Napi::Array>();
+  if (array.Length() > static_cast<uint32_t>(kMaxRank)) refuse(value.Env(), name, expected, value);
+  Shape shape;
+  double elements = 1;
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    const int64_t size = readInteger(array[i], name + "[" + std::to_string(i) + "]", 0, int64_t{1} << 40);
+    shape.sizes[shape.rank++] = size;
+    elements *= static_cast<double>(size > 0 ? size : 1);
+  }
+  if (elements > kMostElements)
+    throw CallError(name + ": " + describe(shape) + " has more elements than a tensor can hold");
+  return shape;
+}
+
+void readAttributes(const Operation& operation, const Napi::Value& value, double* attributes) {
+  const Napi::Env env = value.Env();
+  const bool given = !value.IsUndefined();
+  if (given && (!value.IsObject() || value.IsArray() || value.IsFunction()))
+    refuse(env, std::string(operation.name) + ": attributes", "an object", value);
+  uint32_t found = 0;
+  for (size_t i = 0; i < operation.attributes.size(); i++) {
+    const Attribute& attribute = operation.attributes[i];
+    const Napi::Value field = given ? value.As<Napi::Object>().Get(attribute.name) : env.Undefined();
+    const std::string name = std::string(operation.name) + ": " + attribute.name;
+    if (field.IsUndefined()) {
+      if (attribute.required) refuse(env, name, "a value", field);
+      attributes[i] = attribute.otherwise;
+      continue;
+    }
+    found++;
+    switch (attribute.kind) {
+      case AttributeKind::integer:
+        attributes[i] = static_cast<double>(readInteger(field, name, static_cast<int64_t>(attribute.least),
+                                                        static_cast<int64_t>(attribute.most)));
+        break;
+      case AttributeKind::number: {
+        const double number = readNumber(field, name);
+        if (!(number >= attribute.least && number <= attribute.most))
+          refuse(env, name, "a number from " + plain(attribute.least) + " to " + plain(attribute.most), field);
+        attributes[i] = number;
+        break;
+      }
+      case AttributeKind::flag:
+        if (!field.IsBoolean()) refuse(env, name, "true or false", field);
+        attributes[i] = field.As<Napi::Boolean>() ? 1 : 0;
+        break;
+      case AttributeKind::dataType: attributes[i] = static_cast<double>(readDataType(field, name)); break;
+    }
+  }
+  if (!given) return;
+  const Napi::Array names = value.As<Napi::Object>().GetPropertyNames();
+  if (names.Length() == found) return;
+  for (uint32_t n = 0; n < names.Length(); n++) {
+    const std::string name = names.Get(n).ToString();
+    bool known = false;
+    for (const Attribute& attribute : operation.attributes) known = known || name == attribute.name;
+    if (!known) throw CallError(std::string(operation.name) + ": there is no attribute \"" + name + "\"");
+  }
+}
+
+namespace {
+
+napi_typedarray_type arrayTypeOf(DataType type) {
+  constexpr napi_typedarray_type types[kDataTypes] = {napi_float32_array, napi_float64_array, napi_int32_array,
+                                                      napi_uint8_array};
+  return types[static_cast<int>(type)];
+}
+
+const char* arrayNameOf(DataType type) {
+  constexpr const char* names[kDataTypes] = {"a Float32Array", "a Float64Array", "an Int32Array", "a Uint8Array"};
+  return names[static_cast<int>(type)];
+}
+
+}  // namespace
+
+ByteView readTypedArray(const Napi::Value& value, DataType type, const std::string& name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != arrayTypeOf(type))
+    refuse(value.Env(), name, arrayNameOf(type), value);
+  // The raw call: it also reads views of a SharedArrayBuffer, whose wrapper class node-addon-api lacks.
+  size_t length = 0;
+  void* data = nullptr;
+  napi_value buffer = nullptr;
+  size_t offset = 0;
+  napi_typedarray_type actual;
+  if (napi_get_typedarray_info(value.Env(), value, &actual, &length, &data, &buffer, &offset) != napi_ok ||
+      (data == nullptr && length > 0))
+    refuse(value.Env(), name, std::string(arrayNameOf(type)) + " that is not detached", value);
+  return {static_cast<const std::byte*>(data), static_cast<int64_t>(length)};
+}
+
+Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, void** data) {
+  auto buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(elements * sizeOf(type)));
+  *data = buffer.Data();
+  const auto length = static_cast<size_t>(elements);
+  switch (type) {
+    case DataType::float32: return Napi::Float32Array::New(env, length, buffer, 0);
+    case DataType::float64: return Napi::Float64Array::New(env, length, buffer, 0);
+    case DataType::int32: return Napi::Int32Array::New(env, length, buffer, 0);
+    case DataType::uint8: return Napi::Uint8Array::New(env, length, buffer, 0);
+  }
+  throw CallError("unknown data type");
+}
+
+Napi::Array shapeToArray(Napi::Env env, const Shape& shape) {
+  auto array = Napi::Array::New(env, static_cast<size_t>(shape.rank));
+  for (int axis = 0; axis < shape.rank; axis++)
+    array.Set(static_cast<uint32_t>(axis), Napi::Number::New(env, static_cast<double>(shape[axis])));
+  return array;
+}
+
+}  // namespace stepsize

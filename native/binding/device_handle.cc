@@ -1,0 +1,280 @@
+#include "device_handle.h"
+
+#include <cstring>
+
+#include "arguments.h"
+#include "environment.h"
+#include "errors.h"
+#include "tensor_handle.h"
+
+namespace stepsize {
+
+// Where the device's thread leaves its outcomes for the JavaScript thread. Shared, so that a late callback finds it.
+struct DeviceHandle::Outcomes {
+  std::mutex mutex;
+  std::deque<std::string> errors;  // one per notification, empty where all went well
+  napi_threadsafe_function wake = nullptr;
+};
+
+Napi::Function DeviceHandle::define(Napi::Env env) {
+  return DefineClass(
+      env, "NativeDevice",
+      {InstanceMethod<&DeviceHandle::create>("create"), InstanceMethod<&DeviceHandle::write>("write"),
+       InstanceMethod<&DeviceHandle::read>("read"), InstanceMethod<&DeviceHandle::reshape>("reshape"),
+       InstanceMethod<&DeviceHandle::enqueue>("enqueue"), InstanceMethod<&DeviceHandle::synchronize>("synchronize"),
+       InstanceMethod<&DeviceHandle::memory>("memory"), InstanceMethod<&DeviceHandle::trim>("trim"),
+       InstanceMethod<&DeviceHandle::describe>("describe"), InstanceMethod<&DeviceHandle::implements>("implements"),
+       InstanceMethod<&DeviceHandle::close>("close")});
+}
+
+DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceHandle>(info) {
+  const Napi::Env env = info.Env();
+  guarded(env, [&] {
+    DeviceOptions options;
+    int64_t memoryLimit = 0;
+    if (!info[0].IsUndefined()) {
+      if (!info[0].IsObject()) refuse(env, "options", "an object", info[0]);
+      const auto given = info[0].As<Napi::Object>();
+      const auto present = [&](const char* name) { return !given.Get(name).IsUndefined(); };
+      if (present("index")) options.index = static_cast<int>(readInteger(given.Get("index"), "index", 0, 1024));
+      if (present("threads")) options.threads = static_cast<int>(readInteger(given.Get("threads"), "threads", 1, 1024));
+      if (present("memoryLimit"))
+        memoryLimit = readInteger(given.Get("memoryLimit"), "memoryLimit", 1, int64_t{1} << 50);
+      if (present("instructionSet")) {
+        if (!given.Get("instructionSet").IsString()) refuse(env, "instructionSet", "a string", given.Get("instructionSet"));
+        options.instructionSet = given.Get("instructionSet").As<Napi::String>();
+      }
+    }
+    open_ = std::make_shared<OpenDevice>();
+    open_->device = openDevice(options);
+    open_->allocator = std::make_unique<Allocator>(*open_->device, memoryLimit);
+  });
+  outcomes_ = std::make_shared<Outcomes>();
+  const auto onWake = [](napi_env wakeEnv, napi_value, void* context, void*) {
+    // No environment: the function is being torn down.
+    if (wakeEnv == nullptr) return;
+    const Napi::Env settleEnv(wakeEnv);
+    const Napi::HandleScope scope(settleEnv);
+    try {
+      static_cast<DeviceHandle*>(context)->settle(settleEnv);
+    } catch (const Napi::Error&) {
+      // A worker that is being terminated refuses new values; its promises have nobody waiting.
+    }
+  };
+  const napi_status status =
+      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "stepsize"), 0, 1, nullptr, nullptr,
+                                      this, onWake, &outcomes_->wake);
+  if (status != napi_ok) throw makeError(env, "unsupported", "could not create a thread-safe function");
+  napi_unref_threadsafe_function(env, outcomes_->wake);
+  // Hooks run last in, first out: the device's thread is joined before the function it calls goes away.
+  napi_add_env_cleanup_hook(env, shutDownHandle, this);
+}
+
+DeviceHandle::~DeviceHandle() {
+  if (!outcomes_ || outcomes_->wake == nullptr) return;
+  napi_remove_env_cleanup_hook(Env(), shutDownHandle, this);
+  shutDown();
+}
+
+void DeviceHandle::shutDownHandle(void* handle) { static_cast<DeviceHandle*>(handle)->shutDown(); }
+
+void DeviceHandle::shutDown() {
+  if (outcomes_->wake == nullptr) return;
+  open_->closed = true;
+  open_->device->abandon();
+  napi_release_threadsafe_function(outcomes_->wake, napi_tsfn_abort);
+  outcomes_->wake = nullptr;
+}
+
+OpenDevice& DeviceHandle::open(Napi::Env env) {
+  if (open_->closed) throw makeError(env, "invalid-state", "the device was closed");
+  return *open_;
+}
+
+Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value) {
+  Waiter waiter{Napi::Promise::Deferred::New(env), {}};
+  if (value.IsObject()) waiter.value = Napi::Persistent(value.As<Napi::Object>());
+  const Napi::Promise promise = waiter.promise.Promise();
+  if (waiters_.empty()) napi_ref_threadsafe_function(env, outcomes_->wake);
+  waiters_.push_back(std::move(waiter));
+  open_->device->notify([outcomes = outcomes_](std::string error) {
+    {
+      const std::lock_guard lock(outcomes->mutex);
+      outcomes->errors.push_back(std::move(error));
+    }
+    napi_call_threadsafe_function(outcomes->wake, nullptr, napi_tsfn_nonblocking);
+  });
+  return promise;
+}
+
+void DeviceHandle::settle(Napi::Env env) {
+  for (;;) {
+    std::string error;
+    {
+      const std::lock_guard lock(outcomes_->mutex);
+      if (outcomes_->errors.empty()) break;
+      error = std::move(outcomes_->errors.front());
+      outcomes_->errors.pop_front();
+    }
+    const Waiter waiter = std::move(waiters_.front());
+    waiters_.pop_front();
+    if (error.empty())
+      waiter.promise.Resolve(waiter.value.IsEmpty() ? env.Undefined() : Napi::Value(waiter.value.Value()));
+    else
+      waiter.promise.Reject(makeError(env, "device-failed", error).Value());
+  }
+  if (!waiters_.empty()) return;
+  if (outcomes_->wake != nullptr) napi_unref_threadsafe_function(env, outcomes_->wake);
+  if (open_->closed) open_->device->abandon();
+}
+
+Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    OpenDevice& device = open(env);
+    TensorSpec spec;
+    spec.type = readDataType(info[0], "dtype");
+    spec.shape = readShape(info[1], "shape");
+    ByteView data{nullptr, -1};
+    if (!info[2].IsUndefined()) {
+      data = readTypedArray(info[2], spec.type, "data");
+      if (data.elements != spec.elements())
+        throw CallError("data: expected " + std::to_string(spec.elements()) + " elements for shape " +
+                        stepsize::describe(spec.shape) + ", got " + std::to_string(data.elements));
+    }
+    Block* block = device.allocator->allocate(spec, "tensor");
+    if (data.elements >= 0) device.device->upload(block->memory, {data.data, data.data + spec.bytes()});
+    return TensorHandle::make(env, open_, block, spec);
+  });
+}
+
+Napi::Value DeviceHandle::write(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  guarded(env, [&] {
+    OpenDevice& device = open(env);
+    const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
+    const ByteView data = readTypedArray(info[1], tensor.spec().type, "data");
+    if (data.elements != tensor.spec().elements())
+      throw CallError("data: expected " + std::to_string(tensor.spec().elements()) + " elements for shape " +
+                      stepsize::describe(tensor.spec().shape) + ", got " + std::to_string(data.elements));
+    tensor.block()->version++;
+    device.device->upload(tensor.block()->memory, {data.data, data.data + tensor.spec().bytes()});
+  });
+  return env.Undefined();
+}
+
+Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    OpenDevice& device = open(env);
+    const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
+    void* data = nullptr;
+    // Nobody else sees the array before it is complete, so nobody can detach it meanwhile.
+    const Napi::TypedArray array = makeTypedArray(env, tensor.spec().type, tensor.spec().elements(), &data);
+    device.device->download(data, tensor.block()->memory, tensor.spec().bytes());
+    return whenDone(env, array);
+  });
+}
+
+Napi::Value DeviceHandle::reshape(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    OpenDevice& device = open(env);
+    const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
+    TensorSpec spec = tensor.spec();
+    spec.shape = readShape(info[1], "shape");
+    if (spec.elements() != tensor.spec().elements())
+      throw CallError("shape: " + stepsize::describe(spec.shape) + " has " + std::to_string(spec.elements()) +
+                      " elements, the tensor of shape " + stepsize::describe(tensor.spec().shape) + " has " +
+                      std::to_string(tensor.spec().elements()));
+    device.allocator->retain(tensor.block());
+    return TensorHandle::make(env, open_, tensor.block(), spec);
+  });
+}
+
+Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    OpenDevice& device = open(env);
+    const auto id = static_cast<OperationId>(readInteger(info[0], "operation", 0, kOperations - 1));
+    const Operation& op = operation(id);
+    if (!info[1].IsArray()) refuse(env, std::string(op.name) + ": tensors", "an array of tensors", info[1]);
+    const auto array = info[1].As<Napi::Array>();
+    const uint32_t count = array.Length();
+    if (op.inputs != kAnyNumber && count != static_cast<uint32_t>(op.inputs))
+      throw CallError(std::string(op.name) + ": expected " + std::to_string(op.inputs) + " tensors (" + op.inputNames +
+                      "), got " + std::to_string(count));
+    Record record{id, static_cast<int>(count), {}};
+    std::vector<TensorSpec> specs;
+    std::vector<Block*> blocks;
+    record.tensors.reserve(count + 3);
+    specs.reserve(count);
+    blocks.reserve(count);
+    for (uint32_t i = 0; i < count; i++) {
+      const TensorHandle& tensor =
+          TensorHandle::from(array[i], device, std::string(op.name) + ": tensor " + std::to_string(i));
+      record.tensors.push_back(tensor.view());
+      specs.push_back(tensor.spec());
+      blocks.push_back(tensor.block());
+    }
+    readAttributes(op, info[2], record.attributes);
+    if (!device.device->implements(id))
+      throw makeError(env, "unsupported", std::string(op.name) + " is not implemented on this device");
+    Call call(op, std::move(specs), record.attributes);
+    op.rule(call);
+    auto outputs = Napi::Array::New(env, call.outputs.size());
+    for (size_t i = 0; i < call.outputs.size(); i++) {
+      const TensorSpec& spec = call.outputs[i];
+      Block* block = device.allocator->allocate(spec, op.name);
+      const Napi::Object tensor = TensorHandle::make(env, open_, block, spec);
+      record.tensors.push_back(TensorHandle::Unwrap(tensor)->view());
+      outputs.Set(static_cast<uint32_t>(i), tensor);
+    }
+    for (const int index : call.written) blocks[static_cast<size_t>(index)]->version++;
+    device.device->enqueue(std::move(record));
+    return outputs;
+  });
+}
+
+Napi::Value DeviceHandle::synchronize(const Napi::CallbackInfo& info) {
+  open(info.Env());
+  return whenDone(info.Env(), info.Env().Undefined());
+}
+
+Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
+  const MemoryStatistics& statistics = open(info.Env()).allocator->statistics();
+  auto result = Napi::Object::New(info.Env());
+  result.Set("allocated", static_cast<double>(statistics.allocated));
+  result.Set("cached", static_cast<double>(statistics.cached));
+  result.Set("peak", static_cast<double>(statistics.peak));
+  result.Set("limit", static_cast<double>(statistics.limit));
+  result.Set("tensors", static_cast<double>(statistics.tensors));
+  return result;
+}
+
+Napi::Value DeviceHandle::trim(const Napi::CallbackInfo& info) {
+  open(info.Env()).allocator->trim();
+  return info.Env().Undefined();
+}
+
+Napi::Value DeviceHandle::describe(const Napi::CallbackInfo& info) {
+  auto result = Napi::Object::New(info.Env());
+  for (const auto& [name, value] : open(info.Env()).device->describe()) result.Set(name, value);
+  return result;
+}
+
+Napi::Value DeviceHandle::implements(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const int64_t id = readInteger(info[0], "operation", 0, kOperations - 1);
+    return Napi::Boolean::New(info.Env(), open(info.Env()).device->implements(static_cast<OperationId>(id)));
+  });
+}
+
+Napi::Value DeviceHandle::close(const Napi::CallbackInfo& info) {
+  open(info.Env());
+  const Napi::Promise done = whenDone(info.Env(), info.Env().Undefined());
+  open_->closed = true;
+  return done;
+}
+
+}  // namespace stepsize

@@ -1,0 +1,19 @@
+// What belongs to one JavaScript environment (the main thread, or a worker thread): nothing here is shared.
+#pragma once
+
+#include <napi.h>
+
+#include <set>
+
+namespace stepsize {
+
+class DeviceHandle;
+
+struct Environment {
+  Napi::FunctionReference errorClass;  // StepsizeError, given by the TypeScript side when it loads the addon
+  Napi::FunctionReference tensorClass;
+
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+};
+
+}  // namespace stepsize

@@ -1,0 +1,29 @@
+#include "errors.h"
+
+#include "environment.h"
+
+namespace stepsize {
+
+Napi::Error makeError(Napi::Env env, const char* code, const std::string& message) {
+  auto& errorClass = Environment::of(env).errorClass;
+  if (errorClass.IsEmpty()) return Napi::Error::New(env, message);
+  return Napi::Error(env, errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)}));
+}
+
+void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got) {
+  std::string text;
+  switch (got.Type()) {
+    case napi_undefined: text = "undefined"; break;
+    case napi_null: text = "null"; break;
+    case napi_boolean:
+    case napi_number: text = got.ToString().Utf8Value(); break;
+    case napi_string: text = "\"" + got.As<Napi::String>().Utf8Value().substr(0, 60) + "\""; break;
+    case napi_symbol: text = "a symbol"; break;
+    case napi_function: text = "a function"; break;
+    case napi_bigint: text = "a bigint"; break;
+    default: text = got.IsTypedArray() ? "a typed array" : got.IsArray() ? "an array" : "an object"; break;
+  }
+  throw makeError(env, "invalid-argument", name + ": expected " + expected + ", got " + text);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,33 @@
+// Errors as JavaScript sees them.
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+
+#include "../allocator.h"
+#include "../operations.h"
+
+namespace stepsize {
+
+// A StepsizeError with a code; a plain Error before the TypeScript side has given the class.
+Napi::Error makeError(Napi::Env env, const char* code, const std::string& message);
+
+// "name: expected …, got …", as the TypeScript side words it.
+[[noreturn]] void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got);
+
+// Runs `body`, turning what the core throws into errors for JavaScript. Every entry point goes through it.
+template <class F>
+auto guarded(Napi::Env env, const F& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const CallError& error) {
+    throw makeError(env, "invalid-argument", error.what());
+  } catch (const OutOfMemory& error) {
+    throw makeError(env, "out-of-memory", error.what());
+  } catch (const std::bad_alloc&) {
+    throw makeError(env, "out-of-memory", "the system has no memory left for this call");
+  }
+}
+
+}  // namespace stepsize

@@ -1,0 +1,100 @@
+#include "tensor_handle.h"
+
+#include "arguments.h"
+#include "environment.h"
+#include "errors.h"
+
+namespace stepsize {
+
+namespace {
+
+// Marks the objects of this class, so that another addon's object is refused instead of misread.
+constexpr napi_type_tag kTensorTag = {0x5b3d1f7a94c64e02, 0xa1e8c2d95f7b3046};
+
+// What make() hands to the constructor, past JavaScript: a call of the class that did not come from make() finds none.
+struct Birth {
+  const std::shared_ptr<OpenDevice>& device;
+  Block* block;
+  const TensorSpec& spec;
+};
+thread_local const Birth* pendingBirth = nullptr;
+
+}  // namespace
+
+Napi::Function TensorHandle::define(Napi::Env env) {
+  return DefineClass(env, "NativeTensor",
+                     {InstanceAccessor<&TensorHandle::shape>("shape"), InstanceAccessor<&TensorHandle::dtype>("dtype"),
+                      InstanceAccessor<&TensorHandle::version>("version"),
+                      InstanceAccessor<&TensorHandle::disposed>("disposed"),
+                      InstanceMethod<&TensorHandle::dispose>("dispose")});
+}
+
+Napi::Object TensorHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, Block* block,
+                                const TensorSpec& spec) {
+  const Birth birth{device, block, spec};
+  pendingBirth = &birth;
+  return Environment::of(env).tensorClass.New({});
+}
+
+TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TensorHandle>(info) {
+  if (pendingBirth == nullptr)
+    throw makeError(info.Env(), "invalid-argument", "a NativeTensor cannot be constructed; use device.create");
+  device_ = pendingBirth->device;
+  block_ = pendingBirth->block;
+  spec_ = pendingBirth->spec;
+  pendingBirth = nullptr;
+  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), block_->bytes);
+}
+
+TensorHandle::~TensorHandle() { release(); }
+
+TensorHandle& TensorHandle::from(const Napi::Value& value, const OpenDevice& device, const std::string& name) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kTensorTag))
+    refuse(value.Env(), name, "a tensor", value);
+  TensorHandle& tensor = *Unwrap(value.As<Napi::Object>());
+  if (tensor.block_ == nullptr)
+    throw makeError(value.Env(), "invalid-state",
+                    name + ": the tensor was disposed. backward() disposes the intermediate results of the graph it "
+                           "walked, tidy() those of its block; call keep() on what is needed later");
+  if (tensor.device_.get() != &device)
+    throw CallError(name + ": the tensor is on another device; move it with tensor.to(device)");
+  return tensor;
+}
+
+TensorView TensorHandle::view() const {
+  TensorView view;
+  view.type = spec_.type;
+  view.shape = spec_.shape;
+  view.data = block_->memory;
+  return view;
+}
+
+void TensorHandle::release() {
+  if (block_ == nullptr) return;
+  Napi::MemoryManagement::AdjustExternalMemory(Env(), -block_->bytes);
+  if (device_->allocator) device_->allocator->release(block_);
+  block_ = nullptr;
+  device_.reset();
+}
+
+Napi::Value TensorHandle::shape(const Napi::CallbackInfo& info) { return shapeToArray(info.Env(), spec_.shape); }
+
+Napi::Value TensorHandle::dtype(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), nameOf(spec_.type));
+}
+
+Napi::Value TensorHandle::version(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), block_ ? block_->version : 0);
+}
+
+Napi::Value TensorHandle::disposed(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), block_ == nullptr);
+}
+
+Napi::Value TensorHandle::dispose(const Napi::CallbackInfo& info) {
+  release();
+  return info.Env().Undefined();
+}
+
+}  // namespace stepsize

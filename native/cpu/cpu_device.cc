@@ -1,0 +1,172 @@
+#include "cpu_device.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+
+#include "thread_pool.h"
+
+namespace stepsize {
+
+namespace cpu {
+
+namespace {
+
+class CpuInvocation final : public Invocation {
+ public:
+  CpuInvocation(const Record& record, int threads, std::vector<GrowingBuffer>& workspaces)
+      : threads_(threads), workspaces_(workspaces) {
+    tensors = record.tensors.data();
+    inputs = record.inputs;
+    attributes = record.attributes;
+  }
+
+  void parallel(int64_t count, Body body, void* context) const override {
+    ThreadPool::instance().run(count, threads_, body, context);
+  }
+
+  void* workspace(int64_t bytes) const override {
+    if (used_ == workspaces_.size()) workspaces_.emplace_back();
+    return workspaces_[used_++].atLeast(bytes);
+  }
+
+  float* scratch() const override { return ThreadPool::scratch(); }
+
+  void fail(const char* format, long long a, long long b, long long c) const override {
+    if (failed_.exchange(true)) return;
+    char text[256];
+    std::snprintf(text, sizeof text, format, a, b, c);
+    error_ = text;
+  }
+
+  const std::string& error() const { return error_; }
+
+ private:
+  const int threads_;
+  std::vector<GrowingBuffer>& workspaces_;
+  mutable size_t used_ = 0;
+  mutable std::atomic<bool> failed_{false};
+  mutable std::string error_;
+};
+
+}  // namespace
+
+CpuDevice::CpuDevice(const InstructionSet& set, int threads) : set_(set), threads_(threads) {
+  thread_ = std::thread([this] { loop(); });
+}
+
+CpuDevice::~CpuDevice() { abandon(); }
+
+bool CpuDevice::implements(OperationId id) const { return set_.kernelFor(id) != nullptr; }
+
+void CpuDevice::release(void* memory, int64_t) {
+  // In stream order, like everything else: a record given earlier may still use the memory.
+  push({nullptr, memory});
+}
+
+void CpuDevice::enqueue(Record record) {
+  push({[this, record = std::move(record)] { execute(record); }});
+}
+
+void CpuDevice::upload(void* to, std::vector<std::byte> from) {
+  if (!from.empty()) push({[to, from = std::move(from)] { std::memcpy(to, from.data(), from.size()); }});
+}
+
+void CpuDevice::download(void* to, const void* from, int64_t bytes) {
+  if (bytes > 0) push({[=] { std::memcpy(to, from, static_cast<size_t>(bytes)); }});
+}
+
+void CpuDevice::notify(std::function<void(std::string)> done) {
+  push({[this, done = std::move(done)] {
+    done(std::move(firstError_));
+    firstError_.clear();
+  }});
+}
+
+void CpuDevice::push(Task task) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closing_) {
+      queue_.push_back(std::move(task));
+      task.releases = nullptr;
+    }
+  }
+  releaseMemory(task.releases);
+  wake_.notify_one();
+}
+
+void CpuDevice::loop() {
+  for (;;) {
+    Task task;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+      if (closing_) return;
+      task = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    if (task.run) task.run();
+    releaseMemory(task.releases);
+  }
+}
+
+void CpuDevice::abandon() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+  for (const Task& task : queue_) releaseMemory(task.releases);
+  queue_.clear();
+}
+
+void CpuDevice::execute(const Record& record) {
+  const CpuInvocation invocation(record, threads_, workspaces_);
+  try {
+    set_.kernelFor(record.id)(invocation);
+  } catch (const std::exception& error) {
+    return reportError(record, error.what());
+  }
+  if (!invocation.error().empty()) reportError(record, invocation.error());
+}
+
+void CpuDevice::reportError(const Record& record, const std::string& message) {
+  if (!firstError_.empty()) return;
+  const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
+  firstError_ = stepsize::describe(operation(record.id), specs) + ": " + message;
+}
+
+std::vector<std::pair<std::string, std::string>> CpuDevice::describe() const {
+  return {{"kernels", set_.name}, {"threads", std::to_string(threads_)}};
+}
+
+}  // namespace cpu
+
+const char* backendName() { return "cpu"; }
+
+std::vector<std::pair<std::string, std::string>> describeBackend() {
+  std::string supported, chosen;
+  for (const auto& set : cpu::instructionSets()) {
+    if (!set.supported) continue;
+    if (chosen.empty()) chosen = set.name;
+    supported += (supported.empty() ? "" : " ") + set.name;
+  }
+  return {{"instructionSets", supported}, {"kernels", chosen}, {"threads", std::to_string(cpu::availableThreads())}};
+}
+
+std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
+  if (options.index != 0) throw CallError("index: there is one CPU device, 0; got " + std::to_string(options.index));
+  const int threads = options.threads > 0 ? options.threads : cpu::availableThreads();
+  std::string names;
+  for (const auto& set : cpu::instructionSets()) {
+    if (options.instructionSet.empty() ? set.supported : set.name == options.instructionSet) {
+      if (!set.supported) throw CallError("instructionSet: this CPU does not have " + set.name);
+      return std::make_unique<cpu::CpuDevice>(set, threads);
+    }
+    names += (names.empty() ? "" : ", ") + set.name;
+  }
+  throw CallError("instructionSet: expected one of " + names + ", got " + options.instructionSet);
+}
+
+}  // namespace stepsize

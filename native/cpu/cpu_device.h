@@ -1,0 +1,52 @@
+// The CPU as a device: a worker thread that executes records in order, on the process' pool of threads.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "../backend.h"
+#include "instruction_sets.h"
+#include "memory.h"
+
+namespace stepsize::cpu {
+
+class CpuDevice final : public Device {
+ public:
+  CpuDevice(const InstructionSet& set, int threads);
+  ~CpuDevice() override;
+
+  bool implements(OperationId id) const override;
+  void* acquire(int64_t bytes) override { return acquireMemory(bytes); }
+  void release(void* memory, int64_t bytes) override;
+  void enqueue(Record record) override;
+  void upload(void* to, std::vector<std::byte> from) override;
+  void download(void* to, const void* from, int64_t bytes) override;
+  void notify(std::function<void(std::string)> done) override;
+  void abandon() override;
+  std::vector<std::pair<std::string, std::string>> describe() const override;
+
+ private:
+  struct Task {
+    std::function<void()> run;
+    void* releases = nullptr;  // memory to give back, also when the queue is abandoned
+  };
+  void push(Task task);
+  void loop();
+  void execute(const Record& record);
+  void reportError(const Record& record, const std::string& message);
+
+  const InstructionSet& set_;
+  const int threads_;
+  std::vector<GrowingBuffer> workspaces_;
+  std::string firstError_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Task> queue_;
+  bool closing_ = false;
+  std::thread thread_;
+};
+
+}  // namespace stepsize::cpu

@@ -1,0 +1,40 @@
+// What a CPU kernel is called with. Free of the STL: kernel files are compiled once per instruction set, and a library
+// template instantiated there could end up as the whole program's copy, with instructions the machine lacks.
+#pragma once
+
+#include "../tensor_spec.h"
+
+namespace stepsize {
+
+using Body = void (*)(void* context, int64_t index);
+
+class Invocation {
+ public:
+  const TensorView* tensors;  // inputs, then outputs
+  int inputs;
+  const double* attributes;
+
+  STEPSIZE_INLINE const TensorView& input(int index) const { return tensors[index]; }
+  STEPSIZE_INLINE const TensorView& output(int index) const { return tensors[inputs + index]; }
+  STEPSIZE_INLINE int64_t integer(int attribute) const { return static_cast<int64_t>(attributes[attribute]); }
+  STEPSIZE_INLINE float number(int attribute) const { return static_cast<float>(attributes[attribute]); }
+
+  // Calls body for every index below count, on the device's threads; returns when all are done. Which thread takes
+  // which index is not fixed, so an index must stand for the same work whatever the number of threads.
+  virtual void parallel(int64_t count, Body body, void* context) const = 0;
+  // A new piece of memory that lasts for this invocation, shared by its threads, 64-byte aligned.
+  virtual void* workspace(int64_t bytes) const = 0;
+  // kScratchFloats of the calling thread's own.
+  virtual float* scratch() const = 0;
+  // Reports that the data made the operation fail; the first report rejects the next wait. format: one %lld per value.
+  virtual void fail(const char* format, long long a, long long b, long long c) const = 0;
+
+ protected:
+  ~Invocation() = default;
+};
+
+constexpr int64_t kScratchFloats = 1 << 19;
+
+using Kernel = void (*)(const Invocation&);
+
+}  // namespace stepsize

@@ -1,0 +1,157 @@
+// Operations that treat every element alike. Memory-bound: each reads its operands and writes its result once.
+#pragma once
+
+#include <math.h>
+#include <string.h>
+
+#include "../../operations_attributes.h"
+#include "vector.h"
+
+namespace stepsize::STEPSIZE_ISA {
+
+// out[i] = f(a[i])
+template <class F>
+STEPSIZE_INLINE void mapUnary(const Invocation& call, const F& f) {
+  const float* __restrict__ a = call.input(0).floats();
+  float* __restrict__ out = call.output(0).floats();
+  parallelChunks(call, call.output(0).elements(), kChunk, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) out[i] = f(a[i]);
+  });
+}
+
+// out = f(large, small), the small operand repeated along the large one's leading axes.
+template <class F>
+STEPSIZE_INLINE void mapRepeated(const Invocation& call, const TensorView& large, const TensorView& small, const F& f) {
+  const float* __restrict__ a = large.floats();
+  const float* __restrict__ b = small.floats();
+  float* __restrict__ out = call.output(0).floats();
+  const int64_t count = large.elements(), period = small.elements();
+  if (period == count) {
+    parallelChunks(call, count, kChunk, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) out[i] = f(a[i], b[i]);
+    });
+  } else if (period == 1) {
+    const float value = b[0];
+    parallelChunks(call, count, kChunk, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) out[i] = f(a[i], value);
+    });
+  } else if (period > 0) {
+    parallelChunks(call, count / period, most(1, kChunk / period), [&](int64_t from, int64_t to) {
+      for (int64_t row = from; row < to; row++)
+        for (int64_t j = 0; j < period; j++) out[row * period + j] = f(a[row * period + j], b[j]);
+    });
+  }
+}
+
+template <class F>
+STEPSIZE_INLINE void mapBinary(const Invocation& call, const F& f) {
+  const TensorView& a = call.input(0);
+  const TensorView& b = call.input(1);
+  if (a.shape.rank >= b.shape.rank)
+    mapRepeated(call, a, b, f);
+  else
+    mapRepeated(call, b, a, [&f](float x, float y) { return f(y, x); });
+}
+
+inline void add(const Invocation& call) {
+  mapBinary(call, [](float a, float b) { return a + b; });
+}
+inline void subtract(const Invocation& call) {
+  mapBinary(call, [](float a, float b) { return a - b; });
+}
+inline void multiply(const Invocation& call) {
+  mapBinary(call, [](float a, float b) { return a * b; });
+}
+inline void divide(const Invocation& call) {
+  mapBinary(call, [](float a, float b) { return a / b; });
+}
+
+inline void affine(const Invocation& call) {
+  const float scale = call.number(attribute::scale), shift = call.number(attribute::shift);
+  mapUnary(call, [=](float x) { return x * scale + shift; });
+}
+inline void exp(const Invocation& call) {
+  mapUnary(call, [](float x) { return expf(x); });
+}
+inline void log(const Invocation& call) {
+  mapUnary(call, [](float x) { return logf(x); });
+}
+inline void sqrt(const Invocation& call) {
+  mapUnary(call, [](float x) { return __builtin_sqrtf(x); });
+}
+inline void square(const Invocation& call) {
+  mapUnary(call, [](float x) { return x * x; });
+}
+inline void tanh(const Invocation& call) {
+  mapUnary(call, [](float x) { return tanhf(x); });
+}
+inline void sigmoid(const Invocation& call) {
+  mapUnary(call, [](float x) { return 1.0f / (1.0f + expf(-x)); });
+}
+// NaN stays NaN: a network that diverged must not look healthy behind a ReLU.
+inline void relu(const Invocation& call) {
+  mapUnary(call, [](float x) { return x < 0.0f ? 0.0f : x; });
+}
+inline void reluGradient(const Invocation& call) {
+  mapBinary(call, [](float output, float gradient) { return output > 0.0f ? gradient : 0.0f; });
+}
+
+inline void fill(const Invocation& call) {
+  const TensorView& to = call.input(0);
+  const double value = call.attributes[attribute::value];
+  parallelChunks(call, to.elements(), kChunk, [&](int64_t from, int64_t end) {
+    for (int64_t i = from; i < end; i++) {
+      if (to.type == DataType::float32) to.as<float>()[i] = static_cast<float>(value);
+      if (to.type == DataType::float64) to.as<double>()[i] = value;
+      if (to.type == DataType::int32) to.as<int32_t>()[i] = static_cast<int32_t>(value);
+      if (to.type == DataType::uint8) to.as<uint8_t>()[i] = static_cast<uint8_t>(value);
+    }
+  });
+}
+
+inline void copy(const Invocation& call) {
+  const TensorView& from = call.input(1);
+  if (from.bytes() > 0) memcpy(call.input(0).data, from.data, static_cast<size_t>(from.bytes()));
+}
+
+// Towards an integer type: truncated, as in C, and held inside the type's range; NaN becomes 0.
+template <class To, class From>
+STEPSIZE_INLINE To castValue(From value) {
+  if constexpr (static_cast<To>(0.5) != 0) {
+    return static_cast<To>(value);
+  } else {
+    constexpr double low = sizeof(To) == 1 ? 0 : -2147483648.0, high = sizeof(To) == 1 ? 255 : 2147483647.0;
+    const double wide = static_cast<double>(value);
+    return wide >= low ? static_cast<To>(wide <= high ? wide : high) : static_cast<To>(wide < low ? low : 0);
+  }
+}
+
+template <class To, class From>
+STEPSIZE_INLINE void castElements(const Invocation& call) {
+  const From* __restrict__ from = call.input(0).as<From>();
+  To* __restrict__ to = call.output(0).as<To>();
+  parallelChunks(call, call.input(0).elements(), kChunk, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; i++) to[i] = castValue<To>(from[i]);
+  });
+}
+
+template <class To>
+STEPSIZE_INLINE void castTo(const Invocation& call) {
+  switch (call.input(0).type) {
+    case DataType::float32: return castElements<To, float>(call);
+    case DataType::float64: return castElements<To, double>(call);
+    case DataType::int32: return castElements<To, int32_t>(call);
+    case DataType::uint8: return castElements<To, uint8_t>(call);
+  }
+}
+
+inline void cast(const Invocation& call) {
+  switch (call.output(0).type) {
+    case DataType::float32: return castTo<float>(call);
+    case DataType::float64: return castTo<double>(call);
+    case DataType::int32: return castTo<int32_t>(call);
+    case DataType::uint8: return castTo<uint8_t>(call);
+  }
+}
+
+}  // namespace stepsize::STEPSIZE_ISA

@@ -1,0 +1,198 @@
+// The matrix product of the CPU backend: C[m,n] = A[m,k] · B[k,n], float32.
+//
+// One blocked product, in two loop orders; what differs between a dense product and the three convolutions is how
+// operands are loaded and rows of C are found, and that is given by the types A, B and C:
+//
+//   A, row-major   void pack(row, rows, k0, depth, out)     rows to [rows][kDepth]
+//   A, k-major     const float* at(row, k0, …), stride      no copy: the tile kernel walks it along k
+//   B              void pack(k0, depth, column, columns, width, out)   a panel to [depth][width], zero beyond columns
+//   C              float* row(i)                            where row i begins
+//
+// The innermost kernel keeps rows × 2 vectors (or, for narrow results, twice the rows × 1 vector) of C in registers
+// over a block of k. A's block of rows sits in L1, B's packed block streams from L2. Every element of C is summed in
+// an order that depends on the shapes alone.
+#pragma once
+
+#include <utility>
+
+#include "vector.h"
+
+namespace stepsize::STEPSIZE_ISA {
+
+// 32 vector registers hold 14 × 2 sums, two of B and one of A; 16 registers hold 6 × 2.
+constexpr int kTileRows = kLanes == 16 ? 14 : 6;
+constexpr int kNarrowTileRows = 2 * kTileRows;
+constexpr int kPanel = 2 * kLanes;
+// Of k per block: 14 rows of it fill half of a 32 KiB L1.
+constexpr int64_t kDepth = 256;
+// Columns of B per block: 256 × 512 floats are half of a 1 MiB L2.
+constexpr int64_t kBlockColumns = 512;
+
+// c[r][0 … V·kLanes) (+)= Σ_k a(r, k) · b[k][…]. stride: between rows of a k-major A; a row-major one has kDepth.
+template <int R, int V, bool KMajor>
+void tile(int64_t depth, const float* __restrict__ a, int64_t stride, const float* __restrict__ b, float* const* c,
+          bool accumulate) {
+  Vec sums[R][V];
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < V; v++) sums[r][v] = broadcast(0);
+  for (int64_t k = 0; k < depth; k++) {
+    Vec bs[V];
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v++) bs[v] = load(b + v * kLanes);
+#pragma GCC unroll 28
+    for (int r = 0; r < R; r++) {
+      const Vec as = broadcast(KMajor ? a[r] : a[r * kDepth]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; v++) sums[r][v] = fma(as, bs[v], sums[r][v]);
+    }
+    a += KMajor ? stride : 1;
+    b += V * kLanes;
+  }
+#pragma GCC unroll 28
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v++) {
+      float* to = c[r] + v * kLanes;
+      store(to, accumulate ? load(to) + sums[r][v] : sums[r][v]);
+    }
+}
+
+using Tile = void (*)(int64_t, const float*, int64_t, const float*, float* const*, bool);
+
+template <int V, bool KMajor, int... R>
+Tile chooseTile(int rows, std::integer_sequence<int, R...>) {
+  static constexpr Tile tiles[] = {tile<R + 1, V, KMajor>...};
+  return tiles[rows - 1];
+}
+
+// The kernel for `rows` rows of a panel one or two vectors wide.
+template <bool KMajor>
+Tile tileFor(int rows, int vectors) {
+  return vectors == 1 ? chooseTile<1, KMajor>(rows, std::make_integer_sequence<int, kNarrowTileRows>{})
+                      : chooseTile<2, KMajor>(rows, std::make_integer_sequence<int, kTileRows>{});
+}
+
+STEPSIZE_INLINE int vectorsOf(int64_t columns) { return columns <= kLanes ? 1 : 2; }
+STEPSIZE_INLINE int tileRowsFor(int64_t columns) { return columns <= kLanes ? kNarrowTileRows : kTileRows; }
+
+// One tile of C, by way of a buffer where the panel is wider than what is left of C.
+template <bool KMajor>
+void computeTile(int64_t depth, const float* a, int64_t stride, const float* b, float* const* c, int rows,
+                 int64_t columns, bool accumulate) {
+  const int vectors = vectorsOf(columns);
+  const int64_t width = vectors * kLanes;
+  const Tile kernel = tileFor<KMajor>(rows, vectors);
+  if (columns == width) return kernel(depth, a, stride, b, c, accumulate);
+  float buffer[kTileRows * kPanel];
+  float* bufferRows[kNarrowTileRows] = {};
+  for (int r = 0; r < rows; r++) bufferRows[r] = buffer + r * width;
+  kernel(depth, a, stride, b, bufferRows, false);
+  for (int r = 0; r < rows; r++)
+    for (int64_t j = 0; j < columns; j++) c[r][j] = accumulate ? c[r][j] + buffer[r * width + j] : buffer[r * width + j];
+}
+
+// Parallel over rows of C, B packed once per block for all threads.
+template <class A, class B, class C>
+void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const C& c) {
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    for (int64_t i = 0; i < m; i++) zeroFloats(c.row(i), n);
+    return;
+  }
+  const int64_t depthBlocks = ceilDivide(k, kDepth);
+  const int64_t blockDepth = ceilDivide(k, depthBlocks);
+  const int64_t blockColumns = least(n, kBlockColumns);
+  float* packed = static_cast<float*>(call.workspace(blockDepth * (blockColumns + kPanel) * 4));
+  const int64_t tileRows = tileRowsFor(n);
+  const int64_t tiles = ceilDivide(m, tileRows);
+  for (int64_t column0 = 0; column0 < n; column0 += blockColumns) {
+    const int64_t columns = least(blockColumns, n - column0);
+    const int64_t panels = ceilDivide(columns, kPanel);
+    // Few rows leave threads without work unless the columns are divided too. Fixed numbers: the bits must not depend
+    // on the threads.
+    const int64_t columnTasks = least(panels, ceilDivide(8, tiles));
+    const int64_t tilesPerTask = ceilDivide(tiles, 64);
+    const int64_t rowTasks = ceilDivide(tiles, tilesPerTask);
+    for (int64_t k0 = 0; k0 < k; k0 += blockDepth) {
+      const int64_t depth = least(blockDepth, k - k0);
+      parallelFor(call, panels, [&](int64_t p) {
+        const int64_t wide = least(kPanel, columns - p * kPanel);
+        b.pack(k0, depth, column0 + p * kPanel, wide, vectorsOf(wide) * kLanes, packed + p * kPanel * depth);
+      });
+      parallelFor(call, rowTasks * columnTasks, [&](int64_t task) {
+        const int64_t firstPanel = task % columnTasks * panels / columnTasks;
+        const int64_t lastPanel = (task % columnTasks + 1) * panels / columnTasks;
+        const int64_t firstTile = task / columnTasks * tilesPerTask;
+        const int64_t lastTile = least(tiles, firstTile + tilesPerTask);
+        float* rowsOfA = call.scratch();
+        float* to[kNarrowTileRows];
+        for (int64_t t = firstTile; t < lastTile; t++) {
+          const int64_t row = t * tileRows;
+          const int rows = static_cast<int>(least(tileRows, m - row));
+          if constexpr (!A::kMajor) a.pack(row, rows, k0, depth, rowsOfA);
+          for (int64_t p = firstPanel; p < lastPanel; p++) {
+            const int64_t column = p * kPanel;
+            const int64_t wide = least(kPanel, columns - column);
+            const float* panel = packed + column * depth;
+            // A narrow last panel comes with the tall tile's kernel; the tile stays as tall as the block's.
+            for (int r = 0; r < rows; r++) to[r] = c.row(row + r) + column0 + column;
+            if constexpr (A::kMajor)
+              computeTile<true>(depth, a.at(row, k0), a.stride, panel, to, rows, wide, k0 > 0);
+            else
+              computeTile<false>(depth, rowsOfA, 0, panel, to, rows, wide, k0 > 0);
+          }
+        }
+      });
+    }
+  }
+}
+
+// For a small C and a long k: k is cut into slices, each sums a C of its own, and the slices are added in order.
+// A's k-major rows come from a.rows(k0, depth, scratch), which may return the data in place. write(i, j, value) gets
+// the result.
+template <class A, class B, class Write>
+void gemmOverDepth(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const Write& write) {
+  const int64_t slices = most(1, least(16, k / 1024));
+  const int64_t slice = ceilDivide(k, slices);
+  const int64_t paddedN = ceilDivide(n, kLanes) * kLanes;
+  // Both operands' blocks share the thread's scratch; A's block of half a megabyte leaves L2 room for B and C.
+  const int64_t depthLimit = most(1, least(kDepth, (1 << 17) / most(m, 1)));
+  float* partial = static_cast<float*>(call.workspace(slices * m * paddedN * 4));
+  parallelFor(call, slices, [&](int64_t s) {
+    float* sums = partial + s * m * paddedN;
+    float* to[kNarrowTileRows];
+    const int64_t end = least(k, (s + 1) * slice);
+    for (int64_t k0 = s * slice; k0 < end; k0 += depthLimit) {
+      const int64_t depth = least(depthLimit, end - k0);
+      const bool accumulate = k0 > s * slice;
+      float* scratch = call.scratch();
+      float* packed = scratch;
+      scratch += depth * kPanel;
+      int64_t stride = 0;
+      const float* rows = a.rows(k0, depth, scratch, stride);
+      for (int64_t column = 0; column < n; column += kPanel) {
+        const int64_t wide = least(kPanel, n - column);
+        const int64_t width = vectorsOf(wide) * kLanes;
+        b.pack(k0, depth, column, wide, width, packed);
+        const int64_t tileRows = tileRowsFor(wide);
+        for (int64_t row = 0; row < m; row += tileRows) {
+          const int count = static_cast<int>(least(tileRows, m - row));
+          for (int r = 0; r < count; r++) to[r] = sums + (row + r) * paddedN + column;
+          // The partial result is padded to whole vectors, so every tile is a full one.
+          tileFor<true>(count, vectorsOf(wide))(depth, rows + row, stride, packed, to, accumulate);
+        }
+      }
+    }
+    if (s * slice >= end) zeroFloats(sums, m * paddedN);
+  });
+  parallelChunks(call, m, most(1, kChunk / most(n, 1)), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++)
+      for (int64_t j = 0; j < n; j++) {
+        float sum = 0;
+        for (int64_t s = 0; s < slices; s++) sum += partial[(s * m + i) * paddedN + j];
+        write(i, j, sum);
+      }
+  });
+}
+
+}  // namespace stepsize::STEPSIZE_ISA

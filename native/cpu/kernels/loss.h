@@ -1,0 +1,97 @@
+// Log-softmax, cross-entropy with label smoothing, and the count of right answers. Rows are independent; sums over
+// rows are made in order.
+#pragma once
+
+#include <math.h>
+
+#include "../../operations_attributes.h"
+#include "reduce.h"
+#include "vector.h"
+
+namespace stepsize::STEPSIZE_ISA {
+
+// to = row − max − log Σ exp(row − max)
+STEPSIZE_INLINE void logSoftmaxRow(const float* row, int64_t columns, float* to) {
+  float largest = row[0];
+  for (int64_t j = 1; j < columns; j++) largest = row[j] > largest ? row[j] : largest;
+  float sum = 0;
+  for (int64_t j = 0; j < columns; j++) sum += expf(row[j] - largest);
+  const float logSum = largest + logf(sum);
+  for (int64_t j = 0; j < columns; j++) to[j] = row[j] - logSum;
+}
+
+template <class F>
+STEPSIZE_INLINE void forRowsOf(const Invocation& call, const TensorView& x, const F& f) {
+  const int64_t columns = x.shape[x.shape.rank - 1];
+  if (columns == 0) return;
+  parallelChunks(call, x.elements() / columns, most(1, kChunk / columns), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) f(i, columns);
+  });
+}
+
+inline void logSoftmax(const Invocation& call) {
+  const float* x = call.input(0).floats();
+  float* out = call.output(0).floats();
+  forRowsOf(call, call.input(0), [&](int64_t i, int64_t n) { logSoftmaxRow(x + i * n, n, out + i * n); });
+}
+
+// dx = g − softmax(x)·Σg
+inline void logSoftmaxGradient(const Invocation& call) {
+  const float* output = call.input(0).floats();
+  const float* g = call.input(1).floats();
+  float* dx = call.output(0).floats();
+  forRowsOf(call, call.input(0), [&](int64_t i, int64_t n) {
+    const float sum = sumFloats(g + i * n, n);
+    for (int64_t j = i * n; j < (i + 1) * n; j++) dx[j] = g[j] - expf(output[j]) * sum;
+  });
+}
+
+STEPSIZE_INLINE bool checkLabel(const Invocation& call, int64_t row, int64_t label, int64_t classes) {
+  if (label >= 0 && label < classes) return true;
+  call.fail("label %lld in row %lld is outside 0 to %lld", label, row, classes - 1);
+  return false;
+}
+
+// Mean over rows of −Σ_j t_j·log p_j, with t = (1 − s)·onehot + s/classes. Keeps log p for the gradient.
+inline void crossEntropy(const Invocation& call) {
+  const TensorView& logits = call.input(0);
+  const int32_t* labels = call.input(1).as<int32_t>();
+  const int64_t rows = logits.shape[0];
+  const float smoothing = call.number(attribute::smoothing);
+  float* logProbabilities = call.output(1).floats();
+  float* losses = static_cast<float*>(call.workspace(rows * 4));
+  forRowsOf(call, logits, [&](int64_t i, int64_t classes) {
+    float* row = logProbabilities + i * classes;
+    logSoftmaxRow(logits.floats() + i * classes, classes, row);
+    const bool valid = checkLabel(call, i, labels[i], classes);
+    const float ofLabel = valid ? row[labels[i]] : 0;
+    const float ofAll = smoothing > 0 ? sumFloats(row, classes) / static_cast<float>(classes) : 0;
+    losses[i] = -((1 - smoothing) * ofLabel + smoothing * ofAll);
+  });
+  call.output(0).floats()[0] = sumFloats(losses, rows) / static_cast<float>(rows);
+}
+
+// dlogits = (p − t)·g/rows
+inline void crossEntropyGradient(const Invocation& call) {
+  const float* logProbabilities = call.input(0).floats();
+  const int32_t* labels = call.input(1).as<int32_t>();
+  const float smoothing = call.number(attribute::smoothing);
+  const float scale = call.input(2).floats()[0] / static_cast<float>(call.input(0).shape[0]);
+  float* out = call.output(0).floats();
+  forRowsOf(call, call.input(0), [&](int64_t i, int64_t classes) {
+    const float ofAll = smoothing / static_cast<float>(classes);
+    for (int64_t j = 0; j < classes; j++) out[i * classes + j] = (expf(logProbabilities[i * classes + j]) - ofAll) * scale;
+    if (checkLabel(call, i, labels[i], classes)) out[i * classes + labels[i]] -= (1 - smoothing) * scale;
+  });
+}
+
+inline void correctCount(const Invocation& call) {
+  const TensorView& logits = call.input(0);
+  const int32_t* labels = call.input(1).as<int32_t>();
+  int64_t correct = 0;
+  const int64_t classes = logits.shape[1];
+  for (int64_t i = 0; i < logits.shape[0]; i++) correct += largestOf(logits.floats() + i * classes, classes) == labels[i];
+  call.output(0).floats()[0] = static_cast<float>(correct);
+}
+
+}  // namespace stepsize::STEPSIZE_ISA

@@ -1,0 +1,142 @@
+// Dense matrix products: A[m,k]·B[k,n] with either operand stored transposed.
+#pragma once
+
+#include "../../operations_attributes.h"
+#include "gemm.h"
+
+namespace stepsize::STEPSIZE_ISA {
+
+// A stored [m,k].
+struct RowMajorRows {
+  static constexpr bool kMajor = false;
+  const float* data;
+  int64_t columns;
+
+  STEPSIZE_INLINE void pack(int64_t row, int rows, int64_t k0, int64_t depth, float* out) const {
+    for (int r = 0; r < rows; r++) copyFloats(out + r * kDepth, data + (row + r) * columns + k0, depth);
+  }
+};
+
+// A stored [k,m].
+struct KMajorRows {
+  static constexpr bool kMajor = true;
+  const float* data;
+  int64_t stride;
+
+  STEPSIZE_INLINE const float* at(int64_t row, int64_t k0) const { return data + k0 * stride + row; }
+  // For gemmOverDepth: all rows of a block of k, where they are.
+  STEPSIZE_INLINE const float* rows(int64_t k0, int64_t, float*, int64_t& rowStride) const {
+    rowStride = stride;
+    return data + k0 * stride;
+  }
+};
+
+// B stored [k,n].
+struct DensePanel {
+  const float* data;
+  int64_t stride;
+
+  STEPSIZE_INLINE void pack(int64_t k0, int64_t depth, int64_t column, int64_t columns, int64_t width,
+                            float* out) const {
+    for (int64_t k = 0; k < depth; k++, out += width) {
+      copyFloats(out, data + (k0 + k) * stride + column, columns);
+      for (int64_t j = columns; j < width; j++) out[j] = 0;
+    }
+  }
+};
+
+// Turns kLanes rows of kLanes floats into columns.
+STEPSIZE_INLINE void transposeBlock(const float* from, int64_t stride, float* to, int64_t toStride) {
+#if defined(__AVX512F__)
+  // Two rounds of shuffles inside 128-bit lanes transpose 4 × 4 blocks, two rounds across lanes place the blocks.
+  Vec a[16], b[16];
+  for (int i = 0; i < 16; i++) a[i] = load(from + i * stride);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm512_shuffle_ps(b[i], b[i + 2], 0xEE);
+    a[i + 2] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; i++) {
+    b[i] = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88);
+    b[i + 4] = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xDD);
+    b[i + 8] = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x88);
+    b[i + 12] = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xDD);
+  }
+  for (int i = 0; i < 4; i++) {
+    store(to + i * toStride, _mm512_shuffle_f32x4(b[i], b[i + 8], 0x88));
+    store(to + (i + 4) * toStride, _mm512_shuffle_f32x4(b[i + 4], b[i + 12], 0x88));
+    store(to + (i + 8) * toStride, _mm512_shuffle_f32x4(b[i], b[i + 8], 0xDD));
+    store(to + (i + 12) * toStride, _mm512_shuffle_f32x4(b[i + 4], b[i + 12], 0xDD));
+  }
+#elif defined(__AVX2__)
+  Vec a[8], b[8];
+  for (int i = 0; i < 8; i++) a[i] = load(from + i * stride);
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xEE);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; i++) {
+    store(to + i * toStride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    store(to + (i + 4) * toStride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+#else
+  for (int i = 0; i < kLanes; i++)
+    for (int j = 0; j < kLanes; j++) to[j * toStride + i] = from[i * stride + j];
+#endif
+}
+
+// B stored [n,k].
+struct TransposedPanel {
+  const float* data;
+  int64_t stride;
+
+  STEPSIZE_INLINE void pack(int64_t k0, int64_t depth, int64_t column, int64_t columns, int64_t width,
+                            float* out) const {
+    const float* from = data + column * stride + k0;
+    const int64_t wholeColumns = columns / kLanes * kLanes;
+    const int64_t wholeDepth = depth / kLanes * kLanes;
+    for (int64_t j = 0; j < wholeColumns; j += kLanes)
+      for (int64_t k = 0; k < wholeDepth; k += kLanes) transposeBlock(from + j * stride + k, stride, out + k * width + j, width);
+    for (int64_t k = 0; k < depth; k++)
+      for (int64_t j = k < wholeDepth ? wholeColumns : 0; j < width; j++)
+        out[k * width + j] = j < columns ? from[j * stride + k] : 0;
+  }
+};
+
+struct DenseRows {
+  float* data;
+  int64_t stride;
+  STEPSIZE_INLINE float* row(int64_t i) const { return data + i * stride; }
+};
+
+inline void matmul(const Invocation& call) {
+  const TensorView& a = call.input(0);
+  const TensorView& b = call.input(1);
+  const TensorView& out = call.output(0);
+  const int64_t m = out.shape[0], n = out.shape[1];
+  const bool transposeA = call.integer(attribute::transposeA) != 0;
+  const bool transposeB = call.integer(attribute::transposeB) != 0;
+  const int64_t k = a.shape[transposeA ? 0 : 1];
+  const DenseRows c{out.floats(), n};
+  const RowMajorRows rows{a.floats(), k};
+  const KMajorRows columns{a.floats(), m};
+  const DensePanel dense{b.floats(), n};
+  const TransposedPanel transposed{b.floats(), k};
+  if (transposeA && transposeB) return gemm(call, m, n, k, columns, transposed, c);
+  if (transposeA) return gemm(call, m, n, k, columns, dense, c);
+  if (transposeB) return gemm(call, m, n, k, rows, transposed, c);
+  gemm(call, m, n, k, rows, dense, c);
+}
+
+}  // namespace stepsize::STEPSIZE_ISA

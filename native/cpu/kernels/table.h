@@ -1,0 +1,65 @@
+// The CPU slot of every operation, for one instruction set. Included by one source file per set.
+#pragma once
+
+#include "convolution.h"
+#include "elementwise.h"
+#include "loss.h"
+#include "matmul.h"
+#include "normalization.h"
+#include "pooling.h"
+#include "random.h"
+#include "reduce.h"
+#include "update.h"
+
+namespace stepsize::STEPSIZE_ISA {
+
+Kernel kernelFor(OperationId id) {
+  switch (id) {
+    case OperationId::fill: return fill;
+    case OperationId::copy: return copy;
+    case OperationId::cast: return cast;
+    case OperationId::uniform: return uniform;
+    case OperationId::normal: return normal;
+    case OperationId::dropout: return dropout;
+    case OperationId::add: return add;
+    case OperationId::subtract: return subtract;
+    case OperationId::multiply: return multiply;
+    case OperationId::divide: return divide;
+    case OperationId::affine: return affine;
+    case OperationId::exp: return exp;
+    case OperationId::log: return log;
+    case OperationId::sqrt: return sqrt;
+    case OperationId::square: return square;
+    case OperationId::tanh: return tanh;
+    case OperationId::sigmoid: return sigmoid;
+    case OperationId::relu: return relu;
+    case OperationId::reluGradient: return reluGradient;
+    case OperationId::sum: return sum;
+    case OperationId::expand: return expand;
+    case OperationId::argmax: return argmax;
+    case OperationId::matmul: return matmul;
+    case OperationId::conv2d: return conv2d;
+    case OperationId::conv2dInputGradient: return conv2dInputGradient;
+    case OperationId::conv2dWeightGradient: return conv2dWeightGradient;
+    case OperationId::batchNorm: return batchNorm;
+    case OperationId::batchNormInference: return batchNormInference;
+    case OperationId::batchNormGradient: return batchNormGradient;
+    case OperationId::maxPool2d: return maxPool2d;
+    case OperationId::maxPool2dGradient: return maxPool2dGradient;
+    case OperationId::averagePool2d: return averagePool2d;
+    case OperationId::averagePool2dGradient: return averagePool2dGradient;
+    case OperationId::logSoftmax: return logSoftmax;
+    case OperationId::logSoftmaxGradient: return logSoftmaxGradient;
+    case OperationId::crossEntropy: return crossEntropy;
+    case OperationId::crossEntropyGradient: return crossEntropyGradient;
+    case OperationId::correctCount: return correctCount;
+    case OperationId::gradientNorm: return gradientNorm;
+    case OperationId::prepareStep: return prepareStep;
+    case OperationId::sgdUpdate: return sgdUpdate;
+    case OperationId::adamUpdate: return adamUpdate;
+    case OperationId::count: break;
+  }
+  return nullptr;
+}
+
+}  // namespace stepsize::STEPSIZE_ISA

@@ -1,0 +1,2 @@
+#define STEPSIZE_ISA avx2
+#include "kernels/table.h"

@@ -1,0 +1,2 @@
+#define STEPSIZE_ISA avx512
+#include "kernels/table.h"

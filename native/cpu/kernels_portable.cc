@@ -1,0 +1,2 @@
+#define STEPSIZE_ISA portable
+#include "kernels/table.h"

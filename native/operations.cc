@@ -1,0 +1,147 @@
+#include "operations.h"
+
+#include <array>
+#include <cassert>
+#include <limits>
+
+#include "rules.h"
+
+namespace stepsize {
+
+namespace {
+
+constexpr double kAny = std::numeric_limits<double>::infinity();
+constexpr double kSafeInteger = 9007199254740991.0;
+constexpr double kLargestSize = 1 << 24;
+
+Attribute integer(const char* name, double least, double most) {
+  return {name, AttributeKind::integer, least, most, true, 0};
+}
+Attribute integer(const char* name, double least, double most, double otherwise) {
+  return {name, AttributeKind::integer, least, most, false, otherwise};
+}
+Attribute number(const char* name, double least = -kAny, double most = kAny) {
+  return {name, AttributeKind::number, least, most, true, 0};
+}
+Attribute numberOr(const char* name, double otherwise, double least = -kAny, double most = kAny) {
+  return {name, AttributeKind::number, least, most, false, otherwise};
+}
+Attribute flag(const char* name) { return {name, AttributeKind::flag, 0, 1, false, 0}; }
+
+std::vector<Operation> makeTable() {
+  const auto seed = integer("seed", 0, kSafeInteger);
+  const auto stream = integer("stream", 0, kSafeInteger, 0);
+  const auto stride = integer("stride", 1, kLargestSize, 1);
+  const auto padding = integer("padding", 0, kLargestSize, 0);
+  const auto height = integer("height", 0, kLargestSize);
+  const auto width = integer("width", 0, kLargestSize);
+  const auto size = integer("size", 1, kLargestSize);
+  const auto epsilon = numberOr("epsilon", 1e-5, 0);
+  const auto smoothing = numberOr("smoothing", 0, 0, 1);
+  using Id = OperationId;
+  return {
+      {Id::fill, "fill", 1, "destination", rules::fill, {number("value")}},
+      {Id::copy, "copy", 2, "destination, source", rules::copy, {}},
+      {Id::cast, "cast", 1, "x", rules::cast, {{"dtype", AttributeKind::dataType, 0, kDataTypes - 1}}},
+      {Id::uniform, "uniform", 1, "destination", rules::random, {number("low"), number("high"), seed, stream}},
+      {Id::normal, "normal", 1, "destination", rules::random, {number("mean"), number("deviation", 0), seed, stream}},
+      {Id::dropout, "dropout", 1, "x", rules::sameAsInput, {number("probability", 0, 1), seed, stream}},
+      {Id::add, "add", 2, "a, b", rules::binary, {}},
+      {Id::subtract, "subtract", 2, "a, b", rules::binary, {}},
+      {Id::multiply, "multiply", 2, "a, b", rules::binary, {}},
+      {Id::divide, "divide", 2, "a, b", rules::binary, {}},
+      {Id::affine, "affine", 1, "x", rules::sameAsInput, {numberOr("scale", 1), numberOr("shift", 0)}},
+      {Id::exp, "exp", 1, "x", rules::sameAsInput, {}},
+      {Id::log, "log", 1, "x", rules::sameAsInput, {}},
+      {Id::sqrt, "sqrt", 1, "x", rules::sameAsInput, {}},
+      {Id::square, "square", 1, "x", rules::sameAsInput, {}},
+      {Id::tanh, "tanh", 1, "x", rules::sameAsInput, {}},
+      {Id::sigmoid, "sigmoid", 1, "x", rules::sameAsInput, {}},
+      {Id::relu, "relu", 1, "x", rules::sameAsInput, {}},
+      {Id::reluGradient, "reluGradient", 2, "output, gradient", rules::sameShapes, {}},
+      {Id::sum, "sum", 1, "x", rules::sum, {integer("axis", 0, kMaxRank), integer("count", 0, kMaxRank), numberOr("scale", 1)}},
+      {Id::expand, "expand", 1, "x", rules::expand, {integer("axis", 0, kMaxRank), integer("size", 0, kSafeInteger), numberOr("scale", 1)}},
+      {Id::argmax, "argmax", 1, "x", rules::argmax, {}},
+      {Id::matmul, "matmul", 2, "a, b", rules::matmul, {flag("transposeA"), flag("transposeB")}},
+      {Id::conv2d, "conv2d", 2, "images, weights", rules::conv2d, {stride, padding}},
+      {Id::conv2dInputGradient, "conv2dInputGradient", 2, "gradient, weights", rules::conv2dInputGradient, {stride, padding, height, width}},
+      {Id::conv2dWeightGradient, "conv2dWeightGradient", 2, "images, gradient", rules::conv2dWeightGradient, {stride, padding, height, width}},
+      {Id::batchNorm, "batchNorm", 5, "x, gamma, beta, runningMean, runningVariance", rules::batchNorm, {numberOr("momentum", 0.1, 0, 1), epsilon}},
+      {Id::batchNormInference, "batchNormInference", 5, "x, gamma, beta, mean, variance", rules::batchNormInference, {epsilon}},
+      {Id::batchNormGradient, "batchNormGradient", 5, "x, gradient, gamma, mean, inverseDeviation", rules::batchNormGradient, {}},
+      {Id::maxPool2d, "maxPool2d", 1, "images", rules::maxPool2d, {size, stride, padding}},
+      {Id::maxPool2dGradient, "maxPool2dGradient", 2, "gradient, indices", rules::maxPool2dGradient, {size, stride, padding, height, width}},
+      {Id::averagePool2d, "averagePool2d", 1, "images", rules::averagePool2d, {size, stride, padding}},
+      {Id::averagePool2dGradient, "averagePool2dGradient", 1, "gradient", rules::averagePool2dGradient, {size, stride, padding, height, width}},
+      {Id::logSoftmax, "logSoftmax", 1, "x", rules::logSoftmax, {}},
+      {Id::logSoftmaxGradient, "logSoftmaxGradient", 2, "output, gradient", rules::sameShapes, {}},
+      {Id::crossEntropy, "crossEntropy", 2, "logits, labels", rules::crossEntropy, {smoothing}},
+      {Id::crossEntropyGradient, "crossEntropyGradient", 3, "logProbabilities, labels, gradient", rules::crossEntropyGradient, {smoothing}},
+      {Id::correctCount, "correctCount", 2, "logits, labels", rules::correctCount, {}},
+      {Id::gradientNorm, "gradientNorm", kAnyNumber, "gradients...", rules::gradientNorm, {}},
+      {Id::prepareStep, "prepareStep", kAnyNumber, "hyper, state[, norm]", rules::prepareStep,
+       {numberOr("maxNorm", 0, 0), flag("checkFinite"), flag("skipNonFinite"), numberOr("gradientScale", 1)}},
+      {Id::sgdUpdate, "sgdUpdate", kAnyNumber, "scalars, groups, parameters..., gradients...[, momenta...]", rules::sgdUpdate,
+       {integer("tensors", 0, kSafeInteger), flag("momentum")}},
+      {Id::adamUpdate, "adamUpdate", kAnyNumber, "scalars, groups, parameters..., gradients..., m..., v...[, maxima...]", rules::adamUpdate,
+       {integer("tensors", 0, kSafeInteger), flag("amsgrad")}},
+  };
+}
+
+}  // namespace
+
+const Operation& operation(OperationId id) {
+  static const std::vector<Operation> table = makeTable();
+  const auto& found = table[static_cast<size_t>(id)];
+  assert(found.id == id && "the table must list the operations in the order of the enumeration");
+  return found;
+}
+
+const char* nameOf(DataType type) {
+  constexpr std::array<const char*, kDataTypes> names = {"float32", "float64", "int32", "uint8"};
+  return names[static_cast<size_t>(type)];
+}
+
+std::string describe(const Shape& shape) {
+  std::string text = "[";
+  for (int axis = 0; axis < shape.rank; axis++) text += (axis ? "," : "") + std::to_string(shape[axis]);
+  return text + "]";
+}
+
+std::string describe(const TensorSpec& spec) { return nameOf(spec.type) + describe(spec.shape); }
+
+std::string describe(const Operation& operation, const std::vector<TensorSpec>& inputs) {
+  std::string text = std::string(operation.name) + "(";
+  const size_t shown = inputs.size() > 6 ? 4 : inputs.size();
+  for (size_t i = 0; i < shown; i++) text += (i ? ", " : "") + describe(inputs[i]);
+  if (shown < inputs.size()) text += ", and " + std::to_string(inputs.size() - shown) + " more";
+  return text + ")";
+}
+
+void Call::fail(const std::string& message) const { throw CallError(describe(operation_, inputs_) + ": " + message); }
+
+void Call::expectType(int index, DataType type) const {
+  expect(input(index).type == type, "tensor " + std::to_string(index) + " of (" + operation_.inputNames + ") must be " +
+                                        nameOf(type) + ", got " + nameOf(input(index).type));
+}
+
+void Call::expectRank(int index, int rank) const {
+  expect(input(index).shape.rank == rank, "tensor " + std::to_string(index) + " of (" + operation_.inputNames +
+                                              ") must have " + std::to_string(rank) + " axes, got " +
+                                              describe(input(index).shape));
+}
+
+void Call::expectShape(int index, const Shape& shape) const {
+  expect(input(index).shape == shape, "tensor " + std::to_string(index) + " of (" + operation_.inputNames +
+                                          ") must have shape " + describe(shape) + ", got " +
+                                          describe(input(index).shape));
+}
+
+void Call::output(DataType type, const Shape& shape) {
+  TensorSpec spec;
+  spec.type = type;
+  spec.shape = shape;
+  outputs.push_back(spec);
+}
+
+}  // namespace stepsize

@@ -1,0 +1,75 @@
+// The names of the operations and of their attributes' positions: the part of the contract that kernels need.
+// Free of the STL, as kernel files are (see cpu/invocation.h).
+#pragma once
+
+namespace stepsize {
+
+enum class OperationId : int {
+  fill,
+  copy,
+  cast,
+  uniform,
+  normal,
+  dropout,
+  add,
+  subtract,
+  multiply,
+  divide,
+  affine,
+  exp,
+  log,
+  sqrt,
+  square,
+  tanh,
+  sigmoid,
+  relu,
+  reluGradient,
+  sum,
+  expand,
+  argmax,
+  matmul,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  batchNorm,
+  batchNormInference,
+  batchNormGradient,
+  maxPool2d,
+  maxPool2dGradient,
+  averagePool2d,
+  averagePool2dGradient,
+  logSoftmax,
+  logSoftmaxGradient,
+  crossEntropy,
+  crossEntropyGradient,
+  correctCount,
+  gradientNorm,
+  prepareStep,
+  sgdUpdate,
+  adamUpdate,
+  count,
+};
+constexpr int kOperations = static_cast<int>(OperationId::count);
+
+// The position of each attribute in a record; the names that callers use stand in operations.cc in the same order.
+namespace attribute {
+enum Fill { value };
+enum Cast { type };
+enum Uniform { low, high, uniformSeed, uniformStream };
+enum Normal { mean, deviation, normalSeed, normalStream };
+enum Dropout { probability, dropoutSeed, dropoutStream };
+enum Affine { scale, shift };
+enum Sum { sumAxis, sumCount, sumScale };
+enum Expand { expandAxis, expandSize, expandScale };
+enum Matmul { transposeA, transposeB };
+enum Conv2d { stride, padding, height, width };  // of the image, or of the kernel, that a gradient restores
+enum BatchNorm { momentum, batchNormEpsilon };
+enum BatchNormInference { inferenceEpsilon };
+enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
+enum CrossEntropy { smoothing };
+enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale };
+enum Update { tensors, hasMomentum };
+enum AdamUpdate { adamTensors, amsgrad };
+}  // namespace attribute
+
+}  // namespace stepsize

@@ -1,0 +1,42 @@
+// Philox4x32-10: random numbers as a pure function of (seed, stream, position), so that they do not depend on the
+// number of threads or on what was drawn before.
+// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define STEPSIZE_RANDOM __host__ __device__ __forceinline__
+#else
+#define STEPSIZE_RANDOM inline __attribute__((always_inline))
+#endif
+
+namespace stepsize {
+
+struct Philox4 {
+  uint32_t word[4];
+};
+
+STEPSIZE_RANDOM Philox4 philox(uint64_t counterLow, uint64_t counterHigh, uint64_t key) {
+  uint32_t c0 = static_cast<uint32_t>(counterLow), c1 = static_cast<uint32_t>(counterLow >> 32);
+  uint32_t c2 = static_cast<uint32_t>(counterHigh), c3 = static_cast<uint32_t>(counterHigh >> 32);
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; round++) {
+    const uint64_t product0 = static_cast<uint64_t>(0xD2511F53u) * c0;
+    const uint64_t product1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
+    const uint32_t next0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ k0;
+    const uint32_t next2 = static_cast<uint32_t>(product0 >> 32) ^ c3 ^ k1;
+    c1 = static_cast<uint32_t>(product1);
+    c3 = static_cast<uint32_t>(product0);
+    c0 = next0;
+    c2 = next2;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+// In [0, 1): the upper 24 bits, which a float32 holds exactly.
+STEPSIZE_RANDOM float uniformFromBits(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+
+}  // namespace stepsize

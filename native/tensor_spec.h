@@ -1,0 +1,60 @@
+// Shapes and element types, as every backend and the binding see them.
+#pragma once
+
+#include <cstdint>
+
+#define STEPSIZE_INLINE inline __attribute__((always_inline))
+
+namespace stepsize {
+
+enum class DataType : uint8_t { float32, float64, int32, uint8 };
+constexpr int kDataTypes = 4;
+
+STEPSIZE_INLINE int64_t sizeOf(DataType type) {
+  constexpr int64_t sizes[kDataTypes] = {4, 8, 4, 1};
+  return sizes[static_cast<int>(type)];
+}
+
+constexpr int kMaxRank = 6;
+
+// Row-major and contiguous; images are NHWC. Rank 0 is a scalar with one element.
+struct Shape {
+  int rank = 0;
+  int64_t sizes[kMaxRank] = {};
+
+  STEPSIZE_INLINE int64_t operator[](int axis) const { return sizes[axis]; }
+  STEPSIZE_INLINE int64_t product(int from, int to) const {
+    int64_t count = 1;
+    for (int axis = from; axis < to; axis++) count *= sizes[axis];
+    return count;
+  }
+  STEPSIZE_INLINE int64_t elements() const { return product(0, rank); }
+  STEPSIZE_INLINE bool operator==(const Shape& other) const {
+    if (rank != other.rank) return false;
+    for (int axis = 0; axis < rank; axis++)
+      if (sizes[axis] != other.sizes[axis]) return false;
+    return true;
+  }
+};
+
+struct TensorSpec {
+  DataType type = DataType::float32;
+  Shape shape;
+
+  STEPSIZE_INLINE int64_t elements() const { return shape.elements(); }
+  STEPSIZE_INLINE int64_t bytes() const { return elements() * sizeOf(type); }
+};
+
+// What a kernel gets: a spec and where its elements are. The record that holds it keeps no claim on the memory;
+// the stream's order does (see allocator.h).
+struct TensorView : TensorSpec {
+  void* data = nullptr;
+
+  template <class T>
+  STEPSIZE_INLINE T* as() const {
+    return static_cast<T*>(data);
+  }
+  STEPSIZE_INLINE float* floats() const { return static_cast<float*>(data); }
+};
+
+}  // namespace stepsize

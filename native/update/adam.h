@@ -1,0 +1,36 @@
+// Adam, AdamW and their AMSGrad variants: the semantics of torch.optim.Adam and torch.optim.AdamW.
+//
+//   g ← scale·gradient + coupledDecay·p,   m ← β1·m + (1 − β1)·g,   v ← β2·v + (1 − β2)·g²
+//   p ← p·(1 − lr·decoupledDecay) − lr/(1 − β1^t) · m / (√v/√(1 − β2^t) + ε)
+//
+// AMSGrad takes the running maximum of v under the root. Reads 16 bytes a parameter and writes 12; AMSGrad 20 and 16.
+#pragma once
+
+#include "scalars.h"
+
+namespace stepsize::update {
+
+STEPSIZE_UPDATE float adamMoments(float parameter, float gradient, float& m, float& v, const Scalars& s) {
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  m = __builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g);
+  v = __builtin_fmaf(s.beta2, v, s.oneMinusBeta2 * g * g);
+  return v;
+}
+
+STEPSIZE_UPDATE void adamApply(float& parameter, float m, float second, const Scalars& s) {
+  const float denominator = __builtin_fmaf(__builtin_sqrtf(second), s.secondScale, s.epsilon);
+  parameter = __builtin_fmaf(-s.stepSize, m / denominator, parameter * s.decayFactor);
+}
+
+STEPSIZE_UPDATE void adam(float& parameter, float gradient, float& m, float& v, const Scalars& s) {
+  adamApply(parameter, m, adamMoments(parameter, gradient, m, v, s), s);
+}
+
+STEPSIZE_UPDATE void adamAmsgrad(float& parameter, float gradient, float& m, float& v, float& maximum,
+                                 const Scalars& s) {
+  const float second = adamMoments(parameter, gradient, m, v, s);
+  maximum = second > maximum ? second : maximum;
+  adamApply(parameter, m, maximum, s);
+}
+
+}  // namespace stepsize::update

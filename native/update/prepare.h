@@ -1,0 +1,67 @@
+// Turns one group's hyper-parameters into the scalars of the next step, on the device. The only place where a step
+// uses double: once per group and step it costs nothing, and 1 − β^t loses digits in float32.
+#pragma once
+
+#include <cmath>
+
+#include "scalars.h"
+
+namespace stepsize::update {
+
+struct StepOptions {
+  double maxNorm;  // 0: no clipping
+  bool checkFinite;
+  bool skipNonFinite;  // count and go on; otherwise the first non-finite gradient stops all later updates
+  double gradientScale;
+};
+
+// Decides once per step whether it is applied, and advances the counters. `norm` is that of the scaled gradient.
+STEPSIZE_UPDATE bool beginStep(State& state, const StepOptions& options, float norm) {
+  const bool finite = norm - norm == 0.0f;
+  const bool stopped = state.stoppedAt != 0;
+  const bool refused = options.checkFinite && !finite;
+  state.iteration += 1;
+  state.norm = norm;
+  // The 1e-6 is that of PyTorch's clip_grad_norm_.
+  const double coefficient = options.maxNorm > 0 ? options.maxNorm / (static_cast<double>(norm) + 1e-6) : 1;
+  state.coefficient = coefficient < 1 ? coefficient : 1;
+  if (refused && !stopped) {
+    state.skipped += 1;
+    if (!options.skipNonFinite) state.stoppedAt = state.iteration;
+  }
+  const bool apply = !refused && !stopped;
+  if (apply) state.updates += 1;
+  return apply;
+}
+
+STEPSIZE_UPDATE Scalars prepareGroup(const Hyper& hyper, const State& state, GroupState& group, bool apply,
+                                     const StepOptions& options) {
+  if (apply) {
+    group.beta1Power *= hyper.beta1;
+    group.beta2Power *= hyper.beta2;
+  }
+  const double lr = hyper.learningRate;
+  const bool decoupled = hyper.decoupledDecay != 0;
+  const bool nesterov = hyper.nesterov != 0;
+  Scalars s;
+  s.apply = apply ? 1.0f : 0.0f;
+  s.gradientScale = static_cast<float>((hyper.maximize != 0 ? -1 : 1) * state.coefficient * options.gradientScale);
+  s.coupledDecay = static_cast<float>(decoupled ? 0 : hyper.weightDecay);
+  s.decayFactor = static_cast<float>(decoupled ? 1 - lr * hyper.weightDecay : 1);
+  // β1 = 0 for SGD, where the power is 0 after the first step and the step size is the learning rate itself.
+  s.stepSize = static_cast<float>(lr / (1 - group.beta1Power));
+  s.beta1 = static_cast<float>(hyper.beta1);
+  s.oneMinusBeta1 = static_cast<float>(1 - hyper.beta1);
+  s.beta2 = static_cast<float>(hyper.beta2);
+  s.oneMinusBeta2 = static_cast<float>(1 - hyper.beta2);
+  s.secondScale = static_cast<float>(1 / std::sqrt(1 - group.beta2Power));
+  s.epsilon = static_cast<float>(hyper.epsilon);
+  s.momentum = static_cast<float>(hyper.momentum);
+  // PyTorch starts the buffer with the gradient itself, undamped; the buffer is zero before the first update.
+  s.gradientWeight = static_cast<float>(state.updates <= 1 ? 1 : 1 - hyper.dampening);
+  s.directGradient = nesterov ? 1.0f : 0.0f;
+  s.directBuffer = static_cast<float>(nesterov ? hyper.momentum : 1);
+  return s;
+}
+
+}  // namespace stepsize::update

@@ -1,0 +1,69 @@
+// What an update rule is told about its step, and what it is computed from.
+//
+// Hyper-parameters arrive as float64, one row per parameter group; prepareStep (prepare.h) turns each row into float32
+// scalars once per step. Options are values, not branches: `maximize` is the sign of gradientScale, coupled and
+// decoupled weight decay are two factors of which one is neutral.
+#pragma once
+
+#if defined(__CUDACC__)
+#define STEPSIZE_UPDATE __host__ __device__ __forceinline__
+#else
+#define STEPSIZE_UPDATE inline __attribute__((always_inline))
+#endif
+
+namespace stepsize::update {
+
+// One row of the hyper-parameter tensor [groups, kHyperFields], float64.
+struct Hyper {
+  double learningRate;
+  double weightDecay;
+  double decoupledDecay;  // 1: AdamW's decay of the parameter, 0: added to the gradient
+  double maximize;        // 1 or 0
+  double beta1;           // Adam
+  double beta2;
+  double epsilon;
+  double momentum;  // SGD
+  double dampening;
+  double nesterov;  // 1 or 0
+};
+constexpr int kHyperFields = sizeof(Hyper) / sizeof(double);
+
+// The head of the state tensor, float64, kept on the device so that no step waits for the host.
+struct State {
+  double iteration;  // advances with every step
+  double updates;    // advances only when the step was applied
+  double skipped;    // steps not applied because a gradient was not finite
+  double stoppedAt;  // 1 + the iteration whose gradient was not finite, 0 while all were; sticky unless skipping
+  double norm;       // of the last step's gradient, where it was asked for
+  double coefficient;
+};
+constexpr int kStateFields = sizeof(State) / sizeof(double);
+
+// Behind the head, per group: the running products β1^t and β2^t.
+struct GroupState {
+  double beta1Power;
+  double beta2Power;
+};
+constexpr int kStateFieldsPerGroup = sizeof(GroupState) / sizeof(double);
+
+// One row of the scalars tensor [groups, kScalarFields], float32.
+struct Scalars {
+  float apply;          // 0: leave parameters and moments as they are
+  float gradientScale;  // clip coefficient × accumulation scale × sign
+  float coupledDecay;
+  float decayFactor;  // 1 − lr·weightDecay where the decay is decoupled
+  float stepSize;     // lr, divided by 1 − β1^t for Adam
+  float beta1;
+  float oneMinusBeta1;
+  float beta2;
+  float oneMinusBeta2;
+  float secondScale;  // 1/√(1 − β2^t)
+  float epsilon;
+  float momentum;
+  float gradientWeight;   // of the gradient in the momentum buffer: 1 − dampening, 1 at the first step
+  float directGradient;   // Nesterov: direction = gradient + momentum·buffer, else the buffer itself
+  float directBuffer;
+};
+constexpr int kScalarFields = sizeof(Scalars) / sizeof(float);
+
+}  // namespace stepsize::update

@@ -1,0 +1,24 @@
+// SGD with momentum, dampening, Nesterov and coupled weight decay: the semantics of torch.optim.SGD.
+//
+//   g ← scale·gradient + decay·p,   b ← momentum·b + (1 − dampening)·g,   p ← p − lr·(g or b or g + momentum·b)
+//
+// Reads parameter, gradient and buffer, writes parameter and buffer: 20 bytes a parameter, 12 without momentum.
+#pragma once
+
+#include "scalars.h"
+
+namespace stepsize::update {
+
+STEPSIZE_UPDATE void sgd(float& parameter, float gradient, const Scalars& s) {
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  parameter = __builtin_fmaf(-s.stepSize, g, parameter);
+}
+
+STEPSIZE_UPDATE void sgdMomentum(float& parameter, float gradient, float& buffer, const Scalars& s) {
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  buffer = __builtin_fmaf(s.momentum, buffer, s.gradientWeight * g);
+  const float direction = __builtin_fmaf(s.directBuffer, buffer, s.directGradient * g);
+  parameter = __builtin_fmaf(-s.stepSize, direction, parameter);
+}
+
+}  // namespace stepsize::update

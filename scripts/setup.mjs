@@ -1,0 +1,82 @@
+// Makes a fresh clone ready: dependencies, the CPU addon, the compiled TypeScript. Each is done only when what it is
+// made from has changed, so that it can run before every `npm start` and `npm test`. Needs nothing but Node and npm.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const stamps = join(root, "node_modules", ".stepsize");
+
+function filesUnder(path) {
+  const full = join(root, path);
+  if (!existsSync(full)) return [];
+  return readdirSync(full, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+function hashOf(files, salt) {
+  const hash = createHash("sha256").update(salt);
+  for (const file of files) hash.update(file.slice(root.length)).update("\0").update(readFileSync(file)).update("\0");
+  return hash.digest("hex");
+}
+
+function run(command, args) {
+  // npm's own scripts put its node-gyp on the path; the output is shown only when something fails.
+  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  if (result.status === 0) return;
+  process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? ""}`);
+  const reason = result.error ? result.error.message : `exit code ${result.status}`;
+  console.error(`\nset-up failed: ${command} ${args.join(" ")} (${reason})`);
+  process.exit(1);
+}
+
+/** Runs `work` unless `product` is there and was made from the same inputs. */
+function step(name, { inputs, salt = "", product, work }) {
+  const stamp = join(stamps, name.replaceAll(" ", "-"));
+  const wanted = hashOf(inputs, salt);
+  if (existsSync(product) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  const began = Date.now();
+  process.stderr.write(`set-up: ${name} ...`);
+  rmSync(stamp, { force: true });
+  work();
+  mkdirSync(stamps, { recursive: true });
+  writeFileSync(stamp, wanted);
+  process.stderr.write(` ${((Date.now() - began) / 1000).toFixed(1)} s\n`);
+}
+
+function nodeGyp() {
+  // npm runs scripts with its own node-gyp named here; outside npm there may be one on the path.
+  const own = process.env.npm_config_node_gyp;
+  return own ? [process.execPath, [own]] : ["node-gyp", []];
+}
+
+/** Headers that came with Node: without them node-gyp would download some. */
+function headerOption() {
+  const prefix = join(dirname(process.execPath), "..");
+  return existsSync(join(prefix, "include", "node", "node_api.h")) ? [`--nodedir=${prefix}`] : [];
+}
+
+step("dependencies", {
+  inputs: [join(root, "package-lock.json")],
+  product: join(root, "node_modules", "typescript"),
+  // Not `npm ci`: it refuses a lockfile without the optional packages of platforms that a registry does not carry.
+  work: () => run("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]),
+});
+
+const [gyp, gypArgs] = nodeGyp();
+step("CPU addon", {
+  inputs: [join(root, "binding.gyp"), ...filesUnder("native")],
+  salt: `${process.version} ${process.arch}`,
+  product: join(root, "build", "Release", "cpu.node"),
+  work: () => run(gyp, [...gypArgs, "rebuild", "--jobs=2", ...headerOption()]),
+});
+
+step("TypeScript", {
+  inputs: [join(root, "tsconfig.json"), join(root, "package-lock.json"), ...filesUnder("lib")],
+  product: join(root, "dist", "index.js"),
+  work: () => run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]),
+});

@@ -1,0 +1,21 @@
+import type { ScheduleJSON } from "#lib/schedule/index.js";
+
+/** One or more sets of options for every schedule, none of them left to a default that follows the budget. */
+export const samples: readonly ScheduleJSON[] = [
+  { name: "uba", budget: 60, maxLr: 0.1, minLr: 0.001, phi: 7.5 },
+  { name: "constant", budget: 60, maxLr: 0.1 },
+  { name: "step", budget: 60, maxLr: 0.1, minLr: 0.0015, milestones: [0.2, 0.45, 0.9], gamma: 0.2 },
+  { name: "exponential", budget: 60, maxLr: 0.1, minLr: 0.005, endLr: 0.001 },
+  { name: "polynomial", budget: 60, maxLr: 0.1, minLr: 0.001, power: 3 },
+  { name: "linear", budget: 60, maxLr: 0.1, minLr: 0.001 },
+  { name: "cosine", budget: 60, maxLr: 0.1, minLr: 0.001 },
+  { name: "cosine-restarts", budget: 60, maxLr: 0.1, minLr: 0.001, firstPeriod: 9, periodFactor: 3 },
+  { name: "cyclical", budget: 60, maxLr: 0.1, minLr: 0.001, period: 9 },
+  { name: "one-cycle", budget: 60, maxLr: 0.1, minLr: 0.0001, arms: "linear", cycleMomentum: true },
+  { name: "rex", budget: 60, maxLr: 0.1, minLr: 0.001 },
+  { name: "inverse-sqrt", budget: 60, maxLr: 0.1, minLr: 0.03, riseSteps: 5 },
+  { name: "wsd", budget: 60, maxLr: 0.1, minLr: 0.001, riseSteps: 5, cooldownSteps: 20, cooldown: "sqrt" },
+];
+
+/** The samples of schedules that take a `warmup`. */
+export const warmable = samples.filter(({ name }) => !["one-cycle", "inverse-sqrt", "wsd"].includes(name));
