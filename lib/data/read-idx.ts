@@ -82,7 +82,7 @@ function toNative(element: Element, view: DataView, start: number): IdxFile["dat
   const width = element.array.BYTES_PER_ELEMENT;
   const shared = new SharedArrayBuffer(view.byteLength - start);
   const data = new array(shared);
-  if (width === 1) new Uint8Array(shared).set(new Uint8Array(view.buffer, view.byteOffset + start));
+  if (width === 1) new Uint8Array(shared).set(new Uint8Array(view.buffer, view.byteOffset + start, shared.byteLength));
   else for (let i = 0; i < data.length; i++) data[i] = view[element.get](start + i * width);
   return data;
 }

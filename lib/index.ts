@@ -1,0 +1,9 @@
+export * as data from "./data/index.js";
+export { type ErrorCode, StepsizeError } from "./errors.js";
+export * as models from "./models/index.js";
+export { type DataType, Device, type DeviceOptions, listDevices, openDevice } from "./native/index.js";
+export * as nn from "./nn/index.js";
+export * from "./optim/index.js";
+export * as schedule from "./schedule/index.js";
+export * as ops from "./tensor/index.js";
+export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";

@@ -1,0 +1,40 @@
+import type { Device } from "../native/index.js";
+import { Flatten, Linear, Module, Seeds } from "../nn/index.js";
+import { relu, type Tensor } from "../tensor/index.js";
+
+/** Options of {@link mlp}. */
+export interface MLPOptions {
+  /** Numbers per item. */
+  readonly inputs: number;
+  /** Sizes of the hidden layers; default [512, 512]. */
+  readonly hidden?: readonly number[];
+  /** Number of outputs. */
+  readonly classes: number;
+}
+
+/** Linear layers with ReLUs between them. */
+export class MLP extends Module {
+  readonly flatten = new Flatten();
+  readonly layers: readonly Linear[];
+
+  constructor({ inputs, hidden = [512, 512], classes, device, seed }: MLPOptions & { device: Device; seed: number }) {
+    super();
+    const seeds = new Seeds(seed);
+    const sizes = [inputs, ...hidden, classes];
+    this.layers = sizes.slice(1).map((outputs, i) => new Linear(sizes[i] as number, outputs, { device, seeds }));
+  }
+
+  /** From [N, …] with `inputs` numbers each to [N, classes]. */
+  forward(x: Tensor): Tensor {
+    const last = this.layers.length - 1;
+    return this.layers.reduce(
+      (value, layer, i) => (i < last ? relu(layer.forward(value)) : layer.forward(value)),
+      this.flatten.forward(x),
+    );
+  }
+}
+
+/** A multi-layer perceptron with ReLUs; inputs of any shape are flattened. */
+export function mlp(options: MLPOptions & { device: Device; seed?: number }): MLP {
+  return new MLP({ ...options, seed: options.seed ?? 0 });
+}

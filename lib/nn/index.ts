@@ -1,0 +1,5 @@
+export { fanInUniform, kaimingNormal, Seeds } from "./initialize.js";
+export * from "./layers.js";
+export { crossEntropy, type Loss, meanSquaredError } from "./losses.js";
+export { Buffer, Module, Parameter } from "./module.js";
+export { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";

@@ -1,0 +1,203 @@
+import type { Device } from "../native/index.js";
+import {
+  add,
+  averagePool2d,
+  batchNorm,
+  batchNormInference,
+  conv2d,
+  dropout,
+  matmul,
+  maxPool2d,
+  mean,
+  ones,
+  type PoolingOptions,
+  relu,
+  reshape,
+  type Tensor,
+  zeros,
+} from "../tensor/index.js";
+import { fanInUniform, kaimingNormal, Seeds } from "./initialize.js";
+import { Buffer, Module, Parameter } from "./module.js";
+
+/** Where a layer lives and what its initial weights are drawn from. */
+export interface LayerOptions {
+  readonly device: Device;
+  /** Shared by the layers of a model, or a number for one of its own; default 0. */
+  readonly seeds?: Seeds | number;
+  /** Whether outputs get a learned offset. */
+  readonly bias?: boolean;
+}
+
+function seedsOf(seeds: Seeds | number = 0): Seeds {
+  return typeof seeds === "number" ? new Seeds(seeds) : seeds;
+}
+
+/** x·Wᵀ + b: from [rows, inputs] to [rows, outputs]; the weight is [outputs, inputs], the bias is on by default. */
+export class Linear extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+
+  constructor(inputs: number, outputs: number, { device, seeds, bias = true }: LayerOptions) {
+    super();
+    const streams = seedsOf(seeds);
+    this.weight = new Parameter(fanInUniform(device, [outputs, inputs], streams));
+    this.bias = bias ? new Parameter(fanInUniform(device, [outputs], streams, inputs)) : undefined;
+  }
+
+  forward(x: Tensor): Tensor {
+    const product = matmul(x, this.weight, { transposeB: true });
+    return this.bias ? add(product, this.bias) : product;
+  }
+}
+
+/**
+ * Convolution of [N, height, width, inputs] to [N, height', width', outputs]; the weight is [outputs, kernel, kernel,
+ * inputs], drawn by {@link kaimingNormal}; no bias by default, since a normalisation usually follows.
+ */
+export class Conv2d extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | undefined;
+  readonly stride: number;
+  readonly padding: number;
+
+  constructor(
+    inputs: number,
+    outputs: number,
+    {
+      device,
+      seeds,
+      bias = false,
+      kernel = 3,
+      stride = 1,
+      padding = 0,
+    }: LayerOptions & { kernel?: number; stride?: number; padding?: number },
+  ) {
+    super();
+    const streams = seedsOf(seeds);
+    this.weight = new Parameter(kaimingNormal(device, [outputs, kernel, kernel, inputs], streams));
+    this.bias = bias ? new Parameter(zeros(device, [outputs])) : undefined;
+    this.stride = stride;
+    this.padding = padding;
+  }
+
+  forward(x: Tensor): Tensor {
+    const product = conv2d(x, this.weight, { stride: this.stride, padding: this.padding });
+    return this.bias ? add(product, this.bias) : product;
+  }
+}
+
+/** Batch normalisation of the last axis; see {@link batchNorm}. In evaluation it uses the running statistics. */
+export class BatchNorm extends Module {
+  readonly gamma: Parameter;
+  readonly beta: Parameter;
+  readonly runningMean: Buffer;
+  readonly runningVariance: Buffer;
+  readonly momentum: number;
+  readonly epsilon: number;
+
+  constructor(
+    channels: number,
+    { device, momentum = 0.1, epsilon = 1e-5 }: { device: Device; momentum?: number; epsilon?: number },
+  ) {
+    super();
+    this.gamma = new Parameter(ones(device, [channels]));
+    this.beta = new Parameter(zeros(device, [channels]));
+    this.runningMean = new Buffer(zeros(device, [channels]));
+    this.runningVariance = new Buffer(ones(device, [channels]));
+    this.momentum = momentum;
+    this.epsilon = epsilon;
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.training
+      ? batchNorm(x, this, { momentum: this.momentum, epsilon: this.epsilon })
+      : batchNormInference(x, this, { epsilon: this.epsilon });
+  }
+}
+
+/** Drops elements in training, with this probability, and scales the others up; in evaluation it does nothing. */
+export class Dropout extends Module {
+  readonly probability: number;
+  readonly seed: number;
+  readonly #stream: number;
+  /** Advances with every training call, so that every step drops other elements. */
+  counter = 0;
+
+  constructor(probability: number, { seeds }: { seeds?: Seeds | number } = {}) {
+    super();
+    const { seed, stream } = seedsOf(seeds).next();
+    this.probability = probability;
+    this.seed = seed;
+    this.#stream = stream;
+  }
+
+  forward(x: Tensor): Tensor {
+    if (!this.training || this.probability === 0) return x;
+    // Room for 2^32 calls of each of 2^20 layers under one seed.
+    const stream = this.#stream * 2 ** 32 + this.counter++;
+    return dropout(x, { probability: this.probability, seed: this.seed, stream });
+  }
+}
+
+/** max(x, 0) */
+export class ReLU extends Module {
+  forward(x: Tensor): Tensor {
+    return relu(x);
+  }
+}
+
+/** From [N, …] to [N, product of the rest]. */
+export class Flatten extends Module {
+  forward(x: Tensor): Tensor {
+    return reshape(x, [x.shape[0] ?? 1, x.shape.slice(1).reduce((product, size) => product * size, 1)]);
+  }
+}
+
+/** The largest value of each window; see {@link maxPool2d}. */
+export class MaxPool2d extends Module {
+  readonly options: PoolingOptions;
+
+  constructor(options: PoolingOptions) {
+    super();
+    this.options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return maxPool2d(x, this.options);
+  }
+}
+
+/** The mean of each window; see {@link averagePool2d}. */
+export class AveragePool2d extends Module {
+  readonly options: PoolingOptions;
+
+  constructor(options: PoolingOptions) {
+    super();
+    this.options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return averagePool2d(x, this.options);
+  }
+}
+
+/** The mean over height and width: from [N, height, width, channels] to [N, channels]. */
+export class GlobalAveragePool extends Module {
+  forward(x: Tensor): Tensor {
+    return mean(x, [1, 2]);
+  }
+}
+
+/** Modules one after another. */
+export class Sequential extends Module {
+  readonly layers: readonly Module[];
+
+  constructor(...layers: Module[]) {
+    super();
+    this.layers = layers;
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.layers.reduce((value, layer) => layer.forward(value), x);
+  }
+}

@@ -1,0 +1,186 @@
+import { StepsizeError } from "../errors.js";
+import { copy, noGrad, Tensor } from "../tensor/index.js";
+
+function shareMemory(values: Tensor) {
+  return values.device.native.reshape(values.handle, values.shape);
+}
+
+/** A tensor that is learned. Created by layers; its name is its path in the model, such as `blocks.0.conv1.weight`. */
+export class Parameter extends Tensor {
+  /** The path inside the model it was last listed from; empty before. */
+  name = "";
+
+  /** Takes over the memory of `values`, which is not to be used any more. */
+  constructor(values: Tensor) {
+    super(values.device, shareMemory(values));
+    values.dispose();
+    this.requiresGrad = true;
+    this.keep();
+  }
+}
+
+/** A tensor that belongs to a module and is saved with it, but is not learned: a running mean. */
+export class Buffer extends Tensor {
+  /** Takes over the memory of `values`, which is not to be used any more. */
+  constructor(values: Tensor) {
+    super(values.device, shareMemory(values));
+    values.dispose();
+    this.keep();
+  }
+}
+
+/**
+ * A piece of a model: parameters, buffers, other modules, and a function of tensors.
+ *
+ * Write your own by extending it: whatever is assigned to a property (a {@link Parameter}, a {@link Buffer}, a module,
+ * an array of modules) is found, trained, saved and switched between training and evaluation.
+ */
+export abstract class Module {
+  /** Whether layers behave as in training (dropout drops, batch norm uses the batch); see {@link train}, {@link eval}. */
+  training = true;
+
+  /** From inputs to outputs. */
+  abstract forward(x: Tensor): Tensor;
+
+  /** All parameters by path, in the order of their assignment; also sets their names. */
+  namedParameters(): Map<string, Parameter> {
+    const found = new Map<string, Parameter>();
+    visit(this, "", (path, member) => {
+      if (!(member instanceof Parameter)) return;
+      member.name = path;
+      found.set(path, member);
+    });
+    return found;
+  }
+
+  /** All parameters, with their names set. */
+  parameters(): Parameter[] {
+    return [...this.namedParameters().values()];
+  }
+
+  /** All modules inside this one, itself first. */
+  modules(): Module[] {
+    const found: Module[] = [this];
+    visit(this, "", (_, member) => {
+      if (member instanceof Module) found.push(member);
+    });
+    return found;
+  }
+
+  /** Switches to training, or with `false` to evaluation. Returns the module. */
+  train(training = true): this {
+    for (const module of this.modules()) module.training = training;
+    return this;
+  }
+
+  /** Switches to evaluation. Returns the module. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Stops learning: gradients are neither computed nor applied. Returns the module. */
+  freeze(frozen = true): this {
+    for (const parameter of this.parameters()) parameter.requiresGrad = !frozen;
+    return this;
+  }
+
+  /** Forgets the gradients, and gives back their memory. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) {
+      parameter.grad?.dispose();
+      parameter.grad = undefined;
+    }
+  }
+
+  /** Parameters and buffers by path. The tensors themselves, not copies. */
+  stateDict(): Map<string, Tensor> {
+    const found = new Map<string, Tensor>();
+    visit(this, "", (path, member) => {
+      if (member instanceof Parameter || member instanceof Buffer) found.set(path, member);
+    });
+    return found;
+  }
+
+  /**
+   * Copies values into parameters and buffers.
+   *
+   * @throws StepsizeError `invalid-file` that lists what is missing, what is left over and what has another shape;
+   * nothing has changed then.
+   */
+  loadStateDict(state: ReadonlyMap<string, Tensor>): void {
+    const own = this.stateDict();
+    const problems = differences(own, state);
+    if (problems.length > 0)
+      throw new StepsizeError("invalid-file", `the state does not fit the model: ${problems.join("; ")}`);
+    noGrad(() => {
+      for (const [path, tensor] of own) copy(tensor, state.get(path) as Tensor);
+    });
+  }
+
+  /**
+   * Counters of modules that draw random numbers, by path: saved with a checkpoint so that a resumed run draws what the
+   * uninterrupted one would have drawn.
+   */
+  counters(): Record<string, number> {
+    const found: Record<string, number> = {};
+    for (const [path, module] of countingModules(this)) found[path] = module.counter;
+    return found;
+  }
+
+  /** Restores {@link counters}. */
+  loadCounters(counters: Readonly<Record<string, number>>): void {
+    for (const [path, module] of countingModules(this)) module.counter = counters[path] ?? 0;
+  }
+
+  /** Gives back the memory of all parameters, buffers and gradients. */
+  dispose(): void {
+    this.zeroGrad();
+    for (const tensor of this.stateDict().values()) tensor.dispose();
+  }
+}
+
+/** A module with a number that advances whenever it draws. */
+interface Counting {
+  counter: number;
+}
+
+function countingModules(root: Module): [string, Counting][] {
+  const found: [string, Counting][] = [];
+  const add = (path: string, module: Module) => {
+    if ("counter" in module && typeof module.counter === "number") found.push([path, module as Counting]);
+  };
+  add("", root);
+  visit(root, "", (path, member) => {
+    if (member instanceof Module) add(path, member);
+  });
+  return found;
+}
+
+function visit(module: Module, prefix: string, found: (path: string, member: unknown) => void): void {
+  for (const [name, value] of Object.entries(module)) {
+    const members = Array.isArray(value)
+      ? value.map((part, i) => [`${name}.${i}`, part] as const)
+      : [[name, value] as const];
+    for (const [memberName, member] of members) {
+      const path = `${prefix}${memberName}`;
+      if (member instanceof Tensor) found(path, member);
+      if (!(member instanceof Module)) continue;
+      found(path, member);
+      visit(member, `${path}.`, found);
+    }
+  }
+}
+
+/** What keeps `state` from fitting `own`, in words. */
+function differences(own: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string, Tensor>): string[] {
+  const shapeOf = (tensor: Tensor) => `${tensor.dtype}[${tensor.shape.join(",")}]`;
+  const problems: string[] = [];
+  for (const [path, tensor] of own) {
+    const given = state.get(path);
+    if (!given) problems.push(`${path} is missing`);
+    else if (shapeOf(given) !== shapeOf(tensor))
+      problems.push(`${path} is ${shapeOf(given)}, the model has ${shapeOf(tensor)}`);
+  }
+  for (const path of state.keys()) if (!own.has(path)) problems.push(`${path} is not part of the model`);
+  return problems.length > 6 ? [...problems.slice(0, 5), `and ${problems.length - 5} more differences`] : problems;
+}

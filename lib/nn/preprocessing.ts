@@ -1,0 +1,53 @@
+import { invalidArgument } from "../errors.js";
+import type { DataType } from "../native/index.js";
+import { add, cast, multiply, type Tensor, tensor, tidy } from "../tensor/index.js";
+
+/** What is done to raw inputs before a model sees them; plain JSON, saved with the model. */
+export interface PreprocessingOptions {
+  /** Shape of one raw item, such as [28, 28, 1]. */
+  readonly shape: readonly number[];
+  /** Type of the raw values. */
+  readonly dtype: DataType;
+  /** Raw values are multiplied by this first: 1/255 for bytes. */
+  readonly scale: number;
+  /** Mean per channel (the last axis) of the scaled values. */
+  readonly mean: readonly number[];
+  /** Standard deviation per channel of the scaled values. */
+  readonly deviation: readonly number[];
+}
+
+/** (x·scale − mean)/deviation per channel, on the device: raw bytes travel there, a quarter of the floats' size. */
+export class Preprocessing {
+  readonly options: PreprocessingOptions;
+  #factors: { factor: Tensor; offset: Tensor } | undefined;
+
+  constructor(options: PreprocessingOptions) {
+    const channels = options.shape.at(-1);
+    for (const name of ["mean", "deviation"] as const)
+      if (options[name].length !== channels)
+        invalidArgument(`preprocessing.${name}`, `${channels} numbers, one per channel`, options[name]);
+    this.options = options;
+  }
+
+  /** From [N, …shape] raw to the same shape as float32, normalised. */
+  apply(raw: Tensor): Tensor {
+    const { factor, offset } = this.#onDevice(raw);
+    return tidy(() => add(multiply(raw.dtype === "float32" ? raw : cast(raw, "float32"), factor), offset));
+  }
+
+  #onDevice(like: Tensor): { factor: Tensor; offset: Tensor } {
+    if (this.#factors?.factor.device !== like.device) {
+      const { scale, mean, deviation } = this.options;
+      const row = (values: readonly number[]) => tensor(like.device, Float32Array.from(values)).keep();
+      this.#factors = {
+        factor: row(deviation.map((value) => scale / (value > 0 ? value : 1))),
+        offset: row(mean.map((value, i) => -value / ((deviation[i] as number) > 0 ? (deviation[i] as number) : 1))),
+      };
+    }
+    return this.#factors as { factor: Tensor; offset: Tensor };
+  }
+
+  toJSON(): PreprocessingOptions {
+    return this.options;
+  }
+}

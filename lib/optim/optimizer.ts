@@ -1,0 +1,275 @@
+import { describe, invalidArgument, StepsizeError } from "../errors.js";
+import type { Device, TypedArray } from "../native/index.js";
+import { copy, execute, noGrad, Tensor, zeros } from "../tensor/index.js";
+import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups, type Trainable } from "./groups.js";
+
+/** Options that every optimizer takes, for all parameters together. */
+export interface StepOptions {
+  /** Scales the gradient down to this global norm where it is longer; default: no clipping. */
+  readonly clipNorm?: number | undefined;
+  /**
+   * What happens when a gradient is not finite. `"stop"`: this and all later updates leave everything as it is, until
+   * the optimizer's state is reset. `"skip"`: this update is left out and counted. Default: not checked, which saves
+   * reading the gradients once.
+   */
+  readonly nonFinite?: "stop" | "skip" | undefined;
+  /** Multiplies every gradient first: 1/n for the mean over n accumulated batches. Default 1. */
+  readonly gradientScale?: number | undefined;
+}
+
+/** What `stats()` reads from the device. */
+export interface OptimizerStats {
+  /** Steps so far, applied or not. */
+  readonly iteration: number;
+  /** Steps that were applied. */
+  readonly updates: number;
+  /** Steps left out because a gradient was not finite. */
+  readonly skipped: number;
+  /** The step (from 0) whose gradient was not finite, where that stopped the updates. */
+  readonly stoppedAt: number | undefined;
+  /** Global norm of the last gradient after scaling and before clipping; 0 where it was not asked for. */
+  readonly norm: number;
+  /** What clipping multiplied the last gradient by; 1: nothing. */
+  readonly coefficient: number;
+}
+
+/** One group's row of hyper-parameters, in the order of `native/update/scalars.h`. */
+export interface Hyper {
+  learningRate: number;
+  weightDecay: number;
+  decoupledDecay: boolean;
+  maximize: boolean;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  momentum: number;
+  dampening: number;
+  nesterov: boolean;
+}
+
+const hyperFields = 10;
+const stateFields = 6;
+
+/**
+ * What all optimizers share: groups, the learning rate, state on the device and the step itself, which is three
+ * enqueued operations at most and never waits for the device: the gradient's norm (only for clipping and the non-finite
+ * check), the step's scalars, and one update of all tensors of all groups.
+ */
+export abstract class Optimizer<Options extends { lr: LearningRate }> {
+  /** Steps made so far; indexes the schedule. */
+  iteration = 0;
+  /** @internal */
+  readonly groups: readonly ResolvedGroup<Options>[];
+  readonly #parameters: readonly Trainable[];
+  readonly #groupOf: readonly number[];
+  readonly #device: Device;
+  readonly #stepOptions: StepOptions;
+  readonly #hyper: Tensor;
+  readonly #state: Tensor;
+  readonly #moments = new Map<Trainable, readonly Tensor[]>();
+  #active: { readonly key: string; readonly parameters: readonly Trainable[]; readonly groups: Tensor } | undefined;
+
+  protected constructor(
+    parameters: readonly Trainable[],
+    shared: Options,
+    groups: readonly ParameterGroup<Options>[],
+    stepOptions: StepOptions,
+  ) {
+    this.groups = resolveGroups(parameters, shared, groups);
+    for (const { options } of this.groups) this.validate(options);
+    validateStepOptions(stepOptions);
+    this.#stepOptions = stepOptions;
+    this.#parameters = this.groups.flatMap((group) => group.parameters);
+    this.#groupOf = this.groups.flatMap((group, index) => group.parameters.map(() => index));
+    this.#device = (this.#parameters[0] as Trainable).device;
+    const native = this.#device.native;
+    this.#hyper = new Tensor(this.#device, native.create("float64", [this.groups.length, hyperFields])).keep();
+    this.#state = new Tensor(
+      this.#device,
+      native.create("float64", [stateFields + 2 * this.groups.length], initialState(this.groups.length)),
+    ).keep();
+  }
+
+  /** Throws for options that make no sense. */
+  protected abstract validate(options: Options): void;
+  /** The hyper-parameters of a group's next step. */
+  protected abstract hyper(options: Options, learningRate: number, step: number): Partial<Hyper>;
+  /** Names of the tensors kept per parameter; empty where there are none. */
+  protected abstract readonly momentNames: readonly string[];
+  /** The update operation of the table and its attributes. */
+  protected abstract readonly update: { readonly operation: string; readonly attributes: Record<string, boolean> };
+
+  /** The learning rate of each group's next step, in the order the groups were resolved. */
+  learningRates(): number[] {
+    return this.groups.map(({ options }) => learningRateAt(options.lr, this.iteration));
+  }
+
+  /**
+   * Applies one update to every parameter that has a gradient, in stream order; returns at once.
+   * @throws StepsizeError `invalid-state` where no parameter has a gradient.
+   */
+  step(): void {
+    noGrad(() => {
+      const { parameters, groups } = this.#activeParameters();
+      const gradients = parameters.map((parameter) => parameter.grad as Tensor);
+      this.#hyper.write(this.#hyperRows());
+      const { clipNorm = 0, nonFinite, gradientScale = 1 } = this.#stepOptions;
+      const checkFinite = nonFinite !== undefined;
+      const norm = clipNorm > 0 || checkFinite ? execute("gradientNorm", gradients) : [];
+      const [scalars] = execute("prepareStep", [this.#hyper, this.#state, ...norm], {
+        maxNorm: clipNorm,
+        checkFinite,
+        skipNonFinite: nonFinite === "skip",
+        gradientScale,
+      }) as [Tensor];
+      const moments = parameters.map((parameter) => this.#momentsOf(parameter));
+      const lists = this.momentNames.flatMap((_, list) => moments.map((tensors) => tensors[list] as Tensor));
+      execute(this.update.operation, [scalars, groups, ...parameters, ...gradients, ...lists], {
+        tensors: parameters.length,
+        ...this.update.attributes,
+      });
+      for (const tensor of [scalars, ...norm]) tensor.dispose();
+    });
+    this.iteration++;
+  }
+
+  /** Forgets the gradients of all parameters, and gives back their memory. */
+  zeroGrad(): void {
+    for (const parameter of this.#parameters) {
+      parameter.grad?.dispose();
+      parameter.grad = undefined;
+    }
+  }
+
+  /** What the device counted and measured, when the steps enqueued so far are done. */
+  async stats(): Promise<OptimizerStats> {
+    const [iteration, updates, skipped, stopped, norm, coefficient] = (await this.#state.read()) as unknown as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { iteration, updates, skipped, stoppedAt: stopped > 0 ? stopped - 1 : undefined, norm, coefficient };
+  }
+
+  /**
+   * Everything a resumed run needs besides the parameters: the step's counters as `state`, and per parameter its
+   * moments as `<parameter>.<moment>`. The tensors themselves, not copies.
+   */
+  stateDict(): Map<string, Tensor> {
+    const state = new Map<string, Tensor>([["state", this.#state]]);
+    this.#parameters.forEach((parameter, i) => {
+      this.#moments.get(parameter)?.forEach((tensor, m) => {
+        state.set(`${parameter.name || i}.${this.momentNames[m]}`, tensor);
+      });
+    });
+    return state;
+  }
+
+  /**
+   * Restores what {@link stateDict} gave, read from a file as `name → values`.
+   *
+   * @throws StepsizeError `invalid-file` where it is of other parameters or of another optimizer; nothing has changed
+   * then.
+   */
+  loadStateDict(state: ReadonlyMap<string, Tensor>): void {
+    const problems: string[] = [];
+    const expected = new Map<string, { tensor: () => Tensor; size: number }>([
+      ["state", { tensor: () => this.#state, size: this.#state.size }],
+    ]);
+    this.#parameters.forEach((parameter, i) => {
+      this.momentNames.forEach((moment, m) => {
+        const name = `${parameter.name || i}.${moment}`;
+        expected.set(name, { tensor: () => this.#momentsOf(parameter)[m] as Tensor, size: parameter.size });
+      });
+    });
+    for (const [name, tensor] of state) {
+      const place = expected.get(name);
+      if (!place) problems.push(`${name} is not part of this optimizer`);
+      else if (place.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${place.size}`);
+    }
+    if (!state.has("state")) problems.push("state is missing");
+    if (problems.length > 0)
+      throw new StepsizeError(
+        "invalid-file",
+        `the state does not fit the optimizer: ${problems.slice(0, 5).join("; ")}`,
+      );
+    noGrad(() => {
+      for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
+    });
+  }
+
+  /** Gives back the memory of the optimizer's own tensors. */
+  dispose(): void {
+    for (const tensors of this.#moments.values()) for (const tensor of tensors) tensor.dispose();
+    this.#moments.clear();
+    this.#active?.groups.dispose();
+    this.#hyper.dispose();
+    this.#state.dispose();
+  }
+
+  /** The parameters that have a gradient. Which ones seldom changes, so their table of groups is kept. */
+  #activeParameters() {
+    const parameters = this.#parameters.filter((parameter) => parameter.grad);
+    if (parameters.length === 0)
+      throw new StepsizeError("invalid-state", "step: no parameter has a gradient; call backward() on a loss first");
+    const key = this.#parameters.map((parameter) => (parameter.grad ? "1" : "0")).join("");
+    if (this.#active?.key !== key) {
+      this.#active?.groups.dispose();
+      const indices = Int32Array.from(this.#groupOf.filter((_, i) => this.#parameters[i]?.grad));
+      const groups = new Tensor(this.#device, this.#device.native.create("int32", [indices.length], indices)).keep();
+      this.#active = { key, parameters, groups };
+    }
+    return this.#active;
+  }
+
+  #momentsOf(parameter: Trainable): readonly Tensor[] {
+    const known = this.#moments.get(parameter);
+    if (known) return known;
+    const made = this.momentNames.map(() => zeros(this.#device, parameter.shape).keep());
+    this.#moments.set(parameter, made);
+    return made;
+  }
+
+  #hyperRows(): TypedArray {
+    const rows = new Float64Array(this.groups.length * hyperFields);
+    this.groups.forEach(({ options }, group) => {
+      const hyper = this.hyper(options, learningRateAt(options.lr, this.iteration), this.iteration);
+      const { learningRate = 0, weightDecay = 0, decoupledDecay = false, maximize = false } = hyper;
+      const { beta1 = 0, beta2 = 0, epsilon = 0, momentum = 0, dampening = 0, nesterov = false } = hyper;
+      const row = [learningRate, weightDecay, Number(decoupledDecay), Number(maximize), beta1, beta2];
+      rows.set([...row, epsilon, momentum, dampening, Number(nesterov)], group * hyperFields);
+    });
+    return rows;
+  }
+}
+
+/** The running products β^t begin at 1. */
+function initialState(groups: number): Float64Array {
+  return new Float64Array(stateFields + 2 * groups).fill(1, stateFields);
+}
+
+function learningRateAt(lr: LearningRate, step: number): number {
+  return typeof lr === "number" ? lr : lr(step);
+}
+
+function validateStepOptions({ clipNorm, nonFinite, gradientScale }: StepOptions): void {
+  if (clipNorm !== undefined) expectNumber("clipNorm", clipNorm, "a number above 0", (value) => value > 0);
+  if (nonFinite !== undefined && nonFinite !== "stop" && nonFinite !== "skip")
+    invalidArgument("nonFinite", '"stop" or "skip"', nonFinite);
+  if (gradientScale !== undefined) expectNumber("gradientScale", gradientScale, "a finite number", () => true);
+}
+
+/** @internal Throws unless `value` is a finite number that `holds` accepts. */
+export function expectNumber(name: string, value: unknown, expected: string, holds: (value: number) => boolean): void {
+  if (typeof value !== "number" || !Number.isFinite(value) || !holds(value)) invalidArgument(name, expected, value);
+}
+
+/** @internal */
+export function expectLearningRate(lr: unknown): void {
+  if (typeof lr === "function") return;
+  if (typeof lr !== "number" || !(lr >= 0) || !Number.isFinite(lr))
+    throw new StepsizeError("invalid-argument", `lr: expected a number ≥ 0 or a schedule, got ${describe(lr)}`);
+}

@@ -1,0 +1,211 @@
+import { StepsizeError } from "../errors.js";
+import type { Attributes } from "../native/addon.js";
+import { openScope, untrack } from "./scope.js";
+import { execute, type GraphNode, Tensor } from "./tensor.js";
+
+let recording = true;
+
+/**
+ * Runs `block` without recording operations: for evaluation, and for updates of parameters by hand.
+ *
+ * @throws StepsizeError `invalid-argument` where the block returns a promise, which would go on while recording is on.
+ */
+export function noGrad<T>(block: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    const result = block();
+    if (result instanceof Promise)
+      throw new StepsizeError("invalid-argument", "noGrad: expected a function that returns at once, got a promise");
+    return result;
+  } finally {
+    recording = before;
+  }
+}
+
+/** How a differentiable operation computes its gradient. */
+export interface Differentiation {
+  /** Tensors that the gradient reads; changing them in place before `backward()` is then an error. */
+  readonly saves?: readonly Tensor[];
+  /**
+   * From the gradient of the result to the gradients of the inputs, one each, `undefined` where none flows. `needed`
+   * tells which of them are wanted. New tensors, or the given one itself.
+   */
+  readonly gradient: (gradient: Tensor, needed: readonly boolean[]) => readonly (Tensor | undefined)[];
+}
+
+/**
+ * @internal Runs an operation of the table and records its gradient. The first result is the output; the others belong
+ * to the gradient.
+ */
+export function differentiable(
+  operation: string,
+  inputs: readonly Tensor[],
+  attributes: Attributes | undefined,
+  differentiate: (output: Tensor, extras: readonly Tensor[]) => Differentiation,
+): Tensor {
+  const [output, ...extras] = execute(operation, inputs, attributes) as [Tensor, ...Tensor[]];
+  if (recording && inputs.some((input) => input.requiresGrad)) {
+    record(operation, inputs, output, extras, differentiate(output, extras));
+  } else {
+    for (const extra of extras) extra.dispose();
+  }
+  return output;
+}
+
+/**
+ * Gives a result that was computed in any way a gradient of your own: `output` becomes differentiable with respect to
+ * `inputs`. For operations that are not made of differentiable ones.
+ */
+export function withGradient(output: Tensor, inputs: readonly Tensor[], differentiation: Differentiation): Tensor {
+  if (output.node)
+    throw new StepsizeError("invalid-argument", "withGradient: the output has a gradient; compute it inside noGrad");
+  if (recording && inputs.some((input) => input.requiresGrad))
+    record("withGradient", inputs, output, [], differentiation);
+  return output;
+}
+
+function record(
+  operation: string,
+  inputs: readonly Tensor[],
+  output: Tensor,
+  extras: readonly Tensor[],
+  { saves = [], gradient }: Differentiation,
+): void {
+  output.requiresGrad = true;
+  const saved = saves.map((tensor) => ({ tensor, version: tensor.handle.version }));
+  output.node = { operation, inputs, output, saved, extras, gradient, released: false };
+}
+
+/**
+ * Computes the gradients of a scalar with respect to everything it was made from that requires one, and adds them to
+ * the `grad` of the leaves. Afterwards the graph is gone and its intermediate results are disposed, except the scalar
+ * itself and tensors that `keep()` was called on.
+ *
+ * @throws StepsizeError `invalid-state` on a second call, or where a tensor that the gradient needs was changed in
+ * place or disposed; `invalid-argument` where there is nothing to differentiate.
+ */
+export function backward(root: Tensor): void {
+  if (root.size !== 1)
+    throw new StepsizeError("invalid-argument", `backward: expected a tensor with one element, got ${root}`);
+  if (!root.node)
+    throw new StepsizeError(
+      "invalid-argument",
+      `backward: ${root} does not depend on anything that requires a gradient` +
+        " (or was made inside noGrad); there is nothing to differentiate",
+    );
+  if (root.node.released)
+    throw new StepsizeError(
+      "invalid-state",
+      "backward: the graph of this tensor was released by an earlier backward(); compute it again to differentiate again",
+    );
+  noGrad(() => {
+    const order = topologicalOrder(root.node as GraphNode);
+    const gradients = new Map<Tensor, Tensor>([[root, onesLike(root)]]);
+    for (const node of order) {
+      const gradient = gradients.get(node.output);
+      gradients.delete(node.output);
+      if (gradient) propagate(node, gradient, gradients);
+      release(node, root);
+    }
+  });
+}
+
+function onesLike(like: Tensor): Tensor {
+  const ones = new Tensor(like.device, like.device.native.create("float32", like.shape));
+  execute("fill", [ones], { value: 1 });
+  return ones;
+}
+
+/** From the root towards the leaves: every node after all that use its output. */
+function topologicalOrder(root: GraphNode): GraphNode[] {
+  const order: GraphNode[] = [];
+  const seen = new Set<GraphNode>([root]);
+  // A stack of our own: a deep network must not overflow JavaScript's.
+  const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
+  while (stack.length > 0) {
+    const top = stack[stack.length - 1] as { node: GraphNode; next: number };
+    const input = top.node.inputs[top.next++];
+    if (!input) {
+      order.push(top.node);
+      stack.pop();
+    } else if (input.node && !input.node.released && !seen.has(input.node)) {
+      seen.add(input.node);
+      stack.push({ node: input.node, next: 0 });
+    }
+  }
+  return order.reverse();
+}
+
+function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Tensor>): void {
+  for (const { tensor, version } of node.saved) check(node, tensor, version);
+  const needed = node.inputs.map((input) => input.requiresGrad);
+  const results = gradientsOf(node, gradient, needed);
+  const given = new Set<Tensor>();
+  results.forEach((result, i) => {
+    const input = node.inputs[i];
+    if (!result || !input) return;
+    if (!input.requiresGrad) {
+      if (result !== gradient) result.dispose();
+      return;
+    }
+    // Each receiver owns its gradient: the incoming one, or one given twice, is shared through a second handle.
+    const own = result === gradient || given.has(result) ? result.detach() : result;
+    given.add(result);
+    accumulate(input, own, gradients);
+  });
+  gradient.dispose();
+}
+
+/** Runs the node's gradient and frees what it made on the way. */
+function gradientsOf(node: GraphNode, gradient: Tensor, needed: readonly boolean[]): readonly (Tensor | undefined)[] {
+  const close = openScope();
+  let results: readonly (Tensor | undefined)[] = [];
+  try {
+    results = node.gradient(gradient, needed);
+    return results;
+  } finally {
+    for (const tensor of close()) if (!results.includes(tensor)) tensor.dispose();
+  }
+}
+
+function check(node: GraphNode, tensor: Tensor, version: number): void {
+  if (tensor.disposed)
+    throw new StepsizeError(
+      "invalid-state",
+      `backward: ${node.operation} needs a tensor of shape [${tensor.shape}] that was disposed before backward()`,
+    );
+  if (tensor.handle.version !== version)
+    throw new StepsizeError(
+      "invalid-state",
+      `backward: ${node.operation} needs a tensor of shape [${tensor.shape}] that was changed in place` +
+        " after it was used; call backward() before the update",
+    );
+}
+
+function accumulate(input: Tensor, gradient: Tensor, gradients: Map<Tensor, Tensor>): void {
+  const leaf = !input.node;
+  if (!leaf && input.node?.released)
+    throw new StepsizeError(
+      "invalid-state",
+      `backward: the graph of an input of shape [${input.shape}] was released by an earlier backward()`,
+    );
+  const before = leaf ? input.grad : gradients.get(input);
+  const sum = before ? (execute("add", [before, gradient])[0] as Tensor) : gradient;
+  if (before) {
+    before.dispose();
+    gradient.dispose();
+  }
+  if (leaf) {
+    input.grad = sum;
+    untrack(sum);
+  } else {
+    gradients.set(input, sum);
+  }
+}
+
+function release(node: GraphNode, root: Tensor): void {
+  node.released = true;
+  for (const extra of node.extras) extra.dispose();
+  if (node.output !== root && !node.output.kept) node.output.dispose();
+}

@@ -1,0 +1,12 @@
+import "./methods.js";
+
+export { backward, type Differentiation, noGrad, withGradient } from "./autograd.js";
+export * from "./operations/create.js";
+export * from "./operations/elementwise.js";
+export * from "./operations/linear.js";
+export * from "./operations/loss.js";
+export * from "./operations/normalization.js";
+export * from "./operations/pooling.js";
+export * from "./operations/reduce.js";
+export { execute, type NestedNumbers, Tensor, type TensorOptions, tensor } from "./tensor.js";
+export { tidy } from "./tidy.js";

@@ -1,0 +1,51 @@
+import { differentiable } from "../autograd.js";
+import { execute, type Tensor } from "../tensor.js";
+
+/** What batch normalisation learns and remembers: one number per channel each. */
+export interface BatchNormState {
+  readonly gamma: Tensor;
+  readonly beta: Tensor;
+  readonly runningMean: Tensor;
+  readonly runningVariance: Tensor;
+}
+
+/**
+ * Normalises every channel (the last axis) over all other axes with the statistics of this batch, and moves the
+ * running statistics towards them: running += momentum·(batch − running), with the unbiased variance, as PyTorch does.
+ *
+ * @param options momentum, default 0.1; epsilon, default 1e-5
+ */
+export function batchNorm(
+  x: Tensor,
+  { gamma, beta, runningMean, runningVariance }: BatchNormState,
+  { momentum = 0.1, epsilon = 1e-5 }: { momentum?: number; epsilon?: number } = {},
+): Tensor {
+  const inputs = [x, gamma, beta, runningMean, runningVariance];
+  return differentiable("batchNorm", inputs, { momentum, epsilon }, (_, [mean, inverseDeviation]) => ({
+    saves: [x, gamma],
+    gradient: (g) => execute("batchNormGradient", [x, g, gamma, mean as Tensor, inverseDeviation as Tensor]),
+  }));
+}
+
+/** Normalises every channel with the running statistics. */
+export function batchNormInference(
+  x: Tensor,
+  { gamma, beta, runningMean, runningVariance }: BatchNormState,
+  { epsilon = 1e-5 }: { epsilon?: number } = {},
+): Tensor {
+  return differentiable("batchNormInference", [x, gamma, beta, runningMean, runningVariance], { epsilon }, () => ({
+    saves: [x, gamma, runningMean, runningVariance],
+    gradient: (g, needed) => {
+      const run = (name: string, ...tensors: Tensor[]) => execute(name, tensors)[0] as Tensor;
+      const [variance] = execute("affine", [runningVariance], { shift: epsilon }) as [Tensor];
+      const deviation = run("sqrt", variance);
+      const leading = { axis: 0, count: x.shape.length - 1 };
+      const normalised = needed[1] ? run("divide", run("subtract", x, runningMean), deviation) : undefined;
+      return [
+        needed[0] ? run("multiply", g, run("divide", gamma, deviation)) : undefined,
+        normalised ? (execute("sum", [run("multiply", g, normalised)], leading)[0] as Tensor) : undefined,
+        needed[2] ? (execute("sum", [g], leading)[0] as Tensor) : undefined,
+      ];
+    },
+  }));
+}

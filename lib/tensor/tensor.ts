@@ -1,0 +1,192 @@
+import { inspect } from "node:util";
+import { describe, invalidArgument, StepsizeError } from "../errors.js";
+import type { Attributes, DataType, NativeTensor, TypedArray } from "../native/addon.js";
+import type { Device } from "../native/index.js";
+import { track, untrack } from "./scope.js";
+
+/** @internal How a result came about, for the backward pass. */
+export interface GraphNode {
+  readonly operation: string;
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+  /** Tensors the gradient reads, with the version they had. */
+  readonly saved: readonly { readonly tensor: Tensor; readonly version: number }[];
+  /** Results of the operation that only the gradient uses. */
+  readonly extras: readonly Tensor[];
+  readonly gradient: (gradient: Tensor, needed: readonly boolean[]) => readonly (Tensor | undefined)[];
+  released: boolean;
+}
+
+const arrayOf = { float32: Float32Array, float64: Float64Array, int32: Int32Array, uint8: Uint8Array } as const;
+
+/** Nested arrays of numbers, all rows equally long. */
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+/**
+ * An array of numbers on a device: contiguous, row-major, images as NHWC.
+ *
+ * Operations enqueue work and return at once; `await tensor.read()` waits for the values. Memory is freed by
+ * `dispose()`, by `tidy(…)`, by `backward()` for the intermediate results of the graph it walked, and at last by the
+ * garbage collector.
+ */
+export class Tensor {
+  readonly device: Device;
+  readonly shape: readonly number[];
+  readonly dtype: DataType;
+  /** Whether operations on this tensor are recorded for `backward()`. */
+  requiresGrad = false;
+  /** The gradient that `backward()` left here; `undefined` before, and after `zeroGrad()`. */
+  grad: Tensor | undefined;
+  /** @internal */
+  readonly handle: NativeTensor;
+  /** @internal */
+  node: GraphNode | undefined;
+  /** @internal Set by {@link keep}. */
+  kept = false;
+
+  /** @internal Use {@link tensor}, `zeros` and the operations. */
+  constructor(device: Device, handle: NativeTensor) {
+    this.device = device;
+    this.handle = handle;
+    this.shape = Object.freeze(handle.shape);
+    this.dtype = handle.dtype;
+    track(this);
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  /** Whether the memory has been given back. */
+  get disposed(): boolean {
+    return this.handle.disposed;
+  }
+
+  /** The values, in row-major order, when all work enqueued before is done. */
+  read(): Promise<TypedArray> {
+    return this.device.native.read(this.handle);
+  }
+
+  /**
+   * The value of a tensor with one element.
+   * @throws StepsizeError `invalid-argument` where it has more or none.
+   */
+  async item(): Promise<number> {
+    if (this.size !== 1) invalidArgument("item", "a tensor with one element", this);
+    return (await this.read())[0] as number;
+  }
+
+  /** Replaces the values in stream order; the array is copied at the call. Its type must be the tensor's. */
+  write(data: TypedArray): void {
+    this.device.native.write(this.handle, data);
+  }
+
+  /** The same values on another device, through host memory. Without a gradient. */
+  async to(device: Device): Promise<Tensor> {
+    return new Tensor(device, device.native.create(this.dtype, this.shape, await this.read()));
+  }
+
+  /** Gives the memory back. The tensor cannot be used any more; a second call does nothing. */
+  dispose(): void {
+    this.handle.dispose();
+    untrack(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Holds the tensor beyond the `tidy` block it was made in and beyond `backward()`. Returns the tensor. */
+  keep(): this {
+    this.kept = true;
+    untrack(this);
+    return this;
+  }
+
+  /** The same values without the graph behind them; shares the memory. */
+  detach(): Tensor {
+    return new Tensor(this.device, this.device.native.reshape(this.handle, this.shape));
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype}[${this.shape.join(",")}], ${this.disposed ? "disposed" : this.device.name})`;
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}
+
+/** @internal Enqueues an operation and wraps its results, without recording it. */
+export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
+  const device = (inputs[0] as Tensor).device;
+  return device
+    .enqueue(
+      operation,
+      inputs.map((input) => input.handle),
+      attributes,
+    )
+    .map((handle) => new Tensor(device, handle));
+}
+
+/** Options of the functions that make tensors. */
+export interface TensorOptions {
+  /** Default `float32`, or the type of the typed array given. */
+  readonly dtype?: DataType;
+  /** Whether gradients are computed for it; default false. */
+  readonly requiresGrad?: boolean;
+}
+
+/**
+ * A tensor from a number, nested arrays or a typed array with its shape.
+ *
+ * @throws StepsizeError `invalid-argument` for rows of different length, or a shape that does not fit the data.
+ */
+export function tensor(
+  device: Device,
+  data: NestedNumbers | TypedArray,
+  shape?: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
+  const dtype = options.dtype ?? dataTypeOf(data);
+  const flat = ArrayBuffer.isView(data) ? data : flatten(data);
+  const ArrayType = arrayOf[dtype];
+  const typed = flat instanceof ArrayType ? flat : ArrayType.from(flat as ArrayLike<number>);
+  const result = new Tensor(device, device.native.create(dtype, shape ?? shapeOf(data), typed));
+  result.requiresGrad = options.requiresGrad ?? false;
+  return result;
+}
+
+function dataTypeOf(data: NestedNumbers | TypedArray): DataType {
+  if (data instanceof Float64Array) return "float64";
+  if (data instanceof Int32Array) return "int32";
+  if (data instanceof Uint8Array) return "uint8";
+  if (ArrayBuffer.isView(data) && !(data instanceof Float32Array))
+    invalidArgument("data", "a Float32Array, Float64Array, Int32Array, Uint8Array or nested numbers", data);
+  return "float32";
+}
+
+function shapeOf(data: NestedNumbers | TypedArray): number[] {
+  if (ArrayBuffer.isView(data)) return [data.length];
+  const shape: number[] = [];
+  for (let level: NestedNumbers | undefined = data; Array.isArray(level); level = level[0]) shape.push(level.length);
+  return shape;
+}
+
+function flatten(data: NestedNumbers): number[] {
+  const flat: number[] = [];
+  const visit = (level: NestedNumbers, lengths: readonly number[]): void => {
+    const [length, ...rest] = lengths;
+    if (length === undefined) {
+      if (typeof level !== "number") invalidArgument("data", "numbers nested equally deep", level);
+      flat.push(level);
+      return;
+    }
+    if (!Array.isArray(level) || level.length !== length)
+      throw new StepsizeError("invalid-argument", `data: rows of ${length} values, got ${describe(level)} among them`);
+    for (const part of level) visit(part, rest);
+  };
+  visit(data, shapeOf(data));
+  return flat;
+}
