@@ -7,3 +7,4 @@ export * from "./optim/index.js";
 export * as schedule from "./schedule/index.js";
 export * as ops from "./tensor/index.js";
 export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
+export { type Evaluation, evaluate, loadModel, type StepRecord, Trainer, type TrainerOptions } from "./train/index.js";

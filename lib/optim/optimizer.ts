@@ -99,6 +99,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** The update operation of the table and its attributes. */
   protected abstract readonly update: { readonly operation: string; readonly attributes: Record<string, boolean> };
 
+  /** Whether a step measures the gradient's norm. */
+  get checksGradients(): boolean {
+    return this.#stepOptions.clipNorm !== undefined || this.#stepOptions.nonFinite !== undefined;
+  }
+
+  /** Whether a step whose gradient is not finite is left out and counted. */
+  get skipsNonFinite(): boolean {
+    return this.#stepOptions.nonFinite === "skip";
+  }
+
   /** The learning rate of each group's next step, in the order the groups were resolved. */
   learningRates(): number[] {
     return this.groups.map(({ options }) => learningRateAt(options.lr, this.iteration));
@@ -106,14 +116,15 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /**
    * Applies one update to every parameter that has a gradient, in stream order; returns at once.
+   * @param options gradientScale, in place of the optimizer's own
    * @throws StepsizeError `invalid-state` where no parameter has a gradient.
    */
-  step(): void {
+  step(options: Pick<StepOptions, "gradientScale"> = {}): void {
     noGrad(() => {
       const { parameters, groups } = this.#activeParameters();
       const gradients = parameters.map((parameter) => parameter.grad as Tensor);
       this.#hyper.write(this.#hyperRows());
-      const { clipNorm = 0, nonFinite, gradientScale = 1 } = this.#stepOptions;
+      const { clipNorm = 0, nonFinite, gradientScale = 1 } = { ...this.#stepOptions, ...options };
       const checkFinite = nonFinite !== undefined;
       const norm = clipNorm > 0 || checkFinite ? execute("gradientNorm", gradients) : [];
       const [scalars] = execute("prepareStep", [this.#hyper, this.#state, ...norm], {

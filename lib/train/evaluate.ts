@@ -1,0 +1,65 @@
+import type { Batch, BatchSource } from "../data/index.js";
+import type { Device } from "../native/index.js";
+import type { Loss, Module } from "../nn/index.js";
+import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
+
+/** What {@link evaluate} found over one pass of the data. */
+export interface Evaluation {
+  /** Mean loss over the items. */
+  readonly loss: number;
+  /** Share of items whose largest output is the label, 0 to 1; absent where labels are not classes. */
+  readonly accuracy?: number;
+  readonly items: number;
+}
+
+/** @internal Puts a batch on the device. */
+export function upload(device: Device, { inputs, labels }: Batch): { x: Tensor; y: Tensor } {
+  const y = labels instanceof Int32Array ? tensor(device, labels) : tensor(device, labels.data, labels.shape);
+  return { x: tensor(device, inputs.data, inputs.shape), y };
+}
+
+/** What {@link evaluate} works with. */
+export interface EvaluateOptions {
+  readonly model: Module;
+  readonly device: Device;
+  readonly loss: Loss;
+  /** Raw inputs to what the model takes. */
+  readonly prepare: (raw: Tensor) => Tensor;
+  /** Called after each batch with the items done so far. */
+  readonly onProgress?: ((done: number, items: number) => void) | undefined;
+}
+
+/** One pass over the data in evaluation mode; the model is back in its former mode afterwards. */
+export async function evaluate(
+  source: BatchSource,
+  { model, device, loss, prepare, onProgress }: EvaluateOptions,
+): Promise<Evaluation> {
+  const wasTraining = model.training;
+  let items = 0;
+  let lossSum = 0;
+  let correct = 0;
+  let classes = true;
+  model.eval();
+  try {
+    for await (const batch of source.once()) {
+      const results = noGrad(() =>
+        tidy(() => {
+          const { x, y } = upload(device, batch);
+          const outputs = model.forward(prepare(x));
+          return { loss: loss(outputs, y), ...(y.dtype === "int32" && { correct: correctCount(outputs, y) }) };
+        }),
+      );
+      const reads = Promise.all([results.loss.item(), results.correct?.item()]);
+      for (const result of Object.values(results)) result.dispose();
+      const [batchLoss, batchCorrect] = await reads;
+      items += batch.size;
+      lossSum += batchLoss * batch.size;
+      correct += batchCorrect ?? 0;
+      classes &&= batchCorrect !== undefined;
+      onProgress?.(items, source.items);
+    }
+  } finally {
+    model.train(wasTraining);
+  }
+  return { loss: lossSum / items, ...(classes && { accuracy: correct / items }), items };
+}

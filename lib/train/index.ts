@@ -1,0 +1,4 @@
+export { type Evaluation, evaluate } from "./evaluate.js";
+export { type HostTensor, readSafetensors, writeSafetensors } from "./safetensors.js";
+export { type LoadedModel, loadModel, type ModelCard, readCheckpoint } from "./saved-model.js";
+export { type StepRecord, Trainer, type TrainerOptions } from "./trainer.js";

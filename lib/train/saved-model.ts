@@ -1,0 +1,124 @@
+import { StepsizeError } from "../errors.js";
+import { create, type ModelConfig } from "../models/index.js";
+import type { Device } from "../native/index.js";
+import { type Module, Preprocessing, type PreprocessingOptions } from "../nn/index.js";
+import { type Tensor, tensor } from "../tensor/index.js";
+import { type HostTensor, readSafetensors } from "./safetensors.js";
+
+/** What a model needs around it to be used on raw data: saved with its weights. */
+export interface ModelCard {
+  /** How to build it; absent for a model of your own, which only its own code can build. */
+  readonly config?: ModelConfig | undefined;
+  readonly preprocessing?: PreprocessingOptions | undefined;
+  /** Names of the classes, in the order of the outputs. */
+  readonly classes?: readonly string[] | undefined;
+}
+
+/** The JSON inside a checkpoint. */
+export interface CheckpointInfo extends ModelCard {
+  readonly format: "stepsize-checkpoint-1";
+  /** Steps done: the next one is this number. */
+  readonly step: number;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly optimizer: { readonly kind: string };
+  /** What determines the rest of the run; a resumed run must agree with it. */
+  readonly run: Readonly<Record<string, unknown>>;
+}
+
+/** A checkpoint in memory. */
+export interface Checkpoint {
+  readonly info: CheckpointInfo;
+  readonly model: ReadonlyMap<string, HostTensor>;
+  readonly optimizer: ReadonlyMap<string, HostTensor>;
+}
+
+const modelPrefix = "model.";
+const optimizerPrefix = "optimizer.";
+
+/**
+ * Reads a checkpoint.
+ * @throws StepsizeError `not-found`, or `invalid-file` for a file that is cut short or is not a checkpoint.
+ */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const { tensors, metadata } = await readSafetensors(path);
+  const info = parseInfo(path, metadata.stepsize);
+  const under = (prefix: string) =>
+    new Map(
+      [...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]),
+    );
+  return { info, model: under(modelPrefix), optimizer: under(optimizerPrefix) };
+}
+
+function parseInfo(path: string, text: string | undefined): CheckpointInfo {
+  if (text !== undefined) {
+    try {
+      const info = JSON.parse(text) as CheckpointInfo;
+      if (info.format === "stepsize-checkpoint-1" && Number.isSafeInteger(info.step)) return info;
+    } catch {
+      // Answered below, like a file without it.
+    }
+  }
+  throw new StepsizeError(
+    "invalid-file",
+    `${path}: expected "stepsize" with format stepsize-checkpoint-1 in the metadata, found ${text?.slice(0, 40) ?? "none"}; it is not a checkpoint of this version`,
+  );
+}
+
+/** @internal Names and tensors as they stand in a checkpoint. */
+export function checkpointNames(
+  model: ReadonlyMap<string, Tensor>,
+  optimizer: ReadonlyMap<string, Tensor>,
+): Map<string, Tensor> {
+  return new Map([
+    ...[...model].map(([name, t]) => [modelPrefix + name, t] as const),
+    ...[...optimizer].map(([name, t]) => [optimizerPrefix + name, t] as const),
+  ]);
+}
+
+/** @internal Runs `use` with the tensors on the device, and frees them after it. */
+export function onDevice(
+  device: Device,
+  tensors: ReadonlyMap<string, HostTensor>,
+  use: (state: Map<string, Tensor>) => void,
+): void {
+  const state = new Map([...tensors].map(([name, { data, shape }]) => [name, tensor(device, data, shape)]));
+  try {
+    use(state);
+  } finally {
+    for (const value of state.values()) value.dispose();
+  }
+}
+
+/** A model ready for use on raw data. */
+export interface LoadedModel {
+  readonly model: Module;
+  readonly card: ModelCard;
+  /** Raw inputs to what the model takes; does nothing where it was saved without preprocessing. */
+  readonly prepare: (raw: Tensor) => Tensor;
+  /** Steps it was trained for. */
+  readonly step: number;
+}
+
+/**
+ * Builds the model of a checkpoint and loads its weights, for evaluation.
+ *
+ * @param build makes a model of your own, where the checkpoint does not say how
+ * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged or of another model (what differs)
+ */
+export async function loadModel(
+  path: string,
+  { device, build }: { device: Device; build?: () => Module },
+): Promise<LoadedModel> {
+  const { info, model: weights } = await readCheckpoint(path);
+  const { config, preprocessing, classes, step } = info;
+  if (!config && !build)
+    throw new StepsizeError(
+      "invalid-argument",
+      `${path}: holds a model of your own code; pass build: () => the model without its weights`,
+    );
+  const model = build ? build() : create(config as ModelConfig, { device });
+  onDevice(device, weights, (state) => model.loadStateDict(state));
+  model.eval();
+  const normalise = preprocessing && new Preprocessing(preprocessing);
+  return { model, card: { config, preprocessing, classes }, step, prepare: (raw) => normalise?.apply(raw) ?? raw };
+}

@@ -1,0 +1,253 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Batch, BatchSource } from "../data/index.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import type { Device } from "../native/index.js";
+import { type Loss, type Module, Preprocessing } from "../nn/index.js";
+import type { LearningRate, Optimizer } from "../optim/index.js";
+import { type Tensor, tidy } from "../tensor/index.js";
+import { type Evaluation, evaluate, upload } from "./evaluate.js";
+import { type HostTensor, writeSafetensors } from "./safetensors.js";
+import { type CheckpointInfo, checkpointNames, type ModelCard, onDevice, readCheckpoint } from "./saved-model.js";
+
+/** Steps that are enqueued before the oldest one's result is awaited: enough to keep the device busy. */
+const runAhead = 2;
+
+/** Options of {@link Trainer}. */
+export interface TrainerOptions {
+  readonly model: Module;
+  readonly optimizer: Optimizer<{ lr: LearningRate }>;
+  readonly loss: Loss;
+  readonly data: BatchSource;
+  /** Number of steps; default: the budget of the optimizer's schedule. */
+  readonly budget?: number | undefined;
+  /** Batches whose gradients are averaged into one step; default 1. */
+  readonly accumulate?: number | undefined;
+  /** Saved with every checkpoint; its preprocessing is applied to every batch. Default: none. */
+  readonly card?: ModelCard | undefined;
+}
+
+/** One step, as {@link Trainer.run} yields it. */
+export interface StepRecord {
+  /** From 0. */
+  readonly step: number;
+  /** Before the update; the mean over accumulated batches. */
+  readonly loss: number;
+  /** Of the first parameter group. */
+  readonly learningRate: number;
+  /** Items seen in this step. */
+  readonly items: number;
+  /** Global norm of the gradient, where the optimizer clips or checks it. */
+  readonly gradientNorm?: number;
+  /** Whether the update was left out because a gradient was not finite. */
+  readonly skipped?: boolean;
+}
+
+/**
+ * The training loop, as an asynchronous iterator of step records. It runs ahead of the device by two steps and reads
+ * nothing that the device has not finished, so the loop around it decides what else happens: progress, evaluation,
+ * checkpoints.
+ *
+ * ```ts
+ * for await (const { step, loss, learningRate } of trainer.run()) console.log(step, loss, learningRate);
+ * ```
+ */
+export class Trainer {
+  /** Steps enqueued so far: the next one is this number. */
+  step = 0;
+  readonly budget: number;
+  readonly device: Device;
+  readonly #options: TrainerOptions;
+  readonly #prepare: (raw: Tensor) => Tensor;
+  readonly #accumulate: number;
+  #stopping = false;
+  #skipped = 0;
+
+  /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
+  constructor(options: TrainerOptions) {
+    this.#options = options;
+    const { model, optimizer, accumulate = 1, card } = options;
+    const lr = optimizer.groups[0]?.options.lr;
+    const budget = options.budget ?? (typeof lr === "function" ? lr.budget : undefined);
+    if (budget === undefined || !Number.isSafeInteger(budget) || budget < 1)
+      invalidArgument("budget", "a whole number of steps ≥ 1, or a learning rate that is a schedule", budget);
+    if (!Number.isSafeInteger(accumulate) || accumulate < 1)
+      invalidArgument("accumulate", "a whole number of batches ≥ 1", accumulate);
+    this.budget = budget;
+    this.#accumulate = accumulate;
+    this.device = (model.parameters()[0] as Tensor).device;
+    const normalise = card?.preprocessing && new Preprocessing(card.preprocessing);
+    this.#prepare = (raw) => normalise?.apply(raw) ?? raw;
+  }
+
+  /** Lets the step that is being made finish and ends {@link run} after it; `run` may be called again. */
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  /**
+   * Trains from the current step to the budget.
+   *
+   * @throws StepsizeError `non-finite` where a loss, or a gradient that the optimizer checks, is not finite and the
+   * optimizer does not skip such steps. With `nonFinite: "stop"` the parameters are those before that step.
+   */
+  async *run(): AsyncGenerator<StepRecord, void, undefined> {
+    this.#stopping = false;
+    const { model, data } = this.#options;
+    const batches = data.from(this.step * this.#accumulate);
+    const pending: Promise<StepRecord>[] = [];
+    model.train();
+    try {
+      while (this.step < this.budget && !this.#stopping) {
+        const batch = await this.#nextBatches(batches);
+        pending.push(this.#enqueue(batch));
+        if (pending.length > runAhead) yield await (pending.shift() as Promise<StepRecord>);
+      }
+      for (let record = pending.shift(); record; record = pending.shift()) yield await record;
+    } finally {
+      await batches.return?.();
+      // Steps in flight when the consumer leaves: wait, so that nothing is left to fail unnoticed.
+      await Promise.allSettled(pending);
+    }
+  }
+
+  /** One pass over other data in evaluation mode. */
+  evaluate(source: BatchSource, onProgress?: (done: number, items: number) => void): Promise<Evaluation> {
+    const { model, loss } = this.#options;
+    return evaluate(source, { model, device: this.device, loss, prepare: this.#prepare, onProgress });
+  }
+
+  /**
+   * Writes a checkpoint of the steps enqueued so far: one safetensors file with its JSON in the metadata, written
+   * beside, flushed and renamed, so that there is a loadable file at every moment.
+   *
+   * @throws StepsizeError `invalid-file` where it cannot be written; the file that was there before is kept.
+   */
+  async save(path: string): Promise<void> {
+    const { model, optimizer, card } = this.#options;
+    const info: CheckpointInfo = {
+      format: "stepsize-checkpoint-1",
+      step: this.step,
+      counters: model.counters(),
+      optimizer: { kind: optimizer.constructor.name },
+      run: this.#identity(),
+      ...card,
+    };
+    // All reads are enqueued before anything is awaited, so they see one moment of the run.
+    const reads = [...checkpointNames(model.stateDict(), optimizer.stateDict())].map(
+      async ([name, t]): Promise<[string, HostTensor]> => [
+        name,
+        { dtype: t.dtype, shape: t.shape, data: await t.read() },
+      ],
+    );
+    await writeSafetensors(path, new Map(await Promise.all(reads)), { stepsize: JSON.stringify(info) });
+  }
+
+  /**
+   * Continues from a checkpoint: the following losses are the bits that an uninterrupted run would have given.
+   *
+   * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged, or of another model, optimizer,
+   * schedule or data (what differs); nothing has changed then.
+   */
+  async load(path: string): Promise<void> {
+    const { model, optimizer } = this.#options;
+    const checkpoint = await readCheckpoint(path);
+    const problems: string[] = [];
+    const compare = (name: string, saved: unknown, own: unknown) => {
+      if (!isDeepStrictEqual(saved, own))
+        problems.push(`${name} was ${JSON.stringify(saved)}, this run has ${JSON.stringify(own)}`);
+    };
+    compare("the optimizer", checkpoint.info.optimizer.kind, optimizer.constructor.name);
+    const own = plainJson(this.#identity());
+    for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
+      compare(`the ${key}`, checkpoint.info.run[key], own[key]);
+    if (problems.length > 0)
+      throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${problems.join("; ")}`);
+    onDevice(this.device, checkpoint.model, (weights) =>
+      onDevice(this.device, checkpoint.optimizer, (state) => {
+        model.loadStateDict(weights);
+        optimizer.loadStateDict(state);
+      }),
+    );
+    model.loadCounters(checkpoint.info.counters);
+    this.step = checkpoint.info.step;
+    optimizer.iteration = checkpoint.info.step;
+    this.#skipped = (await optimizer.stats()).skipped;
+  }
+
+  /** What determines the losses to come, besides the state: a resumed run must have the same. */
+  #identity(): Record<string, unknown> {
+    const { optimizer, data } = this.#options;
+    const { lr } = optimizer.groups[0]?.options ?? {};
+    return {
+      schedule: typeof lr === "function" ? lr.toJSON() : lr,
+      data: data.toJSON(),
+      accumulate: this.#accumulate,
+    };
+  }
+
+  async #nextBatches(batches: AsyncIterator<Batch>): Promise<Batch[]> {
+    const next: Batch[] = [];
+    while (next.length < this.#accumulate) {
+      const { value, done } = await batches.next();
+      if (done)
+        throw new StepsizeError(
+          "invalid-state",
+          `the data ended at step ${this.step} of ${this.budget}; give an iterable that goes on, or a smaller budget`,
+        );
+      next.push(value);
+    }
+    return next;
+  }
+
+  /** Enqueues one step and returns the promise of its record. */
+  #enqueue(batches: readonly Batch[]): Promise<StepRecord> {
+    const { model, optimizer, loss } = this.#options;
+    const learningRate = optimizer.learningRates()[0] as number;
+    const reads = batches.map((batch) => {
+      const value = tidy(() => {
+        const { x, y } = upload(this.device, batch);
+        const result = loss(model.forward(this.#prepare(x)), y);
+        result.backward();
+        return result;
+      });
+      const read = value.item();
+      value.dispose();
+      return read;
+    });
+    optimizer.step({ gradientScale: 1 / this.#accumulate });
+    optimizer.zeroGrad();
+    const step = this.step++;
+    const items = batches.reduce((sum, { size }) => sum + size, 0);
+    const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
+    const record = this.#record({ step, learningRate, items }, reads, stats);
+    // It is awaited two steps later; until then a failure must not count as unhandled.
+    record.catch(() => {});
+    return record;
+  }
+
+  async #record(
+    known: Pick<StepRecord, "step" | "learningRate" | "items">,
+    reads: readonly Promise<number>[],
+    stats: ReturnType<Optimizer<{ lr: LearningRate }>["stats"]> | undefined,
+  ): Promise<StepRecord> {
+    const losses = await Promise.all(reads);
+    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    const measured = await stats;
+    const skipped = measured !== undefined && measured.skipped > this.#skipped;
+    this.#skipped = measured?.skipped ?? 0;
+    const finite = Number.isFinite(loss) && (measured === undefined || Number.isFinite(measured.norm));
+    if (!finite && !this.#options.optimizer.skipsNonFinite) {
+      const what = Number.isFinite(loss) ? `the gradient's norm is ${measured?.norm}` : `the loss is ${loss}`;
+      throw new StepsizeError(
+        "non-finite",
+        `step ${known.step}: ${what} at learning rate ${known.learningRate}. A lower learning rate, a longer warm-up or` +
+          " clipping may help; skipping such steps goes on without them",
+      );
+    }
+    return { ...known, loss, ...(measured && { gradientNorm: measured.norm }), ...(skipped && { skipped }) };
+  }
+}
+
+function plainJson(value: Record<string, unknown>): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(value)) as Record<string, unknown>;
+}

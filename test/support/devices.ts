@@ -1,0 +1,44 @@
+import { afterAll, describe } from "vitest";
+import { type Device, type DeviceOptions, listDevices, openDevice } from "#lib/native/index.js";
+
+/** A device that the suites run on, as `openDevice` is told to open it. */
+export interface DeviceUnderTest {
+  readonly label: string;
+  readonly name: string;
+  readonly options: DeviceOptions;
+}
+
+const cpu = listDevices().find(({ name }) => name === "cpu");
+// The slowest first: it is the one that every machine has.
+const instructionSets = (cpu?.facts["instructionSets"] ?? "").split(" ").filter(Boolean).reverse();
+
+/** Every device of this machine, the CPU once per instruction set. */
+export const devices: readonly DeviceUnderTest[] = [
+  ...instructionSets.map((instructionSet) => ({
+    label: `cpu ${instructionSet}`,
+    name: "cpu",
+    options: { instructionSet },
+  })),
+];
+
+/** Opens a device under test, with options of the test's own. */
+export function open({ name, options }: DeviceUnderTest, more: DeviceOptions = {}): Promise<Device> {
+  return openDevice(name, { ...options, ...more });
+}
+
+/** All of them, open until the test file is done. */
+export async function openAll(more: DeviceOptions = {}): Promise<{ label: string; device: Device }[]> {
+  const opened = await Promise.all(devices.map(async (one) => ({ label: one.label, device: await open(one, more) })));
+  afterAll(async () => {
+    await Promise.all(opened.map(({ device }) => device.close()));
+  });
+  return opened;
+}
+
+/** Defines a suite once per device. */
+export async function onEveryDevice(name: string, suite: (device: Device) => void): Promise<void> {
+  for (const { label, device } of await openAll())
+    describe(`${name} (${label})`, () => {
+      suite(device);
+    });
+}

@@ -1,0 +1,196 @@
+// The operations in float64, written as their definitions read: loops over indices, nothing shared with the library.
+
+/** An array of numbers with its shape, row-major. */
+export interface Values {
+  readonly shape: readonly number[];
+  readonly data: Float64Array;
+}
+
+/** Elements of a shape. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Values of a shape, element by element. */
+export function values(shape: readonly number[], at: (index: number) => number): Values {
+  return { shape, data: Float64Array.from({ length: elements(shape) }, (_, i) => at(i)) };
+}
+
+export function map(x: Values, f: (value: number) => number): Values {
+  return values(x.shape, (i) => f(x.data[i]!));
+}
+
+/** f(a, b); the smaller operand repeats along the leading axes of the larger. */
+export function zip(a: Values, b: Values, f: (x: number, y: number) => number): Values {
+  const large = a.shape.length >= b.shape.length ? a : b;
+  return values(large.shape, (i) => f(a.data[i % a.data.length]!, b.data[i % b.data.length]!));
+}
+
+/** Sums `count` axes from `axis` on. */
+export function sum(x: Values, axis: number, count: number, scale = 1): Values {
+  const length = elements(x.shape.slice(axis, axis + count));
+  const inner = elements(x.shape.slice(axis + count));
+  return values([...x.shape.slice(0, axis), ...x.shape.slice(axis + count)], (i) => {
+    const outer = Math.floor(i / inner);
+    let total = 0;
+    for (let j = 0; j < length; j++) total += x.data[(outer * length + j) * inner + (i % inner)]!;
+    return total * scale;
+  });
+}
+
+export function matmul(a: Values, b: Values, transposeA: boolean, transposeB: boolean): Values {
+  const [m, k] = (transposeA ? [a.shape[1], a.shape[0]] : a.shape) as [number, number];
+  const n = b.shape[transposeB ? 0 : 1]!;
+  return values([m, n], (at) => matmulElement(a, b, transposeA, transposeB, Math.floor(at / n), at % n, m, n, k));
+}
+
+/** One element of a product, for matrices too large to multiply naively. */
+export function matmulElement(
+  a: { readonly data: ArrayLike<number> },
+  b: { readonly data: ArrayLike<number> },
+  transposeA: boolean,
+  transposeB: boolean,
+  i: number,
+  j: number,
+  m: number,
+  n: number,
+  k: number,
+): number {
+  let total = 0;
+  for (let p = 0; p < k; p++)
+    total += a.data[transposeA ? p * m + i : i * k + p]! * b.data[transposeB ? j * k + p : p * n + j]!;
+  return total;
+}
+
+/** Where windows of a convolution or pooling lie. */
+export interface Window {
+  readonly stride: number;
+  readonly padding: number;
+}
+
+/** How many windows of `size` fit into `length`. */
+export function windows(length: number, size: number, { stride, padding }: Window): number {
+  return Math.floor((length + 2 * padding - size) / stride) + 1;
+}
+
+/** Images NHWC, weights OHWI. */
+export function conv2d(x: Values, w: Values, window: Window): Values {
+  const [n, height, width] = x.shape as [number, number, number, number];
+  const [outputs, kernelHeight, kernelWidth] = w.shape as [number, number, number, number];
+  const outHeight = windows(height, kernelHeight, window);
+  const outWidth = windows(width, kernelWidth, window);
+  return values([n, outHeight, outWidth, outputs], (i) => conv2dElement(x, w, window, unravel(i)));
+
+  function unravel(i: number): [number, number, number, number] {
+    const o = i % outputs;
+    const column = Math.floor(i / outputs) % outWidth;
+    const row = Math.floor(i / outputs / outWidth) % outHeight;
+    return [Math.floor(i / outputs / outWidth / outHeight), row, column, o];
+  }
+}
+
+/** One element of a convolution: image, row, column, output channel. */
+export function conv2dElement(
+  x: { readonly shape: readonly number[]; readonly data: ArrayLike<number> },
+  w: { readonly shape: readonly number[]; readonly data: ArrayLike<number> },
+  { stride, padding }: Window,
+  [image, row, column, output]: readonly [number, number, number, number],
+): number {
+  const [, height, width, channels] = x.shape as [number, number, number, number];
+  const [, kernelHeight, kernelWidth] = w.shape as [number, number, number, number];
+  let total = 0;
+  for (let dy = 0; dy < kernelHeight; dy++)
+    for (let dx = 0; dx < kernelWidth; dx++) {
+      const y = row * stride - padding + dy;
+      const z = column * stride - padding + dx;
+      if (y < 0 || y >= height || z < 0 || z >= width) continue;
+      for (let c = 0; c < channels; c++)
+        total +=
+          x.data[((image * height + y) * width + z) * channels + c]! *
+          w.data[((output * kernelHeight + dy) * kernelWidth + dx) * channels + c]!;
+    }
+  return total;
+}
+
+/** The values under every window of a pooling, without the padding. */
+function pool(x: Values, size: number, window: Window, reduce: (under: readonly number[]) => number): Values {
+  const [n, height, width, channels] = x.shape as [number, number, number, number];
+  const outHeight = windows(height, size, window);
+  const outWidth = windows(width, size, window);
+  return values([n, outHeight, outWidth, channels], (i) => {
+    const c = i % channels;
+    const left = (Math.floor(i / channels) % outWidth) * window.stride - window.padding;
+    const top = (Math.floor(i / channels / outWidth) % outHeight) * window.stride - window.padding;
+    const image = Math.floor(i / channels / outWidth / outHeight);
+    const under: number[] = [];
+    for (let y = top; y < top + size; y++)
+      for (let z = left; z < left + size; z++)
+        if (y >= 0 && y < height && z >= 0 && z < width)
+          under.push(x.data[((image * height + y) * width + z) * channels + c]!);
+    return reduce(under);
+  });
+}
+
+export function maxPool2d(x: Values, size: number, window: Window): Values {
+  return pool(x, size, window, (under) => Math.max(...under));
+}
+
+/** Padding counts as zeros. */
+export function averagePool2d(x: Values, size: number, window: Window): Values {
+  return pool(x, size, window, (under) => under.reduce((total, value) => total + value, 0) / size ** 2);
+}
+
+/** Per channel (last axis): the mean and the biased variance over all other axes. */
+export function statistics(x: Values): { mean: Float64Array; variance: Float64Array } {
+  const channels = x.shape.at(-1)!;
+  const rows = x.data.length / channels;
+  const mean = new Float64Array(channels);
+  const variance = new Float64Array(channels);
+  for (let i = 0; i < x.data.length; i++) mean[i % channels]! += x.data[i]! / rows;
+  for (let i = 0; i < x.data.length; i++) variance[i % channels]! += (x.data[i]! - mean[i % channels]!) ** 2 / rows;
+  return { mean, variance };
+}
+
+export function normalize(
+  x: Values,
+  gamma: Values,
+  beta: Values,
+  mean: ArrayLike<number>,
+  variance: ArrayLike<number>,
+  epsilon: number,
+): Values {
+  const channels = x.shape.at(-1)!;
+  return values(x.shape, (i) => {
+    const c = i % channels;
+    return ((x.data[i]! - mean[c]!) / Math.sqrt(variance[c]! + epsilon)) * gamma.data[c]! + beta.data[c]!;
+  });
+}
+
+/** With the statistics of x itself. */
+export function batchNorm(x: Values, gamma: Values, beta: Values, epsilon: number): Values {
+  const { mean, variance } = statistics(x);
+  return normalize(x, gamma, beta, mean, variance, epsilon);
+}
+
+/** Over the last axis. */
+export function logSoftmax(x: Values): Values {
+  const columns = x.shape.at(-1)!;
+  return values(x.shape, (i) => {
+    const row = x.data.subarray(i - (i % columns), i - (i % columns) + columns);
+    const largest = Math.max(...row);
+    return x.data[i]! - largest - Math.log(row.reduce((total, value) => total + Math.exp(value - largest), 0));
+  });
+}
+
+/** The mean over rows, with the target (1 − smoothing)·onehot + smoothing/classes. */
+export function crossEntropy(logits: Values, labels: ArrayLike<number>, smoothing: number): Values {
+  const [rows, classes] = logits.shape as [number, number];
+  const logProbabilities = logSoftmax(logits).data;
+  let total = 0;
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < classes; j++) {
+      const target = (j === labels[i] ? 1 - smoothing : 0) + smoothing / classes;
+      total -= target * logProbabilities[i * classes + j]!;
+    }
+  return values([], () => total / rows);
+}
