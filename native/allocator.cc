@@ -49,11 +49,12 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
     if (limited()) trim();
     if (!limited()) block->memory = device_.acquire(bytes);
     if (block->memory == nullptr)
-      throw OutOfMemory(std::string(origin) + ": " + megabytes(bytes) + " for " + stepsize::describe(spec) +
-                        " do not fit: " + megabytes(statistics_.allocated) + " are held" +
-                        (statistics_.limit > 0 ? " and the device's memoryLimit is " + megabytes(statistics_.limit) : "") +
-                        ". Wrap work in tidy(() => ...) or call dispose() on tensors that are done. Largest holders: " +
-                        largestHolders());
+      throw OutOfMemory(
+          std::string(origin) + ": " + megabytes(bytes) + " for " + stepsize::describe(spec) +
+          " do not fit: " + megabytes(statistics_.allocated) + " are held" +
+          (statistics_.limit > 0 ? " and the device's memoryLimit is " + megabytes(statistics_.limit) : "") +
+          ". Wrap work in tidy(() => ...) or call dispose() on tensors that are done. Largest holders: " +
+          largestHolders());
   }
   statistics_.allocated += bytes;
   statistics_.tensors++;

@@ -27,6 +27,11 @@ struct Attribute {
 
 constexpr int kMaxAttributes = 6;
 
+// A tensor of more elements than this cannot be meant, and products of sizes stay far from overflowing.
+constexpr double kMostElements = 1e12;
+// Counts an axis without elements as one: the other axes are multiplied too, somewhere.
+bool fits(const Shape& shape);
+
 // A call that its rule refuses. The binding turns it into the error that JavaScript sees.
 struct CallError : std::runtime_error {
   using std::runtime_error::runtime_error;

@@ -28,8 +28,8 @@ int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size
 // A backend keeps one window in fast memory.
 void expectWindow(const Call& call, int64_t height, int64_t width, int64_t channels) {
   call.expect(height > 0 && width > 0, "the kernel must have at least one row and one column");
-  call.expect(channels <= kLargestWindow / height / width,
-              "a kernel of more than " + std::to_string(kLargestWindow) + " values per output channel is not supported");
+  call.expect(channels <= kLargestWindow / height / width, "a kernel of more than " + std::to_string(kLargestWindow) +
+                                                               " values per output channel is not supported");
 }
 
 }  // namespace
@@ -42,9 +42,7 @@ void copy(Call& call) {
   call.writes(0);
 }
 
-void cast(Call& call) {
-  call.output(static_cast<DataType>(call.integer(attribute::type)), call.input(0).shape);
-}
+void cast(Call& call) { call.output(static_cast<DataType>(call.integer(attribute::type)), call.input(0).shape); }
 
 void random(Call& call) {
   call.expectType(0, DataType::float32);
@@ -93,8 +91,8 @@ void expand(Call& call) {
   call.expectType(0, DataType::float32);
   const Shape& shape = call.input(0).shape;
   const auto axis = static_cast<int>(call.integer(attribute::expandAxis));
-  call.expect(axis <= shape.rank, "axis " + std::to_string(axis) + " reaches past the last of " +
-                                      std::to_string(shape.rank));
+  call.expect(axis <= shape.rank,
+              "axis " + std::to_string(axis) + " reaches past the last of " + std::to_string(shape.rank));
   call.expect(shape.rank < kMaxRank, "a tensor has at most " + std::to_string(kMaxRank) + " axes");
   Shape out = shape;
   out.rank++;
@@ -121,8 +119,9 @@ void matmul(Call& call) {
   const Shape& a = call.input(0).shape;
   const Shape& b = call.input(1).shape;
   call.expect(a[transposeA ? 0 : 1] == b[transposeB ? 1 : 0],
-              "the inner sizes differ: " + std::to_string(a[transposeA ? 0 : 1]) + (transposeA ? " (a transposed)" : "") +
-                  " and " + std::to_string(b[transposeB ? 1 : 0]) + (transposeB ? " (b transposed)" : ""));
+              "the inner sizes differ: " + std::to_string(a[transposeA ? 0 : 1]) +
+                  (transposeA ? " (a transposed)" : "") + " and " + std::to_string(b[transposeB ? 1 : 0]) +
+                  (transposeB ? " (b transposed)" : ""));
   call.output(DataType::float32, shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]}));
 }
 
@@ -220,6 +219,7 @@ Shape pooled(Call& call, int64_t batch, int64_t height, int64_t width, int64_t c
   const int64_t size = call.integer(attribute::poolSize);
   const int64_t stride = call.integer(attribute::poolStride);
   const int64_t padding = call.integer(attribute::poolPadding);
+  call.expect(height > 0 && width > 0, "an image without pixels has nothing to pool");
   call.expect(2 * padding <= size, "padding may be at most half the window, or a window would see padding alone");
   return shapeOf({batch, windows(call, "height", height, size, stride, padding),
                   windows(call, "width", width, size, stride, padding), channels});

@@ -34,6 +34,33 @@ function run(command, args) {
   process.exit(1);
 }
 
+/** One set-up at a time in a clone: two would build into the same folder. A lock left by a dead process is taken over. */
+function lock() {
+  const path = join(stamps, "lock");
+  mkdirSync(stamps, { recursive: true });
+  for (let waited = 0; ; waited++) {
+    try {
+      writeFileSync(path, String(process.pid), { flag: "wx" });
+      process.on("exit", () => rmSync(path, { force: true }));
+      return;
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+    }
+    const owner = Number(readFileSync(path, { encoding: "utf8", flag: "a+" }));
+    if (waited > 10 && !isAlive(owner)) rmSync(path, { force: true });
+    else if (waited === 10) console.error(`set-up: waiting for another set-up (process ${owner}) ...`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  }
+}
+
+function isAlive(pid) {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
 /** Runs `work` unless `product` is there and was made from the same inputs. */
 function step(name, { inputs, salt = "", product, work }) {
   const stamp = join(stamps, name.replaceAll(" ", "-"));
@@ -60,6 +87,9 @@ function headerOption() {
   return existsSync(join(prefix, "include", "node", "node_api.h")) ? [`--nodedir=${prefix}`] : [];
 }
 
+lock();
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
+
 step("dependencies", {
   inputs: [join(root, "package-lock.json")],
   product: join(root, "node_modules", "typescript"),
@@ -80,3 +110,12 @@ step("TypeScript", {
   product: join(root, "dist", "index.js"),
   work: () => run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]),
 });
+
+// What `npm run bench` compares with; nobody else needs it.
+if (process.argv.includes("--bench"))
+  step("benchmark baselines", {
+    inputs: filesUnder("bench/native").filter((file) => !file.includes("/build/")),
+    salt: `${process.version} ${process.arch}`,
+    product: join(root, "bench", "native", "build", "Release", "baseline.node"),
+    work: () => run(gyp, [...gypArgs, "rebuild", "--directory=bench/native", ...headerOption()]),
+  });

@@ -10,6 +10,8 @@ export interface NativeTensor {
   readonly dtype: DataType;
   /** Counts the writes in place to the tensor's memory, through any view of it. */
   readonly version: number;
+  /** Whether another tensor has the same memory. */
+  readonly shared: boolean;
   readonly disposed: boolean;
   dispose(): void;
 }

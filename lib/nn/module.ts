@@ -81,6 +81,8 @@ export abstract class Module {
   /** Stops learning: gradients are neither computed nor applied. Returns the module. */
   freeze(frozen = true): this {
     for (const parameter of this.parameters()) parameter.requiresGrad = !frozen;
+    // A gradient from before would still be applied.
+    if (frozen) this.zeroGrad();
     return this;
   }
 

@@ -23,8 +23,8 @@ export interface ResolvedGroup<Options> {
 /**
  * Divides parameters into groups: those that a group chooses, and the rest with the options given for all.
  *
- * @throws StepsizeError `invalid-argument` for no parameters, one given twice, one that is not float32, or a group that
- * chooses none, which is most likely a mistake in its condition.
+ * @throws StepsizeError `invalid-argument` for no parameters, one given twice, one that is not float32 or on another
+ * device than the first, or a group that chooses none, which is most likely a mistake in its condition.
  */
 export function resolveGroups<Options extends object>(
   parameters: readonly Trainable[],
@@ -41,8 +41,10 @@ export function resolveGroups<Options extends object>(
     if (parameter.dtype !== "float32")
       throw new StepsizeError("invalid-argument", `${what}: expected float32, got ${parameter.dtype}`);
     if (seen.has(parameter)) throw new StepsizeError("invalid-argument", `${what}: this tensor was given twice`);
+    if (parameter.device !== parameters[0]?.device)
+      throw new StepsizeError("invalid-argument", `${what}: is on another device than the first`);
     seen.add(parameter);
-    const group = groups.findIndex(({ where }) => where(parameter.name ?? String(i), parameter));
+    const group = groups.findIndex(({ where }) => where(parameter.name || String(i), parameter));
     (chosen[group] ?? rest).push(parameter);
   });
   const resolved: ResolvedGroup<Options>[] = rest.length > 0 ? [{ parameters: rest, options: shared }] : [];
@@ -51,7 +53,7 @@ export function resolveGroups<Options extends object>(
     if (members.length === 0)
       throw new StepsizeError(
         "invalid-argument",
-        `groups[${i}].where: chooses none of ${parameters.length} parameters (the first is named "${parameters[0]?.name ?? "0"}")`,
+        `groups[${i}].where: chooses none of ${parameters.length} parameters (the first is named "${parameters[0]?.name || "0"}")`,
       );
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
     resolved.push({ parameters: members, options: { ...shared, ...given } });

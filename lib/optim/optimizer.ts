@@ -1,6 +1,6 @@
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { Device, TypedArray } from "../native/index.js";
-import { copy, execute, noGrad, Tensor, zeros } from "../tensor/index.js";
+import { copy, execute, fill, noGrad, Tensor, zeros } from "../tensor/index.js";
 import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups, type Trainable } from "./groups.js";
 
 /** Options that every optimizer takes, for all parameters together. */
@@ -61,6 +61,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** @internal */
   readonly groups: readonly ResolvedGroup<Options>[];
   readonly #parameters: readonly Trainable[];
+  /** What each parameter is called in the state. A parameter's own name changes when a part of its model is listed. */
+  readonly #keys: readonly string[];
   readonly #groupOf: readonly number[];
   readonly #device: Device;
   readonly #stepOptions: StepOptions;
@@ -80,6 +82,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     validateStepOptions(stepOptions);
     this.#stepOptions = stepOptions;
     this.#parameters = this.groups.flatMap((group) => group.parameters);
+    this.#keys = uniqueKeys(this.#parameters);
     this.#groupOf = this.groups.flatMap((group, index) => group.parameters.map(() => index));
     this.#device = (this.#parameters[0] as Trainable).device;
     const native = this.#device.native;
@@ -104,6 +107,11 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return this.#stepOptions.clipNorm !== undefined || this.#stepOptions.nonFinite !== undefined;
   }
 
+  /** What a step multiplies every gradient by, unless it is told otherwise. */
+  get gradientScale(): number {
+    return this.#stepOptions.gradientScale ?? 1;
+  }
+
   /** Whether a step whose gradient is not finite is left out and counted. */
   get skipsNonFinite(): boolean {
     return this.#stepOptions.nonFinite === "skip";
@@ -115,32 +123,36 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Applies one update to every parameter that has a gradient, in stream order; returns at once.
+   * Applies one update to every parameter that has a gradient, in stream order; returns at once. All parameters share
+   * one count of updates: one whose first gradient comes late is corrected as if the earlier ones had been zero.
    * @param options gradientScale, in place of the optimizer's own
-   * @throws StepsizeError `invalid-state` where no parameter has a gradient.
+   * @throws StepsizeError `invalid-state` where no parameter has a gradient, `invalid-argument` where one does not fit
+   * its parameter; nothing has changed then.
    */
   step(options: Pick<StepOptions, "gradientScale"> = {}): void {
-    noGrad(() => {
-      const { parameters, groups } = this.#activeParameters();
-      const gradients = parameters.map((parameter) => parameter.grad as Tensor);
-      this.#hyper.write(this.#hyperRows());
-      const { clipNorm = 0, nonFinite, gradientScale = 1 } = { ...this.#stepOptions, ...options };
-      const checkFinite = nonFinite !== undefined;
-      const norm = clipNorm > 0 || checkFinite ? execute("gradientNorm", gradients) : [];
-      const [scalars] = execute("prepareStep", [this.#hyper, this.#state, ...norm], {
-        maxNorm: clipNorm,
-        checkFinite,
-        skipNonFinite: nonFinite === "skip",
-        gradientScale,
-      }) as [Tensor];
-      const moments = parameters.map((parameter) => this.#momentsOf(parameter));
-      const lists = this.momentNames.flatMap((_, list) => moments.map((tensors) => tensors[list] as Tensor));
-      execute(this.update.operation, [scalars, groups, ...parameters, ...gradients, ...lists], {
-        tensors: parameters.length,
-        ...this.update.attributes,
-      });
-      for (const tensor of [scalars, ...norm]) tensor.dispose();
-    });
+    noGrad(() =>
+      tidy(() => {
+        const { parameters, groups } = this.#activeParameters();
+        const gradients = parameters.map((parameter) => parameter.grad as Tensor);
+        // Before anything counts the step: they are the memory that may not be there.
+        const moments = parameters.map((parameter) => this.#momentsOf(parameter));
+        this.#hyper.write(this.#hyperRows());
+        const { clipNorm = 0, nonFinite, gradientScale = 1 } = { ...this.#stepOptions, ...options };
+        const checkFinite = nonFinite !== undefined;
+        const norm = clipNorm > 0 || checkFinite ? execute("gradientNorm", gradients) : [];
+        const [scalars] = execute("prepareStep", [this.#hyper, this.#state, ...norm], {
+          maxNorm: clipNorm,
+          checkFinite,
+          skipNonFinite: nonFinite === "skip",
+          gradientScale,
+        }) as [Tensor];
+        const lists = this.momentNames.flatMap((_, list) => moments.map((tensors) => tensors[list] as Tensor));
+        execute(this.update.operation, [scalars, groups, ...parameters, ...gradients, ...lists], {
+          tensors: parameters.length,
+          ...this.update.attributes,
+        });
+      }),
+    );
     this.iteration++;
   }
 
@@ -173,33 +185,40 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const state = new Map<string, Tensor>([["state", this.#state]]);
     this.#parameters.forEach((parameter, i) => {
       this.#moments.get(parameter)?.forEach((tensor, m) => {
-        state.set(`${parameter.name || i}.${this.momentNames[m]}`, tensor);
+        state.set(`${this.#keys[i]}.${this.momentNames[m]}`, tensor);
       });
     });
     return state;
   }
 
   /**
-   * Restores what {@link stateDict} gave, read from a file as `name → values`.
+   * Restores what {@link stateDict} gave, read from a file as `name → values`. Set {@link iteration} as well where the
+   * learning rate is a schedule.
    *
    * @throws StepsizeError `invalid-file` where it is of other parameters or of another optimizer; nothing has changed
    * then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
     const problems: string[] = [];
-    const expected = new Map<string, { tensor: () => Tensor; size: number }>([
-      ["state", { tensor: () => this.#state, size: this.#state.size }],
+    const expected = new Map<string, { tensor: () => Tensor; like: Tensor }>([
+      ["state", { tensor: () => this.#state, like: this.#state }],
     ]);
+    const unused: Trainable[] = [];
     this.#parameters.forEach((parameter, i) => {
-      this.momentNames.forEach((moment, m) => {
-        const name = `${parameter.name || i}.${moment}`;
-        expected.set(name, { tensor: () => this.#momentsOf(parameter)[m] as Tensor, size: parameter.size });
+      const names = this.momentNames.map((moment) => `${this.#keys[i]}.${moment}`);
+      names.forEach((name, m) => {
+        expected.set(name, { tensor: () => this.#momentsOf(parameter)[m] as Tensor, like: parameter });
       });
+      // A parameter that had no gradient yet has no moments.
+      const missing = names.filter((name) => !state.has(name));
+      if (missing.length === names.length) unused.push(parameter);
+      else problems.push(...missing.map((name) => `${name} is missing`));
     });
     for (const [name, tensor] of state) {
-      const place = expected.get(name);
-      if (!place) problems.push(`${name} is not part of this optimizer`);
-      else if (place.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${place.size}`);
+      const like = expected.get(name)?.like;
+      if (!like) problems.push(`${name} is not part of this optimizer`);
+      else if (like.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${like.size}`);
+      else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);
     }
     if (!state.has("state")) problems.push("state is missing");
     if (problems.length > 0)
@@ -209,6 +228,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       );
     noGrad(() => {
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
+      for (const parameter of unused) for (const moment of this.#moments.get(parameter) ?? []) fill(moment, 0);
     });
   }
 
@@ -236,6 +256,17 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return this.#active;
   }
 
+  #gradientOf(parameter: Trainable): Tensor {
+    const gradient = parameter.grad as Tensor;
+    if (gradient.dtype !== "float32" || String(gradient.shape) !== String(parameter.shape))
+      throw new StepsizeError(
+        "invalid-argument",
+        `step: the gradient of ${this.#keys[this.#parameters.indexOf(parameter)]} is ` +
+          `${gradient.dtype}[${gradient.shape}], the parameter float32[${parameter.shape}]`,
+      );
+    return gradient;
+  }
+
   #momentsOf(parameter: Trainable): readonly Tensor[] {
     const known = this.#moments.get(parameter);
     if (known) return known;
@@ -255,6 +286,13 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     });
     return rows;
   }
+}
+
+/** A parameter's name, or its place where it has none or shares it. */
+function uniqueKeys(parameters: readonly Trainable[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { name = "" } of parameters) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return parameters.map(({ name = "" }, i) => (name !== "" && counts.get(name) === 1 ? name : String(i)));
 }
 
 /** The running products β^t begin at 1. */

@@ -54,7 +54,9 @@ export class SGD extends Optimizer<SGDGroupOptions> {
   protected hyper(options: SGDGroupOptions, learningRate: number, step: number): Partial<Hyper> {
     const { lr, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0, maximize = false } = options;
     const cycled = typeof lr === "number" ? undefined : lr.momentum?.(step);
-    return { learningRate, momentum: cycled ?? momentum, dampening, nesterov, weightDecay, maximize };
+    const used = cycled ?? momentum;
+    // Another group may have given this one a buffer: without momentum it must hold the gradient, undamped.
+    return { learningRate, momentum: used, dampening: used > 0 ? dampening : 0, nesterov, weightDecay, maximize };
   }
 }
 

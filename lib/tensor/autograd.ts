@@ -1,6 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
-import { openScope, untrack } from "./scope.js";
+import { openScope, track, untrack } from "./scope.js";
 import { execute, type GraphNode, Tensor } from "./tensor.js";
 
 let recording = true;
@@ -142,6 +142,7 @@ function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Ten
   const needed = node.inputs.map((input) => input.requiresGrad);
   const results = gradientsOf(node, gradient, needed);
   const given = new Set<Tensor>();
+  const received: [input: Tensor, gradient: Tensor][] = [];
   results.forEach((result, i) => {
     const input = node.inputs[i];
     if (!result || !input) return;
@@ -150,11 +151,11 @@ function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Ten
       return;
     }
     // Each receiver owns its gradient: the incoming one, or one given twice, is shared through a second handle.
-    const own = result === gradient || given.has(result) ? result.detach() : result;
+    received.push([input, result === gradient || given.has(result) ? result.detach() : result]);
     given.add(result);
-    accumulate(input, own, gradients);
   });
   gradient.dispose();
+  for (const [input, own] of received) accumulate(input, own, gradients);
 }
 
 /** Runs the node's gradient and frees what it made on the way. */
@@ -165,7 +166,11 @@ function gradientsOf(node: GraphNode, gradient: Tensor, needed: readonly boolean
     results = node.gradient(gradient, needed);
     return results;
   } finally {
-    for (const tensor of close()) if (!results.includes(tensor)) tensor.dispose();
+    for (const tensor of close()) {
+      // What leaves belongs to the block around it, which frees it should the rest of the pass fail.
+      if (results.includes(tensor)) track(tensor);
+      else tensor.dispose();
+    }
   }
 }
 
@@ -191,9 +196,12 @@ function accumulate(input: Tensor, gradient: Tensor, gradients: Map<Tensor, Tens
       `backward: the graph of an input of shape [${input.shape}] was released by an earlier backward()`,
     );
   const before = leaf ? input.grad : gradients.get(input);
-  const sum = before ? (execute("add", [before, gradient])[0] as Tensor) : gradient;
-  if (before) {
-    before.dispose();
+  let sum = gradient;
+  if (before) sum = execute("add", [before, gradient])[0] as Tensor;
+  // Whoever changes the gradient of one parameter in place must not change another's.
+  else if (leaf && gradient.handle.shared) sum = execute("cast", [gradient], { dtype: "float32" })[0] as Tensor;
+  if (sum !== gradient) {
+    before?.dispose();
     gradient.dispose();
   }
   if (leaf) {

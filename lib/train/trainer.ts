@@ -85,24 +85,34 @@ export class Trainer {
   }
 
   /**
-   * Trains from the current step to the budget.
+   * Trains from the current step to the budget, or to `until`. Then nothing is in flight: every step is known to have
+   * been finite, and {@link save} writes a state that is. Calling `run` again goes on with the same bits.
    *
+   * @param options.until number of steps after which to pause; default: the budget
    * @throws StepsizeError `non-finite` where a loss, or a gradient that the optimizer checks, is not finite and the
    * optimizer does not skip such steps. With `nonFinite: "stop"` the parameters are those before that step.
    */
-  async *run(): AsyncGenerator<StepRecord, void, undefined> {
+  async *run(options: { readonly until?: number } = {}): AsyncGenerator<StepRecord, void, undefined> {
     this.#stopping = false;
+    const end = Math.min(options.until ?? this.budget, this.budget);
     const { model, data } = this.#options;
     const batches = data.from(this.step * this.#accumulate);
     const pending: Promise<StepRecord>[] = [];
+    // Thrown once the steps made before it are told.
+    let failure: { error: unknown } | undefined;
     model.train();
     try {
-      while (this.step < this.budget && !this.#stopping) {
-        const batch = await this.#nextBatches(batches);
-        pending.push(this.#enqueue(batch));
+      while (this.step < end && !this.#stopping) {
+        try {
+          pending.push(this.#enqueue(await this.#nextBatches(batches)));
+        } catch (error) {
+          failure = { error };
+          break;
+        }
         if (pending.length > runAhead) yield await (pending.shift() as Promise<StepRecord>);
       }
       for (let record = pending.shift(); record; record = pending.shift()) yield await record;
+      if (failure) throw failure.error;
     } finally {
       await batches.return?.();
       // Steps in flight when the consumer leaves: wait, so that nothing is left to fail unnoticed.
@@ -188,7 +198,11 @@ export class Trainer {
   async #nextBatches(batches: AsyncIterator<Batch>): Promise<Batch[]> {
     const next: Batch[] = [];
     while (next.length < this.#accumulate) {
-      const { value, done } = await batches.next();
+      const { value, done } = await batches.next().catch((error: unknown) => {
+        if (!(error instanceof StepsizeError)) throw error;
+        const where = `the data of step ${this.step} of ${this.budget}`;
+        throw new StepsizeError(error.code, `${where}: ${error.message}`, { cause: error });
+      });
       if (done)
         throw new StepsizeError(
           "invalid-state",
@@ -201,21 +215,20 @@ export class Trainer {
 
   /** Enqueues one step and returns the promise of its record. */
   #enqueue(batches: readonly Batch[]): Promise<StepRecord> {
-    const { model, optimizer, loss } = this.#options;
+    const { optimizer } = this.#options;
     const learningRate = optimizer.learningRates()[0] as number;
-    const reads = batches.map((batch) => {
-      const value = tidy(() => {
-        const { x, y } = upload(this.device, batch);
-        const result = loss(model.forward(this.#prepare(x)), y);
-        result.backward();
-        return result;
-      });
-      const read = value.item();
-      value.dispose();
-      return read;
-    });
-    optimizer.step({ gradientScale: 1 / this.#accumulate });
-    optimizer.zeroGrad();
+    const reads: Promise<number>[] = [];
+    try {
+      for (const batch of batches) reads.push(this.#differentiate(batch));
+      optimizer.step({ gradientScale: optimizer.gradientScale / this.#accumulate });
+    } catch (error) {
+      // They fail with the device, and nobody asks for them any more.
+      for (const read of reads) read.catch(() => {});
+      throw error;
+    } finally {
+      // Also after a failure: the step is made again from the start, not added to half a gradient.
+      optimizer.zeroGrad();
+    }
     const step = this.step++;
     const items = batches.reduce((sum, { size }) => sum + size, 0);
     const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
@@ -223,6 +236,20 @@ export class Trainer {
     // It is awaited two steps later; until then a failure must not count as unhandled.
     record.catch(() => {});
     return record;
+  }
+
+  /** Adds the gradient of one batch and returns its loss. */
+  #differentiate(batch: Batch): Promise<number> {
+    const { model, loss } = this.#options;
+    const value = tidy(() => {
+      const { x, y } = upload(this.device, batch);
+      const result = loss(model.forward(this.#prepare(x)), y);
+      result.backward();
+      return result;
+    });
+    const read = value.item();
+    value.dispose();
+    return read;
   }
 
   async #record(

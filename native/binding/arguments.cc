@@ -9,9 +9,6 @@ namespace stepsize {
 
 namespace {
 
-// A tensor of more bytes than this cannot be meant, and sums of sizes stay far from overflowing.
-constexpr double kMostElements = 1e12;
-
 std::string plain(double value) {
   return std::isfinite(value) && value == std::floor(value) && std::fabs(value) < 1e15
              ? std::to_string(static_cast<int64_t>(value))
@@ -49,13 +46,11 @@ Shape readShape(const Napi::Value& value, const std::string& name) {
   const auto array = value.As<Napi::Array>();
   if (array.Length() > static_cast<uint32_t>(kMaxRank)) refuse(value.Env(), name, expected, value);
   Shape shape;
-  double elements = 1;
   for (uint32_t i = 0; i < array.Length(); i++) {
     const int64_t size = readInteger(array[i], name + "[" + std::to_string(i) + "]", 0, int64_t{1} << 40);
     shape.sizes[shape.rank++] = size;
-    elements *= static_cast<double>(size > 0 ? size : 1);
   }
-  if (elements > kMostElements)
+  if (!fits(shape))
     throw CallError(name + ": " + describe(shape) + " has more elements than a tensor can hold");
   return shape;
 }
@@ -78,8 +73,8 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
     found++;
     switch (attribute.kind) {
       case AttributeKind::integer:
-        attributes[i] = static_cast<double>(readInteger(field, name, static_cast<int64_t>(attribute.least),
-                                                        static_cast<int64_t>(attribute.most)));
+        attributes[i] = static_cast<double>(
+            readInteger(field, name, static_cast<int64_t>(attribute.least), static_cast<int64_t>(attribute.most)));
         break;
       case AttributeKind::number: {
         const double number = readNumber(field, name);
@@ -129,7 +124,7 @@ ByteView readTypedArray(const Napi::Value& value, DataType type, const std::stri
   void* data = nullptr;
   napi_value buffer = nullptr;
   size_t offset = 0;
-  napi_typedarray_type actual;
+  napi_typedarray_type actual = napi_uint8_array;
   if (napi_get_typedarray_info(value.Env(), value, &actual, &length, &data, &buffer, &offset) != napi_ok ||
       (data == nullptr && length > 0))
     refuse(value.Env(), name, std::string(arrayNameOf(type)) + " that is not detached", value);

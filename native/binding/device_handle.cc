@@ -1,6 +1,7 @@
 #include "device_handle.h"
 
 #include <cstring>
+#include <utility>
 
 #include "arguments.h"
 #include "environment.h"
@@ -35,14 +36,14 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
     if (!info[0].IsUndefined()) {
       if (!info[0].IsObject()) refuse(env, "options", "an object", info[0]);
       const auto given = info[0].As<Napi::Object>();
-      const auto present = [&](const char* name) { return !given.Get(name).IsUndefined(); };
-      if (present("index")) options.index = static_cast<int>(readInteger(given.Get("index"), "index", 0, 1024));
-      if (present("threads")) options.threads = static_cast<int>(readInteger(given.Get("threads"), "threads", 1, 1024));
-      if (present("memoryLimit"))
-        memoryLimit = readInteger(given.Get("memoryLimit"), "memoryLimit", 1, int64_t{1} << 50);
-      if (present("instructionSet")) {
-        if (!given.Get("instructionSet").IsString()) refuse(env, "instructionSet", "a string", given.Get("instructionSet"));
-        options.instructionSet = given.Get("instructionSet").As<Napi::String>();
+      const Napi::Value index = given.Get("index"), threads = given.Get("threads");
+      const Napi::Value limit = given.Get("memoryLimit"), instructionSet = given.Get("instructionSet");
+      if (!index.IsUndefined()) options.index = static_cast<int>(readInteger(index, "index", 0, 1024));
+      if (!threads.IsUndefined()) options.threads = static_cast<int>(readInteger(threads, "threads", 1, 1024));
+      if (!limit.IsUndefined()) memoryLimit = readInteger(limit, "memoryLimit", 1, int64_t{1} << 50);
+      if (!instructionSet.IsUndefined()) {
+        if (!instructionSet.IsString()) refuse(env, "instructionSet", "a string", instructionSet);
+        options.instructionSet = instructionSet.As<Napi::String>();
       }
     }
     open_ = std::make_shared<OpenDevice>();
@@ -61,9 +62,8 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
       // A worker that is being terminated refuses new values; its promises have nobody waiting.
     }
   };
-  const napi_status status =
-      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "stepsize"), 0, 1, nullptr, nullptr,
-                                      this, onWake, &outcomes_->wake);
+  const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "stepsize"),
+                                                             0, 1, nullptr, nullptr, this, onWake, &outcomes_->wake);
   if (status != napi_ok) throw makeError(env, "unsupported", "could not create a thread-safe function");
   napi_unref_threadsafe_function(env, outcomes_->wake);
   // Hooks run last in, first out: the device's thread is joined before the function it calls goes away.
@@ -95,7 +95,10 @@ Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value) {
   Waiter waiter{Napi::Promise::Deferred::New(env), {}};
   if (value.IsObject()) waiter.value = Napi::Persistent(value.As<Napi::Object>());
   const Napi::Promise promise = waiter.promise.Promise();
-  if (waiters_.empty()) napi_ref_threadsafe_function(env, outcomes_->wake);
+  if (!std::exchange(waiting_, true)) {
+    napi_ref_threadsafe_function(env, outcomes_->wake);
+    Ref();
+  }
   waiters_.push_back(std::move(waiter));
   open_->device->notify([outcomes = outcomes_](std::string error) {
     {
@@ -123,7 +126,8 @@ void DeviceHandle::settle(Napi::Env env) {
     else
       waiter.promise.Reject(makeError(env, "device-failed", error).Value());
   }
-  if (!waiters_.empty()) return;
+  if (!waiters_.empty() || !std::exchange(waiting_, false)) return;
+  Unref();
   if (outcomes_->wake != nullptr) napi_unref_threadsafe_function(env, outcomes_->wake);
   if (open_->closed) open_->device->abandon();
 }
@@ -131,10 +135,10 @@ void DeviceHandle::settle(Napi::Env env) {
 Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    OpenDevice& device = open(env);
     TensorSpec spec;
     spec.type = readDataType(info[0], "dtype");
     spec.shape = readShape(info[1], "shape");
+    OpenDevice& device = open(env);
     ByteView data{nullptr, -1};
     if (!info[2].IsUndefined()) {
       data = readTypedArray(info[2], spec.type, "data");
@@ -143,8 +147,9 @@ Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
                         stepsize::describe(spec.shape) + ", got " + std::to_string(data.elements));
     }
     Block* block = device.allocator->allocate(spec, "tensor");
+    const Napi::Object tensor = TensorHandle::make(env, open_, block, spec);
     if (data.elements >= 0) device.device->upload(block->memory, {data.data, data.data + spec.bytes()});
-    return TensorHandle::make(env, open_, block, spec);
+    return tensor;
   });
 }
 
@@ -179,10 +184,11 @@ Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::reshape(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
+    const Shape shape = readShape(info[1], "shape");
     OpenDevice& device = open(env);
     const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
     TensorSpec spec = tensor.spec();
-    spec.shape = readShape(info[1], "shape");
+    spec.shape = shape;
     if (spec.elements() != tensor.spec().elements())
       throw CallError("shape: " + stepsize::describe(spec.shape) + " has " + std::to_string(spec.elements()) +
                       " elements, the tensor of shape " + stepsize::describe(tensor.spec().shape) + " has " +
@@ -192,10 +198,23 @@ Napi::Value DeviceHandle::reshape(const Napi::CallbackInfo& info) {
   });
 }
 
+namespace {
+
+// Blocks that no handle has yet: given back where a call fails half-way.
+struct Claims {
+  Allocator& allocator;
+  std::vector<Block*> blocks;
+  ~Claims() {
+    for (Block* block : blocks)
+      if (block != nullptr) allocator.release(block);
+  }
+};
+
+}  // namespace
+
 Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    OpenDevice& device = open(env);
     const auto id = static_cast<OperationId>(readInteger(info[0], "operation", 0, kOperations - 1));
     const Operation& op = operation(id);
     if (!info[1].IsArray()) refuse(env, std::string(op.name) + ": tensors", "an array of tensors", info[1]);
@@ -204,7 +223,17 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     if (op.inputs != kAnyNumber && count != static_cast<uint32_t>(op.inputs))
       throw CallError(std::string(op.name) + ": expected " + std::to_string(op.inputs) + " tensors (" + op.inputNames +
                       "), got " + std::to_string(count));
+    // First everything that may run JavaScript (an array and an object may have getters, which may dispose a tensor or
+    // close the device), then everything that must not be disturbed.
+    std::vector<napi_value> values;
+    for (uint32_t i = 0; i < count; i++) {
+      const Napi::Value value = array[i];
+      if (!value.IsObject()) refuse(env, std::string(op.name) + ": tensor " + std::to_string(i), "a tensor", value);
+      values.push_back(value);
+    }
     Record record{id, static_cast<int>(count), {}};
+    readAttributes(op, info[2], record.attributes);
+    OpenDevice& device = open(env);
     std::vector<TensorSpec> specs;
     std::vector<Block*> blocks;
     record.tensors.reserve(count + 3);
@@ -212,21 +241,21 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     blocks.reserve(count);
     for (uint32_t i = 0; i < count; i++) {
       const TensorHandle& tensor =
-          TensorHandle::from(array[i], device, std::string(op.name) + ": tensor " + std::to_string(i));
+          TensorHandle::from(Napi::Value(env, values[i]), device, std::string(op.name) + ": tensor " + std::to_string(i));
       record.tensors.push_back(tensor.view());
       specs.push_back(tensor.spec());
       blocks.push_back(tensor.block());
     }
-    readAttributes(op, info[2], record.attributes);
     if (!device.device->implements(id))
       throw makeError(env, "unsupported", std::string(op.name) + " is not implemented on this device");
     Call call(op, std::move(specs), record.attributes);
     op.rule(call);
     auto outputs = Napi::Array::New(env, call.outputs.size());
+    Claims claims{*device.allocator, {}};
+    for (const TensorSpec& spec : call.outputs) claims.blocks.push_back(device.allocator->allocate(spec, op.name));
     for (size_t i = 0; i < call.outputs.size(); i++) {
-      const TensorSpec& spec = call.outputs[i];
-      Block* block = device.allocator->allocate(spec, op.name);
-      const Napi::Object tensor = TensorHandle::make(env, open_, block, spec);
+      const Napi::Object tensor =
+          TensorHandle::make(env, open_, std::exchange(claims.blocks[i], nullptr), call.outputs[i]);
       record.tensors.push_back(TensorHandle::Unwrap(tensor)->view());
       outputs.Set(static_cast<uint32_t>(i), tensor);
     }

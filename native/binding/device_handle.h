@@ -61,6 +61,7 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
 
   std::shared_ptr<OpenDevice> open_;
   std::deque<Waiter> waiters_;
+  bool waiting_ = false;  // while it is, neither the event loop ends nor is the device collected
   std::shared_ptr<Outcomes> outcomes_;
 };
 

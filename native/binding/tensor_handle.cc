@@ -22,18 +22,25 @@ thread_local const Birth* pendingBirth = nullptr;
 }  // namespace
 
 Napi::Function TensorHandle::define(Napi::Env env) {
-  return DefineClass(env, "NativeTensor",
-                     {InstanceAccessor<&TensorHandle::shape>("shape"), InstanceAccessor<&TensorHandle::dtype>("dtype"),
-                      InstanceAccessor<&TensorHandle::version>("version"),
-                      InstanceAccessor<&TensorHandle::disposed>("disposed"),
-                      InstanceMethod<&TensorHandle::dispose>("dispose")});
+  return DefineClass(
+      env, "NativeTensor",
+      {InstanceAccessor<&TensorHandle::shape>("shape"), InstanceAccessor<&TensorHandle::dtype>("dtype"),
+       InstanceAccessor<&TensorHandle::version>("version"), InstanceAccessor<&TensorHandle::shared>("shared"),
+       InstanceAccessor<&TensorHandle::disposed>("disposed"), InstanceMethod<&TensorHandle::dispose>("dispose")});
 }
 
 Napi::Object TensorHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, Block* block,
                                 const TensorSpec& spec) {
   const Birth birth{device, block, spec};
   pendingBirth = &birth;
-  return Environment::of(env).tensorClass.New({});
+  try {
+    return Environment::of(env).tensorClass.New({});
+  } catch (...) {
+    // JavaScript may be out of stack: then the constructor never ran.
+    if (pendingBirth != nullptr) device->allocator->release(block);
+    pendingBirth = nullptr;
+    throw;
+  }
 }
 
 TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TensorHandle>(info) {
@@ -55,8 +62,9 @@ TensorHandle& TensorHandle::from(const Napi::Value& value, const OpenDevice& dev
   TensorHandle& tensor = *Unwrap(value.As<Napi::Object>());
   if (tensor.block_ == nullptr)
     throw makeError(value.Env(), "invalid-state",
-                    name + ": the tensor was disposed. backward() disposes the intermediate results of the graph it "
-                           "walked, tidy() those of its block; call keep() on what is needed later");
+                    name +
+                        ": the tensor was disposed. backward() disposes the intermediate results of the graph it "
+                        "walked, tidy() those of its block; call keep() on what is needed later");
   if (tensor.device_.get() != &device)
     throw CallError(name + ": the tensor is on another device; move it with tensor.to(device)");
   return tensor;
@@ -78,17 +86,37 @@ void TensorHandle::release() {
   device_.reset();
 }
 
-Napi::Value TensorHandle::shape(const Napi::CallbackInfo& info) { return shapeToArray(info.Env(), spec_.shape); }
+namespace {
+
+// Node checks the receiver of methods but not of accessors: `this` may be any wrapped object.
+void expectTensor(const Napi::CallbackInfo& info) {
+  if (!info.This().As<Napi::Object>().CheckTypeTag(&kTensorTag)) refuse(info.Env(), "this", "a tensor", info.This());
+}
+
+}  // namespace
+
+Napi::Value TensorHandle::shape(const Napi::CallbackInfo& info) {
+  expectTensor(info);
+  return shapeToArray(info.Env(), spec_.shape);
+}
 
 Napi::Value TensorHandle::dtype(const Napi::CallbackInfo& info) {
+  expectTensor(info);
   return Napi::String::New(info.Env(), nameOf(spec_.type));
 }
 
 Napi::Value TensorHandle::version(const Napi::CallbackInfo& info) {
+  expectTensor(info);
   return Napi::Number::New(info.Env(), block_ ? block_->version : 0);
 }
 
+Napi::Value TensorHandle::shared(const Napi::CallbackInfo& info) {
+  expectTensor(info);
+  return Napi::Boolean::New(info.Env(), block_ != nullptr && block_->handles > 1);
+}
+
 Napi::Value TensorHandle::disposed(const Napi::CallbackInfo& info) {
+  expectTensor(info);
   return Napi::Boolean::New(info.Env(), block_ == nullptr);
 }
 

@@ -10,7 +10,7 @@ namespace stepsize {
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static Napi::Function define(Napi::Env env);
-  // For the binding alone: JavaScript cannot construct one.
+  // For the binding alone: JavaScript cannot construct one. Takes the caller's claim on the block, also where it throws.
   static Napi::Object make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, Block* block,
                            const TensorSpec& spec);
   // The tensor behind a value, checked: of this class, not disposed, of this device.
@@ -27,6 +27,7 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   Napi::Value shape(const Napi::CallbackInfo& info);
   Napi::Value dtype(const Napi::CallbackInfo& info);
   Napi::Value version(const Napi::CallbackInfo& info);
+  Napi::Value shared(const Napi::CallbackInfo& info);
   Napi::Value disposed(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   void release();

@@ -86,12 +86,9 @@ void CpuDevice::notify(std::function<void(std::string)> done) {
 void CpuDevice::push(Task task) {
   {
     const std::lock_guard lock(mutex_);
-    if (!closing_) {
-      queue_.push_back(std::move(task));
-      task.releases = nullptr;
-    }
+    if (closing_) return releaseMemory(task.releases);
+    queue_.push_back(std::move(task));
   }
-  releaseMemory(task.releases);
   wake_.notify_one();
 }
 

@@ -19,13 +19,13 @@ namespace cpu {
 const std::vector<InstructionSet>& instructionSets() {
   static const std::vector<InstructionSet> sets = {
 #if defined(__x86_64__)
-      {"avx512",
-       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq"),
-       avx512::kernelFor},
-      {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), avx2::kernelFor},
+    {"avx512",
+     __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq"),
+     avx512::kernelFor},
+    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), avx2::kernelFor},
 #endif
-      {"portable", true, portable::kernelFor},
+    {"portable", true, portable::kernelFor},
   };
   return sets;
 }

@@ -27,7 +27,21 @@ double containerQuota() {
 }
 
 // Longer than the gap between two parallel loops of one operation, shorter than what a sleeping thread costs to wake.
-constexpr int kSpins = 4000;
+constexpr int kSpins = 2000;
+
+// In ThreadPool::state_: more helpers may join.
+constexpr uint32_t kOpen = 1u << 31;
+
+// Waits for a change of `value` from `seen`: first awake, then asleep, which leaves the CPU to whoever is waited for.
+uint32_t waitForChange(const std::atomic<uint32_t>& value, uint32_t seen) {
+  for (int spin = 0; spin < kSpins; spin++) {
+    const uint32_t now = value.load(std::memory_order_acquire);
+    if (now != seen) return now;
+    _mm_pause();
+  }
+  value.wait(seen, std::memory_order_acquire);
+  return value.load(std::memory_order_acquire);
+}
 
 }  // namespace
 
@@ -57,10 +71,7 @@ float* ThreadPool::scratch() {
 }
 
 void ThreadPool::grow(int helpers) {
-  while (static_cast<int>(helpers_.size()) < helpers) {
-    const auto number = static_cast<int>(helpers_.size());
-    helpers_.emplace_back([this, number] { help(number); });
-  }
+  while (static_cast<int>(helpers_.size()) < helpers) helpers_.emplace_back([this] { help(); });
 }
 
 void ThreadPool::work() {
@@ -69,22 +80,27 @@ void ThreadPool::work() {
     body_(context_, i);
 }
 
-void ThreadPool::help(int number) {
+bool ThreadPool::join() {
+  uint32_t state = state_.load(std::memory_order_acquire);
+  while ((state & kOpen) != 0) {
+    if (static_cast<int>(state - kOpen) >= invited_) return false;
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
+void ThreadPool::leave() {
+  if (state_.fetch_sub(1, std::memory_order_acq_rel) == 1) state_.notify_one();
+}
+
+void ThreadPool::help() {
   uint32_t seen = 0;
   for (;;) {
-    uint32_t now = generation_.load(std::memory_order_acquire);
-    for (int spin = 0; now == seen && spin < kSpins; spin++) {
-      _mm_pause();
-      now = generation_.load(std::memory_order_acquire);
-    }
-    if (now == seen) {
-      generation_.wait(seen, std::memory_order_acquire);
-      continue;
-    }
-    seen = now;
+    seen = waitForChange(generation_, seen);
     if (closing_.load(std::memory_order_acquire)) return;
-    if (number < invited_) work();
-    working_.fetch_sub(1, std::memory_order_release);
+    if (!join()) continue;
+    work();
+    leave();
   }
 }
 
@@ -101,17 +117,12 @@ void ThreadPool::run(int64_t count, int threads, Body body, void* context) {
   count_ = count;
   invited_ = useful - 1;
   next_.store(0, std::memory_order_relaxed);
-  // Every helper answers, also one that is not invited: the job's fields must not change while one still reads them.
-  working_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+  state_.store(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   work();
-  for (int spin = 0; working_.load(std::memory_order_acquire) > 0; spin++) {
-    if (spin < 64 * kSpins)
-      _mm_pause();
-    else
-      std::this_thread::yield();
-  }
+  uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  while (state != 0) state = waitForChange(state_, state);
 }
 
 ThreadPool::~ThreadPool() {

@@ -29,20 +29,25 @@ class ThreadPool {
   ThreadPool() = default;
   ~ThreadPool();
   void grow(int helpers);
-  void help(int number);
+  void help();
+  bool join();
+  void leave();
   void work();
 
   std::mutex busy_;
   std::vector<std::thread> helpers_;
 
-  // The job: written before generation_ advances, read after it was seen to.
+  // The job: written while nobody takes part, read by those who joined.
   Body body_ = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
   int invited_ = 0;
   alignas(64) std::atomic<int64_t> next_{0};
+  // Counts jobs; helpers sleep on it.
   alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int> working_{0};
+  // How many helpers take part, plus kOpen while more may join. A helper that wakes too late, or not at all because
+  // other processes have the CPUs, is not waited for.
+  alignas(64) std::atomic<uint32_t> state_{0};
   std::atomic<bool> closing_{false};
 };
 

@@ -15,8 +15,9 @@ struct StepOptions {
   double gradientScale;
 };
 
-// Decides once per step whether it is applied, and advances the counters. `norm` is that of the scaled gradient.
-STEPSIZE_UPDATE bool beginStep(State& state, const StepOptions& options, float norm) {
+// Decides once per step whether it is applied, and advances the counters. `norm` is that of the gradient as it came.
+STEPSIZE_UPDATE bool beginStep(State& state, const StepOptions& options, float gradientNorm) {
+  const float norm = __builtin_fabsf(gradientNorm * static_cast<float>(options.gradientScale));
   const bool finite = norm - norm == 0.0f;
   const bool stopped = state.stoppedAt != 0;
   const bool refused = options.checkFinite && !finite;

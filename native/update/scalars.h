@@ -60,8 +60,8 @@ struct Scalars {
   float secondScale;  // 1/√(1 − β2^t)
   float epsilon;
   float momentum;
-  float gradientWeight;   // of the gradient in the momentum buffer: 1 − dampening, 1 at the first step
-  float directGradient;   // Nesterov: direction = gradient + momentum·buffer, else the buffer itself
+  float gradientWeight;  // of the gradient in the momentum buffer: 1 − dampening, 1 at the first step
+  float directGradient;  // Nesterov: direction = gradient + momentum·buffer, else the buffer itself
   float directBuffer;
 };
 constexpr int kScalarFields = sizeof(Scalars) / sizeof(float);

@@ -62,9 +62,8 @@ struct Windows {
   }
 
   STEPSIZE_INLINE void pack(int64_t row, int rows, int64_t k0, int64_t depth, float* out) const {
-    forRows(row, rows, [&](int64_t r, int64_t image, int64_t y, int64_t x) {
-      gather(image, y, x, k0, depth, out + r * kDepth);
-    });
+    forRows(row, rows,
+            [&](int64_t r, int64_t image, int64_t y, int64_t x) { gather(image, y, x, k0, depth, out + r * kDepth); });
   }
 
   // For gemmOverDepth, where the grid points are the depth: their whole windows, one after another.
@@ -85,7 +84,8 @@ inline void conv2d(const Invocation& call) {
   const Windows windows{x.floats(), x.shape[1], x.shape[2], x.shape[3], out.shape[1], out.shape[2],
                         stride,     stride,     -padding,   -padding,   w.shape[1],   w.shape[2]};
   const int64_t k = windows.columns(), outputs = w.shape[0];
-  gemm(call, out.shape.product(0, 3), outputs, k, windows, TransposedPanel{w.floats(), k}, DenseRows{out.floats(), outputs});
+  gemm(call, out.shape.product(0, 3), outputs, k, windows, TransposedPanel{w.floats(), k},
+       DenseRows{out.floats(), outputs});
 }
 
 // Weights [outputs, kernelHeight, kernelWidth, channels] as the B operand of the input gradient: row
@@ -142,15 +142,17 @@ inline void conv2dInputGradient(const Invocation& call) {
   const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
   const int64_t outputs = w.shape[0], channels = w.shape[3];
   // With a stride, one product per phase: no multiplications with the zeros that a dilated gradient would have.
-  for (int64_t phaseY = 0; phaseY < stride; phaseY++)
-    for (int64_t phaseX = 0; phaseX < stride; phaseX++) {
+  // Phases past the image's size have no rows.
+  for (int64_t phaseY = 0; phaseY < least(stride, out.shape[1]); phaseY++)
+    for (int64_t phaseX = 0; phaseX < least(stride, out.shape[2]); phaseX++) {
       const Phase y = phaseOf(phaseY, out.shape[1], w.shape[1], stride, padding);
       const Phase x = phaseOf(phaseX, out.shape[2], w.shape[2], stride, padding);
-      if (y.length == 0 || x.length == 0) continue;
-      const Windows windows{g.floats(), g.shape[1], g.shape[2], outputs, y.length, x.length, 1, 1,
-                            y.origin,   x.origin,   y.taps,     x.taps};
-      const FlippedTaps taps{w.floats(), w.shape[1], w.shape[2], channels, outputs, y.lastTap, x.lastTap, stride, x.taps};
-      const PhaseRows rows{out.floats(), out.shape[1], out.shape[2], channels, stride, phaseY, phaseX, y.length, x.length};
+      const Windows windows{g.floats(), g.shape[1], g.shape[2], outputs,  y.length, x.length,
+                            1,          1,          y.origin,   x.origin, y.taps,   x.taps};
+      const FlippedTaps taps{w.floats(), w.shape[1], w.shape[2], channels, outputs,
+                             y.lastTap,  x.lastTap,  stride,     x.taps};
+      const PhaseRows rows{out.floats(), out.shape[1], out.shape[2], channels, stride,
+                           phaseY,       phaseX,       y.length,     x.length};
       gemm(call, out.shape[0] * y.length * x.length, channels, windows.columns(), windows, taps, rows);
     }
 }

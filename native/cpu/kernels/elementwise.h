@@ -96,24 +96,6 @@ inline void reluGradient(const Invocation& call) {
   mapBinary(call, [](float output, float gradient) { return output > 0.0f ? gradient : 0.0f; });
 }
 
-inline void fill(const Invocation& call) {
-  const TensorView& to = call.input(0);
-  const double value = call.attributes[attribute::value];
-  parallelChunks(call, to.elements(), kChunk, [&](int64_t from, int64_t end) {
-    for (int64_t i = from; i < end; i++) {
-      if (to.type == DataType::float32) to.as<float>()[i] = static_cast<float>(value);
-      if (to.type == DataType::float64) to.as<double>()[i] = value;
-      if (to.type == DataType::int32) to.as<int32_t>()[i] = static_cast<int32_t>(value);
-      if (to.type == DataType::uint8) to.as<uint8_t>()[i] = static_cast<uint8_t>(value);
-    }
-  });
-}
-
-inline void copy(const Invocation& call) {
-  const TensorView& from = call.input(1);
-  if (from.bytes() > 0) memcpy(call.input(0).data, from.data, static_cast<size_t>(from.bytes()));
-}
-
 // Towards an integer type: truncated, as in C, and held inside the type's range; NaN becomes 0.
 template <class To, class From>
 STEPSIZE_INLINE To castValue(From value) {
@@ -124,6 +106,24 @@ STEPSIZE_INLINE To castValue(From value) {
     const double wide = static_cast<double>(value);
     return wide >= low ? static_cast<To>(wide <= high ? wide : high) : static_cast<To>(wide < low ? low : 0);
   }
+}
+
+inline void fill(const Invocation& call) {
+  const TensorView& to = call.input(0);
+  const double value = call.attributes[attribute::value];
+  parallelChunks(call, to.elements(), kChunk, [&](int64_t from, int64_t end) {
+    for (int64_t i = from; i < end; i++) {
+      if (to.type == DataType::float32) to.as<float>()[i] = static_cast<float>(value);
+      if (to.type == DataType::float64) to.as<double>()[i] = value;
+      if (to.type == DataType::int32) to.as<int32_t>()[i] = castValue<int32_t>(value);
+      if (to.type == DataType::uint8) to.as<uint8_t>()[i] = castValue<uint8_t>(value);
+    }
+  });
+}
+
+inline void copy(const Invocation& call) {
+  const TensorView& from = call.input(1);
+  if (from.bytes() > 0) memcpy(call.input(0).data, from.data, static_cast<size_t>(from.bytes()));
 }
 
 template <class To, class From>

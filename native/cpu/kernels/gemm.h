@@ -88,7 +88,8 @@ void computeTile(int64_t depth, const float* a, int64_t stride, const float* b, 
   for (int r = 0; r < rows; r++) bufferRows[r] = buffer + r * width;
   kernel(depth, a, stride, b, bufferRows, false);
   for (int r = 0; r < rows; r++)
-    for (int64_t j = 0; j < columns; j++) c[r][j] = accumulate ? c[r][j] + buffer[r * width + j] : buffer[r * width + j];
+    for (int64_t j = 0; j < columns; j++)
+      c[r][j] = accumulate ? c[r][j] + buffer[r * width + j] : buffer[r * width + j];
 }
 
 // Parallel over rows of C, B packed once per block for all threads.
@@ -151,7 +152,9 @@ void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, c
 // A's k-major rows come from a.rows(k0, depth, scratch), which may return the data in place. write(i, j, value) gets
 // the result.
 template <class A, class B, class Write>
-void gemmOverDepth(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const Write& write) {
+void gemmOverDepth(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
+                   const Write& write) {
+  if (m == 0 || n == 0) return;
   const int64_t slices = most(1, least(16, k / 1024));
   const int64_t slice = ceilDivide(k, slices);
   const int64_t paddedN = ceilDivide(n, kLanes) * kLanes;

@@ -80,7 +80,8 @@ inline void crossEntropyGradient(const Invocation& call) {
   float* out = call.output(0).floats();
   forRowsOf(call, call.input(0), [&](int64_t i, int64_t classes) {
     const float ofAll = smoothing / static_cast<float>(classes);
-    for (int64_t j = 0; j < classes; j++) out[i * classes + j] = (expf(logProbabilities[i * classes + j]) - ofAll) * scale;
+    for (int64_t j = 0; j < classes; j++)
+      out[i * classes + j] = (expf(logProbabilities[i * classes + j]) - ofAll) * scale;
     if (checkLabel(call, i, labels[i], classes)) out[i * classes + labels[i]] -= (1 - smoothing) * scale;
   });
 }
@@ -90,7 +91,8 @@ inline void correctCount(const Invocation& call) {
   const int32_t* labels = call.input(1).as<int32_t>();
   int64_t correct = 0;
   const int64_t classes = logits.shape[1];
-  for (int64_t i = 0; i < logits.shape[0]; i++) correct += largestOf(logits.floats() + i * classes, classes) == labels[i];
+  for (int64_t i = 0; i < logits.shape[0]; i++)
+    correct += largestOf(logits.floats() + i * classes, classes) == labels[i];
   call.output(0).floats()[0] = static_cast<float>(correct);
 }
 

@@ -107,7 +107,8 @@ struct TransposedPanel {
     const int64_t wholeColumns = columns / kLanes * kLanes;
     const int64_t wholeDepth = depth / kLanes * kLanes;
     for (int64_t j = 0; j < wholeColumns; j += kLanes)
-      for (int64_t k = 0; k < wholeDepth; k += kLanes) transposeBlock(from + j * stride + k, stride, out + k * width + j, width);
+      for (int64_t k = 0; k < wholeDepth; k += kLanes)
+        transposeBlock(from + j * stride + k, stride, out + k * width + j, width);
     for (int64_t k = 0; k < depth; k++)
       for (int64_t j = k < wholeDepth ? wholeColumns : 0; j < width; j++)
         out[k * width + j] = j < columns ? from[j * stride + k] : 0;

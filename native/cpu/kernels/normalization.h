@@ -57,7 +57,12 @@ inline void batchNorm(const Invocation& call) {
   const double epsilon = call.attributes[attribute::batchNormEpsilon];
   const Rows shape(call.input(0));
   const int64_t channels = shape.channels, rows = shape.rows, chunk = shape.chunk(), chunks = shape.chunks();
-  if (rows == 0 || channels == 0) return;
+  if (rows == 0) {
+    // The gradients of gamma and beta are sums of nothing; they must not meet what was in the memory before.
+    zeroFloats(means, channels);
+    zeroFloats(inverseDeviations, channels);
+    return;
+  }
   float* scale = static_cast<float*>(call.workspace((2 + 2 * chunks) * channels * 4));
   float* shift = scale + channels;
   float* partial = shift + channels;
@@ -82,7 +87,8 @@ inline void batchNorm(const Invocation& call) {
     for (int64_t i = 0; i < chunks; i++) {
       const auto size = static_cast<double>(least(chunk, rows - i * chunk));
       const double delta = static_cast<double>(partial[i * 2 * channels + c]) - mean;
-      deviations += static_cast<double>(partial[(i * 2 + 1) * channels + c]) + delta * delta * count * size / (count + size);
+      deviations +=
+          static_cast<double>(partial[(i * 2 + 1) * channels + c]) + delta * delta * count * size / (count + size);
       mean += delta * size / (count + size);
       count += size;
     }

@@ -11,8 +11,13 @@ struct Pool {
   int64_t height, width, channels, outHeight, outWidth, size, stride, padding;
 
   Pool(const Invocation& call, const Shape& image, const Shape& pooled)
-      : height(image[1]), width(image[2]), channels(image[3]), outHeight(pooled[1]), outWidth(pooled[2]),
-        size(call.integer(attribute::poolSize)), stride(call.integer(attribute::poolStride)),
+      : height(image[1]),
+        width(image[2]),
+        channels(image[3]),
+        outHeight(pooled[1]),
+        outWidth(pooled[2]),
+        size(call.integer(attribute::poolSize)),
+        stride(call.integer(attribute::poolStride)),
         padding(call.integer(attribute::poolPadding)) {}
 
   // Calls f(output offset, window offset, position) for each position of each window that lies inside the image.

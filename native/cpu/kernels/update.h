@@ -74,9 +74,10 @@ inline void prepareStep(const Invocation& call) {
                                     call.integer(attribute::skipNonFinite) != 0,
                                     call.attributes[attribute::gradientScale]};
   const float norm = call.inputs == 3 ? call.input(2).floats()[0] : 0;
-  const bool apply = update::beginStep(state, options, norm * static_cast<float>(options.gradientScale));
+  const bool apply = update::beginStep(state, options, norm);
   for (int64_t g = 0; g < hyperRows.shape[0]; g++)
-    scalars[g] = update::prepareGroup(reinterpret_cast<const update::Hyper*>(hyperRows.data)[g], state, groups[g], apply, options);
+    scalars[g] = update::prepareGroup(reinterpret_cast<const update::Hyper*>(hyperRows.data)[g], state, groups[g],
+                                      apply, options);
 }
 
 // What every update kernel shares: `scalars, groups, lists of tensors`, list by list. f(list pointers' offset …) runs

@@ -1,0 +1,32 @@
+import { openDevice, ops } from "stepsize";
+import { baseline } from "./baseline.js";
+import { type Contender, interleave, type Result } from "./harness.js";
+
+/** Square products of 512 to 2048 against OpenBLAS, where it is found. */
+export async function gemm(threads: number): Promise<Result[]> {
+  const device = await openDevice("cpu", { threads });
+  const results: Result[] = [];
+  for (const n of [512, 1024, 2048]) {
+    const repeats = Math.max(1, Math.round(2 ** 31 / n ** 3));
+    const a = ops.uniform(device, [n, n], { seed: 1 });
+    const b = ops.uniform(device, [n, n], { seed: 2 });
+    const ours: Contender = {
+      name: "stepsize",
+      run: async () => {
+        await device.synchronize();
+        const begin = performance.now();
+        for (let i = 0; i < repeats; i++) ops.matmul(a, b).dispose();
+        await device.synchronize();
+        return (performance.now() - begin) / repeats;
+      },
+    };
+    const arrays = [1, 2, 3].map(() => new Float32Array(n * n).fill(0.5)) as [Float32Array, Float32Array, Float32Array];
+    const openblas: Contender = { name: "OpenBLAS", run: () => baseline.openblasGemm(n, ...arrays, threads, repeats) };
+    const about = { name: `gemm ${n}`, threads, work: { amount: 2 * n ** 3, unit: "GFLOP/s" } } as const;
+    results.push(await interleave(about, baseline.hasOpenblas() ? [openblas, ours] : [ours]));
+    a.dispose();
+    b.dispose();
+  }
+  await device.close();
+  return results;
+}

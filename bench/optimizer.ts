@@ -1,0 +1,55 @@
+import { AdamW, openDevice, ops } from "stepsize";
+import { baseline } from "./baseline.js";
+import { type Contender, interleave, type Result } from "./harness.js";
+import { TorchPeer } from "./peers/torch.js";
+
+// Reads of parameter, gradient and two moments, writes of all but the gradient, four bytes each.
+const bytesPerParameter = 28;
+
+/** AdamW over ten million parameters, in one tensor and in a hundred, against the memory traffic alone and PyTorch. */
+export async function optimizer(threads: number): Promise<Result[]> {
+  const device = await openDevice("cpu", { threads });
+  const torch = TorchPeer.start(threads);
+  const total = 10_000_000;
+  const repeats = 5;
+  const arrays = [1, 2, 3, 4].map(() => new Float32Array(total).fill(0.01)) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+  const traffic: Contender = { name: "traffic alone", run: () => baseline.adamwTraffic(...arrays, threads, repeats) };
+  const adamw = (tensors: number): Contender => {
+    const parameters = Array.from({ length: tensors }, () => ops.full(device, [total / tensors], 0.5));
+    for (const parameter of parameters) {
+      parameter.requiresGrad = true;
+      parameter.grad = ops.full(device, [total / tensors], 0.01);
+    }
+    const made = new AdamW(parameters, { lr: 1e-3 });
+    return {
+      name: `stepsize ${tensors} × ${total / tensors / 1000}k`,
+      run: async () => {
+        await device.synchronize();
+        const begin = performance.now();
+        for (let i = 0; i < repeats; i++) made.step();
+        await device.synchronize();
+        return (performance.now() - begin) / repeats;
+      },
+    };
+  };
+  const contenders = [traffic, adamw(1), adamw(100)];
+  if (torch)
+    contenders.push(
+      torch.contender("PyTorch 1 × 10000k", "adamw-1x10M", 2),
+      torch.contender("PyTorch 100 × 100k", "adamw-100x100k", 2),
+    );
+  const about = {
+    name: "AdamW, 10M parameters",
+    threads,
+    work: { amount: total * bytesPerParameter, unit: "GB/s" },
+  } as const;
+  const results = [await interleave(about, contenders)];
+  await torch?.close();
+  await device.close();
+  return results;
+}

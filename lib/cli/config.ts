@@ -1,0 +1,201 @@
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { describe } from "../errors.js";
+import * as models from "../models/index.js";
+import type { Schedule } from "../schedule/index.js";
+import { dataField, resolveData } from "./data-source.js";
+import { UsageError } from "./failure.js";
+import { check, choiceField, type Fields, numberField, switchField } from "./fields.js";
+import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
+import { flagOf } from "./text.js";
+
+/** Devices the command line knows. */
+export const deviceField = choiceField(["auto", "cpu"], "where to compute", { fallback: "auto" });
+
+/** The field for the threads of kernels. */
+export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads that kernels use", {
+  fallback: "all CPUs the process may use",
+});
+
+const positive = z.int().min(1);
+const whole = "a whole number of at least 1";
+const share = z.number().gt(0).lt(1);
+
+/** Everything that `train` can be told by a flag or in a file. The only list of it. */
+export const trainFields: Fields = {
+  model: choiceField(models.names, "model", { fallback: "resnet8" }),
+  data: dataField,
+  classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "10" }),
+  validation: numberField(share, "a number above 0 and below 1", "share of the training items held back", {
+    fallback: "none",
+  }),
+  augment: switchField("pad by 4, crop, and flip where the data are CIFAR-10"),
+  budget: numberField(positive, whole, "steps of the run", { fallback: "600" }),
+  batch: numberField(positive, whole, "items per batch", { fallback: "128" }),
+  accumulate: numberField(positive, whole, "batches averaged into one step", { fallback: "1" }),
+  optimizer: choiceField(["sgd", "adam", "adamw"], "update rule", { fallback: "adamw" }),
+  schedule: scheduleName,
+  ...scheduleFields,
+  weightDecay: numberField(z.number().min(0), "a number of at least 0", "shrinks weights, not norms and biases", {
+    placeholder: "<x>",
+    fallback: "0.01 for adamw, else 0",
+  }),
+  momentum: numberField(z.number().min(0).lt(1), "a number from 0 to below 1", "of sgd", {
+    placeholder: "<x>",
+    fallback: "0.9",
+  }),
+  clipNorm: numberField(z.number().gt(0), "a number above 0", "longest gradient, as a global norm", {
+    placeholder: "<x>",
+    fallback: "no limit",
+  }),
+  nonFinite: choiceField(["stop", "skip"], "what a gradient that is not finite does to the run", { fallback: "stop" }),
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "of the weights and the order of the data", {
+    fallback: "0",
+  }),
+  device: deviceField,
+  threads: threadsField,
+  checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
+  evaluateEvery: numberField(positive, whole, "steps between evaluations on the way", { fallback: "none" }),
+};
+
+/** Settings that change neither the losses nor the result, so that a resumed run may have others. */
+const changeable = ["device", "threads", "checkpointEvery", "evaluateEvery"];
+
+/** What a run is, complete: as it goes into `config.json`, options of the schedule beside the rest. */
+export interface TrainSettings {
+  readonly model: string;
+  readonly data: string;
+  readonly classes?: number;
+  readonly validation?: number;
+  readonly augment: boolean;
+  readonly budget: number;
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly optimizer: "sgd" | "adam" | "adamw";
+  readonly schedule: string;
+  readonly weightDecay: number;
+  readonly momentum?: number;
+  readonly clipNorm?: number;
+  readonly nonFinite: "stop" | "skip";
+  readonly seed: number;
+  readonly device: string;
+  readonly threads?: number;
+  readonly checkpointEvery: number;
+  readonly evaluateEvery?: number;
+}
+
+/** Settings and the schedule they describe. */
+export interface TrainConfig {
+  readonly settings: TrainSettings;
+  readonly schedule: Schedule;
+}
+
+/** Values that were given, before defaults, with where each came from. */
+export interface GivenValues {
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly label: (field: string) => string;
+}
+
+/**
+ * Reads settings from a JSON file: the fields of `train`'s flags, in camel case.
+ * @throws UsageError naming the file, and the field that is wrong
+ */
+export async function readConfig(path: string): Promise<GivenValues> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`${path}: the configuration cannot be read (${(error as Error).message})`);
+  }
+  let values: unknown;
+  try {
+    values = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${path}: expected JSON (${(error as Error).message})`);
+  }
+  if (typeof values !== "object" || values === null || Array.isArray(values))
+    throw new UsageError(`${path}: expected an object of settings, got ${describe(values)}`);
+  const label = (field: string) => `${path}: ${field}`;
+  return { values: check(trainFields, values as Record<string, unknown>, label), label };
+}
+
+/** Values from flags, checked. */
+export function checkFlags(values: Readonly<Record<string, unknown>>): GivenValues {
+  return { values: check(trainFields, values, flagOf), label: flagOf };
+}
+
+/**
+ * Puts flags over a file's values and fills in the rest.
+ * @throws UsageError naming a field that does not go with the others
+ */
+export function completeConfig(flags: GivenValues, file?: GivenValues): TrainConfig {
+  const given: Record<string, unknown> = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
+  const label = (field: string) => (field in flags.values || !file ? flags : file).label(field);
+  const { optimizer = "adamw", budget = 600, schedule: name = "uba", data = "mnist" } = given as Partial<TrainSettings>;
+  if (given["momentum"] !== undefined && optimizer !== "sgd")
+    throw new UsageError(`${label("momentum")}: only the optimizer sgd takes it, this run has ${optimizer}`);
+  if (given["classes"] !== undefined && !data.startsWith("idx:"))
+    throw new UsageError(`${label("classes")}: only data of the form idx:<dir> take it, this run has ${data}`);
+  const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
+  const { budget: _, ...scheduleOptions } = schedule.options;
+  const settings: TrainSettings = {
+    model: "resnet8",
+    augment: false,
+    batch: 128,
+    accumulate: 1,
+    weightDecay: optimizer === "adamw" ? 0.01 : 0,
+    ...(optimizer === "sgd" && { momentum: 0.9 }),
+    nonFinite: "stop",
+    seed: 0,
+    device: "auto",
+    checkpointEvery: Math.ceil(budget / 4),
+    ...given,
+    data: resolveData(data),
+    budget,
+    optimizer,
+    schedule: name,
+    ...scheduleOptions,
+  };
+  return { settings, schedule };
+}
+
+/**
+ * The settings of a run to be continued: those it was started with, and what may be changed without changing it.
+ * @throws UsageError for a flag that would make it another run
+ */
+export function resumedConfig(stored: GivenValues, flags: GivenValues): TrainConfig {
+  const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
+  for (const [field, value] of Object.entries(flags.values)) {
+    const before = (settings as unknown as Record<string, unknown>)[field];
+    const now = field === "data" ? resolveData(value as string) : value;
+    if (changeable.includes(field) || JSON.stringify(now) === JSON.stringify(before)) continue;
+    const was = before === undefined ? "had none" : `has ${describe(before)}`;
+    throw new UsageError(`${flagOf(field)}: the run to resume ${was}; it cannot be changed on the way`);
+  }
+  return completeConfig(flags, stored);
+}
+
+/**
+ * The rates that suit the update rules. A twentieth of the budget is warm-up, where the schedule has none of its own.
+ */
+function scheduleDefaults(schedule: string, optimizer: string, budget: number): Record<string, unknown> {
+  const maxLr = { sgd: 0.1, adam: 1e-3, adamw: 1e-2 }[optimizer];
+  const takesWarmup = optionsOf(schedule).includes("warmup");
+  return { maxLr, ...(takesWarmup && { warmup: Math.floor(budget / 20) }) };
+}
+
+/** A file's values without those that made sense only with a schedule, an optimizer or data that a flag replaces. */
+function withoutOverruled(
+  values: Readonly<Record<string, unknown>>,
+  flags: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const { schedule, optimizer, data } = flags;
+  const own = typeof schedule === "string" ? ["schedule", ...optionsOf(schedule)] : undefined;
+  return Object.fromEntries(
+    Object.entries(values).filter(([field]) => {
+      if (own && field in scheduleFields && !own.includes(field)) return false;
+      if (field === "momentum" && optimizer !== undefined && optimizer !== "sgd") return false;
+      return !(field === "classes" && data !== undefined);
+    }),
+  );
+}

@@ -1,0 +1,118 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { describe } from "../errors.js";
+import { nearest } from "../schedule/nearest.js";
+import { UsageError } from "./failure.js";
+import { flagOf } from "./text.js";
+
+/** What a field's schema does not say: how it looks as a flag, and in words. */
+export interface FieldHelp {
+  readonly description: string;
+  /** What stands after the flag, such as `<n>`; a switch has none. */
+  readonly placeholder?: string;
+  /** How a flag's text becomes a value. */
+  readonly kind: "text" | "number" | "switch" | "numbers" | "json";
+  /** The end of "expected …" in an error message. */
+  readonly expected: string;
+  /** What holds where the field is not given, in words. */
+  readonly fallback?: string | undefined;
+  readonly choices?: readonly string[] | undefined;
+}
+
+/** Fields by name, each a schema that {@link help} knows. */
+export type Fields = Readonly<Record<string, z.ZodType>>;
+
+/** The words for each field's schema. */
+export const help = z.registry<FieldHelp>();
+
+/** A field of one number. */
+export function numberField(
+  schema: z.ZodType<number>,
+  expected: string,
+  description: string,
+  more: { placeholder?: string; fallback?: string | undefined } = {},
+): z.ZodType<number> {
+  return schema.register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
+}
+
+/** A field of one of a few words. */
+export function choiceField<const T extends string>(
+  choices: readonly T[],
+  description: string,
+  more: { placeholder?: string; fallback?: string | undefined } = {},
+): z.ZodType<T> {
+  const expected = `one of ${choices.join(", ")}`;
+  const placeholder = choices.length > 4 ? "<name>" : `<${choices.join("|")}>`;
+  const schema: z.ZodType<T> = z.enum(choices as [T, ...T[]]) as never;
+  return schema.register(help, { kind: "text", placeholder, expected, description, choices, ...more });
+}
+
+/** A field that is on or off. */
+export function switchField(description: string, fallback = "off"): z.ZodType<boolean> {
+  return z.boolean().register(help, { kind: "switch", expected: "true or false", description, fallback });
+}
+
+/** The words for a field. */
+export function helpOf(fields: Fields, name: string): FieldHelp {
+  return help.get(fields[name] as z.ZodType) as FieldHelp;
+}
+
+/** Gives a command one flag per field. */
+export function addFlags(command: Command, fields: Fields): void {
+  for (const name of Object.keys(fields)) {
+    const { placeholder, description, fallback, kind, choices } = helpOf(fields, name);
+    const listed = choices && choices.length > 4 ? `${description}: ${choices.join(", ")}` : description;
+    const text = fallback === undefined ? listed : `${listed} (default: ${fallback})`;
+    command.option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
+    // A file may have switched it on.
+    if (kind === "switch") command.option(`--no-${flagOf(name).slice(2)}`);
+  }
+}
+
+/** The values among a command's parsed flags that are fields, out of text. */
+export function fromFlags(fields: Fields, flags: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(fields)) {
+    if (flags[name] !== undefined) values[name] = convert(helpOf(fields, name).kind, flags[name]);
+  }
+  return values;
+}
+
+/** What is no number stays text, for the schema to refuse and the message to show. */
+function convert(kind: FieldHelp["kind"], value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  const number = (text: string) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
+  if (kind === "number") return number(value);
+  if (kind === "numbers") return value.split(",").map(number);
+  if (kind !== "json") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+/**
+ * Checks values against their fields.
+ *
+ * @param label how a field is named where the values come from: as a flag, or by file and name
+ * @throws UsageError naming the first field that is unknown or has a wrong value
+ */
+export function check(
+  fields: Fields,
+  values: Readonly<Record<string, unknown>>,
+  label: (field: string) => string,
+): Record<string, unknown> {
+  const names = Object.keys(fields);
+  for (const name of Object.keys(values)) {
+    if (names.includes(name)) continue;
+    throw new UsageError(`${label(name)}: there is no such field; did you mean "${nearest(name, names)}"?`);
+  }
+  const parsed = z.object(fields as Record<string, z.ZodType>).partial().safeParse(values);
+  if (parsed.success) return parsed.data;
+  const name = String(parsed.error.issues[0]?.path[0]);
+  const { expected, choices } = helpOf(fields, name);
+  const value = values[name];
+  const hint = choices && typeof value === "string" ? `; did you mean ${nearest(value, choices)}?` : "";
+  throw new UsageError(`${label(name)}: expected ${expected}, got ${describe(value)}${hint}`);
+}

@@ -1,0 +1,152 @@
+import type { SingleBar } from "cli-progress";
+import { Smoother } from "../report/smooth.js";
+import type { StepRecord } from "../train/index.js";
+import { count, duration, short } from "./text.js";
+
+/** Shows how far a run is. */
+export interface Progress {
+  /** Tells of one finished step. */
+  step(record: StepRecord): void;
+  /** Shows a line of text beside the progress. */
+  note(text: string): void;
+  /** Time that passes until the next step does not count: an evaluation, a checkpoint. */
+  pause(): void;
+  /** Leaves the display as it is. */
+  close(): void;
+}
+
+/** Where progress is written: standard error, or a stand-in. */
+export interface ProgressStream {
+  readonly isTTY?: boolean | undefined;
+  write(text: string): unknown;
+}
+
+/** A live bar on a terminal, plain lines elsewhere. */
+export async function showProgress(
+  budget: number,
+  firstStep: number,
+  stream: ProgressStream & NodeJS.WritableStream = process.stderr,
+): Promise<Progress> {
+  if (!stream.isTTY) return new ProgressLines(budget, firstStep, stream);
+  const { default: cliProgress } = await import("cli-progress");
+  const bar = new cliProgress.SingleBar({
+    format: " {bar} {value}/{total}  {state}",
+    stream,
+    barsize: 16,
+    barCompleteChar: "━",
+    barIncompleteChar: "─",
+    hideCursor: true,
+    fps: 8,
+    // Signals are the run's business: it finishes its step and writes a checkpoint.
+    gracefulExit: false,
+    linewrap: false,
+  });
+  bar.start(budget, firstStep, { state: "" });
+  return new ProgressBar(bar, budget, firstStep, stream);
+}
+
+/** The numbers of the line: smoothed over the last steps, so that they can be read. */
+class Measure {
+  readonly #budget: number;
+  readonly #loss = new Smoother(20);
+  readonly #secondsPerStep = new Smoother(40);
+  #step: number;
+  #items = 0;
+  #learningRate = 0;
+  #last: number | undefined = performance.now();
+
+  constructor(budget: number, firstStep: number) {
+    this.#budget = budget;
+    this.#step = firstStep;
+  }
+
+  add({ step, loss, items, learningRate }: StepRecord): void {
+    const now = performance.now();
+    if (this.#last !== undefined) this.#secondsPerStep.add((now - this.#last) / 1000);
+    this.#last = now;
+    this.#step = step + 1;
+    this.#items = items;
+    this.#learningRate = learningRate;
+    this.#loss.add(loss);
+  }
+
+  pause(): void {
+    this.#last = undefined;
+  }
+
+  toString(): string {
+    const perStep = this.#secondsPerStep.value;
+    const rate = Number.isFinite(perStep) && perStep > 0 ? `${count(Math.round(this.#items / perStep))} items/s` : "";
+    const left = duration((this.#budget - this.#step) * perStep);
+    return `loss ${this.#loss.value.toFixed(4)}  lr ${short(this.#learningRate)}  ${rate}  ${left} left`;
+  }
+}
+
+class ProgressBar implements Progress {
+  readonly #bar: SingleBar;
+  readonly #measure: Measure;
+  readonly #stream: ProgressStream;
+
+  constructor(bar: SingleBar, budget: number, firstStep: number, stream: ProgressStream) {
+    this.#bar = bar;
+    this.#measure = new Measure(budget, firstStep);
+    this.#stream = stream;
+  }
+
+  step(record: StepRecord): void {
+    this.#measure.add(record);
+    this.#bar.update(record.step + 1, { state: this.#measure.toString() });
+  }
+
+  note(text: string): void {
+    // Over the bar, which draws itself again on the next line.
+    this.#stream.write(`\r\x1b[K${text}\n`);
+  }
+
+  pause(): void {
+    this.#measure.pause();
+  }
+
+  close(): void {
+    this.#bar.stop();
+  }
+}
+
+/** Seconds that pass at most, and share of the budget, from one line to the next. */
+const lineAfter = { seconds: 10, share: 0.05 };
+
+class ProgressLines implements Progress {
+  readonly #budget: number;
+  readonly #measure: Measure;
+  readonly #stream: ProgressStream;
+  #shownStep: number;
+  #shownAt = performance.now();
+
+  constructor(budget: number, firstStep: number, stream: ProgressStream) {
+    this.#budget = budget;
+    this.#measure = new Measure(budget, firstStep);
+    this.#stream = stream;
+    this.#shownStep = firstStep;
+  }
+
+  step(record: StepRecord): void {
+    this.#measure.add(record);
+    const step = record.step + 1;
+    const steps = step - this.#shownStep >= lineAfter.share * this.#budget;
+    const time = performance.now() - this.#shownAt >= lineAfter.seconds * 1000;
+    if (!steps && !time && step < this.#budget) return;
+    this.#shownStep = step;
+    this.#shownAt = performance.now();
+    this.note(`step ${step}/${this.#budget}  ${this.#measure}`);
+  }
+
+  note(text: string): void {
+    this.#stream.write(`${text}\n`);
+  }
+
+  pause(): void {
+    this.#measure.pause();
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,169 @@
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { StepsizeError } from "../errors.js";
+import { readCheckpoint } from "../train/index.js";
+import { writeAtomically } from "../train/atomic-file.js";
+import { UsageError } from "./failure.js";
+
+const checkpointName = /^step-(\d+)\.safetensors$/;
+const checkpointsKept = 3;
+
+/** A run's folder and the files in it. */
+export class RunFolder {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  get config(): string {
+    return join(this.path, "config.json");
+  }
+
+  get metrics(): string {
+    return join(this.path, "metrics.jsonl");
+  }
+
+  get evaluations(): string {
+    return join(this.path, "evaluations.jsonl");
+  }
+
+  get result(): string {
+    return join(this.path, "result.json");
+  }
+
+  get report(): string {
+    return join(this.path, "report.html");
+  }
+
+  /** The checkpoint after so many steps. */
+  checkpoint(step: number): string {
+    return join(this.path, "checkpoints", `step-${step}.safetensors`);
+  }
+
+  /** Steps of the checkpoints there are, newest first, loadable or not. */
+  async checkpointSteps(): Promise<number[]> {
+    const names = await namesIn(join(this.path, "checkpoints"));
+    const steps = (names ?? []).flatMap((name) => checkpointName.exec(name)?.[1] ?? []).map(Number);
+    return steps.sort((a, b) => b - a);
+  }
+
+  /** Removes all checkpoints but the newest few. */
+  async prune(): Promise<void> {
+    for (const step of (await this.checkpointSteps()).slice(checkpointsKept)) await rm(this.checkpoint(step));
+  }
+
+  /** Removes what a process that was killed left half written. */
+  async removePartial(): Promise<void> {
+    for (const folder of [this.path, join(this.path, "checkpoints")])
+      for (const name of (await namesIn(folder)) ?? [])
+        if (name.endsWith(".partial")) await rm(join(folder, name), { force: true });
+  }
+
+  /**
+   * The newest checkpoint that can be read; `undefined` where there is none at all.
+   *
+   * @param damaged told of each newer one that cannot be read
+   * @throws StepsizeError `invalid-file` where there are some and none can be read
+   */
+  async newestCheckpoint(damaged: (message: string) => void): Promise<string | undefined> {
+    const steps = await this.checkpointSteps();
+    for (const step of steps) {
+      const path = this.checkpoint(step);
+      try {
+        await readCheckpoint(path);
+        return path;
+      } catch (error) {
+        damaged((error as Error).message);
+      }
+    }
+    if (steps.length === 0) return undefined;
+    throw new StepsizeError("invalid-file", `${this.path}: none of its ${steps.length} checkpoints can be read`);
+  }
+
+  /** Writes an object as JSON for people and programs. */
+  async writeJson(path: string, value: unknown): Promise<void> {
+    await this.writeText(path, `${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  /** Writes text; what was there stays until all of it is written. */
+  async writeText(path: string, text: string): Promise<void> {
+    await writeAtomically(path, [Buffer.from(text)]);
+  }
+}
+
+/** Throws a UsageError where the folder has something in it. */
+export async function expectEmpty(path: string): Promise<void> {
+  const names = await namesIn(path);
+  if (names === undefined || names.length === 0) return;
+  throw new UsageError(
+    `--run: ${path} exists and is not empty; continue it with --resume ${path}, or name another folder`,
+  );
+}
+
+/**
+ * Makes the folder of a new run: the one named, or the next free number under `runs`.
+ * @throws UsageError where the folder exists and is not empty
+ */
+export async function createRunFolder(path: string | undefined, parent = "runs"): Promise<RunFolder> {
+  if (path !== undefined) {
+    await makeFolders(path);
+    await expectEmpty(path);
+    return new RunFolder(path);
+  }
+  await makeFolders(parent);
+  const numbers = ((await namesIn(parent)) ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
+  for (let number = Math.max(0, ...numbers) + 1; ; number++) {
+    const candidate = join(parent, String(number));
+    try {
+      // Not recursive: it fails where the folder exists, so of two processes one gets each number.
+      await mkdir(candidate);
+      return new RunFolder(candidate);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw cannotMake(candidate, error);
+    }
+  }
+}
+
+/**
+ * The folder of a run that exists.
+ * @throws UsageError where it is not there or not a run's
+ */
+export async function openRunFolder(path: string): Promise<RunFolder> {
+  const names = await namesIn(path);
+  if (names === undefined) throw new UsageError(`--resume: there is no folder ${path}`);
+  if (!names.includes("config.json"))
+    throw new UsageError(`--resume: ${path} is not the folder of a run: it has no config.json`);
+  return new RunFolder(path);
+}
+
+/** The settings of the run that a checkpoint is part of, where it lies in its folder. */
+export async function settingsBeside(checkpoint: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    return JSON.parse(await readFile(join(dirname(dirname(checkpoint)), "config.json"), "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The names in a folder; `undefined` where there is no such folder. */
+async function namesIn(path: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    throw new StepsizeError("invalid-file", `${path}: cannot be read as a folder (${message})`, { cause: error });
+  }
+}
+
+async function makeFolders(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((error) => {
+    throw cannotMake(path, error);
+  });
+}
+
+function cannotMake(path: string, cause: unknown): StepsizeError {
+  const message = `${path}: the folder cannot be made (${(cause as Error).message})`;
+  return new StepsizeError("invalid-file", message, { cause });
+}

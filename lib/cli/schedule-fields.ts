@@ -1,0 +1,86 @@
+import { z } from "zod";
+import { StepsizeError } from "../errors.js";
+import { catalog, create, names, type OptionDescription, type Schedule } from "../schedule/index.js";
+import { choiceField, type FieldHelp, type Fields, help } from "./fields.js";
+import { UsageError } from "./failure.js";
+import { flagOf } from "./text.js";
+
+/** The field that names a schedule. */
+export const scheduleName = choiceField(names, "learning-rate schedule", { fallback: "uba" });
+
+/** One field for each option that some schedule has, the budget apart: made from the schedules' own tables. */
+export const scheduleFields: Fields = Object.fromEntries(
+  catalog
+    .flatMap(({ options }) => options)
+    .filter(({ name }, i, all) => name !== "budget" && all.findIndex((other) => other.name === name) === i)
+    .map((option) => [option.name, fieldOf(option)]),
+);
+
+/** Names of the options a schedule takes. */
+export function optionsOf(schedule: string): readonly string[] {
+  return catalog.find(({ name }) => name === schedule)?.options.map(({ name }) => name) ?? [];
+}
+
+/**
+ * Makes a schedule from checked fields; fields that are no options of any schedule are left alone.
+ *
+ * @param label how a field is named where its value came from
+ * @throws UsageError naming the field for an option that the schedule does not take or does not accept
+ */
+export function makeSchedule(
+  name: string,
+  values: Readonly<Record<string, unknown>>,
+  label: (field: string) => string = flagOf,
+): Schedule {
+  const own = optionsOf(name);
+  const given: Record<string, unknown> = {};
+  for (const option of ["budget", ...Object.keys(scheduleFields)]) {
+    if (values[option] === undefined) continue;
+    if (!own.includes(option) && option !== "warmup")
+      throw new UsageError(`${label(option)}: the schedule ${name} does not take it; it takes ${own.join(", ")}`);
+    given[option] = values[option];
+  }
+  try {
+    return create(name, given);
+  } catch (error) {
+    if (!(error instanceof StepsizeError)) throw error;
+    // The library speaks of `uba.maxLr`; whoever gave it knows it as a flag or as a field of a file.
+    const message = error.message.replace(/^[\w-]+\.(\w+)/, (_, option: string) => label(option));
+    throw new UsageError(message, { cause: error });
+  }
+}
+
+function fieldOf({ name, kind, description, choices }: OptionDescription): z.ZodType {
+  const takers = catalog.filter(({ options }) => options.some((option) => option.name === name));
+  const defaults = new Set(takers.map((taker) => taker.options.find((option) => option.name === name)?.default));
+  const [fallback] = defaults;
+  const words: Pick<FieldHelp, "description" | "fallback" | "choices"> = {
+    description: takers.length > 4 ? description : `${description} [${takers.map((taker) => taker.name).join(", ")}]`,
+    // With one default for all it can be told here; else the schedule command lists each.
+    ...(defaults.size === 1 && { fallback }),
+    ...(choices && { choices }),
+  };
+  switch (kind) {
+    case "number":
+      return z.number().register(help, { kind, placeholder: "<x>", expected: "a finite number", ...words });
+    case "integer":
+      return z.int().register(help, { kind: "number", placeholder: "<n>", expected: "a whole number", ...words });
+    case "boolean":
+      return z.boolean().register(help, { kind: "switch", expected: "true or false", ...words });
+    case "choice":
+      return z.enum(choices as [string, ...string[]]).register(help, {
+        kind: "text",
+        placeholder: "<word>",
+        expected: `one of ${choices?.join(", ")}`,
+        ...words,
+      });
+    case "numbers": {
+      const expected = "numbers: a list, or as a flag separated by commas";
+      return z.array(z.number()).register(help, { kind, placeholder: "<x,…>", expected, ...words });
+    }
+    case "phases": {
+      const expected = 'a list (as a flag: JSON) of phases such as {"iterations": 100, "phi": 5}';
+      return z.array(z.looseObject({})).register(help, { kind: "json", placeholder: "<json>", expected, ...words });
+    }
+  }
+}

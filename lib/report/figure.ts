@@ -1,0 +1,51 @@
+import * as Plot from "@observablehq/plot";
+import { parseHTML } from "linkedom";
+import { colourRules } from "./style.js";
+
+/** Options of {@link drawFigure}. */
+export interface FigureOptions {
+  readonly plot: Plot.PlotOptions;
+  /** What the figure shows, for those who cannot see it. */
+  readonly title: string;
+  /** Whether the figure is a file of its own and brings its colours and its ground; on a page both are there. */
+  readonly standalone?: boolean | undefined;
+}
+
+/** Draws marks as the text of an SVG element. */
+export function drawFigure({ plot, title, standalone = false }: FigureOptions): string {
+  const { document } = parseHTML("<!doctype html><html><body></body></html>");
+  const svg = Plot.plot({
+    document,
+    width: 720,
+    height: 300,
+    marginLeft: 62,
+    marginRight: 20,
+    marginBottom: 36,
+    style: { fontSize: "12px", overflow: "visible" },
+    ...plot,
+  });
+  const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", title);
+  if (standalone) {
+    // A parser of XML needs the namespace, which one of HTML implies.
+    svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    const style = document.createElement("style");
+    style.textContent = `${colourRules(":root")}:root{color:var(--ink);font-family:system-ui,sans-serif}`;
+    const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [name, value] of Object.entries({ width, height, fill: "var(--surface)" }))
+      ground.setAttribute(name, String(value));
+    svg.prepend(style, ground);
+  }
+  return svg.outerHTML;
+}
+
+/** Axis options that all figures share: a light grid and sparing numbers. */
+export const stepAxis: Plot.ScaleOptions = { label: "step", labelArrow: "none", ticks: 8, nice: false };
+
+/** A learning rate or a loss as a short tick: 0.01, 1e-5. */
+export function tick(value: number): string {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size >= 1e-3 && size < 1e4 ? String(Number(value.toPrecision(4))) : value.toExponential().replace("e+", "e");
+}

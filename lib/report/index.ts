@@ -1,0 +1,12 @@
+/**
+ * Figures of schedules and runs as SVG, and the page of a run.
+ *
+ * @module
+ */
+
+export { downsample, type Point } from "./downsample.js";
+export { lossFigure, type RecordedEvaluation, type RecordedStep } from "./loss-figure.js";
+export { htmlPage, type Row, type Section } from "./page.js";
+export { type RunReport, runReport } from "./run-report.js";
+export { curve, familyFigure, scheduleFigure } from "./schedule-figure.js";
+export { Smoother, smoothingSpan } from "./smooth.js";

@@ -1,0 +1,78 @@
+import { colourRules } from "./style.js";
+
+/** One line of a table: a name and its value, or several values. */
+export type Row = readonly [name: string, ...values: string[]];
+
+/** Parts of a page, one below the other. */
+export type Section =
+  | { readonly heading: string; readonly figure: string; readonly caption: string }
+  | { readonly heading: string; readonly columns?: readonly string[]; readonly rows: readonly Row[] };
+
+/** A page that needs no other file: no script, no font, no image from anywhere. */
+export function htmlPage(page: {
+  readonly title: string;
+  readonly lead: string;
+  /** The few numbers that matter most. */
+  readonly figures: readonly Row[];
+  readonly sections: readonly Section[];
+}): string {
+  const tiles = page.figures
+    .map(([name, value]) => `<div><dt>${escape(name)}</dt><dd>${escape(value ?? "")}</dd></div>`)
+    .join("");
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${escape(page.title)}</title>
+<style>${colourRules(":root")}${rules}</style>
+</head>
+<body>
+<main>
+<h1>${escape(page.title)}</h1>
+<p>${escape(page.lead)}</p>
+<dl>${tiles}</dl>
+${page.sections.map(sectionHtml).join("\n")}
+</main>
+</body>
+</html>
+`;
+}
+
+/** Text as it may stand in HTML. */
+export function escape(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function sectionHtml(section: Section): string {
+  const heading = `<h2>${escape(section.heading)}</h2>`;
+  if ("figure" in section)
+    return `<section>${heading}<figure>${section.figure}<figcaption>${escape(section.caption)}</figcaption></figure></section>`;
+  const head = section.columns && `<tr>${section.columns.map((name) => `<th scope="col">${escape(name)}</th>`).join("")}</tr>`;
+  const rows = section.rows.map(
+    ([name, ...values]) =>
+      `<tr><th scope="row">${escape(name)}</th>${values.map((value) => `<td>${escape(value)}</td>`).join("")}</tr>`,
+  );
+  return `<section>${heading}<table>${head ? `<thead>${head}</thead>` : ""}<tbody>${rows.join("")}</tbody></table></section>`;
+}
+
+const rules = `
+:root{color-scheme:light dark}
+body{margin:0;background:var(--surface);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+main{max-width:760px;margin:0 auto;padding:32px 20px 64px}
+h1{font-size:26px;margin:0 0 4px}
+h2{font-size:17px;margin:36px 0 8px}
+p,figcaption,dt,thead th{color:var(--muted)}
+p{margin:0 0 20px}
+dl{display:flex;flex-wrap:wrap;gap:12px 40px;margin:0}
+dt{font-size:13px}
+dd{margin:0;font-size:22px;font-weight:600;font-variant-numeric:tabular-nums}
+figure{margin:0}
+figcaption{font-size:13px;margin-top:6px}
+svg{width:100%;height:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;font-weight:400;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
+tbody th{width:34%;color:var(--muted)}
+td{overflow-wrap:anywhere}
+`;

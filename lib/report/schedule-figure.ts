@@ -1,0 +1,91 @@
+import * as Plot from "@observablehq/plot";
+import type { Schedule } from "../schedule/index.js";
+import { downsample, type Point } from "./downsample.js";
+import { drawFigure, stepAxis, tick } from "./figure.js";
+import { rampColour } from "./style.js";
+
+/** Steps that are looked at for a drawing; a longer schedule is sampled evenly. */
+const mostSteps = 100_000;
+
+/** A schedule's curve, thinned for drawing. */
+export function curve(schedule: Schedule, most?: number): readonly Point[] {
+  const { budget } = schedule;
+  const count = Math.min(budget, mostSteps);
+  const points = Array.from({ length: count }, (_, i) => {
+    const x = count === budget ? i : Math.round((i * (budget - 1)) / (count - 1));
+    return { x, y: schedule(x) };
+  });
+  return downsample(points, most);
+}
+
+/**
+ * The learning rate over the budget, as SVG.
+ *
+ * @param done steps made so far: the rest of the curve is drawn faint; default all
+ */
+export function scheduleFigure(
+  schedule: Schedule,
+  { done = schedule.budget, standalone }: { done?: number; standalone?: boolean } = {},
+): string {
+  const points = curve(schedule);
+  const stroke = "var(--rate)";
+  return drawFigure({
+    title: `Learning rate of the schedule ${schedule.name} over ${schedule.budget} steps`,
+    standalone,
+    plot: {
+      height: 220,
+      x: { ...stepAxis, domain: [0, Math.max(1, schedule.budget - 1)] },
+      y: rateAxis,
+      marks: [
+        Plot.lineY(points, { x: "x", y: "y", stroke, strokeOpacity: 0.35, strokeWidth: 1.5, strokeDasharray: "4 3" }),
+        Plot.lineY(
+          points.filter(({ x }) => x < done),
+          { x: "x", y: "y", stroke, strokeWidth: 2 },
+        ),
+      ],
+    },
+  });
+}
+
+/**
+ * Several schedules in one drawing with a legend, as an SVG file of its own. The colours are one hue from weak to
+ * strong, so give them in an order that means something: UBA's by phi.
+ */
+export function familyFigure(schedules: readonly Schedule[], labels: readonly string[]): string {
+  const colour = (i: number) => rampColour(i, schedules.length);
+  const legend = labels.slice(0, schedules.length);
+  const rows = legend.map((label, i) => ({ label, dy: 10 + i * 18, fill: colour(i) }));
+  // About what the text needs; the exact width is the reader's font's.
+  const marginRight = 34 + 8 * Math.max(0, ...legend.map((label) => label.length));
+  const place = { frameAnchor: "top-right", textAnchor: "start" } as const;
+  return drawFigure({
+    title: `Learning rate over the steps: ${legend.join(", ")}`,
+    standalone: true,
+    plot: {
+      width: 720,
+      height: 340,
+      marginTop: 34,
+      marginRight,
+      x: stepAxis,
+      y: rateAxis,
+      marks: [
+        schedules.map((schedule, i) =>
+          Plot.lineY(curve(schedule), { x: "x", y: "y", stroke: colour(i), strokeWidth: 2 }),
+        ),
+        rows.map(({ label, dy, fill }) => [
+          Plot.text(["━"], { ...place, dx: 12, dy, fill, fontWeight: "bold" }),
+          Plot.text([label], { ...place, dx: 30, dy, fill: "currentColor" }),
+        ]),
+      ],
+    },
+  });
+}
+
+const rateAxis: Plot.ScaleOptions = {
+  grid: true,
+  label: "learning rate",
+  labelArrow: "none",
+  ticks: 5,
+  tickFormat: tick,
+  zero: true,
+};

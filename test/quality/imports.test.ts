@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+
+const lib = resolve(import.meta.dirname, "../../lib");
+
+/** What each folder of lib/ may import, besides itself and the files beside the folders. Left of the arrow in docs/architecture.md. */
+const allowed: Record<string, readonly string[]> = {
+  schedule: [],
+  data: [],
+  native: [],
+  report: ["schedule"],
+  tensor: ["native"],
+  nn: ["native", "tensor"],
+  models: ["native", "tensor", "nn"],
+  optim: ["native", "tensor", "schedule"],
+  train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
+  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "report"],
+};
+
+/** The folders of lib/ that a file imports from, by the text of its import and export statements. */
+function foldersImported(file: string, source: string): string[] {
+  const specifiers = [...source.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((match) => match[1] as string);
+  return specifiers.map((specifier) => relative(lib, resolve(dirname(file), specifier)).split("/")[0] as string);
+}
+
+/** Imports against the direction, as `file → folder`. */
+function violations(file: string, source: string): string[] {
+  const own = relative(lib, file).split("/")[0] as string;
+  const forbidden = foldersImported(file, source).filter(
+    (folder) => folder !== own && (folder === "index.js" || (folder in allowed && !allowed[own]?.includes(folder))),
+  );
+  return forbidden.map((folder) => `${relative(lib, file)} → ${folder}`);
+}
+
+describe("imports go one way", () => {
+  const folders = readdirSync(lib, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+
+  test("every folder of lib/ has its place in the order", () => {
+    expect(folders.map(({ name }) => name).sort()).toEqual(Object.keys(allowed).sort());
+  });
+
+  test.each(folders.map(({ name }) => name))("lib/%s imports only what stands before it", (folder) => {
+    const files = readdirSync(join(lib, folder), { recursive: true, encoding: "utf8" }).filter((f) =>
+      f.endsWith(".ts"),
+    );
+    expect(files.length).toBeGreaterThan(0);
+    expect(
+      files.flatMap((file) => violations(join(lib, folder, file), readFileSync(join(lib, folder, file), "utf8"))),
+    ).toEqual([]);
+  });
+
+  test("the check sees an import against the order, also a type's and a lazy one's", () => {
+    const file = join(lib, "tensor", "example.ts");
+    expect(violations(file, 'import type { Trainer } from "../train/index.js";')).toEqual([
+      "tensor/example.ts → train",
+    ]);
+    expect(violations(file, 'const cli = await import("../cli/main.js");')).toEqual(["tensor/example.ts → cli"]);
+    expect(violations(file, 'import { Device } from "../native/index.js";')).toEqual([]);
+  });
+
+  test("the files beside the folders import none of them, except the entry point", () => {
+    const files = readdirSync(lib).filter((name) => name.endsWith(".ts") && basename(name) !== "index.ts");
+    expect(
+      files
+        .flatMap((file) => foldersImported(join(lib, file), readFileSync(join(lib, file), "utf8")))
+        .filter((folder) => folder in allowed),
+    ).toEqual([]);
+  });
+});

@@ -1,0 +1,42 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { expect, test } from "vitest";
+
+const root = resolve(import.meta.dirname, "../..");
+
+function run(command: string, args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 });
+  return { status, output: `${stdout}${stderr}` };
+}
+
+function expectClean(command: string, args: readonly string[]): void {
+  const { status, output } = run(command, args);
+  expect(status, output.slice(-4000)).toBe(0);
+}
+
+const native = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).map((name) => `native/${name}`);
+const has = (tool: string) => spawnSync(tool, ["--version"]).status === 0;
+// The Debian packages of the same names; .ci/run installs them.
+const needs = (tool: string) => (has(tool) ? "" : ` (skipped: ${tool} is not installed)`);
+
+test("TypeScript is linted and formatted", () => {
+  expectClean("node_modules/.bin/biome", ["ci", "--error-on-warnings", "."]);
+});
+
+test("tests, benchmarks and examples have strict types", () => {
+  expectClean("node_modules/.bin/tsc", ["-p", "tsconfig.check.json"]);
+});
+
+test.skipIf(!has("clang-format"))(`C++ is formatted${needs("clang-format")}`, () => {
+  expectClean("clang-format", ["--dry-run", "-Werror", ...native.filter((name) => /\.(h|cc)$/.test(name))]);
+});
+
+test.skipIf(!has("clang-tidy"))(`C++ is linted${needs("clang-tidy")}`, () => {
+  const headers = join(process.execPath, "../../include/node");
+  const flags = ["-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
+  const defines = ["-DNAPI_VERSION=8", "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL"];
+  // One instruction set stands for all: they differ in the names of intrinsics.
+  const sources = native.filter((name) => name.endsWith(".cc") && !/kernels_(portable|avx512)/.test(name));
+  expectClean("clang-tidy", ["--quiet", ...sources, "--", ...flags, ...defines]);
+});
