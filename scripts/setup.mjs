@@ -2,7 +2,7 @@
 // made from has changed, so that it can run before every `npm start` and `npm test`. Needs nothing but Node and npm.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -108,7 +108,13 @@ step("CPU addon", {
 step("TypeScript", {
   inputs: [join(root, "tsconfig.json"), join(root, "package-lock.json"), ...filesUnder("lib")],
   product: join(root, "dist", "index.js"),
-  work: () => run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]),
+  work: () => {
+    // Emptied first: a file whose source is gone would still be imported.
+    rmSync(join(root, "dist"), { recursive: true, force: true });
+    run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]);
+    // So that `npx stepsize` runs it from a clone.
+    chmodSync(join(root, "dist", "cli", "main.js"), 0o755);
+  },
 });
 
 // What `npm run bench` compares with; nobody else needs it.

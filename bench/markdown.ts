@@ -1,0 +1,37 @@
+import type { Result } from "./harness.js";
+
+/** What `npm run bench -- --save` writes. */
+export interface ResultsFile {
+  readonly command: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly node: string;
+  readonly commit: string;
+  readonly date: string;
+  readonly results: readonly Result[];
+}
+
+/** The results as a Markdown table, with the machine and the command above it. */
+export function format({ command, cpu, cores, node, commit, date, results }: ResultsFile): string {
+  const rows = results.flatMap((result) => {
+    const ours = Object.keys(result.milliseconds).filter((name) => name.startsWith("stepsize"));
+    const others = Object.keys(result.milliseconds).filter((name) => !name.startsWith("stepsize"));
+    return ours.map((name) => {
+      const own = result.milliseconds[name] as number;
+      const peers = others.map((other) => `${other} ${digits(result.milliseconds[other] as number)}`).join(", ");
+      const what = name === "stepsize" ? result.name : `${result.name}: ${name.slice("stepsize ".length)}`;
+      return `| ${what} | ${result.threads} | ${digits(own)} | ${peers || "none found"} |`;
+    });
+  });
+  return [
+    `${cpu}, ${cores} cores, Node ${node}, commit ${commit}, ${date}: \`${command.trim()}\`. Medians in milliseconds.`,
+    "",
+    "| what | threads | stepsize | others, in the same run |",
+    "| --- | --- | --- | --- |",
+    ...rows,
+  ].join("\n");
+}
+
+function digits(milliseconds: number): string {
+  return milliseconds.toPrecision(3);
+}
