@@ -4,7 +4,7 @@
 // operands are loaded and rows of C are found, and that is given by the types A, B and C:
 //
 //   A, row-major   void pack(row, rows, k0, depth, out)     rows to [rows][kDepth]
-//   A, k-major     const float* at(row, k0, …), stride      no copy: the tile kernel walks it along k
+//   A, k-major     the same, to [depth][kNarrowTileRows]: no transposition on the way
 //   B              void pack(k0, depth, column, columns, width, out)   a panel to [depth][width], zero beyond columns
 //   C              float* row(i)                            where row i begins
 //
@@ -130,17 +130,14 @@ void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, c
         for (int64_t t = firstTile; t < lastTile; t++) {
           const int64_t row = t * tileRows;
           const int rows = static_cast<int>(least(tileRows, m - row));
-          if constexpr (!A::kMajor) a.pack(row, rows, k0, depth, rowsOfA);
+          a.pack(row, rows, k0, depth, rowsOfA);
           for (int64_t p = firstPanel; p < lastPanel; p++) {
             const int64_t column = p * kPanel;
             const int64_t wide = least(kPanel, columns - column);
             const float* panel = packed + column * depth;
             // A narrow last panel comes with the tall tile's kernel; the tile stays as tall as the block's.
             for (int r = 0; r < rows; r++) to[r] = c.row(row + r) + column0 + column;
-            if constexpr (A::kMajor)
-              computeTile<true>(depth, a.at(row, k0), a.stride, panel, to, rows, wide, k0 > 0);
-            else
-              computeTile<false>(depth, rowsOfA, 0, panel, to, rows, wide, k0 > 0);
+            computeTile<A::kMajor>(depth, rowsOfA, kNarrowTileRows, panel, to, rows, wide, k0 > 0);
           }
         }
       });
@@ -149,8 +146,7 @@ void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, c
 }
 
 // For a small C and a long k: k is cut into slices, each sums a C of its own, and the slices are added in order.
-// A's k-major rows come from a.rows(k0, depth, scratch), which may return the data in place. write(i, j, value) gets
-// the result.
+// A's block of k comes k-major and whole from a.rows(k0, depth, scratch, stride). write(i, j, value) gets the result.
 template <class A, class B, class Write>
 void gemmOverDepth(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
                    const Write& write) {

@@ -23,11 +23,10 @@ struct KMajorRows {
   const float* data;
   int64_t stride;
 
-  STEPSIZE_INLINE const float* at(int64_t row, int64_t k0) const { return data + k0 * stride + row; }
-  // For gemmOverDepth: all rows of a block of k, where they are.
-  STEPSIZE_INLINE const float* rows(int64_t k0, int64_t, float*, int64_t& rowStride) const {
-    rowStride = stride;
-    return data + k0 * stride;
+  // Copied although the tile kernel could walk it in place: with a stride of 4 KiB all its lines share one cache set.
+  STEPSIZE_INLINE void pack(int64_t row, int rows, int64_t k0, int64_t depth, float* out) const {
+    const float* from = data + k0 * stride + row;
+    for (int64_t k = 0; k < depth; k++) copyFloats(out + k * kNarrowTileRows, from + k * stride, rows);
   }
 };
 
