@@ -133,8 +133,8 @@ export class Dropout extends Module {
 
   forward(x: Tensor): Tensor {
     if (!this.training || this.probability === 0) return x;
-    // Room for 2^32 calls of each of 2^20 layers under one seed.
-    const stream = this.#stream * 2 ** 32 + this.counter++;
+    // Room for 2^32 calls of each of 2^20 layers under one seed, apart from the streams that weights are drawn from.
+    const stream = (this.#stream + 1) * 2 ** 32 + this.counter++;
     return dropout(x, { probability: this.probability, seed: this.seed, stream });
   }
 }

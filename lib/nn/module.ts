@@ -110,13 +110,17 @@ export abstract class Module {
    * nothing has changed then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
-    const own = this.stateDict();
-    const problems = differences(own, state);
+    this.checkStateDict(state);
+    noGrad(() => {
+      for (const [path, tensor] of this.stateDict()) copy(tensor, state.get(path) as Tensor);
+    });
+  }
+
+  /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
+  checkStateDict(state: ReadonlyMap<string, Tensor>): void {
+    const problems = differences(this.stateDict(), state);
     if (problems.length > 0)
       throw new StepsizeError("invalid-file", `the state does not fit the model: ${problems.join("; ")}`);
-    noGrad(() => {
-      for (const [path, tensor] of own) copy(tensor, state.get(path) as Tensor);
-    });
   }
 
   /**
@@ -158,17 +162,23 @@ function countingModules(root: Module): [string, Counting][] {
   return found;
 }
 
-function visit(module: Module, prefix: string, found: (path: string, member: unknown) => void): void {
+/** What can be reached on several paths, such as a shared weight, is found once: on the first of them. */
+function visit(
+  module: Module,
+  prefix: string,
+  found: (path: string, member: Tensor | Module) => void,
+  seen = new Set<unknown>([module]),
+): void {
   for (const [name, value] of Object.entries(module)) {
     const members = Array.isArray(value)
       ? value.map((part, i) => [`${name}.${i}`, part] as const)
       : [[name, value] as const];
     for (const [memberName, member] of members) {
+      if (!(member instanceof Tensor || member instanceof Module) || seen.has(member)) continue;
+      seen.add(member);
       const path = `${prefix}${memberName}`;
-      if (member instanceof Tensor) found(path, member);
-      if (!(member instanceof Module)) continue;
       found(path, member);
-      visit(member, `${path}.`, found);
+      if (member instanceof Module) visit(member, `${path}.`, found, seen);
     }
   }
 }

@@ -1,6 +1,6 @@
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { Device, TypedArray } from "../native/index.js";
-import { copy, execute, fill, noGrad, Tensor, zeros } from "../tensor/index.js";
+import { copy, execute, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
 import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups, type Trainable } from "./groups.js";
 
 /** Options that every optimizer takes, for all parameters together. */
@@ -133,7 +133,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     noGrad(() =>
       tidy(() => {
         const { parameters, groups } = this.#activeParameters();
-        const gradients = parameters.map((parameter) => parameter.grad as Tensor);
+        const gradients = parameters.map((parameter) => this.#gradientOf(parameter));
         // Before anything counts the step: they are the memory that may not be there.
         const moments = parameters.map((parameter) => this.#momentsOf(parameter));
         this.#hyper.write(this.#hyperRows());
@@ -199,6 +199,18 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
+    const { expected, unused } = this.checkStateDict(state);
+    noGrad(() => {
+      for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
+      for (const parameter of unused) for (const moment of this.#moments.get(parameter) ?? []) fill(moment, 0);
+    });
+  }
+
+  /**
+   * @internal Throws what {@link loadStateDict} would throw, and changes nothing. Tells where each tensor belongs, and
+   * the parameters whose moments begin anew.
+   */
+  checkStateDict(state: ReadonlyMap<string, Tensor>) {
     const problems: string[] = [];
     const expected = new Map<string, { tensor: () => Tensor; like: Tensor }>([
       ["state", { tensor: () => this.#state, like: this.#state }],
@@ -226,10 +238,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
         "invalid-file",
         `the state does not fit the optimizer: ${problems.slice(0, 5).join("; ")}`,
       );
-    noGrad(() => {
-      for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
-      for (const parameter of unused) for (const moment of this.#moments.get(parameter) ?? []) fill(moment, 0);
-    });
+    return { expected, unused };
   }
 
   /** Gives back the memory of the optimizer's own tensors. */

@@ -73,7 +73,8 @@ export class Tensor {
    * @throws StepsizeError `invalid-argument` where it has more or none.
    */
   async item(): Promise<number> {
-    if (this.size !== 1) invalidArgument("item", "a tensor with one element", this);
+    if (this.size !== 1)
+      throw new StepsizeError("invalid-argument", `item: expected a tensor with one element, got ${this}`);
     return (await this.read())[0] as number;
   }
 

@@ -38,7 +38,8 @@ function reachable(result: unknown): Set<Tensor> {
       found.add(value);
       const { node } = value;
       // A graph that backward() has walked needs nothing any more.
-      if (node && !node.released) pending.push(...node.inputs, ...node.extras, ...node.saved.map(({ tensor }) => tensor));
+      if (node && !node.released)
+        pending.push(...node.inputs, ...node.extras, ...node.saved.map(({ tensor }) => tensor));
     } else if (Array.isArray(value)) {
       pending.push(...value);
     } else if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {

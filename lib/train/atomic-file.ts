@@ -2,6 +2,8 @@ import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { StepsizeError } from "../errors.js";
 
+let written = 0;
+
 /**
  * Writes a file so that at every moment either the old or the new content is there, whole: beside it, flushed to the
  * disk, then renamed over it.
@@ -9,7 +11,8 @@ import { StepsizeError } from "../errors.js";
  * @throws StepsizeError `invalid-file` where it cannot be written (a full disk, no permission); the old file stays.
  */
 export async function writeAtomically(path: string, parts: readonly Uint8Array[]): Promise<void> {
-  const beside = `${path}.${process.pid}.partial`;
+  // Of its own for every call: two that write the same file at the same time must not write into each other's.
+  const beside = `${path}.${process.pid}-${written++}.partial`;
   let file: FileHandle | undefined;
   try {
     await mkdir(dirname(path), { recursive: true });

@@ -71,12 +71,15 @@ export async function readSafetensors(
   } catch {
     refuse(8, "a JSON header", JSON.stringify(bytes.toString("latin1", 8, 28)));
   }
-  if (typeof header !== "object" || header === null || Array.isArray(header))
-    refuse(8, "a JSON object", "another value");
-  const { __metadata__: metadata = {}, ...entries } = header as Record<string, Record<string, unknown>>;
+  if (!isObject(header)) refuse(8, "a JSON object", "another value");
+  const { __metadata__: metadata = {}, ...entries } = header as Record<string, unknown>;
+  if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string"))
+    refuse(8, "__metadata__ of texts", JSON.stringify(metadata).slice(0, 40));
   const start = 8 + headerLength;
   const tensors = new Map<string, HostTensor>();
-  for (const [name, { dtype: code, shape, data_offsets: offsets } = {}] of Object.entries(entries)) {
+  const spans: { name: string; from: number; to: number }[] = [];
+  for (const [name, entry] of Object.entries(entries)) {
+    const { dtype: code, shape, data_offsets: offsets } = isObject(entry) ? entry : {};
     const dtype =
       typeOf.get(String(code)) ?? refuse(8, `${name} of type ${[...typeOf.keys()].join(", ")}`, String(code));
     const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -94,11 +97,24 @@ export async function readSafetensors(
         `the ${to - from} bytes of ${name}`,
         `the end of the file at ${bytes.length}: it is cut short`,
       );
+    spans.push({ name, from, to });
     // A copy, because views must be aligned, and so that one tensor does not keep the whole file in memory.
     const data = new ArrayType(
       bytes.buffer.slice(bytes.byteOffset + start + from, bytes.byteOffset + start + to) as ArrayBuffer,
     );
     tensors.set(name, { dtype, shape: shape as number[], data });
   }
+  // One after another from the start to the end of the file: the format allows neither gaps nor shared bytes.
+  let end = 0;
+  for (const { name, from, to } of spans.sort((a, b) => a.from - b.from || a.to - b.to)) {
+    if (from !== end) refuse(start + end, `the next tensor at ${end}`, `${name} at ${from}`);
+    end = to;
+  }
+  if (start + end !== bytes.length)
+    refuse(start + end, "the end of the file", `${bytes.length - start - end} more bytes`);
   return { tensors, metadata: metadata as Record<string, string> };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -53,7 +53,10 @@ function parseInfo(path: string, text: string | undefined): CheckpointInfo {
   if (text !== undefined) {
     try {
       const info = JSON.parse(text) as CheckpointInfo;
-      if (info.format === "stepsize-checkpoint-1" && Number.isSafeInteger(info.step)) return info;
+      const objects = [info.counters, info.optimizer, info.run];
+      const complete = objects.every((part) => typeof part === "object" && part !== null);
+      if (info.format === "stepsize-checkpoint-1" && Number.isSafeInteger(info.step) && info.step >= 0 && complete)
+        return info;
     } catch {
       // Answered below, like a file without it.
     }

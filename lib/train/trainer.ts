@@ -104,7 +104,7 @@ export class Trainer {
     try {
       while (this.step < end && !this.#stopping) {
         try {
-          pending.push(this.#enqueue(await this.#nextBatches(batches)));
+          pending.push((await this.#enqueue(batches)).record);
         } catch (error) {
           failure = { error };
           break;
@@ -174,6 +174,9 @@ export class Trainer {
       throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${problems.join("; ")}`);
     onDevice(this.device, checkpoint.model, (weights) =>
       onDevice(this.device, checkpoint.optimizer, (state) => {
+        // Both before either is changed.
+        model.checkStateDict(weights);
+        optimizer.checkStateDict(state);
         model.loadStateDict(weights);
         optimizer.loadStateDict(state);
       }),
@@ -195,31 +198,35 @@ export class Trainer {
     };
   }
 
-  async #nextBatches(batches: AsyncIterator<Batch>): Promise<Batch[]> {
-    const next: Batch[] = [];
-    while (next.length < this.#accumulate) {
-      const { value, done } = await batches.next().catch((error: unknown) => {
-        if (!(error instanceof StepsizeError)) throw error;
-        const where = `the data of step ${this.step} of ${this.budget}`;
-        throw new StepsizeError(error.code, `${where}: ${error.message}`, { cause: error });
-      });
-      if (done)
-        throw new StepsizeError(
-          "invalid-state",
-          `the data ended at step ${this.step} of ${this.budget}; give an iterable that goes on, or a smaller budget`,
-        );
-      next.push(value);
-    }
-    return next;
+  async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch> {
+    const { value, done } = await batches.next().catch((error: unknown) => {
+      if (!(error instanceof StepsizeError)) throw error;
+      const where = `the data of step ${this.step} of ${this.budget}`;
+      throw new StepsizeError(error.code, `${where}: ${error.message}`, { cause: error });
+    });
+    if (done)
+      throw new StepsizeError(
+        "invalid-state",
+        `the data ended at step ${this.step} of ${this.budget}; give an iterable that goes on, or a smaller budget`,
+      );
+    return value;
   }
 
-  /** Enqueues one step and returns the promise of its record. */
-  #enqueue(batches: readonly Batch[]): Promise<StepRecord> {
+  /** Draws the batches of one step and enqueues its work. The record comes when the device has done it. */
+  async #enqueue(batches: AsyncIterator<Batch>): Promise<{ record: Promise<StepRecord> }> {
     const { optimizer } = this.#options;
     const learningRate = optimizer.learningRates()[0] as number;
     const reads: Promise<number>[] = [];
+    let items = 0;
     try {
-      for (const batch of batches) reads.push(this.#differentiate(batch));
+      while (reads.length < this.#accumulate) {
+        const batch = await this.#nextBatch(batches);
+        // Before the next one is drawn: its memory is used again a few batches later.
+        reads.push(this.#differentiate(batch));
+        items += batch.size;
+        // Not further ahead of the device than with steps of one batch.
+        await reads.at(-1 - runAhead);
+      }
       optimizer.step({ gradientScale: optimizer.gradientScale / this.#accumulate });
     } catch (error) {
       // They fail with the device, and nobody asks for them any more.
@@ -230,12 +237,11 @@ export class Trainer {
       optimizer.zeroGrad();
     }
     const step = this.step++;
-    const items = batches.reduce((sum, { size }) => sum + size, 0);
     const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
     const record = this.#record({ step, learningRate, items }, reads, stats);
     // It is awaited two steps later; until then a failure must not count as unhandled.
     record.catch(() => {});
-    return record;
+    return { record };
   }
 
   /** Adds the gradient of one batch and returns its loss. */
@@ -271,6 +277,12 @@ export class Trainer {
           " clipping may help; skipping such steps goes on without them",
       );
     }
+    if (measured?.stoppedAt !== undefined)
+      throw new StepsizeError(
+        "non-finite",
+        `step ${known.step}: the gradient of step ${measured.stoppedAt} was not finite, and nothing is updated since` +
+          ' (nonFinite: "stop"). Load a checkpoint from before it',
+      );
     return { ...known, loss, ...(measured && { gradientNorm: measured.norm }), ...(skipped && { skipped }) };
   }
 }

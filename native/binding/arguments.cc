@@ -50,8 +50,7 @@ Shape readShape(const Napi::Value& value, const std::string& name) {
     const int64_t size = readInteger(array[i], name + "[" + std::to_string(i) + "]", 0, int64_t{1} << 40);
     shape.sizes[shape.rank++] = size;
   }
-  if (!fits(shape))
-    throw CallError(name + ": " + describe(shape) + " has more elements than a tensor can hold");
+  if (!fits(shape)) throw CallError(name + ": " + describe(shape) + " has more elements than a tensor can hold");
   return shape;
 }
 

@@ -240,8 +240,8 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     specs.reserve(count);
     blocks.reserve(count);
     for (uint32_t i = 0; i < count; i++) {
-      const TensorHandle& tensor =
-          TensorHandle::from(Napi::Value(env, values[i]), device, std::string(op.name) + ": tensor " + std::to_string(i));
+      const TensorHandle& tensor = TensorHandle::from(Napi::Value(env, values[i]), device,
+                                                      std::string(op.name) + ": tensor " + std::to_string(i));
       record.tensors.push_back(tensor.view());
       specs.push_back(tensor.spec());
       blocks.push_back(tensor.block());

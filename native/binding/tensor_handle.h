@@ -10,7 +10,8 @@ namespace stepsize {
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static Napi::Function define(Napi::Env env);
-  // For the binding alone: JavaScript cannot construct one. Takes the caller's claim on the block, also where it throws.
+  // For the binding alone: JavaScript cannot construct one. Takes the caller's claim on the block, also where it
+  // throws.
   static Napi::Object make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, Block* block,
                            const TensorSpec& spec);
   // The tensor behind a value, checked: of this class, not disposed, of this device.

@@ -1,0 +1,136 @@
+"""Writes optimizers.json: parameters after steps of PyTorch's optimizers, and clipped gradients, all in float64.
+
+Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/optimizers.py
+
+Parameters and gradients are hashed numbers (hashed.py), so only results are stored. Nine elements are enough: the
+rules are elementwise. The float64 reference that the tests use for all other sizes is checked against this file.
+"""
+
+import json
+import pathlib
+
+import torch
+
+from hashed import numbers
+
+STEPS = 20
+STORED = (1, 2, STEPS)
+COUNT = 9
+
+
+def initial(count, salt=1):
+    return torch.tensor(numbers(count, salt, 1.5), dtype=torch.float64, requires_grad=True)
+
+
+def gradient(count, step, salt=100):
+    """Magnitudes over seven powers of two, so that momentum, decay and epsilon weigh differently by element."""
+    scale = 2.0 ** (torch.arange(count) % 7 - 4)
+    return torch.tensor(numbers(count, salt + step), dtype=torch.float64) * scale
+
+
+NAMES = {"weightDecay": "weight_decay", "epsilon": "eps"}
+
+
+def torch_options(options):
+    return {NAMES.get(name, name): value for name, value in options.items()}
+
+
+def rounded(tensor):
+    return [float(value) for value in tensor.detach()]
+
+
+def run(optimizer, options, rates=None, momenta=None):
+    parameter = initial(COUNT)
+    torch_optimizer = getattr(torch.optim, optimizer)([parameter], **torch_options(options))
+    stored = []
+    for step in range(STEPS):
+        group = torch_optimizer.param_groups[0]
+        if rates:
+            group["lr"] = rates[step]
+        if momenta:
+            group["momentum"] = momenta[step]
+        parameter.grad = gradient(COUNT, step)
+        torch_optimizer.step()
+        if step + 1 in STORED:
+            stored.append(rounded(parameter))
+    entry = {"optimizer": optimizer, "options": options, "parameters": stored}
+    if rates:
+        entry["rates"] = rates
+    if momenta:
+        entry["momenta"] = momenta
+    return entry
+
+
+SGD = [
+    {},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "dampening": 0.3},
+    {"momentum": 0.9, "nesterov": True},
+    {"weightDecay": 0.1},
+    {"maximize": True},
+    {"dampening": 0.5},
+    {"momentum": 0.5, "weightDecay": 0.1},
+    {"momentum": 0.9, "dampening": -0.2, "weightDecay": 0.05, "maximize": True},
+    {"momentum": 0.8, "nesterov": True, "weightDecay": 0.1, "maximize": True},
+]
+# With the usual second beta a second moment hardly ever falls within 20 steps; 0.8 lets AMSGrad's maximum matter.
+ADAM = [
+    {},
+    {"amsgrad": True, "betas": [0.9, 0.8]},
+    {"maximize": True},
+    {"weightDecay": 0.3},
+    {"weightDecay": 0},
+    {"betas": [0.8, 0.95]},
+    {"betas": [0, 0.9]},
+    {"betas": [0.9, 0]},
+    {"betas": [0, 0]},
+    {"epsilon": 1e-2},
+    {"epsilon": 0},
+    {"betas": [0.7, 0.8], "epsilon": 1e-3, "weightDecay": 0.1, "amsgrad": True, "maximize": True},
+]
+RATES = [0.05 * (1 - step / STEPS) ** 0.5 for step in range(STEPS)]
+MOMENTA = [0.95 - 0.1 * (1 - abs(2 * step / (STEPS - 1) - 1)) for step in range(STEPS)]
+
+
+def groups():
+    """One optimizer, three parameters of different options."""
+    options = [{"weightDecay": 0.1}, {"lr": 0.002, "betas": [0.8, 0.9]}, {"maximize": True, "weightDecay": 0}]
+    sizes = [3, 4, 2]
+    parameters = [initial(size, 10 + i) for i, size in enumerate(sizes)]
+    rows = [{"params": [parameter], **torch_options(o)} for parameter, o in zip(parameters, options)]
+    optimizer = torch.optim.AdamW(rows, lr=0.01)
+    for step in range(STEPS):
+        for i, parameter in enumerate(parameters):
+            parameter.grad = gradient(sizes[i], step, 1000 * (i + 1))
+        optimizer.step()
+    return {"options": options, "lr": 0.01, "parameters": [rounded(parameter) for parameter in parameters]}
+
+
+def clipping(max_norm):
+    """Norm of the gradients of three tensors, and what clip_grad_norm_ makes of them."""
+    parameters = [initial(size) for size in (5, 1, 30)]
+    for i, parameter in enumerate(parameters):
+        parameter.grad = gradient(len(parameter), i)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    return {"maxNorm": max_norm, "norm": float(norm), "gradients": [rounded(p.grad) for p in parameters]}
+
+
+GOLDEN = {
+    "stored": STORED,
+    "runs": [
+        *(run("SGD", {"lr": 0.05, **options}) for options in SGD),
+        *(run(name, {"lr": 0.01, **options}) for name in ("Adam", "AdamW") for options in ADAM),
+        run("SGD", {"lr": 0, "momentum": 0.9}, RATES),
+        run("AdamW", {"lr": 0}, RATES),
+        run("SGD", {"lr": 0, "momentum": 0.9, "nesterov": True}, RATES, MOMENTA),
+    ],
+    "groups": groups(),
+    "clipping": [clipping(max_norm) for max_norm in (0.5, 3.0, 1000.0)],
+}
+
+lines = ["{", f'"stored": {json.dumps(GOLDEN["stored"])},', '"runs": [']
+lines.append(",\n".join(json.dumps(entry) for entry in GOLDEN["runs"]))
+lines += ["],", f'"groups": {json.dumps(GOLDEN["groups"])},', '"clipping": [']
+lines.append(",\n".join(json.dumps(entry) for entry in GOLDEN["clipping"]))
+lines += ["]", "}"]
+pathlib.Path(__file__).with_suffix(".json").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,206 @@
+"""Writes resnet8.json: losses and gradients along 20 training steps of a ResNet-8 in PyTorch, in float64.
+
+Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/resnet8.py
+
+The network has its real depth (three stages of one block, shortcuts where the shape changes) and a small width, 4,
+8, 16 channels, so that the weights and gradients of 20 checkpoints fit into a file that one can commit.
+
+- `free`: the losses of the run itself, from hashed weights (hashed.py).
+- `checkpoints`: before each step, the run's weights rounded to bfloat16 (two bytes each, and any 16-bit pattern is a
+  float32, so both sides start from the very same numbers), with loss and all gradients at these rounded weights,
+  computed in float64 and stored as float32. Rounding them moves the checkpoint a little off the path; it costs the
+  comparison nothing.
+- `wide`: the width that is trained in earnest, 16, at its hashed weights: loss, and per tensor the norm of the gradient
+  and its product with hashed numbers, which together see any wrong element.
+- `afterFive`: running statistics of the first norm after five steps of the run, and logits in evaluation.
+
+Images are NHWC, weights OHWI and names stepsize's in the file; PyTorch's layout is an affair of this script.
+"""
+
+import base64
+import copy
+import json
+import math
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hashed import labels, numbers
+
+STEPS = 20
+BATCHES = 4  # in turn, so that the losses fall as they are learned
+CLASSES = 10
+
+
+class Norm(nn.BatchNorm2d):
+    pass
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = Norm(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = Norm(outputs)
+        self.changes = stride != 1 or inputs != outputs
+        if self.changes:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.shortcutNorm = Norm(outputs)
+
+    def forward(self, x):
+        inner = F.relu(self.norm1(self.conv1(x)))
+        residual = self.norm2(self.conv2(inner))
+        return F.relu(residual + (self.shortcutNorm(self.shortcut(x)) if self.changes else x))
+
+
+class ResNet8(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.stemNorm = Norm(width)
+        self.blocks = nn.ModuleList(
+            [Block(width, width, 1), Block(width, 2 * width, 2), Block(2 * width, 4 * width, 2)]
+        )
+        self.classifier = nn.Linear(4 * width, CLASSES)
+
+    def forward(self, x):
+        x = F.relu(self.stemNorm(self.stem(x)))
+        for block in self.blocks:
+            x = block(x)
+        return self.classifier(x.mean((2, 3)))
+
+
+def our_name(model, name):
+    """BatchNorm calls its parameters gamma and beta."""
+    path, kind = name.rsplit(".", 1)
+    if isinstance(model.get_submodule(path), Norm):
+        return f"{path}.{ {'weight': 'gamma', 'bias': 'beta'}[kind] }"
+    return name
+
+
+def ours(tensor):
+    """From OIHW to OHWI."""
+    tensor = tensor.detach()
+    return (tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor).contiguous()
+
+
+def theirs(values, like):
+    """From flat OHWI to OIHW."""
+    if like.dim() != 4:
+        return values.reshape(like.shape)
+    o, i, h, w = like.shape
+    return values.reshape(o, h, w, i).permute(0, 3, 1, 2).contiguous()
+
+
+def hashed_model(channels, width):
+    """The k-th parameter has salt 10 + k. Powers of two near He's deviation; norms near 1 and 0."""
+    model = ResNet8(channels, width).double()
+    for k, (name, parameter) in enumerate(model.named_parameters()):
+        values = torch.tensor(numbers(parameter.numel(), 10 + k), dtype=torch.float64)
+        kind = our_name(model, name).rsplit(".", 1)[1]
+        if kind == "gamma":
+            values = 1 + values / 4
+        elif kind in ("beta", "bias"):
+            values = values / 8
+        else:
+            fan_out = parameter.numel() // parameter.shape[1]
+            values = values * 2.0 ** round(math.log2(math.sqrt(6 / fan_out)))
+        parameter.data = theirs(values, parameter)
+    return model
+
+
+def batch(shape, step):
+    """NHWC to NCHW, and labels."""
+    x = torch.tensor(numbers(math.prod(shape), 1000 + step), dtype=torch.float64).reshape(shape)
+    return x.permute(0, 3, 1, 2).contiguous(), torch.tensor(labels(shape[0], 2000 + step, CLASSES))
+
+
+def loss_and_gradients(model, x, y):
+    model.zero_grad()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    return loss
+
+
+def encoded(array):
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def to_bfloat16(values):
+    """The upper halves of float32 numbers, rounded to nearest."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
+
+
+def from_bfloat16(halves):
+    return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+
+
+def checkpoint(model, x, y):
+    model = copy.deepcopy(model)
+    weights = []
+    for parameter in model.parameters():
+        halves = to_bfloat16(ours(parameter.data).numpy().reshape(-1))
+        weights.append(halves)
+        parameter.data = theirs(torch.tensor(from_bfloat16(halves)), parameter)
+    loss = loss_and_gradients(model, x, y)
+    gradients = [ours(p.grad).numpy().reshape(-1).astype(np.float32) for p in model.parameters()]
+    return {
+        "loss": float(loss),
+        "weights": encoded(np.concatenate(weights)),
+        "gradients": encoded(np.concatenate(gradients)),
+    }
+
+
+def training(shape, width):
+    model = hashed_model(shape[-1], width)
+    rates = [0.05 * min(1, (step + 1) / 5) * (1 - step / STEPS) for step in range(STEPS)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0, momentum=0.9)
+    free, checkpoints = [], []
+    for step, rate in enumerate(rates):
+        x, y = batch(shape, step % BATCHES)
+        checkpoints.append(checkpoint(model, x, y))
+        optimizer.param_groups[0]["lr"] = rate
+        loss = loss_and_gradients(model, x, y)
+        optimizer.step()
+        free.append(float(loss))
+        if step == 4:
+            norm = model.stemNorm
+            running = {"mean": norm.running_mean.tolist(), "variance": norm.running_var.tolist()}
+            logits = copy.deepcopy(model).eval()(batch(shape, BATCHES)[0]).detach().reshape(-1).tolist()
+    names = [[our_name(model, name), list(ours(p).shape)] for name, p in model.named_parameters()]
+    return {
+        "shape": shape,
+        "width": width,
+        "momentum": 0.9,
+        "rates": rates,
+        "parameters": names,
+        "free": free,
+        "afterFive": {"running": running, "logits": logits},
+        "checkpoints": checkpoints,
+    }
+
+
+def wide(shape, width):
+    model = hashed_model(shape[-1], width)
+    loss = loss_and_gradients(model, *batch(shape, 0))
+    gradients = []
+    for name, parameter in model.named_parameters():
+        flat = ours(parameter.grad).reshape(-1)
+        product = flat @ torch.tensor(numbers(flat.numel(), 99), dtype=torch.float64)
+        gradients.append([our_name(model, name), float(flat.norm()), float(product)])
+    return {"shape": shape, "width": width, "loss": float(loss), "gradients": gradients}
+
+
+GOLDEN = {**training([8, 12, 12, 1], 4), "wide": wide([4, 16, 16, 3], 16)}
+lines = []
+for key, value in GOLDEN.items():
+    if key == "checkpoints":
+        lines.append(f'"{key}": [\n' + ",\n".join(json.dumps(entry) for entry in value) + "\n]")
+    else:
+        lines.append(f'"{key}": {json.dumps(value)}')
+pathlib.Path(__file__).with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

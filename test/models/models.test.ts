@@ -1,0 +1,173 @@
+import { describe, expect, test } from "vitest";
+import { configOf, create, MLP, type ModelConfig, mlp, names, ResNet, resnet } from "#lib/models/index.js";
+import { crossEntropy, type Module } from "#lib/nn/index.js";
+import { backward, ones, tensor } from "#lib/tensor/index.js";
+import { onEveryDevice } from "../support/devices.js";
+import { expectError } from "../support/errors.js";
+import { numbers } from "../support/numbers.js";
+
+const countOf = (model: Module) => model.parameters().reduce((total, { size }) => total + size, 0);
+
+/** Parameters of a ResNet of depth 6n + 2 as He et al. 2016 describe it, with convolutions as shortcuts. */
+function expectedCount(n: number, width: number, channels: number, classes: number): number {
+  const norm = (outputs: number) => 2 * outputs;
+  const convolution = (inputs: number, outputs: number, kernel: number) =>
+    kernel ** 2 * inputs * outputs + norm(outputs);
+  let total = convolution(channels, width, 3);
+  for (const [inputs, outputs] of [
+    [width, width],
+    [width, 2 * width],
+    [2 * width, 4 * width],
+  ] as const) {
+    total += convolution(inputs, outputs, 3) + (2 * n - 1) * convolution(outputs, outputs, 3);
+    if (inputs !== outputs) total += convolution(inputs, outputs, 1);
+  }
+  return total + 4 * width * classes + classes;
+}
+
+await onEveryDevice("resnet", (device) => {
+  // The literals were counted in PyTorch with the usual implementation (option B).
+  test.each([
+    [8, 3, 16, 78_042],
+    [8, 1, 16, 77_754],
+    [20, 3, 16, 272_474],
+    [32, 3, 16, 466_906],
+    [14, 3, 4, undefined],
+  ])("depth %i with %i channels and width %i has its number of parameters", (depth, channels, width, literal) => {
+    const count = countOf(resnet({ depth, classes: 10, channels, width, device }));
+    expect(count).toBe(expectedCount((depth - 2) / 6, width, channels, 10));
+    if (literal !== undefined) expect(count).toBe(literal);
+  });
+
+  test("three channels and a width of 16 are the defaults", () => {
+    const model = resnet({ depth: 8, classes: 7, device });
+    expect(countOf(model)).toBe(expectedCount(1, 16, 3, 7));
+    expect(model.stem.weight.shape).toEqual([16, 3, 3, 3]);
+  });
+
+  test("the second and third stage halve the image, and only they have a shortcut", () => {
+    const { blocks } = resnet({ depth: 20, classes: 10, width: 4, device });
+    expect(blocks.length).toBe(9);
+    expect(blocks.map(({ conv1 }) => conv1.stride)).toEqual([1, 1, 1, 2, 1, 1, 2, 1, 1]);
+    expect(blocks.map(({ shortcut }) => shortcut?.weight.shape)).toEqual([
+      ...[undefined, undefined, undefined],
+      ...[[8, 1, 1, 4], undefined, undefined],
+      ...[[16, 1, 1, 8], undefined, undefined],
+    ]);
+  });
+
+  test.each([
+    [2, 32, 32],
+    [3, 28, 28],
+    [2, 9, 13],
+    [5, 4, 4],
+  ])("%i images of %i×%i become logits, and every parameter gets a gradient", async (n, height, width) => {
+    const model = resnet({ depth: 8, classes: 5, width: 4, device });
+    const logits = model.forward(tensor(device, numbers(n * height * width * 3, 1), [n, height, width, 3]));
+    expect(logits.shape).toEqual([n, 5]);
+    backward(crossEntropy(logits, tensor(device, new Int32Array(n))));
+    for (const [name, { grad, shape }] of model.namedParameters()) {
+      expect(grad?.shape, name).toEqual(shape);
+      expect((await grad!.read()).every(Number.isFinite), name).toBe(true);
+    }
+  });
+
+  test("in evaluation an item's logits do not depend on the rest of the batch", async () => {
+    const model = resnet({ depth: 8, classes: 5, width: 4, device }).eval();
+    const data = numbers(3 * 12 * 12 * 3, 1);
+    const all = await model.forward(tensor(device, data, [3, 12, 12, 3])).read();
+    const one = await model.forward(tensor(device, data.slice(0, 12 * 12 * 3), [1, 12, 12, 3])).read();
+    expect(all.subarray(0, 5)).toEqual(one);
+  });
+
+  test.each([7, 9, 2, 0, -4, 8.5, Number.NaN])("a depth of %f is refused", async (depth) => {
+    await expectError(() => resnet({ depth, classes: 10, device }), "invalid-argument", "depth", "6n + 2");
+  });
+});
+
+await onEveryDevice("mlp", (device) => {
+  test.each([
+    [784, [64, 32], 10, 784 * 64 + 64 + 64 * 32 + 32 + 320 + 10],
+    [784, undefined, 10, 784 * 512 + 512 + 512 * 512 + 512 + 5120 + 10],
+    [6, [], 3, 21],
+  ])("%i inputs, hidden %j, %i classes: its number of parameters", (inputs, hidden, classes, count) => {
+    expect(countOf(mlp({ inputs, classes, device, ...(hidden && { hidden }) }))).toBe(count);
+  });
+
+  test("flattens its inputs", async () => {
+    const model = mlp({ inputs: 12, hidden: [5], classes: 3, device });
+    const data = numbers(24, 1);
+    const images = await model.forward(tensor(device, data, [2, 2, 2, 3])).read();
+    expect(images.length).toBe(6);
+    expect(await model.forward(tensor(device, data, [2, 12])).read()).toEqual(images);
+  });
+
+  test("has a ReLU between layers and none at the end", async () => {
+    const model = mlp({ inputs: 2, hidden: [2], classes: 2, device });
+    const [first, last] = model.layers;
+    first!.weight.write(Float32Array.of(1, 0, 0, 1));
+    last!.weight.write(Float32Array.of(-1, 0, 0, 1));
+    for (const { bias } of model.layers) bias!.write(new Float32Array(2));
+    expect(await model.forward(tensor(device, [[3, -5]])).read()).toEqual(Float32Array.of(-3, 0));
+  });
+
+  test("inputs of another size are refused", async () => {
+    const model = mlp({ inputs: 12, classes: 3, device });
+    await expectError(() => model.forward(ones(device, [2, 11])), "invalid-argument", "[2,11]");
+  });
+});
+
+await onEveryDevice("models from their configuration", (device) => {
+  const configs: ModelConfig[] = [
+    { kind: "resnet", depth: 8, classes: 10, channels: 1, width: 4 },
+    { kind: "mlp", inputs: 20, hidden: [10], classes: 3 },
+  ];
+
+  test.each(configs)("$kind: plain JSON and a seed give the same bits", async (config) => {
+    const build = (seed?: number) =>
+      create(JSON.parse(JSON.stringify(config)), { device, ...(seed !== undefined && { seed }) });
+    const weights = async (model: Module) => (await model.parameters()[0]!.read()) as Float32Array;
+    const [a, b, other, unseeded] = await Promise.all([5, 5, 6, undefined].map((seed) => weights(build(seed))));
+    expect(b).toEqual(a);
+    expect(other).not.toEqual(a);
+    expect(unseeded).toEqual(await weights(build(0)));
+  });
+
+  test("a configuration gives the class of its kind", () => {
+    expect(create(configs[0]!, { device })).toBeInstanceOf(ResNet);
+    expect(create(configs[1]!, { device })).toBeInstanceOf(MLP);
+  });
+
+  test("layers of equal shape start with different weights", async () => {
+    const model = resnet({ depth: 20, classes: 10, width: 4, device });
+    const alike = model.parameters().filter(({ shape }) => String(shape) === "4,3,3,4");
+    expect(alike.length).toBe(6);
+    const values = await Promise.all(alike.map((one) => one.read()));
+    expect(new Set(values.map(String)).size).toBe(6);
+  });
+
+  test("another kind is refused by name", async () => {
+    const config = { kind: "transformer" } as unknown as ModelConfig;
+    await expectError(() => create(config, { device }), "invalid-argument", "model.kind", "transformer");
+  });
+});
+
+describe("names of models", () => {
+  test.each(names)("%s fits images of any size and channels", (name) => {
+    const config = configOf(name, [28, 24, 1], 7);
+    const expected =
+      name === "mlp"
+        ? { kind: "mlp", inputs: 672, classes: 7 }
+        : { kind: "resnet", depth: Number(name.slice(6)), channels: 1, classes: 7 };
+    expect(config).toEqual(expected);
+  });
+
+  test("mlp fits items of any shape, a ResNet only images", async () => {
+    expect(configOf("mlp", [13], 2)).toEqual({ kind: "mlp", inputs: 13, classes: 2 });
+    await expectError(() => configOf("resnet8", [784], 10), "invalid-argument", "data", "height", "resnet8");
+  });
+
+  test("an unknown name is answered with the known ones", async () => {
+    await expectError(() => configOf("resnet18", [32, 32, 3], 10), "invalid-argument", "resnet18", ...names);
+  });
+});

@@ -1,0 +1,156 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { type ResNet, resnet } from "#lib/models/index.js";
+import type { Device } from "#lib/native/index.js";
+import { crossEntropy } from "#lib/nn/index.js";
+import { SGD } from "#lib/optim/index.js";
+import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
+import { relativeError, scheduleOf } from "../optim/support/runs.js";
+import { onEveryDevice } from "../support/devices.js";
+import { labelsOf, numbers } from "../support/numbers.js";
+import { decode, fromBfloat16, unpack, worstRatio } from "./support/training.js";
+
+/** From PyTorch 1.13 in float64: see test/golden/resnet8.py. */
+interface Golden {
+  readonly shape: readonly [number, number, number, number];
+  readonly width: number;
+  readonly momentum: number;
+  readonly rates: readonly number[];
+  /** Names and shapes, in the order of the packed arrays. */
+  readonly parameters: readonly (readonly [string, readonly number[]])[];
+  readonly free: readonly number[];
+  readonly afterFive: {
+    readonly running: { readonly mean: readonly number[]; readonly variance: readonly number[] };
+    readonly logits: readonly number[];
+  };
+  readonly checkpoints: readonly { readonly loss: number; readonly weights: string; readonly gradients: string }[];
+  readonly wide: {
+    readonly shape: readonly [number, number, number, number];
+    readonly width: number;
+    readonly loss: number;
+    /** Name, norm, and product with hashed numbers. */
+    readonly gradients: readonly (readonly [string, number, number])[];
+  };
+}
+const golden: Golden = JSON.parse(readFileSync(new URL("../golden/resnet8.json", import.meta.url), "utf8"));
+
+const classes = 10;
+const batches = 4;
+
+function images(device: Device, shape: readonly number[], index: number): Tensor {
+  return tensor(
+    device,
+    numbers(
+      shape.reduce((product, size) => product * size, 1),
+      1000 + index,
+    ),
+    shape,
+  );
+}
+
+function lossOf(model: ResNet, shape: readonly number[], index: number): Tensor {
+  const labels = tensor(model.classifier.weight.device, labelsOf(shape[0]!, 2000 + index, classes));
+  return crossEntropy(model.forward(images(labels.device, shape, index)), labels);
+}
+
+/** The initial weights of the golden runs. */
+function hashedModel(device: Device, channels: number, width: number): ResNet {
+  const model = resnet({ depth: 8, classes, channels, width, device });
+  let k = 0;
+  for (const [name, parameter] of model.namedParameters()) {
+    const [outputs, ...rest] = parameter.shape;
+    const window = rest.slice(0, -1).reduce((product, size) => product * size, 1);
+    const scale = 2 ** Math.round(Math.log2(Math.sqrt(6 / (outputs! * window))));
+    const hashed = numbers(parameter.size, 10 + k++);
+    if (name.endsWith("gamma")) parameter.write(hashed.map((value) => 1 + value / 4));
+    else if (name.endsWith("weight")) parameter.write(hashed.map((value) => value * scale));
+    else parameter.write(hashed.map((value) => value / 8));
+  }
+  return model;
+}
+
+await onEveryDevice("a ResNet-8 is PyTorch's in float64", (device) => {
+  // A loss is the end of some twenty layers of float32, each exact to 1e-7 of its values; losses near 2 come out with
+  // 1e-6 at worst. Gradients pass the layers twice and batch norm takes differences of nearly equal numbers: 1e-5 at
+  // worst on the norm of a tensor. An error of arithmetic, such as a biased variance (1 part in 72), is far above both.
+  const lossTolerance = 1e-5;
+  const gradientTolerance = 1e-4;
+  // A free run carries the differences of each step into the next; along 20 steps they stay below 1e-6.
+  const freeTolerance = 1e-5;
+
+  test("the parameters are the same, by name and shape and order", () => {
+    const model = resnet({ depth: 8, classes, channels: golden.shape[3], width: golden.width, device });
+    expect([...model.namedParameters()].map(([name, { shape }]) => [name, shape])).toEqual(golden.parameters);
+    expect(golden.parameters.filter(([name]) => name.includes("shortcut.")).length).toBe(2);
+  });
+
+  test.each(golden.checkpoints.map((checkpoint, step) => [String(step), checkpoint] as const))(
+    "checkpoint %s: loss and every gradient",
+    async (step, { loss: expected, weights, gradients }) => {
+      const model = resnet({ depth: 8, classes, channels: golden.shape[3], width: golden.width, device });
+      const loaded = unpack(device, fromBfloat16(decode(weights, Uint16Array)), golden.parameters);
+      for (const [name, buffer] of model.stateDict()) if (!loaded.has(name)) loaded.set(name, buffer);
+      model.loadStateDict(loaded);
+      const loss = lossOf(model, golden.shape, Number(step) % batches);
+      backward(loss);
+      expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
+      const torch = unpack(device, decode(gradients, Float32Array), golden.parameters);
+      for (const [name, parameter] of model.namedParameters()) {
+        const [got, wanted] = await Promise.all([parameter.grad!.read(), torch.get(name)!.read()]);
+        expect(relativeError(got, wanted), name).toBeLessThan(gradientTolerance);
+      }
+    },
+  );
+
+  test("the losses of a free run, and after five steps what batch norm remembers and its evaluation", async () => {
+    const model = hashedModel(device, golden.shape[3], golden.width);
+    const lr = scheduleOf(golden.rates);
+    const optimizer = new SGD(model.parameters(), { lr, momentum: golden.momentum });
+    const losses: Promise<number>[] = [];
+    for (let step = 0; step < 20; step++) {
+      if (step === 5) await expectAfterFive(model);
+      tidy(() => {
+        const loss = lossOf(model, golden.shape, step % batches);
+        losses.push(loss.item());
+        backward(loss);
+        optimizer.step();
+        optimizer.zeroGrad();
+      });
+    }
+    const got = await Promise.all(losses);
+    expect(worstRatio(got, golden.free)).toBeLessThan(freeTolerance);
+    expect(golden.free[19]! / golden.free[3]!).toBeLessThan(0.4);
+  });
+
+  async function expectAfterFive(model: ResNet): Promise<void> {
+    const { running, logits } = golden.afterFive;
+    const { runningMean, runningVariance } = model.stemNorm;
+    expect(relativeError(await runningMean.read(), running.mean)).toBeLessThan(freeTolerance);
+    expect(relativeError(await runningVariance.read(), running.variance)).toBeLessThan(freeTolerance);
+    const evaluated = model.eval().forward(images(device, golden.shape, batches));
+    expect(relativeError(await evaluated.read(), logits)).toBeLessThan(freeTolerance);
+    model.train();
+  }
+
+  test("at its usual width of 16, on three channels: loss, and norm and a product of every gradient", async () => {
+    const { shape, width, loss: expected, gradients } = golden.wide;
+    const model = hashedModel(device, shape[3], width);
+    const loss = lossOf(model, shape, 0);
+    backward(loss);
+    expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
+    const parameters = model.namedParameters();
+    expect(gradients.map(([name]) => name)).toEqual([...parameters.keys()]);
+    for (const [name, norm, product] of gradients) {
+      const got = await parameters.get(name)!.grad!.read();
+      const hashed = numbers(got.length, 99);
+      let [squares, products] = [0, 0];
+      for (let i = 0; i < got.length; i++) {
+        squares += got[i]! ** 2;
+        products += got[i]! * hashed[i]!;
+      }
+      expect(Math.abs(Math.sqrt(squares) / norm - 1), name).toBeLessThan(gradientTolerance);
+      // The numbers are independent of the gradient and below 1: an error e in it changes the product by about ‖e‖/√3.
+      expect(Math.abs(products - product) / norm, name).toBeLessThan(gradientTolerance);
+    }
+  });
+});

@@ -1,0 +1,86 @@
+// SGD, Adam and AdamW in float64, written as PyTorch writes them (torch/optim/sgd.py, adam.py, adamw.py): nothing is
+// shared with the library, and not its arrangement of the arithmetic either. Checked against PyTorch in rules.test.ts.
+
+export type Kind = "SGD" | "Adam" | "AdamW";
+
+/** Options under the library's names; those that the rule does not know are ignored. */
+export interface RuleOptions {
+  readonly lr: number;
+  readonly momentum?: number;
+  readonly dampening?: number;
+  readonly nesterov?: boolean;
+  readonly weightDecay?: number;
+  readonly maximize?: boolean;
+  readonly betas?: readonly [number, number];
+  readonly epsilon?: number;
+  readonly amsgrad?: boolean;
+}
+
+/** One parameter and what its rule remembers. */
+export class Reference {
+  readonly parameter: Float64Array;
+  readonly #kind: Kind;
+  readonly #options: RuleOptions;
+  readonly #first: Float64Array;
+  readonly #second: Float64Array;
+  readonly #largest: Float64Array;
+  #steps = 0;
+  #correction1 = 1;
+  #correction2 = 1;
+
+  constructor(kind: Kind, options: RuleOptions, parameter: ArrayLike<number>) {
+    this.#kind = kind;
+    this.#options = options;
+    this.parameter = Float64Array.from(parameter);
+    this.#first = new Float64Array(parameter.length);
+    this.#second = new Float64Array(parameter.length);
+    this.#largest = new Float64Array(parameter.length);
+  }
+
+  /** One update; `changes` are the options of this step that a schedule sets. */
+  step(gradient: ArrayLike<number>, changes: Partial<RuleOptions> = {}): void {
+    const options = { ...this.#options, ...changes };
+    this.#steps++;
+    if (this.#kind === "SGD") this.#sgd(gradient, options);
+    else this.#adam(gradient, options);
+  }
+
+  #sgd(gradient: ArrayLike<number>, options: RuleOptions): void {
+    const { lr, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0, maximize = false } = options;
+    const p = this.parameter;
+    const buffer = this.#first;
+    for (let i = 0; i < p.length; i++) {
+      let d = maximize ? -gradient[i]! : gradient[i]!;
+      if (weightDecay !== 0) d += weightDecay * p[i]!;
+      if (momentum !== 0) {
+        buffer[i] = this.#steps === 1 ? d : momentum * buffer[i]! + (1 - dampening) * d;
+        d = nesterov ? d + momentum * buffer[i]! : buffer[i]!;
+      }
+      p[i]! -= lr * d;
+    }
+  }
+
+  #adam(gradient: ArrayLike<number>, options: RuleOptions): void {
+    const { lr, betas = [0.9, 0.999], epsilon = 1e-8, amsgrad = false, maximize = false } = options;
+    const decoupled = this.#kind === "AdamW";
+    const { weightDecay = decoupled ? 0.01 : 0 } = options;
+    const [beta1, beta2] = betas;
+    // The product is β^t as long as β stays; where a schedule moves β1 it is still what makes the weights of all
+    // gradients so far add up to one, which PyTorch's β1^t of the latest β1 is not.
+    this.#correction1 *= beta1;
+    this.#correction2 *= beta2;
+    const correction1 = 1 - this.#correction1;
+    const correction2 = 1 - this.#correction2;
+    const p = this.parameter;
+    for (let i = 0; i < p.length; i++) {
+      let g = maximize ? -gradient[i]! : gradient[i]!;
+      if (decoupled) p[i]! *= 1 - lr * weightDecay;
+      else g += weightDecay * p[i]!;
+      this.#first[i] = beta1 * this.#first[i]! + (1 - beta1) * g;
+      this.#second[i] = beta2 * this.#second[i]! + (1 - beta2) * g * g;
+      this.#largest[i] = Math.max(this.#largest[i]!, this.#second[i]!);
+      const second = amsgrad ? this.#largest[i]! : this.#second[i]!;
+      p[i]! -= ((lr / correction1) * this.#first[i]!) / (Math.sqrt(second) / Math.sqrt(correction2) + epsilon);
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import type { Device } from "#lib/native/index.js";
+import { Parameter } from "#lib/nn/index.js";
+import { Adam, AdamW, type Optimizer, SGD, type Trainable } from "#lib/optim/index.js";
+import type { Schedule } from "#lib/schedule/index.js";
+import { tensor } from "#lib/tensor/index.js";
+import { numbers } from "../../support/numbers.js";
+import type { Kind, RuleOptions } from "./reference.js";
+
+/** Hashed numbers in [0.5, 2.5), where an error of the update is not lost beside the parameter. */
+export function initialValues(count: number, salt = 1): Float32Array {
+  return numbers(count, salt, 1.5);
+}
+
+const cache = new Map<string, Float32Array>();
+
+/** The gradient of a step, as test/golden/optimizers.py makes it: magnitudes over seven powers of two. */
+export function gradientValues(count: number, step: number, salt = 100): Float32Array {
+  const key = `${count} ${step} ${salt}`;
+  const known = cache.get(key);
+  if (known) return known;
+  const values = numbers(count, salt + step).map((value, i) => value * 2 ** ((i % 7) - 4));
+  cache.set(key, values);
+  return values;
+}
+
+/** A parameter that no model owns, with hashed numbers or those given. */
+export function parameterOf(device: Device, values: number | Float32Array, name = "", salt = 1): Parameter {
+  const data = typeof values === "number" ? initialValues(values, salt) : values;
+  const parameter = new Parameter(tensor(device, data));
+  parameter.name = name;
+  return parameter;
+}
+
+/** Gives the parameter this gradient, in place of the one it has. */
+export function setGradient(parameter: Trainable, values: Float32Array): void {
+  parameter.grad?.dispose();
+  parameter.grad = tensor(parameter.device, values, parameter.shape);
+}
+
+/** The library's optimizer of this kind, with the rule's options and any others. */
+export function make(kind: Kind, parameters: readonly Trainable[], options: RuleOptions & object): Optimizer<never> {
+  const Rule = { SGD, Adam, AdamW }[kind];
+  return new Rule(parameters, options) as unknown as Optimizer<never>;
+}
+
+/** A schedule that gives these learning rates one after another, and these momenta where there are some. */
+export function scheduleOf(rates: readonly number[], momenta?: readonly number[]): Schedule {
+  const options = { budget: rates.length };
+  const rule = (step: number) => rates[step]!;
+  return Object.assign(Object.defineProperty(rule, "name", { value: "explicit" }), {
+    budget: rates.length,
+    options,
+    toJSON: () => ({ name: "explicit", ...options }),
+    ...(momenta && { momentum: (step: number) => momenta[step]! }),
+  });
+}
+
+/** ‖got − expected‖ / ‖expected‖; not a number where either holds one. */
+export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (got[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return difference === 0 ? 0 : Math.sqrt(difference / norm);
+}
+
+/** All values of several tensors. */
+export function readAll(tensors: readonly Trainable[]): Promise<Float32Array[]> {
+  return Promise.all(tensors.map(async (one) => (await one.read()) as Float32Array));
+}
