@@ -43,7 +43,7 @@ std::vector<Operation> makeTable() {
       {Id::fill, "fill", 1, "destination", rules::fill, {number("value")}},
       {Id::copy, "copy", 2, "destination, source", rules::copy, {}},
       {Id::cast, "cast", 1, "x", rules::cast, {{"dtype", AttributeKind::dataType, 0, kDataTypes - 1}}},
-      {Id::uniform, "uniform", 1, "destination", rules::random, {number("low"), number("high"), seed, stream}},
+      {Id::uniform, "uniform", 1, "destination", rules::uniform, {number("low"), number("high"), seed, stream}},
       {Id::normal, "normal", 1, "destination", rules::random, {number("mean"), number("deviation", 0), seed, stream}},
       {Id::dropout, "dropout", 1, "x", rules::sameAsInput, {number("probability", 0, 1), seed, stream}},
       {Id::add, "add", 2, "a, b", rules::binary, {}},

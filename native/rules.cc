@@ -49,6 +49,11 @@ void random(Call& call) {
   call.writes(0);
 }
 
+void uniform(Call& call) {
+  random(call);
+  call.expect(call.number(attribute::low) <= call.number(attribute::high), "low must not be above high");
+}
+
 void sameAsInput(Call& call) {
   call.expectType(0, DataType::float32);
   call.output(DataType::float32, call.input(0).shape);

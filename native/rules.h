@@ -9,6 +9,7 @@ void fill(Call& call);
 void copy(Call& call);
 void cast(Call& call);
 void random(Call& call);
+void uniform(Call& call);
 void sameAsInput(Call& call);
 void sameShapes(Call& call);
 void binary(Call& call);

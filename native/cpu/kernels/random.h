@@ -26,8 +26,13 @@ STEPSIZE_INLINE void forBits(const Invocation& call, int64_t count, int seed, in
 inline void uniform(const Invocation& call) {
   float* to = call.input(0).floats();
   const float low = call.number(attribute::low), high = call.number(attribute::high);
+  // The sum may round up to `high`, which does not belong to the range.
+  const float last = nextafterf(high, low);
   forBits(call, call.input(0).elements(), attribute::uniformSeed, attribute::uniformStream,
-          [=](int64_t i, uint32_t bits) { to[i] = low + (high - low) * uniformFromBits(bits); });
+          [=](int64_t i, uint32_t bits) {
+            const float value = low + (high - low) * uniformFromBits(bits);
+            to[i] = value < high ? value : last;
+          });
 }
 
 // Box–Muller: two words give two normal numbers.

@@ -1,0 +1,119 @@
+// Devices: found, opened, described, closed.
+import { describe, expect, it } from "vitest";
+import { findAddon, listDevices, openDevice } from "#lib/native/index.js";
+import { matmul, ones, tensor } from "#lib/tensor/index.js";
+import { devices, open } from "../support/devices.js";
+import { expectError } from "../support/errors.js";
+
+describe("the CPU", () => {
+  it("is always there, with at least the portable kernels", () => {
+    const cpu = listDevices().find(({ name }) => name === "cpu");
+    expect(cpu).toMatchObject({ name: "cpu" });
+    expect(cpu?.problem).toBeUndefined();
+    expect(cpu?.facts["instructionSets"]?.split(" ")).toContain("portable");
+    expect(Number(cpu?.facts["threads"])).toBeGreaterThanOrEqual(1);
+  });
+
+  it("is what auto opens, with the best instruction set", async () => {
+    const device = await openDevice();
+    expect(device.name).toBe("cpu");
+    expect(device.describe()["kernels"]).toBe(listDevices()[0]!.facts["kernels"]);
+    await device.close();
+  });
+
+  it("takes the number of threads it is given", async () => {
+    const device = await openDevice("cpu", { threads: 3 });
+    expect(device.describe()).toMatchObject({ threads: "3" });
+    await device.close();
+  });
+
+  it.each([
+    { options: { threads: 0 }, words: ["threads: expected a whole number from 1", "got 0"] },
+    { options: { threads: 1.5 }, words: ["threads", "got 1.5"] },
+    { options: { memoryLimit: -1 }, words: ["memoryLimit", "got -1"] },
+    { options: { instructionSet: "mmx" }, words: ["instructionSet: expected one of avx512, avx2, portable", "mmx"] },
+    { options: { instructionSet: 3 }, words: ["instructionSet", "a string"] },
+    { options: { index: 1 }, words: ["index", "one CPU device"] },
+  ])("refuses $options", async ({ options, words }) => {
+    await expectError(() => openDevice("cpu", options as never), "invalid-argument", ...words);
+  });
+
+  it("refuses a name that is no device's", async () => {
+    await expectError(() => openDevice("tpu"), "invalid-argument", "device: expected", '"tpu"');
+  });
+});
+
+describe("an addon that is not there", () => {
+  it("is reported with every place that was looked at", () => {
+    const report = findAddon("not-built");
+    expect(report).toMatchObject({ name: "not-built", problem: "not built" });
+    expect(report.addon).toBeUndefined();
+    expect(report.lookedAt.map((path) => path.endsWith("not-built.node"))).toEqual([true, true, true]);
+  });
+});
+
+describe.each(devices)("a device ($label)", (under) => {
+  it("has a kernel for every operation of the table", async () => {
+    const device = await open(under);
+    for (const operation of findAddon("cpu").addon!.operations)
+      expect(device.implements(operation), operation).toBe(true);
+    await expectError(() => device.implements("convolve"), "unsupported", '"convolve"');
+    await device.close();
+  });
+
+  it("runs the kernels that were asked for", async () => {
+    const device = await open(under);
+    expect(device.describe()["kernels"]).toBe(under.options.instructionSet);
+    await device.close();
+  });
+
+  it("finishes what was enqueued when it closes, and refuses everything after", async () => {
+    const device = await open(under);
+    const x = ones(device, [100, 100]);
+    let y = x;
+    for (let i = 0; i < 20; i++) y = matmul(y, x).multiply(0.01);
+    const value = y.read();
+    await device.close();
+    expect((await value)[0]).toBeCloseTo(1, 4);
+    for (const call of [
+      () => tensor(device, [1]),
+      () => x.read(),
+      () => x.add(1),
+      () => device.synchronize(),
+      () => device.memory(),
+      () => device.close(),
+    ])
+      await expectError(call, "invalid-state", "the device was closed");
+    x.dispose();
+    expect(x.disposed).toBe(true);
+  });
+
+  it("never blocks the caller: the event loop turns while the work is done", async () => {
+    const device = await open(under, { threads: 1 });
+    const x = ones(device, [500, 500]);
+    for (let i = 0; i < 30; i++) matmul(x, x).dispose();
+    let turns = 0;
+    const turn = () => {
+      turns++;
+      next = setImmediate(turn);
+    };
+    let next = setImmediate(turn);
+    await device.synchronize();
+    clearImmediate(next);
+    // Were the work done in the calls themselves, the answer would be there after a turn or two.
+    expect(turns).toBeGreaterThan(20);
+    await device.close();
+  });
+
+  it("shares the threads with other devices that are open", async () => {
+    const both = [await open(under, { threads: 2 }), await open(under, { threads: 3 })];
+    const sums = await Promise.all(
+      both.flatMap((device) => {
+        const x = ones(device, [300, 300]);
+        return Array.from({ length: 10 }, () => matmul(x, x).sum().item());
+      }),
+    );
+    expect(new Set(sums)).toEqual(new Set([300 ** 3]));
+    await Promise.all(both.map((device) => device.close()));
+  });
+});

@@ -1,0 +1,42 @@
+// How devices, the event loop, the garbage collector, worker threads and the end of the process get along.
+import { describe, expect, it } from "vitest";
+import { runProgram } from "../support/child.js";
+
+const program = (name: string): URL => new URL(`support/${name}.ts`, import.meta.url);
+
+describe("worker threads", () => {
+  it("end cleanly in the middle of queued work, ten of ten", async () => {
+    expect(await runProgram(program("terminate-workers"))).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
+  });
+});
+
+describe("the process", () => {
+  it.each([
+    { way: "exit", code: 7, seen: "" },
+    { way: "throw", code: 1, seen: "on purpose" },
+    { way: "nothing", code: 0, seen: "" },
+  ])("ends at once with work in flight ($way)", async ({ way, code, seen }) => {
+    const began = performance.now();
+    const ended = await runProgram(program("exit-early"), [way]);
+    expect(ended).toMatchObject({ code, signal: null });
+    expect(ended.stderr).toContain(seen);
+    // Two thousand products of 400 × 400 would take longer on any machine that runs this twice at a time.
+    expect(performance.now() - began).toBeLessThan(20_000);
+  });
+});
+
+describe("the collector", () => {
+  it("leaves a device alone that somebody waits for", async () => {
+    const ended = await runProgram(program("collect"), [], ["--expose-gc"]);
+    expect(ended).toMatchObject({ code: 0, stdout: "ok 160\n", stderr: "" });
+  });
+
+  it("bounds a loop that never disposes but waits for one value per step", async () => {
+    const { code, stdout, stderr } = await runProgram(program("never-dispose"));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const { largest, resident } = JSON.parse(stdout);
+    // 2.4 GB were asked for; the reported external memory makes V8 collect long before.
+    expect(largest).toBeLessThan(600e6);
+    expect(resident).toBeLessThan(900e6);
+  });
+});

@@ -1,0 +1,395 @@
+// Calls that are wrong in one deliberate way each. Every one either throws an Error or returns; `refused` ones throw.
+import { type Anything, addon, expectUsable, floats, id, openSmall } from "./surface.js";
+
+interface Attack {
+  readonly run: (device: Anything) => unknown;
+  /** Words of the error it must throw. */
+  readonly refused?: string;
+}
+
+/** An array whose element at 0 runs code when it is read. */
+function trap(array: Anything[], action: () => Anything): Anything[] {
+  return Object.defineProperty(array, 0, { get: action, enumerable: true });
+}
+
+function detached(array: Anything): Anything {
+  structuredClone(array.buffer, { transfer: [array.buffer] });
+  return array;
+}
+
+const accessors = ["shape", "dtype", "version", "disposed"];
+
+export const attacks: Readonly<Record<string, Attack>> = {
+  "a constructor without new": { run: () => addon.NativeDevice(), refused: "" },
+  "the tensor class without new": { run: (d) => Reflect.apply(floats(d, [1]).constructor, d, []), refused: "" },
+  "the tensor class with new": { run: (d) => new (floats(d, [1]).constructor)(), refused: "cannot be constructed" },
+  "a subclass of the tensor class": {
+    run: (d) => new (class extends floats(d, [1]).constructor {})(),
+    refused: "cannot be constructed",
+  },
+  "a subclass of the device class": {
+    run: async () => {
+      class Subclass extends (addon.NativeDevice as new (options: object) => Anything) {}
+      const device: Anything = new Subclass({ threads: 1 });
+      await expectUsable(device);
+      await device.close();
+    },
+  },
+  "methods of a device on a tensor": {
+    run: (d) => addon.NativeDevice.prototype.memory.call(floats(d, [1])),
+    refused: "Illegal invocation",
+  },
+  "methods of a tensor on a device": {
+    run: (d) => floats(d, [1]).dispose.call(d),
+    refused: "Illegal invocation",
+  },
+  ...Object.fromEntries(
+    accessors.map((name): [string, Attack] => [
+      `the accessor ${name} of a tensor on a device`,
+      {
+        run: (d) => {
+          const prototype = Object.getPrototypeOf(floats(d, [1]));
+          return Object.getOwnPropertyDescriptor(prototype, name)!.get!.call(d);
+        },
+        refused: "",
+      },
+    ]),
+  ),
+  ...Object.fromEntries(
+    accessors.map((name): [string, Attack] => [
+      `the accessor ${name} of a tensor on its prototype and on a plain object`,
+      {
+        run: (d) => {
+          const prototype = Object.getPrototypeOf(floats(d, [1]));
+          const get = Object.getOwnPropertyDescriptor(prototype, name)!.get!;
+          let thrown = 0;
+          for (const wrong of [
+            prototype,
+            {},
+            undefined,
+            Object.create(floats(d, [1])),
+            new Proxy(floats(d, [1]), {}),
+          ]) {
+            try {
+              get.call(wrong);
+            } catch (error) {
+              thrown += error instanceof Error ? 1 : 0;
+            }
+          }
+          if (thrown === 5) throw new Error("all refused");
+        },
+        refused: "all refused",
+      },
+    ]),
+  ),
+  "a proxy of a tensor": { run: (d) => d.read(new Proxy(floats(d, [1]), {})), refused: "expected a tensor" },
+  "an object that inherits from a tensor": { run: (d) => d.read(Object.create(floats(d, [1]))), refused: "a tensor" },
+  "a tensor of another device": {
+    run: (d) => d.enqueue(id("add"), [floats(d, [1]), floats(openSmall(), [1])]),
+    refused: "add: tensor 1: the tensor is on another device",
+  },
+  "a disposed tensor": {
+    run: (d) => {
+      const x = floats(d, [1]);
+      x.dispose();
+      x.dispose();
+      d.enqueue(id("exp"), [x]);
+    },
+    refused: "exp: tensor 0: the tensor was disposed",
+  },
+  "accessors of a disposed tensor": {
+    run: (d) => {
+      const x = floats(d, [2, 3]);
+      x.dispose();
+      if (String([x.shape, x.dtype, x.disposed]) !== "2,3,float32,true") throw new Error(String(x.shape));
+    },
+  },
+  "a closed device": {
+    run: async () => {
+      const device = openSmall();
+      const x = floats(device, [1]);
+      await device.close();
+      x.dispose();
+      device.memory();
+    },
+    refused: "the device was closed",
+  },
+  "reading from a device that closes at once": {
+    run: async () => {
+      const device = openSmall();
+      const x = floats(device, [3], 4);
+      const read = device.read(x);
+      const closed = device.close();
+      if ((await read)[2] !== 4) throw new Error("lost");
+      await closed;
+    },
+  },
+  "tensors whose reading disposes one read before": {
+    run: (d) => {
+      const x = floats(d, [4096]);
+      const victim = floats(d, [4096]);
+      // The element at 1 is read after the tensor at 0 was looked at.
+      const list: Anything[] = [victim, x];
+      Object.defineProperty(list, 1, {
+        get() {
+          victim.dispose();
+          d.trim();
+          return x;
+        },
+      });
+      return d.enqueue(id("copy"), list);
+    },
+    refused: "disposed",
+  },
+  "an attribute whose reading disposes the tensor": {
+    run: (d) => {
+      const x = floats(d, [4096]);
+      const attributes = {
+        get value() {
+          x.dispose();
+          d.trim();
+          return 1;
+        },
+      };
+      return d.enqueue(id("fill"), [x], attributes);
+    },
+    refused: "disposed",
+  },
+  "a shape whose reading disposes the tensor": {
+    run: (d) => {
+      const x = floats(d, [2]);
+      const shape = trap([2], () => {
+        x.dispose();
+        return 2;
+      });
+      return d.reshape(x, shape);
+    },
+    refused: "disposed",
+  },
+  "an attribute whose reading closes the device": {
+    run: async () => {
+      const device = openSmall();
+      const x = floats(device, [2]);
+      let closed: Promise<void> | undefined;
+      const attributes = {
+        get scale() {
+          closed = device.close();
+          return 1;
+        },
+      };
+      try {
+        device.enqueue(id("affine"), [x], attributes);
+      } finally {
+        await closed;
+      }
+    },
+    refused: "the device was closed",
+  },
+  "a shape whose reading closes the device": {
+    run: async () => {
+      const device = openSmall();
+      let closed: Promise<void> | undefined;
+      const shape = trap([2], () => {
+        closed = device.close();
+        return 2;
+      });
+      try {
+        device.create("float32", shape);
+      } finally {
+        await closed;
+      }
+    },
+    refused: "the device was closed",
+  },
+  "a getter that throws": {
+    run: (d) =>
+      d.enqueue(id("fill"), [floats(d, [1])], {
+        get value() {
+          throw new Error("of the getter");
+        },
+      }),
+    refused: "of the getter",
+  },
+  "options whose getters throw": {
+    run: () =>
+      new addon.NativeDevice({
+        get threads() {
+          throw new Error("of the option");
+        },
+      }),
+    refused: "of the option",
+  },
+  "an option that changes while it is read": {
+    run: () => {
+      let reads = 0;
+      return new addon.NativeDevice({
+        get instructionSet() {
+          return reads++ === 0 ? "portable" : {};
+        },
+      });
+    },
+  },
+  "a detached array": {
+    run: (d) => d.create("float32", [4], detached(new Float32Array(4))),
+    refused: "data: ",
+  },
+  "a detached array for an empty tensor": { run: (d) => d.create("float32", [0], detached(new Float32Array(4))) },
+  "a detached array in write": {
+    run: (d) => d.write(floats(d, [4]), detached(new Float32Array(4))),
+    refused: "data: ",
+  },
+  "a view of a SharedArrayBuffer": {
+    run: async (d) => {
+      const shared = new Float32Array(new SharedArrayBuffer(16), 4, 3).fill(2.5);
+      const x = d.create("float32", [3], shared);
+      d.write(x, shared);
+      if (String(await d.read(x)) !== "2.5,2.5,2.5") throw new Error("other values");
+    },
+  },
+  "an array of the wrong type": {
+    run: (d) => d.create("float32", [2], new Float64Array(2)),
+    refused: "data: expected a Float32Array",
+  },
+  "an array of the wrong length": { run: (d) => d.create("float32", [2], new Float32Array(3)), refused: "2 elements" },
+  "seven axes": { run: (d) => d.create("float32", [1, 1, 1, 1, 1, 1, 1]), refused: "at most 6" },
+  "a tensor too large for any machine": {
+    run: (d) => d.create("float32", [2 ** 40, 2 ** 40]),
+    refused: "more elements",
+  },
+  "an empty tensor whose other sizes overflow": {
+    run: (d) => d.create("float32", [0, 2 ** 40, 2 ** 40]),
+    refused: "more elements",
+  },
+  "a result whose number of elements overflows to zero": {
+    run: (d) => d.enqueue(id("expand"), [floats(d, [8192])], { axis: 0, size: 2 ** 51 }),
+    refused: "expand",
+  },
+  "a product of nothing whose sizes overflow": {
+    run: (d) => {
+      const size = 2 ** 39;
+      const [a, b] = [d.create("float32", [size, 0]), d.create("float32", [0, size])];
+      return d.enqueue(id("matmul"), [a, b]);
+    },
+    refused: "matmul",
+  },
+  "an image gradient whose number of elements overflows": {
+    run: (d) => {
+      const size = 2 ** 24;
+      const window = { size: 1, stride: size, padding: 0, height: size, width: size };
+      return d.enqueue(id("averagePool2dGradient"), [floats(d, [256, 1, 1, 256])], window);
+    },
+    refused: "averagePool2dGradient",
+  },
+  "the largest stride": {
+    run: async (d) => {
+      const window = { stride: 2 ** 24, padding: 0, height: 3, width: 3 };
+      const weights = floats(d, [1, 1, 1, 1], 5);
+      const [x] = d.enqueue(id("conv2dInputGradient"), [floats(d, [1, 1, 1, 1], 2), weights], window);
+      if (String(await d.read(x)) !== "10,0,0,0,0,0,0,0,0") throw new Error("other values");
+    },
+  },
+  "weights without channels": {
+    run: async (d) => {
+      const [g, x] = [floats(d, [1, 3, 3, 2]), floats(d, [1, 3, 3, 0])];
+      d.enqueue(id("conv2dWeightGradient"), [x, g], { height: 1, width: 1 });
+      d.enqueue(id("conv2dInputGradient"), [g, floats(d, [2, 1, 1, 0])], { height: 3, width: 3 });
+      d.enqueue(id("conv2d"), [x, floats(d, [2, 1, 1, 0])]);
+      await d.synchronize();
+    },
+  },
+  "a window that sees padding alone": {
+    run: (d) => d.enqueue(id("maxPool2d"), [floats(d, [1, 0, 0, 1])], { size: 2, stride: 1, padding: 1 }),
+    refused: "maxPool2d",
+  },
+  "indices outside the image": {
+    run: async (d) => {
+      const indices = d.create("int32", [1, 1, 1, 2], Int32Array.of(-1, 2 ** 31 - 1));
+      const window = { size: 1, height: 1, width: 1 };
+      d.enqueue(id("maxPool2dGradient"), [floats(d, [1, 1, 1, 2]), indices], window);
+      await d.synchronize();
+    },
+    refused: "lies outside the image",
+  },
+  "groups outside the scalars": {
+    run: async (d) => {
+      const groups = d.create("int32", [1], Int32Array.of(7));
+      const x = floats(d, [2]);
+      d.enqueue(id("sgdUpdate"), [floats(d, [1, 15]), groups, x, x], { tensors: 1 });
+      await d.synchronize();
+    },
+    refused: "group 7 of 1",
+  },
+  "a number of tensors that overflows": {
+    run: (d) => {
+      const groups = d.create("int32", [0]);
+      return d.enqueue(id("adamUpdate"), [floats(d, [1, 15]), groups], { tensors: 2 ** 53 - 1 });
+    },
+    refused: "adamUpdate",
+  },
+  "a list of four billion tensors": {
+    run: (d) => {
+      const list: Anything[] = [];
+      list.length = 2 ** 32 - 1;
+      return d.enqueue(id("gradientNorm"), list);
+    },
+    refused: "",
+  },
+  "one tensor everywhere": {
+    run: async (d) => {
+      const x = floats(d, [4, 4]);
+      d.enqueue(id("copy"), [x, x]);
+      d.enqueue(id("matmul"), [x, x]);
+      d.enqueue(
+        id("gradientNorm"),
+        Array.from({ length: 5000 }, () => x),
+      );
+      await d.synchronize();
+    },
+  },
+  "an operation that is not there": { run: (d) => d.enqueue(addon.operations.length, []), refused: "operation: " },
+  "an unknown attribute": {
+    run: (d) => d.enqueue(id("matmul"), [floats(d, [1, 1]), floats(d, [1, 1])], { transposea: true }),
+    refused: 'there is no attribute "transposea"',
+  },
+  "an error class that is none": { run: () => addon.setErrorClass(3), refused: "errorClass" },
+  "running out of stack inside a call": {
+    run: (d) => {
+      const before = d.memory().tensors;
+      const kept: Anything[] = [];
+      const dive = (): void => {
+        kept.push(d.create("float32", [1]));
+        kept.push(...d.enqueue(id("exp"), [kept.at(-1)]));
+        dive();
+      };
+      try {
+        dive();
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+      }
+      // A call that failed half-way must not leave its memory or its claim on the next tensor behind.
+      for (const one of kept) one.dispose();
+      if (d.memory().tensors !== before) throw new Error(`${d.memory().tensors - before} tensors were lost`);
+      new kept[0].constructor();
+    },
+    refused: "cannot be constructed",
+  },
+  "no memory for the second result": {
+    run: (d) => {
+      // Six pieces of 4.2 MB are held; of the values and indices of another pooling the 32 MB have room for the values.
+      const x = d.create("float32", [1, 1000, 1000, 1]);
+      const more = [d.create("float32", [1000, 1000]), ...pool(), ...pool()];
+      const before = d.memory().allocated;
+      try {
+        pool();
+      } finally {
+        const lost = d.memory().allocated - before;
+        if (lost !== 0) more.push(d.create(`${lost} bytes were lost`));
+      }
+
+      function pool(): Anything[] {
+        return d.enqueue(id("maxPool2d"), [x], { size: 1 });
+      }
+    },
+    refused: "memoryLimit is 32.0 MB. Wrap work in tidy",
+  },
+};

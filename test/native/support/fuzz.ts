@@ -1,0 +1,176 @@
+// Random calls of everything the addon exports. Arguments: seed, calls of the surface, calls per operation.
+// Prints "ok" with counts when every call threw an Error or returned, and a device still computes afterwards.
+import { PhiloxStream } from "#lib/random.js";
+import { inputsOf, recipes } from "../../tensor/support/records.js";
+import { type Anything, addon, expectUsable, floats, openSmall } from "./surface.js";
+
+const [seed = 0, surfaceCalls = 1000, callsPerOperation = 20] = process.argv.slice(2).map(Number);
+const random = new PhiloxStream(seed, 0);
+const chance = (probability: number): boolean => random.uniform() < probability;
+const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] as T;
+
+/** What hostile getters throw: the only thing besides an Error that may come out. */
+const own = Symbol("thrown by an argument");
+const fail = (): never => {
+  throw own;
+};
+
+let [device, other, closed]: [Anything, Anything, Anything] = [openSmall(), openSmall(), openSmall()];
+closed.close();
+const disposed = floats(device, [2]);
+disposed.dispose();
+
+function detached(): Float32Array {
+  const array = new Float32Array(4);
+  structuredClone(array.buffer, { transfer: [array.buffer] });
+  return array;
+}
+
+function trapped(length: number, action: () => Anything): Anything[] {
+  const array = Array.from({ length }, (_, i) => i + 1);
+  return Object.defineProperty(array, random.integer(length), { get: action, enumerable: true });
+}
+
+const sizes = [0, 1, 2, 3, 7, 16, 17, 33, 64, 255, 1025, 2 ** 20, 2 ** 31, 2 ** 32, 2 ** 40, 2 ** 53];
+
+const makers: readonly (() => Anything)[] = [
+  () => undefined,
+  () => null,
+  () => pick([true, false]),
+  () => pick([0, -0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, -1e300, 2 ** 53 + 2]),
+  () => pick(sizes),
+  () => random.integer(addon.operations.length),
+  () => pick(["", "float32", "int32", "uint8", "avx2", "portable", "x".repeat(10_000), "\ud800", "constructor"]),
+  () => Symbol("s"),
+  () => 10n,
+  () => () => 1,
+  () => class {},
+  () => [],
+  () => [[1], "a", null],
+  () => Array.from({ length: random.integer(8) }, () => pick(sizes.slice(0, 8))),
+  () => new Array(1000),
+  () => trapped(3, fail),
+  () =>
+    trapped(2, () => {
+      device.trim();
+      return 1;
+    }),
+  () => ({}),
+  () => ({ get value(): never { return fail(); }, get threads(): never { return fail(); }, get scale(): never { return fail(); } }), // biome-ignore format: one line
+  () => ({ toString: fail, valueOf: fail, [Symbol.toPrimitive]: fail }),
+  () => new Proxy({}, { get: fail, ownKeys: fail, getPrototypeOf: fail }),
+  () => new Proxy([], { get: fail }),
+  () => Object.create(null),
+  () => new Date(),
+  () => new Map([[1, 2]]),
+  () => Promise.resolve(1),
+  () => new Float32Array(random.integer(20)),
+  () => new (pick([Float64Array, Int32Array, Uint8Array, Uint16Array, Uint8ClampedArray, BigInt64Array]))(4),
+  detached,
+  () => new Float32Array(new SharedArrayBuffer(16)),
+  () => new DataView(new ArrayBuffer(8)),
+  () => new ArrayBuffer(8),
+  () => floats(device, [random.integer(3), 2]),
+  () => [floats(device, [2]), floats(device, [2])],
+  () => [floats(other, [2])],
+  () => floats(other, [2]),
+  () => disposed,
+  () => new Proxy(floats(device, [1]), {}),
+  () => Object.create(floats(device, [1])),
+  () => device,
+  () => closed,
+  () => addon,
+  () => globalThis,
+];
+const anything = (): Anything => pick(makers)();
+
+const counts = { returned: 0, threw: 0 };
+
+/** Runs one call. Work that fails later rejects a promise; that is as good as an error. */
+function call(what: string, body: () => Anything): void {
+  try {
+    const result = body();
+    if (result instanceof Promise) result.catch(() => {});
+    counts.returned++;
+  } catch (error) {
+    if (error !== own && !(error instanceof Error)) throw new Error(`${what} threw ${String(error)}`);
+    counts.threw++;
+  }
+}
+
+const tensorPrototype = Object.getPrototypeOf(floats(device, [1]));
+const devicePrototype = addon.NativeDevice.prototype;
+const entries: [string, Anything, boolean][] = [addon, devicePrototype, tensorPrototype].flatMap((object) =>
+  Object.entries(Object.getOwnPropertyDescriptors(object)).flatMap(
+    ([name, descriptor]): [string, Anything, boolean][] => {
+      const { value, get, set } = descriptor as PropertyDescriptor;
+      const isMethod = object === devicePrototype;
+      return [value, get, set].filter((f) => typeof f === "function").map((f) => [name, f, isMethod]);
+    },
+  ),
+);
+
+for (let i = 0; i < surfaceCalls; i++) {
+  const [name, entry, isMethod] = pick(entries);
+  // A class of errors that is none would make every later error an odd one; its turn comes below.
+  if (name === "setErrorClass") continue;
+  const args = Array.from({ length: random.integer(5) }, anything);
+  const receiver = isMethod && chance(0.8) ? pick([device, device, device, closed]) : anything();
+  call(name, () => (chance(0.2) ? Reflect.construct(entry, args) : entry.apply(receiver, args)));
+  if (isMethod && name === "close") [device, other] = [openSmall(), openSmall()];
+  if (i % 200 === 0) await new Promise(setImmediate);
+}
+
+const dataTypes = ["float32", "float64", "int32", "uint8"];
+
+/** A tensor nobody asked for; small, so that what fits together by chance is soon done. */
+function stranger(): Anything {
+  const shape = Array.from({ length: random.integer(7) }, () => pick(sizes.slice(0, 5)));
+  return device.create(pick(dataTypes), shape);
+}
+
+const attributeNames = [...new Set(Object.values(recipes).flatMap(({ attributes = {} }) => Object.keys(attributes)))];
+
+for (const [operation, id] of addon.operations.map((name: string, i: number) => [name, i])) {
+  const recipe = recipes[operation]!;
+  const wrapped = { native: device } as Anything;
+  const valid = inputsOf(wrapped, recipe).map(({ handle }) => handle);
+  for (let i = 0; i < callsPerOperation; i++) {
+    const tensors: Anything[] = [...valid];
+    const attributes: Record<string, Anything> = { ...recipe.attributes };
+    // Usually one thing is wrong, so that the checks behind the first are reached too.
+    do {
+      const at = random.integer(tensors.length + 1);
+      const kind = random.integer(7);
+      if (kind === 0) tensors.splice(at, 1);
+      if (kind === 1) tensors.splice(at, 0, pick(valid));
+      if (kind === 2) tensors[at] = stranger();
+      if (kind === 3) tensors[at] = anything();
+      if (kind === 4) attributes[pick(attributeNames)] = pick([...sizes, 2 ** 24, -1, 0.5, Number.NaN]);
+      if (kind === 5) attributes[pick([...attributeNames, "unknown"])] = anything();
+      if (kind === 6) delete attributes[pick(Object.keys(attributes).concat("none"))];
+    } while (chance(0.3));
+    const given = chance(0.05) ? anything() : attributes;
+    call(operation, () => {
+      for (const result of device.enqueue(id, tensors, given)) result.dispose();
+    });
+  }
+  for (const tensor of valid) tensor.dispose();
+  // Work that was accepted may fail: then the next wait says so, and the one after it is fine.
+  await device.synchronize().catch(() => {});
+  await device.synchronize();
+  await expectUsable(device);
+}
+
+// Last, classes of errors that are none: what then comes out is theirs, but it comes out.
+for (const wrong of makers) {
+  for (const attempt of [() => addon.setErrorClass(wrong()), () => device.enqueue(-1)]) {
+    try {
+      attempt();
+    } catch {}
+  }
+}
+addon.setErrorClass(Error);
+await expectUsable(device);
+await expectUsable(openSmall());
+console.log("ok", JSON.stringify(counts));

@@ -1,0 +1,334 @@
+// What backward() walks, what it leaves behind, and which mistakes it refuses. The formulas of the gradients are in
+// gradients.test.ts.
+import { describe, expect, it } from "vitest";
+import {
+  conv2d,
+  copy,
+  crossEntropy,
+  execute,
+  fill,
+  matmul,
+  noGrad,
+  ones,
+  relu,
+  type Tensor,
+  tensor,
+  tidy,
+  withGradient,
+} from "#lib/tensor/index.js";
+import { onEveryDevice } from "../support/devices.js";
+import { expectError } from "../support/errors.js";
+
+const trainable = { requiresGrad: true };
+
+await onEveryDevice("backward", (device) => {
+  const leaf = (...values: number[]) => tensor(device, values, undefined, trainable);
+  const read = async (x: Tensor | undefined) => Array.from(await x!.read());
+
+  describe("what it adds up", () => {
+    it("adds a second call's gradients to the first's", async () => {
+      const x = leaf(1, 2, 3);
+      x.square().sum().backward();
+      expect(await read(x.grad)).toEqual([2, 4, 6]);
+      x.multiply(10).sum().backward();
+      expect(await read(x.grad)).toEqual([12, 14, 16]);
+    });
+
+    it("adds both sides where a tensor is used twice", async () => {
+      const x = leaf(2, 3);
+      x.multiply(x).sum().backward();
+      expect(await read(x.grad)).toEqual([4, 6]);
+      const y = leaf(2, 3);
+      y.add(y).sum().backward();
+      expect(await read(y.grad)).toEqual([2, 2]);
+      const z = leaf(2, 3);
+      z.subtract(z).sum().backward();
+      expect(await read(z.grad)).toEqual([0, 0]);
+      const w = tensor(device, [[1, 2], [3, 4]], undefined, trainable); // biome-ignore format: a matrix
+      matmul(w, w, { transposeB: true }).sum().backward();
+      expect(await read(w.grad)).toEqual([8, 12, 8, 12]);
+    });
+
+    it("visits a node of a diamond once, after everything that uses it", async () => {
+      const x = leaf(3);
+      const middle = x.square();
+      let visits = 0;
+      const counted = withGradient(
+        noGrad(() => middle.multiply(1)),
+        [middle],
+        {
+          gradient: (g) => {
+            visits++;
+            return [g];
+          },
+        },
+      );
+      const left = counted.multiply(2);
+      const right = counted.multiply(5);
+      // Also a short and a long way to the same node.
+      left.add(right).add(counted).sum().backward();
+      expect(visits).toBe(1);
+      expect(await read(x.grad)).toEqual([8 * 2 * 3]);
+    });
+
+    it("walks a graph that doubles its paths at every node in linear time", async () => {
+      const x = leaf(1);
+      let y: Tensor = x;
+      for (let i = 0; i < 60; i++) y = y.add(y).multiply(0.5);
+      y.sum().backward();
+      expect(await read(x.grad)).toEqual([1]);
+    });
+
+    it("goes through 10,000 operations in a row", async () => {
+      const x = leaf(1);
+      let y: Tensor = x;
+      for (let i = 0; i < 10_000; i++) y = y.add(1);
+      y.backward();
+      expect(await read(x.grad)).toEqual([1]);
+      // And tidy follows the same chain.
+      const z = tidy(() => {
+        let chain: Tensor = x;
+        for (let i = 0; i < 10_000; i++) chain = chain.multiply(1);
+        return chain;
+      });
+      z.backward();
+      expect(await read(x.grad)).toEqual([2]);
+    });
+
+    it("differentiates a scalar of any shape with one element, a leaf's own copy included", async () => {
+      const x = tensor(device, [[5]], undefined, trainable);
+      x.multiply(3).backward();
+      expect(x.grad!.shape).toEqual([1, 1]);
+      expect(await read(x.grad)).toEqual([3]);
+    });
+
+    it("flows through reshape, with the shape of its input", async () => {
+      const x = tensor(device, [1, 2, 3, 4, 5, 6], [2, 3], trainable);
+      x.reshape([3, -1])
+        .multiply(tensor(device, [1, 2, 3, 4, 5, 6], [3, 2]))
+        .sum()
+        .backward();
+      expect(x.grad!.shape).toEqual([2, 3]);
+      expect(await read(x.grad)).toEqual([1, 2, 3, 4, 5, 6]);
+    });
+
+    it("keeps the gradients of two leaves apart although both got the same numbers", async () => {
+      const [a, b] = [leaf(1, 2), leaf(3, 4)];
+      const c = tensor(device, [5, 6], [1, 2], trainable);
+      a.add(b)
+        .add(c.reshape([2]))
+        .sum()
+        .backward();
+      fill(a.grad!, 7);
+      fill(c.grad!, 8);
+      expect(await read(a.grad)).toEqual([7, 7]);
+      expect(await read(b.grad)).toEqual([1, 1]);
+      expect(await read(c.grad)).toEqual([8, 8]);
+    });
+  });
+
+  describe("what it leaves out", () => {
+    it("stops at detach", async () => {
+      const x = leaf(3);
+      x.detach().multiply(x).sum().backward();
+      expect(await read(x.grad)).toEqual([3]);
+      expect(x.detach().requiresGrad).toBe(false);
+    });
+
+    it("records nothing inside noGrad, also after an error in it", async () => {
+      const x = leaf(3);
+      const y = noGrad(() => x.square());
+      expect(y.requiresGrad).toBe(false);
+      expect(() =>
+        noGrad(() => {
+          throw new Error("inside");
+        }),
+      ).toThrow("inside");
+      expect(x.square().requiresGrad).toBe(true);
+      noGrad(() => noGrad(() => {}));
+      expect(noGrad(() => noGrad(() => 0) === 0 && x.square().requiresGrad)).toBe(false);
+      await expectError(() => noGrad(async () => {}), "invalid-argument", "noGrad", "promise");
+      await expectError(() => y.sum().backward(), "invalid-argument", "requires a gradient");
+    });
+
+    it("neither computes nor leaves a gradient for what requires none", async () => {
+      const x = leaf(1, 2);
+      const frozen = tensor(device, [3, 4]);
+      const seen: (readonly boolean[])[] = [];
+      const output = noGrad(() => x.multiply(frozen));
+      withGradient(output, [x, frozen], {
+        gradient: (g, needed) => {
+          seen.push(needed);
+          return [execute("multiply", [g, frozen])[0], undefined];
+        },
+      })
+        .sum()
+        .backward();
+      expect(seen).toEqual([[true, false]]);
+      expect(await read(x.grad)).toEqual([3, 4]);
+      expect(frozen.grad).toBeUndefined();
+    });
+
+    it.each(["matmul", "conv2d"] as const)("%s runs one gradient kernel where one side is frozen", (operation) => {
+      const shape = operation === "matmul" ? [2, 2] : [1, 2, 2, 1];
+      const run = (a: boolean, b: boolean): number => {
+        const enqueued: string[] = [];
+        const counting = Object.create(device, {
+          native: { value: device.native },
+          name: { value: device.name },
+          enqueue: {
+            value: (name: string, ...rest: [never]) => {
+              enqueued.push(name);
+              return device.enqueue(name, ...rest);
+            },
+          },
+        }) as typeof device;
+        const inputs = [a, b].map((requiresGrad) =>
+          tensor(counting, Float32Array.of(1, 2, 3, 4), shape, { requiresGrad }),
+        );
+        execute("fill", [inputs[0]!], { value: 1 });
+        const output = operation === "matmul" ? matmul(inputs[0]!, inputs[1]!) : conv2d(inputs[0]!, inputs[1]!);
+        output.sum().backward();
+        expect(inputs.map(({ grad }) => grad !== undefined)).toEqual([a, b]);
+        return enqueued.filter((name) => name.startsWith(operation)).length;
+      };
+      expect(run(true, true)).toBe(3);
+      expect(run(true, false)).toBe(2);
+      expect(run(false, true)).toBe(2);
+    });
+
+    it("gives no gradient to labels and running statistics", async () => {
+      const logits = tensor(device, [[1, 2]], undefined, trainable);
+      const labels = tensor(device, Int32Array.of(1));
+      crossEntropy(logits, labels).backward();
+      expect(labels.grad).toBeUndefined();
+      expect(logits.grad).toBeDefined();
+    });
+  });
+
+  describe("what it gives back", () => {
+    it("frees intermediate results, except the root and what keep() was called on", async () => {
+      const x = leaf(1, -2);
+      const dropped = x.square();
+      const kept = dropped.multiply(2).keep();
+      const root = kept.relu().sum();
+      root.backward();
+      expect([x, dropped, kept, root].map(({ disposed }) => disposed)).toEqual([false, true, false, false]);
+      expect(await root.item()).toBe(10);
+      expect(await read(kept)).toEqual([2, 8]);
+    });
+
+    it("refuses a second call on the same graph, and on one that shares a part of it", async () => {
+      const x = leaf(1, 2);
+      const shared = x.square().keep();
+      const first = shared.sum();
+      const second = shared.multiply(2).sum();
+      first.backward();
+      await expectError(() => first.backward(), "invalid-state", "earlier backward()");
+      await expectError(() => second.backward(), "invalid-state", "released by an earlier backward()");
+      expect(await read(x.grad)).toEqual([2, 4]);
+    });
+
+    it("refuses what has more than one element or nothing to differentiate", async () => {
+      await expectError(() => leaf(1, 2).square().backward(), "invalid-argument", "one element", "float32[2]");
+      await expectError(() => tensor(device, [1]).backward(), "invalid-argument", "nothing to differentiate");
+    });
+  });
+
+  describe("changes between forward and backward", () => {
+    const changes: [string, (x: Tensor) => void][] = [
+      ["write", (x) => x.write(Float32Array.of(5, 6))],
+      ["fill", (x) => fill(x, 0)],
+      ["copy", (x) => copy(x, ones(x.device, [2]))],
+      ["a write through a view", (x) => fill(x.reshape([2, 1]), 0)],
+      ["a write through detach", (x) => fill(x.detach(), 0)],
+      [
+        "an optimizer's step",
+        (x) => {
+          const scalars = tensor(x.device, new Float32Array(15), [1, 15]);
+          const groups = tensor(x.device, Int32Array.of(0));
+          execute("sgdUpdate", [scalars, groups, x, ones(x.device, [2])], { tensors: 1, momentum: false });
+        },
+      ],
+    ];
+    it.each(changes)("%s of a tensor that a gradient reads is an error", async (_, change) => {
+      const x = leaf(1, 2);
+      const loss = x.square().sum();
+      change(x);
+      await expectError(() => loss.backward(), "invalid-state", "square", "[2]", "changed in place");
+    });
+
+    it("is no error for a tensor that no gradient reads", async () => {
+      const x = leaf(1, 2);
+      const loss = x.multiply(3).sum();
+      fill(x, 9);
+      loss.backward();
+      expect(await read(x.grad)).toEqual([3, 3]);
+    });
+
+    it("is an error to dispose what a gradient reads", async () => {
+      const x = leaf(1, 2);
+      const y = tensor(device, [3, 4]);
+      const loss = x.multiply(y).sum();
+      y.dispose();
+      await expectError(() => loss.backward(), "invalid-state", "multiply", "[2]", "disposed");
+    });
+  });
+
+  describe("withGradient", () => {
+    it("gives a result of any origin the gradient it is told", async () => {
+      const x = leaf(1, 2);
+      const y = withGradient(tensor(device, [10, 20]), [x], {
+        gradient: (g) => [execute("affine", [g], { scale: 7 })[0]],
+      });
+      y.sum().backward();
+      expect(await read(x.grad)).toEqual([7, 7]);
+    });
+
+    it("may give the incoming gradient to several inputs, or one tensor twice", async () => {
+      const [a, b] = [leaf(1), leaf(2)];
+      withGradient(tensor(device, [0]), [a, b], { gradient: (g) => [g, g] }).backward();
+      expect([await read(a.grad), await read(b.grad)]).toEqual([[1], [1]]);
+      const [c, d] = [leaf(1), leaf(2)];
+      withGradient(tensor(device, [0]), [c, d], {
+        gradient: (g) => {
+          const [twice] = execute("affine", [g], { scale: 2 });
+          return [twice, twice];
+        },
+      }).backward();
+      fill(c.grad!, 5);
+      expect(await read(d.grad)).toEqual([2]);
+    });
+
+    it("refuses an output that has a gradient already, and checks what it saves", async () => {
+      const x = leaf(1);
+      await expectError(() => withGradient(x.square(), [x], { gradient: (g) => [g] }), "invalid-argument", "noGrad");
+      const saved = tensor(device, [1]);
+      const y = withGradient(tensor(device, [0]), [x], { saves: [saved], gradient: (g) => [g] });
+      fill(saved, 2);
+      await expectError(() => y.backward(), "invalid-state", "changed in place");
+    });
+
+    it("passes an error of its gradient on, with recording on again", async () => {
+      const x = leaf(1);
+      const y = withGradient(tensor(device, [0]), [x], {
+        gradient: () => {
+          throw new Error("of the gradient");
+        },
+      });
+      expect(() => y.backward()).toThrow("of the gradient");
+      expect(relu(x).requiresGrad).toBe(true);
+    });
+  });
+
+  it("leaves the device usable after a label that is no class, and rejects one wait", async () => {
+    const logits = tensor(device, [[1, 2], [3, 4]], undefined, trainable); // biome-ignore format: a matrix
+    const loss = crossEntropy(logits, tensor(device, Int32Array.of(0, 2)));
+    await expectError(() => loss.item(), "device-failed", "crossEntropy(float32[2,2], int32[2])", "label 2 in row 1");
+    await device.synchronize();
+    expect(await read(logits)).toEqual([1, 2, 3, 4]);
+    const negative = crossEntropy(logits, tensor(device, Int32Array.of(-1, 0)));
+    await expectError(() => device.synchronize(), "device-failed", "label -1 in row 0");
+    expect(Number.isFinite(await negative.item())).toBe(true);
+  });
+});

@@ -1,0 +1,26 @@
+// The same bits whatever the number of threads, and in every run, for each operation of the table.
+import { describe, expect, it } from "vitest";
+import { findAddon } from "#lib/native/index.js";
+import { openAll } from "../support/devices.js";
+import { recipes, run } from "./support/records.js";
+
+const operations = findAddon("cpu").addon!.operations;
+const threadCounts = [1, 2, 3, 5];
+const opened = await Promise.all(threadCounts.map((threads) => openAll({ threads })));
+
+it("has a recipe for every operation", () => {
+  expect(Object.keys(recipes).sort()).toEqual([...operations].sort());
+});
+
+describe.each(operations)("%s", (operation) => {
+  it.each(opened[0]!.map(({ label }, i) => ({ label, devices: opened.map((list) => list[i]!.device) })))(
+    "gives the same bits with 1, 2, 3 and 5 threads, and again ($label)",
+    async ({ devices }) => {
+      const expected = await run(devices[0]!, operation);
+      // An operation that wrote nothing would agree with itself.
+      expect(new Set(expected).size).toBeGreaterThan(1);
+      for (const device of [...devices.slice(1), ...devices.toReversed()])
+        expect((await run(device, operation)).equals(expected), `${device.describe()["threads"]} threads`).toBe(true);
+    },
+  );
+});

@@ -1,0 +1,62 @@
+// Every differentiable operation is what its definition in float64 says, and its gradient is that definition's: random
+// calls, sizes of 0 and 1 among them.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type Tensor, tensor } from "#lib/tensor/index.js";
+import { expectClose } from "../support/compare.js";
+import { openAll } from "../support/devices.js";
+import { numbers } from "../support/numbers.js";
+import { elements, type Values } from "../support/reference.js";
+import { type Call, calls } from "./support/cases.js";
+
+const devices = await openAll();
+
+/**
+ * The gradient of Σ weights·f(inputs) with respect to input `which`, by central differences. In float64 with a step of
+ * 2⁻¹⁸ both the curvature and the roundings leave some 10⁻⁹, which float32 does not see.
+ */
+function finiteDifferences({ inputs, reference }: Call, which: number, weights: ArrayLike<number>): Float64Array {
+  const step = 2 ** -18;
+  const input = inputs[which]!;
+  const at = (i: number, offset: number): number => {
+    const moved = Float64Array.from(input.data);
+    moved[i]! += offset;
+    const { data } = reference(...inputs.with(which, { shape: input.shape, data: moved }));
+    return data.reduce((total, value, j) => total + value * weights[j]!, 0);
+  };
+  return input.data.map((_, i) => (at(i, step) - at(i, -step)) / (2 * step));
+}
+
+function upload(device: Tensor["device"], { shape, data }: Values): Tensor {
+  return tensor(device, data, shape, { dtype: "float32", requiresGrad: true });
+}
+
+describe.each(calls)("%s", (name, arbitrary) => {
+  it("is its definition, forward and backward", { timeout: 60_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(arbitrary, async (call) => {
+        const expected = call.reference(...call.inputs);
+        const weights = numbers(elements(expected.shape), 7);
+        const gradients = call.inputs.map((_, i) => finiteDifferences(call, i, weights));
+        // All sums here are short. Batch normalisation of two rows that nearly agree magnifies roundings some 30 times.
+        const allowed = name === "batchNorm" ? 64 : 16;
+        for (const { label, device } of devices) {
+          const inputs = call.inputs.map((input) => upload(device, input));
+          const output = call.ours(...inputs).keep();
+          expect(output.shape, `shape on ${label}: ${call.title}`).toEqual(expected.shape);
+          output
+            .multiply(tensor(device, weights, expected.shape))
+            .sum()
+            .backward();
+          expectClose(await output.read(), expected.data, allowed, `${call.title} on ${label}`);
+          for (const [i, gradient] of gradients.entries()) {
+            expect(inputs[i]!.grad!.shape).toEqual(call.inputs[i]!.shape);
+            const what = `the gradient of input ${i} of ${call.title} on ${label}`;
+            expectClose(await inputs[i]!.grad!.read(), gradient, allowed, what);
+          }
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+});

@@ -1,0 +1,122 @@
+// Memory is given back when it is dead, refused with a useful message when there is none, and reused.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import * as t from "#lib/tensor/index.js";
+import { devices, onEveryDevice, open } from "../support/devices.js";
+import { expectError } from "../support/errors.js";
+import { calls } from "./support/cases.js";
+
+await onEveryDevice("memory", (device) => {
+  const usage = () => {
+    const { allocated, tensors } = device.memory();
+    return { allocated, tensors };
+  };
+
+  it.each(calls)("is what it was after forward, backward and dispose: %s", (_, arbitrary) => {
+    for (const call of fc.sample(arbitrary, { numRuns: 5, seed: 1 })) {
+      const before = usage();
+      const inputs = call.inputs.map(({ data, shape }) =>
+        t.tensor(device, data, shape, { dtype: "float32", requiresGrad: true }),
+      );
+      // tidy: batch normalisation's running statistics and labels are made inside.
+      t.tidy(() =>
+        call
+          .ours(...inputs)
+          .sum()
+          .backward(),
+      );
+      expect(device.memory().tensors, call.title).toBe(before.tensors + 2 * inputs.length);
+      for (const input of inputs) {
+        input.grad?.dispose();
+        input.dispose();
+      }
+      expect(usage(), call.title).toEqual(before);
+    }
+  });
+
+  it("is what it was after a forward pass that nobody differentiates", () => {
+    const x = t.tensor(device, [[1, 2], [3, 4]]); // biome-ignore format: a matrix
+    const before = usage();
+    // Log-probabilities, indices and statistics are kept for a gradient only.
+    const loss = t.crossEntropy(x, t.tensor(device, Int32Array.of(0, 1)));
+    const pooled = t.maxPool2d(x.reshape([1, 2, 2, 1]), { size: 2 });
+    expect(device.memory().tensors).toBe(before.tensors + 3);
+    loss.dispose();
+    pooled.dispose();
+  });
+
+  it("is held until the last view is gone", () => {
+    const x = t.zeros(device, [1000]);
+    const before = usage();
+    const view = x.reshape([10, 100]).detach();
+    expect(device.memory().allocated).toBe(before.allocated);
+    x.dispose();
+    expect(device.memory().allocated).toBe(before.allocated);
+    view.dispose();
+  });
+
+  it("goes back to the system with trim", () => {
+    t.zeros(device, [100_000]).dispose();
+    expect(device.memory().cached).toBeGreaterThanOrEqual(400_000);
+    device.trim();
+    expect(device.memory().cached).toBe(0);
+  });
+});
+
+describe.each(devices)("a memory limit ($label)", (under) => {
+  it("is refused with what holds most and what to do, and the device stays usable", async () => {
+    const device = await open(under, { memoryLimit: 1_000_000 });
+    const small = Array.from({ length: 3 }, () => t.zeros(device, [10_000]));
+    const large = t.zeros(device, [200, 1000]);
+    await expectError(
+      () => t.ones(device, [100_000]),
+      "out-of-memory",
+      "0.4 MB for float32[100000] do not fit",
+      "memoryLimit is 1.0 MB",
+      "tidy(() => ...)",
+      // In pieces of certain sizes: at most an eighth larger than what they hold.
+      "1 × tensor [200,1000] (0.9 MB); 3 × tensor [10000] (0.1 MB)",
+    );
+    expect(device.memory().limit).toBe(1_000_000);
+    large.dispose();
+    // The piece is kept for tensors of its size, and given up for one of another.
+    expect(await t.ones(device, [150_000]).sum().item()).toBe(150_000);
+    for (const tensor of small) tensor.dispose();
+    await device.close();
+  });
+
+  it("holds for an operation's result, and leaves nothing of it", async () => {
+    const device = await open(under, { memoryLimit: 1_000_000 });
+    const x = t.ones(device, [300, 1]);
+    const product = () => x.matmul(x, { transposeB: true });
+    const held = [product(), product()];
+    const { allocated, tensors } = device.memory();
+    await expectError(product, "out-of-memory", "matmul: 0.4 MB for float32[300,300]", "2 × matmul [300,300] (0.7 MB)");
+    expect(device.memory()).toMatchObject({ allocated, tensors });
+    held[0]!.dispose();
+    expect(await product().sum().item()).toBe(90_000);
+    await device.close();
+  });
+});
+
+it.each(devices)("comes back to the same pieces in the next step ($label)", async (under) => {
+  // A device of its own: on a shared one the collector may free at any wait what earlier tests dropped.
+  const device = await open(under);
+  const w = t.ones(device, [2, 2]);
+  w.requiresGrad = true;
+  const step = async () => {
+    const loss = t.tidy(() => {
+      const result = t.ones(device, [500, 2]).matmul(w).relu().square().mean();
+      result.backward();
+      return result;
+    });
+    await loss.item();
+    loss.dispose();
+  };
+  await step();
+  await step();
+  const afterTwo = device.memory();
+  for (let i = 0; i < 20; i++) await step();
+  expect(device.memory()).toEqual(afterTwo);
+  await device.close();
+});

@@ -1,0 +1,147 @@
+// Random numbers on the device: pure functions of seed, stream and position (Philox4x32-10).
+import { describe, expect, it } from "vitest";
+import { philox4x32 } from "#lib/random.js";
+import { dropout, normal, ones, type Tensor, tensor, uniform } from "#lib/tensor/index.js";
+import { bits } from "../support/compare.js";
+import { onEveryDevice, openAll } from "../support/devices.js";
+import { numbers } from "../support/numbers.js";
+
+const count = 200_000;
+
+/** Mean, variance, skewness and kurtosis. */
+function moments(data: ArrayLike<number>) {
+  const list = Array.from(data);
+  const average = (power: number, center: number) =>
+    list.reduce((total, value) => total + (value - center) ** power, 0) / list.length;
+  const mean = average(1, 0);
+  const variance = average(2, mean);
+  return { mean, variance, skewness: average(3, mean) / variance ** 1.5, kurtosis: average(4, mean) / variance ** 2 };
+}
+
+await onEveryDevice("random numbers", (device) => {
+  const read = async (x: Tensor) => x.read();
+
+  describe("uniform", () => {
+    it("is the upper 24 bits of Philox's words, four elements to a block", async () => {
+      // Random123's known answer for counter 0 and key 0.
+      const [first] = await read(uniform(device, [1], { seed: 0 }));
+      expect(first! * 2 ** 24).toBe(0x6627e8);
+      const seed = 5 * 2 ** 32 + 7;
+      const stream = 3 * 2 ** 32 + 11;
+      const expected: number[] = [];
+      const words = new Uint32Array(4);
+      for (let block = 0; block < 3; block++) {
+        philox4x32(words, block, 0, 11, 3, 7, 5);
+        expected.push(...Array.from(words, (word) => (word >>> 8) / 2 ** 24));
+      }
+      expect(Array.from(await read(uniform(device, [11], { seed, stream })))).toEqual(expected.slice(0, 11));
+    });
+
+    it("fills [low, high) evenly", async () => {
+      const data = await read(uniform(device, [count], { low: -1, high: 3, seed: 1 }));
+      expect(data.every((value: number) => value >= -1 && value < 3)).toBe(true);
+      // Five standard errors of each moment of 200,000 draws.
+      const { mean, variance, skewness, kurtosis } = moments(data);
+      expect(Math.abs(mean - 1)).toBeLessThan(5 * Math.sqrt(16 / 12 / count));
+      expect(Math.abs(variance / (16 / 12) - 1)).toBeLessThan(5 * Math.sqrt(0.8 / count));
+      expect(Math.abs(skewness)).toBeLessThan(0.02);
+      expect(Math.abs(kurtosis - 1.8)).toBeLessThan(0.02);
+    });
+  });
+
+  describe("normal", () => {
+    it("has the moments of the normal distribution, and its tails", async () => {
+      const data = await read(normal(device, [count], { mean: 2, deviation: 3, seed: 1 }));
+      const { mean, variance, skewness, kurtosis } = moments(data);
+      expect(Math.abs(mean - 2)).toBeLessThan((5 * 3) / Math.sqrt(count));
+      expect(Math.abs(variance / 9 - 1)).toBeLessThan(5 * Math.sqrt(2 / count));
+      expect(Math.abs(skewness)).toBeLessThan(5 * Math.sqrt(6 / count));
+      expect(Math.abs(kurtosis - 3)).toBeLessThan(5 * Math.sqrt(24 / count));
+      const beyond = data.filter((value: number) => Math.abs(value - 2) > 9).length / count;
+      expect(beyond).toBeGreaterThan(0.002);
+      expect(beyond).toBeLessThan(0.0034);
+    });
+
+    it("pairs no two elements: neighbours and pairs are uncorrelated", async () => {
+      const data = await read(normal(device, [count], { seed: 4 }));
+      for (const lag of [1, 2, 3, 4]) {
+        let product = 0;
+        for (let i = lag; i < count; i++) product += data[i]! * data[i - lag]!;
+        expect(Math.abs(product / count), `lag ${lag}`).toBeLessThan(5 / Math.sqrt(count));
+      }
+    });
+
+    it("is finite for every word: a deviation of 1 stays below 6", async () => {
+      const data = await read(normal(device, [count], { seed: 5 }));
+      expect(data.every((value: number) => Math.abs(value) < 6)).toBe(true);
+    });
+  });
+
+  it.each([
+    ["uniform", uniform],
+    ["normal", normal],
+  ] as const)(
+    "%s differs between seeds and streams, and a longer tensor begins with a shorter one",
+    async (_, draw) => {
+      const keys = [
+        { seed: 1 },
+        { seed: 2 },
+        { seed: 1, stream: 1 },
+        { seed: 1, stream: 2 ** 32 },
+        { seed: 2 ** 32 + 1 },
+      ];
+      const drawn = await Promise.all(keys.map((key) => read(draw(device, [64], key))));
+      expect(new Set(drawn.map(String)).size).toBe(keys.length);
+      const longer = await read(draw(device, [40_001], { seed: 1 }));
+      expect(longer.slice(0, 64)).toEqual(drawn[0]);
+    },
+  );
+
+  describe("dropout", () => {
+    it("drops the share that was asked for, and scales the rest", async () => {
+      for (const probability of [0.1, 0.5, 0.9]) {
+        const data = await read(dropout(ones(device, [count]), { probability, seed: 6 }));
+        const scale = Math.fround(1 / (1 - Math.fround(probability)));
+        expect(data.every((value: number) => value === 0 || Math.abs(value / scale - 1) < 1e-6)).toBe(true);
+        const dropped = data.filter((value: number) => value === 0).length / count;
+        const error = Math.sqrt((probability * (1 - probability)) / count);
+        expect(Math.abs(dropped - probability)).toBeLessThan(5 * error);
+      }
+    });
+
+    it("keeps everything at 0 and nothing at 1", async () => {
+      const data = numbers(100, 1);
+      const x = tensor(device, data);
+      expect(await read(dropout(x, { probability: 0, seed: 1 }))).toEqual(data);
+      expect(new Set(await read(dropout(x, { probability: 1, seed: 1 })))).toEqual(new Set([0]));
+    });
+
+    it("lets the gradient through where it let the value through, and nowhere else", async () => {
+      const x = tensor(device, numbers(5001, 1, 3), undefined, { requiresGrad: true });
+      const y = dropout(x, { probability: 0.4, seed: 7, stream: 8 }).keep();
+      y.sum().backward();
+      const [value, gradient] = [await read(y), await read(x.grad!)];
+      const scale = Math.max(...gradient);
+      expect(scale).toBeCloseTo(1 / 0.6, 5);
+      value.forEach((kept: number, i: number) => {
+        expect(gradient[i]).toBe(kept === 0 ? 0 : scale);
+      });
+    });
+
+    it("drops other elements for another seed or stream", async () => {
+      const masks = await Promise.all(
+        [{ seed: 1 }, { seed: 2 }, { seed: 1, stream: 1 }].map((key) =>
+          read(dropout(ones(device, [64]), { probability: 0.5, ...key })),
+        ),
+      );
+      expect(new Set(masks.map(String)).size).toBe(3);
+    });
+  });
+});
+
+it("gives the same uniform bits on every device", async () => {
+  const drawn = await Promise.all(
+    (await openAll()).map(({ device }) => uniform(device, [50_001], { low: -2, high: 5, seed: 9, stream: 1 }).read()),
+  );
+  for (const other of drawn) expect(bits(other).equals(bits(drawn[0]!))).toBe(true);
+});

@@ -1,0 +1,284 @@
+// Random calls of every differentiable operation, each with its definition in float64.
+import fc from "fast-check";
+import * as t from "#lib/tensor/index.js";
+import * as reference from "../../support/reference.js";
+
+type Values = reference.Values;
+
+/** One call. Its inputs stay clear of the kinks of relu and maximum, where there is no derivative. */
+export interface Call {
+  readonly title: string;
+  readonly inputs: readonly Values[];
+  readonly ours: (...inputs: t.Tensor[]) => t.Tensor;
+  readonly reference: (...inputs: Values[]) => Values;
+}
+
+/** Sizes around vectors of 4, 8 and 16, and the smallest. */
+const size = fc.constantFrom(1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17);
+const sizeOrNone = fc.oneof({ weight: 8, arbitrary: size }, { weight: 1, arbitrary: fc.constant(0) });
+const shape = fc.array(fc.constantFrom(0, 1, 2, 3, 5, 7), { maxLength: 4 });
+
+/** Float32 numbers in [center − 1, center + 1], multiples of 2⁻¹⁰ that are odd, so that none is zero. */
+function numbersOf(shape: readonly number[], center = 0): fc.Arbitrary<Values> {
+  const count = reference.elements(shape);
+  return fc
+    .array(fc.integer({ min: -512, max: 511 }), { minLength: count, maxLength: count, size: "max" })
+    .map((list) => reference.values(shape, (i) => (2 * list[i]! + 1) / 1024 + center));
+}
+
+/** Numbers in [−1, 1] of which no two are equal. */
+function distinctNumbers(shape: readonly number[]): fc.Arbitrary<Values> {
+  const count = reference.elements(shape);
+  return fc
+    .shuffledSubarray(
+      Array.from({ length: count }, (_, i) => i),
+      { minLength: count, maxLength: count },
+    )
+    .map((order) => reference.values(shape, (i) => Math.fround(order[i]! / Math.max(1, count) - 0.5)));
+}
+
+function unary(
+  name: string,
+  ours: (x: t.Tensor) => t.Tensor,
+  of: (x: number) => number,
+  center = 0,
+): [string, fc.Arbitrary<Call>] {
+  const call = shape
+    .chain((sizes) => numbersOf(sizes, center))
+    .map((x) => ({
+      title: `${name} of [${x.shape}]`,
+      inputs: [x],
+      ours,
+      reference: (v: Values) => reference.map(v, of),
+    }));
+  return [name, call];
+}
+
+/** Two shapes of which one is the last axes of the other. */
+const broadcastShapes = fc.tuple(shape, fc.nat({ max: 4 }), fc.boolean()).map(([sizes, from, swapped]) => {
+  const both = [sizes, sizes.slice(from)] as const;
+  return swapped ? ([both[1], both[0]] as const) : both;
+});
+
+function binary(
+  name: string,
+  ours: (a: t.Tensor, b: t.Tensor) => t.Tensor,
+  of: (a: number, b: number) => number,
+  center = 0,
+): [string, fc.Arbitrary<Call>] {
+  const call = broadcastShapes
+    .chain(([a, b]) => fc.tuple(numbersOf(a), numbersOf(b, center)))
+    .map(([a, b]) => ({
+      title: `${name} of [${a.shape}] and [${b.shape}]`,
+      inputs: [a, b],
+      ours,
+      reference: (x: Values, y: Values) => reference.zip(x, y, of),
+    }));
+  return [name, call];
+}
+
+const matmul = fc
+  .tuple(sizeOrNone, sizeOrNone, sizeOrNone, fc.boolean(), fc.boolean())
+  .chain(([m, k, n, transposeA, transposeB]) =>
+    fc.tuple(numbersOf(transposeA ? [k, m] : [m, k]), numbersOf(transposeB ? [n, k] : [k, n])).map(([a, b]) => ({
+      title: `matmul of [${a.shape}]${transposeA ? "ᵀ" : ""} and [${b.shape}]${transposeB ? "ᵀ" : ""}`,
+      inputs: [a, b],
+      ours: (x: t.Tensor, y: t.Tensor) => t.matmul(x, y, { transposeA, transposeB }),
+      reference: (x: Values, y: Values) => reference.matmul(x, y, transposeA, transposeB),
+    })),
+  );
+
+const conv2d = fc
+  .record({
+    n: fc.constantFrom(0, 1, 2),
+    height: fc.integer({ min: 1, max: 7 }),
+    width: fc.integer({ min: 1, max: 7 }),
+    channels: fc.constantFrom(0, 1, 2, 3, 5),
+    outputs: fc.constantFrom(0, 1, 2, 3, 9),
+    kernelHeight: fc.integer({ min: 1, max: 5 }),
+    kernelWidth: fc.integer({ min: 1, max: 5 }),
+    stride: fc.integer({ min: 1, max: 6 }),
+    padding: fc.integer({ min: 0, max: 4 }),
+  })
+  .filter((c) => c.height + 2 * c.padding >= c.kernelHeight && c.width + 2 * c.padding >= c.kernelWidth)
+  .chain(({ n, height, width, channels, outputs, kernelHeight, kernelWidth, stride, padding }) =>
+    fc
+      .tuple(numbersOf([n, height, width, channels]), numbersOf([outputs, kernelHeight, kernelWidth, channels]))
+      .map(([x, w]) => ({
+        title: `conv2d of [${x.shape}] with [${w.shape}], stride ${stride}, padding ${padding}`,
+        inputs: [x, w],
+        ours: (images: t.Tensor, weights: t.Tensor) => t.conv2d(images, weights, { stride, padding }),
+        reference: (images: Values, weights: Values) => reference.conv2d(images, weights, { stride, padding }),
+      })),
+  );
+
+function pooling(
+  name: string,
+  ours: (images: t.Tensor, options: t.PoolingOptions) => t.Tensor,
+  of: (images: Values, size: number, window: reference.Window) => Values,
+): [string, fc.Arbitrary<Call>] {
+  const call = fc
+    .record({
+      n: fc.constantFrom(0, 1, 2),
+      height: fc.integer({ min: 1, max: 7 }),
+      width: fc.integer({ min: 1, max: 7 }),
+      channels: fc.constantFrom(0, 1, 3, 5),
+      size: fc.integer({ min: 1, max: 4 }),
+      stride: fc.integer({ min: 1, max: 5 }),
+      padding: fc.integer({ min: 0, max: 2 }),
+    })
+    .filter((c) => 2 * c.padding <= c.size && Math.min(c.height, c.width) + 2 * c.padding >= c.size)
+    .chain(({ n, height, width, channels, size, stride, padding }) =>
+      distinctNumbers([n, height, width, channels]).map((x) => ({
+        title: `${name} of [${x.shape}], size ${size}, stride ${stride}, padding ${padding}`,
+        inputs: [x],
+        ours: (images: t.Tensor) => ours(images, { size, stride, padding }),
+        reference: (images: Values) => of(images, size, { stride, padding }),
+      })),
+    );
+  return [name, call];
+}
+
+const reductions = fc
+  .tuple(fc.constantFrom("sum" as const, "mean" as const), shape)
+  .chain(([name, sizes]) =>
+    fc
+      .tuple(fc.nat({ max: sizes.length }), fc.nat({ max: sizes.length }))
+      .map(([a, b]) => ({ name, sizes, from: Math.min(a, b), to: Math.max(a, b) })),
+  )
+  // The mean of nothing is 0 · ∞.
+  .filter(({ name, sizes, from, to }) => to > from && (name === "sum" || !sizes.slice(from, to).includes(0)))
+  .chain(({ name, sizes, from, to }) =>
+    numbersOf(sizes).map((x) => {
+      const axes = Array.from({ length: to - from }, (_, i) => from + i);
+      const scale = name === "sum" ? 1 : 1 / reference.elements(sizes.slice(from, to));
+      return {
+        title: `${name} of [${sizes}] over [${axes}]`,
+        inputs: [x],
+        ours: (v: t.Tensor) => (name === "sum" ? t.sum(v, axes) : t.mean(v, axes)),
+        reference: (v: Values) => reference.sum(v, from, to - from, scale),
+      };
+    }),
+  );
+
+/** [rows…, channels] with at least two rows: batch normalisation refuses one. */
+const channelShapes = fc
+  .tuple(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 3 }), fc.constantFrom(1, 3, 4, 8, 9, 17))
+  .filter(([rows]) => reference.elements(rows) > 1)
+  .map(([rows, channels]) => [...rows, channels]);
+
+// With 10⁻⁵ two equal rows would magnify every rounding 300 times.
+const epsilon = fc.constantFrom(1e-3, 0.1);
+
+const batchNorm = fc.tuple(channelShapes, epsilon).chain(([sizes, epsilon]) => {
+  const channels = [sizes.at(-1)!];
+  return fc.tuple(distinctNumbers(sizes), numbersOf(channels, 2), numbersOf(channels)).map((inputs) => ({
+    title: `batchNorm of [${sizes}], epsilon ${epsilon}`,
+    inputs,
+    ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
+      const [runningMean, runningVariance] = [t.zeros(x.device, channels), t.ones(x.device, channels)];
+      return t.batchNorm(x, { gamma, beta, runningMean, runningVariance }, { epsilon });
+    },
+    reference: (x: Values, gamma: Values, beta: Values) => reference.batchNorm(x, gamma, beta, epsilon),
+  }));
+});
+
+const batchNormInference = fc.tuple(channelShapes, epsilon).chain(([sizes, epsilon]) => {
+  const channels = [sizes.at(-1)!];
+  return fc
+    .tuple(numbersOf(sizes), numbersOf(channels), numbersOf(channels), numbersOf(channels), numbersOf(channels, 2))
+    .map(([x, gamma, beta, mean, variance]) => ({
+      title: `batchNormInference of [${sizes}], epsilon ${epsilon}`,
+      inputs: [x, gamma, beta],
+      ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
+        const runningMean = t.tensor(x.device, mean.data, channels, { dtype: "float32" });
+        const runningVariance = t.tensor(x.device, variance.data, channels, { dtype: "float32" });
+        return t.batchNormInference(x, { gamma, beta, runningMean, runningVariance }, { epsilon });
+      },
+      reference: (x: Values, gamma: Values, beta: Values) =>
+        reference.normalize(x, gamma, beta, mean.data, variance.data, epsilon),
+    }));
+});
+
+const logSoftmax = fc
+  .tuple(fc.array(fc.constantFrom(0, 1, 2, 5), { maxLength: 2 }), size)
+  .chain(([rows, columns]) => numbersOf([...rows, columns]))
+  .map((x) => ({
+    title: `logSoftmax of [${x.shape}]`,
+    inputs: [x],
+    ours: t.logSoftmax,
+    reference: reference.logSoftmax,
+  }));
+
+const crossEntropy = fc
+  .tuple(fc.integer({ min: 1, max: 6 }), size, fc.constantFrom(0, 0.1, 0.5, 1))
+  .chain(([rows, classes, smoothing]) =>
+    fc
+      .tuple(numbersOf([rows, classes]), fc.array(fc.nat({ max: classes - 1 }), { minLength: rows, maxLength: rows }))
+      .map(([x, labels]) => ({
+        title: `crossEntropy of [${x.shape}] with labels [${labels}], smoothing ${smoothing}`,
+        inputs: [x],
+        ours: (logits: t.Tensor) =>
+          t.crossEntropy(logits, t.tensor(logits.device, Int32Array.from(labels)), { smoothing }),
+        reference: (logits: Values) => reference.crossEntropy(logits, labels, smoothing),
+      })),
+  );
+
+const reshape = shape
+  .chain((sizes) => numbersOf(sizes))
+  .map((x) => ({
+    title: `reshape of [${x.shape}]`,
+    inputs: [x],
+    ours: (v: t.Tensor) => v.reshape([1, v.size]),
+    reference: ({ data }: Values) => ({ shape: [1, data.length], data }),
+  }));
+
+export const calls: readonly [string, fc.Arbitrary<Call>][] = [
+  binary("add", t.add, (a, b) => a + b),
+  binary("subtract", t.subtract, (a, b) => a - b),
+  binary("multiply", t.multiply, (a, b) => a * b),
+  binary("divide", t.divide, (a, b) => a / b, 2.5),
+  unary(
+    "add a number",
+    (x) => x.add(0.75),
+    (x) => x + 0.75,
+  ),
+  unary(
+    "subtract a number",
+    (x) => x.subtract(0.75),
+    (x) => x - 0.75,
+  ),
+  unary(
+    "multiply by a number",
+    (x) => x.multiply(-1.5),
+    (x) => x * -1.5,
+  ),
+  unary(
+    "divide by a number",
+    (x) => x.divide(4),
+    (x) => x / 4,
+  ),
+  unary(
+    "affine",
+    (x) => t.affine(x, 0.5, 3),
+    (x) => x * 0.5 + 3,
+  ),
+  unary("negate", t.negate, (x) => -x),
+  unary("exp", t.exp, Math.exp),
+  unary("log", t.log, Math.log, 1.5),
+  unary("sqrt", t.sqrt, Math.sqrt, 1.5),
+  unary("square", t.square, (x) => x * x),
+  unary("tanh", t.tanh, Math.tanh),
+  unary("sigmoid", t.sigmoid, (x) => 1 / (1 + Math.exp(-x))),
+  unary("relu", t.relu, (x) => Math.max(x, 0)),
+  ["reshape", reshape],
+  ["sum and mean", reductions],
+  ["matmul", matmul],
+  ["conv2d", conv2d],
+  pooling("maxPool2d", t.maxPool2d, reference.maxPool2d),
+  pooling("averagePool2d", t.averagePool2d, reference.averagePool2d),
+  ["batchNorm", batchNorm],
+  ["batchNormInference", batchNormInference],
+  ["logSoftmax", logSoftmax],
+  ["crossEntropy", crossEntropy],
+];

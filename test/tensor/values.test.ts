@@ -1,0 +1,160 @@
+// What operations give for values a formula does not settle: NaN, infinities, ties, the ends of integer ranges, empty
+// tensors, vector tails.
+import { describe, expect, it } from "vitest";
+import { dataTypes } from "#lib/native/index.js";
+import * as t from "#lib/tensor/index.js";
+import { expectClose } from "../support/compare.js";
+import { onEveryDevice } from "../support/devices.js";
+import { numbers } from "../support/numbers.js";
+
+const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
+
+await onEveryDevice("values", (device) => {
+  const read = async (x: t.Tensor) => Array.from(await x.read());
+  const of = (...values: number[]) => t.tensor(device, values);
+
+  describe("NaN and infinities", () => {
+    it("pass through relu, and stop its gradient", async () => {
+      const x = t.tensor(device, [nan, -infinity, infinity, -0, 0], undefined, { requiresGrad: true });
+      const y = t.relu(x).keep();
+      expect(await read(y)).toEqual([nan, 0, infinity, -0, 0]);
+      y.sum().backward();
+      expect(await read(x.grad!)).toEqual([0, 0, 1, 0, 0]);
+    });
+
+    it("follow IEEE 754 in arithmetic", async () => {
+      expect(await read(of(1, -1, 0, infinity).divide(of(0, 0, 0, infinity)))).toEqual([infinity, -infinity, nan, nan]);
+      expect(await read(t.log(of(0, -1, 1)))).toEqual([-infinity, nan, 0]);
+      expect(await read(t.sqrt(of(-1, 0, infinity)))).toEqual([nan, 0, infinity]);
+      expect(await read(t.exp(of(-infinity, 1000, 0)))).toEqual([0, infinity, 1]);
+      expect(await read(t.sigmoid(of(-1000, 0, 1000)))).toEqual([0, 0.5, 1]);
+      expect(await read(t.tanh(of(-1000, 0, 1000)))).toEqual([-1, 0, 1]);
+    });
+
+    it("show in a sum, a maximum and an argmax", async () => {
+      expect(await read(of(1, nan, 2).sum())).toEqual([nan]);
+      const image = t.tensor(device, [1, nan, 3, 2], [1, 2, 2, 1]);
+      expect(await read(t.maxPool2d(image, { size: 2 }))).toEqual([nan]);
+      expect(await read(t.argmax(of(1, nan, infinity)))).toEqual([1]);
+    });
+
+    it("are no danger to a softmax of large logits", async () => {
+      const x = t.tensor(device, [[1000, 1000, -1000], [-3e38, 0, 3e38]]); // biome-ignore format: a matrix
+      const result = await read(t.logSoftmax(x));
+      // The logits' own epsilon is 6·10⁻⁵ at 1000.
+      expect(result[0]).toBeCloseTo(-Math.LN2, 4);
+      expect(result[2]).toBeCloseTo(-2000 - Math.LN2, 3);
+      expect(result.slice(3)).toEqual([-infinity, -Math.fround(3e38), 0]);
+      expect(await t.crossEntropy(x, t.tensor(device, Int32Array.of(0, 2))).item()).toBeCloseTo(Math.LN2 / 2, 4);
+    });
+  });
+
+  describe("cast and fill", () => {
+    const floats = [-infinity, -3e9, -1.5, -0.5, 0.5, 1.999, 254.5, 256, 3e9, infinity, nan];
+    it.each([
+      ["int32", [-(2 ** 31), -(2 ** 31), -1, 0, 0, 1, 254, 256, 2 ** 31 - 1, 2 ** 31 - 1, 0]],
+      ["uint8", [0, 0, 0, 0, 0, 1, 254, 255, 255, 255, 0]],
+    ] as const)("truncate towards %s and stay inside its range", async (dtype, expected) => {
+      expect(await read(of(...floats).cast(dtype))).toEqual(expected.map((value) => value + 0));
+      const wide = t.tensor(device, Float64Array.from(floats));
+      expect(await read(wide.cast(dtype))).toEqual(expected.map((value) => value + 0));
+      const filled = await Promise.all(
+        // NaN is no attribute.
+        floats.slice(0, -1).map((value) => t.full(device, [1], value, dtype).read()),
+      );
+      expect(filled.map(([value]) => value)).toEqual(expected.slice(0, -1).map((value) => value + 0));
+    });
+
+    it("keep what fits in both types", async () => {
+      const values = [0, 1, 7, 200, 255];
+      for (const from of dataTypes)
+        for (const to of dataTypes) {
+          const x = t.tensor(device, values, undefined, { dtype: from }).cast(to);
+          expect(x.dtype).toBe(to);
+          expect(await read(x)).toEqual(values);
+        }
+      expect(await read(t.tensor(device, Int32Array.of(-5, 300)).cast("uint8"))).toEqual([0, 255]);
+      expect(await read(t.tensor(device, Float64Array.of(0.1, 1e300)).cast("float32"))).toEqual([
+        Math.fround(0.1),
+        infinity,
+      ]);
+    });
+
+    it("copy bit for bit between shapes of equal size", async () => {
+      const to = t.zeros(device, [2, 3]);
+      t.copy(to, of(1, -0, nan, 4, 5, 6));
+      expect(await read(to)).toEqual([1, -0, nan, 4, 5, 6]);
+    });
+  });
+
+  describe("ties", () => {
+    it("go to the first in argmax", async () => {
+      const rows = t.tensor(device, [[3, 3, 1], [0, 2, 2], [-1, -1, -1]]); // biome-ignore format: a matrix
+      expect(await read(t.argmax(rows))).toEqual([0, 1, 0]);
+      expect(await read(t.correctCount(rows, t.tensor(device, Int32Array.of(0, 2, 0))))).toEqual([2]);
+    });
+
+    it("go to the first in the gradient of a maximum", async () => {
+      const x = t.tensor(device, Float32Array.of(2, 2, 2, 2), [1, 2, 2, 1], { requiresGrad: true });
+      t.maxPool2d(x, { size: 2 }).sum().backward();
+      expect(await read(x.grad!)).toEqual([1, 0, 0, 0]);
+    });
+  });
+
+  describe("vector tails", () => {
+    it.each([0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 257, 16_384, 16_385, 33_000])(
+      "add and sum up %i elements",
+      async (n) => {
+        const [a, b] = [numbers(n, 1), numbers(n, 2)];
+        const sums = t.tensor(device, a).add(t.tensor(device, b));
+        expect(await sums.read()).toEqual(a.map((value, i) => value + b[i]!));
+        // A random walk of n roundings, as in every sum.
+        expectClose([await t.tensor(device, a).sum().item()], [a.reduce((total, x) => total + x, 0)], Math.sqrt(n));
+        t.fill(sums, 3);
+        expect(new Set(await read(sums))).toEqual(new Set(n > 0 ? [3] : []));
+      },
+    );
+
+    it.each([
+      { shape: [70_000, 3], axis: 0 },
+      { shape: [3, 70_000], axis: 1 },
+      { shape: [2, 40_000, 2], axis: 1 },
+      { shape: [5, 3, 9001], axis: 1 },
+    ])("sum $shape over axis $axis, in parts", async ({ shape, axis }) => {
+      const x = t.ones(device, shape);
+      expect(new Set(await read(t.sum(x, axis)))).toEqual(new Set([shape[axis]]));
+      expect(new Set(await read(t.mean(x, -shape.length + axis)))).toEqual(new Set([1]));
+    });
+  });
+
+  describe("batch normalisation", () => {
+    const state = (channels: number) => ({
+      gamma: t.ones(device, [channels]),
+      beta: t.zeros(device, [channels]),
+      runningMean: t.zeros(device, [channels]),
+      runningVariance: t.ones(device, [channels]),
+    });
+
+    it("does not cancel where the mean is far from zero", async () => {
+      const data = numbers(4000, 1).map((value) => value + 1000);
+      const y = await read(t.batchNorm(t.tensor(device, data, [2000, 2]), state(2)));
+      // The inputs themselves are rounded to 2⁻¹⁴; computing E[x²] − E[x]² in float32 would leave no digit.
+      const column = y.filter((_, i) => i % 2 === 0);
+      expect(column.reduce((total, value) => total + value, 0) / 2000).toBeCloseTo(0, 3);
+      expect(column.reduce((total, value) => total + value ** 2, 0) / 2000).toBeCloseTo(1, 3);
+    });
+
+    it("has gradients of zero for an empty batch, whatever was in the memory before", async () => {
+      for (const _ of [1, 2, 3]) t.full(device, [5], infinity).dispose();
+      const statistics = state(5);
+      statistics.gamma.requiresGrad = true;
+      statistics.beta.requiresGrad = true;
+      t.batchNorm(t.zeros(device, [0, 5]), statistics)
+        .sum()
+        .backward();
+      expect(await read(statistics.gamma.grad!)).toEqual([0, 0, 0, 0, 0]);
+      expect(await read(statistics.beta.grad!)).toEqual([0, 0, 0, 0, 0]);
+      expect(await read(statistics.runningMean)).toEqual([0, 0, 0, 0, 0]);
+    });
+  });
+});
