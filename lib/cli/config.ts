@@ -5,7 +5,7 @@ import * as models from "../models/index.js";
 import type { Schedule } from "../schedule/index.js";
 import { dataField, resolveData } from "./data-source.js";
 import { UsageError } from "./failure.js";
-import { check, choiceField, type Fields, numberField, switchField } from "./fields.js";
+import { check, choiceField, type Fields, numberField, switchField, withFallback } from "./fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
 import { flagOf } from "./text.js";
 
@@ -36,22 +36,34 @@ export const trainFields: Fields = {
   optimizer: choiceField(["sgd", "adam", "adamw"], "update rule", { fallback: "adamw" }),
   schedule: scheduleName,
   ...scheduleFields,
-  weightDecay: numberField(z.number().min(0), "a number of at least 0", "shrinks weights, not norms and biases", {
-    placeholder: "<x>",
-    fallback: "0.01 for adamw, else 0",
-  }),
-  momentum: numberField(z.number().min(0).lt(1), "a number from 0 to below 1", "of sgd", {
+  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, "0.01 for adamw, 0.001 for adam, 0.1 for sgd"),
+  warmup: withFallback(scheduleFields["warmup"] as z.ZodType, "a twentieth of the budget"),
+  weightDecay: numberField(
+    z.number().min(0),
+    "a number of at least 0",
+    "decay of the weights, not of norms and biases",
+    {
+      placeholder: "<x>",
+      fallback: "0.01 for adamw, else 0",
+    },
+  ),
+  momentum: numberField(z.number().min(0).lt(1), "a number from 0 to below 1", "momentum of sgd", {
     placeholder: "<x>",
     fallback: "0.9",
   }),
-  clipNorm: numberField(z.number().gt(0), "a number above 0", "longest gradient, as a global norm", {
+  clipNorm: numberField(z.number().gt(0), "a number above 0", "global norm that longer gradients are cut to", {
     placeholder: "<x>",
     fallback: "no limit",
   }),
-  nonFinite: choiceField(["stop", "skip"], "what a gradient that is not finite does to the run", { fallback: "stop" }),
-  seed: numberField(z.int().min(0), "a whole number of at least 0", "of the weights and the order of the data", {
-    fallback: "0",
-  }),
+  nonFinite: choiceField(["stop", "skip"], "what to do at a gradient that is not finite", { fallback: "stop" }),
+  seed: numberField(
+    z.int().min(0),
+    "a whole number of at least 0",
+    "seed of the weights and of the order of the data",
+    {
+      fallback: "0",
+    },
+  ),
   device: deviceField,
   threads: threadsField,
   checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
@@ -138,7 +150,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     throw new UsageError(`${label("classes")}: only data of the form idx:<dir> take it, this run has ${data}`);
   const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
   const { budget: _, ...scheduleOptions } = schedule.options;
-  const settings: TrainSettings = {
+  const settings = {
     model: "resnet8",
     augment: false,
     batch: 128,
@@ -156,7 +168,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     schedule: name,
     ...scheduleOptions,
   };
-  return { settings, schedule };
+  return { settings: inOrder(settings) as unknown as TrainSettings, schedule };
 }
 
 /**
@@ -173,6 +185,12 @@ export function resumedConfig(stored: GivenValues, flags: GivenValues): TrainCon
     throw new UsageError(`${flagOf(field)}: the run to resume ${was}; it cannot be changed on the way`);
   }
   return completeConfig(flags, stored);
+}
+
+/** The settings in the order of the fields, for those who read them in a file. */
+function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const names = Object.keys(trainFields).filter((name) => settings[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, settings[name]]));
 }
 
 /**

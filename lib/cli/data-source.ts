@@ -24,11 +24,7 @@ export function resolveData(source: string): string {
  * Loads a split of a data set.
  * @param classes number or names of the classes of an IDX folder; default 10
  */
-export function loadData(
-  source: string,
-  split: Split,
-  classes?: number | readonly string[],
-): Promise<ArrayDataset> {
+export function loadData(source: string, split: Split, classes?: number | readonly string[]): Promise<ArrayDataset> {
   const { kind, dir = "" } = parse(source);
   if (kind === "mnist") return mnist({ split });
   if (kind === "cifar10") return cifar10(dir, { split });

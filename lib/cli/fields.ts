@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { z } from "zod";
 import { describe } from "../errors.js";
 import { nearest } from "../schedule/nearest.js";
@@ -17,6 +17,8 @@ export interface FieldHelp {
   /** What holds where the field is not given, in words. */
   readonly fallback?: string | undefined;
   readonly choices?: readonly string[] | undefined;
+  /** The heading it stands under in a command's help; default: none of its own. */
+  readonly group?: string;
 }
 
 /** Fields by name, each a schema that {@link help} knows. */
@@ -32,7 +34,8 @@ export function numberField(
   description: string,
   more: { placeholder?: string; fallback?: string | undefined } = {},
 ): z.ZodType<number> {
-  return schema.register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
+  // A copy: the same check may serve several fields.
+  return schema.clone().register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
 }
 
 /** A field of one of a few words. */
@@ -52,6 +55,11 @@ export function switchField(description: string, fallback = "off"): z.ZodType<bo
   return z.boolean().register(help, { kind: "switch", expected: "true or false", description, fallback });
 }
 
+/** The same field with another default in its help. */
+export function withFallback(schema: z.ZodType, fallback: string): z.ZodType {
+  return schema.clone().register(help, { ...(help.get(schema) as FieldHelp), fallback });
+}
+
 /** The words for a field. */
 export function helpOf(fields: Fields, name: string): FieldHelp {
   return help.get(fields[name] as z.ZodType) as FieldHelp;
@@ -60,12 +68,13 @@ export function helpOf(fields: Fields, name: string): FieldHelp {
 /** Gives a command one flag per field. */
 export function addFlags(command: Command, fields: Fields): void {
   for (const name of Object.keys(fields)) {
-    const { placeholder, description, fallback, kind, choices } = helpOf(fields, name);
+    const { placeholder, description, fallback, kind, choices, group } = helpOf(fields, name);
     const listed = choices && choices.length > 4 ? `${description}: ${choices.join(", ")}` : description;
     const text = fallback === undefined ? listed : `${listed} (default: ${fallback})`;
-    command.option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
-    // A file may have switched it on.
-    if (kind === "switch") command.option(`--no-${flagOf(name).slice(2)}`);
+    const option = new Option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
+    command.addOption(group === undefined ? option : option.helpGroup(group));
+    // For a switch that a file has on.
+    if (kind === "switch") command.addOption(new Option(`--no-${flagOf(name).slice(2)}`).hideHelp());
   }
 }
 
@@ -108,7 +117,10 @@ export function check(
     if (names.includes(name)) continue;
     throw new UsageError(`${label(name)}: there is no such field; did you mean "${nearest(name, names)}"?`);
   }
-  const parsed = z.object(fields as Record<string, z.ZodType>).partial().safeParse(values);
+  const parsed = z
+    .object(fields as Record<string, z.ZodType>)
+    .partial()
+    .safeParse(values);
   if (parsed.success) return parsed.data;
   const name = String(parsed.error.issues[0]?.path[0]);
   const { expected, choices } = helpOf(fields, name);

@@ -76,7 +76,7 @@ class Measure {
 
   toString(): string {
     const perStep = this.#secondsPerStep.value;
-    const rate = Number.isFinite(perStep) && perStep > 0 ? `${count(Math.round(this.#items / perStep))} items/s` : "";
+    const rate = Number.isFinite(perStep) && perStep > 0 ? `${count(Math.round(this.#items / perStep))} images/s` : "";
     const left = duration((this.#budget - this.#step) * perStep);
     return `loss ${this.#loss.value.toFixed(4)}  lr ${short(this.#learningRate)}  ${rate}  ${left} left`;
   }
@@ -99,8 +99,9 @@ class ProgressBar implements Progress {
   }
 
   note(text: string): void {
-    // Over the bar, which draws itself again on the next line.
-    this.#stream.write(`\r\x1b[K${text}\n`);
+    // Over the bar, which draws itself again on the next line. It ends by going back to where it began, which it
+    // remembers in the terminal: that place is a line further down now.
+    this.#stream.write(`\r\x1b[K${text}\n\x1b7`);
   }
 
   pause(): void {
@@ -112,8 +113,8 @@ class ProgressBar implements Progress {
   }
 }
 
-/** Seconds that pass at most, and share of the budget, from one line to the next. */
-const lineAfter = { seconds: 10, share: 0.05 };
+/** A line is due after this share of the budget, but not sooner than one time and not later than the other. */
+const lineAfter = { share: 0.05, leastSeconds: 1, mostSeconds: 10 };
 
 class ProgressLines implements Progress {
   readonly #budget: number;
@@ -132,9 +133,10 @@ class ProgressLines implements Progress {
   step(record: StepRecord): void {
     this.#measure.add(record);
     const step = record.step + 1;
-    const steps = step - this.#shownStep >= lineAfter.share * this.#budget;
-    const time = performance.now() - this.#shownAt >= lineAfter.seconds * 1000;
-    if (!steps && !time && step < this.#budget) return;
+    const seconds = (performance.now() - this.#shownAt) / 1000;
+    const share = (step - this.#shownStep) / this.#budget;
+    const due = seconds >= (share >= lineAfter.share ? lineAfter.leastSeconds : lineAfter.mostSeconds);
+    if (!due && step < this.#budget) return;
     this.#shownStep = step;
     this.#shownAt = performance.now();
     this.note(`step ${step}/${this.#budget}  ${this.#measure}`);

@@ -1,18 +1,14 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { StepsizeError } from "../errors.js";
 
 /** A file with one JSON object a line, each of a step, that is only ever added to. */
 export class RecordsFile<T extends { readonly step: number }> {
   readonly path: string;
-  readonly #file: number;
+  #file: number | undefined;
 
-  /**
-   * Opens the file for adding, and makes it where it is not there.
-   * @throws StepsizeError `invalid-file` where it cannot be written
-   */
+  /** The file is made with its first record. */
   constructor(path: string) {
     this.path = path;
-    this.#file = this.#attempt(() => openSync(path, "a"));
   }
 
   /**
@@ -22,19 +18,20 @@ export class RecordsFile<T extends { readonly step: number }> {
   add(record: T): void {
     const line = Buffer.from(`${JSON.stringify(record)}\n`);
     this.#attempt(() => {
+      this.#file ??= openSync(this.path, "a");
       for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
     });
   }
 
-  /** Cuts the file after the last record that `keep` accepts from its start on; gives those that stay. */
+  /** Cuts the file before the first record that is damaged or that `keep` refuses; gives those that stay. */
   cut(keep: (record: T) => boolean): T[] {
-    const { records, end } = readWhile(this.path, keep);
-    this.#attempt(() => ftruncateSync(this.#file, end));
+    const { records, end, size } = readWhile(this.path, keep);
+    if (end < size) this.#attempt(() => truncateSync(this.path, end));
     return records;
   }
 
   close(): void {
-    closeSync(this.#file);
+    if (this.#file !== undefined) closeSync(this.#file);
   }
 
   #attempt<R>(action: () => R): R {
@@ -47,18 +44,13 @@ export class RecordsFile<T extends { readonly step: number }> {
   }
 }
 
-/** All whole records of a file; none where there is no file. */
-export function readRecords<T extends { readonly step: number }>(path: string): T[] {
-  return readWhile<T>(path, () => true).records;
-}
-
 /** The records up to the first that `keep` refuses or that is damaged, and the byte where they end. */
-function readWhile<T>(path: string, keep: (record: T) => boolean): { records: T[]; end: number } {
+function readWhile<T>(path: string, keep: (record: T) => boolean): { records: T[]; end: number; size: number } {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
   } catch {
-    return { records: [], end: 0 };
+    return { records: [], end: 0, size: 0 };
   }
   const records: T[] = [];
   let end = 0;
@@ -73,5 +65,5 @@ function readWhile<T>(path: string, keep: (record: T) => boolean): { records: T[
     records.push(record);
     end = next + 1;
   }
-  return { records, end };
+  return { records, end, size: bytes.length };
 }

@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { StepsizeError } from "../errors.js";
-import { readCheckpoint } from "../train/index.js";
 import { writeAtomically } from "../train/atomic-file.js";
+import { readCheckpoint } from "../train/index.js";
 import { UsageError } from "./failure.js";
 
 const checkpointName = /^step-(\d+)\.safetensors$/;

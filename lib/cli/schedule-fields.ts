@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { StepsizeError } from "../errors.js";
 import { catalog, create, names, type OptionDescription, type Schedule } from "../schedule/index.js";
-import { choiceField, type FieldHelp, type Fields, help } from "./fields.js";
 import { UsageError } from "./failure.js";
+import { choiceField, type FieldHelp, type Fields, help } from "./fields.js";
 import { flagOf } from "./text.js";
 
 /** The field that names a schedule. */
@@ -37,7 +37,9 @@ export function makeSchedule(
   for (const option of ["budget", ...Object.keys(scheduleFields)]) {
     if (values[option] === undefined) continue;
     if (!own.includes(option) && option !== "warmup")
-      throw new UsageError(`${label(option)}: the schedule ${name} does not take it; it takes ${own.join(", ")}`);
+      throw new UsageError(
+        `${label(option)}: the schedule ${name} does not take it; its options are ${own.join(", ")}`,
+      );
     given[option] = values[option];
   }
   try {
@@ -54,8 +56,10 @@ function fieldOf({ name, kind, description, choices }: OptionDescription): z.Zod
   const takers = catalog.filter(({ options }) => options.some((option) => option.name === name));
   const defaults = new Set(takers.map((taker) => taker.options.find((option) => option.name === name)?.default));
   const [fallback] = defaults;
-  const words: Pick<FieldHelp, "description" | "fallback" | "choices"> = {
-    description: takers.length > 4 ? description : `${description} [${takers.map((taker) => taker.name).join(", ")}]`,
+  const common = takers.length > 4;
+  const words: Pick<FieldHelp, "description" | "fallback" | "choices" | "group"> = {
+    ...(!common && { group: "Options of single schedules:" }),
+    description: common ? description : `${description} [${takers.map((taker) => taker.name).join(", ")}]`,
     // With one default for all it can be told here; else the schedule command lists each.
     ...(defaults.size === 1 && { fallback }),
     ...(choices && { choices }),

@@ -18,6 +18,7 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
     document,
     width: 720,
     height: 300,
+    marginTop: 30,
     marginLeft: 62,
     marginRight: 20,
     marginBottom: 36,
@@ -25,13 +26,15 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
     ...plot,
   });
   const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
+  // Plot's own rules set a class apart from others on a page, of which there are none here.
+  svg.querySelector("style")?.remove();
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", title);
   if (standalone) {
     // A parser of XML needs the namespace, which one of HTML implies.
     svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     const style = document.createElement("style");
-    style.textContent = `${colourRules(":root")}:root{color:var(--ink);font-family:system-ui,sans-serif}`;
+    style.textContent = `${colourRules(":root")}:root{color:var(--ink)}text{white-space:pre}`;
     const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     for (const [name, value] of Object.entries({ width, height, fill: "var(--surface)" }))
       ground.setAttribute(name, String(value));

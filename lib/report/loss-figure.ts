@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { downsample, type Point } from "./downsample.js";
 import { drawFigure, stepAxis, tick } from "./figure.js";
-import { Smoother, smoothingSpan } from "./smooth.js";
+import { centredMean, smoothingSpan } from "./smooth.js";
 
 /** What the figures and the page need of a step's record. */
 export interface RecordedStep {
@@ -27,15 +27,12 @@ export function lossFigure(
   records: readonly RecordedStep[],
   { evaluations = [], standalone }: { evaluations?: readonly RecordedEvaluation[]; standalone?: boolean } = {},
 ): string {
-  const smoother = new Smoother(smoothingSpan(records.length));
-  const raw: Point[] = [];
-  const smooth: Point[] = [];
-  for (const { step, loss } of records) {
-    const mean = smoother.add(loss ?? Number.NaN);
-    // A logarithmic scale has no place for zero: a loss of exactly 0 is a gap in the curve.
-    raw.push({ x: step, y: loss !== null && loss > 0 ? loss : Number.NaN });
-    smooth.push({ x: step, y: mean > 0 ? mean : Number.NaN });
-  }
+  const losses = records.map(({ loss }) => loss ?? Number.NaN);
+  const means = centredMean(losses, smoothingSpan(records.length));
+  // A logarithmic scale has no place for zero: a loss of exactly 0 is a gap in the curve.
+  const curveOf = (values: readonly number[]) =>
+    values.map((y, i): Point => ({ x: (records[i] as RecordedStep).step, y: y > 0 ? y : Number.NaN }));
+  const [raw, smooth] = [curveOf(losses), curveOf(means)];
   const drawn = raw.filter(({ y }) => Number.isFinite(y));
   return drawFigure({
     title: `Training loss over ${records.length} steps`,

@@ -17,7 +17,7 @@ export function htmlPage(page: {
   readonly sections: readonly Section[];
 }): string {
   const tiles = page.figures
-    .map(([name, value]) => `<div><dt>${escape(name)}</dt><dd>${escape(value ?? "")}</dd></div>`)
+    .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value ?? "")}</dd></div>`)
     .join("");
   return `<!doctype html>
 <html lang="en">
@@ -25,13 +25,13 @@ export function htmlPage(page: {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>${escape(page.title)}</title>
+<title>${escapeHtml(page.title)}</title>
 <style>${colourRules(":root")}${rules}</style>
 </head>
 <body>
 <main>
-<h1>${escape(page.title)}</h1>
-<p>${escape(page.lead)}</p>
+<h1>${escapeHtml(page.title)}</h1>
+<p>${escapeHtml(page.lead)}</p>
 <dl>${tiles}</dl>
 ${page.sections.map(sectionHtml).join("\n")}
 </main>
@@ -41,18 +41,19 @@ ${page.sections.map(sectionHtml).join("\n")}
 }
 
 /** Text as it may stand in HTML. */
-export function escape(text: string): string {
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function sectionHtml(section: Section): string {
-  const heading = `<h2>${escape(section.heading)}</h2>`;
+  const heading = `<h2>${escapeHtml(section.heading)}</h2>`;
   if ("figure" in section)
-    return `<section>${heading}<figure>${section.figure}<figcaption>${escape(section.caption)}</figcaption></figure></section>`;
-  const head = section.columns && `<tr>${section.columns.map((name) => `<th scope="col">${escape(name)}</th>`).join("")}</tr>`;
+    return `<section>${heading}<figure>${section.figure}<figcaption>${escapeHtml(section.caption)}</figcaption></figure></section>`;
+  const head =
+    section.columns && `<tr>${section.columns.map((name) => `<th scope="col">${escapeHtml(name)}</th>`).join("")}</tr>`;
   const rows = section.rows.map(
     ([name, ...values]) =>
-      `<tr><th scope="row">${escape(name)}</th>${values.map((value) => `<td>${escape(value)}</td>`).join("")}</tr>`,
+      `<tr><th scope="row">${escapeHtml(name)}</th>${values.map((value) => `<td>${escapeHtml(value)}</td>`).join("")}</tr>`,
   );
   return `<section>${heading}<table>${head ? `<thead>${head}</thead>` : ""}<tbody>${rows.join("")}</tbody></table></section>`;
 }
@@ -70,7 +71,8 @@ dt{font-size:13px}
 dd{margin:0;font-size:22px;font-weight:600;font-variant-numeric:tabular-nums}
 figure{margin:0}
 figcaption{font-size:13px;margin-top:6px}
-svg{width:100%;height:auto}
+svg{display:block;width:100%;height:auto}
+svg text{white-space:pre}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;font-weight:400;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
 tbody th{width:34%;color:var(--muted)}

@@ -37,7 +37,7 @@ export function runReport(run: RunReport): string {
     sections.unshift({
       heading: "Loss",
       figure: lossFigure(records, { evaluations }),
-      caption: `Faint: every step. Solid: a running mean over about ${span} steps. Logarithmic scale.${dots}`,
+      caption: `Faint: every step. Solid: the mean over the ${span} steps around each. Logarithmic scale.${dots}`,
     });
   if (evaluations.length > 0)
     sections.splice(-1, 0, {

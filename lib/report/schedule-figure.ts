@@ -33,8 +33,8 @@ export function scheduleFigure(
     title: `Learning rate of the schedule ${schedule.name} over ${schedule.budget} steps`,
     standalone,
     plot: {
-      height: 220,
-      x: { ...stepAxis, domain: [0, Math.max(1, schedule.budget - 1)] },
+      height: 230,
+      x: { ...stepAxis, domain: [0, schedule.budget] },
       y: rateAxis,
       marks: [
         Plot.lineY(points, { x: "x", y: "y", stroke, strokeOpacity: 0.35, strokeWidth: 1.5, strokeDasharray: "4 3" }),
@@ -56,7 +56,7 @@ export function familyFigure(schedules: readonly Schedule[], labels: readonly st
   const legend = labels.slice(0, schedules.length);
   const rows = legend.map((label, i) => ({ label, dy: 10 + i * 18, fill: colour(i) }));
   // About what the text needs; the exact width is the reader's font's.
-  const marginRight = 34 + 8 * Math.max(0, ...legend.map((label) => label.length));
+  const marginRight = 42 + 8 * Math.max(0, ...legend.map((label) => label.length));
   const place = { frameAnchor: "top-right", textAnchor: "start" } as const;
   return drawFigure({
     title: `Learning rate over the steps: ${legend.join(", ")}`,
@@ -64,17 +64,16 @@ export function familyFigure(schedules: readonly Schedule[], labels: readonly st
     plot: {
       width: 720,
       height: 340,
-      marginTop: 34,
       marginRight,
-      x: stepAxis,
+      x: { ...stepAxis, domain: [0, Math.max(1, ...schedules.map(({ budget }) => budget))] },
       y: rateAxis,
       marks: [
         schedules.map((schedule, i) =>
           Plot.lineY(curve(schedule), { x: "x", y: "y", stroke: colour(i), strokeWidth: 2 }),
         ),
         rows.map(({ label, dy, fill }) => [
-          Plot.text(["━"], { ...place, dx: 12, dy, fill, fontWeight: "bold" }),
-          Plot.text([label], { ...place, dx: 30, dy, fill: "currentColor" }),
+          Plot.text(["━━"], { ...place, dx: 10, dy, fill, fontWeight: "bold" }),
+          Plot.text([label], { ...place, dx: 36, dy, fill: "currentColor" }),
         ]),
       ],
     },

@@ -1,0 +1,48 @@
+// Trains a small residual network on a part of MNIST for a fixed number of steps, and saves it with all that it takes
+// to use it: `npx stepsize predict` needs nothing but the file. The whole of MNIST is `npm start`.
+//
+//   npx tsx examples/train-mnist.ts
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AdamW, data, models, nn, openDevice, schedule, Trainer } from "stepsize";
+
+const budget = 100;
+const firstImages = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+const device = await openDevice("auto");
+const train = (await data.mnist({ split: "train" })).subset(firstImages(10_000));
+const test = (await data.mnist({ split: "test" })).subset(firstImages(500));
+
+const config = { kind: "resnet", depth: 8, width: 8, classes: 10, channels: 1 } as const;
+const model = models.create(config, { device, seed: 0 });
+
+const lr = schedule.uba({ budget, maxLr: 0.02, phi: 2, warmup: 10 });
+// Weights decay; biases and the scales of the norms do not.
+const noDecay = { where: (name: string) => !name.endsWith("weight"), weightDecay: 0 };
+const optimizer = new AdamW(model.parameters(), { lr, weightDecay: 0.01, groups: [noDecay] });
+
+const { mean, std } = train.statistics();
+const trainer = new Trainer({
+  model,
+  optimizer,
+  loss: nn.crossEntropy,
+  data: train.batches({ size: 64, seed: 0 }),
+  card: {
+    config,
+    preprocessing: { shape: [28, 28, 1], dtype: "uint8", scale: 1 / 255, mean, deviation: std },
+    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+  },
+});
+
+for await (const { step, loss, learningRate } of trainer.run()) {
+  if (step % 20 === 0 || step === budget - 1)
+    console.log(`step ${step} of ${budget}: loss ${loss.toFixed(3)}, learning rate ${learningRate.toExponential(2)}`);
+}
+
+const { accuracy = 0, items } = await trainer.evaluate(test.batches({ size: 125 }));
+console.log(`accuracy on ${items} test images: ${(100 * accuracy).toFixed(1)} %`);
+
+const path = join(await mkdtemp(join(tmpdir(), "stepsize-mnist-")), "model.safetensors");
+await trainer.save(path);
+console.log(`saved as ${path}`);

@@ -1,0 +1,141 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import type { ArrayDataset } from "../data/index.js";
+import { StepsizeError } from "../errors.js";
+import { argmax, crossEntropy, tensor } from "../tensor/index.js";
+import { dataField, loadData, resolveData } from "./data-source.js";
+import { UsageError } from "./failure.js";
+import { addFlags, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
+import { settingsBeside } from "./run-folder.js";
+import { checkSaved, openSaved, outputsOf, type SavedModel, savedFields } from "./saved.js";
+import { count, percent, short, table } from "./text.js";
+
+const fields: Fields = {
+  ...savedFields,
+  data: dataField,
+  split: choiceField(["test", "train"], "which part of the data", { fallback: "test" }),
+  batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", { fallback: "250" }),
+};
+
+/** What became of the items of one class. */
+interface ClassResult {
+  readonly name: string;
+  readonly items: number;
+  readonly correct: number;
+  /** How often the model said this class, rightly or not. */
+  readonly predicted: number;
+  /** The wrong class it was taken for most often. */
+  readonly mistakenFor: string | null;
+}
+
+/** Adds the options and the action of `evaluate`. */
+export function defineEvaluate(command: Command): void {
+  addFlags(command, fields);
+  command
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+Without --data, the data that the run was trained with, from its config.json.
+
+Examples:
+  stepsize evaluate --checkpoint runs/1
+  stepsize evaluate --checkpoint runs/1/checkpoints/step-450.safetensors --split train
+  stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder --json`,
+    )
+    .action(evaluateCommand);
+}
+
+async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(fields, fromFlags(fields, flags));
+  const { split = "test", batch = 250 } = values as { split?: "train" | "test"; batch?: number };
+  const saved = await openSaved(values);
+  try {
+    const source = await sourceFor(saved, values["data"] as string | undefined);
+    const data = await loadData(source, split, saved.classes);
+    expectFitting(saved, data);
+    const result = await evaluateByClass(saved, data, Math.min(batch, data.length));
+    const out = flags["json"] ? process.stderr : process.stdout;
+    out.write(`${saved.path} (after step ${count(saved.step)}) on ${data.name}, ${count(data.length)} items\n`);
+    out.write(`accuracy ${percent(result.accuracy)}, loss ${short(result.loss)}\n\n${classTable(result.classes)}\n`);
+    if (flags["json"])
+      process.stdout.write(
+        `${JSON.stringify({ checkpoint: saved.path, step: saved.step, data: source, split, ...result })}\n`,
+      );
+  } finally {
+    await saved.device.close();
+  }
+}
+
+async function sourceFor({ path }: SavedModel, given: string | undefined): Promise<string> {
+  const source = given ?? (await settingsBeside(path))?.["data"];
+  if (typeof source === "string") return resolveData(source);
+  throw new UsageError(
+    "--data: expected mnist, idx:<dir> or cifar10:<dir>; the checkpoint is in no run's folder to say",
+  );
+}
+
+function expectFitting({ preprocessing, path }: SavedModel, { inputs, name }: ArrayDataset): void {
+  const words = (shape: readonly number[], dtype: string) => `${dtype} of ${shape.join(" × ")}`;
+  const [own, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape, inputs.dtype)];
+  if (own !== given)
+    throw new StepsizeError(
+      "invalid-argument",
+      `--data: expected items that ${path} takes, ${own}, got ${given} in ${name}`,
+    );
+}
+
+async function evaluateByClass(saved: SavedModel, data: ArrayDataset, size: number) {
+  const { device, classes: names } = saved;
+  const classes = names.length;
+  // confusion[truth · classes + prediction]
+  const confusion = new Uint32Array(classes * classes);
+  let lossSum = 0;
+  const batches = data.batches({ size, shuffle: false });
+  try {
+    for await (const { inputs, labels, size: items } of batches.once()) {
+      const truth = labels as Int32Array;
+      const [x, y] = [tensor(device, inputs.data, inputs.shape), tensor(device, truth)];
+      const outputs = outputsOf(saved, x);
+      const [loss, predicted] = [crossEntropy(outputs, y), argmax(outputs)];
+      const [meanLoss, guesses] = await Promise.all([loss.item(), predicted.read()]);
+      for (const each of [x, y, outputs, loss, predicted]) each.dispose();
+      lossSum += meanLoss * items;
+      truth.forEach((label, i) => {
+        const cell = label * classes + (guesses[i] as number);
+        confusion[cell] = (confusion[cell] as number) + 1;
+      });
+    }
+  } finally {
+    await batches.close();
+  }
+  const results = names.map((name, i) => classResult(name, i, names, confusion));
+  const correct = results.reduce((sum, result) => sum + result.correct, 0);
+  return { items: data.length, loss: lossSum / data.length, accuracy: correct / data.length, classes: results };
+}
+
+function classResult(name: string, own: number, names: readonly string[], confusion: Uint32Array): ClassResult {
+  const cell = (truth: number, guess: number) => confusion[truth * names.length + guess] as number;
+  const guesses = names.map((_, guess) => cell(own, guess));
+  const wrong = guesses.map((times, guess) => (guess === own ? 0 : times));
+  const most = Math.max(...wrong);
+  return {
+    name,
+    items: guesses.reduce((sum, times) => sum + times, 0),
+    correct: cell(own, own),
+    predicted: names.reduce((sum, _, truth) => sum + cell(truth, own), 0),
+    mistakenFor: most > 0 ? (names[wrong.indexOf(most)] ?? null) : null,
+  };
+}
+
+function classTable(classes: readonly ClassResult[]): string {
+  const share = (part: number, whole: number) => (whole === 0 ? "–" : percent(part / whole));
+  const rows = classes.map(({ name, items, correct, predicted, mistakenFor }) => [
+    name,
+    count(items),
+    share(correct, items),
+    share(correct, predicted),
+    mistakenFor ?? "",
+  ]);
+  return table([["class", "items", "recall", "precision", "mostly mistaken for"], ...rows], [1, 2, 3]);
+}

@@ -1,0 +1,91 @@
+import type { Command } from "commander";
+import { StepsizeError } from "../errors.js";
+import { logSoftmax, tensor } from "../tensor/index.js";
+import { UsageError } from "./failure.js";
+import { addFlags, fromFlags } from "./fields.js";
+import { type NamedImage, parseIndices, readImages } from "./images.js";
+import { checkSaved, openSaved, outputsOf, type SavedModel, savedFields } from "./saved.js";
+import { table } from "./text.js";
+
+/** Images that go through the model together. */
+const batchSize = 250;
+const classesShown = 3;
+
+interface Prediction {
+  readonly image: string;
+  /** The likeliest first. */
+  readonly classes: readonly { readonly name: string; readonly probability: number }[];
+}
+
+/** Adds the options and the action of `predict`. */
+export function definePredict(command: Command): void {
+  addFlags(command, savedFields);
+  command
+    .option("--index <list>", "which images of an IDX file: 3, 0-9 or 0,2,7-9")
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+An image is a PGM or PPM file, an IDX file with --index, or bare bytes in a file named .raw or .bin: rows from the top,
+the channels of a pixel side by side. It must have the size that the model was trained with.
+
+Examples:
+  stepsize predict --checkpoint runs/1 digit.pgm
+  stepsize predict --checkpoint runs/1 --index 0-9 path/to/t10k-images-idx3-ubyte`,
+    )
+    .action(predict);
+}
+
+async function predict(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(savedFields, fromFlags(savedFields, flags));
+  if (paths.length === 0) throw new UsageError("image: expected at least one file, got none");
+  const index = flags["index"] as string | undefined;
+  const indices = index === undefined ? undefined : parseIndices(index);
+  const saved = await openSaved(values);
+  try {
+    const { shape, dtype } = saved.preprocessing;
+    if (dtype !== "uint8")
+      throw new StepsizeError("unsupported", `${saved.path}: takes ${dtype} items; this command reads images of bytes`);
+    const images: NamedImage[] = [];
+    for (const path of paths) images.push(...(await readImages(path, shape, indices)));
+    const predictions: Prediction[] = [];
+    for (let at = 0; at < images.length; at += batchSize)
+      predictions.push(...(await classify(saved, images.slice(at, at + batchSize))));
+    if (flags["json"]) process.stdout.write(`${JSON.stringify({ checkpoint: saved.path, predictions })}\n`);
+    else process.stdout.write(`${predictionTable(predictions)}\n`);
+  } finally {
+    await saved.device.close();
+  }
+}
+
+async function classify(saved: SavedModel, images: readonly NamedImage[]): Promise<Prediction[]> {
+  const { shape } = saved.preprocessing;
+  const length = shape.reduce((product, size) => product * size, 1);
+  const pixels = new Uint8Array(images.length * length);
+  images.forEach(({ data }, i) => {
+    pixels.set(data, i * length);
+  });
+  const x = tensor(saved.device, pixels, [images.length, ...shape]);
+  const outputs = outputsOf(saved, x);
+  const logProbabilities = logSoftmax(outputs);
+  const read = logProbabilities.read();
+  for (const each of [x, outputs, logProbabilities]) each.dispose();
+  const values = await read;
+  const classes = saved.classes.length;
+  return images.map(({ name: image }, i) => {
+    const ranked = saved.classes
+      .map((name, c) => ({ name, probability: Math.exp(values[i * classes + c] as number) }))
+      // A stable sort: of equal ones the first class, as argmax takes it.
+      .sort((a, b) => b.probability - a.probability);
+    return { image, classes: ranked.slice(0, classesShown) };
+  });
+}
+
+function predictionTable(predictions: readonly Prediction[]): string {
+  return table(
+    predictions.map(({ image, classes }) => [
+      image,
+      ...classes.map(({ name, probability }) => `${name} ${(100 * probability).toFixed(1)} %`),
+    ]),
+  );
+}

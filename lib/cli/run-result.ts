@@ -1,0 +1,118 @@
+import type { RecordedEvaluation, RecordedStep, Row } from "../report/index.js";
+import type { Schedule } from "../schedule/index.js";
+import type { TrainSettings } from "./config.js";
+import type { RunFolder } from "./run-folder.js";
+import { count, duration, percent, short, some } from "./text.js";
+
+/** One line of `metrics.jsonl`. */
+export interface Metric extends RecordedStep {
+  readonly items: number;
+  readonly gradientNorm?: number;
+  readonly skipped?: boolean;
+  /** Of training, since the run began. */
+  readonly seconds: number;
+}
+
+/** How a run ended, as in `result.json`. */
+export interface RunResult {
+  readonly status: "completed" | "interrupted" | "failed";
+  /** Steps made. */
+  readonly steps: number;
+  readonly budget: number;
+  /** Of the last step; `null` before the first, and where it is not finite. */
+  readonly finalLoss: number | null;
+  /** Share of the test items that are classified rightly; `null` where the run did not come to it. */
+  readonly testAccuracy: number | null;
+  readonly testLoss: number | null;
+  readonly validationAccuracy?: number;
+  /** Spent on training, without evaluations and checkpoints. */
+  readonly seconds: number;
+  readonly itemsPerSecond: number;
+  readonly device: string;
+  readonly kernels: string;
+  readonly run: string;
+  readonly checkpoint: string | null;
+  /** Steps left out because a gradient was not finite. */
+  readonly skipped: number;
+  readonly version: string;
+  /** Why it failed. */
+  readonly error?: string;
+}
+
+/** The object that `--json` prints. */
+export function jsonLine(result: RunResult): string {
+  const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
+  return JSON.stringify({ steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run });
+}
+
+/** What a person reads at the end of a run. */
+export function summary(
+  { testAccuracy, testLoss, validationAccuracy, ...result }: RunResult,
+  folder: RunFolder,
+): string {
+  const lines: [string, string][] = [];
+  if (testAccuracy !== null)
+    lines.push(["test accuracy", `${percent(testAccuracy)}  (loss ${short(testLoss ?? NaN)})`]);
+  if (validationAccuracy !== undefined) lines.push(["validation accuracy", percent(validationAccuracy)]);
+  lines.push(["training", `${some(result.steps, "step")} in ${speed(result)}`]);
+  if (result.skipped > 0) lines.push(["skipped", some(result.skipped, "step")]);
+  if (result.checkpoint) lines.push(["model", result.checkpoint]);
+  lines.push(["report", folder.report]);
+  const width = Math.max(...lines.map(([name]) => name.length)) + 2;
+  return lines.map(([name, value]) => `${name.padEnd(width)}${value}`).join("\n");
+}
+
+/** Writes `report.html` from what is known of a run. */
+export async function writeReport(
+  folder: RunFolder,
+  run: {
+    readonly settings: TrainSettings;
+    readonly schedule: Schedule;
+    readonly result: RunResult;
+    readonly metrics: readonly Metric[];
+    readonly evaluations: readonly RecordedEvaluation[];
+  },
+): Promise<void> {
+  const { settings, schedule, result, metrics, evaluations } = run;
+  // Only now: the plotting library takes a while to load.
+  const { runReport } = await import("../report/index.js");
+  const ended = {
+    completed: "Completed.",
+    interrupted: `Interrupted after ${count(result.steps)} steps.`,
+    failed: `Failed after ${some(result.steps, "step")}: ${result.error}`,
+  }[result.status];
+  const settingRows = Object.entries(settings).map(([name, value]): Row => [name, shown(value)]);
+  await folder.writeText(
+    folder.report,
+    runReport({
+      title: `${settings.model} on ${settings.data}`,
+      lead: `${count(result.budget)} steps of ${count(settings.batch * settings.accumulate)} images with ${settings.optimizer} and the schedule ${settings.schedule}. ${ended}`,
+      figures: tiles(result),
+      settings: settingRows,
+      results: Object.entries(result).map(([name, value]): Row => [name, shown(value)]),
+      records: metrics,
+      evaluations,
+      schedule,
+    }),
+  );
+}
+
+function tiles({ testAccuracy, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult): Row[] {
+  return [
+    ...(testAccuracy === null ? [] : [["Test accuracy", percent(testAccuracy)] as const]),
+    ...(validationAccuracy === undefined ? [] : [["Validation accuracy", percent(validationAccuracy)] as const]),
+    ["Last loss", finalLoss === null ? "–" : short(finalLoss)],
+    ["Training time", duration(seconds)],
+    ["Images per second", count(Math.round(itemsPerSecond))],
+  ];
+}
+
+function speed({ seconds, itemsPerSecond }: Pick<RunResult, "seconds" | "itemsPerSecond">): string {
+  return `${duration(seconds)}, ${count(Math.round(itemsPerSecond))} images/s`;
+}
+
+function shown(value: unknown): string {
+  if (value === null) return "–";
+  if (typeof value === "number") return String(Number(value.toPrecision(6)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

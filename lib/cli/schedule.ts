@@ -1,0 +1,117 @@
+import { once } from "node:events";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { z } from "zod";
+import { catalog, names, type Schedule } from "../schedule/index.js";
+import { nearest } from "../schedule/nearest.js";
+import { writeAtomically } from "../train/atomic-file.js";
+import { UsageError } from "./failure.js";
+import { addFlags, check, type Fields, fromFlags, numberField } from "./fields.js";
+import { makeSchedule, scheduleFields } from "./schedule-fields.js";
+import { flagOf, short, table } from "./text.js";
+
+const fields: Fields = {
+  budget: numberField(z.int().min(1), "a whole number of at least 1", "steps, warm-up included", { fallback: "1000" }),
+  ...scheduleFields,
+};
+
+interface ScheduleFlags {
+  readonly list?: boolean;
+  readonly csv?: boolean;
+  readonly svg?: string;
+}
+
+/** Adds the options and the action of `schedule`. */
+export function defineSchedule(command: Command): void {
+  addFlags(command, fields);
+  command
+    .option("--list", "list all schedules with their options")
+    .option("--csv", "print a row step,learningRate for every step")
+    .option("--svg <file>", "write the curve as an SVG file")
+    .addHelpText(
+      "after",
+      `
+Schedules: ${names.join(", ")}. --max-lr is by default 0.1.
+
+Examples:
+  stepsize schedule uba --budget 1000 --max-lr 0.1 --phi 5
+  stepsize schedule step --milestones 0.3,0.6,0.9 --gamma 0.2
+  stepsize schedule cosine --warmup 50 --csv > rates.csv
+  stepsize schedule one-cycle --svg one-cycle.svg
+  stepsize schedule --list`,
+    )
+    .action(schedule);
+}
+
+async function schedule(name: string | undefined, flags: ScheduleFlags): Promise<void> {
+  if (flags.list) {
+    process.stdout.write(`${listing()}\n`);
+    return;
+  }
+  if (name === undefined) throw new UsageError(`name: expected one of ${names.join(", ")}, got none`);
+  if (!names.includes(name)) {
+    const expected = `one of ${names.join(", ")}`;
+    throw new UsageError(`name: expected ${expected}, got "${name}"; did you mean ${nearest(name, names)}?`);
+  }
+  const values = check(fields, fromFlags(fields, flags as Record<string, unknown>), flagOf);
+  // With phases of its own, UBA's highest rate follows from them.
+  const maxLr = values["phases"] === undefined ? { maxLr: 0.1 } : {};
+  const made = makeSchedule(name, { budget: 1000, ...maxLr, ...values });
+  if (flags.svg !== undefined) {
+    const { scheduleFigure } = await import("../report/schedule-figure.js");
+    await writeAtomically(resolve(flags.svg), [Buffer.from(`${scheduleFigure(made, { standalone: true })}\n`)]);
+    process.stderr.write(`wrote ${flags.svg}\n`);
+  }
+  if (flags.csv) await printRows(made);
+  else if (flags.svg === undefined) process.stdout.write(`${await drawing(made)}\n`);
+}
+
+async function printRows(made: Schedule): Promise<void> {
+  process.stdout.write("step,learningRate\n");
+  // In pieces, and waiting for the reader: a budget may be long.
+  const piece = 10_000;
+  for (let start = 0; start < made.budget; start += piece) {
+    const length = Math.min(piece, made.budget - start);
+    const rows = Array.from({ length }, (_, i) => `${start + i},${made(start + i)}\n`).join("");
+    if (!process.stdout.write(rows)) await once(process.stdout, "drain");
+  }
+}
+
+async function drawing(made: Schedule): Promise<string> {
+  const { default: plot } = await import("simple-ascii-chart");
+  const { maxLr } = made.options as { maxLr: number };
+  // The numbers of the vertical axis and a margin stand beside the curve.
+  const width = Math.max(20, Math.min(process.stdout.columns ?? 80, 120) - 14);
+  const last = made.budget - 1;
+  const columns = Math.min(width, made.budget);
+  const points = Array.from({ length: columns }, (_, i): [number, number] => {
+    const step = columns === 1 ? 0 : Math.round((i * last) / (columns - 1));
+    return [step, made(step)];
+  });
+  // A curve of one step has no extent to draw.
+  if (points.length === 1) return `step 0: ${short(made(0))}`;
+  const quarters = [0, 0.25, 0.5, 0.75, 1];
+  const chart = plot(points, {
+    width,
+    height: 15,
+    yRange: [0, maxLr],
+    customXAxisTicks: [...new Set(quarters.map((share) => Math.round(share * last)))],
+    customYAxisTicks: quarters.map((share) => share * maxLr),
+    formatter: (value, { axis }) => (axis === "x" ? String(Math.round(value)) : short(value)),
+  });
+  const options = Object.entries(made.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+  return `${made.name}: ${options.join(", ")}\n${chart.replace(/[ \n]+$/, "")}`;
+}
+
+function listing(): string {
+  return catalog
+    .map(({ name, description, source, options }) => {
+      const rows = options.map(({ name: option, description: words, default: fallback, required, choices }) => [
+        `  ${flagOf(option)}`,
+        choices ? `${words}: ${choices.join(", ")}` : words,
+        required ? "(required)" : fallback === undefined ? "" : `(default: ${fallback})`,
+      ]);
+      return `${name}: ${description}${source ? `\n  ${source}` : ""}\n${table(rows)}`;
+    })
+    .join("\n\n");
+}

@@ -1,0 +1,212 @@
+import { StepsizeError } from "../errors.js";
+import type { RecordedEvaluation } from "../report/index.js";
+import type { Evaluation, StepRecord } from "../train/index.js";
+import type { TrainConfig } from "./config.js";
+import { Interrupted } from "./failure.js";
+import type { Interrupts } from "./interrupts.js";
+import { type Progress, showProgress } from "./progress.js";
+import { RecordsFile } from "./records-file.js";
+import type { RunFolder } from "./run-folder.js";
+import { type Metric, type RunResult, writeReport } from "./run-result.js";
+import type { RunParts } from "./run-setup.js";
+import { count, percent, short } from "./text.js";
+import { version } from "./version.js";
+
+/** What {@link TrainRun} works with. */
+export interface TrainRunOptions {
+  readonly config: TrainConfig;
+  readonly parts: RunParts;
+  readonly folder: RunFolder;
+  readonly interrupts: Interrupts;
+  /** Writes a line of text for a person. */
+  readonly tell: (text: string) => void;
+}
+
+/** A run in its folder: the training loop with everything that is kept of it. */
+export class TrainRun {
+  readonly #options: TrainRunOptions;
+  readonly #metricsFile: RecordsFile<Metric>;
+  readonly #evaluationsFile: RecordsFile<RecordedEvaluation>;
+  #metrics: Metric[];
+  #evaluations: RecordedEvaluation[];
+  #seconds: number;
+  /** Steps of the newest checkpoint of this run. */
+  #saved: number | undefined;
+  #progress: Progress | undefined;
+
+  constructor(options: TrainRunOptions) {
+    this.#options = options;
+    const { folder, parts, tell } = options;
+    const { step } = parts.trainer;
+    this.#metricsFile = new RecordsFile(folder.metrics);
+    this.#evaluationsFile = new RecordsFile(folder.evaluations);
+    // What an earlier process did after its last checkpoint is done again: there is one record of each step.
+    this.#metrics = this.#metricsFile.cut((record) => record.step < step);
+    this.#evaluations = this.#evaluationsFile.cut((record) => record.step <= step);
+    if (this.#metrics.length !== step)
+      tell(`${folder.metrics}: has records of ${this.#metrics.length} of the ${step} steps made; the others are lost`);
+    this.#seconds = this.#metrics.at(-1)?.seconds ?? 0;
+    this.#saved = step > 0 ? step : undefined;
+  }
+
+  /**
+   * Trains to the end of the budget and evaluates. Whatever happens, `result.json` and `report.html` are written.
+   *
+   * @throws Interrupted after a signal, once a checkpoint is written
+   */
+  async run(): Promise<RunResult> {
+    try {
+      await this.#train();
+      const test = await this.#evaluate("test");
+      const validation = this.#options.parts.data.validation && (await this.#evaluate("validation"));
+      const result: RunResult = {
+        ...this.#result("completed"),
+        testAccuracy: test.accuracy ?? null,
+        testLoss: test.loss,
+        ...(validation?.accuracy !== undefined && { validationAccuracy: validation.accuracy }),
+      };
+      await this.#conclude(result);
+      return result;
+    } catch (error) {
+      const status = error instanceof Interrupted ? "interrupted" : "failed";
+      const failure = status === "failed" ? this.#withCheckpoint(error) : error;
+      const message = failure instanceof Error ? failure.message : String(failure);
+      // A full disk may be why we are here: what cannot be written now must not hide it.
+      await this.#conclude({ ...this.#result(status), ...(status === "failed" && { error: message }) }).catch(() => {});
+      throw failure;
+    } finally {
+      this.#metricsFile.close();
+      this.#evaluationsFile.close();
+    }
+  }
+
+  /** Lets the step that is being made finish, writes a checkpoint, and ends. */
+  stop(): void {
+    const text = "interrupted: finishing this step and writing a checkpoint; once more to leave at once";
+    this.#progress?.note(text);
+    this.#options.parts.trainer.stop();
+  }
+
+  async #train(): Promise<void> {
+    const { config, parts, interrupts } = this.#options;
+    const { trainer } = parts;
+    const { checkpointEvery, evaluateEvery = Number.POSITIVE_INFINITY } = config.settings;
+    if (trainer.step >= trainer.budget) return;
+    const progress = await showProgress(trainer.budget, trainer.step);
+    this.#progress = progress;
+    try {
+      while (trainer.step < trainer.budget && !interrupts.requested) {
+        // The steps up to the next thing that needs the state as it is then, and none in flight.
+        const until = Math.min(nextMultiple(trainer.step, checkpointEvery), nextMultiple(trainer.step, evaluateEvery));
+        await this.#steps(until, progress);
+        progress.pause();
+        const { step } = trainer;
+        const last = step >= trainer.budget;
+        if (step % evaluateEvery === 0 && !last && !interrupts.requested) await this.#evaluateOnTheWay(progress);
+        if (step % checkpointEvery === 0 || last || interrupts.requested) await this.#save();
+      }
+    } finally {
+      this.#progress = undefined;
+      progress.close();
+    }
+    if (trainer.step < trainer.budget) interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
+  }
+
+  async #steps(until: number, progress: Progress): Promise<void> {
+    const before = this.#seconds;
+    const start = performance.now();
+    for await (const record of this.#options.parts.trainer.run({ until })) {
+      this.#seconds = before + (performance.now() - start) / 1000;
+      this.#add(record);
+      progress.step(record);
+    }
+  }
+
+  #add({ step, loss, learningRate, items, gradientNorm, skipped }: StepRecord): void {
+    const metric: Metric = {
+      step,
+      loss: Number.isFinite(loss) ? loss : null,
+      learningRate,
+      items,
+      ...(gradientNorm !== undefined && { gradientNorm }),
+      ...(skipped && { skipped }),
+      seconds: Math.round(this.#seconds * 1e4) / 1e4,
+    };
+    this.#metricsFile.add(metric);
+    this.#metrics.push(metric);
+  }
+
+  async #save(): Promise<void> {
+    const { folder, parts } = this.#options;
+    await parts.trainer.save(folder.checkpoint(parts.trainer.step));
+    this.#saved = parts.trainer.step;
+    await folder.prune();
+  }
+
+  async #evaluateOnTheWay(progress: Progress): Promise<void> {
+    const { parts } = this.#options;
+    const split = parts.data.validation ? "validation" : "test";
+    const { loss, accuracy } = await this.#evaluate(split);
+    const { step } = parts.trainer;
+    const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
+    this.#evaluationsFile.add(record);
+    this.#evaluations.push(record);
+    progress.note(`after step ${count(step)}: ${split} accuracy ${percent(accuracy ?? NaN)}, loss ${short(loss)}`);
+  }
+
+  async #evaluate(split: "test" | "validation"): Promise<Evaluation> {
+    const { parts, interrupts } = this.#options;
+    const data = parts.data[split];
+    if (!data) throw new StepsizeError("invalid-state", `this run has no ${split} split`);
+    const batches = data.batches({ size: Math.min(250, data.length), shuffle: false });
+    try {
+      return await parts.trainer.evaluate(batches, () => interrupts.check(`interrupted while evaluating`));
+    } finally {
+      await batches.close();
+    }
+  }
+
+  #result(status: RunResult["status"]): RunResult {
+    const { config, parts, folder } = this.#options;
+    const seconds = this.#metrics.at(-1)?.seconds ?? 0;
+    const items = this.#metrics.reduce((sum, metric) => sum + metric.items, 0);
+    return {
+      status,
+      steps: this.#metrics.length,
+      budget: config.settings.budget,
+      finalLoss: this.#metrics.at(-1)?.loss ?? null,
+      testAccuracy: null,
+      testLoss: null,
+      seconds,
+      itemsPerSecond: seconds > 0 ? items / seconds : 0,
+      device: parts.device.name,
+      kernels: parts.device.describe()["kernels"] ?? "",
+      run: folder.path,
+      checkpoint: this.#saved === undefined ? null : folder.checkpoint(this.#saved),
+      skipped: this.#metrics.filter(({ skipped }) => skipped).length,
+      version,
+    };
+  }
+
+  async #conclude(result: RunResult): Promise<void> {
+    const { config, folder } = this.#options;
+    await folder.writeJson(folder.result, result);
+    const [metrics, evaluations] = [this.#metrics, this.#evaluations];
+    await writeReport(folder, { ...config, result, metrics, evaluations });
+  }
+
+  /** The error with where the last good state is. */
+  #withCheckpoint(error: unknown): unknown {
+    if (!(error instanceof StepsizeError)) return error;
+    const kept =
+      this.#saved === undefined
+        ? "No checkpoint was written yet"
+        : `The last checkpoint is ${this.#options.folder.checkpoint(this.#saved)}`;
+    return new StepsizeError(error.code, `${error.message}. ${kept}.`, { cause: error });
+  }
+}
+
+/** The first multiple of `every` after `step`. */
+function nextMultiple(step: number, every: number): number {
+  return Number.isFinite(every) ? (Math.floor(step / every) + 1) * every : every;
+}

@@ -1,0 +1,147 @@
+import type { Command } from "commander";
+import { StepsizeError } from "../errors.js";
+import {
+  checkFlags,
+  completeConfig,
+  type GivenValues,
+  readConfig,
+  resumedConfig,
+  type TrainConfig,
+  trainFields,
+} from "./config.js";
+import { Interrupted, UsageError } from "./failure.js";
+import { addFlags, fromFlags } from "./fields.js";
+import { Interrupts } from "./interrupts.js";
+import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
+import { jsonLine, summary } from "./run-result.js";
+import { type RunData, type RunParts, readData, setUp } from "./run-setup.js";
+import { count, shellWord, short, some } from "./text.js";
+import { TrainRun } from "./train-run.js";
+
+interface TrainFlags {
+  readonly config?: string;
+  readonly run?: string;
+  readonly resume?: string;
+  readonly json?: boolean;
+}
+
+/** Adds the options and the action of `train`. */
+export function defineTrain(command: Command): void {
+  addFlags(command, trainFields);
+  command
+    .option("--config <file>", "settings from a JSON file, such as a run's config.json; flags come before it")
+    .option("--run <dir>", "folder for the run (default: the next free number under runs)")
+    .option("--resume <dir>", "continue the run in this folder from its newest checkpoint")
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+All schedules with their options: stepsize schedule --list
+
+Examples:
+  stepsize train
+  stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 --augment --schedule uba --phi 5
+  stepsize train --model mlp --optimizer sgd --max-lr 0.05 --budget 1000 --validation 0.1 --evaluate-every 200
+  stepsize train --config runs/1/config.json --seed 1
+  stepsize train --resume runs/1`,
+    )
+    .action(train);
+}
+
+async function train(flags: TrainFlags): Promise<void> {
+  const tell = (text: string) => void (flags.json ? process.stderr : process.stdout).write(`${text}\n`);
+  const given = checkFlags(fromFlags(trainFields, flags as Record<string, unknown>));
+  const resumed = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
+  const config = resumed ? resumedConfig(resumed.stored, given) : await newConfig(flags, given);
+
+  let parts: RunParts | undefined;
+  let run: TrainRun | undefined;
+  const interrupts = new Interrupts(() => run?.stop());
+  let folder = resumed?.folder;
+  try {
+    const data = await readData(config.settings);
+    interrupts.check("interrupted before the first step");
+    parts = await setUp(config, data);
+    folder ??= await newFolder(flags, config);
+    if (resumed) await restore(folder, parts, config);
+    introduce(config, data, parts, folder);
+    run = new TrainRun({ config, parts, folder, interrupts, tell: note });
+    const result = await run.run();
+    tell(summary(result, folder));
+    if (flags.json) process.stdout.write(`${jsonLine(result)}\n`);
+  } catch (error) {
+    if (!(error instanceof Interrupted) || !folder) throw error;
+    throw new Interrupted(
+      `${error.message}; continue with:\n  ${thisProgram()} train --resume ${shellWord(folder.path)}`,
+    );
+  } finally {
+    await parts?.close();
+    interrupts.close();
+  }
+}
+
+async function newConfig(flags: TrainFlags, given: GivenValues): Promise<TrainConfig> {
+  // Before the data are read, which takes a while; asked again when the folder is made.
+  if (flags.run !== undefined) await expectEmpty(flags.run);
+  return completeConfig(given, flags.config === undefined ? undefined : await readConfig(flags.config));
+}
+
+/** The folder and the stored settings of the run to continue. */
+async function openResumed(flags: TrainFlags, path: string): Promise<{ folder: RunFolder; stored: GivenValues }> {
+  if (flags.config !== undefined)
+    throw new UsageError("--config: a resumed run has the settings it was started with; leave it out");
+  if (flags.run !== undefined && flags.run !== path)
+    throw new UsageError(`--run: a resumed run stays in its folder ${path}; leave it out`);
+  const folder = await openRunFolder(path);
+  return { folder, stored: await readConfig(folder.config) };
+}
+
+async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFolder> {
+  const folder = await createRunFolder(flags.run);
+  await folder.writeJson(folder.config, config.settings);
+  return folder;
+}
+
+/** Loads the newest checkpoint that can be read. */
+async function restore(folder: RunFolder, { trainer, card }: RunParts, { settings }: TrainConfig): Promise<void> {
+  await folder.removePartial();
+  const path = await folder.newestCheckpoint((message) => note(`damaged, trying the one before: ${message}`));
+  if (path === undefined) {
+    note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
+    return;
+  }
+  try {
+    await trainer.load(path);
+  } catch (error) {
+    if (!(error instanceof StepsizeError) || error.message.startsWith(path)) throw error;
+    const model = `the run's ${settings.model} (${JSON.stringify(card.config)})`;
+    throw new StepsizeError(error.code, `${path} does not belong to ${model}: ${error.message}`, { cause: error });
+  }
+  note(`continuing ${path}`);
+}
+
+function introduce({ settings, schedule }: TrainConfig, data: RunData, parts: RunParts, { path }: RunFolder): void {
+  const { model, optimizer, batch, accumulate } = settings;
+  const parameters = parts.model.parameters().reduce((sum, { size }) => sum + size, 0);
+  const { maxLr, warmup } = schedule.options as { maxLr: number; warmup?: number };
+  const held = data.validation ? `, ${count(data.validation.length)} to validate` : "";
+  const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
+  const { kernels, threads } = parts.device.describe();
+  note(`${model}, ${some(parameters, "parameter")}, on ${settings.data}`);
+  note(`${count(data.train.length)} images to train${held}, ${count(data.test.length)} to test`);
+  note(
+    `${optimizer} and ${schedule.name}: ${some(schedule.budget, "step")} of ${batches}, learning rate up to ${short(maxLr)}${warmup ? ` after ${some(warmup, "step")} of warm-up` : ""}`,
+  );
+  note(`${parts.device.name} (${kernels}, ${some(Number(threads), "thread")}), run folder ${path}`);
+}
+
+function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** How this program was started, for a command that can be copied. */
+function thisProgram(): string {
+  const script = process.argv[1] ?? "";
+  if (!script.endsWith(".js")) return "npx stepsize";
+  return `node ${shellWord(script.startsWith(`${process.cwd()}/`) ? script.slice(process.cwd().length + 1) : script)}`;
+}

@@ -1,0 +1,155 @@
+import { describe, expect, test } from "vitest";
+import { checkFlags, completeConfig, readConfig, resumedConfig, trainFields } from "#lib/cli/config.js";
+import { flagOf } from "#lib/cli/text.js";
+import { filled, temporaryFolders } from "../data/support/temp.js";
+
+const folder = temporaryFolders();
+const none = { values: {}, label: flagOf };
+
+/** A value that each field must refuse. A field that is missing here fails the test below. */
+const wrong: Record<string, unknown> = {
+  model: "resnet9",
+  data: "mnist:",
+  classes: 0,
+  validation: 1,
+  augment: "yes",
+  budget: 0,
+  batch: 1.5,
+  accumulate: -1,
+  optimizer: "lion",
+  schedule: 5,
+  maxLr: "fast",
+  minLr: null,
+  warmup: 0.5,
+  phi: "2",
+  phases: {},
+  milestones: [0.5, "x"],
+  gamma: [],
+  endLr: "x",
+  power: true,
+  periodFactor: 1.5,
+  firstPeriod: "x",
+  period: 2.5,
+  riseFraction: "x",
+  initialDivisor: "x",
+  finalDivisor: "x",
+  arms: "round",
+  cycleMomentum: 1,
+  minMomentum: "x",
+  maxMomentum: "x",
+  riseSteps: 0.1,
+  cooldownSteps: 1.5,
+  cooldown: "none",
+  cooldownFactor: "x",
+  weightDecay: -0.1,
+  momentum: 1,
+  clipNorm: 0,
+  nonFinite: "ignore",
+  seed: -1,
+  device: "gpu",
+  threads: 0,
+  checkpointEvery: 0,
+  evaluateEvery: 0,
+};
+
+describe("each field is checked", () => {
+  test("the list of wrong values is complete", () => {
+    expect(Object.keys(wrong).sort()).toEqual(Object.keys(trainFields).sort());
+  });
+
+  test.each(Object.entries(wrong))("%s", async (field, value) => {
+    expect(() => checkFlags({ [field]: value })).toThrow(new RegExp(`^${flagOf(field)}: expected .*, got `));
+    const path = `${filled(folder(), { "c.json": JSON.stringify({ [field]: value }) })}/c.json`;
+    await expect(readConfig(path)).rejects.toThrow(`${path}: ${field}: expected `);
+  });
+});
+
+describe("a configuration file", () => {
+  test.each([
+    ["an unknown field", '{"bugdet": 5}', 'bugdet: there is no such field; did you mean "budget"?'],
+    ["no JSON", "{budget: 5}", "expected JSON"],
+    ["a list", "[]", "expected an object of settings, got []"],
+  ])("%s is refused", async (_, text, message) => {
+    const path = `${filled(folder(), { "c.json": text })}/c.json`;
+    await expect(readConfig(path)).rejects.toThrow(message);
+  });
+
+  test("flags come before it, and what a flag makes meaningless is left out", () => {
+    const file = {
+      values: { budget: 50, schedule: "uba", phi: 5, optimizer: "sgd", momentum: 0.8, warmup: 7 },
+      label: (field: string) => `c.json: ${field}`,
+    };
+    const kept = completeConfig(checkFlags({ budget: 60 }), file).settings;
+    expect(kept).toMatchObject({ budget: 60, phi: 5, momentum: 0.8, warmup: 7 });
+    const changed = completeConfig(checkFlags({ schedule: "cosine", optimizer: "adam" }), file).settings;
+    expect(changed).toMatchObject({ schedule: "cosine", optimizer: "adam", budget: 50, warmup: 7 });
+    expect(changed).not.toHaveProperty("phi");
+    expect(changed).not.toHaveProperty("momentum");
+  });
+
+  test("an error of the schedule names the place its value came from", () => {
+    const file = { values: { phi: -1 }, label: (field: string) => `c.json: ${field}` };
+    expect(() => completeConfig(none, file)).toThrow("c.json: phi: expected a finite number above 0");
+    expect(() => completeConfig(checkFlags({ phi: -2 }), file)).toThrow("--phi: expected a finite number above 0");
+  });
+});
+
+describe("defaults", () => {
+  test("the main job", () => {
+    expect(completeConfig(none).settings).toEqual({
+      model: "resnet8",
+      data: "mnist",
+      augment: false,
+      budget: 600,
+      batch: 128,
+      accumulate: 1,
+      optimizer: "adamw",
+      schedule: "uba",
+      maxLr: 0.01,
+      minLr: 0,
+      warmup: 30,
+      phi: 2,
+      weightDecay: 0.01,
+      nonFinite: "stop",
+      seed: 0,
+      device: "auto",
+      checkpointEvery: 150,
+    });
+  });
+
+  test.each([
+    ["sgd", { maxLr: 0.1, momentum: 0.9, weightDecay: 0 }],
+    ["adam", { maxLr: 0.001, weightDecay: 0 }],
+  ])("%s", (optimizer, expected) => {
+    expect(completeConfig(checkFlags({ optimizer })).settings).toMatchObject(expected);
+  });
+
+  test("complete settings are a configuration again", () => {
+    for (const schedule of ["uba", "step", "one-cycle", "inverse-sqrt", "wsd", "cosine-restarts"]) {
+      const first = completeConfig(checkFlags({ schedule, budget: 40, optimizer: "sgd", data: "idx:some" }));
+      const file = JSON.parse(JSON.stringify(first.settings));
+      const second = completeConfig(none, checkFlags(file));
+      expect(second.settings, schedule).toEqual(first.settings);
+      expect(second.schedule.toJSON()).toEqual(first.schedule.toJSON());
+    }
+  });
+});
+
+describe("a resumed run", () => {
+  const stored = { values: completeConfig(checkFlags({ budget: 40, data: "idx:some" })).settings, label: flagOf };
+  const given = { ...stored, values: { ...stored.values } };
+
+  test("takes flags that repeat its settings or do not matter", () => {
+    const flags = checkFlags({ budget: 40, data: "idx:some", checkpointEvery: 3, threads: 1 });
+    expect(resumedConfig(given, flags).settings).toEqual({ ...stored.values, checkpointEvery: 3, threads: 1 });
+  });
+
+  test.each([
+    [{ budget: 41 }, "--budget: the run to resume has 40"],
+    [{ seed: 1 }, "--seed: the run to resume has 0"],
+    [{ clipNorm: 1 }, "--clip-norm: the run to resume had none"],
+    [{ data: "idx:other" }, "--data: the run to resume has"],
+  ])("refuses %o", (values, message) => {
+    expect(() => resumedConfig(given, checkFlags(values))).toThrow(message);
+  });
+});

@@ -1,0 +1,88 @@
+import { Writable } from "node:stream";
+import { describe, expect, test } from "vitest";
+import { showProgress } from "#lib/cli/progress.js";
+import { duration, shellWord, short, table } from "#lib/cli/text.js";
+
+/** A stand-in for standard error. */
+class Recorder extends Writable {
+  text = "";
+  readonly isTTY: boolean;
+  readonly columns = 100;
+
+  constructor(isTTY: boolean) {
+    super();
+    this.isTTY = isTTY;
+  }
+
+  override _write(chunk: unknown, _encoding: string, done: () => void): void {
+    this.text += String(chunk);
+    done();
+  }
+}
+
+const record = (step: number) => ({ step, loss: 0.5, learningRate: 0.01, items: 32 });
+
+describe("progress", () => {
+  test("a terminal gets one line that is drawn again, notes above it, and its cursor back", async () => {
+    const stream = new Recorder(true);
+    const progress = await showProgress(10, 2, stream);
+    progress.step(record(4));
+    progress.note("a note");
+    progress.step(record(9));
+    progress.close();
+    expect(stream.text).toContain(" 10/10  loss 0.5000  lr 0.01  ");
+    expect(stream.text).toContain("\r\x1b[Ka note\n");
+    expect(stream.text.indexOf("\x1b[?25l")).toBeGreaterThanOrEqual(0);
+    expect(stream.text.lastIndexOf("\x1b[?25h")).toBeGreaterThan(stream.text.lastIndexOf("\x1b[?25l"));
+    // What it goes back to at its end was remembered after the last note, and not above it.
+    expect(stream.text.lastIndexOf("\x1b7")).toBeGreaterThan(stream.text.indexOf("a note"));
+  });
+
+  test("elsewhere it gets whole lines, few of them, the last step always", async () => {
+    const stream = new Recorder(false);
+    const progress = await showProgress(1000, 0, stream);
+    for (let step = 0; step < 1000; step++) progress.step(record(step));
+    progress.note("a note");
+    progress.close();
+    const lines = stream.text.trimEnd().split("\n");
+    expect(lines.length).toBeLessThan(5);
+    expect(lines.at(-2)).toMatch(/^step 1000\/1000 {2}loss 0\.5000 {2}lr 0\.01 {2}[\d,]+ images\/s {2}0 s left$/);
+    expect(lines.at(-1)).toBe("a note");
+  });
+});
+
+test.each([
+  [0, "0 s"],
+  [0.25, "0.3 s"],
+  [9.96, "10 s"],
+  [59.4, "59 s"],
+  [59.6, "1 min 00 s"],
+  [125, "2 min 05 s"],
+  [3600 * 3 + 600, "3 h 10 min"],
+  [Number.NaN, "?"],
+])("%d seconds are %s", (seconds, words) => {
+  expect(duration(seconds)).toBe(words);
+});
+
+test.each([
+  [0.01, "0.01"],
+  [1.9e-8, "1.90e-8"],
+  [0.123456, "0.1235"],
+  [0, "0"],
+])("%d is shortened to %s", (value, words) => {
+  expect(short(value)).toBe(words);
+});
+
+test("words for a shell, columns for an eye", () => {
+  expect(shellWord("runs/1")).toBe("runs/1");
+  expect(shellWord("my run's")).toBe("'my run'\\''s'");
+  expect(
+    table(
+      [
+        ["a", "1"],
+        ["bcd", "200"],
+      ],
+      [1],
+    ),
+  ).toBe("a      1\nbcd  200");
+});

@@ -1,0 +1,73 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
+import { compiled } from "../../data/support/compiled.js";
+
+export const program = compiled("cli/main.js");
+
+/** What a process left behind. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+interface Options {
+  readonly cwd?: string;
+  /** Shell commands that run first, in the same shell. */
+  readonly before?: string;
+}
+
+/** Runs `stepsize` with these arguments to its end. */
+export function run(args: readonly string[], options: Options = {}): Promise<Outcome> {
+  return start(args, options).done;
+}
+
+/** Starts `stepsize`, to be disturbed. */
+export function start(
+  args: readonly string[],
+  { cwd, before }: Options = {},
+): { child: ChildProcess; done: Promise<Outcome> } {
+  const [file, all] = before
+    ? ["/bin/sh", ["-c", `${before}; exec "$@"`, "sh", process.execPath, program, ...args]]
+    : [process.execPath, [program, ...args]];
+  const child = spawn(file, all as string[], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  const text = { stdout: "", stderr: "" };
+  child.stdout?.on("data", (bytes) => (text.stdout += bytes));
+  child.stderr?.on("data", (bytes) => (text.stderr += bytes));
+  const done = new Promise<Outcome>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal, ...text }));
+  });
+  return { child, done };
+}
+
+/** The records of a run, one a step. */
+export function metricsOf(folder: string): { step: number; loss: number; [field: string]: unknown }[] {
+  const text = readFileSync(`${folder}/metrics.jsonl`, "utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+/** What the records say that must not depend on time. */
+export function lossesOf(folder: string) {
+  return metricsOf(folder).map(({ seconds: _, ...rest }) => rest);
+}
+
+/** Waits until a file has at least so many lines. */
+export async function linesIn(path: string, count: number): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (Date.now() < deadline) {
+    if (existsSync(path) && readFileSync(path, "utf8").split("\n").length > count) return;
+    await wait(2);
+  }
+  throw new Error(`${path} did not come to ${count} lines`);
+}
+
+/** The last line of a text, as JSON. */
+export function lastLine(text: string) {
+  return JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
+}

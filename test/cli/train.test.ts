@@ -1,0 +1,175 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { temporaryFolders } from "../data/support/temp.js";
+import { lastLine, lossesOf, metricsOf, type Outcome, run } from "./support/cli.js";
+import { tinyData, trainTiny } from "./support/tiny-data.js";
+
+const folder = temporaryFolders();
+
+describe("a run", () => {
+  let cwd: string;
+  let data: string;
+  let outcome: Outcome;
+
+  beforeAll(async () => {
+    [cwd, data] = [folder(), tinyData(folder())];
+    const more = [
+      "--budget",
+      "40",
+      "--validation",
+      "0.25",
+      "--evaluate-every",
+      "15",
+      "--checkpoint-every",
+      "7",
+      "--json",
+    ];
+    outcome = await run(trainTiny(data, ...more), { cwd });
+  });
+
+  test("prints one JSON object on the last line of standard output", () => {
+    expect(outcome.code).toBe(0);
+    const result = lastLine(outcome.stdout);
+    expect(Object.keys(result)).toEqual([
+      "steps",
+      "budget",
+      "finalLoss",
+      "testAccuracy",
+      "seconds",
+      "itemsPerSecond",
+      "device",
+      "run",
+    ]);
+    expect(result).toMatchObject({ steps: 40, budget: 40, device: "cpu", run: "runs/1" });
+    expect(result.finalLoss).toBe(metricsOf(join(cwd, "runs/1")).at(-1)?.loss);
+    // Three classes: chance is a third.
+    expect(result.testAccuracy).toBeGreaterThan(0.6);
+    expect(result.itemsPerSecond).toBeCloseTo((40 * 16) / result.seconds, 6);
+    expect(outcome.stdout.split("\n")).toHaveLength(2);
+  });
+
+  test("shows plain lines of progress where standard error is no terminal", () => {
+    expect(outcome.stderr).toMatch(/^step 40\/40 {2}loss \d\.\d+ {2}lr \S+ {2}[\d,]+ images\/s {2}\S+ s left$/m);
+    expect(outcome.stderr).toMatch(/after step 15: validation accuracy/);
+    expect(outcome.stderr).not.toContain("\x1b");
+  });
+
+  test("keeps one record a step", () => {
+    const metrics = metricsOf(join(cwd, "runs/1"));
+    expect(metrics.map(({ step }) => step)).toEqual(Array.from({ length: 40 }, (_, i) => i));
+    expect(Object.keys(metrics[0] ?? {})).toEqual(["step", "loss", "learningRate", "items", "gradientNorm", "seconds"]);
+    // Two of forty steps are warm-up.
+    expect(metrics.slice(0, 3).map(({ learningRate }) => learningRate)).toEqual([
+      0.0005,
+      0.001,
+      expect.closeTo(0.001, 5),
+    ]);
+  });
+
+  test("keeps the newest three checkpoints, the final one among them", () => {
+    const names = readdirSync(join(cwd, "runs/1/checkpoints")).sort();
+    expect(names).toEqual(["step-28.safetensors", "step-35.safetensors", "step-40.safetensors"]);
+  });
+
+  test("records evaluations on the way", () => {
+    const lines = readFileSync(join(cwd, "runs/1/evaluations.jsonl"), "utf8").trimEnd().split("\n");
+    const records = lines.map((line) => JSON.parse(line));
+    expect(records).toMatchObject([
+      { step: 15, split: "validation" },
+      { step: 30, split: "validation" },
+    ]);
+  });
+
+  test("writes its result and a page without references to anything outside", () => {
+    const result = JSON.parse(readFileSync(join(cwd, "runs/1/result.json"), "utf8"));
+    expect(result).toMatchObject({ status: "completed", checkpoint: "runs/1/checkpoints/step-40.safetensors" });
+    expect(result.validationAccuracy).toBeGreaterThan(0.5);
+    const page = readFileSync(join(cwd, "runs/1/report.html"), "utf8");
+    expect(page.match(/<svg/g)).toHaveLength(2);
+    expect(page).not.toMatch(/<script|<link|src=|href=|url\(|@import/);
+    expect(page).toContain("prefers-color-scheme:dark");
+  });
+
+  test("its config.json makes the same run again, in the next folder; a flag changes it", async () => {
+    const config = ["train", "--config", "runs/1/config.json"];
+    const again = await run(config, { cwd });
+    const other = await run([...config, "--seed", "1"], { cwd });
+    expect([again.code, other.code]).toEqual([0, 0]);
+    expect(again.stdout).toContain("test accuracy");
+    expect(lossesOf(join(cwd, "runs/2"))).toEqual(lossesOf(join(cwd, "runs/1")));
+    expect(lossesOf(join(cwd, "runs/3"))).not.toEqual(lossesOf(join(cwd, "runs/1")));
+    expect(readFileSync(join(cwd, "runs/2/config.json"))).toEqual(readFileSync(join(cwd, "runs/1/config.json")));
+  });
+});
+
+describe("the run's folder", () => {
+  test("two runs at once take two numbers, the next free ones", async () => {
+    const [cwd, data] = [folder(), tinyData(folder())];
+    mkdirSync(join(cwd, "runs/7"), { recursive: true });
+    mkdirSync(join(cwd, "runs/other"));
+    const args = trainTiny(data, "--budget", "3", "--json");
+    const outcomes = await Promise.all([run(args, { cwd }), run(args, { cwd }), run(args, { cwd })]);
+    expect(outcomes.map(({ stdout }) => lastLine(stdout).run).sort()).toEqual(["runs/10", "runs/8", "runs/9"]);
+    for (const name of ["8", "9", "10"]) expect(metricsOf(join(cwd, "runs", name))).toHaveLength(3);
+  });
+
+  test("--run takes a new or an empty folder, and refuses one with anything in it", async () => {
+    const [cwd, data] = [folder(), tinyData(folder())];
+    const args = trainTiny(data, "--budget", "2");
+    expect((await run([...args, "--run", "a/b"], { cwd })).code).toBe(0);
+    mkdirSync(join(cwd, "empty"));
+    expect((await run([...args, "--run", "empty"], { cwd })).code).toBe(0);
+    mkdirSync(join(cwd, "full"));
+    writeFileSync(join(cwd, "full/notes.txt"), "mine");
+    const refused = await run([...args, "--run", "full"], { cwd });
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain("--run: full exists and is not empty");
+    expect(readdirSync(join(cwd, "full"))).toEqual(["notes.txt"]);
+  });
+
+  test("is not made where the data cannot be read or do not fit", async () => {
+    const [cwd, data] = [folder(), tinyData(folder())];
+    const missing = await run(["train", "--data", "idx:nowhere"], { cwd });
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain("train-images-idx3-ubyte");
+    const large = await run(trainTiny(data, "--batch", "97"), { cwd });
+    expect(large.code).toBe(2);
+    expect(large.stderr).toContain("--batch: expected at most the 96 items to train on, got 97");
+    expect(existsSync(join(cwd, "runs"))).toBe(false);
+  });
+});
+
+test("many batches accumulated are one large batch", async () => {
+  const [cwd, data] = [folder(), tinyData(folder())];
+  const steps = async (name: string, batch: string, accumulate: string) => {
+    const more = ["--budget", "3", "--run", name, "--batch", batch, "--accumulate", accumulate];
+    expect((await run(trainTiny(data, ...more), { cwd })).code).toBe(0);
+    return metricsOf(join(cwd, name)).map(({ loss }) => loss);
+  };
+  const large = await steps("large", "96", "1");
+  // More of them than are held in memory at once.
+  for (const [i, loss] of (await steps("small", "4", "24")).entries()) expect(loss).toBeCloseTo(large[i] ?? 0, 4);
+});
+
+test.each([
+  ["sgd", "one-cycle", ["--cycle-momentum", "--clip-norm", "1"]],
+  ["adam", "wsd", ["--rise-steps", "2", "--cooldown", "exponential", "--accumulate", "2"]],
+  ["adamw", "step", ["--milestones", "0.3,0.6", "--gamma", "0.5", "--augment"]],
+  ["sgd", "uba", ["--phases", '[{"iterations":4},{"iterations":5,"phi":5}]', "--warmup", "1", "--non-finite", "skip"]],
+])("%s with %s and %s", async (optimizer, schedule, more) => {
+  const cwd = folder();
+  const args = trainTiny(
+    tinyData(folder()),
+    "--optimizer",
+    optimizer,
+    "--schedule",
+    schedule,
+    "--budget",
+    "10",
+    ...more,
+  );
+  const { code, stderr } = await run(args, { cwd });
+  expect(code, stderr).toBe(0);
+  expect(metricsOf(join(cwd, "runs/1"))).toHaveLength(10);
+});

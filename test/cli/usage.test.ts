@@ -1,0 +1,81 @@
+import { describe, expect, test } from "vitest";
+import { run } from "./support/cli.js";
+
+const commands = ["train", "evaluate", "predict", "schedule", "info"];
+
+describe("help and version", () => {
+  test.concurrent("--version prints the version of the package", async () => {
+    const { code, stdout } = await run(["--version"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  test.concurrent("--help lists every command and the exit codes", async () => {
+    const { code, stdout } = await run(["--help"]);
+    expect(code).toBe(0);
+    for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} `, "m"));
+    expect(stdout).toContain("130 interrupted");
+  });
+
+  test.concurrent.each(commands)("%s --help shows examples", async (command) => {
+    const [direct, throughHelp] = await Promise.all([run([command, "--help"]), run(["help", command])]);
+    expect(direct.code).toBe(0);
+    expect(direct.stdout).toMatch(new RegExp(`Examples:\\n  stepsize ${command}`));
+    expect(throughHelp.stdout).toBe(direct.stdout);
+  });
+
+  test.concurrent("train --help tells the defaults", async () => {
+    const { stdout } = await run(["train", "--help"]);
+    for (const words of ["default: resnet8", "default: 600", "default: uba", "default: 0.01 for adamw"])
+      expect(stdout.replace(/\s+/g, " ")).toContain(words);
+  });
+});
+
+describe("wrong use exits with 2 and one message", () => {
+  test.concurrent.each([
+    ["no command", [], "Usage: stepsize"],
+    ["an unknown command", ["trian"], "Did you mean train?"],
+    ["an unknown flag", ["train", "--bugdet", "5"], "Did you mean --budget?"],
+    ["a flag without its value", ["train", "--budget"], "argument missing"],
+    ["too many arguments", ["info", "more"], "too many arguments"],
+    ["an unknown model", ["train", "--model", "resnet9"], "did you mean resnet8?"],
+    ["an unknown schedule", ["train", "--schedule", "cosin"], "did you mean cosine?"],
+    ["an unknown schedule to draw", ["schedule", "ubaa"], "did you mean uba?"],
+    ["no schedule to draw", ["schedule"], "expected one of uba"],
+    ["an unknown optimizer", ["train", "--optimizer", "addam"], "did you mean adam?"],
+    ["an unknown source of data", ["train", "--data", "minst"], "expected mnist, idx:<dir> or cifar10:<dir>"],
+    [
+      "a number that is none",
+      ["train", "--budget", "many"],
+      '--budget: expected a whole number of at least 1, got "many"',
+    ],
+    ["a negative rate", ["train", "--max-lr", "-1"], "--max-lr: expected a finite number above 0, got -1"],
+    ["a warm-up as long as the budget", ["train", "--budget", "9", "--warmup", "9"], "--warmup: expected fewer steps"],
+    ["an option of another schedule", ["train", "--power", "2"], "--power: the schedule uba does not take it"],
+    ["momentum without sgd", ["train", "--momentum", "0.9"], "--momentum: only the optimizer sgd takes it"],
+    ["classes of mnist", ["train", "--classes", "5"], "--classes: only data of the form idx:<dir> take it"],
+    ["a run to resume that is not there", ["train", "--resume", "/no/such/run"], "--resume: there is no folder"],
+    ["a configuration that is not there", ["train", "--config", "/no/such.json"], "cannot be read"],
+    ["no checkpoint", ["evaluate"], "--checkpoint: expected"],
+    ["a checkpoint that is not there", ["predict", "--checkpoint", "/no/such", "a.pgm"], "--checkpoint: there is no"],
+  ])("%s", async (_, args, message) => {
+    const { code, stdout, stderr } = await run(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+});
+
+test("STEPSIZE_DEBUG=1 shows the stack", async () => {
+  const { code, stderr } = await run(["train", "--max-lr", "-1"], { before: "export STEPSIZE_DEBUG=1" });
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^\s+at .*makeSchedule/m);
+});
+
+test("a command loads neither the drawing library nor an addon for its help", async () => {
+  const { stderr } = await run(["train", "--help"], { before: "export NODE_DEBUG=esm,module" });
+  // Without this line the two below would hold however much was loaded.
+  expect(stderr).toContain("commander");
+  expect(stderr).not.toContain("observablehq");
+  expect(stderr).not.toContain("cpu.node");
+});

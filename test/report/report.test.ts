@@ -1,0 +1,138 @@
+import { parseHTML } from "linkedom";
+import { describe, expect, test } from "vitest";
+import { downsample, familyFigure, htmlPage, lossFigure, runReport, scheduleFigure } from "#lib/report/index.js";
+import { centredMean, Smoother } from "#lib/report/smooth.js";
+import { uba } from "#lib/schedule/index.js";
+
+const schedule = uba({ budget: 100, maxLr: 0.1, warmup: 10 });
+const records = (count: number, loss: (step: number) => number | null) =>
+  Array.from({ length: count }, (_, step) => ({ step, loss: loss(step), learningRate: schedule(step) }));
+
+/** The corners of each curve of one colour. */
+function curvesOf(svg: string, colour: string): number[][][] {
+  const { document } = parseHTML(`<body>${svg}</body>`);
+  return [...document.querySelectorAll("[stroke]")]
+    .filter((element) => element.getAttribute("stroke") === colour)
+    .flatMap((element) => [element, ...element.querySelectorAll("path")])
+    .map((path) => path.getAttribute("d") ?? "")
+    .filter((d) => d.startsWith("M"))
+    .map((d) =>
+      d
+        .slice(1)
+        .split(/[LM]/)
+
+        .map((point: string) => point.split(",").map(Number)),
+    );
+}
+
+describe("downsample", () => {
+  test("keeps few points as they are, and of many both ends and every spike", () => {
+    const few = records(50, (step) => step).map(({ step }) => ({ x: step, y: 1 }));
+    expect(downsample(few, 50)).toBe(few);
+    const many = Array.from({ length: 100_000 }, (_, x) => ({
+      x,
+      y: x === 77_777 ? 9 : x === 33_333 ? -9 : Math.sin(x),
+    }));
+    const kept = downsample(many, 1000);
+    expect(kept.length).toBeLessThanOrEqual(1002);
+    expect(kept.length).toBeGreaterThan(900);
+    expect([kept[0], kept.at(-1)]).toEqual([many[0], many.at(-1)]);
+    expect(kept).toContain(many[77_777]);
+    expect(kept).toContain(many[33_333]);
+    expect(kept.map(({ x }) => x)).toEqual([...new Set(kept.map(({ x }) => x))].sort((a, b) => a - b));
+  });
+});
+
+describe("means", () => {
+  test("a smoother of constant values is that value from the first on, and passes over what is not finite", () => {
+    const smoother = new Smoother(20);
+    expect(smoother.value).toBeNaN();
+    expect(smoother.add(3)).toBe(3);
+    expect(smoother.add(Number.NaN)).toBe(3);
+    expect(smoother.add(3)).toBeCloseTo(3, 12);
+    expect(smoother.add(4)).toBeGreaterThan(3);
+  });
+
+  test("a centred mean of a line is the line, but for the end", () => {
+    const line = Array.from({ length: 30 }, (_, i) => 2 * i);
+    expect(centredMean(line, 7).slice(0, 27)).toEqual(line.slice(0, 27));
+    expect(centredMean([1, Number.NaN, 3, 5], 3)).toEqual([1, 2, 4, 4]);
+  });
+});
+
+describe("figures", () => {
+  test("a loss that falls by a factor of ten falls by the same height each time", () => {
+    const svg = lossFigure(records(31, (step) => 10 ** (-step / 10)));
+    const [raw = []] = curvesOf(svg, "var(--loss)");
+    expect(raw).toHaveLength(31);
+    const height = (step: number) => raw[step]?.[1] ?? Number.NaN;
+    expect(height(10) - height(0)).toBeGreaterThan(20);
+    expect(height(20) - height(10)).toBeCloseTo(height(10) - height(0), 1);
+  });
+
+  test("losses that are zero or not finite are gaps, and no NaN reaches the drawing", () => {
+    const svg = lossFigure(records(40, (step) => (step % 10 === 3 ? null : step % 10 === 4 ? 0 : 1 / (step + 1))));
+    expect(svg).not.toContain("NaN");
+    expect(svg).not.toContain("Infinity");
+  });
+
+  test("a schedule ends at its lowest and has the rest of an unfinished run faint", () => {
+    const [faint = [], solid = []] = curvesOf(scheduleFigure(schedule, { done: 40 }), "var(--rate)");
+    expect([faint.length, solid.length]).toEqual([100, 40]);
+    const heights = faint.map(([, y]) => y ?? 0);
+    expect(heights.indexOf(Math.min(...heights))).toBe(9);
+    expect(heights.at(-1)).toBe(Math.max(...heights));
+  });
+
+  test("a family has a curve of its own colour and a label for each", () => {
+    const phis = [0.5, 2, 8];
+    const svg = familyFigure(
+      phis.map((phi) => uba({ budget: 50, maxLr: 1, phi })),
+      phis.map((phi) => `φ = ${phi}`),
+    );
+    for (const phi of phis) expect(svg).toContain(`>φ = ${phi}<`);
+    const colours = new Set([...svg.matchAll(/stroke="(var\(--ramp-\d\))"/g)].map((match) => match[1]));
+    expect(colours.size).toBe(3);
+    expect(svg).toMatch(/^<svg[^>]* xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+  });
+});
+
+describe("the page", () => {
+  const run = {
+    title: "a <model>",
+    lead: "It ran & ended.",
+    figures: [["Accuracy", "98 %"]] as const,
+    settings: [["data", 'idx:"<b>"']] as const,
+    results: [["steps", "40"]] as const,
+    records: records(40, (step) => 1 / (step + 1)),
+    evaluations: [{ step: 20, split: "test", loss: 0.5, accuracy: 0.75 }],
+    schedule,
+  };
+
+  test("has everything in it, and text as text", () => {
+    const html = runReport(run);
+    const { document } = parseHTML(html);
+    expect(document.querySelector("h1")?.textContent).toBe("a <model>");
+    expect(document.querySelectorAll("svg")).toHaveLength(2);
+    expect(document.querySelector("dd")?.textContent).toBe("98 %");
+    expect([...document.querySelectorAll("td")].map((cell) => cell.textContent)).toEqual(
+      expect.arrayContaining(['idx:"<b>"', "40", "75.00 %"]),
+    );
+    expect(html).not.toContain("<b>");
+  });
+
+  test.each([
+    ["without a step", []],
+    ["with losses that are all not finite", records(3, () => null)],
+    ["of one step", records(1, () => 2)],
+  ])("a run %s has a page too", (_, few) => {
+    const html = runReport({ ...run, records: few, evaluations: [] });
+    expect(html).toContain("</html>");
+    expect(html).not.toContain("NaN");
+  });
+
+  test("loads nothing from anywhere", () => {
+    const html = htmlPage({ title: "t", lead: "l", figures: [], sections: [] });
+    expect(html).not.toMatch(/<script|<link|src=|href=|url\(|@import/);
+  });
+});

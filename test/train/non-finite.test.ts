@@ -1,0 +1,134 @@
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import * as nn from "#lib/nn/index.js";
+import { type AdamOptions, AdamW } from "#lib/optim/index.js";
+import * as t from "#lib/tensor/index.js";
+import type { StepRecord } from "#lib/train/index.js";
+import { expectError, temporaryFolders } from "../data/support/temp.js";
+import { bitsOf, card, device, images, plainMLP, recordsOf, runOf } from "./support/runs.js";
+
+const on = await device();
+const folder = temporaryFolders();
+const bad = 5;
+
+/** A run whose loss, or the gradient of it alone, is multiplied by `factor` at step `bad`. */
+function failing(
+  options: Omit<AdamOptions, "lr">,
+  { factor = Number.POSITIVE_INFINITY, where = "loss" }: { factor?: number; where?: string } = {},
+  budget = 9,
+) {
+  const model = plainMLP(on);
+  let calls = 0;
+  const loss: nn.Loss = (outputs, targets) => {
+    const value = nn.crossEntropy(outputs, targets);
+    if (calls++ !== bad) return value;
+    if (where === "loss") return t.multiply(value, t.tensor(on, factor));
+    return t.withGradient(value.detach(), [value], { gradient: (g) => [t.multiply(g, t.tensor(on, factor))] });
+  };
+  const optimizer = new AdamW(model.parameters(), { lr: 0.01, ...options });
+  return runOf({ model, optimizer, loss, data: images.batches({ size: 16 }), budget, card });
+}
+
+/** Runs to the error; the records before it. */
+async function untilError(run: ReturnType<typeof failing>) {
+  const records: StepRecord[] = [];
+  let error: unknown;
+  try {
+    for await (const record of run.trainer.run()) records.push(record);
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toMatchObject({ name: "StepsizeError", code: "non-finite" });
+  return { records, message: (error as Error).message };
+}
+
+const kinds = [
+  { what: "an infinite loss", factor: Number.POSITIVE_INFINITY, where: "loss", word: "the loss is Infinity" },
+  { what: "a loss that is no number", factor: Number.NaN, where: "loss", word: "the loss is NaN" },
+  { what: "a gradient that is no number", factor: Number.NaN, where: "gradient", word: "gradient's norm is NaN" },
+  { what: "an infinite gradient", factor: Number.POSITIVE_INFINITY, where: "gradient", word: "gradient's norm is" },
+];
+
+describe.each(kinds)("$what", (kind) => {
+  it('with nonFinite: "stop" ends the run, names the step and leaves the parameters as they were before it', async () => {
+    const before = failing({ nonFinite: "stop" }, kind, bad);
+    const expected = await recordsOf(before.trainer);
+    const run = failing({ nonFinite: "stop" }, kind);
+    const { records, message } = await untilError(run);
+    expect(records).toEqual(expected);
+    expect(message).toContain(`step ${bad}`);
+    expect(message).toContain(kind.word);
+    expect(message).toContain("learning rate 0.01");
+    expect(await bitsOf(run.model.stateDict())).toEqual(await bitsOf(before.model.stateDict()));
+    expect(await run.optimizer.stats()).toMatchObject({ updates: bad, stoppedAt: bad });
+  });
+
+  it('with nonFinite: "stop" a run that is started again says the same instead of training nothing', async () => {
+    const run = failing({ nonFinite: "stop" }, kind);
+    await untilError(run);
+    const before = await bitsOf(run.model.stateDict());
+    const { records, message } = await untilError(run);
+    expect(records).toEqual([]);
+    expect(message).toContain(`step ${bad}`);
+    expect(await bitsOf(run.model.stateDict())).toEqual(before);
+  });
+
+  it('with nonFinite: "skip" leaves the step out, marks it, counts it and goes on', async () => {
+    const run = failing({ nonFinite: "skip" }, kind);
+    const records = await recordsOf(run.trainer);
+    expect(records.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(records.filter(({ skipped }) => skipped).map(({ step }) => step)).toEqual([bad]);
+    const others = records.filter(({ step }) => step !== bad);
+    expect(others.every(({ loss, gradientNorm = Number.NaN }) => Number.isFinite(loss + gradientNorm))).toBe(true);
+    expect(Number.isFinite(records[bad]?.gradientNorm)).toBe(false);
+    expect(await run.optimizer.stats()).toMatchObject({ iteration: 9, updates: 8, skipped: 1, stoppedAt: undefined });
+    for (const one of run.model.stateDict().values()) expect((await one.read()).every(Number.isFinite)).toBe(true);
+    expect(records.at(-1)?.loss).toBeLessThan(records[0]?.loss as number);
+  });
+});
+
+describe("without a check", () => {
+  it.each(kinds.slice(0, 2))("$what ends the run all the same, and names the step", async (kind) => {
+    const { records, message } = await untilError(failing({}, kind));
+    expect(records.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4]);
+    expect(message).toContain(`step ${bad}`);
+    expect(message).toContain(kind.word);
+  });
+
+  it.each(kinds.slice(2))("$what shows in the loss of the next step", async (kind) => {
+    const { records, message } = await untilError(failing({}, kind));
+    expect(records.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(message).toContain(`step ${bad + 1}`);
+  });
+
+  it("clipping alone measures the gradient and names the step", async () => {
+    const { message } = await untilError(failing({ clipNorm: 1 }, { where: "gradient" }));
+    expect(message).toContain(`step ${bad}`);
+    expect(message).toContain("gradient's norm");
+  });
+});
+
+it("a checkpoint from before takes a stopped run back, and the run goes on", async () => {
+  const path = join(folder(), "good.safetensors");
+  const run = failing({ nonFinite: "stop" });
+  for await (const { step } of run.trainer.run()) if (step === 1) run.trainer.stop();
+  await run.trainer.save(path);
+  const { step } = run.trainer;
+  await untilError(run);
+  await run.trainer.load(path);
+  // The loss misbehaves only once.
+  const records = await recordsOf(run.trainer);
+  expect(records[0]?.step).toBe(step);
+  expect(records.at(-1)?.step).toBe(8);
+  expect((await run.optimizer.stats()).updates).toBe(9);
+});
+
+it("a stopped run is not saved as if it had gone on", async () => {
+  const path = join(folder(), "stopped.safetensors");
+  const run = failing({ nonFinite: "stop" });
+  await untilError(run);
+  await run.trainer.save(path);
+  const other = failing({ nonFinite: "stop" });
+  await other.trainer.load(path);
+  await expectError(() => recordsOf(other.trainer), "non-finite", `step ${bad}`);
+});
