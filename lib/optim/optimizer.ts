@@ -279,7 +279,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #momentsOf(parameter: Trainable): readonly Tensor[] {
     const known = this.#moments.get(parameter);
     if (known) return known;
-    const made = this.momentNames.map(() => zeros(this.#device, parameter.shape).keep());
+    // Kept together: where the second does not fit, the first must not stay behind.
+    const made = this.momentNames.map(() => zeros(this.#device, parameter.shape));
+    for (const moment of made) moment.keep();
     this.#moments.set(parameter, made);
     return made;
   }

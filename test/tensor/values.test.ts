@@ -12,6 +12,7 @@ const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
 await onEveryDevice("values", (device) => {
   const read = async (x: t.Tensor) => Array.from(await x.read());
   const of = (...values: number[]) => t.tensor(device, values);
+  const of3 = (middle: number) => [0, middle, 1];
 
   describe("NaN and infinities", () => {
     it("pass through relu, and stop its gradient", async () => {
@@ -142,6 +143,15 @@ await onEveryDevice("values", (device) => {
       const column = y.filter((_, i) => i % 2 === 0);
       expect(column.reduce((total, value) => total + value, 0) / 2000).toBeCloseTo(0, 3);
       expect(column.reduce((total, value) => total + value ** 2, 0) / 2000).toBeCloseTo(1, 3);
+    });
+
+    it("remembers nothing of a channel that is not finite, so that a skipped step leaves no trace", async () => {
+      const statistics = state(3);
+      const y = t.batchNorm(t.tensor(device, [of3(nan), of3(infinity), of3(3)].flat(), [3, 3]), statistics);
+      expect((await read(y)).some(Number.isNaN)).toBe(true);
+      // Column 1 holds NaN, infinity and 3; the others 0, 0, 0 and 1, 1, 1.
+      expectClose(await statistics.runningMean.read(), [0, 0, 0.1], 2);
+      expectClose(await statistics.runningVariance.read(), [0.9, 1, 0.9], 2);
     });
 
     it("has gradients of zero for an empty batch, whatever was in the memory before", async () => {

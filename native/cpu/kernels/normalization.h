@@ -100,6 +100,8 @@ inline void batchNorm(const Invocation& call) {
     shift[c] = static_cast<float>(static_cast<double>(beta[c]) - mean * inverse * static_cast<double>(gamma[c]));
     // The running variance is the unbiased one, the normalisation uses the biased one: PyTorch's convention.
     const double unbiased = count > 1 ? deviations / (count - 1) : variance;
+    // A batch that is not finite leaves its mark in the loss; it must not outlive the step in what is remembered.
+    if (mean - mean != 0 || unbiased - unbiased != 0) continue;
     runningMean[c] += momentum * (static_cast<float>(mean) - runningMean[c]);
     runningVariance[c] += momentum * (static_cast<float>(unbiased) - runningVariance[c]);
   }
