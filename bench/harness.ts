@@ -37,8 +37,8 @@ export async function interleave(
   const times: Record<string, number[]> = Object.fromEntries(contenders.map(({ name }) => [name, []]));
   for (let round = 0; round <= rounds; round++)
     for (const { name, run } of contenders) {
-      // Threads of the one before may still spin while they wait for work.
-      await pause(20);
+      // Threads of the one before may still spin while they wait for work (OpenBLAS: some 30 ms).
+      await pause(100);
       const time = await run();
       if (round > 0) times[name]?.push(time);
     }

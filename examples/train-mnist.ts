@@ -22,7 +22,6 @@ const lr = schedule.uba({ budget, maxLr: 0.02, phi: 2, warmup: 10 });
 const noDecay = { where: (name: string) => !name.endsWith("weight"), weightDecay: 0 };
 const optimizer = new AdamW(model.parameters(), { lr, weightDecay: 0.01, groups: [noDecay] });
 
-const { mean, std } = train.statistics();
 const trainer = new Trainer({
   model,
   optimizer,
@@ -30,8 +29,8 @@ const trainer = new Trainer({
   data: train.batches({ size: 64, seed: 0 }),
   card: {
     config,
-    preprocessing: { shape: [28, 28, 1], dtype: "uint8", scale: 1 / 255, mean, deviation: std },
-    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    preprocessing: train.preprocessing(),
+    classes: train.classes,
   },
 });
 

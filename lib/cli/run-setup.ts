@@ -1,7 +1,7 @@
 import type { ArrayDataset, BatchSource } from "../data/index.js";
 import * as models from "../models/index.js";
 import { type Device, openDevice } from "../native/index.js";
-import { crossEntropy, type Module, type PreprocessingOptions } from "../nn/index.js";
+import { crossEntropy, type Module } from "../nn/index.js";
 import { Adam, type AdamOptions, AdamW, type Optimizer, type ParameterGroup, SGD } from "../optim/index.js";
 import type { Schedule } from "../schedule/index.js";
 import { type ModelCard, Trainer } from "../train/index.js";
@@ -51,7 +51,7 @@ export async function setUp({ settings, schedule }: TrainConfig, data: RunData):
   const classes = train.classes ?? [];
   const config = models.configOf(name, shape, classes.length);
   const model = models.create(config, { device, seed });
-  const card: ModelCard = { config, classes, preprocessing: preprocessingFor(train) };
+  const card: ModelCard = { config, classes, preprocessing: train.preprocessing() };
   const batches = train.batches({
     size: batch,
     seed,
@@ -71,13 +71,6 @@ export async function setUp({ settings, schedule }: TrainConfig, data: RunData):
       await device.close();
     },
   };
-}
-
-/** Brings every channel of the training data to mean 0 and deviation 1. */
-function preprocessingFor(train: ArrayDataset): PreprocessingOptions {
-  const { dtype, shape } = train.inputs;
-  const { mean, std } = train.statistics();
-  return { shape, dtype, scale: dtype === "uint8" ? 1 / 255 : 1, mean, deviation: std };
 }
 
 function makeOptimizer(model: Module, settings: TrainSettings, lr: Schedule): Optimizer<{ lr: number | Schedule }> {

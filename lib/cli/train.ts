@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { StepsizeError } from "../errors.js";
 import {
   checkFlags,
   completeConfig,
@@ -63,7 +62,7 @@ async function train(flags: TrainFlags): Promise<void> {
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, data);
     folder ??= await newFolder(flags, config);
-    if (resumed) await restore(folder, parts, config);
+    if (resumed) await restore(folder, parts);
     introduce(config, data, parts, folder);
     run = new TrainRun({ config, parts, folder, interrupts, tell: note });
     const result = await run.run();
@@ -103,20 +102,14 @@ async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFol
 }
 
 /** Loads the newest checkpoint that can be read. */
-async function restore(folder: RunFolder, { trainer, card }: RunParts, { settings }: TrainConfig): Promise<void> {
+async function restore(folder: RunFolder, { trainer }: RunParts): Promise<void> {
   await folder.removePartial();
   const path = await folder.newestCheckpoint((message) => note(`damaged, trying the one before: ${message}`));
   if (path === undefined) {
     note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
     return;
   }
-  try {
-    await trainer.load(path);
-  } catch (error) {
-    if (!(error instanceof StepsizeError) || error.message.startsWith(path)) throw error;
-    const model = `the run's ${settings.model} (${JSON.stringify(card.config)})`;
-    throw new StepsizeError(error.code, `${path} does not belong to ${model}: ${error.message}`, { cause: error });
-  }
+  await trainer.load(path);
   note(`continuing ${path}`);
 }
 

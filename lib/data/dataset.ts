@@ -3,7 +3,7 @@ import { permutation } from "../random.js";
 import type { BatchOptions, BatchSource } from "./batch.js";
 import { DatasetBatches } from "./dataset-batches.js";
 import { count, type Dataset, type Inputs, type Labels, sharedArray } from "./items.js";
-import { type Statistics, statisticsOf } from "./statistics.js";
+import { type Preprocessing, type Statistics, statisticsOf } from "./statistics.js";
 
 /** What a loader hands over: checked arrays of whole items, in shared memory. */
 export interface Store {
@@ -103,6 +103,12 @@ export class ArrayDataset implements Dataset {
   statistics(): Statistics {
     this.#statistics ??= statisticsOf(this.#store.inputs, this.#index);
     return this.#statistics;
+  }
+
+  /** What brings every channel to mean 0 and standard deviation 1: for a model card, from the training data. */
+  preprocessing(): Preprocessing {
+    const { shape, dtype } = this.#store.inputs;
+    return { shape, dtype, scale: dtype === "uint8" ? 1 / 255 : 1, ...this.statistics() };
   }
 
   #view(positions: Uint32Array, part: string): ArrayDataset {

@@ -14,4 +14,4 @@ export { type IdxOptions, idx } from "./idx.js";
 export type { Dataset, FloatLabels, InputArray, Inputs, InputType, Labels } from "./items.js";
 export { mnist } from "./mnist.js";
 export { type IdxFile, readIdx } from "./read-idx.js";
-export type { Statistics } from "./statistics.js";
+export type { Preprocessing, Statistics } from "./statistics.js";

@@ -1,9 +1,18 @@
-import { count, type Inputs } from "./items.js";
+import { count, type Inputs, type InputType } from "./items.js";
 
 /** The mean and the standard deviation of each channel. */
 export interface Statistics {
   readonly mean: readonly number[];
   readonly std: readonly number[];
+}
+
+/** How raw items become inputs of a model: (x·scale − mean)/std per channel. Plain JSON. */
+export interface Preprocessing extends Statistics {
+  /** Shape of one item. */
+  readonly shape: readonly number[];
+  readonly dtype: InputType;
+  /** Raw values are multiplied by this first: 1/255 for bytes. */
+  readonly scale: number;
 }
 
 /**

@@ -12,18 +12,18 @@ export interface PreprocessingOptions {
   readonly scale: number;
   /** Mean per channel (the last axis) of the scaled values. */
   readonly mean: readonly number[];
-  /** Standard deviation per channel of the scaled values. */
-  readonly deviation: readonly number[];
+  /** Standard std per channel of the scaled values. */
+  readonly std: readonly number[];
 }
 
-/** (x·scale − mean)/deviation per channel, on the device: raw bytes travel there, a quarter of the floats' size. */
+/** (x·scale − mean)/std per channel, on the device: raw bytes travel there, a quarter of the floats' size. */
 export class Preprocessing {
   readonly options: PreprocessingOptions;
   #factors: { factor: Tensor; offset: Tensor } | undefined;
 
   constructor(options: PreprocessingOptions) {
     const channels = options.shape.at(-1);
-    for (const name of ["mean", "deviation"] as const)
+    for (const name of ["mean", "std"] as const)
       if (options[name].length !== channels)
         invalidArgument(`preprocessing.${name}`, `${channels} numbers, one per channel`, options[name]);
     this.options = options;
@@ -37,11 +37,11 @@ export class Preprocessing {
 
   #onDevice(like: Tensor): { factor: Tensor; offset: Tensor } {
     if (this.#factors?.factor.device !== like.device) {
-      const { scale, mean, deviation } = this.options;
+      const { scale, mean, std } = this.options;
       const row = (values: readonly number[]) => tensor(like.device, Float32Array.from(values)).keep();
       this.#factors = {
-        factor: row(deviation.map((value) => scale / (value > 0 ? value : 1))),
-        offset: row(mean.map((value, i) => -value / ((deviation[i] as number) > 0 ? (deviation[i] as number) : 1))),
+        factor: row(std.map((value) => scale / (value > 0 ? value : 1))),
+        offset: row(mean.map((value, i) => -value / ((std[i] as number) > 0 ? (std[i] as number) : 1))),
       };
     }
     return this.#factors as { factor: Tensor; offset: Tensor };

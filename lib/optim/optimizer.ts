@@ -241,6 +241,20 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return { expected, unused };
   }
 
+  /**
+   * What determines the updates, as plain JSON. Each group has its options, without the learning rate where that is the
+   * first group's.
+   */
+  toJSON(): Record<string, unknown> {
+    const { clipNorm, gradientScale } = this.#stepOptions;
+    const shared = this.groups[0]?.options.lr;
+    const groups = this.groups.map(({ options: { lr, ...options } }) => ({
+      ...options,
+      ...(lr !== shared && { lr: typeof lr === "function" ? lr.toJSON() : lr }),
+    }));
+    return { optimizer: this.constructor.name, ...this.update.attributes, groups, clipNorm, gradientScale };
+  }
+
   /** Gives back the memory of the optimizer's own tensors. */
   dispose(): void {
     for (const tensors of this.#moments.values()) for (const tensor of tensors) tensor.dispose();
@@ -306,13 +320,17 @@ function uniqueKeys(parameters: readonly Trainable[]): string[] {
   return parameters.map(({ name = "" }, i) => (name !== "" && counts.get(name) === 1 ? name : String(i)));
 }
 
-/** The running products β^t begin at 1. */
+/** Nothing is clipped yet, and the running products β^t begin at 1. */
 function initialState(groups: number): Float64Array {
-  return new Float64Array(stateFields + 2 * groups).fill(1, stateFields);
+  return new Float64Array(stateFields + 2 * groups).fill(1, stateFields - 1);
 }
 
 function learningRateAt(lr: LearningRate, step: number): number {
-  return typeof lr === "number" ? lr : lr(step);
+  const rate = typeof lr === "number" ? lr : lr(step);
+  // A schedule may be anybody's function; the device would spread its NaN over all parameters without a word.
+  if (!Number.isFinite(rate) || rate < 0)
+    throw new StepsizeError("invalid-argument", `lr: expected a number ≥ 0 at step ${step}, got ${describe(rate)}`);
+  return rate;
 }
 
 function validateStepOptions({ clipNorm, nonFinite, gradientScale }: StepOptions): void {

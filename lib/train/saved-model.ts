@@ -20,7 +20,6 @@ export interface CheckpointInfo extends ModelCard {
   /** Steps done: the next one is this number. */
   readonly step: number;
   readonly counters: Readonly<Record<string, number>>;
-  readonly optimizer: { readonly kind: string };
   /** What determines the rest of the run; a resumed run must agree with it. */
   readonly run: Readonly<Record<string, unknown>>;
 }
@@ -53,7 +52,7 @@ function parseInfo(path: string, text: string | undefined): CheckpointInfo {
   if (text !== undefined) {
     try {
       const info = JSON.parse(text) as CheckpointInfo;
-      const objects = [info.counters, info.optimizer, info.run];
+      const objects = [info.counters, info.run];
       const complete = objects.every((part) => typeof part === "object" && part !== null);
       if (info.format === "stepsize-checkpoint-1" && Number.isSafeInteger(info.step) && info.step >= 0 && complete)
         return info;
@@ -92,6 +91,16 @@ export function onDevice(
   }
 }
 
+/** @internal Names the file in errors about its content. */
+export function inFile<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof StepsizeError)) throw error;
+    throw new StepsizeError(error.code, `${path}: ${error.message}`, { cause: error });
+  }
+}
+
 /** A model ready for use on raw data. */
 export interface LoadedModel {
   readonly model: Module;
@@ -120,7 +129,7 @@ export async function loadModel(
       `${path}: holds a model of your own code; pass build: () => the model without its weights`,
     );
   const model = build ? build() : create(config as ModelConfig, { device });
-  onDevice(device, weights, (state) => model.loadStateDict(state));
+  onDevice(device, weights, (state) => inFile(path, () => model.loadStateDict(state)));
   model.eval();
   const normalise = preprocessing && new Preprocessing(preprocessing);
   return { model, card: { config, preprocessing, classes }, step, prepare: (raw) => normalise?.apply(raw) ?? raw };

@@ -7,7 +7,14 @@ import type { LearningRate, Optimizer } from "../optim/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { type Evaluation, evaluate, upload } from "./evaluate.js";
 import { type HostTensor, writeSafetensors } from "./safetensors.js";
-import { type CheckpointInfo, checkpointNames, type ModelCard, onDevice, readCheckpoint } from "./saved-model.js";
+import {
+  type CheckpointInfo,
+  checkpointNames,
+  inFile,
+  type ModelCard,
+  onDevice,
+  readCheckpoint,
+} from "./saved-model.js";
 
 /** Steps that are enqueued before the oldest one's result is awaited: enough to keep the device busy. */
 const runAhead = 2;
@@ -65,7 +72,9 @@ export class Trainer {
   /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
   constructor(options: TrainerOptions) {
     this.#options = options;
-    const { model, optimizer, accumulate = 1, card } = options;
+    const { model, optimizer, accumulate = 1, card, data } = options;
+    if (typeof data?.from !== "function")
+      invalidArgument("data", "batches, such as dataset.batches({ size: 128 }) or data.fromIterable(…)", data);
     const lr = optimizer.groups[0]?.options.lr;
     const budget = options.budget ?? (typeof lr === "function" ? lr.budget : undefined);
     if (budget === undefined || !Number.isSafeInteger(budget) || budget < 1)
@@ -138,7 +147,6 @@ export class Trainer {
       format: "stepsize-checkpoint-1",
       step: this.step,
       counters: model.counters(),
-      optimizer: { kind: optimizer.constructor.name },
       run: this.#identity(),
       ...card,
     };
@@ -166,7 +174,6 @@ export class Trainer {
       if (!isDeepStrictEqual(saved, own))
         problems.push(`${name} was ${JSON.stringify(saved)}, this run has ${JSON.stringify(own)}`);
     };
-    compare("the optimizer", checkpoint.info.optimizer.kind, optimizer.constructor.name);
     const own = plainJson(this.#identity());
     for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
       compare(`the ${key}`, checkpoint.info.run[key], own[key]);
@@ -175,8 +182,8 @@ export class Trainer {
     onDevice(this.device, checkpoint.model, (weights) =>
       onDevice(this.device, checkpoint.optimizer, (state) => {
         // Both before either is changed.
-        model.checkStateDict(weights);
-        optimizer.checkStateDict(state);
+        inFile(path, () => model.checkStateDict(weights));
+        inFile(path, () => optimizer.checkStateDict(state));
         model.loadStateDict(weights);
         optimizer.loadStateDict(state);
       }),
@@ -193,6 +200,7 @@ export class Trainer {
     const { lr } = optimizer.groups[0]?.options ?? {};
     return {
       schedule: typeof lr === "function" ? lr.toJSON() : lr,
+      ...optimizer.toJSON(),
       data: data.toJSON(),
       accumulate: this.#accumulate,
     };

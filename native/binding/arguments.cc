@@ -15,6 +15,13 @@ std::string plain(double value) {
              : std::to_string(value);
 }
 
+// What an attribute of a number may be, in words.
+std::string rangeOf(const Attribute& attribute) {
+  if (std::isinf(attribute.least)) return "a number (not NaN)";
+  if (std::isinf(attribute.most)) return "a number of at least " + plain(attribute.least);
+  return "a number from " + plain(attribute.least) + " to " + plain(attribute.most);
+}
+
 }  // namespace
 
 double readNumber(const Napi::Value& value, const std::string& name) {
@@ -77,8 +84,7 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
         break;
       case AttributeKind::number: {
         const double number = readNumber(field, name);
-        if (!(number >= attribute.least && number <= attribute.most))
-          refuse(env, name, "a number from " + plain(attribute.least) + " to " + plain(attribute.most), field);
+        if (!(number >= attribute.least && number <= attribute.most)) refuse(env, name, rangeOf(attribute), field);
         attributes[i] = number;
         break;
       }

@@ -59,9 +59,9 @@ CpuDevice::~CpuDevice() { abandon(); }
 
 bool CpuDevice::implements(OperationId id) const { return set_.kernelFor(id) != nullptr; }
 
-void CpuDevice::release(void* memory, int64_t) {
+void CpuDevice::release(void* memory, int64_t bytes) {
   // In stream order, like everything else: a record given earlier may still use the memory.
-  push({nullptr, memory});
+  push({nullptr, memory, bytes});
 }
 
 void CpuDevice::enqueue(Record record) {
@@ -83,10 +83,14 @@ void CpuDevice::notify(std::function<void(std::string)> done) {
   }});
 }
 
+void CpuDevice::giveBack(const Task& task) {
+  if (task.releases != nullptr) memory_.release(task.releases, task.releasedBytes);
+}
+
 void CpuDevice::push(Task task) {
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) return releaseMemory(task.releases);
+    if (closing_) return giveBack(task);
     queue_.push_back(std::move(task));
   }
   wake_.notify_one();
@@ -103,7 +107,7 @@ void CpuDevice::loop() {
       queue_.pop_front();
     }
     if (task.run) task.run();
-    releaseMemory(task.releases);
+    giveBack(task);
   }
 }
 
@@ -114,7 +118,7 @@ void CpuDevice::abandon() {
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
-  for (const Task& task : queue_) releaseMemory(task.releases);
+  for (const Task& task : queue_) giveBack(task);
   queue_.clear();
 }
 

@@ -18,7 +18,7 @@ class CpuDevice final : public Device {
   ~CpuDevice() override;
 
   bool implements(OperationId id) const override;
-  void* acquire(int64_t bytes) override { return acquireMemory(bytes); }
+  void* acquire(int64_t bytes) override { return memory_.acquire(bytes); }
   void release(void* memory, int64_t bytes) override;
   void enqueue(Record record) override;
   void upload(void* to, std::vector<std::byte> from) override;
@@ -31,12 +31,15 @@ class CpuDevice final : public Device {
   struct Task {
     std::function<void()> run;
     void* releases = nullptr;  // memory to give back, also when the queue is abandoned
+    int64_t releasedBytes = 0;
   };
+  void giveBack(const Task& task);
   void push(Task task);
   void loop();
   void execute(const Record& record);
   void reportError(const Record& record, const std::string& message);
 
+  SlabMemory memory_;
   const InstructionSet& set_;
   const int threads_;
   std::vector<GrowingBuffer> workspaces_;

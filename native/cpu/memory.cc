@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <new>
 
 namespace stepsize::cpu {
@@ -10,10 +11,13 @@ namespace stepsize::cpu {
 namespace {
 constexpr int64_t kVectorAlignment = 64;
 constexpr int64_t kHugePage = 1 << 21;
+constexpr int64_t kSlab = 1 << 24;
+// Larger pieces get memory of their own.
+constexpr int64_t kLargestCut = 1 << 21;
 }  // namespace
 
 void* acquireMemory(int64_t bytes) {
-  const bool huge = bytes >= 2 * kHugePage;
+  const bool huge = bytes >= kHugePage;
   const int64_t alignment = huge ? kHugePage : kVectorAlignment;
   void* memory = nullptr;
   if (posix_memalign(&memory, static_cast<size_t>(alignment), static_cast<size_t>(bytes > 0 ? bytes : 1)) != 0)
@@ -23,6 +27,38 @@ void* acquireMemory(int64_t bytes) {
 }
 
 void releaseMemory(void* memory) { std::free(memory); }
+
+void* SlabMemory::acquire(int64_t bytes) {
+  if (bytes > kLargestCut) return acquireMemory(bytes);
+  const std::lock_guard lock(mutex_);
+  const int64_t size = (bytes + kVectorAlignment - 1) / kVectorAlignment * kVectorAlignment;
+  if (current_ == nullptr || slabs_[current_].used + size > kSlab) {
+    auto* fresh = static_cast<char*>(acquireMemory(kSlab));
+    if (fresh == nullptr) return nullptr;
+    slabs_[fresh] = {};
+    current_ = fresh;
+  }
+  Slab& slab = slabs_[current_];
+  void* piece = current_ + slab.used;
+  slab.used += size;
+  slab.pieces++;
+  return piece;
+}
+
+void SlabMemory::release(void* memory, int64_t bytes) {
+  if (bytes > kLargestCut) return releaseMemory(memory);
+  const std::lock_guard lock(mutex_);
+  // The slab that begins last before the piece holds it.
+  const auto found = std::prev(slabs_.upper_bound(static_cast<char*>(memory)));
+  if (--found->second.pieces > 0) return;
+  if (found->first == current_) current_ = nullptr;
+  releaseMemory(found->first);
+  slabs_.erase(found);
+}
+
+SlabMemory::~SlabMemory() {
+  for (const auto& [memory, slab] : slabs_) releaseMemory(memory);
+}
 
 void* GrowingBuffer::atLeast(int64_t bytes) {
   if (bytes <= bytes_ && memory_ != nullptr) return memory_;

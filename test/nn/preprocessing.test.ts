@@ -12,12 +12,12 @@ const options: PreprocessingOptions = {
   dtype: "uint8",
   scale: 1 / 255,
   mean: [0.49, 0.48, 0.44],
-  deviation: [0.25, 0.24, 0.26],
+  std: [0.25, 0.24, 0.26],
 };
 
 /** (x·scale − mean)/deviation per channel, in float64. */
-function expected(raw: ArrayLike<number>, { scale, mean, deviation }: PreprocessingOptions): Float64Array {
-  return Float64Array.from(raw, (value, i) => (value * scale - mean[i % 3]!) / (deviation[i % 3] || 1));
+function expected(raw: ArrayLike<number>, { scale, mean, std }: PreprocessingOptions): Float64Array {
+  return Float64Array.from(raw, (value, i) => (value * scale - mean[i % 3]!) / (std[i % 3] || 1));
 }
 
 // Values up to 2.2: three roundings, of which one is of the factor.
@@ -41,7 +41,7 @@ await onEveryDevice("preprocessing", (device) => {
   });
 
   test("a channel that never changes is not divided by its deviation of 0", async () => {
-    const own = { ...options, deviation: [0.25, 0, 0.26] };
+    const own = { ...options, std: [0.25, 0, 0.26] };
     const result = new Preprocessing(own).apply(tensor(device, bytes, [2, 4, 5, 3]));
     expectClose(await result.read(), expected(bytes, own), allowed);
   });
@@ -69,11 +69,7 @@ await onEveryDevice("preprocessing", (device) => {
       "3",
     );
     const deviation = [1, 1, 1, 1];
-    await expectError(
-      () => new Preprocessing({ ...options, deviation }),
-      "invalid-argument",
-      "preprocessing.deviation",
-    );
+    await expectError(() => new Preprocessing({ ...options, std: deviation }), "invalid-argument", "preprocessing.std");
   });
 });
 

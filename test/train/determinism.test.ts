@@ -65,7 +65,7 @@ it("prefetched on another thread, batches give the bits of those gathered at onc
       dtype: "uint8",
       scale: 1 / 255,
       mean: [0.5],
-      deviation: [0.3],
+      std: [0.3],
     } as const;
     const run = runOf({ model, optimizer, loss: nn.crossEntropy, data: source, budget: 10, card: { preprocessing } });
     const found = lossesOf(await recordsOf(run.trainer));

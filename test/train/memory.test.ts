@@ -70,7 +70,7 @@ it("resident size is flat between step 50 and step 500", async () => {
       shape: [20, 20, 1],
     });
     const optimizer = new AdamW(model.parameters(), { lr: 1e-3, clipNorm: 1 });
-    const preprocessing = { shape: [20, 20, 1], dtype: "uint8", scale: 1 / 255, mean: [0.5], deviation: [0.5] };
+    const preprocessing = { shape: [20, 20, 1], dtype: "uint8", scale: 1 / 255, mean: [0.5], std: [0.5] };
     const batches = set.batches({ size: 32 });
     const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: batches, budget: 501, card: { preprocessing } });
     const at = {};

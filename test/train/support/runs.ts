@@ -36,7 +36,7 @@ const { mean, std } = images.statistics();
 
 export const card: ModelCard = {
   config: { kind: "resnet", depth: 8, width: 4, channels: 1, classes: 4 },
-  preprocessing: { shape: [side, side, 1], dtype: "uint8", scale: 1 / 255, mean, deviation: std },
+  preprocessing: { shape: [side, side, 1], dtype: "uint8", scale: 1 / 255, mean, std },
   classes,
 };
 
