@@ -7,7 +7,7 @@ export async function gemm(threads: number): Promise<Result[]> {
   const device = await openDevice("cpu", { threads });
   const results: Result[] = [];
   for (const n of [512, 1024, 2048]) {
-    const repeats = Math.max(1, Math.round(2 ** 31 / n ** 3));
+    const repeats = Math.max(2, Math.round(2 ** 34 / n ** 3));
     const a = ops.uniform(device, [n, n], { seed: 1 });
     const b = ops.uniform(device, [n, n], { seed: 2 });
     const ours: Contender = {

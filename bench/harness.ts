@@ -27,7 +27,8 @@ const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, m
 
 /**
  * Runs the contenders in turn, A B C A B C …, so that drifts of the machine's speed meet all of them, and gives
- * medians. The first round is a warm-up.
+ * medians. The first round is a warm-up. A pass should take a tenth of a second or more: after a pause the scheduler
+ * may leave two threads on one core for a while.
  */
 export async function interleave(
   about: Pick<Result, "name" | "threads" | "work">,

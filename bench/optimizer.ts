@@ -11,7 +11,7 @@ export async function optimizer(threads: number): Promise<Result[]> {
   const device = await openDevice("cpu", { threads });
   const torch = TorchPeer.start(threads);
   const total = 10_000_000;
-  const repeats = 5;
+  const repeats = 30;
   const arrays = [1, 2, 3, 4].map(() => new Float32Array(total).fill(0.01)) as [
     Float32Array,
     Float32Array,
@@ -40,8 +40,8 @@ export async function optimizer(threads: number): Promise<Result[]> {
   const contenders = [traffic, adamw(1), adamw(100)];
   if (torch)
     contenders.push(
-      torch.contender("PyTorch 1 × 10000k", "adamw-1x10M", 2),
-      torch.contender("PyTorch 100 × 100k", "adamw-100x100k", 2),
+      torch.contender("PyTorch 1 × 10000k", "adamw-1x10M", 5),
+      torch.contender("PyTorch 100 × 100k", "adamw-100x100k", 5),
     );
   const about = {
     name: "AdamW, 10M parameters",

@@ -17,7 +17,7 @@ const cases: readonly Case[] = [
     name: "MLP 784-512-512-10",
     items: 128,
     torchCases: ["mlp"],
-    repeats: 20,
+    repeats: 80,
     make: (device) => {
       const model = models.mlp({ inputs: 784, classes: 10, device });
       return {
@@ -31,7 +31,7 @@ const cases: readonly Case[] = [
     name: "CNN 3-32-64 on 32×32",
     items: 64,
     torchCases: ["cnn", "cnn-channels-last"],
-    repeats: 5,
+    repeats: 12,
     make: (device) => {
       const model = new nn.Sequential(
         new nn.Conv2d(3, 32, { device, seeds: 1, padding: 1 }),
@@ -49,7 +49,7 @@ const cases: readonly Case[] = [
     name: "resnet8 on 28×28",
     items: 128,
     torchCases: ["resnet8", "resnet8-channels-last"],
-    repeats: 3,
+    repeats: 5,
     make: (device) => {
       const model = models.resnet({ depth: 8, classes: 10, channels: 1, device });
       const images = ops.normal(device, [128, 28, 28, 1], { seed: 1 });
