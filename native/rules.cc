@@ -25,6 +25,14 @@ int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size
   return (length + 2 * padding - size) / stride + 1;
 }
 
+// Every input is float32 and has this many axes.
+void expectFloats(const Call& call, int rank) {
+  for (int i = 0; i < call.count(); i++) {
+    call.expectType(i, DataType::float32);
+    call.expectRank(i, rank);
+  }
+}
+
 // A backend keeps one window in fast memory.
 void expectWindow(const Call& call, int64_t height, int64_t width, int64_t channels) {
   call.expect(height > 0 && width > 0, "the kernel must have at least one row and one column");
@@ -115,10 +123,7 @@ void argmax(Call& call) {
 }
 
 void matmul(Call& call) {
-  for (int i = 0; i < 2; i++) {
-    call.expectType(i, DataType::float32);
-    call.expectRank(i, 2);
-  }
+  expectFloats(call, 2);
   const bool transposeA = call.integer(attribute::transposeA) != 0;
   const bool transposeB = call.integer(attribute::transposeB) != 0;
   const Shape& a = call.input(0).shape;
@@ -132,10 +137,7 @@ void matmul(Call& call) {
 
 // Images [N,H,W,C], weights [outputs, kernelHeight, kernelWidth, C] → [N,H',W',outputs].
 void conv2d(Call& call) {
-  for (int i = 0; i < 2; i++) {
-    call.expectType(i, DataType::float32);
-    call.expectRank(i, 4);
-  }
+  expectFloats(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& w = call.input(1).shape;
   call.expect(x[3] == w[3], "the images have " + std::to_string(x[3]) + " channels and the weights " +
@@ -148,10 +150,7 @@ void conv2d(Call& call) {
 }
 
 void conv2dInputGradient(Call& call) {
-  for (int i = 0; i < 2; i++) {
-    call.expectType(i, DataType::float32);
-    call.expectRank(i, 4);
-  }
+  expectFloats(call, 4);
   const Shape& g = call.input(0).shape;
   const Shape& w = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);
@@ -165,10 +164,7 @@ void conv2dInputGradient(Call& call) {
 }
 
 void conv2dWeightGradient(Call& call) {
-  for (int i = 0; i < 2; i++) {
-    call.expectType(i, DataType::float32);
-    call.expectRank(i, 4);
-  }
+  expectFloats(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& g = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);

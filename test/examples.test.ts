@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { temporaryFolders } from "./data/support/temp.js";
+import { temporaryFolders } from "./support/folders.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = temporaryFolders();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { checkFlags, completeConfig, readConfig, resumedConfig, trainFields } from "#lib/cli/config.js";
 import { flagOf } from "#lib/cli/text.js";
-import { filled, temporaryFolders } from "../data/support/temp.js";
+import { filled, temporaryFolders } from "../support/folders.js";
 
 const folder = temporaryFolders();
 const none = { values: {}, label: flagOf };

@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { temporaryFolders } from "../data/support/temp.js";
+import { temporaryFolders } from "../support/folders.js";
 import { lastLine, run } from "./support/cli.js";
 import { classCount, side, testItems, tinyData, tinyImages, trainTiny } from "./support/tiny-data.js";
 

@@ -4,7 +4,7 @@ import { DOMParser } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { flagOf } from "#lib/cli/text.js";
 import { catalog, create, tabulate } from "#lib/schedule/index.js";
-import { temporaryFolders } from "../data/support/temp.js";
+import { temporaryFolders } from "../support/folders.js";
 import { run } from "./support/cli.js";
 
 const folder = temporaryFolders();

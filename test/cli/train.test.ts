@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { temporaryFolders } from "../data/support/temp.js";
+import { temporaryFolders } from "../support/folders.js";
 import { lastLine, lossesOf, metricsOf, type Outcome, run } from "./support/cli.js";
 import { tinyData, trainTiny } from "./support/tiny-data.js";
 

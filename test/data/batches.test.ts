@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Batch } from "#lib/data/index.js";
 import { permutation } from "#lib/random.js";
+import { expectError } from "../support/errors.js";
 import { snapshot, take } from "./support/collect.js";
 import { data } from "./support/data.js";
-import { expectError } from "./support/temp.js";
 
 /** Items of three numbers; each item's label is its own number. */
 function numbered(length: number) {

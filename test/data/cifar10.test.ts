@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { expectError } from "../support/errors.js";
+import { filled, temporaryFolders } from "../support/folders.js";
 import { data } from "./support/data.js";
-import { expectError, filled, temporaryFolders } from "./support/temp.js";
 
 const folder = temporaryFolders();
 const trainFiles = [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { expectError } from "../support/errors.js";
 import { take } from "./support/collect.js";
 import { data } from "./support/data.js";
-import { expectError } from "./support/temp.js";
 
 /** Items of two numbers, both telling which item it is. */
 function numbered(length: number) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { expectError } from "../support/errors.js";
 import { data } from "./support/data.js";
-import { expectError } from "./support/temp.js";
 
 describe("fromArrays", () => {
   it.each([

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { GivenBatch } from "#lib/data/index.js";
+import { expectError } from "../support/errors.js";
 import { take } from "./support/collect.js";
 import { data } from "./support/data.js";
-import { expectError } from "./support/temp.js";
 
 function batch(number: number, items = 2): GivenBatch {
   return {

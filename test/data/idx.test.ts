@@ -1,8 +1,9 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { expectError } from "../support/errors.js";
+import { filled, temporaryFolders } from "../support/folders.js";
 import { data } from "./support/data.js";
 import { idxBytes } from "./support/idx-bytes.js";
-import { expectError, filled, temporaryFolders } from "./support/temp.js";
 
 const folder = temporaryFolders();
 const pixels = Uint8Array.from({ length: 12 }, (_, i) => i * 20);

@@ -2,10 +2,11 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { expectError } from "../support/errors.js";
+import { filled, temporaryFolders } from "../support/folders.js";
 import { compiled } from "./support/compiled.js";
 import { data } from "./support/data.js";
 import { idxBytes } from "./support/idx-bytes.js";
-import { expectError, filled, temporaryFolders } from "./support/temp.js";
 
 const folder = temporaryFolders();
 

@@ -8,10 +8,11 @@ import { type DatasetBatches, INLINE_BYTES } from "#lib/data/dataset-batches.js"
 import type { GatherPlan, Slot } from "#lib/data/gather.js";
 import { GatherThread } from "#lib/data/gather-thread.js";
 import type { Batch, BatchOptions } from "#lib/data/index.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 import { snapshot, take } from "./support/collect.js";
 import { compiled } from "./support/compiled.js";
 import { data } from "./support/data.js";
-import { expectError, temporaryFolders } from "./support/temp.js";
 
 const folder = temporaryFolders();
 const closers: (() => Promise<void>)[] = [];

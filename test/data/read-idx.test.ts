@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { expectError } from "../support/errors.js";
+import { filled, temporaryFolders } from "../support/folders.js";
 import { data } from "./support/data.js";
 import { idxBytes, idxTypes } from "./support/idx-bytes.js";
-import { expectError, filled, temporaryFolders } from "./support/temp.js";
 
 const folder = temporaryFolders();
 const arrays = {

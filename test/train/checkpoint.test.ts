@@ -9,7 +9,8 @@ import * as nn from "#lib/nn/index.js";
 import { Adam, AdamW, SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { readCheckpoint, readSafetensors, writeSafetensors } from "#lib/train/index.js";
-import { expectError, temporaryFolders } from "../data/support/temp.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 import { library, run, start } from "./support/children.js";
 import { budget, type Change, card, device, endOf, images, plainMLP, recordsOf, runOf } from "./support/runs.js";
 

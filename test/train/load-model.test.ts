@@ -4,8 +4,9 @@ import * as nn from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
 import * as t from "#lib/tensor/index.js";
 import { type LoadedModel, loadModel } from "#lib/train/index.js";
-import { expectError, temporaryFolders } from "../data/support/temp.js";
 import { bits } from "../support/compare.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 import {
   budget,
   card,

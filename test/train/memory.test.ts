@@ -4,7 +4,8 @@ import type { Device } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import * as t from "#lib/tensor/index.js";
-import { expectError, temporaryFolders } from "../data/support/temp.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 import { library, run } from "./support/children.js";
 import {
   card,

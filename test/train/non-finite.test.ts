@@ -4,7 +4,8 @@ import * as nn from "#lib/nn/index.js";
 import { type AdamOptions, AdamW } from "#lib/optim/index.js";
 import * as t from "#lib/tensor/index.js";
 import type { StepRecord } from "#lib/train/index.js";
-import { expectError, temporaryFolders } from "../data/support/temp.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 import { bitsOf, card, device, images, plainMLP, recordsOf, runOf } from "./support/runs.js";
 
 const on = await device();

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { temporaryFolders } from "../data/support/temp.js";
 import { devices } from "../support/devices.js";
+import { temporaryFolders } from "../support/folders.js";
 import { budget, device, dropping, endOf, images, lossesOf, recordsOf, residual } from "./support/runs.js";
 
 const folder = temporaryFolders();

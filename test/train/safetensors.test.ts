@@ -4,8 +4,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type HostTensor, readSafetensors, writeSafetensors } from "#lib/train/index.js";
-import { expectError, temporaryFolders } from "../data/support/temp.js";
 import { bits } from "../support/compare.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 
 const folder = temporaryFolders();
 

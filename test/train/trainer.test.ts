@@ -6,7 +6,7 @@ import { AdamW, SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import * as t from "#lib/tensor/index.js";
 import { type StepRecord, Trainer } from "#lib/train/index.js";
-import { expectError } from "../data/support/temp.js";
+import { expectError } from "../support/errors.js";
 import {
   bitsOf,
   budget,

@@ -1,5 +1,5 @@
 import { idxBytes } from "../../data/support/idx-bytes.js";
-import { filled } from "../../data/support/temp.js";
+import { filled } from "../../support/folders.js";
 import { labelsOf, numbers } from "../../support/numbers.js";
 
 /** Height and width of the images. */

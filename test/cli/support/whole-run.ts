@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect } from "vitest";
-import { temporaryFolders } from "../../data/support/temp.js";
+import { temporaryFolders } from "../../support/folders.js";
 import { linesIn, run, start } from "./cli.js";
 import { tinyData, trainTiny } from "./tiny-data.js";
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect } from "vitest";
+import { afterAll } from "vitest";
 
 /** Makes empty folders that are removed after the test file. */
 export function temporaryFolders(): () => string {
@@ -20,17 +20,4 @@ export function temporaryFolders(): () => string {
 export function filled(folder: string, files: Record<string, Uint8Array | string>): string {
   for (const [name, bytes] of Object.entries(files)) writeFileSync(join(folder, name), bytes);
   return folder;
-}
-
-/** Fails unless the call is refused with this code and a message that has all of these words. */
-export async function expectError(call: () => unknown, code: string, ...words: string[]): Promise<void> {
-  let error: unknown;
-  try {
-    await call();
-  } catch (thrown) {
-    error = thrown;
-  }
-  expect(error, "an error").toBeInstanceOf(Error);
-  expect(error).toMatchObject({ name: "StepsizeError", code });
-  for (const word of words) expect((error as Error).message).toContain(word);
 }
