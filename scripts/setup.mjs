@@ -75,16 +75,39 @@ function step(name, { inputs, salt = "", product, work }) {
   process.stderr.write(` ${((Date.now() - began) / 1000).toFixed(1)} s\n`);
 }
 
-function nodeGyp() {
-  // npm runs scripts with its own node-gyp named here; outside npm there may be one on the path.
-  const own = process.env.npm_config_node_gyp;
-  return own ? [process.execPath, [own]] : ["node-gyp", []];
+function works(command, args = ["--version"]) {
+  return spawnSync(command, args, { encoding: "utf8" }).status === 0;
 }
 
-/** Headers that came with Node: without them node-gyp would download some. */
-function headerOption() {
-  const prefix = join(dirname(process.execPath), "..");
-  return existsSync(join(prefix, "include", "node", "node_api.h")) ? [`--nodedir=${prefix}`] : [];
+function fail(message) {
+  console.error(`\nset-up failed: ${message}`);
+  process.exit(1);
+}
+
+/** The folder of headers that came with Node, if they did. */
+function ownHeaders() {
+  const folder = join(dirname(process.execPath), "..", "include", "node");
+  return existsSync(join(folder, "node_api.h")) ? folder : undefined;
+}
+
+function nodeGyp(...more) {
+  // npm runs scripts with its own node-gyp named here; outside npm there may be one on the path.
+  const own = process.env.npm_config_node_gyp;
+  const headers = ownHeaders();
+  const options = ["rebuild", "--jobs=2", ...more, ...(headers ? [`--nodedir=${join(headers, "..", "..")}`] : [])];
+  if (own) run(process.execPath, [own, ...options]);
+  else run("node-gyp", options);
+}
+
+/** node-gyp needs Python; without one, the compiler alone does it, with the flags of the same binding.gyp. */
+function buildAddon() {
+  if (!works(process.env.CXX ?? "c++"))
+    fail("no C++ compiler found; install one for C++20, such as g++ 12 (apt install g++)");
+  if (works("python3") && works("make")) return nodeGyp();
+  const headers = ownHeaders();
+  if (!headers)
+    fail("without Python the headers of Node are needed, and this Node came without; install python3 and make");
+  run(process.execPath, [join(root, "scripts", "compile-addon.mjs"), headers, join(root, "build", "Release")]);
 }
 
 lock();
@@ -97,12 +120,11 @@ step("dependencies", {
   work: () => run("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]),
 });
 
-const [gyp, gypArgs] = nodeGyp();
 step("CPU addon", {
-  inputs: [join(root, "binding.gyp"), ...filesUnder("native")],
+  inputs: [join(root, "binding.gyp"), ...filesUnder("native").filter((file) => !file.includes("/native/cuda/"))],
   salt: `${process.version} ${process.arch}`,
   product: join(root, "build", "Release", "cpu.node"),
-  work: () => run(gyp, [...gypArgs, "rebuild", "--jobs=2", ...headerOption()]),
+  work: buildAddon,
 });
 
 step("TypeScript", {
@@ -123,5 +145,5 @@ if (process.argv.includes("--bench"))
     inputs: filesUnder("bench/native").filter((file) => !file.includes("/build/")),
     salt: `${process.version} ${process.arch}`,
     product: join(root, "bench", "native", "build", "Release", "baseline.node"),
-    work: () => run(gyp, [...gypArgs, "rebuild", "--directory=bench/native", ...headerOption()]),
+    work: () => nodeGyp("--directory=bench/native"),
   });

@@ -1,0 +1,29 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { expect, test } from "vitest";
+import type { Addon } from "#lib/native/addon.js";
+import { loadAddon } from "#lib/native/load.js";
+import { temporaryFolders } from "../support/folders.js";
+
+const folder = temporaryFolders();
+const headers = join(process.execPath, "../../include/node");
+const why = existsSync(join(headers, "node_api.h")) ? "" : " (skipped: this Node came without its headers)";
+
+test.skipIf(why)(`the addon builds with the compiler alone, from binding.gyp${why}`, { timeout: 120_000 }, async () => {
+  const output = folder();
+  const script = resolve(import.meta.dirname, "../../scripts/compile-addon.mjs");
+  // Unoptimised: what is tested is that all sources, flags and libraries are there.
+  execFileSync(process.execPath, [script, headers, output, "-O0"], { stdio: "pipe" });
+  const built = createRequire(import.meta.url)(join(output, "cpu.node")) as Addon;
+  expect(built.operations).toEqual(loadAddon("cpu").operations);
+  expect(built.describe()).toEqual(loadAddon("cpu").describe());
+  const device = new built.NativeDevice();
+  const [product] = device.enqueue(built.operations.indexOf("multiply"), [
+    device.create("float32", [3], Float32Array.of(1, 2, 3)),
+    device.create("float32", [], Float32Array.of(2)),
+  ]);
+  expect(await device.read(product as never)).toEqual(Float32Array.of(2, 4, 6));
+  await device.close();
+});
