@@ -1,12 +1,14 @@
-// Formats the C++ sources, where clang-format is installed.
+// Formats the C++ and CUDA sources, where clang-format is installed; with --check only says what is not formatted.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 
-const sources = ["native", "bench/native"].flatMap((folder) =>
+const folders = ["native", "bench/native", "test/emulator", "test/cuda"];
+const sources = folders.flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(h|cc)$/.test(name) && !name.startsWith("build/"))
+    .filter((name) => /\.(h|cc|cuh|cu)$/.test(name) && !name.startsWith("build/"))
     .map((name) => `${folder}/${name}`),
 );
-const { error, status } = spawnSync("clang-format", ["-i", ...sources], { stdio: "inherit" });
+const mode = process.argv.includes("--check") ? ["--dry-run", "-Werror"] : ["-i"];
+const { error, status } = spawnSync("clang-format", [...mode, ...sources], { stdio: "inherit" });
 if (error) console.error("clang-format is not installed; the C++ sources were left as they are");
 process.exitCode = status ?? 1;

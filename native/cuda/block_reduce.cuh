@@ -1,0 +1,49 @@
+// Sums over a block, and the last block of a grid. In a fixed order: the same inputs give the same bits every time.
+#pragma once
+
+#include "platform.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kWarp = 32;
+constexpr unsigned kWholeWarp = 0xffffffffu;
+
+__device__ __forceinline__ float warpSum(float value) {
+#pragma unroll
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(kWholeWarp, value, distance);
+  return value;
+}
+
+// The sum over the block's threads, for thread 0. All threads must call it.
+template <int Threads>
+__device__ __forceinline__ float blockSum(float value) {
+  static_assert(Threads % kWarp == 0 && Threads <= kWarp * kWarp, "whole warps, and one warp to add their sums");
+  constexpr int warps = Threads / kWarp;
+  STEPSIZE_SHARED(float, sums, [warps]);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  value = warpSum(value);
+  // The sums of an earlier call may still be read.
+  __syncthreads();
+  if (lane == 0) sums[warp] = value;
+  __syncthreads();
+  return warpSum(lane < warps ? sums[lane] : 0.0f);
+}
+
+// Whether this block is the last of the grid to come here; what the other blocks wrote before is then visible through
+// readPast. `finished` counts up to the number of blocks.
+__device__ __forceinline__ bool isLastBlock(unsigned* finished) {
+  STEPSIZE_SHARED(int, last, [1]);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last[0] = atomicAdd(finished, 1u) == gridDim.x - 1;
+  }
+  __syncthreads();
+  if (last[0]) __threadfence();
+  return last[0] != 0;
+}
+
+// Reads memory that another block wrote, not a copy in this multiprocessor's cache.
+__device__ __forceinline__ float readPast(const float* p) { return *static_cast<const volatile float*>(p); }
+
+}  // namespace stepsize::cuda

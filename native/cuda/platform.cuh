@@ -1,0 +1,55 @@
+// Where a kernel file gets CUDA from: nvcc, or the emulator that runs the same source on a CPU (test/emulator/).
+//
+//   __global__ void sum(const float* x, int n, float* out) {
+//     STEPSIZE_SHARED(float, partial, [32]);        // float partial[32]
+//     STEPSIZE_DYNAMIC_SHARED(float4, row);         // float4* row, sized by the launch
+//     …
+//   }
+//   launch(sum, grid, block, sharedBytes, stream, x, n, out);
+//
+// Kernel files include this file only, and use no raw <<<>>>, __shared__ or inline PTX: the emulator compiles neither.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(STEPSIZE_EMULATED)
+#include "../../test/emulator/cuda_emulated.h"
+#elif defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <utility>
+#else
+#error "compile with nvcc, or with g++ and -DSTEPSIZE_EMULATED"
+#endif
+
+// 16-byte aligned, so that any vector type can be moved through shared memory.
+#if defined(STEPSIZE_EMULATED)
+#define STEPSIZE_SHARED(type, name, dims) STEPSIZE_EMULATED_SHARED(type, name, dims)
+#define STEPSIZE_DYNAMIC_SHARED(type, name) STEPSIZE_EMULATED_DYNAMIC_SHARED(type, name)
+#else
+#define STEPSIZE_SHARED(type, name, dims) __shared__ __align__(16) type name dims
+// One extern array for all kernels of a file: CUDA wants the same name to have the same type everywhere.
+#define STEPSIZE_DYNAMIC_SHARED(type, name)                               \
+  extern __shared__ __align__(128) unsigned char stepsizeDynamicShared[]; \
+  type* name = reinterpret_cast<type*>(stepsizeDynamicShared)
+#endif
+
+namespace stepsize::cuda {
+
+#if defined(STEPSIZE_EMULATED)
+// Throws stepsize::emulator::Error for a launch that a device would refuse, and for what goes wrong in the kernel.
+using emulator::launch;
+#else
+// A refused launch is told by cudaGetLastError().
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
+            Arguments&&... arguments) {
+  // clang-format off
+  kernel<<<grid, block, sharedBytes, stream>>>(std::forward<Arguments>(arguments)...);
+  // clang-format on
+}
+#endif
+
+}  // namespace stepsize::cuda

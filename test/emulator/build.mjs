@@ -1,0 +1,137 @@
+// Compiles programs of kernel tests (see kernel_test.h) for the emulator, and runs them. A program is kept under
+// node_modules/.stepsize/emulated/ for as long as the compiler, the flags and all files that went into it stay the same.
+import { execFile, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "../..");
+const cache = join(root, "node_modules", ".stepsize", "emulated");
+const raceDetector = "test/emulator/race_detector.cc";
+
+// No contraction, as in the builds of the library: a kernel asks for the fused multiply-adds that it wants.
+// No strict aliasing, because kernels move floats as float4, as nvcc lets them.
+const warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"];
+const common = ["-std=c++20", "-DSTEPSIZE_EMULATED", ...warnings, "-fno-strict-aliasing", "-ffp-contract=off", "-g"];
+
+export const variants = {
+  plain: { flags: ["-O2"] },
+  sanitized: { flags: ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"] },
+  // Instrumented as for ThreadSanitizer, linked with the emulator's own detector. With fixed addresses its reports can
+  // name lines.
+  races: { flags: ["-O1", "-fsanitize=thread", "-no-pie"], link: ["-no-pie"], detector: true },
+  // The portable switch between fibers, for machines that have no assembly of their own in fiber.h.
+  portable: { flags: ["-O2", "-DSTEPSIZE_EMULATOR_UCONTEXT"] },
+};
+
+export const programs = [
+  "test/emulator/semantics_test.cc",
+  "test/emulator/examples_test.cc",
+  "test/cuda/update_kernels_test.cc",
+];
+
+let running = 0;
+const waiting = [];
+
+/** Runs a command in the repository's root, at most two at a time; never rejects. */
+export async function command(name, args) {
+  if (running >= 2) await new Promise((go) => waiting.push(go));
+  running++;
+  const began = performance.now();
+  // Leaks are not what the programs are about, and their detection needs ptrace, which containers may forbid.
+  const env = { ...process.env, ASAN_OPTIONS: "detect_leaks=0" };
+  return new Promise((done) => {
+    execFile(name, args, { cwd: root, env, encoding: "utf8", maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      running--;
+      waiting.shift()?.();
+      const status = error ? (typeof error.code === "number" ? error.code : 128) : 0;
+      done({ status, output: `${stdout}${stderr}`, seconds: (performance.now() - began) / 1000 });
+    });
+  });
+}
+
+async function checked(name, args) {
+  const { status, output } = await command(name, args);
+  if (status !== 0) throw new Error(`${name} ${args.join(" ")}\n${output}`);
+  return output;
+}
+
+const reasons = new Map();
+
+/** Why programs of this variant cannot be built and run here; empty if they can. */
+export function whyNot(variant) {
+  if (!reasons.has(variant)) reasons.set(variant, probe(variant));
+  return reasons.get(variant);
+}
+
+function probe(variant) {
+  const version = spawnSync("g++", ["-dumpversion"], { encoding: "utf8" });
+  if (version.status !== 0) return "g++ is not installed";
+  if (Number.parseInt(version.stdout, 10) < 11) return `g++ is ${version.stdout.trim()}, 11 or newer is needed`;
+  if (variant !== "sanitized") return "";
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, "probe-"));
+  try {
+    writeFileSync(join(folder, "probe.cc"), "int main() { return 0; }\n");
+    const built = spawnSync("g++", [...variants.sanitized.flags, "probe.cc", "-o", "probe"], { cwd: folder });
+    if (built.status !== 0) return "g++ has no sanitizers: install libasan and libubsan";
+    return spawnSync(join(folder, "probe")).status === 0 ? "" : "programs with sanitizers do not run here";
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The files that a source is made of, without the system's headers. */
+async function dependencies(source, flags) {
+  const rule = await checked("g++", [...flags, "-MM", source]);
+  return rule
+    .slice(rule.indexOf(":") + 1)
+    .split(/[\s\\]+/)
+    .filter((name) => name !== "");
+}
+
+async function keyOf(sources, flags) {
+  const hash = createHash("sha256").update(JSON.stringify([await checked("g++", ["--version"]), flags]));
+  for (const source of sources)
+    for (const file of await dependencies(source, flags))
+      hash
+        .update(file)
+        .update("\0")
+        .update(readFileSync(resolve(root, file)))
+        .update("\0");
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Builds a program from one source, a path from the repository's root; returns the program's path. */
+export async function build(source, variant, extraFlags = []) {
+  const { flags, link = [], detector = false } = variants[variant];
+  const all = [...common, ...flags, ...extraFlags];
+  const name = `${basename(source, ".cc")}-${variant}-`;
+  const key = await keyOf(detector ? [source, raceDetector] : [source], all);
+  mkdirSync(cache, { recursive: true });
+  const program = join(cache, name + key);
+  const kept = readdirSync(cache).filter((file) => file.startsWith(name) && file.length === name.length + key.length);
+  if (kept.includes(name + key)) return program;
+
+  const folder = mkdtempSync(join(cache, "building-"));
+  try {
+    const output = join(folder, "program");
+    if (detector) {
+      // In two steps: the flag that instruments would also link ThreadSanitizer's runtime.
+      const uninstrumented = all.filter((flag) => flag !== "-fsanitize=thread");
+      const objects = [join(folder, "kernels.o"), join(folder, "detector.o")];
+      await Promise.all([
+        checked("g++", [...all, "-c", source, "-o", objects[0]]),
+        checked("g++", [...uninstrumented, "-c", raceDetector, "-o", objects[1]]),
+      ]);
+      await checked("g++", [...link, ...objects, "-o", output, "-pthread"]);
+    } else {
+      await checked("g++", [...all, source, "-o", output, "-pthread"]);
+    }
+    renameSync(output, program);
+    for (const old of kept) rmSync(join(cache, old), { force: true });
+    return program;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,102 @@
+// The emulator's own tests: what it promises holds, and kernels with a planted fault are found.
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { build, command, programs, type Variant, whyNot } from "./build.mjs";
+
+const root = resolve(import.meta.dirname, "../..");
+const [semantics, examples] = programs as [string, string];
+
+// The first run compiles for about ten seconds; later ones find the programs in the cache.
+const slow = 120_000;
+
+const needs = (variant: Variant) => (whyNot(variant) ? ` (skipped: ${whyNot(variant)})` : "");
+const has = async (tool: string) => (await command(tool, ["--version"])).status === 0;
+
+async function run(source: string, variant: Variant, args: readonly string[]) {
+  return command(await build(source, variant), args);
+}
+
+async function expectPass(source: string, variant: Variant, args: readonly string[]) {
+  const { status, output } = await run(source, variant, args);
+  expect(output).toMatch(/^\d+ tests, 0 failures\n$/);
+  expect(status).toBe(0);
+}
+
+describe.concurrent.each(programs)("%s", (source) => {
+  test.skipIf(whyNot("plain"))(`passes in all thread orders${needs("plain")}`, { timeout: slow }, () =>
+    expectPass(source, "plain", ["--all-orders"]),
+  );
+  test.skipIf(whyNot("sanitized"))(`passes under sanitizers${needs("sanitized")}`, { timeout: slow }, () =>
+    expectPass(source, "sanitized", []),
+  );
+  test.skipIf(whyNot("races"))(`passes with the race detector${needs("races")}`, { timeout: slow }, () =>
+    expectPass(source, "races", []),
+  );
+});
+
+// Faults that the programs find by themselves (a missing barrier, a divergent one, a lost tail, a deadlock, a race) are
+// among their tests, as errors expected. Those below must end the program.
+describe.skipIf(whyNot("sanitized"))(`sanitizers stop${needs("sanitized")}`, () => {
+  test.each([
+    ["a write beyond the end of a tensor", "writesBeyondEnd", /heap-buffer-overflow[\s\S]*faults\.cuh:\d+/],
+    ["a write beyond shared memory", "writesBeyondShared", /faults\.cuh:\d+:\d+: runtime error: index 128 out of/],
+    ["a write beyond dynamic shared memory", "writesBeyondDynamicShared", /use-after-poison[\s\S]*faults\.cuh:\d+/],
+    ["a misaligned vector store", "storesMisaligned", /faults\.cuh:\d+:\d+: runtime error: store to misaligned/],
+  ])("%s", { timeout: slow }, async (_, fault, report) => {
+    const { status, output } = await run(examples, "sanitized", [fault]);
+    expect(output).toMatch(report);
+    expect(status).not.toBe(0);
+  });
+});
+
+describe.skipIf(whyNot("plain"))(`a program of kernel tests fails${needs("plain")}`, () => {
+  test.each([
+    ["when an expectation does not hold", "failsAnExpectation", /semantics_test\.cc:\d+: 1 \+ 1 == 3/],
+    ["when an expected error stays away", "missesAnError", /expected "deadlock", got: no error at all/],
+    ["when a launch throws", "throwsFromATest", /invalid block \(2000,1,1\)/],
+    ["when no test has the name", "noSuchTest", /no test has that name/],
+  ])("%s", { timeout: slow }, async (_, name, report) => {
+    const { status, output } = await run(semantics, "plain", [name]);
+    expect(output).toMatch(report);
+    expect(output).toMatch(/1 failures\n$/);
+    expect(status).toBe(1);
+  });
+});
+
+const nvcc = await has("nvcc");
+const scratch = mkdtempSync(join(tmpdir(), "stepsize-nvcc-"));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+describe.skipIf(!nvcc)(`nvcc${nvcc ? "" : " (skipped: nvcc is not installed)"}`, () => {
+  const compile = (define: string[]) => {
+    const targets = [80, 90].flatMap((sm) => ["-gencode", `arch=compute_${sm},code=sm_${sm}`]);
+    const strict = ["-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror"];
+    const output = ["-c", "test/emulator/examples.cu", "-o", join(scratch, "examples.o")];
+    return command("nvcc", ["-std=c++17", "-O3", "-fmad=false", ...targets, ...strict, ...define, ...output]);
+  };
+
+  test("compiles the example kernels for sm_80 and sm_90 without warnings", { timeout: slow }, async () => {
+    const { status, output } = await compile([]);
+    expect(output).toBe("");
+    expect(status).toBe(0);
+  });
+
+  test("would stop at a warning", { timeout: slow }, async () => {
+    const { status, output } = await compile(["-DSTEPSIZE_PLANT_WARNING"]);
+    expect(output).toMatch(/"unused" was declared but never referenced/);
+    expect(status).not.toBe(0);
+  });
+});
+
+const formatter = await has("clang-format");
+const unformatted = formatter ? "" : " (skipped: clang-format is not installed)";
+
+test.skipIf(!formatter)(`the emulator is formatted${unformatted}`, async () => {
+  const files = readdirSync(import.meta.dirname).filter((name) => /\.(h|cc|cuh|cu)$/.test(name));
+  const paths = [...files.map((name) => join(import.meta.dirname, name)), join(root, "native/cuda/platform.cuh")];
+  const { status, output } = await command("clang-format", ["--dry-run", "-Werror", ...paths]);
+  expect(output).toBe("");
+  expect(status).toBe(0);
+});

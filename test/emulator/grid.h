@@ -1,0 +1,65 @@
+// Checks a launch as a device would, and runs all blocks of its grid, on as many workers as the settings say.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "block_runner.h"
+#include "workers.h"
+
+namespace stepsize::emulator {
+
+// Set by the race detector where it is linked in: what it found since it was last asked, empty if nothing.
+inline std::string (*takeRaces)() = nullptr;
+
+inline void checkLaunch(dim3 grid, dim3 block, size_t dynamicBytes) {
+  const auto shape = [](dim3 d) { return describe(uint3{d.x, d.y, d.z}); };
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64)
+    throw Error("launch: invalid block " + shape(block));
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    throw Error("launch: invalid grid " + shape(grid));
+  if (dynamicBytes > settings().sharedLimit)
+    throw Error("launch: " + std::to_string(dynamicBytes) + " bytes of dynamic shared memory, over the limit of " +
+                std::to_string(settings().sharedLimit));
+}
+
+inline void runGrid(dim3 grid, dim3 block, size_t dynamicBytes, Body body) {
+  checkLaunch(grid, block, dynamicBytes);
+  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
+  const uint64_t serial = nextSerial();
+  std::atomic<uint64_t> next{0};
+  std::mutex mutex;
+  std::string firstError;
+  const std::function<void()> work = [&] {
+    static thread_local BlockRunner own;  // its stacks are reused from launch to launch
+    runner = &own;
+    try {
+      own.prepare(grid, block, dynamicBytes, body, serial);
+      for (uint64_t i = next++; i < blocks; i = next++) {
+        const uint64_t k = settings().order == Order::reverse ? blocks - 1 - i : i;
+        own.run({static_cast<unsigned>(k % grid.x), static_cast<unsigned>(k / grid.x % grid.y),
+                 static_cast<unsigned>(k / grid.x / grid.y)});
+      }
+    } catch (const std::exception& error) {
+      const std::lock_guard lock(mutex);
+      if (firstError.empty()) firstError = error.what();
+      next = blocks;
+    }
+    runner = nullptr;
+  };
+  const int most = takeRaces ? 1 : std::max(settings().workers, 1);  // the detector has one history for all blocks
+  const auto wanted = static_cast<int>(std::min<uint64_t>(most, blocks));
+  if (wanted == 1)
+    work();
+  else
+    workers().run(wanted, work);
+  const std::string races = takeRaces ? takeRaces() : "";
+  if (!firstError.empty()) throw Error(firstError);
+  if (!races.empty()) throw Error(races);
+}
+
+}  // namespace stepsize::emulator

@@ -1,0 +1,60 @@
+// The launch that kernels are started by, and the declarations of shared memory.
+#pragma once
+
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "grid.h"
+
+// CUDA's name for what a cudaStream_t points to. A stream decides what becomes of a launch: this one runs it at once;
+// one that captures a graph derives from it and keeps the work for later.
+struct CUstream_st {
+  CUstream_st() = default;
+  CUstream_st(const CUstream_st&) = delete;
+  CUstream_st& operator=(const CUstream_st&) = delete;
+  virtual ~CUstream_st() = default;
+  virtual void submit(const std::function<void()>& work) { work(); }
+};
+using cudaStream_t = CUstream_st*;
+
+namespace stepsize::emulator {
+
+constexpr size_t kMostParameterBytes = 4096;
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
+            Arguments&&... arguments) {
+  static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "parameters are copied as bytes");
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are parameters too.
+  static_assert((size_t{0} + ... + sizeof(Parameters)) <= kMostParameterBytes, "too many bytes of parameters");
+  checkLaunch(grid, block, sharedBytes);
+  // By value, as a device gets them: what a recorded launch sees is what was there when it was made.
+  auto work = [kernel, grid, block, sharedBytes,
+               values = std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)] {
+    const auto call = [&] { std::apply(kernel, values); };
+    using Call = decltype(call);
+    runGrid(grid, block, sharedBytes, {[](const void* closure) { (*static_cast<Call*>(closure))(); }, &call});
+  };
+  if (stream)
+    stream->submit(work);
+  else
+    work();
+}
+
+}  // namespace stepsize::emulator
+
+// NOLINTBEGIN(bugprone-macro-parentheses): a type takes no parentheses.
+// The lambda's static is an address of its own for each declaration, and for each instantiation of a template.
+#define STEPSIZE_EMULATED_SHARED(type, name, dims)                                                \
+  using name##Type = type dims;                                                                   \
+  name##Type& name = *reinterpret_cast<name##Type*>(::stepsize::emulator::runner->sharedVariable( \
+      []() -> const void* {                                                                       \
+        static const char tag = 0;                                                                \
+        return &tag;                                                                              \
+      }(),                                                                                        \
+      sizeof(name##Type), alignof(name##Type)))
+#define STEPSIZE_EMULATED_DYNAMIC_SHARED(type, name) \
+  type* name = reinterpret_cast<type*>(::stepsize::emulator::runner->shared.dynamic())
+// NOLINTEND(bugprone-macro-parentheses)

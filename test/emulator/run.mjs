@@ -1,0 +1,37 @@
+// Runs kernel tests on the emulator, in every variant:
+//
+//   node test/emulator/run.mjs [--all-orders] [program.cc …]
+//
+// Without programs, every *_test.cc under test/. In `npm test` they run in one thread order under the sanitizers;
+// --all-orders runs all of them everywhere, which takes longer the larger the kernels are.
+import { readdirSync } from "node:fs";
+import { resolve } from "node:path";
+import { build, command, variants, whyNot } from "./build.mjs";
+
+const args = process.argv.slice(2);
+const allOrders = args.includes("--all-orders");
+const named = args.filter((argument) => !argument.startsWith("--"));
+const unknown = args.filter((argument) => argument.startsWith("--") && argument !== "--all-orders");
+if (unknown.length > 0) {
+  console.error(`unknown option ${unknown[0]}; the only one is --all-orders`);
+  process.exit(2);
+}
+
+async function report(source, variant) {
+  const title = `${source} (${variant})`;
+  const reason = whyNot(variant);
+  if (reason) return console.log(`skipped  ${title}: ${reason}`);
+  const program = await build(source, variant);
+  const { status, output, seconds } = await command(program, allOrders ? ["--all-orders"] : []);
+  console.log(
+    `${status === 0 ? "passed " : "FAILED "}  ${title}: ${output.trim().split("\n").at(-1)}, ${seconds.toFixed(2)} s`,
+  );
+  if (status !== 0) console.log(output);
+  if (status !== 0) process.exitCode = 1;
+}
+
+const found = readdirSync(resolve(import.meta.dirname, ".."), { recursive: true })
+  .filter((name) => name.endsWith("_test.cc"))
+  .map((name) => `test/${name}`);
+const sources = named.length > 0 ? named : found;
+await Promise.all(sources.flatMap((source) => Object.keys(variants).map((variant) => report(source, variant))));

@@ -1,0 +1,77 @@
+// The shared memory of a block: one arena, in which every array lies between zones that AddressSanitizer watches, and
+// begins as NaN, so that reading what nobody wrote shows in the result.
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "fiber.h"
+
+namespace stepsize::emulator {
+
+class SharedMemory {
+ public:
+  SharedMemory() : arena_(static_cast<char*>(aligned_alloc(kAlignment, kCapacity))) {}
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+  ~SharedMemory() {
+    close();
+    free(arena_);
+  }
+
+  void begin(size_t dynamicBytes) {
+    variables_.clear();
+    used_ = top_ = 0;
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(arena_, kCapacity);
+#endif
+    dynamic_ = dynamicBytes ? allocate(dynamicBytes, kAlignment) : nullptr;
+  }
+  void close() {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(arena_, kCapacity);
+#endif
+  }
+
+  char* dynamic() const { return dynamic_; }
+  bool contains(const void* address) const { return address >= arena_ && address < arena_ + kCapacity; }
+
+  // A variable is made when the first thread reaches its declaration; `tag` is an address that stands for it.
+  STEPSIZE_EMULATOR_INTERNAL char* variable(const void* tag, size_t bytes, size_t alignment) {
+    for (size_t i = 0; i < variables_.size(); i++)
+      if (variables_.data()[i].tag == tag) return variables_.data()[i].memory;
+    variables_.push_back({tag, allocate(bytes, std::max<size_t>(alignment, 16))});
+    return variables_.back().memory;
+  }
+
+ private:
+  struct Variable {
+    const void* tag;
+    char* memory;
+  };
+  static constexpr size_t kCapacity = 1 << 20, kAlignment = 1024, kRedZone = 64;
+
+  char* allocate(size_t bytes, size_t alignment) {
+    used_ += bytes;
+    const size_t offset = (top_ + kRedZone + alignment - 1) / alignment * alignment;
+    if (used_ > settings().sharedLimit || offset + bytes + kRedZone > kCapacity)
+      throw Error("shared memory: " + std::to_string(used_) + " bytes, over the limit of " +
+                  std::to_string(settings().sharedLimit));
+    top_ = offset + bytes;
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(arena_ + offset, bytes);
+#endif
+    memset(arena_ + offset, 0xff, bytes);
+    return arena_ + offset;
+  }
+
+  char* arena_;
+  char* dynamic_ = nullptr;
+  size_t used_ = 0, top_ = 0;
+  std::vector<Variable> variables_;
+};
+
+}  // namespace stepsize::emulator
