@@ -24,7 +24,7 @@ export class Preprocessing {
   constructor(options: PreprocessingOptions) {
     const channels = options.shape.at(-1);
     for (const name of ["mean", "std"] as const)
-      if (options[name].length !== channels)
+      if (options[name]?.length !== channels)
         invalidArgument(`preprocessing.${name}`, `${channels} numbers, one per channel`, options[name]);
     this.options = options;
   }

@@ -70,6 +70,12 @@ await onEveryDevice("preprocessing", (device) => {
     );
     const deviation = [1, 1, 1, 1];
     await expectError(() => new Preprocessing({ ...options, std: deviation }), "invalid-argument", "preprocessing.std");
+    const { std: _, ...without } = options;
+    await expectError(
+      () => new Preprocessing(without as PreprocessingOptions),
+      "invalid-argument",
+      "preprocessing.std",
+    );
   });
 });
 

@@ -76,13 +76,19 @@ struct Windows {
   }
 };
 
+// The windows of a convolution's images, one for each position of its result (or of the result's gradient).
+STEPSIZE_INLINE Windows windowsOf(const Invocation& call, const TensorView& images, const Shape& result,
+                                  int64_t kernelHeight, int64_t kernelWidth) {
+  const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
+  const Shape& x = images.shape;
+  return {images.floats(), x[1],   x[2],     x[3],     result[1],    result[2],
+          stride,          stride, -padding, -padding, kernelHeight, kernelWidth};
+}
+
 inline void conv2d(const Invocation& call) {
-  const TensorView& x = call.input(0);
   const TensorView& w = call.input(1);
   const TensorView& out = call.output(0);
-  const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
-  const Windows windows{x.floats(), x.shape[1], x.shape[2], x.shape[3], out.shape[1], out.shape[2],
-                        stride,     stride,     -padding,   -padding,   w.shape[1],   w.shape[2]};
+  const Windows windows = windowsOf(call, call.input(0), out.shape, w.shape[1], w.shape[2]);
   const int64_t k = windows.columns(), outputs = w.shape[0];
   gemm(call, out.shape.product(0, 3), outputs, k, windows, TransposedPanel{w.floats(), k},
        DenseRows{out.floats(), outputs});
@@ -158,12 +164,9 @@ inline void conv2dInputGradient(const Invocation& call) {
 }
 
 inline void conv2dWeightGradient(const Invocation& call) {
-  const TensorView& x = call.input(0);
   const TensorView& g = call.input(1);
   const TensorView& out = call.output(0);
-  const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
-  const Windows windows{x.floats(), x.shape[1], x.shape[2], x.shape[3], g.shape[1],   g.shape[2],
-                        stride,     stride,     -padding,   -padding,   out.shape[1], out.shape[2]};
+  const Windows windows = windowsOf(call, call.input(0), g.shape, out.shape[1], out.shape[2]);
   const int64_t columns = windows.columns(), outputs = g.shape[3];
   float* gradient = out.floats();
   // Windows on the long side of the tile, so that they are copied once and the incoming gradient is read in place.
