@@ -135,6 +135,19 @@ void matmul(Call& call) {
   call.output(DataType::float32, shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]}));
 }
 
+namespace {
+
+// What a convolution of images [batch, height, width, ·] gives.
+Shape convolved(const Call& call, int64_t batch, int64_t height, int64_t width, int64_t kernelHeight,
+                int64_t kernelWidth, int64_t outputs) {
+  const int64_t stride = call.integer(attribute::stride);
+  const int64_t padding = call.integer(attribute::padding);
+  return shapeOf({batch, windows(call, "height", height, kernelHeight, stride, padding),
+                  windows(call, "width", width, kernelWidth, stride, padding), outputs});
+}
+
+}  // namespace
+
 // Images [N,H,W,C], weights [outputs, kernelHeight, kernelWidth, C] → [N,H',W',outputs].
 void conv2d(Call& call) {
   expectFloats(call, 4);
@@ -143,10 +156,7 @@ void conv2d(Call& call) {
   call.expect(x[3] == w[3], "the images have " + std::to_string(x[3]) + " channels and the weights " +
                                 std::to_string(w[3]) + " (images are NHWC, weights OHWI)");
   expectWindow(call, w[1], w[2], w[3]);
-  const int64_t stride = call.integer(attribute::stride);
-  const int64_t padding = call.integer(attribute::padding);
-  call.output(DataType::float32, shapeOf({x[0], windows(call, "height", x[1], w[1], stride, padding),
-                                          windows(call, "width", x[2], w[2], stride, padding), w[0]}));
+  call.output(DataType::float32, convolved(call, x[0], x[1], x[2], w[1], w[2], w[0]));
 }
 
 void conv2dInputGradient(Call& call) {
@@ -155,11 +165,8 @@ void conv2dInputGradient(Call& call) {
   const Shape& w = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);
   const int64_t width = call.integer(attribute::width);
-  const int64_t stride = call.integer(attribute::stride);
-  const int64_t padding = call.integer(attribute::padding);
   expectWindow(call, w[1], w[2], w[3]);
-  call.expectShape(0, shapeOf({g[0], windows(call, "height", height, w[1], stride, padding),
-                               windows(call, "width", width, w[2], stride, padding), w[0]}));
+  call.expectShape(0, convolved(call, g[0], height, width, w[1], w[2], w[0]));
   call.output(DataType::float32, shapeOf({g[0], height, width, w[3]}));
 }
 
@@ -169,11 +176,8 @@ void conv2dWeightGradient(Call& call) {
   const Shape& g = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);
   const int64_t width = call.integer(attribute::width);
-  const int64_t stride = call.integer(attribute::stride);
-  const int64_t padding = call.integer(attribute::padding);
   expectWindow(call, height, width, x[3]);
-  call.expectShape(1, shapeOf({x[0], windows(call, "height", x[1], height, stride, padding),
-                               windows(call, "width", x[2], width, stride, padding), g[3]}));
+  call.expectShape(1, convolved(call, x[0], x[1], x[2], height, width, g[3]));
   call.output(DataType::float32, shapeOf({g[3], height, width, x[3]}));
 }
 

@@ -88,10 +88,7 @@ export abstract class Module {
 
   /** Forgets the gradients, and gives back their memory. */
   zeroGrad(): void {
-    for (const parameter of this.parameters()) {
-      parameter.grad?.dispose();
-      parameter.grad = undefined;
-    }
+    for (const parameter of this.parameters()) parameter.zeroGrad();
   }
 
   /** Parameters and buffers by path. The tensors themselves, not copies. */

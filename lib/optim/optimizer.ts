@@ -158,10 +158,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /** Forgets the gradients of all parameters, and gives back their memory. */
   zeroGrad(): void {
-    for (const parameter of this.#parameters) {
-      parameter.grad?.dispose();
-      parameter.grad = undefined;
-    }
+    for (const parameter of this.#parameters) parameter.zeroGrad();
   }
 
   /** What the device counted and measured, when the steps enqueued so far are done. */

@@ -1,7 +1,8 @@
 import { StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
+import { ones } from "./operations/create.js";
 import { openScope, track, untrack } from "./scope.js";
-import { execute, type GraphNode, Tensor } from "./tensor.js";
+import { execute, type GraphNode, type Tensor } from "./tensor.js";
 
 let recording = true;
 
@@ -101,7 +102,7 @@ export function backward(root: Tensor): void {
     );
   noGrad(() => {
     const order = topologicalOrder(root.node as GraphNode);
-    const gradients = new Map<Tensor, Tensor>([[root, onesLike(root)]]);
+    const gradients = new Map<Tensor, Tensor>([[root, ones(root.device, root.shape)]]);
     for (const node of order) {
       const gradient = gradients.get(node.output);
       gradients.delete(node.output);
@@ -109,12 +110,6 @@ export function backward(root: Tensor): void {
       release(node, root);
     }
   });
-}
-
-function onesLike(like: Tensor): Tensor {
-  const ones = new Tensor(like.device, like.device.native.create("float32", like.shape));
-  execute("fill", [ones], { value: 1 });
-  return ones;
 }
 
 /** From the root towards the leaves: every node after all that use its output. */

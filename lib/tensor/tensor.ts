@@ -88,6 +88,12 @@ export class Tensor {
     return new Tensor(device, device.native.create(this.dtype, this.shape, await this.read()));
   }
 
+  /** Forgets the gradient, and gives back its memory. */
+  zeroGrad(): void {
+    this.grad?.dispose();
+    this.grad = undefined;
+  }
+
   /** Gives the memory back. The tensor cannot be used any more; a second call does nothing. */
   dispose(): void {
     this.handle.dispose();

@@ -3,11 +3,7 @@
 
 #include <napi.h>
 
-#include <set>
-
 namespace stepsize {
-
-class DeviceHandle;
 
 struct Environment {
   Napi::FunctionReference errorClass;  // StepsizeError, given by the TypeScript side when it loads the addon
