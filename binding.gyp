@@ -29,6 +29,8 @@
         "native/binding/arguments.cc",
         "native/binding/device_handle.cc",
         "native/binding/errors.cc",
+        "native/binding/graph_handle.cc",
+        "native/binding/list_handle.cc",
         "native/binding/tensor_handle.cc",
         "native/cpu/cpu_device.cc",
         "native/cpu/instruction_sets.cc",
@@ -52,6 +54,8 @@
             "ldflags": [
               "-static-libstdc++",
               "-Wl,--gc-sections",
+              # Node unloads an addon with the last worker thread that loaded it; our threads may still be running.
+              "-Wl,-z,nodelete",
               "-Wl,--version-script=<(module_root_dir)/native/binding/exports.map",
             ],
           },

@@ -37,17 +37,22 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   block->handles = 1;
   block->origin = origin;
   block->shape = spec.shape;
-  auto found = free_.find(bytes);
-  if (found != free_.end() && !found->second.empty()) {
-    block->memory = found->second.back();
-    found->second.pop_back();
+  block->pool = pool_;
+  std::vector<void*>& free = pool_->free[bytes];
+  if (!free.empty()) {
+    block->memory = free.back();
+    free.pop_back();
     statistics_.cached -= bytes;
   } else {
     const auto limited = [&] {
       return statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit;
     };
-    if (limited()) trim();
     if (!limited()) block->memory = device_.acquire(bytes);
+    if (block->memory == nullptr) {
+      // What is cached may be what is missing.
+      trim();
+      if (!limited()) block->memory = device_.acquire(bytes);
+    }
     if (block->memory == nullptr)
       throw OutOfMemory(
           std::string(origin) + ": " + megabytes(bytes) + " for " + stepsize::describe(spec) +
@@ -64,22 +69,48 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
 }
 
 void Allocator::release(Block* block) {
-  if (--block->handles > 0) return;
-  statistics_.allocated -= block->bytes;
-  statistics_.cached += block->bytes;
-  statistics_.tensors--;
-  free_[block->bytes].push_back(block->memory);
-  live_.erase(block);
-  delete block;
+  block->handles--;
+  freeIfDead(block);
+}
+
+void Allocator::unclaim(Block* block) {
+  block->claims--;
+  freeIfDead(block);
+}
+
+void Allocator::unwatch(Block* block) {
+  block->watchers--;
+  freeIfDead(block);
+}
+
+void Allocator::freeIfDead(Block* block) {
+  if (block->handles > 0 || block->claims > 0) return;
+  if (block->memory != nullptr) {
+    statistics_.allocated -= block->bytes;
+    statistics_.cached += block->bytes;
+    statistics_.tensors--;
+    block->pool->free[block->bytes].push_back(block->memory);
+    block->memory = nullptr;
+    live_.erase(block);
+  }
+  if (block->watchers == 0) delete block;
+}
+
+void Allocator::dissolve(Pool& arena) {
+  for (Block* block : live_)
+    if (block->pool == &arena) block->pool = &general_;
+  for (const auto& [bytes, pieces] : arena.free)
+    general_.free[bytes].insert(general_.free[bytes].end(), pieces.begin(), pieces.end());
+  arena.free.clear();
 }
 
 void Allocator::trim() {
-  for (auto& [bytes, blocks] : free_)
+  for (auto& [bytes, blocks] : general_.free)
     for (void* memory : blocks) {
       device_.release(memory, bytes);
       statistics_.cached -= bytes;
     }
-  free_.clear();
+  general_.free.clear();
 }
 
 std::string Allocator::largestHolders() const {

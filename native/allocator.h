@@ -24,11 +24,20 @@ struct MemoryStatistics {
   int64_t tensors = 0;
 };
 
+// Free pieces by size class. Most memory belongs to the general pool; captured work has one of its own, an arena, so
+// that nothing else gets the memory it writes when it is replayed.
+struct Pool {
+  std::map<int64_t, std::vector<void*>> free;
+};
+
 // Memory of one or more tensors (a reshape shares it).
 struct Block {
   void* memory = nullptr;
   int64_t bytes = 0;
-  int64_t handles = 0;
+  int64_t handles = 0;   // tensors; the memory is theirs
+  int64_t claims = 0;    // captured work that uses it
+  int64_t watchers = 0;  // lists that only want to know whether it is still there
+  Pool* pool = nullptr;
   const char* origin = "";  // the operation that made it, for reports
   Shape shape;
   uint32_t version = 0;  // counts writes in place
@@ -49,17 +58,26 @@ class Allocator {
   Block* allocate(const TensorSpec& spec, const char* origin);
   void retain(Block* block) { block->handles++; }
   void release(Block* block);
+  void claim(Block* block) { block->claims++; }
+  void unclaim(Block* block);
+  void unwatch(Block* block);
+  // What is allocated from here on comes from `arena`; null: from the general pool again.
+  void useArena(Pool* arena) { pool_ = arena == nullptr ? &general_ : arena; }
+  // Hands all memory of an arena to the general pool.
+  void dissolve(Pool& arena);
   // Gives cached memory back to the system.
   void trim();
   const MemoryStatistics& statistics() const { return statistics_; }
 
  private:
   std::string largestHolders() const;
+  void freeIfDead(Block* block);
 
   Device& device_;
   MemoryStatistics statistics_;
   std::unordered_set<Block*> live_;
-  std::map<int64_t, std::vector<void*>> free_;  // by size class
+  Pool general_;
+  Pool* pool_ = &general_;
 };
 
 }  // namespace stepsize

@@ -17,16 +17,27 @@ struct Record {
   OperationId id;
   int inputs;
   std::vector<TensorView> tensors;  // inputs, then outputs
+  Lists lists;
   double attributes[kMaxAttributes] = {};
+};
+
+// Work that was recorded instead of run, to be run as often as wanted. The device that made it knows its inside.
+struct Graph {
+  Graph() = default;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  virtual ~Graph() = default;
 };
 
 struct DeviceOptions {
   int index = 0;
   int threads = 0;             // 0: as many as the process may use
   std::string instructionSet;  // empty: the best this CPU has
+  uint64_t stream = 0;         // somebody else's CUDA stream to work in; 0: the device's own
 };
 
-// Everything given to a device happens in the order it was given, on the device's own time; no call here waits.
+// Everything given to a device happens in the order it was given, on the device's own time; no call here waits but
+// wait() itself.
 class Device {
  public:
   virtual ~Device() = default;
@@ -43,6 +54,27 @@ class Device {
   // Calls back on a thread of the device when all that was given before is done, with the first error since the last
   // notification, or an empty string. The callback must not block and must not throw.
   virtual void notify(std::function<void(std::string error)> done) = 0;
+  // Returns when all that was given before is done, with the first error like notify.
+  virtual std::string wait() = 0;
+
+  // Between these two, records are kept instead of run. endCapture throws a CallError for what cannot be recorded.
+  virtual void beginCapture() = 0;
+  virtual std::shared_ptr<Graph> endCapture() = 0;
+  virtual void replay(std::shared_ptr<Graph> graph, int64_t times) = 0;
+
+  // Begins and ends a stretch of the device's time; its length in milliseconds is there after a later notification.
+  virtual void startTimer() = 0;
+  virtual std::shared_ptr<const double> stopTimer() = 0;
+
+  // Whether kernels can use the host's memory, such as the arrays of JavaScript.
+  virtual bool usesHostMemory() const = 0;
+  // Throws a CallError unless this many bytes from the address on are this device's memory, as far as can be told.
+  virtual void expectDeviceMemory(uint64_t address, int64_t bytes) const = 0;
+  // Of other programs on the same device: later work waits for their event; they may wait for the one returned, which
+  // tells that all that was given before is done and stays the device's own.
+  virtual void waitForEvent(uint64_t event) = 0;
+  virtual uint64_t recordEvent() = 0;
+
   // Forgets what is not yet begun, and returns when nothing runs any more. No callback comes after it.
   virtual void abandon() = 0;
 

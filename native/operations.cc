@@ -1,10 +1,10 @@
 #include "operations.h"
 
-#include <array>
 #include <cassert>
 #include <limits>
 
 #include "rules.h"
+#include "update/rules.h"
 
 namespace stepsize {
 
@@ -27,6 +27,9 @@ Attribute numberOr(const char* name, double otherwise, double least = -kAny, dou
   return {name, AttributeKind::number, least, most, false, otherwise};
 }
 Attribute flag(const char* name) { return {name, AttributeKind::flag, 0, 1, false, 0}; }
+Attribute choice(const char* name, const char* const* choices, int count) {
+  return {name, AttributeKind::choice, 0, count - 1.0, true, 0, choices};
+}
 
 std::vector<Operation> makeTable() {
   const auto seed = integer("seed", 0, kSafeInteger);
@@ -42,7 +45,12 @@ std::vector<Operation> makeTable() {
   return {
       {Id::fill, "fill", 1, "destination", rules::fill, {number("value")}},
       {Id::copy, "copy", 2, "destination, source", rules::copy, {}},
-      {Id::cast, "cast", 1, "x", rules::cast, {{"dtype", AttributeKind::dataType, 0, kDataTypes - 1}}},
+      {Id::cast,
+       "cast",
+       1,
+       "x",
+       rules::cast,
+       {{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()}}},
       {Id::uniform, "uniform", 1, "destination", rules::uniform, {number("low"), number("high"), seed, stream}},
       {Id::normal, "normal", 1, "destination", rules::random, {number("mean"), number("deviation", 0), seed, stream}},
       {Id::dropout, "dropout", 1, "x", rules::sameAsInput, {number("probability", 0, 1), seed, stream}},
@@ -128,25 +136,23 @@ std::vector<Operation> makeTable() {
        rules::crossEntropyGradient,
        {smoothing}},
       {Id::correctCount, "correctCount", 2, "logits, labels", rules::correctCount, {}},
-      {Id::gradientNorm, "gradientNorm", kAnyNumber, "gradients...", rules::gradientNorm, {}},
+      {Id::gradientNorm, "gradientNorm", 0, "", rules::gradientNorm, {}, 1, "gradients"},
       {Id::prepareStep,
        "prepareStep",
        kAnyNumber,
-       "hyper, state[, norm]",
+       "hyper, state[, norm][, schedule]",
        rules::prepareStep,
-       {numberOr("maxNorm", 0, 0), flag("checkFinite"), flag("skipNonFinite"), numberOr("gradientScale", 1)}},
-      {Id::sgdUpdate,
-       "sgdUpdate",
+       {numberOr("maxNorm", 0, 0), flag("checkFinite"), flag("skipNonFinite"), numberOr("gradientScale", 1),
+        flag("scheduled")}},
+      {Id::update,
+       "update",
+       1,
+       "scalars",
+       rules::update,
+       {choice("rule", update::kRuleNames, update::kRules), flag("zeroGradients"),
+        integer("roundingSeed", 0, kSafeInteger, 0)},
        kAnyNumber,
-       "scalars, groups, parameters..., gradients...[, momenta...]",
-       rules::sgdUpdate,
-       {integer("tensors", 0, kSafeInteger), flag("momentum")}},
-      {Id::adamUpdate,
-       "adamUpdate",
-       kAnyNumber,
-       "scalars, groups, parameters..., gradients..., m..., v...[, maxima...]",
-       rules::adamUpdate,
-       {integer("tensors", 0, kSafeInteger), flag("amsgrad")}},
+       "parameters, gradients, moments...[, copies]"},
   };
 }
 
@@ -159,10 +165,12 @@ const Operation& operation(OperationId id) {
   return found;
 }
 
-const char* nameOf(DataType type) {
-  constexpr std::array<const char*, kDataTypes> names = {"float32", "float64", "int32", "uint8"};
-  return names[static_cast<size_t>(type)];
+const char* const* dataTypeNames() {
+  static const char* const names[kDataTypes] = {"float32", "float64", "int32", "uint8", "bfloat16"};
+  return names;
 }
+
+const char* nameOf(DataType type) { return dataTypeNames()[static_cast<size_t>(type)]; }
 
 bool fits(const Shape& shape) {
   double elements = 1;
@@ -178,15 +186,22 @@ std::string describe(const Shape& shape) {
 
 std::string describe(const TensorSpec& spec) { return nameOf(spec.type) + describe(spec.shape); }
 
-std::string describe(const Operation& operation, const std::vector<TensorSpec>& inputs) {
+std::string describe(const Operation& operation, const std::vector<TensorSpec>& inputs, const Lists& lists) {
   std::string text = std::string(operation.name) + "(";
   const size_t shown = inputs.size() > 6 ? 4 : inputs.size();
   for (size_t i = 0; i < shown; i++) text += (i ? ", " : "") + describe(inputs[i]);
   if (shown < inputs.size()) text += ", and " + std::to_string(inputs.size() - shown) + " more";
+  for (size_t i = 0; i < lists.size(); i++) {
+    const std::vector<TensorView>& tensors = lists[i]->tensors;
+    text += (i == 0 && shown == 0 ? "" : ", ") + std::to_string(tensors.size()) + " × ";
+    text += tensors.empty() ? "nothing" : describe(tensors[0]) + (tensors.size() > 1 ? "…" : "");
+  }
   return text + ")";
 }
 
-void Call::fail(const std::string& message) const { throw CallError(describe(operation_, inputs_) + ": " + message); }
+void Call::fail(const std::string& message) const {
+  throw CallError(describe(operation_, inputs_, lists_) + ": " + message);
+}
 
 void Call::expectType(int index, DataType type) const {
   expect(input(index).type == type, "tensor " + std::to_string(index) + " of (" + operation_.inputNames + ") must be " +

@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "operations_attributes.h"
+#include "tensor_list.h"
 #include "tensor_spec.h"
 
 namespace stepsize {
 
-enum class AttributeKind : uint8_t { integer, number, flag, dataType };
+// A choice is one of several names, and its value that name's place among them.
+enum class AttributeKind : uint8_t { integer, number, flag, choice };
 
 struct Attribute {
   const char* name;
@@ -23,6 +25,7 @@ struct Attribute {
   double most;
   bool required = true;
   double otherwise = 0;
+  const char* const* choices = nullptr;  // most + 1 names
 };
 
 constexpr int kMaxAttributes = 6;
@@ -39,14 +42,16 @@ struct CallError : std::runtime_error {
 
 struct Operation;
 
-// What a rule sees (inputs and attributes) and says (outputs, and which inputs are written in place).
+// What a rule sees (inputs, lists and attributes) and says (outputs, and what is written in place).
 class Call {
  public:
-  Call(const Operation& operation, std::vector<TensorSpec> inputs, const double* attributes)
-      : operation_(operation), inputs_(std::move(inputs)), attributes_(attributes) {}
+  Call(const Operation& operation, std::vector<TensorSpec> inputs, const Lists& lists, const double* attributes)
+      : operation_(operation), inputs_(std::move(inputs)), lists_(lists), attributes_(attributes) {}
 
   int count() const { return static_cast<int>(inputs_.size()); }
   const TensorSpec& input(int index) const { return inputs_[static_cast<size_t>(index)]; }
+  int listCount() const { return static_cast<int>(lists_.size()); }
+  const TensorList& list(int index) const { return *lists_[static_cast<size_t>(index)]; }
   int64_t integer(int attribute) const { return static_cast<int64_t>(attributes_[attribute]); }
   double number(int attribute) const { return attributes_[attribute]; }
 
@@ -61,13 +66,16 @@ class Call {
 
   void output(DataType type, const Shape& shape);
   void writes(int input) { written.push_back(input); }
+  void writesList(int list) { writtenLists.push_back(list); }
 
   std::vector<TensorSpec> outputs;
   std::vector<int> written;
+  std::vector<int> writtenLists;
 
  private:
   const Operation& operation_;
   std::vector<TensorSpec> inputs_;
+  const Lists& lists_;
   const double* attributes_;
 };
 
@@ -78,14 +86,17 @@ struct Operation {
   const char* inputNames;
   void (*rule)(Call&);
   std::vector<Attribute> attributes;
+  int lists = 0;  // how many lists of tensors, likewise
+  const char* listNames = "";
 };
 constexpr int kAnyNumber = -1;
 
 const Operation& operation(OperationId id);
+const char* const* dataTypeNames();
 const char* nameOf(DataType type);
 std::string describe(const Shape& shape);
 std::string describe(const TensorSpec& spec);
 // The operation's name with the shapes of its tensors, as errors show it: matmul(float32[2,3], float32[4,5]).
-std::string describe(const Operation& operation, const std::vector<TensorSpec>& inputs);
+std::string describe(const Operation& operation, const std::vector<TensorSpec>& inputs, const Lists& lists);
 
 }  // namespace stepsize

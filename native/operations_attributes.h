@@ -45,8 +45,7 @@ enum class OperationId : int {
   correctCount,
   gradientNorm,
   prepareStep,
-  sgdUpdate,
-  adamUpdate,
+  update,
   count,
 };
 constexpr int kOperations = static_cast<int>(OperationId::count);
@@ -67,9 +66,8 @@ enum BatchNorm { momentum, batchNormEpsilon };
 enum BatchNormInference { inferenceEpsilon };
 enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
 enum CrossEntropy { smoothing };
-enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale };
-enum Update { tensors, hasMomentum };
-enum AdamUpdate { adamTensors, amsgrad };
+enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale, scheduled };
+enum Update { updateRule, zeroGradients, roundingSeed };
 }  // namespace attribute
 
 }  // namespace stepsize

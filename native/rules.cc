@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include "update/rules.h"
 #include "update/scalars.h"
 
 namespace stepsize::rules {
@@ -299,55 +300,98 @@ void correctCount(Call& call) {
   call.output(DataType::float32, Shape{});
 }
 
+namespace {
+
+bool isFloat(DataType type) { return type == DataType::float32 || type == DataType::bfloat16; }
+
+// All tensors of a list have one type; returns it, float32 for an empty list.
+DataType typeOfList(const Call& call, int list, const char* name) {
+  const std::vector<TensorView>& tensors = call.list(list).tensors;
+  const DataType type = tensors.empty() ? DataType::float32 : tensors[0].type;
+  call.expect(isFloat(type), std::string(name) + "[0] must be float32 or bfloat16, got " + nameOf(type));
+  for (size_t i = 1; i < tensors.size(); i++)
+    call.expect(tensors[i].type == type, std::string(name) + "[" + std::to_string(i) + "] must be " + nameOf(type) +
+                                             " like the first, got " + nameOf(tensors[i].type));
+  return type;
+}
+
+}  // namespace
+
 void gradientNorm(Call& call) {
-  for (int i = 0; i < call.count(); i++) call.expectType(i, DataType::float32);
+  typeOfList(call, 0, "gradients");
   call.output(DataType::float32, Shape{});
 }
 
 void prepareStep(Call& call) {
-  call.expect(call.count() == 2 || call.count() == 3, "expected 2 or 3 tensors, got " + std::to_string(call.count()));
+  const bool scheduled = call.integer(attribute::scheduled) != 0;
+  const bool needsNorm = call.number(attribute::maxNorm) > 0 || call.integer(attribute::checkFinite) != 0;
+  const int expected = 2 + (needsNorm ? 1 : 0) + (scheduled ? 1 : 0);
+  call.expect(call.count() == expected,
+              "expected hyper, state" +
+                  std::string(needsNorm ? ", the norm for clipping or the non-finite check" : "") +
+                  (scheduled ? ", schedule" : "") + ", got " + std::to_string(call.count()) + " tensors");
   call.expectType(0, DataType::float64);
   call.expectRank(0, 2);
   const int64_t groups = call.input(0).shape[0];
   call.expectShape(0, shapeOf({groups, update::kHyperFields}));
   call.expectType(1, DataType::float64);
   call.expectShape(1, shapeOf({update::kStateFields + update::kStateFieldsPerGroup * groups}));
-  const bool needsNorm = call.number(attribute::maxNorm) > 0 || call.integer(attribute::checkFinite) != 0;
-  call.expect(!needsNorm || call.count() == 3, "clipping and the non-finite check need the norm as third tensor");
-  if (call.count() == 3) {
+  if (needsNorm) {
     call.expectType(2, DataType::float32);
     call.expectShape(2, Shape{});
+  }
+  if (scheduled) {
+    const int last = expected - 1;
+    call.expectType(last, DataType::float64);
+    call.expectRank(last, 3);
+    call.expectShape(last, shapeOf({call.input(last).shape[0], groups, update::kScheduledFields}));
+    call.expect(call.input(last).shape[0] > 0, "the schedule must have at least one step");
   }
   call.output(DataType::float32, shapeOf({groups, update::kScalarFields}));
   call.writes(1);
 }
 
-namespace {
-
-// scalars, groups, then `lists` lists of equally many tensors; the tensors at one place of the lists agree in shape.
-void expectUpdateLists(Call& call, int lists) {
-  const int64_t tensors = call.integer(attribute::tensors);
-  call.expect(call.count() == 2 + tensors * lists, "expected scalars, groups and " + std::to_string(lists) +
-                                                       " lists of " + std::to_string(tensors) + " tensors, got " +
-                                                       std::to_string(call.count()) + " tensors");
+void update(Call& call) {
+  const int moments = update::kMomentsOfRule[call.integer(attribute::updateRule)];
+  const bool copies = call.listCount() == moments + 3;
+  call.expect(copies || call.listCount() == moments + 2, "expected parameters, gradients, " + std::to_string(moments) +
+                                                             " lists of moments and perhaps copies, got " +
+                                                             std::to_string(call.listCount()) + " lists");
   call.expectType(0, DataType::float32);
   call.expectRank(0, 2);
-  call.expectShape(0, shapeOf({call.input(0).shape[0], update::kScalarFields}));
-  call.expectType(1, DataType::int32);
-  call.expectShape(1, shapeOf({tensors}));
-  for (int list = 0; list < lists; list++)
-    for (int i = 0; i < tensors; i++) {
-      const int index = 2 + list * static_cast<int>(tensors) + i;
-      call.expectType(index, DataType::float32);
-      call.expectShape(index, call.input(2 + i).shape);
-      if (list != 1) call.writes(index);
-    }
+  const int64_t groups = call.input(0).shape[0];
+  call.expectShape(0, shapeOf({groups, update::kScalarFields}));
+
+  const DataType parameters = typeOfList(call, 0, "parameters");
+  const DataType gradients = typeOfList(call, 1, "gradients");
+  for (int list = 2; list < moments + 2; list++)
+    call.expect(typeOfList(call, list, "moments") == typeOfList(call, 2, "moments"), "all moments must have one type");
+  // A bfloat16 model has bfloat16 gradients: its parameters are bfloat16, or copies of float32 ones.
+  const bool lowPrecision = copies || parameters == DataType::bfloat16;
+  call.expect(gradients == (lowPrecision ? DataType::bfloat16 : DataType::float32) || call.list(1).tensors.empty(),
+              std::string("gradients must be ") + (lowPrecision ? "bfloat16" : "float32") + " for these parameters");
+  if (copies)
+    call.expect(parameters == DataType::float32 &&
+                    (typeOfList(call, moments + 2, "copies") == DataType::bfloat16 || call.list(0).tensors.empty()),
+                "copies are bfloat16, of float32 parameters");
+
+  const std::vector<TensorView>& like = call.list(0).tensors;
+  for (int list = 1; list < call.listCount(); list++) {
+    const std::vector<TensorView>& tensors = call.list(list).tensors;
+    call.expect(tensors.size() == like.size(), "list " + std::to_string(list) + " has " +
+                                                   std::to_string(tensors.size()) + " tensors, the parameters are " +
+                                                   std::to_string(like.size()));
+    for (size_t i = 0; i < like.size(); i++)
+      call.expect(tensors[i].elements() == like[i].elements(),
+                  "tensor " + std::to_string(i) + " of list " + std::to_string(list) + " is " +
+                      describe(tensors[i].shape) + ", its parameter " + describe(like[i].shape));
+  }
+  for (size_t i = 0; i < like.size(); i++)
+    call.expect(call.list(0).groupOf(i) < groups, "parameter " + std::to_string(i) + " has group " +
+                                                      std::to_string(call.list(0).groupOf(i)) + " of " +
+                                                      std::to_string(groups));
+  for (int list = 0; list < call.listCount(); list++)
+    if (list != 1 || call.integer(attribute::zeroGradients) != 0) call.writesList(list);
 }
-
-}  // namespace
-
-void sgdUpdate(Call& call) { expectUpdateLists(call, call.integer(attribute::hasMomentum) != 0 ? 3 : 2); }
-
-void adamUpdate(Call& call) { expectUpdateLists(call, call.integer(attribute::amsgrad) != 0 ? 5 : 4); }
 
 }  // namespace stepsize::rules

@@ -33,7 +33,6 @@ void crossEntropyGradient(Call& call);
 void correctCount(Call& call);
 void gradientNorm(Call& call);
 void prepareStep(Call& call);
-void sgdUpdate(Call& call);
-void adamUpdate(Call& call);
+void update(Call& call);
 
 }  // namespace stepsize::rules

@@ -7,11 +7,11 @@
 
 namespace stepsize {
 
-enum class DataType : uint8_t { float32, float64, int32, uint8 };
-constexpr int kDataTypes = 4;
+enum class DataType : uint8_t { float32, float64, int32, uint8, bfloat16 };
+constexpr int kDataTypes = 5;
 
 STEPSIZE_INLINE int64_t sizeOf(DataType type) {
-  constexpr int64_t sizes[kDataTypes] = {4, 8, 4, 1};
+  constexpr int64_t sizes[kDataTypes] = {4, 8, 4, 1, 2};
   return sizes[static_cast<int>(type)];
 }
 

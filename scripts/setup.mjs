@@ -1,5 +1,6 @@
-// Makes a fresh clone ready: dependencies, the CPU addon, the compiled TypeScript. Each is done only when what it is
-// made from has changed, so that it can run before every `npm start` and `npm test`. Needs nothing but Node and npm.
+// Makes a fresh clone ready: dependencies, the CPU addon, the CUDA addon where its compiler is, the compiled TypeScript.
+// Each is done only when what it is made from has changed, so that it can run before every `npm start` and `npm test`.
+// Needs nothing but Node and npm. --test adds the emulated CUDA addon, --bench what benchmarks compare with.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -32,6 +33,15 @@ function run(command, args) {
   const reason = result.error ? result.error.message : `exit code ${result.status}`;
   console.error(`\nset-up failed: ${command} ${args.join(" ")} (${reason})`);
   process.exit(1);
+}
+
+/** Runs what may fail: the end of its output is shown then. */
+function attempt(command, args) {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  if (status === 0) return true;
+  const output = `${stdout ?? ""}${stderr ?? ""}`.trim().split("\n").slice(-15).join("\n");
+  console.error(` failed; going on without it.\n${output}`);
+  return false;
 }
 
 /** One set-up at a time in a clone: two would build into the same folder. A lock left by a dead process is taken over. */
@@ -69,7 +79,8 @@ function step(name, { inputs, salt = "", product, work }) {
   const began = Date.now();
   process.stderr.write(`set-up: ${name} ...`);
   rmSync(stamp, { force: true });
-  work();
+  // Only work that may fail says so.
+  if (work() === false) return;
   mkdirSync(stamps, { recursive: true });
   writeFileSync(stamp, wanted);
   process.stderr.write(` ${((Date.now() - began) / 1000).toFixed(1)} s\n`);
@@ -126,6 +137,44 @@ step("CPU addon", {
   product: join(root, "build", "Release", "cpu.node"),
   work: buildAddon,
 });
+
+const cudaSources = [
+  ...filesUnder("native").filter((file) => !file.includes("/native/cpu/")),
+  join(root, "binding.gyp"),
+  join(root, "CMakeLists.txt"),
+];
+
+// The CUDA addon is an extra: where it cannot be built, all else goes on.
+if (works("nvcc") && works("cmake"))
+  step("CUDA addon", {
+    inputs: cudaSources,
+    salt: `${process.version} ${process.arch}`,
+    product: join(root, "build-cuda", "Release", "cuda.node"),
+    work: () =>
+      attempt(process.execPath, [
+        join(root, "node_modules", "cmake-js", "bin", "cmake-js"),
+        "rebuild",
+        "-O",
+        "build-cuda",
+      ]),
+  });
+
+if (process.argv.includes("--test") && ownHeaders())
+  step("emulated CUDA addon", {
+    inputs: [
+      ...cudaSources,
+      ...filesUnder("test/emulator").filter((file) => file.endsWith(".h")),
+      ...filesUnder("scripts"),
+    ],
+    salt: `${process.version} ${process.arch}`,
+    product: join(root, "build-cuda-emulated", "Release", "cuda-emulated.node"),
+    work: () =>
+      run(process.execPath, [
+        join(root, "scripts", "compile-emulated.mjs"),
+        ownHeaders(),
+        join(root, "build-cuda-emulated", "Release"),
+      ]),
+  });
 
 step("TypeScript", {
   inputs: [join(root, "tsconfig.json"), join(root, "package-lock.json"), ...filesUnder("lib")],

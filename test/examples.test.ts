@@ -78,8 +78,58 @@ describe("the examples run as written", () => {
     expect(readdirSync(place).filter((name) => name.startsWith("stepsize"))).toEqual([]);
   });
 
+  it("plain-javascript.ts trains arrays that belong to the program", async () => {
+    const { text } = await run("plain-javascript");
+    const losses = numbers(text, /^step \d+: loss ([\d.]+)/gm);
+    expect(losses).toHaveLength(6);
+    expect(losses.at(-1)).toBeLessThan(0.02 * losses[0]!);
+    expect(numbers(text, /^after (\d+) steps/gm)).toEqual([300]);
+    expect(numbers(text, /right on (\d+) of 200$/gm)[0]).toBeGreaterThanOrEqual(198);
+  });
+
+  it("tensorflow-js.ts does what tfjs's own Adam does, and trains with UBA", async () => {
+    const { text } = await run("tensorflow-js");
+    const pairs = [...text.matchAll(/loss ([\d.]+) with tfjs's Adam, ([\d.]+) here$/gm)];
+    expect(pairs).toHaveLength(6);
+    // tfjs takes 1 - 0.999^t in float32, which is off by up to 2.7e-5 of itself in 50 steps, and so the length of its
+    // steps by 1.3e-5. A rate that is wrong by 1e-3 changes these losses by 4.9e-3 at most, so 1.3e-5 by 6.4e-5; the
+    // rounding of everything else is some 1e-7. With epsilon at its other usual place, before the correction, they
+    // differ by 1.3e-1.
+    const tolerance = 1e-4;
+    for (const [, theirs, ours] of pairs) expect(Math.abs(Number(ours) / Number(theirs) - 1)).toBeLessThan(tolerance);
+    expect(numbers(text, /largest relative difference over 50 steps: (\S+)$/gm)[0]).toBeLessThan(tolerance);
+    const losses = numbers(text, /^ {2}step \d+: loss ([\d.]+), learning rate/gm);
+    expect(losses).toHaveLength(6);
+    expect(losses.at(-1)).toBeLessThan(1e-3 * losses[0]!);
+  });
+
+  it("worker-thread.ts shows the main thread the parameters that another one trains", async () => {
+    const { text } = await run("worker-thread");
+    const losses = numbers(text, /^step \d+: loss (\S+),/gm);
+    const distances = numbers(text, /^step \d+: .*, (\S+) from the truth$/gm);
+    expect([losses.length, distances.length]).toEqual([8, 8]);
+    // What the main thread sees when the loss is told: the start, on the way, and the end.
+    expect(distances[0]).toBeGreaterThan(5);
+    expect(distances[2]).toBeLessThan(0.1 * distances[0]!);
+    // The data has no noise, so only float32 and Adam's own wandering are left: 4e-6 when this was written.
+    expect(numbers(text, /^after 400 steps: (\S+) from/gm)[0]).toBeLessThan(1e-4);
+    expect(losses.at(-1)).toBeLessThan(1e-8 * losses[0]!);
+    expect(text).toMatch(
+      /^weights: 2\.000, -1\.000, 0\.500, 3\.000, -2\.000, -?0\.000, 1\.000, -0\.500; bias: 4\.000$/m,
+    );
+  });
+
   it("and there is none that no test runs", () => {
-    const names = ["custom-module.ts", "from-arrays.ts", "resume.ts", "schedules.ts", "train-mnist.ts"];
+    const names = [
+      "custom-module.ts",
+      "from-arrays.ts",
+      "plain-javascript.ts",
+      "resume.ts",
+      "schedules.ts",
+      "tensorflow-js.ts",
+      "train-mnist.ts",
+      "worker-thread.ts",
+    ];
     expect(readdirSync(join(root, "examples")).sort()).toEqual(names);
   });
 });

@@ -1,9 +1,29 @@
 /** The surface that every addon exports; `native/binding/` implements it once for all backends. */
 
-export type DataType = "float32" | "float64" | "int32" | "uint8";
-export const dataTypes: readonly DataType[] = ["float32", "float64", "int32", "uint8"];
+export type DataType = "float32" | "float64" | "int32" | "uint8" | "bfloat16";
+export const dataTypes: readonly DataType[] = ["float32", "float64", "int32", "uint8", "bfloat16"];
 
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array;
+/** Values of a tensor as arrays hold them; a `Uint16Array` holds the bits of bfloat16 values. */
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array | Uint16Array;
+
+/** The array that holds the values of each type. */
+export const arrayOf = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  bfloat16: Uint16Array,
+} as const;
+
+/** Memory of a device that another program owns. */
+export interface DevicePointer {
+  /** Address on the device. */
+  readonly devicePointer: bigint;
+  /** Number of elements. */
+  readonly length: number;
+  /** Default `float32`. */
+  readonly dtype?: DataType;
+}
 
 export interface NativeTensor {
   readonly shape: number[];
@@ -12,7 +32,22 @@ export interface NativeTensor {
   readonly version: number;
   /** Whether another tensor has the same memory. */
   readonly shared: boolean;
+  /** The address of the first element in the device's memory, 0 where the tensor was disposed. */
+  readonly devicePointer: bigint;
   readonly disposed: boolean;
+  dispose(): void;
+}
+
+/** Tensors that an operation takes together. Keeps none of them alive. */
+export interface NativeList {
+  readonly length: number;
+  /** Replaces the tensors, and the group of each (default: all of group 0). */
+  set(tensors: readonly (NativeTensor | TypedArray | DevicePointer)[], groups?: Int32Array): void;
+}
+
+/** Captured work. */
+export interface NativeGraph {
+  replay(times: number): void;
   dispose(): void;
 }
 
@@ -36,8 +71,23 @@ export interface NativeDevice {
   write(tensor: NativeTensor, data: TypedArray): void;
   read(tensor: NativeTensor): Promise<TypedArray>;
   reshape(tensor: NativeTensor, shape: readonly number[]): NativeTensor;
-  enqueue(operation: number, tensors: readonly NativeTensor[], attributes?: Attributes): NativeTensor[];
+  enqueue(
+    operation: number,
+    tensors: readonly NativeTensor[],
+    attributes?: Attributes,
+    lists?: readonly NativeList[],
+  ): NativeTensor[];
+  list(): NativeList;
+  /** Two places that share memory, of which one is in the first `written` lists: list, index, list, index. */
+  overlap(lists: readonly NativeList[], written: number): [number, number, number, number] | undefined;
   synchronize(): Promise<void>;
+  wait(): void;
+  beginCapture(): void;
+  endCapture(): NativeGraph;
+  startTimer(): void;
+  stopTimer(): Promise<number>;
+  waitForEvent(event: bigint): void;
+  recordEvent(): bigint;
   memory(): MemoryStatistics;
   trim(): void;
   describe(): Record<string, string>;
@@ -50,6 +100,7 @@ export interface NativeDeviceOptions {
   readonly threads?: number;
   readonly memoryLimit?: number;
   readonly instructionSet?: string;
+  readonly stream?: bigint;
 }
 
 export interface Addon {

@@ -1,5 +1,6 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
-import type { Addon, Attributes, MemoryStatistics, NativeDevice, NativeTensor } from "./addon.js";
+import type { Addon, Attributes, MemoryStatistics, NativeDevice, NativeList, NativeTensor } from "./addon.js";
+import { Capture } from "./capture.js";
 import { findAddon, loadAddon } from "./load.js";
 
 /** Options of {@link openDevice}. */
@@ -10,6 +11,8 @@ export interface DeviceOptions {
   readonly memoryLimit?: number;
   /** Forces a build of the CPU kernels: `avx512`, `avx2` or `portable`; default: the best this CPU has. */
   readonly instructionSet?: string;
+  /** A `cudaStream_t` of another program, as a bigint, to work in; default: a stream of the device's own. */
+  readonly stream?: bigint;
 }
 
 /**
@@ -21,6 +24,8 @@ export class Device {
   readonly name: string;
   /** @internal */
   readonly native: NativeDevice;
+  /** @internal The work that is being captured. */
+  capturing: Capture | undefined;
   readonly #ids: ReadonlyMap<string, number>;
 
   /** @internal Use {@link openDevice}. */
@@ -31,8 +36,13 @@ export class Device {
   }
 
   /** @internal Enqueues an operation of the table by name. */
-  enqueue(operation: string, tensors: readonly NativeTensor[], attributes?: Attributes): NativeTensor[] {
-    return this.native.enqueue(this.#idOf(operation), tensors, attributes);
+  enqueue(
+    operation: string,
+    tensors: readonly NativeTensor[],
+    attributes?: Attributes,
+    lists?: readonly NativeList[],
+  ): NativeTensor[] {
+    return this.native.enqueue(this.#idOf(operation), tensors, attributes, lists);
   }
 
   /** Whether the device has a kernel for the operation of this name. */
@@ -46,6 +56,59 @@ export class Device {
    */
   synchronize(): Promise<void> {
     return this.native.synchronize();
+  }
+
+  /**
+   * Records the work that `work` enqueues, without doing it, to be done as often as wanted by {@link Capture.replay}
+   * with nothing left for the host but one call: a CUDA graph, or the list of records on the CPU. What is made inside
+   * lives in memory of its own, and holds the last replay's values.
+   *
+   * A replay does the same with the same memory. So what the host decides or does each time (reading, writing a
+   * tensor, a learning rate that it computes: see `optimizer.tabulate`) cannot be part of it.
+   *
+   * @throws StepsizeError `invalid-state` that names what cannot be captured; nothing has been done then.
+   */
+  capture(work: () => void): Capture {
+    this.native.beginCapture();
+    const capture = new Capture(this.native);
+    this.capturing = capture;
+    try {
+      work();
+    } catch (error) {
+      // What it recorded goes; the reason is the error that comes out.
+      try {
+        this.native.endCapture().dispose();
+      } catch {}
+      throw error;
+    } finally {
+      this.capturing = undefined;
+    }
+    capture.end();
+    return capture;
+  }
+
+  /**
+   * Later work on this device waits for an event of another program, a `cudaEvent_t` as a bigint.
+   * @throws StepsizeError `invalid-argument` on a CPU.
+   */
+  waitForEvent(event: bigint): void {
+    this.native.waitForEvent(event);
+  }
+
+  /**
+   * A `cudaEvent_t` that is reached when all work enqueued so far is done, for other programs to wait for. It stays the
+   * device's, and stands for this call until the next one.
+   * @throws StepsizeError `invalid-argument` on a CPU.
+   */
+  recordEvent(): bigint {
+    return this.native.recordEvent();
+  }
+
+  /** How long the work that `work` enqueues takes on the device, in milliseconds. */
+  time(work: () => void): Promise<number> {
+    this.native.startTimer();
+    work();
+    return this.native.stopTimer();
   }
 
   /** Bytes and pieces of memory in use. */
@@ -75,20 +138,84 @@ export class Device {
   }
 }
 
-/**
- * Opens a device: `"cpu"`, or `"auto"` for the best one this machine has (today the CPU).
- *
- * @throws StepsizeError `not-found` where the device's addon is not there, `invalid-argument` for a name or an option
- * that is not one.
- */
-export async function openDevice(name = "auto", options: DeviceOptions = {}): Promise<Device> {
-  if (name !== "auto" && name !== "cpu") invalidArgument("device", '"auto" or "cpu"', name);
-  const addon = loadAddon("cpu");
-  return new Device("cpu", addon, new addon.NativeDevice(options));
+/** Where a device of this name is: the addon, and its index there. */
+function resolveName(name: string): { addon: string; index: number } | undefined {
+  if (name === "cpu") return { addon: "cpu", index: 0 };
+  // For tests of CUDA code on machines without a GPU; never chosen by itself.
+  if (name === "cuda:emulated") return { addon: "cuda-emulated", index: 0 };
+  const index = name.match(/^cuda(?::(\d{1,3}))?$/);
+  return index ? { addon: "cuda", index: Number(index[1] ?? 0) } : undefined;
 }
+
+function openNow(name: string, options: DeviceOptions): Device {
+  const place = resolveName(name);
+  if (!place) return invalidArgument("device", '"auto", "cpu", "cuda", "cuda:0", "cuda:1", …', name);
+  const addon = loadAddon(place.addon);
+  const { problem } = addon.describe();
+  if (problem !== undefined) throw new StepsizeError("not-found", `${name}: ${problem}`);
+  return new Device(
+    name === "cuda" ? "cuda:0" : name,
+    addon,
+    new addon.NativeDevice({ ...options, index: place.index }),
+  );
+}
+
+/** The first GPU, where there is one and it has a kernel for all that is needed. */
+function openUsableGpu({ needs, ...options }: OpenOptions): Device | undefined {
+  const { addon } = findAddon("cuda");
+  if (!addon || addon.describe()["problem"] !== undefined) return undefined;
+  const device = openNow("cuda:0", options);
+  if ((needs ?? addon.operations).every((operation) => device.implements(operation))) return device;
+  device.close().catch(() => {});
+  return undefined;
+}
+
+/** Options of {@link openDevice}. */
+export interface OpenOptions extends DeviceOptions {
+  /**
+   * Names of the operations that `"auto"` must find on a GPU to choose it; default: all there are, which is what a model
+   * may need.
+   */
+  readonly needs?: readonly string[];
+}
+
+/**
+ * Opens a device: `"cpu"`, `"cuda"` or `"cuda:1"` and so on for a GPU, or `"auto"` for the first GPU where it implements
+ * what is needed, else the CPU.
+ *
+ * @throws StepsizeError `not-found` where the device's addon is not there or CUDA cannot be used, with the reason;
+ * `invalid-argument` for a name or an option that is not one.
+ */
+export async function openDevice(name = "auto", options: OpenOptions = {}): Promise<Device> {
+  const { needs: _, ...own } = options;
+  if (name !== "auto") return openNow(name, own);
+  const { threads, instructionSet, ...common } = options;
+  // Options of the CPU ask for it.
+  const gpu = threads === undefined && instructionSet === undefined ? openUsableGpu(common) : undefined;
+  return gpu ?? openNow("cpu", own);
+}
+
+/** @internal The device of this name, one for all who ask: for memory that belongs to nobody's device. */
+export function openDeviceSync(name: "cpu"): Device {
+  const known = shared.get(name);
+  if (known) return known;
+  const device = openNow(name, {});
+  shared.set(name, device);
+  return device;
+}
+
+const shared = new Map<string, Device>();
 
 /** The devices that {@link openDevice} would open by name, and why others are not there. */
 export function listDevices(): { name: string; facts: Record<string, string>; problem?: string }[] {
-  const { addon, problem } = findAddon("cpu");
-  return [{ name: "cpu", facts: addon?.describe() ?? {}, ...(problem !== undefined && { problem }) }];
+  const cpu = findAddon("cpu");
+  const list = [{ name: "cpu", facts: cpu.addon?.describe() ?? {}, ...(cpu.problem && { problem: cpu.problem }) }];
+  const cuda = findAddon("cuda");
+  const facts = cuda.addon?.describe() ?? {};
+  const problem = cuda.problem ?? facts["problem"];
+  if (problem !== undefined) return [...list, { name: "cuda", facts, problem }];
+  const { count, runtime, driver } = facts;
+  for (let i = 0; i < Number(count); i++)
+    list.push({ name: `cuda:${i}`, facts: { name: facts[`device ${i}`], runtime, driver } as Record<string, string> });
+  return list;
 }

@@ -1,4 +1,5 @@
-export type { DataType, MemoryStatistics, TypedArray } from "./addon.js";
-export { dataTypes } from "./addon.js";
-export { Device, type DeviceOptions, listDevices, openDevice } from "./device.js";
+export type { DataType, DevicePointer, MemoryStatistics, TypedArray } from "./addon.js";
+export { arrayOf, dataTypes } from "./addon.js";
+export { Capture } from "./capture.js";
+export { Device, type DeviceOptions, listDevices, type OpenOptions, openDevice, openDeviceSync } from "./device.js";
 export { type AddonReport, findAddon } from "./load.js";

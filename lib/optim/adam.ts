@@ -1,6 +1,8 @@
-import { invalidArgument } from "../errors.js";
-import type { LearningRate, ParameterGroup, Trainable } from "./groups.js";
-import { expectLearningRate, expectNumber, type Hyper, Optimizer, type StepOptions } from "./optimizer.js";
+import type { LearningRate, ParameterGroup } from "./groups.js";
+import { expectBetas, expectLearningRate, expectNumber, expectWeightDecay, type Hyper } from "./hyper.js";
+import { Optimizer } from "./optimizer.js";
+import type { ParameterLike } from "./parameters.js";
+import { type StepOptions, splitStepOptions } from "./step-options.js";
 
 /** Options of {@link Adam} and {@link AdamW} that may differ by group. */
 export interface AdamGroupOptions {
@@ -24,30 +26,31 @@ export interface AdamOptions extends AdamGroupOptions, StepOptions {
 
 abstract class AdamBase extends Optimizer<AdamGroupOptions> {
   protected readonly momentNames: readonly string[];
-  protected readonly update: { operation: string; attributes: Record<string, boolean> };
+  protected readonly rule: string;
   protected abstract readonly decoupled: boolean;
 
-  constructor(parameters: readonly Trainable[], options: AdamOptions) {
-    const { amsgrad = false, groups = [], clipNorm, nonFinite, gradientScale, ...shared } = options;
-    super(parameters, shared, groups, { clipNorm, nonFinite, gradientScale });
+  constructor(parameters: readonly ParameterLike[], options: AdamOptions) {
+    const { step, rest } = splitStepOptions(options);
+    const { amsgrad = false, groups = [], ...shared } = rest;
+    super(parameters, shared, groups, step);
     this.momentNames = amsgrad ? ["expAvg", "expAvgSq", "maxExpAvgSq"] : ["expAvg", "expAvgSq"];
-    this.update = { operation: "adamUpdate", attributes: { amsgrad } };
+    this.rule = amsgrad ? "adamAmsgrad" : "adam";
   }
 
   protected validate({ lr, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0 }: AdamGroupOptions): void {
     expectLearningRate(lr);
-    if (!Array.isArray(betas) || betas.length !== 2) invalidArgument("betas", "two numbers", betas);
-    for (const beta of betas) expectNumber("betas", beta, "numbers from 0 to below 1", (b) => b >= 0 && b < 1);
+    expectBetas(betas);
     expectNumber("epsilon", epsilon, "a number ≥ 0", (value) => value >= 0);
-    expectNumber("weightDecay", weightDecay, "a number ≥ 0", (value) => value >= 0);
+    expectWeightDecay(weightDecay);
   }
 
-  protected hyper(options: AdamGroupOptions, learningRate: number, step: number): Partial<Hyper> {
+  protected hyper(options: AdamGroupOptions, learningRate: number, step: number): Hyper {
     const { lr, betas = [0.9, 0.999], epsilon = 1e-8, maximize = false } = options;
     const cycled = typeof lr === "number" ? undefined : lr.momentum?.(step);
     const weightDecay = options.weightDecay ?? (this.decoupled ? 0.01 : 0);
     const [beta1, beta2] = [cycled ?? betas[0], betas[1]];
-    return { learningRate, weightDecay, decoupledDecay: this.decoupled, maximize, beta1, beta2, epsilon };
+    const decoupledDecay = this.decoupled;
+    return { learningRate, weightDecay, decoupledDecay, maximize, beta1, beta2, epsilon, biasCorrection: true };
   }
 }
 

@@ -1,4 +1,7 @@
 export { Adam, type AdamGroupOptions, type AdamOptions, AdamW } from "./adam.js";
-export type { LearningRate, ParameterGroup, Trainable } from "./groups.js";
-export { Optimizer, type OptimizerStats, type StepOptions } from "./optimizer.js";
+export type { LearningRate, ParameterGroup } from "./groups.js";
+export { Lion, type LionGroupOptions, type LionOptions } from "./lion.js";
+export { Optimizer, type OptimizerStats, type StepOverrides } from "./optimizer.js";
+export type { Foreign, ParameterFacts, ParameterLike, Trainable } from "./parameters.js";
 export { SGD, type SGDGroupOptions, type SGDOptions } from "./sgd.js";
+export type { StepOptions } from "./step-options.js";

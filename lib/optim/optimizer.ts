@@ -1,21 +1,20 @@
-import { describe, invalidArgument, StepsizeError } from "../errors.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import type { NativeList, NativeTensor } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
-import { copy, execute, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
-import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups, type Trainable } from "./groups.js";
-
-/** Options that every optimizer takes, for all parameters together. */
-export interface StepOptions {
-  /** Scales the gradient down to this global norm where it is longer; default: no clipping. */
-  readonly clipNorm?: number | undefined;
-  /**
-   * What happens when a gradient is not finite. `"stop"`: this and all later updates leave everything as it is, until
-   * the optimizer's state is reset. `"skip"`: this update is left out and counted. Default: not checked, which saves
-   * reading the gradients once.
-   */
-  readonly nonFinite?: "stop" | "skip" | undefined;
-  /** Multiplies every gradient first: 1/n for the mean over n accumulated batches. Default 1. */
-  readonly gradientScale?: number | undefined;
-}
+import { cast, copy, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
+import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups } from "./groups.js";
+import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
+import {
+  elementOf,
+  type Foreign,
+  factsOf,
+  isForeign,
+  type ParameterLike,
+  type Trainable,
+  validateParameters,
+} from "./parameters.js";
+import { type StepOptions, validateStepOptions } from "./step-options.js";
+import { fromTorch } from "./torch-state.js";
 
 /** What `stats()` reads from the device. */
 export interface OptimizerStats {
@@ -31,24 +30,35 @@ export interface OptimizerStats {
   readonly norm: number;
   /** What clipping multiplied the last gradient by; 1: nothing. */
   readonly coefficient: number;
+  /** The last step's learning rate, of each group. */
+  readonly learningRates: readonly number[];
 }
 
-/** One group's row of hyper-parameters, in the order of `native/update/scalars.h`. */
-export interface Hyper {
-  learningRate: number;
-  weightDecay: number;
-  decoupledDecay: boolean;
-  maximize: boolean;
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-  momentum: number;
-  dampening: number;
-  nesterov: boolean;
-}
+/** Options of one step, in place of the optimizer's own. */
+export type StepOverrides = Pick<StepOptions, "gradientScale">;
 
-const hyperFields = 10;
 const stateFields = 6;
+const stateFieldsPerGroup = 3;
+
+/** A parameter with all that belongs to it. */
+interface Slot {
+  readonly parameter: ParameterLike;
+  /** What it is called in the state. A parameter's own name changes when a part of its model is listed. */
+  readonly key: string;
+  readonly group: number;
+  readonly shape: readonly number[];
+  /** The float32 master, where there is one, and what the rule keeps; empty until the first gradient. */
+  kept: readonly Tensor[];
+  /** The version at which parameter and master agreed. */
+  version: number;
+}
+
+/** What takes part in a step: the slots that have a gradient, as lists that the device keeps. */
+interface Active {
+  readonly slots: readonly Slot[];
+  /** In the order of the update: what is updated, moments, copies. */
+  readonly lists: readonly NativeList[];
+}
 
 /**
  * What all optimizers share: groups, the learning rate, state on the device and the step itself, which is three
@@ -60,47 +70,48 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   iteration = 0;
   /** @internal */
   readonly groups: readonly ResolvedGroup<Options>[];
-  readonly #parameters: readonly Trainable[];
-  /** What each parameter is called in the state. A parameter's own name changes when a part of its model is listed. */
-  readonly #keys: readonly string[];
-  readonly #groupOf: readonly number[];
+  readonly #slots: readonly Slot[];
   readonly #device: Device;
   readonly #stepOptions: StepOptions;
   readonly #hyper: Tensor;
+  /** What stands in `#hyper`, so that it is written again only when it changes. */
+  #written: Float64Array | undefined;
   readonly #state: Tensor;
-  readonly #moments = new Map<Trainable, readonly Tensor[]>();
-  #active: { readonly key: string; readonly parameters: readonly Trainable[]; readonly groups: Tensor } | undefined;
+  readonly #gradients: NativeList;
+  #lastGradients: readonly unknown[] = [];
+  #schedule: Tensor | undefined;
+  #active: Active | undefined;
 
   protected constructor(
-    parameters: readonly Trainable[],
+    parameters: readonly ParameterLike[],
     shared: Options,
     groups: readonly ParameterGroup<Options>[],
     stepOptions: StepOptions,
   ) {
+    validateStepOptions(stepOptions);
+    this.#device = validateParameters(parameters, stepOptions.device);
     this.groups = resolveGroups(parameters, shared, groups);
     for (const { options } of this.groups) this.validate(options);
-    validateStepOptions(stepOptions);
     this.#stepOptions = stepOptions;
-    this.#parameters = this.groups.flatMap((group) => group.parameters);
-    this.#keys = uniqueKeys(this.#parameters);
-    this.#groupOf = this.groups.flatMap((group, index) => group.parameters.map(() => index));
-    this.#device = (this.#parameters[0] as Trainable).device;
+    this.#slots = slotsOf(this.groups, parameters);
     const native = this.#device.native;
-    this.#hyper = new Tensor(this.#device, native.create("float64", [this.groups.length, hyperFields])).keep();
+    const { length } = this.groups;
+    this.#hyper = new Tensor(this.#device, native.create("float64", [length, hyperFields])).keep();
     this.#state = new Tensor(
       this.#device,
-      native.create("float64", [stateFields + 2 * this.groups.length], initialState(this.groups.length)),
+      native.create("float64", [stateFields + stateFieldsPerGroup * length], initialState(length)),
     ).keep();
+    this.#gradients = native.list();
   }
 
   /** Throws for options that make no sense. */
   protected abstract validate(options: Options): void;
   /** The hyper-parameters of a group's next step. */
-  protected abstract hyper(options: Options, learningRate: number, step: number): Partial<Hyper>;
-  /** Names of the tensors kept per parameter; empty where there are none. */
+  protected abstract hyper(options: Options, learningRate: number, step: number): Hyper;
+  /** Names of the tensors that the rule keeps per parameter; empty where there are none. */
   protected abstract readonly momentNames: readonly string[];
-  /** The update operation of the table and its attributes. */
-  protected abstract readonly update: { readonly operation: string; readonly attributes: Record<string, boolean> };
+  /** The update rule, as `native/update/rules.h` names it. */
+  protected abstract readonly rule: string;
 
   /** Whether a step measures the gradient's norm. */
   get checksGradients(): boolean {
@@ -117,80 +128,144 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return this.#stepOptions.nonFinite === "skip";
   }
 
+  /** Whether parameters are the rounded copies of float32 masters. */
+  get #hasMasters(): boolean {
+    const low = factsOf((this.#slots[0] as Slot).parameter).dtype === "bfloat16";
+    return low && this.#stepOptions.masterWeights !== false;
+  }
+
+  /** Names of all tensors kept per parameter. */
+  get #keptNames(): readonly string[] {
+    return this.#hasMasters ? ["master", ...this.momentNames] : this.momentNames;
+  }
+
   /** The learning rate of each group's next step, in the order the groups were resolved. */
   learningRates(): number[] {
     return this.groups.map(({ options }) => learningRateAt(options.lr, this.iteration));
   }
 
   /**
-   * Applies one update to every parameter that has a gradient, in stream order; returns at once. All parameters share
-   * one count of updates: one whose first gradient comes late is corrected as if the earlier ones had been zero.
+   * Applies one update. Of tensors, every one that has a gradient takes part, in stream order, and the call returns at
+   * once. Memory of others takes a gradient for each parameter, in their order, and of arrays the call returns when the
+   * step is done. All parameters share one count of updates: one whose first gradient comes late is corrected as if the
+   * earlier ones had been zero.
+   *
+   * @param gradients for memory of others: as many as parameters, of their lengths
    * @param options gradientScale, in place of the optimizer's own
-   * @throws StepsizeError `invalid-state` where no parameter has a gradient, `invalid-argument` where one does not fit
-   * its parameter; nothing has changed then.
+   * @throws StepsizeError `invalid-state` where no parameter has a gradient, an array was detached or resized, or the
+   * step cannot be captured; `invalid-argument` where a gradient does not fit its parameter or memory overlaps.
+   * Nothing has changed then.
    */
-  step(options: Pick<StepOptions, "gradientScale"> = {}): void {
-    noGrad(() =>
-      tidy(() => {
-        const { parameters, groups } = this.#activeParameters();
-        const gradients = parameters.map((parameter) => this.#gradientOf(parameter));
-        // Before anything counts the step: they are the memory that may not be there.
-        const moments = parameters.map((parameter) => this.#momentsOf(parameter));
-        this.#hyper.write(this.#hyperRows());
-        const { clipNorm = 0, nonFinite, gradientScale = 1 } = { ...this.#stepOptions, ...options };
-        const checkFinite = nonFinite !== undefined;
-        const norm = clipNorm > 0 || checkFinite ? execute("gradientNorm", gradients) : [];
-        const [scalars] = execute("prepareStep", [this.#hyper, this.#state, ...norm], {
-          maxNorm: clipNorm,
-          checkFinite,
-          skipNonFinite: nonFinite === "skip",
-          gradientScale,
-        }) as [Tensor];
-        const lists = this.momentNames.flatMap((_, list) => moments.map((tensors) => tensors[list] as Tensor));
-        execute(this.update.operation, [scalars, groups, ...parameters, ...gradients, ...lists], {
-          tensors: parameters.length,
-          ...this.update.attributes,
-        });
-      }),
-    );
-    this.iteration++;
+  step(options?: StepOverrides): void;
+  step(gradients: readonly Foreign[], options?: StepOverrides): void;
+  step(first: readonly Foreign[] | StepOverrides = {}, second: StepOverrides = {}): void {
+    const [given, options] = Array.isArray(first) ? [first, second] : [undefined, first as StepOverrides];
+    const slots = this.#slotsWithGradient(given);
+    noGrad(() => tidy(() => this.#step(slots, given ?? slots.map(gradientOf), { ...this.#stepOptions, ...options })));
+  }
+
+  #step(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[], options: StepOptions): void {
+    const { clipNorm = 0, nonFinite, gradientScale = 1, zeroGradients = false, seed = 0 } = options;
+    const { capturing } = this.#device;
+    const hyper = this.#hyperRows();
+    if (capturing) this.#expectCapturable(slots, hyper);
+    // Before anything counts the step: they are the memory that may not be there.
+    for (const slot of slots) this.#keep(slot);
+    const { lists } = this.#activate(slots);
+    this.#setGradients(slots, gradients);
+    if (isForeign(gradients[0])) this.#expectDistinct(lists);
+    if (!sameValues(hyper, this.#written)) this.#hyper.write(hyper);
+    this.#written = hyper;
+
+    const checkFinite = nonFinite !== undefined;
+    const skipNonFinite = nonFinite === "skip";
+    const scheduled = this.#schedule !== undefined;
+    const device = this.#device;
+    const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#gradients]) : [];
+    const schedule = this.#schedule ? [this.#schedule.handle] : [];
+    const scalars = device.enqueue("prepareStep", [this.#hyper.handle, this.#state.handle, ...norm, ...schedule], {
+      maxNorm: clipNorm,
+      checkFinite,
+      skipNonFinite,
+      gradientScale,
+      scheduled,
+    });
+    const attributes = { rule: this.rule, zeroGradients, roundingSeed: seed };
+    const [parameters, ...rest] = lists as [NativeList, ...NativeList[]];
+    device.enqueue("update", scalars, attributes, [parameters, this.#gradients, ...rest]);
+    for (const handle of [...norm, ...scalars]) handle.dispose();
+    if (capturing) {
+      capturing.onReplay((times) => {
+        this.iteration += times;
+        for (const slot of slots) slot.version = versionOf(slot.parameter);
+      });
+    } else {
+      this.iteration++;
+    }
+    for (const slot of slots) slot.version = versionOf(slot.parameter);
+  }
+
+  /**
+   * Prepares steps that need nothing from the host: the learning rates (and momenta) of all steps go to the device,
+   * which counts the steps itself, and what the rule keeps per parameter is made. The updates have the same bits.
+   * `device.capture` needs it.
+   *
+   * @param steps how many steps from 0 on; default: the budget of the longest schedule. Beyond, the last one's hold.
+   * @throws StepsizeError `invalid-argument` where there is no schedule to take the number from.
+   */
+  tabulate(steps?: number): void {
+    const budgets = this.groups.map(({ options: { lr } }) => (typeof lr === "function" ? lr.budget : 1));
+    const count = steps ?? Math.max(...budgets);
+    if (!Number.isSafeInteger(count) || count < 1) invalidArgument("steps", "a whole number of at least 1", count);
+    const first = this.groups.map(({ options }) => this.hyper(options, learningRateAt(options.lr, 0), 0));
+    const rows = new Float64Array(count * this.groups.length * scheduledFields);
+    let offset = 0;
+    for (let step = 0; step < count; step++)
+      for (const [g, { options }] of this.groups.entries()) {
+        const hyper = this.hyper(options, learningRateAt(options.lr, step), step);
+        rows.set(scheduledRow(first[g] as Hyper, hyper), offset);
+        offset += scheduledFields;
+      }
+    const { native } = this.#device;
+    this.#schedule?.dispose();
+    const shape = [count, this.groups.length, scheduledFields];
+    this.#schedule = new Tensor(this.#device, native.create("float64", shape, rows)).keep();
+    // The rows themselves no longer change: what does stands in the table.
+    this.#written = this.#hyperRows();
+    this.#hyper.write(this.#written);
+    noGrad(() => {
+      for (const slot of this.#slots) this.#keep(slot);
+    });
   }
 
   /** Forgets the gradients of all parameters, and gives back their memory. */
   zeroGrad(): void {
-    for (const parameter of this.#parameters) parameter.zeroGrad();
+    for (const { parameter } of this.#slots) if (parameter instanceof Tensor) parameter.zeroGrad();
   }
 
   /** What the device counted and measured, when the steps enqueued so far are done. */
   async stats(): Promise<OptimizerStats> {
-    const [iteration, updates, skipped, stopped, norm, coefficient] = (await this.#state.read()) as unknown as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { iteration, updates, skipped, stoppedAt: stopped > 0 ? stopped - 1 : undefined, norm, coefficient };
+    const [iteration, updates, skipped, stopped, norm, coefficient, ...groups] =
+      (await this.#state.read()) as unknown as [number, number, number, number, number, number, ...number[]];
+    const learningRates = this.groups.map((_, g) => groups[stateFieldsPerGroup * g + 2] as number);
+    const stoppedAt = stopped > 0 ? stopped - 1 : undefined;
+    return { iteration, updates, skipped, stoppedAt, norm, coefficient, learningRates };
   }
 
   /**
-   * Everything a resumed run needs besides the parameters: the step's counters as `state`, and per parameter its
-   * moments as `<parameter>.<moment>`. The tensors themselves, not copies.
+   * Everything a resumed run needs besides the parameters: the step's counters as `state`, and per parameter what is
+   * kept of it as `<parameter>.<name>`. The tensors themselves, not copies.
    */
   stateDict(): Map<string, Tensor> {
     const state = new Map<string, Tensor>([["state", this.#state]]);
-    this.#parameters.forEach((parameter, i) => {
-      this.#moments.get(parameter)?.forEach((tensor, m) => {
-        state.set(`${this.#keys[i]}.${this.momentNames[m]}`, tensor);
-      });
-    });
+    for (const { key, kept } of this.#slots)
+      for (const [i, tensor] of kept.entries()) state.set(`${key}.${this.#keptNames[i]}`, tensor);
     return state;
   }
 
   /**
    * Restores what {@link stateDict} gave, read from a file as `name → values`. Set {@link iteration} as well where the
-   * learning rate is a schedule.
+   * learning rate is a schedule that was not tabulated.
    *
    * @throws StepsizeError `invalid-file` where it is of other parameters or of another optimizer; nothing has changed
    * then.
@@ -199,32 +274,61 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const { expected, unused } = this.checkStateDict(state);
     noGrad(() => {
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
-      for (const parameter of unused) for (const moment of this.#moments.get(parameter) ?? []) fill(moment, 0);
+      for (const { kept } of unused) for (const tensor of kept) fill(tensor, 0);
     });
+    for (const slot of this.#slots) slot.version = versionOf(slot.parameter);
+  }
+
+  /**
+   * Continues a run of PyTorch: reads the state of `torch.optim.SGD`, `Adam` or `AdamW` from tensors named
+   * `<parameter>.<name>`, with PyTorch's names: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`, and `step`
+   * (one number, the same for all; of SGD, which has none, `steps`).
+   *
+   * @param steps steps made so far; default: the `step` found
+   * @throws StepsizeError `invalid-file` where it does not fit; nothing has changed then.
+   */
+  async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
+    const { tensors, made } = await fromTorch(state, steps);
+    const counters = initialState(this.groups.length);
+    counters[0] = counters[1] = made;
+    this.groups.forEach(({ options }, g) => {
+      const { beta1 = 0, beta2 = 0, learningRate } = this.hyper(options, learningRateAt(options.lr, 0), 0);
+      counters.set([beta1 ** made, beta2 ** made, learningRate], stateFields + stateFieldsPerGroup * g);
+    });
+    const { native } = this.#device;
+    const own = new Tensor(this.#device, native.create("float64", [counters.length], counters));
+    try {
+      this.loadStateDict(new Map([["state", own], ...tensors]));
+    } finally {
+      own.dispose();
+    }
+    this.iteration = made;
   }
 
   /**
    * @internal Throws what {@link loadStateDict} would throw, and changes nothing. Tells where each tensor belongs, and
-   * the parameters whose moments begin anew.
+   * the parameters whose state begins anew.
    */
   checkStateDict(state: ReadonlyMap<string, Tensor>) {
     const problems: string[] = [];
-    const expected = new Map<string, { tensor: () => Tensor; like: Tensor }>([
-      ["state", { tensor: () => this.#state, like: this.#state }],
-    ]);
-    const unused: Trainable[] = [];
-    this.#parameters.forEach((parameter, i) => {
-      const names = this.momentNames.map((moment) => `${this.#keys[i]}.${moment}`);
-      names.forEach((name, m) => {
-        expected.set(name, { tensor: () => this.#momentsOf(parameter)[m] as Tensor, like: parameter });
+    const expected = new Map<string, { tensor: () => Tensor; size: number; dtype: string }>();
+    expected.set("state", { tensor: () => this.#state, size: this.#state.size, dtype: "float64" });
+    const unused: Slot[] = [];
+    const keptNames = this.#keptNames;
+    for (const slot of this.#slots) {
+      const names = keptNames.map((kept) => `${slot.key}.${kept}`);
+      names.forEach((name, i) => {
+        const size = slot.shape.reduce((product, length) => product * length, 1);
+        const dtype = this.#typeOfKept(i);
+        expected.set(name, { tensor: () => this.#keep(slot)[i] as Tensor, size, dtype });
       });
       // A parameter that had no gradient yet has no moments.
       const missing = names.filter((name) => !state.has(name));
-      if (missing.length === names.length) unused.push(parameter);
+      if (missing.length === names.length) unused.push(slot);
       else problems.push(...missing.map((name) => `${name} is missing`));
-    });
+    }
     for (const [name, tensor] of state) {
-      const like = expected.get(name)?.like;
+      const like = expected.get(name);
       if (!like) problems.push(`${name} is not part of this optimizer`);
       else if (like.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${like.size}`);
       else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);
@@ -243,108 +347,193 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * first group's.
    */
   toJSON(): Record<string, unknown> {
-    const { clipNorm, gradientScale } = this.#stepOptions;
+    const { clipNorm, gradientScale, masterWeights, momentType, seed } = this.#stepOptions;
     const shared = this.groups[0]?.options.lr;
     const groups = this.groups.map(({ options: { lr, ...options } }) => ({
       ...options,
       ...(lr !== shared && { lr: typeof lr === "function" ? lr.toJSON() : lr }),
     }));
-    return { optimizer: this.constructor.name, ...this.update.attributes, groups, clipNorm, gradientScale };
+    const optimizer = this.constructor.name;
+    return { optimizer, rule: this.rule, groups, clipNorm, gradientScale, masterWeights, momentType, seed };
   }
 
   /** Gives back the memory of the optimizer's own tensors. */
   dispose(): void {
-    for (const tensors of this.#moments.values()) for (const tensor of tensors) tensor.dispose();
-    this.#moments.clear();
-    this.#active?.groups.dispose();
+    for (const slot of this.#slots) {
+      for (const tensor of slot.kept) tensor.dispose();
+      slot.kept = [];
+    }
+    this.#schedule?.dispose();
     this.#hyper.dispose();
     this.#state.dispose();
   }
 
-  /** The parameters that have a gradient. Which ones seldom changes, so their table of groups is kept. */
-  #activeParameters() {
-    const parameters = this.#parameters.filter((parameter) => parameter.grad);
-    if (parameters.length === 0)
+  #slotsWithGradient(given: readonly Foreign[] | undefined): readonly Slot[] {
+    const foreign = isForeign((this.#slots[0] as Slot).parameter);
+    if (!foreign) {
+      if (given) throw new StepsizeError("invalid-argument", "step: the gradients of tensors are their own `grad`");
+      const slots = this.#slots.filter(({ parameter }) => (parameter as Trainable).grad);
+      if (slots.length > 0) return slots;
       throw new StepsizeError("invalid-state", "step: no parameter has a gradient; call backward() on a loss first");
-    const key = this.#parameters.map((parameter) => (parameter.grad ? "1" : "0")).join("");
-    if (this.#active?.key !== key) {
-      this.#active?.groups.dispose();
-      const indices = Int32Array.from(this.#groupOf.filter((_, i) => this.#parameters[i]?.grad));
-      const groups = new Tensor(this.#device, this.#device.native.create("int32", [indices.length], indices)).keep();
-      this.#active = { key, parameters, groups };
     }
+    if (given?.length !== this.#slots.length)
+      throw new StepsizeError(
+        "invalid-argument",
+        `gradients: expected one for each of ${this.#slots.length} parameters, got ${given ? given.length : "none"}`,
+      );
+    return this.#slots;
+  }
+
+  /** The lists of what takes part; which parameters do seldom changes. */
+  #activate(slots: readonly Slot[]): Active {
+    const known = this.#active;
+    const foreign = isForeign((slots[0] as Slot).parameter);
+    if (foreign)
+      for (const [i, { parameter, shape }] of slots.entries())
+        if ((parameter as Foreign).length !== shape[0])
+          throw new StepsizeError(
+            "invalid-state",
+            `parameters[${i}]: the array was detached or resized: it had ${shape[0]} elements, now ${(parameter as Foreign).length}`,
+          );
+    const same = known?.slots.length === slots.length && slots.every((slot, i) => slot === known.slots[i]);
+    if (known && same && !foreign) return known;
+    const groups = Int32Array.from(slots, ({ group }) => group);
+    const parameters = slots.map(({ parameter }) => elementOf(parameter));
+    const kept = this.#keptNames.map((_, i) => slots.map((slot) => (slot.kept[i] as Tensor).handle));
+    // With masters, they are what is updated, and the parameters are their copies.
+    const contents = this.#hasMasters ? [...kept, parameters] : [parameters, ...kept];
+    const lists = known?.lists ?? contents.map(() => this.#device.native.list());
+    const kind = this.#hasMasters ? contents.length - 1 : 0;
+    contents.forEach((content, i) => {
+      if (same && i !== kind) return;
+      (lists[i] as NativeList).set(content, groups);
+    });
+    this.#active = { slots, lists };
     return this.#active;
   }
 
-  #gradientOf(parameter: Trainable): Tensor {
-    const gradient = parameter.grad as Tensor;
-    if (gradient.dtype !== "float32" || String(gradient.shape) !== String(parameter.shape))
-      throw new StepsizeError(
-        "invalid-argument",
-        `step: the gradient of ${this.#keys[this.#parameters.indexOf(parameter)]} is ` +
-          `${gradient.dtype}[${gradient.shape}], the parameter float32[${parameter.shape}]`,
-      );
-    return gradient;
-  }
-
-  #momentsOf(parameter: Trainable): readonly Tensor[] {
-    const known = this.#moments.get(parameter);
-    if (known) return known;
-    // Kept together: where the second does not fit, the first must not stay behind.
-    const made = this.momentNames.map(() => zeros(this.#device, parameter.shape));
-    for (const moment of made) moment.keep();
-    this.#moments.set(parameter, made);
-    return made;
-  }
-
-  #hyperRows(): TypedArray {
-    const rows = new Float64Array(this.groups.length * hyperFields);
-    this.groups.forEach(({ options }, group) => {
-      const hyper = this.hyper(options, learningRateAt(options.lr, this.iteration), this.iteration);
-      const { learningRate = 0, weightDecay = 0, decoupledDecay = false, maximize = false } = hyper;
-      const { beta1 = 0, beta2 = 0, epsilon = 0, momentum = 0, dampening = 0, nesterov = false } = hyper;
-      const row = [learningRate, weightDecay, Number(decoupledDecay), Number(maximize), beta1, beta2];
-      rows.set([...row, epsilon, momentum, dampening, Number(nesterov)], group * hyperFields);
+  #setGradients(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[]): void {
+    const elements = gradients.map((gradient) => (gradient instanceof Tensor ? gradient.handle : gradient));
+    const unchanged =
+      elements.length === this.#lastGradients.length && elements.every((one, i) => one === this.#lastGradients[i]);
+    // An array may have been detached since, which only setting it anew finds before the step begins.
+    if (unchanged && !isForeign(elements[0])) return;
+    const dtype = factsOf((slots[0] as Slot).parameter).dtype;
+    gradients.forEach((gradient, i) => {
+      const slot = slots[i] as Slot;
+      const own = slot.parameter instanceof Tensor;
+      const what = own ? `step: the gradient of ${slot.key}` : `gradients[${i}]`;
+      if (own !== gradient instanceof Tensor || (!own && !isForeign(gradient)))
+        invalidArgument(what, "an array like its parameter", gradient);
+      const facts = factsOf(gradient);
+      if (facts.dtype !== dtype || String(facts.shape) !== String(slot.shape))
+        throw new StepsizeError(
+          "invalid-argument",
+          `${what} is ${facts.dtype}[${facts.shape}], the parameter ${dtype}[${slot.shape}]`,
+        );
     });
-    return rows;
+    this.#lastGradients = [];
+    this.#gradients.set(elements as readonly (NativeTensor | Foreign)[]);
+    this.#lastGradients = elements;
+  }
+
+  /** Throws where memory of others overlaps: what is written must be nobody else's. */
+  #expectDistinct(lists: readonly NativeList[]): void {
+    const found = this.#device.native.overlap([...lists, this.#gradients], lists.length);
+    if (!found) return;
+    const names = [...(this.#hasMasters ? [] : ["parameters"]), ...this.#keptNames, "gradients"];
+    const place = (list: number, index: number) => `${names[list]}[${index}]`;
+    const [list, index, otherList, otherIndex] = found;
+    throw new StepsizeError(
+      "invalid-argument",
+      `${place(list, index)} overlaps ${place(otherList, otherIndex)}: each needs memory of its own`,
+    );
+  }
+
+  #expectCapturable(slots: readonly Slot[], hyper: Float64Array): void {
+    const scheduled = this.groups.some(({ options }) => typeof options.lr === "function");
+    const incomplete = slots.some(({ kept }) => kept.length < this.#keptNames.length);
+    if ((scheduled && !this.#schedule) || incomplete || !sameValues(hyper, this.#written))
+      throw new StepsizeError(
+        "invalid-state",
+        "step: what the host decides at each step cannot be captured; call optimizer.tabulate() before device.capture",
+      );
+  }
+
+  #typeOfKept(index: number): "float32" | "bfloat16" {
+    const isMaster = this.#hasMasters && index === 0;
+    return isMaster ? "float32" : (this.#stepOptions.momentType ?? "float32");
+  }
+
+  /** What is kept of a parameter, made where it is not there yet. */
+  #keep(slot: Slot): readonly Tensor[] {
+    const { parameter } = slot;
+    if (slot.kept.length === 0) {
+      // Kept together: where the second does not fit, the first must not stay behind.
+      const made = this.#keptNames.map((name, i) =>
+        name === "master" ? this.#masterOf(slot) : zeros(this.#device, slot.shape, this.#typeOfKept(i)),
+      );
+      for (const tensor of made) tensor.keep();
+      slot.kept = made;
+      slot.version = versionOf(parameter);
+    } else if (this.#hasMasters && slot.version !== versionOf(parameter)) {
+      // Written by somebody else, a loaded checkpoint perhaps: the master follows.
+      const master = this.#masterOf(slot);
+      copy(slot.kept[0] as Tensor, master);
+      master.dispose();
+      slot.version = versionOf(parameter);
+    }
+    return slot.kept;
+  }
+
+  #masterOf({ parameter, key }: Slot): Tensor {
+    if (parameter instanceof Tensor) return noGrad(() => cast(parameter.detach(), "float32"));
+    throw new StepsizeError(
+      "unsupported",
+      `parameters[${key}]: bfloat16 memory of others is updated without a master; set masterWeights: false`,
+    );
+  }
+
+  #hyperRows(): Float64Array {
+    const step = this.#schedule ? 0 : this.iteration;
+    return Float64Array.from(
+      this.groups.flatMap(({ options }) => hyperRow(this.hyper(options, learningRateAt(options.lr, step), step))),
+    );
   }
 }
 
-/** A parameter's name, or its place where it has none or shares it. */
-function uniqueKeys(parameters: readonly Trainable[]): string[] {
+function gradientOf({ parameter }: Slot): Tensor {
+  return (parameter as Trainable).grad as Tensor;
+}
+
+function versionOf(parameter: ParameterLike): number {
+  return parameter instanceof Tensor ? parameter.handle.version : 0;
+}
+
+function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
+  return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+/** A parameter is called by its name, or by its place among those given where it has none or shares it. */
+function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonly ParameterLike[]): Slot[] {
+  const groupOf = new Map(groups.flatMap(({ parameters }, group) => parameters.map((one) => [one, group])));
   const counts = new Map<string, number>();
-  for (const { name = "" } of parameters) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return parameters.map(({ name = "" }, i) => (name !== "" && counts.get(name) === 1 ? name : String(i)));
+  for (const parameter of given) {
+    const { name } = factsOf(parameter);
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return given.map((parameter, i) => {
+    const { name, shape } = factsOf(parameter);
+    const key = name !== "" && counts.get(name) === 1 ? name : String(i);
+    return { parameter, key, group: groupOf.get(parameter) as number, shape, kept: [], version: 0 };
+  });
 }
 
 /** Nothing is clipped yet, and the running products β^t begin at 1. */
 function initialState(groups: number): Float64Array {
-  return new Float64Array(stateFields + 2 * groups).fill(1, stateFields - 1);
-}
-
-function learningRateAt(lr: LearningRate, step: number): number {
-  const rate = typeof lr === "number" ? lr : lr(step);
-  // A schedule may be anybody's function; the device would spread its NaN over all parameters without a word.
-  if (!Number.isFinite(rate) || rate < 0)
-    throw new StepsizeError("invalid-argument", `lr: expected a number ≥ 0 at step ${step}, got ${describe(rate)}`);
-  return rate;
-}
-
-function validateStepOptions({ clipNorm, nonFinite, gradientScale }: StepOptions): void {
-  if (clipNorm !== undefined) expectNumber("clipNorm", clipNorm, "a number above 0", (value) => value > 0);
-  if (nonFinite !== undefined && nonFinite !== "stop" && nonFinite !== "skip")
-    invalidArgument("nonFinite", '"stop" or "skip"', nonFinite);
-  if (gradientScale !== undefined) expectNumber("gradientScale", gradientScale, "a finite number", () => true);
-}
-
-/** @internal Throws unless `value` is a finite number that `holds` accepts. */
-export function expectNumber(name: string, value: unknown, expected: string, holds: (value: number) => boolean): void {
-  if (typeof value !== "number" || !Number.isFinite(value) || !holds(value)) invalidArgument(name, expected, value);
-}
-
-/** @internal */
-export function expectLearningRate(lr: unknown): void {
-  if (typeof lr === "function") return;
-  if (typeof lr !== "number" || !(lr >= 0) || !Number.isFinite(lr))
-    throw new StepsizeError("invalid-argument", `lr: expected a number ≥ 0 or a schedule, got ${describe(lr)}`);
+  const state = new Float64Array(stateFields + stateFieldsPerGroup * groups);
+  state[stateFields - 1] = 1;
+  for (let g = 0; g < groups; g++)
+    state.fill(1, stateFields + stateFieldsPerGroup * g, stateFields + stateFieldsPerGroup * g + 2);
+  return state;
 }

@@ -1,6 +1,9 @@
 import { StepsizeError } from "../errors.js";
-import type { LearningRate, ParameterGroup, Trainable } from "./groups.js";
-import { expectLearningRate, expectNumber, type Hyper, Optimizer, type StepOptions } from "./optimizer.js";
+import type { LearningRate, ParameterGroup } from "./groups.js";
+import { expectLearningRate, expectNumber, expectWeightDecay, type Hyper } from "./hyper.js";
+import { Optimizer } from "./optimizer.js";
+import type { ParameterLike } from "./parameters.js";
+import { type StepOptions, splitStepOptions } from "./step-options.js";
 
 /** Options of {@link SGD} that may differ by group. */
 export interface SGDGroupOptions {
@@ -25,33 +28,32 @@ export interface SGDOptions extends SGDGroupOptions, StepOptions {
 /** Stochastic gradient descent with momentum; the semantics of `torch.optim.SGD`. */
 export class SGD extends Optimizer<SGDGroupOptions> {
   protected readonly momentNames: readonly string[];
-  protected readonly update: { operation: string; attributes: Record<string, boolean> };
+  protected readonly rule: string;
 
   /**
    * @throws StepsizeError `invalid-argument` for a negative or non-finite rate, momentum or decay, and for Nesterov
    * without momentum or with dampening.
    */
-  constructor(
-    parameters: readonly Trainable[],
-    { groups = [], clipNorm, nonFinite, gradientScale, ...shared }: SGDOptions,
-  ) {
-    super(parameters, shared, groups, { clipNorm, nonFinite, gradientScale });
+  constructor(parameters: readonly ParameterLike[], options: SGDOptions) {
+    const { step, rest } = splitStepOptions(options);
+    const { groups = [], ...shared } = rest;
+    super(parameters, shared, groups, step);
     // One buffer for all or for none: a group without momentum gives the same bits with a buffer.
     const hasMomentum = this.groups.some(({ options }) => (options.momentum ?? 0) > 0 || cyclesMomentum(options.lr));
     this.momentNames = hasMomentum ? ["momentumBuffer"] : [];
-    this.update = { operation: "sgdUpdate", attributes: { momentum: hasMomentum } };
+    this.rule = hasMomentum ? "sgdMomentum" : "sgd";
   }
 
   protected validate({ lr, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0 }: SGDGroupOptions): void {
     expectLearningRate(lr);
     expectNumber("momentum", momentum, "a number ≥ 0", (value) => value >= 0);
     expectNumber("dampening", dampening, "a finite number", () => true);
-    expectNumber("weightDecay", weightDecay, "a number ≥ 0", (value) => value >= 0);
+    expectWeightDecay(weightDecay);
     if (nesterov && (momentum <= 0 || dampening !== 0))
       throw new StepsizeError("invalid-argument", "nesterov: needs a momentum above 0 and no dampening");
   }
 
-  protected hyper(options: SGDGroupOptions, learningRate: number, step: number): Partial<Hyper> {
+  protected hyper(options: SGDGroupOptions, learningRate: number, step: number): Hyper {
     const { lr, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0, maximize = false } = options;
     const cycled = typeof lr === "number" ? undefined : lr.momentum?.(step);
     const used = cycled ?? momentum;

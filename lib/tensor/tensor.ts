@@ -1,7 +1,8 @@
 import { inspect } from "node:util";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
-import type { Attributes, DataType, NativeTensor, TypedArray } from "../native/addon.js";
+import { type Attributes, arrayOf, type DataType, type NativeTensor, type TypedArray } from "../native/addon.js";
 import type { Device } from "../native/index.js";
+import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
 import { track, untrack } from "./scope.js";
 
 /** @internal How a result came about, for the backward pass. */
@@ -16,8 +17,6 @@ export interface GraphNode {
   readonly gradient: (gradient: Tensor, needed: readonly boolean[]) => readonly (Tensor | undefined)[];
   released: boolean;
 }
-
-const arrayOf = { float32: Float32Array, float64: Float64Array, int32: Int32Array, uint8: Uint8Array } as const;
 
 /** Nested arrays of numbers, all rows equally long. */
 export type NestedNumbers = number | readonly NestedNumbers[];
@@ -63,7 +62,10 @@ export class Tensor {
     return this.handle.disposed;
   }
 
-  /** The values, in row-major order, when all work enqueued before is done. */
+  /**
+   * The values, in row-major order, when all work enqueued before is done; of bfloat16 their bits, as a `Uint16Array`
+   * (`ops.cast(x, "float32")` gives numbers).
+   */
   read(): Promise<TypedArray> {
     return this.device.native.read(this.handle);
   }
@@ -75,7 +77,13 @@ export class Tensor {
   async item(): Promise<number> {
     if (this.size !== 1)
       throw new StepsizeError("invalid-argument", `item: expected a tensor with one element, got ${this}`);
-    return (await this.read())[0] as number;
+    const value = (await this.read())[0] as number;
+    return this.dtype === "bfloat16" ? bfloat16Value(value) : value;
+  }
+
+  /** Address of the first element in the device's memory, for other programs on the same device. */
+  get devicePointer(): bigint {
+    return this.handle.devicePointer;
   }
 
   /** Replaces the values in stream order; the array is copied at the call. Its type must be the tensor's. */
@@ -125,7 +133,7 @@ export class Tensor {
   }
 }
 
-/** @internal Enqueues an operation and wraps its results, without recording it. */
+/** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */
 export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
   const device = (inputs[0] as Tensor).device;
   return device
@@ -159,7 +167,9 @@ export function tensor(
   const dtype = options.dtype ?? dataTypeOf(data);
   const flat = ArrayBuffer.isView(data) ? data : flatten(data);
   const ArrayType = arrayOf[dtype];
-  const typed = flat instanceof ArrayType ? flat : ArrayType.from(flat as ArrayLike<number>);
+  const from = (values: ArrayLike<number>) =>
+    dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : ArrayType.from(values);
+  const typed = flat instanceof ArrayType ? flat : from(flat as ArrayLike<number>);
   const result = new Tensor(device, device.native.create(dtype, shape ?? shapeOf(data), typed));
   result.requiresGrad = options.requiresGrad ?? false;
   return result;
@@ -169,8 +179,13 @@ function dataTypeOf(data: NestedNumbers | TypedArray): DataType {
   if (data instanceof Float64Array) return "float64";
   if (data instanceof Int32Array) return "int32";
   if (data instanceof Uint8Array) return "uint8";
+  if (data instanceof Uint16Array) return "bfloat16";
   if (ArrayBuffer.isView(data) && !(data instanceof Float32Array))
-    invalidArgument("data", "a Float32Array, Float64Array, Int32Array, Uint8Array or nested numbers", data);
+    invalidArgument(
+      "data",
+      "a Float32Array, Float64Array, Int32Array, Uint8Array, Uint16Array or nested numbers",
+      data,
+    );
   return "float32";
 }
 

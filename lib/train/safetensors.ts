@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
-import type { DataType, TypedArray } from "../native/index.js";
+import { arrayOf, type DataType, type TypedArray } from "../native/index.js";
 import { writeAtomically } from "./atomic-file.js";
 
 /** Values with their type and shape, off any device. */
@@ -10,9 +10,14 @@ export interface HostTensor {
   readonly data: TypedArray;
 }
 
-const codeOf: Record<DataType, string> = { float32: "F32", float64: "F64", int32: "I32", uint8: "U8" };
+const codeOf: Record<DataType, string> = {
+  float32: "F32",
+  float64: "F64",
+  int32: "I32",
+  uint8: "U8",
+  bfloat16: "BF16",
+};
 const typeOf = new Map<string, DataType>(Object.entries(codeOf).map(([dtype, code]) => [code, dtype as DataType]));
-const arrayOf = { float32: Float32Array, float64: Float64Array, int32: Int32Array, uint8: Uint8Array } as const;
 
 // The format's own limit.
 const mostHeaderBytes = 100_000_000;

@@ -5,6 +5,8 @@
 #include "device_handle.h"
 #include "environment.h"
 #include "errors.h"
+#include "graph_handle.h"
+#include "list_handle.h"
 #include "tensor_handle.h"
 
 namespace stepsize {
@@ -34,6 +36,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment();
   env.SetInstanceData(environment);
   environment->tensorClass = Napi::Persistent(TensorHandle::define(env));
+  environment->listClass = Napi::Persistent(ListHandle::define(env));
+  environment->graphClass = Napi::Persistent(GraphHandle::define(env));
   exports.Set("backend", backendName());
   exports.Set("operations", operationNames(env));
   exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));

@@ -36,15 +36,31 @@ int64_t readInteger(const Napi::Value& value, const std::string& name, int64_t l
   return static_cast<int64_t>(number);
 }
 
-DataType readDataType(const Napi::Value& value, const std::string& name) {
+uint64_t readHandle(const Napi::Value& value, const std::string& name) {
+  bool lossless = false;
+  const uint64_t handle = value.IsBigInt() ? value.As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  if (!lossless || handle == 0) refuse(value.Env(), name, "a bigint of 64 bits that is not 0", value);
+  return handle;
+}
+
+namespace {
+
+// The place of a name among `count` choices.
+int readChoice(const Napi::Value& value, const std::string& name, const char* const* choices, int count) {
   std::string names;
   if (value.IsString()) {
     const std::string text = value.As<Napi::String>();
-    for (int i = 0; i < kDataTypes; i++)
-      if (text == nameOf(static_cast<DataType>(i))) return static_cast<DataType>(i);
+    for (int i = 0; i < count; i++)
+      if (text == choices[i]) return i;
   }
-  for (int i = 0; i < kDataTypes; i++) names += (i ? ", " : "one of ") + std::string(nameOf(static_cast<DataType>(i)));
+  for (int i = 0; i < count; i++) names += (i ? ", " : "one of ") + std::string(choices[i]);
   refuse(value.Env(), name, names, value);
+}
+
+}  // namespace
+
+DataType readDataType(const Napi::Value& value, const std::string& name) {
+  return static_cast<DataType>(readChoice(value, name, dataTypeNames(), kDataTypes));
 }
 
 Shape readShape(const Napi::Value& value, const std::string& name) {
@@ -92,7 +108,9 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
         if (!field.IsBoolean()) refuse(env, name, "true or false", field);
         attributes[i] = field.As<Napi::Boolean>() ? 1 : 0;
         break;
-      case AttributeKind::dataType: attributes[i] = static_cast<double>(readDataType(field, name)); break;
+      case AttributeKind::choice:
+        attributes[i] = readChoice(field, name, attribute.choices, static_cast<int>(attribute.most) + 1);
+        break;
     }
   }
   if (!given) return;
@@ -110,12 +128,13 @@ namespace {
 
 napi_typedarray_type arrayTypeOf(DataType type) {
   constexpr napi_typedarray_type types[kDataTypes] = {napi_float32_array, napi_float64_array, napi_int32_array,
-                                                      napi_uint8_array};
+                                                      napi_uint8_array, napi_uint16_array};
   return types[static_cast<int>(type)];
 }
 
 const char* arrayNameOf(DataType type) {
-  constexpr const char* names[kDataTypes] = {"a Float32Array", "a Float64Array", "an Int32Array", "a Uint8Array"};
+  constexpr const char* names[kDataTypes] = {"a Float32Array", "a Float64Array", "an Int32Array", "a Uint8Array",
+                                             "a Uint16Array of bfloat16 bits"};
   return names[static_cast<int>(type)];
 }
 
@@ -136,6 +155,14 @@ ByteView readTypedArray(const Napi::Value& value, DataType type, const std::stri
   return {static_cast<const std::byte*>(data), static_cast<int64_t>(length)};
 }
 
+DataType typeOfArray(const Napi::Value& value, const std::string& name) {
+  if (value.IsTypedArray())
+    for (int i = 0; i < kDataTypes; i++)
+      if (value.As<Napi::TypedArray>().TypedArrayType() == arrayTypeOf(static_cast<DataType>(i)))
+        return static_cast<DataType>(i);
+  refuse(value.Env(), name, "a Float32Array, Float64Array, Int32Array, Uint8Array or Uint16Array", value);
+}
+
 Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, void** data) {
   auto buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(elements * sizeOf(type)));
   *data = buffer.Data();
@@ -145,6 +172,7 @@ Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, 
     case DataType::float64: return Napi::Float64Array::New(env, length, buffer, 0);
     case DataType::int32: return Napi::Int32Array::New(env, length, buffer, 0);
     case DataType::uint8: return Napi::Uint8Array::New(env, length, buffer, 0);
+    case DataType::bfloat16: return Napi::Uint16Array::New(env, length, buffer, 0);
   }
   throw CallError("unknown data type");
 }

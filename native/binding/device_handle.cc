@@ -6,6 +6,8 @@
 #include "arguments.h"
 #include "environment.h"
 #include "errors.h"
+#include "graph_handle.h"
+#include "list_handle.h"
 #include "tensor_handle.h"
 
 namespace stepsize {
@@ -22,10 +24,16 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
       env, "NativeDevice",
       {InstanceMethod<&DeviceHandle::create>("create"), InstanceMethod<&DeviceHandle::write>("write"),
        InstanceMethod<&DeviceHandle::read>("read"), InstanceMethod<&DeviceHandle::reshape>("reshape"),
-       InstanceMethod<&DeviceHandle::enqueue>("enqueue"), InstanceMethod<&DeviceHandle::synchronize>("synchronize"),
-       InstanceMethod<&DeviceHandle::memory>("memory"), InstanceMethod<&DeviceHandle::trim>("trim"),
-       InstanceMethod<&DeviceHandle::describe>("describe"), InstanceMethod<&DeviceHandle::implements>("implements"),
-       InstanceMethod<&DeviceHandle::close>("close")});
+       InstanceMethod<&DeviceHandle::enqueue>("enqueue"), InstanceMethod<&DeviceHandle::list>("list"),
+       InstanceMethod<&DeviceHandle::overlap>("overlap"),
+       InstanceMethod<&DeviceHandle::wait>("wait"), InstanceMethod<&DeviceHandle::beginCapture>("beginCapture"),
+       InstanceMethod<&DeviceHandle::endCapture>("endCapture"), InstanceMethod<&DeviceHandle::startTimer>("startTimer"),
+       InstanceMethod<&DeviceHandle::stopTimer>("stopTimer"),
+       InstanceMethod<&DeviceHandle::waitForEvent>("waitForEvent"),
+       InstanceMethod<&DeviceHandle::recordEvent>("recordEvent"),
+       InstanceMethod<&DeviceHandle::synchronize>("synchronize"), InstanceMethod<&DeviceHandle::memory>("memory"),
+       InstanceMethod<&DeviceHandle::trim>("trim"), InstanceMethod<&DeviceHandle::describe>("describe"),
+       InstanceMethod<&DeviceHandle::implements>("implements"), InstanceMethod<&DeviceHandle::close>("close")});
 }
 
 DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceHandle>(info) {
@@ -38,6 +46,7 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
       const auto given = info[0].As<Napi::Object>();
       const Napi::Value index = given.Get("index"), threads = given.Get("threads");
       const Napi::Value limit = given.Get("memoryLimit"), instructionSet = given.Get("instructionSet");
+      const Napi::Value stream = given.Get("stream");
       if (!index.IsUndefined()) options.index = static_cast<int>(readInteger(index, "index", 0, 1024));
       if (!threads.IsUndefined()) options.threads = static_cast<int>(readInteger(threads, "threads", 1, 1024));
       if (!limit.IsUndefined()) memoryLimit = readInteger(limit, "memoryLimit", 1, int64_t{1} << 50);
@@ -45,6 +54,7 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
         if (!instructionSet.IsString()) refuse(env, "instructionSet", "a string", instructionSet);
         options.instructionSet = instructionSet.As<Napi::String>();
       }
+      if (!stream.IsUndefined()) options.stream = readHandle(stream, "stream");
     }
     open_ = std::make_shared<OpenDevice>();
     open_->device = openDevice(options);
@@ -91,8 +101,18 @@ OpenDevice& DeviceHandle::open(Napi::Env env) {
   return *open_;
 }
 
-Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value) {
-  Waiter waiter{Napi::Promise::Deferred::New(env), {}};
+OpenDevice& DeviceHandle::openEager(Napi::Env env, const char* what) {
+  OpenDevice& device = open(env);
+  if (device.capturing)
+    throw makeError(env, "invalid-state",
+                    std::string(what) +
+                        " cannot be captured: a replay would repeat what the host did once. Do it "
+                        "before or after device.capture");
+  return device;
+}
+
+Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, std::shared_ptr<const double> number) {
+  Waiter waiter{Napi::Promise::Deferred::New(env), {}, std::move(number)};
   if (value.IsObject()) waiter.value = Napi::Persistent(value.As<Napi::Object>());
   const Napi::Promise promise = waiter.promise.Promise();
   if (!std::exchange(waiting_, true)) {
@@ -121,7 +141,9 @@ void DeviceHandle::settle(Napi::Env env) {
     }
     const Waiter waiter = std::move(waiters_.front());
     waiters_.pop_front();
-    if (error.empty())
+    if (error.empty() && waiter.number)
+      waiter.promise.Resolve(Napi::Number::New(env, *waiter.number));
+    else if (error.empty())
       waiter.promise.Resolve(waiter.value.IsEmpty() ? env.Undefined() : Napi::Value(waiter.value.Value()));
     else
       waiter.promise.Reject(makeError(env, "device-failed", error).Value());
@@ -141,6 +163,7 @@ Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
     OpenDevice& device = open(env);
     ByteView data{nullptr, -1};
     if (!info[2].IsUndefined()) {
+      openEager(env, "a tensor made from data");
       data = readTypedArray(info[2], spec.type, "data");
       if (data.elements != spec.elements())
         throw CallError("data: expected " + std::to_string(spec.elements()) + " elements for shape " +
@@ -156,7 +179,7 @@ Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::write(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   guarded(env, [&] {
-    OpenDevice& device = open(env);
+    OpenDevice& device = openEager(env, "write");
     const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
     const ByteView data = readTypedArray(info[1], tensor.spec().type, "data");
     if (data.elements != tensor.spec().elements())
@@ -171,7 +194,7 @@ Napi::Value DeviceHandle::write(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    OpenDevice& device = open(env);
+    OpenDevice& device = openEager(env, "read");
     const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
     void* data = nullptr;
     // Nobody else sees the array before it is complete, so nobody can detach it meanwhile.
@@ -231,8 +254,18 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       if (!value.IsObject()) refuse(env, std::string(op.name) + ": tensor " + std::to_string(i), "a tensor", value);
       values.push_back(value);
     }
-    Record record{id, static_cast<int>(count), {}};
+    Record record{id, static_cast<int>(count), {}, {}};
     readAttributes(op, info[2], record.attributes);
+    std::vector<napi_value> lists;
+    if (!info[3].IsUndefined()) {
+      if (!info[3].IsArray()) refuse(env, std::string(op.name) + ": lists", "an array of lists", info[3]);
+      const auto given = info[3].As<Napi::Array>();
+      for (uint32_t i = 0; i < given.Length(); i++) lists.push_back(given[i]);
+    }
+    if (op.lists != kAnyNumber && lists.size() != static_cast<size_t>(op.lists))
+      throw CallError(std::string(op.name) + ": expected " + std::to_string(op.lists) + " lists" +
+                      (op.lists > 0 ? " (" + std::string(op.listNames) + ")" : "") + ", got " +
+                      std::to_string(lists.size()));
     OpenDevice& device = open(env);
     std::vector<TensorSpec> specs;
     std::vector<Block*> blocks;
@@ -246,9 +279,19 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       specs.push_back(tensor.spec());
       blocks.push_back(tensor.block());
     }
+    std::vector<const ListHandle*> handles;
+    bool inHostMemory = false;
+    for (size_t i = 0; i < lists.size(); i++) {
+      const std::string name = std::string(op.name) + ": list " + std::to_string(i);
+      const ListHandle& list = ListHandle::from(Napi::Value(env, lists[i]), device, name);
+      record.lists.push_back(list.checked(env, name));
+      handles.push_back(&list);
+      inHostMemory |= record.lists.back()->inHostMemory;
+    }
     if (!device.device->implements(id))
       throw makeError(env, "unsupported", std::string(op.name) + " is not implemented on this device");
-    Call call(op, std::move(specs), record.attributes);
+    if (inHostMemory) openEager(env, "work on arrays");
+    Call call(op, std::move(specs), record.lists, record.attributes);
     op.rule(call);
     auto outputs = Napi::Array::New(env, call.outputs.size());
     Claims claims{*device.allocator, {}};
@@ -257,16 +300,136 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       const Napi::Object tensor =
           TensorHandle::make(env, open_, std::exchange(claims.blocks[i], nullptr), call.outputs[i]);
       record.tensors.push_back(TensorHandle::Unwrap(tensor)->view());
+      blocks.push_back(TensorHandle::Unwrap(tensor)->block());
       outputs.Set(static_cast<uint32_t>(i), tensor);
     }
-    for (const int index : call.written) blocks[static_cast<size_t>(index)]->version++;
+    const auto wrote = [&](Block* block) {
+      if (block == nullptr) return;
+      block->version++;
+      if (device.capturing) device.capturing->written.insert(block);
+    };
+    for (const int index : call.written) wrote(blocks[static_cast<size_t>(index)]);
+    for (const int index : call.writtenLists)
+      for (Block* block : handles[static_cast<size_t>(index)]->blocks()) wrote(block);
+    if (device.capturing) {
+      for (Block* block : blocks) device.capturing->claim(*device.allocator, block);
+      for (const ListHandle* list : handles)
+        for (Block* block : list->blocks())
+          if (block != nullptr) device.capturing->claim(*device.allocator, block);
+    }
     device.device->enqueue(std::move(record));
+    if (inHostMemory) finish(env);
     return outputs;
   });
 }
 
+void DeviceHandle::finish(Napi::Env env) {
+  const std::string error = open_->device->wait();
+  if (!error.empty()) throw makeError(env, "device-failed", error);
+}
+
+Napi::Value DeviceHandle::list(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    open(info.Env());
+    return ListHandle::make(info.Env(), open_);
+  });
+}
+
+Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    if (!info[0].IsArray()) refuse(env, "lists", "an array of lists", info[0]);
+    const auto array = info[0].As<Napi::Array>();
+    std::vector<napi_value> values;
+    for (uint32_t i = 0; i < array.Length(); i++) values.push_back(array[i]);
+    const auto written = static_cast<size_t>(readInteger(info[1], "written", 0, static_cast<int64_t>(values.size())));
+    const OpenDevice& device = open(env);
+    Lists lists;
+    for (size_t i = 0; i < values.size(); i++) {
+      const std::string name = "lists[" + std::to_string(i) + "]";
+      lists.push_back(ListHandle::from(Napi::Value(env, values[i]), device, name).checked(env, name));
+    }
+    // The same lists, which are fixed, were seen not to overlap.
+    if (lists == distinct_) return env.Undefined();
+    const Overlap overlap = findOverlap(lists, written);
+    if (!overlap.found) {
+      distinct_ = std::move(lists);
+      return env.Undefined();
+    }
+    auto result = Napi::Array::New(env, 4);
+    uint32_t at = 0;
+    for (const size_t place : {overlap.list, overlap.index, overlap.otherList, overlap.otherIndex})
+      result.Set(at++, Napi::Number::New(env, static_cast<double>(place)));
+    return result;
+  });
+}
+
+Napi::Value DeviceHandle::wait(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    openEager(info.Env(), "waiting");
+    finish(info.Env());
+  });
+  return info.Env().Undefined();
+}
+
+Napi::Value DeviceHandle::beginCapture(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    OpenDevice& device = openEager(info.Env(), "a capture inside a capture");
+    device.device->beginCapture();
+    device.capturing = std::make_unique<Capture>();
+    device.capturing->arena = std::make_unique<Pool>();
+    device.allocator->useArena(device.capturing->arena.get());
+  });
+  return info.Env().Undefined();
+}
+
+// Ends the capture also where it failed; the memory is then given back.
+Napi::Value DeviceHandle::endCapture(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    OpenDevice& device = open(env);
+    if (!device.capturing) throw makeError(env, "invalid-state", "endCapture: nothing is being captured");
+    Capture capture = std::move(*std::exchange(device.capturing, nullptr));
+    device.allocator->useArena(nullptr);
+    std::shared_ptr<Graph> graph;
+    try {
+      graph = device.device->endCapture();
+    } catch (...) {
+      capture.release(*device.allocator);
+      throw;
+    }
+    return GraphHandle::make(env, open_, std::move(graph), std::move(capture));
+  });
+}
+
+Napi::Value DeviceHandle::startTimer(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] { openEager(info.Env(), "a timer").device->startTimer(); });
+  return info.Env().Undefined();
+}
+
+Napi::Value DeviceHandle::stopTimer(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto milliseconds = openEager(info.Env(), "a timer").device->stopTimer();
+    return whenDone(info.Env(), info.Env().Undefined(), milliseconds);
+  });
+}
+
+Napi::Value DeviceHandle::waitForEvent(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    const uint64_t event = readHandle(info[0], "event");
+    openEager(info.Env(), "waiting for an event").device->waitForEvent(event);
+  });
+  return info.Env().Undefined();
+}
+
+Napi::Value DeviceHandle::recordEvent(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::BigInt::New(info.Env(), openEager(info.Env(), "an event").device->recordEvent());
+  });
+}
+
 Napi::Value DeviceHandle::synchronize(const Napi::CallbackInfo& info) {
-  open(info.Env());
+  openEager(info.Env(), "synchronize");
   return whenDone(info.Env(), info.Env().Undefined());
 }
 
@@ -282,7 +445,7 @@ Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceHandle::trim(const Napi::CallbackInfo& info) {
-  open(info.Env()).allocator->trim();
+  openEager(info.Env(), "trim").allocator->trim();
   return info.Env().Undefined();
 }
 
@@ -300,7 +463,7 @@ Napi::Value DeviceHandle::implements(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceHandle::close(const Napi::CallbackInfo& info) {
-  open(info.Env());
+  openEager(info.Env(), "close");
   const Napi::Promise done = whenDone(info.Env(), info.Env().Undefined());
   open_->closed = true;
   return done;

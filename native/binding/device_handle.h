@@ -6,11 +6,29 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <unordered_set>
 
 #include "../allocator.h"
 #include "../backend.h"
 
 namespace stepsize {
+
+// What captured work holds: the blocks that its records use, and the arena for what they made.
+struct Capture {
+  std::unique_ptr<Pool> arena;
+  std::unordered_set<Block*> claimed, written;
+
+  void claim(Allocator& allocator, Block* block) {
+    if (claimed.insert(block).second) allocator.claim(block);
+  }
+  void release(Allocator& allocator) {
+    for (Block* block : claimed) allocator.unclaim(block);
+    if (arena) allocator.dissolve(*arena);
+    claimed.clear();
+    written.clear();
+    arena.reset();
+  }
+};
 
 // What outlives the JavaScript object: tensors hold it, so that their memory can be given back whatever is collected
 // first.
@@ -18,9 +36,11 @@ struct OpenDevice {
   std::unique_ptr<Device> device;
   std::unique_ptr<Allocator> allocator;
   bool closed = false;
+  std::unique_ptr<Capture> capturing;
 
   ~OpenDevice() {
     // The allocator gives its blocks back through the device.
+    if (capturing) capturing->release(*allocator);
     allocator.reset();
     device.reset();
   }
@@ -38,7 +58,16 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value reshape(const Napi::CallbackInfo& info);
   Napi::Value enqueue(const Napi::CallbackInfo& info);
+  Napi::Value list(const Napi::CallbackInfo& info);
+  Napi::Value overlap(const Napi::CallbackInfo& info);
   Napi::Value synchronize(const Napi::CallbackInfo& info);
+  Napi::Value wait(const Napi::CallbackInfo& info);
+  Napi::Value beginCapture(const Napi::CallbackInfo& info);
+  Napi::Value endCapture(const Napi::CallbackInfo& info);
+  Napi::Value startTimer(const Napi::CallbackInfo& info);
+  Napi::Value stopTimer(const Napi::CallbackInfo& info);
+  Napi::Value waitForEvent(const Napi::CallbackInfo& info);
+  Napi::Value recordEvent(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
   Napi::Value describe(const Napi::CallbackInfo& info);
@@ -47,8 +76,12 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
 
   // Throws unless the device is open.
   OpenDevice& open(Napi::Env env);
+  // Also throws while work is captured, for what cannot be.
+  OpenDevice& openEager(Napi::Env env, const char* what);
   // A promise that settles when all that was enqueued before is done, with `value`.
-  Napi::Promise whenDone(Napi::Env env, Napi::Value value);
+  Napi::Promise whenDone(Napi::Env env, Napi::Value value, std::shared_ptr<const double> number = nullptr);
+  // Waits, and throws what went wrong.
+  void finish(Napi::Env env);
   void settle(Napi::Env env);
   void shutDown();
   static void shutDownHandle(void* handle);
@@ -56,10 +89,12 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   struct Waiter {
     Napi::Promise::Deferred promise;
     Napi::ObjectReference value;  // empty: undefined
+    std::shared_ptr<const double> number;
   };
   struct Outcomes;
 
   std::shared_ptr<OpenDevice> open_;
+  Lists distinct_;  // the last lists that were seen not to overlap
   std::deque<Waiter> waiters_;
   bool waiting_ = false;  // while it is, neither the event loop ends nor is the device collected
   std::shared_ptr<Outcomes> outcomes_;

@@ -8,6 +8,8 @@ namespace stepsize {
 struct Environment {
   Napi::FunctionReference errorClass;  // StepsizeError, given by the TypeScript side when it loads the addon
   Napi::FunctionReference tensorClass;
+  Napi::FunctionReference listClass;
+  Napi::FunctionReference graphClass;
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };

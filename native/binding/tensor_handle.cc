@@ -26,6 +26,7 @@ Napi::Function TensorHandle::define(Napi::Env env) {
       env, "NativeTensor",
       {InstanceAccessor<&TensorHandle::shape>("shape"), InstanceAccessor<&TensorHandle::dtype>("dtype"),
        InstanceAccessor<&TensorHandle::version>("version"), InstanceAccessor<&TensorHandle::shared>("shared"),
+       InstanceAccessor<&TensorHandle::devicePointer>("devicePointer"),
        InstanceAccessor<&TensorHandle::disposed>("disposed"), InstanceMethod<&TensorHandle::dispose>("dispose")});
 }
 
@@ -56,9 +57,12 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Te
 
 TensorHandle::~TensorHandle() { release(); }
 
+bool TensorHandle::is(const Napi::Value& value) {
+  return value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&kTensorTag);
+}
+
 TensorHandle& TensorHandle::from(const Napi::Value& value, const OpenDevice& device, const std::string& name) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kTensorTag))
-    refuse(value.Env(), name, "a tensor", value);
+  if (!is(value)) refuse(value.Env(), name, "a tensor", value);
   TensorHandle& tensor = *Unwrap(value.As<Napi::Object>());
   if (tensor.block_ == nullptr)
     throw makeError(value.Env(), "invalid-state",
@@ -113,6 +117,13 @@ Napi::Value TensorHandle::version(const Napi::CallbackInfo& info) {
 Napi::Value TensorHandle::shared(const Napi::CallbackInfo& info) {
   expectTensor(info);
   return Napi::Boolean::New(info.Env(), block_ != nullptr && block_->handles > 1);
+}
+
+// For programs that share the device. The memory stays this tensor's.
+Napi::Value TensorHandle::devicePointer(const Napi::CallbackInfo& info) {
+  expectTensor(info);
+  const auto address = block_ == nullptr ? 0 : reinterpret_cast<uintptr_t>(block_->memory);
+  return Napi::BigInt::New(info.Env(), static_cast<uint64_t>(address));
 }
 
 Napi::Value TensorHandle::disposed(const Napi::CallbackInfo& info) {

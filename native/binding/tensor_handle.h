@@ -15,6 +15,7 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   static Napi::Object make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, Block* block,
                            const TensorSpec& spec);
   // The tensor behind a value, checked: of this class, not disposed, of this device.
+  static bool is(const Napi::Value& value);
   static TensorHandle& from(const Napi::Value& value, const OpenDevice& device, const std::string& name);
 
   explicit TensorHandle(const Napi::CallbackInfo& info);
@@ -29,6 +30,7 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   Napi::Value dtype(const Napi::CallbackInfo& info);
   Napi::Value version(const Napi::CallbackInfo& info);
   Napi::Value shared(const Napi::CallbackInfo& info);
+  Napi::Value devicePointer(const Napi::CallbackInfo& info);
   Napi::Value disposed(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   void release();

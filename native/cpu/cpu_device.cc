@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <future>
+#include <utility>
 
 #include "thread_pool.h"
 
@@ -19,6 +21,11 @@ class CpuInvocation final : public Invocation {
     tensors = record.tensors.data();
     inputs = record.inputs;
     attributes = record.attributes;
+    for (const auto& list : record.lists)
+      lists_.push_back({list->tensors.data(), list->groups.empty() ? nullptr : list->groups.data(),
+                        static_cast<int64_t>(list->tensors.size())});
+    lists = lists_.data();
+    listCount = static_cast<int>(lists_.size());
   }
 
   void parallel(int64_t count, Body body, void* context) const override {
@@ -43,6 +50,7 @@ class CpuInvocation final : public Invocation {
 
  private:
   const int threads_;
+  std::vector<TensorListView> lists_;
   std::vector<GrowingBuffer>& workspaces_;
   mutable size_t used_ = 0;
   mutable std::atomic<bool> failed_{false};
@@ -65,6 +73,7 @@ void CpuDevice::release(void* memory, int64_t bytes) {
 }
 
 void CpuDevice::enqueue(Record record) {
+  if (capture_) return capture_->records.push_back(std::move(record));
   push({[this, record = std::move(record)] { execute(record); }});
 }
 
@@ -82,6 +91,43 @@ void CpuDevice::notify(std::function<void(std::string)> done) {
     firstError_.clear();
   }});
 }
+
+std::string CpuDevice::wait() {
+  std::promise<std::string> outcome;
+  notify([&](std::string error) { outcome.set_value(std::move(error)); });
+  return outcome.get_future().get();
+}
+
+void CpuDevice::beginCapture() { capture_ = std::make_shared<RecordedWork>(); }
+
+std::shared_ptr<Graph> CpuDevice::endCapture() { return std::exchange(capture_, nullptr); }
+
+void CpuDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
+  push({[this, work = std::static_pointer_cast<RecordedWork>(std::move(graph)), times] {
+    for (int64_t i = 0; i < times; i++)
+      for (const Record& record : work->records) execute(record);
+  }});
+}
+
+void CpuDevice::startTimer() {
+  push({[this] { timerStart_ = std::chrono::steady_clock::now(); }});
+}
+
+std::shared_ptr<const double> CpuDevice::stopTimer() {
+  const auto milliseconds = std::make_shared<double>(0);
+  push({[this, milliseconds] {
+    *milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - timerStart_).count();
+  }});
+  return milliseconds;
+}
+
+void CpuDevice::expectDeviceMemory(uint64_t, int64_t) const {
+  throw CallError("devicePointer: the CPU has no device memory; give an array");
+}
+
+void CpuDevice::waitForEvent(uint64_t) { throw CallError("event: the CPU has no events"); }
+
+uint64_t CpuDevice::recordEvent() { throw CallError("event: the CPU has no events"); }
 
 void CpuDevice::giveBack(const Task& task) {
   if (task.releases != nullptr) memory_.release(task.releases, task.releasedBytes);
@@ -135,7 +181,7 @@ void CpuDevice::execute(const Record& record) {
 void CpuDevice::reportError(const Record& record, const std::string& message) {
   if (!firstError_.empty()) return;
   const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
-  firstError_ = stepsize::describe(operation(record.id), specs) + ": " + message;
+  firstError_ = stepsize::describe(operation(record.id), specs, record.lists) + ": " + message;
 }
 
 std::vector<std::pair<std::string, std::string>> CpuDevice::describe() const {
@@ -157,6 +203,7 @@ std::vector<std::pair<std::string, std::string>> describeBackend() {
 }
 
 std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
+  if (options.stream != 0) throw CallError("stream: the CPU has no streams");
   if (options.index != 0) throw CallError("index: there is one CPU device, 0; got " + std::to_string(options.index));
   const int threads = options.threads > 0 ? options.threads : cpu::availableThreads();
   std::string names;

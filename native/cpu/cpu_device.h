@@ -1,6 +1,7 @@
 // The CPU as a device: a worker thread that executes records in order, on the process' pool of threads.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -11,6 +12,11 @@
 #include "memory.h"
 
 namespace stepsize::cpu {
+
+// A captured piece of work: its records in order.
+struct RecordedWork final : Graph {
+  std::vector<Record> records;
+};
 
 class CpuDevice final : public Device {
  public:
@@ -24,6 +30,16 @@ class CpuDevice final : public Device {
   void upload(void* to, std::vector<std::byte> from) override;
   void download(void* to, const void* from, int64_t bytes) override;
   void notify(std::function<void(std::string)> done) override;
+  std::string wait() override;
+  void beginCapture() override;
+  std::shared_ptr<Graph> endCapture() override;
+  void replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  void startTimer() override;
+  std::shared_ptr<const double> stopTimer() override;
+  bool usesHostMemory() const override { return true; }
+  void expectDeviceMemory(uint64_t address, int64_t bytes) const override;
+  void waitForEvent(uint64_t event) override;
+  uint64_t recordEvent() override;
   void abandon() override;
   std::vector<std::pair<std::string, std::string>> describe() const override;
 
@@ -44,6 +60,8 @@ class CpuDevice final : public Device {
   const int threads_;
   std::vector<GrowingBuffer> workspaces_;
   std::string firstError_;
+  std::chrono::steady_clock::time_point timerStart_;
+  std::shared_ptr<RecordedWork> capture_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -8,10 +8,18 @@ namespace stepsize {
 
 using Body = void (*)(void* context, int64_t index);
 
+struct TensorListView {
+  const TensorView* tensors;
+  const uint16_t* groups;  // null where all are of group 0
+  int64_t count;
+};
+
 class Invocation {
  public:
   const TensorView* tensors;  // inputs, then outputs
   int inputs;
+  const TensorListView* lists;
+  int listCount;
   const double* attributes;
 
   STEPSIZE_INLINE const TensorView& input(int index) const { return tensors[index]; }

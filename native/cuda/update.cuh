@@ -1,162 +1,202 @@
-// The fused optimizer step on CUDA: at most three launches for all tensors of all groups, none of which the host waits
-// for. The arithmetic is that of native/update, the same functions the CPU loops call.
+// The fused optimizer update on CUDA: one launch for all tensors of all groups, which the host does not wait for. The
+// arithmetic is that of native/update, the same functions that the CPU loops call.
 //
-//   gradientNorm   reads every gradient once: 4 bytes a parameter. Only where clipping or the non-finite check ask.
-//   prepareStep    one thread per group: the step's scalars from hyper-parameters, counters and norm.
-//   update         one pass over parameters, gradients and moments. AdamW moves 28 bytes a parameter, SGD with momentum
-//                  20, SGD 12; a good memory-bound kernel reaches about 90 % of the device's peak.
+// Bytes moved per parameter: it, its gradient and its moments are read, all but the gradient written.
 //
-// What is updated stands in tables in device memory (update_tables.h). A launch takes their addresses, so there is no
-// limit on the number of tensors or of elements.
+//                                                        SGD    momentum, Lion    Adam    AMSGrad
+//   float32                                               12                20      28         36
+//   bfloat16 gradient and copy, float32 master            14                22      30         38
+//   bfloat16 without a master                              6                14      22         30
+//   the same with bfloat16 moments                         6                10      14         18
+//
+// Zeroing the gradient in the pass adds its size. It replaces a pass of its own that would write as much.
 #pragma once
 
-#include "../update/adam.h"
-#include "../update/prepare.h"
-#include "../update/sgd.h"
+#include "../bfloat16.h"
+#include "../update/rounding.h"
+#include "../update/rules.h"
+#include "../update/storage.h"
 #include "address_space.cuh"
-#include "block_reduce.cuh"
 #include "platform.cuh"
 #include "update_tables.h"
+#include "vector_access.cuh"
 
 namespace stepsize::cuda {
 
 constexpr int kUpdateThreads = 256;
-// Each rule says how many lists it works on and applies itself to one element of each.
-struct Sgd {
-  static constexpr int kLists = 1;
-  __device__ __forceinline__ static void apply(float (&x)[kLists], float gradient, const update::Scalars& s) {
-    update::sgd(x[0], gradient, s);
-  }
+
+// Elements that a thread takes at once. Four float32 are 16 bytes, and eight bfloat16; where eight elements would take
+// more than 64 registers, which leave a multiprocessor 1,024 threads, four of them are 8 bytes.
+template <class Rule, class Types>
+struct Width {
+  static constexpr bool low = sizeof(typename Types::Parameter) == 2 || sizeof(typename Types::Gradient) == 2;
+  static constexpr bool lowMoments = Rule::kMoments > 0 && sizeof(typename Types::Moment) == 2;
+  static constexpr bool crowded = Rule::kMoments > 2 || (Rule::kMoments == 2 && lowMoments);
+  static constexpr int value = (low || lowMoments) && !crowded ? 8 : 4;
 };
 
-struct SgdMomentum {
-  static constexpr int kLists = 2;
-  __device__ __forceinline__ static void apply(float (&x)[kLists], float gradient, const update::Scalars& s) {
-    update::sgdMomentum(x[0], gradient, x[1], s);
-  }
+struct UpdateOptions {
+  uint64_t roundingSeed;
+  bool zeroGradients;
 };
 
-struct Adam {
-  static constexpr int kLists = 3;
-  __device__ __forceinline__ static void apply(float (&x)[kLists], float gradient, const update::Scalars& s) {
-    update::adam(x[0], gradient, x[1], x[2], s);
-  }
+template <class T>
+constexpr bool kRounded = sizeof(T) == sizeof(BFloat16);
+
+// One chunk of every list, and where it lies in its tensor.
+template <class Rule, class Types>
+struct ChunkLists {
+  typename Types::Parameter* parameter;
+  typename Types::Gradient* gradient;
+  typename Types::Moment* moments[Rule::kMoments > 0 ? Rule::kMoments : 1];
+  BFloat16* copy;
+  uint64_t offset;
+  uint32_t count;
 };
 
-struct AdamAmsgrad {
-  static constexpr int kLists = 4;
-  __device__ __forceinline__ static void apply(float (&x)[kLists], float gradient, const update::Scalars& s) {
-    update::adamAmsgrad(x[0], gradient, x[1], x[2], x[3], s);
-  }
-};
-
-__device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
-
-// Updates element i of every list.
+// Whether the elements from `head` on are aligned, list by list.
 template <class Rule>
-__device__ __forceinline__ void updateOne(float* const (&lists)[Rule::kLists], const float* gradient, uint32_t i,
-                                          const update::Scalars& s) {
-  float x[Rule::kLists];
-#pragma unroll
-  for (int list = 0; list < Rule::kLists; list++) x[list] = lists[list][i];
-  Rule::apply(x, gradient[i], s);
-#pragma unroll
-  for (int list = 0; list < Rule::kLists; list++) lists[list][i] = x[list];
+struct Alignment {
+  bool parameter, gradient, moments[Rule::kMoments > 0 ? Rule::kMoments : 1], copy;
+};
+
+__device__ __forceinline__ float rounded(float value, uint32_t, float) { return value; }
+__device__ __forceinline__ BFloat16 rounded(float value, uint32_t random, BFloat16) {
+  return toBFloat16Stochastically(value, random);
 }
 
-// Updates `fours` times four elements from `first` on, where every list is aligned; the gradient may be anybody's.
-template <class Rule, bool GradientAligned>
-__device__ __forceinline__ void updateFours(float* const (&lists)[Rule::kLists], const float* gradient, uint32_t first,
-                                            uint32_t fours, const update::Scalars& s) {
-  for (uint32_t i = threadIdx.x; i < fours; i += kUpdateThreads) {
-    const uint32_t at = first + i * 4;
-    float4 x[Rule::kLists], g;
-#pragma unroll
-    for (int list = 0; list < Rule::kLists; list++) x[list] = *reinterpret_cast<const float4*>(lists[list] + at);
-    if constexpr (GradientAligned)
-      g = *reinterpret_cast<const float4*>(gradient + at);
-    else
-      g = make_float4(gradient[at], gradient[at + 1], gradient[at + 2], gradient[at + 3]);
-#pragma unroll
-    for (int lane = 0; lane < 4; lane++) {
-      float one[Rule::kLists];
-#pragma unroll
-      for (int list = 0; list < Rule::kLists; list++) one[list] = (&x[list].x)[lane];
-      Rule::apply(one, (&g.x)[lane], s);
-#pragma unroll
-      for (int list = 0; list < Rule::kLists; list++) (&x[list].x)[lane] = one[list];
+// Stores Width neighbours, rounding those that are stored in 16 bits. `element` is the place of the first in its
+// tensor, a multiple of Width where anything is rounded.
+template <class T, int Width>
+__device__ __forceinline__ void storeRounded(T* to, bool aligned, const float (&x)[Width],
+                                             const update::RoundingStream& stream, int list, uint64_t element) {
+  T result[Width];
+  Philox4 random = {};
+  if constexpr (kRounded<T>) {
+    random = stream.bits(element / update::kRoundingElements, list);
+    // Four elements are one half of a block.
+    if (Width == 4 && (element & 4) != 0) {
+      random.word[0] = random.word[2];
+      random.word[1] = random.word[3];
     }
+  }
 #pragma unroll
-    for (int list = 0; list < Rule::kLists; list++) *reinterpret_cast<float4*>(lists[list] + at) = x[list];
+  for (int i = 0; i < Width; i++) result[i] = rounded(x[i], update::roundingBits(random, i), T{});
+  store(to, aligned, result);
+}
+
+// Updates the Width elements from i on.
+template <class Rule, class Types>
+__device__ __forceinline__ void updateSeveral(const ChunkLists<Rule, Types>& lists, const Alignment<Rule>& aligned,
+                                              uint32_t i, const update::Scalars& s,
+                                              const update::RoundingStream& stream) {
+  constexpr int width = Width<Rule, Types>::value;
+  float p[width], g[width], m[Rule::kMoments > 0 ? Rule::kMoments : 1][width];
+  // All loads come before any arithmetic, so that they are under way together.
+  load(lists.parameter + i, aligned.parameter, p);
+  load(lists.gradient + i, aligned.gradient, g);
+#pragma unroll
+  for (int k = 0; k < Rule::kMoments; k++) load(lists.moments[k] + i, aligned.moments[k], m[k]);
+#pragma unroll
+  for (int lane = 0; lane < width; lane++) {
+    float own[update::kMostMoments] = {};
+#pragma unroll
+    for (int k = 0; k < Rule::kMoments; k++) own[k] = m[k][lane];
+    Rule::apply(p[lane], g[lane], own, s);
+#pragma unroll
+    for (int k = 0; k < Rule::kMoments; k++) m[k][lane] = own[k];
+  }
+  const uint64_t element = lists.offset + i;
+  storeRounded(lists.parameter + i, aligned.parameter, p, stream, 0, element);
+#pragma unroll
+  for (int k = 0; k < Rule::kMoments; k++)
+    storeRounded(lists.moments[k] + i, aligned.moments[k], m[k], stream, 1 + k, element);
+  if constexpr (Types::kCopies) {
+    BFloat16 copies[width];
+#pragma unroll
+    for (int lane = 0; lane < width; lane++) copies[lane] = toBFloat16(p[lane]);
+    store(lists.copy + i, aligned.copy, copies);
   }
 }
 
-// Elements up to the first at which the parameter is aligned, and those after the last whole four, go one by one. What
-// the optimizer keeps is allocated with the parameter's own misalignment, so a tensor that begins anywhere, with any
-// number of elements, moves 16 bytes at a time in between; lists that disagree go one by one throughout.
-template <class Rule>
-__device__ __forceinline__ void updateChunk(float* const (&lists)[Rule::kLists], const float* gradient, uint32_t count,
-                                            const update::Scalars& s) {
-  const uint32_t misaligned = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(lists[0]) >> 2) & 3;
-  const uint32_t head = min((4 - misaligned) & 3, count);
-  bool agree = true;
+template <class Rule, class Types>
+__device__ __forceinline__ void updateOne(const ChunkLists<Rule, Types>& lists, uint32_t i, const update::Scalars& s,
+                                          const update::RoundingStream& stream) {
+  using P = typename Types::Parameter;
+  using M = typename Types::Moment;
+  const uint64_t element = lists.offset + i;
+  const auto bits = [&](int list) {
+    return update::roundingBits(stream.bits(element / update::kRoundingElements, list), static_cast<uint32_t>(element));
+  };
+  float p = toFloat(lists.parameter[i]), m[update::kMostMoments] = {};
 #pragma unroll
-  for (int list = 0; list < Rule::kLists; list++) agree = agree && isAligned16(lists[list] + head);
-  const uint32_t fours = agree ? (count - head) / 4 : 0;
-  if (isAligned16(gradient + head))
-    updateFours<Rule, true>(lists, gradient, head, fours, s);
-  else
-    updateFours<Rule, false>(lists, gradient, head, fours, s);
-  for (uint32_t i = threadIdx.x; i < count - fours * 4; i += kUpdateThreads)
-    updateOne<Rule>(lists, gradient, i < head ? i : i + fours * 4, s);
+  for (int k = 0; k < Rule::kMoments; k++) m[k] = toFloat(lists.moments[k][i]);
+  Rule::apply(p, toFloat(lists.gradient[i]), m, s);
+  lists.parameter[i] = rounded(p, kRounded<P> ? bits(0) : 0, P{});
+#pragma unroll
+  for (int k = 0; k < Rule::kMoments; k++) lists.moments[k][i] = rounded(m[k], kRounded<M> ? bits(1 + k) : 0, M{});
+  if constexpr (Types::kCopies) lists.copy[i] = toBFloat16(p);
+}
+
+// Elements up to the first at which the parameter is aligned, and those after the last whole group, go one by one. In
+// between, every list that is aligned there moves 16 bytes at a time; one that is not, because it is somebody else's,
+// goes element by element, whose neighbours the cache holds.
+template <class Rule, class Types>
+__device__ __forceinline__ void updateChunk(const ChunkLists<Rule, Types>& lists, const update::Scalars& s,
+                                            const update::RoundingStream& stream) {
+  constexpr uint32_t width = Width<Rule, Types>::value;
+  constexpr uint32_t size = sizeof(typename Types::Parameter), perVector = 16 / size;
+  const auto misaligned = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(lists.parameter) / size) % perVector;
+  const uint32_t head = min((perVector - misaligned) % perVector, lists.count);
+  constexpr bool rounds =
+      kRounded<typename Types::Parameter> || (Rule::kMoments > 0 && kRounded<typename Types::Moment>);
+  // The random numbers come eight at a time, from the tensor's first element on.
+  const uint32_t groups = rounds && head != 0 ? 0 : (lists.count - head) / width;
+  Alignment<Rule> aligned;
+  aligned.parameter = isAligned16(lists.parameter + head);
+  aligned.gradient = isAligned16(lists.gradient + head);
+#pragma unroll
+  for (int k = 0; k < Rule::kMoments; k++) aligned.moments[k] = isAligned16(lists.moments[k] + head);
+  aligned.copy = Types::kCopies && isAligned16(lists.copy + head);
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x; i < groups; i += kUpdateThreads)
+    updateSeveral(lists, aligned, head + i * width, s, stream);
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x; i < lists.count - groups * width; i += kUpdateThreads)
+    updateOne(lists, i < head ? i : i + groups * width, s, stream);
+}
+
+template <class Gradient>
+__device__ __forceinline__ void zero(Gradient* gradient, uint32_t count) {
+  for (uint32_t i = threadIdx.x; i < count; i += kUpdateThreads) gradient[i] = Gradient{};
 }
 
 // Any number of blocks: each takes every gridDim.x-th chunk.
-template <class Rule>
-__global__ void __launch_bounds__(kUpdateThreads) updateKernel(UpdateTables tables, const update::Scalars* scalars) {
+template <class Rule, class Types>
+__global__ void __launch_bounds__(kUpdateThreads)
+    updateKernel(UpdateTables tables, const update::Scalars* scalars, UpdateOptions options) {
   for (uint32_t c = blockIdx.x; c < tables.chunkCount; c += gridDim.x) {
     const Chunk chunk = tables.chunks[c];
-    const TensorEntry& tensor = tables.tensors[chunk.tensor];
-    const update::Scalars s = scalars[tensor.group];
-    if (s.apply == 0.0f) continue;
-    float* lists[Rule::kLists];
+    const update::Scalars s = scalars[chunk.group];
+    const auto at = [&](int list) { return tables.lists[list][chunk.tensor]; };
+    ChunkLists<Rule, Types> lists;
+    lists.offset = chunk.offset;
+    lists.count = chunk.count;
+    lists.parameter = inGlobalMemory(static_cast<typename Types::Parameter*>(at(0)) + chunk.offset);
+    lists.gradient = inGlobalMemory(static_cast<typename Types::Gradient*>(at(1)) + chunk.offset);
 #pragma unroll
-    for (int list = 0; list < Rule::kLists; list++) lists[list] = inGlobalMemory(tensor.lists[list] + chunk.offset);
-    updateChunk<Rule>(lists, inGlobalMemory(tables.gradients[chunk.tensor] + chunk.offset), chunk.count, s);
+    for (int k = 0; k < Rule::kMoments; k++)
+      lists.moments[k] = inGlobalMemory(static_cast<typename Types::Moment*>(at(2 + k)) + chunk.offset);
+    lists.copy = nullptr;
+    if constexpr (Types::kCopies)
+      lists.copy = inGlobalMemory(static_cast<BFloat16*>(at(2 + Rule::kMoments)) + chunk.offset);
+    if (s.apply != 0.0f) updateChunk(lists, s, {options.roundingSeed, chunk.tensor, s.iteration});
+    if (options.zeroGradients) {
+      // Other threads may still read what this one zeroes.
+      __syncthreads();
+      zero(lists.gradient, chunk.count);
+    }
   }
-}
-
-// √Σ g² over all chunks. One partial sum per chunk, in an order given by the chunk alone; the block that finishes last
-// adds them in order. So the bits do not depend on the number of blocks. `finished` is 0 before and after.
-__global__ void __launch_bounds__(kUpdateThreads)
-    gradientNormKernel(UpdateTables tables, float* partial, unsigned* finished, float* norm) {
-  for (uint32_t c = blockIdx.x; c < tables.chunkCount; c += gridDim.x) {
-    const Chunk chunk = tables.chunks[c];
-    const float* gradient = inGlobalMemory(tables.gradients[chunk.tensor] + chunk.offset);
-    float sum = 0;
-    for (uint32_t i = threadIdx.x; i < chunk.count; i += kUpdateThreads) sum = fmaf(gradient[i], gradient[i], sum);
-    sum = blockSum<kUpdateThreads>(sum);
-    if (threadIdx.x == 0) partial[c] = sum;
-  }
-  if (!isLastBlock(finished)) return;
-  float sum = 0;
-  for (uint32_t c = threadIdx.x; c < tables.chunkCount; c += kUpdateThreads) sum += readPast(partial + c);
-  sum = blockSum<kUpdateThreads>(sum);
-  if (threadIdx.x == 0) {
-    *norm = sqrtf(sum);
-    *finished = 0;
-  }
-}
-
-// One block; a thread per group. `norm` may be null where nothing asked for it.
-__global__ void __launch_bounds__(kUpdateThreads)
-    prepareStepKernel(const update::Hyper* hyper, int groups, update::State* state, update::GroupState* groupStates,
-                      const float* norm, update::StepOptions options, update::Scalars* scalars) {
-  STEPSIZE_SHARED(int, applied, [1]);
-  if (threadIdx.x == 0) applied[0] = update::beginStep(*state, options, norm == nullptr ? 0.0f : *norm);
-  __syncthreads();
-  for (int group = static_cast<int>(threadIdx.x); group < groups; group += kUpdateThreads)
-    scalars[group] = update::prepareGroup(hyper[group], *state, groupStates[group], applied[0] != 0, options);
 }
 
 }  // namespace stepsize::cuda

@@ -35,8 +35,29 @@ STEPSIZE_UPDATE bool beginStep(State& state, const StepOptions& options, float g
   return apply;
 }
 
+// The step that has begun, counted from 0, at most `last`. The state is a tensor that anybody may have written: what is
+// not a number counts as 0.
+STEPSIZE_UPDATE int64_t stepOf(const State& state, int64_t last) {
+  const double step = state.iteration - 1;
+  return !(step > 0) ? 0 : step < static_cast<double>(last) ? static_cast<int64_t>(step) : last;
+}
+
+// What the schedule says of a group at the step that has begun; its last row holds beyond its end.
+STEPSIZE_UPDATE const Scheduled& scheduledAt(const Scheduled* schedule, int64_t steps, int64_t groups, int64_t group,
+                                             const State& state) {
+  return schedule[stepOf(state, steps - 1) * groups + group];
+}
+
+STEPSIZE_UPDATE Hyper withScheduled(Hyper hyper, const Scheduled& scheduled) {
+  hyper.learningRate = scheduled.learningRate;
+  hyper.beta1 = scheduled.beta1;
+  hyper.momentum = scheduled.momentum;
+  return hyper;
+}
+
 STEPSIZE_UPDATE Scalars prepareGroup(const Hyper& hyper, const State& state, GroupState& group, bool apply,
                                      const StepOptions& options) {
+  group.learningRate = hyper.learningRate;
   if (apply) {
     group.beta1Power *= hyper.beta1;
     group.beta2Power *= hyper.beta2;
@@ -49,8 +70,7 @@ STEPSIZE_UPDATE Scalars prepareGroup(const Hyper& hyper, const State& state, Gro
   s.gradientScale = static_cast<float>((hyper.maximize != 0 ? -1 : 1) * state.coefficient * options.gradientScale);
   s.coupledDecay = static_cast<float>(decoupled ? 0 : hyper.weightDecay);
   s.decayFactor = static_cast<float>(decoupled ? 1 - lr * hyper.weightDecay : 1);
-  // β1 = 0 for SGD, where the power is 0 after the first step and the step size is the learning rate itself.
-  s.stepSize = static_cast<float>(lr / (1 - group.beta1Power));
+  s.stepSize = static_cast<float>(hyper.biasCorrection != 0 ? lr / (1 - group.beta1Power) : lr);
   s.beta1 = static_cast<float>(hyper.beta1);
   s.oneMinusBeta1 = static_cast<float>(1 - hyper.beta1);
   s.beta2 = static_cast<float>(hyper.beta2);
@@ -62,6 +82,7 @@ STEPSIZE_UPDATE Scalars prepareGroup(const Hyper& hyper, const State& state, Gro
   s.gradientWeight = static_cast<float>(state.updates <= 1 ? 1 : 1 - hyper.dampening);
   s.directGradient = nesterov ? 1.0f : 0.0f;
   s.directBuffer = static_cast<float>(nesterov ? hyper.momentum : 1);
+  s.iteration = static_cast<uint32_t>(stepOf(state, 0x7fffffff));
   return s;
 }
 

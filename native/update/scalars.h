@@ -5,6 +5,8 @@
 // decoupled weight decay are two factors of which one is neutral.
 #pragma once
 
+#include <cstdint>
+
 #if defined(__CUDACC__)
 #define STEPSIZE_UPDATE __host__ __device__ __forceinline__
 #else
@@ -24,9 +26,19 @@ struct Hyper {
   double epsilon;
   double momentum;  // SGD
   double dampening;
-  double nesterov;  // 1 or 0
+  double nesterov;        // 1 or 0
+  double biasCorrection;  // 1: the step is divided by 1 − β1^t
 };
 constexpr int kHyperFields = sizeof(Hyper) / sizeof(double);
+
+// One row of the schedule tensor [steps, groups, kScheduledFields], float64: what replaces a group's hyper-parameters
+// at a step, where the schedule was tabulated.
+struct Scheduled {
+  double learningRate;
+  double beta1;
+  double momentum;
+};
+constexpr int kScheduledFields = sizeof(Scheduled) / sizeof(double);
 
 // The head of the state tensor, float64, kept on the device so that no step waits for the host.
 struct State {
@@ -39,10 +51,11 @@ struct State {
 };
 constexpr int kStateFields = sizeof(State) / sizeof(double);
 
-// Behind the head, per group: the running products β1^t and β2^t.
+// Behind the head, per group: the running products β1^t and β2^t, and the last step's learning rate.
 struct GroupState {
   double beta1Power;
   double beta2Power;
+  double learningRate;
 };
 constexpr int kStateFieldsPerGroup = sizeof(GroupState) / sizeof(double);
 
@@ -52,7 +65,7 @@ struct Scalars {
   float gradientScale;  // clip coefficient × accumulation scale × sign
   float coupledDecay;
   float decayFactor;  // 1 − lr·weightDecay where the decay is decoupled
-  float stepSize;     // lr, divided by 1 − β1^t for Adam
+  float stepSize;     // lr, divided by 1 − β1^t where the bias is corrected
   float beta1;
   float oneMinusBeta1;
   float beta2;
@@ -63,6 +76,7 @@ struct Scalars {
   float gradientWeight;  // of the gradient in the momentum buffer: 1 − dampening, 1 at the first step
   float directGradient;  // Nesterov: direction = gradient + momentum·buffer, else the buffer itself
   float directBuffer;
+  uint32_t iteration;  // from 0; indexes the random numbers of stochastic rounding
 };
 constexpr int kScalarFields = sizeof(Scalars) / sizeof(float);
 

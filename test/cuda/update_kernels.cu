@@ -1,11 +1,21 @@
-// Every instance of the update kernels, for the compiler's report (compiled.test.ts). Never run.
+// Every instance of the step's kernels, for the compiler's report (compiled.test.ts). Never run.
+#include "../../native/cuda/gradient_norm.cuh"
+#include "../../native/cuda/prepare_step.cuh"
 #include "../../native/cuda/update.cuh"
 
 namespace stepsize::cuda {
 
-template __global__ void updateKernel<Sgd>(UpdateTables, const update::Scalars*);
-template __global__ void updateKernel<SgdMomentum>(UpdateTables, const update::Scalars*);
-template __global__ void updateKernel<Adam>(UpdateTables, const update::Scalars*);
-template __global__ void updateKernel<AdamAmsgrad>(UpdateTables, const update::Scalars*);
+template __global__ void gradientNormKernel<float>(const Chunk*, uint32_t, void* const*, float*, unsigned*, float*);
+template __global__ void gradientNormKernel<BFloat16>(const Chunk*, uint32_t, void* const*, float*, unsigned*, float*);
+
+void everyUpdate(update::Rule rule, const update::StoredAs& as) {
+  update::visitRule(rule, [&](auto r) {
+    using Rule = decltype(r);
+    update::visitStorage<Rule>(as, [&](auto types) {
+      launch(updateKernel<Rule, decltype(types)>, 1, kUpdateThreads, 0, nullptr, UpdateTables{}, nullptr,
+             UpdateOptions{});
+    });
+  });
+}
 
 }  // namespace stepsize::cuda

@@ -27,6 +27,7 @@ export const variants = {
 export const programs = [
   "test/emulator/semantics_test.cc",
   "test/emulator/examples_test.cc",
+  "test/emulator/runtime_test.cc",
   "test/cuda/update_kernels_test.cc",
 ];
 

@@ -4,11 +4,12 @@
 //   launch.h → grid.h → block_runner.h → scheduler.h, shared_memory.h, thread.h, fiber.h     what runs them
 //   race_detector.cc     linked into programs whose kernels are compiled with -fsanitize=thread
 //   kernel_test.h, build.mjs, run.mjs     how kernels are tested
+//   cuda_runtime_emulated.h     devices, streams, memory and graphs, for the code that launches kernels
 //
 // Found and reported with file and line: barriers that not all threads reach, warp collectives whose lanes disagree,
 // launches that a device refuses. Found with sanitizers: out-of-bounds and misaligned accesses, races.
-// Not modelled: flush to zero, approximate intrinsics, weak memory order, bank conflicts, asynchrony. A block runs to
-// its end once begun, so one that spins until another does something hangs; the last-block-done pattern works.
+// Not modelled: flush to zero, approximate intrinsics, weak memory order, bank conflicts. A block runs to its end once
+// begun, so one that spins until another does something hangs; the last-block-done pattern works.
 #pragma once
 
 #include "cuda_atomics.h"

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { build, command, programs, type Variant, whyNot } from "./build.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
-const [semantics, examples] = programs as [string, string];
+const [semantics, examples, runtime] = programs as [string, string, string];
 
 // The first run compiles for about ten seconds; later ones find the programs in the cache.
 const slow = 120_000;
@@ -49,6 +49,15 @@ describe.skipIf(whyNot("sanitized"))(`sanitizers stop${needs("sanitized")}`, () 
     expect(output).toMatch(report);
     expect(status).not.toBe(0);
   });
+
+  test.each([
+    ["the use of device memory that was freed", "usesFreedDeviceMemory", /heap-use-after-free/],
+    ["an access beyond an allocation", "usesMemoryBeyondAnAllocation", /heap-buffer-overflow/],
+  ])("%s", { timeout: slow }, async (_, fault, report) => {
+    const { status, output } = await run(runtime, "sanitized", [fault]);
+    expect(output).toMatch(report);
+    expect(status).not.toBe(0);
+  });
 });
 
 describe.skipIf(whyNot("plain"))(`a program of kernel tests fails${needs("plain")}`, () => {
@@ -64,6 +73,11 @@ describe.skipIf(whyNot("plain"))(`a program of kernel tests fails${needs("plain"
     expect(status).toBe(1);
   });
 });
+
+// What runs comes to its end, what waits is dropped: it would use memory that is gone by then.
+test.skipIf(whyNot("sanitized"))(`a program may end while streams work${needs("sanitized")}`, { timeout: slow }, () =>
+  expectPass(runtime, "sanitized", ["leavesStreamsBehind"]),
+);
 
 const nvcc = await has("nvcc");
 const scratch = mkdtempSync(join(tmpdir(), "stepsize-nvcc-"));

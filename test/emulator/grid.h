@@ -29,6 +29,10 @@ inline void checkLaunch(dim3 grid, dim3 block, size_t dynamicBytes) {
 
 inline void runGrid(dim3 grid, dim3 block, size_t dynamicBytes, Body body) {
   checkLaunch(grid, block, dynamicBytes);
+  // The race detector has one history for all threads of the host.
+  static std::mutex oneAtATime;
+  std::unique_lock alone(oneAtATime, std::defer_lock);
+  if (takeRaces) alone.lock();
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
   const uint64_t serial = nextSerial();
   std::atomic<uint64_t> next{0};
@@ -51,7 +55,7 @@ inline void runGrid(dim3 grid, dim3 block, size_t dynamicBytes, Body body) {
     }
     runner = nullptr;
   };
-  const int most = takeRaces ? 1 : std::max(settings().workers, 1);  // the detector has one history for all blocks
+  const int most = takeRaces ? 1 : std::max(settings().workers, 1);  // and one for all blocks
   const auto wanted = static_cast<int>(std::min<uint64_t>(most, blocks));
   if (wanted == 1)
     work();

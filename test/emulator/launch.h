@@ -8,14 +8,16 @@
 
 #include "grid.h"
 
-// CUDA's name for what a cudaStream_t points to. A stream decides what becomes of a launch: this one runs it at once;
-// one that captures a graph derives from it and keeps the work for later.
+// CUDA's name for what a cudaStream_t points to. A stream decides what becomes of a launch: this one runs it at once
+// and throws; those of runtime_streams.h derive from it, keep the work for later and remember the error.
 struct CUstream_st {
   CUstream_st() = default;
   CUstream_st(const CUstream_st&) = delete;
   CUstream_st& operator=(const CUstream_st&) = delete;
   virtual ~CUstream_st() = default;
   virtual void submit(const std::function<void()>& work) { work(); }
+  // For a launch that a device would not even start.
+  virtual void refuse(const stepsize::emulator::Error& error) { throw error; }
 };
 using cudaStream_t = CUstream_st*;
 
@@ -29,7 +31,12 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
   static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "parameters are copied as bytes");
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are parameters too.
   static_assert((size_t{0} + ... + sizeof(Parameters)) <= kMostParameterBytes, "too many bytes of parameters");
-  checkLaunch(grid, block, sharedBytes);
+  try {
+    checkLaunch(grid, block, sharedBytes);
+  } catch (const Error& error) {
+    if (!stream) throw;
+    return stream->refuse(error);
+  }
   // By value, as a device gets them: what a recorded launch sees is what was there when it was made.
   auto work = [kernel, grid, block, sharedBytes,
                values = std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)] {

@@ -1,5 +1,5 @@
 import { afterAll, describe } from "vitest";
-import { type Device, type DeviceOptions, listDevices, openDevice } from "#lib/native/index.js";
+import { type Device, type DeviceOptions, findAddon, listDevices, openDevice } from "#lib/native/index.js";
 
 /** A device that the suites run on, as `openDevice` is told to open it. */
 export interface DeviceUnderTest {
@@ -21,14 +21,28 @@ export const devices: readonly DeviceUnderTest[] = [
   })),
 ];
 
+// The emulated GPU is there wherever a C++ compiler and Node's headers are; real ones where a driver is.
+const emulated = findAddon("cuda-emulated").addon ? ["cuda:emulated"] : [];
+const gpus = listDevices().filter(({ name }) => /^cuda:\d/.test(name));
+
+/** Those of CUDA, which have the optimizer's operations alone so far. */
+export const cudaDevices: readonly DeviceUnderTest[] = [...emulated, ...gpus.map(({ name }) => name)].map((name) => ({
+  label: name,
+  name,
+  options: {},
+}));
+
+/** Every device that can make an optimizer's step. */
+export const stepDevices: readonly DeviceUnderTest[] = [...devices, ...cudaDevices];
+
 /** Opens a device under test, with options of the test's own. */
 export function open({ name, options }: DeviceUnderTest, more: DeviceOptions = {}): Promise<Device> {
   return openDevice(name, { ...options, ...more });
 }
 
 /** All of them, open until the test file is done. */
-export async function openAll(more: DeviceOptions = {}): Promise<{ label: string; device: Device }[]> {
-  const opened = await Promise.all(devices.map(async (one) => ({ label: one.label, device: await open(one, more) })));
+export async function openAll(more: DeviceOptions = {}, on = devices): Promise<{ label: string; device: Device }[]> {
+  const opened = await Promise.all(on.map(async (one) => ({ label: one.label, device: await open(one, more) })));
   afterAll(async () => {
     await Promise.all(opened.map(({ device }) => device.close()));
   });
@@ -36,8 +50,8 @@ export async function openAll(more: DeviceOptions = {}): Promise<{ label: string
 }
 
 /** Defines a suite once per device. */
-export async function onEveryDevice(name: string, suite: (device: Device) => void): Promise<void> {
-  for (const { label, device } of await openAll())
+export async function onEveryDevice(name: string, suite: (device: Device) => void, on = devices): Promise<void> {
+  for (const { label, device } of await openAll({}, on))
     describe(`${name} (${label})`, () => {
       suite(device);
     });

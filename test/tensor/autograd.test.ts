@@ -18,6 +18,7 @@ import {
 } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
+import { listOf } from "./support/records.js";
 
 const trainable = { requiresGrad: true };
 
@@ -245,9 +246,9 @@ await onEveryDevice("backward", (device) => {
       [
         "an optimizer's step",
         (x) => {
-          const scalars = tensor(x.device, new Float32Array(15), [1, 15]);
-          const groups = tensor(x.device, Int32Array.of(0));
-          execute("sgdUpdate", [scalars, groups, x, ones(x.device, [2])], { tensors: 1, momentum: false });
+          const scalars = tensor(x.device, new Float32Array(16), [1, 16]);
+          const lists = [listOf(x.device, [x]), listOf(x.device, [ones(x.device, [2])])];
+          x.device.enqueue("update", [scalars.handle], { rule: "sgd" }, lists);
         },
       ],
     ];

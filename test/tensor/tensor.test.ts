@@ -24,13 +24,15 @@ await onEveryDevice("tensors", (device) => {
     });
 
     it("with the type of a typed array, or the one asked for", async () => {
-      const arrays = [Float32Array, Float64Array, Int32Array, Uint8Array];
+      const arrays = [Float32Array, Float64Array, Int32Array, Uint8Array, Uint16Array];
       for (const [i, dtype] of dataTypes.entries()) {
         const x = t.tensor(device, arrays[i]!.of(1, 2));
         expect(x.dtype).toBe(dtype);
         expect(await x.read()).toEqual(arrays[i]!.of(1, 2));
         const converted = t.tensor(device, [1, 2], undefined, { dtype });
-        expect(await converted.read()).toEqual(arrays[i]!.of(1, 2));
+        // Of bfloat16 the bits: the upper half of a float32.
+        const expected = dtype === "bfloat16" ? [0x3f80, 0x4000] : [1, 2];
+        expect(await converted.read()).toEqual(arrays[i]!.from(expected));
       }
     });
 
@@ -194,7 +196,8 @@ it("move between devices through the host, and are refused where they do not bel
     const moved = await x.to(two.device);
     expect(moved).toMatchObject({ shape: [2, 2], dtype });
     expect(moved.device).toBe(two.device);
-    expect(Array.from(await moved.read())).toEqual([1, 2, 3, 4]);
+    expect(await moved.read()).toEqual(await x.read());
+    expect(Array.from(await moved.cast("float32").read())).toEqual([1, 2, 3, 4]);
   }
   const [a, b] = [t.tensor(one.device, [1]), t.tensor(two.device, [1])];
   await expectError(() => a.add(b), "invalid-argument", "add: tensor 1", "another device", "to(device)");

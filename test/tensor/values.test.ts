@@ -72,13 +72,25 @@ await onEveryDevice("values", (device) => {
         for (const to of dataTypes) {
           const x = t.tensor(device, values, undefined, { dtype: from }).cast(to);
           expect(x.dtype).toBe(to);
-          expect(await read(x)).toEqual(values);
+          expect(await read(x.cast("float64"))).toEqual(values);
         }
       expect(await read(t.tensor(device, Int32Array.of(-5, 300)).cast("uint8"))).toEqual([0, 255]);
       expect(await read(t.tensor(device, Float64Array.of(0.1, 1e300)).cast("float32"))).toEqual([
         Math.fround(0.1),
         infinity,
       ]);
+    });
+
+    it("round to the nearest bfloat16, ties to even, and keep what is not finite", async () => {
+      // Between neighbours 1 and 1 + 2⁻⁷: a quarter, a half, three quarters; the next half goes up to the even one.
+      const values = [1 + 2 ** -9, 1 + 2 ** -8, 1 + 3 * 2 ** -9, 1 + 3 * 2 ** -8, 3.4e38, -infinity, -0, nan];
+      const rounded = of(...values).cast("bfloat16");
+      const expected = [1, 1, 1 + 2 ** -7, 1 + 2 ** -6, infinity, -infinity, -0, nan];
+      expect(await read(rounded.cast("float32"))).toEqual(expected);
+      // The host rounds in the same way.
+      const onHost = await t.tensor(device, values, undefined, { dtype: "bfloat16" }).read();
+      expect(onHost).toEqual(await rounded.read());
+      expect(await t.tensor(device, [-2.5], undefined, { dtype: "bfloat16" }).item()).toBe(-2.5);
     });
 
     it("copy bit for bit between shapes of equal size", async () => {

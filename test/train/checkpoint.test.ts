@@ -71,7 +71,7 @@ describe("a checkpoint", () => {
         data: { dataset: "bands", size: 16, seed: 0 },
         accumulate: 1,
         optimizer: "AdamW",
-        amsgrad: false,
+        rule: "adam",
       },
       ...card,
     });
@@ -220,7 +220,7 @@ describe("a checkpoint of another run is refused, with what differs, and changes
     {
       what: "AMSGrad",
       change: () => withModel(plainMLP(on), { amsgrad: true }),
-      words: ["the amsgrad was false, this run has true"],
+      words: ['the rule was "adam", this run has "adamAmsgrad"'],
     },
     {
       what: "other groups",

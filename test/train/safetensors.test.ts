@@ -51,7 +51,7 @@ describe("writeSafetensors", () => {
     const { entries, metadata, data, start } = parse(readFileSync(await written(some, { by: "a test", of: "é" })));
     expect(metadata).toEqual({ by: "a test", of: "é" });
     expect(Object.keys(entries).sort()).toEqual([...some.keys()].sort());
-    const codes = { float32: "F32", float64: "F64", int32: "I32", uint8: "U8" };
+    const codes = { float32: "F32", float64: "F64", int32: "I32", uint8: "U8", bfloat16: "BF16" };
     for (const [name, { dtype, shape, data: values }] of some) {
       const entry = entries[name]!;
       expect(entry.dtype).toBe(codes[dtype]);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../../element_types.h"
 #include "../../operations_attributes.h"
 #include "vector.h"
 
@@ -96,28 +97,15 @@ inline void reluGradient(const Invocation& call) {
   mapBinary(call, [](float output, float gradient) { return output > 0.0f ? gradient : 0.0f; });
 }
 
-// Towards an integer type: truncated, as in C, and held inside the type's range; NaN becomes 0.
-template <class To, class From>
-STEPSIZE_INLINE To castValue(From value) {
-  if constexpr (static_cast<To>(0.5) != 0) {
-    return static_cast<To>(value);
-  } else {
-    constexpr double low = sizeof(To) == 1 ? 0 : -2147483648.0, high = sizeof(To) == 1 ? 255 : 2147483647.0;
-    const double wide = static_cast<double>(value);
-    return wide >= low ? static_cast<To>(wide <= high ? wide : high) : static_cast<To>(wide < low ? low : 0);
-  }
-}
-
 inline void fill(const Invocation& call) {
   const TensorView& to = call.input(0);
   const double value = call.attributes[attribute::value];
   parallelChunks(call, to.elements(), kChunk, [&](int64_t from, int64_t end) {
-    for (int64_t i = from; i < end; i++) {
-      if (to.type == DataType::float32) to.as<float>()[i] = static_cast<float>(value);
-      if (to.type == DataType::float64) to.as<double>()[i] = value;
-      if (to.type == DataType::int32) to.as<int32_t>()[i] = castValue<int32_t>(value);
-      if (to.type == DataType::uint8) to.as<uint8_t>()[i] = castValue<uint8_t>(value);
-    }
+    visitType(to.type, [&](auto zero) {
+      using T = decltype(zero);
+      const T element = castElement<T>(value);
+      for (int64_t i = from; i < end; i++) to.as<T>()[i] = element;
+    });
   });
 }
 
@@ -131,27 +119,14 @@ STEPSIZE_INLINE void castElements(const Invocation& call) {
   const From* __restrict__ from = call.input(0).as<From>();
   To* __restrict__ to = call.output(0).as<To>();
   parallelChunks(call, call.input(0).elements(), kChunk, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; i++) to[i] = castValue<To>(from[i]);
+    for (int64_t i = first; i < last; i++) to[i] = castElement<To>(from[i]);
   });
 }
 
-template <class To>
-STEPSIZE_INLINE void castTo(const Invocation& call) {
-  switch (call.input(0).type) {
-    case DataType::float32: return castElements<To, float>(call);
-    case DataType::float64: return castElements<To, double>(call);
-    case DataType::int32: return castElements<To, int32_t>(call);
-    case DataType::uint8: return castElements<To, uint8_t>(call);
-  }
-}
-
 inline void cast(const Invocation& call) {
-  switch (call.output(0).type) {
-    case DataType::float32: return castTo<float>(call);
-    case DataType::float64: return castTo<double>(call);
-    case DataType::int32: return castTo<int32_t>(call);
-    case DataType::uint8: return castTo<uint8_t>(call);
-  }
+  visitType(call.output(0).type, [&](auto to) {
+    visitType(call.input(0).type, [&](auto from) { castElements<decltype(to), decltype(from)>(call); });
+  });
 }
 
 }  // namespace stepsize::STEPSIZE_ISA

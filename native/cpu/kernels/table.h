@@ -55,8 +55,7 @@ Kernel kernelFor(OperationId id) {
     case OperationId::correctCount: return correctCount;
     case OperationId::gradientNorm: return gradientNorm;
     case OperationId::prepareStep: return prepareStep;
-    case OperationId::sgdUpdate: return sgdUpdate;
-    case OperationId::adamUpdate: return adamUpdate;
+    case OperationId::update: return updateStep;
     case OperationId::count: break;
   }
   return nullptr;

@@ -1,10 +1,13 @@
 // The optimizer step: one pass over all tensors of all groups, with the rules of native/update.
 #pragma once
 
+#include "../../bfloat16.h"
 #include "../../operations_attributes.h"
-#include "../../update/adam.h"
+#include "../../update/norm.h"
 #include "../../update/prepare.h"
-#include "../../update/sgd.h"
+#include "../../update/rounding.h"
+#include "../../update/rules.h"
+#include "../../update/storage.h"
 #include "vector.h"
 
 namespace stepsize::STEPSIZE_ISA {
@@ -15,10 +18,10 @@ struct ChunkedTensors {
   int64_t count;
   int64_t* firstChunk;  // count + 1 entries
 
-  ChunkedTensors(const Invocation& call, const TensorView* views, int64_t number) : tensors(views), count(number) {
-    firstChunk = static_cast<int64_t*>(call.workspace((number + 1) * 8));
+  ChunkedTensors(const Invocation& call, const TensorListView& list) : tensors(list.tensors), count(list.count) {
+    firstChunk = static_cast<int64_t*>(call.workspace((count + 1) * 8));
     firstChunk[0] = 0;
-    for (int64_t t = 0; t < number; t++) firstChunk[t + 1] = firstChunk[t] + ceilDivide(views[t].elements(), kChunk);
+    for (int64_t t = 0; t < count; t++) firstChunk[t + 1] = firstChunk[t] + ceilDivide(tensors[t].elements(), kChunk);
   }
   STEPSIZE_INLINE int64_t chunks() const { return firstChunk[count]; }
   STEPSIZE_INLINE int64_t tensorOf(int64_t chunk) const {
@@ -40,28 +43,47 @@ struct ChunkedTensors {
   }
 };
 
-// √Σ g² over all tensors: one partial sum per chunk, added in order. Not finite where a gradient is not, or where the
-// square of one overflows (|g| > 1.8e19).
+STEPSIZE_INLINE const float* asFloats(const float* values, int64_t, float*) { return values; }
+STEPSIZE_INLINE const float* asFloats(const BFloat16* values, int64_t count, float* buffer) {
+  for (int64_t i = 0; i < count; i++) buffer[i] = toFloat(values[i]);
+  return buffer;
+}
+
+// Σ g² over one chunk, in the order of update/norm.h.
+template <class T>
+STEPSIZE_INLINE float sumOfSquares(const T* gradient, int64_t count) {
+  using update::kNormLanes;
+  float lanes[kNormLanes] = {}, buffer[kNormLanes];
+  for (int64_t row = 0; row < count; row += kNormLanes) {
+    const int64_t length = least(kNormLanes, count - row);
+    const float* x = asFloats(gradient + row, length, buffer);
+    int64_t i = 0;
+    for (; i + ::stepsize::STEPSIZE_ISA::kLanes <= length; i += ::stepsize::STEPSIZE_ISA::kLanes) {
+      const Vec v = load(x + i);
+      store(lanes + i, fma(v, v, load(lanes + i)));
+    }
+    for (; i < length; i++) lanes[i] = __builtin_fmaf(x[i], x[i], lanes[i]);
+  }
+  float values[update::kNormValues];
+  for (int64_t i = 0; i < update::kNormValues; i++)
+    values[i] = (lanes[4 * i] + lanes[4 * i + 1]) + (lanes[4 * i + 2] + lanes[4 * i + 3]);
+  return update::foldNormValues(values);
+}
+
+// √Σ g² over all tensors. Not finite where a gradient is not, or where the square of one overflows (|g| > 1.8e19).
 inline void gradientNorm(const Invocation& call) {
-  const int64_t count = call.inputs;
-  const ChunkedTensors all(call, call.tensors, count);
+  static_assert(kChunk == update::kNormChunk, "a chunk's sum is that of update/norm.h");
+  const TensorListView& gradients = call.lists[0];
+  const ChunkedTensors all(call, gradients);
   float* partial = static_cast<float*>(call.workspace(all.chunks() * 4));
   all.forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t chunk) {
-    const float* g = call.tensors[t].floats();
-    Vec sums[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
-    int64_t i = from;
-    for (; i + 4 * kLanes <= to; i += 4 * kLanes)
-      for (int v = 0; v < 4; v++) {
-        const Vec x = load(g + i + v * kLanes);
-        sums[v] = fma(x, x, sums[v]);
-      }
-    float sum = sumLanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
-    for (; i < to; i++) sum += g[i] * g[i];
-    partial[chunk] = sum;
+    const TensorView& tensor = gradients.tensors[t];
+    partial[chunk] = tensor.type == DataType::float32 ? sumOfSquares(tensor.as<float>() + from, to - from)
+                                                      : sumOfSquares(tensor.as<BFloat16>() + from, to - from);
   });
-  double total = 0;
-  for (int64_t i = 0; i < all.chunks(); i++) total += static_cast<double>(partial[i]);
-  call.output(0).floats()[0] = static_cast<float>(__builtin_sqrt(total));
+  float values[update::kNormValues] = {};
+  for (int64_t c = 0; c < all.chunks(); c++) values[c % update::kNormValues] += partial[c];
+  call.output(0).floats()[0] = __builtin_sqrtf(update::foldNormValues(values));
 }
 
 inline void prepareStep(const Invocation& call) {
@@ -73,63 +95,134 @@ inline void prepareStep(const Invocation& call) {
   const update::StepOptions options{call.attributes[attribute::maxNorm], call.integer(attribute::checkFinite) != 0,
                                     call.integer(attribute::skipNonFinite) != 0,
                                     call.attributes[attribute::gradientScale]};
-  const float norm = call.inputs == 3 ? call.input(2).floats()[0] : 0;
+  const bool scheduled = call.integer(attribute::scheduled) != 0;
+  const float norm = call.inputs == (scheduled ? 4 : 3) ? call.input(2).floats()[0] : 0;
   const bool apply = update::beginStep(state, options, norm);
-  for (int64_t g = 0; g < hyperRows.shape[0]; g++)
-    scalars[g] = update::prepareGroup(reinterpret_cast<const update::Hyper*>(hyperRows.data)[g], state, groups[g],
-                                      apply, options);
+  const int64_t count = hyperRows.shape[0];
+  for (int64_t g = 0; g < count; g++) {
+    update::Hyper hyper = reinterpret_cast<const update::Hyper*>(hyperRows.data)[g];
+    if (scheduled) {
+      const TensorView& schedule = call.input(call.inputs - 1);
+      const auto* rows = reinterpret_cast<const update::Scheduled*>(schedule.data);
+      hyper = update::withScheduled(hyper, update::scheduledAt(rows, schedule.shape[0], count, g, state));
+    }
+    scalars[g] = update::prepareGroup(hyper, state, groups[g], apply, options);
+  }
 }
 
-// What every update kernel shares: `scalars, groups, lists of tensors`, list by list. f(list pointers' offset …) runs
-// over one chunk with its group's scalars in registers.
-template <class F>
-STEPSIZE_INLINE void updateChunks(const Invocation& call, const F& f) {
-  const int64_t tensors = call.integer(attribute::tensors);
+// The lists of one chunk: where its parameter, gradient, moments and copy begin.
+template <class Types>
+struct ChunkLists {
+  typename Types::Parameter* parameter;
+  typename Types::Gradient* gradient;
+  typename Types::Moment* moments[update::kMostMoments];
+  BFloat16* copy;
+};
+
+// What stochastic rounding adds to the elements of one block, list by list.
+constexpr int64_t kRoundingBlock = 256;
+struct RoundingBlock {
+  uint32_t words[1 + update::kMostMoments][kRoundingBlock / 2];
+
+  STEPSIZE_INLINE uint32_t bits(int list, int64_t i) const {
+    // Little-endian: the lower half of a word comes first.
+    uint16_t half;
+    __builtin_memcpy(&half, reinterpret_cast<const char*>(words[list]) + 2 * i, 2);
+    return half;
+  }
+  STEPSIZE_INLINE void fill(const update::RoundingStream& stream, int list, int64_t firstElement) {
+    const int64_t first = firstElement / update::kRoundingElements;
+    for (int64_t b = 0; b < kRoundingBlock / update::kRoundingElements; b++) {
+      const Philox4 block = stream.bits(static_cast<uint64_t>(first + b), list);
+      for (int w = 0; w < 4; w++) words[list][4 * b + w] = block.word[w];
+    }
+  }
+};
+
+STEPSIZE_INLINE void storeRounded(float& to, float value, const RoundingBlock&, int, int64_t) { to = value; }
+STEPSIZE_INLINE void storeRounded(BFloat16& to, float value, const RoundingBlock& random, int list, int64_t i) {
+  to = toBFloat16Stochastically(value, random.bits(list, i));
+}
+
+// Elements [from, to) of a chunk; `random` begins at `from`.
+template <class Rule, class Types>
+STEPSIZE_INLINE void updateElements(const ChunkLists<Types>& lists, int64_t from, int64_t to, const update::Scalars& s,
+                                    const RoundingBlock& random) {
+  auto* parameter = lists.parameter;
+  const auto* gradient = lists.gradient;
+  auto* m0 = lists.moments[0];
+  auto* m1 = lists.moments[1];
+  auto* m2 = lists.moments[2];
+  // No list overlaps another: the binding has seen to that.
+#pragma GCC ivdep
+  for (int64_t i = from; i < to; i++) {
+    float p = toFloat(parameter[i]);
+    float m[update::kMostMoments] = {};
+    if constexpr (Rule::kMoments > 0) m[0] = toFloat(m0[i]);
+    if constexpr (Rule::kMoments > 1) m[1] = toFloat(m1[i]);
+    if constexpr (Rule::kMoments > 2) m[2] = toFloat(m2[i]);
+    Rule::apply(p, toFloat(gradient[i]), m, s);
+    storeRounded(parameter[i], p, random, 0, i - from);
+    if constexpr (Rule::kMoments > 0) storeRounded(m0[i], m[0], random, 1, i - from);
+    if constexpr (Rule::kMoments > 1) storeRounded(m1[i], m[1], random, 2, i - from);
+    if constexpr (Rule::kMoments > 2) storeRounded(m2[i], m[2], random, 3, i - from);
+    if constexpr (Types::kCopies) lists.copy[i] = toBFloat16(p);
+  }
+}
+
+template <class T>
+constexpr bool kRounded = sizeof(T) == sizeof(BFloat16);
+
+// One chunk. `first` is the place of its first element in the tensor.
+template <class Rule, class Types>
+STEPSIZE_INLINE void updateChunk(const ChunkLists<Types>& lists, int64_t first, int64_t count, const update::Scalars& s,
+                                 const update::RoundingStream& stream) {
+  using P = typename Types::Parameter;
+  using M = typename Types::Moment;
+  constexpr bool rounds = kRounded<P> || (Rule::kMoments > 0 && kRounded<M>);
+  if constexpr (!rounds) {
+    updateElements<Rule, Types>(lists, 0, count, s, RoundingBlock{});
+  } else {
+    RoundingBlock random{};
+    for (int64_t from = 0; from < count; from += kRoundingBlock) {
+      if constexpr (kRounded<P>) random.fill(stream, 0, first + from);
+      if constexpr (kRounded<M>)
+        for (int moment = 0; moment < Rule::kMoments; moment++) random.fill(stream, 1 + moment, first + from);
+      updateElements<Rule, Types>(lists, from, least(count, from + kRoundingBlock), s, random);
+    }
+  }
+}
+
+template <class Rule, class Types>
+inline void updateAll(const Invocation& call) {
   const auto* scalars = reinterpret_cast<const update::Scalars*>(call.input(0).data);
-  const int32_t* groups = call.input(1).as<int32_t>();
-  const int64_t groupCount = call.input(0).shape[0];
-  const TensorView* lists = call.tensors + 2;
-  for (int64_t t = 0; t < tensors; t++)
-    if (groups[t] < 0 || groups[t] >= groupCount)
-      return call.fail("tensor %lld has group %lld of %lld", t, groups[t], groupCount);
-  ChunkedTensors(call, lists, tensors).forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t) {
-    const update::Scalars s = scalars[groups[t]];
-    if (s.apply == 0) return;
-    f([&](int64_t list) { return lists[list * tensors + t].floats() + from; }, to - from, s);
+  const bool zeroes = call.integer(attribute::zeroGradients) != 0;
+  const auto seed = static_cast<uint64_t>(call.integer(attribute::roundingSeed));
+  const TensorListView& parameters = call.lists[0];
+  ChunkedTensors(call, parameters).forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t) {
+    const auto at = [&](int list) { return call.lists[list].tensors[t].data; };
+    ChunkLists<Types> lists;
+    lists.parameter = static_cast<typename Types::Parameter*>(at(0)) + from;
+    lists.gradient = static_cast<typename Types::Gradient*>(at(1)) + from;
+    for (int m = 0; m < update::kMostMoments; m++)
+      lists.moments[m] = m < Rule::kMoments ? static_cast<typename Types::Moment*>(at(2 + m)) + from : nullptr;
+    lists.copy = Types::kCopies ? static_cast<BFloat16*>(at(2 + Rule::kMoments)) + from : nullptr;
+    const update::Scalars s = scalars[parameters.groups == nullptr ? 0 : parameters.groups[t]];
+    const update::RoundingStream stream{seed, static_cast<uint32_t>(t), s.iteration};
+    if (s.apply != 0) updateChunk<Rule>(lists, from, to - from, s, stream);
+    // Also where the step is left out: what is not finite must not stay in a gradient that the next one is added to.
+    if (zeroes) __builtin_memset(lists.gradient, 0, static_cast<size_t>(to - from) * sizeof(*lists.gradient));
   });
 }
 
-inline void sgdUpdate(const Invocation& call) {
-  if (call.integer(attribute::hasMomentum) == 0)
-    return updateChunks(call, [](const auto& list, int64_t count, const update::Scalars& s) {
-      float* __restrict__ p = list(0);
-      const float* __restrict__ g = list(1);
-      for (int64_t i = 0; i < count; i++) update::sgd(p[i], g[i], s);
-    });
-  updateChunks(call, [](const auto& list, int64_t count, const update::Scalars& s) {
-    float* __restrict__ p = list(0);
-    const float* __restrict__ g = list(1);
-    float* __restrict__ buffer = list(2);
-    for (int64_t i = 0; i < count; i++) update::sgdMomentum(p[i], g[i], buffer[i], s);
-  });
-}
-
-inline void adamUpdate(const Invocation& call) {
-  if (call.integer(attribute::amsgrad) == 0)
-    return updateChunks(call, [](const auto& list, int64_t count, const update::Scalars& s) {
-      float* __restrict__ p = list(0);
-      const float* __restrict__ g = list(1);
-      float* __restrict__ m = list(2);
-      float* __restrict__ v = list(3);
-      for (int64_t i = 0; i < count; i++) update::adam(p[i], g[i], m[i], v[i], s);
-    });
-  updateChunks(call, [](const auto& list, int64_t count, const update::Scalars& s) {
-    float* __restrict__ p = list(0);
-    const float* __restrict__ g = list(1);
-    float* __restrict__ m = list(2);
-    float* __restrict__ v = list(3);
-    float* __restrict__ maximum = list(4);
-    for (int64_t i = 0; i < count; i++) update::adamAmsgrad(p[i], g[i], m[i], v[i], maximum[i], s);
+inline void updateStep(const Invocation& call) {
+  update::visitRule(static_cast<update::Rule>(call.integer(attribute::updateRule)), [&](auto rule) {
+    using Rule = decltype(rule);
+    const auto isLow = [&](int list) {
+      return call.lists[list].count > 0 && call.lists[list].tensors[0].type == DataType::bfloat16;
+    };
+    const update::StoredAs as{isLow(0), Rule::kMoments > 0 && isLow(2), call.listCount == Rule::kMoments + 3};
+    update::visitStorage<Rule>(as, [&](auto types) { updateAll<Rule, decltype(types)>(call); });
   });
 }
 

@@ -1,5 +1,5 @@
 // Calls that are wrong in one deliberate way each. Every one either throws an Error or returns; `refused` ones throw.
-import { type Anything, addon, expectUsable, floats, id, openSmall } from "./surface.js";
+import { type Anything, addon, expectUsable, floats, id, listOf, openSmall } from "./surface.js";
 
 interface Attack {
   readonly run: (device: Anything) => unknown;
@@ -311,26 +311,133 @@ export const attacks: Readonly<Record<string, Attack>> = {
     refused: "lies outside the image",
   },
   "groups outside the scalars": {
-    run: async (d) => {
-      const groups = d.create("int32", [1], Int32Array.of(7));
-      const x = floats(d, [2]);
-      d.enqueue(id("sgdUpdate"), [floats(d, [1, 15]), groups, x, x], { tensors: 1 });
-      await d.synchronize();
+    run: (d) => {
+      const x = listOf(d, [floats(d, [2])], Int32Array.of(7));
+      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "sgd" }, [x, x]);
     },
     refused: "group 7 of 1",
   },
-  "a number of tensors that overflows": {
+  "groups that are none": {
+    run: (d) => listOf(d, [floats(d, [2])], Int32Array.of(-1)),
+    refused: "groups[0]: expected a whole number from 0 to 65535",
+  },
+  "too few groups": { run: (d) => listOf(d, [floats(d, [2])], Int32Array.of()), refused: "groups: expected one for" },
+  "a list of another device": {
+    run: (d) => d.enqueue(id("gradientNorm"), [], {}, [listOf(openSmall(), [])]),
+    refused: "list 0: the list is of another device",
+  },
+  "a list with a tensor of another device": {
+    run: (d) => listOf(d, [floats(openSmall(), [1])]),
+    refused: "tensors[0]: the tensor is on another device",
+  },
+  "a list whose tensor was disposed since": {
     run: (d) => {
-      const groups = d.create("int32", [0]);
-      return d.enqueue(id("adamUpdate"), [floats(d, [1, 15]), groups], { tensors: 2 ** 53 - 1 });
+      const x = floats(d, [2]);
+      const list = listOf(d, [x]);
+      x.dispose();
+      // Its memory is now another's.
+      floats(d, [2]);
+      d.enqueue(id("gradientNorm"), [], {}, [list]);
     },
-    refused: "adamUpdate",
+    refused: "list 0[0]: the tensor was disposed",
+  },
+  "a list that disposes its tensors while it is read": {
+    run: (d) => {
+      const x = floats(d, [2]);
+      listOf(d, [
+        x,
+        { get devicePointer() { x.dispose(); return 16n; }, length: 4 }, // biome-ignore format: one line
+      ]);
+    },
+    refused: "tensors[0]: the tensor was disposed",
+  },
+  "device memory on the CPU": {
+    run: (d) => listOf(d, [{ devicePointer: 16n, length: 4 }]),
+    refused: "devicePointer: the CPU has no device memory",
+  },
+  "a list whose array was detached since": {
+    run: (d) => {
+      const array = new Float32Array(4);
+      const list = listOf(d, [array]);
+      detached(array);
+      d.enqueue(id("gradientNorm"), [], {}, [list]);
+    },
+    refused: "detached",
+  },
+  "the list class with new": { run: (d) => new (d.list().constructor)(), refused: "cannot be constructed" },
+  "a tensor instead of a list": {
+    run: (d) => d.enqueue(id("gradientNorm"), [], {}, [floats(d, [2])]),
+    refused: "list 0: expected a list of tensors",
+  },
+  "lists of different numbers of tensors": {
+    run: (d) => {
+      const lists = [listOf(d, [floats(d, [2])]), listOf(d, [])];
+      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "sgd" }, lists);
+    },
+    refused: "list 1 has 0 tensors, the parameters are 1",
+  },
+  "an update of integers": {
+    run: (d) => {
+      const lists = [listOf(d, [d.create("int32", [2])]), listOf(d, [floats(d, [2])])];
+      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "sgd" }, lists);
+    },
+    refused: "parameters[0] must be float32 or bfloat16",
+  },
+  "an update rule that is none": {
+    run: (d) => d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "magic" }, []),
+    refused: "rule: expected one of sgd, sgdMomentum",
+  },
+  "a read while work is captured": {
+    run: (d) => {
+      d.beginCapture();
+      try {
+        d.read(floats(d, [2]));
+      } finally {
+        d.endCapture().dispose();
+      }
+    },
+    refused: "a tensor made from data cannot be captured",
+  },
+  "a capture inside a capture": {
+    run: (d) => {
+      d.beginCapture();
+      try {
+        d.beginCapture();
+      } finally {
+        d.endCapture().dispose();
+      }
+    },
+    refused: "a capture inside a capture cannot be captured",
+  },
+  "the end of a capture that never began": { run: (d) => d.endCapture(), refused: "nothing is being captured" },
+  "a replay of work that was disposed": {
+    run: (d) => {
+      d.beginCapture();
+      const graph = d.endCapture();
+      graph.dispose();
+      graph.replay(1);
+    },
+    refused: "was disposed",
+  },
+  "tensors disposed between capture and replay": {
+    run: async (d) => {
+      const x = floats(d, [4, 4]);
+      d.beginCapture();
+      const [y] = d.enqueue(id("exp"), [x]);
+      y.dispose();
+      const graph = d.endCapture();
+      x.dispose();
+      floats(d, [4, 4]);
+      graph.replay(3);
+      graph.dispose();
+      await d.synchronize();
+    },
   },
   "a list of four billion tensors": {
     run: (d) => {
       const list: Anything[] = [];
       list.length = 2 ** 32 - 1;
-      return d.enqueue(id("gradientNorm"), list);
+      return d.list().set(list);
     },
     refused: "",
   },
@@ -339,10 +446,9 @@ export const attacks: Readonly<Record<string, Attack>> = {
       const x = floats(d, [4, 4]);
       d.enqueue(id("copy"), [x, x]);
       d.enqueue(id("matmul"), [x, x]);
-      d.enqueue(
-        id("gradientNorm"),
-        Array.from({ length: 5000 }, () => x),
-      );
+      const list = listOf(d, new Array(5000).fill(x));
+      d.enqueue(id("gradientNorm"), [], {}, [list]);
+      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "adam" }, [list, list, list, list]);
       await d.synchronize();
     },
   },

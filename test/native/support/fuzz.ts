@@ -2,10 +2,18 @@
 // Prints "ok" with counts when every call threw an Error or returned, and a device still computes afterwards.
 import { PhiloxStream } from "#lib/random.js";
 import { inputsOf, recipes } from "../../tensor/support/records.js";
-import { type Anything, addon, expectUsable, floats, openSmall } from "./surface.js";
+import { type Anything, addon, expectUsable, listOf, openSmall } from "./surface.js";
 
 const [seed = 0, surfaceCalls = 1000, callsPerOperation = 20] = process.argv.slice(2).map(Number);
 const random = new PhiloxStream(seed, 0);
+/** Without values of its own: those could not be made while work is captured. */
+const floats = (device: Anything, shape: readonly number[]): Anything => device.create("float32", shape);
+const emptyGraph = (device: Anything): Anything => {
+  try {
+    device.beginCapture();
+  } catch {}
+  return device.endCapture();
+};
 const chance = (probability: number): boolean => random.uniform() < probability;
 const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] as T;
 
@@ -77,12 +85,21 @@ const makers: readonly (() => Anything)[] = [
   () => disposed,
   () => new Proxy(floats(device, [1]), {}),
   () => Object.create(floats(device, [1])),
+  () => device.list(),
+  () => emptyGraph(other),
+  () => ({ devicePointer: pick([0n, 16n, 2n ** 63n, -1n, 2n ** 70n]), length: pick(sizes) }),
   () => device,
   () => closed,
   () => addon,
   () => globalThis,
 ];
 const anything = (): Anything => pick(makers)();
+
+function endCapture(): void {
+  try {
+    device.endCapture().dispose();
+  } catch {}
+}
 
 const counts = { returned: 0, threw: 0 };
 
@@ -100,7 +117,15 @@ function call(what: string, body: () => Anything): void {
 
 const tensorPrototype = Object.getPrototypeOf(floats(device, [1]));
 const devicePrototype = addon.NativeDevice.prototype;
-const entries: [string, Anything, boolean][] = [addon, devicePrototype, tensorPrototype].flatMap((object) =>
+const listPrototype = Object.getPrototypeOf(device.list());
+const graphPrototype = Object.getPrototypeOf(emptyGraph(device));
+const entries: [string, Anything, boolean][] = [
+  addon,
+  devicePrototype,
+  tensorPrototype,
+  listPrototype,
+  graphPrototype,
+].flatMap((object) =>
   Object.entries(Object.getOwnPropertyDescriptors(object)).flatMap(
     ([name, descriptor]): [string, Anything, boolean][] => {
       const { value, get, set } = descriptor as PropertyDescriptor;
@@ -118,10 +143,13 @@ for (let i = 0; i < surfaceCalls; i++) {
   const receiver = isMethod && chance(0.8) ? pick([device, device, device, closed]) : anything();
   call(name, () => (chance(0.2) ? Reflect.construct(entry, args) : entry.apply(receiver, args)));
   if (isMethod && name === "close") [device, other] = [openSmall(), openSmall()];
+  if (chance(0.02)) endCapture();
   if (i % 200 === 0) await new Promise(setImmediate);
 }
 
-const dataTypes = ["float32", "float64", "int32", "uint8"];
+endCapture();
+
+const dataTypes = ["float32", "float64", "int32", "uint8", "bfloat16"];
 
 /** A tensor nobody asked for; small, so that what fits together by chance is soon done. */
 function stranger(): Anything {
@@ -135,27 +163,40 @@ for (const [operation, id] of addon.operations.map((name: string, i: number) => 
   const recipe = recipes[operation]!;
   const wrapped = { native: device } as Anything;
   const valid = inputsOf(wrapped, recipe).map(({ handle }) => handle);
+  const contents = recipe.lists?.(wrapped).map((tensors) => tensors.map(({ handle }) => handle)) ?? [];
+  const validLists = contents.map((handles) => listOf(device, handles));
   for (let i = 0; i < callsPerOperation; i++) {
     const tensors: Anything[] = [...valid];
     const attributes: Record<string, Anything> = { ...recipe.attributes };
+    const lists: Anything[] = [...validLists];
     // Usually one thing is wrong, so that the checks behind the first are reached too.
     do {
       const at = random.integer(tensors.length + 1);
-      const kind = random.integer(7);
+      const kind = random.integer(contents.length > 0 ? 10 : 7);
+      const list = random.integer(lists.length + 1);
       if (kind === 0) tensors.splice(at, 1);
-      if (kind === 1) tensors.splice(at, 0, pick(valid));
+      if (kind === 1) tensors.splice(at, 0, valid.length > 0 ? pick(valid) : stranger());
       if (kind === 2) tensors[at] = stranger();
       if (kind === 3) tensors[at] = anything();
       if (kind === 4) attributes[pick(attributeNames)] = pick([...sizes, 2 ** 24, -1, 0.5, Number.NaN]);
       if (kind === 5) attributes[pick([...attributeNames, "unknown"])] = anything();
       if (kind === 6) delete attributes[pick(Object.keys(attributes).concat("none"))];
+      if (kind === 7) lists.splice(list, 1);
+      if (kind === 8) lists[list] = chance(0.5) ? pick(validLists) : anything();
+      if (kind === 9) {
+        const own = [...(contents[list] ?? [])];
+        own[random.integer(own.length + 1)] = chance(0.5) ? stranger() : anything();
+        const changed = device.list();
+        call("list.set", () => changed.set(own, chance(0.5) ? undefined : anything()));
+        lists[list] = changed;
+      }
     } while (chance(0.3));
     const given = chance(0.05) ? anything() : attributes;
     call(operation, () => {
-      for (const result of device.enqueue(id, tensors, given)) result.dispose();
+      for (const result of device.enqueue(id, tensors, given, lists)) result.dispose();
     });
   }
-  for (const tensor of valid) tensor.dispose();
+  for (const tensor of [...valid, ...contents.flat()]) tensor.dispose();
   // Work that was accepted may fail: then the next wait says so, and the one after it is fine.
   await device.synchronize().catch(() => {});
   await device.synchronize();

@@ -27,3 +27,10 @@ export async function expectUsable(device: Anything): Promise<void> {
   const result = await device.read(product);
   if (result[0] !== 30) throw new Error(`2 · 3 · 5 became ${result[0]}`);
 }
+
+/** A list of tensors, arrays or pointers. */
+export function listOf(device: Anything, tensors: readonly Anything[], groups?: Int32Array): Anything {
+  const list = device.list();
+  list.set(tensors, groups);
+  return list;
+}

@@ -1,5 +1,5 @@
 // One call of every operation of the table, large enough to be cut into several chunks and tiles.
-import { execute, type Tensor, tensor } from "#lib/tensor/index.js";
+import { Tensor, tensor } from "#lib/tensor/index.js";
 import { labelsOf, numbers } from "../../support/numbers.js";
 import { elements } from "../../support/reference.js";
 
@@ -11,6 +11,9 @@ interface Recipe {
   readonly inputs: readonly (readonly number[] | ((device: Device) => Tensor))[];
   readonly attributes?: Attributes;
   readonly written?: readonly number[];
+  /** Lists of tensors, and which of them are written in place. */
+  readonly lists?: (device: Device) => Tensor[][];
+  readonly writtenLists?: readonly number[];
 }
 
 // Four chunks of 16,384 and a part of one.
@@ -28,24 +31,20 @@ const window = { size: 3, stride: 2, padding: 1 };
 const indices = (device: Device) => tensor(device, labelsOf(elements(pooled), 6, 33 * 35), pooled);
 
 const hyper = (device: Device) =>
-  // learning rate, weight decay, decoupled, maximise, β1, β2, ε, momentum, dampening, Nesterov; twice
+  // learning rate, weight decay, decoupled, maximise, β1, β2, ε, momentum, dampening, Nesterov, bias corrected; twice
   tensor(
     device,
-    Float64Array.from([1e-2, 1e-2, 1, 0, 0.9, 0.999, 1e-8, 0.9, 0, 0, 1e-1, 0, 0, 1, 0, 0, 0, 0.5, 0, 1]),
-    [2, 10],
+    Float64Array.from([1e-2, 1e-2, 1, 0, 0.9, 0.999, 1e-8, 0.9, 0, 0, 1, 1e-1, 0, 0, 1, 0, 0, 0, 0.5, 0, 1, 0]),
+    [2, 11],
   );
-const state = (device: Device) => tensor(device, Float64Array.from([4, 4, 0, 0, 0, 1, 0.6, 0.9, 0, 0]));
-const scalars = (device: Device) => tensor(device, numbers(30, 8, 1), [2, 15]);
-const groups = (device: Device) => tensor(device, Int32Array.of(0, 1, 0));
-const parameters = [many, [40_000], [3]];
+const state = (device: Device) => tensor(device, Float64Array.from([4, 4, 0, 0, 0, 1, 0.6, 0.9, 0, 0, 0, 0]));
+const schedule = (device: Device) => tensor(device, Float64Array.from([0.1, 0.9, 0, 0.2, 0.8, 0]), [1, 2, 3]);
+const scalars = (device: Device) => tensor(device, numbers(32, 8, 1), [2, 16]);
+const sizes = [70_001, 40_000, 3];
 
 const unary = { inputs: [many] };
 const binary = { inputs: [many, many] };
-const update = (lists: number, attributes: Attributes): Recipe => ({
-  inputs: [scalars, groups, ...Array.from({ length: lists }, () => parameters.map(positive)).flat()],
-  attributes: { tensors: parameters.length, ...attributes },
-  written: Array.from({ length: lists * 3 }, (_, i) => i + 2).filter((i) => i < 5 || i >= 8),
-});
+const positives = (device: Device) => sizes.map((size) => positive([size])(device));
 
 export const recipes: Readonly<Record<string, Recipe>> = {
   fill: { inputs: [many], attributes: { value: 1.5 }, written: [0] },
@@ -100,10 +99,18 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   crossEntropy: { inputs: [rows, labels], attributes: { smoothing: 0.1 } },
   crossEntropyGradient: { inputs: [rows, labels, []], attributes: { smoothing: 0.1 } },
   correctCount: { inputs: [rows, labels] },
-  gradientNorm: { inputs: [many, [3], [40_000]] },
-  prepareStep: { inputs: [hyper, state, []], attributes: { maxNorm: 0.5, checkFinite: true }, written: [1] },
-  sgdUpdate: update(3, { momentum: true }),
-  adamUpdate: update(5, { amsgrad: true }),
+  gradientNorm: { inputs: [], lists: (device) => [positives(device)] },
+  prepareStep: {
+    inputs: [hyper, state, [], schedule],
+    attributes: { maxNorm: 0.5, checkFinite: true, scheduled: true },
+    written: [1],
+  },
+  update: {
+    inputs: [scalars],
+    attributes: { rule: "adamAmsgrad", zeroGradients: true },
+    lists: (device) => Array.from({ length: 5 }, () => positives(device)),
+    writtenLists: [0, 1, 2, 3, 4],
+  },
 };
 
 /** Makes a recipe's inputs on a device. */
@@ -113,13 +120,38 @@ export function inputsOf(device: Device, { inputs }: Recipe): Tensor[] {
   );
 }
 
+/** A list of tensors as the native surface takes it. */
+export function listOf(device: Device, tensors: readonly Tensor[], groups?: Int32Array) {
+  const list = device.native.list();
+  list.set(
+    tensors.map(({ handle }) => handle),
+    groups,
+  );
+  return list;
+}
+
 /** Runs a recipe; returns the bytes of everything it wrote. */
 export async function run(device: Device, operation: string): Promise<Buffer> {
   const recipe = recipes[operation]!;
   const inputs = inputsOf(device, recipe);
-  const outputs = execute(operation, inputs, recipe.attributes);
-  const results = [...outputs, ...(recipe.written ?? []).map((i) => inputs[i]!)];
-  const read = await Promise.all(results.map((result) => result.read()));
-  for (const one of [...inputs, ...outputs]) one.dispose();
+  const lists = recipe.lists?.(device) ?? [];
+  const handles = inputs.map(({ handle }) => handle);
+  // The tensors of a list are of the groups 0 and 1.
+  const nativeLists = lists.map((tensors) =>
+    listOf(
+      device,
+      tensors,
+      Int32Array.from(tensors, (_, i) => i % 2),
+    ),
+  );
+  const outputs = device
+    .enqueue(operation, handles, recipe.attributes, nativeLists)
+    .map((handle) => new Tensor(device, handle));
+  const written = [
+    ...(recipe.written ?? []).map((i) => inputs[i]!),
+    ...(recipe.writtenLists ?? []).flatMap((i) => lists[i]!),
+  ];
+  const read = await Promise.all([...outputs, ...written].map((result) => result.read()));
+  for (const one of [...inputs, ...lists.flat(), ...outputs]) one.dispose();
   return Buffer.concat(read.map((data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
 }

@@ -1,0 +1,96 @@
+import { types } from "node:util";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import type { DataType, DevicePointer } from "../native/index.js";
+import { type Device, openDeviceSync } from "../native/index.js";
+import { Tensor } from "../tensor/index.js";
+
+/** A tensor that an optimizer updates; `name` is a parameter's path in its model, where it has one. */
+export type Trainable = Tensor & { readonly name?: string };
+
+/**
+ * Numbers that belong to somebody else, updated where they are: an array (a `Uint16Array` holds bfloat16 bits), or
+ * memory of the device.
+ */
+export type Foreign = Float32Array | Uint16Array | DevicePointer;
+
+/** What an optimizer updates. */
+export type ParameterLike = Trainable | Foreign;
+
+/** What is known of a parameter, whoever owns it. */
+export interface ParameterFacts {
+  /** Its path in the model; empty where it has none. */
+  readonly name: string;
+  readonly dtype: DataType;
+  readonly shape: readonly number[];
+}
+
+export function factsOf(parameter: ParameterLike): ParameterFacts {
+  if (parameter instanceof Tensor) {
+    const { name = "", dtype, shape } = parameter as Trainable;
+    return { name, dtype, shape };
+  }
+  const dtype = ArrayBuffer.isView(parameter) ? typeOf(parameter) : (parameter.dtype ?? "float32");
+  return { name: "", dtype, shape: [parameter.length] };
+}
+
+/** What a list of tensors of the native surface takes for it. */
+export function elementOf(parameter: ParameterLike) {
+  return parameter instanceof Tensor ? parameter.handle : parameter;
+}
+
+/**
+ * Throws unless all are of one kind, on one device, of one type that can be trained, and none is given twice.
+ * @returns the device: that of the tensors, the one given, or for arrays the CPU
+ */
+export function validateParameters(parameters: readonly ParameterLike[], given: Device | undefined): Device {
+  if (!Array.isArray(parameters)) invalidArgument("parameters", "an array of tensors or of Float32Arrays", parameters);
+  const [first] = parameters;
+  if (first === undefined)
+    throw new StepsizeError("invalid-argument", "parameters: expected at least one, got an empty list");
+  const own = first instanceof Tensor;
+  const seen = new Set<ParameterLike>();
+  parameters.forEach((parameter: ParameterLike, i) => {
+    const fail = (problem: string): never => {
+      const name = parameter instanceof Tensor && (parameter as Trainable).name;
+      throw new StepsizeError("invalid-argument", `parameters[${i}]${name ? ` (${name})` : ""}: ${problem}`);
+    };
+    if (!(parameter instanceof Tensor) && !isForeign(parameter))
+      invalidArgument(
+        `parameters[${i}]`,
+        "a tensor, a Float32Array, a Uint16Array of bfloat16 bits, or { devicePointer, length, dtype }",
+        parameter,
+      );
+    if (parameter instanceof Tensor !== own) fail("tensors and memory of others cannot be mixed");
+    const { dtype } = factsOf(parameter);
+    if (dtype !== "float32" && dtype !== "bfloat16") fail(`expected float32 or bfloat16, got ${dtype}`);
+    if (dtype !== factsOf(first).dtype) fail(`is ${dtype}, the first ${factsOf(first).dtype}`);
+    if (ArrayBuffer.isView(parameter) && isDetached(parameter)) fail("the array is detached");
+    if (seen.has(parameter)) fail(`this ${own ? "tensor" : "array"} was given twice`);
+    if (own && (parameter as Tensor).device !== first.device) fail("is on another device than the first");
+    seen.add(parameter);
+  });
+  if (own) return first.device;
+  if (given) return given;
+  if (!ArrayBuffer.isView(first)) invalidArgument("device", "the device whose memory it is", given);
+  return openDeviceSync("cpu");
+}
+
+export function isForeign(value: unknown): value is Foreign {
+  // Not instanceof: an object may claim to be one.
+  if (types.isFloat32Array(value) || types.isUint16Array(value)) return true;
+  if (value instanceof Tensor) return false;
+  return typeof value === "object" && value !== null && "devicePointer" in value && !ArrayBuffer.isView(value);
+}
+
+function isDetached({ buffer }: ArrayBufferView): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function typeOf(array: Float32Array | Uint16Array): DataType {
+  return types.isFloat32Array(array) ? "float32" : "bfloat16";
+}

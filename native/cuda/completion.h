@@ -1,0 +1,47 @@
+// What happens on the host when the device has come so far: a thread that waits for events, one after another.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime.h"
+
+namespace stepsize::cuda {
+
+class Completion {
+ public:
+  Completion(int device, cudaStream_t stream);
+  Completion(const Completion&) = delete;
+  Completion& operator=(const Completion&) = delete;
+  ~Completion() { finish(); }
+
+  // Calls back on this object's thread when all work given to the stream so far is done, in the order of the calls.
+  // `error` is null, or what the device failed with.
+  void whenDone(std::function<void(const char* error)> then);
+  // Waits for the device, does what is left with `error` "abandoned", and ends the thread. No call after it.
+  void finish();
+
+ private:
+  struct Item {
+    Event reached;
+    std::function<void(const char*)> then;
+  };
+  Event takeEvent();
+  void loop();
+
+  const int device_;
+  const cudaStream_t stream_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Item> items_;
+  std::vector<Event> spare_;
+  bool closing_ = false;
+  std::thread thread_;
+};
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,398 @@
+#include "cuda_device.h"
+
+#include <cstring>
+#include <future>
+#include <map>
+
+#include "operations.h"
+
+namespace stepsize::cuda {
+
+namespace {
+
+// Blocks per multiprocessor, at most: enough that the last ones to run leave little of the device idle.
+constexpr unsigned kBlocksPerMultiprocessor = 64;
+
+struct CudaGraph final : Graph {
+  int device = 0;
+  cudaGraphExec_t executable = nullptr;
+  std::vector<std::shared_ptr<void>> uses;
+
+  ~CudaGraph() override {
+    const CurrentDevice current(device);
+    if (executable != nullptr) cudaGraphExecDestroy(executable);
+  }
+};
+
+// "12.4" from 12040.
+std::string versionText(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+constexpr int kOldestDriver = 13000;
+
+// Why CUDA cannot be used here; empty if it can.
+std::string problem() {
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    cudaGetLastError();
+    return "there is no NVIDIA driver on this machine (libcuda.so.1 was not found)";
+  }
+  if (driver < kOldestDriver)
+    return "the NVIDIA driver is for CUDA " + versionText(driver) +
+           ", and CUDA 13 is needed: install driver 580 or newer";
+  int count = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
+    cudaGetLastError();
+    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    return visible != nullptr ? "CUDA_VISIBLE_DEVICES=\"" + std::string(visible) + "\" hides all GPUs"
+                              : "the driver finds no GPU";
+  }
+  if (code == cudaSuccess) return "";
+  cudaGetLastError();
+  return std::string("the driver failed: ") + cudaGetErrorString(code);
+}
+
+}  // namespace
+
+// Tables and scratch memory: small pieces that change hands in stream order, without a call of the runtime.
+struct CudaDevice::SmallMemory {
+  explicit SmallMemory(int owner) : device(owner) {}
+  SmallMemory(const SmallMemory&) = delete;
+  SmallMemory& operator=(const SmallMemory&) = delete;
+  ~SmallMemory() {
+    const CurrentDevice current(device);
+    for (const auto& [size, pieces] : free)
+      for (void* piece : pieces) cudaFree(piece);
+  }
+
+  // `unused`: a piece that no work before may still touch.
+  static DeviceMemory acquire(const std::shared_ptr<SmallMemory>& self, size_t bytes, bool unused) {
+    size_t size = 256;
+    while (size < bytes) size *= 2;
+    void* piece = nullptr;
+    {
+      const std::lock_guard lock(self->mutex);
+      std::vector<void*>& free = self->free[size];
+      if (!unused && !free.empty()) {
+        piece = free.back();
+        free.pop_back();
+      }
+    }
+    if (piece == nullptr) check(cudaMalloc(&piece, size), "memory for tables");
+    return {piece, [self, size](void* done) {
+              const std::lock_guard lock(self->mutex);
+              self->free[size].push_back(done);
+            }};
+  }
+
+  const int device;
+  std::mutex mutex;
+  std::map<size_t, std::vector<void*>> free;
+};
+
+CudaDevice::CudaDevice(int index, uint64_t othersStream)
+    : index_(index), stream_(othersStream), small_(std::make_shared<SmallMemory>(index)) {
+  check(cudaGetDeviceProperties(&properties_, index), "the device's properties");
+  mostBlocks_ = static_cast<unsigned>(properties_.multiProcessorCount) * kBlocksPerMultiprocessor;
+  completion_ = std::make_unique<Completion>(index, stream_.get());
+}
+
+CudaDevice::~CudaDevice() { abandon(); }
+
+bool CudaDevice::implements(OperationId id) const { return launcherFor(id) != nullptr; }
+
+void* CudaDevice::acquire(int64_t bytes) {
+  const CurrentDevice current(index_);
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, static_cast<size_t>(bytes)) == cudaSuccess) return memory;
+  cudaGetLastError();
+  if (capturing_) return nullptr;
+  // What was released before may still be on its way back.
+  std::promise<void> released;
+  completion_->whenDone([&](const char*) { released.set_value(); });
+  released.get_future().wait();
+  if (cudaMalloc(&memory, static_cast<size_t>(bytes)) == cudaSuccess) return memory;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void CudaDevice::release(void* memory, int64_t) {
+  const CurrentDevice current(index_);
+  // After abandon nothing runs any more.
+  if (!completion_) {
+    cudaFree(memory);
+    return;
+  }
+  completion_->whenDone([memory](const char*) { cudaFree(memory); });
+}
+
+void CudaDevice::fail(const std::string& what) {
+  const std::lock_guard lock(errorMutex_);
+  if (firstError_.empty()) firstError_ = what;
+}
+
+void CudaDevice::enqueue(Record record) {
+  if (!completion_) return;
+  const CurrentDevice current(index_);
+  try {
+    launcherFor(record.id)(*this, record);
+    check(cudaGetLastError(), "launch");
+  } catch (const CudaError& error) {
+    const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
+    fail(stepsize::describe(operation(record.id), specs, record.lists) + ": " + error.what());
+  }
+  if (!capturing_) return;
+  for (const auto& list : record.lists)
+    if (const auto tables = std::static_pointer_cast<ListTables>(list->backend)) {
+      captured_.push_back(tables->addresses);
+      captured_.push_back(std::const_pointer_cast<ChunkTable>(tables->chunks));
+    }
+}
+
+DeviceMemory CudaDevice::scratch(size_t bytes) {
+  DeviceMemory memory = SmallMemory::acquire(small_, bytes, capturing_);
+  if (capturing_) captured_.push_back(memory);
+  return memory;
+}
+
+DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
+  // A captured copy would read its source again at every replay, so in a capture the table is filled besides it.
+  DeviceMemory table = SmallMemory::acquire(small_, bytes, capturing_);
+  if (bytes == 0) return table;
+  const std::shared_ptr<void> staged = staging_.acquire(bytes);
+  std::memcpy(staged.get(), from, bytes);
+  const cudaStream_t stream = capturing_ ? besides_.get() : stream_.get();
+  check(cudaMemcpyAsync(table.get(), staged.get(), bytes, cudaMemcpyHostToDevice, stream), "a table");
+  if (capturing_)
+    check(cudaStreamSynchronize(stream), "a table");
+  else
+    completion_->whenDone([staged](const char*) {});
+  return table;
+}
+
+void CudaDevice::upload(void* to, std::vector<std::byte> from) {
+  if (from.empty() || !completion_) return;
+  const CurrentDevice current(index_);
+  try {
+    const std::shared_ptr<void> staged = staging_.acquire(from.size());
+    std::memcpy(staged.get(), from.data(), from.size());
+    check(cudaMemcpyAsync(to, staged.get(), from.size(), cudaMemcpyHostToDevice, stream_.get()), "upload");
+    completion_->whenDone([staged](const char*) {});
+  } catch (const CudaError& error) {
+    fail(error.what());
+  }
+}
+
+void CudaDevice::download(void* to, const void* from, int64_t bytes) {
+  if (bytes == 0 || !completion_) return;
+  const CurrentDevice current(index_);
+  const auto size = static_cast<size_t>(bytes);
+  try {
+    const std::shared_ptr<void> staged = staging_.acquire(size);
+    check(cudaMemcpyAsync(staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
+    completion_->whenDone([=](const char* error) {
+      if (error == nullptr) std::memcpy(to, staged.get(), size);
+    });
+  } catch (const CudaError& error) {
+    fail(error.what());
+  }
+}
+
+void CudaDevice::notify(std::function<void(std::string)> done) {
+  if (!completion_) return;
+  const CurrentDevice current(index_);
+  completion_->whenDone([this, done = std::move(done)](const char* error) {
+    if (error != nullptr && std::strcmp(error, "abandoned") == 0) return;
+    std::string text;
+    {
+      const std::lock_guard lock(errorMutex_);
+      text = std::move(firstError_);
+      firstError_.clear();
+    }
+    if (text.empty() && error != nullptr)
+      text = std::string("the GPU failed in work enqueued earlier: ") + error +
+             ". CUDA cannot be used any more in this process; start a new one";
+    done(std::move(text));
+  });
+}
+
+std::string CudaDevice::wait() {
+  std::promise<std::string> outcome;
+  notify([&](std::string error) { outcome.set_value(std::move(error)); });
+  return outcome.get_future().get();
+}
+
+void CudaDevice::beginCapture() {
+  const CurrentDevice current(index_);
+  // Of this thread alone, and memory may be allocated meanwhile: what is not part of the work stays outside.
+  try {
+    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
+  } catch (const CudaError& error) {
+    throw CallError(error.what());
+  }
+  capturing_ = true;
+}
+
+std::shared_ptr<Graph> CudaDevice::endCapture() {
+  const CurrentDevice current(index_);
+  capturing_ = false;
+  auto graph = std::make_shared<CudaGraph>();
+  graph->device = index_;
+  graph->uses = std::move(captured_);
+  captured_.clear();
+  cudaGraph_t recorded = nullptr;
+  try {
+    check(cudaStreamEndCapture(stream_.get(), &recorded), "capture");
+    const cudaError_t code = cudaGraphInstantiate(&graph->executable, recorded, 0);
+    cudaGraphDestroy(recorded);
+    check(code, "capture");
+  } catch (const CudaError& error) {
+    throw CallError(error.what());
+  }
+  return graph;
+}
+
+void CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
+  if (!completion_) return;
+  const CurrentDevice current(index_);
+  const auto* own = static_cast<const CudaGraph*>(graph.get());
+  try {
+    for (int64_t i = 0; i < times; i++) check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
+  } catch (const CudaError& error) {
+    fail(error.what());
+  }
+  // It must not go before its last run has ended.
+  completion_->whenDone([graph = std::move(graph)](const char*) {});
+}
+
+void CudaDevice::startTimer() {
+  const CurrentDevice current(index_);
+  timerStart_ = std::make_shared<Event>(cudaEventDefault);
+  cudaEventRecord(timerStart_->get(), stream_.get());
+}
+
+std::shared_ptr<const double> CudaDevice::stopTimer() {
+  const CurrentDevice current(index_);
+  if (!timerStart_) throw CallError("stopTimer: no timer was started");
+  const auto stop = std::make_shared<Event>(cudaEventDefault);
+  cudaEventRecord(stop->get(), stream_.get());
+  auto milliseconds = std::make_shared<double>(0);
+  completion_->whenDone([milliseconds, stop, start = timerStart_](const char* error) {
+    float elapsed = 0;
+    if (error == nullptr && cudaEventElapsedTime(&elapsed, start->get(), stop->get()) == cudaSuccess)
+      *milliseconds = static_cast<double>(elapsed);
+  });
+  return milliseconds;
+}
+
+void CudaDevice::expectDeviceMemory(uint64_t address, int64_t bytes) const {
+  if (bytes == 0) return;
+  const CurrentDevice current(index_);
+  // The last byte may belong to another allocation that touches the first one: the owner's word is taken for the rest.
+  for (const uint64_t place : {address, address + static_cast<uint64_t>(bytes) - 1}) {
+    cudaPointerAttributes attributes = {};
+    const auto* pointer = reinterpret_cast<const void*>(place);  // NOLINT(performance-no-int-to-ptr)
+    const cudaError_t code = cudaPointerGetAttributes(&attributes, pointer);
+    if (code != cudaSuccess) cudaGetLastError();
+    const bool reachable = attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+    if (code != cudaSuccess || !reachable || attributes.device != index_)
+      throw CallError("devicePointer: " + std::to_string(bytes) + " bytes at " + std::to_string(address) +
+                      " are not memory of this device");
+  }
+}
+
+void CudaDevice::waitForEvent(uint64_t event) {
+  const CurrentDevice current(index_);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the handle is another program's.
+  const cudaError_t code = cudaStreamWaitEvent(stream_.get(), reinterpret_cast<cudaEvent_t>(event), 0);
+  if (code == cudaSuccess) return;
+  cudaGetLastError();
+  throw CallError(std::string("event: ") + cudaGetErrorString(code));
+}
+
+uint64_t CudaDevice::recordEvent() {
+  const CurrentDevice current(index_);
+  const cudaError_t code = cudaEventRecord(shared_.get(), stream_.get());
+  if (code != cudaSuccess) {
+    cudaGetLastError();
+    throw CallError(std::string("event: ") + cudaGetErrorString(code));
+  }
+  return reinterpret_cast<uint64_t>(shared_.get());
+}
+
+void CudaDevice::abandon() {
+  if (!completion_) return;
+  const CurrentDevice current(index_);
+  if (capturing_) {
+    cudaGraph_t recorded = nullptr;
+    if (cudaStreamEndCapture(stream_.get(), &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
+    cudaGetLastError();
+    capturing_ = false;
+  }
+  cudaStreamSynchronize(stream_.get());
+  completion_->finish();
+  completion_.reset();
+}
+
+std::vector<std::pair<std::string, std::string>> CudaDevice::describe() const {
+  char memory[32];
+  std::snprintf(memory, sizeof memory, "%.1f GB", static_cast<double>(properties_.totalGlobalMem) / 1e9);
+  return {{"name", properties_.name},
+          {"memory", memory},
+          {"multiprocessors", std::to_string(properties_.multiProcessorCount)},
+          {"computeCapability", std::to_string(properties_.major) + "." + std::to_string(properties_.minor)}};
+}
+
+}  // namespace stepsize::cuda
+
+namespace stepsize {
+
+#if defined(STEPSIZE_EMULATED)
+const char* backendName() { return "cuda-emulated"; }
+#else
+const char* backendName() { return "cuda"; }
+#endif
+
+std::vector<std::pair<std::string, std::string>> describeBackend() {
+  int driver = 0, runtime = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  cudaRuntimeGetVersion(&runtime);
+  std::vector<std::pair<std::string, std::string>> facts = {
+      {"runtime", cuda::versionText(runtime)}, {"driver", driver == 0 ? "none" : cuda::versionText(driver)}};
+  const std::string problem = cuda::problem();
+  if (!problem.empty()) {
+    facts.emplace_back("problem", problem);
+    return facts;
+  }
+  int count = 0;
+  cudaGetDeviceCount(&count);
+  facts.emplace_back("count", std::to_string(count));
+  for (int i = 0; i < count; i++) {
+    cudaDeviceProp properties = {};
+    if (cudaGetDeviceProperties(&properties, i) == cudaSuccess)
+      facts.emplace_back("device " + std::to_string(i), properties.name);
+  }
+  return facts;
+}
+
+std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
+  const std::string problem = cuda::problem();
+  if (!problem.empty()) throw CallError(problem);
+  if (options.threads != 0 || !options.instructionSet.empty())
+    throw CallError("threads and instructionSet are options of the CPU");
+  int count = 0;
+  cudaGetDeviceCount(&count);
+  if (options.index >= count)
+    throw CallError("index: this machine has " + std::to_string(count) + " GPUs, from 0 on; got " +
+                    std::to_string(options.index));
+  const cuda::CurrentDevice current(options.index);
+  try {
+    return std::make_unique<cuda::CudaDevice>(options.index, options.stream);
+  } catch (const cuda::CudaError& error) {
+    throw CallError(error.what());
+  }
+}
+
+}  // namespace stepsize

@@ -1,0 +1,68 @@
+// A GPU as a device: records become kernel launches in one stream, which the host never waits for.
+#pragma once
+
+#include "../backend.h"
+#include "completion.h"
+#include "list_tables.h"
+#include "runtime.h"
+#include "staging.h"
+
+namespace stepsize::cuda {
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(int index, uint64_t othersStream);
+  ~CudaDevice() override;
+
+  bool implements(OperationId id) const override;
+  void* acquire(int64_t bytes) override;
+  void release(void* memory, int64_t bytes) override;
+  void enqueue(Record record) override;
+  void upload(void* to, std::vector<std::byte> from) override;
+  void download(void* to, const void* from, int64_t bytes) override;
+  void notify(std::function<void(std::string)> done) override;
+  std::string wait() override;
+  void beginCapture() override;
+  std::shared_ptr<Graph> endCapture() override;
+  void replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  void startTimer() override;
+  std::shared_ptr<const double> stopTimer() override;
+  bool usesHostMemory() const override { return false; }
+  void expectDeviceMemory(uint64_t address, int64_t bytes) const override;
+  void waitForEvent(uint64_t event) override;
+  uint64_t recordEvent() override;
+  void abandon() override;
+  std::vector<std::pair<std::string, std::string>> describe() const override;
+
+  // For operations: the stream, how many blocks fill the device, tables, memory for the length of a record.
+  cudaStream_t stream() const { return stream_.get(); }
+  unsigned mostBlocks() const { return mostBlocks_; }
+  TableCache& tables() { return tables_; }
+  DeviceMemory scratch(size_t bytes);
+  // A table in device memory, there for all work that is enqueued or captured from here on.
+  DeviceMemory uploadTable(const void* from, size_t bytes);
+
+ private:
+  struct SmallMemory;
+  void fail(const std::string& what);
+
+  const int index_;
+  cudaDeviceProp properties_ = {};
+  unsigned mostBlocks_ = 0;
+  Stream stream_;
+  // Work that must be done before a capture is replayed, and cannot be part of it.
+  Stream besides_;
+  std::shared_ptr<SmallMemory> small_;
+  Staging staging_;
+  TableCache tables_{*this};
+  Event shared_{cudaEventDisableTiming};
+  std::shared_ptr<Event> timerStart_;
+  std::vector<std::shared_ptr<void>> captured_;  // what the work being captured uses
+  bool capturing_ = false;
+  std::mutex errorMutex_;
+  std::string firstError_;
+  // Last, so that its thread ends first.
+  std::unique_ptr<Completion> completion_;
+};
+
+}  // namespace stepsize::cuda

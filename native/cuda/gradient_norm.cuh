@@ -1,0 +1,59 @@
+// √Σ g² over the gradients of all tensors, in the order of update/norm.h: 4 bytes a parameter, read once, of
+// bfloat16 2.
+#pragma once
+
+#include "../update/norm.h"
+#include "address_space.cuh"
+#include "block_reduce.cuh"
+#include "platform.cuh"
+#include "update_tables.h"
+#include "vector_access.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kNormThreads = update::kNormValues;
+
+// Thread t has the lanes 4t to 4t + 3.
+template <class Gradient>
+__device__ __forceinline__ float threadSumOfSquares(const Gradient* gradient, uint32_t count) {
+  float lanes[4] = {0, 0, 0, 0};
+  const bool aligned = isAligned16(gradient);
+  uint32_t i = threadIdx.x * 4;
+  for (; i + 4 <= count; i += update::kNormLanes) {
+    float x[4];
+    load(gradient + i, aligned, x);
+#pragma unroll
+    for (int lane = 0; lane < 4; lane++) lanes[lane] = fmaf(x[lane], x[lane], lanes[lane]);
+  }
+  // The last elements of a chunk may be fewer than four.
+#pragma unroll
+  for (int lane = 0; lane < 4; lane++) {
+    const float x = i + lane < count ? toFloat(gradient[i + lane]) : 0.0f;
+    lanes[lane] = fmaf(x, x, lanes[lane]);
+  }
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+// One partial sum per chunk; the block that finishes last adds them in order. So the bits do not depend on the number
+// of blocks. `gradients` holds one address per tensor; `finished` is 0 before and after.
+template <class Gradient>
+__global__ void __launch_bounds__(kNormThreads)
+    gradientNormKernel(const Chunk* chunks, uint32_t chunkCount, void* const* gradients, float* partial,
+                       unsigned* finished, float* norm) {
+  for (uint32_t c = blockIdx.x; c < chunkCount; c += gridDim.x) {
+    const Chunk chunk = chunks[c];
+    const auto* gradient = inGlobalMemory(static_cast<const Gradient*>(gradients[chunk.tensor]) + chunk.offset);
+    const float sum = blockSum<kNormThreads>(threadSumOfSquares(gradient, chunk.count));
+    if (threadIdx.x == 0) partial[c] = sum;
+  }
+  if (!isLastBlock(finished)) return;
+  float sum = 0;
+  for (uint32_t c = threadIdx.x; c < chunkCount; c += kNormThreads) sum += readPast(partial + c);
+  sum = blockSum<kNormThreads>(sum);
+  if (threadIdx.x == 0) {
+    *norm = sqrtf(sum);
+    *finished = 0;
+  }
+}
+
+}  // namespace stepsize::cuda

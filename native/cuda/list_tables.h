@@ -1,0 +1,50 @@
+// The tables of update_tables.h in device memory: of each list of tensors its addresses, and of each set of sizes its
+// chunks. Made when a list is first used, kept with the list, and shared where sizes agree: the gradients of a new step
+// have new addresses and old sizes.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "../tensor_list.h"
+#include "update_tables.h"
+
+namespace stepsize::cuda {
+
+class CudaDevice;
+
+// Device memory that is handed on in stream order when nobody needs it any more.
+using DeviceMemory = std::shared_ptr<void>;
+
+struct ChunkTable {
+  std::vector<uint64_t> sizes;
+  std::vector<uint16_t> groups;
+  DeviceMemory memory;
+  uint32_t count = 0;
+
+  const Chunk* chunks() const { return static_cast<const Chunk*>(memory.get()); }
+};
+
+struct ListTables {
+  DeviceMemory addresses;
+  std::shared_ptr<const ChunkTable> chunks;
+
+  void* const* tensors() const { return static_cast<void* const*>(addresses.get()); }
+};
+
+class TableCache {
+ public:
+  explicit TableCache(CudaDevice& device) : device_(device) {}
+  // With the list's groups, or, where they do not matter, any.
+  const ListTables& of(const TensorList& list, bool needsGroups);
+
+ private:
+  std::shared_ptr<const ChunkTable> chunksFor(const TensorList& list, bool needsGroups);
+
+  CudaDevice& device_;
+  // The last few: a model has one set of sizes, and seldom another while some of its parameters have no gradient.
+  std::deque<std::shared_ptr<const ChunkTable>> recent_;
+};
+
+}  // namespace stepsize::cuda

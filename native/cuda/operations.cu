@@ -1,0 +1,134 @@
+#include <algorithm>
+
+#include "../operations_attributes.h"
+#include "cuda_device.h"
+#include "elementwise.cuh"
+#include "gradient_norm.cuh"
+#include "operations.h"
+#include "prepare_step.cuh"
+#include "update.cuh"
+
+namespace stepsize::cuda {
+
+namespace {
+
+unsigned blocksFor(const CudaDevice& device, int64_t work) {
+  return static_cast<unsigned>(std::clamp<int64_t>(work, 1, device.mostBlocks()));
+}
+
+int64_t integer(const Record& record, int attribute) { return static_cast<int64_t>(record.attributes[attribute]); }
+
+const TensorView& output(const Record& record, int index) {
+  return record.tensors[static_cast<size_t>(record.inputs + index)];
+}
+
+void fill(CudaDevice& device, const Record& record) {
+  const TensorView& to = record.tensors[0];
+  const int64_t count = to.elements();
+  if (count == 0) return;
+  visitType(to.type, [&](auto zero) {
+    using T = decltype(zero);
+    launch(fillKernel<T>, blocksFor(device, (count + kElementwiseThreads - 1) / kElementwiseThreads),
+           kElementwiseThreads, 0, device.stream(), to.as<T>(), count,
+           castElement<T>(record.attributes[attribute::value]));
+  });
+}
+
+void cast(CudaDevice& device, const Record& record) {
+  const TensorView &from = record.tensors[0], &to = output(record, 0);
+  const int64_t count = to.elements();
+  if (count == 0) return;
+  visitType(to.type, [&](auto toZero) {
+    visitType(from.type, [&](auto fromZero) {
+      using To = decltype(toZero);
+      using From = decltype(fromZero);
+      launch(castKernel<To, From>, blocksFor(device, (count + kElementwiseThreads - 1) / kElementwiseThreads),
+             kElementwiseThreads, 0, device.stream(), to.as<To>(), from.as<const From>(), count);
+    });
+  });
+}
+
+void copy(CudaDevice& device, const Record& record) {
+  const TensorView &to = record.tensors[0], &from = record.tensors[1];
+  if (to.bytes() == 0 || to.data == from.data) return;
+  check(cudaMemcpyAsync(to.data, from.data, static_cast<size_t>(to.bytes()), cudaMemcpyDeviceToDevice, device.stream()),
+        "copy");
+}
+
+void gradientNorm(CudaDevice& device, const Record& record) {
+  const TensorList& gradients = *record.lists[0];
+  const ListTables& tables = device.tables().of(gradients, false);
+  const uint32_t chunks = tables.chunks->count;
+  // The counter of finished blocks, then a partial sum per chunk.
+  const DeviceMemory scratch = device.scratch((size_t{chunks} + 1) * sizeof(float));
+  auto* finished = static_cast<unsigned*>(scratch.get());
+  check(cudaMemsetAsync(finished, 0, sizeof(unsigned), device.stream()), "gradientNorm");
+  const auto start = [&](auto kernel) {
+    launch(kernel, blocksFor(device, chunks), kNormThreads, 0, device.stream(), tables.chunks->chunks(), chunks,
+           tables.tensors(), reinterpret_cast<float*>(finished + 1), finished, output(record, 0).floats());
+  };
+  const bool low = !gradients.tensors.empty() && gradients.tensors[0].type == DataType::bfloat16;
+  if (low)
+    start(gradientNormKernel<BFloat16>);
+  else
+    start(gradientNormKernel<float>);
+}
+
+void prepareStep(CudaDevice& device, const Record& record) {
+  const bool scheduled = integer(record, attribute::scheduled) != 0;
+  const TensorView &hyper = record.tensors[0], &stateView = record.tensors[1];
+  auto* state = stateView.as<double>();
+  const float* norm = record.inputs == (scheduled ? 4 : 3) ? record.tensors[2].floats() : nullptr;
+  ScheduleTable schedule{nullptr, 0};
+  if (scheduled) {
+    const TensorView& rows = record.tensors[static_cast<size_t>(record.inputs - 1)];
+    schedule = {rows.as<const update::Scheduled>(), rows.shape[0]};
+  }
+  const update::StepOptions options{record.attributes[attribute::maxNorm], integer(record, attribute::checkFinite) != 0,
+                                    integer(record, attribute::skipNonFinite) != 0,
+                                    record.attributes[attribute::gradientScale]};
+  launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), hyper.as<const update::Hyper>(),
+         static_cast<int>(hyper.shape[0]), reinterpret_cast<update::State*>(state),
+         reinterpret_cast<update::GroupState*>(state + update::kStateFields), norm, schedule, options,
+         output(record, 0).as<update::Scalars>());
+}
+
+void update(CudaDevice& device, const Record& record) {
+  UpdateTables tables{};
+  for (size_t list = 0; list < record.lists.size(); list++) {
+    const ListTables& own = device.tables().of(*record.lists[list], list == 0);
+    tables.lists[list] = own.tensors();
+    if (list > 0) continue;
+    tables.chunks = own.chunks->chunks();
+    tables.chunkCount = own.chunks->count;
+  }
+  if (tables.chunkCount == 0) return;
+  const UpdateOptions options{static_cast<uint64_t>(record.attributes[attribute::roundingSeed]),
+                              integer(record, attribute::zeroGradients) != 0};
+  const auto isLow = [&](size_t list) { return record.lists[list]->tensors[0].type == DataType::bfloat16; };
+  update::visitRule(static_cast<update::Rule>(integer(record, attribute::updateRule)), [&](auto rule) {
+    using Rule = decltype(rule);
+    constexpr size_t moments = Rule::kMoments;
+    const update::StoredAs as{isLow(0), moments > 0 && isLow(2), record.lists.size() == moments + 3};
+    update::visitStorage<Rule>(as, [&](auto types) {
+      launch(updateKernel<Rule, decltype(types)>, blocksFor(device, tables.chunkCount), kUpdateThreads, 0,
+             device.stream(), tables, record.tensors[0].as<const update::Scalars>(), options);
+    });
+  });
+}
+
+}  // namespace
+
+Launcher launcherFor(OperationId id) {
+  switch (id) {
+    case OperationId::fill: return fill;
+    case OperationId::copy: return copy;
+    case OperationId::cast: return cast;
+    case OperationId::gradientNorm: return gradientNorm;
+    case OperationId::prepareStep: return prepareStep;
+    case OperationId::update: return update;
+    default: return nullptr;
+  }
+}
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,86 @@
+// The CUDA runtime, or the emulator's, and owners of what it hands out.
+#pragma once
+
+#if defined(STEPSIZE_EMULATED)
+#include "../../test/emulator/cuda_runtime_emulated.h"
+#else
+#include <cuda_runtime.h>
+#endif
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace stepsize::cuda {
+
+struct CudaError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Throws what the runtime says of a call that failed.
+inline void check(cudaError_t code, const char* what) {
+  if (code == cudaSuccess) return;
+  // Taken away: an error that does not stay must not be found by a later call.
+  cudaGetLastError();
+  throw CudaError(std::string(what) + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")");
+}
+
+// Makes a device the current one of this thread for as long as it lives. Costs a look-up where it is already.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int index) {
+    cudaGetDevice(&before_);
+    if (index != before_) cudaSetDevice(index);
+    index_ = index;
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  ~CurrentDevice() {
+    if (index_ != before_) cudaSetDevice(before_);
+  }
+
+ private:
+  int before_ = 0, index_ = 0;
+};
+
+class Stream {
+ public:
+  // A stream of its own, or somebody else's.
+  explicit Stream(uint64_t others = 0) : owned_(others == 0) {
+    if (owned_)
+      check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
+    else
+      stream_ = reinterpret_cast<cudaStream_t>(others);  // NOLINT(performance-no-int-to-ptr)
+  }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream() {
+    if (owned_) cudaStreamDestroy(stream_);
+  }
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  bool owned_;
+};
+
+class Event {
+ public:
+  explicit Event(unsigned flags) { check(cudaEventCreateWithFlags(&event_, flags), "an event"); }
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event() {
+    if (event_ != nullptr) cudaEventDestroy(event_);
+  }
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,85 @@
+// Several neighbouring elements at once where they are aligned, one by one where they are not; in both cases as
+// float32. Four or eight float32 go 16 bytes at a time, eight bfloat16 too, four bfloat16 as 8 bytes.
+#pragma once
+
+#include "../bfloat16.h"
+#include "platform.cuh"
+
+namespace stepsize::cuda {
+
+__device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
+
+template <int Count>
+__device__ __forceinline__ void loadAligned(const float* from, float (&x)[Count]) {
+#pragma unroll
+  for (int i = 0; i < Count; i += 4) {
+    const float4 four = *reinterpret_cast<const float4*>(from + i);
+    x[i] = four.x;
+    x[i + 1] = four.y;
+    x[i + 2] = four.z;
+    x[i + 3] = four.w;
+  }
+}
+
+template <int Count>
+__device__ __forceinline__ void storeAligned(float* to, const float (&x)[Count]) {
+#pragma unroll
+  for (int i = 0; i < Count; i += 4)
+    *reinterpret_cast<float4*>(to + i) = make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
+}
+
+// Two bfloat16 in a word: the first in its lower half.
+__device__ __forceinline__ float lowerHalf(unsigned word) { return floatOfBits(word << 16); }
+__device__ __forceinline__ float upperHalf(unsigned word) { return floatOfBits(word & 0xffff0000u); }
+__device__ __forceinline__ unsigned asWord(BFloat16 lower, BFloat16 upper) {
+  return static_cast<unsigned>(lower.bits) | static_cast<unsigned>(upper.bits) << 16;
+}
+
+__device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[4]) {
+  const uint2 words = *reinterpret_cast<const uint2*>(from);
+  x[0] = lowerHalf(words.x);
+  x[1] = upperHalf(words.x);
+  x[2] = lowerHalf(words.y);
+  x[3] = upperHalf(words.y);
+}
+
+__device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[8]) {
+  const uint4 words = *reinterpret_cast<const uint4*>(from);
+  const unsigned word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int w = 0; w < 4; w++) {
+    x[2 * w] = lowerHalf(word[w]);
+    x[2 * w + 1] = upperHalf(word[w]);
+  }
+}
+
+__device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[4]) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(asWord(x[0], x[1]), asWord(x[2], x[3]));
+}
+
+__device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[8]) {
+  *reinterpret_cast<uint4*>(to) =
+      make_uint4(asWord(x[0], x[1]), asWord(x[2], x[3]), asWord(x[4], x[5]), asWord(x[6], x[7]));
+}
+
+template <class T, int Count>
+__device__ __forceinline__ void load(const T* from, bool aligned, float (&x)[Count]) {
+  if (aligned) {
+    loadAligned(from, x);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Count; i++) x[i] = toFloat(from[i]);
+  }
+}
+
+template <class T, int Count>
+__device__ __forceinline__ void store(T* to, bool aligned, const T (&x)[Count]) {
+  if (aligned) {
+    storeAligned(to, x);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Count; i++) to[i] = x[i];
+  }
+}
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,22 @@
+// Lion: the sign of an interpolated momentum. Source: Chen et al., "Symbolic discovery of optimization algorithms",
+// NeurIPS 2023, algorithm 2, with decoupled weight decay.
+//
+//   c ← β1·m + (1 − β1)·g,   p ← p·(1 − lr·decay) − lr·sign(c),   m ← β2·m + (1 − β2)·g
+//
+// Reads parameter, gradient and momentum, writes parameter and momentum: 20 bytes a parameter.
+#pragma once
+
+#include "scalars.h"
+
+namespace stepsize::update {
+
+STEPSIZE_UPDATE void lion(float& parameter, float gradient, float& m, const Scalars& s) {
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  const float c = __builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g);
+  // The sign of zero is zero, and a NaN shows in the parameter.
+  const float direction = c > 0.0f ? 1.0f : c < 0.0f ? -1.0f : c;
+  parameter = __builtin_fmaf(-s.stepSize, direction, parameter * s.decayFactor);
+  m = __builtin_fmaf(s.beta2, m, s.oneMinusBeta2 * g);
+}
+
+}  // namespace stepsize::update

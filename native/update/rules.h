@@ -1,0 +1,56 @@
+// The table of update rules, for every backend: CPU loops, CUDA kernels and the binding are all made from it.
+//
+// A rule is one function on one element: parameter p, gradient g, moments m[0], m[1], …, scalars s. A new rule is that
+// function in a file of its own and one line here.
+#pragma once
+
+#include "adam.h"
+#include "lion.h"
+#include "sgd.h"
+
+//       name          structure    moments  what it does to one element
+#define STEPSIZE_UPDATE_RULES(RULE)                                         \
+  RULE(sgd, Sgd, 0, sgd(p, g, s))                                           \
+  RULE(sgdMomentum, SgdMomentum, 1, sgdMomentum(p, g, m[0], s))             \
+  RULE(adam, Adam, 2, adam(p, g, m[0], m[1], s))                            \
+  RULE(adamAmsgrad, AdamAmsgrad, 3, adamAmsgrad(p, g, m[0], m[1], m[2], s)) \
+  RULE(lion, Lion, 1, lion(p, g, m[0], s))
+
+namespace stepsize::update {
+
+constexpr int kMostMoments = 3;
+
+#define STEPSIZE_RULE(name, Structure, moments, update)                                                           \
+  struct Structure {                                                                                              \
+    static constexpr int kMoments = moments;                                                                      \
+    STEPSIZE_UPDATE static void apply(float& p, float g, [[maybe_unused]] float* m, const Scalars& s) { update; } \
+  };
+STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)
+#undef STEPSIZE_RULE
+
+#define STEPSIZE_RULE(name, Structure, moments, update) name,
+enum class Rule : int { STEPSIZE_UPDATE_RULES(STEPSIZE_RULE) count };
+#undef STEPSIZE_RULE
+constexpr int kRules = static_cast<int>(Rule::count);
+
+#define STEPSIZE_RULE(name, Structure, moments, update) #name,
+constexpr const char* kRuleNames[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
+#undef STEPSIZE_RULE
+
+#define STEPSIZE_RULE(name, Structure, moments, update) moments,
+constexpr int kMomentsOfRule[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
+#undef STEPSIZE_RULE
+
+// Calls visit(structure) with the structure of a rule that is known at run time only.
+template <class Visit>
+inline __attribute__((always_inline)) void visitRule(Rule rule, const Visit& visit) {
+  switch (rule) {
+#define STEPSIZE_RULE(name, Structure, moments, update) \
+  case Rule::name: return visit(Structure{});
+    STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)
+#undef STEPSIZE_RULE
+    case Rule::count: break;
+  }
+}
+
+}  // namespace stepsize::update

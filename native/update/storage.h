@@ -1,0 +1,40 @@
+// In which types a step's lists are stored. The arithmetic is float32 for all.
+//
+//   parameters   gradients   moments             copies
+//   float32      float32     float32, bfloat16   none
+//   float32      bfloat16    float32, bfloat16   bfloat16     masters of bfloat16 parameters, which are the copies
+//   bfloat16     bfloat16    float32, bfloat16   none         rounded stochastically
+#pragma once
+
+#include "../bfloat16.h"
+
+namespace stepsize::update {
+
+template <class P, class G, class M, bool Copy>
+struct Storage {
+  using Parameter = P;
+  using Gradient = G;
+  using Moment = M;
+  static constexpr bool kCopies = Copy;
+};
+
+struct StoredAs {
+  bool lowParameters;  // bfloat16
+  bool lowMoments;
+  bool copies;
+};
+
+// Calls visit(storage) with the Storage of a step whose types are known at run time only.
+template <class Rule, class Visit>
+inline __attribute__((always_inline)) void visitStorage(const StoredAs& as, const Visit& visit) {
+  if constexpr (Rule::kMoments > 0) {
+    if (as.lowMoments && as.copies) return visit(Storage<float, BFloat16, BFloat16, true>{});
+    if (as.lowMoments && as.lowParameters) return visit(Storage<BFloat16, BFloat16, BFloat16, false>{});
+    if (as.lowMoments) return visit(Storage<float, float, BFloat16, false>{});
+  }
+  if (as.copies) return visit(Storage<float, BFloat16, float, true>{});
+  if (as.lowParameters) return visit(Storage<BFloat16, BFloat16, float, false>{});
+  visit(Storage<float, float, float, false>{});
+}
+
+}  // namespace stepsize::update

@@ -1,0 +1,48 @@
+// Reads binding.gyp without Python. Knows as much of gyp as that file uses.
+import { execSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+function holds(condition) {
+  const [, name, value] = condition.match(/^(\w+)=='(\w+)'$/) ?? [];
+  const facts = { OS: process.platform, target_arch: process.arch };
+  if (!(name in facts)) throw new Error(`binding.gyp: the condition ${condition} is not understood`);
+  return facts[name] === value;
+}
+
+/** Adds what applies here of a node's conditions to the node itself. */
+function resolveConditions({ conditions = [], ...node }) {
+  for (const [condition, addition] of conditions)
+    if (holds(condition))
+      for (const [key, list] of Object.entries(addition)) node[key] = [...(node[key] ?? []), ...list];
+  return node;
+}
+
+/** Targets with complete flags: `{ name, sources, flags, link }`. */
+export function readTargets() {
+  // binding.gyp is a Python literal: without its comments it is a JavaScript one too.
+  const text = readFileSync(join(root, "binding.gyp"), "utf8").replaceAll(/^\s*#.*$/gm, "");
+  const binding = resolveConditions(new Function(`return (${text})`)());
+  const { variables, target_defaults: defaults } = binding;
+  const expand = (list = []) =>
+    list.flatMap((item) => {
+      const whole = item.match(/^<@\((\w+)\)$/);
+      if (whole) return variables[whole[1]];
+      const command = item.match(/^<!\((.+)\)$/);
+      if (command) return execSync(command[1], { cwd: root, encoding: "utf8" }).trim();
+      return item.replace("<(module_root_dir)", root);
+    });
+  return binding.targets.map(resolveConditions).map((target) => ({
+    name: target.target_name,
+    sources: target.sources,
+    flags: [
+      ...expand([...defaults.cflags, ...defaults.cflags_cc, ...(target.cflags ?? []), ...(target.cflags_cc ?? [])]),
+      ...(target.defines ?? []).map((define) => `-D${define}`),
+      ...expand(target.include_dirs).map((folder) => `-I${folder}`),
+    ],
+    link: expand(target.ldflags),
+  }));
+}

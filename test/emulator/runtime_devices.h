@@ -1,0 +1,148 @@
+// The emulated devices: how many there are, what they say of themselves, and which one a thread works with.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "runtime_errors.h"
+#include "thread.h"
+
+#define CUDART_VERSION 13000
+
+namespace stepsize::emulator {
+
+// Few multiprocessors, so that grids sized by them stay small.
+constexpr int kMultiprocessors = 4, kThreadsPerMultiprocessor = 2048, kMajor = 9, kMinor = 0, kCacheBytes = 4 << 20;
+
+// The environment is read at every call, so that a test can choose it before it first uses the runtime.
+inline int64_t numberFrom(const char* variable, int64_t otherwise) {
+  const char* text = getenv(variable);
+  return text && *text ? strtoll(text, nullptr, 10) : otherwise;
+}
+inline int driverVersion() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_DRIVER", CUDART_VERSION)); }
+inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_MEMORY", int64_t{4} << 30)); }
+
+// The machine's numbers of the devices that the process may see, in the order in which it sees them. As in CUDA, the
+// list ends at the first entry that is no device.
+inline std::vector<int> visibleDevices() {
+  const auto devices = static_cast<long>(numberFrom("STEPSIZE_EMULATED_DEVICES", 2));
+  const char* list = getenv("CUDA_VISIBLE_DEVICES");
+  std::vector<int> visible;
+  if (!list)
+    for (int i = 0; i < devices; i++) visible.push_back(i);
+  while (list) {
+    char* end = nullptr;
+    const long index = strtol(list, &end, 10);
+    if (end == list || index < 0 || index >= devices) break;
+    visible.push_back(static_cast<int>(index));
+    list = *end == ',' ? end + 1 : nullptr;
+  }
+  return visible;
+}
+
+inline cudaError whyNoDevice() {
+  if (driverVersion() / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
+  return visibleDevices().empty() ? cudaErrorNoDevice : cudaSuccess;
+}
+// Why nothing can be made any more.
+inline cudaError whyUnusable() { return failure().message() ? cudaErrorLaunchFailure : whyNoDevice(); }
+
+inline constinit thread_local int currentDevice = 0;
+
+inline cudaError whyNotDevice(int device) {
+  if (const cudaError code = whyNoDevice()) return code;
+  return device < 0 || device >= static_cast<int>(visibleDevices().size()) ? cudaErrorInvalidDevice : cudaSuccess;
+}
+
+}  // namespace stepsize::emulator
+
+struct cudaDeviceProp {
+  char name[256];
+  size_t totalGlobalMem, sharedMemPerBlock;
+  int regsPerBlock, warpSize, maxThreadsPerBlock, major, minor, multiProcessorCount, integrated, concurrentKernels;
+  int pciBusID, pciDeviceID, pciDomainID, asyncEngineCount, unifiedAddressing, memoryBusWidth, l2CacheSize;
+  int maxThreadsPerMultiProcessor;
+  size_t sharedMemPerMultiprocessor, sharedMemPerBlockOptin;
+  int memoryPoolsSupported;
+};
+
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrMemoryPoolsSupported = 115,
+};
+
+// 0 without a driver, as in CUDA.
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  *version = stepsize::emulator::driverVersion();
+  return cudaSuccess;
+}
+inline cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  const cudaError_t code = stepsize::emulator::whyNoDevice();
+  *count = code == cudaSuccess ? static_cast<int>(stepsize::emulator::visibleDevices().size()) : 0;
+  return stepsize::emulator::report(code);
+}
+
+inline cudaError_t cudaSetDevice(int device) {
+  const cudaError_t code = stepsize::emulator::whyNotDevice(device);
+  if (code == cudaSuccess) stepsize::emulator::currentDevice = device;
+  return stepsize::emulator::report(code);
+}
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = stepsize::emulator::currentDevice;
+  return stepsize::emulator::report(stepsize::emulator::whyNoDevice());
+}
+
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  using namespace stepsize::emulator;
+  if (const cudaError_t code = whyNotDevice(device)) return report(code);
+  const int number = visibleDevices()[device];
+  *properties = {};
+  snprintf(properties->name, sizeof properties->name, "Emulated GPU %d", number);
+  properties->totalGlobalMem = deviceBytes();
+  properties->sharedMemPerBlock = properties->sharedMemPerBlockOptin = settings().sharedLimit;
+  properties->sharedMemPerMultiprocessor = 2 * settings().sharedLimit;
+  properties->regsPerBlock = 64 << 10;
+  properties->warpSize = kWarpSize;
+  properties->maxThreadsPerBlock = 1024;
+  properties->major = kMajor;
+  properties->minor = kMinor;
+  properties->multiProcessorCount = kMultiprocessors;
+  properties->concurrentKernels = properties->unifiedAddressing = properties->memoryPoolsSupported = 1;
+  properties->pciBusID = number + 1;
+  properties->asyncEngineCount = 2;
+  properties->memoryBusWidth = 5120;
+  properties->l2CacheSize = kCacheBytes;
+  properties->maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
+  return report(cudaSuccess);
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp properties;
+  if (const cudaError_t code = cudaGetDeviceProperties(&properties, device)) return code;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = properties.multiProcessorCount; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = properties.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = properties.minor; break;
+    case cudaDevAttrMemoryPoolsSupported: *value = properties.memoryPoolsSupported; break;
+    default: return stepsize::emulator::report(cudaErrorInvalidValue);
+  }
+  return cudaSuccess;
+}
+
+// The emulator knows nothing of registers: at most 8 blocks, fewer only where their threads fill a multiprocessor.
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int blockSize, size_t) {
+  using namespace stepsize::emulator;
+  if (blockSize <= 0) return report(cudaErrorInvalidValue);
+  *blocks = blockSize > 1024 ? 0 : std::min(8, kThreadsPerMultiprocessor / blockSize);
+  return report(cudaSuccess);
+}

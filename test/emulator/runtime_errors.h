@@ -1,0 +1,114 @@
+// CUDA's error codes, each thread's last error, and the failure that no later call gets past.
+#pragma once
+
+#include <atomic>
+#include <forward_list>
+#include <mutex>
+#include <string>
+
+#include "settings.h"
+
+#define STEPSIZE_CUDA_ERRORS(X)                                                                             \
+  X(cudaSuccess, 0, "no error")                                                                             \
+  X(cudaErrorInvalidValue, 1, "invalid argument")                                                           \
+  X(cudaErrorMemoryAllocation, 2, "out of memory")                                                          \
+  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                     \
+  X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")        \
+  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                           \
+  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                                  \
+  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                         \
+  X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")                   \
+  X(cudaErrorNotReady, 600, "device not ready")                                                             \
+  X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                               \
+  X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                              \
+  X(cudaErrorNotSupported, 801, "operation not supported")                                                  \
+  X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")             \
+  X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")      \
+  X(cudaErrorStreamCaptureIsolation, 905, "dependency created on uncaptured work in another stream")        \
+  X(cudaErrorCapturedEvent, 907, "operation not permitted on an event last recorded in a capturing stream") \
+  X(cudaErrorStreamCaptureWrongThread, 908,                                                                 \
+    "attempt to terminate a thread-local capture sequence from another thread")                             \
+  X(cudaErrorUnknown, 999, "unknown error")
+
+enum cudaError {
+#define STEPSIZE_ENUMERATOR(name, value, text) name = (value),
+  STEPSIZE_CUDA_ERRORS(STEPSIZE_ENUMERATOR)
+#undef STEPSIZE_ENUMERATOR
+};
+using cudaError_t = cudaError;
+
+namespace stepsize::emulator {
+
+// What the first kernel that went wrong did. From then on nothing given to a stream is done, for the rest of the
+// process, and every call that could report it answers cudaErrorLaunchFailure.
+class Failure {
+ public:
+  void happen(const std::string& message) {
+    const std::lock_guard lock(mutex_);
+    if (message_) return;
+    messages_.push_front(message);
+    message_ = messages_.front().c_str();
+  }
+  const char* message() const { return message_; }  // null if there is none; valid as long as the process
+  void forget() { message_ = nullptr; }
+
+ private:
+  std::mutex mutex_;
+  std::forward_list<std::string> messages_;
+  std::atomic<const char*> message_{nullptr};
+};
+
+// Never destroyed: streams may still run when the process ends.
+inline Failure& failure() {
+  static auto& failure = *new Failure;
+  return failure;
+}
+
+inline constinit thread_local cudaError lastError = cudaSuccess;
+
+// What a call of the runtime returns.
+inline cudaError report(cudaError code) {
+  if (failure().message()) code = cudaErrorLaunchFailure;
+  if (code != cudaSuccess) lastError = code;
+  return code;
+}
+
+// No device can do this; it lets a test of failures be followed by other tests. Streams must have nothing to do.
+inline void forgetFailure() {
+  failure().forget();
+  lastError = cudaSuccess;
+}
+
+}  // namespace stepsize::emulator
+
+inline cudaError_t cudaPeekAtLastError() {
+  return stepsize::emulator::failure().message() ? cudaErrorLaunchFailure : stepsize::emulator::lastError;
+}
+inline cudaError_t cudaGetLastError() {
+  const cudaError_t code = cudaPeekAtLastError();
+  stepsize::emulator::lastError = cudaSuccess;
+  return code;
+}
+
+inline const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+#define STEPSIZE_NAME(name, value, text) \
+  case name: return #name;
+    STEPSIZE_CUDA_ERRORS(STEPSIZE_NAME)
+#undef STEPSIZE_NAME
+  }
+  return "unrecognized error code";
+}
+
+// For a launch failure the emulator's own words: which kernel did what, and where.
+inline const char* cudaGetErrorString(cudaError_t error) {
+  const char* message = error == cudaErrorLaunchFailure ? stepsize::emulator::failure().message() : nullptr;
+  if (message) return message;
+  switch (error) {
+#define STEPSIZE_TEXT(name, value, text) \
+  case name: return text;
+    STEPSIZE_CUDA_ERRORS(STEPSIZE_TEXT)
+#undef STEPSIZE_TEXT
+  }
+  return "unrecognized error code";
+}

@@ -1,0 +1,144 @@
+// `stepsize/schedule` is the part of the package that needs no addon; it must stay fit for a web page.
+import { spawnSync } from "node:child_process";
+import { isBuiltin } from "node:module";
+import { relative, resolve } from "node:path";
+import { createContext, runInContext } from "node:vm";
+import * as entry from "stepsize/schedule";
+import { build, type Plugin, type Rollup } from "vite";
+import { expect, test } from "vitest";
+import * as schedule from "#lib/schedule/index.js";
+
+const root = resolve(import.meta.dirname, "../..");
+
+interface Bundle {
+  readonly code: string;
+  /** The files that the bundler read, whether or not anything of them is left in the code. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Bundles the text of a module for the browser, as a minified script that sets the variable `bundle`. Fails for
+ * whatever a browser does not have: Vite itself would put an empty module in the place of one of Node's.
+ */
+async function bundle(text: string): Promise<Bundle> {
+  // Inside the clone, where the package's own name leads to its exports. The file need not be there.
+  const id = resolve(root, "test/schedule/entry.js");
+  const files = new Set<string>();
+  const observe: Plugin = {
+    name: "observe",
+    enforce: "pre",
+    resolveId(source, importer) {
+      if (isBuiltin(source) || source.endsWith(".node"))
+        throw new Error(`${relative(root, importer ?? "")} imports ${source}, which no browser has`);
+      return source === id ? id : undefined;
+    },
+    load: (module) => (module === id ? text : undefined),
+    moduleParsed(module) {
+      if (module.id !== id) files.add(relative(root, module.id));
+    },
+  };
+  const output = await build({
+    root,
+    configFile: false,
+    envFile: false,
+    publicDir: false,
+    logLevel: "silent",
+    plugins: [observe],
+    build: { write: false, minify: "esbuild", lib: { entry: id, formats: ["iife"], name: "bundle" } },
+  });
+  const [{ output: chunks }] = output as [Rollup.RollupOutput];
+  expect(chunks.map(({ type }) => type)).toEqual(["chunk"]);
+  return { code: chunks[0].code, files: [...files].sort() };
+}
+
+/** Runs a bundle where there is nothing but the language: neither Node's globals nor a page's, and no `eval`. */
+function evaluate({ code }: Bundle): typeof schedule {
+  const context = createContext({}, { codeGeneration: { strings: false, wasm: false } });
+  expect(runInContext("[typeof process, typeof require, typeof window].join()", context)).toBe(
+    "undefined,undefined,undefined",
+  );
+  return runInContext(`${code};bundle`, context);
+}
+
+/** What a call throws, as text. */
+function complaint(call: () => unknown): string {
+  try {
+    call();
+  } catch (error) {
+    return String(error);
+  }
+  return "nothing";
+}
+
+test("all schedules work in a browser's bundle", async () => {
+  const made = await bundle('export * from "stepsize/schedule";');
+  expect(made.files).toContain("dist/schedule/index.js");
+  expect(made.files.filter((file) => !/^dist\/(schedule\/[\w-]+|errors)\.js$/.test(file))).toEqual([]);
+  // 13 kB when this was written; room for a schedule or two, and none for a library.
+  expect(made.code.length).toBeLessThan(20_000);
+
+  const inBrowser = evaluate(made);
+  expect(Object.keys(inBrowser).sort()).toEqual(Object.keys(schedule).sort());
+  const samples: schedule.UbaOptions[] = [
+    { budget: 100, maxLr: 0.1 },
+    { budget: 1000, maxLr: 3e-4, minLr: 1e-6, phi: 5, warmup: 50 },
+    { budget: 30, phases: [10, 20].map((iterations) => ({ iterations, maxLr: 1 / iterations, phi: iterations })) },
+  ];
+  for (const options of samples) {
+    const [there, here] = [inBrowser.uba(options), schedule.uba(options)];
+    // The same engine computes both, so they are the same numbers.
+    expect([...inBrowser.tabulate(there)]).toEqual([...schedule.tabulate(here)]);
+    expect(JSON.stringify(there)).toBe(JSON.stringify(here));
+  }
+  // Errors say the same: no message holds a name that the minifier shortens.
+  for (const wrong of [{ budget: 0 }, { maxLr: new Float32Array(1) }, { phi: () => 1 }, { fi: 2 }, { budget: [5n] }]) {
+    const options = { budget: 10, maxLr: 1, ...wrong } as unknown as schedule.UbaOptions;
+    const expected = complaint(() => schedule.uba(options));
+    expect(expected).toMatch(/^StepsizeError: uba/);
+    expect(complaint(() => inBrowser.uba(options))).toBe(expected);
+  }
+});
+
+test.each([
+  [
+    "the whole package",
+    'export { schedule } from "stepsize";',
+    /^.*dist\/.*\.js imports node:\w+, which no browser has/,
+  ],
+  ["one builtin", 'import * as util from "util"; export { util };', /entry\.js imports util, which no browser has/],
+  ["an addon", 'import "../../build/Release/cpu.node";', /entry\.js imports .*cpu\.node, which no browser has/],
+])("with %s in it there is no bundle", async (_, text, message) => {
+  await expect(bundle(text)).rejects.toThrow(message);
+});
+
+test("by the package's name it is the same module", () => {
+  expect(entry.uba).toBe(schedule.uba);
+  expect(Object.keys(entry)).toEqual(Object.keys(schedule));
+});
+
+/** Runs the text of a module in a process of its own: what it printed, and the addons it had loaded by its end. */
+function run(text: string): { printed: string; addons: string[] } {
+  const end = `
+    process.report.excludeNetwork = true;
+    const { sharedObjects } = process.report.getReport();
+    console.log(JSON.stringify(sharedObjects.filter((file) => file.endsWith(".node"))));`;
+  const options = { cwd: root, encoding: "utf8" } as const;
+  const child = spawnSync(process.execPath, ["--input-type=module", "--eval", text + end], options);
+  expect(child.stderr).toBe("");
+  const lines = child.stdout.trimEnd().split("\n");
+  return { addons: JSON.parse(lines.pop() as string), printed: lines.join("\n") };
+}
+
+test("in Node it loads no addon", () => {
+  const options = { budget: 10, maxLr: 0.5, phi: 3 };
+  const { printed, addons } = run(`
+    const { tabulate, uba } = await import("stepsize/schedule");
+    console.log(JSON.stringify([...tabulate(uba(${JSON.stringify(options)}))]));`);
+  expect(JSON.parse(printed)).toEqual([...schedule.tabulate(schedule.uba(options))]);
+  expect(addons).toEqual([]);
+  // The same question where there is one, so that it is known to be answered.
+  const { addons: withDevice } = run(`
+    const { openDevice } = await import("stepsize");
+    await (await openDevice("cpu")).close();`);
+  expect(withDevice).toEqual([expect.stringMatching(/cpu\.node$/)]);
+});
