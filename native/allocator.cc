@@ -38,12 +38,15 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   block->origin = origin;
   block->shape = spec.shape;
   block->pool = pool_;
-  std::vector<void*>& free = pool_->free[bytes];
-  if (!free.empty()) {
-    block->memory = free.back();
-    free.pop_back();
+  // An arena may take what is free in general: whoever had it used it earlier in the stream than any replay.
+  for (Pool* pool : {pool_, &general_}) {
+    const auto found = pool->free.find(bytes);
+    if (block->memory != nullptr || found == pool->free.end() || found->second.empty()) continue;
+    block->memory = found->second.back();
+    found->second.pop_back();
     statistics_.cached -= bytes;
-  } else {
+  }
+  if (block->memory == nullptr) {
     const auto limited = [&] {
       return statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit;
     };

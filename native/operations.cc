@@ -153,6 +153,14 @@ std::vector<Operation> makeTable() {
         integer("roundingSeed", 0, kSafeInteger, 0)},
        kAnyNumber,
        "parameters, gradients, moments...[, copies]"},
+      {Id::traffic,
+       "traffic",
+       0,
+       "",
+       rules::traffic,
+       {choice("rule", update::kRuleNames, update::kRules)},
+       kAnyNumber,
+       "parameters, gradients, moments...[, copies]"},
   };
 }
 

@@ -46,6 +46,7 @@ enum class OperationId : int {
   gradientNorm,
   prepareStep,
   update,
+  traffic,
   count,
 };
 constexpr int kOperations = static_cast<int>(OperationId::count);
@@ -68,6 +69,7 @@ enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
 enum CrossEntropy { smoothing };
 enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale, scheduled };
 enum Update { updateRule, zeroGradients, roundingSeed };
+enum Traffic { trafficRule };
 }  // namespace attribute
 
 }  // namespace stepsize

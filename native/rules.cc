@@ -351,17 +351,15 @@ void prepareStep(Call& call) {
   call.writes(1);
 }
 
-void update(Call& call) {
-  const int moments = update::kMomentsOfRule[call.integer(attribute::updateRule)];
+namespace {
+
+// The lists that a rule works on: how many there are, in which types, and tensor by tensor of the same sizes.
+void expectListsOfRule(const Call& call, int rule) {
+  const int moments = update::kMomentsOfRule[rule];
   const bool copies = call.listCount() == moments + 3;
   call.expect(copies || call.listCount() == moments + 2, "expected parameters, gradients, " + std::to_string(moments) +
                                                              " lists of moments and perhaps copies, got " +
                                                              std::to_string(call.listCount()) + " lists");
-  call.expectType(0, DataType::float32);
-  call.expectRank(0, 2);
-  const int64_t groups = call.input(0).shape[0];
-  call.expectShape(0, shapeOf({groups, update::kScalarFields}));
-
   const DataType parameters = typeOfList(call, 0, "parameters");
   const DataType gradients = typeOfList(call, 1, "gradients");
   for (int list = 2; list < moments + 2; list++)
@@ -386,12 +384,28 @@ void update(Call& call) {
                   "tensor " + std::to_string(i) + " of list " + std::to_string(list) + " is " +
                       describe(tensors[i].shape) + ", its parameter " + describe(like[i].shape));
   }
-  for (size_t i = 0; i < like.size(); i++)
+}
+
+}  // namespace
+
+void update(Call& call) {
+  expectListsOfRule(call, static_cast<int>(call.integer(attribute::updateRule)));
+  call.expectType(0, DataType::float32);
+  call.expectRank(0, 2);
+  const int64_t groups = call.input(0).shape[0];
+  call.expectShape(0, shapeOf({groups, update::kScalarFields}));
+  for (size_t i = 0; i < call.list(0).tensors.size(); i++)
     call.expect(call.list(0).groupOf(i) < groups, "parameter " + std::to_string(i) + " has group " +
                                                       std::to_string(call.list(0).groupOf(i)) + " of " +
                                                       std::to_string(groups));
   for (int list = 0; list < call.listCount(); list++)
     if (list != 1 || call.integer(attribute::zeroGradients) != 0) call.writesList(list);
+}
+
+void traffic(Call& call) {
+  expectListsOfRule(call, static_cast<int>(call.integer(attribute::trafficRule)));
+  for (int list = 0; list < call.listCount(); list++)
+    if (list != 1) call.writesList(list);
 }
 
 }  // namespace stepsize::rules

@@ -34,5 +34,6 @@ void correctCount(Call& call);
 void gradientNorm(Call& call);
 void prepareStep(Call& call);
 void update(Call& call);
+void traffic(Call& call);
 
 }  // namespace stepsize::rules

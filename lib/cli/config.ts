@@ -5,12 +5,19 @@ import * as models from "../models/index.js";
 import type { Schedule } from "../schedule/index.js";
 import { dataField, resolveData } from "./data-source.js";
 import { UsageError } from "./failure.js";
-import { check, choiceField, type Fields, numberField, switchField, withFallback } from "./fields.js";
+import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
 import { flagOf } from "./text.js";
 
-/** Devices the command line knows. */
-export const deviceField = choiceField(["auto", "cpu"], "where to compute", { fallback: "auto" });
+/** The device, as `openDevice` names it. */
+export const deviceField: z.ZodType<string> = z.string().regex(/^(auto|cpu|cuda(:(\d+|emulated))?)$/);
+deviceField.register(help, {
+  kind: "text",
+  placeholder: "<name>",
+  expected: "auto, cpu, cuda or cuda:<number>",
+  description: "where to compute: auto, cpu, cuda, cuda:1, …",
+  fallback: "auto: a GPU that has all that models need, else the CPU",
+});
 
 /** The field for the threads of kernels. */
 export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads that kernels use", {
@@ -33,10 +40,10 @@ export const trainFields: Fields = {
   budget: numberField(positive, whole, "steps of the run", { fallback: "600" }),
   batch: numberField(positive, whole, "items per batch", { fallback: "128" }),
   accumulate: numberField(positive, whole, "batches averaged into one step", { fallback: "1" }),
-  optimizer: choiceField(["sgd", "adam", "adamw"], "update rule", { fallback: "adamw" }),
+  optimizer: choiceField(["sgd", "adam", "adamw", "lion"], "update rule", { fallback: "adamw" }),
   schedule: scheduleName,
   ...scheduleFields,
-  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, "0.01 for adamw, 0.001 for adam, 0.1 for sgd"),
+  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, "0.01 for adamw, 0.001 for adam and lion, 0.1 for sgd"),
   warmup: withFallback(scheduleFields["warmup"] as z.ZodType, "a twentieth of the budget"),
   weightDecay: numberField(
     z.number().min(0),
@@ -83,7 +90,7 @@ export interface TrainSettings {
   readonly budget: number;
   readonly batch: number;
   readonly accumulate: number;
-  readonly optimizer: "sgd" | "adam" | "adamw";
+  readonly optimizer: "sgd" | "adam" | "adamw" | "lion";
   readonly schedule: string;
   readonly weightDecay: number;
   readonly momentum?: number;
@@ -197,7 +204,7 @@ function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, un
  * The rates that suit the update rules. A twentieth of the budget is warm-up, where the schedule has none of its own.
  */
 function scheduleDefaults(schedule: string, optimizer: string, budget: number): Record<string, unknown> {
-  const maxLr = { sgd: 0.1, adam: 1e-3, adamw: 1e-2 }[optimizer];
+  const maxLr = { sgd: 0.1, adam: 1e-3, adamw: 1e-2, lion: 1e-3 }[optimizer];
   const takesWarmup = optionsOf(schedule).includes("warmup");
   return { maxLr, ...(takesWarmup && { warmup: Math.floor(budget / 20) }) };
 }

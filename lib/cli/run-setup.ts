@@ -2,7 +2,7 @@ import type { ArrayDataset, BatchSource } from "../data/index.js";
 import * as models from "../models/index.js";
 import { type Device, openDevice } from "../native/index.js";
 import { crossEntropy, type Module } from "../nn/index.js";
-import { Adam, type AdamOptions, AdamW, type Optimizer, type ParameterGroup, SGD } from "../optim/index.js";
+import { Adam, type AdamOptions, AdamW, Lion, type Optimizer, type ParameterGroup, SGD } from "../optim/index.js";
 import type { Schedule } from "../schedule/index.js";
 import { type ModelCard, Trainer } from "../train/index.js";
 import type { TrainConfig, TrainSettings } from "./config.js";
@@ -83,5 +83,5 @@ function makeOptimizer(model: Module, settings: TrainSettings, lr: Schedule): Op
   };
   const options: AdamOptions = { lr, weightDecay, nonFinite, groups: [noDecay], ...(clipNorm && { clipNorm }) };
   if (optimizer === "sgd") return new SGD(parameters, { ...options, momentum, groups: [noDecay] });
-  return optimizer === "adam" ? new Adam(parameters, options) : new AdamW(parameters, options);
+  return new { adam: Adam, adamw: AdamW, lion: Lion }[optimizer](parameters, options);
 }

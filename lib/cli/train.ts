@@ -119,13 +119,14 @@ function introduce({ settings, schedule }: TrainConfig, data: RunData, parts: Ru
   const { maxLr, warmup } = schedule.options as { maxLr: number; warmup?: number };
   const held = data.validation ? `, ${count(data.validation.length)} to validate` : "";
   const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
-  const { kernels, threads } = parts.device.describe();
+  const { kernels, threads, name } = parts.device.describe();
+  const how = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
   note(`${model}, ${some(parameters, "parameter")}, on ${settings.data}`);
   note(`${count(data.train.length)} images to train${held}, ${count(data.test.length)} to test`);
   note(
     `${optimizer} and ${schedule.name}: ${some(schedule.budget, "step")} of ${batches}, learning rate up to ${short(maxLr)}${warmup ? ` after ${some(warmup, "step")} of warm-up` : ""}`,
   );
-  note(`${parts.device.name} (${kernels}, ${some(Number(threads), "thread")}), run folder ${path}`);
+  note(`${parts.device.name} (${how}), run folder ${path}`);
 }
 
 function note(text: string): void {

@@ -1,9 +1,17 @@
 import type { NativeDevice, NativeGraph } from "./addon.js";
 
+/** What the host does around a replay of its work. */
+export interface ReplayHost {
+  /** What the captured work relies on. */
+  before(): void;
+  /** What the host counts itself. */
+  after(times: number): void;
+}
+
 /** Work that was recorded by `device.capture`. */
 export class Capture {
   readonly #native: NativeDevice;
-  readonly #replayed: ((times: number) => void)[] = [];
+  readonly #hosts: ReplayHost[] = [];
   #graph: NativeGraph | undefined;
 
   /** @internal Use `device.capture`. */
@@ -11,9 +19,9 @@ export class Capture {
     this.#native = native;
   }
 
-  /** @internal Calls back after every replay, for what the host counts itself. */
-  onReplay(replayed: (times: number) => void): void {
-    this.#replayed.push(replayed);
+  /** @internal Calls back around every replay. */
+  onReplay(host: ReplayHost): void {
+    this.#hosts.push(host);
   }
 
   /** @internal */
@@ -26,8 +34,9 @@ export class Capture {
    * @param times a whole number of at least 0, default 1
    */
   replay(times = 1): void {
+    for (const host of this.#hosts) host.before();
     this.#graph?.replay(times);
-    for (const replayed of this.#replayed) replayed(times);
+    for (const host of this.#hosts) host.after(times);
   }
 
   /** Gives back the memory that only the captured work holds; it cannot be replayed any more. */

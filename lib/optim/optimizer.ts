@@ -1,11 +1,9 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
-import type { NativeList, NativeTensor } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
-import { cast, copy, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
+import { copy, fill, noGrad, Tensor, tidy } from "../tensor/index.js";
 import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups } from "./groups.js";
 import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
 import {
-  elementOf,
   type Foreign,
   factsOf,
   isForeign,
@@ -13,6 +11,9 @@ import {
   type Trainable,
   validateParameters,
 } from "./parameters.js";
+import { Keeper, type Slot, slotsOf, versionOf } from "./slots.js";
+import { placesOf, type StatePlaces } from "./state-dict.js";
+import { StepLists } from "./step-lists.js";
 import { type StepOptions, validateStepOptions } from "./step-options.js";
 import { fromTorch } from "./torch-state.js";
 
@@ -40,26 +41,6 @@ export type StepOverrides = Pick<StepOptions, "gradientScale">;
 const stateFields = 6;
 const stateFieldsPerGroup = 3;
 
-/** A parameter with all that belongs to it. */
-interface Slot {
-  readonly parameter: ParameterLike;
-  /** What it is called in the state. A parameter's own name changes when a part of its model is listed. */
-  readonly key: string;
-  readonly group: number;
-  readonly shape: readonly number[];
-  /** The float32 master, where there is one, and what the rule keeps; empty until the first gradient. */
-  kept: readonly Tensor[];
-  /** The version at which parameter and master agreed. */
-  version: number;
-}
-
-/** What takes part in a step: the slots that have a gradient, as lists that the device keeps. */
-interface Active {
-  readonly slots: readonly Slot[];
-  /** In the order of the update: what is updated, moments, copies. */
-  readonly lists: readonly NativeList[];
-}
-
 /**
  * What all optimizers share: groups, the learning rate, state on the device and the step itself, which is three
  * enqueued operations at most and never waits for the device: the gradient's norm (only for clipping and the non-finite
@@ -77,10 +58,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** What stands in `#hyper`, so that it is written again only when it changes. */
   #written: Float64Array | undefined;
   readonly #state: Tensor;
-  readonly #gradients: NativeList;
-  #lastGradients: readonly unknown[] = [];
+  readonly #keeper: Keeper;
+  readonly #lists: StepLists;
   #schedule: Tensor | undefined;
-  #active: Active | undefined;
 
   protected constructor(
     parameters: readonly ParameterLike[],
@@ -101,7 +81,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       this.#device,
       native.create("float64", [stateFields + stateFieldsPerGroup * length], initialState(length)),
     ).keep();
-    this.#gradients = native.list();
+    const { dtype } = factsOf(parameters[0] as ParameterLike);
+    this.#keeper = new Keeper(this.#device, dtype, stepOptions, () => this.momentNames);
+    this.#lists = new StepLists(this.#device, this.#keeper);
   }
 
   /** Throws for options that make no sense. */
@@ -126,17 +108,6 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** Whether a step whose gradient is not finite is left out and counted. */
   get skipsNonFinite(): boolean {
     return this.#stepOptions.nonFinite === "skip";
-  }
-
-  /** Whether parameters are the rounded copies of float32 masters. */
-  get #hasMasters(): boolean {
-    const low = factsOf((this.#slots[0] as Slot).parameter).dtype === "bfloat16";
-    return low && this.#stepOptions.masterWeights !== false;
-  }
-
-  /** Names of all tensors kept per parameter. */
-  get #keptNames(): readonly string[] {
-    return this.#hasMasters ? ["master", ...this.momentNames] : this.momentNames;
   }
 
   /** The learning rate of each group's next step, in the order the groups were resolved. */
@@ -170,10 +141,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const hyper = this.#hyperRows();
     if (capturing) this.#expectCapturable(slots, hyper);
     // Before anything counts the step: they are the memory that may not be there.
-    for (const slot of slots) this.#keep(slot);
-    const { lists } = this.#activate(slots);
-    this.#setGradients(slots, gradients);
-    if (isForeign(gradients[0])) this.#expectDistinct(lists);
+    for (const slot of slots) this.#keeper.keep(slot);
+    this.#lists.set(slots, gradients);
     if (!sameValues(hyper, this.#written)) this.#hyper.write(hyper);
     this.#written = hyper;
 
@@ -181,7 +150,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const skipNonFinite = nonFinite === "skip";
     const scheduled = this.#schedule !== undefined;
     const device = this.#device;
-    const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#gradients]) : [];
+    const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#lists.gradients]) : [];
     const schedule = this.#schedule ? [this.#schedule.handle] : [];
     const scalars = device.enqueue("prepareStep", [this.#hyper.handle, this.#state.handle, ...norm, ...schedule], {
       maxNorm: clipNorm,
@@ -191,13 +160,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       scheduled,
     });
     const attributes = { rule: this.rule, zeroGradients, roundingSeed: seed };
-    const [parameters, ...rest] = lists as [NativeList, ...NativeList[]];
-    device.enqueue("update", scalars, attributes, [parameters, this.#gradients, ...rest]);
+    device.enqueue("update", scalars, attributes, this.#lists.all);
     for (const handle of [...norm, ...scalars]) handle.dispose();
     if (capturing) {
-      capturing.onReplay((times) => {
-        this.iteration += times;
-        for (const slot of slots) slot.version = versionOf(slot.parameter);
+      capturing.onReplay({
+        // A parameter may have been written since: its master follows.
+        before: () => noGrad(() => tidy(() => slots.map((slot) => this.#keeper.keep(slot)))),
+        after: (times) => {
+          this.iteration += times;
+          for (const slot of slots) slot.version = versionOf(slot.parameter);
+        },
       });
     } else {
       this.iteration++;
@@ -234,7 +206,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#written = this.#hyperRows();
     this.#hyper.write(this.#written);
     noGrad(() => {
-      for (const slot of this.#slots) this.#keep(slot);
+      for (const slot of this.#slots) this.#keeper.keep(slot);
     });
   }
 
@@ -258,8 +230,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    */
   stateDict(): Map<string, Tensor> {
     const state = new Map<string, Tensor>([["state", this.#state]]);
+    const { names } = this.#keeper;
     for (const { key, kept } of this.#slots)
-      for (const [i, tensor] of kept.entries()) state.set(`${key}.${this.#keptNames[i]}`, tensor);
+      for (const [i, tensor] of kept.entries()) state.set(`${key}.${names[i]}`, tensor);
     return state;
   }
 
@@ -305,41 +278,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.iteration = made;
   }
 
-  /**
-   * @internal Throws what {@link loadStateDict} would throw, and changes nothing. Tells where each tensor belongs, and
-   * the parameters whose state begins anew.
-   */
-  checkStateDict(state: ReadonlyMap<string, Tensor>) {
-    const problems: string[] = [];
-    const expected = new Map<string, { tensor: () => Tensor; size: number; dtype: string }>();
-    expected.set("state", { tensor: () => this.#state, size: this.#state.size, dtype: "float64" });
-    const unused: Slot[] = [];
-    const keptNames = this.#keptNames;
-    for (const slot of this.#slots) {
-      const names = keptNames.map((kept) => `${slot.key}.${kept}`);
-      names.forEach((name, i) => {
-        const size = slot.shape.reduce((product, length) => product * length, 1);
-        const dtype = this.#typeOfKept(i);
-        expected.set(name, { tensor: () => this.#keep(slot)[i] as Tensor, size, dtype });
-      });
-      // A parameter that had no gradient yet has no moments.
-      const missing = names.filter((name) => !state.has(name));
-      if (missing.length === names.length) unused.push(slot);
-      else problems.push(...missing.map((name) => `${name} is missing`));
-    }
-    for (const [name, tensor] of state) {
-      const like = expected.get(name);
-      if (!like) problems.push(`${name} is not part of this optimizer`);
-      else if (like.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${like.size}`);
-      else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);
-    }
-    if (!state.has("state")) problems.push("state is missing");
-    if (problems.length > 0)
-      throw new StepsizeError(
-        "invalid-file",
-        `the state does not fit the optimizer: ${problems.slice(0, 5).join("; ")}`,
-      );
-    return { expected, unused };
+  /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
+  checkStateDict(state: ReadonlyMap<string, Tensor>): StatePlaces {
+    return placesOf(state, this.#state, this.#slots, this.#keeper);
   }
 
   /**
@@ -384,114 +325,18 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return this.#slots;
   }
 
-  /** The lists of what takes part; which parameters do seldom changes. */
-  #activate(slots: readonly Slot[]): Active {
-    const known = this.#active;
-    const foreign = isForeign((slots[0] as Slot).parameter);
-    if (foreign)
-      for (const [i, { parameter, shape }] of slots.entries())
-        if ((parameter as Foreign).length !== shape[0])
-          throw new StepsizeError(
-            "invalid-state",
-            `parameters[${i}]: the array was detached or resized: it had ${shape[0]} elements, now ${(parameter as Foreign).length}`,
-          );
-    const same = known?.slots.length === slots.length && slots.every((slot, i) => slot === known.slots[i]);
-    if (known && same && !foreign) return known;
-    const groups = Int32Array.from(slots, ({ group }) => group);
-    const parameters = slots.map(({ parameter }) => elementOf(parameter));
-    const kept = this.#keptNames.map((_, i) => slots.map((slot) => (slot.kept[i] as Tensor).handle));
-    // With masters, they are what is updated, and the parameters are their copies.
-    const contents = this.#hasMasters ? [...kept, parameters] : [parameters, ...kept];
-    const lists = known?.lists ?? contents.map(() => this.#device.native.list());
-    const kind = this.#hasMasters ? contents.length - 1 : 0;
-    contents.forEach((content, i) => {
-      if (same && i !== kind) return;
-      (lists[i] as NativeList).set(content, groups);
-    });
-    this.#active = { slots, lists };
-    return this.#active;
-  }
-
-  #setGradients(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[]): void {
-    const elements = gradients.map((gradient) => (gradient instanceof Tensor ? gradient.handle : gradient));
-    const unchanged =
-      elements.length === this.#lastGradients.length && elements.every((one, i) => one === this.#lastGradients[i]);
-    // An array may have been detached since, which only setting it anew finds before the step begins.
-    if (unchanged && !isForeign(elements[0])) return;
-    const dtype = factsOf((slots[0] as Slot).parameter).dtype;
-    gradients.forEach((gradient, i) => {
-      const slot = slots[i] as Slot;
-      const own = slot.parameter instanceof Tensor;
-      const what = own ? `step: the gradient of ${slot.key}` : `gradients[${i}]`;
-      if (own !== gradient instanceof Tensor || (!own && !isForeign(gradient)))
-        invalidArgument(what, "an array like its parameter", gradient);
-      const facts = factsOf(gradient);
-      if (facts.dtype !== dtype || String(facts.shape) !== String(slot.shape))
-        throw new StepsizeError(
-          "invalid-argument",
-          `${what} is ${facts.dtype}[${facts.shape}], the parameter ${dtype}[${slot.shape}]`,
-        );
-    });
-    this.#lastGradients = [];
-    this.#gradients.set(elements as readonly (NativeTensor | Foreign)[]);
-    this.#lastGradients = elements;
-  }
-
-  /** Throws where memory of others overlaps: what is written must be nobody else's. */
-  #expectDistinct(lists: readonly NativeList[]): void {
-    const found = this.#device.native.overlap([...lists, this.#gradients], lists.length);
-    if (!found) return;
-    const names = [...(this.#hasMasters ? [] : ["parameters"]), ...this.#keptNames, "gradients"];
-    const place = (list: number, index: number) => `${names[list]}[${index}]`;
-    const [list, index, otherList, otherIndex] = found;
-    throw new StepsizeError(
-      "invalid-argument",
-      `${place(list, index)} overlaps ${place(otherList, otherIndex)}: each needs memory of its own`,
-    );
-  }
-
   #expectCapturable(slots: readonly Slot[], hyper: Float64Array): void {
     const scheduled = this.groups.some(({ options }) => typeof options.lr === "function");
-    const incomplete = slots.some(({ kept }) => kept.length < this.#keptNames.length);
+    // A master that is behind its parameter would be overwritten by every replay.
+    const incomplete = slots.some(
+      ({ kept, version, parameter }) =>
+        kept.length < this.#keeper.names.length || (this.#keeper.hasMasters && version !== versionOf(parameter)),
+    );
     if ((scheduled && !this.#schedule) || incomplete || !sameValues(hyper, this.#written))
       throw new StepsizeError(
         "invalid-state",
         "step: what the host decides at each step cannot be captured; call optimizer.tabulate() before device.capture",
       );
-  }
-
-  #typeOfKept(index: number): "float32" | "bfloat16" {
-    const isMaster = this.#hasMasters && index === 0;
-    return isMaster ? "float32" : (this.#stepOptions.momentType ?? "float32");
-  }
-
-  /** What is kept of a parameter, made where it is not there yet. */
-  #keep(slot: Slot): readonly Tensor[] {
-    const { parameter } = slot;
-    if (slot.kept.length === 0) {
-      // Kept together: where the second does not fit, the first must not stay behind.
-      const made = this.#keptNames.map((name, i) =>
-        name === "master" ? this.#masterOf(slot) : zeros(this.#device, slot.shape, this.#typeOfKept(i)),
-      );
-      for (const tensor of made) tensor.keep();
-      slot.kept = made;
-      slot.version = versionOf(parameter);
-    } else if (this.#hasMasters && slot.version !== versionOf(parameter)) {
-      // Written by somebody else, a loaded checkpoint perhaps: the master follows.
-      const master = this.#masterOf(slot);
-      copy(slot.kept[0] as Tensor, master);
-      master.dispose();
-      slot.version = versionOf(parameter);
-    }
-    return slot.kept;
-  }
-
-  #masterOf({ parameter, key }: Slot): Tensor {
-    if (parameter instanceof Tensor) return noGrad(() => cast(parameter.detach(), "float32"));
-    throw new StepsizeError(
-      "unsupported",
-      `parameters[${key}]: bfloat16 memory of others is updated without a master; set masterWeights: false`,
-    );
   }
 
   #hyperRows(): Float64Array {
@@ -506,27 +351,8 @@ function gradientOf({ parameter }: Slot): Tensor {
   return (parameter as Trainable).grad as Tensor;
 }
 
-function versionOf(parameter: ParameterLike): number {
-  return parameter instanceof Tensor ? parameter.handle.version : 0;
-}
-
 function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
-}
-
-/** A parameter is called by its name, or by its place among those given where it has none or shares it. */
-function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonly ParameterLike[]): Slot[] {
-  const groupOf = new Map(groups.flatMap(({ parameters }, group) => parameters.map((one) => [one, group])));
-  const counts = new Map<string, number>();
-  for (const parameter of given) {
-    const { name } = factsOf(parameter);
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  return given.map((parameter, i) => {
-    const { name, shape } = factsOf(parameter);
-    const key = name !== "" && counts.get(name) === 1 ? name : String(i);
-    return { parameter, key, group: groupOf.get(parameter) as number, shape, kept: [], version: 0 };
-  });
 }
 
 /** Nothing is clipped yet, and the running products β^t begin at 1. */

@@ -20,20 +20,27 @@ struct DeviceHandle::Outcomes {
 };
 
 Napi::Function DeviceHandle::define(Napi::Env env) {
-  return DefineClass(
-      env, "NativeDevice",
-      {InstanceMethod<&DeviceHandle::create>("create"), InstanceMethod<&DeviceHandle::write>("write"),
-       InstanceMethod<&DeviceHandle::read>("read"), InstanceMethod<&DeviceHandle::reshape>("reshape"),
-       InstanceMethod<&DeviceHandle::enqueue>("enqueue"), InstanceMethod<&DeviceHandle::list>("list"),
-       InstanceMethod<&DeviceHandle::overlap>("overlap"),
-       InstanceMethod<&DeviceHandle::wait>("wait"), InstanceMethod<&DeviceHandle::beginCapture>("beginCapture"),
-       InstanceMethod<&DeviceHandle::endCapture>("endCapture"), InstanceMethod<&DeviceHandle::startTimer>("startTimer"),
-       InstanceMethod<&DeviceHandle::stopTimer>("stopTimer"),
-       InstanceMethod<&DeviceHandle::waitForEvent>("waitForEvent"),
-       InstanceMethod<&DeviceHandle::recordEvent>("recordEvent"),
-       InstanceMethod<&DeviceHandle::synchronize>("synchronize"), InstanceMethod<&DeviceHandle::memory>("memory"),
-       InstanceMethod<&DeviceHandle::trim>("trim"), InstanceMethod<&DeviceHandle::describe>("describe"),
-       InstanceMethod<&DeviceHandle::implements>("implements"), InstanceMethod<&DeviceHandle::close>("close")});
+  return DefineClass(env, "NativeDevice",
+                     {InstanceMethod<&DeviceHandle::create>("create"),
+                      InstanceMethod<&DeviceHandle::write>("write"),
+                      InstanceMethod<&DeviceHandle::read>("read"),
+                      InstanceMethod<&DeviceHandle::reshape>("reshape"),
+                      InstanceMethod<&DeviceHandle::enqueue>("enqueue"),
+                      InstanceMethod<&DeviceHandle::list>("list"),
+                      InstanceMethod<&DeviceHandle::overlap>("overlap"),
+                      InstanceMethod<&DeviceHandle::wait>("wait"),
+                      InstanceMethod<&DeviceHandle::beginCapture>("beginCapture"),
+                      InstanceMethod<&DeviceHandle::endCapture>("endCapture"),
+                      InstanceMethod<&DeviceHandle::startTimer>("startTimer"),
+                      InstanceMethod<&DeviceHandle::stopTimer>("stopTimer"),
+                      InstanceMethod<&DeviceHandle::waitForEvent>("waitForEvent"),
+                      InstanceMethod<&DeviceHandle::recordEvent>("recordEvent"),
+                      InstanceMethod<&DeviceHandle::synchronize>("synchronize"),
+                      InstanceMethod<&DeviceHandle::memory>("memory"),
+                      InstanceMethod<&DeviceHandle::trim>("trim"),
+                      InstanceMethod<&DeviceHandle::describe>("describe"),
+                      InstanceMethod<&DeviceHandle::implements>("implements"),
+                      InstanceMethod<&DeviceHandle::close>("close")});
 }
 
 DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceHandle>(info) {
@@ -289,7 +296,9 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       inHostMemory |= record.lists.back()->inHostMemory;
     }
     if (!device.device->implements(id))
-      throw makeError(env, "unsupported", std::string(op.name) + " is not implemented on this device");
+      throw makeError(env, "unsupported",
+                      std::string(op.name) + " is not implemented by the backend \"" + backendName() +
+                          "\" yet; the CPU has all operations");
     if (inHostMemory) openEager(env, "work on arrays");
     Call call(op, std::move(specs), record.lists, record.attributes);
     op.rule(call);

@@ -207,8 +207,7 @@ Overlap findOverlap(const Lists& lists, size_t written) {
   for (const Range& range : ranges) {
     const bool isWritten = range.list < written;
     const Range* other = isWritten ? furthest : furthestWritten;
-    if (other != nullptr && other->to > range.from)
-      return {true, range.list, range.index, other->list, other->index};
+    if (other != nullptr && other->to > range.from) return {true, range.list, range.index, other->list, other->index};
     if (furthest == nullptr || range.to > furthest->to) furthest = &range;
     if (isWritten && (furthestWritten == nullptr || range.to > furthestWritten->to)) furthestWritten = &range;
   }

@@ -16,8 +16,9 @@ namespace {
 
 class CpuInvocation final : public Invocation {
  public:
-  CpuInvocation(const Record& record, int threads, std::vector<GrowingBuffer>& workspaces)
-      : threads_(threads), workspaces_(workspaces) {
+  CpuInvocation(const Record& record, int threadCount, std::vector<GrowingBuffer>& workspaces)
+      : workspaces_(workspaces) {
+    threads = threadCount;
     tensors = record.tensors.data();
     inputs = record.inputs;
     attributes = record.attributes;
@@ -29,7 +30,7 @@ class CpuInvocation final : public Invocation {
   }
 
   void parallel(int64_t count, Body body, void* context) const override {
-    ThreadPool::instance().run(count, threads_, body, context);
+    ThreadPool::instance().run(count, threads, body, context);
   }
 
   void* workspace(int64_t bytes) const override {
@@ -49,7 +50,6 @@ class CpuInvocation final : public Invocation {
   const std::string& error() const { return error_; }
 
  private:
-  const int threads_;
   std::vector<TensorListView> lists_;
   std::vector<GrowingBuffer>& workspaces_;
   mutable size_t used_ = 0;

@@ -21,6 +21,7 @@ class Invocation {
   const TensorListView* lists;
   int listCount;
   const double* attributes;
+  int threads;  // of the device
 
   STEPSIZE_INLINE const TensorView& input(int index) const { return tensors[index]; }
   STEPSIZE_INLINE const TensorView& output(int index) const { return tensors[inputs + index]; }

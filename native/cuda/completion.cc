@@ -21,7 +21,7 @@ Event Completion::takeEvent() {
   return Event(cudaEventDisableTiming | cudaEventBlockingSync);
 }
 
-void Completion::whenDone(std::function<void(const char*)> then) {
+void Completion::whenDone(std::function<void(cudaError_t)> then) {
   Item item{takeEvent(), std::move(then)};
   // Where the device has failed the event is not recorded; waiting for it then tells the failure.
   if (cudaEventRecord(item.reached.get(), stream_) != cudaSuccess) cudaGetLastError();
@@ -30,6 +30,7 @@ void Completion::whenDone(std::function<void(const char*)> then) {
     items_.push_back(std::move(item));
   }
   wake_.notify_one();
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): the queue has the event now.
 }
 
 void Completion::loop() {
@@ -44,7 +45,7 @@ void Completion::loop() {
     lock.unlock();
     const cudaError_t code = cudaEventSynchronize(item.reached.get());
     const cudaError_t state = code == cudaSuccess ? cudaPeekAtLastError() : code;
-    item.then(closing ? "abandoned" : state == cudaSuccess ? nullptr : cudaGetErrorString(state));
+    item.then(closing ? kAbandoned : state);
     // Also frees what the callback held, before the next one.
     item.then = nullptr;
     lock.lock();

@@ -21,15 +21,16 @@ class Completion {
   ~Completion() { finish(); }
 
   // Calls back on this object's thread when all work given to the stream so far is done, in the order of the calls.
-  // `error` is null, or what the device failed with.
-  void whenDone(std::function<void(const char* error)> then);
-  // Waits for the device, does what is left with `error` "abandoned", and ends the thread. No call after it.
+  // `outcome` is cudaSuccess, or what the device failed with.
+  void whenDone(std::function<void(cudaError_t outcome)> then);
+  // Waits for the device, calls back what is left with kAbandoned, and ends the thread. No call after it.
   void finish();
+  static constexpr cudaError_t kAbandoned = cudaErrorNotReady;
 
  private:
   struct Item {
     Event reached;
-    std::function<void(const char*)> then;
+    std::function<void(cudaError_t)> then;
   };
   Event takeEvent();
   void loop();

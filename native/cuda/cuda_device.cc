@@ -3,6 +3,7 @@
 #include <cstring>
 #include <future>
 #include <map>
+#include <utility>
 
 #include "operations.h"
 
@@ -24,9 +25,26 @@ struct CudaGraph final : Graph {
   }
 };
 
+// What a capture gives, until it is made executable.
+struct Recorded {
+  cudaGraph_t graph = nullptr;
+
+  Recorded() = default;
+  Recorded(const Recorded&) = delete;
+  Recorded& operator=(const Recorded&) = delete;
+  ~Recorded() {
+    if (graph != nullptr) cudaGraphDestroy(graph);
+  }
+};
+
 // "12.4" from 12040.
 std::string versionText(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::string endedBy(cudaError_t code) {
+  return "the GPU failed in work enqueued earlier: " + cuda::describe(code) +
+         ". CUDA cannot be used any more in this process; start a new one";
 }
 
 constexpr int kOldestDriver = 13000;
@@ -67,15 +85,14 @@ struct CudaDevice::SmallMemory {
       for (void* piece : pieces) cudaFree(piece);
   }
 
-  // `unused`: a piece that no work before may still touch.
-  static DeviceMemory acquire(const std::shared_ptr<SmallMemory>& self, size_t bytes, bool unused) {
+  static DeviceMemory acquire(const std::shared_ptr<SmallMemory>& self, size_t bytes) {
     size_t size = 256;
     while (size < bytes) size *= 2;
     void* piece = nullptr;
     {
       const std::lock_guard lock(self->mutex);
       std::vector<void*>& free = self->free[size];
-      if (!unused && !free.empty()) {
+      if (!free.empty()) {
         piece = free.back();
         free.pop_back();
       }
@@ -111,7 +128,7 @@ void* CudaDevice::acquire(int64_t bytes) {
   if (capturing_) return nullptr;
   // What was released before may still be on its way back.
   std::promise<void> released;
-  completion_->whenDone([&](const char*) { released.set_value(); });
+  completion_->whenDone([&](cudaError_t) { released.set_value(); });
   released.get_future().wait();
   if (cudaMalloc(&memory, static_cast<size_t>(bytes)) == cudaSuccess) return memory;
   cudaGetLastError();
@@ -120,12 +137,14 @@ void* CudaDevice::acquire(int64_t bytes) {
 
 void CudaDevice::release(void* memory, int64_t) {
   const CurrentDevice current(index_);
+  // An event of the stream would be captured, too.
+  if (capturing_) return releasedMeanwhile_.push_back(memory);
   // After abandon nothing runs any more.
   if (!completion_) {
     cudaFree(memory);
     return;
   }
-  completion_->whenDone([memory](const char*) { cudaFree(memory); });
+  completion_->whenDone([memory](cudaError_t) { cudaFree(memory); });
 }
 
 void CudaDevice::fail(const std::string& what) {
@@ -140,6 +159,7 @@ void CudaDevice::enqueue(Record record) {
     launcherFor(record.id)(*this, record);
     check(cudaGetLastError(), "launch");
   } catch (const CudaError& error) {
+    if (isFatal(error.code)) return fail(endedBy(error.code));
     const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
     fail(stepsize::describe(operation(record.id), specs, record.lists) + ": " + error.what());
   }
@@ -152,14 +172,14 @@ void CudaDevice::enqueue(Record record) {
 }
 
 DeviceMemory CudaDevice::scratch(size_t bytes) {
-  DeviceMemory memory = SmallMemory::acquire(small_, bytes, capturing_);
+  DeviceMemory memory = SmallMemory::acquire(small_, bytes);
   if (capturing_) captured_.push_back(memory);
   return memory;
 }
 
 DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   // A captured copy would read its source again at every replay, so in a capture the table is filled besides it.
-  DeviceMemory table = SmallMemory::acquire(small_, bytes, capturing_);
+  DeviceMemory table = SmallMemory::acquire(small_, bytes);
   if (bytes == 0) return table;
   const std::shared_ptr<void> staged = staging_.acquire(bytes);
   std::memcpy(staged.get(), from, bytes);
@@ -168,7 +188,7 @@ DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   if (capturing_)
     check(cudaStreamSynchronize(stream), "a table");
   else
-    completion_->whenDone([staged](const char*) {});
+    completion_->whenDone([staged](cudaError_t) {});
   return table;
 }
 
@@ -179,7 +199,7 @@ void CudaDevice::upload(void* to, std::vector<std::byte> from) {
     const std::shared_ptr<void> staged = staging_.acquire(from.size());
     std::memcpy(staged.get(), from.data(), from.size());
     check(cudaMemcpyAsync(to, staged.get(), from.size(), cudaMemcpyHostToDevice, stream_.get()), "upload");
-    completion_->whenDone([staged](const char*) {});
+    completion_->whenDone([staged](cudaError_t) {});
   } catch (const CudaError& error) {
     fail(error.what());
   }
@@ -192,8 +212,8 @@ void CudaDevice::download(void* to, const void* from, int64_t bytes) {
   try {
     const std::shared_ptr<void> staged = staging_.acquire(size);
     check(cudaMemcpyAsync(staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
-    completion_->whenDone([=](const char* error) {
-      if (error == nullptr) std::memcpy(to, staged.get(), size);
+    completion_->whenDone([=](cudaError_t outcome) {
+      if (outcome == cudaSuccess) std::memcpy(to, staged.get(), size);
     });
   } catch (const CudaError& error) {
     fail(error.what());
@@ -203,17 +223,15 @@ void CudaDevice::download(void* to, const void* from, int64_t bytes) {
 void CudaDevice::notify(std::function<void(std::string)> done) {
   if (!completion_) return;
   const CurrentDevice current(index_);
-  completion_->whenDone([this, done = std::move(done)](const char* error) {
-    if (error != nullptr && std::strcmp(error, "abandoned") == 0) return;
+  completion_->whenDone([this, done = std::move(done)](cudaError_t outcome) {
+    if (outcome == Completion::kAbandoned) return;
     std::string text;
     {
       const std::lock_guard lock(errorMutex_);
       text = std::move(firstError_);
       firstError_.clear();
     }
-    if (text.empty() && error != nullptr)
-      text = std::string("the GPU failed in work enqueued earlier: ") + error +
-             ". CUDA cannot be used any more in this process; start a new one";
+    if (text.empty() && outcome != cudaSuccess) text = endedBy(outcome);
     done(std::move(text));
   });
 }
@@ -228,6 +246,9 @@ void CudaDevice::beginCapture() {
   const CurrentDevice current(index_);
   // Of this thread alone, and memory may be allocated meanwhile: what is not part of the work stays outside.
   try {
+    // The tables that are made meanwhile may lie where earlier work still reads.
+    check(cudaEventRecord(beforeCapture_.get(), stream_.get()), "capture");
+    check(cudaStreamWaitEvent(besides_.get(), beforeCapture_.get(), 0), "capture");
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
   } catch (const CudaError& error) {
     throw CallError(error.what());
@@ -242,16 +263,20 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
   graph->device = index_;
   graph->uses = std::move(captured_);
   captured_.clear();
-  cudaGraph_t recorded = nullptr;
   try {
-    check(cudaStreamEndCapture(stream_.get(), &recorded), "capture");
-    const cudaError_t code = cudaGraphInstantiate(&graph->executable, recorded, 0);
-    cudaGraphDestroy(recorded);
-    check(code, "capture");
+    Recorded recorded;
+    check(cudaStreamEndCapture(stream_.get(), &recorded.graph), "capture");
+    check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
   } catch (const CudaError& error) {
+    releaseMeanwhile();
     throw CallError(error.what());
   }
+  releaseMeanwhile();
   return graph;
+}
+
+void CudaDevice::releaseMeanwhile() {
+  for (void* memory : std::exchange(releasedMeanwhile_, {})) release(memory, 0);
 }
 
 void CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
@@ -264,7 +289,7 @@ void CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
     fail(error.what());
   }
   // It must not go before its last run has ended.
-  completion_->whenDone([graph = std::move(graph)](const char*) {});
+  completion_->whenDone([graph = std::move(graph)](cudaError_t) {});
 }
 
 void CudaDevice::startTimer() {
@@ -279,9 +304,9 @@ std::shared_ptr<const double> CudaDevice::stopTimer() {
   const auto stop = std::make_shared<Event>(cudaEventDefault);
   cudaEventRecord(stop->get(), stream_.get());
   auto milliseconds = std::make_shared<double>(0);
-  completion_->whenDone([milliseconds, stop, start = timerStart_](const char* error) {
+  completion_->whenDone([milliseconds, stop, start = timerStart_](cudaError_t outcome) {
     float elapsed = 0;
-    if (error == nullptr && cudaEventElapsedTime(&elapsed, start->get(), stop->get()) == cudaSuccess)
+    if (outcome == cudaSuccess && cudaEventElapsedTime(&elapsed, start->get(), stop->get()) == cudaSuccess)
       *milliseconds = static_cast<double>(elapsed);
   });
   return milliseconds;
@@ -326,10 +351,10 @@ void CudaDevice::abandon() {
   if (!completion_) return;
   const CurrentDevice current(index_);
   if (capturing_) {
-    cudaGraph_t recorded = nullptr;
-    if (cudaStreamEndCapture(stream_.get(), &recorded) == cudaSuccess) cudaGraphDestroy(recorded);
-    cudaGetLastError();
+    Recorded recorded;
+    if (cudaStreamEndCapture(stream_.get(), &recorded.graph) != cudaSuccess) cudaGetLastError();
     capturing_ = false;
+    releaseMeanwhile();
   }
   cudaStreamSynchronize(stream_.get());
   completion_->finish();
@@ -341,6 +366,7 @@ std::vector<std::pair<std::string, std::string>> CudaDevice::describe() const {
   std::snprintf(memory, sizeof memory, "%.1f GB", static_cast<double>(properties_.totalGlobalMem) / 1e9);
   return {{"name", properties_.name},
           {"memory", memory},
+          {"l2Bytes", std::to_string(properties_.l2CacheSize)},
           {"multiprocessors", std::to_string(properties_.multiProcessorCount)},
           {"computeCapability", std::to_string(properties_.major) + "." + std::to_string(properties_.minor)}};
 }

@@ -45,6 +45,7 @@ class CudaDevice final : public Device {
  private:
   struct SmallMemory;
   void fail(const std::string& what);
+  void releaseMeanwhile();
 
   const int index_;
   cudaDeviceProp properties_ = {};
@@ -55,9 +56,10 @@ class CudaDevice final : public Device {
   std::shared_ptr<SmallMemory> small_;
   Staging staging_;
   TableCache tables_{*this};
-  Event shared_{cudaEventDisableTiming};
+  Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;
   std::vector<std::shared_ptr<void>> captured_;  // what the work being captured uses
+  std::vector<void*> releasedMeanwhile_;         // while a capture was made
   bool capturing_ = false;
   std::mutex errorMutex_;
   std::string firstError_;

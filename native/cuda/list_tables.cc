@@ -24,7 +24,7 @@ std::shared_ptr<const ChunkTable> TableCache::chunksFor(const TensorList& list, 
   for (const TensorView& tensor : list.tensors) table->sizes.push_back(static_cast<uint64_t>(tensor.elements()));
   table->groups = list.groups;
   const std::vector<Chunk> chunks = chunksOf(table->sizes, table->groups);
-  if (chunks.size() > UINT32_MAX) throw CudaError("more than 2^46 elements in one list");
+  if (chunks.size() > UINT32_MAX) throw CudaError("more than 2^46 elements in one list", cudaErrorInvalidValue);
   table->count = static_cast<uint32_t>(chunks.size());
   table->memory = device_.uploadTable(chunks.data(), chunks.size() * sizeof(Chunk));
   recent_.push_front(table);

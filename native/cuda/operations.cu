@@ -6,6 +6,7 @@
 #include "gradient_norm.cuh"
 #include "operations.h"
 #include "prepare_step.cuh"
+#include "traffic.cuh"
 #include "update.cuh"
 
 namespace stepsize::cuda {
@@ -93,6 +94,21 @@ void prepareStep(CudaDevice& device, const Record& record) {
          output(record, 0).as<update::Scalars>());
 }
 
+// Calls visit(rule, storage) for the rule of this number and the types of the record's lists.
+template <class Visit>
+void visitUpdate(const Record& record, int64_t ruleNumber, const Visit& visit) {
+  const auto isLow = [&](size_t list) {
+    const std::vector<TensorView>& tensors = record.lists[list]->tensors;
+    return !tensors.empty() && tensors[0].type == DataType::bfloat16;
+  };
+  update::visitRule(static_cast<update::Rule>(ruleNumber), [&](auto rule) {
+    using Rule = decltype(rule);
+    constexpr size_t moments = Rule::kMoments;
+    const update::StoredAs as{isLow(0), moments > 0 && isLow(2), record.lists.size() == moments + 3};
+    update::visitStorage<Rule>(as, [&](auto types) { visit(rule, types); });
+  });
+}
+
 void update(CudaDevice& device, const Record& record) {
   UpdateTables tables{};
   for (size_t list = 0; list < record.lists.size(); list++) {
@@ -105,15 +121,34 @@ void update(CudaDevice& device, const Record& record) {
   if (tables.chunkCount == 0) return;
   const UpdateOptions options{static_cast<uint64_t>(record.attributes[attribute::roundingSeed]),
                               integer(record, attribute::zeroGradients) != 0};
-  const auto isLow = [&](size_t list) { return record.lists[list]->tensors[0].type == DataType::bfloat16; };
-  update::visitRule(static_cast<update::Rule>(integer(record, attribute::updateRule)), [&](auto rule) {
+  visitUpdate(record, integer(record, attribute::updateRule), [&](auto rule, auto types) {
+    launch(updateKernel<decltype(rule), decltype(types)>, blocksFor(device, tables.chunkCount), kUpdateThreads, 0,
+           device.stream(), tables, record.tensors[0].as<const update::Scalars>(), options);
+  });
+}
+
+void traffic(CudaDevice& device, const Record& record) {
+  visitUpdate(record, integer(record, attribute::trafficRule), [&](auto rule, auto types) {
     using Rule = decltype(rule);
-    constexpr size_t moments = Rule::kMoments;
-    const update::StoredAs as{isLow(0), moments > 0 && isLow(2), record.lists.size() == moments + 3};
-    update::visitStorage<Rule>(as, [&](auto types) {
-      launch(updateKernel<Rule, decltype(types)>, blocksFor(device, tables.chunkCount), kUpdateThreads, 0,
-             device.stream(), tables, record.tensors[0].as<const update::Scalars>(), options);
-    });
+    using Lists = TrafficLists<Rule, decltype(types)>;
+    for (size_t t = 0; t < record.lists[0]->tensors.size(); t++) {
+      Lists lists{};
+      lists.aligned = true;
+      const auto at = [&](int list) {
+        void* data = record.lists[static_cast<size_t>(list)]->tensors[t].data;
+        lists.aligned = lists.aligned && reinterpret_cast<uintptr_t>(data) % 16 == 0;
+        return data;
+      };
+      lists.parameter = static_cast<typename Lists::Parameter*>(at(0));
+      lists.gradient = static_cast<typename Lists::Gradient*>(at(1));
+      for (int m = 0; m < Rule::kMoments; m++) lists.moments[m] = static_cast<typename Lists::Moment*>(at(2 + m));
+      if constexpr (decltype(types)::kCopies) lists.copy = static_cast<uint16_t*>(at(2 + Rule::kMoments));
+      lists.count = record.lists[0]->tensors[t].elements();
+      if (lists.count == 0) continue;
+      constexpr int64_t perBlock = int64_t{kTrafficThreads} * Lists::kWidth;
+      launch(trafficKernel<Rule, decltype(types)>, blocksFor(device, (lists.count + perBlock - 1) / perBlock),
+             kTrafficThreads, 0, device.stream(), lists);
+    }
   });
 }
 
@@ -127,6 +162,7 @@ Launcher launcherFor(OperationId id) {
     case OperationId::gradientNorm: return gradientNorm;
     case OperationId::prepareStep: return prepareStep;
     case OperationId::update: return update;
+    case OperationId::traffic: return traffic;
     default: return nullptr;
   }
 }

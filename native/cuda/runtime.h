@@ -10,19 +10,28 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace stepsize::cuda {
 
 struct CudaError : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  CudaError(const std::string& message, cudaError_t errorCode) : std::runtime_error(message), code(errorCode) {}
+  cudaError_t code;
 };
+
+// Whether a kernel went wrong, after which the driver refuses all work of the process.
+inline bool isFatal(cudaError_t code) { return code >= cudaErrorIllegalAddress && code <= cudaErrorLaunchFailure; }
+
+inline std::string describe(cudaError_t code) {
+  return std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
+}
 
 // Throws what the runtime says of a call that failed.
 inline void check(cudaError_t code, const char* what) {
   if (code == cudaSuccess) return;
   // Taken away: an error that does not stay must not be found by a later call.
   cudaGetLastError();
-  throw CudaError(std::string(what) + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")");
+  throw CudaError(std::string(what) + ": " + describe(code), code);
 }
 
 // Makes a device the current one of this thread for as long as it lives. Costs a look-up where it is already.

@@ -5,7 +5,7 @@
 //
 //                                                        SGD    momentum, Lion    Adam    AMSGrad
 //   float32                                               12                20      28         36
-//   bfloat16 gradient and copy, float32 master            14                22      30         38
+//   bfloat16 gradient and copy, float32 master            12                20      28         36
 //   bfloat16 without a master                              6                14      22         30
 //   the same with bfloat16 moments                         6                10      14         18
 //

@@ -8,13 +8,15 @@
 #include "lion.h"
 #include "sgd.h"
 
-//       name          structure    moments  what it does to one element
-#define STEPSIZE_UPDATE_RULES(RULE)                                         \
-  RULE(sgd, Sgd, 0, sgd(p, g, s))                                           \
-  RULE(sgdMomentum, SgdMomentum, 1, sgdMomentum(p, g, m[0], s))             \
-  RULE(adam, Adam, 2, adam(p, g, m[0], m[1], s))                            \
-  RULE(adamAmsgrad, AdamAmsgrad, 3, adamAmsgrad(p, g, m[0], m[1], m[2], s)) \
-  RULE(lion, Lion, 1, lion(p, g, m[0], s))
+// clang-format off
+//     name         structure    moments  what it does to one element
+#define STEPSIZE_UPDATE_RULES(RULE)                                                \
+  RULE(sgd,         Sgd,         0,       sgd(p, g, s))                            \
+  RULE(sgdMomentum, SgdMomentum, 1,       sgdMomentum(p, g, m[0], s))              \
+  RULE(adam,        Adam,        2,       adam(p, g, m[0], m[1], s))               \
+  RULE(adamAmsgrad, AdamAmsgrad, 3,       adamAmsgrad(p, g, m[0], m[1], m[2], s))  \
+  RULE(lion,        Lion,        1,       lion(p, g, m[0], s))
+// clang-format on
 
 namespace stepsize::update {
 
@@ -22,7 +24,7 @@ constexpr int kMostMoments = 3;
 
 #define STEPSIZE_RULE(name, Structure, moments, update)                                                           \
   struct Structure {                                                                                              \
-    static constexpr int kMoments = moments;                                                                      \
+    static constexpr int kMoments = (moments);                                                                    \
     STEPSIZE_UPDATE static void apply(float& p, float g, [[maybe_unused]] float* m, const Scalars& s) { update; } \
   };
 STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)
@@ -37,7 +39,7 @@ constexpr int kRules = static_cast<int>(Rule::count);
 constexpr const char* kRuleNames[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
 #undef STEPSIZE_RULE
 
-#define STEPSIZE_RULE(name, Structure, moments, update) moments,
+#define STEPSIZE_RULE(name, Structure, moments, update) (moments),
 constexpr int kMomentsOfRule[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
 #undef STEPSIZE_RULE
 
@@ -45,8 +47,10 @@ constexpr int kMomentsOfRule[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
 template <class Visit>
 inline __attribute__((always_inline)) void visitRule(Rule rule, const Visit& visit) {
   switch (rule) {
+// NOLINTBEGIN(bugprone-macro-parentheses): a type takes none.
 #define STEPSIZE_RULE(name, Structure, moments, update) \
   case Rule::name: return visit(Structure{});
+    // NOLINTEND(bugprone-macro-parentheses)
     STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)
 #undef STEPSIZE_RULE
     case Rule::count: break;

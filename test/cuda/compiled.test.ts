@@ -1,3 +1,4 @@
+// What nvcc makes of the step's kernels: registers, and how many bytes each list moves at a time.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,22 +8,57 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 const hasNvcc = spawnSync("nvcc", ["--version"]).status === 0;
 const source = join(import.meta.dirname, "update_kernels.cu");
 
-interface KernelReport {
-  readonly name: string;
-  readonly registers: number;
-  readonly spilledBytes: number;
+// Rules by their mangled names, and the moments that they keep.
+const rules = { "3Sgd": 0, "11SgdMomentum": 1, "4Adam": 2, "11AdamAmsgrad": 3, "4Lion": 1 };
+
+// The storages of native/update/storage.h by their mangled names: bits of a parameter, a gradient, a moment, a copy.
+// S5_ stands for the first bfloat16 once more.
+const storages = {
+  IfffLb0EE: { parameter: 32, gradient: 32, moment: 32, copy: 0 },
+  IffNS_8BFloat16ELb0EE: { parameter: 32, gradient: 32, moment: 16, copy: 0 },
+  IfNS_8BFloat16EfLb1EE: { parameter: 32, gradient: 16, moment: 32, copy: 16 },
+  IfNS_8BFloat16ES5_Lb1EE: { parameter: 32, gradient: 16, moment: 16, copy: 16 },
+  INS_8BFloat16ES5_fLb0EE: { parameter: 16, gradient: 16, moment: 32, copy: 0 },
+  INS_8BFloat16ES5_S5_Lb0EE: { parameter: 16, gradient: 16, moment: 16, copy: 0 },
+};
+
+/** What a rule loads and stores in a storage, list by list in the order of UpdateTables: the bits of an element. */
+function listsOf(moments: number, storage: (typeof storages)[keyof typeof storages]) {
+  const { parameter, gradient, moment, copy } = storage;
+  const kept = Array.from({ length: moments }, (_, k) => ({ name: `moment ${k}`, loaded: moment, stored: moment }));
+  return [
+    { name: "parameter", loaded: parameter, stored: parameter },
+    { name: "gradient", loaded: gradient, stored: 0 },
+    ...kept,
+    ...(copy > 0 ? [{ name: "copy", loaded: 0, stored: copy }] : []),
+  ];
 }
 
+// Without moments their type makes no difference, and there is one instance for both.
+const instances = Object.entries(rules).flatMap(([rule, moments]) =>
+  Object.entries(storages)
+    .filter(([, { moment }]) => moments > 0 || moment === 32)
+    .map(([types, storage]) => ({
+      title: `${rule.replace(/\d+/, "")} of ${Object.values(storage).join("/")} bits`,
+      name: `updateKernelINS_6update${rule}ENS2_7Storage${types}`,
+      lists: listsOf(moments, storage),
+    })),
+);
+
+/** Bytes that an aligned list moves at a time, at least: of bfloat16, eight elements may take too many registers. */
+const fewestBytes = (bits: number) => (bits === 32 ? 16 : bits === 16 ? 8 : 0);
+
 /** What `ptxas -v` says of each kernel. */
-function kernelsOf(report: string): KernelReport[] {
+function kernelsOf(report: string) {
+  const number = (part: string, pattern: RegExp) => Number(part.match(pattern)?.[1]);
   return report
     .split("Compiling entry function")
     .slice(1)
     .map((part) => ({
       name: part.match(/'(\w+)'/)?.[1] ?? "",
-      registers: Number(part.match(/Used (\d+) registers/)?.[1]),
-      spilledBytes:
-        Number(part.match(/(\d+) bytes spill stores/)?.[1]) + Number(part.match(/(\d+) bytes spill loads/)?.[1]),
+      registers: number(part, /Used (\d+) registers/),
+      stackBytes: number(part, /(\d+) bytes stack frame/),
+      spilledBytes: number(part, /(\d+) bytes spill stores/) + number(part, /(\d+) bytes spill loads/),
     }));
 }
 
@@ -32,12 +68,57 @@ function bodiesOf(ptx: string): Map<string, string> {
   return new Map(bodies.map((body) => [body.match(/^(\w+)/)?.[1] ?? "", body]));
 }
 
+interface Access {
+  /** Of the list in UpdateTables; undefined for chunks and scalars. */
+  readonly list: number | undefined;
+  readonly kind: "ld" | "st";
+  readonly bytes: number;
+}
+
+/** Where the list addresses begin in UpdateTables, a kernel's first parameter. */
+const listsAt = 16;
+
+/**
+ * A kernel's loads from global memory and stores to it. Which list one belongs to is seen from how its address was
+ * computed: back through the 64-bit registers there is one parameter with a list's table.
+ */
+function accessesOf(body: string): Access[] {
+  // Of each register, what its definitions read: other registers, or a parameter of the kernel.
+  const reads = new Map<string, string[]>();
+  for (const [, to = "", from = ""] of body.matchAll(/^\t(?:@%p\d+ )?[a-z][\w.:]*\s+(%rd\d+), (.*);$/gm)) {
+    const parameter = from.match(/_param_0\+(\d+)\]/)?.[1];
+    const found = parameter === undefined ? (from.match(/%rd\d+/g) ?? []) : [`list at ${parameter}`];
+    reads.set(to, [...(reads.get(to) ?? []), ...found]);
+  }
+  const listOf = (register: string) => {
+    const seen = new Set([register]);
+    for (const name of seen) for (const next of reads.get(name) ?? []) seen.add(next);
+    const tables = [...seen].filter((name) => name.startsWith("list at ")).map((name) => Number(name.slice(8)));
+    expect(tables.length).toBeLessThanOrEqual(1);
+    return tables[0] === undefined ? undefined : (tables[0] - listsAt) / 8;
+  };
+  const pattern =
+    /\b(ld|st)\.(?:volatile\.)?global\.(?:[a-z]+\.)*?(?:v(\d)\.)?[a-z](\d+)\s+(?:\{[^}]*\}|%\w+)?,? ?\[(%rd\d+)/g;
+  return [...body.matchAll(pattern)]
+    .filter(([, , width, bits]) => width !== undefined || bits !== "64") // that is an address out of a table
+    .map(([, kind, width = "1", bits, address = ""]) => ({
+      list: listOf(address),
+      kind: kind as "ld" | "st",
+      bytes: (Number(width) * Number(bits)) / 8,
+    }));
+}
+
+const mostBytes = (accesses: readonly Access[], list: number, kind: "ld" | "st") =>
+  Math.max(0, ...accesses.filter((access) => access.list === list && access.kind === kind).map(({ bytes }) => bytes));
+
 describe.skipIf(!hasNvcc)(
-  `the update kernels as nvcc compiles them${hasNvcc ? "" : " (skipped: there is no nvcc)"}`,
+  `the step's kernels as nvcc compiles them${hasNvcc ? "" : " (skipped: there is no nvcc)"}`,
   () => {
     let folder: string;
+    let bodies: Map<string, string>;
     beforeAll(() => {
       folder = mkdtempSync(join(tmpdir(), "stepsize-nvcc-"));
+      bodies = bodiesOf(readFileSync(compile("sm_90", "-ptx").output, "utf8"));
     });
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -52,34 +133,68 @@ describe.skipIf(!hasNvcc)(
       return { report: `${stdout}${stderr}`, output };
     }
 
+    function bodyOf(name: string): string {
+      const found = [...bodies].filter(([mangled]) => mangled.includes(name));
+      expect(found.length, name).toBe(1);
+      return found[0]?.[1] ?? "";
+    }
+
     test.each(["sm_80", "sm_90"])("%s: no warnings, no spills, at most 64 registers a thread", (architecture) => {
       const kernels = kernelsOf(compile(architecture, "-c", "-Xptxas", "-v").report);
-      expect(kernels.length).toBe(6);
-      for (const kernel of kernels) {
-        expect(kernel.spilledBytes, kernel.name).toBe(0);
+      // Two of the norm, one that prepares.
+      expect(kernels.length).toBe(instances.length + 3);
+      for (const { name, registers, stackBytes, spilledBytes } of kernels) {
+        expect({ stackBytes, spilledBytes }, name).toEqual({ stackBytes: 0, spilledBytes: 0 });
         // 64 registers let four blocks of 256 threads share a multiprocessor: enough to keep its memory busy.
-        expect(kernel.registers, kernel.name).toBeLessThanOrEqual(64);
+        expect(registers, name).toBeLessThanOrEqual(64);
       }
     });
 
+    test("there are 27 updates: five rules in six storages, without moments in three", () => {
+      expect(instances.length).toBe(27);
+      for (const { name } of instances) bodyOf(name);
+    });
+
+    test.each(instances.map((instance) => [instance.title, instance] as const))(
+      "%s: every list moves 16 bytes at a time, bfloat16 at least 8",
+      (_, { name, lists }) => {
+        const accesses = accessesOf(bodyOf(name));
+        const widths = lists.map((list, index) => ({
+          list: list.name,
+          loads: Math.min(mostBytes(accesses, index, "ld"), fewestBytes(list.loaded)),
+          stores: Math.min(mostBytes(accesses, index, "st"), fewestBytes(list.stored)),
+        }));
+        expect(widths).toEqual(
+          lists.map((list) => ({
+            list: list.name,
+            loads: fewestBytes(list.loaded),
+            stores: fewestBytes(list.stored),
+          })),
+        );
+        // No list is loaded from or stored to without need; what is stored to a gradient are its zeros.
+        const touched = (kind: "ld" | "st") => lists.map((_, index) => mostBytes(accesses, index, kind) > 0);
+        expect(touched("ld")).toEqual(lists.map(({ loaded }) => loaded > 0));
+        expect(touched("st")).toEqual(lists.map(({ name: of, stored }) => stored > 0 || of === "gradient"));
+      },
+    );
+
     test.each([
-      ["3Sgd", 1],
-      ["11SgdMomentum", 2],
-      ["4Adam", 3],
-      ["11AdamAmsgrad", 4],
-    ] as const)("%s moves 16 bytes at a time: its %i lists, and an aligned gradient", (rule, lists) => {
-      const bodies = bodiesOf(readFileSync(compile("sm_90", "-ptx").output, "utf8"));
-      const body = [...bodies].find(([name]) => name.includes(`updateKernelINS0_${rule}E`))?.[1] ?? "";
-      const loads = body.match(/ld\.global\.v4\.f32/g)?.length ?? 0;
-      const stores = body.match(/st\.global\.v4\.f32/g)?.length ?? 0;
-      // One loop for an aligned gradient and one for another, each unrolled as the compiler likes: every pass loads and
-      // stores each list once, and the first also loads the gradient.
-      expect(stores).toBeGreaterThanOrEqual(2 * lists);
-      expect(stores % lists).toBe(0);
-      expect(loads).toBeGreaterThan(stores);
-      // Nothing is looked up in another address space, and float32 alone is used.
-      expect(body).not.toMatch(/\b(ld|st)\.(v\d\.)?f32/);
-      expect(body).not.toMatch(/\.f64/);
+      ["gradientNormKernelIf", 16],
+      ["gradientNormKernelINS_8BFloat16", 8],
+    ])("%s loads %i bytes at a time", (name, bytes) => {
+      const widest = accessesOf(bodyOf(name)).filter(({ kind }) => kind === "ld");
+      expect(Math.max(...widest.map((access) => access.bytes))).toBe(bytes);
+    });
+
+    test("no address is looked up in another space, and updates and norms are float32 throughout", () => {
+      for (const [name, body] of bodies) {
+        const spaces = [...body.matchAll(/\b(?:ld|st|atom|red)\.(?:volatile\.)?(\w+)/g)].map(
+          ([, space]) => space ?? "",
+        );
+        expect(spaces.length, name).toBeGreaterThan(0);
+        for (const space of spaces) expect(["global", "shared", "param", "local"], name).toContain(space);
+        if (!name.includes("prepareStep")) expect(body, name).not.toMatch(/\.f64/);
+      }
     });
   },
 );

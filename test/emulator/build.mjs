@@ -28,7 +28,10 @@ export const programs = [
   "test/emulator/semantics_test.cc",
   "test/emulator/examples_test.cc",
   "test/emulator/runtime_test.cc",
-  "test/cuda/update_kernels_test.cc",
+  "test/cuda/update_test.cc",
+  "test/cuda/rounding_test.cc",
+  "test/cuda/gradient_norm_test.cc",
+  "test/cuda/prepare_step_test.cc",
 ];
 
 let running = 0;

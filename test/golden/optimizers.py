@@ -1,5 +1,7 @@
 """Writes optimizers.json: parameters after steps of PyTorch's optimizers, and clipped gradients, all in float64.
 
+Lion, which PyTorch does not have, is written here from its paper.
+
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/optimizers.py
 
 Parameters and gradients are hashed numbers (hashed.py), so only results are stored. Nine elements are enough: the
@@ -39,9 +41,28 @@ def rounded(tensor):
     return [float(value) for value in tensor.detach()]
 
 
+class Lion(torch.optim.Optimizer):
+    """Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, algorithm 2, line by line."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0, maximize=False):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for theta in group["params"]:
+                m = self.state[theta].setdefault("m", torch.zeros_like(theta))
+                g = -theta.grad if group["maximize"] else theta.grad
+                c = torch.lerp(g, m, beta1)
+                theta.sub_(group["lr"] * (torch.sign(c) + group["weight_decay"] * theta))
+                m.copy_(torch.lerp(g, m, beta2))
+
+
 def run(optimizer, options, rates=None, momenta=None):
     parameter = initial(COUNT)
-    torch_optimizer = getattr(torch.optim, optimizer)([parameter], **torch_options(options))
+    rule = Lion if optimizer == "Lion" else getattr(torch.optim, optimizer)
+    torch_optimizer = rule([parameter], **torch_options(options))
     stored = []
     for step in range(STEPS):
         group = torch_optimizer.param_groups[0]
@@ -88,6 +109,15 @@ ADAM = [
     {"epsilon": 0},
     {"betas": [0.7, 0.8], "epsilon": 1e-3, "weightDecay": 0.1, "amsgrad": True, "maximize": True},
 ]
+LION = [
+    {},
+    {"weightDecay": 0.3},
+    {"maximize": True, "weightDecay": 0.1},
+    {"betas": [0.95, 0.98]},
+    {"betas": [0, 0.9]},
+    {"betas": [0.9, 0]},
+    {"betas": [0, 0]},
+]
 RATES = [0.05 * (1 - step / STEPS) ** 0.5 for step in range(STEPS)]
 MOMENTA = [0.95 - 0.1 * (1 - abs(2 * step / (STEPS - 1) - 1)) for step in range(STEPS)]
 
@@ -120,8 +150,10 @@ GOLDEN = {
     "runs": [
         *(run("SGD", {"lr": 0.05, **options}) for options in SGD),
         *(run(name, {"lr": 0.01, **options}) for name in ("Adam", "AdamW") for options in ADAM),
+        *(run("Lion", {"lr": 0.01, **options}) for options in LION),
         run("SGD", {"lr": 0, "momentum": 0.9}, RATES),
         run("AdamW", {"lr": 0}, RATES),
+        run("Lion", {"lr": 0, "weightDecay": 0.1}, RATES),
         run("SGD", {"lr": 0, "momentum": 0.9, "nesterov": True}, RATES, MOMENTA),
     ],
     "groups": groups(),

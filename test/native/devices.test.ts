@@ -33,7 +33,6 @@ describe("the CPU", () => {
     { options: { memoryLimit: -1 }, words: ["memoryLimit", "got -1"] },
     { options: { instructionSet: "mmx" }, words: ["instructionSet: expected one of avx512, avx2, portable", "mmx"] },
     { options: { instructionSet: 3 }, words: ["instructionSet", "a string"] },
-    { options: { index: 1 }, words: ["index", "one CPU device"] },
   ])("refuses $options", async ({ options, words }) => {
     await expectError(() => openDevice("cpu", options as never), "invalid-argument", ...words);
   });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type ErrorCode, StepsizeError } from "#lib/errors.js";
 import { openDevice } from "#lib/native/index.js";
-import { Adam, AdamW, SGD, type Trainable } from "#lib/optim/index.js";
+import { Adam, AdamW, Lion, SGD, type Trainable } from "#lib/optim/index.js";
 import { tensor } from "#lib/tensor/index.js";
 import { onEveryDevice, stepDevices } from "../support/devices.js";
 import { parameterOf } from "./support/runs.js";
@@ -24,19 +24,25 @@ const code: ErrorCode = "invalid-argument";
 const notNumbers = [Number.NaN, Number.POSITIVE_INFINITY, "0.1", null];
 
 const refused: [Rule, string, readonly unknown[]][] = [
-  ...[SGD, Adam, AdamW].flatMap((Rule): [Rule, string, readonly unknown[]][] => [
+  ...[SGD, Adam, AdamW, Lion].flatMap((Rule): [Rule, string, readonly unknown[]][] => [
     [Rule, "lr", [...notNumbers, undefined, -1e-9, {}]],
     [Rule, "weightDecay", [...notNumbers, -0.1]],
     [Rule, "clipNorm", [...notNumbers, 0, -1]],
     [Rule, "gradientScale", notNumbers],
     [Rule, "nonFinite", ["ignore", true, null]],
+    [Rule, "zeroGradients", [0, 1, "yes", null]],
+    [Rule, "masterWeights", [0, 1, "yes", null]],
+    [Rule, "momentType", ["float64", "bf16", 16, true, null]],
+    [Rule, "seed", [...notNumbers, -1, 0.5, 2 ** 53, 7n]],
   ]),
   [SGD, "momentum", [...notNumbers, -0.1]],
   [SGD, "dampening", notNumbers],
-  ...[Adam, AdamW].flatMap((Rule): [Rule, string, readonly unknown[]][] => [
-    [Rule, "betas", [[1, 0.9], [0.9, 1], [-0.1, 0.9], [0.9, Number.NaN], [0.9], [0.9, 0.9, 0.9], 0.9, ["0.9", 0.9]]],
-    [Rule, "epsilon", [...notNumbers, -1e-8]],
+  ...[Adam, AdamW, Lion].map((Rule): [Rule, string, readonly unknown[]] => [
+    Rule,
+    "betas",
+    [[1, 0.9], [0.9, 1], [-0.1, 0.9], [0.9, Number.NaN], [0.9], [0.9, 0.9, 0.9], 0.9, ["0.9", 0.9]],
   ]),
+  ...[Adam, AdamW].map((Rule): [Rule, string, readonly unknown[]] => [Rule, "epsilon", [...notNumbers, -1e-8]]),
 ];
 
 await onEveryDevice(

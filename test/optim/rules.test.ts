@@ -15,7 +15,7 @@ import {
   setGradient,
 } from "./support/runs.js";
 
-/** From PyTorch 1.13 in float64: see test/golden/optimizers.py. */
+/** From PyTorch 1.13 in float64 (Lion: from a program of its own): see test/golden/optimizers.py. */
 interface TorchRun {
   readonly optimizer: Kind;
   readonly options: RuleOptions;
@@ -47,12 +47,12 @@ function changesAt({ rates, momenta }: TorchRun, step: number): Partial<RuleOpti
   return { ...(rates && { lr: rates[step]! }), ...(momenta && { momentum: momenta[step]! }) };
 }
 
-describe("the float64 reference is PyTorch", () => {
+describe("the float64 reference is PyTorch, and of Lion another program", () => {
   // Both are float64 and differ in the order of operations: a few units of 1e-16 per step.
   const tolerance = 1e-14;
 
   test("there are runs of every rule", () => {
-    expect(new Set(runs.map(({ optimizer }) => optimizer))).toEqual(new Set(["SGD", "Adam", "AdamW"]));
+    expect(new Set(runs.map(({ optimizer }) => optimizer))).toEqual(new Set(["SGD", "Adam", "AdamW", "Lion"]));
     expect(new Set(runs.map(({ title }) => title)).size).toBe(runs.length);
   });
 
@@ -149,6 +149,7 @@ const kernels: { kind: Kind; options: RuleOptions }[] = [
   { kind: "SGD", options: { lr: 0.05, momentum: 0.9, nesterov: true, weightDecay: 0.1 } },
   { kind: "Adam", options: { lr: 0.01, weightDecay: 0.1 } },
   { kind: "AdamW", options: { lr: 0.01, amsgrad: true, betas: [0.9, 0.8] } },
+  { kind: "Lion", options: { lr: 0.01, weightDecay: 0.1 } },
 ];
 
 describe.each(devices.map((one) => [one.label, one] as const))("the same bits (%s)", (_, one) => {

@@ -17,6 +17,7 @@ const cases: { kind: Kind; options: RuleOptions; moments: readonly string[] }[] 
     options: { lr: 0.01, amsgrad: true, betas: [0.9, 0.8] },
     moments: ["expAvg", "expAvgSq", "maxExpAvgSq"],
   },
+  { kind: "Lion", options: { lr: 0.01, weightDecay: 0.1 }, moments: ["expAvg"] },
 ];
 
 const sizes = [9, 4097];

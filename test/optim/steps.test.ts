@@ -42,7 +42,7 @@ function gradientProbe(device: Device, gradients: readonly Float32Array[], optio
   return { optimizer, parameters, applied };
 }
 
-const kinds: Kind[] = ["SGD", "Adam", "AdamW"];
+const kinds: Kind[] = ["SGD", "Adam", "AdamW", "Lion"];
 const optionsOf = (kind: Kind): RuleOptions => (kind === "SGD" ? { lr: 0.05, momentum: 0.9 } : { lr: 0.01 });
 
 await onEveryDevice(

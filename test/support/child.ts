@@ -15,10 +15,12 @@ export function runProgram(
   program: URL,
   args: readonly string[] = [],
   nodeFlags: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...nodeFlags, "--import", "tsx", fileURLToPath(program), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
       // A call that never returns fails its test instead of hanging the suite.
       timeout: 50_000,
       killSignal: "SIGKILL",

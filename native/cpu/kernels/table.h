@@ -9,6 +9,7 @@
 #include "pooling.h"
 #include "random.h"
 #include "reduce.h"
+#include "traffic.h"
 #include "update.h"
 
 namespace stepsize::STEPSIZE_ISA {
@@ -56,6 +57,7 @@ Kernel kernelFor(OperationId id) {
     case OperationId::gradientNorm: return gradientNorm;
     case OperationId::prepareStep: return prepareStep;
     case OperationId::update: return updateStep;
+    case OperationId::traffic: return traffic;
     case OperationId::count: break;
   }
   return nullptr;

@@ -215,15 +215,22 @@ inline void updateAll(const Invocation& call) {
   });
 }
 
-inline void updateStep(const Invocation& call) {
-  update::visitRule(static_cast<update::Rule>(call.integer(attribute::updateRule)), [&](auto rule) {
+// Calls visit(rule, storage) for the rule of this number and the types of the call's lists.
+template <class Visit>
+STEPSIZE_INLINE void visitUpdate(const Invocation& call, int64_t ruleNumber, const Visit& visit) {
+  update::visitRule(static_cast<update::Rule>(ruleNumber), [&](auto rule) {
     using Rule = decltype(rule);
     const auto isLow = [&](int list) {
       return call.lists[list].count > 0 && call.lists[list].tensors[0].type == DataType::bfloat16;
     };
     const update::StoredAs as{isLow(0), Rule::kMoments > 0 && isLow(2), call.listCount == Rule::kMoments + 3};
-    update::visitStorage<Rule>(as, [&](auto types) { updateAll<Rule, decltype(types)>(call); });
+    update::visitStorage<Rule>(as, [&](auto types) { visit(rule, types); });
   });
+}
+
+inline void updateStep(const Invocation& call) {
+  visitUpdate(call, call.integer(attribute::updateRule),
+              [&](auto rule, auto types) { updateAll<decltype(rule), decltype(types)>(call); });
 }
 
 }  // namespace stepsize::STEPSIZE_ISA

@@ -11,8 +11,9 @@ addon.setErrorClass(
   },
 );
 const only = process.argv[2];
-for (const [name, { run, refused }] of Object.entries(attacks)) {
+for (const [name, { run, refused, cpuOnly }] of Object.entries(attacks)) {
   if (only !== undefined && name !== only) continue;
+  if (cpuOnly && addon.backend !== "cpu") continue;
   console.log(JSON.stringify({ name, outcome: "began" }));
   const device = openSmall();
   let outcome = "returned";
@@ -21,8 +22,11 @@ for (const [name, { run, refused }] of Object.entries(attacks)) {
   } catch (error) {
     outcome = error instanceof Error ? `threw ${error.message.slice(0, 300)}` : `threw no Error but ${String(error)}`;
   }
+  // An attack on an operation that the backend does not have yet ends at its name.
+  const beyond = addon.backend !== "cpu" && / is not implemented /.test(outcome);
   const expected =
-    refused === undefined ? outcome === "returned" : outcome.startsWith("threw ") && outcome.includes(refused);
+    beyond ||
+    (refused === undefined ? outcome === "returned" : outcome.startsWith("threw ") && outcome.includes(refused));
   try {
     await expectUsable(device);
   } catch (error) {

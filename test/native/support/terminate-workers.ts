@@ -1,7 +1,7 @@
 // Ten worker threads, one after another, each ended in the middle of queued work: half of them terminated from outside,
 // half by leaving by themselves, with promises of reads that nobody will see settle.
 import { Worker } from "node:worker_threads";
-import { addon, expectUsable } from "./surface.js";
+import { addon, expectUsable, options } from "./surface.js";
 
 // A worker thread takes JavaScript only, so it is told first how to read TypeScript.
 const url = JSON.stringify(new URL("busy-worker.ts", import.meta.url));
@@ -22,5 +22,5 @@ for (let i = 0; i < 10; i++) {
   if (!busy) throw new Error("a worker ended before it was busy");
 }
 // The pool of threads is the process' own and has survived them all.
-await expectUsable(new addon.NativeDevice({ threads: 2 }));
+await expectUsable(new addon.NativeDevice(options(2)));
 console.log("ok");

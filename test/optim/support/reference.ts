@@ -1,7 +1,8 @@
-// SGD, Adam and AdamW in float64, written as PyTorch writes them (torch/optim/sgd.py, adam.py, adamw.py): nothing is
-// shared with the library, and not its arrangement of the arithmetic either. Checked against PyTorch in rules.test.ts.
+// SGD, Adam and AdamW in float64, written as PyTorch writes them (torch/optim/sgd.py, adam.py, adamw.py), and Lion as its
+// paper writes it (Chen et al., NeurIPS 2023, algorithm 2): nothing is shared with the library, and not its arrangement
+// of the arithmetic either. Checked in rules.test.ts against PyTorch, and for Lion against test/golden/optimizers.py.
 
-export type Kind = "SGD" | "Adam" | "AdamW";
+export type Kind = "SGD" | "Adam" | "AdamW" | "Lion";
 
 /** Options under the library's names; those that the rule does not know are ignored. */
 export interface RuleOptions {
@@ -42,6 +43,7 @@ export class Reference {
     const options = { ...this.#options, ...changes };
     this.#steps++;
     if (this.#kind === "SGD") this.#sgd(gradient, options);
+    else if (this.#kind === "Lion") this.#lion(gradient, options);
     else this.#adam(gradient, options);
   }
 
@@ -81,6 +83,19 @@ export class Reference {
       this.#largest[i] = Math.max(this.#largest[i]!, this.#second[i]!);
       const second = amsgrad ? this.#largest[i]! : this.#second[i]!;
       p[i]! -= ((lr / correction1) * this.#first[i]!) / (Math.sqrt(second) / Math.sqrt(correction2) + epsilon);
+    }
+  }
+
+  #lion(gradient: ArrayLike<number>, options: RuleOptions): void {
+    const { lr, betas = [0.9, 0.99], weightDecay = 0, maximize = false } = options;
+    const [beta1, beta2] = betas;
+    const p = this.parameter;
+    const momentum = this.#first;
+    for (let i = 0; i < p.length; i++) {
+      const g = maximize ? -gradient[i]! : gradient[i]!;
+      const c = beta1 * momentum[i]! + (1 - beta1) * g;
+      p[i]! -= lr * (Math.sign(c) + weightDecay * p[i]!);
+      momentum[i] = beta2 * momentum[i]! + (1 - beta2) * g;
     }
   }
 }

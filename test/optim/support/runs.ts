@@ -1,8 +1,9 @@
-import type { Device } from "#lib/native/index.js";
+import type { DataType, Device } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
-import { Adam, AdamW, type Optimizer, SGD, type Trainable } from "#lib/optim/index.js";
+import { Adam, AdamW, Lion, type Optimizer, SGD, type Trainable } from "#lib/optim/index.js";
 import type { Schedule } from "#lib/schedule/index.js";
-import { tensor } from "#lib/tensor/index.js";
+import { type Tensor, tensor } from "#lib/tensor/index.js";
+import { bits } from "../../support/compare.js";
 import { numbers } from "../../support/numbers.js";
 import type { Kind, RuleOptions } from "./reference.js";
 
@@ -23,23 +24,29 @@ export function gradientValues(count: number, step: number, salt = 100): Float32
   return values;
 }
 
-/** A parameter that no model owns, with hashed numbers or those given. */
-export function parameterOf(device: Device, values: number | Float32Array, name = "", salt = 1): Parameter {
+/** A parameter that no model owns, with hashed numbers or those given (of bfloat16: those nearest). */
+export function parameterOf(
+  device: Device,
+  values: number | Float32Array,
+  name = "",
+  salt = 1,
+  dtype: DataType = "float32",
+): Parameter {
   const data = typeof values === "number" ? initialValues(values, salt) : values;
-  const parameter = new Parameter(tensor(device, data));
+  const parameter = new Parameter(tensor(device, data, [data.length], { dtype }));
   parameter.name = name;
   return parameter;
 }
 
-/** Gives the parameter this gradient, in place of the one it has. */
+/** Gives the parameter this gradient, in place of the one it has; to a bfloat16 parameter the nearest numbers. */
 export function setGradient(parameter: Trainable, values: Float32Array): void {
   parameter.grad?.dispose();
-  parameter.grad = tensor(parameter.device, values, parameter.shape);
+  parameter.grad = tensor(parameter.device, values, parameter.shape, { dtype: parameter.dtype });
 }
 
 /** The library's optimizer of this kind, with the rule's options and any others. */
 export function make(kind: Kind, parameters: readonly Trainable[], options: RuleOptions & object): Optimizer<never> {
-  const Rule = { SGD, Adam, AdamW }[kind];
+  const Rule = { SGD, Adam, AdamW, Lion }[kind];
   return new Rule(parameters, options) as unknown as Optimizer<never>;
 }
 
@@ -70,4 +77,10 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
 /** All values of several tensors. */
 export function readAll(tensors: readonly Trainable[]): Promise<Float32Array[]> {
   return Promise.all(tensors.map(async (one) => (await one.read()) as Float32Array));
+}
+
+/** The bits of several tensors by name, for "the same bits" with a name where they are not. */
+export async function bitsByName(tensors: Iterable<readonly [string, Tensor]>): Promise<Map<string, string>> {
+  const entries = [...tensors].map(async ([name, one]) => [name, bits(await one.read()).toString("base64")] as const);
+  return new Map(await Promise.all(entries));
 }

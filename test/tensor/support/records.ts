@@ -111,6 +111,12 @@ export const recipes: Readonly<Record<string, Recipe>> = {
     lists: (device) => Array.from({ length: 5 }, () => positives(device)),
     writtenLists: [0, 1, 2, 3, 4],
   },
+  traffic: {
+    inputs: [],
+    attributes: { rule: "adam" },
+    lists: (device) => Array.from({ length: 4 }, () => positives(device)),
+    writtenLists: [0, 2, 3],
+  },
 };
 
 /** Makes a recipe's inputs on a device. */

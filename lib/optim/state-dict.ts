@@ -1,0 +1,47 @@
+import { StepsizeError } from "../errors.js";
+import type { Tensor } from "../tensor/index.js";
+import type { Keeper, Slot } from "./slots.js";
+
+/** Where the tensors of a saved state belong. */
+export interface StatePlaces {
+  /** By name; what is kept of a parameter is made when it is asked for. */
+  readonly expected: ReadonlyMap<string, { readonly tensor: () => Tensor }>;
+  /** Those whose state begins anew: they had no gradient yet. */
+  readonly unused: readonly Slot[];
+}
+
+/**
+ * Fits a saved state to an optimizer's own, and changes nothing.
+ * @throws StepsizeError `invalid-file` where a name, a size or a type differs
+ */
+export function placesOf(
+  saved: ReadonlyMap<string, Tensor>,
+  state: Tensor,
+  slots: readonly Slot[],
+  keeper: Keeper,
+): StatePlaces {
+  const problems: string[] = [];
+  const expected = new Map<string, { tensor: () => Tensor; size: number; dtype: string }>();
+  expected.set("state", { tensor: () => state, size: state.size, dtype: state.dtype });
+  const unused: Slot[] = [];
+  for (const slot of slots) {
+    const names = keeper.names.map((kept) => `${slot.key}.${kept}`);
+    const size = slot.shape.reduce((product, length) => product * length, 1);
+    names.forEach((name, i) => {
+      expected.set(name, { tensor: () => keeper.keep(slot)[i] as Tensor, size, dtype: keeper.typeOf(i) });
+    });
+    const missing = names.filter((name) => !saved.has(name));
+    if (missing.length === names.length) unused.push(slot);
+    else problems.push(...missing.map((name) => `${name} is missing`));
+  }
+  for (const [name, tensor] of saved) {
+    const like = expected.get(name);
+    if (!like) problems.push(`${name} is not part of this optimizer`);
+    else if (like.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${like.size}`);
+    else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);
+  }
+  if (!saved.has("state")) problems.push("state is missing");
+  if (problems.length > 0)
+    throw new StepsizeError("invalid-file", `the state does not fit the optimizer: ${problems.slice(0, 5).join("; ")}`);
+  return { expected, unused };
+}

@@ -1,0 +1,160 @@
+// The norm's kernel against the order that native/update/norm.h describes, and against a sum in double.
+#define STEPSIZE_TEST_MAIN
+#include "../../native/cuda/gradient_norm.cuh"
+
+#include <cmath>
+#include <limits>
+
+#include "tensor_list.h"
+
+namespace {
+
+using namespace stepsize;
+using namespace stepsize::test;
+using cuda::Chunk;
+
+std::vector<uint64_t> sizesOf(const TensorList& gradients) {
+  std::vector<uint64_t> sizes;
+  for (size_t t = 0; t < gradients.tensors(); t++) sizes.push_back(gradients.elements(t));
+  return sizes;
+}
+
+float normOf(const TensorList& gradients, unsigned blocks) {
+  const std::vector<Chunk> chunks = cuda::chunksOf(sizesOf(gradients));
+  Buffer<float> partial(chunks.size()), norm(1);
+  Buffer<unsigned> finished(std::vector<unsigned>{0});
+  launch(gradients.low() ? cuda::gradientNormKernel<BFloat16> : cuda::gradientNormKernel<float>, blocks,
+         cuda::kNormThreads, 0, nullptr, chunks.data(), static_cast<uint32_t>(chunks.size()), gradients.addresses(),
+         partial.data(), finished.data(), norm.data());
+  // So that the next step need not set it.
+  STEPSIZE_EXPECT(finished[0] == 0);
+  STEPSIZE_EXPECT(gradients.nothingBeforeIsTouched());
+  return norm[0];
+}
+
+// Adds the second half to the first until one value is left.
+float folded(std::vector<float> values) {
+  for (size_t half = values.size() / 2; half > 0; half /= 2)
+    for (size_t i = 0; i < half; i++) values[i] += values[i + half];
+  return values[0];
+}
+
+// 256 values: by warps of 32, then the eight warps.
+float foldedByWarps(const std::vector<float>& values) {
+  std::vector<float> warps;
+  for (size_t warp = 0; warp < 8; warp++)
+    warps.push_back(folded(
+        {values.begin() + static_cast<ptrdiff_t>(warp * 32), values.begin() + static_cast<ptrdiff_t>(warp * 32 + 32)}));
+  return folded(warps);
+}
+
+float normAsDescribed(const TensorList& gradients) {
+  std::vector<float> values(256);
+  size_t chunk = 0;
+  for (size_t t = 0; t < gradients.tensors(); t++)
+    for (size_t begin = 0; begin < gradients.elements(t); begin += 16384) {
+      std::vector<float> lanes(1024), own(256);
+      for (size_t i = 0; i < 16384 && begin + i < gradients.elements(t); i++) {
+        const float x = gradients.value(t, begin + i);
+        lanes[i % 1024] = std::fma(x, x, lanes[i % 1024]);
+      }
+      for (size_t v = 0; v < 256; v++)
+        own[v] = (lanes[4 * v] + lanes[4 * v + 1]) + (lanes[4 * v + 2] + lanes[4 * v + 3]);
+      values[chunk++ % 256] += foldedByWarps(own);
+    }
+  return std::sqrt(foldedByWarps(values));
+}
+
+double normInDouble(const TensorList& gradients) {
+  double sum = 0;
+  for (size_t t = 0; t < gradients.tensors(); t++)
+    for (size_t i = 0; i < gradients.elements(t); i++) sum += std::pow(static_cast<double>(gradients.value(t, i)), 2);
+  return std::sqrt(sum);
+}
+
+// Nothing is negative, so no sum loses more than its roundings, each of at most 2^-24 of it. A square passes 16 of them
+// in its lane, 2 in its value, 8 in the folds of its chunk, as many as there are chunks for each of the 256 values, and
+// 8 again. The root halves what has gathered, and rounds once more.
+double bound(size_t chunks) {
+  const double roundings = 16 + 2 + 8 + std::ceil(static_cast<double>(chunks) / 256) + 8;
+  return (roundings / 2 + 1) * 0x1p-24;
+}
+
+void expectRightNorm(const std::string& name, const TensorList& gradients) {
+  const float norm = normOf(gradients, 1);
+  expectIn(name, sameBits(norm, normAsDescribed(gradients)), "in the order of update/norm.h");
+  const double exact = normInDouble(gradients);
+  expectIn(name, std::fabs(norm - exact) <= bound(cuda::chunksOf(sizesOf(gradients)).size()) * exact, "the right sum");
+  // Fewer blocks than chunks, and more than most of these have.
+  for (const unsigned blocks : {2u, 3u, 40u})
+    expectIn(name, sameBits(normOf(gradients, blocks), norm), "the same for any number of blocks");
+}
+
+// Every alignment meets a chunk of several turns; the tails leave from none to three of a thread's four elements.
+TensorList manySizes(bool low) {
+  TensorList gradients(low);
+  const size_t sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 255, 1023, 1024, 1025, 2050, 4099, 16383, 16384, 16385, 33001};
+  size_t offset = 0;
+  for (const size_t size : sizes) {
+    gradients.add(numbers(size, size), offset % 8);
+    offset += 3;
+  }
+  return gradients;
+}
+
+STEPSIZE_TEST(theNormIsSummedInItsOrder) {
+  expectRightNorm("float32", manySizes(false));
+  expectRightNorm("bfloat16", manySizes(true));
+}
+
+STEPSIZE_TEST(theNormIsRightForAnyAlignment) {
+  for (const bool low : {false, true})
+    for (size_t offset = 0; offset < 8; offset++) {
+      TensorList one(low);
+      one.add(numbers(2055, offset), offset);
+      expectIn("offset " + std::to_string(offset), sameBits(normOf(one, 1), normAsDescribed(one)), "the norm");
+    }
+}
+
+// Values that add several chunks each, which come from three turns over the 256.
+STEPSIZE_TEST(theNormOfMoreChunksThanThreads) {
+  for (const bool low : {false, true}) {
+    TensorList gradients(low);
+    for (size_t t = 0; t < 520; t++) gradients.add(numbers(1 + t % 7, t), t % 8);
+    expectRightNorm(low ? "bfloat16" : "float32", gradients);
+  }
+}
+
+STEPSIZE_TEST(theNormOfNothingIsZero) {
+  for (const bool low : {false, true}) {
+    TensorList gradients(low);
+    STEPSIZE_EXPECT(sameBits(normOf(gradients, 3), 0.0f));
+    for (int i = 0; i < 2; i++) gradients.add({}, 0);
+    STEPSIZE_EXPECT(sameBits(normOf(gradients, 3), 0.0f));
+    gradients.add(std::vector<float>(1000), 1);
+    STEPSIZE_EXPECT(sameBits(normOf(gradients, 3), 0.0f));
+  }
+}
+
+STEPSIZE_TEST(theNormShowsWhatIsNotFinite) {
+  const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const bool low : {false, true})
+    for (const size_t place : {size_t{0}, size_t{1030}, size_t{2054}}) {
+      const auto normWith = [&](float value) {
+        TensorList gradients(low);
+        gradients.add(numbers(100, 1), 0);
+        std::vector<float> values = numbers(2055, 2);
+        values[place] = value;
+        gradients.add(values, 3);
+        gradients.add(numbers(100, 3), 0);
+        return normOf(gradients, 2);
+      };
+      STEPSIZE_EXPECT(normWith(infinity) == infinity);
+      STEPSIZE_EXPECT(normWith(-infinity) == infinity);
+      STEPSIZE_EXPECT(std::isnan(normWith(nan)));
+      // Its square is more than float32 holds.
+      STEPSIZE_EXPECT(normWith(3e19f) == infinity);
+    }
+}
+
+}  // namespace

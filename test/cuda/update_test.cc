@@ -1,0 +1,165 @@
+// Every update kernel of native/cuda/update.cuh against its rule called one element at a time: the bits agree for any
+// size, any alignment and any number of blocks.
+#define STEPSIZE_TEST_MAIN
+#include <sys/mman.h>
+
+#include "update_step.h"
+
+namespace {
+
+using namespace stepsize;
+using namespace stepsize::test;
+using cuda::UpdateOptions;
+
+constexpr uint16_t kGroups = 4;
+constexpr uint64_t kSeed = 0x123456789abcdef;
+
+// Four groups that differ in everything that a group can say; the last one's updates are left out.
+std::vector<update::Scalars> fourGroups() {
+  std::vector<update::Scalars> groups;
+  for (uint16_t g = 0; g < kGroups; g++) {
+    update::Scalars s{};
+    s.apply = g == kGroups - 1 ? 0.0f : 1.0f;
+    s.gradientScale = g == 1 ? -0.5f : 1.0f;
+    s.coupledDecay = g == 2 ? 0.1f : 0.0f;
+    s.decayFactor = g == 2 ? 1.0f : 0.999f;
+    s.stepSize = 0.01f * static_cast<float>(g + 1);
+    s.beta1 = 0.9f;
+    s.oneMinusBeta1 = 0.1f;
+    s.beta2 = 0.999f;
+    s.oneMinusBeta2 = 0.001f;
+    s.secondScale = 31.6f;
+    s.epsilon = 1e-8f;
+    s.momentum = 0.9f;
+    s.gradientWeight = 0.8f;
+    s.directGradient = g == 1 ? 1.0f : 0.0f;
+    s.directBuffer = g == 1 ? 0.9f : 1.0f;
+    s.iteration = 100u + g;
+    groups.push_back(s);
+  }
+  return groups;
+}
+
+// Nothing, less and more than a vector, than a block's threads take at once, than a chunk.
+std::vector<uint64_t> sizes() {
+  return {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 1025, 4097, cuda::kChunkElements + 1, 3, 17, 300};
+}
+std::vector<uint16_t> groupsOfTensors() {
+  std::vector<uint16_t> groups;
+  const size_t count = sizes().size();
+  for (size_t t = 0; t < count; t++)
+    groups.push_back(t + 3 < count ? static_cast<uint16_t>(t % (kGroups - 1)) : uint16_t{kGroups - 1});
+  return groups;
+}
+
+const char* nameOf(Lie lie) {
+  return lie == Lie::aligned ? "aligned" : lie == Lie::alike ? "misaligned alike" : "misaligned differently";
+}
+
+// Zeroing goes with one block where the lists are misaligned alike, else with three: every alignment meets both, and
+// both numbers of blocks.
+void expectRightUpdates(update::Rule rule) {
+  const std::vector<update::Scalars> scalars = fourGroups();
+  for (const Instance& instance : instancesOf(rule))
+    for (const Lie lie : {Lie::aligned, Lie::alike, Lie::differently}) {
+      Step step(instance, sizes(), groupsOfTensors(), lie);
+      const Bits before = step.bits();
+      for (const unsigned blocks : {1u, 3u}) {
+        const UpdateOptions options{kSeed, (lie == Lie::alike) == (blocks == 1)};
+        const std::string where = instance.name + ", " + nameOf(lie) + ", " + std::to_string(blocks) + " blocks" +
+                                  (options.zeroGradients ? ", zeroing" : "");
+        step.setBits(before);
+        const Bits expected = step.expected(scalars, options);
+        step.run(blocks, scalars, options);
+        const Bits after = step.bits();
+        expectIn(where, after[0] == expected[0], "parameters");
+        expectIn(where, after[1] == expected[1], "gradients");
+        for (int k = 0; k < instance.moments; k++) expectIn(where, after[2 + k] == expected[2 + k], "moments");
+        if (instance.copies) expectIn(where, after.back() == expected.back(), "copies");
+        for (const TensorList& list : step.lists)
+          expectIn(where, list.nothingBeforeIsTouched(), "memory before a tensor");
+      }
+    }
+}
+
+STEPSIZE_TEST(sgdUpdatesLikeItsRule) { expectRightUpdates(update::Rule::sgd); }
+STEPSIZE_TEST(sgdWithMomentumUpdatesLikeItsRule) { expectRightUpdates(update::Rule::sgdMomentum); }
+STEPSIZE_TEST(adamUpdatesLikeItsRule) { expectRightUpdates(update::Rule::adam); }
+STEPSIZE_TEST(amsgradUpdatesLikeItsRule) { expectRightUpdates(update::Rule::adamAmsgrad); }
+STEPSIZE_TEST(lionUpdatesLikeItsRule) { expectRightUpdates(update::Rule::lion); }
+
+STEPSIZE_TEST(everyRuleIsAmongTheseAndHasItsStorages) {
+  STEPSIZE_EXPECT(update::kRules == 5);
+  size_t instances = 0;
+  for (int rule = 0; rule < update::kRules; rule++) instances += instancesOf(static_cast<update::Rule>(rule)).size();
+  // Six storages; without moments three of them.
+  STEPSIZE_EXPECT(instances == 4 * 6 + 3);
+}
+
+STEPSIZE_TEST(nothingToUpdateIsNoMistake) {
+  const Instance instance = instancesOf(update::Rule::sgd)[0];
+  for (const std::vector<uint64_t>& none : {std::vector<uint64_t>{}, std::vector<uint64_t>{0, 0}})
+    Step(instance, none, std::vector<uint16_t>(none.size()), Lie::aligned).run(3, fourGroups(), {kSeed, true});
+}
+
+// Memory that takes no room until it is written.
+template <class T>
+class Sparse {
+ public:
+  explicit Sparse(uint64_t elements) : bytes_(elements * sizeof(T)) {
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+  }
+  Sparse(const Sparse&) = delete;
+  Sparse& operator=(const Sparse&) = delete;
+  ~Sparse() {
+    if (*this) munmap(memory_, bytes_);
+  }
+  explicit operator bool() const { return memory_ != MAP_FAILED; }
+  T* data() const { return static_cast<T*>(memory_); }
+
+ private:
+  uint64_t bytes_;
+  void* memory_;
+};
+
+// A tensor of more elements than 32 bits can count, of which only the last chunks have memory behind them. `expected`
+// says of an element, once 0 with a gradient of 1, what the step makes of it.
+template <class T, class Expected>
+void expectBigTensor(const Expected& expected) {
+  constexpr uint64_t kElements = (uint64_t{1} << 32) + 5;
+  const Sparse<T> parameter(kElements), gradient(kElements);
+  if (!parameter || !gradient) {
+    printf("skipped: there is no address space for a tensor of 2^32 elements\n");
+    return;
+  }
+  std::vector<cuda::Chunk> chunks = cuda::chunksOf({kElements});
+  chunks.erase(chunks.begin(), chunks.end() - 2);
+  STEPSIZE_EXPECT(chunks[1].offset == uint64_t{1} << 32 && chunks[1].count == 5);
+  // As elements of the type that the kernel has.
+  const uint16_t one = toBFloat16(1).bits;
+  T filled{};
+  memcpy(reinterpret_cast<char*>(&filled) + sizeof(T) - sizeof one, &one, sizeof one);
+  for (const cuda::Chunk& chunk : chunks)
+    for (uint64_t i = chunk.offset; i < chunk.offset + chunk.count; i++) gradient.data()[i] = filled;
+  void *parameters = parameter.data(), *gradients = gradient.data();
+  const cuda::UpdateTables tables{chunks.data(), 2, {&parameters, &gradients}};
+  update::Scalars s = neutralScalars();
+  s.stepSize = 0.3f;
+  using Types = update::Storage<T, T, float, false>;
+  launch(cuda::updateKernel<update::Sgd, Types>, 2, cuda::kUpdateThreads, 0, nullptr, tables, &s,
+         UpdateOptions{kSeed, false});
+  int wrong = 0;
+  for (uint64_t i = chunks[0].offset; i < kElements; i++) wrong += !sameBits(parameter.data()[i], expected(i, s));
+  STEPSIZE_EXPECT(wrong == 0);
+  for (uint64_t i = 0; i < 6; i++) STEPSIZE_EXPECT(sameBits(parameter.data()[i], T{}));
+}
+
+STEPSIZE_TEST(aTensorMayHaveMoreElementsThan32BitsCount) {
+  expectBigTensor<float>([](uint64_t, const update::Scalars& s) { return -s.stepSize; });
+  expectBigTensor<BFloat16>([](uint64_t i, const update::Scalars& s) {
+    return BFloat16{static_cast<uint16_t>(roundedStochastically(-s.stepSize, {kSeed, 0, s.iteration}, 0, i))};
+  });
+}
+
+}  // namespace
