@@ -16,13 +16,13 @@ struct BFloat16 {
 };
 
 STEPSIZE_BFLOAT16 float floatOfBits(uint32_t bits) {
-  float value;
+  float value = 0;
   __builtin_memcpy(&value, &bits, sizeof value);
   return value;
 }
 
 STEPSIZE_BFLOAT16 uint32_t bitsOfFloat(float value) {
-  uint32_t bits;
+  uint32_t bits = 0;
   __builtin_memcpy(&bits, &value, sizeof bits);
   return bits;
 }

@@ -66,6 +66,7 @@ export class Device {
    * A replay does the same with the same memory. So what the host decides or does each time (reading, writing a
    * tensor, a learning rate that it computes: see `optimizer.tabulate`) cannot be part of it.
    *
+   * @param work not async: what comes after an `await` would not be captured
    * @throws StepsizeError `invalid-state` that names what cannot be captured; nothing has been done then.
    */
   capture(work: () => void): Capture {
@@ -73,7 +74,14 @@ export class Device {
     const capture = new Capture(this.native);
     this.capturing = capture;
     try {
-      work();
+      const result: unknown = work();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new StepsizeError(
+          "invalid-argument",
+          "capture: the function is async; what it awaits cannot be captured",
+        );
+      }
     } catch (error) {
       // What it recorded goes; the reason is the error that comes out.
       try {
@@ -88,7 +96,8 @@ export class Device {
   }
 
   /**
-   * Later work on this device waits for an event of another program, a `cudaEvent_t` as a bigint.
+   * Later work on this device waits for an event of another program, a `cudaEvent_t` as a bigint. The handle is trusted:
+   * one that is no event ends the process.
    * @throws StepsizeError `invalid-argument` on a CPU.
    */
   waitForEvent(event: bigint): void {

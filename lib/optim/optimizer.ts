@@ -165,7 +165,11 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     if (capturing) {
       capturing.onReplay({
         // A parameter may have been written since: its master follows.
-        before: () => noGrad(() => tidy(() => slots.map((slot) => this.#keeper.keep(slot)))),
+        // After dispose the captured work goes on with what it holds; nothing is made anew.
+        before: () =>
+          noGrad(() => {
+            for (const slot of slots) if (slot.kept.length > 0 && !isGone(slot)) this.#keeper.keep(slot);
+          }),
         after: (times) => {
           this.iteration += times;
           for (const slot of slots) slot.version = versionOf(slot.parameter);
@@ -182,8 +186,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * which counts the steps itself, and what the rule keeps per parameter is made. The updates have the same bits.
    * `device.capture` needs it.
    *
-   * @param steps how many steps from 0 on; default: the budget of the longest schedule. Beyond, the last one's hold.
-   * @throws StepsizeError `invalid-argument` where there is no schedule to take the number from.
+   * @param steps how many steps from 0 on; default: the budget of the longest schedule, 1 without one. Beyond, the last one's hold.
+   * @throws StepsizeError `unsupported` where a schedule moves more than rate and momentum.
    */
   tabulate(steps?: number): void {
     const budgets = this.groups.map(({ options: { lr } }) => (typeof lr === "function" ? lr.budget : 1));
@@ -258,9 +262,12 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * (one number, the same for all; of SGD, which has none, `steps`).
    *
    * @param steps steps made so far; default: the `step` found
-   * @throws StepsizeError `invalid-file` where it does not fit; nothing has changed then.
+   * @throws StepsizeError `invalid-file` where it does not fit; nothing has changed then. `unsupported` for parameters
+   * with float32 masters, which PyTorch's state has not.
    */
   async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
+    if (this.#keeper.hasMasters)
+      throw new StepsizeError("unsupported", "loadTorchState: PyTorch's state has no float32 masters");
     const { tensors, made } = await fromTorch(state, steps);
     const counters = initialState(this.groups.length);
     counters[0] = counters[1] = made;
@@ -353,6 +360,10 @@ function gradientOf({ parameter }: Slot): Tensor {
 
 function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+function isGone({ parameter }: Slot): boolean {
+  return parameter instanceof Tensor && parameter.disposed;
 }
 
 /** Nothing is clipped yet, and the running products β^t begin at 1. */

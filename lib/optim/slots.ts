@@ -1,6 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
-import { cast, copy, noGrad, Tensor, zeros } from "../tensor/index.js";
+import { cast, copy, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
 import type { ResolvedGroup } from "./groups.js";
 import { factsOf, type ParameterLike } from "./parameters.js";
 import type { StepOptions } from "./step-options.js";
@@ -83,7 +83,7 @@ export class Keeper {
 }
 
 function masterOf({ parameter, key }: Slot): Tensor {
-  if (parameter instanceof Tensor) return noGrad(() => cast(parameter.detach(), "float32"));
+  if (parameter instanceof Tensor) return noGrad(() => tidy(() => cast(parameter.detach(), "float32")));
   throw new StepsizeError(
     "unsupported",
     `parameters[${key}]: bfloat16 memory of others is updated without a master; set masterWeights: false`,

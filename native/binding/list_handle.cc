@@ -36,6 +36,9 @@ Element readPointer(const Napi::Object& object, const std::string& name) {
   element.address = address.As<Napi::BigInt>().Uint64Value(&lossless);
   if (!lossless) refuse(object.Env(), name + ".devicePointer", "an address of 64 bits", address);
   element.spec.type = type.IsUndefined() ? DataType::float32 : readDataType(type, name + ".dtype");
+  if (element.address % static_cast<uint64_t>(sizeOf(element.spec.type)) != 0)
+    throw CallError(name + ".devicePointer: expected a multiple of " + std::to_string(sizeOf(element.spec.type)) +
+                    ", the size of a " + nameOf(element.spec.type) + ", got " + std::to_string(element.address));
   element.spec.shape.rank = 1;
   element.spec.shape.sizes[0] = readInteger(length, name + ".length", 0, static_cast<int64_t>(kMostElements));
   return element;

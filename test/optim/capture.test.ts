@@ -5,7 +5,7 @@ import type { Device } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW, SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
-import { cast, copy, fill, full, type Tensor, tensor } from "#lib/tensor/index.js";
+import { cast, copy, fill, full, type Tensor, tensor, zeros } from "#lib/tensor/index.js";
 import { onEveryDevice, open, stepDevices } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
@@ -516,6 +516,54 @@ describe.each(stepDevices)("devices of their own ($label)", (under) => {
     expect(device.memory()).toEqual(before);
     expect((await own.optimizer.stats()).iteration).toBe(42);
     own.dispose();
+    await device.close();
+  });
+
+  test.each(["float32", "bfloat16"] as const)(
+    "a replay after the optimizer was disposed makes nothing anew (%s)",
+    async (dtype) => {
+      const device = await open(under);
+      const before = device.memory().tensors;
+      const own = setUp(device, "AdamW", { lr: uba }, dtype);
+      own.optimizer.tabulate();
+      const capture = device.capture(() => own.optimizer.step());
+      own.dispose();
+      const held = device.memory();
+      capture.replay(3);
+      await device.synchronize();
+      expect(device.memory()).toMatchObject({ tensors: held.tensors, allocated: held.allocated });
+      capture.dispose();
+      // Also of what tabulate made on the way.
+      expect(device.memory().tensors).toBe(before);
+      await device.close();
+    },
+  );
+
+  test("memory that runs short inside: what is cached goes back first, and a refusal leaves no trace", async () => {
+    const device = await open(under, { memoryLimit: 10e6 });
+    const x = full(device, [500_000], 3);
+    full(device, [1_400_000], 1).dispose();
+    // 4 MB that there is room for only without the 5.6 MB that are cached.
+    let made: Tensor | undefined;
+    const capture = device.capture(() => {
+      made = cast(x, "float64");
+    });
+    capture.replay(2);
+    expect((await made!.read())[499_999]).toBe(3);
+    capture.dispose();
+    made!.dispose();
+    const before = device.memory();
+    const tooMuch = () => {
+      cast(x, "float64").dispose();
+      zeros(device, [5_000_000]);
+    };
+    await expectError(() => device.capture(tooMuch), "out-of-memory", "memoryLimit is 10.0 MB");
+    expect(device.memory()).toMatchObject({ tensors: before.tensors, allocated: before.allocated });
+    await device.synchronize();
+    const again = device.capture(() => fill(x, 4));
+    again.replay();
+    expect((await x.read())[0]).toBe(4);
+    again.dispose();
     await device.close();
   });
 

@@ -8,6 +8,7 @@
 #include "../../update/rounding.h"
 #include "../../update/rules.h"
 #include "../../update/storage.h"
+#include "philox.h"
 #include "vector.h"
 
 namespace stepsize::STEPSIZE_ISA {
@@ -131,11 +132,10 @@ struct RoundingBlock {
     return half;
   }
   STEPSIZE_INLINE void fill(const update::RoundingStream& stream, int list, int64_t firstElement) {
-    const int64_t first = firstElement / update::kRoundingElements;
-    for (int64_t b = 0; b < kRoundingBlock / update::kRoundingElements; b++) {
-      const Philox4 block = stream.bits(static_cast<uint64_t>(first + b), list);
-      for (int w = 0; w < 4; w++) words[list][4 * b + w] = block.word[w];
-    }
+    static_assert(kRoundingBlock / update::kRoundingElements % kPhiloxBlocks == 0, "whole vectors of blocks");
+    const auto first = static_cast<uint64_t>(firstElement / update::kRoundingElements);
+    for (int64_t b = 0; b < kRoundingBlock / update::kRoundingElements; b += kPhiloxBlocks)
+      philoxBlocks(words[list] + 4 * b, stream.low(first + static_cast<uint64_t>(b), list), stream.high(), stream.seed);
   }
 };
 

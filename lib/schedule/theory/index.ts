@@ -1,0 +1,10 @@
+/**
+ * The theory of the schedules, executable: what a schedule does to a quadratic whose curvatures lie in a range, and
+ * which steps do best. Derivations in docs/uba.md. Like the schedules it needs nothing of Node's.
+ *
+ * @module
+ */
+
+export { contraction, worstCase } from "./contraction.js";
+export type { CurvatureRange, ProblemOptions, Steps } from "./input.js";
+export type { Peak } from "./log-product.js";
