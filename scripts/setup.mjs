@@ -176,6 +176,14 @@ if (process.argv.includes("--test") && ownHeaders())
       ]),
   });
 
+if (process.argv.includes("--test"))
+  step("programs of kernel tests", {
+    inputs: [...cudaSources, ...filesUnder("test/emulator"), ...filesUnder("test/cuda")],
+    salt: process.arch,
+    product: join(stamps, "emulated"),
+    work: () => run(process.execPath, [join(root, "test", "emulator", "build.mjs")]),
+  });
+
 step("TypeScript", {
   inputs: [join(root, "tsconfig.json"), join(root, "package-lock.json"), ...filesUnder("lib")],
   product: join(root, "dist", "index.js"),

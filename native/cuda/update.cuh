@@ -25,13 +25,13 @@ namespace stepsize::cuda {
 
 constexpr int kUpdateThreads = 256;
 
-// Elements that a thread takes at once. Four float32 are 16 bytes, and eight bfloat16; where eight elements would take
-// more than 64 registers, which leave a multiprocessor 1,024 threads, four of them are 8 bytes.
+// Elements that a thread takes at once. Four float32 are 16 bytes, and eight bfloat16; with two moments eight elements
+// would take more than the 64 registers that leave a multiprocessor 1,024 threads, so there four bfloat16 are 8 bytes.
 template <class Rule, class Types>
 struct Width {
   static constexpr bool low = sizeof(typename Types::Parameter) == 2 || sizeof(typename Types::Gradient) == 2;
   static constexpr bool lowMoments = Rule::kMoments > 0 && sizeof(typename Types::Moment) == 2;
-  static constexpr bool crowded = Rule::kMoments > 2 || (Rule::kMoments == 2 && lowMoments);
+  static constexpr bool crowded = Rule::kMoments > 1;
   static constexpr int value = (low || lowMoments) && !crowded ? 8 : 4;
 };
 
@@ -54,7 +54,8 @@ struct ChunkLists {
   uint32_t count;
 };
 
-// Whether the elements from `head` on are aligned, list by list.
+// Whether the elements from `head` on are aligned, list by list. Those of the parameter always are; a constant there
+// makes the compiler use more registers.
 template <class Rule>
 struct Alignment {
   bool parameter, gradient, moments[Rule::kMoments > 0 ? Rule::kMoments : 1], copy;

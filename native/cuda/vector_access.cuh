@@ -25,7 +25,7 @@ template <int Count>
 __device__ __forceinline__ void storeAligned(float* to, const float (&x)[Count]) {
 #pragma unroll
   for (int i = 0; i < Count; i += 4)
-    *reinterpret_cast<float4*>(to + i) = make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
+    __stcg(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
 }
 
 // Two bfloat16 in a word: the first in its lower half.
@@ -54,12 +54,12 @@ __device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[8])
 }
 
 __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[4]) {
-  *reinterpret_cast<uint2*>(to) = make_uint2(asWord(x[0], x[1]), asWord(x[2], x[3]));
+  __stcg(reinterpret_cast<uint2*>(to), make_uint2(asWord(x[0], x[1]), asWord(x[2], x[3])));
 }
 
 __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[8]) {
-  *reinterpret_cast<uint4*>(to) =
-      make_uint4(asWord(x[0], x[1]), asWord(x[2], x[3]), asWord(x[4], x[5]), asWord(x[6], x[7]));
+  __stcg(reinterpret_cast<uint4*>(to),
+         make_uint4(asWord(x[0], x[1]), asWord(x[2], x[3]), asWord(x[4], x[5]), asWord(x[6], x[7])));
 }
 
 template <class T, int Count>

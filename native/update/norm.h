@@ -1,9 +1,9 @@
 // How the gradient's norm is summed: √Σ g², in one order on every device, so that clipping gives the same bits.
 //
 // A chunk of kNormChunk elements has kNormLanes sums; element i belongs to lane i mod kNormLanes, and a lane adds its
-// squares in order. Four neighbouring lanes make one value, as (a + b) + (c + d): 256 values, one per CUDA thread.
-// These fold by 16, 8, 4, 2, 1 within each 32, then the eight warps by 4, 2, 1. The chunks' sums go the same way: value
-// t adds those of chunks t, t + 256, … in order, and the 256 values fold.
+// squares in order, each by one fused multiply-add. Four neighbouring lanes make one value, as (a + b) + (c + d): 256
+// values, one per CUDA thread. These fold by 16, 8, 4, 2, 1 within each 32, then the eight warps by 4, 2, 1. The
+// chunks' sums go the same way: value t adds those of chunks t, t + 256, … in order, and the 256 values fold.
 #pragma once
 
 namespace stepsize::update {

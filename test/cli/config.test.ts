@@ -16,7 +16,7 @@ const wrong: Record<string, unknown> = {
   budget: 0,
   batch: 1.5,
   accumulate: -1,
-  optimizer: "lion",
+  optimizer: "lamb",
   schedule: 5,
   maxLr: "fast",
   minLr: null,

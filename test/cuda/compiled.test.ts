@@ -119,7 +119,7 @@ describe.skipIf(!hasNvcc)(
     beforeAll(() => {
       folder = mkdtempSync(join(tmpdir(), "stepsize-nvcc-"));
       bodies = bodiesOf(readFileSync(compile("sm_90", "-ptx").output, "utf8"));
-    });
+    }, 60_000);
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
     function compile(architecture: string, ...more: string[]) {

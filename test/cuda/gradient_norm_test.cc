@@ -102,9 +102,34 @@ TensorList manySizes(bool low) {
   return gradients;
 }
 
-STEPSIZE_TEST(theNormIsSummedInItsOrder) {
+STEPSIZE_TEST(theNormIsThatOfTheElements) {
   expectRightNorm("float32", manySizes(false));
   expectRightNorm("bfloat16", manySizes(true));
+}
+
+// Another order gives the same bits about as often as not: the root hides what it can. So there are many small sums,
+// in which few elements outweigh the rest, and only the first `lanes` of the 1,024 have any.
+void expectInOrder(const char* name, size_t tensors, size_t elements, size_t lanes, size_t sums) {
+  for (const bool low : {false, true})
+    for (size_t salt = 0; salt < sums; salt++) {
+      TensorList gradients(low);
+      for (size_t t = 0; t < tensors; t++) {
+        std::vector<float> values = numbers(elements, salt * tensors + t);
+        for (size_t i = 0; i < elements; i++) values[i] = i % 1024 < lanes ? values[i] * values[i] * values[i] : 0;
+        gradients.add(values, 0);
+      }
+      expectIn(name, sameBits(normOf(gradients, 1), normAsDescribed(gradients)), low ? "bfloat16" : "float32");
+    }
+}
+
+STEPSIZE_TEST(theNormIsSummedInItsOrder) {
+  expectInOrder("one turn of a thread", 1, 4, 4, 20);
+  expectInOrder("many turns of a thread", 1, 5120, 4, 20);
+  expectInOrder("one turn, and three elements more", 1, 1027, 3, 20);
+  expectInOrder("one turn of a warp", 1, 128, 128, 20);
+  expectInOrder("many turns of a block", 1, 8192, 1024, 10);
+  expectInOrder("chunks", 20, 2, 2, 15);
+  expectInOrder("chunks in several warps", 40, 1, 1, 8);
 }
 
 STEPSIZE_TEST(theNormIsRightForAnyAlignment) {
@@ -116,13 +141,30 @@ STEPSIZE_TEST(theNormIsRightForAnyAlignment) {
     }
 }
 
-// Values that add several chunks each, which come from three turns over the 256.
 STEPSIZE_TEST(theNormOfMoreChunksThanThreads) {
   for (const bool low : {false, true}) {
     TensorList gradients(low);
-    for (size_t t = 0; t < 520; t++) gradients.add(numbers(1 + t % 7, t), t % 8);
-    expectRightNorm(low ? "bfloat16" : "float32", gradients);
+    for (size_t t = 0; t < 520; t++) gradients.add(numbers(1, t), t % 8);
+    const float norm = normOf(gradients, 7);
+    STEPSIZE_EXPECT(sameBits(norm, normAsDescribed(gradients)));
+    STEPSIZE_EXPECT(std::fabs(norm - normInDouble(gradients)) <= bound(520) * normInDouble(gradients));
   }
+}
+
+// One of the 256 values gets 1 + 2^-23 from its first chunk, and less than a third of 2^-23 from each of two others:
+// one after the other they are lost. Together they would not be, and the root would show it.
+STEPSIZE_TEST(aValueAddsItsChunksFromTheFirst) {
+  TensorList gradients(false);
+  for (size_t t = 0; t < 520; t++) {
+    std::vector<float> values(6);
+    if (t == 3)
+      values = {1, 0, 0, 0, 0x1p-12f, 0x1p-12f};
+    else if (t % 256 == 3)
+      values[0] = 0.75f * 0x1p-12f;
+    gradients.add(values, 0);
+  }
+  STEPSIZE_EXPECT(normOf(gradients, 1) == 1);
+  STEPSIZE_EXPECT(normAsDescribed(gradients) == 1);
 }
 
 STEPSIZE_TEST(theNormOfNothingIsZero) {

@@ -21,6 +21,12 @@ void fill(TensorList& list, size_t tensor, float value) {
   for (size_t i = 0; i < list.elements(tensor); i++) list.setBits(tensor, i, bits);
 }
 
+template <class Holds>
+bool all(const TensorList& list, size_t tensor, const Holds& holds) {
+  const std::vector<uint32_t> bits = list.bits(tensor);
+  return !bits.empty() && std::all_of(bits.begin(), bits.end(), holds);
+}
+
 // Whether `count` of `n` is what chance gives where each has the same, to five standard deviations of the binomial
 // distribution. A right kernel fails one such test in two million; and as the seeds are fixed, always or never.
 bool isLikely(size_t count, size_t n, double chance) {
@@ -68,6 +74,16 @@ STEPSIZE_TEST(aValueIsRoundedUpAsOftenAsItIsNearTheUpper) {
     // What is exact has no chance at all: it never changes.
     expectIn(where, isLikely(ups, kElements, cases[c].fraction), "rounded up as often as it should be");
   }
+}
+
+// Half a million elements: the largest of the 65,536 random numbers, the only one that could lift an exact value if
+// anything were added to it, comes up eight times.
+STEPSIZE_TEST(whatIsExactNeverChanges) {
+  const Instance instance = instanceOf<update::Sgd, AllLow>("sgd");
+  Step step(instance, {32 * kElements}, {0}, Lie::aligned);
+  fill(step.lists[0], 0, -1);
+  step.run(2, {neutralScalars()}, {7, false});
+  STEPSIZE_EXPECT(all(step.lists[0], 0, [](uint32_t bits) { return bits == 0xbf80; }));
 }
 
 // Which elements are rounded up where the chance is one half, in parameter and moment of each of two tensors.
@@ -131,12 +147,6 @@ STEPSIZE_TEST(neighboursHaveOtherBits) {
   // Through the eight that share a block of random numbers and those of the next one.
   for (size_t shift = 1; shift <= 16; shift++)
     for (const std::vector<bool>& one : ups.of[0]) STEPSIZE_EXPECT(areIndependent(one, one, shift));
-}
-
-template <class Holds>
-bool all(const TensorList& list, size_t tensor, const Holds& holds) {
-  const std::vector<uint32_t> bits = list.bits(tensor);
-  return !bits.empty() && std::all_of(bits.begin(), bits.end(), holds);
 }
 
 constexpr uint32_t kInfinity = 0x7f80, kMinusInfinity = 0xff80;
