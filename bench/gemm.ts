@@ -1,6 +1,7 @@
 import { openDevice, ops } from "stepsize";
+import type { Contender } from "#lib/bench/index.js";
 import { baseline } from "./baseline.js";
-import { type Contender, interleave, type Result } from "./harness.js";
+import { compare, type Result } from "./harness.js";
 
 /** Square products of 512 to 2048 against OpenBLAS, where it is found. */
 export async function gemm(threads: number): Promise<Result[]> {
@@ -23,7 +24,7 @@ export async function gemm(threads: number): Promise<Result[]> {
     const arrays = [1, 2, 3].map(() => new Float32Array(n * n).fill(0.5)) as [Float32Array, Float32Array, Float32Array];
     const openblas: Contender = { name: "OpenBLAS", run: () => baseline.openblasGemm(n, ...arrays, threads, repeats) };
     const about = { name: `gemm ${n}`, threads, work: { amount: 2 * n ** 3, unit: "GFLOP/s" } } as const;
-    results.push(await interleave(about, baseline.hasOpenblas() ? [openblas, ours] : [ours]));
+    results.push(await compare(about, baseline.hasOpenblas() ? [openblas, ours] : [ours]));
     a.dispose();
     b.dispose();
   }

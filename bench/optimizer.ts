@@ -1,7 +1,8 @@
 import { AdamW, openDevice, ops } from "stepsize";
+import { type Contender, TorchPeer } from "#lib/bench/index.js";
 import { baseline } from "./baseline.js";
-import { type Contender, interleave, type Result } from "./harness.js";
-import { TorchPeer } from "./peers/torch.js";
+import { compare, type Result } from "./harness.js";
+import { torchContender } from "./peers/torch.js";
 
 // Reads of parameter, gradient and two moments, writes of all but the gradient, four bytes each.
 const bytesPerParameter = 28;
@@ -40,15 +41,15 @@ export async function optimizer(threads: number): Promise<Result[]> {
   const contenders = [traffic, adamw(1), adamw(100)];
   if (torch)
     contenders.push(
-      torch.contender("PyTorch 1 × 10000k", "adamw-1x10M", 5),
-      torch.contender("PyTorch 100 × 100k", "adamw-100x100k", 5),
+      torchContender(torch, "PyTorch 1 × 10000k", "adamw-1x10M", 5),
+      torchContender(torch, "PyTorch 100 × 100k", "adamw-100x100k", 5),
     );
   const about = {
     name: "AdamW, 10M parameters",
     threads,
     work: { amount: total * bytesPerParameter, unit: "GB/s" },
   } as const;
-  const results = [await interleave(about, contenders)];
+  const results = [await compare(about, contenders)];
   await torch?.close();
   await device.close();
   return results;

@@ -1,6 +1,7 @@
 import { AdamW, type Device, models, nn, openDevice, ops, SGD, type Tensor, tidy } from "stepsize";
-import { type Contender, interleave, type Result } from "./harness.js";
-import { TorchPeer } from "./peers/torch.js";
+import { type Contender, TorchPeer } from "#lib/bench/index.js";
+import { compare, type Result } from "./harness.js";
+import { torchContender } from "./peers/torch.js";
 
 interface Case {
   readonly name: string;
@@ -82,8 +83,8 @@ export async function step(threads: number): Promise<Result[]> {
         return (performance.now() - begin) / repeats;
       },
     };
-    const peers = torch ? torchCases.map((what) => torch.contender(`PyTorch ${what}`, what, repeats)) : [];
-    results.push(await interleave({ name, threads, work: { amount: items, unit: "items/s" } }, [...peers, ours]));
+    const peers = torch ? torchCases.map((what) => torchContender(torch, `PyTorch ${what}`, what, repeats)) : [];
+    results.push(await compare({ name, threads, work: { amount: items, unit: "items/s" } }, [...peers, ours]));
   }
   await torch?.close();
   await device.close();

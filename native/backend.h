@@ -74,6 +74,8 @@ class Device {
   // tells that all that was given before is done and stays the device's own.
   virtual void waitForEvent(uint64_t event) = 0;
   virtual uint64_t recordEvent() = 0;
+  // The stream that it works in, for others to work in too.
+  virtual uint64_t streamHandle() const = 0;
 
   // Forgets what is not yet begun, and returns when nothing runs any more. No callback comes after it.
   virtual void abandon() = 0;

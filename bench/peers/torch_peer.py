@@ -1,4 +1,11 @@
-"""The benchmark's cases in PyTorch. Reads lines `case repeats`, answers with milliseconds per pass."""
+"""
+The benchmark's cases in PyTorch. Reads lines `case repetitions`, answers with milliseconds per pass.
+
+A case is one of the names below, or an optimizer's step as JSON: {"optimizer": "AdamW", "options": {"lr": 1e-6},
+"dtype": "float32", "device": "cpu", "shapes": [[10], [3, 4]]}. Its answer is {"milliseconds": on the device's clock,
+"wall": on the host's, "kind": which implementation}.
+"""
+import json
 import sys
 import time
 
@@ -19,11 +26,62 @@ def stepper(model, images, labels, optimizer):
     return step
 
 
-def adamw(tensors, size):
-    parameters = [torch.zeros(size, requires_grad=True) for _ in range(tensors)]
-    for parameter in parameters:
-        parameter.grad = torch.full((size,), 0.01)
-    return torch.optim.AdamW(parameters, lr=1e-3).step
+class Optimizer:
+    """A step over tensors of these shapes: fused where this version and device have it, else what is the default."""
+
+    def __init__(self, optimizer, options, dtype, device, shapes):
+        made = {"dtype": getattr(torch, dtype), "device": device}
+        parameters = [(2 * torch.rand(shape, **made) - 1).requires_grad_() for shape in shapes]
+        for parameter in parameters:
+            parameter.grad = 2 * torch.rand_like(parameter) - 1
+        for self.kind in ("fused", "default"):
+            try:
+                more = {"fused": True} if self.kind == "fused" else {}
+                self.step = getattr(torch.optim, optimizer)(parameters, **options, **more).step
+                self.step()
+                break
+            except (TypeError, RuntimeError, ValueError):
+                if self.kind == "default":
+                    raise
+        self.on_gpu = device != "cpu"
+        if self.on_gpu:
+            bytes_of_cache = torch.cuda.get_device_properties(device).L2_cache_size
+            self.scrub = torch.zeros(2 * bytes_of_cache // 4, device=device)
+
+    def seconds(self, repetitions):
+        begin = time.perf_counter()
+        for _ in range(repetitions):
+            self.step()
+        if self.on_gpu:
+            torch.cuda.synchronize()
+        return (time.perf_counter() - begin) / repetitions
+
+    def event_milliseconds(self, repetitions):
+        """Each repetition by itself, behind so much other work that the device never waits for the host."""
+        begin = time.perf_counter()
+        self.step()
+        host = time.perf_counter() - begin
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        self.scrub.fill_(1)
+        torch.cuda.synchronize()
+        scrubs = min(200, 1 + int(2 * host / (time.perf_counter() - begin)))
+        pairs = []
+        for _ in range(repetitions):
+            for value in range(scrubs):
+                self.scrub.fill_(value)
+            pair = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+            pair[0].record()
+            self.step()
+            pair[1].record()
+            pairs.append(pair)
+        torch.cuda.synchronize()
+        return sum(start.elapsed_time(end) for start, end in pairs) / repetitions
+
+    def answer(self, repetitions):
+        wall = self.seconds(repetitions) * 1e3
+        milliseconds = self.event_milliseconds(repetitions) if self.on_gpu else wall
+        return json.dumps({"milliseconds": milliseconds, "wall": wall, "kind": self.kind})
 
 
 def mlp():
@@ -72,6 +130,10 @@ def resnet8(layout):
     return stepper(model, images, torch.randint(0, 10, (128,)), torch.optim.AdamW(model.parameters(), lr=1e-3))
 
 
+def adamw(tensors, size):
+    return Optimizer("AdamW", {"lr": 1e-3}, "float32", "cpu", [[size]] * tensors).step
+
+
 cases = {
     "adamw-1x10M": lambda: adamw(1, 10_000_000),
     "adamw-100x100k": lambda: adamw(100, 100_000),
@@ -82,8 +144,16 @@ cases = {
     "resnet8-channels-last": lambda: resnet8(torch.channels_last),
 }
 made = {}
+optimizer = (None, None)
 for line in sys.stdin:
-    case, repeats = line.split()
+    case, repeats = line.rsplit(None, 1)
+    if case.startswith("{"):
+        if optimizer[0] != case:
+            # Only one at a time: each may be large.
+            optimizer = (None, None)
+            optimizer = (case, Optimizer(**json.loads(case)))
+        print(optimizer[1].answer(int(repeats)), flush=True)
+        continue
     if case not in made:
         made[case] = cases[case]()
     step = made[case]

@@ -35,6 +35,12 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./schedule.js")).defineSchedule(command),
   },
   {
+    name: "bench",
+    arguments: "[what]",
+    description: "measure the optimizer step against the memory's limit and PyTorch",
+    define: async (command) => (await import("./bench.js")).defineBench(command),
+  },
+  {
     name: "info",
     description: "what this machine offers: CPU, kernels, addons, devices",
     define: async (command) => (await import("./info.js")).defineInfo(command),

@@ -28,6 +28,11 @@ export async function showProgress(
   stream: ProgressStream & NodeJS.WritableStream = process.stderr,
 ): Promise<Progress> {
   if (!stream.isTTY) return new ProgressLines(budget, firstStep, stream);
+  return new ProgressBar(await startBar(budget, firstStep, stream), budget, firstStep, stream);
+}
+
+/** A bar of `total` steps, some of them done, with room for `{ state }`. */
+export async function startBar(total: number, done: number, stream: NodeJS.WritableStream): Promise<SingleBar> {
   const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar({
     format: " {bar} {value}/{total}  {state}",
@@ -37,12 +42,12 @@ export async function showProgress(
     barIncompleteChar: "─",
     hideCursor: true,
     fps: 8,
-    // Signals are the run's business: it finishes its step and writes a checkpoint.
+    // Signals are the command's business: it finishes its step, and a run writes a checkpoint.
     gracefulExit: false,
     linewrap: false,
   });
-  bar.start(budget, firstStep, { state: "" });
-  return new ProgressBar(bar, budget, firstStep, stream);
+  bar.start(total, done, { state: "" });
+  return bar;
 }
 
 /** The numbers of the line: smoothed over the last steps, so that they can be read. */

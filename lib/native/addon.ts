@@ -88,6 +88,7 @@ export interface NativeDevice {
   stopTimer(): Promise<number>;
   waitForEvent(event: bigint): void;
   recordEvent(): bigint;
+  streamHandle(): bigint;
   memory(): MemoryStatistics;
   trim(): void;
   describe(): Record<string, string>;

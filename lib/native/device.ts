@@ -113,6 +113,15 @@ export class Device {
     return this.native.recordEvent();
   }
 
+  /**
+   * The `cudaStream_t` that the device works in, as a bigint, for other programs to work in, too; the device's until it
+   * is closed.
+   * @throws StepsizeError `invalid-argument` on a CPU.
+   */
+  get stream(): bigint {
+    return this.native.streamHandle();
+  }
+
   /** How long the work that `work` enqueues takes on the device, in milliseconds. */
   time(work: () => void): Promise<number> {
     this.native.startTimer();

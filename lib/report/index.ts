@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type BandwidthPoint, bandwidthFigure } from "./bandwidth-figure.js";
 export { downsample, type Point } from "./downsample.js";
 export { lossFigure, type RecordedEvaluation, type RecordedStep } from "./loss-figure.js";
 export { htmlPage, type Row, type Section } from "./page.js";

@@ -35,6 +35,7 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                       InstanceMethod<&DeviceHandle::stopTimer>("stopTimer"),
                       InstanceMethod<&DeviceHandle::waitForEvent>("waitForEvent"),
                       InstanceMethod<&DeviceHandle::recordEvent>("recordEvent"),
+                      InstanceMethod<&DeviceHandle::streamHandle>("streamHandle"),
                       InstanceMethod<&DeviceHandle::synchronize>("synchronize"),
                       InstanceMethod<&DeviceHandle::memory>("memory"),
                       InstanceMethod<&DeviceHandle::trim>("trim"),
@@ -429,6 +430,12 @@ Napi::Value DeviceHandle::waitForEvent(const Napi::CallbackInfo& info) {
     openEager(info.Env(), "waiting for an event").device->waitForEvent(event);
   });
   return info.Env().Undefined();
+}
+
+Napi::Value DeviceHandle::streamHandle(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::BigInt::New(info.Env(), open(info.Env()).device->streamHandle());
+  });
 }
 
 Napi::Value DeviceHandle::recordEvent(const Napi::CallbackInfo& info) {

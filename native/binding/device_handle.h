@@ -68,6 +68,7 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value stopTimer(const Napi::CallbackInfo& info);
   Napi::Value waitForEvent(const Napi::CallbackInfo& info);
   Napi::Value recordEvent(const Napi::CallbackInfo& info);
+  Napi::Value streamHandle(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
   Napi::Value describe(const Napi::CallbackInfo& info);

@@ -127,6 +127,8 @@ void CpuDevice::expectDeviceMemory(uint64_t, int64_t) const {
 
 void CpuDevice::waitForEvent(uint64_t) { throw CallError("event: the CPU has no events"); }
 
+uint64_t CpuDevice::streamHandle() const { throw CallError("stream: the CPU has no streams"); }
+
 uint64_t CpuDevice::recordEvent() { throw CallError("event: the CPU has no events"); }
 
 void CpuDevice::giveBack(const Task& task) {

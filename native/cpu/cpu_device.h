@@ -40,6 +40,7 @@ class CpuDevice final : public Device {
   void expectDeviceMemory(uint64_t address, int64_t bytes) const override;
   void waitForEvent(uint64_t event) override;
   uint64_t recordEvent() override;
+  uint64_t streamHandle() const override;
   void abandon() override;
   std::vector<std::pair<std::string, std::string>> describe() const override;
 

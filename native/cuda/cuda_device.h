@@ -31,6 +31,7 @@ class CudaDevice final : public Device {
   void expectDeviceMemory(uint64_t address, int64_t bytes) const override;
   void waitForEvent(uint64_t event) override;
   uint64_t recordEvent() override;
+  uint64_t streamHandle() const override { return reinterpret_cast<uint64_t>(stream_.get()); }
   void abandon() override;
   std::vector<std::pair<std::string, std::string>> describe() const override;
 

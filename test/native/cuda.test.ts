@@ -383,6 +383,23 @@ describe("an emulated GPU", isThere, async () => {
       await gpu.synchronize();
     });
 
+    it("are not needed where both work in one stream", async () => {
+      const one = await openDevice("cuda:emulated");
+      const two = await openDevice("cuda:emulated", { stream: one.stream });
+      expect(two.stream).toBe(one.stream);
+      const count = 1_000_000;
+      const x = full(one, [count], 0);
+      // Enough work that the copy would come too early, if it did not wait for its turn.
+      for (let value = 1; value <= 20; value++) fill(x, value);
+      const y = tensor(two, new Float32Array(count));
+      const pointer = { devicePointer: x.devicePointer, length: count };
+      const parameter = { devicePointer: y.devicePointer, length: count };
+      new SGD([parameter], { lr: 1, device: two }).step([pointer]);
+      expect((await y.read()).every((value) => value === -20)).toBe(true);
+      await two.close();
+      await one.close();
+    });
+
     it("a CPU has none", async () => {
       const cpu = await openDevice("cpu");
       await expectError(() => cpu.recordEvent(), "invalid-argument");

@@ -14,8 +14,9 @@ const allowed: Record<string, readonly string[]> = {
   nn: ["native", "tensor"],
   models: ["native", "tensor", "nn"],
   optim: ["native", "tensor", "schedule"],
+  bench: ["native", "tensor", "optim", "schedule"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
-  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "report"],
+  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "report", "bench"],
 };
 
 /** The folders of lib/ that a file imports from, by the text of its import and export statements. */

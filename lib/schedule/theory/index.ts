@@ -8,3 +8,7 @@
 export { contraction, worstCase } from "./contraction.js";
 export type { CurvatureRange, ProblemOptions, Steps } from "./input.js";
 export type { Peak } from "./log-product.js";
+export { type Certificate, type ExcludedFace, type Minimax, minimax } from "./minimax.js";
+export { decreasing, lebedevFinogenov, leja, roundingGrowth } from "./order.js";
+export { type Suggestion, suggest } from "./suggest.js";
+export type { UbaFit } from "./uba-fit.js";

@@ -1,0 +1,22 @@
+/** Measures the optimizer step against the memory's limit, other ways to launch it, and PyTorch. */
+
+export { type Contender, interleave, median, ratioOf, type Spread, spreadOf } from "./interleave.js";
+export {
+  type BaselineName,
+  type BaselineResult,
+  type Bench,
+  baselineNames,
+  measure,
+  type Row,
+  whyNot,
+} from "./measure.js";
+export {
+  bytesPerParameter,
+  momentNames,
+  type OptimizerName,
+  optimizerNames,
+  type Setting,
+  storageNames,
+} from "./setting.js";
+export { namedShapes, totalElements, type Workload, workloadOfShapes, workloadOfSize } from "./shapes.js";
+export { type FoundTorch, findTorch, TorchPeer } from "./torch.js";

@@ -1,0 +1,98 @@
+import type { Device } from "../native/index.js";
+import { copy, type Tensor } from "../tensor/index.js";
+import { bytesPerParameter, kindOf, listTypes, makeOptimizer, parameterType, type Setting } from "./setting.js";
+import { totalElements, type Workload } from "./shapes.js";
+import { randomTensor } from "./values.js";
+
+/** Work to measure, and the memory that it needs. */
+export interface Subject {
+  work(): void;
+  dispose(): void;
+}
+
+/** A model's parameters with gradients, and the optimizers that update them. */
+export class Model {
+  readonly #setting: Setting;
+  readonly #parameters: readonly Tensor[];
+
+  constructor(device: Device, { shapes }: Workload, setting: Setting) {
+    this.#setting = setting;
+    const type = parameterType(setting);
+    this.#parameters = shapes.map((shape, i) => {
+      const parameter = randomTensor(device, shape, type, 2 * i);
+      parameter.requiresGrad = true;
+      parameter.grad = randomTensor(device, shape, type, 2 * i + 1);
+      return parameter;
+    });
+  }
+
+  /** One optimizer for all parameters. */
+  fused(): Subject {
+    const optimizer = makeOptimizer(this.#setting, this.#parameters);
+    return { work: () => optimizer.step(), dispose: () => optimizer.dispose() };
+  }
+
+  /** The same kernel once for each parameter. */
+  perTensor(): Subject {
+    const optimizers = this.#parameters.map((parameter) => makeOptimizer(this.#setting, [parameter]));
+    return {
+      work: () => {
+        for (const optimizer of optimizers) optimizer.step();
+      },
+      dispose: () => {
+        for (const optimizer of optimizers) optimizer.dispose();
+      },
+    };
+  }
+
+  dispose(): void {
+    for (const parameter of this.#parameters) {
+      parameter.grad?.dispose();
+      parameter.dispose();
+    }
+  }
+}
+
+/** A plain loop with the update's reads and writes, over one tensor of all elements. */
+export function loop(device: Device, workload: Workload, setting: Setting): Subject {
+  const { rule } = kindOf(setting);
+  const tensors = listTypes(setting).map((type, i) => randomTensor(device, [totalElements(workload)], type, i));
+  const lists = tensors.map(({ handle }) => {
+    const list = device.native.list();
+    list.set([handle]);
+    return list;
+  });
+  return { work: () => void device.enqueue("traffic", [], { rule }, lists), dispose: disposeAll(tensors) };
+}
+
+/** A copy that reads and writes as many bytes as the update together. */
+export function bareCopy(device: Device, workload: Workload, setting: Setting): Subject {
+  const words = Math.ceil((totalElements(workload) * bytesPerParameter(setting)) / 8);
+  const [to, from] = [0, 1].map((salt) => randomTensor(device, [words], "float32", salt)) as [Tensor, Tensor];
+  return { work: () => copy(to, from), dispose: disposeAll([to, from]) };
+}
+
+function disposeAll(tensors: readonly Tensor[]): () => void {
+  return () => {
+    for (const tensor of tensors) tensor.dispose();
+  };
+}
+
+/** How many records the work enqueues, whenever it is not the first time. */
+export function countRecords(device: Device, { work }: Subject): number {
+  // An optimizer's first step also makes what it keeps.
+  work();
+  const { enqueue } = device;
+  let records = 0;
+  device.enqueue = (...given) => {
+    records++;
+    return enqueue.apply(device, given);
+  };
+  try {
+    work();
+  } finally {
+    // The method of the class shows again.
+    delete (device as { enqueue?: unknown }).enqueue;
+  }
+  return records;
+}

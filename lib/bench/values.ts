@@ -1,0 +1,32 @@
+import type { DataType, Device } from "../native/index.js";
+import { PhiloxStream } from "../random.js";
+import { cast, type Tensor, tensor } from "../tensor/index.js";
+import { elementsOf, type Shape } from "./shapes.js";
+
+// Prime, so that tensors of round sizes do not all begin alike.
+const period = 1_000_003;
+let block: Float32Array | undefined;
+
+/** Numbers in [−1, 1), the same in every process. */
+function numbers(): Float32Array {
+  const stream = new PhiloxStream(0, 0);
+  block ??= Float32Array.from({ length: period }, () => 2 * stream.uniform() - 1);
+  return block;
+}
+
+/** A tensor of random numbers of either sign; a million different ones, again and again. */
+export function randomTensor(device: Device, shape: Shape, dtype: DataType, salt: number): Tensor {
+  const all = numbers();
+  const values = new Float32Array(elementsOf(shape));
+  let from = (salt * 7919) % period;
+  for (let at = 0; at < values.length; from = 0) {
+    const piece = all.subarray(from, from + values.length - at);
+    values.set(piece, at);
+    at += piece.length;
+  }
+  const made = tensor(device, values, shape);
+  if (dtype === "float32") return made;
+  const result = cast(made, dtype);
+  made.dispose();
+  return result;
+}

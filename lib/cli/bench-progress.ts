@@ -1,0 +1,38 @@
+import type { SingleBar } from "cli-progress";
+import type { Row } from "../bench/index.js";
+import { benchLine } from "./bench-table.js";
+import { startBar } from "./progress.js";
+
+/** How far it is, on standard error: a bar on a terminal, a line for each row elsewhere. */
+export class BenchProgress {
+  readonly notes: string[] = [];
+  readonly #bar: SingleBar | undefined;
+
+  private constructor(bar: SingleBar | undefined) {
+    this.#bar = bar;
+  }
+
+  static async start(total: number): Promise<BenchProgress> {
+    return new BenchProgress(process.stderr.isTTY ? await startBar(total, 0, process.stderr) : undefined);
+  }
+
+  at(done: number, state: string): void {
+    this.#bar?.update(done, { state });
+  }
+
+  rowDone(row: Row): void {
+    if (!this.#bar) process.stderr.write(`${benchLine(row)}\n`);
+  }
+
+  noteOnce(text: string): void {
+    if (this.notes.includes(text)) return;
+    this.notes.push(text);
+    if (!this.#bar) process.stderr.write(`${text}\n`);
+  }
+
+  close(): void {
+    this.#bar?.stop();
+    // The bar was in their way.
+    if (this.#bar) for (const note of this.notes) process.stderr.write(`${note}\n`);
+  }
+}

@@ -1,0 +1,110 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { uba } from "#lib/schedule/index.js";
+import { minimax, suggest, worstCase } from "#lib/schedule/theory/index.js";
+import { logUniform } from "../support/arbitrary.js";
+import { logOptimum } from "../support/quadratic.js";
+
+const problems = fc.record({
+  budget: fc.integer({ min: 1, max: 2_000 }),
+  lowest: logUniform(0.01, 10),
+  kappa: logUniform(1.1, 1e4),
+  // In units of 1/λ_u: from far below stability to beyond 1/λ_l.
+  top: logUniform(0.1, 1e5),
+  part: fc.double({ min: 0, max: 1, noNaN: true }),
+});
+
+describe("the suggestion", () => {
+  test("without bounds is φ = 2κ between 1/λ_u and 1/λ_l, which is the optimum", () => {
+    fc.assert(
+      fc.property(problems, ({ budget, lowest, kappa }) => {
+        const highest = lowest * kappa;
+        const { phi, maxLr, minLr, worstCase } = suggest({ curvature: [lowest, highest], budget });
+        expect([phi, maxLr, minLr]).toEqual([(2 * highest) / lowest, 1 / lowest, 1 / highest]);
+        const expected = logOptimum(budget, highest / lowest);
+        expect(Math.abs(worstCase - expected)).toBeLessThan((1e-12 * budget * kappa) / (kappa - 1));
+      }),
+    );
+  });
+
+  test("says what UBA with it does, stays inside the bounds, and no UBA tried inside them is better", () => {
+    const others = fc.array(fc.tuple(...[0, 1, 2].map(() => fc.double({ min: 1e-6, max: 1, noNaN: true }))), {
+      minLength: 100,
+      maxLength: 100,
+    });
+    fc.assert(
+      fc.property(problems, others, ({ budget, lowest, kappa, top, part }, tries) => {
+        const highest = lowest * kappa;
+        const bounds = { maxLr: top / highest, minLr: (part ** 3 * top) / highest };
+        const curvature = [lowest, highest] as const;
+        const { phi, maxLr, minLr, worstCase: value } = suggest({ curvature, budget, ...bounds });
+        expect(maxLr <= bounds.maxLr && minLr >= bounds.minLr && minLr <= maxLr).toBe(true);
+        const worst = (lr: ReturnType<typeof uba>) => worstCase(lr, curvature).value;
+        expect(worst(uba({ budget, phi, maxLr, minLr }))).toBe(value);
+        for (const [x, y, z] of tries) {
+          const high = bounds.minLr + (bounds.maxLr - bounds.minLr) * x!;
+          const low = bounds.minLr + (high - bounds.minLr) * y!;
+          const other = uba({ budget, phi: 1e-4 * (1e5 * kappa) ** z!, maxLr: Math.max(low, high), minLr: low });
+          // The search is a grid refined; what it may miss of a minimum between two peaks is less than this.
+          expect(worst(other)).toBeGreaterThan(value - 1e-4 * (1 + Math.abs(value)));
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test("takes a lower bound for what it is: below it lies a better UBA that it does not give", () => {
+    const problem = { curvature: [0.01, 1], budget: 64, maxLr: 10 } as const;
+    const [free, bound] = [suggest(problem), suggest({ ...problem, minLr: 1.2 })];
+    expect(free.minLr).toBeLessThan(1.1);
+    expect(bound.minLr).toBe(1.2);
+    expect(bound.worstCase).toBeGreaterThan(free.worstCase + 0.1);
+  });
+
+  test("is near the asymptotic φ for large budgets and above the optimum of all steps", () => {
+    for (const [kappa, c] of [
+      [100, 10],
+      [1000, 10],
+      [1000, 100],
+    ] as const) {
+      const curvature = [1 / kappa, 1] as const;
+      const X = 1 - c / kappa;
+      const Y = 1 - 1 / kappa;
+      const a = (-Math.sqrt(X * Y) + Math.sqrt(X * Y + Y * (c - 2 + c / kappa))) / Y;
+      const { phi, minLr } = suggest({ curvature, budget: 1_000_000, maxLr: c });
+      expect(phi / (2 * a * a)).toBeCloseTo(1, 3);
+      expect(minLr).toBeCloseTo(1, 3);
+    }
+    const { worstCase: value } = suggest({ curvature: [0.01, 1], budget: 64, maxLr: 10 });
+    // The figures that are known for κ = 100, T = 64, c = 10: 0.075 with η_min = 1/λ_u, and 0.029.
+    expect(Math.exp(value)).toBeCloseTo(0.075, 3);
+    expect(Math.exp(minimax({ curvature: [0.01, 1], budget: 64, maxLr: 10 }).value)).toBeCloseTo(0.029, 3);
+  });
+
+  test("is a constant rate exactly where theory asks for one, and its text says so", () => {
+    const [lowest, highest] = [0.5, 50];
+    for (const [maxLr, constant] of [
+      [0.01, true],
+      [2 / 50.5, true],
+      [2.2 / 50.5, false],
+    ] as const) {
+      const given = suggest({ curvature: [lowest, highest], budget: 100, maxLr });
+      expect(given.minLr === given.maxLr).toBe(constant);
+      expect(given.assumptions.some((sentence) => sentence.startsWith("Theory asks for a constant rate"))).toBe(
+        constant,
+      );
+      if (constant) expect(given.maxLr).toBe(maxLr);
+    }
+  });
+
+  test("names what it does not know", () => {
+    const noise = /noise is not in it/;
+    const text = (options: object) => suggest({ curvature: [0.01, 1], budget: 10, ...options }).assumptions.join("\n");
+    expect(text({})).toMatch(noise);
+    expect(text({ maxLr: 0.5 })).toMatch(noise);
+    // 1/λ_l is κ/2 times the stability limit.
+    expect(text({})).toMatch(/maxLr is 50 times the stability limit/);
+    expect(text({ maxLr: 1.5 })).not.toMatch(/stability limit/);
+    expect(text({ minLr: 3, maxLr: 4 })).toMatch(/no UBA found contracts every curvature/);
+  });
+});
