@@ -5,6 +5,7 @@ export { type DataType, Device, type DeviceOptions, listDevices, openDevice } fr
 export * as nn from "./nn/index.js";
 export * from "./optim/index.js";
 export * as schedule from "./schedule/index.js";
+export * as theory from "./schedule/theory/index.js";
 export * as ops from "./tensor/index.js";
 export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
 export { type Evaluation, evaluate, loadModel, type StepRecord, Trainer, type TrainerOptions } from "./train/index.js";

@@ -65,7 +65,15 @@ export function bandwidthFigure(points: readonly BandwidthPoint[], subject: stri
         }),
         Plot.text(
           sorted.filter(({ tensors, contender }) => tensors > 1 && contender === contenders[0]),
-          { ...channels, text: "name", dx: 8, textAnchor: "start", fill: "var(--muted)" },
+          {
+            ...channels,
+            text: "name",
+            dx: 8,
+            dy: 9,
+            textAnchor: "start",
+            fill: "var(--muted)",
+            stroke: "var(--surface)",
+          },
         ),
         legend.map((row) => [
           Plot.text([row], { ...place, text: () => "━━", dx: 10, dy: row.dy, fill: stroke(row.contender) }),

@@ -36,7 +36,7 @@ test.skipIf(!has("clang-format"))(`C++ is formatted${needs("clang-format")}`, ()
 const linted = native.filter((name) => name.endsWith(".cc") && !/kernels_(portable|avx512)/.test(name));
 
 // File by file: together they take most of a minute.
-test.skipIf(!has("clang-tidy")).each(linted)(`%s is linted${needs("clang-tidy")}`, (source) => {
+test.skipIf(!has("clang-tidy")).each(linted)(`%s is linted${needs("clang-tidy")}`, { timeout: 180_000 }, (source) => {
   const headers = join(process.execPath, "../../include/node");
   const flags = ["-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
   // CUDA files as the emulator compiles them: CUDA's own headers are not everywhere.

@@ -6,7 +6,7 @@
 // which is convex in q and solved by exactly one q: that whose n + 1 segments between its zeros (and the ends of the
 // range) all reach the same height, with alternating signs. So the unknowns here are q's zeros, as logarithms of their
 // reciprocals, which are steps; the equations, that the segments' heights are equal. Heights are logarithms of
-// products and never expanded: coefficients of polynomials lose all digits by T = 30.
+// products and never expanded: coefficients of polynomials lose digits fast.
 
 import { StepsizeError } from "../../errors.js";
 import { solveInPlace } from "./linear-solve.js";

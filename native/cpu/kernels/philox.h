@@ -41,8 +41,7 @@ STEPSIZE_INLINE void philoxBlocks(uint32_t* to, uint64_t counterLow, uint64_t co
   // Every second lane belongs to the upper half of a vector's blocks: at the end two words of each are put beside the
   // other two, which interleaves the lanes of two vectors.
   Wide own{};
-  for (int lane = 0; lane < kWideLanes; lane++)
-    own[lane] = static_cast<uint64_t>(lane / 2 + lane % 2 * (kWideLanes / 2));
+  for (uint64_t lane = 0; lane < kWideLanes; lane++) own[lane] = lane / 2 + lane % 2 * (kWideLanes / 2);
   Wide c0[kPhiloxVectors], c1[kPhiloxVectors], c2[kPhiloxVectors], c3[kPhiloxVectors];
   for (int v = 0; v < kPhiloxVectors; v++) {
     c0[v] = own + inAllLanes(counterLow + static_cast<uint64_t>(v * kWideLanes));

@@ -127,7 +127,7 @@ struct RoundingBlock {
 
   STEPSIZE_INLINE uint32_t bits(int list, int64_t i) const {
     // Little-endian: the lower half of a word comes first.
-    uint16_t half;
+    uint16_t half = 0;
     __builtin_memcpy(&half, reinterpret_cast<const char*>(words[list]) + 2 * i, 2);
     return half;
   }

@@ -55,10 +55,15 @@ describe("the contraction", () => {
 
   test("of UBA has its warm-up and its phases in it", () => {
     const phases = [{ iterations: 7, maxLr: 0.9, phi: 3 }, { iterations: 1 }, { iterations: 12, minLr: 0.1 }];
-    const lr = uba({ budget: 25, warmup: 5, maxLr: 0.5, minLr: 0.05, phi: 20, phases });
-    for (const curvature of [0.1, 1, 3.3, 12]) {
-      expect(contraction(lr, curvature)).toBeCloseTo(contraction(tabulate(lr), curvature), 11);
-      expect(worstCase(lr, [curvature, 20])).toEqual(worstCase(tabulate(lr), [curvature, 20]));
+    const common = { budget: 25, maxLr: 0.5, minLr: 0.05, phi: 20 };
+    const [rising, cycling] = [{ warmup: 5 }, { warmup: 5, phases }];
+    for (const lr of [rising, cycling, { phases: [...phases, { iterations: 5 }] }].map((o) =>
+      uba({ ...common, ...o }),
+    )) {
+      for (const curvature of [0.1, 1, 3.3, 12]) {
+        expect(contraction(lr, curvature)).toBeCloseTo(contraction(tabulate(lr), curvature), 11);
+        expect(worstCase(lr, [curvature, 20])).toEqual(worstCase(tabulate(lr), [curvature, 20]));
+      }
     }
   });
 

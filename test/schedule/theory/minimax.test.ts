@@ -213,6 +213,12 @@ describe("under bounds they", () => {
     expect(minimax({ ...one, maxLr: 0.2 }).value).toBeCloseTo(3 * Math.log(0.2), 12);
   });
 
+  test("have a closest UBA whose bounds are in order, where they are a unit of rounding apart", () => {
+    const curvature = [0.9999999994492262, 1.4999999991738406] as const;
+    const { maxLr, minLr } = minimax({ curvature, budget: 1, maxLr: 0.8000000004406186 }).uba;
+    expect(minLr).toBeLessThanOrEqual(maxLr);
+  });
+
   test("are never worse than the closest UBA, which keeps inside the bounds", () => {
     fc.assert(
       fc.property(problems(24), (options) => {
