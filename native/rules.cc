@@ -309,9 +309,11 @@ DataType typeOfList(const Call& call, int list, const char* name) {
   const std::vector<TensorView>& tensors = call.list(list).tensors;
   const DataType type = tensors.empty() ? DataType::float32 : tensors[0].type;
   call.expect(isFloat(type), std::string(name) + "[0] must be float32 or bfloat16, got " + nameOf(type));
+  // A step checks thousands of tensors: a message is only made for the one that is wrong.
   for (size_t i = 1; i < tensors.size(); i++)
-    call.expect(tensors[i].type == type, std::string(name) + "[" + std::to_string(i) + "] must be " + nameOf(type) +
-                                             " like the first, got " + nameOf(tensors[i].type));
+    if (tensors[i].type != type)
+      call.fail(std::string(name) + "[" + std::to_string(i) + "] must be " + nameOf(type) + " like the first, got " +
+                nameOf(tensors[i].type));
   return type;
 }
 
@@ -380,9 +382,9 @@ void expectListsOfRule(const Call& call, int rule) {
                                                    std::to_string(tensors.size()) + " tensors, the parameters are " +
                                                    std::to_string(like.size()));
     for (size_t i = 0; i < like.size(); i++)
-      call.expect(tensors[i].elements() == like[i].elements(),
-                  "tensor " + std::to_string(i) + " of list " + std::to_string(list) + " is " +
-                      describe(tensors[i].shape) + ", its parameter " + describe(like[i].shape));
+      if (tensors[i].elements() != like[i].elements())
+        call.fail("tensor " + std::to_string(i) + " of list " + std::to_string(list) + " is " +
+                  describe(tensors[i].shape) + ", its parameter " + describe(like[i].shape));
   }
 }
 
@@ -395,9 +397,9 @@ void update(Call& call) {
   const int64_t groups = call.input(0).shape[0];
   call.expectShape(0, shapeOf({groups, update::kScalarFields}));
   for (size_t i = 0; i < call.list(0).tensors.size(); i++)
-    call.expect(call.list(0).groupOf(i) < groups, "parameter " + std::to_string(i) + " has group " +
-                                                      std::to_string(call.list(0).groupOf(i)) + " of " +
-                                                      std::to_string(groups));
+    if (call.list(0).groupOf(i) >= groups)
+      call.fail("parameter " + std::to_string(i) + " has group " + std::to_string(call.list(0).groupOf(i)) + " of " +
+                std::to_string(groups));
   for (int list = 0; list < call.listCount(); list++)
     if (list != 1 || call.integer(attribute::zeroGradients) != 0) call.writesList(list);
 }

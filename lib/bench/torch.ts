@@ -33,6 +33,8 @@ export class TorchPeer {
 
   private constructor(process: ChildProcess) {
     this.#process = process;
+    // Somebody may end it; what it is asked then tells.
+    process.stdin?.on("error", () => {});
     this.#answers = createInterface({ input: process.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
   }
 
@@ -56,7 +58,8 @@ export class TorchPeer {
   }
 
   async close(): Promise<void> {
-    const ended = this.#process.exitCode === null ? once(this.#process, "exit") : undefined;
+    const { exitCode, signalCode } = this.#process;
+    const ended = exitCode === null && signalCode === null ? once(this.#process, "exit") : undefined;
     this.#process.stdin?.end();
     await ended;
   }

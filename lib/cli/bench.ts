@@ -107,33 +107,19 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
   const foundTorch = wantsTorch ? findTorch() : { problem: "not asked for" };
   const interrupts = new Interrupts(() => process.stderr.write("\nstopping after this pass\n"));
   const progress = await BenchProgress.start(threads.length * settings.length * workloads.length * (rounds + 1));
+  const plan: Plan = { device: flags.device, threads, settings, workloads, baselines, rounds, foundTorch };
   const rows: Row[] = [];
   let facts: Record<string, string> = {};
+  let failure: unknown;
   try {
-    for (const count of threads) {
-      const device = await openDevice(flags.device, { needs, ...(count !== undefined && { threads: count }) });
-      const torch = TorchPeer.start(count ?? Number(device.describe()["threads"] ?? 1), foundTorch);
-      facts = { name: device.name, ...factsOf(device) };
-      try {
-        for (const setting of settings)
-          for (const workload of workloads) {
-            const title = `${workload.name}, ${setting.dtype}`;
-            const goesOn = (round: number) => {
-              progress.at(rows.length * (rounds + 1) + round, title);
-              return !interrupts.requested;
-            };
-            const note = (text: string) => progress.noteOnce(text);
-            const common: Bench = { device, torch, foundTorch, baselines, rounds, goesOn, note };
-            const row = interrupts.requested ? undefined : await measure(common, workload, setting);
-            if (!row) continue;
-            rows.push(row);
-            progress.rowDone(row);
-          }
-      } finally {
-        await torch?.close();
-        await device.close();
-      }
+    for await (const { row, device } of measureAll(plan, interrupts, progress)) {
+      rows.push(row);
+      facts = device;
+      progress.rowDone(row);
     }
+  } catch (error) {
+    // First what was measured before.
+    failure = error;
   } finally {
     progress.close();
     interrupts.close();
@@ -145,6 +131,44 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
     await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
   }
   interrupts.check(rows.length > 0 ? "interrupted; this is what was measured" : "interrupted before the first result");
+  if (failure) throw failure;
+}
+
+/** All that is to be measured. */
+interface Plan extends Pick<Bench, "foundTorch" | "baselines" | "rounds"> {
+  readonly device: string;
+  /** Undefined: as many as there are. */
+  readonly threads: readonly (number | undefined)[];
+  readonly settings: readonly Setting[];
+  readonly workloads: readonly Workload[];
+}
+
+/** Measures row by row, until somebody asks to stop; tells of each on which device it was. */
+async function* measureAll(plan: Plan, interrupts: Interrupts, progress: BenchProgress) {
+  const { foundTorch, baselines, rounds } = plan;
+  let done = 0;
+  for (const threads of plan.threads) {
+    const device = await openDevice(plan.device, { needs, ...(threads !== undefined && { threads }) });
+    const torch = TorchPeer.start(threads ?? Number(device.describe()["threads"] ?? 1), foundTorch);
+    try {
+      for (const setting of plan.settings)
+        for (const workload of plan.workloads) {
+          const goesOn = (round: number) => {
+            progress.at(done * (rounds + 1) + round, `${workload.name}, ${setting.dtype}`);
+            return !interrupts.requested;
+          };
+          const note = (text: string) => progress.noteOnce(text);
+          const bench: Bench = { device, torch, foundTorch, baselines, rounds, goesOn, note };
+          const row = await measure(bench, workload, setting);
+          done++;
+          if (row) yield { row, device: { name: device.name, ...factsOf(device) } };
+          if (interrupts.requested) return;
+        }
+    } finally {
+      await torch?.close();
+      await device.close();
+    }
+  }
 }
 
 async function write({ json, svg }: BenchFlags, rows: readonly Row[], optimizer: string, about: string): Promise<void> {

@@ -164,21 +164,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     for (const handle of [...norm, ...scalars]) handle.dispose();
     if (capturing) {
       capturing.onReplay({
-        // A parameter may have been written since: its master follows.
-        // After dispose the captured work goes on with what it holds; nothing is made anew.
-        before: () =>
-          noGrad(() => {
-            for (const slot of slots) if (slot.kept.length > 0 && !isGone(slot)) this.#keeper.keep(slot);
-          }),
+        before: () => this.#keeper.follow(slots),
         after: (times) => {
           this.iteration += times;
-          for (const slot of slots) slot.version = versionOf(slot.parameter);
+          this.#keeper.settle(slots);
         },
       });
     } else {
       this.iteration++;
     }
-    for (const slot of slots) slot.version = versionOf(slot.parameter);
+    this.#keeper.settle(slots);
   }
 
   /**
@@ -253,7 +248,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
       for (const { kept } of unused) for (const tensor of kept) fill(tensor, 0);
     });
-    for (const slot of this.#slots) slot.version = versionOf(slot.parameter);
+    this.#keeper.settle(this.#slots);
   }
 
   /**
@@ -360,10 +355,6 @@ function gradientOf({ parameter }: Slot): Tensor {
 
 function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
-}
-
-function isGone({ parameter }: Slot): boolean {
-  return parameter instanceof Tensor && parameter.disposed;
 }
 
 /** Nothing is clipped yet, and the running products β^t begin at 1. */

@@ -80,6 +80,23 @@ export class Keeper {
     }
     return slot.kept;
   }
+
+  /**
+   * Lets masters follow parameters that were written since they agreed. After dispose there is nothing to follow, and
+   * nothing is made anew.
+   */
+  follow(slots: readonly Slot[]): void {
+    if (!this.hasMasters) return;
+    const gone = ({ parameter }: Slot) => parameter instanceof Tensor && parameter.disposed;
+    noGrad(() => {
+      for (const slot of slots) if (slot.kept.length > 0 && !gone(slot)) this.keep(slot);
+    });
+  }
+
+  /** Notes that masters and parameters agree. Asking a thousand tensors takes time, so only where it matters. */
+  settle(slots: readonly Slot[]): void {
+    if (this.hasMasters) for (const slot of slots) slot.version = versionOf(slot.parameter);
+  }
 }
 
 function masterOf({ parameter, key }: Slot): Tensor {

@@ -63,7 +63,7 @@ export class StepLists {
     const unchanged =
       elements.length === this.#lastGradients.length && elements.every((one, i) => one === this.#lastGradients[i]);
     // An array may have been detached since, which only setting it anew finds before the step begins.
-    if (unchanged && !isForeign(elements[0])) return;
+    if (unchanged && gradients[0] instanceof Tensor) return;
     const { dtype } = factsOf((slots[0] as Slot).parameter);
     gradients.forEach((gradient, i) => {
       const slot = slots[i] as Slot;

@@ -26,6 +26,7 @@ const row = z.strictObject({
   rounds: z.int(),
   bytes: z.int(),
   milliseconds: spread,
+  replayedMilliseconds: spread,
   wallMilliseconds: spread,
   gigabytesPerSecond: z.number().positive(),
   launches: z.int(),
@@ -59,7 +60,18 @@ describe("bench optimizer", () => {
     expect(code, stderr).toBe(0);
     const [title, head, ...lines] = stdout.trimEnd().split("\n");
     expect(title).toMatch(/^adamw on cpu \(.+, (avx512|avx2|portable)\)$/);
-    for (const column of ["tensors", "ms", "GB/s", "of loop", "launches", "host µs", "replayed", "per-tensor"])
+    for (const column of [
+      "tensors",
+      "ms",
+      "GB/s",
+      "of loop",
+      "launches",
+      "replayed",
+      "wall",
+      "host µs",
+      "replayed µs",
+      "per-tensor",
+    ])
       expect(head).toContain(column);
     expect(head).not.toContain("torch");
     expect(lines).toHaveLength(4);

@@ -1,0 +1,36 @@
+import { describe, expect, test } from "vitest";
+import { findTorch, TorchPeer } from "#lib/bench/index.js";
+import { expectError } from "../support/errors.js";
+
+const found = findTorch();
+const problem = "problem" in found ? ` (skipped: ${found.problem})` : "";
+const step = (optimizer: string, dtype = "float32") =>
+  JSON.stringify({ optimizer, options: { lr: 1e-6 }, dtype, device: "cpu", shapes: [[10], [3, 4]] });
+
+describe.skipIf(problem !== "")(`PyTorch as a contender${problem}`, () => {
+  test.each([
+    ["AdamW", "float32"],
+    ["Adam", "bfloat16"],
+    ["SGD", "float32"],
+  ])("measures %s in %s, and another one after it", async (optimizer, dtype) => {
+    const peer = TorchPeer.start(1, found)!;
+    for (const what of [step(optimizer, dtype), step("SGD", dtype)]) {
+      const answer = await peer.ask(what, 2);
+      expect(answer).toMatchObject({ kind: expect.stringMatching(/^(fused|default)$/) });
+      for (const field of ["milliseconds", "wall"] as const)
+        expect((answer as Record<string, number>)[field]).toBeGreaterThan(0);
+    }
+    await peer.close();
+  });
+
+  test("that fails is an error, not a wait without end", async () => {
+    const peer = TorchPeer.start(1, found)!;
+    await expectError(() => peer.ask(step("NoSuchOptimizer"), 1), "device-failed", "the PyTorch process ended");
+    await expectError(() => peer.ask(step("SGD"), 1), "device-failed", "the PyTorch process ended");
+    await peer.close();
+  });
+});
+
+test("without PyTorch there is no contender", () => {
+  expect(TorchPeer.start(1, { problem: "none here" })).toBeUndefined();
+});
