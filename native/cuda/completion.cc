@@ -30,7 +30,6 @@ void Completion::whenDone(std::function<void(cudaError_t)> then) {
     items_.push_back(std::move(item));
   }
   wake_.notify_one();
-  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): the queue has the event now.
 }
 
 void Completion::loop() {

@@ -41,5 +41,7 @@ test.skipIf(!has("clang-tidy")).each(linted)(`%s is linted${needs("clang-tidy")}
   const flags = ["-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
   // CUDA files as the emulator compiles them: CUDA's own headers are not everywhere.
   const defines = ["-DNAPI_VERSION=8", "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL", "-DSTEPSIZE_EMULATED"];
-  expectClean("clang-tidy", ["--quiet", source, "--", ...flags, ...defines]);
+  // There the path-sensitive analysis would spend a minute inside the emulator.
+  const checks = source.startsWith("native/cuda/") ? ["--checks=-clang-analyzer-*"] : [];
+  expectClean("clang-tidy", ["--quiet", ...checks, source, "--", ...flags, ...defines]);
 });
