@@ -1,30 +1,16 @@
 // Like the schedules, their theory must stay fit for a web page.
-import { resolve } from "node:path";
-import { createContext, runInContext } from "node:vm";
-import { build, type Rollup } from "vite";
 import { expect, test } from "vitest";
 import * as theory from "#lib/schedule/theory/index.js";
+import { bundle, evaluate } from "../support/bundle.js";
 
 test("the theory runs where there is nothing but the language", async () => {
-  const root = resolve(import.meta.dirname, "../../..");
-  const entry = resolve(root, "dist/schedule/theory/index.js");
-  const output = await build({
-    root,
-    configFile: false,
-    envFile: false,
-    publicDir: false,
-    logLevel: "silent",
-    build: { write: false, minify: "esbuild", lib: { entry, formats: ["iife"], name: "bundle" } },
-  });
-  const [{ output: chunks }] = output as [Rollup.RollupOutput];
-  expect(chunks).toHaveLength(1);
-  const modules = Object.keys(chunks[0].modules).filter((id) => !/dist\/(schedule\/[\w/-]+|errors)\.js$/.test(id));
-  expect(modules).toEqual([]);
+  const made = await bundle('export * from "stepsize/theory";');
+  expect(made.files).toContain("dist/schedule/theory/index.js");
+  expect(made.files.filter((file) => !/^dist\/(schedule\/[\w/-]+|errors)\.js$/.test(file))).toEqual([]);
   // 13 kB when this was written, the schedules' options included.
-  expect(chunks[0].code.length).toBeLessThan(20_000);
+  expect(made.code.length).toBeLessThan(20_000);
 
-  const context = createContext({}, { codeGeneration: { strings: false, wasm: false } });
-  const inBrowser: typeof theory = runInContext(`${chunks[0].code};bundle`, context);
+  const inBrowser = evaluate<typeof theory>(made);
   expect(Object.keys(inBrowser).sort()).toEqual(Object.keys(theory).sort());
   const problem = { curvature: [1, 50], budget: 8, maxLr: 0.2 } as const;
   const [there, here] = [inBrowser.minimax(problem), theory.minimax(problem)];
