@@ -81,7 +81,6 @@ export interface NativeDevice {
   /** Two places that share memory, of which one is in the first `written` lists: list, index, list, index. */
   overlap(lists: readonly NativeList[], written: number): [number, number, number, number] | undefined;
   synchronize(): Promise<void>;
-  wait(): void;
   beginCapture(): void;
   endCapture(): NativeGraph;
   startTimer(): void;

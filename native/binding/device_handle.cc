@@ -28,7 +28,6 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                       InstanceMethod<&DeviceHandle::enqueue>("enqueue"),
                       InstanceMethod<&DeviceHandle::list>("list"),
                       InstanceMethod<&DeviceHandle::overlap>("overlap"),
-                      InstanceMethod<&DeviceHandle::wait>("wait"),
                       InstanceMethod<&DeviceHandle::beginCapture>("beginCapture"),
                       InstanceMethod<&DeviceHandle::endCapture>("endCapture"),
                       InstanceMethod<&DeviceHandle::startTimer>("startTimer"),
@@ -372,14 +371,6 @@ Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
       result.Set(at++, Napi::Number::New(env, static_cast<double>(place)));
     return result;
   });
-}
-
-Napi::Value DeviceHandle::wait(const Napi::CallbackInfo& info) {
-  guarded(info.Env(), [&] {
-    openEager(info.Env(), "waiting");
-    finish(info.Env());
-  });
-  return info.Env().Undefined();
 }
 
 Napi::Value DeviceHandle::beginCapture(const Napi::CallbackInfo& info) {

@@ -61,7 +61,6 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value list(const Napi::CallbackInfo& info);
   Napi::Value overlap(const Napi::CallbackInfo& info);
   Napi::Value synchronize(const Napi::CallbackInfo& info);
-  Napi::Value wait(const Napi::CallbackInfo& info);
   Napi::Value beginCapture(const Napi::CallbackInfo& info);
   Napi::Value endCapture(const Napi::CallbackInfo& info);
   Napi::Value startTimer(const Napi::CallbackInfo& info);

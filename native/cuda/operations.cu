@@ -97,16 +97,11 @@ void prepareStep(CudaDevice& device, const Record& record) {
 // Calls visit(rule, storage) for the rule of this number and the types of the record's lists.
 template <class Visit>
 void visitUpdate(const Record& record, int64_t ruleNumber, const Visit& visit) {
-  const auto isLow = [&](size_t list) {
-    const std::vector<TensorView>& tensors = record.lists[list]->tensors;
+  const auto isLow = [&](int list) {
+    const std::vector<TensorView>& tensors = record.lists[static_cast<size_t>(list)]->tensors;
     return !tensors.empty() && tensors[0].type == DataType::bfloat16;
   };
-  update::visitRule(static_cast<update::Rule>(ruleNumber), [&](auto rule) {
-    using Rule = decltype(rule);
-    constexpr size_t moments = Rule::kMoments;
-    const update::StoredAs as{isLow(0), moments > 0 && isLow(2), record.lists.size() == moments + 3};
-    update::visitStorage<Rule>(as, [&](auto types) { visit(rule, types); });
-  });
+  update::visitStep(ruleNumber, static_cast<int64_t>(record.lists.size()), isLow, visit);
 }
 
 void update(CudaDevice& device, const Record& record) {

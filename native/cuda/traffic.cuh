@@ -10,21 +10,12 @@ namespace stepsize::cuda {
 
 constexpr int kTrafficThreads = 256;
 
-template <class T>
-struct WordOf {
-  using Type = uint32_t;
-};
-template <>
-struct WordOf<BFloat16> {
-  using Type = uint16_t;
-};
-
 // One tensor of every list.
 template <class Rule, class Types>
 struct TrafficLists {
-  using Parameter = typename WordOf<typename Types::Parameter>::Type;
-  using Gradient = typename WordOf<typename Types::Gradient>::Type;
-  using Moment = typename WordOf<typename Types::Moment>::Type;
+  using Parameter = typename update::WordOf<typename Types::Parameter>::Type;
+  using Gradient = typename update::WordOf<typename Types::Gradient>::Type;
+  using Moment = typename update::WordOf<typename Types::Moment>::Type;
   static constexpr int kMoments = Rule::kMoments > 0 ? Rule::kMoments : 1;
   // Elements that a thread takes at once: 16 bytes of the smallest.
   static constexpr int kWidth = sizeof(Parameter) == 2 || sizeof(Gradient) == 2 || sizeof(Moment) == 2 ? 8 : 4;

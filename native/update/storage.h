@@ -7,8 +7,19 @@
 #pragma once
 
 #include "../bfloat16.h"
+#include "rules.h"
 
 namespace stepsize::update {
+
+// The integer of the same size.
+template <class T>
+struct WordOf {
+  using Type = uint32_t;
+};
+template <>
+struct WordOf<BFloat16> {
+  using Type = uint16_t;
+};
 
 template <class P, class G, class M, bool Copy>
 struct Storage {
@@ -35,6 +46,18 @@ inline __attribute__((always_inline)) void visitStorage(const StoredAs& as, cons
   if (as.copies) return visit(Storage<float, BFloat16, float, true>{});
   if (as.lowParameters) return visit(Storage<BFloat16, BFloat16, float, false>{});
   visit(Storage<float, float, float, false>{});
+}
+
+// Calls visit(rule, storage) for the lists of a step: parameters, gradients, moments and perhaps copies. isLow(list)
+// tells whether a list is bfloat16.
+template <class IsLow, class Visit>
+inline __attribute__((always_inline)) void visitStep(int64_t rule, int64_t lists, const IsLow& isLow,
+                                                     const Visit& visit) {
+  visitRule(static_cast<Rule>(rule), [&](auto known) {
+    using Known = decltype(known);
+    const StoredAs as{isLow(0), Known::kMoments > 0 && isLow(2), lists == Known::kMoments + 3};
+    visitStorage<Known>(as, [&](auto types) { visit(known, types); });
+  });
 }
 
 }  // namespace stepsize::update

@@ -6,21 +6,12 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-template <class T>
-struct WordOf {
-  using Type = uint32_t;
-};
-template <>
-struct WordOf<BFloat16> {
-  using Type = uint16_t;
-};
-
 // One tensor of every list.
 template <class Types>
 struct TrafficLists {
-  using Parameter = typename WordOf<typename Types::Parameter>::Type;
-  using Gradient = typename WordOf<typename Types::Gradient>::Type;
-  using Moment = typename WordOf<typename Types::Moment>::Type;
+  using Parameter = typename update::WordOf<typename Types::Parameter>::Type;
+  using Gradient = typename update::WordOf<typename Types::Gradient>::Type;
+  using Moment = typename update::WordOf<typename Types::Moment>::Type;
 
   Parameter* parameter;
   const Gradient* gradient;

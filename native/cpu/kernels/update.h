@@ -218,14 +218,10 @@ inline void updateAll(const Invocation& call) {
 // Calls visit(rule, storage) for the rule of this number and the types of the call's lists.
 template <class Visit>
 STEPSIZE_INLINE void visitUpdate(const Invocation& call, int64_t ruleNumber, const Visit& visit) {
-  update::visitRule(static_cast<update::Rule>(ruleNumber), [&](auto rule) {
-    using Rule = decltype(rule);
-    const auto isLow = [&](int list) {
-      return call.lists[list].count > 0 && call.lists[list].tensors[0].type == DataType::bfloat16;
-    };
-    const update::StoredAs as{isLow(0), Rule::kMoments > 0 && isLow(2), call.listCount == Rule::kMoments + 3};
-    update::visitStorage<Rule>(as, [&](auto types) { visit(rule, types); });
-  });
+  const auto isLow = [&](int list) {
+    return call.lists[list].count > 0 && call.lists[list].tensors[0].type == DataType::bfloat16;
+  };
+  update::visitStep(ruleNumber, call.listCount, isLow, visit);
 }
 
 inline void updateStep(const Invocation& call) {
