@@ -26,7 +26,7 @@ export { type IdxFile, readIdx } from "./read-idx.js";
 export type { Preprocessing, Statistics } from "./statistics.js";
 export type { TokenBatchOptions } from "./token-batches.js";
 export type { SplitInfo, TokenFolder, TokenSplit, TokenType } from "./token-folder.js";
-export { readTokenFolder } from "./token-folder.js";
+export { readTokenFolder, tokenSplits } from "./token-folder.js";
 export { type TokenizeOptions, type TokenizeProgress, tokenize } from "./tokenize.js";
 export {
   specOf,

@@ -42,6 +42,8 @@ export class TokenDataset {
   readonly vocabulary: number;
   /** What made the ids; `undefined` for a bare file. */
   readonly tokenizer: TokenizerSpec | undefined;
+  /** Tells this text from others, wherever it lies. */
+  readonly digest: string;
   readonly #text: TokenText;
 
   /** @internal */
@@ -57,6 +59,7 @@ export class TokenDataset {
     this.#text = text;
     this.tokenizer = tokenizer;
     this.name = name;
+    this.digest = text.digest;
     this.context = context;
     this.tokens = store.tokens;
     this.vocabulary = store.vocabulary;
