@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../errors.js";
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 import { reshape } from "./elementwise.js";
@@ -13,10 +14,11 @@ export function logSoftmax(x: Tensor): Tensor {
 /** Logits as [rows, classes] and labels as [rows], whatever axes the rows had. */
 function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
   if (logits.shape.length <= 2) return [logits, labels];
-  const rows = logits.shape.slice(0, -1).reduce((product, size) => product * size, 1);
-  // Labels of other axes go as they are, for the operation to refuse.
-  const fits = labels.shape.length === logits.shape.length - 1 && labels.shape.every((n, i) => n === logits.shape[i]);
-  return fits ? [reshape(logits, [rows, logits.shape.at(-1) as number]), reshape(labels, [rows])] : [logits, labels];
+  const leading = logits.shape.slice(0, -1);
+  if (labels.shape.join() !== leading.join())
+    invalidArgument("labels", `shape [${leading}], one label per row of the logits [${logits.shape}]`, labels);
+  const rows = leading.reduce((product, size) => product * size, 1);
+  return [reshape(logits, [rows, logits.shape.at(-1) as number]), reshape(labels, [rows])];
 }
 
 /**
