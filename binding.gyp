@@ -24,6 +24,7 @@
       "sources": [
         "native/operations.cc",
         "native/rules.cc",
+        "native/rules_sequence.cc",
         "native/allocator.cc",
         "native/binding/addon.cc",
         "native/binding/arguments.cc",

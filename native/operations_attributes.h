@@ -43,6 +43,17 @@ enum class OperationId : int {
   crossEntropy,
   crossEntropyGradient,
   correctCount,
+  embedding,
+  embeddingGradient,
+  layerNorm,
+  layerNormGradient,
+  rmsNorm,
+  rmsNormGradient,
+  rotary,
+  swiglu,
+  swigluGradient,
+  attention,
+  attentionGradient,
   gradientNorm,
   prepareStep,
   update,
@@ -67,6 +78,10 @@ enum BatchNorm { momentum, batchNormEpsilon };
 enum BatchNormInference { inferenceEpsilon };
 enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
 enum CrossEntropy { smoothing };
+enum EmbeddingGradient { embeddingRows };
+enum LayerNorm { normEpsilon };  // and of RMSNorm
+enum Rotary { rotaryBase, rotaryInverse };
+enum Attention { attentionScale };
 enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale, scheduled };
 enum Update { updateRule, zeroGradients, roundingSeed };
 enum Traffic { trafficRule };

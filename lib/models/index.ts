@@ -2,33 +2,48 @@ import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import type { Module } from "../nn/index.js";
 import { type MLPOptions, mlp } from "./mlp.js";
+import { type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
 import { type ResNetOptions, resnet } from "./resnet.js";
 
 export { MLP, type MLPOptions, mlp } from "./mlp.js";
+export { Olmo, type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
 export { ResNet, type ResNetOptions, resnet } from "./resnet.js";
 
 /** A model as plain JSON: enough to build it again, without its weights. */
-export type ModelConfig = ({ readonly kind: "resnet" } & ResNetOptions) | ({ readonly kind: "mlp" } & MLPOptions);
+export type ModelConfig =
+  | ({ readonly kind: "resnet" } & ResNetOptions)
+  | ({ readonly kind: "mlp" } & MLPOptions)
+  | ({ readonly kind: "olmo" } & OlmoOptions);
 
 /** Builds a model from its configuration, with weights drawn from `seed` (default 0). */
 export function create(config: ModelConfig, { device, seed = 0 }: { device: Device; seed?: number }): Module {
   if (config.kind === "resnet") return resnet({ ...config, device, seed });
   if (config.kind === "mlp") return mlp({ ...config, device, seed });
-  return invalidArgument("model.kind", '"resnet" or "mlp"', (config as { kind: unknown }).kind);
+  if (config.kind === "olmo") return olmo({ ...config, device, seed });
+  return invalidArgument("model.kind", '"resnet", "mlp" or "olmo"', (config as { kind: unknown }).kind);
 }
 
 /** The names `create` and the command line know, such as `resnet20` and `mlp`. */
-export const names: readonly string[] = ["resnet8", "resnet20", "resnet32", "mlp"];
+export const names: readonly string[] = ["resnet8", "resnet20", "resnet32", "mlp", ...Object.keys(olmoShapes)];
 
 /**
  * The configuration that a name stands for, fitted to a data set.
  *
- * @param itemShape shape of one item, [height, width, channels] for images
+ * @param itemShape shape of one item: [height, width, channels] for images, [context] for windows of tokens
+ * @param classes number of classes, or of different tokens
  * @throws StepsizeError `invalid-argument` for a name that is not one of {@link names}, or items that do not fit
  */
 export function configOf(name: string, itemShape: readonly number[], classes: number): ModelConfig {
   if (name === "mlp") return { kind: "mlp", inputs: itemShape.reduce((product, size) => product * size, 1), classes };
   if (!names.includes(name)) invalidArgument("model", names.join(", "), name);
+  if (isOlmo(name)) {
+    if (itemShape.length !== 1) invalidArgument("data", `windows of tokens [context] for ${name}`, itemShape);
+    return { kind: "olmo", vocabulary: classes, context: itemShape[0] as number, ...olmoShapes[name] };
+  }
   if (itemShape.length !== 3) invalidArgument("data", `images [height, width, channels] for ${name}`, itemShape);
   return { kind: "resnet", depth: Number(name.slice("resnet".length)), classes, channels: itemShape[2] as number };
+}
+
+function isOlmo(name: string): name is keyof typeof olmoShapes {
+  return Object.hasOwn(olmoShapes, name);
 }

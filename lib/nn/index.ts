@@ -3,3 +3,4 @@ export * from "./layers.js";
 export { crossEntropy, type Loss, meanSquaredError } from "./losses.js";
 export { Buffer, Module, Parameter } from "./module.js";
 export { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";
+export * from "./sequence-layers.js";

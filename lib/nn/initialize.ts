@@ -22,6 +22,11 @@ export class Seeds {
   }
 }
 
+/** The seeds given, or those of a number; default 0. */
+export function seedsOf(seeds: Seeds | number = 0): Seeds {
+  return typeof seeds === "number" ? new Seeds(seeds) : seeds;
+}
+
 /** How many inputs and outputs a weight connects: for [outputs, inputs] and [outputs, height, width, inputs]. */
 function fans(shape: readonly number[]): { fanIn: number; fanOut: number } {
   const [outputs = 1, ...rest] = shape;

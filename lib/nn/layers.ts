@@ -9,6 +9,7 @@ import {
   matmul,
   maxPool2d,
   mean,
+  normal,
   ones,
   type PoolingOptions,
   relu,
@@ -16,7 +17,7 @@ import {
   type Tensor,
   zeros,
 } from "../tensor/index.js";
-import { fanInUniform, kaimingNormal, Seeds } from "./initialize.js";
+import { fanInUniform, kaimingNormal, type Seeds, seedsOf } from "./initialize.js";
 import { Buffer, Module, Parameter } from "./module.js";
 
 /** Where a layer lives and what its initial weights are drawn from. */
@@ -28,25 +29,36 @@ export interface LayerOptions {
   readonly bias?: boolean;
 }
 
-function seedsOf(seeds: Seeds | number = 0): Seeds {
-  return typeof seeds === "number" ? new Seeds(seeds) : seeds;
-}
-
-/** x·Wᵀ + b: from [rows, inputs] to [rows, outputs]; the weight is [outputs, inputs], the bias is on by default. */
+/**
+ * x·Wᵀ + b: from [..., inputs] to [..., outputs]; the weight is [outputs, inputs], the bias is on by default. Weights are
+ * drawn by {@link fanInUniform}, or with `deviation` from a normal distribution.
+ */
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | undefined;
 
-  constructor(inputs: number, outputs: number, { device, seeds, bias = true }: LayerOptions) {
+  constructor(
+    inputs: number,
+    outputs: number,
+    { device, seeds, bias = true, deviation }: LayerOptions & { deviation?: number },
+  ) {
     super();
     const streams = seedsOf(seeds);
-    this.weight = new Parameter(fanInUniform(device, [outputs, inputs], streams));
+    const shape = [outputs, inputs];
+    const values =
+      deviation === undefined
+        ? fanInUniform(device, shape, streams)
+        : normal(device, shape, { deviation, ...streams.next() });
+    this.weight = new Parameter(values);
     this.bias = bias ? new Parameter(fanInUniform(device, [outputs], streams, inputs)) : undefined;
   }
 
   forward(x: Tensor): Tensor {
-    const product = matmul(x, this.weight, { transposeB: true });
-    return this.bias ? add(product, this.bias) : product;
+    const leading = x.shape.slice(0, -1);
+    const rows = leading.length === 1 ? x : reshape(x, [leading.reduce((n, size) => n * size, 1), x.shape.at(-1) ?? 1]);
+    const product = matmul(rows, this.weight, { transposeB: true });
+    const sum = this.bias ? add(product, this.bias) : product;
+    return leading.length === 1 ? sum : reshape(sum, [...leading, sum.shape[1] as number]);
   }
 }
 

@@ -8,5 +8,6 @@ export * from "./operations/loss.js";
 export * from "./operations/normalization.js";
 export * from "./operations/pooling.js";
 export * from "./operations/reduce.js";
+export * from "./operations/sequence.js";
 export { execute, type NestedNumbers, Tensor, type TensorOptions, tensor } from "./tensor.js";
 export { tidy } from "./tidy.js";

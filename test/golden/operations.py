@@ -110,6 +110,45 @@ def cross_entropy(rows, classes, smoothing):
     return case("crossEntropy", [(rows, classes)], run, {"smoothing": smoothing}, labels=classes)
 
 
+def embedding(ids, rows, width):
+    picked = labels_of(math.prod(ids), 50, rows).reshape(ids)
+    return case("embedding", [(rows, width)], lambda table: F.embedding(picked, table), {"ids": list(ids)}, labels=rows)
+
+
+def layer_norm(shape, learned, epsilon):
+    width = (shape[-1],)
+    run = lambda x, *rest: F.layer_norm(x, width, *(rest or (None, None)), eps=epsilon)
+    return case("layerNorm", [shape, *([width, width] if learned else [])], run, {"epsilon": epsilon})
+
+
+def rms_norm(shape, learned, epsilon):
+    run = lambda x, *gamma: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * (gamma[0] if gamma else 1)
+    return case("rmsNorm", [shape, *([(shape[-1],)] if learned else [])], run, {"epsilon": epsilon})
+
+
+def rotary(shape, base):
+    half = shape[-1] // 2
+    angles = torch.arange(shape[1], dtype=torch.float64)[:, None] * base ** (-torch.arange(half).double() / half)
+    turn = torch.polar(torch.ones_like(angles), angles)[None, :, None]
+
+    def run(x):
+        turned = torch.complex(x[..., :half], x[..., half:]) * turn
+        return torch.cat([turned.real, turned.imag], -1)
+
+    return case("rotary", [shape], run, {"base": base})
+
+
+def attention(shape, scale):
+    length = shape[1]
+    future = torch.ones(length, length, dtype=torch.bool).triu(1)
+
+    def run(q, k, v):
+        scores = torch.einsum("nqhd,nkhd->nhqk", q, k) * scale
+        return torch.einsum("nhqk,nkhd->nqhd", scores.masked_fill(future, -math.inf).softmax(-1), v)
+
+    return case("causalAttention", [shape] * 3, run, {"scale": scale})
+
+
 def reduction(operation, shape, axes):
     function = getattr(torch, operation)
     run = (lambda x: function(x)) if axes is None else lambda x: function(x, dim=axes)
@@ -149,6 +188,18 @@ CASES = [
     *[case("logSoftmax", [shape], lambda x: F.log_softmax(x, -1)) for shape in ((1,), (7,), (5, 33), (2, 3, 10))],
     *[cross_entropy(*arguments)
       for arguments in ((1, 1, 0), (1, 7, 0), (9, 10, 0), (17, 33, 0.1), (8, 5, 1), (3, 257, 0.25))],
+    *[embedding(*arguments) for arguments in (((7,), 1, 1), ((3, 5), 9, 16), ((40,), 17, 33), ((), 4, 8))],
+    *[layer_norm(*arguments) for arguments in (((7,), False, 1e-5), ((5, 33), True, 1e-5), ((2, 3, 128), False, 1e-3),
+                                               ((40, 344), True, 1e-5))],
+    *[rms_norm(*arguments) for arguments in (((7,), False, 1e-5), ((5, 33), True, 1e-5), ((2, 3, 128), False, 1e-3),
+                                             ((40, 344), True, 1e-5))],
+    *[rotary(*arguments) for arguments in (((1, 1, 1, 2), 1e4), ((2, 9, 3, 16), 1e4), ((1, 70, 1, 18), 5e5))],
+    # One block of queries and of keys, several of queries, several of both; heads of odd and of the largest size.
+    *[attention(*arguments)
+      for arguments in (((1, 1, 1, 1), 1), ((2, 7, 3, 16), 0.25), ((1, 130, 2, 32), 0.2), ((1, 300, 1, 33), 2),
+                        ((1, 530, 1, 8), 4), ((1, 20, 1, 256), 0.5))],
+    *[case("swiglu", [shape, shape], lambda gate, up: F.silu(gate) * up, centers=[center, 0])
+      for shape, center in (((1,), 0), ((9,), -3), ((3, 35), 2))],
     *[reduction(operation, shape, axes)
       for operation in ("sum", "mean")
       for shape, axes in (((1,), None), ((257,), None), ((3, 5, 7), None), ((3, 5, 7), (0,)), ((3, 5, 7), (1,)),

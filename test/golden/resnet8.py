@@ -17,7 +17,6 @@ The network has its real depth (three stages of one block, shortcuts where the s
 Images are NHWC, weights OHWI and names stepsize's in the file; PyTorch's layout is an affair of this script.
 """
 
-import base64
 import copy
 import json
 import math
@@ -29,6 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hashed import labels, numbers
+from packed import encoded, from_bfloat16, to_bfloat16
 
 STEPS = 20
 BATCHES = 4  # in turn, so that the losses fall as they are learned
@@ -124,20 +124,6 @@ def loss_and_gradients(model, x, y):
     loss = F.cross_entropy(model(x), y)
     loss.backward()
     return loss
-
-
-def encoded(array):
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-
-
-def to_bfloat16(values):
-    """The upper halves of float32 numbers, rounded to nearest."""
-    bits = values.astype(np.float32).view(np.uint32)
-    return ((bits + np.uint32(0x8000)) >> np.uint32(16)).astype(np.uint16)
-
-
-def from_bfloat16(halves):
-    return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
 
 
 def checkpoint(model, x, y):

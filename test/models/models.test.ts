@@ -153,7 +153,7 @@ await onEveryDevice("models from their configuration", (device) => {
 });
 
 describe("names of models", () => {
-  test.each(names)("%s fits images of any size and channels", (name) => {
+  test.each(names.filter((name) => !name.startsWith("olmo")))("%s fits images of any size and channels", (name) => {
     const config = configOf(name, [28, 24, 1], 7);
     const expected =
       name === "mlp"

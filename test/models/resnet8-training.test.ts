@@ -8,7 +8,7 @@ import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
 import { relativeError, scheduleOf } from "../optim/support/runs.js";
 import { onEveryDevice } from "../support/devices.js";
 import { labelsOf, numbers } from "../support/numbers.js";
-import { decode, fromBfloat16, unpack, worstRatio } from "./support/training.js";
+import { decode, expectGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
 
 /** From PyTorch 1.13 in float64: see test/golden/resnet8.py. */
 interface Golden {
@@ -138,19 +138,6 @@ await onEveryDevice("a ResNet-8 is PyTorch's in float64", (device) => {
     const loss = lossOf(model, shape, 0);
     backward(loss);
     expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
-    const parameters = model.namedParameters();
-    expect(gradients.map(([name]) => name)).toEqual([...parameters.keys()]);
-    for (const [name, norm, product] of gradients) {
-      const got = await parameters.get(name)!.grad!.read();
-      const hashed = numbers(got.length, 99);
-      let [squares, products] = [0, 0];
-      for (let i = 0; i < got.length; i++) {
-        squares += got[i]! ** 2;
-        products += got[i]! * hashed[i]!;
-      }
-      expect(Math.abs(Math.sqrt(squares) / norm - 1), name).toBeLessThan(gradientTolerance);
-      // The numbers are independent of the gradient and below 1: an error e in it changes the product by about ‖e‖/√3.
-      expect(Math.abs(products - product) / norm, name).toBeLessThan(gradientTolerance);
-    }
+    await expectGradients(model.namedParameters(), gradients, gradientTolerance);
   });
 });

@@ -36,6 +36,8 @@ async function expectStored(tensor: t.Tensor, { shape, step, values }: Stored, a
 function longestSum({ operation, inputs, output }: Golden): number {
   const shapes = inputs.map(({ shape }) => shape);
   if (operation === "matmul") return Math.max(...shapes.flat());
+  // A score is a product of heads, and each result a sum over the positions.
+  if (operation === "causalAttention") return shapes[0]![1]! + shapes[0]![3]!;
   if (operation !== "conv2d") return Math.max(...shapes.map(elements));
   const [outputs, height, width, channels] = shapes[1] as [number, number, number, number];
   return Math.max(height * width * Math.max(channels, outputs), elements(output.shape) / outputs);
@@ -54,6 +56,14 @@ function run(golden: Golden, inputs: readonly t.Tensor[], rest: readonly t.Tenso
       return t.batchNormInference(a, { gamma: b, beta: c, runningMean, runningVariance }, options);
     case "crossEntropy":
       return t.crossEntropy(a, t.tensor(a.device, labelsOf(a.shape[0]!, 50, golden.labels!)), options);
+    case "embedding": {
+      const ids = options["ids"] as unknown as readonly number[];
+      return t.embedding(t.tensor(a.device, labelsOf(elements(ids), 50, golden.labels!), ids), a);
+    }
+    case "layerNorm":
+      return t.layerNorm(a, b && { gamma: b, beta: c }, options);
+    case "rmsNorm":
+      return t.rmsNorm(a, b, options);
     case "affine":
       return t.affine(a, options["scale"]!, options["shift"]);
     case "sum":

@@ -7,7 +7,8 @@ import { expectClose } from "../support/compare.js";
 import { openAll } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
 import { elements, type Values } from "../support/reference.js";
-import { type Call, calls } from "./support/cases.js";
+import type { Call } from "./support/call.js";
+import { calls } from "./support/cases.js";
 
 const devices = await openAll();
 
@@ -38,8 +39,8 @@ describe.each(calls)("%s", (name, arbitrary) => {
         const expected = call.reference(...call.inputs);
         const weights = numbers(elements(expected.shape), 7);
         const gradients = call.inputs.map((_, i) => finiteDifferences(call, i, weights));
-        // All sums here are short. Batch normalisation of two rows that nearly agree magnifies roundings some 30 times.
-        const allowed = name === "batchNorm" ? 64 : 16;
+        // All sums here are short. Normalising two or three numbers that nearly agree magnifies roundings some 30 times.
+        const allowed = name === "batchNorm" || name === "layerNorm" ? 64 : 16;
         for (const { label, device } of devices) {
           const inputs = call.inputs.map((input) => upload(device, input));
           const output = call.ours(...inputs).keep();

@@ -1,5 +1,7 @@
+import { invalidArgument } from "../../errors.js";
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
+import { reshape } from "./elementwise.js";
 
 /** log softmax over the last axis. */
 export function logSoftmax(x: Tensor): Tensor {
@@ -9,16 +11,34 @@ export function logSoftmax(x: Tensor): Tensor {
   }));
 }
 
+/** Logits as [rows, classes] and labels as [rows], whatever axes the rows had. */
+function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
+  if (logits.shape.length <= 2) return [logits, labels];
+  const leading = logits.shape.slice(0, -1);
+  if (labels.shape.join() !== leading.join())
+    invalidArgument("labels", `shape [${leading}], one label per row of the logits [${logits.shape}]`, labels);
+  const rows = leading.reduce((product, size) => product * size, 1);
+  return [reshape(logits, [rows, logits.shape.at(-1) as number]), reshape(labels, [rows])];
+}
+
 /**
- * The mean cross-entropy of logits [rows, classes] with int32 labels [rows], as a scalar.
+ * The mean cross-entropy of logits [rows, classes] with int32 labels [rows], as a scalar. The rows may have several
+ * axes: [batch, length, classes] with [batch, length].
  *
  * @param options smoothing: the share of the target that is spread evenly over all classes, 0 to 1, default 0 (Szegedy
  * et al. 2016)
  * @throws StepsizeError `device-failed` at the next wait, where a label is not a class.
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0 }: { smoothing?: number } = {}): Tensor {
-  return differentiable("crossEntropy", [logits, labels], { smoothing }, (_, extras) => ({
-    saves: [labels],
-    gradient: (g) => execute("crossEntropyGradient", [...extras, labels, g], { smoothing }),
+  const inputs = asRows(logits, labels);
+  const rowLabels = inputs[1];
+  return differentiable("crossEntropy", inputs, { smoothing }, (_, extras) => ({
+    saves: [rowLabels],
+    gradient: (g) => execute("crossEntropyGradient", [...extras, rowLabels, g], { smoothing }),
   }));
+}
+
+/** How many rows of logits have their largest value at the label; shapes as in {@link crossEntropy}. */
+export function correctCount(logits: Tensor, labels: Tensor): Tensor {
+  return execute("correctCount", asRows(logits, labels))[0] as Tensor;
 }

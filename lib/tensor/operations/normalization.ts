@@ -49,3 +49,37 @@ export function batchNormInference(
     },
   }));
 }
+
+/** Options of {@link layerNorm} and {@link rmsNorm}. */
+export interface RowNormOptions {
+  /** Added to the variance; default 1e-5. */
+  readonly epsilon?: number;
+}
+
+/**
+ * Layer normalisation of every row (the last axis): (x − mean)/√(variance + ε), with the biased variance, times `gamma`
+ * plus `beta` where they are given, [columns] each. Source: Ba, Kiros, Hinton, arXiv:1607.06450.
+ */
+export function layerNorm(
+  x: Tensor,
+  learned?: { readonly gamma: Tensor; readonly beta: Tensor },
+  { epsilon = 1e-5 }: RowNormOptions = {},
+): Tensor {
+  return rowNorm("layerNorm", x, learned ? [learned.gamma, learned.beta] : [], epsilon);
+}
+
+/**
+ * Division of every row (the last axis) by its root mean square, √(mean of x² + ε), times `gamma` [columns] where it is
+ * given. Source: Zhang, Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+ */
+export function rmsNorm(x: Tensor, gamma?: Tensor, { epsilon = 1e-5 }: RowNormOptions = {}): Tensor {
+  return rowNorm("rmsNorm", x, gamma ? [gamma] : [], epsilon);
+}
+
+function rowNorm(name: "layerNorm" | "rmsNorm", x: Tensor, learned: readonly Tensor[], epsilon: number): Tensor {
+  const [gamma] = learned;
+  return differentiable(name, [x, ...learned], { epsilon }, (_, statistics) => ({
+    saves: gamma ? [x, gamma] : [x],
+    gradient: (g) => execute(`${name}Gradient`, [x, g, ...statistics, ...(gamma ? [gamma] : [])]),
+  }));
+}

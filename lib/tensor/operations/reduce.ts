@@ -42,8 +42,3 @@ export function mean(x: Tensor, axes?: Axes): Tensor {
 export function argmax(x: Tensor): Tensor {
   return execute("argmax", [x])[0] as Tensor;
 }
-
-/** How many rows of `logits` [rows, classes] have their largest value at the label; labels are int32. */
-export function correctCount(logits: Tensor, labels: Tensor): Tensor {
-  return execute("correctCount", [logits, labels])[0] as Tensor;
-}

@@ -5,18 +5,17 @@
 #include <math.h>
 
 #include "../../operations_attributes.h"
+#include "exponential.h"
 #include "reduce.h"
-#include "vector.h"
 
 namespace stepsize::STEPSIZE_ISA {
 
-// to = row − max − log Σ exp(row − max)
+// to = row − max − log Σ exp(row − max); `to` is another row.
 STEPSIZE_INLINE void logSoftmaxRow(const float* row, int64_t columns, float* to) {
-  float largest = row[0];
-  for (int64_t j = 1; j < columns; j++) largest = row[j] > largest ? row[j] : largest;
-  float sum = 0;
-  for (int64_t j = 0; j < columns; j++) sum += expf(row[j] - largest);
-  const float logSum = largest + logf(sum);
+  const float largest = largestValue(row, columns, row[0]);
+  const Vec shift = broadcast(largest);
+  mapVectors(row, to, columns, [=](Vec x) { return exponential(x - shift); });
+  const float logSum = largest + logf(sumFloats(to, columns));
   for (int64_t j = 0; j < columns; j++) to[j] = row[j] - logSum;
 }
 
@@ -42,7 +41,8 @@ inline void logSoftmaxGradient(const Invocation& call) {
   float* dx = call.output(0).floats();
   forRowsOf(call, call.input(0), [&](int64_t i, int64_t n) {
     const float sum = sumFloats(g + i * n, n);
-    for (int64_t j = i * n; j < (i + 1) * n; j++) dx[j] = g[j] - expf(output[j]) * sum;
+    mapVectors(output + i * n, dx + i * n, n, [](Vec x) { return exponential(x); });
+    for (int64_t j = i * n; j < (i + 1) * n; j++) dx[j] = g[j] - dx[j] * sum;
   });
 }
 
@@ -79,9 +79,9 @@ inline void crossEntropyGradient(const Invocation& call) {
   const float scale = call.input(2).floats()[0] / static_cast<float>(call.input(0).shape[0]);
   float* out = call.output(0).floats();
   forRowsOf(call, call.input(0), [&](int64_t i, int64_t classes) {
-    const float ofAll = smoothing / static_cast<float>(classes);
-    for (int64_t j = 0; j < classes; j++)
-      out[i * classes + j] = (expf(logProbabilities[i * classes + j]) - ofAll) * scale;
+    const Vec ofAll = broadcast(smoothing / static_cast<float>(classes)), factor = broadcast(scale);
+    mapVectors(logProbabilities + i * classes, out + i * classes, classes,
+               [=](Vec x) { return (exponential(x) - ofAll) * factor; });
     if (checkLabel(call, i, labels[i], classes)) out[i * classes + labels[i]] -= (1 - smoothing) * scale;
   });
 }

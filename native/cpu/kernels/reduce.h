@@ -22,6 +22,35 @@ __attribute__((noinline)) inline float sumFloats(const float* x, int64_t count) 
   return sumFloats(x, half) + sumFloats(x + half, count - half);
 }
 
+// Σ f over one row, four vectors in flight; in an order that depends on the length alone.
+template <class F, class G>
+STEPSIZE_INLINE float sumRow(int64_t count, const F& vectorAt, const G& scalarAt) {
+  Vec sums[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes)
+    for (int v = 0; v < 4; v++) sums[v] = sums[v] + vectorAt(i + v * kLanes);
+  for (; i + kLanes <= count; i += kLanes) sums[0] = sums[0] + vectorAt(i);
+  float sum = sumLanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < count; i++) sum += scalarAt(i);
+  return sum;
+}
+
+// The largest of a row and of what was before; a NaN is passed over.
+STEPSIZE_INLINE float largestValue(const float* row, int64_t count, float before) {
+  Vec most = broadcast(before);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Vec v = load(row + i);
+    most = v > most ? v : most;
+  }
+  float lanes[kLanes];
+  store(lanes, most);
+  float largest = before;
+  for (float lane : lanes) largest = lane > largest ? lane : largest;
+  for (; i < count; i++) largest = row[i] > largest ? row[i] : largest;
+  return largest;
+}
+
 // x seen as [outer, axis, inner]; the axis is summed and the result scaled.
 inline void sum(const Invocation& call) {
   const TensorView& x = call.input(0);

@@ -1,14 +1,19 @@
 // The CPU slot of every operation, for one instruction set. Included by one source file per set.
 #pragma once
 
+#include "attention.h"
 #include "convolution.h"
 #include "elementwise.h"
+#include "embedding.h"
+#include "layer_norm.h"
 #include "loss.h"
 #include "matmul.h"
 #include "normalization.h"
 #include "pooling.h"
 #include "random.h"
 #include "reduce.h"
+#include "rotary.h"
+#include "swiglu.h"
 #include "traffic.h"
 #include "update.h"
 
@@ -54,6 +59,17 @@ Kernel kernelFor(OperationId id) {
     case OperationId::crossEntropy: return crossEntropy;
     case OperationId::crossEntropyGradient: return crossEntropyGradient;
     case OperationId::correctCount: return correctCount;
+    case OperationId::embedding: return embedding;
+    case OperationId::embeddingGradient: return embeddingGradient;
+    case OperationId::layerNorm: return layerNorm;
+    case OperationId::layerNormGradient: return layerNormGradient;
+    case OperationId::rmsNorm: return rmsNorm;
+    case OperationId::rmsNormGradient: return rmsNormGradient;
+    case OperationId::rotary: return rotary;
+    case OperationId::swiglu: return swiglu;
+    case OperationId::swigluGradient: return swigluGradient;
+    case OperationId::attention: return attention;
+    case OperationId::attentionGradient: return attentionGradient;
     case OperationId::gradientNorm: return gradientNorm;
     case OperationId::prepareStep: return prepareStep;
     case OperationId::update: return updateStep;

@@ -1,5 +1,7 @@
+import { expect } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
+import { numbers } from "../../support/numbers.js";
 
 /** Bytes of base64, as elements of a type. */
 export function decode<T>(text: string, Elements: new (buffer: ArrayBuffer) => T): T {
@@ -33,4 +35,25 @@ export function worstRatio(got: readonly number[], expected: readonly number[]):
   if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
   const errors = got.map((value, i) => Math.abs(value / expected[i]! - 1));
   return errors.some(Number.isNaN) ? Number.POSITIVE_INFINITY : Math.max(...errors);
+}
+
+/** Fails unless every gradient has its norm and its product with hashed numbers, and there are no others. */
+export async function expectGradients(
+  parameters: ReadonlyMap<string, Tensor>,
+  expected: readonly (readonly [name: string, norm: number, product: number])[],
+  tolerance: number,
+): Promise<void> {
+  expect(expected.map(([name]) => name)).toEqual([...parameters.keys()]);
+  for (const [name, norm, product] of expected) {
+    const got = await parameters.get(name)!.grad!.read();
+    const hashed = numbers(got.length, 99);
+    let [squares, products] = [0, 0];
+    for (let i = 0; i < got.length; i++) {
+      squares += got[i]! ** 2;
+      products += got[i]! * hashed[i]!;
+    }
+    expect(Math.abs(Math.sqrt(squares) / norm - 1), name).toBeLessThan(tolerance);
+    // The numbers are independent of the gradient and below 1: an error e in it changes the product by about ‖e‖/√3.
+    expect(Math.abs(products - product) / norm, name).toBeLessThan(tolerance);
+  }
 }

@@ -2,40 +2,13 @@
 import fc from "fast-check";
 import * as t from "#lib/tensor/index.js";
 import * as reference from "../../support/reference.js";
+import { type Call, distinctNumbers, numbersOf, size } from "./call.js";
+import { sequenceCalls } from "./sequence-cases.js";
 
 type Values = reference.Values;
 
-/** One call. Its inputs stay clear of the kinks of relu and maximum, where there is no derivative. */
-export interface Call {
-  readonly title: string;
-  readonly inputs: readonly Values[];
-  readonly ours: (...inputs: t.Tensor[]) => t.Tensor;
-  readonly reference: (...inputs: Values[]) => Values;
-}
-
-/** Sizes around vectors of 4, 8 and 16, and the smallest. */
-const size = fc.constantFrom(1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17);
 const sizeOrNone = fc.oneof({ weight: 8, arbitrary: size }, { weight: 1, arbitrary: fc.constant(0) });
 const shape = fc.array(fc.constantFrom(0, 1, 2, 3, 5, 7), { maxLength: 4 });
-
-/** Float32 numbers in [center − 1, center + 1], multiples of 2⁻¹⁰ that are odd, so that none is zero. */
-function numbersOf(shape: readonly number[], center = 0): fc.Arbitrary<Values> {
-  const count = reference.elements(shape);
-  return fc
-    .array(fc.integer({ min: -512, max: 511 }), { minLength: count, maxLength: count, size: "max" })
-    .map((list) => reference.values(shape, (i) => (2 * list[i]! + 1) / 1024 + center));
-}
-
-/** Numbers in [−1, 1] of which no two are equal. */
-function distinctNumbers(shape: readonly number[]): fc.Arbitrary<Values> {
-  const count = reference.elements(shape);
-  return fc
-    .shuffledSubarray(
-      Array.from({ length: count }, (_, i) => i),
-      { minLength: count, maxLength: count },
-    )
-    .map((order) => reference.values(shape, (i) => Math.fround(order[i]! / Math.max(1, count) - 0.5)));
-}
 
 function unary(
   name: string,
@@ -281,4 +254,5 @@ export const calls: readonly [string, fc.Arbitrary<Call>][] = [
   ["batchNormInference", batchNormInference],
   ["logSoftmax", logSoftmax],
   ["crossEntropy", crossEntropy],
+  ...sequenceCalls,
 ];

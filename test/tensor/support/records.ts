@@ -42,6 +42,9 @@ const schedule = (device: Device) => tensor(device, Float64Array.from([0.1, 0.9,
 const scalars = (device: Device) => tensor(device, numbers(32, 8, 1), [2, 16]);
 const sizes = [70_001, 40_000, 3];
 
+const heads = [2, 290, 3, 34];
+const ids = (device: Device) => tensor(device, labelsOf(3000, 11, 50), [30, 100]);
+
 const unary = { inputs: [many] };
 const binary = { inputs: [many, many] };
 const positives = (device: Device) => sizes.map((size) => positive([size])(device));
@@ -99,6 +102,20 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   crossEntropy: { inputs: [rows, labels], attributes: { smoothing: 0.1 } },
   crossEntropyGradient: { inputs: [rows, labels, []], attributes: { smoothing: 0.1 } },
   correctCount: { inputs: [rows, labels] },
+  embedding: { inputs: [ids, [50, 33]] },
+  embeddingGradient: { inputs: [ids, [30, 100, 33]], attributes: { rows: 50 } },
+  layerNorm: { inputs: [rows, [33], [33]] },
+  layerNormGradient: { inputs: [rows, rows, [3000], positive([3000]), [33]] },
+  rmsNorm: { inputs: [rows, [33]] },
+  rmsNormGradient: { inputs: [rows, rows, positive([3000]), [33]] },
+  rotary: { inputs: [heads] },
+  swiglu: binary,
+  swigluGradient: { inputs: [many, many, many] },
+  attention: { inputs: [heads, heads, heads], attributes: { scale: 0.3 } },
+  attentionGradient: {
+    inputs: [heads, heads, heads, heads, heads, positive([2, 3, 290])],
+    attributes: { scale: 0.3 },
+  },
   gradientNorm: { inputs: [], lists: (device) => [positives(device)] },
   prepareStep: {
     inputs: [hyper, state, [], schedule],

@@ -1,0 +1,57 @@
+import { differentiable } from "../autograd.js";
+import { execute, type Tensor } from "../tensor.js";
+
+/**
+ * Rows of `table` [rows, width] picked by int32 `ids` [...]: [..., width].
+ *
+ * @throws StepsizeError `device-failed` at the next wait, where an id is no row of the table.
+ */
+export function embedding(ids: Tensor, table: Tensor): Tensor {
+  return differentiable("embedding", [ids, table], undefined, () => ({
+    saves: [ids],
+    gradient: (g) => [undefined, ...execute("embeddingGradient", [ids, g], { rows: table.shape[0] })],
+  }));
+}
+
+/**
+ * Rotary position embedding of heads [batch, length, heads, size]: the pair (x[i], x[i + size/2]) at position p is
+ * turned by the angle p·base^(−2i/size), so that the product of two heads depends on the distance of their positions.
+ * Source: Su et al., arXiv:2104.09864.
+ *
+ * @param options base: default 10,000
+ */
+export function rotary(x: Tensor, { base = 1e4 }: { base?: number } = {}): Tensor {
+  return differentiable("rotary", [x], { base }, () => ({
+    gradient: (g) => execute("rotary", [g], { base, inverse: true }),
+  }));
+}
+
+/**
+ * Causal attention, softmax(queries·keysᵀ·scale)·values head by head, where each position sees itself and what is before
+ * it. All three and the result are [batch, length, heads, size], size at most 256. The scores are not stored: memory
+ * grows with the length, time with its square.
+ *
+ * @param options scale: default 1/√size
+ */
+export function causalAttention(
+  queries: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  { scale = 1 / Math.sqrt(queries.shape[3] ?? 1) }: { scale?: number } = {},
+): Tensor {
+  return differentiable("attention", [queries, keys, values], { scale }, (output, [logSums]) => ({
+    saves: [queries, keys, values, output],
+    gradient: (g) => execute("attentionGradient", [queries, keys, values, output, g, logSums as Tensor], { scale }),
+  }));
+}
+
+/**
+ * silu(gate)·up with silu(x) = x/(1 + e⁻ˣ), element by element, for two tensors of one shape. Source: Shazeer,
+ * arXiv:2002.05202.
+ */
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  return differentiable("swiglu", [gate, up], undefined, () => ({
+    saves: [gate, up],
+    gradient: (g) => execute("swigluGradient", [gate, up, g]),
+  }));
+}

@@ -1,0 +1,140 @@
+// The rules of operations on sequences: what a transformer is made of. See rules.h.
+#include "rules.h"
+
+namespace stepsize::rules {
+
+namespace {
+
+// A backend keeps a block of rows of this many floats in fast memory.
+constexpr int64_t kLargestHead = 256;
+
+Shape append(const Shape& shape, int64_t size) {
+  Shape longer = shape;
+  longer.sizes[longer.rank++] = size;
+  return longer;
+}
+
+Shape vectorOf(int64_t size) { return append(Shape{}, size); }
+
+Shape withoutLast(const Shape& shape) {
+  Shape shorter = shape;
+  shorter.rank--;
+  return shorter;
+}
+
+int64_t lastAxis(const Shape& shape) { return shape[shape.rank - 1]; }
+
+void expectFloats(const Call& call) {
+  for (int i = 0; i < call.count(); i++) call.expectType(i, DataType::float32);
+}
+
+// `plain` tensors, and the learned numbers per column where they are given: all or none.
+bool expectLearned(const Call& call, int plain, int learned) {
+  call.expect(call.count() == plain || call.count() == plain + learned,
+              "expected " + std::to_string(plain) + " or " + std::to_string(plain + learned) + " tensors, got " +
+                  std::to_string(call.count()));
+  expectFloats(call);
+  const Shape& x = call.input(0).shape;
+  call.expect(x.rank >= 1, "x must have a last axis to normalise over");
+  for (int i = plain; i < call.count(); i++) call.expectShape(i, vectorOf(lastAxis(x)));
+  return call.count() > plain;
+}
+
+}  // namespace
+
+void embedding(Call& call) {
+  call.expectType(0, DataType::int32);
+  call.expectType(1, DataType::float32);
+  call.expectRank(1, 2);
+  call.expect(call.input(0).shape.rank < kMaxRank, "the ids have too many axes for another one");
+  call.output(DataType::float32, append(call.input(0).shape, call.input(1).shape[1]));
+}
+
+void embeddingGradient(Call& call) {
+  call.expectType(0, DataType::int32);
+  call.expectType(1, DataType::float32);
+  const Shape& ids = call.input(0).shape;
+  const Shape& gradient = call.input(1).shape;
+  call.expect(gradient.rank == ids.rank + 1, "the gradient must have one axis more than the ids");
+  call.expectShape(1, append(ids, lastAxis(gradient)));
+  call.output(DataType::float32, append(vectorOf(call.integer(attribute::embeddingRows)), lastAxis(gradient)));
+}
+
+void layerNorm(Call& call) {
+  expectLearned(call, 1, 2);
+  const Shape& x = call.input(0).shape;
+  call.output(DataType::float32, x);
+  call.output(DataType::float32, withoutLast(x));
+  call.output(DataType::float32, withoutLast(x));
+}
+
+void rmsNorm(Call& call) {
+  expectLearned(call, 1, 1);
+  const Shape& x = call.input(0).shape;
+  call.output(DataType::float32, x);
+  call.output(DataType::float32, withoutLast(x));
+}
+
+namespace {
+
+void normGradient(Call& call, int statistics) {
+  const bool learned = expectLearned(call, 2 + statistics, 1);
+  const Shape& x = call.input(0).shape;
+  call.expectShape(1, x);
+  for (int i = 0; i < statistics; i++) call.expectShape(2 + i, withoutLast(x));
+  call.output(DataType::float32, x);
+  // Of gamma, and of beta where there is a mean.
+  for (int i = 0; learned && i < statistics; i++) call.output(DataType::float32, vectorOf(lastAxis(x)));
+}
+
+}  // namespace
+
+void layerNormGradient(Call& call) { normGradient(call, 2); }
+void rmsNormGradient(Call& call) { normGradient(call, 1); }
+
+void rotary(Call& call) {
+  expectFloats(call);
+  call.expectRank(0, 4);
+  const Shape& x = call.input(0).shape;
+  call.expect(x[3] % 2 == 0, "a head must have an even size, its numbers are turned in pairs; got " +
+                                 std::to_string(x[3]) + " (x is [batch, length, heads, size])");
+  call.output(DataType::float32, x);
+}
+
+void swigluGradient(Call& call) {
+  expectFloats(call);
+  const Shape& gate = call.input(0).shape;
+  call.expectShape(1, gate);
+  call.expectShape(2, gate);
+  call.output(DataType::float32, gate);
+  call.output(DataType::float32, gate);
+}
+
+namespace {
+
+// [batch, length, heads, size], all alike; returns the shape of one number per head and position.
+Shape expectHeads(const Call& call, int tensors) {
+  for (int i = 0; i < tensors; i++) call.expectRank(i, 4);
+  const Shape& q = call.input(0).shape;
+  for (int i = 1; i < tensors; i++) call.expectShape(i, q);
+  call.expect(q[3] >= 1 && q[3] <= kLargestHead, "heads must have a size from 1 to " + std::to_string(kLargestHead) +
+                                                     " (tensors are [batch, length, heads, size])");
+  return append(append(vectorOf(q[0]), q[2]), q[1]);
+}
+
+}  // namespace
+
+void attention(Call& call) {
+  expectFloats(call);
+  const Shape perRow = expectHeads(call, 3);
+  call.output(DataType::float32, call.input(0).shape);
+  call.output(DataType::float32, perRow);
+}
+
+void attentionGradient(Call& call) {
+  expectFloats(call);
+  call.expectShape(5, expectHeads(call, 5));
+  for (int i = 0; i < 3; i++) call.output(DataType::float32, call.input(i).shape);
+}
+
+}  // namespace stepsize::rules

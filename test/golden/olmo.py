@@ -1,0 +1,204 @@
+"""Writes olmo.json: losses and gradients along 20 training steps of an OLMo-style decoder in PyTorch, in float64.
+
+Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/olmo.py
+
+Built as resnet8.json is, which explains the parts. `free` and `checkpoints` are of the nano model's real depth at a
+width of 8, so that 20 checkpoints fit into a file that one can commit; `wide` is the nano model itself at its hashed
+weights, once as it is trained and once with RMSNorm on queries and keys and an output matrix of its own.
+"""
+
+import copy
+import json
+import math
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hashed import labels, numbers
+from packed import encoded, from_bfloat16, to_bfloat16
+
+STEPS = 20
+BATCHES = 4  # in turn, so that the losses fall as they are learned
+
+
+class LayerNorm(nn.Module):
+    """Without anything learned."""
+
+    def forward(self, x):
+        return F.layer_norm(x, x.shape[-1:], eps=1e-5)
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * self.gamma
+
+
+def norm_for(shape):
+    return LayerNorm() if shape["norm"] == "layernorm" else RMSNorm(shape["width"])
+
+
+def rotary(x):
+    """x [batch, heads, length, size], in the layout of the first and the second half."""
+    half = x.shape[-1] // 2
+    angles = torch.arange(x.shape[2]).double()[:, None] * 1e4 ** (-torch.arange(half).double() / half)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()], -1)
+
+
+class Attention(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        width = shape["width"]
+        self.heads = shape["heads"]
+        self.queries = nn.Linear(width, width, bias=False)
+        self.keys = nn.Linear(width, width, bias=False)
+        self.values = nn.Linear(width, width, bias=False)
+        if shape["norm"] == "rmsnorm":
+            self.queryNorm = RMSNorm(width)
+            self.keyNorm = RMSNorm(width)
+        else:
+            self.queryNorm = self.keyNorm = nn.Identity()
+        self.output = nn.Linear(width, width, bias=False)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        split = lambda y: y.reshape(batch, length, self.heads, -1).transpose(1, 2)
+        q = rotary(split(self.queryNorm(self.queries(x))))
+        k = rotary(split(self.keyNorm(self.keys(x))))
+        scores = q @ k.transpose(2, 3) / math.sqrt(width / self.heads)
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        mixed = scores.masked_fill(future, -math.inf).softmax(-1) @ split(self.values(x))
+        return self.output(mixed.transpose(1, 2).reshape(x.shape))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.gate = nn.Linear(shape["width"], shape["hidden"], bias=False)
+        self.up = nn.Linear(shape["width"], shape["hidden"], bias=False)
+        self.down = nn.Linear(shape["hidden"], shape["width"], bias=False)
+
+    def forward(self, x):
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class Block(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.attentionNorm = norm_for(shape)
+        self.attention = Attention(shape)
+        self.feedForwardNorm = norm_for(shape)
+        self.feedForward = FeedForward(shape)
+
+    def forward(self, x):
+        x = x + self.attention(self.attentionNorm(x))
+        return x + self.feedForward(self.feedForwardNorm(x))
+
+
+class Olmo(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.embedding = nn.Embedding(shape["vocabulary"], shape["width"])
+        self.blocks = nn.ModuleList([Block(shape) for _ in range(shape["layers"])])
+        self.norm = norm_for(shape)
+        self.head = None if shape["tied"] else nn.Linear(shape["width"], shape["vocabulary"], bias=False)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return F.linear(self.norm(x), self.embedding.weight if self.head is None else self.head.weight)
+
+
+def hashed_model(shape):
+    """The k-th parameter has salt 10 + k. Powers of two near 1/sqrt(inputs); norms near 1."""
+    model = Olmo(shape).double()
+    for k, (name, parameter) in enumerate(model.named_parameters()):
+        values = torch.tensor(numbers(parameter.numel(), 10 + k), dtype=torch.float64)
+        if name.endswith("gamma"):
+            values = 1 + values / 4
+        else:
+            values = values * 2.0 ** round(math.log2(math.sqrt(2 / parameter.shape[1])))
+        parameter.data = values.reshape(parameter.shape)
+    return model
+
+
+def batch(shape, items, step):
+    """Windows of tokens, and the same moved on by one."""
+    length = shape["context"] + 1
+    tokens = torch.tensor(labels(items * length, 1000 + step, shape["vocabulary"])).reshape(items, length)
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def loss_and_gradients(model, x, y):
+    model.zero_grad()
+    loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+    loss.backward()
+    return loss
+
+
+def checkpoint(model, x, y):
+    model = copy.deepcopy(model)
+    weights = []
+    for parameter in model.parameters():
+        halves = to_bfloat16(parameter.detach().numpy().reshape(-1))
+        weights.append(halves)
+        parameter.data = torch.tensor(from_bfloat16(halves)).reshape(parameter.shape)
+    loss = loss_and_gradients(model, x, y)
+    gradients = [p.grad.numpy().reshape(-1).astype(np.float32) for p in model.parameters()]
+    return {
+        "loss": float(loss),
+        "weights": encoded(np.concatenate(weights)),
+        "gradients": encoded(np.concatenate(gradients)),
+    }
+
+
+def training(shape, items):
+    model = hashed_model(shape)
+    rates = [0.02 * min(1, (step + 1) / 5) * (1 - step / STEPS) for step in range(STEPS)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.1)
+    free, checkpoints = [], []
+    for step, rate in enumerate(rates):
+        x, y = batch(shape, items, step % BATCHES)
+        checkpoints.append(checkpoint(model, x, y))
+        optimizer.param_groups[0]["lr"] = rate
+        loss = loss_and_gradients(model, x, y)
+        optimizer.step()
+        free.append(float(loss))
+    names = [[name, list(p.shape)] for name, p in model.named_parameters()]
+    return {"shape": shape, "items": items, "rates": rates, "parameters": names, "free": free,
+            "checkpoints": checkpoints}
+
+
+def wide(shape, items):
+    model = hashed_model(shape)
+    loss = loss_and_gradients(model, *batch(shape, items, 0))
+    gradients = []
+    for name, parameter in model.named_parameters():
+        flat = parameter.grad.reshape(-1)
+        product = flat @ torch.tensor(numbers(flat.numel(), 99), dtype=torch.float64)
+        gradients.append([name, float(flat.norm()), float(product)])
+    return {"shape": shape, "items": items, "loss": float(loss), "gradients": gradients}
+
+
+NANO = {"width": 128, "layers": 4, "heads": 4, "hidden": 384, "vocabulary": 257, "context": 128}
+NARROW = {"width": 8, "layers": 4, "heads": 2, "hidden": 24, "vocabulary": 29, "context": 10}
+TRAINED = {"norm": "layernorm", "tied": True}
+GOLDEN = {
+    **training({**NARROW, **TRAINED}, 4),
+    "wide": [wide({**NANO, **TRAINED}, 2), wide({**NANO, "norm": "rmsnorm", "tied": False}, 2)],
+}
+lines = []
+for key, value in GOLDEN.items():
+    if key == "checkpoints":
+        lines.append(f'"{key}": [\n' + ",\n".join(json.dumps(entry) for entry in value) + "\n]")
+    else:
+        lines.append(f'"{key}": {json.dumps(value)}')
+pathlib.Path(__file__).with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

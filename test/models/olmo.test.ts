@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest";
+import { configOf, create, type Olmo, type OlmoOptions, olmo, olmoShapes } from "#lib/models/index.js";
+import { type Tensor, tensor } from "#lib/tensor/index.js";
+import { bits } from "../support/compare.js";
+import { onEveryDevice } from "../support/devices.js";
+import { expectError } from "../support/errors.js";
+import { labelsOf } from "../support/numbers.js";
+
+const small: OlmoOptions = { vocabulary: 11, context: 6, width: 12, layers: 2, heads: 3, hidden: 10 };
+const countOf = (model: Olmo) => model.parameters().reduce((total, { size }) => total + size, 0);
+
+/** Four square matrices and three of the feed-forward part per layer, and the embedding. */
+function expectedCount({ vocabulary, width, layers, hidden }: Omit<OlmoOptions, "context" | "heads">): number {
+  return layers * (4 * width ** 2 + 3 * width * hidden) + vocabulary * width;
+}
+
+describe("the shapes by name", () => {
+  // Millions of parameters with OLMo's vocabulary, as docs and names say; nano with bytes.
+  test.each([
+    ["olmo-36m", 50_280, 35.8],
+    ["olmo-73m", 50_280, 73.2],
+    ["olmo-151m", 50_280, 151.9],
+    ["olmo-300m", 50_280, 319.9],
+    ["olmo-nano", 257, 0.9],
+  ] as const)("%s with %i tokens has %f million parameters", (name, vocabulary, millions) => {
+    expect(expectedCount({ vocabulary, ...olmoShapes[name] }) / 1e6).toBeCloseTo(millions, 1);
+  });
+
+  test("a name is fitted to the data", async () => {
+    expect(configOf("olmo-nano", [64], 300)).toEqual({
+      kind: "olmo",
+      vocabulary: 300,
+      context: 64,
+      ...olmoShapes["olmo-nano"],
+    });
+    await expectError(() => configOf("olmo-nano", [28, 28, 1], 10), "invalid-argument", "data", "windows of tokens");
+  });
+});
+
+await onEveryDevice("olmo", (device) => {
+  const logitsOf = (model: Olmo, tokens: readonly number[]): Tensor =>
+    model.forward(tensor(device, Int32Array.from(tokens), [1, tokens.length]));
+
+  test("has the parameters that the formula counts, and more with RMSNorm or an output matrix of its own", () => {
+    expect(countOf(olmo({ ...small, device }))).toBe(expectedCount(small));
+    expect(countOf(olmo({ ...small, tied: false, device }))).toBe(expectedCount(small) + 11 * 12);
+    // Two norms of a layer, queries and keys, and the last one.
+    expect(countOf(olmo({ ...small, norm: "rmsnorm", device }))).toBe(expectedCount(small) + (2 * 4 + 1) * 12);
+    const nano = { vocabulary: 257, context: 128, ...olmoShapes["olmo-nano"] };
+    expect(countOf(olmo({ ...nano, device }))).toBe(expectedCount(nano));
+  });
+
+  test("what comes later changes nothing before it, to the bit", async () => {
+    const model = olmo({ ...small, device });
+    const tokens = [...labelsOf(40, 1, 11)];
+    const [long, short] = await Promise.all([
+      logitsOf(model, tokens).read(),
+      logitsOf(model, tokens.with(25, (tokens[25]! + 1) % 11)).read(),
+    ]);
+    expect(bits(short.subarray(0, 25 * 11))).toEqual(bits(long.subarray(0, 25 * 11)));
+    expect(bits(short.subarray(25 * 11))).not.toEqual(bits(long.subarray(25 * 11)));
+  });
+
+  test("equal seeds give equal weights, and create() builds what the JSON says", async () => {
+    const [a, b, c] = [
+      olmo({ ...small, device, seed: 3 }),
+      create(JSON.parse(JSON.stringify({ kind: "olmo", ...small })), { device, seed: 3 }) as Olmo,
+      olmo({ ...small, device, seed: 4 }),
+    ];
+    const logits = await Promise.all([a, b, c].map((model) => logitsOf(model, [1, 2, 3]).read()));
+    expect(bits(logits[1]!)).toEqual(bits(logits[0]!));
+    expect(bits(logits[2]!)).not.toEqual(bits(logits[0]!));
+  });
+
+  test("an untrained model is nearly undecided, whatever its depth", async () => {
+    // Logits of variance 1 cost half a nat more than knowing nothing.
+    for (const layers of [1, 8]) {
+      const model = olmo({ ...small, vocabulary: 100, width: 48, hidden: 96, layers, device });
+      const logits = Array.from(await logitsOf(model, [...labelsOf(200, 5, 100)]).read());
+      const variance = logits.reduce((total, value) => total + value ** 2, 0) / logits.length;
+      expect(variance).toBeGreaterThan(0.5);
+      expect(variance).toBeLessThan(2);
+    }
+  });
+
+  test.each([
+    [{ heads: 5 }, "olmo.heads: expected a number that divides the width of 12 into even parts up to 256, got 5"],
+    [{ heads: 4 }, "olmo.heads: expected a number that divides the width of 12 into even parts up to 256, got 4"],
+    [{ vocabulary: 0 }, "olmo.vocabulary: expected a whole number of at least 1, got 0"],
+    [{ layers: 1.5 }, "olmo.layers: expected a whole number of at least 1, got 1.5"],
+  ])("refuses %j", async (wrong, message) => {
+    await expectError(() => olmo({ ...small, ...wrong, device }), "invalid-argument", message);
+  });
+
+  test("a token outside the vocabulary rejects the next wait, naming it", async () => {
+    const model = olmo({ ...small, device });
+    await expect(logitsOf(model, [1, 11]).read()).rejects.toThrow(/embedding.*id 11 at position 1 is outside 0 to 10/);
+    await device.synchronize();
+  });
+});
