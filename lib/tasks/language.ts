@@ -21,8 +21,8 @@ export const languageKind: TaskKind = { kind: "tokens", place: "<dir>", open: op
 const evaluationLogits = 2 ** 24;
 
 /** How many windows of an evaluation go through the model together, so that their logits fit into memory. */
-export function evaluationWindows({ context, vocabulary, length }: TokenDataset): number {
-  return Math.max(1, Math.min(64, length, Math.floor(evaluationLogits / (context * vocabulary))));
+export function evaluationWindows({ context, vocabulary }: TokenDataset): number {
+  return Math.max(1, Math.min(64, Math.floor(evaluationLogits / (context * vocabulary))));
 }
 
 async function openLanguage(place: string, options: TaskOptions): Promise<Task> {

@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readText } from "#lib/data/token-documents.js";
@@ -21,22 +21,24 @@ const ended = (...texts: string[]) => texts.flatMap((text) => [...Buffer.from(te
 describe("a token folder", () => {
   it("has the documents in sorted order, from folders in folders, each followed by the end of text", async () => {
     const texts = corpus(folder(), {
-      "b.txt": "second",
-      "a/z.md": "first",
+      "b.txt": "third",
+      "a/z.md": "second",
+      // Before the folder: "." comes before "/".
+      "a.txt": "first",
       "a/.hidden.txt": "hidden",
       ".git/x.txt": "hidden",
-      "c.TXT": "é third",
+      "c.TXT": "é fourth",
       "d.json": "no text",
       "empty.txt": "",
     });
     const out = join(folder(), "tokens");
     const made = await data.tokenize([texts], { out, ...everything });
-    expect(idsOf(out, "train")).toEqual(ended("first", "second", "é third"));
+    expect(idsOf(out, "train")).toEqual(ended("first", "second", "third", "é fourth"));
     expect(made.splits).toEqual({
       train: {
-        documents: 3,
-        tokens: 22,
-        bytes: 19,
+        documents: 4,
+        tokens: 29,
+        bytes: 25,
         digest: createHash("sha256")
           .update(readFileSync(join(out, "train.tokens")))
           .digest("hex"),
@@ -51,7 +53,7 @@ describe("a token folder", () => {
     const texts = corpus(folder(), { "b.txt": "b", "a.txt": "a", LICENSE: "l" });
     symlinkSync(join(texts, "LICENSE"), join(texts, "link.md"));
     const out = join(folder(), "tokens");
-    const paths = [join(texts, "LICENSE"), texts, join(texts, "..", texts.split("/").at(-1)!, "b.txt")];
+    const paths = [join(texts, "LICENSE"), texts, `${texts}/../${basename(texts)}/b.txt`];
     await data.tokenize(paths, { out, ...everything });
     expect(idsOf(out, "train")).toEqual(ended("l", "a", "b", "l"));
   });
@@ -258,7 +260,7 @@ describe("work that is broken off", () => {
       "could not be written (ENOTEMPTY",
     );
     expect(readdirSync(out)).toEqual(["mine"]);
-    expect(readdirSync(join(out, "..")).filter((name) => name.startsWith(`${out.split("/").at(-1)}.`))).toEqual([]);
+    expect(readdirSync(join(out, "..")).filter((name) => name.startsWith(`${basename(out)}.`))).toEqual([]);
   });
 
   it("by kill leaves nothing that loads, and the next time removes what was left", async () => {
