@@ -41,10 +41,11 @@ export interface Task {
   /** Shuffled batches of the training split, a pure function of the options and the step. */
   trainingBatches(options: TrainingBatchOptions): BatchSource;
   /**
-   * All items of a split in their own order, for `Trainer.evaluate`.
+   * The items of a split in their own order, for `Trainer.evaluate`.
+   * @param most at most so many items, evenly spread over the split; default all
    * @throws StepsizeError `invalid-state` for a validation split that is not there
    */
-  evaluationBatches(split: SplitName): BatchSource;
+  evaluationBatches(split: SplitName, most?: number): BatchSource;
   /** A short hash of the data themselves: equal for equal data, wherever they lie. */
   fingerprint(): Promise<string>;
 }
@@ -53,6 +54,8 @@ export interface Task {
 export interface TaskOptions {
   /** Number of classes, for sources that do not say. */
   readonly classes?: number | undefined;
+  /** Tokens per item, for text. */
+  readonly context?: number | undefined;
   /** Share of the training items that is held back, and the seed of which ones; default none. */
   readonly validation?: { readonly share: number; readonly seed: number } | undefined;
 }
