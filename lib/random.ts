@@ -8,9 +8,10 @@ const MULTIPLIER_1 = 0xcd9e8d57;
 const KEY_STEP_0 = 0x9e3779b9;
 const KEY_STEP_1 = 0xbb67ae85;
 const TWO_32 = 2 ** 32;
+const TWO_53 = 2 ** 53;
 
 /** What a stream of random numbers is for; streams of different purposes never share a counter. */
-export const Purpose = { general: 0, permutation: 1, augmentation: 2 } as const;
+export const Purpose = { general: 0, permutation: 1, augmentation: 2, window: 3, sampling: 4 } as const;
 
 /**
  * One Philox4x32-10 block: four random words from a 128-bit counter and a 64-bit key, given as unsigned 32-bit words.
@@ -92,14 +93,17 @@ export class PhiloxStream {
     return this.uint32() / TWO_32;
   }
 
-  /** An integer in [0, n), each equally likely; n is an integer from 1 to 2³². */
+  /** An integer in [0, n), each equally likely; n is a safe integer of at least 1. */
   integer(n: number): number {
-    if (!Number.isInteger(n) || n < 1 || n > TWO_32) invalidArgument("n", "an integer from 1 to 2^32", n);
-    // Words past the last whole multiple of n would favour the small results: draw again.
-    const limit = TWO_32 - (TWO_32 % n);
+    if (!Number.isSafeInteger(n) || n < 1) invalidArgument("n", "a safe integer of at least 1", n);
+    // Above 2³², two words: as many of their bits as a double holds exactly.
+    const wide = n > TWO_32;
+    const range = wide ? TWO_53 : TWO_32;
+    // Draws past the last whole multiple of n would favour the small results: draw again.
+    const limit = range - (range % n);
     for (;;) {
-      const word = this.uint32();
-      if (word < limit) return word % n;
+      const draw = wide ? (this.uint32() >>> 11) * TWO_32 + this.uint32() : this.uint32();
+      if (draw < limit) return draw % n;
     }
   }
 }

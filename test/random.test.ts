@@ -86,13 +86,27 @@ describe("PhiloxStream", () => {
     expect(Math.abs(low / 10_000 - 1 / 3)).toBeLessThan(0.03);
   });
 
-  it("takes n from 1 to 2³²", () => {
+  it("takes one word for n up to 2³², two above", () => {
     expect(new PhiloxStream(0, 0).integer(1)).toBe(0);
     expect(new PhiloxStream(0, 0).integer(2 ** 32)).toBe(new PhiloxStream(0, 0).uint32());
+    const stream = new PhiloxStream(0, 0);
+    const [high, low] = [BigInt(stream.uint32()), BigInt(stream.uint32())];
+    const bits = ((high >> 11n) << 32n) | low;
+    for (const n of [2 ** 32 + 1, 10 ** 10, 2 ** 40]) {
+      expect(new PhiloxStream(0, 0).integer(n)).toBe(Number(bits % BigInt(n)));
+    }
   });
 
-  it.each([0, -1, 1.5, 2 ** 32 + 1, Number.NaN])("refuses an integer below %s", (n) => {
-    expect(() => new PhiloxStream(0, 0).integer(n)).toThrow(/^n: expected an integer from 1 to 2\^32, got /);
+  it.each([2 ** 33, 10 ** 10, 2 ** 52 + 1])("gives each eighth of the integers below %s equally often", (n) => {
+    const stream = new PhiloxStream(4, 0);
+    const counts = new Array<number>(8).fill(0);
+    for (let i = 0; i < 40_000; i++) counts[Math.floor((8 * stream.integer(n)) / n)]! += 1;
+    // Six standard deviations of a binomial count around 5,000.
+    for (const count of counts) expect(Math.abs(count - 5000)).toBeLessThan(6 * 66);
+  });
+
+  it.each([0, -1, 1.5, 2 ** 53, Number.NaN])("refuses an integer below %s", (n) => {
+    expect(() => new PhiloxStream(0, 0).integer(n)).toThrow(/^n: expected a safe integer of at least 1, got /);
   });
 
   it.each([-1, 0.5, 2 ** 53, Number.NaN, "1"])("refuses the seed or stream %s", (bad) => {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
 import type { Schedule } from "../schedule/index.js";
-import { optimizerNames, resolveSource } from "../tasks/index.js";
+import { defaultContext, optimizerNames, resolveSource } from "../tasks/index.js";
 import { dataField } from "./data-source.js";
 import { UsageError } from "./failure.js";
 import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
@@ -34,6 +34,7 @@ export const trainFields: Fields = {
   model: choiceField(models.names, "model", { fallback: "resnet8" }),
   data: dataField,
   classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "10" }),
+  context: numberField(positive, whole, "tokens in a window of tokens:<dir>", { fallback: String(defaultContext) }),
   validation: numberField(share, "a number above 0 and below 1", "share of the training items held back", {
     fallback: "none",
   }),
@@ -86,6 +87,7 @@ export interface TrainSettings {
   readonly model: string;
   readonly data: string;
   readonly classes?: number;
+  readonly context?: number;
   readonly validation?: number;
   readonly augment: boolean;
   readonly budget: number;
@@ -154,8 +156,16 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   const { optimizer = "adamw", budget = 600, schedule: name = "uba", data = "mnist" } = given as Partial<TrainSettings>;
   if (given["momentum"] !== undefined && optimizer !== "sgd")
     throw new UsageError(`${label("momentum")}: only the optimizer sgd takes it, this run has ${optimizer}`);
+  const isText = data.startsWith("tokens:");
+  const misplaced = (field: string, why: string) => {
+    throw new UsageError(`${label(field)}: ${why}, this run has ${data}`);
+  };
   if (given["classes"] !== undefined && !data.startsWith("idx:"))
-    throw new UsageError(`${label("classes")}: only data of the form idx:<dir> take it, this run has ${data}`);
+    misplaced("classes", "only data of the form idx:<dir> take it");
+  if (given["context"] !== undefined && !isText) misplaced("context", "only data of the form tokens:<dir> take it");
+  if (given["validation"] !== undefined && isText)
+    misplaced("validation", "stepsize tokenize makes the validation split of text");
+  if (given["augment"] && isText) misplaced("augment", "only images are changed at random");
   const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
   const { budget: _, ...scheduleOptions } = schedule.options;
   const settings = {
@@ -165,6 +175,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     accumulate: 1,
     weightDecay: optimizer === "adamw" ? 0.01 : 0,
     ...(optimizer === "sgd" && { momentum: 0.9 }),
+    ...(isText && { context: defaultContext }),
     nonFinite: "stop",
     seed: 0,
     device: "auto",
@@ -221,6 +232,7 @@ function withoutOverruled(
     Object.entries(values).filter(([field]) => {
       if (own && field in scheduleFields && !own.includes(field)) return false;
       if (field === "momentum" && optimizer !== undefined && optimizer !== "sgd") return false;
+      if (field === "context" && typeof data === "string" && !data.startsWith("tokens:")) return false;
       return !(field === "classes" && data !== undefined);
     }),
   );

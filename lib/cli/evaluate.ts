@@ -1,21 +1,33 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import type { ArrayDataset } from "../data/index.js";
+import { type ArrayDataset, type TokenSplit, tokenSplits } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../tensor/index.js";
 import { dataField } from "./data-source.js";
+import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
 import { UsageError } from "./failure.js";
 import { addFlags, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { settingsBeside } from "./run-folder.js";
-import { checkSaved, openSaved, outputsOf, type SavedModel, savedFields } from "./saved.js";
-import { count, percent, short, table } from "./text.js";
+import {
+  asClassifier,
+  checkSaved,
+  openSaved,
+  outputsOf,
+  type SavedClassifier,
+  type SavedModel,
+  savedFields,
+} from "./saved.js";
+import { scoreInWords } from "./score.js";
+import { count, percent, table } from "./text.js";
 
 const fields: Fields = {
   ...savedFields,
   data: dataField,
-  split: choiceField(["test", "train"], "which part of the data", { fallback: "test" }),
-  batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", { fallback: "250" }),
+  split: choiceField(tokenSplits, "which part of the data; validation of text only", { fallback: "test" }),
+  batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
+    fallback: "250 images, or as much text as fits",
+  }),
 };
 
 /** What became of the items of one class. */
@@ -42,23 +54,22 @@ Without --data, the data that the run was trained with, from its config.json.
 Examples:
   stepsize evaluate --checkpoint runs/1
   stepsize evaluate --checkpoint runs/1/checkpoints/step-450.safetensors --split train
-  stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder --json`,
+  stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder --json
+  stepsize evaluate --checkpoint runs/2 --data tokens:path/to/tokens --split validation`,
     )
     .action(evaluateCommand);
 }
 
 async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, flags));
-  const { split = "test", batch = 250 } = values as { split?: "train" | "test"; batch?: number };
+  const { split = "test", batch } = values as { split?: TokenSplit; batch?: number };
   const saved = await openSaved(values);
   try {
     const source = await sourceFor(saved, values["data"] as string | undefined);
-    const data = await loadImages(parseSource(source), split, saved.classes);
-    expectFitting(saved, data);
-    const result = await evaluateByClass(saved, data, Math.min(batch, data.length));
+    const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
+    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch });
     const out = flags["json"] ? process.stderr : process.stdout;
-    out.write(`${saved.path} (after step ${count(saved.step)}) on ${data.name}, ${count(data.length)} items\n`);
-    out.write(`accuracy ${percent(result.accuracy)}, loss ${short(result.loss)}\n\n${classTable(result.classes)}\n`);
+    out.write(`${saved.path} (after step ${count(saved.step)}) on ${name}, ${items}\n${words}\n`);
     if (flags["json"])
       process.stdout.write(
         `${JSON.stringify({ checkpoint: saved.path, step: saved.step, data: source, split, ...result })}\n`,
@@ -68,13 +79,27 @@ async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
   }
 }
 
+async function evaluateImages(
+  saved: SavedModel,
+  { source, split, batch = 250 }: EvaluationRequest,
+): Promise<SavedEvaluation> {
+  const classifier = asClassifier(saved);
+  if (split === "validation")
+    throw new UsageError(`--split: expected test or train for images, whose validation split is the run's own`);
+  const data = await loadImages(parseSource(source), split, classifier.classes);
+  expectFitting(classifier, data);
+  const result = await evaluateByClass(classifier, data, Math.min(batch, data.length));
+  const words = `${scoreInWords(result, "images")}\n\n${classTable(result.classes)}`;
+  return { name: data.name, items: `${count(data.length)} items`, words, result };
+}
+
 async function sourceFor({ path }: SavedModel, given: string | undefined): Promise<string> {
   const source = given ?? (await settingsBeside(path))?.["data"];
   if (typeof source === "string") return resolveSource(source);
   throw new UsageError(`--data: expected ${sourcesInWords}; the checkpoint is in no run's folder to say`);
 }
 
-function expectFitting({ preprocessing, path }: SavedModel, { inputs, name }: ArrayDataset): void {
+function expectFitting({ preprocessing, path }: SavedClassifier, { inputs, name }: ArrayDataset): void {
   const words = (shape: readonly number[], dtype: string) => `${dtype} of ${shape.join(" × ")}`;
   const [own, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape, inputs.dtype)];
   if (own !== given)
@@ -84,7 +109,7 @@ function expectFitting({ preprocessing, path }: SavedModel, { inputs, name }: Ar
     );
 }
 
-async function evaluateByClass(saved: SavedModel, data: ArrayDataset, size: number) {
+async function evaluateByClass(saved: SavedClassifier, data: ArrayDataset, size: number) {
   const { device, classes: names } = saved;
   const classes = names.length;
   // confusion[truth · classes + prediction]

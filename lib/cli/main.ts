@@ -19,7 +19,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: "evaluate",
-    description: "loss and accuracy of a trained model, by class",
+    description: "loss and accuracy of a trained model, by class; of text, its perplexity",
     define: async (command) => (await import("./evaluate.js")).defineEvaluate(command),
   },
   {
@@ -27,6 +27,17 @@ const commands: readonly CommandEntry[] = [
     arguments: "[image...]",
     description: "the likeliest classes of images",
     define: async (command) => (await import("./predict.js")).definePredict(command),
+  },
+  {
+    name: "tokenize",
+    arguments: "[path...]",
+    description: "turn text files into a folder of tokens to train on",
+    define: async (command) => (await import("./tokenize.js")).defineTokenize(command),
+  },
+  {
+    name: "generate",
+    description: "let a model of text write",
+    define: async (command) => (await import("./generate.js")).defineGenerate(command),
   },
   {
     name: "schedule",

@@ -4,7 +4,7 @@ import { logSoftmax, tensor } from "../tensor/index.js";
 import { UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { type NamedImage, parseIndices, readImages } from "./images.js";
-import { checkSaved, openSaved, outputsOf, type SavedModel, savedFields } from "./saved.js";
+import { asClassifier, checkSaved, openSaved, outputsOf, type SavedClassifier, savedFields } from "./saved.js";
 import { table } from "./text.js";
 
 /** Images that go through the model together. */
@@ -41,8 +41,9 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
   if (paths.length === 0) throw new UsageError("image: expected at least one file, got none");
   const index = flags["index"] as string | undefined;
   const indices = index === undefined ? undefined : parseIndices(index);
-  const saved = await openSaved(values);
+  const opened = await openSaved(values);
   try {
+    const saved = asClassifier(opened);
     const { shape, dtype } = saved.preprocessing;
     if (dtype !== "uint8")
       throw new StepsizeError("unsupported", `${saved.path}: takes ${dtype} items; this command reads images of bytes`);
@@ -54,11 +55,11 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
     if (flags["json"]) process.stdout.write(`${JSON.stringify({ checkpoint: saved.path, predictions })}\n`);
     else process.stdout.write(`${predictionTable(predictions)}\n`);
   } finally {
-    await saved.device.close();
+    await opened.device.close();
   }
 }
 
-async function classify(saved: SavedModel, images: readonly NamedImage[]): Promise<Prediction[]> {
+async function classify(saved: SavedClassifier, images: readonly NamedImage[]): Promise<Prediction[]> {
   const { shape } = saved.preprocessing;
   const length = shape.reduce((product, size) => product * size, 1);
   const pixels = new Uint8Array(images.length * length);

@@ -1,8 +1,10 @@
 import type { RecordedEvaluation, RecordedStep, Row } from "../report/index.js";
 import type { Schedule } from "../schedule/index.js";
+import type { Task } from "../tasks/index.js";
 import type { TrainSettings } from "./config.js";
 import type { Counted } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
+import { scoreInWords } from "./score.js";
 import { count, duration, percent, short, some } from "./text.js";
 
 /** One line of `metrics.jsonl`. */
@@ -22,10 +24,14 @@ export interface RunResult {
   readonly budget: number;
   /** Of the last step; `null` before the first, and where it is not finite. */
   readonly finalLoss: number | null;
-  /** Share of the test items that are classified rightly; `null` where the run did not come to it. */
+  /** Share of the test items, or of the tokens in them, that are classified rightly; `null` where it did not come to it. */
   readonly testAccuracy: number | null;
   readonly testLoss: number | null;
   readonly validationAccuracy?: number;
+  readonly validationLoss?: number;
+  /** Of text. */
+  readonly testPerplexity?: number;
+  readonly validationPerplexity?: number;
   /** Spent on training, without evaluations and checkpoints. */
   readonly seconds: number;
   readonly itemsPerSecond: number;
@@ -43,25 +49,38 @@ export interface RunResult {
 /** The object that `--json` prints. */
 export function jsonLine(result: RunResult): string {
   const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
-  return JSON.stringify({ steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run });
+  const { testLoss, testPerplexity } = result;
+  const ofText = testPerplexity === undefined ? {} : { testLoss, testPerplexity };
+  return JSON.stringify({ steps, budget, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run });
 }
 
 /** What a person reads at the end of a run. */
-export function summary(
-  { testAccuracy, testLoss, validationAccuracy, ...result }: RunResult,
-  folder: RunFolder,
-  counted: Counted,
-): string {
-  const lines: [string, string][] = [];
-  if (testAccuracy !== null)
-    lines.push(["test accuracy", `${percent(testAccuracy)}  (loss ${short(testLoss ?? NaN)})`]);
-  if (validationAccuracy !== undefined) lines.push(["validation accuracy", percent(validationAccuracy)]);
-  lines.push(["training", `${some(result.steps, "step")} in ${speed(result, counted)}`]);
+export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "unit" | "unitsPerItem">): string {
+  const lines: [string, string][] = [...scores(result, task.unit)];
+  lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}`]);
   if (result.skipped > 0) lines.push(["skipped", some(result.skipped, "step")]);
   if (result.checkpoint) lines.push(["model", result.checkpoint]);
   lines.push(["report", folder.report]);
   const width = Math.max(...lines.map(([name]) => name.length)) + 2;
   return lines.map(([name, value]) => `${name.padEnd(width)}${value}`).join("\n");
+}
+
+function scores(
+  { testAccuracy, testLoss, validationAccuracy, validationLoss }: RunResult,
+  unit: Task["unit"],
+): [string, string][] {
+  const lines: [string, string][] = [];
+  if (unit === "tokens") {
+    if (testAccuracy !== null && testLoss !== null)
+      lines.push(["test", scoreInWords({ loss: testLoss, accuracy: testAccuracy }, unit)]);
+    if (validationAccuracy !== undefined && validationLoss !== undefined)
+      lines.push(["validation", scoreInWords({ loss: validationLoss, accuracy: validationAccuracy }, unit)]);
+    return lines;
+  }
+  if (testAccuracy !== null)
+    lines.push(["test accuracy", `${percent(testAccuracy)}  (loss ${short(testLoss ?? NaN)})`]);
+  if (validationAccuracy !== undefined) lines.push(["validation accuracy", percent(validationAccuracy)]);
+  return lines;
 }
 
 /** Writes `report.html` from what is known of a run. */
@@ -101,10 +120,11 @@ export async function writeReport(
 }
 
 function tiles(
-  { testAccuracy, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
+  { testAccuracy, testPerplexity, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
   { unit, unitsPerItem }: Counted,
 ): Row[] {
   return [
+    ...(testPerplexity === undefined ? [] : [["Test perplexity", short(testPerplexity)] as const]),
     ...(testAccuracy === null ? [] : [["Test accuracy", percent(testAccuracy)] as const]),
     ...(validationAccuracy === undefined ? [] : [["Validation accuracy", percent(validationAccuracy)] as const]),
     ["Last loss", finalLoss === null ? "–" : short(finalLoss)],

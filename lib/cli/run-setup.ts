@@ -9,8 +9,19 @@ export interface OpenRun extends RunParts {
 }
 
 /** Reads the data of a run. */
-export async function readData({ data, classes, validation: share, batch, seed }: TrainSettings): Promise<Task> {
-  const task = await openTask(data, { classes, validation: share === undefined ? undefined : { share, seed } });
+export async function readData({
+  data,
+  classes,
+  context,
+  validation: share,
+  batch,
+  seed,
+}: TrainSettings): Promise<Task> {
+  const task = await openTask(data, {
+    classes,
+    context,
+    validation: share === undefined ? undefined : { share, seed },
+  });
   if (batch > task.lengths.train)
     throw new UsageError(`--batch: expected at most the ${task.lengths.train} items to train on, got ${batch}`);
   return task;

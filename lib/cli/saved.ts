@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { z } from "zod";
+import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import type { PreprocessingOptions } from "../nn/index.js";
@@ -23,12 +24,23 @@ export const savedFields: Fields = {
   threads: threadsField,
 };
 
-/** A trained model with what is needed to use it on raw data. */
+/** A trained model, on a device that was opened for it. */
 export interface SavedModel extends LoadedModel {
   readonly path: string;
   readonly device: Device;
+}
+
+/** A trained classifier of images with what is needed to use it on raw ones. */
+export interface SavedClassifier extends SavedModel {
   readonly preprocessing: PreprocessingOptions;
   readonly classes: readonly string[];
+}
+
+/** A trained model of text with what is needed to use it. */
+export interface SavedTextModel extends SavedModel {
+  readonly tokenizer: TokenizerSpec;
+  /** Tokens that it was trained to see at once. */
+  readonly context: number;
 }
 
 /** Values of {@link savedFields} and others, checked, with the checkpoint in place. */
@@ -52,15 +64,40 @@ export async function openSaved(values: Readonly<Record<string, unknown>>): Prom
   const path = await checkpointAt(checkpoint);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
   try {
-    const loaded = await loadModel(path, { device });
-    const { preprocessing, classes } = loaded.card;
-    if (!preprocessing || !classes)
-      throw new StepsizeError("invalid-file", `${path}: has no preprocessing or class names, which this command needs`);
-    return { ...loaded, path, device, preprocessing, classes };
+    return { ...(await loadModel(path, { device })), path, device };
   } catch (error) {
     await device.close();
     throw error;
   }
+}
+
+/**
+ * The same as a classifier of images.
+ * @throws StepsizeError `unsupported` for a model of text, `invalid-file` where the checkpoint does not say enough
+ */
+export function asClassifier(saved: SavedModel): SavedClassifier {
+  const { path, card } = saved;
+  if (card.text)
+    throw new StepsizeError("unsupported", `${path}: a model of text; see what it writes with stepsize generate`);
+  const { preprocessing, classes } = card;
+  if (!preprocessing || !classes)
+    throw new StepsizeError("invalid-file", `${path}: has no preprocessing or class names, which this command needs`);
+  return { ...saved, preprocessing, classes };
+}
+
+/**
+ * The same as a model of text.
+ * @throws StepsizeError `unsupported` for a classifier, `invalid-file` where the checkpoint does not say enough
+ */
+export function asTextModel(saved: SavedModel): SavedTextModel {
+  const { path, card } = saved;
+  if (card.text) return { ...saved, ...card.text };
+  if (card.preprocessing)
+    throw new StepsizeError(
+      "unsupported",
+      `${path}: a classifier of images, which writes no text; try stepsize predict`,
+    );
+  throw new StepsizeError("invalid-file", `${path}: does not say its tokenizer, which this command needs`);
 }
 
 /** The model's outputs for raw inputs, in evaluation. */

@@ -9,7 +9,8 @@ import { type Progress, showProgress } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
 import { type Metric, type RunResult, writeReport } from "./run-result.js";
 import type { OpenRun } from "./run-setup.js";
-import { count, percent, short } from "./text.js";
+import { perplexity, scoreInWords } from "./score.js";
+import { count } from "./text.js";
 import { version } from "./version.js";
 
 /** What {@link TrainRun} works with. */
@@ -60,12 +61,7 @@ export class TrainRun {
       const test = await this.#evaluate("test");
       const { lengths } = this.#options.parts.task;
       const validation = lengths.validation === undefined ? undefined : await this.#evaluate("validation");
-      const result: RunResult = {
-        ...this.#result("completed"),
-        testAccuracy: test.accuracy ?? null,
-        testLoss: test.loss,
-        ...(validation?.accuracy !== undefined && { validationAccuracy: validation.accuracy }),
-      };
+      const result: RunResult = { ...this.#result("completed"), ...this.#scores(test, validation) };
       await this.#conclude(result);
       return result;
     } catch (error) {
@@ -147,12 +143,13 @@ export class TrainRun {
   async #evaluateOnTheWay(progress: Progress): Promise<void> {
     const { parts } = this.#options;
     const split = parts.task.lengths.validation ? "validation" : "test";
-    const { loss, accuracy } = await this.#evaluate(split);
+    const score = await this.#evaluate(split);
+    const { loss, accuracy } = score;
     const { step } = parts.trainer;
     const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
     this.#evaluationsFile.add(record);
     this.#evaluations.push(record);
-    progress.note(`after step ${count(step)}: ${split} accuracy ${percent(accuracy ?? NaN)}, loss ${short(loss)}`);
+    progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
   }
 
   async #evaluate(split: "test" | "validation"): Promise<Evaluation> {
@@ -163,6 +160,18 @@ export class TrainRun {
     } finally {
       await batches.close();
     }
+  }
+
+  #scores(test: Evaluation, validation: Evaluation | undefined): Partial<RunResult> {
+    const isText = this.#options.parts.task.unit === "tokens";
+    return {
+      testAccuracy: test.accuracy ?? null,
+      testLoss: test.loss,
+      ...(isText && { testPerplexity: perplexity(test.loss) }),
+      ...(validation?.accuracy !== undefined && { validationAccuracy: validation.accuracy }),
+      ...(validation && { validationLoss: validation.loss }),
+      ...(isText && validation && { validationPerplexity: perplexity(validation.loss) }),
+    };
   }
 
   #result(status: RunResult["status"]): RunResult {

@@ -6,7 +6,7 @@ import type { Inputs, Labels } from "./items.js";
 export interface Batch {
   /** `shape` is of the whole batch: items first, then the shape of one. */
   readonly inputs: Inputs;
-  /** A class index per item; or float targets, `shape` being of the whole batch. */
+  /** A class index per item; or several per item, or float targets, `shape` being of the whole batch. */
   readonly labels: Labels;
   /** How many items: the size asked for, or fewer in a last short batch. */
   readonly size: number;

@@ -11,6 +11,7 @@ import type { Store } from "./dataset.js";
 import { Gatherer, type GatherPlan, type Place, type Slot } from "./gather.js";
 import { GatherThread } from "./gather-thread.js";
 import { count, sharedArray } from "./items.js";
+import { readAhead } from "./read-ahead.js";
 
 /** A batch below this many bytes is gathered by the calling thread: asking another costs about as much. */
 export const INLINE_BYTES = 64 * 1024;
@@ -88,23 +89,15 @@ export class DatasetBatches implements BatchSource {
     return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment };
   }
 
-  async *#draw(first: number, end: number, placeOf: (k: number) => Place): AsyncGenerator<Batch, undefined> {
+  #draw(first: number, end: number, placeOf: (k: number) => Place): AsyncGenerator<Batch, undefined> {
     const { prefetch } = this.#options;
-    const ahead = this.offThread ? prefetch : 0;
     // Those under way, those promised to stay valid, and the one that is drawn.
     const slots: Slot[] = [];
     const ring = 2 * prefetch + 3;
-    const underWay: Promise<Batch>[] = [];
-    for (let drawn = first, asked = first; drawn < end; drawn++) {
-      for (; asked < end && asked <= drawn + ahead; asked++) {
-        slots[asked % ring] ??= this.#newSlot();
-        const batch = this.#gather(placeOf(asked), slots[asked % ring]!);
-        // An error shows when its batch is drawn; until then it must not count as unhandled.
-        batch.catch(() => {});
-        underWay.push(batch);
-      }
-      yield await underWay.shift()!;
-    }
+    return readAhead(first, end, this.offThread ? prefetch : 0, (k) => {
+      slots[k % ring] ??= this.#newSlot();
+      return this.#gather(placeOf(k), slots[k % ring]!);
+    });
   }
 
   async #gather(place: Place, slot: Slot): Promise<Batch> {

@@ -2,13 +2,13 @@ import { invalidArgument } from "../errors.js";
 import { permutation } from "../random.js";
 import type { BatchOptions, BatchSource } from "./batch.js";
 import { DatasetBatches } from "./dataset-batches.js";
-import { count, type Dataset, type Inputs, type Labels, sharedArray } from "./items.js";
+import { count, type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
 import { type Preprocessing, type Statistics, statisticsOf } from "./statistics.js";
 
 /** What a loader hands over: checked arrays of whole items, in shared memory. */
 export interface Store {
   readonly inputs: Inputs;
-  readonly labels: Labels;
+  readonly labels: ItemLabels;
   readonly classes?: readonly string[];
   readonly name: string;
 }
@@ -25,7 +25,7 @@ export class ArrayDataset implements Dataset {
   /** Which items of the store this view has; all of them where undefined. */
   readonly #index: Uint32Array | undefined;
   #inputs: Inputs | undefined;
-  #labels: Labels | undefined;
+  #labels: ItemLabels | undefined;
   #statistics: Statistics | undefined;
 
   /** @internal */
@@ -47,7 +47,7 @@ export class ArrayDataset implements Dataset {
   }
 
   /** All labels, item after item: class indices, or float targets with the shape of one item's. */
-  get labels(): Labels {
+  get labels(): ItemLabels {
     this.#labels ??= this.#viewLabels();
     return this.#labels;
   }
@@ -135,7 +135,7 @@ export class ArrayDataset implements Dataset {
     };
   }
 
-  #viewLabels(): Labels {
+  #viewLabels(): ItemLabels {
     const { labels } = this.#store;
     const index = this.#index;
     if (index === undefined) return labels;

@@ -7,7 +7,7 @@ import {
   count,
   type InputArray,
   type Inputs,
-  type Labels,
+  type ItemLabels,
   toShared,
   typeOf,
 } from "./items.js";
@@ -119,7 +119,7 @@ function flattenTargets(labels: unknown): Flat {
   return { ...flatten("labels.data", data), shape: [items, ...own] };
 }
 
-function finishLabels(labels: Int32Array | Flat, items: number): Labels {
+function finishLabels(labels: Int32Array | Flat, items: number): ItemLabels {
   if (labels instanceof Int32Array) return labels;
   const data = toShared(labels.data) as Float32Array;
   if (labels.shape.length > 1) return { data, shape: labels.shape.slice(1) };

@@ -5,8 +5,8 @@ import { checkClasses, checkFinite, checkShape, count, type InputArray, type Inp
 /** A batch as a user's iterable gives it; shapes are of the whole batch, items first. */
 export interface GivenBatch {
   readonly inputs: { readonly data: InputArray; readonly shape: readonly number[] };
-  /** A class index per item, or float targets. */
-  readonly labels: Int32Array | { readonly data: Float32Array; readonly shape: readonly number[] };
+  /** A class index per item; or, with a shape of their own, several per item or float targets. */
+  readonly labels: Int32Array | { readonly data: Float32Array | Int32Array; readonly shape: readonly number[] };
 }
 
 /** Anything that `for await` can walk. */
@@ -167,7 +167,7 @@ class IterableBatches implements BatchSource {
     const size = shape[0]!;
     const labels = checkLabels(`${path}: labels`, given.labels, size);
     const itemShape = shape.slice(1);
-    const kind = labels instanceof Int32Array ? "an Int32Array" : `targets of shape [${labels.shape.slice(1)}]`;
+    const kind = kindOf(labels);
     this.#first ??= { shape: itemShape, dtype, labels: kind, size };
     const first = this.#first;
     if (dtype !== first.dtype) invalidArgument(`${path}: inputs`, `${first.dtype}, as in the first batch`, dtype);
@@ -211,14 +211,25 @@ function checkLabels(name: string, labels: GivenBatch["labels"], size: number): 
     checkClasses(name, labels, undefined);
     return labels;
   }
-  if (!(labels?.data instanceof Float32Array)) {
-    invalidArgument(name, "an Int32Array or { data: Float32Array, shape }", labels);
+  const data = labels?.data;
+  if (!(data instanceof Float32Array || data instanceof Int32Array)) {
+    invalidArgument(name, "an Int32Array or { data: Float32Array or Int32Array, shape }", labels);
   }
   const shape = checkShape(`${name}.shape`, labels.shape);
   if (shape[0] !== size) invalidArgument(`${name}.shape`, `${size} items first`, labels.shape);
-  checkLength(`${name}.data`, labels.data.length, shape);
-  checkFinite(`${name}.data`, labels.data);
-  return { data: labels.data, shape };
+  checkLength(`${name}.data`, data.length, shape);
+  if (data instanceof Int32Array) {
+    checkClasses(`${name}.data`, data, undefined);
+    return { data, shape };
+  }
+  checkFinite(`${name}.data`, data);
+  return { data, shape };
+}
+
+function kindOf(labels: Batch["labels"]): string {
+  if (labels instanceof Int32Array) return "an Int32Array";
+  const what = labels.data instanceof Int32Array ? "class indices" : "targets";
+  return `${what} of shape [${labels.shape.slice(1)}]`;
 }
 
 function checkLength(name: string, length: number, shape: readonly number[]): void {

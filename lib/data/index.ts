@@ -11,7 +11,30 @@ export type { Split } from "./files.js";
 export { type FromArrays, fromArrays, type Nested } from "./from-arrays.js";
 export { type FromIterableOptions, fromIterable, type GivenBatch, type GivenBatches } from "./from-iterable.js";
 export { type IdxOptions, idx } from "./idx.js";
-export type { Dataset, FloatLabels, InputArray, Inputs, InputType, Labels } from "./items.js";
+export type {
+  ClassLabels,
+  Dataset,
+  FloatLabels,
+  InputArray,
+  Inputs,
+  InputType,
+  ItemLabels,
+  Labels,
+} from "./items.js";
 export { mnist } from "./mnist.js";
 export { type IdxFile, readIdx } from "./read-idx.js";
 export type { Preprocessing, Statistics } from "./statistics.js";
+export type { TokenBatchOptions } from "./token-batches.js";
+export type { SplitInfo, TokenFolder, TokenSplit, TokenType } from "./token-folder.js";
+export { readTokenFolder, tokenSplits } from "./token-folder.js";
+export { type TokenizeOptions, type TokenizeProgress, tokenize } from "./tokenize.js";
+export {
+  specOf,
+  type TokenDecoder,
+  type Tokenizer,
+  type TokenizerSpec,
+  tokenizerName,
+  tokenizerNames,
+  tokenizerOf,
+} from "./tokenizer.js";
+export { TokenDataset, type TokensOptions, tokens } from "./tokens.js";

@@ -21,15 +21,25 @@ export interface FloatLabels {
   readonly shape: readonly number[];
 }
 
-/** A class index per item, or float targets. */
-export type Labels = Int32Array | FloatLabels;
+/** Several class indices per item: the next token at every place of a text. Only batches have them. */
+export interface ClassLabels {
+  readonly data: Int32Array;
+  /** Of the whole batch, items first. */
+  readonly shape: readonly number[];
+}
+
+/** Labels of a dataset in memory: a class index per item, or float targets. */
+export type ItemLabels = Int32Array | FloatLabels;
+
+/** Labels of a batch: a class index per item, several of them, or float targets. */
+export type Labels = ItemLabels | ClassLabels;
 
 /** The items of a dataset: at its file or its arrays, in the order they were found. */
 export interface Dataset {
   /** How many items. */
   readonly length: number;
   readonly inputs: Inputs;
-  readonly labels: Labels;
+  readonly labels: ItemLabels;
   /** The name of each class, by index. */
   readonly classes?: readonly string[];
   /** What the dataset is called in messages and in a run's record. */

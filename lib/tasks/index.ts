@@ -5,7 +5,16 @@
  */
 
 export { loadImages } from "./images.js";
+export { evaluationWindows, languageLoss } from "./language.js";
 export { isSource, openTask, parseSource, resolveSource, type Source, sourcesInWords } from "./open.js";
 export { makeOptimizer, type OptimizerSettings, optimizerNames } from "./optimizer.js";
 export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
-export type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatchOptions } from "./task.js";
+export {
+  defaultContext,
+  type SplitLengths,
+  type SplitName,
+  type Task,
+  type TaskKind,
+  type TaskOptions,
+  type TrainingBatchOptions,
+} from "./task.js";

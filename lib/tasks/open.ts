@@ -1,11 +1,12 @@
 import { resolve } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { imageKinds } from "./images.js";
+import { languageKind } from "./language.js";
 import type { Task, TaskKind, TaskOptions } from "./task.js";
 
-const kinds: readonly TaskKind[] = [...imageKinds];
+const kinds: readonly TaskKind[] = [...imageKinds, languageKind];
 
-/** The sources there are, in words: mnist, idx:<dir> or cifar10:<dir>. */
+/** The sources there are, in words: mnist, idx:<dir>, … */
 export const sourcesInWords: string = inWords(
   kinds.map(({ kind, place }) => (place === undefined ? kind : `${kind}:${place}`)),
 );

@@ -50,11 +50,14 @@ export interface Task {
   fingerprint(): Promise<string>;
 }
 
+/** Tokens in one item of text where nothing else is said. */
+export const defaultContext = 128;
+
 /** What a task is opened with, besides its source. */
 export interface TaskOptions {
   /** Number of classes, for sources that do not say. */
   readonly classes?: number | undefined;
-  /** Tokens per item, for text. */
+  /** Tokens in one item of text; default {@link defaultContext}. */
   readonly context?: number | undefined;
   /** Share of the training items that is held back, and the seed of which ones; default none. */
   readonly validation?: { readonly share: number; readonly seed: number } | undefined;

@@ -1,13 +1,13 @@
 import type { Batch, BatchSource } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
-import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
+import { correctCount, noGrad, reshape, type Tensor, tensor, tidy } from "../tensor/index.js";
 
 /** What {@link evaluate} found over one pass of the data. */
 export interface Evaluation {
-  /** Mean loss over the items. */
+  /** Mean loss over the items; where an item has several classes as labels (text), over these. */
   readonly loss: number;
-  /** Share of items whose largest output is the label, 0 to 1; absent where labels are not classes. */
+  /** Share of labels that the largest output is at, 0 to 1; absent where labels are not classes. */
   readonly accuracy?: number;
   readonly items: number;
 }
@@ -36,6 +36,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const wasTraining = model.training;
   let items = 0;
+  let labels = 0;
   let lossSum = 0;
   let correct = 0;
   let classes = true;
@@ -46,14 +47,16 @@ export async function evaluate(
         tidy(() => {
           const { x, y } = upload(device, batch);
           const outputs = model.forward(prepare(x));
-          return { loss: loss(outputs, y), ...(y.dtype === "int32" && { correct: correctCount(outputs, y) }) };
+          return { loss: loss(outputs, y), ...(y.dtype === "int32" && { correct: correctIn(outputs, y) }) };
         }),
       );
       const reads = Promise.all([results.loss.item(), results.correct?.item()]);
       for (const result of Object.values(results)) result.dispose();
       const [batchLoss, batchCorrect] = await reads;
+      const batchLabels = labelsIn(batch);
       items += batch.size;
-      lossSum += batchLoss * batch.size;
+      labels += batchLabels;
+      lossSum += batchLoss * batchLabels;
       correct += batchCorrect ?? 0;
       classes &&= batchCorrect !== undefined;
       onProgress?.(items, source.items);
@@ -61,5 +64,16 @@ export async function evaluate(
   } finally {
     model.train(wasTraining);
   }
-  return { loss: lossSum / items, ...(classes && { accuracy: correct / items }), items };
+  return { loss: lossSum / labels, ...(classes && { accuracy: correct / labels }), items };
+}
+
+/** How many of the labels `[…]` are where the outputs `[…, classes]` are largest. */
+function correctIn(outputs: Tensor, labels: Tensor): Tensor {
+  return correctCount(reshape(outputs, [-1, outputs.shape.at(-1)!]), reshape(labels, [-1]));
+}
+
+/** Over how many labels the loss of a batch is a mean: float targets belong to one item together. */
+function labelsIn({ labels, size }: Batch): number {
+  if (labels instanceof Int32Array) return labels.length;
+  return labels.data instanceof Int32Array ? labels.data.length : size;
 }

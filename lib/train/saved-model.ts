@@ -1,3 +1,4 @@
+import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { create, type ModelConfig } from "../models/index.js";
 import type { Device } from "../native/index.js";
@@ -12,6 +13,8 @@ export interface ModelCard {
   readonly preprocessing?: PreprocessingOptions | undefined;
   /** Names of the classes, in the order of the outputs. */
   readonly classes?: readonly string[] | undefined;
+  /** Of a model of text: what its tokens are, and how many of them it was trained to see at once. */
+  readonly text?: { readonly tokenizer: TokenizerSpec; readonly context: number } | undefined;
 }
 
 /** The JSON inside a checkpoint. */
@@ -122,7 +125,7 @@ export async function loadModel(
   { device, build }: { device: Device; build?: () => Module },
 ): Promise<LoadedModel> {
   const { info, model: weights } = await readCheckpoint(path);
-  const { config, preprocessing, classes, step } = info;
+  const { config, preprocessing, classes, text, step } = info;
   if (!config && !build)
     throw new StepsizeError(
       "invalid-argument",
@@ -132,5 +135,10 @@ export async function loadModel(
   onDevice(device, weights, (state) => inFile(path, () => model.loadStateDict(state)));
   model.eval();
   const normalise = preprocessing && new Preprocessing(preprocessing);
-  return { model, card: { config, preprocessing, classes }, step, prepare: (raw) => normalise?.apply(raw) ?? raw };
+  return {
+    model,
+    card: { config, preprocessing, classes, text },
+    step,
+    prepare: (raw) => normalise?.apply(raw) ?? raw,
+  };
 }

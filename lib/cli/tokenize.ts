@@ -1,0 +1,139 @@
+import type { SingleBar } from "cli-progress";
+import type { Command } from "commander";
+import { z } from "zod";
+import {
+  specOf,
+  type TokenFolder,
+  type TokenizeProgress,
+  tokenize,
+  tokenizerName,
+  tokenizerNames,
+  tokenSplits,
+} from "../data/index.js";
+import { Interrupted, UsageError } from "./failure.js";
+import { addFlags, check, choiceField, type Fields, fromFlags, help, numberField } from "./fields.js";
+import { Interrupts } from "./interrupts.js";
+import { startBar } from "./progress.js";
+import { count, duration, flagOf, some, table } from "./text.js";
+
+const share = z.number().min(0).lt(1);
+
+const fields: Fields = {
+  out: z.string().min(1).register(help, {
+    kind: "text",
+    placeholder: "<dir>",
+    expected: "the path of a folder to make",
+    description: "the folder to make; it must not exist, or be empty",
+  }),
+  tokenizer: choiceField(tokenizerNames, "what text is divided into", { fallback: "bytes" }),
+  validation: numberField(share, "a number from 0 to below 1", "share of the documents to validate on", {
+    placeholder: "<x>",
+    fallback: "0.05",
+  }),
+  test: numberField(share, "a number from 0 to below 1", "share of the documents to test on", {
+    placeholder: "<x>",
+    fallback: "0.05",
+  }),
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of which documents these are", {
+    fallback: "0",
+  }),
+};
+
+interface TokenizeValues {
+  readonly out?: string;
+  readonly tokenizer?: string;
+  readonly validation?: number;
+  readonly test?: number;
+  readonly seed?: number;
+}
+
+/** Adds the options and the action of `tokenize`. */
+export function defineTokenize(command: Command): void {
+  addFlags(command, fields);
+  command
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+A path is a text file, or a folder: then all .txt and .md files in it and in its folders are taken, sorted. Each file is
+a document, of text in UTF-8. The tokenizers other than bytes need the package gpt-tokenizer: npm install gpt-tokenizer
+
+Examples:
+  stepsize tokenize path/to/texts --out tokens
+  stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 --validation 0.1
+  stepsize train --data tokens:tokens --model olmo-nano`,
+    )
+    .action(tokenizeCommand);
+}
+
+async function tokenizeCommand(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
+  const values = check(fields, fromFlags(fields, flags), flagOf) as TokenizeValues;
+  const { out, tokenizer = "bytes", ...rest } = values;
+  if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
+  if (out === undefined) throw new UsageError("--out: expected the path of a folder to make, got none");
+  const controller = new AbortController();
+  const interrupts = new Interrupts(() => controller.abort(new Interrupted("interrupted; nothing was written")));
+  const progress = await TokenizeDisplay.start();
+  let folder: TokenFolder;
+  try {
+    const onProgress = (state: TokenizeProgress) => progress.show(state);
+    const { signal } = controller;
+    folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, signal });
+  } finally {
+    progress.close();
+    interrupts.close();
+  }
+  (flags["json"] ? process.stderr : process.stdout).write(`${summary(out, folder)}\n`);
+  if (flags["json"]) process.stdout.write(`${JSON.stringify({ out, ...folder })}\n`);
+}
+
+function summary(out: string, { tokenizer, vocabulary, dtype, splits }: TokenFolder): string {
+  const rows = tokenSplits.flatMap((split) => {
+    const part = splits[split];
+    return part ? [[split, ...[part.documents, part.tokens, part.bytes].map(count), ratio(part)]] : [];
+  });
+  const parts = Object.values(splits);
+  const sum = (field: "documents" | "tokens" | "bytes") => parts.reduce((total, part) => total + part[field], 0);
+  const all = { documents: sum("documents"), tokens: sum("tokens"), bytes: sum("bytes") };
+  const total = ["all", ...[all.documents, all.tokens, all.bytes].map(count), ratio(all)];
+  const head = ["split", "documents", "tokens", "bytes of text", "bytes per token"];
+  const lead = `${out}: ${tokenizerName(tokenizer)}, ${count(vocabulary)} ids as ${dtype}`;
+  return `${lead}\n\n${table([head, ...rows, total], [1, 2, 3, 4])}`;
+}
+
+function ratio({ bytes, tokens }: { readonly bytes: number; readonly tokens: number }): string {
+  return (bytes / tokens).toFixed(2);
+}
+
+/** Seconds between two lines where there is no terminal. */
+const linesEvery = 10;
+
+/** How far it is, on standard error: a bar on a terminal, a line now and then elsewhere. */
+class TokenizeDisplay {
+  readonly #bar: SingleBar | undefined;
+  readonly #start = performance.now();
+  #shown = performance.now();
+
+  private constructor(bar: SingleBar | undefined) {
+    this.#bar = bar;
+  }
+
+  static async start(): Promise<TokenizeDisplay> {
+    return new TokenizeDisplay(process.stderr.isTTY ? await startBar(1, 0, process.stderr) : undefined);
+  }
+
+  show({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress): void {
+    const now = performance.now();
+    const left = ((now - this.#start) / 1000) * (allBytes / bytes - 1);
+    const state = `${some(tokens, "token")}  ${duration(left)} left`;
+    this.#bar?.setTotal(allDocuments);
+    this.#bar?.update(documents, { state });
+    if (this.#bar || (now - this.#shown) / 1000 < linesEvery) return;
+    this.#shown = now;
+    process.stderr.write(`document ${documents}/${allDocuments}  ${state}\n`);
+  }
+
+  close(): void {
+    this.#bar?.stop();
+  }
+}

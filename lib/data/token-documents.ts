@@ -1,0 +1,99 @@
+import { isUtf8 } from "node:buffer";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { extname, join, resolve } from "node:path";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import { invalidFile, notFound } from "./files.js";
+
+/** A text file, to be tokenized as one document. */
+export interface TextFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+const textEndings = [".txt", ".md"];
+
+/** A document is in memory as bytes, as a string and as ids. */
+const largestDocument = 256 * 2 ** 20;
+
+/**
+ * The text files at these paths, each once and without empty ones: of a folder all `.txt` and `.md` files in it and in
+ * its folders, sorted by path; a file that is named itself may have any ending. Hidden files, and folders behind links,
+ * are left out.
+ *
+ * @throws `not-found` for a path that is not there, or where there is no text at all; `invalid-file` for one too large
+ */
+export async function findTextFiles(paths: readonly string[]): Promise<TextFile[]> {
+  if (paths.length === 0) invalidArgument("paths", "at least one folder or text file", paths);
+  const found = new Map<string, TextFile>();
+  for (const path of paths) {
+    const isFolder = (await statOf(path)).isDirectory();
+    for (const file of isFolder ? await filesBelow(path) : [path]) {
+      const { size } = await statOf(file);
+      if (size > largestDocument) {
+        const limit = `a document of at most ${largestDocument} bytes`;
+        invalidFile(file, largestDocument, limit, `one of ${size}; divide it into several files`);
+      }
+      // By full path: a document that came twice could be both trained on and tested on.
+      if (size > 0) found.set(resolve(file), { path: file, bytes: size });
+    }
+  }
+  if (found.size === 0) await noText(paths);
+  return [...found.values()];
+}
+
+/**
+ * The text of a file; a byte order mark at its beginning is no part of it.
+ * @throws `invalid-file` naming the first byte that is not UTF-8
+ */
+export async function readText({ path }: TextFile): Promise<string> {
+  const bytes = await readFile(path).catch((cause) => unreadable(path, cause));
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
+  const at = validPrefix(bytes);
+  const found = Array.from(bytes.subarray(at, at + 4), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  invalidFile(path, at, "text in UTF-8", `the bytes ${found}; convert it, such as with iconv -t utf-8`);
+}
+
+/** How many bytes of whole characters come before the first that is not UTF-8. */
+function validPrefix(bytes: Uint8Array): number {
+  // The last character of a part may be cut: at most three bytes of it.
+  const wholeUpTo = (end: number) => {
+    for (let cut = end; cut > end - 4 && cut >= 0; cut--) if (isUtf8(bytes.subarray(0, cut))) return cut;
+    return undefined;
+  };
+  let [good, bad] = [0, bytes.length + 1];
+  while (bad - good > 1) {
+    const middle = (good + bad) >>> 1;
+    if (wholeUpTo(middle) === undefined) bad = middle;
+    else good = middle;
+  }
+  return wholeUpTo(good) ?? 0;
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  const entries = await readdir(folder, { withFileTypes: true }).catch((cause) => unreadable(folder, cause));
+  for (const entry of entries) {
+    if (entry.name.startsWith(".")) continue;
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) files.push(...(await filesBelow(path)));
+    else if (textEndings.includes(extname(entry.name).toLowerCase()) && (await statOf(path)).isFile()) files.push(path);
+  }
+  // By code units, which is the same everywhere.
+  return files.sort();
+}
+
+async function noText(paths: readonly string[]): Promise<never> {
+  const [path = ""] = paths;
+  if (paths.length === 1 && (await statOf(path)).isDirectory()) {
+    notFound(path, ["text files that are not empty, named *.txt or *.md,"], (await readdir(path)).sort());
+  }
+  throw new StepsizeError("not-found", `${paths.join(", ")}: expected text, found none: all of it is empty`);
+}
+
+async function statOf(path: string) {
+  return stat(path).catch((cause) => unreadable(path, cause));
+}
+
+function unreadable(path: string, cause: Error): never {
+  throw new StepsizeError("not-found", `${path}: cannot be read (${cause.message})`, { cause });
+}

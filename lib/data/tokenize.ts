@@ -1,0 +1,178 @@
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import { checkSeed, permutation } from "../random.js";
+import { findTextFiles, readText } from "./token-documents.js";
+import {
+  infoPath,
+  type SplitInfo,
+  splitPath,
+  type TokenFolder,
+  type TokenSplit,
+  tokenFormat,
+  tokenSplits,
+  tokenTypeFor,
+} from "./token-folder.js";
+import { TokenWriter } from "./token-writer.js";
+import { type TokenizerSpec, tokenizerOf } from "./tokenizer.js";
+
+/** Options of {@link tokenize}. */
+export interface TokenizeOptions {
+  /** The folder to make; it must not exist, or be empty. */
+  readonly out: string;
+  /** Default: `{ kind: "bytes" }`. */
+  readonly tokenizer?: TokenizerSpec;
+  /** Shares of the documents, from 0 to below 1, together below 1. Default 0.05 each. */
+  readonly validation?: number;
+  readonly test?: number;
+  /** Of which document goes where: a safe integer of at least 0. Default 0. */
+  readonly seed?: number;
+  /** What the corpus is called. Default: the name of the folder that is made. */
+  readonly name?: string;
+  /** Called after each document. */
+  readonly onProgress?: ((progress: TokenizeProgress) => void) | undefined;
+  /** Ends the work where it aborts; nothing is left then. */
+  readonly signal?: AbortSignal;
+}
+
+/** How far {@link tokenize} is. */
+export interface TokenizeProgress {
+  readonly documents: number;
+  readonly allDocuments: number;
+  /** Of text. */
+  readonly bytes: number;
+  readonly allBytes: number;
+  readonly tokens: number;
+}
+
+/**
+ * Turns text files into a token folder: a file of ids for each split, and `tokens.json`. Every file is a document, put
+ * into one split as a whole by the seed; after each stands the tokenizer's end of text. Documents go through one by one,
+ * in the order of {@link findTextFiles}, so that memory is bounded by the largest. The folder appears when all of it is
+ * written.
+ *
+ * @param paths text files, and folders of `.txt` and `.md` files
+ * @throws `invalid-file` for text that is not UTF-8, or where the disk is full; `not-found` for a path that is not there,
+ * a folder without text, or a package that is not installed; `invalid-argument` for an `out` that is not empty, or too
+ * few documents for the splits
+ */
+export async function tokenize(paths: readonly string[], options: TokenizeOptions): Promise<TokenFolder> {
+  const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal } = options;
+  const out = resolve(options.out);
+  const { name = basename(out) } = options;
+  const tokenizer = tokenizerOf(spec);
+  await expectEmpty(options.out, out);
+  const files = await findTextFiles(paths);
+  const shares = checkShares(options);
+  const splitOf = assign(files.length, shares, checkSeed(seed));
+  const { vocabulary, endOfText } = tokenizer;
+  const dtype = tokenTypeFor(vocabulary);
+  const allBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+
+  await removeAbandoned(out);
+  const beside = `${out}.${process.pid}.partial`;
+  const writers = new Map<TokenSplit, TokenWriter>();
+  try {
+    await mkdir(beside, { recursive: true });
+    for (const split of new Set(splitOf)) {
+      writers.set(split, await TokenWriter.create(splitPath(beside, split), dtype));
+    }
+    let [bytes, tokens] = [0, 0];
+    for (const [i, file] of files.entries()) {
+      signal?.throwIfAborted();
+      const ids = tokenizer.encode(await readText(file));
+      await writers.get(splitOf[i]!)!.add(ids, endOfText, file.bytes);
+      bytes += file.bytes;
+      tokens += ids.length + 1;
+      options.onProgress?.({ documents: i + 1, allDocuments: files.length, bytes, allBytes, tokens });
+    }
+    const splits: Partial<Record<TokenSplit, SplitInfo>> = {};
+    for (const split of tokenSplits) {
+      const writer = writers.get(split);
+      if (writer !== undefined) splits[split] = await writer.finish();
+    }
+    const folder: TokenFolder = { format: tokenFormat, name, tokenizer: spec, vocabulary, dtype, endOfText, splits };
+    await writeSynced(infoPath(beside), `${JSON.stringify(folder, undefined, 2)}\n`);
+    // Over an empty folder, but not over a full one: nothing that came there meanwhile is lost.
+    await rename(beside, out);
+    return folder;
+  } catch (error) {
+    for (const writer of writers.values()) await writer.abandon();
+    await rm(beside, { recursive: true, force: true });
+    if (error instanceof StepsizeError || !(error instanceof Error && "syscall" in error)) throw error;
+    throw new StepsizeError("invalid-file", `${options.out}: could not be written (${error.message})`, {
+      cause: error,
+    });
+  }
+}
+
+function checkShares(options: TokenizeOptions): ReadonlyMap<TokenSplit, number> {
+  const shares = new Map<TokenSplit, number>();
+  for (const split of ["validation", "test"] as const) {
+    const share = options[split] ?? 0.05;
+    if (!(typeof share === "number" && share >= 0 && share < 1)) {
+      invalidArgument(split, "a share from 0 to below 1", share);
+    }
+    if (share > 0) shares.set(split, share);
+  }
+  const held = [...shares.values()].reduce((sum, share) => sum + share, 0);
+  if (held >= 1) invalidArgument("validation and test", "shares that together leave some for training", held);
+  return shares;
+}
+
+/** Which split each document goes to: of each share at least one. */
+function assign(documents: number, shares: ReadonlyMap<TokenSplit, number>, seed: number): TokenSplit[] {
+  const sizes = [...shares].map(([split, share]) => [split, Math.max(1, Math.round(share * documents))] as const);
+  const held = sizes.reduce((sum, [, size]) => sum + size, 0);
+  if (held >= documents) {
+    const splits = ["train", ...shares.keys()].join(", ");
+    const advice = "divide the text into more files, or set the shares of validation and test to 0";
+    invalidArgument("paths", `documents for each of ${splits} (${advice})`, `${documents} in all`);
+  }
+  const order = permutation(documents, seed, 0);
+  const splitOf = new Array<TokenSplit>(documents).fill("train");
+  let next = 0;
+  for (const [split, size] of sizes) for (let i = 0; i < size; i++) splitOf[order[next++]!] = split;
+  return splitOf;
+}
+
+async function expectEmpty(given: string, out: string): Promise<void> {
+  if (typeof given !== "string" || given === "") invalidArgument("out", "the path of a folder to make", given);
+  const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    invalidArgument("out", `a folder that does not exist or is empty (${error.message})`, given);
+  });
+  if (names.length > 0) invalidArgument("out", "a folder that does not exist or is empty", given);
+}
+
+/** Removes what processes left beside that were killed on the way to the same folder. */
+async function removeAbandoned(out: string): Promise<void> {
+  const [prefix, ending] = [`${basename(out)}.`, ".partial"];
+  for (const name of await readdir(dirname(out)).catch(() => [])) {
+    if (!name.startsWith(prefix) || !name.endsWith(ending)) continue;
+    const pid = Number(name.slice(prefix.length, -ending.length));
+    // This process has begun nothing yet: in a container its number is often that of the one before.
+    const abandoned = pid === process.pid || (Number.isInteger(pid) && pid > 0 && !isRunning(pid));
+    if (abandoned) await rm(join(dirname(out), name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    // Signal 0 is none: it only asks.
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.appendFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,133 @@
+import { stat } from "node:fs/promises";
+import { basename } from "node:path";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import type { BatchSource } from "./batch.js";
+import { TokenBatches, type TokenBatchOptions, type TokenText } from "./token-batches.js";
+import { checkLength, TokenFile, type TokenStore } from "./token-file.js";
+import {
+  checkTokenSplit,
+  checkVocabulary,
+  infoPath,
+  readTokenFolder,
+  splitPath,
+  type TokenFolder,
+  type TokenSplit,
+  type TokenType,
+  tokenWidth,
+} from "./token-folder.js";
+import type { TokenizerSpec } from "./tokenizer.js";
+
+/** Options of {@link tokens}. The last three are for a bare file, which does not say them itself. */
+export interface TokensOptions {
+  /** Ids a window: an integer of at least 1. */
+  readonly context: number;
+  /** Which part of a token folder. Default `"train"`. */
+  readonly split?: TokenSplit;
+  /** How a bare file stores its ids: `"uint16"` or `"uint32"`, little-endian. */
+  readonly dtype?: TokenType;
+  /** Ids of a bare file are below this number. */
+  readonly vocabulary?: number;
+  /** Bytes of a bare file before its first id: 1024 for files of llm.c, default 0. */
+  readonly skip?: number;
+}
+
+/** A text of tokens in a file, of which only windows are ever in memory. {@link tokens} makes these. */
+export class TokenDataset {
+  /** How many windows the text has side by side. */
+  readonly length: number;
+  readonly name: string;
+  /** How many ids. */
+  readonly tokens: number;
+  readonly context: number;
+  readonly vocabulary: number;
+  /** What made the ids; `undefined` for a bare file. */
+  readonly tokenizer: TokenizerSpec | undefined;
+  /** Tells this text from others, wherever it lies. */
+  readonly digest: string;
+  readonly #text: TokenText;
+
+  /** @internal */
+  constructor(text: TokenText, tokenizer: TokenizerSpec | undefined) {
+    const { store, context, name } = text;
+    if (!Number.isSafeInteger(context) || context < 1) {
+      invalidArgument("context", "an integer of at least 1", context);
+    }
+    if (store.tokens <= context) {
+      const expected = `at most ${Math.max(0, store.tokens - 1)} for the ${store.tokens} tokens of ${name}`;
+      invalidArgument("context", `${expected} (a window has one more)`, context);
+    }
+    this.#text = text;
+    this.tokenizer = tokenizer;
+    this.name = name;
+    this.digest = text.digest;
+    this.context = context;
+    this.tokens = store.tokens;
+    this.vocabulary = store.vocabulary;
+    this.length = Math.floor((store.tokens - 1) / context);
+  }
+
+  /** Windows of the text, for training or evaluation. `close` gives the file back. */
+  batches(options: TokenBatchOptions): BatchSource {
+    return new TokenBatches(this.#text, options);
+  }
+}
+
+/**
+ * Opens a split of a token folder that `stepsize tokenize` made, or a bare file of ids as other programs write them
+ * (nanoGPT, llm.c). Memory does not grow with the file: windows are read where they lie.
+ *
+ * @throws `not-found` where the folder, its `tokens.json` or the split is missing; `invalid-file` where one is damaged or
+ * they disagree; `invalid-argument` where the text is shorter than one window. Ids beyond the vocabulary are found when
+ * they are read.
+ */
+export async function tokens(path: string, options: TokensOptions): Promise<TokenDataset> {
+  if (typeof path !== "string" || path === "") invalidArgument("path", "a token folder or a file of tokens", path);
+  if (typeof options !== "object" || options === null) invalidArgument("tokens", "options with a context", options);
+  const { context } = options;
+  const found = await stat(path).catch((cause: Error) => {
+    throw new StepsizeError("not-found", `${path}: expected a token folder or a file of tokens (${cause.message})`, {
+      cause,
+    });
+  });
+  if (!found.isDirectory()) return new TokenDataset(await bareText(path, found.size, options), undefined);
+  for (const name of ["dtype", "vocabulary", "skip"] as const) {
+    if (options[name] === undefined) continue;
+    invalidArgument(name, `none for the token folder ${path}, whose tokens.json says it`, options[name]);
+  }
+  const folder = await readTokenFolder(path);
+  const text = { ...folderText(path, folder, checkTokenSplit(options.split)), context };
+  const { store } = text;
+  const file = await stat(store.path).catch((cause: Error) => {
+    throw new StepsizeError("not-found", `${store.path}: cannot be read (${cause.message})`, { cause });
+  });
+  checkLength(store.path, file.size, store.dtype, 0, store.tokens);
+  return new TokenDataset(text, folder.tokenizer);
+}
+
+function folderText(path: string, folder: TokenFolder, split: TokenSplit): Omit<TokenText, "context"> {
+  const { name, dtype, vocabulary, splits } = folder;
+  const part = splits[split];
+  if (part === undefined) {
+    const there = Object.keys(splits).join(", ") || "none";
+    throw new StepsizeError("not-found", `${infoPath(path)}: has no ${split} split (it has ${there})`);
+  }
+  const store = { path: splitPath(path, split), dtype, vocabulary, tokens: part.tokens, skip: 0 };
+  return { store, name: `${name} (${split})`, digest: part.digest };
+}
+
+async function bareText(path: string, size: number, options: TokensOptions): Promise<TokenText> {
+  const { dtype, skip = 0, context } = options;
+  if (dtype === undefined || !Object.hasOwn(tokenWidth, dtype)) {
+    invalidArgument("dtype", `"uint16" or "uint32", which the bare file ${path} does not say itself`, dtype);
+  }
+  const vocabulary = checkVocabulary("vocabulary", options.vocabulary);
+  if (!Number.isSafeInteger(skip) || skip < 0) invalidArgument("skip", "an integer of at least 0", skip);
+  if (options.split !== undefined) invalidArgument("split", `none for the bare file ${path}`, options.split);
+  const store: TokenStore = { path, dtype, vocabulary, skip, tokens: checkLength(path, size, dtype, skip) };
+  const file = new TokenFile(store);
+  try {
+    return { store, context, name: basename(path), digest: await file.sampleDigest() };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,96 @@
+import { createHash } from "node:crypto";
+import { type BatchSource, readTokenFolder, type TokenDataset, type TokenizerSpec, tokens } from "../data/index.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import * as models from "../models/index.js";
+import { crossEntropy, type Loss } from "../nn/index.js";
+import { reshape } from "../tensor/index.js";
+import type { ModelCard } from "../train/index.js";
+import {
+  defaultContext,
+  type SplitLengths,
+  type SplitName,
+  type Task,
+  type TaskKind,
+  type TaskOptions,
+  type TrainingBatchOptions,
+} from "./task.js";
+
+/** Language modelling: the next token at every place of a window, from a folder that `stepsize tokenize` made. */
+export const languageKind: TaskKind = { kind: "tokens", place: "<dir>", open: openLanguage };
+
+/** The mean cross-entropy of logits `[N, T, vocabulary]` with labels `[N, T]`: nats per token. */
+export const languageLoss: Loss = (logits, labels) =>
+  crossEntropy(reshape(logits, [-1, logits.shape.at(-1)!]), reshape(labels, [-1]));
+
+/** Numbers among the logits of one batch of an evaluation: 64 MiB of them. */
+const evaluationLogits = 2 ** 24;
+
+/** How many windows of an evaluation go through the model together, so that their logits fit into memory. */
+export function evaluationWindows({ context, vocabulary, length }: TokenDataset): number {
+  return Math.max(1, Math.min(64, length, Math.floor(evaluationLogits / (context * vocabulary))));
+}
+
+async function openLanguage(place: string, options: TaskOptions): Promise<Task> {
+  const { context = defaultContext, classes, validation } = options;
+  if (classes !== undefined) invalidArgument("classes", "none for tokens:<dir>, whose classes are its ids", classes);
+  if (validation !== undefined) {
+    const expected = "none for tokens:<dir>, whose validation split was made by stepsize tokenize";
+    invalidArgument("validation", expected, validation.share);
+  }
+  const { name, tokenizer, splits } = await readTokenFolder(place);
+  const open = (split: SplitName) => tokens(place, { split, context });
+  // All of them now, not after the training: a missing file should not cost a whole run.
+  const parts = {
+    train: await open("train"),
+    test: await open("test"),
+    ...(splits.validation !== undefined && { validation: await open("validation") }),
+  };
+  return new LanguageTask(`tokens:${name}`, tokenizer, parts);
+}
+
+type Parts = { readonly train: TokenDataset; readonly test: TokenDataset; readonly validation?: TokenDataset };
+
+class LanguageTask implements Task {
+  readonly name: string;
+  readonly unit = "tokens";
+  readonly unitsPerItem: number;
+  readonly lengths: SplitLengths;
+  readonly loss = languageLoss;
+  readonly #tokenizer: TokenizerSpec;
+  readonly #parts: Parts;
+
+  constructor(name: string, tokenizer: TokenizerSpec, parts: Parts) {
+    this.name = name;
+    this.#tokenizer = tokenizer;
+    this.#parts = parts;
+    const { train, test, validation } = parts;
+    this.unitsPerItem = train.context;
+    this.lengths = { train: train.length, test: test.length, ...(validation && { validation: validation.length }) };
+  }
+
+  modelConfig(model: string): models.ModelConfig {
+    const { context, vocabulary } = this.#parts.train;
+    return models.configOf(model, [context], vocabulary);
+  }
+
+  card(config: models.ModelConfig): ModelCard {
+    return { config, text: { tokenizer: this.#tokenizer, context: this.unitsPerItem } };
+  }
+
+  trainingBatches({ size, seed, augment }: TrainingBatchOptions): BatchSource {
+    if (augment) invalidArgument("augment", "false for text, which is not changed", augment);
+    return this.#parts.train.batches({ size, seed });
+  }
+
+  evaluationBatches(split: SplitName): BatchSource {
+    const part = this.#parts[split];
+    if (!part) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
+    return part.batches({ size: evaluationWindows(part) });
+  }
+
+  async fingerprint(): Promise<string> {
+    const { train, test, validation } = this.#parts;
+    const identity = [this.#tokenizer, train.digest, test.digest, validation?.digest ?? null];
+    return createHash("sha256").update(JSON.stringify(identity)).digest("hex").slice(0, 12);
+  }
+}
