@@ -31,7 +31,7 @@ const share = z.number().gt(0).lt(1);
 
 /** Everything that `train` can be told by a flag or in a file. The only list of it. */
 export const trainFields: Fields = {
-  model: choiceField(models.names, "model", { fallback: "resnet8" }),
+  model: choiceField(models.names, "model", { fallback: "resnet8, or olmo-nano for text" }),
   data: dataField,
   classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "10" }),
   context: numberField(positive, whole, "tokens in a window of tokens:<dir>", { fallback: String(defaultContext) }),
@@ -169,7 +169,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
   const { budget: _, ...scheduleOptions } = schedule.options;
   const settings = {
-    model: "resnet8",
+    model: isText ? "olmo-nano" : "resnet8",
     augment: false,
     batch: 128,
     accumulate: 1,

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { type TokenSplit, tokenizerName, tokens } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
-import { evaluationWindows, languageLoss, parseSource } from "../tasks/index.js";
+import { crossEntropy } from "../nn/index.js";
+import { evaluationWindows, parseSource } from "../tasks/index.js";
 import { evaluate } from "../train/index.js";
+import { CountProgress } from "./count-progress.js";
 import { UsageError } from "./failure.js";
-import { startBar } from "./progress.js";
 import { asTextModel, type SavedModel } from "./saved.js";
 import { perplexity, scoreInWords } from "./score.js";
 import { count } from "./text.js";
@@ -42,10 +43,10 @@ export async function evaluateText(
     throw new StepsizeError("invalid-argument", `--data: expected ${expected}, got ${given} in ${text.name}`);
   }
   const batches = text.batches({ size: batch ?? evaluationWindows(text) });
-  const bar = process.stderr.isTTY ? await startBar(text.length, 0, process.stderr) : undefined;
+  const progress = await CountProgress.start(`${split} window`);
   try {
-    const onProgress = (done: number) => bar?.update(done);
-    const score = await evaluate(batches, { model, device, loss: languageLoss, prepare, onProgress });
+    const onProgress = (done: number, all: number) => progress.at(done, all, done / all);
+    const score = await evaluate(batches, { model, device, loss: crossEntropy, prepare, onProgress });
     const evaluated = text.length * context;
     return {
       name: text.name,
@@ -54,7 +55,7 @@ export async function evaluateText(
       result: { tokens: evaluated, ...score, perplexity: perplexity(score.loss) },
     };
   } finally {
-    bar?.stop();
+    progress.close();
     await batches.close();
   }
 }

@@ -1,4 +1,4 @@
-import { matmul, noGrad, reshape, tensor, tidy } from "../tensor/index.js";
+import { embedding, noGrad, reshape, tensor, tidy } from "../tensor/index.js";
 import type { SavedTextModel } from "./saved.js";
 
 /** What {@link generateTokens} works with. */
@@ -41,12 +41,7 @@ async function lastLogits(
     tidy(() => {
       const logits = model.forward(prepare(tensor(device, Int32Array.from(window), [1, length])));
       // Picked on the device: all rows would be length times as much to read.
-      const last = tensor(
-        device,
-        Float32Array.from(window, (_, i) => Number(i === length - 1)),
-        [1, length],
-      );
-      return matmul(last, reshape(logits, [length, -1]));
+      return embedding(tensor(device, Int32Array.of(length - 1)), reshape(logits, [length, -1]));
     }),
   );
   const read = row.read();

@@ -1,4 +1,3 @@
-import type { SingleBar } from "cli-progress";
 import type { Command } from "commander";
 import { z } from "zod";
 import {
@@ -10,11 +9,11 @@ import {
   tokenizerNames,
   tokenSplits,
 } from "../data/index.js";
+import { CountProgress } from "./count-progress.js";
 import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, help, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
-import { startBar } from "./progress.js";
-import { count, duration, flagOf, some, table } from "./text.js";
+import { count, flagOf, some, table } from "./text.js";
 
 const share = z.number().min(0).lt(1);
 
@@ -61,7 +60,7 @@ a document, of text in UTF-8. The tokenizers other than bytes need the package g
 Examples:
   stepsize tokenize path/to/texts --out tokens
   stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 --validation 0.1
-  stepsize train --data tokens:tokens --model olmo-nano`,
+  stepsize train --data tokens:tokens --batch 16`,
     )
     .action(tokenizeCommand);
 }
@@ -73,10 +72,11 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   if (out === undefined) throw new UsageError("--out: expected the path of a folder to make, got none");
   const controller = new AbortController();
   const interrupts = new Interrupts(() => controller.abort(new Interrupted("interrupted; nothing was written")));
-  const progress = await TokenizeDisplay.start();
+  const progress = await CountProgress.start("document");
   let folder: TokenFolder;
   try {
-    const onProgress = (state: TokenizeProgress) => progress.show(state);
+    const onProgress = ({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress) =>
+      progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
     const { signal } = controller;
     folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, signal });
   } finally {
@@ -103,37 +103,4 @@ function summary(out: string, { tokenizer, vocabulary, dtype, splits }: TokenFol
 
 function ratio({ bytes, tokens }: { readonly bytes: number; readonly tokens: number }): string {
   return (bytes / tokens).toFixed(2);
-}
-
-/** Seconds between two lines where there is no terminal. */
-const linesEvery = 10;
-
-/** How far it is, on standard error: a bar on a terminal, a line now and then elsewhere. */
-class TokenizeDisplay {
-  readonly #bar: SingleBar | undefined;
-  readonly #start = performance.now();
-  #shown = performance.now();
-
-  private constructor(bar: SingleBar | undefined) {
-    this.#bar = bar;
-  }
-
-  static async start(): Promise<TokenizeDisplay> {
-    return new TokenizeDisplay(process.stderr.isTTY ? await startBar(1, 0, process.stderr) : undefined);
-  }
-
-  show({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress): void {
-    const now = performance.now();
-    const left = ((now - this.#start) / 1000) * (allBytes / bytes - 1);
-    const state = `${some(tokens, "token")}  ${duration(left)} left`;
-    this.#bar?.setTotal(allDocuments);
-    this.#bar?.update(documents, { state });
-    if (this.#bar || (now - this.#shown) / 1000 < linesEvery) return;
-    this.#shown = now;
-    process.stderr.write(`document ${documents}/${allDocuments}  ${state}\n`);
-  }
-
-  close(): void {
-    this.#bar?.stop();
-  }
 }

@@ -3,6 +3,7 @@ import type { RecordedEvaluation } from "../report/index.js";
 import type { Evaluation, StepRecord } from "../train/index.js";
 import { RecordsFile } from "../train/records-file.js";
 import type { TrainConfig } from "./config.js";
+import { CountProgress } from "./count-progress.js";
 import { Interrupted } from "./failure.js";
 import type { Interrupts } from "./interrupts.js";
 import { type Progress, showProgress } from "./progress.js";
@@ -58,9 +59,9 @@ export class TrainRun {
   async run(): Promise<RunResult> {
     try {
       await this.#train();
-      const test = await this.#evaluate("test");
+      const test = await this.#evaluateAtTheEnd("test");
       const { lengths } = this.#options.parts.task;
-      const validation = lengths.validation === undefined ? undefined : await this.#evaluate("validation");
+      const validation = lengths.validation === undefined ? undefined : await this.#evaluateAtTheEnd("validation");
       const result: RunResult = { ...this.#result("completed"), ...this.#scores(test, validation) };
       await this.#conclude(result);
       return result;
@@ -152,11 +153,26 @@ export class TrainRun {
     progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
   }
 
-  async #evaluate(split: "test" | "validation"): Promise<Evaluation> {
+  async #evaluateAtTheEnd(split: "test" | "validation"): Promise<Evaluation> {
+    const progress = await CountProgress.start(`evaluating: ${split} item`);
+    try {
+      return await this.#evaluate(split, (done, items) => progress.at(done, items, done / items));
+    } finally {
+      progress.close();
+    }
+  }
+
+  async #evaluate(
+    split: "test" | "validation",
+    onProgress?: (done: number, items: number) => void,
+  ): Promise<Evaluation> {
     const { parts, interrupts } = this.#options;
     const batches = parts.task.evaluationBatches(split);
     try {
-      return await parts.trainer.evaluate(batches, () => interrupts.check(`interrupted while evaluating`));
+      return await parts.trainer.evaluate(batches, (done, items) => {
+        interrupts.check("interrupted while evaluating");
+        onProgress?.(done, items);
+      });
     } finally {
       await batches.close();
     }

@@ -2,8 +2,7 @@ import { createHash } from "node:crypto";
 import { type BatchSource, readTokenFolder, type TokenDataset, type TokenizerSpec, tokens } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
-import { crossEntropy, type Loss } from "../nn/index.js";
-import { reshape } from "../tensor/index.js";
+import { crossEntropy } from "../nn/index.js";
 import type { ModelCard } from "../train/index.js";
 import {
   defaultContext,
@@ -17,10 +16,6 @@ import {
 
 /** Language modelling: the next token at every place of a window, from a folder that `stepsize tokenize` made. */
 export const languageKind: TaskKind = { kind: "tokens", place: "<dir>", open: openLanguage };
-
-/** The mean cross-entropy of logits `[N, T, vocabulary]` with labels `[N, T]`: nats per token. */
-export const languageLoss: Loss = (logits, labels) =>
-  crossEntropy(reshape(logits, [-1, logits.shape.at(-1)!]), reshape(labels, [-1]));
 
 /** Numbers among the logits of one batch of an evaluation: 64 MiB of them. */
 const evaluationLogits = 2 ** 24;
@@ -55,7 +50,8 @@ class LanguageTask implements Task {
   readonly unit = "tokens";
   readonly unitsPerItem: number;
   readonly lengths: SplitLengths;
-  readonly loss = languageLoss;
+  /** Of logits `[N, T, vocabulary]` with labels `[N, T]`: nats per token. */
+  readonly loss = crossEntropy;
   readonly #tokenizer: TokenizerSpec;
   readonly #parts: Parts;
 
@@ -70,7 +66,9 @@ class LanguageTask implements Task {
 
   modelConfig(model: string): models.ModelConfig {
     const { context, vocabulary } = this.#parts.train;
-    return models.configOf(model, [context], vocabulary);
+    const config = models.configOf(model, [context], vocabulary);
+    if (config.kind === "olmo") return config;
+    return invalidArgument("model", `one for text (${Object.keys(models.olmoShapes).join(", ")})`, model);
   }
 
   card(config: models.ModelConfig): ModelCard {

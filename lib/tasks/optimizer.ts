@@ -29,7 +29,9 @@ export function makeOptimizer(
     where: (_, parameter) => parameter.shape.length < 2,
     weightDecay: 0,
   };
-  const options: AdamOptions = { lr, weightDecay, nonFinite, groups: [noDecay], ...(clipNorm && { clipNorm }) };
-  if (optimizer === "sgd") return new SGD(parameters, { ...options, momentum, groups: [noDecay] });
+  // A model may have none of them: the decoders.
+  const groups = parameters.some(({ shape }) => shape.length < 2) ? [noDecay] : [];
+  const options: AdamOptions = { lr, weightDecay, nonFinite, groups, ...(clipNorm && { clipNorm }) };
+  if (optimizer === "sgd") return new SGD(parameters, { ...options, momentum, groups });
   return new { adam: Adam, adamw: AdamW, lion: Lion }[optimizer](parameters, options);
 }

@@ -1,7 +1,7 @@
 import type { Batch, BatchSource } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
-import { correctCount, noGrad, reshape, type Tensor, tensor, tidy } from "../tensor/index.js";
+import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
 
 /** What {@link evaluate} found over one pass of the data. */
 export interface Evaluation {
@@ -47,7 +47,7 @@ export async function evaluate(
         tidy(() => {
           const { x, y } = upload(device, batch);
           const outputs = model.forward(prepare(x));
-          return { loss: loss(outputs, y), ...(y.dtype === "int32" && { correct: correctIn(outputs, y) }) };
+          return { loss: loss(outputs, y), ...(y.dtype === "int32" && { correct: correctCount(outputs, y) }) };
         }),
       );
       const reads = Promise.all([results.loss.item(), results.correct?.item()]);
@@ -65,11 +65,6 @@ export async function evaluate(
     model.train(wasTraining);
   }
   return { loss: lossSum / labels, ...(classes && { accuracy: correct / labels }), items };
-}
-
-/** How many of the labels `[…]` are where the outputs `[…, classes]` are largest. */
-function correctIn(outputs: Tensor, labels: Tensor): Tensor {
-  return correctCount(reshape(outputs, [-1, outputs.shape.at(-1)!]), reshape(labels, [-1]));
 }
 
 /** Over how many labels the loss of a batch is a mean: float targets belong to one item together. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { run } from "./support/cli.js";
 
-const commands = ["train", "evaluate", "predict", "schedule", "bench", "info"];
+const commands = ["train", "evaluate", "predict", "tokenize", "generate", "schedule", "bench", "info"];
 
 describe("help and version", () => {
   test.concurrent("--version prints the version of the package", async () => {
@@ -43,7 +43,11 @@ describe("wrong use exits with 2 and one message", () => {
     ["an unknown schedule to draw", ["schedule", "ubaa"], "did you mean uba?"],
     ["no schedule to draw", ["schedule"], "expected one of uba"],
     ["an unknown optimizer", ["train", "--optimizer", "addam"], "did you mean adam?"],
-    ["an unknown source of data", ["train", "--data", "minst"], "expected mnist, idx:<dir> or cifar10:<dir>"],
+    [
+      "an unknown source of data",
+      ["train", "--data", "minst"],
+      "expected mnist, idx:<dir>, cifar10:<dir> or tokens:<dir>",
+    ],
     [
       "a number that is none",
       ["train", "--budget", "many"],
@@ -54,6 +58,28 @@ describe("wrong use exits with 2 and one message", () => {
     ["an option of another schedule", ["train", "--power", "2"], "--power: the schedule uba does not take it"],
     ["momentum without sgd", ["train", "--momentum", "0.9"], "--momentum: only the optimizer sgd takes it"],
     ["classes of mnist", ["train", "--classes", "5"], "--classes: only data of the form idx:<dir> take it"],
+    ["a context of mnist", ["train", "--context", "5"], "--context: only data of the form tokens:<dir> take it"],
+    [
+      "a validation share of text",
+      ["train", "--data", "tokens:x", "--validation", "0.1"],
+      "--validation: stepsize tokenize makes the validation split of text",
+    ],
+    ["changes of text", ["train", "--data", "tokens:x", "--augment"], "--augment: only images are changed at random"],
+    ["nothing to tokenize", ["tokenize", "--out", "x"], "path: expected at least one folder or text file, got none"],
+    ["no folder for tokens", ["tokenize", "x"], "--out: expected the path of a folder to make, got none"],
+    [
+      "an unknown tokenizer",
+      ["tokenize", "x", "--out", "y", "--tokenizer", "gpt"],
+      '--tokenizer: expected one of bytes, gpt2, cl100k_base, o200k_base, got "gpt"; did you mean gpt2?',
+    ],
+    [
+      "a share that is none",
+      ["tokenize", "x", "--out", "y", "--test", "1"],
+      "--test: expected a number from 0 to below",
+    ],
+    ["a negative temperature", ["generate", "--temperature", "-1"], "--temperature: expected a number of at least 0"],
+    ["no tokens to draw from", ["generate", "--top-k", "0"], "--top-k: expected a whole number of at least 1"],
+    ["a model to generate with that is not given", ["generate"], "--checkpoint: expected"],
     ["a run to resume that is not there", ["train", "--resume", "/no/such/run"], "--resume: there is no folder"],
     ["a configuration that is not there", ["train", "--config", "/no/such.json"], "cannot be read"],
     ["no checkpoint", ["evaluate"], "--checkpoint: expected"],

@@ -74,6 +74,13 @@ describe("fromIterable", () => {
     ]);
   });
 
+  it("takes several class indices per item", async () => {
+    const ids = { data: Int32Array.of(1, 2, 3, 4), shape: [2, 2] };
+    const given: GivenBatch = { inputs: ids, labels: { data: Int32Array.of(2, 3, 4, 5), shape: [2, 2] } };
+    const [batch] = await take(data.fromIterable([given]).once());
+    expect(batch).toMatchObject({ size: 2, labels: { data: [2, 3, 4, 5], shape: [2, 2] } });
+  });
+
   it("says at which step the iterable ended", async () => {
     const source = data.fromIterable(() => counting(3), { name: "mine" });
     const seen: number[] = [];
@@ -184,6 +191,18 @@ describe("fromIterable", () => {
     { bad: { inputs, labels: new Int32Array(3) }, words: "labels: expected one for each of 2 items" },
     { bad: { inputs, labels: Int32Array.of(0, -1) }, words: "labels[1]: expected a class index of at least 0" },
     { bad: { inputs, labels: { data: new Float32Array(2), shape: [2] } }, words: "expected an Int32Array, as in the" },
+    {
+      bad: { inputs, labels: { data: new Int32Array(4), shape: [2, 2] } },
+      words: 'labels: expected an Int32Array, as in the first batch, got "class indices of shape [2]"',
+    },
+    {
+      bad: { inputs, labels: { data: Int32Array.of(0, -1), shape: [2] } },
+      words: "labels.data[1]: expected a class index of at least 0",
+    },
+    {
+      bad: { inputs, labels: { data: new Int32Array(3), shape: [2] } },
+      words: "labels.data: expected 2 numbers for shape [2]",
+    },
     {
       bad: { inputs, labels: { data: new Float32Array(3), shape: [3] } },
       words: "labels.shape: expected 2 items first",
