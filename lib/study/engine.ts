@@ -1,6 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
-import { openTask, type Task } from "../tasks/index.js";
+import { hasOwnValidation, openTask, type Task } from "../tasks/index.js";
 import type { StudyData, TrainingStudy } from "./config.js";
 import type { StudyFolder } from "./folder.js";
 import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.js";
@@ -124,7 +124,7 @@ class Engine {
       const task = await openTask(this.#options.sources?.get(each.name) ?? each.source, {
         classes: each.classes,
         context: each.context,
-        validation: { share, seed: validationSeed },
+        ...(!hasOwnValidation(each.source) && { validation: { share, seed: validationSeed } }),
       });
       for (const model of models) task.modelConfig(model);
       if (batch > task.lengths.train)

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { catalog, create, type Schedule, type ScheduleJSON } from "../schedule/index.js";
-import type { OptimizerSettings } from "../tasks/index.js";
+import { hasOwnValidation, type OptimizerSettings } from "../tasks/index.js";
 import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import type { RunRecord } from "./records.js";
 import { type Exploration, type Grid, type Score, type Trial, tune } from "./tuning.js";
@@ -10,8 +10,8 @@ export interface RunSpec {
   readonly purpose: "tuning" | "final";
   readonly model: string;
   readonly data: { readonly name: string; readonly classes?: number; readonly context?: number };
-  /** The part of the training data that is held back. */
-  readonly validation: { readonly share: number; readonly seed: number };
+  /** The part of the training data that is held back; absent where the data come with a validation split. */
+  readonly validation?: { readonly share: number; readonly seed: number };
   readonly evaluationItems?: number;
   readonly batch: number;
   readonly accumulate: number;
@@ -107,7 +107,7 @@ export function runsOf(
       purpose,
       model: cell.model,
       data: { name, ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) },
-      validation: { share: study.validation, seed: validationSeed },
+      ...(!hasOwnValidation(cell.data.source) && { validation: { share: study.validation, seed: validationSeed } }),
       ...(study.evaluationItems !== undefined && { evaluationItems: study.evaluationItems }),
       batch: study.batch,
       accumulate: study.accumulate,

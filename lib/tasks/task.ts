@@ -68,5 +68,7 @@ export interface TaskKind {
   readonly kind: string;
   /** What stands after the colon, such as `<dir>`; absent where nothing does. */
   readonly place?: string;
+  /** Whether the data come with a validation split, so that nothing is held back. */
+  readonly ownValidation?: boolean;
   open(place: string, options: TaskOptions): Promise<Task>;
 }
