@@ -11,7 +11,7 @@ export interface FieldHelp {
   /** What stands after the flag, such as `<n>`; a switch has none. */
   readonly placeholder?: string;
   /** How a flag's text becomes a value. */
-  readonly kind: "text" | "number" | "switch" | "numbers" | "json";
+  readonly kind: "text" | "words" | "number" | "switch" | "numbers" | "json";
   /** The end of "expected …" in an error message. */
   readonly expected: string;
   /** What holds where the field is not given, in words. */
@@ -93,6 +93,7 @@ function convert(kind: FieldHelp["kind"], value: unknown): unknown {
   const number = (text: string) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
   if (kind === "number") return number(value);
   if (kind === "numbers") return value.split(",").map(number);
+  if (kind === "words") return value.split(",").map((word) => word.trim());
   if (kind !== "json") return value;
   try {
     return JSON.parse(value);

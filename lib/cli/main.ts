@@ -46,6 +46,11 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./schedule.js")).defineSchedule(command),
   },
   {
+    name: "compare",
+    description: "compare schedules: tuned alike, with fresh seeds, resumable",
+    define: async (command) => (await import("./compare.js")).defineCompare(command),
+  },
+  {
     name: "bench",
     arguments: "[what]",
     description: "measure the optimizer step against the memory's limit and PyTorch",

@@ -3,11 +3,9 @@ import { assembleRun, openTask, type RunParts, type Task } from "../tasks/index.
 import type { TrainConfig, TrainSettings } from "./config.js";
 import { UsageError } from "./failure.js";
 
-/** A run's parts on the device that was opened for them. */
+/** A run's parts on a device that was opened for them, and is closed with them. */
 export interface OpenRun extends RunParts {
   readonly device: Device;
-  /** Frees all of it. */
-  close(): Promise<void>;
 }
 
 /** Reads the data of a run. */
@@ -38,7 +36,7 @@ export async function setUp({ settings, schedule }: TrainConfig, task: Task): Pr
     ...parts,
     device,
     async close() {
-      await parts.batches.close();
+      await parts.close();
       await device.close();
     },
   };

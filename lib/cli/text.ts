@@ -52,3 +52,10 @@ export function shellWord(word: string): string {
 export function flagOf(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
+
+/** How this program was started, for a command that can be copied. */
+export function thisProgram(): string {
+  const script = process.argv[1] ?? "";
+  if (!script.endsWith(".js")) return "npx stepsize";
+  return `node ${shellWord(script.startsWith(`${process.cwd()}/`) ? script.slice(process.cwd().length + 1) : script)}`;
+}

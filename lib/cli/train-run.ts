@@ -1,12 +1,12 @@
 import { StepsizeError } from "../errors.js";
 import type { RecordedEvaluation } from "../report/index.js";
 import type { Evaluation, StepRecord } from "../train/index.js";
+import { RecordsFile } from "../train/records-file.js";
 import type { TrainConfig } from "./config.js";
 import { CountProgress } from "./count-progress.js";
 import { Interrupted } from "./failure.js";
 import type { Interrupts } from "./interrupts.js";
 import { type Progress, showProgress } from "./progress.js";
-import { RecordsFile } from "./records-file.js";
 import type { RunFolder } from "./run-folder.js";
 import { type Metric, type RunResult, writeReport } from "./run-result.js";
 import type { OpenRun } from "./run-setup.js";

@@ -14,7 +14,7 @@ import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
 import { jsonLine, summary } from "./run-result.js";
 import { type OpenRun, readData, setUp } from "./run-setup.js";
-import { count, shellWord, short, some } from "./text.js";
+import { count, shellWord, short, some, thisProgram } from "./text.js";
 import { TrainRun } from "./train-run.js";
 
 interface TrainFlags {
@@ -132,11 +132,4 @@ function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }
 
 function note(text: string): void {
   process.stderr.write(`${text}\n`);
-}
-
-/** How this program was started, for a command that can be copied. */
-function thisProgram(): string {
-  const script = process.argv[1] ?? "";
-  if (!script.endsWith(".js")) return "npx stepsize";
-  return `node ${shellWord(script.startsWith(`${process.cwd()}/`) ? script.slice(process.cwd().length + 1) : script)}`;
 }

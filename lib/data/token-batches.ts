@@ -12,6 +12,8 @@ export interface TokenBatchOptions {
   readonly seed?: number;
   /** How many batches are read ahead while one is in use; the batches are the same. Default 2. */
   readonly prefetch?: number;
+  /** At most so many windows for `once`, evenly spread over the text: an integer of at least 1. Default all. */
+  readonly most?: number;
 }
 
 /** What the batches are cut from. */
@@ -31,7 +33,8 @@ export interface TokenText {
  * `at` and `from` give windows from random places, each place equally likely. Window k of a seed, which is item
  * `k % size` of step `⌊k / size⌋`, lies where number k of the seed says, whatever the size of the batches: two batches
  * of 8 have the windows of one of 16. An epoch is as many batches as the text has windows side by side, though they
- * overlap and miss some. `once` gives these windows side by side, in order; ids after the last whole one are left out.
+ * overlap and miss some. `once` gives these windows side by side, in order, or `most` of them; ids after the last whole
+ * one are left out.
  */
 export class TokenBatches implements BatchSource {
   readonly batchesPerEpoch: number;
@@ -41,12 +44,16 @@ export class TokenBatches implements BatchSource {
   readonly #file: TokenFile;
   readonly #seed: number;
   readonly #prefetch: number;
+  /** Windows that the text has side by side. */
+  readonly #windows: number;
   #closed = false;
 
   /** @internal */
   constructor(text: TokenText, options: TokenBatchOptions) {
     if (typeof options !== "object" || options === null) invalidArgument("batches", "options with a size", options);
-    const { size, seed = 0, prefetch = 2 } = options;
+    const { size, seed = 0, prefetch = 2, most } = options;
+    if (most !== undefined && (!Number.isSafeInteger(most) || most < 1))
+      invalidArgument("batches.most", "an integer of at least 1", most);
     if (!Number.isSafeInteger(size) || size < 1) invalidArgument("batches.size", "an integer of at least 1", size);
     if (!Number.isSafeInteger(prefetch) || prefetch < 0 || prefetch > 64) {
       invalidArgument("batches.prefetch", "an integer from 0 to 64", prefetch);
@@ -56,8 +63,9 @@ export class TokenBatches implements BatchSource {
     this.#seed = checkSeed(seed, "batches.seed");
     this.#prefetch = prefetch;
     this.size = size;
-    this.items = Math.floor((text.store.tokens - 1) / text.context);
-    this.batchesPerEpoch = Math.max(1, Math.floor(this.items / size));
+    this.#windows = Math.floor((text.store.tokens - 1) / text.context);
+    this.items = Math.min(most ?? this.#windows, this.#windows);
+    this.batchesPerEpoch = Math.max(1, Math.floor(this.#windows / size));
   }
 
   /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
@@ -100,7 +108,10 @@ export class TokenBatches implements BatchSource {
   #inOrder(index: number): Promise<Batch> {
     const first = index * this.size;
     const size = Math.min(this.size, this.items - first);
-    const starts = Array.from({ length: size }, (_, item) => (first + item) * this.#text.context);
+    const starts = Array.from({ length: size }, (_, item) => {
+      const window = Math.floor(((first + item) * this.#windows) / this.items);
+      return window * this.#text.context;
+    });
     return this.#read(starts, 0, index);
   }
 

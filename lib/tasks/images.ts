@@ -9,7 +9,7 @@ import {
   mnist,
   type Split,
 } from "../data/index.js";
-import { StepsizeError } from "../errors.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
 import type { ModelCard } from "../train/index.js";
@@ -69,7 +69,12 @@ export function loadImages(
   return own.load(place, split, classes);
 }
 
-async function openImages(kind: ImageKind, place: string, { classes, validation }: TaskOptions): Promise<Task> {
+async function openImages(
+  kind: ImageKind,
+  place: string,
+  { classes, context, validation }: TaskOptions,
+): Promise<Task> {
+  if (context !== undefined) invalidArgument("context", "none: images are not cut into windows", context);
   const whole = await kind.load(place, "train", classes);
   // The test split now, not after the training: a missing file should not cost a whole run.
   const test = await kind.load(place, "test", classes);
@@ -79,6 +84,11 @@ async function openImages(kind: ImageKind, place: string, { classes, validation 
 
 /** Items of an evaluation that go through the model together. */
 const evaluationSize = 250;
+
+/** So many of the indices below `length`, as far from each other as they can be. */
+function evenlySpread(most: number, length: number): number[] {
+  return Array.from({ length: most }, (_, i) => Math.floor((i * length) / most));
+}
 
 type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readonly validation?: ArrayDataset };
 
@@ -115,9 +125,10 @@ class ImageTask implements Task {
     return this.#parts.train.batches({ size, seed, ...(augment && { augment: changes }) });
   }
 
-  evaluationBatches(split: SplitName): BatchSource {
-    const part = this.#parts[split];
-    if (!part) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
+  evaluationBatches(split: SplitName, most = Number.POSITIVE_INFINITY): BatchSource {
+    const whole = this.#parts[split];
+    if (!whole) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
+    const part = most < whole.length ? whole.subset(evenlySpread(most, whole.length)) : whole;
     return part.batches({ size: Math.min(evaluationSize, part.length), shuffle: false });
   }
 

@@ -6,7 +6,15 @@
 
 export { loadImages } from "./images.js";
 export { evaluationWindows } from "./language.js";
-export { isSource, openTask, parseSource, resolveSource, type Source, sourcesInWords } from "./open.js";
+export {
+  hasOwnValidation,
+  isSource,
+  openTask,
+  parseSource,
+  resolveSource,
+  type Source,
+  sourcesInWords,
+} from "./open.js";
 export { makeOptimizer, type OptimizerSettings, optimizerNames } from "./optimizer.js";
 export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
 export {

@@ -15,7 +15,12 @@ import {
 } from "./task.js";
 
 /** Language modelling: the next token at every place of a window, from a folder that `stepsize tokenize` made. */
-export const languageKind: TaskKind = { kind: "tokens", place: "<dir>", open: openLanguage };
+export const languageKind: TaskKind = {
+  kind: "tokens",
+  place: "<dir>",
+  ownValidation: true,
+  open: openLanguage,
+};
 
 /** Numbers among the logits of one batch of an evaluation: 64 MiB of them. */
 const evaluationLogits = 2 ** 24;
@@ -80,10 +85,10 @@ class LanguageTask implements Task {
     return this.#parts.train.batches({ size, seed });
   }
 
-  evaluationBatches(split: SplitName): BatchSource {
+  evaluationBatches(split: SplitName, most?: number): BatchSource {
     const part = this.#parts[split];
     if (!part) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
-    return part.batches({ size: evaluationWindows(part) });
+    return part.batches({ size: evaluationWindows(part), ...(most !== undefined && { most }) });
   }
 
   async fingerprint(): Promise<string> {

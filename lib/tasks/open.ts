@@ -30,6 +30,11 @@ export function parseSource(text: string): Source {
   return colon < 0 ? { kind: text } : { kind: text.slice(0, colon), place: text.slice(colon + 1) };
 }
 
+/** Whether data of this source come with a validation split. */
+export function hasOwnValidation(text: string): boolean {
+  return kinds.find(({ kind }) => kind === parseSource(text).kind)?.ownValidation ?? false;
+}
+
 /** The source with its place's full path, so that a run can be resumed from another working directory. */
 export function resolveSource(text: string): string {
   const { kind, place } = parseSource(text);

@@ -25,8 +25,10 @@ export interface RunParts {
   readonly model: Module;
   readonly card: ModelCard;
   readonly trainer: Trainer;
-  /** Batches for training; to be closed after use. */
+  /** Batches for training. */
   readonly batches: BatchSource;
+  /** Frees the model, the optimizer's state and the batches. */
+  close(): Promise<void>;
 }
 
 /** Builds the model, the optimizer and the trainer of a run. */
@@ -41,5 +43,16 @@ export function assembleRun(
   const batches = task.trainingBatches({ size, seed, augment });
   const optimizer = makeOptimizer(model, settings, schedule);
   const trainer = new Trainer({ model, optimizer, loss: task.loss, data: batches, accumulate, card });
-  return { task, model, card, trainer, batches };
+  return {
+    task,
+    model,
+    card,
+    trainer,
+    batches,
+    async close() {
+      await batches.close();
+      optimizer.dispose();
+      model.dispose();
+    },
+  };
 }

@@ -41,10 +41,11 @@ export interface Task {
   /** Shuffled batches of the training split, a pure function of the options and the step. */
   trainingBatches(options: TrainingBatchOptions): BatchSource;
   /**
-   * All items of a split in their own order, for `Trainer.evaluate`.
+   * The items of a split in their own order, for `Trainer.evaluate`.
+   * @param most at most so many items, evenly spread over the split; default all
    * @throws StepsizeError `invalid-state` for a validation split that is not there
    */
-  evaluationBatches(split: SplitName): BatchSource;
+  evaluationBatches(split: SplitName, most?: number): BatchSource;
   /** A short hash of the data themselves: equal for equal data, wherever they lie. */
   fingerprint(): Promise<string>;
 }
@@ -67,5 +68,7 @@ export interface TaskKind {
   readonly kind: string;
   /** What stands after the colon, such as `<dir>`; absent where nothing does. */
   readonly place?: string;
+  /** Whether the data come with a validation split, so that nothing is held back. */
+  readonly ownValidation?: boolean;
   open(place: string, options: TaskOptions): Promise<Task>;
 }

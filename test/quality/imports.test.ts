@@ -17,7 +17,8 @@ const allowed: Record<string, readonly string[]> = {
   bench: ["native", "tensor", "optim", "schedule"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
   tasks: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
-  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "report", "bench"],
+  study: ["native", "nn", "models", "optim", "data", "schedule", "train", "tasks", "report"],
+  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "study", "report", "bench"],
 };
 
 /** The folders of lib/ that a file imports from, by the text of its import and export statements. */

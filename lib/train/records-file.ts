@@ -1,8 +1,8 @@
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { StepsizeError } from "../errors.js";
 
-/** A file with one JSON object a line, each of a step, that is only ever added to. */
-export class RecordsFile<T extends { readonly step: number }> {
+/** A file with one JSON object a line that is only ever added to. */
+export class RecordsFile<T extends object> {
   readonly path: string;
   #file: number | undefined;
 
@@ -38,7 +38,7 @@ export class RecordsFile<T extends { readonly step: number }> {
     try {
       return action();
     } catch (error) {
-      const message = `${this.path}: could not be written (${(error as Error).message}); the checkpoints are kept`;
+      const message = `${this.path}: could not be written (${(error as Error).message}); what is in it is kept`;
       throw new StepsizeError("invalid-file", message, { cause: error });
     }
   }

@@ -1,0 +1,95 @@
+import { readFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { describe } from "../errors.js";
+import { completeStudy, pathInWords, type Study, type TrainingStudy } from "../study/index.js";
+import { parseSource } from "../tasks/index.js";
+import { UsageError } from "./failure.js";
+import { flagOf } from "./text.js";
+
+/** A study and where it is to be made. */
+export interface StudyRequest {
+  readonly study: Study;
+  /** As in `study.json`: what was given, without what was filled in. */
+  readonly given: Readonly<Record<string, unknown>>;
+  /** The study's folder; `undefined` for the next free one. */
+  readonly folder: string | undefined;
+  /** The file that the settings came from. */
+  readonly file: string | undefined;
+  /** Where data lie, if not where the file says: by name. */
+  readonly sources: ReadonlyMap<string, string>;
+}
+
+/** Where a command's study comes from. */
+export interface StudyFlags {
+  readonly config?: string;
+  readonly study?: string;
+}
+
+/**
+ * The study that the flags ask for: a file's, with flags over it, or the flags' alone.
+ * @throws UsageError for a file that cannot be used; StepsizeError `invalid-argument` for settings that cannot
+ */
+export async function requestedStudy(
+  { config, study: folder }: StudyFlags,
+  flags: Readonly<Record<string, unknown>>,
+): Promise<StudyRequest> {
+  const own = folder === undefined ? undefined : join(folder, "study.json");
+  const ownText = config === undefined && own !== undefined ? await readText(own).catch(() => undefined) : undefined;
+  const file = config ?? (ownText === undefined ? undefined : own);
+  if (file === undefined) {
+    const study = completeStudy(flags, labelOf(flags));
+    return { study, given: flags, folder, file, sources: new Map() };
+  }
+  const stored = parse(file, ownText ?? (await readText(file)));
+  const { data, ...others } = flags;
+  const given = { ...stored, ...others };
+  const study = completeStudy(given, labelOf(others, file));
+  const into = folder ?? dirname(file);
+  const [changed] = Object.keys(others);
+  if (changed !== undefined && resolve(into, "study.json") === resolve(file))
+    throw new UsageError(
+      `${flagOf(changed)}: ${file} says what is in its folder; change it there, or name another folder with --study`,
+    );
+  return { study, given, folder: into, file, sources: data === undefined ? new Map() : moved(study, data as string[]) };
+}
+
+/** For each data set that was given a place, its name and the place. */
+function moved(study: Study, given: readonly string[]): ReadonlyMap<string, string> {
+  const { data = [] } = study as Partial<TrainingStudy>;
+  return new Map(
+    given.map((source) => {
+      const { kind } = parseSource(source);
+      const alike = data.filter((each) => parseSource(each.source).kind === kind);
+      if (alike.length === 1 && alike[0]) return [alike[0].name, source];
+      const there = data.map((each) => each.source).join(", ") || "none";
+      throw new UsageError(`--data: expected where one of the study's data lies (${there}), got ${describe(source)}`);
+    }),
+  );
+}
+
+function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
+  return ([field, ...rest]: readonly PropertyKey[]): string => {
+    if (file !== undefined && !(String(field) in flags))
+      return `${basename(file)}: ${pathInWords([field ?? "", ...rest])}`;
+    return `${flagOf(String(field))}${pathInWords(rest)}`;
+  };
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`${path}: the study's settings cannot be read (${(error as Error).message})`);
+  }
+}
+
+function parse(path: string, text: string): Record<string, unknown> {
+  let values: unknown;
+  try {
+    values = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${path}: expected JSON (${(error as Error).message})`);
+  }
+  if (typeof values === "object" && values !== null && !Array.isArray(values)) return values as Record<string, unknown>;
+  throw new UsageError(`${path}: expected an object of settings, got ${describe(values)}`);
+}

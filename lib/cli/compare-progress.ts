@@ -1,0 +1,88 @@
+import type { SingleBar } from "cli-progress";
+import type { PlannedRun, RunRecord, StudyListener, StudyProgress } from "../study/index.js";
+import { type ProgressStream, startBar } from "./progress.js";
+import { duration, percent, short } from "./text.js";
+
+/** A line is due after so many seconds within one run. */
+const lineEvery = 60;
+
+/** How far a study is: a live bar on a terminal, a line for each run elsewhere. */
+export class CompareProgress implements StudyListener {
+  readonly #stream: ProgressStream & NodeJS.WritableStream;
+  #bar: SingleBar | undefined;
+  #progress: StudyProgress = { done: 0, left: 0, secondsLeft: undefined };
+  #began = performance.now();
+  #told = performance.now();
+
+  constructor(stream: ProgressStream & NodeJS.WritableStream = process.stderr) {
+    this.#stream = stream;
+  }
+
+  async open(): Promise<void> {
+    if (this.#stream.isTTY) this.#bar = await startBar(1, 0, this.#stream);
+  }
+
+  started(progress: StudyProgress): void {
+    this.#update(progress);
+    this.note(`${progress.done} runs done, ${progress.left} to make${this.#timeLeft()}`);
+  }
+
+  runStarted(run: PlannedRun): void {
+    this.#began = performance.now();
+    this.#told = this.#began;
+    this.#bar?.update(this.#progress.done, { state: `${inWords(run)}${this.#timeLeft()}` });
+  }
+
+  step(run: PlannedRun, step: number, loss: number): void {
+    const state = () => `${inWords(run)}  step ${step + 1}/${run.cell.steps}  loss ${short(loss)}${this.#timeLeft()}`;
+    if (this.#bar) this.#bar.update(this.#progress.done, { state: state() });
+    else if (performance.now() - this.#told > 1000 * lineEvery) {
+      this.#told = performance.now();
+      this.note(state());
+    }
+  }
+
+  runFinished(run: PlannedRun, record: RunRecord, progress: StudyProgress): void {
+    this.#update(progress);
+    const { done, left } = progress;
+    if (!this.#bar) this.note(`[${done}/${done + left}] ${inWords(run)}: ${result(record)}${this.#timeLeft()}`);
+  }
+
+  note(message: string): void {
+    // Over the bar, which draws itself again on the next line; see the progress of a run.
+    this.#stream.write(this.#bar ? `\r\x1b[K${message}\n\x1b7` : `${message}\n`);
+  }
+
+  close(): void {
+    this.#bar?.stop();
+    this.#bar = undefined;
+  }
+
+  #update(progress: StudyProgress): void {
+    this.#progress = progress;
+    this.#bar?.setTotal(progress.done + progress.left);
+    this.#bar?.update(progress.done);
+  }
+
+  /** Less what has passed of the run that is being made. */
+  #timeLeft(): string {
+    const { secondsLeft, left } = this.#progress;
+    if (secondsLeft === undefined || left === 0) return "";
+    const passed = (performance.now() - this.#began) / 1000;
+    return `  about ${duration(Math.max(0, secondsLeft - passed))} left`;
+  }
+}
+
+/** A run in a few words: what is compared, then what was chosen for it. */
+function inWords({ cell, spec, schedule }: PlannedRun): string {
+  const { maxLr, phi } = schedule.options as { maxLr: number; phi?: number };
+  const choice = `${short(maxLr)}${phi === undefined ? "" : ` φ ${short(phi)}`}`;
+  return `${cell.model} ${cell.data.name} ${spec.optimizer.name} ${cell.steps} steps, ${spec.purpose}: ${schedule.name} ${choice} seed ${spec.seed}`;
+}
+
+function result({ status, steps, validation, test, seconds }: RunRecord): string {
+  if (status === "diverged") return `diverged after ${steps} steps`;
+  const { loss, accuracy } = test ?? validation ?? { loss: Number.NaN };
+  const share = accuracy === undefined ? "" : `, accuracy ${percent(accuracy)}`;
+  return `${test ? "test" : "validation"} loss ${loss.toFixed(4)}${share}, ${duration(seconds)}`;
+}

@@ -1,0 +1,190 @@
+import { StepsizeError } from "../errors.js";
+import { type Device, openDevice } from "../native/index.js";
+import { hasOwnValidation, openTask, type Task } from "../tasks/index.js";
+import type { StudyData, TrainingStudy } from "./config.js";
+import type { StudyFolder } from "./folder.js";
+import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.js";
+import { type RunRecord, RunRecords } from "./records.js";
+import { runOne } from "./run-one.js";
+
+/** How {@link runStudy} works; nothing of it changes a result. */
+export interface EngineOptions {
+  readonly folder: StudyFolder;
+  /** Where the data lie, if not where the study says: by name. */
+  readonly sources?: ReadonlyMap<string, string>;
+  readonly device?: string | undefined;
+  readonly threads?: number | undefined;
+  /** Only these runs; default all. */
+  readonly only?: "tuning" | "final" | undefined;
+  /** No run is begun after so many seconds. */
+  readonly maxSeconds?: number | undefined;
+  /** Seconds between the checkpoints of a run; default 60. */
+  readonly checkpointEvery?: number;
+  readonly signal: AbortSignal;
+  readonly version: string;
+  readonly listener: StudyListener;
+}
+
+/** Is told how far a study is. */
+export interface StudyListener {
+  /** Before the first run. */
+  started(progress: StudyProgress): void;
+  runStarted(run: PlannedRun): void;
+  step(run: PlannedRun, step: number, loss: number): void;
+  runFinished(run: PlannedRun, record: RunRecord, progress: StudyProgress): void;
+  note(message: string): void;
+}
+
+/** How far a study is. What tuning will add to a grid is not known beforehand and not counted. */
+export interface StudyProgress {
+  readonly done: number;
+  readonly left: number;
+  /** Estimated from the runs there are; `undefined` before the first. */
+  readonly secondsLeft: number | undefined;
+}
+
+/**
+ * Makes the runs that have no record yet, one after the other. Every finished run is a line of `runs.jsonl` before the
+ * next one begins.
+ *
+ * @returns whether all that was asked for is there; otherwise the time was over
+ * @throws the signal's reason, once the state of the run is written; StepsizeError for data, models or devices that are
+ * not there or do not fit, before any run
+ */
+export async function runStudy(study: TrainingStudy, options: EngineOptions): Promise<{ complete: boolean }> {
+  const { folder, listener } = options;
+  await folder.removePartial();
+  const records = await RunRecords.open(folder.runs, (message) => listener.note(message));
+  const engine = new Engine(study, options, records);
+  try {
+    return await engine.run();
+  } finally {
+    records.close();
+    await engine.close();
+  }
+}
+
+class Engine {
+  readonly #study: TrainingStudy;
+  readonly #options: EngineOptions;
+  readonly #records: RunRecords;
+  readonly #tasks = new Map<string, { task: Task; fingerprint: string }>();
+  #device: Device | undefined;
+
+  constructor(study: TrainingStudy, options: EngineOptions, records: RunRecords) {
+    this.#study = study;
+    this.#options = options;
+    this.#records = records;
+  }
+
+  async run(): Promise<{ complete: boolean }> {
+    const { maxSeconds = Number.POSITIVE_INFINITY, signal, listener } = this.#options;
+    const began = performance.now();
+    let [next] = this.#outstanding();
+    if (!next) return { complete: true };
+    await this.#openTasks();
+    listener.started(this.#progress());
+    for (; next; [next] = this.#outstanding()) {
+      signal.throwIfAborted();
+      if (performance.now() - began > 1000 * maxSeconds) return { complete: false };
+      listener.runStarted(next);
+      const record = await this.#make(next);
+      this.#records.add(record);
+      listener.runFinished(next, record, this.#progress());
+    }
+    return { complete: true };
+  }
+
+  async close(): Promise<void> {
+    await this.#device?.close();
+  }
+
+  async #make(run: PlannedRun): Promise<RunRecord> {
+    const { folder, device, threads, checkpointEvery = 60, signal, version, listener } = this.#options;
+    this.#device ??= await openDevice(device, threads === undefined ? {} : { threads });
+    const { task, fingerprint } = this.#tasks.get(run.cell.data.name) as { task: Task; fingerprint: string };
+    return runOne(run, {
+      task,
+      fingerprint,
+      device: this.#device,
+      version,
+      checkpoint: folder.running(run.id),
+      checkpointEvery,
+      evaluations: this.#study.evaluations,
+      signal,
+      tell: (message) => listener.note(message),
+      onStep: (step, loss) => listener.step(run, step, loss),
+    });
+  }
+
+  /** All data and models before the first run: what does not fit should not show after hours. */
+  async #openTasks(): Promise<void> {
+    const { data, models, validation: share, batch } = this.#study;
+    for (const each of data) {
+      const task = await openTask(this.#options.sources?.get(each.name) ?? each.source, {
+        classes: each.classes,
+        context: each.context,
+        ...(!hasOwnValidation(each.source) && { validation: { share, seed: validationSeed } }),
+      });
+      for (const model of models) task.modelConfig(model);
+      if (batch > task.lengths.train)
+        throw new StepsizeError(
+          "invalid-argument",
+          `batch: expected at most the ${task.lengths.train} items of ${each.name} to train on, got ${batch}`,
+        );
+      const fingerprint = await task.fingerprint();
+      this.#expectSameData(each, fingerprint);
+      this.#tasks.set(each.name, { task, fingerprint });
+    }
+  }
+
+  #expectSameData({ name }: StudyData, fingerprint: string): void {
+    const { runs } = this.#options.folder;
+    for (const record of this.#records.all.values())
+      if (record.run.data.name === name && record.fingerprint !== fingerprint)
+        throw new StepsizeError(
+          "invalid-state",
+          `${runs}: its runs on ${name} were made with other data (fingerprint ${record.fingerprint}, now ${fingerprint});` +
+            " give the same data, or other data another name or another folder",
+        );
+  }
+
+  #outstanding(): PlannedRun[] {
+    return this.#plan().flatMap(({ outstanding }) => outstanding);
+  }
+
+  #plan(): CellPlan[] {
+    const { only } = this.#options;
+    return planOf(this.#study, this.#records.all).map(({ outstanding, waiting, ...plan }) => ({
+      ...plan,
+      outstanding: outstanding.filter(({ spec }) => only === undefined || spec.purpose === only),
+      waiting: only === undefined ? waiting : 0,
+    }));
+  }
+
+  #progress(): StudyProgress {
+    const plans = this.#plan();
+    const left = plans.reduce((sum, { outstanding, waiting }) => sum + outstanding.length + waiting, 0);
+    const perStep = secondsPerStep([...this.#records.all.values()]);
+    const seconds = plans.reduce((sum, { cell, outstanding, waiting }) => {
+      const of = (purpose: string) => perStep(cell.model, cell.data.name, purpose) * cell.steps;
+      return sum + outstanding.reduce((total, { spec }) => total + of(spec.purpose), 0) + waiting * of("final");
+    }, 0);
+    const done = plans.reduce((sum, plan) => sum + plan.done, 0);
+    return { done, left, secondsLeft: Number.isFinite(seconds) ? seconds : undefined };
+  }
+}
+
+/** What a step takes on average with a model, data and a purpose, or the nearest to it that is known; else NaN. */
+function secondsPerStep(records: readonly RunRecord[]) {
+  return (model: string, data: string, purpose: string): number => {
+    const alike: ((run: RunRecord["run"]) => boolean)[] = [
+      (run) => run.model === model && run.data.name === data && run.purpose === purpose,
+      (run) => run.model === model && run.data.name === data,
+      () => true,
+    ];
+    const known = alike.map((test) => records.filter(({ run }) => test(run))).find(({ length }) => length > 0) ?? [];
+    const sum = (pick: (record: RunRecord) => number) => known.reduce((total, record) => total + pick(record), 0);
+    return sum(({ seconds }) => seconds) / sum(({ steps }) => steps);
+  };
+}

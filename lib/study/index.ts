@@ -1,0 +1,13 @@
+/**
+ * Studies that compare schedules: on training runs with equal tuning, and on quadratics, where theory knows the best.
+ *
+ * @module
+ */
+
+export { completeStudy, pathInWords, type QuadraticsStudy, type Study, type TrainingStudy } from "./config.js";
+export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } from "./engine.js";
+export { StudyFolder } from "./folder.js";
+export { takeLock } from "./lock.js";
+export type { Cell, PlannedRun, RunSpec } from "./plan.js";
+export type { RunRecord } from "./records.js";
+export { quadraticsFields, trainingFields } from "./schema.js";

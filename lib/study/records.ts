@@ -1,0 +1,132 @@
+import { readFile } from "node:fs/promises";
+import { StepsizeError } from "../errors.js";
+import { writeAtomically } from "../train/atomic-file.js";
+import { RecordsFile } from "../train/records-file.js";
+import type { RunSpec } from "./plan.js";
+
+/** Loss and accuracy over a split. */
+export interface SplitResult {
+  readonly loss: number;
+  readonly accuracy?: number;
+}
+
+/** One finished run: a line of `runs.jsonl`. */
+export interface RunRecord {
+  /** Of {@link run}: see `runId`. */
+  readonly id: string;
+  readonly run: RunSpec;
+  readonly status: "completed" | "diverged";
+  /** Steps made; of a run that diverged, before the one that was not finite. */
+  readonly steps: number;
+  /** Mean over the last twentieth of the steps; `null` where it diverged. */
+  readonly trainLoss: number | null;
+  /** After the last step. Absent where it diverged. */
+  readonly validation?: SplitResult;
+  /** Of final runs, read once. */
+  readonly test?: SplitResult;
+  /** On the validation split on the way: steps done, loss, accuracy. */
+  readonly onTheWay?: readonly (readonly number[])[];
+  /** At most 50 steps with their learning rate and the loss around them. */
+  readonly curve: {
+    readonly step: readonly number[];
+    readonly learningRate: readonly number[];
+    readonly loss: readonly number[];
+  };
+  /** Of wall time, evaluations included. */
+  readonly seconds: number;
+  /** Of the data: see `Task.fingerprint`. */
+  readonly fingerprint: string;
+  /** Bits are the same for one device, instruction set and version. */
+  readonly device: string;
+  readonly version: string;
+}
+
+/** The records of a file, and the lines that hold none. */
+export interface ReadRecords {
+  readonly records: ReadonlyMap<string, RunRecord>;
+  readonly damaged: readonly string[];
+  /** Whether the file ends in the middle of a line. */
+  readonly torn: boolean;
+}
+
+/** Reads `runs.jsonl`; a file that is not there has none. Of two records of one run the first counts. */
+export async function readRecords(path: string): Promise<ReadRecords> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw new StepsizeError("invalid-file", `${path}: cannot be read (${error.message})`, { cause: error });
+  });
+  const records = new Map<string, RunRecord>();
+  const damaged: string[] = [];
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    const record = parse(line);
+    if (record === undefined) damaged.push(line);
+    else if (!records.has(record.id)) records.set(record.id, record);
+  }
+  return { records, damaged, torn: text !== "" && !text.endsWith("\n") };
+}
+
+/** A study's records, for the one process that adds to them. */
+export class RunRecords {
+  readonly #file: RecordsFile<RunRecord>;
+  readonly #records: Map<string, RunRecord>;
+
+  private constructor(path: string, records: ReadonlyMap<string, RunRecord>) {
+    this.#file = new RecordsFile(path);
+    this.#records = new Map(records);
+  }
+
+  /**
+   * Opens the file. Lines that hold no record are moved into a file beside it, and their runs are made again.
+   * @param tell told of such lines
+   */
+  static async open(path: string, tell: (message: string) => void): Promise<RunRecords> {
+    const { records, damaged, torn } = await readRecords(path);
+    if (damaged.length > 0) {
+      const aside = `${path}.damaged-${Date.now()}`;
+      await writeAtomically(aside, [Buffer.from(damaged.map((line) => `${line}\n`).join(""))]);
+      const lines = damaged.length === 1 ? "1 line holds" : `${damaged.length} lines hold`;
+      tell(`${path}: ${lines} no finished run; set aside in ${aside}, and made again`);
+    }
+    // A whole record without its line's end would run into the next one.
+    if (damaged.length > 0 || torn)
+      await writeAtomically(path, [Buffer.from([...records.values()].map(lineOf).join(""))]);
+    return new RunRecords(path, records);
+  }
+
+  get all(): ReadonlyMap<string, RunRecord> {
+    return this.#records;
+  }
+
+  /** @throws StepsizeError `invalid-file` where it cannot be written (a full disk); the run is not counted then */
+  add(record: RunRecord): void {
+    this.#file.add(record);
+    this.#records.set(record.id, record);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+function lineOf(record: RunRecord): string {
+  return `${JSON.stringify(record)}\n`;
+}
+
+function parse(line: string): RunRecord | undefined {
+  try {
+    const record = JSON.parse(line) as RunRecord;
+    const { id, run, status, steps, curve, seconds, validation, test } = record;
+    const wellFormed =
+      typeof id === "string" &&
+      typeof run === "object" &&
+      Number.isSafeInteger(steps) &&
+      Array.isArray(curve?.loss) &&
+      typeof seconds === "number" &&
+      (status === "diverged" || (status === "completed" && Number.isFinite(validation?.loss))) &&
+      (status === "diverged" || run.purpose === "tuning" || Number.isFinite(test?.loss));
+    return wellFormed ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,208 @@
+import { rm } from "node:fs/promises";
+import { StepsizeError } from "../errors.js";
+import type { Device } from "../native/index.js";
+import { centredMean, smoothingSpan } from "../report/smooth.js";
+import { assembleRun, type SplitName, type Task } from "../tasks/index.js";
+import { readCheckpoint, type Trainer } from "../train/index.js";
+import type { PlannedRun } from "./plan.js";
+import type { RunRecord, SplitResult } from "./records.js";
+import { type RunState, readState, setAside, writeState } from "./run-state.js";
+
+/** What a run is made with; none of it changes its numbers. */
+export interface RunEnvironment {
+  readonly task: Task;
+  readonly fingerprint: string;
+  readonly device: Device;
+  readonly version: string;
+  /** The path of the run's checkpoint, while it is being made. */
+  readonly checkpoint: string;
+  /** Seconds of wall time between checkpoints. */
+  readonly checkpointEvery: number;
+  /** Evaluations on the validation split on the way of a final run. */
+  readonly evaluations: number;
+  /** Stops the run: it writes a checkpoint and throws the signal's reason. */
+  readonly signal: AbortSignal;
+  readonly tell: (message: string) => void;
+  readonly onStep: (step: number, loss: number) => void;
+}
+
+/** Points of a record's curve. */
+const mostPoints = 50;
+/** Part of the steps that the last training loss is the mean over. */
+const lastPart = 0.05;
+
+/**
+ * Makes one training run, or the rest of it where a checkpoint is there.
+ * @throws the signal's reason; StepsizeError where something else than divergence ends the run
+ */
+export async function runOne(run: PlannedRun, environment: RunEnvironment): Promise<RunRecord> {
+  const { spec, schedule } = run;
+  const { task, device } = environment;
+  const { name: optimizer, ...rates } = spec.optimizer;
+  const settings = { ...spec, optimizer, ...rates, nonFinite: "stop" as const };
+  const parts = assembleRun(settings, { task, device, schedule });
+  try {
+    return await new OneRun(run, environment, parts.trainer).make();
+  } finally {
+    await parts.close();
+  }
+}
+
+class OneRun {
+  readonly #run: PlannedRun;
+  readonly #environment: RunEnvironment;
+  readonly #trainer: Trainer;
+  /** Steps after which a final run is evaluated on the way; the last evaluation, after the last step, is not of them. */
+  readonly #evaluationsAt: readonly number[];
+  #state: RunState = { losses: [], onTheWay: [], seconds: 0 };
+  #since = performance.now();
+  #savedAt = performance.now();
+
+  constructor(run: PlannedRun, environment: RunEnvironment, trainer: Trainer) {
+    this.#run = run;
+    this.#environment = environment;
+    this.#trainer = trainer;
+    const { budget } = trainer;
+    const times = run.spec.purpose === "final" ? environment.evaluations : 1;
+    this.#evaluationsAt = Array.from({ length: times - 1 }, (_, i) => Math.round(((i + 1) * budget) / times));
+  }
+
+  async make(): Promise<RunRecord> {
+    const { checkpoint, signal } = this.#environment;
+    await this.#restore();
+    this.#since = performance.now() - 1000 * this.#state.seconds;
+    let results: Pick<RunRecord, "status" | "validation" | "test">;
+    try {
+      results = await this.#trainAndEvaluate();
+    } catch (error) {
+      // Where the disk is full the reason to stop still is the one to be told.
+      if (signal.aborted) await this.#save().catch(() => {});
+      throw error;
+    }
+    const record = this.#record(results);
+    await Promise.all([rm(checkpoint, { force: true }), rm(`${checkpoint}.json`, { force: true })]);
+    return record;
+  }
+
+  async #trainAndEvaluate(): Promise<Pick<RunRecord, "status" | "validation" | "test">> {
+    const { spec } = this.#run;
+    try {
+      await this.#train();
+    } catch (error) {
+      if (error instanceof StepsizeError && error.code === "non-finite") return { status: "diverged" };
+      throw error;
+    }
+    const validation = await this.#evaluate("validation");
+    if (!Number.isFinite(validation.loss)) return { status: "diverged" };
+    if (spec.purpose === "tuning") return { status: "completed", validation };
+    const test = await this.#evaluate("test");
+    return Number.isFinite(test.loss) ? { status: "completed", validation, test } : { status: "diverged" };
+  }
+
+  async #train(): Promise<void> {
+    const { signal, checkpointEvery } = this.#environment;
+    const trainer = this.#trainer;
+    const stop = () => trainer.stop();
+    signal.addEventListener("abort", stop);
+    try {
+      while (trainer.step < trainer.budget) {
+        signal.throwIfAborted();
+        if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
+        const until = this.#evaluationsAt.find((after) => after > trainer.step) ?? trainer.budget;
+        for await (const { step, loss } of trainer.run({ until })) {
+          this.#state.losses.push(loss);
+          this.#environment.onStep(step, loss);
+          // Ends the steps in flight; the loop then goes on.
+          if (performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
+        }
+        signal.throwIfAborted();
+        if (performance.now() - this.#savedAt > 1000 * checkpointEvery) await this.#save();
+      }
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async #evaluateOnTheWay(): Promise<void> {
+    // A run that was stopped in between has made it already.
+    if (this.#state.onTheWay.some(([at]) => at === this.#trainer.step)) return;
+    const { loss, accuracy } = await this.#evaluate("validation");
+    if (Number.isFinite(loss))
+      this.#state.onTheWay.push(shortened([this.#trainer.step, loss, ...(accuracy === undefined ? [] : [accuracy])]));
+  }
+
+  async #evaluate(split: SplitName): Promise<SplitResult> {
+    const { task, signal } = this.#environment;
+    const batches = task.evaluationBatches(split, this.#run.spec.evaluationItems);
+    try {
+      const { loss, accuracy } = await this.#trainer.evaluate(batches, () => signal.throwIfAborted());
+      return { loss, ...(accuracy !== undefined && { accuracy }) };
+    } finally {
+      await batches.close();
+    }
+  }
+
+  /** The state first: it may know of more steps than the checkpoint, but not of fewer. */
+  async #save(): Promise<void> {
+    const { checkpoint } = this.#environment;
+    if (this.#trainer.step === 0) return;
+    await writeState(`${checkpoint}.json`, { ...this.#state, seconds: this.#seconds });
+    await this.#trainer.save(checkpoint);
+    this.#savedAt = performance.now();
+  }
+
+  async #restore(): Promise<void> {
+    const { checkpoint, tell } = this.#environment;
+    const beside = `${checkpoint}.json`;
+    try {
+      const { info } = await readCheckpoint(checkpoint);
+      const state = await readState(beside, info.step);
+      // Last, because it changes nothing where it fails.
+      await this.#trainer.load(checkpoint);
+      this.#state = state;
+    } catch (error) {
+      if (!(error instanceof StepsizeError)) throw error;
+      if (error.code === "not-found") return;
+      tell(`${error.message}. It is set aside as ${await setAside([checkpoint, beside])}; the run is made again`);
+    }
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#since) / 1000;
+  }
+
+  #record(results: Pick<RunRecord, "status" | "validation" | "test">): RunRecord {
+    const { id, spec, schedule } = this.#run;
+    const { device, fingerprint, version } = this.#environment;
+    const { losses, onTheWay } = this.#state;
+    const last = losses.slice(-Math.max(1, Math.round(lastPart * schedule.budget)));
+    const smooth = centredMean(losses, smoothingSpan(losses.length));
+    const points = Math.min(mostPoints, losses.length);
+    const step = Array.from({ length: points }, (_, i) =>
+      points === 1 ? 0 : Math.round((i * (losses.length - 1)) / (points - 1)),
+    );
+    const { kernels } = device.describe();
+    return {
+      id,
+      run: spec,
+      ...results,
+      steps: losses.length,
+      trainLoss: results.status === "diverged" ? null : last.reduce((sum, loss) => sum + loss, 0) / last.length,
+      ...(onTheWay.length > 0 && { onTheWay }),
+      curve: {
+        step,
+        learningRate: shortened(step.map((at) => schedule(at))),
+        loss: shortened(step.map((at) => smooth[at] as number)),
+      },
+      seconds: Math.round(100 * this.#seconds) / 100,
+      fingerprint,
+      device: kernels === undefined ? device.name : `${device.name} (${kernels})`,
+      version,
+    };
+  }
+}
+
+/** Five digits: what a drawing shows. */
+function shortened(values: readonly number[]): number[] {
+  return values.map((value) => Number(value.toPrecision(5)));
+}

@@ -1,0 +1,145 @@
+import { z } from "zod";
+import { names as modelNames } from "../models/index.js";
+import { names as scheduleNames } from "../schedule/index.js";
+import { nearest } from "../schedule/nearest.js";
+import { isSource, optimizerNames, parseSource, sourcesInWords } from "../tasks/index.js";
+
+// Each schema's error is the end of "expected …"; reading the file adds the place and what came.
+
+/** Finite numbers that pass a test, called by the words. */
+export function number(words: string, accepts: (value: number) => boolean): z.ZodType<number> {
+  return z.custom<number>((value) => typeof value === "number" && Number.isFinite(value) && accepts(value), {
+    error: words,
+  });
+}
+
+export const positiveInteger = number(
+  "a whole number of at least 1",
+  (value) => Number.isSafeInteger(value) && value >= 1,
+);
+export const naturalNumber = number(
+  "a whole number of at least 0",
+  (value) => Number.isSafeInteger(value) && value >= 0,
+);
+export const positive = number("a number above 0", (value) => value > 0);
+export const notNegative = number("a number of at least 0", (value) => value >= 0);
+const share = number("a number above 0 and below 1", (value) => value > 0 && value < 1);
+const fraction = number("a fraction of the full run, above 0 and at most 1", (value) => value > 0 && value <= 1);
+
+/** One of some words, with the nearest one in the error. */
+export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
+  return z.custom<T>((value) => words.includes(value as T), {
+    error: ({ input }) =>
+      `one of ${words.join(", ")}${typeof input === "string" ? ` (did you mean ${nearest(input, words)}?)` : ""}`,
+  });
+}
+
+const text = z.custom<string>((value) => typeof value === "string" && value.trim() !== "", { error: "a text" });
+
+/** At least one, none twice. `key` says what makes two the same. */
+export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => unknown = (value) => value) {
+  return z.array(item, { error: `a list of ${words}` }).check((context) => {
+    const keys = context.value.map(key);
+    const twice = keys.findIndex((own, i) => keys.indexOf(own) < i);
+    if (keys.length > 0 && twice < 0) return;
+    const message = keys.length === 0 ? `at least one of ${words}` : `${words}, none of them twice`;
+    context.issues.push({ code: "custom", message, input: context.value });
+  });
+}
+
+/** Numbers each larger than the one before. */
+export function ascending(item: z.ZodType<number>, words: string) {
+  return z.array(item, { error: `a list of ${words}` }).check((context) => {
+    const { value } = context;
+    if (value.length > 0 && value.every((entry, i) => i === 0 || entry > (value[i - 1] as number))) return;
+    const message = value.length === 0 ? `at least one of ${words}` : `${words}, each larger than the one before`;
+    context.issues.push({ code: "custom", message, input: value });
+  });
+}
+
+/** A name alone stands for an object with that name and nothing else. */
+function named<T extends z.ZodType>(object: T, field = "name") {
+  return z.preprocess((value) => (typeof value === "string" ? { [field]: value } : value), object);
+}
+
+const peakLearningRates = ascending(positive, "learning rates above 0");
+const uba = z.strictObject(
+  { peakLearningRates, phi: ascending(positive, "values of phi above 0") },
+  { error: 'an object such as { "peakLearningRates": [0.1, 0.2], "phi": [1, 4] }' },
+);
+
+const source = z.custom<string>((value) => typeof value === "string" && isSource(value), { error: sourcesInWords });
+
+const data = named(
+  z.strictObject(
+    { source, name: text.optional(), classes: positiveInteger.optional(), context: positiveInteger.optional() },
+    { error: `${sourcesInWords}, or an object with it as source` },
+  ),
+  "source",
+).transform(({ name, ...given }) => ({ ...given, name: name ?? nameOf(given.source) }));
+
+/** A source without its path, only with the last part of it: data may lie elsewhere on another machine. */
+function nameOf(given: string): string {
+  const { kind, place } = parseSource(given);
+  const folder = place?.replace(/\/+$/, "").split("/").at(-1);
+  return kind === "cifar10" || folder === undefined ? kind : `${kind}:${folder}`;
+}
+
+const optimizer = named(
+  z.strictObject(
+    {
+      name: oneOf(optimizerNames),
+      weightDecay: notNegative.optional(),
+      momentum: number("a number from 0 to below 1", (value) => value >= 0 && value < 1).optional(),
+      clipNorm: positive.optional(),
+      peakLearningRates: peakLearningRates.optional(),
+      uba: uba.optional(),
+    },
+    { error: "an optimizer's name, or an object with one" },
+  ),
+);
+
+/** A schedule with options of its own, which {@link completeStudy} checks. */
+const schedule = named(
+  z.looseObject({ name: oneOf(scheduleNames) }, { error: "a schedule's name, or an object with one and its options" }),
+).transform(({ name, ...options }) => ({ name, options }));
+
+const seeds = listOf(naturalNumber, "whole numbers of at least 0");
+
+/** The fields of a training study, each optional. */
+export const trainingFields = {
+  title: text,
+  models: listOf(oneOf(modelNames), "model names"),
+  data: listOf(data, "data sources", ({ name }) => name),
+  validation: share,
+  evaluationItems: positiveInteger,
+  evaluations: positiveInteger,
+  batch: positiveInteger,
+  accumulate: positiveInteger,
+  augment: z.boolean({ error: "true or false" }),
+  steps: positiveInteger,
+  budgets: ascending(fraction, "fractions of the full run, above 0 and at most 1"),
+  warmup: number("a fraction of each budget, from 0 to below 1", (value) => value >= 0 && value < 1),
+  optimizers: listOf(optimizer, "optimizers", ({ name }) => name),
+  peakLearningRates,
+  uba,
+  schedules: listOf(schedule, "schedules", ({ name }) => name),
+  measure: oneOf(["loss", "accuracy"] as const),
+  margin: positive,
+  extensions: naturalNumber,
+  tuningSeeds: seeds,
+  finalSeeds: seeds,
+};
+
+/** The fields of a study of quadratics, each optional. */
+export const quadraticsFields = {
+  title: text,
+  schedules: trainingFields.schedules,
+  conditionNumbers: ascending(
+    number("a number above 1", (value) => value > 1),
+    "condition numbers above 1",
+  ),
+  budgets: ascending(positiveInteger, "numbers of steps"),
+  stabilityLimits: ascending(positive, "multiples of 1/λ_u above 0"),
+  floors: ascending(notNegative, "multiples of 1/λ_u of at least 0"),
+};
