@@ -11,6 +11,7 @@ const wrong: Record<string, unknown> = {
   model: "resnet9",
   data: "mnist:",
   classes: 0,
+  context: 0,
   validation: 1,
   augment: "yes",
   budget: 0,
@@ -124,7 +125,18 @@ describe("defaults", () => {
     expect(completeConfig(checkFlags({ optimizer })).settings).toMatchObject(expected);
   });
 
+  test("text has a model of its own and windows; other data take neither over", () => {
+    const text = completeConfig(checkFlags({ data: "tokens:some" })).settings;
+    expect(text).toMatchObject({ model: "olmo-nano", context: 128 });
+    const file = { values: { data: "tokens:some", context: 64, classes: 3 }, label: flagOf };
+    expect(completeConfig(checkFlags({ data: "tokens:other" }), file).settings).toMatchObject({ context: 64 });
+    const images = completeConfig(checkFlags({ data: "mnist" }), file).settings;
+    expect(images).not.toHaveProperty("context");
+  });
+
   test("complete settings are a configuration again", () => {
+    const text = completeConfig(checkFlags({ data: "tokens:some", context: 8 })).settings;
+    expect(completeConfig(none, checkFlags({ ...text })).settings).toEqual(text);
     for (const schedule of ["uba", "step", "one-cycle", "inverse-sqrt", "wsd", "cosine-restarts"]) {
       const first = completeConfig(checkFlags({ schedule, budget: 40, optimizer: "sgd", data: "idx:some" }));
       const file = JSON.parse(JSON.stringify(first.settings));

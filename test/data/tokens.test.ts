@@ -68,6 +68,28 @@ describe.each(["uint16", "uint32"])("windows of %s", (dtype) => {
   });
 });
 
+describe("at most so many windows in order", () => {
+  it("are spread evenly over the text, and leave random ones as they are", async () => {
+    // Ten windows of ten.
+    const text = await places(101, 10);
+    for (const [most, expected] of [
+      [1, [0]],
+      [3, [0, 30, 60]],
+      [4, [0, 20, 50, 70]],
+      [10, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]],
+      [99, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]],
+    ] as const) {
+      const source = batches(text, { size: 3, most });
+      expect((await take(source.once())).flatMap(startsOf)).toEqual(expected);
+      expect(source.items).toBe(expected.length);
+      const whole = batches(text, { size: 3 });
+      expect(source.batchesPerEpoch).toBe(whole.batchesPerEpoch);
+      expect(await startsIn(source, 4)).toEqual(await startsIn(whole, 4));
+      expect(source.toJSON()).toEqual(whole.toJSON());
+    }
+  });
+});
+
 describe("random windows", () => {
   it("are a pure function of seed and step, however they are reached", async () => {
     const text = await places(5000, 8);
@@ -394,6 +416,11 @@ describe("options of batches", () => {
     for (const size of [0, 1.5, undefined])
       await expectError(make({ size }), "invalid-argument", "batches.size: expected an integer of at least 1");
     await expectError(make({ size: 1, seed: -1 }), "invalid-argument", "batches.seed");
+    await expectError(
+      make({ size: 1, most: 0 }),
+      "invalid-argument",
+      "batches.most: expected an integer of at least 1",
+    );
     await expectError(
       make({ size: 1, prefetch: 65 }),
       "invalid-argument",
