@@ -1,27 +1,47 @@
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import type { Module } from "../nn/index.js";
+import { type ImageNetResNetOptions, resnet18, resnet34, resnet50, stemFor } from "./imagenet-resnet.js";
 import { type MLPOptions, mlp } from "./mlp.js";
 import { type ResNetOptions, resnet } from "./resnet.js";
 
+export { type ImageNetResNetOptions, resnet18, resnet34, resnet50 } from "./imagenet-resnet.js";
 export { MLP, type MLPOptions, mlp } from "./mlp.js";
-export { ResNet, type ResNetOptions, resnet } from "./resnet.js";
+export { ResNet } from "./residual-network.js";
+export { type ResNetOptions, resnet } from "./resnet.js";
+export type { HasTorchNames, TorchNames } from "./torch-names.js";
+
+const imageNetResNets = { resnet18, resnet34, resnet50 } as const;
+type ImageNetKind = keyof typeof imageNetResNets;
 
 /** A model as plain JSON: enough to build it again, without its weights. */
-export type ModelConfig = ({ readonly kind: "resnet" } & ResNetOptions) | ({ readonly kind: "mlp" } & MLPOptions);
+export type ModelConfig =
+  | ({ readonly kind: "resnet" } & ResNetOptions)
+  | ({ readonly kind: ImageNetKind } & ImageNetResNetOptions)
+  | ({ readonly kind: "mlp" } & MLPOptions);
 
-/** Builds a model from its configuration, with weights drawn from `seed` (default 0). */
+function isImageNetKind(name: string): name is ImageNetKind {
+  return Object.hasOwn(imageNetResNets, name);
+}
+
+/**
+ * Builds a model from its configuration, with weights drawn from `seed` (default 0).
+ * @throws StepsizeError `invalid-argument` for a kind that is not known, or options that its function refuses
+ */
 export function create(config: ModelConfig, { device, seed = 0 }: { device: Device; seed?: number }): Module {
   if (config.kind === "resnet") return resnet({ ...config, device, seed });
   if (config.kind === "mlp") return mlp({ ...config, device, seed });
-  return invalidArgument("model.kind", '"resnet" or "mlp"', (config as { kind: unknown }).kind);
+  if (isImageNetKind(config.kind)) return imageNetResNets[config.kind]({ ...config, device, seed });
+  const kinds = ["resnet", ...Object.keys(imageNetResNets), "mlp"];
+  return invalidArgument("model.kind", kinds.join(", "), (config as { kind: unknown }).kind);
 }
 
 /** The names `create` and the command line know, such as `resnet20` and `mlp`. */
-export const names: readonly string[] = ["resnet8", "resnet20", "resnet32", "mlp"];
+export const names: readonly string[] = ["resnet8", "resnet20", "resnet32", ...Object.keys(imageNetResNets), "mlp"];
 
 /**
- * The configuration that a name stands for, fitted to a data set.
+ * The configuration that a name stands for, fitted to a data set: `resnet18`, `resnet34` and `resnet50` get the stem
+ * `cifar` where no side of the images has more than 64 pixels.
  *
  * @param itemShape shape of one item, [height, width, channels] for images
  * @throws StepsizeError `invalid-argument` for a name that is not one of {@link names}, or items that do not fit
@@ -30,5 +50,7 @@ export function configOf(name: string, itemShape: readonly number[], classes: nu
   if (name === "mlp") return { kind: "mlp", inputs: itemShape.reduce((product, size) => product * size, 1), classes };
   if (!names.includes(name)) invalidArgument("model", names.join(", "), name);
   if (itemShape.length !== 3) invalidArgument("data", `images [height, width, channels] for ${name}`, itemShape);
-  return { kind: "resnet", depth: Number(name.slice("resnet".length)), classes, channels: itemShape[2] as number };
+  const [height, width, channels] = itemShape as [number, number, number];
+  if (!isImageNetKind(name)) return { kind: "resnet", depth: Number(name.slice("resnet".length)), classes, channels };
+  return { kind: name, classes, channels, stem: stemFor(height, width) };
 }
