@@ -3,7 +3,8 @@ import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
 import type { Schedule } from "../schedule/index.js";
-import { dataField, resolveData } from "./data-source.js";
+import { optimizerNames, resolveSource } from "../tasks/index.js";
+import { dataField } from "./data-source.js";
 import { UsageError } from "./failure.js";
 import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
@@ -40,7 +41,7 @@ export const trainFields: Fields = {
   budget: numberField(positive, whole, "steps of the run", { fallback: "600" }),
   batch: numberField(positive, whole, "items per batch", { fallback: "128" }),
   accumulate: numberField(positive, whole, "batches averaged into one step", { fallback: "1" }),
-  optimizer: choiceField(["sgd", "adam", "adamw", "lion"], "update rule", { fallback: "adamw" }),
+  optimizer: choiceField(optimizerNames, "update rule", { fallback: "adamw" }),
   schedule: scheduleName,
   ...scheduleFields,
   maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, "0.01 for adamw, 0.001 for adam and lion, 0.1 for sgd"),
@@ -169,7 +170,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     device: "auto",
     checkpointEvery: Math.ceil(budget / 4),
     ...given,
-    data: resolveData(data),
+    data: resolveSource(data),
     budget,
     optimizer,
     schedule: name,
@@ -186,7 +187,7 @@ export function resumedConfig(stored: GivenValues, flags: GivenValues): TrainCon
   const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
   for (const [field, value] of Object.entries(flags.values)) {
     const before = (settings as unknown as Record<string, unknown>)[field];
-    const now = field === "data" ? resolveData(value as string) : value;
+    const now = field === "data" ? resolveSource(value as string) : value;
     if (changeable.includes(field) || JSON.stringify(now) === JSON.stringify(before)) continue;
     const was = before === undefined ? "had none" : `has ${describe(before)}`;
     throw new UsageError(`${flagOf(field)}: the run to resume ${was}; it cannot be changed on the way`);

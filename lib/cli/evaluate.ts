@@ -2,8 +2,9 @@ import type { Command } from "commander";
 import { z } from "zod";
 import type { ArrayDataset } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
+import { loadImages, parseSource, resolveSource, sourcesInWords } from "../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../tensor/index.js";
-import { dataField, loadData, resolveData } from "./data-source.js";
+import { dataField } from "./data-source.js";
 import { UsageError } from "./failure.js";
 import { addFlags, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { settingsBeside } from "./run-folder.js";
@@ -52,7 +53,7 @@ async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
   const saved = await openSaved(values);
   try {
     const source = await sourceFor(saved, values["data"] as string | undefined);
-    const data = await loadData(source, split, saved.classes);
+    const data = await loadImages(parseSource(source), split, saved.classes);
     expectFitting(saved, data);
     const result = await evaluateByClass(saved, data, Math.min(batch, data.length));
     const out = flags["json"] ? process.stderr : process.stdout;
@@ -69,10 +70,8 @@ async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
 
 async function sourceFor({ path }: SavedModel, given: string | undefined): Promise<string> {
   const source = given ?? (await settingsBeside(path))?.["data"];
-  if (typeof source === "string") return resolveData(source);
-  throw new UsageError(
-    "--data: expected mnist, idx:<dir> or cifar10:<dir>; the checkpoint is in no run's folder to say",
-  );
+  if (typeof source === "string") return resolveSource(source);
+  throw new UsageError(`--data: expected ${sourcesInWords}; the checkpoint is in no run's folder to say`);
 }
 
 function expectFitting({ preprocessing, path }: SavedModel, { inputs, name }: ArrayDataset): void {

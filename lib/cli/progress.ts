@@ -21,14 +21,24 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
+/** What speed is told in: so many units are in one item. */
+export interface Counted {
+  readonly unit: string;
+  readonly unitsPerItem: number;
+}
+
+const images: Counted = { unit: "images", unitsPerItem: 1 };
+
 /** A live bar on a terminal, plain lines elsewhere. */
 export async function showProgress(
   budget: number,
   firstStep: number,
   stream: ProgressStream & NodeJS.WritableStream = process.stderr,
+  counted: Counted = images,
 ): Promise<Progress> {
-  if (!stream.isTTY) return new ProgressLines(budget, firstStep, stream);
-  return new ProgressBar(await startBar(budget, firstStep, stream), budget, firstStep, stream);
+  const measure = new Measure(budget, firstStep, counted);
+  if (!stream.isTTY) return new ProgressLines(budget, firstStep, stream, measure);
+  return new ProgressBar(await startBar(budget, firstStep, stream), stream, measure);
 }
 
 /** A bar of `total` steps, some of them done, with room for `{ state }`. */
@@ -53,6 +63,7 @@ export async function startBar(total: number, done: number, stream: NodeJS.Writa
 /** The numbers of the line: smoothed over the last steps, so that they can be read. */
 class Measure {
   readonly #budget: number;
+  readonly #counted: Counted;
   readonly #loss = new Smoother(20);
   readonly #secondsPerStep = new Smoother(40);
   #step: number;
@@ -60,8 +71,9 @@ class Measure {
   #learningRate = 0;
   #last: number | undefined = performance.now();
 
-  constructor(budget: number, firstStep: number) {
+  constructor(budget: number, firstStep: number, counted: Counted) {
     this.#budget = budget;
+    this.#counted = counted;
     this.#step = firstStep;
   }
 
@@ -81,7 +93,9 @@ class Measure {
 
   toString(): string {
     const perStep = this.#secondsPerStep.value;
-    const rate = Number.isFinite(perStep) && perStep > 0 ? `${count(Math.round(this.#items / perStep))} images/s` : "";
+    const { unit, unitsPerItem } = this.#counted;
+    const perSecond = (this.#items * unitsPerItem) / perStep;
+    const rate = Number.isFinite(perStep) && perStep > 0 ? `${count(Math.round(perSecond))} ${unit}/s` : "";
     const left = duration((this.#budget - this.#step) * perStep);
     return `loss ${this.#loss.value.toFixed(4)}  lr ${short(this.#learningRate)}  ${rate}  ${left} left`;
   }
@@ -92,9 +106,9 @@ class ProgressBar implements Progress {
   readonly #measure: Measure;
   readonly #stream: ProgressStream;
 
-  constructor(bar: SingleBar, budget: number, firstStep: number, stream: ProgressStream) {
+  constructor(bar: SingleBar, stream: ProgressStream, measure: Measure) {
     this.#bar = bar;
-    this.#measure = new Measure(budget, firstStep);
+    this.#measure = measure;
     this.#stream = stream;
   }
 
@@ -128,9 +142,9 @@ class ProgressLines implements Progress {
   #shownStep: number;
   #shownAt = performance.now();
 
-  constructor(budget: number, firstStep: number, stream: ProgressStream) {
+  constructor(budget: number, firstStep: number, stream: ProgressStream, measure: Measure) {
     this.#budget = budget;
-    this.#measure = new Measure(budget, firstStep);
+    this.#measure = measure;
     this.#stream = stream;
     this.#shownStep = firstStep;
   }

@@ -1,6 +1,7 @@
 import type { RecordedEvaluation, RecordedStep, Row } from "../report/index.js";
 import type { Schedule } from "../schedule/index.js";
 import type { TrainSettings } from "./config.js";
+import type { Counted } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
 import { count, duration, percent, short, some } from "./text.js";
 
@@ -49,12 +50,13 @@ export function jsonLine(result: RunResult): string {
 export function summary(
   { testAccuracy, testLoss, validationAccuracy, ...result }: RunResult,
   folder: RunFolder,
+  counted: Counted,
 ): string {
   const lines: [string, string][] = [];
   if (testAccuracy !== null)
     lines.push(["test accuracy", `${percent(testAccuracy)}  (loss ${short(testLoss ?? NaN)})`]);
   if (validationAccuracy !== undefined) lines.push(["validation accuracy", percent(validationAccuracy)]);
-  lines.push(["training", `${some(result.steps, "step")} in ${speed(result)}`]);
+  lines.push(["training", `${some(result.steps, "step")} in ${speed(result, counted)}`]);
   if (result.skipped > 0) lines.push(["skipped", some(result.skipped, "step")]);
   if (result.checkpoint) lines.push(["model", result.checkpoint]);
   lines.push(["report", folder.report]);
@@ -68,12 +70,13 @@ export async function writeReport(
   run: {
     readonly settings: TrainSettings;
     readonly schedule: Schedule;
+    readonly task: Counted;
     readonly result: RunResult;
     readonly metrics: readonly Metric[];
     readonly evaluations: readonly RecordedEvaluation[];
   },
 ): Promise<void> {
-  const { settings, schedule, result, metrics, evaluations } = run;
+  const { settings, schedule, task, result, metrics, evaluations } = run;
   // Only now: the plotting library takes a while to load.
   const { runReport } = await import("../report/index.js");
   const ended = {
@@ -86,8 +89,8 @@ export async function writeReport(
     folder.report,
     runReport({
       title: `${settings.model} on ${settings.data}`,
-      lead: `${count(result.budget)} steps of ${count(settings.batch * settings.accumulate)} images with ${settings.optimizer} and the schedule ${settings.schedule}. ${ended}`,
-      figures: tiles(result),
+      lead: `${count(result.budget)} steps of ${count(settings.batch * settings.accumulate * task.unitsPerItem)} ${task.unit} with ${settings.optimizer} and the schedule ${settings.schedule}. ${ended}`,
+      figures: tiles(result, task),
       settings: settingRows,
       results: Object.entries(result).map(([name, value]): Row => [name, shown(value)]),
       records: metrics,
@@ -97,18 +100,24 @@ export async function writeReport(
   );
 }
 
-function tiles({ testAccuracy, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult): Row[] {
+function tiles(
+  { testAccuracy, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
+  { unit, unitsPerItem }: Counted,
+): Row[] {
   return [
     ...(testAccuracy === null ? [] : [["Test accuracy", percent(testAccuracy)] as const]),
     ...(validationAccuracy === undefined ? [] : [["Validation accuracy", percent(validationAccuracy)] as const]),
     ["Last loss", finalLoss === null ? "–" : short(finalLoss)],
     ["Training time", duration(seconds)],
-    ["Images per second", count(Math.round(itemsPerSecond))],
+    [`${unit[0]?.toUpperCase()}${unit.slice(1)} per second`, count(Math.round(itemsPerSecond * unitsPerItem))],
   ];
 }
 
-function speed({ seconds, itemsPerSecond }: Pick<RunResult, "seconds" | "itemsPerSecond">): string {
-  return `${duration(seconds)}, ${count(Math.round(itemsPerSecond))} images/s`;
+function speed(
+  { seconds, itemsPerSecond }: Pick<RunResult, "seconds" | "itemsPerSecond">,
+  { unit, unitsPerItem }: Counted,
+): string {
+  return `${duration(seconds)}, ${count(Math.round(itemsPerSecond * unitsPerItem))} ${unit}/s`;
 }
 
 function shown(value: unknown): string {

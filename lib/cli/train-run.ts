@@ -8,14 +8,14 @@ import { type Progress, showProgress } from "./progress.js";
 import { RecordsFile } from "./records-file.js";
 import type { RunFolder } from "./run-folder.js";
 import { type Metric, type RunResult, writeReport } from "./run-result.js";
-import type { RunParts } from "./run-setup.js";
+import type { OpenRun } from "./run-setup.js";
 import { count, percent, short } from "./text.js";
 import { version } from "./version.js";
 
 /** What {@link TrainRun} works with. */
 export interface TrainRunOptions {
   readonly config: TrainConfig;
-  readonly parts: RunParts;
+  readonly parts: OpenRun;
   readonly folder: RunFolder;
   readonly interrupts: Interrupts;
   /** Writes a line of text for a person. */
@@ -58,7 +58,8 @@ export class TrainRun {
     try {
       await this.#train();
       const test = await this.#evaluate("test");
-      const validation = this.#options.parts.data.validation && (await this.#evaluate("validation"));
+      const { lengths } = this.#options.parts.task;
+      const validation = lengths.validation === undefined ? undefined : await this.#evaluate("validation");
       const result: RunResult = {
         ...this.#result("completed"),
         testAccuracy: test.accuracy ?? null,
@@ -92,7 +93,7 @@ export class TrainRun {
     const { trainer } = parts;
     const { checkpointEvery, evaluateEvery = Number.POSITIVE_INFINITY } = config.settings;
     if (trainer.step >= trainer.budget) return;
-    const progress = await showProgress(trainer.budget, trainer.step);
+    const progress = await showProgress(trainer.budget, trainer.step, process.stderr, parts.task);
     this.#progress = progress;
     try {
       while (trainer.step < trainer.budget && !interrupts.requested) {
@@ -145,7 +146,7 @@ export class TrainRun {
 
   async #evaluateOnTheWay(progress: Progress): Promise<void> {
     const { parts } = this.#options;
-    const split = parts.data.validation ? "validation" : "test";
+    const split = parts.task.lengths.validation ? "validation" : "test";
     const { loss, accuracy } = await this.#evaluate(split);
     const { step } = parts.trainer;
     const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
@@ -156,9 +157,7 @@ export class TrainRun {
 
   async #evaluate(split: "test" | "validation"): Promise<Evaluation> {
     const { parts, interrupts } = this.#options;
-    const data = parts.data[split];
-    if (!data) throw new StepsizeError("invalid-state", `this run has no ${split} split`);
-    const batches = data.batches({ size: Math.min(250, data.length), shuffle: false });
+    const batches = parts.task.evaluationBatches(split);
     try {
       return await parts.trainer.evaluate(batches, () => interrupts.check(`interrupted while evaluating`));
     } finally {
@@ -189,10 +188,10 @@ export class TrainRun {
   }
 
   async #conclude(result: RunResult): Promise<void> {
-    const { config, folder } = this.#options;
+    const { config, folder, parts } = this.#options;
     await folder.writeJson(folder.result, result);
     const [metrics, evaluations] = [this.#metrics, this.#evaluations];
-    await writeReport(folder, { ...config, result, metrics, evaluations });
+    await writeReport(folder, { ...config, task: parts.task, result, metrics, evaluations });
   }
 
   /** The error with where the last good state is. */

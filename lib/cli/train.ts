@@ -13,7 +13,7 @@ import { addFlags, fromFlags } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
 import { jsonLine, summary } from "./run-result.js";
-import { type RunData, type RunParts, readData, setUp } from "./run-setup.js";
+import { type OpenRun, readData, setUp } from "./run-setup.js";
 import { count, shellWord, short, some } from "./text.js";
 import { TrainRun } from "./train-run.js";
 
@@ -53,20 +53,20 @@ async function train(flags: TrainFlags): Promise<void> {
   const resumed = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
   const config = resumed ? resumedConfig(resumed.stored, given) : await newConfig(flags, given);
 
-  let parts: RunParts | undefined;
+  let parts: OpenRun | undefined;
   let run: TrainRun | undefined;
   const interrupts = new Interrupts(() => run?.stop());
   let folder = resumed?.folder;
   try {
-    const data = await readData(config.settings);
+    const task = await readData(config.settings);
     interrupts.check("interrupted before the first step");
-    parts = await setUp(config, data);
+    parts = await setUp(config, task);
     folder ??= await newFolder(flags, config);
     if (resumed) await restore(folder, parts);
-    introduce(config, data, parts, folder);
+    introduce(config, parts, folder);
     run = new TrainRun({ config, parts, folder, interrupts, tell: note });
     const result = await run.run();
-    tell(summary(result, folder));
+    tell(summary(result, folder, parts.task));
     if (flags.json) process.stdout.write(`${jsonLine(result)}\n`);
   } catch (error) {
     if (!(error instanceof Interrupted) || !folder) throw error;
@@ -102,7 +102,7 @@ async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFol
 }
 
 /** Loads the newest checkpoint that can be read. */
-async function restore(folder: RunFolder, { trainer }: RunParts): Promise<void> {
+async function restore(folder: RunFolder, { trainer }: OpenRun): Promise<void> {
   await folder.removePartial();
   const path = await folder.newestCheckpoint((message) => note(`damaged, trying the one before: ${message}`));
   if (path === undefined) {
@@ -113,16 +113,17 @@ async function restore(folder: RunFolder, { trainer }: RunParts): Promise<void> 
   note(`continuing ${path}`);
 }
 
-function introduce({ settings, schedule }: TrainConfig, data: RunData, parts: RunParts, { path }: RunFolder): void {
+function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {
   const { model, optimizer, batch, accumulate } = settings;
   const parameters = parts.model.parameters().reduce((sum, { size }) => sum + size, 0);
   const { maxLr, warmup } = schedule.options as { maxLr: number; warmup?: number };
-  const held = data.validation ? `, ${count(data.validation.length)} to validate` : "";
+  const { unit, unitsPerItem, lengths } = parts.task;
+  const held = lengths.validation === undefined ? "" : `, ${count(lengths.validation * unitsPerItem)} to validate`;
   const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
   const { kernels, threads, name } = parts.device.describe();
   const how = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
   note(`${model}, ${some(parameters, "parameter")}, on ${settings.data}`);
-  note(`${count(data.train.length)} images to train${held}, ${count(data.test.length)} to test`);
+  note(`${count(lengths.train * unitsPerItem)} ${unit} to train${held}, ${count(lengths.test * unitsPerItem)} to test`);
   note(
     `${optimizer} and ${schedule.name}: ${some(schedule.budget, "step")} of ${batches}, learning rate up to ${short(maxLr)}${warmup ? ` after ${some(warmup, "step")} of warm-up` : ""}`,
   );

@@ -16,7 +16,8 @@ const allowed: Record<string, readonly string[]> = {
   optim: ["native", "tensor", "schedule"],
   bench: ["native", "tensor", "optim", "schedule"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
-  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "report", "bench"],
+  tasks: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
+  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "report", "bench"],
 };
 
 /** The folders of lib/ that a file imports from, by the text of its import and export statements. */

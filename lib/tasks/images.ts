@@ -1,0 +1,137 @@
+import { createHash } from "node:crypto";
+import { basename, resolve } from "node:path";
+import {
+  type ArrayDataset,
+  type BatchSource,
+  cifar10,
+  type IdxOptions,
+  idx,
+  mnist,
+  type Split,
+} from "../data/index.js";
+import { StepsizeError } from "../errors.js";
+import * as models from "../models/index.js";
+import { crossEntropy } from "../nn/index.js";
+import type { ModelCard } from "../train/index.js";
+import type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatchOptions } from "./task.js";
+
+/** How one kind of image data is read. */
+interface ImageKind {
+  readonly kind: string;
+  readonly place?: string;
+  /** Whether mirrored images are images of the same class. */
+  readonly mayFlip: boolean;
+  /** What the data in a folder are called. */
+  nameOf(dir: string): string;
+  load(dir: string, split: Split, classes?: IdxOptions["classes"]): Promise<ArrayDataset>;
+}
+
+const folderName = (dir: string) => basename(resolve(dir));
+
+const kinds: readonly ImageKind[] = [
+  { kind: "mnist", mayFlip: false, nameOf: () => "mnist", load: (_, split) => mnist({ split }) },
+  {
+    kind: "idx",
+    place: "<dir>",
+    mayFlip: false,
+    nameOf: (dir) => `idx:${folderName(dir)}`,
+    // The folder's own name only: a run can be resumed after its data were moved.
+    load: (dir, split, classes) =>
+      idx(dir, { split, name: `${folderName(dir)} (${split})`, ...(classes !== undefined && { classes }) }),
+  },
+  {
+    kind: "cifar10",
+    place: "<dir>",
+    mayFlip: true,
+    nameOf: () => "cifar10",
+    load: (dir, split) => cifar10(dir, { split }),
+  },
+];
+
+/** Classification of images: MNIST, folders in its layout, CIFAR-10. */
+export const imageKinds: readonly TaskKind[] = kinds.map((kind) => ({
+  kind: kind.kind,
+  ...(kind.place !== undefined && { place: kind.place }),
+  open: (place, options) => openImages(kind, place, options),
+}));
+
+/**
+ * Loads one split of image data.
+ * @param classes number or names of the classes of an IDX folder; default 10
+ */
+export function loadImages(
+  { kind, place = "" }: { readonly kind: string; readonly place?: string },
+  split: Split,
+  classes?: IdxOptions["classes"],
+): Promise<ArrayDataset> {
+  const own = kinds.find((each) => each.kind === kind);
+  if (!own) throw new StepsizeError("unsupported", `${kind}: these data are not images`);
+  return own.load(place, split, classes);
+}
+
+async function openImages(kind: ImageKind, place: string, { classes, validation }: TaskOptions): Promise<Task> {
+  const whole = await kind.load(place, "train", classes);
+  // The test split now, not after the training: a missing file should not cost a whole run.
+  const test = await kind.load(place, "test", classes);
+  const held = validation && whole.split({ validation: validation.share, seed: validation.seed });
+  return new ImageTask(kind.nameOf(place), kind.mayFlip, { train: whole, test, ...held }, [whole, test]);
+}
+
+/** Items of an evaluation that go through the model together. */
+const evaluationSize = 250;
+
+type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readonly validation?: ArrayDataset };
+
+class ImageTask implements Task {
+  readonly name: string;
+  readonly unit = "images";
+  readonly unitsPerItem = 1;
+  readonly lengths: SplitLengths;
+  readonly loss = crossEntropy;
+  readonly #mayFlip: boolean;
+  readonly #parts: Parts;
+  readonly #files: readonly ArrayDataset[];
+
+  /** @param files everything that was read, before anything was held back */
+  constructor(name: string, mayFlip: boolean, parts: Parts, files: readonly ArrayDataset[]) {
+    this.name = name;
+    this.#mayFlip = mayFlip;
+    this.#parts = parts;
+    this.#files = files;
+    const { train, test, validation } = parts;
+    this.lengths = { train: train.length, test: test.length, ...(validation && { validation: validation.length }) };
+  }
+
+  modelConfig(model: string): models.ModelConfig {
+    return models.configOf(model, this.#parts.train.inputs.shape, this.#classes.length);
+  }
+
+  card(config: models.ModelConfig): ModelCard {
+    return { config, classes: this.#classes, preprocessing: this.#parts.train.preprocessing() };
+  }
+
+  trainingBatches({ size, seed, augment }: TrainingBatchOptions): BatchSource {
+    const changes = { pad: 4, crop: true, flip: this.#mayFlip };
+    return this.#parts.train.batches({ size, seed, ...(augment && { augment: changes }) });
+  }
+
+  evaluationBatches(split: SplitName): BatchSource {
+    const part = this.#parts[split];
+    if (!part) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
+    return part.batches({ size: Math.min(evaluationSize, part.length), shuffle: false });
+  }
+
+  async fingerprint(): Promise<string> {
+    const hash = createHash("sha256");
+    for (const { inputs, labels } of this.#files) {
+      hash.update(JSON.stringify([inputs.shape, inputs.dtype]));
+      hash.update(inputs.data);
+      hash.update(labels instanceof Int32Array ? labels : labels.data);
+    }
+    return hash.digest("hex").slice(0, 12);
+  }
+
+  get #classes(): readonly string[] {
+    return this.#parts.train.classes ?? [];
+  }
+}

@@ -1,0 +1,45 @@
+import type { BatchSource } from "../data/index.js";
+import * as models from "../models/index.js";
+import type { Device } from "../native/index.js";
+import type { Module } from "../nn/index.js";
+import type { Schedule } from "../schedule/index.js";
+import { type ModelCard, Trainer } from "../train/index.js";
+import { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
+import type { Task } from "./task.js";
+
+/** What determines a training run, its data, device and schedule apart. */
+export interface RunSettings extends OptimizerSettings {
+  readonly model: string;
+  /** Items per batch. */
+  readonly batch: number;
+  /** Batches averaged into one step. */
+  readonly accumulate: number;
+  readonly augment: boolean;
+  /** Of the initial weights and of the order of the data. */
+  readonly seed: number;
+}
+
+/** Everything a training run works with. */
+export interface RunParts {
+  readonly task: Task;
+  readonly model: Module;
+  readonly card: ModelCard;
+  readonly trainer: Trainer;
+  /** Batches for training; to be closed after use. */
+  readonly batches: BatchSource;
+}
+
+/** Builds the model, the optimizer and the trainer of a run. */
+export function assembleRun(
+  settings: RunSettings,
+  { task, device, schedule }: { readonly task: Task; readonly device: Device; readonly schedule: Schedule },
+): RunParts {
+  const { seed, batch: size, accumulate, augment } = settings;
+  const config = task.modelConfig(settings.model);
+  const model = models.create(config, { device, seed });
+  const card = task.card(config);
+  const batches = task.trainingBatches({ size, seed, augment });
+  const optimizer = makeOptimizer(model, settings, schedule);
+  const trainer = new Trainer({ model, optimizer, loss: task.loss, data: batches, accumulate, card });
+  return { task, model, card, trainer, batches };
+}
