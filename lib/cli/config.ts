@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
@@ -31,7 +32,17 @@ const share = z.number().gt(0).lt(1);
 
 /** Everything that `train` can be told by a flag or in a file. The only list of it. */
 export const trainFields: Fields = {
-  model: choiceField(models.names, "model", { fallback: "resnet8" }),
+  model: choiceField(models.names, "model (resnet18, 34, 50: a 3×3 stem where no side has over 64 pixels)", {
+    fallback: "resnet8",
+  }),
+  weights: z.string().min(1).register(help, {
+    kind: "text",
+    placeholder: "<file>",
+    expected: "the path of a safetensors file",
+    description: "weights to start from: a checkpoint's, or PyTorch's as safetensors",
+    fallback: "drawn from the seed",
+  }),
+  classifier: choiceField(["load", "skip"], "whether --weights are for the last layer too", { fallback: "load" }),
   data: dataField,
   classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "10" }),
   validation: numberField(share, "a number above 0 and below 1", "share of the training items held back", {
@@ -84,6 +95,8 @@ const changeable = ["device", "threads", "checkpointEvery", "evaluateEvery"];
 /** What a run is, complete: as it goes into `config.json`, options of the schedule beside the rest. */
 export interface TrainSettings {
   readonly model: string;
+  readonly weights?: string;
+  readonly classifier?: "load" | "skip";
   readonly data: string;
   readonly classes?: number;
   readonly validation?: number;
@@ -156,6 +169,8 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     throw new UsageError(`${label("momentum")}: only the optimizer sgd takes it, this run has ${optimizer}`);
   if (given["classes"] !== undefined && !data.startsWith("idx:"))
     throw new UsageError(`${label("classes")}: only data of the form idx:<dir> take it, this run has ${data}`);
+  if (given["classifier"] !== undefined && given["weights"] === undefined)
+    throw new UsageError(`${label("classifier")}: only a run that starts from --weights takes it`);
   const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
   const { budget: _, ...scheduleOptions } = schedule.options;
   const settings = {
@@ -170,7 +185,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     device: "auto",
     checkpointEvery: Math.ceil(budget / 4),
     ...given,
-    data: resolveSource(data),
+    ...placed({ ...given, data }),
     budget,
     optimizer,
     schedule: name,
@@ -187,12 +202,20 @@ export function resumedConfig(stored: GivenValues, flags: GivenValues): TrainCon
   const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
   for (const [field, value] of Object.entries(flags.values)) {
     const before = (settings as unknown as Record<string, unknown>)[field];
-    const now = field === "data" ? resolveSource(value as string) : value;
+    const now = placed({ [field]: value })[field] ?? value;
     if (changeable.includes(field) || JSON.stringify(now) === JSON.stringify(before)) continue;
     const was = before === undefined ? "had none" : `has ${describe(before)}`;
     throw new UsageError(`${flagOf(field)}: the run to resume ${was}; it cannot be changed on the way`);
   }
   return completeConfig(flags, stored);
+}
+
+/** Those of the values that name files, with full paths, so that a run can be resumed from another working directory. */
+function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return {
+    ...(typeof data === "string" && { data: resolveSource(data) }),
+    ...(typeof weights === "string" && { weights: resolve(weights) }),
+  };
 }
 
 /** The settings in the order of the fields, for those who read them in a file. */
