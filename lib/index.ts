@@ -8,4 +8,14 @@ export * as schedule from "./schedule/index.js";
 export * as theory from "./schedule/theory/index.js";
 export * as ops from "./tensor/index.js";
 export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
-export { type Evaluation, evaluate, loadModel, type StepRecord, Trainer, type TrainerOptions } from "./train/index.js";
+export {
+  type Evaluation,
+  evaluate,
+  loadModel,
+  loadTorchWeights,
+  loadWeights,
+  type StepRecord,
+  Trainer,
+  type TrainerOptions,
+  type WeightsOptions,
+} from "./train/index.js";

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
@@ -31,7 +32,17 @@ const share = z.number().gt(0).lt(1);
 
 /** Everything that `train` can be told by a flag or in a file. The only list of it. */
 export const trainFields: Fields = {
-  model: choiceField(models.names, "model", { fallback: "resnet8, or olmo-nano for text" }),
+  model: choiceField(models.names, "model (resnet18, 34, 50: a 3×3 stem where no side has over 64 pixels)", {
+    fallback: "resnet8, or olmo-nano for text",
+  }),
+  weights: z.string().min(1).register(help, {
+    kind: "text",
+    placeholder: "<file>",
+    expected: "the path of a safetensors file",
+    description: "weights to start from: a checkpoint's, or PyTorch's as safetensors",
+    fallback: "drawn from the seed",
+  }),
+  classifier: choiceField(["load", "skip"], "whether --weights are for the last layer too", { fallback: "load" }),
   data: dataField,
   classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "10" }),
   context: numberField(positive, whole, "tokens in a window of tokens:<dir>", { fallback: String(defaultContext) }),
@@ -85,6 +96,8 @@ const changeable = ["device", "threads", "checkpointEvery", "evaluateEvery"];
 /** What a run is, complete: as it goes into `config.json`, options of the schedule beside the rest. */
 export interface TrainSettings {
   readonly model: string;
+  readonly weights?: string;
+  readonly classifier?: "load" | "skip";
   readonly data: string;
   readonly classes?: number;
   readonly context?: number;
@@ -166,6 +179,8 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   if (given["validation"] !== undefined && isText)
     misplaced("validation", "stepsize tokenize makes the validation split of text");
   if (given["augment"] && isText) misplaced("augment", "only images are changed at random");
+  if (given["classifier"] !== undefined && given["weights"] === undefined)
+    throw new UsageError(`${label("classifier")}: only a run that starts from --weights takes it`);
   const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
   const { budget: _, ...scheduleOptions } = schedule.options;
   const settings = {
@@ -181,7 +196,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     device: "auto",
     checkpointEvery: Math.ceil(budget / 4),
     ...given,
-    data: resolveSource(data),
+    ...placed({ ...given, data }),
     budget,
     optimizer,
     schedule: name,
@@ -198,12 +213,20 @@ export function resumedConfig(stored: GivenValues, flags: GivenValues): TrainCon
   const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
   for (const [field, value] of Object.entries(flags.values)) {
     const before = (settings as unknown as Record<string, unknown>)[field];
-    const now = field === "data" ? resolveSource(value as string) : value;
+    const now = placed({ [field]: value })[field] ?? value;
     if (changeable.includes(field) || JSON.stringify(now) === JSON.stringify(before)) continue;
     const was = before === undefined ? "had none" : `has ${describe(before)}`;
     throw new UsageError(`${flagOf(field)}: the run to resume ${was}; it cannot be changed on the way`);
   }
   return completeConfig(flags, stored);
+}
+
+/** Those of the values that name files, with full paths, so that a run can be resumed from another working directory. */
+function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return {
+    ...(typeof data === "string" && { data: resolveSource(data) }),
+    ...(typeof weights === "string" && { weights: resolve(weights) }),
+  };
 }
 
 /** The settings in the order of the fields, for those who read them in a file. */

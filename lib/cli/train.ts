@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { loadWeights } from "../train/index.js";
 import {
   checkFlags,
   completeConfig,
@@ -41,6 +42,7 @@ Examples:
   stepsize train
   stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 --augment --schedule uba --phi 5
   stepsize train --model mlp --optimizer sgd --max-lr 0.05 --budget 1000 --validation 0.1 --evaluate-every 200
+  stepsize train --model resnet20 --weights cifar100.safetensors --classifier skip --data cifar10:path/to/folder
   stepsize train --config runs/1/config.json --seed 1
   stepsize train --resume runs/1`,
     )
@@ -61,8 +63,9 @@ async function train(flags: TrainFlags): Promise<void> {
     const task = await readData(config.settings);
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task);
+    const restored = resumed !== undefined && (await restore(resumed.folder, parts));
+    if (!restored) await startFromWeights(config, parts);
     folder ??= await newFolder(flags, config);
-    if (resumed) await restore(folder, parts);
     introduce(config, parts, folder);
     run = new TrainRun({ config, parts, folder, interrupts, tell: note });
     const result = await run.run();
@@ -101,16 +104,25 @@ async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFol
   return folder;
 }
 
-/** Loads the newest checkpoint that can be read. */
-async function restore(folder: RunFolder, { trainer }: OpenRun): Promise<void> {
+/** Loads the newest checkpoint that can be read; whether there is any. */
+async function restore(folder: RunFolder, { trainer }: OpenRun): Promise<boolean> {
   await folder.removePartial();
   const path = await folder.newestCheckpoint((message) => note(`damaged, trying the one before: ${message}`));
   if (path === undefined) {
     note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
-    return;
+    return false;
   }
   await trainer.load(path);
   note(`continuing ${path}`);
+  return true;
+}
+
+/** Replaces the weights that were drawn by those that the run was given, if any. */
+async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): Promise<void> {
+  const { weights, classifier } = settings;
+  if (weights === undefined) return;
+  await loadWeights(model, weights, classifier === undefined ? {} : { classifier });
+  note(`starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`);
 }
 
 function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {

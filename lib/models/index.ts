@@ -1,33 +1,58 @@
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import type { Module } from "../nn/index.js";
+import { type ImageNetResNetOptions, resnet18, resnet34, resnet50, stemFor } from "./imagenet-resnet.js";
 import { type MLPOptions, mlp } from "./mlp.js";
 import { type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
 import { type ResNetOptions, resnet } from "./resnet.js";
 
+export { type ImageNetResNetOptions, resnet18, resnet34, resnet50 } from "./imagenet-resnet.js";
 export { MLP, type MLPOptions, mlp } from "./mlp.js";
 export { Olmo, type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
-export { ResNet, type ResNetOptions, resnet } from "./resnet.js";
+export { ResNet } from "./residual-network.js";
+export { type ResNetOptions, resnet } from "./resnet.js";
+export type { HasTorchNames, TorchNames } from "./torch-names.js";
+
+const imageNetResNets = { resnet18, resnet34, resnet50 } as const;
+type ImageNetKind = keyof typeof imageNetResNets;
 
 /** A model as plain JSON: enough to build it again, without its weights. */
 export type ModelConfig =
   | ({ readonly kind: "resnet" } & ResNetOptions)
+  | ({ readonly kind: ImageNetKind } & ImageNetResNetOptions)
   | ({ readonly kind: "mlp" } & MLPOptions)
   | ({ readonly kind: "olmo" } & OlmoOptions);
 
-/** Builds a model from its configuration, with weights drawn from `seed` (default 0). */
+function isImageNetKind(name: string): name is ImageNetKind {
+  return Object.hasOwn(imageNetResNets, name);
+}
+
+/**
+ * Builds a model from its configuration, with weights drawn from `seed` (default 0).
+ * @throws StepsizeError `invalid-argument` for a kind that is not known, or options that its function refuses
+ */
 export function create(config: ModelConfig, { device, seed = 0 }: { device: Device; seed?: number }): Module {
   if (config.kind === "resnet") return resnet({ ...config, device, seed });
   if (config.kind === "mlp") return mlp({ ...config, device, seed });
   if (config.kind === "olmo") return olmo({ ...config, device, seed });
-  return invalidArgument("model.kind", '"resnet", "mlp" or "olmo"', (config as { kind: unknown }).kind);
+  if (isImageNetKind(config.kind)) return imageNetResNets[config.kind]({ ...config, device, seed });
+  const kinds = ["resnet", ...Object.keys(imageNetResNets), "mlp", "olmo"];
+  return invalidArgument("model.kind", kinds.join(", "), (config as { kind: unknown }).kind);
 }
 
 /** The names `create` and the command line know, such as `resnet20` and `mlp`. */
-export const names: readonly string[] = ["resnet8", "resnet20", "resnet32", "mlp", ...Object.keys(olmoShapes)];
+export const names: readonly string[] = [
+  "resnet8",
+  "resnet20",
+  "resnet32",
+  ...Object.keys(imageNetResNets),
+  "mlp",
+  ...Object.keys(olmoShapes),
+];
 
 /**
- * The configuration that a name stands for, fitted to a data set.
+ * The configuration that a name stands for, fitted to a data set: `resnet18`, `resnet34` and `resnet50` get the stem
+ * `cifar` where no side of the images has more than 64 pixels.
  *
  * @param itemShape shape of one item: [height, width, channels] for images, [context] for windows of tokens
  * @param classes number of classes, or of different tokens
@@ -41,7 +66,9 @@ export function configOf(name: string, itemShape: readonly number[], classes: nu
     return { kind: "olmo", vocabulary: classes, context: itemShape[0] as number, ...olmoShapes[name] };
   }
   if (itemShape.length !== 3) invalidArgument("data", `images [height, width, channels] for ${name}`, itemShape);
-  return { kind: "resnet", depth: Number(name.slice("resnet".length)), classes, channels: itemShape[2] as number };
+  const [height, width, channels] = itemShape as [number, number, number];
+  if (!isImageNetKind(name)) return { kind: "resnet", depth: Number(name.slice("resnet".length)), classes, channels };
+  return { kind: name, classes, channels, stem: stemFor(height, width) };
 }
 
 function isOlmo(name: string): name is keyof typeof olmoShapes {

@@ -9,6 +9,8 @@ const none = { values: {}, label: flagOf };
 /** A value that each field must refuse. A field that is missing here fails the test below. */
 const wrong: Record<string, unknown> = {
   model: "resnet9",
+  weights: "",
+  classifier: "drop",
   data: "mnist:",
   classes: 0,
   context: 0,
@@ -154,6 +156,16 @@ describe("a resumed run", () => {
   test("takes flags that repeat its settings or do not matter", () => {
     const flags = checkFlags({ budget: 40, data: "idx:some", checkpointEvery: 3, threads: 1 });
     expect(resumedConfig(given, flags).settings).toEqual({ ...stored.values, checkpointEvery: 3, threads: 1 });
+  });
+
+  test("knows its weights by their full path", () => {
+    const { settings } = completeConfig(checkFlags({ weights: "some.safetensors", classifier: "skip" }));
+    expect(settings.weights).toBe(`${process.cwd()}/some.safetensors`);
+    const run = { values: { ...settings }, label: flagOf };
+    expect(resumedConfig(run, checkFlags({ weights: "./some.safetensors" })).settings).toEqual(settings);
+    expect(() => resumedConfig(run, checkFlags({ weights: "other.safetensors" }))).toThrow(
+      "--weights: the run to resume has",
+    );
   });
 
   test.each([

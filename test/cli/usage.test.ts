@@ -57,6 +57,11 @@ describe("wrong use exits with 2 and one message", () => {
     ["a warm-up as long as the budget", ["train", "--budget", "9", "--warmup", "9"], "--warmup: expected fewer steps"],
     ["an option of another schedule", ["train", "--power", "2"], "--power: the schedule uba does not take it"],
     ["momentum without sgd", ["train", "--momentum", "0.9"], "--momentum: only the optimizer sgd takes it"],
+    [
+      "a classifier without weights",
+      ["train", "--classifier", "skip"],
+      "--classifier: only a run that starts from --weights",
+    ],
     ["classes of mnist", ["train", "--classes", "5"], "--classes: only data of the form idx:<dir> take it"],
     ["a context of mnist", ["train", "--context", "5"], "--context: only data of the form tokens:<dir> take it"],
     [

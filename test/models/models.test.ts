@@ -1,5 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { configOf, create, MLP, type ModelConfig, mlp, names, ResNet, resnet } from "#lib/models/index.js";
+import {
+  configOf,
+  create,
+  MLP,
+  type ModelConfig,
+  mlp,
+  names,
+  olmoShapes,
+  ResNet,
+  resnet,
+  resnet18,
+  resnet34,
+  resnet50,
+} from "#lib/models/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { backward, ones, tensor } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
@@ -85,6 +98,81 @@ await onEveryDevice("resnet", (device) => {
   });
 });
 
+await onEveryDevice("resnet18, resnet34, resnet50", (device) => {
+  // Their numbers of parameters, and that they compute what PyTorch does: resnets.test.ts.
+  test("three channels and a width of 64 are the defaults", () => {
+    const model = resnet18({ classes: 2, device });
+    expect(model.stem.weight.shape).toEqual([64, 7, 7, 3]);
+    expect(resnet18({ classes: 2, channels: 1, width: 4, device }).stem.weight.shape).toEqual([4, 7, 7, 1]);
+    model.dispose();
+  });
+
+  test("the stem for large images leaves a quarter of each side, that for small ones all", () => {
+    const sides = (["imagenet", "cifar"] as const).map((stem) => {
+      const model = resnet18({ classes: 2, width: 4, stem, device });
+      const x = model.stem.forward(ones(device, [1, 32, 48, 3]));
+      return [model.stem.weight.shape, (model.stemPool ? model.stemPool.forward(x) : x).shape];
+    });
+    expect(sides).toEqual([
+      [
+        [4, 7, 7, 3],
+        [1, 8, 12, 4],
+      ],
+      [
+        [4, 3, 3, 3],
+        [1, 32, 48, 4],
+      ],
+    ]);
+  });
+
+  test("the stem for large images is the default", () => {
+    expect(resnet34({ classes: 2, width: 4, device }).stemPool).toBeDefined();
+  });
+
+  test("four stages; all but the first halve the image; a bottleneck strides in its 3×3 and widens fourfold", () => {
+    const { blocks, stages, classifier } = resnet50({ classes: 5, width: 4, device });
+    expect(stages).toEqual([3, 4, 6, 3]);
+    const strides = blocks.map((block) => [block.conv1.stride, block.conv2.stride, block.shortcut?.stride]);
+    const first = (stride: number) => [1, stride, stride];
+    const rest = (count: number) => Array(count).fill([1, 1, undefined]);
+    expect(strides).toEqual([
+      ...[first(1), ...rest(2)],
+      ...[first(2), ...rest(3)],
+      ...[first(2), ...rest(5)],
+      ...[first(2), ...rest(2)],
+    ]);
+    expect(classifier.weight.shape).toEqual([5, 4 * 8 * 4]);
+  });
+
+  test("the smallest images come out as logits, and every parameter gets a gradient", async () => {
+    const model = resnet50({ classes: 3, width: 2, device });
+    const logits = model.forward(tensor(device, numbers(2 * 5 * 3 * 3, 1), [2, 5, 3, 3]));
+    expect(logits.shape).toEqual([2, 3]);
+    backward(crossEntropy(logits, tensor(device, new Int32Array(2))));
+    for (const [name, { grad, shape }] of model.namedParameters()) expect(grad?.shape, name).toEqual(shape);
+  });
+
+  test("convolutions start with Kaiming's fan-out deviation, norms at 1 and 0", async () => {
+    const model = resnet18({ classes: 10, stem: "cifar", width: 8, device });
+    for (const [name, parameter] of model.namedParameters()) {
+      const values = (await parameter.read()) as Float32Array;
+      if (name.endsWith("gamma")) expect(values.every((value) => value === 1)).toBe(true);
+      if (name.endsWith("beta")) expect(values.every((value) => value === 0)).toBe(true);
+      if (parameter.shape.length !== 4) continue;
+      const [outputs, height, width] = parameter.shape as [number, number, number];
+      const expected = Math.sqrt(2 / (outputs * height * width));
+      const deviation = Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length);
+      // The deviation of n normal numbers is right to 1/√2n of itself; five of these is as good as never.
+      expect(Math.abs(deviation / expected - 1), name).toBeLessThan(5 / Math.sqrt(2 * values.length));
+    }
+  });
+
+  test("another stem is refused by name", async () => {
+    const stem = "large" as "cifar";
+    await expectError(() => resnet18({ classes: 2, stem, device }), "invalid-argument", "stem", "imagenet or cifar");
+  });
+});
+
 await onEveryDevice("mlp", (device) => {
   test.each([
     [784, [64, 32], 10, 784 * 64 + 64 + 64 * 32 + 32 + 320 + 10],
@@ -121,6 +209,8 @@ await onEveryDevice("models from their configuration", (device) => {
   const configs: ModelConfig[] = [
     { kind: "resnet", depth: 8, classes: 10, channels: 1, width: 4 },
     { kind: "mlp", inputs: 20, hidden: [10], classes: 3 },
+    { kind: "resnet18", classes: 3, stem: "cifar", width: 4 },
+    { kind: "resnet50", classes: 3, width: 4 },
   ];
 
   test.each(configs)("$kind: plain JSON and a seed give the same bits", async (config) => {
@@ -136,6 +226,23 @@ await onEveryDevice("models from their configuration", (device) => {
   test("a configuration gives the class of its kind", () => {
     expect(create(configs[0]!, { device })).toBeInstanceOf(ResNet);
     expect(create(configs[1]!, { device })).toBeInstanceOf(MLP);
+    const [small, large] = configs.slice(2).map((config) => create(config, { device }) as ResNet);
+    expect([small!.stages, small!.stemPool]).toEqual([[2, 2, 2, 2], undefined]);
+    expect([large!.stages, large!.stemPool?.options.size]).toEqual([[3, 4, 6, 3], 3]);
+  });
+
+  test("a checkpoint's names of tensors are these", () => {
+    const norm = (name: string) => ["gamma", "beta", "runningMean", "runningVariance"].map((part) => `${name}.${part}`);
+    const block = (i: number) =>
+      ["conv1.weight", ...norm("norm1"), "conv2.weight", ...norm("norm2")].map((part) => `blocks.${i}.${part}`);
+    const shortcut = (i: number) => ["shortcut.weight", ...norm("shortcutNorm")].map((part) => `blocks.${i}.${part}`);
+    expect([...create(configs[0]!, { device }).stateDict().keys()]).toEqual([
+      ...["stem.weight", ...norm("stemNorm")],
+      ...block(0),
+      ...[...block(1), ...shortcut(1)],
+      ...[...block(2), ...shortcut(2)],
+      ...["classifier.weight", "classifier.bias"],
+    ]);
   });
 
   test("layers of equal shape start with different weights", async () => {
@@ -153,21 +260,41 @@ await onEveryDevice("models from their configuration", (device) => {
 });
 
 describe("names of models", () => {
-  test.each(names.filter((name) => !name.startsWith("olmo")))("%s fits images of any size and channels", (name) => {
-    const config = configOf(name, [28, 24, 1], 7);
-    const expected =
-      name === "mlp"
-        ? { kind: "mlp", inputs: 672, classes: 7 }
-        : { kind: "resnet", depth: Number(name.slice(6)), channels: 1, classes: 7 };
-    expect(config).toEqual(expected);
+  const expected: Record<string, ModelConfig> = {
+    mlp: { kind: "mlp", inputs: 672, classes: 7 },
+    resnet8: { kind: "resnet", depth: 8, channels: 1, classes: 7 },
+    resnet20: { kind: "resnet", depth: 20, channels: 1, classes: 7 },
+    resnet32: { kind: "resnet", depth: 32, channels: 1, classes: 7 },
+    resnet18: { kind: "resnet18", channels: 1, classes: 7, stem: "cifar" },
+    resnet34: { kind: "resnet34", channels: 1, classes: 7, stem: "cifar" },
+    resnet50: { kind: "resnet50", channels: 1, classes: 7, stem: "cifar" },
+  };
+
+  test.each(Object.entries(expected))("%s fits images of any size and channels", (name, config) => {
+    expect(configOf(name, [28, 24, 1], 7)).toEqual(config);
+  });
+
+  test("there are no others", () => {
+    expect([...names].sort()).toEqual([...Object.keys(expected), ...Object.keys(olmoShapes)].sort());
+  });
+
+  test.each([
+    [[32, 32, 3], "cifar"],
+    [[64, 64, 3], "cifar"],
+    [[65, 16, 3], "imagenet"],
+    [[16, 65, 3], "imagenet"],
+    [[224, 224, 3], "imagenet"],
+  ])("images of %j get the stem %s", (shape, stem) => {
+    expect(configOf("resnet18", shape, 10)).toMatchObject({ stem, channels: 3, classes: 10 });
   });
 
   test("mlp fits items of any shape, a ResNet only images", async () => {
     expect(configOf("mlp", [13], 2)).toEqual({ kind: "mlp", inputs: 13, classes: 2 });
+    await expectError(() => configOf("resnet50", [784], 10), "invalid-argument", "data", "height", "resnet50");
     await expectError(() => configOf("resnet8", [784], 10), "invalid-argument", "data", "height", "resnet8");
   });
 
   test("an unknown name is answered with the known ones", async () => {
-    await expectError(() => configOf("resnet18", [32, 32, 3], 10), "invalid-argument", "resnet18", ...names);
+    await expectError(() => configOf("resnet19", [32, 32, 3], 10), "invalid-argument", "resnet19", ...names);
   });
 });

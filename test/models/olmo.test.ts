@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { configOf, create, type Olmo, type OlmoOptions, olmo, olmoShapes } from "#lib/models/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
@@ -24,6 +25,22 @@ describe("the shapes by name", () => {
     ["olmo-nano", 257, 0.9],
   ] as const)("%s with %i tokens has %f million parameters", (name, vocabulary, millions) => {
     expect(expectedCount({ vocabulary, ...olmoShapes[name] }) / 1e6).toBeCloseTo(millions, 1);
+  });
+
+  test("the page about models has them all, with these numbers", () => {
+    const page = readFileSync(new URL("../../docs/models.md", import.meta.url), "utf8");
+    const rows = [...page.matchAll(/^\| `(olmo-\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| ([\d,]+)/gm)];
+    expect(rows.map(([, name]) => name)).toEqual(Object.keys(olmoShapes));
+    for (const [, name, width, layers, heads, hidden, count] of rows) {
+      const shape = olmoShapes[name as keyof typeof olmoShapes];
+      expect({ width, layers, heads, hidden }).toEqual(
+        Object.fromEntries(Object.entries(shape).map(([key, value]) => [key, String(value)])),
+      );
+      expect(Number(count!.replaceAll(",", ""))).toBe(expectedCount({ vocabulary: 50_280, ...shape }));
+    }
+    expect(page).toContain(
+      `${expectedCount({ vocabulary: 257, ...olmoShapes["olmo-nano"] }).toLocaleString("en")} with bytes`,
+    );
   });
 
   test("a name is fitted to the data", async () => {

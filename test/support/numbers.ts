@@ -10,7 +10,9 @@ function hash(index: number, salt: number): number {
 
 /** Numbers in [center − 1, center + 1), multiples of 2⁻¹⁵: float32 holds them exactly. */
 export function numbers(count: number, salt: number, center = 0): Float32Array {
-  return Float32Array.from({ length: count }, (_, i) => hash(i, salt) / 32768 - 1 + center);
+  const found = new Float32Array(count);
+  for (let i = 0; i < count; i++) found[i] = hash(i, salt) / 32768 - 1 + center;
+  return found;
 }
 
 /** Integers in [0, below). */

@@ -1,0 +1,91 @@
+import type { Device } from "../native/index.js";
+import { BatchNorm, Conv2d, Module, type Seeds } from "../nn/index.js";
+import { add, relu, type Tensor } from "../tensor/index.js";
+
+/** Where the layers of a model live and what their weights are drawn from. */
+export interface Place {
+  readonly device: Device;
+  readonly seeds: Seeds;
+}
+
+/** relu(residual + x), with a normalised 1×1 convolution of x where the shape changes (option B of He et al. 2016). */
+abstract class ResidualBlock extends Module {
+  abstract readonly shortcut: Conv2d | undefined;
+  abstract readonly shortcutNorm: BatchNorm | undefined;
+
+  protected abstract residual(x: Tensor): Tensor;
+
+  forward(x: Tensor): Tensor {
+    const residual = this.residual(x);
+    const direct = this.shortcut && this.shortcutNorm ? this.shortcutNorm.forward(this.shortcut.forward(x)) : x;
+    return relu(add(residual, direct));
+  }
+}
+
+/** The way around a block whose outputs have another shape than its inputs; nothing where they have the same. */
+function projection(inputs: number, outputs: number, stride: number, place: Place) {
+  if (stride === 1 && inputs === outputs) return { shortcut: undefined, shortcutNorm: undefined };
+  const shortcut = new Conv2d(inputs, outputs, { kernel: 1, stride, ...place });
+  return { shortcut, shortcutNorm: new BatchNorm(outputs, place) };
+}
+
+/** Two 3×3 convolutions; the first has the stride. */
+export class BasicBlock extends ResidualBlock {
+  /** Output channels for each channel of the block's width. */
+  static readonly expansion = 1;
+  readonly conv1: Conv2d;
+  readonly norm1: BatchNorm;
+  readonly conv2: Conv2d;
+  readonly norm2: BatchNorm;
+  readonly shortcut: Conv2d | undefined;
+  readonly shortcutNorm: BatchNorm | undefined;
+
+  constructor(inputs: number, width: number, stride: number, place: Place) {
+    super();
+    this.conv1 = new Conv2d(inputs, width, { kernel: 3, stride, padding: 1, ...place });
+    this.norm1 = new BatchNorm(width, place);
+    this.conv2 = new Conv2d(width, width, { kernel: 3, padding: 1, ...place });
+    this.norm2 = new BatchNorm(width, place);
+    ({ shortcut: this.shortcut, shortcutNorm: this.shortcutNorm } = projection(inputs, width, stride, place));
+  }
+
+  protected residual(x: Tensor): Tensor {
+    const inner = relu(this.norm1.forward(this.conv1.forward(x)));
+    return this.norm2.forward(this.conv2.forward(inner));
+  }
+}
+
+/**
+ * 1×1 to the width, 3×3 in it, 1×1 to four times as many channels. The 3×3 has the stride, as in torchvision ("v1.5");
+ * in the paper the first 1×1 has it and drops three quarters of the pixels unseen.
+ */
+export class BottleneckBlock extends ResidualBlock {
+  /** Output channels for each channel of the block's width. */
+  static readonly expansion = 4;
+  readonly conv1: Conv2d;
+  readonly norm1: BatchNorm;
+  readonly conv2: Conv2d;
+  readonly norm2: BatchNorm;
+  readonly conv3: Conv2d;
+  readonly norm3: BatchNorm;
+  readonly shortcut: Conv2d | undefined;
+  readonly shortcutNorm: BatchNorm | undefined;
+
+  constructor(inputs: number, width: number, stride: number, place: Place) {
+    super();
+    const outputs = width * BottleneckBlock.expansion;
+    this.conv1 = new Conv2d(inputs, width, { kernel: 1, ...place });
+    this.norm1 = new BatchNorm(width, place);
+    this.conv2 = new Conv2d(width, width, { kernel: 3, stride, padding: 1, ...place });
+    this.norm2 = new BatchNorm(width, place);
+    this.conv3 = new Conv2d(width, outputs, { kernel: 1, ...place });
+    this.norm3 = new BatchNorm(outputs, place);
+    ({ shortcut: this.shortcut, shortcutNorm: this.shortcutNorm } = projection(inputs, outputs, stride, place));
+  }
+
+  protected residual(x: Tensor): Tensor {
+    const narrow = relu(this.norm1.forward(this.conv1.forward(x)));
+    const inner = relu(this.norm2.forward(this.conv2.forward(narrow)));
+    return this.norm3.forward(this.conv3.forward(inner));
+  }
+}

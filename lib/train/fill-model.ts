@@ -1,0 +1,89 @@
+import { StepsizeError } from "../errors.js";
+import { copy, noGrad, type Tensor, tensor } from "../tensor/index.js";
+import type { StoredTensor } from "./safetensors-file.js";
+import { float32Of, floatCodes, inputsLast } from "./stored-floats.js";
+
+/** A tensor of a model, and what a file has to hold for it. */
+export interface Wanted {
+  readonly tensor: Tensor;
+  /** In the file. */
+  readonly name: string;
+  /** Whether the file has a convolution's weight as [outputs, inputs, height, width], and we with the inputs last. */
+  readonly inputsSecond: boolean;
+  /** Whether its shape depends on the number of classes. */
+  readonly ofClassifier: boolean;
+}
+
+/**
+ * Copies the file's values into the model's tensors, once it is known that all of it fits.
+ *
+ * @param isUnused names in the file that are of no use, and no mistake either
+ * @throws StepsizeError `invalid-file` that lists what is missing, left over, and of another shape or type
+ */
+export function fillModel(
+  wanted: readonly Wanted[],
+  path: string,
+  stored: ReadonlyMap<string, StoredTensor>,
+  isUnused: (name: string) => boolean,
+): void {
+  const problems = differences(wanted, stored, isUnused);
+  if (problems) throw new StepsizeError("invalid-file", `${path}: the weights do not fit the model: ${problems}`);
+  for (const one of wanted) {
+    const own = one.tensor;
+    const from = stored.get(one.name) as StoredTensor;
+    const values = float32Of(from);
+    const ordered = one.inputsSecond ? inputsLast(values, from.shape) : values;
+    // One at a time: a model's weights are in memory once more in the file already.
+    const source = tensor(own.device, ordered, own.shape, { dtype: own.dtype });
+    noGrad(() => copy(own, source));
+    source.dispose();
+  }
+}
+
+/** What keeps a file from fitting, in words; empty where it fits. */
+function differences(
+  wanted: readonly Wanted[],
+  stored: ReadonlyMap<string, StoredTensor>,
+  isUnused: (name: string) => boolean,
+): string {
+  const names = new Set(wanted.map(({ name }) => name));
+  const leftOver = [...stored.keys()].filter((name) => !names.has(name) && !isUnused(name));
+  const missing = wanted.filter(({ name }) => !stored.has(name));
+  const [misshapen, mistyped]: [Wanted[], Wanted[]] = [[], []];
+  for (const one of wanted) {
+    const found = stored.get(one.name);
+    if (found && String(found.shape) !== String(shapeInFile(one))) misshapen.push(one);
+    if (found && !floatCodes.includes(found.code)) mistyped.push(one);
+  }
+  const shapes = (one: Wanted) =>
+    `${one.name} is [${stored.get(one.name)?.shape}], the model needs [${shapeInFile(one)}]`;
+  const groups = [
+    listed(
+      "missing",
+      missing.map(({ name }) => name),
+    ),
+    listed("left over", leftOver),
+    listed("of another shape", misshapen.map(shapes)),
+    listed(
+      `not ${floatCodes.join(", ")}`,
+      mistyped.map(({ name }) => `${name} is ${stored.get(name)?.code}`),
+    ),
+  ].filter((text) => text !== "");
+  const onlyClassifier =
+    leftOver.length + mistyped.length === 0 && [...missing, ...misshapen].every((one) => one.ofClassifier);
+  if (groups.length > 0 && onlyClassifier)
+    groups.push('only the last layer differs; leave it out with classifier: "skip"');
+  return groups.join("; ");
+}
+
+function shapeInFile({ tensor: { shape }, inputsSecond }: Wanted): readonly number[] {
+  const [outputs, height, width, inputs] = shape as [number, number, number, number];
+  return inputsSecond ? [outputs, inputs, height, width] : shape;
+}
+
+/** The first few of a list, under a heading; nothing for an empty one. */
+function listed(heading: string, all: readonly string[]): string {
+  if (all.length === 0) return "";
+  const shown = all.length > 4 ? [...all.slice(0, 3), `and ${all.length - 3} more`] : all;
+  return `${heading}: ${shown.join(", ")}`;
+}
