@@ -41,7 +41,7 @@ const symbols = ["circle", "square", "triangle", "diamond2", "star", "cross", "w
 /** Curves with a legend beside them, as SVG. Points that are not finite are gaps. */
 export function seriesFigure(all: readonly Series[], options: SeriesFigureOptions): string {
   const { title, x, y, colours = "name", highlight, reference, dots = false, standalone } = options;
-  const colour = (i: number) => (colours === "order" ? rampColour(i, all.length) : seriesColour(i));
+  const colour = (i: number) => (colours === "order" ? rampColour(i, all.length, 2) : seriesColour(i));
   // The one in front is drawn last and named first.
   const named = all.map((series, i) => ({
     ...series,
@@ -50,8 +50,8 @@ export function seriesFigure(all: readonly Series[], options: SeriesFigureOption
   }));
   const behind = [...named].sort((a, b) => Number(a.name === highlight) - Number(b.name === highlight));
   const legend = [
-    ...named.map(({ name, stroke }) => ({ name, stroke, sample: "━━" })),
-    ...(reference ? [{ name: reference.name, stroke: "var(--ink)", sample: "╌╌" }] : []),
+    ...named.map(({ name, stroke, symbol }) => ({ name, stroke, symbol, sample: "━━" })),
+    ...(reference ? [{ name: reference.name, stroke: "var(--ink)", symbol: undefined, sample: "╌╌" }] : []),
   ];
   const marginRight = 46 + 8 * Math.max(0, ...legend.map(({ name }) => name.length));
   const place = { frameAnchor: "top-right", textAnchor: "start" } as const;
@@ -68,6 +68,7 @@ export function seriesFigure(all: readonly Series[], options: SeriesFigureOption
     plot: {
       height: Math.max(280, 90 + 18 * legend.length),
       marginRight,
+      inset: dots ? 8 : 0,
       x: { ...axis(x), nice: false },
       y: { ...axis(y), grid: true },
       marks: [
@@ -77,8 +78,11 @@ export function seriesFigure(all: readonly Series[], options: SeriesFigureOption
           Plot.lineY(points, { x: "x", y: "y", stroke, strokeWidth: name === highlight ? 3 : 1.75 }),
           dots ? Plot.dot(points, { x: "x", y: "y", r: 4, fill: stroke, stroke: "var(--surface)", symbol }) : undefined,
         ]),
-        legend.map(({ name, stroke, sample }, i) => [
+        legend.map(({ name, stroke, symbol, sample }, i) => [
           Plot.text([sample], { ...place, dx: 12, dy: 10 + i * 18, fill: stroke, fontWeight: "bold" }),
+          dots && symbol
+            ? Plot.dot([name], { ...place, dx: 21, dy: 15 + i * 18, r: 3.5, fill: stroke, symbol })
+            : undefined,
           Plot.text([name], { ...place, dx: 38, dy: 10 + i * 18, fill: "currentColor" }),
         ]),
       ],

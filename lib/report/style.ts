@@ -30,10 +30,13 @@ export function colourRules(selector: string): string {
   return `${selector}{${variables(light)}}@media (prefers-color-scheme:dark){${selector}{${variables(dark)}}}`;
 }
 
-/** The colour of curve `index` of `count`, spread over the ramp. */
-export function rampColour(index: number, count: number): string {
+/**
+ * The colour of curve `index` of `count`, spread over the ramp.
+ * @param first where on the ramp the first curve is; thin or dotted ones cannot do with the weakest colours
+ */
+export function rampColour(index: number, count: number, first = 0): string {
   const last = light.ramp.length - 1;
-  return `var(--ramp-${count < 2 ? Math.ceil(last / 2) : Math.round((index * last) / (count - 1))})`;
+  return `var(--ramp-${count < 2 ? Math.ceil(last / 2) : Math.round(first + (index * (last - first)) / (count - 1))})`;
 }
 
 /** The colour of the curve of one name among others; with more names than colours, they come again. */

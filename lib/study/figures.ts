@@ -1,10 +1,12 @@
-import { differenceFigure } from "../report/difference-figure.js";
+import { type DifferencePoint, differenceFigure } from "../report/difference-figure.js";
+import { curve as curveOf } from "../report/schedule-figure.js";
 import { type Series, type SeriesFigureOptions, seriesFigure } from "../report/series-figure.js";
+import { fromJSON } from "../schedule/index.js";
 import type { TrainingStudy } from "./config.js";
 import type { QuadraticCell } from "./quadratics.js";
 import type { RunRecord } from "./records.js";
 import type { CellResult } from "./results.js";
-import { floorInWords, type Group } from "./tables.js";
+import type { Group, QuadraticGroup } from "./tables.js";
 
 /** A drawing of a report: on the page, and as a file of this name. */
 export interface Figure {
@@ -23,54 +25,60 @@ function ubaFirst(names: readonly string[]): string[] {
   return [...names.filter((name) => name === "uba"), ...names.filter((name) => name !== "uba")];
 }
 
-/** Means and differences of a group over its budgets. */
-export function budgetFigures({ heading, cells }: Group, study: TrainingStudy): Figure[] {
-  const done = cells.filter(({ complete }) => complete);
-  if (done.length === 0) return [];
+/** The differences to UBA, budget by budget. */
+export function differenceFigures({ heading, cells }: Group, study: TrainingStudy): Figure[] {
   const [scale, unit] = [scaleOf(study), unitOf(study)];
-  const points = done.flatMap((cell) =>
-    cell.schedules.flatMap(({ schedule, versusUba }) => {
+  const margin = study.margin === undefined ? undefined : scale * study.margin;
+  const better = study.measure === "accuracy" ? "right" : "left";
+  const band = margin === undefined ? "" : " Band: the margin declared beforehand.";
+  return cells.flatMap(({ steps, confidence, schedules }): Figure[] => {
+    const points = schedules.flatMap(({ schedule, versusUba }): DifferencePoint[] => {
       if (!versusUba?.difference) return [];
       const { mean, low, high } = versusUba.difference;
-      const ends = { low: low === undefined ? low : scale * low, high: high === undefined ? high : scale * high };
-      return [{ name: schedule, panel: `${cell.steps} steps`, mean: scale * mean, ...ends }];
-    }),
-  );
+      const interval = low === undefined || high === undefined ? {} : { low: scale * low, high: scale * high };
+      return [{ name: schedule, mean: scale * mean, ...interval }];
+    });
+    if (points.length === 0) return [];
+    const title = `${heading}, ${steps} steps: difference to UBA`;
+    return [
+      {
+        name: `difference-${steps}`,
+        heading: title,
+        caption:
+          `Each schedule less UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, 95\u00a0% for all ` +
+          `of them together. To the ${better} of 0 a schedule is better than UBA.${band}`,
+        draw: (standalone) =>
+          differenceFigure(points, { title, label: `difference to UBA in test ${unit}`, margin, standalone }),
+      },
+    ];
+  });
+}
+
+/** The means of a group over its budgets. */
+export function budgetFigure({ heading, cells }: Group, study: TrainingStudy): Figure[] {
+  const done = cells.filter(({ complete }) => complete);
+  if (done.length < 2) return [];
+  const [scale, unit] = [scaleOf(study), unitOf(study)];
   const means = ubaFirst(study.schedules.map(({ name }) => name)).map((name): Series => {
     const at = (cell: CellResult) => cell.schedules.find(({ schedule }) => schedule === name)?.[study.measure]?.mean;
     return { name, points: done.map((cell) => ({ x: cell.steps, y: scale * (at(cell) ?? Number.NaN) })) };
   });
-  const better = study.measure === "accuracy" ? "right" : "left";
-  const confidence = (100 * (done[0]?.confidence ?? 0)).toFixed(2);
-  const difference: Figure = {
-    name: "difference",
-    heading: `${heading}: difference to UBA`,
-    caption:
-      `Test ${unit}, each schedule less UBA with the same seed: mean and ${confidence} % interval (95 % for all of a budget ` +
-      `together). To the ${better} of 0 a schedule is better than UBA.${study.margin === undefined ? "" : " Band: the margin declared beforehand."}`,
-    draw: (standalone) =>
-      differenceFigure(points, {
-        title: `${heading}: difference to UBA in test ${unit}`,
-        label: `difference to UBA in test ${unit}`,
-        margin: study.margin === undefined ? undefined : scale * study.margin,
-        standalone,
-      }),
-  };
-  const budgets: Figure = {
-    name: "budget",
-    heading: `${heading}: test ${study.measure} over the budget`,
-    caption: "Means over the final seeds. The intervals are in the tables.",
-    draw: (standalone) =>
-      seriesFigure(means, {
-        title: `${heading}: test ${unit} over the budget`,
-        x: { label: "steps", log: true, ticks: done.map(({ steps }) => steps) },
-        y: { label: `test ${unit}` },
-        highlight: "uba",
-        dots: true,
-        standalone,
-      }),
-  };
-  return [...(points.length > 0 ? [difference] : []), ...(done.length > 1 ? [budgets] : [])];
+  return [
+    {
+      name: "budget",
+      heading: `${heading}: test ${study.measure} over the budget`,
+      caption: "Means over the final seeds. How far chance goes is in the tables.",
+      draw: (standalone) =>
+        seriesFigure(means, {
+          title: `${heading}: test ${unit} over the budget`,
+          x: { label: "steps", log: true, ticks: done.map(({ steps }) => steps) },
+          y: { label: `test ${unit}` },
+          highlight: "uba",
+          dots: true,
+          standalone,
+        }),
+    },
+  ];
 }
 
 /** The learning rate, the loss and the accuracy over the steps of the largest budget that is complete. */
@@ -107,7 +115,7 @@ export function curveFigures(
         standalone,
       }),
   });
-  const rates = series(([first]) => points(first?.curve.step ?? [], first?.curve.learningRate ?? []));
+  const rates = series(([first]) => (first ? curveOf(fromJSON(first.run.schedule)) : []));
   const losses = series((records) =>
     points(records[0]?.curve.step ?? [], meanOver(records.map((each) => each.curve.loss))),
   );
@@ -154,7 +162,7 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
       draw: (standalone) =>
         seriesFigure(all, {
           title: `${heading}: validation ${unit} over UBA's φ`,
-          x: { label: "φ", log: true },
+          x: { label: "φ", log: true, ticks: [...new Set(all.flatMap((each) => each.points.map(({ x }) => x)))] },
           y: { label: `validation ${unit}` },
           colours: "order",
           dots: true,
@@ -164,42 +172,33 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
   ];
 }
 
-/** The worst contraction over the stability limit, for the largest budget. */
-export function quadraticFigures(cells: readonly QuadraticCell[]): Figure[] {
+/** The worst contraction of a group over the stability limit, for the largest budget. */
+export function quadraticFigure({ name, heading, cells }: QuadraticGroup): Figure {
   const budget = Math.max(...cells.map((cell) => cell.budget));
-  const groups = new Map<string, QuadraticCell[]>();
-  for (const cell of cells.filter((each) => each.budget === budget)) {
-    const name = `kappa-${cell.conditionNumber}-floor-${cell.floor}`;
-    groups.set(name, [...(groups.get(name) ?? []), cell]);
-  }
-  return [...groups].map(([name, own]) => {
-    const [{ conditionNumber, floor, schedules } = { conditionNumber: 0, floor: 0, schedules: [] }] = own;
-    const heading = `κ = ${conditionNumber}, ${floorInWords(floor)}: ${budget} steps`;
-    const power = (logarithm: number) => logarithm / Math.LN10;
-    const all = ubaFirst(schedules.map(({ schedule }) => schedule)).map((schedule): Series => {
-      const at = (cell: QuadraticCell) =>
-        cell.schedules.find((each) => each.schedule === schedule)?.worst ?? Number.NaN;
-      return { name: schedule, points: own.map((cell) => ({ x: cell.stabilityLimit, y: power(at(cell)) })) };
-    });
-    const optimum = own.map((cell) => ({ x: cell.stabilityLimit, y: power(cell.optimum) }));
-    return {
-      name,
-      heading,
-      caption:
-        "What is left of an error in the worst direction, as a power of ten, over the highest rate allowed in units of 1/λ_u. " +
-        "Each schedule with the peak rate, and UBA with the φ, that are best for it.",
-      draw: (standalone: boolean) =>
-        seriesFigure(all, {
-          title: heading,
-          x: { label: "stability limit c", log: true, ticks: own.map(({ stabilityLimit }) => stabilityLimit) },
-          y: { label: "log10 of the worst contraction" },
-          highlight: "uba",
-          reference: { name: "optimum", points: optimum },
-          dots: true,
-          standalone,
-        }),
-    };
+  const own = cells.filter((cell) => cell.budget === budget);
+  const power = (logarithm: number) => logarithm / Math.LN10;
+  const all = ubaFirst(own[0]?.schedules.map(({ schedule }) => schedule) ?? []).map((schedule): Series => {
+    const at = (cell: QuadraticCell) => cell.schedules.find((each) => each.schedule === schedule)?.worst ?? Number.NaN;
+    return { name: schedule, points: own.map((cell) => ({ x: cell.stabilityLimit, y: power(at(cell)) })) };
   });
+  const optimum = own.map((cell) => ({ x: cell.stabilityLimit, y: power(cell.optimum) }));
+  return {
+    name,
+    heading: `${heading}: after ${budget} steps`,
+    caption:
+      "The worst that is left of an error, as a power of ten, over the highest rate allowed in units of 1/λ_u. Each schedule " +
+      "with the peak rate, and UBA with the φ, that are best for it.",
+    draw: (standalone) =>
+      seriesFigure(all, {
+        title: `${heading}: worst contraction after ${budget} steps over the stability limit`,
+        x: { label: "stability limit c", log: true, ticks: own.map(({ stabilityLimit }) => stabilityLimit) },
+        y: { label: "log10 of the worst contraction" },
+        highlight: "uba",
+        reference: { name: "optimum", points: optimum },
+        dots: true,
+        standalone,
+      }),
+  };
 }
 
 function points(xs: readonly number[], ys: readonly number[]): Series["points"] {

@@ -6,7 +6,15 @@ import { cellsOf, tuningOf } from "./plan.js";
 import type { QuadraticCell } from "./quadratics.js";
 import type { RunRecord } from "./records.js";
 import { type CellResult, finalRecords, type TrainingResults, trainingResults } from "./results.js";
-import { groupsOf, markdown, quadraticTables, type Table, trainingTables } from "./tables.js";
+import {
+  contractionTable,
+  groupsOf,
+  markdown,
+  peakTable,
+  quadraticGroups,
+  type Table,
+  trainingTables,
+} from "./tables.js";
 
 /** The content of `results.json` for quadratics. */
 export interface QuadraticResults {
@@ -30,11 +38,12 @@ export async function writeTrainingReport(
 ): Promise<TrainingResults> {
   const results = trainingResults(study, records);
   // Only now: the drawing library takes a while to load.
-  const { budgetFigures, curveFigures, phiFigure } = await import("./figures.js");
+  const { budgetFigure, curveFigures, differenceFigures, phiFigure } = await import("./figures.js");
   const recordsOf = finalRecordsBy(study, records);
   const groups = groupsOf(results).map((group) => {
     const figures = [
-      ...budgetFigures(group, study),
+      ...differenceFigures(group, study),
+      ...budgetFigure(group, study),
       ...phiFigure(group, study),
       ...curveFigures(group, study, recordsOf),
     ].map((figure) => ({ ...figure, name: `${slug(group.heading)}-${figure.name}` }));
@@ -50,20 +59,20 @@ export async function writeQuadraticsReport(
   study: QuadraticsStudy,
   cells: readonly QuadraticCell[],
 ): Promise<QuadraticResults> {
-  const { quadraticFigures } = await import("./figures.js");
+  const { quadraticFigure } = await import("./figures.js");
   const results: QuadraticResults = { format: "stepsize-study-1", study, cells };
   const words = {
     title: study.title,
     lead: [
       "Gradient descent on quadratics with curvatures from λ_u/κ to λ_u: what is left of an error after all steps, in the " +
-        "worst direction. Every schedule has the peak rate that is best for it (UBA also the φ), at most c/λ_u; in " +
-        "parentheses that rate in units of 1/λ_u. The best steps there are: the solution of the min–max problem with the " +
-        "same bounds. No noise, which is what decay is mostly for: see docs/uba.md.",
+        "worst direction. Every schedule has the peak rate that is best for it (UBA also the φ), at most c/λ_u. The " +
+        "best steps there are: the solution of the min–max problem with the same bounds. No noise, which is what decay is mostly for: see docs/uba.md.",
     ],
     tiles: [["Problems", String(cells.length)] as const],
   };
-  const group = { tables: quadraticTables(cells), figures: quadraticFigures(cells) };
-  await writeReport(folder, words, [group], results);
+  const groups = quadraticGroups(cells);
+  const parts = groups.map((group) => ({ tables: [contractionTable(group)], figures: [quadraticFigure(group)] }));
+  await writeReport(folder, words, [...parts, { tables: groups.map(peakTable), figures: [] }], results);
   return results;
 }
 
@@ -105,16 +114,16 @@ function trainingWords(results: TrainingResults): Words {
         `then ${finalSeeds.length} runs with seeds that no trial had, the test split read once after the last step of each. ` +
         "Values are means ± standard deviations over the seeds; ranks, in parentheses, only describe.",
       enough
-        ? "Differences are paired by seed, with Student-t intervals at 95 % for all of a budget together (Bonferroni). An " +
+        ? "Differences are paired by seed, with Student-t intervals at 95\u00a0% for all of a budget together (Bonferroni). An " +
           'interval that contains 0 is "not distinguished"' +
           (margin === undefined
             ? "; no margin was declared, so nothing is called a tie."
-            : `; a "tie" lies wholly within ±${measure === "accuracy" ? `${100 * margin} %` : margin}, declared beforehand.`)
+            : `; a "tie" lies wholly within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, declared beforehand.`)
         : `There are no intervals: ${finalSeeds.length} final seed${finalSeeds.length === 1 ? "" : "s"} cannot show how far chance goes.`,
     ],
     tiles: [
       ["Runs", String(runs)],
-      ["Computing time", `${(seconds / 3600).toFixed(1)} h`],
+      ["Computing time", seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`],
       ["Final seeds", String(finalSeeds.length)],
       ["Device", devices.join(", ") || "–"],
       ["Version", versions.join(", ") || "–"],

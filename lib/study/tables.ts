@@ -1,6 +1,6 @@
 import type { Section } from "../report/page.js";
 import type { TrainingStudy } from "./config.js";
-import type { QuadraticCell } from "./quadratics.js";
+import type { QuadraticCell, QuadraticResult } from "./quadratics.js";
 import type { CellResult, ScheduleResult, TrainingResults } from "./results.js";
 import type { Summary } from "./statistics.js";
 
@@ -37,7 +37,8 @@ export function trainingTables({ heading, cells }: Group, study: TrainingStudy):
   const other = measure === "accuracy" ? "loss" : "accuracy";
   const hasOther = cells.some(({ schedules }) => schedules.some((row) => row[other]));
   const perplexity = study.data.some(({ context }) => context !== undefined);
-  const versus = table(`difference to UBA in test ${measure}`, differenceInWords(measure));
+  const points = measure === "accuracy" ? ", in percentage points" : "";
+  const versus = table(`difference to UBA in test ${measure}${points}`, differenceInWords(measure));
   return [
     table(
       `test ${measure}`,
@@ -50,34 +51,53 @@ export function trainingTables({ heading, cells }: Group, study: TrainingStudy):
   ];
 }
 
-/** The tables of a study of quadratics: one for each floor and condition number. */
-export function quadraticTables(cells: readonly QuadraticCell[]): Table[] {
-  const groups = new Map<string, QuadraticCell[]>();
+/** Quadratics that differ in budget and stability limit alone: the columns of one table. */
+export interface QuadraticGroup {
+  readonly name: string;
+  readonly heading: string;
+  readonly cells: readonly QuadraticCell[];
+}
+
+/** The quadratics by floor and condition number. */
+export function quadraticGroups(cells: readonly QuadraticCell[]): QuadraticGroup[] {
+  const groups = new Map<string, QuadraticGroup>();
   for (const cell of cells) {
-    const heading = `κ = ${cell.conditionNumber}, ${floorInWords(cell.floor)}`;
-    groups.set(heading, [...(groups.get(heading) ?? []), cell]);
+    const { conditionNumber, floor } = cell;
+    const name = `kappa-${conditionNumber}-floor-${floor}`;
+    const heading = `κ = ${conditionNumber}, rates down to ${floor === 0 ? "0" : `${floor}/λ_u`}`;
+    groups.set(name, { name, heading, cells: [...(groups.get(name)?.cells ?? []), cell] });
   }
-  return [...groups].map(([heading, own]) => {
-    const names = own[0]?.schedules.map(({ schedule }) => schedule) ?? [];
-    const cellOf = (name: string) => (cell: QuadraticCell) => {
-      const { worst, maxLr, phi } = cell.schedules.find(({ schedule }) => schedule === name) ?? {};
-      const choice = `${digits(maxLr ?? Number.NaN, 3)}${phi === undefined ? "" : `, φ ${digits(phi, 2)}`}`;
-      return `${contraction(worst ?? Number.NaN)} (${choice})`;
-    };
-    return {
-      heading,
-      columns: ["schedule", ...own.map(({ budget, stabilityLimit }) => `${budget} steps, c = ${stabilityLimit}`)],
-      rows: [
-        ...names.map((name) => [name, ...own.map(cellOf(name))] as const),
-        ["best steps there are", ...own.map(({ optimum }) => contraction(optimum))],
-      ],
-    };
+  return [...groups.values()];
+}
+
+/** What every schedule of a group leaves at worst, beside the optimum. */
+export function contractionTable({ heading, cells }: QuadraticGroup): Table {
+  const optimum = ["best steps there are", ...cells.map((cell) => contraction(cell.optimum))] as const;
+  const table = quadraticTable(heading, cells, ({ worst }) => contraction(worst));
+  return { ...table, rows: [...table.rows, optimum] };
+}
+
+/** The peak rates, and for UBA the φ, that were best. */
+export function peakTable({ heading, cells }: QuadraticGroup): Table {
+  return quadraticTable(`Chosen peak rate, ${heading}`, cells, ({ maxLr, phi }) => {
+    return `${digits(maxLr, 3)}${phi === undefined ? "" : `, φ ${digits(phi, 2)}`}`;
   });
 }
 
-/** The lowest rate of the schedules in words. */
-export function floorInWords(floor: number): string {
-  return floor === 0 ? "rates down to 0" : `rates down to ${floor === 1 ? "" : floor}1/λ_u`;
+function quadraticTable(
+  heading: string,
+  cells: readonly QuadraticCell[],
+  inWords: (result: QuadraticResult) => string,
+): Table {
+  return {
+    heading,
+    columns: ["schedule", ...cells.map(({ budget, stabilityLimit }) => `${budget} steps, c = ${stabilityLimit}`)],
+    // Every cell has the schedules in one order.
+    rows: (cells[0]?.schedules ?? []).map(({ schedule }, i) => [
+      schedule,
+      ...cells.map((cell) => inWords(cell.schedules[i] as QuadraticResult)),
+    ]),
+  };
 }
 
 /** Tables as Markdown under a heading each. */
