@@ -48,6 +48,13 @@ export class CompareProgress implements StudyListener {
     if (!this.#bar) this.note(`[${done}/${done + left}] ${inWords(run)}: ${result(record)}${this.#timeLeft()}`);
   }
 
+  /** Tells of solved quadratics. */
+  solved(done: number, problems: number): void {
+    this.#bar?.setTotal(problems);
+    this.#bar?.update(done);
+    if (!this.#bar && (done % 10 === 0 || done === problems)) this.note(`${done} of ${problems} problems solved`);
+  }
+
   note(message: string): void {
     // Over the bar, which draws itself again on the next line; see the progress of a run.
     this.#stream.write(this.#bar ? `\r\x1b[K${message}\n\x1b7` : `${message}\n`);

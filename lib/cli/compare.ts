@@ -1,12 +1,21 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { z } from "zod";
-import { runStudy, StudyFolder, takeLock } from "../study/index.js";
+import {
+  readRecords,
+  runStudy,
+  type Study,
+  StudyFolder,
+  solveQuadratics,
+  takeLock,
+  writeQuadraticsReport,
+  writeTrainingReport,
+} from "../study/index.js";
 import { requestedStudy, type StudyRequest } from "./compare-config.js";
 import { compareFields } from "./compare-fields.js";
 import { CompareProgress } from "./compare-progress.js";
 import { deviceField, threadsField } from "./config.js";
-import { Interrupted } from "./failure.js";
+import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder } from "./run-folder.js";
@@ -64,60 +73,114 @@ async function compare(flags: CompareFlags): Promise<void> {
   const call = check(callFields, fromFlags(callFields, all), flagOf) as Call;
   const request = await requestedStudy(flags, fromFlags(compareFields, all));
   const folder = await folderOf(request, call);
-  const { complete } = call.only === "report" ? { complete: true } : await work(request, folder, call);
-  if (!complete) note(`stopped after ${call.maxMinutes} minutes; continue with:\n  ${goOn(folder)}`);
-}
-
-/** Makes what is missing, with the folder locked. */
-async function work(request: StudyRequest, folder: StudyFolder, call: Call): Promise<{ complete: boolean }> {
-  const { study, sources } = request;
-  const release = await takeLock(folder.lock);
   const stop = new AbortController();
   const progress = new CompareProgress();
   const interrupts = new Interrupts(() => {
-    progress.note("interrupted: writing a checkpoint of this run; once more to leave at once");
+    progress.note("interrupted: writing down how far it is; once more to leave at once");
     stop.abort(new Interrupted(`interrupted; continue with:\n  ${goOn(folder)}`));
   });
   try {
-    await keepSettings(request, folder);
-    if (study.kind === "quadratics") return { complete: true };
-    await progress.open();
-    return await runStudy(study, {
-      folder,
-      sources,
-      device: call.device,
-      threads: call.threads,
-      only: call.only === "tune" ? "tuning" : call.only === "final" ? "final" : undefined,
-      maxSeconds: call.maxMinutes === undefined ? undefined : 60 * call.maxMinutes,
-      signal: stop.signal,
-      version,
-      listener: progress,
-    });
+    const work = request.study.kind === "quadratics" ? quadratics : training;
+    const results = await work(request.study as never, { request, folder, call, progress, signal: stop.signal });
+    const out = flags.json ? process.stderr : process.stdout;
+    out.write(`${await readFile(folder.table, "utf8")}\n${folder.report}\n`);
+    if (flags.json) process.stdout.write(`${JSON.stringify(results)}\n`);
   } finally {
     progress.close();
     interrupts.close();
+  }
+}
+
+/** What the work on a study needs. */
+interface Work {
+  readonly request: StudyRequest;
+  readonly folder: StudyFolder;
+  readonly call: Call;
+  readonly progress: CompareProgress;
+  readonly signal: AbortSignal;
+}
+
+type Of<K extends Study["kind"]> = Extract<Study, { readonly kind: K }>;
+
+async function quadratics(study: Of<"quadratics">, { request, folder, call, progress, signal }: Work): Promise<object> {
+  for (const name of ["only", "maxMinutes"] as const)
+    if (call[name] !== undefined)
+      throw new UsageError(`${flagOf(name)}: expected none; a study of quadratics is made whole, within seconds`);
+  return locked(folder, async () => {
+    await keepSettings(request, folder);
+    await progress.open();
+    const cells = await solveQuadratics(study, {
+      signal,
+      onProgress: (done, problems) => progress.solved(done, problems),
+    });
+    progress.close();
+    return writeQuadraticsReport(folder, study, cells);
+  });
+}
+
+async function training(study: Of<"training">, { request, folder, call, progress, signal }: Work): Promise<object> {
+  if (call.only === "report") {
+    // Without the lock: a report may be wanted while another process works.
+    const { records, damaged } = await readRecords(folder.runs);
+    if (damaged.length > 0) progress.note(`${folder.runs}: ${damaged.length} unreadable lines are left out`);
+    return writeTrainingReport(folder, study, records);
+  }
+  return locked(folder, async () => {
+    await keepSettings(request, folder);
+    await progress.open();
+    try {
+      const { complete } = await runStudy(study, {
+        folder,
+        sources: request.sources,
+        device: call.device,
+        threads: call.threads,
+        only: call.only === "tune" ? "tuning" : call.only === "final" ? "final" : undefined,
+        maxSeconds: call.maxMinutes === undefined ? undefined : 60 * call.maxMinutes,
+        signal,
+        version,
+        listener: progress,
+      });
+      if (!complete) progress.note(`stopped after ${call.maxMinutes} minutes; continue with:\n  ${goOn(folder)}`);
+    } catch (error) {
+      // What there is can be read, whatever ended it; a full disk may be that, and must not hide itself.
+      await report(folder, study).catch(() => {});
+      throw error;
+    }
+    progress.close();
+    return report(folder, study);
+  });
+}
+
+async function report(folder: StudyFolder, study: Of<"training">): Promise<object> {
+  const { records } = await readRecords(folder.runs);
+  return writeTrainingReport(folder, study, records);
+}
+
+async function locked<T>(folder: StudyFolder, work: () => Promise<T>): Promise<T> {
+  const release = await takeLock(folder.lock);
+  try {
+    return await work();
+  } finally {
     await release();
   }
 }
 
-async function folderOf({ folder }: StudyRequest, { only }: Call): Promise<StudyFolder> {
-  const path = folder ?? (await createRunFolder(undefined, "studies")).path;
-  const made = new StudyFolder(path);
+async function folderOf({ folder, file }: StudyRequest, { only }: Call): Promise<StudyFolder> {
+  if (only === "report" && file === undefined)
+    throw new UsageError("--only report: expected a study that is there, with --study or --config");
+  const made = new StudyFolder(folder ?? (await createRunFolder(undefined, "studies")).path);
   if (only !== "report") await made.create();
   return made;
 }
 
 /** Writes `study.json` where the settings came from elsewhere. */
-async function keepSettings({ given }: StudyRequest, folder: StudyFolder): Promise<void> {
+async function keepSettings({ given, file }: StudyRequest, folder: StudyFolder): Promise<void> {
+  const text = `${JSON.stringify(given, undefined, 2)}\n`;
   const stored = await readFile(folder.config, "utf8").catch(() => undefined);
-  const same = stored !== undefined && JSON.stringify(JSON.parse(stored)) === JSON.stringify(given);
-  if (!same) await folder.write(folder.config, `${JSON.stringify(given, undefined, 2)}\n`);
+  if (stored !== undefined && file === folder.config) return;
+  if (stored !== text) await folder.write(folder.config, text);
 }
 
 function goOn({ path }: StudyFolder): string {
   return `${thisProgram()} compare --study ${shellWord(path)}`;
-}
-
-function note(text: string): void {
-  process.stderr.write(`${text}\n`);
 }

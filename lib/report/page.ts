@@ -55,7 +55,7 @@ function sectionHtml(section: Section): string {
     ([name, ...values]) =>
       `<tr><th scope="row">${escapeHtml(name)}</th>${values.map((value) => `<td>${escapeHtml(value)}</td>`).join("")}</tr>`,
   );
-  return `<section>${heading}<table>${head ? `<thead>${head}</thead>` : ""}<tbody>${rows.join("")}</tbody></table></section>`;
+  return `<section>${heading}<table${head ? ' class="columns"' : ""}>${head ? `<thead>${head}</thead>` : ""}<tbody>${rows.join("")}</tbody></table></section>`;
 }
 
 const rules = `
@@ -76,5 +76,6 @@ svg text{white-space:pre}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;font-weight:400;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
 tbody th{width:34%;color:var(--muted)}
+.columns tbody th{width:auto;white-space:nowrap}
 td{overflow-wrap:anywhere}
 `;

@@ -1,5 +1,5 @@
 // Colours as CSS variables, so that one drawing serves a light and a dark page. The ramp is one hue from weak to strong
-// against the page, for curves that differ by a number.
+// against the page, for curves that differ by a number; the series are for curves that differ by a name.
 
 const light = {
   surface: "#ffffff",
@@ -9,6 +9,7 @@ const light = {
   loss: "#2a78d6",
   rate: "#b45309",
   mark: "#1a7f5a",
+  series: ["#2a78d6", "#b45309", "#1a7f5a", "#7c3aed", "#c2255c", "#0e7490", "#6b7400", "#59636e"],
   ramp: ["#8fbcf0", "#63a1e8", "#3b86dc", "#2269bd", "#195099", "#123a73", "#0b264e"],
 };
 
@@ -20,6 +21,7 @@ const dark: typeof light = {
   loss: "#6cb0ff",
   rate: "#f0a45d",
   mark: "#4cc798",
+  series: ["#6cb0ff", "#f0a45d", "#4cc798", "#b197fc", "#f783ac", "#5bc8dd", "#c5cc5a", "#9aa5b1"],
   ramp: ["#2d5f9e", "#3b78c2", "#5091dd", "#6fa9ec", "#94c1f5", "#b9d7fa", "#dfedfe"],
 };
 
@@ -28,16 +30,23 @@ export function colourRules(selector: string): string {
   return `${selector}{${variables(light)}}@media (prefers-color-scheme:dark){${selector}{${variables(dark)}}}`;
 }
 
-/** The colour of curve `index` of `count`, spread over the ramp. */
-export function rampColour(index: number, count: number): string {
+/**
+ * The colour of curve `index` of `count`, spread over the ramp.
+ * @param first where on the ramp the first curve is; thin or dotted ones cannot do with the weakest colours
+ */
+export function rampColour(index: number, count: number, first = 0): string {
   const last = light.ramp.length - 1;
-  return `var(--ramp-${count < 2 ? Math.ceil(last / 2) : Math.round((index * last) / (count - 1))})`;
+  return `var(--ramp-${count < 2 ? Math.ceil(last / 2) : Math.round(first + (index * (last - first)) / (count - 1))})`;
 }
 
-function variables({ ramp, ...named }: typeof light): string {
-  const pairs: [string, string][] = [
-    ...Object.entries(named),
-    ...ramp.map((colour, i): [string, string] => [`ramp-${i}`, colour]),
-  ];
+/** The colour of the curve of one name among others; with more names than colours, they come again. */
+export function seriesColour(index: number): string {
+  return `var(--series-${index % light.series.length})`;
+}
+
+function variables({ ramp, series, ...named }: typeof light): string {
+  const numbered = (name: string, colours: readonly string[]) =>
+    colours.map((colour, i): [string, string] => [`${name}-${i}`, colour]);
+  const pairs = [...Object.entries(named), ...numbered("ramp", ramp), ...numbered("series", series)];
   return pairs.map(([name, colour]) => `--${name}:${colour}`).join(";");
 }

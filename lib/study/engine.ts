@@ -5,7 +5,7 @@ import type { StudyData, TrainingStudy } from "./config.js";
 import type { StudyFolder } from "./folder.js";
 import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.js";
 import { type RunRecord, RunRecords } from "./records.js";
-import { runOne } from "./run-one.js";
+import { type RunEnvironment, runOne } from "./run-one.js";
 
 /** How {@link runStudy} works; nothing of it changes a result. */
 export interface EngineOptions {
@@ -81,17 +81,22 @@ class Engine {
     const { maxSeconds = Number.POSITIVE_INFINITY, signal, listener } = this.#options;
     const began = performance.now();
     let [next] = this.#outstanding();
-    if (!next) return { complete: true };
-    await this.#openTasks();
-    listener.started(this.#progress());
+    if (next) {
+      await this.#openTasks();
+      listener.started(this.#progress());
+    }
     for (; next; [next] = this.#outstanding()) {
       signal.throwIfAborted();
       if (performance.now() - began > 1000 * maxSeconds) return { complete: false };
       listener.runStarted(next);
       const record = await this.#make(next);
       this.#records.add(record);
+      await this.#options.folder.removeRunning(next.id);
       listener.runFinished(next, record, this.#progress());
     }
+    const untuned = planOf(this.#study, this.#records.all).filter(({ waiting }) => waiting > 0).length;
+    if (this.#options.only === "final" && untuned > 0)
+      listener.note(`${untuned} of the comparisons wait for their tuning; make that first`);
     return { complete: true };
   }
 
@@ -103,7 +108,7 @@ class Engine {
     const { folder, device, threads, checkpointEvery = 60, signal, version, listener } = this.#options;
     this.#device ??= await openDevice(device, threads === undefined ? {} : { threads });
     const { task, fingerprint } = this.#tasks.get(run.cell.data.name) as { task: Task; fingerprint: string };
-    return runOne(run, {
+    const environment: RunEnvironment = {
       task,
       fingerprint,
       device: this.#device,
@@ -114,7 +119,15 @@ class Engine {
       signal,
       tell: (message) => listener.note(message),
       onStep: (step, loss) => listener.step(run, step, loss),
-    });
+    };
+    try {
+      return await runOne(run, environment);
+    } catch (error) {
+      if (!(error instanceof StepsizeError)) throw error;
+      const which = `${run.cell.model} on ${run.cell.data.name}, ${run.schedule.name}, seed ${run.spec.seed}`;
+      const message = `${which}: ${error.message}. The finished runs are kept`;
+      throw new StepsizeError(error.code, message, { cause: error });
+    }
   }
 
   /** All data and models before the first run: what does not fit should not show after hours. */

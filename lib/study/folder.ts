@@ -44,6 +44,11 @@ export class StudyFolder {
     return join(this.path, "running", `${id}.safetensors`);
   }
 
+  /** Removes the checkpoint of a run that is finished. */
+  async removeRunning(id: string): Promise<void> {
+    for (const path of [this.running(id), `${this.running(id)}.json`]) await rm(path, { force: true });
+  }
+
   /** Makes the folder, with a `.gitignore` for what is of this machine alone. */
   async create(): Promise<void> {
     try {

@@ -9,5 +9,8 @@ export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } 
 export { StudyFolder } from "./folder.js";
 export { takeLock } from "./lock.js";
 export type { Cell, PlannedRun, RunSpec } from "./plan.js";
-export type { RunRecord } from "./records.js";
+export { type SolveOptions, solveQuadratics } from "./quadratics.js";
+export { type ReadRecords, type RunRecord, readRecords } from "./records.js";
+export { type QuadraticResults, writeQuadraticsReport, writeTrainingReport } from "./report.js";
+export type { TrainingResults } from "./results.js";
 export { quadraticsFields, trainingFields } from "./schema.js";

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { centredMean, smoothingSpan } from "../report/smooth.js";
@@ -32,7 +31,7 @@ const mostPoints = 50;
 const lastPart = 0.05;
 
 /**
- * Makes one training run, or the rest of it where a checkpoint is there.
+ * Makes one training run, or the rest of it where a checkpoint is there. The checkpoint stays until the record is safe.
  * @throws the signal's reason; StepsizeError where something else than divergence ends the run
  */
 export async function runOne(run: PlannedRun, environment: RunEnvironment): Promise<RunRecord> {
@@ -68,7 +67,7 @@ class OneRun {
   }
 
   async make(): Promise<RunRecord> {
-    const { checkpoint, signal } = this.#environment;
+    const { signal } = this.#environment;
     await this.#restore();
     this.#since = performance.now() - 1000 * this.#state.seconds;
     let results: Pick<RunRecord, "status" | "validation" | "test">;
@@ -79,9 +78,7 @@ class OneRun {
       if (signal.aborted) await this.#save().catch(() => {});
       throw error;
     }
-    const record = this.#record(results);
-    await Promise.all([rm(checkpoint, { force: true }), rm(`${checkpoint}.json`, { force: true })]);
-    return record;
+    return this.#record(results);
   }
 
   async #trainAndEvaluate(): Promise<Pick<RunRecord, "status" | "validation" | "test">> {

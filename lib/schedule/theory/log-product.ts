@@ -36,11 +36,16 @@ export function logProduct({ rates, counts }: Factors, curvature: number): numbe
 
 /** The highest point over [lowest, highest], both ends included. */
 export function highestPoint(factors: Factors, lowest: number, highest: number): Peak {
-  const zeros = [...factors.rates].map((rate) => 1 / rate).filter((zero) => zero > lowest && zero < highest);
-  const cuts = [lowest, ...zeros, highest];
+  // At a zero the slope has no sign to go by: one at an end has to be known as such, whatever the rounding of 1/η.
+  const isZero = (end: number) => factors.rates.some((rate) => Math.abs(rate * end - 1) <= 4 * Number.EPSILON);
+  const [leftIsZero, rightIsZero] = [isZero(lowest), isZero(highest)];
+  const inside = (zero: number) =>
+    zero > lowest * (1 + 4 * Number.EPSILON) && zero < highest * (1 - 4 * Number.EPSILON);
+  const cuts = [lowest, ...[...factors.rates].map((rate) => 1 / rate).filter(inside), highest];
   let best: Peak = { curvature: lowest, value: -Infinity };
   for (let i = 0; i + 1 < cuts.length; i++) {
-    const peak = peakBetween(factors, cuts[i]!, cuts[i + 1]!, i > 0, i + 2 < cuts.length);
+    const [first, last] = [i === 0, i + 2 === cuts.length];
+    const peak = peakBetween(factors, cuts[i]!, cuts[i + 1]!, !first || leftIsZero, !last || rightIsZero);
     if (peak.value > best.value) best = peak;
   }
   return best;

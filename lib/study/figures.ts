@@ -1,0 +1,220 @@
+import { type DifferencePoint, differenceFigure } from "../report/difference-figure.js";
+import { curve as curveOf } from "../report/schedule-figure.js";
+import { type Series, type SeriesFigureOptions, seriesFigure } from "../report/series-figure.js";
+import { fromJSON } from "../schedule/index.js";
+import type { TrainingStudy } from "./config.js";
+import type { QuadraticCell } from "./quadratics.js";
+import type { RunRecord } from "./records.js";
+import type { CellResult } from "./results.js";
+import type { Group, QuadraticGroup } from "./tables.js";
+
+/** A drawing of a report: on the page, and as a file of this name. */
+export interface Figure {
+  readonly name: string;
+  readonly heading: string;
+  readonly caption: string;
+  draw(standalone: boolean): string;
+}
+
+/** The measure as it is drawn: accuracy in percent. */
+const scaleOf = ({ measure }: TrainingStudy) => (measure === "accuracy" ? 100 : 1);
+const unitOf = ({ measure }: TrainingStudy) => (measure === "accuracy" ? "accuracy in %" : "loss");
+
+/** UBA first: it has the strongest colour. */
+function ubaFirst(names: readonly string[]): string[] {
+  return [...names.filter((name) => name === "uba"), ...names.filter((name) => name !== "uba")];
+}
+
+/** The differences to UBA, budget by budget. */
+export function differenceFigures({ heading, cells }: Group, study: TrainingStudy): Figure[] {
+  const [scale, unit] = [scaleOf(study), unitOf(study)];
+  const margin = study.margin === undefined ? undefined : scale * study.margin;
+  const better = study.measure === "accuracy" ? "right" : "left";
+  const band = margin === undefined ? "" : " Band: the margin declared beforehand.";
+  return cells.flatMap(({ steps, confidence, schedules }): Figure[] => {
+    const points = schedules.flatMap(({ schedule, versusUba }): DifferencePoint[] => {
+      if (!versusUba?.difference) return [];
+      const { mean, low, high } = versusUba.difference;
+      const interval = low === undefined || high === undefined ? {} : { low: scale * low, high: scale * high };
+      return [{ name: schedule, mean: scale * mean, ...interval }];
+    });
+    if (points.length === 0) return [];
+    const title = `${heading}, ${steps} steps: difference to UBA`;
+    return [
+      {
+        name: `difference-${steps}`,
+        heading: title,
+        caption:
+          `Each schedule less UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, 95\u00a0% for all ` +
+          `of them together. To the ${better} of 0 a schedule is better than UBA.${band}`,
+        draw: (standalone) =>
+          differenceFigure(points, { title, label: `difference to UBA in test ${unit}`, margin, standalone }),
+      },
+    ];
+  });
+}
+
+/** The means of a group over its budgets. */
+export function budgetFigure({ heading, cells }: Group, study: TrainingStudy): Figure[] {
+  const done = cells.filter(({ complete }) => complete);
+  if (done.length < 2) return [];
+  const [scale, unit] = [scaleOf(study), unitOf(study)];
+  const means = ubaFirst(study.schedules.map(({ name }) => name)).map((name): Series => {
+    const at = (cell: CellResult) => cell.schedules.find(({ schedule }) => schedule === name)?.[study.measure]?.mean;
+    return { name, points: done.map((cell) => ({ x: cell.steps, y: scale * (at(cell) ?? Number.NaN) })) };
+  });
+  return [
+    {
+      name: "budget",
+      heading: `${heading}: test ${study.measure} over the budget`,
+      caption: "Means over the final seeds. How far chance goes is in the tables.",
+      draw: (standalone) =>
+        seriesFigure(means, {
+          title: `${heading}: test ${unit} over the budget`,
+          x: { label: "steps", log: true, ticks: done.map(({ steps }) => steps) },
+          y: { label: `test ${unit}` },
+          highlight: "uba",
+          dots: true,
+          standalone,
+        }),
+    },
+  ];
+}
+
+/** The learning rate, the loss and the accuracy over the steps of the largest budget that is complete. */
+export function curveFigures(
+  { heading, cells }: Group,
+  study: TrainingStudy,
+  recordsOf: (cell: CellResult, schedule: string) => readonly RunRecord[],
+): Figure[] {
+  const cell = cells.filter(({ complete }) => complete).at(-1);
+  if (!cell) return [];
+  const names = ubaFirst(study.schedules.map(({ name }) => name));
+  const series = (pointsOf: (records: readonly RunRecord[]) => Series["points"]): Series[] =>
+    names.map((name) => ({
+      name,
+      points: pointsOf(recordsOf(cell, name).filter(({ status }) => status === "completed")),
+    }));
+  const curve = (
+    name: string,
+    what: string,
+    caption: string,
+    own: Series[],
+    options: Partial<SeriesFigureOptions>,
+  ) => ({
+    name,
+    heading: `${heading}: ${what} over ${cell.steps} steps`,
+    caption,
+    draw: (standalone: boolean) =>
+      seriesFigure(own, {
+        title: `${heading}: ${what} over ${cell.steps} steps`,
+        x: { label: "step" },
+        y: { label: what },
+        highlight: "uba",
+        ...options,
+        standalone,
+      }),
+  });
+  const rates = series(([first]) => (first ? curveOf(fromJSON(first.run.schedule)) : []));
+  const losses = series((records) =>
+    points(records[0]?.curve.step ?? [], meanOver(records.map((each) => each.curve.loss))),
+  );
+  const accuracies = series(accuracyPoints);
+  const hasAccuracy = accuracies.some((each) => each.points.length > 1);
+  return [
+    curve("learning-rate", "learning rate", "With the peak rate, and for UBA the φ, that tuning chose.", rates, {}),
+    curve("loss", "training loss", "Running mean of each run, then the mean over the final seeds.", losses, {
+      y: { label: "training loss", log: true },
+    }),
+    ...(hasAccuracy
+      ? [
+          curve("accuracy", "validation accuracy", "Mean over the final seeds.", accuracies, {
+            y: { label: "validation accuracy in %" },
+            dots: true,
+          }),
+        ]
+      : []),
+  ];
+}
+
+/** What tuning saw of φ: every trial of UBA, by budget. */
+export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figure[] {
+  const [scale, unit] = [scaleOf(study), unitOf(study)];
+  const sign = study.measure === "accuracy" ? -1 : 1;
+  const all = cells.map((cell): Series => {
+    const trials = cell.schedules.find(({ schedule }) => schedule === "uba")?.tuning.trials ?? [];
+    const others = trials.flatMap(({ phi, [study.measure]: value }) =>
+      phi === undefined || value === undefined ? [] : [{ x: phi, y: scale * value }],
+    );
+    const phis = [...new Set(others.map(({ x }) => x))].sort((a, b) => a - b);
+    const best = (phi: number) =>
+      others.filter(({ x }) => x === phi).reduce((a, b) => (sign * b.y < sign * a.y ? b : a));
+    return { name: `${cell.steps} steps`, points: phis.map(best), others };
+  });
+  if (!all.some((each) => each.points.length > 1)) return [];
+  return [
+    {
+      name: "phi",
+      heading: `${heading}: UBA's φ`,
+      caption:
+        "Every trial of UBA on the validation split, with the tuning seeds alone; the lines join the best peak rate tried at " +
+        "each φ. What looks like a slope may be chance.",
+      draw: (standalone) =>
+        seriesFigure(all, {
+          title: `${heading}: validation ${unit} over UBA's φ`,
+          x: { label: "φ", log: true, ticks: [...new Set(all.flatMap((each) => each.points.map(({ x }) => x)))] },
+          y: { label: `validation ${unit}` },
+          colours: "order",
+          dots: true,
+          standalone,
+        }),
+    },
+  ];
+}
+
+/** The worst contraction of a group over the stability limit, for the largest budget. */
+export function quadraticFigure({ name, heading, cells }: QuadraticGroup): Figure {
+  const budget = Math.max(...cells.map((cell) => cell.budget));
+  const own = cells.filter((cell) => cell.budget === budget);
+  const power = (logarithm: number) => logarithm / Math.LN10;
+  const all = ubaFirst(own[0]?.schedules.map(({ schedule }) => schedule) ?? []).map((schedule): Series => {
+    const at = (cell: QuadraticCell) => cell.schedules.find((each) => each.schedule === schedule)?.worst ?? Number.NaN;
+    return { name: schedule, points: own.map((cell) => ({ x: cell.stabilityLimit, y: power(at(cell)) })) };
+  });
+  const optimum = own.map((cell) => ({ x: cell.stabilityLimit, y: power(cell.optimum) }));
+  return {
+    name,
+    heading: `${heading}: after ${budget} steps`,
+    caption:
+      "The worst that is left of an error, as a power of ten, over the highest rate allowed in units of 1/λ_u. Each schedule " +
+      "with the peak rate, and UBA with the φ, that are best for it.",
+    draw: (standalone) =>
+      seriesFigure(all, {
+        title: `${heading}: worst contraction after ${budget} steps over the stability limit`,
+        x: { label: "stability limit c", log: true, ticks: own.map(({ stabilityLimit }) => stabilityLimit) },
+        y: { label: "log10 of the worst contraction" },
+        highlight: "uba",
+        reference: { name: "optimum", points: optimum },
+        dots: true,
+        standalone,
+      }),
+  };
+}
+
+function points(xs: readonly number[], ys: readonly number[]): Series["points"] {
+  return xs.map((x, i) => ({ x, y: ys[i] ?? Number.NaN }));
+}
+
+/** The mean of curves of equal length. */
+function meanOver(curves: readonly (readonly number[])[]): number[] {
+  return (curves[0] ?? []).map((_, i) => curves.reduce((sum, each) => sum + (each[i] as number), 0) / curves.length);
+}
+
+/** Evaluations on the way and the last one, in percent, over all seeds. */
+function accuracyPoints(records: readonly RunRecord[]): Series["points"] {
+  const bySteps = new Map<number, number[]>();
+  for (const { steps, onTheWay = [], validation } of records)
+    for (const [step = 0, , accuracy] of [...onTheWay, [steps, 0, validation?.accuracy]])
+      if (accuracy !== undefined) bySteps.set(step, [...(bySteps.get(step) ?? []), 100 * accuracy]);
+  return [...bySteps].map(([x, values]) => ({ x, y: values.reduce((sum, value) => sum + value, 0) / values.length }));
+}

@@ -1,0 +1,152 @@
+import { htmlPage, type Row, type Section } from "../report/page.js";
+import type { QuadraticsStudy, TrainingStudy } from "./config.js";
+import type { Figure } from "./figures.js";
+import type { StudyFolder } from "./folder.js";
+import { cellsOf, tuningOf } from "./plan.js";
+import type { QuadraticCell } from "./quadratics.js";
+import type { RunRecord } from "./records.js";
+import { type CellResult, finalRecords, type TrainingResults, trainingResults } from "./results.js";
+import {
+  contractionTable,
+  groupsOf,
+  markdown,
+  peakTable,
+  quadraticGroups,
+  type Table,
+  trainingTables,
+} from "./tables.js";
+
+/** The content of `results.json` for quadratics. */
+export interface QuadraticResults {
+  readonly format: "stepsize-study-1";
+  readonly study: QuadraticsStudy;
+  readonly cells: readonly QuadraticCell[];
+}
+
+/** What a report says before its tables. */
+interface Words {
+  readonly title: string;
+  readonly lead: readonly string[];
+  readonly tiles: readonly Row[];
+}
+
+/** Writes results, tables, page and figures of what there is of a training study. */
+export async function writeTrainingReport(
+  folder: StudyFolder,
+  study: TrainingStudy,
+  records: ReadonlyMap<string, RunRecord>,
+): Promise<TrainingResults> {
+  const results = trainingResults(study, records);
+  // Only now: the drawing library takes a while to load.
+  const { budgetFigure, curveFigures, differenceFigures, phiFigure } = await import("./figures.js");
+  const recordsOf = finalRecordsBy(study, records);
+  const groups = groupsOf(results).map((group) => {
+    const figures = [
+      ...differenceFigures(group, study),
+      ...budgetFigure(group, study),
+      ...phiFigure(group, study),
+      ...curveFigures(group, study, recordsOf),
+    ].map((figure) => ({ ...figure, name: `${slug(group.heading)}-${figure.name}` }));
+    return { tables: trainingTables(group, study), figures };
+  });
+  await writeReport(folder, trainingWords(results), groups, results);
+  return results;
+}
+
+/** The same for quadratics. */
+export async function writeQuadraticsReport(
+  folder: StudyFolder,
+  study: QuadraticsStudy,
+  cells: readonly QuadraticCell[],
+): Promise<QuadraticResults> {
+  const { quadraticFigure } = await import("./figures.js");
+  const results: QuadraticResults = { format: "stepsize-study-1", study, cells };
+  const words = {
+    title: study.title,
+    lead: [
+      "Gradient descent on quadratics with curvatures from λ_u/κ to λ_u: what is left of an error after all steps, in the " +
+        "worst direction. Every schedule has the peak rate that is best for it (UBA also the φ), at most c/λ_u. The " +
+        "best steps there are: the solution of the min–max problem with the same bounds. No noise, which is what decay is mostly for: see docs/uba.md.",
+    ],
+    tiles: [["Problems", String(cells.length)] as const],
+  };
+  const groups = quadraticGroups(cells);
+  const parts = groups.map((group) => ({ tables: [contractionTable(group)], figures: [quadraticFigure(group)] }));
+  await writeReport(folder, words, [...parts, { tables: groups.map(peakTable), figures: [] }], results);
+  return results;
+}
+
+async function writeReport(
+  folder: StudyFolder,
+  { title, lead, tiles }: Words,
+  groups: readonly { readonly tables: readonly Table[]; readonly figures: readonly Figure[] }[],
+  results: object,
+): Promise<void> {
+  const sections = groups.flatMap(({ tables, figures }): Section[] => [
+    ...tables,
+    ...figures.map(({ heading, caption, draw }) => ({ heading, caption, figure: draw(false) })),
+  ]);
+  await folder.write(folder.results, `${JSON.stringify(results, undefined, 2)}\n`);
+  await folder.write(
+    folder.table,
+    markdown(
+      title,
+      lead,
+      groups.flatMap(({ tables }) => tables),
+    ),
+  );
+  for (const { name, draw } of groups.flatMap(({ figures }) => figures))
+    await folder.write(folder.figure(name), `${draw(true)}\n`);
+  await folder.write(folder.report, htmlPage({ title, lead: lead.join(" "), figures: tiles, sections }));
+}
+
+function trainingWords(results: TrainingResults): Words {
+  const { study, cells, complete, runs, seconds, devices, versions } = results;
+  const { finalSeeds, measure, margin } = study;
+  const finished = cells.filter((cell) => cell.complete).length;
+  const state = complete ? "" : `Not finished: ${finished} of ${cells.length} comparisons are complete. `;
+  const enough = finalSeeds.length >= 3;
+  return {
+    title: study.title,
+    lead: [
+      `${state}${study.steps} steps of ${study.batch * study.accumulate} items in a full run. Every schedule had equally ` +
+        `many trials for each budget, chosen by the ${measure} on a validation split with seed ${study.tuningSeeds.join(", ")}; ` +
+        `then ${finalSeeds.length} runs with seeds that no trial had, the test split read once after the last step of each. ` +
+        "Values are means ± standard deviations over the seeds; ranks, in parentheses, only describe.",
+      enough
+        ? "Differences are paired by seed, with Student-t intervals at 95\u00a0% for all of a budget together (Bonferroni). An " +
+          'interval that contains 0 is "not distinguished"' +
+          (margin === undefined
+            ? "; no margin was declared, so nothing is called a tie."
+            : `; a "tie" lies wholly within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, declared beforehand.`)
+        : `There are no intervals: ${finalSeeds.length} final seed${finalSeeds.length === 1 ? "" : "s"} cannot show how far chance goes.`,
+    ],
+    tiles: [
+      ["Runs", String(runs)],
+      ["Computing time", seconds < 5400 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`],
+      ["Final seeds", String(finalSeeds.length)],
+      ["Device", devices.join(", ") || "–"],
+      ["Version", versions.join(", ") || "–"],
+    ],
+  };
+}
+
+function finalRecordsBy(study: TrainingStudy, records: ReadonlyMap<string, RunRecord>) {
+  return ({ model, data, optimizer, budget }: CellResult, name: string): readonly RunRecord[] => {
+    const cell = cellsOf(study).find(
+      (each) =>
+        each.model === model && each.data.name === data && each.optimizer.name === optimizer && each.budget === budget,
+    );
+    const schedule = study.schedules.find((each) => each.name === name);
+    if (!cell || !schedule) return [];
+    return finalRecords(study, cell, schedule, tuningOf(study, cell, records).get(name)?.best, records);
+  };
+}
+
+/** A heading as part of a file's name. */
+function slug(heading: string): string {
+  return heading
+    .replace(/ (on|with) /g, "-")
+    .replace(/[^\w-]+/g, "-")
+    .toLowerCase();
+}

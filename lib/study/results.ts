@@ -1,0 +1,199 @@
+import { StepsizeError } from "../errors.js";
+import type { StudySchedule, TrainingStudy } from "./config.js";
+import { type Cell, type CellPlan, planOf, runsOf } from "./plan.js";
+import type { RunRecord, SplitResult } from "./records.js";
+import {
+  confidenceOf,
+  type Difference,
+  pairedDifference,
+  type Summary,
+  summarise,
+  type Verdict,
+  verdictOn,
+} from "./statistics.js";
+import type { Exploration, Trial } from "./tuning.js";
+
+/** What a training study found: the content of `results.json`, a function of the settings and the records alone. */
+export interface TrainingResults {
+  readonly format: "stepsize-study-1";
+  readonly study: TrainingStudy;
+  /** Whether every run has been made. */
+  readonly complete: boolean;
+  /** Of the runs that the study asks for. */
+  readonly runs: number;
+  readonly seconds: number;
+  readonly devices: readonly string[];
+  readonly versions: readonly string[];
+  readonly cells: readonly CellResult[];
+}
+
+/** One model on one data set with one optimizer and budget. */
+export interface CellResult {
+  readonly model: string;
+  readonly data: string;
+  readonly optimizer: string;
+  readonly budget: number;
+  readonly steps: number;
+  /** Whether all final runs are there; before that nothing is compared. */
+  readonly complete: boolean;
+  /** Trials of each schedule. */
+  readonly trials: number;
+  /** Of each interval, so that those of the cell hold together with 95 %. */
+  readonly confidence: number;
+  readonly schedules: readonly ScheduleResult[];
+}
+
+/** One schedule in a cell. */
+export interface ScheduleResult {
+  readonly schedule: string;
+  readonly tuning: {
+    readonly trials: readonly ScoredTrial[];
+    readonly extensions: number;
+    /** The choice; absent before tuning has ended. */
+    readonly best?: Trial;
+    /** Whether the choice is on the edge of what was tried. */
+    readonly onEdge?: boolean;
+  };
+  readonly runs: readonly FinalRun[];
+  /** Over the final runs on the test split; absent where one is missing or diverged. */
+  readonly loss?: Summary;
+  readonly accuracy?: Summary;
+  /** By the mean of the measure, from 1; descriptive. Those that diverged come last. */
+  readonly rank?: number;
+  /** In the measure: this schedule less UBA, seed by seed. */
+  readonly versusUba?: { readonly verdict: Verdict | "diverged"; readonly difference?: Difference };
+}
+
+export type ScoredTrial = Trial & {
+  readonly diverged?: boolean;
+  readonly loss?: number | undefined;
+  readonly accuracy?: number | undefined;
+};
+
+export interface FinalRun {
+  readonly id: string;
+  readonly seed: number;
+  readonly diverged?: true;
+  readonly test?: SplitResult;
+  readonly validation?: SplitResult;
+  readonly trainLoss: number | null;
+}
+
+/** What the records say about a study, finished or not. */
+export function trainingResults(study: TrainingStudy, records: ReadonlyMap<string, RunRecord>): TrainingResults {
+  const plans = planOf(study, records);
+  const used = plans.flatMap((plan) => recordsOf(study, plan, records));
+  const cells = plans.map((plan) => cellResult(study, plan, records));
+  const distinct = (values: readonly string[]) => [...new Set(values)].sort();
+  return {
+    format: "stepsize-study-1",
+    study,
+    complete: cells.every(({ complete }) => complete),
+    runs: used.length,
+    seconds: Math.round(used.reduce((sum, { seconds }) => sum + seconds, 0)),
+    devices: distinct(used.map(({ device }) => device)),
+    versions: distinct(used.map(({ version }) => version)),
+    cells,
+  };
+}
+
+/** The final runs of a schedule in a cell, once tuning has chosen, with the records there are. */
+export function finalRecords(
+  study: TrainingStudy,
+  cell: Cell,
+  schedule: StudySchedule,
+  best: Trial | undefined,
+  records: ReadonlyMap<string, RunRecord>,
+): RunRecord[] {
+  if (best === undefined) return [];
+  return runsOf(study, cell, "final", schedule, best).flatMap(({ id }) => records.get(id) ?? []);
+}
+
+function recordsOf(
+  study: TrainingStudy,
+  { cell, tuning }: CellPlan,
+  records: ReadonlyMap<string, RunRecord>,
+): RunRecord[] {
+  return study.schedules.flatMap((schedule) => {
+    const { trials, best } = tuning.get(schedule.name) as Exploration;
+    const tried = trials.flatMap(({ trial }) => runsOf(study, cell, "tuning", schedule, trial));
+    return [...tried.flatMap(({ id }) => records.get(id) ?? []), ...finalRecords(study, cell, schedule, best, records)];
+  });
+}
+
+function cellResult(
+  study: TrainingStudy,
+  { cell, tuning }: CellPlan,
+  records: ReadonlyMap<string, RunRecord>,
+): CellResult {
+  const { schedules, finalSeeds } = study;
+  const rows = schedules.map((schedule): ScheduleResult => {
+    const { trials, ...choice } = tuning.get(schedule.name) as Exploration;
+    const finals = finalRecords(study, cell, schedule, choice.best, records);
+    const done = finals.length === finalSeeds.length && finals.every(({ status }) => status === "completed");
+    const tests = finals.flatMap(({ test }) => test ?? []);
+    const accuracies = tests.flatMap(({ accuracy }) => accuracy ?? []);
+    return {
+      schedule: schedule.name,
+      tuning: { trials: trials.map(({ trial, score }) => ({ ...trial, ...scored(score) })), ...choice },
+      runs: finals.map(finalRun),
+      ...(done && { loss: summarise(tests.map(({ loss }) => loss)) }),
+      ...(done && accuracies.length === tests.length && { accuracy: summarise(accuracies) }),
+    };
+  });
+  const complete = rows.every(({ runs }) => runs.length === finalSeeds.length);
+  const confidence = confidenceOf(schedules.length - 1);
+  return {
+    model: cell.model,
+    data: cell.data.name,
+    optimizer: cell.optimizer.name,
+    budget: cell.budget,
+    steps: cell.steps,
+    complete,
+    trials: Math.max(...rows.map((row) => row.tuning.trials.length)),
+    confidence,
+    schedules: complete ? compared(rows, study, confidence) : rows,
+  };
+}
+
+/** The rows with their ranks and their differences to UBA. */
+function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confidence: number): ScheduleResult[] {
+  const { measure, margin } = study;
+  const higherIsBetter = measure === "accuracy";
+  const worth = (row: ScheduleResult) => {
+    const summary = row[measure];
+    return summary === undefined ? Number.NEGATIVE_INFINITY : higherIsBetter ? summary.mean : -summary.mean;
+  };
+  const valuesOf = ({ runs }: ScheduleResult) => runs.map(({ test }) => measured(test as SplitResult, measure));
+  const uba = rows.find(({ schedule }) => schedule === "uba") as ScheduleResult;
+  return rows.map((row) => {
+    const rank = 1 + rows.filter((other) => worth(other) > worth(row)).length;
+    if (row === uba) return { ...row, rank };
+    if (row.loss === undefined || uba.loss === undefined) return { ...row, rank, versusUba: { verdict: "diverged" } };
+    const difference = pairedDifference(valuesOf(row), valuesOf(uba), confidence);
+    return { ...row, rank, versusUba: { verdict: verdictOn(difference, { higherIsBetter, margin }), difference } };
+  });
+}
+
+function measured({ loss, accuracy }: SplitResult, measure: TrainingStudy["measure"]): number {
+  if (measure === "loss") return loss;
+  if (accuracy !== undefined) return accuracy;
+  throw new StepsizeError("invalid-argument", "measure: expected loss, for these data have no classes, got accuracy");
+}
+
+function scored(score: Exploration["trials"][number]["score"]) {
+  if (score === undefined) return {};
+  if (score.diverged) return { diverged: true };
+  return { loss: score.loss, ...(score.accuracy !== undefined && { accuracy: score.accuracy }) };
+}
+
+function finalRun({ id, run, status, test, validation, trainLoss }: RunRecord): FinalRun {
+  return {
+    id,
+    seed: run.seed,
+    ...(status === "diverged" && { diverged: true }),
+    ...(test && { test }),
+    ...(validation && { validation }),
+    trainLoss,
+  };
+}

@@ -1,0 +1,32 @@
+/**
+ * The probability that |t| is at most a value, for Student's t with a whole number of degrees of freedom: the finite
+ * series of Abramowitz & Stegun, 26.7.3 and 26.7.4, in the angle θ with tan θ = t/√ν.
+ */
+function probabilityWithin(angle: number, degrees: number): number {
+  const [sine, cosine] = [Math.sin(angle), Math.cos(angle)];
+  const odd = degrees % 2 === 1;
+  let term = odd ? cosine : 1;
+  let sum = degrees === 1 ? 0 : term;
+  for (let k = odd ? 3 : 2; k <= degrees - 2; k += 2) {
+    term *= ((k - 1) / k) * cosine * cosine;
+    sum += term;
+  }
+  return odd ? (2 / Math.PI) * (angle + sine * sum) : sine * sum;
+}
+
+/**
+ * The value that |t| exceeds with a probability of 1 − confidence: 2.776 for 95 % and 4 degrees of freedom.
+ *
+ * @param confidence above 0 and below 1
+ * @param degrees of freedom: a whole number of at least 1
+ */
+export function studentT(confidence: number, degrees: number): number {
+  // The probability rises with the angle, from 0 at 0 to 1 at π/2.
+  let [low, high] = [0, Math.PI / 2];
+  for (let round = 0; round < 64; round++) {
+    const middle = (low + high) / 2;
+    if (probabilityWithin(middle, degrees) < confidence) low = middle;
+    else high = middle;
+  }
+  return Math.sqrt(degrees) * Math.tan((low + high) / 2);
+}

@@ -1,0 +1,156 @@
+import type { Section } from "../report/page.js";
+import type { TrainingStudy } from "./config.js";
+import type { QuadraticCell, QuadraticResult } from "./quadratics.js";
+import type { CellResult, ScheduleResult, TrainingResults } from "./results.js";
+import type { Summary } from "./statistics.js";
+
+/** A table of a report, on the page and in Markdown. */
+export type Table = Extract<Section, { readonly rows: unknown }>;
+
+/** Cells that differ in their budget alone: the columns of one table. */
+export interface Group {
+  readonly heading: string;
+  readonly cells: readonly CellResult[];
+}
+
+/** The cells by model, data and optimizer. */
+export function groupsOf({ cells }: TrainingResults): Group[] {
+  const groups = new Map<string, CellResult[]>();
+  for (const cell of cells) {
+    const heading = `${cell.model} on ${cell.data} with ${cell.optimizer}`;
+    groups.set(heading, [...(groups.get(heading) ?? []), cell]);
+  }
+  return [...groups].map(([heading, own]) => ({ heading, cells: own }));
+}
+
+/** The tables of a group: what was measured on the test split, the differences to UBA, what tuning chose. */
+export function trainingTables({ heading, cells }: Group, study: TrainingStudy): Table[] {
+  const table = (title: string, cellOf: (row: ScheduleResult, cell: CellResult) => string): Table => ({
+    heading: `${heading}: ${title}`,
+    columns: ["schedule", ...cells.map(({ steps }) => `${steps} steps`)],
+    rows: study.schedules.map(({ name }) => [
+      name,
+      ...cells.map((cell) => cellOf(cell.schedules.find(({ schedule }) => schedule === name) as ScheduleResult, cell)),
+    ]),
+  });
+  const { measure } = study;
+  const other = measure === "accuracy" ? "loss" : "accuracy";
+  const hasOther = cells.some(({ schedules }) => schedules.some((row) => row[other]));
+  const perplexity = study.data.some(({ context }) => context !== undefined);
+  const points = measure === "accuracy" ? ", in percentage points" : "";
+  const versus = table(`difference to UBA in test ${measure}${points}`, differenceInWords(measure));
+  return [
+    table(
+      `test ${measure}`,
+      (row) => `${summaryInWords(row, measure)}${row.rank === undefined ? "" : ` (${row.rank})`}`,
+    ),
+    { ...versus, rows: versus.rows.filter(([name]) => name !== "uba") },
+    ...(hasOther ? [table(`test ${other}`, (row) => summaryInWords(row, other))] : []),
+    ...(perplexity ? [table("test perplexity", (row) => (row.loss ? Math.exp(row.loss.mean).toFixed(2) : "–"))] : []),
+    table("chosen peak learning rate", choiceInWords),
+  ];
+}
+
+/** Quadratics that differ in budget and stability limit alone: the columns of one table. */
+export interface QuadraticGroup {
+  readonly name: string;
+  readonly heading: string;
+  readonly cells: readonly QuadraticCell[];
+}
+
+/** The quadratics by floor and condition number. */
+export function quadraticGroups(cells: readonly QuadraticCell[]): QuadraticGroup[] {
+  const groups = new Map<string, QuadraticGroup>();
+  for (const cell of cells) {
+    const { conditionNumber, floor } = cell;
+    const name = `kappa-${conditionNumber}-floor-${floor}`;
+    const heading = `κ = ${conditionNumber}, rates down to ${floor === 0 ? "0" : `${floor}/λ_u`}`;
+    groups.set(name, { name, heading, cells: [...(groups.get(name)?.cells ?? []), cell] });
+  }
+  return [...groups.values()];
+}
+
+/** What every schedule of a group leaves at worst, beside the optimum. */
+export function contractionTable({ heading, cells }: QuadraticGroup): Table {
+  const optimum = ["best steps there are", ...cells.map((cell) => contraction(cell.optimum))] as const;
+  const table = quadraticTable(heading, cells, ({ worst }) => contraction(worst));
+  return { ...table, rows: [...table.rows, optimum] };
+}
+
+/** The peak rates, and for UBA the φ, that were best. */
+export function peakTable({ heading, cells }: QuadraticGroup): Table {
+  return quadraticTable(`Chosen peak rate, ${heading}`, cells, ({ maxLr, phi }) => {
+    return `${digits(maxLr, 3)}${phi === undefined ? "" : `, φ ${digits(phi, 2)}`}`;
+  });
+}
+
+function quadraticTable(
+  heading: string,
+  cells: readonly QuadraticCell[],
+  inWords: (result: QuadraticResult) => string,
+): Table {
+  return {
+    heading,
+    columns: ["schedule", ...cells.map(({ budget, stabilityLimit }) => `${budget} steps, c = ${stabilityLimit}`)],
+    // Every cell has the schedules in one order.
+    rows: (cells[0]?.schedules ?? []).map(({ schedule }, i) => [
+      schedule,
+      ...cells.map((cell) => inWords(cell.schedules[i] as QuadraticResult)),
+    ]),
+  };
+}
+
+/** Tables as Markdown under a heading each. */
+export function markdown(title: string, lead: readonly string[], tables: readonly Table[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  const parts = tables.map(({ heading, columns = [], rows }) =>
+    [`## ${heading}`, "", line(columns), line(columns.map(() => "---")), ...rows.map((row) => line(row))].join("\n"),
+  );
+  return `${[`# ${title}`, ...lead, ...parts].join("\n\n")}\n`;
+}
+
+function summaryInWords({ runs, ...row }: ScheduleResult, measure: "loss" | "accuracy"): string {
+  const diverged = runs.filter((run) => run.diverged).length;
+  if (diverged > 0) return `diverged (${diverged} of ${runs.length})`;
+  const summary = row[measure];
+  if (summary === undefined) return "–";
+  return measure === "accuracy" ? `${spread(summary, 100, 2)} %` : spread(summary, 1, 4);
+}
+
+function spread({ mean, sd }: Summary, scale: number, places: number): string {
+  const own = (scale * mean).toFixed(places);
+  return sd === undefined ? own : `${own} ± ${(scale * sd).toFixed(places)}`;
+}
+
+function differenceInWords(measure: "loss" | "accuracy") {
+  const [scale, places] = measure === "accuracy" ? [100, 2] : [1, 4];
+  const signed = (value: number) => `${value < 0 ? "−" : "+"}${Math.abs(scale * value).toFixed(places)}`;
+  return ({ versusUba }: ScheduleResult): string => {
+    if (versusUba === undefined) return "–";
+    const { verdict, difference } = versusUba;
+    if (difference === undefined) return verdict;
+    const { mean, low, high } = difference;
+    const interval = low === undefined || high === undefined ? "" : ` [${signed(low)}, ${signed(high)}]`;
+    return `${signed(mean)}${interval} ${verdict}`;
+  };
+}
+
+function choiceInWords({ tuning }: ScheduleResult): string {
+  const { best, trials, onEdge } = tuning;
+  if (best === undefined) return "–";
+  const phi = best.phi === undefined ? "" : `, φ ${digits(best.phi, 3)}`;
+  return `${digits(best.maxLr, 3)}${phi} (${trials.length} trials${onEdge ? ", at the edge" : ""})`;
+}
+
+/** From a logarithm that may be far below what a double holds: 0.0291, 1.3e-18. */
+function contraction(logarithm: number): string {
+  if (logarithm > Math.log(1e-4)) return Math.exp(logarithm).toPrecision(3);
+  if (logarithm === Number.NEGATIVE_INFINITY) return "0";
+  // Half of the last digit more: 9.97e-6 is 1.0e-5 and not 10.0e-6.
+  const exponent = Math.floor(logarithm / Math.LN10 + Math.log10(1.005));
+  return `${Math.exp(logarithm - exponent * Math.LN10).toFixed(1)}e${exponent}`;
+}
+
+function digits(value: number, count: number): string {
+  return String(Number(value.toPrecision(count)));
+}
