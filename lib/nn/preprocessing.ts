@@ -35,6 +35,13 @@ export class Preprocessing {
     return tidy(() => add(multiply(raw.dtype === "float32" ? raw : cast(raw, "float32"), factor), offset));
   }
 
+  /** Gives back the memory of what is kept on the device; another use makes it again. */
+  dispose(): void {
+    this.#factors?.factor.dispose();
+    this.#factors?.offset.dispose();
+    this.#factors = undefined;
+  }
+
   #onDevice(like: Tensor): { factor: Tensor; offset: Tensor } {
     if (this.#factors?.factor.device !== like.device) {
       const { scale, mean, std } = this.options;

@@ -117,9 +117,13 @@ function read<T extends Record<string, z.ZodType>>(
   const result = z.strictObject(fields).partial().safeParse(values);
   if (result.success) return result.data as Given<T>;
   const issue = result.error.issues[0] as z.core.$ZodIssue;
-  const at = (path: readonly PropertyKey[]) =>
-    path.reduce<unknown>((value, part) => (value as Record<PropertyKey, unknown>)?.[part], values);
-  if (issue.code !== "unrecognized_keys") refuse(label(issue.path), issue.message, at(issue.path));
+  if (issue.code !== "unrecognized_keys") {
+    // Where a name alone stood for an object, the path leads into that object; the name is what came.
+    let [value, depth]: [unknown, number] = [values, 0];
+    for (; depth < issue.path.length && typeof value === "object" && value !== null; depth++)
+      value = (value as Record<PropertyKey, unknown>)[issue.path[depth] as PropertyKey];
+    refuse(label(issue.path.slice(0, depth)), issue.message, value);
+  }
   const unknown = issue.keys[0] as string;
   const known = issue.path.length === 0 ? Object.keys(fields) : knownAt[String(issue.path[0])];
   const hint = known ? `; did you mean "${nearest(unknown, known)}"?` : "";

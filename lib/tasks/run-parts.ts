@@ -51,6 +51,7 @@ export function assembleRun(
     batches,
     async close() {
       await batches.close();
+      trainer.dispose();
       optimizer.dispose();
       model.dispose();
     },

@@ -64,6 +64,7 @@ export class Trainer {
   readonly budget: number;
   readonly device: Device;
   readonly #options: TrainerOptions;
+  readonly #preprocessing: Preprocessing | undefined;
   readonly #prepare: (raw: Tensor) => Tensor;
   readonly #accumulate: number;
   #stopping = false;
@@ -84,8 +85,8 @@ export class Trainer {
     this.budget = budget;
     this.#accumulate = accumulate;
     this.device = (model.parameters()[0] as Tensor).device;
-    const normalise = card?.preprocessing && new Preprocessing(card.preprocessing);
-    this.#prepare = (raw) => normalise?.apply(raw) ?? raw;
+    this.#preprocessing = card?.preprocessing && new Preprocessing(card.preprocessing);
+    this.#prepare = (raw) => this.#preprocessing?.apply(raw) ?? raw;
   }
 
   /** Lets the step that is being made finish and ends {@link run} after it; `run` may be called again. */
@@ -192,6 +193,11 @@ export class Trainer {
     this.step = checkpoint.info.step;
     optimizer.iteration = checkpoint.info.step;
     this.#skipped = (await optimizer.stats()).skipped;
+  }
+
+  /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
+  dispose(): void {
+    this.#preprocessing?.dispose();
   }
 
   /** What determines the losses to come, besides the state: a resumed run must have the same. */

@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { takeLock } from "#lib/study/index.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
+
+const folders = temporaryFolders();
+const program = fileURLToPath(new URL("support/hold-lock.ts", import.meta.url));
+let path: string;
+let started: ChildProcess[];
+
+beforeEach(() => {
+  path = join(folders(), "lock");
+  started = [];
+});
+afterEach(() => {
+  for (const child of started) child.kill("SIGKILL");
+});
+
+/** Starts a process that takes the lock, and gives what it says. */
+async function holder(): Promise<{ child: ChildProcess; said: string }> {
+  const child = spawn(process.execPath, ["--import", "tsx", program, path], { stdio: ["ignore", "pipe", "inherit"] });
+  started.push(child);
+  const [said] = (await once(child.stdout as NodeJS.ReadableStream, "data")) as [Buffer];
+  return { child, said: String(said).trim() };
+}
+
+const owner = (more: object) =>
+  writeFileSync(path, JSON.stringify({ token: "t", pid: process.pid, began: "1", host: hostname(), ...more }));
+
+test("is held until it is released, and leaves nothing behind", async () => {
+  const release = await takeLock(path);
+  expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ pid: process.pid, host: hostname() });
+  await expectError(() => takeLock(path), "invalid-state", path, `process ${process.pid}`, "another folder");
+  await release();
+  expect(readdirSync(join(path, ".."))).toEqual([]);
+  await (await takeLock(path))();
+});
+
+test("of another process is refused while it lives, and taken over once it is dead", async () => {
+  const { child, said } = await holder();
+  expect(said).toBe("taken");
+  await expectError(() => takeLock(path), "invalid-state", `process ${child.pid}`);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const release = await takeLock(path);
+  expect(JSON.parse(readFileSync(path, "utf8")).pid).toBe(process.pid);
+  await release();
+  expect(readdirSync(join(path, ".."))).toEqual([]);
+});
+
+test("of several that find a dead owner, one gets it", async () => {
+  owner({ pid: 2 ** 22 + 5, began: "5" });
+  const said = (await Promise.all(Array.from({ length: 4 }, holder))).map((each) => each.said);
+  expect(said.filter((text) => text === "taken")).toHaveLength(1);
+});
+
+describe("an owner is dead", () => {
+  test("whose number another process has now", async () => {
+    owner({ began: "1" });
+    await (await takeLock(path))();
+  });
+
+  test("that its parent has not asked about yet", async () => {
+    // The shell is replaced by a sleep, which never asks what became of the shell's child.
+    const parent = spawn("/bin/sh", ["-c", "sh -c 'exec true' & echo $!; exec sleep 30"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    started.push(parent);
+    const [line] = (await once(parent.stdout, "data")) as [Buffer];
+    const pid = Number(String(line));
+    const stat = () => readFileSync(`/proc/${pid}/stat`, "utf8");
+    while (!stat().includes(") Z ")) await new Promise((resolve) => setTimeout(resolve, 5));
+    const began = stat()
+      .slice(stat().lastIndexOf(")") + 2)
+      .split(" ")[19];
+    owner({ pid, began });
+    await (await takeLock(path))();
+  });
+});
+
+describe("is refused with how to go on", () => {
+  test("where the owner is on another machine", async () => {
+    owner({ host: "elsewhere", pid: 1 });
+    await expectError(() => takeLock(path), "invalid-state", "process 1 on elsewhere", "remove this file");
+  });
+
+  test("where the file does not say whose it is", async () => {
+    writeFileSync(path, "half");
+    await expectError(() => takeLock(path), "invalid-state", "not known", "remove this file");
+    expect(readFileSync(path, "utf8")).toBe("half");
+  });
+
+  test("where it cannot be written", async () => {
+    await expectError(() => takeLock(join(path, "none", "lock")), "invalid-file", "cannot be written");
+  });
+});
+
+test("somebody else's lock is not released", async () => {
+  const release = await takeLock(path);
+  owner({ token: "another" });
+  await release();
+  expect(existsSync(path)).toBe(true);
+});
