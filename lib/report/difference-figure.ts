@@ -23,8 +23,8 @@ export interface DifferenceFigureOptions {
 export function differenceFigure(points: readonly DifferencePoint[], options: DifferenceFigureOptions): string {
   const { title, label, margin, standalone } = options;
   const ends = points.flatMap(({ mean, low = mean, high = mean }) => [low, high]);
-  // Equal to both sides, so that the eye finds zero; all alike still have an extent.
-  const reach = 1.05 * Math.max(...ends.map(Math.abs), 1.5 * (margin ?? 0), Number.MIN_VALUE);
+  // Equal to both sides, so that the eye finds zero.
+  const reach = 1.05 * (Math.max(...ends.map(Math.abs), 1.5 * (margin ?? 0)) || 1);
   const names = points.map(({ name }) => name);
   return drawFigure({
     title,

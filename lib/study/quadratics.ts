@@ -76,8 +76,11 @@ export async function solveQuadratics(study: QuadraticsStudy, { signal, onProgre
   return cells;
 }
 
-/** So many points in a decade, and so many golden sections around the best of them. */
-const search = { perDecade: 120, rounds: 40 };
+/**
+ * Points of the first look and golden sections around the best of them. The worst case has many local minima: a coarser
+ * look misses the best one. Two parameters cost the product of both, but UBA's closed form is quick.
+ */
+const search = { pointsPerDecade: 120, phis: 200, peaks: 80, rounds: 40 };
 
 function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProblem, schedule: StudySchedule) {
   const curvature = [1 / conditionNumber, 1] as const;
@@ -92,12 +95,11 @@ function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProb
   // Below 1 a higher rate is better at every curvature, so no peak below that can be the best one.
   const peaks = [Math.max(floor, Math.min(1, stabilityLimit) / 2), stabilityLimit] as const;
   if (schedule.name === "uba")
-    // Of UBA the worst case has no more lobes for it than parameters to follow: a coarse search finds the valley.
-    lowestOver([1e-6, 20 * conditionNumber], { grid: 60, rounds: 30 }, (phi) =>
-      lowestOver(peaks, { grid: 40, rounds: 30 }, (peak) => attempt(peak, phi)),
+    lowestOver([1e-6, 20 * conditionNumber], { grid: search.phis, rounds: search.rounds }, (phi) =>
+      lowestOver(peaks, { grid: search.peaks, rounds: search.rounds }, (peak) => attempt(peak, phi)),
     );
   else {
-    const grid = Math.ceil(search.perDecade * Math.log10(peaks[1] / peaks[0])) + 1;
+    const grid = Math.ceil(search.pointsPerDecade * Math.log10(peaks[1] / peaks[0])) + 1;
     lowestOver(peaks, { grid, rounds: search.rounds }, attempt);
   }
   // Multiplied out step by step, also where the search went by a closed form.

@@ -124,7 +124,10 @@ function spread({ mean, sd }: Summary, scale: number, places: number): string {
 
 function differenceInWords(measure: "loss" | "accuracy") {
   const [scale, places] = measure === "accuracy" ? [100, 2] : [1, 4];
-  const signed = (value: number) => `${value < 0 ? "−" : "+"}${Math.abs(scale * value).toFixed(places)}`;
+  const signed = (value: number) => {
+    const size = Math.abs(scale * value).toFixed(places);
+    return `${Number(size) === 0 ? "" : value < 0 ? "−" : "+"}${size}`;
+  };
   return ({ versusUba }: ScheduleResult): string => {
     if (versusUba === undefined) return "–";
     const { verdict, difference } = versusUba;

@@ -140,4 +140,18 @@ describe("the worst case", () => {
     expect(worstCase([], [1, 2]).value).toBe(0);
     expect(worstCase([0.5, 0.5], [2, 2])).toEqual({ curvature: 2, value: Number.NEGATIVE_INFINITY });
   });
+
+  test.each([
+    ["the lowest", [3, 1, 1 / 0.7], [0.7, 1.9]],
+    ["the highest", [0.2, 1, 1], [0.1, 1]],
+    ["both, several times", [10, 10, 1, 1, 0.4], [0.1, 1]],
+    ["both, off by the rounding of 1/η", [1 / 0.3, 1 / 0.9, 1], [0.3 * (1 + 2e-16), 0.9 * (1 - 2e-16)]],
+  ] as [string, number[], [number, number]][])(
+    "a step that removes %s curvature does not hide what is worst between",
+    (_, steps, [lowest, highest]) => {
+      const { curvature, value } = worstCase(steps, [lowest, highest]);
+      expect(Math.exp(value) / worstOnGrid(steps, lowest, highest, 20_000)).toBeCloseTo(1, 5);
+      expect(contraction(steps, curvature)).toBeCloseTo(value, 12);
+    },
+  );
 });

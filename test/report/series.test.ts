@@ -1,0 +1,135 @@
+import { parseHTML } from "linkedom";
+import { describe, expect, test } from "vitest";
+import { differenceFigure } from "#lib/report/difference-figure.js";
+import { seriesFigure } from "#lib/report/series-figure.js";
+import { colourRules } from "#lib/report/style.js";
+
+/** The variables of the light and of the dark theme. */
+const themes = [...colourRules(":root").matchAll(/\{(--[^{}]*)\}/g)].map(
+  ([, rules = ""]) => new Map(rules.split(";").map((rule) => rule.split(":") as [string, string])),
+);
+
+/** Contrast of two colours by WCAG 2.1. */
+function contrast(a: string, b: string): number {
+  const [light, dark] = [a, b].map(luminance).sort((x, y) => y - x) as [number, number];
+  return (light + 0.05) / (dark + 0.05);
+}
+
+function luminance(hex: string): number {
+  const parts = [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16) / 255);
+  const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)) as [
+    number,
+    number,
+    number,
+  ];
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+const parsed = (svg: string) => parseHTML(`<body>${svg}</body>`).document;
+const textsOf = (svg: string) => [...parsed(svg).querySelectorAll("text")].map((text) => text.textContent);
+
+describe("colours of curves", () => {
+  test("the measure of contrast has the known values", () => {
+    expect(contrast("#000000", "#ffffff")).toBeCloseTo(21, 10);
+    expect(contrast("#777777", "#ffffff")).toBeCloseTo(4.48, 2);
+  });
+
+  test.each([0, 1])("are seen against the ground of theme %i, and are all different", (theme) => {
+    const colours = themes[theme] as Map<string, string>;
+    const series = [...colours].filter(([name]) => name.startsWith("--series-"));
+    expect(series).toHaveLength(8);
+    expect(new Set(series.map(([, colour]) => colour)).size).toBe(8);
+    // WCAG asks for 3 of graphics and for 4.5 of text.
+    for (const [name, colour] of [...series, ...[...colours].filter(([own]) => /^--ramp-[2-6]$/.test(own))])
+      expect(contrast(colour, colours.get("--surface") as string), name).toBeGreaterThan(3);
+    for (const name of ["--ink", "--muted"])
+      expect(contrast(colours.get(name) as string, colours.get("--surface") as string), name).toBeGreaterThan(4.5);
+  });
+});
+
+describe("a figure of series", () => {
+  const series = ["uba", "cosine"].map((name, i) => ({ name, points: [1, 2, 4].map((x) => ({ x, y: x + i })) }));
+  const options = { title: "Two curves", x: { label: "budget", log: true, ticks: [1, 2, 4] }, y: { label: "height" } };
+
+  test("has a title for those who cannot see it, both axes, and a legend", () => {
+    const svg = seriesFigure(series, options);
+    expect(parsed(svg).querySelector("svg")?.getAttribute("aria-label")).toBe("Two curves");
+    expect(textsOf(svg)).toEqual(expect.arrayContaining(["budget", "height", "uba", "cosine", "1", "2", "4"]));
+  });
+
+  test("draws each curve in its colour, and the one in front last and stronger", () => {
+    const svg = seriesFigure(series, { ...options, highlight: "uba" });
+    const lines = [...parsed(svg).querySelectorAll('g[aria-label="line"]')].map((line) => [
+      line.getAttribute("stroke"),
+      line.getAttribute("stroke-width"),
+    ]);
+    expect(lines).toEqual([
+      ["var(--series-1)", "1.75"],
+      ["var(--series-0)", "3"],
+    ]);
+  });
+
+  test("has a gap where a point is not finite", () => {
+    const svg = seriesFigure([{ name: "a", points: [0, 1, 2, 3].map((x) => ({ x, y: x === 1 ? Number.NaN : x })) }], {
+      ...options,
+      x: { label: "x" },
+    });
+    expect(svg).not.toContain("NaN");
+    const path = parsed(svg).querySelector('g[aria-label="line"] path')?.getAttribute("d") ?? "";
+    expect(path.match(/M/g)).toHaveLength(2);
+  });
+
+  test("draws a reference dashed, and dots with a symbol for each curve", () => {
+    const svg = seriesFigure(series, {
+      ...options,
+      dots: true,
+      reference: {
+        name: "best",
+        points: [
+          { x: 1, y: 0 },
+          { x: 4, y: 0 },
+        ],
+      },
+    });
+    expect(svg).toContain('stroke-dasharray="5 4"');
+    expect(textsOf(svg)).toContain("best");
+    const shapes = [...parsed(svg).querySelectorAll('g[aria-label="dot"]')].map((group) =>
+      group.innerHTML.replace(/ transform="[^"]*"/g, ""),
+    );
+    expect(shapes.length).toBeGreaterThanOrEqual(4);
+    expect(new Set(shapes.filter((shape) => shape !== "")).size).toBeGreaterThan(1);
+  });
+});
+
+describe("a figure of differences", () => {
+  const points = [
+    { name: "cosine", mean: 1, low: -1, high: 3 },
+    { name: "step", mean: -2 },
+  ];
+  const options = { title: "Differences", label: "difference" };
+
+  test("has a dot for each, and a line for those with an interval, to scale", () => {
+    const document = parsed(differenceFigure(points, options));
+    expect(document.querySelectorAll('g[aria-label="dot"] circle')).toHaveLength(2);
+    const [interval, ...others] = document.querySelectorAll('g[aria-label="rule"][stroke="var(--loss)"] line');
+    expect(others).toEqual([]);
+    const zero = Number(
+      document.querySelector('g[aria-label="rule"][stroke="var(--muted)"] line')?.getAttribute("x1") ?? Number.NaN,
+    );
+    const [low, high] = ["x1", "x2"].map((end) => Number(interval?.getAttribute(end)));
+    // The group is moved by half a pixel; the ends are as far from zero as −1 and 3.
+    expect(((high as number) - zero) / ((low as number) - zero)).toBeCloseTo(-3, 1);
+  });
+
+  test("draws the margin as a band, and none where none was declared", () => {
+    const bands = (svg: string) => parsed(svg).querySelectorAll('g[aria-label="rect"] rect').length;
+    expect([
+      bands(differenceFigure(points, options)),
+      bands(differenceFigure(points, { ...options, margin: 0.5 })),
+    ]).toEqual([0, 1]);
+  });
+
+  test("of nothing but zeros still is a drawing", () => {
+    expect(differenceFigure([{ name: "a", mean: 0 }], options)).not.toContain("NaN");
+  });
+});
