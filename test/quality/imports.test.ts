@@ -16,8 +16,9 @@ const allowed: Record<string, readonly string[]> = {
   optim: ["native", "tensor", "schedule"],
   bench: ["native", "tensor", "optim", "schedule"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
+  curvature: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
   tasks: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
-  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "report", "bench"],
+  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "curvature", "report", "bench"],
 };
 
 /** The folders of lib/ that a file imports from, by the text of its import and export statements. */
