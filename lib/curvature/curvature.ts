@@ -116,7 +116,7 @@ function expectRoom(weights: number, steps: number): void {
   const limit = constrainedMemory() || Infinity;
   const there = Math.min(totalmem(), limit);
   if (needed <= there) return;
-  const gibibytes = (bytes: number) => (bytes / 2 ** 30).toPrecision(3);
+  const gibibytes = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
   throw new StepsizeError(
     "out-of-memory",
     `steps: ${steps} directions of ${weights} numbers take ${gibibytes(needed)} GiB, this machine has ${gibibytes(there)}; ask for fewer`,

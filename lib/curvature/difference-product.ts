@@ -9,10 +9,18 @@ export interface Surface {
   at(along: Float64Array, distance: number): Promise<Slope>;
 }
 
-/** A place on the ladder of distances: 4^rung times the length of the weights. */
+/** Rungs of the ladder of distances, 4^rung times the length of the weights; the highest has one above it. */
 const lowestRung = -14;
-const highestRung = 4;
+const highestRung = 3;
 const firstRung = -4;
+
+/** Two neighbours on the ladder. */
+interface Comparison {
+  readonly rung: number;
+  readonly disagreement: number;
+  /** The disagreement as a part of the longer product. */
+  readonly share: number;
+}
 
 /** How far apart the weights of a difference are, and how well it is known. */
 export interface DistanceChoice {
@@ -45,9 +53,12 @@ export class DifferenceProduct {
    * Two things are wrong with a difference. What of the gradient is not linear grows with the distance, as its square
    * where the loss is smooth. What is rough about the gradient (rounding of float32; on networks with ReLUs much more
    * than that: every unit that changes sides makes it jump) counts the more the smaller the distance is. Products at
-   * distances h and 4h disagree by the larger of the two. So the ladder h, 4h, 16h, … is walked to where neighbours
-   * disagree least, and the distance taken lies between these two: there each error is half as large as the
+   * distances h and 4h disagree by the larger of the two. So on the ladder h, 4h, 16h, … the two neighbours are looked
+   * for that disagree least, in proportion to their length (far out, where gradients saturate, products vanish, and
+   * their differences with them). The distance taken lies between the two: there each error is half as large as the
    * disagreement or less.
+   *
+   * Four products where the ladder begins well; where nothing agrees, the whole ladder: twenty.
    *
    * @param vector the gradient: along it the loss bends most
    * @throws StepsizeError `non-finite` where the gradient is not finite beside the weights, however near
@@ -58,32 +69,35 @@ export class DifferenceProduct {
     const direction = scaled(vector, 1 / norm(vector));
     const products = new Map<number, Float64Array>();
     const productOn = async (rung: number) => {
-      const known = products.get(rung) ?? (await this.#productAt(direction, unit * 4 ** rung));
-      products.set(rung, known);
-      return known;
+      const made = products.get(rung) ?? (await this.#productAt(direction, unit * 4 ** rung));
+      products.set(rung, made);
+      return made;
     };
-    /** Between a rung and the one above it. */
-    const disagreementOn = async (rung: number) => {
+    /** Of a rung with the one above it. */
+    const compare = async (rung: number): Promise<Comparison> => {
       const [low, high] = [await productOn(rung), await productOn(rung + 1)];
-      const between = norm(low.map((value, i) => value - high[i]!));
-      return Number.isFinite(between) ? between : Infinity;
+      const disagreement = norm(low.map((value, i) => value - high[i]!));
+      const share = disagreement === 0 ? 0 : disagreement / Math.max(norm(low), norm(high));
+      return { rung, disagreement, share: Number.isFinite(share) ? share : Infinity };
     };
-    let rung = firstRung;
-    let least = await disagreementOn(rung);
-    for (const way of [-1, 1]) {
-      const start = rung;
-      for (let next = rung + way; next >= lowestRung && next < highestRung; next += way) {
-        const found = await disagreementOn(next);
-        // Where nothing is finite the walk goes on: the loss may overflow at large distances only.
-        if (found >= least && Number.isFinite(found)) break;
-        if (found < least) [least, rung] = [found, next];
+    let best = await compare(firstRung);
+    let [low, high] = [firstRung, firstRung];
+    for (;;) {
+      // At its rim the part that was looked at may go on downhill; and where nothing agrees it may lie elsewhere.
+      const agrees = best.share < 0.5;
+      const looks: number[] = [];
+      if ((best.rung === low || !agrees) && low > lowestRung) looks.push(--low);
+      if ((best.rung === high || !agrees) && high < highestRung) looks.push(++high);
+      if (looks.length === 0) break;
+      for (const rung of looks) {
+        const other = await compare(rung);
+        if (other.share < best.share) best = other;
       }
-      if (rung !== start) break;
     }
-    if (!Number.isFinite(least))
+    if (best.share === Infinity)
       throw new StepsizeError("non-finite", "the gradient is not finite beside the weights, however near");
-    this.#distance = unit * 2 * 4 ** rung;
-    return { distance: this.#distance, disagreement: least };
+    this.#distance = unit * 2 * 4 ** best.rung;
+    return { distance: this.#distance, disagreement: best.disagreement };
   }
 
   /** diag(s)·H·diag(s)·v; the distance has to be chosen before. */

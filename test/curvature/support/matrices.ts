@@ -76,3 +76,38 @@ export function rotated({ eigenvalues, parts }: KnownMatrix, seed = 1) {
     vector: reflect(parts, mirrors),
   };
 }
+
+/** Eigenvalues and eigenvectors of a symmetric matrix by Jacobi's rotations: slow, and nothing shared with the library. */
+export function eigenOf(matrix: readonly Float64Array[]): { value: number; vector: number[] }[] {
+  const n = matrix.length;
+  const a = matrix.map((row) => [...row]);
+  const v = a.map((_, i) => a.map((__, j) => (i === j ? 1 : 0)));
+  const rotate = (rows: number[][], p: number, q: number, c: number, s: number) => {
+    for (const row of rows) [row[p], row[q]] = [c * row[p]! - s * row[q]!, s * row[p]! + c * row[q]!];
+  };
+  for (let sweep = 0; sweep < 30; sweep++)
+    for (let p = 0; p < n; p++)
+      for (let q = p + 1; q < n; q++) {
+        if (a[p]![q] === 0) continue;
+        const angle = 0.5 * Math.atan2(2 * a[p]![q]!, a[q]![q]! - a[p]![p]!);
+        const [c, s] = [Math.cos(angle), Math.sin(angle)];
+        rotate(a, p, q, c, s);
+        const [rowP, rowQ] = [a[p]!, a[q]!];
+        a[p] = rowP.map((value, k) => c * value - s * rowQ[k]!);
+        a[q] = rowP.map((value, k) => s * value + c * rowQ[k]!);
+        rotate(v, p, q, c, s);
+      }
+  return a.map((row, i) => ({ value: row[i]!, vector: v.map((line) => line[i]!) }));
+}
+
+/** A matrix and a vector as parts along eigenvectors. */
+export function inEigenbasis(name: string, matrix: readonly Float64Array[], vector: Float64Array): KnownMatrix {
+  const eigen = eigenOf(matrix);
+  return {
+    name,
+    eigenvalues: Float64Array.from(eigen, ({ value }) => value),
+    parts: Float64Array.from(eigen, ({ vector: direction }) =>
+      direction.reduce((sum, value, i) => sum + value * vector[i]!, 0),
+    ),
+  };
+}
