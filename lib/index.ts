@@ -1,3 +1,13 @@
+export {
+  adamPreconditioner,
+  type Curvature,
+  type CurvatureOptions,
+  curvature,
+  massBounds,
+  type Preconditioner,
+  type Spectrum,
+  spectrum,
+} from "./curvature/index.js";
 export * as data from "./data/index.js";
 export { type ErrorCode, StepsizeError } from "./errors.js";
 export * as models from "./models/index.js";
@@ -8,4 +18,12 @@ export * as schedule from "./schedule/index.js";
 export * as theory from "./schedule/theory/index.js";
 export * as ops from "./tensor/index.js";
 export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
-export { type Evaluation, evaluate, loadModel, type StepRecord, Trainer, type TrainerOptions } from "./train/index.js";
+export {
+  type Evaluation,
+  evaluate,
+  loadModel,
+  readCheckpoint,
+  type StepRecord,
+  Trainer,
+  type TrainerOptions,
+} from "./train/index.js";

@@ -35,6 +35,11 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./schedule.js")).defineSchedule(command),
   },
   {
+    name: "curvature",
+    description: "the curvature of a model's loss, and what theory makes of it",
+    define: async (command) => (await import("./curvature.js")).defineCurvature(command),
+  },
+  {
     name: "bench",
     arguments: "[what]",
     description: "measure the optimizer step against the memory's limit and PyTorch",

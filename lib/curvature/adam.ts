@@ -4,11 +4,12 @@ import { bfloat16Value } from "../tensor/bfloat16.js";
 import type { HostTensor } from "../train/index.js";
 import type { Checkpoint } from "../train/saved-model.js";
 
-/** Positive numbers for the weights, by the path of their parameter. */
+/** What each weight's step is divided by, above 0, by the path of its parameter; `Infinity` for one that stays. */
 export type Preconditioner = ReadonlyMap<string, Float64Array>;
 
 /**
- * What Adam divides each weight's step by, √v̂ + ε: an optimizer's, or that of a checkpoint's run.
+ * What Adam divides each weight's step by, √v̂ + ε: an optimizer's, or that of a checkpoint's run. A weight that never
+ * had a gradient stays where it is: dividing by ε would only magnify its rounding.
  *
  * @throws StepsizeError `invalid-argument` where it is not Adam's or no step was made; `unsupported` where parameter groups
  * have different β₂ or ε
@@ -38,7 +39,7 @@ export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Pro
   return new Map(
     moments.map(([name, moment]) => [
       name.slice(0, -suffix.length),
-      numbersOf(moment).map((v) => Math.sqrt(v / correction) + epsilon),
+      numbersOf(moment).map((v) => (v === 0 ? Infinity : Math.sqrt(v / correction) + epsilon)),
     ]),
   );
 }

@@ -17,7 +17,7 @@ export interface CurvatureOptions extends SpectrumOptions {
   /** Raw inputs to what the model takes, such as `loadModel` returns; default: nothing is done to them. */
   readonly prepare?: ((raw: Tensor) => Tensor) | undefined;
   /**
-   * A positive number D for every weight, by the path of its parameter: measures D^(−1/2)·H·D^(−1/2) weighted by
+   * A number D above 0 for every weight, by the path of its parameter: measures D^(−1/2)·H·D^(−1/2) weighted by
    * D^(−1/2)·∇L, which is the curvature that an update divided by D sees. {@link adamPreconditioner} gives Adam's.
    */
   readonly preconditioner?: Preconditioner | undefined;
@@ -99,7 +99,7 @@ function scaleOf(surface: LossSurface, preconditioner: Preconditioner): Float64A
         `preconditioner: expected ${size} numbers for ${name}, got ${own ? own.length : "none"}`,
       );
     for (const value of own) {
-      if (!(value > 0 && Number.isFinite(value)))
+      if (!(value > 0))
         throw new StepsizeError(
           "invalid-argument",
           `preconditioner: expected numbers above 0 for ${name}, got ${value}`,

@@ -9,9 +9,12 @@ export interface Surface {
   at(along: Float64Array, distance: number): Promise<Slope>;
 }
 
-/** Rungs of the ladder of distances, 4^rung times the length of the weights; the highest has one above it. */
+/**
+ * Rungs of the ladder of distances, 4^rung times the length of the weights; the highest has one above it. Further away
+ * than that length is another place.
+ */
 const lowestRung = -14;
-const highestRung = 3;
+const highestRung = -1;
 const firstRung = -4;
 
 /** Two neighbours on the ladder. */
@@ -58,7 +61,7 @@ export class DifferenceProduct {
    * their differences with them). The distance taken lies between the two: there each error is half as large as the
    * disagreement or less.
    *
-   * Four products where the ladder begins well; where nothing agrees, the whole ladder: twenty.
+   * Four products where the ladder begins well; where nothing agrees, the whole ladder: fifteen.
    *
    * @param vector the gradient: along it the loss bends most
    * @throws StepsizeError `non-finite` where the gradient is not finite beside the weights, however near

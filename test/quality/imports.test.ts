@@ -18,7 +18,20 @@ const allowed: Record<string, readonly string[]> = {
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
   curvature: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
   tasks: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
-  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "curvature", "report", "bench"],
+  cli: [
+    "native",
+    "tensor",
+    "nn",
+    "models",
+    "optim",
+    "data",
+    "schedule",
+    "train",
+    "tasks",
+    "curvature",
+    "report",
+    "bench",
+  ],
 };
 
 /** The folders of lib/ that a file imports from, by the text of its import and export statements. */
