@@ -1,3 +1,13 @@
+export {
+  adamPreconditioner,
+  type Curvature,
+  type CurvatureOptions,
+  curvature,
+  massBounds,
+  type Preconditioner,
+  type Spectrum,
+  spectrum,
+} from "./curvature/index.js";
 export * as data from "./data/index.js";
 export { type ErrorCode, StepsizeError } from "./errors.js";
 export * as models from "./models/index.js";
@@ -14,6 +24,7 @@ export {
   loadModel,
   loadTorchWeights,
   loadWeights,
+  readCheckpoint,
   type StepRecord,
   Trainer,
   type TrainerOptions,

@@ -46,6 +46,11 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./schedule.js")).defineSchedule(command),
   },
   {
+    name: "curvature",
+    description: "the curvature of a model's loss, and what theory makes of it",
+    define: async (command) => (await import("./curvature.js")).defineCurvature(command),
+  },
+  {
     name: "compare",
     description: "compare schedules: tuned alike, with fresh seeds, resumable",
     define: async (command) => (await import("./compare.js")).defineCompare(command),

@@ -11,3 +11,4 @@ export { htmlPage, type Row, type Section } from "./page.js";
 export { type RunReport, runReport } from "./run-report.js";
 export { curve, familyFigure, scheduleFigure } from "./schedule-figure.js";
 export { Smoother, smoothingSpan } from "./smooth.js";
+export { type SpectrumFigure, spectrumFigure } from "./spectrum-figure.js";

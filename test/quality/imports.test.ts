@@ -16,9 +16,24 @@ const allowed: Record<string, readonly string[]> = {
   optim: ["native", "tensor", "schedule"],
   bench: ["native", "tensor", "optim", "schedule"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule"],
+  curvature: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
   tasks: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
   study: ["native", "nn", "models", "optim", "data", "schedule", "train", "tasks", "report"],
-  cli: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train", "tasks", "study", "report", "bench"],
+  cli: [
+    "native",
+    "tensor",
+    "nn",
+    "models",
+    "optim",
+    "data",
+    "schedule",
+    "train",
+    "tasks",
+    "curvature",
+    "study",
+    "report",
+    "bench",
+  ],
 };
 
 /** The folders of lib/ that a file imports from, by the text of its import and export statements. */

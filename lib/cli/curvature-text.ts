@@ -1,0 +1,68 @@
+import type { Curvature } from "../curvature/index.js";
+import { count, percent, short, some, table } from "./text.js";
+
+/** The result in lines: what is largest and smallest, where the mass is, the condition. */
+export function curvatureTable(found: Curvature): string {
+  const { lambdaMax, lambdaMaxError, lambdaMin, lambdaQ, kappa, negativeMass, noiseFloor, share } = found;
+  const range = (lowest: string, highest: string) => `${lowest} … ${highest}`;
+  const condition = kappa.lowerBoundOnly
+    ? [`at least ${short(kappa.estimate)}`, "λ_q is under the noise floor"]
+    : [short(kappa.estimate), range(short(kappa.lowest), short(kappa.highest))];
+  return table(
+    [
+      ["λ_max", "the largest curvature", short(lambdaMax), `± ${short(lambdaMaxError)}`],
+      ["λ_min", "the smallest", short(lambdaMin), ""],
+      [
+        "",
+        "mass at negative curvature",
+        percent(negativeMass.estimate),
+        range(percent(negativeMass.lowest), percent(negativeMass.highest)),
+      ],
+      [
+        "λ_q",
+        `${percent(share).replace(".00", "")} of the mass is above`,
+        short(lambdaQ.estimate),
+        range(short(lambdaQ.lowest), short(lambdaQ.highest)),
+      ],
+      ["κ_eff", "λ_max/λ_q", ...condition],
+      ["", "noise floor", short(noiseFloor), ""],
+    ],
+    [2],
+  );
+}
+
+const barWidth = 40;
+const bins = 6;
+
+/** Mass by curvature as bars: what is negative, what is not told from 0, and even parts of a logarithmic scale above. */
+export function massBars({ ritz, lambdaMax, noiseFloor }: Curvature): string {
+  const edges = [-noiseFloor, noiseFloor];
+  // Each part is a third of a power of ten at least: finer ones would only show single Ritz values.
+  const parts =
+    lambdaMax > noiseFloor ? Math.min(bins, Math.max(1, Math.ceil(3 * Math.log10(lambdaMax / noiseFloor)))) : 0;
+  for (let i = 1; i < parts; i++) edges.push(noiseFloor * (lambdaMax / noiseFloor) ** (i / parts));
+  const masses = [...edges, Infinity].map((edge, i) =>
+    ritz.reduce(
+      (sum, { value, weight }) => (value < edge && value >= (edges[i - 1] ?? -Infinity) ? sum + weight : sum),
+      0,
+    ),
+  );
+  const most = Math.max(...masses);
+  const names = [
+    `below ${short(-noiseFloor)}`,
+    `± ${short(noiseFloor)}`,
+    ...edges.slice(1).map((edge, i) => `${short(edge)} … ${short(edges[i + 2] ?? lambdaMax)}`),
+  ].slice(0, masses.length);
+  const rows = masses.map((mass, i) => [
+    names[i] ?? "",
+    percent(mass),
+    "█".repeat(Math.round((barWidth * mass) / most)),
+  ]);
+  return table([["curvature", "mass", ""], ...rows], [0, 1]);
+}
+
+/** One line on the loss, the weights and the work. */
+export function workLine({ loss, gradientNorm, weights, steps, gradients, distance }: Curvature): string {
+  const work = `${some(steps, "product")} from ${count(gradients)} gradients, ${short(distance)} to either side`;
+  return `loss ${short(loss)}, gradient ${short(gradientNorm)}, ${some(weights, "weight")}; ${work}`;
+}

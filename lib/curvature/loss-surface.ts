@@ -1,0 +1,177 @@
+import type { Batch } from "../data/index.js";
+import { StepsizeError } from "../errors.js";
+import type { Device } from "../native/index.js";
+import { Buffer, type Loss, type Module, type Parameter } from "../nn/index.js";
+import { type Tensor, tidy } from "../tensor/index.js";
+import { upload } from "../train/evaluate.js";
+
+/** What a loss surface is made of. */
+export interface SurfaceOptions {
+  readonly model: Module;
+  readonly batch: Batch;
+  readonly loss: Loss;
+  /** Raw inputs to what the model takes. */
+  readonly prepare: (raw: Tensor) => Tensor;
+}
+
+/** The loss at a point, and its gradient by all that is learned. */
+export interface Slope {
+  readonly loss: number;
+  readonly gradient: Float64Array;
+}
+
+/**
+ * The loss of one batch as a function of a model's weights: the same function at every call. Layers behave as in
+ * training, so batch norm uses the batch's statistics, which are part of the function; running statistics and the
+ * counters of dropout, which would move with every call, are those of the beginning each time.
+ *
+ * A call moves the weights, enqueues the work and moves them back before it returns its promise: whoever awaits, catches
+ * an error or interrupts finds the model as it was, to the bit.
+ */
+export class LossSurface {
+  /** How many numbers are learned. */
+  readonly size: number;
+  readonly #options: SurfaceOptions;
+  readonly #data: { readonly x: Tensor; readonly y: Tensor };
+  readonly #parameters: readonly Held<Parameter>[];
+  readonly #buffers: readonly Held<Tensor>[];
+  readonly #counters: Readonly<Record<string, number>>;
+
+  private constructor(
+    options: SurfaceOptions,
+    device: Device,
+    parameters: readonly Held<Parameter>[],
+    buffers: readonly Held<Tensor>[],
+  ) {
+    this.#options = options;
+    this.#parameters = parameters;
+    this.#buffers = buffers;
+    this.#counters = options.model.counters();
+    this.size = parameters.reduce((sum, { values }) => sum + values.length, 0);
+    this.#data = upload(device, options.batch);
+  }
+
+  /**
+   * Holds on to a model's present weights.
+   * @throws StepsizeError `unsupported` for weights that are not float32; `invalid-argument` where nothing is learned
+   */
+  static async of(options: SurfaceOptions): Promise<LossSurface> {
+    const { model } = options;
+    const learned = model.parameters().filter(({ requiresGrad }) => requiresGrad);
+    const [first] = learned;
+    if (!first)
+      throw new StepsizeError("invalid-argument", "model: nothing in it is learned, so nothing has curvature");
+    for (const { name, dtype } of learned)
+      if (dtype !== "float32")
+        throw new StepsizeError("unsupported", `${name}: curvature needs float32 weights, these are ${dtype}`);
+    const buffers = [...model.stateDict().values()].filter((tensor) => tensor instanceof Buffer);
+    const held = await Promise.all([...learned, ...buffers].map(hold));
+    return new LossSurface(
+      options,
+      first.device,
+      held.slice(0, learned.length) as Held<Parameter>[],
+      held.slice(learned.length),
+    );
+  }
+
+  /** The paths of what is learned, with how many numbers each has, in the order of the gradient. */
+  get parts(): readonly { readonly name: string; readonly size: number }[] {
+    return this.#parameters.map(({ tensor, values }) => ({ name: tensor.name, size: values.length }));
+  }
+
+  /** The length of all that is learned, as one vector. */
+  get norm(): number {
+    return Math.sqrt(this.#parameters.reduce((sum, { values }) => values.reduce((part, w) => part + w * w, sum), 0));
+  }
+
+  /**
+   * Loss and gradient at the weights, or beside them.
+   *
+   * @param along a direction, and how far along it; the weights themselves by default
+   * @throws StepsizeError `invalid-state` where somebody else changed the weights meanwhile
+   */
+  async at(along?: Float64Array, distance = 1): Promise<Slope> {
+    const { loss, gradients } = this.#enqueue(along, distance);
+    const [value, ...parts] = await Promise.all([loss, ...gradients]);
+    const gradient = new Float64Array(this.size);
+    let offset = 0;
+    this.#parameters.forEach(({ values }, i) => {
+      const part = parts[i];
+      if (part) gradient.set(part as Float32Array, offset);
+      offset += values.length;
+    });
+    return { loss: value as number, gradient };
+  }
+
+  /** Frees the batch. */
+  close(): void {
+    for (const tensor of Object.values(this.#data)) tensor.dispose();
+  }
+
+  #enqueue(along: Float64Array | undefined, distance: number) {
+    const { model, loss, prepare } = this.#options;
+    for (const { tensor, version } of this.#parameters)
+      if (tensor.handle.version !== version)
+        throw new StepsizeError(
+          "invalid-state",
+          `${tensor.name} was changed by somebody else while its curvature was measured`,
+        );
+    const modes = model.modules().map((module) => ({ module, training: module.training }));
+    const counters = model.counters();
+    const gradients = this.#parameters.map(({ tensor }) => tensor.grad);
+    for (const { tensor } of this.#parameters) tensor.grad = undefined;
+    try {
+      model.train();
+      model.loadCounters(this.#counters);
+      if (along) this.#move(along, distance);
+      const { x, y } = this.#data;
+      const value = tidy(() => {
+        const result = loss(model.forward(prepare(x)), y);
+        result.backward();
+        return result;
+      });
+      const read = value.item();
+      value.dispose();
+      return { loss: read, gradients: this.#parameters.map(({ tensor }) => tensor.grad?.read()) };
+    } finally {
+      this.#parameters.forEach(({ tensor }, i) => {
+        tensor.zeroGrad();
+        tensor.grad = gradients[i];
+      });
+      if (along) for (const held of this.#parameters) put(held, held.values);
+      for (const held of this.#buffers) put(held, held.values);
+      model.loadCounters(counters);
+      for (const { module, training } of modes) module.training = training;
+    }
+  }
+
+  #move(along: Float64Array, distance: number): void {
+    let offset = 0;
+    for (const held of this.#parameters) {
+      const { values } = held;
+      put(
+        held,
+        values.map((value, i) => value + distance * along[offset + i]!),
+      );
+      offset += values.length;
+    }
+  }
+}
+
+/** A tensor with the values it is to have in the end. */
+interface Held<T extends Tensor> {
+  readonly tensor: T;
+  readonly values: Float32Array;
+  /** The version that our own last write left. */
+  version: number;
+}
+
+async function hold<T extends Tensor>(tensor: T): Promise<Held<T>> {
+  const { version } = tensor.handle;
+  return { tensor, values: (await tensor.read()) as Float32Array, version };
+}
+
+function put(held: Held<Tensor>, values: Float32Array): void {
+  held.tensor.write(values);
+  held.version = held.tensor.handle.version;
+}

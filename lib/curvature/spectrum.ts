@@ -1,0 +1,127 @@
+import { invalidArgument, StepsizeError } from "../errors.js";
+import { lanczos, norm, type Product } from "./lanczos.js";
+import { type Bracket, gaussRule, type JacobiMatrix, massBounds, quantile } from "./spectral-measure.js";
+import { tridiagonalEigen } from "./tridiagonal.js";
+
+/** Options of {@link spectrum}. */
+export interface SpectrumOptions {
+  /** Products at most: a whole number of at least 2; default 40. */
+  readonly steps?: number | undefined;
+  /** The share of the mass that [λ_q, λ_max] holds: above 0 and below 1; default 0.95. */
+  readonly share?: number | undefined;
+  /** Called after each product with the number made so far and the most there can be; `false` ends it there. */
+  readonly onStep?: ((done: number, steps: number) => unknown) | undefined;
+}
+
+/** λ_max/λ_q; `Infinity` where no curvature is positive. */
+export interface Condition extends Bracket {
+  /** Whether λ_q is under the noise floor: then `estimate` is λ_max over the floor, and κ may be anything above. */
+  readonly lowerBoundOnly: boolean;
+}
+
+/**
+ * The spectrum of a symmetric matrix as a vector sees it: mass at each eigenvalue λ, which is the squared part of the
+ * vector along λ's eigenvectors. All mass together is 1.
+ */
+export interface Spectrum {
+  /** The largest eigenvalue that the vector has a part in, from below. */
+  readonly lambdaMax: number;
+  /** There is an eigenvalue within this distance of `lambdaMax`. */
+  readonly lambdaMaxError: number;
+  /** The smallest eigenvalue that the vector has a part in, from above. */
+  readonly lambdaMin: number;
+  /** Where 1 − `share` of the mass is below. */
+  readonly lambdaQ: Bracket;
+  /** How many times larger the largest curvature is than that at the lower end of most of the mass. */
+  readonly kappa: Condition;
+  /** The mass at negative eigenvalues. Those within the noise floor of 0 are counted in `highest` alone. */
+  readonly negativeMass: Bracket;
+  readonly share: number;
+  /** Eigenvalues closer than this cannot be told apart, and from 0: the error of the products, as they show it. */
+  readonly noiseFloor: number;
+  /** Ritz values in rising order with their weights: the nodes of Gauss's rule. */
+  readonly ritz: readonly { readonly value: number; readonly weight: number }[];
+  /** For {@link massBounds}: what is known of the mass on the left of any point. */
+  readonly matrix: JacobiMatrix;
+  /** Products made. */
+  readonly steps: number;
+  /** Whether there was no direction left: then everything here is exact, up to the noise. */
+  readonly exhausted: boolean;
+}
+
+/**
+ * The spectrum of a symmetric matrix weighted by a vector, by the Lanczos process. Brackets are those of Chebyshev, Markov
+ * and Stieltjes: no mass with the same moments is outside, so for exact products they are certain; all of them are
+ * widened by the noise floor, which is a measure of the products' errors and not a bound.
+ *
+ * For n numbers and m products: 8n(m + 1) bytes, 8nm² operations, and the products.
+ *
+ *     const { lambdaMax, kappa } = await spectrum((v) => v.map((x, i) => x * eigenvalues[i]), gradient);
+ *
+ * @param product the matrix times a vector: a new array
+ * @param vector the weights of the spectrum: for curvature the gradient
+ * @throws StepsizeError `invalid-argument` for options out of range or a vector that is zero, `non-finite` where the
+ * vector or a product is not finite
+ */
+export async function spectrum(
+  product: Product,
+  vector: Float64Array,
+  options: SpectrumOptions = {},
+): Promise<Spectrum> {
+  const { steps, share, onStep } = readOptions(options);
+  const length = norm(vector);
+  if (!Number.isFinite(length)) throw new StepsizeError("non-finite", "vector: is not finite");
+  if (length === 0) invalidArgument("vector", "one that is not zero", "zeros");
+  const { matrix, asymmetry } = await lanczos(product, vector, {
+    steps,
+    onStep: onStep && ((done) => onStep(done, steps)),
+  });
+  return describeSpectrum(matrix, asymmetry, share);
+}
+
+/** Options with their defaults, checked. */
+export function readOptions({ steps = 40, share = 0.95, onStep }: SpectrumOptions) {
+  if (!Number.isSafeInteger(steps) || steps < 2) invalidArgument("steps", "a whole number of at least 2", steps);
+  if (!(share > 0 && share < 1)) invalidArgument("share", "a number above 0 and below 1", share);
+  return { steps, share, onStep };
+}
+
+function describeSpectrum(matrix: JacobiMatrix, asymmetry: number, share: number): Spectrum {
+  const { values, last } = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal);
+  const { nodes, weights } = gaussRule(matrix);
+  const lambdaMax = values.at(-1)!;
+  // Products that are symmetric to the last bit are rounded all the same.
+  const noiseFloor = Math.max(asymmetry, 1e-13 * Math.max(-values[0]!, lambdaMax));
+  const q = quantile(matrix, 1 - share);
+  const lambdaQ = { estimate: q.estimate, lowest: q.lowest - noiseFloor, highest: q.highest + noiseFloor };
+  return {
+    lambdaMax,
+    lambdaMaxError: matrix.next * Math.abs(last.at(-1)!) + noiseFloor,
+    lambdaMin: values[0]!,
+    lambdaQ,
+    kappa: condition(lambdaMax, lambdaQ, noiseFloor),
+    negativeMass: {
+      estimate: weights.reduce((sum, weight, i) => (nodes[i]! < -noiseFloor ? sum + weight : sum), 0),
+      lowest: massBounds(matrix, -noiseFloor).below,
+      highest: massBounds(matrix, noiseFloor).upTo,
+    },
+    share,
+    noiseFloor,
+    ritz: Array.from(nodes, (value, i) => ({ value, weight: weights[i]! })),
+    matrix,
+    steps: values.length,
+    exhausted: matrix.next === 0,
+  };
+}
+
+function condition(lambdaMax: number, lambdaQ: Bracket, noiseFloor: number): Condition {
+  // What is not told from 0 may be 0.
+  const over = (lambda: number) => (lambda > 0 && lambdaMax > 0 ? lambdaMax / lambda : Infinity);
+  const lowerBoundOnly = !(lambdaQ.estimate > noiseFloor);
+  return {
+    estimate: over(lowerBoundOnly ? noiseFloor : lambdaQ.estimate),
+    lowest: over(Math.max(lambdaQ.highest, noiseFloor)),
+    highest: over(lambdaQ.lowest),
+    lowerBoundOnly,
+  };
+}
