@@ -7,6 +7,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 60_000,
+    // Hooks make training runs, and two cores may be shared.
+    hookTimeout: 60_000,
     reporters: ["default", "./test/support/closing-line-reporter.ts"],
   },
 });
