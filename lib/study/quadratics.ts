@@ -77,10 +77,10 @@ export async function solveQuadratics(study: QuadraticsStudy, { signal, onProgre
 }
 
 /**
- * Points of the first look and golden sections around the best of them. The worst case has many local minima: a coarser
- * look misses the best one. Two parameters cost the product of both, but UBA's closed form is quick.
+ * Points of the first look and golden sections around the best of them. Over UBA's φ the worst case has several minima,
+ * some of them narrow; two parameters cost the product of both looks, but UBA's closed form is quick.
  */
-const search = { pointsPerDecade: 120, phis: 200, peaks: 80, rounds: 40 };
+const search = { pointsPerDecade: 24, phis: 200, peaks: 80, rounds: 40 };
 
 function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProblem, schedule: StudySchedule) {
   const curvature = [1 / conditionNumber, 1] as const;

@@ -334,6 +334,19 @@ describe("one run", () => {
     expect(readdirSync(join(checkpoint, "..")).filter((name) => name.includes(".damaged-"))).toHaveLength(2);
   });
 
+  test("killed between the two files of a checkpoint it goes on from the older one", async () => {
+    const whole = withoutTime(await runOne(final, await environment()));
+    await stopped(7);
+    const checkpoint = readFileSync(folder.running(run.id));
+    await stopped(15);
+    writeFileSync(folder.running(run.id), checkpoint);
+    const steps: number[] = [];
+    const record = await runOne(final, await environment({ onStep: (step) => steps.push(step) }));
+    expect(withoutTime(record)).toEqual(whole);
+    expect(steps[0]).toBeLessThan(12);
+    expect(listener.notes).toEqual([]);
+  });
+
   test("goes on from its checkpoint and not from the start", async () => {
     await stopped(10);
     const steps: number[] = [];

@@ -72,6 +72,15 @@ describe.each([0, 1])("with rates down to %i", (floor) => {
   });
 });
 
+test("UBA's φ is found also where its valley is narrow", () => {
+  const narrow = { conditionNumber: 10, budget: 16, stabilityLimit: 10, floor: 0 };
+  const [found] = solveQuadratic(narrow, named("uba")).schedules;
+  // A point in the valley, from a search at random; the next best valley is at −3.467.
+  const known = onGrid(tabulate(create("uba", { budget: 16, maxLr: 2.104, minLr: 0, phi: 0.00524 })), 10, 20_000);
+  expect(known).toBeLessThan(-3.58);
+  expect(found?.worst).toBeLessThan(known + 1e-3);
+});
+
 describe("known answers", () => {
   test("a constant rate leaves ((κ − 1)/(κ + 1))^T, at 2/(1/κ + 1)", () => {
     const [constant] = solveQuadratic(problem(), named("constant")).schedules;

@@ -143,7 +143,7 @@ describe("the worst case", () => {
 
   test.each([
     ["the lowest", [3, 1, 1 / 0.7], [0.7, 1.9]],
-    ["the highest", [0.2, 1, 1], [0.1, 1]],
+    ["the highest", [9, 9, 1], [0.1, 1]],
     ["both, several times", [10, 10, 1, 1, 0.4], [0.1, 1]],
     ["both, off by the rounding of 1/η", [1 / 0.3, 1 / 0.9, 1], [0.3 * (1 + 2e-16), 0.9 * (1 - 2e-16)]],
   ] as [string, number[], [number, number]][])(
