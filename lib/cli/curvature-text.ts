@@ -32,27 +32,25 @@ export function curvatureTable(found: Curvature): string {
 }
 
 const barWidth = 40;
-const bins = 6;
+const mostParts = 6;
 
 /** Mass by curvature as bars: what is negative, what is not told from 0, and even parts of a logarithmic scale above. */
 export function massBars({ ritz, lambdaMax, noiseFloor }: Curvature): string {
-  const edges = [-noiseFloor, noiseFloor];
+  const range = lambdaMax / noiseFloor;
   // Each part is a third of a power of ten at least: finer ones would only show single Ritz values.
-  const parts =
-    lambdaMax > noiseFloor ? Math.min(bins, Math.max(1, Math.ceil(3 * Math.log10(lambdaMax / noiseFloor)))) : 0;
-  for (let i = 1; i < parts; i++) edges.push(noiseFloor * (lambdaMax / noiseFloor) ** (i / parts));
-  const masses = [...edges, Infinity].map((edge, i) =>
-    ritz.reduce(
-      (sum, { value, weight }) => (value < edge && value >= (edges[i - 1] ?? -Infinity) ? sum + weight : sum),
-      0,
-    ),
-  );
-  const most = Math.max(...masses);
+  const parts = range > 1 ? Math.min(mostParts, Math.ceil(3 * Math.log10(range))) : 0;
+  const above = Array.from({ length: parts }, (_, i) => noiseFloor * range ** (i / parts));
+  const starts = [-Infinity, -noiseFloor, ...above];
   const names = [
     `below ${short(-noiseFloor)}`,
     `± ${short(noiseFloor)}`,
-    ...edges.slice(1).map((edge, i) => `${short(edge)} … ${short(edges[i + 2] ?? lambdaMax)}`),
-  ].slice(0, masses.length);
+    ...above.map((start, i) => `${short(start)} … ${short(above[i + 1] ?? lambdaMax)}`),
+  ];
+  const masses = starts.map((start, i) => {
+    const end = starts[i + 1] ?? Infinity;
+    return ritz.reduce((sum, { value, weight }) => (value >= start && value < end ? sum + weight : sum), 0);
+  });
+  const most = Math.max(...masses);
   const rows = masses.map((mass, i) => [
     names[i] ?? "",
     percent(mass),

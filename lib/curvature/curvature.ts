@@ -74,9 +74,9 @@ export async function curvature(model: Module, batch: Batch, options: CurvatureO
     const gradientNorm = norm(gradient);
     if (!Number.isFinite(value) || !Number.isFinite(gradientNorm))
       throw new StepsizeError("non-finite", `the loss is ${value} and the gradient's length ${gradientNorm}`);
-    if (gradientNorm === 0)
-      throw new StepsizeError("invalid-state", "the gradient is zero: there is no direction to look at curvature from");
     const start = scale ? gradient.map((g, i) => g * scale[i]!) : gradient;
+    if (norm(start) === 0)
+      throw new StepsizeError("invalid-state", "the gradient is zero: there is no direction to look at curvature from");
     const product = new DifferenceProduct(surface, scale);
     const { distance } = await product.chooseDistance(start);
     const found = await spectrum((vector) => product.of(vector), start, rest);

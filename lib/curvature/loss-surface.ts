@@ -23,7 +23,7 @@ export interface Slope {
 /**
  * The loss of one batch as a function of a model's weights: the same function at every call. Layers behave as in
  * training, so batch norm uses the batch's statistics, which are part of the function; running statistics and the
- * counters of dropout, which would move with every call, are those of the beginning each time.
+ * counters of dropout, which move with every call, are put back after it.
  *
  * A call moves the weights, enqueues the work and moves them back before it returns its promise: whoever awaits, catches
  * an error or interrupts finds the model as it was, to the bit.
@@ -35,7 +35,6 @@ export class LossSurface {
   readonly #data: { readonly x: Tensor; readonly y: Tensor };
   readonly #parameters: readonly Held<Parameter>[];
   readonly #buffers: readonly Held<Tensor>[];
-  readonly #counters: Readonly<Record<string, number>>;
 
   private constructor(
     options: SurfaceOptions,
@@ -46,7 +45,6 @@ export class LossSurface {
     this.#options = options;
     this.#parameters = parameters;
     this.#buffers = buffers;
-    this.#counters = options.model.counters();
     this.size = parameters.reduce((sum, { values }) => sum + values.length, 0);
     this.#data = upload(device, options.batch);
   }
@@ -122,7 +120,6 @@ export class LossSurface {
     for (const { tensor } of this.#parameters) tensor.grad = undefined;
     try {
       model.train();
-      model.loadCounters(this.#counters);
       if (along) this.#move(along, distance);
       const { x, y } = this.#data;
       const value = tidy(() => {

@@ -99,13 +99,11 @@ function ruleThrough({ diagonal, offDiagonal, next }: JacobiMatrix, x: number): 
   const m = diagonal.length;
   const pivots = pivotsOf(diagonal, offDiagonal, x);
   // The last diagonal element that makes x an eigenvalue. With one row more than the matrix has, the rule knows one
-  // moment more; beside an eigenvalue of the matrix that element goes to infinity, and the rule to the one with the
-  // matrix' own last element replaced, whose x is then far from singular.
+  // moment more; at an eigenvalue of the matrix that element would be infinite, and the matrix itself is the rule.
   const longer = x + next ** 2 / pivots[m - 1]!;
-  const extent = Math.abs(x) + next + Math.max(...Array.from(diagonal, Math.abs), ...Array.from(offDiagonal));
-  const whole = Math.abs(longer) <= 1e6 * extent;
+  const whole = Number.isFinite(longer);
   const size = whole ? m + 1 : m;
-  const corner = whole ? longer : x + (m > 1 ? offDiagonal[m - 2]! ** 2 / pivots[m - 2]! : 0);
+  const corner = whole ? longer : diagonal[m - 1]!;
   const rows = Float64Array.from({ length: size }, (_, i) => (i + 1 < size ? diagonal[i]! : corner));
   const beside = Float64Array.from({ length: size - 1 }, (_, i) => (i + 1 < m ? offDiagonal[i]! : next));
   const { values, first } = tridiagonalEigen(rows, beside);

@@ -92,6 +92,22 @@ describe.each(matrices)("of a matrix with a known spectrum ($name)", (matrix) =>
   });
 });
 
+test("of a measure with mean 0 and variance 1 the bounds are Cantelli's", () => {
+  const matrix = { diagonal: [0], offDiagonal: [], next: 1 };
+  for (const x of [0.001, 0.5, 1, 3, 1e6]) {
+    expect(massBounds(matrix, x)).toEqual({
+      below: expect.closeTo(x ** 2 / (1 + x ** 2), 12),
+      upTo: expect.closeTo(1, 12),
+    });
+    expect(massBounds(matrix, -x)).toEqual({ below: 0, upTo: expect.closeTo(1 / (1 + x ** 2), 12) });
+  }
+  // At the mean itself, an eigenvalue of the matrix, all mass may be on either side.
+  expect(massBounds(matrix, 0)).toEqual({ below: 0, upTo: 1 });
+  // Likewise inside a larger one, where elimination meets a zero at its first step.
+  const larger = massBounds({ diagonal: [0, 0, 0], offDiagonal: [1, 1], next: 1 }, 0);
+  expect(larger).toEqual({ below: expect.closeTo(0.25, 12), upTo: expect.closeTo(0.75, 12) });
+});
+
 test("small matrices of every kind: the mass is inside its bounds, and where it is all known, equal to them", async () => {
   const entry = fc.tuple(fc.double({ min: -3, max: 3, noNaN: true }), fc.double({ min: 0.01, max: 1, noNaN: true }));
   await fc.assert(
