@@ -1,8 +1,8 @@
 import type { Section } from "../report/page.js";
-import type { TrainingStudy } from "./config.js";
 import type { QuadraticCell, QuadraticResult } from "./quadratics.js";
 import type { CellResult, ScheduleResult, TrainingResults } from "./results.js";
 import type { Summary } from "./statistics.js";
+import type { TrainingStudy } from "./study.js";
 
 /** A table of a report, on the page and in Markdown. */
 export type Table = Extract<Section, { readonly rows: unknown }>;
@@ -118,8 +118,9 @@ function summaryInWords({ runs, ...row }: ScheduleResult, measure: "loss" | "acc
 }
 
 function spread({ mean, sd }: Summary, scale: number, places: number): string {
-  const own = (scale * mean).toFixed(places);
-  return sd === undefined ? own : `${own} ± ${(scale * sd).toFixed(places)}`;
+  // A run may have grown beyond all measure and still be finite.
+  const shown = (value: number) => (Math.abs(value) < 1e6 ? value.toFixed(places) : value.toExponential(2));
+  return sd === undefined ? shown(scale * mean) : `${shown(scale * mean)} ± ${shown(scale * sd)}`;
 }
 
 function differenceInWords(measure: "loss" | "accuracy") {
