@@ -1,81 +1,84 @@
-import { checkTogether } from "./check-config.js";
-import { type Given, type Label, pathInWords, readFields, refuse } from "./read-fields.js";
-import { quadraticsFields, trainingFields } from "./schema.js";
-import type { QuadraticsStudy, Study, StudyOptimizer, TrainingStudy } from "./study.js";
+import type { OptimizerSettings } from "../tasks/index.js";
 
-/** The schedules of a study that names none. */
-export const defaultSchedules = ["step", "cosine", "linear", "rex", "cyclical", "one-cycle", "uba"];
-
-/**
- * Checks the settings of a study and fills in what is not given.
- *
- * @param given the object of a `study.json`
- * @throws StepsizeError `invalid-argument` naming the field, what was expected and what came
- */
-export function completeStudy(given: Readonly<Record<string, unknown>>, label: Label = pathInWords): Study {
-  const { kind = "training", ...fields } = given;
-  if (kind === "quadratics") return completeQuadratics(readFields(quadraticsFields, fields, label));
-  if (kind !== "training") refuse(label(["kind"]), '"training" or "quadratics"', kind);
-  return completeTraining(readFields(trainingFields, fields, label), label);
+/** One data set of a study. */
+export interface StudyData {
+  readonly source: string;
+  /** What the data are, wherever they lie: part of what identifies a run. */
+  readonly name: string;
+  readonly classes?: number | undefined;
+  readonly context?: number | undefined;
 }
 
-function completeQuadratics(given: Given<typeof quadraticsFields>): QuadraticsStudy {
-  return {
-    kind: "quadratics",
-    title: "Schedules on quadratics",
-    schedules: ["constant", ...defaultSchedules].map((name) => ({ name, options: {} })),
-    conditionNumbers: [10, 100, 1000],
-    budgets: [16, 64],
-    stabilityLimits: [2, 10, 100],
-    floors: [0, 1],
-    ...given,
-  };
+/** The first trials of UBA: every pair of a rate and a φ. */
+export interface UbaGrid {
+  readonly peakLearningRates: readonly number[];
+  readonly phi: readonly number[];
 }
 
-function completeTraining(given: Given<typeof trainingFields>, label: Label): TrainingStudy {
-  const { peakLearningRates: rates, uba, optimizers = [{ name: "adamw" as const }], ...rest } = given;
-  const { models = ["mlp"], data = [{ source: "mnist", name: "mnist" }] } = given;
-  const study: TrainingStudy = {
-    kind: "training",
-    title: `${models.join(", ")} on ${data.map(({ name }) => name).join(", ")}`,
-    models,
-    data,
-    validation: 0.1,
-    evaluations: 4,
-    batch: 128,
-    accumulate: 1,
-    augment: false,
-    steps: 200,
-    budgets: [0.5, 1],
-    warmup: 0.05,
-    schedules: defaultSchedules.map((name) => ({ name, options: {} })),
-    measure: "loss",
-    extensions: 2,
-    tuningSeeds: [0],
-    finalSeeds: [1, 2, 3, 4, 5],
-    ...rest,
-    optimizers: optimizers.map((own: GivenOptimizer) => {
-      const usual = defaultGrid(own.name);
-      return {
-        ...own,
-        ...(own.name === "sgd" && { momentum: own.momentum ?? 0.9 }),
-        weightDecay: own.weightDecay ?? (own.name === "adamw" ? 0.01 : 0),
-        peakLearningRates: own.peakLearningRates ?? rates ?? usual.peakLearningRates,
-        uba: own.uba ?? uba ?? usual.uba,
-      };
-    }),
-  };
-  checkTogether(study, label);
-  return study;
+/** One optimizer of a study, with the rates that are tried with it. */
+export interface StudyOptimizer {
+  readonly name: OptimizerSettings["optimizer"];
+  readonly weightDecay: number;
+  readonly momentum?: number | undefined;
+  readonly clipNorm?: number | undefined;
+  readonly peakLearningRates: readonly number[];
+  readonly uba: UbaGrid;
 }
 
-type GivenOptimizer = NonNullable<Given<typeof trainingFields>["optimizers"]>[number];
+/** A schedule and those of its options that are the same in every trial. */
+export interface StudySchedule {
+  readonly name: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
 
-/** Around the rates that suit the update rules: four trials. */
-function defaultGrid(name: StudyOptimizer["name"]) {
-  const usual = { sgd: 0.1, adam: 1e-3, adamw: 2e-3, lion: 2e-4 }[name];
-  return {
-    peakLearningRates: [usual / 2, usual, usual * 2, usual * 4],
-    uba: { peakLearningRates: [usual, usual * 2], phi: [1, 4] },
-  };
+/** Schedules compared on training runs, complete and checked. See docs/studies for what the fields mean. */
+export interface TrainingStudy {
+  readonly kind: "training";
+  readonly title: string;
+  readonly models: readonly string[];
+  readonly data: readonly StudyData[];
+  readonly validation: number;
+  readonly evaluationItems?: number | undefined;
+  /** Evaluations on the validation split on the way of a final run, the last one after its last step. */
+  readonly evaluations: number;
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly augment: boolean;
+  /** Steps of a full run. */
+  readonly steps: number;
+  /** Fractions of a full run. */
+  readonly budgets: readonly number[];
+  /** Fraction of each budget. */
+  readonly warmup: number;
+  readonly optimizers: readonly StudyOptimizer[];
+  readonly schedules: readonly StudySchedule[];
+  /** What trials are chosen by on the validation split, and schedules compared by on the test split. */
+  readonly measure: "loss" | "accuracy";
+  /** Differences within it are a tie. */
+  readonly margin?: number | undefined;
+  /** How often a schedule's grid may be extended where the best trial is on its edge. */
+  readonly extensions: number;
+  readonly tuningSeeds: readonly number[];
+  readonly finalSeeds: readonly number[];
+}
+
+/** Schedules compared on quadratics with known curvatures. */
+export interface QuadraticsStudy {
+  readonly kind: "quadratics";
+  readonly title: string;
+  readonly schedules: readonly StudySchedule[];
+  readonly conditionNumbers: readonly number[];
+  /** Steps. */
+  readonly budgets: readonly number[];
+  /** Highest rates allowed, in units of 1/λ_u. */
+  readonly stabilityLimits: readonly number[];
+  /** Lowest rates of the schedules, in units of 1/λ_u. */
+  readonly floors: readonly number[];
+}
+
+export type Study = TrainingStudy | QuadraticsStudy;
+
+/** Steps of a budget: at least 1. */
+export function stepsIn(steps: number, budget: number): number {
+  return Math.max(1, Math.round(steps * budget));
 }

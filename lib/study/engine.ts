@@ -1,11 +1,11 @@
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import { openTask, type Task } from "../tasks/index.js";
+import type { StudyData, TrainingStudy } from "./config.js";
 import type { StudyFolder } from "./folder.js";
 import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.js";
 import { type RunRecord, RunRecords } from "./records.js";
 import { type RunEnvironment, runOne } from "./run-one.js";
-import type { StudyData, TrainingStudy } from "./study.js";
 
 /** How {@link runStudy} works; nothing of it changes a result. */
 export interface EngineOptions {

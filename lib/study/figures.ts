@@ -2,10 +2,10 @@ import { type DifferencePoint, differenceFigure } from "../report/difference-fig
 import { curve as curveOf } from "../report/schedule-figure.js";
 import { type Series, type SeriesFigureOptions, seriesFigure } from "../report/series-figure.js";
 import { fromJSON } from "../schedule/index.js";
+import type { TrainingStudy } from "./config.js";
 import type { QuadraticCell } from "./quadratics.js";
 import type { RunRecord } from "./records.js";
 import type { CellResult } from "./results.js";
-import type { TrainingStudy } from "./study.js";
 import type { Group, QuadraticGroup } from "./tables.js";
 
 /** A drawing of a report: on the page, and as a file of this name. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-export { completeStudy } from "./config.js";
+export { completeStudy } from "./complete-study.js";
+export type { QuadraticsStudy, Study, TrainingStudy } from "./config.js";
 export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } from "./engine.js";
 export { StudyFolder } from "./folder.js";
 export { takeLock } from "./lock.js";
@@ -15,4 +16,3 @@ export { type ReadRecords, type RunRecord, readRecords } from "./records.js";
 export { type QuadraticResults, writeQuadraticsReport, writeTrainingReport } from "./report.js";
 export type { TrainingResults } from "./results.js";
 export { quadraticsFields, trainingFields } from "./schema.js";
-export type { QuadraticsStudy, Study, TrainingStudy } from "./study.js";

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { catalog, create, type Schedule, type ScheduleJSON } from "../schedule/index.js";
 import type { OptimizerSettings } from "../tasks/index.js";
+import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import type { RunRecord } from "./records.js";
-import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type TrainingStudy } from "./study.js";
 import { type Exploration, type Grid, type Score, type Trial, tune } from "./tuning.js";
 
 /** Everything that determines a run's numbers, and nothing else: no paths, threads or names of files. */

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { create, tabulate } from "../schedule/index.js";
 import { minimax, worstCase } from "../schedule/theory/index.js";
 import { lowestOver } from "../schedule/theory/line-search.js";
-import type { QuadraticsStudy, StudySchedule } from "./study.js";
+import type { QuadraticsStudy, StudySchedule } from "./config.js";
 
 /** A problem: curvatures from 1/κ to 1, so that rates are in units of 1/λ_u, and bounds on the rates. */
 export interface QuadraticProblem {

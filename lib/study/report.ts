@@ -1,11 +1,11 @@
 import { htmlPage, type Row, type Section } from "../report/page.js";
+import type { QuadraticsStudy, TrainingStudy } from "./config.js";
 import type { Figure } from "./figures.js";
 import type { StudyFolder } from "./folder.js";
 import { cellsOf, tuningOf } from "./plan.js";
 import type { QuadraticCell } from "./quadratics.js";
 import type { RunRecord } from "./records.js";
 import { type CellResult, finalRecords, type TrainingResults, trainingResults } from "./results.js";
-import type { QuadraticsStudy, TrainingStudy } from "./study.js";
 import {
   contractionTable,
   groupsOf,

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import type { StudySchedule, TrainingStudy } from "./config.js";
 import { type Cell, type CellPlan, planOf, runsOf } from "./plan.js";
 import type { RunRecord, SplitResult } from "./records.js";
 import {
@@ -10,7 +11,6 @@ import {
   type Verdict,
   verdictOn,
 } from "./statistics.js";
-import type { StudySchedule, TrainingStudy } from "./study.js";
 import type { Exploration, Trial } from "./tuning.js";
 
 /** What a training study found: the content of `results.json`, a function of the settings and the records alone. */

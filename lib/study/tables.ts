@@ -1,8 +1,8 @@
 import type { Section } from "../report/page.js";
+import type { TrainingStudy } from "./config.js";
 import type { QuadraticCell, QuadraticResult } from "./quadratics.js";
 import type { CellResult, ScheduleResult, TrainingResults } from "./results.js";
 import type { Summary } from "./statistics.js";
-import type { TrainingStudy } from "./study.js";
 
 /** A table of a report, on the page and in Markdown. */
 export type Table = Extract<Section, { readonly rows: unknown }>;

@@ -1,7 +1,7 @@
 import { StepsizeError } from "../errors.js";
 import { create } from "../schedule/index.js";
+import { type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import { type Label, refuse } from "./read-fields.js";
-import { type StudySchedule, stepsIn, type TrainingStudy } from "./study.js";
 
 /** Checks the settings of a study against each other. */
 export function checkTogether(study: TrainingStudy, label: Label): void {
