@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { describe } from "../errors.js";
 import { completeStudy, pathInWords, type Study, type TrainingStudy } from "../study/index.js";
 import { parseSource } from "../tasks/index.js";
@@ -69,8 +69,7 @@ function moved(study: Study, given: readonly string[]): ReadonlyMap<string, stri
 
 function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
   return ([field, ...rest]: readonly PropertyKey[]): string => {
-    if (file !== undefined && !(String(field) in flags))
-      return `${basename(file)}: ${pathInWords([field ?? "", ...rest])}`;
+    if (file !== undefined && !(String(field) in flags)) return `${file}: ${pathInWords([field ?? "", ...rest])}`;
     return `${flagOf(String(field))}${pathInWords(rest)}`;
   };
 }

@@ -24,28 +24,30 @@ export class CompareProgress implements StudyListener {
 
   started(progress: StudyProgress): void {
     this.#update(progress);
-    this.note(`${progress.done} runs done, ${progress.left} to make${this.#timeLeft()}`);
+    this.note([`${progress.done} runs done, ${progress.left} to make`, this.#timeLeft()].join("  ").trimEnd());
   }
 
   runStarted(run: PlannedRun): void {
     this.#began = performance.now();
     this.#told = this.#began;
-    this.#bar?.update(this.#progress.done, { state: `${inWords(run)}${this.#timeLeft()}` });
+    this.#bar?.update(this.#progress.done, { state: `${this.#timeLeft()}  ${inWords(run)}` });
   }
 
   step(run: PlannedRun, step: number, loss: number): void {
-    const state = () => `${inWords(run)}  step ${step + 1}/${run.cell.steps}  loss ${short(loss)}${this.#timeLeft()}`;
-    if (this.#bar) this.#bar.update(this.#progress.done, { state: state() });
+    const state = () => `step ${step + 1}/${run.cell.steps}  loss ${short(loss)}`;
+    // The end of a long line is cut off: what matters most comes first.
+    if (this.#bar) this.#bar.update(this.#progress.done, { state: `${this.#timeLeft()}  ${state()}  ${inWords(run)}` });
     else if (performance.now() - this.#told > 1000 * lineEvery) {
       this.#told = performance.now();
-      this.note(state());
+      this.note(`${inWords(run)}  ${state()}  ${this.#timeLeft()}`);
     }
   }
 
   runFinished(run: PlannedRun, record: RunRecord, progress: StudyProgress): void {
     this.#update(progress);
     const { done, left } = progress;
-    if (!this.#bar) this.note(`[${done}/${done + left}] ${inWords(run)}: ${result(record)}${this.#timeLeft()}`);
+    const line = `[${done}/${done + left}] ${inWords(run)}: ${result(record)}  ${this.#timeLeft()}`;
+    if (!this.#bar) this.note(line.trimEnd());
   }
 
   /** Tells of solved quadratics. */
@@ -76,7 +78,7 @@ export class CompareProgress implements StudyListener {
     const { secondsLeft, left } = this.#progress;
     if (secondsLeft === undefined || left === 0) return "";
     const passed = (performance.now() - this.#began) / 1000;
-    return `  about ${duration(Math.max(0, secondsLeft - passed))} left`;
+    return `about ${duration(Math.max(0, secondsLeft - passed))} left`;
   }
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import {
@@ -77,7 +78,7 @@ async function compare(flags: CompareFlags): Promise<void> {
   const progress = new CompareProgress();
   const interrupts = new Interrupts(() => {
     progress.note("interrupted: writing down how far it is; once more to leave at once");
-    stop.abort(new Interrupted(`interrupted; continue with:\n  ${goOn(folder)}`));
+    stop.abort(new Interrupted(`interrupted; continue with:\n  ${goOn(request, folder)}`));
   });
   try {
     const work = request.study.kind === "quadratics" ? quadratics : training;
@@ -140,7 +141,8 @@ async function training(study: Of<"training">, { request, folder, call, progress
         version,
         listener: progress,
       });
-      if (!complete) progress.note(`stopped after ${call.maxMinutes} minutes; continue with:\n  ${goOn(folder)}`);
+      if (!complete)
+        progress.note(`stopped after ${call.maxMinutes} minutes; continue with:\n  ${goOn(request, folder)}`);
     } catch (error) {
       // What there is can be read, whatever ended it; a full disk may be that, and must not hide itself.
       await report(folder, study).catch(() => {});
@@ -175,12 +177,12 @@ async function folderOf({ folder, file }: StudyRequest, { only }: Call): Promise
 
 /** Writes `study.json` where the settings came from elsewhere. */
 async function keepSettings({ given, file }: StudyRequest, folder: StudyFolder): Promise<void> {
-  const text = `${JSON.stringify(given, undefined, 2)}\n`;
-  const stored = await readFile(folder.config, "utf8").catch(() => undefined);
-  if (stored !== undefined && file === folder.config) return;
-  if (stored !== text) await folder.write(folder.config, text);
+  if (file !== undefined && resolve(file) === resolve(folder.config)) return;
+  await folder.write(folder.config, `${JSON.stringify(given, undefined, 2)}\n`);
 }
 
-function goOn({ path }: StudyFolder): string {
-  return `${thisProgram()} compare --study ${shellWord(path)}`;
+/** The command that goes on. */
+function goOn({ sources }: StudyRequest, { path }: StudyFolder): string {
+  const data = sources.size > 0 ? ` --data ${shellWord([...sources.values()].join(","))}` : "";
+  return `${thisProgram()} compare --study ${shellWord(path)}${data}`;
 }

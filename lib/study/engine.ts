@@ -80,19 +80,20 @@ class Engine {
   async run(): Promise<{ complete: boolean }> {
     const { maxSeconds = Number.POSITIVE_INFINITY, signal, listener } = this.#options;
     const began = performance.now();
-    let [next] = this.#outstanding();
-    if (next) {
+    let plans = this.#plan();
+    if (firstOf(plans)) {
       await this.#openTasks();
-      listener.started(this.#progress());
+      listener.started(this.#progress(plans));
     }
-    for (; next; [next] = this.#outstanding()) {
+    for (let next = firstOf(plans); next; next = firstOf(plans)) {
       signal.throwIfAborted();
       if (performance.now() - began > 1000 * maxSeconds) return { complete: false };
       listener.runStarted(next);
       const record = await this.#make(next);
       this.#records.add(record);
       await this.#options.folder.removeRunning(next.id);
-      listener.runFinished(next, record, this.#progress());
+      plans = this.#plan();
+      listener.runFinished(next, record, this.#progress(plans));
     }
     const untuned = planOf(this.#study, this.#records.all).filter(({ waiting }) => waiting > 0).length;
     if (this.#options.only === "final" && untuned > 0)
@@ -162,10 +163,6 @@ class Engine {
         );
   }
 
-  #outstanding(): PlannedRun[] {
-    return this.#plan().flatMap(({ outstanding }) => outstanding);
-  }
-
   #plan(): CellPlan[] {
     const { only } = this.#options;
     return planOf(this.#study, this.#records.all).map(({ outstanding, waiting, ...plan }) => ({
@@ -175,8 +172,7 @@ class Engine {
     }));
   }
 
-  #progress(): StudyProgress {
-    const plans = this.#plan();
+  #progress(plans: readonly CellPlan[]): StudyProgress {
     const left = plans.reduce((sum, { outstanding, waiting }) => sum + outstanding.length + waiting, 0);
     const perStep = secondsPerStep([...this.#records.all.values()]);
     const seconds = plans.reduce((sum, { cell, outstanding, waiting }) => {
@@ -186,6 +182,10 @@ class Engine {
     const done = plans.reduce((sum, plan) => sum + plan.done, 0);
     return { done, left, secondsLeft: Number.isFinite(seconds) ? seconds : undefined };
   }
+}
+
+function firstOf(plans: readonly CellPlan[]): PlannedRun | undefined {
+  return plans.find(({ outstanding }) => outstanding.length > 0)?.outstanding[0];
 }
 
 /** What a step takes on average with a model, data and a purpose, or the nearest to it that is known; else NaN. */

@@ -4,12 +4,14 @@
  * @module
  */
 
-export { completeStudy, pathInWords, type QuadraticsStudy, type Study, type TrainingStudy } from "./config.js";
+export { completeStudy } from "./complete-study.js";
+export type { QuadraticsStudy, Study, TrainingStudy } from "./config.js";
 export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } from "./engine.js";
 export { StudyFolder } from "./folder.js";
 export { takeLock } from "./lock.js";
 export type { Cell, PlannedRun, RunSpec } from "./plan.js";
 export { type SolveOptions, solveQuadratics } from "./quadratics.js";
+export { pathInWords } from "./read-fields.js";
 export { type ReadRecords, type RunRecord, readRecords } from "./records.js";
 export { type QuadraticResults, writeQuadraticsReport, writeTrainingReport } from "./report.js";
 export type { TrainingResults } from "./results.js";

@@ -118,8 +118,9 @@ function summaryInWords({ runs, ...row }: ScheduleResult, measure: "loss" | "acc
 }
 
 function spread({ mean, sd }: Summary, scale: number, places: number): string {
-  const own = (scale * mean).toFixed(places);
-  return sd === undefined ? own : `${own} ± ${(scale * sd).toFixed(places)}`;
+  // A run may have grown beyond all measure and still be finite.
+  const shown = (value: number) => (Math.abs(value) < 1e6 ? value.toFixed(places) : value.toExponential(2));
+  return sd === undefined ? shown(scale * mean) : `${shown(scale * mean)} ± ${shown(scale * sd)}`;
 }
 
 function differenceInWords(measure: "loss" | "accuracy") {

@@ -258,6 +258,16 @@ describe("where the settings come from", () => {
     expect(readFileSync(join(cwd, "moved/study.json"), "utf8")).toBe(stored);
   });
 
+  test("the folder's own file stays as it was written, however it is named, and the way on has the place of the data", async () => {
+    const name = studyFolder("own-file");
+    const stored = readFileSync(join(cwd, name, "study.json"), "utf8");
+    const elsewhere = `idx:${tinyData(folder())}`;
+    const config = join(cwd, ".", name, "..", name, "study.json");
+    const { stderr } = await compare("--config", config, "--data", elsewhere, "--max-minutes", "0.00001");
+    expect(stderr).toMatch(new RegExp(`compare --study \\S*${name} --data ${elsewhere}\n`));
+    expect(readFileSync(join(cwd, name, "study.json"), "utf8")).toBe(stored);
+  });
+
   test("a changed study.json keeps the runs that it still asks for", async () => {
     cpSync(join(cwd, "whole"), join(cwd, "changed"), { recursive: true });
     writeFileSync(join(cwd, "changed/study.json"), JSON.stringify({ ...settings, finalSeeds: [1, 2, 3, 4] }));

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import * as models from "#lib/models/index.js";
 import { completeStudy, type TrainingStudy } from "#lib/study/index.js";
+import { sourcesInWords } from "#lib/tasks/index.js";
 import { expectError } from "../support/errors.js";
 
 const training = (given: Record<string, unknown>) => completeStudy(given) as TrainingStudy;
@@ -78,7 +79,7 @@ describe("a wrong field is refused with its place, what was expected and what ca
     ["an unknown model", { models: ["resnet9"] }, "models[0]", "did you mean resnet8", '"resnet9"'],
     ["an unknown optimizer", { optimizers: ["adamv"] }, "optimizers[0]:", "did you mean adam", '"adamv"'],
     ["an unknown schedule", { schedules: ["uba", "cosin"] }, "schedules[1]:", "did you mean cosine", '"cosin"'],
-    ["unknown data", { data: ["minst"] }, "data[0]:", "mnist, idx:<dir> or cifar10:<dir>", '"minst"'],
+    ["unknown data", { data: ["minst"] }, "data[0]:", sourcesInWords, '"minst"'],
     ["no models", { models: [] }, "models", "at least one", "[]"],
     ["no budgets", { budgets: [] }, "budgets", "at least one"],
     ["no seeds", { finalSeeds: [] }, "finalSeeds", "at least one"],

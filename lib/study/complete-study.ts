@@ -1,0 +1,81 @@
+import { checkTogether } from "./check-study.js";
+import type { QuadraticsStudy, Study, StudyOptimizer, TrainingStudy } from "./config.js";
+import { type Given, type Label, pathInWords, readFields, refuse } from "./read-fields.js";
+import { quadraticsFields, trainingFields } from "./schema.js";
+
+/** The schedules of a study that names none. */
+export const defaultSchedules = ["step", "cosine", "linear", "rex", "cyclical", "one-cycle", "uba"];
+
+/**
+ * Checks the settings of a study and fills in what is not given.
+ *
+ * @param given the object of a `study.json`
+ * @throws StepsizeError `invalid-argument` naming the field, what was expected and what came
+ */
+export function completeStudy(given: Readonly<Record<string, unknown>>, label: Label = pathInWords): Study {
+  const { kind = "training", ...fields } = given;
+  if (kind === "quadratics") return completeQuadratics(readFields(quadraticsFields, fields, label));
+  if (kind !== "training") refuse(label(["kind"]), '"training" or "quadratics"', kind);
+  return completeTraining(readFields(trainingFields, fields, label), label);
+}
+
+function completeQuadratics(given: Given<typeof quadraticsFields>): QuadraticsStudy {
+  return {
+    kind: "quadratics",
+    title: "Schedules on quadratics",
+    schedules: ["constant", ...defaultSchedules].map((name) => ({ name, options: {} })),
+    conditionNumbers: [10, 100, 1000],
+    budgets: [16, 64],
+    stabilityLimits: [2, 10, 100],
+    floors: [0, 1],
+    ...given,
+  };
+}
+
+function completeTraining(given: Given<typeof trainingFields>, label: Label): TrainingStudy {
+  const { peakLearningRates: rates, uba, optimizers = [{ name: "adamw" as const }], ...rest } = given;
+  const { models = ["mlp"], data = [{ source: "mnist", name: "mnist" }] } = given;
+  const study: TrainingStudy = {
+    kind: "training",
+    title: `${models.join(", ")} on ${data.map(({ name }) => name).join(", ")}`,
+    models,
+    data,
+    validation: 0.1,
+    evaluations: 4,
+    batch: 128,
+    accumulate: 1,
+    augment: false,
+    steps: 200,
+    budgets: [0.5, 1],
+    warmup: 0.05,
+    schedules: defaultSchedules.map((name) => ({ name, options: {} })),
+    measure: "loss",
+    extensions: 2,
+    tuningSeeds: [0],
+    finalSeeds: [1, 2, 3, 4, 5],
+    ...rest,
+    optimizers: optimizers.map((own: GivenOptimizer) => {
+      const usual = defaultGrid(own.name);
+      return {
+        ...own,
+        ...(own.name === "sgd" && { momentum: own.momentum ?? 0.9 }),
+        weightDecay: own.weightDecay ?? (own.name === "adamw" ? 0.01 : 0),
+        peakLearningRates: own.peakLearningRates ?? rates ?? usual.peakLearningRates,
+        uba: own.uba ?? uba ?? usual.uba,
+      };
+    }),
+  };
+  checkTogether(study, label);
+  return study;
+}
+
+type GivenOptimizer = NonNullable<Given<typeof trainingFields>["optimizers"]>[number];
+
+/** Around the rates that suit the update rules: four trials. */
+function defaultGrid(name: StudyOptimizer["name"]) {
+  const usual = { sgd: 0.1, adam: 1e-3, adamw: 2e-3, lion: 2e-4 }[name];
+  return {
+    peakLearningRates: [usual / 2, usual, usual * 2, usual * 4],
+    uba: { peakLearningRates: [usual, usual * 2], phi: [1, 4] },
+  };
+}

@@ -1,0 +1,53 @@
+import { z } from "zod";
+import { describe, StepsizeError } from "../errors.js";
+import { nearest } from "../schedule/nearest.js";
+
+/** How a field is called where its value came from, such as `study.json: budgets[0]`. */
+export type Label = (path: readonly PropertyKey[]) => string;
+
+/** A place in the settings: `optimizers[0].name`. */
+export function pathInWords(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`))
+    .join("");
+}
+
+/**
+ * Checks values against their fields, each of which may be absent.
+ * @throws StepsizeError `invalid-argument` for the first that is unknown or wrong
+ */
+export function readFields<T extends Record<string, z.ZodType>>(
+  fields: T,
+  values: Readonly<Record<string, unknown>>,
+  label: Label,
+): Given<T> {
+  const result = z.strictObject(fields).partial().safeParse(values);
+  if (result.success) return result.data as Given<T>;
+  const issue = result.error.issues[0] as z.core.$ZodIssue;
+  if (issue.code !== "unrecognized_keys") {
+    // Where a name alone stood for an object, the path leads into that object; the name is what came.
+    let [value, depth]: [unknown, number] = [values, 0];
+    for (; depth < issue.path.length && typeof value === "object" && value !== null; depth++)
+      value = (value as Record<PropertyKey, unknown>)[issue.path[depth] as PropertyKey];
+    refuse(label(issue.path.slice(0, depth)), issue.message, value);
+  }
+  const unknown = issue.keys[0] as string;
+  const known = issue.path.length === 0 ? Object.keys(fields) : knownAt[String(issue.path[0])];
+  const hint = known ? `; did you mean "${nearest(unknown, known)}"?` : "";
+  throw new StepsizeError("invalid-argument", `${label([...issue.path, unknown])}: there is no such field${hint}`);
+}
+
+/** Fields of the objects inside, for hints. */
+const knownAt: Readonly<Record<string, readonly string[]>> = {
+  data: ["source", "name", "classes", "context"],
+  optimizers: ["name", "weightDecay", "momentum", "clipNorm", "peakLearningRates", "uba"],
+  uba: ["peakLearningRates", "phi"],
+};
+
+/** What a file or flags may give of some fields. */
+export type Given<T extends Record<string, z.ZodType>> = Partial<{ [K in keyof T]: z.output<T[K]> }>;
+
+/** Throws the error of a wrong value. */
+export function refuse(place: string, expected: string, got: unknown): never {
+  throw new StepsizeError("invalid-argument", `${place}: expected ${expected}, got ${describe(got)}`);
+}
