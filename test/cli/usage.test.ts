@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { run } from "./support/cli.js";
 
-const commands = ["train", "evaluate", "predict", "schedule", "bench", "info"];
+const commands = ["train", "evaluate", "predict", "schedule", "curvature", "bench", "info"];
 
 describe("help and version", () => {
   test.concurrent("--version prints the version of the package", async () => {
