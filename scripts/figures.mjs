@@ -233,7 +233,10 @@ function lines({ title, x, y, curves }) {
 // The mass on the left of each curvature at moments of a run of resnet8, from the file that bench/curvature.ts writes.
 {
   const { rows } = JSON.parse(readFileSync("bench/results/curvature-resnet8-mnist.json", "utf8"));
-  const moments = rows.filter(({ optimizer, adam, batch }) => optimizer === "sgd" && !adam && batch === 512);
+  const shown = [0, 15, 75, 300];
+  const moments = rows.filter(
+    ({ optimizer, moment, batch }) => optimizer === "sgd" && batch === 512 && shown.includes(moment),
+  );
   const curves = moments.map(({ moment, nodes }) => {
     let sum = 0;
     const points = nodes.flatMap(([value, weight]) => {
