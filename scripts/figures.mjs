@@ -1,7 +1,8 @@
 // Draws the figures of the documents and prints the numbers that docs/uba.md quotes. Run after set-up:
 // node scripts/figures.mjs
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as Plot from "@observablehq/plot";
+import { massBounds, spectrum } from "../dist/curvature/index.js";
 import { drawFigure } from "../dist/report/figure.js";
 import { familyFigure } from "../dist/report/index.js";
 import { rampColour } from "../dist/report/style.js";
@@ -190,6 +191,64 @@ function lines({ title, x, y, curves }) {
   ];
   const lr = uba({ budget: 200, warmup: 20, maxLr: 1, minLr: 0.02, phases });
   save("uba-phases", familyFigure([lr], ["three phases"]));
+}
+
+// What a few products know of a spectrum: 300 eigenvalues, most of them small, of which the gradient has more of the large.
+{
+  const eigenvalues = Float64Array.from({ length: 300 }, (_, i) => 10 * (i / 299) ** 6);
+  const gradient = eigenvalues.map((lambda) => Math.sqrt(0.01 + lambda));
+  const whole = gradient.reduce((sum, g) => sum + g * g, 0);
+  const at = Array.from({ length: 801 }, (_, i) => -0.5 + (i / 800) * 11);
+  const truth = at.map((x) => [
+    x,
+    gradient.reduce((sum, g, i) => (eigenvalues[i] <= x ? sum + g * g : sum), 0) / whole,
+  ]);
+  const marks = [];
+  console.log("bounds on the mass: products, λ_q (truth), its bracket, λ_max of 10");
+  for (const [i, steps] of [5, 12].entries()) {
+    const found = await spectrum((v) => v.map((x, k) => x * eigenvalues[k]), gradient, { steps });
+    const band = at.map((x) => ({ x, ...massBounds(found.matrix, x) }));
+    const fill = rampColour(1 + 3 * i, 7);
+    marks.push(Plot.areaY(band, { x: "x", y1: "below", y2: "upTo", fill, fillOpacity: 0.45 }));
+    marks.push(
+      Plot.text([`${steps} products`], { frameAnchor: "bottom-right", dy: -34 + 18 * i, fill, fontWeight: "bold" }),
+    );
+    const { estimate, lowest, highest } = found.lambdaQ;
+    const quantile = truth.find(([, mass]) => mass >= 0.05)[0];
+    const figures = [quantile, estimate, lowest, highest].map((value) => value.toFixed(3));
+    console.log(`  ${steps}: ${figures.join(" ")} ${found.lambdaMax.toFixed(4)}`);
+  }
+  const svg = drawFigure({
+    title: "Bounds on the mass on the left of each curvature after 5 and 12 products, and the mass itself",
+    standalone: true,
+    plot: {
+      x: { label: "curvature", labelArrow: "none", ticks: 10 },
+      y: { domain: [0, 1], grid: true, label: "mass on the left", labelArrow: "none", ticks: 5 },
+      marks: [...marks, Plot.line(truth, { stroke: "var(--ink)", strokeWidth: 1.5 })],
+    },
+  });
+  save("curvature-brackets", svg);
+}
+
+// The mass on the left of each curvature at moments of a run of resnet8, from the file that bench/curvature.ts writes.
+{
+  const { rows } = JSON.parse(readFileSync("bench/results/curvature-resnet8-mnist.json", "utf8"));
+  const shown = [0, 15, 75, 300];
+  const moments = rows.filter(
+    ({ optimizer, moment, batch }) => optimizer === "sgd" && batch === 512 && shown.includes(moment),
+  );
+  const curves = moments.map(({ moment, nodes }) => {
+    let sum = 0;
+    const points = nodes.flatMap(([value, weight]) => {
+      const before = [value, sum];
+      sum += weight;
+      return [before, [value, sum]];
+    });
+    return { label: `${moment} steps`, points };
+  });
+  const title = "Mass of the gradient on the left of each curvature, resnet8 on MNIST with SGD";
+  const x = { type: "symlog", constant: 0.5, label: "curvature", ticks: [-2, -1, 0, 1, 2, 5, 10] };
+  save("curvature-resnet8", lines({ title, x, y: { domain: [0, 1], label: "mass on the left" }, curves }));
 }
 
 console.log("time of minimax: T, κ, bounds, seconds, faces looked at");

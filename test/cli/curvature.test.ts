@@ -273,7 +273,7 @@ describe("what it refuses", () => {
     const { code, stderr } = await look("--checkpoint", "alone.safetensors");
     expect(code).toBe(2);
     expect(stderr).toContain(
-      "--data: expected mnist, idx:<dir> or cifar10:<dir>; the checkpoint is in no run's folder to say",
+      "--data: expected mnist, idx:<dir>, cifar10:<dir> or tokens:<dir>; the checkpoint is in no run's folder to say",
     );
     const { code: with_ } = await look("--checkpoint", copy, "--data", `idx:${images}`, "--steps", "2");
     expect(with_).toBe(0);

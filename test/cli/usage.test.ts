@@ -1,7 +1,18 @@
 import { describe, expect, test } from "vitest";
 import { run } from "./support/cli.js";
 
-const commands = ["train", "evaluate", "predict", "tokenize", "generate", "schedule", "bench", "info"];
+const commands = [
+  "train",
+  "evaluate",
+  "predict",
+  "tokenize",
+  "generate",
+  "schedule",
+  "curvature",
+  "compare",
+  "bench",
+  "info",
+];
 
 describe("help and version", () => {
   test.concurrent("--version prints the version of the package", async () => {
