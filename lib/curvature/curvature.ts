@@ -40,7 +40,7 @@ export interface Curvature extends Spectrum {
 /**
  * The curvature of a model's loss on one batch, as its gradient sees it: the spectrum of the Hessian H at the present
  * weights, each eigenvalue weighted by the gradient's part along it. Lanczos from the gradient, on products that are
- * differences of gradients (see {@link DifferenceProduct}).
+ * differences of gradients, at a distance to either side at which neighbouring distances agree best.
  *
  * The loss is that of training: batch norm uses the statistics of the batch, which are part of the function (they
  * depend on the weights, and it is this loss that the optimizer descends); dropout drops what it would drop next. All
@@ -52,7 +52,7 @@ export interface Curvature extends Spectrum {
  * gradient jumps where a unit changes sides; what is measured there is an average over the distance. `noiseFloor` is
  * how large the errors are seen to be.
  *
- * Costs two gradients a product, some ten to choose the distance, and 8·weights·(steps + 4) bytes.
+ * Costs two gradients a product, 8 to 30 to choose the distance, and 8·weights·(steps + 4) bytes.
  *
  *     const batch = await train.batches({ size: 512 }).at(0);
  *     const { lambdaMax, kappa } = await curvature(model, batch, { prepare });

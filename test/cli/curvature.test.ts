@@ -185,7 +185,8 @@ test("fresh weights are a model's at a seed", async () => {
   expect(first.code, first.stderr).toBe(0);
   expect(lastLine(first.stdout)).toMatchObject({ of: "mlp with fresh weights of seed 0", step: 0, batch: 96 });
   expect(same.stdout).toBe(first.stdout);
-  expect(lastLine(other.stdout).lambdaMax).not.toBe(lastLine(first.stdout).lambdaMax);
+  // Of the same items, which are all there are: another order alone would change the last digits.
+  expect(Math.abs(lastLine(other.stdout).loss - lastLine(first.stdout).loss)).toBeGreaterThan(1e-3);
   expect(lastLine(first.stdout).suggestion.budget).toBe(600);
 });
 
