@@ -67,8 +67,9 @@ describe("an owner is dead", () => {
   });
 
   test("that its parent has not asked about yet", async () => {
-    // The shell is replaced by a sleep, which never asks what became of the shell's child.
-    const parent = spawn("/bin/sh", ["-c", "sh -c 'exec true' & echo $!; exec sleep 30"], {
+    // The shell is replaced by a sleep, which never asks what became of the shell's child; the child ends after that.
+    const child = 'until [ "$(cat /proc/$PPID/comm)" = sleep ]; do sleep 0.01; done';
+    const parent = spawn("/bin/sh", ["-c", `sh -c '${child}' & echo $!; exec sleep 30`], {
       stdio: ["ignore", "pipe", "ignore"],
     });
     started.push(parent);
