@@ -51,12 +51,15 @@ export const trainFields: Fields = {
   }),
   augment: switchField("pad by 4, crop, and flip where the data are CIFAR-10"),
   budget: numberField(positive, whole, "steps of the run", { fallback: "600" }),
-  batch: numberField(positive, whole, "items per batch", { fallback: "128" }),
+  batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
   accumulate: numberField(positive, whole, "batches averaged into one step", { fallback: "1" }),
   optimizer: choiceField(optimizerNames, "update rule", { fallback: "adamw" }),
   schedule: scheduleName,
   ...scheduleFields,
-  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, "0.01 for adamw, 0.001 for adam and lion, 0.1 for sgd"),
+  maxLr: withFallback(
+    scheduleFields["maxLr"] as z.ZodType,
+    "0.01 for adamw, or 0.002 for text; 0.001 for adam and lion, 0.1 for sgd",
+  ),
   warmup: withFallback(scheduleFields["warmup"] as z.ZodType, "a twentieth of the budget"),
   weightDecay: numberField(
     z.number().min(0),
@@ -181,12 +184,16 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   if (given["augment"] && isText) misplaced("augment", "only images are changed at random");
   if (given["classifier"] !== undefined && given["weights"] === undefined)
     throw new UsageError(`${label("classifier")}: only a run that starts from --weights takes it`);
-  const schedule = makeSchedule(name, { ...scheduleDefaults(name, optimizer, budget), ...given, budget }, label);
+  const schedule = makeSchedule(
+    name,
+    { ...scheduleDefaults(name, optimizer, budget, isText), ...given, budget },
+    label,
+  );
   const { budget: _, ...scheduleOptions } = schedule.options;
   const settings = {
     model: isText ? "olmo-nano" : "resnet8",
     augment: false,
-    batch: 128,
+    batch: isText ? 16 : 128,
     accumulate: 1,
     weightDecay: optimizer === "adamw" ? 0.01 : 0,
     ...(optimizer === "sgd" && { momentum: 0.9 }),
@@ -238,8 +245,14 @@ function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, un
 /**
  * The rates that suit the update rules. A twentieth of the budget is warm-up, where the schedule has none of its own.
  */
-function scheduleDefaults(schedule: string, optimizer: string, budget: number): Record<string, unknown> {
-  const maxLr = { sgd: 0.1, adam: 1e-3, adamw: 1e-2, lion: 1e-3 }[optimizer];
+function scheduleDefaults(
+  schedule: string,
+  optimizer: string,
+  budget: number,
+  isText: boolean,
+): Record<string, unknown> {
+  // Of text: the rate that most schedules chose in docs/studies/sotu-olmo-nano.
+  const maxLr = { sgd: 0.1, adam: 1e-3, adamw: isText ? 2e-3 : 1e-2, lion: 1e-3 }[optimizer];
   const takesWarmup = optionsOf(schedule).includes("warmup");
   return { maxLr, ...(takesWarmup && { warmup: Math.floor(budget / 20) }) };
 }

@@ -45,7 +45,8 @@ export interface Subject {
 /** A run's settings; those of its schedule stand beside the others. */
 type RunSettings = Partial<TrainSettings> & { readonly maxLr?: number };
 
-const defaultBatch = 512;
+/** Items of the batch, if nothing else is said: an item of text is a whole window. */
+const defaultBatch = { images: 512, tokens: 32 };
 
 /** Loads or makes the model, and draws the batch. */
 export async function openSubject(options: SubjectOptions): Promise<Subject> {
@@ -124,7 +125,7 @@ function readTask(settings: Record<string, unknown>): Promise<Task> {
 
 /** A batch of the training items, the same for the same seed. */
 async function drawBatch(task: Task, size: number | undefined, seed: number): Promise<Batch> {
-  const batches = task.trainingBatches({ size: size ?? Math.min(defaultBatch, task.lengths.train), seed });
+  const batches = task.trainingBatches({ size: size ?? Math.min(defaultBatch[task.unit], task.lengths.train), seed });
   try {
     return await batches.at(0);
   } finally {

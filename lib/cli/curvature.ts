@@ -32,7 +32,9 @@ const fields: Fields = {
   model: choiceField(models.names, "fresh weights of this model, in place of a checkpoint"),
   data: withFallback(dataField, "the run's own, or mnist for fresh weights"),
   classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "the model's, or 10" }),
-  batch: numberField(positive, whole, "training items whose loss is looked at", { fallback: "512, or all there are" }),
+  batch: numberField(positive, whole, "training items whose loss is looked at", {
+    fallback: "512, or 32 windows of text, or all there are",
+  }),
   seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the batch, and of fresh weights", {
     fallback: "0",
   }),

@@ -129,7 +129,7 @@ describe("defaults", () => {
 
   test("text has a model of its own and windows; other data take neither over", () => {
     const text = completeConfig(checkFlags({ data: "tokens:some" })).settings;
-    expect(text).toMatchObject({ model: "olmo-nano", context: 128 });
+    expect(text).toMatchObject({ model: "olmo-nano", context: 128, batch: 16, maxLr: 0.002 });
     const file = { values: { data: "tokens:some", context: 64, classes: 3 }, label: flagOf };
     expect(completeConfig(checkFlags({ data: "tokens:other" }), file).settings).toMatchObject({ context: 64 });
     const images = completeConfig(checkFlags({ data: "mnist" }), file).settings;
