@@ -35,6 +35,17 @@ describe("the README", () => {
     expect(table?.trim()).toBe(format(results));
   });
 
+  test("its tables of studies are those of the studies' results", () => {
+    const studies = [...readme.matchAll(/<!-- from (docs\/studies\/\S+) -->([\s\S]*?)<!-- end -->/g)];
+    expect(studies.length).toBeGreaterThan(0);
+    for (const [, file, table] of studies) {
+      const results = readFileSync(join(root, file as string), "utf8").split("\n");
+      const rows = (table as string).split("\n").filter((line) => line.startsWith("|"));
+      expect(rows.length).toBeGreaterThan(3);
+      expect(rows.filter((row) => !results.includes(row))).toEqual([]);
+    }
+  });
+
   test("every file it links to is there", () => {
     const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((match) => match[1] as string);
     expect(links.length).toBeGreaterThan(3);
