@@ -2,7 +2,7 @@ import { StepsizeError } from "../errors.js";
 import { Adam, AdamW } from "../optim/index.js";
 import { bfloat16Value } from "../tensor/bfloat16.js";
 import type { HostTensor } from "../train/index.js";
-import type { Checkpoint } from "../train/saved-model.js";
+import { type Checkpoint, onHost } from "../train/saved-model.js";
 
 /** What each weight's step is divided by, above 0, by the path of its parameter; `Infinity` for one that stays. */
 export type Preconditioner = ReadonlyMap<string, Float64Array>;
@@ -17,7 +17,7 @@ export type Preconditioner = ReadonlyMap<string, Float64Array>;
 export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Promise<Preconditioner> {
   const live = source instanceof Adam || source instanceof AdamW;
   const settings = (live ? source.toJSON() : source.info.run) as AdamSettings;
-  const state = live ? await valuesOf(source) : source.optimizer;
+  const state = live ? await onHost(source.stateDict()) : source.optimizer;
   const { optimizer = "none", rule, groups = [] } = settings;
   if (rule !== "adam" && rule !== "adamAmsgrad")
     throw new StepsizeError(
@@ -55,16 +55,6 @@ interface AdamSettings {
 function common<T>(groups: AdamSettings["groups"], read: (group: NonNullable<AdamSettings["groups"]>[number]) => T) {
   const [first, ...others] = (groups ?? []).map(read);
   return others.every((value) => value === first) ? first : undefined;
-}
-
-async function valuesOf(optimizer: Adam | AdamW): Promise<Map<string, HostTensor>> {
-  const reads = [...optimizer.stateDict()].map(
-    async ([name, t]): Promise<[string, HostTensor]> => [
-      name,
-      { dtype: t.dtype, shape: t.shape, data: await t.read() },
-    ],
-  );
-  return new Map(await Promise.all(reads));
 }
 
 function numbersOf({ dtype, data }: HostTensor): Float64Array {

@@ -1,7 +1,8 @@
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { Embedding, LayerNorm, Linear, Module, RMSNorm, Seeds } from "../nn/index.js";
-import { add, causalAttention, matmul, rotary, swiglu, type Tensor } from "../tensor/index.js";
+import { add, causalAttention, linear, rotary, swiglu, type Tensor } from "../tensor/index.js";
+import type { Place } from "./place.js";
 
 /** Options of {@link olmo}. */
 export interface OlmoOptions {
@@ -27,11 +28,6 @@ export interface OlmoOptions {
   readonly ropeBase?: number;
 }
 
-/** What the parts of a model are built from. */
-interface Place {
-  readonly device: Device;
-  readonly seeds: Seeds;
-}
 type Complete = Required<OlmoOptions>;
 
 function normFor({ norm, width }: Complete, { device }: Place): LayerNorm | RMSNorm {
@@ -147,10 +143,7 @@ export class Olmo extends Module {
   forward(tokens: Tensor): Tensor {
     let x = this.embedding.forward(tokens);
     for (const block of this.blocks) x = block.forward(x);
-    const [batch, length, width] = x.shape as [number, number, number];
-    const rows = this.norm.forward(x).reshape([batch * length, width]);
-    const weight = this.head?.weight ?? this.embedding.weight;
-    return matmul(rows, weight, { transposeB: true }).reshape([batch, length, weight.shape[0] as number]);
+    return linear(this.norm.forward(x), this.head?.weight ?? this.embedding.weight);
   }
 }
 

@@ -1,12 +1,6 @@
-import type { Device } from "../native/index.js";
-import { BatchNorm, Conv2d, Module, type Seeds } from "../nn/index.js";
+import { BatchNorm, Conv2d, Module } from "../nn/index.js";
 import { add, relu, type Tensor } from "../tensor/index.js";
-
-/** Where the layers of a model live and what their weights are drawn from. */
-export interface Place {
-  readonly device: Device;
-  readonly seeds: Seeds;
-}
+import type { Place } from "./place.js";
 
 /** relu(residual + x), with a normalised 1×1 convolution of x where the shape changes (option B of He et al. 2016). */
 abstract class ResidualBlock extends Module {

@@ -6,7 +6,7 @@ import {
   batchNormInference,
   conv2d,
   dropout,
-  matmul,
+  linear,
   maxPool2d,
   mean,
   normal,
@@ -54,11 +54,8 @@ export class Linear extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const leading = x.shape.slice(0, -1);
-    const rows = leading.length === 1 ? x : reshape(x, [leading.reduce((n, size) => n * size, 1), x.shape.at(-1) ?? 1]);
-    const product = matmul(rows, this.weight, { transposeB: true });
-    const sum = this.bias ? add(product, this.bias) : product;
-    return leading.length === 1 ? sum : reshape(sum, [...leading, sum.shape[1] as number]);
+    const product = linear(x, this.weight);
+    return this.bias ? add(product, this.bias) : product;
   }
 }
 

@@ -95,10 +95,14 @@ class Engine {
       plans = this.#plan();
       listener.runFinished(next, record, this.#progress(plans));
     }
-    const untuned = planOf(this.#study, this.#records.all).filter(({ waiting }) => waiting > 0).length;
-    if (this.#options.only === "final" && untuned > 0)
-      listener.note(`${untuned} of the comparisons wait for their tuning; make that first`);
+    if (this.#options.only === "final") this.#noteUntuned();
     return { complete: true };
+  }
+
+  #noteUntuned(): void {
+    const untuned = planOf(this.#study, this.#records.all).filter(({ waiting }) => waiting > 0).length;
+    if (untuned > 0)
+      this.#options.listener.note(`${untuned} of the comparisons wait for their tuning; make that first`);
   }
 
   async close(): Promise<void> {

@@ -80,6 +80,17 @@ export function checkpointNames(
   ]);
 }
 
+/** Reads tensors. All reads are enqueued before anything is awaited, so they see one moment of a run. */
+export async function onHost(tensors: Iterable<readonly [string, Tensor]>): Promise<Map<string, HostTensor>> {
+  const reads = [...tensors].map(
+    async ([name, t]): Promise<[string, HostTensor]> => [
+      name,
+      { dtype: t.dtype, shape: t.shape, data: await t.read() },
+    ],
+  );
+  return new Map(await Promise.all(reads));
+}
+
 /** @internal Runs `use` with the tensors on the device, and frees them after it. */
 export function onDevice(
   device: Device,

@@ -1,3 +1,4 @@
+import { bfloat16Value } from "../tensor/bfloat16.js";
 import type { StoredTensor } from "./safetensors-file.js";
 
 /** An aligned copy of the bytes, as elements of a type. */
@@ -17,8 +18,7 @@ function halfValue(bits: number): number {
 const readers = new Map<string, (stored: StoredTensor) => Float32Array>([
   ["F32", (stored) => elements(stored, Float32Array)],
   ["F16", (stored) => Float32Array.from(elements(stored, Uint16Array), halfValue)],
-  // bfloat16 is the upper half of a float32.
-  ["BF16", (stored) => new Float32Array(Uint32Array.from(elements(stored, Uint16Array), (bits) => bits << 16).buffer)],
+  ["BF16", (stored) => Float32Array.from(elements(stored, Uint16Array), bfloat16Value)],
   ["F64", (stored) => Float32Array.from(elements(stored, Float64Array))],
 ]);
 

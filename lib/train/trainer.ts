@@ -6,13 +6,14 @@ import { type Loss, type Module, Preprocessing } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { type Evaluation, evaluate, upload } from "./evaluate.js";
-import { type HostTensor, writeSafetensors } from "./safetensors.js";
+import { writeSafetensors } from "./safetensors.js";
 import {
   type CheckpointInfo,
   checkpointNames,
   inFile,
   type ModelCard,
   onDevice,
+  onHost,
   readCheckpoint,
 } from "./saved-model.js";
 
@@ -151,14 +152,8 @@ export class Trainer {
       run: this.#identity(),
       ...card,
     };
-    // All reads are enqueued before anything is awaited, so they see one moment of the run.
-    const reads = [...checkpointNames(model.stateDict(), optimizer.stateDict())].map(
-      async ([name, t]): Promise<[string, HostTensor]> => [
-        name,
-        { dtype: t.dtype, shape: t.shape, data: await t.read() },
-      ],
-    );
-    await writeSafetensors(path, new Map(await Promise.all(reads)), { stepsize: JSON.stringify(info) });
+    const tensors = await onHost(checkpointNames(model.stateDict(), optimizer.stateDict()));
+    await writeSafetensors(path, tensors, { stepsize: JSON.stringify(info) });
   }
 
   /**

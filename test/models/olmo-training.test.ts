@@ -5,10 +5,10 @@ import type { Device } from "#lib/native/index.js";
 import { crossEntropy } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
-import { relativeError, scheduleOf } from "../optim/support/runs.js";
+import { scheduleOf } from "../optim/support/runs.js";
 import { onEveryDevice } from "../support/devices.js";
 import { labelsOf, numbers } from "../support/numbers.js";
-import { decode, expectGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
+import { decode, expectGradients, expectSameGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
 
 type Shape = Required<Pick<OlmoOptions, "norm" | "tied">> & OlmoOptions;
 /** Name, norm, and product with hashed numbers. */
@@ -78,10 +78,7 @@ await onEveryDevice("an OLMo decoder is PyTorch's in float64", (device) => {
       backward(loss);
       expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
       const torch = unpack(device, decode(gradients, Float32Array), golden.parameters);
-      for (const [name, parameter] of model.namedParameters()) {
-        const [got, wanted] = await Promise.all([parameter.grad!.read(), torch.get(name)!.read()]);
-        expect(relativeError(got, wanted), name).toBeLessThan(gradientTolerance);
-      }
+      await expectSameGradients(model.namedParameters(), torch, gradientTolerance);
     },
   );
 

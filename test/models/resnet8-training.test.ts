@@ -8,7 +8,7 @@ import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
 import { relativeError, scheduleOf } from "../optim/support/runs.js";
 import { onEveryDevice } from "../support/devices.js";
 import { labelsOf, numbers } from "../support/numbers.js";
-import { decode, expectGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
+import { decode, expectGradients, expectSameGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
 
 /** From PyTorch 1.13 in float64: see test/golden/resnet8.py. */
 interface Golden {
@@ -95,10 +95,7 @@ await onEveryDevice("a ResNet-8 is PyTorch's in float64", (device) => {
       backward(loss);
       expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
       const torch = unpack(device, decode(gradients, Float32Array), golden.parameters);
-      for (const [name, parameter] of model.namedParameters()) {
-        const [got, wanted] = await Promise.all([parameter.grad!.read(), torch.get(name)!.read()]);
-        expect(relativeError(got, wanted), name).toBeLessThan(gradientTolerance);
-      }
+      await expectSameGradients(model.namedParameters(), torch, gradientTolerance);
     },
   );
 

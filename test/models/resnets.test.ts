@@ -9,9 +9,9 @@ import { loadTorchWeights } from "#lib/train/index.js";
 import { relativeError } from "../optim/support/runs.js";
 import { devices, onEveryDevice } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
-import { labelsOf, numbers } from "../support/numbers.js";
+import { labelsOf } from "../support/numbers.js";
 import { type GoldenNetwork, golden, images, ours, writeTorchWeights } from "./support/resnets.js";
-import { worstRatio } from "./support/training.js";
+import { expectGradients, worstRatio } from "./support/training.js";
 
 const folder = temporaryFolders()();
 
@@ -88,20 +88,8 @@ await onEveryDevice("residual networks are PyTorch's in float64", (device) => {
     backward(loss);
     expect(worstRatio([await loss.item()], [expected])).toBeLessThan(outputTolerance);
     const { names } = model.torchNames();
-    const parameters = new Map(model.parameters().map((parameter) => [names.get(parameter.name), parameter]));
-    expect([...parameters.keys()]).toEqual(gradients.map(([name]) => name));
-    const hashed = numbers(Math.max(...model.parameters().map(({ size }) => size)), 99);
-    for (const [name, norm, product] of gradients) {
-      const got = await parameters.get(name)!.grad!.read();
-      let [squares, products] = [0, 0];
-      for (let i = 0; i < got.length; i++) {
-        squares += got[i]! ** 2;
-        products += got[i]! * hashed[i]!;
-      }
-      expect(Math.abs(Math.sqrt(squares) / norm - 1), name).toBeLessThan(gradientTolerance);
-      // The numbers are independent of the gradient and below 1: an error e in it changes the product by about ‖e‖/√3.
-      expect(Math.abs(products - product) / norm, name).toBeLessThan(gradientTolerance);
-    }
+    const parameters = new Map(model.parameters().map((parameter) => [names.get(parameter.name)!, parameter]));
+    await expectGradients(parameters, gradients, gradientTolerance);
     model.dispose();
   });
 });

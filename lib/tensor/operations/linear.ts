@@ -1,5 +1,6 @@
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
+import { reshape } from "./elementwise.js";
 
 function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
   return execute("matmul", [a, b], { transposeA, transposeB })[0] as Tensor;
@@ -23,6 +24,17 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
       needed[1] ? (transposeB ? product(g, a, true, transposeA) : product(a, g, !transposeA, false)) : undefined,
     ],
   }));
+}
+
+/**
+ * x·Wᵀ over the last axis: from [..., inputs] to [..., outputs], with `weight` [outputs, inputs].
+ * @throws StepsizeError `invalid-argument` where the last axis is not the inputs.
+ */
+export function linear(x: Tensor, weight: Tensor): Tensor {
+  const leading = x.shape.slice(0, -1);
+  if (leading.length === 1) return matmul(x, weight, { transposeB: true });
+  const rows = reshape(x, [leading.reduce((product, size) => product * size, 1), x.shape.at(-1) ?? 1]);
+  return reshape(matmul(rows, weight, { transposeB: true }), [...leading, weight.shape[0] as number]);
 }
 
 /** Options of {@link conv2d}. */

@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
+import { relativeError } from "../../optim/support/runs.js";
 import { numbers } from "../../support/numbers.js";
 
 /** Bytes of base64, as elements of a type. */
@@ -37,6 +38,18 @@ export function worstRatio(got: readonly number[], expected: readonly number[]):
   return errors.some(Number.isNaN) ? Number.POSITIVE_INFINITY : Math.max(...errors);
 }
 
+/** Fails unless every gradient is PyTorch's, relative to its norm. */
+export async function expectSameGradients(
+  parameters: ReadonlyMap<string, Tensor>,
+  torch: ReadonlyMap<string, Tensor>,
+  tolerance: number,
+): Promise<void> {
+  for (const [name, parameter] of parameters) {
+    const [got, wanted] = await Promise.all([parameter.grad!.read(), torch.get(name)!.read()]);
+    expect(relativeError(got, wanted), name).toBeLessThan(tolerance);
+  }
+}
+
 /** Fails unless every gradient has its norm and its product with hashed numbers, and there are no others. */
 export async function expectGradients(
   parameters: ReadonlyMap<string, Tensor>,
@@ -44,9 +57,9 @@ export async function expectGradients(
   tolerance: number,
 ): Promise<void> {
   expect(expected.map(([name]) => name)).toEqual([...parameters.keys()]);
+  const hashed = numbers(Math.max(...[...parameters.values()].map(({ size }) => size)), 99);
   for (const [name, norm, product] of expected) {
     const got = await parameters.get(name)!.grad!.read();
-    const hashed = numbers(got.length, 99);
     let [squares, products] = [0, 0];
     for (let i = 0; i < got.length; i++) {
       squares += got[i]! ** 2;
