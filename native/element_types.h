@@ -21,7 +21,7 @@ STEPSIZE_INLINE void visitType(DataType type, const Visit& visit) {
 // Towards an integer type: truncated, as in C, and held inside the type's range; NaN becomes 0. bfloat16 goes through
 // float32 in both directions.
 template <class To, class From>
-STEPSIZE_BFLOAT16 To castElement(From value) {
+STEPSIZE_HOST_DEVICE To castElement(From value) {
   if constexpr (sizeof(From) == sizeof(BFloat16) && sizeof(To) == sizeof(BFloat16)) {
     return value;
   } else if constexpr (sizeof(From) == sizeof(BFloat16)) {

@@ -5,19 +5,14 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define STEPSIZE_RANDOM __host__ __device__ __forceinline__
-#else
-#define STEPSIZE_RANDOM inline __attribute__((always_inline))
-#endif
-
+#include "host_device.h"
 namespace stepsize {
 
 struct Philox4 {
   uint32_t word[4];
 };
 
-STEPSIZE_RANDOM Philox4 philox(uint64_t counterLow, uint64_t counterHigh, uint64_t key) {
+STEPSIZE_HOST_DEVICE Philox4 philox(uint64_t counterLow, uint64_t counterHigh, uint64_t key) {
   uint32_t c0 = static_cast<uint32_t>(counterLow), c1 = static_cast<uint32_t>(counterLow >> 32);
   uint32_t c2 = static_cast<uint32_t>(counterHigh), c3 = static_cast<uint32_t>(counterHigh >> 32);
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
@@ -37,6 +32,6 @@ STEPSIZE_RANDOM Philox4 philox(uint64_t counterLow, uint64_t counterHigh, uint64
 }
 
 // In [0, 1): the upper 24 bits, which a float32 holds exactly.
-STEPSIZE_RANDOM float uniformFromBits(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+STEPSIZE_HOST_DEVICE float uniformFromBits(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
 }  // namespace stepsize

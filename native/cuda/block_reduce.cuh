@@ -14,19 +14,37 @@ __device__ __forceinline__ float warpSum(float value) {
   return value;
 }
 
-// The sum over the block's threads, for thread 0. All threads must call it.
+// A NaN is passed over where there is another value.
+__device__ __forceinline__ float warpMax(float value) {
+#pragma unroll
+  for (int distance = kWarp / 2; distance > 0; distance /= 2)
+    value = fmaxf(value, __shfl_xor_sync(kWholeWarp, value, distance));
+  return value;
+}
+
+// `reduce` of a warp, over all threads of a block; every thread gets the result, and all must call it.
+template <int Threads, class Reduce>
+__device__ __forceinline__ float blockReduce(float value, float neutral, const Reduce& reduce) {
+  static_assert(Threads % kWarp == 0 && Threads <= kWarp * kWarp, "whole warps, and one warp for their results");
+  constexpr int warps = Threads / kWarp;
+  STEPSIZE_SHARED(float, partial, [warps]);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  value = reduce(value);
+  // The results of an earlier call may still be read.
+  __syncthreads();
+  if (lane == 0) partial[warp] = value;
+  __syncthreads();
+  return reduce(lane < warps ? partial[lane] : neutral);
+}
+
 template <int Threads>
 __device__ __forceinline__ float blockSum(float value) {
-  static_assert(Threads % kWarp == 0 && Threads <= kWarp * kWarp, "whole warps, and one warp to add their sums");
-  constexpr int warps = Threads / kWarp;
-  STEPSIZE_SHARED(float, sums, [warps]);
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  value = warpSum(value);
-  // The sums of an earlier call may still be read.
-  __syncthreads();
-  if (lane == 0) sums[warp] = value;
-  __syncthreads();
-  return warpSum(lane < warps ? sums[lane] : 0.0f);
+  return blockReduce<Threads>(value, 0.0f, [](float v) { return warpSum(v); });
+}
+
+template <int Threads>
+__device__ __forceinline__ float blockMax(float value) {
+  return blockReduce<Threads>(value, -INFINITY, [](float v) { return warpMax(v); });
 }
 
 // Whether this block is the last of the grid to come here; what the other blocks wrote before is then visible through

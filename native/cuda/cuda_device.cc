@@ -1,5 +1,6 @@
 #include "cuda_device.h"
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <map>
@@ -45,6 +46,12 @@ std::string versionText(int version) {
 std::string endedBy(cudaError_t code) {
   return "the GPU failed in work enqueued earlier: " + cuda::describe(code) +
          ". CUDA cannot be used any more in this process; start a new one";
+}
+
+// The operation with the shapes it was called with.
+std::string textOf(const Record& record) {
+  const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
+  return stepsize::describe(operation(record.id), specs, record.lists);
 }
 
 constexpr int kOldestDriver = 13000;
@@ -160,8 +167,7 @@ void CudaDevice::enqueue(Record record) {
     check(cudaGetLastError(), "launch");
   } catch (const CudaError& error) {
     if (isFatal(error.code)) return fail(endedBy(error.code));
-    const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
-    fail(stepsize::describe(operation(record.id), specs, record.lists) + ": " + error.what());
+    fail(cuda::textOf(record) + ": " + error.what());
   }
   if (!capturing_) return;
   for (const auto& list : record.lists)
@@ -220,10 +226,52 @@ void CudaDevice::download(void* to, const void* from, int64_t bytes) {
   }
 }
 
+FaultReport CudaDevice::faults(const Record& record) {
+  if (!fault_) {
+    fault_ = SmallMemory::acquire(small_, sizeof(Fault));
+    const cudaStream_t stream = capturing_ ? besides_.get() : stream_.get();
+    check(cudaMemsetAsync(fault_.get(), 0, sizeof(Fault), stream), "faults");
+    if (capturing_) check(cudaStreamSynchronize(stream), "faults");
+  }
+  const std::string text = cuda::textOf(record);
+  const std::lock_guard lock(errorMutex_);
+  const auto known = std::find(faultSources_.begin(), faultSources_.end(), text);
+  const auto source = static_cast<int>(known - faultSources_.begin());
+  if (known == faultSources_.end()) faultSources_.push_back(text);
+  return {static_cast<Fault*>(fault_.get()), source};
+}
+
+std::string CudaDevice::textOf(const Fault& fault) {
+  const char* format = nullptr;
+  switch (static_cast<FaultKind>(fault.kind)) {
+    case FaultKind::none: return "";
+    case FaultKind::label: format = "label %lld in row %lld is outside 0 to %lld"; break;
+    case FaultKind::id: format = "id %lld at position %lld is outside 0 to %lld"; break;
+  }
+  char numbers[128];
+  std::snprintf(numbers, sizeof numbers, format, fault.numbers[0], fault.numbers[1], fault.numbers[2]);
+  const std::lock_guard lock(errorMutex_);
+  return faultSources_[static_cast<size_t>(fault.source)] + ": " + numbers;
+}
+
+// What kernels told up to here, to be read when all before is done; null where none could.
+std::shared_ptr<const Fault> CudaDevice::takeFault() {
+  if (!fault_ || capturing_) return nullptr;
+  try {
+    const std::shared_ptr<void> staged = staging_.acquire(sizeof(Fault));
+    check(cudaMemcpyAsync(staged.get(), fault_.get(), sizeof(Fault), cudaMemcpyDeviceToHost, stream_.get()), "faults");
+    check(cudaMemsetAsync(fault_.get(), 0, sizeof(Fault), stream_.get()), "faults");
+    return std::static_pointer_cast<const Fault>(staged);
+  } catch (const CudaError&) {
+    // The device has failed, which the notification itself tells.
+    return nullptr;
+  }
+}
+
 void CudaDevice::notify(std::function<void(std::string)> done) {
   if (!completion_) return;
   const CurrentDevice current(index_);
-  completion_->whenDone([this, done = std::move(done)](cudaError_t outcome) {
+  completion_->whenDone([this, fault = takeFault(), done = std::move(done)](cudaError_t outcome) {
     if (outcome == Completion::kAbandoned) return;
     std::string text;
     {
@@ -232,6 +280,7 @@ void CudaDevice::notify(std::function<void(std::string)> done) {
       firstError_.clear();
     }
     if (text.empty() && outcome != cudaSuccess) text = endedBy(outcome);
+    if (text.empty() && fault) text = textOf(*fault);
     done(std::move(text));
   });
 }

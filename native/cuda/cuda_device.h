@@ -3,6 +3,7 @@
 
 #include "../backend.h"
 #include "completion.h"
+#include "fault.h"
 #include "list_tables.h"
 #include "runtime.h"
 #include "staging.h"
@@ -40,6 +41,8 @@ class CudaDevice final : public Device {
   unsigned mostBlocks() const { return mostBlocks_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
+  // Where the kernels of this record tell that the data made it fail.
+  FaultReport faults(const Record& record);
   // A table in device memory, there for all work that is enqueued or captured from here on.
   DeviceMemory uploadTable(const void* from, size_t bytes);
 
@@ -47,6 +50,8 @@ class CudaDevice final : public Device {
   struct SmallMemory;
   void fail(const std::string& what);
   void releaseMeanwhile();
+  std::shared_ptr<const Fault> takeFault();
+  std::string textOf(const Fault& fault);
 
   const int index_;
   cudaDeviceProp properties_ = {};
@@ -56,6 +61,8 @@ class CudaDevice final : public Device {
   Stream besides_;
   std::shared_ptr<SmallMemory> small_;
   Staging staging_;
+  DeviceMemory fault_;                     // once a kernel may have one
+  std::vector<std::string> faultSources_;  // the calls whose kernels may, each with its shapes once
   TableCache tables_{*this};
   Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;

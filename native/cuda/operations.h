@@ -11,8 +11,21 @@ namespace stepsize::cuda {
 
 class CudaDevice;
 
-// Launches the kernels of a record. Null where the operation has none yet.
+// Launches the kernels of a record.
 using Launcher = void (*)(CudaDevice& device, const Record& record);
+// Null where the operation has none yet.
 Launcher launcherFor(OperationId id);
+
+// One per family of kernels; null for operations of the others.
+Launcher memoryLauncher(OperationId id);
+Launcher pointwiseLauncher(OperationId id);
+Launcher randomLauncher(OperationId id);
+Launcher reductionLauncher(OperationId id);
+Launcher lossLauncher(OperationId id);
+Launcher normalizationLauncher(OperationId id);
+Launcher poolingLauncher(OperationId id);
+Launcher sequenceLauncher(OperationId id);
+Launcher matrixLauncher(OperationId id);
+Launcher optimizerLauncher(OperationId id);
 
 }  // namespace stepsize::cuda

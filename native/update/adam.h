@@ -10,24 +10,24 @@
 
 namespace stepsize::update {
 
-STEPSIZE_UPDATE float adamMoments(float parameter, float gradient, float& m, float& v, const Scalars& s) {
+STEPSIZE_HOST_DEVICE float adamMoments(float parameter, float gradient, float& m, float& v, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
   m = __builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g);
   v = __builtin_fmaf(s.beta2, v, s.oneMinusBeta2 * g * g);
   return v;
 }
 
-STEPSIZE_UPDATE void adamApply(float& parameter, float m, float second, const Scalars& s) {
+STEPSIZE_HOST_DEVICE void adamApply(float& parameter, float m, float second, const Scalars& s) {
   const float denominator = __builtin_fmaf(__builtin_sqrtf(second), s.secondScale, s.epsilon);
   parameter = __builtin_fmaf(-s.stepSize, m / denominator, parameter * s.decayFactor);
 }
 
-STEPSIZE_UPDATE void adam(float& parameter, float gradient, float& m, float& v, const Scalars& s) {
+STEPSIZE_HOST_DEVICE void adam(float& parameter, float gradient, float& m, float& v, const Scalars& s) {
   adamApply(parameter, m, adamMoments(parameter, gradient, m, v, s), s);
 }
 
-STEPSIZE_UPDATE void adamAmsgrad(float& parameter, float gradient, float& m, float& v, float& maximum,
-                                 const Scalars& s) {
+STEPSIZE_HOST_DEVICE void adamAmsgrad(float& parameter, float gradient, float& m, float& v, float& maximum,
+                                      const Scalars& s) {
   const float second = adamMoments(parameter, gradient, m, v, s);
   maximum = second > maximum ? second : maximum;
   adamApply(parameter, m, maximum, s);

@@ -16,7 +16,7 @@ struct StepOptions {
 };
 
 // Decides once per step whether it is applied, and advances the counters. `norm` is that of the gradient as it came.
-STEPSIZE_UPDATE bool beginStep(State& state, const StepOptions& options, float gradientNorm) {
+STEPSIZE_HOST_DEVICE bool beginStep(State& state, const StepOptions& options, float gradientNorm) {
   const float norm = __builtin_fabsf(gradientNorm * static_cast<float>(options.gradientScale));
   const bool finite = norm - norm == 0.0f;
   const bool stopped = state.stoppedAt != 0;
@@ -37,26 +37,26 @@ STEPSIZE_UPDATE bool beginStep(State& state, const StepOptions& options, float g
 
 // The step that has begun, counted from 0, at most `last`. The state is a tensor that anybody may have written: what is
 // not a number counts as 0.
-STEPSIZE_UPDATE int64_t stepOf(const State& state, int64_t last) {
+STEPSIZE_HOST_DEVICE int64_t stepOf(const State& state, int64_t last) {
   const double step = state.iteration - 1;
   return !(step > 0) ? 0 : step < static_cast<double>(last) ? static_cast<int64_t>(step) : last;
 }
 
 // What the schedule says of a group at the step that has begun; its last row holds beyond its end.
-STEPSIZE_UPDATE const Scheduled& scheduledAt(const Scheduled* schedule, int64_t steps, int64_t groups, int64_t group,
-                                             const State& state) {
+STEPSIZE_HOST_DEVICE const Scheduled& scheduledAt(const Scheduled* schedule, int64_t steps, int64_t groups,
+                                                  int64_t group, const State& state) {
   return schedule[stepOf(state, steps - 1) * groups + group];
 }
 
-STEPSIZE_UPDATE Hyper withScheduled(Hyper hyper, const Scheduled& scheduled) {
+STEPSIZE_HOST_DEVICE Hyper withScheduled(Hyper hyper, const Scheduled& scheduled) {
   hyper.learningRate = scheduled.learningRate;
   hyper.beta1 = scheduled.beta1;
   hyper.momentum = scheduled.momentum;
   return hyper;
 }
 
-STEPSIZE_UPDATE Scalars prepareGroup(const Hyper& hyper, const State& state, GroupState& group, bool apply,
-                                     const StepOptions& options) {
+STEPSIZE_HOST_DEVICE Scalars prepareGroup(const Hyper& hyper, const State& state, GroupState& group, bool apply,
+                                          const StepOptions& options) {
   group.learningRate = hyper.learningRate;
   if (apply) {
     group.beta1Power *= hyper.beta1;

@@ -16,17 +16,19 @@ struct RoundingStream {
   uint32_t tensor;
   uint32_t iteration;
 
-  STEPSIZE_RANDOM uint64_t low(uint64_t block, int list) const { return block | static_cast<uint64_t>(list) << 56; }
+  STEPSIZE_HOST_DEVICE uint64_t low(uint64_t block, int list) const {
+    return block | static_cast<uint64_t>(list) << 56;
+  }
   // The upper bit sets it apart from all streams that fill tensors with random numbers.
-  STEPSIZE_RANDOM uint64_t high() const {
+  STEPSIZE_HOST_DEVICE uint64_t high() const {
     return static_cast<uint64_t>(1) << 63 | static_cast<uint64_t>(iteration & 0x7fffffffu) << 32 | tensor;
   }
   // The bits of elements 8·block to 8·block + 7.
-  STEPSIZE_RANDOM Philox4 bits(uint64_t block, int list) const { return philox(low(block, list), high(), seed); }
+  STEPSIZE_HOST_DEVICE Philox4 bits(uint64_t block, int list) const { return philox(low(block, list), high(), seed); }
 };
 
 // The half of a block that belongs to element i; the upper bits are another element's.
-STEPSIZE_RANDOM uint32_t roundingBits(const Philox4& block, uint32_t i) {
+STEPSIZE_HOST_DEVICE uint32_t roundingBits(const Philox4& block, uint32_t i) {
   const uint32_t half = i % kRoundingElements;
   return block.word[half / 2] >> (half % 2 * 16);
 }

@@ -22,10 +22,10 @@ namespace stepsize::update {
 
 constexpr int kMostMoments = 3;
 
-#define STEPSIZE_RULE(name, Structure, moments, update)                                                           \
-  struct Structure {                                                                                              \
-    static constexpr int kMoments = (moments);                                                                    \
-    STEPSIZE_UPDATE static void apply(float& p, float g, [[maybe_unused]] float* m, const Scalars& s) { update; } \
+#define STEPSIZE_RULE(name, Structure, moments, update)                                                                \
+  struct Structure {                                                                                                   \
+    static constexpr int kMoments = (moments);                                                                         \
+    STEPSIZE_HOST_DEVICE static void apply(float& p, float g, [[maybe_unused]] float* m, const Scalars& s) { update; } \
   };
 STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)
 #undef STEPSIZE_RULE

@@ -7,12 +7,7 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define STEPSIZE_UPDATE __host__ __device__ __forceinline__
-#else
-#define STEPSIZE_UPDATE inline __attribute__((always_inline))
-#endif
-
+#include "../host_device.h"
 namespace stepsize::update {
 
 // One row of the hyper-parameter tensor [groups, kHyperFields], float64.

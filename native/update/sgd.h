@@ -9,12 +9,12 @@
 
 namespace stepsize::update {
 
-STEPSIZE_UPDATE void sgd(float& parameter, float gradient, const Scalars& s) {
+STEPSIZE_HOST_DEVICE void sgd(float& parameter, float gradient, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
   parameter = __builtin_fmaf(-s.stepSize, g, parameter);
 }
 
-STEPSIZE_UPDATE void sgdMomentum(float& parameter, float gradient, float& buffer, const Scalars& s) {
+STEPSIZE_HOST_DEVICE void sgdMomentum(float& parameter, float gradient, float& buffer, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
   buffer = __builtin_fmaf(s.momentum, buffer, s.gradientWeight * g);
   const float direction = __builtin_fmaf(s.directBuffer, buffer, s.directGradient * g);

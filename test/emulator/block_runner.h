@@ -51,11 +51,11 @@ class BlockRunner {
   BlockRunner& operator=(const BlockRunner&) = delete;
   ~BlockRunner() { dropFibers(); }
 
-  void prepare(dim3 grid, dim3 block, size_t dynamicBytes, Body body, uint64_t launchSerial) {
+  void prepare(dim3 grid, dim3 block, SharedBytes sharedBytes, Body body, uint64_t launchSerial) {
     gridSize = grid;
     blockSize = block;
     body_ = body;
-    dynamicBytes_ = dynamicBytes;
+    sharedBytes_ = sharedBytes;
     serials.launch = launchSerial;
     threads_.resize(block.x * block.y * block.z);
     warps_.resize((threads_.size() + kWarpSize - 1) / kWarpSize);
@@ -161,7 +161,7 @@ class BlockRunner {
     }
     scheduler_.begin(
         alive_, (settings().seed * 0x9e3779b97f4a7c15u) ^ (index.x * 1000003ull + index.y * 10007ull + index.z + 1));
-    shared.begin(dynamicBytes_);
+    shared.begin(sharedBytes_);
   }
 
   // Leaves the running fiber for whatever can run next, or for the end of the block.
@@ -284,7 +284,7 @@ class BlockRunner {
   }
 
   Body body_{};
-  size_t dynamicBytes_ = 0;
+  SharedBytes sharedBytes_{};
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   Scheduler scheduler_;

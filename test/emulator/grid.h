@@ -15,20 +15,20 @@ namespace stepsize::emulator {
 // Set by the race detector where it is linked in: what it found since it was last asked, empty if nothing.
 inline std::string (*takeRaces)() = nullptr;
 
-inline void checkLaunch(dim3 grid, dim3 block, size_t dynamicBytes) {
+inline void checkLaunch(dim3 grid, dim3 block, SharedBytes shared) {
   const auto shape = [](dim3 d) { return describe(uint3{d.x, d.y, d.z}); };
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64)
     throw Error("launch: invalid block " + shape(block));
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     throw Error("launch: invalid grid " + shape(grid));
-  if (dynamicBytes > settings().sharedLimit)
-    throw Error("launch: " + std::to_string(dynamicBytes) + " bytes of dynamic shared memory, over the limit of " +
-                std::to_string(settings().sharedLimit));
+  if (shared.dynamic > shared.limit)
+    throw Error("launch: " + std::to_string(shared.dynamic) + " bytes of dynamic shared memory, over the limit of " +
+                std::to_string(shared.limit));
 }
 
-inline void runGrid(dim3 grid, dim3 block, size_t dynamicBytes, Body body) {
-  checkLaunch(grid, block, dynamicBytes);
+inline void runGrid(dim3 grid, dim3 block, SharedBytes shared, Body body) {
+  checkLaunch(grid, block, shared);
   // The race detector has one history for all threads of the host.
   static std::mutex oneAtATime;
   std::unique_lock alone(oneAtATime, std::defer_lock);
@@ -42,7 +42,7 @@ inline void runGrid(dim3 grid, dim3 block, size_t dynamicBytes, Body body) {
     static thread_local BlockRunner own;  // its stacks are reused from launch to launch
     runner = &own;
     try {
-      own.prepare(grid, block, dynamicBytes, body, serial);
+      own.prepare(grid, block, shared, body, serial);
       for (uint64_t i = next++; i < blocks; i = next++) {
         const uint64_t k = settings().order == Order::reverse ? blocks - 1 - i : i;
         own.run({static_cast<unsigned>(k % grid.x), static_cast<unsigned>(k / grid.x % grid.y),

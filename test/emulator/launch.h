@@ -31,18 +31,19 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
   static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "parameters are copied as bytes");
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are parameters too.
   static_assert((size_t{0} + ... + sizeof(Parameters)) <= kMostParameterBytes, "too many bytes of parameters");
+  const SharedBytes shared{sharedBytes, sharedAllowances().of(reinterpret_cast<const void*>(kernel))};
   try {
-    checkLaunch(grid, block, sharedBytes);
+    checkLaunch(grid, block, shared);
   } catch (const Error& error) {
     if (!stream) throw;
     return stream->refuse(error);
   }
   // By value, as a device gets them: what a recorded launch sees is what was there when it was made.
-  auto work = [kernel, grid, block, sharedBytes,
+  auto work = [kernel, grid, block, shared,
                values = std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)] {
     const auto call = [&] { std::apply(kernel, values); };
     using Call = decltype(call);
-    runGrid(grid, block, sharedBytes, {[](const void* closure) { (*static_cast<Call*>(closure))(); }, &call});
+    runGrid(grid, block, shared, {[](const void* closure) { (*static_cast<Call*>(closure))(); }, &call});
   };
   if (stream)
     stream->submit(work);

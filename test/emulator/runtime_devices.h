@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime_errors.h"
+#include "shared_allowance.h"
 #include "thread.h"
 
 #define CUDART_VERSION 13000
@@ -108,8 +109,9 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   *properties = {};
   snprintf(properties->name, sizeof properties->name, "Emulated GPU %d", number);
   properties->totalGlobalMem = deviceBytes();
-  properties->sharedMemPerBlock = properties->sharedMemPerBlockOptin = settings().sharedLimit;
-  properties->sharedMemPerMultiprocessor = 2 * settings().sharedLimit;
+  properties->sharedMemPerBlock = settings().sharedLimit;
+  properties->sharedMemPerBlockOptin = settings().sharedOptIn;
+  properties->sharedMemPerMultiprocessor = settings().sharedOptIn + (1 << 10);
   properties->regsPerBlock = 64 << 10;
   properties->warpSize = kWarpSize;
   properties->maxThreadsPerBlock = 1024;
@@ -122,6 +124,17 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   properties->memoryBusWidth = 5120;
   properties->l2CacheSize = kCacheBytes;
   properties->maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
+  return report(cudaSuccess);
+}
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, int value) {
+  using namespace stepsize::emulator;
+  const bool known = kernel != nullptr && attribute == cudaFuncAttributeMaxDynamicSharedMemorySize;
+  if (!known || value < 0 || static_cast<size_t>(value) > settings().sharedOptIn) return report(cudaErrorInvalidValue);
+  sharedAllowances().allow(reinterpret_cast<const void*>(kernel), static_cast<size_t>(value));
   return report(cudaSuccess);
 }
 

@@ -21,10 +21,11 @@ enum class Order { forward, reverse, random, greedy, greedyReverse };
 struct Settings {
   int workers = 1;  // operating-system threads that run blocks
   Order order = Order::forward;
-  uint64_t seed = 1;              // of the random order
-  bool strictMasks = false;       // a mask that names a lane which has returned is an error; CUDA allows it
-  size_t stackBytes = 64 << 10;   // of one CUDA thread
-  size_t sharedLimit = 48 << 10;  // static and dynamic together: what a device gives without being asked for more
+  uint64_t seed = 1;               // of the random order
+  bool strictMasks = false;        // a mask that names a lane which has returned is an error; CUDA allows it
+  size_t stackBytes = 64 << 10;    // of one CUDA thread
+  size_t sharedLimit = 48 << 10;   // static and dynamic together: what a device gives without being asked for more
+  size_t sharedOptIn = 163 << 10;  // what it gives a kernel that asks: on compute capability 8.0
 };
 
 inline Settings& settings() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "shared_allowance.h"
 
 namespace stepsize::emulator {
 
@@ -22,13 +23,14 @@ class SharedMemory {
     free(arena_);
   }
 
-  void begin(size_t dynamicBytes) {
+  void begin(SharedBytes bytes) {
     variables_.clear();
+    limit_ = bytes.limit;
     used_ = top_ = 0;
 #if defined(__SANITIZE_ADDRESS__)
     __asan_poison_memory_region(arena_, kCapacity);
 #endif
-    dynamic_ = dynamicBytes ? allocate(dynamicBytes, kAlignment) : nullptr;
+    dynamic_ = bytes.dynamic ? allocate(bytes.dynamic, kAlignment) : nullptr;
   }
   void close() {
 #if defined(__SANITIZE_ADDRESS__)
@@ -57,9 +59,8 @@ class SharedMemory {
   char* allocate(size_t bytes, size_t alignment) {
     used_ += bytes;
     const size_t offset = (top_ + kRedZone + alignment - 1) / alignment * alignment;
-    if (used_ > settings().sharedLimit || offset + bytes + kRedZone > kCapacity)
-      throw Error("shared memory: " + std::to_string(used_) + " bytes, over the limit of " +
-                  std::to_string(settings().sharedLimit));
+    if (used_ > limit_ || offset + bytes + kRedZone > kCapacity)
+      throw Error("shared memory: " + std::to_string(used_) + " bytes, over the limit of " + std::to_string(limit_));
     top_ = offset + bytes;
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(arena_ + offset, bytes);
@@ -70,7 +71,7 @@ class SharedMemory {
 
   char* arena_;
   char* dynamic_ = nullptr;
-  size_t used_ = 0, top_ = 0;
+  size_t used_ = 0, top_ = 0, limit_ = 0;
   std::vector<Variable> variables_;
 };
 

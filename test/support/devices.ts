@@ -35,13 +35,15 @@ export const cudaDevices: readonly DeviceUnderTest[] = [...emulated, ...gpus.map
 /** Every device that can make an optimizer's step. */
 export const stepDevices: readonly DeviceUnderTest[] = [...devices, ...cudaDevices];
 
+/** Those that a debugging run asks for. */
+const chosen = process.env["STEPSIZE_TEST_DEVICES"];
 /** Opens a device under test, with options of the test's own. */
 export function open({ name, options }: DeviceUnderTest, more: DeviceOptions = {}): Promise<Device> {
   return openDevice(name, { ...options, ...more });
 }
 
 /** All of them, open until the test file is done. */
-export async function openAll(more: DeviceOptions = {}, on = devices): Promise<{ label: string; device: Device }[]> {
+export async function openAll(more: DeviceOptions = {}, on = chosen ? stepDevices.filter(({ label }) => label.includes(chosen)) : devices): Promise<{ label: string; device: Device }[]> {
   const opened = await Promise.all(on.map(async (one) => ({ label: one.label, device: await open(one, more) })));
   afterAll(async () => {
     await Promise.all(opened.map(({ device }) => device.close()));
@@ -50,7 +52,7 @@ export async function openAll(more: DeviceOptions = {}, on = devices): Promise<{
 }
 
 /** Defines a suite once per device. */
-export async function onEveryDevice(name: string, suite: (device: Device) => void, on = devices): Promise<void> {
+export async function onEveryDevice(name: string, suite: (device: Device) => void, on = chosen ? stepDevices.filter(({ label }) => label.includes(chosen)) : devices): Promise<void> {
   for (const { label, device } of await openAll({}, on))
     describe(`${name} (${label})`, () => {
       suite(device);

@@ -1,11 +1,11 @@
 // Operations that treat every element alike. Memory-bound: each reads its operands and writes its result once.
 #pragma once
 
-#include <math.h>
 #include <string.h>
 
 #include "../../element_types.h"
 #include "../../operations_attributes.h"
+#include "../../pointwise.h"
 #include "vector.h"
 
 namespace stepsize::STEPSIZE_ISA {
@@ -51,51 +51,25 @@ STEPSIZE_INLINE void mapBinary(const Invocation& call, const F& f) {
   if (a.shape.rank >= b.shape.rank)
     mapRepeated(call, a, b, f);
   else
-    mapRepeated(call, b, a, [&f](float x, float y) { return f(y, x); });
+    mapRepeated(call, b, a, pointwise::Swapped<F>{f});
 }
 
-inline void add(const Invocation& call) {
-  mapBinary(call, [](float a, float b) { return a + b; });
-}
-inline void subtract(const Invocation& call) {
-  mapBinary(call, [](float a, float b) { return a - b; });
-}
-inline void multiply(const Invocation& call) {
-  mapBinary(call, [](float a, float b) { return a * b; });
-}
-inline void divide(const Invocation& call) {
-  mapBinary(call, [](float a, float b) { return a / b; });
-}
+inline void add(const Invocation& call) { mapBinary(call, pointwise::Add{}); }
+inline void subtract(const Invocation& call) { mapBinary(call, pointwise::Subtract{}); }
+inline void multiply(const Invocation& call) { mapBinary(call, pointwise::Multiply{}); }
+inline void divide(const Invocation& call) { mapBinary(call, pointwise::Divide{}); }
+inline void reluGradient(const Invocation& call) { mapBinary(call, pointwise::ReluGradient{}); }
 
 inline void affine(const Invocation& call) {
-  const float scale = call.number(attribute::scale), shift = call.number(attribute::shift);
-  mapUnary(call, [=](float x) { return x * scale + shift; });
+  mapUnary(call, pointwise::Affine{call.number(attribute::scale), call.number(attribute::shift)});
 }
-inline void exp(const Invocation& call) {
-  mapUnary(call, [](float x) { return expf(x); });
-}
-inline void log(const Invocation& call) {
-  mapUnary(call, [](float x) { return logf(x); });
-}
-inline void sqrt(const Invocation& call) {
-  mapUnary(call, [](float x) { return __builtin_sqrtf(x); });
-}
-inline void square(const Invocation& call) {
-  mapUnary(call, [](float x) { return x * x; });
-}
-inline void tanh(const Invocation& call) {
-  mapUnary(call, [](float x) { return tanhf(x); });
-}
-inline void sigmoid(const Invocation& call) {
-  mapUnary(call, [](float x) { return 1.0f / (1.0f + expf(-x)); });
-}
-// NaN stays NaN: a network that diverged must not look healthy behind a ReLU.
-inline void relu(const Invocation& call) {
-  mapUnary(call, [](float x) { return x < 0.0f ? 0.0f : x; });
-}
-inline void reluGradient(const Invocation& call) {
-  mapBinary(call, [](float output, float gradient) { return output > 0.0f ? gradient : 0.0f; });
-}
+inline void exp(const Invocation& call) { mapUnary(call, pointwise::Exp{}); }
+inline void log(const Invocation& call) { mapUnary(call, pointwise::Log{}); }
+inline void sqrt(const Invocation& call) { mapUnary(call, pointwise::Sqrt{}); }
+inline void square(const Invocation& call) { mapUnary(call, pointwise::Square{}); }
+inline void tanh(const Invocation& call) { mapUnary(call, pointwise::Tanh{}); }
+inline void sigmoid(const Invocation& call) { mapUnary(call, pointwise::Sigmoid{}); }
+inline void relu(const Invocation& call) { mapUnary(call, pointwise::Relu{}); }
 
 inline void fill(const Invocation& call) {
   const TensorView& to = call.input(0);

@@ -1,10 +1,6 @@
-#include <algorithm>
-
-#include "../operations_attributes.h"
-#include "cuda_device.h"
-#include "elementwise.cuh"
+// The optimizer's step: the gradient's norm, the step's scalars, one update of all tensors.
 #include "gradient_norm.cuh"
-#include "operations.h"
+#include "launch_support.h"
 #include "prepare_step.cuh"
 #include "traffic.cuh"
 #include "update.cuh"
@@ -12,49 +8,6 @@
 namespace stepsize::cuda {
 
 namespace {
-
-unsigned blocksFor(const CudaDevice& device, int64_t work) {
-  return static_cast<unsigned>(std::clamp<int64_t>(work, 1, device.mostBlocks()));
-}
-
-int64_t integer(const Record& record, int attribute) { return static_cast<int64_t>(record.attributes[attribute]); }
-
-const TensorView& output(const Record& record, int index) {
-  return record.tensors[static_cast<size_t>(record.inputs + index)];
-}
-
-void fill(CudaDevice& device, const Record& record) {
-  const TensorView& to = record.tensors[0];
-  const int64_t count = to.elements();
-  if (count == 0) return;
-  visitType(to.type, [&](auto zero) {
-    using T = decltype(zero);
-    launch(fillKernel<T>, blocksFor(device, (count + kElementwiseThreads - 1) / kElementwiseThreads),
-           kElementwiseThreads, 0, device.stream(), to.as<T>(), count,
-           castElement<T>(record.attributes[attribute::value]));
-  });
-}
-
-void cast(CudaDevice& device, const Record& record) {
-  const TensorView &from = record.tensors[0], &to = output(record, 0);
-  const int64_t count = to.elements();
-  if (count == 0) return;
-  visitType(to.type, [&](auto toZero) {
-    visitType(from.type, [&](auto fromZero) {
-      using To = decltype(toZero);
-      using From = decltype(fromZero);
-      launch(castKernel<To, From>, blocksFor(device, (count + kElementwiseThreads - 1) / kElementwiseThreads),
-             kElementwiseThreads, 0, device.stream(), to.as<To>(), from.as<const From>(), count);
-    });
-  });
-}
-
-void copy(CudaDevice& device, const Record& record) {
-  const TensorView &to = record.tensors[0], &from = record.tensors[1];
-  if (to.bytes() == 0 || to.data == from.data) return;
-  check(cudaMemcpyAsync(to.data, from.data, static_cast<size_t>(to.bytes()), cudaMemcpyDeviceToDevice, device.stream()),
-        "copy");
-}
 
 void gradientNorm(CudaDevice& device, const Record& record) {
   const TensorList& gradients = *record.lists[0];
@@ -149,11 +102,8 @@ void traffic(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher launcherFor(OperationId id) {
+Launcher optimizerLauncher(OperationId id) {
   switch (id) {
-    case OperationId::fill: return fill;
-    case OperationId::copy: return copy;
-    case OperationId::cast: return cast;
     case OperationId::gradientNorm: return gradientNorm;
     case OperationId::prepareStep: return prepareStep;
     case OperationId::update: return update;

@@ -1,0 +1,166 @@
+// Batch normalisation over all axes but the last, y = (x − mean)/√(variance + ε)·γ + β per channel: statistics by parts
+// of a fixed number of rows, merged in order in double (Chan, Golub, LeVeque 1979), as on the CPU.
+// Forward reads x three times (the second and third of a part from the L2) and writes y.
+#pragma once
+
+#include "block_reduce.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kNormThreadsX = 32;  // channels of a block, side by side in memory
+constexpr int kNormThreadsY = 8;
+constexpr int kBatchNormThreads = kNormThreadsX * kNormThreadsY;
+constexpr int kNormPart = 512;  // rows that one block takes statistics of
+
+// Where a block works: a part of the rows, a tile of the channels.
+struct ColumnTile {
+  int64_t first, last;
+  int channel;
+  bool inside;
+
+  __device__ ColumnTile(int64_t rows, int channels)
+      : first(static_cast<int64_t>(blockIdx.x) * kNormPart),
+        last(min(rows, first + kNormPart)),
+        channel(static_cast<int>(blockIdx.y) * kNormThreadsX + static_cast<int>(threadIdx.x)),
+        inside(channel < channels) {}
+};
+
+// Σ f(row) over the tile's rows, for every thread of a column. All threads must call it.
+template <class F>
+__device__ __forceinline__ float columnSum(const ColumnTile& tile, const F& f) {
+  STEPSIZE_SHARED(float, partial, [kNormThreadsY][kNormThreadsX]);
+  float sum = 0;
+  if (tile.inside)
+    for (int64_t row = tile.first + threadIdx.y; row < tile.last; row += kNormThreadsY) sum += f(row);
+  __syncthreads();
+  partial[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  sum = 0;
+  for (int y = 0; y < kNormThreadsY; y++) sum += partial[y][threadIdx.x];
+  return sum;
+}
+
+// Per part and channel the mean and the sum of squared deviations from it: [parts][2][channels].
+__global__ void __launch_bounds__(kBatchNormThreads)
+    batchStatisticsKernel(const float* x, float* parts, int64_t rows, int channels) {
+  const ColumnTile tile(rows, channels);
+  const float* column = x + tile.channel;
+  const float mean =
+      columnSum(tile, [&](int64_t row) { return column[row * channels]; }) / static_cast<float>(tile.last - tile.first);
+  const float deviations = columnSum(tile, [&](int64_t row) {
+    const float d = column[row * channels] - mean;
+    return d * d;
+  });
+  if (threadIdx.y != 0 || !tile.inside) return;
+  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.channel;
+  out[0] = mean;
+  out[channels] = deviations;
+}
+
+struct BatchNormTensors {
+  const float *gamma, *beta;
+  float *runningMean, *runningVariance, *mean, *inverseDeviation, *scale, *shift;
+};
+
+// A thread per channel merges its parts.
+__global__ void __launch_bounds__(kBatchNormThreads)
+    mergeStatisticsKernel(const float* parts, int64_t rows, int channels, double epsilon, float momentum,
+                          BatchNormTensors t) {
+  const int c = static_cast<int>(blockIdx.x) * kBatchNormThreads + static_cast<int>(threadIdx.x);
+  if (c >= channels) return;
+  double count = 0, mean = 0, deviations = 0;
+  for (int64_t first = 0, part = 0; first < rows; first += kNormPart, part++) {
+    const auto size = static_cast<double>(min(int64_t{kNormPart}, rows - first));
+    const double delta = static_cast<double>(parts[part * 2 * channels + c]) - mean;
+    deviations +=
+        static_cast<double>(parts[(part * 2 + 1) * channels + c]) + delta * delta * count * size / (count + size);
+    mean += delta * size / (count + size);
+    count += size;
+  }
+  const double variance = deviations / count;
+  const double inverse = 1 / sqrt(variance + epsilon);
+  t.mean[c] = static_cast<float>(mean);
+  t.inverseDeviation[c] = static_cast<float>(inverse);
+  t.scale[c] = static_cast<float>(inverse * static_cast<double>(t.gamma[c]));
+  t.shift[c] = static_cast<float>(static_cast<double>(t.beta[c]) - mean * inverse * static_cast<double>(t.gamma[c]));
+  const double unbiased = count > 1 ? deviations / (count - 1) : variance;
+  // What is not finite must not outlive the step in what is remembered.
+  if (mean - mean != 0 || unbiased - unbiased != 0) return;
+  t.runningMean[c] += momentum * (static_cast<float>(mean) - t.runningMean[c]);
+  t.runningVariance[c] += momentum * (static_cast<float>(unbiased) - t.runningVariance[c]);
+}
+
+// y = x·scale + shift, per channel.
+__global__ void __launch_bounds__(kBatchNormThreads)
+    scaleShiftKernel(const float* x, float* y, int64_t count, int channels, const float* scale, const float* shift) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kBatchNormThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBatchNormThreads + threadIdx.x; i < count; i += step) {
+    const auto c = static_cast<int>(i % channels);
+    y[i] = x[i] * scale[c] + shift[c];
+  }
+}
+
+__global__ void __launch_bounds__(kBatchNormThreads)
+    batchNormInferenceKernel(const float* x, float* y, int64_t count, int channels, const float* gamma,
+                             const float* beta, const float* mean, const float* variance, float epsilon) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kBatchNormThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBatchNormThreads + threadIdx.x; i < count; i += step) {
+    const auto c = static_cast<int>(i % channels);
+    y[i] = (x[i] - mean[c]) * (gamma[c] / sqrtf(variance[c] + epsilon)) + beta[c];
+  }
+}
+
+// Per part and channel Σg and Σg·(x − mean): [parts][2][channels].
+__global__ void __launch_bounds__(kBatchNormThreads)
+    batchGradientSumsKernel(const float* x, const float* g, const float* mean, float* parts, int64_t rows,
+                            int channels) {
+  const ColumnTile tile(rows, channels);
+  const float center = tile.inside ? mean[tile.channel] : 0.0f;
+  const float sum = columnSum(tile, [&](int64_t row) { return g[row * channels + tile.channel]; });
+  // Centred before the product, so that a mean far from zero does not cancel.
+  const float product = columnSum(tile, [&](int64_t row) {
+    const int64_t at = row * channels + tile.channel;
+    return g[at] * (x[at] - center);
+  });
+  if (threadIdx.y != 0 || !tile.inside) return;
+  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.channel;
+  out[0] = sum;
+  out[channels] = product;
+}
+
+// dβ = Σg,  dγ = Σg·x̂, and the factors of dx = γ·inverse·(g − dβ/n − x̂·dγ/n).
+struct BatchNormGradientTensors {
+  const float *gamma, *inverseDeviation;
+  float *dGamma, *dBeta, *fromG, *fromX, *constant;
+};
+
+__global__ void __launch_bounds__(kBatchNormThreads)
+    mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors t) {
+  const int c = static_cast<int>(blockIdx.x) * kBatchNormThreads + static_cast<int>(threadIdx.x);
+  if (c >= channels) return;
+  double sumG = 0, sumGx = 0;
+  for (int64_t first = 0, part = 0; first < rows; first += kNormPart, part++) {
+    sumG += static_cast<double>(parts[part * 2 * channels + c]);
+    sumGx += static_cast<double>(parts[(part * 2 + 1) * channels + c]);
+  }
+  const auto inverse = static_cast<double>(t.inverseDeviation[c]);
+  sumGx *= inverse;
+  t.dBeta[c] = static_cast<float>(sumG);
+  t.dGamma[c] = static_cast<float>(sumGx);
+  const double factor = static_cast<double>(t.gamma[c]) * inverse, n = static_cast<double>(max(int64_t{1}, rows));
+  t.fromG[c] = static_cast<float>(factor);
+  t.fromX[c] = static_cast<float>(-factor * sumGx / n * inverse);
+  t.constant[c] = static_cast<float>(-factor * sumG / n);
+}
+
+__global__ void __launch_bounds__(kBatchNormThreads)
+    batchNormGradientKernel(const float* x, const float* g, const float* mean, float* dx, int64_t count, int channels,
+                            const float* fromG, const float* fromX, const float* constant) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kBatchNormThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBatchNormThreads + threadIdx.x; i < count; i += step) {
+    const auto c = static_cast<int>(i % channels);
+    dx[i] = fromG[c] * g[i] + (x[i] - mean[c]) * fromX[c] + constant[c];
+  }
+}
+
+}  // namespace stepsize::cuda

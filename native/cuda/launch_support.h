@@ -1,0 +1,37 @@
+// What launchers share: sizes of grids, and the parts of a record.
+#pragma once
+
+#include <algorithm>
+
+#include "../operations_attributes.h"
+#include "cuda_device.h"
+#include "operations.h"
+
+namespace stepsize::cuda {
+
+// As many blocks as there is work, up to what fills the device: kernels walk over the rest.
+inline unsigned blocksFor(const CudaDevice& device, int64_t work) {
+  return static_cast<unsigned>(std::clamp<int64_t>(work, 1, device.mostBlocks()));
+}
+
+inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+inline int64_t integer(const Record& record, int attribute) {
+  return static_cast<int64_t>(record.attributes[attribute]);
+}
+inline float number(const Record& record, int attribute) { return static_cast<float>(record.attributes[attribute]); }
+
+inline const TensorView& input(const Record& record, int index) { return record.tensors[static_cast<size_t>(index)]; }
+inline const TensorView& output(const Record& record, int index) {
+  return record.tensors[static_cast<size_t>(record.inputs + index)];
+}
+
+// A tensor as rows of its last axis.
+struct RowsOf {
+  int64_t rows;
+  int columns;
+  explicit RowsOf(const TensorView& x)
+      : rows(x.shape.product(0, x.shape.rank - 1)), columns(static_cast<int>(x.shape[x.shape.rank - 1])) {}
+};
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,99 @@
+// Matrix products and convolutions.
+#include "convolution.cuh"
+#include "gemm.cuh"
+#include "launch_support.h"
+
+namespace stepsize::cuda {
+
+namespace {
+
+// Of k per slice: fixed, so that the sums do not depend on the device.
+constexpr int64_t kSlice = 4096;
+// Where C has so many tiles, the device is full without cutting k.
+constexpr int64_t kManyTiles = 256;
+
+template <class A, class B>
+void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+  if (m == 0 || n == 0) return;
+  const int64_t tilesM = ceilDivide(m, kGemmTile), tilesN = ceilDivide(n, kGemmTile);
+  const int64_t slices = tilesM * tilesN < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
+  const GemmShape shape{m, n, k, slices > 1 ? kSlice : k};
+  const dim3 grid(static_cast<unsigned>(tilesM), static_cast<unsigned>(tilesN), static_cast<unsigned>(slices));
+  DeviceMemory scratch;
+  if (slices > 1) scratch = device.scratch(static_cast<size_t>(slices * m * n) * sizeof(float));
+  float* sums = slices > 1 ? static_cast<float*>(scratch.get()) : out.floats();
+  launch(gemmKernel<A, B, DenseResult>, grid, kGemmThreads, 0, device.stream(), shape, a, b, DenseResult{sums, n});
+  if (slices > 1)
+    launch(addSlicesKernel, blocksFor(device, ceilDivide(m * n, kGemmThreads)), kGemmThreads, 0, device.stream(), sums,
+           out.floats(), m * n, static_cast<int>(slices));
+}
+
+void matmul(CudaDevice& device, const Record& record) {
+  const TensorView &a = input(record, 0), &b = input(record, 1), &out = output(record, 0);
+  const bool transposeA = integer(record, attribute::transposeA) != 0;
+  const bool transposeB = integer(record, attribute::transposeB) != 0;
+  const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
+  const auto withA = [&](const auto& rows) {
+    if (transposeB)
+      gemm(device, m, n, k, rows, DenseColumnsTransposed{b.floats(), k}, out);
+    else
+      gemm(device, m, n, k, rows, DenseColumns{b.floats(), n}, out);
+  };
+  if (transposeA)
+    withA(DenseRowsTransposed{a.floats(), m});
+  else
+    withA(DenseRows{a.floats(), k});
+}
+
+ConvolutionShape shapeOf(const Record& record, const Shape& image, const Shape& out, int64_t kernelHeight,
+                         int64_t kernelWidth) {
+  const auto size = [](int64_t value) { return static_cast<int>(value); };
+  return {size(image[1]),
+          size(image[2]),
+          size(image[3]),
+          size(out[1]),
+          size(out[2]),
+          size(out[3]),
+          size(kernelHeight),
+          size(kernelWidth),
+          size(integer(record, attribute::stride)),
+          size(integer(record, attribute::padding))};
+}
+
+int64_t pixels(const Shape& images) { return images.product(0, 3); }
+
+void conv2d(CudaDevice& device, const Record& record) {
+  const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
+  const ConvolutionShape shape = shapeOf(record, x.shape, out.shape, w.shape[1], w.shape[2]);
+  const int64_t k = w.shape.product(1, 4);
+  gemm(device, pixels(out.shape), shape.outputs, k, ImageWindows{x.floats(), shape},
+       DenseColumnsTransposed{w.floats(), k}, out);
+}
+
+void conv2dInputGradient(CudaDevice& device, const Record& record) {
+  const TensorView &g = input(record, 0), &w = input(record, 1), &out = output(record, 0);
+  const ConvolutionShape shape = shapeOf(record, out.shape, g.shape, w.shape[1], w.shape[2]);
+  gemm(device, pixels(out.shape), shape.channels, w.shape.product(0, 3), GradientWindows{g.floats(), shape},
+       WeightsByOutput{w.floats(), shape}, out);
+}
+
+void conv2dWeightGradient(CudaDevice& device, const Record& record) {
+  const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
+  const ConvolutionShape shape = shapeOf(record, x.shape, g.shape, out.shape[1], out.shape[2]);
+  gemm(device, shape.outputs, out.shape.product(1, 4), pixels(g.shape), DenseRowsTransposed{g.floats(), shape.outputs},
+       ImageWindowColumns{x.floats(), shape}, out);
+}
+
+}  // namespace
+
+Launcher matrixLauncher(OperationId id) {
+  switch (id) {
+    case OperationId::matmul: return matmul;
+    case OperationId::conv2d: return conv2d;
+    case OperationId::conv2dInputGradient: return conv2dInputGradient;
+    case OperationId::conv2dWeightGradient: return conv2dWeightGradient;
+    default: return nullptr;
+  }
+}
+
+}  // namespace stepsize::cuda

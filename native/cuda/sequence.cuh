@@ -1,0 +1,75 @@
+// Embedding and rotary positions; shapes and formulas in cpu/kernels/embedding.h and rotary.h. Memory-bound.
+#pragma once
+
+#include "platform.cuh"
+#include "report_fault.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kSequenceThreads = 256;
+
+// A block per id: threads beside each other copy numbers beside each other.
+__global__ void __launch_bounds__(kSequenceThreads)
+    embeddingKernel(const int32_t* ids, const float* table, float* out, int64_t count, int64_t rows, int width,
+                    FaultReport faults) {
+  for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
+    const int id = ids[i];
+    const bool valid = id >= 0 && id < rows;
+    if (!valid && threadIdx.x == 0) report(faults, FaultKind::id, id, i, rows - 1);
+    for (int j = static_cast<int>(threadIdx.x); j < width; j += kSequenceThreads)
+      out[i * width + j] = valid ? table[id * static_cast<int64_t>(width) + j] : 0.0f;
+  }
+}
+
+// A block per position. The first position of an id adds up all of them, in order; the others have nothing to do. So
+// the sums need no atomics and have one order. Looking for the same id costs a read of the ids after each first one,
+// which grows with the square of their number: at 16,384 ids still less than the rows that are added.
+__global__ void __launch_bounds__(kSequenceThreads)
+    embeddingGradientKernel(const int32_t* ids, const float* gradient, float* out, int64_t count, int64_t rows,
+                            int width) {
+  STEPSIZE_SHARED(int, seen, [1]);
+  for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
+    const int id = ids[i];
+    __syncthreads();
+    if (threadIdx.x == 0) seen[0] = id < 0 || id >= rows;
+    __syncthreads();
+    for (int64_t k = threadIdx.x; k < i; k += kSequenceThreads)
+      if (ids[k] == id) atomicOr(&seen[0], 1);
+    __syncthreads();
+    if (seen[0]) continue;
+    for (int first = 0; first < width; first += kSequenceThreads) {
+      const int j = first + static_cast<int>(threadIdx.x);
+      if (j >= width) continue;
+      float sum = 0;
+      for (int64_t k = i; k < count; k++)
+        if (ids[k] == id) sum += gradient[k * width + j];
+      out[id * static_cast<int64_t>(width) + j] = sum;
+    }
+  }
+}
+
+struct HeadShape {
+  int64_t positions;  // of all sequences
+  int length, heads, size;
+};
+
+// A block per position. Angles in double: at position 10^5 a float32 angle is off by a hundredth.
+__global__ void __launch_bounds__(kSequenceThreads)
+    rotaryKernel(const float* x, float* out, HeadShape s, double base, float direction) {
+  const int half = s.size / 2;
+  for (int64_t position = blockIdx.x; position < s.positions; position += gridDim.x) {
+    const int64_t at = position * s.heads * s.size;
+    for (int t = static_cast<int>(threadIdx.x); t < s.heads * half; t += kSequenceThreads) {
+      const int i = t % half;
+      const int64_t first = at + static_cast<int64_t>(t / half) * s.size + i;
+      const double angle = static_cast<double>(position % s.length) * pow(base, -2.0 * i / s.size);
+      const auto c = static_cast<float>(cos(angle));
+      const float sine = direction * static_cast<float>(sin(angle));
+      const float a = x[first], b = x[first + half];
+      out[first] = a * c - b * sine;
+      out[first + half] = b * c + a * sine;
+    }
+  }
+}
+
+}  // namespace stepsize::cuda

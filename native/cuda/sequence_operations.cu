@@ -1,0 +1,118 @@
+// Embedding, rotary positions and attention.
+#include "attention.cuh"
+#include "launch_support.h"
+#include "sequence.cuh"
+
+namespace stepsize::cuda {
+
+namespace {
+
+void embedding(CudaDevice& device, const Record& record) {
+  const TensorView &ids = input(record, 0), &table = input(record, 1);
+  const int64_t count = ids.elements();
+  if (count == 0) return;
+  launch(embeddingKernel, blocksFor(device, count), kSequenceThreads, 0, device.stream(), ids.as<const int32_t>(),
+         table.floats(), output(record, 0).floats(), count, table.shape[0], static_cast<int>(table.shape[1]),
+         device.faults(record));
+}
+
+void embeddingGradient(CudaDevice& device, const Record& record) {
+  const TensorView &ids = input(record, 0), &out = output(record, 0);
+  if (out.bytes() == 0) return;
+  check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.bytes()), device.stream()), "embeddingGradient");
+  const int64_t count = ids.elements();
+  if (count == 0) return;
+  launch(embeddingGradientKernel, blocksFor(device, count), kSequenceThreads, 0, device.stream(),
+         ids.as<const int32_t>(), input(record, 1).floats(), out.floats(), count, out.shape[0],
+         static_cast<int>(out.shape[1]));
+}
+
+void rotary(CudaDevice& device, const Record& record) {
+  const Shape& s = input(record, 0).shape;
+  if (s.elements() == 0) return;
+  const HeadShape shape{s[0] * s[1], static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])};
+  launch(rotaryKernel, blocksFor(device, shape.positions), kSequenceThreads, 0, device.stream(),
+         input(record, 0).floats(), output(record, 0).floats(), shape, record.attributes[attribute::rotaryBase],
+         integer(record, attribute::rotaryInverse) != 0 ? -1.0f : 1.0f);
+}
+
+struct AttentionLaunch {
+  AttentionShape shape;
+  dim3 grid;
+  dim3 block{kAttentionThreadsX, kAttentionThreadsY, 1};
+
+  explicit AttentionLaunch(const Shape& s)
+      : shape{static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])},
+        grid(shape.tiles() * static_cast<unsigned>(s[0] * s[2]), 1, 1) {}
+
+  size_t sharedBytes(int tiles) const {
+    return static_cast<size_t>(tiles) * kAttentionTile * static_cast<size_t>(shape.size + 1) * sizeof(float);
+  }
+};
+
+// Calls f with the number of lanes' widths that a head takes up, as a type.
+template <class F>
+void withChunks(int size, const F& f) {
+  if (size <= 32) return f(std::integral_constant<int, 1>{});
+  if (size <= 64) return f(std::integral_constant<int, 2>{});
+  if (size <= 128) return f(std::integral_constant<int, 4>{});
+  f(std::integral_constant<int, 8>{});
+}
+
+// More shared memory than a kernel gets without asking.
+template <class Kernel, class... Arguments>
+void launchWithShared(CudaDevice& device, Kernel kernel, const AttentionLaunch& at, size_t sharedBytes,
+                      Arguments... arguments) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
+        "shared memory for heads of this size");
+  launch(kernel, at.grid, at.block, sharedBytes, device.stream(), arguments...);
+}
+
+void attention(CudaDevice& device, const Record& record) {
+  const Shape& s = input(record, 0).shape;
+  if (s.elements() == 0) return;
+  const AttentionLaunch at(s);
+  withChunks(at.shape.size, [&](auto chunks) {
+    launchWithShared(device, attentionKernel<decltype(chunks)::value>, at, at.sharedBytes(3), input(record, 0).floats(),
+                     input(record, 1).floats(), input(record, 2).floats(), output(record, 0).floats(),
+                     output(record, 1).floats(), at.shape, number(record, attribute::attentionScale));
+  });
+}
+
+void attentionGradient(CudaDevice& device, const Record& record) {
+  const Shape& s = input(record, 0).shape;
+  if (s.elements() == 0) return;
+  const AttentionLaunch at(s);
+  const int64_t rows = s[0] * s[2] * s[1];
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(rows) * sizeof(float));
+  auto* delta = static_cast<float*>(scratch.get());
+  const float *out = input(record, 3).floats(), *g = input(record, 4).floats();
+  launch(attentionDeltaKernel, blocksFor(device, ceilDivide(rows, kAttentionThreadsY)), at.block, 0, device.stream(),
+         out, g, delta, rows, at.shape);
+  const AttentionGradientTensors tensors{input(record, 0).floats(),  input(record, 1).floats(),
+                                         input(record, 2).floats(),  g,
+                                         input(record, 5).floats(),  delta,
+                                         output(record, 0).floats(), output(record, 1).floats(),
+                                         output(record, 2).floats()};
+  const float scale = number(record, attribute::attentionScale);
+  withChunks(at.shape.size, [&](auto chunks) {
+    constexpr int kChunks = decltype(chunks)::value;
+    launchWithShared(device, attentionQueryGradientKernel<kChunks>, at, at.sharedBytes(4), tensors, at.shape, scale);
+    launchWithShared(device, attentionKeyGradientKernel<kChunks>, at, at.sharedBytes(4), tensors, at.shape, scale);
+  });
+}
+
+}  // namespace
+
+Launcher sequenceLauncher(OperationId id) {
+  switch (id) {
+    case OperationId::embedding: return embedding;
+    case OperationId::embeddingGradient: return embeddingGradient;
+    case OperationId::rotary: return rotary;
+    case OperationId::attention: return attention;
+    case OperationId::attentionGradient: return attentionGradient;
+    default: return nullptr;
+  }
+}
+
+}  // namespace stepsize::cuda
