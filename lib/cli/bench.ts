@@ -42,8 +42,6 @@ const fields: Fields = {
 
 const what = ["optimizer"];
 const defaultSizes = "1e6,1e7,1000x1e4";
-// What a GPU must have to be chosen.
-const needs = ["fill", "copy", "cast", "prepareStep", "update", "traffic"];
 
 interface BenchFlags {
   readonly device: string;
@@ -148,7 +146,7 @@ async function* measureAll(plan: Plan, interrupts: Interrupts, progress: BenchPr
   const { foundTorch, baselines, rounds } = plan;
   let done = 0;
   for (const threads of plan.threads) {
-    const device = await openDevice(plan.device, { needs, ...(threads !== undefined && { threads }) });
+    const device = await openDevice(plan.device, threads === undefined ? {} : { threads });
     const torch = TorchPeer.start(threads ?? Number(device.describe()["threads"] ?? 1), foundTorch);
     try {
       for (const setting of plan.settings)

@@ -178,39 +178,23 @@ function openNow(name: string, options: DeviceOptions): Device {
   );
 }
 
-/** The first GPU, where there is one and it has a kernel for all that is needed. */
-function openUsableGpu({ needs, ...options }: OpenOptions): Device | undefined {
+function hasGpu(): boolean {
   const { addon } = findAddon("cuda");
-  if (!addon || addon.describe()["problem"] !== undefined) return undefined;
-  const device = openNow("cuda:0", options);
-  if ((needs ?? addon.operations).every((operation) => device.implements(operation))) return device;
-  device.close().catch(() => {});
-  return undefined;
-}
-
-/** Options of {@link openDevice}. */
-export interface OpenOptions extends DeviceOptions {
-  /**
-   * Names of the operations that `"auto"` must find on a GPU to choose it; default: all there are, which is what a model
-   * may need.
-   */
-  readonly needs?: readonly string[];
+  return addon !== undefined && addon.describe()["problem"] === undefined;
 }
 
 /**
- * Opens a device: `"cpu"`, `"cuda"` or `"cuda:1"` and so on for a GPU, or `"auto"` for the first GPU where it implements
- * what is needed, else the CPU.
+ * Opens a device: `"cpu"`, `"cuda"` or `"cuda:1"` and so on for a GPU, or `"auto"` for the first GPU where there is one,
+ * else the CPU.
  *
  * @throws StepsizeError `not-found` where the device's addon is not there or CUDA cannot be used, with the reason;
  * `invalid-argument` for a name or an option that is not one.
  */
-export async function openDevice(name = "auto", options: OpenOptions = {}): Promise<Device> {
-  const { needs: _, ...own } = options;
-  if (name !== "auto") return openNow(name, own);
-  const { threads, instructionSet, ...common } = options;
+export async function openDevice(name = "auto", options: DeviceOptions = {}): Promise<Device> {
+  if (name !== "auto") return openNow(name, options);
   // Options of the CPU ask for it.
-  const gpu = threads === undefined && instructionSet === undefined ? openUsableGpu(common) : undefined;
-  return gpu ?? openNow("cpu", own);
+  const forCpu = options.threads !== undefined || options.instructionSet !== undefined;
+  return openNow(!forCpu && hasGpu() ? "cuda:0" : "cpu", options);
 }
 
 /** @internal The device of this name, one for all who ask: for memory that belongs to nobody's device. */

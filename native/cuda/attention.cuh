@@ -12,6 +12,7 @@ namespace stepsize::cuda {
 constexpr int kAttentionTile = 32;
 constexpr int kAttentionThreadsX = 32;  // over keys, or over the numbers of a head
 constexpr int kAttentionThreadsY = 8;   // over queries
+constexpr int kAttentionBlocks = 2;     // on a multiprocessor at once; aiming at more, ptxas spills the sums
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
 
 // A block per head, counted through the batch, and tile of its positions.
@@ -43,10 +44,15 @@ struct Tile {
   }
 };
 
+// In four sums: shorter chains, and fewer digits lost.
 __device__ __forceinline__ float dotRows(const float* a, const float* b, int size) {
-  float sum = 0;
-  for (int d = 0; d < size; d++) sum = fmaf(a[d], b[d], sum);
-  return sum;
+  float sums[4] = {};
+  int d = 0;
+  for (; d + 4 <= size; d += 4)
+#pragma unroll
+    for (int i = 0; i < 4; i++) sums[i] = fmaf(a[d + i], b[d + i], sums[i]);
+  for (; d < size; d++) sums[0] = fmaf(a[d], b[d], sums[0]);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 // The numbers of one row of a result that a lane keeps: lane, lane + 32, …
@@ -83,7 +89,7 @@ struct RowSums {
 // Chunks: a head's size over 32, rounded up. Thread (x, y) has the scores of key x for the queries y, y + 8, …; a warp
 // is a row, so its softmax is a shuffle.
 template <int Chunks>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
     attentionKernel(const float* q, const float* k, const float* v, float* out, float* logSums, AttentionShape s,
                     float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
@@ -94,6 +100,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
   queries.load(q, s, head, first);
   RowSums<Chunks> sums[kAttentionRows];
   float largest[kAttentionRows], total[kAttentionRows];
+#pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     largest[r] = -INFINITY;
     total[r] = 0;
@@ -104,6 +111,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
     keys.load(k, s, head, key0);
     values.load(v, s, head, key0);
     __syncthreads();
+#pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
       const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
       const bool visible = key0 + lane <= first + row;
@@ -118,6 +126,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
       sums[r].add(p, values);
     }
   }
+#pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
     if (first + row >= s.length) continue;
@@ -158,7 +167,7 @@ __device__ __forceinline__ PairOf pairOf(const Tile& q, const Tile& k, const Til
 
 // dQ of 32 queries: thread (x, y) has key x for the queries y, y + 8, …
 template <int Chunks>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
     attentionQueryGradientKernel(AttentionGradientTensors t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
@@ -174,6 +183,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
     keys.load(t.k, s, head, key0);
     values.load(t.v, s, head, key0);
     __syncthreads();
+#pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
       const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y), query = first + row;
       const bool inside = query < s.length;
@@ -184,6 +194,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
       sums[r].add(dS, keys);
     }
   }
+#pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
     if (first + row >= s.length) continue;
@@ -193,7 +204,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
 
 // dK and dV of 32 keys: thread (x, y) has query x for the keys y, y + 8, …
 template <int Chunks>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
     attentionKeyGradientKernel(AttentionGradientTensors t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
@@ -212,6 +223,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
     const int query = query0 + lane;
     const int64_t at = head * s.length + (query < s.length ? query : 0);
     const float logSum = t.logSums[at], delta = t.delta[at];
+#pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
       const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y), key = first + row;
       const PairOf pair =
@@ -220,6 +232,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
       sumsV[r].add(pair.p, gradients);
     }
   }
+#pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
     if (first + row >= s.length) continue;

@@ -17,23 +17,19 @@ struct ConvolutionShape {
 struct Pixel {
   int64_t image;
   int y, x;
-  __device__ Pixel(int64_t index, int height, int width)
-      : image(index / (static_cast<int64_t>(height) * width)),
-        y(static_cast<int>(index / width % height)),
-        x(static_cast<int>(index % width)) {}
+  __device__ Pixel(int index, int height, int width)
+      : image(index / width / height), y(index / width % height), x(index % width) {}
 };
 
 // A place in a kernel and a channel, from (dy·width + dx)·channels + c.
 struct Tap {
   int dy, dx, c;
-  __device__ Tap(int64_t index, int kernelWidth, int channels)
-      : dy(static_cast<int>(index / channels / kernelWidth)),
-        dx(static_cast<int>(index / channels % kernelWidth)),
-        c(static_cast<int>(index % channels)) {}
+  __device__ Tap(int index, int kernelWidth, int channels)
+      : dy(index / channels / kernelWidth), dx(index / channels % kernelWidth), c(index % channels) {}
 };
 
 // What a window over the images sees: zero in the padding.
-__device__ __forceinline__ float imageAt(const float* images, const ConvolutionShape& s, int64_t pixel, int64_t tap) {
+__device__ __forceinline__ float imageAt(const float* images, const ConvolutionShape& s, int pixel, int tap) {
   const Pixel out(pixel, s.outHeight, s.outWidth);
   const Tap at(tap, s.kernelWidth, s.channels);
   const int y = out.y * s.stride - s.padding + at.dy, x = out.x * s.stride - s.padding + at.dx;
@@ -45,14 +41,14 @@ struct ImageWindows {  // A of the forward pass
   static constexpr bool kMajor = false;
   const float* images;
   ConvolutionShape shape;
-  __device__ float at(int64_t row, int64_t k) const { return imageAt(images, shape, row, k); }
+  __device__ float at(int row, int k) const { return imageAt(images, shape, row, k); }
 };
 
 struct ImageWindowColumns {  // B of the weight gradient
   static constexpr bool kMajor = true;
   const float* images;
   ConvolutionShape shape;
-  __device__ float at(int64_t k, int64_t column) const { return imageAt(images, shape, k, column); }
+  __device__ float at(int k, int column) const { return imageAt(images, shape, k, column); }
 };
 
 // A of the input gradient: the gradients of the outputs whose windows hold an input pixel.
@@ -60,7 +56,7 @@ struct GradientWindows {
   static constexpr bool kMajor = false;
   const float* gradient;
   ConvolutionShape shape;
-  __device__ float at(int64_t row, int64_t k) const {
+  __device__ float at(int row, int k) const {
     const ConvolutionShape& s = shape;
     const Pixel in(row, s.height, s.width);
     const Tap tap(k, s.kernelWidth, s.outputs);
@@ -76,7 +72,7 @@ struct WeightsByOutput {  // B of the input gradient
   static constexpr bool kMajor = true;
   const float* weights;
   ConvolutionShape shape;
-  __device__ float at(int64_t k, int64_t channel) const {
+  __device__ float at(int k, int channel) const {
     const Tap tap(k, shape.kernelWidth, shape.outputs);
     const int64_t place = (static_cast<int64_t>(tap.c) * shape.kernelHeight + tap.dy) * shape.kernelWidth + tap.dx;
     return weights[place * shape.channels + channel];

@@ -247,6 +247,7 @@ std::string CudaDevice::textOf(const Fault& fault) {
     case FaultKind::none: return "";
     case FaultKind::label: format = "label %lld in row %lld is outside 0 to %lld"; break;
     case FaultKind::id: format = "id %lld at position %lld is outside 0 to %lld"; break;
+    case FaultKind::index: format = "index %lld of image %lld lies outside the image's %lld positions"; break;
   }
   char numbers[128];
   std::snprintf(numbers, sizeof numbers, format, fault.numbers[0], fault.numbers[1], fault.numbers[2]);

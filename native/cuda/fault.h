@@ -5,7 +5,7 @@
 namespace stepsize::cuda {
 
 // What was wrong: which sentence, and the numbers in it.
-enum class FaultKind : int { none, label, id };
+enum class FaultKind : int { none, label, id, index };
 
 struct Fault {
   int kind;  // FaultKind; the first thread to change it from none fills in the rest

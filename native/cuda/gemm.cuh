@@ -7,7 +7,7 @@
 //   C    void put(row, column, value), called inside the matrix only
 //
 // Each thread keeps 4 × 4 sums; the tiles of A and B meet in shared memory 16 deep, 0.5 bytes from memory per
-// multiply-add. For a small C and a long k the depth is cut into slices of a fixed length (gridDim.z), whose sums are
+// multiply-add. For a small C and a long k the depth is cut into slices of a fixed length (gridDim.y), whose sums are
 // added in order by addSlicesKernel. No tensor cores: float32 has none that keep its precision.
 #pragma once
 
@@ -19,12 +19,14 @@ constexpr int kGemmTile = 64;
 constexpr int kGemmDepth = 16;
 constexpr int kGemmFlush = 16;  // tiles of the depth that go into one accumulator
 constexpr int kGemmThreads = 256;
+constexpr int kGemmBlocks = 2;  // on a multiprocessor at once; aiming at more, ptxas spills the sums
 constexpr int kGemmPerThread = 4;
 constexpr int kGemmSide = kGemmTile / kGemmPerThread;  // threads along one side of a tile
 
+// Each below 2³¹, which the launcher checks, so that indices are 32 bits; offsets are not.
 struct GemmShape {
-  int64_t m, n, k;
-  int64_t slice;  // of k per slice
+  int m, n, k;
+  int slice;  // of k per slice
 };
 
 // Adds `sums` to `totals` and begins them anew.
@@ -40,18 +42,18 @@ __device__ __forceinline__ void flush(float (&totals)[kGemmPerThread][kGemmPerTh
 }
 
 template <class A, class B, class C>
-__global__ void __launch_bounds__(kGemmThreads) gemmKernel(GemmShape s, A a, B b, C c) {
+__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShape s, A a, B b, C c) {
   STEPSIZE_SHARED(float, tileA, [kGemmDepth][kGemmTile + 4]);
   STEPSIZE_SHARED(float, tileB, [kGemmDepth][kGemmTile + 4]);
-  const int64_t row0 = static_cast<int64_t>(blockIdx.x) * kGemmTile;
-  const int64_t column0 = static_cast<int64_t>(blockIdx.y) * kGemmTile;
-  const int64_t begin = static_cast<int64_t>(blockIdx.z) * s.slice;
-  const int64_t end = min(s.k, begin + s.slice);
+  const int tilesN = (s.n - 1) / kGemmTile + 1;
+  const int row0 = static_cast<int>(blockIdx.x) / tilesN * kGemmTile;
+  const int column0 = static_cast<int>(blockIdx.x) % tilesN * kGemmTile;
+  const int begin = static_cast<int>(blockIdx.y) * s.slice, end = begin + min(s.slice, s.k - begin);
   const int thread = static_cast<int>(threadIdx.x);
   const int row = thread / kGemmSide * kGemmPerThread, column = thread % kGemmSide * kGemmPerThread;
   // The sum of all k, and that of the last few tiles: a long sum in one accumulator would lose digits to its own size.
   float totals[kGemmPerThread][kGemmPerThread] = {}, sums[kGemmPerThread][kGemmPerThread] = {};
-  for (int64_t k0 = begin; k0 < end; k0 += kGemmDepth) {
+  for (int k0 = begin; k0 < end; k0 += kGemmDepth) {
     for (int i = thread; i < kGemmTile * kGemmDepth; i += kGemmThreads) {
       // Along what lies side by side in memory: k for a row-major A, columns for a row-major B.
       const int kA = A::kMajor ? i / kGemmTile : i % kGemmDepth, rowA = A::kMajor ? i % kGemmTile : i / kGemmDepth;
@@ -66,19 +68,23 @@ __global__ void __launch_bounds__(kGemmThreads) gemmKernel(GemmShape s, A a, B b
       for (int i = 0; i < kGemmPerThread; i++)
 #pragma unroll
         for (int j = 0; j < kGemmPerThread; j++) sums[i][j] = fmaf(tileA[k][row + i], tileB[k][column + j], sums[i][j]);
+    if ((k0 - begin) / kGemmDepth % kGemmFlush == kGemmFlush - 1) flush(totals, sums);
     __syncthreads();
   }
+  flush(totals, sums);
+#pragma unroll
   for (int i = 0; i < kGemmPerThread; i++)
+#pragma unroll
     for (int j = 0; j < kGemmPerThread; j++)
       if (row0 + row + i < s.m && column0 + column + j < s.n)
-        c.put(static_cast<int64_t>(blockIdx.z) * s.m + row0 + row + i, column0 + column + j, totals[i][j]);
+        c.put(static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i, column0 + column + j, totals[i][j]);
 }
 
 // C, row-major with n columns. Slices lie one after another.
 struct DenseResult {
   float* data;
   int64_t columns;
-  __device__ void put(int64_t row, int64_t column, float value) const { data[row * columns + column] = value; }
+  __device__ void put(int64_t row, int column, float value) const { data[row * columns + column] = value; }
 };
 
 __global__ void __launch_bounds__(kGemmThreads)
@@ -96,25 +102,25 @@ struct DenseRows {  // A [m,k]
   static constexpr bool kMajor = false;
   const float* data;
   int64_t stride;
-  __device__ float at(int64_t row, int64_t k) const { return data[row * stride + k]; }
+  __device__ float at(int row, int k) const { return data[row * stride + k]; }
 };
 struct DenseRowsTransposed {  // A stored [k,m]
   static constexpr bool kMajor = true;
   const float* data;
   int64_t stride;
-  __device__ float at(int64_t row, int64_t k) const { return data[k * stride + row]; }
+  __device__ float at(int row, int k) const { return data[k * stride + row]; }
 };
 struct DenseColumns {  // B [k,n]
   static constexpr bool kMajor = true;
   const float* data;
   int64_t stride;
-  __device__ float at(int64_t k, int64_t column) const { return data[k * stride + column]; }
+  __device__ float at(int k, int column) const { return data[k * stride + column]; }
 };
 struct DenseColumnsTransposed {  // B stored [n,k]
   static constexpr bool kMajor = false;
   const float* data;
   int64_t stride;
-  __device__ float at(int64_t k, int64_t column) const { return data[column * stride + k]; }
+  __device__ float at(int k, int column) const { return data[column * stride + k]; }
 };
 
 }  // namespace stepsize::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 
 #include "../operations_attributes.h"
 #include "cuda_device.h"
@@ -16,6 +17,13 @@ inline unsigned blocksFor(const CudaDevice& device, int64_t work) {
 
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// A size as kernels count it.
+inline int index(int64_t size, const char* what) {
+  if (size > INT32_MAX)
+    throw CudaError(std::to_string(size) + " " + what + ", at most 2147483647 on CUDA", cudaErrorInvalidValue);
+  return static_cast<int>(size);
+}
+
 inline int64_t integer(const Record& record, int attribute) {
   return static_cast<int64_t>(record.attributes[attribute]);
 }
@@ -23,7 +31,7 @@ inline float number(const Record& record, int attribute) { return static_cast<fl
 
 inline const TensorView& input(const Record& record, int index) { return record.tensors[static_cast<size_t>(index)]; }
 inline const TensorView& output(const Record& record, int index) {
-  return record.tensors[static_cast<size_t>(record.inputs + index)];
+  return record.tensors[static_cast<size_t>(record.inputs) + static_cast<size_t>(index)];
 }
 
 // A tensor as rows of its last axis.

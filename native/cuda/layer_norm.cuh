@@ -1,71 +1,62 @@
-// LayerNorm and RMSNorm of every row, a block per row; formulas in cpu/kernels/layer_norm.h. A row is read twice, the
-// second time from cache.
+// LayerNorm and RMSNorm of every row, by a warp or a block (row_group.cuh); formulas in cpu/kernels/layer_norm.h. A row
+// is read three times (RMSNorm: twice), the first time from memory.
 #pragma once
 
-#include "block_reduce.cuh"
+#include "row_group.cuh"
 
 namespace stepsize::cuda {
 
-constexpr int kRowNormThreads = 256;
-
-template <class F>
-__device__ __forceinline__ float rowSum(int columns, const F& f) {
-  float sum = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < columns; i += kRowNormThreads) sum += f(i);
-  return blockSum<kRowNormThreads>(sum);
-}
-
 // gamma and beta may be null.
-template <bool Centered>
-__global__ void __launch_bounds__(kRowNormThreads)
+template <bool Centered, class Group>
+__global__ void __launch_bounds__(kRowThreads)
     rowNormKernel(const float* x, const float* gamma, const float* beta, float* y, float* means, float* inverses,
                   int64_t rows, int columns, float epsilon) {
-  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+  const auto n = static_cast<float>(columns);
+  Group::forRows(rows, [&](int64_t row) {
     const float* from = x + row * columns;
-    const float mean = Centered ? rowSum(columns, [&](int i) { return from[i]; }) / static_cast<float>(columns) : 0.0f;
-    const float squares = rowSum(columns, [&](int i) {
+    const float mean = Centered ? Group::sumOver(columns, [&](int i) { return from[i]; }) / n : 0.0f;
+    const float squares = Group::sumOver(columns, [&](int i) {
       const float d = from[i] - mean;
       return d * d;
     });
-    const float inverse = 1.0f / sqrtf(squares / static_cast<float>(columns) + epsilon);
-    if (threadIdx.x == 0) {
+    const float inverse = 1.0f / sqrtf(squares / n + epsilon);
+    if (Group::thread() == 0) {
       if (Centered) means[row] = mean;
       inverses[row] = inverse;
     }
-    for (int i = static_cast<int>(threadIdx.x); i < columns; i += kRowNormThreads) {
+    Group::forColumns(columns, [&](int i) {
       const float normalized = (from[i] - mean) * inverse;
       const float scaled = gamma ? normalized * gamma[i] : normalized;
       y[row * columns + i] = beta ? scaled + beta[i] : scaled;
-    }
-  }
+    });
+  });
 }
 
 // dx of every row; see normalizeRowsGradient.
-template <bool Centered>
-__global__ void __launch_bounds__(kRowNormThreads)
+template <bool Centered, class Group>
+__global__ void __launch_bounds__(kRowThreads)
     rowNormGradientKernel(const float* x, const float* g, const float* means, const float* inverses, const float* gamma,
                           float* dx, int64_t rows, int columns) {
-  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+  const auto n = static_cast<float>(columns);
+  Group::forRows(rows, [&](int64_t row) {
     const int64_t at = row * columns;
     const float mean = Centered ? means[row] : 0.0f, inverse = inverses[row];
     const auto normalized = [&](int i) { return (x[at + i] - mean) * inverse; };
     const auto scaled = [&](int i) { return gamma ? g[at + i] * gamma[i] : g[at + i]; };
-    const float n = static_cast<float>(columns);
-    const float along = rowSum(columns, [&](int i) { return scaled(i) * normalized(i); }) / n;
-    const float shared = Centered ? rowSum(columns, scaled) / n : 0.0f;
-    for (int i = static_cast<int>(threadIdx.x); i < columns; i += kRowNormThreads)
-      dx[at + i] = inverse * (scaled(i) - shared - normalized(i) * along);
-  }
+    const float along = Group::sumOver(columns, [&](int i) { return scaled(i) * normalized(i); }) / n;
+    const float shared = Centered ? Group::sumOver(columns, scaled) / n : 0.0f;
+    Group::forColumns(columns, [&](int i) { dx[at + i] = inverse * (scaled(i) - shared - normalized(i) * along); });
+  });
 }
 
 // dγ = Σ g·x̂ and dβ = Σ g over the rows: a thread per column and part of the rows, parts of a fixed length.
 constexpr int kRowNormPart = 128;
 
 template <bool Centered>
-__global__ void __launch_bounds__(kRowNormThreads)
+__global__ void __launch_bounds__(kRowThreads)
     rowNormColumnsKernel(const float* x, const float* g, const float* means, const float* inverses, float* parts,
                          int64_t rows, int columns) {
-  const int column = static_cast<int>(blockIdx.y) * kRowNormThreads + static_cast<int>(threadIdx.x);
+  const int column = static_cast<int>(blockIdx.y) * kRowThreads + static_cast<int>(threadIdx.x);
   if (column >= columns) return;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kRowNormPart;
   float dGamma = 0, dBeta = 0;
@@ -80,9 +71,9 @@ __global__ void __launch_bounds__(kRowNormThreads)
 }
 
 // The parts in order. dBeta may be null.
-__global__ void __launch_bounds__(kRowNormThreads)
+__global__ void __launch_bounds__(kRowThreads)
     addColumnPartsKernel(const float* parts, int64_t count, int columns, float* dGamma, float* dBeta) {
-  const int column = static_cast<int>(blockIdx.x) * kRowNormThreads + static_cast<int>(threadIdx.x);
+  const int column = static_cast<int>(blockIdx.x) * kRowThreads + static_cast<int>(threadIdx.x);
   if (column >= columns) return;
   float sums[2] = {0, 0};
   for (int64_t part = 0; part < count; part++)

@@ -15,10 +15,11 @@ constexpr int64_t kManyTiles = 256;
 template <class A, class B>
 void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
   if (m == 0 || n == 0) return;
-  const int64_t tilesM = ceilDivide(m, kGemmTile), tilesN = ceilDivide(n, kGemmTile);
-  const int64_t slices = tilesM * tilesN < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
-  const GemmShape shape{m, n, k, slices > 1 ? kSlice : k};
-  const dim3 grid(static_cast<unsigned>(tilesM), static_cast<unsigned>(tilesN), static_cast<unsigned>(slices));
+  const int64_t tiles = ceilDivide(m, kGemmTile) * ceilDivide(n, kGemmTile);
+  const int64_t slices = tiles < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
+  const GemmShape shape{index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
+                        slices > 1 ? static_cast<int>(kSlice) : index(k, "terms of a sum")};
+  const dim3 grid(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
   DeviceMemory scratch;
   if (slices > 1) scratch = device.scratch(static_cast<size_t>(slices * m * n) * sizeof(float));
   float* sums = slices > 1 ? static_cast<float*>(scratch.get()) : out.floats();

@@ -1,6 +1,6 @@
 // Batch norm, LayerNorm and RMSNorm.
 #include "batch_norm.cuh"
-#include "launch_support.h"
+#include "launch_rows.h"
 #include "layer_norm.cuh"
 
 namespace stepsize::cuda {
@@ -93,11 +93,12 @@ void rowNorm(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.rows == 0) return;
   const bool learned = record.inputs > 1;
-  launch(rowNormKernel<Centered>, blocksFor(device, x.rows), kRowNormThreads, 0, device.stream(),
-         input(record, 0).floats(), learned ? input(record, 1).floats() : nullptr,
-         learned && Centered ? input(record, 2).floats() : nullptr, output(record, 0).floats(),
-         Centered ? output(record, 1).floats() : nullptr, output(record, Centered ? 2 : 1).floats(), x.rows, x.columns,
-         number(record, attribute::normEpsilon));
+  withRowGroup(device, x, [&](auto group, unsigned blocks) {
+    launch(rowNormKernel<Centered, decltype(group)>, blocks, kRowThreads, 0, device.stream(), input(record, 0).floats(),
+           learned ? input(record, 1).floats() : nullptr, learned && Centered ? input(record, 2).floats() : nullptr,
+           output(record, 0).floats(), Centered ? output(record, 1).floats() : nullptr,
+           output(record, Centered ? 2 : 1).floats(), x.rows, x.columns, number(record, attribute::normEpsilon));
+  });
 }
 
 template <bool Centered>
@@ -108,19 +109,21 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
   const float *values = input(record, 0).floats(), *g = input(record, 1).floats();
   const float* means = Centered ? input(record, 2).floats() : nullptr;
   const float* inverses = input(record, 1 + statistics).floats();
+  const float* gamma = learned ? input(record, 2 + statistics).floats() : nullptr;
   if (x.rows > 0)
-    launch(rowNormGradientKernel<Centered>, blocksFor(device, x.rows), kRowNormThreads, 0, device.stream(), values, g,
-           means, inverses, learned ? input(record, 2 + statistics).floats() : nullptr, output(record, 0).floats(),
-           x.rows, x.columns);
+    withRowGroup(device, x, [&](auto group, unsigned blocks) {
+      launch(rowNormGradientKernel<Centered, decltype(group)>, blocks, kRowThreads, 0, device.stream(), values, g,
+             means, inverses, gamma, output(record, 0).floats(), x.rows, x.columns);
+    });
   if (!learned || x.columns == 0) return;
   const int64_t parts = ceilDivide(x.rows, kRowNormPart);
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(parts * 2 * x.columns) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
-  const auto tiles = static_cast<unsigned>(ceilDivide(x.columns, kRowNormThreads));
+  const auto tiles = static_cast<unsigned>(ceilDivide(x.columns, kRowThreads));
   if (parts > 0)
-    launch(rowNormColumnsKernel<Centered>, dim3(static_cast<unsigned>(parts), tiles, 1), kRowNormThreads, 0,
+    launch(rowNormColumnsKernel<Centered>, dim3(static_cast<unsigned>(parts), tiles, 1), kRowThreads, 0,
            device.stream(), values, g, means, inverses, sums, x.rows, x.columns);
-  launch(addColumnPartsKernel, tiles, kRowNormThreads, 0, device.stream(), sums, parts, x.columns,
+  launch(addColumnPartsKernel, tiles, kRowThreads, 0, device.stream(), sums, parts, x.columns,
          output(record, 1).floats(), Centered ? output(record, 2).floats() : nullptr);
 }
 

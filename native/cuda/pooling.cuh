@@ -3,6 +3,7 @@
 #pragma once
 
 #include "platform.cuh"
+#include "report_fault.cuh"
 
 namespace stepsize::cuda {
 
@@ -73,14 +74,18 @@ __global__ void __launch_bounds__(kPoolThreads)
   });
 }
 
-__global__ void __launch_bounds__(kPoolThreads)
-    maxPoolGradientKernel(const float* gradient, const int32_t* indices, float* images, PoolShape s) {
+__global__ void __launch_bounds__(kPoolThreads) maxPoolGradientKernel(const float* gradient, const int32_t* indices,
+                                                                      float* images, PoolShape s, FaultReport faults) {
   forResults(s, [&](int64_t i) {
     const Place place = placeOf(i, s.height, s.width, s.channels);
     const int own = place.y * s.width + place.x;
     float sum = 0;
     forWindowsOf(s, place, [&](int64_t at) {
-      if (indices[at] == own) sum += gradient[at];
+      const int position = indices[at];
+      if (position == own) sum += gradient[at];
+      // Every window holds a position of the image, so that none goes unseen.
+      if (position < 0 || position >= s.height * s.width)
+        report(faults, FaultKind::index, position, place.image, s.height * s.width);
     });
     images[i] = sum;
   });

@@ -48,7 +48,7 @@ void maxPool2dGradient(CudaDevice& device, const Record& record) {
   const PoolShape shape = gradientShape(record);
   if (shape.count > 0)
     launch(maxPoolGradientKernel, blocks(device, shape), kPoolThreads, 0, device.stream(), input(record, 0).floats(),
-           input(record, 1).as<const int32_t>(), output(record, 0).floats(), shape);
+           input(record, 1).as<const int32_t>(), output(record, 0).floats(), shape, device.faults(record));
 }
 
 void averagePool2d(CudaDevice& device, const Record& record) {

@@ -1,4 +1,6 @@
 // Embedding, rotary positions and attention.
+#include <cmath>
+
 #include "attention.cuh"
 #include "launch_support.h"
 #include "sequence.cuh"
@@ -32,7 +34,8 @@ void rotary(CudaDevice& device, const Record& record) {
   if (s.elements() == 0) return;
   const HeadShape shape{s[0] * s[1], static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])};
   launch(rotaryKernel, blocksFor(device, shape.positions), kSequenceThreads, 0, device.stream(),
-         input(record, 0).floats(), output(record, 0).floats(), shape, record.attributes[attribute::rotaryBase],
+         input(record, 0).floats(), output(record, 0).floats(), shape,
+         std::log2(record.attributes[attribute::rotaryBase]),
          integer(record, attribute::rotaryInverse) != 0 ? -1.0f : 1.0f);
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { DataType, Device } from "#lib/native/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
-import { onEveryDevice, stepDevices } from "../support/devices.js";
+import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { numbers } from "../support/numbers.js";
 import { listOf } from "../tensor/support/records.js";
@@ -30,55 +30,51 @@ async function bitsOf(one: Tensor): Promise<number[]> {
 /** Of the gradient's bits, those that an element of the other type has room for. */
 const fitted = (bits: number, type: DataType) => (type === "bfloat16" ? bits & 0xffff : bits);
 
-await onEveryDevice(
-  "traffic",
-  (device: Device) => {
-    test.each(storages)("of %s in %j: each written list takes up the gradient's bits", async (rule, types, copies) => {
-      const lists = types.map((dtype, l) => sizes.map((n) => tensor(device, numbers(n, l), [n], { dtype })));
-      const before = await Promise.all(lists.map((list) => Promise.all(list.map(bitsOf))));
-      const native = lists.map((list) => listOf(device, list));
-      device.enqueue("traffic", [], { rule }, native);
-      for (const [l, list] of lists.entries())
-        for (const [t, one] of list.entries()) {
-          const gradient = before[1]![t]!;
-          const own = before[l]![t]!;
-          const isCopy = copies && l === types.length - 1;
-          const expected = own.map((bits, i) => {
-            const added = fitted(gradient[i]!, types[l]!);
-            return l === 1 ? bits : isCopy ? added : (bits ^ added) >>> 0;
-          });
-          expect(await bitsOf(one), `list ${l}, tensor ${t}`).toEqual(expected);
-        }
-      for (const one of lists.flat()) one.dispose();
-    });
+await onEveryDevice("traffic", (device: Device) => {
+  test.each(storages)("of %s in %j: each written list takes up the gradient's bits", async (rule, types, copies) => {
+    const lists = types.map((dtype, l) => sizes.map((n) => tensor(device, numbers(n, l), [n], { dtype })));
+    const before = await Promise.all(lists.map((list) => Promise.all(list.map(bitsOf))));
+    const native = lists.map((list) => listOf(device, list));
+    device.enqueue("traffic", [], { rule }, native);
+    for (const [l, list] of lists.entries())
+      for (const [t, one] of list.entries()) {
+        const gradient = before[1]![t]!;
+        const own = before[l]![t]!;
+        const isCopy = copies && l === types.length - 1;
+        const expected = own.map((bits, i) => {
+          const added = fitted(gradient[i]!, types[l]!);
+          return l === 1 ? bits : isCopy ? added : (bits ^ added) >>> 0;
+        });
+        expect(await bitsOf(one), `list ${l}, tensor ${t}`).toEqual(expected);
+      }
+    for (const one of lists.flat()) one.dispose();
+  });
 
-    describe("refuses what no update takes", () => {
-      const of = (dtype: DataType, size: number) => tensor(device, new Float32Array(size), [size], { dtype });
-      test.each([
-        { why: "another number of lists", given: [["float32", 4]], words: "expected parameters, gradients" },
-        {
-          why: "other types",
-          given: [
-            ["float32", 4],
-            ["bfloat16", 4],
-          ],
-          words: "gradients must be float32",
-        },
-        {
-          why: "other sizes",
-          given: [
-            ["float32", 4],
-            ["float32", 5],
-          ],
-          words: "tensor 0 of list 1",
-        },
-      ] as const)("$why", async ({ given, words }) => {
-        const tensors = given.map(([dtype, size]) => of(dtype, size));
-        const lists = tensors.map((one) => listOf(device, [one]));
-        await expectError(() => device.enqueue("traffic", [], { rule: "sgd" }, lists), "invalid-argument", words);
-        for (const one of tensors) one.dispose();
-      });
+  describe("refuses what no update takes", () => {
+    const of = (dtype: DataType, size: number) => tensor(device, new Float32Array(size), [size], { dtype });
+    test.each([
+      { why: "another number of lists", given: [["float32", 4]], words: "expected parameters, gradients" },
+      {
+        why: "other types",
+        given: [
+          ["float32", 4],
+          ["bfloat16", 4],
+        ],
+        words: "gradients must be float32",
+      },
+      {
+        why: "other sizes",
+        given: [
+          ["float32", 4],
+          ["float32", 5],
+        ],
+        words: "tensor 0 of list 1",
+      },
+    ] as const)("$why", async ({ given, words }) => {
+      const tensors = given.map(([dtype, size]) => of(dtype, size));
+      const lists = tensors.map((one) => listOf(device, [one]));
+      await expectError(() => device.enqueue("traffic", [], { rule: "sgd" }, lists), "invalid-argument", words);
+      for (const one of tensors) one.dispose();
     });
-  },
-  stepDevices,
-);
+  });
+});

@@ -5,7 +5,7 @@ import type { openDevice } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { type Tensor, tensor, tidy } from "#lib/tensor/index.js";
 import { bits } from "../support/compare.js";
-import { onEveryDevice } from "../support/devices.js";
+import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import {
   bitsOf,
@@ -25,42 +25,48 @@ import { batchOf, cases, weightsOf } from "./support/references.js";
 const prepare = (raw: Tensor) => new nn.Preprocessing(card.preprocessing!).apply(raw);
 const someImages = () => images.batches({ size: 24, seed: 2 }).at(0);
 
-await onEveryDevice("the curvature of a model's loss", (on) => {
-  test.each(cases)("is that of its Hessian: $title", async ({ batch, loss, model: make, reference }) => {
-    const model = make(on);
-    const weights = await weightsOf(model);
-    const truth = inEigenbasis("", reference.hessian(weights), reference.gradient(weights));
-    const largest = Math.max(...truth.eigenvalues);
-    const rounding = 1e-3 * largest;
-    for (const [steps, share] of [
-      [4, 0.95],
-      [12, 0.95],
-      [40, 0.7],
-    ] as const) {
-      const found = await curvature(model, batch, { loss, steps, share });
-      expect(found).toMatchObject({ weights: weights.length, share, steps: Math.min(steps, weights.length) });
-      expect(found.gradientNorm).toBeCloseTo(Math.hypot(...reference.gradient(weights)), 5);
-      expect(found.noiseFloor).toBeLessThan(rounding);
-      const inside = (value: number, { lowest, highest }: { lowest: number; highest: number }) => {
-        expect(lowest).toBeLessThanOrEqual(value);
-        expect(highest).toBeGreaterThanOrEqual(value);
-      };
-      const quantile = [...truth.eigenvalues].sort((a, b) => a - b).find((x) => trueMass(truth, x).upTo >= 1 - share)!;
-      inside(quantile, found.lambdaQ);
-      inside(trueMass(truth, 0).below, found.negativeMass);
-      // λ_max is found from below, so the ratio is bounded with what was found.
-      if (quantile > 0) inside(found.lambdaMax / quantile, found.kappa);
-      else expect(found.kappa.highest).toBe(Infinity);
-      for (const x of [0, 0.1, 0.3, 0.6, 0.9].map((part) => part * largest)) {
-        expect(massBounds(found.matrix, x - rounding).below).toBeLessThan(trueMass(truth, x).upTo + 1e-4);
-        expect(massBounds(found.matrix, x + rounding).upTo).toBeGreaterThan(trueMass(truth, x).below - 1e-4);
+await onEveryDevice(
+  "the curvature of a model's loss",
+  (on) => {
+    test.each(cases)("is that of its Hessian: $title", async ({ batch, loss, model: make, reference }) => {
+      const model = make(on);
+      const weights = await weightsOf(model);
+      const truth = inEigenbasis("", reference.hessian(weights), reference.gradient(weights));
+      const largest = Math.max(...truth.eigenvalues);
+      const rounding = 1e-3 * largest;
+      for (const [steps, share] of [
+        [4, 0.95],
+        [12, 0.95],
+        [40, 0.7],
+      ] as const) {
+        const found = await curvature(model, batch, { loss, steps, share });
+        expect(found).toMatchObject({ weights: weights.length, share, steps: Math.min(steps, weights.length) });
+        expect(found.gradientNorm).toBeCloseTo(Math.hypot(...reference.gradient(weights)), 5);
+        expect(found.noiseFloor).toBeLessThan(rounding);
+        const inside = (value: number, { lowest, highest }: { lowest: number; highest: number }) => {
+          expect(lowest).toBeLessThanOrEqual(value);
+          expect(highest).toBeGreaterThanOrEqual(value);
+        };
+        const quantile = [...truth.eigenvalues]
+          .sort((a, b) => a - b)
+          .find((x) => trueMass(truth, x).upTo >= 1 - share)!;
+        inside(quantile, found.lambdaQ);
+        inside(trueMass(truth, 0).below, found.negativeMass);
+        // λ_max is found from below, so the ratio is bounded with what was found.
+        if (quantile > 0) inside(found.lambdaMax / quantile, found.kappa);
+        else expect(found.kappa.highest).toBe(Infinity);
+        for (const x of [0, 0.1, 0.3, 0.6, 0.9].map((part) => part * largest)) {
+          expect(massBounds(found.matrix, x - rounding).below).toBeLessThan(trueMass(truth, x).upTo + 1e-4);
+          expect(massBounds(found.matrix, x + rounding).upTo).toBeGreaterThan(trueMass(truth, x).below - 1e-4);
+        }
+        if (steps < 12) continue;
+        expect(Math.abs(found.lambdaMax - largest)).toBeLessThan(0.01 * largest);
+        expect(found.lambdaMin).toBeGreaterThan(Math.min(...truth.eigenvalues) - rounding);
       }
-      if (steps < 12) continue;
-      expect(Math.abs(found.lambdaMax - largest)).toBeLessThan(0.01 * largest);
-      expect(found.lambdaMin).toBeGreaterThan(Math.min(...truth.eigenvalues) - rounding);
-    }
-  });
-});
+    });
+  },
+  physicalDevices,
+);
 
 describe("the loss is one function, and that of training", () => {
   test.each([residual, dropping])("the next one that the run makes: $title", async ({ make }) => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { DifferenceProduct, type Surface } from "#lib/curvature/difference-product.js";
 import { LossSurface } from "#lib/curvature/loss-surface.js";
 import type { Device } from "#lib/native/index.js";
-import { onEveryDevice } from "../support/devices.js";
+import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { normals } from "./support/matrices.js";
 import { type Case, cases, multiply, weightsOf } from "./support/references.js";
@@ -38,53 +38,57 @@ async function scaledCase({ batch, loss, model: make, reference }: Case, device:
   };
 }
 
-await onEveryDevice("products of the Hessian from differences of gradients", (device) => {
-  describe.each(cases)("of $title", (one) => {
-    // Powers of two, so that float32 holds the scaled numbers as well as the others.
-    test.each([2 ** -12, 1, 2 ** 10])("are right to 1e-3 with weights scaled by %d", async (scale) => {
-      const { surface, gradient, exact } = await scaledCase(one, device, scale);
-      const slope = await surface.at();
-      expect(apart(slope.gradient, gradient)).toBeLessThan(1e-5 * norm(gradient));
-      const product = new DifferenceProduct(surface);
-      const { disagreement } = await product.chooseDistance(slope.gradient);
-      const v = unit(slope.gradient);
-      const size = norm(exact(v));
-      expect(apart(await product.of(v), exact(v))).toBeLessThan(Math.min(4 * disagreement, 1e-3 * size));
-      surface.close();
-    });
+await onEveryDevice(
+  "products of the Hessian from differences of gradients",
+  (device) => {
+    describe.each(cases)("of $title", (one) => {
+      // Powers of two, so that float32 holds the scaled numbers as well as the others.
+      test.each([2 ** -12, 1, 2 ** 10])("are right to 1e-3 with weights scaled by %d", async (scale) => {
+        const { surface, gradient, exact } = await scaledCase(one, device, scale);
+        const slope = await surface.at();
+        expect(apart(slope.gradient, gradient)).toBeLessThan(1e-5 * norm(gradient));
+        const product = new DifferenceProduct(surface);
+        const { disagreement } = await product.chooseDistance(slope.gradient);
+        const v = unit(slope.gradient);
+        const size = norm(exact(v));
+        expect(apart(await product.of(v), exact(v))).toBeLessThan(Math.min(4 * disagreement, 1e-3 * size));
+        surface.close();
+      });
 
-    test("the distance chosen is as good as any of a wide range, up to a factor of 3", async () => {
-      const { surface, gradient, exact } = await scaledCase(one, device, 1);
-      const v = unit(gradient);
-      const product = new DifferenceProduct(surface);
-      const { distance } = await product.chooseDistance(gradient);
-      const error = async (at: number) => {
-        const [ahead, behind] = await Promise.all([surface.at(v, at), surface.at(v, -at)]);
-        return apart(
-          ahead.gradient.map((g, i) => (g - behind.gradient[i]!) / (2 * at)),
-          exact(v),
-        );
-      };
-      const errors = await Promise.all(Array.from({ length: 25 }, (_, i) => error(surface.norm * 10 ** (i / 3 - 7))));
-      expect(await error(distance)).toBeLessThan(3 * Math.min(...errors));
-      // The range has ends that are no good: a choice without looking would miss.
-      expect(errors[0]).toBeGreaterThan(30 * Math.min(...errors));
-      surface.close();
-    });
+      test("the distance chosen is as good as any of a wide range, up to a factor of 3", async () => {
+        const { surface, gradient, exact } = await scaledCase(one, device, 1);
+        const v = unit(gradient);
+        const product = new DifferenceProduct(surface);
+        const { distance } = await product.chooseDistance(gradient);
+        const error = async (at: number) => {
+          const [ahead, behind] = await Promise.all([surface.at(v, at), surface.at(v, -at)]);
+          return apart(
+            ahead.gradient.map((g, i) => (g - behind.gradient[i]!) / (2 * at)),
+            exact(v),
+          );
+        };
+        const errors = await Promise.all(Array.from({ length: 25 }, (_, i) => error(surface.norm * 10 ** (i / 3 - 7))));
+        expect(await error(distance)).toBeLessThan(3 * Math.min(...errors));
+        // The range has ends that are no good: a choice without looking would miss.
+        expect(errors[0]).toBeGreaterThan(30 * Math.min(...errors));
+        surface.close();
+      });
 
-    test("with a scale are those of diag(s)·H·diag(s)", async () => {
-      const { surface, exact } = await scaledCase(one, device, 1);
-      const scale = Float64Array.from({ length: surface.size }, (_, i) => 10 ** (2 * Math.sin(i)));
-      const product = new DifferenceProduct(surface, scale);
-      const start = normals(surface.size, 1);
-      await product.chooseDistance(start);
-      const v = unit(normals(surface.size, 2));
-      const expected = exact(v.map((x, i) => x * scale[i]!)).map((x, i) => x * scale[i]!);
-      expect(apart(await product.of(v), expected)).toBeLessThan(2e-3 * norm(expected));
-      surface.close();
+      test("with a scale are those of diag(s)·H·diag(s)", async () => {
+        const { surface, exact } = await scaledCase(one, device, 1);
+        const scale = Float64Array.from({ length: surface.size }, (_, i) => 10 ** (2 * Math.sin(i)));
+        const product = new DifferenceProduct(surface, scale);
+        const start = normals(surface.size, 1);
+        await product.chooseDistance(start);
+        const v = unit(normals(surface.size, 2));
+        const expected = exact(v.map((x, i) => x * scale[i]!)).map((x, i) => x * scale[i]!);
+        expect(apart(await product.of(v), expected)).toBeLessThan(2e-3 * norm(expected));
+        surface.close();
+      });
     });
-  });
-});
+  },
+  physicalDevices,
+);
 
 describe("the distance of the difference", () => {
   const size = 100;

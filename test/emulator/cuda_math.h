@@ -32,6 +32,12 @@ void __stcg(T* address, T value) {
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+// Whole periods are taken away exactly, as a device does.
+inline void sincospi(double x, double* sine, double* cosine) {
+  const double angle = std::fmod(x, 2.0) * 3.14159265358979323846;
+  *sine = std::sin(angle);
+  *cosine = std::cos(angle);
+}
 
 // Macros, because the C library's <math.h> declares functions of these names.
 #define __expf(x) expf(x)

@@ -7,7 +7,7 @@ import { crossEntropy } from "#lib/nn/index.js";
 import { backward, mean, noGrad, relu, square, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
 import { loadTorchWeights } from "#lib/train/index.js";
 import { relativeError } from "../optim/support/runs.js";
-import { devices, onEveryDevice } from "../support/devices.js";
+import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
 import { labelsOf } from "../support/numbers.js";
 import { type GoldenNetwork, golden, images, ours, writeTorchWeights } from "./support/resnets.js";
@@ -71,25 +71,29 @@ await onEveryDevice(
     );
   },
   // What differs between instruction sets is in the smaller networks too.
-  devices.slice(-1),
+  physicalDevices.slice(-1),
 );
 
-await onEveryDevice("residual networks are PyTorch's in float64", (device) => {
-  test.each(networks(isSmall))("%s, with PyTorch's weights: outputs in evaluation", (_, network) =>
-    expectOutputs(network, device),
-  );
+await onEveryDevice(
+  "residual networks are PyTorch's in float64",
+  (device) => {
+    test.each(networks(isSmall))("%s, with PyTorch's weights: outputs in evaluation", (_, network) =>
+      expectOutputs(network, device),
+    );
 
-  test("resnet18 with the stem for small images in training: loss and every gradient", async () => {
-    const network = golden.networks.find(({ name, stem }) => name === "resnet18" && stem === "cifar")!;
-    const model = await loaded(network, device);
-    const { shape, loss: expected, gradients } = golden.training;
-    const labels = tensor(device, labelsOf(shape[0]!, 2000, network.classes));
-    const loss = crossEntropy(model.forward(images(device, shape)), labels);
-    backward(loss);
-    expect(worstRatio([await loss.item()], [expected])).toBeLessThan(outputTolerance);
-    const { names } = model.torchNames();
-    const parameters = new Map(model.parameters().map((parameter) => [names.get(parameter.name)!, parameter]));
-    await expectGradients(parameters, gradients, gradientTolerance);
-    model.dispose();
-  });
-});
+    test("resnet18 with the stem for small images in training: loss and every gradient", async () => {
+      const network = golden.networks.find(({ name, stem }) => name === "resnet18" && stem === "cifar")!;
+      const model = await loaded(network, device);
+      const { shape, loss: expected, gradients } = golden.training;
+      const labels = tensor(device, labelsOf(shape[0]!, 2000, network.classes));
+      const loss = crossEntropy(model.forward(images(device, shape)), labels);
+      backward(loss);
+      expect(worstRatio([await loss.item()], [expected])).toBeLessThan(outputTolerance);
+      const { names } = model.torchNames();
+      const parameters = new Map(model.parameters().map((parameter) => [names.get(parameter.name)!, parameter]));
+      await expectGradients(parameters, gradients, gradientTolerance);
+      model.dispose();
+    });
+  },
+  physicalDevices,
+);

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { type Device, type DevicePointer, findAddon, openDevice } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW, Lion, SGD } from "#lib/optim/index.js";
-import { copy, fill, full, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
+import { copy, fill, full, type Tensor, tensor } from "#lib/tensor/index.js";
 import { gradientValues, initialValues, parameterOf, setGradient } from "../optim/support/runs.js";
 import { runProgram } from "../support/child.js";
 import { bits } from "../support/compare.js";
@@ -51,8 +51,12 @@ describe("which device a name opens", () => {
     const outcome = await opened("auto", {});
     expect(outcome["name"]).toMatch(/^(cpu|cuda:\d+)$/);
     expect(outcome["listed"]).not.toContain("cuda:emulated");
-    const device = await openDevice("auto", { needs: ["update"] });
-    expect(device.name).toMatch(/^(cpu|cuda:\d+)$/);
+    expect(outcome["name"] === "cpu").toBe(!(outcome["listed"] as string[]).includes("cuda:0"));
+  });
+
+  it("auto with an option of the CPU's opens the CPU", async () => {
+    const device = await openDevice("auto", { threads: 1 });
+    expect(device.name).toBe("cpu");
     await device.close();
   });
 
@@ -107,15 +111,6 @@ describe("an emulated GPU", isThere, async () => {
   const [device, other] = addon ? [await openDevice("cuda:emulated"), await openDevice("cuda:emulated")] : [];
   afterAll(() => Promise.all([device?.close(), other?.close()]));
   const [gpu, second] = [device as Device, other as Device];
-
-  it("names an operation that CUDA does not have, at the call", async () => {
-    const x = full(gpu, [2, 2], 1);
-    await expectError(() => matmul(x, x), "unsupported", "matmul is not implemented");
-    await expectError(() => x.add(x), "unsupported", "add is not implemented");
-    expect(gpu.implements("matmul")).toBe(false);
-    await gpu.synchronize();
-    expect(await x.read()).toEqual(new Float32Array(4).fill(1));
-  });
 
   it("finishes what was enqueued when it closes, and refuses everything after", async () => {
     const own = await openDevice("cuda:emulated");
@@ -449,7 +444,7 @@ describe("the addon never crashes the process", isThere, () => {
   });
 
   it.each([1, 2])("survives random calls (seed %i)", async (seed) => {
-    const ended = await runProgram(program("fuzz"), [`${seed}`, "6000", "50"], [], onCuda);
+    const ended = await runProgram(program("fuzz"), [`${seed}`, "6000", "8"], [], onCuda);
     expect(ended).toMatchObject({ code: 0, signal: null, stderr: "" });
     const counts = JSON.parse(ended.stdout.replace("ok ", ""));
     expect(counts.returned).toBeGreaterThan(500);

@@ -6,7 +6,7 @@ import { Parameter } from "#lib/nn/index.js";
 import { AdamW, SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { cast, copy, fill, full, type Tensor, tensor, zeros } from "#lib/tensor/index.js";
-import { onEveryDevice, open, stepDevices } from "../support/devices.js";
+import { devices, onEveryDevice, open } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, make, parameterOf, scheduleOf, setGradient } from "./support/runs.js";
@@ -58,420 +58,405 @@ const cases: { kind: Kind; options: Options; dtype?: "bfloat16" }[] = [
   { kind: "Lion", options: { lr: uba, masterWeights: false, seed: 5 }, dtype: "bfloat16" },
 ];
 
-await onEveryDevice(
-  "a captured step",
-  (device) => {
-    test.each(cases)("replayed 1000 times is 1000 steps: $kind $options $dtype", async ({ kind, options, dtype }) => {
-      const eager = setUp(device, kind, options, dtype);
-      for (let step = 0; step < budget; step++) eager.optimizer.step();
+await onEveryDevice("a captured step", (device) => {
+  test.each(cases)("replayed 1000 times is 1000 steps: $kind $options $dtype", async ({ kind, options, dtype }) => {
+    const eager = setUp(device, kind, options, dtype);
+    for (let step = 0; step < budget; step++) eager.optimizer.step();
 
-      const captured = setUp(device, kind, options, dtype);
-      captured.optimizer.tabulate();
-      const capture = device.capture(() => captured.optimizer.step());
-      // Recorded, not done.
-      expect(captured.optimizer.iteration).toBe(0);
-      expect(await captured.optimizer.stats()).toMatchObject({ iteration: 0, updates: 0 });
-      let done = 0;
-      for (const times of [1, 0, 2, 97, 400, 500]) {
-        capture.replay(times);
-        done += times;
-        expect(captured.optimizer.iteration).toBe(done);
-      }
-      expect(await captured.everything()).toEqual(await eager.everything());
-      capture.dispose();
-      eager.dispose();
-      captured.dispose();
-    });
-
-    test.each(cases)("a tabulated schedule is the one written each step: $kind $options", async (one) => {
-      const written = setUp(device, one.kind, one.options, one.dtype);
-      const tabulated = setUp(device, one.kind, one.options, one.dtype);
-      tabulated.optimizer.tabulate();
-      for (let step = 0; step < 40; step++) {
-        written.optimizer.step();
-        tabulated.optimizer.step();
-        expect(tabulated.optimizer.learningRates()).toEqual(written.optimizer.learningRates());
-      }
-      expect(await tabulated.everything()).toEqual(await written.everything());
-      written.dispose();
-      tabulated.dispose();
-    });
-
-    test("beyond the end of the table the last rate holds", async () => {
-      const lr = scheduleOf([0.5, 0.25, 0.125]);
-      const { optimizer, parameters, dispose } = setUp(device, "SGD", { lr });
-      const probe = parameters[1]!;
-      probe.write(new Float32Array(3));
-      probe.grad!.write(Float32Array.of(-1, -1, -1));
-      optimizer.tabulate();
-      const capture = device.capture(() => optimizer.step());
-      const seen: number[] = [];
-      for (let step = 0; step < 6; step++) {
-        capture.replay();
-        seen.push((await probe.read())[0]!);
-        expect((await optimizer.stats()).learningRates).toEqual([[0.5, 0.25, 0.125][Math.min(step, 2)]]);
-      }
-      expect(seen).toEqual([0.5, 0.75, 0.875, 1, 1.125, 1.25]);
-      capture.dispose();
-      dispose();
-    });
-
-    test("a table may be shorter than the budget, and needs a whole number of steps", async () => {
-      const { optimizer, dispose } = setUp(device, "SGD", { lr: scheduleOf([0.5, 0.25, 0.125]) });
-      for (const steps of [0, -1, 1.5, Number.NaN])
-        await expectError(() => optimizer.tabulate(steps), "invalid-argument", "steps: expected");
-      optimizer.tabulate(2);
-      const capture = device.capture(() => optimizer.step());
-      capture.replay(3);
-      expect((await optimizer.stats()).learningRates).toEqual([0.25]);
-      capture.dispose();
-      dispose();
-    });
-
-    test("each group has its own rates", async () => {
-      const make2 = () => {
-        const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 17, "b", 2)];
-        for (const [i, one] of parameters.entries()) setGradient(one, gradientValues(one.size, i));
-        const groups = [{ where: (name: string) => name === "b", lr: cycle, weightDecay: 0.5 }];
-        return { parameters, optimizer: new AdamW(parameters, { lr: uba, groups }) };
-      };
-      const [eager, captured] = [make2(), make2()];
-      for (let step = 0; step < 100; step++) eager.optimizer.step();
-      captured.optimizer.tabulate();
-      const capture = device.capture(() => captured.optimizer.step());
-      capture.replay(100);
-      const bitsOf = ({ parameters }: typeof eager) => bitsByName(parameters.map((one) => [one.name, one] as const));
-      expect(await bitsOf(captured)).toEqual(await bitsOf(eager));
-      expect(await captured.optimizer.stats()).toEqual(await eager.optimizer.stats());
-      capture.dispose();
-    });
-
-    test.each([cases[3]!, cases[5]!])(
-      "sees gradients that are written between replays: $kind $options",
-      async (one) => {
-        const eager = setUp(device, one.kind, one.options, one.dtype);
-        const captured = setUp(device, one.kind, one.options, one.dtype);
-        captured.optimizer.tabulate();
-        const capture = device.capture(() => captured.optimizer.step());
-        for (let step = 0; step < 12; step++) {
-          eager.rewriteGradients(step);
-          eager.optimizer.step();
-          captured.rewriteGradients(step);
-          capture.replay();
-        }
-        expect(await captured.everything()).toEqual(await eager.everything());
-        capture.dispose();
-        eager.dispose();
-        captured.dispose();
-      },
-    );
-
-    test("eager steps and replays may take turns", async () => {
-      const { kind, options } = cases[3]!;
-      const eager = setUp(device, kind, options);
-      for (let step = 0; step < 30; step++) eager.optimizer.step();
-      const mixed = setUp(device, kind, options);
-      mixed.optimizer.tabulate();
-      mixed.optimizer.step();
-      const capture = device.capture(() => mixed.optimizer.step());
-      capture.replay(10);
-      for (let step = 0; step < 7; step++) mixed.optimizer.step();
-      capture.replay(12);
-      expect(await mixed.everything()).toEqual(await eager.everything());
-      capture.dispose();
-      eager.dispose();
-      mixed.dispose();
-    });
-
-    test("several steps in one capture count as several", async () => {
-      const { kind, options } = cases[3]!;
-      const eager = setUp(device, kind, options);
-      for (let step = 0; step < 12; step++) eager.optimizer.step();
-      const captured = setUp(device, kind, options);
-      captured.optimizer.tabulate();
-      const capture = device.capture(() => {
-        for (let step = 0; step < 3; step++) captured.optimizer.step();
-      });
-      capture.replay(4);
-      expect(await captured.everything()).toEqual(await eager.everything());
-      capture.dispose();
-      eager.dispose();
-      captured.dispose();
-    });
-
-    test("without a schedule the first step may be made by hand instead of tabulate", async () => {
-      const options = { lr: 0.1, momentum: 0.9 };
-      const eager = setUp(device, "SGD", options);
-      const captured = setUp(device, "SGD", options);
-      for (let step = 0; step < 5; step++) eager.optimizer.step();
-      captured.optimizer.step();
-      const capture = device.capture(() => captured.optimizer.step());
-      capture.replay(4);
-      expect(await captured.everything()).toEqual(await eager.everything());
-      capture.dispose();
-      eager.dispose();
-      captured.dispose();
-    });
-
-    test("a step that is not finite is left out in a replay as well", async () => {
-      const { optimizer, parameters, everything, dispose } = setUp(device, "AdamW", { lr: uba, nonFinite: "skip" });
-      optimizer.tabulate();
-      const capture = device.capture(() => optimizer.step());
-      capture.replay(3);
-      const { stats: _, state: __, iteration: ___, ...before } = (await everything()) as Record<string, unknown>;
-      parameters[1]!.grad!.write(Float32Array.of(1, Number.NaN, 1));
-      capture.replay(2);
-      expect(await optimizer.stats()).toMatchObject({ iteration: 5, updates: 3, skipped: 2 });
-      expect(await everything()).toMatchObject(before);
-      capture.dispose();
-      dispose();
-    });
-  },
-  stepDevices,
-);
-
-await onEveryDevice(
-  "what cannot be captured is refused by name",
-  (device) => {
-    /** Whatever is refused: the device and an optimizer go on as if nobody had tried. */
-    async function refused(work: (own: ReturnType<typeof setUp>) => void, code: string, ...words: string[]) {
-      const options: Options = { lr: uba, clipNorm: 1 };
-      const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
-      for (const { optimizer } of [own, other]) {
-        optimizer.tabulate();
-        optimizer.step();
-      }
-      await expectError(() => device.capture(() => work(own)), code, ...words);
-      // And a second time, behind work that was recorded already.
-      const before = device.memory();
-      const second = () => {
-        own.optimizer.step();
-        work(own);
-      };
-      await expectError(() => device.capture(second), code, ...words);
-      // The collector may have freed what earlier tests left; nothing has come.
-      expect(device.memory().tensors).toBeLessThanOrEqual(before.tensors);
-      expect(device.memory().allocated).toBeLessThanOrEqual(before.allocated);
-      expect(device.capturing).toBeUndefined();
-      await device.synchronize();
-      for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
-      expect(await own.everything()).toEqual(await other.everything());
-      // A capture that is not refused still works.
-      const captures = [own, other].map(({ optimizer }) => device.capture(() => optimizer.step()));
-      for (const capture of captures) capture.replay(2);
-      expect(await own.everything()).toEqual(await other.everything());
-      expect(own.optimizer.iteration).toBe(6);
-      for (const capture of captures) capture.dispose();
-      own.dispose();
-      other.dispose();
+    const captured = setUp(device, kind, options, dtype);
+    captured.optimizer.tabulate();
+    const capture = device.capture(() => captured.optimizer.step());
+    // Recorded, not done.
+    expect(captured.optimizer.iteration).toBe(0);
+    expect(await captured.optimizer.stats()).toMatchObject({ iteration: 0, updates: 0 });
+    let done = 0;
+    for (const times of [1, 0, 2, 97, 400, 500]) {
+      capture.replay(times);
+      done += times;
+      expect(captured.optimizer.iteration).toBe(done);
     }
+    expect(await captured.everything()).toEqual(await eager.everything());
+    capture.dispose();
+    eager.dispose();
+    captured.dispose();
+  });
 
-    test("reading", () =>
-      refused(({ parameters }) => void parameters[1]!.read(), "invalid-state", "read cannot be captured"));
-    test("writing", () =>
-      refused(
-        ({ parameters }) => parameters[1]!.write(new Float32Array(3)),
-        "invalid-state",
-        "write cannot be captured",
-      ));
-    test("a tensor made from data", () =>
-      refused(() => void tensor(device, [1, 2]), "invalid-state", "a tensor made from data cannot be captured"));
-    test("synchronize", () =>
-      refused(() => void device.synchronize(), "invalid-state", "synchronize cannot be captured"));
-    test("a timer", () => refused(() => void device.time(() => {}), "invalid-state", "a timer cannot be captured"));
-    test("trim", () => refused(() => device.trim(), "invalid-state", "trim cannot be captured"));
-    test("close", () => refused(() => void device.close(), "invalid-state", "close cannot be captured"));
-    test("what is read by an asynchronous function rejects its promise instead, and is no part of the work", async () => {
-      const own = setUp(device, "SGD", { lr: uba });
-      own.optimizer.tabulate();
-      let stats: Promise<unknown> | undefined;
-      const capture = device.capture(() => {
-        stats = own.optimizer.stats();
-        stats.catch(() => {});
-        own.optimizer.step();
-      });
-      await expectError(() => stats, "invalid-state", "read cannot be captured");
-      capture.replay(3);
-      expect(await own.optimizer.stats()).toMatchObject({ iteration: 3 });
-      capture.dispose();
-      own.dispose();
+  test.each(cases)("a tabulated schedule is the one written each step: $kind $options", async (one) => {
+    const written = setUp(device, one.kind, one.options, one.dtype);
+    const tabulated = setUp(device, one.kind, one.options, one.dtype);
+    tabulated.optimizer.tabulate();
+    for (let step = 0; step < 40; step++) {
+      written.optimizer.step();
+      tabulated.optimizer.step();
+      expect(tabulated.optimizer.learningRates()).toEqual(written.optimizer.learningRates());
+    }
+    expect(await tabulated.everything()).toEqual(await written.everything());
+    written.dispose();
+    tabulated.dispose();
+  });
+
+  test("beyond the end of the table the last rate holds", async () => {
+    const lr = scheduleOf([0.5, 0.25, 0.125]);
+    const { optimizer, parameters, dispose } = setUp(device, "SGD", { lr });
+    const probe = parameters[1]!;
+    probe.write(new Float32Array(3));
+    probe.grad!.write(Float32Array.of(-1, -1, -1));
+    optimizer.tabulate();
+    const capture = device.capture(() => optimizer.step());
+    const seen: number[] = [];
+    for (let step = 0; step < 6; step++) {
+      capture.replay();
+      seen.push((await probe.read())[0]!);
+      expect((await optimizer.stats()).learningRates).toEqual([[0.5, 0.25, 0.125][Math.min(step, 2)]]);
+    }
+    expect(seen).toEqual([0.5, 0.75, 0.875, 1, 1.125, 1.25]);
+    capture.dispose();
+    dispose();
+  });
+
+  test("a table may be shorter than the budget, and needs a whole number of steps", async () => {
+    const { optimizer, dispose } = setUp(device, "SGD", { lr: scheduleOf([0.5, 0.25, 0.125]) });
+    for (const steps of [0, -1, 1.5, Number.NaN])
+      await expectError(() => optimizer.tabulate(steps), "invalid-argument", "steps: expected");
+    optimizer.tabulate(2);
+    const capture = device.capture(() => optimizer.step());
+    capture.replay(3);
+    expect((await optimizer.stats()).learningRates).toEqual([0.25]);
+    capture.dispose();
+    dispose();
+  });
+
+  test("each group has its own rates", async () => {
+    const make2 = () => {
+      const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 17, "b", 2)];
+      for (const [i, one] of parameters.entries()) setGradient(one, gradientValues(one.size, i));
+      const groups = [{ where: (name: string) => name === "b", lr: cycle, weightDecay: 0.5 }];
+      return { parameters, optimizer: new AdamW(parameters, { lr: uba, groups }) };
+    };
+    const [eager, captured] = [make2(), make2()];
+    for (let step = 0; step < 100; step++) eager.optimizer.step();
+    captured.optimizer.tabulate();
+    const capture = device.capture(() => captured.optimizer.step());
+    capture.replay(100);
+    const bitsOf = ({ parameters }: typeof eager) => bitsByName(parameters.map((one) => [one.name, one] as const));
+    expect(await bitsOf(captured)).toEqual(await bitsOf(eager));
+    expect(await captured.optimizer.stats()).toEqual(await eager.optimizer.stats());
+    capture.dispose();
+  });
+
+  test.each([cases[3]!, cases[5]!])("sees gradients that are written between replays: $kind $options", async (one) => {
+    const eager = setUp(device, one.kind, one.options, one.dtype);
+    const captured = setUp(device, one.kind, one.options, one.dtype);
+    captured.optimizer.tabulate();
+    const capture = device.capture(() => captured.optimizer.step());
+    for (let step = 0; step < 12; step++) {
+      eager.rewriteGradients(step);
+      eager.optimizer.step();
+      captured.rewriteGradients(step);
+      capture.replay();
+    }
+    expect(await captured.everything()).toEqual(await eager.everything());
+    capture.dispose();
+    eager.dispose();
+    captured.dispose();
+  });
+
+  test("eager steps and replays may take turns", async () => {
+    const { kind, options } = cases[3]!;
+    const eager = setUp(device, kind, options);
+    for (let step = 0; step < 30; step++) eager.optimizer.step();
+    const mixed = setUp(device, kind, options);
+    mixed.optimizer.tabulate();
+    mixed.optimizer.step();
+    const capture = device.capture(() => mixed.optimizer.step());
+    capture.replay(10);
+    for (let step = 0; step < 7; step++) mixed.optimizer.step();
+    capture.replay(12);
+    expect(await mixed.everything()).toEqual(await eager.everything());
+    capture.dispose();
+    eager.dispose();
+    mixed.dispose();
+  });
+
+  test("several steps in one capture count as several", async () => {
+    const { kind, options } = cases[3]!;
+    const eager = setUp(device, kind, options);
+    for (let step = 0; step < 12; step++) eager.optimizer.step();
+    const captured = setUp(device, kind, options);
+    captured.optimizer.tabulate();
+    const capture = device.capture(() => {
+      for (let step = 0; step < 3; step++) captured.optimizer.step();
     });
-    test("a capture inside a capture", () =>
-      refused(() => void device.capture(() => {}), "invalid-state", "a capture inside a capture cannot be captured"));
-    test("an error of the work's own comes out as it is", async () => {
-      const own = new Error("mine");
-      expect(() =>
-        device.capture(() => {
-          throw own;
-        }),
-      ).toThrow(own);
-      await device.synchronize();
-    });
-    test("a gradientScale for one step is part of the work", async () => {
-      const { optimizer, parameters, dispose } = setUp(device, "SGD", { lr: 1 });
-      parameters[1]!.write(new Float32Array(3));
-      parameters[1]!.grad!.write(Float32Array.of(-1, -2, -3));
+    capture.replay(4);
+    expect(await captured.everything()).toEqual(await eager.everything());
+    capture.dispose();
+    eager.dispose();
+    captured.dispose();
+  });
+
+  test("without a schedule the first step may be made by hand instead of tabulate", async () => {
+    const options = { lr: 0.1, momentum: 0.9 };
+    const eager = setUp(device, "SGD", options);
+    const captured = setUp(device, "SGD", options);
+    for (let step = 0; step < 5; step++) eager.optimizer.step();
+    captured.optimizer.step();
+    const capture = device.capture(() => captured.optimizer.step());
+    capture.replay(4);
+    expect(await captured.everything()).toEqual(await eager.everything());
+    capture.dispose();
+    eager.dispose();
+    captured.dispose();
+  });
+
+  test("a step that is not finite is left out in a replay as well", async () => {
+    const { optimizer, parameters, everything, dispose } = setUp(device, "AdamW", { lr: uba, nonFinite: "skip" });
+    optimizer.tabulate();
+    const capture = device.capture(() => optimizer.step());
+    capture.replay(3);
+    const { stats: _, state: __, iteration: ___, ...before } = (await everything()) as Record<string, unknown>;
+    parameters[1]!.grad!.write(Float32Array.of(1, Number.NaN, 1));
+    capture.replay(2);
+    expect(await optimizer.stats()).toMatchObject({ iteration: 5, updates: 3, skipped: 2 });
+    expect(await everything()).toMatchObject(before);
+    capture.dispose();
+    dispose();
+  });
+});
+
+await onEveryDevice("what cannot be captured is refused by name", (device) => {
+  /** Whatever is refused: the device and an optimizer go on as if nobody had tried. */
+  async function refused(work: (own: ReturnType<typeof setUp>) => void, code: string, ...words: string[]) {
+    const options: Options = { lr: uba, clipNorm: 1 };
+    const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
+    for (const { optimizer } of [own, other]) {
       optimizer.tabulate();
-      const capture = device.capture(() => optimizer.step({ gradientScale: 0.5 }));
-      capture.replay(4);
-      expect(await parameters[1]!.read()).toEqual(Float32Array.of(2, 4, 6));
-      capture.dispose();
-      dispose();
-    });
+      optimizer.step();
+    }
+    await expectError(() => device.capture(() => work(own)), code, ...words);
+    // And a second time, behind work that was recorded already.
+    const before = device.memory();
+    const second = () => {
+      own.optimizer.step();
+      work(own);
+    };
+    await expectError(() => device.capture(second), code, ...words);
+    // The collector may have freed what earlier tests left; nothing has come.
+    expect(device.memory().tensors).toBeLessThanOrEqual(before.tensors);
+    expect(device.memory().allocated).toBeLessThanOrEqual(before.allocated);
+    expect(device.capturing).toBeUndefined();
+    await device.synchronize();
+    for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
+    expect(await own.everything()).toEqual(await other.everything());
+    // A capture that is not refused still works.
+    const captures = [own, other].map(({ optimizer }) => device.capture(() => optimizer.step()));
+    for (const capture of captures) capture.replay(2);
+    expect(await own.everything()).toEqual(await other.everything());
+    expect(own.optimizer.iteration).toBe(6);
+    for (const capture of captures) capture.dispose();
+    own.dispose();
+    other.dispose();
+  }
 
-    test("a replay inside a capture", async () => {
-      const x = full(device, [4], 1);
-      const capture = device.capture(() => fill(x, 2));
-      await refused(() => capture.replay(), "invalid-state", "replay cannot be captured");
-      expect(await x.read()).toEqual(Float32Array.of(1, 1, 1, 1));
+  test("reading", () =>
+    refused(({ parameters }) => void parameters[1]!.read(), "invalid-state", "read cannot be captured"));
+  test("writing", () =>
+    refused(
+      ({ parameters }) => parameters[1]!.write(new Float32Array(3)),
+      "invalid-state",
+      "write cannot be captured",
+    ));
+  test("a tensor made from data", () =>
+    refused(() => void tensor(device, [1, 2]), "invalid-state", "a tensor made from data cannot be captured"));
+  test("synchronize", () =>
+    refused(() => void device.synchronize(), "invalid-state", "synchronize cannot be captured"));
+  test("a timer", () => refused(() => void device.time(() => {}), "invalid-state", "a timer cannot be captured"));
+  test("trim", () => refused(() => device.trim(), "invalid-state", "trim cannot be captured"));
+  test("close", () => refused(() => void device.close(), "invalid-state", "close cannot be captured"));
+  test("what is read by an asynchronous function rejects its promise instead, and is no part of the work", async () => {
+    const own = setUp(device, "SGD", { lr: uba });
+    own.optimizer.tabulate();
+    let stats: Promise<unknown> | undefined;
+    const capture = device.capture(() => {
+      stats = own.optimizer.stats();
+      stats.catch(() => {});
+      own.optimizer.step();
+    });
+    await expectError(() => stats, "invalid-state", "read cannot be captured");
+    capture.replay(3);
+    expect(await own.optimizer.stats()).toMatchObject({ iteration: 3 });
+    capture.dispose();
+    own.dispose();
+  });
+  test("a capture inside a capture", () =>
+    refused(() => void device.capture(() => {}), "invalid-state", "a capture inside a capture cannot be captured"));
+  test("an error of the work's own comes out as it is", async () => {
+    const own = new Error("mine");
+    expect(() =>
+      device.capture(() => {
+        throw own;
+      }),
+    ).toThrow(own);
+    await device.synchronize();
+  });
+  test("a gradientScale for one step is part of the work", async () => {
+    const { optimizer, parameters, dispose } = setUp(device, "SGD", { lr: 1 });
+    parameters[1]!.write(new Float32Array(3));
+    parameters[1]!.grad!.write(Float32Array.of(-1, -2, -3));
+    optimizer.tabulate();
+    const capture = device.capture(() => optimizer.step({ gradientScale: 0.5 }));
+    capture.replay(4);
+    expect(await parameters[1]!.read()).toEqual(Float32Array.of(2, 4, 6));
+    capture.dispose();
+    dispose();
+  });
+
+  test("a replay inside a capture", async () => {
+    const x = full(device, [4], 1);
+    const capture = device.capture(() => fill(x, 2));
+    await refused(() => capture.replay(), "invalid-state", "replay cannot be captured");
+    expect(await x.read()).toEqual(Float32Array.of(1, 1, 1, 1));
+    capture.replay();
+    expect(await x.read()).toEqual(Float32Array.of(2, 2, 2, 2));
+    capture.dispose();
+  });
+
+  test.each([
+    ["a schedule that the host computes", { lr: uba }],
+    ["what is kept is not there yet", { lr: 0.1 }],
+  ])("a step: %s", async (_, options) => {
+    const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
+    const before = await own.everything();
+    const attempt = () => device.capture(() => own.optimizer.step());
+    await expectError(attempt, "invalid-state", "cannot be captured", "call optimizer.tabulate()");
+    expect(await own.everything()).toEqual(before);
+    for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
+    expect(await own.everything()).toEqual(await other.everything());
+    own.dispose();
+    other.dispose();
+  });
+});
+
+await onEveryDevice("memory of captured work", (device) => {
+  test("what is made inside lives apart: work outside cannot get it, and a replay cannot spoil work outside", async () => {
+    const source = full(device, [1000], 1);
+    const inside: Tensor[] = [];
+    const capture = device.capture(() => {
+      // A chain through a tensor that is gone before the capture ends.
+      const temporary = cast(source, "float64");
+      inside.push(cast(temporary, "float32"));
+      temporary.dispose();
+    });
+    // As many as would use up every free piece of the size.
+    const outside = Array.from({ length: 20 }, (_, i) => full(device, [1000], i, i % 2 ? "float64" : "float32"));
+    for (const value of [3, 5]) {
+      fill(source, value);
       capture.replay();
-      expect(await x.read()).toEqual(Float32Array.of(2, 2, 2, 2));
-      capture.dispose();
-    });
+      expect(await inside[0]!.read()).toEqual(new Float32Array(1000).fill(value));
+      for (const [i, one] of outside.entries())
+        expect(
+          [...(await one.read())].every((x) => x === i),
+          `tensor ${i}`,
+        ).toBe(true);
+    }
+    // The other way round: what outside writes is not in the way of a replay.
+    for (const one of outside) fill(one, -1);
+    capture.replay();
+    expect(await inside[0]!.read()).toEqual(new Float32Array(1000).fill(5));
+    capture.dispose();
+    for (const one of [source, ...inside, ...outside]) one.dispose();
+  });
 
-    test.each([
-      ["a schedule that the host computes", { lr: uba }],
-      ["what is kept is not there yet", { lr: 0.1 }],
-    ])("a step: %s", async (_, options) => {
-      const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
-      const before = await own.everything();
-      const attempt = () => device.capture(() => own.optimizer.step());
-      await expectError(attempt, "invalid-state", "cannot be captured", "call optimizer.tabulate()");
-      expect(await own.everything()).toEqual(before);
-      for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
-      expect(await own.everything()).toEqual(await other.everything());
-      own.dispose();
-      other.dispose();
-    });
-  },
-  stepDevices,
-);
+  test("inputs may be disposed between capture and replay", async () => {
+    const [source, target] = [full(device, [1000], 7), full(device, [1000], 0)];
+    const capture = device.capture(() => copy(target, source));
+    source.dispose();
+    const others = Array.from({ length: 20 }, (_, i) => full(device, [1000], 100 + i));
+    capture.replay();
+    expect(await target.read()).toEqual(new Float32Array(1000).fill(7));
+    for (const one of [target, ...others]) one.dispose();
+    // Nobody can see any more what it does, but it does no harm.
+    capture.replay(3);
+    await device.synchronize();
+    capture.dispose();
+  });
 
-await onEveryDevice(
-  "memory of captured work",
-  (device) => {
-    test("what is made inside lives apart: work outside cannot get it, and a replay cannot spoil work outside", async () => {
-      const source = full(device, [1000], 1);
-      const inside: Tensor[] = [];
-      const capture = device.capture(() => {
-        // A chain through a tensor that is gone before the capture ends.
-        const temporary = cast(source, "float64");
-        inside.push(cast(temporary, "float32"));
-        temporary.dispose();
-      });
-      // As many as would use up every free piece of the size.
-      const outside = Array.from({ length: 20 }, (_, i) => full(device, [1000], i, i % 2 ? "float64" : "float32"));
-      for (const value of [3, 5]) {
-        fill(source, value);
-        capture.replay();
-        expect(await inside[0]!.read()).toEqual(new Float32Array(1000).fill(value));
-        for (const [i, one] of outside.entries())
-          expect(
-            [...(await one.read())].every((x) => x === i),
-            `tensor ${i}`,
-          ).toBe(true);
-      }
-      // The other way round: what outside writes is not in the way of a replay.
-      for (const one of outside) fill(one, -1);
-      capture.replay();
-      expect(await inside[0]!.read()).toEqual(new Float32Array(1000).fill(5));
-      capture.dispose();
-      for (const one of [source, ...inside, ...outside]) one.dispose();
+  test("an optimizer may be disposed, and its gradients: replays go on", async () => {
+    const kept = setUp(device, "AdamW", { lr: uba });
+    const gone = setUp(device, "AdamW", { lr: uba });
+    const captures = [kept, gone].map(({ optimizer }) => {
+      optimizer.tabulate();
+      return device.capture(() => optimizer.step());
     });
+    gone.optimizer.dispose();
+    for (const parameter of gone.parameters) parameter.zeroGrad();
+    const others = Array.from({ length: 20 }, (_, i) => full(device, [1025], i));
+    for (const capture of captures) capture.replay(5);
+    const bitsOf = ({ parameters }: typeof kept) => bitsByName(parameters.map((one) => [one.name, one] as const));
+    expect(await bitsOf(gone)).toEqual(await bitsOf(kept));
+    for (const one of [...captures, ...others]) one.dispose();
+    kept.dispose();
+    for (const parameter of gone.parameters) parameter.dispose();
+  });
 
-    test("inputs may be disposed between capture and replay", async () => {
-      const [source, target] = [full(device, [1000], 7), full(device, [1000], 0)];
-      const capture = device.capture(() => copy(target, source));
-      source.dispose();
-      const others = Array.from({ length: 20 }, (_, i) => full(device, [1000], 100 + i));
-      capture.replay();
-      expect(await target.read()).toEqual(new Float32Array(1000).fill(7));
-      for (const one of [target, ...others]) one.dispose();
-      // Nobody can see any more what it does, but it does no harm.
-      capture.replay(3);
-      await device.synchronize();
-      capture.dispose();
+  test("what was made inside outlives the capture", async () => {
+    const source = full(device, [100], 4);
+    let made: Tensor | undefined;
+    const capture = device.capture(() => {
+      made = cast(source, "float64");
     });
+    capture.replay();
+    capture.dispose();
+    const others = Array.from({ length: 20 }, (_, i) => full(device, [100], i, "float64"));
+    expect(await made!.read()).toEqual(new Float64Array(100).fill(4));
+    for (const one of [source, made!, ...others]) one.dispose();
+  });
 
-    test("an optimizer may be disposed, and its gradients: replays go on", async () => {
-      const kept = setUp(device, "AdamW", { lr: uba });
-      const gone = setUp(device, "AdamW", { lr: uba });
-      const captures = [kept, gone].map(({ optimizer }) => {
-        optimizer.tabulate();
-        return device.capture(() => optimizer.step());
-      });
-      gone.optimizer.dispose();
-      for (const parameter of gone.parameters) parameter.zeroGrad();
-      const others = Array.from({ length: 20 }, (_, i) => full(device, [1025], i));
-      for (const capture of captures) capture.replay(5);
-      const bitsOf = ({ parameters }: typeof kept) => bitsByName(parameters.map((one) => [one.name, one] as const));
-      expect(await bitsOf(gone)).toEqual(await bitsOf(kept));
-      for (const one of [...captures, ...others]) one.dispose();
-      kept.dispose();
-      for (const parameter of gone.parameters) parameter.dispose();
+  test("a replay after dispose throws, and counts nothing", async () => {
+    const own = setUp(device, "SGD", { lr: uba });
+    own.optimizer.tabulate();
+    const capture = device.capture(() => own.optimizer.step());
+    capture.replay();
+    capture.dispose();
+    await expectError(() => capture.replay(), "invalid-state", "replay", "disposed");
+    for (const times of [-1, 0.5, Number.NaN, "1"])
+      await expectError(() => device.capture(() => {}).replay(times as number), "invalid-argument", "times");
+    expect(own.optimizer.iteration).toBe(1);
+    expect((await own.optimizer.stats()).iteration).toBe(1);
+    own.dispose();
+  });
+
+  test("an empty capture does nothing, as often as wanted", async () => {
+    const capture = device.capture(() => {});
+    capture.replay(1000);
+    await device.synchronize();
+    capture.dispose();
+  });
+
+  test("two captures on one device", async () => {
+    const [a, b] = [setUp(device, "AdamW", { lr: uba }), setUp(device, "Lion", { lr: cycle })];
+    const [eagerA, eagerB] = [setUp(device, "AdamW", { lr: uba }), setUp(device, "Lion", { lr: cycle })];
+    const captures = [a, b].map(({ optimizer }) => {
+      optimizer.tabulate();
+      return device.capture(() => optimizer.step());
     });
-
-    test("what was made inside outlives the capture", async () => {
-      const source = full(device, [100], 4);
-      let made: Tensor | undefined;
-      const capture = device.capture(() => {
-        made = cast(source, "float64");
-      });
-      capture.replay();
-      capture.dispose();
-      const others = Array.from({ length: 20 }, (_, i) => full(device, [100], i, "float64"));
-      expect(await made!.read()).toEqual(new Float64Array(100).fill(4));
-      for (const one of [source, made!, ...others]) one.dispose();
-    });
-
-    test("a replay after dispose throws, and counts nothing", async () => {
-      const own = setUp(device, "SGD", { lr: uba });
-      own.optimizer.tabulate();
-      const capture = device.capture(() => own.optimizer.step());
-      capture.replay();
-      capture.dispose();
-      await expectError(() => capture.replay(), "invalid-state", "replay", "disposed");
-      for (const times of [-1, 0.5, Number.NaN, "1"])
-        await expectError(() => device.capture(() => {}).replay(times as number), "invalid-argument", "times");
-      expect(own.optimizer.iteration).toBe(1);
-      expect((await own.optimizer.stats()).iteration).toBe(1);
-      own.dispose();
-    });
-
-    test("an empty capture does nothing, as often as wanted", async () => {
-      const capture = device.capture(() => {});
-      capture.replay(1000);
-      await device.synchronize();
-      capture.dispose();
-    });
-
-    test("two captures on one device", async () => {
-      const [a, b] = [setUp(device, "AdamW", { lr: uba }), setUp(device, "Lion", { lr: cycle })];
-      const [eagerA, eagerB] = [setUp(device, "AdamW", { lr: uba }), setUp(device, "Lion", { lr: cycle })];
-      const captures = [a, b].map(({ optimizer }) => {
-        optimizer.tabulate();
-        return device.capture(() => optimizer.step());
-      });
-      for (let i = 0; i < 10; i++) {
-        captures[0]!.replay(2);
-        captures[1]!.replay();
-      }
-      for (let i = 0; i < 20; i++) eagerA.optimizer.step();
-      for (let i = 0; i < 10; i++) eagerB.optimizer.step();
-      expect(await a.everything()).toEqual(await eagerA.everything());
-      expect(await b.everything()).toEqual(await eagerB.everything());
-      captures[0]!.dispose();
+    for (let i = 0; i < 10; i++) {
+      captures[0]!.replay(2);
       captures[1]!.replay();
-      eagerB.optimizer.step();
-      expect(await b.everything()).toEqual(await eagerB.everything());
-      captures[1]!.dispose();
-      for (const one of [a, b, eagerA, eagerB]) one.dispose();
-    });
-  },
-  stepDevices,
-);
+    }
+    for (let i = 0; i < 20; i++) eagerA.optimizer.step();
+    for (let i = 0; i < 10; i++) eagerB.optimizer.step();
+    expect(await a.everything()).toEqual(await eagerA.everything());
+    expect(await b.everything()).toEqual(await eagerB.everything());
+    captures[0]!.dispose();
+    captures[1]!.replay();
+    eagerB.optimizer.step();
+    expect(await b.everything()).toEqual(await eagerB.everything());
+    captures[1]!.dispose();
+    for (const one of [a, b, eagerA, eagerB]) one.dispose();
+  });
+});
 
-describe.each(stepDevices)("devices of their own ($label)", (under) => {
+describe.each(devices)("devices of their own ($label)", (under) => {
   // Nothing that another test left for the collector counts here.
   test("dispose gives back what only the captured work held, once", async () => {
     const device = await open(under);
@@ -596,50 +581,46 @@ describe.each(stepDevices)("devices of their own ($label)", (under) => {
 });
 
 // With masters the parameters are copies: what the host looks after at an eager step must not go into a capture.
-await onEveryDevice(
-  "a parameter with a master that somebody writes",
-  (device) => {
-    const options = { lr: 0.01, momentum: 0.9 };
-    const setUpOne = () => {
-      const parameter = new Parameter(tensor(device, Float32Array.of(1, 2, 3), [3], { dtype: "bfloat16" }));
-      setGradient(parameter, Float32Array.of(0.001, 0.002, 0.003));
-      return { parameter, optimizer: new SGD([parameter], options) };
-    };
-    const written = Uint16Array.of(0x4000, 0x4040, 0x4080);
+await onEveryDevice("a parameter with a master that somebody writes", (device) => {
+  const options = { lr: 0.01, momentum: 0.9 };
+  const setUpOne = () => {
+    const parameter = new Parameter(tensor(device, Float32Array.of(1, 2, 3), [3], { dtype: "bfloat16" }));
+    setGradient(parameter, Float32Array.of(0.001, 0.002, 0.003));
+    return { parameter, optimizer: new SGD([parameter], options) };
+  };
+  const written = Uint16Array.of(0x4000, 0x4040, 0x4080);
 
-    test("before the capture: its master moves once, and keeps its digits in the replays", async () => {
-      const [eager, captured] = [setUpOne(), setUpOne()];
-      eager.parameter.write(written);
-      for (let step = 0; step < 50; step++) eager.optimizer.step();
+  test("before the capture: its master moves once, and keeps its digits in the replays", async () => {
+    const [eager, captured] = [setUpOne(), setUpOne()];
+    eager.parameter.write(written);
+    for (let step = 0; step < 50; step++) eager.optimizer.step();
+    captured.optimizer.tabulate();
+    captured.parameter.write(written);
+    let capture: ReturnType<Device["capture"]>;
+    try {
+      capture = device.capture(() => captured.optimizer.step());
+    } catch (error) {
+      // To refuse is right, too.
+      expect(error).toMatchObject({ code: "invalid-state" });
       captured.optimizer.tabulate();
-      captured.parameter.write(written);
-      let capture: ReturnType<Device["capture"]>;
-      try {
-        capture = device.capture(() => captured.optimizer.step());
-      } catch (error) {
-        // To refuse is right, too.
-        expect(error).toMatchObject({ code: "invalid-state" });
-        captured.optimizer.tabulate();
-        capture = device.capture(() => captured.optimizer.step());
-      }
-      capture.replay(50);
-      expect(await bitsByName(captured.optimizer.stateDict())).toEqual(await bitsByName(eager.optimizer.stateDict()));
-      expect(await captured.parameter.read()).toEqual(await eager.parameter.read());
-      capture.dispose();
-    });
+      capture = device.capture(() => captured.optimizer.step());
+    }
+    capture.replay(50);
+    expect(await bitsByName(captured.optimizer.stateDict())).toEqual(await bitsByName(eager.optimizer.stateDict()));
+    expect(await captured.parameter.read()).toEqual(await eager.parameter.read());
+    capture.dispose();
+  });
 
-    test("between replays: the next one begins with what was written", async () => {
-      const [eager, captured] = [setUpOne(), setUpOne()];
-      captured.optimizer.tabulate();
-      const capture = device.capture(() => captured.optimizer.step());
-      eager.optimizer.step();
-      capture.replay();
-      for (const { parameter } of [eager, captured]) parameter.write(written);
-      eager.optimizer.step();
-      capture.replay();
-      expect(await captured.parameter.read()).toEqual(await eager.parameter.read());
-      capture.dispose();
-    });
-  },
-  stepDevices,
-);
+  test("between replays: the next one begins with what was written", async () => {
+    const [eager, captured] = [setUpOne(), setUpOne()];
+    captured.optimizer.tabulate();
+    const capture = device.capture(() => captured.optimizer.step());
+    eager.optimizer.step();
+    capture.replay();
+    for (const { parameter } of [eager, captured]) parameter.write(written);
+    eager.optimizer.step();
+    capture.replay();
+    expect(await captured.parameter.read()).toEqual(await eager.parameter.read());
+    capture.dispose();
+  });
+});

@@ -7,7 +7,7 @@
 import { describe, expect, test } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import * as schedule from "#lib/schedule/index.js";
-import { devices, openAll, stepDevices } from "../support/devices.js";
+import { devices, openAll } from "../support/devices.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, initialValues, make, parameterOf, setGradient } from "./support/runs.js";
 import { type Storage, storages } from "./support/storages.js";
@@ -30,7 +30,7 @@ const rules: { kind: Kind; options: RuleOptions }[] = [
 ];
 const checks = [{}, { clipNorm: 3, nonFinite: "skip", gradientScale: 0.5 }] as const;
 
-const fused = stepDevices.filter(({ options }) => options.instructionSet !== "portable");
+const fused = devices.filter(({ options }) => options.instructionSet !== "portable");
 const opened = await openAll({}, fused);
 
 /** All that a run leaves, by name: the parameters after some steps, what is kept of them, and the statistics. */
@@ -62,7 +62,7 @@ async function outcome(device: Device, kind: Kind, options: object, { dtype, opt
 }
 
 test("the devices compared are every build of the CPU's kernels with fma, the emulated GPU, and the real ones", () => {
-  expect(fused.length).toBe(stepDevices.length - devices.filter(({ label }) => label === "cpu portable").length);
+  expect(fused.length).toBe(devices.length - devices.filter(({ label }) => label === "cpu portable").length);
   expect(fused.map(({ name }) => name)).toContain("cuda:emulated");
   expect(fused.length).toBeGreaterThanOrEqual(2);
 });

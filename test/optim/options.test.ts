@@ -3,7 +3,7 @@ import { type ErrorCode, StepsizeError } from "#lib/errors.js";
 import { openDevice } from "#lib/native/index.js";
 import { Adam, AdamW, Lion, SGD, type Trainable } from "#lib/optim/index.js";
 import { tensor } from "#lib/tensor/index.js";
-import { onEveryDevice, stepDevices } from "../support/devices.js";
+import { onEveryDevice } from "../support/devices.js";
 import { parameterOf } from "./support/runs.js";
 
 type Options = Record<string, unknown>;
@@ -45,86 +45,78 @@ const refused: [Rule, string, readonly unknown[]][] = [
   ...[Adam, AdamW].map((Rule): [Rule, string, readonly unknown[]] => [Rule, "epsilon", [...notNumbers, -1e-8]]),
 ];
 
-await onEveryDevice(
-  "a bad option is refused by name",
-  (device) => {
-    test.each(refused)("%o: %s", (Rule, name, values) => {
-      const parameter = parameterOf(device, 1);
-      for (const value of values) {
-        const error = refusal(Rule, [parameter], { lr: 0.1, [name]: value });
-        expect(error).toMatchObject({ code, message: expect.stringMatching(new RegExp(`^${name}: expected `)) });
-      }
-    });
+await onEveryDevice("a bad option is refused by name", (device) => {
+  test.each(refused)("%o: %s", (Rule, name, values) => {
+    const parameter = parameterOf(device, 1);
+    for (const value of values) {
+      const error = refusal(Rule, [parameter], { lr: 0.1, [name]: value });
+      expect(error).toMatchObject({ code, message: expect.stringMatching(new RegExp(`^${name}: expected `)) });
+    }
+  });
 
-    test("in a group as well as for all", () => {
-      const parameter = parameterOf(device, 1);
-      const groups = [{ where: () => true, weightDecay: -1 }];
-      expect(refusal(AdamW, [parameter], { lr: 0.1, groups }).message).toMatch(/^weightDecay: expected .*, got -1/);
-    });
+  test("in a group as well as for all", () => {
+    const parameter = parameterOf(device, 1);
+    const groups = [{ where: () => true, weightDecay: -1 }];
+    expect(refusal(AdamW, [parameter], { lr: 0.1, groups }).message).toMatch(/^weightDecay: expected .*, got -1/);
+  });
 
-    test("Nesterov without momentum, or with dampening", () => {
-      const parameter = parameterOf(device, 1);
-      for (const options of [{}, { momentum: 0 }, { momentum: 0.9, dampening: 0.1 }])
-        expect(refusal(SGD, [parameter], { lr: 0.1, nesterov: true, ...options }).message).toMatch(/^nesterov: /);
-    });
+  test("Nesterov without momentum, or with dampening", () => {
+    const parameter = parameterOf(device, 1);
+    for (const options of [{}, { momentum: 0 }, { momentum: 0.9, dampening: 0.1 }])
+      expect(refusal(SGD, [parameter], { lr: 0.1, nesterov: true, ...options }).message).toMatch(/^nesterov: /);
+  });
 
-    test("the ends of the ranges are inside", () => {
-      const parameter = parameterOf(device, 1);
-      expect(() => new SGD([parameter], { lr: 0, momentum: 0, weightDecay: 0, dampening: 1 })).not.toThrow();
-      expect(() => new Adam([parameter], { lr: 0, betas: [0, 0], epsilon: 0, weightDecay: 0 })).not.toThrow();
-    });
-  },
-  stepDevices,
-);
+  test("the ends of the ranges are inside", () => {
+    const parameter = parameterOf(device, 1);
+    expect(() => new SGD([parameter], { lr: 0, momentum: 0, weightDecay: 0, dampening: 1 })).not.toThrow();
+    expect(() => new Adam([parameter], { lr: 0, betas: [0, 0], epsilon: 0, weightDecay: 0 })).not.toThrow();
+  });
+});
 
-await onEveryDevice(
-  "bad parameters are refused",
-  (device) => {
-    test("none", () => {
-      expect(refusal(SGD, [], { lr: 0.1 })).toMatchObject({
-        code,
-        message: expect.stringMatching(/^parameters: .*empty/),
-      });
+await onEveryDevice("bad parameters are refused", (device) => {
+  test("none", () => {
+    expect(refusal(SGD, [], { lr: 0.1 })).toMatchObject({
+      code,
+      message: expect.stringMatching(/^parameters: .*empty/),
     });
+  });
 
-    test("one twice, by name and place", () => {
-      const [a, b] = [parameterOf(device, 1, "a"), parameterOf(device, 1, "b")];
-      expect(refusal(SGD, [a, b, a], { lr: 0.1 }).message).toMatch(/^parameters\[2\] \(a\): .*twice/);
-    });
+  test("one twice, by name and place", () => {
+    const [a, b] = [parameterOf(device, 1, "a"), parameterOf(device, 1, "b")];
+    expect(refusal(SGD, [a, b, a], { lr: 0.1 }).message).toMatch(/^parameters\[2\] \(a\): .*twice/);
+  });
 
-    test("another type than float32", () => {
-      for (const data of [Int32Array.of(1), new Float64Array(1), Uint8Array.of(1)]) {
-        const parameters = [tensor(device, [1]), tensor(device, data)];
-        const message = refusal(SGD, parameters, { lr: 0.1 }).message;
-        expect(message).toMatch(
-          new RegExp(`^parameters\\[1\\]: expected float32 or bfloat16, got ${parameters[1]!.dtype}`),
-        );
-      }
-    });
+  test("another type than float32", () => {
+    for (const data of [Int32Array.of(1), new Float64Array(1), Uint8Array.of(1)]) {
+      const parameters = [tensor(device, [1]), tensor(device, data)];
+      const message = refusal(SGD, parameters, { lr: 0.1 }).message;
+      expect(message).toMatch(
+        new RegExp(`^parameters\\[1\\]: expected float32 or bfloat16, got ${parameters[1]!.dtype}`),
+      );
+    }
+  });
 
-    test("one on another device", async () => {
-      const other = await openDevice("cpu");
-      const parameters = [parameterOf(device, 1, "a"), parameterOf(other, 1, "b")];
-      expect(refusal(SGD, parameters, { lr: 0.1 }).message).toMatch(/^parameters\[1\] \(b\): .*device/);
-      await other.close();
-    });
+  test("one on another device", async () => {
+    const other = await openDevice("cpu");
+    const parameters = [parameterOf(device, 1, "a"), parameterOf(other, 1, "b")];
+    expect(refusal(SGD, parameters, { lr: 0.1 }).message).toMatch(/^parameters\[1\] \(b\): .*device/);
+    await other.close();
+  });
 
-    test("a group that chooses none, which is most likely a slip in its condition", () => {
-      const groups = [
-        { where: (name: string) => name === "weight" },
-        { where: (name: string) => name.endsWith(".bais"), lr: 1 },
-      ];
-      const parameters = [parameterOf(device, 1, "weight"), parameterOf(device, 1, "x.bias")];
-      expect(refusal(AdamW, parameters, { lr: 0.1, groups }).message).toMatch(/^groups\[1\]\.where: chooses none of 2/);
-    });
+  test("a group that chooses none, which is most likely a slip in its condition", () => {
+    const groups = [
+      { where: (name: string) => name === "weight" },
+      { where: (name: string) => name.endsWith(".bais"), lr: 1 },
+    ];
+    const parameters = [parameterOf(device, 1, "weight"), parameterOf(device, 1, "x.bias")];
+    expect(refusal(AdamW, parameters, { lr: 0.1, groups }).message).toMatch(/^groups\[1\]\.where: chooses none of 2/);
+  });
 
-    test("nothing stays allocated after a refusal", () => {
-      const parameter = parameterOf(device, 1);
-      const before = device.memory().tensors;
-      refusal(AdamW, [parameter], { lr: -1 });
-      refusal(AdamW, [parameter], { lr: 1, clipNorm: -1 });
-      expect(device.memory().tensors).toBe(before);
-    });
-  },
-  stepDevices,
-);
+  test("nothing stays allocated after a refusal", () => {
+    const parameter = parameterOf(device, 1);
+    const before = device.memory().tensors;
+    refusal(AdamW, [parameter], { lr: -1 });
+    refusal(AdamW, [parameter], { lr: 1, clipNorm: -1 });
+    expect(device.memory().tensors).toBe(before);
+  });
+});

@@ -7,7 +7,7 @@ import { philox4x32, words } from "#lib/random.js";
 import { bfloat16Bits, bfloat16Value } from "#lib/tensor/bfloat16.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { bits } from "../support/compare.js";
-import { onEveryDevice, stepDevices } from "../support/devices.js";
+import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, initialValues, make, parameterOf, setGradient } from "./support/runs.js";
@@ -36,185 +36,173 @@ const kinds: { kind: Kind; options: RuleOptions }[] = [
 ];
 const sizes = [0, 1, 9, 1025];
 
-await onEveryDevice(
-  "bfloat16 parameters with masters",
-  (device) => {
-    test.each(kinds)("are float32 training, rounded to show: $kind $options", async ({ kind, options }) => {
-      const initial = sizes.map((size, i) => nearest(initialValues(size, i + 1)));
-      const [copies, wide] = [
-        initial.map((values, i) => low(device, values, `p${i}`)),
-        initial.map((values, i) => parameterOf(device, values, `p${i}`)),
-      ];
-      const extra = { clipNorm: 2, nonFinite: "skip" };
-      const optimizer = make(kind, copies, { ...options, ...extra } as RuleOptions);
-      const reference = make(kind, wide, { ...options, ...extra } as RuleOptions);
-      for (let step = 0; step < 10; step++) {
-        for (const [i, size] of sizes.entries()) {
-          const gradient = nearest(gradientValues(size, step, 100 * (i + 1)));
-          if (step === 4 && i === 3) gradient[7] = Number.POSITIVE_INFINITY;
-          setGradient(copies[i]!, gradient);
-          setGradient(wide[i]!, gradient);
-        }
-        optimizer.step();
-        reference.step();
-        const state = optimizer.stateDict();
-        for (const [i, parameter] of copies.entries()) {
-          const master = (await state.get(`p${i}.master`)!.read()) as Float32Array;
-          const where = `parameter ${i} after step ${step}`;
-          // Exact: the arithmetic is the same, and the copy is the nearest, ties to even.
-          expect(bits(master).equals(bits(await wide[i]!.read())), where).toBe(true);
-          expect(await parameter.read(), where).toEqual(copiesOf(master));
-        }
+await onEveryDevice("bfloat16 parameters with masters", (device) => {
+  test.each(kinds)("are float32 training, rounded to show: $kind $options", async ({ kind, options }) => {
+    const initial = sizes.map((size, i) => nearest(initialValues(size, i + 1)));
+    const [copies, wide] = [
+      initial.map((values, i) => low(device, values, `p${i}`)),
+      initial.map((values, i) => parameterOf(device, values, `p${i}`)),
+    ];
+    const extra = { clipNorm: 2, nonFinite: "skip" };
+    const optimizer = make(kind, copies, { ...options, ...extra } as RuleOptions);
+    const reference = make(kind, wide, { ...options, ...extra } as RuleOptions);
+    for (let step = 0; step < 10; step++) {
+      for (const [i, size] of sizes.entries()) {
+        const gradient = nearest(gradientValues(size, step, 100 * (i + 1)));
+        if (step === 4 && i === 3) gradient[7] = Number.POSITIVE_INFINITY;
+        setGradient(copies[i]!, gradient);
+        setGradient(wide[i]!, gradient);
       }
-      expect(await optimizer.stats()).toEqual(await reference.stats());
-      const moments = [...optimizer.stateDict()].filter(([name]) => !name.endsWith(".master"));
-      expect(await bitsByName(moments)).toEqual(await bitsByName(reference.stateDict()));
-    });
-
-    test("the master is part of the state, before the moments", () => {
-      const parameter = low(device, initialValues(3), "p");
-      const optimizer = new AdamW([parameter], { lr: 0.01, momentType: "bfloat16" });
-      setGradient(parameter, gradientValues(3, 0));
       optimizer.step();
-      const state = [...optimizer.stateDict()].map(([name, { dtype }]) => [name, dtype]);
-      expect(state).toEqual([
-        ["state", "float64"],
-        ["p.master", "float32"],
-        ["p.expAvg", "bfloat16"],
-        ["p.expAvgSq", "bfloat16"],
-      ]);
-    });
+      reference.step();
+      const state = optimizer.stateDict();
+      for (const [i, parameter] of copies.entries()) {
+        const master = (await state.get(`p${i}.master`)!.read()) as Float32Array;
+        const where = `parameter ${i} after step ${step}`;
+        // Exact: the arithmetic is the same, and the copy is the nearest, ties to even.
+        expect(bits(master).equals(bits(await wide[i]!.read())), where).toBe(true);
+        expect(await parameter.read(), where).toEqual(copiesOf(master));
+      }
+    }
+    expect(await optimizer.stats()).toEqual(await reference.stats());
+    const moments = [...optimizer.stateDict()].filter(([name]) => !name.endsWith(".master"));
+    expect(await bitsByName(moments)).toEqual(await bitsByName(reference.stateDict()));
+  });
 
-    test("small steps add up: a thousand of a hundredth of what the copy can show", async () => {
-      const parameter = low(device, Float32Array.of(1.5));
-      const optimizer = new SGD([parameter], { lr: 1 });
-      const tiny = -(2 ** -14);
-      for (let step = 0; step < 1024; step++) {
-        if (step === 0) setGradient(parameter, Float32Array.of(tiny));
+  test("the master is part of the state, before the moments", () => {
+    const parameter = low(device, initialValues(3), "p");
+    const optimizer = new AdamW([parameter], { lr: 0.01, momentType: "bfloat16" });
+    setGradient(parameter, gradientValues(3, 0));
+    optimizer.step();
+    const state = [...optimizer.stateDict()].map(([name, { dtype }]) => [name, dtype]);
+    expect(state).toEqual([
+      ["state", "float64"],
+      ["p.master", "float32"],
+      ["p.expAvg", "bfloat16"],
+      ["p.expAvgSq", "bfloat16"],
+    ]);
+  });
+
+  test("small steps add up: a thousand of a hundredth of what the copy can show", async () => {
+    const parameter = low(device, Float32Array.of(1.5));
+    const optimizer = new SGD([parameter], { lr: 1 });
+    const tiny = -(2 ** -14);
+    for (let step = 0; step < 1024; step++) {
+      if (step === 0) setGradient(parameter, Float32Array.of(tiny));
+      optimizer.step();
+    }
+    expect(bfloat16Value((await parameter.read())[0]!)).toBe(1.5 + 2 ** -4);
+  });
+
+  test("a parameter that is written between steps moves its master, and keeps what was written", async () => {
+    const values = Float32Array.of(1, 2, 3);
+    const parameter = low(device, values, "p");
+    const other = low(device, Float32Array.of(5, 6, 7), "p");
+    const [optimizer, fresh] = [parameter, other].map((one) => new SGD([one], { lr: 0.001 }));
+    for (const one of [parameter, other]) setGradient(one, Float32Array.of(0.1, -0.2, 0.3));
+    optimizer!.step();
+    parameter.write(copiesOf(Float32Array.of(5, 6, 7)));
+    for (let step = 0; step < 3; step++) for (const one of [optimizer!, fresh!]) one.step();
+    expect(await parameter.read()).toEqual(await other.read());
+    const masters = [optimizer!, fresh!].map(async (one) => [
+      ...((await one.stateDict().get("p.master")!.read()) as Float32Array),
+    ]);
+    expect(await masters[0]).toEqual(await masters[1]);
+  });
+
+  test("one that nobody writes keeps the digits that its copy does not show", async () => {
+    const parameter = low(device, Float32Array.of(1), "p");
+    const optimizer = new SGD([parameter], { lr: 2 ** -12 });
+    setGradient(parameter, Float32Array.of(1));
+    optimizer.step();
+    // Read, moved to another view, its gradient replaced: none of these is a write.
+    await parameter.read();
+    parameter.detach().dispose();
+    setGradient(parameter, Float32Array.of(1));
+    optimizer.step();
+    expect(await optimizer.stateDict().get("p.master")!.item()).toBe(1 - 2 ** -11);
+  });
+});
+
+await onEveryDevice("stop, load into a new one, and the bits go on", (device) => {
+  const options = { lr: 0.01, clipNorm: 1 };
+  test.each(storages)("$title", async ({ dtype, options: types }) => {
+    const run = () => sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, dtype));
+    const steps = (optimizer: { step(): void }, parameters: Parameter[], from: number, to: number) => {
+      for (let step = from; step < to; step++) {
+        for (const [i, one] of parameters.entries()) setGradient(one, gradientValues(sizes[i]!, step, 100 * (i + 1)));
         optimizer.step();
       }
-      expect(bfloat16Value((await parameter.read())[0]!)).toBe(1.5 + 2 ** -4);
-    });
+    };
+    const through = run();
+    const uninterrupted = make("AdamW", through, { ...options, ...types } as RuleOptions);
+    steps(uninterrupted, through, 0, 9);
+    const before = run();
+    const first = make("AdamW", before, { ...options, ...types } as RuleOptions);
+    steps(first, before, 0, 5);
+    const saved = await copyOf(first.stateDict());
+    const after = await Promise.all(
+      before.map(async (one, i) => {
+        const parameter = new Parameter(tensor(device, await one.read(), [sizes[i]!]));
+        parameter.name = `p${i}`;
+        return parameter;
+      }),
+    );
+    const second = make("AdamW", after, { ...options, ...types } as RuleOptions);
+    second.loadStateDict(saved);
+    second.iteration = first.iteration;
+    steps(second, after, 5, 9);
+    const all = (parameters: Parameter[], optimizer: typeof first) =>
+      bitsByName([...parameters.map((one) => [one.name, one] as const), ...optimizer.stateDict()]);
+    expect(await all(after, second)).toEqual(await all(through, uninterrupted));
+  });
 
-    test("a parameter that is written between steps moves its master, and keeps what was written", async () => {
-      const values = Float32Array.of(1, 2, 3);
-      const parameter = low(device, values, "p");
-      const other = low(device, Float32Array.of(5, 6, 7), "p");
-      const [optimizer, fresh] = [parameter, other].map((one) => new SGD([one], { lr: 0.001 }));
-      for (const one of [parameter, other]) setGradient(one, Float32Array.of(0.1, -0.2, 0.3));
-      optimizer!.step();
-      parameter.write(copiesOf(Float32Array.of(5, 6, 7)));
-      for (let step = 0; step < 3; step++) for (const one of [optimizer!, fresh!]) one.step();
-      expect(await parameter.read()).toEqual(await other.read());
-      const masters = [optimizer!, fresh!].map(async (one) => [
-        ...((await one.stateDict().get("p.master")!.read()) as Float32Array),
-      ]);
-      expect(await masters[0]).toEqual(await masters[1]);
-    });
+  test("moments of another type are refused by name", async () => {
+    const parameter = parameterOf(device, 3, "p");
+    setGradient(parameter, gradientValues(3, 0));
+    const [wide, narrow] = [
+      new AdamW([parameter], { lr: 0.01 }),
+      new AdamW([parameter], { lr: 0.01, momentType: "bfloat16" }),
+    ];
+    wide.step();
+    narrow.step();
+    const before = await bitsByName(narrow.stateDict());
+    await expectError(
+      () => narrow.loadStateDict(wide.stateDict()),
+      "invalid-file",
+      "p.expAvg is float32, expected bfloat16",
+    );
+    expect(await bitsByName(narrow.stateDict())).toEqual(before);
+  });
+});
 
-    test("one that nobody writes keeps the digits that its copy does not show", async () => {
-      const parameter = low(device, Float32Array.of(1), "p");
-      const optimizer = new SGD([parameter], { lr: 2 ** -12 });
-      setGradient(parameter, Float32Array.of(1));
+await onEveryDevice("types of parameters and gradients", (device) => {
+  test("a gradient of the other type is refused by name", async () => {
+    const [wide, narrow] = [parameterOf(device, 3, "w"), low(device, initialValues(3), "n")];
+    wide.grad = tensor(device, new Uint16Array(3));
+    narrow.grad = tensor(device, new Float32Array(3));
+    for (const [parameter, words] of [
+      [wide, "the gradient of w is bfloat16[3], the parameter float32[3]"],
+      [narrow, "the gradient of n is float32[3], the parameter bfloat16[3]"],
+    ] as const)
+      await expectError(() => new SGD([parameter], { lr: 1 }).step(), "invalid-argument", words);
+  });
+
+  test("parameters are all of one type", async () => {
+    const parameters = [parameterOf(device, 3, "w"), low(device, initialValues(3), "n")];
+    await expectError(() => new SGD(parameters, { lr: 1 }), "invalid-argument", "parameters[1] (n): is bfloat16");
+  });
+
+  test("masterWeights means nothing to float32 parameters", () => {
+    const parameter = parameterOf(device, 3, "p");
+    setGradient(parameter, gradientValues(3, 0));
+    for (const masterWeights of [true, false]) {
+      const optimizer = new SGD([parameter], { lr: 0, masterWeights });
       optimizer.step();
-      // Read, moved to another view, its gradient replaced: none of these is a write.
-      await parameter.read();
-      parameter.detach().dispose();
-      setGradient(parameter, Float32Array.of(1));
-      optimizer.step();
-      expect(await optimizer.stateDict().get("p.master")!.item()).toBe(1 - 2 ** -11);
-    });
-  },
-  stepDevices,
-);
-
-await onEveryDevice(
-  "stop, load into a new one, and the bits go on",
-  (device) => {
-    const options = { lr: 0.01, clipNorm: 1 };
-    test.each(storages)("$title", async ({ dtype, options: types }) => {
-      const run = () => sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, dtype));
-      const steps = (optimizer: { step(): void }, parameters: Parameter[], from: number, to: number) => {
-        for (let step = from; step < to; step++) {
-          for (const [i, one] of parameters.entries()) setGradient(one, gradientValues(sizes[i]!, step, 100 * (i + 1)));
-          optimizer.step();
-        }
-      };
-      const through = run();
-      const uninterrupted = make("AdamW", through, { ...options, ...types } as RuleOptions);
-      steps(uninterrupted, through, 0, 9);
-      const before = run();
-      const first = make("AdamW", before, { ...options, ...types } as RuleOptions);
-      steps(first, before, 0, 5);
-      const saved = await copyOf(first.stateDict());
-      const after = await Promise.all(
-        before.map(async (one, i) => {
-          const parameter = new Parameter(tensor(device, await one.read(), [sizes[i]!]));
-          parameter.name = `p${i}`;
-          return parameter;
-        }),
-      );
-      const second = make("AdamW", after, { ...options, ...types } as RuleOptions);
-      second.loadStateDict(saved);
-      second.iteration = first.iteration;
-      steps(second, after, 5, 9);
-      const all = (parameters: Parameter[], optimizer: typeof first) =>
-        bitsByName([...parameters.map((one) => [one.name, one] as const), ...optimizer.stateDict()]);
-      expect(await all(after, second)).toEqual(await all(through, uninterrupted));
-    });
-
-    test("moments of another type are refused by name", async () => {
-      const parameter = parameterOf(device, 3, "p");
-      setGradient(parameter, gradientValues(3, 0));
-      const [wide, narrow] = [
-        new AdamW([parameter], { lr: 0.01 }),
-        new AdamW([parameter], { lr: 0.01, momentType: "bfloat16" }),
-      ];
-      wide.step();
-      narrow.step();
-      const before = await bitsByName(narrow.stateDict());
-      await expectError(
-        () => narrow.loadStateDict(wide.stateDict()),
-        "invalid-file",
-        "p.expAvg is float32, expected bfloat16",
-      );
-      expect(await bitsByName(narrow.stateDict())).toEqual(before);
-    });
-  },
-  stepDevices,
-);
-
-await onEveryDevice(
-  "types of parameters and gradients",
-  (device) => {
-    test("a gradient of the other type is refused by name", async () => {
-      const [wide, narrow] = [parameterOf(device, 3, "w"), low(device, initialValues(3), "n")];
-      wide.grad = tensor(device, new Uint16Array(3));
-      narrow.grad = tensor(device, new Float32Array(3));
-      for (const [parameter, words] of [
-        [wide, "the gradient of w is bfloat16[3], the parameter float32[3]"],
-        [narrow, "the gradient of n is float32[3], the parameter bfloat16[3]"],
-      ] as const)
-        await expectError(() => new SGD([parameter], { lr: 1 }).step(), "invalid-argument", words);
-    });
-
-    test("parameters are all of one type", async () => {
-      const parameters = [parameterOf(device, 3, "w"), low(device, initialValues(3), "n")];
-      await expectError(() => new SGD(parameters, { lr: 1 }), "invalid-argument", "parameters[1] (n): is bfloat16");
-    });
-
-    test("masterWeights means nothing to float32 parameters", () => {
-      const parameter = parameterOf(device, 3, "p");
-      setGradient(parameter, gradientValues(3, 0));
-      for (const masterWeights of [true, false]) {
-        const optimizer = new SGD([parameter], { lr: 0, masterWeights });
-        optimizer.step();
-        expect([...optimizer.stateDict().keys()]).toEqual(["state"]);
-      }
-    });
-  },
-  stepDevices,
-);
+      expect([...optimizer.stateDict().keys()]).toEqual(["state"]);
+    }
+  });
+});
 
 /**
  * 16 random bits as native/update/rounding.h defines them: of element i of list l of tensor t at an iteration, half
@@ -238,71 +226,63 @@ function roundedBy(value: number, random: number): number {
 // Around eight elements of one random block, 256 that the CPU draws at once, and a chunk of 16384.
 const roundedSizes = [0, 7, 300, 16_384 + 9];
 
-await onEveryDevice(
-  "stochastic rounding, element by element as an independent program rounds",
-  (device) => {
-    test.each([0, 7, 2 ** 40 + 5])("parameters without masters (seed %d)", async (seed) => {
-      // Its products are exact with a power of two, so that one rounding to float32 is all there is.
-      const lr = 2 ** -5;
-      const own = roundedSizes.map((size, i) => nearest(initialValues(size, i + 1)));
-      const parameters = own.map((values, i) => low(device, values, `p${i}`));
-      const optimizer = new SGD(parameters, { lr, masterWeights: false, seed });
-      for (let step = 0; step < 3; step++) {
-        for (const [t, parameter] of parameters.entries()) {
-          const gradient = nearest(gradientValues(parameter.size, step, 100 * (t + 1)));
-          setGradient(parameter, gradient);
-          own[t] = own[t]!.map((value, i) =>
-            bfloat16Value(roundedBy(Math.fround(value - lr * gradient[i]!), roundingBits(seed, t, step, 0, i))),
-          );
-        }
-        optimizer.step();
-        for (const [t, parameter] of parameters.entries())
-          expect(await parameter.read(), `parameter ${t} after step ${step}`).toEqual(copiesOf(own[t]!));
+await onEveryDevice("stochastic rounding, element by element as an independent program rounds", (device) => {
+  test.each([0, 7, 2 ** 40 + 5])("parameters without masters (seed %d)", async (seed) => {
+    // Its products are exact with a power of two, so that one rounding to float32 is all there is.
+    const lr = 2 ** -5;
+    const own = roundedSizes.map((size, i) => nearest(initialValues(size, i + 1)));
+    const parameters = own.map((values, i) => low(device, values, `p${i}`));
+    const optimizer = new SGD(parameters, { lr, masterWeights: false, seed });
+    for (let step = 0; step < 3; step++) {
+      for (const [t, parameter] of parameters.entries()) {
+        const gradient = nearest(gradientValues(parameter.size, step, 100 * (t + 1)));
+        setGradient(parameter, gradient);
+        own[t] = own[t]!.map((value, i) =>
+          bfloat16Value(roundedBy(Math.fround(value - lr * gradient[i]!), roundingBits(seed, t, step, 0, i))),
+        );
       }
-    });
+      optimizer.step();
+      for (const [t, parameter] of parameters.entries())
+        expect(await parameter.read(), `parameter ${t} after step ${step}`).toEqual(copiesOf(own[t]!));
+    }
+  });
 
-    test("three moments, each with random numbers of its own", async () => {
-      const seed = 11;
-      const parameters = roundedSizes.map((size, i) => parameterOf(device, size, `p${i}`));
-      const betas = [0.9, 0.99] as const;
-      const optimizer = new AdamW(parameters, { lr: 0, betas, amsgrad: true, momentType: "bfloat16", seed });
-      const gradients = roundedSizes.map((size, t) => gradientValues(size, 0, 100 * (t + 1)));
-      for (const [t, parameter] of parameters.entries()) setGradient(parameter, gradients[t]!);
-      optimizer.step();
-      const { fround } = Math;
-      // The first step, when all moments are 0: what the rule computes in float32.
-      const first = (g: number) => fround(fround(1 - betas[0]) * g);
-      const second = (g: number) => fround(fround(fround(1 - betas[1]) * g) * g);
-      const state = optimizer.stateDict();
-      for (const [t, gradient] of gradients.entries())
-        for (const [m, [name, value]] of Object.entries({
-          expAvg: first,
-          expAvgSq: second,
-          maxExpAvgSq: second,
-        }).entries()) {
-          const expected = Uint16Array.from(gradient, (g, i) =>
-            roundedBy(value(g), roundingBits(seed, t, 0, m + 1, i)),
-          );
-          expect(await state.get(`p${t}.${name}`)!.read(), `${name} of parameter ${t}`).toEqual(expected);
-        }
-    });
+  test("three moments, each with random numbers of its own", async () => {
+    const seed = 11;
+    const parameters = roundedSizes.map((size, i) => parameterOf(device, size, `p${i}`));
+    const betas = [0.9, 0.99] as const;
+    const optimizer = new AdamW(parameters, { lr: 0, betas, amsgrad: true, momentType: "bfloat16", seed });
+    const gradients = roundedSizes.map((size, t) => gradientValues(size, 0, 100 * (t + 1)));
+    for (const [t, parameter] of parameters.entries()) setGradient(parameter, gradients[t]!);
+    optimizer.step();
+    const { fround } = Math;
+    // The first step, when all moments are 0: what the rule computes in float32.
+    const first = (g: number) => fround(fround(1 - betas[0]) * g);
+    const second = (g: number) => fround(fround(fround(1 - betas[1]) * g) * g);
+    const state = optimizer.stateDict();
+    for (const [t, gradient] of gradients.entries())
+      for (const [m, [name, value]] of Object.entries({
+        expAvg: first,
+        expAvgSq: second,
+        maxExpAvgSq: second,
+      }).entries()) {
+        const expected = Uint16Array.from(gradient, (g, i) => roundedBy(value(g), roundingBits(seed, t, 0, m + 1, i)));
+        expect(await state.get(`p${t}.${name}`)!.read(), `${name} of parameter ${t}`).toEqual(expected);
+      }
+  });
 
-    test("a step that is left out draws its numbers, too: those of the next are its own", async () => {
-      const parameter = low(device, Float32Array.of(...new Array(300).fill(1.5)));
-      const optimizer = new SGD([parameter], { lr: 1, masterWeights: false, nonFinite: "skip" });
-      setGradient(parameter, new Float32Array(300).fill(Number.NaN));
-      optimizer.step();
-      expect(await parameter.read()).toEqual(copiesOf(new Float32Array(300).fill(1.5)));
-      setGradient(parameter, new Float32Array(300).fill(-(2 ** -9)));
-      optimizer.step();
-      const expected = Uint16Array.from({ length: 300 }, (_, i) =>
-        roundedBy(1.5 + 2 ** -9, roundingBits(0, 0, 1, 0, i)),
-      );
-      expect(await parameter.read()).toEqual(expected);
-    });
-  },
-  stepDevices,
-);
+  test("a step that is left out draws its numbers, too: those of the next are its own", async () => {
+    const parameter = low(device, Float32Array.of(...new Array(300).fill(1.5)));
+    const optimizer = new SGD([parameter], { lr: 1, masterWeights: false, nonFinite: "skip" });
+    setGradient(parameter, new Float32Array(300).fill(Number.NaN));
+    optimizer.step();
+    expect(await parameter.read()).toEqual(copiesOf(new Float32Array(300).fill(1.5)));
+    setGradient(parameter, new Float32Array(300).fill(-(2 ** -9)));
+    optimizer.step();
+    const expected = Uint16Array.from({ length: 300 }, (_, i) => roundedBy(1.5 + 2 ** -9, roundingBits(0, 0, 1, 0, i)));
+    expect(await parameter.read()).toEqual(expected);
+  });
+});
 
 const count = 100_000;
 /** The step between neighbouring bfloat16 numbers in [1, 2). */
@@ -321,76 +301,71 @@ async function stepsUp(device: Device, seed: number, steps: number): Promise<Flo
   return ups;
 }
 
-await onEveryDevice(
-  "stochastic rounding, on the whole",
-  (device) => {
-    test("its mean is what was to be rounded, where rounding to the nearest would never move", async () => {
-      expect(bfloat16Bits(1.5 + ulp / 16)).toBe(bfloat16Bits(1.5));
-      for (const steps of [1, 8]) {
-        const ups = await stepsUp(device, 1, steps);
-        expect([...new Set(ups)].sort().slice(0, 2)).toEqual([0, 1]);
-        // Each step goes up with a chance of 1/16: five standard deviations of the mean, which one seed in two million
-        // would exceed.
-        const deviation = Math.sqrt((steps * (1 / 16) * (15 / 16)) / count);
-        const mean = ups.reduce((sum, one) => sum + one) / count;
-        expect(Math.abs(mean - steps / 16)).toBeLessThan(5 * deviation);
-        // So it is for every eighth element, which have their own place in a block of random numbers.
-        for (let place = 0; place < 8; place++) {
-          const own = ups.filter((_, i) => i % 8 === place);
-          const ownMean = own.reduce((sum, one) => sum + one) / own.length;
-          expect(Math.abs(ownMean - steps / 16), `place ${place}`).toBeLessThan(5 * deviation * Math.sqrt(8));
-        }
+await onEveryDevice("stochastic rounding, on the whole", (device) => {
+  test("its mean is what was to be rounded, where rounding to the nearest would never move", async () => {
+    expect(bfloat16Bits(1.5 + ulp / 16)).toBe(bfloat16Bits(1.5));
+    for (const steps of [1, 8]) {
+      const ups = await stepsUp(device, 1, steps);
+      expect([...new Set(ups)].sort().slice(0, 2)).toEqual([0, 1]);
+      // Each step goes up with a chance of 1/16: five standard deviations of the mean, which one seed in two million
+      // would exceed.
+      const deviation = Math.sqrt((steps * (1 / 16) * (15 / 16)) / count);
+      const mean = ups.reduce((sum, one) => sum + one) / count;
+      expect(Math.abs(mean - steps / 16)).toBeLessThan(5 * deviation);
+      // So it is for every eighth element, which have their own place in a block of random numbers.
+      for (let place = 0; place < 8; place++) {
+        const own = ups.filter((_, i) => i % 8 === place);
+        const ownMean = own.reduce((sum, one) => sum + one) / own.length;
+        expect(Math.abs(ownMean - steps / 16), `place ${place}`).toBeLessThan(5 * deviation * Math.sqrt(8));
       }
-    });
+    }
+  });
 
-    test("neighbours, and one step and the next, do not know of each other", async () => {
-      const [once, twice] = [await stepsUp(device, 1, 1), await stepsUp(device, 1, 2)];
-      const second = twice.map((both, i) => both - once[i]!);
-      const p = 1 / 16;
-      // A product of two independent ones is 1 with p²; the standard deviation of its mean as above.
-      const bound = 5 * Math.sqrt((p ** 2 * (1 - p ** 2)) / count);
-      const together = (a: Float64Array, b: (i: number) => number) =>
-        a.reduce((sum, one, i) => sum + one * b(i), 0) / count;
-      expect(Math.abs(together(once, (i) => second[i]!) - p ** 2), "steps").toBeLessThan(bound);
-      for (const distance of [1, 2, 7, 8, 16, 256, 1024, 16_384])
-        expect(
-          Math.abs(together(once, (i) => once[(i + distance) % count]!) - p ** 2),
-          `${distance} apart`,
-        ).toBeLessThan(bound);
-    });
+  test("neighbours, and one step and the next, do not know of each other", async () => {
+    const [once, twice] = [await stepsUp(device, 1, 1), await stepsUp(device, 1, 2)];
+    const second = twice.map((both, i) => both - once[i]!);
+    const p = 1 / 16;
+    // A product of two independent ones is 1 with p²; the standard deviation of its mean as above.
+    const bound = 5 * Math.sqrt((p ** 2 * (1 - p ** 2)) / count);
+    const together = (a: Float64Array, b: (i: number) => number) =>
+      a.reduce((sum, one, i) => sum + one * b(i), 0) / count;
+    expect(Math.abs(together(once, (i) => second[i]!) - p ** 2), "steps").toBeLessThan(bound);
+    for (const distance of [1, 2, 7, 8, 16, 256, 1024, 16_384])
+      expect(Math.abs(together(once, (i) => once[(i + distance) % count]!) - p ** 2), `${distance} apart`).toBeLessThan(
+        bound,
+      );
+  });
 
-    test("a seed gives the same bits again, another seed others", async () => {
-      const [once, again, other] = [
-        await stepsUp(device, 3, 2),
-        await stepsUp(device, 3, 2),
-        await stepsUp(device, 4, 2),
-      ];
-      expect(bits(again).equals(bits(once))).toBe(true);
-      const different = once.filter((one, i) => one !== other[i]).length / count;
-      // Two steps of chance 1/16 end alike with Σ P(k)² = 0.786.
-      expect(different).toBeCloseTo(1 - 0.786, 2);
-    });
+  test("a seed gives the same bits again, another seed others", async () => {
+    const [once, again, other] = [
+      await stepsUp(device, 3, 2),
+      await stepsUp(device, 3, 2),
+      await stepsUp(device, 4, 2),
+    ];
+    expect(bits(again).equals(bits(once))).toBe(true);
+    const different = once.filter((one, i) => one !== other[i]).length / count;
+    // Two steps of chance 1/16 end alike with Σ P(k)² = 0.786.
+    expect(different).toBeCloseTo(1 - 0.786, 2);
+  });
 
-    test("a second moment does not stand still where its growth is less than half of what bfloat16 can show", async () => {
-      const [size, beta2, steps] = [20_000, 0.99, 300];
-      const parameter = parameterOf(device, size, "p");
-      const optimizer = new AdamW([parameter], { lr: 0, betas: [0.9, beta2], momentType: "bfloat16" });
-      setGradient(parameter, new Float32Array(size).fill(1));
-      for (let step = 0; step < steps; step++) optimizer.step();
-      const expected = 1 - beta2 ** steps;
-      // Rounding to the nearest is stuck at 0.8.
-      let stuck = 0;
-      for (let step = 0; step < steps; step++) stuck = bfloat16Value(bfloat16Bits(beta2 * stuck + (1 - beta2)));
-      expect(stuck).toBeLessThan(0.85);
-      const values = (await optimizer.stateDict().get("p.expAvgSq")!.read()) as Uint16Array;
-      const mean = values.reduce((sum, one) => sum + bfloat16Value(one), 0) / size;
-      // A rounding errs by at most half the step below 1, 2⁻⁹ on average in the square, and is forgotten with β2.
-      const deviation = 2 ** -9 / Math.sqrt(1 - beta2 ** 2) / Math.sqrt(size);
-      expect(Math.abs(mean - expected)).toBeLessThan(5 * deviation);
-    });
-  },
-  stepDevices,
-);
+  test("a second moment does not stand still where its growth is less than half of what bfloat16 can show", async () => {
+    const [size, beta2, steps] = [20_000, 0.99, 300];
+    const parameter = parameterOf(device, size, "p");
+    const optimizer = new AdamW([parameter], { lr: 0, betas: [0.9, beta2], momentType: "bfloat16" });
+    setGradient(parameter, new Float32Array(size).fill(1));
+    for (let step = 0; step < steps; step++) optimizer.step();
+    const expected = 1 - beta2 ** steps;
+    // Rounding to the nearest is stuck at 0.8.
+    let stuck = 0;
+    for (let step = 0; step < steps; step++) stuck = bfloat16Value(bfloat16Bits(beta2 * stuck + (1 - beta2)));
+    expect(stuck).toBeLessThan(0.85);
+    const values = (await optimizer.stateDict().get("p.expAvgSq")!.read()) as Uint16Array;
+    const mean = values.reduce((sum, one) => sum + bfloat16Value(one), 0) / size;
+    // A rounding errs by at most half the step below 1, 2⁻⁹ on average in the square, and is forgotten with β2.
+    const deviation = 2 ** -9 / Math.sqrt(1 - beta2 ** 2) / Math.sqrt(size);
+    expect(Math.abs(mean - expected)).toBeLessThan(5 * deviation);
+  });
+});
 
 describe("the rounding of this file", () => {
   test("never goes further than to a neighbour, and leaves what bfloat16 can hold", () => {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { AdamW } from "#lib/optim/index.js";
 import { bits } from "../support/compare.js";
-import { devices, onEveryDevice, open, stepDevices } from "../support/devices.js";
+import { cpuDevices, onEveryDevice, open } from "../support/devices.js";
 import { type Kind, Reference, type RuleOptions } from "./support/reference.js";
 import {
   gradientValues,
@@ -95,53 +95,49 @@ function expectedOf(run: TorchRun & { title: string }): Float64Array[] {
   return made;
 }
 
-await onEveryDevice(
-  "20 steps are those of the float64 reference",
-  (device) => {
-    test.each(runs)("$title", async (run) => {
-      const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1));
-      const lr = run.rates ? scheduleOf(run.rates, run.momenta) : run.options.lr;
-      const optimizer = make(run.optimizer, parameters, { ...run.options, lr } as RuleOptions);
-      for (let step = 0; step < steps; step++) {
-        parameters.forEach((parameter, i) => {
-          setGradient(parameter, gradientValues(sizes[i]!, step, 100 * (i + 1)));
-        });
-        optimizer.step();
-      }
-      const got = await readAll(parameters);
-      expectedOf(run).forEach((values, i) => {
-        expect(relativeError(got[i]!, values), `${sizes[i]} elements`).toBeLessThan(tolerance);
+await onEveryDevice("20 steps are those of the float64 reference", (device) => {
+  test.each(runs)("$title", async (run) => {
+    const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1));
+    const lr = run.rates ? scheduleOf(run.rates, run.momenta) : run.options.lr;
+    const optimizer = make(run.optimizer, parameters, { ...run.options, lr } as RuleOptions);
+    for (let step = 0; step < steps; step++) {
+      parameters.forEach((parameter, i) => {
+        setGradient(parameter, gradientValues(sizes[i]!, step, 100 * (i + 1)));
       });
-      optimizer.dispose();
-    });
-
-    test("an empty tensor alone", async () => {
-      const parameter = parameterOf(device, 0);
-      const optimizer = make("AdamW", [parameter], { lr: 0.1 });
-      setGradient(parameter, new Float32Array(0));
       optimizer.step();
-      expect((await parameter.read()).length).toBe(0);
-      expect((await optimizer.stats()).updates).toBe(1);
+    }
+    const got = await readAll(parameters);
+    expectedOf(run).forEach((values, i) => {
+      expect(relativeError(got[i]!, values), `${sizes[i]} elements`).toBeLessThan(tolerance);
     });
+    optimizer.dispose();
+  });
 
-    test("groups of different options in one step", async () => {
-      const { lr, options, parameters: torch } = golden.groups;
-      const parameters = torch.map((values, i) => parameterOf(device, values.length, `p${i}`, 10 + i));
-      const groups = options.map((group, i) => ({ ...group, where: (name: string) => name === `p${i}` }));
-      const optimizer = new AdamW(parameters, { lr, groups });
-      for (let step = 0; step < steps; step++) {
-        parameters.forEach((parameter, i) => {
-          setGradient(parameter, gradientValues(parameter.size, step, 1000 * (i + 1)));
-        });
-        optimizer.step();
-      }
-      (await readAll(parameters)).forEach((values, i) => {
-        expect(relativeError(values, torch[i]!), `group ${i}`).toBeLessThan(tolerance);
+  test("an empty tensor alone", async () => {
+    const parameter = parameterOf(device, 0);
+    const optimizer = make("AdamW", [parameter], { lr: 0.1 });
+    setGradient(parameter, new Float32Array(0));
+    optimizer.step();
+    expect((await parameter.read()).length).toBe(0);
+    expect((await optimizer.stats()).updates).toBe(1);
+  });
+
+  test("groups of different options in one step", async () => {
+    const { lr, options, parameters: torch } = golden.groups;
+    const parameters = torch.map((values, i) => parameterOf(device, values.length, `p${i}`, 10 + i));
+    const groups = options.map((group, i) => ({ ...group, where: (name: string) => name === `p${i}` }));
+    const optimizer = new AdamW(parameters, { lr, groups });
+    for (let step = 0; step < steps; step++) {
+      parameters.forEach((parameter, i) => {
+        setGradient(parameter, gradientValues(parameter.size, step, 1000 * (i + 1)));
       });
+      optimizer.step();
+    }
+    (await readAll(parameters)).forEach((values, i) => {
+      expect(relativeError(values, torch[i]!), `group ${i}`).toBeLessThan(tolerance);
     });
-  },
-  stepDevices,
-);
+  });
+});
 
 // One of each kernel, and every scalar that a step prepares.
 const kernels: { kind: Kind; options: RuleOptions }[] = [
@@ -152,7 +148,7 @@ const kernels: { kind: Kind; options: RuleOptions }[] = [
   { kind: "Lion", options: { lr: 0.01, weightDecay: 0.1 } },
 ];
 
-describe.each(devices.map((one) => [one.label, one] as const))("the same bits (%s)", (_, one) => {
+describe.each(cpuDevices.map((one) => [one.label, one] as const))("the same bits (%s)", (_, one) => {
   test.each(kernels)("for any number of threads: $kind $options", async ({ kind, options }) => {
     const results = await Promise.all(
       [1, 2, 3].map(async (threads) => {

@@ -4,7 +4,7 @@ import { Linear, Sequential } from "#lib/nn/index.js";
 import type { Optimizer } from "#lib/optim/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { bits } from "../support/compare.js";
-import { onEveryDevice, stepDevices } from "../support/devices.js";
+import { onEveryDevice } from "../support/devices.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { gradientValues, initialValues, make, parameterOf, readAll, setGradient } from "./support/runs.js";
 
@@ -43,211 +43,204 @@ async function bitsOf(tensors: Iterable<Tensor>): Promise<Buffer> {
   return Buffer.concat(values.map(bits));
 }
 
-await onEveryDevice(
-  "the state of an optimizer",
-  (device) => {
-    test.each(cases)("$kind $options names what it remembers", ({ kind, options, moments }) => {
-      const parameters = parametersOf(device);
-      const optimizer = make(kind, parameters, options);
-      expect([...optimizer.stateDict().keys()]).toEqual(["state"]);
-      steps(optimizer, parameters, 0, 1);
-      const expected = parameters.flatMap(({ name }) => moments.map((moment) => `${name}.${moment}`));
-      const state = optimizer.stateDict();
-      expect([...state.keys()]).toEqual(["state", ...expected]);
-      for (const name of expected) expect(state.get(name)!.shape).toEqual(name.startsWith("p0") ? [9] : [4097]);
+await onEveryDevice("the state of an optimizer", (device) => {
+  test.each(cases)("$kind $options names what it remembers", ({ kind, options, moments }) => {
+    const parameters = parametersOf(device);
+    const optimizer = make(kind, parameters, options);
+    expect([...optimizer.stateDict().keys()]).toEqual(["state"]);
+    steps(optimizer, parameters, 0, 1);
+    const expected = parameters.flatMap(({ name }) => moments.map((moment) => `${name}.${moment}`));
+    const state = optimizer.stateDict();
+    expect([...state.keys()]).toEqual(["state", ...expected]);
+    for (const name of expected) expect(state.get(name)!.shape).toEqual(name.startsWith("p0") ? [9] : [4097]);
+  });
+
+  test.each(cases)("$kind $options: stop, load into a new one, and the bits go on", async ({ kind, options }) => {
+    const through = parametersOf(device);
+    const uninterrupted = make(kind, through, options);
+    steps(uninterrupted, through, 0, 8);
+
+    const before = parametersOf(device);
+    const first = make(kind, before, options);
+    steps(first, before, 0, 5);
+    const saved = await copyOf(first.stateDict());
+    const values = await readAll(before);
+    const after = values.map((data, i) => parameterOf(device, data, `p${i}`));
+    const second = make(kind, after, options);
+    second.loadStateDict(saved);
+    steps(second, after, 5, 8);
+
+    expect((await bitsOf(after)).equals(await bitsOf(through))).toBe(true);
+    const states = [second, uninterrupted].map((one) => bitsOf(one.stateDict().values()));
+    expect((await states[0]!).equals(await states[1]!)).toBe(true);
+    expect(await second.stats()).toEqual(await uninterrupted.stats());
+  });
+
+  test.each(cases)("$kind $options: loading back undoes the steps since", async ({ kind, options }) => {
+    const parameters = parametersOf(device);
+    const optimizer = make(kind, parameters, options);
+    // The second parameter has no gradient and so no moments yet when the state is saved.
+    steps(optimizer, parameters, 0, 2, [0]);
+    const saved = await copyOf(optimizer.stateDict());
+    const values = await readAll(parameters);
+    const again = async () => {
+      steps(optimizer, parameters, 2, 5);
+      return bitsOf(parameters);
+    };
+    const once = await again();
+    parameters.forEach((parameter, i) => {
+      parameter.write(values[i]!);
     });
+    optimizer.loadStateDict(saved);
+    expect((await again()).equals(once)).toBe(true);
+  });
 
-    test.each(cases)("$kind $options: stop, load into a new one, and the bits go on", async ({ kind, options }) => {
-      const through = parametersOf(device);
-      const uninterrupted = make(kind, through, options);
-      steps(uninterrupted, through, 0, 8);
+  test("names stay those of the time the optimizer was made, and are made unique by the place", () => {
+    const model = new Sequential(new Linear(3, 2, { device }), new Linear(2, 2, { device, bias: false }));
+    const other = new Linear(2, 2, { device, bias: false });
+    model.parameters();
+    other.parameters();
+    const twin = parameterOf(device, 4, "weight");
+    const parameters = [...model.parameters(), ...other.parameters(), twin];
+    const optimizer = make("SGD", parameters, { lr: 0.1, momentum: 0.9 });
+    // Both list the parts by themselves and call their parameters "weight" and "bias".
+    model.layers[0]!.zeroGrad();
+    model.layers[1]!.freeze(false);
+    for (const parameter of parameters) setGradient(parameter, new Float32Array(parameter.size));
+    optimizer.step();
+    expect([...optimizer.stateDict().keys()]).toEqual([
+      "state",
+      ...["layers.0.weight", "layers.0.bias", "layers.1.weight", "3", "4"].map((name) => `${name}.momentumBuffer`),
+    ]);
+  });
 
-      const before = parametersOf(device);
-      const first = make(kind, before, options);
-      steps(first, before, 0, 5);
-      const saved = await copyOf(first.stateDict());
-      const values = await readAll(before);
-      const after = values.map((data, i) => parameterOf(device, data, `p${i}`));
-      const second = make(kind, after, options);
-      second.loadStateDict(saved);
-      steps(second, after, 5, 8);
+  test("a stop is part of the state, and loading an earlier one ends it", async () => {
+    const parameters = parametersOf(device);
+    const options = { lr: 0.1, nonFinite: "stop" } as RuleOptions;
+    const optimizer = make("SGD", parameters, options);
+    const fresh = await copyOf(optimizer.stateDict());
+    setGradient(parameters[0]!, new Float32Array(9).fill(Number.NaN));
+    optimizer.step();
+    const stopped = await copyOf(optimizer.stateDict());
 
-      expect((await bitsOf(after)).equals(await bitsOf(through))).toBe(true);
-      const states = [second, uninterrupted].map((one) => bitsOf(one.stateDict().values()));
-      expect((await states[0]!).equals(await states[1]!)).toBe(true);
-      expect(await second.stats()).toEqual(await uninterrupted.stats());
-    });
+    const other = make("SGD", parameters, options);
+    other.loadStateDict(stopped);
+    expect((await other.stats()).stoppedAt).toBe(0);
+    steps(other, parameters, 0, 1);
+    expect(await parameters[0]!.read()).toEqual(initialValues(9));
+    other.loadStateDict(fresh);
+    steps(other, parameters, 0, 1);
+    expect(await parameters[0]!.read()).not.toEqual(initialValues(9));
+  });
 
-    test.each(cases)("$kind $options: loading back undoes the steps since", async ({ kind, options }) => {
-      const parameters = parametersOf(device);
-      const optimizer = make(kind, parameters, options);
-      // The second parameter has no gradient and so no moments yet when the state is saved.
-      steps(optimizer, parameters, 0, 2, [0]);
-      const saved = await copyOf(optimizer.stateDict());
-      const values = await readAll(parameters);
-      const again = async () => {
-        steps(optimizer, parameters, 2, 5);
-        return bitsOf(parameters);
-      };
-      const once = await again();
-      parameters.forEach((parameter, i) => {
-        parameter.write(values[i]!);
-      });
-      optimizer.loadStateDict(saved);
-      expect((await again()).equals(once)).toBe(true);
-    });
+  test("what is loaded is copied: the given tensors may go", async () => {
+    const parameters = parametersOf(device);
+    const optimizer = make("Adam", parameters, { lr: 0.1 });
+    steps(optimizer, parameters, 0, 1);
+    const saved = await copyOf(optimizer.stateDict());
+    const expected = await bitsOf(saved.values());
+    steps(optimizer, parameters, 1, 2);
+    optimizer.loadStateDict(saved);
+    for (const one of saved.values()) one.dispose();
+    expect((await bitsOf(optimizer.stateDict().values())).equals(expected)).toBe(true);
+  });
 
-    test.skipIf(!device.implements("uniform"))(
-      "names stay those of the time the optimizer was made, and are made unique by the place",
-      () => {
-        const model = new Sequential(new Linear(3, 2, { device }), new Linear(2, 2, { device, bias: false }));
-        const other = new Linear(2, 2, { device, bias: false });
-        model.parameters();
-        other.parameters();
-        const twin = parameterOf(device, 4, "weight");
-        const parameters = [...model.parameters(), ...other.parameters(), twin];
-        const optimizer = make("SGD", parameters, { lr: 0.1, momentum: 0.9 });
-        // Both list the parts by themselves and call their parameters "weight" and "bias".
-        model.layers[0]!.zeroGrad();
-        model.layers[1]!.freeze(false);
-        for (const parameter of parameters) setGradient(parameter, new Float32Array(parameter.size));
-        optimizer.step();
-        expect([...optimizer.stateDict().keys()]).toEqual([
-          "state",
-          ...["layers.0.weight", "layers.0.bias", "layers.1.weight", "3", "4"].map((name) => `${name}.momentumBuffer`),
-        ]);
-      },
-    );
-
-    test("a stop is part of the state, and loading an earlier one ends it", async () => {
-      const parameters = parametersOf(device);
-      const options = { lr: 0.1, nonFinite: "stop" } as RuleOptions;
-      const optimizer = make("SGD", parameters, options);
-      const fresh = await copyOf(optimizer.stateDict());
-      setGradient(parameters[0]!, new Float32Array(9).fill(Number.NaN));
-      optimizer.step();
-      const stopped = await copyOf(optimizer.stateDict());
-
-      const other = make("SGD", parameters, options);
-      other.loadStateDict(stopped);
-      expect((await other.stats()).stoppedAt).toBe(0);
-      steps(other, parameters, 0, 1);
-      expect(await parameters[0]!.read()).toEqual(initialValues(9));
-      other.loadStateDict(fresh);
-      steps(other, parameters, 0, 1);
-      expect(await parameters[0]!.read()).not.toEqual(initialValues(9));
-    });
-
-    test("what is loaded is copied: the given tensors may go", async () => {
+  describe("does not fit", () => {
+    /** The complaint about a state that `change` has changed; the optimizer must be as before. */
+    async function complaint(change: (state: Map<string, Tensor>) => void): Promise<string> {
       const parameters = parametersOf(device);
       const optimizer = make("Adam", parameters, { lr: 0.1 });
-      steps(optimizer, parameters, 0, 1);
-      const saved = await copyOf(optimizer.stateDict());
-      const expected = await bitsOf(saved.values());
-      steps(optimizer, parameters, 1, 2);
-      optimizer.loadStateDict(saved);
-      for (const one of saved.values()) one.dispose();
-      expect((await bitsOf(optimizer.stateDict().values())).equals(expected)).toBe(true);
-    });
-
-    describe("does not fit", () => {
-      /** The complaint about a state that `change` has changed; the optimizer must be as before. */
-      async function complaint(change: (state: Map<string, Tensor>) => void): Promise<string> {
-        const parameters = parametersOf(device);
-        const optimizer = make("Adam", parameters, { lr: 0.1 });
-        steps(optimizer, parameters, 0, 2);
-        const state = await copyOf(optimizer.stateDict());
-        steps(optimizer, parameters, 2, 3);
-        const before = await bitsOf(optimizer.stateDict().values());
-        change(state);
-        let message = "";
-        try {
-          optimizer.loadStateDict(state);
-        } catch (error) {
-          expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-file" });
-          message = (error as Error).message;
-        }
-        expect((await bitsOf(optimizer.stateDict().values())).equals(before)).toBe(true);
-        return message;
-      }
-
-      test("another optimizer's moments", async () => {
-        const message = await complaint((state) => {
-          state.set("p0.momentumBuffer", state.get("p0.expAvg")!);
-        });
-        expect(message).toMatch(/p0\.momentumBuffer is not part of this optimizer/);
-      });
-
-      test("another parameter's", async () => {
-        const message = await complaint((state) => {
-          state.set("p7.expAvg", state.get("p0.expAvg")!);
-        });
-        expect(message).toMatch(/p7\.expAvg is not part/);
-      });
-
-      test("another size", async () => {
-        const message = await complaint((state) => {
-          state.set("p1.expAvg", state.get("p0.expAvg")!);
-        });
-        expect(message).toMatch(/p1\.expAvg has 9 values, expected 4097/);
-      });
-
-      test("another type", async () => {
-        const message = await complaint((state) => {
-          state.set("p0.expAvgSq", tensor(device, new Float64Array(9)));
-        });
-        expect(message).toMatch(/p0\.expAvgSq.*float64.*float32/);
-      });
-
-      test("another number of groups", async () => {
-        const message = await complaint((state) => {
-          state.set("state", tensor(device, new Float64Array(12)));
-        });
-        expect(message).toMatch(/state has 12 values, expected 9/);
-      });
-
-      test("without the counters", async () => {
-        const message = await complaint((state) => {
-          state.delete("state");
-        });
-        expect(message).toMatch(/state is missing/);
-      });
-
-      test("one moment of a parameter without the other", async () => {
-        const message = await complaint((state) => {
-          state.delete("p1.expAvgSq");
-        });
-        expect(message).toMatch(/p1\.expAvgSq is missing/);
-      });
-
-      test("several problems are told at once", async () => {
-        const message = await complaint((state) => {
-          state.delete("state");
-          state.set("p1.expAvg", state.get("p0.expAvg")!);
-        });
-        expect(message).toMatch(/p1\.expAvg has 9 values.*state is missing/);
-      });
-    });
-
-    test("dispose gives back everything but the parameters and gradients", () => {
-      const parameters = parametersOf(device);
-      for (const [i, parameter] of parameters.entries()) setGradient(parameter, gradientValues(sizes[i]!, 0));
-      const before = device.memory().tensors;
-      const optimizer = make("AdamW", parameters, { lr: 0.1, amsgrad: true, clipNorm: 1 } as RuleOptions);
-      optimizer.step();
-      expect(device.memory().tensors).toBeGreaterThan(before);
-      optimizer.dispose();
-      expect(device.memory().tensors).toBe(before);
-    });
-
-    test("memory stays flat from the second step on", async () => {
-      const parameters = parametersOf(device);
-      const optimizer = make("AdamW", parameters, { lr: 0.1, clipNorm: 1 } as RuleOptions);
       steps(optimizer, parameters, 0, 2);
-      const { tensors, allocated } = device.memory();
-      steps(optimizer, parameters, 2, 20);
-      expect(device.memory()).toMatchObject({ tensors, allocated });
+      const state = await copyOf(optimizer.stateDict());
+      steps(optimizer, parameters, 2, 3);
+      const before = await bitsOf(optimizer.stateDict().values());
+      change(state);
+      let message = "";
+      try {
+        optimizer.loadStateDict(state);
+      } catch (error) {
+        expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-file" });
+        message = (error as Error).message;
+      }
+      expect((await bitsOf(optimizer.stateDict().values())).equals(before)).toBe(true);
+      return message;
+    }
+
+    test("another optimizer's moments", async () => {
+      const message = await complaint((state) => {
+        state.set("p0.momentumBuffer", state.get("p0.expAvg")!);
+      });
+      expect(message).toMatch(/p0\.momentumBuffer is not part of this optimizer/);
     });
-  },
-  stepDevices,
-);
+
+    test("another parameter's", async () => {
+      const message = await complaint((state) => {
+        state.set("p7.expAvg", state.get("p0.expAvg")!);
+      });
+      expect(message).toMatch(/p7\.expAvg is not part/);
+    });
+
+    test("another size", async () => {
+      const message = await complaint((state) => {
+        state.set("p1.expAvg", state.get("p0.expAvg")!);
+      });
+      expect(message).toMatch(/p1\.expAvg has 9 values, expected 4097/);
+    });
+
+    test("another type", async () => {
+      const message = await complaint((state) => {
+        state.set("p0.expAvgSq", tensor(device, new Float64Array(9)));
+      });
+      expect(message).toMatch(/p0\.expAvgSq.*float64.*float32/);
+    });
+
+    test("another number of groups", async () => {
+      const message = await complaint((state) => {
+        state.set("state", tensor(device, new Float64Array(12)));
+      });
+      expect(message).toMatch(/state has 12 values, expected 9/);
+    });
+
+    test("without the counters", async () => {
+      const message = await complaint((state) => {
+        state.delete("state");
+      });
+      expect(message).toMatch(/state is missing/);
+    });
+
+    test("one moment of a parameter without the other", async () => {
+      const message = await complaint((state) => {
+        state.delete("p1.expAvgSq");
+      });
+      expect(message).toMatch(/p1\.expAvgSq is missing/);
+    });
+
+    test("several problems are told at once", async () => {
+      const message = await complaint((state) => {
+        state.delete("state");
+        state.set("p1.expAvg", state.get("p0.expAvg")!);
+      });
+      expect(message).toMatch(/p1\.expAvg has 9 values.*state is missing/);
+    });
+  });
+
+  test("dispose gives back everything but the parameters and gradients", () => {
+    const parameters = parametersOf(device);
+    for (const [i, parameter] of parameters.entries()) setGradient(parameter, gradientValues(sizes[i]!, 0));
+    const before = device.memory().tensors;
+    const optimizer = make("AdamW", parameters, { lr: 0.1, amsgrad: true, clipNorm: 1 } as RuleOptions);
+    optimizer.step();
+    expect(device.memory().tensors).toBeGreaterThan(before);
+    optimizer.dispose();
+    expect(device.memory().tensors).toBe(before);
+  });
+
+  test("memory stays flat from the second step on", async () => {
+    const parameters = parametersOf(device);
+    const optimizer = make("AdamW", parameters, { lr: 0.1, clipNorm: 1 } as RuleOptions);
+    steps(optimizer, parameters, 0, 2);
+    const { tensors, allocated } = device.memory();
+    steps(optimizer, parameters, 2, 20);
+    expect(device.memory()).toMatchObject({ tensors, allocated });
+  });
+});

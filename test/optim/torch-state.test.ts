@@ -7,7 +7,7 @@ import { Parameter } from "#lib/nn/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { type HostTensor, readSafetensors } from "#lib/train/safetensors.js";
-import { onEveryDevice, stepDevices } from "../support/devices.js";
+import { onEveryDevice } from "../support/devices.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, make, relativeError, scheduleOf, setGradient } from "./support/runs.js";
 
@@ -94,167 +94,163 @@ test("the file holds what PyTorch keeps, under its names", () => {
   expect([...stored.keys()].sort()).toEqual(expected.sort());
 });
 
-await onEveryDevice(
-  "a run of PyTorch goes on",
-  (device) => {
-    test.each(runs)("%s", async (run) => {
-      const { optimizer, state, steps, errors } = setUp(device, run);
-      await optimizer.loadTorchState(state, countOf(run));
-      // The tensors were copied.
-      for (const one of state.values()) one.dispose();
-      expect(optimizer.iteration).toBe(before);
-      expect(await optimizer.stats()).toMatchObject({
-        iteration: before,
-        updates: before,
-        skipped: 0,
-        stoppedAt: undefined,
-      });
-      steps(after);
-      for (const error of await errors()) expect(error).toBeLessThan(tolerance);
-      expect(optimizer.iteration).toBe(before + after);
-      expect(await optimizer.stats()).toMatchObject({ iteration: before + after, updates: before + after });
+await onEveryDevice("a run of PyTorch goes on", (device) => {
+  test.each(runs)("%s", async (run) => {
+    const { optimizer, state, steps, errors } = setUp(device, run);
+    await optimizer.loadTorchState(state, countOf(run));
+    // The tensors were copied.
+    for (const one of state.values()) one.dispose();
+    expect(optimizer.iteration).toBe(before);
+    expect(await optimizer.stats()).toMatchObject({
+      iteration: before,
+      updates: before,
+      skipped: 0,
+      stoppedAt: undefined,
     });
+    steps(after);
+    for (const error of await errors()) expect(error).toBeLessThan(tolerance);
+    expect(optimizer.iteration).toBe(before + after);
+    expect(await optimizer.stats()).toMatchObject({ iteration: before + after, updates: before + after });
+  });
 
-    test.each(runs)("%s without its state ends elsewhere: the test can tell", async (run) => {
-      const { steps, errors } = setUp(device, run);
-      steps(after);
-      for (const error of await errors()) expect(error).toBeGreaterThan(100 * tolerance);
-    });
+  test.each(runs)("%s without its state ends elsewhere: the test can tell", async (run) => {
+    const { steps, errors } = setUp(device, run);
+    steps(after);
+    for (const error of await errors()) expect(error).toBeGreaterThan(100 * tolerance);
+  });
 
-    test.each(["adam", "adamw"])("%s: the number of steps may be said, and then that one holds", async (run) => {
-      const { optimizer, state, steps, errors } = setUp(device, run);
-      await optimizer.loadTorchState(state, 3);
-      expect(optimizer.iteration).toBe(3);
-      steps(after);
-      // Corrected as if the moments had seen three gradients only.
-      for (const error of await errors()) expect(error).toBeGreaterThan(100 * tolerance);
-    });
+  test.each(["adam", "adamw"])("%s: the number of steps may be said, and then that one holds", async (run) => {
+    const { optimizer, state, steps, errors } = setUp(device, run);
+    await optimizer.loadTorchState(state, 3);
+    expect(optimizer.iteration).toBe(3);
+    steps(after);
+    // Corrected as if the moments had seen three gradients only.
+    for (const error of await errors()) expect(error).toBeGreaterThan(100 * tolerance);
+  });
 
-    test("a state that was loaded is replaced, whatever was there", async () => {
-      const { optimizer, parameters, state, steps, errors } = setUp(device, "adamw");
-      steps(4);
-      for (const parameter of parameters) parameter.write(entry("adamw", parameter.name).data);
+  test("a state that was loaded is replaced, whatever was there", async () => {
+    const { optimizer, parameters, state, steps, errors } = setUp(device, "adamw");
+    steps(4);
+    for (const parameter of parameters) parameter.write(entry("adamw", parameter.name).data);
+    await optimizer.loadTorchState(state);
+    steps(after);
+    for (const error of await errors()) expect(error).toBeLessThan(tolerance);
+  });
+
+  test("the schedule goes on where the run stopped, written or tabulated", async () => {
+    const rates = schedule.linear({ budget: before + after, maxLr: 0.01 });
+    const ends: unknown[] = [];
+    for (const tabulated of [false, true]) {
+      const { optimizer, parameters, state, steps } = setUp(device, "adam", { lr: rates });
+      if (tabulated) optimizer.tabulate();
       await optimizer.loadTorchState(state);
-      steps(after);
-      for (const error of await errors()) expect(error).toBeLessThan(tolerance);
+      expect(optimizer.learningRates()).toEqual([rates(before)]);
+      steps(1);
+      expect((await optimizer.stats()).learningRates).toEqual([rates(before)]);
+      steps(3);
+      ends.push(await bitsByName(parameters.map((one) => [one.name, one] as const)));
+    }
+    expect(ends[1]).toEqual(ends[0]);
+  });
+
+  test("a parameter without state begins with none", async () => {
+    const { optimizer, state } = setUp(device, "adam");
+    for (const name of ["exp_avg", "exp_avg_sq", "step"]) state.delete(`bias.${name}`);
+    await optimizer.loadTorchState(state);
+    expect(optimizer.iteration).toBe(before);
+    expect([...optimizer.stateDict().keys()]).toEqual(["state", "weight.expAvg", "weight.expAvgSq"]);
+  });
+
+  describe("is refused, and nothing has changed", () => {
+    const complaints: Record<string, [string, (state: Map<string, Tensor>) => number | undefined, string]> = {
+      "a name that PyTorch does not use": [
+        "adam",
+        (state) => void state.set("weight.velocity", state.get("weight.exp_avg")!),
+        "expected <parameter>.momentum_buffer, <parameter>.exp_avg, <parameter>.exp_avg_sq, <parameter>.max_exp_avg_sq, <parameter>.step, found weight.velocity",
+      ],
+      "a name without a parameter": [
+        "adam",
+        (state) => void state.set("step", state.get("weight.step")!),
+        "found step",
+      ],
+      "our own name for it": [
+        "adam",
+        (state) => void state.set("weight.expAvg", state.get("weight.exp_avg")!),
+        "found weight.expAvg",
+      ],
+      "a parameter that the optimizer does not have": [
+        "adam",
+        (state) => void state.set("other.exp_avg", state.get("weight.exp_avg")!),
+        "other.expAvg is not part of this optimizer",
+      ],
+      "another rule's state": [
+        "adam",
+        (state) => void state.set("weight.max_exp_avg_sq", state.get("weight.exp_avg")!),
+        "weight.maxExpAvgSq is not part of this optimizer",
+      ],
+      "parameters that made different numbers of steps": [
+        "adam",
+        (state) => void state.set("bias.step", tensor(device, [3])),
+        "different numbers of steps: 3, 15",
+      ],
+      "no number of steps": ["sgd", () => undefined, "it has no step; say how many steps were made"],
+      "a number of steps that is none": ["sgd", () => -1, "step is -1"],
+      "half a step": [
+        "adam",
+        (state) => {
+          for (const name of names) state.set(`${name}.step`, tensor(device, [1.5]));
+          return undefined;
+        },
+        "step is 1.5",
+      ],
+      "one moment without the other": [
+        "adam",
+        (state) => void state.delete("bias.exp_avg_sq"),
+        "bias.expAvgSq is missing",
+      ],
+      "another size": [
+        "adam",
+        (state) => void state.set("weight.exp_avg", state.get("bias.exp_avg")!),
+        "weight.expAvg has 9 values, expected 231",
+      ],
+      "another type": [
+        "adam",
+        (state) => void state.set("bias.exp_avg", tensor(device, new Float64Array(9))),
+        "bias.expAvg is float64, expected float32",
+      ],
+    };
+    test.each(Object.keys(complaints))("%s", async (title) => {
+      const [run, change, words] = complaints[title]!;
+      const { optimizer, parameters, state, steps } = setUp(device, run);
+      steps(2);
+      const all = () => bitsByName([...parameters.map((one) => [one.name, one] as const), ...optimizer.stateDict()]);
+      const there = await all();
+      const memory = device.memory().tensors;
+      const given = change(state);
+      const made = device.memory().tensors - memory;
+      await expect(optimizer.loadTorchState(state, given)).rejects.toMatchObject({
+        code: "invalid-file",
+        message: expect.stringContaining(words),
+      });
+      expect(await all()).toEqual(there);
+      expect(optimizer.iteration).toBe(2);
+      expect(await optimizer.stats()).toMatchObject({ iteration: 2, updates: 2 });
+      // The collector may have freed what earlier tests left; nothing has come.
+      expect(device.memory().tensors).toBeLessThanOrEqual(memory + made);
     });
 
-    test("the schedule goes on where the run stopped, written or tabulated", async () => {
-      const rates = schedule.linear({ budget: before + after, maxLr: 0.01 });
-      const ends: unknown[] = [];
-      for (const tabulated of [false, true]) {
-        const { optimizer, parameters, state, steps } = setUp(device, "adam", { lr: rates });
-        if (tabulated) optimizer.tabulate();
-        await optimizer.loadTorchState(state);
-        expect(optimizer.learningRates()).toEqual([rates(before)]);
-        steps(1);
-        expect((await optimizer.stats()).learningRates).toEqual([rates(before)]);
-        steps(3);
-        ends.push(await bitsByName(parameters.map((one) => [one.name, one] as const)));
-      }
-      expect(ends[1]).toEqual(ends[0]);
-    });
-
-    test("a parameter without state begins with none", async () => {
+    test("a step that is no single number", async () => {
       const { optimizer, state } = setUp(device, "adam");
-      for (const name of ["exp_avg", "exp_avg_sq", "step"]) state.delete(`bias.${name}`);
-      await optimizer.loadTorchState(state);
-      expect(optimizer.iteration).toBe(before);
-      expect([...optimizer.stateDict().keys()]).toEqual(["state", "weight.expAvg", "weight.expAvgSq"]);
+      state.set("bias.step", tensor(device, [1, 2]));
+      await expect(optimizer.loadTorchState(state)).rejects.toThrow(/item/);
+      expect(optimizer.iteration).toBe(0);
+      expect((await optimizer.stats()).iteration).toBe(0);
     });
 
-    describe("is refused, and nothing has changed", () => {
-      const complaints: Record<string, [string, (state: Map<string, Tensor>) => number | undefined, string]> = {
-        "a name that PyTorch does not use": [
-          "adam",
-          (state) => void state.set("weight.velocity", state.get("weight.exp_avg")!),
-          "expected <parameter>.momentum_buffer, <parameter>.exp_avg, <parameter>.exp_avg_sq, <parameter>.max_exp_avg_sq, <parameter>.step, found weight.velocity",
-        ],
-        "a name without a parameter": [
-          "adam",
-          (state) => void state.set("step", state.get("weight.step")!),
-          "found step",
-        ],
-        "our own name for it": [
-          "adam",
-          (state) => void state.set("weight.expAvg", state.get("weight.exp_avg")!),
-          "found weight.expAvg",
-        ],
-        "a parameter that the optimizer does not have": [
-          "adam",
-          (state) => void state.set("other.exp_avg", state.get("weight.exp_avg")!),
-          "other.expAvg is not part of this optimizer",
-        ],
-        "another rule's state": [
-          "adam",
-          (state) => void state.set("weight.max_exp_avg_sq", state.get("weight.exp_avg")!),
-          "weight.maxExpAvgSq is not part of this optimizer",
-        ],
-        "parameters that made different numbers of steps": [
-          "adam",
-          (state) => void state.set("bias.step", tensor(device, [3])),
-          "different numbers of steps: 3, 15",
-        ],
-        "no number of steps": ["sgd", () => undefined, "it has no step; say how many steps were made"],
-        "a number of steps that is none": ["sgd", () => -1, "step is -1"],
-        "half a step": [
-          "adam",
-          (state) => {
-            for (const name of names) state.set(`${name}.step`, tensor(device, [1.5]));
-            return undefined;
-          },
-          "step is 1.5",
-        ],
-        "one moment without the other": [
-          "adam",
-          (state) => void state.delete("bias.exp_avg_sq"),
-          "bias.expAvgSq is missing",
-        ],
-        "another size": [
-          "adam",
-          (state) => void state.set("weight.exp_avg", state.get("bias.exp_avg")!),
-          "weight.expAvg has 9 values, expected 231",
-        ],
-        "another type": [
-          "adam",
-          (state) => void state.set("bias.exp_avg", tensor(device, new Float64Array(9))),
-          "bias.expAvg is float64, expected float32",
-        ],
-      };
-      test.each(Object.keys(complaints))("%s", async (title) => {
-        const [run, change, words] = complaints[title]!;
-        const { optimizer, parameters, state, steps } = setUp(device, run);
-        steps(2);
-        const all = () => bitsByName([...parameters.map((one) => [one.name, one] as const), ...optimizer.stateDict()]);
-        const there = await all();
-        const memory = device.memory().tensors;
-        const given = change(state);
-        const made = device.memory().tensors - memory;
-        await expect(optimizer.loadTorchState(state, given)).rejects.toMatchObject({
-          code: "invalid-file",
-          message: expect.stringContaining(words),
-        });
-        expect(await all()).toEqual(there);
-        expect(optimizer.iteration).toBe(2);
-        expect(await optimizer.stats()).toMatchObject({ iteration: 2, updates: 2 });
-        // The collector may have freed what earlier tests left; nothing has come.
-        expect(device.memory().tensors).toBeLessThanOrEqual(memory + made);
-      });
-
-      test("a step that is no single number", async () => {
-        const { optimizer, state } = setUp(device, "adam");
-        state.set("bias.step", tensor(device, [1, 2]));
-        await expect(optimizer.loadTorchState(state)).rejects.toThrow(/item/);
-        expect(optimizer.iteration).toBe(0);
-        expect((await optimizer.stats()).iteration).toBe(0);
-      });
-
-      test("a schedule whose rate is none", async () => {
-        const { optimizer, state } = setUp(device, "adam", { lr: scheduleOf([Number.NaN]) });
-        await expect(optimizer.loadTorchState(state)).rejects.toMatchObject({ code: "invalid-argument" });
-        expect(optimizer.iteration).toBe(0);
-      });
+    test("a schedule whose rate is none", async () => {
+      const { optimizer, state } = setUp(device, "adam", { lr: scheduleOf([Number.NaN]) });
+      await expect(optimizer.loadTorchState(state)).rejects.toMatchObject({ code: "invalid-argument" });
+      expect(optimizer.iteration).toBe(0);
     });
-  },
-  stepDevices,
-);
+  });
+});

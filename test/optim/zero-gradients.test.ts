@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { bits } from "../support/compare.js";
-import { onEveryDevice, stepDevices } from "../support/devices.js";
+import { onEveryDevice } from "../support/devices.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, make, parameterOf, scheduleOf, setGradient } from "./support/runs.js";
 import { storages } from "./support/storages.js";
@@ -18,112 +18,104 @@ const rules: { kind: Kind; options: RuleOptions }[] = [
   { kind: "Lion", options: { lr: 0.01 } },
 ];
 
-await onEveryDevice(
-  "gradients after a step",
-  (device) => {
-    const cases = rules.flatMap((rule) => storages.map((storage) => ({ ...rule, storage, title: storage.title })));
-    test.each(cases)("$kind $options, $title", async ({ kind, options, storage }) => {
-      const run = (zeroGradients: boolean | undefined) => {
-        const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, storage.dtype));
-        const all = { ...options, ...storage.options, nonFinite: "skip", clipNorm: 1, zeroGradients };
-        return { parameters, optimizer: make(kind, parameters, all as RuleOptions) };
-      };
-      const [zeroing, leaving] = [run(true), run(undefined)];
+await onEveryDevice("gradients after a step", (device) => {
+  const cases = rules.flatMap((rule) => storages.map((storage) => ({ ...rule, storage, title: storage.title })));
+  test.each(cases)("$kind $options, $title", async ({ kind, options, storage }) => {
+    const run = (zeroGradients: boolean | undefined) => {
+      const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, storage.dtype));
+      const all = { ...options, ...storage.options, nonFinite: "skip", clipNorm: 1, zeroGradients };
+      return { parameters, optimizer: make(kind, parameters, all as RuleOptions) };
+    };
+    const [zeroing, leaving] = [run(true), run(undefined)];
+    for (let step = 0; step < 4; step++) {
+      for (const { parameters } of [zeroing, leaving])
+        for (const [i, parameter] of parameters.entries()) {
+          const gradient = gradientValues(sizes[i]!, step, 100 * (i + 1));
+          // The third step is left out.
+          setGradient(parameter, step === 2 && i === 2 ? gradient.with(1024, Number.NaN) : gradient);
+        }
+      const before = await Promise.all(leaving.parameters.map(({ grad }) => grad!.read()));
+      const own = zeroing.parameters.map(({ grad }) => grad);
+      for (const { optimizer } of [zeroing, leaving]) optimizer.step();
+      for (const [i, { grad }] of zeroing.parameters.entries()) {
+        // In place: the same tensor, all of whose bits are 0, in a step that is left out as well.
+        expect(grad).toBe(own[i]);
+        expect(
+          bits(await grad!.read()).every((byte) => byte === 0),
+          `gradient ${i} after step ${step}`,
+        ).toBe(true);
+      }
+      for (const [i, { grad }] of leaving.parameters.entries())
+        expect(bits(await grad!.read()).equals(bits(before[i]!)), `gradient ${i} after step ${step}`).toBe(true);
+    }
+    const [a, b] = [zeroing, leaving].map(({ parameters, optimizer }) =>
+      bitsByName([...parameters.map((one) => [one.name, one] as const), ...optimizer.stateDict()]),
+    );
+    expect(await a).toEqual(await b);
+    expect(await zeroing.optimizer.stats()).toMatchObject({ iteration: 4, updates: 3, skipped: 1 });
+    for (const { parameters, optimizer } of [zeroing, leaving]) {
+      optimizer.dispose();
+      for (const parameter of parameters) {
+        parameter.zeroGrad();
+        parameter.dispose();
+      }
+    }
+  });
+
+  test("after a stop they are still emptied", async () => {
+    const parameter = parameterOf(device, 9);
+    const optimizer = new SGD([parameter], { lr: 1, nonFinite: "stop", zeroGradients: true });
+    setGradient(parameter, gradientValues(9, 0).with(3, Number.NaN));
+    optimizer.step();
+    const value = await parameter.read();
+    for (let step = 0; step < 2; step++) {
+      parameter.grad!.write(gradientValues(9, step));
+      optimizer.step();
+      expect(await parameter.grad!.read()).toEqual(new Float32Array(9));
+    }
+    expect(await parameter.read()).toEqual(value);
+  });
+
+  test("a parameter without a gradient has none afterwards", () => {
+    const parameters = [parameterOf(device, 3), parameterOf(device, 3)];
+    const optimizer = new SGD(parameters, { lr: 1, zeroGradients: true });
+    setGradient(parameters[1]!, gradientValues(3, 0));
+    optimizer.step();
+    expect(parameters[0]!.grad).toBeUndefined();
+  });
+});
+
+await onEveryDevice("the learning rates of the last step", (device) => {
+  test("are told for every group, as they were resolved, the device's own numbers", async () => {
+    const parameters = ["a", "b", "c"].map((name) => parameterOf(device, 3, name));
+    const cosine = schedule.cosine({ budget: 8, maxLr: 0.3 });
+    const groups = [
+      { where: (name: string) => name === "c", lr: scheduleOf([0.5, 0.25, 0.125, 0.0625]) },
+      { where: (name: string) => name === "a", lr: 0.1 },
+    ];
+    for (const tabulated of [false, true]) {
+      const optimizer = new SGD(parameters, { lr: cosine, groups });
+      expect((await optimizer.stats()).learningRates).toEqual([0, 0, 0]);
+      if (tabulated) optimizer.tabulate(4);
       for (let step = 0; step < 4; step++) {
-        for (const { parameters } of [zeroing, leaving])
-          for (const [i, parameter] of parameters.entries()) {
-            const gradient = gradientValues(sizes[i]!, step, 100 * (i + 1));
-            // The third step is left out.
-            setGradient(parameter, step === 2 && i === 2 ? gradient.with(1024, Number.NaN) : gradient);
-          }
-        const before = await Promise.all(leaving.parameters.map(({ grad }) => grad!.read()));
-        const own = zeroing.parameters.map(({ grad }) => grad);
-        for (const { optimizer } of [zeroing, leaving]) optimizer.step();
-        for (const [i, { grad }] of zeroing.parameters.entries()) {
-          // In place: the same tensor, all of whose bits are 0, in a step that is left out as well.
-          expect(grad).toBe(own[i]);
-          expect(
-            bits(await grad!.read()).every((byte) => byte === 0),
-            `gradient ${i} after step ${step}`,
-          ).toBe(true);
-        }
-        for (const [i, { grad }] of leaving.parameters.entries())
-          expect(bits(await grad!.read()).equals(bits(before[i]!)), `gradient ${i} after step ${step}`).toBe(true);
-      }
-      const [a, b] = [zeroing, leaving].map(({ parameters, optimizer }) =>
-        bitsByName([...parameters.map((one) => [one.name, one] as const), ...optimizer.stateDict()]),
-      );
-      expect(await a).toEqual(await b);
-      expect(await zeroing.optimizer.stats()).toMatchObject({ iteration: 4, updates: 3, skipped: 1 });
-      for (const { parameters, optimizer } of [zeroing, leaving]) {
-        optimizer.dispose();
-        for (const parameter of parameters) {
-          parameter.zeroGrad();
-          parameter.dispose();
-        }
-      }
-    });
-
-    test("after a stop they are still emptied", async () => {
-      const parameter = parameterOf(device, 9);
-      const optimizer = new SGD([parameter], { lr: 1, nonFinite: "stop", zeroGradients: true });
-      setGradient(parameter, gradientValues(9, 0).with(3, Number.NaN));
-      optimizer.step();
-      const value = await parameter.read();
-      for (let step = 0; step < 2; step++) {
-        parameter.grad!.write(gradientValues(9, step));
+        for (const parameter of parameters) setGradient(parameter, gradientValues(3, step));
+        const next = optimizer.learningRates();
         optimizer.step();
-        expect(await parameter.grad!.read()).toEqual(new Float32Array(9));
+        // Float64 on both sides: the same numbers, not only close ones.
+        expect((await optimizer.stats()).learningRates).toEqual([cosine(step), 0.5 / 2 ** step, 0.1]);
+        expect((await optimizer.stats()).learningRates).toEqual(next);
       }
-      expect(await parameter.read()).toEqual(value);
-    });
+    }
+  });
 
-    test("a parameter without a gradient has none afterwards", () => {
-      const parameters = [parameterOf(device, 3), parameterOf(device, 3)];
-      const optimizer = new SGD(parameters, { lr: 1, zeroGradients: true });
-      setGradient(parameters[1]!, gradientValues(3, 0));
+  test("a step that is left out has its rate all the same", async () => {
+    const parameter = parameterOf(device, 3);
+    const optimizer = new SGD([parameter], { lr: scheduleOf([0.5, 0.25]), nonFinite: "skip" });
+    for (const value of [1, Number.NaN]) {
+      setGradient(parameter, new Float32Array(3).fill(value));
       optimizer.step();
-      expect(parameters[0]!.grad).toBeUndefined();
-    });
-  },
-  stepDevices,
-);
-
-await onEveryDevice(
-  "the learning rates of the last step",
-  (device) => {
-    test("are told for every group, as they were resolved, the device's own numbers", async () => {
-      const parameters = ["a", "b", "c"].map((name) => parameterOf(device, 3, name));
-      const cosine = schedule.cosine({ budget: 8, maxLr: 0.3 });
-      const groups = [
-        { where: (name: string) => name === "c", lr: scheduleOf([0.5, 0.25, 0.125, 0.0625]) },
-        { where: (name: string) => name === "a", lr: 0.1 },
-      ];
-      for (const tabulated of [false, true]) {
-        const optimizer = new SGD(parameters, { lr: cosine, groups });
-        expect((await optimizer.stats()).learningRates).toEqual([0, 0, 0]);
-        if (tabulated) optimizer.tabulate(4);
-        for (let step = 0; step < 4; step++) {
-          for (const parameter of parameters) setGradient(parameter, gradientValues(3, step));
-          const next = optimizer.learningRates();
-          optimizer.step();
-          // Float64 on both sides: the same numbers, not only close ones.
-          expect((await optimizer.stats()).learningRates).toEqual([cosine(step), 0.5 / 2 ** step, 0.1]);
-          expect((await optimizer.stats()).learningRates).toEqual(next);
-        }
-      }
-    });
-
-    test("a step that is left out has its rate all the same", async () => {
-      const parameter = parameterOf(device, 3);
-      const optimizer = new SGD([parameter], { lr: scheduleOf([0.5, 0.25]), nonFinite: "skip" });
-      for (const value of [1, Number.NaN]) {
-        setGradient(parameter, new Float32Array(3).fill(value));
-        optimizer.step();
-      }
-      const expected = { iteration: 2, updates: 1, skipped: 1, learningRates: [0.25] };
-      expect(await optimizer.stats()).toMatchObject(expected);
-    });
-  },
-  stepDevices,
-);
+    }
+    const expected = { iteration: 2, updates: 1, skipped: 1, learningRates: [0.25] };
+    expect(await optimizer.stats()).toMatchObject(expected);
+  });
+});

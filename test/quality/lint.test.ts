@@ -33,14 +33,19 @@ test.skipIf(!has("clang-format"))(`C++ is formatted${needs("clang-format")}`, ()
 });
 
 // One instruction set stands for all: they differ in the names of intrinsics.
-const linted = native.filter((name) => name.endsWith(".cc") && !/kernels_(portable|avx512)/.test(name));
+const linted = native.filter((name) => /\.(cc|cu)$/.test(name) && !/kernels_(portable|avx512)/.test(name));
 
 // File by file: together they take most of a minute.
 test.skipIf(!has("clang-tidy")).each(linted)(`%s is linted${needs("clang-tidy")}`, { timeout: 180_000 }, (source) => {
   const headers = join(process.execPath, "../../include/node");
-  const flags = ["-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
+  const flags = ["-xc++", "-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
   // CUDA files as the emulator compiles them: CUDA's own headers are not everywhere.
-  const defines = ["-DNAPI_VERSION=8", "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL", "-DSTEPSIZE_EMULATED"];
+  const defines = [
+    "-DNAPI_VERSION=8",
+    "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
+    "-DSTEPSIZE_EMULATED",
+    "-Wno-unknown-pragmas",
+  ];
   // There the path-sensitive analysis would spend a minute inside the emulator.
   const checks = source.startsWith("native/cuda/") ? ["--checks=-clang-analyzer-*"] : [];
   expectClean("clang-tidy", ["--quiet", ...checks, source, "--", ...flags, ...defines]);

@@ -1,12 +1,13 @@
 // The same bits whatever the number of threads, and in every run, for each operation of the table.
 import { describe, expect, it } from "vitest";
 import { findAddon } from "#lib/native/index.js";
-import { openAll } from "../support/devices.js";
+import { cpuDevices, cudaDevices, openAll } from "../support/devices.js";
 import { recipes, run } from "./support/records.js";
 
 const operations = findAddon("cpu").addon!.operations;
 const threadCounts = [1, 2, 3, 5];
-const opened = await Promise.all(threadCounts.map((threads) => openAll({ threads })));
+const opened = await Promise.all(threadCounts.map((threads) => openAll({ threads }, cpuDevices)));
+const gpus = await openAll({}, cudaDevices);
 
 it("has a recipe for every operation", () => {
   expect(Object.keys(recipes).sort()).toEqual([...operations].sort());
@@ -23,4 +24,10 @@ describe.each(operations)("%s", (operation) => {
         expect((await run(device, operation)).equals(expected), `${device.describe()["threads"]} threads`).toBe(true);
     },
   );
+
+  it.each(gpus)("gives the same bits again ($label)", async ({ device }) => {
+    const expected = await run(device, operation);
+    expect(new Set(expected).size).toBeGreaterThan(1);
+    expect((await run(device, operation)).equals(expected)).toBe(true);
+  });
 });

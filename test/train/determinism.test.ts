@@ -3,7 +3,7 @@ import { fromArrays } from "#lib/data/index.js";
 import type { Device } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
-import { devices } from "../support/devices.js";
+import { cpuDevices } from "../support/devices.js";
 import {
   bitsOf,
   budget,
@@ -27,7 +27,7 @@ async function whole({ make }: Recipe, on: Device, change: { seed?: number } & C
 }
 
 describe.each([residual, dropping])("the same seeds give the same bits: $title", (recipe) => {
-  it.each(devices)("from run to run and with 1, 2 and 3 threads ($label)", async ({ options }) => {
+  it.each(cpuDevices)("from run to run and with 1, 2 and 3 threads ($label)", async ({ options }) => {
     const first = await whole(recipe, await device({ ...options, threads: 1 }));
     expect(first.losses).toHaveLength(budget);
     for (const threads of [1, 2, 3]) expect(await whole(recipe, await device({ ...options, threads }))).toEqual(first);

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { devices } from "../support/devices.js";
+import { cpuDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
 import { budget, device, dropping, endOf, images, lossesOf, recordsOf, residual } from "./support/runs.js";
 
@@ -12,7 +12,7 @@ describe.each([residual, dropping])("a run that was stopped and resumed has the 
   // inside an epoch and between two.
   const stops = [0, 1, 4, 7, 10];
 
-  it.each(devices)("stopped at step 0, 1, 4, 7 or 10 ($label)", async ({ options }) => {
+  it.each(cpuDevices)("stopped at step 0, 1, 4, 7 or 10 ($label)", async ({ options }) => {
     const undisturbed = make(await device(options));
     const losses = lossesOf(await recordsOf(undisturbed.trainer));
     const end = await endOf(undisturbed);

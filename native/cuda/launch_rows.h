@@ -1,0 +1,19 @@
+// Launches of kernels that take a matrix row by row.
+#pragma once
+
+#include "launch_support.h"
+#include "row_group.cuh"
+
+namespace stepsize::cuda {
+
+// Calls f with the RowGroup for rows of so many columns, and the number of blocks for all of them.
+template <class F>
+void withRowGroup(const CudaDevice& device, const RowsOf& x, const F& f) {
+  const auto start = [&](auto group) { f(group, blocksFor(device, ceilDivide(x.rows, group.kPerBlock))); };
+  if (x.columns <= kShortRow)
+    start(RowGroup<kWarp>{});
+  else
+    start(RowGroup<kRowThreads>{});
+}
+
+}  // namespace stepsize::cuda

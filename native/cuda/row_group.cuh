@@ -1,0 +1,54 @@
+// The threads that work on a row of a matrix together: a warp while the row is short, so that none stand idle and sums
+// need no shared memory, else a whole block.
+#pragma once
+
+#include "block_reduce.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kRowThreads = 256;  // of a block
+constexpr int kShortRow = 512;    // columns up to which a warp takes a row: 16 for each lane
+
+// Threads: kWarp or kRowThreads.
+template <int Threads>
+struct RowGroup {
+  static_assert(Threads == kWarp || Threads == kRowThreads, "a warp or a block");
+  static constexpr int kPerBlock = kRowThreads / Threads;
+
+  // Calls f(row) for the rows of this group.
+  template <class F>
+  __device__ static void forRows(int64_t rows, const F& f) {
+    const int64_t step = static_cast<int64_t>(gridDim.x) * kPerBlock;
+    for (int64_t row = static_cast<int64_t>(blockIdx.x) * kPerBlock + threadIdx.x / Threads; row < rows; row += step)
+      f(row);
+  }
+  // Calls f(column) for this thread's columns.
+  template <class F>
+  __device__ static void forColumns(int columns, const F& f) {
+    for (int j = thread(); j < columns; j += Threads) f(j);
+  }
+  __device__ static int thread() { return static_cast<int>(threadIdx.x) % Threads; }
+
+  // Over the group; all of its threads must call them, and get the result.
+  __device__ static float sum(float value) {
+    if constexpr (Threads == kWarp)
+      return warpSum(value);
+    else
+      return blockSum<kRowThreads>(value);
+  }
+  __device__ static float max(float value) {
+    if constexpr (Threads == kWarp)
+      return warpMax(value);
+    else
+      return blockMax<kRowThreads>(value);
+  }
+  // Σ f(column)
+  template <class F>
+  __device__ static float sumOver(int columns, const F& f) {
+    float own = 0;
+    forColumns(columns, [&](int j) { own += f(j); });
+    return sum(own);
+  }
+};
+
+}  // namespace stepsize::cuda
