@@ -53,7 +53,7 @@ std::vector<Operation> makeTable() {
        {{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()}}},
       {Id::uniform, "uniform", 1, "destination", rules::uniform, {number("low"), number("high"), seed, stream}},
       {Id::normal, "normal", 1, "destination", rules::random, {number("mean"), number("deviation", 0), seed, stream}},
-      {Id::dropout, "dropout", 1, "x", rules::sameAsInput, {number("probability", 0, 1), seed, stream}},
+      {Id::dropout, "dropout", kAnyNumber, "x[, calls]", rules::dropout, {number("probability", 0, 1), seed, stream}},
       {Id::add, "add", 2, "a, b", rules::binary, {}},
       {Id::subtract, "subtract", 2, "a, b", rules::binary, {}},
       {Id::multiply, "multiply", 2, "a, b", rules::binary, {}},

@@ -63,6 +63,15 @@ void uniform(Call& call) {
   call.expect(call.number(attribute::low) <= call.number(attribute::high), "low must not be above high");
 }
 
+// calls: a number on the device that is added to the stream.
+void dropout(Call& call) {
+  call.expect(call.count() == 1 || call.count() == 2, "expected 1 or 2 tensors, got " + std::to_string(call.count()));
+  sameAsInput(call);
+  if (call.count() == 1) return;
+  call.expectType(1, DataType::float32);
+  call.expectRank(1, 0);
+}
+
 void sameAsInput(Call& call) {
   call.expectType(0, DataType::float32);
   call.output(DataType::float32, call.input(0).shape);

@@ -10,6 +10,7 @@ void copy(Call& call);
 void cast(Call& call);
 void random(Call& call);
 void uniform(Call& call);
+void dropout(Call& call);
 void sameAsInput(Call& call);
 void sameShapes(Call& call);
 void binary(Call& call);

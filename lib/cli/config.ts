@@ -89,12 +89,13 @@ export const trainFields: Fields = {
   ),
   device: deviceField,
   threads: threadsField,
+  capture: switchField("record one step and replay it: less work for the host, more memory"),
   checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
   evaluateEvery: numberField(positive, whole, "steps between evaluations on the way", { fallback: "none" }),
 };
 
 /** Settings that change neither the losses nor the result, so that a resumed run may have others. */
-const changeable = ["device", "threads", "checkpointEvery", "evaluateEvery"];
+const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery"];
 
 /** What a run is, complete: as it goes into `config.json`, options of the schedule beside the rest. */
 export interface TrainSettings {
@@ -118,6 +119,7 @@ export interface TrainSettings {
   readonly seed: number;
   readonly device: string;
   readonly threads?: number;
+  readonly capture: boolean;
   readonly checkpointEvery: number;
   readonly evaluateEvery?: number;
 }
@@ -201,6 +203,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     nonFinite: "stop",
     seed: 0,
     device: "auto",
+    capture: false,
     checkpointEvery: Math.ceil(budget / 4),
     ...given,
     ...placed({ ...given, data }),

@@ -113,7 +113,10 @@ export class TrainRun {
   async #steps(until: number, progress: Progress): Promise<void> {
     const before = this.#seconds;
     const start = performance.now();
-    for await (const record of this.#options.parts.trainer.run({ until })) {
+    for await (const record of this.#options.parts.trainer.run({
+      until,
+      capture: this.#options.config.settings.capture,
+    })) {
       this.#seconds = before + (performance.now() - start) / 1000;
       this.#add(record);
       progress.step(record);

@@ -1,4 +1,4 @@
-import type { Device } from "../native/index.js";
+import type { Capture, Device } from "../native/index.js";
 import {
   add,
   averagePool2d,
@@ -17,6 +17,7 @@ import {
   type Tensor,
   zeros,
 } from "../tensor/index.js";
+import { CapturedCalls } from "./captured-calls.js";
 import { fanInUniform, kaimingNormal, type Seeds, seedsOf } from "./initialize.js";
 import { Buffer, Module, Parameter } from "./module.js";
 
@@ -129,6 +130,7 @@ export class Dropout extends Module {
   readonly probability: number;
   readonly seed: number;
   readonly #stream: number;
+  readonly #captured = new WeakMap<Capture, CapturedCalls>();
   /** Advances with every training call, so that every step drops other elements. */
   counter = 0;
 
@@ -142,9 +144,14 @@ export class Dropout extends Module {
 
   forward(x: Tensor): Tensor {
     if (!this.training || this.probability === 0) return x;
+    const { probability, seed } = this;
     // Room for 2^32 calls of each of 2^20 layers under one seed, apart from the streams that weights are drawn from.
-    const stream = (this.#stream + 1) * 2 ** 32 + this.counter++;
-    return dropout(x, { probability: this.probability, seed: this.seed, stream });
+    const stream = (this.#stream + 1) * 2 ** 32;
+    const { capturing } = x.device;
+    if (!capturing) return dropout(x, { probability, seed, stream: stream + this.counter++ });
+    const calls = this.#captured.get(capturing) ?? new CapturedCalls(capturing, x.device, this);
+    this.#captured.set(capturing, calls);
+    return dropout(x, { probability, seed, stream, calls: calls.next() });
   }
 }
 

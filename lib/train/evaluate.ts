@@ -1,4 +1,4 @@
-import type { Batch, BatchSource } from "../data/index.js";
+import type { Batch, BatchSource, Labels } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
 import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
@@ -12,10 +12,27 @@ export interface Evaluation {
   readonly items: number;
 }
 
+/** @internal A batch on the device. */
+export interface BatchTensors {
+  readonly x: Tensor;
+  readonly y: Tensor;
+}
+
+/** @internal Labels as values with their shape. */
+export function shaped(labels: Labels): { data: Int32Array | Float32Array; shape: readonly number[] } {
+  return labels instanceof Int32Array ? { data: labels, shape: [labels.length] } : labels;
+}
+
 /** @internal Puts a batch on the device. */
-export function upload(device: Device, { inputs, labels }: Batch): { x: Tensor; y: Tensor } {
-  const y = labels instanceof Int32Array ? tensor(device, labels) : tensor(device, labels.data, labels.shape);
-  return { x: tensor(device, inputs.data, inputs.shape), y };
+export function upload(device: Device, { inputs, labels }: Batch): BatchTensors {
+  const { data, shape } = shaped(labels);
+  return { x: tensor(device, inputs.data, inputs.shape), y: tensor(device, data, shape) };
+}
+
+/** @internal */
+export function disposeBatch({ x, y }: BatchTensors): void {
+  x.dispose();
+  y.dispose();
 }
 
 /** What {@link evaluate} works with. */

@@ -5,7 +5,8 @@ import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preprocessing } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
-import { type Evaluation, evaluate, upload } from "./evaluate.js";
+import { CapturedStep } from "./captured-step.js";
+import { type BatchTensors, disposeBatch, type Evaluation, evaluate, upload } from "./evaluate.js";
 import { writeSafetensors } from "./safetensors.js";
 import {
   type CheckpointInfo,
@@ -68,6 +69,9 @@ export class Trainer {
   readonly #preprocessing: Preprocessing | undefined;
   readonly #prepare: (raw: Tensor) => Tensor;
   readonly #accumulate: number;
+  #captured: CapturedStep | undefined;
+  /** Whether a step was made, which leaves what a captured one must find. */
+  #warm = false;
   #stopping = false;
   #skipped = 0;
 
@@ -100,10 +104,15 @@ export class Trainer {
    * been finite, and {@link save} writes a state that is. Calling `run` again goes on with the same bits.
    *
    * @param options.until number of steps after which to pause; default: the budget
+   * @param options.capture records the second step and makes the following ones by replaying it, where their batches
+   * have the same shapes: to the same bits, with next to nothing left for the host. Takes the memory of a step once
+   * more, and calls `optimizer.tabulate()`. Default: false
    * @throws StepsizeError `non-finite` where a loss, or a gradient that the optimizer checks, is not finite and the
    * optimizer does not skip such steps. With `nonFinite: "stop"` the parameters are those before that step.
    */
-  async *run(options: { readonly until?: number } = {}): AsyncGenerator<StepRecord, void, undefined> {
+  async *run(
+    options: { readonly until?: number; readonly capture?: boolean } = {},
+  ): AsyncGenerator<StepRecord, void, undefined> {
     this.#stopping = false;
     const end = Math.min(options.until ?? this.budget, this.budget);
     const { model, data } = this.#options;
@@ -115,7 +124,7 @@ export class Trainer {
     try {
       while (this.step < end && !this.#stopping) {
         try {
-          pending.push((await this.#enqueue(batches)).record);
+          pending.push((await this.#enqueue(batches, options.capture ?? false)).record);
         } catch (error) {
           failure = { error };
           break;
@@ -193,6 +202,8 @@ export class Trainer {
   /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
   dispose(): void {
     this.#preprocessing?.dispose();
+    this.#captured?.dispose();
+    this.#captured = undefined;
   }
 
   /** What determines the losses to come, besides the state: a resumed run must have the same. */
@@ -222,29 +233,14 @@ export class Trainer {
   }
 
   /** Draws the batches of one step and enqueues its work. The record comes when the device has done it. */
-  async #enqueue(batches: AsyncIterator<Batch>): Promise<{ record: Promise<StepRecord> }> {
+  async #enqueue(batches: AsyncIterator<Batch>, capture: boolean): Promise<{ record: Promise<StepRecord> }> {
     const { optimizer } = this.#options;
     const learningRate = optimizer.learningRates()[0] as number;
-    const reads: Promise<number>[] = [];
-    let items = 0;
-    try {
-      while (reads.length < this.#accumulate) {
-        const batch = await this.#nextBatch(batches);
-        // Before the next one is drawn: its memory is used again a few batches later.
-        reads.push(this.#differentiate(batch));
-        items += batch.size;
-        // Not further ahead of the device than with steps of one batch.
-        await reads.at(-1 - runAhead);
-      }
-      optimizer.step({ gradientScale: optimizer.gradientScale / this.#accumulate });
-    } catch (error) {
-      // They fail with the device, and nobody asks for them any more.
-      for (const read of reads) read.catch(() => {});
-      throw error;
-    } finally {
-      // Also after a failure: the step is made again from the start, not added to half a gradient.
-      optimizer.zeroGrad();
-    }
+    const drawn = this.#draw(batches);
+    const { reads, items } = await (capture && this.#warm
+      ? this.#replay(drawn)
+      : this.#make(drawn, (batch) => upload(this.device, batch)));
+    this.#warm = true;
     const step = this.step++;
     const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
     const record = this.#record({ step, learningRate, items }, reads, stats);
@@ -253,18 +249,83 @@ export class Trainer {
     return { record };
   }
 
-  /** Adds the gradient of one batch and returns its loss. */
-  #differentiate(batch: Batch): Promise<number> {
-    const { model, loss } = this.#options;
-    const value = tidy(() => {
-      const { x, y } = upload(this.device, batch);
-      const result = loss(model.forward(this.#prepare(x)), y);
-      result.backward();
-      return result;
+  /** The batches of one step. Each must be uploaded before the next one is drawn: its memory is used again then. */
+  async *#draw(batches: AsyncIterator<Batch>): AsyncGenerator<Batch> {
+    for (let i = 0; i < this.#accumulate; i++) yield await this.#nextBatch(batches);
+  }
+
+  /** Makes a step operation by operation. */
+  async #make(
+    batches: AsyncIterable<Batch> | Iterable<Batch>,
+    tensorsOf: (batch: Batch, index: number) => BatchTensors,
+  ): Promise<EnqueuedStep> {
+    const reads: Promise<number>[] = [];
+    let items = 0;
+    try {
+      for await (const batch of batches) {
+        const loss = tidy(() => this.#differentiate(tensorsOf(batch, reads.length)));
+        reads.push(loss.item());
+        loss.dispose();
+        items += batch.size;
+        // Not further ahead of the device than with steps of one batch.
+        await reads.at(-1 - runAhead);
+      }
+      this.#update();
+    } catch (error) {
+      // They fail with the device, and nobody asks for them any more.
+      for (const read of reads) read.catch(() => {});
+      throw error;
+    } finally {
+      // Also after a failure: the step is made again from the start, not added to half a gradient.
+      this.#options.optimizer.zeroGrad();
+    }
+    return { reads, items };
+  }
+
+  /** Makes a step by replaying the captured one, which is captured here the first time. */
+  async #replay(batches: AsyncIterable<Batch>): Promise<EnqueuedStep> {
+    const drawn: Batch[] = [];
+    const inputs: BatchTensors[] = [];
+    try {
+      for await (const batch of batches) {
+        inputs.push(this.#captured?.write(drawn.length, batch) ?? upload(this.device, batch));
+        drawn.push(batch);
+      }
+      this.#captured ??= this.#capture(inputs);
+      if (inputs.every((one) => this.#captured?.inputs.includes(one)))
+        return { reads: this.#captured.replay(), items: drawn.reduce((sum, { size }) => sum + size, 0) };
+      // A batch of another size: at the end of an epoch, say.
+      return await this.#make(drawn, (_, i) => inputs[i] as BatchTensors);
+    } finally {
+      for (const one of inputs) if (!this.#captured?.inputs.includes(one)) disposeBatch(one);
+    }
+  }
+
+  #capture(inputs: readonly BatchTensors[]): CapturedStep {
+    const { optimizer } = this.#options;
+    optimizer.tabulate();
+    return new CapturedStep(this.device, inputs, () => {
+      try {
+        const losses = inputs.map((one) => tidy(() => this.#differentiate(one)));
+        this.#update();
+        return losses;
+      } finally {
+        optimizer.zeroGrad();
+      }
     });
-    const read = value.item();
-    value.dispose();
-    return read;
+  }
+
+  /** The loss of one batch, whose gradient is added to the parameters'. */
+  #differentiate({ x, y }: BatchTensors): Tensor {
+    const { model, loss } = this.#options;
+    const result = loss(model.forward(this.#prepare(x)), y);
+    result.backward();
+    return result;
+  }
+
+  #update(): void {
+    const { optimizer } = this.#options;
+    optimizer.step({ gradientScale: optimizer.gradientScale / this.#accumulate });
   }
 
   async #record(
@@ -294,6 +355,12 @@ export class Trainer {
       );
     return { ...known, loss, ...(measured && { gradientNorm: measured.norm }), ...(skipped && { skipped }) };
   }
+}
+
+/** A step on its way: what its losses will be, one for each batch. */
+interface EnqueuedStep {
+  readonly reads: readonly Promise<number>[];
+  readonly items: number;
 }
 
 function plainJson(value: Record<string, unknown>): Record<string, unknown> {

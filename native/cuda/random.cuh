@@ -48,8 +48,11 @@ __global__ void __launch_bounds__(kRandomThreads)
   });
 }
 
+// calls: added to the stream; may be null.
 __global__ void __launch_bounds__(kRandomThreads)
-    dropoutKernel(const float* x, float* out, int64_t count, RandomSource source, float probability, float scale) {
+    dropoutKernel(const float* x, const float* calls, float* out, int64_t count, RandomSource source, float probability,
+                  float scale) {
+  if (calls) source.stream += static_cast<uint64_t>(calls[0]);
   forPhiloxBlocks(count, source, [&](int64_t i, const Philox4& block) {
     for (int j = 0; j < 4 && i + j < count; j++)
       out[i + j] = uniformFromBits(block.word[j]) >= probability ? x[i + j] * scale : 0.0f;

@@ -50,6 +50,7 @@ const wrong: Record<string, unknown> = {
   nonFinite: "ignore",
   seed: -1,
   device: "gpu",
+  capture: "on",
   threads: 0,
   checkpointEvery: 0,
   evaluateEvery: 0,
@@ -116,6 +117,7 @@ describe("defaults", () => {
       nonFinite: "stop",
       seed: 0,
       device: "auto",
+      capture: false,
       checkpointEvery: 150,
     });
   });

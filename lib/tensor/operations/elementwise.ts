@@ -133,13 +133,27 @@ export function relu(x: Tensor): Tensor {
   }));
 }
 
+/** Options of {@link dropout}. */
+export interface DropoutOptions {
+  readonly probability: number;
+  readonly seed: number;
+  /** Default 0. */
+  readonly stream?: number;
+  /** A whole number on the device, float32 of shape [], that is added to the stream: captured work can count with it. */
+  readonly calls?: Tensor;
+}
+
 /**
  * Sets elements to zero with this probability and scales the others by 1/(1 − probability). The same seed and stream
  * drop the same elements.
  */
-export function dropout(x: Tensor, options: { probability: number; seed: number; stream?: number }): Tensor {
-  const attributes = { probability: options.probability, seed: options.seed, stream: options.stream ?? 0 };
-  return differentiable("dropout", [x], attributes, () => ({ gradient: (g) => [run("dropout", [g], attributes)] }));
+export function dropout(x: Tensor, { probability, seed, stream = 0, calls }: DropoutOptions): Tensor {
+  const attributes = { probability, seed, stream };
+  const counted = calls ? [calls] : [];
+  return differentiable("dropout", [x, ...counted], attributes, () => ({
+    saves: counted,
+    gradient: (g) => [run("dropout", [g, ...counted], attributes), ...counted.map(() => undefined)],
+  }));
 }
 
 /**

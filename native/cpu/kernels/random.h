@@ -12,8 +12,7 @@ namespace stepsize::STEPSIZE_ISA {
 
 // Calls f(i, bits of element i).
 template <class F>
-STEPSIZE_INLINE void forBits(const Invocation& call, int64_t count, int seed, int stream, const F& f) {
-  const auto key = static_cast<uint64_t>(call.integer(seed)), high = static_cast<uint64_t>(call.integer(stream));
+STEPSIZE_INLINE void forBits(const Invocation& call, int64_t count, uint64_t key, uint64_t high, const F& f) {
   parallelChunks(call, count, kChunk, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i += 4) {
       const Philox4 block = philox(static_cast<uint64_t>(i) / 4, high, key);
@@ -28,8 +27,8 @@ inline void uniform(const Invocation& call) {
   const float low = call.number(attribute::low), high = call.number(attribute::high);
   // The sum may round up to `high`, which does not belong to the range.
   const float last = nextafterf(high, low);
-  forBits(call, call.input(0).elements(), attribute::uniformSeed, attribute::uniformStream,
-          [=](int64_t i, uint32_t bits) {
+  forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::uniformSeed)),
+          static_cast<uint64_t>(call.integer(attribute::uniformStream)), [=](int64_t i, uint32_t bits) {
             const float value = low + (high - low) * uniformFromBits(bits);
             to[i] = value < high ? value : last;
           });
@@ -64,7 +63,9 @@ inline void dropout(const Invocation& call) {
   float* out = call.output(0).floats();
   const float probability = call.number(attribute::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
-  forBits(call, call.input(0).elements(), attribute::dropoutSeed, attribute::dropoutStream,
+  auto stream = static_cast<uint64_t>(call.integer(attribute::dropoutStream));
+  if (call.inputs > 1) stream += static_cast<uint64_t>(call.input(1).floats()[0]);
+  forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::dropoutSeed)), stream,
           [=](int64_t i, uint32_t bits) { out[i] = uniformFromBits(bits) >= probability ? x[i] * scale : 0; });
 }
 

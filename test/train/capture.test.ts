@@ -1,0 +1,108 @@
+// A captured step is the step: the same losses and the same end, to the bit, on every device.
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import * as nn from "#lib/nn/index.js";
+import { SGD } from "#lib/optim/index.js";
+import * as schedule from "#lib/schedule/index.js";
+import { type Tensor, tensor } from "#lib/tensor/index.js";
+import type { StepRecord, Trainer } from "#lib/train/index.js";
+import { cudaDevices, openAll } from "../support/devices.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
+import { budget, card, device, dropping, endOf, images, plainMLP, residual, runOf } from "./support/runs.js";
+
+const folder = temporaryFolders();
+const opened = [{ label: "cpu", device: await device() }, ...(await openAll({}, cudaDevices))];
+
+async function recordsOf(trainer: Trainer, options: { until?: number; capture?: boolean }): Promise<StepRecord[]> {
+  const records: StepRecord[] = [];
+  for await (const record of trainer.run(options)) records.push(record);
+  return records;
+}
+
+describe.each([residual, dropping])("$title", ({ make }) => {
+  describe.each(opened)("on $label", ({ device: on }) => {
+    it("captured, has the records and the end of the eager run", async () => {
+      const eager = make(on);
+      const records = await recordsOf(eager.trainer, {});
+      const captured = make(on);
+      expect(await recordsOf(captured.trainer, { capture: true })).toEqual(records);
+      expect(records).toHaveLength(budget);
+      expect(await endOf(captured)).toEqual(await endOf(eager));
+      expect(captured.model.counters()).toEqual(eager.model.counters());
+    });
+  });
+});
+
+describe("a captured run", () => {
+  it("takes turns with eager steps, pauses, evaluations and checkpoints", async () => {
+    const on = await device();
+    const whole = dropping.make(on);
+    const records = await recordsOf(whole.trainer, {});
+    const path = join(folder(), "seven.safetensors");
+    const run = dropping.make(on);
+    const parts: StepRecord[] = [];
+    for (const [until, capture] of [
+      [3, true],
+      [5, false],
+      [7, true],
+    ] as const) {
+      parts.push(...(await recordsOf(run.trainer, { until, capture })));
+      await run.trainer.evaluate(images.batches({ size: 16 }));
+    }
+    await run.trainer.save(path);
+    // On, as a trainer that goes back: the captured step reads what was loaded.
+    const expected = await recordsOf(run.trainer, { capture: true });
+    await run.trainer.load(path);
+    expect(await recordsOf(run.trainer, { capture: true })).toEqual(expected);
+    expect([...parts, ...expected]).toEqual(records);
+    expect(await endOf(run)).toEqual(await endOf(whole));
+  });
+
+  it("makes a short batch by itself", async () => {
+    const on = await device();
+    // 80 images: 24, 24, 24 and 8.
+    const batches = { size: 24, dropLast: false };
+    const records = await recordsOf(residual.make(on, { batches }).trainer, {});
+    expect(records.map(({ items }) => items).slice(0, 5)).toEqual([24, 24, 24, 8, 24]);
+    expect(await recordsOf(residual.make(on, { batches }).trainer, { capture: true })).toEqual(records);
+    // Three to a step, of which one may be short.
+    const few = { batches: { size: 24, dropLast: false } };
+    const dropped = await recordsOf(dropping.make(on, few).trainer, {});
+    expect(dropped.map(({ items }) => items).slice(0, 3)).toEqual([72, 56, 56]);
+    expect(await recordsOf(dropping.make(on, few).trainer, { capture: true })).toEqual(dropped);
+  });
+
+  it("holds no more after a hundred steps than after three, and gives all of it back", async () => {
+    const on = await device();
+    const model = plainMLP(on);
+    const optimizer = new SGD(model.parameters(), { lr: schedule.uba({ budget: 100, maxLr: 0.1 }), momentum: 0.9 });
+    const data = images.batches({ size: 16 });
+    const { trainer } = runOf({ model, optimizer, loss: nn.crossEntropy, data, card });
+    await recordsOf(trainer, { until: 1 });
+    const before = on.memory();
+    await recordsOf(trainer, { until: 3, capture: true });
+    const { allocated } = on.memory();
+    expect(allocated).toBeGreaterThan(before.allocated);
+    await recordsOf(trainer, { capture: true });
+    expect(on.memory().allocated).toBe(allocated);
+    trainer.dispose();
+    // Also what the preprocessing kept, two tensors. What stays is the optimizer's table of learning rates.
+    expect(on.memory().tensors).toBe(before.tensors - 2 + 1);
+  });
+
+  it("says what cannot be captured, and goes on without it", async () => {
+    const on = await device();
+    const make = () => {
+      const model = plainMLP(on);
+      const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+      // A loss that uploads something at every call.
+      const loss = (x: Tensor, y: Tensor) => nn.crossEntropy(x, y).multiply(tensor(on, [0.5]).reshape([]));
+      return runOf({ model, optimizer, loss, data: images.batches({ size: 16 }), budget: 4, card });
+    };
+    const { trainer } = make();
+    await expectError(() => recordsOf(trainer, { capture: true }), "invalid-state", "captured");
+    const rest = await recordsOf(trainer, {});
+    expect(rest.at(-1)).toEqual((await recordsOf(make().trainer, {})).at(-1));
+  });
+});
