@@ -1,108 +1,126 @@
-// What the compiler says of the step's CUDA kernels: registers, spills, shared memory, and the width of their loads and
-// stores. Writes bench/results/update-kernels-static.json and the table in docs/fused-step.md. Needs nvcc and no GPU.
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+// What the compiler says of every CUDA kernel, beside what each moves and computes: writes
+// bench/results/kernels-static.json, docs/kernels.md and the table in docs/fused-step.md. Needs nvcc and no GPU.
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./gyp.mjs";
+import { families } from "./kernel-costs.mjs";
+import { architectures, flags, kernelsOf, occupancy, run } from "./kernel-report.mjs";
 
-const results = join(root, "bench", "results", "update-kernels-static.json");
-const page = join(root, "docs", "fused-step.md");
-const architectures = ["sm_80", "sm_90"];
-// As CMakeLists.txt has them.
-const flags = ["-std=c++17", "-O3", "-fmad=false"];
+const results = "bench/results/kernels-static.json";
 const rules = ["Sgd", "SgdMomentum", "Adam", "AdamAmsgrad", "Lion"];
 const moments = { Sgd: 0, SgdMomentum: 1, Adam: 2, AdamAmsgrad: 3, Lion: 1 };
 
-function nvcc(...args) {
-  const { status, stdout, stderr, error } = spawnSync("nvcc", args, {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  });
-  if (status !== 0) throw new Error(`nvcc ${args.join(" ")}: ${error?.message ?? stderr}`);
-  return `${stdout}${stderr}`;
-}
-
-/** From a mangled name: the rule, and the types of parameter, gradient, moment and copy. */
-function kernelOf(mangled) {
-  const rule = rules.find((name) => mangled.includes(`updateKernelINS_6update${name.length}${name}E`));
-  if (!rule) return { kernel: mangled.includes("gradientNorm") ? "gradientNorm" : "prepareStep" };
-  const [, storage] = mangled.match(/StorageI(.*?)Lb(\d)E/);
-  const copies = /Lb1E/.test(mangled);
-  // f, or NS_8BFloat16E the first time and S5_ afterwards.
-  const types = storage.match(/f|NS_8BFloat16E|S\d*_/g).map((type) => (type === "f" ? 4 : 2));
-  const [parameter, gradient, moment] = types;
-  return { kernel: rule, parameter, gradient, moment: moments[rule] > 0 ? moment : 0, copies };
-}
-
-function bytesOf({ kernel, parameter, gradient, moment, copies }) {
-  return parameter === undefined
-    ? undefined
-    : 2 * parameter + gradient + 2 * moments[kernel] * moment + (copies ? 2 : 0);
-}
-
-function measure() {
-  const folder = mkdtempSync(join(tmpdir(), "stepsize-kernels-"));
-  try {
-    const kernels = new Map();
-    for (const architecture of architectures) {
-      const report = nvcc(
-        ...flags,
-        `-arch=${architecture}`,
-        "-Xptxas",
-        "-v",
-        "-c",
-        "test/cuda/update_kernels.cu",
-        "-o",
-        join(folder, "kernels.o"),
-      );
-      for (const part of report.split("Compiling entry function").slice(1)) {
-        const mangled = part.match(/'(\w+)'/)[1];
-        const entry = kernels.get(mangled) ?? { ...kernelOf(mangled), bytes: bytesOf(kernelOf(mangled)) };
-        entry[architecture] = {
-          registers: Number(part.match(/Used (\d+) registers/)[1]),
-          spilledBytes: Number(part.match(/(\d+) bytes spill stores/)[1]),
-          sharedBytes: Number(part.match(/(\d+) bytes smem/)?.[1] ?? 0),
-        };
-        kernels.set(mangled, entry);
-      }
+/** Every kernel of a source, with what each architecture's compiler says. */
+function measure({ source, kernels: costs }) {
+  const found = new Map();
+  for (const architecture of architectures)
+    for (const { kernel, mangled, threads, ...report } of kernelsOf(`native/cuda/${source}`, architecture)) {
+      const entry = found.get(mangled) ?? { source, kernel, threads };
+      const { shared = 0 } = costs[baseOf(kernel)] ?? {};
+      const sizes = { threads, registers: report.registers, sharedBytes: report.sharedBytes + shared };
+      found.set(mangled, { ...entry, [architecture]: { ...report, occupancy: occupancy(architecture, sizes) } });
     }
-    return [...kernels.values()];
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  return [...found.values()];
 }
 
-const name = (bytes) => (bytes === 0 ? "–" : bytes === 4 ? "float32" : "bfloat16");
+/** The kernel without its template's arguments. */
+function baseOf(kernel) {
+  return kernel.replace(/<.*$/, "");
+}
 
-function table(kernels) {
+/** One number for all, or the smallest and the largest. */
+function range(values, text = String) {
+  const [least, most] = [Math.min(...values), Math.max(...values)].map(text);
+  return least === most ? least : `${least} to ${most}`;
+}
+
+function familyTable({ title, source, kernels: costs }, all) {
+  const percent = (share) => `${Math.round(100 * share)} %`;
+  const rows = Object.entries(costs).map(([base, { element, bytes, flops, shared }]) => {
+    const instances = all.filter((one) => one.source === source && baseOf(one.kernel) === base);
+    if (instances.length === 0) throw new Error(`${source} has no ${base}`);
+    const of = (pick) => architectures.map((name) => range(instances.map((one) => pick(one[name]))));
+    const occupied = architectures.map((name) =>
+      range(
+        instances.map((one) => one[name].occupancy),
+        percent,
+      ),
+    );
+    const sharedBytes = range(instances.map((one) => one.sm_90.sharedBytes + (shared ?? 0)));
+    const registers = of(({ registers }) => registers);
+    return `| ${[base, element, bytes, flops, ...registers, sharedBytes, ...occupied].join(" | ")} |`;
+  });
+  return [
+    `## ${title}`,
+    "",
+    `\`native/cuda/${source}\``,
+    "",
+    "| kernel | per | bytes | operations | registers sm_80 | sm_90 | shared bytes | occupancy sm_80 | sm_90 |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ...rows,
+  ].join("\n");
+}
+
+function page(version, kernels) {
+  const spilled = kernels.filter((one) =>
+    architectures.some((name) => one[name].spilledBytes + one[name].stackBytes > 0),
+  );
+  return `# The CUDA kernels in figures
+
+What each kernel moves and computes for an element, counted by hand (\`scripts/kernel-costs.mjs\`), and what nvcc ${version}
+makes of it. **No kernel was run on hardware yet**: there are no times on this page. Written by
+\`node scripts/kernel-figures.mjs\` from \`${results}\`; where a kernel has several instances, the smallest and the largest.
+
+Bytes are those that memory has to move; what a cache answers is left out. A transcendental function, or a division, is
+one operation. Occupancy is the share of a multiprocessor's 2,048 threads that registers, shared memory and the size of a
+block let be there at once; a kernel that only moves memory wants half of it or more, a matrix product less and more
+registers instead. Kernels that keep something outside registers, in spills or a stack: ${spilled.length === 0 ? "none" : spilled.map(({ kernel }) => kernel).join(", ")}.
+
+${families.map((family) => familyTable(family, kernels)).join("\n\n")}
+`;
+}
+
+/** The types of an instance of the update: bytes of parameter, gradient and moment, and whether there is a copy. */
+function storageOf(kernel) {
+  const [, rule, types] = kernel.match(/^updateKernel<(\w+), Storage<(.*)> >$/);
+  const [parameter, gradient, moment, copies] = types.split(", ");
+  const bytes = (type) => (type === "float" ? 4 : 2);
+  const storage = {
+    rule,
+    parameter: bytes(parameter),
+    gradient: bytes(gradient),
+    moment: moments[rule] > 0 ? bytes(moment) : 0,
+    copies: copies === "true",
+  };
+  const { parameter: p, gradient: g, moment: m } = storage;
+  return { ...storage, bytes: 2 * p + g + 2 * moments[rule] * m + (storage.copies ? 2 : 0) };
+}
+
+const typeName = (bytes) => (bytes === 0 ? "–" : bytes === 4 ? "float32" : "bfloat16");
+
+function updateTable(kernels) {
   const rows = kernels
-    .filter(({ bytes }) => bytes !== undefined)
-    .sort((a, b) => rules.indexOf(a.kernel) - rules.indexOf(b.kernel) || b.bytes - a.bytes)
-    .map(({ kernel, parameter, gradient, moment, copies, bytes, ...reports }) => {
-      const registers = architectures.map((architecture) => reports[architecture].registers);
-      const stored = `${name(parameter)}${copies ? " + bfloat16 copy" : ""}`;
-      return `| ${[kernel, stored, name(gradient), name(moment), bytes, ...registers].join(" | ")} |`;
+    .filter(({ kernel }) => baseOf(kernel) === "updateKernel")
+    .map((one) => ({ ...storageOf(one.kernel), registers: architectures.map((name) => one[name].registers) }))
+    .sort((a, b) => rules.indexOf(a.rule) - rules.indexOf(b.rule) || b.bytes - a.bytes)
+    .map(({ rule, parameter, gradient, moment, copies, bytes, registers }) => {
+      const stored = `${typeName(parameter)}${copies ? " + bfloat16 copy" : ""}`;
+      return `| ${[rule, stored, typeName(gradient), typeName(moment), bytes, ...registers].join(" | ")} |`;
     });
-  const others = kernels
-    .filter(({ bytes }) => bytes === undefined)
-    .map(({ kernel, ...reports }) => `${kernel} ${architectures.map((one) => reports[one].registers).join(" / ")}`);
-  const spills = kernels.reduce((sum, one) => sum + architectures.reduce((s, a) => s + one[a].spilledBytes, 0), 0);
   return [
     `| rule | parameter | gradient | moments | bytes a parameter | registers ${architectures.join(" | registers ")} |`,
     "| --- | --- | --- | --- | --- | --- | --- |",
     ...rows,
-    "",
-    `Registers of the other kernels: ${[...new Set(others)].join(", ")}. Bytes spilled by all of them together: ${spills}.`,
   ].join("\n");
 }
 
-const version = nvcc("--version").match(/release ([\d.]+), V([\d.]+)/)[2];
-const kernels = measure();
+const version = run("nvcc", "--version").match(/release ([\d.]+), V([\d.]+)/)[2];
+const kernels = families.flatMap(measure);
 const command = "node scripts/kernel-figures.mjs";
-writeFileSync(results, `${JSON.stringify({ command, nvcc: version, flags, kernels }, null, 2)}\n`);
-const text = readFileSync(page, "utf8");
-const marks = ["<!-- figures from bench/results/update-kernels-static.json -->", "<!-- end of figures -->"];
+writeFileSync(join(root, results), `${JSON.stringify({ command, nvcc: version, flags, kernels }, null, 2)}\n`);
+writeFileSync(join(root, "docs", "kernels.md"), page(version, kernels));
+const steps = join(root, "docs", "fused-step.md");
+const text = readFileSync(steps, "utf8");
+const marks = [`<!-- figures from ${results} -->`, "<!-- end of figures -->"];
 const [begin, end] = [text.indexOf(marks[0]) + marks[0].length, text.indexOf(marks[1])];
-writeFileSync(page, `${text.slice(0, begin)}\n\n${table(kernels)}\n\n${text.slice(end)}`);
+writeFileSync(steps, `${text.slice(0, begin)}\n\n${updateTable(kernels)}\n\n${text.slice(end)}`);

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kSequenceThreads)
 // A block per position. The first position of an id adds up all of them, in order; the others have nothing to do. So
 // the sums need no atomics and have one order. Looking for the same id costs a read of the ids after each first one,
 // which grows with the square of their number: at 16,384 ids still less than the rows that are added.
-__global__ void __launch_bounds__(kSequenceThreads)
+__global__ void __launch_bounds__(kSequenceThreads, 4)  // aiming at more blocks, ptxas spills
     embeddingGradientKernel(const int32_t* ids, const float* gradient, float* out, int64_t count, int64_t rows,
                             int width) {
   STEPSIZE_SHARED(int, seen, [1]);

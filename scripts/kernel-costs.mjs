@@ -1,0 +1,120 @@
+// What each CUDA kernel moves from and to memory, and computes: per element of what `element` says, in float32 unless it
+// says otherwise. A transcendental function or a division counts as one operation. Reads that a cache answers are left
+// out. `shared`: bytes of dynamic shared memory, which the compiler does not know.
+const heads = "heads of 64 numbers";
+// As attention.cuh lays out its tiles of 32 rows.
+const tiles = (count) => count * 32 * 65 * 4;
+
+export const families = [
+  {
+    title: "Elements",
+    source: "pointwise_operations.cu",
+    kernels: {
+      mapKernel: { element: "element", bytes: 8, flops: "1 to 3" },
+      zipKernel: { element: "element", bytes: "12, 8 where the second operand repeats", flops: "1 to 5" },
+      expandKernel: { element: "element", bytes: 4, flops: 1 },
+      swigluGradientKernel: { element: "element", bytes: 20, flops: 11 },
+    },
+  },
+  {
+    title: "Memory",
+    source: "memory_operations.cu",
+    kernels: {
+      fillKernel: { element: "element", bytes: "its type's", flops: 0 },
+      castKernel: { element: "element", bytes: "both types'", flops: 1 },
+    },
+  },
+  {
+    title: "Random numbers",
+    source: "random_operations.cu",
+    kernels: {
+      uniformKernel: { element: "element", bytes: 4, flops: "3, and 25 of integers" },
+      normalKernel: { element: "element", bytes: 4, flops: "6, and 25 of integers" },
+      dropoutKernel: { element: "element", bytes: 8, flops: "2, and 25 of integers" },
+    },
+  },
+  {
+    title: "Sums",
+    source: "reduction_operations.cu",
+    kernels: {
+      sumRowsKernel: { element: "input", bytes: 4, flops: 1 },
+      sumColumnsKernel: { element: "input", bytes: 4, flops: 1 },
+      addPartsKernel: { element: "part", bytes: 4, flops: 1 },
+      argmaxKernel: { element: "input", bytes: 4, flops: 2 },
+      correctCountKernel: { element: "input", bytes: 4, flops: 2 },
+    },
+  },
+  {
+    title: "Losses",
+    source: "loss_operations.cu",
+    kernels: {
+      logSoftmaxKernel: { element: "input", bytes: 8, flops: 5 },
+      logSoftmaxGradientKernel: { element: "input", bytes: 12, flops: 4 },
+      crossEntropyKernel: { element: "logit", bytes: 8, flops: 6 },
+      crossEntropyGradientKernel: { element: "logit", bytes: 8, flops: 4 },
+      meanKernel: { element: "row", bytes: 4, flops: 1 },
+    },
+  },
+  {
+    title: "Normalisation",
+    source: "normalization_operations.cu",
+    kernels: {
+      batchStatisticsKernel: { element: "element", bytes: 4, flops: 4 },
+      mergeStatisticsKernel: { element: "channel and 512 rows", bytes: 8, flops: "10, in double" },
+      scaleShiftKernel: { element: "element", bytes: 8, flops: 2 },
+      batchNormInferenceKernel: { element: "element", bytes: 8, flops: 6 },
+      batchGradientSumsKernel: { element: "element", bytes: 8, flops: 4 },
+      mergeGradientSumsKernel: { element: "channel and 512 rows", bytes: 8, flops: "2, in double" },
+      batchNormGradientKernel: { element: "element", bytes: 12, flops: 5 },
+      rowNormKernel: { element: "element", bytes: 8, flops: "7; RMSNorm 4" },
+      rowNormGradientKernel: { element: "element", bytes: 12, flops: "11; RMSNorm 9" },
+      rowNormColumnsKernel: { element: "element", bytes: 8, flops: 5 },
+      addColumnPartsKernel: { element: "column and 128 rows", bytes: 8, flops: 2 },
+    },
+  },
+  {
+    title: "Pooling, windows of w × w",
+    source: "pooling_operations.cu",
+    kernels: {
+      maxPoolKernel: { element: "output", bytes: "8 + 4 per input", flops: "w²" },
+      maxPoolGradientKernel: { element: "input", bytes: "4 + 8 per output", flops: "w² / stride²" },
+      averagePoolKernel: { element: "output", bytes: "4 + 4 per input", flops: "2 w²" },
+      averagePoolGradientKernel: { element: "input", bytes: "4 + 4 per output", flops: "2 w² / stride²" },
+    },
+  },
+  {
+    title: "Matrix products and convolutions, [m, k] · [k, n]",
+    source: "matrix_operations.cu",
+    kernels: {
+      gemmKernel: {
+        element: "multiply-add",
+        bytes: "⅛ from the L2, (m k + k n + m n) · 4 / (m n k) from memory",
+        flops: 2,
+      },
+      addSlicesKernel: { element: "output and 4,096 of k", bytes: 4, flops: 1 },
+    },
+  },
+  {
+    title: "Sequences",
+    source: "sequence_operations.cu",
+    kernels: {
+      embeddingKernel: { element: "output", bytes: 8, flops: 0 },
+      embeddingGradientKernel: { element: "input", bytes: 4, flops: 1 },
+      rotaryKernel: { element: "element", bytes: 8, flops: "3, and 3 in double" },
+      attentionKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 264, shared: tiles(3) },
+      attentionDeltaKernel: { element: "element", bytes: 8, flops: 2 },
+      attentionQueryGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 394, shared: tiles(4) },
+      attentionKeyGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 522, shared: tiles(4) },
+    },
+  },
+  {
+    title: "The optimizer's step",
+    source: "optimizer_operations.cu",
+    kernels: {
+      gradientNormKernel: { element: "gradient", bytes: "4, or 2", flops: 2 },
+      prepareStepKernel: { element: "group", bytes: 300, flops: "30, in double" },
+      updateKernel: { element: "parameter", bytes: "6 to 36, see fused-step.md", flops: "2 to 20" },
+      trafficKernel: { element: "parameter", bytes: "6 to 36", flops: 0 },
+    },
+  },
+];

@@ -1,0 +1,104 @@
+// What nvcc says of the kernels of a source: registers, spills, shared memory, and how many of their threads a
+// multiprocessor holds at once.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root } from "./gyp.mjs";
+
+// As CMakeLists.txt has them.
+export const flags = ["-std=c++17", "-O3", "-fmad=false"];
+
+// Of a multiprocessor: NVIDIA, CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+const limits = {
+  sm_80: { threads: 2048, blocks: 32, registers: 65_536, sharedBytes: 164 * 1024 },
+  sm_90: { threads: 2048, blocks: 32, registers: 65_536, sharedBytes: 228 * 1024 },
+};
+export const architectures = Object.keys(limits);
+const warp = 32;
+// Registers go to a warp, shared memory to a block, in pieces of so many; a block takes 1 KiB of its own besides.
+const registerPiece = 256;
+const sharedPiece = 128;
+const sharedOfBlock = 1024;
+
+export function run(command, ...args) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr}`);
+  return `${stdout}${stderr}`;
+}
+
+/** The share of the threads a multiprocessor can hold that these kernels' blocks come to, as far as their sizes tell. */
+export function occupancy(architecture, { threads, registers, sharedBytes }) {
+  const limit = limits[architecture];
+  const roundUp = (value, piece) => Math.ceil(value / piece) * piece;
+  const ofBlock = {
+    threads,
+    registers: (roundUp(threads, warp) / warp) * roundUp(registers * warp, registerPiece),
+    sharedBytes: roundUp(sharedBytes, sharedPiece) + sharedOfBlock,
+  };
+  const fitting = Object.entries(ofBlock).map(([name, size]) => Math.floor(limit[name] / size));
+  return (Math.min(limit.blocks, ...fitting) * threads) / limit.threads;
+}
+
+/** `stepsize::cuda::gemmKernel<…>(…)` as `gemmKernel<…>`. */
+const short = (name) =>
+  name
+    .replace(/^void /, "")
+    .replace(/\(.*$/, "")
+    .replaceAll(/stepsize::|cuda::|pointwise::|update::|\(anonymous namespace\)::/g, "");
+
+/** The kernels of a source, compiled for an architecture. */
+export function kernelsOf(source, architecture) {
+  const folder = mkdtempSync(join(tmpdir(), "stepsize-kernels-"));
+  try {
+    const output = join(folder, "kernels.cubin");
+    const keep = ["--keep", "--keep-dir", folder];
+    const report = run(
+      "nvcc",
+      ...flags,
+      `-arch=${architecture}`,
+      ...keep,
+      "-Xptxas",
+      "-v",
+      "-cubin",
+      source,
+      "-o",
+      output,
+    );
+    const ptx = readFileSync(
+      join(
+        folder,
+        readdirSync(folder).find((name) => name.endsWith(".ptx")),
+      ),
+      "utf8",
+    );
+    const threadsOf = new Map(
+      [...ptx.matchAll(/\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+)(?:, (\d+))?(?:, (\d+))?/g)].map(
+        ([, name, x, y = 1, z = 1]) => [name, x * y * z],
+      ),
+    );
+    const parts = report.split("Compiling entry function").slice(1);
+    const mangled = parts.map((part) => part.match(/'(\w+)'/)[1]);
+    const names = run("c++filt", ...mangled)
+      .trimEnd()
+      .split("\n");
+    return parts.map((part, i) => {
+      const number = (pattern) => Number(part.match(pattern)?.[1] ?? 0);
+      return {
+        kernel: short(names[i]),
+        mangled: mangled[i],
+        threads: threadsOf.get(mangled[i]),
+        registers: number(/Used (\d+) registers/),
+        stackBytes: number(/(\d+) bytes stack frame/),
+        spilledBytes: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
+        sharedBytes: number(/(\d+) bytes smem/),
+      };
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
