@@ -1,11 +1,16 @@
 #include "allocator.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
+#include <vector>
 
 namespace stepsize {
 
 namespace {
+
+// A piece is split for a tensor of at least one part in so many: small ones, which often stay, would hold it together.
+constexpr int64_t kMostTimes = 16;
 
 // Eight classes per power of two waste at most an eighth; 64 bytes keep every block aligned for vectors.
 int64_t sizeClass(int64_t bytes) {
@@ -23,52 +28,87 @@ std::string megabytes(int64_t bytes) {
 }  // namespace
 
 Allocator::~Allocator() {
-  trim();
-  for (Block* block : live_) {
-    device_.release(block->memory, block->bytes);
-    delete block;
-  }
+  for (const auto& [number, segment] : segments_) device_.release(segment.memory, segment.bytes);
+  for (Block* block : live_) delete block;
 }
 
 Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   const int64_t bytes = sizeClass(spec.bytes());
   auto block = std::make_unique<Block>();
-  block->bytes = bytes;
+  // An arena may take what is free in general: whoever had it used it earlier in the stream than any replay.
+  Piece* piece = take(*pool_, bytes, kMostTimes);
+  if (piece == nullptr && pool_ != &general_) piece = take(general_, bytes, kMostTimes);
+  if (piece == nullptr) piece = newSegment(bytes);
+  if (piece == nullptr) {
+    // What is cached may be what is missing.
+    trim();
+    piece = newSegment(bytes);
+  }
+  // A large piece for a small tensor is better than none.
+  for (Pool* pool : {pool_, &general_})
+    if (piece == nullptr) piece = take(*pool, bytes, std::numeric_limits<int64_t>::max());
+  if (piece == nullptr) failFor(spec, bytes, origin);
+  piece->pool = pool_;
+  block->memory = piece->memory;
+  block->bytes = piece->bytes;
+  block->piece = piece;
   block->handles = 1;
   block->origin = origin;
   block->shape = spec.shape;
-  block->pool = pool_;
-  // An arena may take what is free in general: whoever had it used it earlier in the stream than any replay.
-  for (Pool* pool : {pool_, &general_}) {
-    const auto found = pool->free.find(bytes);
-    if (block->memory != nullptr || found == pool->free.end() || found->second.empty()) continue;
-    block->memory = found->second.back();
-    found->second.pop_back();
-    statistics_.cached -= bytes;
-  }
-  if (block->memory == nullptr) {
-    const auto limited = [&] {
-      return statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit;
-    };
-    if (!limited()) block->memory = device_.acquire(bytes);
-    if (block->memory == nullptr) {
-      // What is cached may be what is missing.
-      trim();
-      if (!limited()) block->memory = device_.acquire(bytes);
-    }
-    if (block->memory == nullptr)
-      throw OutOfMemory(
-          std::string(origin) + ": " + megabytes(bytes) + " for " + stepsize::describe(spec) +
-          " do not fit: " + megabytes(statistics_.allocated) + " are held" +
-          (statistics_.limit > 0 ? " and the device's memoryLimit is " + megabytes(statistics_.limit) : "") +
-          ". Wrap work in tidy(() => ...) or call dispose() on tensors that are done. Largest holders: " +
-          largestHolders());
-  }
-  statistics_.allocated += bytes;
+  statistics_.allocated += piece->bytes;
   statistics_.tensors++;
   statistics_.peak = std::max(statistics_.peak, statistics_.allocated + statistics_.cached);
   live_.insert(block.get());
   return block.release();
+}
+
+Piece* Allocator::take(Pool& pool, int64_t bytes, int64_t mostTimes) {
+  const auto found = pool.free.lower_bound(bytes);
+  if (found == pool.free.end() || (*found)->bytes / mostTimes > bytes) return nullptr;
+  Piece* piece = *found;
+  pool.free.erase(found);
+  piece->free = false;
+  statistics_.cached -= piece->bytes;
+  if (const int64_t rest = piece->bytes - bytes; rest > 0) {
+    piece->bytes = bytes;
+    char* memory = piece->memory + bytes;
+    free(&pieces_.emplace(memory, Piece{memory, rest, piece->segment, &pool, false}).first->second);
+  }
+  return piece;
+}
+
+Piece* Allocator::newSegment(int64_t bytes) {
+  if (statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit) return nullptr;
+  auto* memory = static_cast<char*>(device_.acquire(bytes));
+  if (memory == nullptr) return nullptr;
+  const int64_t number = nextSegment_++;
+  segments_[number] = {memory, bytes};
+  return &pieces_.emplace(memory, Piece{memory, bytes, number, pool_, false}).first->second;
+}
+
+// Joins it with free neighbours of the same segment and pool.
+void Allocator::free(Piece* piece) {
+  statistics_.cached += piece->bytes;
+  const auto join = [&](std::map<char*, Piece>::iterator first) {
+    const auto second = std::next(first);
+    second->second.pool->free.erase(&second->second);
+    first->second.bytes += second->second.bytes;
+    pieces_.erase(second);
+  };
+  const auto joins = [&](const Piece& other) {
+    return other.free && other.segment == piece->segment && other.pool == piece->pool;
+  };
+  auto at = pieces_.find(piece->memory);
+  if (const auto next = std::next(at); next != pieces_.end() && joins(next->second)) join(at);
+  if (at != pieces_.begin() && joins(std::prev(at)->second)) {
+    const auto before = std::prev(at);
+    // Its place in the order is another one.
+    before->second.pool->free.erase(&before->second);
+    join(before);
+    at = before;
+  }
+  at->second.free = true;
+  at->second.pool->free.insert(&at->second);
 }
 
 void Allocator::release(Block* block) {
@@ -88,11 +128,11 @@ void Allocator::unwatch(Block* block) {
 
 void Allocator::freeIfDead(Block* block) {
   if (block->handles > 0 || block->claims > 0) return;
-  if (block->memory != nullptr) {
+  if (block->piece != nullptr) {
     statistics_.allocated -= block->bytes;
-    statistics_.cached += block->bytes;
     statistics_.tensors--;
-    block->pool->free[block->bytes].push_back(block->memory);
+    free(block->piece);
+    block->piece = nullptr;
     block->memory = nullptr;
     live_.erase(block);
   }
@@ -101,19 +141,40 @@ void Allocator::freeIfDead(Block* block) {
 
 void Allocator::dissolve(Pool& arena) {
   for (Block* block : live_)
-    if (block->pool == &arena) block->pool = &general_;
-  for (const auto& [bytes, pieces] : arena.free)
-    general_.free[bytes].insert(general_.free[bytes].end(), pieces.begin(), pieces.end());
-  arena.free.clear();
+    if (block->piece->pool == &arena) block->piece->pool = &general_;
+  while (!arena.free.empty()) {
+    Piece* piece = *arena.free.begin();
+    arena.free.erase(arena.free.begin());
+    piece->pool = &general_;
+    statistics_.cached -= piece->bytes;
+    free(piece);
+  }
 }
 
 void Allocator::trim() {
-  for (auto& [bytes, blocks] : general_.free)
-    for (void* memory : blocks) {
-      device_.release(memory, bytes);
-      statistics_.cached -= bytes;
+  for (auto at = general_.free.begin(); at != general_.free.end();) {
+    Piece* piece = *at;
+    if (!isWhole(*piece)) {
+      ++at;
+      continue;
     }
-  general_.free.clear();
+    at = general_.free.erase(at);
+    device_.release(piece->memory, piece->bytes);
+    statistics_.cached -= piece->bytes;
+    segments_.erase(piece->segment);
+    pieces_.erase(piece->memory);
+  }
+}
+
+void Allocator::failFor(const TensorSpec& spec, int64_t bytes, const char* origin) const {
+  const int64_t free = device_.freeMemory();
+  throw OutOfMemory(std::string(origin) + ": " + megabytes(bytes) + " for " + stepsize::describe(spec) +
+                    " do not fit: " + megabytes(statistics_.allocated) + " are held, " + megabytes(statistics_.cached) +
+                    " cached in pieces that are too small" +
+                    (free >= 0 ? ", " + megabytes(free) + " free on the device" : "") +
+                    (statistics_.limit > 0 ? " and the device's memoryLimit is " + megabytes(statistics_.limit) : "") +
+                    ". Wrap work in tidy(() => ...) or call dispose() on tensors that are done. Largest holders: " +
+                    largestHolders());
 }
 
 std::string Allocator::largestHolders() const {

@@ -4,13 +4,18 @@
 // records that use it: whoever gets the memory next uses it in records that come later in the same stream. So a block
 // is never shared between the device's future and its past, no locks are needed, run-ahead costs no memory, and which
 // block a tensor gets is the same in every run. Only the thread that owns the device calls this.
+//
+// The device is asked for segments, of the size class of whoever needs one first. A tensor takes the smallest free
+// piece that holds it; what is left of a larger one is split off, and joined again when both are free. Tensors of the
+// same sizes step after step find the pieces of the step before. A cost of n pieces: log n for each tensor.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <tuple>
 #include <unordered_set>
-#include <vector>
 
 #include "backend.h"
 
@@ -24,10 +29,30 @@ struct MemoryStatistics {
   int64_t tensors = 0;
 };
 
-// Free pieces by size class. Most memory belongs to the general pool; captured work has one of its own, an arena, so
-// that nothing else gets the memory it writes when it is replayed.
+struct Pool;
+
+// A run of bytes in a segment.
+struct Piece {
+  char* memory;
+  int64_t bytes;
+  int64_t segment;  // they are counted, so that the order of pieces does not depend on addresses
+  Pool* pool;
+  bool free;
+};
+
+// By size, and among equals in the order in which the device gave them.
+struct BySize {
+  using is_transparent = void;
+  bool operator()(const Piece* a, const Piece* b) const {
+    return std::tie(a->bytes, a->segment, a->memory) < std::tie(b->bytes, b->segment, b->memory);
+  }
+  bool operator()(const Piece* piece, int64_t bytes) const { return piece->bytes < bytes; }
+};
+
+// Free pieces. Most memory belongs to the general pool; captured work has one of its own, an arena, so that nothing
+// else gets the memory it writes when it is replayed.
 struct Pool {
-  std::map<int64_t, std::vector<void*>> free;
+  std::set<Piece*, BySize> free;
 };
 
 // Memory of one or more tensors (a reshape shares it).
@@ -37,7 +62,7 @@ struct Block {
   int64_t handles = 0;   // tensors; the memory is theirs
   int64_t claims = 0;    // captured work that uses it
   int64_t watchers = 0;  // lists that only want to know whether it is still there
-  Pool* pool = nullptr;
+  Piece* piece = nullptr;
   const char* origin = "";  // the operation that made it, for reports
   Shape shape;
   uint32_t version = 0;  // counts writes in place
@@ -65,17 +90,31 @@ class Allocator {
   void useArena(Pool* arena) { pool_ = arena == nullptr ? &general_ : arena; }
   // Hands all memory of an arena to the general pool.
   void dissolve(Pool& arena);
-  // Gives cached memory back to the system.
+  // Gives segments that are free as a whole back to the system.
   void trim();
   const MemoryStatistics& statistics() const { return statistics_; }
 
  private:
+  // A free piece of at least this many bytes and at most so many times as many; null where there is none.
+  Piece* take(Pool& pool, int64_t bytes, int64_t mostTimes);
+  Piece* newSegment(int64_t bytes);
+  void free(Piece* piece);
+  bool isWhole(const Piece& piece) const { return piece.bytes == segments_.at(piece.segment).bytes; }
+  [[noreturn]] void failFor(const TensorSpec& spec, int64_t bytes, const char* origin) const;
   std::string largestHolders() const;
   void freeIfDead(Block* block);
+
+  struct Segment {
+    void* memory;
+    int64_t bytes;
+  };
 
   Device& device_;
   MemoryStatistics statistics_;
   std::unordered_set<Block*> live_;
+  std::map<int64_t, Segment> segments_;  // by number
+  int64_t nextSegment_ = 0;
+  std::map<char*, Piece> pieces_;  // neighbours in memory are neighbours here
   Pool general_;
   Pool* pool_ = &general_;
 };

@@ -46,6 +46,8 @@ class Device {
   // Null when there is no memory left. Only from the thread that owns the device, like release.
   virtual void* acquire(int64_t bytes) = 0;
   virtual void release(void* memory, int64_t bytes) = 0;
+  // Bytes that it could still be asked for, as far as the system says; below 0 where it does not.
+  virtual int64_t freeMemory() const = 0;
 
   virtual void enqueue(Record record) = 0;
   virtual void upload(void* to, std::vector<std::byte> from) = 0;

@@ -1,5 +1,7 @@
 #include "cpu_device.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -70,6 +72,11 @@ bool CpuDevice::implements(OperationId id) const { return set_.kernelFor(id) != 
 void CpuDevice::release(void* memory, int64_t bytes) {
   // In stream order, like everything else: a record given earlier may still use the memory.
   push({nullptr, memory, bytes});
+}
+
+int64_t CpuDevice::freeMemory() const {
+  const int64_t pages = sysconf(_SC_AVPHYS_PAGES);
+  return pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE);
 }
 
 void CpuDevice::enqueue(Record record) {

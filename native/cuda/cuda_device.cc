@@ -154,6 +154,12 @@ void CudaDevice::release(void* memory, int64_t) {
   completion_->whenDone([memory](cudaError_t) { cudaFree(memory); });
 }
 
+int64_t CudaDevice::freeMemory() const {
+  const CurrentDevice current(index_);
+  size_t free = 0, total = 0;
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? static_cast<int64_t>(free) : -1;
+}
+
 void CudaDevice::fail(const std::string& what) {
   const std::lock_guard lock(errorMutex_);
   if (firstError_.empty()) firstError_ = what;

@@ -18,6 +18,7 @@ class CudaDevice final : public Device {
   bool implements(OperationId id) const override;
   void* acquire(int64_t bytes) override;
   void release(void* memory, int64_t bytes) override;
+  int64_t freeMemory() const override;
   void enqueue(Record record) override;
   void upload(void* to, std::vector<std::byte> from) override;
   void download(void* to, const void* from, int64_t bytes) override;

@@ -72,7 +72,8 @@ describe.each(devices)("a memory limit ($label)", (under) => {
       () => t.ones(device, [100_000]),
       "out-of-memory",
       "0.4 MB for float32[100000] do not fit",
-      "memoryLimit is 1.0 MB",
+      " MB are held, 0.0 MB cached in pieces that are too small, ",
+      " MB free on the device and the device's memoryLimit is 1.0 MB",
       "tidy(() => ...)",
       // In pieces of certain sizes: at most an eighth larger than what they hold.
       "1 × tensor [200,1000] (0.9 MB); 3 × tensor [10000] (0.1 MB)",
@@ -95,6 +96,75 @@ describe.each(devices)("a memory limit ($label)", (under) => {
     expect(device.memory()).toMatchObject({ allocated, tensors });
     held[0]!.dispose();
     expect(await product().sum().item()).toBe(90_000);
+    await device.close();
+  });
+});
+
+describe.each(devices)("pieces ($label)", (under) => {
+  const megabyte = 2 ** 18; // elements
+
+  it("are split for smaller tensors, and joined when those are gone", async () => {
+    const device = await open(under);
+    t.zeros(device, [8 * megabyte]).dispose();
+    const [{ cached, peak }] = [device.memory()];
+    const parts = [3, 2, 1, 2].map((size) => t.full(device, [size * megabyte], size));
+    expect(device.memory()).toMatchObject({ allocated: cached, cached: 0, peak });
+    // Each has its own part.
+    for (const [i, size] of [3, 2, 1, 2].entries())
+      expect(new Set((await parts[i]!.read()) as Float32Array)).toEqual(new Set([size]));
+    // From the middle, from the end, from the front: what is free side by side is one piece again.
+    for (const i of [1, 2, 3, 0]) parts[i]!.dispose();
+    t.zeros(device, [8 * megabyte]).dispose();
+    expect(device.memory()).toMatchObject({ allocated: 0, cached, peak });
+    device.trim();
+    expect(device.memory().cached).toBe(0);
+    await device.close();
+  });
+
+  it("that are partly in use stay when the rest is trimmed", async () => {
+    const device = await open(under);
+    t.zeros(device, [8 * megabyte]).dispose();
+    const kept = t.full(device, [megabyte], 7);
+    const { allocated, cached } = device.memory();
+    expect(cached).toBeGreaterThan(0);
+    device.trim();
+    expect(device.memory()).toMatchObject({ allocated, cached });
+    expect(new Set((await kept.read()) as Float32Array)).toEqual(new Set([7]));
+    kept.dispose();
+    device.trim();
+    expect(device.memory()).toMatchObject({ allocated: 0, cached: 0 });
+    await device.close();
+  });
+
+  it("of a large tensor are not given to a small one, unless there is nothing else", async () => {
+    const device = await open(under, { memoryLimit: 8 * 4 * megabyte });
+    t.zeros(device, [7 * megabyte]).dispose();
+    const large = device.memory().cached;
+    const small = t.full(device, [16], 1);
+    expect(device.memory()).toMatchObject({ cached: large, allocated: 64 });
+    small.dispose();
+    device.trim();
+    // Half of a segment is in use, so that it cannot be given back, and the limit leaves nothing else.
+    t.zeros(device, [8 * megabyte]).dispose();
+    const half = t.zeros(device, [4 * megabyte]);
+    const other = t.full(device, [16], 1);
+    expect(device.memory()).toMatchObject({ allocated: 4 * 4 * megabyte + 64, cached: 4 * 4 * megabyte - 64 });
+    for (const one of [half, other]) one.dispose();
+    await device.close();
+  });
+
+  it("of sizes that differ from step to step are no more than the largest step needs twice", async () => {
+    const device = await open(under);
+    const step = (length: number) =>
+      t.tidy(() => {
+        let x = t.ones(device, [length, 64]);
+        for (let i = 0; i < 10; i++) x = x.square();
+        return void x;
+      });
+    step(1024);
+    const { peak } = device.memory();
+    for (let length = 1000; length > 100; length -= 37) step(length);
+    expect(device.memory().peak).toBeLessThan(2 * peak);
     await device.close();
   });
 });
