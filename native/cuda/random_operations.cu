@@ -39,8 +39,8 @@ void dropout(CudaDevice& device, const Record& record) {
   const float probability = number(record, attribute::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
   launch(dropoutKernel, blocks(device, count), kRandomThreads, 0, device.stream(), input(record, 0).floats(),
-         record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).floats(), count, sourceOf(record, attribute::dropoutSeed, attribute::dropoutStream),
-         probability, scale);
+         record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).floats(), count,
+         sourceOf(record, attribute::dropoutSeed, attribute::dropoutStream), probability, scale);
 }
 
 }  // namespace
