@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include "rules_shapes.h"
 #include "update/rules.h"
 #include "update/scalars.h"
 
@@ -8,15 +9,6 @@ namespace stepsize::rules {
 namespace {
 
 constexpr int64_t kLargestWindow = 1 << 18;
-
-Shape shapeOf(std::initializer_list<int64_t> sizes) {
-  Shape shape;
-  for (int64_t size : sizes) shape.sizes[shape.rank++] = size;
-  return shape;
-}
-
-// The last axis: channels, classes or features.
-int64_t lastAxis(const Shape& shape) { return shape[shape.rank - 1]; }
 
 // Output positions of a window of `size` that moves by `stride` over `length` elements padded on both sides.
 int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size, int64_t stride, int64_t padding) {
@@ -27,11 +19,9 @@ int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size
 }
 
 // Every input is float32 and has this many axes.
-void expectFloats(const Call& call, int rank) {
-  for (int i = 0; i < call.count(); i++) {
-    call.expectType(i, DataType::float32);
-    call.expectRank(i, rank);
-  }
+void expectFloatsOfRank(const Call& call, int rank) {
+  expectFloats(call);
+  for (int i = 0; i < call.count(); i++) call.expectRank(i, rank);
 }
 
 // A backend keeps one window in fast memory.
@@ -133,7 +123,7 @@ void argmax(Call& call) {
 }
 
 void matmul(Call& call) {
-  expectFloats(call, 2);
+  expectFloatsOfRank(call, 2);
   const bool transposeA = call.integer(attribute::transposeA) != 0;
   const bool transposeB = call.integer(attribute::transposeB) != 0;
   const Shape& a = call.input(0).shape;
@@ -160,7 +150,7 @@ Shape convolved(const Call& call, int64_t batch, int64_t height, int64_t width, 
 
 // Images [N,H,W,C], weights [outputs, kernelHeight, kernelWidth, C] → [N,H',W',outputs].
 void conv2d(Call& call) {
-  expectFloats(call, 4);
+  expectFloatsOfRank(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& w = call.input(1).shape;
   call.expect(x[3] == w[3], "the images have " + std::to_string(x[3]) + " channels and the weights " +
@@ -170,7 +160,7 @@ void conv2d(Call& call) {
 }
 
 void conv2dInputGradient(Call& call) {
-  expectFloats(call, 4);
+  expectFloatsOfRank(call, 4);
   const Shape& g = call.input(0).shape;
   const Shape& w = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);
@@ -181,7 +171,7 @@ void conv2dInputGradient(Call& call) {
 }
 
 void conv2dWeightGradient(Call& call) {
-  expectFloats(call, 4);
+  expectFloatsOfRank(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& g = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);

@@ -1,5 +1,6 @@
 // The rules of operations on sequences: what a transformer is made of. See rules.h.
 #include "rules.h"
+#include "rules_shapes.h"
 
 namespace stepsize::rules {
 
@@ -14,18 +15,10 @@ Shape append(const Shape& shape, int64_t size) {
   return longer;
 }
 
-Shape vectorOf(int64_t size) { return append(Shape{}, size); }
-
 Shape withoutLast(const Shape& shape) {
   Shape shorter = shape;
   shorter.rank--;
   return shorter;
-}
-
-int64_t lastAxis(const Shape& shape) { return shape[shape.rank - 1]; }
-
-void expectFloats(const Call& call) {
-  for (int i = 0; i < call.count(); i++) call.expectType(i, DataType::float32);
 }
 
 // `plain` tensors, and the learned numbers per column where they are given: all or none.
@@ -36,7 +29,7 @@ bool expectLearned(const Call& call, int plain, int learned) {
   expectFloats(call);
   const Shape& x = call.input(0).shape;
   call.expect(x.rank >= 1, "x must have a last axis to normalise over");
-  for (int i = plain; i < call.count(); i++) call.expectShape(i, vectorOf(lastAxis(x)));
+  for (int i = plain; i < call.count(); i++) call.expectShape(i, shapeOf({lastAxis(x)}));
   return call.count() > plain;
 }
 
@@ -57,7 +50,7 @@ void embeddingGradient(Call& call) {
   const Shape& gradient = call.input(1).shape;
   call.expect(gradient.rank == ids.rank + 1, "the gradient must have one axis more than the ids");
   call.expectShape(1, append(ids, lastAxis(gradient)));
-  call.output(DataType::float32, append(vectorOf(call.integer(attribute::embeddingRows)), lastAxis(gradient)));
+  call.output(DataType::float32, shapeOf({call.integer(attribute::embeddingRows), lastAxis(gradient)}));
 }
 
 void layerNorm(Call& call) {
@@ -84,7 +77,7 @@ void normGradient(Call& call, int statistics) {
   for (int i = 0; i < statistics; i++) call.expectShape(2 + i, withoutLast(x));
   call.output(DataType::float32, x);
   // Of gamma, and of beta where there is a mean.
-  for (int i = 0; learned && i < statistics; i++) call.output(DataType::float32, vectorOf(lastAxis(x)));
+  for (int i = 0; learned && i < statistics; i++) call.output(DataType::float32, shapeOf({lastAxis(x)}));
 }
 
 }  // namespace
@@ -119,7 +112,7 @@ Shape expectHeads(const Call& call, int tensors) {
   for (int i = 1; i < tensors; i++) call.expectShape(i, q);
   call.expect(q[3] >= 1 && q[3] <= kLargestHead, "heads must have a size from 1 to " + std::to_string(kLargestHead) +
                                                      " (tensors are [batch, length, heads, size])");
-  return append(append(vectorOf(q[0]), q[2]), q[1]);
+  return shapeOf({q[0], q[2], q[1]});
 }
 
 }  // namespace

@@ -10,12 +10,12 @@ namespace {
 
 constexpr napi_type_tag kGraphTag = {0x2f60b8d94ce17a35, 0xb7e3915c08d24f6a};
 
-struct Birth {
+struct GraphBirth {
   const std::shared_ptr<OpenDevice>& device;
   std::shared_ptr<Graph> graph;
   Capture capture;
 };
-thread_local Birth* pendingBirth = nullptr;
+thread_local GraphBirth* pendingGraph = nullptr;
 
 }  // namespace
 
@@ -27,24 +27,24 @@ Napi::Function GraphHandle::define(Napi::Env env) {
 
 Napi::Object GraphHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, std::shared_ptr<Graph> graph,
                                Capture capture) {
-  Birth birth{device, std::move(graph), std::move(capture)};
-  pendingBirth = &birth;
+  GraphBirth birth{device, std::move(graph), std::move(capture)};
+  pendingGraph = &birth;
   try {
     return Environment::of(env).graphClass.New({});
   } catch (...) {
-    if (pendingBirth != nullptr) birth.capture.release(*device->allocator);
-    pendingBirth = nullptr;
+    if (pendingGraph != nullptr) birth.capture.release(*device->allocator);
+    pendingGraph = nullptr;
     throw;
   }
 }
 
 GraphHandle::GraphHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GraphHandle>(info) {
-  if (pendingBirth == nullptr)
+  if (pendingGraph == nullptr)
     throw makeError(info.Env(), "invalid-argument", "a NativeGraph cannot be constructed; use device.endCapture");
-  device_ = pendingBirth->device;
-  graph_ = std::move(pendingBirth->graph);
-  capture_ = std::move(pendingBirth->capture);
-  pendingBirth = nullptr;
+  device_ = pendingGraph->device;
+  graph_ = std::move(pendingGraph->graph);
+  capture_ = std::move(pendingGraph->capture);
+  pendingGraph = nullptr;
   info.This().As<Napi::Object>().TypeTag(&kGraphTag);
 }
 

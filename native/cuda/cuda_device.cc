@@ -123,7 +123,13 @@ CudaDevice::CudaDevice(int index, uint64_t othersStream)
   completion_ = std::make_unique<Completion>(index, stream_.get());
 }
 
-CudaDevice::~CudaDevice() { abandon(); }
+CudaDevice::~CudaDevice() {
+  try {
+    abandon();
+  } catch (const std::exception&) {
+    // Nobody is left to be told, and what could not be given back goes with the process.
+  }
+}
 
 bool CudaDevice::implements(OperationId id) const { return launcherFor(id) != nullptr; }
 

@@ -8,7 +8,7 @@ import * as schedule from "#lib/schedule/index.js";
 import { tensor } from "#lib/tensor/index.js";
 import { runProgram } from "../support/child.js";
 import { bits } from "../support/compare.js";
-import { openAll } from "../support/devices.js";
+import { cpuDevices, openAll } from "../support/devices.js";
 import { gradientValues, initialValues, parameterOf, setGradient } from "./support/runs.js";
 
 const rules = { SGD, Adam, AdamW, Lion };
@@ -79,7 +79,7 @@ const cases: { rule: Rule; options: Options }[] = [
   { rule: "Lion", options: { lr: uba, weightDecay: 0.1 } },
 ];
 
-const devices = await openAll();
+const devices = await openAll({}, cpuDevices);
 
 /** What an optimizer over tensors with these numbers does: the parameters' values after every step. */
 async function overTensors(device: Device, rule: Rule, options: Options): Promise<Float32Array[][]> {

@@ -48,6 +48,11 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
     const peak = peakBetween(factors, cuts[i]!, cuts[i + 1]!, !first || leftIsZero, !last || rightIsZero);
     if (peak.value > best.value) best = peak;
   }
+  // Where the range is hardly wider than the rounding of a zero, only the ends tell.
+  for (const curvature of [lowest, highest]) {
+    const value = logProduct(factors, curvature);
+    if (value > best.value) best = { curvature, value };
+  }
   return best;
 }
 

@@ -93,12 +93,21 @@ describe("the worst case", () => {
         expect(curvature >= lowest && curvature <= highest).toBe(true);
         expect(value).toBe(contraction(steps, curvature));
         for (let i = 0; i <= 1_000; i++) {
-          const other = contraction(steps, lowest * kappa ** (i / 1_000) || lowest);
-          // The grid's own rounding of λ: T factors, and an end of the grid may lie outside by one unit.
+          const other = contraction(steps, Math.min(highest, lowest * kappa ** (i / 1_000)));
+          // The grid's own rounding of λ, in T factors.
           expect(other).toBeLessThanOrEqual(value + 1e-11);
         }
       }),
     );
+  });
+
+  test("of a range between a zero and the number after it is at that number", () => {
+    const after = 1 + Number.EPSILON;
+    expect(worstCase([1], [1, after])).toEqual({ curvature: after, value: Math.log(Number.EPSILON) });
+    expect(worstCase([1], [1 - Number.EPSILON / 2, 1])).toEqual({
+      curvature: 1 - Number.EPSILON / 2,
+      value: Math.log(Number.EPSILON / 2),
+    });
   });
 
   test("of UBA comes from its closed form, for any budget, and is that of its steps", () => {
