@@ -105,6 +105,12 @@ interface Face {
 }
 
 /**
+ * How far outside its bound a rate may come out and still count as being at it. No more than rounding: it is moved there,
+ * and what the certificate says must hold for the moved one.
+ */
+const rounding = 4 * Number.EPSILON;
+
+/**
  * Looks through the faces from the best value on. A face with more steps at the bounds is a smaller problem, so its
  * value is no better; the first face whose free steps are inside the bounds is therefore the best of all, and of the
  * faces that were not looked at each is a smaller problem than one that is waiting.
@@ -132,15 +138,15 @@ function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Fac
   for (;;) {
     const best = takeLowest(waiting);
     const { atMax, atMin, solution } = best;
-    if (solution.free.every((rate) => rate <= top * (1 + 1e-12) && rate >= bottom * (1 - 1e-12))) {
+    if (solution.free.every((rate) => rate <= top * (1 + rounding) && rate >= bottom * (1 - rounding))) {
       for (const face of waiting) exclude(face, "not-better");
       return { best, excluded };
     }
     exclude(best, "outside");
     // A bound beyond 1/λ_l or 1/λ_u is never taken: lowering a step above 1/λ_l helps at all curvatures, as does raising
     // one below 1/λ_u. A neighbour's steps but the one nearest to the bound are where the iteration starts.
-    if (top * range[0] < 1) look(atMax + 1, atMin, solution.free.slice(1));
-    if (bottom > 1) look(atMax, atMin + 1, solution.free.slice(0, -1));
+    if (maxLr * lowest < 1) look(atMax + 1, atMin, solution.free.slice(1));
+    if (minLr * highest > 1) look(atMax, atMin + 1, solution.free.slice(0, -1));
   }
 }
 

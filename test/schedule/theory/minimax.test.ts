@@ -50,6 +50,14 @@ describe("without active bounds the min–max steps", () => {
 });
 
 describe("under bounds they", () => {
+  // Found at random: the first step is within 1e-12 of its bound; the upper bound is 1/λ_l but for a unit of rounding.
+  test.each<ProblemOptions>([
+    { curvature: [1, 1.7248424121782509], budget: 2, maxLr: 0.9040359398470834, minLr: 0.6177828680315552 },
+    { curvature: [0.9999999999999999, 1.7267403829567998], budget: 3, maxLr: 1, minLr: 0.696802677613075 },
+  ])("have a certificate where one thing turns into another: $curvature", (options) => {
+    expect(faults(options, minimax(options))).toEqual([]);
+  });
+
   test("have a certificate that holds", () => {
     fc.assert(
       fc.property(problems(12), (options) => {
