@@ -284,13 +284,15 @@ void crossEntropy(Call& call) {
   expectLogitsAndLabels(call);
   call.expect(call.input(0).shape[0] > 0, "the mean over an empty batch is not defined");
   call.output(DataType::float32, Shape{});
-  call.output(DataType::float32, call.input(0).shape);
+  call.output(DataType::float32, call.input(1).shape);
 }
 
 void crossEntropyGradient(Call& call) {
   expectLogitsAndLabels(call);
   call.expectType(2, DataType::float32);
-  call.expectShape(2, Shape{});
+  call.expectShape(2, call.input(1).shape);
+  call.expectType(3, DataType::float32);
+  call.expectShape(3, Shape{});
   call.output(DataType::float32, call.input(0).shape);
 }
 

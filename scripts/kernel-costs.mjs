@@ -48,10 +48,10 @@ export const families = [
     title: "Losses",
     source: "loss_operations.cu",
     kernels: {
-      logSoftmaxKernel: { element: "input", bytes: 8, flops: 5 },
+      logSoftmaxKernel: { element: "input", bytes: 8, flops: 6 },
       logSoftmaxGradientKernel: { element: "input", bytes: 12, flops: 4 },
-      crossEntropyKernel: { element: "logit", bytes: 8, flops: 6 },
-      crossEntropyGradientKernel: { element: "logit", bytes: 8, flops: 4 },
+      crossEntropyKernel: { element: "logit", bytes: 4, flops: 5 },
+      crossEntropyGradientKernel: { element: "logit", bytes: 8, flops: 5 },
       meanKernel: { element: "row", bytes: 4, flops: 1 },
     },
   },

@@ -44,7 +44,8 @@ void crossEntropyGradient(CudaDevice& device, const Record& record) {
   withRowGroup(device, logits, [&](auto group, unsigned blocks) {
     launch(crossEntropyGradientKernel<decltype(group)>, blocks, kRowThreads, 0, device.stream(),
            input(record, 0).floats(), input(record, 1).as<const int32_t>(), input(record, 2).floats(),
-           output(record, 0).floats(), logits.rows, logits.columns, smoothing, perRow, perClass);
+           input(record, 3).floats(), output(record, 0).floats(), logits.rows, logits.columns, smoothing, perRow,
+           perClass);
   });
 }
 

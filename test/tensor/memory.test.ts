@@ -45,6 +45,19 @@ await onEveryDevice("memory", (device) => {
     pooled.dispose();
   });
 
+  it("of a cross-entropy is a number per row, not per class", () => {
+    const logits = t.zeros(device, [64, 1000]);
+    logits.requiresGrad = true;
+    const labels = t.zeros(device, [64], "int32");
+    const before = usage();
+    const loss = t.crossEntropy(logits, labels);
+    expect(device.memory().allocated - before.allocated).toBeLessThan(1000);
+    loss.backward();
+    loss.dispose();
+    for (const one of [logits, labels]) one.dispose();
+    logits.grad?.dispose();
+  });
+
   it("is held until the last view is gone", () => {
     const x = t.zeros(device, [1000]);
     const before = usage();

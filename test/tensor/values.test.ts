@@ -48,6 +48,20 @@ await onEveryDevice("values", (device) => {
       expect(result.slice(3)).toEqual([-infinity, -Math.fround(3e38), 0]);
       expect(await t.crossEntropy(x, t.tensor(device, Int32Array.of(0, 2))).item()).toBeCloseTo(Math.LN2 / 2, 4);
     });
+
+    // Of one row, whose first class is the label; long rows take another way than short ones.
+    it.each([0, 700])("in a softmax: −∞ is a class that cannot be, the others come out (and %i more)", async (more) => {
+      const lossOf = (...logits: number[]) => {
+        const row = [...logits, ...new Array<number>(more).fill(-infinity)];
+        return t.crossEntropy(t.tensor(device, [row]), t.tensor(device, Int32Array.of(0))).item();
+      };
+      expect(await lossOf(1, 1, -infinity)).toBeCloseTo(Math.LN2, 6);
+      expect(await lossOf(-infinity, 2, 3)).toBe(infinity);
+      expect(await lossOf(1, 2, nan)).toBeNaN();
+      expect(await lossOf(nan, 2, 1)).toBeNaN();
+      expect(await lossOf(1, infinity, 2)).toBeNaN();
+      expect(await lossOf(-infinity, -infinity)).toBeNaN();
+    });
   });
 
   describe("cast and fill", () => {

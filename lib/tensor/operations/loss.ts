@@ -31,10 +31,9 @@ function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0 }: { smoothing?: number } = {}): Tensor {
   const inputs = asRows(logits, labels);
-  const rowLabels = inputs[1];
-  return differentiable("crossEntropy", inputs, { smoothing }, (_, extras) => ({
-    saves: [rowLabels],
-    gradient: (g) => execute("crossEntropyGradient", [...extras, rowLabels, g], { smoothing }),
+  return differentiable("crossEntropy", inputs, { smoothing }, (_, logSums) => ({
+    saves: inputs,
+    gradient: (g) => execute("crossEntropyGradient", [...inputs, ...logSums, g], { smoothing }),
   }));
 }
 

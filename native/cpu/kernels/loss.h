@@ -10,13 +10,18 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// to = row − max − log Σ exp(row − max); `to` is another row.
-STEPSIZE_INLINE void logSoftmaxRow(const float* row, int64_t columns, float* to) {
+// max + log Σ exp(row − max)
+STEPSIZE_INLINE float logSumOf(const Invocation& call, const float* row, int64_t columns) {
   const float largest = largestValue(row, columns, row[0]);
   const Vec shift = broadcast(largest);
-  mapVectors(row, to, columns, [=](Vec x) { return exponential(x - shift); });
-  const float logSum = largest + logf(sumFloats(to, columns));
-  for (int64_t j = 0; j < columns; j++) to[j] = row[j] - logSum;
+  float* exponentials = call.scratch();
+  float sum = 0;
+  for (int64_t first = 0; first < columns; first += kScratchFloats) {
+    const int64_t count = least(kScratchFloats, columns - first);
+    mapVectors(row + first, exponentials, count, [=](Vec x) { return exponential(x - shift); });
+    sum += sumFloats(exponentials, count);
+  }
+  return largest + logf(sum);
 }
 
 template <class F>
@@ -31,7 +36,10 @@ STEPSIZE_INLINE void forRowsOf(const Invocation& call, const TensorView& x, cons
 inline void logSoftmax(const Invocation& call) {
   const float* x = call.input(0).floats();
   float* out = call.output(0).floats();
-  forRowsOf(call, call.input(0), [&](int64_t i, int64_t n) { logSoftmaxRow(x + i * n, n, out + i * n); });
+  forRowsOf(call, call.input(0), [&](int64_t i, int64_t n) {
+    const float logSum = logSumOf(call, x + i * n, n);
+    for (int64_t j = i * n; j < (i + 1) * n; j++) out[j] = x[j] - logSum;
+  });
 }
 
 // dx = g − softmax(x)·Σg
@@ -52,20 +60,22 @@ STEPSIZE_INLINE bool checkLabel(const Invocation& call, int64_t row, int64_t lab
   return false;
 }
 
-// Mean over rows of −Σ_j t_j·log p_j, with t = (1 − s)·onehot + s/classes. Keeps log p for the gradient.
+// Mean over rows of −Σ_j t_j·log p_j, with t = (1 − s)·onehot + s/classes and log p = logit − logSum. Only the logSums
+// are kept for the gradient: probabilities would take as much memory as the logits.
 inline void crossEntropy(const Invocation& call) {
   const TensorView& logits = call.input(0);
   const int32_t* labels = call.input(1).as<int32_t>();
   const int64_t rows = logits.shape[0];
   const float smoothing = call.number(attribute::smoothing);
-  float* logProbabilities = call.output(1).floats();
+  float* logSums = call.output(1).floats();
   float* losses = static_cast<float*>(call.workspace(rows * 4));
   forRowsOf(call, logits, [&](int64_t i, int64_t classes) {
-    float* row = logProbabilities + i * classes;
-    logSoftmaxRow(logits.floats() + i * classes, classes, row);
+    const float* row = logits.floats() + i * classes;
+    const float logSum = logSumOf(call, row, classes);
+    logSums[i] = logSum;
     const bool valid = checkLabel(call, i, labels[i], classes);
-    const float ofLabel = valid ? row[labels[i]] : 0;
-    const float ofAll = smoothing > 0 ? sumFloats(row, classes) / static_cast<float>(classes) : 0;
+    const float ofLabel = valid ? row[labels[i]] - logSum : 0;
+    const float ofAll = smoothing > 0 ? sumFloats(row, classes) / static_cast<float>(classes) - logSum : 0;
     losses[i] = -((1 - smoothing) * ofLabel + smoothing * ofAll);
   });
   call.output(0).floats()[0] = sumFloats(losses, rows) / static_cast<float>(rows);
@@ -73,15 +83,17 @@ inline void crossEntropy(const Invocation& call) {
 
 // dlogits = (p − t)·g/rows
 inline void crossEntropyGradient(const Invocation& call) {
-  const float* logProbabilities = call.input(0).floats();
+  const TensorView& logits = call.input(0);
   const int32_t* labels = call.input(1).as<int32_t>();
+  const float* logSums = call.input(2).floats();
   const float smoothing = call.number(attribute::smoothing);
-  const float scale = call.input(2).floats()[0] / static_cast<float>(call.input(0).shape[0]);
+  const float scale = call.input(3).floats()[0] / static_cast<float>(logits.shape[0]);
   float* out = call.output(0).floats();
-  forRowsOf(call, call.input(0), [&](int64_t i, int64_t classes) {
+  forRowsOf(call, logits, [&](int64_t i, int64_t classes) {
     const Vec ofAll = broadcast(smoothing / static_cast<float>(classes)), factor = broadcast(scale);
-    mapVectors(logProbabilities + i * classes, out + i * classes, classes,
-               [=](Vec x) { return (exponential(x) - ofAll) * factor; });
+    const Vec logSum = broadcast(logSums[i]);
+    mapVectors(logits.floats() + i * classes, out + i * classes, classes,
+               [=](Vec x) { return (exponential(x - logSum) - ofAll) * factor; });
     if (checkLabel(call, i, labels[i], classes)) out[i * classes + labels[i]] -= (1 - smoothing) * scale;
   });
 }

@@ -100,7 +100,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   logSoftmax: { inputs: [rows] },
   logSoftmaxGradient: { inputs: [rows, rows] },
   crossEntropy: { inputs: [rows, labels], attributes: { smoothing: 0.1 } },
-  crossEntropyGradient: { inputs: [rows, labels, []], attributes: { smoothing: 0.1 } },
+  crossEntropyGradient: { inputs: [rows, labels, [3000], []], attributes: { smoothing: 0.1 } },
   correctCount: { inputs: [rows, labels] },
   embedding: { inputs: [ids, [50, 33]] },
   embeddingGradient: { inputs: [ids, [30, 100, 33]], attributes: { rows: 50 } },
