@@ -216,7 +216,10 @@ void CudaDevice::upload(void* to, std::vector<std::byte> from) {
   try {
     const std::shared_ptr<void> staged = staging_.acquire(from.size());
     std::memcpy(staged.get(), from.data(), from.size());
-    check(cudaMemcpyAsync(to, staged.get(), from.size(), cudaMemcpyHostToDevice, stream_.get()), "upload");
+    if (from.size() >= UploadLane::kFewestBytes)
+      lane_.copy(to, staged.get(), from.size(), stream_.get());
+    else
+      check(cudaMemcpyAsync(to, staged.get(), from.size(), cudaMemcpyHostToDevice, stream_.get()), "upload");
     completion_->whenDone([staged](cudaError_t) {});
   } catch (const CudaError& error) {
     fail(error.what());

@@ -7,6 +7,7 @@
 #include "list_tables.h"
 #include "runtime.h"
 #include "staging.h"
+#include "upload_lane.h"
 
 namespace stepsize::cuda {
 
@@ -62,6 +63,7 @@ class CudaDevice final : public Device {
   Stream besides_;
   std::shared_ptr<SmallMemory> small_;
   Staging staging_;
+  UploadLane lane_;
   DeviceMemory fault_;                     // once a kernel may have one
   std::vector<std::string> faultSources_;  // the calls whose kernels may, each with its shapes once
   TableCache tables_{*this};

@@ -112,6 +112,28 @@ describe("an emulated GPU", isThere, async () => {
   afterAll(() => Promise.all([device?.close(), other?.close()]));
   const [gpu, second] = [device as Device, other as Device];
 
+  it("has each upload at its place in the order, whichever way it travels", async () => {
+    // Below and above the size from which uploads have a stream of their own, which grows its slots on the way.
+    const sizes = [10, 20_000, 16_384, 100_000, 20_000, 300_000, 5, 300_000, 300_000, 16_385];
+    const found: Promise<number>[] = [];
+    const written: Tensor[] = sizes.map((size) => full(gpu, [size], 0));
+    for (let round = 0; round < 3; round++)
+      for (const [i, size] of sizes.entries()) {
+        const x = written[i] as Tensor;
+        // Read by work that is enqueued before the next upload overwrites it.
+        x.write(new Float32Array(size).fill(100 * round + i));
+        found.push(
+          x
+            .sum()
+            .multiply(1 / size)
+            .item(),
+        );
+      }
+    const expected = [0, 1, 2].flatMap((round) => sizes.map((_, i) => 100 * round + i));
+    for (const [k, value] of (await Promise.all(found)).entries()) expect(value).toBeCloseTo(expected[k] as number, 2);
+    for (const x of written) x.dispose();
+  });
+
   it("finishes what was enqueued when it closes, and refuses everything after", async () => {
     const own = await openDevice("cuda:emulated");
     const x = full(own, [2 ** 20], 0);
