@@ -4,6 +4,7 @@
 #pragma once
 
 #include "block_reduce.cuh"
+#include "fours.cuh"
 
 namespace stepsize::cuda {
 
@@ -91,23 +92,37 @@ __global__ void __launch_bounds__(kBatchNormThreads)
 }
 
 // y = x·scale + shift, per channel.
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     scaleShiftKernel(const float* x, float* y, int64_t count, int channels, const float* scale, const float* shift) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kBatchNormThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBatchNormThreads + threadIdx.x; i < count; i += step) {
-    const auto c = static_cast<int>(i % channels);
-    y[i] = x[i] * scale[c] + shift[c];
-  }
+  const bool aligned = isAligned16(x) && isAligned16(y);
+  const Repeated scales(scale, channels), shifts(shift, channels);
+  forFours(count, channels, [&](int64_t i, int elements, int64_t c) {
+    float values[4] = {}, factors[4], summands[4];
+    scales.load(c, factors);
+    shifts.load(c, summands);
+    loadGroup(x + i, aligned, elements, values);
+#pragma unroll
+    for (int j = 0; j < 4; j++) values[j] = values[j] * factors[j] + summands[j];
+    storeGroup(y + i, aligned, elements, values);
+  });
 }
 
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     batchNormInferenceKernel(const float* x, float* y, int64_t count, int channels, const float* gamma,
                              const float* beta, const float* mean, const float* variance, float epsilon) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kBatchNormThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBatchNormThreads + threadIdx.x; i < count; i += step) {
-    const auto c = static_cast<int>(i % channels);
-    y[i] = (x[i] - mean[c]) * (gamma[c] / sqrtf(variance[c] + epsilon)) + beta[c];
-  }
+  const bool aligned = isAligned16(x) && isAligned16(y);
+  const Repeated gammas(gamma, channels), betas(beta, channels), means(mean, channels), variances(variance, channels);
+  forFours(count, channels, [&](int64_t i, int elements, int64_t c) {
+    float values[4] = {}, m[4], v[4], g[4], b[4];
+    means.load(c, m);
+    variances.load(c, v);
+    gammas.load(c, g);
+    betas.load(c, b);
+    loadGroup(x + i, aligned, elements, values);
+#pragma unroll
+    for (int j = 0; j < 4; j++) values[j] = (values[j] - m[j]) * (g[j] / sqrtf(v[j] + epsilon)) + b[j];
+    storeGroup(y + i, aligned, elements, values);
+  });
 }
 
 // Per part and channel Σg and Σg·(x − mean): [parts][2][channels].
@@ -153,14 +168,23 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   t.constant[c] = static_cast<float>(-factor * sumG / n);
 }
 
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     batchNormGradientKernel(const float* x, const float* g, const float* mean, float* dx, int64_t count, int channels,
                             const float* fromG, const float* fromX, const float* constant) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kBatchNormThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kBatchNormThreads + threadIdx.x; i < count; i += step) {
-    const auto c = static_cast<int>(i % channels);
-    dx[i] = fromG[c] * g[i] + (x[i] - mean[c]) * fromX[c] + constant[c];
-  }
+  const bool aligned = isAligned16(x) && isAligned16(g) && isAligned16(dx);
+  const Repeated means(mean, channels), ofG(fromG, channels), ofX(fromX, channels), constants(constant, channels);
+  forFours(count, channels, [&](int64_t i, int elements, int64_t c) {
+    float values[4] = {}, gradients[4] = {}, m[4], a[4], b[4], k[4];
+    means.load(c, m);
+    ofG.load(c, a);
+    ofX.load(c, b);
+    constants.load(c, k);
+    loadGroup(x + i, aligned, elements, values);
+    loadGroup(g + i, aligned, elements, gradients);
+#pragma unroll
+    for (int j = 0; j < 4; j++) values[j] = a[j] * gradients[j] + (values[j] - m[j]) * b[j] + k[j];
+    storeGroup(dx + i, aligned, elements, values);
+  });
 }
 
 }  // namespace stepsize::cuda

@@ -8,7 +8,7 @@ namespace stepsize::cuda {
 namespace {
 
 unsigned blocksForElements(const CudaDevice& device, int64_t count) {
-  return blocksFor(device, ceilDivide(count, kBatchNormThreads));
+  return blocksFor(device, ceilDivide(count, 4 * kFoursThreads));
 }
 
 dim3 partsGrid(int64_t rows, int channels) {
@@ -47,7 +47,7 @@ void batchNorm(CudaDevice& device, const Record& record) {
          device.stream(), sums, x.rows, x.columns, record.attributes[attribute::batchNormEpsilon],
          number(record, attribute::momentum), tensors);
   const int64_t count = x.rows * x.columns;
-  launch(scaleShiftKernel, blocksForElements(device, count), kBatchNormThreads, 0, device.stream(),
+  launch(scaleShiftKernel, blocksForElements(device, count), kFoursThreads, 0, device.stream(),
          input(record, 0).floats(), output(record, 0).floats(), count, x.columns, tensors.scale, tensors.shift);
 }
 
@@ -55,7 +55,7 @@ void batchNormInference(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
-  launch(batchNormInferenceKernel, blocksForElements(device, count), kBatchNormThreads, 0, device.stream(),
+  launch(batchNormInferenceKernel, blocksForElements(device, count), kFoursThreads, 0, device.stream(),
          input(record, 0).floats(), output(record, 0).floats(), count, x.columns, input(record, 1).floats(),
          input(record, 2).floats(), input(record, 3).floats(), input(record, 4).floats(),
          number(record, attribute::inferenceEpsilon));
@@ -84,8 +84,8 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
          device.stream(), sums, x.rows, x.columns, tensors);
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
-  launch(batchNormGradientKernel, blocksForElements(device, count), kBatchNormThreads, 0, device.stream(), values, g,
-         mean, output(record, 0).floats(), count, x.columns, tensors.fromG, tensors.fromX, tensors.constant);
+  launch(batchNormGradientKernel, blocksForElements(device, count), kFoursThreads, 0, device.stream(), values, g, mean,
+         output(record, 0).floats(), count, x.columns, tensors.fromG, tensors.fromX, tensors.constant);
 }
 
 template <bool Centered>

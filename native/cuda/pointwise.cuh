@@ -1,70 +1,46 @@
-// Operations on elements: each thread takes four neighbours at a time, moved as 16 bytes. Memory-bound: a map moves 8
-// bytes per element, a pair 12 (8 where the second operand repeats and stays in cache).
+// Operations on elements. Memory-bound: a map moves 8 bytes per element, a pair 12 (8 where the second operand repeats
+// and stays in cache).
 #pragma once
 
 #include "../pointwise.h"
-#include "vector_access.cuh"
+#include "fours.cuh"
 
 namespace stepsize::cuda {
 
-constexpr int kPointwiseThreads = 256;
-
-// Calls f(first, count) for this thread's groups of up to four elements.
-template <class F>
-__device__ __forceinline__ void forFours(int64_t count, const F& f) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kPointwiseThreads * 4;
-  for (int64_t i = (static_cast<int64_t>(blockIdx.x) * kPointwiseThreads + threadIdx.x) * 4; i < count; i += step)
-    f(i, static_cast<int>(min(int64_t{4}, count - i)));
-}
-
 // out[i] = f(a[i])
 template <class F>
-__global__ void __launch_bounds__(kPointwiseThreads) mapKernel(const float* a, float* out, int64_t count, F f) {
+__global__ void __launch_bounds__(kFoursThreads) mapKernel(const float* a, float* out, int64_t count, F f) {
   const bool aligned = isAligned16(a) && isAligned16(out);
   forFours(count, [&](int64_t i, int elements) {
-    if (elements < 4) {
-      for (int j = 0; j < elements; j++) out[i + j] = f(a[i + j]);
-      return;
-    }
-    float x[4];
-    load(a + i, aligned, x);
+    float x[4] = {};
+    loadGroup(a + i, aligned, elements, x);
 #pragma unroll
     for (int j = 0; j < 4; j++) x[j] = f(x[j]);
-    store(out + i, aligned, x);
+    storeGroup(out + i, aligned, elements, x);
   });
 }
 
 // out[i] = f(a[i], b[i % period])
 template <class F>
-__global__ void __launch_bounds__(kPointwiseThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     zipKernel(const float* a, const float* b, float* out, int64_t count, int64_t period, F f) {
   const bool aligned = isAligned16(a) && isAligned16(out);
-  const bool alignedB = isAligned16(b) && period % 4 == 0;
-  forFours(count, [&](int64_t i, int elements) {
-    int64_t at = i % period;
-    if (elements < 4) {
-      for (int j = 0; j < elements; j++, at = at + 1 == period ? 0 : at + 1) out[i + j] = f(a[i + j], b[at]);
-      return;
-    }
-    float x[4], y[4];
-    load(a + i, aligned, x);
-    if (alignedB) {
-      load(b + at, true, y);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; j++, at = at + 1 == period ? 0 : at + 1) y[j] = b[at];
-    }
+  const Repeated second(b, period);
+  forFours(count, period, [&](int64_t i, int elements, int64_t at) {
+    float x[4] = {}, y[4];
+    loadGroup(a + i, aligned, elements, x);
+    second.load(at, y);
 #pragma unroll
     for (int j = 0; j < 4; j++) x[j] = f(x[j], y[j]);
-    store(out + i, aligned, x);
+    storeGroup(out + i, aligned, elements, x);
   });
 }
 
 // a [outer, inner] repeated `size` times along a new axis between them, and scaled.
-__global__ void __launch_bounds__(kPointwiseThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     expandKernel(const float* a, float* out, int64_t count, int64_t size, int64_t inner, float scale) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kPointwiseThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPointwiseThreads + threadIdx.x; i < count; i += step)
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kFoursThreads + threadIdx.x; i < count; i += step)
     out[i] = a[i / inner / size * inner + i % inner] * scale;
 }
 
@@ -75,14 +51,23 @@ struct Swiglu {
 };
 
 // dgate = g·up·σ·(1 + gate·(1 − σ)),  dup = g·gate·σ
-__global__ void __launch_bounds__(kPointwiseThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     swigluGradientKernel(const float* gate, const float* up, const float* g, float* dGate, float* dUp, int64_t count) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kPointwiseThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPointwiseThreads + threadIdx.x; i < count; i += step) {
-    const float sigma = logistic(gate[i]);
-    dGate[i] = g[i] * up[i] * (sigma * (1.0f + gate[i] * (1.0f - sigma)));
-    dUp[i] = g[i] * (gate[i] * sigma);
-  }
+  const bool aligned = isAligned16(gate) && isAligned16(up) && isAligned16(g) && isAligned16(dGate) && isAligned16(dUp);
+  forFours(count, [&](int64_t i, int elements) {
+    float gates[4] = {}, ups[4] = {}, gradients[4] = {};
+    loadGroup(gate + i, aligned, elements, gates);
+    loadGroup(up + i, aligned, elements, ups);
+    loadGroup(g + i, aligned, elements, gradients);
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      const float x = gates[j], sigma = logistic(x);
+      gates[j] = gradients[j] * ups[j] * (sigma * (1.0f + x * (1.0f - sigma)));
+      ups[j] = gradients[j] * (x * sigma);
+    }
+    storeGroup(dGate + i, aligned, elements, gates);
+    storeGroup(dUp + i, aligned, elements, ups);
+  });
 }
 
 }  // namespace stepsize::cuda

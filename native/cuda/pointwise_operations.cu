@@ -7,14 +7,14 @@ namespace stepsize::cuda {
 namespace {
 
 unsigned blocksForFours(const CudaDevice& device, int64_t count) {
-  return blocksFor(device, ceilDivide(count, 4 * kPointwiseThreads));
+  return blocksFor(device, ceilDivide(count, 4 * kFoursThreads));
 }
 
 template <class F>
 void map(CudaDevice& device, const Record& record, F f) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(mapKernel<F>, blocksForFours(device, count), kPointwiseThreads, 0, device.stream(), input(record, 0).floats(),
+  launch(mapKernel<F>, blocksForFours(device, count), kFoursThreads, 0, device.stream(), input(record, 0).floats(),
          output(record, 0).floats(), count, f);
 }
 template <class F>
@@ -29,7 +29,7 @@ void zip(CudaDevice& device, const Record& record) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
   const auto start = [&](const TensorView& large, const TensorView& small, auto f) {
-    launch(zipKernel<decltype(f)>, blocksForFours(device, count), kPointwiseThreads, 0, device.stream(), large.floats(),
+    launch(zipKernel<decltype(f)>, blocksForFours(device, count), kFoursThreads, 0, device.stream(), large.floats(),
            small.floats(), output(record, 0).floats(), count, small.elements(), f);
   };
   if (a.shape.rank >= b.shape.rank)
@@ -47,7 +47,7 @@ void expand(CudaDevice& device, const Record& record) {
   const auto axis = static_cast<int>(integer(record, attribute::expandAxis));
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(expandKernel, blocksFor(device, ceilDivide(count, kPointwiseThreads)), kPointwiseThreads, 0, device.stream(),
+  launch(expandKernel, blocksFor(device, ceilDivide(count, kFoursThreads)), kFoursThreads, 0, device.stream(),
          x.floats(), output(record, 0).floats(), count, integer(record, attribute::expandSize),
          x.shape.product(axis, x.shape.rank), number(record, attribute::expandScale));
 }
@@ -55,9 +55,9 @@ void expand(CudaDevice& device, const Record& record) {
 void swigluGradient(CudaDevice& device, const Record& record) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(swigluGradientKernel, blocksFor(device, ceilDivide(count, kPointwiseThreads)), kPointwiseThreads, 0,
-         device.stream(), input(record, 0).floats(), input(record, 1).floats(), input(record, 2).floats(),
-         output(record, 0).floats(), output(record, 1).floats(), count);
+  launch(swigluGradientKernel, blocksForFours(device, count), kFoursThreads, 0, device.stream(),
+         input(record, 0).floats(), input(record, 1).floats(), input(record, 2).floats(), output(record, 0).floats(),
+         output(record, 1).floats(), count);
 }
 
 }  // namespace

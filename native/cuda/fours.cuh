@@ -1,0 +1,63 @@
+// Loops over elements by fours, which lie side by side and move as 16 bytes where they are aligned.
+#pragma once
+
+#include "vector_access.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kFoursThreads = 256;
+
+// Calls f(first, count) for this thread's groups of up to four elements.
+template <class F>
+__device__ __forceinline__ void forFours(int64_t count, const F& f) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads * 4;
+  for (int64_t i = (static_cast<int64_t>(blockIdx.x) * kFoursThreads + threadIdx.x) * 4; i < count; i += step)
+    f(i, static_cast<int>(min(int64_t{4}, count - i)));
+}
+
+// The same with first % period, which moves along with it: a division of 64 bits for each group would take longer than
+// its memory. For a period of 0 there is nothing to do.
+template <class F>
+__device__ __forceinline__ void forFours(int64_t count, int64_t period, const F& f) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads * 4;
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kFoursThreads + threadIdx.x) * 4;
+  if (first >= count) return;
+  int64_t at = first % period;
+  const int64_t move = step % period;
+  for (int64_t i = first; i < count; i += step) {
+    f(i, static_cast<int>(min(int64_t{4}, count - i)), at);
+    at += move;
+    if (at >= period) at -= period;
+  }
+}
+
+// A group that forFours gives, of four elements or fewer at the end.
+__device__ __forceinline__ void loadGroup(const float* from, bool aligned, int elements, float (&x)[4]) {
+  if (elements == 4) return load(from, aligned, x);
+#pragma unroll
+  for (int j = 0; j < 4; j++)
+    if (j < elements) x[j] = from[j];
+}
+__device__ __forceinline__ void storeGroup(float* to, bool aligned, int elements, const float (&x)[4]) {
+  if (elements == 4) return store(to, aligned, x);
+#pragma unroll
+  for (int j = 0; j < 4; j++)
+    if (j < elements) to[j] = x[j];
+}
+
+// The four numbers of a repeating row from `at` on.
+struct Repeated {
+  const float* row;
+  int64_t period;
+  bool aligned;  // for every group: the row, and its length a multiple of four
+
+  __device__ Repeated(const float* numbers, int64_t length)
+      : row(numbers), period(length), aligned(isAligned16(numbers) && length % 4 == 0) {}
+  __device__ void load(int64_t at, float (&x)[4]) const {
+    if (aligned) return cuda::load(row + at, true, x);
+#pragma unroll
+    for (int j = 0; j < 4; j++, at = at + 1 == period ? 0 : at + 1) x[j] = row[at];
+  }
+};
+
+}  // namespace stepsize::cuda
