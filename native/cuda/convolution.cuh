@@ -17,49 +17,62 @@ struct ConvolutionShape {
 struct Pixel {
   int64_t image;
   int y, x;
-  __device__ Pixel(int index, int height, int width)
-      : image(index / width / height), y(index / width % height), x(index % width) {}
 };
+__device__ __forceinline__ Pixel pixelAt(int index, int height, int width) {
+  const int row = index / width;
+  return {row / height, row % height, index % width};
+}
 
 // A place in a kernel and a channel, from (dy·width + dx)·channels + c.
 struct Tap {
   int dy, dx, c;
-  __device__ Tap(int index, int kernelWidth, int channels)
-      : dy(index / channels / kernelWidth), dx(index / channels % kernelWidth), c(index % channels) {}
 };
+__device__ __forceinline__ Tap tapAt(int index, int kernelWidth, int channels) {
+  const int place = index / channels;
+  return {place / kernelWidth, place % kernelWidth, index % channels};
+}
 
-// What a window over the images sees: zero in the padding.
-__device__ __forceinline__ float imageAt(const float* images, const ConvolutionShape& s, int pixel, int tap) {
-  const Pixel out(pixel, s.outHeight, s.outWidth);
-  const Tap at(tap, s.kernelWidth, s.channels);
-  const int y = out.y * s.stride - s.padding + at.dy, x = out.x * s.stride - s.padding + at.dx;
+// What the window of an output pixel sees at a tap: zero in the padding.
+__device__ __forceinline__ float imageAt(const float* images, const ConvolutionShape& s, const Pixel& out,
+                                         const Tap& tap) {
+  const int y = out.y * s.stride - s.padding + tap.dy, x = out.x * s.stride - s.padding + tap.dx;
   if (y < 0 || y >= s.height || x < 0 || x >= s.width) return 0.0f;
-  return images[((out.image * s.height + y) * s.width + x) * s.channels + at.c];
+  return images[((out.image * s.height + y) * s.width + x) * s.channels + tap.c];
 }
 
 struct ImageWindows {  // A of the forward pass
-  static constexpr bool kMajor = false;
+  static constexpr bool kAlongLines = false;
+  using Line = Pixel;
+  using Depth = Tap;
   const float* images;
   ConvolutionShape shape;
-  __device__ float at(int row, int k) const { return imageAt(images, shape, row, k); }
+  __device__ Line line(int index) const { return pixelAt(index, shape.outHeight, shape.outWidth); }
+  __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.channels); }
+  __device__ float at(const Pixel& out, const Tap& tap) const { return imageAt(images, shape, out, tap); }
 };
 
 struct ImageWindowColumns {  // B of the weight gradient
-  static constexpr bool kMajor = true;
+  static constexpr bool kAlongLines = true;
+  using Line = Tap;
+  using Depth = Pixel;
   const float* images;
   ConvolutionShape shape;
-  __device__ float at(int k, int column) const { return imageAt(images, shape, k, column); }
+  __device__ Line line(int index) const { return tapAt(index, shape.kernelWidth, shape.channels); }
+  __device__ Depth depth(int k) const { return pixelAt(k, shape.outHeight, shape.outWidth); }
+  __device__ float at(const Tap& tap, const Pixel& out) const { return imageAt(images, shape, out, tap); }
 };
 
 // A of the input gradient: the gradients of the outputs whose windows hold an input pixel.
 struct GradientWindows {
-  static constexpr bool kMajor = false;
+  static constexpr bool kAlongLines = false;
+  using Line = Pixel;
+  using Depth = Tap;
   const float* gradient;
   ConvolutionShape shape;
-  __device__ float at(int row, int k) const {
+  __device__ Line line(int index) const { return pixelAt(index, shape.height, shape.width); }
+  __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.outputs); }
+  __device__ float at(const Pixel& in, const Tap& tap) const {
     const ConvolutionShape& s = shape;
-    const Pixel in(row, s.height, s.width);
-    const Tap tap(k, s.kernelWidth, s.outputs);
     const int y = in.y + s.padding - tap.dy, x = in.x + s.padding - tap.dx;
     if (y < 0 || x < 0 || y % s.stride != 0 || x % s.stride != 0) return 0.0f;
     const int outY = y / s.stride, outX = x / s.stride;
@@ -69,14 +82,18 @@ struct GradientWindows {
 };
 
 struct WeightsByOutput {  // B of the input gradient
-  static constexpr bool kMajor = true;
+  static constexpr bool kAlongLines = true;
+  using Line = int;
+  using Depth = const float*;
   const float* weights;
   ConvolutionShape shape;
-  __device__ float at(int k, int channel) const {
-    const Tap tap(k, shape.kernelWidth, shape.outputs);
+  __device__ Line line(int channel) const { return channel; }
+  __device__ Depth depth(int k) const {
+    const Tap tap = tapAt(k, shape.kernelWidth, shape.outputs);
     const int64_t place = (static_cast<int64_t>(tap.c) * shape.kernelHeight + tap.dy) * shape.kernelWidth + tap.dx;
-    return weights[place * shape.channels + channel];
+    return weights + place * shape.channels;
   }
+  __device__ float at(Line channel, Depth row) const { return row[channel]; }
 };
 
 }  // namespace stepsize::cuda

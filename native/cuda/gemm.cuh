@@ -1,10 +1,14 @@
 // The matrix product of the CUDA backend in float32: C[m,n] = A[m,k] · B[k,n], one tile of 64 × 64 per block.
 //
-// Operands come through loaders, so that a dense product and the three convolutions are one kernel:
+// Operands come through loaders, so that a dense product and the three convolutions are one kernel. An operand is read
+// by its lines, rows of A or columns of B, and by depths, places along k; what an address needs of either is worked out
+// once, by `line` before the loop over k and by `depth` once a tile:
 //
-//   A    float at(row, k)          zero outside the matrix
-//   B    float at(k, column)
-//   C    void put(row, column, value), called inside the matrix only
+//   struct Line, Depth
+//   Line line(index), Depth depth(k), float at(line, depth)
+//   bool kAlongLines          whether neighbours in memory are neighbouring lines, not depths
+//
+// C is written by put(row, column, value), inside the matrix only.
 //
 // Each thread keeps 4 × 4 sums; the tiles of A and B meet in shared memory 16 deep, 0.5 bytes from memory per
 // multiply-add. For a small C and a long k the depth is cut into slices of a fixed length (gridDim.y), whose sums are
@@ -27,6 +31,38 @@ constexpr int kGemmSide = kGemmTile / kGemmPerThread;  // threads along one side
 struct GemmShape {
   int m, n, k;
   int slice;  // of k per slice
+};
+
+// What a thread copies of an operand into each tile: four numbers, neighbouring threads neighbours in memory.
+template <class Operand>
+struct TileCopy {
+  static constexpr int kLines = Operand::kAlongLines ? 1 : 4, kDepths = Operand::kAlongLines ? 4 : 1;
+  typename Operand::Line lines[kLines];
+  bool inside[kLines];
+
+  __device__ static int place(int l) {
+    const int thread = static_cast<int>(threadIdx.x);
+    return Operand::kAlongLines ? thread % kGemmTile : thread / kGemmDepth + l * (kGemmThreads / kGemmDepth);
+  }
+  __device__ TileCopy(const Operand& operand, int first, int count) {
+#pragma unroll
+    for (int l = 0; l < kLines; l++) {
+      inside[l] = first + place(l) < count;
+      lines[l] = operand.line(inside[l] ? first + place(l) : 0);
+    }
+  }
+  // Zeros outside the matrix.
+  __device__ void load(const Operand& operand, int k0, int end, float (&tile)[kGemmDepth][kGemmTile + 4]) const {
+    const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+    for (int d = 0; d < kDepths; d++) {
+      const int k = Operand::kAlongLines ? thread / kGemmTile + d * (kGemmThreads / kGemmTile) : thread % kGemmDepth;
+      const bool within = k0 + k < end;
+      const typename Operand::Depth depth = operand.depth(within ? k0 + k : k0);
+#pragma unroll
+      for (int l = 0; l < kLines; l++) tile[k][place(l)] = within && inside[l] ? operand.at(lines[l], depth) : 0.0f;
+    }
+  }
 };
 
 // Adds `sums` to `totals` and begins them anew.
@@ -53,14 +89,11 @@ __global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShap
   const int row = thread / kGemmSide * kGemmPerThread, column = thread % kGemmSide * kGemmPerThread;
   // The sum of all k, and that of the last few tiles: a long sum in one accumulator would lose digits to its own size.
   float totals[kGemmPerThread][kGemmPerThread] = {}, sums[kGemmPerThread][kGemmPerThread] = {};
+  const TileCopy<A> copyA(a, row0, s.m);
+  const TileCopy<B> copyB(b, column0, s.n);
   for (int k0 = begin; k0 < end; k0 += kGemmDepth) {
-    for (int i = thread; i < kGemmTile * kGemmDepth; i += kGemmThreads) {
-      // Along what lies side by side in memory: k for a row-major A, columns for a row-major B.
-      const int kA = A::kMajor ? i / kGemmTile : i % kGemmDepth, rowA = A::kMajor ? i % kGemmTile : i / kGemmDepth;
-      tileA[kA][rowA] = row0 + rowA < s.m && k0 + kA < end ? a.at(row0 + rowA, k0 + kA) : 0.0f;
-      const int kB = B::kMajor ? i / kGemmTile : i % kGemmDepth, columnB = B::kMajor ? i % kGemmTile : i / kGemmDepth;
-      tileB[kB][columnB] = column0 + columnB < s.n && k0 + kB < end ? b.at(k0 + kB, column0 + columnB) : 0.0f;
-    }
+    copyA.load(a, k0, end, tileA);
+    copyB.load(b, k0, end, tileB);
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < kGemmDepth; k++)
@@ -97,30 +130,27 @@ __global__ void __launch_bounds__(kGemmThreads)
   }
 }
 
-// Operands in memory. kMajor: elements of equal k lie side by side.
-struct DenseRows {  // A [m,k]
-  static constexpr bool kMajor = false;
+// Operands in memory: lines one after another, each with its depths side by side.
+struct DenseLines {
+  static constexpr bool kAlongLines = false;
+  using Line = const float*;
+  using Depth = int;
   const float* data;
   int64_t stride;
-  __device__ float at(int row, int k) const { return data[row * stride + k]; }
+  __device__ Line line(int index) const { return data + index * stride; }
+  __device__ Depth depth(int k) const { return k; }
+  __device__ float at(Line line, Depth k) const { return line[k]; }
 };
-struct DenseRowsTransposed {  // A stored [k,m]
-  static constexpr bool kMajor = true;
+// Depths one after another, each with its lines side by side.
+struct DenseDepths {
+  static constexpr bool kAlongLines = true;
+  using Line = int;
+  using Depth = const float*;
   const float* data;
   int64_t stride;
-  __device__ float at(int row, int k) const { return data[k * stride + row]; }
-};
-struct DenseColumns {  // B [k,n]
-  static constexpr bool kMajor = true;
-  const float* data;
-  int64_t stride;
-  __device__ float at(int k, int column) const { return data[k * stride + column]; }
-};
-struct DenseColumnsTransposed {  // B stored [n,k]
-  static constexpr bool kMajor = false;
-  const float* data;
-  int64_t stride;
-  __device__ float at(int k, int column) const { return data[column * stride + k]; }
+  __device__ Line line(int index) const { return index; }
+  __device__ Depth depth(int k) const { return data + k * stride; }
+  __device__ float at(Line index, Depth depth) const { return depth[index]; }
 };
 
 }  // namespace stepsize::cuda

@@ -36,14 +36,14 @@ void matmul(CudaDevice& device, const Record& record) {
   const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
   const auto withA = [&](const auto& rows) {
     if (transposeB)
-      gemm(device, m, n, k, rows, DenseColumnsTransposed{b.floats(), k}, out);
+      gemm(device, m, n, k, rows, DenseLines{b.floats(), k}, out);
     else
-      gemm(device, m, n, k, rows, DenseColumns{b.floats(), n}, out);
+      gemm(device, m, n, k, rows, DenseDepths{b.floats(), n}, out);
   };
   if (transposeA)
-    withA(DenseRowsTransposed{a.floats(), m});
+    withA(DenseDepths{a.floats(), m});
   else
-    withA(DenseRows{a.floats(), k});
+    withA(DenseLines{a.floats(), k});
 }
 
 ConvolutionShape shapeOf(const Record& record, const Shape& image, const Shape& out, int64_t kernelHeight,
@@ -67,8 +67,7 @@ void conv2d(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
   const ConvolutionShape shape = shapeOf(record, x.shape, out.shape, w.shape[1], w.shape[2]);
   const int64_t k = w.shape.product(1, 4);
-  gemm(device, pixels(out.shape), shape.outputs, k, ImageWindows{x.floats(), shape},
-       DenseColumnsTransposed{w.floats(), k}, out);
+  gemm(device, pixels(out.shape), shape.outputs, k, ImageWindows{x.floats(), shape}, DenseLines{w.floats(), k}, out);
 }
 
 void conv2dInputGradient(CudaDevice& device, const Record& record) {
@@ -81,7 +80,7 @@ void conv2dInputGradient(CudaDevice& device, const Record& record) {
 void conv2dWeightGradient(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
   const ConvolutionShape shape = shapeOf(record, x.shape, g.shape, out.shape[1], out.shape[2]);
-  gemm(device, shape.outputs, out.shape.product(1, 4), pixels(g.shape), DenseRowsTransposed{g.floats(), shape.outputs},
+  gemm(device, shape.outputs, out.shape.product(1, 4), pixels(g.shape), DenseDepths{g.floats(), shape.outputs},
        ImageWindowColumns{x.floats(), shape}, out);
 }
 

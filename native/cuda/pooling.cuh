@@ -10,7 +10,7 @@ namespace stepsize::cuda {
 constexpr int kPoolThreads = 256;
 
 struct PoolShape {
-  int64_t count;  // results of the kernel
+  int count;  // results of the kernel
   int height, width, channels, outHeight, outWidth, size, stride, padding;
 };
 
@@ -20,13 +20,13 @@ struct Place {
   int y, x, c;
 };
 
-__device__ __forceinline__ Place placeOf(int64_t i, int height, int width, int channels) {
+__device__ __forceinline__ Place placeOf(int i, int height, int width, int channels) {
   Place place;
-  place.c = static_cast<int>(i % channels);
+  place.c = i % channels;
   i /= channels;
-  place.x = static_cast<int>(i % width);
+  place.x = i % width;
   i /= width;
-  place.y = static_cast<int>(i % height);
+  place.y = i % height;
   place.image = i / height;
   return place;
 }
@@ -34,7 +34,8 @@ __device__ __forceinline__ Place placeOf(int64_t i, int height, int width, int c
 template <class F>
 __device__ __forceinline__ void forResults(const PoolShape& s, const F& f) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kPoolThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPoolThreads + threadIdx.x; i < s.count; i += step) f(i);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPoolThreads + threadIdx.x; i < s.count; i += step)
+    f(static_cast<int>(i));
 }
 
 // Calls f(position inside the image, offset of its value) over the window of an output.
@@ -60,7 +61,7 @@ __device__ __forceinline__ void forWindowsOf(const PoolShape& s, const Place& in
 
 __global__ void __launch_bounds__(kPoolThreads)
     maxPoolKernel(const float* images, float* values, int32_t* indices, PoolShape s) {
-  forResults(s, [&](int64_t i) {
+  forResults(s, [&](int i) {
     float largest = 0;
     int where = -1;
     forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels), [&](int position, int64_t at) {
@@ -76,7 +77,7 @@ __global__ void __launch_bounds__(kPoolThreads)
 
 __global__ void __launch_bounds__(kPoolThreads) maxPoolGradientKernel(const float* gradient, const int32_t* indices,
                                                                       float* images, PoolShape s, FaultReport faults) {
-  forResults(s, [&](int64_t i) {
+  forResults(s, [&](int i) {
     const Place place = placeOf(i, s.height, s.width, s.channels);
     const int own = place.y * s.width + place.x;
     float sum = 0;
@@ -93,7 +94,7 @@ __global__ void __launch_bounds__(kPoolThreads) maxPoolGradientKernel(const floa
 
 __global__ void __launch_bounds__(kPoolThreads)
     averagePoolKernel(const float* images, float* values, PoolShape s, float scale) {
-  forResults(s, [&](int64_t i) {
+  forResults(s, [&](int i) {
     float sum = 0;
     forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels), [&](int, int64_t at) { sum += images[at] * scale; });
     values[i] = sum;
@@ -102,7 +103,7 @@ __global__ void __launch_bounds__(kPoolThreads)
 
 __global__ void __launch_bounds__(kPoolThreads)
     averagePoolGradientKernel(const float* gradient, float* images, PoolShape s, float scale) {
-  forResults(s, [&](int64_t i) {
+  forResults(s, [&](int i) {
     float sum = 0;
     forWindowsOf(s, placeOf(i, s.height, s.width, s.channels), [&](int64_t at) { sum += gradient[at] * scale; });
     images[i] = sum;
