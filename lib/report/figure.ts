@@ -29,7 +29,8 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
   // Plot's own rules set a class apart from others on a page, of which there are none here.
   svg.querySelector("style")?.remove();
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", title);
+  // Attributes are written as they are, but for quotes.
+  svg.setAttribute("aria-label", title.replaceAll("&", "&amp;").replaceAll("<", "&lt;"));
   if (standalone) {
     // A parser of XML needs the namespace, which one of HTML implies.
     svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");

@@ -1,21 +1,15 @@
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
 import { configOf, create } from "#lib/models/index.js";
 import { openDevice } from "#lib/native/index.js";
 import { type GoldenNetwork, golden, writeTorchWeights } from "../models/support/resnets.js";
+import { exampleFolder, examplesIn, root } from "./support/examples.js";
 
-const root = resolve(import.meta.dirname, "../..");
 const page = readFileSync(join(root, "docs/models.md"), "utf8");
 
 describe("docs/models.md", () => {
-  // Inside the clone, because the examples import the package by its name.
-  let folder: string;
-  beforeAll(() => {
-    folder = mkdtempSync(join(root, "dist", "models-"));
-  });
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const { path, output } = exampleFolder();
 
   test("its numbers of parameters are those of the models", async () => {
     const rows = [...page.matchAll(/^\| `(\w+)` \|[^|]*\| (\d+)×(\d+)×(\d+) \| (\d+) \| ([\d,]+) \|$/gm)];
@@ -37,22 +31,10 @@ describe("docs/models.md", () => {
     expect(counted).toEqual(rows.map((row) => Number(row[6]?.replaceAll(",", ""))));
   });
 
-  /** Runs TypeScript and gives what it printed. */
-  function output(text: string): string {
-    const file = join(folder, "example.ts");
-    writeFileSync(file, text);
-    const run = spawnSync(process.execPath, [join(root, "node_modules/tsx/dist/cli.mjs"), file], {
-      cwd: folder,
-      encoding: "utf8",
-    });
-    expect(run.status, run.stderr).toBe(0);
-    return run.stdout;
-  }
-
   test("its examples run as written", () => {
     const network = golden.networks.find(({ name, stem }) => name === "resnet50" && stem === "imagenet")!;
-    renameSync(writeTorchWeights(folder, network), join(folder, "resnet50.safetensors"));
-    const [load, tune, own, ...more] = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]);
+    renameSync(writeTorchWeights(path(), network), join(path(), "resnet50.safetensors"));
+    const [load, tune, own, ...more] = examplesIn(page);
     expect(more).toEqual([]);
     const shapes = "console.log(model.stages, tuned.classifier.weight.shape, model.training);";
     expect(output(`${load}${tune}${shapes}await device.close();`)).toBe("[ 3, 4, 6, 3 ] [ 5, 2048 ] false\n");

@@ -1,32 +1,19 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
 import { format, type ResultsFile } from "../../bench/markdown.js";
+import { exampleFolder, examplesIn, root } from "./support/examples.js";
 
-const root = resolve(import.meta.dirname, "../..");
 const readme = readFileSync(join(root, "README.md"), "utf8");
 
 describe("the README", () => {
-  // Inside the clone, because the example imports the package by its name.
-  let folder: string;
-  beforeAll(() => {
-    folder = mkdtempSync(join(root, "dist", "readme-"));
-  });
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = exampleFolder();
 
   test("its example runs as written, and learns", () => {
-    const code = readme.match(/```ts\n([\s\S]*?)```/)?.[1] as string;
-    const file = join(folder, "example.ts");
-    writeFileSync(file, code);
-    const run = spawnSync(process.execPath, [join(root, "node_modules/tsx/dist/cli.mjs"), file], {
-      cwd: folder,
-      encoding: "utf8",
-    });
-    expect(run.status, run.stderr).toBe(0);
+    const printed = folder.output(examplesIn(readme)[0] as string);
     // A hundred steps of 128 images; chance is 0.1.
-    expect(Number(run.stdout.match(/accuracy: ([\d.]+)/)?.[1])).toBeGreaterThan(0.93);
-    expect(existsSync(join(folder, "run/checkpoint-100.safetensors"))).toBe(true);
+    expect(Number(printed.match(/accuracy: ([\d.]+)/)?.[1])).toBeGreaterThan(0.93);
+    expect(existsSync(join(folder.path(), "run/checkpoint-100.safetensors"))).toBe(true);
   });
 
   test("its figures are those of the results file it names", () => {
