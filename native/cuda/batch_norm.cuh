@@ -26,19 +26,25 @@ struct ColumnTile {
         inside(channel < channels) {}
 };
 
-// Σ f(row) over the tile's rows, for every thread of a column. All threads must call it.
+// The sum over the threads of a column, for each of them. All threads must call it.
+__device__ __forceinline__ float columnTotal(float value) {
+  STEPSIZE_SHARED(float, partial, [kNormThreadsY][kNormThreadsX]);
+  // The values of an earlier call may still be read.
+  __syncthreads();
+  partial[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  float sum = 0;
+  for (int y = 0; y < kNormThreadsY; y++) sum += partial[y][threadIdx.x];
+  return sum;
+}
+
+// Σ f(row) over the tile's rows, likewise.
 template <class F>
 __device__ __forceinline__ float columnSum(const ColumnTile& tile, const F& f) {
-  STEPSIZE_SHARED(float, partial, [kNormThreadsY][kNormThreadsX]);
   float sum = 0;
   if (tile.inside)
     for (int64_t row = tile.first + threadIdx.y; row < tile.last; row += kNormThreadsY) sum += f(row);
-  __syncthreads();
-  partial[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  sum = 0;
-  for (int y = 0; y < kNormThreadsY; y++) sum += partial[y][threadIdx.x];
-  return sum;
+  return columnTotal(sum);
 }
 
 // Per part and channel the mean and the sum of squared deviations from it: [parts][2][channels].

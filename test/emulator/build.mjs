@@ -32,6 +32,7 @@ export const programs = [
   "test/cuda/rounding_test.cc",
   "test/cuda/gradient_norm_test.cc",
   "test/cuda/prepare_step_test.cc",
+  "test/cuda/cooperating_test.cc",
 ];
 
 let running = 0;

@@ -1,0 +1,315 @@
+// The kernels whose threads work on one result together, through shared memory or shuffles: each against a plain loop
+// in double. What a missing barrier spoils shows in another order of threads, or to the race detector. Values,
+// gradients and shapes at large are the business of the tests of operations.
+#define STEPSIZE_TEST_MAIN
+#include <cmath>
+#include <functional>
+
+#include "../../native/cuda/attention.cuh"
+#include "../../native/cuda/batch_norm.cuh"
+#include "../../native/cuda/convolution.cuh"
+#include "../../native/cuda/gemm.cuh"
+#include "../../native/cuda/layer_norm.cuh"
+#include "../../native/cuda/reduce.cuh"
+#include "../../native/cuda/sequence.cuh"
+#include "../../native/cuda/softmax.cuh"
+#include "../emulator/kernel_test.h"
+
+namespace {
+
+using namespace stepsize::cuda;
+using stepsize::emulator::Buffer;
+
+// Numbers from −1 to 1 that have no pattern, the same in every run.
+std::vector<float> numbers(size_t count, unsigned salt) {
+  std::vector<float> values(count);
+  unsigned state = salt * 2654435761u + 1;
+  for (float& value : values) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
+  }
+  return values;
+}
+
+// To a few units of rounding of sums as long as these: a part that is missing, or there twice, is far more.
+bool isClose(float got, double expected) {
+  return std::abs(static_cast<double>(got) - expected) <= 2e-5 * (1 + std::abs(expected));
+}
+
+void expectAll(Buffer<float>& got, const char* what, const std::function<double(size_t)>& expected) {
+  for (size_t i = 0; i < got.size(); i++)
+    if (!isClose(got[i], expected(i))) {
+      stepsize::emulator::expect(false, std::string(what) + " at " + std::to_string(i), __FILE__, __LINE__);
+      return;
+    }
+}
+
+// A warp's row and a block's, with fewer columns than threads left over and with more.
+constexpr int kColumns[] = {5, 77, 513, 700};
+
+template <class F>
+void forRowGroups(const F& f) {
+  for (const int columns : kColumns) {
+    f(columns, RowGroup<kWarp>{});
+    f(columns, RowGroup<kRowThreads>{});
+  }
+}
+
+double logSumOf(const std::vector<float>& x, size_t row, size_t columns) {
+  double sum = 0;
+  for (size_t j = 0; j < columns; j++) sum += std::exp(static_cast<double>(x[row * columns + j]));
+  return std::log(sum);
+}
+
+}  // namespace
+
+STEPSIZE_TEST(sumsOfRowsInParts) {
+  constexpr int64_t outer = 2, length = kRowPart + 100;
+  const std::vector<float> x = numbers(outer * length, 1);
+  Buffer<float> in(x), sums(outer * 2);
+  launch(sumRowsKernel, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(), SumShape{outer, length, 1, 2}, 0.5f);
+  expectAll(sums, "a part", [&](size_t task) {
+    double sum = 0;
+    for (int64_t i = task % 2 ? kRowPart : 0; i < (task % 2 ? length : kRowPart); i++)
+      sum += x[task / 2 * static_cast<size_t>(length) + static_cast<size_t>(i)];
+    return sum / 2;
+  });
+}
+
+STEPSIZE_TEST(sumsOfColumnsInParts) {
+  constexpr size_t outer = 2, length = kColumnPart + 9, inner = 40;
+  const std::vector<float> x = numbers(outer * length * inner, 2);
+  Buffer<float> in(x), sums(outer * 2 * inner);
+  launch(sumColumnsKernel, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(), SumShape{outer, length, inner, 2},
+         1.0f);
+  expectAll(sums, "a part", [&](size_t at) {
+    const size_t part = at / inner % 2, o = at / inner / 2;
+    double sum = 0;
+    for (size_t i = part * kColumnPart; i < std::min(length, (part + 1) * kColumnPart); i++)
+      sum += x[(o * length + i) * inner + at % inner];
+    return sum;
+  });
+}
+
+STEPSIZE_TEST(countsRightAnswers) {
+  constexpr size_t rows = 50, columns = 70;
+  std::vector<float> x = numbers(rows * columns, 3);
+  std::vector<int32_t> labels(rows);
+  for (size_t r = 0; r < rows; r++) {
+    labels[r] = static_cast<int32_t>(r);
+    if (r % 3 == 0) x[r * columns + r] = 2;
+  }
+  Buffer<float> in(x), count(1);
+  Buffer<int32_t> at(labels);
+  launch(correctCountKernel, 1, kReduceThreads, 0, nullptr, in.data(), at.data(), rows, columns, count.data());
+  size_t expected = 0;
+  for (size_t r = 0; r < rows; r++)
+    expected += std::max_element(x.begin() + static_cast<ptrdiff_t>(r * columns),
+                                 x.begin() + static_cast<ptrdiff_t>((r + 1) * columns)) ==
+                x.begin() + static_cast<ptrdiff_t>(r * columns + r);
+  STEPSIZE_EXPECT(count[0] == static_cast<float>(expected));
+}
+
+STEPSIZE_TEST(softmaxOfShortAndLongRows) {
+  static constexpr size_t rows = 11;
+  forRowGroups([](int columns, auto group) {
+    using Group = decltype(group);
+    const auto wide = static_cast<size_t>(columns);
+    const std::vector<float> x = numbers(rows * wide, 4), g = numbers(rows * wide, 5);
+    Buffer<float> in(x), out(rows * wide), gradient(g), dx(rows * wide);
+    launch(logSoftmaxKernel<Group>, 2, kRowThreads, 0, nullptr, in.data(), out.data(), rows, columns);
+    expectAll(out, "log-softmax", [&](size_t i) { return x[i] - logSumOf(x, i / wide, wide); });
+    launch(logSoftmaxGradientKernel<Group>, 2, kRowThreads, 0, nullptr, out.data(), gradient.data(), dx.data(), rows,
+           columns);
+    expectAll(dx, "its gradient", [&](size_t i) {
+      double sum = 0;
+      for (size_t j = 0; j < wide; j++) sum += g[i / wide * wide + j];
+      return g[i] - std::exp(x[i] - logSumOf(x, i / wide, wide)) * sum;
+    });
+  });
+}
+
+STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
+  static constexpr size_t rows = 11;
+  forRowGroups([](int columns, auto group) {
+    using Group = decltype(group);
+    const auto wide = static_cast<size_t>(columns);
+    const std::vector<float> x = numbers(rows * wide, 6);
+    std::vector<int32_t> labels(rows, 3);
+    labels[7] = columns;
+    Buffer<float> in(x), logSums(rows), losses(rows), mean(1);
+    Buffer<int32_t> at(labels);
+    Buffer<Fault> fault(std::vector<Fault>(1));
+    launch(crossEntropyKernel<Group>, 2, kRowThreads, 0, nullptr, in.data(), at.data(), logSums.data(), losses.data(),
+           rows, columns, 0.1f, FaultReport{fault.data(), 5});
+    expectAll(losses, "a loss", [&](size_t r) {
+      double all = 0;
+      for (size_t j = 0; j < wide; j++) all += x[r * wide + j];
+      const double logSum = logSumOf(x, r, wide);
+      return -(0.9 * (r == 7 ? 0 : x[r * wide + 3] - logSum) + 0.1 * (all / columns - logSum));
+    });
+    STEPSIZE_EXPECT(fault[0].kind == static_cast<int>(FaultKind::label) && fault[0].source == 5);
+    STEPSIZE_EXPECT(fault[0].numbers[0] == columns && fault[0].numbers[1] == 7);
+    launch(meanKernel, 1, kRowThreads, 0, nullptr, losses.data(), rows, mean.data());
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++) sum += losses[r];
+    STEPSIZE_EXPECT(isClose(mean[0], sum / rows));
+  });
+}
+
+STEPSIZE_TEST(normalisesShortAndLongRows) {
+  static constexpr size_t rows = 9;
+  forRowGroups([](int columns, auto group) {
+    using Group = decltype(group);
+    const auto wide = static_cast<size_t>(columns);
+    const std::vector<float> x = numbers(rows * wide, 7), g = numbers(rows * wide, 8);
+    Buffer<float> in(x), gradient(g), y(rows * wide), means(rows), inverses(rows), dx(rows * wide);
+    launch(rowNormKernel<true, Group>, 2, kRowThreads, 0, nullptr, in.data(), nullptr, nullptr, y.data(), means.data(),
+           inverses.data(), rows, columns, 1e-5f);
+    const auto statistics = [&](size_t row) {
+      double mean = 0, squares = 0;
+      for (size_t j = 0; j < wide; j++) mean += x[row * wide + j] / static_cast<double>(columns);
+      for (size_t j = 0; j < wide; j++) squares += std::pow(x[row * wide + j] - mean, 2);
+      return std::pair{mean, 1 / std::sqrt(squares / columns + 1e-5)};
+    };
+    expectAll(y, "LayerNorm", [&](size_t i) {
+      const auto [mean, inverse] = statistics(i / wide);
+      return (x[i] - mean) * inverse;
+    });
+    launch(rowNormGradientKernel<true, Group>, 2, kRowThreads, 0, nullptr, in.data(), gradient.data(), means.data(),
+           inverses.data(), nullptr, dx.data(), rows, columns);
+    expectAll(dx, "its gradient", [&](size_t i) {
+      const size_t row = i / wide;
+      const auto [mean, inverse] = statistics(row);
+      double shared = 0, along = 0;
+      for (size_t j = row * wide; j < (row + 1) * wide; j++) {
+        shared += g[j] / static_cast<double>(columns);
+        along += g[j] * (x[j] - mean) * inverse / columns;
+      }
+      return inverse * (g[i] - shared - (x[i] - mean) * inverse * along);
+    });
+  });
+}
+
+STEPSIZE_TEST(statisticsOfABatch) {
+  constexpr size_t rows = kNormPart + 30, channels = 40;
+  const std::vector<float> x = numbers(rows * channels, 9);
+  Buffer<float> in(x), parts(2 * 2 * channels);
+  launch(batchStatisticsKernel, dim3(2, 2, 1), dim3(kNormThreadsX, kNormThreadsY, 1), 0, nullptr, in.data(),
+         parts.data(), rows, static_cast<int>(channels));
+  expectAll(parts, "statistics", [&](size_t at) {
+    const size_t part = at / channels / 2, c = at % channels;
+    const size_t first = part * kNormPart, last = std::min(rows, first + kNormPart);
+    double mean = 0, deviations = 0;
+    for (size_t r = first; r < last; r++) mean += x[r * channels + c] / static_cast<double>(last - first);
+    for (size_t r = first; r < last; r++) deviations += std::pow(x[r * channels + c] - mean, 2);
+    return at / channels % 2 ? deviations : mean;
+  });
+}
+
+STEPSIZE_TEST(multipliesInSlices) {
+  constexpr int m = 70, n = 67, k = 300, slice = 160;
+  const std::vector<float> a = numbers(m * k, 10), b = numbers(k * n, 11);
+  Buffer<float> left(a), right(b), slices(2 * m * n), c(m * n);
+  launch(gemmKernel<DenseLines, DenseDepths, DenseResult>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
+         GemmShape{m, n, k, slice}, DenseLines{left.data(), k}, DenseDepths{right.data(), n},
+         DenseResult{slices.data(), n});
+  launch(addSlicesKernel, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2);
+  expectAll(c, "the product", [&](size_t at) {
+    double sum = 0;
+    for (size_t i = 0; i < k; i++) sum += static_cast<double>(a[at / n * k + i]) * b[i * n + at % n];
+    return sum;
+  });
+}
+
+STEPSIZE_TEST(convolvesAsAProduct) {
+  // Two images of 7 × 6 with 3 channels, a window of 3 × 3 that moves by 2, 5 outputs.
+  const ConvolutionShape s{7, 6, 3, 4, 3, 5, 3, 3, 2, 1};
+  const std::vector<float> x = numbers(2 * 7 * 6 * 3, 12), w = numbers(5 * 3 * 3 * 3, 13);
+  Buffer<float> images(x), weights(w), out(2 * 4 * 3 * 5);
+  launch(gemmKernel<ImageWindows, DenseLines, DenseResult>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
+         GemmShape{24, 5, 27, 27}, ImageWindows{images.data(), s}, DenseLines{weights.data(), 27},
+         DenseResult{out.data(), 5});
+  expectAll(out, "the convolution", [&](size_t at) {
+    const auto o = static_cast<int>(at % 5), column = static_cast<int>(at / 5 % 3), row = static_cast<int>(at / 15 % 4);
+    double sum = 0;
+    for (int dy = 0; dy < 3; dy++)
+      for (int dx = 0; dx < 3; dx++)
+        for (int c = 0; c < 3; c++) {
+          const int iy = row * 2 - 1 + dy, ix = column * 2 - 1 + dx;
+          if (iy < 0 || iy >= 7 || ix < 0 || ix >= 6) continue;
+          sum += static_cast<double>(x[static_cast<size_t>(((static_cast<int>(at / 60) * 7 + iy) * 6 + ix) * 3 + c)]) *
+                 w[static_cast<size_t>(((o * 3 + dy) * 3 + dx) * 3 + c)];
+        }
+    return sum;
+  });
+}
+
+STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
+  constexpr size_t count = 40, rows = 6, width = 300;
+  std::vector<int32_t> ids(count);
+  for (size_t i = 0; i < count; i++) ids[i] = static_cast<int32_t>(i * i % (rows - 1));
+  const std::vector<float> g = numbers(count * width, 14);
+  Buffer<int32_t> in(ids);
+  Buffer<float> gradient(g), out(std::vector<float>(rows * width));
+  launch(embeddingGradientKernel, 7, kSequenceThreads, 0, nullptr, in.data(), gradient.data(), out.data(), count, rows,
+         static_cast<int>(width));
+  expectAll(out, "a row", [&](size_t at) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+      if (ids[i] == static_cast<int32_t>(at / width)) sum += g[i * width + at % width];
+    return sum;
+  });
+}
+
+STEPSIZE_TEST(attendsForwardAndBackward) {
+  // More than two tiles of positions; a head that is no multiple of a lane's share.
+  constexpr int length = 70, heads = 2, size = 20;
+  constexpr size_t positions = length * heads;
+  const AttentionShape s{length, heads, size};
+  const float scale = 0.3f;
+  const std::vector<float> q = numbers(positions * size, 15), k = numbers(positions * size, 16),
+                           v = numbers(positions * size, 17), g = numbers(positions * size, 18);
+  const auto at = [](int position, int head, int d) {
+    return static_cast<size_t>((position * heads + head) * size + d);
+  };
+  const auto dot = [&](const std::vector<float>& a, int i, const std::vector<float>& b, int j, int head) {
+    double sum = 0;
+    for (int d = 0; d < size; d++) sum += static_cast<double>(a[at(i, head, d)]) * b[at(j, head, d)];
+    return sum;
+  };
+  // Probabilities, and gradients of the scores.
+  std::vector<double> p(heads * length * length), dS(p.size()), expectedOut(positions * size), dQ(expectedOut),
+      dK(expectedOut), dV(expectedOut);
+  for (int h = 0; h < heads; h++)
+    for (int i = 0; i < length; i++) {
+      double *row = &p[static_cast<size_t>((h * length + i) * length)],
+             *dRow = &dS[static_cast<size_t>((h * length + i) * length)], total = 0, along = 0;
+      for (int j = 0; j <= i; j++) total += row[j] = std::exp(dot(q, i, k, j, h) * static_cast<double>(scale));
+      for (int j = 0; j <= i; j++) along += (row[j] /= total) * dot(g, i, v, j, h);
+      for (int j = 0; j <= i; j++) dRow[j] = row[j] * (dot(g, i, v, j, h) - along) * static_cast<double>(scale);
+      for (int j = 0; j <= i; j++)
+        for (int d = 0; d < size; d++) {
+          expectedOut[at(i, h, d)] += row[j] * v[at(j, h, d)];
+          dQ[at(i, h, d)] += dRow[j] * k[at(j, h, d)];
+          dK[at(j, h, d)] += dRow[j] * q[at(i, h, d)];
+          dV[at(j, h, d)] += row[j] * g[at(i, h, d)];
+        }
+    }
+  Buffer<float> queries(q), keys(k), values(v), gradient(g), out(q.size()), logSums(positions), delta(positions);
+  Buffer<float> gotQ(q.size()), gotK(q.size()), gotV(q.size());
+  const dim3 grid(s.tiles() * heads, 1, 1), block(kAttentionThreadsX, kAttentionThreadsY, 1);
+  const auto tiles = [](size_t count) { return count * Tile::floats(size) * sizeof(float); };
+  launch(attentionKernel<1>, grid, block, tiles(3), nullptr, queries.data(), keys.data(), values.data(), out.data(),
+         logSums.data(), s, scale);
+  expectAll(out, "the output", [&](size_t i) { return expectedOut[i]; });
+  launch(attentionDeltaKernel, 3, block, 0, nullptr, out.data(), gradient.data(), delta.data(),
+         static_cast<int64_t>(positions), s);
+  const AttentionGradientTensors t{queries.data(), keys.data(), values.data(), gradient.data(), logSums.data(),
+                                   delta.data(),   gotQ.data(), gotK.data(),   gotV.data()};
+  launch(attentionQueryGradientKernel<1>, grid, block, tiles(4), nullptr, t, s, scale);
+  launch(attentionKeyGradientKernel<1>, grid, block, tiles(4), nullptr, t, s, scale);
+  expectAll(gotQ, "the queries' gradient", [&](size_t i) { return dQ[i]; });
+  expectAll(gotK, "the keys' gradient", [&](size_t i) { return dK[i]; });
+  expectAll(gotV, "the values' gradient", [&](size_t i) { return dV[i]; });
+}
