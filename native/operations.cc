@@ -247,6 +247,14 @@ void Call::expectType(int index, DataType type) const {
                                         nameOf(type) + ", got " + nameOf(input(index).type));
 }
 
+DataType Call::expectFloat(int index) const {
+  const DataType type = input(index).type;
+  expect(type == DataType::float32 || type == DataType::bfloat16,
+         "tensor " + std::to_string(index) + " of (" + operation_.inputNames + ") must be float32 or bfloat16, got " +
+             nameOf(type));
+  return type;
+}
+
 void Call::expectRank(int index, int rank) const {
   expect(input(index).shape.rank == rank, "tensor " + std::to_string(index) + " of (" + operation_.inputNames +
                                               ") must have " + std::to_string(rank) + " axes, got " +

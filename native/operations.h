@@ -61,6 +61,8 @@ class Call {
   }
   [[noreturn]] void fail(const std::string& message) const;
   void expectType(int input, DataType type) const;
+  // float32 or bfloat16; returns which.
+  DataType expectFloat(int input) const;
   void expectRank(int input, int rank) const;
   void expectShape(int input, const Shape& shape) const;
 

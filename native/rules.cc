@@ -18,10 +18,11 @@ int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size
   return (length + 2 * padding - size) / stride + 1;
 }
 
-// Every input is float32 and has this many axes.
-void expectFloatsOfRank(const Call& call, int rank) {
-  expectFloats(call);
+// Every input has this many axes and one floating-point type, which is returned.
+DataType expectFloatsOfRank(const Call& call, int rank) {
+  const DataType type = expectFloats(call);
   for (int i = 0; i < call.count(); i++) call.expectRank(i, rank);
+  return type;
 }
 
 // A backend keeps one window in fast memory.
@@ -62,21 +63,17 @@ void dropout(Call& call) {
   call.expectRank(1, 0);
 }
 
-void sameAsInput(Call& call) {
-  call.expectType(0, DataType::float32);
-  call.output(DataType::float32, call.input(0).shape);
-}
+void sameAsInput(Call& call) { call.output(call.expectFloat(0), call.input(0).shape); }
 
 void sameShapes(Call& call) {
-  sameAsInput(call);
-  call.expectType(1, DataType::float32);
+  const DataType type = expectFloats(call);
   call.expectShape(1, call.input(0).shape);
+  call.output(type, call.input(0).shape);
 }
 
 // One shape must be the tail of the other: broadcasting is over leading axes of the smaller operand only.
 void binary(Call& call) {
-  call.expectType(0, DataType::float32);
-  call.expectType(1, DataType::float32);
+  const DataType type = expectFloats(call);
   const Shape& a = call.input(0).shape;
   const Shape& b = call.input(1).shape;
   const Shape& large = a.rank >= b.rank ? a : b;
@@ -84,11 +81,11 @@ void binary(Call& call) {
   for (int axis = 1; axis <= small.rank; axis++)
     call.expect(small[small.rank - axis] == large[large.rank - axis],
                 "the shape of one operand must be the last axes of the other's");
-  call.output(DataType::float32, large);
+  call.output(type, large);
 }
 
 void sum(Call& call) {
-  call.expectType(0, DataType::float32);
+  const DataType type = call.expectFloat(0);
   const Shape& shape = call.input(0).shape;
   const auto axis = static_cast<int>(call.integer(attribute::sumAxis));
   const auto count = static_cast<int>(call.integer(attribute::sumCount));
@@ -97,11 +94,11 @@ void sum(Call& call) {
   Shape out;
   for (int i = 0; i < shape.rank; i++)
     if (i < axis || i >= axis + count) out.sizes[out.rank++] = shape[i];
-  call.output(DataType::float32, out);
+  call.output(type, out);
 }
 
 void expand(Call& call) {
-  call.expectType(0, DataType::float32);
+  const DataType type = call.expectFloat(0);
   const Shape& shape = call.input(0).shape;
   const auto axis = static_cast<int>(call.integer(attribute::expandAxis));
   call.expect(axis <= shape.rank,
@@ -111,11 +108,11 @@ void expand(Call& call) {
   out.rank++;
   for (int i = shape.rank; i > axis; i--) out.sizes[i] = shape[i - 1];
   out.sizes[axis] = call.integer(attribute::expandSize);
-  call.output(DataType::float32, out);
+  call.output(type, out);
 }
 
 void argmax(Call& call) {
-  call.expectType(0, DataType::float32);
+  call.expectFloat(0);
   Shape shape = call.input(0).shape;
   call.expect(shape.rank >= 1 && lastAxis(shape) > 0, "there must be a last axis with at least one element");
   shape.rank--;
@@ -123,7 +120,7 @@ void argmax(Call& call) {
 }
 
 void matmul(Call& call) {
-  expectFloatsOfRank(call, 2);
+  const DataType type = expectFloatsOfRank(call, 2);
   const bool transposeA = call.integer(attribute::transposeA) != 0;
   const bool transposeB = call.integer(attribute::transposeB) != 0;
   const Shape& a = call.input(0).shape;
@@ -132,7 +129,7 @@ void matmul(Call& call) {
               "the inner sizes differ: " + std::to_string(a[transposeA ? 0 : 1]) +
                   (transposeA ? " (a transposed)" : "") + " and " + std::to_string(b[transposeB ? 1 : 0]) +
                   (transposeB ? " (b transposed)" : ""));
-  call.output(DataType::float32, shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]}));
+  call.output(type, shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]}));
 }
 
 namespace {
@@ -150,42 +147,41 @@ Shape convolved(const Call& call, int64_t batch, int64_t height, int64_t width, 
 
 // Images [N,H,W,C], weights [outputs, kernelHeight, kernelWidth, C] → [N,H',W',outputs].
 void conv2d(Call& call) {
-  expectFloatsOfRank(call, 4);
+  const DataType type = expectFloatsOfRank(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& w = call.input(1).shape;
   call.expect(x[3] == w[3], "the images have " + std::to_string(x[3]) + " channels and the weights " +
                                 std::to_string(w[3]) + " (images are NHWC, weights OHWI)");
   expectWindow(call, w[1], w[2], w[3]);
-  call.output(DataType::float32, convolved(call, x[0], x[1], x[2], w[1], w[2], w[0]));
+  call.output(type, convolved(call, x[0], x[1], x[2], w[1], w[2], w[0]));
 }
 
 void conv2dInputGradient(Call& call) {
-  expectFloatsOfRank(call, 4);
+  const DataType type = expectFloatsOfRank(call, 4);
   const Shape& g = call.input(0).shape;
   const Shape& w = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);
   const int64_t width = call.integer(attribute::width);
   expectWindow(call, w[1], w[2], w[3]);
   call.expectShape(0, convolved(call, g[0], height, width, w[1], w[2], w[0]));
-  call.output(DataType::float32, shapeOf({g[0], height, width, w[3]}));
+  call.output(type, shapeOf({g[0], height, width, w[3]}));
 }
 
 void conv2dWeightGradient(Call& call) {
-  expectFloatsOfRank(call, 4);
+  const DataType type = expectFloatsOfRank(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& g = call.input(1).shape;
   const int64_t height = call.integer(attribute::height);
   const int64_t width = call.integer(attribute::width);
   expectWindow(call, height, width, x[3]);
   call.expectShape(1, convolved(call, x[0], x[1], x[2], height, width, g[3]));
-  call.output(DataType::float32, shapeOf({g[3], height, width, x[3]}));
+  call.output(type, shapeOf({g[3], height, width, x[3]}));
 }
 
 namespace {
 
-// Every input is float32, the first has channels last, and those from `from` on are one number per channel.
+// The first input has channels last, and those from `from` on are one number per channel.
 int64_t expectPerChannel(Call& call, int from) {
-  for (int i = 0; i < call.count(); i++) call.expectType(i, DataType::float32);
   const Shape& x = call.input(0).shape;
   call.expect(x.rank >= 2, "x must have at least two axes, the last of them channels");
   for (int i = from; i < call.count(); i++) call.expectShape(i, shapeOf({lastAxis(x)}));
@@ -195,10 +191,12 @@ int64_t expectPerChannel(Call& call, int from) {
 }  // namespace
 
 void batchNorm(Call& call) {
+  const DataType type = expectFloats(call, 3);
+  expectStatistics(call, 3, 5);
   const int64_t channels = expectPerChannel(call, 1);
   const Shape& x = call.input(0).shape;
   call.expect(x.product(0, x.rank - 1) != 1, "one value per channel has no variance; train with a larger batch");
-  call.output(DataType::float32, x);
+  call.output(type, x);
   call.output(DataType::float32, shapeOf({channels}));
   call.output(DataType::float32, shapeOf({channels}));
   call.writes(3);
@@ -206,16 +204,20 @@ void batchNorm(Call& call) {
 }
 
 void batchNormInference(Call& call) {
+  const DataType type = expectFloats(call, 3);
+  expectStatistics(call, 3, 5);
   expectPerChannel(call, 1);
-  call.output(DataType::float32, call.input(0).shape);
+  call.output(type, call.input(0).shape);
 }
 
 void batchNormGradient(Call& call) {
+  const DataType type = expectFloats(call, 3);
+  expectStatistics(call, 3, 5);
   const int64_t channels = expectPerChannel(call, 2);
   call.expectShape(1, call.input(0).shape);
-  call.output(DataType::float32, call.input(0).shape);
-  call.output(DataType::float32, shapeOf({channels}));
-  call.output(DataType::float32, shapeOf({channels}));
+  call.output(type, call.input(0).shape);
+  call.output(type, shapeOf({channels}));
+  call.output(type, shapeOf({channels}));
 }
 
 namespace {
@@ -231,7 +233,7 @@ Shape pooled(Call& call, int64_t batch, int64_t height, int64_t width, int64_t c
 }
 
 Shape poolGradient(Call& call) {
-  call.expectType(0, DataType::float32);
+  call.expectFloat(0);
   call.expectRank(0, 4);
   const Shape& g = call.input(0).shape;
   const int64_t height = call.integer(attribute::poolHeight);
@@ -251,17 +253,20 @@ void maxPool2dGradient(Call& call) {
   const Shape out = poolGradient(call);
   call.expectType(1, DataType::int32);
   call.expectShape(1, call.input(0).shape);
-  call.output(DataType::float32, out);
+  call.output(call.input(0).type, out);
 }
 
 void averagePool2d(Call& call) {
-  call.expectType(0, DataType::float32);
+  const DataType type = call.expectFloat(0);
   call.expectRank(0, 4);
   const Shape& x = call.input(0).shape;
-  call.output(DataType::float32, pooled(call, x[0], x[1], x[2], x[3]));
+  call.output(type, pooled(call, x[0], x[1], x[2], x[3]));
 }
 
-void averagePool2dGradient(Call& call) { call.output(DataType::float32, poolGradient(call)); }
+void averagePool2dGradient(Call& call) {
+  const Shape out = poolGradient(call);
+  call.output(call.input(0).type, out);
+}
 
 void logSoftmax(Call& call) {
   call.expect(call.input(0).shape.rank >= 1, "there must be a last axis to normalise over");
@@ -271,7 +276,7 @@ void logSoftmax(Call& call) {
 namespace {
 
 void expectLogitsAndLabels(Call& call) {
-  call.expectType(0, DataType::float32);
+  call.expectFloat(0);
   call.expectRank(0, 2);
   call.expectType(1, DataType::int32);
   call.expectShape(1, shapeOf({call.input(0).shape[0]}));
@@ -293,7 +298,7 @@ void crossEntropyGradient(Call& call) {
   call.expectShape(2, call.input(1).shape);
   call.expectType(3, DataType::float32);
   call.expectShape(3, Shape{});
-  call.output(DataType::float32, call.input(0).shape);
+  call.output(call.input(0).type, call.input(0).shape);
 }
 
 void correctCount(Call& call) {
@@ -303,13 +308,12 @@ void correctCount(Call& call) {
 
 namespace {
 
-bool isFloat(DataType type) { return type == DataType::float32 || type == DataType::bfloat16; }
-
 // All tensors of a list have one type; returns it, float32 for an empty list.
 DataType typeOfList(const Call& call, int list, const char* name) {
   const std::vector<TensorView>& tensors = call.list(list).tensors;
   const DataType type = tensors.empty() ? DataType::float32 : tensors[0].type;
-  call.expect(isFloat(type), std::string(name) + "[0] must be float32 or bfloat16, got " + nameOf(type));
+  call.expect(type == DataType::float32 || type == DataType::bfloat16,
+              std::string(name) + "[0] must be float32 or bfloat16, got " + nameOf(type));
   // A step checks thousands of tensors: a message is only made for the one that is wrong.
   for (size_t i = 1; i < tensors.size(); i++)
     if (tensors[i].type != type)

@@ -21,12 +21,11 @@ Shape withoutLast(const Shape& shape) {
   return shorter;
 }
 
-// `plain` tensors, and the learned numbers per column where they are given: all or none.
+// `plain` tensors, and the learned numbers per column where they are given: all or none. Returns whether they are.
 bool expectLearned(const Call& call, int plain, int learned) {
   call.expect(call.count() == plain || call.count() == plain + learned,
               "expected " + std::to_string(plain) + " or " + std::to_string(plain + learned) + " tensors, got " +
                   std::to_string(call.count()));
-  expectFloats(call);
   const Shape& x = call.input(0).shape;
   call.expect(x.rank >= 1, "x must have a last axis to normalise over");
   for (int i = plain; i < call.count(); i++) call.expectShape(i, shapeOf({lastAxis(x)}));
@@ -37,34 +36,36 @@ bool expectLearned(const Call& call, int plain, int learned) {
 
 void embedding(Call& call) {
   call.expectType(0, DataType::int32);
-  call.expectType(1, DataType::float32);
+  const DataType type = call.expectFloat(1);
   call.expectRank(1, 2);
   call.expect(call.input(0).shape.rank < kMaxRank, "the ids have too many axes for another one");
-  call.output(DataType::float32, append(call.input(0).shape, call.input(1).shape[1]));
+  call.output(type, append(call.input(0).shape, call.input(1).shape[1]));
 }
 
 void embeddingGradient(Call& call) {
   call.expectType(0, DataType::int32);
-  call.expectType(1, DataType::float32);
+  const DataType type = call.expectFloat(1);
   const Shape& ids = call.input(0).shape;
   const Shape& gradient = call.input(1).shape;
   call.expect(gradient.rank == ids.rank + 1, "the gradient must have one axis more than the ids");
   call.expectShape(1, append(ids, lastAxis(gradient)));
-  call.output(DataType::float32, shapeOf({call.integer(attribute::embeddingRows), lastAxis(gradient)}));
+  call.output(type, shapeOf({call.integer(attribute::embeddingRows), lastAxis(gradient)}));
 }
 
 void layerNorm(Call& call) {
   expectLearned(call, 1, 2);
+  const DataType type = expectFloats(call);
   const Shape& x = call.input(0).shape;
-  call.output(DataType::float32, x);
+  call.output(type, x);
   call.output(DataType::float32, withoutLast(x));
   call.output(DataType::float32, withoutLast(x));
 }
 
 void rmsNorm(Call& call) {
   expectLearned(call, 1, 1);
+  const DataType type = expectFloats(call);
   const Shape& x = call.input(0).shape;
-  call.output(DataType::float32, x);
+  call.output(type, x);
   call.output(DataType::float32, withoutLast(x));
 }
 
@@ -72,12 +73,15 @@ namespace {
 
 void normGradient(Call& call, int statistics) {
   const bool learned = expectLearned(call, 2 + statistics, 1);
+  const DataType type = expectFloats(call, 2);
+  expectStatistics(call, 2, 2 + statistics);
+  if (learned) call.expectType(2 + statistics, type);
   const Shape& x = call.input(0).shape;
   call.expectShape(1, x);
   for (int i = 0; i < statistics; i++) call.expectShape(2 + i, withoutLast(x));
-  call.output(DataType::float32, x);
+  call.output(type, x);
   // Of gamma, and of beta where there is a mean.
-  for (int i = 0; learned && i < statistics; i++) call.output(DataType::float32, shapeOf({lastAxis(x)}));
+  for (int i = 0; learned && i < statistics; i++) call.output(type, shapeOf({lastAxis(x)}));
 }
 
 }  // namespace
@@ -86,21 +90,21 @@ void layerNormGradient(Call& call) { normGradient(call, 2); }
 void rmsNormGradient(Call& call) { normGradient(call, 1); }
 
 void rotary(Call& call) {
-  expectFloats(call);
+  const DataType type = call.expectFloat(0);
   call.expectRank(0, 4);
   const Shape& x = call.input(0).shape;
   call.expect(x[3] % 2 == 0, "a head must have an even size, its numbers are turned in pairs; got " +
                                  std::to_string(x[3]) + " (x is [batch, length, heads, size])");
-  call.output(DataType::float32, x);
+  call.output(type, x);
 }
 
 void swigluGradient(Call& call) {
-  expectFloats(call);
+  const DataType type = expectFloats(call);
   const Shape& gate = call.input(0).shape;
   call.expectShape(1, gate);
   call.expectShape(2, gate);
-  call.output(DataType::float32, gate);
-  call.output(DataType::float32, gate);
+  call.output(type, gate);
+  call.output(type, gate);
 }
 
 namespace {
@@ -118,16 +122,17 @@ Shape expectHeads(const Call& call, int tensors) {
 }  // namespace
 
 void attention(Call& call) {
-  expectFloats(call);
+  const DataType type = expectFloats(call);
   const Shape perRow = expectHeads(call, 3);
-  call.output(DataType::float32, call.input(0).shape);
+  call.output(type, call.input(0).shape);
   call.output(DataType::float32, perRow);
 }
 
 void attentionGradient(Call& call) {
-  expectFloats(call);
+  const DataType type = expectFloats(call, 5);
+  expectStatistics(call, 5, 6);
   call.expectShape(5, expectHeads(call, 5));
-  for (int i = 0; i < 3; i++) call.output(DataType::float32, call.input(i).shape);
+  for (int i = 0; i < 3; i++) call.output(type, call.input(i).shape);
 }
 
 }  // namespace stepsize::rules

@@ -16,9 +16,16 @@ inline Shape shapeOf(std::initializer_list<int64_t> sizes) {
 // The last axis: channels, classes or features.
 inline int64_t lastAxis(const Shape& shape) { return shape[shape.rank - 1]; }
 
-// Every input is float32.
-inline void expectFloats(const Call& call) {
-  for (int i = 0; i < call.count(); i++) call.expectType(i, DataType::float32);
+// The inputs from the first up to `end` are all float32 or all bfloat16; returns which. Activations, weights and their
+// gradients have one type, statistics and losses are float32 always.
+inline DataType expectFloats(const Call& call, int end) {
+  const DataType type = call.expectFloat(0);
+  for (int i = 1; i < end; i++) call.expectType(i, type);
+  return type;
+}
+inline DataType expectFloats(const Call& call) { return expectFloats(call, call.count()); }
+inline void expectStatistics(const Call& call, int from, int end) {
+  for (int i = from; i < end; i++) call.expectType(i, DataType::float32);
 }
 
 }  // namespace stepsize::rules

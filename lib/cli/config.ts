@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
+import type { Precision } from "../nn/index.js";
 import type { Schedule } from "../schedule/index.js";
 import { defaultContext, optimizerNames, resolveSource } from "../tasks/index.js";
 import { dataField } from "./data-source.js";
@@ -53,6 +54,9 @@ export const trainFields: Fields = {
   budget: numberField(positive, whole, "steps of the run", { fallback: "600" }),
   batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
   accumulate: numberField(positive, whole, "batches averaged into one step", { fallback: "1" }),
+  precision: choiceField(["float32", "bf16"], "what weights and activations are stored in; masters stay float32", {
+    fallback: "float32",
+  }),
   optimizer: choiceField(optimizerNames, "update rule", { fallback: "adamw" }),
   schedule: scheduleName,
   ...scheduleFields,
@@ -110,6 +114,7 @@ export interface TrainSettings {
   readonly budget: number;
   readonly batch: number;
   readonly accumulate: number;
+  readonly precision: Precision;
   readonly optimizer: "sgd" | "adam" | "adamw" | "lion";
   readonly schedule: string;
   readonly weightDecay: number;
@@ -197,6 +202,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     augment: false,
     batch: isText ? 16 : 128,
     accumulate: 1,
+    precision: "float32",
     weightDecay: optimizer === "adamw" ? 0.01 : 0,
     ...(optimizer === "sgd" && { momentum: 0.9 }),
     ...(isText && { context: defaultContext }),

@@ -3,7 +3,7 @@ import type { Batch } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { type Device, openDevice } from "../native/index.js";
-import { type Module, Preprocessing } from "../nn/index.js";
+import { type Module, Preparation } from "../nn/index.js";
 import { sourcesInWords, type Task } from "../tasks/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { type ModelCard, readCheckpoint } from "../train/index.js";
@@ -65,7 +65,8 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
 
 async function openTrained(options: SubjectOptions): Promise<Subject> {
   const { data: given, batch, seed, adam } = options;
-  const saved = await openSaved({ ...options }).catch((error: unknown) => {
+  // A difference of two gradients needs the digits that bf16 has not.
+  const saved = await openSaved({ ...options }, "float32").catch((error: unknown) => {
     if (!(error instanceof StepsizeError) || !error.message.includes("model of your own code")) throw error;
     throw new UsageError(
       `--checkpoint: ${options.checkpoint} holds a model that only your own code can build; call curvature(model, batch) there`,
@@ -99,12 +100,12 @@ async function openFresh(name: string, options: SubjectOptions): Promise<Subject
   const device: Device = await openDevice(deviceName, threads === undefined ? {} : { threads });
   try {
     const config = task.modelConfig(name);
-    const { preprocessing } = task.card(config);
-    const normalise = preprocessing && new Preprocessing(preprocessing);
+    const model = models.create(config, { device, seed });
+    const preparation = new Preparation(model, task.card(config).preprocessing);
     return {
       title: `${name} with fresh weights of seed ${seed}`,
-      model: models.create(config, { device, seed }),
-      prepare: (raw) => normalise?.apply(raw) ?? raw,
+      model,
+      prepare: (raw) => preparation.apply(raw),
       task,
       batch: await drawBatch(task, batch, seed),
       preconditioner: undefined,

@@ -1,4 +1,4 @@
-import { embedding, noGrad, reshape, tensor, tidy } from "../tensor/index.js";
+import { asType, embedding, noGrad, reshape, tensor, tidy } from "../tensor/index.js";
 import type { SavedTextModel } from "./saved.js";
 
 /** What {@link generateTokens} works with. */
@@ -41,7 +41,8 @@ async function lastLogits(
     tidy(() => {
       const logits = model.forward(prepare(tensor(device, Int32Array.from(window), [1, length])));
       // Picked on the device: all rows would be length times as much to read.
-      return embedding(tensor(device, Int32Array.of(length - 1)), reshape(logits, [length, -1]));
+      const row = embedding(tensor(device, Int32Array.of(length - 1)), reshape(logits, [length, -1]));
+      return asType(row, "float32");
     }),
   );
   const read = row.read();

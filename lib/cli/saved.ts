@@ -3,8 +3,8 @@ import { z } from "zod";
 import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
-import type { PreprocessingOptions } from "../nn/index.js";
-import { noGrad, type Tensor, tidy } from "../tensor/index.js";
+import type { Precision, PreprocessingOptions } from "../nn/index.js";
+import { asType, noGrad, type Tensor, tidy } from "../tensor/index.js";
 import { type LoadedModel, loadModel } from "../train/index.js";
 import { deviceField, threadsField } from "./config.js";
 import { UsageError } from "./failure.js";
@@ -50,8 +50,11 @@ export function checkSaved(fields: Fields, values: Record<string, unknown>): Rec
   throw new UsageError("--checkpoint: expected the path of a checkpoint or of a run's folder, got none");
 }
 
-/** Loads the model of a checkpoint, or of a run's newest one. */
-export async function openSaved(values: Readonly<Record<string, unknown>>): Promise<SavedModel> {
+/**
+ * Loads the model of a checkpoint, or of a run's newest one.
+ * @param precision default: the one it was trained in
+ */
+export async function openSaved(values: Readonly<Record<string, unknown>>, precision?: Precision): Promise<SavedModel> {
   const {
     checkpoint,
     device: deviceName,
@@ -64,7 +67,7 @@ export async function openSaved(values: Readonly<Record<string, unknown>>): Prom
   const path = await checkpointAt(checkpoint);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
   try {
-    return { ...(await loadModel(path, { device })), path, device };
+    return { ...(await loadModel(path, { device, ...(precision && { precision }) })), path, device };
   } catch (error) {
     await device.close();
     throw error;
@@ -100,9 +103,9 @@ export function asTextModel(saved: SavedModel): SavedTextModel {
   throw new StepsizeError("invalid-file", `${path}: does not say its tokenizer, which this command needs`);
 }
 
-/** The model's outputs for raw inputs, in evaluation. */
+/** The model's outputs for raw inputs, in evaluation, as float32. */
 export function outputsOf({ model, prepare }: SavedModel, raw: Tensor): Tensor {
-  return noGrad(() => tidy(() => model.forward(prepare(raw))));
+  return noGrad(() => tidy(() => asType(model.forward(prepare(raw)), "float32")));
 }
 
 async function checkpointAt(path: string): Promise<string> {

@@ -126,7 +126,7 @@ async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): 
 }
 
 function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {
-  const { model, optimizer, batch, accumulate } = settings;
+  const { model, optimizer, batch, accumulate, precision } = settings;
   const parameters = parts.model.parameters().reduce((sum, { size }) => sum + size, 0);
   const { maxLr, warmup } = schedule.options as { maxLr: number; warmup?: number };
   const { unit, unitsPerItem, lengths } = parts.task;
@@ -134,7 +134,8 @@ function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }
   const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
   const { kernels, threads, name } = parts.device.describe();
   const how = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
-  note(`${model}, ${some(parameters, "parameter")}, on ${settings.data}`);
+  const stored = precision === "bf16" ? " in bf16 with float32 masters" : "";
+  note(`${model}, ${some(parameters, "parameter")}${stored}, on ${settings.data}`);
   note(`${count(lengths.train * unitsPerItem)} ${unit} to train${held}, ${count(lengths.test * unitsPerItem)} to test`);
   note(
     `${optimizer} and ${schedule.name}: ${some(schedule.budget, "step")} of ${batches}, learning rate up to ${short(maxLr)}${warmup ? ` after ${some(warmup, "step")} of warm-up` : ""}`,

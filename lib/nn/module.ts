@@ -1,5 +1,11 @@
-import { StepsizeError } from "../errors.js";
-import { copy, noGrad, Tensor } from "../tensor/index.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
+import type { DataType } from "../native/index.js";
+import { cast, copy, noGrad, Tensor } from "../tensor/index.js";
+
+/** What a model's parameters and activations are stored in; computed is in float32 always. */
+export type Precision = "float32" | "bf16";
+
+const typeOf = { float32: "float32", bf16: "bfloat16" } as const satisfies Record<Precision, DataType>;
 
 function shareMemory(values: Tensor) {
   return values.device.native.reshape(values.handle, values.shape);
@@ -16,6 +22,16 @@ export class Parameter extends Tensor {
     values.dispose();
     this.requiresGrad = true;
     this.keep();
+  }
+
+  /** @internal Changes the type of the values, and forgets the gradient, which had the old one. */
+  retype(dtype: DataType): void {
+    if (dtype === this.dtype) return;
+    this.zeroGrad();
+    const values = noGrad(() => cast(this, dtype));
+    this.handle.dispose();
+    Object.assign(this, { handle: shareMemory(values), dtype });
+    values.dispose();
   }
 }
 
@@ -84,6 +100,24 @@ export abstract class Module {
     // A gradient from before would still be applied.
     if (frozen) this.zeroGrad();
     return this;
+  }
+
+  /**
+   * Changes what all parameters are stored in, and with them activations and gradients: `bf16` takes half of float32's
+   * memory and has 8 significant bits. Sums, statistics and losses stay float32, and so do buffers. Call it before the
+   * optimizer is made, which then keeps float32 masters. Returns the module.
+   *
+   * @throws StepsizeError `invalid-argument` for another name
+   */
+  setPrecision(precision: Precision): this {
+    if (!Object.hasOwn(typeOf, precision)) invalidArgument("precision", Object.keys(typeOf).join(" or "), precision);
+    for (const parameter of this.parameters()) parameter.retype(typeOf[precision]);
+    return this;
+  }
+
+  /** What the parameters are stored in. */
+  get precision(): Precision {
+    return this.parameters()[0]?.dtype === "bfloat16" ? "bf16" : "float32";
   }
 
   /** Forgets the gradients, and gives back their memory. */

@@ -312,7 +312,15 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   #slotsWithGradient(given: readonly Foreign[] | undefined): readonly Slot[] {
-    const foreign = isForeign((this.#slots[0] as Slot).parameter);
+    const { parameter: first } = this.#slots[0] as Slot;
+    const foreign = isForeign(first);
+    const { dtype } = factsOf(first);
+    if (dtype !== this.#keeper.dtype)
+      throw new StepsizeError(
+        "invalid-state",
+        `step: the parameters were ${this.#keeper.dtype} when the optimizer was made, now they are ${dtype};` +
+          " call setPrecision before",
+      );
     if (!foreign) {
       if (given) throw new StepsizeError("invalid-argument", "step: the gradients of tensors are their own `grad`");
       const slots = this.#slots.filter(({ parameter }) => (parameter as Trainable).grad);

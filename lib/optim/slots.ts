@@ -43,6 +43,8 @@ export class Keeper {
   readonly #device: Device;
   readonly #momentType: "float32" | "bfloat16";
   readonly #momentNames: () => readonly string[];
+  /** Of the parameters when the optimizer was made. */
+  readonly dtype: string;
   /** Whether parameters are the rounded copies of float32 masters. */
   readonly hasMasters: boolean;
 
@@ -50,6 +52,7 @@ export class Keeper {
     this.#device = device;
     this.#momentType = options.momentType ?? "float32";
     this.#momentNames = momentNames;
+    this.dtype = dtype;
     this.hasMasters = dtype === "bfloat16" && options.masterWeights !== false;
   }
 

@@ -1,7 +1,7 @@
 import type { BatchSource } from "../data/index.js";
 import * as models from "../models/index.js";
 import type { Device } from "../native/index.js";
-import type { Module } from "../nn/index.js";
+import type { Module, Precision } from "../nn/index.js";
 import type { Schedule } from "../schedule/index.js";
 import { type ModelCard, Trainer } from "../train/index.js";
 import { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
@@ -15,6 +15,8 @@ export interface RunSettings extends OptimizerSettings {
   /** Batches averaged into one step. */
   readonly accumulate: number;
   readonly augment: boolean;
+  /** What weights and activations are stored in; default float32. */
+  readonly precision?: Precision | undefined;
   /** Of the initial weights and of the order of the data. */
   readonly seed: number;
 }
@@ -36,9 +38,9 @@ export function assembleRun(
   settings: RunSettings,
   { task, device, schedule }: { readonly task: Task; readonly device: Device; readonly schedule: Schedule },
 ): RunParts {
-  const { seed, batch: size, accumulate, augment } = settings;
+  const { seed, batch: size, accumulate, augment, precision = "float32" } = settings;
   const config = task.modelConfig(settings.model);
-  const model = models.create(config, { device, seed });
+  const model = models.create(config, { device, seed }).setPrecision(precision);
   const card = task.card(config);
   const batches = task.trainingBatches({ size, seed, augment });
   const optimizer = makeOptimizer(model, settings, schedule);

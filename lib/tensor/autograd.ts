@@ -102,7 +102,7 @@ export function backward(root: Tensor): void {
     );
   noGrad(() => {
     const order = topologicalOrder(root.node as GraphNode);
-    const gradients = new Map<Tensor, Tensor>([[root, ones(root.device, root.shape)]]);
+    const gradients = new Map<Tensor, Tensor>([[root, ones(root.device, root.shape, root.dtype)]]);
     for (const node of order) {
       const gradient = gradients.get(node.output);
       gradients.delete(node.output);
@@ -194,7 +194,7 @@ function accumulate(input: Tensor, gradient: Tensor, gradients: Map<Tensor, Tens
   let sum = gradient;
   if (before) sum = execute("add", [before, gradient])[0] as Tensor;
   // Whoever changes the gradient of one parameter in place must not change another's.
-  else if (leaf && gradient.handle.shared) sum = execute("cast", [gradient], { dtype: "float32" })[0] as Tensor;
+  else if (leaf && gradient.handle.shared) sum = execute("cast", [gradient], { dtype: gradient.dtype })[0] as Tensor;
   if (sum !== gradient) {
     before?.dispose();
     gradient.dispose();

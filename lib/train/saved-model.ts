@@ -2,7 +2,7 @@ import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { create, type ModelConfig } from "../models/index.js";
 import type { Device } from "../native/index.js";
-import { type Module, Preprocessing, type PreprocessingOptions } from "../nn/index.js";
+import { type Module, type Precision, Preparation, type PreprocessingOptions } from "../nn/index.js";
 import { type Tensor, tensor } from "../tensor/index.js";
 import { type HostTensor, readSafetensors } from "./safetensors.js";
 
@@ -23,6 +23,8 @@ export interface CheckpointInfo extends ModelCard {
   /** Steps done: the next one is this number. */
   readonly step: number;
   readonly counters: Readonly<Record<string, number>>;
+  /** Of the model; default float32. */
+  readonly precision?: Precision;
   /** What determines the rest of the run; a resumed run must agree with it. */
   readonly run: Readonly<Record<string, unknown>>;
 }
@@ -128,28 +130,31 @@ export interface LoadedModel {
 /**
  * Builds the model of a checkpoint and loads its weights, for evaluation.
  *
- * @param build makes a model of your own, where the checkpoint does not say how
+ * @param options build: makes a model of your own, where the checkpoint does not say how. precision: default, the one it
+ * was trained in
  * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged or of another model (what differs)
  */
 export async function loadModel(
   path: string,
-  { device, build }: { device: Device; build?: () => Module },
+  { device, build, precision: wanted }: { device: Device; build?: () => Module; precision?: Precision },
 ): Promise<LoadedModel> {
   const { info, model: weights } = await readCheckpoint(path);
-  const { config, preprocessing, classes, text, step } = info;
+  const { config, preprocessing, classes, text, step, precision = "float32" } = info;
   if (!config && !build)
     throw new StepsizeError(
       "invalid-argument",
       `${path}: holds a model of your own code; pass build: () => the model without its weights`,
     );
   const model = build ? build() : create(config as ModelConfig, { device });
+  inFile(path, () => model.setPrecision(precision));
   onDevice(device, weights, (state) => inFile(path, () => model.loadStateDict(state)));
+  if (wanted !== undefined) model.setPrecision(wanted);
   model.eval();
-  const normalise = preprocessing && new Preprocessing(preprocessing);
+  const preparation = new Preparation(model, preprocessing);
   return {
     model,
     card: { config, preprocessing, classes, text },
     step,
-    prepare: (raw) => normalise?.apply(raw) ?? raw,
+    prepare: (raw) => preparation.apply(raw),
   };
 }

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Batch, BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
-import { type Loss, type Module, Preprocessing } from "../nn/index.js";
+import { type Loss, type Module, Preparation } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { CapturedStep } from "./captured-step.js";
@@ -66,8 +66,7 @@ export class Trainer {
   readonly budget: number;
   readonly device: Device;
   readonly #options: TrainerOptions;
-  readonly #preprocessing: Preprocessing | undefined;
-  readonly #prepare: (raw: Tensor) => Tensor;
+  readonly #preparation: Preparation;
   readonly #accumulate: number;
   #captured: CapturedStep | undefined;
   /** Whether a step was made, which leaves what a captured one must find. */
@@ -90,8 +89,7 @@ export class Trainer {
     this.budget = budget;
     this.#accumulate = accumulate;
     this.device = (model.parameters()[0] as Tensor).device;
-    this.#preprocessing = card?.preprocessing && new Preprocessing(card.preprocessing);
-    this.#prepare = (raw) => this.#preprocessing?.apply(raw) ?? raw;
+    this.#preparation = new Preparation(model, card?.preprocessing);
   }
 
   /** Lets the step that is being made finish and ends {@link run} after it; `run` may be called again. */
@@ -143,7 +141,8 @@ export class Trainer {
   /** One pass over other data in evaluation mode. */
   evaluate(source: BatchSource, onProgress?: (done: number, items: number) => void): Promise<Evaluation> {
     const { model, loss } = this.#options;
-    return evaluate(source, { model, device: this.device, loss, prepare: this.#prepare, onProgress });
+    const prepare = (raw: Tensor) => this.#preparation.apply(raw);
+    return evaluate(source, { model, device: this.device, loss, prepare, onProgress });
   }
 
   /**
@@ -158,6 +157,7 @@ export class Trainer {
       format: "stepsize-checkpoint-1",
       step: this.step,
       counters: model.counters(),
+      precision: model.precision,
       run: this.#identity(),
       ...card,
     };
@@ -201,16 +201,17 @@ export class Trainer {
 
   /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
   dispose(): void {
-    this.#preprocessing?.dispose();
+    this.#preparation.dispose();
     this.#captured?.dispose();
     this.#captured = undefined;
   }
 
   /** What determines the losses to come, besides the state: a resumed run must have the same. */
   #identity(): Record<string, unknown> {
-    const { optimizer, data } = this.#options;
+    const { model, optimizer, data } = this.#options;
     const { lr } = optimizer.groups[0]?.options ?? {};
     return {
+      ...(model.precision !== "float32" && { precision: model.precision }),
       schedule: typeof lr === "function" ? lr.toJSON() : lr,
       ...optimizer.toJSON(),
       data: data.toJSON(),
@@ -318,7 +319,7 @@ export class Trainer {
   /** The loss of one batch, whose gradient is added to the parameters'. */
   #differentiate({ x, y }: BatchTensors): Tensor {
     const { model, loss } = this.#options;
-    const result = loss(model.forward(this.#prepare(x)), y);
+    const result = loss(model.forward(this.#preparation.apply(x)), y);
     result.backward();
     return result;
   }

@@ -23,6 +23,7 @@ class CpuInvocation final : public Invocation {
     threads = threadCount;
     tensors = record.tensors.data();
     inputs = record.inputs;
+    outputs = static_cast<int>(record.tensors.size()) - record.inputs;
     attributes = record.attributes;
     for (const auto& list : record.lists)
       lists_.push_back({list->tensors.data(), list->groups.empty() ? nullptr : list->groups.data(),
@@ -67,7 +68,7 @@ CpuDevice::CpuDevice(const InstructionSet& set, int threads) : set_(set), thread
 
 CpuDevice::~CpuDevice() { abandon(); }
 
-bool CpuDevice::implements(OperationId id) const { return set_.kernelFor(id) != nullptr; }
+bool CpuDevice::implements(OperationId id) const { return set_.implements(id); }
 
 void CpuDevice::release(void* memory, int64_t bytes) {
   // In stream order, like everything else: a record given earlier may still use the memory.
@@ -180,7 +181,7 @@ void CpuDevice::abandon() {
 void CpuDevice::execute(const Record& record) {
   const CpuInvocation invocation(record, threads_, workspaces_);
   try {
-    set_.kernelFor(record.id)(invocation);
+    set_.run(record.id, invocation);
   } catch (const std::exception& error) {
     return reportError(record, error.what());
   }

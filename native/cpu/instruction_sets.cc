@@ -3,15 +3,18 @@
 namespace stepsize {
 
 namespace portable {
-Kernel kernelFor(OperationId id);
-}
+bool implements(OperationId id);
+void run(OperationId id, const Invocation& call);
+}  // namespace portable
 #if defined(__x86_64__)
 namespace avx2 {
-Kernel kernelFor(OperationId id);
-}
+bool implements(OperationId id);
+void run(OperationId id, const Invocation& call);
+}  // namespace avx2
 namespace avx512 {
-Kernel kernelFor(OperationId id);
-}
+bool implements(OperationId id);
+void run(OperationId id, const Invocation& call);
+}  // namespace avx512
 #endif
 
 namespace cpu {
@@ -22,10 +25,10 @@ const std::vector<InstructionSet>& instructionSets() {
     {"avx512",
      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq"),
-     avx512::kernelFor},
-    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), avx2::kernelFor},
+     avx512::implements, avx512::run},
+    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), avx2::implements, avx2::run},
 #endif
-    {"portable", true, portable::kernelFor},
+    {"portable", true, portable::implements, portable::run},
   };
   return sets;
 }

@@ -12,7 +12,8 @@ namespace stepsize::cpu {
 struct InstructionSet {
   std::string name;
   bool supported;
-  Kernel (*kernelFor)(OperationId id);
+  bool (*implements)(OperationId id);
+  void (*run)(OperationId id, const Invocation& call);
 };
 
 // Best first; the portable one is always supported.

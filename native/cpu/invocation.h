@@ -18,6 +18,7 @@ class Invocation {
  public:
   const TensorView* tensors;  // inputs, then outputs
   int inputs;
+  int outputs;
   const TensorListView* lists;
   int listCount;
   const double* attributes;

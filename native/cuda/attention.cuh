@@ -1,10 +1,11 @@
-// Causal attention with the running softmax; formulas in cpu/kernels/attention.h. float32 throughout: a block takes 32
-// queries of a head, and the keys come by in tiles of 32 through shared memory. The backward pass is two kernels, by
-// queries for dQ and by keys for dK and dV, so that every sum has one owner and one order.
+// Causal attention with the running softmax; formulas in cpu/kernels/attention.h. Computed in float32 throughout: a
+// block takes 32 queries of a head, and the keys come by in tiles of 32 through shared memory. The backward pass is two
+// kernels, by queries for dQ and by keys for dK and dV, so that every sum has one owner and one order.
 //
 // A first version, without tensor cores: each product of a tile is a dot product per thread.
 #pragma once
 
+#include "../element_types.h"
 #include "block_reduce.cuh"
 
 namespace stepsize::cuda {
@@ -27,6 +28,17 @@ struct AttentionShape {
   }
 };
 
+// The head a block works on, counted through the batch, and the first position of the tile that stays.
+struct BlockPlace {
+  int64_t head;
+  int first;
+  __device__ explicit BlockPlace(const AttentionShape& s)
+      : head(blockIdx.x / s.tiles()), first(static_cast<int>(blockIdx.x % s.tiles()) * kAttentionTile) {}
+};
+
+// The rows of a tile that this thread's warp has: y, y + 8, …
+__device__ __forceinline__ int ownRow(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
+
 // A tile of a head's rows in shared memory, one float apart from a power of two so that columns have banks of their
 // own.
 struct Tile {
@@ -37,10 +49,11 @@ struct Tile {
   __device__ static size_t floats(int size) { return static_cast<size_t>(kAttentionTile) * (size + 1); }
 
   // Rows first … first + 31; zeros beyond the sequence.
-  __device__ void load(const float* x, const AttentionShape& s, int64_t head, int first) const {
+  template <class T>
+  __device__ void load(const T* x, const AttentionShape& s, int64_t head, int first) const {
     for (int i = static_cast<int>(threadIdx.y); i < kAttentionTile; i += kAttentionThreadsY)
       for (int d = static_cast<int>(threadIdx.x); d < size; d += kAttentionThreadsX)
-        row(i)[d] = first + i < s.length ? x[s.row(head, first + i) + d] : 0.0f;
+        row(i)[d] = first + i < s.length ? toFloat(x[s.row(head, first + i) + d]) : 0.0f;
   }
 };
 
@@ -77,26 +90,27 @@ struct RowSums {
       }
     }
   }
-  __device__ void write(float* row, int size, float factor) const {
+  template <class T>
+  __device__ void write(T* row, int size, float factor) const {
 #pragma unroll
     for (int c = 0; c < Chunks; c++) {
       const int d = c * kAttentionThreadsX + static_cast<int>(threadIdx.x);
-      if (d < size) row[d] = value[c] * factor;
+      if (d < size) row[d] = castElement<T>(value[c] * factor);
     }
   }
 };
 
 // Chunks: a head's size over 32, rounded up. Thread (x, y) has the scores of key x for the queries y, y + 8, …; a warp
 // is a row, so its softmax is a shuffle.
-template <int Chunks>
+template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
-    attentionKernel(const float* q, const float* k, const float* v, float* out, float* logSums, AttentionShape s,
-                    float scale) {
+    attentionKernel(const T* q, const T* k, const T* v, T* out, float* logSums, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, keys{shared + floats, s.size}, values{shared + 2 * floats, s.size};
-  const int64_t head = blockIdx.x / s.tiles();
-  const int first = static_cast<int>(blockIdx.x % s.tiles()) * kAttentionTile;
+  const BlockPlace place(s);
+  const int64_t head = place.head;
+  const int first = place.first;
   queries.load(q, s, head, first);
   RowSums<Chunks> sums[kAttentionRows];
   float largest[kAttentionRows], total[kAttentionRows];
@@ -113,7 +127,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
+      const int row = ownRow(r);
       const bool visible = key0 + lane <= first + row;
       const float score = visible ? dotRows(queries.row(row), keys.row(lane), s.size) * scale : -INFINITY;
       const float before = largest[r];
@@ -128,7 +142,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
+    const int row = ownRow(r);
     if (first + row >= s.length) continue;
     if (lane == 0) logSums[head * s.length + first + row] = largest[r] + logf(total[r]);
     sums[r].write(out + s.row(head, first + row), s.size, 1.0f / total[r]);
@@ -136,22 +150,25 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
 }
 
 // δ_i = Σ_d g_id·O_id: a warp per position and head.
+template <class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
-    attentionDeltaKernel(const float* out, const float* g, float* delta, int64_t rows, AttentionShape s) {
+    attentionDeltaKernel(const T* out, const T* g, float* delta, int64_t rows, AttentionShape s) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kAttentionThreadsY;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kAttentionThreadsY + threadIdx.y; i < rows; i += step) {
     const int64_t at = s.row(i / s.length, static_cast<int>(i % s.length));
     float sum = 0;
     for (int d = static_cast<int>(threadIdx.x); d < s.size; d += kAttentionThreadsX)
-      sum = fmaf(out[at + d], g[at + d], sum);
+      sum = fmaf(toFloat(out[at + d]), toFloat(g[at + d]), sum);
     sum = warpSum(sum);
     if (threadIdx.x == 0) delta[i] = sum;
   }
 }
 
+template <class T>
 struct AttentionGradientTensors {
-  const float *q, *k, *v, *g, *logSums, *delta;
-  float *dQ, *dK, *dV;
+  const T *q, *k, *v, *g;
+  const float *logSums, *delta;
+  T *dQ, *dK, *dV;
 };
 
 // What query and key, by their places in two tiles, give: the probability and the gradient of the score.
@@ -166,15 +183,16 @@ __device__ __forceinline__ PairOf pairOf(const Tile& q, const Tile& k, const Til
 }
 
 // dQ of 32 queries: thread (x, y) has key x for the queries y, y + 8, …
-template <int Chunks>
+template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
-    attentionQueryGradientKernel(AttentionGradientTensors t, AttentionShape s, float scale) {
+    attentionQueryGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, gradients{shared + floats, s.size}, keys{shared + 2 * floats, s.size},
       values{shared + 3 * floats, s.size};
-  const int64_t head = blockIdx.x / s.tiles();
-  const int first = static_cast<int>(blockIdx.x % s.tiles()) * kAttentionTile, lane = static_cast<int>(threadIdx.x);
+  const BlockPlace place(s);
+  const int64_t head = place.head;
+  const int first = place.first, lane = static_cast<int>(threadIdx.x);
   queries.load(t.q, s, head, first);
   gradients.load(t.g, s, head, first);
   RowSums<Chunks> sums[kAttentionRows];
@@ -185,7 +203,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y), query = first + row;
+      const int row = ownRow(r), query = first + row;
       const bool inside = query < s.length;
       const int64_t at = head * s.length + (inside ? query : 0);
       const float dS = pairOf(queries, keys, values, gradients, row, lane, inside && key0 + lane <= query,
@@ -196,22 +214,23 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
+    const int row = ownRow(r);
     if (first + row >= s.length) continue;
     sums[r].write(t.dQ + s.row(head, first + row), s.size, 1.0f);
   }
 }
 
 // dK and dV of 32 keys: thread (x, y) has query x for the keys y, y + 8, …
-template <int Chunks>
+template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
-    attentionKeyGradientKernel(AttentionGradientTensors t, AttentionShape s, float scale) {
+    attentionKeyGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile keys{shared, s.size}, values{shared + floats, s.size}, queries{shared + 2 * floats, s.size},
       gradients{shared + 3 * floats, s.size};
-  const int64_t head = blockIdx.x / s.tiles();
-  const int first = static_cast<int>(blockIdx.x % s.tiles()) * kAttentionTile, lane = static_cast<int>(threadIdx.x);
+  const BlockPlace place(s);
+  const int64_t head = place.head;
+  const int first = place.first, lane = static_cast<int>(threadIdx.x);
   keys.load(t.k, s, head, first);
   values.load(t.v, s, head, first);
   RowSums<Chunks> sumsK[kAttentionRows], sumsV[kAttentionRows];
@@ -225,7 +244,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     const float logSum = t.logSums[at], delta = t.delta[at];
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y), key = first + row;
+      const int row = ownRow(r), key = first + row;
       const PairOf pair =
           pairOf(queries, keys, values, gradients, lane, row, query < s.length && key <= query, logSum, delta, scale);
       sumsK[r].add(pair.dS, queries);
@@ -234,7 +253,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const int row = r * kAttentionThreadsY + static_cast<int>(threadIdx.y);
+    const int row = ownRow(r);
     if (first + row >= s.length) continue;
     sumsK[r].write(t.dK + s.row(head, first + row), s.size, 1.0f);
     sumsV[r].write(t.dV + s.row(head, first + row), s.size, 1.0f);

@@ -48,14 +48,15 @@ __device__ __forceinline__ float columnSum(const ColumnTile& tile, const F& f) {
 }
 
 // Per part and channel the mean and the sum of squared deviations from it: [parts][2][channels].
+template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads)
-    batchStatisticsKernel(const float* x, float* parts, int64_t rows, int channels) {
+    batchStatisticsKernel(const T* x, float* parts, int64_t rows, int channels) {
   const ColumnTile tile(rows, channels);
-  const float* column = x + tile.channel;
-  const float mean =
-      columnSum(tile, [&](int64_t row) { return column[row * channels]; }) / static_cast<float>(tile.last - tile.first);
+  const T* column = x + tile.channel;
+  const float mean = columnSum(tile, [&](int64_t row) { return toFloat(column[row * channels]); }) /
+                     static_cast<float>(tile.last - tile.first);
   const float deviations = columnSum(tile, [&](int64_t row) {
-    const float d = column[row * channels] - mean;
+    const float d = toFloat(column[row * channels]) - mean;
     return d * d;
   });
   if (threadIdx.y != 0 || !tile.inside) return;
@@ -64,15 +65,17 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   out[channels] = deviations;
 }
 
+template <class T>
 struct BatchNormTensors {
-  const float *gamma, *beta;
+  const T *gamma, *beta;
   float *runningMean, *runningVariance, *mean, *inverseDeviation, *scale, *shift;
 };
 
 // A thread per channel merges its parts.
+template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads)
     mergeStatisticsKernel(const float* parts, int64_t rows, int channels, double epsilon, float momentum,
-                          BatchNormTensors t) {
+                          BatchNormTensors<T> t) {
   const int c = static_cast<int>(blockIdx.x) * kBatchNormThreads + static_cast<int>(threadIdx.x);
   if (c >= channels) return;
   double count = 0, mean = 0, deviations = 0;
@@ -88,8 +91,9 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   const double inverse = 1 / sqrt(variance + epsilon);
   t.mean[c] = static_cast<float>(mean);
   t.inverseDeviation[c] = static_cast<float>(inverse);
-  t.scale[c] = static_cast<float>(inverse * static_cast<double>(t.gamma[c]));
-  t.shift[c] = static_cast<float>(static_cast<double>(t.beta[c]) - mean * inverse * static_cast<double>(t.gamma[c]));
+  const auto gamma = static_cast<double>(toFloat(t.gamma[c])), beta = static_cast<double>(toFloat(t.beta[c]));
+  t.scale[c] = static_cast<float>(inverse * gamma);
+  t.shift[c] = static_cast<float>(beta - mean * inverse * gamma);
   const double unbiased = count > 1 ? deviations / (count - 1) : variance;
   // What is not finite must not outlive the step in what is remembered.
   if (mean - mean != 0 || unbiased - unbiased != 0) return;
@@ -98,8 +102,9 @@ __global__ void __launch_bounds__(kBatchNormThreads)
 }
 
 // y = x·scale + shift, per channel.
+template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
-    scaleShiftKernel(const float* x, float* y, int64_t count, int channels, const float* scale, const float* shift) {
+    scaleShiftKernel(const T* x, T* y, int64_t count, int channels, const float* scale, const float* shift) {
   const bool aligned = isAligned16(x) && isAligned16(y);
   const Repeated scales(scale, channels), shifts(shift, channels);
   forFours(count, channels, [&](int64_t i, int elements, int64_t c) {
@@ -113,11 +118,13 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
+template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
-    batchNormInferenceKernel(const float* x, float* y, int64_t count, int channels, const float* gamma,
-                             const float* beta, const float* mean, const float* variance, float epsilon) {
+    batchNormInferenceKernel(const T* x, T* y, int64_t count, int channels, const T* gamma, const T* beta,
+                             const float* mean, const float* variance, float epsilon) {
   const bool aligned = isAligned16(x) && isAligned16(y);
-  const Repeated gammas(gamma, channels), betas(beta, channels), means(mean, channels), variances(variance, channels);
+  const Repeated gammas(gamma, channels), betas(beta, channels);
+  const Repeated means(mean, channels), variances(variance, channels);
   forFours(count, channels, [&](int64_t i, int elements, int64_t c) {
     float values[4] = {}, m[4], v[4], g[4], b[4];
     means.load(c, m);
@@ -132,16 +139,16 @@ __global__ void __launch_bounds__(kFoursThreads)
 }
 
 // Per part and channel Σg and Σg·(x − mean): [parts][2][channels].
+template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads)
-    batchGradientSumsKernel(const float* x, const float* g, const float* mean, float* parts, int64_t rows,
-                            int channels) {
+    batchGradientSumsKernel(const T* x, const T* g, const float* mean, float* parts, int64_t rows, int channels) {
   const ColumnTile tile(rows, channels);
   const float center = tile.inside ? mean[tile.channel] : 0.0f;
-  const float sum = columnSum(tile, [&](int64_t row) { return g[row * channels + tile.channel]; });
+  const float sum = columnSum(tile, [&](int64_t row) { return toFloat(g[row * channels + tile.channel]); });
   // Centred before the product, so that a mean far from zero does not cancel.
   const float product = columnSum(tile, [&](int64_t row) {
     const int64_t at = row * channels + tile.channel;
-    return g[at] * (x[at] - center);
+    return toFloat(g[at]) * (toFloat(x[at]) - center);
   });
   if (threadIdx.y != 0 || !tile.inside) return;
   float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.channel;
@@ -150,13 +157,17 @@ __global__ void __launch_bounds__(kBatchNormThreads)
 }
 
 // dβ = Σg,  dγ = Σg·x̂, and the factors of dx = γ·inverse·(g − dβ/n − x̂·dγ/n).
+template <class T>
 struct BatchNormGradientTensors {
-  const float *gamma, *inverseDeviation;
-  float *dGamma, *dBeta, *fromG, *fromX, *constant;
+  const T* gamma;
+  const float* inverseDeviation;
+  T *dGamma, *dBeta;
+  float *fromG, *fromX, *constant;
 };
 
+template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads)
-    mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors t) {
+    mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors<T> t) {
   const int c = static_cast<int>(blockIdx.x) * kBatchNormThreads + static_cast<int>(threadIdx.x);
   if (c >= channels) return;
   double sumG = 0, sumGx = 0;
@@ -166,16 +177,18 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   }
   const auto inverse = static_cast<double>(t.inverseDeviation[c]);
   sumGx *= inverse;
-  t.dBeta[c] = static_cast<float>(sumG);
-  t.dGamma[c] = static_cast<float>(sumGx);
-  const double factor = static_cast<double>(t.gamma[c]) * inverse, n = static_cast<double>(max(int64_t{1}, rows));
+  t.dBeta[c] = castElement<T>(static_cast<float>(sumG));
+  t.dGamma[c] = castElement<T>(static_cast<float>(sumGx));
+  const double factor = static_cast<double>(toFloat(t.gamma[c])) * inverse,
+               n = static_cast<double>(max(int64_t{1}, rows));
   t.fromG[c] = static_cast<float>(factor);
   t.fromX[c] = static_cast<float>(-factor * sumGx / n * inverse);
   t.constant[c] = static_cast<float>(-factor * sumG / n);
 }
 
+template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
-    batchNormGradientKernel(const float* x, const float* g, const float* mean, float* dx, int64_t count, int channels,
+    batchNormGradientKernel(const T* x, const T* g, const float* mean, T* dx, int64_t count, int channels,
                             const float* fromG, const float* fromX, const float* constant) {
   const bool aligned = isAligned16(x) && isAligned16(g) && isAligned16(dx);
   const Repeated means(mean, channels), ofG(fromG, channels), ofX(fromX, channels), constants(constant, channels);

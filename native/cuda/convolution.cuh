@@ -32,60 +32,53 @@ __device__ __forceinline__ Tap tapAt(int index, int kernelWidth, int channels) {
   return {place / kernelWidth, place % kernelWidth, index % channels};
 }
 
-// What the window of an output pixel sees at a tap: zero in the padding.
-__device__ __forceinline__ float imageAt(const float* images, const ConvolutionShape& s, const Pixel& out,
-                                         const Tap& tap) {
-  const int y = out.y * s.stride - s.padding + tap.dy, x = out.x * s.stride - s.padding + tap.dx;
-  if (y < 0 || y >= s.height || x < 0 || x >= s.width) return 0.0f;
-  return images[((out.image * s.height + y) * s.width + x) * s.channels + tap.c];
-}
-
-struct ImageWindows {  // A of the forward pass
+// What the window of an output pixel sees at a tap.
+template <class T>
+struct ImageWindows {  // A of the forward pass; transposed, B of the weight gradient
   static constexpr bool kAlongLines = false;
+  using Element = T;
   using Line = Pixel;
   using Depth = Tap;
-  const float* images;
+  const T* images;
   ConvolutionShape shape;
   __device__ Line line(int index) const { return pixelAt(index, shape.outHeight, shape.outWidth); }
   __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.channels); }
-  __device__ float at(const Pixel& out, const Tap& tap) const { return imageAt(images, shape, out, tap); }
-};
-
-struct ImageWindowColumns {  // B of the weight gradient
-  static constexpr bool kAlongLines = true;
-  using Line = Tap;
-  using Depth = Pixel;
-  const float* images;
-  ConvolutionShape shape;
-  __device__ Line line(int index) const { return tapAt(index, shape.kernelWidth, shape.channels); }
-  __device__ Depth depth(int k) const { return pixelAt(k, shape.outHeight, shape.outWidth); }
-  __device__ float at(const Tap& tap, const Pixel& out) const { return imageAt(images, shape, out, tap); }
-};
-
-// A of the input gradient: the gradients of the outputs whose windows hold an input pixel.
-struct GradientWindows {
-  static constexpr bool kAlongLines = false;
-  using Line = Pixel;
-  using Depth = Tap;
-  const float* gradient;
-  ConvolutionShape shape;
-  __device__ Line line(int index) const { return pixelAt(index, shape.height, shape.width); }
-  __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.outputs); }
-  __device__ float at(const Pixel& in, const Tap& tap) const {
+  __device__ const T* at(const Pixel& out, const Tap& tap) const {
     const ConvolutionShape& s = shape;
-    const int y = in.y + s.padding - tap.dy, x = in.x + s.padding - tap.dx;
-    if (y < 0 || x < 0 || y % s.stride != 0 || x % s.stride != 0) return 0.0f;
-    const int outY = y / s.stride, outX = x / s.stride;
-    if (outY >= s.outHeight || outX >= s.outWidth) return 0.0f;
-    return gradient[((in.image * s.outHeight + outY) * s.outWidth + outX) * s.outputs + tap.c];
+    const int y = out.y * s.stride - s.padding + tap.dy, x = out.x * s.stride - s.padding + tap.dx;
+    if (y < 0 || y >= s.height || x < 0 || x >= s.width) return nullptr;
+    return images + ((out.image * s.height + y) * s.width + x) * s.channels + tap.c;
   }
 };
 
+// A of the input gradient: the gradients of the outputs whose windows hold an input pixel.
+template <class T>
+struct GradientWindows {
+  static constexpr bool kAlongLines = false;
+  using Element = T;
+  using Line = Pixel;
+  using Depth = Tap;
+  const T* gradient;
+  ConvolutionShape shape;
+  __device__ Line line(int index) const { return pixelAt(index, shape.height, shape.width); }
+  __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.outputs); }
+  __device__ const T* at(const Pixel& in, const Tap& tap) const {
+    const ConvolutionShape& s = shape;
+    const int y = in.y + s.padding - tap.dy, x = in.x + s.padding - tap.dx;
+    if (y < 0 || x < 0 || y % s.stride != 0 || x % s.stride != 0) return nullptr;
+    const int outY = y / s.stride, outX = x / s.stride;
+    if (outY >= s.outHeight || outX >= s.outWidth) return nullptr;
+    return gradient + ((in.image * s.outHeight + outY) * s.outWidth + outX) * s.outputs + tap.c;
+  }
+};
+
+template <class T>
 struct WeightsByOutput {  // B of the input gradient
   static constexpr bool kAlongLines = true;
+  using Element = T;
   using Line = int;
-  using Depth = const float*;
-  const float* weights;
+  using Depth = const T*;
+  const T* weights;
   ConvolutionShape shape;
   __device__ Line line(int channel) const { return channel; }
   __device__ Depth depth(int k) const {
@@ -93,7 +86,7 @@ struct WeightsByOutput {  // B of the input gradient
     const int64_t place = (static_cast<int64_t>(tap.c) * shape.kernelHeight + tap.dy) * shape.kernelWidth + tap.dx;
     return weights + place * shape.channels;
   }
-  __device__ float at(Line channel, Depth row) const { return row[channel]; }
+  __device__ const T* at(Line channel, Depth row) const { return row + channel; }
 };
 
 }  // namespace stepsize::cuda

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../element_types.h"
-#include "platform.cuh"
+#include "grid_loop.cuh"
 
 namespace stepsize::cuda {
 
@@ -10,16 +10,12 @@ constexpr int kElementwiseThreads = 256;
 
 template <class T>
 __global__ void __launch_bounds__(kElementwiseThreads) fillKernel(T* to, int64_t count, T value) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kElementwiseThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementwiseThreads + threadIdx.x; i < count; i += step)
-    to[i] = value;
+  forGrid<kElementwiseThreads>(count, [&](int64_t i) { to[i] = value; });
 }
 
 template <class To, class From>
 __global__ void __launch_bounds__(kElementwiseThreads) castKernel(To* to, const From* from, int64_t count) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kElementwiseThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementwiseThreads + threadIdx.x; i < count; i += step)
-    to[i] = castElement<To>(from[i]);
+  forGrid<kElementwiseThreads>(count, [&](int64_t i) { to[i] = castElement<To>(from[i]); });
 }
 
 }  // namespace stepsize::cuda

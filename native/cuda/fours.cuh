@@ -1,6 +1,8 @@
-// Loops over elements by fours, which lie side by side and move as 16 bytes where they are aligned.
+// Loops over elements by fours, which lie side by side and move as 16 bytes, of bfloat16 8, where they are aligned. In
+// registers they are float32, and rounded once when they are stored.
 #pragma once
 
+#include "../element_types.h"
 #include "vector_access.cuh"
 
 namespace stepsize::cuda {
@@ -32,31 +34,37 @@ __device__ __forceinline__ void forFours(int64_t count, int64_t period, const F&
 }
 
 // A group that forFours gives, of four elements or fewer at the end.
-__device__ __forceinline__ void loadGroup(const float* from, bool aligned, int elements, float (&x)[4]) {
+template <class T>
+__device__ __forceinline__ void loadGroup(const T* from, bool aligned, int elements, float (&x)[4]) {
   if (elements == 4) return load(from, aligned, x);
 #pragma unroll
   for (int j = 0; j < 4; j++)
-    if (j < elements) x[j] = from[j];
+    if (j < elements) x[j] = toFloat(from[j]);
 }
-__device__ __forceinline__ void storeGroup(float* to, bool aligned, int elements, const float (&x)[4]) {
-  if (elements == 4) return store(to, aligned, x);
+template <class T>
+__device__ __forceinline__ void storeGroup(T* to, bool aligned, int elements, const float (&x)[4]) {
+  T rounded[4];
+#pragma unroll
+  for (int j = 0; j < 4; j++) rounded[j] = castElement<T>(x[j]);
+  if (elements == 4) return store(to, aligned, rounded);
 #pragma unroll
   for (int j = 0; j < 4; j++)
-    if (j < elements) to[j] = x[j];
+    if (j < elements) to[j] = rounded[j];
 }
 
 // The four numbers of a repeating row from `at` on.
+template <class T>
 struct Repeated {
-  const float* row;
+  const T* row;
   int64_t period;
   bool aligned;  // for every group: the row, and its length a multiple of four
 
-  __device__ Repeated(const float* numbers, int64_t length)
+  __device__ Repeated(const T* numbers, int64_t length)
       : row(numbers), period(length), aligned(isAligned16(numbers) && length % 4 == 0) {}
   __device__ void load(int64_t at, float (&x)[4]) const {
     if (aligned) return cuda::load(row + at, true, x);
 #pragma unroll
-    for (int j = 0; j < 4; j++, at = at + 1 == period ? 0 : at + 1) x[j] = row[at];
+    for (int j = 0; j < 4; j++, at = at + 1 == period ? 0 : at + 1) x[j] = toFloat(row[at]);
   }
 };
 

@@ -5,17 +5,19 @@
 // once, by `line` before the loop over k and by `depth` once a tile:
 //
 //   struct Line, Depth
-//   Line line(index), Depth depth(k), float at(line, depth)
-//   bool kAlongLines          whether neighbours in memory are neighbouring lines, not depths
+//   Line line(index), Depth depth(k)
+//   const Element* at(line, depth)      null for a zero that is not in memory
+//   bool kAlongLines                    whether neighbours in memory are neighbouring lines, not depths
 //
-// C is written by put(row, column, value), inside the matrix only.
+// C is row-major, and the slices of k lie one after another.
 //
 // Each thread keeps 4 × 4 sums; the tiles of A and B meet in shared memory 16 deep, 0.5 bytes from memory per
 // multiply-add. For a small C and a long k the depth is cut into slices of a fixed length (gridDim.y), whose sums are
 // added in order by addSlicesKernel. No tensor cores: float32 has none that keep its precision.
 #pragma once
 
-#include "platform.cuh"
+#include "../element_types.h"
+#include "grid_loop.cuh"
 
 namespace stepsize::cuda {
 
@@ -60,7 +62,10 @@ struct TileCopy {
       const bool within = k0 + k < end;
       const typename Operand::Depth depth = operand.depth(within ? k0 + k : k0);
 #pragma unroll
-      for (int l = 0; l < kLines; l++) tile[k][place(l)] = within && inside[l] ? operand.at(lines[l], depth) : 0.0f;
+      for (int l = 0; l < kLines; l++) {
+        const typename Operand::Element* element = within && inside[l] ? operand.at(lines[l], depth) : nullptr;
+        tile[k][place(l)] = element ? toFloat(*element) : 0.0f;
+      }
     }
   }
 };
@@ -78,7 +83,7 @@ __device__ __forceinline__ void flush(float (&totals)[kGemmPerThread][kGemmPerTh
 }
 
 template <class A, class B, class C>
-__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShape s, A a, B b, C c) {
+__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShape s, A a, B b, C* c) {
   STEPSIZE_SHARED(float, tileA, [kGemmDepth][kGemmTile + 4]);
   STEPSIZE_SHARED(float, tileB, [kGemmDepth][kGemmTile + 4]);
   const int tilesN = (s.n - 1) / kGemmTile + 1;
@@ -110,47 +115,43 @@ __global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShap
 #pragma unroll
     for (int j = 0; j < kGemmPerThread; j++)
       if (row0 + row + i < s.m && column0 + column + j < s.n)
-        c.put(static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i, column0 + column + j, totals[i][j]);
+        c[(static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i) * s.n + column0 + column + j] =
+            castElement<C>(totals[i][j]);
 }
 
-// C, row-major with n columns. Slices lie one after another.
-struct DenseResult {
-  float* data;
-  int64_t columns;
-  __device__ void put(int64_t row, int column, float value) const { data[row * columns + column] = value; }
-};
-
-__global__ void __launch_bounds__(kGemmThreads)
-    addSlicesKernel(const float* slices, float* c, int64_t count, int slots) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kGemmThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kGemmThreads + threadIdx.x; i < count; i += step) {
+template <class C>
+__global__ void __launch_bounds__(kGemmThreads) addSlicesKernel(const float* slices, C* c, int64_t count, int slots) {
+  forGrid<kGemmThreads>(count, [&](int64_t i) {
     float sum = 0;
     for (int s = 0; s < slots; s++) sum += slices[s * count + i];
-    c[i] = sum;
-  }
+    c[i] = castElement<C>(sum);
+  });
 }
 
 // Operands in memory: lines one after another, each with its depths side by side.
+template <class T>
 struct DenseLines {
   static constexpr bool kAlongLines = false;
-  using Line = const float*;
+  using Element = T;
+  using Line = const T*;
   using Depth = int;
-  const float* data;
+  const T* data;
   int64_t stride;
   __device__ Line line(int index) const { return data + index * stride; }
   __device__ Depth depth(int k) const { return k; }
-  __device__ float at(Line line, Depth k) const { return line[k]; }
+  __device__ const T* at(Line line, Depth k) const { return line + k; }
 };
-// Depths one after another, each with its lines side by side.
-struct DenseDepths {
-  static constexpr bool kAlongLines = true;
-  using Line = int;
-  using Depth = const float*;
-  const float* data;
-  int64_t stride;
-  __device__ Line line(int index) const { return index; }
-  __device__ Depth depth(int k) const { return data + k * stride; }
-  __device__ float at(Line index, Depth depth) const { return depth[index]; }
+// The same operand with its lines as depths: a matrix that is stored transposed, windows as columns.
+template <class Operand>
+struct Transposed {
+  static constexpr bool kAlongLines = !Operand::kAlongLines;
+  using Element = typename Operand::Element;
+  using Line = typename Operand::Depth;
+  using Depth = typename Operand::Line;
+  Operand operand;
+  __device__ Line line(int index) const { return operand.depth(index); }
+  __device__ Depth depth(int k) const { return operand.line(k); }
+  __device__ const Element* at(const Line& line, const Depth& depth) const { return operand.at(depth, line); }
 };
 
 }  // namespace stepsize::cuda

@@ -9,7 +9,7 @@ namespace stepsize::cuda {
 // Calls f with the RowGroup for rows of so many columns, and the number of blocks for all of them.
 template <class F>
 void withRowGroup(const CudaDevice& device, const RowsOf& x, const F& f) {
-  const auto start = [&](auto group) { f(group, blocksFor(device, ceilDivide(x.rows, group.kPerBlock))); };
+  const auto start = [&](auto group) { f(group, blocksFor(device, x.rows, group.kPerBlock)); };
   if (x.columns <= kShortRow)
     start(RowGroup<kWarp>{});
   else

@@ -17,6 +17,11 @@ inline unsigned blocksFor(const CudaDevice& device, int64_t work) {
 
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// The same where a block takes so many pieces of the work at once.
+inline unsigned blocksFor(const CudaDevice& device, int64_t work, int perBlock) {
+  return blocksFor(device, ceilDivide(work, perBlock));
+}
+
 // A size as kernels count it.
 inline int index(int64_t size, const char* what) {
   if (size > INT32_MAX)
@@ -32,6 +37,13 @@ inline float number(const Record& record, int attribute) { return static_cast<fl
 inline const TensorView& input(const Record& record, int index) { return record.tensors[static_cast<size_t>(index)]; }
 inline const TensorView& output(const Record& record, int index) {
   return record.tensors[static_cast<size_t>(record.inputs) + static_cast<size_t>(index)];
+}
+
+// The launcher for what activations are stored in: Full for float32, Low for bfloat16.
+template <Launcher Full, Launcher Low>
+void byPrecision(CudaDevice& device, const Record& record) {
+  const auto isLow = [](const TensorView& tensor) { return tensor.type == DataType::bfloat16; };
+  (std::any_of(record.tensors.begin(), record.tensors.end(), isLow) ? Low : Full)(device, record);
 }
 
 // A tensor as rows of its last axis.

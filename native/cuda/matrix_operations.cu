@@ -14,21 +14,26 @@ constexpr int64_t kManyTiles = 256;
 
 template <class A, class B>
 void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+  using T = typename A::Element;
   if (m == 0 || n == 0) return;
   const int64_t tiles = ceilDivide(m, kGemmTile) * ceilDivide(n, kGemmTile);
   const int64_t slices = tiles < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
   const GemmShape shape{index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
                         slices > 1 ? static_cast<int>(kSlice) : index(k, "terms of a sum")};
   const dim3 grid(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
-  DeviceMemory scratch;
-  if (slices > 1) scratch = device.scratch(static_cast<size_t>(slices * m * n) * sizeof(float));
-  float* sums = slices > 1 ? static_cast<float*>(scratch.get()) : out.floats();
-  launch(gemmKernel<A, B, DenseResult>, grid, kGemmThreads, 0, device.stream(), shape, a, b, DenseResult{sums, n});
-  if (slices > 1)
-    launch(addSlicesKernel, blocksFor(device, ceilDivide(m * n, kGemmThreads)), kGemmThreads, 0, device.stream(), sums,
-           out.floats(), m * n, static_cast<int>(slices));
+  const auto multiplyTo = [&](auto* c) {
+    launch(gemmKernel<A, B, std::remove_pointer_t<decltype(c)>>, grid, kGemmThreads, 0, device.stream(), shape, a, b,
+           c);
+  };
+  if (slices == 1) return multiplyTo(out.as<T>());
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(slices * m * n) * sizeof(float));
+  auto* sums = static_cast<float*>(scratch.get());
+  multiplyTo(sums);
+  launch(addSlicesKernel<T>, blocksFor(device, m * n, kGemmThreads), kGemmThreads, 0, device.stream(), sums,
+         out.as<T>(), m * n, static_cast<int>(slices));
 }
 
+template <class T>
 void matmul(CudaDevice& device, const Record& record) {
   const TensorView &a = input(record, 0), &b = input(record, 1), &out = output(record, 0);
   const bool transposeA = integer(record, attribute::transposeA) != 0;
@@ -36,14 +41,14 @@ void matmul(CudaDevice& device, const Record& record) {
   const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
   const auto withA = [&](const auto& rows) {
     if (transposeB)
-      gemm(device, m, n, k, rows, DenseLines{b.floats(), k}, out);
+      gemm(device, m, n, k, rows, DenseLines<T>{b.as<T>(), k}, out);
     else
-      gemm(device, m, n, k, rows, DenseDepths{b.floats(), n}, out);
+      gemm(device, m, n, k, rows, Transposed<DenseLines<T>>{{b.as<T>(), n}}, out);
   };
   if (transposeA)
-    withA(DenseDepths{a.floats(), m});
+    withA(Transposed<DenseLines<T>>{{a.as<T>(), m}});
   else
-    withA(DenseLines{a.floats(), k});
+    withA(DenseLines<T>{a.as<T>(), k});
 }
 
 ConvolutionShape shapeOf(const Record& record, const Shape& image, const Shape& out, int64_t kernelHeight,
@@ -63,35 +68,41 @@ ConvolutionShape shapeOf(const Record& record, const Shape& image, const Shape& 
 
 int64_t pixels(const Shape& images) { return images.product(0, 3); }
 
+template <class T>
 void conv2d(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
   const ConvolutionShape shape = shapeOf(record, x.shape, out.shape, w.shape[1], w.shape[2]);
   const int64_t k = w.shape.product(1, 4);
-  gemm(device, pixels(out.shape), shape.outputs, k, ImageWindows{x.floats(), shape}, DenseLines{w.floats(), k}, out);
+  gemm(device, pixels(out.shape), shape.outputs, k, ImageWindows<T>{x.as<T>(), shape}, DenseLines<T>{w.as<T>(), k},
+       out);
 }
 
+template <class T>
 void conv2dInputGradient(CudaDevice& device, const Record& record) {
   const TensorView &g = input(record, 0), &w = input(record, 1), &out = output(record, 0);
   const ConvolutionShape shape = shapeOf(record, out.shape, g.shape, w.shape[1], w.shape[2]);
-  gemm(device, pixels(out.shape), shape.channels, w.shape.product(0, 3), GradientWindows{g.floats(), shape},
-       WeightsByOutput{w.floats(), shape}, out);
+  gemm(device, pixels(out.shape), shape.channels, w.shape.product(0, 3), GradientWindows<T>{g.as<T>(), shape},
+       WeightsByOutput<T>{w.as<T>(), shape}, out);
 }
 
+template <class T>
 void conv2dWeightGradient(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
   const ConvolutionShape shape = shapeOf(record, x.shape, g.shape, out.shape[1], out.shape[2]);
-  gemm(device, shape.outputs, out.shape.product(1, 4), pixels(g.shape), DenseDepths{g.floats(), shape.outputs},
-       ImageWindowColumns{x.floats(), shape}, out);
+  gemm(device, shape.outputs, out.shape.product(1, 4), pixels(g.shape),
+       Transposed<DenseLines<T>>{{g.as<T>(), shape.outputs}}, Transposed<ImageWindows<T>>{{x.as<T>(), shape}}, out);
 }
 
 }  // namespace
 
 Launcher matrixLauncher(OperationId id) {
   switch (id) {
-    case OperationId::matmul: return matmul;
-    case OperationId::conv2d: return conv2d;
-    case OperationId::conv2dInputGradient: return conv2dInputGradient;
-    case OperationId::conv2dWeightGradient: return conv2dWeightGradient;
+    case OperationId::matmul: return byPrecision<matmul<float>, matmul<BFloat16>>;
+    case OperationId::conv2d: return byPrecision<conv2d<float>, conv2d<BFloat16>>;
+    case OperationId::conv2dInputGradient:
+      return byPrecision<conv2dInputGradient<float>, conv2dInputGradient<BFloat16>>;
+    case OperationId::conv2dWeightGradient:
+      return byPrecision<conv2dWeightGradient<float>, conv2dWeightGradient<BFloat16>>;
     default: return nullptr;
   }
 }

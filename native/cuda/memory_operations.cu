@@ -12,8 +12,8 @@ void fill(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   visitType(to.type, [&](auto zero) {
     using T = decltype(zero);
-    launch(fillKernel<T>, blocksFor(device, ceilDivide(count, kElementwiseThreads)), kElementwiseThreads, 0,
-           device.stream(), to.as<T>(), count, castElement<T>(record.attributes[attribute::value]));
+    launch(fillKernel<T>, blocksFor(device, count, kElementwiseThreads), kElementwiseThreads, 0, device.stream(),
+           to.as<T>(), count, castElement<T>(record.attributes[attribute::value]));
   });
 }
 
@@ -25,7 +25,7 @@ void cast(CudaDevice& device, const Record& record) {
     visitType(from.type, [&](auto fromZero) {
       using To = decltype(toZero);
       using From = decltype(fromZero);
-      launch(castKernel<To, From>, blocksFor(device, ceilDivide(count, kElementwiseThreads)), kElementwiseThreads, 0,
+      launch(castKernel<To, From>, blocksFor(device, count, kElementwiseThreads), kElementwiseThreads, 0,
              device.stream(), to.as<To>(), from.as<const From>(), count);
     });
   });

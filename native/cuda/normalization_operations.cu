@@ -7,10 +7,6 @@ namespace stepsize::cuda {
 
 namespace {
 
-unsigned blocksForElements(const CudaDevice& device, int64_t count) {
-  return blocksFor(device, ceilDivide(count, 4 * kFoursThreads));
-}
-
 dim3 partsGrid(int64_t rows, int channels) {
   return {static_cast<unsigned>(ceilDivide(rows, kNormPart)),
           static_cast<unsigned>(ceilDivide(channels, kNormThreadsX)), 1};
@@ -22,6 +18,7 @@ void zero(CudaDevice& device, const TensorView& x) {
   if (x.bytes() > 0) check(cudaMemsetAsync(x.data, 0, static_cast<size_t>(x.bytes()), device.stream()), "batchNorm");
 }
 
+template <class T>
 void batchNorm(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.columns == 0) return;
@@ -33,34 +30,36 @@ void batchNorm(CudaDevice& device, const Record& record) {
   const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kNormPart)) * 2 * channels;
   const DeviceMemory scratch = device.scratch((parts + 2 * channels) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
-  const BatchNormTensors tensors{input(record, 1).floats(),
-                                 input(record, 2).floats(),
-                                 input(record, 3).floats(),
-                                 input(record, 4).floats(),
-                                 output(record, 1).floats(),
-                                 output(record, 2).floats(),
-                                 sums + parts,
-                                 sums + parts + channels};
-  launch(batchStatisticsKernel, partsGrid(x.rows, x.columns), kPartsBlock, 0, device.stream(),
-         input(record, 0).floats(), sums, x.rows, x.columns);
-  launch(mergeStatisticsKernel, static_cast<unsigned>(ceilDivide(x.columns, kBatchNormThreads)), kBatchNormThreads, 0,
-         device.stream(), sums, x.rows, x.columns, record.attributes[attribute::batchNormEpsilon],
+  const BatchNormTensors<T> tensors{input(record, 1).as<T>(),
+                                    input(record, 2).as<T>(),
+                                    input(record, 3).floats(),
+                                    input(record, 4).floats(),
+                                    output(record, 1).floats(),
+                                    output(record, 2).floats(),
+                                    sums + parts,
+                                    sums + parts + channels};
+  launch(batchStatisticsKernel<T>, partsGrid(x.rows, x.columns), kPartsBlock, 0, device.stream(),
+         input(record, 0).as<T>(), sums, x.rows, x.columns);
+  launch(mergeStatisticsKernel<T>, static_cast<unsigned>(ceilDivide(x.columns, kBatchNormThreads)), kBatchNormThreads,
+         0, device.stream(), sums, x.rows, x.columns, record.attributes[attribute::batchNormEpsilon],
          number(record, attribute::momentum), tensors);
   const int64_t count = x.rows * x.columns;
-  launch(scaleShiftKernel, blocksForElements(device, count), kFoursThreads, 0, device.stream(),
-         input(record, 0).floats(), output(record, 0).floats(), count, x.columns, tensors.scale, tensors.shift);
+  launch(scaleShiftKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+         input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale, tensors.shift);
 }
 
+template <class T>
 void batchNormInference(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
-  launch(batchNormInferenceKernel, blocksForElements(device, count), kFoursThreads, 0, device.stream(),
-         input(record, 0).floats(), output(record, 0).floats(), count, x.columns, input(record, 1).floats(),
-         input(record, 2).floats(), input(record, 3).floats(), input(record, 4).floats(),
+  launch(batchNormInferenceKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+         input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, input(record, 1).as<T>(),
+         input(record, 2).as<T>(), input(record, 3).floats(), input(record, 4).floats(),
          number(record, attribute::inferenceEpsilon));
 }
 
+template <class T>
 void batchNormGradient(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.columns == 0) return;
@@ -69,51 +68,53 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
   const DeviceMemory scratch = device.scratch((parts + 3 * channels) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   float* factors = sums + parts;
-  const BatchNormGradientTensors tensors{input(record, 2).floats(),
-                                         input(record, 4).floats(),
-                                         output(record, 1).floats(),
-                                         output(record, 2).floats(),
-                                         factors,
-                                         factors + channels,
-                                         factors + 2 * channels};
-  const float *values = input(record, 0).floats(), *g = input(record, 1).floats(), *mean = input(record, 3).floats();
+  const BatchNormGradientTensors<T> tensors{input(record, 2).as<T>(),
+                                            input(record, 4).floats(),
+                                            output(record, 1).as<T>(),
+                                            output(record, 2).as<T>(),
+                                            factors,
+                                            factors + channels,
+                                            factors + 2 * channels};
+  const T *values = input(record, 0).as<T>(), *g = input(record, 1).as<T>();
+  const float* mean = input(record, 3).floats();
   if (x.rows > 0)
-    launch(batchGradientSumsKernel, partsGrid(x.rows, x.columns), kPartsBlock, 0, device.stream(), values, g, mean,
+    launch(batchGradientSumsKernel<T>, partsGrid(x.rows, x.columns), kPartsBlock, 0, device.stream(), values, g, mean,
            sums, x.rows, x.columns);
-  launch(mergeGradientSumsKernel, static_cast<unsigned>(ceilDivide(x.columns, kBatchNormThreads)), kBatchNormThreads, 0,
-         device.stream(), sums, x.rows, x.columns, tensors);
+  launch(mergeGradientSumsKernel<T>, static_cast<unsigned>(ceilDivide(x.columns, kBatchNormThreads)), kBatchNormThreads,
+         0, device.stream(), sums, x.rows, x.columns, tensors);
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
-  launch(batchNormGradientKernel, blocksForElements(device, count), kFoursThreads, 0, device.stream(), values, g, mean,
-         output(record, 0).floats(), count, x.columns, tensors.fromG, tensors.fromX, tensors.constant);
+  launch(batchNormGradientKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+         values, g, mean, output(record, 0).as<T>(), count, x.columns, tensors.fromG, tensors.fromX, tensors.constant);
 }
 
-template <bool Centered>
+template <bool Centered, class T>
 void rowNorm(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.rows == 0) return;
   const bool learned = record.inputs > 1;
   withRowGroup(device, x, [&](auto group, unsigned blocks) {
-    launch(rowNormKernel<Centered, decltype(group)>, blocks, kRowThreads, 0, device.stream(), input(record, 0).floats(),
-           learned ? input(record, 1).floats() : nullptr, learned && Centered ? input(record, 2).floats() : nullptr,
-           output(record, 0).floats(), Centered ? output(record, 1).floats() : nullptr,
-           output(record, Centered ? 2 : 1).floats(), x.rows, x.columns, number(record, attribute::normEpsilon));
+    launch(rowNormKernel<Centered, decltype(group), T>, blocks, kRowThreads, 0, device.stream(),
+           input(record, 0).as<T>(), learned ? input(record, 1).as<T>() : nullptr,
+           learned && Centered ? input(record, 2).as<T>() : nullptr, output(record, 0).as<T>(),
+           Centered ? output(record, 1).floats() : nullptr, output(record, Centered ? 2 : 1).floats(), x.rows,
+           x.columns, number(record, attribute::normEpsilon));
   });
 }
 
-template <bool Centered>
+template <bool Centered, class T>
 void rowNormGradient(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   constexpr int statistics = Centered ? 2 : 1;
   const bool learned = record.inputs > 2 + statistics;
-  const float *values = input(record, 0).floats(), *g = input(record, 1).floats();
+  const T *values = input(record, 0).as<T>(), *g = input(record, 1).as<T>();
   const float* means = Centered ? input(record, 2).floats() : nullptr;
   const float* inverses = input(record, 1 + statistics).floats();
-  const float* gamma = learned ? input(record, 2 + statistics).floats() : nullptr;
+  const T* gamma = learned ? input(record, 2 + statistics).as<T>() : nullptr;
   if (x.rows > 0)
     withRowGroup(device, x, [&](auto group, unsigned blocks) {
-      launch(rowNormGradientKernel<Centered, decltype(group)>, blocks, kRowThreads, 0, device.stream(), values, g,
-             means, inverses, gamma, output(record, 0).floats(), x.rows, x.columns);
+      launch(rowNormGradientKernel<Centered, decltype(group), T>, blocks, kRowThreads, 0, device.stream(), values, g,
+             means, inverses, gamma, output(record, 0).as<T>(), x.rows, x.columns);
     });
   if (!learned || x.columns == 0) return;
   const int64_t parts = ceilDivide(x.rows, kRowNormPart);
@@ -121,23 +122,25 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
   auto* sums = static_cast<float*>(scratch.get());
   const auto tiles = static_cast<unsigned>(ceilDivide(x.columns, kRowThreads));
   if (parts > 0)
-    launch(rowNormColumnsKernel<Centered>, dim3(static_cast<unsigned>(parts), tiles, 1), kRowThreads, 0,
+    launch(rowNormColumnsKernel<Centered, T>, dim3(static_cast<unsigned>(parts), tiles, 1), kRowThreads, 0,
            device.stream(), values, g, means, inverses, sums, x.rows, x.columns);
-  launch(addColumnPartsKernel, tiles, kRowThreads, 0, device.stream(), sums, parts, x.columns,
-         output(record, 1).floats(), Centered ? output(record, 2).floats() : nullptr);
+  launch(addColumnPartsKernel<T>, tiles, kRowThreads, 0, device.stream(), sums, parts, x.columns,
+         output(record, 1).as<T>(), Centered ? output(record, 2).as<T>() : nullptr);
 }
 
 }  // namespace
 
 Launcher normalizationLauncher(OperationId id) {
   switch (id) {
-    case OperationId::batchNorm: return batchNorm;
-    case OperationId::batchNormInference: return batchNormInference;
-    case OperationId::batchNormGradient: return batchNormGradient;
-    case OperationId::layerNorm: return rowNorm<true>;
-    case OperationId::layerNormGradient: return rowNormGradient<true>;
-    case OperationId::rmsNorm: return rowNorm<false>;
-    case OperationId::rmsNormGradient: return rowNormGradient<false>;
+    case OperationId::batchNorm: return byPrecision<batchNorm<float>, batchNorm<BFloat16>>;
+    case OperationId::batchNormInference: return byPrecision<batchNormInference<float>, batchNormInference<BFloat16>>;
+    case OperationId::batchNormGradient: return byPrecision<batchNormGradient<float>, batchNormGradient<BFloat16>>;
+    case OperationId::layerNorm: return byPrecision<rowNorm<true, float>, rowNorm<true, BFloat16>>;
+    case OperationId::layerNormGradient:
+      return byPrecision<rowNormGradient<true, float>, rowNormGradient<true, BFloat16>>;
+    case OperationId::rmsNorm: return byPrecision<rowNorm<false, float>, rowNorm<false, BFloat16>>;
+    case OperationId::rmsNormGradient:
+      return byPrecision<rowNormGradient<false, float>, rowNormGradient<false, BFloat16>>;
     default: return nullptr;
   }
 }

@@ -1,15 +1,16 @@
-// Operations on elements. Memory-bound: a map moves 8 bytes per element, a pair 12 (8 where the second operand repeats
-// and stays in cache).
+// Operations on elements, T as stored. Memory-bound: a map moves 8 bytes per element, a pair 12 (8 where the second
+// operand repeats and stays in cache); of bfloat16 half of that.
 #pragma once
 
 #include "../pointwise.h"
 #include "fours.cuh"
+#include "grid_loop.cuh"
 
 namespace stepsize::cuda {
 
 // out[i] = f(a[i])
-template <class F>
-__global__ void __launch_bounds__(kFoursThreads) mapKernel(const float* a, float* out, int64_t count, F f) {
+template <class T, class F>
+__global__ void __launch_bounds__(kFoursThreads) mapKernel(const T* a, T* out, int64_t count, F f) {
   const bool aligned = isAligned16(a) && isAligned16(out);
   forFours(count, [&](int64_t i, int elements) {
     float x[4] = {};
@@ -21,9 +22,9 @@ __global__ void __launch_bounds__(kFoursThreads) mapKernel(const float* a, float
 }
 
 // out[i] = f(a[i], b[i % period])
-template <class F>
+template <class T, class F>
 __global__ void __launch_bounds__(kFoursThreads)
-    zipKernel(const float* a, const float* b, float* out, int64_t count, int64_t period, F f) {
+    zipKernel(const T* a, const T* b, T* out, int64_t count, int64_t period, F f) {
   const bool aligned = isAligned16(a) && isAligned16(out);
   const Repeated second(b, period);
   forFours(count, period, [&](int64_t i, int elements, int64_t at) {
@@ -37,22 +38,21 @@ __global__ void __launch_bounds__(kFoursThreads)
 }
 
 // a [outer, inner] repeated `size` times along a new axis between them, and scaled.
+template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
-    expandKernel(const float* a, float* out, int64_t count, int64_t size, int64_t inner, float scale) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kFoursThreads + threadIdx.x; i < count; i += step)
-    out[i] = a[i / inner / size * inner + i % inner] * scale;
+    expandKernel(const T* a, T* out, int64_t count, int64_t size, int64_t inner, float scale) {
+  forGrid<kFoursThreads>(
+      count, [&](int64_t i) { out[i] = castElement<T>(toFloat(a[i / inner / size * inner + i % inner]) * scale); });
 }
 
-__device__ __forceinline__ float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
-
 struct Swiglu {
-  __device__ float operator()(float gate, float up) const { return gate * logistic(gate) * up; }
+  __device__ float operator()(float gate, float up) const { return gate * pointwise::Sigmoid{}(gate)*up; }
 };
 
 // dgate = g·up·σ·(1 + gate·(1 − σ)),  dup = g·gate·σ
+template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
-    swigluGradientKernel(const float* gate, const float* up, const float* g, float* dGate, float* dUp, int64_t count) {
+    swigluGradientKernel(const T* gate, const T* up, const T* g, T* dGate, T* dUp, int64_t count) {
   const bool aligned = isAligned16(gate) && isAligned16(up) && isAligned16(g) && isAligned16(dGate) && isAligned16(dUp);
   forFours(count, [&](int64_t i, int elements) {
     float gates[4] = {}, ups[4] = {}, gradients[4] = {};
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kFoursThreads)
     loadGroup(g + i, aligned, elements, gradients);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      const float x = gates[j], sigma = logistic(x);
+      const float x = gates[j], sigma = pointwise::Sigmoid{}(x);
       gates[j] = gradients[j] * ups[j] * (sigma * (1.0f + x * (1.0f - sigma)));
       ups[j] = gradients[j] * (x * sigma);
     }

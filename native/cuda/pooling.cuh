@@ -2,7 +2,8 @@
 // windows that an element lies in, in order, and needs no atomics. Neighbouring threads take neighbouring channels.
 #pragma once
 
-#include "platform.cuh"
+#include "../element_types.h"
+#include "grid_loop.cuh"
 #include "report_fault.cuh"
 
 namespace stepsize::cuda {
@@ -33,9 +34,7 @@ __device__ __forceinline__ Place placeOf(int i, int height, int width, int chann
 
 template <class F>
 __device__ __forceinline__ void forResults(const PoolShape& s, const F& f) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kPoolThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPoolThreads + threadIdx.x; i < s.count; i += step)
-    f(static_cast<int>(i));
+  forGrid<kPoolThreads>(s.count, [&](int64_t i) { f(static_cast<int>(i)); });
 }
 
 // Calls f(position inside the image, offset of its value) over the window of an output.
@@ -59,54 +58,60 @@ __device__ __forceinline__ void forWindowsOf(const PoolShape& s, const Place& in
       f(((in.image * s.outHeight + y) * s.outWidth + x) * s.channels + in.c);
 }
 
+template <class T>
 __global__ void __launch_bounds__(kPoolThreads)
-    maxPoolKernel(const float* images, float* values, int32_t* indices, PoolShape s) {
+    maxPoolKernel(const T* images, T* values, int32_t* indices, PoolShape s) {
   forResults(s, [&](int i) {
     float largest = 0;
     int where = -1;
     forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels), [&](int position, int64_t at) {
-      const float value = images[at];
+      const float value = toFloat(images[at]);
       if (where >= 0 && !(value > largest || value != value)) return;
       largest = value;
       where = position;
     });
-    values[i] = largest;
+    values[i] = castElement<T>(largest);
     indices[i] = where;
   });
 }
 
-__global__ void __launch_bounds__(kPoolThreads) maxPoolGradientKernel(const float* gradient, const int32_t* indices,
-                                                                      float* images, PoolShape s, FaultReport faults) {
+template <class T>
+__global__ void __launch_bounds__(kPoolThreads)
+    maxPoolGradientKernel(const T* gradient, const int32_t* indices, T* images, PoolShape s, FaultReport faults) {
   forResults(s, [&](int i) {
     const Place place = placeOf(i, s.height, s.width, s.channels);
     const int own = place.y * s.width + place.x;
     float sum = 0;
     forWindowsOf(s, place, [&](int64_t at) {
       const int position = indices[at];
-      if (position == own) sum += gradient[at];
+      if (position == own) sum += toFloat(gradient[at]);
       // Every window holds a position of the image, so that none goes unseen.
       if (position < 0 || position >= s.height * s.width)
         report(faults, FaultKind::index, position, place.image, s.height * s.width);
     });
-    images[i] = sum;
+    images[i] = castElement<T>(sum);
   });
 }
 
+template <class T>
 __global__ void __launch_bounds__(kPoolThreads)
-    averagePoolKernel(const float* images, float* values, PoolShape s, float scale) {
+    averagePoolKernel(const T* images, T* values, PoolShape s, float scale) {
   forResults(s, [&](int i) {
     float sum = 0;
-    forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels), [&](int, int64_t at) { sum += images[at] * scale; });
-    values[i] = sum;
+    forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels),
+              [&](int, int64_t at) { sum += toFloat(images[at]) * scale; });
+    values[i] = castElement<T>(sum);
   });
 }
 
+template <class T>
 __global__ void __launch_bounds__(kPoolThreads)
-    averagePoolGradientKernel(const float* gradient, float* images, PoolShape s, float scale) {
+    averagePoolGradientKernel(const T* gradient, T* images, PoolShape s, float scale) {
   forResults(s, [&](int i) {
     float sum = 0;
-    forWindowsOf(s, placeOf(i, s.height, s.width, s.channels), [&](int64_t at) { sum += gradient[at] * scale; });
-    images[i] = sum;
+    forWindowsOf(s, placeOf(i, s.height, s.width, s.channels),
+                 [&](int64_t at) { sum += toFloat(gradient[at]) * scale; });
+    images[i] = castElement<T>(sum);
   });
 }
 

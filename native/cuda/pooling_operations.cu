@@ -18,10 +18,6 @@ float averageScale(const Record& record) {
   return 1.0f / (size * size);
 }
 
-unsigned blocks(const CudaDevice& device, const PoolShape& shape) {
-  return blocksFor(device, ceilDivide(shape.count, kPoolThreads));
-}
-
 PoolShape forwardShape(const Record& record) {
   const TensorView& out = output(record, 0);
   return shapeOf(record, input(record, 0).shape, out.shape, out.elements());
@@ -31,42 +27,48 @@ PoolShape gradientShape(const Record& record) {
   return shapeOf(record, image.shape, input(record, 0).shape, image.elements());
 }
 
+template <class T>
 void maxPool2d(CudaDevice& device, const Record& record) {
   const PoolShape shape = forwardShape(record);
   if (shape.count > 0)
-    launch(maxPoolKernel, blocks(device, shape), kPoolThreads, 0, device.stream(), input(record, 0).floats(),
-           output(record, 0).floats(), output(record, 1).as<int32_t>(), shape);
+    launch(maxPoolKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
+           input(record, 0).as<T>(), output(record, 0).as<T>(), output(record, 1).as<int32_t>(), shape);
 }
 
+template <class T>
 void maxPool2dGradient(CudaDevice& device, const Record& record) {
   const PoolShape shape = gradientShape(record);
   if (shape.count > 0)
-    launch(maxPoolGradientKernel, blocks(device, shape), kPoolThreads, 0, device.stream(), input(record, 0).floats(),
-           input(record, 1).as<const int32_t>(), output(record, 0).floats(), shape, device.faults(record));
+    launch(maxPoolGradientKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
+           input(record, 0).as<T>(), input(record, 1).as<const int32_t>(), output(record, 0).as<T>(), shape,
+           device.faults(record));
 }
 
+template <class T>
 void averagePool2d(CudaDevice& device, const Record& record) {
   const PoolShape shape = forwardShape(record);
   if (shape.count > 0)
-    launch(averagePoolKernel, blocks(device, shape), kPoolThreads, 0, device.stream(), input(record, 0).floats(),
-           output(record, 0).floats(), shape, averageScale(record));
+    launch(averagePoolKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
+           input(record, 0).as<T>(), output(record, 0).as<T>(), shape, averageScale(record));
 }
 
+template <class T>
 void averagePool2dGradient(CudaDevice& device, const Record& record) {
   const PoolShape shape = gradientShape(record);
   if (shape.count > 0)
-    launch(averagePoolGradientKernel, blocks(device, shape), kPoolThreads, 0, device.stream(),
-           input(record, 0).floats(), output(record, 0).floats(), shape, averageScale(record));
+    launch(averagePoolGradientKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
+           input(record, 0).as<T>(), output(record, 0).as<T>(), shape, averageScale(record));
 }
 
 }  // namespace
 
 Launcher poolingLauncher(OperationId id) {
   switch (id) {
-    case OperationId::maxPool2d: return maxPool2d;
-    case OperationId::maxPool2dGradient: return maxPool2dGradient;
-    case OperationId::averagePool2d: return averagePool2d;
-    case OperationId::averagePool2dGradient: return averagePool2dGradient;
+    case OperationId::maxPool2d: return byPrecision<maxPool2d<float>, maxPool2d<BFloat16>>;
+    case OperationId::maxPool2dGradient: return byPrecision<maxPool2dGradient<float>, maxPool2dGradient<BFloat16>>;
+    case OperationId::averagePool2d: return byPrecision<averagePool2d<float>, averagePool2d<BFloat16>>;
+    case OperationId::averagePool2dGradient:
+      return byPrecision<averagePool2dGradient<float>, averagePool2dGradient<BFloat16>>;
     default: return nullptr;
   }
 }

@@ -2,8 +2,9 @@
 // uniform ones and dropout's mask to the bit, normal ones but for the rounding of the logarithm and the cosine.
 #pragma once
 
+#include "../element_types.h"
 #include "../philox.h"
-#include "platform.cuh"
+#include "grid_loop.cuh"
 
 namespace stepsize::cuda {
 
@@ -17,10 +18,9 @@ struct RandomSource {
 // Calls f(index of the first element, four words) for each of this thread's blocks.
 template <class F>
 __device__ __forceinline__ void forPhiloxBlocks(int64_t count, const RandomSource& source, const F& f) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kRandomThreads;
-  for (int64_t block = static_cast<int64_t>(blockIdx.x) * kRandomThreads + threadIdx.x; block * 4 < count;
-       block += step)
+  forGrid<kRandomThreads>((count + 3) / 4, [&](int64_t block) {
     f(block * 4, philox(static_cast<uint64_t>(block), source.stream, source.seed));
+  });
 }
 
 __global__ void __launch_bounds__(kRandomThreads)
@@ -49,13 +49,13 @@ __global__ void __launch_bounds__(kRandomThreads)
 }
 
 // calls: added to the stream; may be null.
-__global__ void __launch_bounds__(kRandomThreads)
-    dropoutKernel(const float* x, const float* calls, float* out, int64_t count, RandomSource source, float probability,
-                  float scale) {
+template <class T>
+__global__ void __launch_bounds__(kRandomThreads) dropoutKernel(const T* x, const float* calls, T* out, int64_t count,
+                                                                RandomSource source, float probability, float scale) {
   if (calls) source.stream += static_cast<uint64_t>(calls[0]);
   forPhiloxBlocks(count, source, [&](int64_t i, const Philox4& block) {
     for (int j = 0; j < 4 && i + j < count; j++)
-      out[i + j] = uniformFromBits(block.word[j]) >= probability ? x[i + j] * scale : 0.0f;
+      out[i + j] = castElement<T>(uniformFromBits(block.word[j]) >= probability ? toFloat(x[i + j]) * scale : 0.0f);
   });
 }
 

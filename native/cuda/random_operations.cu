@@ -12,35 +12,33 @@ RandomSource sourceOf(const Record& record, int seed, int stream) {
   return {static_cast<uint64_t>(integer(record, seed)), static_cast<uint64_t>(integer(record, stream))};
 }
 
-unsigned blocks(const CudaDevice& device, int64_t count) {
-  return blocksFor(device, ceilDivide(count, 4 * kRandomThreads));
-}
-
 void uniform(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
   const float low = number(record, attribute::low), high = number(record, attribute::high);
   // The sum may round up to `high`, which does not belong to the range.
-  launch(uniformKernel, blocks(device, count), kRandomThreads, 0, device.stream(), input(record, 0).floats(), count,
-         sourceOf(record, attribute::uniformSeed, attribute::uniformStream), low, high, std::nextafter(high, low));
+  launch(uniformKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
+         input(record, 0).floats(), count, sourceOf(record, attribute::uniformSeed, attribute::uniformStream), low,
+         high, std::nextafter(high, low));
 }
 
 void normal(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
-  launch(normalKernel, blocks(device, count), kRandomThreads, 0, device.stream(), input(record, 0).floats(), count,
-         sourceOf(record, attribute::normalSeed, attribute::normalStream), number(record, attribute::mean),
-         number(record, attribute::deviation));
+  launch(normalKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
+         input(record, 0).floats(), count, sourceOf(record, attribute::normalSeed, attribute::normalStream),
+         number(record, attribute::mean), number(record, attribute::deviation));
 }
 
+template <class T>
 void dropout(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
   const float probability = number(record, attribute::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
-  launch(dropoutKernel, blocks(device, count), kRandomThreads, 0, device.stream(), input(record, 0).floats(),
-         record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).floats(), count,
-         sourceOf(record, attribute::dropoutSeed, attribute::dropoutStream), probability, scale);
+  launch(dropoutKernel<T>, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
+         input(record, 0).as<T>(), record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).as<T>(),
+         count, sourceOf(record, attribute::dropoutSeed, attribute::dropoutStream), probability, scale);
 }
 
 }  // namespace
@@ -49,7 +47,7 @@ Launcher randomLauncher(OperationId id) {
   switch (id) {
     case OperationId::uniform: return uniform;
     case OperationId::normal: return normal;
-    case OperationId::dropout: return dropout;
+    case OperationId::dropout: return byPrecision<dropout<float>, dropout<BFloat16>>;
     default: return nullptr;
   }
 }

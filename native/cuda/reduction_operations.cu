@@ -6,6 +6,7 @@ namespace stepsize::cuda {
 
 namespace {
 
+template <class T>
 void sum(CudaDevice& device, const Record& record) {
   const TensorView& x = input(record, 0);
   const auto axis = static_cast<int>(integer(record, attribute::sumAxis));
@@ -14,30 +15,34 @@ void sum(CudaDevice& device, const Record& record) {
   SumShape shape{x.shape.product(0, axis), x.shape.product(axis, end), x.shape.product(end, x.shape.rank), 1};
   if (shape.outer * shape.inner == 0) return;
   shape.parts = std::max<int64_t>(1, ceilDivide(shape.length, shape.inner == 1 ? kRowPart : kColumnPart));
-  float* out = output(record, 0).floats();
-  DeviceMemory scratch;
-  if (shape.parts > 1)
-    scratch = device.scratch(static_cast<size_t>(shape.outer * shape.parts * shape.inner) * sizeof(float));
-  float* sums = shape.parts > 1 ? static_cast<float*>(scratch.get()) : out;
-  const float scaleOfParts = shape.parts > 1 ? 1.0f : scale;
+  T* out = output(record, 0).as<T>();
   const int64_t tasks = shape.outer * shape.parts * ceilDivide(shape.inner, kColumnLanes);
-  launch(shape.inner == 1 ? sumRowsKernel : sumColumnsKernel, blocksFor(device, tasks), kReduceThreads, 0,
-         device.stream(), x.floats(), sums, shape, scaleOfParts);
-  if (shape.parts > 1)
-    launch(addPartsKernel, blocksFor(device, ceilDivide(shape.outer * shape.inner, kReduceThreads)), kReduceThreads, 0,
-           device.stream(), sums, out, shape, scale);
+  const auto addTo = [&](auto* sums, float scaleOfPart) {
+    using Sum = std::remove_pointer_t<decltype(sums)>;
+    launch(shape.inner == 1 ? sumRowsKernel<T, Sum> : sumColumnsKernel<T, Sum>, blocksFor(device, tasks),
+           kReduceThreads, 0, device.stream(), x.as<T>(), sums, shape, scaleOfPart);
+  };
+  if (shape.parts == 1) return addTo(out, scale);
+  const DeviceMemory scratch =
+      device.scratch(static_cast<size_t>(shape.outer * shape.parts * shape.inner) * sizeof(float));
+  auto* parts = static_cast<float*>(scratch.get());
+  addTo(parts, 1.0f);
+  launch(addPartsKernel<T>, blocksFor(device, shape.outer * shape.inner, kReduceThreads), kReduceThreads, 0,
+         device.stream(), parts, out, shape, scale);
 }
 
+template <class T>
 void argmax(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.rows == 0) return;
-  launch(argmaxKernel, blocksFor(device, ceilDivide(x.rows, kReduceThreads / kWarp)), kReduceThreads, 0,
-         device.stream(), input(record, 0).floats(), output(record, 0).as<int32_t>(), x.rows, x.columns);
+  launch(argmaxKernel<T>, blocksFor(device, x.rows, kReduceThreads / kWarp), kReduceThreads, 0, device.stream(),
+         input(record, 0).as<T>(), output(record, 0).as<int32_t>(), x.rows, x.columns);
 }
 
+template <class T>
 void correctCount(CudaDevice& device, const Record& record) {
   const RowsOf logits(input(record, 0));
-  launch(correctCountKernel, 1, kReduceThreads, 0, device.stream(), input(record, 0).floats(),
+  launch(correctCountKernel<T>, 1, kReduceThreads, 0, device.stream(), input(record, 0).as<T>(),
          input(record, 1).as<const int32_t>(), logits.rows, logits.columns, output(record, 0).floats());
 }
 
@@ -45,9 +50,9 @@ void correctCount(CudaDevice& device, const Record& record) {
 
 Launcher reductionLauncher(OperationId id) {
   switch (id) {
-    case OperationId::sum: return sum;
-    case OperationId::argmax: return argmax;
-    case OperationId::correctCount: return correctCount;
+    case OperationId::sum: return byPrecision<sum<float>, sum<BFloat16>>;
+    case OperationId::argmax: return byPrecision<argmax<float>, argmax<BFloat16>>;
+    case OperationId::correctCount: return byPrecision<correctCount<float>, correctCount<BFloat16>>;
     default: return nullptr;
   }
 }

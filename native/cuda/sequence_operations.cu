@@ -9,32 +9,35 @@ namespace stepsize::cuda {
 
 namespace {
 
+template <class T>
 void embedding(CudaDevice& device, const Record& record) {
   const TensorView &ids = input(record, 0), &table = input(record, 1);
   const int64_t count = ids.elements();
   if (count == 0) return;
-  launch(embeddingKernel, blocksFor(device, count), kSequenceThreads, 0, device.stream(), ids.as<const int32_t>(),
-         table.floats(), output(record, 0).floats(), count, table.shape[0], static_cast<int>(table.shape[1]),
+  launch(embeddingKernel<T>, blocksFor(device, count), kSequenceThreads, 0, device.stream(), ids.as<const int32_t>(),
+         table.as<T>(), output(record, 0).as<T>(), count, table.shape[0], static_cast<int>(table.shape[1]),
          device.faults(record));
 }
 
+template <class T>
 void embeddingGradient(CudaDevice& device, const Record& record) {
   const TensorView &ids = input(record, 0), &out = output(record, 0);
   if (out.bytes() == 0) return;
   check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.bytes()), device.stream()), "embeddingGradient");
   const int64_t count = ids.elements();
   if (count == 0) return;
-  launch(embeddingGradientKernel, blocksFor(device, count), kSequenceThreads, 0, device.stream(),
-         ids.as<const int32_t>(), input(record, 1).floats(), out.floats(), count, out.shape[0],
+  launch(embeddingGradientKernel<T>, blocksFor(device, count), kSequenceThreads, 0, device.stream(),
+         ids.as<const int32_t>(), input(record, 1).as<T>(), out.as<T>(), count, out.shape[0],
          static_cast<int>(out.shape[1]));
 }
 
+template <class T>
 void rotary(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
   const HeadShape shape{s[0] * s[1], static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])};
-  launch(rotaryKernel, blocksFor(device, shape.positions), kSequenceThreads, 0, device.stream(),
-         input(record, 0).floats(), output(record, 0).floats(), shape,
+  launch(rotaryKernel<T>, blocksFor(device, shape.positions), kSequenceThreads, 0, device.stream(),
+         input(record, 0).as<T>(), output(record, 0).as<T>(), shape,
          std::log2(record.attributes[attribute::rotaryBase]),
          integer(record, attribute::rotaryInverse) != 0 ? -1.0f : 1.0f);
 }
@@ -71,17 +74,20 @@ void launchWithShared(CudaDevice& device, Kernel kernel, const AttentionLaunch& 
   launch(kernel, at.grid, at.block, sharedBytes, device.stream(), arguments...);
 }
 
+template <class T>
 void attention(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
   const AttentionLaunch at(s);
   withChunks(at.shape.size, [&](auto chunks) {
-    launchWithShared(device, attentionKernel<decltype(chunks)::value>, at, at.sharedBytes(3), input(record, 0).floats(),
-                     input(record, 1).floats(), input(record, 2).floats(), output(record, 0).floats(),
-                     output(record, 1).floats(), at.shape, number(record, attribute::attentionScale));
+    launchWithShared(device, attentionKernel<decltype(chunks)::value, T>, at, at.sharedBytes(3),
+                     input(record, 0).as<T>(), input(record, 1).as<T>(), input(record, 2).as<T>(),
+                     output(record, 0).as<T>(), output(record, 1).floats(), at.shape,
+                     number(record, attribute::attentionScale));
   });
 }
 
+template <class T>
 void attentionGradient(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
@@ -89,19 +95,19 @@ void attentionGradient(CudaDevice& device, const Record& record) {
   const int64_t rows = s[0] * s[2] * s[1];
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(rows) * sizeof(float));
   auto* delta = static_cast<float*>(scratch.get());
-  const float *out = input(record, 3).floats(), *g = input(record, 4).floats();
-  launch(attentionDeltaKernel, blocksFor(device, ceilDivide(rows, kAttentionThreadsY)), at.block, 0, device.stream(),
-         out, g, delta, rows, at.shape);
-  const AttentionGradientTensors tensors{input(record, 0).floats(),  input(record, 1).floats(),
-                                         input(record, 2).floats(),  g,
-                                         input(record, 5).floats(),  delta,
-                                         output(record, 0).floats(), output(record, 1).floats(),
-                                         output(record, 2).floats()};
+  const T *out = input(record, 3).as<T>(), *g = input(record, 4).as<T>();
+  launch(attentionDeltaKernel<T>, blocksFor(device, rows, kAttentionThreadsY), at.block, 0, device.stream(), out, g,
+         delta, rows, at.shape);
+  const AttentionGradientTensors<T> tensors{input(record, 0).as<T>(),  input(record, 1).as<T>(),
+                                            input(record, 2).as<T>(),  g,
+                                            input(record, 5).floats(), delta,
+                                            output(record, 0).as<T>(), output(record, 1).as<T>(),
+                                            output(record, 2).as<T>()};
   const float scale = number(record, attribute::attentionScale);
   withChunks(at.shape.size, [&](auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
-    launchWithShared(device, attentionQueryGradientKernel<kChunks>, at, at.sharedBytes(4), tensors, at.shape, scale);
-    launchWithShared(device, attentionKeyGradientKernel<kChunks>, at, at.sharedBytes(4), tensors, at.shape, scale);
+    launchWithShared(device, attentionQueryGradientKernel<kChunks, T>, at, at.sharedBytes(4), tensors, at.shape, scale);
+    launchWithShared(device, attentionKeyGradientKernel<kChunks, T>, at, at.sharedBytes(4), tensors, at.shape, scale);
   });
 }
 
@@ -109,11 +115,11 @@ void attentionGradient(CudaDevice& device, const Record& record) {
 
 Launcher sequenceLauncher(OperationId id) {
   switch (id) {
-    case OperationId::embedding: return embedding;
-    case OperationId::embeddingGradient: return embeddingGradient;
-    case OperationId::rotary: return rotary;
-    case OperationId::attention: return attention;
-    case OperationId::attentionGradient: return attentionGradient;
+    case OperationId::embedding: return byPrecision<embedding<float>, embedding<BFloat16>>;
+    case OperationId::embeddingGradient: return byPrecision<embeddingGradient<float>, embeddingGradient<BFloat16>>;
+    case OperationId::rotary: return byPrecision<rotary<float>, rotary<BFloat16>>;
+    case OperationId::attention: return byPrecision<attention<float>, attention<BFloat16>>;
+    case OperationId::attentionGradient: return byPrecision<attentionGradient<float>, attentionGradient<BFloat16>>;
     default: return nullptr;
   }
 }

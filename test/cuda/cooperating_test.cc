@@ -211,10 +211,10 @@ STEPSIZE_TEST(multipliesInSlices) {
   constexpr int m = 70, n = 67, k = 300, slice = 160;
   const std::vector<float> a = numbers(m * k, 10), b = numbers(k * n, 11);
   Buffer<float> left(a), right(b), slices(2 * m * n), c(m * n);
-  launch(gemmKernel<DenseLines, DenseDepths, DenseResult>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
-         GemmShape{m, n, k, slice}, DenseLines{left.data(), k}, DenseDepths{right.data(), n},
-         DenseResult{slices.data(), n});
-  launch(addSlicesKernel, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2);
+  launch(gemmKernel<DenseLines<float>, Transposed<DenseLines<float>>, float>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
+         GemmShape{m, n, k, slice}, DenseLines<float>{left.data(), k}, Transposed<DenseLines<float>>{{right.data(), n}},
+         slices.data());
+  launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2);
   expectAll(c, "the product", [&](size_t at) {
     double sum = 0;
     for (size_t i = 0; i < k; i++) sum += static_cast<double>(a[at / n * k + i]) * b[i * n + at % n];
@@ -227,9 +227,9 @@ STEPSIZE_TEST(convolvesAsAProduct) {
   const ConvolutionShape s{7, 6, 3, 4, 3, 5, 3, 3, 2, 1};
   const std::vector<float> x = numbers(2 * 7 * 6 * 3, 12), w = numbers(5 * 3 * 3 * 3, 13);
   Buffer<float> images(x), weights(w), out(2 * 4 * 3 * 5);
-  launch(gemmKernel<ImageWindows, DenseLines, DenseResult>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
-         GemmShape{24, 5, 27, 27}, ImageWindows{images.data(), s}, DenseLines{weights.data(), 27},
-         DenseResult{out.data(), 5});
+  launch(gemmKernel<ImageWindows<float>, DenseLines<float>, float>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
+         GemmShape{24, 5, 27, 27}, ImageWindows<float>{images.data(), s}, DenseLines<float>{weights.data(), 27},
+         out.data());
   expectAll(out, "the convolution", [&](size_t at) {
     const auto o = static_cast<int>(at % 5), column = static_cast<int>(at / 5 % 3), row = static_cast<int>(at / 15 % 4);
     double sum = 0;

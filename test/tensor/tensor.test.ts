@@ -1,7 +1,7 @@
 // Tensors as values: made, read, written, moved, disposed; and how a wrong call is told.
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { type Device, dataTypes } from "#lib/native/index.js";
+import { type DataType, type Device, dataTypes } from "#lib/native/index.js";
 import * as t from "#lib/tensor/index.js";
 import { onEveryDevice, openAll } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
@@ -124,7 +124,7 @@ await onEveryDevice("tensors", (device) => {
       ["matmul of three axes", () => t.zeros(device, [1, 1, 1]).matmul(a), ["matmul", "2 axes, got [1,1,1]"]],
       ["add of shapes that do not fit", () => a.add(b), ["add(float32[2,3], float32[4,5])", "last axes"]],
       ["add over trailing axes", () => a.add(t.zeros(device, [2])), ["add(float32[2,3], float32[2])"]],
-      ["arithmetic of integers", () => integers.add(1), ["affine(int32[2])", "must be float32, got int32"]],
+      ["arithmetic of integers", () => integers.add(1), ["affine(int32[2])", "must be float32 or bfloat16, got int32"]],
       ["conv2d of other channels", () => t.conv2d(image, t.zeros(device, [1, 3, 3, 2])), ["3 channels", "weights 2"]],
       [
         "conv2d of a larger kernel",
@@ -156,7 +156,21 @@ await onEveryDevice("tensors", (device) => {
       ["a fill of NaN", () => t.fill(a, Number.NaN), ["fill: value", "NaN"]],
       ["batch normalisation of one row", () => normalize(device, [1, 3]), ["one value per channel has no variance"]],
       ["batch normalisation of other channels", () => normalize(device, [4, 2]), ["must have shape [2], got [3]"]],
-      ["a cast of what requires a gradient", () => t.cast(trained(device), "int32"), ["cast", "requires no gradient"]],
+      [
+        "a cast to integers of what requires a gradient",
+        () => t.cast(trained(device), "int32"),
+        ["cast", "float32 or bfloat16"],
+      ],
+      [
+        "arithmetic of two types",
+        () => a.add(t.zeros(device, [2, 3], "bfloat16")),
+        ["add(float32[2,3], bfloat16[2,3])", "must be float32, got bfloat16"],
+      ],
+      [
+        "statistics in bfloat16",
+        () => normalize(device, [4, 3], "bfloat16"),
+        ["batchNorm(bfloat16[4,3]", "tensor 3", "must be float32, got bfloat16"],
+      ],
     ];
     it.each(refused)("%s", async (_, call, words) => {
       await expectError(call, "invalid-argument", ...words);
@@ -174,9 +188,9 @@ await onEveryDevice("tensors", (device) => {
   });
 });
 
-function normalize(device: Device, shape: readonly number[]): t.Tensor {
-  const three = () => t.ones(device, [3]);
-  return t.batchNorm(t.ones(device, shape), {
+function normalize(device: Device, shape: readonly number[], dtype: DataType = "float32"): t.Tensor {
+  const three = () => t.ones(device, [3], dtype);
+  return t.batchNorm(t.ones(device, shape, dtype), {
     gamma: three(),
     beta: three(),
     runningMean: three(),

@@ -9,7 +9,18 @@ import type { StepRecord, Trainer } from "#lib/train/index.js";
 import { cudaDevices, openAll } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
-import { budget, card, device, dropping, endOf, images, plainMLP, residual, runOf } from "./support/runs.js";
+import {
+  budget,
+  card,
+  device,
+  dropping,
+  endOf,
+  images,
+  lowPrecision,
+  plainMLP,
+  residual,
+  runOf,
+} from "./support/runs.js";
 
 const folder = temporaryFolders();
 const opened = [{ label: "cpu", device: await device() }, ...(await openAll({}, cudaDevices))];
@@ -20,7 +31,7 @@ async function recordsOf(trainer: Trainer, options: { until?: number; capture?: 
   return records;
 }
 
-describe.each([residual, dropping])("$title", ({ make }) => {
+describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
   describe.each(opened)("on $label", ({ device: on }) => {
     it("captured, has the records and the end of the eager run", async () => {
       const eager = make(on);

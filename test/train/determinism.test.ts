@@ -12,6 +12,7 @@ import {
   dropping,
   endOf,
   lossesOf,
+  lowPrecision,
   type Recipe,
   recordsOf,
   residual,
@@ -26,7 +27,7 @@ async function whole({ make }: Recipe, on: Device, change: { seed?: number } & C
   return { losses, ...(await endOf(run)) };
 }
 
-describe.each([residual, dropping])("the same seeds give the same bits: $title", (recipe) => {
+describe.each([residual, dropping, lowPrecision])("the same seeds give the same bits: $title", (recipe) => {
   it.each(cpuDevices)("from run to run and with 1, 2 and 3 threads ($label)", async ({ options }) => {
     const first = await whole(recipe, await device({ ...options, threads: 1 }));
     expect(first.losses).toHaveLength(budget);

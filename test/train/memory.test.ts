@@ -14,6 +14,7 @@ import {
   endOf,
   images,
   lossesOf,
+  lowPrecision,
   plainMLP,
   recordsOf,
   residual,
@@ -22,7 +23,7 @@ import {
 
 const folder = temporaryFolders();
 
-it.each([residual, dropping])(
+it.each([residual, dropping, lowPrecision])(
   "holds exactly as much after every step, from the second on: $title",
   async ({ make }) => {
     const on = await device();

@@ -3,100 +3,113 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { cpuDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
-import { budget, device, dropping, endOf, images, lossesOf, recordsOf, residual } from "./support/runs.js";
+import {
+  budget,
+  device,
+  dropping,
+  endOf,
+  images,
+  lossesOf,
+  lowPrecision,
+  recordsOf,
+  residual,
+} from "./support/runs.js";
 
 const folder = temporaryFolders();
 
-describe.each([residual, dropping])("a run that was stopped and resumed has the same bits: $title", ({ make }) => {
-  // Batches per epoch: 5 for the one, 10 for the other with 3 to a step, so that these steps are the first ones,
-  // inside an epoch and between two.
-  const stops = [0, 1, 4, 7, 10];
+describe.each([residual, dropping, lowPrecision])(
+  "a run that was stopped and resumed has the same bits: $title",
+  ({ make }) => {
+    // Batches per epoch: 5 for the one, 10 for the other with 3 to a step, so that these steps are the first ones,
+    // inside an epoch and between two.
+    const stops = [0, 1, 4, 7, 10];
 
-  it.each(cpuDevices)("stopped at step 0, 1, 4, 7 or 10 ($label)", async ({ options }) => {
-    const undisturbed = make(await device(options));
-    const losses = lossesOf(await recordsOf(undisturbed.trainer));
-    const end = await endOf(undisturbed);
-    for (const k of stops) {
-      const path = join(folder(), "run", `${k}.safetensors`);
-      const first = make(await device(options), { budget: Math.max(1, k) });
-      const before = k > 0 ? lossesOf(await recordsOf(first.trainer)) : [];
-      await first.trainer.save(path);
-      await first.data.close();
+    it.each(cpuDevices)("stopped at step 0, 1, 4, 7 or 10 ($label)", async ({ options }) => {
+      const undisturbed = make(await device(options));
+      const losses = lossesOf(await recordsOf(undisturbed.trainer));
+      const end = await endOf(undisturbed);
+      for (const k of stops) {
+        const path = join(folder(), "run", `${k}.safetensors`);
+        const first = make(await device(options), { budget: Math.max(1, k) });
+        const before = k > 0 ? lossesOf(await recordsOf(first.trainer)) : [];
+        await first.trainer.save(path);
+        await first.data.close();
 
-      // As in a new process: another device, other weights, an optimizer without a past, data from the start.
-      const second = make(await device(options), { seed: 99 });
+        // As in a new process: another device, other weights, an optimizer without a past, data from the start.
+        const second = make(await device(options), { seed: 99 });
+        await second.trainer.load(path);
+        expect(second.trainer.step).toBe(k);
+        const records = await recordsOf(second.trainer);
+        expect(records[0]?.step).toBe(k);
+        expect([...before, ...lossesOf(records)]).toEqual(losses);
+        expect(await endOf(second)).toEqual(end);
+        await second.data.close();
+      }
+      await undisturbed.data.close();
+    });
+
+    it("saved from inside the loop, when the trainer is ahead of the record", async () => {
+      const path = join(folder(), "ahead.safetensors");
+      const first = make(await device());
+      const losses: number[] = [];
+      let saved = -1;
+      let saving: Promise<void> | undefined;
+      for await (const { step, loss } of first.trainer.run()) {
+        losses.push(loss);
+        if (step !== 5) continue;
+        saved = first.trainer.step;
+        // Not awaited before the next steps are made: what is saved is the state of this moment all the same.
+        saving = first.trainer.save(path);
+      }
+      await saving;
+      expect(saved).toBeGreaterThan(6);
+      const second = make(await device(), { seed: 99 });
       await second.trainer.load(path);
-      expect(second.trainer.step).toBe(k);
-      const records = await recordsOf(second.trainer);
-      expect(records[0]?.step).toBe(k);
-      expect([...before, ...lossesOf(records)]).toEqual(losses);
-      expect(await endOf(second)).toEqual(end);
-      await second.data.close();
-    }
-    await undisturbed.data.close();
-  });
+      expect(second.trainer.step).toBe(saved);
+      expect(lossesOf(await recordsOf(second.trainer))).toEqual(losses.slice(saved));
+      expect(await endOf(second)).toEqual(await endOf(first));
+    });
 
-  it("saved from inside the loop, when the trainer is ahead of the record", async () => {
-    const path = join(folder(), "ahead.safetensors");
-    const first = make(await device());
-    const losses: number[] = [];
-    let saved = -1;
-    let saving: Promise<void> | undefined;
-    for await (const { step, loss } of first.trainer.run()) {
-      losses.push(loss);
-      if (step !== 5) continue;
-      saved = first.trainer.step;
-      // Not awaited before the next steps are made: what is saved is the state of this moment all the same.
-      saving = first.trainer.save(path);
-    }
-    await saving;
-    expect(saved).toBeGreaterThan(6);
-    const second = make(await device(), { seed: 99 });
-    await second.trainer.load(path);
-    expect(second.trainer.step).toBe(saved);
-    expect(lossesOf(await recordsOf(second.trainer))).toEqual(losses.slice(saved));
-    expect(await endOf(second)).toEqual(await endOf(first));
-  });
+    it("loaded into a trainer that has trained already", async () => {
+      const path = join(folder(), "start.safetensors");
+      const run = make(await device());
+      await run.trainer.save(path);
+      const losses = lossesOf(await recordsOf(run.trainer));
+      const end = await endOf(run);
+      await run.trainer.load(path);
+      expect(lossesOf(await recordsOf(run.trainer))).toEqual(losses);
+      expect(await endOf(run)).toEqual(end);
+    });
 
-  it("loaded into a trainer that has trained already", async () => {
-    const path = join(folder(), "start.safetensors");
-    const run = make(await device());
-    await run.trainer.save(path);
-    const losses = lossesOf(await recordsOf(run.trainer));
-    const end = await endOf(run);
-    await run.trainer.load(path);
-    expect(lossesOf(await recordsOf(run.trainer))).toEqual(losses);
-    expect(await endOf(run)).toEqual(end);
-  });
+    it("saving and loading do not disturb: a checkpoint of a checkpoint is the same", async () => {
+      const [one, two] = [join(folder(), "1.safetensors"), join(folder(), "2.safetensors")];
+      const undisturbed = make(await device());
+      const losses = lossesOf(await recordsOf(undisturbed.trainer));
+      const run = make(await device());
+      const saved: number[] = [];
+      for await (const { loss } of run.trainer.run()) {
+        saved.push(loss);
+        await run.trainer.save(one);
+      }
+      expect(saved).toEqual(losses);
+      await run.trainer.load(one);
+      await run.trainer.save(two);
+      expect(readFileSync(two).equals(readFileSync(one))).toBe(true);
+    });
 
-  it("saving and loading do not disturb: a checkpoint of a checkpoint is the same", async () => {
-    const [one, two] = [join(folder(), "1.safetensors"), join(folder(), "2.safetensors")];
-    const undisturbed = make(await device());
-    const losses = lossesOf(await recordsOf(undisturbed.trainer));
-    const run = make(await device());
-    const saved: number[] = [];
-    for await (const { loss } of run.trainer.run()) {
-      saved.push(loss);
-      await run.trainer.save(one);
-    }
-    expect(saved).toEqual(losses);
-    await run.trainer.load(one);
-    await run.trainer.save(two);
-    expect(readFileSync(two).equals(readFileSync(one))).toBe(true);
-  });
-
-  it("with its budget prolonged", async () => {
-    const path = join(folder(), "end.safetensors");
-    const longer = make(await device(), { budget: budget + 3 });
-    const losses = lossesOf(await recordsOf(longer.trainer));
-    const first = make(await device());
-    await recordsOf(first.trainer);
-    await first.trainer.save(path);
-    const second = make(await device(), { seed: 99, budget: budget + 3 });
-    await second.trainer.load(path);
-    expect(lossesOf(await recordsOf(second.trainer))).toEqual(losses.slice(budget));
-  });
-});
+    it("with its budget prolonged", async () => {
+      const path = join(folder(), "end.safetensors");
+      const longer = make(await device(), { budget: budget + 3 });
+      const losses = lossesOf(await recordsOf(longer.trainer));
+      const first = make(await device());
+      await recordsOf(first.trainer);
+      await first.trainer.save(path);
+      const second = make(await device(), { seed: 99, budget: budget + 3 });
+      await second.trainer.load(path);
+      expect(lossesOf(await recordsOf(second.trainer))).toEqual(losses.slice(budget));
+    });
+  },
+);
 
 it("the running statistics of batch norm are part of it: the evaluation is the same number", async () => {
   const path = join(folder(), "statistics.safetensors");

@@ -17,6 +17,7 @@ import {
   endOf,
   images,
   lossesOf,
+  lowPrecision,
   plainMLP,
   recordsOf,
   residual,
@@ -50,7 +51,7 @@ describe("Trainer.run", () => {
     expect(records.every((record) => !("gradientNorm" in record) && !("skipped" in record))).toBe(true);
   });
 
-  it.each([residual, dropping])("learns: $title", async ({ make }) => {
+  it.each([residual, dropping, lowPrecision])("learns: $title", async ({ make }) => {
     const losses = lossesOf(await recordsOf(make(on).trainer));
     expect(losses[0]).toBeGreaterThan(1);
     expect(mean(losses.slice(-3))).toBeLessThan(0.75 * (losses[0] as number));
@@ -168,7 +169,7 @@ describe("accumulation", () => {
 
 describe("Trainer.evaluate", () => {
   it("does not disturb training: the same bits with and without", async () => {
-    for (const { make } of [residual, dropping]) {
+    for (const { make } of [residual, dropping, lowPrecision]) {
       const without = make(on);
       const losses = lossesOf(await recordsOf(without.trainer));
       const withIt = make(on);

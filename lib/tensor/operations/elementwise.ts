@@ -157,12 +157,21 @@ export function dropout(x: Tensor, { probability, seed, stream = 0, calls }: Dro
 }
 
 /**
- * The values as another type. Towards an integer type they are truncated and held inside its range, NaN becomes 0.
- * @throws StepsizeError `invalid-argument` for a tensor that requires a gradient: none flows through a cast.
+ * The values as another type. Towards an integer type they are truncated and held inside its range, NaN becomes 0. A
+ * gradient flows between float32 and bfloat16, rounded to the type of `x`.
+ * @throws StepsizeError `invalid-argument` for a tensor that requires a gradient and another type
  */
 export function cast(x: Tensor, dtype: DataType): Tensor {
-  if (x.requiresGrad) invalidArgument("cast", "a tensor that requires no gradient", x);
-  return execute("cast", [x], { dtype })[0] as Tensor;
+  if (x.requiresGrad && dtype !== "float32" && dtype !== "bfloat16")
+    invalidArgument("cast", "float32 or bfloat16 for a tensor that requires a gradient", dtype);
+  return differentiable("cast", [x], { dtype }, () => ({
+    gradient: (g) => execute("cast", [g], { dtype: x.dtype }),
+  }));
+}
+
+/** The tensor itself where it has the type, else a {@link cast}. */
+export function asType(x: Tensor, dtype: DataType): Tensor {
+  return x.dtype === dtype ? x : cast(x, dtype);
 }
 
 /** The same elements with another shape; shares the memory. One size may be −1: it follows from the others. */

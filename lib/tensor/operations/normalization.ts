@@ -1,5 +1,6 @@
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
+import { asType } from "./elementwise.js";
 
 /** What batch normalisation learns and remembers: one number per channel each. */
 export interface BatchNormState {
@@ -35,17 +36,20 @@ export function batchNormInference(
 ): Tensor {
   return differentiable("batchNormInference", [x, gamma, beta, runningMean, runningVariance], { epsilon }, () => ({
     saves: [x, gamma, runningMean, runningVariance],
-    gradient: (g, needed) => {
+    gradient: (given, needed) => {
       const run = (name: string, ...tensors: Tensor[]) => execute(name, tensors)[0] as Tensor;
+      // With the statistics, in float32; the gradients are rounded to the type of what they belong to.
+      const [g, values, factor] = [given, x, gamma].map((one) => asType(one, "float32")) as [Tensor, Tensor, Tensor];
       const [variance] = execute("affine", [runningVariance], { shift: epsilon }) as [Tensor];
       const deviation = run("sqrt", variance);
       const leading = { axis: 0, count: x.shape.length - 1 };
-      const normalised = needed[1] ? run("divide", run("subtract", x, runningMean), deviation) : undefined;
-      return [
-        needed[0] ? run("multiply", g, run("divide", gamma, deviation)) : undefined,
+      const normalised = needed[1] ? run("divide", run("subtract", values, runningMean), deviation) : undefined;
+      const gradients = [
+        needed[0] ? run("multiply", g, run("divide", factor, deviation)) : undefined,
         normalised ? (execute("sum", [run("multiply", g, normalised)], leading)[0] as Tensor) : undefined,
         needed[2] ? (execute("sum", [g], leading)[0] as Tensor) : undefined,
       ];
+      return gradients.map((gradient) => gradient && asType(gradient, x.dtype));
     },
   }));
 }

@@ -89,17 +89,19 @@ inline void copy(const Invocation& call) {
 }
 
 template <class To, class From>
-STEPSIZE_INLINE void castElements(const Invocation& call) {
-  const From* __restrict__ from = call.input(0).as<From>();
-  To* __restrict__ to = call.output(0).as<To>();
-  parallelChunks(call, call.input(0).elements(), kChunk, [&](int64_t first, int64_t last) {
+STEPSIZE_INLINE void castElements(const Invocation& call, const From* __restrict__ from, To* __restrict__ to,
+                                  int64_t count) {
+  parallelChunks(call, count, kChunk, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; i++) to[i] = castElement<To>(from[i]);
   });
 }
 
 inline void cast(const Invocation& call) {
-  visitType(call.output(0).type, [&](auto to) {
-    visitType(call.input(0).type, [&](auto from) { castElements<decltype(to), decltype(from)>(call); });
+  const TensorView &from = call.input(0), &to = call.output(0);
+  visitType(to.type, [&](auto target) {
+    visitType(from.type, [&](auto source) {
+      castElements(call, from.as<decltype(source)>(), to.as<decltype(target)>(), from.elements());
+    });
   });
 }
 

@@ -16,10 +16,11 @@
 #include "swiglu.h"
 #include "traffic.h"
 #include "update.h"
+#include "widened.h"
 
 namespace stepsize::STEPSIZE_ISA {
 
-Kernel kernelFor(OperationId id) {
+inline Kernel kernelFor(OperationId id) {
   switch (id) {
     case OperationId::fill: return fill;
     case OperationId::copy: return copy;
@@ -77,6 +78,25 @@ Kernel kernelFor(OperationId id) {
     case OperationId::count: break;
   }
   return nullptr;
+}
+
+// Whether the kernel reads and writes bfloat16 itself.
+inline bool knowsBFloat16(OperationId id) {
+  switch (id) {
+    case OperationId::fill:
+    case OperationId::copy:
+    case OperationId::cast: return true;
+    default: return false;
+  }
+}
+
+bool implements(OperationId id) { return kernelFor(id) != nullptr; }
+
+void run(OperationId id, const Invocation& call) {
+  if (hasBFloat16(call) && !knowsBFloat16(id))
+    runWidened(kernelFor(id), call);
+  else
+    kernelFor(id)(call);
 }
 
 }  // namespace stepsize::STEPSIZE_ISA

@@ -133,6 +133,22 @@ export const dropping: Recipe = {
   },
 };
 
+/** bf16 with float32 masters, and norms whose statistics are float32. */
+export const lowPrecision: Recipe = {
+  title: "resnet8 in bf16 with AdamW",
+  make: (on, { seed = 0, batches, ...change } = {}) => {
+    const model = smallResNet(on, seed).setPrecision("bf16");
+    return runOf({
+      model,
+      optimizer: new AdamW(model.parameters(), { lr: schedule.uba({ budget, maxLr: 0.02, warmup: 2 }) }),
+      loss: nn.crossEntropy,
+      data: images.batches({ size: 16, seed: 3, ...batches }),
+      card,
+      ...change,
+    });
+  },
+};
+
 /** All records of a run. */
 export async function recordsOf(trainer: Trainer): Promise<StepRecord[]> {
   const records: StepRecord[] = [];
