@@ -1,6 +1,6 @@
 // What each CUDA kernel moves from and to memory, and computes: per element of what `element` says, in float32 unless it
 // says otherwise. A transcendental function or a division counts as one operation. Reads that a cache answers are left
-// out. `shared`: bytes of dynamic shared memory, which the compiler does not know.
+// out. `shared`: bytes of dynamic shared memory, which the compiler does not know; of an instance, where they differ.
 const heads = "heads of 64 numbers";
 // As attention.cuh lays out its tiles of 32 rows.
 const tiles = (count) => count * 32 * 65 * 4;
@@ -90,6 +90,13 @@ export const families = [
         element: "multiply-add",
         bytes: "⅛ from the L2, (m k + k n + m n) · 4 / (m n k) from memory",
         flops: 2,
+      },
+      tensorGemmKernel: {
+        element: "multiply-add of bfloat16",
+        bytes: "1/32, of small tiles 1/16, from the L2, (m k + k n + m n) · 2 / (m n k) from memory",
+        flops: 2,
+        // Four stages of two tiles, 32 deep.
+        shared: (kernel) => (kernel.includes("TensorTile<128,") ? 128 : 64) * 32 * 2 * 2 * 4,
       },
       addSlicesKernel: { element: "output and 4,096 of k", bytes: 4, flops: 1 },
     },

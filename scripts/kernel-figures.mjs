@@ -16,11 +16,17 @@ function measure({ source, kernels: costs }) {
   for (const architecture of architectures)
     for (const { kernel, mangled, threads, ...report } of kernelsOf(`native/cuda/${source}`, architecture)) {
       const entry = found.get(mangled) ?? { source, kernel, threads };
-      const { shared = 0 } = costs[baseOf(kernel)] ?? {};
+      const shared = sharedOf(kernel, costs);
       const sizes = { threads, registers: report.registers, sharedBytes: report.sharedBytes + shared };
       found.set(mangled, { ...entry, [architecture]: { ...report, occupancy: occupancy(architecture, sizes) } });
     }
   return [...found.values()];
+}
+
+/** Bytes of dynamic shared memory. */
+function sharedOf(kernel, costs) {
+  const { shared = 0 } = costs[baseOf(kernel)] ?? {};
+  return typeof shared === "function" ? shared(kernel) : shared;
 }
 
 /** The kernel without its template's arguments. */
@@ -36,7 +42,7 @@ function range(values, text = String) {
 
 function familyTable({ title, source, kernels: costs }, all) {
   const percent = (share) => `${Math.round(100 * share)} %`;
-  const rows = Object.entries(costs).map(([base, { element, bytes, flops, shared }]) => {
+  const rows = Object.entries(costs).map(([base, { element, bytes, flops }]) => {
     const instances = all.filter((one) => one.source === source && baseOf(one.kernel) === base);
     if (instances.length === 0) throw new Error(`${source} has no ${base}`);
     const of = (pick) => architectures.map((name) => range(instances.map((one) => pick(one[name]))));
@@ -46,7 +52,7 @@ function familyTable({ title, source, kernels: costs }, all) {
         percent,
       ),
     );
-    const sharedBytes = range(instances.map((one) => one.sm_90.sharedBytes + (shared ?? 0)));
+    const sharedBytes = range(instances.map((one) => one.sm_90.sharedBytes + sharedOf(one.kernel, costs)));
     const registers = of(({ registers }) => registers);
     return `| ${[base, element, bytes, flops, ...registers, sharedBytes, ...occupied].join(" | ")} |`;
   });
@@ -71,7 +77,8 @@ What each kernel moves and computes for an element, counted by hand (\`scripts/k
 makes of it. **No kernel was run on hardware yet**: there are no times on this page. Written by
 \`node scripts/kernel-figures.mjs\` from \`${results}\`; where a kernel has several instances, the smallest and the largest.
 
-Bytes are those that memory has to move; what a cache answers is left out. A transcendental function, or a division, is
+Bytes are those that memory has to move, of float32 unless it says otherwise: of bfloat16 half as many for activations
+and weights. What a cache answers is left out. A transcendental function, or a division, is
 one operation. Occupancy is the share of a multiprocessor's 2,048 threads that registers, shared memory and the size of a
 block let be there at once; a kernel that only moves memory wants half of it or more, a matrix product less and more
 registers instead. Kernels that keep something outside registers, in spills or a stack: ${spilled.length === 0 ? "none" : spilled.map(({ kernel }) => kernel).join(", ")}.

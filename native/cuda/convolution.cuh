@@ -39,15 +39,16 @@ struct ImageWindows {  // A of the forward pass; transposed, B of the weight gra
   using Element = T;
   using Line = Pixel;
   using Depth = Tap;
-  const T* images;
+  const T* data;
   ConvolutionShape shape;
+  __host__ int64_t neighbours() const { return shape.channels; }
   __device__ Line line(int index) const { return pixelAt(index, shape.outHeight, shape.outWidth); }
   __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.channels); }
   __device__ const T* at(const Pixel& out, const Tap& tap) const {
     const ConvolutionShape& s = shape;
     const int y = out.y * s.stride - s.padding + tap.dy, x = out.x * s.stride - s.padding + tap.dx;
     if (y < 0 || y >= s.height || x < 0 || x >= s.width) return nullptr;
-    return images + ((out.image * s.height + y) * s.width + x) * s.channels + tap.c;
+    return data + ((out.image * s.height + y) * s.width + x) * s.channels + tap.c;
   }
 };
 
@@ -58,8 +59,9 @@ struct GradientWindows {
   using Element = T;
   using Line = Pixel;
   using Depth = Tap;
-  const T* gradient;
+  const T* data;
   ConvolutionShape shape;
+  __host__ int64_t neighbours() const { return shape.outputs; }
   __device__ Line line(int index) const { return pixelAt(index, shape.height, shape.width); }
   __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.outputs); }
   __device__ const T* at(const Pixel& in, const Tap& tap) const {
@@ -68,7 +70,7 @@ struct GradientWindows {
     if (y < 0 || x < 0 || y % s.stride != 0 || x % s.stride != 0) return nullptr;
     const int outY = y / s.stride, outX = x / s.stride;
     if (outY >= s.outHeight || outX >= s.outWidth) return nullptr;
-    return gradient + ((in.image * s.outHeight + outY) * s.outWidth + outX) * s.outputs + tap.c;
+    return data + ((in.image * s.outHeight + outY) * s.outWidth + outX) * s.outputs + tap.c;
   }
 };
 
@@ -78,13 +80,14 @@ struct WeightsByOutput {  // B of the input gradient
   using Element = T;
   using Line = int;
   using Depth = const T*;
-  const T* weights;
+  const T* data;
   ConvolutionShape shape;
+  __host__ int64_t neighbours() const { return shape.channels; }
   __device__ Line line(int channel) const { return channel; }
   __device__ Depth depth(int k) const {
     const Tap tap = tapAt(k, shape.kernelWidth, shape.outputs);
     const int64_t place = (static_cast<int64_t>(tap.c) * shape.kernelHeight + tap.dy) * shape.kernelWidth + tap.dx;
-    return weights + place * shape.channels;
+    return data + place * shape.channels;
   }
   __device__ const T* at(Line channel, Depth row) const { return row + channel; }
 };

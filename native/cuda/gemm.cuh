@@ -8,6 +8,8 @@
 //   Line line(index), Depth depth(k)
 //   const Element* at(line, depth)      null for a zero that is not in memory
 //   bool kAlongLines                    whether neighbours in memory are neighbouring lines, not depths
+//   const Element* data
+//   int64_t neighbours()                how many lie side by side: a multiple of 8 can be read by eights
 //
 // C is row-major, and the slices of k lie one after another.
 //
@@ -82,8 +84,8 @@ __device__ __forceinline__ void flush(float (&totals)[kGemmPerThread][kGemmPerTh
     }
 }
 
-template <class A, class B, class C>
-__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShape s, A a, B b, C* c) {
+template <class A, class B>
+__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShape s, A a, B b, float* c) {
   STEPSIZE_SHARED(float, tileA, [kGemmDepth][kGemmTile + 4]);
   STEPSIZE_SHARED(float, tileB, [kGemmDepth][kGemmTile + 4]);
   const int tilesN = (s.n - 1) / kGemmTile + 1;
@@ -115,8 +117,7 @@ __global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShap
 #pragma unroll
     for (int j = 0; j < kGemmPerThread; j++)
       if (row0 + row + i < s.m && column0 + column + j < s.n)
-        c[(static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i) * s.n + column0 + column + j] =
-            castElement<C>(totals[i][j]);
+        c[(static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i) * s.n + column0 + column + j] = totals[i][j];
 }
 
 template <class C>
@@ -140,6 +141,7 @@ struct DenseLines {
   __device__ Line line(int index) const { return data + index * stride; }
   __device__ Depth depth(int k) const { return k; }
   __device__ const T* at(Line line, Depth k) const { return line + k; }
+  __host__ int64_t neighbours() const { return stride; }
 };
 // The same operand with its lines as depths: a matrix that is stored transposed, windows as columns.
 template <class Operand>
@@ -149,6 +151,8 @@ struct Transposed {
   using Line = typename Operand::Depth;
   using Depth = typename Operand::Line;
   Operand operand;
+  const Element* data = operand.data;
+  __host__ int64_t neighbours() const { return operand.neighbours(); }
   __device__ Line line(int index) const { return operand.depth(index); }
   __device__ Depth depth(int k) const { return operand.line(k); }
   __device__ const Element* at(const Line& line, const Depth& depth) const { return operand.at(depth, line); }

@@ -46,6 +46,15 @@ void byPrecision(CudaDevice& device, const Record& record) {
   (std::any_of(record.tensors.begin(), record.tensors.end(), isLow) ? Low : Full)(device, record);
 }
 
+// Launches a kernel with more shared memory than one gets without asking.
+template <class Kernel, class... Arguments>
+void launchWithShared(CudaDevice& device, Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes,
+                      Arguments... arguments) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
+        "shared memory");
+  launch(kernel, grid, block, sharedBytes, device.stream(), arguments...);
+}
+
 // A tensor as rows of its last axis.
 struct RowsOf {
   int64_t rows;

@@ -2,6 +2,7 @@
 #include "convolution.cuh"
 #include "gemm.cuh"
 #include "launch_support.h"
+#include "tensor_gemm.cuh"
 
 namespace stepsize::cuda {
 
@@ -11,26 +12,71 @@ namespace {
 constexpr int64_t kSlice = 4096;
 // Where C has so many tiles, the device is full without cutting k.
 constexpr int64_t kManyTiles = 256;
+// And where it has so many large ones, tensor cores take these.
+constexpr int64_t kManyLargeTiles = 128;
+
+int64_t tilesOf(int64_t m, int64_t n, int tile) { return ceilDivide(m, tile) * ceilDivide(n, tile); }
+
+// A product in tiles: how k is cut, and the grid.
+struct TiledProduct {
+  int64_t slices;
+  GemmShape shape;
+  dim3 grid;
+
+  TiledProduct(int64_t m, int64_t n, int64_t k, int tile) {
+    const int64_t tiles = tilesOf(m, n, tile);
+    slices = tiles < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
+    shape = {index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
+             slices > 1 ? static_cast<int>(kSlice) : index(k, "terms of a sum")};
+    grid = dim3(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
+  }
+};
+
+// multiplyTo(c) launches the product; into slices of float32 where k is cut, which are added up in order.
+template <class T, class F>
+void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView& out, const F& multiplyTo) {
+  if (product.slices == 1) return multiplyTo(out.as<T>());
+  const int64_t count = out.elements();
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(product.slices * count) * sizeof(float));
+  auto* sums = static_cast<float*>(scratch.get());
+  multiplyTo(sums);
+  launch(addSlicesKernel<T>, blocksFor(device, count, kGemmThreads), kGemmThreads, 0, device.stream(), sums,
+         out.as<T>(), count, static_cast<int>(product.slices));
+}
+
+template <class A, class B>
+void gemmInFloat32(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+  const TiledProduct product(m, n, k, kGemmTile);
+  addSlices<float>(device, product, out, [&](float* c) {
+    launch(gemmKernel<A, B>, product.grid, kGemmThreads, 0, device.stream(), product.shape, a, b, c);
+  });
+}
+
+// Whether an operand can be read by 16 bytes.
+template <class Operand>
+bool isInChunks(const Operand& operand) {
+  return operand.neighbours() % kChunk == 0 && reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
+}
+
+template <class Tile, class A, class B>
+void gemmInTiles(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+  const TiledProduct product(m, n, k, Tile::kLines);
+  const unsigned chunks = (isInChunks(a) ? 1u : 0u) | (isInChunks(b) ? 2u : 0u);
+  addSlices<BFloat16>(device, product, out, [&](auto* c) {
+    launchWithShared(device, tensorGemmKernel<A, B, std::remove_pointer_t<decltype(c)>, Tile>, product.grid,
+                     Tile::kThreads, Tile::kSharedBytes, product.shape, a, b, c, chunks);
+  });
+}
 
 template <class A, class B>
 void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
-  using T = typename A::Element;
   if (m == 0 || n == 0) return;
-  const int64_t tiles = ceilDivide(m, kGemmTile) * ceilDivide(n, kGemmTile);
-  const int64_t slices = tiles < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
-  const GemmShape shape{index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
-                        slices > 1 ? static_cast<int>(kSlice) : index(k, "terms of a sum")};
-  const dim3 grid(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
-  const auto multiplyTo = [&](auto* c) {
-    launch(gemmKernel<A, B, std::remove_pointer_t<decltype(c)>>, grid, kGemmThreads, 0, device.stream(), shape, a, b,
-           c);
-  };
-  if (slices == 1) return multiplyTo(out.as<T>());
-  const DeviceMemory scratch = device.scratch(static_cast<size_t>(slices * m * n) * sizeof(float));
-  auto* sums = static_cast<float*>(scratch.get());
-  multiplyTo(sums);
-  launch(addSlicesKernel<T>, blocksFor(device, m * n, kGemmThreads), kGemmThreads, 0, device.stream(), sums,
-         out.as<T>(), m * n, static_cast<int>(slices));
+  if constexpr (std::is_same_v<typename A::Element, float>)
+    gemmInFloat32(device, m, n, k, a, b, out);
+  else if (tilesOf(m, n, LargeTile::kLines) >= kManyLargeTiles)
+    gemmInTiles<LargeTile>(device, m, n, k, a, b, out);
+  else
+    gemmInTiles<SmallTile>(device, m, n, k, a, b, out);
 }
 
 template <class T>

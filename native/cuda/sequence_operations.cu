@@ -65,22 +65,13 @@ void withChunks(int size, const F& f) {
   f(std::integral_constant<int, 8>{});
 }
 
-// More shared memory than a kernel gets without asking.
-template <class Kernel, class... Arguments>
-void launchWithShared(CudaDevice& device, Kernel kernel, const AttentionLaunch& at, size_t sharedBytes,
-                      Arguments... arguments) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
-        "shared memory for heads of this size");
-  launch(kernel, at.grid, at.block, sharedBytes, device.stream(), arguments...);
-}
-
 template <class T>
 void attention(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
   const AttentionLaunch at(s);
   withChunks(at.shape.size, [&](auto chunks) {
-    launchWithShared(device, attentionKernel<decltype(chunks)::value, T>, at, at.sharedBytes(3),
+    launchWithShared(device, attentionKernel<decltype(chunks)::value, T>, at.grid, at.block, at.sharedBytes(3),
                      input(record, 0).as<T>(), input(record, 1).as<T>(), input(record, 2).as<T>(),
                      output(record, 0).as<T>(), output(record, 1).floats(), at.shape,
                      number(record, attribute::attentionScale));
@@ -106,8 +97,10 @@ void attentionGradient(CudaDevice& device, const Record& record) {
   const float scale = number(record, attribute::attentionScale);
   withChunks(at.shape.size, [&](auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
-    launchWithShared(device, attentionQueryGradientKernel<kChunks, T>, at, at.sharedBytes(4), tensors, at.shape, scale);
-    launchWithShared(device, attentionKeyGradientKernel<kChunks, T>, at, at.sharedBytes(4), tensors, at.shape, scale);
+    launchWithShared(device, attentionQueryGradientKernel<kChunks, T>, at.grid, at.block, at.sharedBytes(4), tensors,
+                     at.shape, scale);
+    launchWithShared(device, attentionKeyGradientKernel<kChunks, T>, at.grid, at.block, at.sharedBytes(4), tensors,
+                     at.shape, scale);
   });
 }
 

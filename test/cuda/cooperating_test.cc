@@ -3,7 +3,6 @@
 // gradients and shapes at large are the business of the tests of operations.
 #define STEPSIZE_TEST_MAIN
 #include <cmath>
-#include <functional>
 
 #include "../../native/cuda/attention.cuh"
 #include "../../native/cuda/batch_norm.cuh"
@@ -13,36 +12,12 @@
 #include "../../native/cuda/reduce.cuh"
 #include "../../native/cuda/sequence.cuh"
 #include "../../native/cuda/softmax.cuh"
-#include "../emulator/kernel_test.h"
+#include "close_numbers.h"
 
 namespace {
 
 using namespace stepsize::cuda;
 using stepsize::emulator::Buffer;
-
-// Numbers from −1 to 1 that have no pattern, the same in every run.
-std::vector<float> numbers(size_t count, unsigned salt) {
-  std::vector<float> values(count);
-  unsigned state = salt * 2654435761u + 1;
-  for (float& value : values) {
-    state = state * 1664525u + 1013904223u;
-    value = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
-  }
-  return values;
-}
-
-// To a few units of rounding of sums as long as these: a part that is missing, or there twice, is far more.
-bool isClose(float got, double expected) {
-  return std::abs(static_cast<double>(got) - expected) <= 2e-5 * (1 + std::abs(expected));
-}
-
-void expectAll(Buffer<float>& got, const char* what, const std::function<double(size_t)>& expected) {
-  for (size_t i = 0; i < got.size(); i++)
-    if (!isClose(got[i], expected(i))) {
-      stepsize::emulator::expect(false, std::string(what) + " at " + std::to_string(i), __FILE__, __LINE__);
-      return;
-    }
-}
 
 // A warp's row and a block's, with fewer columns than threads left over and with more.
 constexpr int kColumns[] = {5, 77, 513, 700};
@@ -67,7 +42,8 @@ STEPSIZE_TEST(sumsOfRowsInParts) {
   constexpr int64_t outer = 2, length = kRowPart + 100;
   const std::vector<float> x = numbers(outer * length, 1);
   Buffer<float> in(x), sums(outer * 2);
-  launch(sumRowsKernel, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(), SumShape{outer, length, 1, 2}, 0.5f);
+  launch(sumRowsKernel<float, float>, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(),
+         SumShape{outer, length, 1, 2}, 0.5f);
   expectAll(sums, "a part", [&](size_t task) {
     double sum = 0;
     for (int64_t i = task % 2 ? kRowPart : 0; i < (task % 2 ? length : kRowPart); i++)
@@ -80,8 +56,8 @@ STEPSIZE_TEST(sumsOfColumnsInParts) {
   constexpr size_t outer = 2, length = kColumnPart + 9, inner = 40;
   const std::vector<float> x = numbers(outer * length * inner, 2);
   Buffer<float> in(x), sums(outer * 2 * inner);
-  launch(sumColumnsKernel, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(), SumShape{outer, length, inner, 2},
-         1.0f);
+  launch(sumColumnsKernel<float, float>, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(),
+         SumShape{outer, length, inner, 2}, 1.0f);
   expectAll(sums, "a part", [&](size_t at) {
     const size_t part = at / inner % 2, o = at / inner / 2;
     double sum = 0;
@@ -101,7 +77,7 @@ STEPSIZE_TEST(countsRightAnswers) {
   }
   Buffer<float> in(x), count(1);
   Buffer<int32_t> at(labels);
-  launch(correctCountKernel, 1, kReduceThreads, 0, nullptr, in.data(), at.data(), rows, columns, count.data());
+  launch(correctCountKernel<float>, 1, kReduceThreads, 0, nullptr, in.data(), at.data(), rows, columns, count.data());
   size_t expected = 0;
   for (size_t r = 0; r < rows; r++)
     expected += std::max_element(x.begin() + static_cast<ptrdiff_t>(r * columns),
@@ -117,10 +93,10 @@ STEPSIZE_TEST(softmaxOfShortAndLongRows) {
     const auto wide = static_cast<size_t>(columns);
     const std::vector<float> x = numbers(rows * wide, 4), g = numbers(rows * wide, 5);
     Buffer<float> in(x), out(rows * wide), gradient(g), dx(rows * wide);
-    launch(logSoftmaxKernel<Group>, 2, kRowThreads, 0, nullptr, in.data(), out.data(), rows, columns);
+    launch(logSoftmaxKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), out.data(), rows, columns);
     expectAll(out, "log-softmax", [&](size_t i) { return x[i] - logSumOf(x, i / wide, wide); });
-    launch(logSoftmaxGradientKernel<Group>, 2, kRowThreads, 0, nullptr, out.data(), gradient.data(), dx.data(), rows,
-           columns);
+    launch(logSoftmaxGradientKernel<Group, float>, 2, kRowThreads, 0, nullptr, out.data(), gradient.data(), dx.data(),
+           rows, columns);
     expectAll(dx, "its gradient", [&](size_t i) {
       double sum = 0;
       for (size_t j = 0; j < wide; j++) sum += g[i / wide * wide + j];
@@ -140,8 +116,8 @@ STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
     Buffer<float> in(x), logSums(rows), losses(rows), mean(1);
     Buffer<int32_t> at(labels);
     Buffer<Fault> fault(std::vector<Fault>(1));
-    launch(crossEntropyKernel<Group>, 2, kRowThreads, 0, nullptr, in.data(), at.data(), logSums.data(), losses.data(),
-           rows, columns, 0.1f, FaultReport{fault.data(), 5});
+    launch(crossEntropyKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), at.data(), logSums.data(),
+           losses.data(), rows, columns, 0.1f, FaultReport{fault.data(), 5});
     expectAll(losses, "a loss", [&](size_t r) {
       double all = 0;
       for (size_t j = 0; j < wide; j++) all += x[r * wide + j];
@@ -164,8 +140,8 @@ STEPSIZE_TEST(normalisesShortAndLongRows) {
     const auto wide = static_cast<size_t>(columns);
     const std::vector<float> x = numbers(rows * wide, 7), g = numbers(rows * wide, 8);
     Buffer<float> in(x), gradient(g), y(rows * wide), means(rows), inverses(rows), dx(rows * wide);
-    launch(rowNormKernel<true, Group>, 2, kRowThreads, 0, nullptr, in.data(), nullptr, nullptr, y.data(), means.data(),
-           inverses.data(), rows, columns, 1e-5f);
+    launch(rowNormKernel<true, Group, float>, 2, kRowThreads, 0, nullptr, in.data(), nullptr, nullptr, y.data(),
+           means.data(), inverses.data(), rows, columns, 1e-5f);
     const auto statistics = [&](size_t row) {
       double mean = 0, squares = 0;
       for (size_t j = 0; j < wide; j++) mean += x[row * wide + j] / static_cast<double>(columns);
@@ -176,8 +152,8 @@ STEPSIZE_TEST(normalisesShortAndLongRows) {
       const auto [mean, inverse] = statistics(i / wide);
       return (x[i] - mean) * inverse;
     });
-    launch(rowNormGradientKernel<true, Group>, 2, kRowThreads, 0, nullptr, in.data(), gradient.data(), means.data(),
-           inverses.data(), nullptr, dx.data(), rows, columns);
+    launch(rowNormGradientKernel<true, Group, float>, 2, kRowThreads, 0, nullptr, in.data(), gradient.data(),
+           means.data(), inverses.data(), nullptr, dx.data(), rows, columns);
     expectAll(dx, "its gradient", [&](size_t i) {
       const size_t row = i / wide;
       const auto [mean, inverse] = statistics(row);
@@ -195,7 +171,7 @@ STEPSIZE_TEST(statisticsOfABatch) {
   constexpr size_t rows = kNormPart + 30, channels = 40;
   const std::vector<float> x = numbers(rows * channels, 9);
   Buffer<float> in(x), parts(2 * 2 * channels);
-  launch(batchStatisticsKernel, dim3(2, 2, 1), dim3(kNormThreadsX, kNormThreadsY, 1), 0, nullptr, in.data(),
+  launch(batchStatisticsKernel<float>, dim3(2, 2, 1), dim3(kNormThreadsX, kNormThreadsY, 1), 0, nullptr, in.data(),
          parts.data(), rows, static_cast<int>(channels));
   expectAll(parts, "statistics", [&](size_t at) {
     const size_t part = at / channels / 2, c = at % channels;
@@ -211,7 +187,7 @@ STEPSIZE_TEST(multipliesInSlices) {
   constexpr int m = 70, n = 67, k = 300, slice = 160;
   const std::vector<float> a = numbers(m * k, 10), b = numbers(k * n, 11);
   Buffer<float> left(a), right(b), slices(2 * m * n), c(m * n);
-  launch(gemmKernel<DenseLines<float>, Transposed<DenseLines<float>>, float>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
+  launch(gemmKernel<DenseLines<float>, Transposed<DenseLines<float>>>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
          GemmShape{m, n, k, slice}, DenseLines<float>{left.data(), k}, Transposed<DenseLines<float>>{{right.data(), n}},
          slices.data());
   launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2);
@@ -227,7 +203,7 @@ STEPSIZE_TEST(convolvesAsAProduct) {
   const ConvolutionShape s{7, 6, 3, 4, 3, 5, 3, 3, 2, 1};
   const std::vector<float> x = numbers(2 * 7 * 6 * 3, 12), w = numbers(5 * 3 * 3 * 3, 13);
   Buffer<float> images(x), weights(w), out(2 * 4 * 3 * 5);
-  launch(gemmKernel<ImageWindows<float>, DenseLines<float>, float>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
+  launch(gemmKernel<ImageWindows<float>, DenseLines<float>>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
          GemmShape{24, 5, 27, 27}, ImageWindows<float>{images.data(), s}, DenseLines<float>{weights.data(), 27},
          out.data());
   expectAll(out, "the convolution", [&](size_t at) {
@@ -252,8 +228,8 @@ STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
   const std::vector<float> g = numbers(count * width, 14);
   Buffer<int32_t> in(ids);
   Buffer<float> gradient(g), out(std::vector<float>(rows * width));
-  launch(embeddingGradientKernel, 7, kSequenceThreads, 0, nullptr, in.data(), gradient.data(), out.data(), count, rows,
-         static_cast<int>(width));
+  launch(embeddingGradientKernel<float>, 7, kSequenceThreads, 0, nullptr, in.data(), gradient.data(), out.data(), count,
+         rows, static_cast<int>(width));
   expectAll(out, "a row", [&](size_t at) {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -300,15 +276,15 @@ STEPSIZE_TEST(attendsForwardAndBackward) {
   Buffer<float> gotQ(q.size()), gotK(q.size()), gotV(q.size());
   const dim3 grid(s.tiles() * heads, 1, 1), block(kAttentionThreadsX, kAttentionThreadsY, 1);
   const auto tiles = [](size_t count) { return count * Tile::floats(size) * sizeof(float); };
-  launch(attentionKernel<1>, grid, block, tiles(3), nullptr, queries.data(), keys.data(), values.data(), out.data(),
-         logSums.data(), s, scale);
+  launch(attentionKernel<1, float>, grid, block, tiles(3), nullptr, queries.data(), keys.data(), values.data(),
+         out.data(), logSums.data(), s, scale);
   expectAll(out, "the output", [&](size_t i) { return expectedOut[i]; });
-  launch(attentionDeltaKernel, 3, block, 0, nullptr, out.data(), gradient.data(), delta.data(),
+  launch(attentionDeltaKernel<float>, 3, block, 0, nullptr, out.data(), gradient.data(), delta.data(),
          static_cast<int64_t>(positions), s);
-  const AttentionGradientTensors t{queries.data(), keys.data(), values.data(), gradient.data(), logSums.data(),
-                                   delta.data(),   gotQ.data(), gotK.data(),   gotV.data()};
-  launch(attentionQueryGradientKernel<1>, grid, block, tiles(4), nullptr, t, s, scale);
-  launch(attentionKeyGradientKernel<1>, grid, block, tiles(4), nullptr, t, s, scale);
+  const AttentionGradientTensors<float> t{queries.data(), keys.data(), values.data(), gradient.data(), logSums.data(),
+                                          delta.data(),   gotQ.data(), gotK.data(),   gotV.data()};
+  launch(attentionQueryGradientKernel<1, float>, grid, block, tiles(4), nullptr, t, s, scale);
+  launch(attentionKeyGradientKernel<1, float>, grid, block, tiles(4), nullptr, t, s, scale);
   expectAll(gotQ, "the queries' gradient", [&](size_t i) { return dQ[i]; });
   expectAll(gotK, "the keys' gradient", [&](size_t i) { return dK[i]; });
   expectAll(gotV, "the values' gradient", [&](size_t i) { return dV[i]; });

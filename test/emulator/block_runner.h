@@ -152,7 +152,8 @@ class BlockRunner {
     arriving_ = {};
     for (Thread& thread : threads_) {
       thread.status = Status::fresh;
-      thread.barriers = thread.warpBarriers = 0;
+      thread.barriers = thread.warpBarriers = thread.copyGroup = 0;
+      thread.copies.clear();
     }
     for (Warp& warp : warps_) warp = {.lanes = {}, .alive = 0, .waiting = 0, .returned = 0};
     for (Thread& thread : threads_) {

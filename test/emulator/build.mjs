@@ -33,6 +33,7 @@ export const programs = [
   "test/cuda/gradient_norm_test.cc",
   "test/cuda/prepare_step_test.cc",
   "test/cuda/cooperating_test.cc",
+  "test/cuda/tensor_core_test.cc",
 ];
 
 let running = 0;

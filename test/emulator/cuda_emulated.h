@@ -1,6 +1,7 @@
 // CUDA C++ for g++: compiles a kernel file as ordinary C++ and runs it on the CPU, one fiber per CUDA thread.
 //
 //   cuda_types.h, cuda_collectives.h, cuda_atomics.h, cuda_math.h, cuda_bfloat16.h     the names that kernels use
+//   cuda_tensor_core.h     what the inline PTX in native/cuda/tensor_core.cuh does
 //   launch.h → grid.h → block_runner.h → scheduler.h, shared_memory.h, thread.h, fiber.h     what runs them
 //   race_detector.cc     linked into programs whose kernels are compiled with -fsanitize=thread
 //   kernel_test.h, build.mjs, run.mjs     how kernels are tested
@@ -16,6 +17,7 @@
 #include "cuda_bfloat16.h"
 #include "cuda_collectives.h"
 #include "cuda_math.h"
+#include "cuda_tensor_core.h"
 #include "cuda_types.h"
 #include "launch.h"
 

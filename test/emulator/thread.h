@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "cuda_types.h"
 #include "fiber.h"
@@ -29,6 +30,13 @@ using Combine = void (*)(void** arguments, uint32_t lanes);
 
 struct Warp;
 
+// 16 bytes on their way to shared memory; zeros where `from` is null.
+struct AsyncCopy {
+  void* to;
+  const void* from;
+  uint32_t group;
+};
+
 struct Thread {
   uint3 index;
   uint32_t linear, lane;
@@ -43,6 +51,8 @@ struct Thread {
   Place where;
   // How many barriers of the block and of the whole warp it has passed: what the race detector orders accesses by.
   uint32_t barriers, warpBarriers;
+  std::vector<AsyncCopy> copies;
+  uint32_t copyGroup;  // that copies belong to from now on
 };
 
 struct Warp {

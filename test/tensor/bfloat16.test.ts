@@ -2,9 +2,9 @@
 // is checked against definitions in gradients.test.ts, so that here it is the oracle.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cast, type Tensor, tensor } from "#lib/tensor/index.js";
-import { expectClose } from "../support/compare.js";
-import { openAll } from "../support/devices.js";
+import { cast, conv2d, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
+import { epsilon, expectClose } from "../support/compare.js";
+import { onEveryDevice, openAll } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
 import { elements, type Values } from "../support/reference.js";
 import type { Call } from "./support/call.js";
@@ -61,4 +61,73 @@ describe.each(calls)("%s in bfloat16", (_, arbitrary) => {
       { numRuns: 30, endOnFailure: true },
     );
   });
+});
+
+// Past one tile of 64 or 128 in every direction, with ragged ends; sizes that are multiples of eight, which are copied
+// by 16 bytes, and others; slices of k past 4096.
+await onEveryDevice("products in bfloat16", (device) => {
+  const of = (shape: readonly number[], salt: number) =>
+    cast(tensor(device, numbers(elements(shape), salt), shape), "bfloat16");
+
+  async function expectRounded(low: Tensor, wide: Tensor, terms: number, what: string) {
+    expect(low.dtype).toBe("bfloat16");
+    const [got, expected] = [await inFloat32(low), Array.from(await wide.read())];
+    // The rounding of the result, and that of a sum of so many products, which is half of it at 10⁶ terms.
+    for (const [i, value] of expected.entries()) {
+      const allowed = 2 ** -8 * Math.abs(value) + 4 * Math.sqrt(terms) * epsilon * (1 + Math.abs(value));
+      if (!(Math.abs(got[i]! - value) <= allowed)) expect.fail(`${what}, element ${i}: ${got[i]} instead of ${value}`);
+    }
+  }
+
+  const shapes = [
+    { m: 1, k: 1, n: 1 },
+    { m: 17, k: 31, n: 9 },
+    { m: 64, k: 32, n: 64 },
+    { m: 72, k: 104, n: 136 },
+    { m: 130, k: 33, n: 70 },
+    { m: 16, k: 8200, n: 24 },
+    { m: 0, k: 8, n: 8 },
+    { m: 8, k: 0, n: 8 },
+  ];
+  const flags = [false, true];
+  it.each(shapes.flatMap((shape) => flags.flatMap((a) => flags.map((b) => ({ ...shape, a, b })))))(
+    "matmul of $m × $k × $n, transposed: $a $b",
+    async ({ m, k, n, a, b }) => {
+      const [left, right] = [of(a ? [k, m] : [m, k], 1), of(b ? [n, k] : [k, n], 2)];
+      const options = { transposeA: a, transposeB: b };
+      const wide = matmul(cast(left, "float32"), cast(right, "float32"), options);
+      await expectRounded(matmul(left, right, options), wide, k, "the product");
+    },
+  );
+
+  it.each([
+    { image: [2, 9, 7, 16], weights: [24, 3, 3, 16], stride: 1, padding: 1 },
+    { image: [3, 8, 8, 8], weights: [40, 3, 3, 8], stride: 2, padding: 1 },
+    { image: [2, 6, 6, 32], weights: [8, 1, 1, 32], stride: 2, padding: 0 },
+    { image: [2, 11, 9, 3], weights: [10, 5, 5, 3], stride: 1, padding: 2 },
+    { image: [2, 7, 7, 12], weights: [20, 3, 3, 12], stride: 3, padding: 1 },
+    { image: [1, 66, 66, 8], weights: [16, 3, 3, 8], stride: 1, padding: 0 },
+  ])(
+    "conv2d of $image with $weights, stride $stride, padding $padding",
+    async ({ image, weights, stride, padding }) => {
+      const run = (dtype: "float32" | "bfloat16") => {
+        const [x, w] = [of(image, 1), of(weights, 2)].map((one) =>
+          Object.assign(cast(one, dtype), { requiresGrad: true }),
+        ) as [Tensor, Tensor];
+        const output = conv2d(x, w, { stride, padding }).keep();
+        output
+          .multiply(cast(of(output.shape, 3), dtype))
+          .sum()
+          .backward();
+        return { output, x: x.grad as Tensor, w: w.grad as Tensor };
+      };
+      const [wide, low] = [run("float32"), run("bfloat16")];
+      const [batch, height, width] = wide.output.shape as [number, number, number];
+      const [outputs, kernelHeight, kernelWidth, channels] = weights as [number, number, number, number];
+      const window = kernelHeight * kernelWidth;
+      await expectRounded(low.output, wide.output, window * channels, "the output");
+      await expectRounded(low.x, wide.x, window * outputs, "the gradient of the images");
+      await expectRounded(low.w, wide.w, batch * height * width, "the gradient of the weights");
+    },
+  );
 });

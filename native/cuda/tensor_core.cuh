@@ -1,0 +1,89 @@
+// Tensor cores and asynchronous copies: the only file with inline PTX. Each wrapper stands beside what it does in the
+// emulator. All lanes of a warp must call those that are marked so, together. Source: PTX ISA, sections
+// "Warp-level matrix instructions" and "Asynchronous copy".
+#pragma once
+
+#include "platform.cuh"
+
+namespace stepsize::cuda {
+
+#if defined(STEPSIZE_EMULATED)
+#define STEPSIZE_WHERE , emulator::Place where = emulator::Place::current()
+#else
+#define STEPSIZE_WHERE
+__device__ __forceinline__ unsigned sharedAddress(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+#endif
+
+// C += A·B for A 16 × 16 and B 16 × 8 of bfloat16, C of float32; the whole warp. With g = lane / 4 and t = lane % 4 a
+// lane has
+//   a[0…3]    A[g][2t, 2t + 1], A[g + 8][…], A[g][2t + 8, …], A[g + 8][2t + 8, …]      two in a word
+//   b[0, 1]   B[2t, 2t + 1][g], B[2t + 8, …][g]
+//   c[0…3]    C[g][2t], C[g][2t + 1], C[g + 8][2t], C[g + 8][2t + 1]
+__device__ __forceinline__ void multiplyAdd(float (&c)[4], const uint32_t (&a)[4],
+                                            const uint32_t (&b)[2] STEPSIZE_WHERE) {
+#if defined(STEPSIZE_EMULATED)
+  emulator::multiplyMatrices(a, b, c, where);
+#else
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// Four matrices of 8 × 8 bfloat16 from shared memory; the whole warp. `row` is the address of row lane % 8 of matrix
+// lane / 8. A lane gets of each matrix M[g][2t, 2t + 1], transposed M[2t, 2t + 1][g].
+template <bool Transposed>
+__device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], const void* row STEPSIZE_WHERE) {
+#if defined(STEPSIZE_EMULATED)
+  emulator::loadMatrices<Transposed>(r, row, where);
+#else
+  if constexpr (Transposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(sharedAddress(row))
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(sharedAddress(row))
+                 : "memory");
+#endif
+}
+
+// Begins to copy 16 bytes from global to shared memory, past the registers and the L1, or to write zeros there: `from`
+// is an address in global memory also then.
+__device__ __forceinline__ void copyAsync16(void* to, const void* from, bool zeros STEPSIZE_WHERE) {
+#if defined(STEPSIZE_EMULATED)
+  emulator::copyLater(to, zeros ? nullptr : from, where);
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(zeros ? 0 : 16)
+               : "memory");
+#endif
+}
+
+// The copies that this thread began since the last call are one group.
+__device__ __forceinline__ void commitCopies() {
+#if defined(STEPSIZE_EMULATED)
+  emulator::commitCopies();
+#else
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until at most so many of this thread's groups are on their way. Other threads see the bytes after a barrier.
+template <int Pending>
+__device__ __forceinline__ void waitForCopies() {
+#if defined(STEPSIZE_EMULATED)
+  emulator::waitForCopies(Pending);
+#else
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+#endif
+}
+
+#undef STEPSIZE_WHERE
+
+}  // namespace stepsize::cuda

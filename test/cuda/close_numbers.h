@@ -1,0 +1,33 @@
+// Input for kernel tests, and results that are compared with sums in double.
+#pragma once
+
+#include <cmath>
+#include <functional>
+
+#include "../emulator/kernel_test.h"
+
+using stepsize::emulator::Buffer;
+
+// Numbers from −1 to 1 that have no pattern, the same in every run.
+inline std::vector<float> numbers(size_t count, unsigned salt) {
+  std::vector<float> values(count);
+  unsigned state = salt * 2654435761u + 1;
+  for (float& value : values) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
+  }
+  return values;
+}
+
+// To a few units of rounding of sums as long as these: a part that is missing, or there twice, is far more.
+inline bool isClose(float got, double expected) {
+  return std::abs(static_cast<double>(got) - expected) <= 2e-5 * (1 + std::abs(expected));
+}
+
+inline void expectAll(Buffer<float>& got, const char* what, const std::function<double(size_t)>& expected) {
+  for (size_t i = 0; i < got.size(); i++)
+    if (!isClose(got[i], expected(i))) {
+      stepsize::emulator::expect(false, std::string(what) + " at " + std::to_string(i), __FILE__, __LINE__);
+      return;
+    }
+}

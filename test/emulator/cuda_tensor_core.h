@@ -1,0 +1,117 @@
+// What tensor cores and asynchronous copies do, lane by lane as the PTX ISA documents it (sections "Matrix multiply-
+// accumulate" and "Asynchronous copy"), for the wrappers in native/cuda/tensor_core.cuh. Not modelled: how a device
+// rounds inside a product. Here the 16 products of a result are added in double and rounded once.
+#pragma once
+
+#include <cstring>
+
+#include "cuda_bfloat16.h"
+#include "cuda_collectives.h"
+
+namespace stepsize::emulator {
+
+inline bool isAligned16(const void* address) { return (reinterpret_cast<uintptr_t>(address) & 15) == 0; }
+
+// mma.sync.m16n8k16: every lane's parts of A (16 × 16), B (16 × 8) and C (16 × 8).
+struct MatrixProduct {
+  const uint32_t* a;  // 4 words of two bfloat16
+  const uint32_t* b;  // 2 words
+  float* c;           // 4
+};
+
+STEPSIZE_EMULATOR_INTERNAL inline void combineProduct(void** arguments, uint32_t) {
+  const auto low = [](uint32_t word) { return __uint_as_float(word << 16); };
+  const auto high = [](uint32_t word) { return __uint_as_float(word & 0xffff0000u); };
+  float a[16][16], b[16][8];
+  for (uint32_t lane = 0; lane < kWarpSize; lane++) {
+    const auto* own = static_cast<const MatrixProduct*>(arguments[lane]);
+    const uint32_t group = lane / 4, pair = lane % 4 * 2;
+    for (uint32_t r = 0; r < 4; r++) {
+      a[group + r % 2 * 8][pair + r / 2 * 8] = low(own->a[r]);
+      a[group + r % 2 * 8][pair + r / 2 * 8 + 1] = high(own->a[r]);
+    }
+    for (uint32_t r = 0; r < 2; r++) {
+      b[pair + r * 8][group] = low(own->b[r]);
+      b[pair + r * 8 + 1][group] = high(own->b[r]);
+    }
+  }
+  for (uint32_t lane = 0; lane < kWarpSize; lane++) {
+    const auto* own = static_cast<const MatrixProduct*>(arguments[lane]);
+    for (uint32_t r = 0; r < 4; r++) {
+      const uint32_t row = lane / 4 + r / 2 * 8, column = lane % 4 * 2 + r % 2;
+      double sum = own->c[r];
+      for (uint32_t k = 0; k < 16; k++) sum += static_cast<double>(a[row][k]) * b[k][column];
+      own->c[r] = static_cast<float>(sum);
+    }
+  }
+}
+
+// ldmatrix.x4: lane l brings row l % 8 of matrix l / 8, eight bfloat16.
+struct MatrixLoad {
+  uint16_t row[8];
+  uint32_t* result;  // 4
+};
+
+template <bool Transposed>
+STEPSIZE_EMULATOR_INTERNAL void combineLoad(void** arguments, uint32_t) {
+  const auto at = [&](uint32_t matrix, uint32_t row, uint32_t column) {
+    return uint32_t{static_cast<const MatrixLoad*>(arguments[matrix * 8 + row])->row[column]};
+  };
+  for (uint32_t lane = 0; lane < kWarpSize; lane++)
+    for (uint32_t matrix = 0; matrix < 4; matrix++) {
+      const uint32_t group = lane / 4, pair = lane % 4 * 2;
+      static_cast<const MatrixLoad*>(arguments[lane])->result[matrix] =
+          Transposed ? at(matrix, pair, group) | at(matrix, pair + 1, group) << 16
+                     : at(matrix, group, pair) | at(matrix, group, pair + 1) << 16;
+    }
+}
+
+inline void multiplyMatrices(const uint32_t* a, const uint32_t* b, float* c, Place where) {
+  MatrixProduct argument{a, b, c};
+  runner->collective(kAllLanes, combineProduct, &argument, "mma.sync", where);
+}
+
+template <bool Transposed>
+void loadMatrices(uint32_t* result, const void* row, Place where) {
+  if (!isAligned16(row)) runner->fail("ldmatrix at " + describe(where) + ": the row is not aligned to 16 bytes");
+  MatrixLoad argument{{}, result};
+  memcpy(argument.row, row, sizeof argument.row);
+  runner->collective(kAllLanes, combineLoad<Transposed>, &argument, "ldmatrix", where);
+}
+
+// The bytes arrive when they are waited for, not before: until then they are NaN.
+inline void copyLater(void* to, const void* from, Place where) {
+  if (!isAligned16(to) || !isAligned16(from))
+    runner->fail("cp.async at " + describe(where) + ": an address is not aligned to 16 bytes");
+  memset(to, 0xff, 16);
+  const OutsideKernel outside;
+  currentThread->copies.push_back({to, from, currentThread->copyGroup});
+}
+
+inline void commitCopies() {
+  const OutsideKernel outside;
+  currentThread->copyGroup++;
+}
+
+// The oldest copy of a group before the last `pending` ones, if there is one.
+inline bool takeArrived(uint32_t pending, AsyncCopy& copy) {
+  const OutsideKernel outside;
+  std::vector<AsyncCopy>& copies = currentThread->copies;
+  if (copies.empty() || copies.front().group + pending >= currentThread->copyGroup) return false;
+  copy = copies.front();
+  copies.erase(copies.begin());
+  return true;
+}
+
+inline void waitForCopies(uint32_t pending) {
+  AsyncCopy copy{};
+  // Written by the kernel's own code, as far as the race detector sees: not before others may look.
+  while (takeArrived(pending, copy)) {
+    if (copy.from)
+      memcpy(copy.to, copy.from, 16);
+    else
+      memset(copy.to, 0, 16);
+  }
+}
+
+}  // namespace stepsize::emulator
