@@ -110,7 +110,7 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
   const T *values = input(record, 0).as<T>(), *g = input(record, 1).as<T>();
   const float* means = Centered ? input(record, 2).floats() : nullptr;
   const float* inverses = input(record, 1 + statistics).floats();
-  const T* gamma = learned ? input(record, 2 + statistics).as<T>() : nullptr;
+  const T* gamma = learned ? input(record, record.inputs - 1).as<T>() : nullptr;
   if (x.rows > 0)
     withRowGroup(device, x, [&](auto group, unsigned blocks) {
       launch(rowNormGradientKernel<Centered, decltype(group), T>, blocks, kRowThreads, 0, device.stream(), values, g,

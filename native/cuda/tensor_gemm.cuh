@@ -6,7 +6,7 @@
 // barrier per stage is all that threads wait for. Where an operand's neighbours in memory come by eights, a copy is 16
 // bytes that never see a register; else elements are gathered one by one, as for images of 3 channels.
 //
-// A tile of 128 × 128 reads 1/64 of an element of A and one of B, 0.03 bytes, from the L2 per multiply-add.
+// A tile of 128 × 128 reads 1/64 of an element, 1/32 of a byte, from the L2 per multiply-add.
 #pragma once
 
 #include "gemm.cuh"
