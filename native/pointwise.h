@@ -51,6 +51,27 @@ struct ReluGradient {
   STEPSIZE_HOST_DEVICE float operator()(float output, float gradient) const { return output > 0.0f ? gradient : 0.0f; }
 };
 
+// x·Φ(x), with the normal distribution's Φ (Hendrycks, Gimpel, arXiv:1606.08415), and Φ(x) + x·φ(x).
+struct Gelu {
+  STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * (0.5f * (1.0f + erff(x * 0.70710678f))); }
+};
+struct GeluGradient {
+  STEPSIZE_HOST_DEVICE float operator()(float x, float gradient) const {
+    const float below = 0.5f * (1.0f + erff(x * 0.70710678f)), density = 0.39894228f * expf(-0.5f * x * x);
+    return gradient * (below + x * density);
+  }
+};
+// x·σ(x), and σ·(1 + x·(1 − σ)).
+struct Silu {
+  STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * Sigmoid{}(x); }
+};
+struct SiluGradient {
+  STEPSIZE_HOST_DEVICE float operator()(float x, float gradient) const {
+    const float sigma = Sigmoid{}(x);
+    return gradient * (sigma * (1.0f + x * (1.0f - sigma)));
+  }
+};
+
 // f with its operands exchanged.
 template <class F>
 struct Swapped {

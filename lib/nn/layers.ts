@@ -6,6 +6,7 @@ import {
   batchNormInference,
   conv2d,
   dropout,
+  gelu,
   linear,
   maxPool2d,
   mean,
@@ -14,6 +15,7 @@ import {
   type PoolingOptions,
   relu,
   reshape,
+  silu,
   type Tensor,
   zeros,
 } from "../tensor/index.js";
@@ -159,6 +161,20 @@ export class Dropout extends Module {
 export class ReLU extends Module {
   forward(x: Tensor): Tensor {
     return relu(x);
+  }
+}
+
+/** x·Φ(x); see {@link gelu}. */
+export class GELU extends Module {
+  forward(x: Tensor): Tensor {
+    return gelu(x);
+  }
+}
+
+/** x/(1 + e⁻ˣ); see {@link silu}. */
+export class SiLU extends Module {
+  forward(x: Tensor): Tensor {
+    return silu(x);
   }
 }
 

@@ -33,6 +33,10 @@ declare module "./tensor.js" {
     sigmoid(): Tensor;
     /** max(x, 0) */
     relu(): Tensor;
+    /** See {@link elementwise.gelu}. */
+    gelu(): Tensor;
+    /** See {@link elementwise.silu}. */
+    silu(): Tensor;
     /** See {@link elementwise.cast}. */
     cast(dtype: DataType): Tensor;
     /** See {@link elementwise.reshape}. */
@@ -65,6 +69,8 @@ const methods = {
   tanh: elementwise.tanh,
   sigmoid: elementwise.sigmoid,
   relu: elementwise.relu,
+  gelu: elementwise.gelu,
+  silu: elementwise.silu,
   cast: elementwise.cast,
   reshape: elementwise.reshape,
   sum: reduce.sum,

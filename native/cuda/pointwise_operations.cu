@@ -81,6 +81,10 @@ Launcher pointwiseLauncher(OperationId id) {
     case OperationId::sigmoid: return kMap<pointwise::Sigmoid>;
     case OperationId::relu: return kMap<pointwise::Relu>;
     case OperationId::reluGradient: return kZip<pointwise::ReluGradient>;
+    case OperationId::gelu: return kMap<pointwise::Gelu>;
+    case OperationId::geluGradient: return kZip<pointwise::GeluGradient>;
+    case OperationId::silu: return kMap<pointwise::Silu>;
+    case OperationId::siluGradient: return kZip<pointwise::SiluGradient>;
     case OperationId::expand: return byPrecision<expand<float>, expand<BFloat16>>;
     case OperationId::swiglu: return kZip<Swiglu>;
     case OperationId::swigluGradient: return byPrecision<swigluGradient<float>, swigluGradient<BFloat16>>;

@@ -155,7 +155,7 @@ def reduction(operation, shape, axes):
     return case(operation, [shape], run, {} if axes is None else {"axes": list(axes)})
 
 
-UNARY = {"exp": 0, "log": 1.5, "sqrt": 1.5, "square": 0, "tanh": 0, "sigmoid": 0, "relu": 0}
+UNARY = {"exp": 0, "log": 1.5, "sqrt": 1.5, "square": 0, "tanh": 0, "sigmoid": 0, "relu": 0, "gelu": 0, "silu": 0}
 BINARY = {"add": torch.add, "subtract": torch.sub, "multiply": torch.mul, "divide": torch.div}
 BROADCASTS = [((1,), (1,)), ((7,), (7,)), ((3, 5, 9), (9,)), ((17,), (2, 17)), ((2, 33), ()), ((), (8,)),
               ((2, 3, 1), (3, 1))]
@@ -204,7 +204,7 @@ CASES = [
       for operation in ("sum", "mean")
       for shape, axes in (((1,), None), ((257,), None), ((3, 5, 7), None), ((3, 5, 7), (0,)), ((3, 5, 7), (1,)),
                           ((3, 5, 7), (2,)), ((3, 5, 7), (0, 1)), ((3, 5, 7), (1, 2)), ((2, 3, 4, 5), (1, 2)))],
-    *[case(name, [(count,)], getattr(torch, name), centers=[center])
+    *[case(name, [(count,)], getattr(torch, name, None) or getattr(F, name), centers=[center])
       for name, center in UNARY.items() for count in (1, 9, 31)],
     *[case("affine", [(count,)], lambda x: x * 1.75 - 0.375, {"scale": 1.75, "shift": -0.375}) for count in (1, 15)],
     # A divisor from 0.5 to 2.5.

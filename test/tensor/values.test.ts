@@ -30,6 +30,8 @@ await onEveryDevice("values", (device) => {
       expect(await read(t.exp(of(-infinity, 1000, 0)))).toEqual([0, infinity, 1]);
       expect(await read(t.sigmoid(of(-1000, 0, 1000)))).toEqual([0, 0.5, 1]);
       expect(await read(t.tanh(of(-1000, 0, 1000)))).toEqual([-1, 0, 1]);
+      expect(await read(t.gelu(of(-1000, -0, 1000, nan)))).toEqual([-0, -0, 1000, nan]);
+      expect(await read(t.silu(of(-1000, -0, 1000, nan)))).toEqual([-0, -0, 1000, nan]);
     });
 
     it("show in a sum, a maximum and an argmax", async () => {

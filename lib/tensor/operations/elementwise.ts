@@ -133,6 +133,16 @@ export function relu(x: Tensor): Tensor {
   }));
 }
 
+/** x·Φ(x) with the normal distribution's Φ, not its approximation. Source: Hendrycks, Gimpel, arXiv:1606.08415. */
+export function gelu(x: Tensor): Tensor {
+  return differentiable("gelu", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("geluGradient", [x, g])] }));
+}
+
+/** x/(1 + e⁻ˣ), also called swish. */
+export function silu(x: Tensor): Tensor {
+  return differentiable("silu", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("siluGradient", [x, g])] }));
+}
+
 /** Options of {@link dropout}. */
 export interface DropoutOptions {
   readonly probability: number;

@@ -70,6 +70,10 @@ inline void square(const Invocation& call) { mapUnary(call, pointwise::Square{})
 inline void tanh(const Invocation& call) { mapUnary(call, pointwise::Tanh{}); }
 inline void sigmoid(const Invocation& call) { mapUnary(call, pointwise::Sigmoid{}); }
 inline void relu(const Invocation& call) { mapUnary(call, pointwise::Relu{}); }
+inline void gelu(const Invocation& call) { mapUnary(call, pointwise::Gelu{}); }
+inline void geluGradient(const Invocation& call) { mapBinary(call, pointwise::GeluGradient{}); }
+inline void silu(const Invocation& call) { mapUnary(call, pointwise::Silu{}); }
+inline void siluGradient(const Invocation& call) { mapBinary(call, pointwise::SiluGradient{}); }
 
 inline void fill(const Invocation& call) {
   const TensorView& to = call.input(0);

@@ -41,6 +41,10 @@ inline Kernel kernelFor(OperationId id) {
     case OperationId::sigmoid: return sigmoid;
     case OperationId::relu: return relu;
     case OperationId::reluGradient: return reluGradient;
+    case OperationId::gelu: return gelu;
+    case OperationId::geluGradient: return geluGradient;
+    case OperationId::silu: return silu;
+    case OperationId::siluGradient: return siluGradient;
     case OperationId::sum: return sum;
     case OperationId::expand: return expand;
     case OperationId::argmax: return argmax;

@@ -244,6 +244,8 @@ export const calls: readonly [string, fc.Arbitrary<Call>][] = [
   unary("tanh", t.tanh, Math.tanh),
   unary("sigmoid", t.sigmoid, (x) => 1 / (1 + Math.exp(-x))),
   unary("relu", t.relu, (x) => Math.max(x, 0)),
+  unary("gelu", t.gelu, (x) => x * reference.normalShareBelow(x)),
+  unary("silu", t.silu, (x) => x / (1 + Math.exp(-x))),
   ["reshape", reshape],
   ["sum and mean", reductions],
   ["matmul", matmul],
