@@ -40,17 +40,13 @@ std::vector<Operation> makeTable() {
   const auto width = integer("width", 0, kLargestSize);
   const auto size = integer("size", 1, kLargestSize);
   const auto epsilon = numberOr("epsilon", 1e-5, 0);
+  const Attribute dataType{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()};
   const auto smoothing = numberOr("smoothing", 0, 0, 1);
   using Id = OperationId;
   return {
       {Id::fill, "fill", 1, "destination", rules::fill, {number("value")}},
       {Id::copy, "copy", 2, "destination, source", rules::copy, {}},
-      {Id::cast,
-       "cast",
-       1,
-       "x",
-       rules::cast,
-       {{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()}}},
+      {Id::cast, "cast", 1, "x", rules::cast, {dataType}},
       {Id::uniform, "uniform", 1, "destination", rules::uniform, {number("low"), number("high"), seed, stream}},
       {Id::normal, "normal", 1, "destination", rules::random, {number("mean"), number("deviation", 0), seed, stream}},
       {Id::dropout, "dropout", kAnyNumber, "x[, calls]", rules::dropout, {number("probability", 0, 1), seed, stream}},
@@ -130,6 +126,12 @@ std::vector<Operation> makeTable() {
        "gradient",
        rules::averagePool2dGradient,
        {size, stride, padding, height, width}},
+      {Id::normalizeImages,
+       "normalizeImages",
+       kAnyNumber,
+       "raw, factor, offset[, moves]",
+       rules::normalizeImages,
+       {dataType}},
       {Id::logSoftmax, "logSoftmax", 1, "x", rules::logSoftmax, {}},
       {Id::logSoftmaxGradient, "logSoftmaxGradient", 2, "output, gradient", rules::sameShapes, {}},
       {Id::crossEntropy, "crossEntropy", 2, "logits, labels", rules::crossEntropy, {smoothing}},

@@ -42,6 +42,7 @@ enum class OperationId : int {
   maxPool2dGradient,
   averagePool2d,
   averagePool2dGradient,
+  normalizeImages,
   logSoftmax,
   logSoftmaxGradient,
   crossEntropy,
@@ -81,6 +82,7 @@ enum Conv2d { stride, padding, height, width };  // of the image, or of the kern
 enum BatchNorm { momentum, batchNormEpsilon };
 enum BatchNormInference { inferenceEpsilon };
 enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
+enum NormalizeImages { imagesType };
 enum CrossEntropy { smoothing };
 enum EmbeddingGradient { embeddingRows };
 enum LayerNorm { normEpsilon };  // and of RMSNorm

@@ -268,6 +268,26 @@ void averagePool2dGradient(Call& call) {
   call.output(call.input(0).type, out);
 }
 
+// moves, one row per image: where the window begins, down and across, and whether it is mirrored.
+void normalizeImages(Call& call) {
+  call.expect(call.count() == 3 || call.count() == 4, "expected 3 or 4 tensors, got " + std::to_string(call.count()));
+  const TensorSpec& raw = call.input(0);
+  call.expect(raw.type == DataType::uint8 || raw.type == DataType::float32,
+              std::string("the raw values must be uint8 or float32, got ") + nameOf(raw.type));
+  call.expect(raw.shape.rank >= 1, "the raw values must have a last axis of channels");
+  expectStatistics(call, 1, 3);
+  for (int i = 1; i < 3; i++) call.expectShape(i, shapeOf({lastAxis(raw.shape)}));
+  if (call.count() == 4) {
+    call.expectRank(0, 4);
+    call.expectType(3, DataType::int32);
+    call.expectShape(3, shapeOf({raw.shape[0], 3}));
+  }
+  const auto type = static_cast<DataType>(call.integer(attribute::imagesType));
+  call.expect(type == DataType::float32 || type == DataType::bfloat16,
+              std::string("the result must be float32 or bfloat16, not ") + nameOf(type));
+  call.output(type, raw.shape);
+}
+
 void logSoftmax(Call& call) {
   call.expect(call.input(0).shape.rank >= 1, "there must be a last axis to normalise over");
   sameAsInput(call);

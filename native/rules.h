@@ -28,6 +28,7 @@ void maxPool2d(Call& call);
 void maxPool2dGradient(Call& call);
 void averagePool2d(Call& call);
 void averagePool2dGradient(Call& call);
+void normalizeImages(Call& call);
 void logSoftmax(Call& call);
 void crossEntropy(Call& call);
 void crossEntropyGradient(Call& call);

@@ -83,6 +83,13 @@ export const families = [
     },
   },
   {
+    title: "Images as they come from files",
+    source: "image_operations.cu",
+    kernels: {
+      normalizeImagesKernel: { element: "element of bytes", bytes: 5, flops: 2 },
+    },
+  },
+  {
     title: "Matrix products and convolutions, [m, k] · [k, n]",
     source: "matrix_operations.cu",
     kernels: {

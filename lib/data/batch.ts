@@ -8,6 +8,8 @@ export interface Batch {
   readonly inputs: Inputs;
   /** A class index per item; or several per item, or float targets, `shape` being of the whole batch. */
   readonly labels: Labels;
+  /** [size, 3], for images that are changed on the device: rows down, columns across, whether mirrored (0 or 1). */
+  readonly moves?: Int32Array;
   /** How many items: the size asked for, or fewer in a last short batch. */
   readonly size: number;
   /** Which pass over the dataset, from 0. */
@@ -44,6 +46,11 @@ export interface AugmentOptions {
   readonly crop?: boolean;
   /** Mirrors half of the images left to right. Default false. */
   readonly flip?: boolean;
+  /**
+   * `host`: the batch has the changed images. `device`: it has them as they are, and says in {@link Batch.moves} what is
+   * to be done, which the trainer does on the device, in the pass that normalises them. The same values. Default `host`.
+   */
+  readonly on?: "host" | "device";
 }
 
 /** How a dataset is cut into batches. */
@@ -70,6 +77,7 @@ export interface BatchOptions {
 export interface Augment {
   readonly pad: number;
   readonly flip: boolean;
+  readonly on: "host" | "device";
 }
 
 /** {@link BatchOptions}, checked and complete. */
@@ -120,11 +128,13 @@ function checkAugment(given: AugmentOptions, itemShape: readonly number[]): Augm
     invalidArgument("batches.augment.crop", crop ? "a pad above 0 to go with it" : "true, to go with pad", crop);
   }
   const flip = flag("augment.flip", given.flip, false);
+  const { on = "host" } = given;
+  if (on !== "host" && on !== "device") invalidArgument("batches.augment.on", '"host" or "device"', on);
   if ((crop || flip) && itemShape.length !== 3) {
     const shape = `[${itemShape.join(", ")}]`;
     invalidArgument("batches.augment", "none, or items of shape [height, width, channels]", `items of shape ${shape}`);
   }
-  return { pad, flip };
+  return { pad, flip, on };
 }
 
 function flag(name: string, value: unknown, fallback: boolean): boolean {

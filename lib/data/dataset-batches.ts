@@ -85,8 +85,10 @@ export class DatasetBatches implements BatchSource {
 
   toJSON(): object {
     // Without prefetch: it changes no batch.
+    // Nor does where images are changed.
     const { size, seed, shuffle, dropLast, augment } = this.#options;
-    return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment };
+    const { pad, flip } = augment;
+    return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment: { pad, flip } };
   }
 
   #draw(first: number, end: number, placeOf: (k: number) => Place): AsyncGenerator<Batch, undefined> {
@@ -113,16 +115,18 @@ export class DatasetBatches implements BatchSource {
   }
 
   #newSlot(): Slot {
-    const { itemShape, labelSize } = this.#plan;
+    const { itemShape, labelSize, augment } = this.#plan;
     const { inputs, labels } = this.#store;
     const size = Math.min(this.size, this.items);
+    const moves = augment.on === "device" && (augment.pad > 0 || augment.flip);
     return {
+      ...(moves && { moves: sharedArray("int32", 3 * size) }),
       inputs: sharedArray(inputs.dtype, size * count(itemShape)),
       labels: sharedArray(labels instanceof Int32Array ? ("int32" as const) : ("float32" as const), size * labelSize),
     };
   }
 
-  #batchOf({ epoch, index }: Place, slot: Slot): Batch {
+  #batchOf({ epoch, index, plain }: Place, slot: Slot): Batch {
     const { inputs, labels } = this.#store;
     const size = Math.min(this.size, this.items - index * this.size);
     const data = slot.inputs.subarray(0, size * count(inputs.shape));
@@ -133,6 +137,7 @@ export class DatasetBatches implements BatchSource {
         labels instanceof Int32Array
           ? (label as Int32Array)
           : { data: label as Float32Array, shape: [size, ...labels.shape] },
+      ...(slot.moves && !plain && { moves: slot.moves.subarray(0, 3 * size) }),
       size,
       epoch,
       index,

@@ -32,6 +32,8 @@ export interface Place {
 export interface Slot {
   readonly inputs: InputArray;
   readonly labels: Int32Array | Float32Array;
+  /** Three for each item, where images are changed on the device. */
+  readonly moves?: Int32Array;
 }
 
 /** Gathers the batches of a plan. The calling thread and the gathering thread both use this class, hence same bits. */
@@ -59,24 +61,29 @@ export class Gatherer {
       const to = position - first;
       if (labelSize === 1) slot.labels[to] = labels[stored]!;
       else slot.labels.set(labels.subarray(stored * labelSize, (stored + 1) * labelSize), to * labelSize);
-      this.#copyItem(place, item, stored * this.#itemSize, slot.inputs, to * this.#itemSize);
+      this.#copyItem(place, item, stored * this.#itemSize, slot, to);
     }
   }
 
-  #copyItem(place: Place, item: number, from: number, out: InputArray, to: number): void {
+  #copyItem(place: Place, item: number, from: number, { inputs: out, moves }: Slot, position: number): void {
     const { augment, inputs, itemShape, seed } = this.#plan;
-    if (place.plain || (augment.pad === 0 && !augment.flip)) {
-      out.set(inputs.subarray(from, from + this.#itemSize), to);
-      return;
-    }
+    const to = position * this.#itemSize;
+    const changes = !place.plain && (augment.pad > 0 || augment.flip);
+    if (!changes || moves) out.set(inputs.subarray(from, from + this.#itemSize), to);
+    if (!changes) return;
     // One block per item and epoch, whatever is switched on: the windows stay the same with and without flipping.
     philox4x32(this.#random, item, Purpose.augmentation, ...words(place.epoch), ...words(seed));
     const [down, across, mirror] = this.#random;
     const shifts = 2 * augment.pad + 1;
     const dy = scale(down!, shifts) - augment.pad;
     const dx = scale(across!, shifts) - augment.pad;
+    const isMirrored = augment.flip && mirror! >= 2 ** 31;
+    if (moves) {
+      moves.set([dy, dx, isMirrored ? 1 : 0], 3 * position);
+      return;
+    }
     const [height, width, channels] = itemShape as readonly [number, number, number];
-    copyShifted(inputs, from, out, to, height, width, channels, dy, dx, augment.flip && mirror! >= 2 ** 31);
+    copyShifted(inputs, from, out, to, height, width, channels, dy, dx, isMirrored);
   }
 
   #orderOf(epoch: number): Uint32Array {

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import type { DataType } from "../native/index.js";
-import { add, cast, multiply, type Tensor, tensor, tidy } from "../tensor/index.js";
+import { asType, type NormalizeOptions, normalizeImages, type Tensor, tensor, tidy } from "../tensor/index.js";
 
 /** What is done to raw inputs before a model sees them; plain JSON, saved with the model. */
 export interface PreprocessingOptions {
@@ -29,10 +29,15 @@ export class Preprocessing {
     this.options = options;
   }
 
-  /** From [N, …shape] raw to the same shape as float32, normalised. */
-  apply(raw: Tensor): Tensor {
-    const { factor, offset } = this.#onDevice(raw);
-    return tidy(() => add(multiply(raw.dtype === "float32" ? raw : cast(raw, "float32"), factor), offset));
+  /**
+   * From [N, …shape] raw to the same shape, normalised.
+   * @param options as of {@link normalizeImages}
+   */
+  apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor {
+    const factors = this.#onDevice(raw);
+    return tidy(() =>
+      normalizeImages(raw.dtype === "uint8" ? raw : asType(raw, "float32"), { ...factors, ...options }),
+    );
   }
 
   /** Gives back the memory of what is kept on the device; another use makes it again. */

@@ -120,9 +120,9 @@ class ImageTask implements Task {
     return { config, classes: this.#classes, preprocessing: this.#parts.train.preprocessing() };
   }
 
-  trainingBatches({ size, seed, augment }: TrainingBatchOptions): BatchSource {
+  trainingBatches({ size, seed, augment, augmentOn = "host" }: TrainingBatchOptions): BatchSource {
     const changes = { pad: 4, crop: true, flip: this.#mayFlip };
-    return this.#parts.train.batches({ size, seed, ...(augment && { augment: changes }) });
+    return this.#parts.train.batches({ size, seed, ...(augment && { augment: { ...changes, on: augmentOn } }) });
   }
 
   evaluationBatches(split: SplitName, most = Number.POSITIVE_INFINITY): BatchSource {

@@ -42,7 +42,9 @@ export function assembleRun(
   const config = task.modelConfig(settings.model);
   const model = models.create(config, { device, seed }).setPrecision(precision);
   const card = task.card(config);
-  const batches = task.trainingBatches({ size, seed, augment });
+  // A GPU has nothing better to do with bytes that it reads anyway; a CPU has another thread to do it.
+  const augmentOn = device.name.startsWith("cuda") ? "device" : "host";
+  const batches = task.trainingBatches({ size, seed, augment, augmentOn });
   const optimizer = makeOptimizer(model, settings, schedule);
   const trainer = new Trainer({ model, optimizer, loss: task.loss, data: batches, accumulate, card });
   return {

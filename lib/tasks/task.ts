@@ -17,6 +17,8 @@ export interface TrainingBatchOptions {
   readonly seed: number;
   /** Whether items are changed at random in the ways that suit the data; default false. */
   readonly augment?: boolean | undefined;
+  /** Where; the values are the same. Default `host`. */
+  readonly augmentOn?: "host" | "device" | undefined;
 }
 
 /**

@@ -3,6 +3,7 @@ import "./methods.js";
 export { backward, type Differentiation, noGrad, withGradient } from "./autograd.js";
 export * from "./operations/create.js";
 export * from "./operations/elementwise.js";
+export * from "./operations/images.js";
 export * from "./operations/linear.js";
 export * from "./operations/loss.js";
 export * from "./operations/normalization.js";

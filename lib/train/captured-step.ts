@@ -21,12 +21,14 @@ export class CapturedStep {
   }
 
   /** Copies a batch into the inputs at this place, and returns those; not where its shape is another. */
-  write(index: number, { inputs, labels }: Batch): BatchTensors | undefined {
+  write(index: number, { inputs, labels, moves }: Batch): BatchTensors | undefined {
     const own = this.inputs[index] as BatchTensors;
     const { data, shape } = shaped(labels);
     if (String(own.x.shape) !== String(inputs.shape) || String(own.y.shape) !== String(shape)) return undefined;
+    if ((own.moves === undefined) !== (moves === undefined)) return undefined;
     own.x.write(inputs.data);
     own.y.write(data);
+    if (moves) own.moves?.write(moves);
     return own;
   }
 

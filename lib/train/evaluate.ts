@@ -16,6 +16,8 @@ export interface Evaluation {
 export interface BatchTensors {
   readonly x: Tensor;
   readonly y: Tensor;
+  /** What is to be done to images x; see `Batch.moves`. */
+  readonly moves?: Tensor;
 }
 
 /** @internal Labels as values with their shape. */
@@ -24,15 +26,18 @@ export function shaped(labels: Labels): { data: Int32Array | Float32Array; shape
 }
 
 /** @internal Puts a batch on the device. */
-export function upload(device: Device, { inputs, labels }: Batch): BatchTensors {
+export function upload(device: Device, { inputs, labels, moves, size }: Batch): BatchTensors {
   const { data, shape } = shaped(labels);
-  return { x: tensor(device, inputs.data, inputs.shape), y: tensor(device, data, shape) };
+  return {
+    x: tensor(device, inputs.data, inputs.shape),
+    y: tensor(device, data, shape),
+    ...(moves && { moves: tensor(device, moves, [size, 3]) }),
+  };
 }
 
 /** @internal */
-export function disposeBatch({ x, y }: BatchTensors): void {
-  x.dispose();
-  y.dispose();
+export function disposeBatch(batch: BatchTensors): void {
+  for (const one of Object.values(batch) as Tensor[]) one.dispose();
 }
 
 /** What {@link evaluate} works with. */

@@ -317,9 +317,9 @@ export class Trainer {
   }
 
   /** The loss of one batch, whose gradient is added to the parameters'. */
-  #differentiate({ x, y }: BatchTensors): Tensor {
+  #differentiate({ x, y, moves }: BatchTensors): Tensor {
     const { model, loss } = this.#options;
-    const result = loss(model.forward(this.#preparation.apply(x)), y);
+    const result = loss(model.forward(this.#preparation.apply(x, moves)), y);
     result.backward();
     return result;
   }

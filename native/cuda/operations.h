@@ -24,6 +24,7 @@ Launcher reductionLauncher(OperationId id);
 Launcher lossLauncher(OperationId id);
 Launcher normalizationLauncher(OperationId id);
 Launcher poolingLauncher(OperationId id);
+Launcher imageLauncher(OperationId id);
 Launcher sequenceLauncher(OperationId id);
 Launcher matrixLauncher(OperationId id);
 Launcher optimizerLauncher(OperationId id);

@@ -68,6 +68,28 @@ describe("augmentation", () => {
     );
   });
 
+  it("for the device is what is to be done to the images, which the batch has as they are", async () => {
+    const set = images(25);
+    const options = { size: 10, dropLast: false, prefetch: 0, seed: 4 } as const;
+    const made = set.batches({ ...options, augment: { pad: 2, flip: true } });
+    const told = set.batches({ ...options, augment: { pad: 2, flip: true, on: "device" } });
+    expect(told.toJSON()).toEqual(made.toJSON());
+    const [expected, got] = [await take(made.from(0), 6), await take(told.from(0), 6)];
+    for (const [step, { inputs, labels, moves, size }] of got.entries()) {
+      expect(moves).toHaveLength(3 * size);
+      const windows = (labels as number[]).map((item, i) => {
+        const image = Array.from(inputs.data).slice(i * itemSize, (i + 1) * itemSize);
+        expect(image).toEqual(Array.from(set.inputs.data.subarray(item * itemSize, (item + 1) * itemSize)));
+        const [dy, dx, mirror] = moves!.slice(3 * i, 3 * i + 3) as [number, number, number];
+        return window(image, dy, dx, mirror === 1);
+      });
+      expect(windows.flat()).toEqual(Array.from(expected[step]!.inputs.data));
+      expect(expected[step]!.moves).toBeUndefined();
+    }
+    for (const { moves } of await take(told.once(), 3)) expect(moves).toBeUndefined();
+    expect(() => set.batches({ size: 5, augment: { flip: true, on: "gpu" as "host" } })).toThrow('"host" or "device"');
+  });
+
   it("reaches every shift about equally often", async () => {
     const found = await explained(images(60), { pad: 2 }, 50);
     const counts = new Map<string, number>();

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { openDevice } from "#lib/native/index.js";
 import { Preprocessing, type PreprocessingOptions } from "#lib/nn/index.js";
-import { tensor } from "#lib/tensor/index.js";
+import { cast, tensor } from "#lib/tensor/index.js";
 import { expectClose } from "../support/compare.js";
 import { devices, onEveryDevice, open } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
@@ -38,6 +38,45 @@ await onEveryDevice("preprocessing", (device) => {
     const result = new Preprocessing(own).apply(tensor(device, raw, [1, 4, 5, 3]));
     // Twice numbers below 1, over deviations of a quarter: up to 10.
     expectClose(await result.read(), expected(raw, own), 4 * allowed);
+  });
+
+  test("moves images in the same pass, to the same bits as normalising moved ones, and rounds them to bf16", async () => {
+    // Down and across, mirrored or not, beyond the image on each side, and out of it altogether.
+    const moves = [[0, 0, 0], [1, -2, 0], [-3, 1, 1], [0, 0, 1], [4, 0, 0], [-1, -5, 1]]; // biome-ignore format: a matrix
+    const [height, width, channels] = options.shape as [number, number, number];
+    const raw = Uint8Array.from(labelsOf(moves.length * 60, 3, 256));
+    const moved = raw.map((_, i) => {
+      const [image, y, x, c] = [Math.floor(i / 60), Math.floor(i / 15) % 4, Math.floor(i / 3) % 5, i % 3];
+      const [down, across, mirrored] = moves[image] as [number, number, number];
+      const [fromY, fromX] = [y + down, (mirrored ? width - 1 - x : x) + across];
+      const inside = fromY >= 0 && fromY < height && fromX >= 0 && fromX < width;
+      return inside ? raw[((image * height + fromY) * width + fromX) * channels + c]! : 0;
+    });
+    const preprocessing = new Preprocessing(options);
+    const shape = [moves.length, ...options.shape];
+    const own = tensor(device, Int32Array.from(moves.flat()), [moves.length, 3]);
+    const plain = preprocessing.apply(tensor(device, moved, shape));
+    expect(await preprocessing.apply(tensor(device, raw, shape), { moves: own }).read()).toEqual(await plain.read());
+    const low = preprocessing.apply(tensor(device, raw, shape), { moves: own, dtype: "bfloat16" });
+    expect(await low.read()).toEqual(await cast(plain, "bfloat16").read());
+  });
+
+  test("refuses what does not fit", async () => {
+    const preprocessing = new Preprocessing(options);
+    const raw = tensor(device, bytes, [2, 4, 5, 3]);
+    const moves = (...shape: number[]) => tensor(device, new Int32Array(6), shape);
+    await expectError(
+      () => preprocessing.apply(raw, { moves: moves(3, 2) }),
+      "invalid-argument",
+      "shape [2,3], got [3,2]",
+    );
+    const flat = tensor(device, bytes, [2, 20, 3]);
+    await expectError(() => preprocessing.apply(flat, { moves: moves(2, 3) }), "invalid-argument", "must have 4 axes");
+    await expectError(
+      () => preprocessing.apply(tensor(device, bytes, [2, 3, 4, 5])),
+      "invalid-argument",
+      "shape [5], got [3]",
+    );
   });
 
   test("a channel that never changes is not divided by its deviation of 0", async () => {

@@ -45,6 +45,19 @@ describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
   });
 });
 
+describe.each(opened)("images that are changed on the device ($label)", ({ device: on }) => {
+  it("give the records of images that the host changes, eager and captured, also before a bf16 model", async () => {
+    for (const { make } of [residual, lowPrecision]) {
+      const augment = { pad: 1, flip: true };
+      const until = 3;
+      const expected = await recordsOf(make(on, { batches: { augment } }).trainer, { until });
+      const there = { batches: { augment: { ...augment, on: "device" as const } } };
+      expect(await recordsOf(make(on, there).trainer, { until })).toEqual(expected);
+      expect(await recordsOf(make(on, there).trainer, { until, capture: true })).toEqual(expected);
+    }
+  });
+});
+
 describe("a captured run", () => {
   it("takes turns with eager steps, pauses, evaluations and checkpoints", async () => {
     const on = await device();

@@ -5,6 +5,7 @@
 #include "convolution.h"
 #include "elementwise.h"
 #include "embedding.h"
+#include "images.h"
 #include "layer_norm.h"
 #include "loss.h"
 #include "matmul.h"
@@ -59,6 +60,7 @@ inline Kernel kernelFor(OperationId id) {
     case OperationId::maxPool2dGradient: return maxPool2dGradient;
     case OperationId::averagePool2d: return averagePool2d;
     case OperationId::averagePool2dGradient: return averagePool2dGradient;
+    case OperationId::normalizeImages: return normalizeImages;
     case OperationId::logSoftmax: return logSoftmax;
     case OperationId::logSoftmaxGradient: return logSoftmaxGradient;
     case OperationId::crossEntropy: return crossEntropy;

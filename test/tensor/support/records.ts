@@ -70,6 +70,10 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   relu: unary,
   reluGradient: binary,
   gelu: unary,
+  normalizeImages: {
+    inputs: [images, channels, channels, (device) => tensor(device, labelsOf(9, 12, 5), [3, 3])],
+    attributes: { dtype: "float32" },
+  },
   geluGradient: binary,
   silu: unary,
   siluGradient: binary,
