@@ -1,6 +1,6 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device, TypedArray } from "../native/index.js";
-import { copy, fill, noGrad, Tensor, tidy } from "../tensor/index.js";
+import { copy, noGrad, Tensor, tidy } from "../tensor/index.js";
 import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups } from "./groups.js";
 import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
 import {
@@ -246,7 +246,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const { expected, unused } = this.checkStateDict(state);
     noGrad(() => {
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
-      for (const { kept } of unused) for (const tensor of kept) fill(tensor, 0);
+      for (const slot of unused) this.#keeper.reset(slot);
     });
     this.#keeper.settle(this.#slots);
   }

@@ -1,6 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
-import { cast, copy, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
+import { cast, copy, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
 import type { ResolvedGroup } from "./groups.js";
 import { factsOf, type ParameterLike } from "./parameters.js";
 import type { StepOptions } from "./step-options.js";
@@ -82,6 +82,19 @@ export class Keeper {
       slot.version = versionOf(slot.parameter);
     }
     return slot.kept;
+  }
+
+  /** Begins anew, as before the first gradient; what was made stays where it is, for captured work. */
+  reset(slot: Slot): void {
+    for (const [i, tensor] of slot.kept.entries()) {
+      if (!(this.hasMasters && i === 0)) {
+        fill(tensor, 0);
+        continue;
+      }
+      const master = masterOf(slot);
+      copy(tensor, master);
+      master.dispose();
+    }
   }
 
   /**
