@@ -3,6 +3,7 @@
 #include <cassert>
 #include <limits>
 
+#include "epilogue.h"
 #include "rules.h"
 #include "update/rules.h"
 
@@ -31,6 +32,8 @@ Attribute choice(const char* name, const char* const* choices, int count) {
   return {name, AttributeKind::choice, 0, count - 1.0, true, 0, choices};
 }
 
+const char* const kActivationNames[kActivations] = {"none", "relu", "gelu", "silu"};
+
 std::vector<Operation> makeTable() {
   const auto seed = integer("seed", 0, kSafeInteger);
   const auto stream = integer("stream", 0, kSafeInteger, 0);
@@ -40,6 +43,7 @@ std::vector<Operation> makeTable() {
   const auto width = integer("width", 0, kLargestSize);
   const auto size = integer("size", 1, kLargestSize);
   const auto epsilon = numberOr("epsilon", 1e-5, 0);
+  const Attribute activation{"activation", AttributeKind::choice, 0, kActivations - 1, false, 0, kActivationNames};
   const Attribute dataType{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()};
   const auto smoothing = numberOr("smoothing", 0, 0, 1);
   using Id = OperationId;
@@ -80,7 +84,12 @@ std::vector<Operation> makeTable() {
        rules::expand,
        {integer("axis", 0, kMaxRank), integer("size", 0, kSafeInteger), numberOr("scale", 1)}},
       {Id::argmax, "argmax", 1, "x", rules::argmax, {}},
-      {Id::matmul, "matmul", 2, "a, b", rules::matmul, {flag("transposeA"), flag("transposeB")}},
+      {Id::matmul,
+       "matmul",
+       kAnyNumber,
+       "a, b[, bias][, residual]",
+       rules::matmul,
+       {flag("transposeA"), flag("transposeB"), flag("bias"), activation}},
       {Id::conv2d, "conv2d", 2, "images, weights", rules::conv2d, {stride, padding}},
       {Id::conv2dInputGradient,
        "conv2dInputGradient",

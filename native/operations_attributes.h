@@ -77,7 +77,7 @@ enum Dropout { probability, dropoutSeed, dropoutStream };
 enum Affine { scale, shift };
 enum Sum { sumAxis, sumCount, sumScale };
 enum Expand { expandAxis, expandSize, expandScale };
-enum Matmul { transposeA, transposeB };
+enum Matmul { transposeA, transposeB, matmulBias, matmulActivation };
 enum Conv2d { stride, padding, height, width };  // of the image, or of the kernel, that a gradient restores
 enum BatchNorm { momentum, batchNormEpsilon };
 enum BatchNormInference { inferenceEpsilon };

@@ -119,8 +119,14 @@ void argmax(Call& call) {
   call.output(DataType::int32, shape);
 }
 
+// act(a·b + bias) + residual, of which everything but the product may be left out.
 void matmul(Call& call) {
-  const DataType type = expectFloatsOfRank(call, 2);
+  const int plain = call.integer(attribute::matmulBias) != 0 ? 3 : 2;
+  call.expect(call.count() == plain || call.count() == plain + 1,
+              "expected a, b" + std::string(plain == 3 ? ", the bias" : "") + " and perhaps a residual, got " +
+                  std::to_string(call.count()) + " tensors");
+  const DataType type = expectFloats(call);
+  for (int i = 0; i < 2; i++) call.expectRank(i, 2);
   const bool transposeA = call.integer(attribute::transposeA) != 0;
   const bool transposeB = call.integer(attribute::transposeB) != 0;
   const Shape& a = call.input(0).shape;
@@ -129,7 +135,10 @@ void matmul(Call& call) {
               "the inner sizes differ: " + std::to_string(a[transposeA ? 0 : 1]) +
                   (transposeA ? " (a transposed)" : "") + " and " + std::to_string(b[transposeB ? 1 : 0]) +
                   (transposeB ? " (b transposed)" : ""));
-  call.output(type, shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]}));
+  const Shape out = shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]});
+  if (plain == 3) call.expectShape(2, shapeOf({out[1]}));
+  if (call.count() > plain) call.expectShape(plain, out);
+  call.output(type, out);
 }
 
 namespace {

@@ -1,6 +1,6 @@
 import type { Device } from "../native/index.js";
 import { Flatten, Linear, Module, Seeds } from "../nn/index.js";
-import { relu, type Tensor } from "../tensor/index.js";
+import type { Tensor } from "../tensor/index.js";
 
 /** Options of {@link mlp}. */
 export interface MLPOptions {
@@ -21,16 +21,16 @@ export class MLP extends Module {
     super();
     const seeds = new Seeds(seed);
     const sizes = [inputs, ...hidden, classes];
-    this.layers = sizes.slice(1).map((outputs, i) => new Linear(sizes[i] as number, outputs, { device, seeds }));
+    const last = hidden.length;
+    this.layers = sizes.slice(1).map((outputs, i) => {
+      const activation = i < last ? { activation: "relu" as const } : {};
+      return new Linear(sizes[i] as number, outputs, { device, seeds, ...activation });
+    });
   }
 
   /** From [N, …] with `inputs` numbers each to [N, classes]. */
   forward(x: Tensor): Tensor {
-    const last = this.layers.length - 1;
-    return this.layers.reduce(
-      (value, layer, i) => (i < last ? relu(layer.forward(value)) : layer.forward(value)),
-      this.flatten.forward(x),
-    );
+    return this.layers.reduce((value, layer) => layer.forward(value), this.flatten.forward(x));
   }
 }
 

@@ -1,7 +1,7 @@
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { Embedding, LayerNorm, Linear, Module, RMSNorm, Seeds } from "../nn/index.js";
-import { add, causalAttention, linear, rotary, swiglu, type Tensor } from "../tensor/index.js";
+import { causalAttention, linear, rotary, swiglu, type Tensor } from "../tensor/index.js";
 import type { Place } from "./place.js";
 
 /** Options of {@link olmo}. */
@@ -61,7 +61,8 @@ class Attention extends Module {
     this.#base = ropeBase;
   }
 
-  forward(x: Tensor): Tensor {
+  /** @param residual what the result is added to; default: nothing */
+  forward(x: Tensor, residual?: Tensor): Tensor {
     const [batch, length, width] = x.shape as [number, number, number];
     const split = (y: Tensor) => y.reshape([batch, length, this.#heads, width / this.#heads]);
     const positioned = (y: Tensor, norm?: RMSNorm) => rotary(split(norm?.forward(y) ?? y), { base: this.#base });
@@ -70,7 +71,7 @@ class Attention extends Module {
       positioned(this.keys.forward(x), this.keyNorm),
       split(this.values.forward(x)),
     );
-    return this.output.forward(mixed.reshape(x.shape));
+    return this.output.forward(mixed.reshape(x.shape), residual);
   }
 }
 
@@ -86,8 +87,9 @@ class FeedForward extends Module {
     this.down = projection(hidden, width, place, gain);
   }
 
-  forward(x: Tensor): Tensor {
-    return this.down.forward(swiglu(this.gate.forward(x), this.up.forward(x)));
+  /** @param residual what the result is added to; default: nothing */
+  forward(x: Tensor, residual?: Tensor): Tensor {
+    return this.down.forward(swiglu(this.gate.forward(x), this.up.forward(x)), residual);
   }
 }
 
@@ -109,8 +111,8 @@ class Block extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const attended = add(x, this.attention.forward(this.attentionNorm.forward(x)));
-    return add(attended, this.feedForward.forward(this.feedForwardNorm.forward(attended)));
+    const attended = this.attention.forward(this.attentionNorm.forward(x), x);
+    return this.feedForward.forward(this.feedForwardNorm.forward(attended), attended);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   conv2d,
   dropout,
   gelu,
+  type LinearOptions,
   linear,
   maxPool2d,
   mean,
@@ -33,17 +34,24 @@ export interface LayerOptions {
 }
 
 /**
- * x·Wᵀ + b: from [..., inputs] to [..., outputs]; the weight is [outputs, inputs], the bias is on by default. Weights are
- * drawn by {@link fanInUniform}, or with `deviation` from a normal distribution.
+ * activation(x·Wᵀ + b): from [..., inputs] to [..., outputs]; the weight is [outputs, inputs], the bias is on by default,
+ * the activation off. Weights are drawn by {@link fanInUniform}, or with `deviation` from a normal distribution.
  */
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | undefined;
+  readonly activation: LinearOptions["activation"];
 
   constructor(
     inputs: number,
     outputs: number,
-    { device, seeds, bias = true, deviation }: LayerOptions & { deviation?: number },
+    {
+      device,
+      seeds,
+      bias = true,
+      deviation,
+      activation,
+    }: LayerOptions & { deviation?: number; activation?: LinearOptions["activation"] },
   ) {
     super();
     const streams = seedsOf(seeds);
@@ -54,11 +62,12 @@ export class Linear extends Module {
         : normal(device, shape, { deviation, ...streams.next() });
     this.weight = new Parameter(values);
     this.bias = bias ? new Parameter(fanInUniform(device, [outputs], streams, inputs)) : undefined;
+    this.activation = activation;
   }
 
-  forward(x: Tensor): Tensor {
-    const product = linear(x, this.weight);
-    return this.bias ? add(product, this.bias) : product;
+  /** @param residual [..., outputs], added to the result in the same pass */
+  forward(x: Tensor, residual?: Tensor): Tensor {
+    return linear(x, this.weight, { bias: this.bias, activation: this.activation, residual });
   }
 }
 

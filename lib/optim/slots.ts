@@ -76,9 +76,7 @@ export class Keeper {
       slot.version = versionOf(slot.parameter);
     } else if (this.hasMasters && slot.version !== versionOf(slot.parameter)) {
       // Written by somebody else, a loaded checkpoint perhaps: the master follows.
-      const master = masterOf(slot);
-      copy(slot.kept[0] as Tensor, master);
-      master.dispose();
+      renewMaster(slot);
       slot.version = versionOf(slot.parameter);
     }
     return slot.kept;
@@ -87,13 +85,8 @@ export class Keeper {
   /** Begins anew, as before the first gradient; what was made stays where it is, for captured work. */
   reset(slot: Slot): void {
     for (const [i, tensor] of slot.kept.entries()) {
-      if (!(this.hasMasters && i === 0)) {
-        fill(tensor, 0);
-        continue;
-      }
-      const master = masterOf(slot);
-      copy(tensor, master);
-      master.dispose();
+      if (this.hasMasters && i === 0) renewMaster(slot);
+      else fill(tensor, 0);
     }
   }
 
@@ -113,6 +106,13 @@ export class Keeper {
   settle(slots: readonly Slot[]): void {
     if (this.hasMasters) for (const slot of slots) slot.version = versionOf(slot.parameter);
   }
+}
+
+/** The master takes its parameter's values. */
+function renewMaster(slot: Slot): void {
+  const master = masterOf(slot);
+  copy(slot.kept[0] as Tensor, master);
+  master.dispose();
 }
 
 function masterOf({ parameter, key }: Slot): Tensor {

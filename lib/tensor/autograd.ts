@@ -24,6 +24,11 @@ export function noGrad<T>(block: () => T): T {
   }
 }
 
+/** @internal Whether an operation on these is recorded. */
+export function isRecorded(inputs: readonly Tensor[]): boolean {
+  return recording && inputs.some((input) => input.requiresGrad);
+}
+
 /** How a differentiable operation computes its gradient. */
 export interface Differentiation {
   /** Tensors that the gradient reads; changing them in place before `backward()` is then an error. */
@@ -46,7 +51,7 @@ export function differentiable(
   differentiate: (output: Tensor, extras: readonly Tensor[]) => Differentiation,
 ): Tensor {
   const [output, ...extras] = execute(operation, inputs, attributes) as [Tensor, ...Tensor[]];
-  if (recording && inputs.some((input) => input.requiresGrad)) {
+  if (isRecorded(inputs)) {
     record(operation, inputs, output, extras, differentiate(output, extras));
   } else {
     for (const extra of extras) extra.dispose();
@@ -61,8 +66,7 @@ export function differentiable(
 export function withGradient(output: Tensor, inputs: readonly Tensor[], differentiation: Differentiation): Tensor {
   if (output.node)
     throw new StepsizeError("invalid-argument", "withGradient: the output has a gradient; compute it inside noGrad");
-  if (recording && inputs.some((input) => input.requiresGrad))
-    record("withGradient", inputs, output, [], differentiation);
+  if (isRecorded(inputs)) record("withGradient", inputs, output, [], differentiation);
   return output;
 }
 

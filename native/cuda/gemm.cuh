@@ -11,7 +11,8 @@
 //   const Element* data
 //   int64_t neighbours()                how many lie side by side: a multiple of 8 can be read by eights
 //
-// C is row-major, and the slices of k lie one after another.
+// C is row-major, and the slices of k lie one after another. An epilogue (epilogue.h) sees each sum before it is
+// stored; where k is cut, when the slices are added.
 //
 // Each thread keeps 4 × 4 sums; the tiles of A and B meet in shared memory 16 deep, 0.5 bytes from memory per
 // multiply-add. For a small C and a long k the depth is cut into slices of a fixed length (gridDim.y), whose sums are
@@ -19,6 +20,7 @@
 #pragma once
 
 #include "../element_types.h"
+#include "../epilogue.h"
 #include "grid_loop.cuh"
 
 namespace stepsize::cuda {
@@ -85,7 +87,8 @@ __device__ __forceinline__ void flush(float (&totals)[kGemmPerThread][kGemmPerTh
 }
 
 template <class A, class B>
-__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShape s, A a, B b, float* c) {
+__global__ void __launch_bounds__(kGemmThreads, kGemmBlocks)
+    gemmKernel(GemmShape s, A a, B b, float* c, Epilogue<float> finish) {
   STEPSIZE_SHARED(float, tileA, [kGemmDepth][kGemmTile + 4]);
   STEPSIZE_SHARED(float, tileB, [kGemmDepth][kGemmTile + 4]);
   const int tilesN = (s.n - 1) / kGemmTile + 1;
@@ -116,16 +119,19 @@ __global__ void __launch_bounds__(kGemmThreads, kGemmBlocks) gemmKernel(GemmShap
   for (int i = 0; i < kGemmPerThread; i++)
 #pragma unroll
     for (int j = 0; j < kGemmPerThread; j++)
-      if (row0 + row + i < s.m && column0 + column + j < s.n)
-        c[(static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i) * s.n + column0 + column + j] = totals[i][j];
+      if (row0 + row + i < s.m && column0 + column + j < s.n) {
+        const int64_t at = static_cast<int64_t>(blockIdx.y) * s.m + row0 + row + i;
+        c[at * s.n + column0 + column + j] = finish(totals[i][j], row0 + row + i, column0 + column + j);
+      }
 }
 
 template <class C>
-__global__ void __launch_bounds__(kGemmThreads) addSlicesKernel(const float* slices, C* c, int64_t count, int slots) {
+__global__ void __launch_bounds__(kGemmThreads)
+    addSlicesKernel(const float* slices, C* c, int64_t count, int slots, Epilogue<C> finish) {
   forGrid<kGemmThreads>(count, [&](int64_t i) {
     float sum = 0;
     for (int s = 0; s < slots; s++) sum += slices[s * count + i];
-    c[i] = castElement<C>(sum);
+    c[i] = castElement<C>(finish(sum, i / finish.columns, static_cast<int>(i % finish.columns)));
   });
 }
 

@@ -32,23 +32,25 @@ struct TiledProduct {
   }
 };
 
-// multiplyTo(c) launches the product; into slices of float32 where k is cut, which are added up in order.
+// multiplyTo(c, finish) launches the product; into slices of float32 where k is cut, which are added up in order.
 template <class T, class F>
-void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView& out, const F& multiplyTo) {
-  if (product.slices == 1) return multiplyTo(out.as<T>());
+void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView& out, const Epilogue<T>& finish,
+               const F& multiplyTo) {
+  if (product.slices == 1) return multiplyTo(out.as<T>(), finish);
   const int64_t count = out.elements();
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(product.slices * count) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
-  multiplyTo(sums);
+  multiplyTo(sums, Epilogue<T>{});
   launch(addSlicesKernel<T>, blocksFor(device, count, kGemmThreads), kGemmThreads, 0, device.stream(), sums,
-         out.as<T>(), count, static_cast<int>(product.slices));
+         out.as<T>(), count, static_cast<int>(product.slices), finish);
 }
 
 template <class A, class B>
-void gemmInFloat32(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+void gemmInFloat32(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
+                   const Epilogue<float>& finish) {
   const TiledProduct product(m, n, k, kGemmTile);
-  addSlices<float>(device, product, out, [&](float* c) {
-    launch(gemmKernel<A, B>, product.grid, kGemmThreads, 0, device.stream(), product.shape, a, b, c);
+  addSlices<float>(device, product, out, finish, [&](float* c, const Epilogue<float>& last) {
+    launch(gemmKernel<A, B>, product.grid, kGemmThreads, 0, device.stream(), product.shape, a, b, c, last);
   });
 }
 
@@ -59,24 +61,37 @@ bool isInChunks(const Operand& operand) {
 }
 
 template <class Tile, class A, class B>
-void gemmInTiles(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+void gemmInTiles(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
+                 const Epilogue<BFloat16>& finish) {
   const TiledProduct product(m, n, k, Tile::kLines);
   const unsigned chunks = (isInChunks(a) ? 1u : 0u) | (isInChunks(b) ? 2u : 0u);
-  addSlices<BFloat16>(device, product, out, [&](auto* c) {
+  addSlices<BFloat16>(device, product, out, finish, [&](auto* c, const Epilogue<BFloat16>& last) {
     launchWithShared(device, tensorGemmKernel<A, B, std::remove_pointer_t<decltype(c)>, Tile>, product.grid,
-                     Tile::kThreads, Tile::kSharedBytes, product.shape, a, b, c, chunks);
+                     Tile::kThreads, Tile::kSharedBytes, product.shape, a, b, c, chunks, last);
   });
 }
 
-template <class A, class B>
-void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out) {
+template <class A, class B, class T = typename A::Element>
+void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
+          Epilogue<T> finish = {}) {
   if (m == 0 || n == 0) return;
-  if constexpr (std::is_same_v<typename A::Element, float>)
-    gemmInFloat32(device, m, n, k, a, b, out);
+  finish.columns = index(n, "columns");
+  if constexpr (std::is_same_v<T, float>)
+    gemmInFloat32(device, m, n, k, a, b, out, finish);
   else if (tilesOf(m, n, LargeTile::kLines) >= kManyLargeTiles)
-    gemmInTiles<LargeTile>(device, m, n, k, a, b, out);
+    gemmInTiles<LargeTile>(device, m, n, k, a, b, out, finish);
   else
-    gemmInTiles<SmallTile>(device, m, n, k, a, b, out);
+    gemmInTiles<SmallTile>(device, m, n, k, a, b, out, finish);
+}
+
+template <class T>
+Epilogue<T> epilogueOf(const Record& record) {
+  const bool biased = integer(record, attribute::matmulBias) != 0;
+  const int plain = biased ? 3 : 2;
+  return {biased ? input(record, 2).as<const T>() : nullptr,
+          record.inputs > plain ? input(record, plain).as<const T>() : nullptr,
+          0,
+          {static_cast<Activation>(integer(record, attribute::matmulActivation))}};
 }
 
 template <class T>
@@ -85,11 +100,12 @@ void matmul(CudaDevice& device, const Record& record) {
   const bool transposeA = integer(record, attribute::transposeA) != 0;
   const bool transposeB = integer(record, attribute::transposeB) != 0;
   const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
+  const Epilogue<T> finish = epilogueOf<T>(record);
   const auto withA = [&](const auto& rows) {
     if (transposeB)
-      gemm(device, m, n, k, rows, DenseLines<T>{b.as<T>(), k}, out);
+      gemm(device, m, n, k, rows, DenseLines<T>{b.as<T>(), k}, out, finish);
     else
-      gemm(device, m, n, k, rows, Transposed<DenseLines<T>>{{b.as<T>(), n}}, out);
+      gemm(device, m, n, k, rows, Transposed<DenseLines<T>>{{b.as<T>(), n}}, out, finish);
   };
   if (transposeA)
     withA(Transposed<DenseLines<T>>{{a.as<T>(), m}});

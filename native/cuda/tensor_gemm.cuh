@@ -122,7 +122,7 @@ __device__ __forceinline__ void storePair(float* c, int64_t at, bool both, float
 // chunks: whether the operands' neighbours come by eights, A's in bit 0, B's in bit 1.
 template <class A, class B, class C, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
-    tensorGemmKernel(GemmShape s, A a, B b, C* c, unsigned chunks) {
+    tensorGemmKernel(GemmShape s, A a, B b, C* c, unsigned chunks, Epilogue<BFloat16> finish) {
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
   constexpr int kElements = Tile::kLines * kStageDepth;
   const auto tileA = [&](int stage) { return StageTile<A, Tile::kLines>{shared + stage % kStages * 2 * kElements}; };
@@ -183,8 +183,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         const int row = row0 + lineA + i * 16 + half * 8 + lane / 4;
         const int column = column0 + lineB + j * 8 + lane % 4 * 2;
         if (row >= s.m || column >= s.n) continue;
-        storePair(c, (static_cast<int64_t>(blockIdx.y) * s.m + row) * s.n + column, column + 1 < s.n,
-                  sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+        const bool both = column + 1 < s.n;
+        const float first = finish(sums[i][j][half * 2], row, column);
+        const float second = both ? finish(sums[i][j][half * 2 + 1], row, column + 1) : 0.0f;
+        storePair(c, (static_cast<int64_t>(blockIdx.y) * s.m + row) * s.n + column, both, first, second);
       }
 }
 

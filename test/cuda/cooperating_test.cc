@@ -17,6 +17,7 @@
 namespace {
 
 using namespace stepsize::cuda;
+using stepsize::Epilogue;
 using stepsize::emulator::Buffer;
 
 // A warp's row and a block's, with fewer columns than threads left over and with more.
@@ -189,8 +190,9 @@ STEPSIZE_TEST(multipliesInSlices) {
   Buffer<float> left(a), right(b), slices(2 * m * n), c(m * n);
   launch(gemmKernel<DenseLines<float>, Transposed<DenseLines<float>>>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
          GemmShape{m, n, k, slice}, DenseLines<float>{left.data(), k}, Transposed<DenseLines<float>>{{right.data(), n}},
-         slices.data());
-  launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2);
+         slices.data(), Epilogue<float>{});
+  launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2,
+         Epilogue<float>{nullptr, nullptr, n, {}});
   expectAll(c, "the product", [&](size_t at) {
     double sum = 0;
     for (size_t i = 0; i < k; i++) sum += static_cast<double>(a[at / n * k + i]) * b[i * n + at % n];
@@ -205,7 +207,7 @@ STEPSIZE_TEST(convolvesAsAProduct) {
   Buffer<float> images(x), weights(w), out(2 * 4 * 3 * 5);
   launch(gemmKernel<ImageWindows<float>, DenseLines<float>>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
          GemmShape{24, 5, 27, 27}, ImageWindows<float>{images.data(), s}, DenseLines<float>{weights.data(), 27},
-         out.data());
+         out.data(), Epilogue<float>{});
   expectAll(out, "the convolution", [&](size_t at) {
     const auto o = static_cast<int>(at % 5), column = static_cast<int>(at / 5 % 3), row = static_cast<int>(at / 15 % 4);
     double sum = 0;

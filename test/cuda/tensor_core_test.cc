@@ -137,7 +137,7 @@ void multiply(const A& a, const B& b, C* c, GemmShape shape, unsigned chunks) {
   const auto kernel = tensorGemmKernel<A, B, C, Tile>;
   emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), Tile::kSharedBytes);
   launch(kernel, dim3(tiles(shape.m) * tiles(shape.n), slices, 1), Tile::kThreads, Tile::kSharedBytes, nullptr, shape,
-         a, b, c, chunks);
+         a, b, c, chunks, Epilogue<BFloat16>{});
 }
 
 // Of a stored [m,k] or [k,m] and b stored [n,k] or [k,n].
@@ -181,16 +181,19 @@ STEPSIZE_TEST(multipliesElementByElement) { expectProducts<SmallTile>(67, 5, 35,
 STEPSIZE_TEST(multipliesInSlicesOnTensorCores) {
   constexpr int m = 24, n = 16, k = 160, slice = 64;
   const std::vector<BFloat16> a = rounded(numbers(m * k, 12)), b = rounded(numbers(n * k, 13));
+  const std::vector<float> bias = numbers(n, 17), residual = numbers(m * n, 18);
   Buffer<BFloat16> left(a), right(b);
+  Buffer<float> summands(bias), others(residual);
   Buffer<float> slices(3 * m * n), c(m * n);
   multiply<DenseLines<BFloat16>, DenseLines<BFloat16>, float, SmallTile>({left.data(), k}, {right.data(), k},
                                                                          slices.data(), {m, n, k, slice}, kInChunks);
-  launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 3);
-  expectAll(c, "the product", [&](size_t at) {
-    double sum = 0;
+  launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 3,
+         Epilogue<float>{summands.data(), others.data(), n, {Activation::relu}});
+  expectAll(c, "the product with what follows it", [&](size_t at) {
+    auto sum = static_cast<double>(bias[at % n]);
     for (size_t i = 0; i < k; i++)
       sum += static_cast<double>(toFloat(a[at / n * k + i])) * static_cast<double>(toFloat(b[at % n * k + i]));
-    return sum;
+    return std::max(sum, 0.0) + static_cast<double>(residual[at]);
   });
 }
 

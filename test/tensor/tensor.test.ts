@@ -124,6 +124,21 @@ await onEveryDevice("tensors", (device) => {
       ["matmul of three axes", () => t.zeros(device, [1, 1, 1]).matmul(a), ["matmul", "2 axes, got [1,1,1]"]],
       ["add of shapes that do not fit", () => a.add(b), ["add(float32[2,3], float32[4,5])", "last axes"]],
       ["add over trailing axes", () => a.add(t.zeros(device, [2])), ["add(float32[2,3], float32[2])"]],
+      [
+        "a bias of another length",
+        () => t.linear(a, t.zeros(device, [4, 3]), { bias: t.zeros(device, [5]) }),
+        ["[4], got [5]"],
+      ],
+      [
+        "a residual of another shape",
+        () => t.linear(a, t.zeros(device, [4, 3]), { residual: b }),
+        ["[2,4], got [4,5]"],
+      ],
+      [
+        "an activation that is none",
+        () => t.linear(a, t.zeros(device, [4, 3]), { activation: "swish" as "silu" }),
+        ["activation", "none, relu, gelu, silu"],
+      ],
       ["arithmetic of integers", () => integers.add(1), ["affine(int32[2])", "must be float32 or bfloat16, got int32"]],
       ["conv2d of other channels", () => t.conv2d(image, t.zeros(device, [1, 3, 3, 2])), ["3 channels", "weights 2"]],
       [

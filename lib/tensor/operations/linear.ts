@@ -1,6 +1,6 @@
-import { differentiable } from "../autograd.js";
+import { differentiable, isRecorded } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
-import { reshape } from "./elementwise.js";
+import { add, gelu, relu, reshape, silu } from "./elementwise.js";
 
 function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
   return execute("matmul", [a, b], { transposeA, transposeB })[0] as Tensor;
@@ -26,15 +26,57 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   }));
 }
 
+/** What {@link linear} does to the product before it is stored. */
+export interface LinearOptions {
+  /** Added to every row, [outputs]. */
+  readonly bias?: Tensor | undefined;
+  /** Then applied to every element. */
+  readonly activation?: "relu" | "gelu" | "silu" | undefined;
+  /** Added at last, [..., outputs]. */
+  readonly residual?: Tensor | undefined;
+}
+
+const activations = { relu, gelu, silu } as const;
+
 /**
- * x·Wᵀ over the last axis: from [..., inputs] to [..., outputs], with `weight` [outputs, inputs].
- * @throws StepsizeError `invalid-argument` where the last axis is not the inputs.
+ * activation(x·Wᵀ + bias) + residual over the last axis: from [..., inputs] to [..., outputs], with `weight` [outputs,
+ * inputs]. One pass over the result; where a gradient needs what a second pass would see, two.
+ *
+ * @throws StepsizeError `invalid-argument` where the last axis is not the inputs, or another shape does not fit
  */
-export function linear(x: Tensor, weight: Tensor): Tensor {
+export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
+  const { bias, activation, residual } = options;
+  const all = [x, weight, bias, residual].filter((one) => one !== undefined);
+  // ReLU's gradient is read off its result, but not off a sum with it; the others' need what they were applied to.
+  const isSeparate = activation !== undefined && (activation !== "relu" || residual !== undefined) && isRecorded(all);
+  if (isSeparate) {
+    const activated = activations[activation](linear(x, weight, { bias }));
+    return residual ? add(activated, residual) : activated;
+  }
   const leading = x.shape.slice(0, -1);
-  if (leading.length === 1) return matmul(x, weight, { transposeB: true });
-  const rows = reshape(x, [leading.reduce((product, size) => product * size, 1), x.shape.at(-1) ?? 1]);
-  return reshape(matmul(rows, weight, { transposeB: true }), [...leading, weight.shape[0] as number]);
+  if (leading.length === 1) return product2d(x, weight, options);
+  const count = leading.reduce((product, size) => product * size, 1);
+  const flat = (one: Tensor) => reshape(one, [count, one.shape.at(-1) ?? 1]);
+  const rows = product2d(flat(x), weight, { ...options, residual: residual && flat(residual) });
+  return reshape(rows, [...leading, weight.shape[0] as number]);
+}
+
+function product2d(x: Tensor, weight: Tensor, { bias, activation, residual }: LinearOptions): Tensor {
+  const more = [bias, residual].filter((one) => one !== undefined);
+  const attributes = { transposeB: true, bias: bias !== undefined, activation: activation ?? "none" };
+  return differentiable("matmul", [x, weight, ...more], attributes, (output) => ({
+    saves: activation === "relu" ? [x, weight, output] : [x, weight],
+    gradient: (given, needed) => {
+      const g = activation === "relu" ? (execute("reluGradient", [output, given])[0] as Tensor) : given;
+      const ofBias = () => execute("sum", [g], { axis: 0, count: 1 })[0];
+      return [
+        needed[0] ? product(g, weight, false, false) : undefined,
+        needed[1] ? product(g, x, true, false) : undefined,
+        ...(bias ? [needed[2] ? ofBias() : undefined] : []),
+        ...(residual ? [given] : []),
+      ];
+    },
+  }));
 }
 
 /** Options of {@link conv2d}. */

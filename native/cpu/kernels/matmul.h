@@ -1,6 +1,7 @@
 // Dense matrix products: A[m,k]·B[k,n] with either operand stored transposed.
 #pragma once
 
+#include "../../epilogue.h"
 #include "../../operations_attributes.h"
 #include "gemm.h"
 
@@ -120,7 +121,30 @@ struct DenseRows {
   STEPSIZE_INLINE float* row(int64_t i) const { return data + i * stride; }
 };
 
-inline void matmul(const Invocation& call) {
+// What follows the product, row by row while its chunk is in the cache.
+inline void finishProduct(const Invocation& call) {
+  const bool biased = call.integer(attribute::matmulBias) != 0;
+  const int plain = biased ? 3 : 2;
+  const float* bias = biased ? call.input(2).floats() : nullptr;
+  const float* residual = call.inputs > plain ? call.input(plain).floats() : nullptr;
+  const Activate activate{static_cast<Activation>(call.integer(attribute::matmulActivation))};
+  if (!bias && !residual && activate.kind == Activation::none) return;
+  const TensorView& out = call.output(0);
+  const int64_t columns = out.shape[1];
+  parallelChunks(call, out.shape[0], most(1, kChunk / most(1, columns)), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      float* row = out.floats() + i * columns;
+      if (bias)
+        for (int64_t j = 0; j < columns; j++) row[j] += bias[j];
+      if (activate.kind != Activation::none)
+        for (int64_t j = 0; j < columns; j++) row[j] = activate(row[j]);
+      if (residual)
+        for (int64_t j = 0; j < columns; j++) row[j] += residual[i * columns + j];
+    }
+  });
+}
+
+inline void multiplyMatrices(const Invocation& call) {
   const TensorView& a = call.input(0);
   const TensorView& b = call.input(1);
   const TensorView& out = call.output(0);
@@ -137,6 +161,11 @@ inline void matmul(const Invocation& call) {
   if (transposeA) return gemm(call, m, n, k, columns, dense, c);
   if (transposeB) return gemm(call, m, n, k, rows, transposed, c);
   gemm(call, m, n, k, rows, dense, c);
+}
+
+inline void matmul(const Invocation& call) {
+  multiplyMatrices(call);
+  finishProduct(call);
 }
 
 }  // namespace stepsize::STEPSIZE_ISA

@@ -61,6 +61,62 @@ const matmul = fc
     })),
   );
 
+const activations: Readonly<Record<string, (x: number) => number>> = {
+  none: (x) => x,
+  relu: (x) => Math.max(x, 0),
+  gelu: (x) => x * reference.normalShareBelow(x),
+  silu: (x) => x / (1 + Math.exp(-x)),
+};
+
+const linear = fc
+  .record({
+    // Several axes before the last one, or none but the rows; few inputs, so that Φ's series is exact enough.
+    leading: fc.constantFrom([2, 3], [5], [0], [1, 9], [17]),
+    inputs: fc.constantFrom(0, 1, 2, 3),
+    outputs: sizeOrNone,
+    hasBias: fc.boolean(),
+    activation: fc.constantFrom("none", "relu", "gelu", "silu"),
+    hasResidual: fc.boolean(),
+  })
+  .chain(({ leading, inputs, outputs, hasBias, activation, hasResidual }) => {
+    const shapes = [
+      [...leading, inputs],
+      [outputs, inputs],
+      ...(hasBias ? [[outputs]] : []),
+      ...(hasResidual ? [[...leading, outputs]] : []),
+    ];
+    const activate = activations[activation]!;
+    const before = (x: Values, w: Values, bias?: Values) => {
+      const rows = reference.elements(leading);
+      const product = reference.matmul({ shape: [rows, inputs], data: x.data }, w, false, true);
+      const wide = { shape: [...leading, outputs], data: product.data };
+      return bias ? reference.zip(wide, bias, (a, b) => a + b) : wide;
+    };
+    return (
+      fc
+        .tuple(...shapes.map((shape) => numbersOf(shape)))
+        .map((all) => ({
+          title: `linear of [${shapes.join("] [")}]${hasBias ? ", bias" : ""}, ${activation}${hasResidual ? ", residual" : ""}`,
+          inputs: all,
+          ours: (x: t.Tensor, weight: t.Tensor, ...more: t.Tensor[]) =>
+            t.linear(x, weight, {
+              ...(hasBias && { bias: more[0] }),
+              ...(hasResidual && { residual: more[hasBias ? 1 : 0] }),
+              ...(activation !== "none" && { activation: activation as "relu" }),
+            }),
+          reference: (x: Values, weight: Values, ...more: Values[]) => {
+            const activated = reference.map(before(x, weight, hasBias ? more[0] : undefined), activate);
+            return hasResidual ? reference.zip(activated, more[hasBias ? 1 : 0]!, (a, b) => a + b) : activated;
+          },
+        }))
+        // At the kink of ReLU there is no derivative; a product of nothing has no inputs that could have one.
+        .filter(({ inputs: [x, weight, ...more] }) => {
+          if (activation !== "relu" || (inputs === 0 && !hasBias)) return true;
+          return before(x!, weight!, hasBias ? more[0] : undefined).data.every((value) => Math.abs(value) > 1e-3);
+        })
+    );
+  });
+
 const conv2d = fc
   .record({
     n: fc.constantFrom(0, 1, 2),
@@ -249,6 +305,7 @@ export const calls: readonly [string, fc.Arbitrary<Call>][] = [
   ["reshape", reshape],
   ["sum and mean", reductions],
   ["matmul", matmul],
+  ["linear", linear],
   ["conv2d", conv2d],
   pooling("maxPool2d", t.maxPool2d, reference.maxPool2d),
   pooling("averagePool2d", t.averagePool2d, reference.averagePool2d),

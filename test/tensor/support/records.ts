@@ -81,10 +81,8 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   expand: { inputs: [[300, 7]], attributes: { axis: 1, size: 41 } },
   argmax: { inputs: [rows] },
   matmul: {
-    inputs: [
-      [301, 515],
-      [515, 601],
-    ],
+    inputs: [[301, 515], [515, 601], [601], [301, 601]],
+    attributes: { bias: true, activation: "gelu" },
   },
   conv2d: { inputs: [images, [20, 3, 3, 17]], attributes: { stride: 2, padding: 1 } },
   conv2dInputGradient: {
