@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "../fault_texts.h"
 #include "operations.h"
 
 namespace stepsize::cuda {
@@ -260,9 +261,9 @@ std::string CudaDevice::textOf(const Fault& fault) {
   const char* format = nullptr;
   switch (static_cast<FaultKind>(fault.kind)) {
     case FaultKind::none: return "";
-    case FaultKind::label: format = "label %lld in row %lld is outside 0 to %lld"; break;
-    case FaultKind::id: format = "id %lld at position %lld is outside 0 to %lld"; break;
-    case FaultKind::index: format = "index %lld of image %lld lies outside the image's %lld positions"; break;
+    case FaultKind::label: format = fault::kLabel; break;
+    case FaultKind::id: format = fault::kId; break;
+    case FaultKind::index: format = fault::kIndex; break;
   }
   char numbers[128];
   std::snprintf(numbers, sizeof numbers, format, fault.numbers[0], fault.numbers[1], fault.numbers[2]);

@@ -9,6 +9,7 @@
 // A tile of 128 × 128 reads 1/64 of an element, 1/32 of a byte, from the L2 per multiply-add.
 #pragma once
 
+#include "fours.cuh"
 #include "gemm.cuh"
 #include "tensor_core.cuh"
 
@@ -109,16 +110,6 @@ struct StageCopy {
   }
 };
 
-// Two neighbours of a row of C; the second may be outside.
-__device__ __forceinline__ void storePair(BFloat16* c, int64_t at, bool both, float first, float second) {
-  c[at] = toBFloat16(first);
-  if (both) c[at + 1] = toBFloat16(second);
-}
-__device__ __forceinline__ void storePair(float* c, int64_t at, bool both, float first, float second) {
-  c[at] = first;
-  if (both) c[at + 1] = second;
-}
-
 // chunks: whether the operands' neighbours come by eights, A's in bit 0, B's in bit 1.
 template <class A, class B, class C, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
@@ -173,6 +164,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     }
   }
 
+  // To C by way of shared memory: rows go out side by side, and what follows the product is compiled once, not for each
+  // of a thread's sums.
+  waitForCopies<0>();
+  __syncthreads();
+  auto* tile = reinterpret_cast<float*>(shared);
+  // Rows of eight numbers change places, so that the eight rows of a fragment lie in different banks.
+  const auto place = [](int row, int column) { return row * Tile::kLines + (column ^ ((row & 7) * 8)); };
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int i = 0; i < Tile::kFragmentsA; i++)
@@ -180,14 +178,25 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     for (int j = 0; j < Tile::kFragmentsB; j++)
 #pragma unroll
       for (int half = 0; half < 2; half++) {
-        const int row = row0 + lineA + i * 16 + half * 8 + lane / 4;
-        const int column = column0 + lineB + j * 8 + lane % 4 * 2;
-        if (row >= s.m || column >= s.n) continue;
-        const bool both = column + 1 < s.n;
-        const float first = finish(sums[i][j][half * 2], row, column);
-        const float second = both ? finish(sums[i][j][half * 2 + 1], row, column + 1) : 0.0f;
-        storePair(c, (static_cast<int64_t>(blockIdx.y) * s.m + row) * s.n + column, both, first, second);
+        const int row = lineA + i * 16 + half * 8 + lane / 4, column = lineB + j * 8 + lane % 4 * 2;
+        *reinterpret_cast<float2*>(tile + place(row, column)) =
+            make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
       }
+  __syncthreads();
+  const bool aligned = s.n % 4 == 0 && isAligned16(c);
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kLines * Tile::kLines / 4; i += Tile::kThreads) {
+    const int row = i / (Tile::kLines / 4), column = i % (Tile::kLines / 4) * 4;
+    const int count = min(4, s.n - column0 - column);
+    if (row0 + row >= s.m || count <= 0) continue;
+    float x[4];
+    loadAligned(tile + place(row, column), x);
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      if (e < count) x[e] = finish(x[e], row0 + row, column0 + column + e);
+    const int64_t at = static_cast<int64_t>(blockIdx.y) * s.m + row0 + row;
+    storeGroup(c + at * s.n + column0 + column, aligned, count, x);
+  }
 }
 
 }  // namespace stepsize::cuda

@@ -132,12 +132,12 @@ await onEveryDevice("tensors", (device) => {
       [
         "a residual of another shape",
         () => t.linear(a, t.zeros(device, [4, 3]), { residual: b }),
-        ["[2,4], got [4,5]"],
+        ["residual: expected shape [2, 4], got [4, 5]"],
       ],
       [
         "an activation that is none",
         () => t.linear(a, t.zeros(device, [4, 3]), { activation: "swish" as "silu" }),
-        ["activation", "none, relu, gelu, silu"],
+        ["activation: expected relu, gelu, silu", "swish"],
       ],
       ["arithmetic of integers", () => integers.add(1), ["affine(int32[2])", "must be float32 or bfloat16, got int32"]],
       ["conv2d of other channels", () => t.conv2d(image, t.zeros(device, [1, 3, 3, 2])), ["3 channels", "weights 2"]],

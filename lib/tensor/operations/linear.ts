@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../errors.js";
 import { differentiable, isRecorded } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 import { add, gelu, relu, reshape, silu } from "./elementwise.js";
@@ -46,6 +47,12 @@ const activations = { relu, gelu, silu } as const;
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
   const { bias, activation, residual } = options;
+  const leading = x.shape.slice(0, -1);
+  const shape = [...leading, weight.shape[0] as number];
+  if (activation !== undefined && !Object.hasOwn(activations, activation))
+    invalidArgument("activation", Object.keys(activations).join(", "), activation);
+  if (residual && String(residual.shape) !== String(shape))
+    invalidArgument("residual", `shape [${shape.join(", ")}]`, residual.shape);
   const all = [x, weight, bias, residual].filter((one) => one !== undefined);
   // ReLU's gradient is read off its result, but not off a sum with it; the others' need what they were applied to.
   const isSeparate = activation !== undefined && (activation !== "relu" || residual !== undefined) && isRecorded(all);
@@ -53,12 +60,11 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     const activated = activations[activation](linear(x, weight, { bias }));
     return residual ? add(activated, residual) : activated;
   }
-  const leading = x.shape.slice(0, -1);
   if (leading.length === 1) return product2d(x, weight, options);
   const count = leading.reduce((product, size) => product * size, 1);
   const flat = (one: Tensor) => reshape(one, [count, one.shape.at(-1) ?? 1]);
   const rows = product2d(flat(x), weight, { ...options, residual: residual && flat(residual) });
-  return reshape(rows, [...leading, weight.shape[0] as number]);
+  return reshape(rows, shape);
 }
 
 function product2d(x: Tensor, weight: Tensor, { bias, activation, residual }: LinearOptions): Tensor {

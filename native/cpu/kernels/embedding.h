@@ -1,6 +1,7 @@
 // Rows of a table picked by int32 ids, and the gradient of the table: the sum of the rows' gradients per id.
 #pragma once
 
+#include "../../fault_texts.h"
 #include "../../operations_attributes.h"
 #include "vector.h"
 
@@ -17,7 +18,7 @@ inline void embedding(const Invocation& call) {
       if (ids[i] >= 0 && ids[i] < rows) {
         copyFloats(out, table.floats() + ids[i] * width, width);
       } else {
-        call.fail("id %lld at position %lld is outside 0 to %lld", ids[i], i, rows - 1);
+        call.fail(fault::kId, ids[i], i, rows - 1);
         zeroFloats(out, width);
       }
     }

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "../../fault_texts.h"
 #include "../../operations_attributes.h"
 #include "exponential.h"
 #include "reduce.h"
@@ -56,7 +57,7 @@ inline void logSoftmaxGradient(const Invocation& call) {
 
 STEPSIZE_INLINE bool checkLabel(const Invocation& call, int64_t row, int64_t label, int64_t classes) {
   if (label >= 0 && label < classes) return true;
-  call.fail("label %lld in row %lld is outside 0 to %lld", label, row, classes - 1);
+  call.fail(fault::kLabel, label, row, classes - 1);
   return false;
 }
 

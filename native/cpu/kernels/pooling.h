@@ -2,6 +2,7 @@
 // they need no atomics and keep a fixed order.
 #pragma once
 
+#include "../../fault_texts.h"
 #include "../../operations_attributes.h"
 #include "vector.h"
 
@@ -66,8 +67,7 @@ inline void maxPool2dGradient(const Invocation& call) {
     for (int64_t i = 0; i < pool.pooledSize(); i++) {
       const int32_t position = indices[i];
       if (position < 0 || position >= pool.height * pool.width)
-        return call.fail("index %lld of image %lld lies outside the image's %lld positions", position, n,
-                         pool.height * pool.width);
+        return call.fail(fault::kIndex, position, n, pool.height * pool.width);
       image[position * pool.channels + i % pool.channels] += gradient[i];
     }
   });
