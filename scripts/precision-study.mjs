@@ -26,7 +26,9 @@ const models = [
 
 function makeRun({ model, data, settings }, precision, seed) {
   const run = join(folder, `${model}-${precision}-${seed}`);
-  if (!existsSync(join(run, "result.json"))) {
+  const read = () => JSON.parse(readFileSync(join(run, "result.json"), "utf8"));
+  // A run that was interrupted has a result, too.
+  if (!existsSync(join(run, "result.json")) || read().status !== "completed") {
     const fresh = ["--model", model, "--data", data, ...settings, "--budget", String(budget), "--seed", String(seed)];
     const args = existsSync(join(run, "config.json"))
       ? ["--resume", run]
@@ -36,7 +38,7 @@ function makeRun({ model, data, settings }, precision, seed) {
     });
     if (status !== 0) process.exit(status ?? 1);
   }
-  const result = JSON.parse(readFileSync(join(run, "result.json"), "utf8"));
+  const result = read();
   const losses = readFileSync(join(run, "metrics.jsonl"), "utf8")
     .trim()
     .split("\n")

@@ -84,8 +84,7 @@ export class DatasetBatches implements BatchSource {
   }
 
   toJSON(): object {
-    // Without prefetch: it changes no batch.
-    // Nor does where images are changed.
+    // Without prefetch and the place where images are changed: neither changes a batch's values.
     const { size, seed, shuffle, dropLast, augment } = this.#options;
     const { pad, flip } = augment;
     return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment: { pad, flip } };

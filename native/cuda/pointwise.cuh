@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kFoursThreads)
 }
 
 struct Swiglu {
-  __device__ float operator()(float gate, float up) const { return gate * pointwise::Sigmoid{}(gate)*up; }
+  __device__ float operator()(float gate, float up) const { return pointwise::Silu{}(gate)*up; }
 };
 
 // dgate = g·up·σ·(1 + gate·(1 − σ)),  dup = g·gate·σ
@@ -61,9 +61,9 @@ __global__ void __launch_bounds__(kFoursThreads)
     loadGroup(g + i, aligned, elements, gradients);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      const float x = gates[j], sigma = pointwise::Sigmoid{}(x);
-      gates[j] = gradients[j] * ups[j] * (sigma * (1.0f + x * (1.0f - sigma)));
-      ups[j] = gradients[j] * (x * sigma);
+      const float x = gates[j];
+      gates[j] = pointwise::SiluGradient{}(x, gradients[j] * ups[j]);
+      ups[j] = gradients[j] * pointwise::Silu{}(x);
     }
     storeGroup(dGate + i, aligned, elements, gates);
     storeGroup(dUp + i, aligned, elements, ups);
