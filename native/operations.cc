@@ -39,6 +39,7 @@ std::vector<Operation> makeTable() {
   const auto stream = integer("stream", 0, kSafeInteger, 0);
   const auto stride = integer("stride", 1, kLargestSize, 1);
   const auto padding = integer("padding", 0, kLargestSize, 0);
+  const auto column = integer("column", 0, kLargestSize, 0);
   const auto height = integer("height", 0, kLargestSize);
   const auto width = integer("width", 0, kLargestSize);
   const auto size = integer("size", 1, kLargestSize);
@@ -51,6 +52,7 @@ std::vector<Operation> makeTable() {
       {Id::fill, "fill", 1, "destination", rules::fill, {number("value")}},
       {Id::copy, "copy", 2, "destination, source", rules::copy, {}},
       {Id::cast, "cast", 1, "x", rules::cast, {dataType}},
+      {Id::writeRow, "writeRow", 3, "ring, count, values", rules::writeRow, {column, flag("last")}},
       {Id::uniform, "uniform", 1, "destination", rules::uniform, {number("low"), number("high"), seed, stream}},
       {Id::normal, "normal", 1, "destination", rules::random, {number("mean"), number("deviation", 0), seed, stream}},
       {Id::dropout, "dropout", kAnyNumber, "x[, calls]", rules::dropout, {number("probability", 0, 1), seed, stream}},

@@ -8,6 +8,7 @@ enum class OperationId : int {
   fill,
   copy,
   cast,
+  writeRow,
   uniform,
   normal,
   dropout,
@@ -71,6 +72,7 @@ constexpr int kOperations = static_cast<int>(OperationId::count);
 namespace attribute {
 enum Fill { value };
 enum Cast { type };
+enum WriteRow { firstColumn, lastOfRow };
 enum Uniform { low, high, uniformSeed, uniformStream };
 enum Normal { mean, deviation, normalSeed, normalStream };
 enum Dropout { probability, dropoutSeed, dropoutStream };

@@ -44,6 +44,21 @@ void copy(Call& call) {
 
 void cast(Call& call) { call.output(static_cast<DataType>(call.integer(attribute::type)), call.input(0).shape); }
 
+// values become a part of the row that is count rows from the first, around the ring; `last` moves on to the next row.
+void writeRow(Call& call) {
+  call.expectType(0, DataType::float64);
+  call.expectRank(0, 2);
+  call.expectType(1, DataType::int32);
+  call.expectRank(1, 0);
+  const Shape& ring = call.input(0).shape;
+  call.expect(ring[0] > 0, "the ring must have at least one row");
+  const int64_t column = call.integer(attribute::firstColumn), values = call.input(2).elements();
+  call.expect(values <= ring[1] - column, std::to_string(values) + " values from column " + std::to_string(column) +
+                                              " on do not fit into rows of " + std::to_string(ring[1]));
+  call.writes(0);
+  call.writes(1);
+}
+
 void random(Call& call) {
   call.expectType(0, DataType::float32);
   call.writes(0);

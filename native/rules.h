@@ -8,6 +8,7 @@ namespace stepsize::rules {
 void fill(Call& call);
 void copy(Call& call);
 void cast(Call& call);
+void writeRow(Call& call);
 void random(Call& call);
 void uniform(Call& call);
 void dropout(Call& call);

@@ -22,6 +22,7 @@ export const families = [
     kernels: {
       fillKernel: { element: "element", bytes: "its type's", flops: 0 },
       castKernel: { element: "element", bytes: "both types'", flops: 1 },
+      writeRowKernel: { element: "value", bytes: "8, and its type's", flops: 0 },
     },
   },
   {

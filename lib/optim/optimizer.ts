@@ -216,8 +216,20 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /** What the device counted and measured, when the steps enqueued so far are done. */
   async stats(): Promise<OptimizerStats> {
-    const [iteration, updates, skipped, stopped, norm, coefficient, ...groups] =
-      (await this.#state.read()) as unknown as [number, number, number, number, number, number, ...number[]];
+    return this.statsOf((await this.#state.read()) as Float64Array);
+  }
+
+  /** @internal What {@link stats} reads, a vector of float64. */
+  get deviceState(): Tensor {
+    return this.#state;
+  }
+
+  /** @internal {@link deviceState}'s values by name. */
+  statsOf(state: Float64Array): OptimizerStats {
+    const [iteration, updates, skipped, stopped, norm, coefficient, ...groups] = state as unknown as [
+      ...[number, number, number, number, number, number],
+      ...number[],
+    ];
     const learningRates = this.groups.map((_, g) => groups[stateFieldsPerGroup * g + 2] as number);
     const stoppedAt = stopped > 0 ? stopped - 1 : undefined;
     return { iteration, updates, skipped, stoppedAt, norm, coefficient, learningRates };

@@ -1,22 +1,42 @@
 import type { Batch } from "../data/index.js";
 import type { Capture, Device } from "../native/index.js";
+import type { Optimizer } from "../optim/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BatchTensors, disposeBatch, shaped } from "./evaluate.js";
+import { MetricsRing } from "./metrics-ring.js";
+import type { StepMetrics } from "./step-record.js";
 
-/** A step of training on batches of certain shapes, captured: batches are copied in, and the step is one call. */
+type AnyOptimizer = Pick<Optimizer<never>, "checksGradients" | "deviceState" | "statsOf">;
+
+/**
+ * A step of training on batches of certain shapes, captured: batches are copied in, and the step is one call, metrics
+ * included.
+ */
 export class CapturedStep {
   /** What the captured work reads, one for each gradient of the step; theirs from now on. */
   readonly inputs: readonly BatchTensors[];
   readonly #capture: Capture;
-  readonly #losses: readonly Tensor[];
+  readonly #ring: MetricsRing;
+  readonly #optimizer: AnyOptimizer;
 
   /** @param work makes the step with `inputs`, and returns their losses */
-  constructor(device: Device, inputs: readonly BatchTensors[], work: () => readonly Tensor[]) {
-    let losses: readonly Tensor[] = [];
-    this.#capture = device.capture(() => {
-      losses = work();
-    });
-    this.#losses = losses;
+  constructor(device: Device, inputs: readonly BatchTensors[], optimizer: AnyOptimizer, work: () => readonly Tensor[]) {
+    const stats = optimizer.checksGradients ? [optimizer.deviceState] : [];
+    this.#ring = new MetricsRing(
+      device,
+      stats.reduce((sum, { size }) => sum + size, inputs.length),
+    );
+    try {
+      this.#capture = device.capture(() => {
+        const losses = work();
+        this.#ring.write([...losses, ...stats]);
+        for (const loss of losses) loss.dispose();
+      });
+    } catch (error) {
+      this.#ring.dispose();
+      throw error;
+    }
+    this.#optimizer = optimizer;
     this.inputs = inputs;
   }
 
@@ -32,15 +52,24 @@ export class CapturedStep {
     return own;
   }
 
-  /** Makes the step with what was written last. */
-  replay(): Promise<number>[] {
+  /** Makes the step with what was written last. At most `MetricsRing.rows` times before {@link metrics}. */
+  replay(): void {
     this.#capture.replay();
-    return this.#losses.map((loss) => loss.item());
+    this.#ring.wrote();
+  }
+
+  /** Of the replays since the last call. */
+  async metrics(): Promise<StepMetrics[]> {
+    const rows = await this.#ring.read();
+    return rows.map((row) => ({
+      losses: [...row.subarray(0, this.inputs.length)],
+      stats: this.#optimizer.checksGradients ? this.#optimizer.statsOf(row.subarray(this.inputs.length)) : undefined,
+    }));
   }
 
   dispose(): void {
     this.#capture.dispose();
-    for (const loss of this.#losses) loss.dispose();
+    this.#ring.dispose();
     for (const one of this.inputs) disposeBatch(one);
   }
 }

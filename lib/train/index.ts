@@ -1,5 +1,6 @@
 export { type Evaluation, evaluate } from "./evaluate.js";
 export { type HostTensor, readSafetensors, writeSafetensors } from "./safetensors.js";
 export { type LoadedModel, loadModel, type ModelCard, readCheckpoint } from "./saved-model.js";
+export type { StepRecord } from "./step-record.js";
 export { loadTorchWeights, loadWeights, type WeightsOptions } from "./torch-weights.js";
-export { type StepRecord, Trainer, type TrainerOptions } from "./trainer.js";
+export { Trainer, type TrainerOptions } from "./trainer.js";

@@ -5,8 +5,10 @@ import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preparation } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
+import { BurstLength } from "./burst-length.js";
 import { CapturedStep } from "./captured-step.js";
 import { type BatchTensors, disposeBatch, type Evaluation, evaluate, upload } from "./evaluate.js";
+import { MetricsRing } from "./metrics-ring.js";
 import { writeSafetensors } from "./safetensors.js";
 import {
   type CheckpointInfo,
@@ -17,8 +19,9 @@ import {
   onHost,
   readCheckpoint,
 } from "./saved-model.js";
+import { type EnqueuedStep, type StepMetrics, type StepRecord, StepRecords } from "./step-record.js";
 
-/** Steps that are enqueued before the oldest one's result is awaited: enough to keep the device busy. */
+/** Steps, or bursts of them, that are enqueued before the oldest one's result is awaited: the device stays busy. */
 const runAhead = 2;
 
 /** Options of {@link Trainer}. */
@@ -33,22 +36,6 @@ export interface TrainerOptions {
   readonly accumulate?: number | undefined;
   /** Saved with every checkpoint; its preprocessing is applied to every batch. Default: none. */
   readonly card?: ModelCard | undefined;
-}
-
-/** One step, as {@link Trainer.run} yields it. */
-export interface StepRecord {
-  /** From 0. */
-  readonly step: number;
-  /** Before the update; the mean over accumulated batches. */
-  readonly loss: number;
-  /** Of the first parameter group. */
-  readonly learningRate: number;
-  /** Items seen in this step. */
-  readonly items: number;
-  /** Global norm of the gradient, where the optimizer clips or checks it. */
-  readonly gradientNorm?: number;
-  /** Whether the update was left out because a gradient was not finite. */
-  readonly skipped?: boolean;
 }
 
 /**
@@ -72,7 +59,10 @@ export class Trainer {
   /** Whether a step was made, which leaves what a captured one must find. */
   #warm = false;
   #stopping = false;
-  #skipped = 0;
+  /** Steps that were replayed and whose metrics were not asked for yet. */
+  readonly #inRing: EnqueuedStep[] = [];
+  readonly #burst = new BurstLength(MetricsRing.rows);
+  readonly #records: StepRecords;
 
   /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
   constructor(options: TrainerOptions) {
@@ -88,6 +78,7 @@ export class Trainer {
       invalidArgument("accumulate", "a whole number of batches ≥ 1", accumulate);
     this.budget = budget;
     this.#accumulate = accumulate;
+    this.#records = new StepRecords(optimizer.skipsNonFinite);
     this.device = (model.parameters()[0] as Tensor).device;
     this.#preparation = new Preparation(model, card?.preprocessing);
   }
@@ -115,27 +106,34 @@ export class Trainer {
     const end = Math.min(options.until ?? this.budget, this.budget);
     const { model, data } = this.#options;
     const batches = data.from(this.step * this.#accumulate);
-    const pending: Promise<StepRecord>[] = [];
+    const pending: Promise<MeasuredStep[]>[] = [];
     // Thrown once the steps made before it are told.
     let failure: { error: unknown } | undefined;
     model.train();
     try {
       while (this.step < end && !this.#stopping) {
         try {
-          pending.push((await this.#enqueue(batches, options.capture ?? false)).record);
+          pending.push(...(await this.#enqueue(batches, options.capture ?? false)));
         } catch (error) {
           failure = { error };
           break;
         }
-        if (pending.length > runAhead) yield await (pending.shift() as Promise<StepRecord>);
+        while (pending.length > runAhead) yield* this.#recordsOf(pending);
       }
-      for (let record = pending.shift(); record; record = pending.shift()) yield await record;
+      pending.push(...this.#readRing());
+      while (pending.length > 0) yield* this.#recordsOf(pending);
       if (failure) throw failure.error;
     } finally {
       await batches.return?.();
       // Steps in flight when the consumer leaves: wait, so that nothing is left to fail unnoticed.
-      await Promise.allSettled(pending);
+      await Promise.allSettled([...pending, ...this.#readRing()]);
     }
+  }
+
+  /** The records of the first steps that are pending. */
+  async *#recordsOf(pending: Promise<MeasuredStep[]>[]): AsyncGenerator<StepRecord, void, undefined> {
+    const steps = (await pending.shift()) ?? [];
+    for (const { known, metrics } of steps) yield this.#records.next(known, metrics);
   }
 
   /** One pass over other data in evaluation mode. */
@@ -196,7 +194,7 @@ export class Trainer {
     model.loadCounters(checkpoint.info.counters);
     this.step = checkpoint.info.step;
     optimizer.iteration = checkpoint.info.step;
-    this.#skipped = (await optimizer.stats()).skipped;
+    this.#records.skipped = (await optimizer.stats()).skipped;
   }
 
   /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
@@ -233,21 +231,33 @@ export class Trainer {
     return value;
   }
 
-  /** Draws the batches of one step and enqueues its work. The record comes when the device has done it. */
-  async #enqueue(batches: AsyncIterator<Batch>, capture: boolean): Promise<{ record: Promise<StepRecord> }> {
-    const { optimizer } = this.#options;
-    const learningRate = optimizer.learningRates()[0] as number;
+  /** Draws the batches of one step and enqueues its work; returns the steps that are to be told next, in order. */
+  async #enqueue(batches: AsyncIterator<Batch>, capture: boolean): Promise<Promise<MeasuredStep[]>[]> {
+    const learningRate = this.#options.optimizer.learningRates()[0] as number;
     const drawn = this.#draw(batches);
-    const { reads, items } = await (capture && this.#warm
+    const { items, metrics } = await (capture && this.#warm
       ? this.#replay(drawn)
       : this.#make(drawn, (batch) => upload(this.device, batch)));
     this.#warm = true;
-    const step = this.step++;
-    const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
-    const record = this.#record({ step, learningRate, items }, reads, stats);
-    // It is awaited two steps later; until then a failure must not count as unhandled.
-    record.catch(() => {});
-    return { record };
+    const known = { step: this.step++, learningRate, items };
+    if (metrics) {
+      const alone = quiet(metrics.then((own) => [{ known, metrics: own }]));
+      return [...this.#readRing(), alone];
+    }
+    this.#inRing.push(known);
+    return this.#inRing.length >= this.#burst.steps ? this.#readRing() : [];
+  }
+
+  /** The steps whose metrics wait in the captured step's ring, read together. */
+  #readRing(): Promise<MeasuredStep[]>[] {
+    const steps = this.#inRing.splice(0);
+    if (steps.length === 0) return [];
+    const read = async (captured: CapturedStep) => {
+      const rows = await captured.metrics();
+      this.#burst.arrived(steps.length, performance.now());
+      return steps.map((known, i) => ({ known, metrics: rows[i] as StepMetrics }));
+    };
+    return [quiet(read(this.#captured as CapturedStep))];
   }
 
   /** The batches of one step. Each must be uploaded before the next one is drawn: its memory is used again then. */
@@ -259,7 +269,8 @@ export class Trainer {
   async #make(
     batches: AsyncIterable<Batch> | Iterable<Batch>,
     tensorsOf: (batch: Batch, index: number) => BatchTensors,
-  ): Promise<EnqueuedStep> {
+  ): Promise<MadeStep> {
+    const { optimizer } = this.#options;
     const reads: Promise<number>[] = [];
     let items = 0;
     try {
@@ -278,13 +289,15 @@ export class Trainer {
       throw error;
     } finally {
       // Also after a failure: the step is made again from the start, not added to half a gradient.
-      this.#options.optimizer.zeroGrad();
+      optimizer.zeroGrad();
     }
-    return { reads, items };
+    const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
+    const metrics = Promise.all([Promise.all(reads), stats]);
+    return { items, metrics: metrics.then(([losses, measured]) => ({ losses, stats: measured })) };
   }
 
   /** Makes a step by replaying the captured one, which is captured here the first time. */
-  async #replay(batches: AsyncIterable<Batch>): Promise<EnqueuedStep> {
+  async #replay(batches: AsyncIterable<Batch>): Promise<MadeStep> {
     const drawn: Batch[] = [];
     const inputs: BatchTensors[] = [];
     try {
@@ -293,8 +306,10 @@ export class Trainer {
         drawn.push(batch);
       }
       this.#captured ??= this.#capture(inputs);
-      if (inputs.every((one) => this.#captured?.inputs.includes(one)))
-        return { reads: this.#captured.replay(), items: drawn.reduce((sum, { size }) => sum + size, 0) };
+      if (inputs.every((one) => this.#captured?.inputs.includes(one))) {
+        this.#captured.replay();
+        return { items: drawn.reduce((sum, { size }) => sum + size, 0) };
+      }
       // A batch of another size: at the end of an epoch, say.
       return await this.#make(drawn, (_, i) => inputs[i] as BatchTensors);
     } finally {
@@ -305,7 +320,7 @@ export class Trainer {
   #capture(inputs: readonly BatchTensors[]): CapturedStep {
     const { optimizer } = this.#options;
     optimizer.tabulate();
-    return new CapturedStep(this.device, inputs, () => {
+    return new CapturedStep(this.device, inputs, optimizer, () => {
       try {
         const losses = inputs.map((one) => tidy(() => this.#differentiate(one)));
         this.#update();
@@ -328,40 +343,24 @@ export class Trainer {
     const { optimizer } = this.#options;
     optimizer.step({ gradientScale: optimizer.gradientScale / this.#accumulate });
   }
-
-  async #record(
-    known: Pick<StepRecord, "step" | "learningRate" | "items">,
-    reads: readonly Promise<number>[],
-    stats: ReturnType<Optimizer<{ lr: LearningRate }>["stats"]> | undefined,
-  ): Promise<StepRecord> {
-    const losses = await Promise.all(reads);
-    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
-    const measured = await stats;
-    const skipped = measured !== undefined && measured.skipped > this.#skipped;
-    this.#skipped = measured?.skipped ?? 0;
-    const finite = Number.isFinite(loss) && (measured === undefined || Number.isFinite(measured.norm));
-    if (!finite && !this.#options.optimizer.skipsNonFinite) {
-      const what = Number.isFinite(loss) ? `the gradient's norm is ${measured?.norm}` : `the loss is ${loss}`;
-      throw new StepsizeError(
-        "non-finite",
-        `step ${known.step}: ${what} at learning rate ${known.learningRate}. A lower learning rate, a longer warm-up or` +
-          " clipping may help; skipping such steps goes on without them",
-      );
-    }
-    if (measured?.stoppedAt !== undefined)
-      throw new StepsizeError(
-        "non-finite",
-        `step ${known.step}: the gradient of step ${measured.stoppedAt} was not finite, and nothing is updated since` +
-          ' (nonFinite: "stop"). Load a checkpoint from before it',
-      );
-    return { ...known, loss, ...(measured && { gradientNorm: measured.norm }), ...(skipped && { skipped }) };
-  }
 }
 
-/** A step on its way: what its losses will be, one for each batch. */
-interface EnqueuedStep {
-  readonly reads: readonly Promise<number>[];
+/** A step that is on its way, or done. */
+interface MeasuredStep {
+  readonly known: EnqueuedStep;
+  readonly metrics: StepMetrics;
+}
+
+/** What came of making a step; without metrics where they wait in the captured step's ring. */
+interface MadeStep {
   readonly items: number;
+  readonly metrics?: Promise<StepMetrics>;
+}
+
+/** It is awaited later; until then a failure must not count as unhandled. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
 
 function plainJson(value: Record<string, unknown>): Record<string, unknown> {

@@ -1,6 +1,7 @@
-// Filling, copying and changing the type of memory.
+// Filling, copying and changing the type of memory, and rings of rows.
 #include "elementwise.cuh"
 #include "launch_support.h"
+#include "ring.cuh"
 
 namespace stepsize::cuda {
 
@@ -38,12 +39,23 @@ void copy(CudaDevice& device, const Record& record) {
         "copy");
 }
 
+void writeRow(CudaDevice& device, const Record& record) {
+  const TensorView &ring = input(record, 0), &count = input(record, 1), &values = input(record, 2);
+  visitType(values.type, [&](auto zero) {
+    using T = decltype(zero);
+    launch(writeRowKernel<T>, 1, kRingThreads, 0, device.stream(), ring.as<double>(), index(ring.shape[0], "rows"),
+           ring.shape[1], count.as<uint32_t>(), static_cast<int>(integer(record, attribute::firstColumn)),
+           values.as<const T>(), values.elements(), integer(record, attribute::lastOfRow) != 0);
+  });
+}
+
 }  // namespace
 
 Launcher memoryLauncher(OperationId id) {
   switch (id) {
     case OperationId::fill: return fill;
     case OperationId::copy: return copy;
+    case OperationId::writeRow: return writeRow;
     case OperationId::cast: return cast;
     default: return nullptr;
   }

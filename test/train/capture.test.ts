@@ -1,6 +1,6 @@
 // A captured step is the step: the same losses and the same end, to the bit, on every device.
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import * as nn from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
@@ -113,6 +113,73 @@ describe("a captured run", () => {
     trainer.dispose();
     // Also what the preprocessing kept, two tensors. What stays is the optimizer's table of learning rates.
     expect(on.memory().tensors).toBe(before.tensors - 2 + 1);
+  });
+
+  describe("whose metrics are read in bursts", () => {
+    /** On a clock that stands still bursts grow to 16 steps, on one that leaps they are of one. */
+    const clocks = { "standing still": () => 0, leaping: () => (leaps += 1e6) };
+    let leaps = 0;
+    afterEach(() => {
+      vi.restoreAllMocks();
+    });
+    const make = async (lr: number | schedule.Schedule = 0.1) => {
+      const on = await device();
+      const model = plainMLP(on);
+      const optimizer = new SGD(model.parameters(), { lr, momentum: 0.9, clipNorm: 10 });
+      return runOf({ model, optimizer, loss: nn.crossEntropy, data: images.batches({ size: 16 }), budget: 200, card });
+    };
+
+    // The first step is eager and reads its loss and its statistics. Bursts double at most with every third reading: what
+    // is on its way while one is read does not know of it.
+    it.each([
+      { clock: "standing still", least: 2 + 200 / 16, most: 2 + 3 * 5 + 200 / 16 },
+      { clock: "leaping", least: 2 + 199, most: 2 + 199 },
+    ] as const)("has the eager run's records with the clock $clock", async ({ clock, least, most }) => {
+      const records = await recordsOf((await make()).trainer, {});
+      vi.spyOn(performance, "now").mockImplementation(clocks[clock]);
+      const { trainer } = await make();
+      const reading = vi.spyOn(trainer.device.native, "read");
+      expect(await recordsOf(trainer, { capture: true })).toEqual(records);
+      expect(reading.mock.calls.length).toBeGreaterThanOrEqual(least);
+      expect(reading.mock.calls.length).toBeLessThanOrEqual(most);
+    });
+
+    it("tells the steps before one that is not finite, then fails as the eager run does", async () => {
+      // The gradient's norm is finite until the parameters are not.
+      const steady = schedule.constant({ budget: 200, maxLr: 0.1 });
+      const rate = (step: number) => (step === 40 ? 1e38 : steady(step));
+      const exploding = Object.defineProperties(rate, Object.getOwnPropertyDescriptors(steady)) as typeof steady;
+      const ends = [];
+      vi.spyOn(performance, "now").mockImplementation(clocks["standing still"]);
+      for (const capture of [false, true]) {
+        const records: StepRecord[] = [];
+        let message = "none";
+        try {
+          for await (const record of (await make(exploding)).trainer.run({ capture })) records.push(record);
+        } catch (error) {
+          message = String(error);
+        }
+        ends.push({ records, message });
+      }
+      expect(ends[1]).toEqual(ends[0]);
+      expect(ends[0]?.message).toContain("step 41: the loss is NaN");
+      expect(ends[0]?.records).toHaveLength(41);
+    });
+
+    it("goes on after the consumer left in the middle of a burst, and after a stop", async () => {
+      const records = await recordsOf((await make()).trainer, {});
+      vi.spyOn(performance, "now").mockImplementation(clocks["standing still"]);
+      const { trainer } = await make();
+      for await (const { step } of trainer.run({ capture: true })) if (step === 20) break;
+      const left = trainer.step;
+      for await (const record of trainer.run({ capture: true })) {
+        expect(record).toEqual(records[record.step]);
+        if (record.step === left + 5) trainer.stop();
+      }
+      const stopped = trainer.step;
+      expect(stopped).toBeLessThan(200);
+      expect(await recordsOf(trainer, { capture: true })).toEqual(records.slice(stopped));
+    });
   });
 
   it("says what cannot be captured, and goes on without it", async () => {

@@ -13,6 +13,7 @@
 #include "pooling.h"
 #include "random.h"
 #include "reduce.h"
+#include "ring.h"
 #include "rotary.h"
 #include "swiglu.h"
 #include "traffic.h"
@@ -26,6 +27,7 @@ inline Kernel kernelFor(OperationId id) {
     case OperationId::fill: return fill;
     case OperationId::copy: return copy;
     case OperationId::cast: return cast;
+    case OperationId::writeRow: return writeRow;
     case OperationId::uniform: return uniform;
     case OperationId::normal: return normal;
     case OperationId::dropout: return dropout;
@@ -91,7 +93,8 @@ inline bool knowsBFloat16(OperationId id) {
   switch (id) {
     case OperationId::fill:
     case OperationId::copy:
-    case OperationId::cast: return true;
+    case OperationId::cast:
+    case OperationId::writeRow: return true;
     default: return false;
   }
 }

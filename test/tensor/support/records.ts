@@ -53,6 +53,15 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   fill: { inputs: [many], attributes: { value: 1.5 }, written: [0] },
   copy: { inputs: [many, many], written: [0] },
   cast: { inputs: [many], attributes: { dtype: "float64" } },
+  writeRow: {
+    inputs: [
+      (device) => tensor(device, new Float64Array(3 * 101).fill(0.5), [3, 101]),
+      (device) => tensor(device, Int32Array.of(7), []),
+      [99],
+    ],
+    attributes: { column: 1, last: true },
+    written: [0, 1],
+  },
   uniform: { inputs: [many], attributes: { low: -1, high: 2, seed: 3 }, written: [0] },
   normal: { inputs: [many], attributes: { mean: 1, deviation: 2, seed: 3 }, written: [0] },
   dropout: { inputs: [many], attributes: { probability: 0.3, seed: 3 } },

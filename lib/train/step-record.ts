@@ -1,0 +1,64 @@
+import { StepsizeError } from "../errors.js";
+import type { OptimizerStats } from "../optim/index.js";
+
+/** One step, as `trainer.run` yields it. */
+export interface StepRecord {
+  /** From 0. */
+  readonly step: number;
+  /** Before the update; the mean over accumulated batches. */
+  readonly loss: number;
+  /** Of the first parameter group. */
+  readonly learningRate: number;
+  /** Items seen in this step. */
+  readonly items: number;
+  /** Global norm of the gradient, where the optimizer clips or checks it. */
+  readonly gradientNorm?: number;
+  /** Whether the update was left out because a gradient was not finite. */
+  readonly skipped?: boolean;
+}
+
+/** What the host knows of a step when it enqueues it. */
+export type EnqueuedStep = Pick<StepRecord, "step" | "learningRate" | "items">;
+
+/** What the device tells of a step when it is done. */
+export interface StepMetrics {
+  /** One for each accumulated batch. */
+  readonly losses: readonly number[];
+  /** Where the optimizer measures gradients. */
+  readonly stats?: OptimizerStats | undefined;
+}
+
+/** Makes the records of a run, step by step. */
+export class StepRecords {
+  /** Steps that were left out so far. */
+  skipped = 0;
+  readonly #skipsNonFinite: boolean;
+
+  /** @param skipsNonFinite whether a step that is not finite is no error */
+  constructor(skipsNonFinite: boolean) {
+    this.#skipsNonFinite = skipsNonFinite;
+  }
+
+  /** @throws StepsizeError `non-finite` */
+  next(known: EnqueuedStep, { losses, stats }: StepMetrics): StepRecord {
+    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    const skipped = stats !== undefined && stats.skipped > this.skipped;
+    this.skipped = stats?.skipped ?? 0;
+    const finite = Number.isFinite(loss) && (stats === undefined || Number.isFinite(stats.norm));
+    if (!finite && !this.#skipsNonFinite) {
+      const what = Number.isFinite(loss) ? `the gradient's norm is ${stats?.norm}` : `the loss is ${loss}`;
+      throw new StepsizeError(
+        "non-finite",
+        `step ${known.step}: ${what} at learning rate ${known.learningRate}. A lower learning rate, a longer warm-up or` +
+          " clipping may help; skipping such steps goes on without them",
+      );
+    }
+    if (stats?.stoppedAt !== undefined)
+      throw new StepsizeError(
+        "non-finite",
+        `step ${known.step}: the gradient of step ${stats.stoppedAt} was not finite, and nothing is updated since` +
+          ' (nonFinite: "stop"). Load a checkpoint from before it',
+      );
+    return { ...known, loss, ...(stats && { gradientNorm: stats.norm }), ...(skipped && { skipped }) };
+  }
+}
