@@ -27,14 +27,23 @@ template <class T>
 struct Epilogue {
   const T* bias;      // one per column, or null
   const T* residual;  // of the result's shape, or null
-  int columns;
   Activate activate;
 
-  STEPSIZE_HOST_DEVICE float operator()(float sum, int64_t row, int column) const {
+  // at: the element of the result, which is row-major.
+  STEPSIZE_HOST_DEVICE float operator()(float sum, int64_t at, int column) const {
     if (bias) sum += toFloat(bias[column]);
     sum = activate(sum);
-    if (residual) sum += toFloat(residual[row * columns + column]);
+    if (residual) sum += toFloat(residual[at]);
     return sum;
+  }
+};
+
+// Where its tensors stand among those of a product, "a, b[, bias][, residual]"; −1 for one that is not there.
+struct EpilogueTensors {
+  int bias, residual;
+  EpilogueTensors(int tensors, bool biased) : bias(biased ? 2 : -1), residual(-1) {
+    const int before = biased ? 3 : 2;
+    if (tensors > before) residual = before;
   }
 };
 

@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include "epilogue.h"
 #include "rules_shapes.h"
 #include "update/rules.h"
 #include "update/scalars.h"
@@ -136,10 +137,12 @@ void argmax(Call& call) {
 
 // act(a·b + bias) + residual, of which everything but the product may be left out.
 void matmul(Call& call) {
-  const int plain = call.integer(attribute::matmulBias) != 0 ? 3 : 2;
-  call.expect(call.count() == plain || call.count() == plain + 1,
-              "expected a, b" + std::string(plain == 3 ? ", the bias" : "") + " and perhaps a residual, got " +
-                  std::to_string(call.count()) + " tensors");
+  const bool biased = call.integer(attribute::matmulBias) != 0;
+  const EpilogueTensors epilogue(call.count(), biased);
+  const int expected = 2 + (biased ? 1 : 0) + (epilogue.residual >= 0 ? 1 : 0);
+  call.expect(call.count() == expected, "expected a, b" + std::string(biased ? ", the bias" : "") +
+                                            " and perhaps a residual, got " + std::to_string(call.count()) +
+                                            " tensors");
   const DataType type = expectFloats(call);
   for (int i = 0; i < 2; i++) call.expectRank(i, 2);
   const bool transposeA = call.integer(attribute::transposeA) != 0;
@@ -151,8 +154,8 @@ void matmul(Call& call) {
                   (transposeA ? " (a transposed)" : "") + " and " + std::to_string(b[transposeB ? 1 : 0]) +
                   (transposeB ? " (b transposed)" : ""));
   const Shape out = shapeOf({a[transposeA ? 1 : 0], b[transposeB ? 0 : 1]});
-  if (plain == 3) call.expectShape(2, shapeOf({out[1]}));
-  if (call.count() > plain) call.expectShape(plain, out);
+  if (biased) call.expectShape(epilogue.bias, shapeOf({out[1]}));
+  if (epilogue.residual >= 0) call.expectShape(epilogue.residual, out);
   call.output(type, out);
 }
 

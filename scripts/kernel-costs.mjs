@@ -96,15 +96,10 @@ export const families = [
     kernels: {
       gemmKernel: {
         element: "multiply-add",
-        bytes: "⅛ from the L2, (m k + k n + m n) · 4 / (m n k) from memory",
+        bytes: "1/64 element, of small tiles 1/32, from the L2; (m k + k n + m n) / (m n k) elements from memory",
         flops: 2,
-      },
-      tensorGemmKernel: {
-        element: "multiply-add of bfloat16",
-        bytes: "1/32, of small tiles 1/16, from the L2, (m k + k n + m n) · 2 / (m n k) from memory",
-        flops: 2,
-        // Four stages of two tiles, 32 deep.
-        shared: (kernel) => (kernel.includes("TensorTile<128,") ? 128 : 64) * 32 * 2 * 2 * 4,
+        // Four stages of two tiles, 64 bytes deep.
+        shared: (kernel) => (kernel.includes("BlockTile<128,") ? 128 : 64) * 64 * 2 * 4,
       },
       addSlicesKernel: { element: "output and 4,096 of k", bytes: 4, flops: 1 },
     },

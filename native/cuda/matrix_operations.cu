@@ -2,7 +2,6 @@
 #include "convolution.cuh"
 #include "gemm.cuh"
 #include "launch_support.h"
-#include "tensor_gemm.cuh"
 
 namespace stepsize::cuda {
 
@@ -12,7 +11,7 @@ namespace {
 constexpr int64_t kSlice = 4096;
 // Where C has so many tiles, the device is full without cutting k.
 constexpr int64_t kManyTiles = 256;
-// And where it has so many large ones, tensor cores take these.
+// And where it has so many large ones, blocks take these.
 constexpr int64_t kManyLargeTiles = 128;
 
 int64_t tilesOf(int64_t m, int64_t n, int tile) { return ceilDivide(m, tile) * ceilDivide(n, tile); }
@@ -41,56 +40,45 @@ void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(product.slices * count) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   multiplyTo(sums, Epilogue<T>{});
-  launch(addSlicesKernel<T>, blocksFor(device, count, kGemmThreads), kGemmThreads, 0, device.stream(), sums,
-         out.as<T>(), count, static_cast<int>(product.slices), finish);
-}
-
-template <class A, class B>
-void gemmInFloat32(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
-                   const Epilogue<float>& finish) {
-  const TiledProduct product(m, n, k, kGemmTile);
-  addSlices<float>(device, product, out, finish, [&](float* c, const Epilogue<float>& last) {
-    launch(gemmKernel<A, B>, product.grid, kGemmThreads, 0, device.stream(), product.shape, a, b, c, last);
-  });
+  launch(addSlicesKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(), sums,
+         out.as<T>(), count, product.shape.n, static_cast<int>(product.slices), finish);
 }
 
 // Whether an operand can be read by 16 bytes.
 template <class Operand>
 bool isInChunks(const Operand& operand) {
-  return operand.neighbours() % kChunk == 0 && reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
+  return operand.neighbours() % kChunk<typename Operand::Element> == 0 &&
+         reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
 }
 
-template <class Tile, class A, class B>
+template <class Tile, class A, class B, class T = typename A::Element>
 void gemmInTiles(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
-                 const Epilogue<BFloat16>& finish) {
+                 const Epilogue<T>& finish) {
   const TiledProduct product(m, n, k, Tile::kLines);
   const unsigned chunks = (isInChunks(a) ? 1u : 0u) | (isInChunks(b) ? 2u : 0u);
-  addSlices<BFloat16>(device, product, out, finish, [&](auto* c, const Epilogue<BFloat16>& last) {
-    launchWithShared(device, tensorGemmKernel<A, B, std::remove_pointer_t<decltype(c)>, Tile>, product.grid,
-                     Tile::kThreads, Tile::kSharedBytes, product.shape, a, b, c, chunks, last);
+  addSlices<T>(device, product, out, finish, [&](auto* c, const Epilogue<T>& last) {
+    launchWithShared(device, gemmKernel<A, B, std::remove_pointer_t<decltype(c)>, Tile>, product.grid, Tile::kThreads,
+                     Tile::kSharedBytes, product.shape, a, b, c, chunks, last);
   });
 }
 
 template <class A, class B, class T = typename A::Element>
 void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
-          Epilogue<T> finish = {}) {
+          const Epilogue<T>& finish = {}) {
   if (m == 0 || n == 0) return;
-  finish.columns = index(n, "columns");
-  if constexpr (std::is_same_v<T, float>)
-    gemmInFloat32(device, m, n, k, a, b, out, finish);
-  else if (tilesOf(m, n, LargeTile::kLines) >= kManyLargeTiles)
-    gemmInTiles<LargeTile>(device, m, n, k, a, b, out, finish);
+  using Large = typename Product<T>::LargeTile;
+  using Small = typename Product<T>::SmallTile;
+  if (tilesOf(m, n, Large::kLines) >= kManyLargeTiles)
+    gemmInTiles<Large>(device, m, n, k, a, b, out, finish);
   else
-    gemmInTiles<SmallTile>(device, m, n, k, a, b, out, finish);
+    gemmInTiles<Small>(device, m, n, k, a, b, out, finish);
 }
 
 template <class T>
 Epilogue<T> epilogueOf(const Record& record) {
-  const bool biased = integer(record, attribute::matmulBias) != 0;
-  const int plain = biased ? 3 : 2;
-  return {biased ? input(record, 2).as<const T>() : nullptr,
-          record.inputs > plain ? input(record, plain).as<const T>() : nullptr,
-          0,
+  const EpilogueTensors at(record.inputs, integer(record, attribute::matmulBias) != 0);
+  return {at.bias < 0 ? nullptr : input(record, at.bias).as<const T>(),
+          at.residual < 0 ? nullptr : input(record, at.residual).as<const T>(),
           {static_cast<Activation>(integer(record, attribute::matmulActivation))}};
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 
+#include "../../native/element_types.h"
 #include "../emulator/kernel_test.h"
 
 using stepsize::emulator::Buffer;
@@ -17,6 +18,19 @@ inline std::vector<float> numbers(size_t count, unsigned salt) {
     value = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
   }
   return values;
+}
+
+// The same, rounded to T.
+template <class T>
+std::vector<T> numbersOf(size_t count, unsigned salt) {
+  std::vector<T> values;
+  for (const float value : numbers(count, salt)) values.push_back(stepsize::castElement<T>(value));
+  return values;
+}
+
+template <class T>
+double product(T a, T b) {
+  return static_cast<double>(stepsize::toFloat(a)) * static_cast<double>(stepsize::toFloat(b));
 }
 
 // To a few units of rounding of sums as long as these: a part that is missing, or there twice, is far more.

@@ -6,8 +6,6 @@
 
 #include "../../native/cuda/attention.cuh"
 #include "../../native/cuda/batch_norm.cuh"
-#include "../../native/cuda/convolution.cuh"
-#include "../../native/cuda/gemm.cuh"
 #include "../../native/cuda/layer_norm.cuh"
 #include "../../native/cuda/reduce.cuh"
 #include "../../native/cuda/sequence.cuh"
@@ -17,7 +15,6 @@
 namespace {
 
 using namespace stepsize::cuda;
-using stepsize::Epilogue;
 using stepsize::emulator::Buffer;
 
 // A warp's row and a block's, with fewer columns than threads left over and with more.
@@ -181,45 +178,6 @@ STEPSIZE_TEST(statisticsOfABatch) {
     for (size_t r = first; r < last; r++) mean += x[r * channels + c] / static_cast<double>(last - first);
     for (size_t r = first; r < last; r++) deviations += std::pow(x[r * channels + c] - mean, 2);
     return at / channels % 2 ? deviations : mean;
-  });
-}
-
-STEPSIZE_TEST(multipliesInSlices) {
-  constexpr int m = 70, n = 67, k = 300, slice = 160;
-  const std::vector<float> a = numbers(m * k, 10), b = numbers(k * n, 11);
-  Buffer<float> left(a), right(b), slices(2 * m * n), c(m * n);
-  launch(gemmKernel<DenseLines<float>, Transposed<DenseLines<float>>>, dim3(4, 2, 1), kGemmThreads, 0, nullptr,
-         GemmShape{m, n, k, slice}, DenseLines<float>{left.data(), k}, Transposed<DenseLines<float>>{{right.data(), n}},
-         slices.data(), Epilogue<float>{});
-  launch(addSlicesKernel<float>, 2, kGemmThreads, 0, nullptr, slices.data(), c.data(), int64_t{m} * n, 2,
-         Epilogue<float>{nullptr, nullptr, n, {}});
-  expectAll(c, "the product", [&](size_t at) {
-    double sum = 0;
-    for (size_t i = 0; i < k; i++) sum += static_cast<double>(a[at / n * k + i]) * b[i * n + at % n];
-    return sum;
-  });
-}
-
-STEPSIZE_TEST(convolvesAsAProduct) {
-  // Two images of 7 × 6 with 3 channels, a window of 3 × 3 that moves by 2, 5 outputs.
-  const ConvolutionShape s{7, 6, 3, 4, 3, 5, 3, 3, 2, 1};
-  const std::vector<float> x = numbers(2 * 7 * 6 * 3, 12), w = numbers(5 * 3 * 3 * 3, 13);
-  Buffer<float> images(x), weights(w), out(2 * 4 * 3 * 5);
-  launch(gemmKernel<ImageWindows<float>, DenseLines<float>>, dim3(1, 1, 1), kGemmThreads, 0, nullptr,
-         GemmShape{24, 5, 27, 27}, ImageWindows<float>{images.data(), s}, DenseLines<float>{weights.data(), 27},
-         out.data(), Epilogue<float>{});
-  expectAll(out, "the convolution", [&](size_t at) {
-    const auto o = static_cast<int>(at % 5), column = static_cast<int>(at / 5 % 3), row = static_cast<int>(at / 15 % 4);
-    double sum = 0;
-    for (int dy = 0; dy < 3; dy++)
-      for (int dx = 0; dx < 3; dx++)
-        for (int c = 0; c < 3; c++) {
-          const int iy = row * 2 - 1 + dy, ix = column * 2 - 1 + dx;
-          if (iy < 0 || iy >= 7 || ix < 0 || ix >= 6) continue;
-          sum += static_cast<double>(x[static_cast<size_t>(((static_cast<int>(at / 60) * 7 + iy) * 6 + ix) * 3 + c)]) *
-                 w[static_cast<size_t>(((o * 3 + dy) * 3 + dx) * 3 + c)];
-        }
-    return sum;
   });
 }
 

@@ -61,8 +61,7 @@ describe.skipIf(!hasNvcc)(`nvcc${hasNvcc ? "" : " (skipped: it is not there)"}`,
           kernel,
           stackBytes: 0,
           spilledBytes: 0,
-          // Half as many take a tile of 64 × 64 on tensor cores.
-          threads: kernel.includes("TensorTile<64,") ? 128 : 256,
+          threads: figures.kernels.find((one) => one.source === source && one.kernel === kernel)?.threads,
         });
     },
   );

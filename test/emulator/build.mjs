@@ -34,6 +34,7 @@ export const programs = [
   "test/cuda/prepare_step_test.cc",
   "test/cuda/cooperating_test.cc",
   "test/cuda/tensor_core_test.cc",
+  "test/cuda/gemm_test.cc",
 ];
 
 let running = 0;

@@ -123,10 +123,9 @@ struct DenseRows {
 
 // What follows the product, row by row while its chunk is in the cache.
 inline void finishProduct(const Invocation& call) {
-  const bool biased = call.integer(attribute::matmulBias) != 0;
-  const int plain = biased ? 3 : 2;
-  const float* bias = biased ? call.input(2).floats() : nullptr;
-  const float* residual = call.inputs > plain ? call.input(plain).floats() : nullptr;
+  const EpilogueTensors at(call.inputs, call.integer(attribute::matmulBias) != 0);
+  const float* bias = at.bias < 0 ? nullptr : call.input(at.bias).floats();
+  const float* residual = at.residual < 0 ? nullptr : call.input(at.residual).floats();
   const Activate activate{static_cast<Activation>(call.integer(attribute::matmulActivation))};
   if (!bias && !residual && activate.kind == Activation::none) return;
   const TensorView& out = call.output(0);

@@ -1,0 +1,100 @@
+// The way of a product's operands (gemm.cuh) from global to shared memory: a ring of stages, each the part of a block's
+// lines that is 64 bytes deep. Where an operand's neighbours in memory come in chunks of 16 bytes, a copy is one of
+// them and never sees a register; else elements are gathered one by one, as for images of 3 channels.
+#pragma once
+
+#include "tensor_core.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kStages = 4;
+constexpr int kChunkBytes = 16;
+constexpr int kStageBytes = 64;  // of a line
+template <class Element>
+constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(Element));
+template <class Element>
+constexpr int kStageDepth = kStageBytes / static_cast<int>(sizeof(Element));
+
+// How a block shares out its part of C: warps side by side, along the rows of C and along its columns.
+template <int Lines, int WarpsA, int WarpsB, int Blocks>
+struct BlockTile {
+  static constexpr int kLines = Lines;  // of A and of B
+  static constexpr int kWarpsA = WarpsA, kWarpsB = WarpsB;
+  static constexpr int kThreads = WarpsA * WarpsB * 32;
+  static constexpr int kBlocks = Blocks;                                    // on a multiprocessor at once
+  static constexpr int kLinesA = Lines / WarpsA, kLinesB = Lines / WarpsB;  // of a warp
+  static constexpr int kSharedBytes = kStages * 2 * Lines * kStageBytes;
+};
+
+// One stage's part of an operand in shared memory: rows of lines with their depths, or of depths with their lines, as
+// in global memory. Chunks change places within a row, so that the rows that a warp reads at once lie in different
+// banks.
+template <class OperandType, int Lines>
+struct StageTile {
+  using Operand = OperandType;
+  using Element = typename Operand::Element;
+  Element* elements;
+
+  // Of the chunk that holds the element.
+  __device__ Element* chunk(int line, int depth) const {
+    constexpr int size = kChunk<Element>;
+    if constexpr (Operand::kAlongLines)
+      return elements + depth * Lines + ((line / size) ^ (depth & 7)) * size;
+    else
+      return elements + line * kStageDepth<Element> + ((depth / size) ^ (line >> 1 & 3)) * size;
+  }
+};
+
+// What a thread copies of an operand into each stage.
+template <class Operand, class Tile>
+struct StageCopy {
+  using Element = typename Operand::Element;
+  static constexpr int kSize = kChunk<Element>;
+  static constexpr int kRowChunks = (Operand::kAlongLines ? Tile::kLines : kStageDepth<Element>) / kSize;
+  static constexpr int kRowStep = Tile::kThreads / kRowChunks;  // between the rows that a thread copies
+  static constexpr int kCopies = Tile::kLines * kStageBytes / kChunkBytes / Tile::kThreads;
+  static constexpr int kOwnLines = Operand::kAlongLines ? 1 : kCopies;
+  typename Operand::Line lines[kOwnLines];
+  int firstLine, lineCount;
+  bool inChunks;
+
+  __device__ static int row(int copy) { return static_cast<int>(threadIdx.x) / kRowChunks + copy * kRowStep; }
+  __device__ static int column() { return static_cast<int>(threadIdx.x) % kRowChunks * kSize; }
+  __device__ static int line(int copy) { return Operand::kAlongLines ? column() : row(copy); }
+  __device__ static int depth(int copy) { return Operand::kAlongLines ? row(copy) : column(); }
+
+  __device__ StageCopy(const Operand& operand, int first, int count, bool chunks)
+      : firstLine(first), lineCount(count), inChunks(chunks) {
+#pragma unroll
+    for (int i = 0; i < kOwnLines; i++) lines[i] = operand.line(min(first + line(i), count - 1));
+  }
+
+  // Zeros outside the matrix.
+  __device__ void load(const Operand& operand, int k0, int end, const StageTile<Operand, Tile::kLines>& tile) const {
+#pragma unroll
+    for (int i = 0; i < kCopies; i++) {
+      Element* to = tile.chunk(line(i), depth(i));
+      const int k = k0 + depth(i);
+      if (!inChunks) {
+        gather(operand, firstLine + line(i), k, end, to);
+        continue;
+      }
+      const bool inside = k < end && firstLine + line(i) < lineCount;
+      const Element* from = inside ? operand.at(lines[Operand::kAlongLines ? 0 : i], operand.depth(k)) : nullptr;
+      copyAsync16(to, from ? from : operand.data, from == nullptr);
+    }
+  }
+
+  // A chunk's elements by themselves.
+  __device__ void gather(const Operand& operand, int line, int k, int end, Element* to) const {
+#pragma unroll 1
+    for (int e = 0; e < kSize; e++) {
+      const int ownLine = line + (Operand::kAlongLines ? e : 0), ownK = k + (Operand::kAlongLines ? 0 : e);
+      const Element* from =
+          ownK < end && ownLine < lineCount ? operand.at(operand.line(ownLine), operand.depth(ownK)) : nullptr;
+      to[e] = from ? *from : Element{0};
+    }
+  }
+};
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,62 @@
+// A block's sums of a product in bfloat16 (gemm.cuh), on tensor cores: each warp has a part of the tile of C as
+// fragments of mma, 16 rows by 8 columns.
+#pragma once
+
+#include "gemm_stages.cuh"
+
+namespace stepsize::cuda {
+
+// Four blocks of 8 × 8 of a stage from `line` and `depth` on, as fragments of mma: lines first, then depths, or the
+// other way.
+template <bool LinesFirst, class Stage>
+__device__ __forceinline__ void loadFragments(const Stage& stage, int line, int depth, uint32_t (&r)[4]) {
+  constexpr bool alongLines = Stage::Operand::kAlongLines;
+  const int lane = static_cast<int>(threadIdx.x) % 32, within = lane % 8, block = lane / 8;
+  const int first = block % 2 * 8, second = block / 2 * 8;
+  line += LinesFirst ? first : second;
+  depth += LinesFirst ? second : first;
+  // The rows that a lane names are rows of memory, which lie the other way where lines are neighbours.
+  loadMatrices<alongLines>(r, alongLines ? stage.chunk(line, depth + within) : stage.chunk(line + within, depth));
+}
+
+template <class A, class B, class Tile>
+struct TensorCoreSums {
+  static constexpr int kFragmentsA = Tile::kLinesA / 16, kFragmentsB = Tile::kLinesB / 8;
+  float sums[kFragmentsA][kFragmentsB][4] = {};
+
+  // Adds the product of a stage; lineA and lineB are the warp's first ones.
+  __device__ void multiply(const StageTile<A, Tile::kLines>& a, int lineA, const StageTile<B, Tile::kLines>& b,
+                           int lineB) {
+#pragma unroll
+    for (int k = 0; k < kStageDepth<BFloat16>; k += 16) {
+      uint32_t fragmentsA[kFragmentsA][4], fragmentsB[kFragmentsB / 2][4];
+#pragma unroll
+      for (int i = 0; i < kFragmentsA; i++) loadFragments<true>(a, lineA + i * 16, k, fragmentsA[i]);
+#pragma unroll
+      for (int j = 0; j < kFragmentsB / 2; j++) loadFragments<false>(b, lineB + j * 16, k, fragmentsB[j]);
+#pragma unroll
+      for (int i = 0; i < kFragmentsA; i++)
+#pragma unroll
+        for (int j = 0; j < kFragmentsB; j++) {
+          const uint32_t ofB[2] = {fragmentsB[j / 2][j % 2 * 2], fragmentsB[j / 2][j % 2 * 2 + 1]};
+          multiplyAdd(sums[i][j], fragmentsA[i], ofB);
+        }
+    }
+  }
+
+  // Puts them where at(row, column) of the tile says; neighbours of an even column lie side by side there.
+  template <class At>
+  __device__ void store(int lineA, int lineB, const At& at) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+    for (int i = 0; i < kFragmentsA; i++)
+#pragma unroll
+      for (int j = 0; j < kFragmentsB; j++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+          *reinterpret_cast<float2*>(at(lineA + i * 16 + half * 8 + lane / 4, lineB + j * 8 + lane % 4 * 2)) =
+              make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+  }
+};
+
+}  // namespace stepsize::cuda
