@@ -3,7 +3,7 @@
 // out. `shared`: bytes of dynamic shared memory, which the compiler does not know; of an instance, where they differ.
 const heads = "heads of 64 numbers";
 // As attention.cuh lays out its tiles of 32 rows.
-const tiles = (count) => count * 32 * 65 * 4;
+const tiles = (count) => count * 32 * 68 * 4;
 
 export const families = [
   {
@@ -42,7 +42,7 @@ export const families = [
       sumColumnsKernel: { element: "input", bytes: 4, flops: 1 },
       addPartsKernel: { element: "part", bytes: 4, flops: 1 },
       argmaxKernel: { element: "input", bytes: 4, flops: 2 },
-      correctCountKernel: { element: "input", bytes: 4, flops: 2 },
+      countEqualKernel: { element: "row", bytes: 8, flops: 1 },
     },
   },
   {
@@ -61,7 +61,7 @@ export const families = [
     source: "normalization_operations.cu",
     kernels: {
       batchStatisticsKernel: { element: "element", bytes: 4, flops: 4 },
-      mergeStatisticsKernel: { element: "channel and 512 rows", bytes: 8, flops: "10, in double" },
+      mergeStatisticsKernel: { element: "channel and 256 rows", bytes: 8, flops: "10, in double" },
       scaleShiftKernel: { element: "element", bytes: 8, flops: 2 },
       batchNormInferenceKernel: { element: "element", bytes: 8, flops: 6 },
       batchGradientSumsKernel: { element: "element", bytes: 8, flops: 4 },
@@ -109,6 +109,7 @@ export const families = [
     source: "sequence_operations.cu",
     kernels: {
       embeddingKernel: { element: "output", bytes: 8, flops: 0 },
+      sortIdsKernel: { element: "id", bytes: 12, flops: "55 comparisons" },
       embeddingGradientKernel: { element: "input", bytes: 4, flops: 1 },
       rotaryKernel: { element: "element", bytes: 8, flops: "3, and 3 in double" },
       attentionKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 264, shared: tiles(3) },

@@ -54,15 +54,16 @@ function familyTable({ title, source, kernels: costs }, all) {
     );
     const sharedBytes = range(instances.map((one) => one.sm_90.sharedBytes + sharedOf(one.kernel, costs)));
     const registers = of(({ registers }) => registers);
-    return `| ${[base, element, bytes, flops, ...registers, sharedBytes, ...occupied].join(" | ")} |`;
+    const atOnce = range(instances.map((one) => one.sm_90.widestAccess));
+    return `| ${[base, element, bytes, atOnce, flops, ...registers, sharedBytes, ...occupied].join(" | ")} |`;
   });
   return [
     `## ${title}`,
     "",
     `\`native/cuda/${source}\``,
     "",
-    "| kernel | per | bytes | operations | registers sm_80 | sm_90 | shared bytes | occupancy sm_80 | sm_90 |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "| kernel | per | bytes | at once | operations | registers sm_80 | sm_90 | shared bytes | occupancy sm_80 | sm_90 |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ...rows,
   ].join("\n");
 }
@@ -78,8 +79,8 @@ makes of it. **No kernel was run on hardware yet**: there are no times on this p
 \`node scripts/kernel-figures.mjs\` from \`${results}\`; where a kernel has several instances, the smallest and the largest.
 
 Bytes are those that memory has to move, of float32 unless it says otherwise: of bfloat16 half as many for activations
-and weights. What a cache answers is left out. A transcendental function, or a division, is
-one operation. Occupancy is the share of a multiprocessor's 2,048 threads that registers, shared memory and the size of a
+and weights. What a cache answers is left out. At once: the most bytes that one instruction moves from or to global
+memory. A transcendental function, or a division, is one operation. Occupancy is the share of a multiprocessor's 2,048 threads that registers, shared memory and the size of a
 block let be there at once; a kernel that only moves memory wants half of it or more, a matrix product less and more
 registers instead. Kernels that keep something outside registers, in spills or a stack: ${spilled.length === 0 ? "none" : spilled.map(({ kernel }) => kernel).join(", ")}.
 

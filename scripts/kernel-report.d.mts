@@ -7,6 +7,8 @@ export interface KernelReport {
   readonly stackBytes: number;
   readonly spilledBytes: number;
   readonly sharedBytes: number;
+  /** The most bytes that one instruction moves from or to global memory. */
+  readonly widestAccess: number;
 }
 export const architectures: readonly string[];
 export function kernelsOf(source: string, architecture: string): KernelReport[];

@@ -51,6 +51,13 @@ const short = (name) =>
     .replace(/\(.*$/, "")
     .replaceAll(/stepsize::|cuda::|pointwise::|update::|\(anonymous namespace\)::/g, "");
 
+/** The most bytes that an instruction of a kernel moves from or to global memory. */
+function widestAccess(body) {
+  const accesses = body.matchAll(/\b(?:ld|st)\.global\.(?:[a-z]+\.)*(?:v(\d)\.)?[a-z](\d+)\b/g);
+  const widths = [...accesses].map(([, count = 1, bits]) => (count * bits) / 8);
+  return Math.max(body.includes("cp.async.cg.shared.global") ? 16 : 0, ...widths);
+}
+
 /** The kernels of a source, compiled for an architecture. */
 export function kernelsOf(source, architecture) {
   const folder = mkdtempSync(join(tmpdir(), "stepsize-kernels-"));
@@ -81,6 +88,12 @@ export function kernelsOf(source, architecture) {
         ([, name, x, y = 1, z = 1]) => [name, x * y * z],
       ),
     );
+    const widest = new Map(
+      ptx
+        .split(".visible .entry ")
+        .slice(1)
+        .map((body) => [body.match(/^\w+/)[0], widestAccess(body)]),
+    );
     const parts = report.split("Compiling entry function").slice(1);
     const mangled = parts.map((part) => part.match(/'(\w+)'/)[1]);
     const names = run("c++filt", ...mangled)
@@ -96,6 +109,7 @@ export function kernelsOf(source, architecture) {
         stackBytes: number(/(\d+) bytes stack frame/),
         spilledBytes: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
         sharedBytes: number(/(\d+) bytes smem/),
+        widestAccess: widest.get(mangled[i]),
       };
     });
   } finally {

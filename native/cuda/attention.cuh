@@ -5,15 +5,17 @@
 // A first version, without tensor cores: each product of a tile is a dot product per thread.
 #pragma once
 
-#include "../element_types.h"
 #include "block_reduce.cuh"
+#include "fours.cuh"
 
 namespace stepsize::cuda {
 
 constexpr int kAttentionTile = 32;
 constexpr int kAttentionThreadsX = 32;  // over keys, or over the numbers of a head
 constexpr int kAttentionThreadsY = 8;   // over queries
-constexpr int kAttentionBlocks = 2;     // on a multiprocessor at once; aiming at more, ptxas spills the sums
+// Blocks on a multiprocessor at once, by a head's size over 32; aiming at more, ptxas spills the sums.
+template <int Chunks>
+constexpr int kAttentionBlocks = Chunks > 4 ? 1 : 2;
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
 
 // A block per head, counted through the batch, and tile of its positions.
@@ -39,63 +41,92 @@ struct BlockPlace {
 // The rows of a tile that this thread's warp has: y, y + 8, …
 __device__ __forceinline__ int ownRow(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
 
-// A tile of a head's rows in shared memory, one float apart from a power of two so that columns have banks of their
-// own.
+// A tile of a head's rows in shared memory, zeros behind the numbers of a head up to a whole group of four, and a group
+// apart from a power of two so that groups side by side in a column have banks of their own.
 struct Tile {
   float* data;
   int size;
 
-  __device__ float* row(int i) const { return data + i * (size + 1); }
-  __device__ static size_t floats(int size) { return static_cast<size_t>(kAttentionTile) * (size + 1); }
+  __host__ __device__ static int groups(int size) { return (size + 3) / 4; }
+  __host__ __device__ static size_t floats(int size) {
+    return static_cast<size_t>(kAttentionTile) * 4 * static_cast<size_t>(groups(size) + 1);
+  }
+  __device__ float* row(int i) const { return data + i * 4 * (groups(size) + 1); }
+  __device__ float4 four(int i, int group) const { return reinterpret_cast<const float4*>(row(i))[group]; }
 
   // Rows first … first + 31; zeros beyond the sequence.
   template <class T>
   __device__ void load(const T* x, const AttentionShape& s, int64_t head, int first) const {
-    for (int i = static_cast<int>(threadIdx.y); i < kAttentionTile; i += kAttentionThreadsY)
-      for (int d = static_cast<int>(threadIdx.x); d < size; d += kAttentionThreadsX)
-        row(i)[d] = first + i < s.length ? toFloat(x[s.row(head, first + i) + d]) : 0.0f;
+    const bool aligned = size % 4 == 0 && isAligned16(x);
+    const int count = groups(size);
+    for (int t = static_cast<int>(threadIdx.y * kAttentionThreadsX + threadIdx.x); t < kAttentionTile * count;
+         t += kAttentionThreadsX * kAttentionThreadsY) {
+      const int i = t / count, d = t % count * 4;
+      float values[4] = {};
+      if (first + i < s.length) loadGroup(x + s.row(head, first + i) + d, aligned, min(4, size - d), values);
+      *reinterpret_cast<float4*>(row(i) + d) = make_float4(values[0], values[1], values[2], values[3]);
+    }
   }
 };
 
-// In four sums: shorter chains, and fewer digits lost.
-__device__ __forceinline__ float dotRows(const float* a, const float* b, int size) {
-  float sums[4] = {};
-  int d = 0;
-  for (; d + 4 <= size; d += 4)
+// Of this warp's rows of a tile one number each.
+struct RowNumbers {
+  float of[kAttentionRows];
+};
+
+// Products of the warp's rows of `own` with a row of `other`, each in four sums: shorter chains, and fewer digits lost.
+__device__ __forceinline__ RowNumbers dotRows(const Tile& own, const Tile& other, int otherRow) {
+  float4 sums[kAttentionRows] = {};
+  for (int group = 0; group < Tile::groups(own.size); group++) {
+    const float4 b = other.four(otherRow, group);
 #pragma unroll
-    for (int i = 0; i < 4; i++) sums[i] = fmaf(a[d + i], b[d + i], sums[i]);
-  for (; d < size; d++) sums[0] = fmaf(a[d], b[d], sums[0]);
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (int r = 0; r < kAttentionRows; r++) {
+      const float4 a = own.four(ownRow(r), group);
+      sums[r].x = fmaf(a.x, b.x, sums[r].x);
+      sums[r].y = fmaf(a.y, b.y, sums[r].y);
+      sums[r].z = fmaf(a.z, b.z, sums[r].z);
+      sums[r].w = fmaf(a.w, b.w, sums[r].w);
+    }
+  }
+  RowNumbers dots;
+#pragma unroll
+  for (int r = 0; r < kAttentionRows; r++) dots.of[r] = (sums[r].x + sums[r].y) + (sums[r].z + sums[r].w);
+  return dots;
 }
 
-// The numbers of one row of a result that a lane keeps: lane, lane + 32, …
+// The numbers of the warp's rows of a result that a lane keeps: lane, lane + 32, …
 template <int Chunks>
 struct RowSums {
-  float value[Chunks] = {};
+  float value[kAttentionRows][Chunks] = {};
 
-  __device__ void scale(float factor) {
+  __device__ void scale(int r, float factor) {
 #pragma unroll
-    for (int c = 0; c < Chunks; c++) value[c] *= factor;
+    for (int c = 0; c < Chunks; c++) value[r][c] *= factor;
   }
-  // Adds Σ_j weight_j·row_j over a tile's rows; the weight of row j is lane j's.
-  __device__ void add(float weight, const Tile& tile) {
+  // Adds Σ_j weight_j·row_j over a tile's rows; the weights of row j are lane j's.
+  __device__ void add(const RowNumbers& weights, const Tile& tile) {
     const int lane = static_cast<int>(threadIdx.x);
 #pragma unroll 4
     for (int j = 0; j < kAttentionTile; j++) {
-      const float own = __shfl_sync(kWholeWarp, weight, j);
+      float own[kAttentionRows];
+#pragma unroll
+      for (int r = 0; r < kAttentionRows; r++) own[r] = __shfl_sync(kWholeWarp, weights.of[r], j);
 #pragma unroll
       for (int c = 0; c < Chunks; c++) {
         const int d = c * kAttentionThreadsX + lane;
-        if (d < tile.size) value[c] = fmaf(own, tile.row(j)[d], value[c]);
+        if (d >= tile.size) continue;
+        const float x = tile.row(j)[d];
+#pragma unroll
+        for (int r = 0; r < kAttentionRows; r++) value[r][c] = fmaf(own[r], x, value[r][c]);
       }
     }
   }
   template <class T>
-  __device__ void write(T* row, int size, float factor) const {
+  __device__ void write(int r, T* row, int size, float factor) const {
 #pragma unroll
     for (int c = 0; c < Chunks; c++) {
       const int d = c * kAttentionThreadsX + static_cast<int>(threadIdx.x);
-      if (d < size) row[d] = castElement<T>(value[c] * factor);
+      if (d < size) row[d] = castElement<T>(value[r][c] * factor);
     }
   }
 };
@@ -103,7 +134,7 @@ struct RowSums {
 // Chunks: a head's size over 32, rounded up. Thread (x, y) has the scores of key x for the queries y, y + 8, …; a warp
 // is a row, so its softmax is a shuffle.
 template <int Chunks, class T>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
     attentionKernel(const T* q, const T* k, const T* v, T* out, float* logSums, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
@@ -112,7 +143,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const int64_t head = place.head;
   const int first = place.first;
   queries.load(q, s, head, first);
-  RowSums<Chunks> sums[kAttentionRows];
+  RowSums<Chunks> sums;
   float largest[kAttentionRows], total[kAttentionRows];
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
@@ -125,27 +156,27 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     keys.load(k, s, head, key0);
     values.load(v, s, head, key0);
     __syncthreads();
+    RowNumbers p = dotRows(queries, keys, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int row = ownRow(r);
-      const bool visible = key0 + lane <= first + row;
-      const float score = visible ? dotRows(queries.row(row), keys.row(lane), s.size) * scale : -INFINITY;
+      const bool visible = key0 + lane <= first + ownRow(r);
+      const float score = visible ? p.of[r] * scale : -INFINITY;
       const float before = largest[r];
       largest[r] = fmaxf(before, warpMax(score));
       // A NaN passes the maximum by, and comes out of the exponential.
-      const float p = visible ? expf(score - largest[r]) : 0.0f;
+      p.of[r] = visible ? expf(score - largest[r]) : 0.0f;
       const float fading = expf(before - largest[r]);
-      total[r] = total[r] * fading + warpSum(p);
-      sums[r].scale(fading);
-      sums[r].add(p, values);
+      total[r] = total[r] * fading + warpSum(p.of[r]);
+      sums.scale(r, fading);
     }
+    sums.add(p, values);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = ownRow(r);
     if (first + row >= s.length) continue;
     if (lane == 0) logSums[head * s.length + first + row] = largest[r] + logf(total[r]);
-    sums[r].write(out + s.row(head, first + row), s.size, 1.0f / total[r]);
+    sums.write(r, out + s.row(head, first + row), s.size, 1.0f / total[r]);
   }
 }
 
@@ -153,12 +184,19 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
 template <class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
     attentionDeltaKernel(const T* out, const T* g, float* delta, int64_t rows, AttentionShape s) {
+  const bool aligned = s.size % 4 == 0 && isAligned16(out) && isAligned16(g);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kAttentionThreadsY;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kAttentionThreadsY + threadIdx.y; i < rows; i += step) {
     const int64_t at = s.row(i / s.length, static_cast<int>(i % s.length));
     float sum = 0;
-    for (int d = static_cast<int>(threadIdx.x); d < s.size; d += kAttentionThreadsX)
-      sum = fmaf(toFloat(out[at + d]), toFloat(g[at + d]), sum);
+    for (int d = 4 * static_cast<int>(threadIdx.x); d < s.size; d += 4 * kAttentionThreadsX) {
+      const int count = min(4, s.size - d);
+      float values[4] = {}, gradients[4] = {};
+      loadGroup(out + at + d, aligned, count, values);
+      loadGroup(g + at + d, aligned, count, gradients);
+#pragma unroll
+      for (int e = 0; e < 4; e++) sum = fmaf(values[e], gradients[e], sum);
+    }
     sum = warpSum(sum);
     if (threadIdx.x == 0) delta[i] = sum;
   }
@@ -171,20 +209,16 @@ struct AttentionGradientTensors {
   T *dQ, *dK, *dV;
 };
 
-// What query and key, by their places in two tiles, give: the probability and the gradient of the score.
+// The probability and the gradient of the score of a pair, from Q·K and g·V.
 struct PairOf {
   float p, dS;
+  __device__ PairOf(bool visible, float score, float product, float logSum, float delta, float scale)
+      : p(visible ? expf(score * scale - logSum) : 0.0f), dS(visible ? p * (product - delta) * scale : 0.0f) {}
 };
-__device__ __forceinline__ PairOf pairOf(const Tile& q, const Tile& k, const Tile& v, const Tile& g, int query, int key,
-                                         bool visible, float logSum, float delta, float scale) {
-  if (!visible) return {0.0f, 0.0f};
-  const float p = expf(dotRows(q.row(query), k.row(key), q.size) * scale - logSum);
-  return {p, p * (dotRows(g.row(query), v.row(key), q.size) - delta) * scale};
-}
 
 // dQ of 32 queries: thread (x, y) has key x for the queries y, y + 8, …
 template <int Chunks, class T>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
     attentionQueryGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
@@ -195,34 +229,39 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   queries.load(t.q, s, head, first);
   gradients.load(t.g, s, head, first);
-  RowSums<Chunks> sums[kAttentionRows];
+  float logSum[kAttentionRows], delta[kAttentionRows];
+#pragma unroll
+  for (int r = 0; r < kAttentionRows; r++) {
+    const int64_t at = head * s.length + min(first + ownRow(r), s.length - 1);
+    logSum[r] = t.logSums[at];
+    delta[r] = t.delta[at];
+  }
+  RowSums<Chunks> sums;
   for (int key0 = 0; key0 <= first; key0 += kAttentionTile) {
     __syncthreads();
     keys.load(t.k, s, head, key0);
     values.load(t.v, s, head, key0);
     __syncthreads();
+    const RowNumbers scores = dotRows(queries, keys, lane);
+    RowNumbers dS = dotRows(gradients, values, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int row = ownRow(r), query = first + row;
-      const bool inside = query < s.length;
-      const int64_t at = head * s.length + (inside ? query : 0);
-      const float dS = pairOf(queries, keys, values, gradients, row, lane, inside && key0 + lane <= query,
-                              t.logSums[at], t.delta[at], scale)
-                           .dS;
-      sums[r].add(dS, keys);
+      const int query = first + ownRow(r);
+      const bool visible = query < s.length && key0 + lane <= query;
+      dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], logSum[r], delta[r], scale).dS;
     }
+    sums.add(dS, keys);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = ownRow(r);
-    if (first + row >= s.length) continue;
-    sums[r].write(t.dQ + s.row(head, first + row), s.size, 1.0f);
+    if (first + row < s.length) sums.write(r, t.dQ + s.row(head, first + row), s.size, 1.0f);
   }
 }
 
 // dK and dV of 32 keys: thread (x, y) has query x for the keys y, y + 8, …
 template <int Chunks, class T>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
     attentionKeyGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
@@ -233,30 +272,32 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   keys.load(t.k, s, head, first);
   values.load(t.v, s, head, first);
-  RowSums<Chunks> sumsK[kAttentionRows], sumsV[kAttentionRows];
+  RowSums<Chunks> sumsK, sumsV;
   for (int query0 = first; query0 < s.length; query0 += kAttentionTile) {
     __syncthreads();
     queries.load(t.q, s, head, query0);
     gradients.load(t.g, s, head, query0);
     __syncthreads();
     const int query = query0 + lane;
-    const int64_t at = head * s.length + (query < s.length ? query : 0);
+    const int64_t at = head * s.length + min(query, s.length - 1);
     const float logSum = t.logSums[at], delta = t.delta[at];
+    RowNumbers p = dotRows(keys, queries, lane), dS = dotRows(values, gradients, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int row = ownRow(r), key = first + row;
-      const PairOf pair =
-          pairOf(queries, keys, values, gradients, lane, row, query < s.length && key <= query, logSum, delta, scale);
-      sumsK[r].add(pair.dS, queries);
-      sumsV[r].add(pair.p, gradients);
+      const bool visible = query < s.length && first + ownRow(r) <= query;
+      const PairOf pair(visible, p.of[r], dS.of[r], logSum, delta, scale);
+      p.of[r] = pair.p;
+      dS.of[r] = pair.dS;
     }
+    sumsK.add(dS, queries);
+    sumsV.add(p, gradients);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = ownRow(r);
     if (first + row >= s.length) continue;
-    sumsK[r].write(t.dK + s.row(head, first + row), s.size, 1.0f);
-    sumsV[r].write(t.dV + s.row(head, first + row), s.size, 1.0f);
+    sumsK.write(r, t.dK + s.row(head, first + row), s.size, 1.0f);
+    sumsV.write(r, t.dV + s.row(head, first + row), s.size, 1.0f);
   }
 }
 

@@ -1,68 +1,35 @@
 // Batch normalisation over all axes but the last, y = (x − mean)/√(variance + ε)·γ + β per channel: statistics by parts
-// of a fixed number of rows, merged in order in double (Chan, Golub, LeVeque 1979), as on the CPU.
-// Forward reads x three times (the second and third of a part from the L2) and writes y.
+// of a fixed number of rows (column_sums.cuh), merged in double (Chan, Golub, LeVeque 1979), as on the CPU.
+// Forward reads x three times (the second and third of a part from the L2) and writes y; backward reads x and g twice
+// (and x a third time, from the L2) and writes dx.
 #pragma once
 
-#include "block_reduce.cuh"
-#include "fours.cuh"
+#include "column_sums.cuh"
 
 namespace stepsize::cuda {
 
-constexpr int kNormThreadsX = 32;  // channels of a block, side by side in memory
-constexpr int kNormThreadsY = 8;
-constexpr int kBatchNormThreads = kNormThreadsX * kNormThreadsY;
-constexpr int kNormPart = 512;  // rows that one block takes statistics of
-
-// Where a block works: a part of the rows, a tile of the channels.
-struct ColumnTile {
-  int64_t first, last;
-  int channel;
-  bool inside;
-
-  __device__ ColumnTile(int64_t rows, int channels)
-      : first(static_cast<int64_t>(blockIdx.x) * kNormPart),
-        last(min(rows, first + kNormPart)),
-        channel(static_cast<int>(blockIdx.y) * kNormThreadsX + static_cast<int>(threadIdx.x)),
-        inside(channel < channels) {}
-};
-
-// The sum over the threads of a column, for each of them. All threads must call it.
-__device__ __forceinline__ float columnTotal(float value) {
-  STEPSIZE_SHARED(float, partial, [kNormThreadsY][kNormThreadsX]);
-  // The values of an earlier call may still be read.
-  __syncthreads();
-  partial[threadIdx.y][threadIdx.x] = value;
-  __syncthreads();
-  float sum = 0;
-  for (int y = 0; y < kNormThreadsY; y++) sum += partial[y][threadIdx.x];
-  return sum;
-}
-
-// Σ f(row) over the tile's rows, likewise.
-template <class F>
-__device__ __forceinline__ float columnSum(const ColumnTile& tile, const F& f) {
-  float sum = 0;
-  if (tile.inside)
-    for (int64_t row = tile.first + threadIdx.y; row < tile.last; row += kNormThreadsY) sum += f(row);
-  return columnTotal(sum);
-}
-
 // Per part and channel the mean and the sum of squared deviations from it: [parts][2][channels].
 template <class T>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kColumnThreads)
     batchStatisticsKernel(const T* x, float* parts, int64_t rows, int channels) {
-  const ColumnTile tile(rows, channels);
-  const T* column = x + tile.channel;
-  const float mean = columnSum(tile, [&](int64_t row) { return toFloat(column[row * channels]); }) /
-                     static_cast<float>(tile.last - tile.first);
-  const float deviations = columnSum(tile, [&](int64_t row) {
-    const float d = toFloat(column[row * channels]) - mean;
-    return d * d;
+  const ColumnTile tile(blockIdx.x, blockIdx.y, rows, channels);
+  const bool aligned = channels % 4 == 0 && isAligned16(x), alignedParts = channels % 4 == 0 && isAligned16(parts);
+  const auto load = [&](int64_t row, float(&values)[4]) {
+    loadGroup(x + row * channels + tile.column, aligned, tile.count, values);
+  };
+  float mean[4], deviations[4];
+  sumRowsOf(tile, mean, load);
+#pragma unroll
+  for (int e = 0; e < 4; e++) mean[e] /= static_cast<float>(tile.last - tile.first);
+  sumRowsOf(tile, deviations, [&](int64_t row, float(&values)[4]) {
+    load(row, values);
+#pragma unroll
+    for (int e = 0; e < 4; e++) values[e] = (values[e] - mean[e]) * (values[e] - mean[e]);
   });
-  if (threadIdx.y != 0 || !tile.inside) return;
-  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.channel;
-  out[0] = mean;
-  out[channels] = deviations;
+  if (!tile.writes()) return;
+  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.column;
+  storeGroup(out, alignedParts, tile.count, mean);
+  storeGroup(out + channels, alignedParts, tile.count, deviations);
 }
 
 template <class T>
@@ -71,33 +38,41 @@ struct BatchNormTensors {
   float *runningMean, *runningVariance, *mean, *inverseDeviation, *scale, *shift;
 };
 
-// A thread per channel merges its parts.
+// Of some rows of a channel: how many, their mean, and Σ of squared deviations from it.
+struct Moments {
+  double count, mean, deviations;
+
+  __device__ static Moments merge(const Moments& a, const Moments& b) {
+    if (b.count == 0) return a;
+    const double count = a.count + b.count, delta = b.mean - a.mean;
+    return {count, a.mean + delta * b.count / count,
+            a.deviations + b.deviations + delta * delta * a.count * b.count / count};
+  }
+};
+
 template <class T>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kMergeThreads, 1)  // aiming at more blocks, ptxas spills
     mergeStatisticsKernel(const float* parts, int64_t rows, int channels, double epsilon, float momentum,
                           BatchNormTensors<T> t) {
-  const int c = static_cast<int>(blockIdx.x) * kBatchNormThreads + static_cast<int>(threadIdx.x);
-  if (c >= channels) return;
-  double count = 0, mean = 0, deviations = 0;
-  for (int64_t first = 0, part = 0; first < rows; first += kNormPart, part++) {
-    const auto size = static_cast<double>(min(int64_t{kNormPart}, rows - first));
-    const double delta = static_cast<double>(parts[part * 2 * channels + c]) - mean;
-    deviations +=
-        static_cast<double>(parts[(part * 2 + 1) * channels + c]) + delta * delta * count * size / (count + size);
-    mean += delta * size / (count + size);
-    count += size;
-  }
-  const double variance = deviations / count;
+  const int c = static_cast<int>(blockIdx.x) * kMergeLanes + mergeLane();
+  const auto load = [&](int64_t part) {
+    const int64_t size = min(int64_t{kColumnPart}, rows - part * kColumnPart);
+    return Moments{static_cast<double>(size), static_cast<double>(parts[part * 2 * channels + c]),
+                   static_cast<double>(parts[(part * 2 + 1) * channels + c])};
+  };
+  const Moments all = mergeParts<Moments>((rows - 1) / kColumnPart + 1, c < channels, load, Moments::merge);
+  if (mergeRow() != 0 || c >= channels) return;
+  const double variance = all.deviations / all.count;
   const double inverse = 1 / sqrt(variance + epsilon);
-  t.mean[c] = static_cast<float>(mean);
+  t.mean[c] = static_cast<float>(all.mean);
   t.inverseDeviation[c] = static_cast<float>(inverse);
   const auto gamma = static_cast<double>(toFloat(t.gamma[c])), beta = static_cast<double>(toFloat(t.beta[c]));
   t.scale[c] = static_cast<float>(inverse * gamma);
-  t.shift[c] = static_cast<float>(beta - mean * inverse * gamma);
-  const double unbiased = count > 1 ? deviations / (count - 1) : variance;
+  t.shift[c] = static_cast<float>(beta - all.mean * inverse * gamma);
+  const double unbiased = all.count > 1 ? all.deviations / (all.count - 1) : variance;
   // What is not finite must not outlive the step in what is remembered.
-  if (mean - mean != 0 || unbiased - unbiased != 0) return;
-  t.runningMean[c] += momentum * (static_cast<float>(mean) - t.runningMean[c]);
+  if (all.mean - all.mean != 0 || unbiased - unbiased != 0) return;
+  t.runningMean[c] += momentum * (static_cast<float>(all.mean) - t.runningMean[c]);
   t.runningVariance[c] += momentum * (static_cast<float>(unbiased) - t.runningVariance[c]);
 }
 
@@ -140,20 +115,29 @@ __global__ void __launch_bounds__(kFoursThreads)
 
 // Per part and channel Σg and Σg·(x − mean): [parts][2][channels].
 template <class T>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kColumnThreads)
     batchGradientSumsKernel(const T* x, const T* g, const float* mean, float* parts, int64_t rows, int channels) {
-  const ColumnTile tile(rows, channels);
-  const float center = tile.inside ? mean[tile.channel] : 0.0f;
-  const float sum = columnSum(tile, [&](int64_t row) { return toFloat(g[row * channels + tile.channel]); });
+  const ColumnTile tile(blockIdx.x, blockIdx.y, rows, channels);
+  const bool aligned = channels % 4 == 0 && isAligned16(x) && isAligned16(g) && isAligned16(mean);
+  const bool alignedParts = channels % 4 == 0 && isAligned16(parts);
+  const auto load = [&](const T* from, int64_t row, float(&values)[4]) {
+    loadGroup(from + row * channels + tile.column, aligned, tile.count, values);
+  };
+  float centers[4] = {}, sums[4], products[4];
+  loadGroup(mean + tile.column, aligned, tile.count, centers);
+  sumRowsOf(tile, sums, [&](int64_t row, float(&values)[4]) { load(g, row, values); });
   // Centred before the product, so that a mean far from zero does not cancel.
-  const float product = columnSum(tile, [&](int64_t row) {
-    const int64_t at = row * channels + tile.channel;
-    return toFloat(g[at]) * (toFloat(x[at]) - center);
+  sumRowsOf(tile, products, [&](int64_t row, float(&values)[4]) {
+    float gradients[4] = {};
+    load(x, row, values);
+    load(g, row, gradients);
+#pragma unroll
+    for (int e = 0; e < 4; e++) values[e] = gradients[e] * (values[e] - centers[e]);
   });
-  if (threadIdx.y != 0 || !tile.inside) return;
-  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.channel;
-  out[0] = sum;
-  out[channels] = product;
+  if (!tile.writes()) return;
+  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.column;
+  storeGroup(out, alignedParts, tile.count, sums);
+  storeGroup(out + channels, alignedParts, tile.count, products);
 }
 
 // dβ = Σg,  dγ = Σg·x̂, and the factors of dx = γ·inverse·(g − dβ/n − x̂·dγ/n).
@@ -165,18 +149,26 @@ struct BatchNormGradientTensors {
   float *fromG, *fromX, *constant;
 };
 
-template <class T>
-__global__ void __launch_bounds__(kBatchNormThreads)
-    mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors<T> t) {
-  const int c = static_cast<int>(blockIdx.x) * kBatchNormThreads + static_cast<int>(threadIdx.x);
-  if (c >= channels) return;
-  double sumG = 0, sumGx = 0;
-  for (int64_t first = 0, part = 0; first < rows; first += kNormPart, part++) {
-    sumG += static_cast<double>(parts[part * 2 * channels + c]);
-    sumGx += static_cast<double>(parts[(part * 2 + 1) * channels + c]);
+struct TwoSums {
+  double first, second;
+  __device__ static TwoSums merge(const TwoSums& a, const TwoSums& b) {
+    return {a.first + b.first, a.second + b.second};
   }
+};
+
+template <class T>
+__global__ void __launch_bounds__(kMergeThreads)
+    mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors<T> t) {
+  const int c = static_cast<int>(blockIdx.x) * kMergeLanes + mergeLane();
+  const auto load = [&](int64_t part) {
+    return TwoSums{static_cast<double>(parts[part * 2 * channels + c]),
+                   static_cast<double>(parts[(part * 2 + 1) * channels + c])};
+  };
+  const TwoSums all = mergeParts<TwoSums>((rows + kColumnPart - 1) / kColumnPart, c < channels, load, TwoSums::merge);
+  if (mergeRow() != 0 || c >= channels) return;
+  const double sumG = all.first;
   const auto inverse = static_cast<double>(t.inverseDeviation[c]);
-  sumGx *= inverse;
+  const double sumGx = all.second * inverse;
   t.dBeta[c] = castElement<T>(static_cast<float>(sumG));
   t.dGamma[c] = castElement<T>(static_cast<float>(sumGx));
   const double factor = static_cast<double>(toFloat(t.gamma[c])) * inverse,

@@ -52,6 +52,27 @@ __device__ __forceinline__ void storeGroup(T* to, bool aligned, int elements, co
     if (j < elements) to[j] = rounded[j];
 }
 
+// The same of any type, as they are stored.
+template <class T>
+__device__ __forceinline__ Four<T> loadStored(const T* from, bool aligned, int elements) {
+  if (aligned && elements == 4) return *reinterpret_cast<const Four<T>*>(from);
+  Four<T> x{};
+#pragma unroll
+  for (int j = 0; j < 4; j++)
+    if (j < elements) x.value[j] = from[j];
+  return x;
+}
+template <class T>
+__device__ __forceinline__ void storeStored(T* to, bool aligned, int elements, const Four<T>& x) {
+  if (aligned && elements == 4) {
+    *reinterpret_cast<Four<T>*>(to) = x;
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; j++)
+    if (j < elements) to[j] = x.value[j];
+}
+
 // The four numbers of a repeating row from `at` on.
 template <class T>
 struct Repeated {

@@ -14,7 +14,7 @@ void normalizeAs(CudaDevice& device, const Record& record) {
   const bool moved = record.inputs > 3;
   const auto size = [&](int axis) { return moved ? static_cast<int>(raw.shape[axis]) : 1; };
   const ImageShape shape{size(1), size(2), static_cast<int>(raw.shape[raw.shape.rank - 1])};
-  launch(normalizeImagesKernel<Raw, T>, blocksFor(device, count, kImageThreads), kImageThreads, 0, device.stream(),
+  launch(normalizeImagesKernel<Raw, T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
          raw.as<const Raw>(), input(record, 1).floats(), input(record, 2).floats(),
          moved ? input(record, 3).as<const Move>() : nullptr, out.as<T>(), count, shape);
 }

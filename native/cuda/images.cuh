@@ -1,13 +1,11 @@
 // Raw images to what a model takes: shifted, mirrored, normalised per channel, in one pass that reads a byte and writes
-// four or two per element. A thread per element: its place takes four divisions of 32 bits, which bytes leave time for.
+// four or two per element, four of them side by side. An element's place takes four divisions of 32 bits, which bytes
+// leave time for.
 #pragma once
 
-#include "../element_types.h"
-#include "grid_loop.cuh"
+#include "fours.cuh"
 
 namespace stepsize::cuda {
-
-constexpr int kImageThreads = 256;
 
 struct ImageShape {
   int height, width, channels;
@@ -20,10 +18,10 @@ struct Move {
 
 // moves may be null: then the images may be of any shape with channels last.
 template <class Raw, class T>
-__global__ void __launch_bounds__(kImageThreads)
+__global__ void __launch_bounds__(kFoursThreads)
     normalizeImagesKernel(const Raw* raw, const float* factor, const float* offset, const Move* moves, T* out,
                           int64_t count, ImageShape s) {
-  forGrid<kImageThreads>(count, [&](int64_t i) {
+  const auto valueAt = [&](int64_t i) {
     const int element = static_cast<int>(i), c = element % s.channels;
     int64_t from = i;
     if (moves) {
@@ -34,7 +32,15 @@ __global__ void __launch_bounds__(kImageThreads)
       const bool inside = y >= 0 && y < s.height && column >= 0 && column < s.width;
       from = inside ? ((static_cast<int64_t>(image) * s.height + y) * s.width + column) * s.channels + c : -1;
     }
-    out[i] = castElement<T>(from < 0 ? offset[c] : static_cast<float>(raw[from]) * factor[c] + offset[c]);
+    return from < 0 ? offset[c] : static_cast<float>(raw[from]) * factor[c] + offset[c];
+  };
+  const bool aligned = isAligned16(out);
+  forFours(count, [&](int64_t i, int elements) {
+    float x[4] = {};
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+      if (j < elements) x[j] = valueAt(i + j);
+    storeGroup(out + i, aligned, elements, x);
   });
 }
 

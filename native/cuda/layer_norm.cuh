@@ -1,8 +1,9 @@
 // LayerNorm and RMSNorm of every row, by a warp or a block (row_group.cuh); formulas in cpu/kernels/layer_norm.h. A row
-// is read three times (RMSNorm: twice), the first time from memory.
+// is read three times (RMSNorm: twice), the first time from memory; backward reads x and g and writes dx, and reads
+// both again for the gradients of γ and β.
 #pragma once
 
-#include "../element_types.h"
+#include "column_sums.cuh"
 #include "row_group.cuh"
 
 namespace stepsize::cuda {
@@ -13,22 +14,32 @@ __global__ void __launch_bounds__(kRowThreads)
     rowNormKernel(const T* x, const T* gamma, const T* beta, T* y, float* means, float* inverses, int64_t rows,
                   int columns, float epsilon) {
   const auto n = static_cast<float>(columns);
+  const bool aligned = areRowsAligned(columns, x, y, gamma, beta);
   Group::forRows(rows, [&](int64_t row) {
     const T* from = x + row * columns;
-    const float mean = Centered ? Group::sumOver(columns, [&](int i) { return toFloat(from[i]); }) / n : 0.0f;
-    const float squares = Group::sumOver(columns, [&](int i) {
-      const float d = toFloat(from[i]) - mean;
-      return d * d;
-    });
+    const auto sumOf = [&](const auto& f) {
+      return Group::sumOver(columns, [&](int j, int count) {
+        float values[4] = {};
+        loadGroup(from + j, aligned, count, values);
+        return sumOfGroup(count, [&](int e) { return f(values[e]); });
+      });
+    };
+    const float mean = Centered ? sumOf([](float value) { return value; }) / n : 0.0f;
+    const float squares = sumOf([&](float value) { return (value - mean) * (value - mean); });
     const float inverse = 1.0f / sqrtf(squares / n + epsilon);
     if (Group::thread() == 0) {
       if (Centered) means[row] = mean;
       inverses[row] = inverse;
     }
-    Group::forColumns(columns, [&](int i) {
-      const float normalized = (toFloat(from[i]) - mean) * inverse;
-      const float scaled = gamma ? normalized * toFloat(gamma[i]) : normalized;
-      y[row * columns + i] = castElement<T>(beta ? scaled + toFloat(beta[i]) : scaled);
+    Group::forColumns(columns, [&](int j, int count) {
+      // Adding −0 leaves every number as it is, also −0.
+      float values[4] = {}, gammas[4] = {1, 1, 1, 1}, betas[4] = {-0.0f, -0.0f, -0.0f, -0.0f};
+      loadGroup(from + j, aligned, count, values);
+      if (gamma) loadGroup(gamma + j, aligned, count, gammas);
+      if (beta) loadGroup(beta + j, aligned, count, betas);
+#pragma unroll
+      for (int e = 0; e < 4; e++) values[e] = (values[e] - mean) * inverse * gammas[e] + betas[e];
+      storeGroup(y + row * columns + j, aligned, count, values);
     });
   });
 }
@@ -39,50 +50,83 @@ __global__ void __launch_bounds__(kRowThreads)
     rowNormGradientKernel(const T* x, const T* g, const float* means, const float* inverses, const T* gamma, T* dx,
                           int64_t rows, int columns) {
   const auto n = static_cast<float>(columns);
+  const bool aligned = areRowsAligned(columns, x, g, gamma, dx);
   Group::forRows(rows, [&](int64_t row) {
     const int64_t at = row * columns;
     const float mean = Centered ? means[row] : 0.0f, inverse = inverses[row];
-    const auto normalized = [&](int i) { return (toFloat(x[at + i]) - mean) * inverse; };
-    const auto scaled = [&](int i) { return toFloat(g[at + i]) * (gamma ? toFloat(gamma[i]) : 1.0f); };
-    const float along = Group::sumOver(columns, [&](int i) { return scaled(i) * normalized(i); }) / n;
-    const float shared = Centered ? Group::sumOver(columns, scaled) / n : 0.0f;
-    Group::forColumns(
-        columns, [&](int i) { dx[at + i] = castElement<T>(inverse * (scaled(i) - shared - normalized(i) * along)); });
+    // x̂ and g·γ of a group.
+    const auto load = [&](int j, int count, float(&normalized)[4], float(&scaled)[4]) {
+      float gammas[4] = {1, 1, 1, 1};
+      loadGroup(x + at + j, aligned, count, normalized);
+      loadGroup(g + at + j, aligned, count, scaled);
+      if (gamma) loadGroup(gamma + j, aligned, count, gammas);
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        normalized[e] = (normalized[e] - mean) * inverse;
+        scaled[e] *= gammas[e];
+      }
+    };
+    const auto sumOf = [&](const auto& f) {
+      return Group::sumOver(columns, [&](int j, int count) {
+        float normalized[4] = {}, scaled[4] = {};
+        load(j, count, normalized, scaled);
+        return sumOfGroup(count, [&](int e) { return f(normalized[e], scaled[e]); });
+      });
+    };
+    const float along = sumOf([](float normalized, float scaled) { return scaled * normalized; }) / n;
+    const float shared = Centered ? sumOf([](float, float scaled) { return scaled; }) / n : 0.0f;
+    Group::forColumns(columns, [&](int j, int count) {
+      float normalized[4] = {}, scaled[4] = {};
+      load(j, count, normalized, scaled);
+#pragma unroll
+      for (int e = 0; e < 4; e++) scaled[e] = inverse * (scaled[e] - shared - normalized[e] * along);
+      storeGroup(dx + at + j, aligned, count, scaled);
+    });
   });
 }
 
-// dγ = Σ g·x̂ and dβ = Σ g over the rows: a thread per column and part of the rows, parts of a fixed length.
-constexpr int kRowNormPart = 128;
-
+// dγ = Σ g·x̂ and dβ = Σ g over the rows, by parts: [parts][2][columns].
 template <bool Centered, class T>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kColumnThreads)
     rowNormColumnsKernel(const T* x, const T* g, const float* means, const float* inverses, float* parts, int64_t rows,
                          int columns) {
-  const int column = static_cast<int>(blockIdx.y) * kRowThreads + static_cast<int>(threadIdx.x);
-  if (column >= columns) return;
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kRowNormPart;
-  float dGamma = 0, dBeta = 0;
-  for (int64_t row = first; row < min(rows, first + kRowNormPart); row++) {
-    const float gradient = toFloat(g[row * columns + column]);
-    dGamma += gradient * ((toFloat(x[row * columns + column]) - (Centered ? means[row] : 0.0f)) * inverses[row]);
-    dBeta += gradient;
-  }
-  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * columns + column;
-  out[0] = dGamma;
-  out[columns] = dBeta;
+  const ColumnTile tile(blockIdx.x, blockIdx.y, rows, columns);
+  const bool aligned = areRowsAligned(columns, x, g), alignedParts = areRowsAligned(columns, parts);
+  const auto load = [&](const T* from, int64_t row, float(&values)[4]) {
+    loadGroup(from + row * columns + tile.column, aligned, tile.count, values);
+  };
+  float dGamma[4], dBeta[4];
+  sumRowsOf(tile, dGamma, [&](int64_t row, float(&values)[4]) {
+    float gradients[4] = {};
+    load(x, row, values);
+    load(g, row, gradients);
+    const float mean = Centered ? means[row] : 0.0f, inverse = inverses[row];
+#pragma unroll
+    for (int e = 0; e < 4; e++) values[e] = gradients[e] * ((values[e] - mean) * inverse);
+  });
+  if (Centered) sumRowsOf(tile, dBeta, [&](int64_t row, float(&values)[4]) { load(g, row, values); });
+  if (!tile.writes()) return;
+  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * columns + tile.column;
+  storeGroup(out, alignedParts, tile.count, dGamma);
+  if (Centered) storeGroup(out + columns, alignedParts, tile.count, dBeta);
 }
 
-// The parts in order. dBeta may be null.
+// dBeta may be null, and its parts are not there then.
 template <class T>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kMergeThreads)
     addColumnPartsKernel(const float* parts, int64_t count, int columns, T* dGamma, T* dBeta) {
-  const int column = static_cast<int>(blockIdx.x) * kRowThreads + static_cast<int>(threadIdx.x);
-  if (column >= columns) return;
-  float sums[2] = {0, 0};
-  for (int64_t part = 0; part < count; part++)
-    for (int k = 0; k < 2; k++) sums[k] += parts[(part * 2 + k) * columns + column];
-  dGamma[column] = castElement<T>(sums[0]);
-  if (dBeta) dBeta[column] = castElement<T>(sums[1]);
+  const int column = static_cast<int>(blockIdx.x) * kMergeLanes + mergeLane();
+  const bool inside = column < columns;
+  const auto total = [&](int which) {
+    return mergeParts<float>(
+        count, inside, [&](int64_t part) { return parts[(part * 2 + which) * columns + column]; },
+        [](float a, float b) { return a + b; });
+  };
+  const float ofGamma = total(0);
+  if (mergeRow() == 0 && inside) dGamma[column] = castElement<T>(ofGamma);
+  if (!dBeta) return;
+  const float ofBeta = total(1);
+  if (mergeRow() == 0 && inside) dBeta[column] = castElement<T>(ofBeta);
 }
 
 }  // namespace stepsize::cuda

@@ -13,8 +13,8 @@ void fill(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   visitType(to.type, [&](auto zero) {
     using T = decltype(zero);
-    launch(fillKernel<T>, blocksFor(device, count, kElementwiseThreads), kElementwiseThreads, 0, device.stream(),
-           to.as<T>(), count, castElement<T>(record.attributes[attribute::value]));
+    launch(fillKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(), to.as<T>(),
+           count, castElement<T>(record.attributes[attribute::value]));
   });
 }
 
@@ -26,8 +26,8 @@ void cast(CudaDevice& device, const Record& record) {
     visitType(from.type, [&](auto fromZero) {
       using To = decltype(toZero);
       using From = decltype(fromZero);
-      launch(castKernel<To, From>, blocksFor(device, count, kElementwiseThreads), kElementwiseThreads, 0,
-             device.stream(), to.as<To>(), from.as<const From>(), count);
+      launch(castKernel<To, From>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+             to.as<To>(), from.as<const From>(), count);
     });
   });
 }

@@ -7,11 +7,11 @@ namespace stepsize::cuda {
 
 namespace {
 
-dim3 partsGrid(int64_t rows, int channels) {
-  return {static_cast<unsigned>(ceilDivide(rows, kNormPart)),
-          static_cast<unsigned>(ceilDivide(channels, kNormThreadsX)), 1};
+dim3 partsGrid(int64_t rows, int columns) {
+  return {static_cast<unsigned>(ceilDivide(rows, kColumnPart)), static_cast<unsigned>(ceilDivide(columns, kColumnTile)),
+          1};
 }
-const dim3 kPartsBlock(kNormThreadsX, kNormThreadsY, 1);
+unsigned mergeBlocks(int columns) { return static_cast<unsigned>(ceilDivide(columns, kMergeLanes)); }
 
 // A batch without rows: its statistics must not be what was in the memory before.
 void zero(CudaDevice& device, const TensorView& x) {
@@ -27,7 +27,7 @@ void batchNorm(CudaDevice& device, const Record& record) {
     return zero(device, output(record, 2));
   }
   const auto channels = static_cast<size_t>(x.columns);
-  const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kNormPart)) * 2 * channels;
+  const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kColumnPart)) * 2 * channels;
   const DeviceMemory scratch = device.scratch((parts + 2 * channels) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   const BatchNormTensors<T> tensors{input(record, 1).as<T>(),
@@ -38,11 +38,10 @@ void batchNorm(CudaDevice& device, const Record& record) {
                                     output(record, 2).floats(),
                                     sums + parts,
                                     sums + parts + channels};
-  launch(batchStatisticsKernel<T>, partsGrid(x.rows, x.columns), kPartsBlock, 0, device.stream(),
+  launch(batchStatisticsKernel<T>, partsGrid(x.rows, x.columns), kColumnThreads, 0, device.stream(),
          input(record, 0).as<T>(), sums, x.rows, x.columns);
-  launch(mergeStatisticsKernel<T>, static_cast<unsigned>(ceilDivide(x.columns, kBatchNormThreads)), kBatchNormThreads,
-         0, device.stream(), sums, x.rows, x.columns, record.attributes[attribute::batchNormEpsilon],
-         number(record, attribute::momentum), tensors);
+  launch(mergeStatisticsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
+         record.attributes[attribute::batchNormEpsilon], number(record, attribute::momentum), tensors);
   const int64_t count = x.rows * x.columns;
   launch(scaleShiftKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale, tensors.shift);
@@ -64,7 +63,7 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.columns == 0) return;
   const auto channels = static_cast<size_t>(x.columns);
-  const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kNormPart)) * 2 * channels;
+  const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kColumnPart)) * 2 * channels;
   const DeviceMemory scratch = device.scratch((parts + 3 * channels) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   float* factors = sums + parts;
@@ -78,10 +77,10 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
   const T *values = input(record, 0).as<T>(), *g = input(record, 1).as<T>();
   const float* mean = input(record, 3).floats();
   if (x.rows > 0)
-    launch(batchGradientSumsKernel<T>, partsGrid(x.rows, x.columns), kPartsBlock, 0, device.stream(), values, g, mean,
-           sums, x.rows, x.columns);
-  launch(mergeGradientSumsKernel<T>, static_cast<unsigned>(ceilDivide(x.columns, kBatchNormThreads)), kBatchNormThreads,
-         0, device.stream(), sums, x.rows, x.columns, tensors);
+    launch(batchGradientSumsKernel<T>, partsGrid(x.rows, x.columns), kColumnThreads, 0, device.stream(), values, g,
+           mean, sums, x.rows, x.columns);
+  launch(mergeGradientSumsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
+         tensors);
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
   launch(batchNormGradientKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
@@ -117,14 +116,13 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
              means, inverses, gamma, output(record, 0).as<T>(), x.rows, x.columns);
     });
   if (!learned || x.columns == 0) return;
-  const int64_t parts = ceilDivide(x.rows, kRowNormPart);
+  const int64_t parts = ceilDivide(x.rows, kColumnPart);
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(parts * 2 * x.columns) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
-  const auto tiles = static_cast<unsigned>(ceilDivide(x.columns, kRowThreads));
   if (parts > 0)
-    launch(rowNormColumnsKernel<Centered, T>, dim3(static_cast<unsigned>(parts), tiles, 1), kRowThreads, 0,
-           device.stream(), values, g, means, inverses, sums, x.rows, x.columns);
-  launch(addColumnPartsKernel<T>, tiles, kRowThreads, 0, device.stream(), sums, parts, x.columns,
+    launch(rowNormColumnsKernel<Centered, T>, partsGrid(x.rows, x.columns), kColumnThreads, 0, device.stream(), values,
+           g, means, inverses, sums, x.rows, x.columns);
+  launch(addColumnPartsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, parts, x.columns,
          output(record, 1).as<T>(), Centered ? output(record, 2).as<T>() : nullptr);
 }
 

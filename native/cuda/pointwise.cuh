@@ -4,7 +4,6 @@
 
 #include "../pointwise.h"
 #include "fours.cuh"
-#include "grid_loop.cuh"
 
 namespace stepsize::cuda {
 
@@ -37,12 +36,21 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
-// a [outer, inner] repeated `size` times along a new axis between them, and scaled.
-template <class T>
+// a [outer, inner] repeated `size` times along a new axis between them, and scaled. Index: 32 bits where they are
+// enough, as divisions of 64 take longer than the memory.
+template <class T, class Index>
 __global__ void __launch_bounds__(kFoursThreads)
-    expandKernel(const T* a, T* out, int64_t count, int64_t size, int64_t inner, float scale) {
-  forGrid<kFoursThreads>(
-      count, [&](int64_t i) { out[i] = castElement<T>(toFloat(a[i / inner / size * inner + i % inner]) * scale); });
+    expandKernel(const T* a, T* out, int64_t count, Index size, Index inner, float scale) {
+  const bool aligned = isAligned16(out);
+  forFours(count, [&](int64_t first, int elements) {
+    float x[4] = {};
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+      const Index i = static_cast<Index>(first) + static_cast<Index>(j);
+      if (j < elements) x[j] = toFloat(a[i / inner / size * inner + i % inner]) * scale;
+    }
+    storeGroup(out + first, aligned, elements, x);
+  });
 }
 
 struct Swiglu {

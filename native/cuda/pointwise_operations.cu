@@ -45,9 +45,16 @@ void expand(CudaDevice& device, const Record& record) {
   const auto axis = static_cast<int>(integer(record, attribute::expandAxis));
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(expandKernel<T>, blocksFor(device, count, kFoursThreads), kFoursThreads, 0, device.stream(), x.as<T>(),
-         output(record, 0).as<T>(), count, integer(record, attribute::expandSize), x.shape.product(axis, x.shape.rank),
-         number(record, attribute::expandScale));
+  const auto start = [&](auto zero) {
+    using Index = decltype(zero);
+    launch(expandKernel<T, Index>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+           x.as<T>(), output(record, 0).as<T>(), count, static_cast<Index>(integer(record, attribute::expandSize)),
+           static_cast<Index>(x.shape.product(axis, x.shape.rank)), number(record, attribute::expandScale));
+  };
+  if (count <= INT32_MAX)
+    start(uint32_t{0});
+  else
+    start(int64_t{0});
 }
 
 template <class T>

@@ -1,17 +1,20 @@
 // Maximum and average over square windows, NHWC. A thread per result, also of the gradients: it gathers from the
-// windows that an element lies in, in order, and needs no atomics. Neighbouring threads take neighbouring channels.
+// windows that an element lies in, in order, and needs no atomics. A thread takes four neighbouring channels where
+// there are whole groups of them (Width 4), and neighbouring threads neighbouring groups. Each element of the images is
+// read or written once, and of the results, with 4 bytes for an index of a maximum; what windows share is in the cache.
 #pragma once
 
-#include "../element_types.h"
+#include "fours.cuh"
 #include "grid_loop.cuh"
 #include "report_fault.cuh"
 
 namespace stepsize::cuda {
 
 constexpr int kPoolThreads = 256;
+constexpr int kPoolBlocks = 4;  // on a multiprocessor at once; aiming at more, ptxas spills
 
 struct PoolShape {
-  int count;  // results of the kernel
+  int count;  // results of the kernel, or groups of them
   int height, width, channels, outHeight, outWidth, size, stride, padding;
 };
 
@@ -21,10 +24,11 @@ struct Place {
   int y, x, c;
 };
 
+template <int Width>
 __device__ __forceinline__ Place placeOf(int i, int height, int width, int channels) {
   Place place;
-  place.c = i % channels;
-  i /= channels;
+  place.c = i % (channels / Width) * Width;
+  i /= channels / Width;
   place.x = i % width;
   i /= width;
   place.y = i % height;
@@ -58,60 +62,100 @@ __device__ __forceinline__ void forWindowsOf(const PoolShape& s, const Place& in
       f(((in.image * s.outHeight + y) * s.outWidth + x) * s.channels + in.c);
 }
 
-template <class T>
-__global__ void __launch_bounds__(kPoolThreads)
+// Neighbouring channels.
+template <int Width, class T>
+__device__ __forceinline__ void loadChannels(const T* from, float (&x)[Width]) {
+  if constexpr (Width == 4)
+    loadAligned(from, x);
+  else
+    x[0] = toFloat(*from);
+}
+template <int Width, class T>
+__device__ __forceinline__ void storeChannels(T* to, const float (&x)[Width]) {
+  if constexpr (Width == 4)
+    storeGroup(to, true, 4, x);
+  else
+    *to = castElement<T>(x[0]);
+}
+template <int Width>
+struct alignas(4 * Width) Indices {
+  int32_t value[Width];
+};
+
+template <int Width, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     maxPoolKernel(const T* images, T* values, int32_t* indices, PoolShape s) {
   forResults(s, [&](int i) {
-    float largest = 0;
-    int where = -1;
-    forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels), [&](int position, int64_t at) {
-      const float value = toFloat(images[at]);
-      if (where >= 0 && !(value > largest || value != value)) return;
-      largest = value;
-      where = position;
+    float largest[Width] = {};
+    Indices<Width> where;
+#pragma unroll
+    for (int e = 0; e < Width; e++) where.value[e] = -1;
+    forWindow(s, placeOf<Width>(i, s.outHeight, s.outWidth, s.channels), [&](int position, int64_t at) {
+      float x[Width];
+      loadChannels(images + at, x);
+#pragma unroll
+      for (int e = 0; e < Width; e++)
+        if (where.value[e] < 0 || x[e] > largest[e] || x[e] != x[e]) {
+          largest[e] = x[e];
+          where.value[e] = position;
+        }
     });
-    values[i] = castElement<T>(largest);
-    indices[i] = where;
+    storeChannels(values + static_cast<int64_t>(i) * Width, largest);
+    reinterpret_cast<Indices<Width>*>(indices)[i] = where;
   });
 }
 
-template <class T>
-__global__ void __launch_bounds__(kPoolThreads)
+template <int Width, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     maxPoolGradientKernel(const T* gradient, const int32_t* indices, T* images, PoolShape s, FaultReport faults) {
   forResults(s, [&](int i) {
-    const Place place = placeOf(i, s.height, s.width, s.channels);
+    const Place place = placeOf<Width>(i, s.height, s.width, s.channels);
     const int own = place.y * s.width + place.x;
-    float sum = 0;
+    float sums[Width] = {};
     forWindowsOf(s, place, [&](int64_t at) {
-      const int position = indices[at];
-      if (position == own) sum += toFloat(gradient[at]);
-      // Every window holds a position of the image, so that none goes unseen.
-      if (position < 0 || position >= s.height * s.width)
-        report(faults, FaultKind::index, position, place.image, s.height * s.width);
+      float g[Width];
+      loadChannels(gradient + at, g);
+      const auto where = *reinterpret_cast<const Indices<Width>*>(indices + at);
+#pragma unroll
+      for (int e = 0; e < Width; e++) {
+        const int position = where.value[e];
+        if (position == own) sums[e] += g[e];
+        // Every window holds a position of the image, so that none goes unseen.
+        if (position < 0 || position >= s.height * s.width)
+          report(faults, FaultKind::index, position, place.image, s.height * s.width);
+      }
     });
-    images[i] = castElement<T>(sum);
+    storeChannels(images + static_cast<int64_t>(i) * Width, sums);
   });
 }
 
-template <class T>
-__global__ void __launch_bounds__(kPoolThreads)
+template <int Width, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     averagePoolKernel(const T* images, T* values, PoolShape s, float scale) {
   forResults(s, [&](int i) {
-    float sum = 0;
-    forWindow(s, placeOf(i, s.outHeight, s.outWidth, s.channels),
-              [&](int, int64_t at) { sum += toFloat(images[at]) * scale; });
-    values[i] = castElement<T>(sum);
+    float sums[Width] = {};
+    forWindow(s, placeOf<Width>(i, s.outHeight, s.outWidth, s.channels), [&](int, int64_t at) {
+      float x[Width];
+      loadChannels(images + at, x);
+#pragma unroll
+      for (int e = 0; e < Width; e++) sums[e] += x[e] * scale;
+    });
+    storeChannels(values + static_cast<int64_t>(i) * Width, sums);
   });
 }
 
-template <class T>
-__global__ void __launch_bounds__(kPoolThreads)
+template <int Width, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     averagePoolGradientKernel(const T* gradient, T* images, PoolShape s, float scale) {
   forResults(s, [&](int i) {
-    float sum = 0;
-    forWindowsOf(s, placeOf(i, s.height, s.width, s.channels),
-                 [&](int64_t at) { sum += toFloat(gradient[at]) * scale; });
-    images[i] = castElement<T>(sum);
+    float sums[Width] = {};
+    forWindowsOf(s, placeOf<Width>(i, s.height, s.width, s.channels), [&](int64_t at) {
+      float g[Width];
+      loadChannels(gradient + at, g);
+#pragma unroll
+      for (int e = 0; e < Width; e++) sums[e] += g[e] * scale;
+    });
+    storeChannels(images + static_cast<int64_t>(i) * Width, sums);
   });
 }
 

@@ -27,37 +27,50 @@ PoolShape gradientShape(const Record& record) {
   return shapeOf(record, image.shape, input(record, 0).shape, image.elements());
 }
 
+// Calls launchWith(width, shape) with how many channels a thread takes, as a type.
+template <class F>
+void withWidth(const Record& record, PoolShape shape, const F& launchWith) {
+  const auto isAligned = [](const TensorView& tensor) { return reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0; };
+  if (shape.count == 0) return;
+  if (shape.channels % 4 != 0 || !std::all_of(record.tensors.begin(), record.tensors.end(), isAligned))
+    return launchWith(std::integral_constant<int, 1>{}, shape);
+  shape.count /= 4;
+  launchWith(std::integral_constant<int, 4>{}, shape);
+}
+
 template <class T>
 void maxPool2d(CudaDevice& device, const Record& record) {
-  const PoolShape shape = forwardShape(record);
-  if (shape.count > 0)
-    launch(maxPoolKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
-           input(record, 0).as<T>(), output(record, 0).as<T>(), output(record, 1).as<int32_t>(), shape);
+  withWidth(record, forwardShape(record), [&](auto width, const PoolShape& shape) {
+    launch(maxPoolKernel<decltype(width)::value, T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0,
+           device.stream(), input(record, 0).as<T>(), output(record, 0).as<T>(), output(record, 1).as<int32_t>(),
+           shape);
+  });
 }
 
 template <class T>
 void maxPool2dGradient(CudaDevice& device, const Record& record) {
-  const PoolShape shape = gradientShape(record);
-  if (shape.count > 0)
-    launch(maxPoolGradientKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
-           input(record, 0).as<T>(), input(record, 1).as<const int32_t>(), output(record, 0).as<T>(), shape,
-           device.faults(record));
+  withWidth(record, gradientShape(record), [&](auto width, const PoolShape& shape) {
+    launch(maxPoolGradientKernel<decltype(width)::value, T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads,
+           0, device.stream(), input(record, 0).as<T>(), input(record, 1).as<const int32_t>(),
+           output(record, 0).as<T>(), shape, device.faults(record));
+  });
 }
 
 template <class T>
 void averagePool2d(CudaDevice& device, const Record& record) {
-  const PoolShape shape = forwardShape(record);
-  if (shape.count > 0)
-    launch(averagePoolKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
-           input(record, 0).as<T>(), output(record, 0).as<T>(), shape, averageScale(record));
+  withWidth(record, forwardShape(record), [&](auto width, const PoolShape& shape) {
+    launch(averagePoolKernel<decltype(width)::value, T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0,
+           device.stream(), input(record, 0).as<T>(), output(record, 0).as<T>(), shape, averageScale(record));
+  });
 }
 
 template <class T>
 void averagePool2dGradient(CudaDevice& device, const Record& record) {
-  const PoolShape shape = gradientShape(record);
-  if (shape.count > 0)
-    launch(averagePoolGradientKernel<T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads, 0, device.stream(),
-           input(record, 0).as<T>(), output(record, 0).as<T>(), shape, averageScale(record));
+  withWidth(record, gradientShape(record), [&](auto width, const PoolShape& shape) {
+    launch(averagePoolGradientKernel<decltype(width)::value, T>, blocksFor(device, shape.count, kPoolThreads),
+           kPoolThreads, 0, device.stream(), input(record, 0).as<T>(), output(record, 0).as<T>(), shape,
+           averageScale(record));
+  });
 }
 
 }  // namespace

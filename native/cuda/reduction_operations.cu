@@ -16,7 +16,8 @@ void sum(CudaDevice& device, const Record& record) {
   if (shape.outer * shape.inner == 0) return;
   shape.parts = std::max<int64_t>(1, ceilDivide(shape.length, shape.inner == 1 ? kRowPart : kColumnPart));
   T* out = output(record, 0).as<T>();
-  const int64_t tasks = shape.outer * shape.parts * ceilDivide(shape.inner, kColumnLanes);
+  static_assert(kReduceThreads == kColumnThreads);
+  const int64_t tasks = shape.outer * shape.parts * ceilDivide(shape.inner, kColumnTile);
   const auto addTo = [&](auto* sums, float scaleOfPart) {
     using Sum = std::remove_pointer_t<decltype(sums)>;
     launch(shape.inner == 1 ? sumRowsKernel<T, Sum> : sumColumnsKernel<T, Sum>, blocksFor(device, tasks),
@@ -27,23 +28,31 @@ void sum(CudaDevice& device, const Record& record) {
       device.scratch(static_cast<size_t>(shape.outer * shape.parts * shape.inner) * sizeof(float));
   auto* parts = static_cast<float*>(scratch.get());
   addTo(parts, 1.0f);
-  launch(addPartsKernel<T>, blocksFor(device, shape.outer * shape.inner, kReduceThreads), kReduceThreads, 0,
+  launch(addPartsKernel<T>, blocksFor(device, shape.outer * ceilDivide(shape.inner, kMergeLanes)), kMergeThreads, 0,
          device.stream(), parts, out, shape, scale);
 }
 
 template <class T>
+void argmaxTo(CudaDevice& device, const TensorView& x, int32_t* out) {
+  const RowsOf at(x);
+  if (at.rows == 0) return;
+  launch(argmaxKernel<T>, blocksFor(device, at.rows, kReduceThreads / kWarp), kReduceThreads, 0, device.stream(),
+         x.as<T>(), out, at.rows, at.columns);
+}
+
+template <class T>
 void argmax(CudaDevice& device, const Record& record) {
-  const RowsOf x(input(record, 0));
-  if (x.rows == 0) return;
-  launch(argmaxKernel<T>, blocksFor(device, x.rows, kReduceThreads / kWarp), kReduceThreads, 0, device.stream(),
-         input(record, 0).as<T>(), output(record, 0).as<int32_t>(), x.rows, x.columns);
+  argmaxTo<T>(device, input(record, 0), output(record, 0).as<int32_t>());
 }
 
 template <class T>
 void correctCount(CudaDevice& device, const Record& record) {
-  const RowsOf logits(input(record, 0));
-  launch(correctCountKernel<T>, 1, kReduceThreads, 0, device.stream(), input(record, 0).as<T>(),
-         input(record, 1).as<const int32_t>(), logits.rows, logits.columns, output(record, 0).floats());
+  const TensorView& labels = input(record, 1);
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(labels.bytes()));
+  auto* largest = static_cast<int32_t*>(scratch.get());
+  argmaxTo<T>(device, input(record, 0), largest);
+  launch(countEqualKernel, 1, kReduceThreads, 0, device.stream(), largest, labels.as<const int32_t>(),
+         labels.elements(), output(record, 0).floats());
 }
 
 }  // namespace

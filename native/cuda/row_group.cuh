@@ -3,11 +3,28 @@
 #pragma once
 
 #include "block_reduce.cuh"
+#include "fours.cuh"
 
 namespace stepsize::cuda {
 
 constexpr int kRowThreads = 256;  // of a block
-constexpr int kShortRow = 512;    // columns up to which a warp takes a row: 16 for each lane
+constexpr int kShortRow = 512;    // columns up to which a warp takes a row: 16 for each lane, in fours
+
+// Σ f(e) over the elements of a group of four.
+template <class F>
+__device__ __forceinline__ float sumOfGroup(int count, const F& f) {
+  float sum = 0;
+#pragma unroll
+  for (int e = 0; e < 4; e++)
+    if (e < count) sum += f(e);
+  return sum;
+}
+
+// Whether groups of four of every row lie on 16 bytes, as groups of the first one do.
+template <class... Pointers>
+__device__ __forceinline__ bool areRowsAligned(int columns, const Pointers*... rows) {
+  return columns % 4 == 0 && (isAligned16(rows) && ...);
+}
 
 // Threads: kWarp or kRowThreads.
 template <int Threads>
@@ -22,10 +39,10 @@ struct RowGroup {
     for (int64_t row = static_cast<int64_t>(blockIdx.x) * kPerBlock + threadIdx.x / Threads; row < rows; row += step)
       f(row);
   }
-  // Calls f(column) for this thread's columns.
+  // Calls f(first, count) for this thread's columns, which come by fours.
   template <class F>
   __device__ static void forColumns(int columns, const F& f) {
-    for (int j = thread(); j < columns; j += Threads) f(j);
+    for (int j = 4 * thread(); j < columns; j += 4 * Threads) f(j, min(4, columns - j));
   }
   __device__ static int thread() { return static_cast<int>(threadIdx.x) % Threads; }
 
@@ -42,11 +59,11 @@ struct RowGroup {
     else
       return blockMax<kRowThreads>(value);
   }
-  // Σ f(column)
+  // Σ f(first, count), which gives the sum of a group of four.
   template <class F>
   __device__ static float sumOver(int columns, const F& f) {
     float own = 0;
-    forColumns(columns, [&](int j) { own += f(j); });
+    forColumns(columns, [&](int j, int count) { own += f(j, count); });
     return sum(own);
   }
 };

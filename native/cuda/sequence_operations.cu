@@ -2,8 +2,9 @@
 #include <cmath>
 
 #include "attention.cuh"
+#include "embedding.cuh"
 #include "launch_support.h"
-#include "sequence.cuh"
+#include "rotary.cuh"
 
 namespace stepsize::cuda {
 
@@ -14,7 +15,7 @@ void embedding(CudaDevice& device, const Record& record) {
   const TensorView &ids = input(record, 0), &table = input(record, 1);
   const int64_t count = ids.elements();
   if (count == 0) return;
-  launch(embeddingKernel<T>, blocksFor(device, count), kSequenceThreads, 0, device.stream(), ids.as<const int32_t>(),
+  launch(embeddingKernel<T>, blocksFor(device, count), kEmbeddingThreads, 0, device.stream(), ids.as<const int32_t>(),
          table.as<T>(), output(record, 0).as<T>(), count, table.shape[0], static_cast<int>(table.shape[1]),
          device.faults(record));
 }
@@ -26,8 +27,13 @@ void embeddingGradient(CudaDevice& device, const Record& record) {
   check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.bytes()), device.stream()), "embeddingGradient");
   const int64_t count = ids.elements();
   if (count == 0) return;
-  launch(embeddingGradientKernel<T>, blocksFor(device, count), kSequenceThreads, 0, device.stream(),
-         ids.as<const int32_t>(), input(record, 1).as<T>(), out.as<T>(), count, out.shape[0],
+  const int64_t chunks = ceilDivide(index(count, "ids"), kIdChunk);
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(chunks) * kIdChunk * sizeof(IdKey));
+  auto* keys = static_cast<IdKey*>(scratch.get());
+  launch(sortIdsKernel, static_cast<unsigned>(chunks), kIdChunk / 2, 0, device.stream(), ids.as<const int32_t>(), keys,
+         count);
+  launch(embeddingGradientKernel<T>, blocksFor(device, chunks * kIdChunk), kEmbeddingThreads, 0, device.stream(), keys,
+         input(record, 1).as<T>(), out.as<T>(), chunks, index(out.shape[0], "rows of a table"),
          static_cast<int>(out.shape[1]));
 }
 
@@ -36,7 +42,7 @@ void rotary(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
   const HeadShape shape{s[0] * s[1], static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])};
-  launch(rotaryKernel<T>, blocksFor(device, shape.positions), kSequenceThreads, 0, device.stream(),
+  launch(rotaryKernel<T>, blocksFor(device, shape.positions), kRotaryThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), shape,
          std::log2(record.attributes[attribute::rotaryBase]),
          integer(record, attribute::rotaryInverse) != 0 ? -1.0f : 1.0f);
@@ -51,9 +57,7 @@ struct AttentionLaunch {
       : shape{static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])},
         grid(shape.tiles() * static_cast<unsigned>(s[0] * s[2]), 1, 1) {}
 
-  size_t sharedBytes(int tiles) const {
-    return static_cast<size_t>(tiles) * kAttentionTile * static_cast<size_t>(shape.size + 1) * sizeof(float);
-  }
+  size_t sharedBytes(int tiles) const { return static_cast<size_t>(tiles) * Tile::floats(shape.size) * sizeof(float); }
 };
 
 // Calls f with the number of lanes' widths that a head takes up, as a type.

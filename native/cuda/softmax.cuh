@@ -3,7 +3,6 @@
 // per logit, its gradient, which makes the probabilities anew, 8; of bfloat16 half of that.
 #pragma once
 
-#include "../element_types.h"
 #include "report_fault.cuh"
 #include "row_group.cuh"
 
@@ -11,17 +10,19 @@ namespace stepsize::cuda {
 
 // max + log Σ exp(row − max), for every thread. NaN for a row with a NaN or an ∞ in it, or of nothing but −∞.
 template <class Group, class T>
-__device__ __forceinline__ float logSumOfRow(const T* row, int columns) {
+__device__ __forceinline__ float logSumOfRow(const T* row, int columns, bool aligned) {
   float largest = -INFINITY, sum = 0;
-  Group::forColumns(columns, [&](int j) {
-    const float x = toFloat(row[j]);
-    if (x > largest) {
-      // x − x is 0, or NaN where x is ∞.
-      sum = sum * expf(largest - x) + 1.0f + (x - x);
-      largest = x;
-    } else if (x != -INFINITY) {
-      sum += expf(x - largest);
-    }
+  Group::forColumns(columns, [&](int j, int count) {
+    float x[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    loadGroup(row + j, aligned, count, x);
+    const float before = largest;
+#pragma unroll
+    for (int e = 0; e < 4; e++) largest = fmaxf(largest, x[e]);
+    if (largest > before) sum *= expf(before - largest);
+      // ∞ − ∞ is NaN, and a NaN that the maximum passed by comes out of the exponential.
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      if (x[e] != -INFINITY) sum += expf(x[e] - largest);
   });
   const float all = Group::max(largest);
   return all + logf(Group::sum(sum * expf(largest - all)));
@@ -29,10 +30,17 @@ __device__ __forceinline__ float logSumOfRow(const T* row, int columns) {
 
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads) logSoftmaxKernel(const T* x, T* out, int64_t rows, int columns) {
+  const bool aligned = areRowsAligned(columns, x, out);
   Group::forRows(rows, [&](int64_t row) {
     const T* from = x + row * columns;
-    const float logSum = logSumOfRow<Group>(from, columns);
-    Group::forColumns(columns, [&](int j) { out[row * columns + j] = castElement<T>(toFloat(from[j]) - logSum); });
+    const float logSum = logSumOfRow<Group>(from, columns, aligned);
+    Group::forColumns(columns, [&](int j, int count) {
+      float values[4] = {};
+      loadGroup(from + j, aligned, count, values);
+#pragma unroll
+      for (int e = 0; e < 4; e++) values[e] -= logSum;
+      storeGroup(out + row * columns + j, aligned, count, values);
+    });
   });
 }
 
@@ -40,11 +48,22 @@ __global__ void __launch_bounds__(kRowThreads) logSoftmaxKernel(const T* x, T* o
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
     logSoftmaxGradientKernel(const T* output, const T* g, T* dx, int64_t rows, int columns) {
+  const bool aligned = areRowsAligned(columns, output, g, dx);
   Group::forRows(rows, [&](int64_t row) {
     const int64_t at = row * columns;
-    const float sum = Group::sumOver(columns, [&](int j) { return toFloat(g[at + j]); });
-    Group::forColumns(
-        columns, [&](int j) { dx[at + j] = castElement<T>(toFloat(g[at + j]) - expf(toFloat(output[at + j])) * sum); });
+    const float sum = Group::sumOver(columns, [&](int j, int count) {
+      float gradients[4] = {};
+      loadGroup(g + at + j, aligned, count, gradients);
+      return sumOfGroup(count, [&](int e) { return gradients[e]; });
+    });
+    Group::forColumns(columns, [&](int j, int count) {
+      float gradients[4] = {}, values[4] = {};
+      loadGroup(g + at + j, aligned, count, gradients);
+      loadGroup(output + at + j, aligned, count, values);
+#pragma unroll
+      for (int e = 0; e < 4; e++) gradients[e] -= expf(values[e]) * sum;
+      storeGroup(dx + at + j, aligned, count, gradients);
+    });
   });
 }
 
@@ -53,12 +72,19 @@ template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
     crossEntropyKernel(const T* logits, const int32_t* labels, float* logSums, float* losses, int64_t rows, int columns,
                        float smoothing, FaultReport faults) {
+  const bool aligned = areRowsAligned(columns, logits);
   Group::forRows(rows, [&](int64_t row) {
     const T* from = logits + row * columns;
-    const float logSum = logSumOfRow<Group>(from, columns);
+    const float logSum = logSumOfRow<Group>(from, columns, aligned);
     float ofAll = 0;
-    if (smoothing > 0)
-      ofAll = Group::sumOver(columns, [&](int j) { return toFloat(from[j]); }) / static_cast<float>(columns) - logSum;
+    if (smoothing > 0) {
+      const float sum = Group::sumOver(columns, [&](int j, int count) {
+        float x[4] = {};
+        loadGroup(from + j, aligned, count, x);
+        return sumOfGroup(count, [&](int e) { return x[e]; });
+      });
+      ofAll = sum / static_cast<float>(columns) - logSum;
+    }
     if (Group::thread() != 0) return;
     const int label = labels[row];
     const bool valid = label >= 0 && label < columns;
@@ -83,13 +109,19 @@ __global__ void __launch_bounds__(kRowThreads, 4)  // aiming at more blocks, ptx
     crossEntropyGradientKernel(const T* logits, const int32_t* labels, const float* logSums, const float* g, T* out,
                                int64_t rows, int columns, float smoothing, float perRow, float perClass) {
   const float scale = g[0] * perRow;
+  const bool aligned = areRowsAligned(columns, logits, out);
   Group::forRows(rows, [&](int64_t row) {
     const int label = labels[row];
     const float logSum = logSums[row];
-    Group::forColumns(columns, [&](int j) {
-      const float target = (j == label ? 1.0f - smoothing : 0.0f) + perClass;
-      const float p = expf(toFloat(logits[row * columns + j]) - logSum);
-      out[row * columns + j] = castElement<T>((p - target) * scale);
+    Group::forColumns(columns, [&](int j, int count) {
+      float x[4] = {};
+      loadGroup(logits + row * columns + j, aligned, count, x);
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const float target = (j + e == label ? 1.0f - smoothing : 0.0f) + perClass;
+        x[e] = (expf(x[e] - logSum) - target) * scale;
+      }
+      storeGroup(out + row * columns + j, aligned, count, x);
     });
   });
 }

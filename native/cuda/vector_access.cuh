@@ -82,4 +82,10 @@ __device__ __forceinline__ void store(T* to, bool aligned, const T (&x)[Count]) 
   }
 }
 
+// Four elements as they are stored, to be moved at once.
+template <class T>
+struct alignas(sizeof(T) < 4 ? 4 * sizeof(T) : 16) Four {
+  T value[4];
+};
+
 }  // namespace stepsize::cuda

@@ -6,9 +6,10 @@
 
 #include "../../native/cuda/attention.cuh"
 #include "../../native/cuda/batch_norm.cuh"
+#include "../../native/cuda/embedding.cuh"
 #include "../../native/cuda/layer_norm.cuh"
 #include "../../native/cuda/reduce.cuh"
-#include "../../native/cuda/sequence.cuh"
+#include "../../native/cuda/rotary.cuh"
 #include "../../native/cuda/softmax.cuh"
 #include "close_numbers.h"
 
@@ -54,7 +55,7 @@ STEPSIZE_TEST(sumsOfColumnsInParts) {
   constexpr size_t outer = 2, length = kColumnPart + 9, inner = 40;
   const std::vector<float> x = numbers(outer * length * inner, 2);
   Buffer<float> in(x), sums(outer * 2 * inner);
-  launch(sumColumnsKernel<float, float>, 3, kReduceThreads, 0, nullptr, in.data(), sums.data(),
+  launch(sumColumnsKernel<float, float>, 3, kColumnThreads, 0, nullptr, in.data(), sums.data(),
          SumShape{outer, length, inner, 2}, 1.0f);
   expectAll(sums, "a part", [&](size_t at) {
     const size_t part = at / inner % 2, o = at / inner / 2;
@@ -65,8 +66,22 @@ STEPSIZE_TEST(sumsOfColumnsInParts) {
   });
 }
 
+// More parts than are merged at once, and more columns than a block has.
+STEPSIZE_TEST(mergesParts) {
+  constexpr size_t outer = 2, parts = kMergeRows + 5, inner = kMergeLanes + 3;
+  const std::vector<float> x = numbers(outer * parts * inner, 20);
+  Buffer<float> in(x), out(outer * inner);
+  launch(addPartsKernel<float>, 3, kMergeThreads, 0, nullptr, in.data(), out.data(), SumShape{outer, 0, inner, parts},
+         0.5f);
+  expectAll(out, "a sum", [&](size_t at) {
+    double sum = 0;
+    for (size_t part = 0; part < parts; part++) sum += x[(at / inner * parts + part) * inner + at % inner];
+    return sum / 2;
+  });
+}
+
 STEPSIZE_TEST(countsRightAnswers) {
-  constexpr size_t rows = 50, columns = 70;
+  constexpr size_t rows = 50, columns = 131;
   std::vector<float> x = numbers(rows * columns, 3);
   std::vector<int32_t> labels(rows);
   for (size_t r = 0; r < rows; r++) {
@@ -74,13 +89,17 @@ STEPSIZE_TEST(countsRightAnswers) {
     if (r % 3 == 0) x[r * columns + r] = 2;
   }
   Buffer<float> in(x), count(1);
-  Buffer<int32_t> at(labels);
-  launch(correctCountKernel<float>, 1, kReduceThreads, 0, nullptr, in.data(), at.data(), rows, columns, count.data());
+  Buffer<int32_t> at(labels), largest(rows);
+  launch(argmaxKernel<float>, 2, kReduceThreads, 0, nullptr, in.data(), largest.data(), rows,
+         static_cast<int>(columns));
   size_t expected = 0;
-  for (size_t r = 0; r < rows; r++)
-    expected += std::max_element(x.begin() + static_cast<ptrdiff_t>(r * columns),
-                                 x.begin() + static_cast<ptrdiff_t>((r + 1) * columns)) ==
-                x.begin() + static_cast<ptrdiff_t>(r * columns + r);
+  for (size_t r = 0; r < rows; r++) {
+    const auto first = x.begin() + static_cast<ptrdiff_t>(r * columns);
+    const auto where = std::max_element(first, first + static_cast<ptrdiff_t>(columns)) - first;
+    STEPSIZE_EXPECT(largest[r] == static_cast<int32_t>(where));
+    expected += where == static_cast<ptrdiff_t>(r);
+  }
+  launch(countEqualKernel, 1, kReduceThreads, 0, nullptr, largest.data(), at.data(), rows, count.data());
   STEPSIZE_EXPECT(count[0] == static_cast<float>(expected));
 }
 
@@ -165,36 +184,98 @@ STEPSIZE_TEST(normalisesShortAndLongRows) {
   });
 }
 
-STEPSIZE_TEST(statisticsOfABatch) {
-  constexpr size_t rows = kNormPart + 30, channels = 40;
-  const std::vector<float> x = numbers(rows * channels, 9);
-  Buffer<float> in(x), parts(2 * 2 * channels);
-  launch(batchStatisticsKernel<float>, dim3(2, 2, 1), dim3(kNormThreadsX, kNormThreadsY, 1), 0, nullptr, in.data(),
-         parts.data(), rows, static_cast<int>(channels));
-  expectAll(parts, "statistics", [&](size_t at) {
-    const size_t part = at / channels / 2, c = at % channels;
-    const size_t first = part * kNormPart, last = std::min(rows, first + kNormPart);
-    double mean = 0, deviations = 0;
-    for (size_t r = first; r < last; r++) mean += x[r * channels + c] / static_cast<double>(last - first);
-    for (size_t r = first; r < last; r++) deviations += std::pow(x[r * channels + c] - mean, 2);
-    return at / channels % 2 ? deviations : mean;
+STEPSIZE_TEST(gradientsOfTheFactorsOfANorm) {
+  constexpr size_t rows = kColumnPart + 30, columns = 70, parts = 2;
+  const std::vector<float> x = numbers(rows * columns, 21), g = numbers(rows * columns, 22);
+  const std::vector<float> mean = numbers(rows, 23), inverse = numbers(rows, 24);
+  Buffer<float> in(x), gradient(g), means(mean), inverses(inverse), sums(parts * 2 * columns), dGamma(columns),
+      dBeta(columns);
+  launch(rowNormColumnsKernel<true, float>, dim3(parts, 2, 1), kColumnThreads, 0, nullptr, in.data(), gradient.data(),
+         means.data(), inverses.data(), sums.data(), rows, static_cast<int>(columns));
+  launch(addColumnPartsKernel<float>, 3, kMergeThreads, 0, nullptr, sums.data(), parts, static_cast<int>(columns),
+         dGamma.data(), dBeta.data());
+  expectAll(dGamma, "γ's gradient", [&](size_t c) {
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++)
+      sum += static_cast<double>(g[r * columns + c]) * (x[r * columns + c] - mean[r]) * inverse[r];
+    return sum;
+  });
+  expectAll(dBeta, "β's gradient", [&](size_t c) {
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++) sum += g[r * columns + c];
+    return sum;
   });
 }
 
+STEPSIZE_TEST(statisticsOfABatch) {
+  constexpr size_t rows = kMergeRows * kColumnPart + 30, channels = 6, parts = kMergeRows + 1;
+  const std::vector<float> x = numbers(rows * channels, 9);
+  Buffer<float> in(x), sums(parts * 2 * channels);
+  launch(batchStatisticsKernel<float>, dim3(parts, 1, 1), kColumnThreads, 0, nullptr, in.data(), sums.data(), rows,
+         static_cast<int>(channels));
+  const auto statistics = [&](size_t c, size_t first, size_t last) {
+    double mean = 0, deviations = 0;
+    for (size_t r = first; r < last; r++) mean += x[r * channels + c] / static_cast<double>(last - first);
+    for (size_t r = first; r < last; r++) deviations += std::pow(x[r * channels + c] - mean, 2);
+    return std::pair{mean, deviations};
+  };
+  expectAll(sums, "statistics", [&](size_t at) {
+    const size_t part = at / channels / 2;
+    const auto [mean, deviations] =
+        statistics(at % channels, part * kColumnPart, std::min(rows, (part + 1) * kColumnPart));
+    return at / channels % 2 ? deviations : mean;
+  });
+  const std::vector<float> ones(channels, 1), zeros(channels);
+  Buffer<float> gamma(ones), beta(zeros), runningMean(zeros), runningVariance(ones), mean(channels), inverse(channels),
+      scale(channels), shift(channels);
+  launch(mergeStatisticsKernel<float>, 1, kMergeThreads, 0, nullptr, sums.data(), rows, static_cast<int>(channels),
+         1e-5, 0.25f,
+         BatchNormTensors<float>{gamma.data(), beta.data(), runningMean.data(), runningVariance.data(), mean.data(),
+                                 inverse.data(), scale.data(), shift.data()});
+  expectAll(mean, "the mean", [&](size_t c) { return statistics(c, 0, rows).first; });
+  expectAll(inverse, "1/√(variance + ε)",
+            [&](size_t c) { return 1 / std::sqrt(statistics(c, 0, rows).second / rows + 1e-5); });
+  expectAll(runningVariance, "the running variance",
+            [&](size_t c) { return 0.75 + 0.25 * statistics(c, 0, rows).second / (rows - 1); });
+}
+
+// Positions of several chunks, of which some hold no id that the others do, and ids of no row.
 STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
-  constexpr size_t count = 40, rows = 6, width = 300;
+  constexpr size_t count = 2 * kIdChunk + 40, rows = 9, width = 6, chunks = 3;
   std::vector<int32_t> ids(count);
-  for (size_t i = 0; i < count; i++) ids[i] = static_cast<int32_t>(i * i % (rows - 1));
+  for (size_t i = 0; i < count; i++)
+    ids[i] = i < kIdChunk ? static_cast<int32_t>(i * i % 5) : 4 + static_cast<int32_t>(i % 4);
+  ids[3] = -1;
+  ids[kIdChunk] = rows;
+  ids[count - 1] = INT32_MAX;
   const std::vector<float> g = numbers(count * width, 14);
   Buffer<int32_t> in(ids);
+  Buffer<IdKey> keys(chunks * kIdChunk);
   Buffer<float> gradient(g), out(std::vector<float>(rows * width));
-  launch(embeddingGradientKernel<float>, 7, kSequenceThreads, 0, nullptr, in.data(), gradient.data(), out.data(), count,
-         rows, static_cast<int>(width));
+  launch(sortIdsKernel, chunks, kIdChunk / 2, 0, nullptr, in.data(), keys.data(), count);
+  launch(embeddingGradientKernel<float>, 7, kEmbeddingThreads, 0, nullptr, keys.data(), gradient.data(), out.data(),
+         chunks, rows, static_cast<int>(width));
   expectAll(out, "a row", [&](size_t at) {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
       if (ids[i] == static_cast<int32_t>(at / width)) sum += g[i * width + at % width];
     return sum;
+  });
+}
+
+// More pairs than have their angles at once, and groups that are not whole.
+STEPSIZE_TEST(turnsPairsByTheirPosition) {
+  constexpr size_t positions = 3, heads = 2, half = kRotaryThreads + 6, size = 2 * half;
+  const std::vector<float> x = numbers(positions * heads * size, 19);
+  Buffer<float> in(x), out(x.size());
+  launch(rotaryKernel<float>, 2, kRotaryThreads, 0, nullptr, in.data(), out.data(),
+         HeadShape{positions, positions, heads, static_cast<int>(size)}, std::log2(1e4), 1.0f);
+  expectAll(out, "a turned number", [&](size_t at) {
+    const size_t i = at % size % half, first = at / size * size + i;
+    const auto position = static_cast<double>(at / size / heads);
+    const double angle = position * std::pow(1e4, -2.0 * static_cast<double>(i) / size);
+    const double a = x[first], b = x[first + half];
+    return at % size < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle);
   });
 }
 

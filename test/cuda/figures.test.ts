@@ -38,6 +38,19 @@ test("in the figures nothing lies outside registers", () => {
       expect(one[architecture], `${one.kernel} ${architecture}`).toMatchObject({ spilledBytes: 0, stackBytes: 0 });
 });
 
+// What they read is one number for each column of a part, or a few hundred in all.
+const fewNumbers = new Set([
+  ...["addPartsKernel", "addColumnPartsKernel", "mergeStatisticsKernel", "mergeGradientSumsKernel"],
+  ...["meanKernel", "countEqualKernel", "writeRowKernel", "prepareStepKernel", "sortIdsKernel"],
+]);
+
+test("in the figures every kernel of many numbers moves 16 bytes at once, where they lie side by side", () => {
+  const widest = new Map<string, number>();
+  for (const { kernel, sm_90 } of figures.kernels)
+    widest.set(baseOf(kernel), Math.max(widest.get(baseOf(kernel)) ?? 0, sm_90?.widestAccess ?? 0));
+  for (const [kernel, bytes] of widest) if (!fewNumbers.has(kernel)) expect(`${kernel} ${bytes}`).toBe(`${kernel} 16`);
+});
+
 test("occupancy is that of NVIDIA's guide", () => {
   // 65,536 registers for 2,048 threads are 32 each; a piece more, and one block of eight does not fit.
   expect(occupancy("sm_90", { threads: 256, registers: 32, sharedBytes: 0 })).toBe(1);

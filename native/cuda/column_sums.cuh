@@ -1,0 +1,83 @@
+// Sums over the rows of a matrix, column by column, in two launches: a block adds a part of the rows of some columns,
+// and another launch merges the parts. Parts are of a fixed length and all orders are fixed, so that the bits do not
+// depend on the device.
+#pragma once
+
+#include "fours.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kColumnPart = 256;  // rows that one block adds
+constexpr int kColumnLanes = 16;  // groups of four columns that it takes side by side
+constexpr int kColumnTile = 4 * kColumnLanes;
+constexpr int kColumnRows = 16;  // rows at once
+constexpr int kColumnThreads = kColumnLanes * kColumnRows;
+
+// A block's rows, and the columns of this thread: up to four.
+struct ColumnTile {
+  int64_t first, last, column;
+  int count;
+
+  __device__ ColumnTile(int64_t part, int64_t tile, int64_t rows, int64_t columns)
+      : first(part * kColumnPart),
+        last(min(rows, first + kColumnPart)),
+        column(tile * kColumnTile + static_cast<int>(threadIdx.x) % kColumnLanes * 4),
+        count(static_cast<int>(max(int64_t{0}, min(int64_t{4}, columns - column)))) {}
+  // Whether this thread is the one that writes its columns' sums.
+  __device__ bool writes() const { return threadIdx.x < kColumnLanes; }
+};
+
+// Σ over the rows of a tile, for all threads of a column, which all must call it: term(row, x) gives a row's four.
+template <class F>
+__device__ __forceinline__ void sumRowsOf(const ColumnTile& tile, float (&sums)[4], const F& term) {
+  STEPSIZE_SHARED(float4, partial, [kColumnRows][kColumnLanes]);
+  const int lane = static_cast<int>(threadIdx.x) % kColumnLanes, row = static_cast<int>(threadIdx.x) / kColumnLanes;
+  float own[4] = {};
+  for (int64_t i = tile.first + row; i < tile.last; i += kColumnRows) {
+    float x[4] = {};
+    term(i, x);
+#pragma unroll
+    for (int e = 0; e < 4; e++) own[e] += x[e];
+  }
+  // The sums of an earlier call may still be read.
+  __syncthreads();
+  partial[row][lane] = make_float4(own[0], own[1], own[2], own[3]);
+  __syncthreads();
+#pragma unroll
+  for (int e = 0; e < 4; e++) sums[e] = 0;
+  for (int r = 0; r < kColumnRows; r++) {
+    const float4 other = partial[r][lane];
+    sums[0] += other.x;
+    sums[1] += other.y;
+    sums[2] += other.z;
+    sums[3] += other.w;
+  }
+}
+
+constexpr int kMergeLanes = 32;  // columns of a block of the second launch
+constexpr int kMergeRows = 16;   // parts at once
+constexpr int kMergeThreads = kMergeLanes * kMergeRows;
+
+__device__ __forceinline__ int mergeLane() { return static_cast<int>(threadIdx.x) % kMergeLanes; }
+__device__ __forceinline__ int mergeRow() { return static_cast<int>(threadIdx.x) / kMergeLanes; }
+
+// All parts of lane's column: row y takes the parts y, y + 16, … in order, then rows are merged by halves. Right for
+// the threads of row 0; all must call it. A Value that nothing was merged into is Value{}.
+template <class Value, class Load, class Merge>
+__device__ __forceinline__ Value mergeParts(int64_t parts, bool inside, const Load& load, const Merge& merge) {
+  STEPSIZE_SHARED(Value, values, [kMergeRows][kMergeLanes]);
+  const int lane = mergeLane(), row = mergeRow();
+  Value own{};
+  if (inside)
+    for (int64_t part = row; part < parts; part += kMergeRows) own = merge(own, load(part));
+  // Values of an earlier call may still be read.
+  __syncthreads();
+  values[row][lane] = own;
+  for (int distance = kMergeRows / 2; distance > 0; distance /= 2) {
+    __syncthreads();
+    if (row < distance) values[row][lane] = merge(values[row][lane], values[row + distance][lane]);
+  }
+  return values[0][lane];
+}
+
+}  // namespace stepsize::cuda
