@@ -5,6 +5,12 @@ const heads = "heads of 64 numbers";
 // As attention.cuh lays out its tiles of 32 rows.
 const tiles = (count) => count * 32 * 68 * 4;
 
+// As attention_tensor_core.cuh does: 64 rows of the size that the kernel is for.
+const headTiles =
+  (count, more = 0) =>
+  (kernel) =>
+    count * 64 * Number(kernel.match(/<(\d+)>/)[1]) * 2 + more;
+
 export const families = [
   {
     title: "Elements",
@@ -112,10 +118,29 @@ export const families = [
       sortIdsKernel: { element: "id", bytes: 12, flops: "55 comparisons" },
       embeddingGradientKernel: { element: "input", bytes: 4, flops: 1 },
       rotaryKernel: { element: "element", bytes: 8, flops: "3, and 3 in double" },
+    },
+  },
+  {
+    title: "Attention",
+    source: "attention_operations.cu",
+    kernels: {
       attentionKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 264, shared: tiles(3) },
       attentionDeltaKernel: { element: "element", bytes: 8, flops: 2 },
       attentionQueryGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 394, shared: tiles(4) },
       attentionKeyGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 522, shared: tiles(4) },
+      attentionTensorKernel: { element: `visible pair, ${heads}`, bytes: 4, flops: 264, shared: headTiles(5) },
+      attentionQueryGradientTensorKernel: {
+        element: `visible pair, ${heads}`,
+        bytes: 4,
+        flops: 394,
+        shared: headTiles(6),
+      },
+      attentionKeyGradientTensorKernel: {
+        element: `visible pair, ${heads}`,
+        bytes: 4,
+        flops: 522,
+        shared: headTiles(6, 1024),
+      },
     },
   },
   {

@@ -1,10 +1,13 @@
 // Causal attention with the running softmax; formulas in cpu/kernels/attention.h. Computed in float32 throughout: a
 // block takes 32 queries of a head, and the keys come by in tiles of 32 through shared memory. The backward pass is two
-// kernels, by queries for dQ and by keys for dK and dV, so that every sum has one owner and one order.
+// kernels, by queries for dQ and by keys for dK and dV, so that every sum has one owner and one order. Most of bfloat16
+// goes another way, attention_tensor_core.cuh.
 //
-// A first version, without tensor cores: each product of a tile is a dot product per thread.
+// Per head and pair of positions 4·size flops forward, 14·size backward, each multiply-add of Q·K for a quarter of a
+// read from shared memory; a block's tile is read from memory once, the others from the L2.
 #pragma once
 
+#include "attention_shape.cuh"
 #include "block_reduce.cuh"
 #include "fours.cuh"
 
@@ -17,26 +20,6 @@ constexpr int kAttentionThreadsY = 8;   // over queries
 template <int Chunks>
 constexpr int kAttentionBlocks = Chunks > 4 ? 1 : 2;
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
-
-// A block per head, counted through the batch, and tile of its positions.
-struct AttentionShape {
-  int length, heads, size;
-  __host__ __device__ unsigned tiles() const {
-    return static_cast<unsigned>((length + kAttentionTile - 1) / kAttentionTile);
-  }
-  // Where position `at` of a head counted through the batch begins.
-  __device__ int64_t row(int64_t head, int at) const {
-    return ((head / heads * length + at) * heads + head % heads) * size;
-  }
-};
-
-// The head a block works on, counted through the batch, and the first position of the tile that stays.
-struct BlockPlace {
-  int64_t head;
-  int first;
-  __device__ explicit BlockPlace(const AttentionShape& s)
-      : head(blockIdx.x / s.tiles()), first(static_cast<int>(blockIdx.x % s.tiles()) * kAttentionTile) {}
-};
 
 // The rows of a tile that this thread's warp has: y, y + 8, …
 __device__ __forceinline__ int ownRow(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
@@ -139,7 +122,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, keys{shared + floats, s.size}, values{shared + 2 * floats, s.size};
-  const BlockPlace place(s);
+  const BlockPlace place(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first;
   queries.load(q, s, head, first);
@@ -202,20 +185,6 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
   }
 }
 
-template <class T>
-struct AttentionGradientTensors {
-  const T *q, *k, *v, *g;
-  const float *logSums, *delta;
-  T *dQ, *dK, *dV;
-};
-
-// The probability and the gradient of the score of a pair, from Q·K and g·V.
-struct PairOf {
-  float p, dS;
-  __device__ PairOf(bool visible, float score, float product, float logSum, float delta, float scale)
-      : p(visible ? expf(score * scale - logSum) : 0.0f), dS(visible ? p * (product - delta) * scale : 0.0f) {}
-};
-
 // dQ of 32 queries: thread (x, y) has key x for the queries y, y + 8, …
 template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
@@ -224,7 +193,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, gradients{shared + floats, s.size}, keys{shared + 2 * floats, s.size},
       values{shared + 3 * floats, s.size};
-  const BlockPlace place(s);
+  const BlockPlace place(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   queries.load(t.q, s, head, first);
@@ -267,7 +236,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const size_t floats = Tile::floats(s.size);
   const Tile keys{shared, s.size}, values{shared + floats, s.size}, queries{shared + 2 * floats, s.size},
       gradients{shared + 3 * floats, s.size};
-  const BlockPlace place(s);
+  const BlockPlace place(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   keys.load(t.k, s, head, first);

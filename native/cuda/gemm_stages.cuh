@@ -29,16 +29,16 @@ struct BlockTile {
 // One stage's part of an operand in shared memory: rows of lines with their depths, or of depths with their lines, as
 // in global memory. Chunks change places within a row, so that the rows that a warp reads at once lie in different
 // banks.
-template <class OperandType, int Lines>
+template <class Operand, int Lines>
 struct StageTile {
-  using Operand = OperandType;
+  static constexpr bool kAlongLines = Operand::kAlongLines;
   using Element = typename Operand::Element;
   Element* elements;
 
   // Of the chunk that holds the element.
   __device__ Element* chunk(int line, int depth) const {
     constexpr int size = kChunk<Element>;
-    if constexpr (Operand::kAlongLines)
+    if constexpr (kAlongLines)
       return elements + depth * Lines + ((line / size) ^ (depth & 7)) * size;
     else
       return elements + line * kStageDepth<Element> + ((depth / size) ^ (line >> 1 & 3)) * size;

@@ -4,8 +4,8 @@ namespace stepsize::cuda {
 
 Launcher launcherFor(OperationId id) {
   constexpr Launcher (*families[])(OperationId) = {
-      memoryLauncher,  pointwiseLauncher, randomLauncher,   reductionLauncher, lossLauncher,     normalizationLauncher,
-      poolingLauncher, imageLauncher,     sequenceLauncher, matrixLauncher,    optimizerLauncher};
+      memoryLauncher,  pointwiseLauncher, randomLauncher,   reductionLauncher, lossLauncher,   normalizationLauncher,
+      poolingLauncher, imageLauncher,     sequenceLauncher, attentionLauncher, matrixLauncher, optimizerLauncher};
   for (const auto family : families)
     if (const Launcher launcher = family(id)) return launcher;
   return nullptr;

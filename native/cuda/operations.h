@@ -26,6 +26,7 @@ Launcher normalizationLauncher(OperationId id);
 Launcher poolingLauncher(OperationId id);
 Launcher imageLauncher(OperationId id);
 Launcher sequenceLauncher(OperationId id);
+Launcher attentionLauncher(OperationId id);
 Launcher matrixLauncher(OperationId id);
 Launcher optimizerLauncher(OperationId id);
 

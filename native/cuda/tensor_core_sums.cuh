@@ -2,22 +2,10 @@
 // fragments of mma, 16 rows by 8 columns.
 #pragma once
 
+#include "fragments.cuh"
 #include "gemm_stages.cuh"
 
 namespace stepsize::cuda {
-
-// Four blocks of 8 × 8 of a stage from `line` and `depth` on, as fragments of mma: lines first, then depths, or the
-// other way.
-template <bool LinesFirst, class Stage>
-__device__ __forceinline__ void loadFragments(const Stage& stage, int line, int depth, uint32_t (&r)[4]) {
-  constexpr bool alongLines = Stage::Operand::kAlongLines;
-  const int lane = static_cast<int>(threadIdx.x) % 32, within = lane % 8, block = lane / 8;
-  const int first = block % 2 * 8, second = block / 2 * 8;
-  line += LinesFirst ? first : second;
-  depth += LinesFirst ? second : first;
-  // The rows that a lane names are rows of memory, which lie the other way where lines are neighbours.
-  loadMatrices<alongLines>(r, alongLines ? stage.chunk(line, depth + within) : stage.chunk(line + within, depth));
-}
 
 template <class A, class B, class Tile>
 struct TensorCoreSums {
@@ -37,10 +25,8 @@ struct TensorCoreSums {
 #pragma unroll
       for (int i = 0; i < kFragmentsA; i++)
 #pragma unroll
-        for (int j = 0; j < kFragmentsB; j++) {
-          const uint32_t ofB[2] = {fragmentsB[j / 2][j % 2 * 2], fragmentsB[j / 2][j % 2 * 2 + 1]};
-          multiplyAdd(sums[i][j], fragmentsA[i], ofB);
-        }
+        for (int j = 0; j < kFragmentsB; j += 2)
+          multiplyAdd(sums[i][j], sums[i][j + 1], fragmentsA[i], fragmentsB[j / 2]);
     }
   }
 

@@ -4,7 +4,6 @@
 #define STEPSIZE_TEST_MAIN
 #include <cmath>
 
-#include "../../native/cuda/attention.cuh"
 #include "../../native/cuda/batch_norm.cuh"
 #include "../../native/cuda/embedding.cuh"
 #include "../../native/cuda/layer_norm.cuh"
@@ -277,56 +276,4 @@ STEPSIZE_TEST(turnsPairsByTheirPosition) {
     const double a = x[first], b = x[first + half];
     return at % size < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle);
   });
-}
-
-STEPSIZE_TEST(attendsForwardAndBackward) {
-  // More than two tiles of positions; a head that is no multiple of a lane's share.
-  constexpr int length = 70, heads = 2, size = 20;
-  constexpr size_t positions = length * heads;
-  const AttentionShape s{length, heads, size};
-  const float scale = 0.3f;
-  const std::vector<float> q = numbers(positions * size, 15), k = numbers(positions * size, 16),
-                           v = numbers(positions * size, 17), g = numbers(positions * size, 18);
-  const auto at = [](int position, int head, int d) {
-    return static_cast<size_t>((position * heads + head) * size + d);
-  };
-  const auto dot = [&](const std::vector<float>& a, int i, const std::vector<float>& b, int j, int head) {
-    double sum = 0;
-    for (int d = 0; d < size; d++) sum += static_cast<double>(a[at(i, head, d)]) * b[at(j, head, d)];
-    return sum;
-  };
-  // Probabilities, and gradients of the scores.
-  std::vector<double> p(heads * length * length), dS(p.size()), expectedOut(positions * size), dQ(expectedOut),
-      dK(expectedOut), dV(expectedOut);
-  for (int h = 0; h < heads; h++)
-    for (int i = 0; i < length; i++) {
-      double *row = &p[static_cast<size_t>((h * length + i) * length)],
-             *dRow = &dS[static_cast<size_t>((h * length + i) * length)], total = 0, along = 0;
-      for (int j = 0; j <= i; j++) total += row[j] = std::exp(dot(q, i, k, j, h) * static_cast<double>(scale));
-      for (int j = 0; j <= i; j++) along += (row[j] /= total) * dot(g, i, v, j, h);
-      for (int j = 0; j <= i; j++) dRow[j] = row[j] * (dot(g, i, v, j, h) - along) * static_cast<double>(scale);
-      for (int j = 0; j <= i; j++)
-        for (int d = 0; d < size; d++) {
-          expectedOut[at(i, h, d)] += row[j] * v[at(j, h, d)];
-          dQ[at(i, h, d)] += dRow[j] * k[at(j, h, d)];
-          dK[at(j, h, d)] += dRow[j] * q[at(i, h, d)];
-          dV[at(j, h, d)] += row[j] * g[at(i, h, d)];
-        }
-    }
-  Buffer<float> queries(q), keys(k), values(v), gradient(g), out(q.size()), logSums(positions), delta(positions);
-  Buffer<float> gotQ(q.size()), gotK(q.size()), gotV(q.size());
-  const dim3 grid(s.tiles() * heads, 1, 1), block(kAttentionThreadsX, kAttentionThreadsY, 1);
-  const auto tiles = [](size_t count) { return count * Tile::floats(size) * sizeof(float); };
-  launch(attentionKernel<1, float>, grid, block, tiles(3), nullptr, queries.data(), keys.data(), values.data(),
-         out.data(), logSums.data(), s, scale);
-  expectAll(out, "the output", [&](size_t i) { return expectedOut[i]; });
-  launch(attentionDeltaKernel<float>, 3, block, 0, nullptr, out.data(), gradient.data(), delta.data(),
-         static_cast<int64_t>(positions), s);
-  const AttentionGradientTensors<float> t{queries.data(), keys.data(), values.data(), gradient.data(), logSums.data(),
-                                          delta.data(),   gotQ.data(), gotK.data(),   gotV.data()};
-  launch(attentionQueryGradientKernel<1, float>, grid, block, tiles(4), nullptr, t, s, scale);
-  launch(attentionKeyGradientKernel<1, float>, grid, block, tiles(4), nullptr, t, s, scale);
-  expectAll(gotQ, "the queries' gradient", [&](size_t i) { return dQ[i]; });
-  expectAll(gotK, "the keys' gradient", [&](size_t i) { return dK[i]; });
-  expectAll(gotV, "the values' gradient", [&](size_t i) { return dV[i]; });
 }

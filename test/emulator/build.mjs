@@ -35,6 +35,7 @@ export const programs = [
   "test/cuda/cooperating_test.cc",
   "test/cuda/tensor_core_test.cc",
   "test/cuda/gemm_test.cc",
+  "test/cuda/attention_test.cc",
 ];
 
 let running = 0;

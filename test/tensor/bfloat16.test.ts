@@ -2,7 +2,7 @@
 // is checked against definitions in gradients.test.ts, so that here it is the oracle.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cast, conv2d, linear, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
+import { cast, causalAttention, conv2d, linear, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
 import { epsilon, expectClose } from "../support/compare.js";
 import { onEveryDevice, openAll } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
@@ -34,6 +34,26 @@ async function run(call: Call, device: Tensor["device"], dtype: "float32" | "bfl
   return { output, gradients: inputs.map((input) => input.grad as Tensor) };
 }
 
+/**
+ * On tensor cores probabilities are rounded before they are multiplied with the values: a term of the output's sum is
+ * off by half a step, 2⁻⁸ of it, and the output by another one. Σ p·|v| is the attention of |v|.
+ */
+async function expectProbabilitiesRounded(
+  { inputs: [q, k, v], ours }: Call,
+  device: Tensor["device"],
+  got: Tensor,
+  exact: readonly number[],
+  what: string,
+) {
+  const absolute = { shape: v!.shape, data: v!.data.map(Math.abs) };
+  const of = ({ shape, data }: Values) => cast(tensor(device, data, shape, { dtype: "bfloat16" }), "float32");
+  const sizes = await ours(of(q!), of(k!), of(absolute)).read();
+  for (const [i, value] of (await inFloat32(got)).entries()) {
+    const allowed = 2 ** -8 * (sizes[i]! + Math.abs(exact[i]!)) + 16 * epsilon * (1 + sizes[i]!);
+    if (!(Math.abs(value - exact[i]!) <= allowed)) expect.fail(`${what}, ${i}: ${value} instead of ${exact[i]}`);
+  }
+}
+
 describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
   it("is that of float32, rounded", { timeout: 60_000 }, async () => {
     await fc.assert(
@@ -47,6 +67,8 @@ describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
           if (name === "linear") {
             const exact = await inFloat32(wide.output);
             expectClose(await inFloat32(low.output), exact, 3 * rounding, what);
+          } else if (name === "causalAttention" && !label.startsWith("cpu")) {
+            await expectProbabilitiesRounded(call, device, low.output, await inFloat32(wide.output), what);
           } else if (low.output.dtype === "bfloat16") {
             const worst = Math.max(0, ...Array.from(expected, (bits, i) => stepsBetween(bits, got[i]!)));
             // A product on tensor cores adds in another order, which may move a rounding to the neighbour.
@@ -149,4 +171,31 @@ await onEveryDevice("products in bfloat16", (device) => {
       await expectRounded(low.w, wide.w, batch * height * width, "the gradient of the weights");
     },
   );
+});
+
+// Tiles of 64 positions, of which the last is not whole; heads of whole chunks of 16 bytes, which take the tensor cores,
+// and others. Every part of every sum is in the kernel's own test: here a row or a head in the wrong place would show.
+await onEveryDevice("attention in bfloat16", (device) => {
+  it.each([
+    [2, 70, 3, 16],
+    [1, 130, 2, 40],
+    [2, 65, 1, 96],
+    [1, 67, 2, 20],
+  ])("of [%i, %i, %i, %i] is near that of float32, and so are its gradients", async (...shape) => {
+    const call: Call = {
+      title: `attention of [${shape}]`,
+      inputs: [1, 2, 3].map((salt) => ({ shape, data: Float64Array.from(numbers(elements(shape), salt)) })),
+      ours: (q, k, v) => causalAttention(q!, k!, v!),
+      reference: () => expect.fail("float32 is the oracle"),
+    };
+    const [wide, low] = [await run(call, device, "float32"), await run(call, device, "bfloat16")];
+    const pairs = [[low.output, wide.output], ...low.gradients.map((gradient, i) => [gradient, wide.gradients[i]!])];
+    for (const [i, [got, expected]] of pairs.entries()) {
+      const exact = await inFloat32(expected!);
+      const length = Math.hypot(...exact);
+      const distance = Math.hypot(...(await inFloat32(got!)).map((value, j) => value - exact[j]!));
+      // Some roundings of at most 2⁻⁸ each, to both sides.
+      expect(distance / length, `${i ? `gradient ${i}` : "output"}`).toBeLessThan(2 ** -7);
+    }
+  });
 });

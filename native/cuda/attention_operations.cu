@@ -1,0 +1,125 @@
+// Causal attention.
+#include "attention.cuh"
+#include "attention_tensor_core.cuh"
+#include "launch_support.h"
+
+namespace stepsize::cuda {
+
+namespace {
+
+// A block per head and tile of positions.
+struct AttentionLaunch {
+  AttentionShape shape;
+  unsigned heads;
+
+  explicit AttentionLaunch(const Shape& s)
+      : shape{static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])},
+        heads(static_cast<unsigned>(s[0] * s[2])) {}
+
+  template <class Kernel, class... Arguments>
+  void start(CudaDevice& device, Kernel kernel, int rows, dim3 block, size_t sharedBytes,
+             Arguments... arguments) const {
+    launchWithShared(device, kernel, dim3(shape.tiles(rows) * heads, 1, 1), block, sharedBytes, arguments...);
+  }
+};
+
+const dim3 kFloatBlock(kAttentionThreadsX, kAttentionThreadsY, 1);
+
+size_t floatTiles(int count, const AttentionShape& shape) {
+  return static_cast<size_t>(count) * Tile::floats(shape.size) * sizeof(float);
+}
+
+// Calls f with the number of lanes' widths that a head takes up, as a type.
+template <class F>
+void withChunks(int size, const F& f) {
+  if (size <= 32) return f(std::integral_constant<int, 1>{});
+  if (size <= 64) return f(std::integral_constant<int, 2>{});
+  if (size <= 128) return f(std::integral_constant<int, 4>{});
+  f(std::integral_constant<int, 8>{});
+}
+
+// Calls f with the size that tiles of tensor cores have for a head's, as a type.
+template <class F>
+void withTileSize(int size, const F& f) {
+  if (size <= 32) return f(std::integral_constant<int, 32>{});
+  if (size <= 64) return f(std::integral_constant<int, 64>{});
+  f(std::integral_constant<int, 128>{});
+}
+
+// Whether heads come in chunks of 16 bytes, and sums of a warp's rows fit its registers.
+bool fitsTensorCores(const Record& record, int size) {
+  const auto isAligned = [](const TensorView& tensor) {
+    return tensor.type != DataType::bfloat16 || reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0;
+  };
+  return size % 8 == 0 && size <= 128 && std::all_of(record.tensors.begin(), record.tensors.end(), isAligned);
+}
+
+template <class T>
+void attention(CudaDevice& device, const Record& record) {
+  const Shape& s = input(record, 0).shape;
+  if (s.elements() == 0) return;
+  const AttentionLaunch at(s);
+  const float scale = number(record, attribute::attentionScale);
+  const T *q = input(record, 0).as<T>(), *k = input(record, 1).as<T>(), *v = input(record, 2).as<T>();
+  T* out = output(record, 0).as<T>();
+  float* logSums = output(record, 1).floats();
+  if constexpr (std::is_same_v<T, BFloat16>)
+    if (fitsTensorCores(record, at.shape.size))
+      return withTileSize(at.shape.size, [&](auto size) {
+        constexpr int kSize = decltype(size)::value;
+        at.start(device, attentionTensorKernel<kSize>, kHeadRows, kHeadThreads, kForwardBytes<kSize>, q, k, v, out,
+                 logSums, at.shape, scale);
+      });
+  withChunks(at.shape.size, [&](auto chunks) {
+    at.start(device, attentionKernel<decltype(chunks)::value, T>, kAttentionTile, kFloatBlock, floatTiles(3, at.shape),
+             q, k, v, out, logSums, at.shape, scale);
+  });
+}
+
+template <class T>
+void attentionGradient(CudaDevice& device, const Record& record) {
+  const Shape& s = input(record, 0).shape;
+  if (s.elements() == 0) return;
+  const AttentionLaunch at(s);
+  const int64_t rows = s[0] * s[2] * s[1];
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(rows) * sizeof(float));
+  auto* delta = static_cast<float*>(scratch.get());
+  const T *out = input(record, 3).as<T>(), *g = input(record, 4).as<T>();
+  launch(attentionDeltaKernel<T>, blocksFor(device, rows, kAttentionThreadsY), kFloatBlock, 0, device.stream(), out, g,
+         delta, rows, at.shape);
+  const AttentionGradientTensors<T> tensors{input(record, 0).as<T>(),  input(record, 1).as<T>(),
+                                            input(record, 2).as<T>(),  g,
+                                            input(record, 5).floats(), delta,
+                                            output(record, 0).as<T>(), output(record, 1).as<T>(),
+                                            output(record, 2).as<T>()};
+  const float scale = number(record, attribute::attentionScale);
+  if constexpr (std::is_same_v<T, BFloat16>)
+    if (fitsTensorCores(record, at.shape.size))
+      return withTileSize(at.shape.size, [&](auto size) {
+        constexpr int kSize = decltype(size)::value;
+        at.start(device, attentionQueryGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kQueryGradientBytes<kSize>,
+                 tensors, at.shape, scale);
+        at.start(device, attentionKeyGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kKeyGradientBytes<kSize>,
+                 tensors, at.shape, scale);
+      });
+  withChunks(at.shape.size, [&](auto chunks) {
+    constexpr int kChunks = decltype(chunks)::value;
+    const size_t bytes = floatTiles(4, at.shape);
+    at.start(device, attentionQueryGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, tensors, at.shape,
+             scale);
+    at.start(device, attentionKeyGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, tensors, at.shape,
+             scale);
+  });
+}
+
+}  // namespace
+
+Launcher attentionLauncher(OperationId id) {
+  switch (id) {
+    case OperationId::attention: return byPrecision<attention<float>, attention<BFloat16>>;
+    case OperationId::attentionGradient: return byPrecision<attentionGradient<float>, attentionGradient<BFloat16>>;
+    default: return nullptr;
+  }
+}
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,40 @@
+// What the kernels of attention share: where a head's rows lie, and which of them a block has.
+#pragma once
+
+#include "platform.cuh"
+
+namespace stepsize::cuda {
+
+// Heads are counted through the batch.
+struct AttentionShape {
+  int length, heads, size;
+  __host__ __device__ unsigned tiles(int rows) const { return static_cast<unsigned>((length + rows - 1) / rows); }
+  // Where position `at` of a head begins.
+  __device__ int64_t row(int64_t head, int at) const {
+    return ((head / heads * length + at) * heads + head % heads) * size;
+  }
+};
+
+// A block per head and tile of so many of its positions: the head it works on, and the first position of its tile.
+struct BlockPlace {
+  int64_t head;
+  int first;
+  __device__ BlockPlace(const AttentionShape& s, int rows)
+      : head(blockIdx.x / s.tiles(rows)), first(static_cast<int>(blockIdx.x % s.tiles(rows)) * rows) {}
+};
+
+template <class T>
+struct AttentionGradientTensors {
+  const T *q, *k, *v, *g;
+  const float *logSums, *delta;
+  T *dQ, *dK, *dV;
+};
+
+// The probability and the gradient of the score of a pair, from Q·K and g·V.
+struct PairOf {
+  float p, dS;
+  __device__ PairOf(bool visible, float score, float product, float logSum, float delta, float scale)
+      : p(visible ? expf(score * scale - logSum) : 0.0f), dS(visible ? p * (product - delta) * scale : 0.0f) {}
+};
+
+}  // namespace stepsize::cuda

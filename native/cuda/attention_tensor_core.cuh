@@ -1,0 +1,368 @@
+// Causal attention in bfloat16 on tensor cores, with the running softmax; formulas in cpu/kernels/attention.h. For
+// heads of whole chunks of 16 bytes, of at most 128 numbers; attention.cuh has the others.
+//
+// A block has a tile of 64 queries of a head, a warp 16 of them, and the keys come by in tiles of 64 through two stages
+// of shared memory: while one is multiplied, the copies of the next are under way. Scores stay in registers, where the
+// sums of one product are the operand of the next. They are float32; probabilities and gradients of scores are rounded
+// to bfloat16 before they are multiplied, as every operand of a tensor core is. The backward pass is two kernels, by
+// queries for dQ and by keys for dK and dV, so that every sum has one owner and one order.
+//
+// Per head and pair of positions 4·size flops forward, 14·size backward; a block's tile is read from memory once, the
+// others from the L2: 4·size bytes per query and 64 keys, backward 8·size.
+#pragma once
+
+#include "attention_shape.cuh"
+#include "fragments.cuh"
+
+namespace stepsize::cuda {
+
+constexpr int kHeadRows = 64;  // of a tile
+constexpr int kHeadWarps = 4;
+constexpr int kHeadThreads = 32 * kHeadWarps;
+constexpr int kStepRows = 16;  // of the tile that comes by, multiplied at once
+
+// Rows of a head in shared memory. Size: the head's, rounded up to 32, 64 or 128; zeros behind the head's numbers and
+// beyond the sequence. Chunks change places within a row, so that eight rows read at once lie in different banks.
+template <int Size>
+struct HeadTile {
+  static constexpr int kElements = kHeadRows * Size;
+  static constexpr size_t kBytes = 2 * kElements;
+  BFloat16* data;
+
+  __device__ BFloat16* chunk(int row, int column) const {
+    const int turn = Size == 32 ? row >> 1 & 3 : row & 7;
+    return data + row * Size + ((column / 8) ^ turn) * 8;
+  }
+  // Begins to copy the rows from `first` on.
+  __device__ void load(const BFloat16* x, const AttentionShape& s, int64_t head, int first) const {
+#pragma unroll 4
+    for (int i = static_cast<int>(threadIdx.x); i < kElements / 8; i += kHeadThreads) {
+      const int row = i / (Size / 8), column = i % (Size / 8) * 8;
+      const bool inside = first + row < s.length && column < s.size;
+      copyAsync16(chunk(row, column), inside ? x + s.row(head, first + row) + column : x, !inside);
+    }
+  }
+};
+
+// A tile whose rows are lines, and one whose rows are depths.
+template <int Size>
+struct RowsAsLines {
+  static constexpr bool kAlongLines = false;
+  HeadTile<Size> tile;
+  __device__ BFloat16* chunk(int line, int depth) const { return tile.chunk(line, depth); }
+};
+template <int Size>
+struct RowsAsDepths {
+  static constexpr bool kAlongLines = true;
+  HeadTile<Size> tile;
+  __device__ BFloat16* chunk(int line, int depth) const { return tile.chunk(depth, line); }
+};
+
+// Dynamic shared memory of each kernel, in bytes.
+template <int Size>
+constexpr size_t kForwardBytes = 5 * HeadTile<Size>::kBytes;
+template <int Size>
+constexpr size_t kQueryGradientBytes = 6 * HeadTile<Size>::kBytes;
+template <int Size>
+constexpr size_t kKeyGradientBytes = 6 * HeadTile<Size>::kBytes + 4 * kHeadRows * sizeof(float);
+
+__device__ __forceinline__ int firstOfWarp() { return static_cast<int>(threadIdx.x) / 32 * kStepRows; }
+// Of a fragment of sums: the row of its first two numbers (the others are eight below), and the first one's column.
+__device__ __forceinline__ int rowInFragment() { return static_cast<int>(threadIdx.x) % 32 / 4; }
+__device__ __forceinline__ int columnInFragment() { return static_cast<int>(threadIdx.x) % 4 * 2; }
+
+// The warp's rows of a tile that stays, as first operand; in registers where there are enough.
+template <int Size>
+struct OwnRows {
+  static constexpr bool kHeld = Size <= 64;
+  HeadTile<Size> tile;
+  uint32_t held[kHeld ? Size / 16 : 1][4];
+
+  // When the tile has arrived.
+  __device__ explicit OwnRows(const HeadTile<Size>& arrived) : tile(arrived) {
+    if constexpr (kHeld)
+#pragma unroll
+      for (int d = 0; d < Size; d += 16) loadFragments<true>(RowsAsLines<Size>{tile}, firstOfWarp(), d, held[d / 16]);
+  }
+  // The products with 16 rows of another tile: 16 × 16.
+  __device__ void multiply(const HeadTile<Size>& other, int first, float (&products)[2][4]) const {
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) products[half][e] = 0;
+#pragma unroll
+    for (int d = 0; d < Size; d += 16) {
+      uint32_t b[4];
+      loadFragments<false>(RowsAsLines<Size>{other}, first, d, b);
+      if constexpr (kHeld) {
+        multiplyAdd(products[0], products[1], held[d / 16], b);
+      } else {
+        uint32_t a[4];
+        loadFragments<true>(RowsAsLines<Size>{tile}, firstOfWarp(), d, a);
+        multiplyAdd(products[0], products[1], a, b);
+      }
+    }
+  }
+};
+
+// A warp's 16 rows of a result.
+template <int Size>
+struct HeadSums {
+  float value[Size / 8][4] = {};
+
+  // Adds weights · 16 rows of a tile.
+  __device__ void add(const float (&weights)[2][4], const HeadTile<Size>& tile, int first) {
+    uint32_t a[4];
+    asFirstOperand(weights, a);
+#pragma unroll
+    for (int d = 0; d < Size; d += 16) {
+      uint32_t b[4];
+      loadFragments<false>(RowsAsDepths<Size>{tile}, d, first, b);
+      multiplyAdd(value[d / 8], value[d / 8 + 1], a, b);
+    }
+  }
+  __device__ void scale(const float (&factors)[2]) {
+#pragma unroll
+    for (int n = 0; n < Size / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) value[n][e] *= factors[e / 2];
+  }
+  // Writes them by way of the warp's rows of a tile that nobody reads any more, so that rows go out side by side.
+  __device__ void write(const HeadTile<Size>& tile, BFloat16* out, const AttentionShape& s, int64_t head,
+                        int first) const {
+    __syncwarp();
+#pragma unroll
+    for (int n = 0; n < Size / 8; n++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const int row = firstOfWarp() + rowInFragment() + half * 8;
+        reinterpret_cast<uint32_t*>(tile.chunk(row, n * 8))[columnInFragment() / 2] =
+            roundedPair(value[n][2 * half], value[n][2 * half + 1]);
+      }
+    __syncwarp();
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll 1
+    for (int i = lane; i < kStepRows * Size / 8; i += 32) {
+      const int row = firstOfWarp() + i / (Size / 8), column = i % (Size / 8) * 8;
+      if (first + row < s.length && column < s.size)
+        *reinterpret_cast<uint4*>(out + s.row(head, first + row) + column) =
+            *reinterpret_cast<const uint4*>(tile.chunk(row, column));
+    }
+  }
+};
+
+// Over the four lanes that have a row of a fragment.
+template <class Reduce>
+__device__ __forceinline__ float reduceRow(float value, const Reduce& reduce) {
+  value = reduce(value, __shfl_xor_sync(0xffffffffu, value, 1));
+  return reduce(value, __shfl_xor_sync(0xffffffffu, value, 2));
+}
+
+template <int Size>
+__global__ void __launch_bounds__(kHeadThreads, 2)
+    attentionTensorKernel(const BFloat16* q, const BFloat16* k, const BFloat16* v, BFloat16* out, float* logSums,
+                          AttentionShape s, float scale) {
+  using Tile = HeadTile<Size>;
+  STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
+  const Tile queries{shared};
+  const auto keys = [&](int stage) { return Tile{shared + (1 + stage % 2) * Tile::kElements}; };
+  const auto values = [&](int stage) { return Tile{shared + (3 + stage % 2) * Tile::kElements}; };
+  const BlockPlace place(s, kHeadRows);
+  const int tiles = place.first / kHeadRows + 1;
+  const auto begin = [&](int tile) {
+    if (tile < tiles) {
+      keys(tile).load(k, s, place.head, tile * kHeadRows);
+      values(tile).load(v, s, place.head, tile * kHeadRows);
+    }
+    commitCopies();
+  };
+  queries.load(q, s, place.head, place.first);
+  begin(0);
+
+  waitForCopies<0>();
+  __syncthreads();
+  const OwnRows<Size> own(queries);
+  HeadSums<Size> sums;
+  // Of the rows that are eight apart; the totals are this lane's share.
+  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
+  const int query = place.first + firstOfWarp() + rowInFragment();
+  for (int tile = 0; tile < tiles; tile++) {
+    waitForCopies<0>();
+    // Everybody's copies have arrived, and nobody reads the stage any more that is filled next.
+    __syncthreads();
+    begin(tile + 1);
+    float scores[kHeadRows / kStepRows][2][4];
+    float before[2], fading[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) before[half] = largest[half];
+#pragma unroll
+    for (int step = 0; step < kHeadRows / kStepRows; step++) {
+      own.multiply(keys(tile), step * kStepRows, scores[step]);
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
+          float& score = scores[step][n][e];
+          score = key <= query + e / 2 * 8 ? score * scale : -INFINITY;
+          // A NaN passes the maximum by, and comes out of the exponential.
+          largest[e / 2] = fmaxf(largest[e / 2], score);
+        }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      largest[half] = reduceRow(largest[half], [](float a, float b) { return fmaxf(a, b); });
+      fading[half] = expf(before[half] - largest[half]);
+      total[half] *= fading[half];
+    }
+    sums.scale(fading);
+#pragma unroll
+    for (int step = 0; step < kHeadRows / kStepRows; step++) {
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
+          float& score = scores[step][n][e];
+          score = key <= query + e / 2 * 8 ? expf(score - largest[e / 2]) : 0.0f;
+          total[e / 2] += score;
+        }
+      sums.add(scores[step], values(tile), step * kStepRows);
+    }
+  }
+  float inverse[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    total[half] = reduceRow(total[half], [](float a, float b) { return a + b; });
+    inverse[half] = 1.0f / total[half];
+    const int at = query + half * 8;
+    if (columnInFragment() == 0 && at < s.length)
+      logSums[place.head * s.length + at] = largest[half] + logf(total[half]);
+  }
+  sums.scale(inverse);
+  sums.write(queries, out, s, place.head, place.first);
+}
+
+// dQ of 64 queries, by the keys that they see.
+template <int Size>
+__global__ void __launch_bounds__(kHeadThreads, 2)
+    attentionQueryGradientTensorKernel(AttentionGradientTensors<BFloat16> t, AttentionShape s, float scale) {
+  using Tile = HeadTile<Size>;
+  STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
+  const Tile queries{shared}, gradients{shared + Tile::kElements};
+  const auto keys = [&](int stage) { return Tile{shared + (2 + stage % 2) * Tile::kElements}; };
+  const auto values = [&](int stage) { return Tile{shared + (4 + stage % 2) * Tile::kElements}; };
+  const BlockPlace place(s, kHeadRows);
+  const int tiles = place.first / kHeadRows + 1;
+  const auto begin = [&](int tile) {
+    if (tile < tiles) {
+      keys(tile).load(t.k, s, place.head, tile * kHeadRows);
+      values(tile).load(t.v, s, place.head, tile * kHeadRows);
+    }
+    commitCopies();
+  };
+  queries.load(t.q, s, place.head, place.first);
+  gradients.load(t.g, s, place.head, place.first);
+  begin(0);
+
+  const int query = place.first + firstOfWarp() + rowInFragment();
+  float logSum[2], delta[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int64_t at = place.head * s.length + min(query + half * 8, s.length - 1);
+    logSum[half] = t.logSums[at];
+    delta[half] = t.delta[at];
+  }
+  waitForCopies<0>();
+  __syncthreads();
+  const OwnRows<Size> ownQueries(queries), ownGradients(gradients);
+  HeadSums<Size> sums;
+  for (int tile = 0; tile < tiles; tile++) {
+    waitForCopies<0>();
+    __syncthreads();
+    begin(tile + 1);
+#pragma unroll 1
+    for (int step = 0; step < kHeadRows; step += kStepRows) {
+      float scores[2][4], products[2][4];
+      ownQueries.multiply(keys(tile), step, scores);
+      ownGradients.multiply(values(tile), step, products);
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const int key = tile * kHeadRows + step + n * 8 + columnInFragment() + e % 2, own = query + e / 2 * 8;
+          const bool visible = own < s.length && key <= own;
+          scores[n][e] = PairOf(visible, scores[n][e], products[n][e], logSum[e / 2], delta[e / 2], scale).dS;
+        }
+      sums.add(scores, keys(tile), step);
+    }
+  }
+  sums.write(queries, t.dQ, s, place.head, place.first);
+}
+
+// dK and dV of 64 keys, by the queries that see them: scores are transposed here, keys their rows.
+template <int Size>
+__global__ void __launch_bounds__(kHeadThreads, 1)
+    attentionKeyGradientTensorKernel(AttentionGradientTensors<BFloat16> t, AttentionShape s, float scale) {
+  using Tile = HeadTile<Size>;
+  STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
+  const Tile keys{shared}, values{shared + Tile::kElements};
+  const auto queries = [&](int stage) { return Tile{shared + (2 + stage % 2) * Tile::kElements}; };
+  const auto gradients = [&](int stage) { return Tile{shared + (4 + stage % 2) * Tile::kElements}; };
+  // Of the queries of each stage, log Σ, then δ.
+  const auto ofQueries = [&](int stage) {
+    return reinterpret_cast<float*>(shared + 6 * Tile::kElements) + stage % 2 * 2 * kHeadRows;
+  };
+  const BlockPlace place(s, kHeadRows);
+  const int firstTile = place.first / kHeadRows, tiles = static_cast<int>(s.tiles(kHeadRows));
+  const auto begin = [&](int tile) {
+    const int first = tile * kHeadRows, thread = static_cast<int>(threadIdx.x);
+    if (tile < tiles) {
+      queries(tile).load(t.q, s, place.head, first);
+      gradients(tile).load(t.g, s, place.head, first);
+      if (thread < kHeadRows) {
+        const int64_t at = place.head * s.length + min(first + thread, s.length - 1);
+        ofQueries(tile)[thread] = t.logSums[at];
+        ofQueries(tile)[kHeadRows + thread] = t.delta[at];
+      }
+    }
+    commitCopies();
+  };
+  keys.load(t.k, s, place.head, place.first);
+  values.load(t.v, s, place.head, place.first);
+  begin(firstTile);
+
+  const int key = place.first + firstOfWarp() + rowInFragment();
+  waitForCopies<0>();
+  __syncthreads();
+  const OwnRows<Size> ownKeys(keys), ownValues(values);
+  HeadSums<Size> sumsK, sumsV;
+  for (int tile = firstTile; tile < tiles; tile++) {
+    waitForCopies<0>();
+    __syncthreads();
+    begin(tile + 1);
+#pragma unroll 1
+    for (int step = 0; step < kHeadRows; step += kStepRows) {
+      float scores[2][4], products[2][4];
+      ownKeys.multiply(queries(tile), step, scores);
+      ownValues.multiply(gradients(tile), step, products);
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const int column = step + n * 8 + columnInFragment() + e % 2, query = tile * kHeadRows + column;
+          const bool visible = query < s.length && key + e / 2 * 8 <= query;
+          const PairOf pair(visible, scores[n][e], products[n][e], ofQueries(tile)[column],
+                            ofQueries(tile)[kHeadRows + column], scale);
+          scores[n][e] = pair.p;
+          products[n][e] = pair.dS;
+        }
+      sumsV.add(scores, gradients(tile), step);
+      sumsK.add(products, queries(tile), step);
+    }
+  }
+  sumsK.write(keys, t.dK, s, place.head, place.first);
+  sumsV.write(values, t.dV, s, place.head, place.first);
+}
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,179 @@
+// Causal attention and its gradients against plain loops in double: in float32, and in bfloat16 on tensor cores, to
+// what the rounding of its operands may change.
+#define STEPSIZE_TEST_MAIN
+#include "../../native/cuda/attention.cuh"
+
+#include "../../native/cuda/attention_tensor_core.cuh"
+#include "close_numbers.h"
+
+namespace {
+
+using namespace stepsize;
+using namespace stepsize::cuda;
+
+constexpr int kHeads = 2;
+constexpr float kScale = 0.3f;
+
+template <class T>
+std::vector<double> doublesOf(Buffer<T>& values) {
+  std::vector<double> result;
+  for (size_t i = 0; i < values.size(); i++) result.push_back(static_cast<double>(toFloat(values[i])));
+  return result;
+}
+
+// A sum, and how large its terms are together: what is rounded of a term is a share of that.
+struct Sum {
+  double value = 0, size = 0;
+  void add(double term) {
+    value += term;
+    size += std::abs(term);
+  }
+};
+
+// Attention of numbers [length][kHeads][size], and the gradients of Σ g·O.
+struct Reference {
+  int length, size;
+  std::vector<double> q, k, v, g, p, logSums;
+  std::vector<Sum> out, dQ, dK, dV;
+
+  size_t at(int position, int head, int d) const { return static_cast<size_t>((position * kHeads + head) * size + d); }
+  double dot(const std::vector<double>& a, int i, const std::vector<double>& b, int j, int head) const {
+    double sum = 0;
+    for (int d = 0; d < size; d++) sum += a[at(i, head, d)] * b[at(j, head, d)];
+    return sum;
+  }
+  size_t pair(int head, int i, int j) const { return static_cast<size_t>((head * length + i) * length + j); }
+  double& logSum(int head, int i) { return logSums[static_cast<size_t>(head * length + i)]; }
+  template <class F>
+  void forPairs(const F& f) const {
+    for (int h = 0; h < kHeads; h++)
+      for (int i = 0; i < length; i++)
+        for (int j = 0; j <= i; j++) f(h, i, j);
+  }
+
+  void forward() {
+    p.resize(static_cast<size_t>(kHeads * length * length));
+    logSums.resize(static_cast<size_t>(kHeads * length));
+    out.resize(q.size());
+    forPairs([&](int h, int i, int j) {
+      p[pair(h, i, j)] = std::exp(dot(q, i, k, j, h) * static_cast<double>(kScale));
+      logSum(h, i) += p[pair(h, i, j)];
+    });
+    forPairs([&](int h, int i, int j) { p[pair(h, i, j)] /= logSum(h, i); });
+    for (double& sum : logSums) sum = std::log(sum);
+    forPairs([&](int h, int i, int j) {
+      for (int d = 0; d < size; d++) out[at(i, h, d)].add(p[pair(h, i, j)] * v[at(j, h, d)]);
+    });
+  }
+  // result: the output as the backward pass reads it.
+  void backward(const std::vector<double>& result) {
+    for (auto* sums : {&dQ, &dK, &dV}) sums->resize(q.size());
+    forPairs([&](int h, int i, int j) {
+      const double delta = dot(g, i, result, i, h), own = p[pair(h, i, j)];
+      const double dS = own * (dot(g, i, v, j, h) - delta) * static_cast<double>(kScale);
+      for (int d = 0; d < size; d++) {
+        dQ[at(i, h, d)].add(dS * k[at(j, h, d)]);
+        dK[at(j, h, d)].add(dS * q[at(i, h, d)]);
+        dV[at(j, h, d)].add(own * g[at(i, h, d)]);
+      }
+    });
+  }
+};
+
+template <class T>
+struct Attention {
+  AttentionShape shape;
+  Buffer<T> q, k, v, g, out, dQ, dK, dV;
+  Buffer<float> logSums, delta;
+  Reference reference;
+
+  Attention(int length, int size) : Attention(length, size, static_cast<size_t>(length * kHeads * size)) {}
+  Attention(int length, int size, size_t count)
+      : shape{length, kHeads, size},
+        q(numbersOf<T>(count, 15)),
+        k(numbersOf<T>(count, 16)),
+        v(numbersOf<T>(count, 17)),
+        g(numbersOf<T>(count, 18)),
+        out(count),
+        dQ(count),
+        dK(count),
+        dV(count),
+        logSums(static_cast<size_t>(length * kHeads)),
+        delta(static_cast<size_t>(length * kHeads)),
+        reference{length, size, doublesOf(q), doublesOf(k), doublesOf(v), doublesOf(g), {}, {}, {}, {}, {}, {}} {
+    reference.forward();
+  }
+  AttentionGradientTensors<T> tensors() {
+    return {q.data(), k.data(), v.data(), g.data(), logSums.data(), delta.data(), dQ.data(), dK.data(), dV.data()};
+  }
+  dim3 grid(int rows) const { return {shape.tiles(rows) * kHeads, 1, 1}; }
+
+  void computeDelta() {
+    launch(attentionDeltaKernel<T>, 3, dim3(kAttentionThreadsX, kAttentionThreadsY, 1), 0, nullptr, out.data(),
+           g.data(), delta.data(), static_cast<int64_t>(delta.size()), shape);
+    reference.backward(doublesOf(out));
+  }
+  void expectForward() {
+    expectAll(logSums, "log Σ", [&](size_t i) { return reference.logSums[i]; });
+    expectSums(out, reference.out, "the output");
+  }
+  void expectBackward() {
+    expectSums(dQ, reference.dQ, "the queries' gradient");
+    expectSums(dK, reference.dK, "the keys' gradient");
+    expectSums(dV, reference.dV, "the values' gradient");
+  }
+  // Of bfloat16 a factor of every term is rounded, and the sum: half a step of 8 bits each.
+  void expectSums(Buffer<T>& got, const std::vector<Sum>& expected, const char* what) {
+    const double share = sizeof(T) == 2 ? 1.0 / 256 : 0;
+    for (size_t i = 0; i < got.size(); i++) {
+      const auto [value, size] = expected[i];
+      const double error = std::abs(static_cast<double>(toFloat(got[i])) - value);
+      if (error <= share * (size + std::abs(value)) + 2e-5 * (1 + size)) continue;
+      emulator::expect(false, std::string(what) + " at " + std::to_string(i), __FILE__, __LINE__);
+      return;
+    }
+  }
+};
+
+// More than two tiles of positions, and heads that are no multiple of a lane's share, or of a group of four.
+STEPSIZE_TEST(attendsInFloat32) {
+  for (const int size : {20, 30}) {
+    Attention<float> a(70, size);
+    const dim3 block(kAttentionThreadsX, kAttentionThreadsY, 1), grid = a.grid(kAttentionTile);
+    const auto tiles = [&](size_t count) { return count * Tile::floats(size) * sizeof(float); };
+    launch(attentionKernel<1, float>, grid, block, tiles(3), nullptr, a.q.data(), a.k.data(), a.v.data(), a.out.data(),
+           a.logSums.data(), a.shape, kScale);
+    a.expectForward();
+    a.computeDelta();
+    launch(attentionQueryGradientKernel<1, float>, grid, block, tiles(4), nullptr, a.tensors(), a.shape, kScale);
+    launch(attentionKeyGradientKernel<1, float>, grid, block, tiles(4), nullptr, a.tensors(), a.shape, kScale);
+    a.expectBackward();
+  }
+}
+
+template <int Size>
+void expectOnTensorCores(int length, int size) {
+  Attention<BFloat16> a(length, size);
+  const dim3 grid = a.grid(kHeadRows);
+  const auto start = [&](auto kernel, size_t bytes, auto... arguments) {
+    emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), static_cast<int>(bytes));
+    launch(kernel, grid, kHeadThreads, bytes, nullptr, arguments...);
+  };
+  start(attentionTensorKernel<Size>, kForwardBytes<Size>, a.q.data(), a.k.data(), a.v.data(), a.out.data(),
+        a.logSums.data(), a.shape, kScale);
+  a.expectForward();
+  a.computeDelta();
+  start(attentionQueryGradientTensorKernel<Size>, kQueryGradientBytes<Size>, a.tensors(), a.shape, kScale);
+  start(attentionKeyGradientTensorKernel<Size>, kKeyGradientBytes<Size>, a.tensors(), a.shape, kScale);
+  a.expectBackward();
+}
+
+// Three tiles, of which the last is not whole, and one; heads that fill their tile and others.
+STEPSIZE_TEST(attendsOnTensorCores) {
+  expectOnTensorCores<32>(150, 24);
+  expectOnTensorCores<64>(130, 64);
+  expectOnTensorCores<128>(70, 120);
+  expectOnTensorCores<32>(3, 8);
+}
+
+}  // namespace
