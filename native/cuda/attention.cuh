@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, keys{shared + floats, s.size}, values{shared + 2 * floats, s.size};
-  const BlockPlace place(s, kAttentionTile);
+  const BlockPlace place = BlockPlace::ofQueries(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first;
   queries.load(q, s, head, first);
@@ -193,7 +193,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, gradients{shared + floats, s.size}, keys{shared + 2 * floats, s.size},
       values{shared + 3 * floats, s.size};
-  const BlockPlace place(s, kAttentionTile);
+  const BlockPlace place = BlockPlace::ofQueries(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   queries.load(t.q, s, head, first);
@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const size_t floats = Tile::floats(s.size);
   const Tile keys{shared, s.size}, values{shared + floats, s.size}, queries{shared + 2 * floats, s.size},
       gradients{shared + 3 * floats, s.size};
-  const BlockPlace place(s, kAttentionTile);
+  const BlockPlace place = BlockPlace::ofKeys(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   keys.load(t.k, s, head, first);

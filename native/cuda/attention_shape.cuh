@@ -15,12 +15,19 @@ struct AttentionShape {
   }
 };
 
-// A block per head and tile of so many of its positions: the head it works on, and the first position of its tile.
+// A block per head and tile of so many of its positions: the head it works on, and the first position of its tile. Of a
+// head's blocks the one with most to do begins first, so that the last ones to end are short.
 struct BlockPlace {
   int64_t head;
   int first;
-  __device__ BlockPlace(const AttentionShape& s, int rows)
-      : head(blockIdx.x / s.tiles(rows)), first(static_cast<int>(blockIdx.x % s.tiles(rows)) * rows) {}
+
+  // Late queries see many keys, early keys are seen by many queries.
+  __device__ static BlockPlace ofQueries(const AttentionShape& s, int rows) {
+    return {blockIdx.x / s.tiles(rows), static_cast<int>(s.tiles(rows) - 1 - blockIdx.x % s.tiles(rows)) * rows};
+  }
+  __device__ static BlockPlace ofKeys(const AttentionShape& s, int rows) {
+    return {blockIdx.x / s.tiles(rows), static_cast<int>(blockIdx.x % s.tiles(rows)) * rows};
+  }
 };
 
 template <class T>

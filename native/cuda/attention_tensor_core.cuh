@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   const Tile queries{shared};
   const auto keys = [&](int stage) { return Tile{shared + (1 + stage % 2) * Tile::kElements}; };
   const auto values = [&](int stage) { return Tile{shared + (3 + stage % 2) * Tile::kElements}; };
-  const BlockPlace place(s, kHeadRows);
+  const BlockPlace place = BlockPlace::ofQueries(s, kHeadRows);
   const int tiles = place.first / kHeadRows + 1;
   const auto begin = [&](int tile) {
     if (tile < tiles) {
@@ -252,7 +252,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   const Tile queries{shared}, gradients{shared + Tile::kElements};
   const auto keys = [&](int stage) { return Tile{shared + (2 + stage % 2) * Tile::kElements}; };
   const auto values = [&](int stage) { return Tile{shared + (4 + stage % 2) * Tile::kElements}; };
-  const BlockPlace place(s, kHeadRows);
+  const BlockPlace place = BlockPlace::ofQueries(s, kHeadRows);
   const int tiles = place.first / kHeadRows + 1;
   const auto begin = [&](int tile) {
     if (tile < tiles) {
@@ -313,7 +313,7 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
   const auto ofQueries = [&](int stage) {
     return reinterpret_cast<float*>(shared + 6 * Tile::kElements) + stage % 2 * 2 * kHeadRows;
   };
-  const BlockPlace place(s, kHeadRows);
+  const BlockPlace place = BlockPlace::ofKeys(s, kHeadRows);
   const int firstTile = place.first / kHeadRows, tiles = static_cast<int>(s.tiles(kHeadRows));
   const auto begin = [&](int tile) {
     const int first = tile * kHeadRows, thread = static_cast<int>(threadIdx.x);
