@@ -75,7 +75,9 @@ function page(version, kernels) {
   return `# The CUDA kernels in figures
 
 What each kernel moves and computes for an element, counted by hand (\`scripts/kernel-costs.mjs\`), and what nvcc ${version}
-makes of it. **No kernel was run on hardware yet**: there are no times on this page. Written by
+makes of it. **No kernel was run on hardware yet**: there are no times on this page. On a machine with a GPU
+\`npx tsx bench/operations.ts --device cuda:0 --json bench/results/operations.json\` measures every kind of operation against
+a copy of as many bytes and against PyTorch. Written by
 \`node scripts/kernel-figures.mjs\` from \`${results}\`; where a kernel has several instances, the smallest and the largest.
 
 Bytes are those that memory has to move, of float32 unless it says otherwise: of bfloat16 half as many for activations

@@ -1,9 +1,10 @@
 """
 The benchmark's cases in PyTorch. Reads lines `case repetitions`, answers with milliseconds per pass.
 
-A case is one of the names below, or an optimizer's step as JSON: {"optimizer": "AdamW", "options": {"lr": 1e-6},
-"dtype": "float32", "device": "cpu", "shapes": [[10], [3, 4]]}. Its answer is {"milliseconds": on the device's clock,
-"wall": on the host's, "kind": which implementation}.
+A case is one of the names below, or JSON of an optimizer's step, {"optimizer": "AdamW", "options": {"lr": 1e-6},
+"dtype": "float32", "device": "cpu", "shapes": [[10], [3, 4]]}, or of an operation, {"operation": "add", "device": "cpu",
+"inputs": [{"shape": [10], "dtype": "float32"}, …], "attributes": {}}. Its answer is {"milliseconds": on the device's
+clock, "wall": on the host's, "kind": which implementation}.
 """
 import json
 import sys
@@ -26,23 +27,12 @@ def stepper(model, images, labels, optimizer):
     return step
 
 
-class Optimizer:
-    """A step over tensors of these shapes: fused where this version and device have it, else what is the default."""
+class Timed:
+    """Measures self.step() on a device, which self.prepare_device(device) names."""
 
-    def __init__(self, optimizer, options, dtype, device, shapes):
-        made = {"dtype": getattr(torch, dtype), "device": device}
-        parameters = [(2 * torch.rand(shape, **made) - 1).requires_grad_() for shape in shapes]
-        for parameter in parameters:
-            parameter.grad = 2 * torch.rand_like(parameter) - 1
-        for self.kind in ("fused", "default"):
-            try:
-                more = {"fused": True} if self.kind == "fused" else {}
-                self.step = getattr(torch.optim, optimizer)(parameters, **options, **more).step
-                self.step()
-                break
-            except (TypeError, RuntimeError, ValueError):
-                if self.kind == "default":
-                    raise
+    kind = "default"
+
+    def prepare_device(self, device):
         self.on_gpu = device != "cpu"
         if self.on_gpu:
             bytes_of_cache = torch.cuda.get_device_properties(device).L2_cache_size
@@ -82,6 +72,101 @@ class Optimizer:
         wall = self.seconds(repetitions) * 1e3
         milliseconds = self.event_milliseconds(repetitions) if self.on_gpu else wall
         return json.dumps({"milliseconds": milliseconds, "wall": wall, "kind": self.kind})
+
+
+class Optimizer(Timed):
+    """A step over tensors of these shapes: fused where this version and device have it, else what is the default."""
+
+    def __init__(self, optimizer, options, dtype, device, shapes):
+        made = {"dtype": getattr(torch, dtype), "device": device}
+        parameters = [(2 * torch.rand(shape, **made) - 1).requires_grad_() for shape in shapes]
+        for parameter in parameters:
+            parameter.grad = 2 * torch.rand_like(parameter) - 1
+        for self.kind in ("fused", "default"):
+            try:
+                more = {"fused": True} if self.kind == "fused" else {}
+                self.step = getattr(torch.optim, optimizer)(parameters, **options, **more).step
+                self.step()
+                break
+            except (TypeError, RuntimeError, ValueError):
+                if self.kind == "default":
+                    raise
+        self.prepare_device(device)
+
+
+def rms_norm(x, gamma):
+    if hasattr(F, "rms_norm"):
+        return F.rms_norm(x, x.shape[-1:], gamma, 1e-5)
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * gamma
+
+
+def convolution_backward(gradient, images, weights, wanted):
+    return torch.ops.aten.convolution_backward(
+        gradient, images, weights, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted)
+
+
+def images(*tensors):
+    """NHWC and OHWI in memory, as NCHW and OIHW."""
+    return [x.permute(0, 3, 1, 2) for x in tensors]
+
+
+def causal_attention(q, k, v):
+    heads = [x.transpose(1, 2) for x in (q, k, v)]
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(*heads, is_causal=True)
+    q, k, v = heads
+    length = q.shape[2]
+    mask = torch.full((length, length), float("-inf"), device=q.device, dtype=q.dtype).triu(1)
+    return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + mask, -1) @ v
+
+
+# What PyTorch does for the operations of bench/operation-cases.ts.
+operations = {
+    "matmul": lambda a, b, _: lambda: a @ b,
+    "linearGelu": lambda x, w, bias, _: lambda: F.gelu(F.linear(x, w, bias)),
+    "conv2d": lambda x, w, _: (lambda x, w: lambda: F.conv2d(x, w, padding=1))(*images(x, w)),
+    "conv2dInputGradient": lambda g, w, _: (
+        lambda g, w: lambda: convolution_backward(g, torch.empty_like(g), w, [True, False, False]))(*images(g, w)),
+    "conv2dWeightGradient": lambda x, g, _: (
+        lambda x, g: lambda: convolution_backward(
+            g, x, torch.empty(g.shape[1], x.shape[1], 3, 3, dtype=x.dtype, device=x.device), [False, True, False])
+    )(*images(x, g)),
+    "gelu": lambda x, _: lambda: F.gelu(x),
+    "add": lambda a, b, _: lambda: a + b,
+    "swiglu": lambda gate, up, _: lambda: F.silu(gate) * up,
+    "toFloat32": lambda x, _: lambda: x.float(),
+    "dropout": lambda x, options: lambda: F.dropout(x, options["probability"]),
+    "rmsNorm": lambda x, gamma, _: lambda: rms_norm(x, gamma),
+    "layerNorm": lambda x, gamma, beta, _: lambda: F.layer_norm(x, x.shape[-1:], gamma, beta),
+    "batchNorm": lambda x, gamma, beta, mean, variance, _: (
+        lambda x: lambda: F.batch_norm(x, mean, variance.abs(), gamma.float(), beta.float(), training=True))(
+            *images(x)),
+    "crossEntropy": lambda logits, labels, _: lambda: F.cross_entropy(logits, labels.long()),
+    "attention": lambda q, k, v, _: lambda: causal_attention(q, k, v),
+    "embedding": lambda ids, table, _: lambda: F.embedding(ids, table),
+    "embeddingGradient": lambda ids, g, options: lambda: torch.ops.aten.embedding_dense_backward(
+        g, ids, options["rows"], -1, False),
+}
+
+
+class Operation(Timed):
+    """One of `operations`, without a gradient."""
+
+    def __init__(self, operation, device, inputs, attributes):
+        def make(shape, dtype, below=None):
+            if below is not None:
+                return torch.randint(0, below, shape, device=device, dtype=torch.int32)
+            return 2 * torch.rand(shape, dtype=getattr(torch, dtype), device=device) - 1
+
+        run = operations[operation](*[make(**one) for one in inputs], attributes)
+
+        def step():
+            with torch.no_grad():
+                run()
+
+        self.step = step
+        self.step()
+        self.prepare_device(device)
 
 
 def mlp():
@@ -144,15 +229,16 @@ cases = {
     "resnet8-channels-last": lambda: resnet8(torch.channels_last),
 }
 made = {}
-optimizer = (None, None)
+described = (None, None)
 for line in sys.stdin:
     case, repeats = line.rsplit(None, 1)
     if case.startswith("{"):
-        if optimizer[0] != case:
+        if described[0] != case:
             # Only one at a time: each may be large.
-            optimizer = (None, None)
-            optimizer = (case, Optimizer(**json.loads(case)))
-        print(optimizer[1].answer(int(repeats)), flush=True)
+            described = (None, None)
+            description = json.loads(case)
+            described = (case, (Operation if "operation" in description else Optimizer)(**description))
+        print(described[1].answer(int(repeats)), flush=True)
         continue
     if case not in made:
         made[case] = cases[case]()

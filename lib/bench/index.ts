@@ -1,6 +1,7 @@
 /** Measures the optimizer step against the memory's limit, other ways to launch it, and PyTorch. */
 
 export { type Contender, interleave, median, ratioOf, type Spread, spreadOf } from "./interleave.js";
+export { machineFacts } from "./machine.js";
 export {
   type BaselineName,
   type BaselineResult,
@@ -19,4 +20,5 @@ export {
   storageNames,
 } from "./setting.js";
 export { namedShapes, totalElements, type Workload, workloadOfShapes, workloadOfSize } from "./shapes.js";
+export { type Pass, Stopwatch } from "./stopwatch.js";
 export { type FoundTorch, findTorch, TorchPeer } from "./torch.js";

@@ -1,14 +1,13 @@
-import { execFileSync } from "node:child_process";
 import { access, constants } from "node:fs/promises";
 import { cpus } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { dirname, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import {
   type Bench,
   baselineNames,
   findTorch,
+  machineFacts,
   measure,
   momentNames,
   namedShapes,
@@ -31,7 +30,6 @@ import { UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { flagOf, shellWord } from "./text.js";
-import { version } from "./version.js";
 
 const fields: Fields = {
   optimizer: choiceField(optimizerNames, "the update rule", { fallback: "adamw" }),
@@ -125,7 +123,7 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
   if (rows.length > 0) {
     process.stdout.write(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}\n`);
     const torch = "problem" in foundTorch ? null : foundTorch.version;
-    const about = { command: commandLine(), ...machine(), device: facts, torch, notes: progress.notes, rows };
+    const about = { command: commandLine(), ...machineFacts(), device: facts, torch, notes: progress.notes, rows };
     await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
   }
   interrupts.check(rows.length > 0 ? "interrupted; this is what was measured" : "interrupted before the first result");
@@ -220,22 +218,6 @@ function factsOf(device: Device): Record<string, string> {
 function hardwareOf({ hardware, kernels }: Record<string, string>): string {
   const words = hardware ?? `${cpus()[0]?.model.trim() ?? "unknown CPU"}, ${kernels}`;
   return ` (${words})`;
-}
-
-function machine() {
-  const cpu = cpus()[0]?.model.trim() ?? "unknown";
-  return { date: new Date().toISOString(), version, commit: commit(), node: process.version, cpu, cpus: cpus().length };
-}
-
-/** Where this runs from a clone, its commit. */
-function commit(): string | null {
-  const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-  try {
-    const about = { cwd: root, encoding: "utf8", stdio: "pipe" } as const;
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], about).trim();
-  } catch {
-    return null;
-  }
 }
 
 /** More digits are noise. */

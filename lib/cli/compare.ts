@@ -12,6 +12,7 @@ import {
   writeQuadraticsReport,
   writeTrainingReport,
 } from "../study/index.js";
+import { version } from "../version.js";
 import { requestedStudy, type StudyRequest } from "./compare-config.js";
 import { compareFields } from "./compare-fields.js";
 import { CompareProgress } from "./compare-progress.js";
@@ -21,7 +22,6 @@ import { addFlags, check, choiceField, type Fields, fromFlags, numberField } fro
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder } from "./run-folder.js";
 import { flagOf, shellWord, thisProgram } from "./text.js";
-import { version } from "./version.js";
 
 /** What does not belong to the study: how this call works on it. */
 const callFields: Fields = {

@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Command } from "commander";
 import { type AddonReport, findAddon, listDevices } from "../native/index.js";
+import { version } from "../version.js";
 import { count } from "./text.js";
-import { version } from "./version.js";
 
 /** Vector extensions that a kernel may use, as Linux names them. */
 const vectorExtensions = /^(sse2|sse4_2|avx|avx2|fma|f16c|avx512\w*|avx_vnni|amx_\w+|asimd|sve\d?)$/;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
+import { version } from "../version.js";
 import { exitCode, reportFailure } from "./failure.js";
-import { version } from "./version.js";
 
 interface CommandEntry {
   readonly name: string;

@@ -2,6 +2,7 @@ import { StepsizeError } from "../errors.js";
 import type { RecordedEvaluation } from "../report/index.js";
 import type { Evaluation, StepRecord } from "../train/index.js";
 import { RecordsFile } from "../train/records-file.js";
+import { version } from "../version.js";
 import type { TrainConfig } from "./config.js";
 import { CountProgress } from "./count-progress.js";
 import { Interrupted } from "./failure.js";
@@ -12,7 +13,6 @@ import { type Metric, type RunResult, writeReport } from "./run-result.js";
 import type { OpenRun } from "./run-setup.js";
 import { perplexity, scoreInWords } from "./score.js";
 import { count } from "./text.js";
-import { version } from "./version.js";
 
 /** What {@link TrainRun} works with. */
 export interface TrainRunOptions {
