@@ -3,8 +3,8 @@ The benchmark's cases in PyTorch. Reads lines `case repetitions`, answers with m
 
 A case is one of the names below, or JSON of an optimizer's step, {"optimizer": "AdamW", "options": {"lr": 1e-6},
 "dtype": "float32", "device": "cpu", "shapes": [[10], [3, 4]]}, or of an operation, {"operation": "add", "device": "cpu",
-"inputs": [{"shape": [10], "dtype": "float32"}, …], "attributes": {}}. Its answer is {"milliseconds": on the device's
-clock, "wall": on the host's, "kind": which implementation}.
+"inputs": [{"shape": [10], "dtype": "float32"}, …], "attributes": {}}, or of a model's training step (Training). The
+answer is {"milliseconds": on the device's clock, "wall": on the host's, "kind": which implementation}.
 """
 import json
 import sys
@@ -215,6 +215,95 @@ def resnet8(layout):
     return stepper(model, images, torch.randint(0, 10, (128,)), torch.optim.AdamW(model.parameters(), lr=1e-3))
 
 
+def resnet18(batch, side, classes):
+    stages = [Block(inputs, outputs, stride) for inputs, outputs, stride in (
+        (64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2),
+        (512, 512, 1))]
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *stages,
+        GlobalMean(), nn.Linear(512, classes),
+    ).to(memory_format=torch.channels_last)
+    pixels = torch.rand(batch, 3, side, side).to(memory_format=torch.channels_last)
+    return model, pixels, torch.randint(0, classes, (batch,))
+
+
+class Decoder(nn.Module):
+    """One block of the decoder in lib/models/olmo.ts."""
+
+    def __init__(self, width, heads, hidden):
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.mix = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x, cosine, sine):
+        def turn(y):
+            a, b = y.chunk(2, -1)
+            return torch.cat((a * cosine - b * sine, b * cosine + a * sine), -1)
+
+        q, k, v = self.mix(self.norms[0](x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        attended = causal_attention(turn(q), turn(k), v).transpose(1, 2).flatten(2)
+        x = x + self.out(attended)
+        gate, up = self.gate_up(self.norms[1](x)).chunk(2, -1)
+        return x + self.down(F.silu(gate) * up)
+
+
+class Olmo(nn.Module):
+    def __init__(self, length, vocabulary, width, layers, heads, hidden):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.blocks = nn.ModuleList(Decoder(width, heads, hidden) for _ in range(layers))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        half = width // heads // 2
+        angles = torch.outer(torch.arange(length), 1e4 ** (-torch.arange(half) / half))[:, None, :]
+        self.register_buffer("cosine", angles.cos())
+        self.register_buffer("sine", angles.sin())
+
+    def forward(self, tokens):
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x, self.cosine, self.sine)
+        return F.linear(self.norm(x), self.embedding.weight).flatten(0, 1)
+
+
+def olmo(batch, length, vocabulary, **shape):
+    tokens = torch.randint(0, vocabulary, (batch, length))
+    return Olmo(length, vocabulary, **shape), tokens, tokens.flatten()
+
+
+class Training(Timed):
+    """Forward, backward and a fused AdamW; the batch stays on the device. bf16 by autocast."""
+
+    def __init__(self, training, device, precision, compiled, sizes):
+        model, inputs, labels = {"resnet18": resnet18, "olmo-36m": olmo}[training](**sizes)
+        model, inputs, labels = model.to(device), inputs.to(device), labels.to(device)
+        try:
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True)
+        except (TypeError, RuntimeError, ValueError):
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
+        run = torch.compile(model) if compiled else model
+
+        def step():
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
+                loss = F.cross_entropy(run(inputs), labels)
+            loss.backward()
+            optimizer.step()
+
+        self.step = step
+        for _ in range(3):
+            self.step()
+        self.on_gpu = device != "cpu"
+
+    def answer(self, repetitions):
+        if self.on_gpu:
+            torch.cuda.synchronize()
+        return json.dumps({"milliseconds": self.seconds(repetitions) * 1e3})
+
+
 def adamw(tensors, size):
     return Optimizer("AdamW", {"lr": 1e-3}, "float32", "cpu", [[size]] * tensors).step
 
@@ -237,7 +326,9 @@ for line in sys.stdin:
             # Only one at a time: each may be large.
             described = (None, None)
             description = json.loads(case)
-            described = (case, (Operation if "operation" in description else Optimizer)(**description))
+            kinds = {"operation": Operation, "training": Training, "optimizer": Optimizer}
+            kind = next(kinds[name] for name in kinds if name in description)
+            described = (case, kind(**description))
         print(described[1].answer(int(repeats)), flush=True)
         continue
     if case not in made:

@@ -1,0 +1,180 @@
+/**
+ * `npx tsx bench/training.ts [--device cuda:0] [--precision bf16] [--steps 20] [--rounds 5] [--only resnet18] [--small]
+ * [--no-torch] [--json file]`: whole training steps, batches from the host included, of resnet18 with 512 images and of
+ * OLMo-36M with 16 sequences of 1,024 tokens: eager, captured, and PyTorch's (its batch stays on the device) eager and
+ * compiled, in turns. With --small, sizes for a CPU.
+ */
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { type Contender, findTorch, interleave, machineFacts, ratioOf, spreadOf, TorchPeer } from "#lib/bench/index.js";
+import { type BatchSource, fromIterable } from "#lib/data/index.js";
+import * as models from "#lib/models/index.js";
+import { type Device, openDevice } from "#lib/native/index.js";
+import { crossEntropy, type Module } from "#lib/nn/index.js";
+import { AdamW } from "#lib/optim/index.js";
+import * as schedule from "#lib/schedule/index.js";
+import { type ModelCard, Trainer } from "#lib/train/index.js";
+
+const { values } = parseArgs({
+  options: {
+    device: { type: "string", default: "auto" },
+    precision: { type: "string", default: "bf16" },
+    steps: { type: "string", default: "20" },
+    rounds: { type: "string", default: "5" },
+    only: { type: "string" },
+    small: { type: "boolean", default: false },
+    "no-torch": { type: "boolean", default: false },
+    json: { type: "string" },
+  },
+});
+
+interface Subject {
+  readonly name: string;
+  readonly items: number;
+  /** What torch_peer.py is told besides the name. */
+  readonly sizes: Readonly<Record<string, number>>;
+  readonly make: (device: Device) => Module;
+  readonly data: () => BatchSource;
+  readonly card?: ModelCard;
+}
+
+/** The same batch again and again: what drawing one costs is measured elsewhere. */
+function repeated(inputs: Uint8Array | Int32Array, shape: readonly number[], labels: Int32Array, perItem?: number) {
+  const targets = perItem === undefined ? labels : { data: labels, shape: [shape[0] as number, perItem] };
+  const batch = { inputs: { data: inputs, shape }, labels: targets };
+  return fromIterable(function* () {
+    for (;;) yield batch;
+  });
+}
+
+function resnet18(small: boolean): Subject {
+  const [batch, side, classes] = small ? [2, 32, 10] : [512, 224, 1000];
+  const pixels = Uint8Array.from({ length: batch * side * side * 3 }, (_, i) => (i * 7919) % 256);
+  const labels = Int32Array.from({ length: batch }, (_, i) => i % classes);
+  const preprocessing = {
+    shape: [side, side, 3],
+    dtype: "uint8",
+    scale: 1 / 255,
+    mean: [0.485, 0.456, 0.406],
+    std: [0.229, 0.224, 0.225],
+  } as const;
+  return {
+    name: "resnet18",
+    items: batch,
+    sizes: { batch, side, classes },
+    make: (device) => models.resnet18({ classes, device, seed: 0 }),
+    data: () => repeated(pixels, [batch, side, side, 3], labels),
+    card: { preprocessing },
+  };
+}
+
+function olmo36m(small: boolean): Subject {
+  const [batch, length, vocabulary] = small ? [1, 32, 500] : [16, 1024, 50_304];
+  const shape = small ? models.olmoShapes["olmo-nano"] : models.olmoShapes["olmo-36m"];
+  const tokens = Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % vocabulary);
+  return {
+    name: "olmo-36m",
+    items: batch * length,
+    sizes: { batch, length, vocabulary, ...shape },
+    make: (device) => models.olmo({ ...shape, vocabulary, context: length, device, seed: 0 }),
+    data: () => repeated(tokens, [batch, length], tokens, length),
+  };
+}
+
+interface Measured {
+  readonly milliseconds: number;
+  /** What the event loop was busy with, per step. */
+  readonly hostMicroseconds?: number;
+}
+
+/** Passes of so many steps of one trainer, one after another. */
+function passes(trainer: Trainer, steps: number, capture: boolean): () => Promise<Measured> {
+  const run = async (count: number) => {
+    for await (const record of trainer.run({ until: trainer.step + count, capture })) void record;
+  };
+  let isWarm = false;
+  return async () => {
+    if (!isWarm) await run(3);
+    isWarm = true;
+    const busy = performance.eventLoopUtilization();
+    const begin = performance.now();
+    await run(steps);
+    const milliseconds = (performance.now() - begin) / steps;
+    const { active } = performance.eventLoopUtilization(busy);
+    return { milliseconds, hostMicroseconds: (active * 1e3) / steps };
+  };
+}
+
+function trainerOf(device: Device, { make, data, card }: Subject): Trainer {
+  const model = make(device);
+  if (values.precision === "bf16") model.setPrecision("bf16");
+  const optimizer = new AdamW(model.parameters(), {
+    lr: schedule.uba({ budget: 100_000, maxLr: 1e-4 }),
+    weightDecay: 0.1,
+  });
+  return new Trainer({ model, optimizer, loss: crossEntropy, data: data(), card });
+}
+
+const steps = Number(values.steps);
+const subjects = [resnet18, olmo36m].map((of) => of(values.small));
+const chosen = subjects.filter(({ name }) => values.only?.split(",").includes(name) ?? true);
+if (chosen.length === 0) {
+  console.error(`--only: expected some of ${subjects.map(({ name }) => name).join(", ")}, got "${values.only}"`);
+  process.exit(2);
+}
+const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
+const rows = [];
+for (const subject of chosen) {
+  const device = await openDevice(values.device);
+  const canTorch = !("problem" in found) && (device.name === "cpu" || found.hasGpu) && device.name !== "cuda:emulated";
+  const peer = canTorch ? TorchPeer.start(Number(device.describe()["threads"] ?? 1), found) : undefined;
+  const contenders: Contender<Measured>[] = [
+    { name: "eager", run: passes(trainerOf(device, subject), steps, false) },
+    { name: "captured", run: passes(trainerOf(device, subject), steps, true) },
+  ];
+  const { name, items, sizes } = subject;
+  const torchPass = (compiled: boolean) => {
+    const question = { training: name, device: device.name, precision: values.precision, compiled, sizes };
+    return () => peer?.ask(JSON.stringify(question), steps) as Promise<Measured>;
+  };
+  if (peer) contenders.push({ name: "torch", run: torchPass(false) });
+  // Compiling wants a GPU and a compiler for it.
+  if (peer && device.name !== "cpu") contenders.push({ name: "torch compiled", run: torchPass(true) });
+  const all = await interleave(contenders, Number(values.rounds));
+  const eager = (all.get("eager") as Measured[]).map(({ milliseconds }) => milliseconds);
+  for (const [contender, list] of all) {
+    const times = list.map(({ milliseconds }) => milliseconds);
+    const host = list.flatMap(({ hostMicroseconds }) => hostMicroseconds ?? []);
+    const row = {
+      model: name,
+      contender,
+      milliseconds: spreadOf(times),
+      itemsPerSecond: (1e3 * items) / spreadOf(times).median,
+      ofEager: ratioOf(times, eager),
+      ...(host.length > 0 && { hostMicroseconds: spreadOf(host).median }),
+    };
+    rows.push(row);
+    const parts = [
+      name.padEnd(10),
+      contender.padEnd(16),
+      `${row.milliseconds.median.toPrecision(4)} ms`.padStart(12),
+      `${row.itemsPerSecond.toFixed(0)} items/s`.padStart(18),
+      `× ${row.ofEager.toPrecision(3)} of eager`.padStart(18),
+      host.length > 0 ? `host ${spreadOf(host).median.toFixed(0)} µs`.padStart(16) : "",
+    ];
+    console.log(parts.join("").trimEnd());
+  }
+  await peer?.close();
+  await device.close();
+}
+if (values.json !== undefined) {
+  const device = await openDevice(values.device);
+  const command = `npx tsx bench/training.ts ${process.argv.slice(2).join(" ")}`;
+  const facts = { name: device.name, ...device.describe() };
+  const torch = "problem" in found ? null : found.version;
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ command, ...machineFacts(), device: facts, torch, rows }, null, 2)}\n`,
+  );
+  await device.close();
+}
