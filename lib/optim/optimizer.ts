@@ -11,7 +11,7 @@ import {
   type Trainable,
   validateParameters,
 } from "./parameters.js";
-import { Keeper, type Slot, slotsOf, versionOf } from "./slots.js";
+import { Keeper, type Slot, slotsOf } from "./slots.js";
 import { placesOf, type StatePlaces } from "./state-dict.js";
 import { StepLists } from "./step-lists.js";
 import { type StepOptions, validateStepOptions } from "./step-options.js";
@@ -141,7 +141,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const hyper = this.#hyperRows();
     if (capturing) this.#expectCapturable(slots, hyper);
     // Before anything counts the step: they are the memory that may not be there.
-    for (const slot of slots) this.#keeper.keep(slot);
+    this.#keeper.keep(slots);
     this.#lists.set(slots, gradients);
     if (!sameValues(hyper, this.#written)) this.#hyper.write(hyper);
     this.#written = hyper;
@@ -164,16 +164,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     for (const handle of [...norm, ...scalars]) handle.dispose();
     if (capturing) {
       capturing.onReplay({
-        before: () => this.#keeper.follow(slots),
+        before: () => noGrad(() => this.#keeper.follow()),
         after: (times) => {
           this.iteration += times;
-          this.#keeper.settle(slots);
+          this.#keeper.settle();
         },
       });
     } else {
       this.iteration++;
     }
-    this.#keeper.settle(slots);
+    this.#keeper.settle();
   }
 
   /**
@@ -204,9 +204,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     // The rows themselves no longer change: what does stands in the table.
     this.#written = this.#hyperRows();
     this.#hyper.write(this.#written);
-    noGrad(() => {
-      for (const slot of this.#slots) this.#keeper.keep(slot);
-    });
+    noGrad(() => this.#keeper.keep(this.#slots));
   }
 
   /** Forgets the gradients of all parameters, and gives back their memory. */
@@ -260,7 +258,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
       for (const slot of unused) this.#keeper.reset(slot);
     });
-    this.#keeper.settle(this.#slots);
+    this.#keeper.settle();
   }
 
   /**
@@ -314,10 +312,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /** Gives back the memory of the optimizer's own tensors. */
   dispose(): void {
-    for (const slot of this.#slots) {
-      for (const tensor of slot.kept) tensor.dispose();
-      slot.kept = [];
-    }
+    this.#keeper.dispose(this.#slots);
     this.#schedule?.dispose();
     this.#hyper.dispose();
     this.#state.dispose();
@@ -350,10 +345,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #expectCapturable(slots: readonly Slot[], hyper: Float64Array): void {
     const scheduled = this.groups.some(({ options }) => typeof options.lr === "function");
     // A master that is behind its parameter would be overwritten by every replay.
-    const incomplete = slots.some(
-      ({ kept, version, parameter }) =>
-        kept.length < this.#keeper.names.length || (this.#keeper.hasMasters && version !== versionOf(parameter)),
-    );
+    const incomplete = slots.some(({ kept }) => kept.length < this.#keeper.names.length) || !this.#keeper.agrees;
     if ((scheduled && !this.#schedule) || incomplete || !sameValues(hyper, this.#written))
       throw new StepsizeError(
         "invalid-state",

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import type { NativeList } from "../native/addon.js";
 import type { Device } from "../native/index.js";
 import { cast, copy, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
 import type { ResolvedGroup } from "./groups.js";
@@ -14,8 +15,6 @@ export interface Slot {
   readonly shape: readonly number[];
   /** What is kept of it, in the order of {@link Keeper.names}; empty until the first gradient. */
   kept: readonly Tensor[];
-  /** The version at which parameter and master agreed. */
-  version: number;
 }
 
 /** A parameter is called by its name, or by its place among those given where it has none or shares it. */
@@ -29,13 +28,8 @@ export function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonl
   return given.map((parameter, i) => {
     const { name, shape } = factsOf(parameter);
     const key = name !== "" && counts.get(name) === 1 ? name : String(i);
-    return { parameter, key, group: groupOf.get(parameter) as number, shape, kept: [], version: 0 };
+    return { parameter, key, group: groupOf.get(parameter) as number, shape, kept: [] };
   });
-}
-
-/** Counts the writes in place; of memory of others nobody counts them. */
-export function versionOf(parameter: ParameterLike): number {
-  return parameter instanceof Tensor ? parameter.handle.version : 0;
 }
 
 /** Makes and names what is kept per parameter: a float32 master of a bfloat16 one, and the rule's moments. */
@@ -47,6 +41,10 @@ export class Keeper {
   readonly dtype: string;
   /** Whether parameters are the rounded copies of float32 masters. */
   readonly hasMasters: boolean;
+  /** Those with a master. */
+  #mastered: readonly Slot[] = [];
+  /** Their parameters, and how often each had been written when it agreed with its master. */
+  readonly #agreed: NativeList;
 
   constructor(device: Device, dtype: string, options: StepOptions, momentNames: () => readonly string[]) {
     this.#device = device;
@@ -54,6 +52,7 @@ export class Keeper {
     this.#momentNames = momentNames;
     this.dtype = dtype;
     this.hasMasters = dtype === "bfloat16" && options.masterWeights !== false;
+    this.#agreed = device.native.list();
   }
 
   get names(): readonly string[] {
@@ -64,22 +63,27 @@ export class Keeper {
     return this.hasMasters && index === 0 ? "float32" : this.#momentType;
   }
 
-  /** What is kept of a parameter, made where it is not there yet. */
-  keep(slot: Slot): readonly Tensor[] {
-    if (slot.kept.length === 0) {
-      // Kept together: where the second does not fit, the first must not stay behind.
-      const made = this.names.map((name, i) =>
-        name === "master" ? masterOf(slot) : zeros(this.#device, slot.shape, this.typeOf(i)),
-      );
-      for (const tensor of made) tensor.keep();
-      slot.kept = made;
-      slot.version = versionOf(slot.parameter);
-    } else if (this.hasMasters && slot.version !== versionOf(slot.parameter)) {
-      // Written by somebody else, a loaded checkpoint perhaps: the master follows.
-      renewMaster(slot);
-      slot.version = versionOf(slot.parameter);
+  /** Makes what is kept of these parameters, where it is not there yet, and lets masters follow theirs. */
+  keep(slots: readonly Slot[]): void {
+    this.follow();
+    const made: Slot[] = [];
+    try {
+      for (const slot of slots) {
+        if (slot.kept.length > 0 || this.names.length === 0) continue;
+        // Together: where the second does not fit, the first must not stay behind.
+        const kept = this.names.map((name, i) =>
+          name === "master" ? masterOf(slot) : zeros(this.#device, slot.shape, this.typeOf(i)),
+        );
+        for (const tensor of kept) tensor.keep();
+        slot.kept = kept;
+        made.push(slot);
+      }
+    } finally {
+      if (this.hasMasters && made.length > 0) {
+        this.#mastered = [...this.#mastered.filter((slot) => !isDisposed(slot)), ...made];
+        this.#agreed.set(this.#mastered.map(({ parameter }) => (parameter as Tensor).handle));
+      }
     }
-    return slot.kept;
   }
 
   /** Begins anew, as before the first gradient; what was made stays where it is, for captured work. */
@@ -90,22 +94,37 @@ export class Keeper {
     }
   }
 
-  /**
-   * Lets masters follow parameters that were written since they agreed. After dispose there is nothing to follow, and
-   * nothing is made anew.
-   */
-  follow(slots: readonly Slot[]): void {
-    if (!this.hasMasters) return;
-    const gone = ({ parameter }: Slot) => parameter instanceof Tensor && parameter.disposed;
-    noGrad(() => {
-      for (const slot of slots) if (slot.kept.length > 0 && !gone(slot)) this.keep(slot);
-    });
+  /** Whether every master has its parameter's values. */
+  get agrees(): boolean {
+    return this.#agreed.changed() === null;
   }
 
-  /** Notes that masters and parameters agree. Asking a thousand tensors takes time, so only where it matters. */
-  settle(slots: readonly Slot[]): void {
-    if (this.hasMasters) for (const slot of slots) slot.version = versionOf(slot.parameter);
+  /** Lets masters follow parameters that were written by somebody else, by a loaded checkpoint perhaps. */
+  follow(): void {
+    const changed = this.#agreed.changed();
+    if (changed === null) return;
+    for (const place of changed) renewMaster(this.#mastered[place] as Slot);
+    this.settle();
   }
+
+  /** Notes that masters and parameters agree. */
+  settle(): void {
+    this.#agreed.note();
+  }
+
+  /** Gives back what is kept; captured work that goes on has no masters to follow any more. */
+  dispose(slots: readonly Slot[]): void {
+    for (const slot of slots) {
+      for (const tensor of slot.kept) tensor.dispose();
+      slot.kept = [];
+    }
+    this.#mastered = [];
+    this.#agreed.set([]);
+  }
+}
+
+function isDisposed({ parameter }: Slot): boolean {
+  return parameter instanceof Tensor && parameter.disposed;
 }
 
 /** The master takes its parameter's values. */

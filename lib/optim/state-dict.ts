@@ -28,7 +28,11 @@ export function placesOf(
     const names = keeper.names.map((kept) => `${slot.key}.${kept}`);
     const size = slot.shape.reduce((product, length) => product * length, 1);
     names.forEach((name, i) => {
-      expected.set(name, { tensor: () => keeper.keep(slot)[i] as Tensor, size, dtype: keeper.typeOf(i) });
+      const tensor = () => {
+        keeper.keep([slot]);
+        return slot.kept[i] as Tensor;
+      };
+      expected.set(name, { tensor, size, dtype: keeper.typeOf(i) });
     });
     const missing = names.filter((name) => !saved.has(name));
     if (missing.length === names.length) unused.push(slot);

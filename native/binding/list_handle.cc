@@ -71,8 +71,10 @@ bool sameTensors(const TensorList& a, const TensorList& b) {
 }  // namespace
 
 Napi::Function ListHandle::define(Napi::Env env) {
-  return DefineClass(env, "NativeList",
-                     {InstanceMethod<&ListHandle::set>("set"), InstanceAccessor<&ListHandle::length>("length")});
+  return DefineClass(
+      env, "NativeList",
+      {InstanceMethod<&ListHandle::set>("set"), InstanceMethod<&ListHandle::note>("note"),
+       InstanceMethod<&ListHandle::changed>("changed"), InstanceAccessor<&ListHandle::length>("length")});
 }
 
 Napi::Object ListHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>& device) {
@@ -115,6 +117,29 @@ void ListHandle::watch(std::vector<Block*> blocks) {
 Napi::Value ListHandle::length(const Napi::CallbackInfo& info) {
   if (!info.This().As<Napi::Object>().CheckTypeTag(&kListTag)) refuse(info.Env(), "this", "a list", info.This());
   return Napi::Number::New(info.Env(), static_cast<double>(list_->tensors.size()));
+}
+
+void ListHandle::noteVersions() {
+  noted_.clear();
+  for (const Block* block : blocks_) noted_.push_back(block == nullptr ? 0 : block->version);
+}
+
+Napi::Value ListHandle::note(const Napi::CallbackInfo& info) {
+  noteVersions();
+  return info.Env().Undefined();
+}
+
+// Null where nothing has changed, which is what callers ask for at every step.
+Napi::Value ListHandle::changed(const Napi::CallbackInfo& info) {
+  std::vector<uint32_t> found;
+  for (uint32_t i = 0; i < blocks_.size(); i++) {
+    const Block* block = blocks_[i];
+    if (block != nullptr && block->handles > 0 && block->version != noted_[i]) found.push_back(i);
+  }
+  if (found.empty()) return info.Env().Null();
+  auto places = Napi::Array::New(info.Env(), found.size());
+  for (uint32_t i = 0; i < found.size(); i++) places.Set(i, found[i]);
+  return places;
 }
 
 Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
@@ -167,6 +192,7 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
       arrays_ = Napi::Persistent(kept.As<Napi::Object>());
     }
     watch(std::move(blocks));
+    noteVersions();
     // A backend's tables stay where nothing has moved.
     if (!sameTensors(*list_, *list)) list_ = std::move(list);
   });

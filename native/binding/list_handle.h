@@ -26,11 +26,15 @@ class ListHandle : public Napi::ObjectWrap<ListHandle> {
  private:
   Napi::Value set(const Napi::CallbackInfo& info);
   Napi::Value length(const Napi::CallbackInfo& info);
+  Napi::Value note(const Napi::CallbackInfo& info);
+  Napi::Value changed(const Napi::CallbackInfo& info);
+  void noteVersions();
   void watch(std::vector<Block*> blocks);
 
   std::shared_ptr<OpenDevice> device_;
   std::shared_ptr<const TensorList> list_;
   std::vector<Block*> blocks_;
+  std::vector<uint32_t> noted_;   // the version of each when it was set or noted last
   Napi::ObjectReference arrays_;  // the elements, where arrays of JavaScript's are among them
 };
 
