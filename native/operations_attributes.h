@@ -16,6 +16,7 @@ enum class OperationId : int {
   subtract,
   multiply,
   divide,
+  addRelu,
   affine,
   exp,
   log,
@@ -81,8 +82,8 @@ enum Sum { sumAxis, sumCount, sumScale };
 enum Expand { expandAxis, expandSize, expandScale };
 enum Matmul { transposeA, transposeB, matmulBias, matmulActivation };
 enum Conv2d { stride, padding, height, width };  // of the image, or of the kernel, that a gradient restores
-enum BatchNorm { momentum, batchNormEpsilon };
-enum BatchNormInference { inferenceEpsilon };
+enum BatchNorm { momentum, batchNormEpsilon, batchNormRelu };
+enum BatchNormInference { inferenceEpsilon, inferenceRelu };
 enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
 enum NormalizeImages { imagesType };
 enum CrossEntropy { smoothing };

@@ -51,6 +51,10 @@ struct ReluGradient {
   STEPSIZE_HOST_DEVICE float operator()(float output, float gradient) const { return output > 0.0f ? gradient : 0.0f; }
 };
 
+struct AddRelu {
+  STEPSIZE_HOST_DEVICE float operator()(float a, float b) const { return Relu{}(a + b); }
+};
+
 // x·Φ(x), with the normal distribution's Φ (Hendrycks, Gimpel, arXiv:1606.08415), and Φ(x) + x·φ(x).
 struct Gelu {
   STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * (0.5f * (1.0f + erff(x * 0.70710678f))); }

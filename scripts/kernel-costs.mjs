@@ -68,8 +68,8 @@ export const families = [
     kernels: {
       batchStatisticsKernel: { element: "element", bytes: 4, flops: 4 },
       mergeStatisticsKernel: { element: "channel and 256 rows", bytes: 8, flops: "10, in double" },
-      scaleShiftKernel: { element: "element", bytes: 8, flops: 2 },
-      batchNormInferenceKernel: { element: "element", bytes: 8, flops: 6 },
+      scaleShiftKernel: { element: "element", bytes: 8, flops: "2, 3 with a ReLU" },
+      batchNormInferenceKernel: { element: "element", bytes: 8, flops: "6, 7 with a ReLU" },
       batchGradientSumsKernel: { element: "element", bytes: 8, flops: 4 },
       mergeGradientSumsKernel: { element: "channel and 512 rows", bytes: 8, flops: "2, in double" },
       batchNormGradientKernel: { element: "element", bytes: 12, flops: 5 },

@@ -58,7 +58,7 @@ function widestAccess(body) {
   return Math.max(body.includes("cp.async.cg.shared.global") ? 16 : 0, ...widths);
 }
 
-/** The kernels of a source, compiled for an architecture. */
+/** The kernels of a source, compiled without a warning for an architecture. */
 export function kernelsOf(source, architecture) {
   const folder = mkdtempSync(join(tmpdir(), "stepsize-kernels-"));
   try {
@@ -67,6 +67,7 @@ export function kernelsOf(source, architecture) {
     const report = run(
       "nvcc",
       ...flags,
+      "--Werror=all-warnings",
       `-arch=${architecture}`,
       ...keep,
       "-Xptxas",

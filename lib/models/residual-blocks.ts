@@ -1,5 +1,5 @@
 import { BatchNorm, Conv2d, Module } from "../nn/index.js";
-import { add, relu, type Tensor } from "../tensor/index.js";
+import { addRelu, type Tensor } from "../tensor/index.js";
 import type { Place } from "./place.js";
 
 /** relu(residual + x), with a normalised 1×1 convolution of x where the shape changes (option B of He et al. 2016). */
@@ -12,7 +12,7 @@ abstract class ResidualBlock extends Module {
   forward(x: Tensor): Tensor {
     const residual = this.residual(x);
     const direct = this.shortcut && this.shortcutNorm ? this.shortcutNorm.forward(this.shortcut.forward(x)) : x;
-    return relu(add(residual, direct));
+    return addRelu(residual, direct);
   }
 }
 
@@ -44,7 +44,7 @@ export class BasicBlock extends ResidualBlock {
   }
 
   protected residual(x: Tensor): Tensor {
-    const inner = relu(this.norm1.forward(this.conv1.forward(x)));
+    const inner = this.norm1.forward(this.conv1.forward(x), "relu");
     return this.norm2.forward(this.conv2.forward(inner));
   }
 }
@@ -78,8 +78,8 @@ export class BottleneckBlock extends ResidualBlock {
   }
 
   protected residual(x: Tensor): Tensor {
-    const narrow = relu(this.norm1.forward(this.conv1.forward(x)));
-    const inner = relu(this.norm2.forward(this.conv2.forward(narrow)));
+    const narrow = this.norm1.forward(this.conv1.forward(x), "relu");
+    const inner = this.norm2.forward(this.conv2.forward(narrow), "relu");
     return this.norm3.forward(this.conv3.forward(inner));
   }
 }

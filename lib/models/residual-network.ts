@@ -1,6 +1,6 @@
 import type { Device } from "../native/index.js";
 import { BatchNorm, Conv2d, GlobalAveragePool, Linear, MaxPool2d, Module, Seeds } from "../nn/index.js";
-import { relu, type Tensor } from "../tensor/index.js";
+import type { Tensor } from "../tensor/index.js";
 import type { BasicBlock, BottleneckBlock } from "./residual-blocks.js";
 import { residualTorchNames } from "./residual-torch-names.js";
 import type { HasTorchNames, TorchNames } from "./torch-names.js";
@@ -53,7 +53,7 @@ export class ResNet extends Module implements HasTorchNames {
 
   /** From [N, height, width, channels] to logits [N, classes]. */
   forward(images: Tensor): Tensor {
-    let x = relu(this.stemNorm.forward(this.stem.forward(images)));
+    let x = this.stemNorm.forward(this.stem.forward(images), "relu");
     if (this.stemPool) x = this.stemPool.forward(x);
     for (const block of this.blocks) x = block.forward(x);
     return this.classifier.forward(this.pool.forward(x));

@@ -129,10 +129,12 @@ export class BatchNorm extends Module {
     this.epsilon = epsilon;
   }
 
-  forward(x: Tensor): Tensor {
+  /** @param activation what follows, in the same pass; default: nothing */
+  forward(x: Tensor, activation?: "relu"): Tensor {
+    const { momentum, epsilon } = this;
     return this.training
-      ? batchNorm(x, this, { momentum: this.momentum, epsilon: this.epsilon })
-      : batchNormInference(x, this, { epsilon: this.epsilon });
+      ? batchNorm(x, this, { momentum, epsilon, activation })
+      : batchNormInference(x, this, { epsilon, activation });
   }
 }
 

@@ -4,6 +4,7 @@
 // (and x a third time, from the L2) and writes dx.
 #pragma once
 
+#include "../pointwise.h"
 #include "column_sums.cuh"
 
 namespace stepsize::cuda {
@@ -76,10 +77,10 @@ __global__ void __launch_bounds__(kMergeThreads, 1)  // aiming at more blocks, p
   t.runningVariance[c] += momentum * (static_cast<float>(unbiased) - t.runningVariance[c]);
 }
 
-// y = x·scale + shift, per channel.
+// y = x·scale + shift, per channel, behind a ReLU where one is asked for.
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
-    scaleShiftKernel(const T* x, T* y, int64_t count, int channels, const float* scale, const float* shift) {
+    scaleShiftKernel(const T* x, T* y, int64_t count, int channels, const float* scale, const float* shift, bool relu) {
   const bool aligned = isAligned16(x) && isAligned16(y);
   const Repeated scales(scale, channels), shifts(shift, channels);
   forFours(count, channels, [&](int64_t i, int elements, int64_t c) {
@@ -88,7 +89,10 @@ __global__ void __launch_bounds__(kFoursThreads)
     shifts.load(c, summands);
     loadGroup(x + i, aligned, elements, values);
 #pragma unroll
-    for (int j = 0; j < 4; j++) values[j] = values[j] * factors[j] + summands[j];
+    for (int j = 0; j < 4; j++) {
+      values[j] = values[j] * factors[j] + summands[j];
+      if (relu) values[j] = pointwise::Relu{}(values[j]);
+    }
     storeGroup(y + i, aligned, elements, values);
   });
 }
@@ -96,7 +100,7 @@ __global__ void __launch_bounds__(kFoursThreads)
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
     batchNormInferenceKernel(const T* x, T* y, int64_t count, int channels, const T* gamma, const T* beta,
-                             const float* mean, const float* variance, float epsilon) {
+                             const float* mean, const float* variance, float epsilon, bool relu) {
   const bool aligned = isAligned16(x) && isAligned16(y);
   const Repeated gammas(gamma, channels), betas(beta, channels);
   const Repeated means(mean, channels), variances(variance, channels);
@@ -108,7 +112,10 @@ __global__ void __launch_bounds__(kFoursThreads)
     betas.load(c, b);
     loadGroup(x + i, aligned, elements, values);
 #pragma unroll
-    for (int j = 0; j < 4; j++) values[j] = (values[j] - m[j]) * (g[j] / sqrtf(v[j] + epsilon)) + b[j];
+    for (int j = 0; j < 4; j++) {
+      values[j] = (values[j] - m[j]) * (g[j] / sqrtf(v[j] + epsilon)) + b[j];
+      if (relu) values[j] = pointwise::Relu{}(values[j]);
+    }
     storeGroup(y + i, aligned, elements, values);
   });
 }

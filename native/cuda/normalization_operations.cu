@@ -44,7 +44,8 @@ void batchNorm(CudaDevice& device, const Record& record) {
          record.attributes[attribute::batchNormEpsilon], number(record, attribute::momentum), tensors);
   const int64_t count = x.rows * x.columns;
   launch(scaleShiftKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale, tensors.shift);
+         input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale, tensors.shift,
+         integer(record, attribute::batchNormRelu) != 0);
 }
 
 template <class T>
@@ -55,7 +56,7 @@ void batchNormInference(CudaDevice& device, const Record& record) {
   launch(batchNormInferenceKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, input(record, 1).as<T>(),
          input(record, 2).as<T>(), input(record, 3).floats(), input(record, 4).floats(),
-         number(record, attribute::inferenceEpsilon));
+         number(record, attribute::inferenceEpsilon), integer(record, attribute::inferenceRelu) != 0);
 }
 
 template <class T>

@@ -79,6 +79,7 @@ Launcher pointwiseLauncher(OperationId id) {
     case OperationId::subtract: return kZip<pointwise::Subtract>;
     case OperationId::multiply: return kZip<pointwise::Multiply>;
     case OperationId::divide: return kZip<pointwise::Divide>;
+    case OperationId::addRelu: return kZip<pointwise::AddRelu>;
     case OperationId::affine: return byPrecision<affine<float>, affine<BFloat16>>;
     case OperationId::exp: return kMap<pointwise::Exp>;
     case OperationId::log: return kMap<pointwise::Log>;

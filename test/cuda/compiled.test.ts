@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { kernelsOf } from "../../scripts/kernel-report.mjs";
 
 const hasNvcc = spawnSync("nvcc", ["--version"]).status === 0;
 const source = join(import.meta.dirname, "update_kernels.cu");
@@ -47,20 +48,6 @@ const instances = Object.entries(rules).flatMap(([rule, moments]) =>
 
 /** Bytes that an aligned list moves at a time, at least: of bfloat16, eight elements may take too many registers. */
 const fewestBytes = (bits: number) => (bits === 32 ? 16 : bits === 16 ? 8 : 0);
-
-/** What `ptxas -v` says of each kernel. */
-function kernelsOf(report: string) {
-  const number = (part: string, pattern: RegExp) => Number(part.match(pattern)?.[1]);
-  return report
-    .split("Compiling entry function")
-    .slice(1)
-    .map((part) => ({
-      name: part.match(/'(\w+)'/)?.[1] ?? "",
-      registers: number(part, /Used (\d+) registers/),
-      stackBytes: number(part, /(\d+) bytes stack frame/),
-      spilledBytes: number(part, /(\d+) bytes spill stores/) + number(part, /(\d+) bytes spill loads/),
-    }));
-}
 
 /** The PTX of each kernel by its mangled name. */
 function bodiesOf(ptx: string): Map<string, string> {
@@ -118,20 +105,14 @@ describe.skipIf(!hasNvcc)(
     let bodies: Map<string, string>;
     beforeAll(() => {
       folder = mkdtempSync(join(tmpdir(), "stepsize-nvcc-"));
-      bodies = bodiesOf(readFileSync(compile("sm_90", "-ptx").output, "utf8"));
+      const output = join(folder, "kernels.ptx");
+      // No contraction: the CPU, the emulator and the device must give the same bits.
+      const flags = ["-std=c++17", "-O3", "-fmad=false", "-arch=sm_90", "-ptx"];
+      const { status, stderr } = spawnSync("nvcc", [...flags, source, "-o", output], { encoding: "utf8" });
+      expect(status, stderr).toBe(0);
+      bodies = bodiesOf(readFileSync(output, "utf8"));
     }, 60_000);
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-    function compile(architecture: string, ...more: string[]) {
-      const output = join(folder, `${architecture}-${more.length}`);
-      // No contraction: the CPU, the emulator and the device must give the same bits.
-      const flags = ["-std=c++17", "-O3", "-fmad=false", "--Werror", "all-warnings", `-arch=${architecture}`];
-      const { status, stdout, stderr } = spawnSync("nvcc", [...flags, ...more, source, "-o", output], {
-        encoding: "utf8",
-      });
-      expect(status, stderr).toBe(0);
-      return { report: `${stdout}${stderr}`, output };
-    }
 
     function bodyOf(name: string): string {
       const found = [...bodies].filter(([mangled]) => mangled.includes(name));
@@ -140,10 +121,10 @@ describe.skipIf(!hasNvcc)(
     }
 
     test.each(["sm_80", "sm_90"])("%s: no warnings, no spills, at most 64 registers a thread", (architecture) => {
-      const kernels = kernelsOf(compile(architecture, "-c", "-Xptxas", "-v").report);
+      const kernels = kernelsOf(source, architecture);
       // Two of the norm, one that prepares.
       expect(kernels.length).toBe(instances.length + 3);
-      for (const { name, registers, stackBytes, spilledBytes } of kernels) {
+      for (const { mangled: name, registers, stackBytes, spilledBytes } of kernels) {
         expect({ stackBytes, spilledBytes }, name).toEqual({ stackBytes: 0, spilledBytes: 0 });
         // 64 registers let four blocks of 256 threads share a multiprocessor: enough to keep its memory busy.
         expect(registers, name).toBeLessThanOrEqual(64);

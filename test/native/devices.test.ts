@@ -92,7 +92,7 @@ describe.each(devices)("a device ($label)", (under) => {
   it("never blocks the caller: the event loop turns while the work is done", async () => {
     const device = await open(under, isCpu ? { threads: 1 } : {});
     // The emulator is a hundred times slower.
-    const size = isCpu ? 500 : 100;
+    const size = isCpu ? 500 : 200;
     const x = ones(device, [size, size]);
     for (let i = 0; i < 30; i++) matmul(x, x).dispose();
     let turns = 0;

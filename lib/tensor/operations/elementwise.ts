@@ -34,6 +34,17 @@ export function add(a: Tensor, b: Operand): Tensor {
   }));
 }
 
+/** ReLU of a + b, in one pass; shapes as in {@link add}. */
+export function addRelu(a: Tensor, b: Tensor): Tensor {
+  return differentiable("addRelu", [a, b], undefined, (output) => ({
+    saves: [output],
+    gradient: (given, needed) => {
+      const g = run("reluGradient", [output, given]);
+      return [needed[0] ? reduceTo(g, a) : undefined, needed[1] ? reduceTo(g, b) : undefined];
+    },
+  }));
+}
+
 /** a − b; shapes as in {@link add}. */
 export function subtract(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1, -b);

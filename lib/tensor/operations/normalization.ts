@@ -10,21 +10,33 @@ export interface BatchNormState {
   readonly runningVariance: Tensor;
 }
 
+/** Options of {@link batchNorm} and {@link batchNormInference}. */
+export interface BatchNormOptions {
+  /** Added to the variance; default 1e-5. */
+  readonly epsilon?: number;
+  /** What follows, in the same pass; default: nothing. */
+  readonly activation?: "relu" | undefined;
+}
+
 /**
  * Normalises every channel (the last axis) over all other axes with the statistics of this batch, and moves the
  * running statistics towards them: running += momentum·(batch − running), with the unbiased variance, as PyTorch does.
  *
- * @param options momentum, default 0.1; epsilon, default 1e-5
+ * @param options momentum, default 0.1; epsilon, default 1e-5; activation, what follows in the same pass, default nothing
  */
 export function batchNorm(
   x: Tensor,
   { gamma, beta, runningMean, runningVariance }: BatchNormState,
-  { momentum = 0.1, epsilon = 1e-5 }: { momentum?: number; epsilon?: number } = {},
+  { momentum = 0.1, epsilon = 1e-5, activation }: { momentum?: number } & BatchNormOptions = {},
 ): Tensor {
   const inputs = [x, gamma, beta, runningMean, runningVariance];
-  return differentiable("batchNorm", inputs, { momentum, epsilon }, (_, [mean, inverseDeviation]) => ({
-    saves: [x, gamma],
-    gradient: (g) => execute("batchNormGradient", [x, g, gamma, mean as Tensor, inverseDeviation as Tensor]),
+  const relu = activation === "relu";
+  return differentiable("batchNorm", inputs, { momentum, epsilon, relu }, (output, [mean, inverseDeviation]) => ({
+    saves: relu ? [x, gamma, output] : [x, gamma],
+    gradient: (given) => {
+      const g = relu ? (execute("reluGradient", [output, given])[0] as Tensor) : given;
+      return execute("batchNormGradient", [x, g, gamma, mean as Tensor, inverseDeviation as Tensor]);
+    },
   }));
 }
 
@@ -32,12 +44,15 @@ export function batchNorm(
 export function batchNormInference(
   x: Tensor,
   { gamma, beta, runningMean, runningVariance }: BatchNormState,
-  { epsilon = 1e-5 }: { epsilon?: number } = {},
+  { epsilon = 1e-5, activation }: BatchNormOptions = {},
 ): Tensor {
-  return differentiable("batchNormInference", [x, gamma, beta, runningMean, runningVariance], { epsilon }, () => ({
-    saves: [x, gamma, runningMean, runningVariance],
-    gradient: (given, needed) => {
+  const inputs = [x, gamma, beta, runningMean, runningVariance];
+  const relu = activation === "relu";
+  return differentiable("batchNormInference", inputs, { epsilon, relu }, (output) => ({
+    saves: [x, gamma, runningMean, runningVariance, ...(relu ? [output] : [])],
+    gradient: (arrived, needed) => {
       const run = (name: string, ...tensors: Tensor[]) => execute(name, tensors)[0] as Tensor;
+      const given = relu ? run("reluGradient", output, arrived) : arrived;
       // With the statistics, in float32; the gradients are rounded to the type of what they belong to.
       const [g, values, factor] = [given, x, gamma].map((one) => asType(one, "float32")) as [Tensor, Tensor, Tensor];
       const [variance] = execute("affine", [runningVariance], { shift: epsilon }) as [Tensor];

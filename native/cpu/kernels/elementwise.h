@@ -58,6 +58,7 @@ inline void add(const Invocation& call) { mapBinary(call, pointwise::Add{}); }
 inline void subtract(const Invocation& call) { mapBinary(call, pointwise::Subtract{}); }
 inline void multiply(const Invocation& call) { mapBinary(call, pointwise::Multiply{}); }
 inline void divide(const Invocation& call) { mapBinary(call, pointwise::Divide{}); }
+inline void addRelu(const Invocation& call) { mapBinary(call, pointwise::AddRelu{}); }
 inline void reluGradient(const Invocation& call) { mapBinary(call, pointwise::ReluGradient{}); }
 
 inline void affine(const Invocation& call) {

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "../../operations_attributes.h"
+#include "../../pointwise.h"
 #include "vector.h"
 
 namespace stepsize::STEPSIZE_ISA {
@@ -44,13 +45,30 @@ STEPSIZE_INLINE void sumOverRows(int64_t from, int64_t to, int64_t channels, flo
   }
 }
 
+// y = f(x, channel), behind a ReLU where one is asked for.
+template <class F>
+STEPSIZE_INLINE void writeNormalized(const Invocation& call, const Rows& shape, bool relu, const F& f) {
+  const int64_t channels = shape.channels;
+  const float* x = call.input(0).floats();
+  float* y = call.output(0).floats();
+  parallelChunks(call, shape.rows, shape.chunk(), [&](int64_t from, int64_t to) {
+    for (int64_t r = from; r < to; r++) {
+      const float* __restrict__ row = x + r * channels;
+      float* __restrict__ out = y + r * channels;
+      if (relu)
+        for (int64_t c = 0; c < channels; c++) out[c] = pointwise::Relu{}(f(row[c], c));
+      else
+        for (int64_t c = 0; c < channels; c++) out[c] = f(row[c], c);
+    }
+  });
+}
+
 inline void batchNorm(const Invocation& call) {
   const float* __restrict__ x = call.input(0).floats();
   const float* gamma = call.input(1).floats();
   const float* beta = call.input(2).floats();
   float* runningMean = call.input(3).floats();
   float* runningVariance = call.input(4).floats();
-  float* __restrict__ y = call.output(0).floats();
   float* means = call.output(1).floats();
   float* inverseDeviations = call.output(2).floats();
   const float momentum = call.number(attribute::momentum);
@@ -105,28 +123,22 @@ inline void batchNorm(const Invocation& call) {
     runningMean[c] += momentum * (static_cast<float>(mean) - runningMean[c]);
     runningVariance[c] += momentum * (static_cast<float>(unbiased) - runningVariance[c]);
   }
-  parallelChunks(call, rows, chunk, [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; r++)
-      for (int64_t c = 0; c < channels; c++) y[r * channels + c] = x[r * channels + c] * scale[c] + shift[c];
-  });
+  writeNormalized(call, shape, call.integer(attribute::batchNormRelu) != 0,
+                  [&](float value, int64_t c) { return value * scale[c] + shift[c]; });
 }
 
 inline void batchNormInference(const Invocation& call) {
-  const float* __restrict__ x = call.input(0).floats();
   const float* gamma = call.input(1).floats();
   const float* beta = call.input(2).floats();
   const float* mean = call.input(3).floats();
   const float* variance = call.input(4).floats();
-  float* __restrict__ y = call.output(0).floats();
   const float epsilon = call.number(attribute::inferenceEpsilon);
   const Rows shape(call.input(0));
   const int64_t channels = shape.channels;
   float* scale = static_cast<float*>(call.workspace(channels * 4));
   for (int64_t c = 0; c < channels; c++) scale[c] = gamma[c] / __builtin_sqrtf(variance[c] + epsilon);
-  parallelChunks(call, shape.rows, shape.chunk(), [&](int64_t from, int64_t to) {
-    for (int64_t r = from; r < to; r++)
-      for (int64_t c = 0; c < channels; c++) y[r * channels + c] = (x[r * channels + c] - mean[c]) * scale[c] + beta[c];
-  });
+  writeNormalized(call, shape, call.integer(attribute::inferenceRelu) != 0,
+                  [&](float value, int64_t c) { return (value - mean[c]) * scale[c] + beta[c]; });
 }
 
 // With x̂ = (x − mean)·inverse and g the incoming gradient:

@@ -35,6 +35,7 @@ inline Kernel kernelFor(OperationId id) {
     case OperationId::subtract: return subtract;
     case OperationId::multiply: return multiply;
     case OperationId::divide: return divide;
+    case OperationId::addRelu: return addRelu;
     case OperationId::affine: return affine;
     case OperationId::exp: return exp;
     case OperationId::log: return log;

@@ -50,6 +50,17 @@ function binary(
   return [name, call];
 }
 
+const addRelu = broadcastShapes
+  .chain(([a, b]) => fc.tuple(numbersOf(a), numbersOf(b)))
+  .map(([a, b]) => ({
+    title: `addRelu of [${a.shape}] and [${b.shape}]`,
+    inputs: [a, b],
+    ours: t.addRelu,
+    reference: (x: Values, y: Values) => reference.zip(x, y, (p, q) => Math.max(p + q, 0)),
+    isSmooth: reference.zip(a, b, (p, q) => p + q).data.every((value) => Math.abs(value) > 1e-3),
+  }))
+  .filter(({ isSmooth }) => isSmooth);
+
 const matmul = fc
   .tuple(sizeOrNone, sizeOrNone, sizeOrNone, fc.boolean(), fc.boolean())
   .chain(([m, k, n, transposeA, transposeB]) =>
@@ -199,34 +210,51 @@ const channelShapes = fc
 // With 10⁻⁵ two equal rows would magnify every rounding 300 times.
 const epsilon = fc.constantFrom(1e-3, 0.1);
 
-const batchNorm = fc.tuple(channelShapes, epsilon).chain(([sizes, epsilon]) => {
+/** At the kink of ReLU there is no derivative. */
+const isOffTheKink = ({ data }: Values) => data.every((value) => Math.abs(value) > 1e-3);
+const isActive = (value: number) => Math.max(value, 0);
+
+const batchNorm = fc.tuple(channelShapes, epsilon, fc.boolean()).chain(([sizes, epsilon, relu]) => {
   const channels = [sizes.at(-1)!];
-  return fc.tuple(distinctNumbers(sizes), numbersOf(channels, 2), numbersOf(channels)).map((inputs) => ({
-    title: `batchNorm of [${sizes}], epsilon ${epsilon}`,
-    inputs,
-    ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
-      const [runningMean, runningVariance] = [t.zeros(x.device, channels), t.ones(x.device, channels)];
-      return t.batchNorm(x, { gamma, beta, runningMean, runningVariance }, { epsilon });
-    },
-    reference: (x: Values, gamma: Values, beta: Values) => reference.batchNorm(x, gamma, beta, epsilon),
-  }));
+  const before = (x: Values, gamma: Values, beta: Values) => reference.batchNorm(x, gamma, beta, epsilon);
+  return fc
+    .tuple(distinctNumbers(sizes), numbersOf(channels, 2), numbersOf(channels))
+    .map((inputs) => ({
+      title: `batchNorm of [${sizes}], epsilon ${epsilon}${relu ? ", ReLU" : ""}`,
+      inputs,
+      ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
+        const [runningMean, runningVariance] = [t.zeros(x.device, channels), t.ones(x.device, channels)];
+        const options = { epsilon, activation: relu ? ("relu" as const) : undefined };
+        return t.batchNorm(x, { gamma, beta, runningMean, runningVariance }, options);
+      },
+      reference: (x: Values, gamma: Values, beta: Values) =>
+        relu ? reference.map(before(x, gamma, beta), isActive) : before(x, gamma, beta),
+    }))
+    .filter(({ inputs: [x, gamma, beta] }) => !relu || isOffTheKink(before(x, gamma, beta)));
 });
 
-const batchNormInference = fc.tuple(channelShapes, epsilon).chain(([sizes, epsilon]) => {
+const batchNormInference = fc.tuple(channelShapes, epsilon, fc.boolean()).chain(([sizes, epsilon, relu]) => {
   const channels = [sizes.at(-1)!];
   return fc
     .tuple(numbersOf(sizes), numbersOf(channels), numbersOf(channels), numbersOf(channels), numbersOf(channels, 2))
-    .map(([x, gamma, beta, mean, variance]) => ({
-      title: `batchNormInference of [${sizes}], epsilon ${epsilon}`,
-      inputs: [x, gamma, beta],
-      ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
-        const runningMean = t.tensor(x.device, mean.data, channels, { dtype: "float32" });
-        const runningVariance = t.tensor(x.device, variance.data, channels, { dtype: "float32" });
-        return t.batchNormInference(x, { gamma, beta, runningMean, runningVariance }, { epsilon });
-      },
-      reference: (x: Values, gamma: Values, beta: Values) =>
-        reference.normalize(x, gamma, beta, mean.data, variance.data, epsilon),
-    }));
+    .map(([x, gamma, beta, mean, variance]) => {
+      const before = (x: Values, gamma: Values, beta: Values) =>
+        reference.normalize(x, gamma, beta, mean.data, variance.data, epsilon);
+      return {
+        title: `batchNormInference of [${sizes}], epsilon ${epsilon}${relu ? ", ReLU" : ""}`,
+        inputs: [x, gamma, beta],
+        ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
+          const runningMean = t.tensor(x.device, mean.data, channels, { dtype: "float32" });
+          const runningVariance = t.tensor(x.device, variance.data, channels, { dtype: "float32" });
+          const options = { epsilon, activation: relu ? ("relu" as const) : undefined };
+          return t.batchNormInference(x, { gamma, beta, runningMean, runningVariance }, options);
+        },
+        reference: (x: Values, gamma: Values, beta: Values) =>
+          relu ? reference.map(before(x, gamma, beta), isActive) : before(x, gamma, beta),
+        isSmooth: !relu || isOffTheKink(before(x, gamma, beta)),
+      };
+    })
+    .filter(({ isSmooth }) => isSmooth);
 });
 
 const logSoftmax = fc
@@ -309,6 +337,7 @@ export const calls: readonly [string, fc.Arbitrary<Call>][] = [
   ["conv2d", conv2d],
   pooling("maxPool2d", t.maxPool2d, reference.maxPool2d),
   pooling("averagePool2d", t.averagePool2d, reference.averagePool2d),
+  ["addRelu", addRelu],
   ["batchNorm", batchNorm],
   ["batchNormInference", batchNormInference],
   ["logSoftmax", logSoftmax],

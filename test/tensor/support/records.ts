@@ -69,6 +69,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   subtract: binary,
   multiply: { inputs: [many, []] },
   divide: { inputs: [many, positive(many)] },
+  addRelu: binary,
   affine: { inputs: [many], attributes: { scale: 3, shift: 0.1 } },
   exp: unary,
   log: { inputs: [positive(many)] },
