@@ -17,8 +17,9 @@ import {
   TorchPeer,
 } from "#lib/bench/index.js";
 import { randomTensor } from "#lib/bench/values.js";
-import { type Device, openDevice } from "#lib/native/index.js";
+import type { Device } from "#lib/native/index.js";
 import { copy, execute, type Tensor, tensor } from "#lib/tensor/index.js";
+import { chosenOf, deviceOf, wholeNumber } from "./arguments.js";
 import { type Case, type Input, operationCases } from "./operation-cases.js";
 
 const { values } = parseArgs({
@@ -91,20 +92,15 @@ async function measure(device: Device, peer: TorchPeer | undefined, rounds: numb
   };
 }
 
-const only = values.only?.split(",");
-const cases = operationCases(values.small).filter(({ operation }) => only?.includes(operation) ?? true);
-if (cases.length === 0) {
-  const known = [...new Set(operationCases(true).map(({ operation }) => operation))];
-  console.error(`--only: expected some of ${known.join(", ")}, got "${values.only}"`);
-  process.exit(2);
-}
-const device = await openDevice(values.device);
+const rounds = wholeNumber("--rounds", values.rounds);
+const cases = chosenOf(operationCases(values.small), values.only, ({ operation }) => operation);
+const device = await deviceOf(values.device);
 const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
 const canTorch = !("problem" in found) && (device.name === "cpu" || (device.name !== "cuda:emulated" && found.hasGpu));
 const peer = canTorch ? TorchPeer.start(Number(device.describe()["threads"] ?? 1), found) : undefined;
 const rows: Row[] = [];
 for (const one of cases) {
-  const row = await measure(device, peer, Number(values.rounds), one);
+  const row = await measure(device, peer, rounds, one);
   rows.push(row);
   const parts = [
     row.name.padEnd(44),

@@ -9,11 +9,12 @@ import { parseArgs } from "node:util";
 import { type Contender, findTorch, interleave, machineFacts, ratioOf, spreadOf, TorchPeer } from "#lib/bench/index.js";
 import { type BatchSource, fromIterable } from "#lib/data/index.js";
 import * as models from "#lib/models/index.js";
-import { type Device, openDevice } from "#lib/native/index.js";
+import type { Device } from "#lib/native/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { type ModelCard, Trainer } from "#lib/train/index.js";
+import { chosenOf, deviceOf, refuse, wholeNumber } from "./arguments.js";
 
 const { values } = parseArgs({
   options: {
@@ -115,17 +116,15 @@ function trainerOf(device: Device, { make, data, card }: Subject): Trainer {
   return new Trainer({ model, optimizer, loss: crossEntropy, data: data(), card });
 }
 
-const steps = Number(values.steps);
+const [steps, rounds] = [wholeNumber("--steps", values.steps), wholeNumber("--rounds", values.rounds)];
+if (!["bf16", "float32"].includes(values.precision))
+  refuse(`--precision: expected bf16 or float32, got "${values.precision}"`);
 const subjects = [resnet18, olmo36m].map((of) => of(values.small));
-const chosen = subjects.filter(({ name }) => values.only?.split(",").includes(name) ?? true);
-if (chosen.length === 0) {
-  console.error(`--only: expected some of ${subjects.map(({ name }) => name).join(", ")}, got "${values.only}"`);
-  process.exit(2);
-}
+const chosen = chosenOf(subjects, values.only, ({ name }) => name);
 const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
 const rows = [];
 for (const subject of chosen) {
-  const device = await openDevice(values.device);
+  const device = await deviceOf(values.device);
   const canTorch = !("problem" in found) && (device.name === "cpu" || found.hasGpu) && device.name !== "cuda:emulated";
   const peer = canTorch ? TorchPeer.start(Number(device.describe()["threads"] ?? 1), found) : undefined;
   const contenders: Contender<Measured>[] = [
@@ -140,7 +139,7 @@ for (const subject of chosen) {
   if (peer) contenders.push({ name: "torch", run: torchPass(false) });
   // Compiling wants a GPU and a compiler for it.
   if (peer && device.name !== "cpu") contenders.push({ name: "torch compiled", run: torchPass(true) });
-  const all = await interleave(contenders, Number(values.rounds));
+  const all = await interleave(contenders, rounds);
   const eager = (all.get("eager") as Measured[]).map(({ milliseconds }) => milliseconds);
   for (const [contender, list] of all) {
     const times = list.map(({ milliseconds }) => milliseconds);
@@ -168,7 +167,7 @@ for (const subject of chosen) {
   await device.close();
 }
 if (values.json !== undefined) {
-  const device = await openDevice(values.device);
+  const device = await deviceOf(values.device);
   const command = `npx tsx bench/training.ts ${process.argv.slice(2).join(" ")}`;
   const facts = { name: device.name, ...device.describe() };
   const torch = "problem" in found ? null : found.version;
