@@ -1,5 +1,6 @@
 // The operations of a training step at the sizes of two models: resnet18 with batches of 512, and OLMo-36M with 16
 // sequences of 1,024 tokens. What each must move or compute is counted here; what a cache answers is left out.
+import { elementsOf } from "#lib/bench/shapes.js";
 
 /** A tensor to make: random numbers, or whole numbers below a bound. */
 export interface Input {
@@ -19,8 +20,6 @@ export interface Case {
   readonly torch?: string;
 }
 
-const elements = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
-
 /** @param small sizes that a CPU has done in no time */
 export function operationCases(small: boolean): Case[] {
   const size = (full: number, little: number) => (small ? little : full);
@@ -28,14 +27,14 @@ export function operationCases(small: boolean): Case[] {
   const wide = (...shape: number[]): Input => ({ shape, dtype: "float32" });
   const below = (bound: number, ...shape: number[]): Input => ({ shape, dtype: "int32", below: bound });
   const bytes = (inputs: readonly Input[], more: number) =>
-    inputs.reduce((sum, { shape, dtype }) => sum + elements(shape) * (dtype === "bfloat16" ? 2 : 4), 0) + more;
+    inputs.reduce((sum, { shape, dtype }) => sum + elementsOf(shape) * (dtype === "bfloat16" ? 2 : 4), 0) + more;
 
   const products = (): Case[] => {
     const n = size(4096, 64);
     const [batch, side, channels] = [size(512, 1), size(56, 8), size(64, 16)];
     const image = of(batch, side, side, channels);
     const weights = of(channels, 3, 3, channels);
-    const convolution = { amount: 2 * elements(image.shape) * 9 * channels, unit: "TFLOP/s" } as const;
+    const convolution = { amount: 2 * elementsOf(image.shape) * 9 * channels, unit: "TFLOP/s" } as const;
     const window = { stride: 1, padding: 1 };
     const rows = size(16_384, 64);
     const [width, hidden] = [size(384, 32), size(1280, 96)];
@@ -108,7 +107,7 @@ export function operationCases(small: boolean): Case[] {
 
   const elementwise = (): Case[] => {
     const flat = of(size(1 << 26, 1 << 12));
-    const out = 2 * elements(flat.shape);
+    const out = 2 * elementsOf(flat.shape);
     return [
       moved("gelu", "gelu", [flat], out, { torch: "gelu" }),
       moved("add", "add", [flat, flat], out, { torch: "add" }),
@@ -123,16 +122,16 @@ export function operationCases(small: boolean): Case[] {
     const factor = of(rows.shape[1] as number);
     const image = of(size(512, 2), size(56, 7), size(56, 7), size(64, 16));
     const channels = image.shape[3] as number;
-    const read = 2 * elements(image.shape);
+    const read = 2 * elementsOf(image.shape);
     return [
-      moved("rmsNorm", "rmsNorm", [rows, factor], 2 * elements(rows.shape), { torch: "rmsNorm" }),
-      moved("layerNorm", "layerNorm", [rows, factor, factor], 2 * elements(rows.shape), { torch: "layerNorm" }),
+      moved("rmsNorm", "rmsNorm", [rows, factor], 2 * elementsOf(rows.shape), { torch: "rmsNorm" }),
+      moved("layerNorm", "layerNorm", [rows, factor, factor], 2 * elementsOf(rows.shape), { torch: "layerNorm" }),
       moved(
         "rmsNormGradient",
         "rmsNormGradient",
         [rows, rows, wide(rows.shape[0] as number), factor],
         // Both are read again for the gradient of the factors.
-        6 * elements(rows.shape),
+        6 * elementsOf(rows.shape),
       ),
       // The statistics read x, and so does what follows them.
       moved("batchNorm", "batchNorm", [image, of(channels), of(channels), wide(channels), wide(channels)], 2 * read, {
@@ -159,7 +158,7 @@ export function operationCases(small: boolean): Case[] {
         "crossEntropyGradient",
         "crossEntropyGradient",
         [logits, labels, wide(tokens), wide()],
-        2 * elements(logits.shape),
+        2 * elementsOf(logits.shape),
       ),
       {
         name: `attention of [${part.shape}]`,
@@ -176,18 +175,18 @@ export function operationCases(small: boolean): Case[] {
         attributes,
         work: { amount: 10 * head * pairs, unit: "TFLOP/s" },
       },
-      moved("rotary", "rotary", [part], 2 * elements(part.shape)),
+      moved("rotary", "rotary", [part], 2 * elementsOf(part.shape)),
       // Of the table the rows that are asked for.
       {
         ...moved("embedding", "embedding", [below(vocabulary, batch, length), table], 0, { torch: "embedding" }),
-        work: { amount: 4 * elements(rows.shape), unit: "GB/s" },
+        work: { amount: 4 * elementsOf(rows.shape), unit: "GB/s" },
       },
       moved(
         "embeddingGradient",
         "embeddingGradient",
         [below(vocabulary, batch, length), rows],
         // The table is set to zero first.
-        2 * elements(table.shape),
+        2 * elementsOf(table.shape),
         { attributes: { rows: vocabulary }, torch: "embeddingGradient" },
       ),
     ];

@@ -14,13 +14,15 @@ import {
   ratioOf,
   Stopwatch,
   spreadOf,
-  TorchPeer,
+  type TorchPeer,
 } from "#lib/bench/index.js";
+import { elementsOf } from "#lib/bench/shapes.js";
 import { randomTensor } from "#lib/bench/values.js";
 import type { Device } from "#lib/native/index.js";
 import { copy, execute, type Tensor, tensor } from "#lib/tensor/index.js";
 import { chosenOf, deviceOf, wholeNumber } from "./arguments.js";
 import { type Case, type Input, operationCases } from "./operation-cases.js";
+import { torchFor } from "./peers/torch.js";
 
 const { values } = parseArgs({
   options: {
@@ -35,11 +37,10 @@ const { values } = parseArgs({
 
 function made(device: Device, { shape, dtype, below }: Input, salt: number): Tensor {
   if (dtype !== "int32") return randomTensor(device, shape, dtype, salt);
-  const count = shape.reduce((product, size) => product * size, 1);
   // Spread over all of them, and none twice in a row.
   return tensor(
     device,
-    Int32Array.from({ length: count }, (_, i) => (i * 7919) % (below ?? 1)),
+    Int32Array.from({ length: elementsOf(shape) }, (_, i) => (i * 7919) % (below ?? 1)),
     shape,
   );
 }
@@ -96,8 +97,7 @@ const rounds = wholeNumber("--rounds", values.rounds);
 const cases = chosenOf(operationCases(values.small), values.only, ({ operation }) => operation);
 const device = await deviceOf(values.device);
 const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
-const canTorch = !("problem" in found) && (device.name === "cpu" || (device.name !== "cuda:emulated" && found.hasGpu));
-const peer = canTorch ? TorchPeer.start(Number(device.describe()["threads"] ?? 1), found) : undefined;
+const peer = torchFor(device, found);
 const rows: Row[] = [];
 for (const one of cases) {
   const row = await measure(device, peer, rounds, one);

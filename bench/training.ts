@@ -6,7 +6,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type Contender, findTorch, interleave, machineFacts, ratioOf, spreadOf, TorchPeer } from "#lib/bench/index.js";
+import { type Contender, findTorch, interleave, machineFacts, ratioOf, spreadOf } from "#lib/bench/index.js";
 import { type BatchSource, fromIterable } from "#lib/data/index.js";
 import * as models from "#lib/models/index.js";
 import type { Device } from "#lib/native/index.js";
@@ -15,6 +15,7 @@ import { AdamW } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { type ModelCard, Trainer } from "#lib/train/index.js";
 import { chosenOf, deviceOf, refuse, wholeNumber } from "./arguments.js";
+import { torchFor } from "./peers/torch.js";
 
 const { values } = parseArgs({
   options: {
@@ -125,8 +126,7 @@ const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
 const rows = [];
 for (const subject of chosen) {
   const device = await deviceOf(values.device);
-  const canTorch = !("problem" in found) && (device.name === "cpu" || found.hasGpu) && device.name !== "cuda:emulated";
-  const peer = canTorch ? TorchPeer.start(Number(device.describe()["threads"] ?? 1), found) : undefined;
+  const peer = torchFor(device, found);
   const contenders: Contender<Measured>[] = [
     { name: "eager", run: passes(trainerOf(device, subject), steps, false) },
     { name: "captured", run: passes(trainerOf(device, subject), steps, true) },

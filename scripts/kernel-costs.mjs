@@ -71,7 +71,7 @@ export const families = [
       scaleShiftKernel: { element: "element", bytes: 8, flops: "2, 3 with a ReLU" },
       batchNormInferenceKernel: { element: "element", bytes: 8, flops: "6, 7 with a ReLU" },
       batchGradientSumsKernel: { element: "element", bytes: 8, flops: 4 },
-      mergeGradientSumsKernel: { element: "channel and 512 rows", bytes: 8, flops: "2, in double" },
+      mergeGradientSumsKernel: { element: "channel and 256 rows", bytes: 8, flops: "2, in double" },
       batchNormGradientKernel: { element: "element", bytes: 12, flops: 5 },
       rowNormKernel: { element: "element", bytes: 8, flops: "7; RMSNorm 4" },
       rowNormGradientKernel: { element: "element", bytes: 12, flops: "11; RMSNorm 9" },

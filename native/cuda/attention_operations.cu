@@ -49,7 +49,7 @@ void withTileSize(int size, const F& f) {
 // Whether heads come in chunks of 16 bytes, and sums of a warp's rows fit its registers.
 bool fitsTensorCores(const Record& record, int size) {
   const auto isAligned = [](const TensorView& tensor) {
-    return tensor.type != DataType::bfloat16 || reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0;
+    return tensor.type != DataType::bfloat16 || beginsChunk(tensor.data);
   };
   return size % 8 == 0 && size <= 128 && std::all_of(record.tensors.begin(), record.tensors.end(), isAligned);
 }

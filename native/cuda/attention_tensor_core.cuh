@@ -44,6 +44,19 @@ struct HeadTile {
   }
 };
 
+// Tiles of two tensors that come by together, through two stages: one is multiplied while the next is copied.
+template <int Size>
+struct HeadStages {
+  BFloat16* shared;
+
+  __device__ HeadTile<Size> first(int stage) const { return {shared + stage % 2 * HeadTile<Size>::kElements}; }
+  __device__ HeadTile<Size> second(int stage) const { return {shared + (2 + stage % 2) * HeadTile<Size>::kElements}; }
+  __device__ void load(const BFloat16* a, const BFloat16* b, const AttentionShape& s, int64_t head, int tile) const {
+    first(tile).load(a, s, head, tile * kHeadRows);
+    second(tile).load(b, s, head, tile * kHeadRows);
+  }
+};
+
 // A tile whose rows are lines, and one whose rows are depths.
 template <int Size>
 struct RowsAsLines {
@@ -165,15 +178,11 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
   const Tile queries{shared};
-  const auto keys = [&](int stage) { return Tile{shared + (1 + stage % 2) * Tile::kElements}; };
-  const auto values = [&](int stage) { return Tile{shared + (3 + stage % 2) * Tile::kElements}; };
+  const HeadStages<Size> keysAndValues{shared + Tile::kElements};
   const BlockPlace place = BlockPlace::ofQueries(s, kHeadRows);
   const int tiles = place.first / kHeadRows + 1;
   const auto begin = [&](int tile) {
-    if (tile < tiles) {
-      keys(tile).load(k, s, place.head, tile * kHeadRows);
-      values(tile).load(v, s, place.head, tile * kHeadRows);
-    }
+    if (tile < tiles) keysAndValues.load(k, v, s, place.head, tile);
     commitCopies();
   };
   queries.load(q, s, place.head, place.first);
@@ -197,7 +206,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
     for (int half = 0; half < 2; half++) before[half] = largest[half];
 #pragma unroll
     for (int step = 0; step < kHeadRows / kStepRows; step++) {
-      own.multiply(keys(tile), step * kStepRows, scores[step]);
+      own.multiply(keysAndValues.first(tile), step * kStepRows, scores[step]);
 #pragma unroll
       for (int n = 0; n < 2; n++)
 #pragma unroll
@@ -227,7 +236,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
           score = key <= query + e / 2 * 8 ? expf(score - largest[e / 2]) : 0.0f;
           total[e / 2] += score;
         }
-      sums.add(scores[step], values(tile), step * kStepRows);
+      sums.add(scores[step], keysAndValues.second(tile), step * kStepRows);
     }
   }
   float inverse[2];
@@ -250,15 +259,11 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
   const Tile queries{shared}, gradients{shared + Tile::kElements};
-  const auto keys = [&](int stage) { return Tile{shared + (2 + stage % 2) * Tile::kElements}; };
-  const auto values = [&](int stage) { return Tile{shared + (4 + stage % 2) * Tile::kElements}; };
+  const HeadStages<Size> keysAndValues{shared + 2 * Tile::kElements};
   const BlockPlace place = BlockPlace::ofQueries(s, kHeadRows);
   const int tiles = place.first / kHeadRows + 1;
   const auto begin = [&](int tile) {
-    if (tile < tiles) {
-      keys(tile).load(t.k, s, place.head, tile * kHeadRows);
-      values(tile).load(t.v, s, place.head, tile * kHeadRows);
-    }
+    if (tile < tiles) keysAndValues.load(t.k, t.v, s, place.head, tile);
     commitCopies();
   };
   queries.load(t.q, s, place.head, place.first);
@@ -284,8 +289,8 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
 #pragma unroll 1
     for (int step = 0; step < kHeadRows; step += kStepRows) {
       float scores[2][4], products[2][4];
-      ownQueries.multiply(keys(tile), step, scores);
-      ownGradients.multiply(values(tile), step, products);
+      ownQueries.multiply(keysAndValues.first(tile), step, scores);
+      ownGradients.multiply(keysAndValues.second(tile), step, products);
 #pragma unroll
       for (int n = 0; n < 2; n++)
 #pragma unroll
@@ -294,7 +299,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
           const bool visible = own < s.length && key <= own;
           scores[n][e] = PairOf(visible, scores[n][e], products[n][e], logSum[e / 2], delta[e / 2], scale).dS;
         }
-      sums.add(scores, keys(tile), step);
+      sums.add(scores, keysAndValues.first(tile), step);
     }
   }
   sums.write(queries, t.dQ, s, place.head, place.first);
@@ -307,8 +312,7 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
   const Tile keys{shared}, values{shared + Tile::kElements};
-  const auto queries = [&](int stage) { return Tile{shared + (2 + stage % 2) * Tile::kElements}; };
-  const auto gradients = [&](int stage) { return Tile{shared + (4 + stage % 2) * Tile::kElements}; };
+  const HeadStages<Size> queriesAndGradients{shared + 2 * Tile::kElements};
   // Of the queries of each stage, log Σ, then δ.
   const auto ofQueries = [&](int stage) {
     return reinterpret_cast<float*>(shared + 6 * Tile::kElements) + stage % 2 * 2 * kHeadRows;
@@ -316,12 +320,11 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
   const BlockPlace place = BlockPlace::ofKeys(s, kHeadRows);
   const int firstTile = place.first / kHeadRows, tiles = static_cast<int>(s.tiles(kHeadRows));
   const auto begin = [&](int tile) {
-    const int first = tile * kHeadRows, thread = static_cast<int>(threadIdx.x);
+    const int thread = static_cast<int>(threadIdx.x);
     if (tile < tiles) {
-      queries(tile).load(t.q, s, place.head, first);
-      gradients(tile).load(t.g, s, place.head, first);
+      queriesAndGradients.load(t.q, t.g, s, place.head, tile);
       if (thread < kHeadRows) {
-        const int64_t at = place.head * s.length + min(first + thread, s.length - 1);
+        const int64_t at = place.head * s.length + min(tile * kHeadRows + thread, s.length - 1);
         ofQueries(tile)[thread] = t.logSums[at];
         ofQueries(tile)[kHeadRows + thread] = t.delta[at];
       }
@@ -344,8 +347,8 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
 #pragma unroll 1
     for (int step = 0; step < kHeadRows; step += kStepRows) {
       float scores[2][4], products[2][4];
-      ownKeys.multiply(queries(tile), step, scores);
-      ownValues.multiply(gradients(tile), step, products);
+      ownKeys.multiply(queriesAndGradients.first(tile), step, scores);
+      ownValues.multiply(queriesAndGradients.second(tile), step, products);
 #pragma unroll
       for (int n = 0; n < 2; n++)
 #pragma unroll
@@ -357,8 +360,8 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
           scores[n][e] = pair.p;
           products[n][e] = pair.dS;
         }
-      sumsV.add(scores, gradients(tile), step);
-      sumsK.add(products, queries(tile), step);
+      sumsV.add(scores, queriesAndGradients.second(tile), step);
+      sumsK.add(products, queriesAndGradients.first(tile), step);
     }
   }
   sumsK.write(keys, t.dK, s, place.head, place.first);

@@ -39,6 +39,9 @@ inline const TensorView& output(const Record& record, int index) {
   return record.tensors[static_cast<size_t>(record.inputs) + static_cast<size_t>(index)];
 }
 
+// Whether memory can be read by 16 bytes from here on.
+inline bool beginsChunk(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
+
 // The launcher for what activations are stored in: Full for float32, Low for bfloat16.
 template <Launcher Full, Launcher Low>
 void byPrecision(CudaDevice& device, const Record& record) {

@@ -47,8 +47,7 @@ void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView
 // Whether an operand can be read by 16 bytes.
 template <class Operand>
 bool isInChunks(const Operand& operand) {
-  return operand.neighbours() % kChunk<typename Operand::Element> == 0 &&
-         reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
+  return operand.neighbours() % kChunk<typename Operand::Element> == 0 && beginsChunk(operand.data);
 }
 
 template <class Tile, class A, class B, class T = typename A::Element>

@@ -30,7 +30,7 @@ PoolShape gradientShape(const Record& record) {
 // Calls launchWith(width, shape) with how many channels a thread takes, as a type.
 template <class F>
 void withWidth(const Record& record, PoolShape shape, const F& launchWith) {
-  const auto isAligned = [](const TensorView& tensor) { return reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0; };
+  const auto isAligned = [](const TensorView& tensor) { return beginsChunk(tensor.data); };
   if (shape.count == 0) return;
   if (shape.channels % 4 != 0 || !std::all_of(record.tensors.begin(), record.tensors.end(), isAligned))
     return launchWith(std::integral_constant<int, 1>{}, shape);

@@ -44,6 +44,16 @@ __global__ void __launch_bounds__(kRowThreads) logSoftmaxKernel(const T* x, T* o
   });
 }
 
+// Σ row, for every thread.
+template <class Group, class T>
+__device__ __forceinline__ float sumOfRow(const T* row, int columns, bool aligned) {
+  return Group::sumOver(columns, [&](int j, int count) {
+    float x[4] = {};
+    loadGroup(row + j, aligned, count, x);
+    return sumOfGroup(count, [&](int e) { return x[e]; });
+  });
+}
+
 // dx = g − softmax(x)·Σg
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
@@ -51,11 +61,7 @@ __global__ void __launch_bounds__(kRowThreads)
   const bool aligned = areRowsAligned(columns, output, g, dx);
   Group::forRows(rows, [&](int64_t row) {
     const int64_t at = row * columns;
-    const float sum = Group::sumOver(columns, [&](int j, int count) {
-      float gradients[4] = {};
-      loadGroup(g + at + j, aligned, count, gradients);
-      return sumOfGroup(count, [&](int e) { return gradients[e]; });
-    });
+    const float sum = sumOfRow<Group>(g + at, columns, aligned);
     Group::forColumns(columns, [&](int j, int count) {
       float gradients[4] = {}, values[4] = {};
       loadGroup(g + at + j, aligned, count, gradients);
@@ -77,14 +83,7 @@ __global__ void __launch_bounds__(kRowThreads)
     const T* from = logits + row * columns;
     const float logSum = logSumOfRow<Group>(from, columns, aligned);
     float ofAll = 0;
-    if (smoothing > 0) {
-      const float sum = Group::sumOver(columns, [&](int j, int count) {
-        float x[4] = {};
-        loadGroup(from + j, aligned, count, x);
-        return sumOfGroup(count, [&](int e) { return x[e]; });
-      });
-      ofAll = sum / static_cast<float>(columns) - logSum;
-    }
+    if (smoothing > 0) ofAll = sumOfRow<Group>(from, columns, aligned) / static_cast<float>(columns) - logSum;
     if (Group::thread() != 0) return;
     const int label = labels[row];
     const bool valid = label >= 0 && label < columns;
