@@ -255,6 +255,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
     const { expected, unused } = this.checkStateDict(state);
     noGrad(() => {
+      this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot)));
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
       for (const slot of unused) this.#keeper.reset(slot);
     });

@@ -4,7 +4,7 @@ import type { Keeper, Slot } from "./slots.js";
 
 /** Where the tensors of a saved state belong. */
 export interface StatePlaces {
-  /** By name; what is kept of a parameter is made when it is asked for. */
+  /** By name; what is kept of a parameter must be there when it is asked for: see `Keeper.keep`. */
   readonly expected: ReadonlyMap<string, { readonly tensor: () => Tensor }>;
   /** Those whose state begins anew: they had no gradient yet. */
   readonly unused: readonly Slot[];
@@ -28,11 +28,7 @@ export function placesOf(
     const names = keeper.names.map((kept) => `${slot.key}.${kept}`);
     const size = slot.shape.reduce((product, length) => product * length, 1);
     names.forEach((name, i) => {
-      const tensor = () => {
-        keeper.keep([slot]);
-        return slot.kept[i] as Tensor;
-      };
-      expected.set(name, { tensor, size, dtype: keeper.typeOf(i) });
+      expected.set(name, { tensor: () => slot.kept[i] as Tensor, size, dtype: keeper.typeOf(i) });
     });
     const missing = names.filter((name) => !saved.has(name));
     if (missing.length === names.length) unused.push(slot);
