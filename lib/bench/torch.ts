@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -7,6 +6,8 @@ import { fileURLToPath } from "node:url";
 import { StepsizeError } from "../errors.js";
 
 const script = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "bench", "peers", "torch_peer.py");
+
+const keptCharacters = 4096;
 
 /** A Python that has PyTorch, or why there is none. */
 export type FoundTorch =
@@ -30,9 +31,17 @@ export function findTorch(): FoundTorch {
 export class TorchPeer {
   readonly #process: ChildProcess;
   readonly #answers: AsyncIterator<string>;
+  readonly #ended: Promise<void>;
+  /** The end of what it wrote to its standard error: where it fails, the exception's text is the last of it. */
+  #said = "";
 
   private constructor(process: ChildProcess) {
     this.#process = process;
+    // Closed is later than exited: by then all it said has come.
+    this.#ended = new Promise((resolve) => process.once("close", () => resolve()));
+    process.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#said = (this.#said + text).slice(-keptCharacters);
+    });
     // Somebody may end it; what it is asked then tells.
     process.stdin?.on("error", () => {});
     this.#answers = createInterface({ input: process.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
@@ -45,7 +54,7 @@ export class TorchPeer {
     const env = { ...process.env, OMP_NUM_THREADS: String(threads), OMP_WAIT_POLICY: "passive" };
     // In a group of its own: a Ctrl-C is for us, and the end of our input tells it to go.
     return new TorchPeer(
-      spawn(found.python, [script, String(threads)], { env, stdio: ["pipe", "pipe", "inherit"], detached: true }),
+      spawn(found.python, [script, String(threads)], { env, stdio: ["pipe", "pipe", "pipe"], detached: true }),
     );
   }
 
@@ -53,14 +62,15 @@ export class TorchPeer {
   async ask(what: string, repetitions: number): Promise<unknown> {
     this.#process.stdin?.write(`${what} ${repetitions}\n`);
     const { value, done } = await this.#answers.next();
-    if (done) throw new StepsizeError("device-failed", `the PyTorch process ended at ${what}; its message is above`);
+    if (done) {
+      await this.#ended;
+      throw new StepsizeError("device-failed", `the PyTorch process ended at ${what}:\n${this.#said.trim()}`);
+    }
     return JSON.parse(value);
   }
 
   async close(): Promise<void> {
-    const { exitCode, signalCode } = this.#process;
-    const ended = exitCode === null && signalCode === null ? once(this.#process, "exit") : undefined;
     this.#process.stdin?.end();
-    await ended;
+    await this.#ended;
   }
 }

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { findAddon } from "#lib/native/index.js";
 import { temporaryFolders } from "../support/folders.js";
-import { run, start } from "./support/cli.js";
+import { run } from "./support/cli.js";
 
 const folder = temporaryFolders();
 
@@ -110,11 +110,9 @@ describe("bench optimizer", () => {
   test("that is interrupted shows what it has", async () => {
     const json = join(folder(), "result.json");
     const sizes = ["--sizes", "100,200,300,400,500,600,700,800", "--threads", "1", "--json", json];
-    const { child, done } = start(["bench", "optimizer", "--device", "cpu", ...quick, ...sizes]);
-    child.stderr?.on("data", (bytes) => {
-      if (String(bytes).includes("1 × 200")) child.kill("SIGINT");
-    });
-    const { code, stdout, stderr } = await done;
+    const interrupt = { signal: "SIGINT", says: "1 × 200" } as const;
+    const bench = ["bench", "optimizer", "--device", "cpu", ...quick, ...sizes];
+    const { code, stdout, stderr } = await run(bench, { interrupt });
     expect(code, stderr).toBe(130);
     expect(stderr).toContain("interrupted; this is what was measured");
     const { rows } = result.parse(JSON.parse(readFileSync(json, "utf8")));

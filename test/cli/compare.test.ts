@@ -1,6 +1,5 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { temporaryFolders } from "../support/folders.js";
 import { lastLine, linesIn, run, start } from "./support/cli.js";
@@ -97,10 +96,8 @@ describe("a study that is disturbed", () => {
     "%s stops it within a run, with 130 and how to go on; then it has the same records",
     async (signal) => {
       const name = studyFolder(`stopped-by-${signal}`);
-      const { child, done } = start(["compare", ...own, "--study", name], { cwd });
-      await linesIn(join(cwd, name, "runs.jsonl"), 3);
-      child.kill(signal);
-      const { code, stderr } = await done;
+      const interrupt = { signal, file: join(cwd, name, "runs.jsonl"), lines: 3 };
+      const { code, stderr } = await run(["compare", ...own, "--study", name], { cwd, interrupt });
       expect(code).toBe(130);
       expect(stderr).toContain("interrupted; continue with:\n  node ");
       expect(stderr).toMatch(new RegExp(`main\\.js compare --study ${name}\n$`));
@@ -115,11 +112,9 @@ describe("a study that is disturbed", () => {
   test("killed again and again it ends with the same records", async () => {
     const name = studyFolder("killed");
     for (const runs of [1, 4, 7, 8]) {
-      const { child, done } = start(["compare", ...own, "--study", name], { cwd });
-      await linesIn(join(cwd, name, "runs.jsonl"), runs);
-      await wait(Math.random() * 20);
-      child.kill("SIGKILL");
-      expect((await done).signal).toBe("SIGKILL");
+      const file = join(cwd, name, "runs.jsonl");
+      const interrupt = { signal: "SIGKILL", file, lines: runs, delay: Math.random() * 20 } as const;
+      expect((await run(["compare", ...own, "--study", name], { cwd, interrupt })).signal).toBe("SIGKILL");
     }
     expect((await compare("--study", name)).code).toBe(0);
     expect(recordsOf(name)).toEqual(recordsOf("whole"));

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { readCheckpoint } from "#lib/train/index.js";
-import { linesIn, lossesOf, metricsOf, run, start } from "./support/cli.js";
+import { lossesOf, metricsOf, run, start } from "./support/cli.js";
 import { budget, wholeRun } from "./support/whole-run.js";
 
 const { cwd, args, interrupted, checkpointsOf } = wholeRun();
@@ -57,12 +57,10 @@ test("killed at any moment, again and again, it still ends with the same bits", 
   const metrics = join(cwd, "killed/metrics.jsonl");
   expect((await interrupted("killed", "SIGKILL")).signal).toBe("SIGKILL");
   for (let attempt = 0; attempt < 4; attempt++) {
-    const again = start(["train", "--resume", "killed"], { cwd });
     // Records that the kill before left may make this come true at once: a process that has hardly begun is killed too.
-    await linesIn(metrics, 45 + Math.floor(Math.random() * 40 * (attempt + 1)));
-    await wait(Math.random() * 20);
-    again.child.kill("SIGKILL");
-    expect((await again.done).signal).toBe("SIGKILL");
+    const lines = 45 + Math.floor(Math.random() * 40 * (attempt + 1));
+    const interrupt = { signal: "SIGKILL", file: metrics, lines, delay: Math.random() * 20 } as const;
+    expect((await run(["train", "--resume", "killed"], { cwd, interrupt })).signal).toBe("SIGKILL");
     // The newest is whole, not only one of them.
     expect((await readCheckpoint(checkpointsOf("killed")[0] as string)).info.step).toBeGreaterThan(0);
   }

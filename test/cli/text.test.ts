@@ -67,10 +67,8 @@ describe("a run on text", () => {
     const args = [...tiny, "--budget", "120", "--checkpoint-every", "10"];
     const whole = await run([...args, "--run", "whole"], { cwd });
     expect(whole.code, whole.stderr).toBe(0);
-    const { child, done } = start([...args, "--run", "part"], { cwd });
-    await linesIn(join(cwd, "part/metrics.jsonl"), 15);
-    child.kill("SIGINT");
-    expect((await done).code).toBe(130);
+    const interrupt = { signal: "SIGINT", file: join(cwd, "part/metrics.jsonl"), lines: 15 } as const;
+    expect((await run([...args, "--run", "part"], { cwd, interrupt })).code).toBe(130);
     expect(metricsOf(folderOf("part")).length).toBeLessThan(120);
     const resumed = await run(["train", "--resume", "part"], { cwd });
     expect(resumed.code, resumed.stderr).toBe(0);

@@ -1,29 +1,39 @@
 import type { Reporter, TestModule } from "vitest/node";
 
 /**
- * Ends the run with `N passed, N failed, N skipped` alone on a line. A module that failed to load counts as a failure,
- * and so does a run in which nothing ran: both would otherwise look like success to whoever reads only the counts.
+ * Ends the run with one line per failure and `N passed, N failed, N skipped` alone on a line, so that the end of a long
+ * log tells what failed. A module that failed to load counts as a failure, and so does a run in which nothing ran: both
+ * would otherwise look like success to whoever reads only the counts.
  */
 export default class ClosingLineReporter implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly { message: string }[]): void {
     let passed = 0;
-    let failed = unhandledErrors.length;
     let skipped = 0;
+    const failures = unhandledErrors.map(({ message }) => `an error outside of tests: ${firstLine(message)}`);
     for (const module of modules) {
       let ran = 0;
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
+        const { state, errors } = test.result();
         if (state === "passed") passed++;
-        else if (state === "failed") failed++;
+        else if (state === "failed")
+          failures.push(`${module.relativeModuleId} > ${test.fullName}: ${firstLine(errors[0]?.message)}`);
         else skipped++;
         ran++;
       }
-      if (module.errors().length > 0 || (ran === 0 && module.state() === "failed")) failed++;
+      const [error] = module.errors();
+      if (error || (ran === 0 && module.state() === "failed"))
+        failures.push(`${module.relativeModuleId}: ${firstLine(error?.message)}`);
     }
-    if (passed + failed === 0) failed = 1;
-    if (failed > 0) process.exitCode = 1;
+    if (passed + failures.length === 0) failures.push("no test ran");
+    if (failures.length > 0) process.exitCode = 1;
+    const lines = failures.map((failure) => `FAILED ${failure}\n`).join("");
+    const counts = `${passed} passed, ${failures.length} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
     process.on("exit", () => {
-      process.stdout.write(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`);
+      process.stdout.write(`\n${lines}${counts}\n`);
     });
   }
+}
+
+function firstLine(text: string | undefined): string {
+  return text?.split("\n", 1)[0] ?? "no message";
 }

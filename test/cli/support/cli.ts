@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { compiled } from "../../data/support/compiled.js";
 
 export const program = compiled("cli/main.js");
@@ -17,7 +18,18 @@ interface Options {
   readonly cwd?: string;
   /** Shell commands that run first, in the same shell. */
   readonly before?: string;
+  /** Where the program is to signal itself; it must not be over by then. */
+  readonly interrupt?: Interrupt;
 }
+
+/** A signal, sent once a file has at least so many lines or the program says something on standard error. */
+export type Interrupt = {
+  readonly signal: NodeJS.Signals;
+  /** Milliseconds until it is sent; 0 unless given. */
+  readonly delay?: number;
+} & ({ readonly file: string; readonly lines: number } | { readonly says: string });
+
+const signalItself = fileURLToPath(new URL("signal-itself.mjs", import.meta.url));
 
 /** Runs `stepsize` with these arguments to its end. */
 export function run(args: readonly string[], options: Options = {}): Promise<Outcome> {
@@ -27,12 +39,12 @@ export function run(args: readonly string[], options: Options = {}): Promise<Out
 /** Starts `stepsize`, to be disturbed. */
 export function start(
   args: readonly string[],
-  { cwd, before }: Options = {},
+  { cwd, before, interrupt }: Options = {},
 ): { child: ChildProcess; done: Promise<Outcome> } {
-  const [file, all] = before
-    ? ["/bin/sh", ["-c", `${before}; exec "$@"`, "sh", process.execPath, program, ...args]]
-    : [process.execPath, [program, ...args]];
-  const child = spawn(file, all as string[], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  const node = [process.execPath, ...(interrupt ? ["--import", signalItself] : []), program, ...args];
+  const [file, ...all] = before ? ["/bin/sh", "-c", `${before}; exec "$@"`, "sh", ...node] : node;
+  const env = interrupt && { ...process.env, SIGNAL_ITSELF: JSON.stringify(interrupt) };
+  const child = spawn(file as string, all, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   const text = { stdout: "", stderr: "" };
   child.stdout?.on("data", (bytes) => (text.stdout += bytes));
   child.stderr?.on("data", (bytes) => (text.stderr += bytes));

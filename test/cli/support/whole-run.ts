@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect } from "vitest";
 import { temporaryFolders } from "../../support/folders.js";
-import { linesIn, run, start } from "./cli.js";
+import { run } from "./cli.js";
 import { tinyData, trainTiny } from "./tiny-data.js";
 
 export const budget = 250;
@@ -33,11 +33,9 @@ export function wholeRun() {
     cwd,
     args,
     /** Starts the run and ends it with a signal after some steps. */
-    async interrupted(name: string, signal: NodeJS.Signals = "SIGINT") {
-      const { child, done } = start([...args, "--run", name], { cwd });
-      await linesIn(join(cwd, name, "metrics.jsonl"), 45);
-      child.kill(signal);
-      return done;
+    interrupted(name: string, signal: NodeJS.Signals = "SIGINT") {
+      const file = join(cwd, name, "metrics.jsonl");
+      return run([...args, "--run", name], { cwd, interrupt: { signal, file, lines: 45 } });
     },
     /** Paths of a run's checkpoints, newest first. */
     checkpointsOf(name: string): string[] {
