@@ -43,6 +43,7 @@ struct TensorSpec {
 
   STEPSIZE_INLINE int64_t elements() const { return shape.elements(); }
   STEPSIZE_INLINE int64_t bytes() const { return elements() * sizeOf(type); }
+  STEPSIZE_INLINE bool operator==(const TensorSpec& other) const { return type == other.type && shape == other.shape; }
 };
 
 // What a kernel gets: a spec and where its elements are. The record that holds it keeps no claim on the memory;

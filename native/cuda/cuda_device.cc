@@ -6,7 +6,6 @@
 #include <map>
 #include <utility>
 
-#include "../fault_texts.h"
 #include "operations.h"
 
 namespace stepsize::cuda {
@@ -82,43 +81,7 @@ std::string problem() {
 
 }  // namespace
 
-// Tables and scratch memory: small pieces that change hands in stream order, without a call of the runtime.
-struct CudaDevice::SmallMemory {
-  explicit SmallMemory(int owner) : device(owner) {}
-  SmallMemory(const SmallMemory&) = delete;
-  SmallMemory& operator=(const SmallMemory&) = delete;
-  ~SmallMemory() {
-    const CurrentDevice current(device);
-    for (const auto& [size, pieces] : free)
-      for (void* piece : pieces) cudaFree(piece);
-  }
-
-  static DeviceMemory acquire(const std::shared_ptr<SmallMemory>& self, size_t bytes) {
-    size_t size = 256;
-    while (size < bytes) size *= 2;
-    void* piece = nullptr;
-    {
-      const std::lock_guard lock(self->mutex);
-      std::vector<void*>& free = self->free[size];
-      if (!free.empty()) {
-        piece = free.back();
-        free.pop_back();
-      }
-    }
-    if (piece == nullptr) check(cudaMalloc(&piece, size), "memory for tables");
-    return {piece, [self, size](void* done) {
-              const std::lock_guard lock(self->mutex);
-              self->free[size].push_back(done);
-            }};
-  }
-
-  const int device;
-  std::mutex mutex;
-  std::map<size_t, std::vector<void*>> free;
-};
-
-CudaDevice::CudaDevice(int index, uint64_t othersStream)
-    : index_(index), stream_(othersStream), small_(std::make_shared<SmallMemory>(index)) {
+CudaDevice::CudaDevice(int index, uint64_t othersStream) : index_(index), stream_(othersStream) {
   check(cudaGetDeviceProperties(&properties_, index), "the device's properties");
   mostBlocks_ = static_cast<unsigned>(properties_.multiProcessorCount) * kBlocksPerMultiprocessor;
   completion_ = std::make_unique<Completion>(index, stream_.get());
@@ -191,16 +154,16 @@ void CudaDevice::enqueue(Record record) {
 }
 
 DeviceMemory CudaDevice::scratch(size_t bytes) {
-  DeviceMemory memory = SmallMemory::acquire(small_, bytes);
+  DeviceMemory memory = tableMemory_->acquire(bytes);
   if (capturing_) captured_.push_back(memory);
   return memory;
 }
 
 DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   // A captured copy would read its source again at every replay, so in a capture the table is filled besides it.
-  DeviceMemory table = SmallMemory::acquire(small_, bytes);
+  DeviceMemory table = tableMemory_->acquire(bytes);
   if (bytes == 0) return table;
-  const std::shared_ptr<void> staged = staging_.acquire(bytes);
+  const PinnedMemory staged = staging_->acquire(bytes);
   std::memcpy(staged.get(), from, bytes);
   const cudaStream_t stream = capturing_ ? besides_.get() : stream_.get();
   check(cudaMemcpyAsync(table.get(), staged.get(), bytes, cudaMemcpyHostToDevice, stream), "a table");
@@ -215,7 +178,7 @@ void CudaDevice::upload(void* to, std::vector<std::byte> from) {
   if (from.empty() || !completion_) return;
   const CurrentDevice current(index_);
   try {
-    const std::shared_ptr<void> staged = staging_.acquire(from.size());
+    const PinnedMemory staged = staging_->acquire(from.size());
     std::memcpy(staged.get(), from.data(), from.size());
     if (from.size() >= UploadLane::kFewestBytes)
       lane_.copy(to, staged.get(), from.size(), stream_.get());
@@ -232,7 +195,7 @@ void CudaDevice::download(void* to, const void* from, int64_t bytes) {
   const CurrentDevice current(index_);
   const auto size = static_cast<size_t>(bytes);
   try {
-    const std::shared_ptr<void> staged = staging_.acquire(size);
+    const PinnedMemory staged = staging_->acquire(size);
     check(cudaMemcpyAsync(staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
     completion_->whenDone([=](cudaError_t outcome) {
       if (outcome == cudaSuccess) std::memcpy(to, staged.get(), size);
@@ -242,45 +205,12 @@ void CudaDevice::download(void* to, const void* from, int64_t bytes) {
   }
 }
 
-FaultReport CudaDevice::faults(const Record& record) {
-  if (!fault_) {
-    fault_ = SmallMemory::acquire(small_, sizeof(Fault));
-    const cudaStream_t stream = capturing_ ? besides_.get() : stream_.get();
-    check(cudaMemsetAsync(fault_.get(), 0, sizeof(Fault), stream), "faults");
-    if (capturing_) check(cudaStreamSynchronize(stream), "faults");
-  }
-  const std::string text = cuda::textOf(record);
-  const std::lock_guard lock(errorMutex_);
-  const auto known = std::find(faultSources_.begin(), faultSources_.end(), text);
-  const auto source = static_cast<int>(known - faultSources_.begin());
-  if (known == faultSources_.end()) faultSources_.push_back(text);
-  return {static_cast<Fault*>(fault_.get()), source};
-}
-
-std::string CudaDevice::textOf(const Fault& fault) {
-  const char* format = nullptr;
-  switch (static_cast<FaultKind>(fault.kind)) {
-    case FaultKind::none: return "";
-    case FaultKind::label: format = fault::kLabel; break;
-    case FaultKind::id: format = fault::kId; break;
-    case FaultKind::index: format = fault::kIndex; break;
-  }
-  char numbers[128];
-  std::snprintf(numbers, sizeof numbers, format, fault.numbers[0], fault.numbers[1], fault.numbers[2]);
-  const std::lock_guard lock(errorMutex_);
-  return faultSources_[static_cast<size_t>(fault.source)] + ": " + numbers;
-}
-
-// What kernels told up to here, to be read when all before is done; null where none could.
+// Null also where the device has failed, which the notification itself tells.
 std::shared_ptr<const Fault> CudaDevice::takeFault() {
-  if (!fault_ || capturing_) return nullptr;
+  if (capturing_) return nullptr;
   try {
-    const std::shared_ptr<void> staged = staging_.acquire(sizeof(Fault));
-    check(cudaMemcpyAsync(staged.get(), fault_.get(), sizeof(Fault), cudaMemcpyDeviceToHost, stream_.get()), "faults");
-    check(cudaMemsetAsync(fault_.get(), 0, sizeof(Fault), stream_.get()), "faults");
-    return std::static_pointer_cast<const Fault>(staged);
+    return faults_.take(*staging_, stream_.get());
   } catch (const CudaError&) {
-    // The device has failed, which the notification itself tells.
     return nullptr;
   }
 }
@@ -297,7 +227,7 @@ void CudaDevice::notify(std::function<void(std::string)> done) {
       firstError_.clear();
     }
     if (text.empty() && outcome != cudaSuccess) text = endedBy(outcome);
-    if (text.empty() && fault) text = textOf(*fault);
+    if (text.empty() && fault) text = faults_.textOf(*fault);
     done(std::move(text));
   });
 }

@@ -3,10 +3,10 @@
 
 #include "../backend.h"
 #include "completion.h"
-#include "fault.h"
+#include "fault_log.h"
 #include "list_tables.h"
+#include "piece_pool.h"
 #include "runtime.h"
-#include "staging.h"
 #include "upload_lane.h"
 
 namespace stepsize::cuda {
@@ -44,16 +44,14 @@ class CudaDevice final : public Device {
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
   // Where the kernels of this record tell that the data made it fail.
-  FaultReport faults(const Record& record);
+  FaultReport faults(const Record& record) { return faults_.reportOf(record); }
   // A table in device memory, there for all work that is enqueued or captured from here on.
   DeviceMemory uploadTable(const void* from, size_t bytes);
 
  private:
-  struct SmallMemory;
   void fail(const std::string& what);
   void releaseMeanwhile();
   std::shared_ptr<const Fault> takeFault();
-  std::string textOf(const Fault& fault);
 
   const int index_;
   cudaDeviceProp properties_ = {};
@@ -61,11 +59,10 @@ class CudaDevice final : public Device {
   Stream stream_;
   // Work that must be done before a capture is replayed, and cannot be part of it.
   Stream besides_;
-  std::shared_ptr<SmallMemory> small_;
-  Staging staging_;
+  const std::shared_ptr<PiecePool> tableMemory_ = PiecePool::ofDevice(index_);
+  const std::shared_ptr<PiecePool> staging_ = PiecePool::ofPinnedMemory(index_);
   UploadLane lane_;
-  DeviceMemory fault_;                     // once a kernel may have one
-  std::vector<std::string> faultSources_;  // the calls whose kernels may, each with its shapes once
+  FaultLog faults_{*tableMemory_, stream_.get()};
   TableCache tables_{*this};
   Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;

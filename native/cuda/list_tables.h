@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "../tensor_list.h"
+#include "piece_pool.h"
 #include "update_tables.h"
 
 namespace stepsize::cuda {
 
 class CudaDevice;
-
-// Device memory that is handed on in stream order when nobody needs it any more.
-using DeviceMemory = std::shared_ptr<void>;
 
 struct ChunkTable {
   std::vector<uint64_t> sizes;

@@ -1,26 +1,28 @@
-#include "staging.h"
+#include "piece_pool.h"
 
 #include "runtime.h"
 
 namespace stepsize::cuda {
 
-namespace {
-
-size_t sizeClass(size_t bytes) {
-  size_t size = 4096;
-  while (size < bytes) size *= 2;
-  return size;
+std::shared_ptr<PiecePool> PiecePool::ofDevice(int index) {
+  return std::shared_ptr<PiecePool>(new PiecePool(index, false));
 }
 
-}  // namespace
+std::shared_ptr<PiecePool> PiecePool::ofPinnedMemory(int index) {
+  return std::shared_ptr<PiecePool>(new PiecePool(index, true));
+}
 
-Staging::~Staging() {
+PiecePool::~PiecePool() {
+  const CurrentDevice current(device_);
+  const auto give = isPinned_ ? cudaFreeHost : cudaFree;
   for (const auto& [size, pieces] : free_)
-    for (void* piece : pieces) cudaFreeHost(piece);
+    for (void* piece : pieces) give(piece);
 }
 
-std::shared_ptr<void> Staging::acquire(size_t bytes) {
-  const size_t size = sizeClass(bytes);
+std::shared_ptr<void> PiecePool::acquire(size_t bytes) {
+  // Whole pages are pinned anyway.
+  size_t size = isPinned_ ? 4096 : 256;
+  while (size < bytes) size *= 2;
   void* piece = nullptr;
   {
     const std::lock_guard lock(mutex_);
@@ -30,10 +32,11 @@ std::shared_ptr<void> Staging::acquire(size_t bytes) {
       free.pop_back();
     }
   }
-  if (piece == nullptr) check(cudaMallocHost(&piece, size), "pinned memory");
-  return {piece, [this, size](void* done) {
-            const std::lock_guard lock(mutex_);
-            free_[size].push_back(done);
+  if (piece == nullptr && isPinned_) check(cudaMallocHost(&piece, size), "pinned memory");
+  if (piece == nullptr) check(cudaMalloc(&piece, size), "memory for tables");
+  return {piece, [self = shared_from_this(), size](void* done) {
+            const std::lock_guard lock(self->mutex_);
+            self->free_[size].push_back(done);
           }};
 }
 
