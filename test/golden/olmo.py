@@ -2,26 +2,19 @@
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/olmo.py
 
-Built as resnet8.json is, which explains the parts. `free` and `checkpoints` are of the nano model's real depth at a
-width of 8, so that 20 checkpoints fit into a file that one can commit; `wide` is the nano model itself at its hashed
-weights, once as it is trained and once with RMSNorm on queries and keys and an output matrix of its own.
+`free` and `checkpoints`, which trajectory.py explains, are of the nano model's real depth at a width of 8, so that 20
+checkpoints fit into a file that one can commit; `wide` is the nano model itself at its hashed weights, with sums of
+gradients, once as it is trained and once with RMSNorm on queries and keys and an output matrix of its own.
 """
 
-import copy
-import json
 import math
-import pathlib
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import trajectory
 from hashed import labels, numbers
-from packed import encoded, from_bfloat16, to_bfloat16
-
-STEPS = 20
-BATCHES = 4  # in turn, so that the losses fall as they are learned
 
 
 class LayerNorm(nn.Module):
@@ -137,55 +130,36 @@ def batch(shape, items, step):
     return tokens[:, :-1], tokens[:, 1:]
 
 
-def loss_and_gradients(model, x, y):
-    model.zero_grad()
-    loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
-    loss.backward()
-    return loss
+def loss_of(model, x, y):
+    return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
 
-def checkpoint(model, x, y):
-    model = copy.deepcopy(model)
-    weights = []
-    for parameter in model.parameters():
-        halves = to_bfloat16(parameter.detach().numpy().reshape(-1))
-        weights.append(halves)
-        parameter.data = torch.tensor(from_bfloat16(halves)).reshape(parameter.shape)
-    loss = loss_and_gradients(model, x, y)
-    gradients = [p.grad.numpy().reshape(-1).astype(np.float32) for p in model.parameters()]
-    return {
-        "loss": float(loss),
-        "weights": encoded(np.concatenate(weights)),
-        "gradients": encoded(np.concatenate(gradients)),
-    }
+def same(tensor):
+    """Every tensor is laid out alike on both sides."""
+    return tensor
 
 
 def training(shape, items):
     model = hashed_model(shape)
-    rates = [0.02 * min(1, (step + 1) / 5) * (1 - step / STEPS) for step in range(STEPS)]
+    rates = trajectory.rates_up_to(0.02)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.1)
-    free, checkpoints = [], []
-    for step, rate in enumerate(rates):
-        x, y = batch(shape, items, step % BATCHES)
-        checkpoints.append(checkpoint(model, x, y))
-        optimizer.param_groups[0]["lr"] = rate
-        loss = loss_and_gradients(model, x, y)
-        optimizer.step()
-        free.append(float(loss))
+    free, checkpoints = trajectory.training(
+        model,
+        optimizer,
+        rates,
+        lambda step: batch(shape, items, step),
+        loss_of,
+        ours=same,
+        theirs=lambda values, like: values.reshape(like.shape),
+    )
     names = [[name, list(p.shape)] for name, p in model.named_parameters()]
     return {"shape": shape, "items": items, "rates": rates, "parameters": names, "free": free,
             "checkpoints": checkpoints}
 
 
 def wide(shape, items):
-    model = hashed_model(shape)
-    loss = loss_and_gradients(model, *batch(shape, items, 0))
-    gradients = []
-    for name, parameter in model.named_parameters():
-        flat = parameter.grad.reshape(-1)
-        product = flat @ torch.tensor(numbers(flat.numel(), 99), dtype=torch.float64)
-        gradients.append([name, float(flat.norm()), float(product)])
-    return {"shape": shape, "items": items, "loss": float(loss), "gradients": gradients}
+    sums = trajectory.summed_gradients(hashed_model(shape), loss_of, batch(shape, items, 0), same, same)
+    return {"shape": shape, "items": items, **sums}
 
 
 NANO = {"width": 128, "layers": 4, "heads": 4, "hidden": 384, "vocabulary": 257, "context": 128}
@@ -195,10 +169,4 @@ GOLDEN = {
     **training({**NARROW, **TRAINED}, 4),
     "wide": [wide({**NANO, **TRAINED}, 2), wide({**NANO, "norm": "rmsnorm", "tied": False}, 2)],
 }
-lines = []
-for key, value in GOLDEN.items():
-    if key == "checkpoints":
-        lines.append(f'"{key}": [\n' + ",\n".join(json.dumps(entry) for entry in value) + "\n]")
-    else:
-        lines.append(f'"{key}": {json.dumps(value)}')
-pathlib.Path(__file__).with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+trajectory.write(__file__, GOLDEN)

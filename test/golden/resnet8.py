@@ -5,33 +5,23 @@ Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 t
 The network has its real depth (three stages of one block, shortcuts where the shape changes) and a small width, 4,
 8, 16 channels, so that the weights and gradients of 20 checkpoints fit into a file that one can commit.
 
-- `free`: the losses of the run itself, from hashed weights (hashed.py).
-- `checkpoints`: before each step, the run's weights rounded to bfloat16 (two bytes each, and any 16-bit pattern is a
-  float32, so both sides start from the very same numbers), with loss and all gradients at these rounded weights,
-  computed in float64 and stored as float32. Rounding them moves the checkpoint a little off the path; it costs the
-  comparison nothing.
-- `wide`: the width that is trained in earnest, 16, at its hashed weights: loss, and per tensor the norm of the gradient
-  and its product with hashed numbers, which together see any wrong element.
+- `free`, `checkpoints`: see trajectory.py.
+- `wide`: the width that is trained in earnest, 16, at its hashed weights: loss and sums of gradients.
 - `afterFive`: running statistics of the first norm after five steps of the run, and logits in evaluation.
 
 Images are NHWC, weights OHWI and names stepsize's in the file; PyTorch's layout is an affair of this script.
 """
 
 import copy
-import json
 import math
-import pathlib
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import trajectory
 from hashed import labels, numbers
-from packed import encoded, from_bfloat16, to_bfloat16
 
-STEPS = 20
-BATCHES = 4  # in turn, so that the losses fall as they are learned
 CLASSES = 10
 
 
@@ -119,45 +109,27 @@ def batch(shape, step):
     return x.permute(0, 3, 1, 2).contiguous(), torch.tensor(labels(shape[0], 2000 + step, CLASSES))
 
 
-def loss_and_gradients(model, x, y):
-    model.zero_grad()
-    loss = F.cross_entropy(model(x), y)
-    loss.backward()
-    return loss
-
-
-def checkpoint(model, x, y):
-    model = copy.deepcopy(model)
-    weights = []
-    for parameter in model.parameters():
-        halves = to_bfloat16(ours(parameter.data).numpy().reshape(-1))
-        weights.append(halves)
-        parameter.data = theirs(torch.tensor(from_bfloat16(halves)), parameter)
-    loss = loss_and_gradients(model, x, y)
-    gradients = [ours(p.grad).numpy().reshape(-1).astype(np.float32) for p in model.parameters()]
-    return {
-        "loss": float(loss),
-        "weights": encoded(np.concatenate(weights)),
-        "gradients": encoded(np.concatenate(gradients)),
-    }
+def loss_of(model, x, y):
+    return F.cross_entropy(model(x), y)
 
 
 def training(shape, width):
     model = hashed_model(shape[-1], width)
-    rates = [0.05 * min(1, (step + 1) / 5) * (1 - step / STEPS) for step in range(STEPS)]
+    rates = trajectory.rates_up_to(0.05)
     optimizer = torch.optim.SGD(model.parameters(), lr=0, momentum=0.9)
-    free, checkpoints = [], []
-    for step, rate in enumerate(rates):
-        x, y = batch(shape, step % BATCHES)
-        checkpoints.append(checkpoint(model, x, y))
-        optimizer.param_groups[0]["lr"] = rate
-        loss = loss_and_gradients(model, x, y)
-        optimizer.step()
-        free.append(float(loss))
-        if step == 4:
-            norm = model.stemNorm
-            running = {"mean": norm.running_mean.tolist(), "variance": norm.running_var.tolist()}
-            logits = copy.deepcopy(model).eval()(batch(shape, BATCHES)[0]).detach().reshape(-1).tolist()
+    after_five = {}
+
+    def after_step(step):
+        if step != 4:
+            return
+        norm = model.stemNorm
+        after_five["running"] = {"mean": norm.running_mean.tolist(), "variance": norm.running_var.tolist()}
+        images, _ = batch(shape, trajectory.BATCHES)
+        after_five["logits"] = copy.deepcopy(model).eval()(images).detach().reshape(-1).tolist()
+
+    free, checkpoints = trajectory.training(
+        model, optimizer, rates, lambda step: batch(shape, step), loss_of, ours, theirs, after_step
+    )
     names = [[our_name(model, name), list(ours(p).shape)] for name, p in model.named_parameters()]
     return {
         "shape": shape,
@@ -166,27 +138,16 @@ def training(shape, width):
         "rates": rates,
         "parameters": names,
         "free": free,
-        "afterFive": {"running": running, "logits": logits},
+        "afterFive": after_five,
         "checkpoints": checkpoints,
     }
 
 
 def wide(shape, width):
     model = hashed_model(shape[-1], width)
-    loss = loss_and_gradients(model, *batch(shape, 0))
-    gradients = []
-    for name, parameter in model.named_parameters():
-        flat = ours(parameter.grad).reshape(-1)
-        product = flat @ torch.tensor(numbers(flat.numel(), 99), dtype=torch.float64)
-        gradients.append([our_name(model, name), float(flat.norm()), float(product)])
-    return {"shape": shape, "width": width, "loss": float(loss), "gradients": gradients}
+    name_of = lambda name: our_name(model, name)
+    sums = trajectory.summed_gradients(model, loss_of, batch(shape, 0), name_of, ours)
+    return {"shape": shape, "width": width, **sums}
 
 
-GOLDEN = {**training([8, 12, 12, 1], 4), "wide": wide([4, 16, 16, 3], 16)}
-lines = []
-for key, value in GOLDEN.items():
-    if key == "checkpoints":
-        lines.append(f'"{key}": [\n' + ",\n".join(json.dumps(entry) for entry in value) + "\n]")
-    else:
-        lines.append(f'"{key}": {json.dumps(value)}')
-pathlib.Path(__file__).with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+trajectory.write(__file__, {**training([8, 12, 12, 1], 4), "wide": wide([4, 16, 16, 3], 16)})
