@@ -28,6 +28,7 @@ std::string megabytes(int64_t bytes) {
 }  // namespace
 
 Allocator::~Allocator() {
+  device_.whenShort(nullptr);
   for (const auto& [number, segment] : segments_) device_.release(segment.memory, segment.bytes);
   for (Block* block : live_) delete block;
 }
@@ -68,7 +69,7 @@ Piece* Allocator::take(Pool& pool, int64_t bytes, int64_t mostTimes) {
   Piece* piece = *found;
   pool.free.erase(found);
   piece->free = false;
-  statistics_.cached -= piece->bytes;
+  countOf(pool) -= piece->bytes;
   if (const int64_t rest = piece->bytes - bytes; rest > 0) {
     piece->bytes = bytes;
     char* memory = piece->memory + bytes;
@@ -88,7 +89,7 @@ Piece* Allocator::newSegment(int64_t bytes) {
 
 // Joins it with free neighbours of the same segment and pool.
 void Allocator::free(Piece* piece) {
-  statistics_.cached += piece->bytes;
+  countOf(*piece->pool) += piece->bytes;
   const auto join = [&](std::map<char*, Piece>::iterator first) {
     const auto second = std::next(first);
     second->second.pool->free.erase(&second->second);
@@ -145,8 +146,8 @@ void Allocator::dissolve(Pool& arena) {
   while (!arena.free.empty()) {
     Piece* piece = *arena.free.begin();
     arena.free.erase(arena.free.begin());
+    statistics_.allocated -= piece->bytes;
     piece->pool = &general_;
-    statistics_.cached -= piece->bytes;
     free(piece);
   }
 }

@@ -50,7 +50,8 @@ struct BySize {
 };
 
 // Free pieces. Most memory belongs to the general pool; captured work has one of its own, an arena, so that nothing
-// else gets the memory it writes when it is replayed.
+// else gets the memory it writes when it is replayed. Within the work it may be handed on: every replay is in the order
+// of the capture. All of an arena counts as allocated, as nobody else can have it.
 struct Pool {
   std::set<Piece*, BySize> free;
 };
@@ -61,20 +62,19 @@ struct Block {
   int64_t bytes = 0;
   int64_t handles = 0;   // tensors; the memory is theirs
   int64_t claims = 0;    // captured work that uses it
-  int64_t watchers = 0;  // lists that only want to know whether it is still there
+  int64_t watchers = 0;  // lists and captured work that only want to know whether it is still there
   Piece* piece = nullptr;
   const char* origin = "";  // the operation that made it, for reports
   Shape shape;
   uint32_t version = 0;  // counts writes in place
 };
 
-struct OutOfMemory : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 class Allocator {
  public:
-  Allocator(Device& device, int64_t limit) : device_(device) { statistics_.limit = limit; }
+  Allocator(Device& device, int64_t limit) : device_(device) {
+    statistics_.limit = limit;
+    device.whenShort([this] { trim(); });
+  }
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
   ~Allocator();
@@ -88,6 +88,9 @@ class Allocator {
   void unwatch(Block* block);
   // What is allocated from here on comes from `arena`; null: from the general pool again.
   void useArena(Pool* arena) { pool_ = arena == nullptr ? &general_ : arena; }
+  bool isIn(const Pool& pool, const Block& block) const { return block.piece != nullptr && block.piece->pool == &pool; }
+  // Keeps what is known of a block, though not its memory.
+  void watch(Block* block) { block->watchers++; }
   // Hands all memory of an arena to the general pool.
   void dissolve(Pool& arena);
   // Gives segments that are free as a whole back to the system.
@@ -99,6 +102,8 @@ class Allocator {
   Piece* take(Pool& pool, int64_t bytes, int64_t mostTimes);
   Piece* newSegment(int64_t bytes);
   void free(Piece* piece);
+  // What its free pieces count as.
+  int64_t& countOf(const Pool& pool) { return &pool == &general_ ? statistics_.cached : statistics_.allocated; }
   bool isWhole(const Piece& piece) const { return piece.bytes == segments_.at(piece.segment).bytes; }
   [[noreturn]] void failFor(const TensorSpec& spec, int64_t bytes, const char* origin) const;
   std::string largestHolders() const;

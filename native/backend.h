@@ -36,6 +36,16 @@ struct DeviceOptions {
   uint64_t stream = 0;         // somebody else's CUDA stream to work in; 0: the device's own
 };
 
+// The work cannot be done for want of memory.
+struct OutOfMemory : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The device itself has failed, whatever is asked of it.
+struct DeviceFailed : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Everything given to a device happens in the order it was given, on the device's own time; no call here waits but
 // wait() itself.
 class Device {
@@ -43,14 +53,18 @@ class Device {
   virtual ~Device() = default;
 
   virtual bool implements(OperationId id) const = 0;
-  // Null when there is no memory left. Only from the thread that owns the device, like release.
+  // Null when there is no memory left. Only from the thread that owns the device, like release. Throws DeviceFailed.
   virtual void* acquire(int64_t bytes) = 0;
   virtual void release(void* memory, int64_t bytes) = 0;
   // Bytes that it could still be asked for, as far as the system says; below 0 where it does not.
   virtual int64_t freeMemory() const = 0;
 
+  // Whom to ask to release what it keeps for later, when a record needs memory that the device has not.
+  virtual void whenShort(std::function<void()> release) = 0;
+
   virtual void enqueue(Record record) = 0;
-  virtual void upload(void* to, std::vector<std::byte> from) = 0;
+  // What is behind `from` is read before it returns.
+  virtual void upload(void* to, const std::byte* from, size_t bytes) = 0;
   // `to` must stay valid until a later notification.
   virtual void download(void* to, const void* from, int64_t bytes) = 0;
   // Calls back on a thread of the device when all that was given before is done, with the first error since the last
@@ -59,7 +73,7 @@ class Device {
   // Returns when all that was given before is done, with the first error like notify.
   virtual std::string wait() = 0;
 
-  // Between these two, records are kept instead of run. endCapture throws a CallError for what cannot be recorded.
+  // Between these two, records are kept instead of run. endCapture throws what went wrong in between.
   virtual void beginCapture() = 0;
   virtual std::shared_ptr<Graph> endCapture() = 0;
   virtual void replay(std::shared_ptr<Graph> graph, int64_t times) = 0;

@@ -178,7 +178,7 @@ Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
     }
     Block* block = device.allocator->allocate(spec, "tensor");
     const Napi::Object tensor = TensorHandle::make(env, open_, block, spec);
-    if (data.elements >= 0) device.device->upload(block->memory, {data.data, data.data + spec.bytes()});
+    if (data.elements >= 0) device.device->upload(block->memory, data.data, static_cast<size_t>(spec.bytes()));
     return tensor;
   });
 }
@@ -193,7 +193,7 @@ Napi::Value DeviceHandle::write(const Napi::CallbackInfo& info) {
       throw CallError("data: expected " + std::to_string(tensor.spec().elements()) + " elements for shape " +
                       stepsize::describe(tensor.spec().shape) + ", got " + std::to_string(data.elements));
     tensor.block()->version++;
-    device.device->upload(tensor.block()->memory, {data.data, data.data + tensor.spec().bytes()});
+    device.device->upload(tensor.block()->memory, data.data, static_cast<size_t>(tensor.spec().bytes()));
   });
   return env.Undefined();
 }
@@ -321,10 +321,10 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     for (const int index : call.writtenLists)
       for (Block* block : handles[static_cast<size_t>(index)]->blocks()) wrote(block);
     if (device.capturing) {
-      for (Block* block : blocks) device.capturing->claim(*device.allocator, block);
+      for (Block* block : blocks) device.capturing->use(*device.allocator, block);
       for (const ListHandle* list : handles)
         for (Block* block : list->blocks())
-          if (block != nullptr) device.capturing->claim(*device.allocator, block);
+          if (block != nullptr) device.capturing->use(*device.allocator, block);
     }
     device.device->enqueue(std::move(record));
     if (inHostMemory) finish(env);

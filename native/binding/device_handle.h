@@ -13,18 +13,23 @@
 
 namespace stepsize {
 
-// What captured work holds: the blocks that its records use, and the arena for what they made.
+// What captured work holds: the blocks of others that its records use, and the arena for what they made.
 struct Capture {
   std::unique_ptr<Pool> arena;
-  std::unordered_set<Block*> claimed, written;
+  std::unordered_set<Block*> claimed, watched, written;
 
-  void claim(Allocator& allocator, Block* block) {
-    if (claimed.insert(block).second) allocator.claim(block);
+  void use(Allocator& allocator, Block* block) {
+    // The arena is nobody else's, so that what is disposed of inside serves the next records.
+    const bool isOwn = allocator.isIn(*arena, *block);
+    if (isOwn && watched.insert(block).second) allocator.watch(block);
+    if (!isOwn && claimed.insert(block).second) allocator.claim(block);
   }
   void release(Allocator& allocator) {
     for (Block* block : claimed) allocator.unclaim(block);
+    for (Block* block : watched) allocator.unwatch(block);
     if (arena) allocator.dissolve(*arena);
     claimed.clear();
+    watched.clear();
     written.clear();
     arena.reset();
   }

@@ -25,6 +25,8 @@ auto guarded(Napi::Env env, const F& body) -> decltype(body()) {
     throw makeError(env, "invalid-argument", error.what());
   } catch (const OutOfMemory& error) {
     throw makeError(env, "out-of-memory", error.what());
+  } catch (const DeviceFailed& error) {
+    throw makeError(env, "device-failed", error.what());
   } catch (const std::bad_alloc&) {
     throw makeError(env, "out-of-memory", "the system has no memory left for this call");
   }

@@ -85,8 +85,9 @@ void CpuDevice::enqueue(Record record) {
   push({[this, record = std::move(record)] { execute(record); }});
 }
 
-void CpuDevice::upload(void* to, std::vector<std::byte> from) {
-  if (!from.empty()) push({[to, from = std::move(from)] { std::memcpy(to, from.data(), from.size()); }});
+void CpuDevice::upload(void* to, const std::byte* from, size_t bytes) {
+  if (bytes == 0) return;
+  push({[to, kept = std::vector(from, from + bytes)] { std::memcpy(to, kept.data(), kept.size()); }});
 }
 
 void CpuDevice::download(void* to, const void* from, int64_t bytes) {

@@ -27,8 +27,10 @@ class CpuDevice final : public Device {
   void* acquire(int64_t bytes) override { return memory_.acquire(bytes); }
   void release(void* memory, int64_t bytes) override;
   int64_t freeMemory() const override;
+  // Kernels have what they need on the stack or of the system.
+  void whenShort(std::function<void()>) override {}
   void enqueue(Record record) override;
-  void upload(void* to, std::vector<std::byte> from) override;
+  void upload(void* to, const std::byte* from, size_t bytes) override;
   void download(void* to, const void* from, int64_t bytes) override;
   void notify(std::function<void(std::string)> done) override;
   std::string wait() override;

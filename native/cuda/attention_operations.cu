@@ -13,21 +13,20 @@ struct AttentionLaunch {
   unsigned heads;
 
   explicit AttentionLaunch(const Shape& s)
-      : shape{static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])},
-        heads(static_cast<unsigned>(s[0] * s[2])) {}
+      : shape{index(s[1], "positions"), index(s[2], "heads"), index(s[3], "numbers of a head")},
+        heads(static_cast<unsigned>(index(s[0] * s[2], "heads"))) {}
 
   template <class Kernel, class... Arguments>
-  void start(CudaDevice& device, Kernel kernel, int rows, dim3 block, size_t sharedBytes,
+  void start(CudaDevice& device, Kernel kernel, int rows, dim3 block, size_t sharedBytes, size_t mostBytes,
              Arguments... arguments) const {
-    launchWithShared(device, kernel, dim3(shape.tiles(rows) * heads, 1, 1), block, sharedBytes, arguments...);
+    launchWithShared(device, kernel, dim3(shape.tiles(rows) * heads, 1, 1), block, sharedBytes, mostBytes,
+                     arguments...);
   }
 };
 
 const dim3 kFloatBlock(kAttentionThreadsX, kAttentionThreadsY, 1);
 
-size_t floatTiles(int count, const AttentionShape& shape) {
-  return static_cast<size_t>(count) * Tile::floats(shape.size) * sizeof(float);
-}
+size_t floatTiles(int count, int size) { return static_cast<size_t>(count) * Tile::floats(size) * sizeof(float); }
 
 // Calls f with the number of lanes' widths that a head takes up, as a type.
 template <class F>
@@ -67,12 +66,13 @@ void attention(CudaDevice& device, const Record& record) {
     if (fitsTensorCores(record, at.shape.size))
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
-        at.start(device, attentionTensorKernel<kSize>, kHeadRows, kHeadThreads, kForwardBytes<kSize>, q, k, v, out,
-                 logSums, at.shape, scale);
+        at.start(device, attentionTensorKernel<kSize>, kHeadRows, kHeadThreads, kForwardBytes<kSize>,
+                 kForwardBytes<kSize>, q, k, v, out, logSums, at.shape, scale);
       });
   withChunks(at.shape.size, [&](auto chunks) {
-    at.start(device, attentionKernel<decltype(chunks)::value, T>, kAttentionTile, kFloatBlock, floatTiles(3, at.shape),
-             q, k, v, out, logSums, at.shape, scale);
+    at.start(device, attentionKernel<decltype(chunks)::value, T>, kAttentionTile, kFloatBlock,
+             floatTiles(3, at.shape.size), floatTiles(3, 32 * decltype(chunks)::value), q, k, v, out, logSums, at.shape,
+             scale);
   });
 }
 
@@ -98,17 +98,17 @@ void attentionGradient(CudaDevice& device, const Record& record) {
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
         at.start(device, attentionQueryGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kQueryGradientBytes<kSize>,
-                 tensors, at.shape, scale);
+                 kQueryGradientBytes<kSize>, tensors, at.shape, scale);
         at.start(device, attentionKeyGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kKeyGradientBytes<kSize>,
-                 tensors, at.shape, scale);
+                 kKeyGradientBytes<kSize>, tensors, at.shape, scale);
       });
   withChunks(at.shape.size, [&](auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
-    const size_t bytes = floatTiles(4, at.shape);
-    at.start(device, attentionQueryGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, tensors, at.shape,
-             scale);
-    at.start(device, attentionKeyGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, tensors, at.shape,
-             scale);
+    const size_t bytes = floatTiles(4, at.shape.size), most = floatTiles(4, 32 * kChunks);
+    at.start(device, attentionQueryGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, most, tensors,
+             at.shape, scale);
+    at.start(device, attentionKeyGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, most, tensors,
+             at.shape, scale);
   });
 }
 

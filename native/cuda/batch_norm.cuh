@@ -13,7 +13,7 @@ namespace stepsize::cuda {
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     batchStatisticsKernel(const T* x, float* parts, int64_t rows, int channels) {
-  const ColumnTile tile(blockIdx.x, blockIdx.y, rows, channels);
+  const ColumnTile tile = ColumnTile::ofBlock(rows, channels);
   const bool aligned = channels % 4 == 0 && isAligned16(x), alignedParts = channels % 4 == 0 && isAligned16(parts);
   const auto load = [&](int64_t row, float(&values)[4]) {
     loadGroup(x + row * channels + tile.column, aligned, tile.count, values);
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kColumnThreads)
     for (int e = 0; e < 4; e++) values[e] = (values[e] - mean[e]) * (values[e] - mean[e]);
   });
   if (!tile.writes()) return;
-  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.column;
+  float* out = parts + tile.part * 2 * channels + tile.column;
   storeGroup(out, alignedParts, tile.count, mean);
   storeGroup(out + channels, alignedParts, tile.count, deviations);
 }
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kFoursThreads)
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     batchGradientSumsKernel(const T* x, const T* g, const float* mean, float* parts, int64_t rows, int channels) {
-  const ColumnTile tile(blockIdx.x, blockIdx.y, rows, channels);
+  const ColumnTile tile = ColumnTile::ofBlock(rows, channels);
   const bool aligned = channels % 4 == 0 && isAligned16(x) && isAligned16(g) && isAligned16(mean);
   const bool alignedParts = channels % 4 == 0 && isAligned16(parts);
   const auto load = [&](const T* from, int64_t row, float(&values)[4]) {
@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(kColumnThreads)
     for (int e = 0; e < 4; e++) values[e] = gradients[e] * (values[e] - centers[e]);
   });
   if (!tile.writes()) return;
-  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * channels + tile.column;
+  float* out = parts + tile.part * 2 * channels + tile.column;
   storeGroup(out, alignedParts, tile.count, sums);
   storeGroup(out + channels, alignedParts, tile.count, products);
 }

@@ -15,11 +15,17 @@ constexpr int kColumnThreads = kColumnLanes * kColumnRows;
 
 // A block's rows, and the columns of this thread: up to four.
 struct ColumnTile {
-  int64_t first, last, column;
+  int64_t part, first, last, column;
   int count;
 
-  __device__ ColumnTile(int64_t part, int64_t tile, int64_t rows, int64_t columns)
-      : first(part * kColumnPart),
+  // Blocks are counted along the tiles of columns, part after part: the other axes of a grid end at 65,535.
+  __device__ static ColumnTile ofBlock(int64_t rows, int64_t columns) {
+    const unsigned tiles = static_cast<unsigned>((columns - 1) / kColumnTile + 1);
+    return {blockIdx.x / tiles, blockIdx.x % tiles, rows, columns};
+  }
+  __device__ ColumnTile(int64_t index, int64_t tile, int64_t rows, int64_t columns)
+      : part(index),
+        first(index * kColumnPart),
         last(min(rows, first + kColumnPart)),
         column(tile * kColumnTile + static_cast<int>(threadIdx.x) % kColumnLanes * 4),
         count(static_cast<int>(max(int64_t{0}, min(int64_t{4}, columns - column)))) {}

@@ -4,6 +4,13 @@
 
 namespace stepsize::cuda {
 
+namespace {
+
+// What is held at most without an event of its own.
+constexpr size_t kMostHeld = 64, kMostHeldBytes = 16 << 20;
+
+}  // namespace
+
 Completion::Completion(int device, cudaStream_t stream) : device_(device), stream_(stream) {
   thread_ = std::thread([this] { loop(); });
 }
@@ -22,9 +29,17 @@ Event Completion::takeEvent() {
 }
 
 void Completion::whenDone(std::function<void(cudaError_t)> then) {
-  Item item{takeEvent(), std::move(then)};
-  // Where the device has failed the event is not recorded; waiting for it then tells the failure.
-  if (cudaEventRecord(item.reached.get(), stream_) != cudaSuccess) cudaGetLastError();
+  Item item;
+  item.held = std::exchange(held_, {});
+  heldBytes_ = 0;
+  item.then = std::move(then);
+  // Where the device has failed there may be no event: those who wait are told all the same.
+  try {
+    item.reached = takeEvent();
+    check(cudaEventRecord(item.reached->get(), stream_), "an event");
+  } catch (const CudaError& error) {
+    item.code = error.code;
+  }
   {
     const std::lock_guard lock(mutex_);
     items_.push_back(std::move(item));
@@ -32,8 +47,17 @@ void Completion::whenDone(std::function<void(cudaError_t)> then) {
   wake_.notify_one();
 }
 
+void Completion::hold(std::shared_ptr<void> what, size_t bytes) {
+  held_.push_back(std::move(what));
+  heldBytes_ += bytes;
+  if (held_.size() >= kMostHeld || heldBytes_ >= kMostHeldBytes) whenDone([](cudaError_t) {});
+}
+
 void Completion::loop() {
   cudaSetDevice(device_);
+  // Memory is freed here, which a capture that somebody else makes in this process would forbid in the other modes.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cudaThreadExchangeStreamCaptureMode(&mode);
   for (;;) {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] { return closing_ || !items_.empty(); });
@@ -42,13 +66,22 @@ void Completion::loop() {
     items_.pop_front();
     const bool closing = closing_;
     lock.unlock();
-    const cudaError_t code = cudaEventSynchronize(item.reached.get());
-    const cudaError_t state = code == cudaSuccess ? cudaPeekAtLastError() : code;
-    item.then(closing ? kAbandoned : state);
+    const cudaError_t outcome = item.code == cudaSuccess ? cudaEventSynchronize(item.reached->get()) : item.code;
+    // The process is ending, and nobody is left to be told.
+    if (outcome == cudaErrorCudartUnloading) return;
+    item.then(closing ? kAbandoned : outcome);
+    if (item.code != cudaSuccess) {
+      // Nothing tells when the work before it is done, which may still use what would be let go.
+      unfinished_.push_back(std::move(item));
+      item = {};
+    }
     // Also frees what the callback held, before the next one.
     item.then = nullptr;
+    item.held.clear();
+    // Whatever went wrong in the callback is not the next one's.
+    cudaGetLastError();
     lock.lock();
-    spare_.push_back(std::move(item.reached));
+    if (item.reached) spare_.push_back(*std::move(item.reached));
   }
 }
 

@@ -55,6 +55,20 @@ std::string textOf(const Record& record) {
 }
 
 constexpr int kOldestDriver = 13000;
+// Tensor cores for bfloat16 and asynchronous copies came with it.
+constexpr int kOldestCapability = 80;
+
+// Why kernels cannot run on a GPU; empty if they can.
+std::string problemOf(int index) {
+  cudaDeviceProp properties = {};
+  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) {
+    cudaGetLastError();
+    return "";
+  }
+  if (properties.major * 10 + properties.minor >= kOldestCapability) return "";
+  return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +
+         std::to_string(properties.minor) + ", and 8.0 is needed: an A100, an RTX 30 or newer";
+}
 
 // Why CUDA cannot be used here; empty if it can.
 std::string problem() {
@@ -74,7 +88,11 @@ std::string problem() {
     return visible != nullptr ? "CUDA_VISIBLE_DEVICES=\"" + std::string(visible) + "\" hides all GPUs"
                               : "the driver finds no GPU";
   }
-  if (code == cudaSuccess) return "";
+  if (code == cudaSuccess) {
+    for (int i = 0; i < count; i++)
+      if (problemOf(i).empty()) return "";
+    return problemOf(0);
+  }
   cudaGetLastError();
   return std::string("the driver failed: ") + cudaGetErrorString(code);
 }
@@ -99,17 +117,30 @@ bool CudaDevice::implements(OperationId id) const { return launcherFor(id) != nu
 
 void* CudaDevice::acquire(int64_t bytes) {
   const CurrentDevice current(index_);
-  void* memory = nullptr;
-  if (cudaMalloc(&memory, static_cast<size_t>(bytes)) == cudaSuccess) return memory;
-  cudaGetLastError();
-  if (capturing_) return nullptr;
+  const auto attempt = [bytes]() -> void* {
+    void* memory = nullptr;
+    const cudaError_t code = cudaMalloc(&memory, static_cast<size_t>(bytes));
+    if (code == cudaSuccess) return memory;
+    cudaGetLastError();
+    if (code == cudaErrorMemoryAllocation) return nullptr;
+    throw DeviceFailed(isFatal(code) ? endedBy(code) : "memory: " + cuda::describe(code));
+  };
+  if (void* memory = attempt()) return memory;
+  awaitReleased();
+  return attempt();
+}
+
+void CudaDevice::awaitReleased() {
+  if (capturing_) {
+    // All of it was last used before the capture: what captured work uses is not released before its end.
+    cudaEventSynchronize(beforeCapture_.get());
+    for (void* memory : std::exchange(releasedMeanwhile_, {})) cudaFree(memory);
+    return;
+  }
   // What was released before may still be on its way back.
   std::promise<void> released;
   completion_->whenDone([&](cudaError_t) { released.set_value(); });
   released.get_future().wait();
-  if (cudaMalloc(&memory, static_cast<size_t>(bytes)) == cudaSuccess) return memory;
-  cudaGetLastError();
-  return nullptr;
 }
 
 void CudaDevice::release(void* memory, int64_t) {
@@ -130,9 +161,15 @@ int64_t CudaDevice::freeMemory() const {
   return cudaMemGetInfo(&free, &total) == cudaSuccess ? static_cast<int64_t>(free) : -1;
 }
 
-void CudaDevice::fail(const std::string& what) {
+void CudaDevice::fail(const CudaError& error, const std::string& what) {
+  const std::string text = isFatal(error.code) ? endedBy(error.code) : what + error.what();
+  // What was not recorded would be missing in every replay: the capture as a whole has failed.
+  if (capturing_) {
+    if (captureError_.empty()) captureError_ = text;
+    return;
+  }
   const std::lock_guard lock(errorMutex_);
-  if (firstError_.empty()) firstError_ = what;
+  if (firstError_.empty()) firstError_ = text;
 }
 
 void CudaDevice::enqueue(Record record) {
@@ -142,8 +179,9 @@ void CudaDevice::enqueue(Record record) {
     launcherFor(record.id)(*this, record);
     check(cudaGetLastError(), "launch");
   } catch (const CudaError& error) {
-    if (isFatal(error.code)) return fail(endedBy(error.code));
-    fail(cuda::textOf(record) + ": " + error.what());
+    const std::string what = cuda::textOf(record) + ": ";
+    if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(what + error.what());
+    fail(error, what);
   }
   if (!capturing_) return;
   for (const auto& list : record.lists)
@@ -153,15 +191,29 @@ void CudaDevice::enqueue(Record record) {
     }
 }
 
-DeviceMemory CudaDevice::scratch(size_t bytes) {
-  DeviceMemory memory = tableMemory_->acquire(bytes);
-  if (capturing_) captured_.push_back(memory);
-  return memory;
+DeviceMemory CudaDevice::acquireFrom(PiecePool& pool, size_t bytes) {
+  try {
+    return pool.acquire(bytes);
+  } catch (const CudaError& error) {
+    if (error.code != cudaErrorMemoryAllocation || !releaseCached_) throw;
+  }
+  releaseCached_();
+  awaitReleased();
+  return pool.acquire(bytes);
+}
+
+DeviceMemory CudaDevice::scratch(size_t bytes) { return acquireFrom(capturing_ ? *arena_ : *tableMemory_, bytes); }
+
+void CudaDevice::allowShared(const void* kernel, size_t bytes) {
+  if (allowedShared_.count(kernel) != 0) return;
+  const auto most = static_cast<int>(std::min(bytes, properties_.sharedMemPerBlockOptin));
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), "shared memory");
+  allowedShared_.insert(kernel);
 }
 
 DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   // A captured copy would read its source again at every replay, so in a capture the table is filled besides it.
-  DeviceMemory table = tableMemory_->acquire(bytes);
+  DeviceMemory table = acquireFrom(*tableMemory_, bytes);
   if (bytes == 0) return table;
   const PinnedMemory staged = staging_->acquire(bytes);
   std::memcpy(staged.get(), from, bytes);
@@ -170,23 +222,23 @@ DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   if (capturing_)
     check(cudaStreamSynchronize(stream), "a table");
   else
-    completion_->whenDone([staged](cudaError_t) {});
+    completion_->hold(staged, bytes);
   return table;
 }
 
-void CudaDevice::upload(void* to, std::vector<std::byte> from) {
-  if (from.empty() || !completion_) return;
+void CudaDevice::upload(void* to, const std::byte* from, size_t bytes) {
+  if (bytes == 0 || !completion_) return;
   const CurrentDevice current(index_);
   try {
-    const PinnedMemory staged = staging_->acquire(from.size());
-    std::memcpy(staged.get(), from.data(), from.size());
-    if (from.size() >= UploadLane::kFewestBytes)
-      lane_.copy(to, staged.get(), from.size(), stream_.get());
+    const PinnedMemory staged = staging_->acquire(bytes);
+    std::memcpy(staged.get(), from, bytes);
+    if (bytes >= UploadLane::kFewestBytes)
+      lane_.copy(to, staged.get(), bytes, stream_.get());
     else
-      check(cudaMemcpyAsync(to, staged.get(), from.size(), cudaMemcpyHostToDevice, stream_.get()), "upload");
-    completion_->whenDone([staged](cudaError_t) {});
+      check(cudaMemcpyAsync(to, staged.get(), bytes, cudaMemcpyHostToDevice, stream_.get()), "upload");
+    completion_->hold(staged, bytes);
   } catch (const CudaError& error) {
-    fail(error.what());
+    fail(error);
   }
 }
 
@@ -201,7 +253,7 @@ void CudaDevice::download(void* to, const void* from, int64_t bytes) {
       if (outcome == cudaSuccess) std::memcpy(to, staged.get(), size);
     });
   } catch (const CudaError& error) {
-    fail(error.what());
+    fail(error);
   }
 }
 
@@ -247,27 +299,34 @@ void CudaDevice::beginCapture() {
     check(cudaStreamWaitEvent(besides_.get(), beforeCapture_.get(), 0), "capture");
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
   } catch (const CudaError& error) {
+    if (isFatal(error.code)) throw DeviceFailed(endedBy(error.code));
     throw CallError(error.what());
   }
+  // Scratch memory of captured work is nobody else's, and like its tensors' used by one operation after the other.
+  arena_ = PiecePool::ofDevice(index_);
+  captured_.push_back(arena_);
+  captureError_.clear();
   capturing_ = true;
 }
 
 std::shared_ptr<Graph> CudaDevice::endCapture() {
   const CurrentDevice current(index_);
-  capturing_ = false;
   auto graph = std::make_shared<CudaGraph>();
   graph->device = index_;
-  graph->uses = std::move(captured_);
-  captured_.clear();
-  try {
-    Recorded recorded;
-    check(cudaStreamEndCapture(stream_.get(), &recorded.graph), "capture");
-    check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
-  } catch (const CudaError& error) {
-    releaseMeanwhile();
-    throw CallError(error.what());
-  }
+  graph->uses = std::exchange(captured_, {});
+  Recorded recorded;
+  const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &recorded.graph);
+  capturing_ = false;
+  arena_.reset();
   releaseMeanwhile();
+  try {
+    if (!captureError_.empty()) throw DeviceFailed(captureError_);
+    check(ended, "capture");
+    check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
+    check(cudaGraphUpload(graph->executable, stream_.get()), "capture");
+  } catch (const CudaError& error) {
+    throw DeviceFailed(isFatal(error.code) ? endedBy(error.code) : error.what());
+  }
   return graph;
 }
 
@@ -282,10 +341,10 @@ void CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
   try {
     for (int64_t i = 0; i < times; i++) check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
   } catch (const CudaError& error) {
-    fail(error.what());
+    fail(error);
   }
   // It must not go before its last run has ended.
-  completion_->whenDone([graph = std::move(graph)](cudaError_t) {});
+  completion_->hold(std::move(graph));
 }
 
 void CudaDevice::startTimer() {
@@ -409,8 +468,10 @@ std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
   if (options.index >= count)
     throw CallError("index: this machine has " + std::to_string(count) + " GPUs, from 0 on; got " +
                     std::to_string(options.index));
+  if (const std::string why = cuda::problemOf(options.index); !why.empty()) throw CallError("index: " + why);
   const cuda::CurrentDevice current(options.index);
   try {
+    current.expectChosen();
     return std::make_unique<cuda::CudaDevice>(options.index, options.stream);
   } catch (const cuda::CudaError& error) {
     throw CallError(error.what());

@@ -1,6 +1,8 @@
 // A GPU as a device: records become kernel launches in one stream, which the host never waits for.
 #pragma once
 
+#include <unordered_set>
+
 #include "../backend.h"
 #include "completion.h"
 #include "fault_log.h"
@@ -20,8 +22,9 @@ class CudaDevice final : public Device {
   void* acquire(int64_t bytes) override;
   void release(void* memory, int64_t bytes) override;
   int64_t freeMemory() const override;
+  void whenShort(std::function<void()> release) override { releaseCached_ = std::move(release); }
   void enqueue(Record record) override;
-  void upload(void* to, std::vector<std::byte> from) override;
+  void upload(void* to, const std::byte* from, size_t bytes) override;
   void download(void* to, const void* from, int64_t bytes) override;
   void notify(std::function<void(std::string)> done) override;
   std::string wait() override;
@@ -43,24 +46,32 @@ class CudaDevice final : public Device {
   unsigned mostBlocks() const { return mostBlocks_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
+  // Lets a kernel have so much shared memory, or as much as there is. Asked for once: what is allowed belongs to the
+  // kernel, whoever launches it on this GPU.
+  void allowShared(const void* kernel, size_t bytes);
   // Where the kernels of this record tell that the data made it fail.
   FaultReport faults(const Record& record) { return faults_.reportOf(record); }
   // A table in device memory, there for all work that is enqueued or captured from here on.
   DeviceMemory uploadTable(const void* from, size_t bytes);
 
  private:
-  void fail(const std::string& what);
+  // Tells it at the next notification, or at the end of the capture.
+  void fail(const CudaError& error, const std::string& what = "");
   void releaseMeanwhile();
+  void awaitReleased();
+  DeviceMemory acquireFrom(PiecePool& pool, size_t bytes);
   std::shared_ptr<const Fault> takeFault();
 
   const int index_;
   cudaDeviceProp properties_ = {};
   unsigned mostBlocks_ = 0;
+  std::unordered_set<const void*> allowedShared_;  // kernels that have what they need
   Stream stream_;
   // Work that must be done before a capture is replayed, and cannot be part of it.
   Stream besides_;
   const std::shared_ptr<PiecePool> tableMemory_ = PiecePool::ofDevice(index_);
   const std::shared_ptr<PiecePool> staging_ = PiecePool::ofPinnedMemory(index_);
+  std::function<void()> releaseCached_;
   UploadLane lane_;
   FaultLog faults_{*tableMemory_, stream_.get()};
   TableCache tables_{*this};
@@ -69,6 +80,8 @@ class CudaDevice final : public Device {
   std::vector<std::shared_ptr<void>> captured_;  // what the work being captured uses
   std::vector<void*> releasedMeanwhile_;         // while a capture was made
   bool capturing_ = false;
+  std::string captureError_;          // the first
+  std::shared_ptr<PiecePool> arena_;  // of the last capture
   std::mutex errorMutex_;
   std::string firstError_;
   // Last, so that its thread ends first.

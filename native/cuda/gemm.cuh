@@ -45,6 +45,21 @@ struct Product<BFloat16> {
   using Sums = TensorCoreSums<A, B, Tile>;
 };
 
+// Which tile of C a block takes. Blocks that run side by side take eight rows of tiles column by column, so that what
+// they read of A and B is in the L2 for all of them: of a wide C a whole row of tiles would bring all of B by each
+// time.
+struct TileOfBlock {
+  int row, column;
+
+  __device__ TileOfBlock(int rows, int columns) {
+    constexpr int together = 8;
+    const int block = static_cast<int>(blockIdx.x), first = block / (together * columns) * together;
+    const int within = block - first * columns, high = min(together, rows - first);
+    row = first + within % high;
+    column = within / high;
+  }
+};
+
 // chunks: whether the operands' neighbours come in chunks of 16 bytes, A's in bit 0, B's in bit 1.
 template <class A, class B, class C, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
@@ -58,9 +73,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const auto tileB = [&](int stage) {
     return StageTile<B, Tile::kLines>{shared + (stage % kStages * 2 + 1) * Tile::kLines * depth};
   };
-  const int tilesN = (s.n - 1) / Tile::kLines + 1;
-  const int row0 = static_cast<int>(blockIdx.x) / tilesN * Tile::kLines;
-  const int column0 = static_cast<int>(blockIdx.x) % tilesN * Tile::kLines;
+  const TileOfBlock at((s.m - 1) / Tile::kLines + 1, (s.n - 1) / Tile::kLines + 1);
+  const int row0 = at.row * Tile::kLines, column0 = at.column * Tile::kLines;
   const int begin = static_cast<int>(blockIdx.y) * s.slice, end = begin + min(s.slice, s.k - begin);
   const int stages = (end - begin + depth - 1) / depth;
   const int warp = static_cast<int>(threadIdx.x) / 32;

@@ -49,12 +49,11 @@ void byPrecision(CudaDevice& device, const Record& record) {
   (std::any_of(record.tensors.begin(), record.tensors.end(), isLow) ? Low : Full)(device, record);
 }
 
-// Launches a kernel with more shared memory than one gets without asking.
+// Launches a kernel with more shared memory than one gets without asking; `mostBytes` is what any launch of it needs.
 template <class Kernel, class... Arguments>
-void launchWithShared(CudaDevice& device, Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes,
+void launchWithShared(CudaDevice& device, Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, size_t mostBytes,
                       Arguments... arguments) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
-        "shared memory");
+  device.allowShared(reinterpret_cast<const void*>(kernel), mostBytes);
   launch(kernel, grid, block, sharedBytes, device.stream(), arguments...);
 }
 
@@ -63,7 +62,7 @@ struct RowsOf {
   int64_t rows;
   int columns;
   explicit RowsOf(const TensorView& x)
-      : rows(x.shape.product(0, x.shape.rank - 1)), columns(static_cast<int>(x.shape[x.shape.rank - 1])) {}
+      : rows(x.shape.product(0, x.shape.rank - 1)), columns(index(x.shape[x.shape.rank - 1], "columns")) {}
 };
 
 }  // namespace stepsize::cuda

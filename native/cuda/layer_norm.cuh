@@ -90,7 +90,7 @@ template <bool Centered, class T>
 __global__ void __launch_bounds__(kColumnThreads)
     rowNormColumnsKernel(const T* x, const T* g, const float* means, const float* inverses, float* parts, int64_t rows,
                          int columns) {
-  const ColumnTile tile(blockIdx.x, blockIdx.y, rows, columns);
+  const ColumnTile tile = ColumnTile::ofBlock(rows, columns);
   const bool aligned = areRowsAligned(columns, x, g), alignedParts = areRowsAligned(columns, parts);
   const auto load = [&](const T* from, int64_t row, float(&values)[4]) {
     loadGroup(from + row * columns + tile.column, aligned, tile.count, values);
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kColumnThreads)
   });
   if (Centered) sumRowsOf(tile, dBeta, [&](int64_t row, float(&values)[4]) { load(g, row, values); });
   if (!tile.writes()) return;
-  float* out = parts + static_cast<int64_t>(blockIdx.x) * 2 * columns + tile.column;
+  float* out = parts + tile.part * 2 * columns + tile.column;
   storeGroup(out, alignedParts, tile.count, dGamma);
   if (Centered) storeGroup(out + columns, alignedParts, tile.count, dBeta);
 }

@@ -9,6 +9,8 @@ namespace {
 
 // Of k per slice: fixed, so that the sums do not depend on the device.
 constexpr int64_t kSlice = 4096;
+// A grid has no more slices: a longer k is cut into larger ones.
+constexpr int64_t kMostSlices = 65535;
 // Where C has so many tiles, the device is full without cutting k.
 constexpr int64_t kManyTiles = 256;
 // And where it has so many large ones, blocks take these.
@@ -24,9 +26,10 @@ struct TiledProduct {
 
   TiledProduct(int64_t m, int64_t n, int64_t k, int tile) {
     const int64_t tiles = tilesOf(m, n, tile);
-    slices = tiles < kManyTiles ? std::max<int64_t>(1, ceilDivide(k, kSlice)) : 1;
+    const int64_t slice = kSlice * ceilDivide(k, kSlice * kMostSlices);
+    slices = tiles < kManyTiles && k > 0 ? ceilDivide(k, slice) : 1;
     shape = {index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
-             slices > 1 ? static_cast<int>(kSlice) : index(k, "terms of a sum")};
+             static_cast<int>(slices > 1 ? slice : k)};
     grid = dim3(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
   }
 };
@@ -57,7 +60,7 @@ void gemmInTiles(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a
   const unsigned chunks = (isInChunks(a) ? 1u : 0u) | (isInChunks(b) ? 2u : 0u);
   addSlices<T>(device, product, out, finish, [&](auto* c, const Epilogue<T>& last) {
     launchWithShared(device, gemmKernel<A, B, std::remove_pointer_t<decltype(c)>, Tile>, product.grid, Tile::kThreads,
-                     Tile::kSharedBytes, product.shape, a, b, c, chunks, last);
+                     Tile::kSharedBytes, Tile::kSharedBytes, product.shape, a, b, c, chunks, last);
   });
 }
 

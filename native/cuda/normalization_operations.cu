@@ -7,9 +7,9 @@ namespace stepsize::cuda {
 
 namespace {
 
-dim3 partsGrid(int64_t rows, int columns) {
-  return {static_cast<unsigned>(ceilDivide(rows, kColumnPart)), static_cast<unsigned>(ceilDivide(columns, kColumnTile)),
-          1};
+unsigned partsBlocks(int64_t rows, int columns) {
+  const int64_t blocks = ceilDivide(rows, kColumnPart) * ceilDivide(columns, kColumnTile);
+  return static_cast<unsigned>(index(blocks, "parts of sums"));
 }
 unsigned mergeBlocks(int columns) { return static_cast<unsigned>(ceilDivide(columns, kMergeLanes)); }
 
@@ -38,7 +38,7 @@ void batchNorm(CudaDevice& device, const Record& record) {
                                     output(record, 2).floats(),
                                     sums + parts,
                                     sums + parts + channels};
-  launch(batchStatisticsKernel<T>, partsGrid(x.rows, x.columns), kColumnThreads, 0, device.stream(),
+  launch(batchStatisticsKernel<T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(),
          input(record, 0).as<T>(), sums, x.rows, x.columns);
   launch(mergeStatisticsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
          record.attributes[attribute::batchNormEpsilon], number(record, attribute::momentum), tensors);
@@ -78,7 +78,7 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
   const T *values = input(record, 0).as<T>(), *g = input(record, 1).as<T>();
   const float* mean = input(record, 3).floats();
   if (x.rows > 0)
-    launch(batchGradientSumsKernel<T>, partsGrid(x.rows, x.columns), kColumnThreads, 0, device.stream(), values, g,
+    launch(batchGradientSumsKernel<T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(), values, g,
            mean, sums, x.rows, x.columns);
   launch(mergeGradientSumsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
          tensors);
@@ -121,8 +121,8 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(parts * 2 * x.columns) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   if (parts > 0)
-    launch(rowNormColumnsKernel<Centered, T>, partsGrid(x.rows, x.columns), kColumnThreads, 0, device.stream(), values,
-           g, means, inverses, sums, x.rows, x.columns);
+    launch(rowNormColumnsKernel<Centered, T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(),
+           values, g, means, inverses, sums, x.rows, x.columns);
   launch(addColumnPartsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, parts, x.columns,
          output(record, 1).as<T>(), Centered ? output(record, 2).as<T>() : nullptr);
 }

@@ -33,7 +33,7 @@ std::shared_ptr<void> PiecePool::acquire(size_t bytes) {
     }
   }
   if (piece == nullptr && isPinned_) check(cudaMallocHost(&piece, size), "pinned memory");
-  if (piece == nullptr) check(cudaMalloc(&piece, size), "memory for tables");
+  if (piece == nullptr) check(cudaMalloc(&piece, size), "memory beside its tensors");
   return {piece, [self = shared_from_this(), size](void* done) {
             const std::lock_guard lock(self->mutex_);
             self->free_[size].push_back(done);

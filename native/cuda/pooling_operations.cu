@@ -8,6 +8,7 @@ namespace {
 
 PoolShape shapeOf(const Record& record, const Shape& image, const Shape& pooled, int64_t count) {
   const auto attributeOf = [&](int index) { return static_cast<int>(integer(record, index)); };
+  index(image[1] * image[2], "pixels");
   return {index(count, "results"),          static_cast<int>(image[1]),         static_cast<int>(image[2]),
           static_cast<int>(image[3]),       static_cast<int>(pooled[1]),        static_cast<int>(pooled[2]),
           attributeOf(attribute::poolSize), attributeOf(attribute::poolStride), attributeOf(attribute::poolPadding)};

@@ -19,8 +19,26 @@ struct CudaError : std::runtime_error {
   cudaError_t code;
 };
 
-// Whether a kernel went wrong, after which the driver refuses all work of the process.
-inline bool isFatal(cudaError_t code) { return code >= cudaErrorIllegalAddress && code <= cudaErrorLaunchFailure; }
+// Whether a kernel or the GPU went wrong, after which the driver refuses all work of the process.
+inline bool isFatal(cudaError_t code) {
+  switch (code) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorExternalDevice: return true;
+    default: return false;
+  }
+}
 
 inline std::string describe(cudaError_t code) {
   return std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
@@ -34,22 +52,44 @@ inline void check(cudaError_t code, const char* what) {
   throw CudaError(std::string(what) + ": " + describe(code), code);
 }
 
+// Whether somebody in this process uses the device already. The question is the driver's, which is not linked.
+inline bool hasContext(int device) {
+  using Question = int (*)(int device, unsigned* flags, int* isActive);
+  static const Question question = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSuccess;
+    const cudaError_t code =
+        cudaGetDriverEntryPointByVersion("cuDevicePrimaryCtxGetState", &found, 7000, cudaEnableDefault, &result);
+    if (code != cudaSuccess) cudaGetLastError();
+    return code == cudaSuccess && result == cudaDriverEntryPointSuccess ? reinterpret_cast<Question>(found) : nullptr;
+  }();
+  unsigned flags = 0;
+  int isActive = 1;
+  return question == nullptr || question(device, &flags, &isActive) != 0 || isActive != 0;
+}
+
 // Makes a device the current one of this thread for as long as it lives. Costs a look-up where it is already.
 class CurrentDevice {
  public:
-  explicit CurrentDevice(int index) {
+  explicit CurrentDevice(int index) : index_(index) {
     cudaGetDevice(&before_);
-    if (index != before_) cudaSetDevice(index);
-    index_ = index;
+    if (index != before_) outcome_ = cudaSetDevice(index);
   }
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
   ~CurrentDevice() {
-    if (index_ != before_) cudaSetDevice(before_);
+    // A thread that never chose has device 0, and to choose that makes a context on it: hundreds of megabytes for
+    // somebody who uses another GPU.
+    if (index_ != before_ && hasContext(before_)) cudaSetDevice(before_);
   }
 
+  // Throws where the device could not be made the current one.
+  void expectChosen() const { check(outcome_, "the device"); }
+
  private:
-  int before_ = 0, index_ = 0;
+  const int index_;
+  int before_ = 0;
+  cudaError_t outcome_ = cudaSuccess;
 };
 
 class Stream {

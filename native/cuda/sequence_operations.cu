@@ -15,7 +15,7 @@ void embedding(CudaDevice& device, const Record& record) {
   const int64_t count = ids.elements();
   if (count == 0) return;
   launch(embeddingKernel<T>, blocksFor(device, count), kEmbeddingThreads, 0, device.stream(), ids.as<const int32_t>(),
-         table.as<T>(), output(record, 0).as<T>(), count, table.shape[0], static_cast<int>(table.shape[1]),
+         table.as<T>(), output(record, 0).as<T>(), count, table.shape[0], index(table.shape[1], "columns"),
          device.faults(record));
 }
 
@@ -33,14 +33,14 @@ void embeddingGradient(CudaDevice& device, const Record& record) {
          count);
   launch(embeddingGradientKernel<T>, blocksFor(device, chunks * kIdChunk), kEmbeddingThreads, 0, device.stream(), keys,
          input(record, 1).as<T>(), out.as<T>(), chunks, index(out.shape[0], "rows of a table"),
-         static_cast<int>(out.shape[1]));
+         index(out.shape[1], "columns"));
 }
 
 template <class T>
 void rotary(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
-  const HeadShape shape{s[0] * s[1], static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3])};
+  const HeadShape shape{s[0] * s[1], index(s[1], "positions"), index(s[2], "heads"), index(s[3], "numbers of a head")};
   launch(rotaryKernel<T>, blocksFor(device, shape.positions), kRotaryThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), shape,
          std::log2(record.attributes[attribute::rotaryBase]),

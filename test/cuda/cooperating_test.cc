@@ -189,7 +189,7 @@ STEPSIZE_TEST(gradientsOfTheFactorsOfANorm) {
   const std::vector<float> mean = numbers(rows, 23), inverse = numbers(rows, 24);
   Buffer<float> in(x), gradient(g), means(mean), inverses(inverse), sums(parts * 2 * columns), dGamma(columns),
       dBeta(columns);
-  launch(rowNormColumnsKernel<true, float>, dim3(parts, 2, 1), kColumnThreads, 0, nullptr, in.data(), gradient.data(),
+  launch(rowNormColumnsKernel<true, float>, 2 * parts, kColumnThreads, 0, nullptr, in.data(), gradient.data(),
          means.data(), inverses.data(), sums.data(), rows, static_cast<int>(columns));
   launch(addColumnPartsKernel<float>, 3, kMergeThreads, 0, nullptr, sums.data(), parts, static_cast<int>(columns),
          dGamma.data(), dBeta.data());
@@ -210,7 +210,7 @@ STEPSIZE_TEST(statisticsOfABatch) {
   constexpr size_t rows = kMergeRows * kColumnPart + 30, channels = 6, parts = kMergeRows + 1;
   const std::vector<float> x = numbers(rows * channels, 9);
   Buffer<float> in(x), sums(parts * 2 * channels);
-  launch(batchStatisticsKernel<float>, dim3(parts, 1, 1), kColumnThreads, 0, nullptr, in.data(), sums.data(), rows,
+  launch(batchStatisticsKernel<float>, parts, kColumnThreads, 0, nullptr, in.data(), sums.data(), rows,
          static_cast<int>(channels));
   const auto statistics = [&](size_t c, size_t first, size_t last) {
     double mean = 0, deviations = 0;

@@ -186,6 +186,9 @@ void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); 
   type __tsan_atomic##bits##_fetch_sub(volatile type* p, type v, int) {                                         \
     return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                                          \
   }                                                                                                             \
+  type __tsan_atomic##bits##_fetch_or(volatile type* p, type v, int) {                                          \
+    return __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST);                                                           \
+  }                                                                                                             \
   int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* e, type v, int, int) {              \
     return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                     \
   }                                                                                                             \

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "runtime_errors.h"
@@ -15,7 +17,7 @@
 namespace stepsize::emulator {
 
 // Few multiprocessors, so that grids sized by them stay small.
-constexpr int kMultiprocessors = 4, kThreadsPerMultiprocessor = 2048, kMajor = 9, kMinor = 0, kCacheBytes = 4 << 20;
+constexpr int kMultiprocessors = 4, kThreadsPerMultiprocessor = 2048, kCacheBytes = 4 << 20;
 
 // The environment is read at every call, so that a test can choose it before it first uses the runtime.
 inline int64_t numberFrom(const char* variable, int64_t otherwise) {
@@ -23,6 +25,7 @@ inline int64_t numberFrom(const char* variable, int64_t otherwise) {
   return text && *text ? strtoll(text, nullptr, 10) : otherwise;
 }
 inline int driverVersion() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_DRIVER", CUDART_VERSION)); }
+inline int capability() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_CAPABILITY", 90)); }
 inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_MEMORY", int64_t{4} << 30)); }
 
 // The machine's numbers of the devices that the process may see, in the order in which it sees them. As in CUDA, the
@@ -51,6 +54,10 @@ inline cudaError whyNoDevice() {
 inline cudaError whyUnusable() { return failure().message() ? cudaErrorLaunchFailure : whyNoDevice(); }
 
 inline constinit thread_local int currentDevice = 0;
+
+// Devices that have a context, one bit each: since they were first chosen, or first used by a thread that never chose.
+inline std::atomic<uint64_t> contexts{0};
+inline void haveContext(int device) { contexts |= uint64_t{1} << device; }
 
 inline cudaError whyNotDevice(int device) {
   if (const cudaError code = whyNoDevice()) return code;
@@ -94,7 +101,7 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
 
 inline cudaError_t cudaSetDevice(int device) {
   const cudaError_t code = stepsize::emulator::whyNotDevice(device);
-  if (code == cudaSuccess) stepsize::emulator::currentDevice = device;
+  if (code == cudaSuccess) stepsize::emulator::haveContext(stepsize::emulator::currentDevice = device);
   return stepsize::emulator::report(code);
 }
 inline cudaError_t cudaGetDevice(int* device) {
@@ -115,8 +122,8 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   properties->regsPerBlock = 64 << 10;
   properties->warpSize = kWarpSize;
   properties->maxThreadsPerBlock = 1024;
-  properties->major = kMajor;
-  properties->minor = kMinor;
+  properties->major = capability() / 10;
+  properties->minor = capability() % 10;
   properties->multiProcessorCount = kMultiprocessors;
   properties->concurrentKernels = properties->unifiedAddressing = properties->memoryPoolsSupported = 1;
   properties->pciBusID = number + 1;
@@ -125,6 +132,23 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   properties->l2CacheSize = kCacheBytes;
   properties->maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
   return report(cudaSuccess);
+}
+
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess = 0, cudaDriverEntryPointSymbolNotFound = 1 };
+constexpr unsigned long long cudaEnableDefault = 0;
+
+inline cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned, unsigned long long,
+                                                    cudaDriverEntryPointQueryResult* result) {
+  const auto stateOf = [](int device, unsigned* flags, int* isActive) -> int {
+    *flags = 0;
+    *isActive = static_cast<int>(stepsize::emulator::contexts >> device & 1);
+    return 0;
+  };
+  const bool isKnown = strcmp(symbol, "cuDevicePrimaryCtxGetState") == 0;
+  int (*const found)(int, unsigned*, int*) = stateOf;
+  *function = isKnown ? reinterpret_cast<void*>(found) : nullptr;
+  *result = isKnown ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return stepsize::emulator::report(cudaSuccess);
 }
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };

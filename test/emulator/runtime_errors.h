@@ -12,15 +12,27 @@
   X(cudaSuccess, 0, "no error")                                                                             \
   X(cudaErrorInvalidValue, 1, "invalid argument")                                                           \
   X(cudaErrorMemoryAllocation, 2, "out of memory")                                                          \
+  X(cudaErrorCudartUnloading, 4, "driver shutting down")                                                    \
   X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                     \
   X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")        \
   X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                           \
   X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                                  \
+  X(cudaErrorECCUncorrectable, 214, "uncorrectable ECC error encountered")                                  \
+  X(cudaErrorNvlinkUncorrectable, 220, "uncorrectable NVLink error detected during the execution")          \
+  X(cudaErrorContained, 226, "Invalid access of peer GPU memory over nvlink or a hardware error")           \
   X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                         \
   X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")                   \
   X(cudaErrorNotReady, 600, "device not ready")                                                             \
   X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                               \
+  X(cudaErrorLaunchTimeout, 702, "the launch timed out and was terminated")                                 \
+  X(cudaErrorAssert, 710, "device-side assert triggered")                                                   \
+  X(cudaErrorHardwareStackError, 714, "hardware stack error")                                               \
+  X(cudaErrorIllegalInstruction, 715, "an illegal instruction was encountered")                             \
+  X(cudaErrorMisalignedAddress, 716, "misaligned address")                                                  \
+  X(cudaErrorInvalidAddressSpace, 717, "operation not supported on global/shared address space")            \
+  X(cudaErrorInvalidPc, 718, "invalid program counter")                                                     \
   X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                              \
+  X(cudaErrorTensorMemoryLeak, 721, "tensor memory not completely freed")                                   \
   X(cudaErrorNotSupported, 801, "operation not supported")                                                  \
   X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")             \
   X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")      \
@@ -28,6 +40,7 @@
   X(cudaErrorCapturedEvent, 907, "operation not permitted on an event last recorded in a capturing stream") \
   X(cudaErrorStreamCaptureWrongThread, 908,                                                                 \
     "attempt to terminate a thread-local capture sequence from another thread")                             \
+  X(cudaErrorExternalDevice, 911, "unrecoverable error in an external device")                              \
   X(cudaErrorUnknown, 999, "unknown error")
 
 enum cudaError {

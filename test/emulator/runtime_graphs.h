@@ -48,6 +48,12 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
   return report(cudaSuccess);
 }
 
+// What a launch needs on the device is brought there before the first one; here there is nothing to bring.
+inline cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
+  using namespace stepsize::emulator;
+  return onStream(stream, [&](Found) { return exec ? cudaSuccess : cudaErrorInvalidValue; });
+}
+
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   using namespace stepsize::emulator;
   return onStream(stream, [&](Found found) {

@@ -96,6 +96,7 @@ inline cudaError acquire(void** to, size_t bytes, cudaMemoryType type) {
   cudaError code = whyUnusable();
   if (code == cudaSuccess) code = whyUnsafe();
   if (code != cudaSuccess || bytes == 0) return report(code);
+  haveContext(currentDevice);
   *to = memory().acquire(bytes, type, currentDevice);
   return report(*to ? cudaSuccess : cudaErrorMemoryAllocation);
 }

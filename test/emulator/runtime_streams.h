@@ -31,6 +31,9 @@ namespace stepsize::emulator {
 
 using Work = std::function<void()>;
 
+// How far captures forbid unsafe calls to this thread: those of all threads, its own, or none.
+inline constinit thread_local cudaStreamCaptureMode threadMode = cudaStreamCaptureModeGlobal;
+
 // What a stream records instead of doing it, from cudaStreamBeginCapture to cudaStreamEndCapture.
 struct Capture {
   cudaStreamCaptureMode mode;
@@ -141,9 +144,11 @@ class Stream final : public CUstream_st {
   // For calls that CUDA holds unsafe while anything is captured, whatever stream they are about.
   cudaError forbidUnsafe() {
     const std::lock_guard lock(mutex_);
-    if (!capture_ || capture_->mode == cudaStreamCaptureModeRelaxed) return cudaSuccess;
-    if (capture_->mode == cudaStreamCaptureModeThreadLocal && capture_->thread != std::this_thread::get_id())
+    if (!capture_ || capture_->mode == cudaStreamCaptureModeRelaxed || threadMode == cudaStreamCaptureModeRelaxed)
       return cudaSuccess;
+    const bool isOfEveryThread =
+        capture_->mode == cudaStreamCaptureModeGlobal && threadMode == cudaStreamCaptureModeGlobal;
+    if (!isOfEveryThread && capture_->thread != std::this_thread::get_id()) return cudaSuccess;
     capture_->invalid = true;
     return cudaErrorStreamCaptureUnsupported;
   }
@@ -254,6 +259,7 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flag
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyUnusable()) return report(code);
   if (flags > cudaStreamNonBlocking) return report(cudaErrorInvalidValue);
+  haveContext(currentDevice);
   *stream = streams().add();
   return report(cudaSuccess);
 }
@@ -282,6 +288,12 @@ inline cudaError_t cudaStreamQuery(cudaStream_t stream) {
     if (const cudaError_t code = found->forbidCapture()) return code;
     return found->reached(found->end()) ? cudaSuccess : cudaErrorNotReady;
   });
+}
+
+inline cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  using namespace stepsize::emulator;
+  std::swap(*mode, threadMode);
+  return report(cudaSuccess);
 }
 
 inline cudaError_t cudaDeviceSynchronize() {

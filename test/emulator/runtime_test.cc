@@ -1,5 +1,7 @@
 // What the emulated runtime promises: what waits and what does not, what a capture refuses, which errors stay.
 #define STEPSIZE_TEST_MAIN
+#include "../../native/cuda/runtime.h"
+
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -323,6 +325,18 @@ STEPSIZE_TEST(theModeOfACaptureSaysWhoseUnsafeCallsEndIt) {
   expectRefusal(refused, elsewhere, cudaStreamCaptureModeGlobal);
   expectRefusal(cudaSuccess, elsewhere, cudaStreamCaptureModeThreadLocal);
   expectRefusal(cudaSuccess, elsewhere, cudaStreamCaptureModeRelaxed);
+  // A thread may say that it knows what it does.
+  const auto relaxedElsewhere = [&](cudaStream_t) {
+    cudaError_t code = cudaSuccess;
+    std::thread([&] {
+      cudaStreamCaptureMode threads = cudaStreamCaptureModeRelaxed;
+      expectSuccess(cudaThreadExchangeStreamCaptureMode(&threads));
+      STEPSIZE_EXPECT(threads == cudaStreamCaptureModeGlobal);
+      code = cudaEventQuery(event);
+    }).join();
+    return code;
+  };
+  expectRefusal(cudaSuccess, relaxedElsewhere, cudaStreamCaptureModeGlobal);
   const cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   expectRefusal(
       refused, [&](cudaStream_t) { return cudaMalloc(&pointer, 4); }, mode);
@@ -595,6 +609,23 @@ STEPSIZE_TEST(errorsHaveTheNamesAndWordsOfCuda) {
   cudaSetDevice(9);
   std::thread([] { STEPSIZE_EXPECT(cudaPeekAtLastError() == cudaSuccess); }).join();
   STEPSIZE_EXPECT(cudaGetLastError() == cudaErrorInvalidDevice);
+}
+
+// The library's own, which is no part of CUDA: see runtime.h.
+STEPSIZE_TEST(aDeviceThatNobodyUsesGetsNoContext) {
+  const auto currentAfterUseOf = [](int device) {
+    int after = -1;
+    std::thread([&] {
+      { const stepsize::cuda::CurrentDevice chosen(device); }
+      expectSuccess(cudaGetDevice(&after));
+    }).join();
+    return after;
+  };
+  const uint64_t known = contexts.exchange(0);
+  STEPSIZE_EXPECT(currentAfterUseOf(1) == 1 && contexts == 2);
+  contexts = 3;
+  STEPSIZE_EXPECT(currentAfterUseOf(1) == 0);
+  contexts = known;
 }
 
 // The fewest seen for a while: a thread that has been joined is listed until the kernel gets round to it.

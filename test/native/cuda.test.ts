@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { type Device, type DevicePointer, findAddon, openDevice } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW, Lion, SGD } from "#lib/optim/index.js";
-import { copy, fill, full, type Tensor, tensor } from "#lib/tensor/index.js";
+import { argmax, copy, fill, full, type Tensor, tensor, zeros } from "#lib/tensor/index.js";
 import { gradientValues, initialValues, parameterOf, setGradient } from "../optim/support/runs.js";
 import { runProgram } from "../support/child.js";
 import { bits } from "../support/compare.js";
@@ -31,6 +31,10 @@ describe("where CUDA cannot be used", isThere, () => {
       words: "the NVIDIA driver is for CUDA 12.4, and CUDA 13 is needed: install driver 580 or newer",
     },
     { env: { STEPSIZE_EMULATED_DEVICES: "0" }, words: "the driver finds no GPU" },
+    {
+      env: { STEPSIZE_EMULATED_CAPABILITY: "75" },
+      words: "Emulated GPU 0 has compute capability 7.5, and 8.0 is needed: an A100, an RTX 30 or newer",
+    },
     { env: { CUDA_VISIBLE_DEVICES: "" }, words: 'CUDA_VISIBLE_DEVICES="" hides all GPUs' },
     { env: { CUDA_VISIBLE_DEVICES: "7" }, words: 'CUDA_VISIBLE_DEVICES="7" hides all GPUs' },
   ] as { env: Record<string, string>; words: string }[])("openDevice says so: $env", async ({ env, words }) => {
@@ -105,12 +109,47 @@ describe("when the memory is full", isThere, () => {
     expect(seen).toMatchObject({ iteration: 0, keys: ["state"], before: 1, after: 0.5 });
     expect(seen.stats).toMatchObject({ iteration: 1, updates: 1 });
   });
+
+  it("gives an operation's own needs what is cached for tensors, or says that there is nothing", async () => {
+    const { stdout, stderr, code } = await runProgram(program("cuda-scratch"), [], [], {
+      STEPSIZE_EMULATED_MEMORY: String(16 * 2 ** 20),
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const rows = 2 ** 18;
+    const seen = JSON.parse(stdout);
+    expect(seen).toMatchObject({ full: { code: "out-of-memory" }, eager: rows, captured: rows, again: rows });
+    expect(seen.none).toMatchObject({
+      code: "out-of-memory",
+      message: expect.stringMatching(
+        /^correctCount\(float32\[262144,1\], int32\[262144\]\): memory beside its tensors: out of/,
+      ),
+    });
+  });
 });
 
 describe("an emulated GPU", isThere, async () => {
   const [device, other] = addon ? [await openDevice("cuda:emulated"), await openDevice("cuda:emulated")] : [];
   afterAll(() => Promise.all([device?.close(), other?.close()]));
   const [gpu, second] = [device as Device, other as Device];
+
+  it("makes no graph of captured work in which an operation failed", async () => {
+    const wide = zeros(gpu, [0, 3e9]);
+    const x = full(gpu, [4], 1);
+    const attempt = () => {
+      fill(x, 2);
+      argmax(wide);
+    };
+    const words = ["argmax(float32[0,3000000000])", "3000000000 columns, at most 2147483647 on CUDA"];
+    await expectError(() => gpu.capture(attempt), "device-failed", ...words);
+    // It is told once, and work goes on.
+    expect(await x.read()).toEqual(Float32Array.of(1, 1, 1, 1));
+    argmax(wide).dispose();
+    await expectError(() => gpu.synchronize(), "device-failed", ...words);
+    const capture = gpu.capture(() => fill(x, 3));
+    capture.replay();
+    expect(await x.read()).toEqual(Float32Array.of(3, 3, 3, 3));
+    capture.dispose();
+  });
 
   it("has each upload at its place in the order, whichever way it travels", async () => {
     // Below and above the size from which uploads have a stream of their own, which grows its slots on the way.

@@ -98,9 +98,13 @@ await onEveryDevice("products in bfloat16", (device) => {
   async function expectRounded(low: Tensor, wide: Tensor, terms: number, what: string) {
     expect(low.dtype).toBe("bfloat16");
     const [got, expected] = [await inFloat32(low), Array.from(await wide.read())];
+    // Tensor cores may cut a running sum off where the emulator rounds it: a unit in its last place for every eight
+    // products of a slice, which grows like √k, as the products are around 1 at most.
+    const slice = Math.min(terms, 4096);
+    const cutOff = /^cuda:\d/.test(device.name) ? (slice / 8) * epsilon * Math.sqrt(slice) : 0;
     // The rounding of the result, and that of a sum of so many products, which is half of it at 10⁶ terms.
     for (const [i, value] of expected.entries()) {
-      const allowed = 2 ** -8 * Math.abs(value) + 4 * Math.sqrt(terms) * epsilon * (1 + Math.abs(value));
+      const allowed = 2 ** -8 * Math.abs(value) + 4 * Math.sqrt(terms) * epsilon * (1 + Math.abs(value)) + cutOff;
       if (!(Math.abs(got[i]! - value) <= allowed)) expect.fail(`${what}, element ${i}: ${got[i]} instead of ${value}`);
     }
   }

@@ -3,21 +3,11 @@ import { openDevice } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import { full, type Tensor, zeros } from "#lib/tensor/index.js";
+import { thrown } from "./thrown.js";
 
 const million = 2 ** 20;
 const device = await openDevice("cuda:emulated");
 const seen: Record<string, unknown> = {};
-
-/** What a call throws. */
-function thrown(call: () => unknown): unknown {
-  try {
-    call();
-  } catch (error) {
-    const { name, code, message } = error as Error & { code: string };
-    return { name, code, message };
-  }
-  return "nothing";
-}
 
 const held: Tensor[] = [];
 const fillUp = () => {
