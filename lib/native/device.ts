@@ -61,13 +61,15 @@ export class Device {
   /**
    * Records the work that `work` enqueues, without doing it, to be done as often as wanted by {@link Capture.replay}
    * with nothing left for the host but one call: a CUDA graph, or the list of records on the CPU. What is made inside
-   * lives in memory of its own, and holds the last replay's values.
+   * lives in memory of its own, and holds the last replay's values; what is disposed of inside makes room for what is
+   * made after it inside.
    *
    * A replay does the same with the same memory. So what the host decides or does each time (reading, writing a
    * tensor, a learning rate that it computes: see `optimizer.tabulate`) cannot be part of it.
    *
    * @param work not async: what comes after an `await` would not be captured
-   * @throws StepsizeError `invalid-state` that names what cannot be captured; nothing has been done then.
+   * @throws StepsizeError `invalid-state` that names what cannot be captured, `out-of-memory` or `device-failed` with the
+   * operation that could not be recorded; nothing has been done then.
    */
   capture(work: () => void): Capture {
     this.native.beginCapture();

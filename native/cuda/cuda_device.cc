@@ -60,12 +60,15 @@ constexpr int kOldestCapability = 80;
 
 // Why kernels cannot run on a GPU; empty if they can.
 std::string problemOf(int index) {
+  // The properties as a whole take milliseconds, and this is asked at every opening.
+  int major = 0, minor = 0;
   cudaDeviceProp properties = {};
-  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) {
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index) != cudaSuccess ||
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index) != cudaSuccess) {
     cudaGetLastError();
     return "";
   }
-  if (properties.major * 10 + properties.minor >= kOldestCapability) return "";
+  if (major * 10 + minor >= kOldestCapability || cudaGetDeviceProperties(&properties, index) != cudaSuccess) return "";
   return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +
          std::to_string(properties.minor) + ", and 8.0 is needed: an A100, an RTX 30 or newer";
 }
@@ -325,6 +328,7 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
     check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
     check(cudaGraphUpload(graph->executable, stream_.get()), "capture");
   } catch (const CudaError& error) {
+    if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(error.what());
     throw DeviceFailed(isFatal(error.code) ? endedBy(error.code) : error.what());
   }
   return graph;
