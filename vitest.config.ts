@@ -6,9 +6,9 @@ export default defineConfig({
     // vm pools give each file its own globals, which breaks `instanceof RangeError` on errors thrown by an addon.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 60_000,
-    // Hooks make training runs, and two cores may be shared.
-    hookTimeout: 60_000,
+    // Limits are for hangs. Other work on the machine may slow a test down ten times.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     reporters: ["default", "./test/support/closing-line-reporter.ts"],
   },
 });

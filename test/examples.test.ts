@@ -19,7 +19,7 @@ async function run(name: string): Promise<{ lines: string[]; text: string; place
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [tsx, join("examples", `${name}.ts`)], {
     cwd: root,
     env: { ...process.env, TMPDIR: place },
-    timeout: 55_000,
+    timeout: 600_000,
   });
   expect(stderr).toBe("");
   return { lines: stdout.trimEnd().split("\n"), text: stdout, place };

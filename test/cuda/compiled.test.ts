@@ -111,7 +111,7 @@ describe.skipIf(!hasNvcc)(
       const { status, stderr } = spawnSync("nvcc", [...flags, source, "-o", output], { encoding: "utf8" });
       expect(status, stderr).toBe(0);
       bodies = bodiesOf(readFileSync(output, "utf8"));
-    }, 60_000);
+    });
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
     function bodyOf(name: string): string {

@@ -65,17 +65,13 @@ test("occupancy is that of NVIDIA's guide", () => {
 
 // The optimizer's are in compiled.test.ts, which says more.
 describe.skipIf(!hasNvcc)(`nvcc${hasNvcc ? "" : " (skipped: it is not there)"}`, () => {
-  test.each(sources.filter((name) => name !== "optimizer_operations.cu"))(
-    "keeps all in registers of %s",
-    { timeout: 120_000 },
-    (source) => {
-      for (const { kernel, stackBytes, spilledBytes, threads } of kernelsOf(`native/cuda/${source}`, "sm_90"))
-        expect({ kernel, stackBytes, spilledBytes, threads }).toEqual({
-          kernel,
-          stackBytes: 0,
-          spilledBytes: 0,
-          threads: figures.kernels.find((one) => one.source === source && one.kernel === kernel)?.threads,
-        });
-    },
-  );
+  test.each(sources.filter((name) => name !== "optimizer_operations.cu"))("keeps all in registers of %s", (source) => {
+    for (const { kernel, stackBytes, spilledBytes, threads } of kernelsOf(`native/cuda/${source}`, "sm_90"))
+      expect({ kernel, stackBytes, spilledBytes, threads }).toEqual({
+        kernel,
+        stackBytes: 0,
+        spilledBytes: 0,
+        threads: figures.kernels.find((one) => one.source === source && one.kernel === kernel)?.threads,
+      });
+  });
 });

@@ -225,7 +225,7 @@ describe("a process that uses batches", () => {
   function run(text: string) {
     // Through -e: the flag that makes it a module must not reach the thread.
     const program = `${preamble}\n${text}\ndone = performance.now();`;
-    const options = { encoding: "utf8", timeout: 20_000 } as const;
+    const options = { encoding: "utf8", timeout: 600_000 } as const;
     return spawnSync(process.execPath, ["--input-type=module", "-e", program], options);
   }
 

@@ -11,7 +11,7 @@ const folder = temporaryFolders();
 const headers = join(process.execPath, "../../include/node");
 const why = existsSync(join(headers, "node_api.h")) ? "" : " (skipped: this Node came without its headers)";
 
-test.skipIf(why)(`the addon builds with the compiler alone, from binding.gyp${why}`, { timeout: 120_000 }, async () => {
+test.skipIf(why)(`the addon builds with the compiler alone, from binding.gyp${why}`, async () => {
   const output = folder();
   const script = resolve(import.meta.dirname, "../../scripts/compile-addon.mjs");
   // Unoptimised: what is tested is that all sources, flags and libraries are there.

@@ -41,24 +41,20 @@ const units = [...new Set(linted.map((name) => dirname(name)))].map(
 );
 const folder = temporaryFolders();
 
-test.skipIf(!has("clang-tidy")).each(units)(
-  `%s is linted${needs("clang-tidy")}`,
-  { timeout: 180_000 },
-  (name, files) => {
-    const unit = join(folder(), "unit.cc");
-    writeFileSync(unit, files.map((file) => `#include "${join(root, file)}"\n`).join(""));
-    const headers = join(process.execPath, "../../include/node");
-    const flags = ["-xc++", "-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
-    // CUDA files as the emulator compiles them: CUDA's own headers are not everywhere.
-    const defines = [
-      "-DNAPI_VERSION=8",
-      "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
-      "-DSTEPSIZE_EMULATED",
-      "-Wno-unknown-pragmas",
-    ];
-    // There the path-sensitive analysis would spend a minute inside the emulator.
-    const checks = name === "native/cuda" ? ",-clang-analyzer-*" : "";
-    const options = ["--quiet", "--config-file=.clang-tidy", `--checks=-bugprone-suspicious-include${checks}`];
-    expectClean("clang-tidy", [...options, unit, "--", ...flags, ...defines]);
-  },
-);
+test.skipIf(!has("clang-tidy")).each(units)(`%s is linted${needs("clang-tidy")}`, (name, files) => {
+  const unit = join(folder(), "unit.cc");
+  writeFileSync(unit, files.map((file) => `#include "${join(root, file)}"\n`).join(""));
+  const headers = join(process.execPath, "../../include/node");
+  const flags = ["-xc++", "-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
+  // CUDA files as the emulator compiles them: CUDA's own headers are not everywhere.
+  const defines = [
+    "-DNAPI_VERSION=8",
+    "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
+    "-DSTEPSIZE_EMULATED",
+    "-Wno-unknown-pragmas",
+  ];
+  // There the path-sensitive analysis would spend a minute inside the emulator.
+  const checks = name === "native/cuda" ? ",-clang-analyzer-*" : "";
+  const options = ["--quiet", "--config-file=.clang-tidy", `--checks=-bugprone-suspicious-include${checks}`];
+  expectClean("clang-tidy", [...options, unit, "--", ...flags, ...defines]);
+});

@@ -55,7 +55,7 @@ async function expectProbabilitiesRounded(
 }
 
 describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
-  it("is that of float32, rounded", { timeout: 60_000 }, async () => {
+  it("is that of float32, rounded", async () => {
     await fc.assert(
       fc.asyncProperty(arbitrary, async (call) => {
         for (const { label, device } of devices) {

