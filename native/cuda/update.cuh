@@ -167,9 +167,19 @@ __device__ __forceinline__ void updateChunk(const ChunkLists<Rule, Types>& lists
     updateOne(lists, i < head ? i : i + groups * width, s, stream);
 }
 
+// 16 bytes at a time from the first aligned element on; those before and the last few go one by one.
 template <class Gradient>
 __device__ __forceinline__ void zero(Gradient* gradient, uint32_t count) {
-  for (uint32_t i = threadIdx.x; i < count; i += kUpdateThreads) gradient[i] = Gradient{};
+  constexpr uint32_t perVector = 16 / sizeof(Gradient);
+  const auto misaligned = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(gradient) / sizeof(Gradient)) % perVector;
+  const uint32_t head = min((perVector - misaligned) % perVector, count);
+  const uint32_t vectors = (count - head) / perVector;
+  auto* aligned = reinterpret_cast<uint4*>(gradient + head);
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x; i < vectors; i += kUpdateThreads) __stcg(aligned + i, make_uint4(0, 0, 0, 0));
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x; i < count - vectors * perVector; i += kUpdateThreads)
+    gradient[i < head ? i : i + vectors * perVector] = Gradient{};
 }
 
 // Any number of blocks: each takes every gridDim.x-th chunk.

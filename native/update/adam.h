@@ -23,13 +23,16 @@ STEPSIZE_HOST_DEVICE void adamApply(float& parameter, float m, float second, con
 }
 
 STEPSIZE_HOST_DEVICE void adam(float& parameter, float gradient, float& m, float& v, const Scalars& s) {
-  adamApply(parameter, m, adamMoments(parameter, gradient, m, v, s), s);
+  // Not inside the next call's arguments: whether `m` is read before or after is the compiler's choice there.
+  const float second = adamMoments(parameter, gradient, m, v, s);
+  adamApply(parameter, m, second, s);
 }
 
 STEPSIZE_HOST_DEVICE void adamAmsgrad(float& parameter, float gradient, float& m, float& v, float& maximum,
                                       const Scalars& s) {
   const float second = adamMoments(parameter, gradient, m, v, s);
-  maximum = second > maximum ? second : maximum;
+  // A NaN stays, as with torch.maximum: it compares with nothing.
+  maximum = second > maximum || second != second ? second : maximum;
   adamApply(parameter, m, maximum, s);
 }
 

@@ -156,6 +156,7 @@ describe.skipIf(!hasNvcc)(
         const touched = (kind: "ld" | "st") => lists.map((_, index) => mostBytes(accesses, index, kind) > 0);
         expect(touched("ld")).toEqual(lists.map(({ loaded }) => loaded > 0));
         expect(touched("st")).toEqual(lists.map(({ name: of, stored }) => stored > 0 || of === "gradient"));
+        expect(mostBytes(accesses, 1, "st"), "zeros of the gradient").toBe(16);
       },
     );
 
