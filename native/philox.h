@@ -34,4 +34,10 @@ STEPSIZE_HOST_DEVICE Philox4 philox(uint64_t counterLow, uint64_t counterHigh, u
 // In [0, 1): the upper 24 bits, which a float32 holds exactly.
 STEPSIZE_HOST_DEVICE float uniformFromBits(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
+// How many calls a tensor counts, which anybody may have written: to convert a number that an integer cannot hold is
+// undefined, so that compilers and devices differ. What is no count is 0.
+STEPSIZE_HOST_DEVICE uint64_t countOf(float calls) {
+  return calls >= 0.0f && calls < 0x1p63f ? static_cast<uint64_t>(calls) : 0;
+}
+
 }  // namespace stepsize

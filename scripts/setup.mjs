@@ -1,6 +1,7 @@
 // Makes a fresh clone ready: dependencies, the CPU addon, the CUDA addon where its compiler is, the compiled TypeScript.
 // Each is done only when what it is made from has changed, so that it can run before every `npm start` and `npm test`.
-// Needs nothing but Node and npm. --test adds the emulated CUDA addon, --bench what benchmarks compare with.
+// Needs nothing but Node and npm. --test adds the emulated CUDA addon and, if clang is installed, both addons as clang
+// compiles them; --bench adds what benchmarks compare with.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -25,9 +26,10 @@ function hashOf(files, salt) {
   return hash.digest("hex");
 }
 
-function run(command, args) {
+function run(command, args, variables = {}) {
   // npm's own scripts put its node-gyp on the path; the output is shown only when something fails.
-  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
+  const env = { ...process.env, ...variables };
+  const result = spawnSync(command, args, { cwd: root, env, encoding: "utf8", maxBuffer: 1 << 28 });
   if (result.status === 0) return;
   process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? ""}`);
   const reason = result.error ? result.error.message : `exit code ${result.status}`;
@@ -159,13 +161,15 @@ if (works("nvcc") && works("cmake"))
       ]),
   });
 
+const emulatedSources = [
+  ...cudaSources,
+  ...filesUnder("test/emulator").filter((file) => file.endsWith(".h")),
+  ...filesUnder("scripts"),
+];
+
 if (process.argv.includes("--test") && ownHeaders())
   step("emulated CUDA addon", {
-    inputs: [
-      ...cudaSources,
-      ...filesUnder("test/emulator").filter((file) => file.endsWith(".h")),
-      ...filesUnder("scripts"),
-    ],
+    inputs: emulatedSources,
     salt: `${process.version} ${process.arch}`,
     product: join(root, "build-cuda-emulated", "Release", "cuda-emulated.node"),
     work: () =>
@@ -174,6 +178,19 @@ if (process.argv.includes("--test") && ownHeaders())
         ownHeaders(),
         join(root, "build-cuda-emulated", "Release"),
       ]),
+  });
+
+// What one compiler happens to do must not be what a result depends on; vitest.config.ts says what runs on this build.
+const clangFolder = join(root, "build-clang", "Release");
+if (process.argv.includes("--test") && ownHeaders() && works("clang++"))
+  step("addons as clang compiles them", {
+    inputs: [...new Set([...emulatedSources, ...filesUnder("native")])],
+    salt: `${process.version} ${process.arch}`,
+    product: join(clangFolder, "cuda-emulated.node"),
+    work: () => {
+      for (const script of ["compile-addon.mjs", "compile-emulated.mjs"])
+        run(process.execPath, [join(root, "scripts", script), ownHeaders(), clangFolder], { CXX: "clang++" });
+    },
   });
 
 if (process.argv.includes("--test"))

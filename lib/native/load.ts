@@ -23,13 +23,16 @@ export interface AddonReport {
 const reports = new Map<string, AddonReport>();
 
 /**
- * Looks for an addon by its exact name: first what was built here, then a prebuilt file of the package. By name, not by
- * tags: a machine may have one addon built and another one not.
+ * Looks for an addon by its exact name: first in the folder that `STEPSIZE_ADDONS` names, if it does, then what was
+ * built here, then a prebuilt file of the package. By name, not by tags: a machine may have one addon built and another
+ * one not.
  */
 export function findAddon(name: string): AddonReport {
   const known = reports.get(name);
   if (known) return known;
+  const { STEPSIZE_ADDONS: folder } = process.env;
   const lookedAt = [
+    ...(folder ? [join(folder, `${name}.node`)] : []),
     join(root, "build", "Release", `${name}.node`),
     join(root, `build-${name}`, "Release", `${name}.node`),
     join(root, "prebuilds", `${process.platform}-${process.arch}`, `${name}.node`),

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kRandomThreads)
 template <class T>
 __global__ void __launch_bounds__(kRandomThreads) dropoutKernel(const T* x, const float* calls, T* out, int64_t count,
                                                                 RandomSource source, float probability, float scale) {
-  if (calls) source.stream += static_cast<uint64_t>(calls[0]);
+  if (calls) source.stream += countOf(calls[0]);
   const bool aligned = isAligned16(x) && isAligned16(out);
   forPhiloxBlocks(count, source, [&](int64_t i, int elements, const Philox4& block) {
     float values[4] = {};

@@ -1,4 +1,4 @@
-export type Variant = "plain" | "sanitized" | "races" | "portable";
+export type Variant = "plain" | "sanitized" | "races" | "portable" | "clang";
 export const variants: Readonly<Record<Variant, { flags: readonly string[] }>>;
 export const programs: readonly string[];
 export interface Outcome {

@@ -22,6 +22,8 @@ export const variants = {
   races: { flags: ["-O1", "-fsanitize=thread", "-no-pie"], link: ["-no-pie"], detector: true },
   // The portable switch between fibers, for machines that have no assembly of their own in fiber.h.
   portable: { flags: ["-O2", "-DSTEPSIZE_EMULATOR_UCONTEXT"] },
+  // Another compiler evaluates in another order wherever the language leaves the order open, as nvcc does.
+  clang: { compiler: "clang++", flags: ["-O2"] },
 };
 
 export const programs = [
@@ -72,10 +74,14 @@ export function whyNot(variant) {
   return reasons.get(variant);
 }
 
+const oldest = { "g++": 11, "clang++": 14 };
+
 function probe(variant) {
-  const version = spawnSync("g++", ["-dumpversion"], { encoding: "utf8" });
-  if (version.status !== 0) return "g++ is not installed";
-  if (Number.parseInt(version.stdout, 10) < 11) return `g++ is ${version.stdout.trim()}, 11 or newer is needed`;
+  const { compiler = "g++" } = variants[variant];
+  const version = spawnSync(compiler, ["-dumpversion"], { encoding: "utf8" });
+  if (version.status !== 0) return `${compiler} is not installed`;
+  if (Number.parseInt(version.stdout, 10) < oldest[compiler])
+    return `${compiler} is ${version.stdout.trim()}, ${oldest[compiler]} or newer is needed`;
   if (variant !== "sanitized") return "";
   mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, "probe-"));
@@ -90,18 +96,18 @@ function probe(variant) {
 }
 
 /** The files that a source is made of, without the system's headers. */
-async function dependencies(source, flags) {
-  const rule = await checked("g++", [...flags, "-MM", source]);
+async function dependencies(compiler, source, flags) {
+  const rule = await checked(compiler, [...flags, "-MM", source]);
   return rule
     .slice(rule.indexOf(":") + 1)
     .split(/[\s\\]+/)
     .filter((name) => name !== "");
 }
 
-async function keyOf(sources, flags) {
-  const hash = createHash("sha256").update(JSON.stringify([await checked("g++", ["--version"]), flags]));
+async function keyOf(compiler, sources, flags) {
+  const hash = createHash("sha256").update(JSON.stringify([await checked(compiler, ["--version"]), flags]));
   for (const source of sources)
-    for (const file of await dependencies(source, flags))
+    for (const file of await dependencies(compiler, source, flags))
       hash
         .update(file)
         .update("\0")
@@ -112,10 +118,10 @@ async function keyOf(sources, flags) {
 
 /** Builds a program from one source, a path from the repository's root; returns the program's path. */
 export async function build(source, variant, extraFlags = []) {
-  const { flags, link = [], detector = false } = variants[variant];
+  const { compiler = "g++", flags, link = [], detector = false } = variants[variant];
   const all = [...common, ...flags, ...extraFlags];
   const name = `${basename(source, ".cc")}-${variant}-`;
-  const key = await keyOf(detector ? [source, raceDetector] : [source], all);
+  const key = await keyOf(compiler, detector ? [source, raceDetector] : [source], all);
   mkdirSync(cache, { recursive: true });
   const program = join(cache, name + key);
   const kept = readdirSync(cache).filter((file) => file.startsWith(name) && file.length === name.length + key.length);
@@ -129,12 +135,12 @@ export async function build(source, variant, extraFlags = []) {
       const uninstrumented = all.filter((flag) => flag !== "-fsanitize=thread");
       const objects = [join(folder, "kernels.o"), join(folder, "detector.o")];
       await Promise.all([
-        checked("g++", [...all, "-c", source, "-o", objects[0]]),
-        checked("g++", [...uninstrumented, "-c", raceDetector, "-o", objects[1]]),
+        checked(compiler, [...all, "-c", source, "-o", objects[0]]),
+        checked(compiler, [...uninstrumented, "-c", raceDetector, "-o", objects[1]]),
       ]);
-      await checked("g++", [...link, ...objects, "-o", output, "-pthread"]);
+      await checked(compiler, [...link, ...objects, "-o", output, "-pthread"]);
     } else {
-      await checked("g++", [...all, source, "-o", output, "-pthread"]);
+      await checked(compiler, [...all, source, "-o", output, "-pthread"]);
     }
     renameSync(output, program);
     for (const old of kept) rmSync(join(cache, old), { force: true });
@@ -146,7 +152,7 @@ export async function build(source, variant, extraFlags = []) {
 
 // As a command: everything that the tests run, so that no test waits for a compiler.
 if (process.argv[1] === import.meta.filename) {
-  const wanted = ["sanitized", "plain", "races"].filter((variant) => !whyNot(variant));
+  const wanted = ["sanitized", "plain", "races", "clang"].filter((variant) => !whyNot(variant));
   try {
     await Promise.all(wanted.flatMap((variant) => programs.map((program) => build(program, variant))));
   } catch (error) {

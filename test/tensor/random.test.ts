@@ -128,6 +128,16 @@ await onEveryDevice("random numbers", (device) => {
       });
     });
 
+    it("adds its calls to the stream, and nothing for what is no count", async () => {
+      const drawn = async (stream: number, calls?: number) => {
+        const counted = calls === undefined ? {} : { calls: tensor(device, [calls], []) };
+        return read(dropout(ones(device, [64]), { probability: 0.5, seed: 1, stream, ...counted }));
+      };
+      expect(await drawn(2, 5)).toEqual(await drawn(7));
+      for (const calls of [Number.NaN, -1, -1e30, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 2 ** 63])
+        expect(await drawn(7, calls), String(calls)).toEqual(await drawn(7));
+    });
+
     it("drops other elements for another seed or stream", async () => {
       const masks = await Promise.all(
         [{ seed: 1 }, { seed: 2 }, { seed: 1, stream: 1 }].map((key) =>

@@ -160,7 +160,10 @@ export interface DropoutOptions {
   readonly seed: number;
   /** Default 0. */
   readonly stream?: number;
-  /** A whole number on the device, float32 of shape [], that is added to the stream: captured work can count with it. */
+  /**
+   * A whole number on the device, float32 of shape [], that is added to the stream: captured work can count with it. A
+   * negative number, NaN, and a number of 2^63 or more add 0.
+   */
   readonly calls?: Tensor;
 }
 

@@ -64,7 +64,7 @@ inline void dropout(const Invocation& call) {
   const float probability = call.number(attribute::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
   auto stream = static_cast<uint64_t>(call.integer(attribute::dropoutStream));
-  if (call.inputs > 1) stream += static_cast<uint64_t>(call.input(1).floats()[0]);
+  if (call.inputs > 1) stream += countOf(call.input(1).floats()[0]);
   forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::dropoutSeed)), stream,
           [=](int64_t i, uint32_t bits) { out[i] = uniformFromBits(bits) >= probability ? x[i] * scale : 0; });
 }

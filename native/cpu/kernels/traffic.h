@@ -28,7 +28,7 @@ STEPSIZE_INLINE void moveWords(const TrafficLists<Types>& lists, int64_t from, i
   const auto* gradient = lists.gradient;
   auto *m0 = lists.moments[0], *m1 = lists.moments[1], *m2 = lists.moments[2];
   auto* copy = lists.copy;
-#pragma GCC ivdep
+  STEPSIZE_INDEPENDENT_ITERATIONS
   for (int64_t i = from; i < to; i++) {
     const auto word = gradient[i];
     parameter[i] = static_cast<typename Lists::Parameter>(parameter[i] ^ word);

@@ -154,7 +154,7 @@ STEPSIZE_INLINE void updateElements(const ChunkLists<Types>& lists, int64_t from
   auto* m1 = lists.moments[1];
   auto* m2 = lists.moments[2];
   // No list overlaps another: the binding has seen to that.
-#pragma GCC ivdep
+  STEPSIZE_INDEPENDENT_ITERATIONS
   for (int64_t i = from; i < to; i++) {
     float p = toFloat(parameter[i]);
     float m[update::kMostMoments] = {};

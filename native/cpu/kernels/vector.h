@@ -5,6 +5,13 @@
 
 #include "../invocation.h"
 
+// Before a loop: no iteration reads what another one writes, so that the compiler may vectorize without a check.
+#if defined(__clang__)
+#define STEPSIZE_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define STEPSIZE_INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+#endif
+
 namespace stepsize::STEPSIZE_ISA {
 
 #if defined(__AVX512F__)
