@@ -15,6 +15,7 @@ const listed = (what: string, words: readonly string[]) => `${what}: ${words.joi
 export const compareFields: Fields = {
   kind: flag("text", "<training|quadratics>", "what the schedules are compared on", "training"),
   title: flag("text", "<text>", "heading of the report"),
+  notes: flag("json", "<json>", "limits of the study, for the head of the report: a list of texts", "none"),
   models: flag("words", "<name,…>", listed("models", modelNames), "mlp"),
   data: flag("words", "<source,…>", `data: ${sourcesInWords}; with --config only where the same data lie`, "mnist"),
   validation: flag("number", "<share>", "share of the training items held back to tune on", "0.1"),

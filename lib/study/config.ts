@@ -35,6 +35,8 @@ export interface StudySchedule {
 export interface TrainingStudy {
   readonly kind: "training";
   readonly title: string;
+  /** What the results do not say or do not support: sentences for the head of the report. */
+  readonly notes?: readonly string[] | undefined;
   readonly models: readonly string[];
   readonly data: readonly StudyData[];
   readonly validation: number;
@@ -66,6 +68,8 @@ export interface TrainingStudy {
 export interface QuadraticsStudy {
   readonly kind: "quadratics";
   readonly title: string;
+  /** What the results do not say or do not support: sentences for the head of the report. */
+  readonly notes?: readonly string[] | undefined;
   readonly schedules: readonly StudySchedule[];
   readonly conditionNumbers: readonly number[];
   /** Steps. */

@@ -46,7 +46,8 @@ export function differenceFigures({ heading, cells }: Group, study: TrainingStud
         heading: title,
         caption:
           `Each schedule less UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, 95\u00a0% for all ` +
-          `of them together. To the ${better} of 0 a schedule is better than UBA.${band}`,
+          `of them together. To the ${better} of 0 a schedule is better than UBA. Verdicts are in the table: they go by Holm's ` +
+          `test, which may decide where an interval just contains 0.${band}`,
         draw: (standalone) =>
           differenceFigure(points, { title, label: `difference to UBA in test ${unit}`, margin, standalone }),
       },

@@ -30,6 +30,11 @@ interface Words {
   readonly tiles: readonly Row[];
 }
 
+/** The notes of a study as a paragraph. */
+function limitsOf({ notes }: TrainingStudy | QuadraticsStudy): string[] {
+  return notes === undefined ? [] : [`Limits: ${notes.join(" ")}`];
+}
+
 /** Writes results, tables, page and figures of what there is of a training study. */
 export async function writeTrainingReport(
   folder: StudyFolder,
@@ -67,6 +72,7 @@ export async function writeQuadraticsReport(
       "Gradient descent on quadratics with curvatures from λ_u/κ to λ_u: what is left of an error after all steps, in the " +
         "worst direction. Every schedule has the peak rate that is best for it (UBA also the φ), at most c/λ_u. The " +
         "best steps there are: the solution of the min–max problem with the same bounds. No noise, which is what decay is mostly for: see docs/uba.md.",
+      ...limitsOf(study),
     ],
     tiles: [["Problems", String(cells.length)] as const],
   };
@@ -114,12 +120,15 @@ function trainingWords(results: TrainingResults): Words {
         `then ${finalSeeds.length} runs with seeds that no trial had, the test split read once after the last step of each. ` +
         "Values are means ± standard deviations over the seeds; ranks, in parentheses, only describe.",
       enough
-        ? "Differences are paired by seed, with Student-t intervals at 95\u00a0% for all of a budget together (Bonferroni). An " +
-          'interval that contains 0 is "not distinguished"' +
+        ? "Differences are paired by seed, with Student-t intervals at 95\u00a0% for all of a budget together (Bonferroni). Better " +
+          "and worse go by the p-values of paired t-tests, adjusted for all comparisons of a budget (Holm): at most 0.05. This " +
+          "test is sharper than the intervals, so an interval beside a verdict may just contain 0. " +
+          'What is "not distinguished" need not be equal' +
           (margin === undefined
             ? "; no margin was declared, so nothing is called a tie."
-            : `; a "tie" lies wholly within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, declared beforehand.`)
+            : `; the interval of a "tie" lies wholly within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, declared beforehand.`)
         : `There are no intervals: ${finalSeeds.length} final seed${finalSeeds.length === 1 ? "" : "s"} cannot show how far chance goes.`,
+      ...limitsOf(study),
     ],
     tiles: [
       ["Runs", String(runs)],

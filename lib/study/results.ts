@@ -5,6 +5,7 @@ import type { RunRecord, SplitResult } from "./records.js";
 import {
   confidenceOf,
   type Difference,
+  holm,
   pairedDifference,
   type Summary,
   summarise,
@@ -38,7 +39,7 @@ export interface CellResult {
   readonly complete: boolean;
   /** Trials of each schedule. */
   readonly trials: number;
-  /** Of each interval, so that those of the cell hold together with 95 %. */
+  /** Of each interval, so that those of the cell hold together with 95 % (Bonferroni). */
   readonly confidence: number;
   readonly schedules: readonly ScheduleResult[];
 }
@@ -61,7 +62,12 @@ export interface ScheduleResult {
   /** By the mean of the measure, from 1; descriptive. Those that diverged come last. */
   readonly rank?: number;
   /** In the measure: this schedule less UBA, seed by seed. */
-  readonly versusUba?: { readonly verdict: Verdict | "diverged"; readonly difference?: Difference };
+  readonly versusUba?: {
+    readonly verdict: Verdict | "diverged";
+    readonly difference?: Difference;
+    /** The difference's p-value, adjusted for all comparisons of the cell (Holm). */
+    readonly adjustedP?: number;
+  };
 }
 
 export type ScoredTrial = Trial & {
@@ -166,12 +172,22 @@ function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confide
   };
   const valuesOf = ({ runs }: ScheduleResult) => runs.map(({ test }) => measured(test as SplitResult, measure));
   const uba = rows.find(({ schedule }) => schedule === "uba") as ScheduleResult;
+  const others = rows.filter((row) => row !== uba);
+  const differences = others.map((row) =>
+    row.loss === undefined || uba.loss === undefined
+      ? undefined
+      : pairedDifference(valuesOf(row), valuesOf(uba), confidence),
+  );
+  // Those that diverged are counted too: how many comparisons there are was settled before the runs.
+  const adjusted = holm(differences.map((difference) => difference?.p));
   return rows.map((row) => {
     const rank = 1 + rows.filter((other) => worth(other) > worth(row)).length;
     if (row === uba) return { ...row, rank };
-    if (row.loss === undefined || uba.loss === undefined) return { ...row, rank, versusUba: { verdict: "diverged" } };
-    const difference = pairedDifference(valuesOf(row), valuesOf(uba), confidence);
-    return { ...row, rank, versusUba: { verdict: verdictOn(difference, { higherIsBetter, margin }), difference } };
+    const index = others.indexOf(row);
+    const [difference, adjustedP] = [differences[index], adjusted[index]];
+    if (difference === undefined) return { ...row, rank, versusUba: { verdict: "diverged" } };
+    const verdict = verdictOn(difference, { adjustedP, higherIsBetter, margin });
+    return { ...row, rank, versusUba: { verdict, difference, ...(adjustedP !== undefined && { adjustedP }) } };
   });
 }
 

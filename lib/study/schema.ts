@@ -104,11 +104,14 @@ const schedule = named(
   z.looseObject({ name: oneOf(scheduleNames) }, { error: "a schedule's name, or an object with one and its options" }),
 ).transform(({ name, ...options }) => ({ name, options }));
 
+const notes = listOf(text, "texts");
+
 const seeds = listOf(naturalNumber, "whole numbers of at least 0");
 
 /** The fields of a training study, each optional. */
 export const trainingFields = {
   title: text,
+  notes,
   models: listOf(oneOf(modelNames), "model names"),
   data: listOf(data, "data sources", ({ name }) => name),
   validation: share,
@@ -134,6 +137,7 @@ export const trainingFields = {
 /** The fields of a study of quadratics, each optional. */
 export const quadraticsFields = {
   title: text,
+  notes,
   schedules: trainingFields.schedules,
   conditionNumbers: ascending(
     number("a number above 1", (value) => value > 1),

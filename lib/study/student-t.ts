@@ -30,3 +30,14 @@ export function studentT(confidence: number, degrees: number): number {
   }
   return Math.sqrt(degrees) * Math.tan((low + high) / 2);
 }
+
+/**
+ * The probability of a |t| of at least this size: 0.05 for 2.776 and 4 degrees of freedom. Right to about 1e-15, which
+ * is all that is left of smaller ones.
+ *
+ * @param t any number, infinite ones included
+ * @param degrees of freedom: a whole number of at least 1
+ */
+export function twoSidedP(t: number, degrees: number): number {
+  return Math.max(0, 1 - probabilityWithin(Math.atan(Math.abs(t) / Math.sqrt(degrees)), degrees));
+}

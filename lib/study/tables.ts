@@ -23,7 +23,7 @@ export function groupsOf({ cells }: TrainingResults): Group[] {
   return [...groups].map(([heading, own]) => ({ heading, cells: own }));
 }
 
-/** The tables of a group: what was measured on the test split, the differences to UBA, what tuning chose. */
+/** The tables of a group: what was measured on the test split, the differences to UBA with their p-values, what tuning chose. */
 export function trainingTables({ heading, cells }: Group, study: TrainingStudy): Table[] {
   const table = (title: string, cellOf: (row: ScheduleResult, cell: CellResult) => string): Table => ({
     heading: `${heading}: ${title}`,
@@ -44,7 +44,8 @@ export function trainingTables({ heading, cells }: Group, study: TrainingStudy):
       `test ${measure}`,
       (row) => `${summaryInWords(row, measure)}${row.rank === undefined ? "" : ` (${row.rank})`}`,
     ),
-    { ...versus, rows: versus.rows.filter(([name]) => name !== "uba") },
+    withoutUba(versus),
+    withoutUba(table("p-values of these differences, adjusted (Holm)", adjustedPInWords)),
     ...(hasOther ? [table(`test ${other}`, (row) => summaryInWords(row, other))] : []),
     ...(perplexity ? [table("test perplexity", (row) => (row.loss ? Math.exp(row.loss.mean).toFixed(2) : "–"))] : []),
     table("chosen peak learning rate", choiceInWords),
@@ -137,6 +138,17 @@ function differenceInWords(measure: "loss" | "accuracy") {
     const interval = low === undefined || high === undefined ? "" : ` [${signed(low)}, ${signed(high)}]`;
     return `${signed(mean)}${interval} ${verdict}`;
   };
+}
+
+function withoutUba(table: Table): Table {
+  return { ...table, rows: table.rows.filter(([name]) => name !== "uba") };
+}
+
+function adjustedPInWords({ versusUba }: ScheduleResult): string {
+  const p = versusUba?.adjustedP;
+  if (p === undefined) return "–";
+  // Rounded to two digits, 0.0496 would be 0.050 and look like no verdict.
+  return p < 1e-4 ? "< 0.0001" : p < 0.1 ? p.toFixed(4) : p.toFixed(2);
 }
 
 function choiceInWords({ tuning }: ScheduleResult): string {

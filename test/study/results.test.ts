@@ -98,6 +98,45 @@ describe("results", () => {
     expect(results.cells[1]?.confidence).toBeCloseTo(0.975, 12);
   });
 
+  test("adjust the p-values for all comparisons of a cell, those that diverged among them", () => {
+    // One hundredth of a point from the interval's end: t for 95 % and 4 degrees is 2.776445, for 97.5 % 3.495406.
+    const seeds = [1, 2, 3, 4, 5];
+    const errors = [1, -1, 2, 0, -2].map((each) => each / Math.sqrt(10 / 4));
+    const shifted = (t: number) => (run: PlannedRun) =>
+      recordOf(
+        run,
+        run.spec.purpose === "tuning"
+          ? lossOf(run)
+          : 2 +
+              (run.schedule.name === "uba"
+                ? 0
+                : (errors[seeds.indexOf(run.spec.seed)] as number) +
+                  ({ cosine: t, step: 100 }[run.schedule.name] as number) / Math.sqrt(5)),
+      );
+    const plain = studyOf();
+    const found = (t: number, diverges = false) =>
+      rowOf(
+        trainingResults(
+          plain,
+          records(plain, (run) =>
+            diverges && run.schedule.name === "step" && run.spec.seed === 3 ? divergedRecord(run) : shifted(t)(run),
+          ),
+        ).cells[0]?.schedules,
+        "cosine",
+      )?.versusUba;
+    // The larger p-value of two is compared with 5 % itself; its interval is still at 97.5 %, and contains 0.
+    const between = found(3);
+    expect(between?.verdict).toBe("worse");
+    expect(between?.difference?.low).toBeLessThan(0);
+    expect(between?.adjustedP).toBe(between?.difference?.p);
+    expect(found(2.77)?.verdict).toBe("not distinguished");
+    expect(found(2.78)?.verdict).toBe("worse");
+    // The other comparison was planned, whatever became of it.
+    expect(found(3, true)).toMatchObject({ verdict: "not distinguished" });
+    expect(found(3, true)?.adjustedP).toBeCloseTo(2 * (between?.difference?.p as number), 14);
+    expect(found(3.5, true)?.verdict).toBe("worse");
+  });
+
   test("without a margin have no tie, and by accuracy the higher value is better", () => {
     const plain = trainingResults(studyOf(), records(studyOf())).cells[1]?.schedules;
     expect(rowOf(plain, "cosine")?.versusUba?.verdict).toBe("not distinguished");
@@ -113,6 +152,7 @@ describe("results", () => {
     expect(found.complete).toBe(true);
     expect(rowOf(found.cells[0]?.schedules, "step")?.versusUba).toMatchObject({ verdict: "no interval" });
     expect(rowOf(found.cells[0]?.schedules, "step")?.versusUba?.difference).not.toHaveProperty("low");
+    expect(rowOf(found.cells[0]?.schedules, "step")?.versusUba).not.toHaveProperty("adjustedP");
   });
 
   test("of a schedule that diverged with one seed have no mean; it is last, and not compared", () => {
@@ -194,6 +234,8 @@ describe("the report of a training study", () => {
     expect(text).toMatch(/\| cosine \| diverged \(1 of 5\) \(3\) \| 2\.0000/);
     expect(text).toMatch(/\| cosine \| diverged \| 0\.0000 \[−0\.0247, \+0\.0247\] tie \|/);
     expect(text).toMatch(/\| step \| \+0\.2000 \[\+0\.17\d\d, \+0\.22\d\d\] worse \|/);
+    expect(text).toContain("p-values of these differences, adjusted (Holm)");
+    expect(text).toContain("| step | < 0.0001 | < 0.0001 |\n| cosine | – | 1.00 |");
     expect(text).toContain("| uba | 0.1, φ 0.25 (6 trials, at the edge) |");
     expect(text).toContain('a "tie" lies wholly within ±0.05');
   });
@@ -246,6 +288,14 @@ describe("the report of a training study", () => {
     const own = new StudyFolder(folders());
     await writeTrainingReport(own, few, records(few));
     expect(readFileSync(own.table, "utf8")).toContain(words);
+  });
+
+  test("has the study's notes before its tables", async () => {
+    const noted = studyOf({ notes: ["One tuning seed.", "No noise."] });
+    const own = new StudyFolder(folders());
+    await writeTrainingReport(own, noted, records(noted));
+    expect(readFileSync(own.table, "utf8")).toMatch(/\n\nLimits: One tuning seed\. No noise\.\n\n##/);
+    expect(readFileSync(own.report, "utf8")).toContain("Limits: One tuning seed. No noise.");
   });
 
   test("of text has perplexities: e to the loss", async () => {

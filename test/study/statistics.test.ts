@@ -1,6 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { confidenceOf, pairedDifference, summarise, verdictOn } from "#lib/study/statistics.js";
-import { studentT } from "#lib/study/student-t.js";
+import { confidenceOf, holm, pairedDifference, summarise, verdictOn } from "#lib/study/statistics.js";
+import { studentT, twoSidedP } from "#lib/study/student-t.js";
 
 describe("Student's t", () => {
   // scipy 1.17: stats.t.ppf(1 - (1 - confidence) / 2, degrees). Printed tables have them to three digits.
@@ -30,6 +31,96 @@ describe("Student's t", () => {
   );
 });
 
+describe("the probability of a larger |t|", () => {
+  // R's help of pt and printed tables: 2.776 and 4 degrees are 5 %.
+  test.each([0.1, 0.5, 0.9, 0.95, 0.999])("is what a quantile at %d leaves", (confidence) => {
+    for (const degrees of [1, 2, 3, 4, 5, 9, 30, 121])
+      expect(twoSidedP(studentT(confidence, degrees), degrees)).toBeCloseTo(1 - confidence, 13);
+  });
+
+  test.each([0, 0.3, 1, 2.5, 7, 40])("of %d is the integral of the density", (t) => {
+    for (const degrees of [1, 2, 3, 4, 7, 12]) {
+      // The density's constant follows from the same integral to infinity; x = √ν·tan θ makes both finite.
+      const steps = 20_000;
+      const integral = (from: number) => {
+        const width = (Math.PI / 2 - from) / steps;
+        const at = (i: number) => Math.cos(from + i * width) ** (degrees - 1);
+        let sum = at(0) + at(steps);
+        for (let i = 1; i < steps; i++) sum += (i % 2 === 1 ? 4 : 2) * at(i);
+        return (sum * width) / 3;
+      };
+      const expected = integral(Math.atan(t / Math.sqrt(degrees))) / integral(0);
+      expect(Math.abs(twoSidedP(t, degrees) - expected)).toBeLessThan(1e-12);
+      expect(twoSidedP(-t, degrees)).toBe(twoSidedP(t, degrees));
+    }
+  });
+
+  test("of an infinite one is 0", () => {
+    expect([twoSidedP(Infinity, 1), twoSidedP(-Infinity, 4)]).toEqual([0, 0]);
+  });
+});
+
+describe("Holm's adjusted p-values", () => {
+  // R: p.adjust(p, "holm").
+  test.each([
+    [
+      [0.01, 0.02, 0.03, 0.04],
+      [0.04, 0.06, 0.06, 0.06],
+    ],
+    [
+      [0.01, 0.04, 0.03, 0.005],
+      [0.03, 0.06, 0.06, 0.02],
+    ],
+    [
+      [0.5, 0.001, 0.6],
+      [1, 0.003, 1],
+    ],
+    [[0.03], [0.03]],
+    [[], []],
+  ])("of %j are those of R", (ps, expected) => {
+    const adjusted = holm(ps as number[]);
+    expect(adjusted).toHaveLength(expected.length);
+    for (const [i, p] of adjusted.entries()) expect(p).toBeCloseTo(expected[i] as number, 14);
+  });
+
+  const chances = fc.array(fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(0, 0.01, 0.05, 1)), {
+    minLength: 1,
+    maxLength: 7,
+  });
+
+  test("are those of the closed test: the worst of Bonferroni over all sets that a comparison is in", () => {
+    fc.assert(
+      fc.property(chances, (ps) => {
+        const closed = ps.map((_, i) => {
+          let worst = 0;
+          for (let set = 0; set < 2 ** ps.length; set++) {
+            const own = ps.filter((_, j) => (set >> j) % 2 === 1);
+            if ((set >> i) % 2 === 1) worst = Math.max(worst, Math.min(1, own.length * Math.min(...own)));
+          }
+          return worst;
+        });
+        const adjusted = holm(ps);
+        for (const [i, p] of adjusted.entries()) expect(p).toBeCloseTo(closed[i] as number, 13);
+      }),
+    );
+  });
+
+  test("are never above Bonferroni's and never below the p-values", () => {
+    fc.assert(
+      fc.property(chances, (ps) => {
+        for (const [i, p] of holm(ps).entries()) {
+          expect(p).toBeGreaterThanOrEqual(ps[i] as number);
+          expect(p).toBeLessThanOrEqual(Math.min(1, ps.length * (ps[i] as number)));
+        }
+      }),
+    );
+  });
+
+  test("count a comparison that has none", () => {
+    expect(holm([0.01, undefined, 0.02])).toEqual([0.03, undefined, 0.04]);
+  });
+});
+
 describe("summaries", () => {
   test("have the mean and the standard deviation of a sample", () => {
     expect(summarise([2, 4, 4, 4, 5, 5, 7, 9])).toEqual({ n: 8, mean: 5, sd: Math.sqrt(32 / 7) });
@@ -49,10 +140,15 @@ describe("paired differences", () => {
     expect(plain.mean).toBeCloseTo(0.016, 14);
     expect(plain.sd).toBeCloseTo(0.016733200530681527, 14);
     expect(plain.low).toBeCloseTo(-0.004777012673671359, 12);
+    // t = 0.016 / (0.0167332… / √5) = 2.1381 with 4 degrees, where P(|t| > x) = 1 − s·(3 − s²)/2 with s = x/√(x² + 4).
+    const s = 0.016 / Math.sqrt(0.016 ** 2 + (4 * 0.00028) / 5);
+    expect(plain.p).toBeCloseTo(1 - (s * (3 - s ** 2)) / 2, 12);
+    expect(plain.p).toBeCloseTo(0.0993, 4);
     expect(plain.high).toBeCloseTo(0.03677701267367139, 12);
     const corrected = pairedDifference(a, b, confidenceOf(6));
     expect(corrected.low).toBeCloseTo(-0.02030162314883978, 12);
     expect(corrected.high).toBeCloseTo(0.05230162314883981, 12);
+    expect(corrected.p).toBe(plain.p);
   });
 
   test("go by pairs: a common part of both sides does not widen the interval", () => {
@@ -66,6 +162,12 @@ describe("paired differences", () => {
     expect(difference.mean).toBeTypeOf("number");
     expect(difference).not.toHaveProperty("low");
     expect(difference).not.toHaveProperty("high");
+    expect(difference).not.toHaveProperty("p");
+  });
+
+  test("that are all 0 say nothing, and that are all the same leave no doubt", () => {
+    expect(pairedDifference([1, 2, 3], [1, 2, 3], 0.95)).toMatchObject({ mean: 0, low: 0, high: 0, p: 1 });
+    expect(pairedDifference([2, 3, 4], [1, 2, 3], 0.95)).toMatchObject({ mean: 1, low: 1, high: 1, p: 0 });
   });
 
   test("without comparisons or with one are not corrected", () => {
@@ -74,32 +176,39 @@ describe("paired differences", () => {
 });
 
 describe("verdicts", () => {
-  const on = (low: number, high: number, margin?: number, higherIsBetter = true) =>
-    verdictOn({ n: 5, mean: (low + high) / 2, low, high }, { higherIsBetter, margin });
+  const on = (low: number, high: number, adjustedP: number, margin?: number, higherIsBetter = true) =>
+    verdictOn({ n: 5, mean: (low + high) / 2, low, high }, { adjustedP, higherIsBetter, margin });
 
-  test("an interval that contains 0 distinguishes nothing, and is no tie", () => {
-    expect(on(-0.02, 0.01)).toBe("not distinguished");
-    expect(on(0, 0.01)).toBe("not distinguished");
-    expect(on(-0.02, 0.01, 0.015)).toBe("not distinguished");
+  test("go by the adjusted p-value, also where the wider interval contains 0", () => {
+    expect([on(-0.02, 0.01, 0.4), on(-0.02, 0.01, 0.0501)]).toEqual(["not distinguished", "not distinguished"]);
+    expect([on(-0.02, 0.001, 0.05), on(-0.001, 0.02, 0.02)]).toEqual(["worse", "better"]);
+  });
+
+  test("an interval that contains 0 is no tie", () => {
+    expect(on(-0.02, 0.01, 0.3, 0.015)).toBe("not distinguished");
   });
 
   test("a tie lies wholly within the margin, also where 0 is outside the interval", () => {
-    expect(on(-0.004, 0.005, 0.005)).toBe("tie");
-    expect(on(0.001, 0.004, 0.005)).toBe("tie");
-    expect(on(0.001, 0.006, 0.005)).toBe("better");
-    expect(on(-0.006, 0.001, 0.005)).toBe("not distinguished");
+    expect(on(-0.004, 0.005, 1, 0.005)).toBe("tie");
+    expect(on(0.001, 0.004, 0.01, 0.005)).toBe("tie");
+    expect(on(0.001, 0.006, 0.01, 0.005)).toBe("better");
+    expect(on(-0.006, 0.001, 0.2, 0.005)).toBe("not distinguished");
   });
 
   test("without a margin there are no ties", () => {
-    expect(on(-1e-9, 1e-9)).toBe("not distinguished");
+    expect(on(-1e-9, 1e-9, 1)).toBe("not distinguished");
   });
 
   test("which side is better depends on the measure", () => {
-    expect([on(0.01, 0.02), on(-0.02, -0.01)]).toEqual(["better", "worse"]);
-    expect([on(0.01, 0.02, undefined, false), on(-0.02, -0.01, undefined, false)]).toEqual(["worse", "better"]);
+    expect([on(0.01, 0.02, 0.01), on(-0.02, -0.01, 0.01)]).toEqual(["better", "worse"]);
+    expect([on(0.01, 0.02, 0.01, undefined, false), on(-0.02, -0.01, 0.01, undefined, false)]).toEqual([
+      "worse",
+      "better",
+    ]);
   });
 
   test("without an interval there is none", () => {
-    expect(verdictOn({ n: 2, mean: 5, sd: 1 }, { higherIsBetter: true, margin: 100 })).toBe("no interval");
+    const few = { n: 2, mean: 5, sd: 1 };
+    expect(verdictOn(few, { adjustedP: undefined, higherIsBetter: true, margin: 100 })).toBe("no interval");
   });
 });
