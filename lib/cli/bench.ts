@@ -22,7 +22,7 @@ import {
   workloadOfSize,
 } from "../bench/index.js";
 import { type Device, openDevice } from "../native/index.js";
-import { nearest } from "../schedule/nearest.js";
+import { nearest } from "../nearest.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { BenchProgress } from "./bench-progress.js";
 import { bandwidthPoints, benchTable } from "./bench-table.js";

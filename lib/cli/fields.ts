@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { describe } from "../errors.js";
-import { nearest } from "../schedule/nearest.js";
+import { nearest } from "../nearest.js";
 import { UsageError } from "./failure.js";
 import { flagOf } from "./text.js";
 

@@ -94,7 +94,12 @@ export abstract class Module {
     return this.train(false);
   }
 
-  /** Stops learning: gradients are neither computed nor applied. Returns the module. */
+  /**
+   * Stops learning: gradients are neither computed nor applied. Returns the module.
+   *
+   * An optimizer refuses a parameter that is frozen when it is made. Give it the others
+   * (`model.parameters().filter((p) => p.requiresGrad)`), or freeze after it is made what is to be learned later.
+   */
   freeze(frozen = true): this {
     for (const parameter of this.parameters()) parameter.requiresGrad = !frozen;
     // A gradient from before would still be applied.

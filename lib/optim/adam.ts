@@ -1,8 +1,9 @@
+import { optionNames } from "../options.js";
 import type { LearningRate, ParameterGroup } from "./groups.js";
 import { expectBetas, expectLearningRate, expectNumber, expectWeightDecay, type Hyper } from "./hyper.js";
 import { Optimizer } from "./optimizer.js";
 import type { ParameterLike } from "./parameters.js";
-import { type StepOptions, splitStepOptions } from "./step-options.js";
+import { expectOptionNames, type StepOptions, splitStepOptions, stepNames } from "./step-options.js";
 
 /** Options of {@link Adam} and {@link AdamW} that may differ by group. */
 export interface AdamGroupOptions {
@@ -24,12 +25,22 @@ export interface AdamOptions extends AdamGroupOptions, StepOptions {
   readonly groups?: readonly ParameterGroup<AdamGroupOptions>[];
 }
 
+const groupNames = optionNames<AdamGroupOptions>({
+  lr: true,
+  betas: true,
+  epsilon: true,
+  weightDecay: true,
+  maximize: true,
+});
+const names = optionNames<AdamOptions>({ ...groupNames, ...stepNames, amsgrad: true, groups: true });
+
 abstract class AdamBase extends Optimizer<AdamGroupOptions> {
   protected readonly momentNames: readonly string[];
   protected readonly rule: string;
   protected abstract readonly decoupled: boolean;
 
   constructor(parameters: readonly ParameterLike[], options: AdamOptions) {
+    expectOptionNames(new.target.name, names, groupNames, options);
     const { step, rest } = splitStepOptions(options);
     const { amsgrad = false, groups = [], ...shared } = rest;
     super(parameters, shared, groups, step);

@@ -1,8 +1,9 @@
+import { optionNames } from "../options.js";
 import type { LearningRate, ParameterGroup } from "./groups.js";
 import { expectBetas, expectLearningRate, expectWeightDecay, type Hyper } from "./hyper.js";
 import { Optimizer } from "./optimizer.js";
 import type { ParameterLike } from "./parameters.js";
-import { type StepOptions, splitStepOptions } from "./step-options.js";
+import { expectOptionNames, type StepOptions, splitStepOptions, stepNames } from "./step-options.js";
 
 /** Options of {@link Lion} that may differ by group. */
 export interface LionGroupOptions {
@@ -21,6 +22,9 @@ export interface LionOptions extends LionGroupOptions, StepOptions {
   readonly groups?: readonly ParameterGroup<LionGroupOptions>[];
 }
 
+const groupNames = optionNames<LionGroupOptions>({ lr: true, betas: true, weightDecay: true, maximize: true });
+const names = optionNames<LionOptions>({ ...groupNames, ...stepNames, groups: true });
+
 /**
  * Lion: steps along the sign of an interpolated momentum. Source: Chen et al., "Symbolic discovery of optimization
  * algorithms", NeurIPS 2023.
@@ -30,6 +34,7 @@ export class Lion extends Optimizer<LionGroupOptions> {
   protected readonly rule = "lion";
 
   constructor(parameters: readonly ParameterLike[], options: LionOptions) {
+    expectOptionNames(new.target.name, names, groupNames, options);
     const { step, rest } = splitStepOptions(options);
     const { groups = [], ...shared } = rest;
     super(parameters, shared, groups, step);

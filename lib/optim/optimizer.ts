@@ -1,5 +1,6 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device, TypedArray } from "../native/index.js";
+import { expectOptions, optionNames } from "../options.js";
 import { copy, noGrad, Tensor, tidy } from "../tensor/index.js";
 import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups } from "./groups.js";
 import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
@@ -37,6 +38,8 @@ export interface OptimizerStats {
 
 /** Options of one step, in place of the optimizer's own. */
 export type StepOverrides = Pick<StepOptions, "gradientScale">;
+
+const overrideNames = optionNames<StepOverrides>({ gradientScale: true });
 
 const stateFields = 6;
 const stateFieldsPerGroup = 3;
@@ -124,7 +127,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * @param gradients for memory of others: as many as parameters, of their lengths
    * @param options gradientScale, in place of the optimizer's own
    * @throws StepsizeError `invalid-state` where no parameter has a gradient, an array was detached or resized, or the
-   * step cannot be captured; `invalid-argument` where a gradient does not fit its parameter or memory overlaps.
+   * step cannot be captured; `invalid-argument` for an unknown option, or where a gradient does not fit its parameter or
+   * memory overlaps.
    * Nothing has changed then.
    */
   step(options?: StepOverrides): void;
@@ -132,6 +136,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   step(first: readonly Foreign[] | StepOverrides = {}, second: StepOverrides = {}): void {
     const [given, options] = Array.isArray(first) ? [first, second] : [undefined, first as StepOverrides];
     const slots = this.#slotsWithGradient(given);
+    expectOptions("step", overrideNames, options);
     noGrad(() => tidy(() => this.#step(slots, given ?? slots.map(gradientOf), { ...this.#stepOptions, ...options })));
   }
 

@@ -39,7 +39,8 @@ export function elementOf(parameter: ParameterLike) {
 }
 
 /**
- * Throws unless all are of one kind, on one device, of one type that can be trained, and none is given twice.
+ * Throws unless all are of one kind, on one device, of one type that can be trained, and none is given twice. Tensors
+ * must be leaves that require a gradient.
  * @returns the device: that of the tensors, the one given, or for arrays the CPU
  */
 export function validateParameters(parameters: readonly ParameterLike[], given: Device | undefined): Device {
@@ -49,11 +50,13 @@ export function validateParameters(parameters: readonly ParameterLike[], given: 
     throw new StepsizeError("invalid-argument", "parameters: expected at least one, got an empty list");
   const own = first instanceof Tensor;
   const seen = new Set<ParameterLike>();
+  const failAt = (i: number, problem: string): never => {
+    const parameter = parameters[i];
+    const name = parameter instanceof Tensor && (parameter as Trainable).name;
+    throw new StepsizeError("invalid-argument", `parameters[${i}]${name ? ` (${name})` : ""}: ${problem}`);
+  };
   parameters.forEach((parameter: ParameterLike, i) => {
-    const fail = (problem: string): never => {
-      const name = parameter instanceof Tensor && (parameter as Trainable).name;
-      throw new StepsizeError("invalid-argument", `parameters[${i}]${name ? ` (${name})` : ""}: ${problem}`);
-    };
+    const fail = (problem: string) => failAt(i, problem);
     if (!(parameter instanceof Tensor) && !isForeign(parameter))
       invalidArgument(
         `parameters[${i}]`,
@@ -69,10 +72,27 @@ export function validateParameters(parameters: readonly ParameterLike[], given: 
     if (own && (parameter as Tensor).device !== first.device) fail("is on another device than the first");
     seen.add(parameter);
   });
-  if (own) return first.device;
+  if (own) {
+    parameters.forEach((parameter, i) => {
+      const problem = whyNotLearned(parameter as Tensor);
+      if (problem !== undefined) failAt(i, problem);
+    });
+    return first.device;
+  }
   if (given) return given;
   if (!ArrayBuffer.isView(first)) invalidArgument("device", "the device whose memory it is", given);
   return openDeviceSync("cpu");
+}
+
+/** What keeps a tensor from ever having a gradient: a step would leave it as it is, in silence. */
+function whyNotLearned({ node, requiresGrad }: Tensor): string | undefined {
+  if (node) {
+    const advice = "give the tensors it was computed from, or a copy of its values that requires a gradient";
+    return `is the result of ${node.operation}, so backward() leaves no gradient on it; ${advice}`;
+  }
+  if (requiresGrad) return undefined;
+  const advice = "give only what is learned, such as model.parameters().filter((p) => p.requiresGrad)";
+  return `has requiresGrad false, so it never gets a gradient; ${advice}. What is to be learned later may be frozen once the optimizer is made`;
 }
 
 export function isForeign(value: unknown): value is Foreign {

@@ -1,9 +1,10 @@
 import { StepsizeError } from "../errors.js";
+import { optionNames } from "../options.js";
 import type { LearningRate, ParameterGroup } from "./groups.js";
 import { expectLearningRate, expectNumber, expectWeightDecay, type Hyper } from "./hyper.js";
 import { Optimizer } from "./optimizer.js";
 import type { ParameterLike } from "./parameters.js";
-import { type StepOptions, splitStepOptions } from "./step-options.js";
+import { expectOptionNames, type StepOptions, splitStepOptions, stepNames } from "./step-options.js";
 
 /** Options of {@link SGD} that may differ by group. */
 export interface SGDGroupOptions {
@@ -25,6 +26,16 @@ export interface SGDOptions extends SGDGroupOptions, StepOptions {
   readonly groups?: readonly ParameterGroup<SGDGroupOptions>[];
 }
 
+const groupNames = optionNames<SGDGroupOptions>({
+  lr: true,
+  momentum: true,
+  dampening: true,
+  nesterov: true,
+  weightDecay: true,
+  maximize: true,
+});
+const names = optionNames<SGDOptions>({ ...groupNames, ...stepNames, groups: true });
+
 /** Stochastic gradient descent with momentum; the semantics of `torch.optim.SGD`. */
 export class SGD extends Optimizer<SGDGroupOptions> {
   protected readonly momentNames: readonly string[];
@@ -35,6 +46,7 @@ export class SGD extends Optimizer<SGDGroupOptions> {
    * without momentum or with dampening.
    */
   constructor(parameters: readonly ParameterLike[], options: SGDOptions) {
+    expectOptionNames(new.target.name, names, groupNames, options);
     const { step, rest } = splitStepOptions(options);
     const { groups = [], ...shared } = rest;
     super(parameters, shared, groups, step);

@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
+import { expectOptions, type Names, optionNames } from "../options.js";
 import { expectNumber } from "./hyper.js";
 
 /** Options that every optimizer takes, for all parameters together. */
@@ -30,6 +31,32 @@ export interface StepOptions {
   readonly seed?: number | undefined;
   /** The device whose memory the parameters are, where they are no tensors; default: the CPU. */
   readonly device?: Device | undefined;
+}
+
+/** The names of these options. */
+export const stepNames = optionNames<StepOptions>({
+  clipNorm: true,
+  nonFinite: true,
+  gradientScale: true,
+  zeroGradients: true,
+  masterWeights: true,
+  momentType: true,
+  seed: true,
+  device: true,
+});
+
+/**
+ * Checks the names of an optimizer's options and of those of its groups.
+ *
+ * @param groupNames what a group may have, besides `where`
+ * @throws StepsizeError `invalid-argument` for a name that is no option
+ */
+export function expectOptionNames(optimizer: string, names: Names, groupNames: Names, options: object): void {
+  expectOptions(optimizer, names, options);
+  const { groups = [] } = options as { groups?: readonly unknown[] };
+  if (!Array.isArray(groups)) invalidArgument(`${optimizer}.groups`, "an array of groups, { where, … }", groups);
+  for (const [i, group] of groups.entries())
+    expectOptions(`${optimizer}.groups[${i}]`, { where: true, ...groupNames }, group);
 }
 
 /** Separates these options from those of a rule. */

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { nearest } from "../nearest.js";
 import { build } from "./build.js";
 import { cosineRestartsDefinition, cyclicalDefinition } from "./cycle.js";
 import {
@@ -12,7 +13,6 @@ import {
 } from "./decay.js";
 import type { Definition } from "./definition.js";
 import { inverseSqrtDefinition } from "./inverse-sqrt.js";
-import { nearest } from "./nearest.js";
 import { oneCycleDefinition } from "./one-cycle.js";
 import type { Option, OptionKind } from "./option.js";
 import type { Schedule } from "./schedule.js";

@@ -1,5 +1,5 @@
 import { invalidArgument } from "../errors.js";
-import { nearest } from "./nearest.js";
+import { refuseOption } from "../options.js";
 import type { OptionTable } from "./option.js";
 
 /**
@@ -18,9 +18,7 @@ export function resolve(path: string, table: OptionTable, given: unknown): Reado
   for (const [name, value] of Object.entries(given)) {
     // A caller that passes its own optional setting through means "not given".
     if (value === undefined) continue;
-    if (!Object.hasOwn(table, name)) {
-      invalidArgument(path, `only the options ${names.join(", ")} (did you mean ${nearest(name, names)}?)`, name);
-    }
+    if (!Object.hasOwn(table, name)) refuseOption(path, names, name);
     read[name] = table[name]!.read(`${path}.${name}`, value);
   }
   const complete: Record<string, unknown> = {};

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { describe, StepsizeError } from "../errors.js";
-import { nearest } from "../schedule/nearest.js";
+import { nearest } from "../nearest.js";
 
 /** How a field is called where its value came from, such as `study.json: budgets[0]`. */
 export type Label = (path: readonly PropertyKey[]) => string;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { names as modelNames } from "../models/index.js";
+import { nearest } from "../nearest.js";
 import { names as scheduleNames } from "../schedule/index.js";
-import { nearest } from "../schedule/nearest.js";
 import { isSource, optimizerNames, parseSource, sourcesInWords } from "../tasks/index.js";
 
 // Each schema's error is the end of "expected …"; reading the file adds the place and what came.

@@ -4,7 +4,7 @@ import { openDevice } from "#lib/native/index.js";
 import { Adam, AdamW, Lion, SGD, type Trainable } from "#lib/optim/index.js";
 import { tensor } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
-import { parameterOf } from "./support/runs.js";
+import { parameterOf, setGradient } from "./support/runs.js";
 
 type Options = Record<string, unknown>;
 type Rule = new (parameters: readonly Trainable[], options: never) => unknown;
@@ -73,7 +73,96 @@ await onEveryDevice("a bad option is refused by name", (device) => {
   });
 });
 
+await onEveryDevice("an option that there is not is refused with the nearest one", (device) => {
+  const misspelt: [Rule, string, string][] = [
+    [SGD, "learning_rate", "lr"],
+    [SGD, "learningRate", "lr"],
+    [SGD, "weight_decay", "weightDecay"],
+    [SGD, "momentun", "momentum"],
+    [Adam, "eps", "epsilon"],
+    [Adam, "beta1", "betas"],
+    [AdamW, "wd", "weightDecay"],
+    [AdamW, "amsgard", "amsgrad"],
+    [AdamW, "max_grad_norm", "clipNorm"],
+    [AdamW, "nonfinite", "nonFinite"],
+    [Lion, "clip_norm", "clipNorm"],
+    [Lion, "group", "groups"],
+  ];
+
+  test.each(misspelt)("%o: %s", (Rule, given, meant) => {
+    const error = refusal(Rule, [parameterOf(device, 1)], { lr: 0.1, [given]: 0.5 });
+    const message = expect.stringMatching(
+      new RegExp(`^${Rule.name}: expected only the options lr, .*\\(did you mean ${meant}\\?\\), got "${given}"$`),
+    );
+    expect(error).toMatchObject({ code, message });
+  });
+
+  test("in a group, which has fewer", () => {
+    const parameter = parameterOf(device, 1);
+    const groups = [
+      { where: () => false, lr: 1 },
+      { where: () => true, weight_decay: 0 },
+    ];
+    const { message } = refusal(AdamW, [parameter], { lr: 0.1, groups });
+    expect(message).toMatch(/^AdamW\.groups\[1\]: .*did you mean weightDecay\?\), got "weight_decay"$/);
+    const forAll = [{ where: () => true, clipNorm: 1 }];
+    expect(refusal(AdamW, [parameter], { lr: 0.1, groups: forAll }).message).toMatch(/^AdamW\.groups\[0\]: .*clipNorm/);
+    const lionHasNone = [{ where: () => true, epsilon: 1 }];
+    expect(refusal(Lion, [parameter], { lr: 0.1, groups: lionHasNone }).message).toMatch(/^Lion\.groups\[0\]: /);
+  });
+
+  test("of a step, which takes part in nothing then", async () => {
+    const parameter = parameterOf(device, 1);
+    const optimizer = new SGD([parameter], { lr: 1 });
+    setGradient(parameter, Float32Array.of(1));
+    const before = await parameter.read();
+    expect(() => optimizer.step({ gradientscale: 2 } as never)).toThrow(/^step: .*did you mean gradientScale/);
+    expect(await parameter.read()).toEqual(before);
+    expect(optimizer.iteration).toBe(0);
+  });
+
+  test("one that is undefined is not given", () => {
+    expect(() => new SGD([parameterOf(device, 1)], { lr: 0.1, eps: undefined } as never)).not.toThrow();
+  });
+
+  test("options that are no object", () => {
+    for (const options of [undefined, null, 0.1, [0.1], "lr"])
+      expect(refusal(SGD, [parameterOf(device, 1)], options as never).message).toMatch(/^SGD: expected an object with/);
+    expect(refusal(SGD, [parameterOf(device, 1)], { lr: 1, groups: {} }).message).toMatch(/^SGD\.groups: /);
+  });
+});
+
 await onEveryDevice("bad parameters are refused", (device) => {
+  test("one that never gets a gradient", () => {
+    const frozen = parameterOf(device, 1, "backbone.weight");
+    frozen.requiresGrad = false;
+    const { message } = refusal(SGD, [parameterOf(device, 1), frozen], { lr: 0.1 });
+    expect(message).toMatch(/^parameters\[1\] \(backbone\.weight\): has requiresGrad false.*filter/);
+    expect(refusal(SGD, [tensor(device, [1])], { lr: 0.1 }).message).toMatch(
+      /^parameters\[0\]: has requiresGrad false/,
+    );
+  });
+
+  test("one that was computed", () => {
+    const leaf = parameterOf(device, 1);
+    expect(refusal(SGD, [leaf, leaf.square()], { lr: 0.1 }).message).toMatch(
+      /^parameters\[1\]: is the result of square/,
+    );
+    const kept = leaf.square().detach();
+    kept.requiresGrad = true;
+    expect(() => new SGD([leaf, kept], { lr: 0.1 })).not.toThrow();
+  });
+
+  test("but it may be frozen afterwards, and learned again", async () => {
+    const parameter = parameterOf(device, Float32Array.of(1));
+    const optimizer = new SGD([parameter, parameterOf(device, 1)], { lr: 1 });
+    parameter.requiresGrad = false;
+    parameter.requiresGrad = true;
+    setGradient(parameter, Float32Array.of(1));
+    optimizer.step();
+    expect([...(await parameter.read())]).toEqual([0]);
+  });
+
   test("none", () => {
     expect(refusal(SGD, [], { lr: 0.1 })).toMatchObject({
       code,

@@ -345,7 +345,7 @@ await onEveryDevice("groups", (device) => {
   });
 
   test("a parameter without a name is called by its place in the list", async () => {
-    const parameters = [tensor(device, [0]), tensor(device, [0])];
+    const parameters = [0, 0].map((value) => tensor(device, [value], [1], { requiresGrad: true }));
     const optimizer = new SGD(parameters, { lr: 1, groups: [{ where: (name) => name === "1", lr: 2 }] });
     for (const parameter of parameters) setGradient(parameter, Float32Array.of(-1));
     optimizer.step();

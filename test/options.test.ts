@@ -1,0 +1,61 @@
+import { describe, expect, test } from "vitest";
+import { expectOptions, optionNames } from "#lib/options.js";
+import { expectError } from "./support/errors.js";
+
+interface Options {
+  readonly size: number;
+  readonly stride?: number;
+  readonly weightDecay?: number;
+}
+
+const names = optionNames<Options>({ size: true, stride: true, weightDecay: true });
+
+describe("names of options", () => {
+  test("those there are pass, in any number", () => {
+    for (const given of [
+      {},
+      { size: 1 },
+      { size: 1, stride: 2, weightDecay: 3 },
+      Object.assign(Object.create(null), { size: 1 }),
+    ])
+      expect(() => expectOptions("pool", names, given)).not.toThrow();
+  });
+
+  test("another one is refused with the list, the nearest and itself", async () => {
+    const message = 'pool: expected only the options size, stride, weightDecay (did you mean stride?), got "strid"';
+    await expectError(() => expectOptions("pool", names, { size: 1, strid: 2 }), "invalid-argument", message);
+  });
+
+  test.each([
+    ["weight_decay", "weightDecay"],
+    ["WEIGHT-DECAY", "weightDecay"],
+    ["wd", "weightDecay"],
+    ["l2", "weightDecay"],
+    ["batch_size", "size"],
+    ["strides", "stride"],
+    ["toString", "stride"],
+    ["__proto__x", "size"],
+  ])("%s is taken for %s", async (given, meant) => {
+    const call = () => expectOptions("pool", names, { [given]: 1 });
+    await expectError(call, "invalid-argument", `(did you mean ${meant}?), got "${given}"`);
+  });
+
+  test("what Object.prototype has is no option", async () => {
+    for (const given of ["constructor", "hasOwnProperty", "valueOf"])
+      await expectError(() => expectOptions("pool", names, { [given]: 1 }), "invalid-argument", `got "${given}"`);
+  });
+
+  test("undefined is not given; a value that is only inherited is not looked at", () => {
+    expect(() => expectOptions("pool", names, { strid: undefined })).not.toThrow();
+    expect(() => expectOptions("pool", names, Object.create({ strid: 1 }))).not.toThrow();
+    expect(() => expectOptions("pool", names, { [Symbol("mark")]: 1 })).not.toThrow();
+  });
+
+  test.each([[undefined], [null], [3], ["size"], [[1]], [() => 1], [true]])(
+    "%o is no object of options",
+    async (given) => {
+      const words = "pool: expected an object with the options size, stride, weightDecay, got ";
+      await expectError(() => expectOptions("pool", names, given), "invalid-argument", words);
+    },
+  );
+});
