@@ -1,7 +1,8 @@
 export { fanInUniform, kaimingNormal, Seeds } from "./initialize.js";
 export * from "./layers.js";
 export { crossEntropy, type Loss, meanSquaredError } from "./losses.js";
-export { Buffer, Module, Parameter, type Precision } from "./module.js";
+export { Module, type Precision } from "./module.js";
+export { Buffer, Parameter } from "./parameter.js";
 export { Preparation } from "./preparation.js";
 export { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";
 export * from "./sequence-layers.js";

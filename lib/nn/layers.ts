@@ -22,7 +22,8 @@ import {
 } from "../tensor/index.js";
 import { CapturedCalls } from "./captured-calls.js";
 import { fanInUniform, kaimingNormal, type Seeds, seedsOf } from "./initialize.js";
-import { Buffer, Module, Parameter } from "./module.js";
+import { Module } from "./module.js";
+import { Buffer, Parameter } from "./parameter.js";
 
 /** Where a layer lives and what its initial weights are drawn from. */
 export interface LayerOptions {

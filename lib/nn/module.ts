@@ -1,55 +1,36 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType } from "../native/index.js";
-import { cast, copy, noGrad, Tensor } from "../tensor/index.js";
+import { claim } from "../tensor/claims.js";
+import { copy, noGrad, type Tensor } from "../tensor/index.js";
+import { membersOf, noName, Walk } from "./members.js";
+import { Buffer, Parameter } from "./parameter.js";
+import { privateFields } from "./private-fields.js";
 
 /** What a model's parameters and activations are stored in; computed is in float32 always. */
 export type Precision = "float32" | "bf16";
 
 const typeOf = { float32: "float32", bf16: "bfloat16" } as const satisfies Record<Precision, DataType>;
 
-function shareMemory(values: Tensor) {
-  return values.device.native.reshape(values.handle, values.shape);
-}
-
-/** A tensor that is learned. Created by layers; its name is its path in the model, such as `blocks.0.conv1.weight`. */
-export class Parameter extends Tensor {
-  /** The path inside the model it was last listed from; empty before. */
-  name = "";
-
-  /** Takes over the memory of `values`, which is not to be used any more. */
-  constructor(values: Tensor) {
-    super(values.device, shareMemory(values));
-    values.dispose();
-    this.requiresGrad = true;
-    this.keep();
-  }
-
-  /** @internal Changes the type of the values, and forgets the gradient, which had the old one. */
-  retype(dtype: DataType): void {
-    if (dtype === this.dtype) return;
-    this.zeroGrad();
-    const values = noGrad(() => cast(this, dtype));
-    this.handle.dispose();
-    Object.assign(this, { handle: shareMemory(values), dtype });
-    values.dispose();
-  }
-}
-
-/** A tensor that belongs to a module and is saved with it, but is not learned: a running mean. */
-export class Buffer extends Tensor {
-  /** Takes over the memory of `values`, which is not to be used any more. */
-  constructor(values: Tensor) {
-    super(values.device, shareMemory(values));
-    values.dispose();
-    this.keep();
-  }
-}
-
 /**
  * A piece of a model: parameters, buffers, other modules, and a function of tensors.
  *
- * Write your own by extending it: whatever is assigned to a property (a {@link Parameter}, a {@link Buffer}, a module,
- * an array of modules) is found, trained, saved and switched between training and evaluation.
+ * Write your own by extending it: whatever is assigned to a property (a {@link Parameter}, a {@link Buffer}, a module) is
+ * found, trained, saved and switched between training and evaluation. So is what stands in arrays, plain objects, Maps
+ * and Sets, nested in any way. Its path is the names, keys and places on the way to it, with dots between them:
+ * `blocks.0.conv1.weight`. What is reached on several paths, such as a shared weight, has the first of them. Getters are
+ * not run.
+ *
+ * What a module uses but hides would be neither trained nor saved, and is refused: in a `#private` field, or in an object
+ * of another class, when parameters are first listed (`invalid-state`, with the name of the field); anywhere else (a
+ * closure, a static field, a WeakMap, a getter) at the optimizer's first step that leaves it out. What is to be left out
+ * on purpose, such as a backbone that does not learn, is frozen first.
+ *
+ * @example
+ * class Heads extends nn.Module {
+ *   readonly heads = { classes: new nn.Linear(64, 10, { device }), box: new nn.Linear(64, 4, { device }) };
+ *   forward(x) { return this.heads.classes.forward(x); }
+ * }
+ * [...new Heads().namedParameters().keys()]; // heads.classes.weight, heads.classes.bias, heads.box.weight, heads.box.bias
  */
 export abstract class Module {
   /** Whether layers behave as in training (dropout drops, batch norm uses the batch); see {@link train}, {@link eval}. */
@@ -58,18 +39,23 @@ export abstract class Module {
   /** From inputs to outputs. */
   abstract forward(x: Tensor): Tensor;
 
-  /** All parameters by path, in the order of their assignment; also sets their names. */
+  /**
+   * All parameters by path, in the order of their assignment; also sets their names.
+   *
+   * @throws StepsizeError `invalid-state` for a part that is hidden, or that has no name of its own
+   */
   namedParameters(): Map<string, Parameter> {
     const found = new Map<string, Parameter>();
-    visit(this, "", (path, member) => {
+    visit(this, (path, member) => {
       if (!(member instanceof Parameter)) return;
       member.name = path;
+      claim(member);
       found.set(path, member);
     });
     return found;
   }
 
-  /** All parameters, with their names set. */
+  /** All parameters, with their names set; throws as {@link namedParameters}. */
   parameters(): Parameter[] {
     return [...this.namedParameters().values()];
   }
@@ -77,7 +63,7 @@ export abstract class Module {
   /** All modules inside this one, itself first. */
   modules(): Module[] {
     const found: Module[] = [this];
-    visit(this, "", (_, member) => {
+    visit(this, (_, member) => {
       if (member instanceof Module) found.push(member);
     });
     return found;
@@ -133,7 +119,7 @@ export abstract class Module {
   /** Parameters and buffers by path. The tensors themselves, not copies. */
   stateDict(): Map<string, Tensor> {
     const found = new Map<string, Tensor>();
-    visit(this, "", (path, member) => {
+    visit(this, (path, member) => {
       if (member instanceof Parameter || member instanceof Buffer) found.set(path, member);
     });
     return found;
@@ -186,37 +172,93 @@ interface Counting {
   counter: number;
 }
 
+function isCounting(module: Module): module is Module & Counting {
+  return "counter" in module && typeof module.counter === "number";
+}
+
 function countingModules(root: Module): [string, Counting][] {
   const found: [string, Counting][] = [];
   const add = (path: string, module: Module) => {
-    if ("counter" in module && typeof module.counter === "number") found.push([path, module as Counting]);
+    if (isCounting(module)) found.push([path, module]);
   };
   add("", root);
-  visit(root, "", (path, member) => {
+  visit(root, (path, member) => {
     if (member instanceof Module) add(path, member);
   });
   return found;
 }
 
-/** What can be reached on several paths, such as a shared weight, is found once: on the first of them. */
-function visit(
-  module: Module,
-  prefix: string,
-  found: (path: string, member: Tensor | Module) => void,
-  seen = new Set<unknown>([module]),
-): void {
-  for (const [name, value] of Object.entries(module)) {
-    const members = Array.isArray(value)
-      ? value.map((part, i) => [`${name}.${i}`, part] as const)
-      : [[name, value] as const];
-    for (const [memberName, member] of members) {
-      if (!(member instanceof Tensor || member instanceof Module) || seen.has(member)) continue;
-      seen.add(member);
-      const path = `${prefix}${memberName}`;
-      found(path, member);
-      if (member instanceof Module) visit(member, `${path}.`, found, seen);
+/** Modules whose hiding places were searched: once is enough, and it takes longer than a walk. */
+const searched = new WeakSet<Module>();
+
+const isModule = (value: object): value is Module => value instanceof Module;
+
+/**
+ * Calls back for every tensor and module inside one, in order, each on the first path to it.
+ *
+ * @throws StepsizeError `invalid-state` where a part has no name of its own, or is hidden: see {@link Module}
+ */
+function visit(root: Module, found: (path: string, member: Tensor | Module) => void): void {
+  const paths = new Set<string>();
+  const modules: [path: string, module: Module][] = [["", root]];
+  const walk = new Walk(isModule, (path, member) => {
+    if (path.includes(noName))
+      refusePart(
+        path.replaceAll(noName, "?"),
+        "this part of the model has a key that gives it no name; use a text or a number",
+      );
+    if (paths.has(path)) refusePart(path, "two parts of the model have this name; give one of them another");
+    paths.add(path);
+    if (isModule(member)) modules.push([path, member]);
+    found(path, member);
+  });
+  walk.inside(root);
+  const fresh = modules.filter(([, module]) => !searched.has(module));
+  if (fresh.length > 0) refuseHidden(walk, fresh);
+  for (const [, module] of fresh) searched.add(module);
+}
+
+/** Throws where a module holds something that learns or counts, or has a buffer, where a walk does not come. */
+function refuseHidden(walk: Walk<Module>, modules: readonly (readonly [path: string, module: Module])[]): void {
+  for (const [path, module] of modules) {
+    for (const [name, value] of privateFields(module, Module)) {
+      const hidden = hiddenIn(value, module, walk);
+      if (hidden === undefined) continue;
+      const place = `a private field of ${module.constructor.name}, which is seen by the class alone`;
+      const advice = "hold it in a public property (TypeScript's `private` is one)";
+      refusePart(path === "" ? name : `${path}.${name}`, `holds ${hidden} in ${place}; ${advice}${leaveOut}`);
     }
   }
+  const holders = new Set(modules.map(([, module]) => module as object));
+  for (const { path, holder, value } of walk.others) {
+    const hidden = holders.has(holder) ? hiddenIn(value, holder, walk) : undefined;
+    if (hidden === undefined) continue;
+    const Class = value.constructor?.name || "a class of its own";
+    const advice = `let ${Class} extend Module, or hold it in an array, a Map, a Set or a plain object`;
+    refusePart(path, `holds ${hidden} in an object of ${Class}, which is not looked into; ${advice}${leaveOut}`);
+  }
+}
+
+const leaveOut = ", so that it is trained and saved; or freeze it, if it is to be neither";
+
+/** What is hidden in a value, in words; nothing where all of it is frozen, or keeps nothing, or holds the holder. */
+function hiddenIn(value: unknown, holder: object, { seen }: Walk<Module>): string | undefined {
+  const inside = membersOf(value, isModule);
+  // A reference back to the model around it, not a part.
+  if (inside.some((member) => member === holder)) return undefined;
+  const members = inside.filter((member) => !seen.has(member));
+  const parameters = members.filter((member) => member instanceof Parameter);
+  const learned = parameters.find(({ requiresGrad, disposed }) => requiresGrad && !disposed);
+  if (learned) return `a parameter of shape [${learned.shape.join(", ")}]`;
+  if (parameters.length > 0) return undefined;
+  const buffer = members.find((member) => member instanceof Buffer);
+  if (buffer) return `a buffer of shape [${buffer.shape.join(", ")}]`;
+  const counting = members.find((member) => isModule(member) && isCounting(member));
+  return counting && `a ${counting.constructor.name}, whose counter is saved and which behaves otherwise in training,`;
+}
+
+function refusePart(path: string, problem: string): never {
+  throw new StepsizeError("invalid-state", `${path}: ${problem}`);
 }
 
 /** What keeps `state` from fitting `own`, in words. */

@@ -2,7 +2,8 @@ import type { Device } from "../native/index.js";
 import { embedding, layerNorm, normal, ones, rmsNorm, type Tensor, zeros } from "../tensor/index.js";
 import { seedsOf } from "./initialize.js";
 import type { LayerOptions } from "./layers.js";
-import { Module, Parameter } from "./module.js";
+import { Module } from "./module.js";
+import { Parameter } from "./parameter.js";
 
 /** A learned row for each id: from int32 [...] to [..., width]. Drawn with variance 1/width. */
 export class Embedding extends Module {

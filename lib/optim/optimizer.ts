@@ -1,6 +1,7 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
+import { claim, strangerBeside } from "../tensor/claims.js";
 import { copy, noGrad, Tensor, tidy } from "../tensor/index.js";
 import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups } from "./groups.js";
 import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
@@ -73,6 +74,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   ) {
     validateStepOptions(stepOptions);
     this.#device = validateParameters(parameters, stepOptions.device);
+    for (const parameter of parameters) if (parameter instanceof Tensor) claim(parameter);
     this.groups = resolveGroups(parameters, shared, groups);
     for (const { options } of this.groups) this.validate(options);
     this.#stepOptions = stepOptions;
@@ -337,6 +339,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     if (!foreign) {
       if (given) throw new StepsizeError("invalid-argument", "step: the gradients of tensors are their own `grad`");
       const slots = this.#slots.filter(({ parameter }) => (parameter as Trainable).grad);
+      expectNoStranger(slots);
       if (slots.length > 0) return slots;
       throw new StepsizeError("invalid-state", "step: no parameter has a gradient; call backward() on a loss first");
     }
@@ -365,6 +368,19 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       this.groups.flatMap(({ options }) => hyperRow(this.hyper(options, learningRateAt(options.lr, step), step))),
     );
   }
+}
+
+/** Throws where the model has a parameter that this step, and every other one, would leave as it is. */
+function expectNoStranger(slots: readonly Slot[]): void {
+  const stranger = strangerBeside(slots);
+  if (!stranger) return;
+  throw new StepsizeError(
+    "invalid-state",
+    `step: a parameter of shape [${stranger.shape.join(", ")}] has a gradient, but no module lists it and no optimizer has` +
+      " it, so it is neither trained nor saved. Hold it, or its module, in a public property of the module that uses it;" +
+      " not in a closure, a private or static field, a WeakMap or behind a getter. What you update by hand is no" +
+      " Parameter but a tensor with requiresGrad",
+  );
 }
 
 function gradientOf({ parameter }: Slot): Tensor {

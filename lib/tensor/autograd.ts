@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
+import { noteLeaves } from "./claims.js";
 import { ones } from "./operations/create.js";
 import { openScope, track, untrack } from "./scope.js";
 import { execute, type GraphNode, type Tensor } from "./tensor.js";
@@ -106,13 +107,15 @@ export function backward(root: Tensor): void {
     );
   noGrad(() => {
     const order = topologicalOrder(root.node as GraphNode);
+    const leaves = new Set<Tensor>();
     const gradients = new Map<Tensor, Tensor>([[root, ones(root.device, root.shape, root.dtype)]]);
     for (const node of order) {
       const gradient = gradients.get(node.output);
       gradients.delete(node.output);
-      if (gradient) propagate(node, gradient, gradients);
+      if (gradient) propagate(node, gradient, gradients, leaves);
       release(node, root);
     }
+    noteLeaves(leaves);
   });
 }
 
@@ -136,7 +139,7 @@ function topologicalOrder(root: GraphNode): GraphNode[] {
   return order.reverse();
 }
 
-function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Tensor>): void {
+function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Tensor>, leaves: Set<Tensor>): void {
   for (const { tensor, version } of node.saved) check(node, tensor, version);
   const needed = node.inputs.map((input) => input.requiresGrad);
   const results = gradientsOf(node, gradient, needed);
@@ -154,7 +157,10 @@ function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Ten
     given.add(result);
   });
   gradient.dispose();
-  for (const [input, own] of received) accumulate(input, own, gradients);
+  for (const [input, own] of received) {
+    accumulate(input, own, gradients);
+    if (!input.node) leaves.add(input);
+  }
 }
 
 /** Runs the node's gradient and frees what it made on the way. */

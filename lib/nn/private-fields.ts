@@ -1,0 +1,86 @@
+import { Session } from "node:inspector";
+import process from "node:process";
+
+/** By class: whether its text has a name that begins with `#`. */
+const declares = new WeakMap<object, boolean>();
+
+/**
+ * The values of an object's `#private` fields, by name. The language lets nobody but the class read them; the debugger
+ * can, and it is asked only about classes that declare some. Where there is no debugger (another runtime, a process
+ * without the permission), or in a context that it does not know, there are none.
+ *
+ * @param end the class at which the fields are no longer of interest, and all that it inherits from
+ */
+export function privateFields(object: object, end: object): readonly (readonly [name: string, value: unknown])[] {
+  if (!declaresPrivate(object, end)) return [];
+  try {
+    return ask(object);
+  } catch {
+    return [];
+  }
+}
+
+function declaresPrivate(object: object, end: object): boolean {
+  for (let prototype = Object.getPrototypeOf(object); prototype; prototype = Object.getPrototypeOf(prototype)) {
+    const Class: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+    if (Class === end) return false;
+    if (typeof Class !== "function") continue;
+    // A color in a string looks like one; it only costs the question.
+    const found = declares.get(Class) ?? /#[\p{ID_Start}$_]/u.test(String(Class));
+    declares.set(Class, found);
+    if (found) return true;
+  }
+  return false;
+}
+
+/** Where the debugger, which knows only what is global, finds the object and leaves the values. */
+const meetingPoint = Symbol.for("stepsize.private-fields");
+
+function ask(object: object): [string, unknown][] {
+  const shared = process as unknown as Record<symbol, unknown>;
+  const exchange = { object, values: [] as unknown[] };
+  const session = new Session();
+  session.connect();
+  shared[meetingPoint] = exchange;
+  try {
+    const expression = 'process[Symbol.for("stepsize.private-fields")]';
+    const box = send(session, "Runtime.evaluate", { expression }).result;
+    const functionDeclaration = "function () { return this.object }";
+    const subject = send(session, "Runtime.callFunctionOn", { ...handle(box), functionDeclaration }).result;
+    const { privateProperties = [] } = send(session, "Runtime.getProperties", handle(subject));
+    const fields = privateProperties.filter(({ value }) => value?.objectId !== undefined);
+    send(session, "Runtime.callFunctionOn", {
+      ...handle(box),
+      functionDeclaration: "function (...values) { this.values = values }",
+      arguments: fields.map(({ value }) => handle(value)),
+    });
+    return fields.map(({ name }, i) => [name, exchange.values[i]]);
+  } finally {
+    delete shared[meetingPoint];
+    session.disconnect();
+  }
+}
+
+interface RemoteObject {
+  readonly objectId?: string;
+}
+
+interface Answer {
+  readonly result: RemoteObject;
+  readonly privateProperties?: readonly { readonly name: string; readonly value?: RemoteObject }[];
+}
+
+function handle(remote: RemoteObject | undefined): { objectId: string } {
+  if (remote?.objectId === undefined) throw new Error("the debugger does not know the object");
+  return { objectId: remote.objectId };
+}
+
+/** In the same thread, the debugger answers before `post` returns. */
+function send(session: Session, method: string, parameters: object): Answer {
+  let answer: Answer | undefined;
+  session.post(method, parameters, (_, result) => {
+    answer = result as Answer | undefined;
+  });
+  if (answer === undefined) throw new Error(`${method} failed`);
+  return answer;
+}
