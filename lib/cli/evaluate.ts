@@ -117,7 +117,7 @@ async function evaluateByClass(saved: SavedClassifier, data: ArrayDataset, size:
   let lossSum = 0;
   const batches = data.batches({ size, shuffle: false });
   try {
-    for await (const { inputs, labels, size: items } of batches.once()) {
+    for await (const { inputs, labels, size: items } of batches.once({ reuse: true })) {
       const truth = labels as Int32Array;
       const [x, y] = [tensor(device, inputs.data, inputs.shape), tensor(device, truth)];
       const outputs = outputsOf(saved, x);

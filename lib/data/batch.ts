@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { checkSeed } from "../random.js";
 import type { Inputs, Labels } from "./items.js";
 
@@ -28,14 +29,26 @@ export interface BatchSource {
   readonly size: number;
   /** The batch of one step, in memory of its own. */
   at(step: number): Promise<Batch>;
-  /** The batches from one step on, through all epochs, without end. Leaving the loop stops what was under way. */
-  from(step: number): AsyncIterableIterator<Batch>;
+  /**
+   * The batches from one step on, through all epochs, without end, each in memory of its own unless
+   * {@link IterationOptions.reuse} is set. Leaving the loop stops what was under way.
+   */
+  from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch>;
   /** One pass over all items in their own order, not augmented, with the last short batch: for evaluation. */
-  once(): AsyncIterableIterator<Batch>;
+  once(options?: IterationOptions): AsyncIterableIterator<Batch>;
   /** Ends what runs on other threads. Everything asked for later, or still under way, is rejected. */
   close(): Promise<void>;
   /** What determines the batches, as plain JSON: two sources with the same give the same batches. */
   toJSON(): object;
+}
+
+/** How batches are walked; see {@link BatchSource}. */
+export interface IterationOptions {
+  /**
+   * Lets a batch's memory be used again once the next batch is asked for, which saves allocating and copying it: for a
+   * loop that is done with a batch by then, such as the trainer's. Default false: every batch owns its memory.
+   */
+  readonly reuse?: boolean;
 }
 
 /** Random changes to images, drawn for each item and epoch. */
@@ -67,8 +80,7 @@ export interface BatchOptions {
   readonly augment?: AugmentOptions;
   /**
    * How many batches are gathered ahead, on another thread; 0 gathers on the calling thread. The batches are the
-   * same. A batch from `from` or `once` is valid until `prefetch + 2` further batches of that loop were drawn: its
-   * memory is used again then. Default 2.
+   * same. Default 2.
    */
   readonly prefetch?: number;
 }
@@ -116,6 +128,15 @@ export function checkOptions(options: BatchOptions, items: number, itemShape: re
 export function checkStep(step: unknown): number {
   if (Number.isSafeInteger(step) && (step as number) >= 0) return step as number;
   invalidArgument("step", "an integer of at least 0 (steps count from 0)", step);
+}
+
+const iterationNames = optionNames<IterationOptions>({ reuse: true });
+
+/** Whether the caller of `from` or `once` lets batches share memory. */
+export function checkReuse(path: string, options: IterationOptions = {}): boolean {
+  expectOptions(path, iterationNames, options);
+  const { reuse = false } = options;
+  return typeof reuse === "boolean" ? reuse : invalidArgument(`${path}.reuse`, "true or false", reuse);
 }
 
 function checkAugment(given: AugmentOptions, itemShape: readonly number[]): Augment {

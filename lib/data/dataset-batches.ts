@@ -5,12 +5,14 @@ import {
   type BatchSource,
   type CheckedOptions,
   checkOptions,
+  checkReuse,
   checkStep,
+  type IterationOptions,
 } from "./batch.js";
 import type { Store } from "./dataset.js";
 import { Gatherer, type GatherPlan, type Place, type Slot } from "./gather.js";
 import { GatherThread } from "./gather-thread.js";
-import { count, sharedArray } from "./items.js";
+import { count, type Labels, ownArray, sharedArray } from "./items.js";
 import { readAhead } from "./read-ahead.js";
 
 /** A batch below this many bytes is gathered by the calling thread: asking another costs about as much. */
@@ -32,6 +34,8 @@ export class DatasetBatches implements BatchSource {
   readonly #plan: GatherPlan;
   readonly #gatherer: Gatherer;
   readonly #thread: GatherThread;
+  /** Shared memory that batches were gathered into on their way to `at`. */
+  readonly #spare: Slot[] = [];
   #closed = false;
 
   /** @internal */
@@ -65,17 +69,22 @@ export class DatasetBatches implements BatchSource {
 
   /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
   async at(step: number): Promise<Batch> {
-    return this.#gather(this.#placeOf(checkStep(step)), this.#newSlot());
+    const place = this.#placeOf(checkStep(step));
+    if (!this.offThread) return this.#gather(place, this.#newSlot(false));
+    const slot = this.#spare.pop() ?? this.#newSlot(true);
+    const batch = ownCopy(await this.#gather(place, slot));
+    this.#spare.push(slot);
+    return batch;
   }
 
   /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
-  from(step: number): AsyncIterableIterator<Batch> {
-    return this.#draw(checkStep(step), Number.POSITIVE_INFINITY, (k) => this.#placeOf(k));
+  from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
+    return this.#draw(checkStep(step), Number.POSITIVE_INFINITY, (k) => this.#placeOf(k), checkReuse("from", options));
   }
 
-  once(): AsyncIterableIterator<Batch> {
+  once(options?: IterationOptions): AsyncIterableIterator<Batch> {
     const batches = Math.ceil(this.items / this.size);
-    return this.#draw(0, batches, (k) => ({ epoch: 0, index: k, plain: true }));
+    return this.#draw(0, batches, (k) => ({ epoch: 0, index: k, plain: true }), checkReuse("once", options));
   }
 
   async close(): Promise<void> {
@@ -90,14 +99,18 @@ export class DatasetBatches implements BatchSource {
     return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment: { pad, flip } };
   }
 
-  #draw(first: number, end: number, placeOf: (k: number) => Place): AsyncGenerator<Batch, undefined> {
-    const { prefetch } = this.#options;
-    // Those under way, those promised to stay valid, and the one that is drawn.
+  #draw(first: number, end: number, placeOf: (k: number) => Place, reuse: boolean): AsyncGenerator<Batch, undefined> {
+    const ahead = this.offThread ? this.#options.prefetch : 0;
+    if (!reuse && !this.offThread) {
+      return readAhead(first, end, ahead, (k) => this.#gather(placeOf(k), this.#newSlot(false)));
+    }
+    // Those under way, and the one in use.
+    const ring = ahead + 1;
     const slots: Slot[] = [];
-    const ring = 2 * prefetch + 3;
-    return readAhead(first, end, this.offThread ? prefetch : 0, (k) => {
-      slots[k % ring] ??= this.#newSlot();
-      return this.#gather(placeOf(k), slots[k % ring]!);
+    return readAhead(first, end, ahead, async (k) => {
+      slots[k % ring] ??= this.#newSlot(true);
+      const batch = await this.#gather(placeOf(k), slots[k % ring]!);
+      return reuse ? batch : ownCopy(batch);
     });
   }
 
@@ -113,15 +126,16 @@ export class DatasetBatches implements BatchSource {
     return { epoch, index: step - epoch * this.batchesPerEpoch, plain: false };
   }
 
-  #newSlot(): Slot {
+  #newSlot(shared: boolean): Slot {
     const { itemShape, labelSize, augment } = this.#plan;
     const { inputs, labels } = this.#store;
     const size = Math.min(this.size, this.items);
     const moves = augment.on === "device" && (augment.pad > 0 || augment.flip);
+    const zeros = shared ? sharedArray : ownArray;
     return {
-      ...(moves && { moves: sharedArray("int32", 3 * size) }),
-      inputs: sharedArray(inputs.dtype, size * count(itemShape)),
-      labels: sharedArray(labels instanceof Int32Array ? ("int32" as const) : ("float32" as const), size * labelSize),
+      ...(moves && { moves: zeros("int32", 3 * size) }),
+      inputs: zeros(inputs.dtype, size * count(itemShape)),
+      labels: zeros(labels instanceof Int32Array ? ("int32" as const) : ("float32" as const), size * labelSize),
     };
   }
 
@@ -142,6 +156,20 @@ export class DatasetBatches implements BatchSource {
       index,
     };
   }
+}
+
+/**
+ * The batch in memory of its own. Not in shared memory: the collector does not count that, and would let a loop over
+ * batches fill the machine.
+ */
+function ownCopy(batch: Batch): Batch {
+  const { inputs, labels, moves } = batch;
+  return {
+    ...batch,
+    inputs: { ...inputs, data: inputs.data.slice() },
+    labels: "data" in labels ? ({ ...labels, data: labels.data.slice() } as Labels) : labels.slice(),
+    ...(moves && { moves: moves.slice() }),
+  };
 }
 
 function closedError(name: string): StepsizeError {

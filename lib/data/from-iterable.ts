@@ -1,5 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
-import { type Batch, type BatchSource, checkStep } from "./batch.js";
+import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
 import { checkClasses, checkFinite, checkShape, count, type InputArray, type InputType, typeOf } from "./items.js";
 
 /** A batch as a user's iterable gives it; shapes are of the whole batch, items first. */
@@ -25,7 +25,9 @@ export interface FromIterableOptions {
 /**
  * A source of batches out of a user's own iterable, or out of a function that makes one. Every `from`, `once` and
  * step backward walks anew from the start, so a generator object, which can be walked only once, serves one of them;
- * a function serves any number. Batches are handed on as they come, checked but not copied, and none is read ahead.
+ * a function serves any number. Batches are handed on as they come, checked but neither copied nor written to, and none
+ * is read ahead. So the memory of a batch is the iterable's: one that fills the same array again and again gives batches
+ * that change under whoever collects them.
  *
  * `from(k)` and `at(k)` reach step k by reading and dropping the batches before it. An iterable is not started again
  * at its end: one that trains for many epochs goes on by itself.
@@ -83,11 +85,13 @@ class IterableBatches implements BatchSource {
     return batch;
   }
 
-  from(step: number): AsyncIterableIterator<Batch> {
+  from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
+    checkReuse("from", options);
     return this.#walk(checkStep(step), true);
   }
 
-  once(): AsyncIterableIterator<Batch> {
+  once(options?: IterationOptions): AsyncIterableIterator<Batch> {
+    checkReuse("once", options);
     return this.#walk(0, false);
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { AugmentOptions, Batch, BatchOptions, BatchSource } from "./batch.js";
+export type { AugmentOptions, Batch, BatchOptions, BatchSource, IterationOptions } from "./batch.js";
 export { cifar10 } from "./cifar10.js";
 export { ArrayDataset } from "./dataset.js";
 export type { Split } from "./files.js";

@@ -54,14 +54,21 @@ export function typeOf(data: unknown): InputType | undefined {
 }
 
 /** Zeros in memory that worker threads can see too. */
-export function sharedArray<T extends InputType>(dtype: T, length: number): SharedOf<T>;
+export function sharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T>;
 export function sharedArray(dtype: InputType, length: number): InputArray {
   if (dtype === "uint8") return new Uint8Array(new SharedArrayBuffer(length));
   const buffer = new SharedArrayBuffer(length * 4);
   return dtype === "float32" ? new Float32Array(buffer) : new Int32Array(buffer);
 }
 
-type SharedOf<T extends InputType> = { uint8: Uint8Array; float32: Float32Array; int32: Int32Array }[T];
+/** Zeros in ordinary memory. */
+export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T>;
+export function ownArray(dtype: InputType, length: number): InputArray {
+  if (dtype === "uint8") return new Uint8Array(length);
+  return dtype === "float32" ? new Float32Array(length) : new Int32Array(length);
+}
+
+type ArrayFor<T extends InputType> = { uint8: Uint8Array; float32: Float32Array; int32: Int32Array }[T];
 
 /** The same numbers in shared memory: the array itself where it is there already, else a copy. */
 export function toShared(data: InputArray): InputArray {

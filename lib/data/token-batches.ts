@@ -1,6 +1,6 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { checkSeed, PhiloxStream, Purpose } from "../random.js";
-import { type Batch, type BatchSource, checkStep } from "./batch.js";
+import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
 import { readAhead } from "./read-ahead.js";
 import { TokenFile, type TokenStore } from "./token-file.js";
 
@@ -74,11 +74,14 @@ export class TokenBatches implements BatchSource {
   }
 
   /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
-  from(step: number): AsyncIterableIterator<Batch> {
+  from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
+    // Every batch is read into memory of its own.
+    checkReuse("from", options);
     return readAhead(checkStep(step), Number.POSITIVE_INFINITY, this.#prefetch, (k) => this.#random(k));
   }
 
-  once(): AsyncIterableIterator<Batch> {
+  once(options?: IterationOptions): AsyncIterableIterator<Batch> {
+    checkReuse("once", options);
     return readAhead(0, Math.ceil(this.items / this.size), this.#prefetch, (k) => this.#inOrder(k));
   }
 

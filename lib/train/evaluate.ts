@@ -64,7 +64,7 @@ export async function evaluate(
   let classes = true;
   model.eval();
   try {
-    for await (const batch of source.once()) {
+    for await (const batch of source.once({ reuse: true })) {
       const results = noGrad(() =>
         tidy(() => {
           const { x, y } = upload(device, batch);

@@ -105,7 +105,7 @@ export class Trainer {
     this.#stopping = false;
     const end = Math.min(options.until ?? this.budget, this.budget);
     const { model, data } = this.#options;
-    const batches = data.from(this.step * this.#accumulate);
+    const batches = data.from(this.step * this.#accumulate, { reuse: true });
     const pending: Promise<MeasuredStep[]>[] = [];
     // Thrown once the steps made before it are told.
     let failure: { error: unknown } | undefined;

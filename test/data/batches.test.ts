@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Batch } from "#lib/data/index.js";
 import { permutation } from "#lib/random.js";
 import { expectError } from "../support/errors.js";
 import { snapshot, take } from "./support/collect.js";
@@ -109,19 +108,6 @@ describe("batches", () => {
       data: Float32Array.of(7, 8, 9),
       shape: [3],
     });
-  });
-
-  it.each([0, 1, 2])("stay valid for prefetch + 2 further batches, with prefetch %i", async (prefetch) => {
-    const kept: { batch: Batch; copy: unknown }[] = [];
-    let taken = 0;
-    for await (const batch of numbered(200).batches({ size: 1, prefetch }).from(0)) {
-      kept.push({ batch, copy: snapshot(batch) });
-      for (const { batch: older, copy } of kept.slice(-(prefetch + 3))) expect(snapshot(older)).toEqual(copy);
-      if (++taken === 20) break;
-    }
-    // Their memory is used again in the end: a loop does not grow.
-    const memory = new Set(kept.map(({ batch }) => batch.inputs.data.buffer));
-    expect(memory.size).toBeLessThan(kept.length);
   });
 
   it("can be drawn by several loops at once", async () => {

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { expectError } from "../support/errors.js";
 import { filled, temporaryFolders } from "../support/folders.js";
-import { compiled } from "./support/compiled.js";
+import { besideFolders, compiled } from "./support/compiled.js";
 import { data } from "./support/data.js";
 import { idxBytes } from "./support/idx-bytes.js";
 
@@ -35,7 +35,7 @@ describe("mnist", () => {
     // A copy of the compiled files in a place from which no package can be seen.
     const copy = realpathSync(folder());
     cpSync(dirname(compiled("data/index.js")), join(copy, "data"), { recursive: true });
-    for (const name of ["errors.js", "random.js"]) cpSync(compiled(name), join(copy, name));
+    for (const name of besideFolders) cpSync(compiled(name), join(copy, name));
     const load = `import { mnist } from ${JSON.stringify(join(copy, "data", "index.js"))};
       try { console.log((await mnist()).length); } catch (error) { console.log(error.code, error.message); }`;
     filled(copy, { "package.json": '{ "type": "module" }', "load.js": load });

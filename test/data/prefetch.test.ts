@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { type DatasetBatches, INLINE_BYTES } from "#lib/data/dataset-batches.js";
 import type { GatherPlan, Slot } from "#lib/data/gather.js";
 import { GatherThread } from "#lib/data/gather-thread.js";
-import type { Batch, BatchOptions } from "#lib/data/index.js";
+import type { BatchOptions } from "#lib/data/index.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { snapshot, take } from "./support/collect.js";
@@ -77,21 +77,6 @@ describe("batches gathered on a thread", () => {
     const there = batches({ size: 16 }, floats);
     expect(there.offThread).toBe(true);
     expect(await take(there.from(0), 6)).toEqual(await take(batches({ size: 16, prefetch: 0 }, floats).from(0), 6));
-  });
-
-  it("stay valid for prefetch + 2 further batches, while later ones are written", async () => {
-    for (const prefetch of [1, 3]) {
-      const kept: { batch: Batch; copy: Uint8Array }[] = [];
-      for await (const batch of batches({ prefetch, size: 20 }).from(0)) {
-        kept.push({ batch, copy: Uint8Array.from(batch.inputs.data) });
-        await sleep(3);
-        for (const { batch: older, copy } of kept.slice(-(prefetch + 3))) {
-          expect(Buffer.compare(older.inputs.data as Uint8Array, copy)).toBe(0);
-        }
-        if (kept.length === 15) break;
-      }
-      expect(new Set(kept.map(({ batch }) => batch.inputs.data.buffer)).size).toBe(2 * prefetch + 3);
-    }
   });
 
   it("are gathered ahead, as many as asked for and no more", async () => {

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { expectError } from "../support/errors.js";
 import { filled, temporaryFolders } from "../support/folders.js";
-import { compiled } from "./support/compiled.js";
+import { besideFolders, compiled } from "./support/compiled.js";
 import { data } from "./support/data.js";
 
 const folder = temporaryFolders();
@@ -116,7 +116,7 @@ describe("tokenizerOf", () => {
     // A copy of the compiled files in a place from which no package can be seen.
     const copy = realpathSync(folder());
     cpSync(dirname(compiled("data/index.js")), join(copy, "data"), { recursive: true });
-    for (const name of ["errors.js", "random.js"]) cpSync(compiled(name), join(copy, name));
+    for (const name of besideFolders) cpSync(compiled(name), join(copy, name));
     const load = `import { specOf, tokenizerOf } from ${JSON.stringify(join(copy, "data", "index.js"))};
       console.log(tokenizerOf(specOf("bytes")).vocabulary);
       try { tokenizerOf(specOf("gpt2")); } catch (error) { console.log(error.code, error.message); }`;

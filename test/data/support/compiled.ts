@@ -1,4 +1,6 @@
+import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname } from "node:path";
 
 const require = createRequire(import.meta.url);
 
@@ -6,3 +8,8 @@ const require = createRequire(import.meta.url);
 export function compiled(name: string): string {
   return require.resolve(`#lib/${name}`);
 }
+
+/** The compiled files beside the folders, which data may need; not the entry point, which needs everything. */
+export const besideFolders: readonly string[] = readdirSync(dirname(compiled("errors.js"))).filter(
+  (name) => name.endsWith(".js") && name !== "index.js",
+);
