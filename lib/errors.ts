@@ -1,3 +1,5 @@
+import { isError, isOfAnotherCopy } from "./realms.js";
+
 /** What kind of mistake or fault a {@link StepsizeError} reports; stable, for programs to branch on. */
 export type ErrorCode =
   | "invalid-argument" // a value of the wrong type, range or shape
@@ -22,9 +24,22 @@ export class StepsizeError extends Error {
   }
 }
 
+// The addon throws errors of the copy of the package that loaded it last: those of every copy are instances.
+Object.defineProperty(StepsizeError, Symbol.hasInstance, {
+  value(this: unknown, value: unknown): boolean {
+    if (this === StepsizeError) return isError(value) && value.name === "StepsizeError" && "code" in value;
+    // A derived class inherits this function.
+    return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
+  },
+});
+
 /** Throws an `invalid-argument` error: `name: expected …, got …`. */
 export function invalidArgument(name: string, expected: string, got: unknown): never {
   throw new StepsizeError("invalid-argument", `${name}: expected ${expected}, got ${describe(got)}`);
+}
+
+function className(value: unknown): string {
+  return (value as Partial<object>).constructor?.name ?? "null prototype";
 }
 
 /** A value as it should look inside an error message: short, and with its type where that is what is wrong. */
@@ -34,7 +49,9 @@ export function describe(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (Array.isArray(value))
     return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
-  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name}`;
-  if (typeof value === "object" && value !== null) return `an object (${value.constructor?.name ?? "null prototype"})`;
+  if (ArrayBuffer.isView(value)) return `a ${className(value)}`;
+  if (isOfAnotherCopy(value))
+    return `a ${className(value)} of another copy of stepsize (the package is installed or loaded twice: use one)`;
+  if (typeof value === "object" && value !== null) return `an object (${className(value)})`;
   return String(value);
 }

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { isError } from "../realms.js";
 
 /** What the process exits with; part of the interface. */
 export const exitCode = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -15,7 +16,7 @@ export class Interrupted extends Error {
 
 /** Writes an error to standard error, as one message without a stack, and gives the exit code that goes with it. */
 export function reportFailure(error: unknown): number {
-  const failure = error instanceof Error ? error : new Error(String(error));
+  const failure = isError(error) ? error : new Error(String(error));
   if (failure instanceof Interrupted) {
     process.stderr.write(`${failure.message}\n`);
     return exitCode.interrupted;
@@ -35,5 +36,5 @@ function isExpected(error: Error): boolean {
 }
 
 function causeOf({ cause }: Error): string {
-  return cause instanceof Error ? `caused by ${cause.stack}\n` : "";
+  return isError(cause) ? `caused by ${cause.stack}\n` : "";
 }

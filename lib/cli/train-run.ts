@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { messageOf } from "../realms.js";
 import type { RecordedEvaluation } from "../report/index.js";
 import type { Evaluation, StepRecord } from "../train/index.js";
 import { RecordsFile } from "../train/records-file.js";
@@ -68,7 +69,7 @@ export class TrainRun {
     } catch (error) {
       const status = error instanceof Interrupted ? "interrupted" : "failed";
       const failure = status === "failed" ? this.#withCheckpoint(error) : error;
-      const message = failure instanceof Error ? failure.message : String(failure);
+      const message = messageOf(failure);
       // A full disk may be why we are here: what cannot be written now must not hide it.
       await this.#conclude({ ...this.#result(status), ...(status === "failed" && { error: message }) }).catch(() => {});
       throw failure;

@@ -1,5 +1,5 @@
 import { StepsizeError } from "../errors.js";
-import { Adam, AdamW } from "../optim/index.js";
+import type { Adam, AdamW } from "../optim/index.js";
 import { bfloat16Value } from "../tensor/bfloat16.js";
 import type { HostTensor } from "../train/index.js";
 import { type Checkpoint, onHost } from "../train/saved-model.js";
@@ -15,7 +15,7 @@ export type Preconditioner = ReadonlyMap<string, Float64Array>;
  * have different β₂ or ε
  */
 export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Promise<Preconditioner> {
-  const live = source instanceof Adam || source instanceof AdamW;
+  const live = "stateDict" in source;
   const settings = (live ? source.toJSON() : source.info.run) as AdamSettings;
   const state = live ? await onHost(source.stateDict()) : source.optimizer;
   const { optimizer = "none", rule, groups = [] } = settings;

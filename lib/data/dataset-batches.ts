@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { isInt32Array } from "../realms.js";
 import {
   type Batch,
   type BatchOptions,
@@ -52,8 +53,8 @@ export class DatasetBatches implements BatchSource {
     this.#plan = {
       inputs: inputs.data,
       itemShape: inputs.shape,
-      labels: labels instanceof Int32Array ? labels : labels.data,
-      labelSize: labels instanceof Int32Array ? 1 : count(labels.shape),
+      labels: isInt32Array(labels) ? labels : labels.data,
+      labelSize: isInt32Array(labels) ? 1 : count(labels.shape),
       index,
       items: this.items,
       size,
@@ -135,7 +136,7 @@ export class DatasetBatches implements BatchSource {
     return {
       ...(moves && { moves: zeros("int32", 3 * size) }),
       inputs: zeros(inputs.dtype, size * count(itemShape)),
-      labels: zeros(labels instanceof Int32Array ? ("int32" as const) : ("float32" as const), size * labelSize),
+      labels: zeros(isInt32Array(labels) ? ("int32" as const) : ("float32" as const), size * labelSize),
     };
   }
 
@@ -146,10 +147,9 @@ export class DatasetBatches implements BatchSource {
     const label = slot.labels.subarray(0, size * this.#plan.labelSize);
     return {
       inputs: { data, shape: [size, ...inputs.shape], dtype: inputs.dtype },
-      labels:
-        labels instanceof Int32Array
-          ? (label as Int32Array)
-          : { data: label as Float32Array, shape: [size, ...labels.shape] },
+      labels: isInt32Array(labels)
+        ? (label as Int32Array)
+        : { data: label as Float32Array, shape: [size, ...labels.shape] },
       ...(slot.moves && !plain && { moves: slot.moves.subarray(0, 3 * size) }),
       size,
       epoch,

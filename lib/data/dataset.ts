@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import { permutation } from "../random.js";
+import { isInt32Array } from "../realms.js";
 import type { BatchOptions, BatchSource } from "./batch.js";
 import { DatasetBatches } from "./dataset-batches.js";
 import { count, type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
@@ -139,7 +140,7 @@ export class ArrayDataset implements Dataset {
     const { labels } = this.#store;
     const index = this.#index;
     if (index === undefined) return labels;
-    if (labels instanceof Int32Array) return pick(labels, index, 1, sharedArray("int32", index.length));
+    if (isInt32Array(labels)) return pick(labels, index, 1, sharedArray("int32", index.length));
     const size = count(labels.shape);
     return { data: pick(labels.data, index, size, sharedArray("float32", index.length * size)), shape: labels.shape };
   }

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { isFloat32Array, isInt32Array, isUint8Array } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
 import {
   checkClasses,
@@ -66,7 +67,7 @@ export function fromArrays(given: FromArrays): ArrayDataset {
 function itemCount(inputs: Flat, shape: readonly number[] | undefined, labels: Int32Array | Flat): number {
   const { data } = inputs;
   const nestedItems = inputs.shape.length > 1 ? inputs.shape[0] : undefined;
-  const wanted = labels instanceof Int32Array ? labels.length : labels.shape.length > 1 ? labels.shape[0] : undefined;
+  const wanted = isInt32Array(labels) ? labels.length : labels.shape.length > 1 ? labels.shape[0] : undefined;
   const items = shape === undefined ? (nestedItems ?? wanted ?? labelData(labels).length) : data.length / count(shape);
   if (items === 0 || data.length === 0) invalidArgument("inputs", "at least one item", "none");
   if (!Number.isInteger(items)) {
@@ -89,8 +90,8 @@ function classIndices(labels: unknown, classes: unknown): Int32Array | undefined
     invalidArgument("classes", "an array of names", classes);
   }
   let indices: Int32Array;
-  if (labels instanceof Int32Array) indices = labels;
-  else if (labels instanceof Uint8Array) indices = Int32Array.from(labels);
+  if (isInt32Array(labels)) indices = labels;
+  else if (isUint8Array(labels)) indices = Int32Array.from(labels);
   else if (Array.isArray(labels) && !Array.isArray(labels[0])) {
     for (const [i, label] of labels.entries()) {
       // A fraction here is most likely a target; rounding it would train on something else in silence.
@@ -108,9 +109,9 @@ function isInt32(value: unknown): boolean {
 
 /** Float targets; `shape` is items first where the nesting or the caller tells it, else `[length]`. */
 function flattenTargets(labels: unknown): Flat {
-  if (labels instanceof Float32Array || Array.isArray(labels)) return flatten("labels", labels);
+  if (isFloat32Array(labels) || Array.isArray(labels)) return flatten("labels", labels);
   const { data, shape } = (labels ?? {}) as { data?: unknown; shape?: unknown };
-  if (!(data instanceof Float32Array)) {
+  if (!isFloat32Array(data)) {
     invalidArgument("labels", "class indices, a Float32Array, nested arrays or { data: Float32Array, shape }", labels);
   }
   const own = checkShape("labels.shape", shape);
@@ -120,7 +121,7 @@ function flattenTargets(labels: unknown): Flat {
 }
 
 function finishLabels(labels: Int32Array | Flat, items: number): ItemLabels {
-  if (labels instanceof Int32Array) return labels;
+  if (isInt32Array(labels)) return labels;
   const data = toShared(labels.data) as Float32Array;
   if (labels.shape.length > 1) return { data, shape: labels.shape.slice(1) };
   const perItem = data.length / items;
@@ -131,13 +132,13 @@ function finishLabels(labels: Int32Array | Flat, items: number): ItemLabels {
 }
 
 function labelData(labels: Int32Array | Flat): InputArray {
-  return labels instanceof Int32Array ? labels : labels.data;
+  return isInt32Array(labels) ? labels : labels.data;
 }
 
 function flatten(name: string, given: unknown): Flat {
   if (typeOf(given) !== undefined) {
     const data = given as InputArray;
-    if (data instanceof Float32Array) checkFinite(name, data);
+    if (isFloat32Array(data)) checkFinite(name, data);
     return { data, shape: [data.length] };
   }
   if (!Array.isArray(given)) {

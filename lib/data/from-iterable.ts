@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { isFloat32Array, isInt32Array } from "../realms.js";
 import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
 import { checkClasses, checkFinite, checkShape, count, type InputArray, type InputType, typeOf } from "./items.js";
 
@@ -205,24 +206,24 @@ function checkInputs(name: string, inputs: GivenBatch["inputs"] | undefined): Ba
   const shape = checkShape(`${name}.shape`, inputs.shape);
   if (shape.length === 0) invalidArgument(`${name}.shape`, "items first, then the shape of one", shape);
   checkLength(`${name}.data`, inputs.data.length, shape);
-  if (inputs.data instanceof Float32Array) checkFinite(`${name}.data`, inputs.data);
+  if (isFloat32Array(inputs.data)) checkFinite(`${name}.data`, inputs.data);
   return { data: inputs.data, shape, dtype };
 }
 
 function checkLabels(name: string, labels: GivenBatch["labels"], size: number): Batch["labels"] {
-  if (labels instanceof Int32Array) {
+  if (isInt32Array(labels)) {
     if (labels.length !== size) invalidArgument(name, `one for each of ${size} items`, `${labels.length} labels`);
     checkClasses(name, labels, undefined);
     return labels;
   }
   const data = labels?.data;
-  if (!(data instanceof Float32Array || data instanceof Int32Array)) {
+  if (!(isFloat32Array(data) || isInt32Array(data))) {
     invalidArgument(name, "an Int32Array or { data: Float32Array or Int32Array, shape }", labels);
   }
   const shape = checkShape(`${name}.shape`, labels.shape);
   if (shape[0] !== size) invalidArgument(`${name}.shape`, `${size} items first`, labels.shape);
   checkLength(`${name}.data`, data.length, shape);
-  if (data instanceof Int32Array) {
+  if (isInt32Array(data)) {
     checkClasses(`${name}.data`, data, undefined);
     return { data, shape };
   }
@@ -231,8 +232,8 @@ function checkLabels(name: string, labels: GivenBatch["labels"], size: number): 
 }
 
 function kindOf(labels: Batch["labels"]): string {
-  if (labels instanceof Int32Array) return "an Int32Array";
-  const what = labels.data instanceof Int32Array ? "class indices" : "targets";
+  if (isInt32Array(labels)) return "an Int32Array";
+  const what = isInt32Array(labels.data) ? "class indices" : "targets";
   return `${what} of shape [${labels.shape.slice(1)}]`;
 }
 

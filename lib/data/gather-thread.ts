@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { StepsizeError } from "../errors.js";
+import { messageOf } from "../realms.js";
 import type { GatherPlan, Place, Slot } from "./gather.js";
 
 /** What goes to the thread; the answer is the id, once the slot is filled. */
@@ -86,7 +87,7 @@ export class GatherThread {
       if (this.#pending.size === 0) this.#failure = error;
       this.#rejectAll(error);
     };
-    worker.on("error", (error: unknown) => fail(error instanceof Error ? error.message : String(error), error));
+    worker.on("error", (error: unknown) => fail(messageOf(error), error));
     worker.on("messageerror", (error) => fail(error.message, error));
     worker.on("exit", (code) => fail(`it ended with code ${code}`));
     return worker;

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { isFloat32Array, isInt32Array, isShared, isUint8Array } from "../realms.js";
 
 /** The element types that a dataset's inputs may have. */
 export type InputType = "uint8" | "float32" | "int32";
@@ -48,33 +49,40 @@ export interface Dataset {
 
 /** The element type of an array; `undefined` where a dataset cannot hold such an array. */
 export function typeOf(data: unknown): InputType | undefined {
-  if (data instanceof Uint8Array) return "uint8";
-  if (data instanceof Float32Array) return "float32";
-  return data instanceof Int32Array ? "int32" : undefined;
+  if (isUint8Array(data)) return "uint8";
+  if (isFloat32Array(data)) return "float32";
+  return isInt32Array(data) ? "int32" : undefined;
 }
 
 /** Zeros in memory that worker threads can see too. */
-export function sharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T>;
-export function sharedArray(dtype: InputType, length: number): InputArray {
-  if (dtype === "uint8") return new Uint8Array(new SharedArrayBuffer(length));
-  const buffer = new SharedArrayBuffer(length * 4);
-  return dtype === "float32" ? new Float32Array(buffer) : new Int32Array(buffer);
+export function sharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
+  return arrayOver(dtype, new SharedArrayBuffer(length * width[dtype]), 0, length);
 }
 
 /** Zeros in ordinary memory. */
-export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T>;
-export function ownArray(dtype: InputType, length: number): InputArray {
-  if (dtype === "uint8") return new Uint8Array(length);
-  return dtype === "float32" ? new Float32Array(length) : new Int32Array(length);
+export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
+  return arrayOver(dtype, new ArrayBuffer(length * width[dtype]), 0, length);
+}
+
+const width: Readonly<Record<InputType, number>> = { uint8: 1, float32: 4, int32: 4 };
+
+function arrayOver<T extends InputType>(dtype: T, buffer: ArrayBufferLike, at: number, length: number): ArrayFor<T>;
+function arrayOver(dtype: InputType, buffer: ArrayBufferLike, at: number, length: number): InputArray {
+  if (dtype === "uint8") return new Uint8Array(buffer, at, length);
+  return dtype === "float32" ? new Float32Array(buffer, at, length) : new Int32Array(buffer, at, length);
 }
 
 type ArrayFor<T extends InputType> = { uint8: Uint8Array; float32: Float32Array; int32: Int32Array }[T];
 
-/** The same numbers in shared memory: the array itself where it is there already, else a copy. */
+/** The same numbers in shared memory: those of the array where it is there already, else a copy. */
 export function toShared(data: InputArray): InputArray {
-  // A Node Buffer would do, but prints and slices unlike other arrays.
-  if (data.buffer instanceof SharedArrayBuffer && !Buffer.isBuffer(data)) return data;
-  const copy = sharedArray(typeOf(data)!, data.length);
+  const { buffer, byteOffset, length } = data;
+  if (isShared(buffer)) {
+    // A Node Buffer would do, but prints and slices unlike other arrays; one of another realm is no instance of ours.
+    const view = arrayOver(typeOf(data)!, buffer, byteOffset, length);
+    return Object.getPrototypeOf(data) === Object.getPrototypeOf(view) ? data : view;
+  }
+  const copy = sharedArray(typeOf(data)!, length);
   copy.set(data);
   return copy;
 }

@@ -1,3 +1,4 @@
+import { isUint8Array } from "../realms.js";
 import { count, type Inputs, type InputType } from "./items.js";
 
 /** The mean and the standard deviation of each channel. */
@@ -25,7 +26,7 @@ export function statisticsOf(inputs: Inputs, index: Uint32Array | undefined): St
   const items = index?.length ?? inputs.data.length / itemSize;
   const startOf = (i: number) => (index === undefined ? i : index[i]!) * itemSize;
   const { data } = inputs;
-  return data instanceof Uint8Array
+  return isUint8Array(data)
     ? ofBytes(data, channels, itemSize, items, startOf)
     : ofNumbers(data, channels, itemSize, items, startOf);
 }

@@ -2,6 +2,7 @@ import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { checkSeed, permutation } from "../random.js";
+import { isError } from "../realms.js";
 import { findTextFiles, readText } from "./token-documents.js";
 import {
   infoPath,
@@ -99,7 +100,7 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
   } catch (error) {
     for (const writer of writers.values()) await writer.abandon();
     await rm(beside, { recursive: true, force: true });
-    if (error instanceof StepsizeError || !(error instanceof Error && "syscall" in error)) throw error;
+    if (error instanceof StepsizeError || !(isError(error) && "syscall" in error)) throw error;
     throw new StepsizeError("invalid-file", `${options.out}: could not be written (${error.message})`, {
       cause: error,
     });

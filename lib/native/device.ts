@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { isPromise } from "../realms.js";
 import type { Addon, Attributes, MemoryStatistics, NativeDevice, NativeList, NativeTensor } from "./addon.js";
 import { Capture } from "./capture.js";
 import { findAddon, loadAddon } from "./load.js";
@@ -77,8 +78,8 @@ export class Device {
     this.capturing = capture;
     try {
       const result: unknown = work();
-      if (result instanceof Promise) {
-        result.catch(() => {});
+      if (isPromise(result)) {
+        result.then(undefined, () => {});
         throw new StepsizeError(
           "invalid-argument",
           "capture: the function is async; what it awaits cannot be captured",

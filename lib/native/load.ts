@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { StepsizeError } from "../errors.js";
+import { messageOf } from "../realms.js";
 import type { Addon } from "./addon.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
@@ -50,7 +51,7 @@ function load(name: string, lookedAt: readonly string[]): AddonReport {
     addon.setErrorClass(StepsizeError);
     return { name, lookedAt, file, addon };
   } catch (error) {
-    return { name, lookedAt, file, problem: error instanceof Error ? error.message : String(error) };
+    return { name, lookedAt, file, problem: messageOf(error) };
   }
 }
 

@@ -1,5 +1,6 @@
 import { types } from "node:util";
 import { Device } from "../native/index.js";
+import { isPlainObject } from "../realms.js";
 import { Tensor } from "../tensor/index.js";
 
 /** Tells modules from other objects; their class is above this file. */
@@ -52,7 +53,7 @@ export class Walk<Module extends object> {
     } else if (Array.isArray(value)) this.#array(path, value, holder);
     else if (types.isMap(value)) this.#map(path, value as Map<unknown, unknown>, holder);
     else if (types.isSet(value)) this.#set(path, value as Set<unknown>, holder);
-    else if (isPlain(value)) this.#properties(value, `${path}.`, holder);
+    else if (isPlainObject(value)) this.#properties(value, `${path}.`, holder);
     else this.others.push({ path, holder, value });
   }
 
@@ -102,13 +103,4 @@ export function membersOf<Module extends object>(value: unknown, isModule: IsMod
     if (!(other instanceof Device || ArrayBuffer.isView(other))) walk.inside(other);
   }
   return members;
-}
-
-/** Whether an object is `{…}`, of any realm, or has no prototype. */
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return (
-    prototype === null ||
-    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf"))
-  );
 }

@@ -1,5 +1,6 @@
-import { invalidArgument, StepsizeError } from "../errors.js";
+import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType } from "../native/index.js";
+import { isOfAnotherCopy, markCopy } from "../realms.js";
 import { claim } from "../tensor/claims.js";
 import { copy, noGrad, type Tensor } from "../tensor/index.js";
 import { membersOf, noName, Walk } from "./members.js";
@@ -167,6 +168,8 @@ export abstract class Module {
   }
 }
 
+markCopy(Module);
+
 /** A module with a number that advances whenever it draws. */
 interface Counting {
   counter: number;
@@ -231,6 +234,8 @@ function refuseHidden(walk: Walk<Module>, modules: readonly (readonly [path: str
   }
   const holders = new Set(modules.map(([, module]) => module as object));
   for (const { path, holder, value } of walk.others) {
+    if (isOfAnotherCopy(value))
+      refusePart(path, `expected parts made by this copy of stepsize, got ${describe(value)}`);
     const hidden = holders.has(holder) ? hiddenIn(value, holder, walk) : undefined;
     if (hidden === undefined) continue;
     const Class = value.constructor?.name || "a class of its own";

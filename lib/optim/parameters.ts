@@ -2,6 +2,7 @@ import { types } from "node:util";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType, DevicePointer } from "../native/index.js";
 import { type Device, openDeviceSync } from "../native/index.js";
+import { isOfAnotherCopy } from "../realms.js";
 import { Tensor } from "../tensor/index.js";
 
 /** A tensor that an optimizer updates; `name` is a parameter's path in its model, where it has one. */
@@ -98,7 +99,8 @@ function whyNotLearned({ node, requiresGrad }: Tensor): string | undefined {
 export function isForeign(value: unknown): value is Foreign {
   // Not instanceof: an object may claim to be one.
   if (types.isFloat32Array(value) || types.isUint16Array(value)) return true;
-  if (value instanceof Tensor) return false;
+  // A tensor has a devicePointer too, and one of another copy of the package is no `instanceof` ours.
+  if (value instanceof Tensor || isOfAnotherCopy(value)) return false;
   return typeof value === "object" && value !== null && "devicePointer" in value && !ArrayBuffer.isView(value);
 }
 

@@ -12,6 +12,7 @@ import {
 import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
+import { isInt32Array } from "../realms.js";
 import type { ModelCard } from "../train/index.js";
 import type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatchOptions } from "./task.js";
 
@@ -137,7 +138,7 @@ class ImageTask implements Task {
     for (const { inputs, labels } of this.#files) {
       hash.update(JSON.stringify([inputs.shape, inputs.dtype]));
       hash.update(inputs.data);
-      hash.update(labels instanceof Int32Array ? labels : labels.data);
+      hash.update(isInt32Array(labels) ? labels : labels.data);
     }
     return hash.digest("hex").slice(0, 12);
   }

@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
+import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
 import { ones } from "./operations/create.js";
 import { openScope, track, untrack } from "./scope.js";
@@ -17,7 +18,7 @@ export function noGrad<T>(block: () => T): T {
   recording = false;
   try {
     const result = block();
-    if (result instanceof Promise)
+    if (isPromise(result))
       throw new StepsizeError("invalid-argument", "noGrad: expected a function that returns at once, got a promise");
     return result;
   } finally {

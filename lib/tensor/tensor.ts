@@ -1,7 +1,15 @@
 import { inspect } from "node:util";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
-import { type Attributes, arrayOf, type DataType, type NativeTensor, type TypedArray } from "../native/addon.js";
+import {
+  type Attributes,
+  arrayOf,
+  type DataType,
+  dataTypes,
+  type NativeTensor,
+  type TypedArray,
+} from "../native/addon.js";
 import type { Device } from "../native/index.js";
+import { arrayName, markCopy } from "../realms.js";
 import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
 import { track, untrack } from "./scope.js";
 
@@ -133,6 +141,8 @@ export class Tensor {
   }
 }
 
+markCopy(Tensor);
+
 /** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */
 export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
   const device = (inputs[0] as Tensor).device;
@@ -169,24 +179,18 @@ export function tensor(
   const ArrayType = arrayOf[dtype];
   const from = (values: ArrayLike<number>) =>
     dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : ArrayType.from(values);
-  const typed = flat instanceof ArrayType ? flat : from(flat as ArrayLike<number>);
+  const typed = arrayName(flat) === ArrayType.name ? (flat as TypedArray) : from(flat as ArrayLike<number>);
   const result = new Tensor(device, device.native.create(dtype, shape ?? shapeOf(data), typed));
   result.requiresGrad = options.requiresGrad ?? false;
   return result;
 }
 
 function dataTypeOf(data: NestedNumbers | TypedArray): DataType {
-  if (data instanceof Float64Array) return "float64";
-  if (data instanceof Int32Array) return "int32";
-  if (data instanceof Uint8Array) return "uint8";
-  if (data instanceof Uint16Array) return "bfloat16";
-  if (ArrayBuffer.isView(data) && !(data instanceof Float32Array))
-    invalidArgument(
-      "data",
-      "a Float32Array, Float64Array, Int32Array, Uint8Array, Uint16Array or nested numbers",
-      data,
-    );
-  return "float32";
+  if (!ArrayBuffer.isView(data)) return "float32";
+  const name = arrayName(data);
+  const dtype = dataTypes.find((type) => arrayOf[type].name === name);
+  const expected = "a Float32Array, Float64Array, Int32Array, Uint8Array, Uint16Array or nested numbers";
+  return dtype ?? invalidArgument("data", expected, data);
 }
 
 function shapeOf(data: NestedNumbers | TypedArray): number[] {

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { isPlainObject, isPromise } from "../realms.js";
 import { openScope, track } from "./scope.js";
 import { Tensor } from "./tensor.js";
 
@@ -15,7 +16,7 @@ export function tidy<T>(block: () => T): T {
   try {
     const result = block();
     made = close();
-    if (result instanceof Promise)
+    if (isPromise(result))
       throw new StepsizeError("invalid-argument", "tidy: expected a function that returns at once, got a promise");
     for (const tensor of reachable(result)) {
       // What leaves this block belongs to the one around it.
@@ -42,7 +43,7 @@ function reachable(result: unknown): Set<Tensor> {
         pending.push(...node.inputs, ...node.extras, ...node.saved.map(({ tensor }) => tensor));
     } else if (Array.isArray(value)) {
       pending.push(...value);
-    } else if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+    } else if (isPlainObject(value)) {
       pending.push(...Object.values(value));
     }
   }

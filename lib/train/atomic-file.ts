@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { StepsizeError } from "../errors.js";
+import { messageOf } from "../realms.js";
 
 let written = 0;
 
@@ -26,7 +27,7 @@ export async function writeAtomically(path: string, parts: readonly Uint8Array[]
   } catch (error) {
     await file?.close().catch(() => {});
     await rm(beside, { force: true }).catch(() => {});
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new StepsizeError(
       "invalid-file",
       `${path}: could not be written (${reason}); what was there before is kept`,

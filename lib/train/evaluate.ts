@@ -1,6 +1,7 @@
 import type { Batch, BatchSource, Labels } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
+import { isInt32Array } from "../realms.js";
 import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
 
 /** What {@link evaluate} found over one pass of the data. */
@@ -22,7 +23,7 @@ export interface BatchTensors {
 
 /** @internal Labels as values with their shape. */
 export function shaped(labels: Labels): { data: Int32Array | Float32Array; shape: readonly number[] } {
-  return labels instanceof Int32Array ? { data: labels, shape: [labels.length] } : labels;
+  return isInt32Array(labels) ? { data: labels, shape: [labels.length] } : labels;
 }
 
 /** @internal Puts a batch on the device. */
@@ -91,6 +92,6 @@ export async function evaluate(
 
 /** Over how many labels the loss of a batch is a mean: float targets belong to one item together. */
 function labelsIn({ labels, size }: Batch): number {
-  if (labels instanceof Int32Array) return labels.length;
-  return labels.data instanceof Int32Array ? labels.data.length : size;
+  if (isInt32Array(labels)) return labels.length;
+  return isInt32Array(labels.data) ? labels.data.length : size;
 }

@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { expect, test } from "vitest";
+
+const root = resolve(import.meta.dirname, "../..");
+
+/** Classes of this project, or of a library, whose objects are made where they are asked about. */
+const ownClasses = new Set([
+  "Buffer",
+  "CommanderError",
+  "Device",
+  "Interrupted",
+  "Module",
+  "Parameter",
+  "StepsizeError",
+  "Tensor",
+  "UsageError",
+]);
+
+/** What a file asks `instanceof` about, comments left out. */
+function askedAbout(source: string): string[] {
+  const code = source.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
+  return [...code.matchAll(/\binstanceof\s+([\w.]+)/g)].map(([, name]) => name as string);
+}
+
+test("no instanceof asks about what may come from another realm: lib/realms.ts has the questions", () => {
+  const files = readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
+  const found = files.flatMap((file) =>
+    askedAbout(readFileSync(join(root, "lib", file), "utf8"))
+      .filter((name) => !ownClasses.has(name))
+      .map((name) => `${file}: instanceof ${name}`),
+  );
+  expect(found).toEqual([]);
+  // `Buffer` is the one of nn, not Node's.
+  const withBuffer = files.filter((file) =>
+    askedAbout(readFileSync(join(root, "lib", file), "utf8")).includes("Buffer"),
+  );
+  for (const file of withBuffer)
+    expect(readFileSync(join(root, "lib", file), "utf8")).toMatch(
+      /import \{[^}]*\bBuffer\b[^}]*\} from ".*(nn|parameter)/,
+    );
+});
+
+test("the check sees one", () => {
+  expect(askedAbout("if (x instanceof Float32Array || y instanceof Map) // instanceof Error")).toEqual([
+    "Float32Array",
+    "Map",
+  ]);
+});
