@@ -53,11 +53,13 @@ __device__ __forceinline__ bool isLastBlock(unsigned* finished) {
   STEPSIZE_SHARED(int, last, [1]);
   __syncthreads();
   if (threadIdx.x == 0) {
+    // The first fence releases what this block wrote, the second acquires what the others did. The barriers extend both
+    // to the block's other threads.
     __threadfence();
     last[0] = atomicAdd(finished, 1u) == gridDim.x - 1;
+    __threadfence();
   }
   __syncthreads();
-  if (last[0]) __threadfence();
   return last[0] != 0;
 }
 

@@ -67,8 +67,9 @@ constexpr int kMergeThreads = kMergeLanes * kMergeRows;
 __device__ __forceinline__ int mergeLane() { return static_cast<int>(threadIdx.x) % kMergeLanes; }
 __device__ __forceinline__ int mergeRow() { return static_cast<int>(threadIdx.x) / kMergeLanes; }
 
-// All parts of lane's column: row y takes the parts y, y + 16, … in order, then rows are merged by halves. Right for
-// the threads of row 0; all must call it. A Value that nothing was merged into is Value{}.
+// All parts of lane's column: row y takes the parts y, y + 16, … in order, then rows are merged by halves. The threads
+// of row 0 get the result, the others what they have merged; all must call it. A Value that nothing was merged into is
+// Value{}.
 template <class Value, class Load, class Merge>
 __device__ __forceinline__ Value mergeParts(int64_t parts, bool inside, const Load& load, const Merge& merge) {
   STEPSIZE_SHARED(Value, values, [kMergeRows][kMergeLanes]);
@@ -81,9 +82,9 @@ __device__ __forceinline__ Value mergeParts(int64_t parts, bool inside, const Lo
   values[row][lane] = own;
   for (int distance = kMergeRows / 2; distance > 0; distance /= 2) {
     __syncthreads();
-    if (row < distance) values[row][lane] = merge(values[row][lane], values[row + distance][lane]);
+    if (row < distance) values[row][lane] = own = merge(own, values[row + distance][lane]);
   }
-  return values[0][lane];
+  return own;
 }
 
 }  // namespace stepsize::cuda

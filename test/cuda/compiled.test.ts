@@ -168,6 +168,24 @@ describe.skipIf(!hasNvcc)(
       expect(Math.max(...widest.map((access) => access.bytes))).toBe(bytes);
     });
 
+    // Neither the emulator nor any x86 shows a missing fence. Without the first one, another block may see the count
+    // before the sum; without the second one, the last block may read a sum from before.
+    test.each(["gradientNormKernelIf", "gradientNormKernelINS_8BFloat16"])(
+      "%s: the count of finished blocks stands between two fences, and what was counted is read past the caches",
+      (name) => {
+        const body = bodyOf(name);
+        const order =
+          /\b(?:bar\.sync|membar\.\w+|fence\.[\w.]+|(?:atom|red)\.[\w.]+|ld(?:\.volatile)?\.global\.[\w.]+)/g;
+        const found = [...body.matchAll(order)].map(([instruction]) => instruction);
+        const count = found.findIndex((instruction) => /^(atom|red)\./.test(instruction));
+        const around = found.slice(count - 2, count + 3);
+        expect(around).toEqual(["bar.sync", "membar.gl", "atom.global.add.u32", "membar.gl", "bar.sync"]);
+        const reads = found.slice(count).filter((instruction) => instruction.startsWith("ld"));
+        expect(reads.length).toBeGreaterThan(0);
+        for (const read of reads) expect(read).toMatch(/^ld\.volatile/);
+      },
+    );
+
     test("no address is looked up in another space, and updates and norms are float32 throughout", () => {
       for (const [name, body] of bodies) {
         const spaces = [...body.matchAll(/\b(?:ld|st|atom|red)\.(?:volatile\.)?(\w+)/g)].map(

@@ -79,6 +79,26 @@ STEPSIZE_TEST(mergesParts) {
   });
 }
 
+// Every thread keeps what it gets, although only row 0 gets the result: in a race, the compiler may read for the
+// others.
+__global__ void mergeForAllKernel(const float* parts, float* out, int64_t count) {
+  out[threadIdx.x] = mergeParts<float>(
+      count, true, [&](int64_t part) { return parts[part * kMergeLanes + mergeLane()]; },
+      [](float a, float b) { return a + b; });
+}
+STEPSIZE_TEST(mergesPartsWithoutRaces) {
+  constexpr size_t parts = 2 * kMergeRows + 3;
+  const std::vector<float> x = numbers(parts * kMergeLanes, 25);
+  Buffer<float> in(x), out(kMergeThreads), ofRow0(kMergeLanes);
+  launch(mergeForAllKernel, 1, kMergeThreads, 0, nullptr, in.data(), out.data(), int64_t{parts});
+  for (size_t lane = 0; lane < kMergeLanes; lane++) ofRow0[lane] = out[lane];
+  expectAll(ofRow0, "a column's sum", [&](size_t lane) {
+    double sum = 0;
+    for (size_t part = 0; part < parts; part++) sum += x[part * kMergeLanes + lane];
+    return sum;
+  });
+}
+
 STEPSIZE_TEST(countsRightAnswers) {
   constexpr size_t rows = 50, columns = 131;
   std::vector<float> x = numbers(rows * columns, 3);
@@ -238,28 +258,49 @@ STEPSIZE_TEST(statisticsOfABatch) {
             [&](size_t c) { return 0.75 + 0.25 * statistics(c, 0, rows).second / (rows - 1); });
 }
 
-// Positions of several chunks, of which some hold no id that the others do, and ids of no row.
-STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
-  constexpr size_t count = 2 * kIdChunk + 40, rows = 9, width = 6, chunks = 3;
-  std::vector<int32_t> ids(count);
-  for (size_t i = 0; i < count; i++)
-    ids[i] = i < kIdChunk ? static_cast<int32_t>(i * i % 5) : 4 + static_cast<int32_t>(i % 4);
-  ids[3] = -1;
-  ids[kIdChunk] = rows;
-  ids[count - 1] = INT32_MAX;
+// Of `count` positions, with a row for every id below `rows`.
+void expectEmbeddingGradient(const std::vector<int32_t>& ids, size_t rows, size_t width) {
+  const size_t count = ids.size();
+  const auto chunks = static_cast<unsigned>((count + kIdChunk - 1) / kIdChunk);
   const std::vector<float> g = numbers(count * width, 14);
   Buffer<int32_t> in(ids);
   Buffer<IdKey> keys(chunks * kIdChunk);
   Buffer<float> gradient(g), out(std::vector<float>(rows * width));
   launch(sortIdsKernel, chunks, kIdChunk / 2, 0, nullptr, in.data(), keys.data(), count);
   launch(embeddingGradientKernel<float>, 7, kEmbeddingThreads, 0, nullptr, keys.data(), gradient.data(), out.data(),
-         chunks, rows, static_cast<int>(width));
+         int64_t{chunks}, static_cast<int64_t>(rows), static_cast<int>(width));
   expectAll(out, "a row", [&](size_t at) {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
       if (ids[i] == static_cast<int32_t>(at / width)) sum += g[i * width + at % width];
     return sum;
   });
+}
+
+// Positions of several chunks, of which some hold no id that the others do, and ids of no row.
+STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
+  constexpr size_t count = 2 * kIdChunk + 40, rows = 9;
+  std::vector<int32_t> ids(count);
+  for (size_t i = 0; i < count; i++)
+    ids[i] = i < kIdChunk ? static_cast<int32_t>(i * i % 5) : 4 + static_cast<int32_t>(i % 4);
+  ids[3] = -1;
+  ids[kIdChunk] = rows;
+  ids[count - 1] = INT32_MAX;
+  expectEmbeddingGradient(ids, rows, 6);
+}
+// Full chunks that end in an id of a row: in a run of several, in one key, and in one run alone. More columns than a
+// block has threads for at once, and more chunks than a block searches at once.
+STEPSIZE_TEST(embeddingGradientAddsRunsAtTheEndOfAChunk) {
+  std::vector<int32_t> ids(4 * kIdChunk);
+  for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>(i * i % 7);
+  ids[2 * kIdChunk - 1] = 7;
+  std::fill(ids.begin() + 3 * kIdChunk, ids.end(), 7);
+  expectEmbeddingGradient(ids, 8, 5);
+  expectEmbeddingGradient({1, 1, 0, 1}, 2, 4 * kEmbeddingThreads + 6);
+  std::vector<int32_t> rare((kEmbeddingThreads + 2) * kIdChunk, -1);
+  for (const size_t i : {size_t{5}, kEmbeddingThreads * size_t{kIdChunk} - 1, rare.size() - 1}) rare[i] = 3;
+  rare[rare.size() - 2] = 1;
+  expectEmbeddingGradient(rare, 4, 1);
 }
 
 // More pairs than have their angles at once, and groups that are not whole.
