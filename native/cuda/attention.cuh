@@ -20,6 +20,13 @@ constexpr int kAttentionThreadsY = 8;   // over queries
 template <int Chunks>
 constexpr int kAttentionBlocks = Chunks > 4 ? 1 : 2;
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
+// Whether the two tensors that come by in the backward pass share one tile of shared memory and take turns in it, which
+// costs two or three more barriers a tile. Four tiles of 256 numbers are 130 KiB, and a block has at most 99 KiB on
+// compute capability 8.6 and 8.9.
+template <int Chunks>
+constexpr bool kTakesTurns = Chunks > 4;
+template <int Chunks>
+constexpr int kGradientTiles = kTakesTurns<Chunks> ? 3 : 4;
 
 // The rows of a tile that this thread's warp has: y, y + 8, …
 __device__ __forceinline__ int ownRow(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
@@ -49,6 +56,13 @@ struct Tile {
       if (first + i < s.length) loadGroup(x + s.row(head, first + i) + d, aligned, min(4, size - d), values);
       *reinterpret_cast<float4*>(row(i) + d) = make_float4(values[0], values[1], values[2], values[3]);
     }
+  }
+  // The same in the place of a tile that the block is done with; all threads must call it.
+  template <class T>
+  __device__ void replace(const T* x, const AttentionShape& s, int64_t head, int first) const {
+    __syncthreads();
+    load(x, s, head, first);
+    __syncthreads();
   }
 };
 
@@ -192,7 +206,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, gradients{shared + floats, s.size}, keys{shared + 2 * floats, s.size},
-      values{shared + 3 * floats, s.size};
+      values{shared + (kGradientTiles<Chunks> - 1) * floats, s.size};
   const BlockPlace place = BlockPlace::ofQueries(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
@@ -208,11 +222,12 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   RowSums<Chunks> sums;
   for (int key0 = 0; key0 <= first; key0 += kAttentionTile) {
     __syncthreads();
-    keys.load(t.k, s, head, key0);
     values.load(t.v, s, head, key0);
+    if constexpr (!kTakesTurns<Chunks>) keys.load(t.k, s, head, key0);
     __syncthreads();
-    const RowNumbers scores = dotRows(queries, keys, lane);
     RowNumbers dS = dotRows(gradients, values, lane);
+    if constexpr (kTakesTurns<Chunks>) keys.replace(t.k, s, head, key0);
+    const RowNumbers scores = dotRows(queries, keys, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
       const int query = first + ownRow(r);
@@ -235,7 +250,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile keys{shared, s.size}, values{shared + floats, s.size}, queries{shared + 2 * floats, s.size},
-      gradients{shared + 3 * floats, s.size};
+      gradients{shared + (kGradientTiles<Chunks> - 1) * floats, s.size};
   const BlockPlace place = BlockPlace::ofKeys(s, kAttentionTile);
   const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
@@ -245,12 +260,14 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   for (int query0 = first; query0 < s.length; query0 += kAttentionTile) {
     __syncthreads();
     queries.load(t.q, s, head, query0);
-    gradients.load(t.g, s, head, query0);
+    if constexpr (!kTakesTurns<Chunks>) gradients.load(t.g, s, head, query0);
     __syncthreads();
     const int query = query0 + lane;
     const int64_t at = head * s.length + min(query, s.length - 1);
     const float logSum = t.logSums[at], delta = t.delta[at];
-    RowNumbers p = dotRows(keys, queries, lane), dS = dotRows(values, gradients, lane);
+    RowNumbers p = dotRows(keys, queries, lane);
+    if constexpr (kTakesTurns<Chunks>) gradients.replace(t.g, s, head, query0);
+    RowNumbers dS = dotRows(values, gradients, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
       const bool visible = query < s.length && first + ownRow(r) <= query;
@@ -258,8 +275,9 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
       p.of[r] = pair.p;
       dS.of[r] = pair.dS;
     }
-    sumsK.add(dS, queries);
     sumsV.add(p, gradients);
+    if constexpr (kTakesTurns<Chunks>) queries.replace(t.q, s, head, query0);
+    sumsK.add(dS, queries);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {

@@ -104,7 +104,8 @@ void attentionGradient(CudaDevice& device, const Record& record) {
       });
   withChunks(at.shape.size, [&](auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
-    const size_t bytes = floatTiles(4, at.shape.size), most = floatTiles(4, 32 * kChunks);
+    constexpr int kTiles = kGradientTiles<kChunks>;
+    const size_t bytes = floatTiles(kTiles, at.shape.size), most = floatTiles(kTiles, 32 * kChunks);
     at.start(device, attentionQueryGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, most, tensors,
              at.shape, scale);
     at.start(device, attentionKeyGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, most, tensors,

@@ -135,20 +135,37 @@ struct Attention {
   }
 };
 
+// In no more shared memory than a block has on compute capability 8.6 and 8.9.
+constexpr size_t kLeastSharedBytes = 99 << 10;
+
+template <int Chunks>
+void expectInFloat32(int length, int size) {
+  Attention<float> a(length, size);
+  const dim3 block(kAttentionThreadsX, kAttentionThreadsY, 1), grid = a.grid(kAttentionTile);
+  const auto start = [&](auto kernel, size_t tiles, auto... arguments) {
+    emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), kLeastSharedBytes);
+    launch(kernel, grid, block, tiles * Tile::floats(size) * sizeof(float), nullptr, arguments...);
+  };
+  start(attentionKernel<Chunks, float>, 3, a.q.data(), a.k.data(), a.v.data(), a.out.data(), a.logSums.data(), a.shape,
+        kScale);
+  a.expectForward();
+  a.computeDelta();
+  start(attentionQueryGradientKernel<Chunks, float>, kGradientTiles<Chunks>, a.tensors(), a.shape, kScale);
+  start(attentionKeyGradientKernel<Chunks, float>, kGradientTiles<Chunks>, a.tensors(), a.shape, kScale);
+  a.expectBackward();
+}
+
 // More than two tiles of positions, and heads that are no multiple of a lane's share, or of a group of four.
 STEPSIZE_TEST(attendsInFloat32) {
-  for (const int size : {20, 30}) {
-    Attention<float> a(70, size);
-    const dim3 block(kAttentionThreadsX, kAttentionThreadsY, 1), grid = a.grid(kAttentionTile);
-    const auto tiles = [&](size_t count) { return count * Tile::floats(size) * sizeof(float); };
-    launch(attentionKernel<1, float>, grid, block, tiles(3), nullptr, a.q.data(), a.k.data(), a.v.data(), a.out.data(),
-           a.logSums.data(), a.shape, kScale);
-    a.expectForward();
-    a.computeDelta();
-    launch(attentionQueryGradientKernel<1, float>, grid, block, tiles(4), nullptr, a.tensors(), a.shape, kScale);
-    launch(attentionKeyGradientKernel<1, float>, grid, block, tiles(4), nullptr, a.tensors(), a.shape, kScale);
-    a.expectBackward();
-  }
+  expectInFloat32<1>(70, 20);
+  expectInFloat32<1>(70, 30);
+  expectInFloat32<2>(34, 57);
+  expectInFloat32<4>(34, 128);
+}
+// The largest heads, of which the tensors that come by take turns in shared memory.
+STEPSIZE_TEST(attendsWithLargeHeads) {
+  expectInFloat32<8>(70, 150);
+  expectInFloat32<8>(34, 256);
 }
 
 template <int Size>

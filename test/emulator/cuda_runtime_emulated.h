@@ -17,6 +17,7 @@
 //   STEPSIZE_EMULATED_DRIVER    the driver's version, 13000 by default; 12040: too old; 0: there is none
 //   STEPSIZE_EMULATED_DEVICES   how many devices, 2 by default
 //   STEPSIZE_EMULATED_MEMORY    bytes of memory that each has, 4 GiB by default
+//   STEPSIZE_EMULATED_SHARED    bytes of shared memory that a kernel may ask for, 163 KiB by default
 //   CUDA_VISIBLE_DEVICES        as for CUDA, by numbers: empty for none
 #pragma once
 

@@ -26,6 +26,10 @@ inline int64_t numberFrom(const char* variable, int64_t otherwise) {
 }
 inline int driverVersion() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_DRIVER", CUDART_VERSION)); }
 inline int capability() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_CAPABILITY", 90)); }
+// What a kernel that asks may have of shared memory.
+inline auto sharedOptIn() {
+  return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_SHARED", static_cast<int64_t>(settings().sharedOptIn)));
+}
 inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_MEMORY", int64_t{4} << 30)); }
 
 // The machine's numbers of the devices that the process may see, in the order in which it sees them. As in CUDA, the
@@ -117,8 +121,8 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   snprintf(properties->name, sizeof properties->name, "Emulated GPU %d", number);
   properties->totalGlobalMem = deviceBytes();
   properties->sharedMemPerBlock = settings().sharedLimit;
-  properties->sharedMemPerBlockOptin = settings().sharedOptIn;
-  properties->sharedMemPerMultiprocessor = settings().sharedOptIn + (1 << 10);
+  properties->sharedMemPerBlockOptin = sharedOptIn();
+  properties->sharedMemPerMultiprocessor = sharedOptIn() + (1 << 10);
   properties->regsPerBlock = 64 << 10;
   properties->warpSize = kWarpSize;
   properties->maxThreadsPerBlock = 1024;
@@ -157,7 +161,7 @@ template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, int value) {
   using namespace stepsize::emulator;
   const bool known = kernel != nullptr && attribute == cudaFuncAttributeMaxDynamicSharedMemorySize;
-  if (!known || value < 0 || static_cast<size_t>(value) > settings().sharedOptIn) return report(cudaErrorInvalidValue);
+  if (!known || value < 0 || static_cast<size_t>(value) > sharedOptIn()) return report(cudaErrorInvalidValue);
   sharedAllowances().allow(reinterpret_cast<const void*>(kernel), static_cast<size_t>(value));
   return report(cudaSuccess);
 }

@@ -127,6 +127,21 @@ describe("when the memory is full", isThere, () => {
   });
 });
 
+// As on compute capability 8.6 and 8.9, the RTX 30 and RTX 40.
+describe("with 99 KiB of shared memory", isThere, () => {
+  it("runs every product and every size of a head, to the same bits as with more", async () => {
+    const run = async (bytes: number) => {
+      const env = { STEPSIZE_EMULATED_SHARED: String(bytes) };
+      const { stdout, stderr, code } = await runProgram(program("cuda-shared"), [], [], env);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return JSON.parse(stdout);
+    };
+    const [few, many] = [await run(99 * 1024), await run(163 * 1024)];
+    expect(few.errors).toEqual([]);
+    expect(few.sums).toEqual(many.sums);
+  });
+});
+
 describe("an emulated GPU", isThere, async () => {
   const [device, other] = addon ? [await openDevice("cuda:emulated"), await openDevice("cuda:emulated")] : [];
   afterAll(() => Promise.all([device?.close(), other?.close()]));

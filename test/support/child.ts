@@ -22,7 +22,7 @@ export function runProgram(
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
       // A call that never returns fails its test instead of hanging the suite.
-      timeout: 50_000,
+      timeout: 540_000,
       killSignal: "SIGKILL",
     });
     let stdout = "";
