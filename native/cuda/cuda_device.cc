@@ -12,8 +12,8 @@ namespace stepsize::cuda {
 
 namespace {
 
-// Blocks per multiprocessor, at most: enough that the last ones to run leave little of the device idle.
-constexpr unsigned kBlocksPerMultiprocessor = 64;
+// Of blocks that fill the device, at most: enough that the last ones to run leave little of it idle.
+constexpr unsigned kWaves = 2;
 
 struct CudaGraph final : Graph {
   int device = 0;
@@ -104,7 +104,8 @@ std::string problem() {
 
 CudaDevice::CudaDevice(int index, uint64_t othersStream) : index_(index), stream_(othersStream) {
   check(cudaGetDeviceProperties(&properties_, index), "the device's properties");
-  mostBlocks_ = static_cast<unsigned>(properties_.multiProcessorCount) * kBlocksPerMultiprocessor;
+  mostBlocks_ =
+      static_cast<unsigned>(properties_.multiProcessorCount * properties_.maxBlocksPerMultiProcessor) * kWaves;
   completion_ = std::make_unique<Completion>(index, stream_.get());
 }
 

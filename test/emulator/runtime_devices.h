@@ -16,8 +16,10 @@
 
 namespace stepsize::emulator {
 
-// Few multiprocessors, so that grids sized by them stay small.
-constexpr int kMultiprocessors = 4, kThreadsPerMultiprocessor = 2048, kCacheBytes = 4 << 20;
+// Few multiprocessors and few blocks on each, so that grids sized by them are small and the loops of kernels over more
+// work than a grid has threads go round more than once.
+constexpr int kMultiprocessors = 2, kBlocksPerMultiprocessor = 2, kThreadsPerMultiprocessor = 2048;
+constexpr int kCacheBytes = 4 << 20;
 
 // The environment is read at every call, so that a test can choose it before it first uses the runtime.
 inline int64_t numberFrom(const char* variable, int64_t otherwise) {
@@ -75,7 +77,7 @@ struct cudaDeviceProp {
   size_t totalGlobalMem, sharedMemPerBlock;
   int regsPerBlock, warpSize, maxThreadsPerBlock, major, minor, multiProcessorCount, integrated, concurrentKernels;
   int pciBusID, pciDeviceID, pciDomainID, asyncEngineCount, unifiedAddressing, memoryBusWidth, l2CacheSize;
-  int maxThreadsPerMultiProcessor;
+  int maxThreadsPerMultiProcessor, maxBlocksPerMultiProcessor;
   size_t sharedMemPerMultiprocessor, sharedMemPerBlockOptin;
   int memoryPoolsSupported;
 };
@@ -135,6 +137,7 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   properties->memoryBusWidth = 5120;
   properties->l2CacheSize = kCacheBytes;
   properties->maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
+  properties->maxBlocksPerMultiProcessor = kBlocksPerMultiprocessor;
   return report(cudaSuccess);
 }
 
@@ -179,11 +182,11 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
   return cudaSuccess;
 }
 
-// The emulator knows nothing of registers: at most 8 blocks, fewer only where their threads fill a multiprocessor.
+// The emulator knows nothing of registers: fewer blocks only where their threads fill a multiprocessor.
 template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int blockSize, size_t) {
   using namespace stepsize::emulator;
   if (blockSize <= 0) return report(cudaErrorInvalidValue);
-  *blocks = blockSize > 1024 ? 0 : std::min(8, kThreadsPerMultiprocessor / blockSize);
+  *blocks = blockSize > 1024 ? 0 : std::min(kBlocksPerMultiprocessor, kThreadsPerMultiprocessor / blockSize);
   return report(cudaSuccess);
 }

@@ -122,6 +122,71 @@ export function conv2dElement(
   return total;
 }
 
+/** Numbers with the shape they are read in. */
+export interface Read {
+  readonly shape: readonly number[];
+  readonly data: ArrayLike<number>;
+}
+
+/** Element `flat` of the gradient of a convolution's images: `g` is the output's, `image` their shape. */
+export function conv2dInputGradientElement(
+  g: Read,
+  w: Read,
+  image: readonly number[],
+  { stride, padding }: Window,
+  flat: number,
+): number {
+  const [, height, width, channels] = image as [number, number, number, number];
+  const [outputs, kernelHeight, kernelWidth] = w.shape as [number, number, number];
+  const [, outHeight, outWidth] = g.shape as [number, number, number];
+  const c = flat % channels;
+  const z = Math.floor(flat / channels) % width;
+  const y = Math.floor(flat / channels / width) % height;
+  const i = Math.floor(flat / channels / width / height);
+  let total = 0;
+  for (let dy = 0; dy < kernelHeight; dy++)
+    for (let dx = 0; dx < kernelWidth; dx++) {
+      const row = (y + padding - dy) / stride;
+      const column = (z + padding - dx) / stride;
+      if (!Number.isInteger(row) || !Number.isInteger(column)) continue;
+      if (row < 0 || row >= outHeight || column < 0 || column >= outWidth) continue;
+      for (let o = 0; o < outputs; o++)
+        total +=
+          g.data[((i * outHeight + row) * outWidth + column) * outputs + o]! *
+          w.data[((o * kernelHeight + dy) * kernelWidth + dx) * channels + c]!;
+    }
+  return total;
+}
+
+/** Element `flat` of the gradient of a convolution's weights: `g` is the output's, `weights` their shape. */
+export function conv2dWeightGradientElement(
+  x: Read,
+  g: Read,
+  weights: readonly number[],
+  { stride, padding }: Window,
+  flat: number,
+): number {
+  const [n, height, width, channels] = x.shape as [number, number, number, number];
+  const [, kernelHeight, kernelWidth] = weights as [number, number, number];
+  const [, outHeight, outWidth, outputs] = g.shape as [number, number, number, number];
+  const c = flat % channels;
+  const dx = Math.floor(flat / channels) % kernelWidth;
+  const dy = Math.floor(flat / channels / kernelWidth) % kernelHeight;
+  const o = Math.floor(flat / channels / kernelWidth / kernelHeight);
+  let total = 0;
+  for (let i = 0; i < n; i++)
+    for (let row = 0; row < outHeight; row++)
+      for (let column = 0; column < outWidth; column++) {
+        const y = row * stride - padding + dy;
+        const z = column * stride - padding + dx;
+        if (y < 0 || y >= height || z < 0 || z >= width) continue;
+        total +=
+          g.data[((i * outHeight + row) * outWidth + column) * outputs + o]! *
+          x.data[((i * height + y) * width + z) * channels + c]!;
+      }
+  return total;
+}
+
 /** The values under every window of a pooling, without the padding. */
 function pool(x: Values, size: number, window: Window, reduce: (under: readonly number[]) => number): Values {
   const [n, height, width, channels] = x.shape as [number, number, number, number];

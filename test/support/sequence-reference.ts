@@ -68,6 +68,39 @@ export function causalAttention(q: Values, k: Values, v: Values, scale: number):
   return result;
 }
 
+/** The gradients of Σ g·causalAttention(q, k, v) with respect to q, k and v. */
+export function causalAttentionGradients(q: Values, k: Values, v: Values, g: Values, scale: number): Values[] {
+  const [batches, length, heads, size] = q.shape as [number, number, number, number];
+  const [dQ, dK, dV] = [q, k, v].map(({ shape }) => values(shape, () => 0)) as [Values, Values, Values];
+  for (let batch = 0; batch < batches; batch++)
+    for (let head = 0; head < heads; head++) {
+      const at = (position: number) => ((batch * length + position) * heads + head) * size;
+      const dot = (a: Values, i: number, b: Values, j: number) => {
+        let total = 0;
+        for (let d = 0; d < size; d++) total += a.data[at(i) + d]! * b.data[at(j) + d]!;
+        return total;
+      };
+      for (let query = 0; query < length; query++) {
+        const keys = Array.from({ length: query + 1 }, (_, key) => key);
+        const weights = keys.map((key) => Math.exp(dot(q, query, k, key) * scale));
+        const total = weights.reduce((sum, weight) => sum + weight, 0);
+        // Of each probability, Σ g·v; and what all of them together have of it.
+        const products = keys.map((key) => dot(g, query, v, key));
+        const mean = products.reduce((sum, product, key) => sum + (product * weights[key]!) / total, 0);
+        for (const key of keys) {
+          const probability = weights[key]! / total;
+          const dScore = probability * (products[key]! - mean) * scale;
+          for (let d = 0; d < size; d++) {
+            dQ.data[at(query) + d]! += dScore * k.data[at(key) + d]!;
+            dK.data[at(key) + d]! += dScore * q.data[at(query) + d]!;
+            dV.data[at(key) + d]! += probability * g.data[at(query) + d]!;
+          }
+        }
+      }
+    }
+  return [dQ, dK, dV];
+}
+
 /** silu(gate)·up */
 export function swiglu(gate: Values, up: Values): Values {
   return values(gate.shape, (i) => (gate.data[i]! / (1 + Math.exp(-gate.data[i]!))) * up.data[i]!);

@@ -1,12 +1,22 @@
 // In bfloat16 every differentiable operation is its float32 operation on the same numbers, rounded once. float32 itself
-// is checked against definitions in gradients.test.ts, so that here it is the oracle.
+// is checked against definitions in gradients.test.ts on the same small shapes, so that there it is the oracle. Larger
+// products and attention go other ways than float32, and are compared with definitions in float64.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cast, causalAttention, conv2d, linear, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
 import { epsilon, expectClose } from "../support/compare.js";
 import { onEveryDevice, openAll } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
-import { elements, type Values } from "../support/reference.js";
+import {
+  conv2d as conv2dInFloat64,
+  conv2dInputGradientElement,
+  conv2dWeightGradientElement,
+  elements,
+  matmul as matmulInFloat64,
+  type Values,
+  values,
+} from "../support/reference.js";
+import { causalAttention as attentionInFloat64, causalAttentionGradients } from "../support/sequence-reference.js";
 import type { Call } from "./support/call.js";
 import { calls } from "./support/cases.js";
 
@@ -23,15 +33,22 @@ function stepsBetween(a: number, b: number): number {
 
 const inFloat32 = async (x: Tensor) => Array.from(await cast(x.detach(), "float32").read());
 
+/** The numbers that a tensor has stored. */
+const storedIn = async (x: Tensor): Promise<Values> => ({
+  shape: x.shape,
+  data: Float64Array.from(await inFloat32(x)),
+});
+
 /** Output and gradients of a call on numbers that bfloat16 has, stored in this type. */
 async function run(call: Call, device: Tensor["device"], dtype: "float32" | "bfloat16") {
   const stored = ({ shape, data }: Values) => cast(tensor(device, data, shape, { dtype: "bfloat16" }), dtype);
   const inputs = call.inputs.map((input) => Object.assign(stored(input), { requiresGrad: true }));
   const output = call.ours(...inputs).keep();
-  const weights = stored({ shape: output.shape, data: Float64Array.from(numbers(elements(output.shape), 7)) });
   // A loss is float32 already.
-  output.multiply(cast(weights, output.dtype)).sum().backward();
-  return { output, gradients: inputs.map((input) => input.grad as Tensor) };
+  const drawn = stored({ shape: output.shape, data: Float64Array.from(numbers(elements(output.shape), 7)) });
+  const weights = cast(drawn, output.dtype);
+  output.multiply(weights).sum().backward();
+  return { inputs, output, weights, gradients: inputs.map((input) => input.grad as Tensor) };
 }
 
 /**
@@ -95,9 +112,10 @@ await onEveryDevice("products in bfloat16", (device) => {
   const of = (shape: readonly number[], salt: number) =>
     cast(tensor(device, numbers(elements(shape), salt), shape), "bfloat16");
 
-  async function expectRounded(low: Tensor, wide: Tensor, terms: number, what: string) {
+  async function expectRounded(low: Tensor, { data: expected }: Values, terms: number, what: string) {
     expect(low.dtype).toBe("bfloat16");
-    const [got, expected] = [await inFloat32(low), Array.from(await wide.read())];
+    const got = await inFloat32(low);
+    expect(got.length).toBe(expected.length);
     // Tensor cores may cut a running sum off where the emulator rounds it: a unit in its last place for every eight
     // products of a slice, which grows like √k, as the products are around 1 at most.
     const slice = Math.min(terms, 4096);
@@ -125,8 +143,8 @@ await onEveryDevice("products in bfloat16", (device) => {
     async ({ m, k, n, a, b }) => {
       const [left, right] = [of(a ? [k, m] : [m, k], 1), of(b ? [n, k] : [k, n], 2)];
       const options = { transposeA: a, transposeB: b };
-      const wide = matmul(cast(left, "float32"), cast(right, "float32"), options);
-      await expectRounded(matmul(left, right, options), wide, k, "the product");
+      const expected = matmulInFloat64(await storedIn(left), await storedIn(right), a, b);
+      await expectRounded(matmul(left, right, options), expected, k, "the product");
     },
   );
 
@@ -136,13 +154,11 @@ await onEveryDevice("products in bfloat16", (device) => {
     { m: 40, k: 4200, n: 72 },
   ])("linear of $m × $k × $n with a bias, ReLU, and a residual", async ({ m, k, n }) => {
     const [x, weight, bias, residual] = [of([m, k], 1), of([n, k], 2), of([n], 3), of([m, n], 4)];
-    const run = (type: "float32" | "bfloat16") =>
-      linear(cast(x, type), cast(weight, type), {
-        bias: cast(bias, type),
-        residual: cast(residual, type),
-        activation: "relu",
-      });
-    await expectRounded(run("bfloat16"), run("float32"), k, "the result");
+    const result = linear(x, weight, { bias, residual, activation: "relu" });
+    const product = matmulInFloat64(await storedIn(x), await storedIn(weight), false, true);
+    const [ofBias, ofResidual] = [await inFloat32(bias), await inFloat32(residual)];
+    const expected = values([m, n], (i) => Math.max(product.data[i]! + ofBias[i % n]!, 0) + ofResidual[i]!);
+    await expectRounded(result, expected, k, "the result");
   });
 
   it.each([
@@ -155,24 +171,22 @@ await onEveryDevice("products in bfloat16", (device) => {
   ])(
     "conv2d of $image with $weights, stride $stride, padding $padding",
     async ({ image, weights, stride, padding }) => {
-      const run = (dtype: "float32" | "bfloat16") => {
-        const [x, w] = [of(image, 1), of(weights, 2)].map((one) =>
-          Object.assign(cast(one, dtype), { requiresGrad: true }),
-        ) as [Tensor, Tensor];
-        const output = conv2d(x, w, { stride, padding }).keep();
-        output
-          .multiply(cast(of(output.shape, 3), dtype))
-          .sum()
-          .backward();
-        return { output, x: x.grad as Tensor, w: w.grad as Tensor };
-      };
-      const [wide, low] = [run("float32"), run("bfloat16")];
-      const [batch, height, width] = wide.output.shape as [number, number, number];
+      const window = { stride, padding };
+      const [x, w] = [of(image, 1), of(weights, 2)].map((one) => Object.assign(one, { requiresGrad: true })) as [
+        Tensor,
+        Tensor,
+      ];
+      const output = conv2d(x, w, window).keep();
+      const g = of(output.shape, 3);
+      output.multiply(g).sum().backward();
+      const [ofX, ofW, ofG] = [await storedIn(x), await storedIn(w), await storedIn(g)];
       const [outputs, kernelHeight, kernelWidth, channels] = weights as [number, number, number, number];
-      const window = kernelHeight * kernelWidth;
-      await expectRounded(low.output, wide.output, window * channels, "the output");
-      await expectRounded(low.x, wide.x, window * outputs, "the gradient of the images");
-      await expectRounded(low.w, wide.w, batch * height * width, "the gradient of the weights");
+      const taps = kernelHeight * kernelWidth;
+      await expectRounded(output, conv2dInFloat64(ofX, ofW, window), taps * channels, "the output");
+      const ofImages = values(image, (flat) => conv2dInputGradientElement(ofG, ofW, image, window, flat));
+      await expectRounded(x.grad!, ofImages, taps * outputs, "the gradient of the images");
+      const ofWeights = values(weights, (flat) => conv2dWeightGradientElement(ofX, ofG, weights, window, flat));
+      await expectRounded(w.grad!, ofWeights, elements(output.shape) / outputs, "the gradient of the weights");
     },
   );
 });
@@ -185,19 +199,22 @@ await onEveryDevice("attention in bfloat16", (device) => {
     [1, 130, 2, 40],
     [2, 65, 1, 96],
     [1, 67, 2, 20],
-  ])("of [%i, %i, %i, %i] is near that of float32, and so are its gradients", async (...shape) => {
+    [1, 40, 1, 200],
+  ])("of [%i, %i, %i, %i] is near its definition, and so are its gradients", async (...shape) => {
     const call: Call = {
       title: `attention of [${shape}]`,
       inputs: [1, 2, 3].map((salt) => ({ shape, data: Float64Array.from(numbers(elements(shape), salt)) })),
       ours: (q, k, v) => causalAttention(q!, k!, v!),
-      reference: () => expect.fail("float32 is the oracle"),
+      reference: () => expect.fail("computed from the stored numbers, below"),
     };
-    const [wide, low] = [await run(call, device, "float32"), await run(call, device, "bfloat16")];
-    const pairs = [[low.output, wide.output], ...low.gradients.map((gradient, i) => [gradient, wide.gradients[i]!])];
-    for (const [i, [got, expected]] of pairs.entries()) {
-      const exact = await inFloat32(expected!);
+    const { inputs, output, gradients, weights } = await run(call, device, "bfloat16");
+    const [q, k, v, g] = (await Promise.all([...inputs, weights].map(storedIn))) as [Values, Values, Values, Values];
+    const scale = 1 / Math.sqrt(shape[3] as number);
+    const expected = [attentionInFloat64(q, k, v, scale), ...causalAttentionGradients(q, k, v, g, scale)];
+    for (const [i, got] of [output, ...gradients].entries()) {
+      const exact = expected[i]!.data;
       const length = Math.hypot(...exact);
-      const distance = Math.hypot(...(await inFloat32(got!)).map((value, j) => value - exact[j]!));
+      const distance = Math.hypot(...(await inFloat32(got)).map((value, j) => value - exact[j]!));
       // Some roundings of at most 2⁻⁸ each, to both sides.
       expect(distance / length, `${i ? `gradient ${i}` : "output"}`).toBeLessThan(2 ** -7);
     }

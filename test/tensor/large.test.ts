@@ -1,12 +1,20 @@
 // Matrix products and convolutions beyond one block: k past 256 (a block of the depth), n past 512 (a block of columns),
 // rows past a tile and past 64 tiles, and weight gradients over more than 1024 positions, which are summed in slices.
+// Attention over several tiles, and small operands that repeat over more elements than a grid of CUDA has threads for.
 // The reference computes in float64 some elements of each result: its corners, its last rows and columns, and others.
 import { expect, it } from "vitest";
-import { conv2d, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
+import { causalAttention, conv2d, linear, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
 import { expectClose } from "../support/compare.js";
 import { onEveryDevice } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
-import { conv2dElement, elements, matmulElement } from "../support/reference.js";
+import {
+  conv2dElement,
+  conv2dInputGradientElement,
+  conv2dWeightGradientElement,
+  elements,
+  matmulElement,
+} from "../support/reference.js";
+import { causalAttention as attentionInFloat64, causalAttentionGradients } from "../support/sequence-reference.js";
 
 const samples = 300;
 
@@ -15,6 +23,8 @@ function positions(count: number): number[] {
   const spread = Array.from({ length: samples }, (_, i) => Math.floor(((i * 0.6180339887) % 1) * count));
   return [...new Set([0, Math.min(count, 17) - 1, ...spread, Math.max(0, count - 18), count - 1])];
 }
+
+type Input = ReturnType<typeof input>;
 
 function input(device: Tensor["device"], shape: readonly number[], salt: number) {
   const data = numbers(elements(shape), salt);
@@ -59,6 +69,52 @@ await onEveryDevice("large shapes", (device) => {
     },
   );
 
+  // Of so few tiles of C that CUDA cuts k into slices: what follows the product is added with them.
+  it("linear of a deep product, with a bias, ReLU and a residual", async () => {
+    const [m, k, n] = [40, 8200, 72];
+    const [x, weight] = [input(device, [m, k], 1), input(device, [n, k], 2)];
+    const [bias, residual] = [input(device, [n], 3), input(device, [m, n], 4)];
+    const result = linear(x.tensor, weight.tensor, {
+      bias: bias.tensor,
+      residual: residual.tensor,
+      activation: "relu",
+    });
+    const at = (flat: number) => {
+      const sum = matmulElement(x, weight, false, true, Math.floor(flat / n), flat % n, m, n, k);
+      return Math.max(sum + bias.data[flat % n]!, 0) + residual.data[flat]!;
+    };
+    await expectElements(result, at, k, "the result");
+  });
+
+  // Periods that are a multiple of a group of four and others, one that is longer than what a grid takes at once, and
+  // shorter ones.
+  it.each([3, 7, 64, 1000, 1001, 10_007])("a row of %i numbers, repeated", async (columns) => {
+    const rows = Math.ceil(50_000 / columns);
+    const [a, b] = [input(device, [rows, columns], 1), input(device, [columns], 2)];
+    const got = await a.tensor.multiply(b.tensor).read();
+    // Of two float32 the product is exact in float64, and rounded once.
+    expect(got).toEqual(Float32Array.from(a.data, (value, i) => Math.fround(value * b.data[i % columns]!)));
+  });
+
+  it.each([
+    [2, 70, 3, 16],
+    [1, 67, 2, 130],
+    [1, 40, 1, 256],
+  ])("attention of [%i, %i, %i, %i]", async (...shape) => {
+    const [q, k, v, g] = [1, 2, 3, 4].map((salt) => input(device, shape, salt)) as [Input, Input, Input, Input];
+    for (const one of [q, k, v]) one.tensor.requiresGrad = true;
+    const output = causalAttention(q.tensor, k.tensor, v.tensor).keep();
+    output.multiply(g.tensor).sum().backward();
+    const scale = 1 / Math.sqrt(shape[3] as number);
+    const [wideQ, wideK, wideV, wideG] = [q, k, v, g].map(({ data }) => ({ shape, data: Float64Array.from(data) }));
+    const expected = causalAttentionGradients(wideQ!, wideK!, wideV!, wideG!, scale);
+    expectClose(await output.read(), attentionInFloat64(wideQ!, wideK!, wideV!, scale).data, 64, "the output");
+    for (const [i, gradient] of expected.entries()) {
+      const got = await [q, k, v][i]!.tensor.grad!.read();
+      expectClose(got, gradient.data, 64 * Math.sqrt(shape[1] as number), `the gradient of input ${i}`);
+    }
+  });
+
   it.each([
     // Depths of 288 = 3·3·32 and 576: two and three blocks.
     { image: [2, 17, 19, 32], weights: [40, 3, 3, 32], stride: 1, padding: 1 },
@@ -81,12 +137,8 @@ await onEveryDevice("large shapes", (device) => {
       const output = conv2d(x.tensor, w.tensor, window).keep();
       const g = input(device, output.shape, 3);
       output.multiply(g.tensor).sum().backward();
-      const [n, height, width, channels] = image as [number, number, number, number];
-      const [outputs, kernelHeight, kernelWidth] = weights as [number, number, number];
-      const [, outHeight, outWidth] = output.shape as [number, number, number];
-      const gradientAt = (i: number, y: number, z: number, o: number) =>
-        g.data[((i * outHeight + y) * outWidth + z) * outputs + o]!;
-
+      const [kernelHeight, kernelWidth, channels] = weights.slice(1) as [number, number, number];
+      const [outHeight, outWidth, outputs] = output.shape.slice(1) as [number, number, number];
       await expectElements(
         output,
         (flat) => {
@@ -100,46 +152,14 @@ await onEveryDevice("large shapes", (device) => {
       );
       await expectElements(
         x.tensor.grad!,
-        (flat) => {
-          const c = flat % channels;
-          const z = Math.floor(flat / channels) % width;
-          const y = Math.floor(flat / channels / width) % height;
-          const i = Math.floor(flat / channels / width / height);
-          let total = 0;
-          for (let dy = 0; dy < kernelHeight; dy++)
-            for (let dx = 0; dx < kernelWidth; dx++) {
-              const row = (y + padding - dy) / stride;
-              const column = (z + padding - dx) / stride;
-              if (!Number.isInteger(row) || !Number.isInteger(column)) continue;
-              if (row < 0 || row >= outHeight || column < 0 || column >= outWidth) continue;
-              for (let o = 0; o < outputs; o++)
-                total +=
-                  gradientAt(i, row, column, o) * w.data[((o * kernelHeight + dy) * kernelWidth + dx) * channels + c]!;
-            }
-          return total;
-        },
+        (flat) => conv2dInputGradientElement(g, w, image, window, flat),
         kernelHeight * kernelWidth * outputs,
         "the gradient of the images",
       );
       await expectElements(
         w.tensor.grad!,
-        (flat) => {
-          const c = flat % channels;
-          const dx = Math.floor(flat / channels) % kernelWidth;
-          const dy = Math.floor(flat / channels / kernelWidth) % kernelHeight;
-          const o = Math.floor(flat / channels / kernelWidth / kernelHeight);
-          let total = 0;
-          for (let i = 0; i < n; i++)
-            for (let row = 0; row < outHeight; row++)
-              for (let column = 0; column < outWidth; column++) {
-                const y = row * stride - padding + dy;
-                const z = column * stride - padding + dx;
-                if (y < 0 || y >= height || z < 0 || z >= width) continue;
-                total += gradientAt(i, row, column, o) * x.data[((i * height + y) * width + z) * channels + c]!;
-              }
-          return total;
-        },
-        n * outHeight * outWidth,
+        (flat) => conv2dWeightGradientElement(x, g, weights, window, flat),
+        (image[0] as number) * outHeight * outWidth,
         "the gradient of the weights",
       );
       for (const one of [x, w, g]) one.tensor.dispose();
