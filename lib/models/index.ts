@@ -6,12 +6,12 @@ import { type MLPOptions, mlp } from "./mlp.js";
 import { type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
 import { type ResNetOptions, resnet } from "./resnet.js";
 
+export type { HasTorchNames, TorchLayout, TorchNames } from "../tensor/index.js";
 export { type ImageNetResNetOptions, resnet18, resnet34, resnet50 } from "./imagenet-resnet.js";
 export { MLP, type MLPOptions, mlp } from "./mlp.js";
 export { Olmo, type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
 export { ResNet } from "./residual-network.js";
 export { type ResNetOptions, resnet } from "./resnet.js";
-export type { HasTorchNames, TorchNames } from "./torch-names.js";
 
 const imageNetResNets = { resnet18, resnet34, resnet50 } as const;
 type ImageNetKind = keyof typeof imageNetResNets;

@@ -30,6 +30,26 @@ export interface OlmoOptions {
 
 type Complete = Required<OlmoOptions>;
 
+/** Names in Hugging Face's models, of all parts of a decoder. */
+const torchNames = new Map([
+  ["embedding", "model.embed_tokens"],
+  ["norm", "model.norm"],
+  ["head", "lm_head"],
+  ["attention", "self_attn"],
+  ["attentionNorm", "input_layernorm"],
+  ["feedForward", "mlp"],
+  ["feedForwardNorm", "post_attention_layernorm"],
+  ["queries", "q_proj"],
+  ["keys", "k_proj"],
+  ["values", "v_proj"],
+  ["output", "o_proj"],
+  ["queryNorm", "q_norm"],
+  ["keyNorm", "k_norm"],
+  ["gate", "gate_proj"],
+  ["up", "up_proj"],
+  ["down", "down_proj"],
+]);
+
 function normFor({ norm, width }: Complete, { device }: Place): LayerNorm | RMSNorm {
   return norm === "layernorm" ? new LayerNorm(width, { device, learned: false }) : new RMSNorm(width, { device });
 }
@@ -48,6 +68,10 @@ class Attention extends Module {
   readonly output: Linear;
   readonly #heads: number;
   readonly #base: number;
+
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member;
+  }
 
   constructor({ width, heads, norm, ropeBase }: Complete, place: Place, gain: number) {
     super();
@@ -80,6 +104,10 @@ class FeedForward extends Module {
   readonly up: Linear;
   readonly down: Linear;
 
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member;
+  }
+
   constructor({ width, hidden }: Complete, place: Place, gain: number) {
     super();
     this.gate = projection(width, hidden, place);
@@ -99,6 +127,10 @@ class Block extends Module {
   readonly attention: Attention;
   readonly feedForwardNorm: LayerNorm | RMSNorm;
   readonly feedForward: FeedForward;
+
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member;
+  }
 
   constructor(options: Complete, place: Place) {
     super();
@@ -123,6 +155,11 @@ export class Olmo extends Module {
   readonly norm: LayerNorm | RMSNorm;
   /** Absent where the embedding is the output's matrix too. */
   readonly head: Linear | undefined;
+
+  /** The names in Hugging Face's models. */
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member.replace(/^blocks\./, "model.layers.");
+  }
 
   constructor({ device, seed, ...given }: OlmoOptions & { device: Device; seed: number }) {
     super();

@@ -2,12 +2,25 @@ import { BatchNorm, Conv2d, Module } from "../nn/index.js";
 import { addRelu, type Tensor } from "../tensor/index.js";
 import type { Place } from "./place.js";
 
+/** torchvision's names, where they differ. */
+const torchNames = new Map([
+  ["norm1", "bn1"],
+  ["norm2", "bn2"],
+  ["norm3", "bn3"],
+  ["shortcut", "downsample.0"],
+  ["shortcutNorm", "downsample.1"],
+]);
+
 /** relu(residual + x), with a normalised 1×1 convolution of x where the shape changes (option B of He et al. 2016). */
 abstract class ResidualBlock extends Module {
   abstract readonly shortcut: Conv2d | undefined;
   abstract readonly shortcutNorm: BatchNorm | undefined;
 
   protected abstract residual(x: Tensor): Tensor;
+
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member;
+  }
 
   forward(x: Tensor): Tensor {
     const residual = this.residual(x);

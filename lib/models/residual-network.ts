@@ -1,9 +1,7 @@
 import type { Device } from "../native/index.js";
 import { BatchNorm, Conv2d, GlobalAveragePool, Linear, MaxPool2d, Module, Seeds } from "../nn/index.js";
-import type { Tensor } from "../tensor/index.js";
+import type { Tensor, TorchNames } from "../tensor/index.js";
 import type { BasicBlock, BottleneckBlock } from "./residual-blocks.js";
-import { residualTorchNames } from "./residual-torch-names.js";
-import type { HasTorchNames, TorchNames } from "./torch-names.js";
 
 /** What the residual networks differ in. */
 export interface ResidualArchitecture {
@@ -18,8 +16,15 @@ export interface ResidualArchitecture {
   readonly channels: number;
 }
 
+/** torchvision's names, where they differ. */
+const torchNames = new Map([
+  ["stem", "conv1"],
+  ["stemNorm", "bn1"],
+  ["classifier", "fc"],
+]);
+
 /** A residual network: a stem, stages of blocks, the mean over the image, and one linear layer. */
-export class ResNet extends Module implements HasTorchNames {
+export class ResNet extends Module {
   readonly stem: Conv2d;
   readonly stemNorm: BatchNorm;
   readonly stemPool: MaxPool2d | undefined;
@@ -60,7 +65,18 @@ export class ResNet extends Module implements HasTorchNames {
   }
 
   /** The names in torchvision, and in the networks of depth 6n + 2 that are written after it. */
-  torchNames(): TorchNames {
-    return residualTorchNames(this.stateDict().keys(), this.stages);
+  override torchNames(): TorchNames {
+    return { ...super.torchNames(), classifier: "classifier" };
+  }
+
+  protected override torchName(member: string): string {
+    const block = member.match(/^blocks\.(\d+)$/);
+    if (block) return this.#torchPlaces[Number(block[1])] as string;
+    return torchNames.get(member) ?? member;
+  }
+
+  /** torchvision's names of the blocks, such as `layer2.0`. */
+  get #torchPlaces(): string[] {
+    return this.stages.flatMap((count, stage) => Array.from({ length: count }, (_, i) => `layer${stage + 1}.${i}`));
   }
 }

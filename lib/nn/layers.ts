@@ -18,6 +18,7 @@ import {
   reshape,
   silu,
   type Tensor,
+  type TorchNames,
   zeros,
 } from "../tensor/index.js";
 import { CapturedCalls } from "./captured-calls.js";
@@ -108,6 +109,14 @@ export class Conv2d extends Module {
   }
 }
 
+/** @internal What PyTorch calls the tensors of normalisation layers. */
+export const torchNamesOfNorms: Readonly<Record<string, string>> = {
+  gamma: "weight",
+  beta: "bias",
+  runningMean: "running_mean",
+  runningVariance: "running_var",
+};
+
 /** Batch normalisation of the last axis; see {@link batchNorm}. In evaluation it uses the running statistics. */
 export class BatchNorm extends Module {
   readonly gamma: Parameter;
@@ -128,6 +137,15 @@ export class BatchNorm extends Module {
     this.runningVariance = new Buffer(ones(device, [channels]));
     this.momentum = momentum;
     this.epsilon = epsilon;
+  }
+
+  override torchNames(): TorchNames {
+    // PyTorch counts batches for norms without momentum. These have one.
+    return { ...super.torchNames(), unused: ["num_batches_tracked"] };
+  }
+
+  protected override torchName(member: string): string {
+    return torchNamesOfNorms[member] ?? member;
   }
 
   /** @param activation what follows, in the same pass; default: nothing */
@@ -190,7 +208,10 @@ export class SiLU extends Module {
   }
 }
 
-/** From [N, …] to [N, product of the rest]. */
+/**
+ * From [N, …] to [N, product of the rest]. Images keep the order [height, width, channels]; a linear layer after it that
+ * takes weights from PyTorch, where the channels come first, has the layout `flattened`.
+ */
 export class Flatten extends Module {
   forward(x: Tensor): Tensor {
     return reshape(x, [x.shape[0] ?? 1, x.shape.slice(1).reduce((product, size) => product * size, 1)]);
@@ -239,6 +260,10 @@ export class Sequential extends Module {
   constructor(...layers: Module[]) {
     super();
     this.layers = layers;
+  }
+
+  protected override torchName(member: string): string {
+    return member.replace(/^layers\./, "");
   }
 
   forward(x: Tensor): Tensor {

@@ -2,10 +2,11 @@ import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType } from "../native/index.js";
 import { isOfAnotherCopy, markCopy } from "../realms.js";
 import { claim } from "../tensor/claims.js";
-import { copy, noGrad, type Tensor } from "../tensor/index.js";
+import { copy, noGrad, type Tensor, type TorchNames } from "../tensor/index.js";
 import { membersOf, noName, Walk } from "./members.js";
 import { Buffer, Parameter } from "./parameter.js";
 import { privateFields } from "./private-fields.js";
+import { composeTorchNames } from "./torch-names.js";
 
 /** What a model's parameters and activations are stored in; computed is in float32 always. */
 export type Precision = "float32" | "bf16";
@@ -51,6 +52,7 @@ export abstract class Module {
       if (!(member instanceof Parameter)) return;
       member.name = path;
       claim(member);
+      member.listedBy = this;
       found.set(path, member);
     });
     return found;
@@ -63,11 +65,33 @@ export abstract class Module {
 
   /** All modules inside this one, itself first. */
   modules(): Module[] {
-    const found: Module[] = [this];
-    visit(this, (_, member) => {
-      if (member instanceof Module) found.push(member);
+    return [...this.namedModules().values()];
+  }
+
+  /** All modules inside this one by path, itself first under the empty path. */
+  namedModules(): Map<string, Module> {
+    const found = new Map<string, Module>([["", this]]);
+    visit(this, (path, member) => {
+      if (member instanceof Module) found.set(path, member);
     });
     return found;
+  }
+
+  /**
+   * What PyTorch calls the tensors of this model, and how it lays them out: for weights and optimizer state in both
+   * directions. Composed from the {@link torchName} of this module and of those inside it; override it to return a table
+   * of your own.
+   */
+  torchNames(): TorchNames {
+    return composeTorchNames(this, (member) => this.torchName(member));
+  }
+
+  /**
+   * What PyTorch calls a member of this module, such as `downsample.0` for `shortcut`. Default: the same. Override it if
+   * the names differ. The empty string leaves a module's own name out of the names of its tensors.
+   */
+  protected torchName(member: string): string {
+    return member;
   }
 
   /** Switches to training, or with `false` to evaluation. Returns the module. */

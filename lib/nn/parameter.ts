@@ -1,6 +1,6 @@
 import type { DataType } from "../native/index.js";
 import { awaitClaim } from "../tensor/claims.js";
-import { cast, noGrad, Tensor } from "../tensor/index.js";
+import { cast, type HasTorchNames, noGrad, Tensor } from "../tensor/index.js";
 
 function shareMemory(values: Tensor) {
   return values.device.native.reshape(values.handle, values.shape);
@@ -10,6 +10,8 @@ function shareMemory(values: Tensor) {
 export class Parameter extends Tensor {
   /** The path inside the model it was last listed from; empty before. */
   name = "";
+  /** @internal The module it was last listed from, which knows what PyTorch calls it; `undefined` before. */
+  listedBy: HasTorchNames | undefined;
 
   /** Takes over the memory of `values`, which is not to be used any more. */
   constructor(values: Tensor) {

@@ -1,7 +1,7 @@
 import type { Device } from "../native/index.js";
 import { embedding, layerNorm, normal, ones, rmsNorm, type Tensor, zeros } from "../tensor/index.js";
 import { seedsOf } from "./initialize.js";
-import type { LayerOptions } from "./layers.js";
+import { type LayerOptions, torchNamesOfNorms } from "./layers.js";
 import { Module } from "./module.js";
 import { Parameter } from "./parameter.js";
 
@@ -46,6 +46,10 @@ export class LayerNorm extends Module {
     const { gamma, beta, epsilon } = this;
     return layerNorm(x, gamma && beta && { gamma, beta }, { epsilon });
   }
+
+  protected override torchName(member: string): string {
+    return torchNamesOfNorms[member] ?? member;
+  }
 }
 
 /** Divides every row by its root mean square; see {@link rmsNorm}. */
@@ -61,5 +65,9 @@ export class RMSNorm extends Module {
 
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.gamma, { epsilon: this.epsilon });
+  }
+
+  protected override torchName(member: string): string {
+    return torchNamesOfNorms[member] ?? member;
   }
 }

@@ -17,7 +17,7 @@ import { Keeper, type Slot, slotsOf } from "./slots.js";
 import { placesOf, type StatePlaces } from "./state-dict.js";
 import { StepLists } from "./step-lists.js";
 import { type StepOptions, validateStepOptions } from "./step-options.js";
-import { fromTorch } from "./torch-state.js";
+import { fromTorch, stepsMade, toTorch } from "./torch-state.js";
 
 /** What `stats()` reads from the device. */
 export interface OptimizerStats {
@@ -271,17 +271,46 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /**
    * Continues a run of PyTorch: reads the state of `torch.optim.SGD`, `Adam` or `AdamW` from tensors named
-   * `<parameter>.<name>`, with PyTorch's names: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`, and `step`
-   * (one number, the same for all; of SGD, which has none, `steps`).
+   * `<parameter>.<name>`. The parameter has its PyTorch name, as the model's `torchNames()` gives it, or its path here;
+   * the name is PyTorch's: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`, and `step`, one number. Tensors
+   * have PyTorch's shapes and order of axes. A parameter without state begins anew.
    *
-   * @param steps steps made so far; default: the `step` found
-   * @throws StepsizeError `invalid-file` where it does not fit; nothing has changed then. `unsupported` for parameters
-   * with float32 masters, which PyTorch's state has not.
+   * @param steps steps made so far; default: the `step` found, which SGD does not have
+   * @throws StepsizeError `invalid-file` if it does not fit; nothing has changed then. `unsupported` for parameters with
+   * float32 masters, which PyTorch's state does not have.
    */
   async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
+    this.#expectNoMasters("loadTorchState");
+    const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#keeper);
+    try {
+      this.#loadTranslated(tensors, stepsMade(steps === undefined ? counts.values() : [steps]));
+    } finally {
+      for (const one of tensors.values()) one.dispose();
+    }
+  }
+
+  /**
+   * The state as PyTorch has it, for `torch.optim.SGD`, `Adam` or `AdamW`: tensors named `<parameter>.<name>` with
+   * PyTorch's names of both, in its shapes and order of axes, and for Adam and AdamW each parameter's `step`. The caller
+   * disposes of the tensors. Parameters that never had a gradient are left out.
+   *
+   * @throws StepsizeError `unsupported` for parameters with float32 masters, which PyTorch's state does not have
+   */
+  async toTorchState(): Promise<Map<string, Tensor>> {
+    this.#expectNoMasters("toTorchState");
+    const counted = this.#keeper.names.includes("expAvgSq");
+    // Enqueued with the reads of the moments: all are of one moment.
+    const updates = counted ? this.stats().then((stats) => stats.updates) : Promise.resolve(undefined);
+    return await toTorch(this.#slots, this.#keeper, () => updates);
+  }
+
+  #expectNoMasters(method: string): void {
     if (this.#keeper.hasMasters)
-      throw new StepsizeError("unsupported", "loadTorchState: PyTorch's state has no float32 masters");
-    const { tensors, made } = await fromTorch(state, steps);
+      throw new StepsizeError("unsupported", `${method}: PyTorch's state has no float32 masters`);
+  }
+
+  /** @param tensors in our names and layout */
+  #loadTranslated(tensors: ReadonlyMap<string, Tensor>, made: number): void {
     const counters = initialState(this.groups.length);
     counters[0] = counters[1] = made;
     this.groups.forEach(({ options }, g) => {

@@ -3,10 +3,15 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType, DevicePointer } from "../native/index.js";
 import { type Device, openDeviceSync } from "../native/index.js";
 import { isOfAnotherCopy } from "../realms.js";
-import { Tensor } from "../tensor/index.js";
+import { type HasTorchNames, Tensor } from "../tensor/index.js";
 
-/** A tensor that an optimizer updates; `name` is a parameter's path in its model, where it has one. */
-export type Trainable = Tensor & { readonly name?: string };
+/** A tensor that an optimizer updates. */
+export type Trainable = Tensor & {
+  /** Its path in its model, if it has one. */
+  readonly name?: string;
+  /** The model that the path is in. */
+  readonly listedBy?: HasTorchNames | undefined;
+};
 
 /**
  * Numbers that belong to somebody else, updated where they are: an array (a `Uint16Array` holds bfloat16 bits), or
@@ -23,6 +28,11 @@ export interface ParameterFacts {
   readonly name: string;
   readonly dtype: DataType;
   readonly shape: readonly number[];
+}
+
+/** The model that a parameter's name is a path in. */
+export function listedBy(parameter: ParameterLike): HasTorchNames | undefined {
+  return parameter instanceof Tensor ? (parameter as Trainable).listedBy : undefined;
 }
 
 export function factsOf(parameter: ParameterLike): ParameterFacts {

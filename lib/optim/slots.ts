@@ -1,9 +1,9 @@
 import { StepsizeError } from "../errors.js";
 import type { NativeList } from "../native/addon.js";
 import type { Device } from "../native/index.js";
-import { cast, copy, fill, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
+import { cast, copy, fill, type HasTorchNames, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
 import type { ResolvedGroup } from "./groups.js";
-import { factsOf, type ParameterLike } from "./parameters.js";
+import { factsOf, listedBy, type ParameterLike } from "./parameters.js";
 import type { StepOptions } from "./step-options.js";
 
 /** A parameter with all that belongs to it. */
@@ -11,6 +11,9 @@ export interface Slot {
   readonly parameter: ParameterLike;
   /** What it is called in the state. A parameter's own name changes when a part of its model is listed. */
   readonly key: string;
+  /** Its name when the optimizer was made, and the model that it is a path in. */
+  readonly path: string;
+  readonly listedBy: HasTorchNames | undefined;
   readonly group: number;
   readonly shape: readonly number[];
   /** What is kept of it, in the order of {@link Keeper.names}; empty until the first gradient. */
@@ -28,7 +31,8 @@ export function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonl
   return given.map((parameter, i) => {
     const { name, shape } = factsOf(parameter);
     const key = name !== "" && counts.get(name) === 1 ? name : String(i);
-    return { parameter, key, group: groupOf.get(parameter) as number, shape, kept: [] };
+    const group = groupOf.get(parameter) as number;
+    return { parameter, key, path: name, listedBy: listedBy(parameter), group, shape, kept: [] };
   });
 }
 

@@ -12,7 +12,7 @@ export interface StatePlaces {
 
 /**
  * Fits a saved state to an optimizer's own, and changes nothing.
- * @throws StepsizeError `invalid-file` where a name, a size or a type differs
+ * @throws StepsizeError `invalid-file` if a name, a shape or a type differs
  */
 export function placesOf(
   saved: ReadonlyMap<string, Tensor>,
@@ -21,14 +21,13 @@ export function placesOf(
   keeper: Keeper,
 ): StatePlaces {
   const problems: string[] = [];
-  const expected = new Map<string, { tensor: () => Tensor; size: number; dtype: string }>();
-  expected.set("state", { tensor: () => state, size: state.size, dtype: state.dtype });
+  const expected = new Map<string, { tensor: () => Tensor; shape: readonly number[]; dtype: string }>();
+  expected.set("state", { tensor: () => state, shape: state.shape, dtype: state.dtype });
   const unused: Slot[] = [];
   for (const slot of slots) {
     const names = keeper.names.map((kept) => `${slot.key}.${kept}`);
-    const size = slot.shape.reduce((product, length) => product * length, 1);
     names.forEach((name, i) => {
-      expected.set(name, { tensor: () => slot.kept[i] as Tensor, size, dtype: keeper.typeOf(i) });
+      expected.set(name, { tensor: () => slot.kept[i] as Tensor, shape: slot.shape, dtype: keeper.typeOf(i) });
     });
     const missing = names.filter((name) => !saved.has(name));
     if (missing.length === names.length) unused.push(slot);
@@ -37,11 +36,18 @@ export function placesOf(
   for (const [name, tensor] of saved) {
     const like = expected.get(name);
     if (!like) problems.push(`${name} is not part of this optimizer`);
-    else if (like.size !== tensor.size) problems.push(`${name} has ${tensor.size} values, expected ${like.size}`);
+    else if (sizeOf(like.shape) !== tensor.size)
+      problems.push(`${name} has ${tensor.size} values, expected ${sizeOf(like.shape)}`);
+    else if (String(like.shape) !== String(tensor.shape))
+      problems.push(`${name} is [${tensor.shape}], expected [${like.shape}]`);
     else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);
   }
   if (!saved.has("state")) problems.push("state is missing");
   if (problems.length > 0)
     throw new StepsizeError("invalid-file", `the state does not fit the optimizer: ${problems.slice(0, 5).join("; ")}`);
   return { expected, unused };
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1);
 }

@@ -1,37 +1,173 @@
 import { StepsizeError } from "../errors.js";
-import type { Tensor } from "../tensor/index.js";
+import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
+import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
+import type { Keeper, Slot } from "./slots.js";
 
-const nameOf = new Map([
+/** PyTorch's names of what is kept per parameter, and ours. */
+const ownNames = new Map([
   ["momentum_buffer", "momentumBuffer"],
   ["exp_avg", "expAvg"],
   ["exp_avg_sq", "expAvgSq"],
   ["max_exp_avg_sq", "maxExpAvgSq"],
 ]);
+const torchNames = new Map([...ownNames].map(([torch, own]) => [own, torch]));
 
-/** The state of a PyTorch optimizer under our names, and the number of steps that it has made. */
-export async function fromTorch(state: ReadonlyMap<string, Tensor>, given: number | undefined) {
-  const tensors = new Map<string, Tensor>();
-  const steps = new Map<string, number>();
-  const unknown: string[] = [];
-  for (const [path, tensor] of state) {
-    const dot = path.lastIndexOf(".");
-    const [parameter, last] = [path.slice(0, dot), path.slice(dot + 1)];
-    const name = nameOf.get(last);
-    if (dot < 1 || (name === undefined && last !== "step")) unknown.push(path);
-    else if (name === undefined) steps.set(parameter, await tensor.item());
-    else tensors.set(`${parameter}.${name}`, tensor);
-  }
-  const fail = (problem: string): never => {
-    throw new StepsizeError("invalid-file", `the state is not that of a PyTorch optimizer: ${problem}`);
-  };
+/** A parameter of an optimizer as PyTorch has it. */
+interface TorchParameter {
+  readonly slot: Slot;
+  readonly name: string;
+  readonly layout: TorchLayout;
+}
+
+/** The state of a PyTorch optimizer in our names and layout. */
+export interface TranslatedState {
+  /** On the device; whoever asked for them disposes of them. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Steps made by each parameter that the state counts them for. */
+  readonly steps: ReadonlyMap<Slot, number>;
+}
+
+/**
+ * Translates the state of a PyTorch optimizer and changes nothing.
+ *
+ * @throws StepsizeError `invalid-file` if a name, a shape, a type or a number of steps does not fit
+ */
+export async function fromTorch(
+  state: ReadonlyMap<string, Tensor>,
+  slots: readonly Slot[],
+  keeper: Keeper,
+): Promise<TranslatedState> {
+  const entries = [...state].map(([path, from]) => ({ path, from, ...partsOf(path) }));
+  const unknown = entries.filter(({ parameter, last }) => parameter === "" || (last !== "step" && !ownNames.has(last)));
   if (unknown.length > 0) {
-    const names = [...nameOf.keys(), "step"].map((name) => `<parameter>.${name}`).join(", ");
-    fail(`expected ${names}, found ${unknown.slice(0, 3).join(", ")}`);
+    const expected = [...ownNames.keys(), "step"].map((name) => `<parameter>.${name}`).join(", ");
+    refuse([`expected ${expected}, found ${unknown.slice(0, 3).map(({ path }) => path)}`]);
   }
-  const counts = [...new Set(given === undefined ? steps.values() : [given])];
-  if (counts.length > 1) fail(`its parameters made different numbers of steps: ${counts.slice(0, 5).join(", ")}`);
-  const [made] = counts;
-  if (made === undefined) fail("it has no step; say how many steps were made");
-  if (!Number.isSafeInteger(made) || (made as number) < 0) fail(`step is ${made}`);
-  return { tensors, made: made as number };
+  const found = parametersOf(slots, new Set(entries.map(({ parameter }) => parameter)));
+  const problems: string[] = [];
+  const moments: { name: string; from: Tensor; parameter: TorchParameter }[] = [];
+  const counts: { slot: Slot; from: Tensor }[] = [];
+  for (const { path, from, parameter: name, last } of entries) {
+    const parameter = found.get(name);
+    const own = ownNames.get(last);
+    if (!parameter || (own !== undefined && !keeper.names.includes(own))) {
+      problems.push(`${path} is not part of this optimizer${parameter ? "" : adviceOn(name)}`);
+    } else if (own === undefined) {
+      counts.push({ slot: parameter.slot, from });
+    } else {
+      problems.push(...differences(path, from, parameter, keeper.typeOf(keeper.names.indexOf(own))));
+      moments.push({ name: `${parameter.slot.key}.${own}`, from, parameter });
+    }
+  }
+  problems.push(...missing(state, found, keeper));
+  if (problems.length > 0) refuse(problems);
+  // Every read is enqueued before the first is awaited, so that they see one moment.
+  const [made, values] = await Promise.all([
+    Promise.all(counts.map(({ from }) => from.item())),
+    Promise.all(moments.map(({ from }) => from.read())),
+  ]);
+  const tensors = moments.map(({ name, from, parameter: { slot, layout } }, i): [string, Tensor] => {
+    const ordered = fromTorchOrder(values[i] as Float32Array, slot.shape, layout);
+    return [name, tensor(from.device, ordered, slot.shape, { dtype: from.dtype })];
+  });
+  return { tensors: new Map(tensors), steps: new Map(counts.map(({ slot }, i) => [slot, made[i] as number])) };
+}
+
+/**
+ * What is kept of parameters under PyTorch's names, in its layout.
+ *
+ * @param stepsOf steps made by a parameter, written as `step`; not written if it gives `undefined`
+ */
+export async function toTorch(
+  slots: readonly Slot[],
+  keeper: Keeper,
+  stepsOf: (slot: Slot) => Promise<number | undefined>,
+): Promise<Map<string, Tensor>> {
+  const all = torchParameters(slots).map(async ({ slot, name, layout }) => {
+    const shape = torchShape(slot.shape, layout);
+    // Enqueued for all parameters before the first is awaited, so that they are of one moment.
+    const [steps, ...values] = await Promise.all([stepsOf(slot), ...slot.kept.map((one) => one.read())]);
+    const moments = values.map((one, i): [string, Tensor] => {
+      const { device, dtype } = slot.kept[i] as Tensor;
+      const own = keeper.names[i] as string;
+      const ordered = toTorchOrder(one, slot.shape, layout);
+      return [`${name}.${torchNames.get(own) ?? own}`, tensor(device, ordered, shape, { dtype })];
+    });
+    const [first] = slot.kept;
+    if (first === undefined || steps === undefined) return moments;
+    return [[`${name}.step`, tensor(first.device, steps)] as [string, Tensor], ...moments];
+  });
+  return new Map((await Promise.all(all)).flat());
+}
+
+/** Parameters with PyTorch's names; with our own if nothing else is known, or if two would have the same. */
+function torchParameters(slots: readonly Slot[]): TorchParameter[] {
+  const tables = new Map<HasTorchNames | undefined, TorchNames | undefined>();
+  const all = slots.map((slot) => {
+    const { listedBy, path, shape, key } = slot;
+    if (!tables.has(listedBy)) tables.set(listedBy, listedBy?.torchNames());
+    const table = tables.get(listedBy);
+    return { slot, name: table?.names.get(path) ?? key, layout: torchLayoutOf(table, path, shape) };
+  });
+  const counts = new Map<string, number>();
+  for (const { name } of all) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return all.map((one) => (counts.get(one.name) === 1 ? one : { ...one, name: one.slot.key }));
+}
+
+/** Parameters by the names in a state: PyTorch's, or ours if more of the names are ours. */
+function parametersOf(slots: readonly Slot[], names: ReadonlySet<string>): Map<string, TorchParameter> {
+  const all = torchParameters(slots);
+  const torch = new Map(all.map((one) => [one.name, one]));
+  const own = new Map(all.map((one) => [one.slot.key, one]));
+  const known = (table: ReadonlyMap<string, unknown>) => [...names].filter((name) => table.has(name)).length;
+  return known(own) > known(torch) ? own : torch;
+}
+
+function partsOf(path: string): { parameter: string; last: string } {
+  const dot = path.lastIndexOf(".");
+  return { parameter: path.slice(0, Math.max(0, dot)), last: path.slice(dot + 1) };
+}
+
+function differences(path: string, from: Tensor, { slot, layout }: TorchParameter, dtype: string): string[] {
+  const shape = torchShape(slot.shape, layout);
+  if (String(from.shape) !== String(shape)) return [`${path} is [${from.shape}], expected [${shape}]`];
+  return from.dtype === dtype ? [] : [`${path} is ${from.dtype}, expected ${dtype}`];
+}
+
+/** A parameter has all that the rule keeps, or none of it. */
+function missing(
+  state: ReadonlyMap<string, Tensor>,
+  found: ReadonlyMap<string, TorchParameter>,
+  keeper: Keeper,
+): string[] {
+  return [...found.keys()].flatMap((parameter) => {
+    const names = keeper.names.map((own) => `${parameter}.${torchNames.get(own)}`);
+    const absent = names.filter((name) => !state.has(name));
+    return absent.length === names.length ? [] : absent.map((name) => `${name} is missing`);
+  });
+}
+
+/** What to do about a parameter that is not known: `optimizer.state_dict()` has numbers for names. */
+function adviceOn(name: string): string {
+  return /^\d+$/.test(name)
+    ? " (PyTorch's state_dict() numbers the parameters; write their names in place of the numbers)"
+    : "";
+}
+
+/**
+ * The one number of steps that all parameters made.
+ * @throws StepsizeError `invalid-file` if there is none, or several
+ */
+export function stepsMade(counts: Iterable<number>): number {
+  const [made, ...others] = new Set(counts);
+  if (made === undefined) return refuse(["it has no step; say how many steps were made"]);
+  if (others.length > 0)
+    refuse([`its parameters made different numbers of steps: ${[made, ...others].slice(0, 5).join(", ")}`]);
+  if (!Number.isSafeInteger(made) || made < 0) refuse([`step is ${made}`]);
+  return made;
+}
+
+function refuse(problems: readonly string[]): never {
+  const shown = problems.slice(0, 5).join("; ");
+  throw new StepsizeError("invalid-file", `the state is not that of a PyTorch optimizer: ${shown}`);
 }

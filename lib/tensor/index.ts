@@ -12,3 +12,4 @@ export * from "./operations/reduce.js";
 export * from "./operations/sequence.js";
 export { execute, type NestedNumbers, Tensor, type TensorOptions, tensor } from "./tensor.js";
 export { tidy } from "./tidy.js";
+export type { HasTorchNames, TorchLayout, TorchNames } from "./torch-layout.js";

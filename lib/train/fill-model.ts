@@ -1,15 +1,16 @@
 import { StepsizeError } from "../errors.js";
 import { copy, noGrad, type Tensor, tensor } from "../tensor/index.js";
+import { fromTorchOrder, type TorchLayout, torchShape } from "../tensor/torch-layout.js";
 import type { StoredTensor } from "./safetensors-file.js";
-import { float32Of, floatCodes, inputsLast } from "./stored-floats.js";
+import { float32Of, floatCodes } from "./stored-floats.js";
 
 /** A tensor of a model, and what a file has to hold for it. */
 export interface Wanted {
   readonly tensor: Tensor;
   /** In the file. */
   readonly name: string;
-  /** Whether the file has a convolution's weight as [outputs, inputs, height, width], and we with the inputs last. */
-  readonly inputsSecond: boolean;
+  /** How the file lays it out. */
+  readonly layout: TorchLayout;
   /** Whether its shape depends on the number of classes. */
   readonly ofClassifier: boolean;
 }
@@ -31,10 +32,9 @@ export function fillModel(
   for (const one of wanted) {
     const own = one.tensor;
     const from = stored.get(one.name) as StoredTensor;
-    const values = float32Of(from);
-    const ordered = one.inputsSecond ? inputsLast(values, from.shape) : values;
+    const values = fromTorchOrder(float32Of(from), own.shape, one.layout);
     // One at a time: a model's weights are in memory once more in the file already.
-    const source = tensor(own.device, ordered, own.shape, { dtype: own.dtype });
+    const source = tensor(own.device, values, own.shape, { dtype: own.dtype });
     noGrad(() => copy(own, source));
     source.dispose();
   }
@@ -76,9 +76,8 @@ function differences(
   return groups.join("; ");
 }
 
-function shapeInFile({ tensor: { shape }, inputsSecond }: Wanted): readonly number[] {
-  const [outputs, height, width, inputs] = shape as [number, number, number, number];
-  return inputsSecond ? [outputs, inputs, height, width] : shape;
+function shapeInFile({ tensor: { shape }, layout }: Wanted): readonly number[] {
+  return torchShape(shape, layout);
 }
 
 /** The first few of a list, under a heading; nothing for an empty one. */

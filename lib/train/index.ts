@@ -2,5 +2,12 @@ export { type Evaluation, evaluate } from "./evaluate.js";
 export { type HostTensor, readSafetensors, writeSafetensors } from "./safetensors.js";
 export { type LoadedModel, loadModel, type ModelCard, readCheckpoint } from "./saved-model.js";
 export type { StepRecord } from "./step-record.js";
-export { loadTorchWeights, loadWeights, type WeightsOptions } from "./torch-weights.js";
+export { loadTorchState, saveTorchState } from "./torch-state-file.js";
+export {
+  loadTorchWeights,
+  loadWeights,
+  saveTorchWeights,
+  toTorchWeights,
+  type WeightsOptions,
+} from "./torch-weights.js";
 export { Trainer, type TrainerOptions } from "./trainer.js";

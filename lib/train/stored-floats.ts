@@ -29,16 +29,3 @@ export const floatCodes: readonly string[] = [...readers.keys()];
 export function float32Of(stored: StoredTensor): Float32Array {
   return (readers.get(stored.code) as (stored: StoredTensor) => Float32Array)(stored);
 }
-
-/** From PyTorch's order of a convolution's weight, [outputs, inputs, height, width], to ours, with the inputs last. */
-export function inputsLast(values: Float32Array, [outputs, inputs, ...window]: readonly number[]): Float32Array {
-  const pixels = window.reduce((product, size) => product * size, 1);
-  if (pixels === 1) return values;
-  const result = new Float32Array(values.length);
-  const each = (inputs as number) * pixels;
-  for (let output = 0; output < (outputs as number) * each; output += each)
-    for (let input = 0; input < (inputs as number); input++)
-      for (let pixel = 0; pixel < pixels; pixel++)
-        result[output + pixel * (inputs as number) + input] = values[output + input * pixels + pixel] as number;
-  return result;
-}

@@ -1,8 +1,10 @@
 import { invalidArgument } from "../errors.js";
-import type { HasTorchNames, TorchNames } from "../models/index.js";
 import type { Module } from "../nn/index.js";
+import { type Tensor, type TorchNames, tensor } from "../tensor/index.js";
+import { type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
 import { fillModel } from "./fill-model.js";
 import { readStored, type StoredTensor } from "./safetensors-file.js";
+import { writeTorchFile } from "./torch-file.js";
 
 /** Options of {@link loadTorchWeights} and {@link loadWeights}. */
 export interface WeightsOptions {
@@ -14,20 +16,14 @@ export interface WeightsOptions {
 }
 
 /**
- * Loads weights that were saved in Python with `safetensors.torch.save_file(model.state_dict(), path)`. Names are
- * translated as the model's `torchNames()` say; tensors of four axes are weights of convolutions and come as [outputs,
- * inputs, height, width]; float16, bfloat16 and float64 are converted.
+ * Loads weights that were saved in Python with `safetensors.torch.save_file(model.state_dict(), path)`. Names and
+ * layouts are translated as the model's `torchNames()` says; float16, bfloat16 and float64 are converted.
  *
- * @throws StepsizeError `not-found`; `invalid-file` where the file is damaged, or lists what is missing, left over, and
- * of another shape or type. The model has not changed then.
+ * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged, or lists what is missing, left over, and of
+ * another shape or type. The model has not changed then.
  */
-export async function loadTorchWeights(
-  model: Module & HasTorchNames,
-  path: string,
-  options: WeightsOptions = {},
-): Promise<void> {
+export async function loadTorchWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
   const naming = torchNaming(model);
-  if (!naming) invalidArgument("model", "one that knows its names in PyTorch (torchNames), such as resnet18", model);
   const { stored } = await readStored(path);
   load(model, path, stored, naming, options);
 }
@@ -42,50 +38,89 @@ export async function loadWeights(model: Module, path: string, options: WeightsO
   const { stored } = await readStored(path);
   const [own, torch] = [checkpointNaming(model), torchNaming(model)];
   const found = ({ names }: Naming) => [...names.values()].filter((name) => stored.has(name)).length;
-  load(model, path, stored, torch && found(torch) > found(own) ? torch : own, options);
+  load(model, path, stored, found(torch) > found(own) ? torch : own, options);
 }
 
-/** How a file calls the tensors of a model, and in which order it has the axes of images' weights. */
+/**
+ * Copies of a model's parameters and buffers with PyTorch's names, shapes and order of axes, in the types they have
+ * here. `model.load_state_dict` takes them. The caller disposes of them.
+ *
+ * @throws StepsizeError `invalid-argument` if the model's `torchNames()` leaves a tensor without a name, gives one name
+ * to two of them, or gives a layout that does not fit
+ */
+export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>> {
+  const { names, layoutOf } = torchNaming(model);
+  // All reads are enqueued before the first is awaited, so that they see one moment of a run.
+  const all = [...model.stateDict()].map(async ([path, own]): Promise<[string, Tensor]> => {
+    const [layout, { shape, dtype }] = [layoutOf(path, own.shape), own];
+    const values = toTorchOrder(await own.read(), shape, layout);
+    return [names.get(path) as string, tensor(own.device, values, torchShape(shape, layout), { dtype })];
+  });
+  return new Map(await Promise.all(all));
+}
+
+/**
+ * Writes a model's weights as a safetensors file for PyTorch:
+ * `model.load_state_dict(safetensors.torch.load_file(path))`.
+ *
+ * @example
+ * await saveTorchWeights(model, "resnet18.safetensors");
+ *
+ * @throws StepsizeError as {@link toTorchWeights}; `invalid-file` if the file cannot be written
+ */
+export async function saveTorchWeights(model: Module, path: string): Promise<void> {
+  await writeTorchFile(path, await toTorchWeights(model));
+}
+
+/** What a file calls the tensors of a model, and how it lays them out. */
 interface Naming {
   /** By path in the model. */
   readonly names: ReadonlyMap<string, string>;
   readonly isUnused: (name: string) => boolean;
-  readonly inputsSecond: boolean;
+  readonly layoutOf: (path: string, shape: readonly number[]) => TorchLayout;
+  readonly classifier: string | undefined;
 }
 
 function checkpointNaming(model: Module): Naming {
   const names = new Map([...model.stateDict().keys()].map((path) => [path, `model.${path}`]));
-  return { names, isUnused: (name) => name.startsWith("optimizer."), inputsSecond: false };
+  const { classifier } = model.torchNames();
+  return { names, isUnused: (name) => name.startsWith("optimizer."), layoutOf: () => "same", classifier };
 }
 
-function torchNaming(model: Module): Naming | undefined {
-  const table = torchNamesOf(model);
-  if (!table) return undefined;
-  const nameless = [...model.stateDict().keys()].find((path) => !table.names.has(path));
-  if (nameless !== undefined) invalidArgument("torchNames", `a name for ${nameless}`, undefined);
+function torchNaming(model: Module): Naming {
+  const table: TorchNames = model.torchNames();
+  const owners = new Map<string, string>();
+  for (const [path, { shape }] of model.stateDict()) {
+    const name = table.names.get(path) ?? invalidArgument("torchNames", `a name for ${path}`, undefined);
+    const other = owners.get(name);
+    if (other !== undefined) invalidArgument("torchNames", `different names for ${other} and ${path}`, name);
+    owners.set(name, path);
+    // Throws for a layout that does not fit.
+    torchShape(shape, torchLayoutOf(table, path, shape));
+  }
   const unused = new Set(table.unused);
-  return { names: table.names, isUnused: (name) => unused.has(name), inputsSecond: true };
-}
-
-function torchNamesOf(model: Module & Partial<HasTorchNames>): TorchNames | undefined {
-  return model.torchNames?.();
+  return {
+    names: table.names,
+    isUnused: (name) => unused.has(name),
+    layoutOf: (path, shape) => torchLayoutOf(table, path, shape),
+    classifier: table.classifier,
+  };
 }
 
 function load(
   model: Module,
   path: string,
   stored: ReadonlyMap<string, StoredTensor>,
-  { names, isUnused, inputsSecond }: Naming,
+  { names, isUnused, layoutOf, classifier: layer }: Naming,
   { classifier = "load" }: WeightsOptions,
 ): void {
   if (classifier !== "load" && classifier !== "skip") invalidArgument("classifier", '"load" or "skip"', classifier);
-  const layer = torchNamesOf(model)?.classifier;
   if (classifier === "skip" && layer === undefined)
     invalidArgument("classifier", '"load" for a model that does not say which layer its classifier is', classifier);
   const all = [...model.stateDict()].map(([own, tensor]) => ({
     tensor,
     name: names.get(own) as string,
-    inputsSecond: inputsSecond && tensor.shape.length === 4,
+    layout: layoutOf(own, tensor.shape),
     ofClassifier: layer !== undefined && own.startsWith(`${layer}.`),
   }));
   const skipped = new Set(classifier === "skip" ? all.filter((one) => one.ofClassifier).map(({ name }) => name) : []);

@@ -187,6 +187,13 @@ await onEveryDevice("the state of an optimizer", (device) => {
       expect(message).toMatch(/p1\.expAvg has 9 values, expected 4097/);
     });
 
+    test("as many values in another shape", async () => {
+      const message = await complaint((state) => {
+        state.set("p1.expAvg", state.get("p1.expAvg")!.reshape([17, 241]));
+      });
+      expect(message).toMatch(/p1\.expAvg is \[17,241\], expected \[4097\]/);
+    });
+
     test("another type", async () => {
       const message = await complaint((state) => {
         state.set("p0.expAvgSq", tensor(device, new Float64Array(9)));

@@ -181,12 +181,12 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
       "a parameter that the optimizer does not have": [
         "adam",
         (state) => void state.set("other.exp_avg", state.get("weight.exp_avg")!),
-        "other.expAvg is not part of this optimizer",
+        "other.exp_avg is not part of this optimizer",
       ],
       "another rule's state": [
         "adam",
         (state) => void state.set("weight.max_exp_avg_sq", state.get("weight.exp_avg")!),
-        "weight.maxExpAvgSq is not part of this optimizer",
+        "weight.max_exp_avg_sq is not part of this optimizer",
       ],
       "parameters that made different numbers of steps": [
         "adam",
@@ -206,17 +206,34 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
       "one moment without the other": [
         "adam",
         (state) => void state.delete("bias.exp_avg_sq"),
-        "bias.expAvgSq is missing",
+        "bias.exp_avg_sq is missing",
       ],
       "another size": [
         "adam",
         (state) => void state.set("weight.exp_avg", state.get("bias.exp_avg")!),
-        "weight.expAvg has 9 values, expected 231",
+        "weight.exp_avg is [9], expected [33,7]",
+      ],
+      "as many values in another shape": [
+        "adam",
+        (state) => void state.set("weight.exp_avg", state.get("weight.exp_avg")!.reshape([7, 33])),
+        "weight.exp_avg is [7,33], expected [33,7]",
+      ],
+      "the numbers of state_dict() for names": [
+        "adam",
+        (state) => {
+          for (const [i, name] of names.entries())
+            for (const kept of ["exp_avg", "exp_avg_sq", "step"]) {
+              state.set(`${i}.${kept}`, state.get(`${name}.${kept}`)!);
+              state.delete(`${name}.${kept}`);
+            }
+          return undefined;
+        },
+        "0.exp_avg is not part of this optimizer (PyTorch's state_dict() numbers the parameters; write their names",
       ],
       "another type": [
         "adam",
         (state) => void state.set("bias.exp_avg", tensor(device, new Float64Array(9))),
-        "bias.expAvg is float64, expected float32",
+        "bias.exp_avg is float64, expected float32",
       ],
     };
     test.each(Object.keys(complaints))("%s", async (title) => {

@@ -2,10 +2,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { mlp, type ResNet, resnet18, resnet50, type TorchNames } from "#lib/models/index.js";
+import { mlp, type ResNet, resnet18, resnet50, type TorchLayout, type TorchNames } from "#lib/models/index.js";
 import * as nn from "#lib/nn/index.js";
 import { cast, type Tensor, tensor } from "#lib/tensor/index.js";
-import { loadTorchWeights, loadWeights } from "#lib/train/index.js";
+import { loadTorchWeights, loadWeights, toTorchWeights } from "#lib/train/index.js";
 import { golden } from "../models/support/resnets.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -174,7 +174,7 @@ describe("loadTorchWeights", () => {
       forward(x: Tensor): Tensor {
         return x;
       }
-      torchNames(): TorchNames {
+      override torchNames(): TorchNames {
         return { names: new Map([["weight", "w"]]), unused: [] };
       }
     }
@@ -332,7 +332,7 @@ describe("models of one's own", () => {
     forward(x: Tensor): Tensor {
       return this.convolution.forward(x);
     }
-    torchNames(): TorchNames {
+    override torchNames(): TorchNames {
       return this.table;
     }
   }
@@ -376,9 +376,99 @@ describe("models of one's own", () => {
     await expectError(() => loadTorchWeights(model, file()), "invalid-argument", "torchNames", "convolution.bias");
   });
 
-  it("and those without names are refused", async () => {
-    const model = mlp({ inputs: 2, classes: 2, device: on });
-    await expectError(() => loadTorchWeights(model as never, file()), "invalid-argument", "model", "torchNames");
+  it("have the names of their members, with PyTorch's for what layers hold", async () => {
+    class Composed extends nn.Module {
+      readonly features = new nn.Sequential(new nn.Conv2d(2, 3, { device: on }), new nn.BatchNorm(3, { device: on }));
+      readonly head = new nn.LayerNorm(3, { device: on });
+      readonly scale = new nn.Parameter(tensor(on, [1]));
+      readonly inner = new Named({ names, unused: ["inv_freq"] });
+      forward(x: Tensor): Tensor {
+        return x;
+      }
+      protected override torchName(member: string): string {
+        return member === "inner" ? "" : member;
+      }
+    }
+    const { names: found, unused } = new Composed().torchNames();
+    expect(Object.fromEntries(found)).toEqual({
+      "features.layers.0.weight": "features.0.weight",
+      "features.layers.1.gamma": "features.1.weight",
+      "features.layers.1.beta": "features.1.bias",
+      "features.layers.1.runningMean": "features.1.running_mean",
+      "features.layers.1.runningVariance": "features.1.running_var",
+      "head.gamma": "head.weight",
+      "head.beta": "head.bias",
+      scale: "scale",
+      "inner.convolution.weight": "project.weight",
+      "inner.convolution.bias": "project.bias",
+    });
+    expect(unused).toEqual(["features.1.num_batches_tracked", "inv_freq"]);
+  });
+
+  it("are told of two tensors with one name", async () => {
+    const model = new Named({ names: new Map([...names.keys()].map((path) => [path, "project"])), unused: [] });
+    await expectError(
+      () => loadTorchWeights(model, file()),
+      "invalid-argument",
+      "different names for convolution.weight and convolution.bias",
+    );
+  });
+
+  describe("with a linear layer on flattened images", () => {
+    const [height, width, channels, outputs] = [2, 3, 4, 5];
+    class Flat extends nn.Module {
+      readonly fc = new nn.Linear(height * width * channels, outputs, { bias: false, device: on });
+      readonly layout: TorchLayout;
+      constructor(layout: TorchLayout) {
+        super();
+        this.layout = layout;
+      }
+      forward(x: Tensor): Tensor {
+        return x;
+      }
+      override torchNames(): TorchNames {
+        return { ...super.torchNames(), layouts: new Map([["fc.weight", this.layout]]) };
+      }
+    }
+    const size = outputs * height * width * channels;
+    const path = () => written(new Map([["fc.weight", float32([outputs, size / outputs], numbers(size, 3))]]));
+
+    it("takes PyTorch's inputs, whose channels come first, in our order, and gives them back", async () => {
+      const model = new Flat({ flattened: [height, width, channels] });
+      await loadTorchWeights(model, path());
+      const [ours, torch] = [await model.fc.weight.read(), numbers(size, 3)];
+      for (let o = 0; o < outputs; o++)
+        for (let y = 0; y < height; y++)
+          for (let x = 0; x < width; x++)
+            for (let c = 0; c < channels; c++)
+              expect(ours[((o * height + y) * width + x) * channels + c]).toBe(
+                torch[((o * channels + c) * height + y) * width + x],
+              );
+      const back = (await toTorchWeights(model)).get("fc.weight")!;
+      expect([back.shape, await back.read()]).toEqual([[outputs, size / outputs], torch]);
+    });
+
+    it.each<[TorchLayout, string]>([
+      [{ flattened: [height, width, 5] }, "[outputs, 2·3·5]"],
+      ["convolution", "four axes"],
+    ])("refuses the layout %j", async (layout, words) => {
+      await expectError(() => loadTorchWeights(new Flat(layout), path()), "invalid-argument", "layouts", words);
+    });
+  });
+
+  it("with four axes that are no convolution say so", async () => {
+    class Table extends nn.Module {
+      readonly table = new nn.Parameter(tensor(on, new Float32Array(16), [2, 2, 2, 2]));
+      forward(x: Tensor): Tensor {
+        return x;
+      }
+      override torchNames(): TorchNames {
+        return { ...super.torchNames(), layouts: new Map([["table", "same"]]) };
+      }
+    }
+    const model = new Table();
+    await loadTorchWeights(model, written(new Map([["table", float32([2, 2, 2, 2], numbers(16, 1))]])));
+    expect(await model.table.read()).toEqual(numbers(16, 1));
   });
 
   it("an unknown choice for the classifier is refused", async () => {

@@ -1,0 +1,93 @@
+import { StepsizeError } from "../errors.js";
+import type { TypedArray } from "../native/index.js";
+
+/**
+ * How PyTorch orders the values of a tensor.
+ *
+ * - `same`: as here.
+ * - `convolution`: the weight of a convolution. [outputs, height, width, inputs] here, [outputs, inputs, height, width]
+ *   in PyTorch.
+ * - `{ flattened: [height, width, channels] }`: the weight of a linear layer on flattened images. Its inputs are in the
+ *   order of [height, width, channels] here and of [channels, height, width] in PyTorch; the shape is the same.
+ */
+export type TorchLayout =
+  | "same"
+  | "convolution"
+  | { readonly flattened: readonly [height: number, width: number, channels: number] };
+
+/** What a model's tensors are called in PyTorch, and how they are laid out there. */
+export interface TorchNames {
+  /** PyTorch's name of every parameter and buffer, by path. */
+  readonly names: ReadonlyMap<string, string>;
+  /** Names of what PyTorch saves as well, and this model does not need. */
+  readonly unused: readonly string[];
+  /** Layouts by path. Default: `convolution` for four axes, otherwise `same`. */
+  readonly layouts?: ReadonlyMap<string, TorchLayout>;
+  /** Path of the layer whose size is the number of classes; absent if there is none. */
+  readonly classifier?: string;
+}
+
+/** A model that knows PyTorch's names of its tensors. Every module is one. */
+export interface HasTorchNames {
+  torchNames(): TorchNames;
+}
+
+/** @internal The layout of the tensor at a path. */
+export function torchLayoutOf(table: TorchNames | undefined, path: string, shape: readonly number[]): TorchLayout {
+  return table?.layouts?.get(path) ?? (shape.length === 4 ? "convolution" : "same");
+}
+
+/** @internal PyTorch's shape of a tensor that has this shape here. */
+export function torchShape(shape: readonly number[], layout: TorchLayout): readonly number[] {
+  transpositionOf(shape, layout);
+  if (layout !== "convolution") return shape;
+  const [outputs, height, width, inputs] = shape as [number, number, number, number];
+  return [outputs, inputs, height, width];
+}
+
+/** @internal From our order of values to PyTorch's; `shape` is ours. Returns the array itself if the orders agree. */
+export function toTorchOrder<T extends TypedArray>(values: T, shape: readonly number[], layout: TorchLayout): T {
+  const { blocks, rows, columns } = transpositionOf(shape, layout);
+  return transposed(values, blocks, rows, columns);
+}
+
+/** @internal From PyTorch's order of values to ours; `shape` is ours. Returns the array itself if the orders agree. */
+export function fromTorchOrder<T extends TypedArray>(values: T, shape: readonly number[], layout: TorchLayout): T {
+  const { blocks, rows, columns } = transpositionOf(shape, layout);
+  return transposed(values, blocks, columns, rows);
+}
+
+/** Both orders differ in this alone: each block is [rows, columns] here and [columns, rows] in PyTorch. */
+interface Transposition {
+  readonly blocks: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+function transpositionOf(shape: readonly number[], layout: TorchLayout): Transposition {
+  const fail = (expected: string): never => {
+    throw new StepsizeError("invalid-argument", `torchNames: layouts: expected ${expected}, got one of [${shape}]`);
+  };
+  if (layout === "same") return { blocks: 1, rows: 1, columns: 1 };
+  if (layout === "convolution") {
+    if (shape.length !== 4) fail("a tensor of four axes for the layout convolution");
+    const [outputs, height, width, inputs] = shape as [number, number, number, number];
+    return { blocks: outputs, rows: height * width, columns: inputs };
+  }
+  const [height, width, channels] = layout.flattened;
+  const [outputs, inputs] = shape;
+  if (shape.length !== 2 || inputs !== height * width * channels)
+    fail(`a tensor of [outputs, ${height}·${width}·${channels}] for the layout flattened: [${layout.flattened}]`);
+  return { blocks: outputs as number, rows: height * width, columns: channels };
+}
+
+function transposed<T extends TypedArray>(values: T, blocks: number, rows: number, columns: number): T {
+  if (rows === 1 || columns === 1) return values;
+  const result = new (values.constructor as new (length: number) => T)(values.length);
+  const size = rows * columns;
+  for (let start = 0; start < blocks * size; start += size)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++)
+        result[start + column * rows + row] = values[start + row * columns + column] as number;
+  return result;
+}

@@ -1,0 +1,49 @@
+import { StepsizeError } from "../errors.js";
+import type { LearningRate, Optimizer } from "../optim/index.js";
+import { type Tensor, tensor } from "../tensor/index.js";
+import { readStored } from "./safetensors-file.js";
+import { inFile } from "./saved-model.js";
+import { float32Of, floatCodes } from "./stored-floats.js";
+import { writeTorchFile } from "./torch-file.js";
+
+/**
+ * Loads the state of a PyTorch optimizer from a safetensors file: see `optimizer.loadTorchState`, which says how the
+ * tensors are named. float16, bfloat16 and float64 are converted to float32. docs/pytorch.md has the lines of Python that
+ * write the file.
+ *
+ * @param options steps: steps made so far, for SGD, whose state does not count them; default: the `step` found
+ * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged or does not fit; nothing has changed then
+ */
+export async function loadTorchState(
+  optimizer: Optimizer<{ lr: LearningRate }>,
+  path: string,
+  { steps }: { readonly steps?: number } = {},
+): Promise<void> {
+  const { stored } = await readStored(path);
+  const { device } = optimizer.deviceState;
+  const state = new Map<string, Tensor>();
+  try {
+    for (const [name, one] of stored) {
+      if (!floatCodes.includes(one.code))
+        throw new StepsizeError("invalid-file", `${path}: ${name} is ${one.code}, expected ${floatCodes.join(", ")}`);
+      state.set(name, tensor(device, float32Of(one), one.shape));
+    }
+    await optimizer.loadTorchState(state, steps).catch((error: unknown) =>
+      inFile(path, () => {
+        throw error;
+      }),
+    );
+  } finally {
+    for (const one of state.values()) one.dispose();
+  }
+}
+
+/**
+ * Writes an optimizer's state as a safetensors file for PyTorch: the tensors of `optimizer.toTorchState()`.
+ * docs/pytorch.md has the lines of Python that read it.
+ *
+ * @throws StepsizeError as `optimizer.toTorchState`; `invalid-file` if the file cannot be written
+ */
+export async function saveTorchState(optimizer: Optimizer<{ lr: LearningRate }>, path: string): Promise<void> {
+  await writeTorchFile(path, await optimizer.toTorchState());
+}
