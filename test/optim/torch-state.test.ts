@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import type { Device } from "#lib/native/index.js";
-import { Parameter } from "#lib/nn/index.js";
+import { BatchNorm, Conv2d, Module, Parameter } from "#lib/nn/index.js";
+import type { Optimizer } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { type HostTensor, readSafetensors } from "#lib/train/safetensors.js";
@@ -269,5 +270,112 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
       await expect(optimizer.loadTorchState(state)).rejects.toMatchObject({ code: "invalid-argument" });
       expect(optimizer.iteration).toBe(0);
     });
+  });
+});
+
+await onEveryDevice("a model's state in PyTorch's names and layout", (device) => {
+  /** A convolution and a norm that made two steps, in a module that has other names in PyTorch. */
+  class Named extends Module {
+    readonly stem = new Conv2d(2, 3, { kernel: 2, device });
+    readonly norm = new BatchNorm(3, { device });
+    readonly unused = new Parameter(tensor(device, new Float32Array(2)));
+    forward(x: Tensor): Tensor {
+      return x;
+    }
+    protected override torchName(member: string): string {
+      return member === "stem" ? "conv1" : member;
+    }
+  }
+  const trained = (kind: Kind, rule: object = {}) => {
+    const model = new Named();
+    const optimizer = make(kind, model.parameters(), { lr: 0.1, ...rule } as RuleOptions);
+    for (let step = 0; step < 2; step++) {
+      for (const [i, parameter] of [model.stem.weight, model.norm.gamma, model.norm.beta].entries())
+        setGradient(parameter, gradientValues(parameter.size, step, 100 * (i + 1)));
+      optimizer.step();
+    }
+    return { model, optimizer };
+  };
+  const shapesOf = (state: ReadonlyMap<string, Tensor>) =>
+    Object.fromEntries([...state].map(([name, { shape }]) => [name, shape]));
+  const read = async (one: Tensor | undefined) => [...((await one!.read()) as Float32Array)];
+
+  test("Adam: every moment, and each parameter's step; nothing of a parameter without a gradient", async () => {
+    const { optimizer } = trained("Adam", { amsgrad: true });
+    const state = await optimizer.toTorchState();
+    const moments = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+    const shapes = { "conv1.weight": [3, 2, 2, 2], "norm.weight": [3], "norm.bias": [3] };
+    expect(shapesOf(state)).toEqual(
+      Object.fromEntries(
+        Object.entries(shapes).flatMap(([name, shape]) => [
+          [`${name}.step`, []],
+          ...moments.map((moment) => [`${name}.${moment}`, shape]),
+        ]),
+      ),
+    );
+    expect(await state.get("norm.bias.step")!.item()).toBe(2);
+  });
+
+  test("SGD: the buffer, channels first", async () => {
+    const { optimizer } = trained("SGD", { momentum: 0.9 });
+    const torch = await read((await optimizer.toTorchState()).get("conv1.weight.momentum_buffer"));
+    const ours = await read(optimizer.stateDict().get("stem.weight.momentumBuffer"));
+    for (let o = 0; o < 3; o++)
+      for (let i = 0; i < 2; i++)
+        for (let pixel = 0; pixel < 4; pixel++)
+          expect(torch[(o * 2 + i) * 4 + pixel]).toBe(ours[(o * 4 + pixel) * 2 + i]);
+    expect([...(await trained("SGD").optimizer.toTorchState())]).toEqual([]);
+  });
+
+  test.each([
+    ["PyTorch's names", (name: string) => name],
+    [
+      "our names",
+      (name: string) =>
+        name.replace("conv1", "stem").replace("norm.weight", "norm.gamma").replace("norm.bias", "norm.beta"),
+    ],
+  ])("is read again under %s, to the same bits", async (_, rename) => {
+    const { optimizer } = trained("Adam");
+    const state = new Map([...(await optimizer.toTorchState())].map(([name, one]) => [rename(name), one]));
+    const other = make("Adam", new Named().parameters(), { lr: 0.1 } as RuleOptions);
+    await other.loadTorchState(state);
+    const without = async (one: Optimizer<never>) => {
+      const bits = await bitsByName(one.stateDict());
+      // What the last step measured is not part of PyTorch's state.
+      bits.delete("state");
+      return bits;
+    };
+    expect(await without(other)).toEqual(await without(optimizer));
+    expect(other.iteration).toBe(2);
+  });
+
+  test("moments in our order of axes are refused", async () => {
+    const { optimizer } = trained("SGD", { momentum: 0.9 });
+    const state = await optimizer.toTorchState();
+    state.set("conv1.weight.momentum_buffer", tensor(device, new Float32Array(24), [3, 2, 4, 1]));
+    await expect(optimizer.loadTorchState(state, 2)).rejects.toMatchObject({
+      code: "invalid-file",
+      message: expect.stringContaining("conv1.weight.momentum_buffer is [3,2,4,1], expected [3,2,2,2]"),
+    });
+  });
+
+  test("parameters of two models with the same names go by their place", async () => {
+    const [first, second] = [new Named(), new Named()];
+    const optimizer = make("SGD", [...first.parameters(), ...second.parameters()], {
+      lr: 0.1,
+      momentum: 0.9,
+    } as RuleOptions);
+    for (const parameter of first.parameters()) setGradient(parameter, gradientValues(parameter.size, 0));
+    optimizer.step();
+    expect([...(await optimizer.toTorchState()).keys()]).toEqual(
+      ["0", "1", "2", "3"].map((name) => `${name}.momentum_buffer`),
+    );
+  });
+
+  test("is neither read nor written for masters, which PyTorch does not have", async () => {
+    const model = new Named().setPrecision("bf16");
+    const optimizer = make("Adam", model.parameters(), { lr: 0.1 } as RuleOptions);
+    await expect(optimizer.toTorchState()).rejects.toMatchObject({ code: "unsupported" });
+    await expect(optimizer.loadTorchState(new Map(), 1)).rejects.toMatchObject({ code: "unsupported" });
   });
 });
