@@ -22,6 +22,8 @@ export {
   type Evaluation,
   evaluate,
   type HostTensor,
+  type HuggingFaceModel,
+  loadHuggingFace,
   loadModel,
   loadTorchState,
   loadTorchWeights,

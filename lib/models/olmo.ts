@@ -1,7 +1,19 @@
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { Embedding, LayerNorm, Linear, Module, RMSNorm, Seeds } from "../nn/index.js";
-import { causalAttention, linear, rotary, swiglu, type Tensor } from "../tensor/index.js";
+import {
+  add,
+  affine,
+  cast,
+  causalAttention,
+  linear,
+  relu,
+  rotary,
+  subtract,
+  swiglu,
+  type Tensor,
+  tensor,
+} from "../tensor/index.js";
 import type { Place } from "./place.js";
 
 /** Options of {@link olmo}. */
@@ -15,30 +27,39 @@ export interface OlmoOptions {
   readonly layers: number;
   /** Attention heads: divide the width into even parts of at most 256. */
   readonly heads: number;
+  /** Heads of keys and values, each shared by equally many heads of queries; default: as many as `heads`. */
+  readonly keyValueHeads?: number;
   /** Numbers per position inside the feed-forward part. */
   readonly hidden: number;
   /**
-   * `layernorm`: LayerNorm that learns nothing, as in OLMo 1. `rmsnorm`: RMSNorm with learned factors, also on queries
-   * and keys, as in OLMo 2. Default `layernorm`.
+   * `layernorm`: LayerNorm that learns nothing, as in OLMo. `rmsnorm`: RMSNorm with learned factors, also on queries and
+   * keys over all heads together, as in OLMo 2. Default `layernorm`.
    */
   readonly norm?: "layernorm" | "rmsnorm";
+  /**
+   * What of attention and feed-forward is normalised. `inputs`: x + part(norm(x)), as in OLMo. `outputs`: x +
+   * norm(part(x)), as in OLMo 2. Default `inputs`.
+   */
+  readonly normalize?: "inputs" | "outputs";
+  /** Added to the variance in all norms; default 1e-5. */
+  readonly normEpsilon?: number;
   /** Whether the embedding is the output's matrix too; default true. */
   readonly tied?: boolean;
   /** Of the rotary embedding; default 10,000. */
   readonly ropeBase?: number;
+  /** Limits queries, keys and values to ± this number; default: no limit. */
+  readonly clip?: number;
 }
 
 type Complete = Required<OlmoOptions>;
 
-/** Names in Hugging Face's models, of all parts of a decoder. */
+/** Names in Hugging Face's models of all parts of a decoder but the norms of a block. */
 const torchNames = new Map([
   ["embedding", "model.embed_tokens"],
   ["norm", "model.norm"],
   ["head", "lm_head"],
   ["attention", "self_attn"],
-  ["attentionNorm", "input_layernorm"],
   ["feedForward", "mlp"],
-  ["feedForwardNorm", "post_attention_layernorm"],
   ["queries", "q_proj"],
   ["keys", "k_proj"],
   ["values", "v_proj"],
@@ -50,8 +71,21 @@ const torchNames = new Map([
   ["down", "down_proj"],
 ]);
 
-function normFor({ norm, width }: Complete, { device }: Place): LayerNorm | RMSNorm {
-  return norm === "layernorm" ? new LayerNorm(width, { device, learned: false }) : new RMSNorm(width, { device });
+/** Names of a block's norms in Hugging Face's models, by what they normalise. */
+const torchNorms = {
+  inputs: { attentionNorm: "input_layernorm", feedForwardNorm: "post_attention_layernorm" },
+  outputs: { attentionNorm: "post_attention_layernorm", feedForwardNorm: "post_feedforward_layernorm" },
+} as const;
+
+function normFor({ norm, width, normEpsilon: epsilon }: Complete, { device }: Place): LayerNorm | RMSNorm {
+  return norm === "layernorm"
+    ? new LayerNorm(width, { device, learned: false, epsilon })
+    : new RMSNorm(width, { device, epsilon });
+}
+
+/** x limited to ± limit, exactly x inside. */
+function clamp(x: Tensor, limit: number): Tensor {
+  return limit === Infinity ? x : add(subtract(x, relu(affine(x, 1, -limit))), relu(affine(x, -1, -limit)));
 }
 
 /** A projection without bias whose outputs have the variance of its inputs, times `gain`². */
@@ -66,36 +100,70 @@ class Attention extends Module {
   readonly queryNorm: RMSNorm | undefined;
   readonly keyNorm: RMSNorm | undefined;
   readonly output: Linear;
-  readonly #heads: number;
+  readonly #size: number;
   readonly #base: number;
+  readonly #clip: number;
+  readonly #shared: SharedHeads | undefined;
+
+  constructor(options: Complete, place: Place, gain: number) {
+    super();
+    const { width, heads, keyValueHeads, norm, normEpsilon: epsilon, ropeBase, clip } = options;
+    const size = width / heads;
+    const narrow = keyValueHeads * size;
+    this.queries = projection(width, width, place);
+    this.keys = projection(width, narrow, place);
+    this.values = projection(width, narrow, place);
+    this.queryNorm = norm === "rmsnorm" ? new RMSNorm(width, { ...place, epsilon }) : undefined;
+    this.keyNorm = norm === "rmsnorm" ? new RMSNorm(narrow, { ...place, epsilon }) : undefined;
+    this.output = projection(width, width, place, gain);
+    this.#size = size;
+    this.#base = ropeBase;
+    this.#clip = clip;
+    this.#shared = keyValueHeads < heads ? new SharedHeads(heads / keyValueHeads, size, place) : undefined;
+  }
 
   protected override torchName(member: string): string {
     return torchNames.get(member) ?? member;
   }
 
-  constructor({ width, heads, norm, ropeBase }: Complete, place: Place, gain: number) {
-    super();
-    this.queries = projection(width, width, place);
-    this.keys = projection(width, width, place);
-    this.values = projection(width, width, place);
-    this.queryNorm = norm === "rmsnorm" ? new RMSNorm(width, place) : undefined;
-    this.keyNorm = norm === "rmsnorm" ? new RMSNorm(width, place) : undefined;
-    this.output = projection(width, width, place, gain);
-    this.#heads = heads;
-    this.#base = ropeBase;
-  }
-
   /** @param residual what the result is added to; default: nothing */
   forward(x: Tensor, residual?: Tensor): Tensor {
-    const [batch, length, width] = x.shape as [number, number, number];
-    const split = (y: Tensor) => y.reshape([batch, length, this.#heads, width / this.#heads]);
-    const positioned = (y: Tensor, norm?: RMSNorm) => rotary(split(norm?.forward(y) ?? y), { base: this.#base });
+    const [batch, length] = x.shape as [number, number, number];
+    const split = (y: Tensor) => y.reshape([batch, length, (y.shape[2] as number) / this.#size, this.#size]);
+    const clipped = (y: Tensor) => clamp(y, this.#clip);
+    const positioned = (y: Tensor, norm?: RMSNorm) =>
+      rotary(split(clipped(norm?.forward(y) ?? y)), { base: this.#base });
+    const shared = (y: Tensor) => this.#shared?.repeat(y) ?? y;
     const mixed = causalAttention(
       positioned(this.queries.forward(x), this.queryNorm),
-      positioned(this.keys.forward(x), this.keyNorm),
-      split(this.values.forward(x)),
+      shared(positioned(this.keys.forward(x), this.keyNorm)),
+      shared(split(clipped(this.values.forward(x)))),
     );
     return this.output.forward(mixed.reshape(x.shape), residual);
+  }
+}
+
+/** Heads of keys and values that several heads of queries share. */
+class SharedHeads {
+  readonly #times: number;
+  /** Identity matrices, one below the other: [times · size, size]. */
+  readonly #copies: Tensor;
+
+  constructor(times: number, size: number, { device }: Place) {
+    const values = new Float32Array(times * size * size);
+    for (let row = 0; row < times * size; row++) values[row * size + (row % size)] = 1;
+    this.#times = times;
+    this.#copies = tensor(device, values, [times * size, size]).keep();
+  }
+
+  /**
+   * From [batch, length, heads, size] to [batch, length, times · heads, size], where each head stands `times` times in a
+   * row. A product with 1 and sums with 0 are exact in any type.
+   */
+  repeat(x: Tensor): Tensor {
+    const [batch, length, heads, size] = x.shape as [number, number, number, number];
+    const copies = x.dtype === "float32" ? this.#copies : cast(this.#copies, x.dtype);
+    return linear(x, copies).reshape([batch, length, heads * this.#times, size]);
   }
 }
 
@@ -104,15 +172,15 @@ class FeedForward extends Module {
   readonly up: Linear;
   readonly down: Linear;
 
-  protected override torchName(member: string): string {
-    return torchNames.get(member) ?? member;
-  }
-
   constructor({ width, hidden }: Complete, place: Place, gain: number) {
     super();
     this.gate = projection(width, hidden, place);
     this.up = projection(width, hidden, place);
     this.down = projection(hidden, width, place, gain);
+  }
+
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member;
   }
 
   /** @param residual what the result is added to; default: nothing */
@@ -121,16 +189,13 @@ class FeedForward extends Module {
   }
 }
 
-/** x + attention(norm(x)), then x + feedForward(norm(x)). */
+/** Attention, then feed-forward; each is added to what goes into it, with a norm before or after it. */
 class Block extends Module {
   readonly attentionNorm: LayerNorm | RMSNorm;
   readonly attention: Attention;
   readonly feedForwardNorm: LayerNorm | RMSNorm;
   readonly feedForward: FeedForward;
-
-  protected override torchName(member: string): string {
-    return torchNames.get(member) ?? member;
-  }
+  readonly #normalize: "inputs" | "outputs";
 
   constructor(options: Complete, place: Place) {
     super();
@@ -140,9 +205,19 @@ class Block extends Module {
     this.attention = new Attention(options, place, gain);
     this.feedForwardNorm = normFor(options, place);
     this.feedForward = new FeedForward(options, place, gain);
+    this.#normalize = options.normalize;
+  }
+
+  protected override torchName(member: string): string {
+    const norms: Readonly<Record<string, string>> = torchNorms[this.#normalize];
+    return norms[member] ?? torchNames.get(member) ?? member;
   }
 
   forward(x: Tensor): Tensor {
+    if (this.#normalize === "outputs") {
+      const attended = add(x, this.attentionNorm.forward(this.attention.forward(x)));
+      return add(attended, this.feedForwardNorm.forward(this.feedForward.forward(attended)));
+    }
     const attended = this.attention.forward(this.attentionNorm.forward(x), x);
     return this.feedForward.forward(this.feedForwardNorm.forward(attended), attended);
   }
@@ -156,18 +231,30 @@ export class Olmo extends Module {
   /** Absent where the embedding is the output's matrix too. */
   readonly head: Linear | undefined;
 
-  /** The names in Hugging Face's models. */
-  protected override torchName(member: string): string {
-    return torchNames.get(member) ?? member.replace(/^blocks\./, "model.layers.");
-  }
-
   constructor({ device, seed, ...given }: OlmoOptions & { device: Device; seed: number }) {
     super();
-    const options: Complete = { norm: "layernorm", tied: true, ropeBase: 1e4, ...given };
-    const { vocabulary, width, layers, heads, tied } = options;
-    for (const name of ["vocabulary", "context", "width", "layers", "heads", "hidden"] as const)
+    const options: Complete = {
+      norm: "layernorm",
+      normalize: "inputs",
+      normEpsilon: 1e-5,
+      tied: true,
+      ropeBase: 1e4,
+      keyValueHeads: given.heads,
+      clip: Infinity,
+      ...given,
+    };
+    const { vocabulary, width, layers, heads, keyValueHeads, tied } = options;
+    for (const name of ["vocabulary", "context", "width", "layers", "heads", "keyValueHeads", "hidden"] as const)
       if (!Number.isSafeInteger(options[name]) || options[name] < 1)
         invalidArgument(`olmo.${name}`, "a whole number of at least 1", options[name]);
+    for (const name of ["normEpsilon", "ropeBase", "clip"] as const)
+      if (!(options[name] > 0)) invalidArgument(`olmo.${name}`, "a number above 0", options[name]);
+    if (options.norm !== "layernorm" && options.norm !== "rmsnorm")
+      invalidArgument("olmo.norm", '"layernorm" or "rmsnorm"', options.norm);
+    if (options.normalize !== "inputs" && options.normalize !== "outputs")
+      invalidArgument("olmo.normalize", '"inputs" or "outputs"', options.normalize);
+    if (heads % keyValueHeads !== 0)
+      invalidArgument("olmo.keyValueHeads", `a number that divides the ${heads} heads`, keyValueHeads);
     const size = width / heads;
     if (!Number.isInteger(size) || size % 2 !== 0 || size > 256)
       invalidArgument("olmo.heads", `a number that divides the width of ${width} into even parts up to 256`, heads);
@@ -176,6 +263,11 @@ export class Olmo extends Module {
     this.blocks = Array.from({ length: layers }, () => new Block(options, place));
     this.norm = normFor(options, place);
     this.head = tied ? undefined : projection(width, vocabulary, place);
+  }
+
+  /** The names in Hugging Face's models. */
+  protected override torchName(member: string): string {
+    return torchNames.get(member) ?? member.replace(/^blocks\./, "model.layers.");
   }
 
   /** From int32 tokens [N, length] to logits [N, length, vocabulary]: at each position those of the next token. */
@@ -188,7 +280,10 @@ export class Olmo extends Module {
 
 /**
  * A decoder-only transformer in the manner of OLMo (Groeneveld et al., arXiv:2402.00838): normalisation before each
- * part, rotary positions, SwiGLU, no biases.
+ * part, rotary positions, SwiGLU, no biases. With `norm: "rmsnorm"` and `normalize: "outputs"` it is that of OLMo 2
+ * (arXiv:2501.00656). Its tensors have Hugging Face's names in PyTorch; `loadHuggingFace` reads whole models.
+ *
+ * @throws StepsizeError `invalid-argument` for sizes that are no whole numbers or do not divide each other
  */
 export function olmo(options: OlmoOptions & { device: Device; seed?: number }): Olmo {
   return new Olmo({ ...options, seed: options.seed ?? 0 });

@@ -1,4 +1,5 @@
 export { type Evaluation, evaluate } from "./evaluate.js";
+export { type HuggingFaceModel, loadHuggingFace } from "./hugging-face.js";
 export { type HostTensor, readSafetensors, writeSafetensors } from "./safetensors.js";
 export { type LoadedModel, loadModel, type ModelCard, readCheckpoint } from "./saved-model.js";
 export type { StepRecord } from "./step-record.js";

@@ -36,6 +36,8 @@ export async function readStored(
 ): Promise<{ stored: Map<string, StoredTensor>; metadata: Record<string, string> }> {
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
+    if (error.code === "EISDIR")
+      throw new StepsizeError("invalid-file", `${path}: is a folder; loadHuggingFace reads one of Hugging Face's`);
     throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
   });
   const { header, start } = readHeader(path, bytes);

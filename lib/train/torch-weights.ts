@@ -72,6 +72,11 @@ export async function saveTorchWeights(model: Module, path: string): Promise<voi
   await writeTorchFile(path, await toTorchWeights(model));
 }
 
+/** @internal Copies tensors with PyTorch's names into a model; `path` is for errors. */
+export function fillFromTorch(model: Module, path: string, stored: ReadonlyMap<string, StoredTensor>): void {
+  load(model, path, stored, torchNaming(model), {});
+}
+
 /** What a file calls the tensors of a model, and how it lays them out. */
 interface Naming {
   /** By path in the model. */

@@ -1,4 +1,4 @@
-import { readFileSync, renameSync } from "node:fs";
+import { cpSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { configOf, create } from "#lib/models/index.js";
@@ -34,10 +34,12 @@ describe("docs/models.md", () => {
   test("its examples run as written", () => {
     const network = golden.networks.find(({ name, stem }) => name === "resnet50" && stem === "imagenet")!;
     renameSync(writeTorchWeights(path(), network), join(path(), "resnet50.safetensors"));
-    const [load, tune, own, ...more] = examplesIn(page);
+    const [load, tune, decoder, own, ...more] = examplesIn(page);
     expect(more).toEqual([]);
     const shapes = "console.log(model.stages, tuned.classifier.weight.shape, model.training);";
     expect(output(`${load}${tune}${shapes}await device.close();`)).toBe("[ 3, 4, 6, 3 ] [ 5, 2048 ] false\n");
+    cpSync(join(root, "test/golden/huggingface/olmo2"), join(path(), "OLMo-2-0425-1B"), { recursive: true });
+    expect(output(`${decoder}await device.close();`)).toBe("2 [ 1, 3, 19 ]\n");
     const probe = `import { openDevice } from "stepsize";
       const device = await openDevice("cpu");
       const probe = new Probe(device);

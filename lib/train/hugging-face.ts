@@ -1,0 +1,112 @@
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { StepsizeError } from "../errors.js";
+import { olmoOptionsOf } from "../models/hugging-face.js";
+import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
+import type { Device } from "../native/index.js";
+import type { Precision } from "../nn/index.js";
+import { readStored, type StoredTensor } from "./safetensors-file.js";
+import { inFile } from "./saved-model.js";
+import { fillFromTorch } from "./torch-weights.js";
+
+/** A decoder from a folder of Hugging Face's. */
+export interface HuggingFaceModel {
+  readonly model: Olmo;
+  /** How `models.create` builds it: for the `card` of a trainer, so that checkpoints hold it. */
+  readonly config: ModelConfig & { readonly kind: "olmo" };
+}
+
+const single = "model.safetensors";
+const index = "model.safetensors.index.json";
+
+/**
+ * Loads a decoder in the layout of Hugging Face's transformers: a folder with `config.json` of model type `olmo` or
+ * `olmo2`, and `model.safetensors` or its shards with `model.safetensors.index.json`. Weights of float32, float16,
+ * bfloat16 and float64 are converted to the model's precision.
+ *
+ * @example
+ * const { model, config } = await loadHuggingFace("OLMo-2-0425-1B", { device, precision: "bf16" });
+ *
+ * @param options precision: of the weights and activations, default float32
+ * @throws StepsizeError `not-found` for a missing file; `unsupported` for a field of config.json that asks for what the
+ * model does not do; `invalid-file` if a file is damaged, or weights are missing, left over, or of another shape or type
+ */
+export async function loadHuggingFace(
+  folder: string,
+  { device, precision = "float32" }: { readonly device: Device; readonly precision?: Precision },
+): Promise<HuggingFaceModel> {
+  const json = await readJson(join(folder, "config.json"));
+  const options = inFile(folder, () => olmoOptionsOf(json));
+  const stored = await readWeights(folder);
+  const model = olmo({ ...options, device }).setPrecision(precision);
+  try {
+    fillFromTorch(model, folder, options.tied ? withoutTiedHead(folder, stored) : stored);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return { model, config: { kind: "olmo", ...options } };
+}
+
+async function readWeights(folder: string): Promise<Map<string, StoredTensor>> {
+  const files = await readdir(folder);
+  if (files.includes(single)) return (await readStored(join(folder, single))).stored;
+  if (!files.includes(index)) {
+    const pickles = files.some((name) => name.endsWith(".bin"));
+    const advice = pickles ? "; it has files of torch.save, which save_pretrained writes anew as safetensors" : "";
+    throw new StepsizeError("not-found", `${folder}: there is no ${single} and no ${index}${advice}`);
+  }
+  return await readShards(folder, await readJson(join(folder, index)));
+}
+
+/** All tensors of the shards, which have exactly those that the index places in them. */
+async function readShards(folder: string, { weight_map: map }: Readonly<Record<string, unknown>>) {
+  const fail = (problem: string): never => {
+    throw new StepsizeError("invalid-file", `${join(folder, index)}: ${problem}`);
+  };
+  if (!isObject(map)) return fail("expected weight_map with the file of every tensor");
+  const namesOf = new Map<string, string[]>();
+  for (const [name, file] of Object.entries(map)) {
+    if (typeof file !== "string" || basename(file) !== file) fail(`${name}: expected the name of a file beside it`);
+    namesOf.set(file as string, [...(namesOf.get(file as string) ?? []), name]);
+  }
+  const all = new Map<string, StoredTensor>();
+  for (const [file, names] of namesOf) {
+    const { stored } = await readStored(join(folder, file));
+    const missing = names.find((name) => !stored.has(name));
+    if (missing !== undefined) fail(`${missing} is not in ${file}`);
+    const extra = [...stored.keys()].find((name) => map[name] !== file);
+    if (extra !== undefined) fail(`${extra} of ${file} is not in the weight_map`);
+    for (const [name, tensor] of stored) all.set(name, tensor);
+  }
+  return all;
+}
+
+/** Some files hold the output's matrix again, although it is the embedding. */
+function withoutTiedHead(folder: string, stored: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
+  const { "lm_head.weight": head, "model.embed_tokens.weight": embedding, ...rest } = Object.fromEntries(stored);
+  if (head && (!embedding || !Buffer.from(head.bytes).equals(embedding.bytes)))
+    throw new StepsizeError(
+      "invalid-file",
+      `${folder}: lm_head.weight is not model.embed_tokens.weight, although config.json has tie_word_embeddings`,
+    );
+  return new Map(Object.entries({ ...rest, ...(embedding && { "model.embed_tokens.weight": embedding }) }));
+}
+
+async function readJson(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
+    throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
+  });
+  try {
+    const json: unknown = JSON.parse(text);
+    if (isObject(json)) return json;
+  } catch {
+    // Answered below, like another value.
+  }
+  throw new StepsizeError("invalid-file", `${path}: expected a JSON object`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
