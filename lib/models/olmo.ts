@@ -88,6 +88,19 @@ function clamp(x: Tensor, limit: number): Tensor {
   return limit === Infinity ? x : add(subtract(x, relu(affine(x, 1, -limit))), relu(affine(x, -1, -limit)));
 }
 
+/**
+ * Deviation of the logits of an untrained model: it costs half of its square, 0.03 nats, to know nothing. Those of the
+ * rows of the output's matrix follow from it, as the last norm gives every number a mean square of 1. A fixed deviation,
+ * such as the 0.02 of OLMo 2 and of Hugging Face, gives logits that grow with the width.
+ */
+const logitDeviation = 0.25;
+
+/**
+ * What the parts of an untrained model add up to in the residual stream, against a part's inputs. Little beside what
+ * enters: with a tied embedding, which `logitDeviation` makes small, a position would not know its own token otherwise.
+ */
+const residualGain = 0.1;
+
 /** A projection without bias whose outputs have the variance of its inputs, times `gain`². */
 function projection(inputs: number, outputs: number, place: Place, gain = 1): Linear {
   return new Linear(inputs, outputs, { ...place, bias: false, deviation: gain / Math.sqrt(inputs) });
@@ -199,8 +212,9 @@ class Block extends Module {
 
   constructor(options: Complete, place: Place) {
     super();
-    // Each layer adds to the residual stream twice; so its variance does not grow with their number (as in GPT-2).
-    const gain = 1 / Math.sqrt(2 * options.layers);
+    // Each layer adds to the residual stream twice; so its variance does not grow with their number (as in GPT-2). A norm
+    // of the outputs would take any factor out again.
+    const gain = options.normalize === "outputs" ? 1 : residualGain / Math.sqrt(2 * options.layers);
     this.attentionNorm = normFor(options, place);
     this.attention = new Attention(options, place, gain);
     this.feedForwardNorm = normFor(options, place);
@@ -259,10 +273,11 @@ export class Olmo extends Module {
     if (!Number.isInteger(size) || size % 2 !== 0 || size > 256)
       invalidArgument("olmo.heads", `a number that divides the width of ${width} into even parts up to 256`, heads);
     const place = { device, seeds: new Seeds(seed) };
-    this.embedding = new Embedding(vocabulary, width, place);
+    const outputDeviation = logitDeviation / Math.sqrt(width);
+    this.embedding = new Embedding(vocabulary, width, tied ? { ...place, deviation: outputDeviation } : place);
     this.blocks = Array.from({ length: layers }, () => new Block(options, place));
     this.norm = normFor(options, place);
-    this.head = tied ? undefined : projection(width, vocabulary, place);
+    this.head = tied ? undefined : projection(width, vocabulary, place, logitDeviation);
   }
 
   /** The names in Hugging Face's models. */

@@ -5,14 +5,19 @@ import { type LayerOptions, torchNamesOfNorms } from "./layers.js";
 import { Module } from "./module.js";
 import { Parameter } from "./parameter.js";
 
-/** A learned row for each id: from int32 [...] to [..., width]. Drawn with variance 1/width. */
+/** A learned row for each id: from int32 [...] to [..., width]. */
 export class Embedding extends Module {
   /** [rows, width] */
   readonly weight: Parameter;
 
-  constructor(rows: number, width: number, { device, seeds }: Pick<LayerOptions, "device" | "seeds">) {
+  /** @param options deviation: of the normal distribution that the rows are drawn from; default 1/√width */
+  constructor(
+    rows: number,
+    width: number,
+    { device, seeds, deviation = width ** -0.5 }: Pick<LayerOptions, "device" | "seeds"> & { deviation?: number },
+  ) {
     super();
-    this.weight = new Parameter(normal(device, [rows, width], { deviation: width ** -0.5, ...seedsOf(seeds).next() }));
+    this.weight = new Parameter(normal(device, [rows, width], { deviation, ...seedsOf(seeds).next() }));
   }
 
   forward(ids: Tensor): Tensor {
