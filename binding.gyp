@@ -27,6 +27,7 @@
         "native/rules.cc",
         "native/rules_sequence.cc",
         "native/allocator.cc",
+        "native/spoiled_memory.cc",
         "native/binding/addon.cc",
         "native/binding/arguments.cc",
         "native/binding/device_handle.cc",

@@ -8,7 +8,7 @@ export type ErrorCode =
   | "not-found" // a file, addon or device that is not there
   | "out-of-memory"
   | "non-finite" // a loss or gradient became NaN or infinite
-  | "device-failed" // work that was enqueued earlier failed
+  | "device-failed" // an operation failed after its call, or the device itself did
   | "unsupported";
 
 /**

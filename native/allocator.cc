@@ -152,6 +152,15 @@ void Allocator::dissolve(Pool& arena) {
   }
 }
 
+bool Allocator::holds(const void* memory, int64_t bytes) const {
+  const auto* from = static_cast<const char*>(memory);
+  return std::any_of(segments_.begin(), segments_.end(), [&](const auto& numbered) {
+    const Segment& segment = numbered.second;
+    const auto* begin = static_cast<const char*>(segment.memory);
+    return from >= begin && from < begin + segment.bytes && bytes <= begin + segment.bytes - from;
+  });
+}
+
 void Allocator::trim() {
   for (auto at = general_.free.begin(); at != general_.free.end();) {
     Piece* piece = *at;

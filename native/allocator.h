@@ -93,6 +93,8 @@ class Allocator {
   void watch(Block* block) { block->watchers++; }
   // Hands all memory of an arena to the general pool.
   void dissolve(Pool& arena);
+  // Whether this is memory of the device's tensors, through whatever handle it is reached.
+  bool holds(const void* memory, int64_t bytes) const;
   // Gives segments that are free as a whole back to the system.
   void trim();
   const MemoryStatistics& statistics() const { return statistics_; }

@@ -19,7 +19,16 @@ struct Record {
   std::vector<TensorView> tensors;  // inputs, then outputs
   Lists lists;
   double attributes[kMaxAttributes] = {};
+  Writes writes;
 };
+
+// Why memory does not hold what was asked for. Whoever reads the memory gets it as an error.
+struct Failure {
+  const char* code;  // of the StepsizeError
+  std::string message;
+};
+// Null: all is well.
+using Reason = std::shared_ptr<const Failure>;
 
 // Work that was recorded instead of run, to be run as often as wanted. The device that made it knows its inside.
 struct Graph {
@@ -47,7 +56,10 @@ struct DeviceFailed : std::runtime_error {
 };
 
 // Everything given to a device happens in the order it was given, on the device's own time; no call here waits but
-// wait() itself.
+// run().
+//
+// A record that fails spoils what it writes, and so does a record that reads what is spoiled: see spoiled_memory.h.
+// Nobody hears of it but who reads spoiled memory.
 class Device {
  public:
   virtual ~Device() = default;
@@ -62,16 +74,21 @@ class Device {
   // Whom to ask to release what it keeps for later, when a record needs memory that the device has not.
   virtual void whenShort(std::function<void()> release) = 0;
 
+  // A callback on a thread of the device, which must not block and must not throw.
+  using Done = std::function<void(Reason reason)>;
+
   virtual void enqueue(Record record) = 0;
+  // Returns when the record is done, with the reason if it was not done: for records that use the host's memory.
+  virtual Reason run(Record record) = 0;
   // What is behind `from` is read before it returns.
   virtual void upload(void* to, const std::byte* from, size_t bytes) = 0;
-  // `to` must stay valid until a later notification.
-  virtual void download(void* to, const void* from, int64_t bytes) = 0;
-  // Calls back on a thread of the device when all that was given before is done, with the first error since the last
-  // notification, or an empty string. The callback must not block and must not throw.
-  virtual void notify(std::function<void(std::string error)> done) = 0;
-  // Returns when all that was given before is done, with the first error like notify.
-  virtual std::string wait() = 0;
+  // This memory belongs to a new tensor, which has nothing to do with what was there.
+  virtual void renew(void* memory, int64_t bytes) = 0;
+  // Copies to `to`, which must stay valid until `done` is called: with what spoiled the memory, or with the device's
+  // own failure.
+  virtual void read(void* to, const void* from, int64_t bytes, Done done) = 0;
+  // Calls back when all that was given before is done, with the device's own failure.
+  virtual void notify(Done done) = 0;
 
   // Between these two, records are kept instead of run. endCapture throws what went wrong in between.
   virtual void beginCapture() = 0;

@@ -49,7 +49,7 @@ std::vector<Operation> makeTable() {
   const auto smoothing = numberOr("smoothing", 0, 0, 1);
   using Id = OperationId;
   return {
-      {Id::fill, "fill", 1, "destination", rules::fill, {number("value")}},
+      {Id::fill, "fill", kAnyNumber, "destination[, cause]", rules::fill, {number("value")}},
       {Id::copy, "copy", 2, "destination, source", rules::copy, {}},
       {Id::cast, "cast", 1, "x", rules::cast, {dataType}},
       {Id::writeRow, "writeRow", 3, "ring, count, values", rules::writeRow, {column, flag("last")}},

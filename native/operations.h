@@ -42,6 +42,14 @@ struct CallError : std::runtime_error {
 
 struct Operation;
 
+// What a record writes in place, as bits: of its inputs and of its lists.
+struct Writes {
+  uint32_t inputs = 0;
+  uint32_t overwritten = 0;  // of these inputs: as a whole, whatever was there
+  uint32_t lists = 0;
+  uint32_t zeroed = 0;  // of these lists: zeros in the end, whatever was there
+};
+
 // What a rule sees (inputs, lists and attributes) and says (outputs, and what is written in place).
 class Call {
  public:
@@ -67,12 +75,21 @@ class Call {
   void expectShape(int input, const Shape& shape) const;
 
   void output(DataType type, const Shape& shape);
-  void writes(int input) { written.push_back(input); }
-  void writesList(int list) { writtenLists.push_back(list); }
+  // Changes the input.
+  void updates(int input) { writes.inputs |= 1u << input; }
+  // Replaces the input, without a look at what was there.
+  void overwrites(int input) {
+    updates(input);
+    writes.overwritten |= 1u << input;
+  }
+  void updatesList(int list) { writes.lists |= 1u << list; }
+  void zeroesList(int list) {
+    updatesList(list);
+    writes.zeroed |= 1u << list;
+  }
 
   std::vector<TensorSpec> outputs;
-  std::vector<int> written;
-  std::vector<int> writtenLists;
+  Writes writes;
 
  private:
   const Operation& operation_;

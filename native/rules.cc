@@ -35,12 +35,16 @@ void expectWindow(const Call& call, int64_t height, int64_t width, int64_t chann
 
 }  // namespace
 
-void fill(Call& call) { call.writes(0); }
+// cause: a tensor that the values belong to, so that they are spoiled if it is; its values are not read.
+void fill(Call& call) {
+  call.expect(call.count() == 1 || call.count() == 2, "expected 1 or 2 tensors, got " + std::to_string(call.count()));
+  call.overwrites(0);
+}
 
 void copy(Call& call) {
   call.expectType(1, call.input(0).type);
   call.expect(call.input(0).elements() == call.input(1).elements(), "both tensors must have equally many elements");
-  call.writes(0);
+  call.overwrites(0);
 }
 
 void cast(Call& call) { call.output(static_cast<DataType>(call.integer(attribute::type)), call.input(0).shape); }
@@ -56,13 +60,13 @@ void writeRow(Call& call) {
   const int64_t column = call.integer(attribute::firstColumn), values = call.input(2).elements();
   call.expect(values <= ring[1] - column, std::to_string(values) + " values from column " + std::to_string(column) +
                                               " on do not fit into rows of " + std::to_string(ring[1]));
-  call.writes(0);
-  call.writes(1);
+  call.updates(0);
+  call.updates(1);
 }
 
 void random(Call& call) {
   call.expectType(0, DataType::float32);
-  call.writes(0);
+  call.overwrites(0);
 }
 
 void uniform(Call& call) {
@@ -226,8 +230,8 @@ void batchNorm(Call& call) {
   call.output(type, x);
   call.output(DataType::float32, shapeOf({channels}));
   call.output(DataType::float32, shapeOf({channels}));
-  call.writes(3);
-  call.writes(4);
+  call.updates(3);
+  call.updates(4);
 }
 
 void batchNormInference(Call& call) {
@@ -402,7 +406,7 @@ void prepareStep(Call& call) {
     call.expect(call.input(last).shape[0] > 0, "the schedule must have at least one step");
   }
   call.output(DataType::float32, shapeOf({groups, update::kScalarFields}));
-  call.writes(1);
+  call.updates(1);
 }
 
 namespace {
@@ -453,13 +457,14 @@ void update(Call& call) {
       call.fail("parameter " + std::to_string(i) + " has group " + std::to_string(call.list(0).groupOf(i)) + " of " +
                 std::to_string(groups));
   for (int list = 0; list < call.listCount(); list++)
-    if (list != 1 || call.integer(attribute::zeroGradients) != 0) call.writesList(list);
+    if (list != 1) call.updatesList(list);
+  if (call.integer(attribute::zeroGradients) != 0) call.zeroesList(1);
 }
 
 void traffic(Call& call) {
   expectListsOfRule(call, static_cast<int>(call.integer(attribute::trafficRule)));
   for (int list = 0; list < call.listCount(); list++)
-    if (list != 1) call.writesList(list);
+    if (list != 1) call.updatesList(list);
 }
 
 }  // namespace stepsize::rules

@@ -18,7 +18,11 @@ export interface DeviceOptions {
 
 /**
  * A device is a stream: work is enqueued in order and calls return at once. Only `await device.synchronize()` and the
- * reading of a tensor wait. Errors of enqueued work reject the next of these.
+ * reading of a tensor wait.
+ *
+ * The error of an operation that fails after its call, over a label that is no class for example, belongs to its result.
+ * That, and everything computed from it or changed in place with it, rejects with the error whenever it is read, until
+ * it is written with other values. Nobody else gets the error, and the device goes on.
  */
 export class Device {
   /** `cpu`, or `<backend>:<index>`. */
@@ -52,8 +56,8 @@ export class Device {
   }
 
   /**
-   * Waits until everything enqueued so far is done.
-   * @throws StepsizeError `device-failed` with the operation and its shapes, if any of it failed since the last wait.
+   * Waits until everything enqueued so far is done. An operation that failed does not reject it: its result does.
+   * @throws StepsizeError `device-failed` if the device itself has failed, as a GPU does; `invalid-state` if it was closed.
    */
   synchronize(): Promise<void> {
     return this.native.synchronize();

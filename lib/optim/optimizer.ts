@@ -126,6 +126,13 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * step is done. All parameters share one count of updates: one whose first gradient comes late is corrected as if the
    * earlier ones had been zero.
    *
+   * The gradients of a loss that failed, over a label that is no class for example, spoil the step: all parameters that
+   * took part and what the optimizer keeps of them then reject with that error whenever they are read, also after
+   * further steps. They are good again once they are written: load a checkpoint into the model and
+   * {@link loadStateDict | into the optimizer}. On arrays the call throws the error, and nothing has changed. In memory
+   * of a device that somebody else owns there is nobody to tell: read {@link stats}, which fails if the step measures
+   * the gradient's norm, or the loss.
+   *
    * @param gradients for memory of others: as many as parameters, of their lengths
    * @param options gradientScale, in place of the optimizer's own
    * @throws StepsizeError `invalid-state` where no parameter has a gradient, an array was detached or resized, or the

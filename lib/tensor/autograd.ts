@@ -2,9 +2,8 @@ import { StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
 import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
-import { ones } from "./operations/create.js";
 import { openScope, track, untrack } from "./scope.js";
-import { execute, type GraphNode, type Tensor } from "./tensor.js";
+import { execute, type GraphNode, Tensor } from "./tensor.js";
 
 let recording = true;
 
@@ -109,7 +108,7 @@ export function backward(root: Tensor): void {
   noGrad(() => {
     const order = topologicalOrder(root.node as GraphNode);
     const leaves = new Set<Tensor>();
-    const gradients = new Map<Tensor, Tensor>([[root, ones(root.device, root.shape, root.dtype)]]);
+    const gradients = new Map<Tensor, Tensor>([[root, seedOf(root)]]);
     for (const node of order) {
       const gradient = gradients.get(node.output);
       gradients.delete(node.output);
@@ -118,6 +117,16 @@ export function backward(root: Tensor): void {
     }
     noteLeaves(leaves);
   });
+}
+
+/**
+ * The gradient of the root with respect to itself. It belongs to the root, so that the gradients of a loss that failed
+ * fail, too: a sum's would not read the loss.
+ */
+function seedOf(root: Tensor): Tensor {
+  const seed = new Tensor(root.device, root.device.native.create(root.dtype, root.shape));
+  execute("fill", [seed, root], { value: 1 });
+  return seed;
 }
 
 /** From the root towards the leaves: every node after all that use its output. */

@@ -73,6 +73,8 @@ export class Tensor {
   /**
    * The values, in row-major order, when all work enqueued before is done; of bfloat16 their bits, as a `Uint16Array`
    * (`ops.cast(x, "float32")` gives numbers).
+   * @throws StepsizeError with the error of the operation that failed, if the values were computed from the result of
+   * one: `device-failed` with its name and shapes, or `out-of-memory`.
    */
   read(): Promise<TypedArray> {
     return this.device.native.read(this.handle);
@@ -80,7 +82,7 @@ export class Tensor {
 
   /**
    * The value of a tensor with one element.
-   * @throws StepsizeError `invalid-argument` where it has more or none.
+   * @throws StepsizeError `invalid-argument` where it has more or none; what {@link read} throws.
    */
   async item(): Promise<number> {
     if (this.size !== 1)

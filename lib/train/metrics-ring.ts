@@ -39,14 +39,31 @@ export class MetricsRing {
     return this.#written - this.#read;
   }
 
-  /** The rows since the last call, the oldest first, when they are written. */
+  /**
+   * The rows since the last call, the oldest first, when they are written. Rejects with the error of what was to be
+   * written in any of them; the rows written so far are then forgotten, and the ring goes on.
+   */
   async read(): Promise<Float64Array[]> {
     const { rows } = MetricsRing;
     const [columns] = this.#ring.shape.slice(-1) as [number];
     const numbers = Array.from({ length: this.unread }, (_, i) => (this.#read + i) % rows);
     this.#read = this.#written;
-    const values = (await this.#ring.read()) as Float64Array;
-    return numbers.map((row) => values.subarray(row * columns, (row + 1) * columns));
+    try {
+      const values = (await this.#ring.read()) as Float64Array;
+      return numbers.map((row) => values.subarray(row * columns, (row + 1) * columns));
+    } catch (error) {
+      this.#restart();
+      throw error;
+    }
+  }
+
+  /** A row that failed spoils all of the ring, as the device counts the rows in it. */
+  #restart(): void {
+    if (this.#ring.disposed) return;
+    this.#ring.write(new Float64Array(this.#ring.size));
+    this.#count.write(Int32Array.of(0));
+    this.#written = 0;
+    this.#read = 0;
   }
 
   dispose(): void {

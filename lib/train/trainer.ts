@@ -276,17 +276,13 @@ export class Trainer {
     try {
       for await (const batch of batches) {
         const loss = tidy(() => this.#differentiate(tensorsOf(batch, reads.length)));
-        reads.push(loss.item());
+        reads.push(quiet(loss.item()));
         loss.dispose();
         items += batch.size;
         // Not further ahead of the device than with steps of one batch.
         await reads.at(-1 - runAhead);
       }
       this.#update();
-    } catch (error) {
-      // They fail with the device, and nobody asks for them any more.
-      for (const read of reads) read.catch(() => {});
-      throw error;
     } finally {
       // Also after a failure: the step is made again from the start, not added to half a gradient.
       optimizer.zeroGrad();

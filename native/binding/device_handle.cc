@@ -15,7 +15,7 @@ namespace stepsize {
 // Where the device's thread leaves its outcomes for the JavaScript thread. Shared, so that a late callback finds it.
 struct DeviceHandle::Outcomes {
   std::mutex mutex;
-  std::deque<std::string> errors;  // one per notification, empty where all went well
+  std::deque<Reason> reasons;  // one per waiter
   napi_threadsafe_function wake = nullptr;
 };
 
@@ -118,7 +118,13 @@ OpenDevice& DeviceHandle::openEager(Napi::Env env, const char* what) {
   return device;
 }
 
-Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, std::shared_ptr<const double> number) {
+Napi::Promise DeviceHandle::whenAllIsDone(Napi::Env env, std::shared_ptr<const double> number) {
+  return whenDone(
+      env, env.Undefined(), [this](Device::Done done) { open_->device->notify(std::move(done)); }, std::move(number));
+}
+
+Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, const std::function<void(Device::Done)>& begin,
+                                     std::shared_ptr<const double> number) {
   Waiter waiter{Napi::Promise::Deferred::New(env), {}, std::move(number)};
   if (value.IsObject()) waiter.value = Napi::Persistent(value.As<Napi::Object>());
   const Napi::Promise promise = waiter.promise.Promise();
@@ -127,10 +133,10 @@ Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, std::shar
     Ref();
   }
   waiters_.push_back(std::move(waiter));
-  open_->device->notify([outcomes = outcomes_](std::string error) {
+  begin([outcomes = outcomes_](Reason reason) {
     {
       const std::lock_guard lock(outcomes->mutex);
-      outcomes->errors.push_back(std::move(error));
+      outcomes->reasons.push_back(std::move(reason));
     }
     napi_call_threadsafe_function(outcomes->wake, nullptr, napi_tsfn_nonblocking);
   });
@@ -139,21 +145,21 @@ Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, std::shar
 
 void DeviceHandle::settle(Napi::Env env) {
   for (;;) {
-    std::string error;
+    Reason reason;
     {
       const std::lock_guard lock(outcomes_->mutex);
-      if (outcomes_->errors.empty()) break;
-      error = std::move(outcomes_->errors.front());
-      outcomes_->errors.pop_front();
+      if (outcomes_->reasons.empty()) break;
+      reason = std::move(outcomes_->reasons.front());
+      outcomes_->reasons.pop_front();
     }
     const Waiter waiter = std::move(waiters_.front());
     waiters_.pop_front();
-    if (error.empty() && waiter.number)
+    if (reason)
+      waiter.promise.Reject(makeError(env, *reason).Value());
+    else if (waiter.number)
       waiter.promise.Resolve(Napi::Number::New(env, *waiter.number));
-    else if (error.empty())
-      waiter.promise.Resolve(waiter.value.IsEmpty() ? env.Undefined() : Napi::Value(waiter.value.Value()));
     else
-      waiter.promise.Reject(makeError(env, "device-failed", error).Value());
+      waiter.promise.Resolve(waiter.value.IsEmpty() ? env.Undefined() : Napi::Value(waiter.value.Value()));
   }
   if (!waiters_.empty() || !std::exchange(waiting_, false)) return;
   Unref();
@@ -178,7 +184,10 @@ Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
     }
     Block* block = device.allocator->allocate(spec, "tensor");
     const Napi::Object tensor = TensorHandle::make(env, open_, block, spec);
-    if (data.elements >= 0) device.device->upload(block->memory, data.data, static_cast<size_t>(spec.bytes()));
+    if (data.elements >= 0)
+      device.device->upload(block->memory, data.data, static_cast<size_t>(spec.bytes()));
+    else
+      device.device->renew(block->memory, spec.bytes());
     return tensor;
   });
 }
@@ -206,8 +215,9 @@ Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
     void* data = nullptr;
     // Nobody else sees the array before it is complete, so nobody can detach it meanwhile.
     const Napi::TypedArray array = makeTypedArray(env, tensor.spec().type, tensor.spec().elements(), &data);
-    device.device->download(data, tensor.block()->memory, tensor.spec().bytes());
-    return whenDone(env, array);
+    return whenDone(env, array, [&](Device::Done done) {
+      device.device->read(data, tensor.block()->memory, tensor.spec().bytes(), std::move(done));
+    });
   });
 }
 
@@ -261,7 +271,7 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       if (!value.IsObject()) refuse(env, std::string(op.name) + ": tensor " + std::to_string(i), "a tensor", value);
       values.push_back(value);
     }
-    Record record{id, static_cast<int>(count), {}, {}};
+    Record record{id, static_cast<int>(count), {}, {}, {}, {}};
     readAttributes(op, info[2], record.attributes);
     std::vector<napi_value> lists;
     if (!info[3].IsUndefined()) {
@@ -317,24 +327,24 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       block->version++;
       if (device.capturing) device.capturing->written.insert(block);
     };
-    for (const int index : call.written) wrote(blocks[static_cast<size_t>(index)]);
-    for (const int index : call.writtenLists)
-      for (Block* block : handles[static_cast<size_t>(index)]->blocks()) wrote(block);
+    record.writes = call.writes;
+    for (uint32_t i = 0; i < count; i++)
+      if ((call.writes.inputs >> i & 1) != 0) wrote(blocks[i]);
+    for (size_t i = 0; i < handles.size(); i++)
+      if ((call.writes.lists >> i & 1) != 0)
+        for (Block* block : handles[i]->blocks()) wrote(block);
     if (device.capturing) {
       for (Block* block : blocks) device.capturing->use(*device.allocator, block);
       for (const ListHandle* list : handles)
         for (Block* block : list->blocks())
           if (block != nullptr) device.capturing->use(*device.allocator, block);
     }
-    device.device->enqueue(std::move(record));
-    if (inHostMemory) finish(env);
+    if (!inHostMemory)
+      device.device->enqueue(std::move(record));
+    else if (const Reason reason = device.device->run(std::move(record)))
+      throw makeError(env, *reason);
     return outputs;
   });
-}
-
-void DeviceHandle::finish(Napi::Env env) {
-  const std::string error = open_->device->wait();
-  if (!error.empty()) throw makeError(env, "device-failed", error);
 }
 
 Napi::Value DeviceHandle::list(const Napi::CallbackInfo& info) {
@@ -411,7 +421,7 @@ Napi::Value DeviceHandle::startTimer(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::stopTimer(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto milliseconds = openEager(info.Env(), "a timer").device->stopTimer();
-    return whenDone(info.Env(), info.Env().Undefined(), milliseconds);
+    return whenAllIsDone(info.Env(), milliseconds);
   });
 }
 
@@ -437,7 +447,7 @@ Napi::Value DeviceHandle::recordEvent(const Napi::CallbackInfo& info) {
 
 Napi::Value DeviceHandle::synchronize(const Napi::CallbackInfo& info) {
   openEager(info.Env(), "synchronize");
-  return whenDone(info.Env(), info.Env().Undefined());
+  return whenAllIsDone(info.Env());
 }
 
 Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
@@ -471,7 +481,7 @@ Napi::Value DeviceHandle::implements(const Napi::CallbackInfo& info) {
 
 Napi::Value DeviceHandle::close(const Napi::CallbackInfo& info) {
   openEager(info.Env(), "close");
-  const Napi::Promise done = whenDone(info.Env(), info.Env().Undefined());
+  const Napi::Promise done = whenAllIsDone(info.Env());
   open_->closed = true;
   return done;
 }

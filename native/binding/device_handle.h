@@ -83,10 +83,11 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   OpenDevice& open(Napi::Env env);
   // Also throws while work is captured, for what cannot be.
   OpenDevice& openEager(Napi::Env env, const char* what);
-  // A promise that settles when all that was enqueued before is done, with `value`.
-  Napi::Promise whenDone(Napi::Env env, Napi::Value value, std::shared_ptr<const double> number = nullptr);
-  // Waits, and throws what went wrong.
-  void finish(Napi::Env env);
+  // A promise that settles as the device calls back what `begin` is given: with `value`, or with the error.
+  Napi::Promise whenDone(Napi::Env env, Napi::Value value, const std::function<void(Device::Done)>& begin,
+                         std::shared_ptr<const double> number = nullptr);
+  // When all that was enqueued before is done.
+  Napi::Promise whenAllIsDone(Napi::Env env, std::shared_ptr<const double> number = nullptr);
   void settle(Napi::Env env);
   void shutDown();
   static void shutDownHandle(void* handle);

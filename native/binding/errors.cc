@@ -10,6 +10,8 @@ Napi::Error makeError(Napi::Env env, const char* code, const std::string& messag
   return Napi::Error(env, errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)}));
 }
 
+Napi::Error makeError(Napi::Env env, const Failure& failure) { return makeError(env, failure.code, failure.message); }
+
 void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got) {
   std::string text;
   switch (got.Type()) {

@@ -12,6 +12,7 @@ namespace stepsize {
 
 // A StepsizeError with a code; a plain Error before the TypeScript side has given the class.
 Napi::Error makeError(Napi::Env env, const char* code, const std::string& message);
+Napi::Error makeError(Napi::Env env, const Failure& failure);
 
 // "name: expected …, got …", as the TypeScript side words it.
 [[noreturn]] void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got);

@@ -64,7 +64,7 @@ bool sameTensors(const TensorList& a, const TensorList& b) {
   const auto same = [](const TensorView& x, const TensorView& y) {
     return x.data == y.data && x.type == y.type && x.shape == y.shape;
   };
-  return a.groups == b.groups && a.inHostMemory == b.inHostMemory &&
+  return a.groups == b.groups && a.foreign == b.foreign && a.inHostMemory == b.inHostMemory &&
          std::equal(a.tensors.begin(), a.tensors.end(), b.tensors.begin(), b.tensors.end(), same);
 }
 
@@ -164,10 +164,12 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
       const Element& element = elements[i];
       TensorView view;
       Block* block = nullptr;
+      bool isForeign = false;
       if (element.pointer) {
         device_->device->expectDeviceMemory(element.address, element.spec.bytes());
         static_cast<TensorSpec&>(view) = element.spec;
         view.data = reinterpret_cast<void*>(element.address);  // NOLINT(performance-no-int-to-ptr)
+        isForeign = !device_->allocator->holds(view.data, element.spec.bytes());
       } else if (element.value.IsTypedArray()) {
         if (!device_->device->usesHostMemory())
           throw CallError(at("tensors", i) + ": an array cannot be used on this device; give a tensor of it");
@@ -177,11 +179,14 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
         view.shape.sizes[0] = bytes.elements;
         view.data = const_cast<std::byte*>(bytes.data);
         list->inHostMemory = true;
+        isForeign = true;
       } else {
         const TensorHandle& tensor = TensorHandle::from(element.value, *device_, at("tensors", i));
         view = tensor.view();
         block = tensor.block();
       }
+      if (isForeign) list->foreign.resize(elements.size());
+      if (isForeign) list->foreign[i] = true;
       list->tensors.push_back(view);
       blocks.push_back(block);
     }

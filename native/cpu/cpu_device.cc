@@ -60,6 +60,16 @@ class CpuInvocation final : public Invocation {
   mutable std::string error_;
 };
 
+// What a record that is not run would have left as zeros.
+void zeroLists(const Record& record) {
+  for (size_t l = 0; l < record.lists.size(); l++) {
+    if ((record.writes.zeroed >> l & 1) == 0) continue;
+    const TensorList& list = *record.lists[l];
+    for (size_t i = 0; i < list.tensors.size(); i++)
+      if (!list.isForeign(i)) std::memset(list.tensors[i].data, 0, static_cast<size_t>(list.tensors[i].bytes()));
+  }
+}
+
 }  // namespace
 
 CpuDevice::CpuDevice(const InstructionSet& set, int threads) : set_(set), threads_(threads) {
@@ -85,26 +95,33 @@ void CpuDevice::enqueue(Record record) {
   push({[this, record = std::move(record)] { execute(record); }});
 }
 
+Reason CpuDevice::run(Record record) {
+  std::promise<Reason> outcome;
+  push({[&] { outcome.set_value(execute(record)); }});
+  return outcome.get_future().get();
+}
+
 void CpuDevice::upload(void* to, const std::byte* from, size_t bytes) {
-  if (bytes == 0) return;
-  push({[to, kept = std::vector(from, from + bytes)] { std::memcpy(to, kept.data(), kept.size()); }});
-}
-
-void CpuDevice::download(void* to, const void* from, int64_t bytes) {
-  if (bytes > 0) push({[=] { std::memcpy(to, from, static_cast<size_t>(bytes)); }});
-}
-
-void CpuDevice::notify(std::function<void(std::string)> done) {
-  push({[this, done = std::move(done)] {
-    done(std::move(firstError_));
-    firstError_.clear();
+  push({[this, to, kept = std::vector(from, from + bytes)] {
+    if (!kept.empty()) std::memcpy(to, kept.data(), kept.size());
+    spoiled_.restore(to, static_cast<int64_t>(kept.size()));
   }});
 }
 
-std::string CpuDevice::wait() {
-  std::promise<std::string> outcome;
-  notify([&](std::string error) { outcome.set_value(std::move(error)); });
-  return outcome.get_future().get();
+void CpuDevice::renew(void* memory, int64_t bytes) {
+  push({[=, this] { spoiled_.restore(memory, bytes); }});
+}
+
+void CpuDevice::read(void* to, const void* from, int64_t bytes, Done done) {
+  push({[=, this, done = std::move(done)] {
+    Reason reason = spoiled_.reasonOf(from, bytes);
+    if (!reason && bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+    done(std::move(reason));
+  }});
+}
+
+void CpuDevice::notify(Done done) {
+  push({[done = std::move(done)] { done(nullptr); }});
 }
 
 void CpuDevice::beginCapture() { capture_ = std::make_shared<RecordedWork>(); }
@@ -164,6 +181,8 @@ void CpuDevice::loop() {
       queue_.pop_front();
     }
     if (task.run) task.run();
+    // Whoever gets the memory next need not be this device.
+    if (task.releases != nullptr) spoiled_.restore(task.releases, task.releasedBytes);
     giveBack(task);
   }
 }
@@ -179,20 +198,24 @@ void CpuDevice::abandon() {
   queue_.clear();
 }
 
-void CpuDevice::execute(const Record& record) {
+Reason CpuDevice::tryRecord(const Record& record) {
   const CpuInvocation invocation(record, threads_, workspaces_);
   try {
     set_.run(record.id, invocation);
   } catch (const std::exception& error) {
-    return reportError(record, error.what());
+    return failureOf(record, error);
   }
-  if (!invocation.error().empty()) reportError(record, invocation.error());
+  return invocation.error().empty() ? nullptr : failureOf(record, invocation.error());
 }
 
-void CpuDevice::reportError(const Record& record, const std::string& message) {
-  if (!firstError_.empty()) return;
-  const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
-  firstError_ = stepsize::describe(operation(record.id), specs, record.lists) + ": " + message;
+Reason CpuDevice::execute(const Record& record) {
+  Reason reason = spoiled_.reasonOf(record);
+  const bool isLeftOut = reason != nullptr;
+  if (!isLeftOut) reason = tryRecord(record);
+  if (!reason && spoiled_.empty()) return nullptr;
+  spoiled_.settle(record, reason);
+  if (isLeftOut) zeroLists(record);
+  return reason;
 }
 
 std::vector<std::pair<std::string, std::string>> CpuDevice::describe() const {

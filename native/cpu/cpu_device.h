@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "../backend.h"
+#include "../spoiled_memory.h"
 #include "instruction_sets.h"
 #include "memory.h"
 
@@ -30,10 +31,11 @@ class CpuDevice final : public Device {
   // Kernels have what they need on the stack or of the system.
   void whenShort(std::function<void()>) override {}
   void enqueue(Record record) override;
+  Reason run(Record record) override;
   void upload(void* to, const std::byte* from, size_t bytes) override;
-  void download(void* to, const void* from, int64_t bytes) override;
-  void notify(std::function<void(std::string)> done) override;
-  std::string wait() override;
+  void renew(void* memory, int64_t bytes) override;
+  void read(void* to, const void* from, int64_t bytes, Done done) override;
+  void notify(Done done) override;
   void beginCapture() override;
   std::shared_ptr<Graph> endCapture() override;
   void replay(std::shared_ptr<Graph> graph, int64_t times) override;
@@ -56,14 +58,15 @@ class CpuDevice final : public Device {
   void giveBack(const Task& task);
   void push(Task task);
   void loop();
-  void execute(const Record& record);
-  void reportError(const Record& record, const std::string& message);
+  Reason execute(const Record& record);
+  // Why the record fails, if it does.
+  Reason tryRecord(const Record& record);
 
   SlabMemory memory_;
   const InstructionSet& set_;
   const int threads_;
   std::vector<GrowingBuffer> workspaces_;
-  std::string firstError_;
+  SpoiledMemory spoiled_;  // the device's thread uses it alone
   std::chrono::steady_clock::time_point timerStart_;
   std::shared_ptr<RecordedWork> capture_;
 

@@ -36,7 +36,7 @@ class Invocation {
   virtual void* workspace(int64_t bytes) const = 0;
   // kScratchFloats of the calling thread's own.
   virtual float* scratch() const = 0;
-  // Reports that the data made the operation fail; the first report rejects the next wait. format: one %lld per value.
+  // Reports that the data made the operation fail; the first report becomes its error. format: one %lld per value.
   virtual void fail(const char* format, long long a, long long b, long long c) const = 0;
 
  protected:

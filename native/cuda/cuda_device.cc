@@ -19,6 +19,7 @@ struct CudaGraph final : Graph {
   int device = 0;
   cudaGraphExec_t executable = nullptr;
   std::vector<std::shared_ptr<void>> uses;
+  std::shared_ptr<const Journal::Work> work;
 
   ~CudaGraph() override {
     const CurrentDevice current(device);
@@ -46,12 +47,6 @@ std::string versionText(int version) {
 std::string endedBy(cudaError_t code) {
   return "the GPU failed in work enqueued earlier: " + cuda::describe(code) +
          ". CUDA cannot be used any more in this process; start a new one";
-}
-
-// The operation with the shapes it was called with.
-std::string textOf(const Record& record) {
-  const std::vector<TensorSpec> specs(record.tensors.begin(), record.tensors.begin() + record.inputs);
-  return stepsize::describe(operation(record.id), specs, record.lists);
 }
 
 constexpr int kOldestDriver = 13000;
@@ -147,8 +142,9 @@ void CudaDevice::awaitReleased() {
   released.get_future().wait();
 }
 
-void CudaDevice::release(void* memory, int64_t) {
+void CudaDevice::release(void* memory, int64_t bytes) {
   const CurrentDevice current(index_);
+  journal_.addWrite(memory, bytes, nullptr);
   // An event of the stream would be captured, too.
   if (capturing_) return releasedMeanwhile_.push_back(memory);
   // After abandon nothing runs any more.
@@ -165,34 +161,65 @@ int64_t CudaDevice::freeMemory() const {
   return cudaMemGetInfo(&free, &total) == cudaSuccess ? static_cast<int64_t>(free) : -1;
 }
 
-void CudaDevice::fail(const CudaError& error, const std::string& what) {
-  const std::string text = isFatal(error.code) ? endedBy(error.code) : what + error.what();
+Reason CudaDevice::failureOf(const CudaError& error, const std::string& what) {
+  const bool isOwn = isFatal(error.code);
+  const std::string text = isOwn ? endedBy(error.code) : what + error.what();
   // What was not recorded would be missing in every replay: the capture as a whole has failed.
-  if (capturing_) {
-    if (captureError_.empty()) captureError_ = text;
-    return;
+  if (capturing_ && captureError_.empty()) captureError_ = text;
+  const bool isMemory = error.code == cudaErrorMemoryAllocation;
+  auto failure = std::make_shared<const Failure>(Failure{isMemory ? "out-of-memory" : "device-failed", text});
+  if (isOwn) {
+    const std::lock_guard lock(failureMutex_);
+    if (!failure_) failure_ = failure;
   }
-  const std::lock_guard lock(errorMutex_);
-  if (firstError_.empty()) firstError_ = text;
+  return failure;
+}
+
+Reason CudaDevice::ownFailure(cudaError_t outcome) {
+  const std::lock_guard lock(failureMutex_);
+  if (failure_ || outcome == cudaSuccess) return failure_;
+  auto failure = std::make_shared<const Failure>(Failure{"device-failed", endedBy(outcome)});
+  if (isFatal(outcome)) failure_ = failure;
+  return failure;
 }
 
 void CudaDevice::enqueue(Record record) {
   if (!completion_) return;
   const CurrentDevice current(index_);
+  if (!capturing_ && journal_.isFull(1)) settleLater();
+  Reason failure;
   try {
     launcherFor(record.id)(*this, record);
     check(cudaGetLastError(), "launch");
   } catch (const CudaError& error) {
-    const std::string what = cuda::textOf(record) + ": ";
-    if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(what + error.what());
-    fail(error, what);
-  }
-  if (!capturing_) return;
-  for (const auto& list : record.lists)
-    if (const auto tables = std::static_pointer_cast<ListTables>(list->backend)) {
-      captured_.push_back(tables->addresses);
-      captured_.push_back(std::const_pointer_cast<ChunkTable>(tables->chunks));
+    const std::string what = stepsize::describe(record) + ": ";
+    if (error.code == cudaErrorMemoryAllocation) {
+      journal_.leaveOut();
+      throw OutOfMemory(what + error.what());
     }
+    failure = failureOf(error, what);
+  }
+  if (capturing_)
+    for (const auto& list : record.lists)
+      if (const auto tables = std::static_pointer_cast<ListTables>(list->backend)) {
+        captured_.push_back(tables->addresses);
+        captured_.push_back(std::const_pointer_cast<ChunkTable>(tables->chunks));
+      }
+  journal_.add(std::move(record), std::move(failure));
+}
+
+Reason CudaDevice::run(Record record) {
+  throw CallError(stepsize::describe(record) + ": the host's memory cannot be used on this device");
+}
+
+void CudaDevice::settleLater() {
+  try {
+    if (const auto segment = journal_.take())
+      completion_->whenDone(
+          [this, segment](cudaError_t outcome) { journal_.settle(*segment, outcome == cudaSuccess); });
+  } catch (const CudaError&) {
+    // It stays with what comes after.
+  }
 }
 
 DeviceMemory CudaDevice::acquireFrom(PiecePool& pool, size_t bytes) {
@@ -231,67 +258,58 @@ DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
 }
 
 void CudaDevice::upload(void* to, const std::byte* from, size_t bytes) {
-  if (bytes == 0 || !completion_) return;
-  const CurrentDevice current(index_);
-  try {
-    const PinnedMemory staged = staging_->acquire(bytes);
-    std::memcpy(staged.get(), from, bytes);
-    if (bytes >= UploadLane::kFewestBytes)
-      lane_.copy(to, staged.get(), bytes, stream_.get());
-    else
-      check(cudaMemcpyAsync(to, staged.get(), bytes, cudaMemcpyHostToDevice, stream_.get()), "upload");
-    completion_->hold(staged, bytes);
-  } catch (const CudaError& error) {
-    fail(error);
-  }
-}
-
-void CudaDevice::download(void* to, const void* from, int64_t bytes) {
-  if (bytes == 0 || !completion_) return;
-  const CurrentDevice current(index_);
-  const auto size = static_cast<size_t>(bytes);
-  try {
-    const PinnedMemory staged = staging_->acquire(size);
-    check(cudaMemcpyAsync(staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
-    completion_->whenDone([=](cudaError_t outcome) {
-      if (outcome == cudaSuccess) std::memcpy(to, staged.get(), size);
-    });
-  } catch (const CudaError& error) {
-    fail(error);
-  }
-}
-
-// Null also where the device has failed, which the notification itself tells.
-std::shared_ptr<const Fault> CudaDevice::takeFault() {
-  if (capturing_) return nullptr;
-  try {
-    return faults_.take(*staging_, stream_.get());
-  } catch (const CudaError&) {
-    return nullptr;
-  }
-}
-
-void CudaDevice::notify(std::function<void(std::string)> done) {
   if (!completion_) return;
   const CurrentDevice current(index_);
-  completion_->whenDone([this, fault = takeFault(), done = std::move(done)](cudaError_t outcome) {
-    if (outcome == Completion::kAbandoned) return;
-    std::string text;
-    {
-      const std::lock_guard lock(errorMutex_);
-      text = std::move(firstError_);
-      firstError_.clear();
+  Reason failure;
+  if (bytes > 0) try {
+      const PinnedMemory staged = staging_->acquire(bytes);
+      std::memcpy(staged.get(), from, bytes);
+      if (bytes >= UploadLane::kFewestBytes)
+        lane_.copy(to, staged.get(), bytes, stream_.get());
+      else
+        check(cudaMemcpyAsync(to, staged.get(), bytes, cudaMemcpyHostToDevice, stream_.get()), "upload");
+      completion_->hold(staged, bytes);
+    } catch (const CudaError& error) {
+      failure = failureOf(error);
     }
-    if (text.empty() && outcome != cudaSuccess) text = endedBy(outcome);
-    if (text.empty() && fault) text = faults_.textOf(*fault);
-    done(std::move(text));
+  journal_.addWrite(to, static_cast<int64_t>(bytes), std::move(failure));
+}
+
+void CudaDevice::renew(void* memory, int64_t bytes) { journal_.addWrite(memory, bytes, nullptr); }
+
+void CudaDevice::read(void* to, const void* from, int64_t bytes, Done done) {
+  if (!completion_) return;
+  const CurrentDevice current(index_);
+  const auto size = static_cast<size_t>(bytes);
+  PinnedMemory staged;
+  std::shared_ptr<const Journal::Segment> segment;
+  Reason failure;
+  try {
+    if (size > 0) {
+      staged = staging_->acquire(size);
+      check(cudaMemcpyAsync(staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
+    }
+    segment = journal_.take();
+  } catch (const CudaError& error) {
+    failure = failureOf(error);
+  }
+  completion_->whenDone([=, this, done = std::move(done)](cudaError_t outcome) {
+    if (segment) journal_.settle(*segment, outcome == cudaSuccess);
+    if (outcome == Completion::kAbandoned) return;
+    Reason reason = ownFailure(outcome);
+    if (!reason) reason = failure ? failure : journal_.reasonOf(from, bytes);
+    if (!reason && size > 0) std::memcpy(to, staged.get(), size);
+    done(std::move(reason));
   });
 }
 
-std::string CudaDevice::wait() {
-  std::promise<std::string> outcome;
-  notify([&](std::string error) { outcome.set_value(std::move(error)); });
-  return outcome.get_future().get();
+void CudaDevice::notify(Done done) {
+  if (!completion_) return;
+  const CurrentDevice current(index_);
+  settleLater();
+  completion_->whenDone([this, done = std::move(done)](cudaError_t outcome) {
+    if (outcome != Completion::kAbandoned) done(ownFailure(outcome));
+  });
 }
 
 void CudaDevice::beginCapture() {
@@ -311,6 +329,7 @@ void CudaDevice::beginCapture() {
   captured_.push_back(arena_);
   captureError_.clear();
   capturing_ = true;
+  journal_.beginCapture();
 }
 
 std::shared_ptr<Graph> CudaDevice::endCapture() {
@@ -318,6 +337,7 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
   auto graph = std::make_shared<CudaGraph>();
   graph->device = index_;
   graph->uses = std::exchange(captured_, {});
+  graph->work = journal_.endCapture();
   Recorded recorded;
   const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &recorded.graph);
   capturing_ = false;
@@ -343,10 +363,16 @@ void CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
   if (!completion_) return;
   const CurrentDevice current(index_);
   const auto* own = static_cast<const CudaGraph*>(graph.get());
-  try {
-    for (int64_t i = 0; i < times; i++) check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
-  } catch (const CudaError& error) {
-    fail(error);
+  for (int64_t i = 0; i < times; i++) {
+    if (journal_.isFull(own->work->reporting)) settleLater();
+    Reason failure;
+    try {
+      journal_.beginReplay(*own->work);
+      check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
+    } catch (const CudaError& error) {
+      failure = failureOf(error);
+    }
+    journal_.addReplay(own->work, std::move(failure));
   }
   // It must not go before its last run has ended.
   completion_->hold(std::move(graph));
@@ -414,6 +440,7 @@ void CudaDevice::abandon() {
     Recorded recorded;
     if (cudaStreamEndCapture(stream_.get(), &recorded.graph) != cudaSuccess) cudaGetLastError();
     capturing_ = false;
+    journal_.endCapture();
     releaseMeanwhile();
   }
   cudaStreamSynchronize(stream_.get());

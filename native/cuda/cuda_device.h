@@ -5,7 +5,7 @@
 
 #include "../backend.h"
 #include "completion.h"
-#include "fault_log.h"
+#include "journal.h"
 #include "list_tables.h"
 #include "piece_pool.h"
 #include "runtime.h"
@@ -24,10 +24,11 @@ class CudaDevice final : public Device {
   int64_t freeMemory() const override;
   void whenShort(std::function<void()> release) override { releaseCached_ = std::move(release); }
   void enqueue(Record record) override;
+  Reason run(Record record) override;
   void upload(void* to, const std::byte* from, size_t bytes) override;
-  void download(void* to, const void* from, int64_t bytes) override;
-  void notify(std::function<void(std::string)> done) override;
-  std::string wait() override;
+  void renew(void* memory, int64_t bytes) override;
+  void read(void* to, const void* from, int64_t bytes, Done done) override;
+  void notify(Done done) override;
   void beginCapture() override;
   std::shared_ptr<Graph> endCapture() override;
   void replay(std::shared_ptr<Graph> graph, int64_t times) override;
@@ -49,18 +50,22 @@ class CudaDevice final : public Device {
   // Lets a kernel have so much shared memory, or as much as there is. Asked for once: what is allowed belongs to the
   // kernel, whoever launches it on this GPU.
   void allowShared(const void* kernel, size_t bytes);
-  // Where the kernels of this record tell that the data made it fail.
-  FaultReport faults(const Record& record) { return faults_.reportOf(record); }
+  // With what the kernels of the record that is being launched report that the data made it fail.
+  FaultReport faults() { return journal_.report(); }
   // A table in device memory, there for all work that is enqueued or captured from here on.
   DeviceMemory uploadTable(const void* from, size_t bytes);
 
  private:
-  // Tells it at the next notification, or at the end of the capture.
-  void fail(const CudaError& error, const std::string& what = "");
+  // What spoils whatever was to be written. Remembered as the device's own where that has failed for good; in a capture
+  // it is the capture's.
+  Reason failureOf(const CudaError& error, const std::string& what = "");
+  // The device's own failure, given how far the stream came; null where there is none.
+  Reason ownFailure(cudaError_t outcome);
+  // Finds out which of the work so far failed as soon as it is done.
+  void settleLater();
   void releaseMeanwhile();
   void awaitReleased();
   DeviceMemory acquireFrom(PiecePool& pool, size_t bytes);
-  std::shared_ptr<const Fault> takeFault();
 
   const int index_;
   cudaDeviceProp properties_ = {};
@@ -73,7 +78,7 @@ class CudaDevice final : public Device {
   const std::shared_ptr<PiecePool> staging_ = PiecePool::ofPinnedMemory(index_);
   std::function<void()> releaseCached_;
   UploadLane lane_;
-  FaultLog faults_{*tableMemory_, stream_.get()};
+  Journal journal_{*tableMemory_, *staging_, stream_.get()};
   TableCache tables_{*this};
   Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;
@@ -82,8 +87,8 @@ class CudaDevice final : public Device {
   bool capturing_ = false;
   std::string captureError_;          // the first
   std::shared_ptr<PiecePool> arena_;  // of the last capture
-  std::mutex errorMutex_;
-  std::string firstError_;
+  std::mutex failureMutex_;
+  Reason failure_;  // the device's own
   // Last, so that its thread ends first.
   std::unique_ptr<Completion> completion_;
 };

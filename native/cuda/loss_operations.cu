@@ -34,7 +34,7 @@ void crossEntropy(CudaDevice& device, const Record& record) {
   withRowGroup(device, logits, [&](auto group, unsigned blocks) {
     launch(crossEntropyKernel<decltype(group), T>, blocks, kRowThreads, 0, device.stream(), input(record, 0).as<T>(),
            input(record, 1).as<const int32_t>(), output(record, 1).floats(), perRow, logits.rows, logits.columns,
-           number(record, attribute::smoothing), device.faults(record));
+           number(record, attribute::smoothing), device.faults());
   });
   launch(meanKernel, 1, kRowThreads, 0, device.stream(), perRow, logits.rows, output(record, 0).floats());
 }
@@ -49,7 +49,7 @@ void crossEntropyGradient(CudaDevice& device, const Record& record) {
     launch(crossEntropyGradientKernel<decltype(group), T>, blocks, kRowThreads, 0, device.stream(),
            input(record, 0).as<T>(), input(record, 1).as<const int32_t>(), input(record, 2).floats(),
            input(record, 3).floats(), output(record, 0).as<T>(), logits.rows, logits.columns, smoothing, perRow,
-           perClass);
+           perClass, device.faults());
   });
 }
 

@@ -53,7 +53,7 @@ void maxPool2dGradient(CudaDevice& device, const Record& record) {
   withWidth(record, gradientShape(record), [&](auto width, const PoolShape& shape) {
     launch(maxPoolGradientKernel<decltype(width)::value, T>, blocksFor(device, shape.count, kPoolThreads), kPoolThreads,
            0, device.stream(), input(record, 0).as<T>(), input(record, 1).as<const int32_t>(),
-           output(record, 0).as<T>(), shape, device.faults(record));
+           output(record, 0).as<T>(), shape, device.faults());
   });
 }
 

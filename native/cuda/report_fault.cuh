@@ -6,13 +6,22 @@
 
 namespace stepsize::cuda {
 
-// The first report stays; which of several that is is not fixed.
+// Of several reports in one launch one is kept; which one is not fixed.
 __device__ __forceinline__ void report(const FaultReport& to, FaultKind kind, long long a, long long b, long long c) {
-  if (atomicCAS(&to.fault->kind, static_cast<int>(FaultKind::none), static_cast<int>(kind)) != 0) return;
-  to.fault->source = to.source;
-  to.fault->numbers[0] = a;
-  to.fault->numbers[1] = b;
-  to.fault->numbers[2] = c;
+  FaultLog& log = *to.log;
+  const auto source = static_cast<unsigned>(to.source), run = static_cast<unsigned>(log.run);
+  const auto own = static_cast<unsigned long long>(run) << 32 | source;
+  if (atomicExch(&log.latest, own) == own) return;
+  // One thread of the launch gets here.
+  const int place = log.count++;
+  if (place >= kMostFaults) return;
+  Fault& fault = log.faults[place];
+  fault.kind = static_cast<int>(kind);
+  fault.source = to.source;
+  fault.run = log.run;
+  fault.numbers[0] = a;
+  fault.numbers[1] = b;
+  fault.numbers[2] = c;
 }
 
 }  // namespace stepsize::cuda

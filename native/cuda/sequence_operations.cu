@@ -16,7 +16,7 @@ void embedding(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   launch(embeddingKernel<T>, blocksFor(device, count), kEmbeddingThreads, 0, device.stream(), ids.as<const int32_t>(),
          table.as<T>(), output(record, 0).as<T>(), count, table.shape[0], index(table.shape[1], "columns"),
-         device.faults(record));
+         device.faults());
 }
 
 template <class T>

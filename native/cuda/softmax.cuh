@@ -106,11 +106,14 @@ __global__ void __launch_bounds__(kRowThreads) meanKernel(const float* x, int64_
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads, 4)  // aiming at more blocks, ptxas spills
     crossEntropyGradientKernel(const T* logits, const int32_t* labels, const float* logSums, const float* g, T* out,
-                               int64_t rows, int columns, float smoothing, float perRow, float perClass) {
+                               int64_t rows, int columns, float smoothing, float perRow, float perClass,
+                               FaultReport faults) {
   const float scale = g[0] * perRow;
   const bool aligned = areRowsAligned(columns, logits, out);
   Group::forRows(rows, [&](int64_t row) {
     const int label = labels[row];
+    if ((label < 0 || label >= columns) && Group::thread() == 0)
+      report(faults, FaultKind::label, label, row, columns - 1);
     const float logSum = logSums[row];
     Group::forColumns(columns, [&](int j, int count) {
       float x[4] = {};

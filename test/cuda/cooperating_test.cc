@@ -151,17 +151,18 @@ STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
     labels[7] = columns;
     Buffer<float> in(x), logSums(rows), losses(rows), mean(1);
     Buffer<int32_t> at(labels);
-    Buffer<Fault> fault(std::vector<Fault>(1));
+    Buffer<FaultLog> log(std::vector<FaultLog>(1));
     launch(crossEntropyKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), at.data(), logSums.data(),
-           losses.data(), rows, columns, 0.1f, FaultReport{fault.data(), 5});
+           losses.data(), rows, columns, 0.1f, FaultReport{log.data(), 5});
     expectAll(losses, "a loss", [&](size_t r) {
       double all = 0;
       for (size_t j = 0; j < wide; j++) all += x[r * wide + j];
       const double logSum = logSumOf(x, r, wide);
       return -(0.9 * (r == 7 ? 0 : x[r * wide + 3] - logSum) + 0.1 * (all / columns - logSum));
     });
-    STEPSIZE_EXPECT(fault[0].kind == static_cast<int>(FaultKind::label) && fault[0].source == 5);
-    STEPSIZE_EXPECT(fault[0].numbers[0] == columns && fault[0].numbers[1] == 7);
+    const Fault& fault = log[0].faults[0];
+    STEPSIZE_EXPECT(log[0].count == 1 && fault.kind == static_cast<int>(FaultKind::label) && fault.source == 5);
+    STEPSIZE_EXPECT(fault.numbers[0] == columns && fault.numbers[1] == 7);
     launch(meanKernel, 1, kRowThreads, 0, nullptr, losses.data(), rows, mean.data());
     double sum = 0;
     for (size_t r = 0; r < rows; r++) sum += losses[r];

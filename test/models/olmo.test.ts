@@ -147,7 +147,7 @@ await onEveryDevice("olmo", (device) => {
     await expectError(() => olmo({ ...small, ...wrong, device }), "invalid-argument", message);
   });
 
-  test("a token outside the vocabulary rejects the next wait, naming it", async () => {
+  test("a token outside the vocabulary rejects the reading of the logits, naming it", async () => {
     const model = olmo({ ...small, device });
     await expect(logitsOf(model, [1, 11]).read()).rejects.toThrow(/embedding.*id 11 at position 1 is outside 0 to 10/);
     await device.synchronize();

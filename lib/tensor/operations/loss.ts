@@ -27,7 +27,7 @@ function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
  *
  * @param options smoothing: the share of the target that is spread evenly over all classes, 0 to 1, default 0 (Szegedy
  * et al. 2016)
- * @throws StepsizeError `device-failed` at the next wait, where a label is not a class.
+ * @throws StepsizeError `device-failed` when the result is read, where a label is not a class.
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0 }: { smoothing?: number } = {}): Tensor {
   const inputs = asRows(logits, labels);

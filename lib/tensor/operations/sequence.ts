@@ -4,7 +4,7 @@ import { execute, type Tensor } from "../tensor.js";
 /**
  * Rows of `table` [rows, width] picked by int32 `ids` [...]: [..., width].
  *
- * @throws StepsizeError `device-failed` at the next wait, where an id is no row of the table.
+ * @throws StepsizeError `device-failed` when the result is read, where an id is no row of the table.
  */
 export function embedding(ids: Tensor, table: Tensor): Tensor {
   return differentiable("embedding", [ids, table], undefined, () => ({

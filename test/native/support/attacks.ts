@@ -308,8 +308,8 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: async (d) => {
       const indices = d.create("int32", [1, 1, 1, 2], Int32Array.of(-1, 2 ** 31 - 1));
       const window = { size: 1, height: 1, width: 1 };
-      d.enqueue(id("maxPool2dGradient"), [floats(d, [1, 1, 1, 2]), indices], window);
-      await d.synchronize();
+      const [images] = d.enqueue(id("maxPool2dGradient"), [floats(d, [1, 1, 1, 2]), indices], window);
+      await d.read(images!);
     },
     refused: "lies outside the image",
   },

@@ -1,0 +1,171 @@
+#include "journal.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "../fault_texts.h"
+
+namespace stepsize::cuda {
+
+namespace {
+
+constexpr size_t kMostEntries = 1024;
+// The number of a replay is written as one byte.
+constexpr int kMostReplays = 256;
+
+// Numbers of captured records are below 0 and last; those of others begin anew with each segment.
+bool isCaptured(int source) { return source < 0; }
+
+std::string textOf(const Fault& fault) {
+  const char* format = nullptr;
+  switch (static_cast<FaultKind>(fault.kind)) {
+    case FaultKind::label: format = fault::kLabel; break;
+    case FaultKind::id: format = fault::kId; break;
+    case FaultKind::index: format = fault::kIndex; break;
+  }
+  char text[128];
+  std::snprintf(text, sizeof text, format, fault.numbers[0], fault.numbers[1], fault.numbers[2]);
+  return text;
+}
+
+}  // namespace
+
+struct Journal::Segment {
+  std::vector<Entry> entries;
+  bool hasFailures;
+  PinnedMemory log;  // a FaultLog; null where nothing could report
+};
+
+Journal::Journal(PiecePool& deviceMemory, PiecePool& pinnedMemory, cudaStream_t stream)
+    : pinnedMemory_(pinnedMemory), stream_(stream), log_(deviceMemory.acquire(sizeof(FaultLog))) {
+  check(cudaMemsetAsync(log_.get(), 0, sizeof(FaultLog), stream), "faults");
+}
+
+FaultReport Journal::report() {
+  if (source_ == 0) source_ = capture_ ? -++capturedSources_ : ++reporting_;
+  return {static_cast<FaultLog*>(log_.get()), source_};
+}
+
+void Journal::add(Record record, Reason failure) {
+  const int source = std::exchange(source_, 0);
+  if (capture_) {
+    capture_->reporting += source != 0;
+    capture_->runs.push_back({std::move(record), source, nullptr});
+  } else if (failure || !isQuiet()) {
+    const bool hasFailed = failure != nullptr;
+    keep(Run{std::move(record), source, std::move(failure)}, hasFailed);
+  }
+}
+
+void Journal::leaveOut() {
+  const int source = std::exchange(source_, 0);
+  if (source > 0) keep(Run{{}, source, nullptr}, false);
+}
+
+void Journal::addWrite(const void* memory, int64_t bytes, Reason failure) {
+  if (!failure && isQuiet()) return;
+  const bool hasFailed = failure != nullptr;
+  keep(Write{memory, bytes, std::move(failure)}, hasFailed);
+}
+
+void Journal::beginReplay(const Work& work) {
+  if (work.reporting == 0 || replays_ == 0) return;
+  auto* run = static_cast<char*>(log_.get()) + offsetof(FaultLog, run);
+  check(cudaMemsetAsync(run, replays_, 1, stream_), "faults");
+}
+
+void Journal::addReplay(std::shared_ptr<const Work> work, Reason failure) {
+  reporting_ += work->reporting;
+  if (!failure && isQuiet()) return;
+  const bool hasFailed = failure != nullptr;
+  const int run = work->reporting > 0 ? replays_++ : 0;
+  keep(Replay{std::move(work), run, std::move(failure)}, hasFailed);
+}
+
+bool Journal::isQuiet() const {
+  // Settling sets isSpoiled_ before it counts down.
+  return reporting_ == 0 && !hasFailures_ && unsettled_.load(std::memory_order_acquire) == 0 &&
+         !isSpoiled_.load(std::memory_order_acquire);
+}
+
+void Journal::keep(Entry entry, bool hasFailed) {
+  hasFailures_ |= hasFailed;
+  entries_.push_back(std::move(entry));
+}
+
+bool Journal::isFull(int reporting) const {
+  return reporting_ + reporting > kMostFaults || replays_ >= kMostReplays || entries_.size() >= kMostEntries;
+}
+
+std::shared_ptr<const Journal::Segment> Journal::take() {
+  if (entries_.empty() || capture_) return nullptr;
+  PinnedMemory log;
+  if (reporting_ > 0) {
+    log = pinnedMemory_.acquire(sizeof(FaultLog));
+    check(cudaMemcpyAsync(log.get(), log_.get(), sizeof(FaultLog), cudaMemcpyDeviceToHost, stream_), "faults");
+    check(cudaMemsetAsync(log_.get(), 0, offsetof(FaultLog, faults), stream_), "faults");
+  }
+  auto segment = std::make_shared<Segment>(Segment{std::move(entries_), hasFailures_, std::move(log)});
+  entries_ = {};
+  hasFailures_ = false;
+  reporting_ = replays_ = 0;
+  unsettled_.fetch_add(1, std::memory_order_release);
+  return segment;
+}
+
+// Goes through the records of a segment with the faults that they reported.
+class Journal::Walk {
+ public:
+  Walk(SpoiledMemory& spoiled, const FaultLog* log) : spoiled_(spoiled), log_(log) {}
+
+  void operator()(const Run& run) { settle(run, 0, run.failure); }
+  void operator()(const Replay& replay) {
+    for (const Run& run : replay.work->runs) settle(run, replay.run, replay.failure);
+  }
+  void operator()(const Write& write) {
+    if (write.failure)
+      spoiled_.spoil(write.memory, write.bytes, write.failure);
+    else
+      spoiled_.restore(write.memory, write.bytes);
+  }
+
+ private:
+  void settle(const Run& run, int number, const Reason& failure) {
+    // Also where it does not matter: the next fault is another record's.
+    const Reason reported = takeFault(run, number);
+    Reason reason = spoiled_.reasonOf(run.record);
+    if (!reason) reason = failure ? failure : reported;
+    if (reason || !spoiled_.empty()) spoiled_.settle(run.record, reason);
+  }
+
+  Reason takeFault(const Run& run, int number) {
+    if (log_ == nullptr || run.source == 0 || next_ >= log_->count) return nullptr;
+    // Only captured work of more records than there is room for comes here, and its first faults spoiled most of it.
+    if (next_ >= kMostFaults)
+      return failureOf(run.record, "it may have failed: more than " + std::to_string(kMostFaults) +
+                                       " operations of one replay did, and the device keeps no more");
+    const Fault& fault = log_->faults[next_];
+    if (fault.source != run.source || (isCaptured(run.source) && fault.run != number)) return nullptr;
+    next_++;
+    return failureOf(run.record, textOf(fault));
+  }
+
+  SpoiledMemory& spoiled_;
+  const FaultLog* log_;
+  int next_ = 0;
+};
+
+void Journal::settle(const Segment& segment, bool isReached) {
+  const auto* log = isReached ? static_cast<const FaultLog*>(segment.log.get()) : nullptr;
+  if (segment.hasFailures || !spoiled_.empty() || (log != nullptr && log->count > 0)) {
+    Walk walk(spoiled_, log);
+    for (const Entry& entry : segment.entries) std::visit(walk, entry);
+  }
+  isSpoiled_.store(!spoiled_.empty(), std::memory_order_release);
+  unsettled_.fetch_sub(1, std::memory_order_release);
+}
+
+}  // namespace stepsize::cuda
