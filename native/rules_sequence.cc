@@ -126,12 +126,15 @@ void attention(Call& call) {
   const Shape perRow = expectHeads(call, 3);
   call.output(type, call.input(0).shape);
   call.output(DataType::float32, perRow);
+  call.output(DataType::float32, perRow);
 }
 
 void attentionGradient(Call& call) {
   const DataType type = expectFloats(call, 5);
-  expectStatistics(call, 5, 6);
-  call.expectShape(5, expectHeads(call, 5));
+  expectStatistics(call, 5, 7);
+  const Shape perRow = expectHeads(call, 5);
+  call.expectShape(5, perRow);
+  call.expectShape(6, perRow);
   for (int i = 0; i < 3; i++) call.output(type, call.input(i).shape);
 }
 

@@ -139,7 +139,7 @@ export const families = [
         element: `visible pair, ${heads}`,
         bytes: 4,
         flops: 522,
-        shared: headTiles(6, 1024),
+        shared: headTiles(6, 1536),
       },
     },
   },

@@ -132,7 +132,8 @@ struct RowSums {
 // is a row, so its softmax is a shuffle.
 template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
-    attentionKernel(const T* q, const T* k, const T* v, T* out, float* logSums, AttentionShape s, float scale) {
+    attentionKernel(const T* q, const T* k, const T* v, T* out, float* maxima, float* inverseSums, AttentionShape s,
+                    float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, keys{shared + floats, s.size}, values{shared + 2 * floats, s.size};
@@ -161,7 +162,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
       const float before = largest[r];
       largest[r] = fmaxf(before, warpMax(score));
       // A NaN passes the maximum by, and comes out of the exponential.
-      p.of[r] = visible ? expf(score - largest[r]) : 0.0f;
+      p.of[r] = visible ? expf(fmaf(p.of[r], scale, -largest[r])) : 0.0f;
       const float fading = expf(before - largest[r]);
       total[r] = total[r] * fading + warpSum(p.of[r]);
       sums.scale(r, fading);
@@ -172,8 +173,12 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = ownRow(r);
     if (first + row >= s.length) continue;
-    if (lane == 0) logSums[head * s.length + first + row] = largest[r] + logf(total[r]);
-    sums.write(r, out + s.row(head, first + row), s.size, 1.0f / total[r]);
+    const float inverse = 1.0f / total[r];
+    if (lane == 0) {
+      maxima[head * s.length + first + row] = largest[r];
+      inverseSums[head * s.length + first + row] = inverse;
+    }
+    sums.write(r, out + s.row(head, first + row), s.size, inverse);
   }
 }
 
@@ -212,13 +217,6 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   queries.load(t.q, s, head, first);
   gradients.load(t.g, s, head, first);
-  float logSum[kAttentionRows], delta[kAttentionRows];
-#pragma unroll
-  for (int r = 0; r < kAttentionRows; r++) {
-    const int64_t at = head * s.length + min(first + ownRow(r), s.length - 1);
-    logSum[r] = t.logSums[at];
-    delta[r] = t.delta[at];
-  }
   RowSums<Chunks> sums;
   for (int key0 = 0; key0 <= first; key0 += kAttentionTile) {
     __syncthreads();
@@ -232,7 +230,9 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     for (int r = 0; r < kAttentionRows; r++) {
       const int query = first + ownRow(r);
       const bool visible = query < s.length && key0 + lane <= query;
-      dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], logSum[r], delta[r], scale).dS;
+      // Read anew for every tile, from the cache: held, they are registers too many.
+      const QueryNumbers ofQuery = t.ofQuery(head * s.length + min(query, s.length - 1));
+      dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], ofQuery, scale).dS;
     }
     sums.add(dS, keys);
   }
@@ -263,15 +263,14 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     if constexpr (!kTakesTurns<Chunks>) gradients.load(t.g, s, head, query0);
     __syncthreads();
     const int query = query0 + lane;
-    const int64_t at = head * s.length + min(query, s.length - 1);
-    const float logSum = t.logSums[at], delta = t.delta[at];
     RowNumbers p = dotRows(keys, queries, lane);
     if constexpr (kTakesTurns<Chunks>) gradients.replace(t.g, s, head, query0);
     RowNumbers dS = dotRows(values, gradients, lane);
+    const QueryNumbers ofQuery = t.ofQuery(head * s.length + min(query, s.length - 1));
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
       const bool visible = query < s.length && first + ownRow(r) <= query;
-      const PairOf pair(visible, p.of[r], dS.of[r], logSum, delta, scale);
+      const PairOf pair(visible, p.of[r], dS.of[r], ofQuery, scale);
       p.of[r] = pair.p;
       dS.of[r] = pair.dS;
     }

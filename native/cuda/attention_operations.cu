@@ -61,18 +61,18 @@ void attention(CudaDevice& device, const Record& record) {
   const float scale = number(record, attribute::attentionScale);
   const T *q = input(record, 0).as<T>(), *k = input(record, 1).as<T>(), *v = input(record, 2).as<T>();
   T* out = output(record, 0).as<T>();
-  float* logSums = output(record, 1).floats();
+  float *maxima = output(record, 1).floats(), *inverseSums = output(record, 2).floats();
   if constexpr (std::is_same_v<T, BFloat16>)
     if (fitsTensorCores(record, at.shape.size))
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
         at.start(device, attentionTensorKernel<kSize>, kHeadRows, kHeadThreads, kForwardBytes<kSize>,
-                 kForwardBytes<kSize>, q, k, v, out, logSums, at.shape, scale);
+                 kForwardBytes<kSize>, q, k, v, out, maxima, inverseSums, at.shape, scale);
       });
   withChunks(at.shape.size, [&](auto chunks) {
     at.start(device, attentionKernel<decltype(chunks)::value, T>, kAttentionTile, kFloatBlock,
-             floatTiles(3, at.shape.size), floatTiles(3, 32 * decltype(chunks)::value), q, k, v, out, logSums, at.shape,
-             scale);
+             floatTiles(3, at.shape.size), floatTiles(3, 32 * decltype(chunks)::value), q, k, v, out, maxima,
+             inverseSums, at.shape, scale);
   });
 }
 
@@ -87,10 +87,15 @@ void attentionGradient(CudaDevice& device, const Record& record) {
   const T *out = input(record, 3).as<T>(), *g = input(record, 4).as<T>();
   launch(attentionDeltaKernel<T>, blocksFor(device, rows, kAttentionThreadsY), kFloatBlock, 0, device.stream(), out, g,
          delta, rows, at.shape);
-  const AttentionGradientTensors<T> tensors{input(record, 0).as<T>(),  input(record, 1).as<T>(),
-                                            input(record, 2).as<T>(),  g,
-                                            input(record, 5).floats(), delta,
-                                            output(record, 0).as<T>(), output(record, 1).as<T>(),
+  const AttentionGradientTensors<T> tensors{input(record, 0).as<T>(),
+                                            input(record, 1).as<T>(),
+                                            input(record, 2).as<T>(),
+                                            g,
+                                            input(record, 5).floats(),
+                                            input(record, 6).floats(),
+                                            delta,
+                                            output(record, 0).as<T>(),
+                                            output(record, 1).as<T>(),
                                             output(record, 2).as<T>()};
   const float scale = number(record, attribute::attentionScale);
   if constexpr (std::is_same_v<T, BFloat16>)

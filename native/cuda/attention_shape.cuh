@@ -30,18 +30,28 @@ struct BlockPlace {
   }
 };
 
+// Of a query: its largest score, the inverse of Σ exp(score − largest), and δ. The maximum and the sum are kept apart,
+// as cpu/kernels/attention.h says.
+struct QueryNumbers {
+  float largest, inverseSum, delta;
+};
+
 template <class T>
 struct AttentionGradientTensors {
   const T *q, *k, *v, *g;
-  const float *logSums, *delta;
+  const float *maxima, *inverseSums, *delta;
   T *dQ, *dK, *dV;
+
+  // at: the query, counted through all heads.
+  __device__ QueryNumbers ofQuery(int64_t at) const { return {maxima[at], inverseSums[at], delta[at]}; }
 };
 
 // The probability and the gradient of the score of a pair, from Q·K and g·V.
 struct PairOf {
   float p, dS;
-  __device__ PairOf(bool visible, float score, float product, float logSum, float delta, float scale)
-      : p(visible ? expf(score * scale - logSum) : 0.0f), dS(visible ? p * (product - delta) * scale : 0.0f) {}
+  __device__ PairOf(bool visible, float score, float product, const QueryNumbers& query, float scale)
+      : p(visible ? expf(fmaf(score, scale, -query.largest)) * query.inverseSum : 0.0f),
+        dS(visible ? p * (product - query.delta) * scale : 0.0f) {}
 };
 
 }  // namespace stepsize::cuda

@@ -77,7 +77,7 @@ constexpr size_t kForwardBytes = 5 * HeadTile<Size>::kBytes;
 template <int Size>
 constexpr size_t kQueryGradientBytes = 6 * HeadTile<Size>::kBytes;
 template <int Size>
-constexpr size_t kKeyGradientBytes = 6 * HeadTile<Size>::kBytes + 4 * kHeadRows * sizeof(float);
+constexpr size_t kKeyGradientBytes = 6 * HeadTile<Size>::kBytes + 2 * kHeadRows * sizeof(QueryNumbers);
 
 __device__ __forceinline__ int firstOfWarp() { return static_cast<int>(threadIdx.x) / 32 * kStepRows; }
 // Of a fragment of sums: the row of its first two numbers (the others are eight below), and the first one's column.
@@ -173,8 +173,8 @@ __device__ __forceinline__ float reduceRow(float value, const Reduce& reduce) {
 
 template <int Size>
 __global__ void __launch_bounds__(kHeadThreads, 2)
-    attentionTensorKernel(const BFloat16* q, const BFloat16* k, const BFloat16* v, BFloat16* out, float* logSums,
-                          AttentionShape s, float scale) {
+    attentionTensorKernel(const BFloat16* q, const BFloat16* k, const BFloat16* v, BFloat16* out, float* maxima,
+                          float* inverseSums, AttentionShape s, float scale) {
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
   const Tile queries{shared};
@@ -212,8 +212,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
           const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
-          float& score = scores[step][n][e];
-          score = key <= query + e / 2 * 8 ? score * scale : -INFINITY;
+          const float score = key <= query + e / 2 * 8 ? scores[step][n][e] * scale : -INFINITY;
           // A NaN passes the maximum by, and comes out of the exponential.
           largest[e / 2] = fmaxf(largest[e / 2], score);
         }
@@ -233,7 +232,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
         for (int e = 0; e < 4; e++) {
           const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
           float& score = scores[step][n][e];
-          score = key <= query + e / 2 * 8 ? expf(score - largest[e / 2]) : 0.0f;
+          score = key <= query + e / 2 * 8 ? expf(fmaf(score, scale, -largest[e / 2])) : 0.0f;
           total[e / 2] += score;
         }
       sums.add(scores[step], keysAndValues.second(tile), step * kStepRows);
@@ -245,8 +244,10 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
     total[half] = reduceRow(total[half], [](float a, float b) { return a + b; });
     inverse[half] = 1.0f / total[half];
     const int at = query + half * 8;
-    if (columnInFragment() == 0 && at < s.length)
-      logSums[place.head * s.length + at] = largest[half] + logf(total[half]);
+    if (columnInFragment() == 0 && at < s.length) {
+      maxima[place.head * s.length + at] = largest[half];
+      inverseSums[place.head * s.length + at] = inverse[half];
+    }
   }
   sums.scale(inverse);
   sums.write(queries, out, s, place.head, place.first);
@@ -271,13 +272,10 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   begin(0);
 
   const int query = place.first + firstOfWarp() + rowInFragment();
-  float logSum[2], delta[2];
+  QueryNumbers ofQuery[2];
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int64_t at = place.head * s.length + min(query + half * 8, s.length - 1);
-    logSum[half] = t.logSums[at];
-    delta[half] = t.delta[at];
-  }
+  for (int half = 0; half < 2; half++)
+    ofQuery[half] = t.ofQuery(place.head * s.length + min(query + half * 8, s.length - 1));
   waitForCopies<0>();
   __syncthreads();
   const OwnRows<Size> ownQueries(queries), ownGradients(gradients);
@@ -297,7 +295,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
         for (int e = 0; e < 4; e++) {
           const int key = tile * kHeadRows + step + n * 8 + columnInFragment() + e % 2, own = query + e / 2 * 8;
           const bool visible = own < s.length && key <= own;
-          scores[n][e] = PairOf(visible, scores[n][e], products[n][e], logSum[e / 2], delta[e / 2], scale).dS;
+          scores[n][e] = PairOf(visible, scores[n][e], products[n][e], ofQuery[e / 2], scale).dS;
         }
       sums.add(scores, keysAndValues.first(tile), step);
     }
@@ -313,9 +311,8 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
   const Tile keys{shared}, values{shared + Tile::kElements};
   const HeadStages<Size> queriesAndGradients{shared + 2 * Tile::kElements};
-  // Of the queries of each stage, log Σ, then δ.
   const auto ofQueries = [&](int stage) {
-    return reinterpret_cast<float*>(shared + 6 * Tile::kElements) + stage % 2 * 2 * kHeadRows;
+    return reinterpret_cast<QueryNumbers*>(shared + 6 * Tile::kElements) + stage % 2 * kHeadRows;
   };
   const BlockPlace place = BlockPlace::ofKeys(s, kHeadRows);
   const int firstTile = place.first / kHeadRows, tiles = static_cast<int>(s.tiles(kHeadRows));
@@ -323,11 +320,8 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
     const int thread = static_cast<int>(threadIdx.x);
     if (tile < tiles) {
       queriesAndGradients.load(t.q, t.g, s, place.head, tile);
-      if (thread < kHeadRows) {
-        const int64_t at = place.head * s.length + min(tile * kHeadRows + thread, s.length - 1);
-        ofQueries(tile)[thread] = t.logSums[at];
-        ofQueries(tile)[kHeadRows + thread] = t.delta[at];
-      }
+      if (thread < kHeadRows)
+        ofQueries(tile)[thread] = t.ofQuery(place.head * s.length + min(tile * kHeadRows + thread, s.length - 1));
     }
     commitCopies();
   };
@@ -355,8 +349,7 @@ __global__ void __launch_bounds__(kHeadThreads, 1)
         for (int e = 0; e < 4; e++) {
           const int column = step + n * 8 + columnInFragment() + e % 2, query = tile * kHeadRows + column;
           const bool visible = query < s.length && key + e / 2 * 8 <= query;
-          const PairOf pair(visible, scores[n][e], products[n][e], ofQueries(tile)[column],
-                            ofQueries(tile)[kHeadRows + column], scale);
+          const PairOf pair(visible, scores[n][e], products[n][e], ofQueries(tile)[column], scale);
           scores[n][e] = pair.p;
           products[n][e] = pair.dS;
         }

@@ -33,7 +33,7 @@ struct Sum {
 // Attention of numbers [length][kHeads][size], and the gradients of Σ g·O.
 struct Reference {
   int length, size;
-  std::vector<double> q, k, v, g, p, logSums;
+  std::vector<double> q, k, v, g, p, maxima, sums;
   std::vector<Sum> out, dQ, dK, dV;
 
   size_t at(int position, int head, int d) const { return static_cast<size_t>((position * kHeads + head) * size + d); }
@@ -43,7 +43,7 @@ struct Reference {
     return sum;
   }
   size_t pair(int head, int i, int j) const { return static_cast<size_t>((head * length + i) * length + j); }
-  double& logSum(int head, int i) { return logSums[static_cast<size_t>(head * length + i)]; }
+  size_t row(int head, int i) const { return static_cast<size_t>(head * length + i); }
   template <class F>
   void forPairs(const F& f) const {
     for (int h = 0; h < kHeads; h++)
@@ -53,14 +53,20 @@ struct Reference {
 
   void forward() {
     p.resize(static_cast<size_t>(kHeads * length * length));
-    logSums.resize(static_cast<size_t>(kHeads * length));
+    maxima.assign(static_cast<size_t>(kHeads * length), -INFINITY);
+    sums.resize(maxima.size());
     out.resize(q.size());
     forPairs([&](int h, int i, int j) {
-      p[pair(h, i, j)] = std::exp(dot(q, i, k, j, h) * static_cast<double>(kScale));
-      logSum(h, i) += p[pair(h, i, j)];
+      double& score = p[pair(h, i, j)];
+      score = dot(q, i, k, j, h) * static_cast<double>(kScale);
+      maxima[row(h, i)] = std::max(maxima[row(h, i)], score);
     });
-    forPairs([&](int h, int i, int j) { p[pair(h, i, j)] /= logSum(h, i); });
-    for (double& sum : logSums) sum = std::log(sum);
+    forPairs([&](int h, int i, int j) {
+      double& score = p[pair(h, i, j)];
+      score = std::exp(score - maxima[row(h, i)]);
+      sums[row(h, i)] += score;
+    });
+    forPairs([&](int h, int i, int j) { p[pair(h, i, j)] /= sums[row(h, i)]; });
     forPairs([&](int h, int i, int j) {
       for (int d = 0; d < size; d++) out[at(i, h, d)].add(p[pair(h, i, j)] * v[at(j, h, d)]);
     });
@@ -84,7 +90,7 @@ template <class T>
 struct Attention {
   AttentionShape shape;
   Buffer<T> q, k, v, g, out, dQ, dK, dV;
-  Buffer<float> logSums, delta;
+  Buffer<float> maxima, inverseSums, delta;
   Reference reference;
 
   Attention(int length, int size) : Attention(length, size, static_cast<size_t>(length * kHeads * size)) {}
@@ -98,13 +104,15 @@ struct Attention {
         dQ(count),
         dK(count),
         dV(count),
-        logSums(static_cast<size_t>(length * kHeads)),
+        maxima(static_cast<size_t>(length * kHeads)),
+        inverseSums(static_cast<size_t>(length * kHeads)),
         delta(static_cast<size_t>(length * kHeads)),
-        reference{length, size, doublesOf(q), doublesOf(k), doublesOf(v), doublesOf(g), {}, {}, {}, {}, {}, {}} {
+        reference{length, size, doublesOf(q), doublesOf(k), doublesOf(v), doublesOf(g), {}, {}, {}, {}, {}, {}, {}} {
     reference.forward();
   }
   AttentionGradientTensors<T> tensors() {
-    return {q.data(), k.data(), v.data(), g.data(), logSums.data(), delta.data(), dQ.data(), dK.data(), dV.data()};
+    return {q.data(),           k.data(),     v.data(),  g.data(),  maxima.data(),
+            inverseSums.data(), delta.data(), dQ.data(), dK.data(), dV.data()};
   }
   dim3 grid(int rows) const { return {shape.tiles(rows) * kHeads, 1, 1}; }
 
@@ -114,7 +122,8 @@ struct Attention {
     reference.backward(doublesOf(out));
   }
   void expectForward() {
-    expectAll(logSums, "log Σ", [&](size_t i) { return reference.logSums[i]; });
+    expectAll(maxima, "the largest score", [&](size_t i) { return reference.maxima[i]; });
+    expectAll(inverseSums, "1/Σ", [&](size_t i) { return 1 / reference.sums[i]; });
     expectSums(out, reference.out, "the output");
   }
   void expectBackward() {
@@ -146,8 +155,8 @@ void expectInFloat32(int length, int size) {
     emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), kLeastSharedBytes);
     launch(kernel, grid, block, tiles * Tile::floats(size) * sizeof(float), nullptr, arguments...);
   };
-  start(attentionKernel<Chunks, float>, 3, a.q.data(), a.k.data(), a.v.data(), a.out.data(), a.logSums.data(), a.shape,
-        kScale);
+  start(attentionKernel<Chunks, float>, 3, a.q.data(), a.k.data(), a.v.data(), a.out.data(), a.maxima.data(),
+        a.inverseSums.data(), a.shape, kScale);
   a.expectForward();
   a.computeDelta();
   start(attentionQueryGradientKernel<Chunks, float>, kGradientTiles<Chunks>, a.tensors(), a.shape, kScale);
@@ -177,7 +186,7 @@ void expectOnTensorCores(int length, int size) {
     launch(kernel, grid, kHeadThreads, bytes, nullptr, arguments...);
   };
   start(attentionTensorKernel<Size>, kForwardBytes<Size>, a.q.data(), a.k.data(), a.v.data(), a.out.data(),
-        a.logSums.data(), a.shape, kScale);
+        a.maxima.data(), a.inverseSums.data(), a.shape, kScale);
   a.expectForward();
   a.computeDelta();
   start(attentionQueryGradientTensorKernel<Size>, kQueryGradientBytes<Size>, a.tensors(), a.shape, kScale);

@@ -42,63 +42,79 @@ export function rotary(x: Values, base: number): Values {
   });
 }
 
-/** softmax(QKᵀ·scale) over the keys up to each query, times V. */
-export function causalAttention(q: Values, k: Values, v: Values, scale: number): Values {
-  const [, length, heads, size] = q.shape as [number, number, number, number];
-  const row = (x: Values, batch: number, position: number, head: number) => {
-    const start = ((batch * length + position) * heads + head) * size;
-    return x.data.subarray(start, start + size);
-  };
-  const dot = (a: Float64Array, b: Float64Array) => a.reduce((total, value, i) => total + value * b[i]!, 0);
-  const result = values(q.shape, () => 0);
-  for (let batch = 0; batch < q.shape[0]!; batch++)
+/** One head's rows of [batch, length, heads, size]: a view, which can be written. */
+function rowOf(x: Values, batch: number, position: number, head: number): Float64Array {
+  const [, length, heads, size] = x.shape as [number, number, number, number];
+  const start = ((batch * length + position) * heads + head) * size;
+  return x.data.subarray(start, start + size);
+}
+
+const dot = (a: Float64Array, b: Float64Array) => a.reduce((total, value, i) => total + value * b[i]!, 0);
+const addScaled = (to: Float64Array, factor: number, from: Float64Array) => {
+  for (let i = 0; i < to.length; i++) to[i]! += factor * from[i]!;
+};
+
+/** Calls f for every query with the probabilities of the keys up to it. */
+function forQueries(
+  q: Values,
+  k: Values,
+  scale: number,
+  f: (batch: number, head: number, query: number, probabilities: readonly number[]) => void,
+): void {
+  const [batches, length, heads] = q.shape as [number, number, number, number];
+  for (let batch = 0; batch < batches; batch++)
     for (let head = 0; head < heads; head++)
       for (let query = 0; query < length; query++) {
-        const keys = Array.from({ length: query + 1 }, (_, key) => key);
-        const scores = keys.map((key) => dot(row(q, batch, query, head), row(k, batch, key, head)) * scale);
-        const largest = Math.max(...scores);
+        const scores = Array.from(
+          { length: query + 1 },
+          (_, key) => dot(rowOf(q, batch, query, head), rowOf(k, batch, key, head)) * scale,
+        );
+        const largest = scores.reduce((most, score) => Math.max(most, score));
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight, 0);
-        const out = row(result, batch, query, head);
-        for (const key of keys)
-          row(v, batch, key, head).forEach((value, i) => {
-            out[i]! += (weights[key]! / total) * value;
-          });
+        f(
+          batch,
+          head,
+          query,
+          weights.map((weight) => weight / total),
+        );
       }
+}
+
+/** softmax(QKᵀ·scale) over the keys up to each query, times V. */
+export function causalAttention(q: Values, k: Values, v: Values, scale: number): Values {
+  const result = values(q.shape, () => 0);
+  forQueries(q, k, scale, (batch, head, query, probabilities) => {
+    const out = rowOf(result, batch, query, head);
+    for (const [key, p] of probabilities.entries()) addScaled(out, p, rowOf(v, batch, key, head));
+  });
   return result;
 }
 
-/** The gradients of Σ g·causalAttention(q, k, v) with respect to q, k and v. */
-export function causalAttentionGradients(q: Values, k: Values, v: Values, g: Values, scale: number): Values[] {
-  const [batches, length, heads, size] = q.shape as [number, number, number, number];
-  const [dQ, dK, dV] = [q, k, v].map(({ shape }) => values(shape, () => 0)) as [Values, Values, Values];
-  for (let batch = 0; batch < batches; batch++)
-    for (let head = 0; head < heads; head++) {
-      const at = (position: number) => ((batch * length + position) * heads + head) * size;
-      const dot = (a: Values, i: number, b: Values, j: number) => {
-        let total = 0;
-        for (let d = 0; d < size; d++) total += a.data[at(i) + d]! * b.data[at(j) + d]!;
-        return total;
-      };
-      for (let query = 0; query < length; query++) {
-        const keys = Array.from({ length: query + 1 }, (_, key) => key);
-        const weights = keys.map((key) => Math.exp(dot(q, query, k, key) * scale));
-        const total = weights.reduce((sum, weight) => sum + weight, 0);
-        // Of each probability, Σ g·v; and what all of them together have of it.
-        const products = keys.map((key) => dot(g, query, v, key));
-        const mean = products.reduce((sum, product, key) => sum + (product * weights[key]!) / total, 0);
-        for (const key of keys) {
-          const probability = weights[key]! / total;
-          const dScore = probability * (products[key]! - mean) * scale;
-          for (let d = 0; d < size; d++) {
-            dQ.data[at(query) + d]! += dScore * k.data[at(key) + d]!;
-            dK.data[at(key) + d]! += dScore * q.data[at(query) + d]!;
-            dV.data[at(key) + d]! += probability * g.data[at(query) + d]!;
-          }
-        }
+/**
+ * The gradients of Σ g·output by q, k and v; and of each number, how large the terms are that it is the sum of: what
+ * rounding may change is a share of that.
+ */
+export function causalAttentionGradient(q: Values, k: Values, v: Values, g: Values, scale: number) {
+  const zeros = () => [q, k, v].map(({ shape }) => values(shape, () => 0)) as [Values, Values, Values];
+  const [gradients, sizes] = [zeros(), zeros()];
+  forQueries(q, k, scale, (batch, head, query, probabilities) => {
+    const at = (x: Values, position: number) => rowOf(x, batch, position, head);
+    const add = ([dQ, dK, dV]: [Values, Values, Values], own: (row: Float64Array) => Float64Array, sign: 1 | -1) => {
+      const gradient = own(at(g, query));
+      const products = probabilities.map((_, key) => dot(gradient, own(at(v, key))));
+      const delta = products.reduce((sum, product, key) => sum + product * probabilities[key]!, 0);
+      for (const [key, p] of probabilities.entries()) {
+        const dS = p * (products[key]! - sign * delta) * scale;
+        addScaled(at(dQ, query), dS, own(at(k, key)));
+        addScaled(at(dK, key), dS, own(at(q, query)));
+        addScaled(at(dV, key), p, gradient);
       }
-    }
-  return [dQ, dK, dV];
+    };
+    add(gradients, (row) => row, 1);
+    add(sizes, (row) => row.map(Math.abs), -1);
+  });
+  return { gradients, sizes };
 }
 
 /** silu(gate)·up */

@@ -39,9 +39,9 @@ export function causalAttention(
   values: Tensor,
   { scale = 1 / Math.sqrt(queries.shape[3] ?? 1) }: { scale?: number } = {},
 ): Tensor {
-  return differentiable("attention", [queries, keys, values], { scale }, (output, [logSums]) => ({
+  return differentiable("attention", [queries, keys, values], { scale }, (output, statistics) => ({
     saves: [queries, keys, values, output],
-    gradient: (g) => execute("attentionGradient", [queries, keys, values, output, g, logSums as Tensor], { scale }),
+    gradient: (g) => execute("attentionGradient", [queries, keys, values, output, g, ...statistics], { scale }),
   }));
 }
 

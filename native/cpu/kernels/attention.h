@@ -2,7 +2,10 @@
 //
 // Q, K, V, O are [batch, length, heads, size]. The scores are never stored whole: blocks of queries meet blocks of keys
 // with the running maximum and sum of Milakov and Gimelshein (2018), as in FlashAttention (Dao et al. 2022), and the
-// backward pass makes them again from the logarithm of each row's sum. The products are the tiles of gemm.h.
+// backward pass makes the probabilities again from each row's maximum and sum. The products are the tiles of gemm.h.
+//
+// The maximum and the inverse of the sum are kept apart. One number, the logarithm of the sum of exponentials, has a
+// rounding error that grows with the scores: at scores of 10⁴ probabilities would be wrong in the third digit.
 // Per head and pair of positions: forward 4·size flops, backward 10·size, of which the causal half is done.
 #pragma once
 
@@ -97,6 +100,23 @@ STEPSIZE_INLINE void forTiles(int64_t rows, const F& f) {
   for (int64_t row = 0; row < rows; row += kTileRows) f(row, static_cast<int>(least(kTileRows, rows - row)));
 }
 
+// The largest of the scores and of what was before; a NaN is passed over. products: the scores before they are scaled.
+STEPSIZE_INLINE float largestScore(const float* products, int64_t count, float scale, float before) {
+  const Vec factor = broadcast(scale);
+  Vec most = broadcast(before);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Vec score = load(products + i) * factor;
+    most = score > most ? score : most;
+  }
+  float lanes[kLanes];
+  store(lanes, most);
+  float largest = before;
+  for (float lane : lanes) largest = lane > largest ? lane : largest;
+  for (; i < count; i++) largest = products[i] * scale > largest ? products[i] * scale : largest;
+  return largest;
+}
+
 // How many of the keys from `key0` on the query may see.
 STEPSIZE_INLINE int64_t visibleKeys(int64_t query, int64_t key0, int64_t keys) {
   return most(0, least(keys, query + 1 - key0));
@@ -131,11 +151,10 @@ inline void attention(const Invocation& call) {
         for (int64_t i = row; i < row + rows; i++) {
           float* p = scores + i * kKeys;
           const int64_t visible = visibleKeys(query0 + i, key0, keys);
-          for (int64_t j = 0; j < visible; j++) p[j] *= scale;
           const float before = largest[i];
-          largest[i] = largestValue(p, visible, before);
-          const Vec shift = broadcast(largest[i]);
-          mapVectors(p, p, visible, [=](Vec s) { return exponential(s - shift); });
+          largest[i] = largestScore(p, visible, scale, before);
+          const Vec factor = broadcast(scale), shift = broadcast(-largest[i]);
+          mapVectors(p, p, visible, [=](Vec s) { return exponential(fma(s, factor, shift)); });
           zeroFloats(p + visible, seen - visible);
           const float fading = exponential(before - largest[i]);
           total[i] = total[i] * fading + sumFloats(p, visible);
@@ -145,9 +164,11 @@ inline void attention(const Invocation& call) {
       });
     }
     float* out = shape.rowsOf(call.output(0), head) + query0 * stride;
-    float* logSums = call.output(1).floats() + head * shape.length + query0;
+    float* maxima = call.output(1).floats() + head * shape.length + query0;
+    float* inverseSums = call.output(2).floats() + head * shape.length + query0;
     for (int64_t i = 0; i < queries; i++) {
-      logSums[i] = largest[i] + logf(total[i]);
+      maxima[i] = largest[i];
+      inverseSums[i] = 1 / total[i];
       for (int64_t d = 0; d < size; d++) out[i * stride + d] = sums[i * size + d] / total[i];
     }
   });
@@ -161,7 +182,8 @@ inline void attentionGradient(const Invocation& call) {
   const float scale = call.number(attribute::attentionScale);
   const int64_t stride = shape.stride(), size = shape.size;
   parallelFor(call, shape.batch * shape.heads, [&](int64_t head) {
-    const float* logSums = call.input(5).floats() + head * shape.length;
+    const float* maxima = call.input(5).floats() + head * shape.length;
+    const float* inverseSums = call.input(6).floats() + head * shape.length;
     float* dQ = shape.rowsOf(call.output(0), head);
     float* dK = shape.rowsOf(call.output(1), head);
     float* dV = shape.rowsOf(call.output(2), head);
@@ -203,8 +225,9 @@ inline void attentionGradient(const Invocation& call) {
             float* pRow = p + i * kKeys;
             float* dRow = dS + i * kKeys;
             const int64_t visible = visibleKeys(query0 + i, key0, keys);
-            const Vec factor = broadcast(scale), shift = broadcast(-logSums[query0 + i]);
-            mapVectors(pRow, pRow, visible, [=](Vec s) { return exponential(fma(s, factor, shift)); });
+            const Vec factor = broadcast(scale), shift = broadcast(-maxima[query0 + i]);
+            const Vec inverse = broadcast(inverseSums[query0 + i]);
+            mapVectors(pRow, pRow, visible, [=](Vec s) { return exponential(fma(s, factor, shift)) * inverse; });
             for (int64_t j = 0; j < visible; j++) dRow[j] = pRow[j] * (dRow[j] - delta[i]) * scale;
             // The products over queries read whole columns.
             zeroFloats(pRow + visible, keys - visible);

@@ -129,7 +129,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   swigluGradient: { inputs: [many, many, many] },
   attention: { inputs: [heads, heads, heads], attributes: { scale: 0.3 } },
   attentionGradient: {
-    inputs: [heads, heads, heads, heads, heads, positive([2, 3, 290])],
+    inputs: [heads, heads, heads, heads, heads, [2, 3, 290], positive([2, 3, 290])],
     attributes: { scale: 0.3 },
   },
   gradientNorm: { inputs: [], lists: (device) => [positives(device)] },
