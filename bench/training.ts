@@ -92,7 +92,7 @@ interface Measured {
 /** Passes of so many steps of one trainer, one after another. */
 function passes(trainer: Trainer, steps: number, capture: boolean): () => Promise<Measured> {
   const run = async (count: number) => {
-    for await (const record of trainer.run({ until: trainer.step + count, capture })) void record;
+    for await (const record of trainer.run({ until: trainer.step + count, capture, runAhead: true })) void record;
   };
   let isWarm = false;
   return async () => {

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AdamW, data, nn, openDevice, schedule, Trainer } from "stepsize";
+import { AdamW, data, nn, openDevice, type RunOptions, schedule, Trainer } from "stepsize";
 
 const inputs = Float32Array.from({ length: 256 * 8 }, (_, i) => Math.sin(i * i));
 const labels = Int32Array.from({ length: 256 }, (_, i) =>
@@ -29,12 +29,9 @@ function makeTrainer(seed: number): Trainer {
   return new Trainer({ model, optimizer, loss: nn.crossEntropy, data: set.batches({ size: 32, seed: 1 }) });
 }
 
-async function lossesOf(trainer: Trainer, stopAfter = Number.POSITIVE_INFINITY): Promise<number[]> {
+async function lossesOf(trainer: Trainer, options: RunOptions = {}): Promise<number[]> {
   const losses: number[] = [];
-  for await (const { step, loss } of trainer.run()) {
-    losses.push(loss);
-    if (step === stopAfter) trainer.stop();
-  }
+  for await (const { loss } of trainer.run(options)) losses.push(loss);
   return losses;
 }
 
@@ -43,7 +40,8 @@ const uninterrupted = await lossesOf(makeTrainer(0));
 const folder = await mkdtemp(join(tmpdir(), "stepsize-resume-"));
 const path = join(folder, "checkpoint.safetensors");
 const first = makeTrainer(0);
-const before = await lossesOf(first, 25);
+// The run pauses after exactly so many steps; `trainer.stop()` or `break` at the record of the last one do the same.
+const before = await lossesOf(first, { until: 25 });
 await first.save(path);
 console.log(`stopped: ${before.length} steps done, the last loss is ${before.at(-1)}`);
 

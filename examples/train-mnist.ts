@@ -11,7 +11,9 @@ const budget = 100;
 const firstImages = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 const device = await openDevice("auto");
-const train = (await data.mnist({ split: "train" })).subset(firstImages(10_000));
+const { train, validation } = (await data.mnist({ split: "train" }))
+  .subset(firstImages(10_000))
+  .split({ validation: 0.05, seed: 0 });
 const test = (await data.mnist({ split: "test" })).subset(firstImages(500));
 
 const config = { kind: "resnet", depth: 8, width: 8, classes: 10, channels: 1 } as const;
@@ -34,14 +36,18 @@ const trainer = new Trainer({
   },
 });
 
-for await (const { step, loss, learningRate } of trainer.run()) {
+const folder = await mkdtemp(join(tmpdir(), "stepsize-mnist-"));
+const path = join(folder, "model.safetensors");
+
+// Evaluates after every 25 steps and keeps the checkpoint that did best.
+const evaluateEvery = { steps: 25, data: validation.batches({ size: 125 }), best: path };
+for await (const { step, loss, learningRate, evaluation } of trainer.run({ evaluateEvery })) {
   if (step % 20 === 0 || step === budget - 1)
     console.log(`step ${step} of ${budget}: loss ${loss.toFixed(3)}, learning rate ${learningRate.toExponential(2)}`);
+  if (evaluation) console.log(`after ${step + 1} steps: loss ${evaluation.loss.toFixed(3)} on held back images`);
 }
 
+await trainer.load(path);
 const { accuracy = 0, items } = await trainer.evaluate(test.batches({ size: 125 }));
 console.log(`accuracy on ${items} test images: ${(100 * accuracy).toFixed(1)} %`);
-
-const path = join(await mkdtemp(join(tmpdir(), "stepsize-mnist-")), "model.safetensors");
-await trainer.save(path);
 console.log(`saved as ${path}`);

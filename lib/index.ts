@@ -19,6 +19,9 @@ export * as theory from "./schedule/theory/index.js";
 export * as ops from "./tensor/index.js";
 export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
 export {
+  type BestEvaluation,
+  type CheckpointEvery,
+  type EvaluateEvery,
   type Evaluation,
   evaluate,
   type HostTensor,
@@ -28,9 +31,12 @@ export {
   loadTorchState,
   loadTorchWeights,
   loadWeights,
+  type RunOptions,
   readCheckpoint,
   readSafetensors,
+  type StepCallback,
   type StepRecord,
+  type Steps,
   saveTorchState,
   saveTorchWeights,
   Trainer,

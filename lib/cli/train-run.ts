@@ -89,39 +89,47 @@ export class TrainRun {
   async #train(): Promise<void> {
     const { config, parts, interrupts } = this.#options;
     const { trainer } = parts;
-    const { checkpointEvery, evaluateEvery = Number.POSITIVE_INFINITY } = config.settings;
     if (trainer.step >= trainer.budget) return;
     const progress = await showProgress(trainer.budget, trainer.step, process.stderr, parts.task);
     this.#progress = progress;
     try {
-      while (trainer.step < trainer.budget && !interrupts.requested) {
-        // The steps up to the next thing that needs the state as it is then, and none in flight.
-        const until = Math.min(nextMultiple(trainer.step, checkpointEvery), nextMultiple(trainer.step, evaluateEvery));
-        await this.#steps(until, progress);
+      // An earlier process may have been interrupted in the middle of it.
+      if (this.#isEvaluated(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
+        await this.#evaluateOnTheWay(progress);
+      const isExact = (step: number) => this.#isEvaluated(step) || this.#isSaved(step);
+      let since = performance.now() - 1000 * this.#seconds;
+      const options = { capture: config.settings.capture, runAhead: true, exactEvery: isExact };
+      for await (const record of interrupts.requested ? [] : trainer.run(options)) {
+        this.#seconds = (performance.now() - since) / 1000;
+        this.#add(record);
+        progress.step(record);
+        const step = record.step + 1;
+        if (!isExact(step)) continue;
         progress.pause();
-        const { step } = trainer;
-        const last = step >= trainer.budget;
-        if (step % evaluateEvery === 0 && !last && !interrupts.requested) await this.#evaluateOnTheWay(progress);
-        if (step % checkpointEvery === 0 || last || interrupts.requested) await this.#save();
+        const paused = performance.now();
+        if (this.#isEvaluated(step) && !interrupts.requested) await this.#evaluateOnTheWay(progress);
+        if (this.#isSaved(step)) await this.#save();
+        since += performance.now() - paused;
       }
+    } catch (error) {
+      if (error instanceof Interrupted && this.#saved !== trainer.step) await this.#save();
+      throw error;
     } finally {
       this.#progress = undefined;
       progress.close();
     }
+    if (this.#saved !== trainer.step) await this.#save();
     if (trainer.step < trainer.budget) interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
   }
 
-  async #steps(until: number, progress: Progress): Promise<void> {
-    const before = this.#seconds;
-    const start = performance.now();
-    for await (const record of this.#options.parts.trainer.run({
-      until,
-      capture: this.#options.config.settings.capture,
-    })) {
-      this.#seconds = before + (performance.now() - start) / 1000;
-      this.#add(record);
-      progress.step(record);
-    }
+  /** Whether the model is evaluated after so many steps; the evaluation at the end is another one. */
+  #isEvaluated(step: number): boolean {
+    const { evaluateEvery, budget } = this.#options.config.settings;
+    return evaluateEvery !== undefined && step > 0 && step < budget && step % evaluateEvery === 0;
+  }
+
+  #isSaved(step: number): boolean {
+    return step % this.#options.config.settings.checkpointEvery === 0;
   }
 
   #add({ step, loss, learningRate, items, gradientNorm, skipped }: StepRecord): void {
@@ -232,9 +240,4 @@ export class TrainRun {
         : `The last checkpoint is ${this.#options.folder.checkpoint(this.#saved)}`;
     return new StepsizeError(error.code, `${error.message}. ${kept}.`, { cause: error });
   }
-}
-
-/** The first multiple of `every` after `step`. */
-function nextMultiple(step: number, every: number): number {
-  return Number.isFinite(every) ? (Math.floor(step / every) + 1) * every : every;
 }

@@ -63,7 +63,8 @@ class OneRun {
     this.#trainer = trainer;
     const { budget } = trainer;
     const times = run.spec.purpose === "final" ? environment.evaluations : 1;
-    this.#evaluationsAt = Array.from({ length: times - 1 }, (_, i) => Math.round(((i + 1) * budget) / times));
+    const at = Array.from({ length: times - 1 }, (_, i) => Math.round(((i + 1) * budget) / times));
+    this.#evaluationsAt = at.filter((step) => step > 0 && step < budget);
   }
 
   async make(): Promise<RunRecord> {
@@ -104,11 +105,12 @@ class OneRun {
     try {
       while (trainer.step < trainer.budget) {
         signal.throwIfAborted();
+        // A run that was stopped in the middle of an evaluation has not made it.
         if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
-        const until = this.#evaluationsAt.find((after) => after > trainer.step) ?? trainer.budget;
-        for await (const { step, loss } of trainer.run({ until })) {
+        for await (const { step, loss } of trainer.run({ runAhead: true, exactEvery: this.#evaluationsAt })) {
           this.#state.losses.push(loss);
           this.#environment.onStep(step, loss);
+          if (this.#evaluationsAt.includes(step + 1)) await this.#evaluateOnTheWay();
           // Ends the steps in flight; the loop then goes on.
           if (performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
         }

@@ -4,6 +4,7 @@ import { create, type ModelConfig } from "../models/index.js";
 import type { Device } from "../native/index.js";
 import { type Module, type Precision, Preparation, type PreprocessingOptions } from "../nn/index.js";
 import { type Tensor, tensor } from "../tensor/index.js";
+import type { BestEvaluation } from "./best-evaluation.js";
 import { type HostTensor, readSafetensors } from "./safetensors.js";
 
 /** What a model needs around it to be used on raw data: saved with its weights. */
@@ -25,6 +26,8 @@ export interface CheckpointInfo extends ModelCard {
   readonly counters: Readonly<Record<string, number>>;
   /** Of the model; default float32. */
   readonly precision?: Precision;
+  /** The best evaluation until then, if there was one. */
+  readonly best?: BestEvaluation;
   /** What determines the rest of the run; a resumed run must agree with it. */
   readonly run: Readonly<Record<string, unknown>>;
 }
@@ -72,10 +75,7 @@ function parseInfo(path: string, text: string | undefined): CheckpointInfo {
 }
 
 /** @internal Names and tensors as they stand in a checkpoint. */
-export function checkpointNames(
-  model: ReadonlyMap<string, Tensor>,
-  optimizer: ReadonlyMap<string, Tensor>,
-): Map<string, Tensor> {
+export function checkpointNames<T>(model: ReadonlyMap<string, T>, optimizer: ReadonlyMap<string, T>): Map<string, T> {
   return new Map([
     ...[...model].map(([name, t]) => [modelPrefix + name, t] as const),
     ...[...optimizer].map(([name, t]) => [optimizerPrefix + name, t] as const),

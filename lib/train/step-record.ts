@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { OptimizerStats } from "../optim/index.js";
+import type { Evaluation } from "./evaluate.js";
 
 /** One step, as `trainer.run` yields it. */
 export interface StepRecord {
@@ -15,6 +16,10 @@ export interface StepRecord {
   readonly gradientNorm?: number;
   /** Whether the update was left out because a gradient was not finite. */
   readonly skipped?: boolean;
+  /** What `evaluateEvery` found after this step. */
+  readonly evaluation?: Evaluation;
+  /** Whether that is the best evaluation so far; absent if there was none. */
+  readonly best?: boolean;
 }
 
 /** What the host knows of a step when it enqueues it. */

@@ -4,12 +4,12 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preparation } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
-import { type Tensor, tidy } from "../tensor/index.js";
-import { BurstLength } from "./burst-length.js";
-import { CapturedStep } from "./captured-step.js";
-import { type BatchTensors, disposeBatch, type Evaluation, evaluate, upload } from "./evaluate.js";
-import { MetricsRing } from "./metrics-ring.js";
-import { writeSafetensors } from "./safetensors.js";
+import type { Tensor } from "../tensor/index.js";
+import { type BestEvaluation, bestOf } from "./best-evaluation.js";
+import { type Evaluation, evaluate } from "./evaluate.js";
+import { firstNotFinite } from "./finite.js";
+import { type EvaluateEvery, type RunOptions, RunPlan } from "./run-options.js";
+import { type HostTensor, writeSafetensors } from "./safetensors.js";
 import {
   type CheckpointInfo,
   checkpointNames,
@@ -19,10 +19,10 @@ import {
   onHost,
   readCheckpoint,
 } from "./saved-model.js";
-import { type EnqueuedStep, type StepMetrics, type StepRecord, StepRecords } from "./step-record.js";
-
-/** Steps, or bursts of them, that are enqueued before the oldest one's result is awaited: the device stays busy. */
-const runAhead = 2;
+import { type CheckpointPlace, Soundness } from "./soundness.js";
+import { type DrawnStep, type MeasuredStep, StepMaker, type StepsUnderWay, stepsAhead } from "./step-maker.js";
+import { type StepRecord, StepRecords } from "./step-record.js";
+import { Turns } from "./turns.js";
 
 /** Options of {@link Trainer}. */
 export interface TrainerOptions {
@@ -39,35 +39,38 @@ export interface TrainerOptions {
 }
 
 /**
- * The training loop, as an asynchronous iterator of step records. It runs ahead of the device by two steps and reads
- * nothing that the device has not finished, so the loop around it decides what else happens: progress, evaluation,
- * checkpoints.
+ * The training loop, as an asynchronous iterator of step records. In the body of the loop the weights are those after
+ * the record's step: it may evaluate, save, load, stop or leave.
  *
  * ```ts
  * for await (const { step, loss, learningRate } of trainer.run()) console.log(step, loss, learningRate);
  * ```
  */
 export class Trainer {
-  /** Steps enqueued so far: the next one is this number. */
+  /** Steps made so far: the next one is this number. In the loop body it is one more than the record's. */
   step = 0;
   readonly budget: number;
   readonly device: Device;
   readonly #options: TrainerOptions;
   readonly #preparation: Preparation;
   readonly #accumulate: number;
-  #captured: CapturedStep | undefined;
-  /** Whether a step was made, which leaves what a captured one must find. */
-  #warm = false;
+  readonly #maker: StepMaker;
   #stopping = false;
-  /** Steps that were replayed and whose metrics were not asked for yet. */
-  readonly #inRing: EnqueuedStep[] = [];
-  readonly #burst = new BurstLength(MetricsRing.rows);
+  /** Where the run that is going on stands; `undefined` if there is none. */
+  #standing: Standing | undefined;
+  /** Pending while a step is being made: model and optimizer are not those of any number of steps then. */
+  #making: Promise<void> | undefined;
+  readonly #turns = new Turns();
+  /** Checkpoints that were loaded: each makes batches and steps of before obsolete. */
+  #loads = 0;
+  #best: BestEvaluation | undefined;
+  readonly #soundness = new Soundness();
   readonly #records: StepRecords;
 
   /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
   constructor(options: TrainerOptions) {
     this.#options = options;
-    const { model, optimizer, accumulate = 1, card, data } = options;
+    const { model, optimizer, loss, accumulate = 1, card, data } = options;
     if (typeof data?.from !== "function")
       invalidArgument("data", "batches, such as dataset.batches({ size: 128 }) or data.fromIterable(…)", data);
     const lr = optimizer.groups[0]?.options.lr;
@@ -81,95 +84,279 @@ export class Trainer {
     this.#records = new StepRecords(optimizer.skipsNonFinite);
     this.device = (model.parameters()[0] as Tensor).device;
     this.#preparation = new Preparation(model, card?.preprocessing);
+    const { device } = this;
+    this.#maker = new StepMaker({ model, optimizer, loss, preparation: this.#preparation, device, accumulate });
   }
 
-  /** Lets the step that is being made finish and ends {@link run} after it; `run` may be called again. */
+  /** The best of the evaluations that `evaluateEvery` made so far, if there was one; part of a checkpoint. */
+  get best(): BestEvaluation | undefined {
+    return this.#best;
+  }
+
+  /** The checkpoint that was last written or loaded, and how many steps it was made after. */
+  get lastCheckpoint(): CheckpointPlace | undefined {
+    return this.#soundness.checkpoint;
+  }
+
+  /**
+   * Ends {@link run}: in its loop body or in `onStep` after the record's step, elsewhere after the step that is being
+   * made. With `runAhead` the records of all steps that were made already come first. `run` may be called again.
+   */
   stop(): void {
     this.#stopping = true;
   }
 
   /**
-   * Trains from the current step to the budget, or to `until`. Then nothing is in flight: every step is known to have
-   * been finite, and {@link save} writes a state that is. Calling `run` again goes on with the same bits.
+   * Trains from the current step to the budget, or to `until`. In the loop body the weights are those after the record's
+   * step, and `evaluate`, `save`, `load`, `stop` and `break` act on them; with `runAhead`, which lets the device go on
+   * meanwhile, only the options act at exact steps. Neither that nor `capture` changes a record. Calling `run` again
+   * goes on with the same bits, however the loop was left.
    *
-   * @param options.until number of steps after which to pause; default: the budget
-   * @param options.capture records the second step and makes the following ones by replaying it, where their batches
-   * have the same shapes: to the same bits, with next to nothing left for the host. Takes the memory of a step once
-   * more, and calls `optimizer.tabulate()`. Default: false
-   * @throws StepsizeError `non-finite` where a loss, or a gradient that the optimizer checks, is not finite and the
-   * optimizer does not skip such steps. With `nonFinite: "stop"` the parameters are those before that step.
+   * ```ts
+   * const evaluateEvery = { steps: 100, data: validation.batches({ size: 500 }) };
+   * const checkpointEvery = { steps: 500, path: (step: number) => `run/checkpoint-${step}.safetensors` };
+   * for await (const { step, loss, evaluation } of trainer.run({ evaluateEvery, checkpointEvery, capture: true })) {
+   *   if (evaluation) console.log(`after ${step + 1} steps: ${evaluation.loss}`);
+   *   if (loss < 0.01) break;
+   * }
+   * ```
+   *
+   * @throws StepsizeError `invalid-argument` for an option; `invalid-state` if another run of this trainer has not ended;
+   * `non-finite` if a loss, or a gradient that the optimizer checks, is not finite and the optimizer does not skip such
+   * steps. With `nonFinite: "stop"` the parameters are those before that step. The trainer then neither saves nor goes
+   * on until a checkpoint is loaded: what the step left behind belongs to no number of steps.
    */
-  async *run(
-    options: { readonly until?: number; readonly capture?: boolean } = {},
-  ): AsyncGenerator<StepRecord, void, undefined> {
-    this.#stopping = false;
-    const end = Math.min(options.until ?? this.budget, this.budget);
-    const { model, data } = this.#options;
-    const batches = data.from(this.step * this.#accumulate, { reuse: true });
-    const pending: Promise<MeasuredStep[]>[] = [];
-    // Thrown once the steps made before it are told.
+  run(options: RunOptions = {}): AsyncGenerator<StepRecord, void, undefined> {
+    return this.#run(new RunPlan(options, this.budget));
+  }
+
+  async *#run(plan: RunPlan): AsyncGenerator<StepRecord, void, undefined> {
+    this.#beginRun();
+    const pending: StepsUnderWay[] = [];
+    const measured: MeasuredStep[] = [];
     let failure: { error: unknown } | undefined;
-    model.train();
+    let source: OpenData | undefined;
     try {
-      while (this.step < end && !this.#stopping) {
+      await this.#turns.take(() => this.#options.model.train());
+      while (this.step < plan.end && !this.#stopping) {
         try {
-          pending.push(...(await this.#enqueue(batches, options.capture ?? false)));
+          if (source?.loads !== this.#loads) {
+            await source?.batches.return?.();
+            source = this.#openData();
+          }
+          pending.push(...(await this.#nextStep(source, plan.capture)));
         } catch (error) {
+          // Thrown after the records of the steps before it.
           failure = { error };
           break;
         }
-        while (pending.length > runAhead) yield* this.#recordsOf(pending);
+        const exact = plan.isExactAfter(this.step);
+        if (exact) pending.push(...this.#maker.readRing());
+        while (pending.length > (exact ? 0 : stepsAhead)) yield* this.#recordsOf(pending, measured, plan);
       }
-      pending.push(...this.#readRing());
-      while (pending.length > 0) yield* this.#recordsOf(pending);
+      pending.push(...this.#maker.readRing());
+      while (pending.length > 0) yield* this.#recordsOf(pending, measured, plan);
       if (failure) throw failure.error;
     } finally {
-      await batches.return?.();
-      // Steps in flight when the consumer leaves: wait, so that nothing is left to fail unnoticed.
-      await Promise.allSettled([...pending, ...this.#readRing()]);
+      try {
+        await source?.batches.return?.();
+      } finally {
+        // The consumer has left. A failure among these steps must not stay unknown.
+        await this.#examineRest([...pending, ...this.#maker.readRing()], measured);
+        this.#standing = undefined;
+      }
     }
   }
 
-  /** The records of the first steps that are pending. */
-  async *#recordsOf(pending: Promise<MeasuredStep[]>[]): AsyncGenerator<StepRecord, void, undefined> {
-    const steps = (await pending.shift()) ?? [];
-    for (const { known, metrics } of steps) yield this.#records.next(known, metrics);
+  #beginRun(): void {
+    const standing = this.#standing;
+    if (standing)
+      throw new StepsizeError(
+        "invalid-state",
+        `run: another run of this trainer has not ended (${standing.at === "record" ? `it is at the record of step ${standing.step}` : "it is making a step"}); leave its loop first, or call return() of its iterator`,
+      );
+    this.#soundness.expect("run: the run cannot go on");
+    this.#standing = { at: "work" };
+    this.#stopping = false;
   }
 
-  /** One pass over other data in evaluation mode. */
-  evaluate(source: BatchSource, onProgress?: (done: number, items: number) => void): Promise<Evaluation> {
+  #openData(): OpenData {
+    const { data } = this.#options;
+    return { batches: data.from(this.step * this.#accumulate, { reuse: true }), loads: this.#loads };
+  }
+
+  /** The records of the first steps that are pending, each with what was asked for after its step. */
+  async *#recordsOf(
+    pending: StepsUnderWay[],
+    measured: MeasuredStep[],
+    plan: RunPlan,
+  ): AsyncGenerator<StepRecord, void, undefined> {
+    measured.push(...(await this.#arrived(pending.shift())));
+    for (let next = measured.shift(); next; next = measured.shift()) {
+      const record = this.#examine(next);
+      const { step } = record;
+      if (step + 1 !== this.step) {
+        this.#standing = { at: "record", step, isAhead: true };
+        yield record;
+        this.#standing = { at: "work" };
+        continue;
+      }
+      this.#standing = { at: "record", step, isAhead: false };
+      const loads = this.#loads;
+      const complete = await this.#afterStep(record, plan);
+      const path = plan.checkpointAfter(step + 1);
+      try {
+        yield complete;
+      } finally {
+        this.#standing = { at: "work" };
+        if (path !== undefined && loads === this.#loads) await this.save(path);
+      }
+    }
+  }
+
+  /** Does what was asked for after a step; the record with what was found. */
+  async #afterStep(record: StepRecord, plan: RunPlan): Promise<StepRecord> {
+    const done = record.step + 1;
+    const isEvaluated = plan.evaluation?.isDue(done) ?? false;
+    const complete = isEvaluated ? { ...record, ...(await this.#evaluateAfter(done, plan)) } : record;
+    await plan.callbackAfter(done)?.(complete);
+    return complete;
+  }
+
+  async #evaluateAfter(step: number, plan: RunPlan): Promise<Pick<StepRecord, "evaluation" | "best">> {
+    const { data, onProgress, metric = "loss", minDelta = 0, best: path, patience } = plan.evaluation as EvaluateEvery;
+    const evaluation = await this.evaluate(data, onProgress);
+    this.#best = bestOf(this.#best, evaluation, { step, metric, minDelta });
+    const best = this.#best?.step === step;
+    if (best && path !== undefined) await this.save(path);
+    if (patience !== undefined && this.#best && this.#best.since >= patience) this.stop();
+    return { evaluation, best };
+  }
+
+  async #arrived(steps: StepsUnderWay | undefined): Promise<readonly MeasuredStep[]> {
+    try {
+      return (await steps) ?? [];
+    } catch (error) {
+      // Of which of the steps under way is not known.
+      this.#soundness.lose(error, 0);
+      throw error;
+    }
+  }
+
+  #examine({ known, metrics }: MeasuredStep): StepRecord {
+    try {
+      return this.#records.next(known, metrics);
+    } catch (error) {
+      this.#soundness.lose(error, known.step);
+      throw error;
+    }
+  }
+
+  /** Looks at the steps whose records are not yielded any more, so that a failure among them is known. */
+  async #examineRest(pending: readonly StepsUnderWay[], measured: readonly MeasuredStep[]): Promise<void> {
+    try {
+      for (const steps of [measured, ...pending])
+        for (const one of await this.#arrived(Promise.resolve(steps))) this.#examine(one);
+    } catch {
+      // It is kept as the reason why the trainer does not go on.
+    }
+    await Promise.allSettled(pending);
+  }
+
+  /** Throws in the body of a loop whose record is behind the weights. */
+  #expectExact(what: string, option: string): void {
+    const standing = this.#standing;
+    if (standing?.at !== "record" || !standing.isAhead) return;
+    throw new StepsizeError(
+      "invalid-state",
+      `${what}: the record is that of step ${standing.step}, but the run is ahead and has made ${this.step} steps. ` +
+        `Use the option ${option} of run, which acts after exact steps, name this step in exactEvery, or leave out runAhead`,
+    );
+  }
+
+  /** Why what was read is nothing that a run could go on with, if it is not. */
+  async #problemOf(
+    weights: ReadonlyMap<string, HostTensor>,
+    state: ReadonlyMap<string, HostTensor>,
+  ): Promise<string | undefined> {
+    const { model, optimizer } = this.#options;
+    const { state: counters, ...kept } = Object.fromEntries(state);
+    const { stoppedAt } = optimizer.statsOf(counters?.data as Float64Array);
+    if (stoppedAt !== undefined)
+      return `the gradient of step ${stoppedAt} was not finite, and nothing is updated since (nonFinite: "stop")`;
+    const parameters = model.namedParameters();
+    const trained = [...weights].filter(([name]) => parameters.get(name)?.requiresGrad);
+    const name = await firstNotFinite(new Map([...trained, ...Object.entries(kept)]));
+    return name && `${name} has a value that is not finite; nonFinite: "stop" or "skip" keeps such gradients out`;
+  }
+
+  /** One pass over other data in evaluation mode. Steps of a run that goes on wait for it. */
+  async evaluate(source: BatchSource, onProgress?: (done: number, items: number) => void): Promise<Evaluation> {
+    this.#expectExact("evaluate", "evaluateEvery");
     const { model, loss } = this.#options;
     const prepare = (raw: Tensor) => this.#preparation.apply(raw);
-    return evaluate(source, { model, device: this.device, loss, prepare, onProgress });
+    return this.#turns.take(() => evaluate(source, { model, device: this.device, loss, prepare, onProgress }));
   }
 
   /**
-   * Writes a checkpoint of the steps enqueued so far: one safetensors file with its JSON in the metadata, written
-   * beside, flushed and renamed, so that there is a loadable file at every moment.
+   * Writes a checkpoint: one safetensors file with its JSON in the metadata, written beside, flushed and renamed, so that
+   * there is a loadable file at every moment. It has the state after as many steps as it says, whenever it is asked for:
+   * in the loop body after the record's step; while a step is being made, after that.
    *
-   * @throws StepsizeError `invalid-file` where it cannot be written; the file that was there before is kept.
+   * @throws StepsizeError `invalid-file` if it cannot be written; `non-finite` if a step or a weight was not finite;
+   * `invalid-state` in the loop body of a run with `runAhead`, and after a step that failed halfway. The file that was
+   * there before is kept. If there is no good state to save, the message names the last good checkpoint.
    */
   async save(path: string): Promise<void> {
+    this.#expectExact("save", "checkpointEvery");
+    while (this.#making) await this.#making;
+    this.#soundness.expect("save: nothing was written");
     const { model, optimizer, card } = this.#options;
+    const loads = this.#loads;
+    const { step } = this;
     const info: CheckpointInfo = {
       format: "stepsize-checkpoint-1",
-      step: this.step,
+      step,
       counters: model.counters(),
       precision: model.precision,
+      ...(this.#best && { best: this.#best }),
       run: this.#identity(),
       ...card,
     };
-    const tensors = await onHost(checkpointNames(model.stateDict(), optimizer.stateDict()));
-    await writeSafetensors(path, tensors, { stepsize: JSON.stringify(info) });
+    // Both asked for before either is awaited: they are of one moment.
+    const reads = [onHost(model.stateDict()), onHost(optimizer.stateDict())] as const;
+    const [weights, state] = await Promise.all(reads);
+    // Found meanwhile, in a step that is part of what was read.
+    this.#soundness.expect("save: nothing was written", step);
+    const problem = await this.#problemOf(weights, state);
+    if (problem !== undefined) {
+      const message = `save: nothing was written: ${problem}. ${this.#soundness.lastGood}`;
+      if (loads === this.#loads) this.#soundness.lose(new StepsizeError("non-finite", problem), step - 1);
+      throw new StepsizeError("non-finite", message);
+    }
+    await writeSafetensors(path, checkpointNames(weights, state), { stepsize: JSON.stringify(info) });
+    this.#soundness.checkpoint = { path, step };
   }
 
   /**
-   * Continues from a checkpoint: the following losses are the bits that an uninterrupted run would have given.
+   * Continues from a checkpoint: the following losses are the bits that an uninterrupted run would have given. In the
+   * body of a loop, the next record is that of the step after the checkpoint.
    *
-   * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged, or of another model, optimizer,
-   * schedule or data (what differs); nothing has changed then.
+   * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged, or of another model, optimizer, schedule or
+   * data (what differs); `invalid-state` while a run makes a step, and in the loop body of one with `runAhead`. Nothing
+   * has changed then.
    */
   async load(path: string): Promise<void> {
+    this.#expectExact("load", "onStep");
+    if (this.#standing?.at === "work")
+      throw new StepsizeError(
+        "invalid-state",
+        "load: a run is making a step; call it in the body of its loop, or after it",
+      );
+    await this.#turns.take(() => this.#load(path));
+  }
+
+  async #load(path: string): Promise<void> {
     const { model, optimizer } = this.#options;
     const checkpoint = await readCheckpoint(path);
     const problems: string[] = [];
@@ -191,17 +378,20 @@ export class Trainer {
         optimizer.loadStateDict(state);
       }),
     );
-    model.loadCounters(checkpoint.info.counters);
-    this.step = checkpoint.info.step;
-    optimizer.iteration = checkpoint.info.step;
+    const { step, counters, best } = checkpoint.info;
+    model.loadCounters(counters);
+    this.step = step;
+    optimizer.iteration = step;
+    this.#loads++;
+    this.#best = best;
+    this.#soundness.regain({ path, step });
     this.#records.skipped = (await optimizer.stats()).skipped;
   }
 
   /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
   dispose(): void {
     this.#preparation.dispose();
-    this.#captured?.dispose();
-    this.#captured = undefined;
+    this.#maker.dispose();
   }
 
   /** What determines the losses to come, besides the state: a resumed run must have the same. */
@@ -231,132 +421,63 @@ export class Trainer {
     return value;
   }
 
-  /** Draws the batches of one step and enqueues its work; returns the steps that are to be told next, in order. */
-  async #enqueue(batches: AsyncIterator<Batch>, capture: boolean): Promise<Promise<MeasuredStep[]>[]> {
-    const learningRate = this.#options.optimizer.learningRates()[0] as number;
-    const drawn = this.#draw(batches);
-    const { items, metrics } = await (capture && this.#warm
-      ? this.#replay(drawn)
-      : this.#make(drawn, (batch) => upload(this.device, batch)));
-    this.#warm = true;
-    const known = { step: this.step++, learningRate, items };
-    if (metrics) {
-      const alone = quiet(metrics.then((own) => [{ known, metrics: own }]));
-      return [...this.#readRing(), alone];
-    }
-    this.#inRing.push(known);
-    return this.#inRing.length >= this.#burst.steps ? this.#readRing() : [];
-  }
-
-  /** The steps whose metrics wait in the captured step's ring, read together. */
-  #readRing(): Promise<MeasuredStep[]>[] {
-    const steps = this.#inRing.splice(0);
-    if (steps.length === 0) return [];
-    const read = async (captured: CapturedStep) => {
-      const rows = await captured.metrics();
-      this.#burst.arrived(steps.length, performance.now());
-      return steps.map((known, i) => ({ known, metrics: rows[i] as StepMetrics }));
-    };
-    return [quiet(read(this.#captured as CapturedStep))];
-  }
-
-  /** The batches of one step. Each must be uploaded before the next one is drawn: its memory is used again then. */
-  async *#draw(batches: AsyncIterator<Batch>): AsyncGenerator<Batch> {
-    for (let i = 0; i < this.#accumulate; i++) yield await this.#nextBatch(batches);
-  }
-
-  /** Makes a step operation by operation. */
-  async #make(
-    batches: AsyncIterable<Batch> | Iterable<Batch>,
-    tensorsOf: (batch: Batch, index: number) => BatchTensors,
-  ): Promise<MadeStep> {
-    const { optimizer } = this.#options;
-    const reads: Promise<number>[] = [];
-    let items = 0;
+  /** Draws the batches of a step and makes it; the steps whose records come next, in order. */
+  async #nextStep({ batches, loads }: OpenData, capture: boolean): Promise<StepsUnderWay[]> {
+    const drawn = await this.#maker.draw(() => this.#nextBatch(batches), capture);
     try {
-      for await (const batch of batches) {
-        const loss = tidy(() => this.#differentiate(tensorsOf(batch, reads.length)));
-        reads.push(quiet(loss.item()));
-        loss.dispose();
-        items += batch.size;
-        // Not further ahead of the device than with steps of one batch.
-        await reads.at(-1 - runAhead);
-      }
-      this.#update();
+      // An evaluation may be under way, or a checkpoint being loaded, which makes these batches obsolete.
+      return await this.#turns.take(() =>
+        loads === this.#loads && !this.#stopping ? this.#makeStep(drawn, capture) : [],
+      );
     } finally {
-      // Also after a failure: the step is made again from the start, not added to half a gradient.
-      optimizer.zeroGrad();
-    }
-    const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
-    const metrics = Promise.all([Promise.all(reads), stats]);
-    return { items, metrics: metrics.then(([losses, measured]) => ({ losses, stats: measured })) };
-  }
-
-  /** Makes a step by replaying the captured one, which is captured here the first time. */
-  async #replay(batches: AsyncIterable<Batch>): Promise<MadeStep> {
-    const drawn: Batch[] = [];
-    const inputs: BatchTensors[] = [];
-    try {
-      for await (const batch of batches) {
-        inputs.push(this.#captured?.write(drawn.length, batch) ?? upload(this.device, batch));
-        drawn.push(batch);
-      }
-      this.#captured ??= this.#capture(inputs);
-      if (inputs.every((one) => this.#captured?.inputs.includes(one))) {
-        this.#captured.replay();
-        return { items: drawn.reduce((sum, { size }) => sum + size, 0) };
-      }
-      // A batch of another size: at the end of an epoch, say.
-      return await this.#make(drawn, (_, i) => inputs[i] as BatchTensors);
-    } finally {
-      for (const one of inputs) if (!this.#captured?.inputs.includes(one)) disposeBatch(one);
+      this.#maker.discard(drawn);
     }
   }
 
-  #capture(inputs: readonly BatchTensors[]): CapturedStep {
-    const { optimizer } = this.#options;
-    optimizer.tabulate();
-    return new CapturedStep(this.device, inputs, optimizer, () => {
-      try {
-        const losses = inputs.map((one) => tidy(() => this.#differentiate(one)));
-        this.#update();
-        return losses;
-      } finally {
-        optimizer.zeroGrad();
-      }
+  /** Makes a step; returns the steps whose records come next. Nothing has changed if it fails, or no run goes on. */
+  async #makeStep(drawn: DrawnStep, capture: boolean): Promise<StepsUnderWay[]> {
+    let made: () => void = () => {};
+    this.#making = new Promise((resolve) => {
+      made = resolve;
     });
-  }
-
-  /** The loss of one batch, whose gradient is added to the parameters'. */
-  #differentiate({ x, y, moves }: BatchTensors): Tensor {
-    const { model, loss } = this.#options;
-    const result = loss(model.forward(this.#preparation.apply(x, moves)), y);
-    result.backward();
-    return result;
-  }
-
-  #update(): void {
-    const { optimizer } = this.#options;
-    optimizer.step({ gradientScale: optimizer.gradientScale / this.#accumulate });
+    try {
+      const next = await this.#maker.make(this.step, drawn, capture);
+      this.step++;
+      return next;
+    } catch (error) {
+      if (!this.#maker.undo()) this.#soundness.lose(halfMade(this.step, error), this.step);
+      throw error;
+    } finally {
+      this.#making = undefined;
+      made();
+    }
   }
 }
 
-/** A step that is on its way, or done. */
-interface MeasuredStep {
-  readonly known: EnqueuedStep;
-  readonly metrics: StepMetrics;
+/** Where a run stands: at work, or at a record that the loop body works on. */
+type Standing =
+  | { readonly at: "work" }
+  | {
+      readonly at: "record";
+      readonly step: number;
+      /** Whether later steps were made already. */
+      readonly isAhead: boolean;
+    };
+
+/** The batches of a run, from the step that it goes on with. */
+interface OpenData {
+  readonly batches: AsyncIterator<Batch>;
+  /** Checkpoints that had been loaded when they were opened. */
+  readonly loads: number;
 }
 
-/** What came of making a step; without metrics where they wait in the captured step's ring. */
-interface MadeStep {
-  readonly items: number;
-  readonly metrics?: Promise<StepMetrics>;
-}
-
-/** It is awaited later; until then a failure must not count as unhandled. */
-function quiet<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
+function halfMade(step: number, cause: unknown): StepsizeError {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return new StepsizeError(
+    cause instanceof StepsizeError ? cause.code : "invalid-state",
+    `step ${step} failed after it had changed the model's running statistics: ${message}`,
+    { cause },
+  );
 }
 
 function plainJson(value: Record<string, unknown>): Record<string, unknown> {

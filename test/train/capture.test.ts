@@ -5,7 +5,7 @@ import * as nn from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
-import type { StepRecord, Trainer } from "#lib/train/index.js";
+import type { RunOptions, StepRecord, Trainer } from "#lib/train/index.js";
 import { cudaDevices, openAll } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -25,7 +25,7 @@ import {
 const folder = temporaryFolders();
 const opened = [{ label: "cpu", device: await device() }, ...(await openAll({}, cudaDevices))];
 
-async function recordsOf(trainer: Trainer, options: { until?: number; capture?: boolean }): Promise<StepRecord[]> {
+async function recordsOf(trainer: Trainer, options: RunOptions): Promise<StepRecord[]> {
   const records: StepRecord[] = [];
   for await (const record of trainer.run(options)) records.push(record);
   return records;
@@ -33,14 +33,17 @@ async function recordsOf(trainer: Trainer, options: { until?: number; capture?: 
 
 describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
   describe.each(opened)("on $label", ({ device: on }) => {
-    it("captured, has the records and the end of the eager run", async () => {
+    it("captured or running ahead, has the records and the end of the eager run", async () => {
       const eager = make(on);
       const records = await recordsOf(eager.trainer, {});
-      const captured = make(on);
-      expect(await recordsOf(captured.trainer, { capture: true })).toEqual(records);
       expect(records).toHaveLength(budget);
-      expect(await endOf(captured)).toEqual(await endOf(eager));
-      expect(captured.model.counters()).toEqual(eager.model.counters());
+      const end = await endOf(eager);
+      for (const options of [{ runAhead: true }, { capture: true }, { capture: true, runAhead: true }]) {
+        const other = make(on);
+        expect(await recordsOf(other.trainer, options)).toEqual(records);
+        expect(await endOf(other)).toEqual(end);
+        expect(other.model.counters()).toEqual(eager.model.counters());
+      }
     });
   });
 });
@@ -139,7 +142,7 @@ describe("a captured run", () => {
       vi.spyOn(performance, "now").mockImplementation(clocks[clock]);
       const { trainer } = await make();
       const reading = vi.spyOn(trainer.device.native, "read");
-      expect(await recordsOf(trainer, { capture: true })).toEqual(records);
+      expect(await recordsOf(trainer, { capture: true, runAhead: true })).toEqual(records);
       expect(reading.mock.calls.length).toBeGreaterThanOrEqual(least);
       expect(reading.mock.calls.length).toBeLessThanOrEqual(most);
     });
@@ -155,7 +158,8 @@ describe("a captured run", () => {
         const records: StepRecord[] = [];
         let message = "none";
         try {
-          for await (const record of (await make(exploding)).trainer.run({ capture })) records.push(record);
+          for await (const record of (await make(exploding)).trainer.run({ capture, runAhead: true }))
+            records.push(record);
         } catch (error) {
           message = String(error);
         }
@@ -170,14 +174,18 @@ describe("a captured run", () => {
       const records = await recordsOf((await make()).trainer, {});
       vi.spyOn(performance, "now").mockImplementation(clocks["standing still"]);
       const { trainer } = await make();
-      for await (const { step } of trainer.run({ capture: true })) if (step === 20) break;
+      const options = { capture: true, runAhead: true };
+      for await (const { step } of trainer.run(options)) if (step === 20) break;
       const left = trainer.step;
-      for await (const record of trainer.run({ capture: true })) {
-        expect(record).toEqual(records[record.step]);
+      const seen: StepRecord[] = [];
+      for await (const record of trainer.run(options)) {
+        seen.push(record);
         if (record.step === left + 5) trainer.stop();
       }
       const stopped = trainer.step;
       expect(stopped).toBeLessThan(200);
+      // All that was made is told.
+      expect(seen).toEqual(records.slice(left, stopped));
       expect(await recordsOf(trainer, { capture: true })).toEqual(records.slice(stopped));
     });
   });

@@ -155,10 +155,7 @@ describe("at the memory limit", () => {
 
       const run = make(tight);
       const first: number[] = [];
-      for await (const { loss } of before > 0 ? run.trainer.run() : []) {
-        first.push(loss);
-        run.trainer.stop();
-      }
+      for await (const { loss } of run.trainer.run({ until: before })) first.push(loss);
       expect(run.trainer.step).toBe(before);
       // A little more is left each time, so that the step fails at one place after the other.
       const { allocated } = tight.memory();

@@ -4,7 +4,6 @@ import * as nn from "#lib/nn/index.js";
 import { type AdamOptions, AdamW } from "#lib/optim/index.js";
 import * as t from "#lib/tensor/index.js";
 import type { StepRecord } from "#lib/train/index.js";
-import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { bitsOf, card, device, images, plainMLP, recordsOf, runOf } from "./support/runs.js";
 
@@ -112,24 +111,12 @@ describe("without a check", () => {
 it("a checkpoint from before takes a stopped run back, and the run goes on", async () => {
   const path = join(folder(), "good.safetensors");
   const run = failing({ nonFinite: "stop" });
-  for await (const { step } of run.trainer.run()) if (step === 1) run.trainer.stop();
+  for await (const { step } of run.trainer.run()) if (step === 1) break;
   await run.trainer.save(path);
-  const { step } = run.trainer;
   await untilError(run);
   await run.trainer.load(path);
   // The loss misbehaves only once.
   const records = await recordsOf(run.trainer);
-  expect(records[0]?.step).toBe(step);
-  expect(records.at(-1)?.step).toBe(8);
+  expect(records.map(({ step }) => step)).toEqual([2, 3, 4, 5, 6, 7, 8]);
   expect((await run.optimizer.stats()).updates).toBe(9);
-});
-
-it("a stopped run is not saved as if it had gone on", async () => {
-  const path = join(folder(), "stopped.safetensors");
-  const run = failing({ nonFinite: "stop" });
-  await untilError(run);
-  await run.trainer.save(path);
-  const other = failing({ nonFinite: "stop" });
-  await other.trainer.load(path);
-  await expectError(() => recordsOf(other.trainer), "non-finite", `step ${bad}`);
 });

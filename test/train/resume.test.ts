@@ -48,28 +48,6 @@ describe.each([residual, dropping, lowPrecision])(
       await undisturbed.data.close();
     });
 
-    it("saved from inside the loop, when the trainer is ahead of the record", async () => {
-      const path = join(folder(), "ahead.safetensors");
-      const first = make(await device());
-      const losses: number[] = [];
-      let saved = -1;
-      let saving: Promise<void> | undefined;
-      for await (const { step, loss } of first.trainer.run()) {
-        losses.push(loss);
-        if (step !== 5) continue;
-        saved = first.trainer.step;
-        // Not awaited before the next steps are made: what is saved is the state of this moment all the same.
-        saving = first.trainer.save(path);
-      }
-      await saving;
-      expect(saved).toBeGreaterThan(6);
-      const second = make(await device(), { seed: 99 });
-      await second.trainer.load(path);
-      expect(second.trainer.step).toBe(saved);
-      expect(lossesOf(await recordsOf(second.trainer))).toEqual(losses.slice(saved));
-      expect(await endOf(second)).toEqual(await endOf(first));
-    });
-
     it("loaded into a trainer that has trained already", async () => {
       const path = join(folder(), "start.safetensors");
       const run = make(await device());

@@ -1,0 +1,34 @@
+import { type Module, Parameter } from "../nn/index.js";
+import type { Tensor } from "../tensor/index.js";
+
+/** What a forward pass in training changes of a model besides gradients: its counters and its buffers. */
+export class ForwardState {
+  readonly #counting: readonly { counter: number }[];
+  readonly #buffers: readonly Tensor[];
+  #counters: readonly number[] = [];
+  #versions: readonly number[] = [];
+
+  constructor(model: Module) {
+    this.#counting = model.modules().filter(isCounting);
+    this.#buffers = [...model.stateDict().values()].filter((tensor) => !(tensor instanceof Parameter));
+  }
+
+  /** Remembers the state at the beginning of a step. */
+  mark(): void {
+    this.#counters = this.#counting.map(({ counter }) => counter);
+    this.#versions = this.#buffers.map(({ handle }) => handle.version);
+  }
+
+  /**
+   * Goes back to the beginning of the step as far as that is possible.
+   * @returns whether it was: values of buffers are not kept, so what was written to them stays
+   */
+  restore(): boolean {
+    for (const [i, module] of this.#counting.entries()) module.counter = this.#counters[i] as number;
+    return this.#buffers.every(({ handle }, i) => handle.version === this.#versions[i]);
+  }
+}
+
+function isCounting(module: Module): module is Module & { counter: number } {
+  return "counter" in module && typeof module.counter === "number";
+}
