@@ -160,7 +160,7 @@ describe("a file that is damaged is refused and changes nothing", () => {
   it("missing, or a folder", async () => {
     const missing = join(folder(), "none.safetensors");
     await expectRefused(missing, "not-found", [missing, "no such file"]);
-    await expectRefused(dirname(good), "invalid-file", [dirname(good), "could not be read"]);
+    await expectRefused(dirname(good), "invalid-file", [dirname(good), "is a folder"]);
   });
 
   function replaced(bytes: Buffer, from: string, to: string): Buffer {

@@ -110,7 +110,7 @@ describe("loadModel", () => {
 
   it("refuses a file that is not there or not a checkpoint", async () => {
     await expectError(() => loadModel(join(folder(), "none"), { device: on }), "not-found", "none");
-    await expectError(() => loadModel(folder(), { device: on }), "invalid-file", "could not be read");
+    await expectError(() => loadModel(folder(), { device: on }), "invalid-file", "is a folder");
   });
 });
 

@@ -293,6 +293,6 @@ describe("readSafetensors", () => {
     const missing = join(folder(), "none.safetensors");
     await expectError(() => readSafetensors(missing), "not-found", missing);
     const directory = folder();
-    await expectError(() => readSafetensors(directory), "invalid-file", directory, "could not be read");
+    await expectError(() => readSafetensors(directory), "invalid-file", directory, "is a folder");
   });
 });
