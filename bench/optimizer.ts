@@ -1,4 +1,4 @@
-import { AdamW, openDevice, ops } from "stepsize";
+import { AdamW, type Device, openDevice, ops, type Tensor } from "stepsize";
 import { type Contender, TorchPeer } from "#lib/bench/index.js";
 import { baseline } from "./baseline.js";
 import { compare, type Result } from "./harness.js";
@@ -49,8 +49,42 @@ export async function optimizer(threads: number): Promise<Result[]> {
     threads,
     work: { amount: total * bytesPerParameter, unit: "GB/s" },
   } as const;
-  const results = [await compare(about, contenders)];
+  const results = [await compare(about, contenders), await idle(device, threads)];
   await torch?.close();
   await device.close();
   return results;
+}
+
+/**
+ * AdamW over two million parameters, half of which have had a gradient of zero for 3,000 steps: their moments have faded
+ * away. Beside it the same step at the beginning.
+ */
+async function idle(device: Device, threads: number): Promise<Result> {
+  const size = 1_000_000;
+  const repeats = 100;
+  const contender = async (name: string, steps: number): Promise<Contender> => {
+    const parameters = [0, 1].map(() => ops.full(device, [size], 0.5));
+    const gradients = parameters.map(() => ops.full(device, [size], 0.01));
+    for (const [i, parameter] of parameters.entries()) {
+      parameter.requiresGrad = true;
+      parameter.grad = gradients[i] as Tensor;
+    }
+    const made = new AdamW(parameters, { lr: 1e-3 });
+    made.step();
+    ops.fill(gradients[1] as Tensor, 0);
+    for (let step = 0; step < steps; step++) made.step();
+    return {
+      name,
+      run: async () => {
+        await device.synchronize();
+        const begin = performance.now();
+        for (let i = 0; i < repeats; i++) made.step();
+        await device.synchronize();
+        return (performance.now() - begin) / repeats;
+      },
+    };
+  };
+  const contenders = [await contender("at the beginning", 0), await contender("stepsize after 3,000 steps", 3000)];
+  const work = { amount: 2 * size * bytesPerParameter, unit: "GB/s" } as const;
+  return compare({ name: "AdamW, 2M parameters, half of them idle", threads, work }, contenders);
 }

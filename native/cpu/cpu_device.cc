@@ -8,6 +8,7 @@
 #include <future>
 #include <utility>
 
+#include "denormals.h"
 #include "thread_pool.h"
 
 namespace stepsize {
@@ -171,6 +172,7 @@ void CpuDevice::push(Task task) {
 }
 
 void CpuDevice::loop() {
+  flushDenormals();
   for (;;) {
     Task task;
     {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <string>
 
+#include "denormals.h"
 #include "memory.h"
 
 namespace stepsize::cpu {
@@ -94,6 +95,7 @@ void ThreadPool::leave() {
 }
 
 void ThreadPool::help() {
+  flushDenormals();
   uint32_t seen = 0;
   for (;;) {
     seen = waitForChange(generation_, seen);

@@ -6,20 +6,22 @@
 // AMSGrad takes the running maximum of v under the root. Reads 16 bytes a parameter and writes 12; AMSGrad 20 and 16.
 #pragma once
 
+#include "denormals.h"
 #include "scalars.h"
 
 namespace stepsize::update {
 
 STEPSIZE_HOST_DEVICE float adamMoments(float parameter, float gradient, float& m, float& v, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
-  m = __builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g);
-  v = __builtin_fmaf(s.beta2, v, s.oneMinusBeta2 * g * g);
+  m = flushed(__builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g));
+  const float toSquare = squarable(g);
+  v = flushed(__builtin_fmaf(s.beta2, v, s.oneMinusBeta2 * toSquare * toSquare));
   return v;
 }
 
 STEPSIZE_HOST_DEVICE void adamApply(float& parameter, float m, float second, const Scalars& s) {
   const float denominator = __builtin_fmaf(__builtin_sqrtf(second), s.secondScale, s.epsilon);
-  parameter = __builtin_fmaf(-s.stepSize, m / denominator, parameter * s.decayFactor);
+  parameter = flushed(__builtin_fmaf(-s.stepSize, m / denominator, parameter * s.decayFactor));
 }
 
 STEPSIZE_HOST_DEVICE void adam(float& parameter, float gradient, float& m, float& v, const Scalars& s) {
@@ -32,7 +34,7 @@ STEPSIZE_HOST_DEVICE void adamAmsgrad(float& parameter, float gradient, float& m
                                       const Scalars& s) {
   const float second = adamMoments(parameter, gradient, m, v, s);
   // A NaN stays, as with torch.maximum: it compares with nothing.
-  maximum = second > maximum || second != second ? second : maximum;
+  maximum = flushed(second > maximum || second != second ? second : maximum);
   adamApply(parameter, m, maximum, s);
 }
 

@@ -6,6 +6,7 @@
 // Reads parameter, gradient and momentum, writes parameter and momentum: 20 bytes a parameter.
 #pragma once
 
+#include "denormals.h"
 #include "scalars.h"
 
 namespace stepsize::update {
@@ -15,8 +16,8 @@ STEPSIZE_HOST_DEVICE void lion(float& parameter, float gradient, float& m, const
   const float c = __builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g);
   // The sign of zero is zero, and a NaN shows in the parameter.
   const float direction = c > 0.0f ? 1.0f : c < 0.0f ? -1.0f : c;
-  parameter = __builtin_fmaf(-s.stepSize, direction, parameter * s.decayFactor);
-  m = __builtin_fmaf(s.beta2, m, s.oneMinusBeta2 * g);
+  parameter = flushed(__builtin_fmaf(-s.stepSize, direction, parameter * s.decayFactor));
+  m = flushed(__builtin_fmaf(s.beta2, m, s.oneMinusBeta2 * g));
 }
 
 }  // namespace stepsize::update

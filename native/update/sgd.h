@@ -5,20 +5,21 @@
 // Reads parameter, gradient and buffer, writes parameter and buffer: 20 bytes a parameter, 12 without momentum.
 #pragma once
 
+#include "denormals.h"
 #include "scalars.h"
 
 namespace stepsize::update {
 
 STEPSIZE_HOST_DEVICE void sgd(float& parameter, float gradient, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
-  parameter = __builtin_fmaf(-s.stepSize, g, parameter);
+  parameter = flushed(__builtin_fmaf(-s.stepSize, g, parameter));
 }
 
 STEPSIZE_HOST_DEVICE void sgdMomentum(float& parameter, float gradient, float& buffer, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
-  buffer = __builtin_fmaf(s.momentum, buffer, s.gradientWeight * g);
+  buffer = flushed(__builtin_fmaf(s.momentum, buffer, s.gradientWeight * g));
   const float direction = __builtin_fmaf(s.directBuffer, buffer, s.directGradient * g);
-  parameter = __builtin_fmaf(-s.stepSize, direction, parameter);
+  parameter = flushed(__builtin_fmaf(-s.stepSize, direction, parameter));
 }
 
 }  // namespace stepsize::update

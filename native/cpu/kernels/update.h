@@ -8,6 +8,7 @@
 #include "../../update/rounding.h"
 #include "../../update/rules.h"
 #include "../../update/storage.h"
+#include "../denormals.h"
 #include "philox.h"
 #include "vector.h"
 
@@ -78,6 +79,7 @@ inline void gradientNorm(const Invocation& call) {
   const ChunkedTensors all(call, gradients);
   float* partial = static_cast<float*>(call.workspace(all.chunks() * 4));
   all.forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t chunk) {
+    const cpu::KeepDenormals keep;
     const TensorView& tensor = gradients.tensors[t];
     partial[chunk] = tensor.type == DataType::float32 ? sumOfSquares(tensor.as<float>() + from, to - from)
                                                       : sumOfSquares(tensor.as<BFloat16>() + from, to - from);
@@ -88,6 +90,7 @@ inline void gradientNorm(const Invocation& call) {
 }
 
 inline void prepareStep(const Invocation& call) {
+  const cpu::KeepDenormals keep;
   const TensorView& hyperRows = call.input(0);
   double* stateData = call.input(1).as<double>();
   auto& state = *reinterpret_cast<update::State*>(stateData);
@@ -200,6 +203,7 @@ inline void updateAll(const Invocation& call) {
   const auto seed = static_cast<uint64_t>(call.integer(attribute::roundingSeed));
   const TensorListView& parameters = call.lists[0];
   ChunkedTensors(call, parameters).forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t) {
+    const cpu::KeepDenormals keep;
     const auto at = [&](int list) { return call.lists[list].tensors[t].data; };
     ChunkLists<Types> lists;
     lists.parameter = static_cast<typename Types::Parameter*>(at(0)) + from;
