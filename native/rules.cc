@@ -377,7 +377,7 @@ DataType typeOfList(const Call& call, int list, const char* name) {
 
 void gradientNorm(Call& call) {
   typeOfList(call, 0, "gradients");
-  call.output(DataType::float32, Shape{});
+  call.output(DataType::float64, Shape{});
 }
 
 void prepareStep(Call& call) {
@@ -395,7 +395,7 @@ void prepareStep(Call& call) {
   call.expectType(1, DataType::float64);
   call.expectShape(1, shapeOf({update::kStateFields + update::kStateFieldsPerGroup * groups}));
   if (needsNorm) {
-    call.expectType(2, DataType::float32);
+    call.expectType(2, DataType::float64);
     call.expectShape(2, Shape{});
   }
   if (scheduled) {

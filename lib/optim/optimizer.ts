@@ -29,7 +29,7 @@ export interface OptimizerStats {
   readonly skipped: number;
   /** The step (from 0) whose gradient was not finite, where that stopped the updates. */
   readonly stoppedAt: number | undefined;
-  /** Global norm of the last gradient after scaling and before clipping; 0 where it was not asked for. */
+  /** Global norm of the last gradient after scaling and before clipping, in float64; 0 if it was not asked for. */
   readonly norm: number;
   /** What clipping multiplied the last gradient by; 1: nothing. */
   readonly coefficient: number;

@@ -5,7 +5,11 @@ import { expectNumber } from "./hyper.js";
 
 /** Options that every optimizer takes, for all parameters together. */
 export interface StepOptions {
-  /** Scales the gradient down to this global norm where it is longer; default: no clipping. */
+  /**
+   * Scales the gradient down to this global norm if it is longer; default: no clipping. The norm is right for every
+   * finite gradient. One that is not finite, if `nonFinite` does not leave the step out, does what it does in PyTorch:
+   * with a NaN all parameters become NaN, with an infinity the finite gradients count as 0.
+   */
   readonly clipNorm?: number | undefined;
   /**
    * What happens when a gradient is not finite. `"stop"`: this and all later updates leave everything as it is, until

@@ -8,7 +8,8 @@ namespace stepsize::cuda {
 constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffu;
 
-__device__ __forceinline__ float warpSum(float value) {
+template <class T>
+__device__ __forceinline__ T warpSum(T value) {
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(kWholeWarp, value, distance);
   return value;
@@ -23,11 +24,11 @@ __device__ __forceinline__ float warpMax(float value) {
 }
 
 // `reduce` of a warp, over all threads of a block; every thread gets the result, and all must call it.
-template <int Threads, class Reduce>
-__device__ __forceinline__ float blockReduce(float value, float neutral, const Reduce& reduce) {
+template <int Threads, class T, class Reduce>
+__device__ __forceinline__ T blockReduce(T value, T neutral, const Reduce& reduce) {
   static_assert(Threads % kWarp == 0 && Threads <= kWarp * kWarp, "whole warps, and one warp for their results");
   constexpr int warps = Threads / kWarp;
-  STEPSIZE_SHARED(float, partial, [warps]);
+  STEPSIZE_SHARED(T, partial, [warps]);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   value = reduce(value);
   // The results of an earlier call may still be read.
@@ -37,9 +38,9 @@ __device__ __forceinline__ float blockReduce(float value, float neutral, const R
   return reduce(lane < warps ? partial[lane] : neutral);
 }
 
-template <int Threads>
-__device__ __forceinline__ float blockSum(float value) {
-  return blockReduce<Threads>(value, 0.0f, [](float v) { return warpSum(v); });
+template <int Threads, class T>
+__device__ __forceinline__ T blockSum(T value) {
+  return blockReduce<Threads>(value, T{0}, [](T v) { return warpSum(v); });
 }
 
 template <int Threads>
@@ -64,6 +65,9 @@ __device__ __forceinline__ bool isLastBlock(unsigned* finished) {
 }
 
 // Reads memory that another block wrote, not a copy in this multiprocessor's cache.
-__device__ __forceinline__ float readPast(const float* p) { return *static_cast<const volatile float*>(p); }
+template <class T>
+__device__ __forceinline__ T readPast(const T* p) {
+  return *static_cast<const volatile T*>(p);
+}
 
 }  // namespace stepsize::cuda

@@ -14,12 +14,12 @@ void gradientNorm(CudaDevice& device, const Record& record) {
   const ListTables& tables = device.tables().of(gradients, false);
   const uint32_t chunks = tables.chunks->count;
   // The counter of finished blocks, then a partial sum per chunk.
-  const DeviceMemory scratch = device.scratch((size_t{chunks} + 1) * sizeof(float));
+  const DeviceMemory scratch = device.scratch((size_t{chunks} + 1) * sizeof(double));
   auto* finished = static_cast<unsigned*>(scratch.get());
   check(cudaMemsetAsync(finished, 0, sizeof(unsigned), device.stream()), "gradientNorm");
   const auto start = [&](auto kernel) {
     launch(kernel, blocksFor(device, chunks), kNormThreads, 0, device.stream(), tables.chunks->chunks(), chunks,
-           tables.tensors(), reinterpret_cast<float*>(finished + 1), finished, output(record, 0).floats());
+           tables.tensors(), static_cast<double*>(scratch.get()) + 1, finished, output(record, 0).as<double>());
   };
   const bool low = !gradients.tensors.empty() && gradients.tensors[0].type == DataType::bfloat16;
   if (low)
@@ -32,7 +32,7 @@ void prepareStep(CudaDevice& device, const Record& record) {
   const bool scheduled = integer(record, attribute::scheduled) != 0;
   const TensorView &hyper = record.tensors[0], &stateView = record.tensors[1];
   auto* state = stateView.as<double>();
-  const float* norm = record.inputs == (scheduled ? 4 : 3) ? record.tensors[2].floats() : nullptr;
+  const double* norm = record.inputs == (scheduled ? 4 : 3) ? record.tensors[2].as<double>() : nullptr;
   ScheduleTable schedule{nullptr, 0};
   if (scheduled) {
     const TensorView& rows = record.tensors[static_cast<size_t>(record.inputs - 1)];

@@ -17,10 +17,10 @@ struct ScheduleTable {
 // One block; a thread per group. `norm` may be null where nothing asked for it.
 __global__ void __launch_bounds__(kPrepareThreads)
     prepareStepKernel(const update::Hyper* hyper, int groups, update::State* state, update::GroupState* groupStates,
-                      const float* norm, ScheduleTable schedule, update::StepOptions options,
+                      const double* norm, ScheduleTable schedule, update::StepOptions options,
                       update::Scalars* scalars) {
   STEPSIZE_SHARED(int, applied, [1]);
-  if (threadIdx.x == 0) applied[0] = update::beginStep(*state, options, norm == nullptr ? 0.0f : *norm);
+  if (threadIdx.x == 0) applied[0] = update::beginStep(*state, options, norm == nullptr ? 0.0 : *norm);
   __syncthreads();
   for (int group = static_cast<int>(threadIdx.x); group < groups; group += kPrepareThreads) {
     update::Hyper own = hyper[group];

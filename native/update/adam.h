@@ -12,7 +12,7 @@
 namespace stepsize::update {
 
 STEPSIZE_HOST_DEVICE float adamMoments(float parameter, float gradient, float& m, float& v, const Scalars& s) {
-  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   m = flushed(__builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g));
   const float toSquare = squarable(g);
   v = flushed(__builtin_fmaf(s.beta2, v, s.oneMinusBeta2 * toSquare * toSquare));

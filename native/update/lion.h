@@ -12,7 +12,7 @@
 namespace stepsize::update {
 
 STEPSIZE_HOST_DEVICE void lion(float& parameter, float gradient, float& m, const Scalars& s) {
-  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   const float c = __builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g);
   // The sign of zero is zero, and a NaN shows in the parameter.
   const float direction = c > 0.0f ? 1.0f : c < 0.0f ? -1.0f : c;

@@ -15,17 +15,18 @@ struct StepOptions {
   double gradientScale;
 };
 
-// Decides once per step whether it is applied, and advances the counters. `norm` is that of the gradient as it came.
-STEPSIZE_HOST_DEVICE bool beginStep(State& state, const StepOptions& options, float gradientNorm) {
-  const float norm = __builtin_fabsf(gradientNorm * static_cast<float>(options.gradientScale));
-  const bool finite = norm - norm == 0.0f;
+// Decides once per step whether it is applied, and advances the counters. `gradientNorm` is that of the gradient as it
+// came. If nobody checks, a norm that is not finite does what it does in PyTorch's clip_grad_norm_: a NaN makes every
+// gradient NaN, an infinity makes the finite ones 0.
+STEPSIZE_HOST_DEVICE bool beginStep(State& state, const StepOptions& options, double gradientNorm) {
+  const bool finite = gradientNorm - gradientNorm == 0;
   const bool stopped = state.stoppedAt != 0;
   const bool refused = options.checkFinite && !finite;
   state.iteration += 1;
-  state.norm = norm;
+  state.norm = __builtin_fabs(gradientNorm * options.gradientScale);
   // The 1e-6 is that of PyTorch's clip_grad_norm_.
-  const double coefficient = options.maxNorm > 0 ? options.maxNorm / (static_cast<double>(norm) + 1e-6) : 1;
-  state.coefficient = coefficient < 1 ? coefficient : 1;
+  const double coefficient = options.maxNorm > 0 ? options.maxNorm / (state.norm + 1e-6) : 1;
+  state.coefficient = coefficient > 1 ? 1 : coefficient;
   if (refused && !stopped) {
     state.skipped += 1;
     if (!options.skipNonFinite) state.stoppedAt = state.iteration;
@@ -33,6 +34,17 @@ STEPSIZE_HOST_DEVICE bool beginStep(State& state, const StepOptions& options, fl
   const bool apply = !refused && !stopped;
   if (apply) state.updates += 1;
   return apply;
+}
+
+// What a gradient is multiplied by, as two factors: one float32 holds only what lies between 1e-38 and 1e38, and the
+// clip coefficient of large gradients, or the scale of small ones, may be beyond. The second is 1 as a rule.
+STEPSIZE_HOST_DEVICE void setGradientScale(Scalars& s, double factor) {
+  const double size = __builtin_fabs(factor);
+  const bool small = size < 0x1p-100 && size > 0, large = size > 0x1p+100 && size - size == 0;
+  // The larger factor comes second if both shrink, and last if both enlarge: what lies between is no further from 1
+  // than what comes out.
+  s.gradientScale = static_cast<float>(small ? factor * 0x1p+100 : large ? 0x1p+100 : factor);
+  s.gradientRescale = static_cast<float>(small ? 0x1p-100 : large ? factor * 0x1p-100 : 1);
 }
 
 // The step that has begun, counted from 0, at most `last`. The state is a tensor that anybody may have written: what is
@@ -67,7 +79,7 @@ STEPSIZE_HOST_DEVICE Scalars prepareGroup(const Hyper& hyper, const State& state
   const bool nesterov = hyper.nesterov != 0;
   Scalars s;
   s.apply = apply ? 1.0f : 0.0f;
-  s.gradientScale = static_cast<float>((hyper.maximize != 0 ? -1 : 1) * state.coefficient * options.gradientScale);
+  setGradientScale(s, (hyper.maximize != 0 ? -1 : 1) * state.coefficient * options.gradientScale);
   s.coupledDecay = static_cast<float>(decoupled ? 0 : hyper.weightDecay);
   s.decayFactor = static_cast<float>(decoupled ? 1 - lr * hyper.weightDecay : 1);
   s.stepSize = static_cast<float>(hyper.biasCorrection != 0 ? lr / (1 - group.beta1Power) : lr);

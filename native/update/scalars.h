@@ -41,7 +41,7 @@ struct State {
   double updates;    // advances only when the step was applied
   double skipped;    // steps not applied because a gradient was not finite
   double stoppedAt;  // 1 + the iteration whose gradient was not finite, 0 while all were; sticky unless skipping
-  double norm;       // of the last step's gradient, where it was asked for
+  double norm;       // of the last step's gradient after scaling, if it was asked for
   double coefficient;
 };
 constexpr int kStateFields = sizeof(State) / sizeof(double);
@@ -57,7 +57,8 @@ constexpr int kStateFieldsPerGroup = sizeof(GroupState) / sizeof(double);
 // One row of the scalars tensor [groups, kScalarFields], float32.
 struct Scalars {
   float apply;          // 0: leave parameters and moments as they are
-  float gradientScale;  // clip coefficient × accumulation scale × sign
+  float gradientScale;  // with the next: clip coefficient × accumulation scale × sign
+  float gradientRescale;
   float coupledDecay;
   float decayFactor;  // 1 − lr·weightDecay where the decay is decoupled
   float stepSize;     // lr, divided by 1 − β1^t where the bias is corrected
@@ -74,5 +75,10 @@ struct Scalars {
   uint32_t iteration;  // from 0; indexes the random numbers of stochastic rounding
 };
 constexpr int kScalarFields = sizeof(Scalars) / sizeof(float);
+
+// The gradient as a rule takes it.
+STEPSIZE_HOST_DEVICE float scaledGradient(float gradient, const Scalars& s) {
+  return gradient * s.gradientScale * s.gradientRescale;
+}
 
 }  // namespace stepsize::update

@@ -11,12 +11,12 @@
 namespace stepsize::update {
 
 STEPSIZE_HOST_DEVICE void sgd(float& parameter, float gradient, const Scalars& s) {
-  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   parameter = flushed(__builtin_fmaf(-s.stepSize, g, parameter));
 }
 
 STEPSIZE_HOST_DEVICE void sgdMomentum(float& parameter, float gradient, float& buffer, const Scalars& s) {
-  const float g = __builtin_fmaf(s.coupledDecay, parameter, gradient * s.gradientScale);
+  const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   buffer = flushed(__builtin_fmaf(s.momentum, buffer, s.gradientWeight * g));
   const float direction = __builtin_fmaf(s.directBuffer, buffer, s.directGradient * g);
   parameter = flushed(__builtin_fmaf(-s.stepSize, direction, parameter));

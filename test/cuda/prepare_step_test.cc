@@ -14,8 +14,8 @@ using namespace stepsize;
 using namespace stepsize::test;
 using cuda::ScheduleTable;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // No two groups alike, and every option on in some and off in others.
 std::vector<update::Hyper> hyperOf(size_t groups) {
@@ -60,7 +60,7 @@ struct Memory {
         groups(std::vector<update::GroupState>(hyper.size(), {1, 1, 0})),
         scalars(hyper.size()) {}
 
-  void prepare(const update::StepOptions& options, const float* norm, const ScheduleTable& schedule = {nullptr, 0}) {
+  void prepare(const update::StepOptions& options, const double* norm, const ScheduleTable& schedule = {nullptr, 0}) {
     cuda::launch(cuda::prepareStepKernel, 1, cuda::kPrepareThreads, 0, nullptr, hyper.data(),
                  static_cast<int>(hyper.size()), state.data(), groups.data(), norm, schedule, options, scalars.data());
   }
@@ -78,7 +78,7 @@ void expectSame(const std::string& where, Memory& a, Memory& b) {
 }
 
 // What the kernel must do, on the host.
-void prepareOnHost(Memory& memory, const update::StepOptions& options, float norm) {
+void prepareOnHost(Memory& memory, const update::StepOptions& options, double norm) {
   const bool apply = update::beginStep(memory.state[0], options, norm);
   for (size_t g = 0; g < memory.hyper.size(); g++)
     memory.scalars[g] = update::prepareGroup(memory.hyper[g], memory.state[0], memory.groups[g], apply, options);
@@ -93,7 +93,7 @@ constexpr Options kOptions[] = {{"plain", {0, false, false, 1}},
                                 {"checking", {0, true, false, 1}},
                                 {"skipping", {1, true, true, 1}}};
 // A step is left out in the middle, or all from there on.
-const std::vector<float> kNorms = {3, 0.5f, kInfinity, 0, kNan, 2};
+const std::vector<double> kNorms = {3, 0.5, kInfinity, 0, kNan, 2};
 
 // One group, a few, more than there are threads.
 constexpr size_t kGroupCounts[] = {1, 3, 300};
@@ -102,7 +102,7 @@ STEPSIZE_TEST(scalarsArePreparedLikeOnTheHost) {
   for (const size_t groups : kGroupCounts)
     for (const Options& each : kOptions) {
       Memory kernel(hyperOf(groups)), host(hyperOf(groups));
-      for (const float norm : kNorms) {
+      for (const double norm : kNorms) {
         kernel.prepare(each.options, &norm);
         prepareOnHost(host, each.options, norm);
         expectSame(std::to_string(groups) + " groups, " + each.name, kernel, host);

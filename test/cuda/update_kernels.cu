@@ -5,8 +5,9 @@
 
 namespace stepsize::cuda {
 
-template __global__ void gradientNormKernel<float>(const Chunk*, uint32_t, void* const*, float*, unsigned*, float*);
-template __global__ void gradientNormKernel<BFloat16>(const Chunk*, uint32_t, void* const*, float*, unsigned*, float*);
+template __global__ void gradientNormKernel<float>(const Chunk*, uint32_t, void* const*, double*, unsigned*, double*);
+template __global__ void gradientNormKernel<BFloat16>(const Chunk*, uint32_t, void* const*, double*, unsigned*,
+                                                      double*);
 
 void everyUpdate(update::Rule rule, const update::StoredAs& as) {
   update::visitRule(rule, [&](auto r) {

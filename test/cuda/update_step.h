@@ -147,7 +147,7 @@ struct Step {
 inline update::Scalars neutralScalars() {
   update::Scalars s{};
   s.apply = 1;
-  s.gradientScale = 1;
+  s.gradientScale = s.gradientRescale = 1;
   s.decayFactor = 1;
   s.beta1 = s.beta2 = s.momentum = 1;
   s.secondScale = 1;

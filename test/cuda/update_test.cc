@@ -21,6 +21,7 @@ std::vector<update::Scalars> fourGroups() {
     update::Scalars s{};
     s.apply = g == kGroups - 1 ? 0.0f : 1.0f;
     s.gradientScale = g == 1 ? -0.5f : 1.0f;
+    s.gradientRescale = g == 2 ? 0.25f : 1.0f;
     s.coupledDecay = g == 2 ? 0.1f : 0.0f;
     s.decayFactor = g == 2 ? 1.0f : 0.999f;
     s.stepSize = 0.01f * static_cast<float>(g + 1);

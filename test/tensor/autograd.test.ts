@@ -246,7 +246,7 @@ await onEveryDevice("backward", (device) => {
       [
         "an optimizer's step",
         (x) => {
-          const scalars = tensor(x.device, new Float32Array(16), [1, 16]);
+          const scalars = tensor(x.device, new Float32Array(17), [1, 17]);
           const lists = [listOf(x.device, [x]), listOf(x.device, [ones(x.device, [2])])];
           x.device.enqueue("update", [scalars.handle], { rule: "sgd" }, lists);
         },

@@ -51,20 +51,27 @@ STEPSIZE_INLINE const float* asFloats(const BFloat16* values, int64_t count, flo
   return buffer;
 }
 
-// Σ g² over one chunk, in the order of update/norm.h.
-template <class T>
-STEPSIZE_INLINE float sumOfSquares(const T* gradient, int64_t count) {
+// Σ (scale·g)² over one chunk, in the order of update/norm.h. `seen` collects the bits of all elements.
+template <bool Scaled, class T>
+STEPSIZE_INLINE float sumOfSquares(const T* gradient, int64_t count, float scale, Vec& seen) {
   using update::kNormLanes;
+  constexpr int64_t width = ::stepsize::STEPSIZE_ISA::kLanes;
   float lanes[kNormLanes] = {}, buffer[kNormLanes];
+  const Vec factor = broadcast(scale);
   for (int64_t row = 0; row < count; row += kNormLanes) {
     const int64_t length = least(kNormLanes, count - row);
     const float* x = asFloats(gradient + row, length, buffer);
     int64_t i = 0;
-    for (; i + ::stepsize::STEPSIZE_ISA::kLanes <= length; i += ::stepsize::STEPSIZE_ISA::kLanes) {
-      const Vec v = load(x + i);
+    for (; i + width <= length; i += width) {
+      const Vec element = load(x + i), v = Scaled ? element * factor : element;
+      if (!Scaled) seen = bitwiseOr(seen, element);
       store(lanes + i, fma(v, v, load(lanes + i)));
     }
-    for (; i < length; i++) lanes[i] = __builtin_fmaf(x[i], x[i], lanes[i]);
+    for (; i < length; i++) {
+      const float v = Scaled ? x[i] * scale : x[i];
+      if (!Scaled) seen = bitwiseOr(seen, broadcast(x[i]));
+      lanes[i] = __builtin_fmaf(v, v, lanes[i]);
+    }
   }
   float values[update::kNormValues];
   for (int64_t i = 0; i < update::kNormValues; i++)
@@ -72,21 +79,39 @@ STEPSIZE_INLINE float sumOfSquares(const T* gradient, int64_t count) {
   return update::foldNormValues(values);
 }
 
-// √Σ g² over all tensors. Not finite where a gradient is not, or where the square of one overflows (|g| > 1.8e19).
+// Whether anything but zeros was seen.
+STEPSIZE_INLINE bool hasValues(Vec seen) {
+  float lanes[::stepsize::STEPSIZE_ISA::kLanes];
+  store(lanes, seen);
+  bool found = false;
+  for (const float lane : lanes) found |= (bitsOfFloat(lane) & 0x7fffffffu) != 0;
+  return found;
+}
+
+template <class T>
+STEPSIZE_INLINE double chunkSumOfSquares(const T* gradient, int64_t count) {
+  Vec seen = broadcast(0);
+  float sum = sumOfSquares<false>(gradient, count, 1, seen);
+  const float scale = update::normScale(sum, hasValues(seen));
+  if (scale != 1) sum = sumOfSquares<true>(gradient, count, scale, seen);
+  return update::unscaledSum(sum, scale);
+}
+
+// √Σ g² over all tensors. Not finite only if a gradient is not.
 inline void gradientNorm(const Invocation& call) {
   static_assert(kChunk == update::kNormChunk, "a chunk's sum is that of update/norm.h");
   const TensorListView& gradients = call.lists[0];
   const ChunkedTensors all(call, gradients);
-  float* partial = static_cast<float*>(call.workspace(all.chunks() * 4));
+  auto* partial = static_cast<double*>(call.workspace(all.chunks() * 8));
   all.forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t chunk) {
     const cpu::KeepDenormals keep;
     const TensorView& tensor = gradients.tensors[t];
-    partial[chunk] = tensor.type == DataType::float32 ? sumOfSquares(tensor.as<float>() + from, to - from)
-                                                      : sumOfSquares(tensor.as<BFloat16>() + from, to - from);
+    partial[chunk] = tensor.type == DataType::float32 ? chunkSumOfSquares(tensor.as<float>() + from, to - from)
+                                                      : chunkSumOfSquares(tensor.as<BFloat16>() + from, to - from);
   });
-  float values[update::kNormValues] = {};
+  double values[update::kNormValues] = {};
   for (int64_t c = 0; c < all.chunks(); c++) values[c % update::kNormValues] += partial[c];
-  call.output(0).floats()[0] = __builtin_sqrtf(update::foldNormValues(values));
+  call.output(0).as<double>()[0] = __builtin_sqrt(update::foldNormValues(values));
 }
 
 inline void prepareStep(const Invocation& call) {
@@ -100,7 +125,7 @@ inline void prepareStep(const Invocation& call) {
                                     call.integer(attribute::skipNonFinite) != 0,
                                     call.attributes[attribute::gradientScale]};
   const bool scheduled = call.integer(attribute::scheduled) != 0;
-  const float norm = call.inputs == (scheduled ? 4 : 3) ? call.input(2).floats()[0] : 0;
+  const double norm = call.inputs == (scheduled ? 4 : 3) ? call.input(2).as<double>()[0] : 0;
   const bool apply = update::beginStep(state, options, norm);
   const int64_t count = hyperRows.shape[0];
   for (int64_t g = 0; g < count; g++) {

@@ -21,6 +21,7 @@ STEPSIZE_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
 STEPSIZE_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 STEPSIZE_INLINE Vec broadcast(float x) { return _mm512_set1_ps(x); }
 STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm512_or_ps(a, b); }
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;
 using Vec = __m256;
@@ -28,6 +29,7 @@ STEPSIZE_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
 STEPSIZE_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 STEPSIZE_INLINE Vec broadcast(float x) { return _mm256_set1_ps(x); }
 STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm256_or_ps(a, b); }
 #else
 constexpr int kLanes = 4;
 typedef float Vec __attribute__((vector_size(16)));
@@ -37,6 +39,7 @@ STEPSIZE_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p
 STEPSIZE_INLINE Vec broadcast(float x) { return Vec{x, x, x, x}; }
 // Two roundings: without the instruction a true fma is a library call per element.
 STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm_or_ps(a, b); }
 #endif
 
 // In a fixed order, so that the result is the same bits every time.

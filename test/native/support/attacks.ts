@@ -316,7 +316,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
   "groups outside the scalars": {
     run: (d) => {
       const x = listOf(d, [floats(d, [2])], Int32Array.of(7));
-      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "sgd" }, [x, x]);
+      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "sgd" }, [x, x]);
     },
     refused: "group 7 of 1",
   },
@@ -377,19 +377,19 @@ export const attacks: Readonly<Record<string, Attack>> = {
   "lists of different numbers of tensors": {
     run: (d) => {
       const lists = [listOf(d, [floats(d, [2])]), listOf(d, [])];
-      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "sgd" }, lists);
+      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "sgd" }, lists);
     },
     refused: "list 1 has 0 tensors, the parameters are 1",
   },
   "an update of integers": {
     run: (d) => {
       const lists = [listOf(d, [d.create("int32", [2])]), listOf(d, [floats(d, [2])])];
-      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "sgd" }, lists);
+      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "sgd" }, lists);
     },
     refused: "parameters[0] must be float32 or bfloat16",
   },
   "an update rule that is none": {
-    run: (d) => d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "magic" }, []),
+    run: (d) => d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "magic" }, []),
     refused: "rule: expected one of sgd, sgdMomentum",
   },
   "a read while work is captured": {
@@ -453,7 +453,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       if (d.implements(id("matmul"))) d.enqueue(id("matmul"), [x, x]);
       const list = listOf(d, new Array(5000).fill(x));
       d.enqueue(id("gradientNorm"), [], {}, [list]);
-      d.enqueue(id("update"), [floats(d, [1, 16])], { rule: "adam" }, [list, list, list, list]);
+      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "adam" }, [list, list, list, list]);
       await d.synchronize();
     },
   },

@@ -39,7 +39,8 @@ const hyper = (device: Device) =>
   );
 const state = (device: Device) => tensor(device, Float64Array.from([4, 4, 0, 0, 0, 1, 0.6, 0.9, 0, 0, 0, 0]));
 const schedule = (device: Device) => tensor(device, Float64Array.from([0.1, 0.9, 0, 0.2, 0.8, 0]), [1, 2, 3]);
-const scalars = (device: Device) => tensor(device, numbers(32, 8, 1), [2, 16]);
+const norm = (device: Device) => tensor(device, Float64Array.of(2), []);
+const scalars = (device: Device) => tensor(device, numbers(34, 8, 1), [2, 17]);
 const sizes = [70_001, 40_000, 3];
 
 const heads = [2, 290, 3, 34];
@@ -134,7 +135,7 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   },
   gradientNorm: { inputs: [], lists: (device) => [positives(device)] },
   prepareStep: {
-    inputs: [hyper, state, [], schedule],
+    inputs: [hyper, state, norm, schedule],
     attributes: { maxNorm: 0.5, checkFinite: true, scheduled: true },
     written: [1],
   },
