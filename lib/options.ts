@@ -39,6 +39,12 @@ export function expectOptions(path: string, names: Names, given: unknown): void 
   }
 }
 
+/** The options themselves, once {@link expectOptions} has seen them. */
+export function checkedOptions<Options extends object>(path: string, names: Names, given: Options): Options {
+  expectOptions(path, names, given);
+  return given;
+}
+
 /** Throws the error about an option that is none of `names`. */
 export function refuseOption(path: string, names: readonly string[], given: string): never {
   invalidArgument(path, `only the options ${names.join(", ")} (did you mean ${meantBy(given, names)}?)`, given);

@@ -3,12 +3,13 @@ import { constrainedMemory } from "node:process";
 import type { Batch } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { crossEntropy, type Loss, type Module } from "../nn/index.js";
+import { expectOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Preconditioner } from "./adam.js";
 import { DifferenceProduct } from "./difference-product.js";
 import { norm } from "./lanczos.js";
 import { LossSurface } from "./loss-surface.js";
-import { readOptions, type Spectrum, type SpectrumOptions, spectrum } from "./spectrum.js";
+import { readOptions, type Spectrum, type SpectrumOptions, spectrum, spectrumNames } from "./spectrum.js";
 
 /** Options of {@link curvature}. */
 export interface CurvatureOptions extends SpectrumOptions {
@@ -22,6 +23,8 @@ export interface CurvatureOptions extends SpectrumOptions {
    */
   readonly preconditioner?: Preconditioner | undefined;
 }
+
+const names = optionNames<CurvatureOptions>({ ...spectrumNames, loss: true, prepare: true, preconditioner: true });
 
 /** What {@link curvature} found. */
 export interface Curvature extends Spectrum {
@@ -64,6 +67,7 @@ export interface Curvature extends Spectrum {
  * gradient is zero or somebody else changes the weights meanwhile, `out-of-memory`
  */
 export async function curvature(model: Module, batch: Batch, options: CurvatureOptions = {}): Promise<Curvature> {
+  expectOptions("curvature", names, options);
   const { loss = crossEntropy, prepare = (raw) => raw, preconditioner, ...rest } = options;
   const { steps } = readOptions(rest);
   const surface = await LossSurface.of({ model, batch, loss, prepare });

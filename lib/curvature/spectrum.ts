@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { lanczos, norm, type Product } from "./lanczos.js";
 import { type Bracket, gaussRule, type JacobiMatrix, massBounds, quantile } from "./spectral-measure.js";
 import { tridiagonalEigen } from "./tridiagonal.js";
@@ -12,6 +13,9 @@ export interface SpectrumOptions {
   /** Called after each product with the number made so far and the most there can be; `false` ends it there. */
   readonly onStep?: ((done: number, steps: number) => unknown) | undefined;
 }
+
+/** The names of these options. */
+export const spectrumNames = optionNames<SpectrumOptions>({ steps: true, share: true, onStep: true });
 
 /** λ_max/λ_q; `Infinity` where no curvature is positive. */
 export interface Condition extends Bracket {
@@ -68,6 +72,7 @@ export async function spectrum(
   vector: Float64Array,
   options: SpectrumOptions = {},
 ): Promise<Spectrum> {
+  expectOptions("spectrum", spectrumNames, options);
   const { steps, share, onStep } = readOptions(options);
   const length = norm(vector);
   if (!Number.isFinite(length)) throw new StepsizeError("non-finite", "vector: is not finite");

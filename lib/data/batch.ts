@@ -102,9 +102,19 @@ export interface CheckedOptions {
   readonly prefetch: number;
 }
 
+const batchNames = optionNames<BatchOptions>({
+  size: true,
+  seed: true,
+  shuffle: true,
+  dropLast: true,
+  augment: true,
+  prefetch: true,
+});
+const augmentNames = optionNames<AugmentOptions>({ pad: true, crop: true, flip: true, on: true });
+
 /** Checks the options against the dataset they are for. */
 export function checkOptions(options: BatchOptions, items: number, itemShape: readonly number[]): CheckedOptions {
-  if (typeof options !== "object" || options === null) invalidArgument("batches", "options with a size", options);
+  expectOptions("batches", batchNames, options);
   const { size, prefetch = 2 } = options;
   if (!Number.isSafeInteger(size) || size < 1) invalidArgument("batches.size", "an integer of at least 1", size);
   if (!Number.isSafeInteger(prefetch) || prefetch < 0 || prefetch > 64) {
@@ -140,7 +150,7 @@ export function checkReuse(path: string, options: IterationOptions = {}): boolea
 }
 
 function checkAugment(given: AugmentOptions, itemShape: readonly number[]): Augment {
-  if (typeof given !== "object") invalidArgument("batches.augment", "an object of options", given);
+  expectOptions("batches.augment", augmentNames, given);
   const { pad = 0 } = given;
   if (!Number.isSafeInteger(pad) || pad < 0) invalidArgument("batches.augment.pad", "an integer of at least 0", pad);
   // Each is nothing without the other: a padded image has to come back to its size, and there is one window otherwise.

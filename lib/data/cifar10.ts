@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { ArrayDataset } from "./dataset.js";
-import { checkSplit, invalidFile, listFolder, notFound, readBytes, type Split } from "./files.js";
+import { chosenSplit, invalidFile, listFolder, notFound, readBytes, type SplitChoice } from "./files.js";
 import { sharedArray } from "./items.js";
 
 const PIXELS = 32 * 32;
@@ -22,8 +22,8 @@ const defaultNames = ["airplane", "automobile", "bird", "cat", "deer", "dog", "f
  *
  * @throws `not-found` where a file is missing; `invalid-file` where one is cut short or holds a label above 9.
  */
-export async function cifar10(dir: string, options: { readonly split?: Split } = {}): Promise<ArrayDataset> {
-  const split = checkSplit(options.split);
+export async function cifar10(dir: string, options: SplitChoice = {}): Promise<ArrayDataset> {
+  const split = chosenSplit("cifar10", options);
   const wanted = files[split];
   const there = await listFolder(dir, wanted);
   const missing = wanted.filter((name) => !there.includes(name));

@@ -1,10 +1,21 @@
 import { invalidArgument } from "../errors.js";
+import { checkedOptions, optionNames } from "../options.js";
 import { permutation } from "../random.js";
 import { isInt32Array } from "../realms.js";
 import type { BatchOptions, BatchSource } from "./batch.js";
 import { DatasetBatches } from "./dataset-batches.js";
 import { count, type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
 import { type Preprocessing, type Statistics, statisticsOf } from "./statistics.js";
+
+/** How {@link ArrayDataset.split} divides. */
+export interface SplitOptions {
+  /** The share of items that is held back, above 0 and below 1, rounded to whole items. */
+  readonly validation: number;
+  /** A safe integer of at least 0; default 0. */
+  readonly seed?: number;
+}
+
+const splitNames = optionNames<SplitOptions>({ validation: true, seed: true });
 
 /** What a loader hands over: checked arrays of whole items, in shared memory. */
 export interface Store {
@@ -57,15 +68,13 @@ export class ArrayDataset implements Dataset {
    * Two disjoint parts that together are this dataset, each in the order of this dataset; which item goes where is
    * drawn from the seed.
    *
-   * @param options.validation - the share of items, above 0 and below 1, rounded to whole items
-   * @param options.seed - a safe integer of at least 0; default 0
    * @throws `invalid-argument` where one of the parts would be empty
    */
-  split(options: { readonly validation: number; readonly seed?: number }): {
+  split(options: SplitOptions): {
     train: ArrayDataset;
     validation: ArrayDataset;
   } {
-    const { validation, seed = 0 } = options;
+    const { validation, seed = 0 } = checkedOptions("split", splitNames, options);
     if (!(typeof validation === "number" && validation > 0 && validation < 1)) {
       invalidArgument("split.validation", "a fraction above 0 and below 1", validation);
     }

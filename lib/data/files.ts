@@ -1,9 +1,23 @@
 import { readdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { checkedOptions, optionNames } from "../options.js";
 
 /** Which part of a dataset to load. */
 export type Split = "train" | "test";
+
+/** Options of loaders that have nothing else to choose. */
+export interface SplitChoice {
+  /** Default `"train"`. */
+  readonly split?: Split;
+}
+
+const splitChoice = optionNames<SplitChoice>({ split: true });
+
+/** The split that a loader was asked for. */
+export function chosenSplit(loader: string, options: SplitChoice): Split {
+  return checkSplit(checkedOptions(loader, splitChoice, options).split);
+}
 
 /** An `invalid-file` error that says where in which file something else was expected. */
 export function invalidFile(

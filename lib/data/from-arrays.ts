@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { isFloat32Array, isInt32Array, isUint8Array } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
 import {
@@ -33,6 +34,8 @@ export interface FromArrays {
   readonly name?: string;
 }
 
+const names = optionNames<FromArrays>({ inputs: true, labels: true, shape: true, classes: true, name: true });
+
 interface Flat {
   readonly data: InputArray;
   /** Items first, as far as the nesting tells. */
@@ -47,7 +50,7 @@ interface Flat {
  * no class.
  */
 export function fromArrays(given: FromArrays): ArrayDataset {
-  if (typeof given !== "object" || given === null) invalidArgument("fromArrays", "inputs and labels", given);
+  expectOptions("fromArrays", names, given);
   const inputs = flatten("inputs", given.inputs);
   const shape = given.shape === undefined ? undefined : checkShape("shape", given.shape);
   // Class indices say how many items there are; other labels leave that to the shape of the inputs.

@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { isFloat32Array, isInt32Array } from "../realms.js";
 import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
 import { checkClasses, checkFinite, checkShape, count, type InputArray, type InputType, typeOf } from "./items.js";
@@ -22,6 +23,8 @@ export interface FromIterableOptions {
   /** Default `"iterable"`. */
   readonly name?: string;
 }
+
+const names = optionNames<FromIterableOptions>({ size: true, batchesPerEpoch: true, name: true });
 
 /**
  * A source of batches out of a user's own iterable, or out of a function that makes one. Every `from`, `once` and
@@ -61,6 +64,7 @@ class IterableBatches implements BatchSource {
     if (typeof source !== "function" && !isIterable(source)) {
       invalidArgument("fromIterable.source", "an iterable, an async iterable or a function that makes one", source);
     }
+    expectOptions("fromIterable", names, options);
     const { size, batchesPerEpoch = Number.POSITIVE_INFINITY, name = "iterable" } = options;
     if (size !== undefined) checkCount("size", size);
     if (batchesPerEpoch !== Number.POSITIVE_INFINITY) checkCount("batchesPerEpoch", batchesPerEpoch);

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { invalidArgument } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { ArrayDataset } from "./dataset.js";
 import { checkSplit, invalidFile, listFolder, notFound, type Split } from "./files.js";
 import { sharedArray } from "./items.js";
@@ -15,6 +16,8 @@ export interface IdxOptions {
   readonly name?: string;
 }
 
+const names = optionNames<IdxOptions>({ split: true, classes: true, name: true });
+
 const prefixes = { train: "train", test: "t10k" } as const;
 
 /**
@@ -26,6 +29,7 @@ const prefixes = { train: "train", test: "t10k" } as const;
  * of items, or a label is no class.
  */
 export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayDataset> {
+  expectOptions("idx", names, options);
   const split = checkSplit(options.split);
   const classes = classNames(options.classes ?? 10);
   const imagesAt = await find(dir, `${prefixes[split]}-images`, "idx3");

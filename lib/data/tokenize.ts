@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { checkSeed, permutation } from "../random.js";
 import { isError } from "../realms.js";
 import { findTextFiles, readText } from "./token-documents.js";
@@ -36,6 +37,17 @@ export interface TokenizeOptions {
   readonly signal?: AbortSignal;
 }
 
+const names = optionNames<TokenizeOptions>({
+  out: true,
+  tokenizer: true,
+  validation: true,
+  test: true,
+  seed: true,
+  name: true,
+  onProgress: true,
+  signal: true,
+});
+
 /** How far {@link tokenize} is. */
 export interface TokenizeProgress {
   readonly documents: number;
@@ -58,6 +70,7 @@ export interface TokenizeProgress {
  * few documents for the splits
  */
 export async function tokenize(paths: readonly string[], options: TokenizeOptions): Promise<TokenFolder> {
+  expectOptions("tokenize", names, options);
   const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal } = options;
   const out = resolve(options.out);
   const { name = basename(out) } = options;

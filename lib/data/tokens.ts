@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import type { BatchSource } from "./batch.js";
 import { TokenBatches, type TokenBatchOptions, type TokenText } from "./token-batches.js";
 import { checkLength, TokenFile, type TokenStore } from "./token-file.js";
@@ -30,6 +31,8 @@ export interface TokensOptions {
   /** Bytes of a bare file before its first id: 1024 for files of llm.c, default 0. */
   readonly skip?: number;
 }
+
+const names = optionNames<TokensOptions>({ context: true, split: true, dtype: true, vocabulary: true, skip: true });
 
 /** A text of tokens in a file, of which only windows are ever in memory. {@link tokens} makes these. */
 export class TokenDataset {
@@ -82,7 +85,7 @@ export class TokenDataset {
  */
 export async function tokens(path: string, options: TokensOptions): Promise<TokenDataset> {
   if (typeof path !== "string" || path === "") invalidArgument("path", "a token folder or a file of tokens", path);
-  if (typeof options !== "object" || options === null) invalidArgument("tokens", "options with a context", options);
+  expectOptions("tokens", names, options);
   const { context } = options;
   const found = await stat(path).catch((cause: Error) => {
     throw new StepsizeError("not-found", `${path}: expected a token folder or a file of tokens (${cause.message})`, {

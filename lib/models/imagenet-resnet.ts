@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
-import type { Device } from "../native/index.js";
+import { checkedOptions, optionNames } from "../options.js";
+import { type PlaceOptions, placeNames } from "./place.js";
 import { BasicBlock, BottleneckBlock } from "./residual-blocks.js";
 import { type ResidualArchitecture, ResNet } from "./residual-network.js";
 
@@ -30,16 +31,20 @@ export function stemFor(height: number, width: number): keyof typeof stems {
   return Math.max(height, width) > 64 ? "imagenet" : "cifar";
 }
 
+const names = optionNames<ImageNetResNetOptions & PlaceOptions>({
+  ...placeNames,
+  classes: true,
+  channels: true,
+  stem: true,
+  width: true,
+});
+
 function build(
+  name: string,
   shape: Pick<ResidualArchitecture, "block" | "stages">,
-  {
-    classes,
-    channels = 3,
-    stem = "imagenet",
-    width = 64,
-    ...place
-  }: ImageNetResNetOptions & { device: Device; seed?: number },
+  options: ImageNetResNetOptions & PlaceOptions,
 ): ResNet {
+  const { classes, channels = 3, stem = "imagenet", width = 64, ...place } = checkedOptions(name, names, options);
   if (!Object.hasOwn(stems, stem)) invalidArgument("stem", Object.keys(stems).join(" or "), stem);
   return new ResNet({ ...shape, stem: stems[stem], width, classes, channels }, place);
 }
@@ -51,19 +56,19 @@ function build(
  * Convolutions are drawn with Kaiming's fan-out deviation, norms start at 1 and 0, the linear layer evenly in
  * ±1/√inputs: what torchvision does.
  */
-export function resnet18(options: ImageNetResNetOptions & { device: Device; seed?: number }): ResNet {
-  return build({ block: BasicBlock, stages: [2, 2, 2, 2] }, options);
+export function resnet18(options: ImageNetResNetOptions & PlaceOptions): ResNet {
+  return build("resnet18", { block: BasicBlock, stages: [2, 2, 2, 2] }, options);
 }
 
 /** As {@link resnet18}, of 34 layers: 21,797,672 parameters for 1000 classes. */
-export function resnet34(options: ImageNetResNetOptions & { device: Device; seed?: number }): ResNet {
-  return build({ block: BasicBlock, stages: [3, 4, 6, 3] }, options);
+export function resnet34(options: ImageNetResNetOptions & PlaceOptions): ResNet {
+  return build("resnet34", { block: BasicBlock, stages: [3, 4, 6, 3] }, options);
 }
 
 /**
  * As {@link resnet18}, of 50 layers in bottleneck blocks: 25,557,032 parameters for 1000 classes. The stride is on the
  * 3×3 convolutions, as in torchvision.
  */
-export function resnet50(options: ImageNetResNetOptions & { device: Device; seed?: number }): ResNet {
-  return build({ block: BottleneckBlock, stages: [3, 4, 6, 3] }, options);
+export function resnet50(options: ImageNetResNetOptions & PlaceOptions): ResNet {
+  return build("resnet50", { block: BottleneckBlock, stages: [3, 4, 6, 3] }, options);
 }

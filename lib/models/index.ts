@@ -1,15 +1,17 @@
 import { invalidArgument } from "../errors.js";
-import type { Device } from "../native/index.js";
 import type { Module } from "../nn/index.js";
+import { checkedOptions } from "../options.js";
 import { type ImageNetResNetOptions, resnet18, resnet34, resnet50, stemFor } from "./imagenet-resnet.js";
 import { type MLPOptions, mlp } from "./mlp.js";
 import { type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
+import { type PlaceOptions, placeNames } from "./place.js";
 import { type ResNetOptions, resnet } from "./resnet.js";
 
 export type { HasTorchNames, TorchLayout, TorchNames } from "../tensor/index.js";
 export { type ImageNetResNetOptions, resnet18, resnet34, resnet50 } from "./imagenet-resnet.js";
 export { MLP, type MLPOptions, mlp } from "./mlp.js";
 export { Olmo, type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
+export type { PlaceOptions } from "./place.js";
 export { ResNet } from "./residual-network.js";
 export { type ResNetOptions, resnet } from "./resnet.js";
 
@@ -31,13 +33,18 @@ function isImageNetKind(name: string): name is ImageNetKind {
  * Builds a model from its configuration, with weights drawn from `seed` (default 0).
  * @throws StepsizeError `invalid-argument` for a kind that is not known, or options that its function refuses
  */
-export function create(config: ModelConfig, { device, seed = 0 }: { device: Device; seed?: number }): Module {
-  if (config.kind === "resnet") return resnet({ ...config, device, seed });
-  if (config.kind === "mlp") return mlp({ ...config, device, seed });
-  if (config.kind === "olmo") return olmo({ ...config, device, seed });
-  if (isImageNetKind(config.kind)) return imageNetResNets[config.kind]({ ...config, device, seed });
+export function create(config: ModelConfig, place: PlaceOptions): Module {
+  const { device, seed = 0 } = checkedOptions("create", placeNames, place);
+  if (config.kind === "resnet") return resnet({ ...optionsIn(config), device, seed });
+  if (config.kind === "mlp") return mlp({ ...optionsIn(config), device, seed });
+  if (config.kind === "olmo") return olmo({ ...optionsIn(config), device, seed });
+  if (isImageNetKind(config.kind)) return imageNetResNets[config.kind]({ ...optionsIn(config), device, seed });
   const kinds = ["resnet", ...Object.keys(imageNetResNets), "mlp", "olmo"];
   return invalidArgument("model.kind", kinds.join(", "), (config as { kind: unknown }).kind);
+}
+
+function optionsIn<Config extends ModelConfig>({ kind: _, ...options }: Config): Omit<Config, "kind"> {
+  return options;
 }
 
 /** The names `create` and the command line know, such as `resnet20` and `mlp`. */

@@ -1,6 +1,7 @@
-import type { Device } from "../native/index.js";
 import { Flatten, Linear, Module, Seeds } from "../nn/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
+import { type PlaceOptions, placeNames } from "./place.js";
 
 /** Options of {@link mlp}. */
 export interface MLPOptions {
@@ -12,13 +13,21 @@ export interface MLPOptions {
   readonly classes: number;
 }
 
+const mlpNames = optionNames<MLPOptions & PlaceOptions>({
+  ...placeNames,
+  inputs: true,
+  hidden: true,
+  classes: true,
+});
+
 /** Linear layers with ReLUs between them. */
 export class MLP extends Module {
   readonly flatten = new Flatten();
   readonly layers: readonly Linear[];
 
-  constructor({ inputs, hidden = [512, 512], classes, device, seed }: MLPOptions & { device: Device; seed: number }) {
+  constructor(options: MLPOptions & PlaceOptions) {
     super();
+    const { inputs, hidden = [512, 512], classes, device, seed = 0 } = checkedOptions("mlp", mlpNames, options);
     const seeds = new Seeds(seed);
     const sizes = [inputs, ...hidden, classes];
     const last = hidden.length;
@@ -35,6 +44,6 @@ export class MLP extends Module {
 }
 
 /** A multi-layer perceptron with ReLUs; inputs of any shape are flattened. */
-export function mlp(options: MLPOptions & { device: Device; seed?: number }): MLP {
-  return new MLP({ ...options, seed: options.seed ?? 0 });
+export function mlp(options: MLPOptions & PlaceOptions): MLP {
+  return new MLP(options);
 }

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../errors.js";
-import type { Device } from "../native/index.js";
 import { Embedding, LayerNorm, Linear, Module, RMSNorm, Seeds } from "../nn/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import {
   add,
   affine,
@@ -14,7 +14,7 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/index.js";
-import type { Place } from "./place.js";
+import { type Place, type PlaceOptions, placeNames } from "./place.js";
 
 /** Options of {@link olmo}. */
 export interface OlmoOptions {
@@ -50,6 +50,23 @@ export interface OlmoOptions {
   /** Limits queries, keys and values to ± this number; default: no limit. */
   readonly clip?: number;
 }
+
+const olmoNames = optionNames<OlmoOptions & PlaceOptions>({
+  ...placeNames,
+  vocabulary: true,
+  context: true,
+  width: true,
+  layers: true,
+  heads: true,
+  keyValueHeads: true,
+  hidden: true,
+  norm: true,
+  normalize: true,
+  normEpsilon: true,
+  tied: true,
+  ropeBase: true,
+  clip: true,
+});
 
 type Complete = Required<OlmoOptions>;
 
@@ -245,9 +262,10 @@ export class Olmo extends Module {
   /** Absent where the embedding is the output's matrix too. */
   readonly head: Linear | undefined;
 
-  constructor({ device, seed, ...given }: OlmoOptions & { device: Device; seed: number }) {
+  constructor(options: OlmoOptions & PlaceOptions) {
     super();
-    const options: Complete = {
+    const { device, seed = 0, ...given } = checkedOptions("olmo", olmoNames, options);
+    const complete: Complete = {
       norm: "layernorm",
       normalize: "inputs",
       normEpsilon: 1e-5,
@@ -257,16 +275,16 @@ export class Olmo extends Module {
       clip: Infinity,
       ...given,
     };
-    const { vocabulary, width, layers, heads, keyValueHeads, tied } = options;
+    const { vocabulary, width, layers, heads, keyValueHeads, tied } = complete;
     for (const name of ["vocabulary", "context", "width", "layers", "heads", "keyValueHeads", "hidden"] as const)
-      if (!Number.isSafeInteger(options[name]) || options[name] < 1)
-        invalidArgument(`olmo.${name}`, "a whole number of at least 1", options[name]);
+      if (!Number.isSafeInteger(complete[name]) || complete[name] < 1)
+        invalidArgument(`olmo.${name}`, "a whole number of at least 1", complete[name]);
     for (const name of ["normEpsilon", "ropeBase", "clip"] as const)
-      if (!(options[name] > 0)) invalidArgument(`olmo.${name}`, "a number above 0", options[name]);
-    if (options.norm !== "layernorm" && options.norm !== "rmsnorm")
-      invalidArgument("olmo.norm", '"layernorm" or "rmsnorm"', options.norm);
-    if (options.normalize !== "inputs" && options.normalize !== "outputs")
-      invalidArgument("olmo.normalize", '"inputs" or "outputs"', options.normalize);
+      if (!(complete[name] > 0)) invalidArgument(`olmo.${name}`, "a number above 0", complete[name]);
+    if (complete.norm !== "layernorm" && complete.norm !== "rmsnorm")
+      invalidArgument("olmo.norm", '"layernorm" or "rmsnorm"', complete.norm);
+    if (complete.normalize !== "inputs" && complete.normalize !== "outputs")
+      invalidArgument("olmo.normalize", '"inputs" or "outputs"', complete.normalize);
     if (heads % keyValueHeads !== 0)
       invalidArgument("olmo.keyValueHeads", `a number that divides the ${heads} heads`, keyValueHeads);
     const size = width / heads;
@@ -275,8 +293,8 @@ export class Olmo extends Module {
     const place = { device, seeds: new Seeds(seed) };
     const outputDeviation = logitDeviation / Math.sqrt(width);
     this.embedding = new Embedding(vocabulary, width, tied ? { ...place, deviation: outputDeviation } : place);
-    this.blocks = Array.from({ length: layers }, () => new Block(options, place));
-    this.norm = normFor(options, place);
+    this.blocks = Array.from({ length: layers }, () => new Block(complete, place));
+    this.norm = normFor(complete, place);
     this.head = tied ? undefined : projection(width, vocabulary, place, logitDeviation);
   }
 
@@ -300,8 +318,8 @@ export class Olmo extends Module {
  *
  * @throws StepsizeError `invalid-argument` for sizes that are no whole numbers or do not divide each other
  */
-export function olmo(options: OlmoOptions & { device: Device; seed?: number }): Olmo {
-  return new Olmo({ ...options, seed: options.seed ?? 0 });
+export function olmo(options: OlmoOptions & PlaceOptions): Olmo {
+  return new Olmo(options);
 }
 
 /**

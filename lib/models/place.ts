@@ -1,5 +1,15 @@
 import type { Device } from "../native/index.js";
 import type { Seeds } from "../nn/index.js";
+import { optionNames } from "../options.js";
+
+/** Where a model is made, and what its weights are drawn from. */
+export interface PlaceOptions {
+  readonly device: Device;
+  /** A safe integer of at least 0; default 0. */
+  readonly seed?: number;
+}
+
+export const placeNames = optionNames<PlaceOptions>({ device: true, seed: true });
 
 /** Where the layers of a model live and what their weights are drawn from. */
 export interface Place {

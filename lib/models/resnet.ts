@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
-import type { Device } from "../native/index.js";
+import { checkedOptions, optionNames } from "../options.js";
+import { type PlaceOptions, placeNames } from "./place.js";
 import { BasicBlock } from "./residual-blocks.js";
 import { ResNet } from "./residual-network.js";
 
@@ -15,19 +16,22 @@ export interface ResNetOptions {
   readonly width?: number;
 }
 
+const names = optionNames<ResNetOptions & PlaceOptions>({
+  ...placeNames,
+  depth: true,
+  classes: true,
+  channels: true,
+  width: true,
+});
+
 /**
  * A residual network for small images: depth 6n + 2, batch norm, 1×1 convolutions as shortcuts where the shape changes
  * (option B). Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2.
  *
  * @throws StepsizeError `invalid-argument` for a depth that is not 6n + 2
  */
-export function resnet({
-  depth,
-  classes,
-  channels = 3,
-  width = 16,
-  ...place
-}: ResNetOptions & { device: Device; seed?: number }): ResNet {
+export function resnet(options: ResNetOptions & PlaceOptions): ResNet {
+  const { depth, classes, channels = 3, width = 16, ...place } = checkedOptions("resnet", names, options);
   const perStage = (depth - 2) / 6;
   if (!Number.isInteger(perStage) || perStage < 1)
     invalidArgument("depth", "6n + 2 for some n ≥ 1: 8, 14, 20, 32, …", depth);

@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import { isPromise } from "../realms.js";
 import type { Addon, Attributes, MemoryStatistics, NativeDevice, NativeList, NativeTensor } from "./addon.js";
 import { Capture } from "./capture.js";
@@ -163,6 +164,13 @@ export class Device {
   }
 }
 
+const deviceNames = optionNames<DeviceOptions>({
+  threads: true,
+  memoryLimit: true,
+  instructionSet: true,
+  stream: true,
+});
+
 /** Where a device of this name is: the addon, and its index there. */
 function resolveName(name: string): { addon: string; index: number } | undefined {
   if (name === "cpu") return { addon: "cpu", index: 0 };
@@ -198,6 +206,7 @@ function hasGpu(): boolean {
  * `invalid-argument` for a name or an option that is not one.
  */
 export async function openDevice(name = "auto", options: DeviceOptions = {}): Promise<Device> {
+  expectOptions("openDevice", deviceNames, options);
   if (name !== "auto") return openNow(name, options);
   // Options of the CPU ask for it.
   const forCpu = options.threads !== undefined || options.instructionSet !== undefined;

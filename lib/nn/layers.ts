@@ -1,4 +1,5 @@
 import type { Capture, Device } from "../native/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import {
   add,
   averagePool2d,
@@ -21,6 +22,7 @@ import {
   type TorchNames,
   zeros,
 } from "../tensor/index.js";
+import { poolingNames } from "../tensor/operations/pooling.js";
 import { CapturedCalls } from "./captured-calls.js";
 import { fanInUniform, kaimingNormal, type Seeds, seedsOf } from "./initialize.js";
 import { Module } from "./module.js";
@@ -35,6 +37,51 @@ export interface LayerOptions {
   readonly bias?: boolean;
 }
 
+/** Options of {@link Linear}. */
+export interface LinearLayerOptions extends LayerOptions {
+  /** Standard deviation of normally distributed initial weights; default: weights are drawn evenly. */
+  readonly deviation?: number;
+  /** What follows, in the same pass; default: nothing. */
+  readonly activation?: LinearOptions["activation"];
+}
+
+/** Options of {@link Conv2d}. */
+export interface Conv2dLayerOptions extends LayerOptions {
+  /** Height and width of the window; default 3. */
+  readonly kernel?: number;
+  /** Default 1. */
+  readonly stride?: number;
+  /** Zeros around the image; default 0. */
+  readonly padding?: number;
+}
+
+/** Options of {@link BatchNorm}. */
+export interface BatchNormLayerOptions extends Pick<LayerOptions, "device"> {
+  /** How far the running statistics go towards each batch's; default 0.1. */
+  readonly momentum?: number;
+  /** Added to the variance; default 1e-5. */
+  readonly epsilon?: number;
+  /** Has no effect, since nothing is drawn: all layers of a model can be given the same options. */
+  readonly seeds?: LayerOptions["seeds"];
+}
+
+/** Options of {@link Dropout}. */
+export interface DropoutLayerOptions extends Pick<LayerOptions, "seeds"> {
+  /** Has no effect, since nothing is kept: all layers of a model can be given the same options. */
+  readonly device?: Device;
+}
+
+const layerNames = optionNames<LayerOptions>({ device: true, seeds: true, bias: true });
+const linearNames = optionNames<LinearLayerOptions>({ ...layerNames, deviation: true, activation: true });
+const convolutionNames = optionNames<Conv2dLayerOptions>({ ...layerNames, kernel: true, stride: true, padding: true });
+const batchNormNames = optionNames<BatchNormLayerOptions>({
+  device: true,
+  momentum: true,
+  epsilon: true,
+  seeds: true,
+});
+const dropoutNames = optionNames<DropoutLayerOptions>({ seeds: true, device: true });
+
 /**
  * activation(x·Wᵀ + b): from [..., inputs] to [..., outputs]; the weight is [outputs, inputs], the bias is on by default,
  * the activation off. Weights are drawn by {@link fanInUniform}, or with `deviation` from a normal distribution.
@@ -44,18 +91,9 @@ export class Linear extends Module {
   readonly bias: Parameter | undefined;
   readonly activation: LinearOptions["activation"];
 
-  constructor(
-    inputs: number,
-    outputs: number,
-    {
-      device,
-      seeds,
-      bias = true,
-      deviation,
-      activation,
-    }: LayerOptions & { deviation?: number; activation?: LinearOptions["activation"] },
-  ) {
+  constructor(inputs: number, outputs: number, options: LinearLayerOptions) {
     super();
+    const { device, seeds, bias = true, deviation, activation } = checkedOptions("Linear", linearNames, options);
     const streams = seedsOf(seeds);
     const shape = [outputs, inputs];
     const values =
@@ -83,19 +121,16 @@ export class Conv2d extends Module {
   readonly stride: number;
   readonly padding: number;
 
-  constructor(
-    inputs: number,
-    outputs: number,
-    {
+  constructor(inputs: number, outputs: number, options: Conv2dLayerOptions) {
+    super();
+    const {
       device,
       seeds,
       bias = false,
       kernel = 3,
       stride = 1,
       padding = 0,
-    }: LayerOptions & { kernel?: number; stride?: number; padding?: number },
-  ) {
-    super();
+    } = checkedOptions("Conv2d", convolutionNames, options);
     const streams = seedsOf(seeds);
     this.weight = new Parameter(kaimingNormal(device, [outputs, kernel, kernel, inputs], streams));
     this.bias = bias ? new Parameter(zeros(device, [outputs])) : undefined;
@@ -126,11 +161,9 @@ export class BatchNorm extends Module {
   readonly momentum: number;
   readonly epsilon: number;
 
-  constructor(
-    channels: number,
-    { device, momentum = 0.1, epsilon = 1e-5 }: { device: Device; momentum?: number; epsilon?: number },
-  ) {
+  constructor(channels: number, options: BatchNormLayerOptions) {
     super();
+    const { device, momentum = 0.1, epsilon = 1e-5 } = checkedOptions("BatchNorm", batchNormNames, options);
     this.gamma = new Parameter(ones(device, [channels]));
     this.beta = new Parameter(zeros(device, [channels]));
     this.runningMean = new Buffer(zeros(device, [channels]));
@@ -166,8 +199,9 @@ export class Dropout extends Module {
   /** Advances with every training call, so that every step drops other elements. */
   counter = 0;
 
-  constructor(probability: number, { seeds }: { seeds?: Seeds | number } = {}) {
+  constructor(probability: number, options: DropoutLayerOptions = {}) {
     super();
+    const { seeds } = checkedOptions("Dropout", dropoutNames, options);
     const { seed, stream } = seedsOf(seeds).next();
     this.probability = probability;
     this.seed = seed;
@@ -224,7 +258,7 @@ export class MaxPool2d extends Module {
 
   constructor(options: PoolingOptions) {
     super();
-    this.options = options;
+    this.options = checkedOptions("MaxPool2d", poolingNames, options);
   }
 
   forward(x: Tensor): Tensor {
@@ -238,7 +272,7 @@ export class AveragePool2d extends Module {
 
   constructor(options: PoolingOptions) {
     super();
-    this.options = options;
+    this.options = checkedOptions("AveragePool2d", poolingNames, options);
   }
 
   forward(x: Tensor): Tensor {

@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import type { DataType } from "../native/index.js";
+import { expectOptions, optionNames } from "../options.js";
 import { asType, type NormalizeOptions, normalizeImages, type Tensor, tensor, tidy } from "../tensor/index.js";
 
 /** What is done to raw inputs before a model sees them; plain JSON, saved with the model. */
@@ -16,12 +17,22 @@ export interface PreprocessingOptions {
   readonly std: readonly number[];
 }
 
+const preprocessingNames = optionNames<PreprocessingOptions>({
+  shape: true,
+  dtype: true,
+  scale: true,
+  mean: true,
+  std: true,
+});
+const applyNames = optionNames<Pick<NormalizeOptions, "moves" | "dtype">>({ moves: true, dtype: true });
+
 /** (x·scale − mean)/std per channel, on the device: raw bytes travel there, a quarter of the floats' size. */
 export class Preprocessing {
   readonly options: PreprocessingOptions;
   #factors: { factor: Tensor; offset: Tensor } | undefined;
 
   constructor(options: PreprocessingOptions) {
+    expectOptions("preprocessing", preprocessingNames, options);
     const channels = options.shape.at(-1);
     for (const name of ["mean", "std"] as const)
       if (options[name]?.length !== channels)
@@ -34,6 +45,7 @@ export class Preprocessing {
    * @param options as of {@link normalizeImages}
    */
   apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor {
+    expectOptions("apply", applyNames, options);
     const factors = this.#onDevice(raw);
     return tidy(() =>
       normalizeImages(raw.dtype === "uint8" ? raw : asType(raw, "float32"), { ...factors, ...options }),

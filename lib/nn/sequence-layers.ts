@@ -1,22 +1,27 @@
 import type { Device } from "../native/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import { embedding, layerNorm, normal, ones, rmsNorm, type Tensor, zeros } from "../tensor/index.js";
 import { seedsOf } from "./initialize.js";
 import { type LayerOptions, torchNamesOfNorms } from "./layers.js";
 import { Module } from "./module.js";
 import { Parameter } from "./parameter.js";
 
+/** Options of {@link Embedding}. */
+export interface EmbeddingOptions extends Pick<LayerOptions, "device" | "seeds"> {
+  /** Standard deviation of the normal distribution that the rows are drawn from; default 1/√width. */
+  readonly deviation?: number;
+}
+
+const embeddingNames = optionNames<EmbeddingOptions>({ device: true, seeds: true, deviation: true });
+
 /** A learned row for each id: from int32 [...] to [..., width]. */
 export class Embedding extends Module {
   /** [rows, width] */
   readonly weight: Parameter;
 
-  /** @param options deviation: of the normal distribution that the rows are drawn from; default 1/√width */
-  constructor(
-    rows: number,
-    width: number,
-    { device, seeds, deviation = width ** -0.5 }: Pick<LayerOptions, "device" | "seeds"> & { deviation?: number },
-  ) {
+  constructor(rows: number, width: number, options: EmbeddingOptions) {
     super();
+    const { device, seeds, deviation = width ** -0.5 } = checkedOptions("Embedding", embeddingNames, options);
     this.weight = new Parameter(normal(device, [rows, width], { deviation, ...seedsOf(seeds).next() }));
   }
 
@@ -32,7 +37,11 @@ export interface NormOptions {
   readonly learned?: boolean;
   /** Default 1e-5. */
   readonly epsilon?: number;
+  /** Has no effect, since nothing is drawn: all layers of a model can be given the same options. */
+  readonly seeds?: LayerOptions["seeds"];
 }
+
+const normNames = optionNames<NormOptions>({ device: true, learned: true, epsilon: true, seeds: true });
 
 /** Normalises every row to mean 0 and variance 1; see {@link layerNorm}. */
 export class LayerNorm extends Module {
@@ -40,8 +49,9 @@ export class LayerNorm extends Module {
   readonly beta: Parameter | undefined;
   readonly epsilon: number;
 
-  constructor(width: number, { device, learned = true, epsilon = 1e-5 }: NormOptions) {
+  constructor(width: number, options: NormOptions) {
     super();
+    const { device, learned = true, epsilon = 1e-5 } = checkedOptions("LayerNorm", normNames, options);
     this.gamma = learned ? new Parameter(ones(device, [width])) : undefined;
     this.beta = learned ? new Parameter(zeros(device, [width])) : undefined;
     this.epsilon = epsilon;
@@ -62,8 +72,9 @@ export class RMSNorm extends Module {
   readonly gamma: Parameter | undefined;
   readonly epsilon: number;
 
-  constructor(width: number, { device, learned = true, epsilon = 1e-5 }: NormOptions) {
+  constructor(width: number, options: NormOptions) {
     super();
+    const { device, learned = true, epsilon = 1e-5 } = checkedOptions("RMSNorm", normNames, options);
     this.gamma = learned ? new Parameter(ones(device, [width])) : undefined;
     this.epsilon = epsilon;
   }

@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
+import { expectOptions, optionNames } from "../options.js";
 import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
 import { openScope, track, untrack } from "./scope.js";
@@ -60,11 +61,14 @@ export function differentiable(
   return output;
 }
 
+const differentiationNames = optionNames<Differentiation>({ saves: true, gradient: true });
+
 /**
  * Gives a result that was computed in any way a gradient of your own: `output` becomes differentiable with respect to
  * `inputs`. For operations that are not made of differentiable ones.
  */
 export function withGradient(output: Tensor, inputs: readonly Tensor[], differentiation: Differentiation): Tensor {
+  expectOptions("withGradient", differentiationNames, differentiation);
   if (output.node)
     throw new StepsizeError("invalid-argument", "withGradient: the output has a gradient; compute it inside noGrad");
   if (isRecorded(inputs)) record("withGradient", inputs, output, [], differentiation);

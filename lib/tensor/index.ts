@@ -7,7 +7,7 @@ export * from "./operations/images.js";
 export * from "./operations/linear.js";
 export * from "./operations/loss.js";
 export * from "./operations/normalization.js";
-export * from "./operations/pooling.js";
+export { averagePool2d, maxPool2d, type PoolingOptions } from "./operations/pooling.js";
 export * from "./operations/reduce.js";
 export * from "./operations/sequence.js";
 export { execute, type NestedNumbers, Tensor, type TensorOptions, tensor } from "./tensor.js";

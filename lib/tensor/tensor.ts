@@ -9,6 +9,7 @@ import {
   type TypedArray,
 } from "../native/addon.js";
 import type { Device } from "../native/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import { arrayName, markCopy } from "../realms.js";
 import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
 import { track, untrack } from "./scope.js";
@@ -165,6 +166,8 @@ export interface TensorOptions {
   readonly requiresGrad?: boolean;
 }
 
+const tensorNames = optionNames<TensorOptions>({ dtype: true, requiresGrad: true });
+
 /**
  * A tensor from a number, nested arrays or a typed array with its shape.
  *
@@ -176,14 +179,14 @@ export function tensor(
   shape?: readonly number[],
   options: TensorOptions = {},
 ): Tensor {
-  const dtype = options.dtype ?? dataTypeOf(data);
+  const { dtype = dataTypeOf(data), requiresGrad = false } = checkedOptions("tensor", tensorNames, options);
   const flat = ArrayBuffer.isView(data) ? data : flatten(data);
   const ArrayType = arrayOf[dtype];
   const from = (values: ArrayLike<number>) =>
     dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : ArrayType.from(values);
   const typed = arrayName(flat) === ArrayType.name ? (flat as TypedArray) : from(flat as ArrayLike<number>);
   const result = new Tensor(device, device.native.create(dtype, shape ?? shapeOf(data), typed));
-  result.requiresGrad = options.requiresGrad ?? false;
+  result.requiresGrad = requiresGrad;
   return result;
 }
 

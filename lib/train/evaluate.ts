@@ -1,6 +1,7 @@
 import type { Batch, BatchSource, Labels } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import { isInt32Array } from "../realms.js";
 import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
 
@@ -52,11 +53,17 @@ export interface EvaluateOptions {
   readonly onProgress?: ((done: number, items: number) => void) | undefined;
 }
 
+const evaluateNames = optionNames<EvaluateOptions>({
+  model: true,
+  device: true,
+  loss: true,
+  prepare: true,
+  onProgress: true,
+});
+
 /** One pass over the data in evaluation mode; the model is back in its former mode afterwards. */
-export async function evaluate(
-  source: BatchSource,
-  { model, device, loss, prepare, onProgress }: EvaluateOptions,
-): Promise<Evaluation> {
+export async function evaluate(source: BatchSource, options: EvaluateOptions): Promise<Evaluation> {
+  const { model, device, loss, prepare, onProgress } = checkedOptions("evaluate", evaluateNames, options);
   const wasTraining = model.training;
   let items = 0;
   let labels = 0;

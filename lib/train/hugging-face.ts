@@ -5,6 +5,7 @@ import { olmoOptionsOf } from "../models/hugging-face.js";
 import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
 import type { Device } from "../native/index.js";
 import type { Precision } from "../nn/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import { readStored, type StoredTensor } from "./safetensors-file.js";
 import { inFile } from "./saved-model.js";
 import { fillFromTorch } from "./torch-weights.js";
@@ -15,6 +16,15 @@ export interface HuggingFaceModel {
   /** How `models.create` builds it: for the `card` of a trainer, so that checkpoints hold it. */
   readonly config: ModelConfig & { readonly kind: "olmo" };
 }
+
+/** Options of {@link loadHuggingFace}. */
+export interface HuggingFaceOptions {
+  readonly device: Device;
+  /** Of the weights and activations; default float32. */
+  readonly precision?: Precision;
+}
+
+const names = optionNames<HuggingFaceOptions>({ device: true, precision: true });
 
 const single = "model.safetensors";
 const index = "model.safetensors.index.json";
@@ -27,25 +37,22 @@ const index = "model.safetensors.index.json";
  * @example
  * const { model, config } = await loadHuggingFace("OLMo-2-0425-1B", { device, precision: "bf16" });
  *
- * @param options precision: of the weights and activations, default float32
  * @throws StepsizeError `not-found` for a missing file; `unsupported` for a field of config.json that asks for what the
  * model does not do; `invalid-file` if a file is damaged, or weights are missing, left over, or of another shape or type
  */
-export async function loadHuggingFace(
-  folder: string,
-  { device, precision = "float32" }: { readonly device: Device; readonly precision?: Precision },
-): Promise<HuggingFaceModel> {
+export async function loadHuggingFace(folder: string, options: HuggingFaceOptions): Promise<HuggingFaceModel> {
+  const { device, precision = "float32" } = checkedOptions("loadHuggingFace", names, options);
   const json = await readJson(join(folder, "config.json"));
-  const options = inFile(folder, () => olmoOptionsOf(json));
+  const shape = inFile(folder, () => olmoOptionsOf(json));
   const stored = await readWeights(folder);
-  const model = olmo({ ...options, device }).setPrecision(precision);
+  const model = olmo({ ...shape, device }).setPrecision(precision);
   try {
-    fillFromTorch(model, folder, options.tied ? withoutTiedHead(folder, stored) : stored);
+    fillFromTorch(model, folder, shape.tied ? withoutTiedHead(folder, stored) : stored);
   } catch (error) {
     model.dispose();
     throw error;
   }
-  return { model, config: { kind: "olmo", ...options } };
+  return { model, config: { kind: "olmo", ...shape } };
 }
 
 async function readWeights(folder: string): Promise<Map<string, StoredTensor>> {

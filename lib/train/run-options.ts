@@ -1,5 +1,6 @@
 import type { BatchSource } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
+import { expectOptions, optionNames } from "../options.js";
 import type { BestMetric } from "./best-evaluation.js";
 import type { StepRecord } from "./step-record.js";
 
@@ -96,6 +97,30 @@ export interface RunOptions {
   readonly onStep?: StepCallback | { readonly steps: Steps; readonly callback: StepCallback } | undefined;
 }
 
+const runNames = optionNames<RunOptions>({
+  until: true,
+  capture: true,
+  runAhead: true,
+  exactEvery: true,
+  evaluateEvery: true,
+  checkpointEvery: true,
+  onStep: true,
+});
+const evaluateEveryNames = optionNames<EvaluateEvery>({
+  steps: true,
+  data: true,
+  onProgress: true,
+  metric: true,
+  best: true,
+  patience: true,
+  minDelta: true,
+});
+const checkpointEveryNames = optionNames<CheckpointEvery>({ steps: true, path: true });
+const onStepNames = optionNames<{ readonly steps: Steps; readonly callback: StepCallback }>({
+  steps: true,
+  callback: true,
+});
+
 /** Options of a run, checked. */
 export class RunPlan {
   /** Steps after which the run ends. */
@@ -109,7 +134,7 @@ export class RunPlan {
 
   /** @throws StepsizeError `invalid-argument` */
   constructor(options: RunOptions, budget: number) {
-    if (typeof options !== "object" || options === null) invalidArgument("run", "an object of options", options);
+    expectOptions("run", runNames, options);
     const {
       until = budget,
       capture = false,
@@ -155,7 +180,7 @@ type Due = (steps: number) => boolean;
 
 function checkEvaluation(given: EvaluateEvery) {
   const name = "run.evaluateEvery";
-  expectObject(name, "{ steps, data }", given);
+  expectOptions(name, evaluateEveryNames, given);
   const { steps, data, onProgress, metric = "loss", best, patience, minDelta = 0 } = given;
   if (typeof data?.once !== "function") invalidArgument(`${name}.data`, "batches, such as set.batches({ size })", data);
   if (onProgress !== undefined && typeof onProgress !== "function")
@@ -170,7 +195,7 @@ function checkEvaluation(given: EvaluateEvery) {
 
 function checkCheckpoint(given: CheckpointEvery) {
   const name = "run.checkpointEvery";
-  expectObject(name, "{ steps, path }", given);
+  expectOptions(name, checkpointEveryNames, given);
   const { steps, path } = given;
   if (typeof path !== "string" && typeof path !== "function")
     invalidArgument(`${name}.path`, "a path, or a function from the number of steps to one", path);
@@ -180,14 +205,11 @@ function checkCheckpoint(given: CheckpointEvery) {
 function checkCallback(given: NonNullable<RunOptions["onStep"]>) {
   if (typeof given === "function") return { isDue: () => true, callback: given };
   const name = "run.onStep";
-  expectObject(name, "a function, or { steps, callback }", given);
+  if (typeof given !== "object") invalidArgument(name, "a function, or { steps, callback }", given);
+  expectOptions(name, onStepNames, given);
   const { steps, callback } = given;
   if (typeof callback !== "function") invalidArgument(`${name}.callback`, "a function of the record", callback);
   return { isDue: dueAt(`${name}.steps`, steps), callback };
-}
-
-function expectObject(name: string, expected: string, value: unknown): void {
-  if (typeof value !== "object" || value === null) invalidArgument(name, expected, value);
 }
 
 function dueAt(name: string, steps: Steps): Due {

@@ -3,6 +3,7 @@ import { StepsizeError } from "../errors.js";
 import { create, type ModelConfig } from "../models/index.js";
 import type { Device } from "../native/index.js";
 import { type Module, type Precision, Preparation, type PreprocessingOptions } from "../nn/index.js";
+import { checkedOptions, expectOptions, optionNames } from "../options.js";
 import { type Tensor, tensor } from "../tensor/index.js";
 import type { BestEvaluation } from "./best-evaluation.js";
 import { type HostTensor, readSafetensors } from "./safetensors.js";
@@ -117,6 +118,25 @@ export function inFile<T>(path: string, read: () => T): T {
   }
 }
 
+/** Options of {@link loadModel}. */
+export interface LoadModelOptions {
+  readonly device: Device;
+  /** Makes a model of your own, where the checkpoint does not say how. */
+  readonly build?: () => Module;
+  /** Default: the one it was trained in. */
+  readonly precision?: Precision;
+}
+
+const loadNames = optionNames<LoadModelOptions>({ device: true, build: true, precision: true });
+const cardNames = optionNames<ModelCard>({ config: true, preprocessing: true, classes: true, text: true });
+const textNames = optionNames<NonNullable<ModelCard["text"]>>({ tokenizer: true, context: true });
+
+/** @internal Throws for what a card does not have. */
+export function expectCard(card: ModelCard): void {
+  expectOptions("card", cardNames, card);
+  if (card.text !== undefined) expectOptions("card.text", textNames, card.text);
+}
+
 /** A model ready for use on raw data. */
 export interface LoadedModel {
   readonly model: Module;
@@ -130,14 +150,10 @@ export interface LoadedModel {
 /**
  * Builds the model of a checkpoint and loads its weights, for evaluation.
  *
- * @param options build: makes a model of your own, where the checkpoint does not say how. precision: default, the one it
- * was trained in
  * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged or of another model (what differs)
  */
-export async function loadModel(
-  path: string,
-  { device, build, precision: wanted }: { device: Device; build?: () => Module; precision?: Precision },
-): Promise<LoadedModel> {
+export async function loadModel(path: string, options: LoadModelOptions): Promise<LoadedModel> {
+  const { device, build, precision: wanted } = checkedOptions("loadModel", loadNames, options);
   const { info, model: weights } = await readCheckpoint(path);
   const { config, preprocessing, classes, text, step, precision = "float32" } = info;
   if (!config && !build)

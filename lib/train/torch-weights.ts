@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import type { Module } from "../nn/index.js";
+import { expectOptions, optionNames } from "../options.js";
 import { type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
 import { fillModel } from "./fill-model.js";
@@ -15,6 +16,8 @@ export interface WeightsOptions {
   readonly classifier?: "load" | "skip";
 }
 
+const weightsNames = optionNames<WeightsOptions>({ classifier: true });
+
 /**
  * Loads weights that were saved in Python with `safetensors.torch.save_file(model.state_dict(), path)`. Names and
  * layouts are translated as the model's `torchNames()` says; float16, bfloat16 and float64 are converted.
@@ -23,6 +26,7 @@ export interface WeightsOptions {
  * another shape or type. The model has not changed then.
  */
 export async function loadTorchWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
+  expectOptions("loadTorchWeights", weightsNames, options);
   const naming = torchNaming(model);
   const { stored } = await readStored(path);
   load(model, path, stored, naming, options);
@@ -35,6 +39,7 @@ export async function loadTorchWeights(model: Module, path: string, options: Wei
  * @throws StepsizeError as {@link loadTorchWeights}
  */
 export async function loadWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
+  expectOptions("loadWeights", weightsNames, options);
   const { stored } = await readStored(path);
   const [own, torch] = [checkpointNaming(model), torchNaming(model)];
   const found = ({ names }: Naming) => [...names.values()].filter((name) => stored.has(name)).length;

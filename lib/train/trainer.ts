@@ -4,6 +4,7 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preparation } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
+import { expectOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
@@ -13,6 +14,7 @@ import { type HostTensor, writeSafetensors } from "./safetensors.js";
 import {
   type CheckpointInfo,
   checkpointNames,
+  expectCard,
   inFile,
   type ModelCard,
   onDevice,
@@ -37,6 +39,16 @@ export interface TrainerOptions {
   /** Saved with every checkpoint; its preprocessing is applied to every batch. Default: none. */
   readonly card?: ModelCard | undefined;
 }
+
+const trainerNames = optionNames<TrainerOptions>({
+  model: true,
+  optimizer: true,
+  loss: true,
+  data: true,
+  budget: true,
+  accumulate: true,
+  card: true,
+});
 
 /**
  * The training loop, as an asynchronous iterator of step records. In the body of the loop the weights are those after
@@ -69,6 +81,8 @@ export class Trainer {
 
   /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
   constructor(options: TrainerOptions) {
+    expectOptions("Trainer", trainerNames, options);
+    if (options.card !== undefined) expectCard(options.card);
     this.#options = options;
     const { model, optimizer, loss, accumulate = 1, card, data } = options;
     if (typeof data?.from !== "function")

@@ -146,7 +146,7 @@ describe("batches", () => {
   });
 
   it.each([
-    { given: undefined, words: "batches: expected options with a size" },
+    { given: undefined, words: "batches: expected an object with the options size, seed" },
     { given: {}, words: "batches.size: expected an integer of at least 1, got undefined" },
     { given: { size: 0 }, words: "batches.size: expected an integer of at least 1" },
     { given: { size: 1.5 }, words: "batches.size: expected an integer" },

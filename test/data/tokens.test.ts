@@ -412,7 +412,7 @@ describe("options of batches", () => {
   it("are refused where they are none", async () => {
     const text = await places(100, 4);
     const make = (options: unknown) => () => text.batches(options as never);
-    await expectError(make(undefined), "invalid-argument", "batches: expected options with a size");
+    await expectError(make(undefined), "invalid-argument", "batches: expected an object with the options size, seed");
     for (const size of [0, 1.5, undefined])
       await expectError(make({ size }), "invalid-argument", "batches.size: expected an integer of at least 1");
     await expectError(make({ size: 1, seed: -1 }), "invalid-argument", "batches.seed");

@@ -1,5 +1,6 @@
 import type { DataType } from "../../native/addon.js";
 import type { Device } from "../../native/index.js";
+import { checkedOptions, optionNames } from "../../options.js";
 import { execute, Tensor } from "../tensor.js";
 
 /** A tensor of this shape with every element `value`; float32 unless another type is given. */
@@ -37,23 +38,37 @@ export interface RandomOptions {
   readonly stream?: number;
 }
 
+/** Options of {@link uniform}. */
+export interface UniformOptions extends RandomOptions {
+  /** Default 0. */
+  readonly low?: number;
+  /** Default 1. */
+  readonly high?: number;
+}
+
+/** Options of {@link normal}. */
+export interface NormalOptions extends RandomOptions {
+  /** Default 0. */
+  readonly mean?: number;
+  /** The standard deviation; default 1. */
+  readonly deviation?: number;
+}
+
+const randomNames = optionNames<RandomOptions>({ seed: true, stream: true });
+const uniformNames = optionNames<UniformOptions>({ ...randomNames, low: true, high: true });
+const normalNames = optionNames<NormalOptions>({ ...randomNames, mean: true, deviation: true });
+
 /** Float32 numbers evenly distributed in [low, high). */
-export function uniform(
-  device: Device,
-  shape: readonly number[],
-  { low = 0, high = 1, seed, stream = 0 }: RandomOptions & { low?: number; high?: number },
-): Tensor {
+export function uniform(device: Device, shape: readonly number[], options: UniformOptions): Tensor {
+  const { low = 0, high = 1, seed, stream = 0 } = checkedOptions("uniform", uniformNames, options);
   const result = new Tensor(device, device.native.create("float32", shape));
   execute("uniform", [result], { low, high, seed, stream });
   return result;
 }
 
 /** Float32 numbers from a normal distribution. */
-export function normal(
-  device: Device,
-  shape: readonly number[],
-  { mean = 0, deviation = 1, seed, stream = 0 }: RandomOptions & { mean?: number; deviation?: number },
-): Tensor {
+export function normal(device: Device, shape: readonly number[], options: NormalOptions): Tensor {
+  const { mean = 0, deviation = 1, seed, stream = 0 } = checkedOptions("normal", normalNames, options);
   const result = new Tensor(device, device.native.create("float32", shape));
   execute("normal", [result], { mean, deviation, seed, stream });
   return result;

@@ -1,5 +1,6 @@
 import { invalidArgument } from "../../errors.js";
 import type { DataType } from "../../native/addon.js";
+import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, withGradient } from "../autograd.js";
 import { execute, Tensor } from "../tensor.js";
 
@@ -167,11 +168,14 @@ export interface DropoutOptions {
   readonly calls?: Tensor;
 }
 
+const dropoutNames = optionNames<DropoutOptions>({ probability: true, seed: true, stream: true, calls: true });
+
 /**
  * Sets elements to zero with this probability and scales the others by 1/(1 − probability). The same seed and stream
  * drop the same elements.
  */
-export function dropout(x: Tensor, { probability, seed, stream = 0, calls }: DropoutOptions): Tensor {
+export function dropout(x: Tensor, options: DropoutOptions): Tensor {
+  const { probability, seed, stream = 0, calls } = checkedOptions("dropout", dropoutNames, options);
   const attributes = { probability, seed, stream };
   const counted = calls ? [calls] : [];
   return differentiable("dropout", [x, ...counted], attributes, () => ({

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../errors.js";
+import { checkedOptions, optionNames } from "../../options.js";
 import { execute, type Tensor } from "../tensor.js";
 
 /** What {@link normalizeImages} does besides. */
@@ -16,13 +17,16 @@ export interface NormalizeOptions {
   readonly dtype?: "float32" | "bfloat16" | undefined;
 }
 
+const normalizeNames = optionNames<NormalizeOptions>({ factor: true, offset: true, moves: true, dtype: true });
+
 /**
  * raw·factor + offset per channel (the last axis) for uint8 or float32 values, with images shifted and mirrored on the
  * way: one pass.
  *
  * @throws StepsizeError `invalid-argument` for raw values that require a gradient: none flows to them
  */
-export function normalizeImages(raw: Tensor, { factor, offset, moves, dtype = "float32" }: NormalizeOptions): Tensor {
+export function normalizeImages(raw: Tensor, options: NormalizeOptions): Tensor {
+  const { factor, offset, moves, dtype = "float32" } = checkedOptions("normalizeImages", normalizeNames, options);
   if (raw.requiresGrad) invalidArgument("normalizeImages", "raw values that require no gradient", raw);
   return execute("normalizeImages", [raw, factor, offset, ...(moves ? [moves] : [])], { dtype })[0] as Tensor;
 }

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../errors.js";
+import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, isRecorded } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 import { add, gelu, relu, reshape, silu } from "./elementwise.js";
@@ -13,11 +14,14 @@ export interface MatmulOptions {
   readonly transposeB?: boolean;
 }
 
+const matmulNames = optionNames<MatmulOptions>({ transposeA: true, transposeB: true });
+
 /**
  * The matrix product of `a` [m, k] and `b` [k, n], either of them transposed on request.
  * @throws StepsizeError `invalid-argument` where the inner sizes differ.
  */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }: MatmulOptions = {}): Tensor {
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false } = checkedOptions("matmul", matmulNames, options);
   return differentiable("matmul", [a, b], { transposeA, transposeB }, () => ({
     saves: [a, b],
     gradient: (g, needed) => [
@@ -37,6 +41,8 @@ export interface LinearOptions {
   readonly residual?: Tensor | undefined;
 }
 
+const linearNames = optionNames<LinearOptions>({ bias: true, activation: true, residual: true });
+
 const activations = { relu, gelu, silu } as const;
 
 /**
@@ -46,7 +52,7 @@ const activations = { relu, gelu, silu } as const;
  * @throws StepsizeError `invalid-argument` where the last axis is not the inputs, or another shape does not fit
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
-  const { bias, activation, residual } = options;
+  const { bias, activation, residual } = checkedOptions("linear", linearNames, options);
   const leading = x.shape.slice(0, -1);
   const shape = [...leading, weight.shape[0] as number];
   if (activation !== undefined && !Object.hasOwn(activations, activation))
@@ -93,11 +99,14 @@ export interface ConvolutionOptions {
   readonly padding?: number;
 }
 
+const convolutionNames = optionNames<ConvolutionOptions>({ stride: true, padding: true });
+
 /**
  * Convolution of images [N, height, width, channels] with weights [outputs, kernelHeight, kernelWidth, channels].
  * Returns [N, height', width', outputs].
  */
-export function conv2d(images: Tensor, weights: Tensor, { stride = 1, padding = 0 }: ConvolutionOptions = {}): Tensor {
+export function conv2d(images: Tensor, weights: Tensor, options: ConvolutionOptions = {}): Tensor {
+  const { stride = 1, padding = 0 } = checkedOptions("conv2d", convolutionNames, options);
   return differentiable("conv2d", [images, weights], { stride, padding }, () => ({
     saves: [images, weights],
     gradient: (g, needed) => {

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../errors.js";
+import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 import { reshape } from "./elementwise.js";
@@ -21,15 +22,22 @@ function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
   return [reshape(logits, [rows, logits.shape.at(-1) as number]), reshape(labels, [rows])];
 }
 
+/** Options of {@link crossEntropy}. */
+export interface CrossEntropyOptions {
+  /** The share of the target that is spread evenly over all classes, 0 to 1; default 0 (Szegedy et al. 2016). */
+  readonly smoothing?: number;
+}
+
+const crossEntropyNames = optionNames<CrossEntropyOptions>({ smoothing: true });
+
 /**
  * The mean cross-entropy of logits [rows, classes] with int32 labels [rows], as a scalar. The rows may have several
  * axes: [batch, length, classes] with [batch, length].
  *
- * @param options smoothing: the share of the target that is spread evenly over all classes, 0 to 1, default 0 (Szegedy
- * et al. 2016)
  * @throws StepsizeError `device-failed` when the result is read, where a label is not a class.
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0 }: { smoothing?: number } = {}): Tensor {
+export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { smoothing = 0 } = checkedOptions("crossEntropy", crossEntropyNames, options);
   const inputs = asRows(logits, labels);
   return differentiable("crossEntropy", inputs, { smoothing }, (_, logSums) => ({
     saves: inputs,

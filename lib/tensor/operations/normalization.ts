@@ -1,3 +1,4 @@
+import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 import { asType } from "./elementwise.js";
@@ -10,7 +11,7 @@ export interface BatchNormState {
   readonly runningVariance: Tensor;
 }
 
-/** Options of {@link batchNorm} and {@link batchNormInference}. */
+/** Options of {@link batchNormInference}, and of {@link batchNorm} as well. */
 export interface BatchNormOptions {
   /** Added to the variance; default 1e-5. */
   readonly epsilon?: number;
@@ -18,17 +19,25 @@ export interface BatchNormOptions {
   readonly activation?: "relu" | undefined;
 }
 
+/** Options of {@link batchNorm}. */
+export interface BatchNormTrainingOptions extends BatchNormOptions {
+  /** How far the running statistics go towards the batch's: default 0.1. */
+  readonly momentum?: number;
+}
+
+const batchNormNames = optionNames<BatchNormOptions>({ epsilon: true, activation: true });
+const batchNormTrainingNames = optionNames<BatchNormTrainingOptions>({ ...batchNormNames, momentum: true });
+
 /**
  * Normalises every channel (the last axis) over all other axes with the statistics of this batch, and moves the
  * running statistics towards them: running += momentum·(batch − running), with the unbiased variance, as PyTorch does.
- *
- * @param options momentum, default 0.1; epsilon, default 1e-5; activation, what follows in the same pass, default nothing
  */
 export function batchNorm(
   x: Tensor,
   { gamma, beta, runningMean, runningVariance }: BatchNormState,
-  { momentum = 0.1, epsilon = 1e-5, activation }: { momentum?: number } & BatchNormOptions = {},
+  options: BatchNormTrainingOptions = {},
 ): Tensor {
+  const { momentum = 0.1, epsilon = 1e-5, activation } = checkedOptions("batchNorm", batchNormTrainingNames, options);
   const inputs = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
   return differentiable("batchNorm", inputs, { momentum, epsilon, relu }, (output, [mean, inverseDeviation]) => ({
@@ -44,8 +53,9 @@ export function batchNorm(
 export function batchNormInference(
   x: Tensor,
   { gamma, beta, runningMean, runningVariance }: BatchNormState,
-  { epsilon = 1e-5, activation }: BatchNormOptions = {},
+  options: BatchNormOptions = {},
 ): Tensor {
+  const { epsilon = 1e-5, activation } = checkedOptions("batchNormInference", batchNormNames, options);
   const inputs = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
   return differentiable("batchNormInference", inputs, { epsilon, relu }, (output) => ({
@@ -75,6 +85,8 @@ export interface RowNormOptions {
   readonly epsilon?: number;
 }
 
+const rowNormNames = optionNames<RowNormOptions>({ epsilon: true });
+
 /**
  * Layer normalisation of every row (the last axis): (x − mean)/√(variance + ε), with the biased variance, times `gamma`
  * plus `beta` where they are given, [columns] each. Source: Ba, Kiros, Hinton, arXiv:1607.06450.
@@ -82,8 +94,9 @@ export interface RowNormOptions {
 export function layerNorm(
   x: Tensor,
   learned?: { readonly gamma: Tensor; readonly beta: Tensor },
-  { epsilon = 1e-5 }: RowNormOptions = {},
+  options: RowNormOptions = {},
 ): Tensor {
+  const { epsilon = 1e-5 } = checkedOptions("layerNorm", rowNormNames, options);
   return rowNorm("layerNorm", x, learned ? [learned.gamma, learned.beta] : [], epsilon);
 }
 
@@ -91,7 +104,8 @@ export function layerNorm(
  * Division of every row (the last axis) by its root mean square, √(mean of x² + ε), times `gamma` [columns] where it is
  * given. Source: Zhang, Sennrich, "Root mean square layer normalization", NeurIPS 2019.
  */
-export function rmsNorm(x: Tensor, gamma?: Tensor, { epsilon = 1e-5 }: RowNormOptions = {}): Tensor {
+export function rmsNorm(x: Tensor, gamma?: Tensor, options: RowNormOptions = {}): Tensor {
+  const { epsilon = 1e-5 } = checkedOptions("rmsNorm", rowNormNames, options);
   return rowNorm("rmsNorm", x, gamma ? [gamma] : [], epsilon);
 }
 

@@ -1,3 +1,4 @@
+import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 
@@ -13,32 +14,41 @@ export function embedding(ids: Tensor, table: Tensor): Tensor {
   }));
 }
 
+/** Options of {@link rotary}. */
+export interface RotaryOptions {
+  /** Default 10,000. */
+  readonly base?: number;
+}
+
+const rotaryNames = optionNames<RotaryOptions>({ base: true });
+
 /**
  * Rotary position embedding of heads [batch, length, heads, size]: the pair (x[i], x[i + size/2]) at position p is
  * turned by the angle p·base^(−2i/size), so that the product of two heads depends on the distance of their positions.
  * Source: Su et al., arXiv:2104.09864.
- *
- * @param options base: default 10,000
  */
-export function rotary(x: Tensor, { base = 1e4 }: { base?: number } = {}): Tensor {
+export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
+  const { base = 1e4 } = checkedOptions("rotary", rotaryNames, options);
   return differentiable("rotary", [x], { base }, () => ({
     gradient: (g) => execute("rotary", [g], { base, inverse: true }),
   }));
 }
 
+/** Options of {@link causalAttention}. */
+export interface AttentionOptions {
+  /** What products of queries and keys are multiplied by; default 1/√size. */
+  readonly scale?: number;
+}
+
+const attentionNames = optionNames<AttentionOptions>({ scale: true });
+
 /**
  * Causal attention, softmax(queries·keysᵀ·scale)·values head by head, where each position sees itself and what is before
  * it. All three and the result are [batch, length, heads, size], size at most 256. The scores are not stored: memory
  * grows with the length, time with its square.
- *
- * @param options scale: default 1/√size
  */
-export function causalAttention(
-  queries: Tensor,
-  keys: Tensor,
-  values: Tensor,
-  { scale = 1 / Math.sqrt(queries.shape[3] ?? 1) }: { scale?: number } = {},
-): Tensor {
+export function causalAttention(queries: Tensor, keys: Tensor, values: Tensor, options: AttentionOptions = {}): Tensor {
+  const { scale = 1 / Math.sqrt(queries.shape[3] ?? 1) } = checkedOptions("causalAttention", attentionNames, options);
   return differentiable("attention", [queries, keys, values], { scale }, (output, statistics) => ({
     saves: [queries, keys, values, output],
     gradient: (g) => execute("attentionGradient", [queries, keys, values, output, g, ...statistics], { scale }),

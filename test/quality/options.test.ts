@@ -1,0 +1,267 @@
+// Every object of options in the public surface refuses a name that it does not have. Which functions take options is
+// read from the declarations that the compiler writes, so that a new one is found by itself.
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+import * as lib from "#lib/index.js";
+import { temporaryFolders } from "../support/folders.js";
+
+const { data, models, nn, ops, schedule, theory, tensor } = lib;
+const dist = resolve(import.meta.dirname, "../../dist");
+const folder = temporaryFolders();
+const device = await lib.openDevice("cpu");
+
+/** The folders that the names of a part of the public surface are declared in. */
+const parts: Record<string, { readonly surface: object; readonly folders: readonly string[] }> = {
+  data: { surface: data, folders: ["data"] },
+  models: { surface: models, folders: ["models"] },
+  nn: { surface: nn, folders: ["nn", "tensor"] },
+  ops: { surface: ops, folders: ["tensor", "tensor/operations"] },
+  schedule: { surface: schedule, folders: ["schedule"] },
+  theory: { surface: theory, folders: ["schedule/theory"] },
+  stepsize: { surface: lib, folders: ["curvature", "native", "optim", "tensor", "train"] },
+};
+
+/** Not options: values that are data, which may carry more than is read. */
+const dataTypes = /^(Batch|BatchNormState|GivenBatch\w*|TokenizerSpec|Checkpoint)$/;
+
+/** The text between a bracket and the one that closes it. */
+function inside(text: string, open: number): string {
+  let depth = 0;
+  for (let i = open; i < text.length; i++) {
+    if ("([{".includes(text[i]!)) depth++;
+    if (")]}".includes(text[i]!) && --depth === 0) return text.slice(open + 1, i);
+  }
+  throw new Error(`unbalanced: ${text.slice(open, open + 80)}`);
+}
+
+/** A list cut at the commas that are in no bracket. */
+function cut(list: string): string[] {
+  const found: string[] = [];
+  let [depth, from] = [0, 0];
+  for (let i = 0; i <= list.length; i++) {
+    const c = list[i];
+    if (c !== undefined && "([{<".includes(c)) depth++;
+    if (c !== undefined && (")]}".includes(c) || (c === ">" && list[i - 1] !== "="))) depth--;
+    if (i === list.length || (c === "," && depth === 0)) {
+      found.push(list.slice(from, i).trim());
+      from = i + 1;
+    }
+  }
+  return found.filter((one) => one !== "");
+}
+
+/** Whether a parameter of a declaration is an object of options. */
+function isOptions(parameter: string): boolean {
+  const [, name = "", type = ""] = /^((?:\{[\s\S]*?\}|[\w.]+)\??):\s*([\s\S]*)$/.exec(parameter) ?? [];
+  if (dataTypes.test(type.split(/[\s&|]/)[0]!)) return false;
+  return name.startsWith("{") || /^(options|config|given)\??$/.test(name) || /\b\w*(Options|Overrides)\b/.test(type);
+}
+
+/** The calls of a file's public functions, constructors and methods that take options. */
+function callsIn(text: string, isPublic: (name: string) => boolean): string[] {
+  const found: string[] = [];
+  const takes = (source: string, at: number) => cut(inside(source, source.indexOf("(", at))).some(isOptions);
+  for (const match of text.matchAll(/^export declare function (\w+)/gm)) {
+    if (isPublic(match[1]!) && takes(text, match.index)) found.push(match[1]!);
+  }
+  for (const match of text.matchAll(/^export (?:declare (?:abstract )?class|interface) (\w+)[^{]*(?=\{)/gm)) {
+    const name = match[1]!;
+    if (!isPublic(name)) continue;
+    const body = inside(text, match.index + match[0].length);
+    for (const member of body.matchAll(/(\/\*\*(?:(?!\*\/)[\s\S])*\*\/\s*)?^ {4}(\w+)(?:<[^>]*>)?\(/gm)) {
+      if (member[1]?.includes("@internal") || !takes(body, member.index + member[0].length - 1)) continue;
+      found.push(member[2] === "constructor" ? name : `${name}.${member[2]}`);
+    }
+  }
+  return found;
+}
+
+function publicCalls(): string[] {
+  const found = Object.entries(parts).flatMap(([part, { surface, folders }]) =>
+    folders.flatMap((place) => {
+      const files = readdirSync(join(dist, place)).filter((file) => file.endsWith(".d.ts"));
+      const index = readFileSync(join(dist, place.split("/")[0]!, "index.d.ts"), "utf8");
+      const isPublic = (name: string) => name in surface || new RegExp(`type ${name}\\b|\\b${name}[,} ]`).test(index);
+      const isHere = (name: string) => (part === "stepsize" || part === "nn" ? name in surface : isPublic(name));
+      return files
+        .flatMap((file) => callsIn(readFileSync(join(dist, place, file), "utf8"), isHere))
+        .map((name) => `${part}.${name}`);
+    }),
+  );
+  return [...new Set(found)].sort();
+}
+
+const x = ops.ones(device, [1, 2, 2, 2]);
+const rows = ops.ones(device, [2, 2]);
+const labels = tensor(device, Int32Array.of(0, 1));
+const heads = ops.ones(device, [1, 2, 1, 2]);
+const channels = () => ops.ones(device, [2]);
+const state = () => ({ gamma: channels(), beta: channels(), runningMean: channels(), runningVariance: channels() });
+const preprocessing = { shape: [2], dtype: "float32", scale: 1, mean: [0, 0], std: [1, 1] } as const;
+const set = data.fromArrays({ inputs: new Float32Array(8), labels: Int32Array.of(0, 1, 0, 1), shape: [2] });
+const pictures = data.fromArrays({ inputs: new Uint8Array(16), labels: Int32Array.of(0, 1), shape: [2, 2, 2] });
+const model = new nn.Linear(2, 2, { device });
+const raw = (one: lib.Tensor) => one;
+const trainerOptions = () => ({
+  model,
+  optimizer: new lib.SGD(model.parameters(), { lr: 0.1 }),
+  loss: nn.crossEntropy,
+  data: set.batches({ size: 2 }),
+  budget: 1,
+});
+const common = { budget: 4, maxLr: 1 };
+const place = { device, seed: 0 };
+const missing = () => join(folder(), "none");
+
+/** Each call with options that are right, to which it adds what it is given. */
+const calls: Record<string, (more: object) => unknown> = {
+  "data.ArrayDataset.batches": (more) => set.batches({ size: 2, ...more }),
+  "data.ArrayDataset.split": (more) => set.split({ validation: 0.5, ...more }),
+  "data.BatchSource.from": (more) => set.batches({ size: 2 }).from(0, more).next(),
+  "data.BatchSource.once": (more) => set.batches({ size: 2 }).once(more).next(),
+  "data.TokenDataset.batches": async (more) => {
+    const out = folder();
+    const { writeFileSync } = await import("node:fs");
+    writeFileSync(join(out, "text.txt"), "abc".repeat(50));
+    writeFileSync(join(out, "ids"), new Uint8Array(200));
+    const text = await data.tokens(join(out, "ids"), { context: 4, dtype: "uint16", vocabulary: 2 });
+    return text.batches({ size: 2, ...more });
+  },
+  "data.cifar10": (more) => data.cifar10(missing(), more),
+  "data.fromArrays": (more) => data.fromArrays({ inputs: [[1]], labels: [0], ...more }),
+  "data.fromIterable": (more) => data.fromIterable([], more),
+  "data.idx": (more) => data.idx(missing(), more),
+  "data.mnist": (more) => data.mnist({ split: "none" as never, ...more }),
+  "data.tokenize": (more) => data.tokenize([missing()], { out: missing(), ...more }),
+  "data.tokens": (more) => data.tokens(missing(), { context: 4, ...more }),
+  "models.MLP": (more) => new models.MLP({ inputs: 2, classes: 2, ...place, ...more }),
+  "models.Olmo": (more) =>
+    new models.Olmo({ vocabulary: 4, context: 4, width: 4, layers: 1, heads: 1, hidden: 4, ...place, ...more }),
+  "models.create": (more) => models.create({ kind: "mlp", inputs: 2, classes: 2 }, { device, ...more }),
+  "models.mlp": (more) => models.mlp({ inputs: 2, classes: 2, ...place, ...more }),
+  "models.olmo": (more) =>
+    models.olmo({ vocabulary: 4, context: 4, width: 4, layers: 1, heads: 1, hidden: 4, ...place, ...more }),
+  "models.resnet": (more) => models.resnet({ depth: 8, classes: 2, width: 1, ...place, ...more }),
+  "models.resnet18": (more) => models.resnet18({ classes: 2, width: 1, ...place, ...more }),
+  "models.resnet34": (more) => models.resnet34({ classes: 2, width: 1, ...place, ...more }),
+  "models.resnet50": (more) => models.resnet50({ classes: 2, width: 1, ...place, ...more }),
+  "nn.AveragePool2d": (more) => new nn.AveragePool2d({ size: 2, ...more }),
+  "nn.BatchNorm": (more) => new nn.BatchNorm(2, { device, ...more }),
+  "nn.Conv2d": (more) => new nn.Conv2d(2, 2, { device, ...more }),
+  "nn.Dropout": (more) => new nn.Dropout(0.5, more),
+  "nn.Embedding": (more) => new nn.Embedding(2, 2, { device, ...more }),
+  "nn.LayerNorm": (more) => new nn.LayerNorm(2, { device, ...more }),
+  "nn.Linear": (more) => new nn.Linear(2, 2, { device, ...more }),
+  "nn.MaxPool2d": (more) => new nn.MaxPool2d({ size: 2, ...more }),
+  "nn.Preparation": (more) => new nn.Preparation(model, { ...preprocessing, ...more }),
+  "nn.Preprocessing": (more) => new nn.Preprocessing({ ...preprocessing, ...more }),
+  "nn.Preprocessing.apply": (more) => new nn.Preprocessing(preprocessing).apply(rows, more),
+  "nn.RMSNorm": (more) => new nn.RMSNorm(2, { device, ...more }),
+  "ops.averagePool2d": (more) => ops.averagePool2d(x, { size: 2, ...more }),
+  "ops.batchNorm": (more) => ops.batchNorm(x, state(), more),
+  "ops.batchNormInference": (more) => ops.batchNormInference(x, state(), more),
+  "ops.causalAttention": (more) => ops.causalAttention(heads, heads, heads, more),
+  "ops.conv2d": (more) => ops.conv2d(x, ops.ones(device, [1, 1, 1, 2]), more),
+  "ops.crossEntropy": (more) => ops.crossEntropy(rows, labels, more),
+  "ops.dropout": (more) => ops.dropout(x, { probability: 0.5, seed: 0, ...more }),
+  "ops.layerNorm": (more) => ops.layerNorm(x, undefined, more),
+  "ops.linear": (more) => ops.linear(rows, rows, more),
+  "ops.matmul": (more) => ops.matmul(rows, rows, more),
+  "ops.maxPool2d": (more) => ops.maxPool2d(x, { size: 2, ...more }),
+  "ops.normal": (more) => ops.normal(device, [2], { seed: 0, ...more }),
+  "ops.normalizeImages": (more) => ops.normalizeImages(x, { factor: channels(), offset: channels(), ...more }),
+  "ops.rmsNorm": (more) => ops.rmsNorm(x, undefined, more),
+  "ops.rotary": (more) => ops.rotary(heads, more),
+  "ops.tensor": (more) => ops.tensor(device, 1, [], more),
+  "ops.uniform": (more) => ops.uniform(device, [2], { seed: 0, ...more }),
+  "schedule.create": (more) => schedule.create("cosine", { ...common, ...more }),
+  "stepsize.Lion": (more) => new lib.Lion(model.parameters(), { lr: 0.1, ...more }),
+  "stepsize.SGD": (more) => new lib.SGD(model.parameters(), { lr: 0.1, ...more }),
+  "stepsize.Trainer": (more) => new lib.Trainer({ ...trainerOptions(), ...more }),
+  "stepsize.Trainer.run": (more) => new lib.Trainer(trainerOptions()).run(more).next(),
+  "stepsize.curvature": async (more) =>
+    lib.curvature(model, await set.batches({ size: 4 }).at(0), { steps: 2, ...more }),
+  "stepsize.evaluate": (more) =>
+    lib.evaluate(set.batches({ size: 2 }), { model, device, loss: nn.crossEntropy, prepare: raw, ...more }),
+  "stepsize.loadModel": (more) => lib.loadModel(missing(), { device, ...more }),
+  "stepsize.loadTorchWeights": (more) =>
+    lib.loadTorchWeights(models.resnet({ depth: 8, classes: 2, width: 1, device }), missing(), more),
+  "stepsize.loadWeights": (more) => lib.loadWeights(model, missing(), more),
+  "stepsize.openDevice": async (more) => (await lib.openDevice("cpu", { threads: 1, ...more })).close(),
+  "stepsize.spectrum": (more) => lib.spectrum((v) => v, Float64Array.of(1, 2), more),
+  "stepsize.tensor": (more) => tensor(device, 1, [], more),
+  "theory.minimax": (more) => theory.minimax({ curvature: [1, 10], budget: 4, ...more }),
+  "theory.suggest": (more) => theory.suggest({ curvature: [1, 10], budget: 4, ...more }),
+};
+for (const name of [
+  "constant",
+  "cosine",
+  "cosineRestarts",
+  "cyclical",
+  "exponential",
+  "inverseSqrt",
+  "linear",
+  "oneCycle",
+  "polynomial",
+  "rex",
+  "step",
+  "uba",
+  "warmupStableDecay",
+] as const)
+  calls[`schedule.${name}`] = (more) => schedule[name]({ ...common, ...more } as never);
+
+/** Options inside options, and those of what is inherited, overloaded or declared elsewhere. */
+const inner: Record<string, (more: object) => unknown> = {
+  "ops.Tensor.matmul": (more) => rows.matmul(rows, more),
+  "stepsize.Adam": (more) => new lib.Adam(model.parameters(), { lr: 0.1, ...more }),
+  "stepsize.AdamW": (more) => new lib.AdamW(model.parameters(), { lr: 0.1, ...more }),
+  "stepsize.Optimizer.step": (more) => new lib.SGD([new Float32Array(1)], { lr: 1 }).step([new Float32Array(1)], more),
+  "batches.augment": (more) => pictures.batches({ size: 1, augment: { flip: true, ...more } }),
+  "a group of an optimizer": (more) =>
+    new lib.AdamW(model.parameters(), { lr: 1, groups: [{ where: () => true, ...more }] }),
+  "a trainer's card": (more) => new lib.Trainer({ ...trainerOptions(), card: { preprocessing, ...more } }),
+  "the preprocessing of a card": (more) =>
+    new lib.Trainer({ ...trainerOptions(), card: { preprocessing: { ...preprocessing, ...more } } }),
+  "the text of a card": (more) =>
+    new lib.Trainer({ ...trainerOptions(), card: { text: { tokenizer: { kind: "bytes" }, context: 1, ...more } } }),
+  "a phase of uba": (more) => schedule.uba({ budget: 4, maxLr: 1, phases: [{ iterations: 4, ...more }] }),
+  "a model's configuration": (more) => models.create({ kind: "mlp", inputs: 2, classes: 2, ...more }, { device }),
+  "the gradient of an operation": (more) =>
+    lib.withGradient(ops.ones(device, [1]), [], { gradient: () => [], ...more }),
+  "schedule.fromJSON": (more) => schedule.fromJSON({ name: "cosine", ...common, ...more }),
+};
+
+/** What a call throws, or its promise rejects with. */
+async function thrownBy(call: () => unknown): Promise<unknown> {
+  try {
+    await call();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+test("every public call that takes options has its line here", () => {
+  expect(publicCalls().filter((name) => !(name in calls))).toEqual([]);
+  expect(Object.keys(calls).filter((name) => !publicCalls().includes(name))).toEqual([]);
+});
+
+describe.each(Object.entries({ ...calls, ...inner }))("%s", (_, call) => {
+  test("takes the options that there are", async () => {
+    const error = await thrownBy(() => call({}));
+    if (error !== undefined) expect(String(error)).not.toContain("expected only the options");
+  });
+
+  test.each(["unknownOption", "__proto", "size_"])("refuses %s with the nearest", async (name) => {
+    const error = await thrownBy(() => call({ [name]: 1 }));
+    expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-argument" });
+    expect(String(error)).toMatch(/: expected only the options \w+.* \(did you mean \w+\?\), got "/);
+    expect(String(error)).toContain(`got "${name}"`);
+  });
+
+  test("takes one that is undefined for one that is not given", async () => {
+    const error = await thrownBy(() => call({ unknownOption: undefined }));
+    if (error !== undefined) expect(String(error)).not.toContain("unknownOption");
+  });
+});
