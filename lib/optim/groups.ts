@@ -1,9 +1,33 @@
 import { StepsizeError } from "../errors.js";
-import type { Schedule } from "../schedule/index.js";
 import { factsOf, type ParameterFacts, type ParameterLike } from "./parameters.js";
 
-/** The learning rate: a number, or a function of the step. */
-export type LearningRate = number | Schedule;
+/**
+ * A learning rate for every step: a schedule, or a function of your own. It must give the same rate for the same step
+ * whenever it is asked, since a captured step has its rates in a table and a resumed run makes the same ones.
+ */
+export interface LearningRateFunction {
+  /** @param step from 0 */
+  (step: number): number;
+  /** Number of steps that it plans, if it plans any; the default budget of a trainer. */
+  readonly budget?: number;
+  /** Momentum for a step, in place of the optimizer's. */
+  readonly momentum?: (step: number) => number;
+  /** What it is, as plain JSON. A checkpoint has the values of one without. */
+  toJSON?(): unknown;
+}
+
+/** The learning rate: a number, or a function of the step, such as a schedule. */
+export type LearningRate = number | LearningRateFunction;
+
+/** Whether a learning rate is a function that nothing but its values describes. */
+export function isCustom(lr: LearningRate): boolean {
+  return typeof lr === "function" && typeof lr.toJSON !== "function";
+}
+
+/** What a learning rate is, as plain JSON. */
+export function learningRateJson(lr: LearningRate): unknown {
+  return typeof lr === "number" ? lr : (lr.toJSON?.() ?? { name: "custom" });
+}
 
 /** Chooses parameters, and the options that differ for them. The first group that matches a parameter takes it. */
 export type ParameterGroup<Options> = Partial<Options> & {

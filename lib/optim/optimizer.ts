@@ -3,7 +3,14 @@ import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
 import { copy, noGrad, Tensor, tidy } from "../tensor/index.js";
-import { type LearningRate, type ParameterGroup, type ResolvedGroup, resolveGroups } from "./groups.js";
+import {
+  isCustom,
+  type LearningRate,
+  learningRateJson,
+  type ParameterGroup,
+  type ResolvedGroup,
+  resolveGroups,
+} from "./groups.js";
 import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
 import {
   type Foreign,
@@ -15,6 +22,7 @@ import {
 } from "./parameters.js";
 import { Keeper, type Slot, slotsOf } from "./slots.js";
 import { placesOf, type StatePlaces } from "./state-dict.js";
+import { StepCount } from "./step-count.js";
 import { StepLists } from "./step-lists.js";
 import { type StepOptions, validateStepOptions } from "./step-options.js";
 import { fromTorch, stepsMade, toTorch } from "./torch-state.js";
@@ -51,8 +59,6 @@ const stateFieldsPerGroup = 3;
  * check), the step's scalars, and one update of all tensors of all groups.
  */
 export abstract class Optimizer<Options extends { lr: LearningRate }> {
-  /** Steps made so far; indexes the schedule. */
-  iteration = 0;
   /** @internal */
   readonly groups: readonly ResolvedGroup<Options>[];
   readonly #slots: readonly Slot[];
@@ -64,7 +70,10 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   readonly #state: Tensor;
   readonly #keeper: Keeper;
   readonly #lists: StepLists;
+  readonly #count: StepCount;
   #schedule: Tensor | undefined;
+  /** The rows of `#schedule`. */
+  #rows = new Float64Array();
 
   protected constructor(
     parameters: readonly ParameterLike[],
@@ -86,6 +95,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       this.#device,
       native.create("float64", [stateFields + stateFieldsPerGroup * length], initialState(length)),
     ).keep();
+    this.#count = new StepCount(this.#state);
     const { dtype } = factsOf(parameters[0] as ParameterLike);
     this.#keeper = new Keeper(this.#device, dtype, stepOptions, () => this.momentNames);
     this.#lists = new StepLists(this.#device, this.#keeper);
@@ -113,6 +123,25 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** Whether a step whose gradient is not finite is left out and counted. */
   get skipsNonFinite(): boolean {
     return this.#stepOptions.nonFinite === "skip";
+  }
+
+  /**
+   * Steps made so far; indexes the schedule.
+   *
+   * @throws StepsizeError `invalid-state` while only the device knows it: see {@link loadStateDict}
+   */
+  get iteration(): number {
+    const { made } = this.#count;
+    if (made !== undefined) return made;
+    throw new StepsizeError(
+      "invalid-state",
+      "iteration: only the device knows how many steps the loaded state has made; await loadStateDict(…) first",
+    );
+  }
+
+  set iteration(steps: number) {
+    if (!Number.isSafeInteger(steps) || steps < 0) invalidArgument("iteration", "a whole number of steps ≥ 0", steps);
+    this.#count.made = steps;
   }
 
   /** The learning rate of each group's next step, in the order the groups were resolved. */
@@ -152,6 +181,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #step(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[], options: StepOptions): void {
     const { clipNorm = 0, nonFinite, gradientScale = 1, zeroGradients = false, seed = 0 } = options;
     const { capturing } = this.#device;
+    if (this.#count.made === undefined && !this.#schedule) this.#leaveCounting();
+    this.#expectTabulated();
     const hyper = this.#hyperRows();
     if (capturing) this.#expectCapturable(slots, hyper);
     // Before anything counts the step: they are the memory that may not be there.
@@ -178,14 +209,17 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     for (const handle of [...norm, ...scalars]) handle.dispose();
     if (capturing) {
       capturing.onReplay({
-        before: () => noGrad(() => this.#keeper.follow()),
+        before: () => {
+          this.#expectTabulated();
+          noGrad(() => this.#keeper.follow());
+        },
         after: (times) => {
-          this.iteration += times;
+          this.#count.advance(times);
           this.#keeper.settle();
         },
       });
     } else {
-      this.iteration++;
+      this.#count.advance(1);
     }
     this.#keeper.settle();
   }
@@ -196,11 +230,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * `device.capture` needs it.
    *
    * @param steps how many steps from 0 on; default: the budget of the longest schedule, 1 without one. Beyond, the last one's hold.
-   * @throws StepsizeError `unsupported` where a schedule moves more than rate and momentum.
+   * @throws StepsizeError `unsupported` where a schedule moves more than rate and momentum; `invalid-argument` without
+   * steps if a learning rate is a function without a budget.
    */
   tabulate(steps?: number): void {
-    const budgets = this.groups.map(({ options: { lr } }) => (typeof lr === "function" ? lr.budget : 1));
-    const count = steps ?? Math.max(...budgets);
+    const count = steps ?? this.#longestBudget();
+    if (count === undefined)
+      throw new StepsizeError(
+        "invalid-argument",
+        "steps: a learning rate is a function without a budget; say for how many steps it is tabulated",
+      );
     if (!Number.isSafeInteger(count) || count < 1) invalidArgument("steps", "a whole number of at least 1", count);
     const first = this.groups.map(({ options }) => this.hyper(options, learningRateAt(options.lr, 0), 0));
     const rows = new Float64Array(count * this.groups.length * scheduledFields);
@@ -212,6 +251,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
         offset += scheduledFields;
       }
     const { native } = this.#device;
+    this.#rows = rows;
     this.#schedule?.dispose();
     const shape = [count, this.groups.length, scheduledFields];
     this.#schedule = new Tensor(this.#device, native.create("float64", shape, rows)).keep();
@@ -260,20 +300,29 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Restores what {@link stateDict} gave, read from a file as `name → values`. Set {@link iteration} as well where the
-   * learning rate is a schedule that was not tabulated.
+   * Restores what {@link stateDict} gave, read from a file as `name → values`, {@link iteration} with it: the schedule
+   * goes on. The values are copied in stream order, and the call returns at once. What it returns resolves when the host
+   * knows the iteration: at once for tensors made of values of the host and for another optimizer's state, otherwise when
+   * the device was read. Steps may be made before, except with a learning rate that is a function without a budget.
+   *
+   * Counters of dropout layers belong to the model: see `Module.loadCounters`.
    *
    * @throws StepsizeError `invalid-file` where it is of other parameters or of another optimizer; nothing has changed
    * then.
    */
-  loadStateDict(state: ReadonlyMap<string, Tensor>): void {
+  loadStateDict(state: ReadonlyMap<string, Tensor>): Promise<void> {
     const { expected, unused } = this.checkStateDict(state);
+    const counters = state.get("state") as Tensor;
     noGrad(() => {
       this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot)));
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
       for (const slot of unused) this.#keeper.reset(slot);
     });
     this.#keeper.settle();
+    const counted = this.#count.load(counters);
+    // Who does not await it may not need it.
+    counted.catch(() => {});
+    return counted;
   }
 
   /**
@@ -348,7 +397,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const shared = this.groups[0]?.options.lr;
     const groups = this.groups.map(({ options: { lr, ...options } }) => ({
       ...options,
-      ...(lr !== shared && { lr: typeof lr === "function" ? lr.toJSON() : lr }),
+      ...(lr !== shared && { lr: learningRateJson(lr) }),
     }));
     const optimizer = this.constructor.name;
     return { optimizer, rule: this.rule, groups, clipNorm, gradientScale, masterWeights, momentType, seed };
@@ -398,8 +447,47 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       );
   }
 
+  /** The budget of the longest schedule, 1 without one; `undefined` if a learning rate has none. */
+  #longestBudget(): number | undefined {
+    const budgets = this.groups.map(({ options: { lr } }) => (typeof lr === "function" ? lr.budget : 1));
+    const known = budgets.filter((budget) => budget !== undefined);
+    return known.length === budgets.length ? Math.max(...known) : undefined;
+  }
+
+  /** Lets the device find its place in the schedule, which only it knows. */
+  #leaveCounting(): void {
+    if (this.groups.every(({ options: { lr } }) => typeof lr === "number")) return;
+    if (this.#longestBudget() === undefined)
+      throw new StepsizeError(
+        "invalid-state",
+        "step: only the device knows how many steps the loaded state has made, and a learning rate is a function without a" +
+          " budget, which only the host can ask; await loadStateDict(…) first",
+      );
+    this.tabulate();
+  }
+
+  /** Throws where a function gives another value now than when it was tabulated: the device goes by the table. */
+  #expectTabulated(): void {
+    const { made } = this.#count;
+    if (!this.#schedule || made === undefined) return;
+    for (const [g, { options }] of this.groups.entries()) {
+      if (!isCustom(options.lr)) continue;
+      const [steps, groups] = this.#schedule.shape as [number, number];
+      const offset = (Math.min(made, steps - 1) * groups + g) * scheduledFields;
+      const tabulated = this.#rows.subarray(offset, offset + scheduledFields);
+      const hyper = this.hyper(options, learningRateAt(options.lr, made), made);
+      if (sameValues(Float64Array.from(scheduledRow(hyper, hyper)), tabulated)) continue;
+      throw new StepsizeError(
+        "invalid-state",
+        `step: at step ${made} the learning rate is ${hyper.learningRate}, but tabulate(${steps}) noted ${tabulated[0]}.` +
+          " A function must give the same rate for a step whenever it is asked, and be tabulated for as many steps as are made",
+      );
+    }
+  }
+
   #hyperRows(): Float64Array {
-    const step = this.#schedule ? 0 : this.iteration;
+    // Constant rates do not depend on it.
+    const step = this.#schedule ? 0 : (this.#count.made ?? 0);
     return Float64Array.from(
       this.groups.flatMap(({ options }) => hyperRow(this.hyper(options, learningRateAt(options.lr, step), step))),
     );

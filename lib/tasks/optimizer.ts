@@ -1,5 +1,14 @@
 import type { Module } from "../nn/index.js";
-import { Adam, type AdamOptions, AdamW, Lion, type Optimizer, type ParameterGroup, SGD } from "../optim/index.js";
+import {
+  Adam,
+  type AdamOptions,
+  AdamW,
+  type LearningRate,
+  Lion,
+  type Optimizer,
+  type ParameterGroup,
+  SGD,
+} from "../optim/index.js";
 import type { Schedule } from "../schedule/index.js";
 
 /** The names {@link makeOptimizer} knows. */
@@ -22,10 +31,10 @@ export function makeOptimizer(
   model: Module,
   { optimizer, weightDecay, momentum = 0, clipNorm, nonFinite }: OptimizerSettings,
   lr: Schedule,
-): Optimizer<{ lr: number | Schedule }> {
+): Optimizer<{ lr: LearningRate }> {
   const parameters = model.parameters();
   // Norms and biases have one axis; shrinking them only takes away what they are for.
-  const noDecay: ParameterGroup<{ lr: number | Schedule; weightDecay?: number }> = {
+  const noDecay: ParameterGroup<{ lr: LearningRate; weightDecay?: number }> = {
     where: (_, parameter) => parameter.shape.length < 2,
     weightDecay: 0,
   };

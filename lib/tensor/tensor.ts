@@ -12,6 +12,7 @@ import type { Device } from "../native/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { arrayName, markCopy } from "../realms.js";
 import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
+import { rememberValues } from "./host-values.js";
 import { track, untrack } from "./scope.js";
 
 /** @internal How a result came about, for the backward pass. */
@@ -104,7 +105,7 @@ export class Tensor {
 
   /** The same values on another device, through host memory. Without a gradient. */
   async to(device: Device): Promise<Tensor> {
-    return new Tensor(device, device.native.create(this.dtype, this.shape, await this.read()));
+    return fromValues(device, this.dtype, this.shape, await this.read());
   }
 
   /** Forgets the gradient, and gives back its memory. */
@@ -185,8 +186,15 @@ export function tensor(
   const from = (values: ArrayLike<number>) =>
     dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : ArrayType.from(values);
   const typed = arrayName(flat) === ArrayType.name ? (flat as TypedArray) : from(flat as ArrayLike<number>);
-  const result = new Tensor(device, device.native.create(dtype, shape ?? shapeOf(data), typed));
+  const result = fromValues(device, dtype, shape ?? shapeOf(data), typed);
   result.requiresGrad = requiresGrad;
+  return result;
+}
+
+function fromValues(device: Device, dtype: DataType, shape: readonly number[], values: TypedArray): Tensor {
+  const result = new Tensor(device, device.native.create(dtype, shape, values));
+  // Counters, which are few; an optimizer needs those of a loaded state at once.
+  if (dtype === "float64") rememberValues(result, values);
   return result;
 }
 

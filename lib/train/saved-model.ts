@@ -38,10 +38,13 @@ export interface Checkpoint {
   readonly info: CheckpointInfo;
   readonly model: ReadonlyMap<string, HostTensor>;
   readonly optimizer: ReadonlyMap<string, HostTensor>;
+  /** Learning rates that are functions of the caller's own, by the place of their parameter group: [steps, 1 or 2]. */
+  readonly rates: ReadonlyMap<string, HostTensor>;
 }
 
 const modelPrefix = "model.";
 const optimizerPrefix = "optimizer.";
+const ratesPrefix = "learningRate.";
 
 /**
  * Reads a checkpoint.
@@ -54,7 +57,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     new Map(
       [...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]),
     );
-  return { info, model: under(modelPrefix), optimizer: under(optimizerPrefix) };
+  return { info, model: under(modelPrefix), optimizer: under(optimizerPrefix), rates: under(ratesPrefix) };
 }
 
 function parseInfo(path: string, text: string | undefined): CheckpointInfo {
@@ -76,11 +79,10 @@ function parseInfo(path: string, text: string | undefined): CheckpointInfo {
 }
 
 /** @internal Names and tensors as they stand in a checkpoint. */
-export function checkpointNames<T>(model: ReadonlyMap<string, T>, optimizer: ReadonlyMap<string, T>): Map<string, T> {
-  return new Map([
-    ...[...model].map(([name, t]) => [modelPrefix + name, t] as const),
-    ...[...optimizer].map(([name, t]) => [optimizerPrefix + name, t] as const),
-  ]);
+export function checkpointNames({ model, optimizer, rates }: Omit<Checkpoint, "info">): Map<string, HostTensor> {
+  const named = (prefix: string, tensors: ReadonlyMap<string, HostTensor>) =>
+    [...tensors].map(([name, one]) => [prefix + name, one] as const);
+  return new Map([...named(modelPrefix, model), ...named(optimizerPrefix, optimizer), ...named(ratesPrefix, rates)]);
 }
 
 /** Reads tensors. All reads are enqueued before anything is awaited, so they see one moment of a run. */
@@ -95,14 +97,14 @@ export async function onHost(tensors: Iterable<readonly [string, Tensor]>): Prom
 }
 
 /** @internal Runs `use` with the tensors on the device, and frees them after it. */
-export function onDevice(
+export function onDevice<T>(
   device: Device,
   tensors: ReadonlyMap<string, HostTensor>,
-  use: (state: Map<string, Tensor>) => void,
-): void {
+  use: (state: Map<string, Tensor>) => T,
+): T {
   const state = new Map([...tensors].map(([name, { data, shape }]) => [name, tensor(device, data, shape)]));
   try {
-    use(state);
+    return use(state);
   } finally {
     for (const value of state.values()) value.dispose();
   }

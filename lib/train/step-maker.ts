@@ -22,6 +22,8 @@ export interface StepParts {
   readonly device: Device;
   /** Batches of a step. */
   readonly accumulate: number;
+  /** Steps that may be made. */
+  readonly budget: number;
 }
 
 /** The batches of one step, on the device. */
@@ -165,8 +167,9 @@ export class StepMaker {
   }
 
   #capture(inputs: readonly BatchTensors[]): CapturedStep {
-    const { device, optimizer } = this.#parts;
-    optimizer.tabulate();
+    const { device, optimizer, budget } = this.#parts;
+    const planned = optimizer.groups.map(({ options: { lr } }) => (typeof lr === "function" && lr.budget) || 0);
+    optimizer.tabulate(Math.max(budget, ...planned));
     try {
       return new CapturedStep(device, inputs, optimizer, () => {
         try {

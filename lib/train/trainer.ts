@@ -3,10 +3,12 @@ import type { Batch, BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preparation } from "../nn/index.js";
+import { learningRateJson } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
+import { customRates, differencesOfRates } from "./custom-rates.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { firstNotFinite } from "./finite.js";
 import { type EvaluateEvery, type RunOptions, RunPlan } from "./run-options.js";
@@ -99,7 +101,7 @@ export class Trainer {
     this.device = (model.parameters()[0] as Tensor).device;
     this.#preparation = new Preparation(model, card?.preprocessing);
     const { device } = this;
-    this.#maker = new StepMaker({ model, optimizer, loss, preparation: this.#preparation, device, accumulate });
+    this.#maker = new StepMaker({ model, optimizer, loss, preparation: this.#preparation, device, accumulate, budget });
   }
 
   /** The best of the evaluations that `evaluateEvery` made so far, if there was one; part of a checkpoint. */
@@ -339,6 +341,7 @@ export class Trainer {
     };
     // Both asked for before either is awaited: they are of one moment.
     const reads = [onHost(model.stateDict()), onHost(optimizer.stateDict())] as const;
+    const rates = customRates(optimizer, this.budget);
     const [weights, state] = await Promise.all(reads);
     // Found meanwhile, in a step that is part of what was read.
     this.#soundness.expect("save: nothing was written", step);
@@ -348,7 +351,9 @@ export class Trainer {
       if (loads === this.#loads) this.#soundness.lose(new StepsizeError("non-finite", problem), step - 1);
       throw new StepsizeError("non-finite", message);
     }
-    await writeSafetensors(path, checkpointNames(weights, state), { stepsize: JSON.stringify(info) });
+    await writeSafetensors(path, checkpointNames({ model: weights, optimizer: state, rates }), {
+      stepsize: JSON.stringify(info),
+    });
     this.#soundness.checkpoint = { path, step };
   }
 
@@ -381,24 +386,25 @@ export class Trainer {
     const own = plainJson(this.#identity());
     for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
       compare(`the ${key}`, checkpoint.info.run[key], own[key]);
+    problems.push(...differencesOfRates(checkpoint.rates, customRates(optimizer, this.budget)));
     if (problems.length > 0)
       throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${problems.join("; ")}`);
-    onDevice(this.device, checkpoint.model, (weights) =>
+    const counted = onDevice(this.device, checkpoint.model, (weights) =>
       onDevice(this.device, checkpoint.optimizer, (state) => {
         // Both before either is changed.
         inFile(path, () => model.checkStateDict(weights));
         inFile(path, () => optimizer.checkStateDict(state));
         model.loadStateDict(weights);
-        optimizer.loadStateDict(state);
+        return optimizer.loadStateDict(state);
       }),
     );
     const { step, counters, best } = checkpoint.info;
     model.loadCounters(counters);
     this.step = step;
-    optimizer.iteration = step;
     this.#loads++;
     this.#best = best;
     this.#soundness.regain({ path, step });
+    await counted;
     this.#records.skipped = (await optimizer.stats()).skipped;
   }
 
@@ -414,7 +420,7 @@ export class Trainer {
     const { lr } = optimizer.groups[0]?.options ?? {};
     return {
       ...(model.precision !== "float32" && { precision: model.precision }),
-      schedule: typeof lr === "function" ? lr.toJSON() : lr,
+      schedule: lr === undefined ? undefined : learningRateJson(lr),
       ...optimizer.toJSON(),
       data: data.toJSON(),
       accumulate: this.#accumulate,

@@ -1,0 +1,45 @@
+import { isCustom } from "../optim/groups.js";
+import type { LearningRate, Optimizer } from "../optim/index.js";
+import type { HostTensor } from "./safetensors.js";
+
+type AnyOptimizer = Optimizer<{ lr: LearningRate }>;
+
+/**
+ * The learning rates that are functions of the caller's own, as a checkpoint has them: by the place of their parameter
+ * group, one value a step, and the momentum beside it if they have one.
+ */
+export function customRates({ groups }: AnyOptimizer, budget: number): Map<string, HostTensor> {
+  const rates = new Map<string, HostTensor>();
+  for (const [g, { options }] of groups.entries()) {
+    const { lr } = options;
+    if (typeof lr === "number" || !isCustom(lr)) continue;
+    const functions = lr.momentum ? [lr, lr.momentum] : [lr];
+    const data = new Float64Array(budget * functions.length);
+    for (let step = 0; step < budget; step++)
+      for (const [i, value] of functions.entries()) data[step * functions.length + i] = value(step);
+    rates.set(String(g), { dtype: "float64", shape: [budget, functions.length], data });
+  }
+  return rates;
+}
+
+/** What keeps saved rates from being those of this run, in words: the first step at which they differ. */
+export function differencesOfRates(
+  saved: ReadonlyMap<string, HostTensor>,
+  own: ReadonlyMap<string, HostTensor>,
+): string[] {
+  return [...own].flatMap(([group, { data, shape }]) => {
+    const before = saved.get(group);
+    const columns = shape[1] as number;
+    const name = `the learning rate of group ${group}, a function,`;
+    if (!before || before.shape[1] !== columns) return [`${name} was another kind of function`];
+    // Where both have a value: a run may be prolonged.
+    const common = Math.min(before.data.length, data.length);
+    for (let i = 0; i < common; i++) {
+      const [was, is] = [before.data[i], data[i]];
+      const what = i % columns === 0 ? "" : " momentum";
+      if (!Object.is(was, is))
+        return [`${name} gave${what} ${was} at step ${Math.floor(i / columns)}, now it gives ${is}`];
+    }
+    return [];
+  });
+}
