@@ -55,7 +55,7 @@ export interface Curvature extends Spectrum {
  * gradient jumps where a unit changes sides; what is measured there is an average over the distance. `noiseFloor` is
  * how large the errors are seen to be.
  *
- * Costs two gradients a product, 8 to 30 to choose the distance, and 8·weights·(steps + 4) bytes.
+ * Costs two gradients a product, 8 to 30 to choose the distance, 12 to see how large the errors are, and 8·weights·(steps + 4) bytes.
  *
  *     const batch = await train.batches({ size: 512 }).at(0);
  *     const { lambdaMax, kappa } = await curvature(model, batch, { prepare });
@@ -83,7 +83,12 @@ export async function curvature(model: Module, batch: Batch, options: CurvatureO
       throw new StepsizeError("invalid-state", "the gradient is zero: there is no direction to look at curvature from");
     const product = new DifferenceProduct(surface, scale);
     const { distance } = await product.chooseDistance(start);
-    const found = await spectrum((vector) => product.of(vector), start, rest);
+    const found = await spectrum(
+      (vector) => product.of(vector),
+      start,
+      rest,
+      (vector) => product.measure(vector),
+    );
     const gradients = product.gradients + 1;
     return { ...found, loss: value, gradientNorm, weights: surface.size, distance, gradients };
   } finally {

@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { JacobiMatrix } from "./spectral-measure.js";
+import { topEigenvector } from "./top-eigenvector.js";
 import { tridiagonalised } from "./tridiagonal.js";
 
 /** A symmetric matrix, as what it does to a vector. The result is a new array; the argument is not to be kept. */
@@ -22,6 +23,8 @@ export interface Lanczos {
    * a measure of their error.
    */
   readonly asymmetry: number;
+  /** A unit vector: the Ritz vector of the largest Ritz value. */
+  largest(): Float64Array;
 }
 
 /**
@@ -61,12 +64,22 @@ export async function lanczos(product: Product, start: Float64Array, options: La
       const rows = columns.map((_, i) =>
         Float64Array.from(columns, (_, j) => columns[Math.max(i, j)]![Math.min(i, j)]!),
       );
-      const matrix = { ...tridiagonalised(rows), next: exhausted ? 0 : left };
-      return { matrix, asymmetry: Math.max(0, ...columns.map((column) => unexplained(column, lengths))) };
+      const largest = () => combined(basis, topEigenvector(rows));
+      const matrix = { ...tridiagonalised(rows.map((row) => row.slice())), next: exhausted ? 0 : left };
+      return { matrix, asymmetry: Math.max(0, ...columns.map((column) => unexplained(column, lengths))), largest };
     }
     lengths.push(left);
     basis.push(scaled(made, 1 / left));
   }
+}
+
+/** A sum of the basis' vectors, of length 1. */
+function combined(basis: readonly Float64Array[], parts: Float64Array): Float64Array {
+  const sum = new Float64Array(basis[0]!.length);
+  basis.forEach((direction, j) => {
+    for (let k = 0; k < sum.length; k++) sum[k]! += parts[j]! * direction[k]!;
+  });
+  return scaled(sum, 1 / norm(sum));
 }
 
 /** Takes what lies along the basis away from a vector, and tells how much it was along each. */

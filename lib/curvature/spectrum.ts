@@ -1,6 +1,6 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
-import { lanczos, norm, type Product } from "./lanczos.js";
+import { lanczos, norm, type Product, scaled } from "./lanczos.js";
 import { type Bracket, gaussRule, type JacobiMatrix, massBounds, quantile } from "./spectral-measure.js";
 import { tridiagonalEigen } from "./tridiagonal.js";
 
@@ -16,6 +16,11 @@ export interface SpectrumOptions {
 
 /** The names of these options. */
 export const spectrumNames = optionNames<SpectrumOptions>({ steps: true, share: true, onStep: true });
+
+/** A product with a vector of length 1, and how far it may be off. */
+export type MeasuredProduct = (
+  vector: Float64Array,
+) => Promise<{ readonly product: Float64Array; readonly error: number }>;
 
 /** λ_max/λ_q; `Infinity` where no curvature is positive. */
 export interface Condition extends Bracket {
@@ -41,7 +46,11 @@ export interface Spectrum {
   /** The mass at negative eigenvalues. Those within the noise floor of 0 are counted in `highest` alone. */
   readonly negativeMass: Bracket;
   readonly share: number;
-  /** Eigenvalues closer than this cannot be told apart, and from 0: the error of the products, as they show it. */
+  /**
+   * Eigenvalues closer than this cannot be told apart, and from 0: the error of the products, as they show it. The
+   * largest of what no symmetric matrix could have and, of products that are measured, what {@link MeasuredProduct}
+   * says along the start vector and along the eigenvector of `lambdaMax`.
+   */
   readonly noiseFloor: number;
   /** Ritz values in rising order with their weights: the nodes of Gauss's rule. */
   readonly ritz: readonly { readonly value: number; readonly weight: number }[];
@@ -64,6 +73,8 @@ export interface Spectrum {
  *
  * @param product the matrix times a vector: a new array
  * @param vector the weights of the spectrum: for curvature the gradient
+ * @param measured for products with errors: the same product with its error, called twice; default: the errors are those
+ * that asymmetry shows
  * @throws StepsizeError `invalid-argument` for options out of range or a vector that is zero, `non-finite` where the
  * vector or a product is not finite
  */
@@ -71,17 +82,33 @@ export async function spectrum(
   product: Product,
   vector: Float64Array,
   options: SpectrumOptions = {},
+  measured?: MeasuredProduct,
 ): Promise<Spectrum> {
   expectOptions("spectrum", spectrumNames, options);
   const { steps, share, onStep } = readOptions(options);
   const length = norm(vector);
   if (!Number.isFinite(length)) throw new StepsizeError("non-finite", "vector: is not finite");
   if (length === 0) invalidArgument("vector", "one that is not zero", "zeros");
-  const { matrix, asymmetry } = await lanczos(product, vector, {
+  const { matrix, asymmetry, largest } = await lanczos(product, vector, {
     steps,
     onStep: onStep && ((done) => onStep(done, steps)),
   });
-  return describeSpectrum(matrix, asymmetry, share);
+  if (measured === undefined) return describeSpectrum(matrix, { asymmetry, symmetric: 0, residual: 0 }, share);
+  const direction = largest();
+  const [start, top] = [await measured(scaled(vector, 1 / length)), await measured(direction)];
+  const lambdaMax = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal).values.at(-1)!;
+  const residual = norm(top.product.map((value, i) => value - lambdaMax * direction[i]!));
+  return describeSpectrum(matrix, { asymmetry, symmetric: Math.max(start.error, top.error), residual }, share);
+}
+
+/** The errors of products, as they show themselves. */
+interface ProductErrors {
+  /** What no symmetric matrix could have. */
+  readonly asymmetry: number;
+  /** What one could have, too. */
+  readonly symmetric: number;
+  /** How far the product of the Ritz vector of λ_max is from λ_max times it. */
+  readonly residual: number;
 }
 
 /** Options with their defaults, checked. */
@@ -91,17 +118,22 @@ export function readOptions({ steps = 40, share = 0.95, onStep }: SpectrumOption
   return { steps, share, onStep };
 }
 
-function describeSpectrum(matrix: JacobiMatrix, asymmetry: number, share: number): Spectrum {
+function describeSpectrum(
+  matrix: JacobiMatrix,
+  { asymmetry, symmetric, residual }: ProductErrors,
+  share: number,
+): Spectrum {
   const { values, last } = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal);
   const { nodes, weights } = gaussRule(matrix);
   const lambdaMax = values.at(-1)!;
   // Products that are symmetric to the last bit are rounded all the same.
-  const noiseFloor = Math.max(asymmetry, 1e-13 * Math.max(-values[0]!, lambdaMax));
+  const noiseFloor = Math.max(asymmetry, symmetric, 1e-13 * Math.max(-values[0]!, lambdaMax));
   const q = quantile(matrix, 1 - share);
   const lambdaQ = { estimate: q.estimate, lowest: q.lowest - noiseFloor, highest: q.highest + noiseFloor };
   return {
     lambdaMax,
-    lambdaMaxError: matrix.next * Math.abs(last.at(-1)!) + noiseFloor,
+    // For any unit vector v, a symmetric matrix A has an eigenvalue within |Av − λv| of λ.
+    lambdaMaxError: Math.max(matrix.next * Math.abs(last.at(-1)!), residual) + noiseFloor,
     lambdaMin: values[0]!,
     lambdaQ,
     kappa: condition(lambdaMax, lambdaQ, noiseFloor),

@@ -90,6 +90,49 @@ await onEveryDevice(
   physicalDevices,
 );
 
+describe("the measured error", () => {
+  /** Σ wᵢ²λᵢ/2 + cᵢwᵢ⁴/24 in float64: along an axis everything is known, and products are symmetric. */
+  const quartic = (curvatures: readonly number[], fourth: readonly number[], roughness = 0): Surface => {
+    const weights = curvatures.map((_, i) => 1 + i / 3);
+    return {
+      norm: Math.hypot(...weights),
+      async at(along, distance) {
+        const gradient = Float64Array.from(weights, (w, i) => {
+          const at = w + distance * along[i]!;
+          const exact = curvatures[i]! * at + (fourth[i]! * at ** 3) / 6;
+          return exact + roughness * Math.sin(1e7 * at);
+        });
+        return { loss: 0, gradient };
+      },
+    };
+  };
+  const exactly = (curvatures: readonly number[], fourth: readonly number[], v: Float64Array) =>
+    v.map((x, i) => x * (curvatures[i]! + (fourth[i]! * (1 + i / 3) ** 2) / 2));
+
+  test.each([
+    ["a quadratic", [0, 0, 0, 0], 0],
+    ["a loss that bends", [4, -3, 5, 2], 0],
+    ["a rough one", [0, 0, 0, 0], 1e-6],
+    ["one that bends and is rough", [4, -3, 5, 2], 1e-6],
+  ] as const)("covers the product's error: %s", async (_, fourth, roughness) => {
+    const curvatures = [1, 2, 5, 9];
+    for (let seed = 1; seed <= 12; seed++) {
+      const product = new DifferenceProduct(quartic(curvatures, fourth, roughness));
+      await product.chooseDistance(normals(4, 100 + seed));
+      const v = unit(
+        seed <= 4 ? Float64Array.from({ length: 4 }, (_, i) => (i + 1 === seed ? 1 : 0)) : normals(4, seed),
+      );
+      const before = product.gradients;
+      const { product: made, error } = await product.measure(v);
+      expect(product.gradients - before).toBe(6);
+      expect(made).toEqual(await product.of(v));
+      // 1e-9: below that float64's own rounding is what is seen, or not.
+      expect(apart(made, exactly(curvatures, fourth, v))).toBeLessThan(error + 1e-9);
+      expect(error).toBeLessThan(1e-2);
+    }
+  });
+});
+
 describe("the distance of the difference", () => {
   const size = 100;
   const one = new Float64Array(size).fill(0.1);

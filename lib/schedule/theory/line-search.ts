@@ -1,29 +1,54 @@
-/** The least value of a function over a range of positive numbers: an even grid of logarithms, then golden sections. */
-export function lowestOver(
+/** How thoroughly a line is searched. */
+export interface Effort {
+  /** Intervals of the first look. */
+  readonly grid: number;
+  /** Golden sections around each of its low points. */
+  readonly rounds: number;
+}
+
+/**
+ * The least value of a function between two numbers: an even grid, then golden sections around every point of it that
+ * is lower than its neighbours. Finds a minimum as wide as an interval of the grid, also beside others. Points without a
+ * value are `Infinity`.
+ */
+export function lowestBetween(
   [from, to]: readonly [number, number],
-  { grid, rounds }: { readonly grid: number; readonly rounds: number },
+  { grid, rounds }: Effort,
   f: (x: number) => number,
 ): number {
+  const at = (i: number) => (i === grid ? to : from + ((to - from) * i) / grid);
+  const values = Array.from({ length: grid + 1 }, (_, i) => f(at(i)));
+  let least = Infinity;
+  for (const [i, value] of values.entries()) {
+    least = Math.min(least, value);
+    // Of equal neighbours the first is looked at.
+    const low = value < (values[i - 1] ?? Infinity) || (i === 0 && value < Infinity);
+    if (!low || value > (values[i + 1] ?? Infinity)) continue;
+    least = Math.min(least, golden(at(Math.max(0, i - 1)), at(Math.min(grid, i + 1)), rounds, f));
+  }
+  return least;
+}
+
+/** The same over a range of positive numbers, on their logarithms. */
+export function lowestOver([from, to]: readonly [number, number], effort: Effort, f: (x: number) => number): number {
   // A power rounds, and must not leave the range.
-  const at = (part: number) => f(Math.min(to, from * (to / from) ** part));
-  const values = Array.from({ length: grid + 1 }, (_, i) => at(i / grid));
-  const least = Math.min(...values);
-  const around = values.indexOf(least);
-  let left = Math.max(0, around - 1) / grid;
-  let right = Math.min(grid, around + 1) / grid;
-  const golden = (Math.sqrt(5) - 1) / 2;
-  let [x, y] = [right - golden * (right - left), left + golden * (right - left)];
-  let [atX, atY] = [at(x), at(y)];
+  return lowestBetween([0, 1], effort, (part) => f(Math.min(to, from * (to / from) ** part)));
+}
+
+function golden(left: number, right: number, rounds: number, f: (x: number) => number): number {
+  const part = (Math.sqrt(5) - 1) / 2;
+  let [x, y] = [right - part * (right - left), left + part * (right - left)];
+  let [atX, atY] = [f(x), f(y)];
   for (let round = 0; round < rounds; round++) {
     if (atX <= atY) {
       [right, y, atY] = [y, x, atX];
-      x = right - golden * (right - left);
-      atX = at(x);
+      x = right - part * (right - left);
+      atX = f(x);
     } else {
       [left, x, atX] = [x, y, atY];
-      y = left + golden * (right - left);
-      atY = at(y);
+      y = left + part * (right - left);
+      atY = f(y);
     }
   }
-  return Math.min(least, atX, atY);
+  return Math.min(atX, atY);
 }

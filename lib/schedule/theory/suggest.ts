@@ -23,7 +23,7 @@ export interface Suggestion {
  *     const { phi, maxLr, minLr } = suggest({ curvature: [0.1, 10], budget: 500, maxLr: 1 });
  *     const lr = uba({ budget: 500, phi, maxLr, minLr });
  *
- * Takes about 0.1 s, whatever the budget.
+ * Takes 0.1 to 0.3 s, whatever the budget.
  *
  * @param options rates in units of 1/curvature; see {@link ProblemOptions}
  * @throws `invalid-argument` for options out of range

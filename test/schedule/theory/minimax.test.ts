@@ -2,8 +2,10 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { tabulate, uba } from "#lib/schedule/index.js";
 import { type Minimax, minimax, type ProblemOptions, worstCase } from "#lib/schedule/theory/index.js";
+import { ubaHighestPoint } from "#lib/schedule/theory/uba-product.js";
 import { logUniform } from "../support/arbitrary.js";
 import { faults, remez } from "../support/certificate.js";
+import { leastOverCube } from "../support/exhaustive.js";
 import { chebyshevSteps, logOptimum } from "../support/quadratic.js";
 
 /** Problems whose bounds matter: one or both within the range of the best steps without them. */
@@ -63,7 +65,7 @@ describe("under bounds they", () => {
       fc.property(problems(12), (options) => {
         expect(faults(options, minimax(options))).toEqual([]);
       }),
-      { numRuns: 60 },
+      { numRuns: 20 },
     );
   });
 
@@ -237,6 +239,33 @@ describe("under bounds they", () => {
         expect(Math.min(...rates)).toBeGreaterThan((options.minLr ?? 0) * (1 - 1e-9));
       }),
       { numRuns: 30 },
+    );
+  });
+});
+
+describe("the closest UBA", () => {
+  test("is the best with its rates inside the bounds: no exhaustive search over φ, η_min and η_max finds a better", () => {
+    fc.assert(
+      fc.property(problems(24), (options) => {
+        const { budget: steps, maxLr: most = Infinity, minLr: least = 0, curvature } = options;
+        const [lowest, highest] = curvature;
+        const middle = 2 / (lowest + highest);
+        const worst = ([x, y, z]: readonly number[]) => {
+          // Parameters may lie well beyond the bounds of the rates.
+          const top = middle * ((4 * highest) / lowest) ** z!;
+          const phi = 1e-6 * ((1e9 * highest) / lowest) ** x!;
+          const bottom = middle * y!;
+          const rate = (step: number) => {
+            const u = Math.sin(((2 * (steps - step) - 1) * Math.PI) / (4 * steps)) ** 2;
+            return bottom + ((top - bottom) * u) / (u + (phi / 2) * (1 - u));
+          };
+          if (rate(0) > most || rate(steps - 1) < least) return Infinity;
+          return ubaHighestPoint({ steps, maxLr: top, minLr: bottom, phi }, lowest, highest).value;
+        };
+        const best = leastOverCube(worst, { dimensions: 3, grid: 20, starts: 6 });
+        expect(minimax(options).uba.value).toBeLessThan(best + 1e-6);
+      }),
+      { numRuns: 60 },
     );
   });
 });

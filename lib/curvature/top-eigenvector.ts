@@ -1,0 +1,30 @@
+import { solveInPlace } from "../schedule/theory/linear-solve.js";
+import { tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
+
+/**
+ * An eigenvector of the largest eigenvalue of a small symmetric matrix, by inverse iteration. Time grows with the third
+ * power of the size.
+ *
+ * @param rows the matrix; it is left as it is
+ */
+export function topEigenvector(rows: readonly Float64Array[]): Float64Array {
+  const n = rows.length;
+  const { diagonal, offDiagonal } = tridiagonalised(rows.map((row) => row.slice()));
+  const { values } = tridiagonalEigen(diagonal, offDiagonal);
+  const size = Math.max(Math.abs(values[0]!), Math.abs(values.at(-1)!)) || 1;
+  // A little above the eigenvalue, so that there is something to divide by.
+  const shift = values.at(-1)! + 1e-13 * size;
+  let vector = Float64Array.from({ length: n }, (_, i) => 1 + i / n);
+  for (let round = 0; round < 3; round++) {
+    const shifted = Float64Array.from({ length: n * n }, (_, k) => {
+      const [i, j] = [Math.floor(k / n), k % n];
+      return (rows[i]![j]! - (i === j ? shift : 0)) / size;
+    });
+    const solved = vector.slice();
+    // Singular to the last bit: the vector from before is as good as it gets.
+    if (!solveInPlace(shifted, solved)) break;
+    const length = Math.hypot(...solved);
+    vector = solved.map((value) => value / length);
+  }
+  return vector;
+}
