@@ -1,11 +1,11 @@
 export type { BestEvaluation, BestMetric } from "./best-evaluation.js";
 export { type Evaluation, evaluate } from "./evaluate.js";
-export { type HuggingFaceModel, loadHuggingFace } from "./hugging-face.js";
+export { type HuggingFaceModel, type HuggingFaceOptions, loadHuggingFace } from "./hugging-face.js";
 export type { CheckpointEvery, EvaluateEvery, RunOptions, StepCallback, Steps } from "./run-options.js";
 export { type HostTensor, readSafetensors, writeSafetensors } from "./safetensors.js";
 export { type LoadedModel, loadModel, type ModelCard, readCheckpoint } from "./saved-model.js";
 export type { StepRecord } from "./step-record.js";
-export { loadTorchState, saveTorchState } from "./torch-state-file.js";
+export { loadTorchState, saveTorchState, type TorchStateOptions } from "./torch-state-file.js";
 export {
   loadTorchWeights,
   loadWeights,

@@ -1,24 +1,34 @@
 import { StepsizeError } from "../errors.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
+import { checkedOptions, optionNames } from "../options.js";
 import { type Tensor, tensor } from "../tensor/index.js";
 import { readStored } from "./safetensors-file.js";
 import { inFile } from "./saved-model.js";
 import { float32Of, floatCodes } from "./stored-floats.js";
 import { writeTorchFile } from "./torch-file.js";
 
+/** Options of {@link loadTorchState}. */
+export interface TorchStateOptions {
+  /** Steps made so far, for SGD, whose state does not count them; default: the `step` found. */
+  readonly steps?: number;
+}
+
+const names = optionNames<TorchStateOptions>({ steps: true });
+
 /**
  * Loads the state of a PyTorch optimizer from a safetensors file: see `optimizer.loadTorchState`, which says how the
  * tensors are named. float16, bfloat16 and float64 are converted to float32. docs/pytorch.md has the lines of Python that
  * write the file.
  *
- * @param options steps: steps made so far, for SGD, whose state does not count them; default: the `step` found
- * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged or does not fit; nothing has changed then
+ * @throws StepsizeError `not-found`; `invalid-argument` for an option that there is not; `invalid-file` if the file is
+ * damaged or does not fit. Nothing has changed then.
  */
 export async function loadTorchState(
   optimizer: Optimizer<{ lr: LearningRate }>,
   path: string,
-  { steps }: { readonly steps?: number } = {},
+  options: TorchStateOptions = {},
 ): Promise<void> {
+  const { steps } = checkedOptions("loadTorchState", names, options);
   const { stored } = await readStored(path);
   const { device } = optimizer.deviceState;
   const state = new Map<string, Tensor>();

@@ -184,7 +184,10 @@ const calls: Record<string, (more: object) => unknown> = {
     lib.curvature(model, await set.batches({ size: 4 }).at(0), { steps: 2, ...more }),
   "stepsize.evaluate": (more) =>
     lib.evaluate(set.batches({ size: 2 }), { model, device, loss: nn.crossEntropy, prepare: raw, ...more }),
+  "stepsize.loadHuggingFace": (more) => lib.loadHuggingFace(missing(), { device, ...more }),
   "stepsize.loadModel": (more) => lib.loadModel(missing(), { device, ...more }),
+  "stepsize.loadTorchState": (more) =>
+    lib.loadTorchState(new lib.SGD(model.parameters(), { lr: 0.1 }), missing(), more),
   "stepsize.loadTorchWeights": (more) =>
     lib.loadTorchWeights(models.resnet({ depth: 8, classes: 2, width: 1, device }), missing(), more),
   "stepsize.loadWeights": (more) => lib.loadWeights(model, missing(), more),

@@ -133,6 +133,11 @@ await onEveryDevice(
       expect(config).toMatchObject({ ropeBase: 1e4, normEpsilon: 1e-5, context: 2048, keyValueHeads: 4, tied: false });
     });
 
+    test("an option that there is not is refused", async () => {
+      const options = { device, precison: "bf16" };
+      await expectError(() => loadHuggingFace(join(golden, "olmo"), options), "invalid-argument", "precision");
+    });
+
     describe("is refused by name", () => {
       test.each<[string, Record<string, unknown>, string]>([
         ["olmo2", { model_type: "llama" }, 'model_type: expected "olmo" or "olmo2", got "llama"'],
