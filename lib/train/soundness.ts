@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { messageOf } from "../realms.js";
 
 /** A checkpoint, and the steps that it was made after. */
 export interface CheckpointPlace {
@@ -21,7 +22,7 @@ export class Soundness {
    */
   lose(error: unknown, after: number): void {
     const code = error instanceof StepsizeError ? error.code : "invalid-state";
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     this.#loss ??= { reason: new StepsizeError(code, message, { cause: error }), after };
   }
 

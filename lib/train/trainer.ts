@@ -6,6 +6,7 @@ import { type Loss, type Module, Preparation } from "../nn/index.js";
 import { learningRateJson } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { expectOptions, optionNames } from "../options.js";
+import { messageOf } from "../realms.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
 import { customRates, differencesOfRates } from "./custom-rates.js";
@@ -492,7 +493,7 @@ interface OpenData {
 }
 
 function halfMade(step: number, cause: unknown): StepsizeError {
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const message = messageOf(cause);
   return new StepsizeError(
     cause instanceof StepsizeError ? cause.code : "invalid-state",
     `step ${step} failed after it had changed the model's running statistics: ${message}`,

@@ -184,13 +184,13 @@ describe("a run refuses", () => {
   const { trainer } = residual.make(on);
   const path = join(folder(), "never.safetensors");
   it.each([
-    { options: null, words: ["run", "an object of options", "null"] },
+    { options: null, words: ["run", "an object with the options until", "null"] },
     { options: { until: -1 }, words: ["run.until", "-1"] },
     { options: { until: 2.5 }, words: ["run.until", "2.5"] },
     { options: { until: Number.NaN }, words: ["run.until", "NaN"] },
     { options: { capture: "yes" }, words: ["run.capture", "true or false"] },
     { options: { runAhead: 2 }, words: ["run.runAhead", "true or false", "2"] },
-    { options: { evaluateEvery: 100 }, words: ["run.evaluateEvery", "{ steps, data }", "100"] },
+    { options: { evaluateEvery: 100 }, words: ["run.evaluateEvery", "an object with the options steps, data", "100"] },
     { options: { evaluateEvery: { steps: 0, data: test } }, words: ["run.evaluateEvery.steps", "≥ 1", "0"] },
     { options: { evaluateEvery: { steps: 1, data: images } }, words: ["run.evaluateEvery.data", "batches"] },
     { options: { evaluateEvery: { steps: 1, data: test, best: 3 } }, words: ["run.evaluateEvery.best", "3"] },
@@ -198,10 +198,14 @@ describe("a run refuses", () => {
     { options: { evaluateEvery: { steps: 1, data: test, minDelta: -1 } }, words: ["run.evaluateEvery.minDelta", "-1"] },
     { options: { evaluateEvery: { steps: 1, data: test, metric: "f1" } }, words: ["run.evaluateEvery.metric", '"f1"'] },
     { options: { evaluateEvery: { steps: 1, data: test, onProgress: 1 } }, words: ["run.evaluateEvery.onProgress"] },
-    { options: { checkpointEvery: "x" }, words: ["run.checkpointEvery", "{ steps, path }"] },
+    { options: { checkpointEvery: "x" }, words: ["run.checkpointEvery", "an object with the options steps, path"] },
     { options: { checkpointEvery: { steps: [1, 2.5], path } }, words: ["run.checkpointEvery.steps", "2.5"] },
     { options: { checkpointEvery: { steps: 5 } }, words: ["run.checkpointEvery.path", "undefined"] },
     { options: { onStep: 5 }, words: ["run.onStep", "a function", "5"] },
+    { options: { runahead: true }, words: ["run", "did you mean runAhead"] },
+    { options: { evaluateEvery: { every: 1, data: test } }, words: ["run.evaluateEvery", "steps", "every"] },
+    { options: { checkpointEvery: { steps: 5, paht: path } }, words: ["run.checkpointEvery", "did you mean path"] },
+    { options: { onStep: { steps: 5, calback: () => {} } }, words: ["run.onStep", "did you mean callback"] },
     { options: { onStep: { steps: 5 } }, words: ["run.onStep.callback", "undefined"] },
   ])("$options", async ({ options, words }) => {
     // At the call, not at the first step.
