@@ -383,9 +383,9 @@ void gradientNorm(Call& call) {
 void prepareStep(Call& call) {
   const bool scheduled = call.integer(attribute::scheduled) != 0;
   const bool needsNorm = call.number(attribute::maxNorm) > 0 || call.integer(attribute::checkFinite) != 0;
-  const int expected = 2 + (needsNorm ? 1 : 0) + (scheduled ? 1 : 0);
+  const int expected = 4 + (needsNorm ? 1 : 0) + (scheduled ? 1 : 0);
   call.expect(call.count() == expected,
-              "expected hyper, state" +
+              "expected hyper, state, updates, groups" +
                   std::string(needsNorm ? ", the norm for clipping or the non-finite check" : "") +
                   (scheduled ? ", schedule" : "") + ", got " + std::to_string(call.count()) + " tensors");
   call.expectType(0, DataType::float64);
@@ -394,9 +394,15 @@ void prepareStep(Call& call) {
   call.expectShape(0, shapeOf({groups, update::kHyperFields}));
   call.expectType(1, DataType::float64);
   call.expectShape(1, shapeOf({update::kStateFields + update::kStateFieldsPerGroup * groups}));
+  call.expectType(2, DataType::int32);
+  call.expectRank(2, 1);
+  const int64_t parameters = call.input(2).shape[0];
+  call.expectType(3, DataType::int32);
+  call.expectShape(3, shapeOf({parameters}));
+  call.expect(groups > 0 || parameters == 0, "parameters need a group");
   if (needsNorm) {
-    call.expectType(2, DataType::float64);
-    call.expectShape(2, Shape{});
+    call.expectType(4, DataType::float64);
+    call.expectShape(4, Shape{});
   }
   if (scheduled) {
     const int last = expected - 1;
@@ -405,8 +411,9 @@ void prepareStep(Call& call) {
     call.expectShape(last, shapeOf({call.input(last).shape[0], groups, update::kScheduledFields}));
     call.expect(call.input(last).shape[0] > 0, "the schedule must have at least one step");
   }
-  call.output(DataType::float32, shapeOf({groups, update::kScalarFields}));
+  call.output(DataType::float32, shapeOf({groups + parameters, update::kScalarFields}));
   call.updates(1);
+  call.updates(2);
 }
 
 namespace {
@@ -450,12 +457,18 @@ void update(Call& call) {
   expectListsOfRule(call, static_cast<int>(call.integer(attribute::updateRule)));
   call.expectType(0, DataType::float32);
   call.expectRank(0, 2);
-  const int64_t groups = call.input(0).shape[0];
-  call.expectShape(0, shapeOf({groups, update::kScalarFields}));
+  const int64_t rows = call.input(0).shape[0];
+  call.expectShape(0, shapeOf({rows, update::kScalarFields}));
+  call.expectType(1, DataType::int32);
+  call.expectRank(1, 1);
+  const int64_t parameters = call.input(1).shape[0];
+  call.expect(parameters <= rows,
+              "scalars has " + std::to_string(rows) + " rows for " + std::to_string(parameters) + " parameters");
   for (size_t i = 0; i < call.list(0).tensors.size(); i++)
-    if (call.list(0).groupOf(i) >= groups)
-      call.fail("parameter " + std::to_string(i) + " has group " + std::to_string(call.list(0).groupOf(i)) + " of " +
-                std::to_string(groups));
+    if (call.list(0).placeOf(i) >= parameters)
+      call.fail("parameter " + std::to_string(i) + " has place " + std::to_string(call.list(0).placeOf(i)) + " of " +
+                std::to_string(parameters));
+  call.updates(1);
   for (int list = 0; list < call.listCount(); list++)
     if (list != 1) call.updatesList(list);
   if (call.integer(attribute::zeroGradients) != 0) call.zeroesList(1);

@@ -147,8 +147,8 @@ export const families = [
     title: "The optimizer's step",
     source: "optimizer_operations.cu",
     kernels: {
-      gradientNormKernel: { element: "gradient", bytes: "4, or 2", flops: 2 },
-      prepareStepKernel: { element: "group", bytes: 300, flops: "30, in double" },
+      gradientNormKernel: { element: "gradient", bytes: "4, or 2", flops: 3 },
+      prepareStepKernel: { element: "group, and parameter", bytes: "300, and 150", flops: "100 in double, and 0" },
       updateKernel: { element: "parameter", bytes: "6 to 36, see fused-step.md", flops: "2 to 20" },
       trafficKernel: { element: "parameter", bytes: "6 to 36", flops: 0 },
     },

@@ -30,18 +30,27 @@ export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Pro
   ];
   if (beta2 === undefined || epsilon === undefined)
     throw new StepsizeError("unsupported", "preconditioner: parameter groups with different betas or epsilon");
-  // The second of the counters: updates made.
-  const correction = 1 - beta2 ** ((state.get("state")?.data[1] as number | undefined) ?? 0);
-  if (!(correction > 0))
-    throw new StepsizeError("invalid-argument", "preconditioner: Adam has made no step yet, its moments are not there");
   const suffix = rule === "adam" ? ".expAvgSq" : ".maxExpAvgSq";
   const moments = [...state].filter(([name]) => name.endsWith(suffix));
+  const updates = updatesOf(state, moments.length);
+  if (!updates.some((count) => count > 0))
+    throw new StepsizeError("invalid-argument", "preconditioner: Adam has made no step yet, its moments are not there");
   return new Map(
-    moments.map(([name, moment]) => [
-      name.slice(0, -suffix.length),
-      numbersOf(moment).map((v) => (v === 0 ? Infinity : Math.sqrt(v / correction) + epsilon)),
-    ]),
+    moments.map(([name, moment], i) => {
+      const correction = 1 - beta2 ** (updates[i] as number);
+      const divisor = (v: number) => (v === 0 ? Infinity : Math.sqrt(v / correction) + epsilon);
+      return [name.slice(0, -suffix.length), numbersOf(moment).map(divisor)];
+    }),
   );
+}
+
+/** How often each parameter that has moments was updated; in checkpoints of earlier versions all as often. */
+function updatesOf(state: ReadonlyMap<string, HostTensor>, parameters: number): readonly number[] {
+  const made = (state.get("state")?.data[1] as number | undefined) ?? 0;
+  const counts = Array.from((state.get("updates")?.data ?? []) as Int32Array);
+  // A tabulated optimizer has moments of every parameter, any other of those that were updated.
+  const own = counts.length === parameters ? counts : counts.filter((count) => count > 0);
+  return own.length === parameters ? own.map((count) => (count < 0 ? made : count)) : Array(parameters).fill(made);
 }
 
 /** The part of an optimizer's JSON that is read here. */

@@ -42,7 +42,7 @@ export interface NativeTensor {
 export interface NativeList {
   readonly length: number;
   /** Replaces the tensors, and the group of each (default: all of group 0). */
-  set(tensors: readonly (NativeTensor | TypedArray | DevicePointer)[], groups?: Int32Array): void;
+  set(tensors: readonly (NativeTensor | TypedArray | DevicePointer)[], places?: Int32Array): void;
   /** Notes how often each tensor was written in place, as `set` does. */
   note(): void;
   /** The places of tensors that were written since that was noted, unless they were disposed; null where there are none. */

@@ -8,7 +8,10 @@ import { expectOptionNames, type StepOptions, splitStepOptions, stepNames } from
 /** Options of {@link Adam} and {@link AdamW} that may differ by group. */
 export interface AdamGroupOptions {
   lr: LearningRate;
-  /** Decay rates of the two moments; default [0.9, 0.999]. A schedule that cycles the momentum replaces the first. */
+  /**
+   * Decay rates of the two moments; default [0.9, 0.999]. A schedule that cycles the momentum replaces the first. The
+   * bias is then corrected as PyTorch does it, by 1 − βᵗ with the beta of this step.
+   */
   betas?: readonly [number, number];
   /** Added to the denominator; default 1e-8. */
   epsilon?: number;

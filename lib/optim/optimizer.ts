@@ -1,4 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import type { NativeTensor } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
@@ -31,7 +32,7 @@ import { fromTorch, stepsMade, toTorch } from "./torch-state.js";
 export interface OptimizerStats {
   /** Steps so far, applied or not. */
   readonly iteration: number;
-  /** Steps that were applied. */
+  /** Steps that were applied. How often each parameter was updated is `updates` in `stateDict()`. */
   readonly updates: number;
   /** Steps left out because a gradient was not finite. */
   readonly skipped: number;
@@ -52,6 +53,8 @@ const overrideNames = optionNames<StepOverrides>({ gradientScale: true });
 
 const stateFields = 6;
 const stateFieldsPerGroup = 3;
+/** In place of a parameter's count: `kAsManyAsAll` of native/update/scalars.h. */
+const asManyAsAll = -1;
 
 /**
  * What all optimizers share: groups, the learning rate, state on the device and the step itself, which is three
@@ -68,6 +71,10 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** What stands in `#hyper`, so that it is written again only when it changes. */
   #written: Float64Array | undefined;
   readonly #state: Tensor;
+  /** How often each parameter was updated, in the order of the slots. */
+  readonly #updates: Tensor;
+  /** The group of each parameter. */
+  readonly #groupOf: Tensor;
   readonly #keeper: Keeper;
   readonly #lists: StepLists;
   readonly #count: StepCount;
@@ -96,6 +103,13 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       native.create("float64", [stateFields + stateFieldsPerGroup * length], initialState(length)),
     ).keep();
     this.#count = new StepCount(this.#state);
+    const parameterCount = [this.#slots.length];
+    this.#updates = new Tensor(
+      this.#device,
+      native.create("int32", parameterCount, new Int32Array(this.#slots.length)),
+    ).keep();
+    const groupOf = Int32Array.from(this.#slots, ({ group }) => group);
+    this.#groupOf = new Tensor(this.#device, native.create("int32", parameterCount, groupOf)).keep();
     const { dtype } = factsOf(parameters[0] as ParameterLike);
     this.#keeper = new Keeper(this.#device, dtype, stepOptions, () => this.momentNames);
     this.#lists = new StepLists(this.#device, this.#keeper);
@@ -152,8 +166,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /**
    * Applies one update. Of tensors, every one that has a gradient takes part, in stream order, and the call returns at
    * once. Memory of others takes a gradient for each parameter, in their order, and of arrays the call returns when the
-   * step is done. All parameters share one count of updates: one whose first gradient comes late is corrected as if the
-   * earlier ones had been zero.
+   * step is done. Updates are counted per parameter, as in PyTorch: the first update of one whose first gradient comes
+   * late is corrected as a first one.
    *
    * The gradients of a loss that failed, over a label that is no class for example, spoil the step: all parameters that
    * took part and what the optimizer keeps of them then reject with that error whenever they are read, also after
@@ -197,16 +211,17 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const device = this.#device;
     const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#lists.gradients]) : [];
     const schedule = this.#schedule ? [this.#schedule.handle] : [];
-    const scalars = device.enqueue("prepareStep", [this.#hyper.handle, this.#state.handle, ...norm, ...schedule], {
+    const kept = [this.#hyper, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
+    const [scalars] = device.enqueue("prepareStep", [...kept, ...norm, ...schedule], {
       maxNorm: clipNorm,
       checkFinite,
       skipNonFinite,
       gradientScale,
       scheduled,
-    });
+    }) as [NativeTensor];
     const attributes = { rule: this.rule, zeroGradients, roundingSeed: seed };
-    device.enqueue("update", scalars, attributes, this.#lists.all);
-    for (const handle of [...norm, ...scalars]) handle.dispose();
+    device.enqueue("update", [scalars, this.#updates.handle], attributes, this.#lists.all);
+    for (const handle of [...norm, scalars]) handle.dispose();
     if (capturing) {
       capturing.onReplay({
         before: () => {
@@ -288,11 +303,15 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Everything a resumed run needs besides the parameters: the step's counters as `state`, and per parameter what is
-   * kept of it as `<parameter>.<name>`. The tensors themselves, not copies.
+   * Everything a resumed run needs besides the parameters: the step's counters as `state`, the number of updates of each
+   * parameter, in the order in which they were given, as `updates`, and per parameter what is kept of it as
+   * `<parameter>.<name>`. The tensors themselves, not copies.
    */
   stateDict(): Map<string, Tensor> {
-    const state = new Map<string, Tensor>([["state", this.#state]]);
+    const state = new Map<string, Tensor>([
+      ["state", this.#state],
+      ["updates", this.#updates],
+    ]);
     const { names } = this.#keeper;
     for (const { key, kept } of this.#slots)
       for (const [i, tensor] of kept.entries()) state.set(`${key}.${names[i]}`, tensor);
@@ -315,6 +334,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const counters = state.get("state") as Tensor;
     noGrad(() => {
       this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot)));
+      // A state without counts comes from an earlier version, which had one for all parameters.
+      if (!state.has("updates"))
+        this.#updates.write(Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : asManyAsAll)));
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
       for (const slot of unused) this.#keeper.reset(slot);
     });
@@ -328,10 +350,11 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /**
    * Continues a run of PyTorch: reads the state of `torch.optim.SGD`, `Adam` or `AdamW` from tensors named
    * `<parameter>.<name>`. The parameter has its PyTorch name, as the model's `torchNames()` gives it, or its path here;
-   * the name is PyTorch's: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`, and `step`, one number. Tensors
-   * have PyTorch's shapes and order of axes. A parameter without state begins anew.
+   * the name is PyTorch's: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`, and `step`, how often the
+   * parameter was updated. Tensors have PyTorch's shapes and order of axes. A parameter without state begins anew.
    *
-   * @param steps steps made so far; default: the `step` found, which SGD does not have
+   * @param steps steps made so far, and updates of each parameter that has a state; default: the largest `step` found,
+   * and the `step` of each. SGD has none.
    * @throws StepsizeError `invalid-file` if it does not fit; nothing has changed then. `unsupported` for parameters with
    * float32 masters, which PyTorch's state does not have.
    */
@@ -339,7 +362,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#expectNoMasters("loadTorchState");
     const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#keeper);
     try {
-      this.#loadTranslated(tensors, stepsMade(steps === undefined ? counts.values() : [steps]));
+      const made = stepsMade(steps === undefined ? counts.values() : [steps]);
+      const updated = (slot: Slot) => this.#keeper.names.some((name) => tensors.has(`${slot.key}.${name}`));
+      this.#loadTranslated(tensors, made, (slot) => (updated(slot) ? (steps ?? counts.get(slot) ?? made) : 0));
     } finally {
       for (const one of tensors.values()) one.dispose();
     }
@@ -356,8 +381,12 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#expectNoMasters("toTorchState");
     const counted = this.#keeper.names.includes("expAvgSq");
     // Enqueued with the reads of the moments: all are of one moment.
-    const updates = counted ? this.stats().then((stats) => stats.updates) : Promise.resolve(undefined);
-    return await toTorch(this.#slots, this.#keeper, () => updates);
+    const updates = counted ? this.#updates.read() : undefined;
+    return await toTorch(
+      this.#slots,
+      this.#keeper,
+      async ({ place }) => (await updates)?.[place] as number | undefined,
+    );
   }
 
   #expectNoMasters(method: string): void {
@@ -366,26 +395,28 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /** @param tensors in our names and layout */
-  #loadTranslated(tensors: ReadonlyMap<string, Tensor>, made: number): void {
+  #loadTranslated(tensors: ReadonlyMap<string, Tensor>, made: number, updatesOf: (slot: Slot) => number): void {
     const counters = initialState(this.groups.length);
     counters[0] = counters[1] = made;
     this.groups.forEach(({ options }, g) => {
-      const { beta1 = 0, beta2 = 0, learningRate } = this.hyper(options, learningRateAt(options.lr, 0), 0);
-      counters.set([beta1 ** made, beta2 ** made, learningRate], stateFields + stateFieldsPerGroup * g);
+      counters[stateFields + stateFieldsPerGroup * (g + 1) - 1] = learningRateAt(options.lr, 0);
     });
+    const counts = Int32Array.from(this.#slots, updatesOf);
     const { native } = this.#device;
     const own = new Tensor(this.#device, native.create("float64", [counters.length], counters));
+    const ownCounts = new Tensor(this.#device, native.create("int32", [counts.length], counts));
     try {
-      this.loadStateDict(new Map([["state", own], ...tensors]));
+      this.loadStateDict(new Map([["state", own], ["updates", ownCounts], ...tensors]));
     } finally {
       own.dispose();
+      ownCounts.dispose();
     }
     this.iteration = made;
   }
 
   /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
   checkStateDict(state: ReadonlyMap<string, Tensor>): StatePlaces {
-    return placesOf(state, this.#state, this.#slots, this.#keeper);
+    return placesOf(state, { state: this.#state, updates: this.#updates }, this.#slots, this.#keeper);
   }
 
   /**
@@ -407,8 +438,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   dispose(): void {
     this.#keeper.dispose(this.#slots);
     this.#schedule?.dispose();
-    this.#hyper.dispose();
-    this.#state.dispose();
+    for (const own of [this.#hyper, this.#state, this.#updates, this.#groupOf]) own.dispose();
   }
 
   #slotsWithGradient(given: readonly Foreign[] | undefined): readonly Slot[] {
@@ -515,11 +545,9 @@ function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
 }
 
-/** Nothing is clipped yet, and the running products β^t begin at 1. */
+/** Nothing is clipped yet. */
 function initialState(groups: number): Float64Array {
   const state = new Float64Array(stateFields + stateFieldsPerGroup * groups);
   state[stateFields - 1] = 1;
-  for (let g = 0; g < groups; g++)
-    state.fill(1, stateFields + stateFieldsPerGroup * g, stateFields + stateFieldsPerGroup * g + 2);
   return state;
 }

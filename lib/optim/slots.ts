@@ -15,6 +15,8 @@ export interface Slot {
   readonly path: string;
   readonly listedBy: HasTorchNames | undefined;
   readonly group: number;
+  /** Among all parameters of the optimizer, in the order in which they were given. */
+  readonly place: number;
   readonly shape: readonly number[];
   /** What is kept of it, in the order of {@link Keeper.names}; empty until the first gradient. */
   kept: readonly Tensor[];
@@ -32,7 +34,7 @@ export function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonl
     const { name, shape } = factsOf(parameter);
     const key = name !== "" && counts.get(name) === 1 ? name : String(i);
     const group = groupOf.get(parameter) as number;
-    return { parameter, key, path: name, listedBy: listedBy(parameter), group, shape, kept: [] };
+    return { parameter, key, path: name, listedBy: listedBy(parameter), group, place: i, shape, kept: [] };
   });
 }
 

@@ -16,13 +16,14 @@ export interface StatePlaces {
  */
 export function placesOf(
   saved: ReadonlyMap<string, Tensor>,
-  state: Tensor,
+  counters: { readonly state: Tensor; readonly updates: Tensor },
   slots: readonly Slot[],
   keeper: Keeper,
 ): StatePlaces {
   const problems: string[] = [];
   const expected = new Map<string, { tensor: () => Tensor; shape: readonly number[]; dtype: string }>();
-  expected.set("state", { tensor: () => state, shape: state.shape, dtype: state.dtype });
+  for (const [name, tensor] of Object.entries(counters))
+    expected.set(name, { tensor: () => tensor, shape: tensor.shape, dtype: tensor.dtype });
   const unused: Slot[] = [];
   for (const slot of slots) {
     const names = keeper.names.map((kept) => `${slot.key}.${kept}`);

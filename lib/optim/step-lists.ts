@@ -45,7 +45,7 @@ export class StepLists {
   #setUpdated(slots: readonly Slot[], foreign: boolean): void {
     const same = this.#slots.length === slots.length && slots.every((slot, i) => slot === this.#slots[i]);
     if (same && !foreign) return;
-    const groups = Int32Array.from(slots, ({ group }) => group);
+    const places = Int32Array.from(slots, ({ place }) => place);
     const parameters = slots.map(({ parameter }) => elementOf(parameter));
     const kept = this.#keeper.names.map((_, i) => slots.map((slot) => (slot.kept[i] as Tensor).handle));
     // With masters, they are what is updated, and the parameters are their copies.
@@ -53,7 +53,7 @@ export class StepLists {
     const lists = contents.map((_, i) => this.#updated[i] ?? this.#device.native.list());
     this.#slots = [];
     for (const [i, content] of contents.entries())
-      if (!same || content === parameters) (lists[i] as NativeList).set(content, groups);
+      if (!same || content === parameters) (lists[i] as NativeList).set(content, places);
     this.#updated = lists;
     this.#slots = slots;
   }

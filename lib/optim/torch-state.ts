@@ -155,16 +155,14 @@ function adviceOn(name: string): string {
 }
 
 /**
- * The one number of steps that all parameters made.
- * @throws StepsizeError `invalid-file` if there is none, or several
+ * The number of steps made by a run whose parameters were updated so often.
+ * @throws StepsizeError `invalid-file` if there is none, or one that is no number of steps
  */
 export function stepsMade(counts: Iterable<number>): number {
-  const [made, ...others] = new Set(counts);
-  if (made === undefined) return refuse(["it has no step; say how many steps were made"]);
-  if (others.length > 0)
-    refuse([`its parameters made different numbers of steps: ${[made, ...others].slice(0, 5).join(", ")}`]);
-  if (!Number.isSafeInteger(made) || made < 0) refuse([`step is ${made}`]);
-  return made;
+  const all = [...counts];
+  if (all.length === 0) refuse(["it has no step; say how many steps were made"]);
+  for (const made of all) if (!Number.isSafeInteger(made) || made < 0) refuse([`step is ${made}`]);
+  return Math.max(...all);
 }
 
 function refuse(problems: readonly string[]): never {

@@ -44,18 +44,18 @@ Element readPointer(const Napi::Object& object, const std::string& name) {
   return element;
 }
 
-std::vector<uint16_t> readGroups(const Napi::Value& value, size_t count) {
+std::vector<uint32_t> readPlaces(const Napi::Value& value, size_t count) {
   if (value.IsUndefined()) return {};
-  const ByteView groups = readTypedArray(value, DataType::int32, "groups");
-  if (groups.elements != static_cast<int64_t>(count))
-    throw CallError("groups: expected one for each of " + std::to_string(count) + " tensors, got " +
-                    std::to_string(groups.elements));
-  const auto* numbers = reinterpret_cast<const int32_t*>(groups.data);
-  std::vector<uint16_t> result(count);
+  const ByteView places = readTypedArray(value, DataType::int32, "places");
+  if (places.elements != static_cast<int64_t>(count))
+    throw CallError("places: expected one for each of " + std::to_string(count) + " tensors, got " +
+                    std::to_string(places.elements));
+  const auto* numbers = reinterpret_cast<const int32_t*>(places.data);
+  std::vector<uint32_t> result(count);
   for (size_t i = 0; i < count; i++) {
-    if (numbers[i] < 0 || numbers[i] > UINT16_MAX)
-      throw CallError(at("groups", i) + ": expected a whole number from 0 to 65535, got " + std::to_string(numbers[i]));
-    result[i] = static_cast<uint16_t>(numbers[i]);
+    if (numbers[i] < 0)
+      throw CallError(at("places", i) + ": expected a whole number ≥ 0, got " + std::to_string(numbers[i]));
+    result[i] = static_cast<uint32_t>(numbers[i]);
   }
   return result;
 }
@@ -64,7 +64,7 @@ bool sameTensors(const TensorList& a, const TensorList& b) {
   const auto same = [](const TensorView& x, const TensorView& y) {
     return x.data == y.data && x.type == y.type && x.shape == y.shape;
   };
-  return a.groups == b.groups && a.foreign == b.foreign && a.inHostMemory == b.inHostMemory &&
+  return a.places == b.places && a.foreign == b.foreign && a.inHostMemory == b.inHostMemory &&
          std::equal(a.tensors.begin(), a.tensors.end(), b.tensors.begin(), b.tensors.end(), same);
 }
 
@@ -158,7 +158,7 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
     }
     if (device_->closed) throw makeError(env, "invalid-state", "the device was closed");
     auto list = std::make_shared<TensorList>();
-    list->groups = readGroups(info[1], elements.size());
+    list->places = readPlaces(info[1], elements.size());
     std::vector<Block*> blocks;
     for (size_t i = 0; i < elements.size(); i++) {
       const Element& element = elements[i];

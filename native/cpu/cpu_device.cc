@@ -27,7 +27,7 @@ class CpuInvocation final : public Invocation {
     outputs = static_cast<int>(record.tensors.size()) - record.inputs;
     attributes = record.attributes;
     for (const auto& list : record.lists)
-      lists_.push_back({list->tensors.data(), list->groups.empty() ? nullptr : list->groups.data(),
+      lists_.push_back({list->tensors.data(), list->places.empty() ? nullptr : list->places.data(),
                         static_cast<int64_t>(list->tensors.size())});
     lists = lists_.data();
     listCount = static_cast<int>(lists_.size());

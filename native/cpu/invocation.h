@@ -10,7 +10,7 @@ using Body = void (*)(void* context, int64_t index);
 
 struct TensorListView {
   const TensorView* tensors;
-  const uint16_t* groups;  // null where all are of group 0
+  const uint32_t* places;  // null if each tensor has its own index
   int64_t count;
 };
 

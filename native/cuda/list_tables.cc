@@ -17,13 +17,13 @@ bool sameSizes(const ChunkTable& table, const TensorList& list) {
 
 }  // namespace
 
-std::shared_ptr<const ChunkTable> TableCache::chunksFor(const TensorList& list, bool needsGroups) {
+std::shared_ptr<const ChunkTable> TableCache::chunksFor(const TensorList& list, bool needsPlaces) {
   for (const auto& table : recent_)
-    if (sameSizes(*table, list) && (!needsGroups || table->groups == list.groups)) return table;
+    if (sameSizes(*table, list) && (!needsPlaces || table->places == list.places)) return table;
   auto table = std::make_shared<ChunkTable>();
   for (const TensorView& tensor : list.tensors) table->sizes.push_back(static_cast<uint64_t>(tensor.elements()));
-  table->groups = list.groups;
-  const std::vector<Chunk> chunks = chunksOf(table->sizes, table->groups);
+  table->places = list.places;
+  const std::vector<Chunk> chunks = chunksOf(table->sizes, table->places);
   if (chunks.size() > UINT32_MAX) throw CudaError("more than 2^46 elements in one list", cudaErrorInvalidValue);
   table->count = static_cast<uint32_t>(chunks.size());
   table->memory = device_.uploadTable(chunks.data(), chunks.size() * sizeof(Chunk));
@@ -32,7 +32,7 @@ std::shared_ptr<const ChunkTable> TableCache::chunksFor(const TensorList& list, 
   return table;
 }
 
-const ListTables& TableCache::of(const TensorList& list, bool needsGroups) {
+const ListTables& TableCache::of(const TensorList& list, bool needsPlaces) {
   auto tables = std::static_pointer_cast<ListTables>(list.backend);
   if (!tables) {
     tables = std::make_shared<ListTables>();
@@ -41,9 +41,9 @@ const ListTables& TableCache::of(const TensorList& list, bool needsGroups) {
     tables->addresses = device_.uploadTable(addresses.data(), addresses.size() * sizeof(void*));
     list.backend = tables;
   }
-  // Its sizes never change, its groups neither.
-  if (!tables->chunks || (needsGroups && tables->chunks->groups != list.groups))
-    tables->chunks = chunksFor(list, needsGroups);
+  // Its sizes never change, its places neither.
+  if (!tables->chunks || (needsPlaces && tables->chunks->places != list.places))
+    tables->chunks = chunksFor(list, needsPlaces);
   return *tables;
 }
 

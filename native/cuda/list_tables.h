@@ -17,7 +17,7 @@ class CudaDevice;
 
 struct ChunkTable {
   std::vector<uint64_t> sizes;
-  std::vector<uint16_t> groups;
+  std::vector<uint32_t> places;
   DeviceMemory memory;
   uint32_t count = 0;
 
@@ -34,11 +34,11 @@ struct ListTables {
 class TableCache {
  public:
   explicit TableCache(CudaDevice& device) : device_(device) {}
-  // With the list's groups, or, where they do not matter, any.
-  const ListTables& of(const TensorList& list, bool needsGroups);
+  // With the list's places, or, if they do not matter, any.
+  const ListTables& of(const TensorList& list, bool needsPlaces);
 
  private:
-  std::shared_ptr<const ChunkTable> chunksFor(const TensorList& list, bool needsGroups);
+  std::shared_ptr<const ChunkTable> chunksFor(const TensorList& list, bool needsPlaces);
 
   CudaDevice& device_;
   // The last few: a model has one set of sizes, and seldom another while some of its parameters have no gradient.

@@ -30,21 +30,24 @@ void gradientNorm(CudaDevice& device, const Record& record) {
 
 void prepareStep(CudaDevice& device, const Record& record) {
   const bool scheduled = integer(record, attribute::scheduled) != 0;
-  const TensorView &hyper = record.tensors[0], &stateView = record.tensors[1];
-  auto* state = stateView.as<double>();
-  const double* norm = record.inputs == (scheduled ? 4 : 3) ? record.tensors[2].as<double>() : nullptr;
-  ScheduleTable schedule{nullptr, 0};
-  if (scheduled) {
-    const TensorView& rows = record.tensors[static_cast<size_t>(record.inputs - 1)];
-    schedule = {rows.as<const update::Scheduled>(), rows.shape[0]};
-  }
+  const TensorView &hyper = record.tensors[0], &groupOf = record.tensors[3];
+  auto* state = record.tensors[1].as<double>();
+  const double* norm = record.inputs == (scheduled ? 6 : 5) ? record.tensors[4].as<double>() : nullptr;
+  const TensorView* schedule = scheduled ? &record.tensors[static_cast<size_t>(record.inputs - 1)] : nullptr;
+  const update::StepTables tables{hyper.as<const update::Hyper>(),
+                                  hyper.shape[0],
+                                  scheduled ? schedule->as<const update::Scheduled>() : nullptr,
+                                  scheduled ? schedule->shape[0] : 0,
+                                  reinterpret_cast<update::State*>(state),
+                                  reinterpret_cast<update::GroupState*>(state + update::kStateFields),
+                                  groupOf.as<const int32_t>(),
+                                  record.tensors[2].as<int32_t>(),
+                                  groupOf.elements(),
+                                  output(record, 0).as<update::Scalars>()};
   const update::StepOptions options{record.attributes[attribute::maxNorm], integer(record, attribute::checkFinite) != 0,
                                     integer(record, attribute::skipNonFinite) != 0,
                                     record.attributes[attribute::gradientScale]};
-  launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), hyper.as<const update::Hyper>(),
-         static_cast<int>(hyper.shape[0]), reinterpret_cast<update::State*>(state),
-         reinterpret_cast<update::GroupState*>(state + update::kStateFields), norm, schedule, options,
-         output(record, 0).as<update::Scalars>());
+  launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), tables, norm, options);
 }
 
 // Calls visit(rule, storage) for the rule of this number and the types of the record's lists.
@@ -69,9 +72,12 @@ void update(CudaDevice& device, const Record& record) {
   if (tables.chunkCount == 0) return;
   const UpdateOptions options{static_cast<uint64_t>(record.attributes[attribute::roundingSeed]),
                               integer(record, attribute::zeroGradients) != 0};
+  const TensorView &rows = record.tensors[0], &updates = record.tensors[1];
+  // Those of the groups come first.
+  const auto* scalars = rows.as<const update::Scalars>() + rows.shape[0] - updates.elements();
   visitUpdate(record, integer(record, attribute::updateRule), [&](auto rule, auto types) {
     launch(updateKernel<decltype(rule), decltype(types)>, blocksFor(device, tables.chunkCount), kUpdateThreads, 0,
-           device.stream(), tables, record.tensors[0].as<const update::Scalars>(), options);
+           device.stream(), tables, scalars, updates.as<int32_t>(), options);
   });
 }
 

@@ -9,25 +9,19 @@ namespace stepsize::cuda {
 
 constexpr int kPrepareThreads = 256;
 
-struct ScheduleTable {
-  const update::Scheduled* rows;  // [steps, groups]; null where the host writes the hyper-parameters of each step
-  int64_t steps;
-};
-
-// One block; a thread per group. `norm` may be null where nothing asked for it.
+// One block; a thread per group, then per parameter. `norm` may be null if nothing asked for it.
 __global__ void __launch_bounds__(kPrepareThreads)
-    prepareStepKernel(const update::Hyper* hyper, int groups, update::State* state, update::GroupState* groupStates,
-                      const double* norm, ScheduleTable schedule, update::StepOptions options,
-                      update::Scalars* scalars) {
+    prepareStepKernel(update::StepTables tables, const double* norm, update::StepOptions options) {
   STEPSIZE_SHARED(int, applied, [1]);
-  if (threadIdx.x == 0) applied[0] = update::beginStep(*state, options, norm == nullptr ? 0.0 : *norm);
+  if (threadIdx.x == 0) applied[0] = update::beginStep(*tables.state, options, norm == nullptr ? 0.0 : *norm);
   __syncthreads();
-  for (int group = static_cast<int>(threadIdx.x); group < groups; group += kPrepareThreads) {
-    update::Hyper own = hyper[group];
-    if (schedule.rows != nullptr)
-      own = update::withScheduled(own, update::scheduledAt(schedule.rows, schedule.steps, groups, group, *state));
-    scalars[group] = update::prepareGroup(own, *state, groupStates[group], applied[0] != 0, options);
-  }
+  const bool apply = applied[0] != 0;
+  for (int64_t group = threadIdx.x; group < tables.groups; group += kPrepareThreads)
+    update::prepareGroup(tables, group, apply, options);
+  // A parameter's thread reads what its group's has written.
+  __syncthreads();
+  for (int64_t parameter = threadIdx.x; parameter < tables.parameters; parameter += kPrepareThreads)
+    update::prepareParameter(tables, parameter, apply, options);
 }
 
 }  // namespace stepsize::cuda

@@ -182,13 +182,15 @@ __device__ __forceinline__ void zero(Gradient* gradient, uint32_t count) {
     gradient[i < head ? i : i + vectors * perVector] = Gradient{};
 }
 
-// Any number of blocks: each takes every gridDim.x-th chunk.
+// Any number of blocks: each takes every gridDim.x-th chunk. `scalars` and `updates`: of all parameters of the
+// optimizer.
 template <class Rule, class Types>
 __global__ void __launch_bounds__(kUpdateThreads)
-    updateKernel(UpdateTables tables, const update::Scalars* scalars, UpdateOptions options) {
+    updateKernel(UpdateTables tables, const update::Scalars* scalars, int32_t* updates, UpdateOptions options) {
   for (uint32_t c = blockIdx.x; c < tables.chunkCount; c += gridDim.x) {
     const Chunk chunk = tables.chunks[c];
-    const update::Scalars s = scalars[chunk.group];
+    const update::Scalars s = scalars[chunk.place];
+    if (chunk.offset == 0 && threadIdx.x == 0) update::countUpdate(updates[chunk.place], s);
     const auto at = [&](int list) { return tables.lists[list][chunk.tensor]; };
     ChunkLists<Rule, Types> lists;
     lists.offset = chunk.offset;
@@ -205,7 +207,7 @@ __global__ void __launch_bounds__(kUpdateThreads)
     if (options.zeroGradients) {
       // Other threads may still read what this one zeroes.
       __syncthreads();
-      zero(lists.gradient, chunk.count);
+      zero(lists.gradient, lists.count);
     }
   }
 }

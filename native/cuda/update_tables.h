@@ -14,11 +14,11 @@ namespace stepsize::cuda {
 // that a hundred small tensors fill a device. The norm has one sum per chunk.
 constexpr uint32_t kChunkElements = update::kNormChunk;
 
-struct alignas(16) Chunk {
+struct Chunk {
   uint64_t offset;  // of its first element in the tensor
-  uint32_t tensor;
-  uint16_t group;
-  uint16_t count;  // elements, at most kChunkElements
+  uint32_t tensor;  // in the list
+  uint32_t place;   // of the tensor among all parameters of the optimizer
+  uint32_t count;   // elements, at most kChunkElements
 };
 
 // Parameters, gradients, moments, copies.
@@ -30,16 +30,16 @@ struct UpdateTables {
   void* const* lists[kMostLists];  // of each list the tensors' addresses
 };
 
+// `places`: of each tensor, or empty if each has its own index.
 inline std::vector<Chunk> chunksOf(const std::vector<uint64_t>& elementsOfTensors,
-                                   const std::vector<uint16_t>& groups = {}) {
+                                   const std::vector<uint32_t>& places = {}) {
   std::vector<Chunk> chunks;
   for (size_t tensor = 0; tensor < elementsOfTensors.size(); tensor++) {
+    const auto index = static_cast<uint32_t>(tensor), place = places.empty() ? index : places[tensor];
     const uint64_t elements = elementsOfTensors[tensor];
-    const uint16_t group = groups.empty() ? uint16_t{0} : groups[tensor];
     for (uint64_t offset = 0; offset < elements; offset += kChunkElements) {
       const uint64_t left = elements - offset;
-      const auto count = static_cast<uint16_t>(left < kChunkElements ? left : kChunkElements);
-      chunks.push_back({offset, static_cast<uint32_t>(tensor), group, count});
+      chunks.push_back({offset, index, place, static_cast<uint32_t>(left < kChunkElements ? left : kChunkElements)});
     }
   }
   return chunks;

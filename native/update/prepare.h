@@ -47,33 +47,27 @@ STEPSIZE_HOST_DEVICE void setGradientScale(Scalars& s, double factor) {
   s.gradientRescale = static_cast<float>(small ? 0x1p-100 : large ? factor * 0x1p-100 : 1);
 }
 
-// The step that has begun, counted from 0, at most `last`. The state is a tensor that anybody may have written: what is
-// not a number counts as 0.
-STEPSIZE_HOST_DEVICE int64_t stepOf(const State& state, int64_t last) {
-  const double step = state.iteration - 1;
-  return !(step > 0) ? 0 : step < static_cast<double>(last) ? static_cast<int64_t>(step) : last;
+// A count out of a tensor that anybody may have written, from 0 to `most`: what is not a number counts as 0.
+STEPSIZE_HOST_DEVICE int64_t countOf(double value, int64_t most) {
+  return !(value > 0) ? 0 : value < static_cast<double>(most) ? static_cast<int64_t>(value) : most;
 }
 
-// What the schedule says of a group at the step that has begun; its last row holds beyond its end.
-STEPSIZE_HOST_DEVICE const Scheduled& scheduledAt(const Scheduled* schedule, int64_t steps, int64_t groups,
-                                                  int64_t group, const State& state) {
-  return schedule[stepOf(state, steps - 1) * groups + group];
-}
+constexpr int64_t kMostCount = 0x7fffffff;
 
-STEPSIZE_HOST_DEVICE Hyper withScheduled(Hyper hyper, const Scheduled& scheduled) {
-  hyper.learningRate = scheduled.learningRate;
-  hyper.beta1 = scheduled.beta1;
-  hyper.momentum = scheduled.momentum;
-  return hyper;
-}
-
-STEPSIZE_HOST_DEVICE Scalars prepareGroup(const Hyper& hyper, const State& state, GroupState& group, bool apply,
-                                          const StepOptions& options) {
-  group.learningRate = hyper.learningRate;
-  if (apply) {
-    group.beta1Power *= hyper.beta1;
-    group.beta2Power *= hyper.beta2;
+// base^exponent by repeated squaring. No library's pow has the same bits everywhere.
+STEPSIZE_HOST_DEVICE double power(double base, int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent >>= 1) {
+    if (exponent & 1) result *= base;
+    base *= base;
   }
+  return result;
+}
+
+// `update` counts the updates of the parameter from 1, this one included. The bias is corrected as PyTorch does it, by
+// 1 − β^update with the beta of this step, also if a schedule moves it.
+STEPSIZE_HOST_DEVICE Scalars scalarsOf(const Hyper& hyper, const State& state, int64_t update, bool apply,
+                                       const StepOptions& options) {
   const double lr = hyper.learningRate;
   const bool decoupled = hyper.decoupledDecay != 0;
   const bool nesterov = hyper.nesterov != 0;
@@ -82,20 +76,72 @@ STEPSIZE_HOST_DEVICE Scalars prepareGroup(const Hyper& hyper, const State& state
   setGradientScale(s, (hyper.maximize != 0 ? -1 : 1) * state.coefficient * options.gradientScale);
   s.coupledDecay = static_cast<float>(decoupled ? 0 : hyper.weightDecay);
   s.decayFactor = static_cast<float>(decoupled ? 1 - lr * hyper.weightDecay : 1);
-  s.stepSize = static_cast<float>(hyper.biasCorrection != 0 ? lr / (1 - group.beta1Power) : lr);
+  s.stepSize = static_cast<float>(hyper.biasCorrection != 0 ? lr / (1 - power(hyper.beta1, update)) : lr);
   s.beta1 = static_cast<float>(hyper.beta1);
   s.oneMinusBeta1 = static_cast<float>(1 - hyper.beta1);
   s.beta2 = static_cast<float>(hyper.beta2);
   s.oneMinusBeta2 = static_cast<float>(1 - hyper.beta2);
-  s.secondScale = static_cast<float>(1 / std::sqrt(1 - group.beta2Power));
+  s.secondScale = static_cast<float>(1 / std::sqrt(1 - power(hyper.beta2, update)));
   s.epsilon = static_cast<float>(hyper.epsilon);
   s.momentum = static_cast<float>(hyper.momentum);
-  // PyTorch starts the buffer with the gradient itself, undamped; the buffer is zero before the first update.
-  s.gradientWeight = static_cast<float>(state.updates <= 1 ? 1 : 1 - hyper.dampening);
+  // PyTorch starts a buffer with the gradient itself, undamped; it is zero before the parameter's first update.
+  s.gradientWeight = static_cast<float>(update <= 1 ? 1 : 1 - hyper.dampening);
   s.directGradient = nesterov ? 1.0f : 0.0f;
   s.directBuffer = static_cast<float>(nesterov ? hyper.momentum : 1);
-  s.iteration = static_cast<uint32_t>(stepOf(state, 0x7fffffff));
+  s.iteration = static_cast<uint32_t>(countOf(state.iteration - 1, kMostCount));
   return s;
+}
+
+// What a step is prepared from, and what comes of it.
+struct StepTables {
+  const Hyper* hyper;  // [groups]
+  int64_t groups;
+  const Scheduled* schedule;  // [steps, groups]; null if the host writes the hyper-parameters of each step
+  int64_t steps;
+  State* state;
+  GroupState* groupStates;  // [groups]
+  const int32_t* groupOf;   // [parameters]
+  int32_t* updates;         // [parameters]: how often each was updated; the update itself counts
+  int64_t parameters;
+  // [groups + parameters]: first those of a parameter that was updated as often as the optimizer has made updates, per
+  // group, then those of each parameter, which as a rule are the same.
+  Scalars* scalars;
+};
+
+STEPSIZE_HOST_DEVICE Hyper hyperOf(const StepTables& tables, int64_t group) {
+  Hyper hyper = tables.hyper[group];
+  if (tables.schedule == nullptr) return hyper;
+  // The last row holds beyond the schedule's end.
+  const int64_t step = countOf(tables.state->iteration - 1, tables.steps - 1);
+  const Scheduled& scheduled = tables.schedule[step * tables.groups + group];
+  hyper.learningRate = scheduled.learningRate;
+  hyper.beta1 = scheduled.beta1;
+  hyper.momentum = scheduled.momentum;
+  return hyper;
+}
+
+// The updates before this step, of a parameter that took part in all of them.
+STEPSIZE_HOST_DEVICE int64_t updatesBefore(const State& state, bool apply) {
+  return countOf(state.updates - (apply ? 1 : 0), kMostCount);
+}
+
+STEPSIZE_HOST_DEVICE void prepareGroup(const StepTables& tables, int64_t group, bool apply,
+                                       const StepOptions& options) {
+  const Hyper hyper = hyperOf(tables, group);
+  tables.groupStates[group].learningRate = hyper.learningRate;
+  tables.scalars[group] = scalarsOf(hyper, *tables.state, updatesBefore(*tables.state, apply) + 1, apply, options);
+}
+
+// After prepareGroup of all groups.
+STEPSIZE_HOST_DEVICE void prepareParameter(const StepTables& tables, int64_t parameter, bool apply,
+                                           const StepOptions& options) {
+  const int64_t group = countOf(tables.groupOf[parameter], tables.groups - 1);
+  const int64_t common = updatesBefore(*tables.state, apply);
+  int32_t& updates = tables.updates[parameter];
+  if (updates < 0) updates = static_cast<int32_t>(common);
+  tables.scalars[tables.groups + parameter] =
+      updates == common ? tables.scalars[group]
+                        : scalarsOf(hyperOf(tables, group), *tables.state, int64_t{updates} + 1, apply, options);
 }
 
 }  // namespace stepsize::update

@@ -46,15 +46,18 @@ struct State {
 };
 constexpr int kStateFields = sizeof(State) / sizeof(double);
 
-// Behind the head, per group: the running products β1^t and β2^t, and the last step's learning rate.
+// Behind the head, per group. Checkpoints of earlier versions have running products of the betas in the first two.
 struct GroupState {
-  double beta1Power;
-  double beta2Power;
-  double learningRate;
+  double unused[2];
+  double learningRate;  // of the last step
 };
 constexpr int kStateFieldsPerGroup = sizeof(GroupState) / sizeof(double);
 
-// One row of the scalars tensor [groups, kScalarFields], float32.
+// In place of a parameter's number of updates: as many as the optimizer has made. Checkpoints of earlier versions have
+// that one number for all parameters.
+constexpr int32_t kAsManyAsAll = -1;
+
+// One row of the scalars tensor [groups + parameters, kScalarFields], float32: see StepTables.
 struct Scalars {
   float apply;          // 0: leave parameters and moments as they are
   float gradientScale;  // with the next: clip coefficient × accumulation scale × sign
@@ -75,6 +78,11 @@ struct Scalars {
   uint32_t iteration;  // from 0; indexes the random numbers of stochastic rounding
 };
 constexpr int kScalarFields = sizeof(Scalars) / sizeof(float);
+
+// Once per step and parameter, by whoever updates its first elements.
+STEPSIZE_HOST_DEVICE void countUpdate(int32_t& updates, const Scalars& s) {
+  if (s.apply != 0.0f && updates < 0x7fffffff) updates++;
+}
 
 // The gradient as a rule takes it.
 STEPSIZE_HOST_DEVICE float scaledGradient(float gradient, const Scalars& s) {

@@ -12,7 +12,6 @@ namespace {
 
 using namespace stepsize;
 using namespace stepsize::test;
-using cuda::ScheduleTable;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -52,17 +51,42 @@ struct Memory {
   Buffer<update::Hyper> hyper;
   Buffer<update::State> state;
   Buffer<update::GroupState> groups;
+  Buffer<int32_t> groupOf, updates;
   Buffer<update::Scalars> scalars;
 
+  // Three parameters of each group and two more.
   explicit Memory(const std::vector<update::Hyper>& hyper)
       : hyper(hyper),
         state(std::vector<update::State>(1)),
-        groups(std::vector<update::GroupState>(hyper.size(), {1, 1, 0})),
-        scalars(hyper.size()) {}
+        groups(std::vector<update::GroupState>(hyper.size())),
+        groupOf(3 * hyper.size() + 2),
+        updates(std::vector<int32_t>(3 * hyper.size() + 2)),
+        scalars(hyper.size() + groupOf.size()) {
+    for (size_t i = 0; i < groupOf.size(); i++) groupOf[i] = static_cast<int32_t>(7 * i % hyper.size());
+  }
 
-  void prepare(const update::StepOptions& options, const double* norm, const ScheduleTable& schedule = {nullptr, 0}) {
-    cuda::launch(cuda::prepareStepKernel, 1, cuda::kPrepareThreads, 0, nullptr, hyper.data(),
-                 static_cast<int>(hyper.size()), state.data(), groups.data(), norm, schedule, options, scalars.data());
+  update::StepTables tables(const update::Scheduled* schedule = nullptr, int64_t steps = 0) {
+    return {hyper.data(),
+            static_cast<int64_t>(hyper.size()),
+            schedule,
+            steps,
+            state.data(),
+            groups.data(),
+            groupOf.data(),
+            updates.data(),
+            static_cast<int64_t>(groupOf.size()),
+            scalars.data()};
+  }
+
+  void prepare(const update::StepOptions& options, const double* norm, const update::Scheduled* schedule = nullptr,
+               int64_t steps = 0) {
+    cuda::launch(cuda::prepareStepKernel, 1, cuda::kPrepareThreads, 0, nullptr, tables(schedule, steps), norm, options);
+  }
+
+  // As an update does of the parameters that take part: here all but every fifth at every second step.
+  void countUpdates(size_t step) {
+    for (size_t i = 0; i < updates.size(); i++)
+      if (step % 2 == 0 || i % 5 != 0) update::countUpdate(updates[i], scalars[hyper.size() + i]);
   }
 };
 
@@ -75,13 +99,15 @@ void expectSame(const std::string& where, Memory& a, Memory& b) {
   expectIn(where, haveSameBits(a.scalars, b.scalars), "scalars");
   expectIn(where, haveSameBits(a.state, b.state), "state");
   expectIn(where, haveSameBits(a.groups, b.groups), "states of the groups");
+  expectIn(where, haveSameBits(a.updates, b.updates), "counts of updates");
 }
 
 // What the kernel must do, on the host.
 void prepareOnHost(Memory& memory, const update::StepOptions& options, double norm) {
   const bool apply = update::beginStep(memory.state[0], options, norm);
-  for (size_t g = 0; g < memory.hyper.size(); g++)
-    memory.scalars[g] = update::prepareGroup(memory.hyper[g], memory.state[0], memory.groups[g], apply, options);
+  const update::StepTables tables = memory.tables();
+  for (int64_t g = 0; g < tables.groups; g++) update::prepareGroup(tables, g, apply, options);
+  for (int64_t i = 0; i < tables.parameters; i++) update::prepareParameter(tables, i, apply, options);
 }
 
 struct Options {
@@ -102,9 +128,11 @@ STEPSIZE_TEST(scalarsArePreparedLikeOnTheHost) {
   for (const size_t groups : kGroupCounts)
     for (const Options& each : kOptions) {
       Memory kernel(hyperOf(groups)), host(hyperOf(groups));
-      for (const double norm : kNorms) {
-        kernel.prepare(each.options, &norm);
-        prepareOnHost(host, each.options, norm);
+      for (size_t step = 0; step < kNorms.size(); step++) {
+        kernel.prepare(each.options, &kNorms[step]);
+        prepareOnHost(host, each.options, kNorms[step]);
+        kernel.countUpdates(step);
+        host.countUpdates(step);
         expectSame(std::to_string(groups) + " groups, " + each.name, kernel, host);
       }
       STEPSIZE_EXPECT(kernel.state[0].iteration == static_cast<double>(kNorms.size()));
@@ -133,7 +161,7 @@ STEPSIZE_TEST(theScheduleGivesWhatTheHostWouldWrite) {
             written.hyper[g].beta1 = row.beta1;
             written.hyper[g].momentum = row.momentum;
           }
-          scheduled.prepare(each.options, &kNorms[step], {rows.data(), static_cast<int64_t>(steps)});
+          scheduled.prepare(each.options, &kNorms[step], rows.data(), static_cast<int64_t>(steps));
           written.prepare(each.options, &kNorms[step]);
           expectSame(std::to_string(groups) + " groups, step " + std::to_string(step) + " of " + std::to_string(steps) +
                          ", " + each.name,
@@ -142,6 +170,45 @@ STEPSIZE_TEST(theScheduleGivesWhatTheHostWouldWrite) {
         // The hyper-parameters themselves stay as the host wrote them.
         STEPSIZE_EXPECT(scheduled.hyper[0].learningRate == hyperOf(1)[0].learningRate);
       }
+}
+
+// A parameter's scalars are those of its own count; the groups' are those of the optimizer's.
+STEPSIZE_TEST(eachParameterHasTheScalarsOfItsOwnCount) {
+  Memory memory(hyperOf(3));
+  const double norm = 1;
+  for (size_t step = 0; step < 5; step++) {
+    memory.prepare(kOptions[0].options, &norm);
+    for (size_t i = 0; i < memory.groupOf.size(); i++) {
+      const auto& hyper = memory.hyper[static_cast<size_t>(memory.groupOf[i])];
+      const update::Scalars& own = memory.scalars[3 + i];
+      const int update = memory.updates[i] + 1;
+      const double corrected = hyper.learningRate / (1 - std::pow(hyper.beta1, update));
+      const double expected = hyper.biasCorrection != 0 ? corrected : hyper.learningRate;
+      STEPSIZE_EXPECT(std::fabs(own.stepSize / expected - 1) < 1e-6);
+      STEPSIZE_EXPECT(std::fabs(own.secondScale * std::sqrt(1 - std::pow(hyper.beta2, update)) - 1) < 1e-6);
+      STEPSIZE_EXPECT(own.gradientWeight == static_cast<float>(update == 1 ? 1 : 1 - hyper.dampening));
+    }
+    memory.countUpdates(step);
+  }
+  STEPSIZE_EXPECT(memory.updates[0] == 3 && memory.updates[1] == 5);
+}
+
+// A state of an earlier version has one count for all.
+STEPSIZE_TEST(aParameterMayCountAsOftenAsTheOptimizer) {
+  Memory memory(hyperOf(2));
+  memory.state[0].updates = memory.state[0].iteration = 41;
+  for (size_t i = 1; i < memory.updates.size(); i++) memory.updates[i] = update::kAsManyAsAll;
+  memory.prepare(kOptions[0].options, nullptr);
+  STEPSIZE_EXPECT(memory.updates[0] == 0 && memory.updates[1] == 41);
+  STEPSIZE_EXPECT(memory.scalars[2 + 0].gradientWeight == 1 && memory.scalars[2 + 1].gradientWeight == 0.9f);
+}
+
+STEPSIZE_TEST(aPowerIsThatOfTheLibraryToAFewDigits) {
+  for (const double base : {0.0, 1e-3, 0.5, 0.9, 0.999, 0.999999, 1.0})
+    for (const int64_t exponent : {0, 1, 2, 3, 10, 1000, 12345, 1000000}) {
+      const double exact = std::pow(base, static_cast<double>(exponent));
+      STEPSIZE_EXPECT(std::fabs(update::power(base, exponent) - exact) <= 1e-12);
+    }
 }
 
 // A state is a tensor, which anybody may have written. Beyond the table lies nothing: AddressSanitizer would see it.
@@ -171,7 +238,7 @@ STEPSIZE_TEST(aStateOfNonsenseReadsNoRowThatIsNotThere) {
   for (const Case& each : cases) {
     Memory memory(hyperOf(kGroups));
     memory.state[0].iteration = each.iteration;
-    memory.prepare(kOptions[0].options, nullptr, {rows.data(), kSteps});
+    memory.prepare(kOptions[0].options, nullptr, rows.data(), kSteps);
     const std::string where = "iteration " + std::to_string(each.iteration);
     for (size_t g = 0; g < kGroups; g++) {
       const update::Scheduled& row = rows[each.row * kGroups + g];

@@ -47,9 +47,9 @@ STEPSIZE_TEST(aValueIsRoundedUpAsOftenAsItIsNearTheUpper) {
 
   // Each has a tensor and a group; its group's step is the fraction of the distance to the next bfloat16.
   const Instance instance = instanceOf<update::Sgd, AllLow>("sgd");
-  std::vector<uint16_t> groups(cases.size());
-  for (size_t c = 0; c < cases.size(); c++) groups[c] = static_cast<uint16_t>(c);
-  Step step(instance, std::vector<uint64_t>(cases.size(), kElements), groups, Lie::aligned);
+  std::vector<uint32_t> places(cases.size());
+  for (size_t c = 0; c < cases.size(); c++) places[c] = static_cast<uint32_t>(c);
+  Step step(instance, std::vector<uint64_t>(cases.size(), kElements), places, Lie::aligned);
   std::vector<update::Scalars> scalars;
   for (size_t c = 0; c < cases.size(); c++) {
     const float from = toFloat(BFloat16{cases[c].below});

@@ -13,7 +13,7 @@ void everyUpdate(update::Rule rule, const update::StoredAs& as) {
   update::visitRule(rule, [&](auto r) {
     using Rule = decltype(r);
     update::visitStorage<Rule>(as, [&](auto types) {
-      launch(updateKernel<Rule, decltype(types)>, 1, kUpdateThreads, 0, nullptr, UpdateTables{}, nullptr,
+      launch(updateKernel<Rule, decltype(types)>, 1, kUpdateThreads, 0, nullptr, UpdateTables{}, nullptr, nullptr,
              UpdateOptions{});
     });
   });

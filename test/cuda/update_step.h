@@ -12,7 +12,7 @@ struct Instance {
   int moments;
   bool lowParameters, lowGradients, lowMoments, copies;
   void (*apply)(float& p, float g, float* m, const update::Scalars& s);
-  void (*kernel)(cuda::UpdateTables, const update::Scalars*, cuda::UpdateOptions);
+  void (*kernel)(cuda::UpdateTables, const update::Scalars*, int32_t*, cuda::UpdateOptions);
 };
 
 template <class Rule, class Types>
@@ -76,15 +76,16 @@ inline uint32_t roundedStochastically(float value, const update::RoundingStream&
   return (bitsOfFloat(value) + halves[element % 8]) >> 16;
 }
 
-// The lists in the order of UpdateTables: parameters, gradients, moments, copies.
+// The lists in the order of UpdateTables: parameters, gradients, moments, copies. `places`: of each tensor, which tells
+// its scalars.
 struct Step {
   const Instance& instance;
   std::vector<TensorList> lists;
-  std::vector<uint16_t> groups;
+  std::vector<uint32_t> places;
   std::vector<cuda::Chunk> chunks;
 
-  Step(const Instance& instance, const std::vector<uint64_t>& sizes, const std::vector<uint16_t>& groups, Lie lie)
-      : instance(instance), groups(groups), chunks(cuda::chunksOf(sizes, groups)) {
+  Step(const Instance& instance, const std::vector<uint64_t>& sizes, const std::vector<uint32_t>& places, Lie lie)
+      : instance(instance), places(places), chunks(cuda::chunksOf(sizes, places)) {
     lists.emplace_back(instance.lowParameters);
     lists.emplace_back(instance.lowGradients);
     for (int m = 0; m < instance.moments; m++) lists.emplace_back(instance.lowMoments);
@@ -113,18 +114,25 @@ struct Step {
         for (size_t i = 0; i < all[list][t].size(); i++) lists[list].setBits(t, i, all[list][t][i]);
   }
 
-  void run(unsigned blocks, const std::vector<update::Scalars>& scalars, const cuda::UpdateOptions& options) const {
+  // How often each place is counted; once, wherever its chunks go, if its update is not left out.
+  std::vector<int32_t> run(unsigned blocks, const std::vector<update::Scalars>& scalars,
+                           const cuda::UpdateOptions& options) const {
+    Buffer<int32_t> updates(std::vector<int32_t>(scalars.size(), 5));
     cuda::UpdateTables tables{chunks.data(), static_cast<uint32_t>(chunks.size()), {}};
     for (size_t list = 0; list < lists.size(); list++) tables.lists[list] = lists[list].addresses();
-    cuda::launch(instance.kernel, blocks, cuda::kUpdateThreads, 0, nullptr, tables, scalars.data(), options);
+    cuda::launch(instance.kernel, blocks, cuda::kUpdateThreads, 0, nullptr, tables, scalars.data(), updates.data(),
+                 options);
+    std::vector<int32_t> counted;
+    for (size_t place = 0; place < updates.size(); place++) counted.push_back(updates[place] - 5);
+    return counted;
   }
 
   // What the lists must hold after a step, of which they hold the beginning now.
   Bits expected(const std::vector<update::Scalars>& scalars, const cuda::UpdateOptions& options) const {
     Bits after = bits();
-    for (size_t t = 0; t < groups.size(); t++)
+    for (size_t t = 0; t < places.size(); t++)
       for (size_t i = 0; i < lists[0].elements(t); i++) {
-        const update::Scalars& s = scalars[groups[t]];
+        const update::Scalars& s = scalars[places[t]];
         if (s.apply != 0) {
           float p = lists[0].value(t, i), m[update::kMostMoments] = {};
           for (int k = 0; k < instance.moments; k++) m[k] = lists[2 + k].value(t, i);

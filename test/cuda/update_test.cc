@@ -45,12 +45,27 @@ std::vector<update::Scalars> fourGroups() {
 std::vector<uint64_t> sizes() {
   return {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 1025, 4097, cuda::kChunkElements + 1, 3, 17, 300};
 }
-std::vector<uint16_t> groupsOfTensors() {
-  std::vector<uint16_t> groups;
-  const size_t count = sizes().size();
-  for (size_t t = 0; t < count; t++)
-    groups.push_back(t + 3 < count ? static_cast<uint16_t>(t % (kGroups - 1)) : uint16_t{kGroups - 1});
-  return groups;
+size_t groupOf(size_t tensor) { return tensor + 3 < sizes().size() ? tensor % (kGroups - 1) : kGroups - 1; }
+
+// Each tensor's place among all parameters, of which more are there than take part; and what each place is told.
+std::vector<uint32_t> placesOfTensors() {
+  std::vector<uint32_t> places;
+  for (size_t t = 0; t < sizes().size(); t++) places.push_back(static_cast<uint32_t>(2 * (sizes().size() - t)));
+  return places;
+}
+std::vector<update::Scalars> scalarsOfPlaces() {
+  const std::vector<update::Scalars> groups = fourGroups();
+  const std::vector<uint32_t> places = placesOfTensors();
+  std::vector<update::Scalars> scalars(2 * places.size() + 3);
+  for (size_t t = 0; t < places.size(); t++) scalars[places[t]] = groups[groupOf(t)];
+  return scalars;
+}
+// An update counts once, if it is not left out and there is anything to update.
+std::vector<int32_t> expectedCounts() {
+  std::vector<int32_t> counts(scalarsOfPlaces().size());
+  for (size_t t = 0; t < sizes().size(); t++)
+    counts[placesOfTensors()[t]] = groupOf(t) != kGroups - 1 && sizes()[t] > 0 ? 1 : 0;
+  return counts;
 }
 
 const char* nameOf(Lie lie) {
@@ -60,10 +75,10 @@ const char* nameOf(Lie lie) {
 // Zeroing goes with one block where the lists are misaligned alike, else with three: every alignment meets both, and
 // both numbers of blocks.
 void expectRightUpdates(update::Rule rule) {
-  const std::vector<update::Scalars> scalars = fourGroups();
+  const std::vector<update::Scalars> scalars = scalarsOfPlaces();
   for (const Instance& instance : instancesOf(rule))
     for (const Lie lie : {Lie::aligned, Lie::alike, Lie::differently}) {
-      Step step(instance, sizes(), groupsOfTensors(), lie);
+      Step step(instance, sizes(), placesOfTensors(), lie);
       const Bits before = step.bits();
       for (const unsigned blocks : {1u, 3u}) {
         const UpdateOptions options{kSeed, (lie == Lie::alike) == (blocks == 1)};
@@ -71,7 +86,7 @@ void expectRightUpdates(update::Rule rule) {
                                   (options.zeroGradients ? ", zeroing" : "");
         step.setBits(before);
         const Bits expected = step.expected(scalars, options);
-        step.run(blocks, scalars, options);
+        expectIn(where, step.run(blocks, scalars, options) == expectedCounts(), "counts of updates");
         const Bits after = step.bits();
         expectIn(where, after[0] == expected[0], "parameters");
         expectIn(where, after[1] == expected[1], "gradients");
@@ -100,7 +115,7 @@ STEPSIZE_TEST(everyRuleIsAmongTheseAndHasItsStorages) {
 STEPSIZE_TEST(nothingToUpdateIsNoMistake) {
   const Instance instance = instancesOf(update::Rule::sgd)[0];
   for (const std::vector<uint64_t>& none : {std::vector<uint64_t>{}, std::vector<uint64_t>{0, 0}})
-    Step(instance, none, std::vector<uint16_t>(none.size()), Lie::aligned).run(3, fourGroups(), {kSeed, true});
+    Step(instance, none, std::vector<uint32_t>(none.size()), Lie::aligned).run(3, fourGroups(), {kSeed, true});
 }
 
 // Memory that takes no room until it is written.
@@ -148,8 +163,11 @@ void expectBigTensor(const Expected& expected) {
   update::Scalars s = neutralScalars();
   s.stepSize = 0.3f;
   using Types = update::Storage<T, T, float, false>;
-  launch(cuda::updateKernel<update::Sgd, Types>, 2, cuda::kUpdateThreads, 0, nullptr, tables, &s,
+  int32_t updates = 0;
+  launch(cuda::updateKernel<update::Sgd, Types>, 2, cuda::kUpdateThreads, 0, nullptr, tables, &s, &updates,
          UpdateOptions{kSeed, false});
+  // The first chunk, which would count, is not among these.
+  STEPSIZE_EXPECT(updates == 0);
   int wrong = 0;
   for (uint64_t i = chunks[0].offset; i < kElements; i++) wrong += !sameBits(parameter.data()[i], expected(i, s));
   STEPSIZE_EXPECT(wrong == 0);

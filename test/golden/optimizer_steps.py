@@ -135,6 +135,33 @@ def come_and_go(optimizer, options, groups=None):
     return {**entry, "groups": groups} if groups else entry
 
 
+def stopped(optimizer, options, stop):
+    """The state after `stop` steps, rounded to float32, and where the rest of the steps leads from there."""
+    parameters = [initial(size, i + 1) for i, size in enumerate(SIZES)]
+    made = getattr(torch.optim, optimizer)(parameters, **torch_options(options))
+    entry = {"optimizer": optimizer, "options": options, "stop": stop}
+    for step in range(STEPS):
+        if step == stop:
+            with torch.no_grad():
+                state = {f"p{i}": made.state.get(parameter, {}) for i, parameter in enumerate(parameters)}
+                tensors = [one for kept in state.values() for one in kept.values() if torch.is_tensor(one)]
+                for tensor in [*parameters, *tensors]:
+                    tensor.copy_(tensor.float().double())
+                entry["start"] = [values(parameter) for parameter in parameters]
+                # Of a parameter without a gradient so far there is nothing; SGD keeps no step.
+                entry["state"] = {
+                    f"{name}.{what}": [float(one)] if what == "step" else values(one)
+                    for name, kept in state.items()
+                    for what, one in kept.items()
+                    if one is not None
+                }
+        for i, parameter in enumerate(parameters):
+            takes_part = TAKES_PART[i](step)
+            parameter.grad = gradient(SIZES[i], step, 100 * (i + 1)) if takes_part else None
+        made.step()
+    return {**entry, "end": [values(parameter) for parameter in parameters]}
+
+
 GROUPS = {1: {"lr": 0.003, "weightDecay": 0.2}, 3: {"maximize": True}}
 COME_AND_GO = [
     *(
@@ -187,6 +214,15 @@ GOLDEN = {
     "amsgradWithNan": [amsgrad_with_nan(optimizer) for optimizer in ("Adam", "AdamW")],
     "clipping": CLIPPING,
     "comeAndGo": COME_AND_GO,
+    "stopped": [
+        stopped(name, {"lr": 0.01, **options}, stop)
+        for stop in (6, 11)
+        for name, options in (
+            ("SGD", {"momentum": 0.9, "dampening": 0.3}),
+            ("Adam", {"amsgrad": True, "betas": [0.9, 0.8]}),
+            ("AdamW", {"weightDecay": 0.1}),
+        )
+    ],
     "oneCycle": [
         one_cycle("Adam", {"lr": 0.01}),
         one_cycle("AdamW", {"lr": 0.01, "weightDecay": 0.1}),

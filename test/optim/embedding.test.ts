@@ -250,7 +250,7 @@ describe("what is kept of an array", () => {
     for (let step = 0; step < 3; step++) first.step(gradientsOf(small, step));
     const moments = ["expAvg", "expAvgSq", "maxExpAvgSq"];
     const names = ["0", "1"].flatMap((place) => moments.map((moment) => `${place}.${moment}`));
-    expect([...first.stateDict().keys()].sort()).toEqual([...names, "state"].sort());
+    expect([...first.stateDict().keys()].sort()).toEqual([...names, "state", "updates"].sort());
 
     const state = new Map<string, unknown>();
     for (const [name, one] of first.stateDict()) state.set(name, tensor(device, (await one.read()) as Float32Array));

@@ -77,6 +77,7 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
     const state = [...optimizer.stateDict()].map(([name, { dtype }]) => [name, dtype]);
     expect(state).toEqual([
       ["state", "float64"],
+      ["updates", "int32"],
       ["p.master", "float32"],
       ["p.expAvg", "bfloat16"],
       ["p.expAvgSq", "bfloat16"],
@@ -199,7 +200,7 @@ await onEveryDevice("types of parameters and gradients", (device) => {
     for (const masterWeights of [true, false]) {
       const optimizer = new SGD([parameter], { lr: 0, masterWeights });
       optimizer.step();
-      expect([...optimizer.stateDict().keys()]).toEqual(["state"]);
+      expect([...optimizer.stateDict().keys()]).toEqual(["state", "updates"]);
     }
   });
 });

@@ -47,11 +47,11 @@ await onEveryDevice("the state of an optimizer", (device) => {
   test.each(cases)("$kind $options names what it remembers", ({ kind, options, moments }) => {
     const parameters = parametersOf(device);
     const optimizer = make(kind, parameters, options);
-    expect([...optimizer.stateDict().keys()]).toEqual(["state"]);
+    expect([...optimizer.stateDict().keys()]).toEqual(["state", "updates"]);
     steps(optimizer, parameters, 0, 1);
     const expected = parameters.flatMap(({ name }) => moments.map((moment) => `${name}.${moment}`));
     const state = optimizer.stateDict();
-    expect([...state.keys()]).toEqual(["state", ...expected]);
+    expect([...state.keys()]).toEqual(["state", "updates", ...expected]);
     for (const name of expected) expect(state.get(name)!.shape).toEqual(name.startsWith("p0") ? [9] : [4097]);
   });
 
@@ -110,6 +110,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     optimizer.step();
     expect([...optimizer.stateDict().keys()]).toEqual([
       "state",
+      "updates",
       ...["layers.0.weight", "layers.0.bias", "layers.1.weight", "3", "4"].map((name) => `${name}.momentumBuffer`),
     ]);
   });
@@ -206,6 +207,13 @@ await onEveryDevice("the state of an optimizer", (device) => {
         state.set("state", tensor(device, new Float64Array(12)));
       });
       expect(message).toMatch(/state has 12 values, expected 9/);
+    });
+
+    test("another number of parameters", async () => {
+      const message = await complaint((state) => {
+        state.set("updates", tensor(device, new Int32Array(3)));
+      });
+      expect(message).toMatch(/updates has 3 values, expected 2/);
     });
 
     test("without the counters", async () => {

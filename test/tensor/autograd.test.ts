@@ -247,8 +247,9 @@ await onEveryDevice("backward", (device) => {
         "an optimizer's step",
         (x) => {
           const scalars = tensor(x.device, new Float32Array(17), [1, 17]);
+          const updates = tensor(x.device, new Int32Array(1), [1]);
           const lists = [listOf(x.device, [x]), listOf(x.device, [ones(x.device, [2])])];
-          x.device.enqueue("update", [scalars.handle], { rule: "sgd" }, lists);
+          x.device.enqueue("update", [scalars.handle, updates.handle], { rule: "sgd" }, lists);
         },
       ],
     ];

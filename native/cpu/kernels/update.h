@@ -116,27 +116,27 @@ inline void gradientNorm(const Invocation& call) {
 
 inline void prepareStep(const Invocation& call) {
   const cpu::KeepDenormals keep;
-  const TensorView& hyperRows = call.input(0);
-  double* stateData = call.input(1).as<double>();
-  auto& state = *reinterpret_cast<update::State*>(stateData);
-  auto* groups = reinterpret_cast<update::GroupState*>(stateData + update::kStateFields);
-  auto* scalars = reinterpret_cast<update::Scalars*>(call.output(0).data);
+  const bool scheduled = call.integer(attribute::scheduled) != 0;
+  const TensorView &hyper = call.input(0), &groupOf = call.input(3);
+  auto* state = call.input(1).as<double>();
+  const TensorView* schedule = scheduled ? &call.input(call.inputs - 1) : nullptr;
+  const update::StepTables tables{hyper.as<const update::Hyper>(),
+                                  hyper.shape[0],
+                                  scheduled ? schedule->as<const update::Scheduled>() : nullptr,
+                                  scheduled ? schedule->shape[0] : 0,
+                                  reinterpret_cast<update::State*>(state),
+                                  reinterpret_cast<update::GroupState*>(state + update::kStateFields),
+                                  groupOf.as<const int32_t>(),
+                                  call.input(2).as<int32_t>(),
+                                  groupOf.elements(),
+                                  call.output(0).as<update::Scalars>()};
   const update::StepOptions options{call.attributes[attribute::maxNorm], call.integer(attribute::checkFinite) != 0,
                                     call.integer(attribute::skipNonFinite) != 0,
                                     call.attributes[attribute::gradientScale]};
-  const bool scheduled = call.integer(attribute::scheduled) != 0;
-  const double norm = call.inputs == (scheduled ? 4 : 3) ? call.input(2).as<double>()[0] : 0;
-  const bool apply = update::beginStep(state, options, norm);
-  const int64_t count = hyperRows.shape[0];
-  for (int64_t g = 0; g < count; g++) {
-    update::Hyper hyper = reinterpret_cast<const update::Hyper*>(hyperRows.data)[g];
-    if (scheduled) {
-      const TensorView& schedule = call.input(call.inputs - 1);
-      const auto* rows = reinterpret_cast<const update::Scheduled*>(schedule.data);
-      hyper = update::withScheduled(hyper, update::scheduledAt(rows, schedule.shape[0], count, g, state));
-    }
-    scalars[g] = update::prepareGroup(hyper, state, groups[g], apply, options);
-  }
+  const bool measured = call.inputs == (scheduled ? 6 : 5);
+  const bool apply = update::beginStep(*tables.state, options, measured ? call.input(4).as<double>()[0] : 0);
+  for (int64_t group = 0; group < tables.groups; group++) update::prepareGroup(tables, group, apply, options);
+  for (int64_t i = 0; i < tables.parameters; i++) update::prepareParameter(tables, i, apply, options);
 }
 
 // The lists of one chunk: where its parameter, gradient, moments and copy begin.
@@ -223,7 +223,9 @@ STEPSIZE_INLINE void updateChunk(const ChunkLists<Types>& lists, int64_t first, 
 
 template <class Rule, class Types>
 inline void updateAll(const Invocation& call) {
-  const auto* scalars = reinterpret_cast<const update::Scalars*>(call.input(0).data);
+  auto* updates = call.input(1).as<int32_t>();
+  // Those of the groups come first.
+  const auto* scalars = call.input(0).as<const update::Scalars>() + call.input(0).shape[0] - call.input(1).elements();
   const bool zeroes = call.integer(attribute::zeroGradients) != 0;
   const auto seed = static_cast<uint64_t>(call.integer(attribute::roundingSeed));
   const TensorListView& parameters = call.lists[0];
@@ -236,7 +238,9 @@ inline void updateAll(const Invocation& call) {
     for (int m = 0; m < update::kMostMoments; m++)
       lists.moments[m] = m < Rule::kMoments ? static_cast<typename Types::Moment*>(at(2 + m)) + from : nullptr;
     lists.copy = Types::kCopies ? static_cast<BFloat16*>(at(2 + Rule::kMoments)) + from : nullptr;
-    const update::Scalars s = scalars[parameters.groups == nullptr ? 0 : parameters.groups[t]];
+    const int64_t place = parameters.places == nullptr ? t : parameters.places[t];
+    const update::Scalars s = scalars[place];
+    if (from == 0) update::countUpdate(updates[place], s);
     const update::RoundingStream stream{seed, static_cast<uint32_t>(t), s.iteration};
     if (s.apply != 0) updateChunk<Rule>(lists, from, to - from, s, stream);
     // Also where the step is left out: what is not finite must not stay in a gradient that the next one is added to.

@@ -313,18 +313,18 @@ export const attacks: Readonly<Record<string, Attack>> = {
     },
     refused: "lies outside the image",
   },
-  "groups outside the scalars": {
+  "places outside the scalars": {
     run: (d) => {
       const x = listOf(d, [floats(d, [2])], Int32Array.of(7));
-      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "sgd" }, [x, x]);
+      d.enqueue(id("update"), [floats(d, [1, 17]), d.create("int32", [1])], { rule: "sgd" }, [x, x]);
     },
-    refused: "group 7 of 1",
+    refused: "place 7 of 1",
   },
-  "groups that are none": {
+  "places that are none": {
     run: (d) => listOf(d, [floats(d, [2])], Int32Array.of(-1)),
-    refused: "groups[0]: expected a whole number from 0 to 65535",
+    refused: "places[0]: expected a whole number ≥ 0",
   },
-  "too few groups": { run: (d) => listOf(d, [floats(d, [2])], Int32Array.of()), refused: "groups: expected one for" },
+  "too few places": { run: (d) => listOf(d, [floats(d, [2])], Int32Array.of()), refused: "places: expected one for" },
   "a list of another device": {
     run: (d) => d.enqueue(id("gradientNorm"), [], {}, [listOf(openSmall(), [])]),
     refused: "list 0: the list is of another device",
@@ -377,19 +377,19 @@ export const attacks: Readonly<Record<string, Attack>> = {
   "lists of different numbers of tensors": {
     run: (d) => {
       const lists = [listOf(d, [floats(d, [2])]), listOf(d, [])];
-      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "sgd" }, lists);
+      d.enqueue(id("update"), [floats(d, [1, 17]), d.create("int32", [1])], { rule: "sgd" }, lists);
     },
     refused: "list 1 has 0 tensors, the parameters are 1",
   },
   "an update of integers": {
     run: (d) => {
       const lists = [listOf(d, [d.create("int32", [2])]), listOf(d, [floats(d, [2])])];
-      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "sgd" }, lists);
+      d.enqueue(id("update"), [floats(d, [1, 17]), d.create("int32", [1])], { rule: "sgd" }, lists);
     },
     refused: "parameters[0] must be float32 or bfloat16",
   },
   "an update rule that is none": {
-    run: (d) => d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "magic" }, []),
+    run: (d) => d.enqueue(id("update"), [floats(d, [1, 17]), d.create("int32", [1])], { rule: "magic" }, []),
     refused: "rule: expected one of sgd, sgdMomentum",
   },
   "a read while work is captured": {
@@ -453,7 +453,12 @@ export const attacks: Readonly<Record<string, Attack>> = {
       if (d.implements(id("matmul"))) d.enqueue(id("matmul"), [x, x]);
       const list = listOf(d, new Array(5000).fill(x));
       d.enqueue(id("gradientNorm"), [], {}, [list]);
-      d.enqueue(id("update"), [floats(d, [1, 17])], { rule: "adam" }, [list, list, list, list]);
+      d.enqueue(id("update"), [floats(d, [5000, 17]), d.create("int32", [5000])], { rule: "adam" }, [
+        list,
+        list,
+        list,
+        list,
+      ]);
       await d.synchronize();
     },
   },

@@ -33,8 +33,8 @@ export async function expectUsable(device: Anything): Promise<void> {
 }
 
 /** A list of tensors, arrays or pointers. */
-export function listOf(device: Anything, tensors: readonly Anything[], groups?: Int32Array): Anything {
+export function listOf(device: Anything, tensors: readonly Anything[], places?: Int32Array): Anything {
   const list = device.list();
-  list.set(tensors, groups);
+  list.set(tensors, places);
   return list;
 }

@@ -26,8 +26,6 @@ export class Reference {
   readonly #second: Float64Array;
   readonly #largest: Float64Array;
   #steps = 0;
-  #correction1 = 1;
-  #correction2 = 1;
 
   constructor(kind: Kind, options: RuleOptions, parameter: ArrayLike<number>) {
     this.#kind = kind;
@@ -67,12 +65,9 @@ export class Reference {
     const decoupled = this.#kind === "AdamW";
     const { weightDecay = decoupled ? 0.01 : 0 } = options;
     const [beta1, beta2] = betas;
-    // The product is β^t as long as β stays; where a schedule moves β1 it is still what makes the weights of all
-    // gradients so far add up to one, which PyTorch's β1^t of the latest β1 is not.
-    this.#correction1 *= beta1;
-    this.#correction2 *= beta2;
-    const correction1 = 1 - this.#correction1;
-    const correction2 = 1 - this.#correction2;
+    // The betas of this step, also if a schedule moves them.
+    const correction1 = 1 - beta1 ** this.#steps;
+    const correction2 = 1 - beta2 ** this.#steps;
     const p = this.parameter;
     for (let i = 0; i < p.length; i++) {
       let g = maximize ? -gradient[i]! : gradient[i]!;

@@ -33,12 +33,11 @@ int main(int count, char** arguments) {
   };
   if (!read(parameter)) return 2;
   update::State state{};
-  update::GroupState group{1, 1, 0};
   const update::StepOptions options{0, false, false, 1};
   for (int step = 0; step < steps; step++) {
     if (!read(gradient)) return 2;
     const bool apply = update::beginStep(state, options, 0);
-    const update::Scalars scalars = update::prepareGroup(hyper, state, group, apply, options);
+    const update::Scalars scalars = update::scalarsOf(hyper, state, step + 1, apply, options);
     update::visitRule(rule, [&](auto known) {
       using Rule = decltype(known);
       for (size_t i = 0; i < elements; i++) {

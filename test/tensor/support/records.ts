@@ -40,7 +40,9 @@ const hyper = (device: Device) =>
 const state = (device: Device) => tensor(device, Float64Array.from([4, 4, 0, 0, 0, 1, 0.6, 0.9, 0, 0, 0, 0]));
 const schedule = (device: Device) => tensor(device, Float64Array.from([0.1, 0.9, 0, 0.2, 0.8, 0]), [1, 2, 3]);
 const norm = (device: Device) => tensor(device, Float64Array.of(2), []);
-const scalars = (device: Device) => tensor(device, numbers(34, 8, 1), [2, 17]);
+const updates = (device: Device) => tensor(device, Int32Array.of(4, 0, 7));
+const groupsOf = (device: Device) => tensor(device, Int32Array.of(0, 1, 1));
+const scalars = (device: Device) => tensor(device, numbers(5 * 17, 8, 1), [5, 17]);
 const sizes = [70_001, 40_000, 3];
 
 const heads = [2, 290, 3, 34];
@@ -135,12 +137,13 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   },
   gradientNorm: { inputs: [], lists: (device) => [positives(device)] },
   prepareStep: {
-    inputs: [hyper, state, norm, schedule],
+    inputs: [hyper, state, updates, groupsOf, norm, schedule],
     attributes: { maxNorm: 0.5, checkFinite: true, scheduled: true },
-    written: [1],
+    written: [1, 2],
   },
   update: {
-    inputs: [scalars],
+    inputs: [scalars, updates],
+    written: [1],
     attributes: { rule: "adamAmsgrad", zeroGradients: true },
     lists: (device) => Array.from({ length: 5 }, () => positives(device)),
     writtenLists: [0, 1, 2, 3, 4],
@@ -162,11 +165,11 @@ export function inputsOf(device: Device, { inputs }: Recipe): Tensor[] {
 }
 
 /** A list of tensors as the native surface takes it. */
-export function listOf(device: Device, tensors: readonly Tensor[], groups?: Int32Array) {
+export function listOf(device: Device, tensors: readonly Tensor[], places?: Int32Array) {
   const list = device.native.list();
   list.set(
     tensors.map(({ handle }) => handle),
-    groups,
+    places,
   );
   return list;
 }
@@ -177,12 +180,12 @@ export async function run(device: Device, operation: string): Promise<Buffer> {
   const inputs = inputsOf(device, recipe);
   const lists = recipe.lists?.(device) ?? [];
   const handles = inputs.map(({ handle }) => handle);
-  // The tensors of a list are of the groups 0 and 1.
+  // The places of the tensors among an optimizer's parameters are not their indices in the list.
   const nativeLists = lists.map((tensors) =>
     listOf(
       device,
       tensors,
-      Int32Array.from(tensors, (_, i) => i % 2),
+      Int32Array.from(tensors, (_, i) => (2 * i) % 3),
     ),
   );
   const outputs = device
