@@ -3,7 +3,7 @@ import type { NativeTensor } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
-import { copy, noGrad, Tensor, tidy } from "../tensor/index.js";
+import { copy, noGrad, Tensor, tensor, tidy } from "../tensor/index.js";
 import {
   isCustom,
   type LearningRate,
@@ -401,17 +401,14 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.groups.forEach(({ options }, g) => {
       counters[stateFields + stateFieldsPerGroup * (g + 1) - 1] = learningRateAt(options.lr, 0);
     });
-    const counts = Int32Array.from(this.#slots, updatesOf);
-    const { native } = this.#device;
-    const own = new Tensor(this.#device, native.create("float64", [counters.length], counters));
-    const ownCounts = new Tensor(this.#device, native.create("int32", [counts.length], counts));
+    const own = tensor(this.#device, counters);
+    const ownCounts = tensor(this.#device, Int32Array.from(this.#slots, updatesOf));
     try {
       this.loadStateDict(new Map([["state", own], ["updates", ownCounts], ...tensors]));
     } finally {
       own.dispose();
       ownCounts.dispose();
     }
-    this.iteration = made;
   }
 
   /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
