@@ -1,15 +1,20 @@
 // Builds cuda-emulated.node: the sources of cuda.node, compiled by the C++ compiler for the emulator in test/emulator/.
+// With --interpreter also what runs the interpreter in test/ptx/: cuda-ptx.node, of the same objects and the interpreter,
+// and the program that tests it.
 //
-//   node scripts/compile-emulated.mjs <include folder of Node> <output folder> [extra compiler flag ...]
+//   node scripts/compile-emulated.mjs <include folder of Node> <output folder> [--interpreter] [extra compiler flag ...]
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { compileAddon } from "./compile.mjs";
+import { interpreter } from "../test/ptx/build.mjs";
+import { compileProducts } from "./compile.mjs";
 import { readTargets, root } from "./gyp.mjs";
 
-const [includeFolder, output, ...extra] = process.argv.slice(2);
+const [includeFolder, output, ...rest] = process.argv.slice(2);
+const interprets = rest.includes("--interpreter");
+const extra = rest.filter((argument) => argument !== "--interpreter");
 if (!includeFolder || !output) {
   console.error(
-    "usage: node scripts/compile-emulated.mjs <include folder of Node> <output folder> [extra compiler flag ...]",
+    "usage: node scripts/compile-emulated.mjs <include folder of Node> <output folder> [--interpreter] [flag ...]",
   );
   process.exit(2);
 }
@@ -21,11 +26,25 @@ const backend = readdirSync(join(root, "native", "cuda"))
 // -x c++, because a .cu is none to the compiler; no contraction, as nvcc compiles it; no strict aliasing, because
 // kernels move floats as float4, which nvcc allows.
 const emulated = ["-DSTEPSIZE_EMULATED", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-Wno-unknown-pragmas"];
+// The interpreter knows a kernel by its symbol: each has its own, which the link may export. Clang has no such flags.
+const symbols = interprets
+  ? ["-fvisibility=default", "-fno-ipa-icf", "-fno-gnu-unique", "-fno-semantic-interposition"]
+  : [];
 const compilations = [
   ...backend
     .toSorted()
     .reverse()
-    .map((source) => ({ source, flags: [...flags, ...emulated, ...extra, "-x", "c++"] })),
-  ...shared.map((source) => ({ source, flags: [...flags, "-O1", ...extra] })),
+    .map((source) => ({
+      source,
+      flags: [...flags, ...emulated, ...(source.endsWith(".cu") ? symbols : []), ...extra, "-x", "c++"],
+      part: "backend",
+    })),
+  ...shared.map((source) => ({ source, flags: [...flags, "-O1", ...extra], part: "backend" })),
 ];
-await compileAddon({ file: join(output, "cuda-emulated.node"), includeFolder, compilations, link });
+const products = [{ file: join(output, "cuda-emulated.node"), parts: ["backend"], link: ["-shared", ...link] }];
+if (interprets) {
+  const more = interpreter({ flags: [...flags, ...extra], link });
+  compilations.push(...more.compilations);
+  products.push(...more.products);
+}
+await compileProducts({ includeFolder, compilations, products });

@@ -167,16 +167,35 @@ const emulatedSources = [
   ...filesUnder("scripts"),
 ];
 
+// What nvcc makes of the kernels, for the interpreter of the tests; without nvcc there is none.
+const interprets = process.argv.includes("--test") && works("nvcc");
+// Nor must there be one that was made of older kernels.
+if (process.argv.includes("--test") && !interprets)
+  rmSync(join(root, "build-cuda-ptx"), { recursive: true, force: true });
+if (interprets)
+  step("PTX of the kernels", {
+    inputs: [...cudaSources, ...filesUnder("test/ptx").filter((file) => /\.(mjs|cuh?)$/.test(file))],
+    salt: process.arch,
+    product: join(root, "build-cuda-ptx", "Release", "ptx"),
+    work: () => run(process.execPath, [join(root, "test", "ptx", "build.mjs")]),
+  });
+
 if (process.argv.includes("--test") && ownHeaders())
   step("emulated CUDA addon", {
-    inputs: emulatedSources,
-    salt: `${process.version} ${process.arch}`,
-    product: join(root, "build-cuda-emulated", "Release", "cuda-emulated.node"),
+    inputs: [...emulatedSources, ...(interprets ? filesUnder("test/ptx") : [])],
+    salt: `${process.version} ${process.arch} ${interprets}`,
+    product: join(
+      root,
+      interprets ? "build-cuda-ptx" : "build-cuda-emulated",
+      "Release",
+      interprets ? "cuda-ptx.node" : "cuda-emulated.node",
+    ),
     work: () =>
       run(process.execPath, [
         join(root, "scripts", "compile-emulated.mjs"),
         ownHeaders(),
         join(root, "build-cuda-emulated", "Release"),
+        ...(interprets ? ["--interpreter"] : []),
       ]),
   });
 

@@ -174,8 +174,10 @@ const deviceNames = optionNames<DeviceOptions>({
 /** Where a device of this name is: the addon, and its index there. */
 function resolveName(name: string): { addon: string; index: number } | undefined {
   if (name === "cpu") return { addon: "cpu", index: 0 };
-  // For tests of CUDA code on machines without a GPU; never chosen by itself.
+  // For tests of CUDA code on machines without a GPU: what g++ makes of the kernels, and what nvcc does. Never chosen by
+  // themselves.
   if (name === "cuda:emulated") return { addon: "cuda-emulated", index: 0 };
+  if (name === "cuda:ptx") return { addon: "cuda-ptx", index: 0 };
   const index = name.match(/^cuda(?::(\d{1,3}))?$/);
   return index ? { addon: "cuda", index: Number(index[1] ?? 0) } : undefined;
 }

@@ -463,7 +463,7 @@ std::vector<std::pair<std::string, std::string>> CudaDevice::describe() const {
 namespace stepsize {
 
 #if defined(STEPSIZE_EMULATED)
-const char* backendName() { return "cuda-emulated"; }
+const char* backendName() { return emulator::backend; }
 #else
 const char* backendName() { return "cuda"; }
 #endif

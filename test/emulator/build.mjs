@@ -104,8 +104,9 @@ async function dependencies(compiler, source, flags) {
     .filter((name) => name !== "");
 }
 
-async function keyOf(compiler, sources, flags) {
-  const hash = createHash("sha256").update(JSON.stringify([await checked(compiler, ["--version"]), flags]));
+/** Tells builds apart: by the compiler, the flags, others that are given, and the contents of all files they read. */
+export async function keyOf(compiler, sources, flags, others = []) {
+  const hash = createHash("sha256").update(JSON.stringify([await checked(compiler, ["--version"]), flags, others]));
   for (const source of sources)
     for (const file of await dependencies(compiler, source, flags))
       hash

@@ -6,6 +6,8 @@
 //   race_detector.cc     linked into programs whose kernels are compiled with -fsanitize=thread
 //   kernel_test.h, build.mjs, run.mjs     how kernels are tested
 //   cuda_runtime_emulated.h     devices, streams, memory and graphs, for the code that launches kernels
+//   memory_observer.h     who is told about memory; with launch.h the way by which test/ptx/ takes the place of the
+//   fibers
 //
 // Found and reported with file and line: barriers that not all threads reach, warp collectives whose lanes disagree,
 // launches that a device refuses. Found with sanitizers: out-of-bounds and misaligned accesses, races.

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "grid.h"
 
@@ -25,6 +26,24 @@ namespace stepsize::emulator {
 
 constexpr size_t kMostParameterBytes = 4096;
 
+// A launch whose parameters are bytes.
+struct KernelCall {
+  const void* kernel;
+  dim3 grid, block;
+  size_t sharedBytes;
+  std::vector<std::vector<char>> parameters;
+};
+// Makes work of a launch that does not call the kernel: set by the interpreter of PTX where it is linked in.
+inline std::function<void()> (*interpretedWork)(KernelCall call) = nullptr;
+// What the backend calls itself.
+inline const char* backend = "cuda-emulated";
+
+template <class T>
+std::vector<char> bytesOf(const T& value) {
+  const auto* begin = reinterpret_cast<const char*>(&value);
+  return {begin, begin + sizeof value};
+}
+
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
             Arguments&&... arguments) {
@@ -39,12 +58,19 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
     return stream->refuse(error);
   }
   // By value, as a device gets them: what a recorded launch sees is what was there when it was made.
-  auto work = [kernel, grid, block, shared,
-               values = std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)] {
-    const auto call = [&] { std::apply(kernel, values); };
-    using Call = decltype(call);
-    runGrid(grid, block, shared, {[](const void* closure) { (*static_cast<Call*>(closure))(); }, &call});
-  };
+  const std::tuple<std::decay_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
+  std::function<void()> work;
+  if (interpretedWork) {
+    std::vector<std::vector<char>> bytes;
+    std::apply([&](const auto&... each) { (bytes.push_back(bytesOf(each)), ...); }, values);
+    work = interpretedWork({reinterpret_cast<const void*>(kernel), grid, block, sharedBytes, std::move(bytes)});
+  } else {
+    work = [kernel, grid, block, shared, values] {
+      const auto call = [&] { std::apply(kernel, values); };
+      using Call = decltype(call);
+      runGrid(grid, block, shared, {[](const void* closure) { (*static_cast<Call*>(closure))(); }, &call});
+    };
+  }
   if (stream)
     stream->submit(work);
   else

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "memory_observer.h"
 #include "runtime_streams.h"
 
 enum cudaMemcpyKind {
@@ -54,7 +55,10 @@ class Memory {
     if (posix_memalign(&made, 256, bytes) != 0) return nullptr;
     memset(made, 0xff, bytes);
     used_[device] += counted;
+    const bool isObserved = memoryObserver && type == cudaMemoryTypeDevice;
+    if (isObserved) memoryObserver->acquired(made, bytes);
     live_[static_cast<char*>(made)] = {type, device, bytes, {static_cast<char*>(made), [=, this](char* memory) {
+                                                               if (isObserved) memoryObserver->released(memory);
                                                                free(memory);
                                                                const std::lock_guard lock(mutex_);
                                                                used_[device] -= counted;
@@ -99,6 +103,13 @@ inline cudaError acquire(void** to, size_t bytes, cudaMemoryType type) {
   haveContext(currentDevice);
   *to = memory().acquire(bytes, type, currentDevice);
   return report(*to ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+
+inline void observeCopy(const void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  if (!memoryObserver) return;
+  if (kind == cudaMemcpyHostToDevice) memoryObserver->written(to, bytes);
+  if (kind == cudaMemcpyDeviceToDevice) memoryObserver->copied(to, from, bytes);
+  if (kind == cudaMemcpyDeviceToHost) memoryObserver->read(from, bytes);
 }
 
 // Waits for the work that may still use the memory, as CUDA does.
@@ -198,7 +209,10 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cud
     if (!source.memory)
       copy =
           std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
-    const cudaError_t code = found->add([=] { memcpy(to, copy ? copy->data() : from, bytes); });
+    const cudaError_t code = found->add([=] {
+      memcpy(to, copy ? copy->data() : from, bytes);
+      observeCopy(to, from, bytes, static_cast<cudaMemcpyKind>(actualKind));
+    });
     if (!target.memory) found->wait(found->end());
     return code;
   });
@@ -210,7 +224,10 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream
     if (bytes == 0) return cudaSuccess;
     const Allocation target = memory().at(to);
     if (!target.memory || !target.holds(to, bytes)) return cudaErrorInvalidValue;
-    return found->add([=] { memset(to, value, bytes); });
+    return found->add([=] {
+      memset(to, value, bytes);
+      if (memoryObserver && target.type == cudaMemoryTypeDevice) memoryObserver->written(to, bytes);
+    });
   });
 }
 

@@ -1,4 +1,4 @@
-import { afterAll, describe } from "vitest";
+import { afterAll, describe, expect } from "vitest";
 import { type Device, type DeviceOptions, findAddon, listDevices, openDevice } from "#lib/native/index.js";
 
 /** A device that the suites run on, as `openDevice` is told to open it. */
@@ -25,18 +25,31 @@ const gpus = listDevices()
   .map(({ name }) => name)
   .filter((name) => /^cuda:\d/.test(name));
 
+// What nvcc made of the kernels, run by an interpreter (test/ptx/): there where set-up found nvcc. In `npm test` it runs
+// the suites of optimizers, operations and captures, which take it about a minute; in `npm run test:ptx` whatever that
+// is given, in place of the other devices of CUDA.
+const interpreter = findAddon("cuda-ptx");
+const suites =
+  /\/test\/(optim\/(rules|steps|capture|captured-steps|one-arithmetic|non-finite)|tensor\/(gradients|values|golden))\.test\.ts$/;
+const isNightly = process.env["STEPSIZE_TEST_DEVICE"] === "cuda:ptx";
+// Another build of the addons (vitest.config.ts) is not what nvcc made.
+const isThisBuild = process.env["STEPSIZE_ADDONS"] === undefined;
+const isInterpreted = isNightly || (isThisBuild && suites.test(expect.getState().testPath ?? ""));
+const interpreted = isInterpreted && interpreter.addon ? ["cuda:ptx"] : [];
+if (isInterpreted && !interpreter.addon)
+  console.warn(`cuda:ptx is skipped: ${interpreter.file ? interpreter.problem : "set-up found no nvcc"}`);
+
 /** Those of CUDA. */
-export const cudaDevices: readonly DeviceUnderTest[] = [...emulated, ...gpus].map((name) => ({
-  label: name,
-  name,
-  options: {},
-}));
+export const cudaDevices: readonly DeviceUnderTest[] = [
+  ...(isNightly ? [] : [...emulated, ...gpus]),
+  ...interpreted,
+].map((name) => ({ label: name, name, options: {} }));
 
 /** Every device of this machine. */
 export const devices: readonly DeviceUnderTest[] = [...cpuDevices, ...cudaDevices];
 
-/** Those that are not emulated, for what would take the emulator minutes. */
-export const physicalDevices = devices.filter(({ name }) => name !== "cuda:emulated");
+/** Those that are neither emulated nor interpreted, for what would take minutes there. */
+export const physicalDevices = devices.filter(({ name }) => !/^cuda:(emulated|ptx)$/.test(name));
 
 /** Opens a device under test, with options of the test's own. */
 export function open({ name, options }: DeviceUnderTest, more: DeviceOptions = {}): Promise<Device> {

@@ -1,0 +1,103 @@
+// Kernels for the tests of the interpreter: some are right, and some are wrong in a way that it must see.
+#pragma once
+
+#include "../../native/bfloat16.h"
+#include "../../native/cuda/block_reduce.cuh"
+#include "../../native/cuda/tensor_core.cuh"
+
+namespace stepsize::cuda {
+
+// An update in one expression, as Adam's once was: whether the first argument is read before the call changes it is the
+// compiler's choice. g++ makes the call first; nvcc reads first, and so would the GPU.
+STEPSIZE_HOST_DEVICE float moveMoment(float& moment, float gradient) {
+  moment = 0.5f * moment + 0.5f * gradient;
+  return 1.0f;
+}
+STEPSIZE_HOST_DEVICE float product(float moment, float factor) { return moment * factor; }
+STEPSIZE_HOST_DEVICE float plantedOrder(float& moment, float gradient) {
+  return product(moment, moveMoment(moment, gradient));
+}
+__global__ void plantedOrderKernel(float* moments, const float* gradients, float* out) {
+  const unsigned i = threadIdx.x;
+  out[i] = plantedOrder(moments[i], gradients[i]);
+}
+
+// What a fast compiler may contract, and what instructions for floats there are.
+__global__ void arithmeticKernel(const float* x, const float* y, float* out) {
+  const unsigned i = threadIdx.x;
+  float* own = out + 8 * i;
+  own[0] = x[i] * y[i] + 1.0f;
+  own[1] = fmaf(x[i], y[i], 1.0f);
+  own[2] = x[i] / y[i];
+  own[3] = sqrtf(fabsf(x[i]));
+  own[4] = expf(x[i]);
+  own[5] = fminf(x[i], y[i]);
+  own[6] = static_cast<float>(static_cast<int>(x[i] * 100.0f));
+  own[7] = toFloat(toBFloat16(x[i]));
+}
+
+// Lanes go different ways, and come together again.
+__global__ void divergingKernel(int* out) {
+  const int i = static_cast<int>(threadIdx.x);
+  int steps = 0;
+  for (int n = i + 1; n != 1; steps++) n = n % 2 == 0 ? n / 2 : 3 * n + 1;
+  __syncwarp();
+  out[i] = steps + __shfl_xor_sync(kWholeWarp, steps, 1);
+}
+
+// The sum over a block by way of shared memory; without the barrier it reads what may not be there yet.
+template <bool HasBarrier>
+__global__ void sharedSumKernel(const float* x, float* out) {
+  STEPSIZE_SHARED(float, values, [64]);
+  const unsigned i = threadIdx.x;
+  values[i] = x[i];
+  if (HasBarrier) __syncthreads();
+  out[i] = values[i] + values[63 - i];
+}
+
+// Shared memory that one thread did not write.
+__global__ void uninitializedKernel(float* out) {
+  STEPSIZE_SHARED(float, values, [32]);
+  if (threadIdx.x != 7) values[threadIdx.x] = 1;
+  __syncthreads();
+  out[threadIdx.x] = values[threadIdx.x];
+}
+
+// The last block adds what all have written; without fences it may read what was there before.
+template <bool HasFences>
+__global__ void lastBlockKernel(float* partial, unsigned* finished, float* out) {
+  STEPSIZE_SHARED(int, isLast, [1]);
+  if (threadIdx.x == 0) {
+    partial[blockIdx.x] = static_cast<float>(blockIdx.x + 1);
+    if (HasFences) __threadfence();
+    isLast[0] = atomicAdd(finished, 1u) == gridDim.x - 1;
+    if (HasFences) __threadfence();
+  }
+  __syncthreads();
+  if (isLast[0] == 0 || threadIdx.x > 0) return;
+  float sum = 0;
+  for (unsigned block = 0; block < gridDim.x; block++) sum += partial[block];
+  *out = sum;
+}
+
+// Copies that are under way when they are read, or not.
+template <bool Waits>
+__global__ void asyncCopyKernel(const float4* x, float4* out) {
+  STEPSIZE_SHARED(float4, values, [32]);
+  copyAsync16(&values[threadIdx.x], &x[threadIdx.x], false);
+  commitCopies();
+  if (Waits) waitForCopies<0>();
+  out[threadIdx.x] = values[threadIdx.x];
+}
+
+// Lanes that wait for each other at different places.
+__global__ void deadlockKernel(int* out) {
+  if (threadIdx.x % 2 == 0)
+    __syncwarp();
+  else
+    out[threadIdx.x] = __shfl_sync(kWholeWarp, out[threadIdx.x], 0);
+}
+
+__global__ void outOfBoundsKernel(float* x, int at) { x[at] = 1; }
+
+}  // namespace stepsize::cuda

@@ -1,0 +1,79 @@
+// Runs suites of tests on the interpreter of PTX, in every schedule and with its checks for races and for reads of
+// uninitialized memory, which takes hours and not the minute that `npm test` has for it:
+//
+//   npm run test:ptx [-- --fresh] [suite …]
+//
+// Without suites, those of operations, layers, optimizers and training. What has passed is noted in
+// build-cuda-ptx/passed.json, and not run again until the interpreter, a kernel or a test changes; --fresh forgets it.
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { command } from "../emulator/build.mjs";
+
+const root = resolve(import.meta.dirname, "../..");
+const release = join(root, "build-cuda-ptx", "Release");
+const record = join(root, "build-cuda-ptx", "passed.json");
+const schedules = ["in-order", "random", "switching", "diverging"];
+
+const args = process.argv.slice(2);
+const unknown = args.find((argument) => argument.startsWith("--") && argument !== "--fresh");
+if (unknown) {
+  console.error(`unknown option ${unknown}; the only one is --fresh`);
+  process.exit(2);
+}
+if (!existsSync(join(release, "cuda-ptx.node"))) {
+  console.error("there is no interpreter: set-up found no nvcc (npm run setup -- --test)");
+  process.exit(2);
+}
+if (args.includes("--fresh")) rmSync(record, { force: true });
+
+const filesUnder = (folder) =>
+  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+
+function keyOf(files) {
+  const hash = createHash("sha256");
+  for (const file of files) hash.update(file.slice(root.length)).update("\0").update(readFileSync(file)).update("\0");
+  return hash.digest("hex");
+}
+
+// The compiled library is one of the things that make a result; a suite's own files are all of its folder.
+const common = keyOf([...filesUnder("build-cuda-ptx/Release"), ...filesUnder("dist"), ...filesUnder("test/support")]);
+const folderOf = (suite) => suite.split("/").slice(0, 2).join("/");
+const named = args.filter((argument) => !argument.startsWith("--"));
+const suites =
+  named.length > 0
+    ? named
+    : ["test/tensor", "test/nn", "test/optim", "test/train"].flatMap((folder) =>
+        readdirSync(join(root, folder))
+          .filter((name) => name.endsWith(".test.ts"))
+          .map((name) => `${folder}/${name}`),
+      );
+
+const passed = existsSync(record) ? JSON.parse(readFileSync(record, "utf8")) : {};
+for (const schedule of schedules)
+  for (const suite of suites) {
+    const title = `${suite} (${schedule})`;
+    const key = keyOf(filesUnder(folderOf(suite))) + common;
+    if (passed[title] === key) {
+      console.log(`passed before  ${title}`);
+      continue;
+    }
+    const { status, output, seconds } = await command("env", [
+      "STEPSIZE_TEST_DEVICE=cuda:ptx",
+      `STEPSIZE_PTX_SCHEDULE=${schedule}`,
+      "STEPSIZE_PTX_CHECKS=1",
+      // Suites of large shapes take far longer here than the time that a hang is given elsewhere.
+      ...["npx", "vitest", "run", "--testTimeout=36000000", "--hookTimeout=36000000", suite],
+    ]);
+    console.log(`${status === 0 ? "passed " : "FAILED "}  ${title}, ${seconds.toFixed(0)} s`);
+    if (status === 0) {
+      passed[title] = key;
+      writeFileSync(record, `${JSON.stringify(passed, null, 1)}\n`);
+    } else {
+      console.log(output);
+      process.exitCode = 1;
+    }
+  }
