@@ -38,7 +38,8 @@ const ways: { name: string; move: (state: ReadonlyMap<string, Tensor>) => Promis
 ];
 
 function copyOf(one: Tensor): Tensor {
-  const zeros = tensor(one.device, one.dtype === "float64" ? new Float64Array(one.size) : new Float32Array(one.size));
+  const Values = one.dtype === "float64" ? Float64Array : one.dtype === "int32" ? Int32Array : Float32Array;
+  const zeros = tensor(one.device, new Values(one.size));
   const result = zeros.reshape([...one.shape]);
   copy(result, one);
   return result;
