@@ -262,8 +262,11 @@ function scheduleDefaults(
 ): Record<string, unknown> {
   // Of text: the rate that most schedules chose in docs/studies/sotu-olmo-nano.
   const maxLr = { sgd: 0.1, adam: 1e-3, adamw: isText ? 2e-3 : 1e-2, lion: 1e-3 }[optimizer];
-  const takesWarmup = optionsOf(schedule).includes("warmup");
-  return { maxLr, ...(takesWarmup && { warmup: Math.floor(budget / 20) }) };
+  const options = optionsOf(schedule);
+  return {
+    ...(options.includes("maxLr") && { maxLr }),
+    ...(options.includes("warmup") && { warmup: Math.floor(budget / 20) }),
+  };
 }
 
 /** A file's values without those that made sense only with a schedule, an optimizer or data that a flag replaces. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { StepsizeError } from "../errors.js";
-import { catalog, create, names, type OptionDescription, type Schedule } from "../schedule/index.js";
+import { catalog, create, names, type OptionDescription, type Schedule, tabulate } from "../schedule/index.js";
 import { UsageError } from "./failure.js";
 import { choiceField, type FieldHelp, type Fields, help } from "./fields.js";
 import { flagOf } from "./text.js";
@@ -19,6 +19,12 @@ export const scheduleFields: Fields = Object.fromEntries(
 /** Names of the options a schedule takes. */
 export function optionsOf(schedule: string): readonly string[] {
   return catalog.find(({ name }) => name === schedule)?.options.map(({ name }) => name) ?? [];
+}
+
+/** The highest rate a schedule is made for; of one that does not say, the highest of its steps. */
+export function highestRate(schedule: Schedule): number {
+  const { maxLr } = schedule.options as { maxLr?: number };
+  return maxLr ?? tabulate(schedule).reduce((highest, rate) => Math.max(highest, rate));
 }
 
 /**
@@ -81,6 +87,10 @@ function fieldOf({ name, kind, description, choices }: OptionDescription): z.Zod
     case "numbers": {
       const expected = "numbers: a list, or as a flag separated by commas";
       return z.array(z.number()).register(help, { kind, placeholder: "<x,…>", expected, ...words });
+    }
+    case "schedules": {
+      const expected = 'a list (as a flag: JSON) of schedules such as {"name": "cosine", "budget": 100, "maxLr": 0.1}';
+      return z.array(z.looseObject({})).register(help, { kind: "json", placeholder: "<json>", expected, ...words });
     }
     case "phases": {
       const expected = 'a list (as a flag: JSON) of phases such as {"iterations": 100, "phi": 5}';

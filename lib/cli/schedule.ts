@@ -7,7 +7,7 @@ import { catalog, names, type Schedule } from "../schedule/index.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { UsageError } from "./failure.js";
 import { addFlags, check, type Fields, fromFlags, numberField } from "./fields.js";
-import { makeSchedule, scheduleFields } from "./schedule-fields.js";
+import { highestRate, makeSchedule, optionsOf, scheduleFields } from "./schedule-fields.js";
 import { flagOf, short, table } from "./text.js";
 
 const fields: Fields = {
@@ -56,7 +56,9 @@ async function schedule(name: string | undefined, flags: ScheduleFlags): Promise
   const values = check(fields, fromFlags(fields, flags as Record<string, unknown>), flagOf);
   // With phases of its own, UBA's highest rate follows from them.
   const maxLr = values["phases"] === undefined ? { maxLr: 0.1 } : {};
-  const made = makeSchedule(name, { budget: 1000, ...maxLr, ...values });
+  // A joined schedule has its rates and its budget from its parts.
+  const defaults = optionsOf(name).includes("maxLr") ? { budget: 1000, ...maxLr } : {};
+  const made = makeSchedule(name, { ...defaults, ...values });
   if (flags.svg !== undefined) {
     const { scheduleFigure } = await import("../report/schedule-figure.js");
     await writeAtomically(resolve(flags.svg), [Buffer.from(`${scheduleFigure(made, { standalone: true })}\n`)]);
@@ -79,7 +81,7 @@ async function printRows(made: Schedule): Promise<void> {
 
 async function drawing(made: Schedule): Promise<string> {
   const { default: plot } = await import("simple-ascii-chart");
-  const { maxLr } = made.options as { maxLr: number };
+  const maxLr = highestRate(made);
   // The numbers of the vertical axis and a margin stand beside the curve.
   const width = Math.max(20, Math.min(process.stdout.columns ?? 80, 120) - 14);
   const last = made.budget - 1;

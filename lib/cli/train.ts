@@ -15,6 +15,7 @@ import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
 import { jsonLine, summary } from "./run-result.js";
 import { type OpenRun, readData, setUp } from "./run-setup.js";
+import { highestRate } from "./schedule-fields.js";
 import { count, shellWord, short, some, thisProgram } from "./text.js";
 import { TrainRun } from "./train-run.js";
 
@@ -128,7 +129,8 @@ async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): 
 function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {
   const { model, optimizer, batch, accumulate, precision } = settings;
   const parameters = parts.model.parameters().reduce((sum, { size }) => sum + size, 0);
-  const { maxLr, warmup } = schedule.options as { maxLr: number; warmup?: number };
+  const { warmup } = schedule.options as { warmup?: number };
+  const maxLr = highestRate(schedule);
   const { unit, unitsPerItem, lengths } = parts.task;
   const held = lengths.validation === undefined ? "" : `, ${count(lengths.validation * unitsPerItem)} to validate`;
   const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;

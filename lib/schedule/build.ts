@@ -1,29 +1,32 @@
 import { invalidArgument } from "../errors.js";
-import type { Definition, Resolved } from "./definition.js";
+import type { Convention, Definition, Resolved } from "./definition.js";
 import { resolve } from "./resolve.js";
 import type { Schedule } from "./schedule.js";
 
 /**
- * Makes a schedule from its definition: checks the options, puts the warm-up before the rule, holds the last value
- * past the budget, and freezes the result. Every schedule goes through here.
+ * Makes a schedule from its definition: checks the options, puts the warm-up and the hold before the rule, holds the
+ * last value past the budget, and freezes the result. Every schedule with a rule of its own goes through here.
  */
 export function build<O extends object>(definition: Definition<O>, given: O): Schedule {
   const { name, ownRise } = definition;
   if (ownRise !== undefined) refuseSecondWarmup(name, ownRise, given);
   const options = resolve(name, definition.options, given) as Resolved<O>;
-  const { budget, maxLr, minLr, warmup = 0 } = options as { [option: string]: number };
+  const { budget, maxLr, minLr, warmup = 0, hold = 0 } = options as { [option: string]: number };
   const { steps: rise = warmup, peak = maxLr! } = definition.warmup?.(options) ?? {};
-  checkTogether(name, budget!, maxLr!, minLr!, warmup);
-  const steps = budget! - rise;
+  checkTogether(name, { budget: budget!, maxLr: maxLr!, minLr: minLr!, warmup, hold });
+  const steps = budget! - rise - hold;
   definition.check?.(options, steps);
   const rule = definition.rule(options, steps);
 
+  const peers = (options as { convention?: Convention }).convention === "peers";
   const last = budget! - 1;
+  const end = peers && definition.reachesEnd ? budget! : last;
   const within = (step: number) => Math.min(checkStep(step), last);
   const schedule = (step: number): number => {
-    const at = within(step);
-    // The quotient first: at the last step of the warm-up it is exactly 1, and the rate exactly the peak.
-    return at < rise ? peak * ((at + 1) / rise) : rule.rate(at - rise);
+    const at = Math.min(checkStep(step), end);
+    // The quotient first: at the top of the warm-up it is exactly 1, and the rate exactly the peak.
+    if (at < rise) return peak * ((peers ? at : at + 1) / rise);
+    return at < rise + hold ? peak : rule.rate(at - rise - hold);
   };
   const properties: Record<string, unknown> = {
     name,
@@ -48,12 +51,18 @@ function refuseSecondWarmup(name: string, ownRise: string, given: object): void 
   invalidArgument(`${name}.warmup`, `none, because the schedule brings its own (set ${ownRise} instead)`, warmup);
 }
 
-function checkTogether(name: string, budget: number, maxLr: number, minLr: number, warmup: number): void {
+function checkTogether(
+  name: string,
+  { budget, maxLr, minLr, warmup, hold }: { [option in "budget" | "maxLr" | "minLr" | "warmup" | "hold"]: number },
+): void {
   if (minLr > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
   if (warmup >= budget) invalidArgument(`${name}.warmup`, `fewer steps than the budget of ${budget}`, warmup);
+  const left = budget - warmup;
+  if (hold >= left) invalidArgument(`${name}.hold`, `fewer steps than the warm-up leaves of the budget, ${left}`, hold);
 }
 
-function checkStep(step: number): number {
+/** A step as every schedule takes it. */
+export function checkStep(step: number): number {
   if (Number.isInteger(step) && step >= 0) return step;
   invalidArgument("step", "an integer of at least 0 (steps count from 0)", step);
 }

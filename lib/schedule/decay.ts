@@ -40,6 +40,7 @@ export const stepDefinition: Definition<StepOptions> = {
   name: "step",
   description: "Drops by a factor at each milestone",
   source: "He et al., CVPR 2016",
+  reachesEnd: true,
   options: {
     ...commonOptions,
     milestones: increasing(
@@ -74,6 +75,7 @@ export const exponentialDefinition: Definition<ExponentialOptions> = {
   name: "exponential",
   description: "Falls by the same factor every step",
   source: "",
+  reachesEnd: true,
   options: {
     ...commonOptions,
     endLr: number(
@@ -106,6 +108,7 @@ export const polynomialDefinition: Definition<PolynomialOptions> = {
   name: "polynomial",
   description: "A power of the part of the budget that is left",
   source: 'Chen et al., TPAMI 2018 (as "poly")',
+  reachesEnd: true,
   options: { ...commonOptions, power: number("the exponent", { above: 0 }, byDefault(0.9)) },
   rule: (options, steps) => profile(options, (s) => ((steps - s) / steps) ** options.power),
 };
@@ -119,6 +122,7 @@ export const linearDefinition: Definition<CommonOptions> = {
   name: "linear",
   description: 'A straight line down ("budgeted training")',
   source: "Li, Yumer, Ramanan, ICLR 2020",
+  reachesEnd: true,
   options: commonOptions,
   rule: (options, steps) => profile(options, (s) => (steps - s) / steps),
 };
@@ -132,6 +136,7 @@ export const cosineDefinition: Definition<CommonOptions> = {
   name: "cosine",
   description: "Half a cosine wave",
   source: "Loshchilov, Hutter, ICLR 2017",
+  reachesEnd: true,
   options: commonOptions,
   rule: (options, steps) => profile(options, (s) => halfCosine(s, steps)),
 };
@@ -153,6 +158,24 @@ export const rexDefinition: Definition<CommonOptions> = {
   name: "rex",
   description: "Reflected exponential: slow at first, steep at the end",
   source: "Chen, Wolfe, Kyrillidis, MLSys 2022",
+  reachesEnd: true,
   options: commonOptions,
   rule: (options, steps) => profile(options, (s) => (2 * (steps - s)) / (2 * steps - s)),
+};
+
+/**
+ * The profile `1 − √z`: steep at first. A cooldown, to be joined behind other schedules ({@link joinSchedules}). Hägele et
+ * al., "Scaling laws and compute-optimal training beyond fixed training durations", NeurIPS 2024.
+ */
+export function oneMinusSqrt(options: CommonOptions): Schedule {
+  return build(oneMinusSqrtDefinition, options);
+}
+
+export const oneMinusSqrtDefinition: Definition<CommonOptions> = {
+  name: "one-minus-sqrt",
+  description: "One minus a square root: steep at first, for cooldowns",
+  source: "Hägele et al., NeurIPS 2024",
+  reachesEnd: true,
+  options: commonOptions,
+  rule: (options, steps) => profile(options, (s) => 1 - Math.sqrt(s / steps)),
 };

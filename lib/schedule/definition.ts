@@ -1,10 +1,28 @@
-import { byDefault, integer, number, type Option } from "./option.js";
+import { byDefault, choice, integer, number, type Option, optional } from "./option.js";
 
 /** The options of every schedule that can be fed a warm-up. */
 export interface CommonOptions extends RateOptions {
   /** Steps of linear warm-up at the start of the budget, fewer than the budget. Default 0. */
   readonly warmup?: number;
+  /** Steps at `maxLr` between the warm-up and the rule, inside the budget. Default 0. */
+  readonly hold?: number;
+  /** How steps count at both ends; see {@link Convention}. Default `"stepsize"`. */
+  readonly convention?: Convention;
 }
+
+/**
+ * How a schedule counts at its two ends. T is the number of steps after a warm-up of w steps.
+ *
+ * | | `"stepsize"` | `"peers"` |
+ * | --- | --- | --- |
+ * | warm-up at step s < w | `maxLr·(s + 1)/w`: no step is lost at rate 0 | `maxLr·s/w`: from 0, the peak at step w |
+ * | from step `budget` on | the last step's rate | the end of the rule: `minLr` for cosine, linear, polynomial, REX |
+ *
+ * `"peers"` is what optax's `warmup_cosine_decay_schedule` and Hugging Face's `get_…_schedule_with_warmup` do, and PyTorch's
+ * CosineAnnealingLR, LinearLR and PolynomialLR at step T. UBA and schedules in cycles have no end of their own: past the
+ * budget they hold the last step's rate with either.
+ */
+export type Convention = "stepsize" | "peers";
 
 /** The options of every schedule. */
 export interface RateOptions {
@@ -38,6 +56,8 @@ export interface Definition<O> {
   warmup?(options: Resolved<O>): { readonly steps?: number; readonly peak?: number };
   /** Checks options against each other and against the number of steps after the warm-up. */
   check?(options: Resolved<O>, steps: number): void;
+  /** Whether the rule has a value at the step after the last, which is where it ends. */
+  readonly reachesEnd?: boolean;
   rule(options: Resolved<O>, steps: number): Rule;
 }
 
@@ -48,10 +68,18 @@ export const rateOptions = {
   minLr: number("the lowest learning rate after the warm-up", { min: 0 }, byDefault(0)),
 };
 
+/** The table row for {@link Convention}. It may be absent, so that a schedule without it is written as ever. */
+export const convention = optional(
+  choice("how steps count at both ends: peers warms up from 0 and ends at step budget", ["stepsize", "peers"]),
+  "stepsize",
+);
+
 /** Table rows for {@link CommonOptions}. */
 export const commonOptions = {
   ...rateOptions,
   warmup: integer("steps of linear warm-up, inside the budget", { min: 0 }, byDefault(0)),
+  hold: optional(integer("steps at the highest rate after the warm-up, inside the budget", { min: 0 }), "0"),
+  convention,
 };
 
 /** `minLr + (maxLr − minLr)·fraction` for a fraction from 0 to 1: exact at both ends, and never outside the bounds. */

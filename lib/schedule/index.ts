@@ -5,15 +5,17 @@ export {
   type ExponentialOptions,
   exponential,
   linear,
+  oneMinusSqrt,
   type PolynomialOptions,
   polynomial,
   rex,
   type StepOptions,
   step,
 } from "./decay.js";
-export type { CommonOptions, RateOptions } from "./definition.js";
+export type { CommonOptions, Convention, RateOptions } from "./definition.js";
 export { type InverseSqrtOptions, inverseSqrt } from "./inverse-sqrt.js";
-export { type OneCycleOptions, oneCycle } from "./one-cycle.js";
+export { type JoinOptions, joinSchedules, type SchedulePart } from "./joined.js";
+export { type OneCycleOptions, oneCycle, oneCycleMomentum } from "./one-cycle.js";
 export type { OptionKind } from "./option.js";
 export { catalog, create, fromJSON, names, type OptionDescription, type ScheduleDescription } from "./registry.js";
 export { type Schedule, type ScheduleJSON, tabulate } from "./schedule.js";

@@ -1,7 +1,7 @@
 import { invalidArgument } from "../errors.js";
 
 /** How an option's value is written, for a program that parses it from text. */
-export type OptionKind = "number" | "integer" | "boolean" | "choice" | "numbers" | "phases";
+export type OptionKind = "number" | "integer" | "boolean" | "choice" | "numbers" | "phases" | "schedules";
 
 /** What an option is when it is not given: the value may follow from the options that were. */
 export interface Fallback {
@@ -88,6 +88,12 @@ export function byDefault(value: unknown): Fallback {
 export function withFallback(option: Option, fallback: Fallback | undefined): Option {
   const { fallback: _dropped, ...rest } = option;
   return fallback === undefined ? rest : { ...rest, fallback };
+}
+
+/** The same option, which may be left out; `text` says in words what then holds. */
+export function optional(option: Option, text?: string): Option {
+  const fallback = text === undefined ? undefined : { text, value: () => undefined };
+  return { ...withFallback(option, fallback), mayBeAbsent: true };
 }
 
 function scalar(

@@ -7,13 +7,15 @@ import {
   cosineDefinition,
   exponentialDefinition,
   linearDefinition,
+  oneMinusSqrtDefinition,
   polynomialDefinition,
   rexDefinition,
   stepDefinition,
 } from "./decay.js";
 import type { Definition } from "./definition.js";
 import { inverseSqrtDefinition } from "./inverse-sqrt.js";
-import { oneCycleDefinition } from "./one-cycle.js";
+import { joinedFromJSON, joinedTable } from "./joined.js";
+import { oneCycleDefinition, oneCycleMomentumDefinition } from "./one-cycle.js";
 import type { Option, OptionKind } from "./option.js";
 import type { Schedule } from "./schedule.js";
 import { ubaDefinition } from "./uba.js";
@@ -38,12 +40,14 @@ const definitions: ReadonlyMap<string, AnyDefinition> = new Map(
       rexDefinition,
       inverseSqrtDefinition,
       warmupStableDecayDefinition,
+      oneMinusSqrtDefinition,
+      oneCycleMomentumDefinition,
     ] as readonly AnyDefinition[]
   ).map((definition) => [definition.name, definition]),
 );
 
 /** Every schedule's name in kebab case, as {@link create} takes it. */
-export const names: readonly string[] = Object.freeze([...definitions.keys()]);
+export const names: readonly string[] = Object.freeze([...definitions.keys(), "joined"]);
 
 /** What a program needs in order to offer a schedule: for a help text, a form or a parser of arguments. */
 export interface ScheduleDescription {
@@ -69,7 +73,10 @@ export interface OptionDescription {
 
 /** Every schedule with its options, in the order of {@link names}. */
 export const catalog: readonly ScheduleDescription[] = Object.freeze(
-  [...definitions.values()].map(({ name, description, source, options }) =>
+  [
+    ...definitions.values(),
+    { name: "joined", description: "Other schedules one after the other", source: "", options: joinedTable },
+  ].map(({ name, description, source, options }) =>
     Object.freeze({
       name,
       description,
@@ -88,6 +95,13 @@ export const catalog: readonly ScheduleDescription[] = Object.freeze(
 export function create(name: string, options: object): Schedule {
   const definition = definitions.get(name);
   if (definition !== undefined) return build(definition, options as Record<string, unknown>);
+  if (name === "joined") return joinedFromJSON(options, fromJSON);
+  if (name === "custom")
+    invalidArgument(
+      "schedule",
+      "one that can be made from its name; a function of your own has to be given again",
+      name,
+    );
   const suggestion = typeof name === "string" ? ` (did you mean ${nearest(name, names)}?)` : "";
   invalidArgument("schedule", `one of ${names.join(", ")}${suggestion}`, name);
 }

@@ -1,7 +1,7 @@
 import { invalidArgument } from "../errors.js";
 import { build } from "./build.js";
 import { between, type CommonOptions, commonOptions, type Definition } from "./definition.js";
-import { byDefault, type Given, integer, number, type Option, type OptionTable, withFallback } from "./option.js";
+import { byDefault, type Given, integer, number, type OptionTable, optional, withFallback } from "./option.js";
 import { resolve } from "./resolve.js";
 import type { Schedule } from "./schedule.js";
 
@@ -14,7 +14,7 @@ export interface UbaOptions extends Omit<CommonOptions, "maxLr"> {
    * sampled at half steps; that is a neutral choice and not a recommendation of the paper.
    */
   readonly phi?: number;
-  /** Consecutive decays, each from its own top; their iterations add up to `budget − warmup`. Default: one phase. */
+  /** Consecutive decays, each from its own top; their iterations add up to `budget − warmup − hold`. Default: one phase. */
   readonly phases?: readonly UbaPhase[];
 }
 
@@ -104,7 +104,9 @@ export const ubaDefinition: Definition<UbaOptions> = {
     }
     const sum = listed.reduce((total, phase) => total + phase.iterations, 0);
     if (sum === steps) return;
-    invalidArgument("uba.phases", `iterations that add up to budget - warmup, which is ${steps}`, sum);
+    const { hold } = options as { hold?: number };
+    const whole = hold ? "budget - warmup - hold" : "budget - warmup";
+    invalidArgument("uba.phases", `iterations that add up to ${whole}, which is ${steps}`, sum);
   },
   rule(options, steps) {
     const phases = phasesOf(options, steps);
@@ -139,8 +141,4 @@ function highestOfPhases(given: Given): number | undefined {
   const rates = phases?.map((phase) => phase.maxLr) ?? [];
   // One phase without a rate of its own needs the schedule's, which only the caller knows.
   return rates.length > 0 && rates.every((rate) => rate !== undefined) ? Math.max(...rates) : undefined;
-}
-
-function optional(option: Option): Option {
-  return { ...withFallback(option, undefined), mayBeAbsent: true };
 }

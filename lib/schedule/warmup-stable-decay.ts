@@ -1,6 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import { build } from "./build.js";
-import { type Definition, profile, type RateOptions, rateOptions } from "./definition.js";
+import { type Convention, convention, type Definition, profile, type RateOptions, rateOptions } from "./definition.js";
 import { byDefault, choice, integer, number } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
@@ -17,6 +17,8 @@ export interface WarmupStableDecayOptions extends RateOptions {
    * write the same curve with a half-life.
    */
   readonly cooldownFactor?: number;
+  /** How steps count at both ends; see {@link Convention}. Default `"stepsize"`. */
+  readonly convention?: Convention;
 }
 
 /**
@@ -48,7 +50,9 @@ export const warmupStableDecayDefinition: Definition<WarmupStableDecayOptions> =
     ),
     cooldown: choice("the cooldown's shape", ["linear", "sqrt", "exponential"], byDefault("linear")),
     cooldownFactor: number("what an exponential cooldown leaves", { above: 0, below: 1 }, byDefault(0.1)),
+    convention,
   },
+  reachesEnd: true,
   ownRise: "riseSteps",
   warmup: (options) => ({ steps: options.riseSteps }),
   check({ riseSteps, cooldownSteps, budget }) {
@@ -64,6 +68,6 @@ export const warmupStableDecayDefinition: Definition<WarmupStableDecayOptions> =
     };
     const shape = shapes[options.cooldown];
     const begin = steps - cooldownSteps;
-    return profile(options, (s) => (s < begin ? 1 : shape((s - begin) / cooldownSteps)));
+    return profile(options, (s) => (s < begin || cooldownSteps === 0 ? 1 : shape((s - begin) / cooldownSteps)));
   },
 };

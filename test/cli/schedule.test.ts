@@ -15,6 +15,12 @@ describe("--csv", () => {
     ["step", ["--milestones", "0.2,0.7", "--gamma", "0.3"], { milestones: [0.2, 0.7], gamma: 0.3 }],
     ["one-cycle", ["--arms", "linear", "--rise-fraction", "0.4"], { arms: "linear", riseFraction: 0.4 }],
     [
+      "cosine",
+      ["--convention", "peers", "--warmup", "8", "--hold", "20"],
+      { convention: "peers", warmup: 8, hold: 20 },
+    ],
+    ["one-cycle-momentum", ["--three-phase", "--rise-fraction", "0.2"], { threePhase: true, riseFraction: 0.2 }],
+    [
       "uba",
       ["--phases", '[{"iterations":60},{"iterations":40,"maxLr":0.05}]'],
       { phases: [{ iterations: 60 }, { iterations: 40, maxLr: 0.05 }] },
@@ -35,6 +41,23 @@ describe("--csv", () => {
     expect(head).toBe("step,learningRate");
     const expected = tabulate(create(name, { budget: 100, maxLr: 0.2, ...options }));
     expect(rows.map((row) => row.split(",").map(Number))).toEqual([...expected].map((rate, step) => [step, rate]));
+  });
+
+  test("joined schedules have their rates and their budget from their parts", async () => {
+    const parts = [
+      { name: "constant", budget: 30, maxLr: 0.2, warmup: 5 },
+      { name: "one-minus-sqrt", budget: 10, maxLr: 0.2 },
+    ];
+    const { stdout } = await run(["schedule", "joined", "--parts", JSON.stringify(parts), "--csv"]);
+    const rates = stdout
+      .trimEnd()
+      .split("\n")
+      .slice(1)
+      .map((row) => Number(row.split(",")[1]));
+    expect(rates).toEqual([...tabulate(create("joined", { parts }))]);
+    const refused = await run(["schedule", "joined", "--max-lr", "1", "--parts", JSON.stringify(parts)]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain("--max-lr: the schedule joined does not take it; its options are budget, parts");
   });
 
   test("a long budget comes whole, and rows that cannot be written are an error", async () => {

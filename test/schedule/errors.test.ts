@@ -16,7 +16,10 @@ function errorOf(attempt: () => unknown): StepsizeError {
   throw new Error("nothing was thrown");
 }
 
-describe.each(schedule.names)("%s refuses", (name) => {
+/** All but the joined one, which takes its rates from its parts. */
+const ruled = schedule.names.filter((name) => name !== "joined");
+
+describe.each(ruled)("%s refuses", (name) => {
   test.each([
     [{ budget: 0 }, "budget: expected an integer of at least 1, got 0"],
     [{ budget: 2.5 }, "budget: expected an integer of at least 1, got 2.5"],
@@ -61,6 +64,7 @@ describe.each(schedule.names)("%s refuses", (name) => {
 describe("a warm-up", () => {
   const own = [
     ["one-cycle", "riseFraction"],
+    ["one-cycle-momentum", "riseFraction"],
     ["inverse-sqrt", "riseSteps"],
     ["wsd", "riseSteps"],
   ] as const;
@@ -71,7 +75,7 @@ describe("a warm-up", () => {
     );
   });
 
-  test.each(schedule.names.filter((name) => !own.some(([one]) => one === name)))(
+  test.each(ruled.filter((name) => !own.some(([one]) => one === name)))(
     "must be whole and shorter than the budget of %s",
     (name) => {
       const message = (warmup: unknown) => errorOf(() => schedule.create(name, { ...good, warmup })).message;
@@ -151,6 +155,24 @@ test.each([
   ["one-cycle", { maxMomentum: 1 }, "one-cycle.maxMomentum: "],
   ["inverse-sqrt", { riseSteps: 0 }, "inverse-sqrt.riseSteps: expected an integer of at least 1, got 0"],
   ["inverse-sqrt", { riseSteps: 101 }, "inverse-sqrt.riseSteps: expected at most the budget of 100, got 101"],
+  [
+    "one-cycle-momentum",
+    { threePhase: true, riseFraction: 0.6 },
+    "one-cycle-momentum.riseFraction: expected at most 0.5 with threePhase, which falls as long, got 0.6",
+  ],
+  [
+    "cosine",
+    { warmup: 10, hold: 90 },
+    "cosine.hold: expected fewer steps than the warm-up leaves of the budget, 90, got 90",
+  ],
+  ["cosine", { hold: -1 }, "cosine.hold: expected an integer of at least 0, got -1"],
+  ["cosine", { convention: "torch" }, 'cosine.convention: expected one of "stepsize", "peers", got "torch"'],
+  ["wsd", { hold: 5 }, "wsd: expected only the options"],
+  [
+    "uba",
+    { hold: 5, phases: [{ iterations: 100 }] },
+    "uba.phases: expected iterations that add up to budget - warmup - hold, which is 95, got 100",
+  ],
   ["wsd", { riseSteps: 90 }, "wsd.riseSteps + cooldownSteps: expected at most the budget of 100, got 110"],
   ["wsd", { cooldown: "cosine" }, 'wsd.cooldown: expected one of "linear", "sqrt", "exponential", got "cosine"'],
   ["wsd", { cooldownFactor: 1 }, "wsd.cooldownFactor: "],
@@ -185,6 +207,7 @@ describe("a name", () => {
 
 test("the names are those of the command line", () => {
   expect(schedule.names.join(" ")).toBe(
-    "uba constant step exponential polynomial linear cosine cosine-restarts cyclical one-cycle rex inverse-sqrt wsd",
+    "uba constant step exponential polynomial linear cosine cosine-restarts cyclical one-cycle rex inverse-sqrt wsd " +
+      "one-minus-sqrt one-cycle-momentum joined",
   );
 });

@@ -21,7 +21,7 @@ export function contraction(steps: Steps, curvature: number): number {
   if (!Number.isFinite(curvature)) invalidArgument("curvature", "a finite number", curvature);
   if (isUba(steps)) {
     let sum = 0;
-    for (let s = 0; s < warmupOf(steps); s++) sum += logFactor(steps(s) * curvature);
+    for (let s = 0; s < stepsBefore(steps); s++) sum += logFactor(steps(s) * curvature);
     for (const phase of phasesOf(steps)) sum += ubaLogProduct(phase, curvature);
     return sum;
   }
@@ -43,7 +43,7 @@ export function worstCase(steps: Steps, range: CurvatureRange): Peak {
   const [lowest, highest] = readRange("range", range);
   if (isUba(steps)) {
     const [phase, ...others] = phasesOf(steps);
-    if (others.length === 0 && warmupOf(steps) === 0) return ubaHighestPoint(phase!, lowest, highest);
+    if (others.length === 0 && stepsBefore(steps) === 0) return ubaHighestPoint(phase!, lowest, highest);
   }
   return highestPoint(factorsOf(readSteps("steps", steps)), lowest, highest);
 }
@@ -52,8 +52,10 @@ function isUba(steps: Steps): steps is Schedule {
   return typeof steps === "function" && steps.name === "uba";
 }
 
-function warmupOf({ options }: Schedule): number {
-  return options["warmup"] as number;
+/** Steps of warm-up and hold, before the first phase. */
+function stepsBefore({ options }: Schedule): number {
+  const { warmup, hold = 0 } = options as { warmup: number; hold?: number };
+  return warmup + hold;
 }
 
 function phasesOf(schedule: Schedule): UbaCurve[] {
@@ -61,6 +63,6 @@ function phasesOf(schedule: Schedule): UbaCurve[] {
     readonly phases?: readonly UbaPhase[];
   };
   const all = { maxLr, minLr, phi };
-  if (phases === undefined) return [{ ...all, steps: schedule.budget - warmupOf(schedule) }];
+  if (phases === undefined) return [{ ...all, steps: schedule.budget - stepsBefore(schedule) }];
   return phases.map(({ iterations, ...own }) => ({ ...all, ...own, steps: iterations }));
 }

@@ -15,7 +15,28 @@ export const samples: readonly ScheduleJSON[] = [
   { name: "rex", budget: 60, maxLr: 0.1, minLr: 0.001 },
   { name: "inverse-sqrt", budget: 60, maxLr: 0.1, minLr: 0.03, riseSteps: 5 },
   { name: "wsd", budget: 60, maxLr: 0.1, minLr: 0.001, riseSteps: 5, cooldownSteps: 20, cooldown: "sqrt" },
+  { name: "one-minus-sqrt", budget: 60, maxLr: 0.1, minLr: 0.001 },
+  { name: "one-cycle-momentum", budget: 60, maxLr: 0.1, riseFraction: 0.2, threePhase: true },
 ];
 
+/** A joined schedule: what its options are is in its parts. */
+export const joinedSample: ScheduleJSON = {
+  name: "joined",
+  budget: 60,
+  parts: [
+    { name: "constant", budget: 40, maxLr: 0.1, warmup: 10 },
+    {
+      name: "joined",
+      parts: [
+        { name: "one-minus-sqrt", budget: 15, maxLr: 0.1 },
+        { name: "constant", budget: 9, maxLr: 0.02 },
+      ],
+    },
+  ],
+  boundaries: [40],
+};
+
 /** The samples of schedules that take a `warmup`. */
-export const warmable = samples.filter(({ name }) => !["one-cycle", "inverse-sqrt", "wsd"].includes(name));
+export const warmable = samples.filter(
+  ({ name }) => !["one-cycle", "one-cycle-momentum", "inverse-sqrt", "wsd"].includes(name),
+);
