@@ -12,13 +12,16 @@ export type ErrorCode =
   | "unsupported";
 
 /**
- * The error every part of stepsize throws. The message names the argument, what was expected and what came.
+ * The error that every part of stepsize throws or rejects with, whatever plain JavaScript calls it with. The message
+ * names the argument, what was expected and what came. What a function of yours throws (a loss, a callback, an iterable
+ * of batches) comes out as it is, and a function that returns a promise rejects and does not throw.
  */
 export class StepsizeError extends Error {
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    // Plain JavaScript may give anything, and a symbol would be an error of its own.
+    super(String(message), options);
     this.name = "StepsizeError";
     this.code = code;
   }

@@ -1,3 +1,4 @@
+import { expectObject } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import type { Adam, AdamW } from "../optim/index.js";
 import { bfloat16Value } from "../tensor/bfloat16.js";
@@ -15,7 +16,9 @@ export type Preconditioner = ReadonlyMap<string, Float64Array>;
  * have different β₂ or ε
  */
 export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Promise<Preconditioner> {
+  expectObject("source", source, "an Adam or AdamW, or a checkpoint as readCheckpoint(…) gives it");
   const live = "stateDict" in source;
+  if (!live) expectObject("source.info", source.info, "that of a checkpoint, as readCheckpoint(…) gives it");
   const settings = (live ? source.toJSON() : source.info.run) as AdamSettings;
   const state = live ? await onHost(source.stateDict()) : source.optimizer;
   const { optimizer = "none", rule, groups = [] } = settings;

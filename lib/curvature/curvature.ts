@@ -1,5 +1,6 @@
 import { totalmem } from "node:os";
 import { constrainedMemory } from "node:process";
+import { expectFunction, expectMethods, expectModule } from "../arguments.js";
 import type { Batch } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { crossEntropy, type Loss, type Module } from "../nn/index.js";
@@ -67,8 +68,12 @@ export interface Curvature extends Spectrum {
  * gradient is zero or somebody else changes the weights meanwhile, `out-of-memory`
  */
 export async function curvature(model: Module, batch: Batch, options: CurvatureOptions = {}): Promise<Curvature> {
+  expectModule("model", model);
   expectOptions("curvature", names, options);
   const { loss = crossEntropy, prepare = (raw) => raw, preconditioner, ...rest } = options;
+  for (const [name, one] of Object.entries({ loss, prepare })) expectFunction(name, one, "a function of tensors");
+  if (preconditioner !== undefined)
+    expectMethods("preconditioner", preconditioner, ["get"], "a Map, as adamPreconditioner(…) gives it");
   const { steps } = readOptions(rest);
   const surface = await LossSurface.of({ model, batch, loss, prepare });
   try {

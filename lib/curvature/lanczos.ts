@@ -1,4 +1,4 @@
-import { StepsizeError } from "../errors.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
 import type { JacobiMatrix } from "./spectral-measure.js";
 import { topEigenvector } from "./top-eigenvector.js";
 import { tridiagonalised } from "./tridiagonal.js";
@@ -52,6 +52,7 @@ export async function lanczos(product: Product, start: Float64Array, options: La
   let rounding = 0;
   for (;;) {
     const made = await product(basis.at(-1)!);
+    if (made?.length !== start.length) invalidArgument("product", `a function to ${start.length} numbers`, made);
     rounding = Math.max(rounding, 1e-13 * norm(made));
     columns.push(orthogonalise(made, basis));
     const left = norm(made);

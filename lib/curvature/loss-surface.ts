@@ -3,7 +3,7 @@ import { StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { Buffer, type Loss, type Module, type Parameter } from "../nn/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
-import { upload } from "../train/evaluate.js";
+import { lossOf, upload } from "../train/evaluate.js";
 
 /** What a loss surface is made of. */
 export interface SurfaceOptions {
@@ -123,7 +123,7 @@ export class LossSurface {
       if (along) this.#move(along, distance);
       const { x, y } = this.#data;
       const value = tidy(() => {
-        const result = loss(model.forward(prepare(x)), y);
+        const result = lossOf(loss, model.forward(prepare(x)), y);
         result.backward();
         return result;
       });

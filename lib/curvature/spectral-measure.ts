@@ -3,6 +3,8 @@
 // has a node at x, and as few nodes as it can, has the least mass below x and the most up to x. Szegő, Orthogonal
 // Polynomials, section 3.41; nodes prescribed in quadrature: Golub, SIAM Review 15 (1973).
 
+import { expectObject } from "../arguments.js";
+import { invalidArgument } from "../errors.js";
 import { tridiagonalEigen } from "./tridiagonal.js";
 
 /** A symmetric tridiagonal matrix with positive off-diagonal, and the element that would come next to it. */
@@ -41,6 +43,28 @@ export interface MassBounds {
 
 /** What is known of the mass on the left of a point, and with the point itself. */
 export function massBounds(matrix: JacobiMatrix, x: number): MassBounds {
+  expectMatrix(matrix);
+  if (typeof x !== "number" || Number.isNaN(x)) invalidArgument("x", "a number", x);
+  return boundsAt(matrix, x);
+}
+
+function expectMatrix(matrix: JacobiMatrix): void {
+  expectObject("matrix", matrix, "a matrix, as spectrum(…) gives it");
+  const { diagonal, offDiagonal, next } = matrix;
+  const areNumbers = (values: ArrayLike<number>, length: number) =>
+    typeof values === "object" &&
+    values !== null &&
+    values.length === length &&
+    Array.from(values).every(Number.isFinite);
+  if (!(diagonal?.length > 0) || !areNumbers(diagonal, diagonal.length))
+    invalidArgument("matrix.diagonal", "an array of at least one finite number", diagonal);
+  if (!areNumbers(offDiagonal, diagonal.length - 1))
+    invalidArgument("matrix.offDiagonal", `an array of ${diagonal.length - 1} finite numbers`, offDiagonal);
+  if (!Number.isFinite(next) || next < 0) invalidArgument("matrix.next", "a finite number ≥ 0", next);
+}
+
+/** {@link massBounds} of a matrix that is known to be right. */
+export function boundsAt(matrix: JacobiMatrix, x: number): MassBounds {
   const { nodes, weights } = matrix.next > 0 ? ruleThrough(matrix, x) : gaussRule(matrix);
   const mass = (counted: (node: number) => boolean) =>
     Math.min(
@@ -65,9 +89,9 @@ export function quantile(matrix: JacobiMatrix, share: number): Bracket {
   const width = matrix.next + nodes.at(-1)! - nodes[0]!;
   // Away from the nodes the mass that a point can hold falls with the distance: somewhere the search has to end.
   let [left, right] = [nodes[at - 1] ?? estimate - width, nodes[at + 1] ?? estimate + width];
-  while (massBounds(matrix, left).upTo >= share) left -= estimate - left;
-  while (massBounds(matrix, right).below < share) right += right - estimate;
-  const reached = (enough: (bounds: MassBounds) => boolean) => (x: number) => enough(massBounds(matrix, x));
+  while (boundsAt(matrix, left).upTo >= share) left -= estimate - left;
+  while (boundsAt(matrix, right).below < share) right += right - estimate;
+  const reached = (enough: (bounds: MassBounds) => boolean) => (x: number) => enough(boundsAt(matrix, x));
   return {
     estimate,
     lowest: turningPoint(

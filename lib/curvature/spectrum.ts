@@ -1,7 +1,9 @@
+import { expectFunction, expectObject } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
+import { arrayName } from "../realms.js";
 import { lanczos, norm, type Product, scaled } from "./lanczos.js";
-import { type Bracket, gaussRule, type JacobiMatrix, massBounds, quantile } from "./spectral-measure.js";
+import { type Bracket, boundsAt, gaussRule, type JacobiMatrix, quantile } from "./spectral-measure.js";
 import { tridiagonalEigen } from "./tridiagonal.js";
 
 /** Options of {@link spectrum}. */
@@ -84,6 +86,8 @@ export async function spectrum(
   options: SpectrumOptions = {},
   measured?: MeasuredProduct,
 ): Promise<Spectrum> {
+  expectFunction("product", product, "a function, the matrix times a vector");
+  if (arrayName(vector) !== "Float64Array") invalidArgument("vector", "a Float64Array", vector);
   expectOptions("spectrum", spectrumNames, options);
   const { steps, share, onStep } = readOptions(options);
   const length = norm(vector);
@@ -112,7 +116,11 @@ interface ProductErrors {
 }
 
 /** Options with their defaults, checked. */
-export function readOptions({ steps = 40, share = 0.95, onStep }: SpectrumOptions) {
+export function readOptions(options: SpectrumOptions) {
+  expectObject("options", options);
+  const { steps = 40, share = 0.95, onStep } = options;
+  if (onStep !== undefined) expectFunction("onStep", onStep);
+  if (typeof share !== "number") invalidArgument("share", "a number above 0 and below 1", share);
   if (!Number.isSafeInteger(steps) || steps < 2) invalidArgument("steps", "a whole number of at least 2", steps);
   if (!(share > 0 && share < 1)) invalidArgument("share", "a number above 0 and below 1", share);
   return { steps, share, onStep };
@@ -139,8 +147,8 @@ function describeSpectrum(
     kappa: condition(lambdaMax, lambdaQ, noiseFloor),
     negativeMass: {
       estimate: weights.reduce((sum, weight, i) => (nodes[i]! < -noiseFloor ? sum + weight : sum), 0),
-      lowest: massBounds(matrix, -noiseFloor).below,
-      highest: massBounds(matrix, noiseFloor).upTo,
+      lowest: boundsAt(matrix, -noiseFloor).below,
+      highest: boundsAt(matrix, noiseFloor).upTo,
     },
     share,
     noiseFloor,

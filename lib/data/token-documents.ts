@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
+import { expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { invalidFile, notFound } from "./files.js";
 
@@ -23,7 +24,8 @@ const largestDocument = 256 * 2 ** 20;
  * @throws `not-found` for a path that is not there, or where there is no text at all; `invalid-file` for one too large
  */
 export async function findTextFiles(paths: readonly string[]): Promise<TextFile[]> {
-  if (paths.length === 0) invalidArgument("paths", "at least one folder or text file", paths);
+  if (!Array.isArray(paths) || paths.length === 0) invalidArgument("paths", "at least one folder or text file", paths);
+  for (const [i, path] of paths.entries()) expectText(`paths[${i}]`, path, "the path of a folder or a text file");
   const found = new Map<string, TextFile>();
   for (const path of paths) {
     const isFolder = (await statOf(path)).isDirectory();

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { expectText } from "../arguments.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import { invalidFile, readBytes } from "./files.js";
 import type { TokenizerSpec } from "./tokenizer.js";
@@ -72,6 +73,7 @@ export function checkVocabulary(name: string, vocabulary: unknown): number {
  * @throws `not-found` where there is none; `invalid-file` naming the first field that is wrong
  */
 export async function readTokenFolder(folder: string): Promise<TokenFolder> {
+  expectText("folder", folder, "the path of a token folder");
   const path = infoPath(folder);
   const text = Buffer.from(await readBytes(path)).toString("utf8");
   let info: TokenFolder;

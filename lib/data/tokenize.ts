@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { expectFunction, expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { checkSeed, permutation } from "../random.js";
@@ -71,9 +72,14 @@ export interface TokenizeProgress {
  */
 export async function tokenize(paths: readonly string[], options: TokenizeOptions): Promise<TokenFolder> {
   expectOptions("tokenize", names, options);
-  const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal } = options;
+  const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal, onProgress } = options;
+  expectText("out", options.out, "the path of a folder to make");
   const out = resolve(options.out);
   const { name = basename(out) } = options;
+  expectText("name", name, "a name");
+  if (onProgress !== undefined) expectFunction("onProgress", onProgress);
+  if (signal !== undefined && !(typeof signal?.throwIfAborted === "function"))
+    invalidArgument("signal", "an AbortSignal", signal);
   const tokenizer = tokenizerOf(spec);
   await expectEmpty(options.out, out);
   const files = await findTextFiles(paths);

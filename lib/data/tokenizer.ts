@@ -1,3 +1,4 @@
+import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { bpe, bpeEncodings } from "./tokenizer-bpe.js";
 
@@ -38,6 +39,7 @@ export function specOf(name: string): TokenizerSpec {
 
 /** The name of a tokenizer, as {@link specOf} takes it. */
 export function tokenizerName(spec: TokenizerSpec): string {
+  expectObject("spec", spec, "a tokenizer's specification, as specOf(name) gives it");
   return spec.kind === "bytes" ? "bytes" : spec.encoding;
 }
 

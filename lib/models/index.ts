@@ -1,3 +1,4 @@
+import { expectObject, expectShape } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { Module } from "../nn/index.js";
 import { checkedOptions } from "../options.js";
@@ -34,6 +35,7 @@ function isImageNetKind(name: string): name is ImageNetKind {
  * @throws StepsizeError `invalid-argument` for a kind that is not known, or options that its function refuses
  */
 export function create(config: ModelConfig, place: PlaceOptions): Module {
+  expectObject("config", config, 'a model\'s configuration, such as { kind: "mlp", … }');
   const { device, seed = 0 } = checkedOptions("create", placeNames, place);
   if (config.kind === "resnet") return resnet({ ...optionsIn(config), device, seed });
   if (config.kind === "mlp") return mlp({ ...optionsIn(config), device, seed });
@@ -66,6 +68,7 @@ export const names: readonly string[] = [
  * @throws StepsizeError `invalid-argument` for a name that is not one of {@link names}, or items that do not fit
  */
 export function configOf(name: string, itemShape: readonly number[], classes: number): ModelConfig {
+  expectShape("itemShape", itemShape);
   if (name === "mlp") return { kind: "mlp", inputs: itemShape.reduce((product, size) => product * size, 1), classes };
   if (!names.includes(name)) invalidArgument("model", names.join(", "), name);
   if (isOlmo(name)) {

@@ -1,3 +1,4 @@
+import { expectShape } from "../arguments.js";
 import { Flatten, Linear, Module, Seeds } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
@@ -29,6 +30,7 @@ export class MLP extends Module {
     super();
     const { inputs, hidden = [512, 512], classes, device, seed = 0 } = checkedOptions("mlp", mlpNames, options);
     const seeds = new Seeds(seed);
+    expectShape("mlp.hidden", hidden);
     const sizes = [inputs, ...hidden, classes];
     const last = hidden.length;
     this.layers = sizes.slice(1).map((outputs, i) => {

@@ -1,4 +1,5 @@
-import { invalidArgument, StepsizeError } from "../errors.js";
+import { expectFunction } from "../arguments.js";
+import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { isPromise } from "../realms.js";
 import type { Addon, Attributes, MemoryStatistics, NativeDevice, NativeList, NativeTensor } from "./addon.js";
@@ -60,7 +61,7 @@ export class Device {
    * Waits until everything enqueued so far is done. An operation that failed does not reject it: its result does.
    * @throws StepsizeError `device-failed` if the device itself has failed, as a GPU does; `invalid-state` if it was closed.
    */
-  synchronize(): Promise<void> {
+  async synchronize(): Promise<void> {
     return this.native.synchronize();
   }
 
@@ -78,6 +79,7 @@ export class Device {
    * operation that could not be recorded; nothing has been done then.
    */
   capture(work: () => void): Capture {
+    expectFunction("work", work);
     this.native.beginCapture();
     const capture = new Capture(this.native);
     this.capturing = capture;
@@ -131,7 +133,8 @@ export class Device {
   }
 
   /** How long the work that `work` enqueues takes on the device, in milliseconds. */
-  time(work: () => void): Promise<number> {
+  async time(work: () => void): Promise<number> {
+    expectFunction("work", work);
     this.native.startTimer();
     work();
     return this.native.stopTimer();
@@ -153,15 +156,20 @@ export class Device {
   }
 
   /** Waits for the work enqueued so far and closes the device; its tensors can be disposed but no longer used. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     return this.native.close();
   }
 
   #idOf(operation: string): number {
     const id = this.#ids.get(operation);
-    if (id === undefined) throw new StepsizeError("unsupported", `there is no operation "${operation}"`);
+    if (id === undefined) throw new StepsizeError("unsupported", `there is no operation ${describe(operation)}`);
     return id;
   }
+}
+
+/** @internal Throws unless `value` is a device. */
+export function expectDevice(name: string, value: unknown): void {
+  if (!(value instanceof Device)) invalidArgument(name, "a device, as openDevice(…) gives it", value);
 }
 
 const deviceNames = optionNames<DeviceOptions>({
@@ -173,6 +181,7 @@ const deviceNames = optionNames<DeviceOptions>({
 
 /** Where a device of this name is: the addon, and its index there. */
 function resolveName(name: string): { addon: string; index: number } | undefined {
+  if (typeof name !== "string") return undefined;
   if (name === "cpu") return { addon: "cpu", index: 0 };
   // For tests of CUDA code on machines without a GPU: what g++ makes of the kernels, and what nvcc does. Never chosen by
   // themselves.

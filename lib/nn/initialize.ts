@@ -1,3 +1,4 @@
+import { expectFinite, expectMethods, expectShape } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { normal, type Tensor, uniform } from "../tensor/index.js";
@@ -24,11 +25,14 @@ export class Seeds {
 
 /** The seeds given, or those of a number; default 0. */
 export function seedsOf(seeds: Seeds | number = 0): Seeds {
-  return typeof seeds === "number" ? new Seeds(seeds) : seeds;
+  if (typeof seeds === "number") return new Seeds(seeds);
+  expectMethods("seeds", seeds, ["next"], "Seeds, or a number");
+  return seeds;
 }
 
 /** How many inputs and outputs a weight connects: for [outputs, inputs] and [outputs, height, width, inputs]. */
 function fans(shape: readonly number[]): { fanIn: number; fanOut: number } {
+  expectShape("shape", shape);
   const [outputs = 1, ...rest] = shape;
   const window = rest.slice(0, -1).reduce((product, size) => product * size, 1);
   return { fanIn: rest.reduce((product, size) => product * size, 1), fanOut: outputs * window };
@@ -41,8 +45,9 @@ export function fanInUniform(
   seeds: Seeds,
   fanIn = fans(shape).fanIn,
 ): Tensor {
+  expectFinite("fanIn", fanIn);
   const bound = 1 / Math.sqrt(Math.max(1, fanIn));
-  return uniform(device, shape, { low: -bound, high: bound, ...seeds.next() });
+  return uniform(device, shape, { low: -bound, high: bound, ...seedsOf(seeds).next() });
 }
 
 /**
@@ -55,5 +60,6 @@ export function kaimingNormal(
   seeds: Seeds,
   mode: "fanIn" | "fanOut" = "fanOut",
 ): Tensor {
-  return normal(device, shape, { deviation: Math.sqrt(2 / Math.max(1, fans(shape)[mode])), ...seeds.next() });
+  if (mode !== "fanIn" && mode !== "fanOut") invalidArgument("mode", '"fanIn" or "fanOut"', mode);
+  return normal(device, shape, { deviation: Math.sqrt(2 / Math.max(1, fans(shape)[mode])), ...seedsOf(seeds).next() });
 }

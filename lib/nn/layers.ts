@@ -1,3 +1,4 @@
+import { expectModule } from "../arguments.js";
 import type { Capture, Device } from "../native/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import {
@@ -23,6 +24,7 @@ import {
   zeros,
 } from "../tensor/index.js";
 import { poolingNames } from "../tensor/operations/pooling.js";
+import { expectTensor } from "../tensor/tensor.js";
 import { CapturedCalls } from "./captured-calls.js";
 import { fanInUniform, kaimingNormal, type Seeds, seedsOf } from "./initialize.js";
 import { Module } from "./module.js";
@@ -209,6 +211,7 @@ export class Dropout extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    expectTensor("x", x);
     if (!this.training || this.probability === 0) return x;
     const { probability, seed } = this;
     // Room for 2^32 calls of each of 2^20 layers under one seed, apart from the streams that weights are drawn from.
@@ -248,6 +251,7 @@ export class SiLU extends Module {
  */
 export class Flatten extends Module {
   forward(x: Tensor): Tensor {
+    expectTensor("x", x);
     return reshape(x, [x.shape[0] ?? 1, x.shape.slice(1).reduce((product, size) => product * size, 1)]);
   }
 }
@@ -293,6 +297,7 @@ export class Sequential extends Module {
 
   constructor(...layers: Module[]) {
     super();
+    for (const [i, layer] of layers.entries()) expectModule(`layers[${i}]`, layer);
     this.layers = layers;
   }
 

@@ -1,3 +1,4 @@
+import { expectState } from "../arguments.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType } from "../native/index.js";
 import { isOfAnotherCopy, markCopy } from "../realms.js";
@@ -165,6 +166,7 @@ export abstract class Module {
 
   /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
   checkStateDict(state: ReadonlyMap<string, Tensor>): void {
+    expectState("state", state);
     const problems = differences(this.stateDict(), state);
     if (problems.length > 0)
       throw new StepsizeError("invalid-file", `the state does not fit the model: ${problems.join("; ")}`);

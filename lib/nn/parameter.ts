@@ -1,8 +1,10 @@
 import type { DataType } from "../native/index.js";
 import { awaitClaim } from "../tensor/claims.js";
 import { cast, type HasTorchNames, noGrad, Tensor } from "../tensor/index.js";
+import { expectTensor } from "../tensor/tensor.js";
 
 function shareMemory(values: Tensor) {
+  expectTensor("values", values);
   return values.device.native.reshape(values.handle, values.shape);
 }
 
@@ -15,7 +17,8 @@ export class Parameter extends Tensor {
 
   /** Takes over the memory of `values`, which is not to be used any more. */
   constructor(values: Tensor) {
-    super(values.device, shareMemory(values));
+    const handle = shareMemory(values);
+    super(values.device, handle);
     values.dispose();
     this.requiresGrad = true;
     this.keep();
@@ -37,7 +40,8 @@ export class Parameter extends Tensor {
 export class Buffer extends Tensor {
   /** Takes over the memory of `values`, which is not to be used any more. */
   constructor(values: Tensor) {
-    super(values.device, shareMemory(values));
+    const handle = shareMemory(values);
+    super(values.device, handle);
     values.dispose();
     this.keep();
   }

@@ -1,4 +1,6 @@
+import { expectModule } from "../arguments.js";
 import { asType, type Tensor, tidy } from "../tensor/index.js";
+import { expectTensor } from "../tensor/tensor.js";
 import type { Module } from "./module.js";
 import { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";
 
@@ -9,6 +11,7 @@ export class Preparation {
 
   /** @param options what is done to raw inputs first; default: nothing */
   constructor(model: Module, options?: PreprocessingOptions) {
+    expectModule("model", model);
     this.#dtype = model.precision === "bf16" ? "bfloat16" : "float32";
     this.#preprocessing = options && new Preprocessing(options);
   }
@@ -18,6 +21,7 @@ export class Preparation {
    * @param moves of images; see `normalizeImages`
    */
   apply(raw: Tensor, moves?: Tensor): Tensor {
+    expectTensor("raw", raw);
     const dtype = this.#dtype;
     // Moving is a part of the same pass, which then changes no value.
     if (moves) this.#preprocessing ??= unchanged(raw);

@@ -1,7 +1,9 @@
+import { expectFinite, expectShape } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { DataType } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { asType, type NormalizeOptions, normalizeImages, type Tensor, tensor, tidy } from "../tensor/index.js";
+import { expectTensor } from "../tensor/tensor.js";
 
 /** What is done to raw inputs before a model sees them; plain JSON, saved with the model. */
 export interface PreprocessingOptions {
@@ -33,10 +35,12 @@ export class Preprocessing {
 
   constructor(options: PreprocessingOptions) {
     expectOptions("preprocessing", preprocessingNames, options);
+    expectShape("preprocessing.shape", options.shape);
     const channels = options.shape.at(-1);
     for (const name of ["mean", "std"] as const)
-      if (options[name]?.length !== channels)
+      if (!Array.isArray(options[name]) || options[name].length !== channels || !options[name].every(Number.isFinite))
         invalidArgument(`preprocessing.${name}`, `${channels} numbers, one per channel`, options[name]);
+    expectFinite("preprocessing.scale", options.scale);
     this.options = options;
   }
 
@@ -45,6 +49,7 @@ export class Preprocessing {
    * @param options as of {@link normalizeImages}
    */
   apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor {
+    expectTensor("raw", raw);
     expectOptions("apply", applyNames, options);
     const factors = this.#onDevice(raw);
     return tidy(() =>

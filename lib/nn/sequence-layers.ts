@@ -1,3 +1,4 @@
+import { expectFinite } from "../arguments.js";
 import type { Device } from "../native/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { embedding, layerNorm, normal, ones, rmsNorm, type Tensor, zeros } from "../tensor/index.js";
@@ -21,6 +22,7 @@ export class Embedding extends Module {
 
   constructor(rows: number, width: number, options: EmbeddingOptions) {
     super();
+    expectFinite("width", width);
     const { device, seeds, deviation = width ** -0.5 } = checkedOptions("Embedding", embeddingNames, options);
     this.weight = new Parameter(normal(device, [rows, width], { deviation, ...seedsOf(seeds).next() }));
   }

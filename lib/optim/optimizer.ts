@@ -1,3 +1,4 @@
+import { expectState } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { NativeTensor } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
@@ -330,6 +331,15 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): Promise<void> {
+    try {
+      return this.#load(state);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #load(state: ReadonlyMap<string, Tensor>): Promise<void> {
+    expectState("state", state);
     const { expected, unused } = this.checkStateDict(state);
     const counters = state.get("state") as Tensor;
     noGrad(() => {
@@ -359,6 +369,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * float32 masters, which PyTorch's state does not have.
    */
   async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
+    expectState("state", state);
+    if (steps !== undefined && typeof steps !== "number") invalidArgument("steps", "a number of steps", steps);
     this.#expectNoMasters("loadTorchState");
     const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#keeper);
     try {
@@ -404,7 +416,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const own = tensor(this.#device, counters);
     const ownCounts = tensor(this.#device, Int32Array.from(this.#slots, updatesOf));
     try {
-      this.loadStateDict(new Map([["state", own], ["updates", ownCounts], ...tensors]));
+      this.#load(new Map([["state", own], ["updates", ownCounts], ...tensors]));
     } finally {
       own.dispose();
       ownCounts.dispose();

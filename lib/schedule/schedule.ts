@@ -1,3 +1,5 @@
+import { invalidArgument } from "../errors.js";
+
 /**
  * A learning rate for every step of a run: a pure function of the step, with everything needed to plot, store and
  * rebuild it as frozen properties.
@@ -27,5 +29,7 @@ export interface ScheduleJSON {
 
 /** All of a schedule's learning rates, one per step of its budget, for plotting or for one upload to a device. */
 export function tabulate(schedule: Schedule): Float64Array {
+  if (typeof schedule !== "function" || !Number.isSafeInteger(schedule.budget))
+    invalidArgument("schedule", "a schedule, such as uba({ … })", schedule);
   return Float64Array.from({ length: schedule.budget }, (_, step) => schedule(step));
 }

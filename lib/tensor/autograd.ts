@@ -1,10 +1,11 @@
-import { StepsizeError } from "../errors.js";
+import { expectFunction, expectObject } from "../arguments.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
 import { expectOptions, optionNames } from "../options.js";
 import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
 import { openScope, track, untrack } from "./scope.js";
-import { execute, type GraphNode, Tensor } from "./tensor.js";
+import { execute, expectTensor, type GraphNode, Tensor } from "./tensor.js";
 
 let recording = true;
 
@@ -14,6 +15,7 @@ let recording = true;
  * @throws StepsizeError `invalid-argument` where the block returns a promise, which would go on while recording is on.
  */
 export function noGrad<T>(block: () => T): T {
+  expectFunction("block", block);
   const before = recording;
   recording = false;
   try {
@@ -68,11 +70,23 @@ const differentiationNames = optionNames<Differentiation>({ saves: true, gradien
  * `inputs`. For operations that are not made of differentiable ones.
  */
 export function withGradient(output: Tensor, inputs: readonly Tensor[], differentiation: Differentiation): Tensor {
+  expectTensor("output", output);
+  if (!Array.isArray(inputs)) invalidArgument("inputs", "an array of tensors", inputs);
+  for (const [i, input] of inputs.entries()) expectTensor(`inputs[${i}]`, input);
   expectOptions("withGradient", differentiationNames, differentiation);
+  expectDifferentiation(differentiation);
   if (output.node)
     throw new StepsizeError("invalid-argument", "withGradient: the output has a gradient; compute it inside noGrad");
   if (isRecorded(inputs)) record("withGradient", inputs, output, [], differentiation);
   return output;
+}
+
+function expectDifferentiation(given: Differentiation): void {
+  expectObject("differentiation", given, "an object with the gradient's function");
+  expectFunction("gradient", given.gradient, "a function from the gradient of the output to those of the inputs");
+  const { saves = [] } = given;
+  if (!Array.isArray(saves)) invalidArgument("saves", "an array of tensors", saves);
+  for (const [i, saved] of saves.entries()) expectTensor(`saves[${i}]`, saved);
 }
 
 function record(
@@ -96,6 +110,7 @@ function record(
  * place or disposed; `invalid-argument` where there is nothing to differentiate.
  */
 export function backward(root: Tensor): void {
+  expectTensor("root", root);
   if (root.size !== 1)
     throw new StepsizeError("invalid-argument", `backward: expected a tensor with one element, got ${root}`);
   if (!root.node)

@@ -8,7 +8,7 @@ import {
   type NativeTensor,
   type TypedArray,
 } from "../native/addon.js";
-import type { Device } from "../native/index.js";
+import { type Device, expectDevice } from "../native/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { arrayName, markCopy } from "../realms.js";
 import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
@@ -78,7 +78,7 @@ export class Tensor {
    * @throws StepsizeError with the error of the operation that failed, if the values were computed from the result of
    * one: `device-failed` with its name and shapes, or `out-of-memory`.
    */
-  read(): Promise<TypedArray> {
+  async read(): Promise<TypedArray> {
     return this.device.native.read(this.handle);
   }
 
@@ -105,6 +105,7 @@ export class Tensor {
 
   /** The same values on another device, through host memory. Without a gradient. */
   async to(device: Device): Promise<Tensor> {
+    expectDevice("device", device);
     return fromValues(device, this.dtype, this.shape, await this.read());
   }
 
@@ -147,8 +148,22 @@ export class Tensor {
 
 markCopy(Tensor);
 
+/** @internal Throws unless `value` is a tensor. */
+export function expectTensor(name: string, value: unknown): void {
+  if (!(value instanceof Tensor)) invalidArgument(name, "a tensor", value);
+}
+
+/** @internal Throws unless all of these arguments are tensors. */
+export function expectTensors(values: Readonly<Record<string, unknown>>): void {
+  for (const name in values) expectTensor(name, values[name]);
+}
+
 /** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */
 export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
+  if (!Array.isArray(inputs) || inputs.length === 0)
+    invalidArgument(`${operation}: inputs`, "an array of tensors", inputs);
+  for (let i = 0; i < inputs.length; i++)
+    if (!(inputs[i] instanceof Tensor)) invalidArgument(`${operation}: tensor ${i}`, "a tensor", inputs[i]);
   const device = (inputs[0] as Tensor).device;
   return device
     .enqueue(
@@ -180,7 +195,9 @@ export function tensor(
   shape?: readonly number[],
   options: TensorOptions = {},
 ): Tensor {
+  expectDevice("device", device);
   const { dtype = dataTypeOf(data), requiresGrad = false } = checkedOptions("tensor", tensorNames, options);
+  if (!Object.hasOwn(arrayOf, dtype)) invalidArgument("options.dtype", dataTypes.join(", "), dtype);
   const flat = ArrayBuffer.isView(data) ? data : flatten(data);
   const ArrayType = arrayOf[dtype];
   const from = (values: ArrayLike<number>) =>

@@ -1,3 +1,4 @@
+import { expectFunction } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import { isPlainObject, isPromise } from "../realms.js";
 import { openScope, track } from "./scope.js";
@@ -11,6 +12,7 @@ import { Tensor } from "./tensor.js";
  * @throws StepsizeError `invalid-argument` where the block returns a promise: the tensors it makes later would be lost.
  */
 export function tidy<T>(block: () => T): T {
+  expectFunction("block", block);
   const close = openScope();
   let made: Set<Tensor> | undefined;
   try {

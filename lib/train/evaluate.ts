@@ -1,9 +1,11 @@
+import { expectFunction, expectMethods, expectModule, expectObject } from "../arguments.js";
 import type { Batch, BatchSource, Labels } from "../data/index.js";
-import type { Device } from "../native/index.js";
+import { invalidArgument } from "../errors.js";
+import { type Device, expectDevice } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { isInt32Array } from "../realms.js";
-import { correctCount, noGrad, type Tensor, tensor, tidy } from "../tensor/index.js";
+import { correctCount, noGrad, Tensor, tensor, tidy } from "../tensor/index.js";
 
 /** What {@link evaluate} found over one pass of the data. */
 export interface Evaluation {
@@ -28,7 +30,11 @@ export function shaped(labels: Labels): { data: Int32Array | Float32Array; shape
 }
 
 /** @internal Puts a batch on the device. */
-export function upload(device: Device, { inputs, labels, moves, size }: Batch): BatchTensors {
+export function upload(device: Device, batch: Batch): BatchTensors {
+  expectObject("batch", batch, "a batch, as a dataset's batches give it");
+  expectObject("batch.inputs", batch.inputs, "{ data, shape }");
+  expectObject("batch.labels", batch.labels, "an Int32Array or { data, shape }");
+  const { inputs, labels, moves, size } = batch;
   const { data, shape } = shaped(labels);
   return {
     x: tensor(device, inputs.data, inputs.shape),
@@ -40,6 +46,14 @@ export function upload(device: Device, { inputs, labels, moves, size }: Batch): 
 /** @internal */
 export function disposeBatch(batch: BatchTensors): void {
   for (const one of Object.values(batch) as Tensor[]) one.dispose();
+}
+
+/** @internal The loss of a batch, which somebody else's function computes. */
+export function lossOf(loss: Loss, outputs: Tensor, targets: Tensor): Tensor {
+  const result = loss(outputs, targets);
+  if (!(result instanceof Tensor) || result.size !== 1)
+    invalidArgument("loss", "a function that returns a tensor with one element", result);
+  return result;
 }
 
 /** What {@link evaluate} works with. */
@@ -63,7 +77,12 @@ const evaluateNames = optionNames<EvaluateOptions>({
 
 /** One pass over the data in evaluation mode; the model is back in its former mode afterwards. */
 export async function evaluate(source: BatchSource, options: EvaluateOptions): Promise<Evaluation> {
+  expectMethods("source", source, ["once"], "batches, such as dataset.batches({ size: 128 })");
   const { model, device, loss, prepare, onProgress } = checkedOptions("evaluate", evaluateNames, options);
+  expectModule("model", model);
+  expectDevice("device", device);
+  for (const [name, one] of Object.entries({ loss, prepare })) expectFunction(name, one, "a function of tensors");
+  if (onProgress !== undefined) expectFunction("onProgress", onProgress);
   const wasTraining = model.training;
   let items = 0;
   let labels = 0;
@@ -77,7 +96,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
         tidy(() => {
           const { x, y } = upload(device, batch);
           const outputs = model.forward(prepare(x));
-          return { loss: loss(outputs, y), ...(y.dtype === "int32" && { correct: correctCount(outputs, y) }) };
+          return { loss: lossOf(loss, outputs, y), ...(y.dtype === "int32" && { correct: correctCount(outputs, y) }) };
         }),
       );
       const reads = Promise.all([results.loss.item(), results.correct?.item()]);

@@ -1,9 +1,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import { olmoOptionsOf } from "../models/hugging-face.js";
 import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
-import type { Device } from "../native/index.js";
+import { type Device, expectDevice } from "../native/index.js";
 import type { Precision } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { readStored, type StoredTensor } from "./safetensors-file.js";
@@ -42,6 +43,8 @@ const index = "model.safetensors.index.json";
  */
 export async function loadHuggingFace(folder: string, options: HuggingFaceOptions): Promise<HuggingFaceModel> {
   const { device, precision = "float32" } = checkedOptions("loadHuggingFace", names, options);
+  expectText("folder", folder, "the path of a folder");
+  expectDevice("device", device);
   const json = await readJson(join(folder, "config.json"));
   const shape = inFile(folder, () => olmoOptionsOf(json));
   const stored = await readWeights(folder);

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 
 /** A tensor as it stands in a safetensors file. */
@@ -34,6 +35,7 @@ export function refuse(path: string, offset: number, expected: string, found: st
 export async function readStored(
   path: string,
 ): Promise<{ stored: Map<string, StoredTensor>; metadata: Record<string, string> }> {
+  expectText("path", path, "the path of a file");
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
     if (error.code === "EISDIR")

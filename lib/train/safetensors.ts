@@ -1,3 +1,5 @@
+import { expectMethods, expectObject, expectText } from "../arguments.js";
+import { invalidArgument } from "../errors.js";
 import { arrayOf, type DataType, type TypedArray } from "../native/index.js";
 import { writeAtomically } from "./atomic-file.js";
 import { readStored, refuse } from "./safetensors-file.js";
@@ -27,6 +29,15 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
+  expectText("path", path, "the path of a file");
+  expectMethods("tensors", tensors, ["get", "entries"], "a Map of { dtype, shape, data } by name");
+  for (const [name, one] of tensors) {
+    expectObject(`tensors: ${name}`, one, "{ dtype, shape, data }");
+    if (!ArrayBuffer.isView(one.data)) invalidArgument(`tensors: ${name}: data`, "a typed array", one.data);
+  }
+  expectObject("metadata", metadata, "an object of strings");
+  for (const [name, value] of Object.entries(metadata))
+    if (typeof value !== "string") invalidArgument(`metadata.${name}`, "a string", value);
   const header: Record<string, unknown> = { __metadata__: metadata };
   const parts: Uint8Array[] = [];
   let offset = 0;

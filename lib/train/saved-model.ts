@@ -1,7 +1,8 @@
+import { expectFunction } from "../arguments.js";
 import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { create, type ModelConfig } from "../models/index.js";
-import type { Device } from "../native/index.js";
+import { type Device, expectDevice } from "../native/index.js";
 import { type Module, type Precision, Preparation, type PreprocessingOptions } from "../nn/index.js";
 import { checkedOptions, expectOptions, optionNames } from "../options.js";
 import { type Tensor, tensor } from "../tensor/index.js";
@@ -156,6 +157,8 @@ export interface LoadedModel {
  */
 export async function loadModel(path: string, options: LoadModelOptions): Promise<LoadedModel> {
   const { device, build, precision: wanted } = checkedOptions("loadModel", loadNames, options);
+  expectDevice("device", device);
+  if (build !== undefined) expectFunction("build", build);
   const { info, model: weights } = await readCheckpoint(path);
   const { config, preprocessing, classes, text, step, precision = "float32" } = info;
   if (!config && !build)

@@ -1,3 +1,4 @@
+import { expectMethods, expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { checkedOptions, optionNames } from "../options.js";
@@ -28,6 +29,7 @@ export async function loadTorchState(
   path: string,
   options: TorchStateOptions = {},
 ): Promise<void> {
+  expectMethods("optimizer", optimizer, ["loadTorchState"], "an optimizer, such as an AdamW");
   const { steps } = checkedOptions("loadTorchState", names, options);
   const { stored } = await readStored(path);
   const { device } = optimizer.deviceState;
@@ -55,5 +57,7 @@ export async function loadTorchState(
  * @throws StepsizeError as `optimizer.toTorchState`; `invalid-file` if the file cannot be written
  */
 export async function saveTorchState(optimizer: Optimizer<{ lr: LearningRate }>, path: string): Promise<void> {
+  expectMethods("optimizer", optimizer, ["toTorchState"], "an optimizer, such as an AdamW");
+  expectText("path", path, "the path of a file");
   await writeTorchFile(path, await optimizer.toTorchState());
 }

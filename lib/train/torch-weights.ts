@@ -1,3 +1,4 @@
+import { expectModule, expectText } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { Module } from "../nn/index.js";
 import { expectOptions, optionNames } from "../options.js";
@@ -26,6 +27,7 @@ const weightsNames = optionNames<WeightsOptions>({ classifier: true });
  * another shape or type. The model has not changed then.
  */
 export async function loadTorchWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
+  expectModule("model", model);
   expectOptions("loadTorchWeights", weightsNames, options);
   const naming = torchNaming(model);
   const { stored } = await readStored(path);
@@ -39,6 +41,7 @@ export async function loadTorchWeights(model: Module, path: string, options: Wei
  * @throws StepsizeError as {@link loadTorchWeights}
  */
 export async function loadWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
+  expectModule("model", model);
   expectOptions("loadWeights", weightsNames, options);
   const { stored } = await readStored(path);
   const [own, torch] = [checkpointNaming(model), torchNaming(model)];
@@ -54,6 +57,7 @@ export async function loadWeights(model: Module, path: string, options: WeightsO
  * to two of them, or gives a layout that does not fit
  */
 export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>> {
+  expectModule("model", model);
   const { names, layoutOf } = torchNaming(model);
   // All reads are enqueued before the first is awaited, so that they see one moment of a run.
   const all = [...model.stateDict()].map(async ([path, own]): Promise<[string, Tensor]> => {
@@ -74,6 +78,7 @@ export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>
  * @throws StepsizeError as {@link toTorchWeights}; `invalid-file` if the file cannot be written
  */
 export async function saveTorchWeights(model: Module, path: string): Promise<void> {
+  expectText("path", path, "the path of a file");
   await writeTorchFile(path, await toTorchWeights(model));
 }
 

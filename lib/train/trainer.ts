@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { expectFunction, expectMethods, expectModule, expectText } from "../arguments.js";
 import type { Batch, BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
@@ -88,6 +89,9 @@ export class Trainer {
     if (options.card !== undefined) expectCard(options.card);
     this.#options = options;
     const { model, optimizer, loss, accumulate = 1, card, data } = options;
+    expectModule("model", model);
+    expectMethods("optimizer", optimizer, ["step", "stateDict", "learningRates"], "an optimizer, such as an AdamW");
+    expectFunction("loss", loss, "a function from outputs and targets to a tensor with one element");
     if (typeof data?.from !== "function")
       invalidArgument("data", "batches, such as dataset.batches({ size: 128 }) or data.fromIterable(…)", data);
     const lr = optimizer.groups[0]?.options.lr;
@@ -325,6 +329,7 @@ export class Trainer {
    * there before is kept. If there is no good state to save, the message names the last good checkpoint.
    */
   async save(path: string): Promise<void> {
+    expectText("path", path, "the path of a file");
     this.#expectExact("save", "checkpointEvery");
     while (this.#making) await this.#making;
     this.#soundness.expect("save: nothing was written");

@@ -1,10 +1,11 @@
 import type { DataType } from "../../native/addon.js";
-import type { Device } from "../../native/index.js";
+import { type Device, expectDevice } from "../../native/index.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { execute, Tensor } from "../tensor.js";
 
 /** A tensor of this shape with every element `value`; float32 unless another type is given. */
 export function full(device: Device, shape: readonly number[], value: number, dtype: DataType = "float32"): Tensor {
+  expectDevice("device", device);
   const result = new Tensor(device, device.native.create(dtype, shape));
   fill(result, value);
   return result;
@@ -60,6 +61,7 @@ const normalNames = optionNames<NormalOptions>({ ...randomNames, mean: true, dev
 
 /** Float32 numbers evenly distributed in [low, high). */
 export function uniform(device: Device, shape: readonly number[], options: UniformOptions): Tensor {
+  expectDevice("device", device);
   const { low = 0, high = 1, seed, stream = 0 } = checkedOptions("uniform", uniformNames, options);
   const result = new Tensor(device, device.native.create("float32", shape));
   execute("uniform", [result], { low, high, seed, stream });
@@ -68,6 +70,7 @@ export function uniform(device: Device, shape: readonly number[], options: Unifo
 
 /** Float32 numbers from a normal distribution. */
 export function normal(device: Device, shape: readonly number[], options: NormalOptions): Tensor {
+  expectDevice("device", device);
   const { mean = 0, deviation = 1, seed, stream = 0 } = checkedOptions("normal", normalNames, options);
   const result = new Tensor(device, device.native.create("float32", shape));
   execute("normal", [result], { mean, deviation, seed, stream });

@@ -2,7 +2,7 @@ import { invalidArgument } from "../../errors.js";
 import type { DataType } from "../../native/addon.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, withGradient } from "../autograd.js";
-import { execute, Tensor } from "../tensor.js";
+import { execute, expectTensor, Tensor } from "../tensor.js";
 
 /** One side of an arithmetic operation: a tensor, or a number for all its elements. */
 export type Operand = Tensor | number;
@@ -190,6 +190,7 @@ export function dropout(x: Tensor, options: DropoutOptions): Tensor {
  * @throws StepsizeError `invalid-argument` for a tensor that requires a gradient and another type
  */
 export function cast(x: Tensor, dtype: DataType): Tensor {
+  expectTensor("x", x);
   if (x.requiresGrad && dtype !== "float32" && dtype !== "bfloat16")
     invalidArgument("cast", "float32 or bfloat16 for a tensor that requires a gradient", dtype);
   return differentiable("cast", [x], { dtype }, () => ({
@@ -199,11 +200,16 @@ export function cast(x: Tensor, dtype: DataType): Tensor {
 
 /** The tensor itself where it has the type, else a {@link cast}. */
 export function asType(x: Tensor, dtype: DataType): Tensor {
+  expectTensor("x", x);
   return x.dtype === dtype ? x : cast(x, dtype);
 }
 
 /** The same elements with another shape; shares the memory. One size may be −1: it follows from the others. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+  expectTensor("x", x);
+  const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= -1;
+  if (!Array.isArray(shape) || !shape.every(isSize))
+    invalidArgument("shape", "an array of whole numbers ≥ 0, one of them perhaps −1", shape);
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
   const sizes = shape.map((size) => (size === -1 ? x.size / known : size));
   const view = (of: Tensor, to: readonly number[]) => new Tensor(of.device, of.device.native.reshape(of.handle, to));

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
-import { execute, type Tensor } from "../tensor.js";
+import { execute, expectTensor, type Tensor } from "../tensor.js";
 
 /** What {@link normalizeImages} does besides. */
 export interface NormalizeOptions {
@@ -26,6 +26,7 @@ const normalizeNames = optionNames<NormalizeOptions>({ factor: true, offset: tru
  * @throws StepsizeError `invalid-argument` for raw values that require a gradient: none flows to them
  */
 export function normalizeImages(raw: Tensor, options: NormalizeOptions): Tensor {
+  expectTensor("raw", raw);
   const { factor, offset, moves, dtype = "float32" } = checkedOptions("normalizeImages", normalizeNames, options);
   if (raw.requiresGrad) invalidArgument("normalizeImages", "raw values that require no gradient", raw);
   return execute("normalizeImages", [raw, factor, offset, ...(moves ? [moves] : [])], { dtype })[0] as Tensor;

@@ -1,7 +1,7 @@
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, isRecorded } from "../autograd.js";
-import { execute, type Tensor } from "../tensor.js";
+import { execute, expectTensor, expectTensors, type Tensor } from "../tensor.js";
 import { add, gelu, relu, reshape, silu } from "./elementwise.js";
 
 function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
@@ -52,7 +52,9 @@ const activations = { relu, gelu, silu } as const;
  * @throws StepsizeError `invalid-argument` where the last axis is not the inputs, or another shape does not fit
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
+  expectTensors({ x, weight });
   const { bias, activation, residual } = checkedOptions("linear", linearNames, options);
+  for (const [name, one] of Object.entries({ bias, residual })) if (one !== undefined) expectTensor(name, one);
   const leading = x.shape.slice(0, -1);
   const shape = [...leading, weight.shape[0] as number];
   if (activation !== undefined && !Object.hasOwn(activations, activation))

@@ -1,7 +1,7 @@
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
-import { execute, type Tensor } from "../tensor.js";
+import { execute, expectTensors, type Tensor } from "../tensor.js";
 import { reshape } from "./elementwise.js";
 
 /** log softmax over the last axis. */
@@ -14,6 +14,7 @@ export function logSoftmax(x: Tensor): Tensor {
 
 /** Logits as [rows, classes] and labels as [rows], whatever axes the rows had. */
 function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
+  expectTensors({ logits, labels });
   if (logits.shape.length <= 2) return [logits, labels];
   const leading = logits.shape.slice(0, -1);
   if (labels.shape.join() !== leading.join())

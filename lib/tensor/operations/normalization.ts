@@ -1,3 +1,4 @@
+import { expectObject } from "../../arguments.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
@@ -32,12 +33,10 @@ const batchNormTrainingNames = optionNames<BatchNormTrainingOptions>({ ...batchN
  * Normalises every channel (the last axis) over all other axes with the statistics of this batch, and moves the
  * running statistics towards them: running += momentum·(batch − running), with the unbiased variance, as PyTorch does.
  */
-export function batchNorm(
-  x: Tensor,
-  { gamma, beta, runningMean, runningVariance }: BatchNormState,
-  options: BatchNormTrainingOptions = {},
-): Tensor {
+export function batchNorm(x: Tensor, state: BatchNormState, options: BatchNormTrainingOptions = {}): Tensor {
   const { momentum = 0.1, epsilon = 1e-5, activation } = checkedOptions("batchNorm", batchNormTrainingNames, options);
+  expectObject("state", state, "an object with gamma, beta, runningMean and runningVariance");
+  const { gamma, beta, runningMean, runningVariance } = state;
   const inputs = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
   return differentiable("batchNorm", inputs, { momentum, epsilon, relu }, (output, [mean, inverseDeviation]) => ({
@@ -50,12 +49,10 @@ export function batchNorm(
 }
 
 /** Normalises every channel with the running statistics. */
-export function batchNormInference(
-  x: Tensor,
-  { gamma, beta, runningMean, runningVariance }: BatchNormState,
-  options: BatchNormOptions = {},
-): Tensor {
+export function batchNormInference(x: Tensor, state: BatchNormState, options: BatchNormOptions = {}): Tensor {
   const { epsilon = 1e-5, activation } = checkedOptions("batchNormInference", batchNormNames, options);
+  expectObject("state", state, "an object with gamma, beta, runningMean and runningVariance");
+  const { gamma, beta, runningMean, runningVariance } = state;
   const inputs = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
   return differentiable("batchNormInference", inputs, { epsilon, relu }, (output) => ({

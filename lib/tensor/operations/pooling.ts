@@ -1,6 +1,6 @@
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
-import { execute, type Tensor } from "../tensor.js";
+import { execute, expectTensor, type Tensor } from "../tensor.js";
 
 /** Options of the pooling operations. */
 export interface PoolingOptions {
@@ -17,6 +17,7 @@ export const poolingNames = optionNames<PoolingOptions>({ size: true, stride: tr
 
 /** The largest value of each window of images [N, height, width, channels]. */
 export function maxPool2d(images: Tensor, options: PoolingOptions): Tensor {
+  expectTensor("images", images);
   const { size, stride = size, padding = 0 } = checkedOptions("maxPool2d", poolingNames, options);
   const [, height, width] = images.shape;
   return differentiable("maxPool2d", [images], { size, stride, padding }, (_, extras) => ({
@@ -26,6 +27,7 @@ export function maxPool2d(images: Tensor, options: PoolingOptions): Tensor {
 
 /** The mean of each window of images [N, height, width, channels]; padding counts as zeros. */
 export function averagePool2d(images: Tensor, options: PoolingOptions): Tensor {
+  expectTensor("images", images);
   const { size, stride = size, padding = 0 } = checkedOptions("averagePool2d", poolingNames, options);
   const [, height, width] = images.shape;
   return differentiable("averagePool2d", [images], { size, stride, padding }, () => ({

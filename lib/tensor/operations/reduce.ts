@@ -1,18 +1,21 @@
 import { invalidArgument } from "../../errors.js";
 import { differentiable } from "../autograd.js";
-import { execute, Tensor } from "../tensor.js";
+import { execute, expectTensor, Tensor } from "../tensor.js";
 
 /** Axes to reduce: all of them where nothing is given, one, or several that follow each other. */
 export type Axes = number | readonly number[] | undefined;
 
 function rangeOf(x: Tensor, axes: Axes): { axis: number; count: number } {
+  expectTensor("x", x);
   const rank = x.shape.length;
   if (axes === undefined) return { axis: 0, count: rank };
+  const expected = () => invalidArgument("axes", `axes of ${x} that follow each other`, axes);
+  if (typeof axes !== "number" && !Array.isArray(axes)) return expected();
   const sorted = (typeof axes === "number" ? [axes] : [...axes]).map((axis) => (axis < 0 ? axis + rank : axis));
   sorted.sort((a, b) => a - b);
   const [axis = 0] = sorted;
   if (sorted.some((value, i) => !Number.isInteger(value) || value !== axis + i || value < 0 || value >= rank))
-    invalidArgument("axes", `axes of ${x} that follow each other`, axes);
+    return expected();
   return { axis, count: sorted.length };
 }
 

@@ -1,6 +1,6 @@
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
-import { execute, type Tensor } from "../tensor.js";
+import { execute, expectTensor, type Tensor } from "../tensor.js";
 
 /**
  * Rows of `table` [rows, width] picked by int32 `ids` [...]: [..., width].
@@ -48,6 +48,7 @@ const attentionNames = optionNames<AttentionOptions>({ scale: true });
  * grows with the length, time with its square.
  */
 export function causalAttention(queries: Tensor, keys: Tensor, values: Tensor, options: AttentionOptions = {}): Tensor {
+  expectTensor("queries", queries);
   const { scale = 1 / Math.sqrt(queries.shape[3] ?? 1) } = checkedOptions("causalAttention", attentionNames, options);
   return differentiable("attention", [queries, keys, values], { scale }, (output, statistics) => ({
     saves: [queries, keys, values, output],

@@ -1,0 +1,45 @@
+import { invalidArgument } from "./errors.js";
+
+// Checks of arguments that calls share. Each throws the error that names the argument. What an options object may hold is
+// not checked here.
+
+/** Any object but an array. */
+export function expectObject(name: string, value: unknown, expected = "an object of options"): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) invalidArgument(name, expected, value);
+}
+
+export function expectFunction(name: string, value: unknown, expected = "a function"): void {
+  if (typeof value !== "function") invalidArgument(name, expected, value);
+}
+
+/** An object with these methods, such as a dataset's batches; `expected` says what has them. */
+export function expectMethods(name: string, value: unknown, methods: readonly string[], expected: string): void {
+  const has = (method: string) => typeof (value as Record<string, unknown>)[method] === "function";
+  if (typeof value !== "object" || value === null || !methods.every(has)) invalidArgument(name, expected, value);
+}
+
+/** A path or a name. */
+export function expectText(name: string, value: unknown, expected: string): void {
+  if (typeof value !== "string" || value === "") invalidArgument(name, expected, value);
+}
+
+/** The sizes of axes. */
+export function expectShape(name: string, value: unknown): void {
+  const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= 0;
+  if (!Array.isArray(value) || !value.every(isSize)) invalidArgument(name, "an array of whole numbers ≥ 0", value);
+}
+
+/** A finite number. */
+export function expectFinite(name: string, value: unknown): void {
+  if (!Number.isFinite(value)) invalidArgument(name, "a finite number", value);
+}
+
+/** Tensors by name, as `stateDict()` gives them. */
+export function expectState(name: string, value: unknown): void {
+  expectMethods(name, value, ["get", "has", "keys", "entries"], "a Map of tensors by name, as stateDict() gives it");
+}
+
+/** A model or a part of one. */
+export function expectModule(name: string, value: unknown): void {
+  expectMethods(name, value, ["forward", "parameters", "stateDict"], "a Module");
+}
