@@ -217,6 +217,13 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
   queries.load(t.q, s, head, first);
   gradients.load(t.g, s, head, first);
+  float largest[kAttentionRows], delta[kAttentionRows];
+#pragma unroll
+  for (int r = 0; r < kAttentionRows; r++) {
+    const QueryNumbers ofQuery = t.ofQuery(head * s.length + min(first + ownRow(r), s.length - 1));
+    largest[r] = ofQuery.largest;
+    delta[r] = ofQuery.delta;
+  }
   RowSums<Chunks> sums;
   for (int key0 = 0; key0 <= first; key0 += kAttentionTile) {
     __syncthreads();
@@ -230,16 +237,16 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     for (int r = 0; r < kAttentionRows; r++) {
       const int query = first + ownRow(r);
       const bool visible = query < s.length && key0 + lane <= query;
-      // Read anew for every tile, from the cache: held, they are registers too many.
-      const QueryNumbers ofQuery = t.ofQuery(head * s.length + min(query, s.length - 1));
-      dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], ofQuery, scale).dS;
+      // The inverse of the sum is the same for all keys: multiplied at the end, it takes no registers here.
+      dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], {largest[r], 1.0f, delta[r]}, scale).dS;
     }
     sums.add(dS, keys);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
     const int row = ownRow(r);
-    if (first + row < s.length) sums.write(r, t.dQ + s.row(head, first + row), s.size, 1.0f);
+    if (first + row >= s.length) continue;
+    sums.write(r, t.dQ + s.row(head, first + row), s.size, t.inverseSums[head * s.length + first + row]);
   }
 }
 
