@@ -14,6 +14,7 @@ namespace {
 constexpr double kAny = std::numeric_limits<double>::infinity();
 constexpr double kSafeInteger = 9007199254740991.0;
 constexpr double kLargestSize = 1 << 24;
+constexpr double kLargestLabel = 2147483647;
 
 Attribute integer(const char* name, double least, double most) {
   return {name, AttributeKind::integer, least, most, true, 0};
@@ -47,6 +48,8 @@ std::vector<Operation> makeTable() {
   const Attribute activation{"activation", AttributeKind::choice, 0, kActivations - 1, false, 0, kActivationNames};
   const Attribute dataType{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()};
   const auto smoothing = numberOr("smoothing", 0, 0, 1);
+  // PyTorch's number for a label that does not count.
+  const auto ignoreIndex = integer("ignoreIndex", -kLargestLabel - 1, kLargestLabel, -100);
   using Id = OperationId;
   return {
       {Id::fill, "fill", kAnyNumber, "destination[, cause]", rules::fill, {number("value")}},
@@ -146,14 +149,31 @@ std::vector<Operation> makeTable() {
        {dataType}},
       {Id::logSoftmax, "logSoftmax", 1, "x", rules::logSoftmax, {}},
       {Id::logSoftmaxGradient, "logSoftmaxGradient", 2, "output, gradient", rules::sameShapes, {}},
-      {Id::crossEntropy, "crossEntropy", 2, "logits, labels", rules::crossEntropy, {smoothing}},
+      {Id::crossEntropy,
+       "crossEntropy",
+       kAnyNumber,
+       "logits, labels[, classWeights][, itemWeights]",
+       rules::crossEntropy,
+       {smoothing, ignoreIndex, flag("classWeights"), flag("itemWeights")}},
       {Id::crossEntropyGradient,
        "crossEntropyGradient",
-       4,
-       "logits, labels, logSums, gradient",
+       kAnyNumber,
+       "logits, labels[, classWeights][, itemWeights], weight, maxima, inverseSums, gradient",
        rules::crossEntropyGradient,
-       {smoothing}},
-      {Id::correctCount, "correctCount", 2, "logits, labels", rules::correctCount, {}},
+       {smoothing, ignoreIndex, flag("classWeights"), flag("itemWeights"), flag("mean")}},
+      {Id::binaryCrossEntropy,
+       "binaryCrossEntropy",
+       kAnyNumber,
+       "logits, targets[, positiveWeights][, weights]",
+       rules::binaryCrossEntropy,
+       {flag("positiveWeights"), flag("weights")}},
+      {Id::binaryCrossEntropyGradient,
+       "binaryCrossEntropyGradient",
+       kAnyNumber,
+       "logits, targets[, positiveWeights][, weights], gradient",
+       rules::binaryCrossEntropyGradient,
+       {flag("positiveWeights"), flag("weights")}},
+      {Id::correctCount, "correctCount", 2, "logits, labels", rules::correctCount, {ignoreIndex}},
       {Id::embedding, "embedding", 2, "ids, table", rules::embedding, {}},
       {Id::embeddingGradient,
        "embeddingGradient",

@@ -49,6 +49,8 @@ enum class OperationId : int {
   logSoftmaxGradient,
   crossEntropy,
   crossEntropyGradient,
+  binaryCrossEntropy,
+  binaryCrossEntropyGradient,
   correctCount,
   embedding,
   embeddingGradient,
@@ -86,7 +88,9 @@ enum BatchNorm { momentum, batchNormEpsilon, batchNormRelu };
 enum BatchNormInference { inferenceEpsilon, inferenceRelu };
 enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
 enum NormalizeImages { imagesType };
-enum CrossEntropy { smoothing };
+enum CrossEntropy { smoothing, ignoreIndex, classWeights, itemWeights, ofMean };
+enum BinaryCrossEntropy { positiveWeights, elementWeights };
+enum CorrectCount { ignoredLabel };
 enum EmbeddingGradient { embeddingRows };
 enum LayerNorm { normEpsilon };  // and of RMSNorm
 enum Rotary { rotaryBase, rotaryInverse };

@@ -76,6 +76,26 @@ struct SiluGradient {
   }
 };
 
+// log(1 + eˣ), without overflow, and exact to a few units in the last place also where it is tiny.
+STEPSIZE_HOST_DEVICE float softplus(float x) { return (x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))); }
+
+// Of a logit x, with the target y from 0 to 1 and the weight w of the positive class: w·y·log(1 + e⁻ˣ) +
+// (1 − y)·log(1 + eˣ), and its derivative by x. Every term is computed by itself, so that nothing cancels.
+struct BinaryCrossEntropy {
+  STEPSIZE_HOST_DEVICE float operator()(float x, float y, float w) const {
+    return w * y * softplus(-x) + (1.0f - y) * softplus(x);
+  }
+};
+struct BinaryCrossEntropyGradient {
+  STEPSIZE_HOST_DEVICE float operator()(float x, float y, float w) const {
+    return (1.0f - y) * Sigmoid{}(x)-w * y * Sigmoid{}(-x);
+  }
+};
+
+// The gradient of a sum from the gradient g of the mean, sum/weight. Where g is the weight it is 1 exactly, also if
+// nothing counts and the mean is 0/0: so sums of several means are added up.
+STEPSIZE_HOST_DEVICE float shareOf(float g, float weight) { return g == weight ? 1.0f : g / weight; }
+
 // f with its operands exchanged.
 template <class F>
 struct Swapped {

@@ -1,5 +1,7 @@
 #include "rules.h"
 
+#include <utility>
+
 #include "epilogue.h"
 #include "rules_shapes.h"
 #include "update/rules.h"
@@ -336,19 +338,84 @@ void expectLogitsAndLabels(Call& call) {
 
 }  // namespace
 
-void crossEntropy(Call& call) {
+namespace {
+
+// The number of tensors is `least` and those of the flags that are set.
+void expectCount(const Call& call, int least, std::initializer_list<bool> given) {
+  int expected = least;
+  for (const bool one : given) expected += one ? 1 : 0;
+  call.expect(call.count() == expected,
+              "expected " + std::to_string(expected) + " tensors, got " + std::to_string(call.count()));
+}
+
+// logits, labels[, class weights][, item weights], and `more` tensors. Returns how many there are before those.
+int expectCrossEntropy(Call& call, int more) {
+  const bool byClass = call.integer(attribute::classWeights) != 0, byItem = call.integer(attribute::itemWeights) != 0;
+  expectCount(call, 2 + more, {byClass, byItem});
   expectLogitsAndLabels(call);
-  call.expect(call.input(0).shape[0] > 0, "the mean over an empty batch is not defined");
-  call.output(DataType::float32, Shape{});
-  call.output(DataType::float32, call.input(1).shape);
+  int next = 2;
+  for (const auto& [given, shape] :
+       {std::pair{byClass, shapeOf({call.input(0).shape[1]})}, std::pair{byItem, call.input(1).shape}}) {
+    if (!given) continue;
+    call.expectType(next, DataType::float32);
+    call.expectShape(next++, shape);
+  }
+  return next;
+}
+
+}  // namespace
+
+// The rows' losses, their sum, the weight of the rows, the mean, and two statistics of the rows.
+void crossEntropy(Call& call) {
+  expectCrossEntropy(call, 0);
+  const Shape rows = call.input(1).shape;
+  call.expect(rows[0] > 0, "the mean over an empty batch is not defined");
+  call.output(DataType::float32, rows);
+  for (int i = 0; i < 3; i++) call.output(DataType::float32, Shape{});
+  for (int i = 0; i < 2; i++) call.output(DataType::float32, rows);
 }
 
 void crossEntropyGradient(Call& call) {
-  expectLogitsAndLabels(call);
-  call.expectType(2, DataType::float32);
-  call.expectShape(2, call.input(1).shape);
-  call.expectType(3, DataType::float32);
-  call.expectShape(3, Shape{});
+  const int first = expectCrossEntropy(call, 4);
+  const Shape& rows = call.input(1).shape;
+  expectStatistics(call, first, first + 4);
+  call.expectShape(first, Shape{});
+  call.expectShape(first + 1, rows);
+  call.expectShape(first + 2, rows);
+  const bool ofMean = call.integer(attribute::ofMean) != 0;
+  if (ofMean || call.input(first + 3).shape.rank != 1) call.expectShape(first + 3, Shape{});
+  if (call.input(first + 3).shape.rank == 1) call.expectShape(first + 3, rows);
+  call.output(call.input(0).type, call.input(0).shape);
+}
+
+namespace {
+
+// logits, targets[, weights of the positive class][, weights], and `more` tensors of the same shape.
+void expectBinary(Call& call, int more) {
+  const bool positives = call.integer(attribute::positiveWeights) != 0;
+  expectCount(call, 2 + more, {positives, call.integer(attribute::elementWeights) != 0});
+  call.expectFloat(0);
+  expectStatistics(call, 1, call.count());
+  const Shape& logits = call.input(0).shape;
+  for (int i = 1; i < call.count(); i++)
+    if (i != 2 || !positives) call.expectShape(i, logits);
+  if (!positives) return;
+  const Shape& weights = call.input(2).shape;
+  call.expect(weights.rank <= logits.rank, "the weights of the positive class have more axes than the logits");
+  for (int axis = 1; axis <= weights.rank; axis++)
+    call.expect(weights[weights.rank - axis] == logits[logits.rank - axis],
+                "the shape of the weights of the positive class must be the last axes of the logits'");
+}
+
+}  // namespace
+
+void binaryCrossEntropy(Call& call) {
+  expectBinary(call, 0);
+  call.output(DataType::float32, call.input(0).shape);
+}
+
+void binaryCrossEntropyGradient(Call& call) {
+  expectBinary(call, 1);
   call.output(call.input(0).type, call.input(0).shape);
 }
 

@@ -33,6 +33,8 @@ void normalizeImages(Call& call);
 void logSoftmax(Call& call);
 void crossEntropy(Call& call);
 void crossEntropyGradient(Call& call);
+void binaryCrossEntropy(Call& call);
+void binaryCrossEntropyGradient(Call& call);
 void correctCount(Call& call);
 void embedding(Call& call);
 void embeddingGradient(Call& call);

@@ -57,9 +57,11 @@ export const families = [
     kernels: {
       logSoftmaxKernel: { element: "input", bytes: 8, flops: 6 },
       logSoftmaxGradientKernel: { element: "input", bytes: 12, flops: 4 },
-      crossEntropyKernel: { element: "logit", bytes: 4, flops: 5 },
+      crossEntropyKernel: { element: "logit", bytes: "4, 8 with smoothing", flops: "5, 7 with smoothing" },
       crossEntropyGradientKernel: { element: "logit", bytes: 8, flops: 5 },
-      meanKernel: { element: "row", bytes: 4, flops: 1 },
+      addLossesKernel: { element: "row", bytes: 8, flops: 2 },
+      binaryCrossEntropyKernel: { element: "logit", bytes: "12 to 16", flops: 16 },
+      binaryCrossEntropyGradientKernel: { element: "logit", bytes: "16 to 20", flops: 14 },
     },
   },
   {

@@ -125,7 +125,14 @@ function updateTable(kernels) {
 }
 
 const version = run("nvcc", "--version").match(/release ([\d.]+), V([\d.]+)/)[2];
-const kernels = families.flatMap(measure);
+// Sources named on the command line are measured again, the others taken from the file; without any, all are.
+const again = process.argv.slice(2);
+const before = again.length === 0 ? [] : JSON.parse(readFileSync(join(root, results), "utf8")).kernels;
+const kernels = families.flatMap((family) =>
+  again.length === 0 || again.includes(family.source)
+    ? measure(family)
+    : before.filter(({ source }) => source === family.source),
+);
 const command = "node scripts/kernel-figures.mjs";
 writeFileSync(join(root, results), `${JSON.stringify({ command, nvcc: version, flags, kernels }, null, 2)}\n`);
 writeFileSync(join(root, "docs", "kernels.md"), page(version, kernels));

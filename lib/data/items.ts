@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { ignoredLabel } from "../ignored-label.js";
 import { isFloat32Array, isInt32Array, isShared, isUint8Array } from "../realms.js";
 
 /** The element types that a dataset's inputs may have. */
@@ -107,12 +108,15 @@ export function checkFinite(name: string, data: Float32Array): void {
   }
 }
 
-/** Throws at the first label that is not the index of a class; without a number of classes, only below 0. */
+/**
+ * Throws at the first label that is not the index of a class, nor that of an item that does not count; without a number
+ * of classes, only below 0.
+ */
 export function checkClasses(name: string, labels: Int32Array, classes: number | undefined): void {
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i]!;
-    if (label >= 0 && label < (classes ?? Infinity)) continue;
+    if ((label >= 0 && label < (classes ?? Infinity)) || label === ignoredLabel) continue;
     const expected = classes === undefined ? "a class index of at least 0" : `a class index from 0 to ${classes - 1}`;
-    invalidArgument(`${name}[${i}]`, expected, label);
+    invalidArgument(`${name}[${i}]`, `${expected}, or ${ignoredLabel} for an item that does not count`, label);
   }
 }

@@ -1,6 +1,6 @@
 export { fanInUniform, kaimingNormal, Seeds } from "./initialize.js";
 export * from "./layers.js";
-export { crossEntropy, type Loss, meanSquaredError } from "./losses.js";
+export * from "./losses.js";
 export { Module, type Precision } from "./module.js";
 export { Buffer, Parameter } from "./parameter.js";
 export { Preparation } from "./preparation.js";

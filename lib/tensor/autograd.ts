@@ -55,8 +55,22 @@ export function differentiable(
   differentiate: (output: Tensor, extras: readonly Tensor[]) => Differentiation,
 ): Tensor {
   const [output, ...extras] = execute(operation, inputs, attributes) as [Tensor, ...Tensor[]];
+  return attachGradient(operation, inputs, output, extras, () => differentiate(output, extras));
+}
+
+/**
+ * @internal Records the gradient of a result that is computed already. `extras` belong to the gradient: they are disposed
+ * with the graph, or at once if nothing is recorded.
+ */
+export function attachGradient(
+  operation: string,
+  inputs: readonly Tensor[],
+  output: Tensor,
+  extras: readonly Tensor[],
+  differentiate: () => Differentiation,
+): Tensor {
   if (isRecorded(inputs)) {
-    record(operation, inputs, output, extras, differentiate(output, extras));
+    record(operation, inputs, output, extras, differentiate());
   } else {
     for (const extra of extras) extra.dispose();
   }
@@ -106,11 +120,14 @@ function record(
  * the `grad` of the leaves. Afterwards the graph is gone and its intermediate results are disposed, except the scalar
  * itself and tensors that `keep()` was called on.
  *
+ * @param gradient a tensor with one element that the gradients are multiplied by; default 1. With {@link weightOf} of a
+ * mean they are those of the sum.
  * @throws StepsizeError `invalid-state` on a second call, or where a tensor that the gradient needs was changed in
  * place or disposed; `invalid-argument` where there is nothing to differentiate.
  */
-export function backward(root: Tensor): void {
+export function backward(root: Tensor, gradient?: Tensor): void {
   expectTensor("root", root);
+  if (gradient !== undefined) expectTensor("gradient", gradient);
   if (root.size !== 1)
     throw new StepsizeError("invalid-argument", `backward: expected a tensor with one element, got ${root}`);
   if (!root.node)
@@ -127,11 +144,11 @@ export function backward(root: Tensor): void {
   noGrad(() => {
     const order = topologicalOrder(root.node as GraphNode);
     const leaves = new Set<Tensor>();
-    const gradients = new Map<Tensor, Tensor>([[root, seedOf(root)]]);
+    const gradients = new Map<Tensor, Tensor>([[root, seedOf(root, gradient)]]);
     for (const node of order) {
-      const gradient = gradients.get(node.output);
+      const own = gradients.get(node.output);
       gradients.delete(node.output);
-      if (gradient) propagate(node, gradient, gradients, leaves);
+      if (own) propagate(node, own, gradients, leaves);
       release(node, root);
     }
     noteLeaves(leaves);
@@ -139,12 +156,19 @@ export function backward(root: Tensor): void {
 }
 
 /**
- * The gradient of the root with respect to itself. It belongs to the root, so that the gradients of a loss that failed
- * fail, too: a sum's would not read the loss.
+ * The gradient of the root with respect to itself: 1, or the one given. It belongs to the root, so that the gradients of
+ * a loss that failed fail, too: a sum's would not read the loss.
  */
-function seedOf(root: Tensor): Tensor {
-  const seed = new Tensor(root.device, root.device.native.create(root.dtype, root.shape));
-  execute("fill", [seed, root], { value: 1 });
+function seedOf(root: Tensor, gradient: Tensor | undefined): Tensor {
+  if (gradient && gradient.size !== 1)
+    throw new StepsizeError("invalid-argument", `backward: expected a gradient with one element, got ${gradient}`);
+  const one = new Tensor(root.device, root.device.native.create(root.dtype, root.shape));
+  execute("fill", [one, root], { value: 1 });
+  if (!gradient) return one;
+  const cast = execute("cast", [gradient], { dtype: root.dtype })[0] as Tensor;
+  const given = new Tensor(root.device, root.device.native.reshape(cast.handle, root.shape));
+  const seed = execute("multiply", [one, given])[0] as Tensor;
+  for (const other of [one, cast, given]) other.dispose();
   return seed;
 }
 

@@ -10,6 +10,7 @@ export * from "./operations/normalization.js";
 export { averagePool2d, maxPool2d, type PoolingOptions } from "./operations/pooling.js";
 export * from "./operations/reduce.js";
 export * from "./operations/sequence.js";
-export { execute, type NestedNumbers, Tensor, type TensorOptions, tensor } from "./tensor.js";
+export * from "./operations/weighted-mean.js";
+export { execute, type NestedNumbers, Tensor, type TensorOptions, type Totals, tensor } from "./tensor.js";
 export { tidy } from "./tidy.js";
 export type { HasTorchNames, TorchLayout, TorchNames } from "./torch-layout.js";

@@ -52,7 +52,7 @@ declare module "./tensor.js" {
     /** See {@link loss.logSoftmax}. */
     logSoftmax(): Tensor;
     /** See {@link backward}. */
-    backward(): void;
+    backward(gradient?: Tensor): void;
   }
 }
 

@@ -28,6 +28,16 @@ export interface GraphNode {
   released: boolean;
 }
 
+/** @internal What a weighted mean is the mean of: scalars on the device, which are disposed with it. */
+export interface Totals {
+  /** Σ weight·value */
+  readonly sum: Tensor;
+  /** Σ weight */
+  readonly weight: Tensor;
+  /** The label that does not count, of a loss over classes. */
+  readonly ignoreIndex?: number;
+}
+
 /** Nested arrays of numbers, all rows equally long. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
@@ -52,6 +62,8 @@ export class Tensor {
   node: GraphNode | undefined;
   /** @internal Set by {@link keep}. */
   kept = false;
+  /** @internal Of a weighted mean. */
+  totals: Totals | undefined;
 
   /** @internal Use {@link tensor}, `zeros` and the operations. */
   constructor(device: Device, handle: NativeTensor) {
@@ -118,6 +130,8 @@ export class Tensor {
   /** Gives the memory back. The tensor cannot be used any more; a second call does nothing. */
   dispose(): void {
     this.handle.dispose();
+    this.totals?.sum.dispose();
+    this.totals?.weight.dispose();
     untrack(this);
   }
 
@@ -128,6 +142,8 @@ export class Tensor {
   /** Holds the tensor beyond the `tidy` block it was made in and beyond `backward()`. Returns the tensor. */
   keep(): this {
     this.kept = true;
+    this.totals?.sum.keep();
+    this.totals?.weight.keep();
     untrack(this);
     return this;
   }
@@ -156,6 +172,12 @@ export function expectTensor(name: string, value: unknown): void {
 /** @internal Throws unless all of these arguments are tensors. */
 export function expectTensors(values: Readonly<Record<string, unknown>>): void {
   for (const name in values) expectTensor(name, values[name]);
+}
+
+/** @internal Throws an `invalid-argument` error that shows a tensor by its type and shape. */
+export function invalidTensor(name: string, expected: string, got: unknown): never {
+  if (!(got instanceof Tensor)) invalidArgument(name, expected, got);
+  throw new StepsizeError("invalid-argument", `${name}: expected ${expected}, got ${got}`);
 }
 
 /** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */

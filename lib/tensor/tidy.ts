@@ -39,7 +39,8 @@ function reachable(result: unknown): Set<Tensor> {
     if (value instanceof Tensor) {
       if (found.has(value)) continue;
       found.add(value);
-      const { node } = value;
+      const { node, totals } = value;
+      if (totals) pending.push(totals.sum, totals.weight);
       // A graph that backward() has walked needs nothing any more.
       if (node && !node.released)
         pending.push(...node.inputs, ...node.extras, ...node.saved.map(({ tensor }) => tensor));

@@ -1,4 +1,5 @@
-// Log-softmax and cross-entropy.
+// Log-softmax, cross-entropy and binary cross-entropy.
+#include "binary_cross_entropy.cuh"
 #include "launch_rows.h"
 #include "softmax.cuh"
 
@@ -26,31 +27,68 @@ void logSoftmaxGradient(CudaDevice& device, const Record& record) {
   });
 }
 
+CrossEntropyRows rowsOf(const Record& record, const RowsOf& logits) {
+  const bool byClass = integer(record, attribute::classWeights) != 0;
+  const bool byItem = integer(record, attribute::itemWeights) != 0;
+  return {input(record, 1).as<const int32_t>(),
+          byClass ? input(record, 2).floats() : nullptr,
+          byItem ? input(record, byClass ? 3 : 2).floats() : nullptr,
+          static_cast<int>(integer(record, attribute::ignoreIndex)),
+          logits.columns,
+          number(record, attribute::smoothing)};
+}
+
 template <class T>
 void crossEntropy(CudaDevice& device, const Record& record) {
   const RowsOf logits(input(record, 0));
-  const DeviceMemory losses = device.scratch(static_cast<size_t>(logits.rows) * sizeof(float));
-  auto* perRow = static_cast<float*>(losses.get());
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(logits.rows) * sizeof(float));
+  auto* weights = static_cast<float*>(scratch.get());
+  float* losses = output(record, 0).floats();
   withRowGroup(device, logits, [&](auto group, unsigned blocks) {
     launch(crossEntropyKernel<decltype(group), T>, blocks, kRowThreads, 0, device.stream(), input(record, 0).as<T>(),
-           input(record, 1).as<const int32_t>(), output(record, 1).floats(), perRow, logits.rows, logits.columns,
-           number(record, attribute::smoothing), device.faults());
+           rowsOf(record, logits), losses, weights, output(record, 4).floats(), output(record, 5).floats(), logits.rows,
+           device.faults());
   });
-  launch(meanKernel, 1, kRowThreads, 0, device.stream(), perRow, logits.rows, output(record, 0).floats());
+  launch(addLossesKernel, 1, kRowThreads, 0, device.stream(), losses, weights, logits.rows, output(record, 1).floats(),
+         output(record, 2).floats(), output(record, 3).floats());
 }
 
 template <class T>
 void crossEntropyGradient(CudaDevice& device, const Record& record) {
   const RowsOf logits(input(record, 0));
   if (logits.rows == 0) return;
-  const float smoothing = number(record, attribute::smoothing);
-  const float perRow = 1 / static_cast<float>(logits.rows), perClass = smoothing / static_cast<float>(logits.columns);
+  const int first = record.inputs - 4;
+  const LossGradient gradient{input(record, first + 3).floats(), input(record, first).floats(),
+                              input(record, first + 3).shape.rank == 1, integer(record, attribute::ofMean) != 0};
   withRowGroup(device, logits, [&](auto group, unsigned blocks) {
     launch(crossEntropyGradientKernel<decltype(group), T>, blocks, kRowThreads, 0, device.stream(),
-           input(record, 0).as<T>(), input(record, 1).as<const int32_t>(), input(record, 2).floats(),
-           input(record, 3).floats(), output(record, 0).as<T>(), logits.rows, logits.columns, smoothing, perRow,
-           perClass, device.faults());
+           input(record, 0).as<T>(), rowsOf(record, logits), input(record, first + 1).floats(),
+           input(record, first + 2).floats(), gradient, output(record, 0).as<T>(), logits.rows, device.faults());
   });
+}
+
+BinaryWeights binaryWeights(const Record& record) {
+  const bool positives = integer(record, attribute::positiveWeights) != 0;
+  const bool elements = integer(record, attribute::elementWeights) != 0;
+  return {positives ? input(record, 2).floats() : nullptr,
+          elements ? input(record, positives ? 3 : 2).floats() : nullptr, positives ? input(record, 2).elements() : 4};
+}
+
+template <class T>
+void binaryCrossEntropy(CudaDevice& device, const Record& record) {
+  const int64_t count = output(record, 0).elements();
+  if (count == 0) return;
+  launch(binaryCrossEntropyKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+         input(record, 0).as<T>(), input(record, 1).floats(), binaryWeights(record), output(record, 0).floats(), count);
+}
+
+template <class T>
+void binaryCrossEntropyGradient(CudaDevice& device, const Record& record) {
+  const int64_t count = output(record, 0).elements();
+  if (count == 0) return;
+  launch(binaryCrossEntropyGradientKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0,
+         device.stream(), input(record, 0).as<T>(), input(record, 1).floats(), binaryWeights(record),
+         input(record, record.inputs - 1).floats(), output(record, 0).as<T>(), count);
 }
 
 }  // namespace
@@ -62,6 +100,9 @@ Launcher lossLauncher(OperationId id) {
     case OperationId::crossEntropy: return byPrecision<crossEntropy<float>, crossEntropy<BFloat16>>;
     case OperationId::crossEntropyGradient:
       return byPrecision<crossEntropyGradient<float>, crossEntropyGradient<BFloat16>>;
+    case OperationId::binaryCrossEntropy: return byPrecision<binaryCrossEntropy<float>, binaryCrossEntropy<BFloat16>>;
+    case OperationId::binaryCrossEntropyGradient:
+      return byPrecision<binaryCrossEntropyGradient<float>, binaryCrossEntropyGradient<BFloat16>>;
     default: return nullptr;
   }
 }

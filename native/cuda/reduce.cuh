@@ -113,11 +113,11 @@ __global__ void __launch_bounds__(kReduceThreads) argmaxKernel(const T* x, int32
   }
 }
 
-// How many are the same. One block: there are as many as rows of logits, thousands.
+// How many are the same, and not `ignored`. One block: there are as many as rows of logits, thousands.
 __global__ void __launch_bounds__(kReduceThreads)
-    countEqualKernel(const int32_t* a, const int32_t* b, int64_t count, float* out) {
+    countEqualKernel(const int32_t* a, const int32_t* b, int64_t count, int ignored, float* out) {
   float equal = 0;
-  for (int64_t i = threadIdx.x; i < count; i += kReduceThreads) equal += a[i] == b[i] ? 1.0f : 0.0f;
+  for (int64_t i = threadIdx.x; i < count; i += kReduceThreads) equal += a[i] == b[i] && b[i] != ignored ? 1.0f : 0.0f;
   equal = blockSum<kReduceThreads>(equal);
   if (threadIdx.x == 0) out[0] = equal;
 }

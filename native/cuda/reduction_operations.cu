@@ -52,7 +52,7 @@ void correctCount(CudaDevice& device, const Record& record) {
   auto* largest = static_cast<int32_t*>(scratch.get());
   argmaxTo<T>(device, input(record, 0), largest);
   launch(countEqualKernel, 1, kReduceThreads, 0, device.stream(), largest, labels.as<const int32_t>(),
-         labels.elements(), output(record, 0).floats());
+         labels.elements(), static_cast<int>(integer(record, attribute::ignoredLabel)), output(record, 0).floats());
 }
 
 }  // namespace

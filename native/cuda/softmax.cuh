@@ -1,16 +1,23 @@
 // Log-softmax and cross-entropy, a warp or a block per row (row_group.cuh). The sum of exponentials comes with the
 // running maximum (Milakov, Gimelshein, arXiv:1805.02867), so that a row is read once for it: the loss moves 4 bytes
-// per logit, its gradient, which makes the probabilities anew, 8; of bfloat16 half of that.
+// per logit, its gradient, which makes the probabilities anew, 8; of bfloat16 half of that. Smoothing reads the row
+// twice.
 #pragma once
 
+#include "../pointwise.h"
 #include "report_fault.cuh"
 #include "row_group.cuh"
 
 namespace stepsize::cuda {
 
-// max + log Σ exp(row − max), for every thread. NaN for a row with a NaN or an ∞ in it, or of nothing but −∞.
+// As in cpu/kernels/loss.h: kept apart, because the rounding error of largest + log Σ grows with the values.
+struct SoftmaxRow {
+  float largest, sum;
+};
+
+// For every thread. NaN for a row with a NaN or an ∞ in it, or of nothing but −∞.
 template <class Group, class T>
-__device__ __forceinline__ float logSumOfRow(const T* row, int columns, bool aligned) {
+__device__ __forceinline__ SoftmaxRow softmaxOfRow(const T* row, int columns, bool aligned) {
   float largest = -INFINITY, sum = 0;
   Group::forColumns(columns, [&](int j, int count) {
     float x[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
@@ -25,7 +32,7 @@ __device__ __forceinline__ float logSumOfRow(const T* row, int columns, bool ali
       if (x[e] != -INFINITY) sum += expf(x[e] - largest);
   });
   const float all = Group::max(largest);
-  return all + logf(Group::sum(sum * expf(largest - all)));
+  return {all, Group::sum(sum * expf(largest - all))};
 }
 
 template <class Group, class T>
@@ -33,12 +40,13 @@ __global__ void __launch_bounds__(kRowThreads) logSoftmaxKernel(const T* x, T* o
   const bool aligned = areRowsAligned(columns, x, out);
   Group::forRows(rows, [&](int64_t row) {
     const T* from = x + row * columns;
-    const float logSum = logSumOfRow<Group>(from, columns, aligned);
+    const SoftmaxRow softmax = softmaxOfRow<Group>(from, columns, aligned);
+    const float logSum = logf(softmax.sum);
     Group::forColumns(columns, [&](int j, int count) {
       float values[4] = {};
       loadGroup(from + j, aligned, count, values);
 #pragma unroll
-      for (int e = 0; e < 4; e++) values[e] -= logSum;
+      for (int e = 0; e < 4; e++) values[e] = (values[e] - softmax.largest) - logSum;
       storeGroup(out + row * columns + j, aligned, count, values);
     });
   });
@@ -73,57 +81,139 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-// A row's loss is −Σ_j t_j·log p_j with t = (1 − s)·onehot + s/classes and log p = logit − logSum.
+// What cross-entropy and its gradient are told of the rows, as in cpu/kernels/loss.h.
+struct CrossEntropyRows {
+  const int32_t* labels;
+  const float *classWeights, *itemWeights;  // null: all 1
+  int ignored, classes;
+  float smoothing;
+
+  // v, 0 for rows that do not count.
+  __device__ float itemWeight(int64_t row, int label) const {
+    if (label == ignored) return 0.0f;
+    return itemWeights == nullptr ? 1.0f : itemWeights[row];
+  }
+  __device__ bool hasClass(int label) const { return label >= 0 && label < classes; }
+  // Of a label that is a class.
+  __device__ float classWeight(int label) const { return classWeights == nullptr ? 1.0f : classWeights[label]; }
+  // w of four classes.
+  __device__ void classWeightsAt(int j, int count, float (&w)[4]) const {
+    loadGroup(classWeights + j, classes % 4 == 0 && isAligned16(classWeights), count, w);
+  }
+  // Σ w, for every thread; all of the group must call it.
+  template <class Group>
+  __device__ float classSum() const {
+    if (classWeights == nullptr) return static_cast<float>(classes);
+    return sumOfRow<Group>(classWeights, classes, classes % 4 == 0 && isAligned16(classWeights));
+  }
+};
+
+// A row's loss is −v·((1 − s)·w_y·log p_y + s/classes·Σ_j w_j·log p_j), its weight v·w_y.
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
-    crossEntropyKernel(const T* logits, const int32_t* labels, float* logSums, float* losses, int64_t rows, int columns,
-                       float smoothing, FaultReport faults) {
+    crossEntropyKernel(const T* logits, CrossEntropyRows rows, float* losses, float* weights, float* maxima,
+                       float* inverseSums, int64_t count, FaultReport faults) {
+  const int columns = rows.classes;
   const bool aligned = areRowsAligned(columns, logits);
-  Group::forRows(rows, [&](int64_t row) {
-    const T* from = logits + row * columns;
-    const float logSum = logSumOfRow<Group>(from, columns, aligned);
-    float ofAll = 0;
-    if (smoothing > 0) ofAll = sumOfRow<Group>(from, columns, aligned) / static_cast<float>(columns) - logSum;
+  const float classSum = rows.smoothing > 0 ? rows.classSum<Group>() : 0.0f;
+  Group::forRows(count, [&](int64_t row) {
+    const int label = rows.labels[row];
+    const float item = rows.itemWeight(row, label);
+    SoftmaxRow softmax{0, 0};
+    float loss = 0, weight = 0;
+    if (item != 0) {
+      const T* from = logits + row * columns;
+      softmax = softmaxOfRow<Group>(from, columns, aligned);
+      const float logSum = logf(softmax.sum);
+      float ofAll = 0;
+      if (rows.smoothing > 0) {
+        ofAll = Group::sumOver(columns, [&](int j, int elements) {
+          float x[4] = {}, w[4] = {1, 1, 1, 1};
+          loadGroup(from + j, aligned, elements, x);
+          if (rows.classWeights != nullptr) rows.classWeightsAt(j, elements, w);
+          return sumOfGroup(elements, [&](int e) { return w[e] * (x[e] - softmax.largest); });
+        });
+        ofAll = (ofAll - logSum * classSum) / static_cast<float>(columns);
+      }
+      float ofLabel = 0;
+      weight = 1;
+      if (rows.hasClass(label)) {
+        weight = rows.classWeight(label);
+        ofLabel = weight * ((toFloat(from[label]) - softmax.largest) - logSum);
+      }
+      loss = -item * ((1.0f - rows.smoothing) * ofLabel + rows.smoothing * ofAll);
+      weight *= item;
+    }
     if (Group::thread() != 0) return;
-    const int label = labels[row];
-    const bool valid = label >= 0 && label < columns;
-    if (!valid) report(faults, FaultKind::label, label, row, columns - 1);
-    const float ofLabel = valid ? toFloat(from[label]) - logSum : 0.0f;
-    logSums[row] = logSum;
-    losses[row] = -((1.0f - smoothing) * ofLabel + smoothing * ofAll);
+    if (item != 0 && !rows.hasClass(label)) report(faults, FaultKind::label, label, row, columns - 1);
+    losses[row] = loss;
+    weights[row] = weight;
+    maxima[row] = softmax.largest;
+    inverseSums[row] = item != 0 ? 1.0f / softmax.sum : 0.0f;
   });
 }
 
-// The mean of the rows' losses, by one block in one order.
-__global__ void __launch_bounds__(kRowThreads) meanKernel(const float* x, int64_t count, float* out) {
-  float sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += kRowThreads) sum += x[i];
-  sum = blockSum<kRowThreads>(sum);
-  if (threadIdx.x == 0) out[0] = sum / static_cast<float>(count);
+// The sums of the rows' losses and weights, and their quotient, by one block in one order.
+__global__ void __launch_bounds__(kRowThreads)
+    addLossesKernel(const float* losses, const float* weights, int64_t count, float* sum, float* weight, float* mean) {
+  float lossSum = 0, weightSum = 0;
+  for (int64_t i = threadIdx.x; i < count; i += kRowThreads) {
+    lossSum += losses[i];
+    weightSum += weights[i];
+  }
+  lossSum = blockSum<kRowThreads>(lossSum);
+  weightSum = blockSum<kRowThreads>(weightSum);
+  if (threadIdx.x != 0) return;
+  sum[0] = lossSum;
+  weight[0] = weightSum;
+  mean[0] = lossSum / weightSum;
 }
 
-// dlogits = (p − t)·g/rows, with perRow = 1/rows and perClass = smoothing/classes.
+// The gradient of the rows' losses: one for each, the sum's, or the mean's.
+struct LossGradient {
+  const float *g, *weight;
+  bool perRow, ofMean;
+
+  __device__ float at(int64_t row) const {
+    if (perRow) return g[row];
+    return ofMean ? pointwise::shareOf(g[0], weight[0]) : g[0];
+  }
+};
+
+// dlogits_j = v·g·(p_j·((1 − s)·w_y + s/classes·Σw) − (1 − s)·w_y·[j = y] − s/classes·w_j); 0 in rows that do not
+// count.
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads, 4)  // aiming at more blocks, ptxas spills
-    crossEntropyGradientKernel(const T* logits, const int32_t* labels, const float* logSums, const float* g, T* out,
-                               int64_t rows, int columns, float smoothing, float perRow, float perClass,
-                               FaultReport faults) {
-  const float scale = g[0] * perRow;
+    crossEntropyGradientKernel(const T* logits, CrossEntropyRows rows, const float* maxima, const float* inverseSums,
+                               LossGradient gradient, T* out, int64_t count, FaultReport faults) {
+  const int columns = rows.classes;
   const bool aligned = areRowsAligned(columns, logits, out);
-  Group::forRows(rows, [&](int64_t row) {
-    const int label = labels[row];
-    if ((label < 0 || label >= columns) && Group::thread() == 0)
+  const float ofClass = rows.smoothing / static_cast<float>(columns);
+  const bool weighsClasses = ofClass > 0 && rows.classWeights != nullptr;
+  const float ofAll = weighsClasses ? ofClass * rows.classSum<Group>() : 0.0f;
+  Group::forRows(count, [&](int64_t row) {
+    const int label = rows.labels[row];
+    const float item = rows.itemWeight(row, label);
+    // In rows that do not count nothing is multiplied: a gradient that is not finite must not get in.
+    const bool counts = item != 0;
+    if (counts && !rows.hasClass(label) && Group::thread() == 0)
       report(faults, FaultKind::label, label, row, columns - 1);
-    const float logSum = logSums[row];
-    Group::forColumns(columns, [&](int j, int count) {
-      float x[4] = {};
-      loadGroup(logits + row * columns + j, aligned, count, x);
+    const float scale = counts ? gradient.at(row) * item : 0.0f, largest = maxima[row];
+    const float ofLabel = (1.0f - rows.smoothing) * (rows.hasClass(label) ? rows.classWeight(label) : 1.0f);
+    // Without class weights it is (1 − s) + s.
+    const float share = (rows.classWeights == nullptr ? 1.0f : ofLabel + ofAll) * inverseSums[row];
+    Group::forColumns(columns, [&](int j, int elements) {
+      float x[4] = {}, w[4] = {1, 1, 1, 1};
+      if (counts) {
+        loadGroup(logits + row * columns + j, aligned, elements, x);
+        if (weighsClasses) rows.classWeightsAt(j, elements, w);
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        const float target = (j + e == label ? 1.0f - smoothing : 0.0f) + perClass;
-        x[e] = (expf(x[e] - logSum) - target) * scale;
+        for (int e = 0; e < 4; e++) {
+          const float target = (j + e == label ? ofLabel : 0.0f) + ofClass * w[e];
+          x[e] = (expf(x[e] - largest) * share - target) * scale;
+        }
       }
-      storeGroup(out + row * columns + j, aligned, count, x);
+      storeGroup(out + row * columns + j, aligned, elements, x);
     });
   });
 }

@@ -118,7 +118,7 @@ STEPSIZE_TEST(countsRightAnswers) {
     STEPSIZE_EXPECT(largest[r] == static_cast<int32_t>(where));
     expected += where == static_cast<ptrdiff_t>(r);
   }
-  launch(countEqualKernel, 1, kReduceThreads, 0, nullptr, largest.data(), at.data(), rows, count.data());
+  launch(countEqualKernel, 1, kReduceThreads, 0, nullptr, largest.data(), at.data(), rows, -100, count.data());
   STEPSIZE_EXPECT(count[0] == static_cast<float>(expected));
 }
 
@@ -141,32 +141,58 @@ STEPSIZE_TEST(softmaxOfShortAndLongRows) {
   });
 }
 
+// Class weights, item weights, an ignored label, an item without weight, a label that is no class; smoothed.
 STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
   static constexpr size_t rows = 11;
   forRowGroups([](int columns, auto group) {
     using Group = decltype(group);
     const auto wide = static_cast<size_t>(columns);
-    const std::vector<float> x = numbers(rows * wide, 6);
+    const std::vector<float> x = numbers(rows * wide, 6), g = numbers(rows, 9);
+    std::vector<float> ofClasses = numbers(wide, 7), ofItems = numbers(rows, 8);
     std::vector<int32_t> labels(rows, 3);
     labels[7] = columns;
-    Buffer<float> in(x), logSums(rows), losses(rows), mean(1);
+    labels[4] = -100;
+    ofItems[5] = 0;
+    Buffer<float> in(x), classWeights(ofClasses), itemWeights(ofItems), gradients(g), losses(rows), weights(rows),
+        maxima(rows), inverseSums(rows), sums(3), dx(rows * wide);
     Buffer<int32_t> at(labels);
     Buffer<FaultLog> log(std::vector<FaultLog>(1));
-    launch(crossEntropyKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), at.data(), logSums.data(),
-           losses.data(), rows, columns, 0.1f, FaultReport{log.data(), 5});
+    const CrossEntropyRows told{at.data(), classWeights.data(), itemWeights.data(), -100, columns, 0.1f};
+    launch(crossEntropyKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), told, losses.data(), weights.data(),
+           maxima.data(), inverseSums.data(), rows, FaultReport{log.data(), 5});
+    const auto counts = [&](size_t r) { return r != 4 && r != 5; };
+    const auto ofLabel = [&](size_t r) { return r == 7 ? 1.0 : static_cast<double>(ofClasses[3]); };
+    const auto logProbability = [&](size_t r, size_t j) { return x[r * wide + j] - logSumOf(x, r, wide); };
     expectAll(losses, "a loss", [&](size_t r) {
       double all = 0;
-      for (size_t j = 0; j < wide; j++) all += x[r * wide + j];
-      const double logSum = logSumOf(x, r, wide);
-      return -(0.9 * (r == 7 ? 0 : x[r * wide + 3] - logSum) + 0.1 * (all / columns - logSum));
+      for (size_t j = 0; j < wide; j++) all += ofClasses[j] * logProbability(r, j);
+      const double own = r == 7 ? 0 : ofLabel(r) * logProbability(r, 3);
+      return counts(r) ? -ofItems[r] * (0.9 * own + 0.1 * all / columns) : 0;
     });
+    expectAll(weights, "a weight", [&](size_t r) { return counts(r) ? ofItems[r] * ofLabel(r) : 0; });
     const Fault& fault = log[0].faults[0];
     STEPSIZE_EXPECT(log[0].count == 1 && fault.kind == static_cast<int>(FaultKind::label) && fault.source == 5);
     STEPSIZE_EXPECT(fault.numbers[0] == columns && fault.numbers[1] == 7);
-    launch(meanKernel, 1, kRowThreads, 0, nullptr, losses.data(), rows, mean.data());
-    double sum = 0;
-    for (size_t r = 0; r < rows; r++) sum += losses[r];
-    STEPSIZE_EXPECT(isClose(mean[0], sum / rows));
+    launch(addLossesKernel, 1, kRowThreads, 0, nullptr, losses.data(), weights.data(), rows, sums.data(),
+           sums.data() + 1, sums.data() + 2);
+    double sum = 0, weight = 0;
+    for (size_t r = 0; r < rows; r++) {
+      sum += losses[r];
+      weight += weights[r];
+    }
+    STEPSIZE_EXPECT(isClose(sums[0], sum) && isClose(sums[1], weight) && isClose(sums[2], sum / weight));
+    launch(crossEntropyGradientKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), told, maxima.data(),
+           inverseSums.data(), LossGradient{gradients.data(), sums.data() + 1, true, false}, dx.data(), rows,
+           FaultReport{log.data(), 5});
+    double classSum = 0;
+    for (const float w : ofClasses) classSum += static_cast<double>(w);
+    expectAll(dx, "its gradient", [&](size_t i) {
+      const size_t r = i / wide, j = i % wide;
+      if (!counts(r)) return 0.0;
+      const double share = 0.9 * ofLabel(r) + 0.1 / columns * classSum;
+      const double target = (r != 7 && j == 3 ? 0.9 * ofLabel(r) : 0) + 0.1 / columns * ofClasses[j];
+      return g[r] * ofItems[r] * (std::exp(logProbability(r, j)) * share - target);
+    });
   });
 }
 

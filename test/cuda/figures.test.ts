@@ -41,7 +41,7 @@ test("in the figures nothing lies outside registers", () => {
 // What they read is one number for each column of a part, or a few hundred in all.
 const fewNumbers = new Set([
   ...["addPartsKernel", "addColumnPartsKernel", "mergeStatisticsKernel", "mergeGradientSumsKernel"],
-  ...["meanKernel", "countEqualKernel", "writeRowKernel", "prepareStepKernel", "sortIdsKernel"],
+  ...["addLossesKernel", "countEqualKernel", "writeRowKernel", "prepareStepKernel", "sortIdsKernel"],
 ]);
 
 test("in the figures every kernel of many numbers moves 16 bytes at once, where they lie side by side", () => {

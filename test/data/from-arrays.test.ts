@@ -73,8 +73,15 @@ describe("fromArrays", () => {
 
   const inputs = new Float32Array(4);
   it.each([
-    { words: "labels[1]: expected a class index of at least 0, got -1", labels: Int32Array.of(0, -1) },
-    { words: "labels[0]: expected a class index from 0 to 1, got 2", labels: [2, 0], classes: ["a", "b"] },
+    {
+      words: "labels[1]: expected a class index of at least 0, or -100 for an item that does not count, got -1",
+      labels: Int32Array.of(0, -1),
+    },
+    {
+      words: "labels[0]: expected a class index from 0 to 1, or -100 for an item that does not count, got 2",
+      labels: [2, 0],
+      classes: ["a", "b"],
+    },
     { words: "labels[1]: expected a class index (targets go in a Float32Array), got 0.5", labels: [0, 0.5] },
     { words: "labels[0]: expected a class index", labels: [2 ** 31, 0] },
     { words: "labels: expected class indices, a Float32Array", labels: "cat" },

@@ -257,15 +257,50 @@ export function logSoftmax(x: Values): Values {
   });
 }
 
-/** The mean over rows, with the target (1 − smoothing)·onehot + smoothing/classes. */
-export function crossEntropy(logits: Values, labels: ArrayLike<number>, smoothing: number): Values {
+/** What the rows of a cross-entropy count; as of `crossEntropy` in the library. */
+export interface CrossEntropyWeights {
+  readonly smoothing?: number;
+  readonly ignoreIndex?: number;
+  readonly classes?: ArrayLike<number> | undefined;
+  readonly items?: ArrayLike<number> | undefined;
+}
+
+/**
+ * The weighted mean over the rows that count, with the target (1 − smoothing)·w_y·onehot + smoothing/classes·w of the
+ * class weights w.
+ */
+export function crossEntropy(
+  logits: Values,
+  labels: ArrayLike<number>,
+  { smoothing = 0, ignoreIndex = -100, classes: ofClasses, items }: CrossEntropyWeights = {},
+): Values {
   const [rows, classes] = logits.shape as [number, number];
   const logProbabilities = logSoftmax(logits).data;
   let total = 0;
-  for (let i = 0; i < rows; i++)
+  let weight = 0;
+  for (let i = 0; i < rows; i++) {
+    const label = labels[i]!;
+    if (label === ignoreIndex) continue;
+    const item = items?.[i] ?? 1;
+    weight += item * (ofClasses?.[label] ?? 1);
     for (let j = 0; j < classes; j++) {
-      const target = (j === labels[i] ? 1 - smoothing : 0) + smoothing / classes;
-      total -= target * logProbabilities[i * classes + j]!;
+      const target = (j === label ? 1 - smoothing : 0) + smoothing / classes;
+      total -= item * target * (ofClasses?.[j] ?? 1) * logProbabilities[i * classes + j]!;
     }
-  return values([], () => total / rows);
+  }
+  return values([], () => total / weight);
+}
+
+/** Element by element: weight·(positive·y·log(1 + e⁻ˣ) + (1 − y)·log(1 + eˣ)); the weights of the positives repeat. */
+export function binaryCrossEntropy(
+  logits: Values,
+  targets: ArrayLike<number>,
+  positive: ArrayLike<number> = [1],
+  weights?: ArrayLike<number>,
+): Values {
+  const softplus = (x: number) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+  return values(logits.shape, (i) => {
+    const [x, y] = [logits.data[i]!, targets[i]!];
+    return (weights?.[i] ?? 1) * (positive[i % positive.length]! * y * softplus(-x) + (1 - y) * softplus(x));
+  });
 }

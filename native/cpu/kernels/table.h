@@ -68,6 +68,8 @@ inline Kernel kernelFor(OperationId id) {
     case OperationId::logSoftmaxGradient: return logSoftmaxGradient;
     case OperationId::crossEntropy: return crossEntropy;
     case OperationId::crossEntropyGradient: return crossEntropyGradient;
+    case OperationId::binaryCrossEntropy: return binaryCrossEntropy;
+    case OperationId::binaryCrossEntropyGradient: return binaryCrossEntropyGradient;
     case OperationId::correctCount: return correctCount;
     case OperationId::embedding: return embedding;
     case OperationId::embeddingGradient: return embeddingGradient;

@@ -267,17 +267,82 @@ const logSoftmax = fc
     reference: reference.logSoftmax,
   }));
 
+/** Float32 weights from 1/4 to 2, or none. */
+const weightsOf = (count: number) =>
+  fc.option(fc.array(fc.constantFrom(0.25, 0.5, 1, 2), { minLength: count, maxLength: count }), { nil: undefined });
+const onDevice = (x: t.Tensor, weights: readonly number[] | undefined, shape: readonly number[]) =>
+  weights && t.tensor(x.device, weights, shape);
+
 const crossEntropy = fc
-  .tuple(fc.integer({ min: 1, max: 6 }), size, fc.constantFrom(0, 0.1, 0.5, 1))
-  .chain(([rows, classes, smoothing]) =>
+  .record({
+    rows: fc.integer({ min: 1, max: 6 }),
+    classes: size,
+    smoothing: fc.constantFrom(0, 0.1, 0.5, 1),
+    ignoreIndex: fc.constantFrom(-100, 0, 1),
+  })
+  .chain(({ rows, classes, smoothing, ignoreIndex }) =>
     fc
-      .tuple(numbersOf([rows, classes]), fc.array(fc.nat({ max: classes - 1 }), { minLength: rows, maxLength: rows }))
-      .map(([x, labels]) => ({
-        title: `crossEntropy of [${x.shape}] with labels [${labels}], smoothing ${smoothing}`,
+      .tuple(
+        numbersOf([rows, classes]),
+        fc.array(fc.oneof({ weight: 5, arbitrary: fc.nat({ max: classes - 1 }) }, fc.constant(ignoreIndex)), {
+          minLength: rows,
+          maxLength: rows,
+        }),
+        weightsOf(classes),
+        weightsOf(rows),
+      )
+      // Something must count, and the others be classes.
+      .filter(([, labels]) => labels.some((label) => label !== ignoreIndex))
+      .map(([x, labels, ofClasses, items]) => ({
+        title: `crossEntropy of [${x.shape}] with labels [${labels}], smoothing ${smoothing}, without ${ignoreIndex}, classes [${ofClasses}], items [${items}]`,
         inputs: [x],
         ours: (logits: t.Tensor) =>
-          t.crossEntropy(logits, t.tensor(logits.device, Int32Array.from(labels)), { smoothing }),
-        reference: (logits: Values) => reference.crossEntropy(logits, labels, smoothing),
+          t.crossEntropy(logits, t.tensor(logits.device, Int32Array.from(labels)), {
+            smoothing,
+            ignoreIndex,
+            classWeights: onDevice(logits, ofClasses, [classes]),
+            itemWeights: onDevice(logits, items, [rows]),
+          }),
+        reference: (logits: Values) =>
+          reference.crossEntropy(logits, labels, { smoothing, ignoreIndex, classes: ofClasses, items }),
+      })),
+  );
+
+const binaryCrossEntropy = fc.tuple(fc.constantFrom([], [2], [0], [3, 2]), size).chain(([rows, columns]) => {
+  const sizes = [...rows, columns];
+  const count = reference.elements(sizes);
+  const targets = fc.array(fc.constantFrom(0, 0.25, 1), { minLength: count, maxLength: count });
+  return fc.tuple(numbersOf(sizes), targets, weightsOf(columns), weightsOf(count)).map(([x, y, positive, weights]) => ({
+    title: `binaryCrossEntropy of [${sizes}] with [${y}], positives [${positive}], weights [${weights}]`,
+    inputs: [x],
+    ours: (logits: t.Tensor) =>
+      t.binaryCrossEntropy(logits, t.tensor(logits.device, y, sizes), {
+        posWeight: onDevice(logits, positive, [columns]),
+        weights: onDevice(logits, weights, sizes),
+        reduction: "none",
+      }),
+    reference: (logits: Values) => reference.binaryCrossEntropy(logits, y, positive, weights),
+  }));
+});
+
+const weightedMean = fc
+  .tuple(fc.integer({ min: 1, max: 5 }), fc.constantFrom([], [1], [3], [2, 2]))
+  .chain(([rows, rest]) =>
+    fc
+      .tuple(
+        numbersOf([rows, ...rest]),
+        fc.array(fc.constantFrom(0.25, 0.5, 1, 2), { minLength: rows, maxLength: rows }),
+      )
+      .map(([x, weights]) => ({
+        title: `weightedMean of [${x.shape}] by [${weights}]`,
+        inputs: [x],
+        ours: (v: t.Tensor) => t.weightedMean(v, t.tensor(v.device, weights)),
+        reference: ({ data }: Values) => {
+          const each = data.length / rows;
+          const total = weights.reduce((sum, weight) => sum + weight * each, 0);
+          const sum = data.reduce((all, value, i) => all + weights[Math.floor(i / each)]! * value, 0);
+          return { shape: [], data: Float64Array.of(sum / total) };
+        },
       })),
   );
 
@@ -342,5 +407,7 @@ export const calls: readonly [string, fc.Arbitrary<Call>][] = [
   ["batchNormInference", batchNormInference],
   ["logSoftmax", logSoftmax],
   ["crossEntropy", crossEntropy],
+  ["binaryCrossEntropy", binaryCrossEntropy],
+  ["weightedMean", weightedMean],
   ...sequenceCalls,
 ];

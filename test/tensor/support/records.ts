@@ -118,8 +118,22 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   averagePool2dGradient: { inputs: [pooled], attributes: { ...window, height: 33, width: 35 } },
   logSoftmax: { inputs: [rows] },
   logSoftmaxGradient: { inputs: [rows, rows] },
-  crossEntropy: { inputs: [rows, labels], attributes: { smoothing: 0.1 } },
-  crossEntropyGradient: { inputs: [rows, labels, [3000], []], attributes: { smoothing: 0.1 } },
+  crossEntropy: {
+    inputs: [rows, labels, positive([33]), positive([3000])],
+    attributes: { smoothing: 0.1, ignoreIndex: 3, classWeights: true, itemWeights: true },
+  },
+  crossEntropyGradient: {
+    inputs: [rows, labels, positive([33]), positive([3000]), positive([]), [3000], positive([3000]), []],
+    attributes: { smoothing: 0.1, ignoreIndex: 3, classWeights: true, itemWeights: true, mean: true },
+  },
+  binaryCrossEntropy: {
+    inputs: [rows, rows, positive([33]), rows],
+    attributes: { positiveWeights: true, weights: true },
+  },
+  binaryCrossEntropyGradient: {
+    inputs: [rows, rows, positive([33]), rows, rows],
+    attributes: { positiveWeights: true, weights: true },
+  },
   correctCount: { inputs: [rows, labels] },
   embedding: { inputs: [ids, [50, 33]] },
   embeddingGradient: { inputs: [ids, [30, 100, 33]], attributes: { rows: 50 } },
