@@ -95,7 +95,7 @@ enum EmbeddingGradient { embeddingRows };
 enum LayerNorm { normEpsilon };  // and of RMSNorm
 enum Rotary { rotaryBase, rotaryInverse };
 enum Attention { attentionScale };
-enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale, scheduled };
+enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale, scheduled, weighed };
 enum Update { updateRule, zeroGradients, roundingSeed };
 enum Traffic { trafficRule };
 }  // namespace attribute

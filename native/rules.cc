@@ -450,11 +450,13 @@ void gradientNorm(Call& call) {
 void prepareStep(Call& call) {
   const bool scheduled = call.integer(attribute::scheduled) != 0;
   const bool needsNorm = call.number(attribute::maxNorm) > 0 || call.integer(attribute::checkFinite) != 0;
-  const int expected = 4 + (needsNorm ? 1 : 0) + (scheduled ? 1 : 0);
+  const bool weighed = call.integer(attribute::weighed) != 0;
+  const int expected = 4 + (needsNorm ? 1 : 0) + (weighed ? 1 : 0) + (scheduled ? 1 : 0);
   call.expect(call.count() == expected,
               "expected hyper, state, updates, groups" +
                   std::string(needsNorm ? ", the norm for clipping or the non-finite check" : "") +
-                  (scheduled ? ", schedule" : "") + ", got " + std::to_string(call.count()) + " tensors");
+                  (weighed ? ", weight" : "") + (scheduled ? ", schedule" : "") + ", got " +
+                  std::to_string(call.count()) + " tensors");
   call.expectType(0, DataType::float64);
   call.expectRank(0, 2);
   const int64_t groups = call.input(0).shape[0];
@@ -467,9 +469,10 @@ void prepareStep(Call& call) {
   call.expectType(3, DataType::int32);
   call.expectShape(3, shapeOf({parameters}));
   call.expect(groups > 0 || parameters == 0, "parameters need a group");
-  if (needsNorm) {
-    call.expectType(4, DataType::float64);
-    call.expectShape(4, Shape{});
+  for (int i = 4; i < expected - (scheduled ? 1 : 0); i++) {
+    // The norm, then the weight.
+    call.expectType(i, needsNorm && i == 4 ? DataType::float64 : DataType::float32);
+    call.expectShape(i, Shape{});
   }
   if (scheduled) {
     const int last = expected - 1;

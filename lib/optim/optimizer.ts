@@ -48,9 +48,15 @@ export interface OptimizerStats {
 }
 
 /** Options of one step, in place of the optimizer's own. */
-export type StepOverrides = Pick<StepOptions, "gradientScale">;
+export interface StepOverrides extends Pick<StepOptions, "gradientScale"> {
+  /**
+   * The gradients are sums over this total weight and are divided by it: a float32 scalar on the device, such as the sum
+   * of several losses' `nn.weightOf`. Of 0, if nothing counted, the step's gradient is zero. Default: none.
+   */
+  readonly totalWeight?: Tensor | undefined;
+}
 
-const overrideNames = optionNames<StepOverrides>({ gradientScale: true });
+const overrideNames = optionNames<StepOverrides>({ gradientScale: true, totalWeight: true });
 
 const stateFields = 6;
 const stateFieldsPerGroup = 3;
@@ -178,7 +184,15 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * the gradient's norm, or the loss.
    *
    * @param gradients for memory of others: as many as parameters, of their lengths
-   * @param options gradientScale, in place of the optimizer's own
+   * Gradients of several batches add up. The step of them together divides their sum by what they count:
+   *
+   * ```ts
+   * for (const { x, y } of parts) tidy(() => nn.crossEntropy(model.forward(x), y, { reduction: "sum" }).backward());
+   * optimizer.step({ gradientScale: 1 / labelsThatCount });
+   * optimizer.zeroGrad();
+   * ```
+   *
+   * @param options gradientScale, in place of the optimizer's own; totalWeight, for sums over a weight on the device
    * @throws StepsizeError `invalid-state` where no parameter has a gradient, an array was detached or resized, or the
    * step cannot be captured; `invalid-argument` for an unknown option, or where a gradient does not fit its parameter or
    * memory overlaps.
@@ -193,8 +207,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     noGrad(() => tidy(() => this.#step(slots, given ?? slots.map(gradientOf), { ...this.#stepOptions, ...options })));
   }
 
-  #step(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[], options: StepOptions): void {
-    const { clipNorm = 0, nonFinite, gradientScale = 1, zeroGradients = false, seed = 0 } = options;
+  #step(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[], options: StepOptions & StepOverrides): void {
+    const { clipNorm = 0, nonFinite, gradientScale = 1, totalWeight, zeroGradients = false, seed = 0 } = options;
     const { capturing } = this.#device;
     if (this.#count.made === undefined && !this.#schedule) this.#leaveCounting();
     this.#expectTabulated();
@@ -213,12 +227,14 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#lists.gradients]) : [];
     const schedule = this.#schedule ? [this.#schedule.handle] : [];
     const kept = [this.#hyper, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
-    const [scalars] = device.enqueue("prepareStep", [...kept, ...norm, ...schedule], {
+    const weight = totalWeight ? [totalWeight.handle] : [];
+    const [scalars] = device.enqueue("prepareStep", [...kept, ...norm, ...weight, ...schedule], {
       maxNorm: clipNorm,
       checkFinite,
       skipNonFinite,
       gradientScale,
       scheduled,
+      weighed: totalWeight !== undefined,
     }) as [NativeTensor];
     const attributes = { rule: this.rule, zeroGradients, roundingSeed: seed };
     device.enqueue("update", [scalars, this.#updates.handle], attributes, this.#lists.all);

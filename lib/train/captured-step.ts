@@ -4,6 +4,7 @@ import type { Optimizer } from "../optim/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BatchTensors, disposeBatch, shaped } from "./evaluate.js";
 import { MetricsRing } from "./metrics-ring.js";
+import { partsIn, partsOf } from "./step-loss.js";
 import type { StepMetrics } from "./step-record.js";
 
 type AnyOptimizer = Pick<Optimizer<never>, "checksGradients" | "deviceState" | "statsOf">;
@@ -24,12 +25,12 @@ export class CapturedStep {
     const stats = optimizer.checksGradients ? [optimizer.deviceState] : [];
     this.#ring = new MetricsRing(
       device,
-      stats.reduce((sum, { size }) => sum + size, inputs.length),
+      stats.reduce((sum, { size }) => sum + size, partsIn(inputs.length)),
     );
     try {
       this.#capture = device.capture(() => {
         const losses = work();
-        this.#ring.write([...losses, ...stats]);
+        this.#ring.write([...losses.flatMap((loss) => partsOf(loss, inputs.length)), ...stats]);
         for (const loss of losses) loss.dispose();
       });
     } catch (error) {
@@ -61,9 +62,10 @@ export class CapturedStep {
   /** Of the replays since the last call. */
   async metrics(): Promise<StepMetrics[]> {
     const rows = await this.#ring.read();
+    const parts = partsIn(this.inputs.length);
     return rows.map((row) => ({
-      losses: [...row.subarray(0, this.inputs.length)],
-      stats: this.#optimizer.checksGradients ? this.#optimizer.statsOf(row.subarray(this.inputs.length)) : undefined,
+      losses: [...row.subarray(0, parts)],
+      stats: this.#optimizer.checksGradients ? this.#optimizer.statsOf(row.subarray(parts)) : undefined,
     }));
   }
 

@@ -1,17 +1,19 @@
 import { expectFunction, expectMethods, expectModule, expectObject } from "../arguments.js";
 import type { Batch, BatchSource, Labels } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
+import { ignoredLabel } from "../ignored-label.js";
 import { type Device, expectDevice } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { isInt32Array } from "../realms.js";
-import { correctCount, noGrad, Tensor, tensor, tidy } from "../tensor/index.js";
+import { correctCount, noGrad, Tensor, type Totals, tensor, tidy } from "../tensor/index.js";
+import { addend, weighed } from "./step-loss.js";
 
 /** What {@link evaluate} found over one pass of the data. */
 export interface Evaluation {
-  /** Mean loss over the items; where an item has several classes as labels (text), over these. */
+  /** The mean over all that counts, with its weights: over labels that are not ignored, whatever the batches' sizes. */
   readonly loss: number;
-  /** Share of labels that the largest output is at, 0 to 1; absent where labels are not classes. */
+  /** Share of the labels that count that the largest output is at, 0 to 1; absent where labels are not classes. */
   readonly accuracy?: number;
   readonly items: number;
 }
@@ -87,6 +89,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
   let items = 0;
   let labels = 0;
   let lossSum = 0;
+  let weight = 0;
   let correct = 0;
   let classes = true;
   model.eval();
@@ -96,16 +99,21 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
         tidy(() => {
           const { x, y } = upload(device, batch);
           const outputs = model.forward(prepare(x));
-          return { loss: lossOf(loss, outputs, y), ...(y.dtype === "int32" && { correct: correctCount(outputs, y) }) };
+          const value = weighed(lossOf(loss, outputs, y), y);
+          const { sum, weight, ignoreIndex } = value.totals as Totals;
+          const options = ignoreIndex === undefined ? {} : { ignoreIndex };
+          return { value, sum, weight, ...(y.dtype === "int32" && { correct: correctCount(outputs, y, options) }) };
         }),
       );
-      const reads = Promise.all([results.loss.item(), results.correct?.item()]);
-      for (const result of Object.values(results)) result.dispose();
-      const [batchLoss, batchCorrect] = await reads;
-      const batchLabels = labelsIn(batch);
+      const ignored = results.value.totals?.ignoreIndex ?? ignoredLabel;
+      const reads = Promise.all([results.sum.item(), results.weight.item(), results.correct?.item()]);
+      results.value.dispose();
+      results.correct?.dispose();
+      const [batchSum, batchWeight, batchCorrect] = await reads;
       items += batch.size;
-      labels += batchLabels;
-      lossSum += batchLoss * batchLabels;
+      labels += countedIn(batch, ignored);
+      lossSum += addend(batchSum, batchWeight);
+      weight += batchWeight;
       correct += batchCorrect ?? 0;
       classes &&= batchCorrect !== undefined;
       onProgress?.(items, source.items);
@@ -113,11 +121,12 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
   } finally {
     model.train(wasTraining);
   }
-  return { loss: lossSum / labels, ...(classes && { accuracy: correct / labels }), items };
+  return { loss: lossSum / weight, ...(classes && { accuracy: correct / labels }), items };
 }
 
-/** Over how many labels the loss of a batch is a mean: float targets belong to one item together. */
-function labelsIn({ labels, size }: Batch): number {
-  if (isInt32Array(labels)) return labels.length;
-  return isInt32Array(labels.data) ? labels.data.length : size;
+/** How many of the labels count. */
+function countedIn({ labels }: Batch, ignored: number): number {
+  let counted = 0;
+  for (const label of shaped(labels).data) if (label !== ignored) counted++;
+  return counted;
 }

@@ -8,6 +8,7 @@ import { CapturedStep } from "./captured-step.js";
 import { type BatchTensors, disposeBatch, upload } from "./evaluate.js";
 import { ForwardState } from "./forward-state.js";
 import { MetricsRing } from "./metrics-ring.js";
+import { partsOf, WeightSum, weighed } from "./step-loss.js";
 import type { EnqueuedStep, StepMetrics } from "./step-record.js";
 
 /** Steps, or bursts of them, that may be enqueued before the oldest one's result is awaited. */
@@ -137,24 +138,27 @@ export class StepMaker {
   /** Makes a step operation by operation. */
   async #makeEagerly({ inputs }: DrawnStep): Promise<MadeStep> {
     const { optimizer } = this.#parts;
-    const reads: Promise<number>[] = [];
+    const reads: Promise<number[]>[] = [];
+    const weight = new WeightSum();
     try {
       for (const one of inputs) {
-        const loss = tidy(() => this.#differentiate(one));
-        reads.push(quiet(loss.item()));
+        const loss = tidy(() => this.#differentiate(one, weight));
+        const parts = partsOf(loss, inputs.length);
+        reads.push(quiet(Promise.all(parts.map((part) => part.item()))));
         loss.dispose();
         if (!this.#isCaptured(one)) disposeBatch(one);
         // Not further ahead of the device than with steps of one batch.
         await reads.at(-1 - stepsAhead);
       }
-      this.#update();
+      this.#update(weight);
     } finally {
       // Also after a failure: the step is made again from the start, not added to half a gradient.
       optimizer.zeroGrad();
+      weight.dispose();
     }
     const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
     const metrics = Promise.all([Promise.all(reads), stats]);
-    return { metrics: metrics.then(([losses, measured]) => ({ losses, stats: measured })) };
+    return { metrics: metrics.then(([parts, measured]) => ({ losses: parts.flat(), stats: measured })) };
   }
 
   /** Makes a step by replaying the captured one, which is captured here the first time. */
@@ -172,12 +176,14 @@ export class StepMaker {
     optimizer.tabulate(Math.max(budget, ...planned));
     try {
       return new CapturedStep(device, inputs, optimizer, () => {
+        const weight = new WeightSum();
         try {
-          const losses = inputs.map((one) => tidy(() => this.#differentiate(one)));
-          this.#update();
+          const losses = inputs.map((one) => tidy(() => this.#differentiate(one, weight)));
+          this.#update(weight);
           return losses;
         } finally {
           optimizer.zeroGrad();
+          weight.dispose();
         }
       });
     } catch (error) {
@@ -188,17 +194,22 @@ export class StepMaker {
     }
   }
 
-  /** The loss of one batch, whose gradient is added to the parameters'. */
-  #differentiate({ x, y, moves }: BatchTensors): Tensor {
-    const { model, loss, preparation } = this.#parts;
-    const result = loss(model.forward(preparation.apply(x, moves)), y);
-    result.backward();
+  /** The loss of one batch, whose gradient is added to the parameters', and what it counts to the step's. */
+  #differentiate({ x, y, moves }: BatchTensors, weight: WeightSum): Tensor {
+    const { model, loss, preparation, accumulate } = this.#parts;
+    const result = lossOf(loss, model.forward(preparation.apply(x, moves)), y);
+    if (accumulate === 1) {
+      result.backward();
+    } else {
+      // The gradients of the sums add up, and the step divides by the weight of all.
+      weight.add(weighed(result, y));
+      result.backward(result.totals?.weight);
+    }
     return result;
   }
 
-  #update(): void {
-    const { optimizer, accumulate } = this.#parts;
-    optimizer.step({ gradientScale: optimizer.gradientScale / accumulate });
+  #update(weight: WeightSum): void {
+    this.#parts.optimizer.step({ totalWeight: weight.tensor });
   }
 }
 

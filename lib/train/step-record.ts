@@ -1,12 +1,13 @@
 import { StepsizeError } from "../errors.js";
 import type { OptimizerStats } from "../optim/index.js";
 import type { Evaluation } from "./evaluate.js";
+import { lossFrom } from "./step-loss.js";
 
 /** One step, as `trainer.run` yields it. */
 export interface StepRecord {
   /** From 0. */
   readonly step: number;
-  /** Before the update; the mean over accumulated batches. */
+  /** Before the update; of accumulated batches the mean over all that counts in them, as if they were one batch. */
   readonly loss: number;
   /** Of the first parameter group. */
   readonly learningRate: number;
@@ -27,7 +28,7 @@ export type EnqueuedStep = Pick<StepRecord, "step" | "learningRate" | "items">;
 
 /** What the device tells of a step when it is done. */
 export interface StepMetrics {
-  /** One for each accumulated batch. */
+  /** What the loss is computed from; see `partsOf` in step-loss.ts. */
   readonly losses: readonly number[];
   /** Where the optimizer measures gradients. */
   readonly stats?: OptimizerStats | undefined;
@@ -46,16 +47,18 @@ export class StepRecords {
 
   /** @throws StepsizeError `non-finite` */
   next(known: EnqueuedStep, { losses, stats }: StepMetrics): StepRecord {
-    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    const loss = lossFrom(losses);
     const skipped = stats !== undefined && stats.skipped > this.skipped;
     this.skipped = stats?.skipped ?? 0;
     const finite = Number.isFinite(loss) && (stats === undefined || Number.isFinite(stats.norm));
     if (!finite && !this.#skipsNonFinite) {
       const what = Number.isFinite(loss) ? `the gradient's norm is ${stats?.norm}` : `the loss is ${loss}`;
+      // Nothing divided by nothing.
+      const empty = Number.isNaN(loss) ? ". A step whose batches have no label that counts has no loss" : "";
       throw new StepsizeError(
         "non-finite",
         `step ${known.step}: ${what} at learning rate ${known.learningRate}. A lower learning rate, a longer warm-up or` +
-          " clipping may help; skipping such steps goes on without them",
+          ` clipping may help; skipping such steps goes on without them${empty}`,
       );
     }
     if (stats?.stoppedAt !== undefined)

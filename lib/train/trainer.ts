@@ -38,7 +38,10 @@ export interface TrainerOptions {
   readonly data: BatchSource;
   /** Number of steps; default: the budget of the optimizer's schedule. */
   readonly budget?: number | undefined;
-  /** Batches whose gradients are averaged into one step; default 1. */
+  /**
+   * Batches whose gradients make one step, as if they were one batch: whatever their sizes, each weighs what it counts
+   * (see {@link Loss}). Default 1.
+   */
   readonly accumulate?: number | undefined;
   /** Saved with every checkpoint; its preprocessing is applied to every batch. Default: none. */
   readonly card?: ModelCard | undefined;

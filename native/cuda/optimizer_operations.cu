@@ -32,7 +32,11 @@ void prepareStep(CudaDevice& device, const Record& record) {
   const bool scheduled = integer(record, attribute::scheduled) != 0;
   const TensorView &hyper = record.tensors[0], &groupOf = record.tensors[3];
   auto* state = record.tensors[1].as<double>();
-  const double* norm = record.inputs == (scheduled ? 6 : 5) ? record.tensors[4].as<double>() : nullptr;
+  const bool weighed = integer(record, attribute::weighed) != 0;
+  // The weight comes behind the norm, if there is one, and before the schedule.
+  const int last = record.inputs - (scheduled ? 1 : 0) - (weighed ? 1 : 0);
+  const double* norm = last == 5 ? input(record, 4).as<double>() : nullptr;
+  const float* weight = weighed ? input(record, last).floats() : nullptr;
   const TensorView* schedule = scheduled ? &record.tensors[static_cast<size_t>(record.inputs - 1)] : nullptr;
   const update::StepTables tables{hyper.as<const update::Hyper>(),
                                   hyper.shape[0],
@@ -47,7 +51,7 @@ void prepareStep(CudaDevice& device, const Record& record) {
   const update::StepOptions options{record.attributes[attribute::maxNorm], integer(record, attribute::checkFinite) != 0,
                                     integer(record, attribute::skipNonFinite) != 0,
                                     record.attributes[attribute::gradientScale]};
-  launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), tables, norm, options);
+  launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), tables, norm, weight, options);
 }
 
 // Calls visit(rule, storage) for the rule of this number and the types of the record's lists.

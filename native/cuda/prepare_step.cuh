@@ -9,10 +9,12 @@ namespace stepsize::cuda {
 
 constexpr int kPrepareThreads = 256;
 
-// One block; a thread per group, then per parameter. `norm` may be null if nothing asked for it.
+// One block; a thread per group, then per parameter. `norm` is null if nothing asked for it, `weight` if gradients are
+// no sums over one.
 __global__ void __launch_bounds__(kPrepareThreads)
-    prepareStepKernel(update::StepTables tables, const double* norm, update::StepOptions options) {
+    prepareStepKernel(update::StepTables tables, const double* norm, const float* weight, update::StepOptions options) {
   STEPSIZE_SHARED(int, applied, [1]);
+  if (weight != nullptr) options.gradientScale = update::scalePerWeight(options.gradientScale, *weight);
   if (threadIdx.x == 0) applied[0] = update::beginStep(*tables.state, options, norm == nullptr ? 0.0 : *norm);
   __syncthreads();
   const bool apply = applied[0] != 0;

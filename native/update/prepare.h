@@ -15,6 +15,11 @@ struct StepOptions {
   double gradientScale;
 };
 
+// What gradients that are sums over this total weight are multiplied by. Where nothing counted they are zero, and stay.
+STEPSIZE_HOST_DEVICE double scalePerWeight(double scale, float weight) {
+  return weight == 0.0f ? 0.0 : scale / static_cast<double>(weight);
+}
+
 // Decides once per step whether it is applied, and advances the counters. `gradientNorm` is that of the gradient as it
 // came. If nobody checks, a norm that is not finite does what it does in PyTorch's clip_grad_norm_: a NaN makes every
 // gradient NaN, an infinity makes the finite ones 0.

@@ -79,8 +79,9 @@ struct Memory {
   }
 
   void prepare(const update::StepOptions& options, const double* norm, const update::Scheduled* schedule = nullptr,
-               int64_t steps = 0) {
-    cuda::launch(cuda::prepareStepKernel, 1, cuda::kPrepareThreads, 0, nullptr, tables(schedule, steps), norm, options);
+               int64_t steps = 0, const float* weight = nullptr) {
+    cuda::launch(cuda::prepareStepKernel, 1, cuda::kPrepareThreads, 0, nullptr, tables(schedule, steps), norm, weight,
+                 options);
   }
 
   // As an update does of the parameters that take part: here all but every fifth at every second step.
@@ -145,6 +146,21 @@ STEPSIZE_TEST(withoutANormItIsZero) {
   prepareOnHost(host, kOptions[0].options, 0);
   expectSame("no norm", kernel, host);
   STEPSIZE_EXPECT(kernel.state[0].norm == 0 && kernel.scalars[0].apply == 1);
+}
+
+// Sums over a total weight are divided by it; where nothing counted, the step's gradient is zero.
+STEPSIZE_TEST(gradientsAreDividedByTheTotalWeight) {
+  for (const Options& each : kOptions)
+    for (const float weight : {5.0f, 0.375f, 0.0f}) {
+      Memory kernel(hyperOf(3)), host(hyperOf(3));
+      update::StepOptions divided = each.options;
+      divided.gradientScale = weight == 0 ? 0 : divided.gradientScale / static_cast<double>(weight);
+      for (const double norm : kNorms) {
+        kernel.prepare(each.options, &norm, nullptr, 0, &weight);
+        prepareOnHost(host, divided, norm);
+        expectSame(std::string(each.name) + ", weight " + std::to_string(weight), kernel, host);
+      }
+    }
 }
 
 // Steps that are left out count in the schedule: its row is that of the iteration, and the last one beyond its end.

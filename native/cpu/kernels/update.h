@@ -130,10 +130,13 @@ inline void prepareStep(const Invocation& call) {
                                   call.input(2).as<int32_t>(),
                                   groupOf.elements(),
                                   call.output(0).as<update::Scalars>()};
-  const update::StepOptions options{call.attributes[attribute::maxNorm], call.integer(attribute::checkFinite) != 0,
-                                    call.integer(attribute::skipNonFinite) != 0,
-                                    call.attributes[attribute::gradientScale]};
-  const bool measured = call.inputs == (scheduled ? 6 : 5);
+  update::StepOptions options{call.attributes[attribute::maxNorm], call.integer(attribute::checkFinite) != 0,
+                              call.integer(attribute::skipNonFinite) != 0, call.attributes[attribute::gradientScale]};
+  const bool weighed = call.integer(attribute::weighed) != 0;
+  // The weight comes behind the norm, if there is one, and before the schedule.
+  const int last = call.inputs - (scheduled ? 1 : 0) - (weighed ? 1 : 0);
+  const bool measured = last == 5;
+  if (weighed) options.gradientScale = update::scalePerWeight(options.gradientScale, call.input(last).floats()[0]);
   const bool apply = update::beginStep(*tables.state, options, measured ? call.input(4).as<double>()[0] : 0);
   for (int64_t group = 0; group < tables.groups; group++) update::prepareGroup(tables, group, apply, options);
   for (int64_t i = 0; i < tables.parameters; i++) update::prepareParameter(tables, i, apply, options);
