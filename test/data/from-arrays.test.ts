@@ -121,6 +121,10 @@ describe("fromArrays", () => {
   });
 
   it("refuses nothing at all", async () => {
-    await expectError(() => data.fromArrays(undefined as never), "invalid-argument", "fromArrays: expected inputs");
+    await expectError(
+      () => data.fromArrays(undefined as never),
+      "invalid-argument",
+      "fromArrays: expected an object with the options inputs, labels",
+    );
   });
 });
