@@ -153,11 +153,11 @@ export function operationCases(small: boolean): Case[] {
     const table = of(vocabulary, heads * head);
     const rows = of(batch, length, heads * head);
     return [
-      moved("crossEntropy", "crossEntropy", [logits, labels], 4 * tokens, { torch: "crossEntropy" }),
+      moved("crossEntropy", "crossEntropy", [logits, labels], 12 * tokens, { torch: "crossEntropy" }),
       moved(
         "crossEntropyGradient",
         "crossEntropyGradient",
-        [logits, labels, wide(tokens), wide()],
+        [logits, labels, wide(), wide(tokens), wide(tokens), wide()],
         2 * elementsOf(logits.shape),
       ),
       {
@@ -171,7 +171,7 @@ export function operationCases(small: boolean): Case[] {
       {
         name: "its gradient",
         operation: "attentionGradient",
-        inputs: [part, part, part, part, part, wide(batch, heads, length)],
+        inputs: [part, part, part, part, part, wide(batch, heads, length), wide(batch, heads, length)],
         attributes,
         work: { amount: 10 * head * pairs, unit: "TFLOP/s" },
       },

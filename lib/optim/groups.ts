@@ -24,6 +24,15 @@ export function isCustom(lr: LearningRate): boolean {
   return typeof lr === "function" && typeof lr.toJSON !== "function";
 }
 
+/**
+ * How many steps a table of a learning rate has; `undefined` for a function without a budget. That of a schedule ends
+ * with the rate that it has past its budget.
+ */
+export function rowsOf(lr: LearningRate): number | undefined {
+  if (typeof lr === "number") return 1;
+  return lr.budget === undefined || isCustom(lr) ? lr.budget : lr.budget + 1;
+}
+
 /** What a learning rate is, as plain JSON. */
 export function learningRateJson(lr: LearningRate): unknown {
   return typeof lr === "number" ? lr : (lr.toJSON?.() ?? { name: "custom" });

@@ -12,6 +12,7 @@ import {
   type ParameterGroup,
   type ResolvedGroup,
   resolveGroups,
+  rowsOf,
 } from "./groups.js";
 import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
 import {
@@ -261,12 +262,13 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * which counts the steps itself, and what the rule keeps per parameter is made. The updates have the same bits.
    * `device.capture` needs it.
    *
-   * @param steps how many steps from 0 on; default: the budget of the longest schedule, 1 without one. Beyond, the last one's hold.
+   * @param steps how many steps from 0 on; default: those of the longest schedule and the one
+   * after its budget, 1 without a schedule. Later steps have the values of the last one.
    * @throws StepsizeError `unsupported` where a schedule moves more than rate and momentum; `invalid-argument` without
    * steps if a learning rate is a function without a budget.
    */
   tabulate(steps?: number): void {
-    const count = steps ?? this.#longestBudget();
+    const count = steps ?? this.#rowsOfTable();
     if (count === undefined)
       throw new StepsizeError(
         "invalid-argument",
@@ -503,16 +505,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /** The budget of the longest schedule, 1 without one; `undefined` if a learning rate has none. */
-  #longestBudget(): number | undefined {
-    const budgets = this.groups.map(({ options: { lr } }) => (typeof lr === "function" ? lr.budget : 1));
-    const known = budgets.filter((budget) => budget !== undefined);
-    return known.length === budgets.length ? Math.max(...known) : undefined;
+  #rowsOfTable(): number | undefined {
+    const rows = this.groups.map(({ options: { lr } }) => rowsOf(lr));
+    const known = rows.filter((count) => count !== undefined);
+    return known.length === rows.length ? Math.max(...known) : undefined;
   }
 
   /** Lets the device find its place in the schedule, which only it knows. */
   #leaveCounting(): void {
     if (this.groups.every(({ options: { lr } }) => typeof lr === "number")) return;
-    if (this.#longestBudget() === undefined)
+    if (this.#rowsOfTable() === undefined)
       throw new StepsizeError(
         "invalid-state",
         "step: only the device knows how many steps the loaded state has made, and a learning rate is a function without a" +

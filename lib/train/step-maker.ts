@@ -1,11 +1,12 @@
 import type { Batch } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module, Preparation } from "../nn/index.js";
+import { rowsOf } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { BurstLength } from "./burst-length.js";
 import { CapturedStep } from "./captured-step.js";
-import { type BatchTensors, disposeBatch, upload } from "./evaluate.js";
+import { type BatchTensors, disposeBatch, lossOf, upload } from "./evaluate.js";
 import { ForwardState } from "./forward-state.js";
 import { MetricsRing } from "./metrics-ring.js";
 import { partsOf, WeightSum, weighed } from "./step-loss.js";
@@ -172,7 +173,7 @@ export class StepMaker {
 
   #capture(inputs: readonly BatchTensors[]): CapturedStep {
     const { device, optimizer, budget } = this.#parts;
-    const planned = optimizer.groups.map(({ options: { lr } }) => (typeof lr === "function" && lr.budget) || 0);
+    const planned = optimizer.groups.map(({ options: { lr } }) => rowsOf(lr) ?? 0);
     optimizer.tabulate(Math.max(budget, ...planned));
     try {
       return new CapturedStep(device, inputs, optimizer, () => {

@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW, SGD } from "#lib/optim/index.js";
+import { cosine } from "#lib/schedule/index.js";
 import { tensor } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
@@ -52,6 +53,22 @@ await onEveryDevice("a captured step", (device) => {
       tabulated.optimizer.step();
       expect(tabulated.optimizer.learningRates()).toEqual(written.optimizer.learningRates());
     }
+    expect(await tabulated.everything()).toEqual(await written.everything());
+    written.dispose();
+    tabulated.dispose();
+  });
+
+  test("beyond its budget a schedule ends where the peers' convention ends, tabulated or not", async () => {
+    const lr = cosine({ budget: 20, maxLr: 0.1, minLr: 0.01, convention: "peers" });
+    const options = { lr };
+    const written = setUp(device, "AdamW", options);
+    const tabulated = setUp(device, "AdamW", options);
+    tabulated.optimizer.tabulate();
+    for (let step = 0; step < 25; step++) {
+      written.optimizer.step();
+      tabulated.optimizer.step();
+    }
+    expect((await tabulated.optimizer.stats()).learningRates).toEqual([0.01]);
     expect(await tabulated.everything()).toEqual(await written.everything());
     written.dispose();
     tabulated.dispose();
