@@ -1,4 +1,3 @@
-import { expectFinite } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { type PlaceOptions, placeNames } from "./place.js";
@@ -33,7 +32,6 @@ const names = optionNames<ResNetOptions & PlaceOptions>({
  */
 export function resnet(options: ResNetOptions & PlaceOptions): ResNet {
   const { depth, classes, channels = 3, width = 16, ...place } = checkedOptions("resnet", names, options);
-  expectFinite("depth", depth);
   const perStage = (depth - 2) / 6;
   if (!Number.isInteger(perStage) || perStage < 1)
     invalidArgument("depth", "6n + 2 for some n ≥ 1: 8, 14, 20, 32, …", depth);

@@ -13,6 +13,7 @@ export class Capture {
   readonly #native: NativeDevice;
   readonly #hosts: ReplayHost[] = [];
   #graph: NativeGraph | undefined;
+  #refused: { readonly error: unknown } | undefined;
 
   /** @internal Use `device.capture`. */
   constructor(native: NativeDevice) {
@@ -22,6 +23,16 @@ export class Capture {
   /** @internal Calls back around every replay. */
   onReplay(host: ReplayHost): void {
     this.#hosts.push(host);
+  }
+
+  /** @internal Something in the work was refused, in a promise that nobody may wait for. */
+  refuse(error: unknown): void {
+    this.#refused ??= { error };
+  }
+
+  /** @internal Throws what was refused. */
+  expectWhole(): void {
+    if (this.#refused) throw this.#refused.error;
   }
 
   /** @internal */

@@ -61,8 +61,25 @@ export class Device {
    * Waits until everything enqueued so far is done. An operation that failed does not reject it: its result does.
    * @throws StepsizeError `device-failed` if the device itself has failed, as a GPU does; `invalid-state` if it was closed.
    */
-  async synchronize(): Promise<void> {
-    return this.native.synchronize();
+  synchronize(): Promise<void> {
+    return this.promised(() => this.native.synchronize());
+  }
+
+  /**
+   * @internal Asks the addon for a promise. What the addon throws rejects it; inside `capture` it ends the capture, too,
+   * as a replay could not do what was refused.
+   */
+  promised<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return ask();
+    } catch (error) {
+      const rejected = Promise.reject<T>(error);
+      if (this.capturing) {
+        this.capturing.refuse(error);
+        rejected.catch(() => {});
+      }
+      return rejected;
+    }
   }
 
   /**
@@ -92,6 +109,7 @@ export class Device {
           "capture: the function is async; what it awaits cannot be captured",
         );
       }
+      capture.expectWhole();
     } catch (error) {
       // What it recorded goes; the reason is the error that comes out.
       try {
@@ -133,11 +151,13 @@ export class Device {
   }
 
   /** How long the work that `work` enqueues takes on the device, in milliseconds. */
-  async time(work: () => void): Promise<number> {
-    expectFunction("work", work);
-    this.native.startTimer();
-    work();
-    return this.native.stopTimer();
+  time(work: () => void): Promise<number> {
+    return this.promised(() => {
+      expectFunction("work", work);
+      this.native.startTimer();
+      work();
+      return this.native.stopTimer();
+    });
   }
 
   /** Bytes and pieces of memory in use. */
@@ -156,8 +176,8 @@ export class Device {
   }
 
   /** Waits for the work enqueued so far and closes the device; its tensors can be disposed but no longer used. */
-  async close(): Promise<void> {
-    return this.native.close();
+  close(): Promise<void> {
+    return this.promised(() => this.native.close());
   }
 
   #idOf(operation: string): number {

@@ -184,7 +184,6 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * of a device that somebody else owns there is nobody to tell: read {@link stats}, which fails if the step measures
    * the gradient's norm, or the loss.
    *
-   * @param gradients for memory of others: as many as parameters, of their lengths
    * Gradients of several batches add up. The step of them together divides their sum by what they count:
    *
    * ```ts
@@ -193,11 +192,11 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * optimizer.zeroGrad();
    * ```
    *
+   * @param gradients for memory of others: as many as parameters, of their lengths
    * @param options gradientScale, in place of the optimizer's own; totalWeight, for sums over a weight on the device
    * @throws StepsizeError `invalid-state` where no parameter has a gradient, an array was detached or resized, or the
    * step cannot be captured; `invalid-argument` for an unknown option, or where a gradient does not fit its parameter or
-   * memory overlaps.
-   * Nothing has changed then.
+   * memory overlaps. Nothing has changed then.
    */
   step(options?: StepOverrides): void;
   step(gradients: readonly Foreign[], options?: StepOverrides): void;

@@ -90,8 +90,8 @@ export class Tensor {
    * @throws StepsizeError with the error of the operation that failed, if the values were computed from the result of
    * one: `device-failed` with its name and shapes, or `out-of-memory`.
    */
-  async read(): Promise<TypedArray> {
-    return this.device.native.read(this.handle);
+  read(): Promise<TypedArray> {
+    return this.device.promised(() => this.device.native.read(this.handle));
   }
 
   /**

@@ -106,7 +106,7 @@ describe("when the memory is full", isThere, () => {
     expect(seen.values).toEqual(Array.from({ length: seen.pieces }, (_, i) => i));
     expect(seen).toMatchObject({ reused: 77, cached: true, large: 12 * 2 ** 20 });
     expect(seen.step).toMatchObject({ code: "out-of-memory" });
-    expect(seen).toMatchObject({ iteration: 0, keys: ["state"], before: 1, after: 0.5 });
+    expect(seen).toMatchObject({ iteration: 0, keys: ["state", "updates"], before: 1, after: 0.5 });
     expect(seen.stats).toMatchObject({ iteration: 1, updates: 1 });
   });
 

@@ -158,7 +158,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
       change(state);
       let message = "";
       try {
-        optimizer.loadStateDict(state);
+        await optimizer.loadStateDict(state);
       } catch (error) {
         expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-file" });
         message = (error as Error).message;

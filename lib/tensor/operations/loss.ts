@@ -147,15 +147,17 @@ export function binaryCrossEntropy(logits: Tensor, targets: Tensor, options: Bin
   return reduction === "sum" ? sum(losses) : mean(losses);
 }
 
-/**
- * How many rows of logits have their largest value at the label; shapes as in {@link crossEntropy}.
- *
- * @param options ignoreIndex: the label of rows that are not counted; default −100
- */
-export function correctCount(
-  logits: Tensor,
-  labels: Tensor,
-  { ignoreIndex = ignoredLabel }: { ignoreIndex?: number } = {},
-): Tensor {
+/** Options of {@link correctCount}. */
+export interface CorrectCountOptions {
+  /** The label of rows that are not counted; default −100. */
+  readonly ignoreIndex?: number;
+}
+
+const correctCountNames = optionNames<CorrectCountOptions>({ ignoreIndex: true });
+
+/** How many rows of logits have their largest value at the label; shapes as in {@link crossEntropy}. */
+export function correctCount(logits: Tensor, labels: Tensor, options: CorrectCountOptions = {}): Tensor {
+  expectOptions("correctCount", correctCountNames, options);
+  const { ignoreIndex = ignoredLabel } = options;
   return execute("correctCount", asRows(logits, labels), { ignoreIndex })[0] as Tensor;
 }

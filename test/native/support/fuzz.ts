@@ -1,5 +1,6 @@
 // Random calls of everything the addon exports. Arguments: seed, calls of the surface, calls per operation.
 // Prints "ok" with counts when every call threw an Error or returned, and a device still computes afterwards.
+import { Device } from "#lib/native/index.js";
 import { PhiloxStream } from "#lib/random.js";
 import { inputsOf, recipes } from "../../tensor/support/records.js";
 import { type Anything, addon, expectUsable, listOf, openSmall } from "./surface.js";
@@ -163,7 +164,7 @@ const attributeNames = [...new Set(Object.values(recipes).flatMap(({ attributes 
 
 for (const [operation, id] of addon.operations.map((name: string, i: number) => [name, i])) {
   const recipe = recipes[operation]!;
-  const wrapped = { native: device } as Anything;
+  const wrapped = Object.assign(Object.create(Device.prototype), { native: device }) as Anything;
   const valid = inputsOf(wrapped, recipe).map(({ handle }) => handle);
   const contents = recipe.lists?.(wrapped).map((tensors) => tensors.map(({ handle }) => handle)) ?? [];
   const validLists = contents.map((handles) => listOf(device, handles));

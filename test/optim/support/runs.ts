@@ -53,12 +53,14 @@ export function make(kind: Kind, parameters: readonly Trainable[], options: Rule
 /** A schedule that gives these learning rates one after another, and these momenta where there are some. */
 export function scheduleOf(rates: readonly number[], momenta?: readonly number[]): Schedule {
   const options = { budget: rates.length };
-  const rule = (step: number) => rates[step]!;
+  // Past the budget a schedule has the last step's rate.
+  const at = (values: readonly number[]) => (step: number) => values[Math.min(step, values.length - 1)]!;
+  const rule = at(rates);
   return Object.assign(Object.defineProperty(rule, "name", { value: "explicit" }), {
     budget: rates.length,
     options,
     toJSON: () => ({ name: "explicit", ...options }),
-    ...(momenta && { momentum: (step: number) => momenta[step]! }),
+    ...(momenta && { momentum: at(momenta) }),
   });
 }
 
