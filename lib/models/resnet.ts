@@ -32,7 +32,7 @@ const names = optionNames<ResNetOptions & PlaceOptions>({
  */
 export function resnet(options: ResNetOptions & PlaceOptions): ResNet {
   const { depth, classes, channels = 3, width = 16, ...place } = checkedOptions("resnet", names, options);
-  const perStage = (depth - 2) / 6;
+  const perStage = typeof depth === "number" ? (depth - 2) / 6 : Number.NaN;
   if (!Number.isInteger(perStage) || perStage < 1)
     invalidArgument("depth", "6n + 2 for some n ≥ 1: 8, 14, 20, 32, …", depth);
   const stages = [perStage, perStage, perStage];

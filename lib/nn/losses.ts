@@ -1,7 +1,6 @@
 import { expectOptions, optionNames } from "../options.js";
 import {
   asType,
-  checkReduction,
   mean,
   multiply,
   type Reduction,
@@ -10,8 +9,9 @@ import {
   sum,
   type Tensor,
   weightedMean,
-  weightsLike,
 } from "../tensor/index.js";
+import { checkReduction } from "../tensor/operations/loss.js";
+import { weightsLike } from "../tensor/operations/weighted-mean.js";
 
 export {
   type BinaryCrossEntropyOptions,

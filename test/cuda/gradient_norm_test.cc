@@ -181,7 +181,8 @@ STEPSIZE_TEST(theNormIsRightForEveryFiniteGradient) {
     for (const float scale : scales)
       for (const float other : {0.0f, 0x1p-149f, 0x1p-70f, 1.0f, 0x1p70f, 0x1p127f}) {
         TensorList gradients(low);
-        std::vector<float> values = numbers(16390, 7);
+        // More than a chunk beside one of the numbers; that takes the emulator longest.
+        std::vector<float> values = numbers(other == 1.0f ? 16390 : 1100, 7);
         for (float& value : values) value = std::copysign(scale * (1 + std::fabs(value)), value);
         gradients.add(std::vector<float>(values.begin(), values.begin() + 40), 1);
         gradients.add({other, -other, 0}, 0);

@@ -93,7 +93,7 @@ struct Ups {
 
 Ups upsOf(uint64_t seed, uint32_t iteration, unsigned blocks = 1) {
   const Instance instance = instanceOf<update::SgdMomentum, AllLow>("sgdMomentum");
-  Step step(instance, {kElements, kElements}, {0, 0}, Lie::aligned);
+  Step step(instance, {kElements, kElements}, {0, 1}, Lie::aligned);
   for (size_t tensor = 0; tensor < 2; tensor++) {
     fill(step.lists[0], tensor, 1);
     fill(step.lists[1], tensor, 0x1p-8f);
@@ -106,7 +106,7 @@ Ups upsOf(uint64_t seed, uint32_t iteration, unsigned blocks = 1) {
   s.directGradient = 1;
   s.stepSize = -1;
   s.iteration = iteration;
-  step.run(blocks, {s}, {seed, false});
+  step.run(blocks, {s, s}, {seed, false});
   Ups ups;
   for (size_t tensor = 0; tensor < 2; tensor++)
     for (size_t list = 0; list < 2; list++)
@@ -154,13 +154,13 @@ bool isNan(uint32_t low) { return (low & 0x7fff) > kInfinity; }
 
 STEPSIZE_TEST(whatIsNotFiniteIsNotRounded) {
   const Instance instance = instanceOf<update::Sgd, AllLow>("sgd");
-  Step step(instance, {1000, 1000, 1000}, {0, 0, 0}, Lie::aligned);
+  Step step(instance, {1000, 1000, 1000}, {0, 1, 2}, Lie::aligned);
   fill(step.lists[1], 0, -std::numeric_limits<float>::infinity());
   fill(step.lists[1], 1, std::numeric_limits<float>::infinity());
   fill(step.lists[1], 2, std::numeric_limits<float>::quiet_NaN());
   update::Scalars s = neutralScalars();
   s.stepSize = 1;
-  step.run(2, {s}, {7, false});
+  step.run(2, {s, s, s}, {7, false});
   STEPSIZE_EXPECT(all(step.lists[0], 0, [](uint32_t bits) { return bits == kInfinity; }));
   STEPSIZE_EXPECT(all(step.lists[0], 1, [](uint32_t bits) { return bits == kMinusInfinity; }));
   STEPSIZE_EXPECT(all(step.lists[0], 2, isNan));

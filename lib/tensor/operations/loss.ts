@@ -133,6 +133,7 @@ export function binaryCrossEntropy(logits: Tensor, targets: Tensor, options: Bin
   expectOptions("binaryCrossEntropy", binaryCrossEntropyNames, options);
   const { posWeight, weights, reduction = "mean" } = options;
   checkReduction(reduction);
+  expectTensors({ logits, targets });
   if (String(targets.shape) !== String(logits.shape))
     invalidTensor("targets", `the logits' shape [${logits.shape}] (reshape one of them)`, targets);
   const inputs = [logits, asType(targets, "float32")];

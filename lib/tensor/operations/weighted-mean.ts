@@ -1,5 +1,5 @@
 import { attachGradient } from "../autograd.js";
-import { execute, invalidTensor, Tensor } from "../tensor.js";
+import { execute, expectTensor, invalidTensor, Tensor } from "../tensor.js";
 import { full } from "./create.js";
 import { asType, multiply } from "./elementwise.js";
 
@@ -66,6 +66,7 @@ export function weightedMean(values: Tensor, weights: Tensor): Tensor {
  * `loss.backward(weightOf(loss))` gives the gradient of the sum; see {@link Optimizer.step}'s `totalWeight`.
  */
 export function weightOf(loss: Tensor): Tensor | undefined {
+  expectTensor("loss", loss);
   return loss.totals?.weight;
 }
 
@@ -82,6 +83,7 @@ export function weightOf(loss: Tensor): Tensor | undefined {
  * @param weight a float32 scalar on the device, which stays yours, or a number
  */
 export function withWeight(loss: Tensor, weight: Tensor | number): Tensor {
+  expectTensor("loss", loss);
   if (loss.size !== 1) invalidTensor("loss", "a tensor with one element", loss);
   const own = typeof weight === "number" ? full(loss.device, [], weight) : expectWeights("weight", weight, []).detach();
   const value = loss.detach();
