@@ -24,8 +24,8 @@ test("all schedules work in a browser's bundle", async () => {
   expect(
     made.files.filter((file) => !/^dist\/(schedule\/[\w-]+|errors|options|nearest|realms)\.js$/.test(file)),
   ).toEqual([]);
-  // 13 kB when this was written; room for a schedule or two, and none for a library.
-  expect(made.code.length).toBeLessThan(20_000);
+  // 21 kB with 16 schedules and what names their options; room for a schedule or two, and none for a library.
+  expect(made.code.length).toBeLessThan(24_000);
 
   const inBrowser = evaluate<typeof schedule>(made);
   expect(Object.keys(inBrowser).sort()).toEqual(Object.keys(schedule).sort());
