@@ -41,6 +41,7 @@ inline const char* backend = "cuda-emulated";
 template <class T>
 std::vector<char> bytesOf(const T& value) {
   const auto* begin = reinterpret_cast<const char*>(&value);
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are parameters too.
   return {begin, begin + sizeof value};
 }
 
