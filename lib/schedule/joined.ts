@@ -27,10 +27,9 @@ export interface JoinOptions {
  *       oneMinusSqrt({ budget: 200, maxLr: 1e-2 }),
  *     ]);
  *
- * A part that is cut short goes only as far as the next boundary; one that is over before it holds its last rate, and so
- * does the last part past the budget. The
- * schedule has a `momentum` if all parts have one. In JSON a plain function is `{ "name": "custom" }`, which
- * {@link fromJSON} refuses: a function cannot be stored, whoever reads it has to join it again.
+ * A part that is cut short goes only as far as the next boundary. One that is over before it holds its last rate, and so
+ * does the last part past the budget. The schedule has a `momentum` if all parts have one. In JSON a plain function is
+ * `{ "name": "custom" }`, which {@link fromJSON} refuses, because a function cannot be stored: join it again.
  *
  * @throws StepsizeError `invalid-argument` for no parts, boundaries that do not fit, or parts of which only some have a
  * momentum
