@@ -16,7 +16,7 @@ interface Pending {
 }
 
 /** A thread that has been asked nothing for this long is ended, and started again when it is needed. */
-const IDLE_MS = 2_000;
+export const IDLE_MS = 2_000;
 
 /**
  * Gathers batches on a thread of its own. The thread starts with the first request, keeps the process alive only

@@ -5,7 +5,7 @@ import type { DatasetBatches } from "#lib/data/dataset-batches.js";
 import type { Batch, BatchOptions, BatchSource } from "#lib/data/index.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
-import { snapshot } from "./support/collect.js";
+import { fingerprint } from "./support/collect.js";
 import { tokenFolder } from "./support/corpus.js";
 import { data } from "./support/data.js";
 
@@ -37,7 +37,7 @@ function buffersOf({ inputs, labels, moves }: Batch): ArrayBufferLike[] {
 async function collect(batches: AsyncIterable<Batch>, count = Infinity) {
   const kept: { batch: Batch; drawn: unknown }[] = [];
   for await (const batch of batches) {
-    kept.push({ batch, drawn: snapshot(batch) });
+    kept.push({ batch, drawn: fingerprint(batch) });
     if (kept.length >= count) break;
   }
   return kept;
@@ -84,13 +84,13 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
     const source = await open();
     for (const loop of [source.from(0), source.once()]) {
       const kept = await collect(loop, 20);
-      for (const { batch, drawn } of kept) expect(snapshot(batch)).toEqual(drawn);
+      for (const { batch, drawn } of kept) expect(fingerprint(batch)).toEqual(drawn);
       const buffers = kept.flatMap(({ batch }) => buffersOf(batch));
       expect(new Set(buffers).size).toBe(buffers.length);
     }
     const drawn = await Promise.all([0, 1, 2, 1].map((step) => source.at(step)));
     expect(new Set(drawn.flatMap(buffersOf)).size).toBe(drawn.flatMap(buffersOf).length);
-    expect(snapshot(drawn[1]!)).toEqual(snapshot(drawn[3]!));
+    expect(fingerprint(drawn[1]!)).toEqual(fingerprint(drawn[3]!));
   });
 
   it("are the caller's to change", async () => {
@@ -111,10 +111,10 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
       const borrowed: unknown[] = [];
       const buffers = new Set<ArrayBufferLike>();
       for await (const batch of walk({ reuse: true })) {
-        const drawn = snapshot(batch);
+        const drawn = fingerprint(batch);
         // What is gathered ahead meanwhile goes elsewhere.
         await sleep(2);
-        expect(snapshot(batch)).toEqual(drawn);
+        expect(fingerprint(batch)).toEqual(drawn);
         borrowed.push(drawn);
         for (const buffer of buffersOf(batch)) buffers.add(buffer);
         if (borrowed.length === 12) break;
