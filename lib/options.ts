@@ -45,6 +45,11 @@ export function checkedOptions<Options extends object>(path: string, names: Name
   return given;
 }
 
+/** The options that have a value: one that is `undefined` counts as not given, and must not hide a default. */
+export function givenOptions<Options extends object>(options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options;
+}
+
 /** Throws the error about an option that is none of `names`. */
 export function refuseOption(path: string, names: readonly string[], given: string): never {
   invalidArgument(path, `only the options ${names.join(", ")} (did you mean ${meantBy(given, names)}?)`, given);

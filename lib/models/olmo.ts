@@ -1,6 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import { Embedding, LayerNorm, Linear, Module, RMSNorm, Seeds } from "../nn/index.js";
-import { checkedOptions, optionNames } from "../options.js";
+import { checkedOptions, givenOptions, optionNames } from "../options.js";
 import {
   add,
   affine,
@@ -273,7 +273,7 @@ export class Olmo extends Module {
       ropeBase: 1e4,
       keyValueHeads: given.heads,
       clip: Infinity,
-      ...given,
+      ...givenOptions(given),
     };
     const { vocabulary, width, layers, heads, keyValueHeads, tied } = complete;
     for (const name of ["vocabulary", "context", "width", "layers", "heads", "keyValueHeads", "hidden"] as const)

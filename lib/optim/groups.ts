@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { givenOptions } from "../options.js";
 import { factsOf, type ParameterFacts, type ParameterLike } from "./parameters.js";
 
 /**
@@ -76,8 +77,7 @@ export function resolveGroups<Options extends object>(
         "invalid-argument",
         `groups[${i}].where: chooses none of ${parameters.length} parameters (the first is named "${factsOf(parameters[0] as ParameterLike).name || "0"}")`,
       );
-    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    resolved.push({ parameters: members, options: { ...shared, ...given } });
+    resolved.push({ parameters: members, options: { ...shared, ...givenOptions(options) } });
   });
   return resolved;
 }

@@ -104,6 +104,13 @@ await onEveryDevice("olmo", (device) => {
     expect(countOf(olmo({ ...nano, device }))).toBe(expectedCount(nano));
   });
 
+  test("an option that is undefined is not given: the default holds", () => {
+    const undefinedOptions = { tied: undefined, norm: undefined, clip: undefined, keyValueHeads: undefined } as object;
+    const model = olmo({ ...small, ...undefinedOptions, device });
+    expect(model.head).toBeUndefined();
+    expect(countOf(model)).toBe(expectedCount(small));
+  });
+
   test("what comes later changes nothing before it, to the bit", async () => {
     const model = olmo({ ...small, device });
     const tokens = [...labelsOf(40, 1, 11)];
