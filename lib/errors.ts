@@ -1,3 +1,4 @@
+import { quoted, shown } from "./quoting.js";
 import { isError, isOfAnotherCopy } from "./realms.js";
 
 /** What kind of mistake or fault a {@link StepsizeError} reports; stable, for programs to branch on. */
@@ -42,19 +43,35 @@ export function invalidArgument(name: string, expected: string, got: unknown): n
 }
 
 function className(value: unknown): string {
-  return (value as Partial<object>).constructor?.name ?? "null prototype";
+  const name: unknown = (value as Partial<object>).constructor?.name;
+  return typeof name === "string" && name !== "" ? shown(name) : "null prototype";
 }
 
-/** A value as it should look inside an error message: short, and with its type where that is what is wrong. */
+// An array of arrays of texts can say what is wrong with it; whatever is deeper, perhaps without end, cannot.
+const deepestDescribed = 3;
+const mostDescribed = 200;
+
+/**
+ * A value as it should look inside an error message: short, with its type where that is what is wrong, and without
+ * characters that a terminal would obey.
+ */
 export function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
-  if (typeof value === "bigint") return `${value}n`;
+  return shown(describeAt(value, 1), mostDescribed);
+}
+
+function describeAt(value: unknown, depth: number): string {
+  if (typeof value === "string") return quoted(value);
+  // The digits of a long one take time that grows with the square of their number.
+  if (typeof value === "bigint") return BigInt.asIntN(128, value) === value ? `${value}n` : "a bigint of over 128 bits";
   if (typeof value === "function") return "a function";
-  if (Array.isArray(value))
-    return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+  if (Array.isArray(value)) {
+    const isShort = value.length <= 8 && depth <= deepestDescribed;
+    if (!isShort) return `an array of ${value.length}`;
+    return `[${Array.from(value, (item) => describeAt(item, depth + 1)).join(", ")}]`;
+  }
   if (ArrayBuffer.isView(value)) return `a ${className(value)}`;
   if (isOfAnotherCopy(value))
     return `a ${className(value)} of another copy of stepsize (the package is installed or loaded twice: use one)`;
   if (typeof value === "object" && value !== null) return `an object (${className(value)})`;
-  return String(value);
+  return shown(String(value));
 }

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
+import { lengthBytes, readHeader, readHeaderLength } from "./safetensors-header.js";
 
 /** A tensor as it stands in a safetensors file. */
 export interface StoredTensor {
@@ -11,22 +12,6 @@ export interface StoredTensor {
   readonly bytes: Uint8Array;
 }
 
-/** Bytes of an element. */
-const sizeOf = new Map([
-  ...["F64", "I64", "U64"].map((code) => [code, 8] as const),
-  ...["F32", "I32", "U32"].map((code) => [code, 4] as const),
-  ...["F16", "BF16", "I16", "U16"].map((code) => [code, 2] as const),
-  ...["I8", "U8", "BOOL"].map((code) => [code, 1] as const),
-]);
-
-// The format's own limit.
-const mostHeaderBytes = 100_000_000;
-
-/** Throws an `invalid-file` error about what stands at an offset. */
-export function refuse(path: string, offset: number, expected: string, found: string): never {
-  throw new StepsizeError("invalid-file", `${path}, byte ${offset}: expected ${expected}, found ${found}`);
-}
-
 /**
  * Reads a safetensors file (https://huggingface.co/docs/safetensors#format) without an opinion on its types.
  *
@@ -34,7 +19,7 @@ export function refuse(path: string, offset: number, expected: string, found: st
  */
 export async function readStored(
   path: string,
-): Promise<{ stored: Map<string, StoredTensor>; metadata: Record<string, string> }> {
+): Promise<{ stored: Map<string, StoredTensor>; metadata: Readonly<Record<string, string>> }> {
   expectText("path", path, "the path of a file");
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
@@ -42,86 +27,12 @@ export async function readStored(
       throw new StepsizeError("invalid-file", `${path}: is a folder; loadHuggingFace reads one of Hugging Face's`);
     throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
   });
-  const { header, start } = readHeader(path, bytes);
-  const { __metadata__: metadata = {}, ...entries } = header;
-  if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string"))
-    refuse(path, 8, "__metadata__ of texts", JSON.stringify(metadata).slice(0, 40));
+  const length = readHeaderLength(path, bytes.subarray(0, lengthBytes), bytes.length);
+  const { entries, metadata } = readHeader(path, bytes.subarray(lengthBytes, lengthBytes + length), bytes.length);
   const stored = new Map<string, StoredTensor>();
-  const spans: Span[] = [];
-  for (const [name, entry] of Object.entries(entries)) {
-    const { code, shape, from, to } = readEntry(path, name, entry);
-    if (start + to > bytes.length)
-      refuse(
-        path,
-        start + from,
-        `the ${to - from} bytes of ${name}`,
-        `the end of the file at ${bytes.length}: it is cut short`,
-      );
-    spans.push({ name, from, to });
+  for (const [name, { code, shape, from, to }] of entries) {
     // A plain array, because `slice` of a Buffer does not copy.
-    const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start + from, to - from);
-    stored.set(name, { code, shape, bytes: view });
+    stored.set(name, { code, shape, bytes: new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from) });
   }
-  checkSpans(path, spans, start, bytes.length);
-  return { stored, metadata: metadata as Record<string, string> };
-}
-
-function readHeader(path: string, bytes: Buffer): { header: Record<string, unknown>; start: number } {
-  if (bytes.length < 8) refuse(path, 0, "the 8 bytes of a header length", `a file of ${bytes.length} bytes`);
-  const length = Number(bytes.readBigUInt64LE(0));
-  if (length > mostHeaderBytes)
-    refuse(path, 0, "the header length of a safetensors file", ofTorchSave(bytes) ?? String(length));
-  if (bytes.length < 8 + length)
-    refuse(path, 8, `a header of ${length} bytes`, `the end of the file after ${bytes.length - 8}: it is cut short`);
-  let header: unknown;
-  try {
-    header = JSON.parse(bytes.toString("utf8", 8, 8 + length));
-  } catch {
-    refuse(path, 8, "a JSON header", JSON.stringify(bytes.toString("latin1", 8, 28)));
-  }
-  if (!isObject(header)) refuse(path, 8, "a JSON object", "another value");
-  return { header: header as Record<string, unknown>, start: 8 + length };
-}
-
-/** Says so where the file looks like one that `torch.save` wrote: a zip archive, or of old a pickle. */
-function ofTorchSave(bytes: Buffer): string | undefined {
-  const zip = bytes.toString("latin1", 0, 4) === "PK\x03\x04";
-  const pickle = bytes[0] === 0x80 && (bytes[1] as number) >= 2 && (bytes[1] as number) <= 5;
-  if (!zip && !pickle) return undefined;
-  return `a ${zip ? "zip archive" : "pickle"}, as torch.save writes it; write it with safetensors.torch.save_file instead`;
-}
-
-function readEntry(path: string, name: string, entry: unknown) {
-  const { dtype: code, shape, data_offsets: offsets } = isObject(entry) ? entry : {};
-  const size =
-    sizeOf.get(code as string) ?? refuse(path, 8, `${name} of type ${[...sizeOf.keys()].join(", ")}`, String(code));
-  const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (!Array.isArray(shape) || !shape.every(isSize)) refuse(path, 8, `${name} with a shape`, JSON.stringify(shape));
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
-    refuse(path, 8, `${name} with two data_offsets`, JSON.stringify(offsets));
-  const [from, to] = offsets as [number, number];
-  const length = size * (shape as number[]).reduce((product, size) => product * size, 1);
-  if (to - from !== length) refuse(path, 8, `${name} of ${length} bytes`, `offsets of ${to - from}`);
-  return { code: code as string, shape: shape as number[], from, to };
-}
-
-interface Span {
-  readonly name: string;
-  readonly from: number;
-  readonly to: number;
-}
-
-/** One after another from the start to the end of the file: the format allows neither gaps nor shared bytes. */
-function checkSpans(path: string, spans: readonly Span[], start: number, fileLength: number): void {
-  let end = 0;
-  for (const { name, from, to } of [...spans].sort((a, b) => a.from - b.from || a.to - b.to)) {
-    if (from !== end) refuse(path, start + end, `the next tensor at ${end}`, `${name} at ${from}`);
-    end = to;
-  }
-  if (start + end !== fileLength)
-    refuse(path, start + end, "the end of the file", `${fileLength - start - end} more bytes`);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return { stored, metadata };
 }

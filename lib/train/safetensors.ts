@@ -1,8 +1,10 @@
 import { expectMethods, expectObject, expectText } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { arrayOf, type DataType, type TypedArray } from "../native/index.js";
+import { shown } from "../quoting.js";
 import { writeAtomically } from "./atomic-file.js";
-import { readStored, refuse } from "./safetensors-file.js";
+import { readStored } from "./safetensors-file.js";
+import { refuse } from "./safetensors-header.js";
 
 /** Values with their type and shape, off any device. */
 export interface HostTensor {
@@ -64,11 +66,11 @@ export async function writeSafetensors(
  */
 export async function readSafetensors(
   path: string,
-): Promise<{ tensors: Map<string, HostTensor>; metadata: Record<string, string> }> {
+): Promise<{ tensors: Map<string, HostTensor>; metadata: Readonly<Record<string, string>> }> {
   const { stored, metadata } = await readStored(path);
   const tensors = new Map<string, HostTensor>();
   for (const [name, { code, shape, bytes }] of stored) {
-    const dtype = typeOf.get(code) ?? refuse(path, 8, `${name} of type ${[...typeOf.keys()].join(", ")}`, code);
+    const dtype = typeOf.get(code) ?? refuse(path, 8, `${shown(name)} of type ${[...typeOf.keys()].join(", ")}`, code);
     // A copy, because views must be aligned, and so that one tensor does not keep the whole file in memory.
     const data = new arrayOf[dtype](bytes.slice().buffer);
     tensors.set(name, { dtype, shape, data });

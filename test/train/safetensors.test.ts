@@ -38,7 +38,9 @@ function parse(file: Buffer) {
 
 /** A file with this header, and `size` bytes of data after it. */
 function fileWith(header: unknown, size = 0): string {
-  const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+  const json = Buffer.isBuffer(header)
+    ? header
+    : Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   const path = join(folder(), "made.safetensors");
@@ -189,7 +191,7 @@ describe("readSafetensors", () => {
       what: "a negative offset",
       header: { x: { ...entry, data_offsets: [-8, 0] } },
       size: 8,
-      words: ["byte 8", "data_offsets", "[-8,0]"],
+      words: ["byte 8", "data_offsets", "[-8, 0]"],
     },
     { what: "one offset", header: { x: { ...entry, data_offsets: [8] } }, size: 8, words: ["byte 8", "data_offsets"] },
     {
@@ -236,11 +238,97 @@ describe("readSafetensors", () => {
       words: ["the end of the file", "1 more bytes"],
     },
     { what: "metadata that is no object", header: { __metadata__: 3 }, size: 0, words: ["byte 8", "__metadata__"] },
-    { what: "metadata that is null", header: { __metadata__: null }, size: 0, words: ["byte 8", "__metadata__"] },
+    {
+      what: "a name twice",
+      header: '{"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, "x": {}}',
+      size: 1,
+      words: ["byte 8", "every name once", '"x" again'],
+    },
+    {
+      what: "a field twice",
+      header: '{"x": {"dtype": "U8", "dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}',
+      size: 1,
+      words: ["byte 8", "every name once", '"dtype" again'],
+    },
+    ...["4.0", "4e0", "-0"].map((size) => ({
+      what: `a size written ${size}`,
+      header: `{"x": {"dtype": "U8", "shape": [${size}], "data_offsets": [0, 4]}}`,
+      size: 4,
+      words: ["byte 8", "a number written with digits alone", `"${size}"`, "byte 40"],
+    })),
+    {
+      what: "white space before it",
+      header: ' {"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}',
+      size: 1,
+      words: ["byte 8", "begins with {"],
+    },
+    {
+      what: "bytes that are no UTF-8",
+      header: Buffer.from('{"x\xff": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}', "latin1"),
+      size: 1,
+      words: ["byte 8", "UTF-8"],
+    },
+    {
+      what: "100,000 brackets",
+      header: `{"x": ${"[".repeat(100_000)}${"]".repeat(100_000)}}`,
+      size: 0,
+      words: ["byte 8", "nesting of at most 64"],
+    },
+    {
+      what: "a shape of more axes than any library's tensors have",
+      header: { x: { ...entry, shape: [2, ...Array.from({ length: 100 }, () => 1)] } },
+      size: 8,
+      words: ["byte 8", "x with a shape of at most 64"],
+    },
+    {
+      what: "sizes around a zero whose product is not a number",
+      header: { x: { dtype: "U8", shape: Array.from({ length: 30 }, () => 2 ** 52).concat(0), data_offsets: [0, 1] } },
+      size: 1,
+      words: ["byte 8", "x of 0 bytes"],
+    },
     { what: "metadata of numbers", header: { __metadata__: { a: 1 } }, size: 0, words: ["byte 8", "__metadata__"] },
   ])("refuses a header with $what", async ({ header, size, words }) => {
     const path = fileWith(header, size);
     await expectError(() => readSafetensors(path), "invalid-file", path, ...words);
+  });
+
+  it("refuses 100,000 names for the same bytes", async () => {
+    const entries = Array.from({ length: 100_000 }, (_, i) => [`tensor-${i}`, entry]);
+    const path = fileWith(Object.fromEntries(entries), 8);
+    await expectError(() => readSafetensors(path), "invalid-file", path, "the next tensor at 8", "at 0");
+  });
+
+  it("cuts what a message quotes of a header, and shows what a terminal would obey as what it is", async () => {
+    const long = "x".repeat(1_000_000);
+    const files: [string, number][] = [
+      [`{"${long}": 3}`, 0],
+      [`{"x": {"dtype": "${long}"}}`, 0],
+      [`{"x": {"dtype": "U8", "shape": ["${long}"], "data_offsets": [0, 1]}}`, 1],
+      [`{"x": {"dtype": "U8", "shape": [1], "data_offsets": ["${long}"]}}`, 1],
+      [`{"__metadata__": {"${long}": ["${long}"]}}`, 0],
+      [`{"${long}": 1, "${long}": 1}`, 0],
+      [`{"\u001b[31m\u202e": 3}`, 0],
+      [`{"x": {"dtype": "\u001b]0;\u0007"}}`, 0],
+      ["\u001b[31m", 0],
+    ];
+    for (const [header, size] of files) {
+      const path = fileWith(header, size);
+      const error = await readSafetensors(path).then(
+        () => undefined,
+        (thrown: unknown) => thrown as Error,
+      );
+      expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-file" });
+      expect(error?.message.length).toBeLessThan(600);
+      expect(error?.message).toMatch(/^[^\p{Cc}\p{Cf}]*$/u);
+    }
+  });
+
+  it("reads metadata that are null, and a tensor by the name of what every object has", async () => {
+    const { tensors, metadata } = await readSafetensors(
+      fileWith('{"__metadata__":null,"__proto__":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1),
+    );
+    expect(metadata).toEqual({});
+    expect([...tensors.keys()]).toEqual(["__proto__"]);
   });
 
   it("refuses a header longer than the format allows, without reading it", async () => {
