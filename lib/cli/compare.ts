@@ -8,10 +8,10 @@ import {
   type Study,
   StudyFolder,
   solveQuadratics,
-  takeLock,
   writeQuadraticsReport,
   writeTrainingReport,
 } from "../study/index.js";
+import { takeLock } from "../train/folder-lock.js";
 import { version } from "../version.js";
 import { requestedStudy, type StudyRequest } from "./compare-config.js";
 import { compareFields } from "./compare-fields.js";
@@ -20,7 +20,7 @@ import { deviceField, threadsField } from "./config.js";
 import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
-import { createRunFolder } from "./run-folder.js";
+import { makeNumberedFolder } from "./run-folder.js";
 import { flagOf, shellWord, thisProgram } from "./text.js";
 
 /** What does not belong to the study: how this call works on it. */
@@ -170,7 +170,7 @@ async function locked<T>(folder: StudyFolder, work: () => Promise<T>): Promise<T
 async function folderOf({ folder, file }: StudyRequest, { only }: Call): Promise<StudyFolder> {
   if (only === "report" && file === undefined)
     throw new UsageError("--only report: expected a study that is there, with --study or --config");
-  const made = new StudyFolder(folder ?? (await createRunFolder(undefined, "studies")).path);
+  const made = new StudyFolder(folder ?? (await makeNumberedFolder("studies")));
   if (only !== "report") await made.create();
   return made;
 }

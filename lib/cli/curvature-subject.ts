@@ -66,15 +66,18 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
 async function openTrained(options: SubjectOptions): Promise<Subject> {
   const { data: given, batch, seed, adam } = options;
   // A difference of two gradients needs the digits that bf16 has not.
-  const saved = await openSaved({ ...options }, "float32").catch((error: unknown) => {
-    if (!(error instanceof StepsizeError) || !error.message.includes("model of your own code")) throw error;
-    throw new UsageError(
-      `--checkpoint: ${options.checkpoint} holds a model that only your own code can build; call curvature(model, batch) there`,
-      { cause: error },
-    );
-  });
+  const alsoRead = adam ? preconditionerOf : undefined;
+  const saved = await openSaved({ ...options }, { precision: "float32", ...(alsoRead && { alsoRead }) }).catch(
+    (error: unknown) => {
+      if (!(error instanceof StepsizeError) || !error.message.includes("model of your own code")) throw error;
+      throw new UsageError(
+        `--checkpoint: ${options.checkpoint} holds a model that only your own code can build; call curvature(model, batch) there`,
+        { cause: error },
+      );
+    },
+  );
   try {
-    const { path, device, model, prepare, card, step } = saved;
+    const { path, device, model, prepare, card, step, also: preconditioner } = saved;
     const run = ((await settingsBeside(path)) ?? {}) as RunSettings;
     const source = given ?? run.data;
     if (typeof source !== "string")
@@ -85,7 +88,6 @@ async function openTrained(options: SubjectOptions): Promise<Subject> {
     const task = await readTask({ seed: 0, ...own, data: source, classes, batch });
     const drawn = await drawBatch(task, batch, seed);
     expectFitting(card, path, drawn, task);
-    const preconditioner = adam ? await preconditionerOf(path) : undefined;
     const close = () => device.close();
     return { title: path, model, prepare, task, batch: drawn, preconditioner, step, run, close };
   } catch (error) {

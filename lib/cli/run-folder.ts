@@ -2,15 +2,20 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../train/atomic-file.js";
+import { takeLock } from "../train/folder-lock.js";
 import { readCheckpoint } from "../train/index.js";
 import { UsageError } from "./failure.js";
 
 const checkpointName = /^step-(\d+)\.safetensors$/;
 const checkpointsKept = 3;
 
+/** The lock of a run's folder, and what stands beside it while it is taken. */
+const lockName = /^lock(\.|$)/;
+
 /** A run's folder and the files in it. */
 export class RunFolder {
   readonly path: string;
+  #release: (() => Promise<void>) | undefined;
 
   constructor(path: string) {
     this.path = path;
@@ -36,6 +41,24 @@ export class RunFolder {
     return join(this.path, "report.html");
   }
 
+  get lock(): string {
+    return join(this.path, "lock");
+  }
+
+  /**
+   * Takes the folder's lock: only one process at a time may train in it. Reading needs none.
+   * @throws StepsizeError `invalid-state` if another process has it
+   */
+  async take(): Promise<void> {
+    this.#release = await takeLock(this.lock);
+  }
+
+  /** Releases the lock, if this process has it. */
+  async release(): Promise<void> {
+    await this.#release?.();
+    this.#release = undefined;
+  }
+
   /** The checkpoint after so many steps. */
   checkpoint(step: number): string {
     return join(this.path, "checkpoints", `step-${step}.safetensors`);
@@ -50,7 +73,8 @@ export class RunFolder {
 
   /** Removes all checkpoints but the newest few. */
   async prune(): Promise<void> {
-    for (const step of (await this.checkpointSteps()).slice(checkpointsKept)) await rm(this.checkpoint(step));
+    for (const step of (await this.checkpointSteps()).slice(checkpointsKept))
+      await rm(this.checkpoint(step), { force: true });
   }
 
   /** Removes what a process that was killed left half written. */
@@ -74,11 +98,32 @@ export class RunFolder {
         await readCheckpoint(path);
         return path;
       } catch (error) {
+        // A run that goes on has pruned it meanwhile: there are newer ones.
+        if (isNotFound(error) && (await this.checkpointSteps()).join() !== steps.join())
+          return this.newestCheckpoint(damaged);
         damaged((error as Error).message);
       }
     }
     if (steps.length === 0) return undefined;
     throw new StepsizeError("invalid-file", `${this.path}: none of its ${steps.length} checkpoints can be read`);
+  }
+
+  /**
+   * Reads from the newest checkpoint; from the next one if a run that goes on has pruned it before it was open.
+   *
+   * @param read its result is given back; `undefined` if there is no checkpoint
+   */
+  async readNewest<T>(read: (path: string) => Promise<T>, damaged: (message: string) => void): Promise<T | undefined> {
+    for (let before: string | undefined; ; ) {
+      const path = await this.newestCheckpoint(damaged);
+      if (path === undefined) return undefined;
+      try {
+        return await read(path);
+      } catch (error) {
+        if (!isNotFound(error) || path === before) throw error;
+        before = path;
+      }
+    }
   }
 
   /** Writes an object as JSON for people and programs. */
@@ -92,33 +137,43 @@ export class RunFolder {
   }
 }
 
-/** Throws a UsageError where the folder has something in it. */
+/** Throws a UsageError if the folder has something in it. The lock of a process that is about to fill it does not count. */
 export async function expectEmpty(path: string): Promise<void> {
-  const names = await namesIn(path);
-  if (names === undefined || names.length === 0) return;
+  const names = (await namesIn(path)) ?? [];
+  if (names.every((name) => lockName.test(name))) return;
   throw new UsageError(
     `--run: ${path} exists and is not empty; continue it with --resume ${path}, or name another folder`,
   );
 }
 
 /**
- * Makes the folder of a new run: the one named, or the next free number under `runs`.
- * @throws UsageError where the folder exists and is not empty
+ * Makes the folder of a new run and takes its lock: the one named, or the next free number under `runs`.
+ * @throws UsageError if the folder exists and is not empty; StepsizeError `invalid-state` if another process has it
  */
-export async function createRunFolder(path: string | undefined, parent = "runs"): Promise<RunFolder> {
-  if (path !== undefined) {
-    await makeFolders(path);
-    await expectEmpty(path);
-    return new RunFolder(path);
+export async function createRunFolder(path: string | undefined): Promise<RunFolder> {
+  if (path !== undefined) await makeFolders(path);
+  const folder = new RunFolder(path ?? (await makeNumberedFolder("runs")));
+  await folder.take();
+  try {
+    // With the lock: of two runs that were given one folder, only one finds it empty.
+    await expectEmpty(folder.path);
+  } catch (error) {
+    await folder.release();
+    throw error;
   }
+  return folder;
+}
+
+/** Makes the next free number under a folder; the path of the new one. */
+export async function makeNumberedFolder(parent: string): Promise<string> {
   await makeFolders(parent);
   const numbers = ((await namesIn(parent)) ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
   for (let number = Math.max(0, ...numbers) + 1; ; number++) {
     const candidate = join(parent, String(number));
     try {
-      // Not recursive: it fails where the folder exists, so of two processes one gets each number.
+      // Not recursive: it fails if the folder exists, so of two processes one gets each number.
       await mkdir(candidate);
-      return new RunFolder(candidate);
+      return candidate;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw cannotMake(candidate, error);
     }
@@ -126,15 +181,17 @@ export async function createRunFolder(path: string | undefined, parent = "runs")
 }
 
 /**
- * The folder of a run that exists.
- * @throws UsageError where it is not there or not a run's
+ * The folder of a run that exists, with its lock taken.
+ * @throws UsageError if it is not there or not a run's; StepsizeError `invalid-state` if another process trains in it
  */
 export async function openRunFolder(path: string): Promise<RunFolder> {
   const names = await namesIn(path);
   if (names === undefined) throw new UsageError(`--resume: there is no folder ${path}`);
   if (!names.includes("config.json"))
     throw new UsageError(`--resume: ${path} is not the folder of a run: it has no config.json`);
-  return new RunFolder(path);
+  const folder = new RunFolder(path);
+  await folder.take();
+  return folder;
 }
 
 /** The settings of the run that a checkpoint is part of, where it lies in its folder. */
@@ -161,6 +218,10 @@ async function makeFolders(path: string): Promise<void> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw cannotMake(path, error);
   });
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof StepsizeError && error.code === "not-found";
 }
 
 function cannotMake(path: string, cause: unknown): StepsizeError {

@@ -50,11 +50,22 @@ export function checkSaved(fields: Fields, values: Record<string, unknown>): Rec
   throw new UsageError("--checkpoint: expected the path of a checkpoint or of a run's folder, got none");
 }
 
+/** How {@link openSaved} loads a model. */
+export interface OpenSavedOptions<T> {
+  /** Default: the one it was trained in. */
+  readonly precision?: Precision;
+  /** Reads something else of the same checkpoint, while it is certain to be there. */
+  readonly alsoRead?: (path: string) => Promise<T>;
+}
+
 /**
- * Loads the model of a checkpoint, or of a run's newest one.
- * @param precision default: the one it was trained in
+ * Loads the model of a checkpoint, or of a run's newest one. The run may go on meanwhile and prune its checkpoints.
+ * @returns the model; as `also` what `alsoRead` gave
  */
-export async function openSaved(values: Readonly<Record<string, unknown>>, precision?: Precision): Promise<SavedModel> {
+export async function openSaved<T = undefined>(
+  values: Readonly<Record<string, unknown>>,
+  { precision, alsoRead }: OpenSavedOptions<T> = {},
+): Promise<SavedModel & { readonly also: T | undefined }> {
   const {
     checkpoint,
     device: deviceName,
@@ -64,10 +75,19 @@ export async function openSaved(values: Readonly<Record<string, unknown>>, preci
     device?: string;
     threads?: number;
   };
-  const path = await checkpointAt(checkpoint);
+  const found = await stat(checkpoint).catch(() => undefined);
+  if (!found) throw new UsageError(`--checkpoint: there is no file or folder ${checkpoint}`);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
+  const open = async (path: string) => {
+    const loaded = await loadModel(path, { device, ...(precision && { precision }) });
+    return { ...loaded, path, device, also: await alsoRead?.(path) };
+  };
   try {
-    return { ...(await loadModel(path, { device, ...(precision && { precision }) })), path, device };
+    const saved = found.isDirectory()
+      ? await new RunFolder(checkpoint).readNewest(open, noteDamaged)
+      : await open(checkpoint);
+    if (saved) return saved;
+    throw new UsageError(`--checkpoint: ${checkpoint} is not the folder of a run with a checkpoint in it`);
   } catch (error) {
     await device.close();
     throw error;
@@ -108,13 +128,6 @@ export function outputsOf({ model, prepare }: SavedModel, raw: Tensor): Tensor {
   return noGrad(() => tidy(() => asType(model.forward(prepare(raw)), "float32")));
 }
 
-async function checkpointAt(path: string): Promise<string> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found) throw new UsageError(`--checkpoint: there is no file or folder ${path}`);
-  if (!found.isDirectory()) return path;
-  const note = (message: string) => void process.stderr.write(`damaged, trying the one before: ${message}\n`);
-  const newest = await new RunFolder(path).newestCheckpoint(note);
-  if (newest === undefined)
-    throw new UsageError(`--checkpoint: ${path} is not the folder of a run with a checkpoint in it`);
-  return newest;
+function noteDamaged(message: string): void {
+  process.stderr.write(`damaged, trying the one before: ${message}\n`);
 }

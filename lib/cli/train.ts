@@ -53,18 +53,16 @@ Examples:
 async function train(flags: TrainFlags): Promise<void> {
   const tell = (text: string) => void (flags.json ? process.stderr : process.stdout).write(`${text}\n`);
   const given = checkFlags(fromFlags(trainFields, flags as Record<string, unknown>));
-  const resumed = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
-  const config = resumed ? resumedConfig(resumed.stored, given) : await newConfig(flags, given);
-
+  let folder = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
   let parts: OpenRun | undefined;
   let run: TrainRun | undefined;
   const interrupts = new Interrupts(() => run?.stop());
-  let folder = resumed?.folder;
   try {
+    const config = folder ? resumedConfig(await readConfig(folder.config), given) : await newConfig(flags, given);
     const task = await readData(config.settings);
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task);
-    const restored = resumed !== undefined && (await restore(resumed.folder, parts));
+    const restored = folder !== undefined && (await restore(folder, parts));
     if (!restored) await startFromWeights(config, parts);
     folder ??= await newFolder(flags, config);
     introduce(config, parts, folder);
@@ -79,6 +77,7 @@ async function train(flags: TrainFlags): Promise<void> {
     );
   } finally {
     await parts?.close();
+    await folder?.release();
     interrupts.close();
   }
 }
@@ -89,19 +88,23 @@ async function newConfig(flags: TrainFlags, given: GivenValues): Promise<TrainCo
   return completeConfig(given, flags.config === undefined ? undefined : await readConfig(flags.config));
 }
 
-/** The folder and the stored settings of the run to continue. */
-async function openResumed(flags: TrainFlags, path: string): Promise<{ folder: RunFolder; stored: GivenValues }> {
+/** The folder of the run to continue. */
+async function openResumed(flags: TrainFlags, path: string): Promise<RunFolder> {
   if (flags.config !== undefined)
     throw new UsageError("--config: a resumed run has the settings it was started with; leave it out");
   if (flags.run !== undefined && flags.run !== path)
     throw new UsageError(`--run: a resumed run stays in its folder ${path}; leave it out`);
-  const folder = await openRunFolder(path);
-  return { folder, stored: await readConfig(folder.config) };
+  return openRunFolder(path);
 }
 
 async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFolder> {
   const folder = await createRunFolder(flags.run);
-  await folder.writeJson(folder.config, config.settings);
+  try {
+    await folder.writeJson(folder.config, config.settings);
+  } catch (error) {
+    await folder.release();
+    throw error;
+  }
   return folder;
 }
 

@@ -8,7 +8,6 @@ export { completeStudy } from "./complete-study.js";
 export type { QuadraticsStudy, Study, TrainingStudy } from "./config.js";
 export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } from "./engine.js";
 export { StudyFolder } from "./folder.js";
-export { takeLock } from "./lock.js";
 export type { Cell, PlannedRun, RunSpec } from "./plan.js";
 export { type SolveOptions, solveQuadratics } from "./quadratics.js";
 export { pathInWords } from "./read-fields.js";

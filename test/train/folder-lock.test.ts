@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { takeLock } from "#lib/study/index.js";
+import { takeLock } from "#lib/train/folder-lock.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 
@@ -36,7 +36,9 @@ const owner = (more: object) =>
 test("is held until it is released, and leaves nothing behind", async () => {
   const release = await takeLock(path);
   expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ pid: process.pid, host: hostname() });
-  await expectError(() => takeLock(path), "invalid-state", path, `process ${process.pid}`, "another folder");
+  const { since } = JSON.parse(readFileSync(path, "utf8"));
+  const who = `process ${process.pid} on ${hostname()} works in this folder since ${since}`;
+  await expectError(() => takeLock(path), "invalid-state", path, who, "another folder");
   await release();
   expect(readdirSync(join(path, ".."))).toEqual([]);
   await (await takeLock(path))();
@@ -100,6 +102,13 @@ describe("is refused with how to go on", () => {
   test("where it cannot be written", async () => {
     await expectError(() => takeLock(join(path, "none", "lock")), "invalid-file", "cannot be written");
   });
+});
+
+test("the end of the process releases it", async () => {
+  const child = spawn(process.execPath, ["--import", "tsx", program, path, "exit"], { stdio: "ignore" });
+  started.push(child);
+  const [code] = await once(child, "exit");
+  expect([code, readdirSync(join(path, ".."))]).toEqual([0, []]);
 });
 
 test("somebody else's lock is not released", async () => {

@@ -1,0 +1,108 @@
+// A run's folder belongs to one process at a time; who only reads in it is not in the way, nor disturbed.
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { RunFolder } from "#lib/cli/run-folder.js";
+import { openDevice } from "#lib/native/index.js";
+import { loadModel } from "#lib/train/index.js";
+import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
+import { linesIn, lossesOf, metricsOf, run, start } from "./support/cli.js";
+import { tinyData, trainTiny } from "./support/tiny-data.js";
+
+const folder = temporaryFolders();
+const cwd = folder();
+const data = tinyData(folder());
+/** Far more steps than are made before the run is told to stop. */
+const long = trainTiny(data, "--budget", "1000000", "--checkpoint-every", "10");
+
+test("a second --resume of a live run is refused with who has it, and the run is not disturbed", async () => {
+  const { child, done } = start([...long, "--run", "live"], { cwd });
+  await linesIn(join(cwd, "live/metrics.jsonl"), 30);
+  const second = await run(["train", "--resume", "live"], { cwd });
+  expect(second.code).toBe(1);
+  expect(second.stderr).toContain(
+    `error: live/lock: process ${child.pid} on ${hostname()} works in this folder since 20`,
+  );
+  expect(second.stderr).toContain("Wait for it, or name another folder; if it is gone, remove this file");
+  child.kill("SIGINT");
+  expect((await done).code).toBe(130);
+  expect(metricsOf(join(cwd, "live")).every(({ step }, i) => step === i)).toBe(true);
+  expect(existsSync(join(cwd, "live/lock"))).toBe(false);
+});
+
+test("a lock that a killed run left is taken over", async () => {
+  const whole = trainTiny(data, "--budget", "60", "--checkpoint-every", "10");
+  const file = join(cwd, "killed/metrics.jsonl");
+  const interrupt = { signal: "SIGKILL", file, lines: 30 } as const;
+  expect((await run([...whole, "--run", "killed"], { cwd, interrupt })).signal).toBe("SIGKILL");
+  expect(existsSync(join(cwd, "killed/lock"))).toBe(true);
+  expect((await run(["train", "--resume", "killed"], { cwd })).code).toBe(0);
+  expect(existsSync(join(cwd, "killed/lock"))).toBe(false);
+  expect((await run([...whole, "--run", "whole"], { cwd })).code).toBe(0);
+  expect(lossesOf(join(cwd, "killed"))).toEqual(lossesOf(join(cwd, "whole")));
+});
+
+test("of two new runs with one --run, one gets the folder", async () => {
+  const seeds = ["1", "2"];
+  const outcomes = await Promise.all(
+    seeds.map((seed) => run(trainTiny(data, "--budget", "40", "--seed", seed, "--run", "both"), { cwd })),
+  );
+  const won = outcomes.findIndex(({ code }) => code === 0);
+  const { code, stderr } = outcomes[1 - won] as (typeof outcomes)[0];
+  // Refused by the lock of the one that works, or because the folder is full already.
+  expect([1, 2]).toContain(code);
+  expect(stderr).toMatch(/both\/lock: process \d+ on|--run: both exists and is not empty/);
+  expect(metricsOf(join(cwd, "both"))).toHaveLength(40);
+  expect(JSON.parse(readFileSync(join(cwd, "both/config.json"), "utf8")).seed).toBe(Number(seeds[won]));
+});
+
+test("evaluate reads the newest checkpoint of a run that goes on and prunes", async () => {
+  const { child, done } = start([...long, "--checkpoint-every", "1", "--run", "pruning"], { cwd });
+  await linesIn(join(cwd, "pruning/metrics.jsonl"), 5);
+  for (let i = 0; i < 4; i++) {
+    const { code, stderr } = await run(["evaluate", "--checkpoint", "pruning"], { cwd });
+    expect(code, stderr).toBe(0);
+    expect(stderr).not.toContain("damaged");
+  }
+  child.kill("SIGINT");
+  expect((await done).code).toBe(130);
+});
+
+test("a checkpoint that is pruned between listing and reading is no damage: the next newest is read", async () => {
+  cpSync(join(cwd, "whole"), join(cwd, "pruned"), { recursive: true });
+  const pruned = new RunFolder(join(cwd, "pruned"));
+  const [newest = 0] = await pruned.checkpointSteps();
+  const notes: string[] = [];
+  const device = await openDevice("cpu");
+  try {
+    let tries = 0;
+    const loaded = await pruned.readNewest(
+      async (path) => {
+        if (tries++ === 0) {
+          cpSync(path, pruned.checkpoint(newest + 1));
+          rmSync(path);
+        }
+        return { path, step: (await loadModel(path, { device })).step };
+      },
+      (message) => notes.push(message),
+    );
+    expect(loaded).toEqual({ path: pruned.checkpoint(newest + 1), step: newest });
+    expect(notes).toEqual([]);
+  } finally {
+    await device.close();
+  }
+});
+
+test("a folder with the lock of another machine alone is refused, and stays as it is", async () => {
+  const other = join(folder(), "taken");
+  cpSync(join(cwd, "whole"), other, { recursive: true });
+  const lock = JSON.stringify({ token: "t", pid: 1, began: "1", host: "elsewhere" });
+  writeFileSync(join(other, "lock"), lock);
+  await expectError(() => new RunFolder(other).take(), "invalid-state", "process 1 on elsewhere works in this folder");
+  const { code, stderr } = await run(["train", "--resume", other], { cwd });
+  expect([code, stderr]).toEqual([1, expect.stringContaining("if it is gone, remove this file")]);
+  expect(readFileSync(join(other, "lock"), "utf8")).toBe(lock);
+  expect(readdirSync(other).filter((name) => name.startsWith("lock"))).toEqual(["lock"]);
+});

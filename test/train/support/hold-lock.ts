@@ -1,0 +1,11 @@
+// Takes a lock, says so, and holds it until it is killed, or ends with it: node hold-lock.ts <path> [exit]
+import { takeLock } from "#lib/train/folder-lock.js";
+
+try {
+  await takeLock(process.argv[2] as string);
+  process.stdout.write("taken\n");
+  if (process.argv[3] === "exit") process.exit();
+  setInterval(() => {}, 1000);
+} catch (error) {
+  process.stdout.write(`${(error as Error).message}\n`);
+}
