@@ -35,6 +35,7 @@
         "native/binding/graph_handle.cc",
         "native/binding/list_handle.cc",
         "native/binding/tensor_handle.cc",
+        "native/cpu/available_resources.cc",
         "native/cpu/cpu_device.cc",
         "native/cpu/instruction_sets.cc",
         "native/cpu/memory.cc",

@@ -1,13 +1,12 @@
 #include "cpu_device.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <future>
 #include <utility>
 
+#include "available_resources.h"
 #include "denormals.h"
 #include "thread_pool.h"
 
@@ -86,10 +85,7 @@ void CpuDevice::release(void* memory, int64_t bytes) {
   push({nullptr, memory, bytes});
 }
 
-int64_t CpuDevice::freeMemory() const {
-  const int64_t pages = sysconf(_SC_AVPHYS_PAGES);
-  return pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE);
-}
+int64_t CpuDevice::freeMemory() const { return availableMemory(); }
 
 void CpuDevice::enqueue(Record record) {
   if (capture_) return capture_->records.push_back(std::move(record));

@@ -1,12 +1,8 @@
 #include "thread_pool.h"
 
 #include <immintrin.h>
-#include <sched.h>
 
 #include <algorithm>
-#include <cmath>
-#include <fstream>
-#include <string>
 
 #include "denormals.h"
 #include "memory.h"
@@ -14,18 +10,6 @@
 namespace stepsize::cpu {
 
 namespace {
-
-// CPUs' worth of time that control groups grant, or infinity. Both versions; Linux alone has them.
-double containerQuota() {
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (v2 >> quota >> period && quota != "max" && period > 0) return std::stod(quota) / period;
-  std::ifstream quotaFile("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), periodFile("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  double quotaV1 = 0;
-  if (quotaFile >> quotaV1 && periodFile >> period && quotaV1 > 0 && period > 0) return quotaV1 / period;
-  return INFINITY;
-}
 
 // Longer than the gap between two parallel loops of one operation, shorter than what a sleeping thread costs to wake.
 constexpr int kSpins = 2000;
@@ -45,20 +29,6 @@ uint32_t waitForChange(const std::atomic<uint32_t>& value, uint32_t seen) {
 }
 
 }  // namespace
-
-int availableThreads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int affinity = 1;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) affinity = CPU_COUNT(&set);
-  double quota = INFINITY;
-  try {
-    quota = containerQuota();
-  } catch (const std::exception&) {
-    // A quota that does not read as a number is no quota.
-  }
-  return static_cast<int>(std::max(1.0, std::min<double>(affinity, std::floor(quota + 0.5))));
-}
 
 ThreadPool& ThreadPool::instance() {
   // Never destroyed: a worker thread of Node may still compute while the process runs its static destructors.

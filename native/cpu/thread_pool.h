@@ -11,9 +11,6 @@
 
 namespace stepsize::cpu {
 
-// How many threads this process may keep busy: the affinity mask and the container's CPU quota, whichever is less.
-int availableThreads();
-
 class ThreadPool {
  public:
   static ThreadPool& instance();
