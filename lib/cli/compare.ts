@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
+import { messageOf } from "../realms.js";
 import {
   readRecords,
   runStudy,
@@ -74,18 +75,23 @@ async function compare(flags: CompareFlags): Promise<void> {
   const call = check(callFields, fromFlags(callFields, all), flagOf) as Call;
   const request = await requestedStudy(flags, fromFlags(compareFields, all));
   const folder = await folderOf(request, call);
-  const stop = new AbortController();
   const progress = new CompareProgress();
   const interrupts = new Interrupts(() => {
-    progress.note("interrupted: writing down how far it is; once more to leave at once");
-    stop.abort(new Interrupted(`interrupted; continue with:\n  ${goOn(request, folder)}`));
+    const { reason } = interrupts.signal;
+    const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
+    const more = reason instanceof Interrupted ? "; once more to leave at once" : "";
+    progress.note(`${why}: writing down how far it is${more}`);
   });
   try {
     const work = request.study.kind === "quadratics" ? quadratics : training;
-    const results = await work(request.study as never, { request, folder, call, progress, signal: stop.signal });
+    const results = await work(request.study as never, { request, folder, call, progress, signal: interrupts.signal });
     const out = flags.json ? process.stderr : process.stdout;
     out.write(`${await readFile(folder.table, "utf8")}\n${folder.report}\n`);
     if (flags.json) process.stdout.write(`${JSON.stringify(results)}\n`);
+    interrupts.checkStray();
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    throw new Interrupted(`interrupted; continue with:\n  ${goOn(request, folder)}`);
   } finally {
     progress.close();
     interrupts.close();

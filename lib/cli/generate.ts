@@ -61,7 +61,7 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, flags));
   const { prompt = "", tokens = 200, temperature = 0.8, topK = 40, seed = 0 } = values as GenerateValues;
   const saved = await openSaved(values);
-  const interrupts = new Interrupts(() => {});
+  const interrupts = new Interrupts();
   try {
     const model = asTextModel(saved);
     const tokenizer = tokenizerOf(model.tokenizer);

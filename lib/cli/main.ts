@@ -83,7 +83,7 @@ Examples:
   stepsize evaluate --checkpoint runs/1
   stepsize schedule uba --budget 1000 --max-lr 0.1 --phi 5
 
-Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`,
+Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted by a signal, once what can be saved is saved.`,
     );
   for (const entry of commands) {
     const command = program.command(`${entry.name} ${entry.arguments ?? ""}`.trim()).description(entry.description);
@@ -100,6 +100,8 @@ Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`,
   }
 }
 
+// Progress that nobody can read any more is dropped: a closed terminal or pipe, or a full disk under a log, ends no run.
+process.stderr.on("error", () => {});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // A reader that has seen enough (`| head`) is no failure.
   if (error.code === "EPIPE") process.exit(exitCode.ok);

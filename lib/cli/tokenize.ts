@@ -70,15 +70,17 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   const { out, tokenizer = "bytes", ...rest } = values;
   if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
   if (out === undefined) throw new UsageError("--out: expected the path of a folder to make, got none");
-  const controller = new AbortController();
-  const interrupts = new Interrupts(() => controller.abort(new Interrupted("interrupted; nothing was written")));
+  const interrupts = new Interrupts();
   const progress = await CountProgress.start("document");
   let folder: TokenFolder;
   try {
     const onProgress = ({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress) =>
       progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
-    const { signal } = controller;
+    const { signal } = interrupts;
     folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, signal });
+    interrupts.checkStray();
+  } catch (error) {
+    throw error instanceof Interrupted ? new Interrupted("interrupted; nothing was written") : error;
   } finally {
     progress.close();
     interrupts.close();

@@ -81,38 +81,23 @@ export class TrainRun {
 
   /** Lets the step that is being made finish, writes a checkpoint, and ends. */
   stop(): void {
-    const text = "interrupted: finishing this step and writing a checkpoint; once more to leave at once";
-    this.#progress?.note(text);
+    const { reason } = this.#options.interrupts.signal;
+    const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
+    const more = reason instanceof Interrupted ? "; once more to leave at once" : "";
+    this.#progress?.note(`${why}: finishing this step and writing a checkpoint${more}`);
     this.#options.parts.trainer.stop();
   }
 
   async #train(): Promise<void> {
-    const { config, parts, interrupts } = this.#options;
+    const { parts, interrupts } = this.#options;
     const { trainer } = parts;
     if (trainer.step >= trainer.budget) return;
     const progress = await showProgress(trainer.budget, trainer.step, process.stderr, parts.task);
     this.#progress = progress;
     try {
-      // An earlier process may have been interrupted in the middle of it.
-      if (this.#isEvaluated(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
-        await this.#evaluateOnTheWay(progress);
-      const isExact = (step: number) => this.#isEvaluated(step) || this.#isSaved(step);
-      let since = performance.now() - 1000 * this.#seconds;
-      const options = { capture: config.settings.capture, runAhead: true, exactEvery: isExact };
-      for await (const record of interrupts.requested ? [] : trainer.run(options)) {
-        this.#seconds = (performance.now() - since) / 1000;
-        this.#add(record);
-        progress.step(record);
-        const step = record.step + 1;
-        if (!isExact(step)) continue;
-        progress.pause();
-        const paused = performance.now();
-        if (this.#isEvaluated(step) && !interrupts.requested) await this.#evaluateOnTheWay(progress);
-        if (this.#isSaved(step)) await this.#save();
-        since += performance.now() - paused;
-      }
+      await this.#makeSteps(progress);
     } catch (error) {
-      if (error instanceof Interrupted && this.#saved !== trainer.step) await this.#save();
+      await this.#saveBefore(error);
       throw error;
     } finally {
       this.#progress = undefined;
@@ -120,6 +105,53 @@ export class TrainRun {
     }
     if (this.#saved !== trainer.step) await this.#save();
     if (trainer.step < trainer.budget) interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
+  }
+
+  async #makeSteps(progress: Progress): Promise<void> {
+    const { config, parts, interrupts } = this.#options;
+    const { trainer } = parts;
+    // An earlier process may have been interrupted in the middle of it.
+    if (this.#isEvaluated(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
+      await this.#evaluateOnTheWay(progress);
+    const isExact = (step: number) => this.#isEvaluated(step) || this.#isSaved(step);
+    let since = performance.now() - 1000 * this.#seconds;
+    let failure: { readonly error: unknown } | undefined;
+    const options = { capture: config.settings.capture, runAhead: true, exactEvery: isExact };
+    for await (const record of interrupts.requested ? [] : trainer.run(options)) {
+      this.#seconds = (performance.now() - since) / 1000;
+      try {
+        this.#add(record);
+        progress.step(record);
+        const step = record.step + 1;
+        if (!isExact(step) || failure) continue;
+        progress.pause();
+        const paused = performance.now();
+        if (this.#isEvaluated(step) && !interrupts.requested) await this.#evaluateOnTheWay(progress);
+        if (this.#isSaved(step)) await this.#save();
+        since += performance.now() - paused;
+      } catch (error) {
+        // Later steps may have been made already: a checkpoint of them needs their records.
+        failure ??= { error };
+        trainer.stop();
+      }
+    }
+    if (failure) throw failure.error;
+  }
+
+  /** Saves what is sound before an error ends the run. */
+  async #saveBefore(reason: unknown): Promise<void> {
+    const { trainer } = this.#options.parts;
+    if (this.#saved === trainer.step) return;
+    if (reason instanceof Interrupted) return this.#save();
+    if (trainer.step === 0) return;
+    // The reason is to be told, and not what comes of it. Removing old checkpoints may have made room for the records.
+    await this.#save().catch(() => {});
+    try {
+      this.#metricsFile.flush();
+      this.#evaluationsFile.flush();
+    } catch {
+      // Those that are lost are told of when the run is resumed.
+    }
   }
 
   /** Whether the model is evaluated after so many steps; the evaluation at the end is another one. */
@@ -142,8 +174,8 @@ export class TrainRun {
       ...(skipped && { skipped }),
       seconds: Math.round(this.#seconds * 1e4) / 1e4,
     };
-    this.#metricsFile.add(metric);
     this.#metrics.push(metric);
+    this.#metricsFile.add(metric);
   }
 
   async #save(): Promise<void> {
@@ -160,8 +192,8 @@ export class TrainRun {
     const { loss, accuracy } = score;
     const { step } = parts.trainer;
     const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
-    this.#evaluationsFile.add(record);
     this.#evaluations.push(record);
+    this.#evaluationsFile.add(record);
     progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
   }
 

@@ -70,6 +70,7 @@ async function train(flags: TrainFlags): Promise<void> {
     const result = await run.run();
     tell(summary(result, folder, parts.task));
     if (flags.json) process.stdout.write(`${jsonLine(result)}\n`);
+    interrupts.checkStray();
   } catch (error) {
     if (!(error instanceof Interrupted) || !folder) throw error;
     throw new Interrupted(

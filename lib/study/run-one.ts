@@ -68,15 +68,14 @@ class OneRun {
   }
 
   async make(): Promise<RunRecord> {
-    const { signal } = this.#environment;
     await this.#restore();
     this.#since = performance.now() - 1000 * this.#state.seconds;
     let results: Pick<RunRecord, "status" | "validation" | "test">;
     try {
       results = await this.#trainAndEvaluate();
     } catch (error) {
-      // Where the disk is full the reason to stop still is the one to be told.
-      if (signal.aborted) await this.#save().catch(() => {});
+      // If the disk is full, the reason to stop still is the one to be told.
+      await this.#save().catch(() => {});
       throw error;
     }
     return this.#record(results);
@@ -107,13 +106,20 @@ class OneRun {
         signal.throwIfAborted();
         // A run that was stopped in the middle of an evaluation has not made it.
         if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
+        let failure: { readonly error: unknown } | undefined;
         for await (const { step, loss } of trainer.run({ runAhead: true, exactEvery: this.#evaluationsAt })) {
           this.#state.losses.push(loss);
-          this.#environment.onStep(step, loss);
-          if (this.#evaluationsAt.includes(step + 1)) await this.#evaluateOnTheWay();
+          try {
+            this.#environment.onStep(step, loss);
+            if (this.#evaluationsAt.includes(step + 1) && !failure) await this.#evaluateOnTheWay();
+          } catch (error) {
+            // Later steps may have been made already: a checkpoint of them needs their losses.
+            failure ??= { error };
+          }
           // Ends the steps in flight; the loop then goes on.
-          if (performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
+          if (failure || performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
         }
+        if (failure) throw failure.error;
         signal.throwIfAborted();
         if (performance.now() - this.#savedAt > 1000 * checkpointEvery) await this.#save();
       }

@@ -1,10 +1,12 @@
-import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { StepsizeError } from "../errors.js";
 
 /** A file with one JSON object a line that is only ever added to. */
 export class RecordsFile<T extends object> {
   readonly path: string;
   #file: number | undefined;
+  /** Lines that could not be written yet. */
+  #pending: Buffer[] = [];
 
   /** The file is made with its first record. */
   constructor(path: string) {
@@ -12,14 +14,37 @@ export class RecordsFile<T extends object> {
   }
 
   /**
-   * Adds a record. At once and not through a buffer: what a checkpoint speaks of must be there after a kill.
-   * @throws StepsizeError `invalid-file` where it cannot be written (a full disk)
+   * Adds a record. At once and not through a buffer: what a checkpoint speaks of must be there after a kill. A record that
+   * cannot be written is kept in memory, and written before the next one or by `flush`.
+   * @throws StepsizeError `invalid-file` if it cannot be written (a full disk)
    */
   add(record: T): void {
-    const line = Buffer.from(`${JSON.stringify(record)}\n`);
+    this.#pending.push(Buffer.from(`${JSON.stringify(record)}\n`));
+    this.flush();
+  }
+
+  /**
+   * Writes the records that could not be written before.
+   * @throws StepsizeError `invalid-file` if they still cannot be written
+   */
+  flush(): void {
+    for (let line = this.#pending[0]; line; line = this.#pending[0]) {
+      this.#write(line);
+      this.#pending.shift();
+    }
+  }
+
+  #write(line: Buffer): void {
     this.#attempt(() => {
       this.#file ??= openSync(this.path, "a");
-      for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
+      const { size } = fstatSync(this.#file);
+      try {
+        for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
+      } catch (error) {
+        // Half a line would run into the next one.
+        attempted(() => ftruncateSync(this.#file as number, size));
+        throw error;
+      }
     });
   }
 
@@ -41,6 +66,15 @@ export class RecordsFile<T extends object> {
       const message = `${this.path}: could not be written (${(error as Error).message}); what is in it is kept`;
       throw new StepsizeError("invalid-file", message, { cause: error });
     }
+  }
+}
+
+/** Does what may fail for the same reason as what it comes after. */
+function attempted(action: () => void): void {
+  try {
+    action();
+  } catch {
+    // The first failure is the one to be told.
   }
 }
 

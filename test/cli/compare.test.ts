@@ -92,7 +92,7 @@ describe("a whole study", () => {
 });
 
 describe("a study that is disturbed", () => {
-  test.each(["SIGINT", "SIGTERM"] as const)(
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
     "%s stops it within a run, with 130 and how to go on; then it has the same records",
     async (signal) => {
       const name = studyFolder(`stopped-by-${signal}`);

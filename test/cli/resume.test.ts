@@ -8,7 +8,7 @@ import { budget, wholeRun } from "./support/whole-run.js";
 
 const { cwd, args, interrupted, checkpointsOf } = wholeRun();
 
-describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
+describe.each(["SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU"] as const)("%s", (signal) => {
   const name = `stopped-by-${signal}`;
 
   test("finishes the step, writes a checkpoint, says how to go on, exits with 130", async () => {

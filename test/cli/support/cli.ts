@@ -20,16 +20,29 @@ interface Options {
   readonly before?: string;
   /** Where the program is to signal itself; it must not be over by then. */
   readonly interrupt?: Interrupt;
+  /** A file that the program cannot write to any more. */
+  readonly breakWrites?: BreakWrites;
 }
 
-/** A signal, sent once a file has at least so many lines or the program says something on standard error. */
+/** Writes that fail. */
+export interface BreakWrites {
+  /** The end of the file's path. */
+  readonly file: string;
+  /** Writes that succeed before. */
+  readonly after: number;
+  /** Writes that fail; default all that follow. */
+  readonly times?: number;
+  readonly code: "ENOSPC" | "EIO";
+}
+
+/** A signal, or an error that nothing catches, sent once a file has at least so many lines or the program says something on standard error. */
 export type Interrupt = {
-  readonly signal: NodeJS.Signals;
+  readonly signal: NodeJS.Signals | "exception" | "rejection";
   /** Milliseconds until it is sent; 0 unless given. */
   readonly delay?: number;
 } & ({ readonly file: string; readonly lines: number } | { readonly says: string });
 
-const signalItself = fileURLToPath(new URL("signal-itself.mjs", import.meta.url));
+const preloaded = (name: string) => ["--import", fileURLToPath(new URL(name, import.meta.url))];
 
 /** Runs `stepsize` with these arguments to its end. */
 export function run(args: readonly string[], options: Options = {}): Promise<Outcome> {
@@ -39,11 +52,19 @@ export function run(args: readonly string[], options: Options = {}): Promise<Out
 /** Starts `stepsize`, to be disturbed. */
 export function start(
   args: readonly string[],
-  { cwd, before, interrupt }: Options = {},
+  { cwd, before, interrupt, breakWrites }: Options = {},
 ): { child: ChildProcess; done: Promise<Outcome> } {
-  const node = [process.execPath, ...(interrupt ? ["--import", signalItself] : []), program, ...args];
+  const faults = [
+    ...(interrupt ? preloaded("signal-itself.mjs") : []),
+    ...(breakWrites ? preloaded("break-writes.mjs") : []),
+  ];
+  const node = [process.execPath, ...faults, program, ...args];
   const [file, ...all] = before ? ["/bin/sh", "-c", `${before}; exec "$@"`, "sh", ...node] : node;
-  const env = interrupt && { ...process.env, SIGNAL_ITSELF: JSON.stringify(interrupt) };
+  const env = {
+    ...process.env,
+    ...(interrupt && { SIGNAL_ITSELF: JSON.stringify(interrupt) }),
+    ...(breakWrites && { BREAK_WRITES: JSON.stringify(breakWrites) }),
+  };
   const child = spawn(file as string, all, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   const text = { stdout: "", stderr: "" };
   child.stdout?.on("data", (bytes) => (text.stdout += bytes));

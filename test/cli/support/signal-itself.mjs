@@ -1,12 +1,16 @@
 // Preloaded by a program that a test interrupts: the program signals itself, at a place of its own work that the
-// environment names. From outside a signal may come late, on a machine that is busy, and find the work done.
+// environment names. In place of a signal it may throw what nothing catches. From outside a signal may come late, on a machine that is busy, and find the work done.
 import { existsSync, readFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 
 const { signal, file, lines, says, delay = 0 } = JSON.parse(process.env.SIGNAL_ITSELF);
 
 function signalItself() {
-  setTimeout(() => process.kill(process.pid, signal), delay);
+  setTimeout(() => {
+    if (signal === "exception") throw new Error("thrown by nobody");
+    if (signal === "rejection") Promise.reject(new Error("thrown by nobody"));
+    else process.kill(process.pid, signal);
+  }, delay);
 }
 
 function whenFileHasLines() {

@@ -1,0 +1,131 @@
+// Whatever ends a run, or only takes its reader away: what was trained is there, and goes on to the same bits.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { endingSignals } from "#lib/cli/interrupts.js";
+import { readCheckpoint } from "#lib/train/index.js";
+import { runProgram } from "../support/child.js";
+import { lossesOf, metricsOf, run, start } from "./support/cli.js";
+import { budget, wholeRun } from "./support/whole-run.js";
+
+const { cwd, args, checkpointsOf } = wholeRun();
+const resultOf = (name: string) => JSON.parse(readFileSync(join(cwd, name, "result.json"), "utf8"));
+const whole = () => lossesOf(join(cwd, "whole"));
+
+async function expectGoesOn(name: string): Promise<void> {
+  const { code, stderr } = await run(["train", "--resume", name], { cwd });
+  expect(code, stderr).toBe(0);
+  expect(lossesOf(join(cwd, name))).toEqual(whole());
+}
+
+describe("a run whose messages nobody can read any more goes on to its end", () => {
+  // A note after each evaluation, so that there is something to write.
+  const noisy = [...args, "--evaluate-every", "25"];
+
+  test("a reader that goes away: the pipe is closed", async () => {
+    const { child, done } = start([...noisy, "--run", "unread"], { cwd });
+    child.stderr?.once("data", () => child.stderr?.destroy());
+    expect((await done).code).toBe(0);
+    expect(resultOf("unread")).toMatchObject({ status: "completed", steps: budget });
+    expect(lossesOf(join(cwd, "unread"))).toEqual(whole());
+  });
+
+  test("both outputs into head, which has seen enough", async () => {
+    const piped = 'exec 3>&1; { "$@" 2>&1; echo "code $?" >&3; } | head -n 1; exit 0';
+    const { stdout } = await run([...noisy, "--run", "headed"], { cwd, before: piped });
+    expect(stdout).toContain("mlp, ");
+    expect(stdout).toContain("code 0\n");
+    expect(resultOf("headed")).toMatchObject({ status: "completed", steps: budget });
+  });
+
+  test("a log on a full disk", async () => {
+    const { code, stdout } = await run([...noisy, "--run", "logged"], { cwd, before: "exec 2>/dev/full" });
+    expect(code).toBe(0);
+    expect(stdout).toContain("test accuracy");
+    expect(lossesOf(join(cwd, "logged"))).toEqual(whole());
+  });
+});
+
+describe("a closed terminal", () => {
+  test("SIGHUP while nobody reads: a checkpoint of the last step, and 130", async () => {
+    const interrupt = { signal: "SIGHUP", file: join(cwd, "hung/metrics.jsonl"), lines: 45 } as const;
+    const { child, done } = start([...args, "--run", "hung"], { cwd, interrupt });
+    child.stderr?.once("data", () => child.stderr?.destroy());
+    expect((await done).code).toBe(130);
+    const steps = metricsOf(join(cwd, "hung")).length;
+    expect(steps).toBeLessThan(budget);
+    expect((await readCheckpoint(checkpointsOf("hung")[0] as string)).info.step).toBe(steps);
+    await expectGoesOn("hung");
+  });
+});
+
+describe.each(["exception", "rejection"] as const)("an %s that nothing caught", (signal) => {
+  test("fails the run once a checkpoint is written", async () => {
+    const interrupt = { signal, file: join(cwd, signal, "metrics.jsonl"), lines: 45 };
+    const { code, stderr } = await run([...args, "--run", signal], { cwd, interrupt });
+    expect(code).toBe(1);
+    expect(stderr).toContain("error: thrown by nobody: finishing this step and writing a checkpoint");
+    expect(stderr).toContain("error: thrown by nobody\n");
+    const steps = metricsOf(join(cwd, signal)).length;
+    expect(steps).toBeLessThan(budget);
+    expect(resultOf(signal)).toMatchObject({ status: "failed", steps, error: "thrown by nobody" });
+    expect((await readCheckpoint(checkpointsOf(signal)[0] as string)).info.step).toBe(steps);
+    await expectGoesOn(signal);
+  });
+});
+
+describe.each(["ENOSPC", "EIO"] as const)("records that cannot be written (%s)", (code) => {
+  test("for a while: the run fails with a checkpoint, and no record is lost", async () => {
+    const name = `once-${code}`;
+    const breakWrites = { file: "metrics.jsonl", after: 50, times: 1, code };
+    const failed = await run([...args, "--run", name], { cwd, breakWrites });
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain(`error: ${name}/metrics.jsonl: could not be written (${code}: injected, write)`);
+    const steps = metricsOf(join(cwd, name)).length;
+    expect(failed.stderr).toContain(`The last checkpoint is ${name}/checkpoints/step-${steps}.safetensors.`);
+    expect((await readCheckpoint(checkpointsOf(name)[0] as string)).info.step).toBe(steps);
+    await expectGoesOn(name);
+  });
+
+  test("from then on: the run fails with a checkpoint, and goes on from it", async () => {
+    const name = `always-${code}`;
+    const failed = await run([...args, "--run", name], {
+      cwd,
+      breakWrites: { file: "metrics.jsonl", after: 50, code },
+    });
+    expect(failed.code).toBe(1);
+    expect(metricsOf(join(cwd, name))).toHaveLength(50);
+    const { step } = (await readCheckpoint(checkpointsOf(name)[0] as string)).info;
+    expect(step).toBeGreaterThan(50);
+    const { code: resumed, stderr } = await run(["train", "--resume", name], { cwd });
+    expect(resumed).toBe(0);
+    expect(stderr).toContain(`has records of 50 of the ${step} steps made; the others are lost`);
+    expect(lossesOf(join(cwd, name))).toEqual([...whole().slice(0, 50), ...whole().slice(step)]);
+  });
+});
+
+test("an evaluation that cannot be recorded fails the run with a checkpoint of its step", async () => {
+  const breakWrites = { file: "evaluations.jsonl", after: 1, code: "ENOSPC" } as const;
+  const often = [...args, "--evaluate-every", "30", "--checkpoint-every", "200", "--run", "evaluated"];
+  const { code, stderr } = await run(often, { cwd, breakWrites });
+  expect(code).toBe(1);
+  expect(stderr).toContain("The last checkpoint is evaluated/checkpoints/step-60.safetensors");
+  await expectGoesOn("evaluated");
+});
+
+describe("signals", () => {
+  test("all that end a process and can be caught are", () => {
+    // Of POSIX and Linux; not those of faults, of stopping and going on, and of Node's own.
+    const left = ["SIGKILL", "SIGSTOP", "SIGUSR1", "SIGPIPE", "SIGPROF"];
+    expect(endingSignals.filter((signal) => left.includes(signal))).toEqual([]);
+    expect(endingSignals.length).toBe(11);
+  });
+
+  test("only a person's, sent again, leaves at once", async () => {
+    const program = new URL("support/insist.ts", import.meta.url);
+    for (const signal of ["SIGHUP", "SIGXCPU"])
+      expect(await runProgram(program, [signal])).toMatchObject({ code: 0, stdout: "1 request\n" });
+    for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT"])
+      expect(await runProgram(program, [signal])).toMatchObject({ code: 130, stdout: "" });
+  });
+});
