@@ -39,6 +39,12 @@ export function printableJson(value: unknown): string {
   return printable(JSON.stringify(value));
 }
 
+/** The first few of what there is to say. */
+export function someOf(parts: readonly string[], most = 8): string {
+  const rest = parts.length - most;
+  return (rest > 0 ? [...parts.slice(0, most), `and ${rest} more`] : parts).join("; ");
+}
+
 function shortened(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most - 3)}...` : text;
 }

@@ -50,23 +50,18 @@ export function numberThat(words: string, accepts: (value: number) => boolean): 
 }
 
 export const text = valueThat("a text", (value): value is string => typeof value === "string");
-export const name = valueThat(
-  "a text that is not empty",
-  (value): value is string => typeof value === "string" && value !== "",
-);
+/** A text that is not empty. */
+export const name = valueThat("a text", (value): value is string => typeof value === "string" && value !== "");
 export const flag = valueThat("true or false", (value): value is boolean => typeof value === "boolean");
 export const finite = numberThat("a finite number", Number.isFinite);
-export const count = numberThat("a whole number of at least 0", (value) => Number.isSafeInteger(value) && value >= 0);
-export const atLeastOne = numberThat(
-  "a whole number of at least 1",
-  (value) => Number.isSafeInteger(value) && value >= 1,
-);
+export const count = numberThat("an integer of at least 0", (value) => Number.isSafeInteger(value) && value >= 0);
+export const atLeastOne = numberThat("an integer of at least 1", (value) => Number.isSafeInteger(value) && value >= 1);
 
 /** Any value: what reads it checks it. */
 export const anything: Schema<unknown> = (value) => value;
 
 /** One of a few words. */
-export function oneOf<T extends string>(words: readonly T[]): Schema<T> {
+export function oneOf<const T extends string>(words: readonly T[]): Schema<T> {
   const listed = words.map((word) => JSON.stringify(word)).join(" or ");
   return valueThat(listed, (value): value is T => words.includes(value as T));
 }

@@ -1,5 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { readJsonFile } from "../read-file.js";
+import { atLeastOne, list, where } from "../schema.js";
 
 export type Shape = readonly number[];
 
@@ -58,7 +59,8 @@ export const namedShapes: Readonly<Record<string, () => Shape[]>> = {
 
 /**
  * A workload by the name of its model, or from a JSON file: an array of shapes, each an array of sizes.
- * @throws StepsizeError `invalid-argument` for what is neither; `invalid-file` for a file that holds something else
+ * @throws StepsizeError `invalid-argument` for what is neither; `not-found`; `invalid-file` for a file that holds
+ * something else
  */
 export async function workloadOfShapes(text: string): Promise<Workload> {
   const named = namedShapes[text];
@@ -68,25 +70,20 @@ export async function workloadOfShapes(text: string): Promise<Workload> {
   return { name: text.replace(/^.*\//, ""), shapes: await readShapes(text) };
 }
 
-async function readShapes(path: string): Promise<Shape[]> {
-  const fail = (problem: string, cause?: unknown): never => {
-    throw new StepsizeError("invalid-file", `--shapes: ${path}: ${problem}`, { cause });
-  };
-  const text = await readFile(path, "utf8").catch((error) => fail(`cannot be read (${error.message})`, error));
-  let shapes: unknown;
-  try {
-    shapes = JSON.parse(text);
-  } catch (error) {
-    fail(`is no JSON (${(error as Error).message})`, error);
-  }
-  const expected = "expected an array of shapes such as [[64, 3, 7, 7], [64]]";
-  if (!Array.isArray(shapes) || shapes.length === 0 || shapes.length > mostTensors) return fail(expected);
-  shapes.forEach((shape, i) => {
-    const sizes = Array.isArray(shape) && shape.length <= 6 ? shape : [Number.NaN];
-    if (!sizes.every((size) => Number.isSafeInteger(size) && size >= 1))
-      fail(`${expected}, got ${JSON.stringify(shape)} at ${i}`);
+const size = where(atLeastOne, "a size of at most 2^40", (value) => value <= 2 ** 40);
+const shapesInFile = list(list(size, { words: "a shape of at most 6 sizes", most: 6 }), {
+  words: `an array of shapes such as [[64, 3, 7, 7], [64]], at most ${mostTensors} of them`,
+  least: 1,
+  most: mostTensors,
+});
+
+async function readShapes(path: string): Promise<readonly Shape[]> {
+  const shapes = await readJsonFile(path, shapesInFile).catch((error: unknown) => {
+    if (!(error instanceof StepsizeError)) throw error;
+    throw new StepsizeError(error.code, `--shapes: ${error.message}`, { cause: error });
   });
-  if (totalElements({ name: "", shapes }) > mostElements) fail(`has more than ${mostElements} elements`);
+  if (totalElements({ name: "", shapes }) > mostElements)
+    throw new StepsizeError("invalid-file", `--shapes: ${path}: has more than ${mostElements} elements`);
   return shapes;
 }
 

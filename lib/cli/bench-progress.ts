@@ -2,6 +2,7 @@ import type { SingleBar } from "cli-progress";
 import type { Row } from "../bench/index.js";
 import { benchLine } from "./bench-table.js";
 import { startBar } from "./progress.js";
+import { tell } from "./terminal.js";
 
 /** How far it is, on standard error: a bar on a terminal, a line for each row elsewhere. */
 export class BenchProgress {
@@ -21,18 +22,18 @@ export class BenchProgress {
   }
 
   rowDone(row: Row): void {
-    if (!this.#bar) process.stderr.write(`${benchLine(row)}\n`);
+    if (!this.#bar) tell(benchLine(row));
   }
 
   noteOnce(text: string): void {
     if (this.notes.includes(text)) return;
     this.notes.push(text);
-    if (!this.#bar) process.stderr.write(`${text}\n`);
+    if (!this.#bar) tell(text);
   }
 
   close(): void {
     this.#bar?.stop();
     // The bar was in their way.
-    if (this.#bar) for (const note of this.notes) process.stderr.write(`${note}\n`);
+    if (this.#bar) for (const note of this.notes) tell(note);
   }
 }

@@ -29,6 +29,7 @@ import { bandwidthPoints, benchTable } from "./bench-table.js";
 import { UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
+import { print, tell } from "./terminal.js";
 import { flagOf, shellWord } from "./text.js";
 
 const fields: Fields = {
@@ -121,7 +122,7 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
     interrupts.close();
   }
   if (rows.length > 0) {
-    process.stdout.write(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}\n`);
+    print(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}`);
     const torch = "problem" in foundTorch ? null : foundTorch.version;
     const about = { command: commandLine(), ...machineFacts(), device: facts, torch, notes: progress.notes, rows };
     await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
@@ -173,7 +174,7 @@ async function write({ json, svg }: BenchFlags, rows: readonly Row[], optimizer:
     const { bandwidthFigure } = await import("../report/bandwidth-figure.js");
     await writeAtomically(resolve(svg), [Buffer.from(`${bandwidthFigure(bandwidthPoints(rows), optimizer)}\n`)]);
   }
-  for (const file of [json, svg]) if (file !== undefined) process.stderr.write(`wrote ${file}\n`);
+  for (const file of [json, svg]) if (file !== undefined) tell(`wrote ${file}`);
 }
 
 /** Before the measurement, which takes a while. */

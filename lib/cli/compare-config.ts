@@ -1,9 +1,10 @@
-import { readFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { describe } from "../errors.js";
 import { completeStudy, pathInWords, type Study, type TrainingStudy } from "../study/index.js";
 import { parseSource } from "../tasks/index.js";
 import { UsageError } from "./failure.js";
+import { readSettings } from "./settings-file.js";
 import { flagOf } from "./text.js";
 
 /** A study and where it is to be made. */
@@ -34,13 +35,12 @@ export async function requestedStudy(
   flags: Readonly<Record<string, unknown>>,
 ): Promise<StudyRequest> {
   const own = folder === undefined ? undefined : join(folder, "study.json");
-  const ownText = config === undefined && own !== undefined ? await readText(own).catch(() => undefined) : undefined;
-  const file = config ?? (ownText === undefined ? undefined : own);
+  const file = config ?? (own !== undefined && (await isThere(own)) ? own : undefined);
   if (file === undefined) {
     const study = completeStudy(flags, labelOf(flags));
     return { study, given: flags, folder, file, sources: new Map() };
   }
-  const stored = parse(file, ownText ?? (await readText(file)));
+  const stored = await readSettings(file, "the study's settings");
   const { data, ...others } = flags;
   const given = { ...stored, ...others };
   const study = completeStudy(given, labelOf(others, file));
@@ -74,21 +74,10 @@ function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
   };
 }
 
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    throw new UsageError(`${path}: the study's settings cannot be read (${(error as Error).message})`);
-  }
-}
-
-function parse(path: string, text: string): Record<string, unknown> {
-  let values: unknown;
-  try {
-    values = JSON.parse(text);
-  } catch (error) {
-    throw new UsageError(`${path}: expected JSON (${(error as Error).message})`);
-  }
-  if (typeof values === "object" && values !== null && !Array.isArray(values)) return values as Record<string, unknown>;
-  throw new UsageError(`${path}: expected an object of settings, got ${describe(values)}`);
+async function isThere(path: string): Promise<boolean> {
+  // Whatever else is wrong with it, reading it says.
+  return stat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== "ENOENT" && error.code !== "ENOTDIR",
+  );
 }

@@ -1,6 +1,7 @@
 import type { SingleBar } from "cli-progress";
+import { shown } from "../quoting.js";
 import type { PlannedRun, RunRecord, StudyListener, StudyProgress } from "../study/index.js";
-import { type ProgressStream, startBar } from "./progress.js";
+import { noteOver, type ProgressStream, startBar } from "./progress.js";
 import { duration, percent, short } from "./text.js";
 
 /** A line is due after so many seconds within one run. */
@@ -59,7 +60,7 @@ export class CompareProgress implements StudyListener {
 
   note(message: string): void {
     // Over the bar, which draws itself again on the next line; see the progress of a run.
-    this.#stream.write(this.#bar ? `\r\x1b[K${message}\n\x1b7` : `${message}\n`);
+    this.#stream.write(noteOver(message, this.#bar !== undefined));
   }
 
   close(): void {
@@ -86,7 +87,8 @@ export class CompareProgress implements StudyListener {
 function inWords({ cell, spec, schedule }: PlannedRun): string {
   const { maxLr, phi } = schedule.options as { maxLr: number; phi?: number };
   const choice = `${short(maxLr)}${phi === undefined ? "" : ` φ ${short(phi)}`}`;
-  return `${cell.model} ${cell.data.name} ${spec.optimizer.name} ${cell.steps} steps, ${spec.purpose}: ${schedule.name} ${choice} seed ${spec.seed}`;
+  // A study names its data as it likes.
+  return `${cell.model} ${shown(cell.data.name)} ${spec.optimizer.name} ${cell.steps} steps, ${spec.purpose}: ${schedule.name} ${choice} seed ${spec.seed}`;
 }
 
 function result({ status, steps, validation, test, seconds }: RunRecord): string {

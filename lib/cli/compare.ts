@@ -22,6 +22,7 @@ import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { makeNumberedFolder } from "./run-folder.js";
+import { print, printJson, tell } from "./terminal.js";
 import { flagOf, shellWord, thisProgram } from "./text.js";
 
 /** What does not belong to the study: how this call works on it. */
@@ -85,9 +86,8 @@ async function compare(flags: CompareFlags): Promise<void> {
   try {
     const work = request.study.kind === "quadratics" ? quadratics : training;
     const results = await work(request.study as never, { request, folder, call, progress, signal: interrupts.signal });
-    const out = flags.json ? process.stderr : process.stdout;
-    out.write(`${await readFile(folder.table, "utf8")}\n${folder.report}\n`);
-    if (flags.json) process.stdout.write(`${JSON.stringify(results)}\n`);
+    (flags.json ? tell : print)(`${await readFile(folder.table, "utf8")}\n${folder.report}`);
+    if (flags.json) printJson(results);
     interrupts.checkStray();
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;

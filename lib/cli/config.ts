@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { describe } from "../errors.js";
@@ -10,6 +9,7 @@ import { dataField } from "./data-source.js";
 import { UsageError } from "./failure.js";
 import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
+import { readSettings } from "./settings-file.js";
 import { flagOf } from "./text.js";
 
 /** The device, as `openDevice` names it. */
@@ -146,22 +146,9 @@ export interface GivenValues {
  * @throws UsageError naming the file, and the field that is wrong
  */
 export async function readConfig(path: string): Promise<GivenValues> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    throw new UsageError(`${path}: the configuration cannot be read (${(error as Error).message})`);
-  }
-  let values: unknown;
-  try {
-    values = JSON.parse(text);
-  } catch (error) {
-    throw new UsageError(`${path}: expected JSON (${(error as Error).message})`);
-  }
-  if (typeof values !== "object" || values === null || Array.isArray(values))
-    throw new UsageError(`${path}: expected an object of settings, got ${describe(values)}`);
+  const values = await readSettings(path, "the configuration");
   const label = (field: string) => `${path}: ${field}`;
-  return { values: check(trainFields, values as Record<string, unknown>, label), label };
+  return { values: check(trainFields, values, label), label };
 }
 
 /** Values from flags, checked. */

@@ -1,5 +1,6 @@
 import type { SingleBar } from "cli-progress";
 import { startBar } from "./progress.js";
+import { tell } from "./terminal.js";
 import { count, duration } from "./text.js";
 
 /** Seconds between two lines where there is no terminal. */
@@ -34,7 +35,13 @@ export class CountProgress {
     this.#bar?.update(done, { state: `${this.#what}s  ${state}` });
     if (this.#bar || now - this.#shown < 1000 * secondsBetweenLines) return;
     this.#shown = now;
-    process.stderr.write(`${this.#what} ${count(done)}/${count(total)}  ${state}\n`);
+    tell(`${this.#what} ${count(done)}/${count(total)}  ${state}`);
+  }
+
+  /** Shows a line of text beside it. */
+  note(text: string): void {
+    if (this.#bar) process.stderr.write("\r\x1b[K");
+    tell(text);
   }
 
   close(): void {

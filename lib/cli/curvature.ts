@@ -21,6 +21,7 @@ import {
 } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { savedFields } from "./saved.js";
+import { print, printJson, tell } from "./terminal.js";
 import { count, flagOf, some } from "./text.js";
 
 const positive = z.int().min(1);
@@ -88,8 +89,8 @@ async function curvatureCommand(flags: Record<string, unknown>): Promise<void> {
       interrupts.check("interrupted before the first product");
       const found = await measure(subject, options, interrupts);
       const suggestion = suggestionFor(found, subject, options);
-      report(found, subject, suggestion, json ? process.stderr : process.stdout);
-      if (json) process.stdout.write(`${jsonLine(found, subject, suggestion, options)}\n`);
+      report(found, subject, suggestion, json ? tell : print);
+      if (json) printJson(jsonResult(found, subject, suggestion, options));
       if (figure !== undefined) await draw(found, subject, figure);
       interrupts.check(`interrupted after ${some(found.steps, "product")}; this is what they show`);
     } finally {
@@ -124,7 +125,7 @@ function report(
   found: Curvature,
   { title, step, task, batch, preconditioner }: Subject,
   suggested: Suggested | undefined,
-  out: NodeJS.WritableStream,
+  write: (text: string) => void,
 ): void {
   const trained = step > 0 ? ` (after step ${count(step)})` : "";
   const divided = preconditioner ? "; the Hessian divided by √v̂ + ε of Adam" : "";
@@ -138,7 +139,7 @@ function report(
     "",
     suggestionText(suggested, found),
   ];
-  out.write(`${lines.join("\n")}\n`);
+  write(lines.join("\n"));
 }
 
 async function draw(found: Curvature, { title }: Subject, file: string): Promise<void> {
@@ -157,10 +158,10 @@ async function draw(found: Curvature, { title }: Subject, file: string): Promise
     subject: title,
   });
   await writeAtomically(resolve(file), [Buffer.from(`${svg}\n`)]);
-  process.stderr.write(`wrote ${file}\n`);
+  tell(`wrote ${file}`);
 }
 
-function jsonLine(found: Curvature, subject: Subject, suggested: Suggested | undefined, options: Options): string {
+function jsonResult(found: Curvature, subject: Subject, suggested: Suggested | undefined, options: Options): object {
   const { title, task, batch, step } = subject;
   const about = { of: title, step, data: task.name, batch: batch.size, seed: options.seed, adam: options.adam };
   const { matrix, ...rest } = found;
@@ -169,5 +170,5 @@ function jsonLine(found: Curvature, subject: Subject, suggested: Suggested | und
     offDiagonal: Array.from(matrix.offDiagonal),
     next: matrix.next,
   };
-  return JSON.stringify({ ...about, ...rest, matrix: rows, suggestion: suggested ?? null });
+  return { ...about, ...rest, matrix: rows, suggestion: suggested ?? null };
 }

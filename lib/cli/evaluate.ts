@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { type ArrayDataset, type TokenSplit, tokenSplits } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
+import { shown } from "../quoting.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../tensor/index.js";
 import { dataField } from "./data-source.js";
@@ -19,6 +20,7 @@ import {
   savedFields,
 } from "./saved.js";
 import { scoreInWords } from "./score.js";
+import { print, printJson, tell } from "./terminal.js";
 import { count, percent, table } from "./text.js";
 
 const fields: Fields = {
@@ -68,12 +70,9 @@ async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
     const source = await sourceFor(saved, values["data"] as string | undefined);
     const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
     const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch });
-    const out = flags["json"] ? process.stderr : process.stdout;
-    out.write(`${saved.path} (after step ${count(saved.step)}) on ${name}, ${items}\n${words}\n`);
-    if (flags["json"])
-      process.stdout.write(
-        `${JSON.stringify({ checkpoint: saved.path, step: saved.step, data: source, split, ...result })}\n`,
-      );
+    const write = flags["json"] ? tell : print;
+    write(`${saved.path} (after step ${count(saved.step)}) on ${shown(name)}, ${items}\n${words}`);
+    if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split, ...result });
   } finally {
     await saved.device.close();
   }
@@ -155,11 +154,11 @@ function classResult(name: string, own: number, names: readonly string[], confus
 function classTable(classes: readonly ClassResult[]): string {
   const share = (part: number, whole: number) => (whole === 0 ? "–" : percent(part / whole));
   const rows = classes.map(({ name, items, correct, predicted, mistakenFor }) => [
-    name,
+    shown(name),
     count(items),
     share(correct, items),
     share(correct, predicted),
-    mistakenFor ?? "",
+    shown(mistakenFor ?? ""),
   ]);
   return table([["class", "items", "recall", "precision", "mostly mistaken for"], ...rows], [1, 2, 3]);
 }

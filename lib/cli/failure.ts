@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import { isError } from "../realms.js";
+import { tell } from "./terminal.js";
 
 /** What the process exits with; part of the interface. */
 export const exitCode = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -18,14 +19,14 @@ export class Interrupted extends Error {
 export function reportFailure(error: unknown): number {
   const failure = isError(error) ? error : new Error(String(error));
   if (failure instanceof Interrupted) {
-    process.stderr.write(`${failure.message}\n`);
+    tell(failure.message);
     return exitCode.interrupted;
   }
-  process.stderr.write(`error: ${failure.message}\n`);
+  tell(`error: ${failure.message}`);
   const stackWanted = process.env["STEPSIZE_DEBUG"] === "1";
-  if (stackWanted) process.stderr.write(`${failure.stack}\n${causeOf(failure)}`);
+  if (stackWanted) tell(`${failure.stack}${causeOf(failure)}`);
   // An error that no part of the library speaks of is a fault of this program: say how to learn more.
-  else if (!isExpected(failure)) process.stderr.write("Set STEPSIZE_DEBUG=1 to see where this came from.\n");
+  else if (!isExpected(failure)) tell("Set STEPSIZE_DEBUG=1 to see where this came from.");
   const wrongUse =
     failure instanceof UsageError || (failure instanceof StepsizeError && failure.code === "invalid-argument");
   return wrongUse ? exitCode.usage : exitCode.failed;
@@ -36,5 +37,5 @@ function isExpected(error: Error): boolean {
 }
 
 function causeOf({ cause }: Error): string {
-  return isError(cause) ? `caused by ${cause.stack}\n` : "";
+  return isError(cause) ? `\ncaused by ${cause.stack}` : "";
 }

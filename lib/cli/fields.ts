@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { describe } from "../errors.js";
 import { nearest } from "../nearest.js";
+import { shown } from "../quoting.js";
 import { UsageError } from "./failure.js";
 import { flagOf } from "./text.js";
 
@@ -116,7 +117,7 @@ export function check(
   const names = Object.keys(fields);
   for (const name of Object.keys(values)) {
     if (names.includes(name)) continue;
-    throw new UsageError(`${label(name)}: there is no such field; did you mean "${nearest(name, names)}"?`);
+    throw new UsageError(`${label(shown(name))}: there is no such field; did you mean "${nearest(name, names)}"?`);
   }
   const parsed = z
     .object(fields as Record<string, z.ZodType>)

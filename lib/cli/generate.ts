@@ -1,11 +1,13 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { tokenizerOf } from "../data/index.js";
+import { printableLines } from "../quoting.js";
 import { addFlags, type Fields, fromFlags, help, numberField } from "./fields.js";
 import { sampler } from "./generate-sampler.js";
 import { generateTokens } from "./generate-tokens.js";
 import { Interrupts } from "./interrupts.js";
 import { asTextModel, checkSaved, openSaved, savedFields } from "./saved.js";
+import { tell } from "./terminal.js";
 import { count, duration, some } from "./text.js";
 
 const whole = "a whole number of at least 1";
@@ -70,17 +72,17 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
     const given = [endOfText, ...tokenizer.encode(prompt)];
     if (given.length > model.context)
       note(`the prompt has ${some(given.length - 1, "token")}, of which the model sees the last ${model.context}`);
-    process.stdout.write(faint(prompt));
+    process.stdout.write(faint(onTerminal(prompt)));
     const decoder = tokenizer.decoder();
     const sample = sampler({ temperature, topK, seed });
     const start = performance.now();
     let made = 0;
     for await (const id of generateTokens({ model, prompt: given, tokens, endOfText, vocabulary, sample })) {
-      process.stdout.write(decoder.add(id));
+      process.stdout.write(onTerminal(decoder.add(id)));
       made += 1;
       if (interrupts.requested) break;
     }
-    process.stdout.write(`${decoder.end()}\n`);
+    process.stdout.write(`${onTerminal(decoder.end())}\n`);
     interrupts.check(`interrupted after ${some(made, "token")}`);
     const seconds = (performance.now() - start) / 1000;
     const end = made < tokens ? ", the end of the document" : "";
@@ -91,6 +93,11 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
   }
 }
 
+/** Text as a terminal may show it; what goes into a file or to another program stays as it is. */
+function onTerminal(text: string): string {
+  return process.stdout.isTTY ? printableLines(text) : text;
+}
+
 /** Faint on a terminal that is not told to be plain. */
 function faint(text: string): string {
   const plain = !process.stdout.isTTY || text === "" || Boolean(process.env["NO_COLOR"]);
@@ -98,5 +105,5 @@ function faint(text: string): string {
 }
 
 function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+  tell(text);
 }

@@ -1,9 +1,11 @@
-import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
+import { allocate } from "../allocate.js";
 import { readIdx } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
+import { quoted } from "../quoting.js";
+import { openFile, readInto } from "../read-file.js";
 import { UsageError } from "./failure.js";
-import { isPnm, readPnm } from "./pnm.js";
+import { isPnm, readPnm, readPnmHeader } from "./pnm.js";
 import { some } from "./text.js";
 
 /** An image to be classified. */
@@ -25,26 +27,46 @@ export async function readImages(
   shape: readonly number[],
   indices: readonly number[] | undefined,
 ): Promise<NamedImage[]> {
-  const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    const why = error.code === "ENOENT" ? "there is no such file" : `cannot be read (${error.message})`;
-    throw new StepsizeError("not-found", `${path}: ${why}`);
-  });
-  // A raw image may begin with any bytes, so its name decides before its content.
-  const raw = [".raw", ".bin"].includes(extname(path).toLowerCase());
-  if (!raw && isIdx(bytes)) return fromIdx(path, shape, indices);
-  if (indices) throw new UsageError(`--index: only an IDX file holds several images, and ${path} is none`);
-  const expected = `an image of ${words(shape)}`;
-  if (raw) {
-    const length = shape.reduce((product, size) => product * size, 1);
-    if (bytes.length !== length) wrongSize(path, `${expected}: ${length} bytes`, some(bytes.length, "byte"));
-    return [{ name: path, data: Uint8Array.from(bytes) }];
+  const { file, size } = await openFile(path);
+  try {
+    const beginning = new Uint8Array(Math.min(size, beginningBytes));
+    await readInto({ file, path }, beginning, 0);
+    // A raw image may begin with any bytes, so its name decides before its content.
+    const isRaw = [".raw", ".bin"].includes(extname(path).toLowerCase());
+    if (!isRaw && isIdx(beginning)) return await fromIdx(path, shape, indices);
+    if (indices) throw new UsageError(`--index: only an IDX file holds several images, and ${path} is none`);
+    const least = isRaw ? expectRaw(path, shape, size) : expectPnm(path, shape, size, beginning);
+    // Only now, as it is known to be no larger than an image that the model takes.
+    const bytes = allocate(path, () => new Uint8Array(size));
+    if ((await readInto({ file, path }, bytes, 0)) < least) wrongSize(path, `${least} bytes`, "fewer");
+    return [{ name: path, data: isRaw ? bytes : readPnm(path, bytes).data }];
+  } finally {
+    await file.close();
   }
-  if (!isPnm(bytes))
+}
+
+/** As much as tells what a file is; the header of an image fits, unless its comments are long. */
+const beginningBytes = 65_536;
+
+function expectRaw(path: string, shape: readonly number[], size: number): number {
+  const length = shape.reduce((product, extent) => product * extent, 1);
+  if (size !== length) wrongSize(path, `an image of ${words(shape)}: ${length} bytes`, some(size, "byte"));
+  return length;
+}
+
+/** Bytes of text that a value of a plain image takes at most, with spaces and line ends. */
+const mostTextBytes = 64;
+
+function expectPnm(path: string, shape: readonly number[], size: number, beginning: Uint8Array): number {
+  if (!isPnm(beginning))
     wrongSize(path, "a PGM or PPM image, an IDX file, or bare bytes named .raw or .bin", "something else");
-  const { height, width, channels, data } = readPnm(path, bytes);
+  const { height, width, channels, maximum, isBinary, bytes } = readPnmHeader(path, beginning);
   const found = [height, width, channels];
-  if (words(found) !== words(shape)) wrongSize(path, expected, `one of ${words(found)}`);
-  return [{ name: path, data }];
+  if (words(found) !== words(shape)) wrongSize(path, `an image of ${words(shape)}`, `one of ${words(found)}`);
+  const values = height * width * channels;
+  const most = isBinary ? bytes + 1 + values * (maximum > 255 ? 2 : 1) : beginningBytes + mostTextBytes * values;
+  if (size > most) wrongSize(path, `at most ${some(most, "byte")} for ${words(shape)}`, some(size, "byte"));
+  return bytes;
 }
 
 async function fromIdx(path: string, shape: readonly number[], indices: readonly number[] | undefined) {
@@ -62,15 +84,21 @@ async function fromIdx(path: string, shape: readonly number[], indices: readonly
   });
 }
 
+const mostIndices = 1_000_000;
+
 /** Indices out of text such as `3`, `0-9` or `0,2,7-9`. */
 export function parseIndices(text: string): number[] {
-  return text.split(",").flatMap((part) => {
+  const indices: number[] = [];
+  for (const part of text.split(",")) {
     const [, first, last = first] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
     const [from, to] = [Number(first), Number(last)];
-    if (first === undefined || to < from || to - from > 1_000_000)
-      throw new UsageError(`--index: expected numbers from 0, such as 3, 0-9 or 0,2,7-9, got ${JSON.stringify(text)}`);
-    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
-  });
+    if (first === undefined || to < from || indices.length + to - from >= mostIndices)
+      throw new UsageError(
+        `--index: expected numbers from 0, such as 3, 0-9 or 0,2,7-9, at most a million, got ${quoted(text)}`,
+      );
+    for (let index = from; index <= to; index++) indices.push(index);
+  }
+  return indices;
 }
 
 /** Plain or gzipped; two zero bytes and a type begin it. */

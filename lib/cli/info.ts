@@ -3,6 +3,7 @@ import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Command } from "commander";
 import { type AddonReport, findAddon, listDevices } from "../native/index.js";
 import { version } from "../version.js";
+import { print, printJson } from "./terminal.js";
 import { count } from "./text.js";
 
 /** Vector extensions that a kernel may use, as Linux names them. */
@@ -19,7 +20,8 @@ export function defineInfo(command: Command): void {
 
 async function info({ json }: { json?: boolean }): Promise<void> {
   const facts = await gather();
-  process.stdout.write(`${json ? JSON.stringify(facts) : inWords(facts)}\n`);
+  if (json) printJson(facts);
+  else print(inWords(facts));
 }
 
 interface Facts {

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
+import { printableLines } from "../quoting.js";
 import { version } from "../version.js";
 import { exitCode, reportFailure } from "./failure.js";
+import { tell } from "./terminal.js";
 
 interface CommandEntry {
   readonly name: string;
@@ -73,7 +75,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .description("Trains neural networks on a fixed budget of steps.")
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text) })
+    .configureOutput({ outputError: (text, write) => write(printableLines(text)) })
     .showSuggestionAfterError()
     .addHelpText(
       "after",
@@ -105,7 +107,7 @@ process.stderr.on("error", () => {});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // A reader that has seen enough (`| head`) is no failure.
   if (error.code === "EPIPE") process.exit(exitCode.ok);
-  process.stderr.write(`error: standard output could not be written (${error.message})\n`);
+  tell(`error: standard output could not be written (${error.message})`);
   process.exit(exitCode.failed);
 });
 

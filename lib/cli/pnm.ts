@@ -1,4 +1,6 @@
+import { allocate } from "../allocate.js";
 import { StepsizeError } from "../errors.js";
+import { quoted, shown } from "../quoting.js";
 
 /** An image as bytes: rows from the top, pixels from the left, the channels of a pixel side by side. */
 export interface Image {
@@ -13,26 +15,56 @@ export function isPnm(bytes: Uint8Array): boolean {
   return bytes[0] === 0x50 && bytes[1] !== undefined && bytes[1] >= 0x31 && bytes[1] <= 0x36;
 }
 
+/** What the header of an image says. */
+export interface PnmHeader extends Omit<Image, "data"> {
+  /** The largest value. */
+  readonly maximum: number;
+  /** Whether values are bytes, and not digits. */
+  readonly isBinary: boolean;
+  /** Bytes of the header. */
+  readonly bytes: number;
+}
+
 /**
- * Reads a PGM (grey) or PPM (colour) image, plain or binary: P2, P3, P5, P6. Values are brought to 0 … 255.
+ * Reads the header of a PGM (grey) or PPM (colour) image, plain or binary: P2, P3, P5, P6.
  *
+ * @param beginning the beginning of the file, or all of it
  * @throws StepsizeError `invalid-file` with the file, the byte, what was expected and what was found
+ */
+export function readPnmHeader(path: string, beginning: Uint8Array): PnmHeader {
+  return headerOf(new PnmReader(path, beginning));
+}
+
+/**
+ * Reads a PGM or PPM image. Values are brought to 0 … 255. Nothing is allocated for pixels that the file cannot hold.
+ *
+ * @throws StepsizeError as {@link readPnmHeader}
  */
 export function readPnm(path: string, bytes: Uint8Array): Image {
   const reader = new PnmReader(path, bytes);
-  const kind = String.fromCharCode(bytes[0] ?? 0, bytes[1] ?? 0);
+  const { width, height, channels, maximum, isBinary } = headerOf(reader);
+  const length = width * height * channels;
+  const next = isBinary ? reader.binary(length, maximum) : reader.plain(length, maximum);
+  const data = allocate(path, () => new Uint8Array(length));
+  for (let i = 0; i < length; i++) {
+    const value = next(i);
+    data[i] = maximum === 255 ? value : Math.round((value * 255) / maximum);
+  }
+  return { height, width, channels, data };
+}
+
+function headerOf(reader: PnmReader): PnmHeader {
+  const kind = reader.kind();
   const channels = { P2: 1, P5: 1, P3: 3, P6: 3 }[kind];
-  if (channels === undefined) return reader.refuse(0, "P2, P3, P5 or P6 (PGM or PPM)", kind);
+  if (channels === undefined) return reader.refuse(0, "P2, P3, P5 or P6 (PGM or PPM)", shown(kind));
   const width = reader.number("a width", 1, 65_535);
   const height = reader.number("a height", 1, 65_535);
   const maximum = reader.number("a largest value", 1, 65_535);
-  const length = width * height * channels;
-  const binary = kind === "P5" || kind === "P6";
-  const values = binary ? reader.binary(length, maximum) : reader.plain(length, maximum);
-  const data =
-    maximum === 255 ? Uint8Array.from(values) : Uint8Array.from(values, (v) => Math.round((v * 255) / maximum));
-  return { height, width, channels, data };
+  return { width, height, channels, maximum, isBinary: kind === "P5" || kind === "P6", bytes: reader.position };
 }
+
+/** Gives the values one after another: the value `i`, or an error. */
+type Next = (i: number) => number;
 
 class PnmReader {
   readonly #path: string;
@@ -42,6 +74,14 @@ class PnmReader {
   constructor(path: string, bytes: Uint8Array) {
     this.#path = path;
     this.#bytes = bytes;
+  }
+
+  get position(): number {
+    return this.#at;
+  }
+
+  kind(): string {
+    return String.fromCharCode(this.#bytes[0] ?? 0, this.#bytes[1] ?? 0);
   }
 
   refuse(at: number, expected: string, found: string): never {
@@ -64,33 +104,38 @@ class PnmReader {
     const expected = `${what} from ${least} to ${most}`;
     if (start === this.#at) {
       const byte = this.#bytes[start];
-      this.refuse(
-        start,
-        expected,
-        byte === undefined ? "the end of the file" : JSON.stringify(String.fromCharCode(byte)),
-      );
+      this.refuse(start, expected, byte === undefined ? "the end of the file" : quoted(String.fromCharCode(byte)));
     }
     if (value < least || value > most) this.refuse(start, expected, String(value));
     return value;
   }
 
-  plain(length: number, maximum: number): number[] {
-    return Array.from({ length }, (_, i) => this.number(`value ${i + 1} of ${length}`, 0, maximum));
+  plain(length: number, maximum: number): Next {
+    // A digit and what parts it from the next, at least.
+    const least = 2 * length - 1;
+    const there = Math.max(0, this.#bytes.length - this.#at);
+    if (there < least)
+      this.refuse(
+        this.#at,
+        `${length} values, which take at least ${least} bytes`,
+        `the end of the file after ${there}`,
+      );
+    return (i) => this.number(`value ${i + 1} of ${length}`, 0, maximum);
   }
 
-  binary(length: number, maximum: number): number[] {
+  binary(length: number, maximum: number): Next {
     // One byte of white space ends the header; values above 255 take two bytes, the high one first.
     const start = this.#at + 1;
     const width = maximum > 255 ? 2 : 1;
     const there = Math.max(0, this.#bytes.length - start);
     if (there !== length * width)
       this.refuse(start, `${length * width} bytes of pixels and the end of the file`, `${there} bytes`);
-    return Array.from({ length }, (_, i) => {
+    return (i) => {
       const at = start + i * width;
       const first = this.#bytes[at] as number;
       const value = width === 1 ? first : first * 256 + (this.#bytes[at + 1] as number);
       return value <= maximum ? value : this.refuse(at, `a value of at most ${maximum}`, String(value));
-    });
+    };
   }
 
   #digit(): number {

@@ -1,10 +1,12 @@
 import type { Command } from "commander";
 import { StepsizeError } from "../errors.js";
+import { shown } from "../quoting.js";
 import { logSoftmax, tensor } from "../tensor/index.js";
 import { UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { type NamedImage, parseIndices, readImages } from "./images.js";
 import { asClassifier, checkSaved, openSaved, outputsOf, type SavedClassifier, savedFields } from "./saved.js";
+import { print, printJson } from "./terminal.js";
 import { table } from "./text.js";
 
 /** Images that go through the model together. */
@@ -48,12 +50,12 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
     if (dtype !== "uint8")
       throw new StepsizeError("unsupported", `${saved.path}: takes ${dtype} items; this command reads images of bytes`);
     const images: NamedImage[] = [];
-    for (const path of paths) images.push(...(await readImages(path, shape, indices)));
+    for (const path of paths) for (const image of await readImages(path, shape, indices)) images.push(image);
     const predictions: Prediction[] = [];
     for (let at = 0; at < images.length; at += batchSize)
-      predictions.push(...(await classify(saved, images.slice(at, at + batchSize))));
-    if (flags["json"]) process.stdout.write(`${JSON.stringify({ checkpoint: saved.path, predictions })}\n`);
-    else process.stdout.write(`${predictionTable(predictions)}\n`);
+      for (const one of await classify(saved, images.slice(at, at + batchSize))) predictions.push(one);
+    if (flags["json"]) printJson({ checkpoint: saved.path, predictions });
+    else print(predictionTable(predictions));
   } finally {
     await opened.device.close();
   }
@@ -86,7 +88,7 @@ function predictionTable(predictions: readonly Prediction[]): string {
   return table(
     predictions.map(({ image, classes }) => [
       image,
-      ...classes.map(({ name, probability }) => `${name} ${(100 * probability).toFixed(1)} %`),
+      ...classes.map(({ name, probability }) => `${shown(name)} ${(100 * probability).toFixed(1)} %`),
     ]),
   );
 }

@@ -1,4 +1,5 @@
 import type { SingleBar } from "cli-progress";
+import { printableLines } from "../quoting.js";
 import { Smoother } from "../report/smooth.js";
 import type { StepRecord } from "../train/index.js";
 import { count, duration, short } from "./text.js";
@@ -39,6 +40,14 @@ export async function showProgress(
   const measure = new Measure(budget, firstStep, counted);
   if (!stream.isTTY) return new ProgressLines(budget, firstStep, stream, measure);
   return new ProgressBar(await startBar(budget, firstStep, stream), stream, measure);
+}
+
+/** A line of text as it is written beside progress that is a bar or lines. */
+export function noteOver(text: string, isBar: boolean): string {
+  const line = `${printableLines(text)}\n`;
+  // Over the bar, which draws itself again on the next line. It ends by going back to where it began, which it
+  // remembers in the terminal: that place is a line further down now.
+  return isBar ? `\r\x1b[K${line}\x1b7` : line;
 }
 
 /** A bar of `total` steps, some of them done, with room for `{ state }`. */
@@ -118,9 +127,7 @@ class ProgressBar implements Progress {
   }
 
   note(text: string): void {
-    // Over the bar, which draws itself again on the next line. It ends by going back to where it began, which it
-    // remembers in the terminal: that place is a line further down now.
-    this.#stream.write(`\r\x1b[K${text}\n\x1b7`);
+    this.#stream.write(noteOver(text, true));
   }
 
   pause(): void {
@@ -162,7 +169,7 @@ class ProgressLines implements Progress {
   }
 
   note(text: string): void {
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(noteOver(text, false));
   }
 
   pause(): void {

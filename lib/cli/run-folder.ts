@@ -1,12 +1,13 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { takeLock } from "../train/folder-lock.js";
 import { readCheckpoint } from "../train/index.js";
+import { readConfig } from "./config.js";
 import { UsageError } from "./failure.js";
 
-const checkpointName = /^step-(\d+)\.safetensors$/;
+const checkpointName = /^step-(\d{1,15})\.safetensors$/;
 const checkpointsKept = 3;
 
 /** The lock of a run's folder, and what stands beside it while it is taken. */
@@ -167,8 +168,8 @@ export async function createRunFolder(path: string | undefined): Promise<RunFold
 /** Makes the next free number under a folder; the path of the new one. */
 export async function makeNumberedFolder(parent: string): Promise<string> {
   await makeFolders(parent);
-  const numbers = ((await namesIn(parent)) ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
-  for (let number = Math.max(0, ...numbers) + 1; ; number++) {
+  const numbers = ((await namesIn(parent)) ?? []).filter((name) => /^\d{1,9}$/.test(name)).map(Number);
+  for (let number = numbers.reduce((most, one) => Math.max(most, one), 0) + 1; ; number++) {
     const candidate = join(parent, String(number));
     try {
       // Not recursive: it fails if the folder exists, so of two processes one gets each number.
@@ -194,13 +195,14 @@ export async function openRunFolder(path: string): Promise<RunFolder> {
   return folder;
 }
 
-/** The settings of the run that a checkpoint is part of, where it lies in its folder. */
-export async function settingsBeside(checkpoint: string): Promise<Record<string, unknown> | undefined> {
-  try {
-    return JSON.parse(await readFile(join(dirname(dirname(checkpoint)), "config.json"), "utf8"));
-  } catch {
-    return undefined;
-  }
+/**
+ * The settings of the run that a checkpoint is part of, checked; `undefined` if it does not lie in a run's folder.
+ * @throws UsageError naming the file, and the field that is wrong
+ */
+export async function settingsBeside(checkpoint: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const folder = dirname(dirname(checkpoint));
+  if (!(await namesIn(folder))?.includes("config.json")) return undefined;
+  return (await readConfig(join(folder, "config.json"))).values;
 }
 
 /** The names in a folder; `undefined` where there is no such folder. */

@@ -47,11 +47,11 @@ export interface RunResult {
 }
 
 /** The object that `--json` prints. */
-export function jsonLine(result: RunResult): string {
+export function jsonResult(result: RunResult): object {
   const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
   const { testLoss, testPerplexity } = result;
   const ofText = testPerplexity === undefined ? {} : { testLoss, testPerplexity };
-  return JSON.stringify({ steps, budget, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run });
+  return { steps, budget, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run };
 }
 
 /** What a person reads at the end of a run. */

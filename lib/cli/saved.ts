@@ -10,6 +10,7 @@ import { deviceField, threadsField } from "./config.js";
 import { UsageError } from "./failure.js";
 import { check, type Fields, help } from "./fields.js";
 import { RunFolder } from "./run-folder.js";
+import { tell } from "./terminal.js";
 import { flagOf } from "./text.js";
 
 /** Fields of the commands that use a trained model. */
@@ -123,11 +124,17 @@ export function asTextModel(saved: SavedModel): SavedTextModel {
   throw new StepsizeError("invalid-file", `${path}: does not say its tokenizer, which this command needs`);
 }
 
-/** The model's outputs for raw inputs, in evaluation, as float32. */
-export function outputsOf({ model, prepare }: SavedModel, raw: Tensor): Tensor {
-  return noGrad(() => tidy(() => asType(model.forward(prepare(raw)), "float32")));
+/**
+ * The model's outputs for raw inputs, one for each class, in evaluation, as float32.
+ * @throws StepsizeError `invalid-file` where the model has not as many outputs as the checkpoint names classes
+ */
+export function outputsOf({ model, prepare, path, classes }: SavedClassifier, raw: Tensor): Tensor {
+  const outputs = noGrad(() => tidy(() => asType(model.forward(prepare(raw)), "float32")));
+  if (outputs.shape.at(-1) === classes.length) return outputs;
+  const found = `expected a name for each of the ${outputs.shape.at(-1)} outputs of its model, found ${classes.length}`;
+  throw new StepsizeError("invalid-file", `${path}: classes: ${found}`);
 }
 
 function noteDamaged(message: string): void {
-  process.stderr.write(`damaged, trying the one before: ${message}\n`);
+  tell(`damaged, trying the one before: ${message}`);
 }

@@ -8,6 +8,7 @@ import { writeAtomically } from "../train/atomic-file.js";
 import { UsageError } from "./failure.js";
 import { addFlags, check, type Fields, fromFlags, numberField } from "./fields.js";
 import { highestRate, makeSchedule, optionsOf, scheduleFields } from "./schedule-fields.js";
+import { print, tell } from "./terminal.js";
 import { flagOf, short, table } from "./text.js";
 
 const fields: Fields = {
@@ -45,7 +46,7 @@ Examples:
 
 async function schedule(name: string | undefined, flags: ScheduleFlags): Promise<void> {
   if (flags.list) {
-    process.stdout.write(`${listing()}\n`);
+    print(listing());
     return;
   }
   if (name === undefined) throw new UsageError(`name: expected one of ${names.join(", ")}, got none`);
@@ -62,10 +63,10 @@ async function schedule(name: string | undefined, flags: ScheduleFlags): Promise
   if (flags.svg !== undefined) {
     const { scheduleFigure } = await import("../report/schedule-figure.js");
     await writeAtomically(resolve(flags.svg), [Buffer.from(`${scheduleFigure(made, { standalone: true })}\n`)]);
-    process.stderr.write(`wrote ${flags.svg}\n`);
+    tell(`wrote ${flags.svg}`);
   }
   if (flags.csv) await printRows(made);
-  else if (flags.svg === undefined) process.stdout.write(`${await drawing(made)}\n`);
+  else if (flags.svg === undefined) print(await drawing(made));
 }
 
 async function printRows(made: Schedule): Promise<void> {

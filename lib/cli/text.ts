@@ -1,3 +1,5 @@
+import { printable } from "../quoting.js";
+
 /** A whole number with separators: 60,000. */
 export function count(value: number): string {
   return value.toLocaleString("en-US");
@@ -30,9 +32,12 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** Rows as columns of equal width; columns of numbers are to be given `right`. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+/** Rows as columns of equal width; columns of numbers are to be given `right`. A cell is one line, whatever is in it. */
+export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const rows = cells.map((row) => row.map(printable));
+  const widths = (rows[0] ?? []).map((_, column) =>
+    rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
+  );
   return rows
     .map((row) =>
       row

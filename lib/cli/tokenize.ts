@@ -13,6 +13,7 @@ import { CountProgress } from "./count-progress.js";
 import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, help, numberField } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
+import { print, printJson, tell } from "./terminal.js";
 import { count, flagOf, some, table } from "./text.js";
 
 const share = z.number().min(0).lt(1);
@@ -76,8 +77,9 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   try {
     const onProgress = ({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress) =>
       progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
+    const onSkip = (path: string, why: string) => progress.note(`${path} is left out: ${why}`);
     const { signal } = interrupts;
-    folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, signal });
+    folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, onSkip, signal });
     interrupts.checkStray();
   } catch (error) {
     throw error instanceof Interrupted ? new Interrupted("interrupted; nothing was written") : error;
@@ -85,8 +87,8 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
     progress.close();
     interrupts.close();
   }
-  (flags["json"] ? process.stderr : process.stdout).write(`${summary(out, folder)}\n`);
-  if (flags["json"]) process.stdout.write(`${JSON.stringify({ out, ...folder })}\n`);
+  (flags["json"] ? tell : print)(summary(out, folder));
+  if (flags["json"]) printJson({ out, ...folder });
 }
 
 function summary(out: string, { tokenizer, vocabulary, dtype, splits }: TokenFolder): string {

@@ -13,9 +13,10 @@ import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
-import { jsonLine, summary } from "./run-result.js";
+import { jsonResult, summary } from "./run-result.js";
 import { type OpenRun, readData, setUp } from "./run-setup.js";
 import { highestRate } from "./schedule-fields.js";
+import { print, printJson, tell } from "./terminal.js";
 import { count, shellWord, short, some, thisProgram } from "./text.js";
 import { TrainRun } from "./train-run.js";
 
@@ -51,7 +52,7 @@ Examples:
 }
 
 async function train(flags: TrainFlags): Promise<void> {
-  const tell = (text: string) => void (flags.json ? process.stderr : process.stdout).write(`${text}\n`);
+  const say = flags.json ? tell : print;
   const given = checkFlags(fromFlags(trainFields, flags as Record<string, unknown>));
   let folder = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
   let parts: OpenRun | undefined;
@@ -68,8 +69,8 @@ async function train(flags: TrainFlags): Promise<void> {
     introduce(config, parts, folder);
     run = new TrainRun({ config, parts, folder, interrupts, tell: note });
     const result = await run.run();
-    tell(summary(result, folder, parts.task));
-    if (flags.json) process.stdout.write(`${jsonLine(result)}\n`);
+    say(summary(result, folder, parts.task));
+    if (flags.json) printJson(jsonResult(result));
     interrupts.checkStray();
   } catch (error) {
     if (!(error instanceof Interrupted) || !folder) throw error;
@@ -150,5 +151,5 @@ function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }
 }
 
 function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+  tell(text);
 }

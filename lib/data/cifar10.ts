@@ -12,6 +12,9 @@ const files = {
   test: ["test_batch.bin"],
 } as const;
 
+/** Far more than the names of ten classes take. */
+const mostNameBytes = 65_536;
+
 const namesFile = "batches.meta.txt";
 const defaultNames = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
@@ -75,7 +78,7 @@ function unpack(path: string, records: Uint8Array, pixels: Uint8Array, labels: I
 }
 
 async function readNames(path: string): Promise<string[]> {
-  const text = Buffer.from(await readBytes(path)).toString("utf8");
+  const text = Buffer.from(await readBytes(path, mostNameBytes)).toString("utf8");
   const names = text.split(/\r?\n/).filter((line) => line.trim() !== "");
   if (names.length !== 10) invalidFile(path, 0, "10 class names, one a line", `${names.length}`);
   return names.map((name) => name.trim());

@@ -1,7 +1,9 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
+import { shown } from "../quoting.js";
+import { type OpenFile, openFile, readFile } from "../read-file.js";
 
 /** Which part of a dataset to load. */
 export type Split = "train" | "test";
@@ -32,9 +34,9 @@ export function invalidFile(
 
 /** A `not-found` error that lists what was looked for and what the folder has instead. */
 export function notFound(folder: string, lookedFor: readonly string[], there: readonly string[]): never {
-  const shown = there.slice(0, 20).join(", ");
+  const names = there.slice(0, 20).map((name) => shown(name));
   const more = there.length > 20 ? ` and ${there.length - 20} more` : "";
-  const has = there.length === 0 ? "is empty" : `has ${shown}${more}`;
+  const has = there.length === 0 ? "is empty" : `has ${names.join(", ")}${more}`;
   throw new StepsizeError("not-found", `${folder}: looked for ${lookedFor.join(" or ")}; the folder ${has}`);
 }
 
@@ -50,18 +52,23 @@ export async function listFolder(folder: string, lookedFor: readonly string[]): 
   }
 }
 
-/** All bytes of a file; a missing one is an error that lists its neighbours. */
-export async function readBytes(file: string): Promise<Uint8Array> {
-  if (typeof file !== "string" || file === "") invalidArgument("path", "the path of a file", file);
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") {
-      const folder = dirname(file);
-      notFound(folder, [file], await listFolder(folder, [file]));
-    }
-    throw new StepsizeError("not-found", `${file}: cannot be read (${(cause as Error).message})`, { cause });
-  }
+/** The most bytes of a file that is in memory as a whole. */
+const mostBytes = 2 ** 30;
+
+/** All bytes of a file, at most 1 GiB; a missing one is an error that lists its neighbours. */
+export async function readBytes(path: string, most = mostBytes): Promise<Uint8Array> {
+  return readFile(path, most).catch((error: unknown) => withNeighbours(path, error));
+}
+
+/** Opens a file; a missing one is an error that lists its neighbours. */
+export async function openData(path: string): Promise<OpenFile> {
+  return openFile(path).catch((error: unknown) => withNeighbours(path, error));
+}
+
+async function withNeighbours(path: string, error: unknown): Promise<never> {
+  if (!(error instanceof StepsizeError) || error.code !== "not-found") throw error;
+  const folder = dirname(path);
+  return notFound(folder, [path], await listFolder(folder, [path]));
 }
 
 /** The split asked for, "train" by default. */

@@ -1,3 +1,4 @@
+import { allocate } from "../allocate.js";
 import { invalidArgument } from "../errors.js";
 import { ignoredLabel } from "../ignored-label.js";
 import { isFloat32Array, isInt32Array, isShared, isUint8Array } from "../realms.js";
@@ -55,14 +56,30 @@ export function typeOf(data: unknown): InputType | undefined {
   return isInt32Array(data) ? "int32" : undefined;
 }
 
-/** Zeros in memory that worker threads can see too. */
+/**
+ * Zeros in memory that worker threads can see too.
+ * @throws `out-of-memory`
+ */
 export function sharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
-  return arrayOver(dtype, new SharedArrayBuffer(length * width[dtype]), 0, length);
+  return arrayOver(
+    dtype,
+    allocate("data", () => new SharedArrayBuffer(length * width[dtype])),
+    0,
+    length,
+  );
 }
 
-/** Zeros in ordinary memory. */
+/**
+ * Zeros in ordinary memory.
+ * @throws `out-of-memory`
+ */
 export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
-  return arrayOver(dtype, new ArrayBuffer(length * width[dtype]), 0, length);
+  return arrayOver(
+    dtype,
+    allocate("data", () => new ArrayBuffer(length * width[dtype])),
+    0,
+    length,
+  );
 }
 
 const width: Readonly<Record<InputType, number>> = { uint8: 1, float32: 4, int32: 4 };

@@ -1,8 +1,11 @@
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
-import { invalidFile, readBytes } from "./files.js";
-
-const inflate = promisify(gunzip);
+import type { FileHandle } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import { allocate } from "../allocate.js";
+import { StepsizeError } from "../errors.js";
+import { readInto } from "../read-file.js";
+import { messageOf } from "../realms.js";
+import { invalidFile, openData } from "./files.js";
 
 // The format: two zero bytes, a byte for the element type, a byte for the rank, a big-endian 32-bit extent per
 // dimension, then the elements, big-endian, row-major.
@@ -31,22 +34,96 @@ export interface IdxFile {
  * not the name. Offsets in errors count in the unpacked file.
  *
  * @throws `not-found` where there is no such file; `invalid-file` for a wrong magic number, an unknown type, a file
- * that is cut short or goes on after its data, or broken gzip.
+ * that is cut short or goes on after its data, broken gzip, or what is no file. Nothing is allocated for data that the
+ * file cannot hold, and no more is unpacked than the header says.
  */
 export async function readIdx(path: string): Promise<IdxFile> {
-  return parse(path, await unpack(path, await readBytes(path)));
-}
-
-async function unpack(path: string, bytes: Uint8Array): Promise<Uint8Array> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const { file, size } = await openData(path);
   try {
-    return await inflate(bytes);
-  } catch (cause) {
-    invalidFile(path, 0, "gzip data", `a gzip header and then: ${(cause as Error).message}`, { cause });
+    const beginning = new Uint8Array(Math.min(size, 2));
+    await readInto({ file, path }, beginning, 0);
+    const isGzip = beginning[0] === 0x1f && beginning[1] === 0x8b;
+    return isGzip ? await unpack(path, file, size) : await readPlain(path, file, size);
+  } finally {
+    await file.close();
   }
 }
 
-function parse(path: string, bytes: Uint8Array): IdxFile {
+async function readPlain(path: string, file: FileHandle, size: number): Promise<IdxFile> {
+  const bytes = new Uint8Array(Math.min(size, longestHeader));
+  const { element, shape, start, wanted } = readHeader(
+    path,
+    bytes.subarray(0, await readInto({ file, path }, bytes, 0)),
+  );
+  const need = bytesInWords(element, shape, wanted);
+  if (size - start > wanted)
+    invalidFile(path, start + wanted, `the end of the file after ${need}`, `${size - start - wanted} more bytes`);
+  if (size - start < wanted) invalidFile(path, size, need, `the end of the file after ${size - start}`);
+  const shared = allocate(path, () => new SharedArrayBuffer(wanted));
+  const read = await readInto({ file, path }, new Uint8Array(shared), start);
+  if (read < wanted) invalidFile(path, start + read, need, `the end of the file after ${read}`);
+  return { data: toNative(element, shared), shape, dtype: element.dtype };
+}
+
+/** Unpacks a file as far as its header says and no further: a small one may unpack to any size. */
+async function unpack(path: string, file: FileHandle, size: number): Promise<IdxFile> {
+  const packed = file.createReadStream({ autoClose: false, start: 0 });
+  try {
+    return await pipeline(packed, createGunzip({ chunkSize: 2 ** 18 }), (chunks) => collect(path, chunks, size));
+  } catch (cause) {
+    if (cause instanceof StepsizeError) throw cause;
+    invalidFile(path, 0, "gzip data", `a gzip header and then: ${messageOf(cause)}`, { cause });
+  }
+}
+
+async function collect(path: string, chunks: AsyncIterable<Uint8Array>, packed: number): Promise<IdxFile> {
+  let beginning = new Uint8Array(0);
+  let idx: ReturnType<typeof begin> | undefined;
+  for await (const chunk of chunks) {
+    if (idx) {
+      idx.add(chunk);
+      continue;
+    }
+    beginning = Buffer.concat([beginning, chunk]);
+    if (beginning.length >= longestHeader) idx = begin(path, beginning, packed);
+  }
+  return (idx ?? begin(path, beginning, packed)).end();
+}
+
+/** The header of what is unpacked, and memory for what follows it. */
+function begin(path: string, beginning: Uint8Array, packed: number) {
+  const { element, shape, start, wanted } = readHeader(path, beginning);
+  const need = bytesInWords(element, shape, wanted);
+  if (wanted > mostUnpacked(packed)) invalidFile(path, start, need, `a gzip file of ${packed} bytes, which holds less`);
+  const shared = allocate(path, () => new SharedArrayBuffer(wanted));
+  const bytes = new Uint8Array(shared);
+  let done = 0;
+  const add = (chunk: Uint8Array) => {
+    if (done + chunk.length > wanted)
+      invalidFile(path, start + wanted, `the end of the file after ${need}`, "more bytes");
+    bytes.set(chunk, done);
+    done += chunk.length;
+  };
+  add(beginning.subarray(start));
+  return {
+    add,
+    end(): IdxFile {
+      if (done < wanted) invalidFile(path, start + done, need, `the end of the file after ${done}`);
+      return { data: toNative(element, shared), shape, dtype: element.dtype };
+    },
+  };
+}
+
+/** The most that so many bytes of gzip can hold: deflate makes 258 bytes of two bits at best. */
+function mostUnpacked(packed: number): number {
+  return packed * 4 * 258;
+}
+
+// Four bytes, and four for each dimension.
+const longestHeader = 4 + 4 * 255;
+
+/** @param bytes the beginning of a file: all of it, or as much as the longest header has */
+function readHeader(path: string, bytes: Uint8Array) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length;
   if (end < 4) invalidFile(path, end, "a header of at least 4 bytes", `the end of the file after ${end}`);
@@ -63,27 +140,24 @@ function parse(path: string, bytes: Uint8Array): IdxFile {
   }
   const shape = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i));
   const width = element.array.BYTES_PER_ELEMENT;
-  const wanted = shape.reduce((product, extent) => product * extent, width);
-  if (end - start !== wanted) {
-    const need = `${wanted} bytes of data for ${shape.join(" × ")} elements of type ${element.dtype}`;
-    if (end - start > wanted) invalidFile(path, start + wanted, `the end of the file after ${need}`, trailing());
-    invalidFile(path, end, need, `the end of the file after ${end - start}`);
-  }
-  return { data: toNative(element, view, start), shape, dtype: element.dtype };
-
-  function trailing(): string {
-    return `${end - start - wanted} more bytes`;
-  }
+  const wanted = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, width);
+  return { element, shape, start, wanted };
 }
 
-function toNative(element: Element, view: DataView, start: number): IdxFile["data"] {
+function bytesInWords({ dtype }: Element, shape: readonly number[], bytes: number): string {
+  const sizes = shape.length > 8 ? `${shape.slice(0, 8).join(" × ")} × …` : shape.join(" × ");
+  return `${bytes} bytes of data for ${sizes} elements of type ${dtype}`;
+}
+
+/** The elements of the bytes, whose order is turned where the machine's is another. */
+function toNative(element: Element, shared: SharedArrayBuffer): IdxFile["data"] {
   // One constructor to the type checker, which cannot call a union of them.
   const array = element.array as new (buffer: SharedArrayBuffer) => IdxFile["data"];
-  const width = element.array.BYTES_PER_ELEMENT;
-  const shared = new SharedArrayBuffer(view.byteLength - start);
   const data = new array(shared);
-  if (width === 1) new Uint8Array(shared).set(new Uint8Array(view.buffer, view.byteOffset + start, shared.byteLength));
-  else for (let i = 0; i < data.length; i++) data[i] = view[element.get](start + i * width);
+  const width = element.array.BYTES_PER_ELEMENT;
+  if (width === 1) return data;
+  const view = new DataView(shared);
+  for (let i = 0; i < data.length; i++) data[i] = view[element.get](i * width);
   return data;
 }
 

@@ -1,8 +1,11 @@
 import { isUtf8 } from "node:buffer";
-import { readdir, readFile, stat } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { someOf } from "../quoting.js";
+import { readFile } from "../read-file.js";
 import { invalidFile, notFound } from "./files.js";
 
 /** A text file, to be tokenized as one document. */
@@ -21,15 +24,22 @@ const largestDocument = 256 * 2 ** 20;
  * its folders, sorted by path; a file that is named itself may have any ending. Hidden files, and folders behind links,
  * are left out.
  *
- * @throws `not-found` for a path that is not there, or where there is no text at all; `invalid-file` for one too large
+ * @param onSkip told of what is in a folder and is left out because it leads nowhere, and why
+ * @throws `not-found` for a path that is not there, or where there is no text at all; `invalid-file` for one that is too
+ * large, or is neither a file nor a folder
  */
-export async function findTextFiles(paths: readonly string[]): Promise<TextFile[]> {
+export async function findTextFiles(
+  paths: readonly string[],
+  onSkip: (path: string, why: string) => void,
+): Promise<TextFile[]> {
   if (!Array.isArray(paths) || paths.length === 0) invalidArgument("paths", "at least one folder or text file", paths);
   for (const [i, path] of paths.entries()) expectText(`paths[${i}]`, path, "the path of a folder or a text file");
   const found = new Map<string, TextFile>();
   for (const path of paths) {
-    const isFolder = (await statOf(path)).isDirectory();
-    for (const file of isFolder ? await filesBelow(path) : [path]) {
+    const given = await statOf(path);
+    if (!given.isDirectory() && !given.isFile())
+      throw new StepsizeError("invalid-file", `${path}: is a pipe or a device; expected a folder or a text file`);
+    for (const file of given.isDirectory() ? await filesBelow(path, onSkip) : [path]) {
       const { size } = await statOf(file);
       if (size > largestDocument) {
         const limit = `a document of at most ${largestDocument} bytes`;
@@ -48,7 +58,7 @@ export async function findTextFiles(paths: readonly string[]): Promise<TextFile[
  * @throws `invalid-file` naming the first byte that is not UTF-8
  */
 export async function readText({ path }: TextFile): Promise<string> {
-  const bytes = await readFile(path).catch((cause) => unreadable(path, cause));
+  const bytes = await readFile(path, largestDocument);
   if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
   const at = validPrefix(bytes);
   const found = Array.from(bytes.subarray(at, at + 4), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
@@ -71,17 +81,37 @@ function validPrefix(bytes: Uint8Array): number {
   return wholeUpTo(good) ?? 0;
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
+async function filesBelow(folder: string, onSkip: (path: string, why: string) => void): Promise<string[]> {
   const files: string[] = [];
-  const entries = await readdir(folder, { withFileTypes: true }).catch((cause) => unreadable(folder, cause));
-  for (const entry of entries) {
-    if (entry.name.startsWith(".")) continue;
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) files.push(...(await filesBelow(path)));
-    else if (textEndings.includes(extname(entry.name).toLowerCase()) && (await statOf(path)).isFile()) files.push(path);
+  const folders = [folder];
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    const inside = next;
+    const entries = await readdir(inside, { withFileTypes: true }).catch((cause) => unreadable(inside, cause));
+    for (const entry of entries) {
+      if (entry.name.startsWith(".")) continue;
+      const path = join(inside, entry.name);
+      if (entry.isDirectory()) folders.push(path);
+      else if (textEndings.includes(extname(entry.name).toLowerCase()) && (await isFile(path, entry, onSkip)))
+        files.push(path);
+    }
   }
   // By code units, which is the same everywhere.
   return files.sort();
+}
+
+/** Codes of a link whose target is not there, or which leads to itself. */
+const leadNowhere = ["ENOENT", "ELOOP", "ENOTDIR"];
+
+/** Whether a folder's entry is a file. One link that leads nowhere is no reason to read nothing of a folder. */
+async function isFile(path: string, entry: Dirent, onSkip: (path: string, why: string) => void): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (!entry.isSymbolicLink() || !leadNowhere.includes(code ?? "")) return unreadable(path, cause as Error);
+    onSkip(path, `the link leads nowhere (${message})`);
+    return false;
+  }
 }
 
 async function noText(paths: readonly string[]): Promise<never> {
@@ -89,7 +119,7 @@ async function noText(paths: readonly string[]): Promise<never> {
   if (paths.length === 1 && (await statOf(path)).isDirectory()) {
     notFound(path, ["text files that are not empty, named *.txt or *.md,"], (await readdir(path)).sort());
   }
-  throw new StepsizeError("not-found", `${paths.join(", ")}: expected text, found none: all of it is empty`);
+  throw new StepsizeError("not-found", `${someOf(paths)}: expected text, found none: all of it is empty`);
 }
 
 async function statOf(path: string) {

@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import { expectText } from "../arguments.js";
-import { describe, invalidArgument, StepsizeError } from "../errors.js";
-import { invalidFile, readBytes } from "./files.js";
+import { invalidArgument } from "../errors.js";
+import { jsonIn, mostJsonBytes } from "../read-file.js";
+import { count, name, numberThat, object, oneOf, optional, Place, type Schema, text } from "../schema.js";
+import { readBytes } from "./files.js";
 import type { TokenizerSpec } from "./tokenizer.js";
 
 /** How an id is stored: little-endian. */
@@ -13,6 +15,8 @@ export type TokenSplit = "train" | "validation" | "test";
 export const tokenSplits: readonly TokenSplit[] = ["train", "validation", "test"];
 
 export const tokenWidth: Readonly<Record<TokenType, number>> = { uint16: 2, uint32: 4 };
+
+export const tokenFormat = "stepsize-tokens-1";
 
 /** What is known of one file of a token folder. */
 export interface SplitInfo {
@@ -37,8 +41,6 @@ export interface TokenFolder {
   readonly endOfText: number;
   readonly splits: Readonly<Partial<Record<TokenSplit, SplitInfo>>>;
 }
-
-export const tokenFormat = "stepsize-tokens-1";
 
 /** The narrowest type for ids below `vocabulary`. */
 export function tokenTypeFor(vocabulary: number): TokenType {
@@ -75,35 +77,35 @@ export function checkVocabulary(name: string, vocabulary: unknown): number {
 export async function readTokenFolder(folder: string): Promise<TokenFolder> {
   expectText("folder", folder, "the path of a token folder");
   const path = infoPath(folder);
-  const text = Buffer.from(await readBytes(path)).toString("utf8");
-  let info: TokenFolder;
-  try {
-    info = JSON.parse(text) as TokenFolder;
-  } catch (cause) {
-    invalidFile(path, 0, "JSON", (cause as Error).message, { cause });
-  }
-  const expect = (holds: boolean, field: string, expected: string, value: unknown) => {
-    if (holds) return;
-    throw new StepsizeError("invalid-file", `${path}: ${field}: expected ${expected}, found ${describe(value)}`);
-  };
-  expect(info?.format === tokenFormat, "format", `"${tokenFormat}"`, info?.format);
-  const { name, tokenizer, vocabulary, dtype, endOfText, splits } = info;
-  expect(typeof name === "string" && name !== "", "name", "a text", name);
-  expect(typeof tokenizer?.kind === "string", "tokenizer", "an object with a kind", tokenizer);
-  expect(isCount(vocabulary) && vocabulary >= 1 && vocabulary <= 2 ** 31, "vocabulary", "a number of ids", vocabulary);
-  expect(Object.hasOwn(tokenWidth, dtype), "dtype", '"uint16" or "uint32"', dtype);
-  const fits = dtype === "uint32" || vocabulary <= 2 ** 16;
-  expect(fits, "dtype", `"uint32", for a vocabulary of ${vocabulary}`, dtype);
-  expect(isCount(endOfText) && endOfText < vocabulary, "endOfText", `an id below ${vocabulary}`, endOfText);
-  expect(typeof splits === "object" && splits !== null, "splits", "an object", splits);
-  for (const [split, part] of Object.entries(splits)) {
-    for (const field of ["documents", "tokens", "bytes"] as const) {
-      expect(isCount(part?.[field]), `splits.${split}.${field}`, "an integer of at least 0", part?.[field]);
-    }
-    expect(typeof part.digest === "string", `splits.${split}.digest`, "a text", part.digest);
-  }
-  return info;
+  const text = Buffer.from(await readBytes(path, mostJsonBytes)).toString("utf8");
+  return folderSchema(jsonIn(path, text), new Place(path));
 }
+
+const split = object<SplitInfo>({ documents: count, tokens: count, bytes: count, digest: text });
+
+const fields = object<TokenFolder>({
+  format: oneOf<typeof tokenFormat>([tokenFormat]),
+  name,
+  tokenizer: object<{ readonly kind: string }>({ kind: text }, "an object with a kind") as Schema<TokenizerSpec>,
+  vocabulary: numberThat("a number of ids, from 1 to 2^31", (ids) => isCount(ids) && ids >= 1 && ids <= 2 ** 31),
+  dtype: oneOf(["uint16", "uint32"]),
+  endOfText: count,
+  splits: object<TokenFolder["splits"]>({
+    train: optional(split),
+    validation: optional(split),
+    test: optional(split),
+  }),
+});
+
+/** The fields, and what one says of another. */
+const folderSchema: Schema<TokenFolder> = (value, place) => {
+  const folder = fields(value, place);
+  const { vocabulary, dtype, endOfText } = folder;
+  if (dtype !== tokenTypeFor(vocabulary) && dtype === "uint16")
+    place.at("dtype").refuse(`"uint32", for a vocabulary of ${vocabulary}`, dtype);
+  if (endOfText >= vocabulary) place.at("endOfText").refuse(`an id below ${vocabulary}`, endOfText);
+  return folder;
+};
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;

@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { expectFunction, expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
+import { shown } from "../quoting.js";
 import { checkSeed, permutation } from "../random.js";
 import { isError } from "../realms.js";
 import { findTextFiles, readText } from "./token-documents.js";
@@ -34,6 +35,11 @@ export interface TokenizeOptions {
   readonly name?: string;
   /** Called after each document. */
   readonly onProgress?: ((progress: TokenizeProgress) => void) | undefined;
+  /**
+   * Told of each file in a folder that is left out because it is a link that leads nowhere, and why. Default: a warning
+   * of the process.
+   */
+  readonly onSkip?: ((path: string, why: string) => void) | undefined;
   /** Ends the work where it aborts; nothing is left then. */
   readonly signal?: AbortSignal;
 }
@@ -46,6 +52,7 @@ const names = optionNames<TokenizeOptions>({
   seed: true,
   name: true,
   onProgress: true,
+  onSkip: true,
   signal: true,
 });
 
@@ -72,17 +79,18 @@ export interface TokenizeProgress {
  */
 export async function tokenize(paths: readonly string[], options: TokenizeOptions): Promise<TokenFolder> {
   expectOptions("tokenize", names, options);
-  const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal, onProgress } = options;
+  const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal, onProgress, onSkip = warn } = options;
   expectText("out", options.out, "the path of a folder to make");
   const out = resolve(options.out);
   const { name = basename(out) } = options;
   expectText("name", name, "a name");
   if (onProgress !== undefined) expectFunction("onProgress", onProgress);
+  expectFunction("onSkip", onSkip);
   if (signal !== undefined && !(typeof signal?.throwIfAborted === "function"))
     invalidArgument("signal", "an AbortSignal", signal);
   const tokenizer = tokenizerOf(spec);
   await expectEmpty(options.out, out);
-  const files = await findTextFiles(paths);
+  const files = await findTextFiles(paths, onSkip);
   const shares = checkShares(options);
   const splitOf = assign(files.length, shares, checkSeed(seed));
   const { vocabulary, endOfText } = tokenizer;
@@ -124,6 +132,10 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
       cause: error,
     });
   }
+}
+
+function warn(path: string, why: string): void {
+  process.emitWarning(`tokenize: ${shown(path, 4096)} is left out: ${why}`);
 }
 
 function checkShares(options: TokenizeOptions): ReadonlyMap<TokenSplit, number> {

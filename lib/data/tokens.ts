@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
+import { shown } from "../quoting.js";
 import type { BatchSource } from "./batch.js";
 import { TokenBatches, type TokenBatchOptions, type TokenText } from "./token-batches.js";
 import { checkLength, TokenFile, type TokenStore } from "./token-file.js";
@@ -111,7 +112,7 @@ function folderText(path: string, folder: TokenFolder, split: TokenSplit): Omit<
   const { name, dtype, vocabulary, splits } = folder;
   const part = splits[split];
   if (part === undefined) {
-    const there = Object.keys(splits).join(", ") || "none";
+    const there = shown(Object.keys(splits).join(", ")) || "none";
     throw new StepsizeError("not-found", `${infoPath(path)}: has no ${split} split (it has ${there})`);
   }
   const store = { path: splitPath(path, split), dtype, vocabulary, tokens: part.tokens, skip: 0 };

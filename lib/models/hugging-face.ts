@@ -1,4 +1,5 @@
 import { describe, StepsizeError } from "../errors.js";
+import { shown } from "../quoting.js";
 import type { OlmoOptions } from "./olmo.js";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -102,7 +103,7 @@ class Reader {
     if (typeof parameters !== "object") invalid("rope_parameters", "an object", parameters);
     const { rope_type: type = "default", rope_theta: theta, ...rest } = parameters as Fields;
     if (type !== "default") refuse("rope_parameters.rope_type", '"default"', type);
-    for (const [name, value] of Object.entries(rest)) refuse(`rope_parameters.${name}`, "no such field", value);
+    for (const [name, value] of Object.entries(rest)) refuse(`rope_parameters.${shown(name)}`, "no such field", value);
     if (theta === undefined) return this.number("rope_theta", 1e4);
     if (typeof theta !== "number" || !(theta > 0)) invalid("rope_parameters.rope_theta", "a number above 0", theta);
     return theta;
@@ -117,7 +118,7 @@ class Reader {
   expectNothingElse(): void {
     for (const [name, value] of Object.entries(this.#config))
       if (value !== null && !this.#known.has(name) && !harmless.has(name))
-        refuse(name, "no such field, as it might change results; remove it if it does not", value);
+        refuse(shown(name), "no such field, as it might change results; remove it if it does not", value);
   }
 }
 

@@ -1,6 +1,7 @@
 import { expectState } from "../arguments.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { DataType } from "../native/index.js";
+import { shown } from "../quoting.js";
 import { isOfAnotherCopy, markCopy } from "../realms.js";
 import { claim } from "../tensor/claims.js";
 import { copy, noGrad, type Tensor, type TorchNames } from "../tensor/index.js";
@@ -302,6 +303,6 @@ function differences(own: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string
     else if (shapeOf(given) !== shapeOf(tensor))
       problems.push(`${path} is ${shapeOf(given)}, the model has ${shapeOf(tensor)}`);
   }
-  for (const path of state.keys()) if (!own.has(path)) problems.push(`${path} is not part of the model`);
+  for (const path of state.keys()) if (!own.has(path)) problems.push(`${shown(path)} is not part of the model`);
   return problems.length > 6 ? [...problems.slice(0, 5), `and ${problems.length - 5} more differences`] : problems;
 }

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { shown, someOf } from "../quoting.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Keeper, Slot } from "./slots.js";
 
@@ -32,11 +33,11 @@ export function placesOf(
     });
     const missing = names.filter((name) => !saved.has(name));
     if (missing.length === names.length) unused.push(slot);
-    else problems.push(...missing.map((name) => `${name} is missing`));
+    else for (const name of missing) problems.push(`${name} is missing`);
   }
   for (const [name, tensor] of saved) {
     const like = expected.get(name);
-    if (!like) problems.push(`${name} is not part of this optimizer`);
+    if (!like) problems.push(`${shown(name)} is not part of this optimizer`);
     else if (sizeOf(like.shape) !== tensor.size)
       problems.push(`${name} has ${tensor.size} values, expected ${sizeOf(like.shape)}`);
     else if (String(like.shape) !== String(tensor.shape))
@@ -45,7 +46,7 @@ export function placesOf(
   }
   if (!saved.has("state")) problems.push("state is missing");
   if (problems.length > 0)
-    throw new StepsizeError("invalid-file", `the state does not fit the optimizer: ${problems.slice(0, 5).join("; ")}`);
+    throw new StepsizeError("invalid-file", `the state does not fit the optimizer: ${someOf(problems)}`);
   return { expected, unused };
 }
 

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { shown, someOf } from "../quoting.js";
 import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
 import type { Keeper, Slot } from "./slots.js";
@@ -41,7 +42,7 @@ export async function fromTorch(
   const unknown = entries.filter(({ parameter, last }) => parameter === "" || (last !== "step" && !ownNames.has(last)));
   if (unknown.length > 0) {
     const expected = [...ownNames.keys(), "step"].map((name) => `<parameter>.${name}`).join(", ");
-    refuse([`expected ${expected}, found ${unknown.slice(0, 3).map(({ path }) => path)}`]);
+    refuse([`expected ${expected}, found ${unknown.slice(0, 3).map(({ path }) => shown(path))}`]);
   }
   const found = parametersOf(slots, new Set(entries.map(({ parameter }) => parameter)));
   const problems: string[] = [];
@@ -51,7 +52,7 @@ export async function fromTorch(
     const parameter = found.get(name);
     const own = ownNames.get(last);
     if (!parameter || (own !== undefined && !keeper.names.includes(own))) {
-      problems.push(`${path} is not part of this optimizer${parameter ? "" : adviceOn(name)}`);
+      problems.push(`${shown(path)} is not part of this optimizer${parameter ? "" : adviceOn(name)}`);
     } else if (own === undefined) {
       counts.push({ slot: parameter.slot, from });
     } else {
@@ -130,8 +131,8 @@ function partsOf(path: string): { parameter: string; last: string } {
 
 function differences(path: string, from: Tensor, { slot, layout }: TorchParameter, dtype: string): string[] {
   const shape = torchShape(slot.shape, layout);
-  if (String(from.shape) !== String(shape)) return [`${path} is [${from.shape}], expected [${shape}]`];
-  return from.dtype === dtype ? [] : [`${path} is ${from.dtype}, expected ${dtype}`];
+  if (String(from.shape) !== String(shape)) return [`${shown(path)} is [${from.shape}], expected [${shape}]`];
+  return from.dtype === dtype ? [] : [`${shown(path)} is ${from.dtype}, expected ${dtype}`];
 }
 
 /** A parameter has all that the rule keeps, or none of it. */
@@ -162,10 +163,9 @@ export function stepsMade(counts: Iterable<number>): number {
   const all = [...counts];
   if (all.length === 0) refuse(["it has no step; say how many steps were made"]);
   for (const made of all) if (!Number.isSafeInteger(made) || made < 0) refuse([`step is ${made}`]);
-  return Math.max(...all);
+  return all.reduce((most, made) => Math.max(most, made));
 }
 
 function refuse(problems: readonly string[]): never {
-  const shown = problems.slice(0, 5).join("; ");
-  throw new StepsizeError("invalid-file", `the state is not that of a PyTorch optimizer: ${shown}`);
+  throw new StepsizeError("invalid-file", `the state is not that of a PyTorch optimizer: ${someOf(problems)}`);
 }

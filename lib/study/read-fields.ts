@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { describe, StepsizeError } from "../errors.js";
 import { nearest } from "../nearest.js";
+import { shown } from "../quoting.js";
 
 /** How a field is called where its value came from, such as `study.json: budgets[0]`. */
 export type Label = (path: readonly PropertyKey[]) => string;
@@ -34,7 +35,10 @@ export function readFields<T extends Record<string, z.ZodType>>(
   const unknown = issue.keys[0] as string;
   const known = issue.path.length === 0 ? Object.keys(fields) : knownAt[String(issue.path[0])];
   const hint = known ? `; did you mean "${nearest(unknown, known)}"?` : "";
-  throw new StepsizeError("invalid-argument", `${label([...issue.path, unknown])}: there is no such field${hint}`);
+  throw new StepsizeError(
+    "invalid-argument",
+    `${label([...issue.path, shown(unknown)])}: there is no such field${hint}`,
+  );
 }
 
 /** Fields of the objects inside, for hints. */

@@ -1,5 +1,22 @@
-import { readFile } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
+import { readFile } from "../read-file.js";
+import {
+  anything,
+  count,
+  dictionary,
+  finite,
+  flag,
+  list,
+  name,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  Place,
+  type Schema,
+  text,
+} from "../schema.js";
+import { optimizerNames } from "../tasks/index.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { RecordsFile } from "../train/records-file.js";
 import type { RunSpec } from "./plan.js";
@@ -49,11 +66,14 @@ export interface ReadRecords {
   readonly torn: boolean;
 }
 
+/** A record takes a few kilobytes: this is more runs than any study has. */
+const mostBytes = 256 * 2 ** 20;
+
 /** Reads `runs.jsonl`; a file that is not there has none. Of two records of one run the first counts. */
 export async function readRecords(path: string): Promise<ReadRecords> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw new StepsizeError("invalid-file", `${path}: cannot be read (${error.message})`, { cause: error });
+  const text = await readFile(path, mostBytes).then(String, (error: unknown) => {
+    if (error instanceof StepsizeError && error.code === "not-found") return "";
+    throw error;
   });
   const records = new Map<string, RunRecord>();
   const damaged: string[] = [];
@@ -113,19 +133,53 @@ function lineOf(record: RunRecord): string {
   return `${JSON.stringify(record)}\n`;
 }
 
+/** A loss, or what stands for it in a record of a run that diverged. */
+const loss = nullable(finite);
+const splitResult = object<SplitResult>({ loss: finite, accuracy: optional(finite) });
+// JSON has null for a number that is not finite.
+const numbers = list(loss, { words: "a list of numbers" }) as Schema<readonly number[]>;
+const natural = optional(count);
+
+const fields = object<RunRecord>({
+  id: name,
+  run: object<RunSpec>({
+    purpose: oneOf(["tuning", "final"]),
+    model: text,
+    data: object<RunSpec["data"]>({ name: text, classes: natural, context: natural }),
+    validation: optional(object<NonNullable<RunSpec["validation"]>>({ share: finite, seed: count })),
+    evaluationItems: natural,
+    batch: count,
+    accumulate: count,
+    augment: flag,
+    optimizer: object<RunSpec["optimizer"]>({
+      name: oneOf(optimizerNames),
+      weightDecay: finite,
+      momentum: optional(finite),
+      clipNorm: optional(finite),
+    }),
+    schedule: object<RunSpec["schedule"]>({ name: text, options: dictionary(anything) }),
+    seed: count,
+  }),
+  status: oneOf(["completed", "diverged"]),
+  steps: count,
+  trainLoss: loss,
+  validation: optional(splitResult),
+  test: optional(splitResult),
+  onTheWay: optional(list(numbers, { words: "a list of evaluations" })),
+  curve: object<RunRecord["curve"]>({ step: numbers, learningRate: numbers, loss: numbers }),
+  seconds: finite,
+  fingerprint: text,
+  device: text,
+  version: text,
+});
+
 function parse(line: string): RunRecord | undefined {
   try {
-    const record = JSON.parse(line) as RunRecord;
-    const { id, run, status, steps, curve, seconds, validation, test } = record;
-    const wellFormed =
-      typeof id === "string" &&
-      typeof run === "object" &&
-      Number.isSafeInteger(steps) &&
-      Array.isArray(curve?.loss) &&
-      typeof seconds === "number" &&
-      (status === "diverged" || (status === "completed" && Number.isFinite(validation?.loss))) &&
-      (status === "diverged" || run.purpose === "tuning" || Number.isFinite(test?.loss));
-    return wellFormed ? record : undefined;
+    const record = fields(JSON.parse(line), new Place("line"));
+    const { run, status, validation, test } = record;
+    const isWhole =
+      status === "diverged" || (validation !== undefined && (run.purpose === "tuning" || test !== undefined));
+    return isWhole ? record : undefined;
   } catch {
     return undefined;
   }

@@ -1,5 +1,7 @@
-import { readFile, rename } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
+import { readJsonFile } from "../read-file.js";
+import { finite, list, nullable, object } from "../schema.js";
 import { writeAtomically } from "../train/atomic-file.js";
 
 /** What a run has recorded so far, beside its checkpoint. */
@@ -22,20 +24,37 @@ export async function writeState(path: string, state: RunState): Promise<void> {
  * @throws StepsizeError `invalid-file` where it is damaged or knows of fewer
  */
 export async function readState(path: string, steps: number): Promise<RunState> {
-  let state: RunState | undefined;
-  try {
-    state = JSON.parse(await readFile(path, "utf8"));
-  } catch {
-    // Answered below.
-  }
-  const { losses, onTheWay, seconds } = state ?? {};
-  if (!Array.isArray(losses) || !Array.isArray(onTheWay) || typeof seconds !== "number" || losses.length < steps)
+  const state = await readJsonFile(path, fields).catch((error: unknown) => {
+    if (!(error instanceof StepsizeError)) throw error;
+    // One that is not there is damage too: the checkpoint is.
+    throw new StepsizeError("invalid-file", error.message, { cause: error });
+  });
+  const [losses, onTheWay] = [state.losses.map(numberOf), state.onTheWay.map((each) => each.map(numberOf))];
+  if (losses.length < steps)
     throw new StepsizeError(
       "invalid-file",
-      `${path}: expected what was recorded of ${steps} steps, found something else`,
+      `${path}: losses: expected those of ${steps} steps, found ${losses.length} numbers`,
     );
-  return { losses: losses.slice(0, steps), onTheWay: onTheWay.filter(([at = 0]) => at <= steps), seconds };
+  return {
+    losses: losses.slice(0, steps),
+    onTheWay: onTheWay.filter(([at = 0]) => at <= steps),
+    seconds: state.seconds,
+  };
 }
+
+/** JSON has null for a number that is not finite. */
+const numbers = list(nullable(finite), { words: "a list of numbers" });
+const numberOf = (value: number | null) => value ?? Number.NaN;
+
+const fields = object<{
+  losses: readonly (number | null)[];
+  onTheWay: readonly (readonly (number | null)[])[];
+  seconds: number;
+}>({
+  losses: numbers,
+  onTheWay: list(numbers, { words: "a list of evaluations" }),
+  seconds: finite,
+});
 
 /** Moves the files that are there out of the way, under names that nothing looks for; returns the first one's. */
 export async function setAside(paths: readonly string[]): Promise<string> {

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { shown } from "../quoting.js";
 import { copy, noGrad, type Tensor, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchShape } from "../tensor/torch-layout.js";
 import type { StoredTensor } from "./safetensors-file.js";
@@ -62,7 +63,10 @@ function differences(
       "missing",
       missing.map(({ name }) => name),
     ),
-    listed("left over", leftOver),
+    listed(
+      "left over",
+      leftOver.map((name) => shown(name)),
+    ),
     listed("of another shape", misshapen.map(shapes)),
     listed(
       `not ${floatCodes.join(", ")}`,
@@ -83,6 +87,6 @@ function shapeInFile({ tensor: { shape }, layout }: Wanted): readonly number[] {
 /** The first few of a list, under a heading; nothing for an empty one. */
 function listed(heading: string, all: readonly string[]): string {
   if (all.length === 0) return "";
-  const shown = all.length > 4 ? [...all.slice(0, 3), `and ${all.length - 3} more`] : all;
-  return `${heading}: ${shown.join(", ")}`;
+  const some = all.length > 4 ? [...all.slice(0, 3), `and ${all.length - 3} more`] : all;
+  return `${heading}: ${some.join(", ")}`;
 }

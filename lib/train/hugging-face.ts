@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
@@ -7,6 +7,9 @@ import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
 import { type Device, expectDevice } from "../native/index.js";
 import type { Precision } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
+import { shown } from "../quoting.js";
+import { readJsonFile } from "../read-file.js";
+import { anything, dictionary } from "../schema.js";
 import { readStored, type StoredTensor } from "./safetensors-file.js";
 import { inFile } from "./saved-model.js";
 import { fillFromTorch } from "./torch-weights.js";
@@ -77,16 +80,19 @@ async function readShards(folder: string, { weight_map: map }: Readonly<Record<s
   if (!isObject(map)) return fail("expected weight_map with the file of every tensor");
   const namesOf = new Map<string, string[]>();
   for (const [name, file] of Object.entries(map)) {
-    if (typeof file !== "string" || basename(file) !== file) fail(`${name}: expected the name of a file beside it`);
-    namesOf.set(file as string, [...(namesOf.get(file as string) ?? []), name]);
+    if (typeof file !== "string" || basename(file) !== file)
+      fail(`${shown(name)}: expected the name of a file beside it`);
+    const names = namesOf.get(file as string) ?? [];
+    names.push(name);
+    namesOf.set(file as string, names);
   }
   const all = new Map<string, StoredTensor>();
   for (const [file, names] of namesOf) {
     const { stored } = await readStored(join(folder, file));
     const missing = names.find((name) => !stored.has(name));
-    if (missing !== undefined) fail(`${missing} is not in ${file}`);
+    if (missing !== undefined) fail(`${shown(missing)} is not in ${shown(file)}`);
     const extra = [...stored.keys()].find((name) => map[name] !== file);
-    if (extra !== undefined) fail(`${extra} of ${file} is not in the weight_map`);
+    if (extra !== undefined) fail(`${shown(extra)} of ${shown(file)} is not in the weight_map`);
     for (const [name, tensor] of stored) all.set(name, tensor);
   }
   return all;
@@ -104,17 +110,7 @@ function withoutTiedHead(folder: string, stored: ReadonlyMap<string, StoredTenso
 }
 
 async function readJson(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
-    throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
-  });
-  try {
-    const json: unknown = JSON.parse(text);
-    if (isObject(json)) return json;
-  } catch {
-    // Answered below, like another value.
-  }
-  throw new StepsizeError("invalid-file", `${path}: expected a JSON object`);
+  return await readJsonFile(path, dictionary(anything, "a JSON object"));
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -7,6 +7,7 @@ import { type Module, type Precision, Preparation, type PreprocessingOptions } f
 import { checkedOptions, expectOptions, optionNames } from "../options.js";
 import { type Tensor, tensor } from "../tensor/index.js";
 import type { BestEvaluation } from "./best-evaluation.js";
+import { readCheckpointInfo } from "./checkpoint-info.js";
 import { type HostTensor, readSafetensors } from "./safetensors.js";
 
 /** What a model needs around it to be used on raw data: saved with its weights. */
@@ -53,30 +54,12 @@ const ratesPrefix = "learningRate.";
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(path);
-  const info = parseInfo(path, metadata.stepsize);
+  const info = readCheckpointInfo(path, metadata["stepsize"]);
   const under = (prefix: string) =>
     new Map(
       [...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]),
     );
   return { info, model: under(modelPrefix), optimizer: under(optimizerPrefix), rates: under(ratesPrefix) };
-}
-
-function parseInfo(path: string, text: string | undefined): CheckpointInfo {
-  if (text !== undefined) {
-    try {
-      const info = JSON.parse(text) as CheckpointInfo;
-      const objects = [info.counters, info.run];
-      const complete = objects.every((part) => typeof part === "object" && part !== null);
-      if (info.format === "stepsize-checkpoint-1" && Number.isSafeInteger(info.step) && info.step >= 0 && complete)
-        return info;
-    } catch {
-      // Answered below, like a file without it.
-    }
-  }
-  throw new StepsizeError(
-    "invalid-file",
-    `${path}: expected "stepsize" with format stepsize-checkpoint-1 in the metadata, found ${text?.slice(0, 40) ?? "none"}; it is not a checkpoint of this version`,
-  );
 }
 
 /** @internal Names and tensors as they stand in a checkpoint. */
@@ -111,13 +94,14 @@ export function onDevice<T>(
   }
 }
 
-/** @internal Names the file in errors about its content. */
+/** @internal Names the file in errors about its content; what would be wrong in an argument is wrong in the file. */
 export function inFile<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof StepsizeError)) throw error;
-    throw new StepsizeError(error.code, `${path}: ${error.message}`, { cause: error });
+    const code = error.code === "invalid-argument" ? "invalid-file" : error.code;
+    throw new StepsizeError(code, `${path}: ${error.message}`, { cause: error });
   }
 }
 
@@ -166,12 +150,12 @@ export async function loadModel(path: string, options: LoadModelOptions): Promis
       "invalid-argument",
       `${path}: holds a model of your own code; pass build: () => the model without its weights`,
     );
-  const model = build ? build() : create(config as ModelConfig, { device });
+  const model = build ? build() : inFile(path, () => create(config as ModelConfig, { device }));
   inFile(path, () => model.setPrecision(precision));
   onDevice(device, weights, (state) => inFile(path, () => model.loadStateDict(state)));
   if (wanted !== undefined) model.setPrecision(wanted);
   model.eval();
-  const preparation = new Preparation(model, preprocessing);
+  const preparation = inFile(path, () => new Preparation(model, preprocessing));
   return {
     model,
     card: { config, preprocessing, classes, text },

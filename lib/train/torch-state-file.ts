@@ -2,6 +2,7 @@ import { expectMethods, expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { checkedOptions, optionNames } from "../options.js";
+import { shown } from "../quoting.js";
 import { type Tensor, tensor } from "../tensor/index.js";
 import { readStored } from "./safetensors-file.js";
 import { inFile } from "./saved-model.js";
@@ -37,7 +38,10 @@ export async function loadTorchState(
   try {
     for (const [name, one] of stored) {
       if (!floatCodes.includes(one.code))
-        throw new StepsizeError("invalid-file", `${path}: ${name} is ${one.code}, expected ${floatCodes.join(", ")}`);
+        throw new StepsizeError(
+          "invalid-file",
+          `${path}: ${shown(name)} is ${one.code}, expected ${floatCodes.join(", ")}`,
+        );
       state.set(name, tensor(device, float32Of(one), one.shape));
     }
     await optimizer.loadTorchState(state, steps).catch((error: unknown) =>

@@ -7,6 +7,7 @@ import { type Loss, type Module, Preparation } from "../nn/index.js";
 import { learningRateJson } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { expectOptions, optionNames } from "../options.js";
+import { shown, someOf } from "../quoting.js";
 import { messageOf } from "../realms.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
@@ -389,15 +390,14 @@ export class Trainer {
     const checkpoint = await readCheckpoint(path);
     const problems: string[] = [];
     const compare = (name: string, saved: unknown, own: unknown) => {
-      if (!isDeepStrictEqual(saved, own))
-        problems.push(`${name} was ${JSON.stringify(saved)}, this run has ${JSON.stringify(own)}`);
+      if (!isDeepStrictEqual(saved, own)) problems.push(`${name} was ${inShort(saved)}, this run has ${inShort(own)}`);
     };
     const own = plainJson(this.#identity());
     for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
-      compare(`the ${key}`, checkpoint.info.run[key], own[key]);
+      compare(`the ${shown(key)}`, checkpoint.info.run[key], own[key]);
     problems.push(...differencesOfRates(checkpoint.rates, customRates(optimizer, this.budget)));
     if (problems.length > 0)
-      throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${problems.join("; ")}`);
+      throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${someOf(problems)}`);
     const counted = onDevice(this.device, checkpoint.model, (weights) =>
       onDevice(this.device, checkpoint.optimizer, (state) => {
         // Both before either is changed.
@@ -507,6 +507,11 @@ function halfMade(step: number, cause: unknown): StepsizeError {
     `step ${step} failed after it had changed the model's running statistics: ${message}`,
     { cause },
   );
+}
+
+/** As JSON, of which a hostile file may have any amount. */
+function inShort(value: unknown): string {
+  return shown(String(JSON.stringify(value)), 400);
 }
 
 function plainJson(value: Record<string, unknown>): Record<string, unknown> {

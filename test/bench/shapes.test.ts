@@ -58,7 +58,7 @@ describe("shapes from a file", () => {
   });
 
   test.each([
-    ["no JSON", "[[1]", "is no JSON"],
+    ["no JSON", "[[1]", "expected JSON"],
     ["no array", "{}", "expected an array of shapes"],
     ["an empty array", "[]", "expected an array of shapes"],
     ["sizes that are none", "[[2], [0]]", "got [0] at 1"],

@@ -168,7 +168,7 @@ describe("wrong use of bench exits with 2 and one message", () => {
     const json = join(folder(), "result.json");
     const { code, stderr } = await run(["bench", "optimizer", "--shapes", "/no/such.json", "--json", json]);
     expect(code).toBe(1);
-    expect(stderr).toContain("--shapes: /no/such.json: cannot be read");
+    expect(stderr).toContain("--shapes: /no/such.json: there is no such file");
     expect(existsSync(json)).toBe(false);
   });
 });

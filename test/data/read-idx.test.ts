@@ -105,7 +105,7 @@ describe("readIdx", () => {
     await expectError(() => data.readIdx(path), "not-found", path, "one.idx, two.idx");
     await expectError(() => data.readIdx(join(folder(), "x")), "not-found", "is empty");
     await expectError(() => data.readIdx(join(dir, "no", "x")), "not-found", "folder cannot be read");
-    await expectError(() => data.readIdx(dir), "not-found", `${dir}: cannot be read`);
+    await expectError(() => data.readIdx(dir), "invalid-file", `${dir}: is a folder`);
     await expectError(() => data.readIdx(""), "invalid-argument", "path: expected");
   });
 });

@@ -305,7 +305,7 @@ describe("bad token folders", () => {
     for (const [train, words] of [
       [{ ...good, tokens: -1 }, "splits.train.tokens: expected an integer of at least 0, found -1"],
       [{ ...good, digest: 1 }, "splits.train.digest: expected a text"],
-      [null, "splits.train.documents: expected an integer of at least 0, found undefined"],
+      [null, "splits.train: expected an object, found null"],
     ] as const) {
       writeFileSync(file, JSON.stringify({ ...description, splits: { train } }));
       await expectError(() => open(path), "invalid-file", file, words);
@@ -319,7 +319,7 @@ describe("bad token folders", () => {
     writeFileSync(join(path, "tokens.json"), '{ "format": "steps');
     await expectError(() => open(path), "invalid-file", join(path, "tokens.json"), "expected JSON");
     writeFileSync(join(path, "tokens.json"), "null");
-    await expectError(() => open(path), "invalid-file", "format: expected");
+    await expectError(() => open(path), "invalid-file", "expected an object, found null");
     const bare = corpus(folder(), { "train.tokens": new Uint8Array(10) });
     await expectError(() => open(bare), "not-found", "tokens.json", "the folder has train.tokens");
     await expectError(() => open("/no/such"), "not-found", "/no/such: expected a token folder or a file of tokens");

@@ -1,0 +1,23 @@
+import { StepsizeError } from "../errors.js";
+import { readJsonFile } from "../read-file.js";
+import { anything, dictionary } from "../schema.js";
+import { UsageError } from "./failure.js";
+
+const settings = dictionary(anything, "an object of settings");
+
+/**
+ * Reads a JSON file of settings, whose fields are for the caller to check.
+ *
+ * @param what what the file is, in words
+ * @throws UsageError for a file that is not there, cannot be read, or holds something else
+ */
+export async function readSettings(path: string, what: string): Promise<Readonly<Record<string, unknown>>> {
+  try {
+    return await readJsonFile(path, settings);
+  } catch (error) {
+    if (!(error instanceof StepsizeError)) throw error;
+    const message =
+      error.code === "not-found" ? `${path}: ${what} cannot be read (there is no such file)` : error.message;
+    throw new UsageError(message, { cause: error });
+  }
+}

@@ -1,0 +1,86 @@
+import type { TokenizerSpec } from "../data/index.js";
+import { StepsizeError } from "../errors.js";
+import { JsonFault, parseJson } from "../json.js";
+import type { ModelConfig } from "../models/index.js";
+import type { PreprocessingOptions } from "../nn/index.js";
+import { quoted } from "../quoting.js";
+import {
+  anything,
+  atLeastOne,
+  count,
+  dictionary,
+  finite,
+  list,
+  object,
+  oneOf,
+  optional,
+  Place,
+  type Schema,
+  text,
+} from "../schema.js";
+import type { BestEvaluation } from "./best-evaluation.js";
+import type { CheckpointInfo, ModelCard } from "./saved-model.js";
+
+const format = "stepsize-checkpoint-1";
+
+/** An object that says its kind; what is made of it checks the rest. */
+const withKind = object<{ readonly kind: string }>({ kind: text }, "an object with a kind");
+
+const numbers = list(finite, { words: "a list of numbers" });
+
+const card: { readonly [Field in keyof ModelCard]-?: Schema<ModelCard[Field]> } = {
+  config: optional(withKind as Schema<unknown> as Schema<ModelConfig>),
+  preprocessing: optional(
+    object<PreprocessingOptions>({
+      shape: list(atLeastOne, { words: "a list of sizes" }),
+      dtype: oneOf(["float32", "float64", "int32", "uint8", "bfloat16"]),
+      scale: finite,
+      mean: numbers,
+      std: numbers,
+    }),
+  ),
+  classes: optional(list(text, { words: "a list of names", least: 1 })),
+  text: optional(
+    object<NonNullable<ModelCard["text"]>>({
+      tokenizer: withKind as Schema<unknown> as Schema<TokenizerSpec>,
+      context: atLeastOne,
+    }),
+  ),
+};
+
+const schema = object<CheckpointInfo>({
+  ...card,
+  format: oneOf<typeof format>([format]),
+  step: count,
+  counters: dictionary(count, "an object of counts"),
+  precision: optional(oneOf(["float32", "bf16"])),
+  best: optional(
+    object<BestEvaluation>({ step: count, metric: oneOf(["loss", "accuracy"]), value: finite, since: count }),
+  ),
+  run: dictionary(anything),
+});
+
+/**
+ * Reads the JSON inside a checkpoint.
+ *
+ * @param text what the metadata have for it; `undefined` if nothing
+ * @throws StepsizeError `invalid-file` for a file that is no checkpoint of this version, or names the first wrong field
+ */
+export function readCheckpointInfo(path: string, text: string | undefined): CheckpointInfo {
+  const value = parsed(text);
+  const isOne = typeof value === "object" && value !== null && (value as { format?: unknown }).format === format;
+  if (isOne) return schema(value, new Place(`${path}: the metadata's "stepsize"`));
+  throw new StepsizeError(
+    "invalid-file",
+    `${path}: expected "stepsize" with format ${format} in the metadata, found ${text === undefined ? "none" : quoted(text)}; it is not a checkpoint of this version`,
+  );
+}
+
+function parsed(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : parseJson(text);
+  } catch (error) {
+    if (error instanceof JsonFault) return undefined;
+    throw error;
+  }
+}
