@@ -1,20 +1,12 @@
-import type { RecordedEvaluation, RecordedStep, Row } from "../report/index.js";
+import type { RecordedEvaluation, Row } from "../report/index.js";
 import type { Schedule } from "../schedule/index.js";
 import type { Task } from "../tasks/index.js";
 import type { TrainSettings } from "./config.js";
 import type { Counted } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
+import type { Metric } from "./run-records.js";
 import { scoreInWords } from "./score.js";
 import { count, duration, percent, short, some } from "./text.js";
-
-/** One line of `metrics.jsonl`. */
-export interface Metric extends RecordedStep {
-  readonly items: number;
-  readonly gradientNorm?: number;
-  readonly skipped?: boolean;
-  /** Of training, since the run began. */
-  readonly seconds: number;
-}
 
 /** How a run ended, as in `result.json`. */
 export interface RunResult {

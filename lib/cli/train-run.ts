@@ -10,7 +10,8 @@ import { Interrupted } from "./failure.js";
 import type { Interrupts } from "./interrupts.js";
 import { type Progress, showProgress } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
-import { type Metric, type RunResult, writeReport } from "./run-result.js";
+import { type Metric, readEvaluation, readMetric } from "./run-records.js";
+import { type RunResult, writeReport } from "./run-result.js";
 import type { OpenRun } from "./run-setup.js";
 import { perplexity, scoreInWords } from "./score.js";
 import { count } from "./text.js";
@@ -44,8 +45,12 @@ export class TrainRun {
     this.#metricsFile = new RecordsFile(folder.metrics);
     this.#evaluationsFile = new RecordsFile(folder.evaluations);
     // What an earlier process did after its last checkpoint is done again: there is one record of each step.
-    this.#metrics = this.#metricsFile.cut((record) => record.step < step);
-    this.#evaluations = this.#evaluationsFile.cut((record) => record.step <= step);
+    const metrics = this.#metricsFile.cut(readMetric, (record) => record.step < step);
+    const evaluations = this.#evaluationsFile.cut(readEvaluation, (record) => record.step <= step);
+    this.#metrics = metrics.records;
+    this.#evaluations = evaluations.records;
+    if (metrics.wasTorn) tell(`${folder.metrics}: its last line was half written and is cut off`);
+    if (evaluations.wasTorn) tell(`${folder.evaluations}: its last line was half written and is cut off`);
     if (this.#metrics.length !== step)
       tell(`${folder.metrics}: has records of ${this.#metrics.length} of the ${step} steps made; the others are lost`);
     this.#seconds = this.#metrics.at(-1)?.seconds ?? 0;
@@ -167,7 +172,7 @@ export class TrainRun {
   #add({ step, loss, learningRate, items, gradientNorm, skipped }: StepRecord): void {
     const metric: Metric = {
       step,
-      loss: Number.isFinite(loss) ? loss : null,
+      loss,
       learningRate,
       items,
       ...(gradientNorm !== undefined && { gradientNorm }),
@@ -236,13 +241,14 @@ export class TrainRun {
 
   #result(status: RunResult["status"]): RunResult {
     const { config, parts, folder } = this.#options;
-    const seconds = this.#metrics.at(-1)?.seconds ?? 0;
+    const last = this.#metrics.at(-1);
+    const seconds = last?.seconds ?? 0;
     const items = this.#metrics.reduce((sum, metric) => sum + metric.items, 0);
     return {
       status,
       steps: this.#metrics.length,
       budget: config.settings.budget,
-      finalLoss: this.#metrics.at(-1)?.loss ?? null,
+      finalLoss: Number.isFinite(last?.loss) ? (last?.loss ?? null) : null,
       testAccuracy: null,
       testLoss: null,
       seconds,

@@ -6,8 +6,7 @@ import { centredMean, smoothingSpan } from "./smooth.js";
 /** What the figures and the page need of a step's record. */
 export interface RecordedStep {
   readonly step: number;
-  /** `null` where it was not finite. */
-  readonly loss: number | null;
+  readonly loss: number;
   readonly learningRate: number;
 }
 
@@ -27,7 +26,8 @@ export function lossFigure(
   records: readonly RecordedStep[],
   { evaluations = [], standalone }: { evaluations?: readonly RecordedEvaluation[]; standalone?: boolean } = {},
 ): string {
-  const losses = records.map(({ loss }) => loss ?? Number.NaN);
+  // Of what is not finite there is nothing to draw.
+  const losses = records.map(({ loss }) => (Number.isFinite(loss) ? loss : Number.NaN));
   const means = centredMean(losses, smoothingSpan(records.length));
   // A logarithmic scale has no place for zero: a loss of exactly 0 is a gap in the curve.
   const curveOf = (values: readonly number[]) =>
@@ -44,7 +44,7 @@ export function lossFigure(
         Plot.lineY(downsample(drawn), { x: "x", y: "y", stroke: "var(--loss)", strokeWidth: 1, strokeOpacity: 0.3 }),
         Plot.lineY(downsample(smooth), { x: "x", y: "y", stroke: "var(--loss)", strokeWidth: 2 }),
         Plot.dot(
-          evaluations.filter(({ loss }) => loss > 0),
+          evaluations.filter(({ loss }) => loss > 0 && Number.isFinite(loss)),
           { x: "step", y: "loss", r: 4, fill: "var(--mark)", stroke: "var(--surface)", strokeWidth: 1.5 },
         ),
       ],

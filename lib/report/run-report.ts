@@ -33,7 +33,7 @@ export function runReport(run: RunReport): string {
     { heading: "Results", rows: run.results },
     { heading: "Settings", rows: run.settings },
   ];
-  if (records.some(({ loss }) => loss !== null && loss > 0))
+  if (records.some(({ loss }) => loss > 0 && Number.isFinite(loss)))
     sections.unshift({
       heading: "Loss",
       figure: lossFigure(records, { evaluations }),

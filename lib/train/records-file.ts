@@ -1,7 +1,11 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { StepsizeError } from "../errors.js";
+import { messageOf } from "../realms.js";
 
-/** A file with one JSON object a line that is only ever added to. */
+/**
+ * A file with one JSON object a line that is only ever added to. JSON has no numbers that are not finite: they are the
+ * texts `"NaN"`, `"Infinity"` and `"-Infinity"`, which {@link recordedNumber} reads.
+ */
 export class RecordsFile<T extends object> {
   readonly path: string;
   #file: number | undefined;
@@ -19,7 +23,7 @@ export class RecordsFile<T extends object> {
    * @throws StepsizeError `invalid-file` if it cannot be written (a full disk)
    */
   add(record: T): void {
-    this.#pending.push(Buffer.from(`${JSON.stringify(record)}\n`));
+    this.#pending.push(Buffer.from(`${JSON.stringify(record, withoutLoss)}\n`));
     this.flush();
   }
 
@@ -48,11 +52,17 @@ export class RecordsFile<T extends object> {
     });
   }
 
-  /** Cuts the file before the first record that is damaged or that `keep` refuses; gives those that stay. */
-  cut(keep: (record: T) => boolean): T[] {
-    const { records, end, size } = readWhile(this.path, keep);
+  /**
+   * Cuts the file before the first record that `keep` refuses, and before a last line that was half written.
+   *
+   * @param read checks what a line holds and gives the record; it throws what is wrong with it
+   * @returns the records that stay, and whether a half-written line was cut off
+   * @throws StepsizeError `invalid-file` naming the first line that holds something else; the file stays as it is
+   */
+  cut(read: (value: unknown) => T, keep: (record: T) => boolean): { readonly records: T[]; readonly wasTorn: boolean } {
+    const { records, end, size, wasTorn } = readWhile(this.path, read, keep);
     if (end < size) this.#attempt(() => truncateSync(this.path, end));
-    return records;
+    return { records, wasTorn };
   }
 
   close(): void {
@@ -78,26 +88,45 @@ function attempted(action: () => void): void {
   }
 }
 
-/** The records up to the first that `keep` refuses or that is damaged, and the byte where they end. */
-function readWhile<T>(path: string, keep: (record: T) => boolean): { records: T[]; end: number; size: number } {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch {
-    return { records: [], end: 0, size: 0 };
-  }
+/** A number of a record, from what stands in the file. Versions that wrote `null` did not say which it was. */
+export function recordedNumber(value: unknown): number | undefined {
+  if (value === null) return Number.NaN;
+  if (value === "NaN" || value === "Infinity" || value === "-Infinity") return Number(value);
+  return typeof value === "number" ? value : undefined;
+}
+
+function withoutLoss(_: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+}
+
+/** The records up to the first that `keep` refuses, and the byte where they end. */
+function readWhile<T>(path: string, read: (value: unknown) => T, keep: (record: T) => boolean) {
+  const bytes = bytesOf(path);
+  const size = bytes.length;
   const records: T[] = [];
   let end = 0;
   for (let next = bytes.indexOf("\n"); next >= 0; next = bytes.indexOf("\n", end)) {
     let record: T;
     try {
-      record = JSON.parse(bytes.toString("utf8", end, next)) as T;
-    } catch {
-      break;
+      record = read(JSON.parse(bytes.toString("utf8", end, next)));
+    } catch (error) {
+      const place = `${path}:${records.length + 1}`;
+      const mend = "Mend the line, or remove it and those after it: a run goes on without them, and tells of it";
+      throw new StepsizeError("invalid-file", `${place}: ${messageOf(error)}. ${mend}`, { cause: error });
     }
-    if (!keep(record)) break;
+    if (!keep(record)) return { records, end, size, wasTorn: false };
     records.push(record);
     end = next + 1;
   }
-  return { records, end, size: bytes.length };
+  return { records, end, size, wasTorn: end < size };
+}
+
+function bytesOf(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return Buffer.alloc(0);
+    throw new StepsizeError("invalid-file", `${path}: cannot be read (${message})`, { cause: error });
+  }
 }

@@ -5,7 +5,7 @@ import { centredMean, Smoother } from "#lib/report/smooth.js";
 import { uba } from "#lib/schedule/index.js";
 
 const schedule = uba({ budget: 100, maxLr: 0.1, warmup: 10 });
-const records = (count: number, loss: (step: number) => number | null) =>
+const records = (count: number, loss: (step: number) => number) =>
   Array.from({ length: count }, (_, step) => ({ step, loss: loss(step), learningRate: schedule(step) }));
 
 /** The corners of each curve of one colour. */
@@ -71,7 +71,10 @@ describe("figures", () => {
   });
 
   test("losses that are zero or not finite are gaps, and no NaN reaches the drawing", () => {
-    const svg = lossFigure(records(40, (step) => (step % 10 === 3 ? null : step % 10 === 4 ? 0 : 1 / (step + 1))));
+    const special = [Number.NaN, 0, Number.POSITIVE_INFINITY];
+    const losses = records(40, (step) => special[(step % 10) - 3] ?? 1 / (step + 1));
+    const evaluations = special.map((loss, i) => ({ step: 10 * (i + 1), split: "test", loss }));
+    const svg = lossFigure(losses, { evaluations });
     expect(svg).not.toContain("NaN");
     expect(svg).not.toContain("Infinity");
   });
@@ -123,7 +126,7 @@ describe("the page", () => {
 
   test.each([
     ["without a step", []],
-    ["with losses that are all not finite", records(3, () => null)],
+    ["with losses that are all not finite", records(3, () => Number.NaN)],
     ["of one step", records(1, () => 2)],
   ])("a run %s has a page too", (_, few) => {
     const html = runReport({ ...run, records: few, evaluations: [] });
