@@ -1,8 +1,9 @@
 import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { describe } from "../errors.js";
 import { completeStudy, pathInWords, type Study, type TrainingStudy } from "../study/index.js";
-import { parseSource } from "../tasks/index.js";
+import { parseSource, resolveSource } from "../tasks/index.js";
 import { UsageError } from "./failure.js";
 import { readSettings } from "./settings-file.js";
 import { flagOf } from "./text.js";
@@ -45,21 +46,37 @@ export async function requestedStudy(
   const given = { ...stored, ...others };
   const study = completeStudy(given, labelOf(others, file));
   const into = folder ?? dirname(file);
-  const [changed] = Object.keys(others);
-  if (changed !== undefined && resolve(into, "study.json") === resolve(file))
-    throw new UsageError(
-      `${flagOf(changed)}: ${file} says what is in its folder; change it there, or name another folder with --study`,
-    );
+  if (resolve(into, "study.json") === resolve(file)) expectSame(study, stored, others, file);
   return { study, given, folder: into, file, sources: data === undefined ? new Map() : moved(study, data as string[]) };
 }
 
-/** For each data set that was given a place, its name and the place. */
+/**
+ * Throws for a flag that would make another study of the one in its folder. One that says what the study is already does
+ * not: the command that began a study also continues it.
+ */
+function expectSame(
+  study: Study,
+  stored: Readonly<Record<string, unknown>>,
+  flags: Readonly<Record<string, unknown>>,
+  file: string,
+): void {
+  if (isDeepStrictEqual(study, completeStudy(stored, labelOf({}, file)))) return;
+  const changed = Object.keys(flags).find((field) => !isDeepStrictEqual(flags[field], stored[field])) as string;
+  throw new UsageError(
+    `${flagOf(changed)}: ${file} says what is in its folder; change it there, or name another folder with --study`,
+  );
+}
+
+/** For each data set that was given another place, its name and the place. */
 function moved(study: Study, given: readonly string[]): ReadonlyMap<string, string> {
   const { data = [] } = study as Partial<TrainingStudy>;
+  const places = new Set(given.map(resolveSource));
+  const stayed = data.filter((each) => places.has(resolveSource(each.source)));
+  const others = given.filter((source) => !stayed.some((each) => resolveSource(each.source) === resolveSource(source)));
   return new Map(
-    given.map((source) => {
+    others.map((source) => {
       const { kind } = parseSource(source);
-      const alike = data.filter((each) => parseSource(each.source).kind === kind);
+      const alike = data.filter((each) => parseSource(each.source).kind === kind && !stayed.includes(each));
       if (alike.length === 1 && alike[0]) return [alike[0].name, source];
       const there = data.map((each) => each.source).join(", ") || "none";
       throw new UsageError(`--data: expected where one of the study's data lies (${there}), got ${describe(source)}`);

@@ -59,8 +59,9 @@ export function defineCompare(command: Command): void {
       "after",
       `
 Every schedule gets equally many trials on a validation split; what was chosen is then run with fresh seeds and read once
-on the test split. A study can be stopped at any time; the same command goes on, and finished runs are never made again.
-Without any arguments: a small one, an mlp on MNIST.
+on the test split. A study can be stopped at any time, and finished runs are never made again. The same command continues
+it if --study or --config names its folder; without them every call begins a new study. Without any arguments: a small
+one, an mlp on MNIST.
 
 Examples:
   stepsize compare --config docs/studies/quadratics/study.json --study studies/quadratics

@@ -229,6 +229,39 @@ describe("where the settings come from", () => {
     expect([again.code, again.stderr]).toEqual([0, ""]);
   });
 
+  test("the same command with its flags continues what it began, with data of one kind side by side", async () => {
+    const other = `idx:${tinyData(folder())}`;
+    const flags = [
+      "--models",
+      "mlp",
+      "--data",
+      `idx:${data},${other}`,
+      "--steps",
+      "8",
+      "--budgets",
+      "1",
+      "--batch",
+      "16",
+    ];
+    const grid = ["--schedules", "linear,uba", "--extensions", "0", "--optimizers", "sgd", "--final-seeds", "1"];
+    const command = [...flags, ...grid, "--study", "again"];
+    const first = await compare(...command, "--max-minutes", "0.00001");
+    expect(first.code, first.stderr).toBe(0);
+    const stored = readFileSync(join(cwd, "again/study.json"), "utf8");
+    const second = await compare(...command);
+    expect(second.code, second.stderr).toBe(0);
+    expect(second.stdout).not.toContain("Not finished");
+    expect(readFileSync(join(cwd, "again/study.json"), "utf8")).toBe(stored);
+    const runs = readFileSync(join(cwd, "again/runs.jsonl"), "utf8");
+    // A default that is said is no change; a value that is not the study's is.
+    const said = await compare(...command, "--validation", "0.1", "--kind", "training");
+    expect([said.code, said.stderr]).toEqual([0, ""]);
+    const changed = await compare(...command, "--validation", "0.2");
+    expect(changed.code).toBe(2);
+    expect(changed.stderr).toContain("error: --validation: again/study.json says what is in its folder");
+    expect(readFileSync(join(cwd, "again/runs.jsonl"), "utf8")).toBe(runs);
+  });
+
   test("a file elsewhere with another folder: flags come before it, and the folder keeps what it is of", async () => {
     const config = join(cwd, "elsewhere.json");
     writeFileSync(config, JSON.stringify(settings));
