@@ -6,7 +6,8 @@ import { type Device, openDevice } from "../native/index.js";
 import { type Module, Preparation } from "../nn/index.js";
 import { sourcesInWords, type Task } from "../tasks/index.js";
 import type { Tensor } from "../tensor/index.js";
-import { type ModelCard, readCheckpoint } from "../train/index.js";
+import type { ModelCard } from "../train/index.js";
+import { readOptimizerState } from "../train/saved-model.js";
 import type { TrainSettings } from "./config.js";
 import { UsageError } from "./failure.js";
 import { settingsBeside } from "./run-folder.js";
@@ -145,7 +146,7 @@ function expectFitting({ preprocessing }: ModelCard, path: string, { inputs }: B
 
 async function preconditionerOf(path: string): Promise<Preconditioner> {
   try {
-    return await adamPreconditioner(await readCheckpoint(path));
+    return await adamPreconditioner(await readOptimizerState(path));
   } catch (error) {
     if (!(error instanceof StepsizeError) || error.code !== "invalid-argument") throw error;
     throw new UsageError(`--adam: ${path}: ${error.message}`, { cause: error });

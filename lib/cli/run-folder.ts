@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { takeLock } from "../train/folder-lock.js";
-import { readCheckpoint } from "../train/index.js";
+import { verifyCheckpoint } from "../train/saved-model.js";
 import { readConfig } from "./config.js";
 import { UsageError } from "./failure.js";
 
@@ -96,7 +96,7 @@ export class RunFolder {
     for (const step of steps) {
       const path = this.checkpoint(step);
       try {
-        await readCheckpoint(path);
+        await verifyCheckpoint(path);
         return path;
       } catch (error) {
         // A run that goes on has pruned it meanwhile: there are newer ones.

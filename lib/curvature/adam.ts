@@ -2,8 +2,9 @@ import { expectObject } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import type { Adam, AdamW } from "../optim/index.js";
 import { bfloat16Value } from "../tensor/bfloat16.js";
+import type { Tensor } from "../tensor/index.js";
 import type { HostTensor } from "../train/index.js";
-import { type Checkpoint, onHost } from "../train/saved-model.js";
+import type { Checkpoint } from "../train/saved-model.js";
 
 /** What each weight's step is divided by, above 0, by the path of its parameter; `Infinity` for one that stays. */
 export type Preconditioner = ReadonlyMap<string, Float64Array>;
@@ -45,6 +46,17 @@ export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Pro
       return [name.slice(0, -suffix.length), numbersOf(moment).map(divisor)];
     }),
   );
+}
+
+/** Reads tensors. All reads are enqueued before anything is awaited, so they see one moment of a run. */
+async function onHost(tensors: Iterable<readonly [string, Tensor]>): Promise<Map<string, HostTensor>> {
+  const reads = [...tensors].map(
+    async ([name, t]): Promise<[string, HostTensor]> => [
+      name,
+      { dtype: t.dtype, shape: t.shape, data: await t.read() },
+    ],
+  );
+  return new Map(await Promise.all(reads));
 }
 
 /** How often each parameter that has moments was updated; in checkpoints of earlier versions all as often. */

@@ -74,6 +74,10 @@ export interface NativeDevice {
   create(dtype: DataType, shape: readonly number[], data?: TypedArray): NativeTensor;
   write(tensor: NativeTensor, data: TypedArray): void;
   read(tensor: NativeTensor): Promise<TypedArray>;
+  /** Replaces the elements from `first` on, as many as the data has. */
+  writePart(tensor: NativeTensor, first: number, data: TypedArray): void;
+  /** `count` elements from `first` on. */
+  readPart(tensor: NativeTensor, first: number, count: number): Promise<TypedArray>;
   reshape(tensor: NativeTensor, shape: readonly number[]): NativeTensor;
   enqueue(
     operation: number,

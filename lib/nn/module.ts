@@ -166,7 +166,7 @@ export abstract class Module {
   }
 
   /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
-  checkStateDict(state: ReadonlyMap<string, Tensor>): void {
+  checkStateDict(state: ReadonlyMap<string, Described>): void {
     expectState("state", state);
     const problems = differences(this.stateDict(), state);
     if (problems.length > 0)
@@ -196,6 +196,9 @@ export abstract class Module {
 }
 
 markCopy(Module);
+
+/** What is known of a saved tensor before its values are read. */
+type Described = Pick<Tensor, "dtype" | "shape">;
 
 /** A module with a number that advances whenever it draws. */
 interface Counting {
@@ -294,8 +297,8 @@ function refusePart(path: string, problem: string): never {
 }
 
 /** What keeps `state` from fitting `own`, in words. */
-function differences(own: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string, Tensor>): string[] {
-  const shapeOf = (tensor: Tensor) => `${tensor.dtype}[${tensor.shape.join(",")}]`;
+function differences(own: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string, Described>): string[] {
+  const shapeOf = (tensor: Described) => `${tensor.dtype}[${tensor.shape.join(",")}]`;
   const problems: string[] = [];
   for (const [path, tensor] of own) {
     const given = state.get(path);

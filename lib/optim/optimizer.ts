@@ -4,7 +4,7 @@ import type { NativeTensor } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
-import { copy, noGrad, Tensor, tensor, tidy } from "../tensor/index.js";
+import { copy, noGrad, Tensor, type TorchLayout, tensor, tidy } from "../tensor/index.js";
 import {
   isCustom,
   type LearningRate,
@@ -24,11 +24,11 @@ import {
   validateParameters,
 } from "./parameters.js";
 import { Keeper, type Slot, slotsOf } from "./slots.js";
-import { placesOf, type StatePlaces } from "./state-dict.js";
+import { type Described, placesOf, type StatePlaces } from "./state-dict.js";
 import { StepCount } from "./step-count.js";
 import { StepLists } from "./step-lists.js";
 import { type StepOptions, validateStepOptions } from "./step-options.js";
-import { fromTorch, stepsMade, toTorch } from "./torch-state.js";
+import { fromTorch, stepsMade, type TorchMoments, torchMoments, torchPlaces, toTorch } from "./torch-state.js";
 
 /** What `stats()` reads from the device. */
 export interface OptimizerStats {
@@ -55,6 +55,19 @@ export interface StepOverrides extends Pick<StepOptions, "gradientScale"> {
    * of several losses' `nn.weightOf`. Of 0, if nothing counted, the step's gradient is zero. Default: none.
    */
   readonly totalWeight?: Tensor | undefined;
+}
+
+/** @internal Where a state of PyTorch's is read from. */
+export interface TorchStateSource {
+  readonly read: (name: string) => Promise<number>;
+  readonly fill: (name: string, to: Tensor, layout: TorchLayout) => Promise<void>;
+  readonly ready: () => Promise<void>;
+}
+
+/** An optimizer's counters, and how often each parameter was updated. */
+interface OwnCounts {
+  readonly counters: Float64Array;
+  readonly updates: Int32Array;
 }
 
 const overrideNames = optionNames<StepOverrides>({ gradientScale: true, totalWeight: true });
@@ -359,11 +372,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     expectState("state", state);
     const { expected, unused } = this.checkStateDict(state);
     const counters = state.get("state") as Tensor;
+    this.#prepareLoad(state, unused);
     noGrad(() => {
-      this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot)));
-      // A state without counts comes from an earlier version, which had one for all parameters.
-      if (!state.has("updates"))
-        this.#updates.write(Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : asManyAsAll)));
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
       for (const slot of unused) this.#keeper.reset(slot);
     });
@@ -372,6 +382,14 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     // Who does not await it may not need it.
     counted.catch(() => {});
     return counted;
+  }
+
+  /** Makes what is kept of the parameters that a state has something of. */
+  #prepareLoad(state: ReadonlyMap<string, Described>, unused: readonly Slot[]): void {
+    noGrad(() => this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot))));
+    // A state without counts comes from an earlier version, which had one for all parameters.
+    if (!state.has("updates"))
+      this.#updates.write(Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : asManyAsAll)));
   }
 
   /**
@@ -391,9 +409,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#expectNoMasters("loadTorchState");
     const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#keeper);
     try {
-      const made = stepsMade(steps === undefined ? counts.values() : [steps]);
-      const updated = (slot: Slot) => this.#keeper.names.some((name) => tensors.has(`${slot.key}.${name}`));
-      this.#loadTranslated(tensors, made, (slot) => (updated(slot) ? (steps ?? counts.get(slot) ?? made) : 0));
+      this.#loadTranslated(tensors, this.#countsOf(tensors, steps, counts));
     } finally {
       for (const one of tensors.values()) one.dispose();
     }
@@ -423,15 +439,33 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       throw new StepsizeError("unsupported", `${method}: PyTorch's state has no float32 masters`);
   }
 
-  /** @param tensors in our names and layout */
-  #loadTranslated(tensors: ReadonlyMap<string, Tensor>, made: number, updatesOf: (slot: Slot) => number): void {
+  /**
+   * Our counts for a state of PyTorch's.
+   *
+   * @param translated what there is of it, by our names
+   * @param steps made so far, if the caller says it
+   * @param counts what the state says of each parameter
+   */
+  #countsOf(
+    translated: ReadonlyMap<string, unknown>,
+    steps: number | undefined,
+    counts: ReadonlyMap<Slot, number>,
+  ): OwnCounts {
+    const made = stepsMade(steps === undefined ? counts.values() : [steps]);
     const counters = initialState(this.groups.length);
     counters[0] = counters[1] = made;
     this.groups.forEach(({ options }, g) => {
       counters[stateFields + stateFieldsPerGroup * (g + 1) - 1] = learningRateAt(options.lr, 0);
     });
+    const updated = (slot: Slot) => this.#keeper.names.some((name) => translated.has(`${slot.key}.${name}`));
+    const updatesOf = (slot: Slot) => (updated(slot) ? (steps ?? counts.get(slot) ?? made) : 0);
+    return { counters, updates: Int32Array.from(this.#slots, updatesOf) };
+  }
+
+  /** @param tensors in our names and layout */
+  #loadTranslated(tensors: ReadonlyMap<string, Tensor>, { counters, updates }: OwnCounts): void {
     const own = tensor(this.#device, counters);
-    const ownCounts = tensor(this.#device, Int32Array.from(this.#slots, updatesOf));
+    const ownCounts = tensor(this.#device, updates);
     try {
       this.#load(new Map([["state", own], ["updates", ownCounts], ...tensors]));
     } finally {
@@ -440,8 +474,77 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     }
   }
 
+  /**
+   * @internal {@link loadStateDict} from where no tensors are, such as a file: each is filled in its turn, and the
+   * optimizer has no state of any step until the promise resolves.
+   *
+   * @param counters the values of `state`
+   * @param fill writes the values of this name
+   */
+  async fillState(
+    state: ReadonlyMap<string, Described>,
+    counters: Float64Array,
+    fill: (name: string, to: Tensor) => Promise<void>,
+  ): Promise<void> {
+    const { expected, unused } = this.checkStateDict(state);
+    this.#prepareLoad(state, unused);
+    for (const name of state.keys()) await fill(name, (expected.get(name) as { tensor: () => Tensor }).tensor());
+    noGrad(() => {
+      for (const slot of unused) this.#keeper.reset(slot);
+    });
+    this.#keeper.settle();
+    this.#count.take(counters[0]);
+  }
+
+  /**
+   * @internal {@link loadTorchState} from where no tensors are, such as a file.
+   *
+   * @param read gives the number that a tensor of one element holds
+   * @param fill writes the values of PyTorch's name, which have this layout
+   * @param ready called when it is known that all of it fits; nothing has changed if it throws
+   */
+  async fillTorchState(
+    state: ReadonlyMap<string, Described>,
+    steps: number | undefined,
+    { read, fill, ready }: TorchStateSource,
+  ): Promise<void> {
+    if (steps !== undefined && typeof steps !== "number") invalidArgument("steps", "a number of steps", steps);
+    this.#expectNoMasters("loadTorchState");
+    const { moments, counts } = torchPlaces(state, this.#slots, this.#keeper);
+    await ready();
+    const found = new Map<Slot, number>();
+    for (const { path, slot } of counts) found.set(slot, await read(path));
+    const places = new Map(moments.map(({ path, name, parameter }) => [name, { path, ...parameter }]));
+    const translated = new Map(
+      [...places].map(([name, { path, slot }]) => [name, { ...state.get(path)!, shape: slot.shape }]),
+    );
+    const { counters, updates } = this.#countsOf(translated, steps, found);
+    const own = new Map<string, TypedArray>([
+      ["state", counters],
+      ["updates", updates],
+    ]);
+    const described = new Map<string, Described>([
+      ["state", { dtype: "float64", shape: [counters.length] }],
+      ["updates", { dtype: "int32", shape: [updates.length] }],
+      ...translated,
+    ]);
+    await this.fillState(described, counters, async (name, to) => {
+      const values = own.get(name);
+      if (values) return to.write(values);
+      const { path, layout } = places.get(name) as { path: string; layout: TorchLayout };
+      await fill(path, to, layout);
+    });
+  }
+
+  /** @internal What {@link toTorchState} copies: the tensors themselves, and how often each parameter was updated. */
+  torchStateParts(): { parameters: readonly TorchMoments[]; updates: Promise<TypedArray> | undefined } {
+    this.#expectNoMasters("toTorchState");
+    const counted = this.#keeper.names.includes("expAvgSq");
+    return { parameters: torchMoments(this.#slots, this.#keeper), updates: counted ? this.#updates.read() : undefined };
+  }
+
   /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
-  checkStateDict(state: ReadonlyMap<string, Tensor>): StatePlaces {
+  checkStateDict(state: ReadonlyMap<string, Described>): StatePlaces {
     return placesOf(state, { state: this.#state, updates: this.#updates }, this.#slots, this.#keeper);
   }
 

@@ -3,6 +3,9 @@ import { shown, someOf } from "../quoting.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Keeper, Slot } from "./slots.js";
 
+/** What is known of a saved tensor before its values are read. */
+export type Described = Pick<Tensor, "dtype" | "shape">;
+
 /** Where the tensors of a saved state belong. */
 export interface StatePlaces {
   /** By name; what is kept of a parameter must be there when it is asked for: see `Keeper.keep`. */
@@ -16,7 +19,7 @@ export interface StatePlaces {
  * @throws StepsizeError `invalid-file` if a name, a shape or a type differs
  */
 export function placesOf(
-  saved: ReadonlyMap<string, Tensor>,
+  saved: ReadonlyMap<string, Described>,
   counters: { readonly state: Tensor; readonly updates: Tensor },
   slots: readonly Slot[],
   keeper: Keeper,
@@ -38,8 +41,8 @@ export function placesOf(
   for (const [name, tensor] of saved) {
     const like = expected.get(name);
     if (!like) problems.push(`${shown(name)} is not part of this optimizer`);
-    else if (sizeOf(like.shape) !== tensor.size)
-      problems.push(`${name} has ${tensor.size} values, expected ${sizeOf(like.shape)}`);
+    else if (sizeOf(like.shape) !== sizeOf(tensor.shape))
+      problems.push(`${name} has ${sizeOf(tensor.shape)} values, expected ${sizeOf(like.shape)}`);
     else if (String(like.shape) !== String(tensor.shape))
       problems.push(`${name} is [${tensor.shape}], expected [${like.shape}]`);
     else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);

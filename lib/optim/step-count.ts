@@ -33,16 +33,18 @@ export class StepCount {
     else this.#made += times;
   }
 
+  /** Takes the count of a state that the host knows. */
+  take(known: number | undefined): void {
+    this.made = countOf(known);
+  }
+
   /**
    * Takes the count of a state whose values the device copies into the optimizer's. It is known at once if the host gave
    * them or it is the state of an optimizer; otherwise when it was read, and steps made until then are added to it.
    */
   async load(given: Tensor): Promise<void> {
     const known = live.get(given)?.made ?? hostValues(given)?.[0];
-    if (known !== undefined) {
-      this.made = countOf(known);
-      return;
-    }
+    if (known !== undefined) return this.take(known);
     this.#made = undefined;
     this.#since = 0;
     const reading = this.#state.read().then(([made]) => {

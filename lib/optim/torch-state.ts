@@ -1,8 +1,10 @@
 import { StepsizeError } from "../errors.js";
+import type { TypedArray } from "../native/index.js";
 import { shown, someOf } from "../quoting.js";
 import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
 import type { Keeper, Slot } from "./slots.js";
+import type { Described } from "./state-dict.js";
 
 /** PyTorch's names of what is kept per parameter, and ours. */
 const ownNames = new Map([
@@ -14,7 +16,7 @@ const ownNames = new Map([
 const torchNames = new Map([...ownNames].map(([torch, own]) => [own, torch]));
 
 /** A parameter of an optimizer as PyTorch has it. */
-interface TorchParameter {
+export interface TorchParameter {
   readonly slot: Slot;
   readonly name: string;
   readonly layout: TorchLayout;
@@ -28,6 +30,14 @@ export interface TranslatedState {
   readonly steps: ReadonlyMap<Slot, number>;
 }
 
+/** Where the tensors of a PyTorch optimizer's state belong. */
+export interface TorchPlaces {
+  /** PyTorch's name, ours, and the layout that the values have. */
+  readonly moments: readonly { readonly path: string; readonly name: string; readonly parameter: TorchParameter }[];
+  /** Which tensor counts the steps of a parameter. */
+  readonly counts: readonly { readonly path: string; readonly slot: Slot }[];
+}
+
 /**
  * Translates the state of a PyTorch optimizer and changes nothing.
  *
@@ -38,6 +48,31 @@ export async function fromTorch(
   slots: readonly Slot[],
   keeper: Keeper,
 ): Promise<TranslatedState> {
+  const { moments, counts } = torchPlaces(state, slots, keeper);
+  const given = (path: string) => state.get(path) as Tensor;
+  // Every read is enqueued before the first is awaited, so that they see one moment.
+  const [made, values] = await Promise.all([
+    Promise.all(counts.map(({ path }) => given(path).item())),
+    Promise.all(moments.map(({ path }) => given(path).read())),
+  ]);
+  const tensors = moments.map(({ path, name, parameter: { slot, layout } }, i): [string, Tensor] => {
+    const ordered = fromTorchOrder(values[i] as Float32Array, slot.shape, layout);
+    const { device, dtype } = given(path);
+    return [name, tensor(device, ordered, slot.shape, { dtype })];
+  });
+  return { tensors: new Map(tensors), steps: new Map(counts.map(({ slot }, i) => [slot, made[i] as number])) };
+}
+
+/**
+ * Where the tensors of a PyTorch optimizer's state belong.
+ *
+ * @throws StepsizeError `invalid-file` if a name, a shape or a type does not fit
+ */
+export function torchPlaces(
+  state: ReadonlyMap<string, Described>,
+  slots: readonly Slot[],
+  keeper: Keeper,
+): TorchPlaces {
   const entries = [...state].map(([path, from]) => ({ path, from, ...partsOf(path) }));
   const unknown = entries.filter(({ parameter, last }) => parameter === "" || (last !== "step" && !ownNames.has(last)));
   if (unknown.length > 0) {
@@ -46,32 +81,23 @@ export async function fromTorch(
   }
   const found = parametersOf(slots, new Set(entries.map(({ parameter }) => parameter)));
   const problems: string[] = [];
-  const moments: { name: string; from: Tensor; parameter: TorchParameter }[] = [];
-  const counts: { slot: Slot; from: Tensor }[] = [];
+  const moments: TorchPlaces["moments"][number][] = [];
+  const counts: TorchPlaces["counts"][number][] = [];
   for (const { path, from, parameter: name, last } of entries) {
     const parameter = found.get(name);
     const own = ownNames.get(last);
     if (!parameter || (own !== undefined && !keeper.names.includes(own))) {
       problems.push(`${shown(path)} is not part of this optimizer${parameter ? "" : adviceOn(name)}`);
     } else if (own === undefined) {
-      counts.push({ slot: parameter.slot, from });
+      counts.push({ path, slot: parameter.slot });
     } else {
       problems.push(...differences(path, from, parameter, keeper.typeOf(keeper.names.indexOf(own))));
-      moments.push({ name: `${parameter.slot.key}.${own}`, from, parameter });
+      moments.push({ path, name: `${parameter.slot.key}.${own}`, parameter });
     }
   }
   problems.push(...missing(state, found, keeper));
   if (problems.length > 0) refuse(problems);
-  // Every read is enqueued before the first is awaited, so that they see one moment.
-  const [made, values] = await Promise.all([
-    Promise.all(counts.map(({ from }) => from.item())),
-    Promise.all(moments.map(({ from }) => from.read())),
-  ]);
-  const tensors = moments.map(({ name, from, parameter: { slot, layout } }, i): [string, Tensor] => {
-    const ordered = fromTorchOrder(values[i] as Float32Array, slot.shape, layout);
-    return [name, tensor(from.device, ordered, slot.shape, { dtype: from.dtype })];
-  });
-  return { tensors: new Map(tensors), steps: new Map(counts.map(({ slot }, i) => [slot, made[i] as number])) };
+  return { moments, counts };
 }
 
 /**
@@ -84,21 +110,45 @@ export async function toTorch(
   keeper: Keeper,
   stepsOf: (slot: Slot) => Promise<number | undefined>,
 ): Promise<Map<string, Tensor>> {
-  const all = torchParameters(slots).map(async ({ slot, name, layout }) => {
-    const shape = torchShape(slot.shape, layout);
+  const all = torchMoments(slots, keeper).map(async ({ name, slot, moments }) => {
     // Enqueued for all parameters before the first is awaited, so that they are of one moment.
-    const [steps, ...values] = await Promise.all([stepsOf(slot), ...slot.kept.map((one) => one.read())]);
-    const moments = values.map((one, i): [string, Tensor] => {
-      const { device, dtype } = slot.kept[i] as Tensor;
-      const own = keeper.names[i] as string;
-      const ordered = toTorchOrder(one, slot.shape, layout);
-      return [`${name}.${torchNames.get(own) ?? own}`, tensor(device, ordered, shape, { dtype })];
+    const [steps, ...values] = await Promise.all([stepsOf(slot), ...moments.map(({ kept }) => kept.read())]);
+    const made = moments.map((one, i): [string, Tensor] => {
+      const { device, dtype } = one.kept;
+      const ordered = toTorchOrder(values[i] as TypedArray, slot.shape, one.layout);
+      return [one.name, tensor(device, ordered, one.shape, { dtype })];
     });
     const [first] = slot.kept;
-    if (first === undefined || steps === undefined) return moments;
-    return [[`${name}.step`, tensor(first.device, steps)] as [string, Tensor], ...moments];
+    if (first === undefined || steps === undefined) return made;
+    return [[`${name}.step`, tensor(first.device, steps)] as [string, Tensor], ...made];
   });
   return new Map((await Promise.all(all)).flat());
+}
+
+/** What is kept of a parameter, as PyTorch has it. */
+export interface TorchMoments {
+  /** Of the parameter. */
+  readonly name: string;
+  readonly slot: Slot;
+  readonly moments: readonly {
+    readonly name: string;
+    readonly kept: Tensor;
+    /** Of PyTorch's. */
+    readonly shape: readonly number[];
+    readonly layout: TorchLayout;
+  }[];
+}
+
+/** What is kept of parameters, with PyTorch's names and layouts. */
+export function torchMoments(slots: readonly Slot[], keeper: Keeper): TorchMoments[] {
+  return torchParameters(slots).map(({ slot, name, layout }) => {
+    const shape = torchShape(slot.shape, layout);
+    const moments = slot.kept.map((kept, i) => {
+      const own = keeper.names[i] as string;
+      return { name: `${name}.${torchNames.get(own) ?? own}`, kept, shape, layout };
+    });
+    return { name, slot, moments };
+  });
 }
 
 /** Parameters with PyTorch's names; with our own if nothing else is known, or if two would have the same. */
@@ -129,7 +179,7 @@ function partsOf(path: string): { parameter: string; last: string } {
   return { parameter: path.slice(0, Math.max(0, dot)), last: path.slice(dot + 1) };
 }
 
-function differences(path: string, from: Tensor, { slot, layout }: TorchParameter, dtype: string): string[] {
+function differences(path: string, from: Described, { slot, layout }: TorchParameter, dtype: string): string[] {
   const shape = torchShape(slot.shape, layout);
   if (String(from.shape) !== String(shape)) return [`${shown(path)} is [${from.shape}], expected [${shape}]`];
   return from.dtype === dtype ? [] : [`${shown(path)} is ${from.dtype}, expected ${dtype}`];
@@ -137,7 +187,7 @@ function differences(path: string, from: Tensor, { slot, layout }: TorchParamete
 
 /** A parameter has all that the rule keeps, or none of it. */
 function missing(
-  state: ReadonlyMap<string, Tensor>,
+  state: ReadonlyMap<string, Described>,
   found: ReadonlyMap<string, TorchParameter>,
   keeper: Keeper,
 ): string[] {

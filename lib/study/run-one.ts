@@ -2,7 +2,8 @@ import { StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { centredMean, smoothingSpan } from "../report/smooth.js";
 import { assembleRun, type SplitName, type Task } from "../tasks/index.js";
-import { readCheckpoint, type Trainer } from "../train/index.js";
+import type { Trainer } from "../train/index.js";
+import { withCheckpoint } from "../train/saved-model.js";
 import type { PlannedRun } from "./plan.js";
 import type { RunRecord, SplitResult } from "./records.js";
 import { type RunState, readState, setAside, writeState } from "./run-state.js";
@@ -160,8 +161,8 @@ class OneRun {
     const { checkpoint, tell } = this.#environment;
     const beside = `${checkpoint}.json`;
     try {
-      const { info } = await readCheckpoint(checkpoint);
-      const state = await readState(beside, info.step);
+      const step = await withCheckpoint(checkpoint, async ({ info }) => info.step);
+      const state = await readState(beside, step);
       // Last, because it changes nothing where it fails.
       await this.#trainer.load(checkpoint);
       this.#state = state;

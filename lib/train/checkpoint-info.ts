@@ -52,6 +52,7 @@ const schema = object<CheckpointInfo>({
   ...card,
   format: oneOf<typeof format>([format]),
   step: count,
+  iteration: optional(count),
   counters: dictionary(count, "an object of counts"),
   precision: optional(oneOf(["float32", "bf16"])),
   best: optional(

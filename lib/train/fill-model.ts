@@ -1,9 +1,10 @@
 import { StepsizeError } from "../errors.js";
 import { shown } from "../quoting.js";
-import { copy, noGrad, type Tensor, tensor } from "../tensor/index.js";
-import { fromTorchOrder, type TorchLayout, torchShape } from "../tensor/torch-layout.js";
+import type { Tensor } from "../tensor/index.js";
+import { type TorchLayout, torchShape } from "../tensor/torch-layout.js";
+import { Uploads } from "./device-parts.js";
 import type { StoredTensor } from "./safetensors-file.js";
-import { float32Of, floatCodes } from "./stored-floats.js";
+import { fillFloats, floatCodes } from "./stored-floats.js";
 
 /** A tensor of a model, and what a file has to hold for it. */
 export interface Wanted {
@@ -17,28 +18,26 @@ export interface Wanted {
 }
 
 /**
- * Copies the file's values into the model's tensors, once it is known that all of it fits.
+ * Copies the file's values into the model's tensors, once it is known that all of it fits and has its checksums. They go
+ * to the device block by block: nothing but the largest convolution is in the host's memory as a whole.
  *
  * @param isUnused names in the file that are of no use, and no mistake either
  * @throws StepsizeError `invalid-file` that lists what is missing, left over, and of another shape or type
  */
-export function fillModel(
+export async function fillModel(
   wanted: readonly Wanted[],
   path: string,
   stored: ReadonlyMap<string, StoredTensor>,
   isUnused: (name: string) => boolean,
-): void {
+): Promise<void> {
   const problems = differences(wanted, stored, isUnused);
   if (problems) throw new StepsizeError("invalid-file", `${path}: the weights do not fit the model: ${problems}`);
-  for (const one of wanted) {
-    const own = one.tensor;
-    const from = stored.get(one.name) as StoredTensor;
-    const values = fromTorchOrder(float32Of(from), own.shape, one.layout);
-    // One at a time: a model's weights are in memory once more in the file already.
-    const source = tensor(own.device, values, own.shape, { dtype: own.dtype });
-    noGrad(() => copy(own, source));
-    source.dispose();
-  }
+  const pairs = wanted.map((one) => [one, stored.get(one.name) as StoredTensor] as const);
+  for (const [, from] of pairs) await from.verify();
+  const [first] = wanted;
+  if (first === undefined) return;
+  const uploads = new Uploads(first.tensor.device);
+  for (const [{ tensor, layout }, from] of pairs) await fillFloats(uploads, tensor, from, layout);
 }
 
 /** What keeps a file from fitting, in words; empty where it fits. */

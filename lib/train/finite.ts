@@ -1,24 +1,17 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { TypedArray } from "../native/index.js";
-import type { HostTensor } from "./safetensors.js";
+import type { DataType, TypedArray } from "../native/index.js";
 
 /** Values that are looked at before the event loop gets its turn: a few milliseconds' worth. */
 const atOnce = 2 ** 22;
 
-/** The name of the first tensor with a value that is NaN or infinite, if there is one. */
-export async function firstNotFinite(tensors: ReadonlyMap<string, HostTensor>): Promise<string | undefined> {
-  let looked = 0;
-  for (const [name, { dtype, data }] of tensors) {
-    for (let start = 0; start < data.length; start += atOnce) {
-      const part = data.subarray(start, start + atOnce);
-      if (!(dtype === "bfloat16" ? areFiniteBfloat16(part) : areFinite(part))) return name;
-      looked += part.length;
-      if (looked < atOnce) continue;
-      looked = 0;
-      await nextTurn();
-    }
+/** Whether all values are finite, neither NaN nor infinite. */
+export async function areAllFinite(dtype: DataType, values: TypedArray): Promise<boolean> {
+  for (let start = 0; start < values.length; start += atOnce) {
+    if (start > 0) await nextTurn();
+    const part = values.subarray(start, start + atOnce);
+    if (!(dtype === "bfloat16" ? areFiniteBfloat16(part) : areFinite(part))) return false;
   }
-  return undefined;
+  return true;
 }
 
 function areFinite(values: TypedArray): boolean {

@@ -10,7 +10,7 @@ import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { readJsonFile } from "../read-file.js";
 import { anything, dictionary } from "../schema.js";
-import { readStored, type StoredTensor } from "./safetensors-file.js";
+import { openStored, type StoredFile, type StoredTensor } from "./safetensors-file.js";
 import { inFile } from "./saved-model.js";
 import { fillFromTorch } from "./torch-weights.js";
 
@@ -49,31 +49,47 @@ export async function loadHuggingFace(folder: string, options: HuggingFaceOption
   expectText("folder", folder, "the path of a folder");
   expectDevice("device", device);
   const json = await readJson(join(folder, "config.json"));
-  const shape = inFile(folder, () => olmoOptionsOf(json));
-  const stored = await readWeights(folder);
-  const model = olmo({ ...shape, device }).setPrecision(precision);
+  const shape = await inFile(folder, () => olmoOptionsOf(json));
+  const files: StoredFile[] = [];
   try {
-    fillFromTorch(model, folder, shape.tied ? withoutTiedHead(folder, stored) : stored);
-  } catch (error) {
-    model.dispose();
-    throw error;
+    const stored = await openWeights(folder, files);
+    const fitting = shape.tied ? await withoutTiedHead(folder, stored) : stored;
+    const model = olmo({ ...shape, device }).setPrecision(precision);
+    try {
+      await fillFromTorch(model, folder, fitting);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+    return { model, config: { kind: "olmo", ...shape } };
+  } finally {
+    for (const file of files) await file.close();
   }
-  return { model, config: { kind: "olmo", ...shape } };
 }
 
-async function readWeights(folder: string): Promise<Map<string, StoredTensor>> {
-  const files = await readdir(folder);
-  if (files.includes(single)) return (await readStored(join(folder, single))).stored;
-  if (!files.includes(index)) {
-    const pickles = files.some((name) => name.endsWith(".bin"));
+/** @param files takes the files that were opened, also if it fails */
+async function openWeights(folder: string, files: StoredFile[]): Promise<ReadonlyMap<string, StoredTensor>> {
+  const open = async (name: string) => {
+    const file = await openStored(join(folder, name));
+    files.push(file);
+    return file.tensors;
+  };
+  const names = await readdir(folder);
+  if (names.includes(single)) return await open(single);
+  if (!names.includes(index)) {
+    const pickles = names.some((name) => name.endsWith(".bin"));
     const advice = pickles ? "; it has files of torch.save, which save_pretrained writes anew as safetensors" : "";
     throw new StepsizeError("not-found", `${folder}: there is no ${single} and no ${index}${advice}`);
   }
-  return await readShards(folder, await readJson(join(folder, index)));
+  return await openShards(folder, await readJson(join(folder, index)), open);
 }
 
 /** All tensors of the shards, which have exactly those that the index places in them. */
-async function readShards(folder: string, { weight_map: map }: Readonly<Record<string, unknown>>) {
+async function openShards(
+  folder: string,
+  { weight_map: map }: Readonly<Record<string, unknown>>,
+  open: (name: string) => Promise<ReadonlyMap<string, StoredTensor>>,
+) {
   const fail = (problem: string): never => {
     throw new StepsizeError("invalid-file", `${join(folder, index)}: ${problem}`);
   };
@@ -88,25 +104,45 @@ async function readShards(folder: string, { weight_map: map }: Readonly<Record<s
   }
   const all = new Map<string, StoredTensor>();
   for (const [file, names] of namesOf) {
-    const { stored } = await readStored(join(folder, file));
-    const missing = names.find((name) => !stored.has(name));
+    const tensors = await open(file);
+    const missing = names.find((name) => !tensors.has(name));
     if (missing !== undefined) fail(`${shown(missing)} is not in ${shown(file)}`);
-    const extra = [...stored.keys()].find((name) => map[name] !== file);
+    const extra = [...tensors.keys()].find((name) => map[name] !== file);
     if (extra !== undefined) fail(`${shown(extra)} of ${shown(file)} is not in the weight_map`);
-    for (const [name, tensor] of stored) all.set(name, tensor);
+    for (const [name, tensor] of tensors) all.set(name, tensor);
   }
   return all;
 }
 
 /** Some files hold the output's matrix again, although it is the embedding. */
-function withoutTiedHead(folder: string, stored: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
-  const { "lm_head.weight": head, "model.embed_tokens.weight": embedding, ...rest } = Object.fromEntries(stored);
-  if (head && (!embedding || !Buffer.from(head.bytes).equals(embedding.bytes)))
+async function withoutTiedHead(
+  folder: string,
+  stored: ReadonlyMap<string, StoredTensor>,
+): Promise<ReadonlyMap<string, StoredTensor>> {
+  const head = stored.get("lm_head.weight");
+  if (head === undefined) return stored;
+  const embedding = stored.get("model.embed_tokens.weight");
+  if (!embedding || !(await haveSameBytes(head, embedding)))
     throw new StepsizeError(
       "invalid-file",
       `${folder}: lm_head.weight is not model.embed_tokens.weight, although config.json has tie_word_embeddings`,
     );
-  return new Map(Object.entries({ ...rest, ...(embedding && { "model.embed_tokens.weight": embedding }) }));
+  return new Map([...stored].filter(([name]) => name !== head.name));
+}
+
+async function haveSameBytes(one: StoredTensor, other: StoredTensor): Promise<boolean> {
+  if (one.bytes !== other.bytes) return false;
+  const others = other.blocks();
+  try {
+    for await (const block of one.blocks()) {
+      const { value } = await others.next();
+      if (value === undefined || !Buffer.from(block.buffer, block.byteOffset, block.byteLength).equals(value))
+        return false;
+    }
+    return true;
+  } finally {
+    await others.return();
+  }
 }
 
 async function readJson(path: string): Promise<Readonly<Record<string, unknown>>> {

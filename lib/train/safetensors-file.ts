@@ -1,38 +1,215 @@
-import { readFile } from "node:fs/promises";
+import { constants, type FileHandle, open } from "node:fs/promises";
 import { expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
-import { lengthBytes, readHeader, readHeaderLength } from "./safetensors-header.js";
+import { checksumKey, continued, damaged, hex, readChecksums } from "./checksums.js";
+import { lengthBytes, readHeader, readHeaderLength, refuse, type StoredEntry } from "./safetensors-header.js";
 
-/** A tensor as it stands in a safetensors file. */
-export interface StoredTensor {
+/**
+ * The most bytes of a tensor that are in memory at once while it is read or written block by block. A multiple of every
+ * element's size.
+ */
+export const blockBytes = 2 ** 24;
+
+/** A tensor in a safetensors file that is open. Its values stay in the file until they are asked for. */
+export class StoredTensor {
+  readonly name: string;
   /** The format's name of the type, such as `F32`. */
   readonly code: string;
   readonly shape: readonly number[];
-  /** A view of the file's bytes, at any alignment. */
-  readonly bytes: Uint8Array;
+  readonly bytes: number;
+  readonly #file: StoredFile;
+  readonly #from: number;
+  readonly #checksum: string | undefined;
+
+  /** @internal */
+  constructor(file: StoredFile, name: string, { code, shape, from, to }: StoredEntry, checksum: string | undefined) {
+    this.#file = file;
+    this.name = name;
+    this.code = code;
+    this.shape = shape;
+    this.bytes = to - from;
+    this.#from = from;
+    this.#checksum = checksum;
+  }
+
+  get path(): string {
+    return this.#file.path;
+  }
+
+  /**
+   * The bytes in blocks of {@link blockBytes}, in order. A block is good until the next is asked for, and begins at a
+   * place in memory where numbers of every type may begin. The next one is read meanwhile.
+   *
+   * @throws StepsizeError `invalid-file` after the last block if the tensor does not have the checksum that the file
+   * says, and at any block if the file cannot be read
+   */
+  async *blocks(): AsyncGenerator<Uint8Array, void, undefined> {
+    const size = Math.min(this.bytes, blockBytes);
+    const buffers = [this.#file.borrow(size)];
+    if (this.bytes > blockBytes) buffers.push(this.#file.borrow(size));
+    const read = (start: number, turn: number) => {
+      const block = (buffers[turn % buffers.length] as Uint8Array).subarray(0, Math.min(size, this.bytes - start));
+      const reading = this.#file.readInto(block, this.#from + start, this.name).then(() => block);
+      // Whoever leaves before does not ask how it ended.
+      reading.catch(() => {});
+      return reading;
+    };
+    let next: Promise<Uint8Array> | undefined;
+    let sum = 0;
+    try {
+      next = this.bytes > 0 ? read(0, 0) : undefined;
+      for (let start = 0, turn = 1; next; turn++) {
+        const block = await next;
+        start += block.length;
+        next = start < this.bytes ? read(start, turn) : undefined;
+        if (this.#checksum !== undefined) sum = continued(sum, block);
+        yield block;
+      }
+    } finally {
+      // A read that is under way must not write into what another reader borrows.
+      await next?.catch(() => {});
+      for (const buffer of buffers) this.#file.giveBack(buffer);
+    }
+    if (this.#checksum !== undefined && hex(sum) !== this.#checksum)
+      damaged(
+        this.path,
+        `the values of ${this.name} are not those that were written (CRC-32 ${hex(sum)}, expected ${this.#checksum})`,
+      );
+  }
+
+  /** All bytes, in memory of their own. @throws StepsizeError as {@link blocks}; `out-of-memory` */
+  async read(): Promise<Uint8Array> {
+    const bytes = allocate(this.bytes, `${this.path}: ${this.name}`);
+    let at = 0;
+    for await (const block of this.blocks()) {
+      bytes.set(block, at);
+      at += block.length;
+    }
+    return bytes;
+  }
+
+  /** Reads the values and compares them with their checksum; does nothing if the file has none. */
+  async verify(): Promise<void> {
+    if (this.#checksum === undefined) return;
+    for await (const _ of this.blocks());
+  }
+}
+
+/** A safetensors file that is open. {@link openStored} makes these. */
+export class StoredFile {
+  readonly path: string;
+  /** By name, in the order of the header. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Without the checksums. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly #file: FileHandle;
+  /** Buffers that nobody uses. */
+  readonly #buffers: Uint8Array[] = [];
+
+  private constructor(
+    path: string,
+    file: FileHandle,
+    entries: ReadonlyMap<string, StoredEntry>,
+    metadata: Readonly<Record<string, string>>,
+    checksums: ReadonlyMap<string, string> | undefined,
+  ) {
+    this.path = path;
+    this.#file = file;
+    this.tensors = new Map(
+      [...entries].map(([name, entry]) => [name, new StoredTensor(this, name, entry, checksums?.get(name))]),
+    );
+    this.metadata = metadata;
+  }
+
+  /** @internal */
+  static async open(path: string): Promise<StoredFile> {
+    expectText("path", path, "the path of a file");
+    // A pipe would wait for its writer.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error) => unreadable(path, error));
+    try {
+      const found = await file.stat();
+      if (found.isDirectory())
+        throw new StepsizeError("invalid-file", `${path}: is a folder; loadHuggingFace reads one of Hugging Face's`);
+      if (!found.isFile())
+        throw new StepsizeError("invalid-file", `${path}: expected a file, found a pipe or a device`);
+      const { size } = found;
+      const first = Buffer.alloc(Math.min(lengthBytes, size));
+      await readAll(path, file, first, 0, "the header's length");
+      const length = readHeaderLength(path, first, size);
+      const header = Buffer.alloc(lengthBytes + length);
+      await readAll(path, file, header, 0, "the header");
+      const { entries, metadata } = readHeader(path, header.subarray(lengthBytes), size);
+      const checksums = readChecksums(path, header, metadata);
+      const { [checksumKey]: _, ...others } = metadata;
+      return new StoredFile(path, file, entries, others, checksums);
+    } catch (error) {
+      await file.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close().catch(() => {});
+  }
+
+  /** @internal */
+  async readInto(block: Uint8Array, start: number, what: string): Promise<void> {
+    await readAll(this.path, this.#file, block, start, what);
+  }
+
+  /** @internal A buffer of at least so many bytes, for one reader. */
+  borrow(bytes: number): Uint8Array {
+    const at = this.#buffers.findIndex((buffer) => buffer.length >= bytes);
+    return at < 0 ? allocate(bytes, this.path) : (this.#buffers.splice(at, 1)[0] as Uint8Array);
+  }
+
+  /** @internal */
+  giveBack(buffer: Uint8Array): void {
+    this.#buffers.push(buffer);
+    // The two largest serve every tensor.
+    if (this.#buffers.length > 2) this.#buffers.sort((a, b) => b.length - a.length).length = 2;
+  }
 }
 
 /**
- * Reads a safetensors file (https://huggingface.co/docs/safetensors#format) without an opinion on its types.
+ * Opens a safetensors file and reads its header, without an opinion on its types. Whoever opens it closes it.
  *
  * @throws StepsizeError `not-found`, or `invalid-file` with the offset, what was expected and what was found
  */
-export async function readStored(
-  path: string,
-): Promise<{ stored: Map<string, StoredTensor>; metadata: Readonly<Record<string, string>> }> {
-  expectText("path", path, "the path of a file");
-  const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
-    if (error.code === "EISDIR")
-      throw new StepsizeError("invalid-file", `${path}: is a folder; loadHuggingFace reads one of Hugging Face's`);
-    throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
-  });
-  const length = readHeaderLength(path, bytes.subarray(0, lengthBytes), bytes.length);
-  const { entries, metadata } = readHeader(path, bytes.subarray(lengthBytes, lengthBytes + length), bytes.length);
-  const stored = new Map<string, StoredTensor>();
-  for (const [name, { code, shape, from, to }] of entries) {
-    // A plain array, because `slice` of a Buffer does not copy.
-    stored.set(name, { code, shape, bytes: new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from) });
+export function openStored(path: string): Promise<StoredFile> {
+  return StoredFile.open(path);
+}
+
+/** Opens a safetensors file for as long as `use` takes. */
+export async function withStored<T>(path: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
+  const file = await openStored(path);
+  try {
+    return await use(file);
+  } finally {
+    await file.close();
   }
-  return { stored, metadata };
+}
+
+async function readAll(path: string, file: FileHandle, into: Uint8Array, start: number, what: string): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    const length = Math.min(into.length - done, blockBytes);
+    const { bytesRead } = await file.read(into, done, length, start + done).catch((error) => unreadable(path, error));
+    if (bytesRead === 0)
+      refuse(path, start + done, `the bytes of ${what}`, "the end of the file: it was cut short since it was opened");
+    done += bytesRead;
+  }
+}
+
+function unreadable(path: string, error: NodeJS.ErrnoException): never {
+  if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
+  throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
+}
+
+function allocate(bytes: number, what: string): Uint8Array {
+  try {
+    return new Uint8Array(bytes);
+  } catch (error) {
+    const message = `${what}: there is no memory for ${bytes} bytes at once`;
+    throw new StepsizeError("out-of-memory", message, { cause: error });
+  }
 }

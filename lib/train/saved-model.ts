@@ -5,10 +5,13 @@ import { create, type ModelConfig } from "../models/index.js";
 import { type Device, expectDevice } from "../native/index.js";
 import { type Module, type Precision, Preparation, type PreprocessingOptions } from "../nn/index.js";
 import { checkedOptions, expectOptions, optionNames } from "../options.js";
-import { type Tensor, tensor } from "../tensor/index.js";
+import type { Tensor } from "../tensor/index.js";
 import type { BestEvaluation } from "./best-evaluation.js";
 import { readCheckpointInfo } from "./checkpoint-info.js";
-import { type HostTensor, readSafetensors } from "./safetensors.js";
+import { Uploads } from "./device-parts.js";
+import { describeStored, type HostTensor, readTensors } from "./safetensors.js";
+import { type StoredTensor, withStored } from "./safetensors-file.js";
+import { fillSame } from "./stored-floats.js";
 
 /** What a model needs around it to be used on raw data: saved with its weights. */
 export interface ModelCard {
@@ -26,6 +29,8 @@ export interface CheckpointInfo extends ModelCard {
   readonly format: "stepsize-checkpoint-1";
   /** Steps done: the next one is this number. */
   readonly step: number;
+  /** Steps that the optimizer's own counter says; default: as many. */
+  readonly iteration?: number;
   readonly counters: Readonly<Record<string, number>>;
   /** Of the model; default float32. */
   readonly precision?: Precision;
@@ -48,58 +53,114 @@ const modelPrefix = "model.";
 const optimizerPrefix = "optimizer.";
 const ratesPrefix = "learningRate.";
 
-/**
- * Reads a checkpoint.
- * @throws StepsizeError `not-found`, or `invalid-file` for a file that is cut short or is not a checkpoint.
- */
-export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  const { tensors, metadata } = await readSafetensors(path);
-  const info = readCheckpointInfo(path, metadata["stepsize"]);
-  const under = (prefix: string) =>
-    new Map(
-      [...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]),
-    );
-  return { info, model: under(modelPrefix), optimizer: under(optimizerPrefix), rates: under(ratesPrefix) };
+/** A checkpoint whose file is open. Its values stay in the file until they are asked for. */
+export interface OpenCheckpoint {
+  readonly path: string;
+  readonly info: CheckpointInfo;
+  /** By their names in the model, and so on. */
+  readonly model: ReadonlyMap<string, StoredTensor>;
+  readonly optimizer: ReadonlyMap<string, StoredTensor>;
+  readonly rates: ReadonlyMap<string, StoredTensor>;
+  /** What the optimizer's `state` holds. */
+  readonly counters: Float64Array;
 }
 
-/** @internal Names and tensors as they stand in a checkpoint. */
-export function checkpointNames({ model, optimizer, rates }: Omit<Checkpoint, "info">): Map<string, HostTensor> {
-  const named = (prefix: string, tensors: ReadonlyMap<string, HostTensor>) =>
+/**
+ * Opens a checkpoint for as long as `use` takes, and reads its header and counters.
+ *
+ * @throws StepsizeError `not-found`, or `invalid-file` for a file that is cut short, is not a checkpoint, or says another
+ * number of steps than the state in it
+ */
+export async function withCheckpoint<T>(path: string, use: (checkpoint: OpenCheckpoint) => Promise<T>): Promise<T> {
+  return await withStored(path, async ({ tensors, metadata }) => {
+    const info = readCheckpointInfo(path, metadata["stepsize"]);
+    const under = (prefix: string) =>
+      new Map(
+        [...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]),
+      );
+    const optimizer = under(optimizerPrefix);
+    const counters = await countersOf(path, info, optimizer.get("state"));
+    return await use({ path, info, counters, model: under(modelPrefix), optimizer, rates: under(ratesPrefix) });
+  });
+}
+
+/** The optimizer's counters, of which the first are the steps made. */
+async function countersOf(path: string, info: CheckpointInfo, state: StoredTensor | undefined): Promise<Float64Array> {
+  if (state === undefined) return new Float64Array(0);
+  if (state.code !== "F64" || state.shape.length !== 1)
+    throw new StepsizeError("invalid-file", `${path}: ${state.name} is ${state.code}[${state.shape}], expected F64[n]`);
+  const counters = new Float64Array((await state.read()).buffer as ArrayBuffer);
+  const { step, iteration = step } = info;
+  if (counters[0] !== iteration)
+    throw new StepsizeError(
+      "invalid-file",
+      `${path}: is damaged: its header says ${iteration} steps, the optimizer's state in it ${counters[0]}; load another`,
+    );
+  return counters;
+}
+
+/**
+ * Reads all of a checkpoint into memory.
+ * @throws StepsizeError `not-found`, or `invalid-file` for a file that is cut short, is not a checkpoint or does not have
+ * the checksums that it says.
+ */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  return await withCheckpoint(path, async ({ info, model, optimizer, rates }) => ({
+    info,
+    model: await readTensors(model),
+    optimizer: await readTensors(optimizer),
+    rates: await readTensors(rates),
+  }));
+}
+
+/** Reads what is needed of a checkpoint to look at its optimizer: the weights stay in the file. */
+export async function readOptimizerState(path: string): Promise<Checkpoint> {
+  return await withCheckpoint(path, async ({ info, optimizer }) => {
+    const none = new Map<string, HostTensor>();
+    return { info, model: none, optimizer: await readTensors(optimizer), rates: none };
+  });
+}
+
+/** Reads all of a checkpoint and keeps none of it. @throws StepsizeError as {@link readCheckpoint} */
+export async function verifyCheckpoint(path: string): Promise<void> {
+  await withCheckpoint(path, ({ model, optimizer, rates }) => verifyAll([model, optimizer, rates]));
+}
+
+/** Compares tensors with their checksums, before anything is changed. @throws StepsizeError `invalid-file` */
+export async function verifyAll(parts: Iterable<ReadonlyMap<string, StoredTensor>>): Promise<void> {
+  for (const part of parts) for (const stored of part.values()) await stored.verify();
+}
+
+/** The types and shapes of tensors in a file, by the same names. */
+export function describeAll(
+  stored: ReadonlyMap<string, StoredTensor>,
+): Map<string, Pick<HostTensor, "dtype" | "shape">> {
+  return new Map([...stored].map(([name, one]) => [name, describeStored(one)]));
+}
+
+/** @internal Names as they stand in a checkpoint. */
+export function checkpointNames<T>(parts: Readonly<Record<"model" | "optimizer" | "rates", ReadonlyMap<string, T>>>) {
+  const named = (prefix: string, tensors: ReadonlyMap<string, T>) =>
     [...tensors].map(([name, one]) => [prefix + name, one] as const);
+  const { model, optimizer, rates } = parts;
   return new Map([...named(modelPrefix, model), ...named(optimizerPrefix, optimizer), ...named(ratesPrefix, rates)]);
 }
 
-/** Reads tensors. All reads are enqueued before anything is awaited, so they see one moment of a run. */
-export async function onHost(tensors: Iterable<readonly [string, Tensor]>): Promise<Map<string, HostTensor>> {
-  const reads = [...tensors].map(
-    async ([name, t]): Promise<[string, HostTensor]> => [
-      name,
-      { dtype: t.dtype, shape: t.shape, data: await t.read() },
-    ],
-  );
-  return new Map(await Promise.all(reads));
+/** @internal Fills a model with the weights of a checkpoint, block by block. All of them fit. */
+export async function fillWeights(model: Module, weights: ReadonlyMap<string, StoredTensor>): Promise<void> {
+  const own = model.stateDict();
+  const [first] = own.values();
+  if (first === undefined) return;
+  const uploads = new Uploads(first.device);
+  for (const [name, to] of own) await fillSame(uploads, to, weights.get(name) as StoredTensor);
 }
 
-/** @internal Runs `use` with the tensors on the device, and frees them after it. */
-export function onDevice<T>(
-  device: Device,
-  tensors: ReadonlyMap<string, HostTensor>,
-  use: (state: Map<string, Tensor>) => T,
-): T {
-  const state = new Map([...tensors].map(([name, { data, shape }]) => [name, tensor(device, data, shape)]));
+/** @internal Names the file in errors about its content, once; what would be wrong in an argument is wrong in the file. */
+export async function inFile<T>(path: string, read: () => T | Promise<T>): Promise<T> {
   try {
-    return use(state);
-  } finally {
-    for (const value of state.values()) value.dispose();
-  }
-}
-
-/** @internal Names the file in errors about its content; what would be wrong in an argument is wrong in the file. */
-export function inFile<T>(path: string, read: () => T): T {
-  try {
-    return read();
+    return await read();
   } catch (error) {
-    if (!(error instanceof StepsizeError)) throw error;
+    if (!(error instanceof StepsizeError) || error.message.startsWith(path)) throw error;
     const code = error.code === "invalid-argument" ? "invalid-file" : error.code;
     throw new StepsizeError(code, `${path}: ${error.message}`, { cause: error });
   }
@@ -143,19 +204,32 @@ export async function loadModel(path: string, options: LoadModelOptions): Promis
   const { device, build, precision: wanted } = checkedOptions("loadModel", loadNames, options);
   expectDevice("device", device);
   if (build !== undefined) expectFunction("build", build);
-  const { info, model: weights } = await readCheckpoint(path);
-  const { config, preprocessing, classes, text, step, precision = "float32" } = info;
-  if (!config && !build)
-    throw new StepsizeError(
-      "invalid-argument",
-      `${path}: holds a model of your own code; pass build: () => the model without its weights`,
-    );
-  const model = build ? build() : inFile(path, () => create(config as ModelConfig, { device }));
-  inFile(path, () => model.setPrecision(precision));
-  onDevice(device, weights, (state) => inFile(path, () => model.loadStateDict(state)));
-  if (wanted !== undefined) model.setPrecision(wanted);
-  model.eval();
-  const preparation = inFile(path, () => new Preparation(model, preprocessing));
+  return await withCheckpoint(path, async ({ info, model: weights }) => {
+    const { config } = info;
+    if (!config && !build)
+      throw new StepsizeError(
+        "invalid-argument",
+        `${path}: holds a model of your own code; pass build: () => the model without its weights`,
+      );
+    const model = build ? build() : await inFile(path, () => create(config as ModelConfig, { device }));
+    try {
+      await inFile(path, () => model.setPrecision(info.precision ?? "float32").checkStateDict(describeAll(weights)));
+      // A model that somebody else holds is changed only if all of it is good.
+      if (build) await verifyAll([weights]);
+      await fillWeights(model, weights);
+    } catch (error) {
+      if (!build) model.dispose();
+      throw error;
+    }
+    if (wanted !== undefined) model.setPrecision(wanted);
+    model.eval();
+    return await inFile(path, () => loadedModel(model, info));
+  });
+}
+
+function loadedModel(model: Module, info: CheckpointInfo): LoadedModel {
+  const { config, preprocessing, classes, text, step } = info;
+  const preparation = new Preparation(model, preprocessing);
   return {
     model,
     card: { config, preprocessing, classes, text },

@@ -1,10 +1,9 @@
-import { bfloat16Value } from "../tensor/bfloat16.js";
+import { arrayOf, type TypedArray } from "../native/index.js";
+import { bfloat16Bits, bfloat16Value } from "../tensor/bfloat16.js";
+import type { Tensor } from "../tensor/index.js";
+import { fromTorchOrder, type TorchLayout } from "../tensor/torch-layout.js";
+import type { Uploads } from "./device-parts.js";
 import type { StoredTensor } from "./safetensors-file.js";
-
-/** An aligned copy of the bytes, as elements of a type. */
-function elements<T>({ bytes }: StoredTensor, Elements: new (buffer: ArrayBuffer) => T): T {
-  return new Elements(bytes.slice().buffer as ArrayBuffer);
-}
 
 /** The number that 16 bits stand for in IEEE 754's half precision. */
 function halfValue(bits: number): number {
@@ -15,17 +14,72 @@ function halfValue(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
 
-const readers = new Map<string, (stored: StoredTensor) => Float32Array>([
-  ["F32", (stored) => elements(stored, Float32Array)],
-  ["F16", (stored) => Float32Array.from(elements(stored, Uint16Array), halfValue)],
-  ["BF16", (stored) => Float32Array.from(elements(stored, Uint16Array), bfloat16Value)],
-  ["F64", (stored) => Float32Array.from(elements(stored, Float64Array))],
+interface ElementsClass<T extends TypedArray> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBuffer, at: number, length: number): T;
+}
+
+/** Aligned bytes as elements of a type; shares the memory. */
+function elements<T extends TypedArray>({ buffer, byteOffset, byteLength }: Uint8Array, Elements: ElementsClass<T>): T {
+  return new Elements(buffer as ArrayBuffer, byteOffset, byteLength / Elements.BYTES_PER_ELEMENT);
+}
+
+const readers = new Map<string, (bytes: Uint8Array) => Float32Array>([
+  ["F32", (bytes) => elements(bytes, Float32Array)],
+  ["F16", (bytes) => Float32Array.from(elements(bytes, Uint16Array), halfValue)],
+  ["BF16", (bytes) => Float32Array.from(elements(bytes, Uint16Array), bfloat16Value)],
+  ["F64", (bytes) => Float32Array.from(elements(bytes, Float64Array))],
 ]);
 
-/** The format's names of the types that {@link float32Of} reads. */
+/** The format's names of the types that {@link fillFloats} reads. */
 export const floatCodes: readonly string[] = [...readers.keys()];
 
-/** The values of a tensor of one of {@link floatCodes}; those of float64 are rounded. */
-export function float32Of(stored: StoredTensor): Float32Array {
-  return (readers.get(stored.code) as (stored: StoredTensor) => Float32Array)(stored);
+/** The values of a part of a tensor of one of {@link floatCodes}; those of float64 are rounded. May share its memory. */
+function float32Of(code: string, bytes: Uint8Array): Float32Array {
+  return (readers.get(code) as (bytes: Uint8Array) => Float32Array)(bytes);
+}
+
+/** The values of a whole tensor of one of {@link floatCodes}. */
+export async function readFloats(stored: StoredTensor): Promise<Float32Array> {
+  return float32Of(stored.code, await stored.read());
+}
+
+/**
+ * Fills a tensor of float32 or bfloat16 with the values of one of {@link floatCodes} in a file, block by block; those of
+ * another layout than ours all at once.
+ *
+ * @throws StepsizeError `invalid-file` if the values do not have their checksum; the tensor has changed then
+ */
+export async function fillFloats(
+  uploads: Uploads,
+  to: Tensor,
+  stored: StoredTensor,
+  layout: TorchLayout = "same",
+): Promise<void> {
+  const typed = (values: Float32Array) => (to.dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : values);
+  if (layout !== "same") {
+    const values = fromTorchOrder(await readFloats(stored), to.shape, layout);
+    return await uploads.write(to, 0, typed(values));
+  }
+  let first = 0;
+  for await (const block of stored.blocks()) {
+    const isSame = stored.code === "BF16" && to.dtype === "bfloat16";
+    const values = isSame ? elements(block, Uint16Array) : typed(float32Of(stored.code, block));
+    await uploads.write(to, first, values);
+    first += values.length;
+  }
+}
+
+/**
+ * Fills a tensor with the values of one of the same type and size in a file, block by block.
+ *
+ * @throws StepsizeError `invalid-file` if the values do not have their checksum; the tensor has changed then
+ */
+export async function fillSame(uploads: Uploads, to: Tensor, stored: StoredTensor): Promise<void> {
+  let first = 0;
+  for await (const block of stored.blocks()) {
+    const values = elements<TypedArray>(block, arrayOf[to.dtype]);
+    await uploads.write(to, first, values);
+    first += values.length;
+  }
 }

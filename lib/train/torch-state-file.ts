@@ -1,13 +1,15 @@
 import { expectMethods, expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
+import type { TorchStateSource } from "../optim/optimizer.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
-import { type Tensor, tensor } from "../tensor/index.js";
-import { readStored } from "./safetensors-file.js";
-import { inFile } from "./saved-model.js";
-import { float32Of, floatCodes } from "./stored-floats.js";
-import { writeTorchFile } from "./torch-file.js";
+import { deviceSource, hostSource, Uploads } from "./device-parts.js";
+import { writeSources } from "./safetensors.js";
+import { type StoredTensor, withStored } from "./safetensors-file.js";
+import { inFile, verifyAll } from "./saved-model.js";
+import { fillFloats, floatCodes, readFloats } from "./stored-floats.js";
+import { torchMetadata } from "./torch-weights.js";
 
 /** Options of {@link loadTorchState}. */
 export interface TorchStateOptions {
@@ -32,36 +34,52 @@ export async function loadTorchState(
 ): Promise<void> {
   expectMethods("optimizer", optimizer, ["loadTorchState"], "an optimizer, such as an AdamW");
   const { steps } = checkedOptions("loadTorchState", names, options);
-  const { stored } = await readStored(path);
-  const { device } = optimizer.deviceState;
-  const state = new Map<string, Tensor>();
-  try {
-    for (const [name, one] of stored) {
-      if (!floatCodes.includes(one.code))
-        throw new StepsizeError(
-          "invalid-file",
-          `${path}: ${shown(name)} is ${one.code}, expected ${floatCodes.join(", ")}`,
-        );
-      state.set(name, tensor(device, float32Of(one), one.shape));
-    }
-    await optimizer.loadTorchState(state, steps).catch((error: unknown) =>
-      inFile(path, () => {
-        throw error;
-      }),
-    );
-  } finally {
-    for (const one of state.values()) one.dispose();
-  }
+  await withStored(path, async ({ tensors }) => {
+    const wrong = [...tensors.values()].find(({ code }) => !floatCodes.includes(code));
+    if (wrong)
+      throw new StepsizeError(
+        "invalid-file",
+        `${path}: ${shown(wrong.name)} is ${wrong.code}, expected ${floatCodes.join(", ")}`,
+      );
+    const stored = (name: string) => tensors.get(name) as StoredTensor;
+    const uploads = new Uploads(optimizer.deviceState.device);
+    // They are float32 when they were read.
+    const state = new Map([...tensors].map(([name, { shape }]) => [name, { dtype: "float32" as const, shape }]));
+    const source: TorchStateSource = {
+      read: async (name) => {
+        if (stored(name).shape.some((size) => size !== 1))
+          throw new StepsizeError("invalid-file", `${shown(name)} is [${stored(name).shape}], expected one number`);
+        return (await readFloats(stored(name)))[0] as number;
+      },
+      fill: (name, to, layout) => fillFloats(uploads, to, stored(name), layout),
+      ready: () => verifyAll([tensors]),
+    };
+    await inFile(path, () => optimizer.fillTorchState(state, steps, source));
+  });
 }
 
 /**
  * Writes an optimizer's state as a safetensors file for PyTorch: the tensors of `optimizer.toTorchState()`.
  * docs/pytorch.md has the lines of Python that read it.
  *
- * @throws StepsizeError as `optimizer.toTorchState`; `invalid-file` if the file cannot be written
+ * @throws StepsizeError as `optimizer.toTorchState`; `invalid-state` if a step is made meanwhile; `invalid-file` if the
+ * file cannot be written
  */
 export async function saveTorchState(optimizer: Optimizer<{ lr: LearningRate }>, path: string): Promise<void> {
   expectMethods("optimizer", optimizer, ["toTorchState"], "an optimizer, such as an AdamW");
   expectText("path", path, "the path of a file");
-  await writeTorchFile(path, await optimizer.toTorchState());
+  const { parameters, updates } = optimizer.torchStateParts();
+  const moments = parameters.map((one) => ({
+    ...one,
+    sources: one.moments.map(
+      ({ name, kept, shape, layout }) => [name, deviceSource(name, kept, shape, layout)] as const,
+    ),
+  }));
+  const counts = await updates;
+  const sources = moments.flatMap(({ name, slot, sources }) => {
+    const steps = counts?.[slot.place];
+    if (sources.length === 0 || steps === undefined) return sources;
+    return [[`${name}.step`, hostSource("float32", [], Float32Array.of(steps))] as const, ...sources];
+  });
+  await writeSources(path, new Map(sources), torchMetadata);
 }

@@ -4,9 +4,13 @@ import type { Module } from "../nn/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
+import { deviceSource } from "./device-parts.js";
 import { fillModel } from "./fill-model.js";
-import { readStored, type StoredTensor } from "./safetensors-file.js";
-import { writeTorchFile } from "./torch-file.js";
+import { writeSources } from "./safetensors.js";
+import { type StoredTensor, withStored } from "./safetensors-file.js";
+
+/** The metadata of files for PyTorch: the format's own libraries read there which framework the tensors are for. */
+export const torchMetadata = { format: "pt" } as const;
 
 /** Options of {@link loadTorchWeights} and {@link loadWeights}. */
 export interface WeightsOptions {
@@ -30,8 +34,7 @@ export async function loadTorchWeights(model: Module, path: string, options: Wei
   expectModule("model", model);
   expectOptions("loadTorchWeights", weightsNames, options);
   const naming = torchNaming(model);
-  const { stored } = await readStored(path);
-  load(model, path, stored, naming, options);
+  await withStored(path, ({ tensors }) => load(model, path, tensors, naming, options));
 }
 
 /**
@@ -43,10 +46,11 @@ export async function loadTorchWeights(model: Module, path: string, options: Wei
 export async function loadWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
   expectModule("model", model);
   expectOptions("loadWeights", weightsNames, options);
-  const { stored } = await readStored(path);
   const [own, torch] = [checkpointNaming(model), torchNaming(model)];
-  const found = ({ names }: Naming) => [...names.values()].filter((name) => stored.has(name)).length;
-  load(model, path, stored, found(torch) > found(own) ? torch : own, options);
+  await withStored(path, ({ tensors }) => {
+    const found = ({ names }: Naming) => [...names.values()].filter((name) => tensors.has(name)).length;
+    return load(model, path, tensors, found(torch) > found(own) ? torch : own, options);
+  });
 }
 
 /**
@@ -78,13 +82,19 @@ export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>
  * @throws StepsizeError as {@link toTorchWeights}; `invalid-file` if the file cannot be written
  */
 export async function saveTorchWeights(model: Module, path: string): Promise<void> {
+  expectModule("model", model);
   expectText("path", path, "the path of a file");
-  await writeTorchFile(path, await toTorchWeights(model));
+  const { names, layoutOf } = torchNaming(model);
+  const sources = [...model.stateDict()].map(([own, one]) => {
+    const [name, layout] = [names.get(own) as string, layoutOf(own, one.shape)];
+    return [name, deviceSource(name, one, torchShape(one.shape, layout), layout)] as const;
+  });
+  await writeSources(path, new Map(sources), torchMetadata);
 }
 
 /** @internal Copies tensors with PyTorch's names into a model; `path` is for errors. */
-export function fillFromTorch(model: Module, path: string, stored: ReadonlyMap<string, StoredTensor>): void {
-  load(model, path, stored, torchNaming(model), {});
+export function fillFromTorch(model: Module, path: string, stored: ReadonlyMap<string, StoredTensor>): Promise<void> {
+  return load(model, path, stored, torchNaming(model), {});
 }
 
 /** What a file calls the tensors of a model, and how it lays them out. */
@@ -122,13 +132,13 @@ function torchNaming(model: Module): Naming {
   };
 }
 
-function load(
+async function load(
   model: Module,
   path: string,
   stored: ReadonlyMap<string, StoredTensor>,
   { names, isUnused, layoutOf, classifier: layer }: Naming,
   { classifier = "load" }: WeightsOptions,
-): void {
+): Promise<void> {
   if (classifier !== "load" && classifier !== "skip") invalidArgument("classifier", '"load" or "skip"', classifier);
   if (classifier === "skip" && layer === undefined)
     invalidArgument("classifier", '"load" for a model that does not say which layer its classifier is', classifier);
@@ -140,5 +150,5 @@ function load(
   }));
   const skipped = new Set(classifier === "skip" ? all.filter((one) => one.ofClassifier).map(({ name }) => name) : []);
   const wanted = all.filter(({ name }) => !skipped.has(name));
-  fillModel(wanted, path, stored, (name) => skipped.has(name) || isUnused(name));
+  await fillModel(wanted, path, stored, (name) => skipped.has(name) || isUnused(name));
 }

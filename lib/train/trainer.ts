@@ -12,23 +12,28 @@ import { messageOf } from "../realms.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
 import { customRates, differencesOfRates } from "./custom-rates.js";
+import { deviceSource, hostSource, Uploads } from "./device-parts.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
-import { firstNotFinite } from "./finite.js";
+import { areAllFinite } from "./finite.js";
 import { type EvaluateEvery, type RunOptions, RunPlan } from "./run-options.js";
-import { type HostTensor, writeSafetensors } from "./safetensors.js";
+import { readTensors, writeSources } from "./safetensors.js";
+import type { StoredTensor } from "./safetensors-file.js";
 import {
   type CheckpointInfo,
   checkpointNames,
+  describeAll,
   expectCard,
+  fillWeights,
   inFile,
   type ModelCard,
-  onDevice,
-  onHost,
-  readCheckpoint,
+  type OpenCheckpoint,
+  verifyAll,
+  withCheckpoint,
 } from "./saved-model.js";
 import { type CheckpointPlace, Soundness } from "./soundness.js";
 import { type DrawnStep, type MeasuredStep, StepMaker, type StepsUnderWay, stepsAhead } from "./step-maker.js";
 import { type StepRecord, StepRecords } from "./step-record.js";
+import { fillSame } from "./stored-floats.js";
 import { Turns } from "./turns.js";
 
 /** Options of {@link Trainer}. */
@@ -80,6 +85,8 @@ export class Trainer {
   #standing: Standing | undefined;
   /** Pending while a step is being made: model and optimizer are not those of any number of steps then. */
   #making: Promise<void> | undefined;
+  /** Checkpoints that are being written. */
+  readonly #saving = new Set<Promise<void>>();
   readonly #turns = new Turns();
   /** Checkpoints that were loaded: each makes batches and steps of before obsolete. */
   #loads = 0;
@@ -299,22 +306,6 @@ export class Trainer {
     );
   }
 
-  /** Why what was read is nothing that a run could go on with, if it is not. */
-  async #problemOf(
-    weights: ReadonlyMap<string, HostTensor>,
-    state: ReadonlyMap<string, HostTensor>,
-  ): Promise<string | undefined> {
-    const { model, optimizer } = this.#options;
-    const { state: counters, ...kept } = Object.fromEntries(state);
-    const { stoppedAt } = optimizer.statsOf(counters?.data as Float64Array);
-    if (stoppedAt !== undefined)
-      return `the gradient of step ${stoppedAt} was not finite, and nothing is updated since (nonFinite: "stop")`;
-    const parameters = model.namedParameters();
-    const trained = [...weights].filter(([name]) => parameters.get(name)?.requiresGrad);
-    const name = await firstNotFinite(new Map([...trained, ...Object.entries(kept)]));
-    return name && `${name} has a value that is not finite; nonFinite: "stop" or "skip" keeps such gradients out`;
-  }
-
   /** One pass over other data in evaluation mode. Steps of a run that goes on wait for it. */
   async evaluate(source: BatchSource, onProgress?: (done: number, items: number) => void): Promise<Evaluation> {
     this.#expectExact("evaluate", "evaluateEvery");
@@ -337,8 +328,18 @@ export class Trainer {
     this.#expectExact("save", "checkpointEvery");
     while (this.#making) await this.#making;
     this.#soundness.expect("save: nothing was written");
+    // A step, or the loading of a checkpoint, waits until the file is there: what it reads is of one moment.
+    const saving = this.#save(path);
+    this.#saving.add(saving);
+    try {
+      await saving;
+    } finally {
+      this.#saving.delete(saving);
+    }
+  }
+
+  async #save(path: string): Promise<void> {
     const { model, optimizer, card } = this.#options;
-    const loads = this.#loads;
     const { step } = this;
     const info: CheckpointInfo = {
       format: "stepsize-checkpoint-1",
@@ -349,22 +350,48 @@ export class Trainer {
       run: this.#identity(),
       ...card,
     };
-    // Both asked for before either is awaited: they are of one moment.
-    const reads = [onHost(model.stateDict()), onHost(optimizer.stateDict())] as const;
-    const rates = customRates(optimizer, this.budget);
-    const [weights, state] = await Promise.all(reads);
-    // Found meanwhile, in a step that is part of what was read.
-    this.#soundness.expect("save: nothing was written", step);
-    const problem = await this.#problemOf(weights, state);
-    if (problem !== undefined) {
-      const message = `save: nothing was written: ${problem}. ${this.#soundness.lastGood}`;
-      if (loads === this.#loads) this.#soundness.lose(new StepsizeError("non-finite", problem), step - 1);
-      throw new StepsizeError("non-finite", message);
-    }
-    await writeSafetensors(path, checkpointNames({ model: weights, optimizer: state, rates }), {
-      stepsize: JSON.stringify(info),
+    // They know the versions of the tensors, so that a change by somebody else is noticed.
+    const state = optimizer.stateDict();
+    const weights = model.stateDict();
+    const sources = checkpointNames({
+      model: mapValues(weights, (one, name) => deviceSource(name, one)),
+      optimizer: mapValues(state, (one, name) => deviceSource(name, one)),
+      rates: mapValues(customRates(optimizer, this.budget), ({ dtype, shape, data }) => hostSource(dtype, shape, data)),
     });
+    const { iteration, stoppedAt } = await optimizer.stats();
+    if (stoppedAt !== undefined)
+      this.#refuseToSave(
+        step,
+        `the gradient of step ${stoppedAt} was not finite, and nothing is updated since (nonFinite: "stop")`,
+      );
+    const parameters = model.namedParameters();
+    const trained = [...weights.keys()].filter((name) => parameters.get(name)?.requiresGrad);
+    const kept = [...state.keys()].filter((name) => name !== "state");
+    const checked = checkpointNames({ model: named(trained), optimizer: named(kept), rates: new Map() });
+    await writeSources(
+      path,
+      sources,
+      { stepsize: JSON.stringify({ ...info, iteration }) },
+      {
+        values: async (stored, { dtype }, values) => {
+          const name = checked.get(stored);
+          if (name === undefined || (await areAllFinite(dtype, values))) return;
+          const advice = `nonFinite: "stop" or "skip" keeps such gradients out`;
+          this.#refuseToSave(step, `${name} has a value that is not finite; ${advice}`);
+        },
+        // Found meanwhile, in a step that is part of what was read.
+        end: () => this.#soundness.expect("save: nothing was written", step),
+      },
+    );
     this.#soundness.checkpoint = { path, step };
+  }
+
+  /** Throws because of what was read for a checkpoint: nothing that a run could go on with. */
+  #refuseToSave(step: number, problem: string): never {
+    this.#soundness.expect("save: nothing was written", step);
+    const message = `save: nothing was written: ${problem}. ${this.#soundness.lastGood}`;
+    this.#soundness.lose(new StepsizeError("non-finite", problem), step - 1);
+    throw new StepsizeError("non-finite", message);
   }
 
   /**
@@ -386,35 +413,52 @@ export class Trainer {
   }
 
   async #load(path: string): Promise<void> {
+    await withCheckpoint(path, async (checkpoint) => {
+      const { model, optimizer } = this.#options;
+      const rates = await readTensors(checkpoint.rates);
+      const problems: string[] = [];
+      const compare = (name: string, saved: unknown, own: unknown) => {
+        if (!isDeepStrictEqual(saved, own))
+          problems.push(`${name} was ${inShort(saved)}, this run has ${inShort(own)}`);
+      };
+      const own = plainJson(this.#identity());
+      for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
+        compare(`the ${shown(key)}`, checkpoint.info.run[key], own[key]);
+      problems.push(...differencesOfRates(rates, customRates(optimizer, this.budget)));
+      if (problems.length > 0)
+        throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${someOf(problems)}`);
+      // All that can be wrong with it is known before anything changes.
+      await inFile(path, () => {
+        model.checkStateDict(describeAll(checkpoint.model));
+        optimizer.checkStateDict(describeAll(checkpoint.optimizer));
+      });
+      await verifyAll([checkpoint.model, checkpoint.optimizer]);
+      await this.#whileMaking(() => this.#fill(checkpoint));
+    });
+    this.#records.skipped = (await this.#options.optimizer.stats()).skipped;
+  }
+
+  /** Takes over the state of a checkpoint that fits. */
+  async #fill(checkpoint: OpenCheckpoint): Promise<void> {
+    while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
     const { model, optimizer } = this.#options;
-    const checkpoint = await readCheckpoint(path);
-    const problems: string[] = [];
-    const compare = (name: string, saved: unknown, own: unknown) => {
-      if (!isDeepStrictEqual(saved, own)) problems.push(`${name} was ${inShort(saved)}, this run has ${inShort(own)}`);
-    };
-    const own = plainJson(this.#identity());
-    for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
-      compare(`the ${shown(key)}`, checkpoint.info.run[key], own[key]);
-    problems.push(...differencesOfRates(checkpoint.rates, customRates(optimizer, this.budget)));
-    if (problems.length > 0)
-      throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${someOf(problems)}`);
-    const counted = onDevice(this.device, checkpoint.model, (weights) =>
-      onDevice(this.device, checkpoint.optimizer, (state) => {
-        // Both before either is changed.
-        inFile(path, () => model.checkStateDict(weights));
-        inFile(path, () => optimizer.checkStateDict(state));
-        model.loadStateDict(weights);
-        return optimizer.loadStateDict(state);
-      }),
-    );
-    const { step, counters, best } = checkpoint.info;
-    model.loadCounters(counters);
-    this.step = step;
+    const { path, info } = checkpoint;
+    try {
+      await fillWeights(model, checkpoint.model);
+      const uploads = new Uploads(this.device);
+      await optimizer.fillState(describeAll(checkpoint.optimizer), checkpoint.counters, (name, to) =>
+        fillSame(uploads, to, checkpoint.optimizer.get(name) as StoredTensor),
+      );
+    } catch (error) {
+      // The file changed since it was looked at, or could not be read any more.
+      this.#soundness.lose(halfLoaded(path, error), 0);
+      throw halfLoaded(path, error);
+    }
+    model.loadCounters(info.counters);
+    this.step = info.step;
     this.#loads++;
-    this.#best = best;
-    this.#soundness.regain({ path, step });
-    await counted;
-    this.#records.skipped = (await optimizer.stats()).skipped;
+    this.#best = info.best;
+    this.#soundness.regain({ path, step: info.step });
   }
 
   /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
@@ -465,17 +509,29 @@ export class Trainer {
 
   /** Makes a step; returns the steps whose records come next. Nothing has changed if it fails, or no run goes on. */
   async #makeStep(drawn: DrawnStep, capture: boolean): Promise<StepsUnderWay[]> {
+    while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
+    // What was asked for meanwhile.
+    if (this.#stopping) return [];
+    return await this.#whileMaking(async () => {
+      try {
+        const next = await this.#maker.make(this.step, drawn, capture);
+        this.step++;
+        return next;
+      } catch (error) {
+        if (!this.#maker.undo()) this.#soundness.lose(halfMade(this.step, error), this.step);
+        throw error;
+      }
+    });
+  }
+
+  /** Does what leaves model and optimizer in no state of any number of steps until it is done. */
+  async #whileMaking<T>(work: () => Promise<T>): Promise<T> {
     let made: () => void = () => {};
     this.#making = new Promise((resolve) => {
       made = resolve;
     });
     try {
-      const next = await this.#maker.make(this.step, drawn, capture);
-      this.step++;
-      return next;
-    } catch (error) {
-      if (!this.#maker.undo()) this.#soundness.lose(halfMade(this.step, error), this.step);
-      throw error;
+      return await work();
     } finally {
       this.#making = undefined;
       made();
@@ -512,6 +568,21 @@ function halfMade(step: number, cause: unknown): StepsizeError {
 /** As JSON, of which a hostile file may have any amount. */
 function inShort(value: unknown): string {
   return shown(String(JSON.stringify(value)), 400);
+}
+
+function halfLoaded(path: string, cause: unknown): StepsizeError {
+  const code = cause instanceof StepsizeError ? cause.code : "invalid-state";
+  const message = `${path}: was loaded in part, so that model and optimizer have the state of no step: ${messageOf(cause)}`;
+  return new StepsizeError(code, message, { cause });
+}
+
+function mapValues<T, R>(all: ReadonlyMap<string, T>, change: (value: T, name: string) => R): Map<string, R> {
+  return new Map([...all].map(([name, value]) => [name, change(value, name)]));
+}
+
+/** The names by themselves. */
+function named(names: readonly string[]): Map<string, string> {
+  return new Map(names.map((name) => [name, name]));
 }
 
 function plainJson(value: Record<string, unknown>): Record<string, unknown> {

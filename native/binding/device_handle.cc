@@ -24,6 +24,8 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                      {InstanceMethod<&DeviceHandle::create>("create"),
                       InstanceMethod<&DeviceHandle::write>("write"),
                       InstanceMethod<&DeviceHandle::read>("read"),
+                      InstanceMethod<&DeviceHandle::writePart>("writePart"),
+                      InstanceMethod<&DeviceHandle::readPart>("readPart"),
                       InstanceMethod<&DeviceHandle::reshape>("reshape"),
                       InstanceMethod<&DeviceHandle::enqueue>("enqueue"),
                       InstanceMethod<&DeviceHandle::list>("list"),
@@ -217,6 +219,46 @@ Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
     const Napi::TypedArray array = makeTypedArray(env, tensor.spec().type, tensor.spec().elements(), &data);
     return whenDone(env, array, [&](Device::Done done) {
       device.device->read(data, tensor.block()->memory, tensor.spec().bytes(), std::move(done));
+    });
+  });
+}
+
+// Of a tensor that is too large to be in the host's memory at once.
+Napi::Value DeviceHandle::writePart(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  guarded(env, [&] {
+    OpenDevice& device = openEager(env, "writePart");
+    const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
+    const DataType type = tensor.spec().type;
+    const int64_t elements = tensor.spec().elements();
+    const int64_t first = readInteger(info[1], "first", 0, elements);
+    const ByteView data = readTypedArray(info[2], type, "data");
+    if (data.elements > elements - first)
+      throw CallError("data: expected at most " + std::to_string(elements - first) + " elements from " +
+                      std::to_string(first) + " on, for shape " + stepsize::describe(tensor.spec().shape) + ", got " +
+                      std::to_string(data.elements));
+    tensor.block()->version++;
+    if (data.elements == 0) return;
+    device.device->upload(static_cast<std::byte*>(tensor.block()->memory) + first * sizeOf(type), data.data,
+                          static_cast<size_t>(data.elements * sizeOf(type)));
+  });
+  return env.Undefined();
+}
+
+Napi::Value DeviceHandle::readPart(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    OpenDevice& device = openEager(env, "readPart");
+    const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
+    const DataType type = tensor.spec().type;
+    const int64_t elements = tensor.spec().elements();
+    const int64_t first = readInteger(info[1], "first", 0, elements);
+    const int64_t count = readInteger(info[2], "count", 0, elements - first);
+    void* data = nullptr;
+    const Napi::TypedArray array = makeTypedArray(env, type, count, &data);
+    return whenDone(env, array, [&](Device::Done done) {
+      const auto* memory = static_cast<const std::byte*>(tensor.block()->memory);
+      device.device->read(data, memory + first * sizeOf(type), count * sizeOf(type), std::move(done));
     });
   });
 }

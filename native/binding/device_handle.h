@@ -61,6 +61,8 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value create(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value writePart(const Napi::CallbackInfo& info);
+  Napi::Value readPart(const Napi::CallbackInfo& info);
   Napi::Value reshape(const Napi::CallbackInfo& info);
   Napi::Value enqueue(const Napi::CallbackInfo& info);
   Napi::Value list(const Napi::CallbackInfo& info);

@@ -12,7 +12,7 @@ import {
   saveTorchWeights,
   toTorchWeights,
 } from "#lib/train/index.js";
-import { readStored, type StoredTensor } from "#lib/train/safetensors-file.js";
+import { readStored, type StoredBytes } from "./support/read-stored.js";
 import { relativeError } from "../optim/support/runs.js";
 import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -55,7 +55,7 @@ await onEveryDevice(
   "what was read is written again",
   (device) => {
     /** Without the counters of batches, which no model here has. */
-    const kept = (tensors: ReadonlyMap<string, StoredTensor>) =>
+    const kept = (tensors: ReadonlyMap<string, StoredBytes>) =>
       new Map(
         [...tensors].filter(([name]) => !name.endsWith("num_batches_tracked")).sort(([a], [b]) => (a < b ? -1 : 1)),
       );
@@ -68,7 +68,7 @@ await onEveryDevice(
       await saveTorchState(one.optimizer, state);
       // The collector may have freed what earlier tests left.
       expect(device.memory().tensors).toBeLessThanOrEqual(before);
-      const of = (tensors: ReadonlyMap<string, StoredTensor>) =>
+      const of = (tensors: ReadonlyMap<string, StoredBytes>) =>
         [...kept(tensors)].map(([name, { code, shape, bytes }]) => [
           name,
           code,

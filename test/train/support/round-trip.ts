@@ -7,7 +7,7 @@ import type { Device } from "#lib/native/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { Adam, AdamW, type LearningRate, type Optimizer, SGD } from "#lib/optim/index.js";
 import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
-import { readStored, type StoredTensor } from "#lib/train/safetensors-file.js";
+import { readStored, type StoredBytes } from "./read-stored.js";
 import { labelsOf, numbers } from "../../support/numbers.js";
 import { writeStored } from "./stored.js";
 
@@ -38,7 +38,7 @@ export const golden = JSON.parse(readFileSync(new URL("../../golden/round_trip.j
 const { stored } = await readStored(fileURLToPath(new URL("../../golden/round_trip.safetensors", import.meta.url)));
 
 /** What PyTorch saved of a run, by PyTorch's names. */
-export function saved(run: string, part: "weights" | "state"): Map<string, StoredTensor> {
+export function saved(run: string, part: "weights" | "state"): Map<string, StoredBytes> {
   const prefix = `${run}/${part}/`;
   return new Map(
     [...stored].filter(([name]) => name.startsWith(prefix)).map(([name, one]) => [name.slice(prefix.length), one]),

@@ -1,0 +1,21 @@
+// A whole safetensors file in memory, whatever its types.
+import { withStored } from "#lib/train/safetensors-file.js";
+
+/** A tensor as a file has it. */
+export interface StoredBytes {
+  readonly code: string;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+/** Reads all tensors of a file, and its metadata. */
+export function readStored(
+  path: string,
+): Promise<{ stored: Map<string, StoredBytes>; metadata: Readonly<Record<string, string>> }> {
+  return withStored(path, async ({ tensors, metadata }) => {
+    const stored = new Map<string, StoredBytes>();
+    for (const [name, one] of tensors)
+      stored.set(name, { code: one.code, shape: one.shape, bytes: await one.read() });
+    return { stored, metadata };
+  });
+}
