@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { expectFunction, expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
@@ -81,8 +81,9 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
   expectOptions("tokenize", names, options);
   const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal, onProgress, onSkip = warn } = options;
   expectText("out", options.out, "the path of a folder to make");
-  const out = resolve(options.out);
-  const { name = basename(out) } = options;
+  // Behind a symbolic link the folder itself is replaced, and the link stays.
+  const out = await realpath(options.out).catch(() => resolve(options.out));
+  const { name = basename(resolve(options.out)) } = options;
   expectText("name", name, "a name");
   if (onProgress !== undefined) expectFunction("onProgress", onProgress);
   expectFunction("onSkip", onSkip);

@@ -5,6 +5,7 @@ import { expectOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import type { BatchSource } from "./batch.js";
 import { TokenBatches, type TokenBatchOptions, type TokenText } from "./token-batches.js";
+import { verifyDigest } from "./token-digest.js";
 import { checkLength, TokenFile, type TokenStore } from "./token-file.js";
 import {
   checkTokenSplit,
@@ -78,10 +79,12 @@ export class TokenDataset {
 
 /**
  * Opens a split of a token folder that `stepsize tokenize` made, or a bare file of ids as other programs write them
- * (nanoGPT, llm.c). Memory does not grow with the file: windows are read where they lie.
+ * (nanoGPT, llm.c). Memory does not grow with the file: windows are read where they lie. A split is compared with the
+ * SHA-256 that `tokens.json` says, once: that it was found right is noted beside it, as `<split>.tokens.verified`, for as
+ * long as its size, time and inode stay the same.
  *
  * @throws `not-found` where the folder, its `tokens.json` or the split is missing; `invalid-file` where one is damaged or
- * they disagree; `invalid-argument` where the text is shorter than one window. Ids beyond the vocabulary are found when
+ * they disagree, also in a single bit; `invalid-argument` where the text is shorter than one window. Ids beyond the vocabulary are found when
  * they are read.
  */
 export async function tokens(path: string, options: TokensOptions): Promise<TokenDataset> {
@@ -105,6 +108,7 @@ export async function tokens(path: string, options: TokensOptions): Promise<Toke
     throw new StepsizeError("not-found", `${store.path}: cannot be read (${cause.message})`, { cause });
   });
   checkLength(store.path, file.size, store.dtype, 0, store.tokens);
+  await verifyDigest(store.path, text.digest);
   return new TokenDataset(text, folder.tokenizer);
 }
 

@@ -1,0 +1,85 @@
+import { createHash } from "node:crypto";
+import { constants, type FileHandle, open, readFile, stat, writeFile } from "node:fs/promises";
+import { StepsizeError } from "../errors.js";
+
+/** What was verified in this process: what tells a file from others, by its path. */
+const verified = new Map<string, string>();
+
+const blockBytes = 2 ** 22;
+// A file system may give two changes within so many milliseconds the same time.
+const timeIsSure = 2000;
+
+/**
+ * Compares a file with its SHA-256, once: what was found is noted beside it, as `<file>.verified`, and holds for as long
+ * as the file has the same size, time of change and inode. If nothing can be written there, it holds for this process.
+ * Anything but 64 hexadecimal digits is no SHA-256, and nothing is compared with it.
+ *
+ * @throws StepsizeError `invalid-file` if the file has another digest; `not-found` or `invalid-file` if it cannot be read
+ */
+export async function verifyDigest(path: string, digest: string): Promise<void> {
+  if (!/^[0-9a-f]{64}$/.test(digest)) return;
+  const mark = await markOf(path, digest);
+  const beside = `${path}.verified`;
+  if (verified.get(path) === mark || (await noted(beside)) === mark) return;
+  const started = Date.now();
+  const found = await digestOf(path);
+  if (found !== digest)
+    throw new StepsizeError(
+      "invalid-file",
+      `${path}: is damaged, or is not the file that was described: its SHA-256 is ${found}, expected ${digest}. Copy it` +
+        " again from where it came, or tokenize the text again",
+    );
+  // It may have changed meanwhile, or so shortly before that its time does not tell.
+  const { mtimeMs } = await stat(path);
+  if (mtimeMs > started - timeIsSure || (await markOf(path, digest)) !== mark) return;
+  verified.set(path, mark);
+  await writeFile(beside, mark).catch(() => {});
+}
+
+/** Tells the file at a path from what may lie there later, and what it was compared with. */
+async function markOf(path: string, digest: string): Promise<string> {
+  const { size, mtimeNs, ino } = await stat(path, { bigint: true }).catch((error) => unreadable(path, error));
+  return `${digest} size ${size} changed ${mtimeNs} inode ${ino}\n`;
+}
+
+async function noted(path: string): Promise<string | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  // It is a short line; anything else was not written here.
+  if (!found?.isFile() || found.size > 1000) return undefined;
+  return await readFile(path, "utf8").catch(() => undefined);
+}
+
+async function digestOf(path: string): Promise<string> {
+  // A pipe would wait for its writer.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error) => unreadable(path, error));
+  try {
+    return await hashOf(path, file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function hashOf(path: string, file: FileHandle): Promise<string> {
+  const hash = createHash("sha256");
+  const [one, other] = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)];
+  const read = (into: Uint8Array, at: number) => {
+    const reading = file.read(into, 0, blockBytes, at).catch((error) => unreadable(path, error));
+    reading.catch(() => {});
+    return reading;
+  };
+  let at = 0;
+  let next = read(one, at);
+  // One block is read while the one before is digested.
+  for (let turn = 1; ; turn++) {
+    const { bytesRead, buffer } = await next;
+    if (bytesRead === 0) return hash.digest("hex");
+    at += bytesRead;
+    next = read(turn % 2 === 0 ? one : other, at);
+    hash.update(buffer.subarray(0, bytesRead));
+  }
+}
+
+function unreadable(path: string, cause: NodeJS.ErrnoException): never {
+  const code = cause.code === "ENOENT" ? "not-found" : "invalid-file";
+  throw new StepsizeError(code, `${path}: cannot be read (${cause.message})`, { cause });
+}
