@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readStored } from "../train/support/read-stored.js";
 import { numbers } from "../support/numbers.js";
+import { readStored } from "../train/support/read-stored.js";
 import { float32, writeStored } from "../train/support/stored.js";
 import { exampleFolder, examplesIn, root } from "./support/examples.js";
 

@@ -121,31 +121,60 @@ describe("a file that is damaged is refused and changes nothing", () => {
     },
     {
       what: "the name of its format",
-      from: (bytes: Buffer) => replaced(bytes, "stepsize-checkpoint-1", "stepsize-checkpoint-9"),
+      from: (bytes: Buffer) => replaced(unsealed(bytes), "stepsize-checkpoint-1", "stepsize-checkpoint-9"),
       words: ["stepsize-checkpoint-1", "not a checkpoint of this version"],
     },
     {
       what: "its step",
-      from: (bytes: Buffer) => replaced(bytes, '\\"step\\":6', '\\"step\\":x'),
+      from: (bytes: Buffer) => replaced(unsealed(bytes), '\\"step\\":6', '\\"step\\":x'),
       words: ["stepsize-checkpoint-1"],
     },
     {
       what: "its run",
-      from: (bytes: Buffer) => replaced(bytes, '\\"run\\":', '\\"ran\\":'),
+      from: (bytes: Buffer) => replaced(unsealed(bytes), '\\"run\\":', '\\"ran\\":'),
       words: ["stepsize-checkpoint-1"],
     },
     {
       what: "the name of a tensor",
-      from: (bytes: Buffer) => replaced(bytes, "model.layers.0.bias", "model.layers.0.bios"),
+      from: (bytes: Buffer) => replaced(unsealed(bytes), '"model.layers.0.bias":{', '"model.layers.0.bios":{'),
       words: ["layers.0.bias is missing", "layers.0.bios is not part"],
     },
     {
       what: "the name of a moment",
-      from: (bytes: Buffer) => replaced(bytes, 'layers.0.bias.expAvg"', 'layers.0.bias.expAvh"'),
+      from: (bytes: Buffer) => replaced(unsealed(bytes), 'layers.0.bias.expAvg"', 'layers.0.bias.expAvh"'),
       words: ["layers.0.bias.expAvg"],
     },
   ])("with $what changed", async ({ from, words }) => {
     await expectRefused(changed(from), "invalid-file", words);
+  });
+
+  it("is compared with its checksums before anything else", async () => {
+    const words = ["is damaged", "stepsize.crc32", "load another"];
+    await expectRefused(
+      changed((bytes) => replaced(bytes, '\\"step\\":6', '\\"step\\":7')),
+      "invalid-file",
+      ["the header", ...words],
+    );
+    const flipped = changed((bytes) => {
+      bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+      return bytes;
+    });
+    await expectRefused(flipped, "invalid-file", ["the values of", "CRC-32", ...words]);
+  });
+
+  it("says another step than its state, which has no checksums", async () => {
+    const other = changed((bytes) => replaced(unsealed(bytes), '\\"iteration\\":6', '\\"iteration\\":7'));
+    await expectRefused(other, "invalid-file", [other, "is damaged", "says 7 steps", "state in it 6"]);
+    // Of an earlier version, which did not repeat the state's number.
+    const earlier = (step: number) =>
+      changed((bytes) => {
+        const old = replaced(unsealed(bytes), '\\"iteration\\":6', '\\"iteratiom\\":6');
+        return replaced(old, '\\"step\\":6', `\\"step\\":${step}`);
+      });
+    await expectRefused(earlier(7), "invalid-file", ["says 7 steps", "state in it 6"]);
+    const { trainer } = make();
+    await trainer.load(earlier(6));
+    expect(trainer.step).toBe(6);
   });
 
   it("of another kind", async () => {
@@ -162,6 +191,11 @@ describe("a file that is damaged is refused and changes nothing", () => {
     await expectRefused(missing, "not-found", [missing, "no such file"]);
     await expectRefused(dirname(good), "invalid-file", [dirname(good), "is a folder"]);
   });
+
+  /** As a program writes it that knows nothing of our checksums. */
+  function unsealed(bytes: Buffer): Buffer {
+    return replaced(replaced(bytes, "stepsize.crc32", "others.crc32x_"), "stepsize-crc32-1", "others-crc32---1");
+  }
 
   function replaced(bytes: Buffer, from: string, to: string): Buffer {
     const text = bytes.toString("latin1");
@@ -321,7 +355,8 @@ describe("a checkpoint that cannot be written leaves the old one", () => {
       steps: number;
     };
     expect(outcome).toMatchObject({ code: "invalid-file" });
-    for (const word of [path, "could not be written", "what was there before is kept"])
+    const room = ["it needs 0.3 MB", "MB are free there"];
+    for (const word of [path, "could not be written", ...room, "what was there before is kept"])
       expect(outcome.message).toContain(word);
     expect(steps).toBe(3);
     expect(readdirSync(place)).toEqual(["checkpoint.safetensors"]);

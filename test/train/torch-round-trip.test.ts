@@ -12,10 +12,10 @@ import {
   saveTorchWeights,
   toTorchWeights,
 } from "#lib/train/index.js";
-import { readStored, type StoredBytes } from "./support/read-stored.js";
 import { relativeError } from "../optim/support/runs.js";
 import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
+import { readStored, type StoredBytes } from "./support/read-stored.js";
 import { golden, make, saved, train, writeFiles } from "./support/round-trip.js";
 
 const folder = temporaryFolders();

@@ -241,6 +241,60 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => d.write(floats(d, [4]), detached(new Float32Array(4))),
     refused: "data: ",
   },
+  "a detached array for a part, which has nothing": {
+    run: (d) => d.writePart(floats(d, [4]), 0, detached(new Float32Array(4))),
+  },
+  "a part that goes beyond the end": {
+    run: (d) => d.writePart(floats(d, [2, 2]), 3, new Float32Array(2)),
+    refused: "data: expected at most 1 elements from 3 on, for shape [2,2], got 2",
+  },
+  "a part of nothing after the end": {
+    run: async (d) => {
+      const x = floats(d, [4], 3);
+      d.writePart(x, 4, new Float32Array(0));
+      const part = await d.readPart(x, 4, 0);
+      if (part.length !== 0 || String(await d.read(x)) !== "3,3,3,3") throw new Error("other values");
+    },
+  },
+  "a part before the beginning": {
+    run: (d) => d.writePart(floats(d, [4]), -1, new Float32Array(2)),
+    refused: "first: expected a whole number from 0 to 4",
+  },
+  "a part that begins nowhere": { run: (d) => d.readPart(floats(d, [4]), Number.NaN, 1), refused: "first: expected" },
+  "a part that begins after 2^53 elements": { run: (d) => d.readPart(floats(d, [4]), 2 ** 53, 1), refused: "first: " },
+  "a part that is read beyond the end": {
+    run: (d) => d.readPart(floats(d, [4]), 3, 2),
+    refused: "count: expected a whole number from 0 to 1",
+  },
+  "a part of less than nothing": { run: (d) => d.readPart(floats(d, [4]), 0, -1), refused: "count: expected" },
+  "a part of another type": {
+    run: (d) => d.writePart(floats(d, [4]), 0, new Float64Array(2)),
+    refused: "data: expected a Float32Array",
+  },
+  "a part of a disposed tensor": {
+    run: (d) => {
+      const x = floats(d, [4]);
+      x.dispose();
+      return d.readPart(x, 0, 1);
+    },
+    refused: "tensor: the tensor was disposed",
+  },
+  "a part of a tensor of another device": {
+    run: (d) => d.writePart(floats(openSmall(), [4]), 0, new Float32Array(1)),
+    refused: "the tensor is on another device",
+  },
+  "a part that is written while work is captured": {
+    run: (d) => {
+      const x = floats(d, [4]);
+      d.beginCapture();
+      try {
+        d.writePart(x, 0, new Float32Array(1));
+      } finally {
+        d.endCapture().dispose();
+      }
+    },
+    refused: "writePart cannot be captured",
+  },
   "a view of a SharedArrayBuffer": {
     run: async (d) => {
       const shared = new Float32Array(new SharedArrayBuffer(16), 4, 3).fill(2.5);

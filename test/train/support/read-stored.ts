@@ -14,8 +14,7 @@ export function readStored(
 ): Promise<{ stored: Map<string, StoredBytes>; metadata: Readonly<Record<string, string>> }> {
   return withStored(path, async ({ tensors, metadata }) => {
     const stored = new Map<string, StoredBytes>();
-    for (const [name, one] of tensors)
-      stored.set(name, { code: one.code, shape: one.shape, bytes: await one.read() });
+    for (const [name, one] of tensors) stored.set(name, { code: one.code, shape: one.shape, bytes: await one.read() });
     return { stored, metadata };
   });
 }

@@ -7,8 +7,8 @@ import type { Device } from "#lib/native/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { Adam, AdamW, type LearningRate, type Optimizer, SGD } from "#lib/optim/index.js";
 import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
-import { readStored, type StoredBytes } from "./read-stored.js";
 import { labelsOf, numbers } from "../../support/numbers.js";
+import { readStored, type StoredBytes } from "./read-stored.js";
 import { writeStored } from "./stored.js";
 
 interface TorchRun {
