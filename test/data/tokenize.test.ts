@@ -1,7 +1,16 @@
 import { isUtf8 } from "node:buffer";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -235,6 +244,17 @@ describe("paths that cannot be used", () => {
     const [texts, out] = [corpus(folder(), { "a.txt": "a" }), folder()];
     await data.tokenize([texts], { out: `${out}/`, ...everything });
     expect(idsOf(out, "train")).toEqual(ended("a"));
+  });
+
+  it("an empty folder that a symbolic link leads to is filled, and the link stays", async () => {
+    const [texts, out, place] = [corpus(folder(), { "a.txt": "a" }), folder(), folder()];
+    const link = join(place, "corpus");
+    symlinkSync(out, link);
+    const { name } = await data.tokenize([texts], { out: link, ...everything });
+    expect(name).toBe("corpus");
+    expect(idsOf(out, "train")).toEqual(ended("a"));
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(readdirSync(place)).toEqual(["corpus"]);
   });
 });
 

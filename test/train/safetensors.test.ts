@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type HostTensor, readSafetensors, writeSafetensors } from "#lib/train/index.js";
@@ -112,6 +113,55 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("writes checksums as the documentation describes them", async () => {
+    const file = readFileSync(await written(some, { by: "a test" }));
+    const { start, metadata, entries, data } = parse(file);
+    const sums = JSON.parse((metadata as unknown as Record<string, string>)["stepsize.crc32"]!) as {
+      format: string;
+      header: string;
+      tensors: Record<string, string>;
+    };
+    const hex = (bytes: Uint8Array) => crc32(bytes).toString(16).padStart(8, "0");
+    expect(sums.format).toBe("stepsize-crc32-1");
+    const expected = Object.entries(entries).map(
+      ([
+        name,
+        {
+          data_offsets: [from, to],
+        },
+      ]) => [name, hex(data.subarray(from, to))],
+    );
+    expect(sums.tensors).toEqual(Object.fromEntries(expected));
+    const text = file.subarray(0, start).toString("latin1");
+    expect(hex(Buffer.from(text.replace(sums.header, "00000000"), "latin1"))).toBe(sums.header);
+  });
+
+  it("refuses metadata that could be taken for checksums, and data that is not of its shape", async () => {
+    const path = join(folder(), "no.safetensors");
+    for (const metadata of [{ "stepsize.crc32": "x" }, { other: 'a "stepsize-crc32-1"' }])
+      await expectError(
+        () => writeSafetensors(path, some, metadata),
+        "invalid-argument",
+        "metadata.",
+        "stepsize.crc32",
+      );
+    const one = (tensor: object) =>
+      new Map([["x", { dtype: "float32", shape: [2], data: new Float32Array(2), ...tensor }]]);
+    for (const [tensor, ...words] of [
+      [{ shape: [3] }, "data", "Float32Array of 3 elements"],
+      [{ dtype: "float64" }, "data", "Float64Array"],
+      [{ dtype: "float16" }, "dtype", "float32, float64"],
+      [{ shape: [-1] }, "shape"],
+    ] as const)
+      await expectError(
+        () => writeSafetensors(path, one(tensor) as never, {}),
+        "invalid-argument",
+        "tensors: x",
+        ...words,
+      );
+    expect(existsSync(path)).toBe(false);
   });
 
   it("makes the folder, and leaves nothing beside the file", async () => {
@@ -382,5 +432,10 @@ describe("readSafetensors", () => {
     await expectError(() => readSafetensors(missing), "not-found", missing);
     const directory = folder();
     await expectError(() => readSafetensors(directory), "invalid-file", directory, "is a folder");
+    // It would never end if it were read.
+    const pipe = join(folder(), "pipe");
+    execFileSync("mkfifo", [pipe]);
+    for (const path of [pipe, "/dev/zero"])
+      await expectError(() => readSafetensors(path), "invalid-file", path, "a pipe or a device");
   });
 });

@@ -1,0 +1,151 @@
+// Kills runs at any moment, and looks at what they leave: every checkpoint on the disk loads, and a run that goes on from
+// the newest one ends with the bits of a run that nobody killed.
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { PhiloxStream } from "#lib/random.js";
+import type { Injected } from "./bit-flips.js";
+
+const library = JSON.stringify(pathToFileURL(fileURLToPath(import.meta.resolve("#lib/index.js"))).href);
+
+/** How often, and when, runs are killed. */
+export interface Kills {
+  readonly kills: number;
+  /** Of the moments. Default 0. */
+  readonly seed?: number;
+  /** Told after each. */
+  readonly onProgress?: (done: number) => void;
+}
+
+/**
+ * Trains with a checkpoint after every step in a process of its own, kills that with SIGKILL at a random moment and lets
+ * another go on from the newest checkpoint, as often as asked for. Lost is a checkpoint that differs in any byte from that
+ * of an undisturbed run, of which every checkpoint was loaded; a run that cannot go on; one that ends otherwise.
+ */
+export async function injectKills({ kills, seed = 0, onProgress }: Kills): Promise<Injected> {
+  const folder = mkdtempSync(join(tmpdir(), "stepsize-kills-"));
+  try {
+    return await injectInto(folder, kills, new PhiloxStream(seed, 0), onProgress);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function injectInto(
+  folder: string,
+  kills: number,
+  random: PhiloxStream,
+  onProgress: ((done: number) => void) | undefined,
+): Promise<Injected> {
+  const program = join(folder, "program.mjs");
+  writeFileSync(program, text);
+  const reference = join(folder, "undisturbed");
+  const undisturbed = await finish(program, reference, "reference");
+  const lost: string[] = [];
+  let injected = 0;
+  for (let round = 0; injected < kills; round++) {
+    const place = join(folder, String(round));
+    // Killed again and again, also while it loads or removes, until it is done.
+    while (injected < kills && (await killed(program, place, random.uniform()))) {
+      injected++;
+      onProgress?.(injected);
+      for (const name of checkpointsIn(place)) {
+        const isSame = readFileSync(join(place, name)).equals(readFileSync(join(reference, name)));
+        if (!isSame) lost.push(`kill ${injected}: ${name} is not that of an undisturbed run`);
+      }
+    }
+    const end = await finish(program, place, "finish").catch((error: Error) => error.message);
+    if (end !== undisturbed) lost.push(`run ${round} ended otherwise: ${end}`);
+    rmSync(place, { recursive: true });
+  }
+  return { injected, noticed: injected - lost.length, lost: lost.length, examples: lost.slice(0, 5) };
+}
+
+function checkpointsIn(place: string): string[] {
+  return existsSync(place) ? readdirSync(place).filter((name) => name.endsWith(".safetensors")) : [];
+}
+
+/** Starts a run in a folder and kills it; whether it was killed before it was done. */
+async function killed(program: string, place: string, moment: number): Promise<boolean> {
+  const child = spawn(process.execPath, [program, place, "train"], { stdio: ["ignore", "pipe", "ignore"] });
+  const ended = new Promise<NodeJS.Signals | null>((resolve) => {
+    child.on("close", (_, signal) => resolve(signal));
+  });
+  // It says when it begins to read: what comes before tells nothing of files.
+  await Promise.race([new Promise((resolve) => child.stdout.once("data", resolve)), ended]);
+  child.stdout.resume();
+  await sleep(moment * 150);
+  child.kill("SIGKILL");
+  return (await ended) === "SIGKILL";
+}
+
+/** Lets a run go on to its end; gives the digest of its state there. */
+async function finish(program: string, place: string, task: "reference" | "finish"): Promise<string> {
+  const child = spawn(process.execPath, [program, place, task], { stdio: ["ignore", "pipe", "pipe"] });
+  let [output, errors] = ["", ""];
+  child.stdout.on("data", (chunk) => {
+    output += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    errors += chunk;
+  });
+  const code = await new Promise((resolve) => {
+    child.on("close", resolve);
+  });
+  if (code !== 0) throw new Error(`${task} ended with ${code}: ${errors.slice(0, 500)}`);
+  return output.trim().split("\n").at(-1) ?? "";
+}
+
+const text = `
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { AdamW, data, models, nn, openDevice, schedule, Trainer } from ${library};
+
+const [place, task] = process.argv.slice(2);
+mkdirSync(place, { recursive: true });
+const device = await openDevice("cpu", { threads: 1 });
+const budget = 40;
+const set = data.fromArrays({
+  inputs: Float32Array.from({ length: 64 * 20 }, (_, i) => Math.sin(i * i)),
+  labels: Int32Array.from({ length: 64 }, (_, i) => i % 4),
+  shape: [20],
+});
+function make() {
+  const model = models.mlp({ inputs: 20, hidden: [300], classes: 4, device, seed: 1 });
+  const optimizer = new AdamW(model.parameters(), { lr: schedule.uba({ budget, maxLr: 0.01 }) });
+  const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: set.batches({ size: 16 }) });
+  return { model, optimizer, trainer };
+}
+async function digestOf({ model, optimizer, trainer }) {
+  const hash = createHash("sha256").update(String(trainer.step));
+  for (const state of [model.stateDict(), optimizer.stateDict()])
+    for (const [name, one] of state) hash.update(name).update(await one.read());
+  return hash.digest("hex");
+}
+const pathOf = (step) => join(place, step + ".safetensors");
+const names = (ending) => readdirSync(place).filter((name) => name.endsWith(ending));
+console.log("begun");
+const one = make();
+const newest = Math.max(0, ...names(".safetensors").map((name) => parseInt(name)));
+if (newest > 0) await one.trainer.load(pathOf(newest));
+// What a kill left half written goes, as in a run of the command.
+for (const name of names(".partial")) rmSync(join(place, name));
+const digests = [];
+for await (const { step } of one.trainer.run({ checkpointEvery: { steps: 1, path: pathOf } })) {
+  if (task === "reference") digests[step + 1] = await digestOf(one);
+  // As many stay as in a run of the command.
+  else rmSync(pathOf(step - 2), { force: true });
+}
+const other = make();
+for (const step of digests.keys()) {
+  if (step === 0) continue;
+  await other.trainer.load(pathOf(step));
+  if ((await digestOf(other)) !== digests[step]) throw new Error("the checkpoint of step " + step + " differs");
+}
+console.log(await digestOf(one));
+await device.close();
+`;
