@@ -23,6 +23,12 @@ export function expectText(name: string, value: unknown, expected: string): void
   if (typeof value !== "string" || value === "") invalidArgument(name, expected, value);
 }
 
+/** What a call is ended with early, if it was given. */
+export function expectSignal(name: string, value: unknown): void {
+  if (value === undefined) return;
+  expectMethods(name, value, ["throwIfAborted", "addEventListener", "removeEventListener"], "an AbortSignal");
+}
+
 /** The sizes of axes. */
 export function expectShape(name: string, value: unknown): void {
   const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= 0;

@@ -1,10 +1,12 @@
 import { resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
 import type { Precision } from "../nn/index.js";
 import type { Schedule } from "../schedule/index.js";
-import { defaultContext, optimizerNames, resolveSource } from "../tasks/index.js";
+import { defaultContext, optimizerNames, parseSource, resolveSource } from "../tasks/index.js";
+import type { Allowed } from "../train/index.js";
 import { dataField } from "./data-source.js";
 import { UsageError } from "./failure.js";
 import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
@@ -208,20 +210,57 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   return { settings: inOrder(settings) as unknown as TrainSettings, schedule };
 }
 
+/** A setting that a run goes on with, and the one it had until then; `null` for none. */
+export interface ChangedSetting {
+  readonly field: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** What a run goes on with, and how that is another run than the one it began as. */
+export interface ResumedConfig extends TrainConfig {
+  readonly changes: readonly ChangedSetting[];
+}
+
 /**
- * The settings of a run to be continued: those it was started with, and what may be changed without changing it.
+ * The settings of a run to be continued: those it was started with, what may be changed without changing it, where its
+ * data lie now, and what the call allows to be another.
+ *
  * @throws UsageError for a flag that would make it another run
  */
-export function resumedConfig(stored: GivenValues, flags: GivenValues): TrainConfig {
+export function resumedConfig(
+  stored: GivenValues,
+  flags: GivenValues,
+  allowed: readonly Allowed[] = [],
+): ResumedConfig {
   const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
+  const before = settings as unknown as Record<string, unknown>;
   for (const [field, value] of Object.entries(flags.values)) {
-    const before = (settings as unknown as Record<string, unknown>)[field];
     const now = placed({ [field]: value })[field] ?? value;
-    if (changeable.includes(field) || JSON.stringify(now) === JSON.stringify(before)) continue;
-    const was = before === undefined ? "had none" : `has ${describe(before)}`;
-    throw new UsageError(`${flagOf(field)}: the run to resume ${was}; it cannot be changed on the way`);
+    // Whether data elsewhere are the same ones is seen when they are read.
+    const mayChange = changeable.includes(field) || field === "data" || isDeepStrictEqual(now, before[field]);
+    const isRate = field === "budget" || field === "schedule" || field in scheduleFields;
+    if (mayChange || (isRate && allowed.includes("schedule"))) continue;
+    const was = before[field] === undefined ? "had none" : `has ${describe(before[field])}`;
+    const way = isRate ? "; to go on with another one, add --allow schedule" : "; it cannot be changed on the way";
+    throw new UsageError(`${flagOf(field)}: the run to resume ${was}${way}`);
   }
-  return completeConfig(flags, stored);
+  // Of the same data in another place these stay what they are.
+  const { classes, context } = sameKind(settings.data, flags.values["data"])
+    ? settings
+    : ({} as Partial<TrainSettings>);
+  const kept = { ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) };
+  const config = completeConfig({ ...flags, values: { ...kept, ...flags.values } }, stored);
+  const after = config.settings as unknown as Record<string, unknown>;
+  const fields = Object.keys({ ...before, ...after }).filter(
+    (field) => !changeable.includes(field) && !isDeepStrictEqual(before[field], after[field]),
+  );
+  const changes = fields.map((field) => ({ field, before: before[field] ?? null, after: after[field] ?? null }));
+  return { ...config, changes };
+}
+
+function sameKind(source: string, other: unknown): boolean {
+  return typeof other !== "string" || parseSource(other).kind === parseSource(source).kind;
 }
 
 /** Those of the values that name files, with full paths, so that a run can be resumed from another working directory. */

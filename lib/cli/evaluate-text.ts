@@ -16,6 +16,8 @@ export interface EvaluationRequest {
   readonly source: string;
   readonly split: TokenSplit;
   readonly batch: number | undefined;
+  /** Ends the evaluation, which rejects with its reason. */
+  readonly signal: AbortSignal;
 }
 
 /** What came out, for people and for programs. */
@@ -31,7 +33,7 @@ export interface SavedEvaluation {
 /** Evaluates a model of text on windows side by side. */
 export async function evaluateText(
   saved: SavedModel,
-  { source, split, batch }: EvaluationRequest,
+  { source, split, batch, signal }: EvaluationRequest,
 ): Promise<SavedEvaluation> {
   const { path, model, device, prepare, context, tokenizer } = asTextModel(saved);
   const { kind, place = "" } = parseSource(source);
@@ -46,7 +48,7 @@ export async function evaluateText(
   const progress = await CountProgress.start(`${split} window`);
   try {
     const onProgress = (done: number, all: number) => progress.at(done, all, done / all);
-    const score = await evaluate(batches, { model, device, loss: crossEntropy, prepare, onProgress });
+    const score = await evaluate(batches, { model, device, loss: crossEntropy, prepare, onProgress, signal });
     const evaluated = text.length * context;
     return {
       name: text.name,

@@ -7,8 +7,9 @@ import { loadImages, parseSource, resolveSource, sourcesInWords } from "../tasks
 import { argmax, crossEntropy, tensor } from "../tensor/index.js";
 import { dataField } from "./data-source.js";
 import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
-import { UsageError } from "./failure.js";
+import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
+import { Interrupts } from "./interrupts.js";
 import { settingsBeside } from "./run-folder.js";
 import {
   asClassifier,
@@ -66,28 +67,34 @@ async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, flags));
   const { split = "test", batch } = values as { split?: TokenSplit; batch?: number };
   const saved = await openSaved(values);
+  const interrupts = new Interrupts();
   try {
+    const { signal } = interrupts;
     const source = await sourceFor(saved, values["data"] as string | undefined);
     const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
-    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch });
+    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch, signal });
     const write = flags["json"] ? tell : print;
     write(`${saved.path} (after step ${count(saved.step)}) on ${shown(name)}, ${items}\n${words}`);
     if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split, ...result });
+    interrupts.checkStray();
+  } catch (error) {
+    throw error instanceof Interrupted ? new Interrupted("interrupted while evaluating") : error;
   } finally {
+    interrupts.close();
     await saved.device.close();
   }
 }
 
 async function evaluateImages(
   saved: SavedModel,
-  { source, split, batch = 250 }: EvaluationRequest,
+  { source, split, batch = 250, signal }: EvaluationRequest,
 ): Promise<SavedEvaluation> {
   const classifier = asClassifier(saved);
   if (split === "validation")
     throw new UsageError(`--split: expected test or train for images, whose validation split is the run's own`);
   const data = await loadImages(parseSource(source), split, classifier.classes);
   expectFitting(classifier, data);
-  const result = await evaluateByClass(classifier, data, Math.min(batch, data.length));
+  const result = await evaluateByClass(classifier, data, { size: Math.min(batch, data.length), signal });
   const words = `${scoreInWords(result, "images")}\n\n${classTable(result.classes)}`;
   return { name: data.name, items: `${count(data.length)} items`, words, result };
 }
@@ -108,7 +115,11 @@ function expectFitting({ preprocessing, path }: SavedClassifier, { inputs, name 
     );
 }
 
-async function evaluateByClass(saved: SavedClassifier, data: ArrayDataset, size: number) {
+async function evaluateByClass(
+  saved: SavedClassifier,
+  data: ArrayDataset,
+  { size, signal }: { readonly size: number; readonly signal: AbortSignal },
+) {
   const { device, classes: names } = saved;
   const classes = names.length;
   // confusion[truth · classes + prediction]
@@ -117,6 +128,7 @@ async function evaluateByClass(saved: SavedClassifier, data: ArrayDataset, size:
   const batches = data.batches({ size, shuffle: false });
   try {
     for await (const { inputs, labels, size: items } of batches.once({ reuse: true })) {
+      signal.throwIfAborted();
       const truth = labels as Int32Array;
       const [x, y] = [tensor(device, inputs.data, inputs.shape), tensor(device, truth)];
       const outputs = outputsOf(saved, x);

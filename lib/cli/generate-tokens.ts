@@ -13,6 +13,8 @@ export interface GenerateOptions {
   readonly sample: (logits: Float32Array) => number;
   /** Ids from this one on are never drawn: a model may have more outputs than its tokenizer has tokens. */
   readonly vocabulary: number;
+  /** Ends the text once it is aborted, before the next id. The ids until then are yielded, and nothing is thrown. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -20,9 +22,9 @@ export interface GenerateOptions {
  * costs a forward pass over the window, so that n tokens cost O(n · forward).
  */
 export async function* generateTokens(options: GenerateOptions): AsyncGenerator<number, undefined> {
-  const { model, prompt, tokens, endOfText, sample, vocabulary } = options;
+  const { model, prompt, tokens, endOfText, sample, vocabulary, signal } = options;
   let window = prompt.slice(-model.context);
-  for (let made = 0; made < tokens; made++) {
+  for (let made = 0; made < tokens && !signal?.aborted; made++) {
     const logits = await lastLogits(model, window);
     const id = sample(logits.subarray(0, vocabulary));
     if (id === endOfText) return;

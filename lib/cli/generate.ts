@@ -77,10 +77,10 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
     const sample = sampler({ temperature, topK, seed });
     const start = performance.now();
     let made = 0;
-    for await (const id of generateTokens({ model, prompt: given, tokens, endOfText, vocabulary, sample })) {
+    const { signal } = interrupts;
+    for await (const id of generateTokens({ model, prompt: given, tokens, endOfText, vocabulary, sample, signal })) {
       process.stdout.write(onTerminal(decoder.add(id)));
       made += 1;
-      if (interrupts.requested) break;
     }
     process.stdout.write(`${onTerminal(decoder.end())}\n`);
     interrupts.check(`interrupted after ${some(made, "token")}`);

@@ -5,9 +5,10 @@ import { logSoftmax, tensor } from "../tensor/index.js";
 import { UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { type NamedImage, parseIndices, readImages } from "./images.js";
+import { Interrupts } from "./interrupts.js";
 import { asClassifier, checkSaved, openSaved, outputsOf, type SavedClassifier, savedFields } from "./saved.js";
 import { print, printJson } from "./terminal.js";
-import { table } from "./text.js";
+import { some, table } from "./text.js";
 
 /** Images that go through the model together. */
 const batchSize = 250;
@@ -44,6 +45,7 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
   const index = flags["index"] as string | undefined;
   const indices = index === undefined ? undefined : parseIndices(index);
   const opened = await openSaved(values);
+  const interrupts = new Interrupts();
   try {
     const saved = asClassifier(opened);
     const { shape, dtype } = saved.preprocessing;
@@ -52,11 +54,15 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
     const images: NamedImage[] = [];
     for (const path of paths) for (const image of await readImages(path, shape, indices)) images.push(image);
     const predictions: Prediction[] = [];
-    for (let at = 0; at < images.length; at += batchSize)
+    for (let at = 0; at < images.length; at += batchSize) {
+      interrupts.check(`interrupted after ${some(at, "image")}`);
       for (const one of await classify(saved, images.slice(at, at + batchSize))) predictions.push(one);
+    }
     if (flags["json"]) printJson({ checkpoint: saved.path, predictions });
     else print(predictionTable(predictions));
+    interrupts.checkStray();
   } finally {
+    interrupts.close();
     await opened.device.close();
   }
 }

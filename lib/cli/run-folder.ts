@@ -34,6 +34,11 @@ export class RunFolder {
     return join(this.path, "evaluations.jsonl");
   }
 
+  /** What the run was told to go on with otherwise, one line each. */
+  get changes(): string {
+    return join(this.path, "changes.jsonl");
+  }
+
   get result(): string {
     return join(this.path, "result.json");
   }

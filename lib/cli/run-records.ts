@@ -36,6 +36,22 @@ export function readEvaluation(value: unknown): RecordedEvaluation {
   };
 }
 
+/** One line of `changes.jsonl`: a setting that the run goes on with otherwise, from a step on. */
+export interface Change {
+  /** Steps made before. */
+  readonly step: number;
+  readonly field: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** A line of `changes.jsonl`, checked. Throws what is wrong with it. */
+export function readChange(value: unknown): Change {
+  const line = new Line(value);
+  const { before = null, after = null } = line.fields;
+  return { step: line.count("step"), field: line.text("field"), before, after };
+}
+
 /** The fields of a record. Each method throws if its field is something else. */
 class Line {
   readonly fields: Readonly<Record<string, unknown>>;

@@ -4,7 +4,7 @@ import type { Task } from "../tasks/index.js";
 import type { TrainSettings } from "./config.js";
 import type { Counted } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
-import type { Metric } from "./run-records.js";
+import type { Change, Metric } from "./run-records.js";
 import { scoreInWords } from "./score.js";
 import { count, duration, percent, short, some } from "./text.js";
 
@@ -85,9 +85,10 @@ export async function writeReport(
     readonly result: RunResult;
     readonly metrics: readonly Metric[];
     readonly evaluations: readonly RecordedEvaluation[];
+    readonly changes: readonly Change[];
   },
 ): Promise<void> {
-  const { settings, schedule, task, result, metrics, evaluations } = run;
+  const { settings, schedule, task, result, metrics, evaluations, changes } = run;
   // Only now: the plotting library takes a while to load.
   const { runReport } = await import("../report/index.js");
   const ended = {
@@ -106,6 +107,7 @@ export async function writeReport(
       results: Object.entries(result).map(([name, value]): Row => [name, shown(value)]),
       records: metrics,
       evaluations,
+      changes: changes.map(({ step, field, before, after }) => [count(step), field, shown(before), shown(after)]),
       schedule,
     }),
   );

@@ -10,7 +10,7 @@ import { Interrupted } from "./failure.js";
 import type { Interrupts } from "./interrupts.js";
 import { type Progress, showProgress } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
-import { type Metric, readEvaluation, readMetric } from "./run-records.js";
+import { type Change, type Metric, readChange, readEvaluation, readMetric } from "./run-records.js";
 import { type RunResult, writeReport } from "./run-result.js";
 import type { OpenRun } from "./run-setup.js";
 import { perplexity, scoreInWords } from "./score.js";
@@ -33,6 +33,7 @@ export class TrainRun {
   readonly #evaluationsFile: RecordsFile<RecordedEvaluation>;
   #metrics: Metric[];
   #evaluations: RecordedEvaluation[];
+  readonly #changes: readonly Change[];
   #seconds: number;
   /** Steps of the newest checkpoint of this run. */
   #saved: number | undefined;
@@ -47,6 +48,7 @@ export class TrainRun {
     // What an earlier process did after its last checkpoint is done again: there is one record of each step.
     const metrics = this.#metricsFile.cut(readMetric, (record) => record.step < step);
     const evaluations = this.#evaluationsFile.cut(readEvaluation, (record) => record.step <= step);
+    this.#changes = new RecordsFile<Change>(folder.changes).cut(readChange, () => true).records;
     this.#metrics = metrics.records;
     this.#evaluations = evaluations.records;
     if (metrics.wasTorn) tell(`${folder.metrics}: its last line was half written and is cut off`);
@@ -265,8 +267,8 @@ export class TrainRun {
   async #conclude(result: RunResult): Promise<void> {
     const { config, folder, parts } = this.#options;
     await folder.writeJson(folder.result, result);
-    const [metrics, evaluations] = [this.#metrics, this.#evaluations];
-    await writeReport(folder, { ...config, task: parts.task, result, metrics, evaluations });
+    const [metrics, evaluations, changes] = [this.#metrics, this.#evaluations, this.#changes];
+    await writeReport(folder, { ...config, task: parts.task, result, metrics, evaluations, changes });
   }
 
   /** The error with where the last good state is. */

@@ -1,9 +1,12 @@
 import type { Command } from "commander";
-import { loadWeights } from "../train/index.js";
+import { describe, StepsizeError } from "../errors.js";
+import { type Allowed, allowedNames, loadWeights } from "../train/index.js";
+import { RecordsFile } from "../train/records-file.js";
 import {
   checkFlags,
   completeConfig,
   type GivenValues,
+  type ResumedConfig,
   readConfig,
   resumedConfig,
   type TrainConfig,
@@ -13,6 +16,7 @@ import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
+import type { Change } from "./run-records.js";
 import { jsonResult, summary } from "./run-result.js";
 import { type OpenRun, readData, setUp } from "./run-setup.js";
 import { highestRate } from "./schedule-fields.js";
@@ -24,6 +28,7 @@ interface TrainFlags {
   readonly config?: string;
   readonly run?: string;
   readonly resume?: string;
+  readonly allow?: string;
   readonly json?: boolean;
 }
 
@@ -34,6 +39,10 @@ export function defineTrain(command: Command): void {
     .option("--config <file>", "settings from a JSON file, such as a run's config.json; flags come before it")
     .option("--run <dir>", "folder for the run (default: the next free number under runs)")
     .option("--resume <dir>", "continue the run in this folder from its newest checkpoint")
+    .option(
+      "--allow <what,…>",
+      "with --resume: what may be another than before: schedule (the learning rates and the budget), data",
+    )
     .option("--json", "print the result as one JSON object on the last line of standard output")
     .addHelpText(
       "after",
@@ -46,7 +55,9 @@ Examples:
   stepsize train --model mlp --optimizer sgd --max-lr 0.05 --budget 1000 --validation 0.1 --evaluate-every 200
   stepsize train --model resnet20 --weights cifar100.safetensors --classifier skip --data cifar10:path/to/folder
   stepsize train --config runs/1/config.json --seed 1
-  stepsize train --resume runs/1`,
+  stepsize train --resume runs/1
+  stepsize train --resume runs/1 --data cifar10:where/they/are/now
+  stepsize train --resume runs/1 --allow schedule --budget 1200 --max-lr 0.02`,
     )
     .action(train);
 }
@@ -59,12 +70,17 @@ async function train(flags: TrainFlags): Promise<void> {
   let run: TrainRun | undefined;
   const interrupts = new Interrupts(() => run?.stop());
   try {
-    const config = folder ? resumedConfig(await readConfig(folder.config), given) : await newConfig(flags, given);
-    const task = await readData(config.settings);
+    const allow = allowedBy(flags);
+    const resumed = folder && resumedConfig(await readConfig(folder.config), given, allow);
+    const config = resumed ?? (await newConfig(flags, given));
+    const task = await readData(config.settings).catch((error: unknown) => {
+      throw folder ? withPlace(error) : error;
+    });
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task);
-    const restored = folder !== undefined && (await restore(folder, parts));
+    const restored = folder !== undefined && (await restore(folder, parts, allow));
     if (!restored) await startFromWeights(config, parts);
+    if (folder && resumed) await keepChanges(folder, resumed, { parts, isOther: restored && allow.length > 0 });
     folder ??= await newFolder(flags, config);
     introduce(config, parts, folder);
     run = new TrainRun({ config, parts, folder, interrupts, tell: note });
@@ -111,16 +127,61 @@ async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFol
 }
 
 /** Loads the newest checkpoint that can be read; whether there is any. */
-async function restore(folder: RunFolder, { trainer }: OpenRun): Promise<boolean> {
+async function restore(folder: RunFolder, { trainer }: OpenRun, allow: readonly Allowed[]): Promise<boolean> {
   await folder.removePartial();
   const path = await folder.newestCheckpoint((message) => note(`damaged, trying the one before: ${message}`));
   if (path === undefined) {
     note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
     return false;
   }
-  await trainer.load(path);
+  await trainer.load(path, { allow });
   note(`continuing ${path}`);
   return true;
+}
+
+/**
+ * Notes what the run goes on with otherwise. The checkpoint comes first: it is of the run that goes on, so that resuming
+ * that needs no permission again.
+ */
+async function keepChanges(
+  folder: RunFolder,
+  { settings, changes }: ResumedConfig,
+  { parts, isOther }: { readonly parts: OpenRun; readonly isOther: boolean },
+): Promise<void> {
+  const { step } = parts.trainer;
+  if (step > 0 && (isOther || changes.length > 0)) await parts.trainer.save(folder.checkpoint(step));
+  if (changes.length === 0) return;
+  const records = new RecordsFile<Change>(folder.changes);
+  try {
+    for (const change of changes) records.add({ step, ...change });
+  } finally {
+    records.close();
+  }
+  await folder.writeJson(folder.config, settings);
+  const words = changes.map(({ field, before, after }) => `${field} ${shown(before)} → ${shown(after)}`);
+  note(`from step ${count(step)} on: ${words.join(", ")}`);
+}
+
+function shown(setting: unknown): string {
+  return setting === null ? "none" : typeof setting === "string" ? setting : JSON.stringify(setting);
+}
+
+/** What may be another, of a run that is resumed. */
+function allowedBy({ allow, resume }: TrainFlags): Allowed[] {
+  if (allow === undefined) return [];
+  if (resume === undefined) throw new UsageError("--allow: expected a run to go on with, named by --resume, got none");
+  return allow.split(",").map((word) => {
+    const known = allowedNames.find((name) => name === word.trim());
+    if (known) return known;
+    throw new UsageError(`--allow: expected ${allowedNames.join(" or ")}, or both with a comma, got ${describe(word)}`);
+  });
+}
+
+/** The error with what to do about data that are not where they were. */
+function withPlace(error: unknown): unknown {
+  if (!(error instanceof StepsizeError) || error.code !== "not-found") return error;
+  const message = `${error.message}. If the data were moved, say with --data where they are`;
+  return new StepsizeError(error.code, message, { cause: error });
 }
 
 /** Replaces the weights that were drawn by those that the run was given, if any. */

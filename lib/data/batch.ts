@@ -40,6 +40,11 @@ export interface BatchSource {
   close(): Promise<void>;
   /** What determines the batches, as plain JSON: two sources with the same give the same batches. */
   toJSON(): object;
+  /**
+   * A hash of the items, if they can be hashed: a resumed run then knows its data by their content, and not by their name.
+   * A source whose `toJSON()` has a `digest` needs none.
+   */
+  digest?(): Promise<string>;
 }
 
 /** How batches are walked; see {@link BatchSource}. */

@@ -11,6 +11,7 @@ import {
   type IterationOptions,
 } from "./batch.js";
 import type { Store } from "./dataset.js";
+import { digestOfStore } from "./digest.js";
 import { Gatherer, type GatherPlan, type Place, type Slot } from "./gather.js";
 import { GatherThread } from "./gather-thread.js";
 import { count, type Labels, ownArray, sharedArray } from "./items.js";
@@ -29,6 +30,8 @@ export class DatasetBatches implements BatchSource {
   readonly size: number;
   /** Whether batches are gathered on another thread. */
   readonly offThread: boolean;
+  /** Not a method: what wraps these batches, with an object that has them as its prototype, has it too. */
+  readonly digest: () => Promise<string>;
   readonly #name: string;
   readonly #options: CheckedOptions;
   readonly #store: Store;
@@ -62,6 +65,7 @@ export class DatasetBatches implements BatchSource {
       shuffle,
       augment,
     };
+    this.digest = () => digestOfStore(store, index);
     this.#gatherer = new Gatherer(this.#plan);
     this.#thread = new GatherThread(this.#plan);
     this.offThread =

@@ -14,18 +14,20 @@ export interface RunReport {
   readonly results: readonly Row[];
   readonly records: readonly RecordedStep[];
   readonly evaluations: readonly RecordedEvaluation[];
+  /** Settings that the run went on with otherwise: steps made before, setting, before, after. Default: none. */
+  readonly changes?: readonly Row[] | undefined;
   readonly schedule: Schedule;
 }
 
 /** The page of a run: its curves, its settings and its results. Of an unfinished run too. */
 export function runReport(run: RunReport): string {
-  const { records, evaluations, schedule } = run;
+  const { records, evaluations, changes = [], schedule } = run;
   const span = smoothingSpan(records.length);
   const dots = evaluations.length > 0 ? " Dots: evaluations on the way." : "";
   const sections: Section[] = [
     {
       heading: "Learning rate",
-      figure: scheduleFigure(schedule, { done: records.length }),
+      figure: scheduleFigure(schedule, { made: records }),
       caption: `The schedule ${schedule.name} over its budget of ${count(schedule.budget)} steps${
         records.length < schedule.budget ? `; solid: the ${count(records.length)} steps made` : ""
       }.`,
@@ -49,6 +51,12 @@ export function runReport(run: RunReport): string {
         loss.toPrecision(4),
         accuracy === undefined ? "" : `${(100 * accuracy).toFixed(2)} %`,
       ]),
+    });
+  if (changes.length > 0)
+    sections.splice(-1, 0, {
+      heading: "Changes on the way",
+      columns: ["from step", "setting", "before", "after"],
+      rows: changes,
     });
   return htmlPage({ title: run.title, lead: run.lead, figures: run.figures, sections });
 }

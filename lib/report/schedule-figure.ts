@@ -7,6 +7,12 @@ import { rampColour } from "./style.js";
 /** Steps that are looked at for a drawing; a longer schedule is sampled evenly. */
 const mostSteps = 100_000;
 
+/** The rate that a step had. */
+export interface Rate {
+  readonly step: number;
+  readonly learningRate: number;
+}
+
 /** A schedule's curve, thinned for drawing. */
 export function curve(schedule: Schedule, most?: number): readonly Point[] {
   const { budget } = schedule;
@@ -21,13 +27,15 @@ export function curve(schedule: Schedule, most?: number): readonly Point[] {
 /**
  * The learning rate over the budget, as SVG.
  *
- * @param done steps made so far: the rest of the curve is drawn faint; default all
+ * @param made the steps made so far with the rates they had, which may have been another schedule's: the rest of the curve
+ * is drawn faint; default all of it
  */
 export function scheduleFigure(
   schedule: Schedule,
-  { done = schedule.budget, standalone }: { done?: number; standalone?: boolean } = {},
+  { made, standalone }: { made?: readonly Rate[]; standalone?: boolean } = {},
 ): string {
   const points = curve(schedule);
+  const solid = made ? downsample(made.map(({ step, learningRate }) => ({ x: step, y: learningRate }))) : points;
   const stroke = "var(--rate)";
   return drawFigure({
     title: `Learning rate of the schedule ${schedule.name} over ${schedule.budget} steps`,
@@ -38,10 +46,7 @@ export function scheduleFigure(
       y: rateAxis,
       marks: [
         Plot.lineY(points, { x: "x", y: "y", stroke, strokeOpacity: 0.35, strokeWidth: 1.5, strokeDasharray: "4 3" }),
-        Plot.lineY(
-          points.filter(({ x }) => x < done),
-          { x: "x", y: "y", stroke, strokeWidth: 2 },
-        ),
+        Plot.lineY(solid, { x: "x", y: "y", stroke, strokeWidth: 2 }),
       ],
     },
   });

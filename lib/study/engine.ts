@@ -20,6 +20,7 @@ export interface EngineOptions {
   readonly maxSeconds?: number | undefined;
   /** Seconds between the checkpoints of a run; default 60. */
   readonly checkpointEvery?: number;
+  /** Ends the study once it is aborted, within the run that is being made: its state is written, and it goes on later. */
   readonly signal: AbortSignal;
   readonly version: string;
   readonly listener: StudyListener;
@@ -79,6 +80,7 @@ class Engine {
 
   async run(): Promise<{ complete: boolean }> {
     const { maxSeconds = Number.POSITIVE_INFINITY, signal, listener } = this.#options;
+    signal.throwIfAborted();
     const began = performance.now();
     let plans = this.#plan();
     if (firstOf(plans)) {
@@ -139,6 +141,7 @@ class Engine {
   async #openTasks(): Promise<void> {
     const { data, models, validation: share, batch } = this.#study;
     for (const each of data) {
+      this.#options.signal.throwIfAborted();
       const task = await openTask(this.#options.sources?.get(each.name) ?? each.source, {
         classes: each.classes,
         context: each.context,

@@ -100,32 +100,27 @@ class OneRun {
   async #train(): Promise<void> {
     const { signal, checkpointEvery } = this.#environment;
     const trainer = this.#trainer;
-    const stop = () => trainer.stop();
-    signal.addEventListener("abort", stop);
-    try {
-      while (trainer.step < trainer.budget) {
-        signal.throwIfAborted();
-        // A run that was stopped in the middle of an evaluation has not made it.
-        if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
-        let failure: { readonly error: unknown } | undefined;
-        for await (const { step, loss } of trainer.run({ runAhead: true, exactEvery: this.#evaluationsAt })) {
-          this.#state.losses.push(loss);
-          try {
-            this.#environment.onStep(step, loss);
-            if (this.#evaluationsAt.includes(step + 1) && !failure) await this.#evaluateOnTheWay();
-          } catch (error) {
-            // Later steps may have been made already: a checkpoint of them needs their losses.
-            failure ??= { error };
-          }
-          // Ends the steps in flight; the loop then goes on.
-          if (failure || performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
+    const options = { runAhead: true, exactEvery: this.#evaluationsAt, signal };
+    while (trainer.step < trainer.budget) {
+      signal.throwIfAborted();
+      // A run that was stopped in the middle of an evaluation has not made it.
+      if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
+      let failure: { readonly error: unknown } | undefined;
+      for await (const { step, loss } of trainer.run(options)) {
+        this.#state.losses.push(loss);
+        try {
+          this.#environment.onStep(step, loss);
+          if (this.#evaluationsAt.includes(step + 1) && !failure) await this.#evaluateOnTheWay();
+        } catch (error) {
+          // Later steps may have been made already: a checkpoint of them needs their losses.
+          failure ??= { error };
         }
-        if (failure) throw failure.error;
-        signal.throwIfAborted();
-        if (performance.now() - this.#savedAt > 1000 * checkpointEvery) await this.#save();
+        // Ends the steps in flight; the loop then goes on.
+        if (failure || performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
       }
-    } finally {
-      signal.removeEventListener("abort", stop);
+      if (failure) throw failure.error;
+      signal.throwIfAborted();
+      if (performance.now() - this.#savedAt > 1000 * checkpointEvery) await this.#save();
     }
   }
 
@@ -141,7 +136,7 @@ class OneRun {
     const { task, signal } = this.#environment;
     const batches = task.evaluationBatches(split, this.#run.spec.evaluationItems);
     try {
-      const { loss, accuracy } = await this.#trainer.evaluate(batches, () => signal.throwIfAborted());
+      const { loss, accuracy } = await this.#trainer.evaluate(batches, { signal });
       return { loss, ...(accuracy !== undefined && { accuracy }) };
     } finally {
       await batches.close();

@@ -1,4 +1,4 @@
-import { expectFunction, expectMethods, expectModule, expectObject } from "../arguments.js";
+import { expectFunction, expectMethods, expectModule, expectObject, expectSignal } from "../arguments.js";
 import type { Batch, BatchSource, Labels } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
 import { ignoredLabel } from "../ignored-label.js";
@@ -58,15 +58,27 @@ export function lossOf(loss: Loss, outputs: Tensor, targets: Tensor): Tensor {
   return result;
 }
 
+/** How one pass over data is watched and ended. */
+export interface PassOptions {
+  /** Called after each batch with the items done so far. */
+  readonly onProgress?: ((done: number, items: number) => void) | undefined;
+  /**
+   * Ends the pass once it is aborted, before the next batch. There is no result then, since that of a part could be
+   * taken for the whole's: the promise rejects with the signal's reason, and the model is in its former mode.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @internal */
+export const passNames = optionNames<PassOptions>({ onProgress: true, signal: true });
+
 /** What {@link evaluate} works with. */
-export interface EvaluateOptions {
+export interface EvaluateOptions extends PassOptions {
   readonly model: Module;
   readonly device: Device;
   readonly loss: Loss;
   /** Raw inputs to what the model takes. */
   readonly prepare: (raw: Tensor) => Tensor;
-  /** Called after each batch with the items done so far. */
-  readonly onProgress?: ((done: number, items: number) => void) | undefined;
 }
 
 const evaluateNames = optionNames<EvaluateOptions>({
@@ -74,17 +86,22 @@ const evaluateNames = optionNames<EvaluateOptions>({
   device: true,
   loss: true,
   prepare: true,
-  onProgress: true,
+  ...passNames,
 });
 
-/** One pass over the data in evaluation mode; the model is back in its former mode afterwards. */
+/**
+ * One pass over the data in evaluation mode; the model is back in its former mode afterwards.
+ * @throws StepsizeError `invalid-argument`; the reason of `signal` if it is aborted before the end
+ */
 export async function evaluate(source: BatchSource, options: EvaluateOptions): Promise<Evaluation> {
   expectMethods("source", source, ["once"], "batches, such as dataset.batches({ size: 128 })");
-  const { model, device, loss, prepare, onProgress } = checkedOptions("evaluate", evaluateNames, options);
+  const { model, device, loss, prepare, onProgress, signal } = checkedOptions("evaluate", evaluateNames, options);
   expectModule("model", model);
   expectDevice("device", device);
   for (const [name, one] of Object.entries({ loss, prepare })) expectFunction(name, one, "a function of tensors");
   if (onProgress !== undefined) expectFunction("onProgress", onProgress);
+  expectSignal("signal", signal);
+  signal?.throwIfAborted();
   const wasTraining = model.training;
   let items = 0;
   let labels = 0;
@@ -117,6 +134,8 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
       correct += batchCorrect ?? 0;
       classes &&= batchCorrect !== undefined;
       onProgress?.(items, source.items);
+      // A pass that is complete has its result.
+      if (items < source.items) signal?.throwIfAborted();
     }
   } finally {
     model.train(wasTraining);

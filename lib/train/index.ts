@@ -1,6 +1,7 @@
 export type { BestEvaluation, BestMetric } from "./best-evaluation.js";
-export { type Evaluation, evaluate } from "./evaluate.js";
+export { type EvaluateOptions, type Evaluation, evaluate, type PassOptions } from "./evaluate.js";
 export { type HuggingFaceModel, type HuggingFaceOptions, loadHuggingFace } from "./hugging-face.js";
+export { type Allowed, allowedNames, type LoadOptions } from "./run-identity.js";
 export type { CheckpointEvery, EvaluateEvery, RunOptions, StepCallback, Steps } from "./run-options.js";
 export { type HostTensor, readSafetensors, writeSafetensors } from "./safetensors.js";
 export { type LoadedModel, loadModel, type ModelCard, readCheckpoint } from "./saved-model.js";

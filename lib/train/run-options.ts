@@ -1,3 +1,4 @@
+import { expectSignal } from "../arguments.js";
 import type { BatchSource } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
@@ -95,6 +96,18 @@ export interface RunOptions {
    * ```
    */
   readonly onStep?: StepCallback | { readonly steps: Steps; readonly callback: StepCallback } | undefined;
+  /**
+   * Ends the run once it is aborted, exactly as `stop()` does: after the step that is being made, without an error; an
+   * evaluation that has begun is finished. `trainer.step` says how far it came, and `run` may be called again. If it is
+   * aborted already, no step is made.
+   *
+   * ```ts
+   * const signal = AbortSignal.timeout(3_600_000);
+   * for await (const { step, loss } of trainer.run({ signal })) console.log(step, loss);
+   * await trainer.save("after-an-hour.safetensors");
+   * ```
+   */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const runNames = optionNames<RunOptions>({
@@ -105,6 +118,7 @@ const runNames = optionNames<RunOptions>({
   evaluateEvery: true,
   checkpointEvery: true,
   onStep: true,
+  signal: true,
 });
 const evaluateEveryNames = optionNames<EvaluateEvery>({
   steps: true,
@@ -127,6 +141,7 @@ export class RunPlan {
   readonly end: number;
   readonly capture: boolean;
   readonly runAhead: boolean;
+  readonly signal: AbortSignal | undefined;
   readonly evaluation: (EvaluateEvery & { readonly isDue: Due }) | undefined;
   readonly #checkpoint: (CheckpointEvery & { readonly isDue: Due }) | undefined;
   readonly #isExact: Due;
@@ -143,14 +158,17 @@ export class RunPlan {
       evaluateEvery,
       checkpointEvery,
       onStep,
+      signal,
     } = options;
     if (until !== Number.POSITIVE_INFINITY && !(Number.isSafeInteger(until) && until >= 0))
       invalidArgument("run.until", "a whole number of steps ≥ 0", until);
     for (const [name, value] of Object.entries({ capture, runAhead }))
       if (typeof value !== "boolean") invalidArgument(`run.${name}`, "true or false", value);
+    expectSignal("run.signal", signal);
     this.end = Math.min(until, budget);
     this.capture = capture;
     this.runAhead = runAhead;
+    this.signal = signal;
     this.#isExact = exactEvery === undefined ? () => false : dueAt("run.exactEvery", exactEvery);
     this.evaluation = evaluateEvery && checkEvaluation(evaluateEvery);
     this.#checkpoint = checkpointEvery && checkCheckpoint(checkpointEvery);

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import { expectFunction, expectMethods, expectModule, expectText } from "../arguments.js";
 import type { Batch, BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
@@ -6,17 +5,25 @@ import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preparation } from "../nn/index.js";
 import { learningRateJson } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
-import { expectOptions, optionNames } from "../options.js";
-import { shown, someOf } from "../quoting.js";
+import { checkedOptions, expectOptions, optionNames } from "../options.js";
 import { messageOf } from "../realms.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
 import { customRates, differencesOfRates } from "./custom-rates.js";
 import { deviceSource, hostSource, Uploads } from "./device-parts.js";
-import { type Evaluation, evaluate } from "./evaluate.js";
+import { type Evaluation, evaluate, type PassOptions, passNames } from "./evaluate.js";
 import { areAllFinite } from "./finite.js";
+import {
+  type Allowed,
+  allowedBy,
+  type Difference,
+  differencesOf,
+  expectAllowed,
+  type LoadOptions,
+  type RunIdentity,
+} from "./run-identity.js";
 import { type EvaluateEvery, type RunOptions, RunPlan } from "./run-options.js";
-import { readTensors, writeSources } from "./safetensors.js";
+import { type HostTensor, readTensors, writeSources } from "./safetensors.js";
 import type { StoredTensor } from "./safetensors-file.js";
 import {
   type CheckpointInfo,
@@ -93,6 +100,7 @@ export class Trainer {
   #best: BestEvaluation | undefined;
   readonly #soundness = new Soundness();
   readonly #records: StepRecords;
+  #digest: Promise<string> | undefined;
 
   /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
   constructor(options: TrainerOptions) {
@@ -164,6 +172,9 @@ export class Trainer {
 
   async *#run(plan: RunPlan): AsyncGenerator<StepRecord, void, undefined> {
     this.#beginRun();
+    const stop = () => this.stop();
+    plan.signal?.addEventListener("abort", stop);
+    if (plan.signal?.aborted) stop();
     const pending: StepsUnderWay[] = [];
     const measured: MeasuredStep[] = [];
     let failure: { error: unknown } | undefined;
@@ -190,6 +201,7 @@ export class Trainer {
       while (pending.length > 0) yield* this.#recordsOf(pending, measured, plan);
       if (failure) throw failure.error;
     } finally {
+      plan.signal?.removeEventListener("abort", stop);
       try {
         await source?.batches.return?.();
       } finally {
@@ -306,12 +318,20 @@ export class Trainer {
     );
   }
 
-  /** One pass over other data in evaluation mode. Steps of a run that goes on wait for it. */
-  async evaluate(source: BatchSource, onProgress?: (done: number, items: number) => void): Promise<Evaluation> {
+  /**
+   * One pass over other data in evaluation mode. Steps of a run that goes on wait for it.
+   *
+   * @param options a function is its `onProgress`
+   * @throws StepsizeError `invalid-state` in the loop body of a run with `runAhead`; the reason of `signal` if it is
+   * aborted before the end
+   */
+  async evaluate(source: BatchSource, options: PassOptions | PassOptions["onProgress"] = {}): Promise<Evaluation> {
+    const { onProgress, signal } =
+      typeof options === "function" ? { onProgress: options } : checkedOptions("evaluate", passNames, options);
     this.#expectExact("evaluate", "evaluateEvery");
     const { model, loss } = this.#options;
     const prepare = (raw: Tensor) => this.#preparation.apply(raw);
-    return this.#turns.take(() => evaluate(source, { model, device: this.device, loss, prepare, onProgress }));
+    return this.#turns.take(() => evaluate(source, { model, device: this.device, loss, prepare, onProgress, signal }));
   }
 
   /**
@@ -341,15 +361,15 @@ export class Trainer {
   async #save(path: string): Promise<void> {
     const { model, optimizer, card } = this.#options;
     const { step } = this;
-    const info: CheckpointInfo = {
-      format: "stepsize-checkpoint-1",
+    const info = {
+      format: "stepsize-checkpoint-1" as const,
       step,
       counters: model.counters(),
       precision: model.precision,
       ...(this.#best && { best: this.#best }),
-      run: this.#identity(),
       ...card,
     };
+    const run = this.#identity();
     // They know the versions of the tensors, so that a change by somebody else is noticed.
     const state = optimizer.stateDict();
     const weights = model.stateDict();
@@ -358,7 +378,7 @@ export class Trainer {
       optimizer: mapValues(state, (one, name) => deviceSource(name, one)),
       rates: mapValues(customRates(optimizer, this.budget), ({ dtype, shape, data }) => hostSource(dtype, shape, data)),
     });
-    const { iteration, stoppedAt } = await optimizer.stats();
+    const [{ iteration, stoppedAt }, digest] = await Promise.all([optimizer.stats(), this.#dataDigest()]);
     if (stoppedAt !== undefined)
       this.#refuseToSave(
         step,
@@ -371,7 +391,7 @@ export class Trainer {
     await writeSources(
       path,
       sources,
-      { stepsize: JSON.stringify({ ...info, iteration }) },
+      { stepsize: JSON.stringify({ ...info, iteration, run: withDigest(run, digest) }) },
       {
         values: async (stored, { dtype }, values) => {
           const name = checked.get(stored);
@@ -396,37 +416,33 @@ export class Trainer {
 
   /**
    * Continues from a checkpoint: the following losses are the bits that an uninterrupted run would have given. In the
-   * body of a loop, the next record is that of the step after the checkpoint.
+   * body of a loop, the next record is that of the step after the checkpoint. With `allow` a run goes on with another
+   * schedule, a longer budget or other data, and keeps the optimizer's state.
+   *
+   * ```ts
+   * await trainer.load("run/checkpoint-600.safetensors", { allow: ["schedule"] }); // this trainer's budget is 1200
+   * ```
    *
    * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged, or of another model, optimizer, schedule or
    * data (what differs); `invalid-state` while a run makes a step, and in the loop body of one with `runAhead`. Nothing
    * has changed then.
    */
-  async load(path: string): Promise<void> {
+  async load(path: string, options: LoadOptions = {}): Promise<void> {
+    const allowed = allowedBy(options);
     this.#expectExact("load", "onStep");
     if (this.#standing?.at === "work")
       throw new StepsizeError(
         "invalid-state",
         "load: a run is making a step; call it in the body of its loop, or after it",
       );
-    await this.#turns.take(() => this.#load(path));
+    await this.#turns.take(() => this.#load(path, allowed));
   }
 
-  async #load(path: string): Promise<void> {
+  async #load(path: string, allowed: ReadonlySet<Allowed>): Promise<void> {
     await withCheckpoint(path, async (checkpoint) => {
       const { model, optimizer } = this.#options;
       const rates = await readTensors(checkpoint.rates);
-      const problems: string[] = [];
-      const compare = (name: string, saved: unknown, own: unknown) => {
-        if (!isDeepStrictEqual(saved, own))
-          problems.push(`${name} was ${inShort(saved)}, this run has ${inShort(own)}`);
-      };
-      const own = plainJson(this.#identity());
-      for (const key of new Set([...Object.keys(checkpoint.info.run), ...Object.keys(own)]))
-        compare(`the ${shown(key)}`, checkpoint.info.run[key], own[key]);
-      problems.push(...differencesOfRates(rates, customRates(optimizer, this.budget)));
-      if (problems.length > 0)
-        throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${someOf(problems)}`);
+      expectAllowed(path, await this.#differencesFrom(checkpoint.info, rates), allowed);
       // All that can be wrong with it is known before anything changes.
       await inFile(path, () => {
         model.checkStateDict(describeAll(checkpoint.model));
@@ -459,6 +475,25 @@ export class Trainer {
     this.#loads++;
     this.#best = info.best;
     this.#soundness.regain({ path, step: info.step });
+  }
+
+  async #differencesFrom(info: CheckpointInfo, rates: ReadonlyMap<string, HostTensor>): Promise<Difference[]> {
+    const knowsContent = typeof (info.run["data"] as { digest?: unknown } | undefined)?.digest === "string";
+    const own = withDigest(this.#identity(), knowsContent ? await this.#dataDigest() : undefined);
+    const differentRates = differencesOfRates(rates, customRates(this.#options.optimizer, this.budget));
+    return [
+      ...differencesOf(info.run, plainJson(own)),
+      ...differentRates.map((words): Difference => ({ words, allowedAs: "schedule" })),
+      ...(info.step <= this.budget
+        ? []
+        : [{ words: `it has made ${info.step} steps, this run's budget is ${this.budget}`, allowedAs: undefined }]),
+    ];
+  }
+
+  /** Hashes the data once; `undefined` if they cannot be. */
+  #dataDigest(): Promise<string> | undefined {
+    this.#digest ??= this.#options.data.digest?.();
+    return this.#digest;
   }
 
   /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
@@ -565,11 +600,6 @@ function halfMade(step: number, cause: unknown): StepsizeError {
   );
 }
 
-/** As JSON, of which a hostile file may have any amount. */
-function inShort(value: unknown): string {
-  return shown(String(JSON.stringify(value)), 400);
-}
-
 function halfLoaded(path: string, cause: unknown): StepsizeError {
   const code = cause instanceof StepsizeError ? cause.code : "invalid-state";
   const message = `${path}: was loaded in part, so that model and optimizer have the state of no step: ${messageOf(cause)}`;
@@ -585,6 +615,11 @@ function named(names: readonly string[]): Map<string, string> {
   return new Map(names.map((name) => [name, name]));
 }
 
-function plainJson(value: Record<string, unknown>): Record<string, unknown> {
+function withDigest(identity: RunIdentity, digest: string | undefined): RunIdentity {
+  if (digest === undefined) return identity;
+  return { ...identity, data: { ...(identity["data"] as object), digest } };
+}
+
+function plainJson(value: RunIdentity): Record<string, unknown> {
   return JSON.parse(JSON.stringify(value)) as Record<string, unknown>;
 }

@@ -178,11 +178,23 @@ describe("a resumed run", () => {
   });
 
   test.each([
-    [{ budget: 41 }, "--budget: the run to resume has 40"],
-    [{ seed: 1 }, "--seed: the run to resume has 0"],
+    [{ budget: 41 }, "--budget: the run to resume has 40; to go on with another one, add --allow schedule"],
+    [{ phi: 3 }, "--phi: the run to resume has"],
+    [{ seed: 1 }, "--seed: the run to resume has 0; it cannot be changed on the way"],
     [{ clipNorm: 1 }, "--clip-norm: the run to resume had none"],
-    [{ data: "idx:other" }, "--data: the run to resume has"],
   ])("refuses %o", (values, message) => {
     expect(() => resumedConfig(given, checkFlags(values))).toThrow(message);
+    expect(() => resumedConfig(given, checkFlags(values), ["data"])).toThrow(message);
+  });
+
+  test("takes another place of the data, and another schedule if that is allowed, and tells what changed", () => {
+    const { settings, changes } = resumedConfig(given, checkFlags({ data: "idx:other" }));
+    expect(settings.data).toBe(`idx:${process.cwd()}/other`);
+    expect(changes).toEqual([{ field: "data", before: stored.values.data, after: settings.data }]);
+    const more = resumedConfig(given, checkFlags({ budget: 41, schedule: "constant" }), ["schedule"]);
+    expect(more.schedule.budget).toBe(41);
+    const before = stored.values as Record<string, unknown>;
+    expect(more.changes).toContainEqual({ field: "budget", before: 40, after: 41 });
+    expect(more.changes).toContainEqual({ field: "schedule", before: before["schedule"], after: "constant" });
   });
 });

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { generateTokens } from "#lib/cli/generate-tokens.js";
 import { type Device, openDevice } from "#lib/native/index.js";
@@ -81,6 +82,19 @@ describe("ids that are generated", () => {
     const { ids, sizes } = await generated([6], { vocabulary: 9, tokens: 1 });
     expect(ids).toEqual([0]);
     expect(sizes).toEqual([9]);
+  });
+
+  test("end before the next one once the signal is aborted, without an error", async () => {
+    expect((await generated([9, 2], { signal: AbortSignal.abort() })).ids).toEqual([]);
+    const controller = new AbortController();
+    const { signal } = controller;
+    let drawn = 0;
+    const sample = (logits: Float32Array) => {
+      if (++drawn === 3) controller.abort();
+      return likeliest(logits);
+    };
+    expect((await generated([9, 2], { sample, signal })).ids).toEqual([5, 8, 0]);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   test("leave nothing on the device", async () => {

@@ -183,6 +183,8 @@ const calls: Record<string, (more: object) => unknown> = {
   "stepsize.Lion": (more) => new lib.Lion(model.parameters(), { lr: 0.1, ...more }),
   "stepsize.SGD": (more) => new lib.SGD(model.parameters(), { lr: 0.1, ...more }),
   "stepsize.Trainer": (more) => new lib.Trainer({ ...trainerOptions(), ...more }),
+  "stepsize.Trainer.evaluate": (more) => new lib.Trainer(trainerOptions()).evaluate(set.batches({ size: 2 }), more),
+  "stepsize.Trainer.load": (more) => new lib.Trainer(trainerOptions()).load(missing(), more),
   "stepsize.Trainer.run": (more) => new lib.Trainer(trainerOptions()).run(more).next(),
   "stepsize.curvature": async (more) =>
     lib.curvature(model, await set.batches({ size: 4 }).at(0), { steps: 2, ...more }),

@@ -80,11 +80,17 @@ describe("figures", () => {
   });
 
   test("a schedule ends at its lowest and has the rest of an unfinished run faint", () => {
-    const [faint = [], solid = []] = curvesOf(scheduleFigure(schedule, { done: 40 }), "var(--rate)");
+    const [faint = [], solid = []] = curvesOf(scheduleFigure(schedule, { made: records(40, () => 1) }), "var(--rate)");
     expect([faint.length, solid.length]).toEqual([100, 40]);
     const heights = faint.map(([, y]) => y ?? 0);
     expect(heights.indexOf(Math.min(...heights))).toBe(9);
     expect(heights.at(-1)).toBe(Math.max(...heights));
+  });
+
+  test("steps that were made have the rates they had, of another schedule too", () => {
+    const made = records(40, () => 1).map((record) => ({ ...record, learningRate: 0.05 }));
+    const [, solid = []] = curvesOf(scheduleFigure(schedule, { made }), "var(--rate)");
+    expect(new Set(solid.map(([, y]) => y)).size).toBe(1);
   });
 
   test("a family has a curve of its own colour and a label for each", () => {

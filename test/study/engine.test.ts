@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -15,6 +16,7 @@ import {
 import { type PlannedRun, planOf } from "#lib/study/plan.js";
 import { type RunEnvironment, runOne } from "#lib/study/run-one.js";
 import { openTask, type Task } from "#lib/tasks/index.js";
+import { readCheckpoint } from "#lib/train/index.js";
 import { classCount, testItems, tinyData } from "../cli/support/tiny-data.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -154,6 +156,13 @@ describe("a study made in one go", () => {
       }
     }
     expect(await numbersIn(folder)).toEqual(await numbersIn(whole));
+  });
+
+  test("that is stopped already opens nothing and makes no run", async () => {
+    const sources = new Map([["tiny", "idx:no/such/folder"]]);
+    const signal = AbortSignal.abort(new Error("before"));
+    await expect(work({ signal, sources })).rejects.toThrow("before");
+    expect(existsSync(folder.runs)).toBe(false);
   });
 
   test("with checkpoints after every step it has the same records", async () => {
@@ -345,6 +354,28 @@ describe("one run", () => {
     expect(withoutTime(record)).toEqual(whole);
     expect(steps[0]).toBeLessThan(12);
     expect(listener.notes).toEqual([]);
+  });
+
+  test("an error on the way leaves a checkpoint of all steps made, and it goes on to the same record", async () => {
+    const whole = withoutTime(await runOne(final, await environment()));
+    for (const at of [1, 9, 15]) {
+      folder = new StudyFolder(folders());
+      const onStep = (step: number) => {
+        if (step === at) throw new Error("on the way");
+      };
+      await expect(environment({ onStep }).then((own) => runOne(final, own))).rejects.toThrow("on the way");
+      const { step } = (await readCheckpoint(folder.running(run.id))).info;
+      expect(step).toBeGreaterThan(at);
+      expect(JSON.parse(readFileSync(`${folder.running(run.id)}.json`, "utf8")).losses).toHaveLength(step);
+      expect(withoutTime(await runOne(final, await environment())), `after step ${at}`).toEqual(whole);
+    }
+    expect(listener.notes).toEqual([]);
+  });
+
+  test("leaves no listener on its signal", async () => {
+    const { signal } = new AbortController();
+    await runOne(final, await environment({ signal }));
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   test("goes on from its checkpoint and not from the start", async () => {

@@ -276,10 +276,10 @@ export const validCalls: Readonly<Record<string, Call>> = {
     ];
   }),
   "Trainer#stop": on(trainerOf),
-  "Trainer#run": on(trainerOf, () => [{ until: 2, capture: false }]),
-  "Trainer#evaluate": on(trainerOf, () => [items().batches({ size: 5 }), () => {}]),
+  "Trainer#run": on(trainerOf, () => [{ until: 2, capture: false, signal: new AbortController().signal }]),
+  "Trainer#evaluate": on(trainerOf, () => [items().batches({ size: 5 }), { onProgress: () => {} }]),
   "Trainer#save": on(trainerOf, (w) => [join(w.folder, "saved.safetensors")]),
-  "Trainer#load": on(trainerOf, (w) => [w.checkpoint]),
+  "Trainer#load": on(trainerOf, (w) => [w.checkpoint, { allow: ["schedule"] }]),
   "Trainer#dispose": on(trainerOf),
 
   "data.ArrayDataset": call(() => []),

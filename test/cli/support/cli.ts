@@ -18,6 +18,8 @@ interface Options {
   readonly cwd?: string;
   /** Shell commands that run first, in the same shell. */
   readonly before?: string;
+  /** Default /bin/sh. */
+  readonly shell?: string;
   /** Where the program is to signal itself; it must not be over by then. */
   readonly interrupt?: Interrupt;
   /** A file that the program cannot write to any more. */
@@ -52,14 +54,14 @@ export function run(args: readonly string[], options: Options = {}): Promise<Out
 /** Starts `stepsize`, to be disturbed. */
 export function start(
   args: readonly string[],
-  { cwd, before, interrupt, breakWrites }: Options = {},
+  { cwd, before, shell = "/bin/sh", interrupt, breakWrites }: Options = {},
 ): { child: ChildProcess; done: Promise<Outcome> } {
   const faults = [
     ...(interrupt ? preloaded("signal-itself.mjs") : []),
     ...(breakWrites ? preloaded("break-writes.mjs") : []),
   ];
   const node = [process.execPath, ...faults, program, ...args];
-  const [file, ...all] = before ? ["/bin/sh", "-c", `${before}; exec "$@"`, "sh", ...node] : node;
+  const [file, ...all] = before ? [shell, "-c", `${before}; exec "$@"`, "sh", ...node] : node;
   const env = {
     ...process.env,
     ...(interrupt && { SIGNAL_ITSELF: JSON.stringify(interrupt) }),

@@ -1,0 +1,168 @@
+// An AbortSignal ends a run like stop(), and a pass over data before its next batch; nothing of it stays behind.
+import { getEventListeners } from "node:events";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as lib from "#lib/index.js";
+import { expectError } from "../support/errors.js";
+
+const { data, nn } = lib;
+let device: lib.Device;
+beforeAll(async () => {
+  device = await lib.openDevice("cpu", { threads: 1 });
+});
+afterAll(() => device.close());
+
+const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i));
+const set = data.fromArrays({
+  inputs: numbers(120),
+  labels: Int32Array.from({ length: 40 }, (_, i) => i % 2),
+  shape: [3],
+});
+const held = () => set.batches({ size: 10, shuffle: false });
+const listeners = (signal: AbortSignal) => getEventListeners(signal, "abort").length;
+
+function trainer() {
+  const model = new nn.Linear(3, 2, { device, seeds: new nn.Seeds(1) });
+  const optimizer = new lib.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+  return new lib.Trainer({
+    model,
+    optimizer,
+    loss: nn.crossEntropy,
+    data: set.batches({ size: 8, seed: 3 }),
+    budget: 30,
+  });
+}
+
+async function lossesOf(run: AsyncIterable<lib.StepRecord>, each: (step: number) => void = () => {}) {
+  const losses: number[] = [];
+  for await (const { step, loss } of run) {
+    losses.push(loss);
+    each(step);
+  }
+  return losses;
+}
+
+describe("Trainer.run", () => {
+  test.each([{}, { capture: true }, { runAhead: true }, { capture: true, runAhead: true }])(
+    "ends after the record at which it is aborted, and goes on to the same bits: %o",
+    async (options) => {
+      const whole = await lossesOf(trainer().run());
+      const own = trainer();
+      const controller = new AbortController();
+      const { signal } = controller;
+      const first = await lossesOf(own.run({ ...options, signal }), (step) => step === 6 && controller.abort());
+      expect(first.length).toBeGreaterThanOrEqual(7);
+      expect(first.length).toBeLessThan(30);
+      expect(own.step).toBe(first.length);
+      expect(listeners(signal)).toBe(0);
+      const rest = await lossesOf(own.run(options));
+      expect([...first, ...rest]).toEqual(whole);
+    },
+  );
+
+  test("makes no step if it is aborted already", async () => {
+    const own = trainer();
+    const signal = AbortSignal.abort(new Error("before"));
+    expect(await lossesOf(own.run({ signal }))).toEqual([]);
+    expect([own.step, listeners(signal)]).toEqual([0, 0]);
+    expect(await lossesOf(own.run())).toHaveLength(30);
+  });
+
+  test.each([
+    ["to its end", async (run: AsyncGenerator<lib.StepRecord>) => void (await lossesOf(run))],
+    [
+      "left by break",
+      async (run: AsyncGenerator<lib.StepRecord>) => {
+        await run.next();
+        await run.return(undefined);
+      },
+    ],
+    ["never begun", async () => {}],
+  ])("removes its listener from a signal that is never aborted: %s", async (_, use) => {
+    const { signal } = new AbortController();
+    await use(trainer().run({ signal }));
+    expect(listeners(signal)).toBe(0);
+  });
+
+  test("removes it when the run fails", async () => {
+    const { signal } = new AbortController();
+    const own = trainer();
+    const failing = own.run({
+      signal,
+      onStep: () => {
+        throw new Error("of the callback");
+      },
+    });
+    await expect(lossesOf(failing)).rejects.toThrow("of the callback");
+    expect(listeners(signal)).toBe(0);
+  });
+
+  test("an evaluation that has begun is finished, so that going on compares with it", async () => {
+    const controller = new AbortController();
+    const own = trainer();
+    const evaluateEvery = { steps: 5, data: held(), onProgress: () => controller.abort() };
+    const records: lib.StepRecord[] = [];
+    for await (const record of own.run({ signal: controller.signal, evaluateEvery })) records.push(record);
+    expect(records).toHaveLength(5);
+    expect(records.at(-1)?.evaluation?.items).toBe(40);
+    expect(own.best?.step).toBe(5);
+  });
+
+  test("refuses what is no signal", async () => {
+    const own = trainer();
+    for (const signal of [true, {}, new AbortController()])
+      await expectError(() => own.run({ signal: signal as never }), "invalid-argument", "run.signal", "an AbortSignal");
+  });
+});
+
+describe("evaluate", () => {
+  const ways: [string, (options: lib.PassOptions) => Promise<lib.Evaluation>, () => lib.nn.Module][] = [];
+  beforeAll(() => {
+    const own = trainer();
+    const model = new nn.Linear(3, 2, { device, seeds: new nn.Seeds(1) });
+    const free = { model, device, loss: nn.crossEntropy, prepare: (raw: lib.Tensor) => raw };
+    ways.push(
+      ["a trainer's", (options) => own.evaluate(held(), options), () => model],
+      ["the function", (options) => lib.evaluate(held(), { ...free, ...options }), () => model],
+    );
+  });
+
+  test("rejects with the reason before the next batch, and leaves the model in its mode", async () => {
+    for (const [name, evaluate, model] of ways) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const reason = new Error("enough");
+      const done: number[] = [];
+      model().train();
+      const onProgress = (items: number) => {
+        done.push(items);
+        if (items === 20) controller.abort(reason);
+      };
+      await expect(evaluate({ signal, onProgress }), name).rejects.toBe(reason);
+      expect(done).toEqual([10, 20]);
+      expect([model().training, listeners(signal)]).toEqual([true, 0]);
+      expect((await evaluate({})).items).toBe(40);
+    }
+  });
+
+  test("begins nothing if it is aborted already", async () => {
+    for (const [name, evaluate] of ways) {
+      const onProgress = () => expect.unreachable();
+      await expect(evaluate({ signal: AbortSignal.abort("stop"), onProgress }), name).rejects.toBe("stop");
+    }
+  });
+
+  test("a pass that is complete has its result, whatever comes at its last batch", async () => {
+    for (const [name, evaluate] of ways) {
+      const controller = new AbortController();
+      const onProgress = (items: number) => items === 40 && controller.abort();
+      expect((await evaluate({ signal: controller.signal, onProgress })).items, name).toBe(40);
+    }
+  });
+
+  test("refuses what is no signal, and unknown options", async () => {
+    for (const [, evaluate] of ways) {
+      await expectError(() => evaluate({ signal: 1 as never }), "invalid-argument", "signal", "an AbortSignal");
+      await expectError(() => evaluate({ signals: 1 } as never), "invalid-argument", "signal");
+    }
+  });
+});
