@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace stepsize {
@@ -30,12 +31,14 @@ std::string megabytes(int64_t bytes) {
 Allocator::~Allocator() {
   device_.whenShort(nullptr);
   for (const auto& [number, segment] : segments_) device_.release(segment.memory, segment.bytes);
-  for (Block* block : live_) delete block;
+  while (live_ != nullptr) {
+    Block* block = live_;
+    unlink(block);
+    delete block;
+  }
 }
 
-Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
-  const int64_t bytes = sizeClass(spec.bytes());
-  auto block = std::make_unique<Block>();
+Piece* Allocator::find(int64_t bytes) {
   // An arena may take what is free in general: whoever had it used it earlier in the stream than any replay.
   Piece* piece = take(*pool_, bytes, kMostTimes);
   if (piece == nullptr && pool_ != &general_) piece = take(general_, bytes, kMostTimes);
@@ -48,6 +51,17 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   // A large piece for a small tensor is better than none.
   for (Pool* pool : {pool_, &general_})
     if (piece == nullptr) piece = take(*pool, bytes, std::numeric_limits<int64_t>::max());
+  return piece;
+}
+
+Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
+  const int64_t bytes = sizeClass(spec.bytes());
+  auto block = std::make_unique<Block>();
+  Piece* piece = find(bytes);
+  if (piece == nullptr && reclaim_ && reclaim_()) {
+    reclaims_++;
+    piece = find(bytes);
+  }
   if (piece == nullptr) failFor(spec, bytes, origin);
   piece->pool = pool_;
   block->memory = piece->memory;
@@ -59,32 +73,66 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   statistics_.allocated += piece->bytes;
   statistics_.tensors++;
   statistics_.peak = std::max(statistics_.peak, statistics_.allocated + statistics_.cached);
-  live_.insert(block.get());
+  link(block.get());
   return block.release();
+}
+
+void Allocator::link(Block* block) {
+  block->next = live_;
+  if (live_ != nullptr) live_->previous = block;
+  live_ = block;
+}
+
+void Allocator::unlink(Block* block) {
+  (block->previous != nullptr ? block->previous->next : live_) = block->next;
+  if (block->next != nullptr) block->next->previous = block->previous;
 }
 
 Piece* Allocator::take(Pool& pool, int64_t bytes, int64_t mostTimes) {
   const auto found = pool.free.lower_bound(bytes);
   if (found == pool.free.end() || (*found)->bytes / mostTimes > bytes) return nullptr;
   Piece* piece = *found;
-  pool.free.erase(found);
-  piece->free = false;
+  Piece* rest = nullptr;
+  if (piece->bytes > bytes) rest = addPiece(piece->memory + bytes, piece->bytes - bytes, piece->segment, &pool);
   countOf(pool) -= piece->bytes;
-  if (const int64_t rest = piece->bytes - bytes; rest > 0) {
-    piece->bytes = bytes;
-    char* memory = piece->memory + bytes;
-    free(&pieces_.emplace(memory, Piece{memory, rest, piece->segment, &pool, false}).first->second);
-  }
+  piece->place = pool.free.extract(found);
+  piece->free = false;
+  piece->bytes = bytes;
+  if (rest != nullptr) free(rest);
   return piece;
+}
+
+Piece* Allocator::addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool) {
+  FreePieces node{nullptr};
+  Piece& piece = pieces_.try_emplace(memory).first->second;
+  piece.memory = memory;
+  piece.bytes = bytes;
+  piece.segment = segment;
+  piece.pool = pool;
+  piece.place = node.extract(node.begin());
+  piece.place.value() = &piece;
+  return &piece;
 }
 
 Piece* Allocator::newSegment(int64_t bytes) {
   if (statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit) return nullptr;
-  auto* memory = static_cast<char*>(device_.acquire(bytes));
-  if (memory == nullptr) return nullptr;
   const int64_t number = nextSegment_++;
-  segments_[number] = {memory, bytes};
-  return &pieces_.emplace(memory, Piece{memory, bytes, number, pool_, false}).first->second;
+  const auto segment = segments_.try_emplace(number).first;
+  void* memory = nullptr;
+  try {
+    memory = device_.acquire(bytes);
+    if (memory != nullptr) {
+      Piece* piece = addPiece(static_cast<char*>(memory), bytes, number, pool_);
+      segment->second = {memory, bytes};
+      return piece;
+    }
+  } catch (...) {
+    if (memory != nullptr) device_.release(memory, bytes);
+    segments_.erase(segment);
+    throw;
+  }
+  segments_.erase(segment);
+  return nullptr;
 }
 
 // Joins it with free neighbours of the same segment and pool.
@@ -104,12 +152,13 @@ void Allocator::free(Piece* piece) {
   if (at != pieces_.begin() && joins(std::prev(at)->second)) {
     const auto before = std::prev(at);
     // Its place in the order is another one.
-    before->second.pool->free.erase(&before->second);
+    before->second.place = before->second.pool->free.extract(&before->second);
     join(before);
     at = before;
   }
-  at->second.free = true;
-  at->second.pool->free.insert(&at->second);
+  Piece& joined = at->second;
+  joined.free = true;
+  joined.pool->free.insert(std::move(joined.place));
 }
 
 void Allocator::release(Block* block) {
@@ -135,17 +184,18 @@ void Allocator::freeIfDead(Block* block) {
     free(block->piece);
     block->piece = nullptr;
     block->memory = nullptr;
-    live_.erase(block);
+    unlink(block);
   }
   if (block->watchers == 0) delete block;
 }
 
 void Allocator::dissolve(Pool& arena) {
-  for (Block* block : live_)
+  for (Block* block = live_; block != nullptr; block = block->next)
     if (block->piece->pool == &arena) block->piece->pool = &general_;
   while (!arena.free.empty()) {
     Piece* piece = *arena.free.begin();
-    arena.free.erase(arena.free.begin());
+    piece->place = arena.free.extract(arena.free.begin());
+    piece->free = false;
     statistics_.allocated -= piece->bytes;
     piece->pool = &general_;
     free(piece);
@@ -192,7 +242,7 @@ std::string Allocator::largestHolders() const {
     int64_t bytes = 0, count = 0;
   };
   std::map<std::string, Holder> holders;
-  for (const Block* block : live_) {
+  for (const Block* block = live_; block != nullptr; block = block->next) {
     auto& holder = holders[std::string(block->origin) + " " + stepsize::describe(block->shape)];
     holder.bytes += block->bytes;
     holder.count++;

@@ -8,14 +8,17 @@
 // The device is asked for segments, of the size class of whoever needs one first. A tensor takes the smallest free
 // piece that holds it; what is left of a larger one is split off, and joined again when both are free. Tensors of the
 // same sizes step after step find the pieces of the step before. A cost of n pieces: log n for each tensor.
+//
+// What gives memory back needs none: finalizers and destructors must not fail. An allocation that fails changes
+// nothing.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
 #include <tuple>
-#include <unordered_set>
 
 #include "backend.h"
 
@@ -31,29 +34,31 @@ struct MemoryStatistics {
 
 struct Pool;
 
-// A run of bytes in a segment.
-struct Piece {
-  char* memory;
-  int64_t bytes;
-  int64_t segment;  // they are counted, so that the order of pieces does not depend on addresses
-  Pool* pool;
-  bool free;
-};
+struct Piece;
 
 // By size, and among equals in the order in which the device gave them.
 struct BySize {
   using is_transparent = void;
-  bool operator()(const Piece* a, const Piece* b) const {
-    return std::tie(a->bytes, a->segment, a->memory) < std::tie(b->bytes, b->segment, b->memory);
-  }
-  bool operator()(const Piece* piece, int64_t bytes) const { return piece->bytes < bytes; }
+  bool operator()(const Piece* a, const Piece* b) const;
+  bool operator()(const Piece* piece, int64_t bytes) const;
+};
+using FreePieces = std::set<Piece*, BySize>;
+
+// A run of bytes in a segment.
+struct Piece {
+  char* memory = nullptr;
+  int64_t bytes = 0;
+  int64_t segment = 0;  // they are counted, so that the order of pieces does not depend on addresses
+  Pool* pool = nullptr;
+  bool free = false;
+  FreePieces::node_type place;  // while it is not free: its node among the free ones, for the time when it is
 };
 
 // Free pieces. Most memory belongs to the general pool; captured work has one of its own, an arena, so that nothing
 // else gets the memory it writes when it is replayed. Within the work it may be handed on: every replay is in the order
 // of the capture. All of an arena counts as allocated, as nobody else can have it.
 struct Pool {
-  std::set<Piece*, BySize> free;
+  FreePieces free;
 };
 
 // Memory of one or more tensors (a reshape shares it).
@@ -66,8 +71,14 @@ struct Block {
   Piece* piece = nullptr;
   const char* origin = "";  // the operation that made it, for reports
   Shape shape;
-  uint32_t version = 0;  // counts writes in place
+  uint32_t version = 0;                        // counts writes in place
+  Block *previous = nullptr, *next = nullptr;  // among the blocks that have memory
 };
+
+inline bool BySize::operator()(const Piece* a, const Piece* b) const {
+  return std::tie(a->bytes, a->segment, a->memory) < std::tie(b->bytes, b->segment, b->memory);
+}
+inline bool BySize::operator()(const Piece* piece, int64_t bytes) const { return piece->bytes < bytes; }
 
 class Allocator {
  public:
@@ -95,6 +106,10 @@ class Allocator {
   void dissolve(Pool& arena);
   // Whether this is memory of the device's tensors, through whatever handle it is reached.
   bool holds(const void* memory, int64_t bytes) const;
+  // What may release blocks that nobody needs any more, when an allocation would fail otherwise; whether it has.
+  void onShortage(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
+  // How often it has: whoever holds blocks without a handle must look again whether they still have memory.
+  int64_t reclaims() const { return reclaims_; }
   // Gives segments that are free as a whole back to the system.
   void trim();
   const MemoryStatistics& statistics() const { return statistics_; }
@@ -103,7 +118,13 @@ class Allocator {
   // A free piece of at least this many bytes and at most so many times as many; null where there is none.
   Piece* take(Pool& pool, int64_t bytes, int64_t mostTimes);
   Piece* newSegment(int64_t bytes);
+  // From wherever it comes; null where there is no memory.
+  Piece* find(int64_t bytes);
+  // A piece that is not free and not in use yet.
+  Piece* addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool);
   void free(Piece* piece);
+  void link(Block* block);
+  void unlink(Block* block);
   // What its free pieces count as.
   int64_t& countOf(const Pool& pool) { return &pool == &general_ ? statistics_.cached : statistics_.allocated; }
   bool isWhole(const Piece& piece) const { return piece.bytes == segments_.at(piece.segment).bytes; }
@@ -118,12 +139,14 @@ class Allocator {
 
   Device& device_;
   MemoryStatistics statistics_;
-  std::unordered_set<Block*> live_;
+  Block* live_ = nullptr;                // the blocks that have memory, the newest first
   std::map<int64_t, Segment> segments_;  // by number
   int64_t nextSegment_ = 0;
   std::map<char*, Piece> pieces_;  // neighbours in memory are neighbours here
   Pool general_;
   Pool* pool_ = &general_;
+  std::function<bool()> reclaim_;
+  int64_t reclaims_ = 0;
 };
 
 }  // namespace stepsize

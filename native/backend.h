@@ -1,6 +1,7 @@
 // What the binding needs of a backend: memory, and work done in the order it was given. Each addon links one backend.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -56,7 +57,7 @@ struct DeviceFailed : std::runtime_error {
 };
 
 // Everything given to a device happens in the order it was given, on the device's own time; no call here waits but
-// run().
+// run() and awaitRoom(). A call that throws has given the device nothing.
 //
 // A record that fails spoils what it writes, and so does a record that reads what is spoiled: see spoiled_memory.h.
 // Nobody hears of it but who reads spoiled memory.
@@ -67,7 +68,7 @@ class Device {
   virtual bool implements(OperationId id) const = 0;
   // Null when there is no memory left. Only from the thread that owns the device, like release. Throws DeviceFailed.
   virtual void* acquire(int64_t bytes) = 0;
-  virtual void release(void* memory, int64_t bytes) = 0;
+  virtual void release(void* memory, int64_t bytes) noexcept = 0;
   // Bytes that it could still be asked for, as far as the system says; below 0 where it does not.
   virtual int64_t freeMemory() const = 0;
 
@@ -76,6 +77,10 @@ class Device {
 
   // A callback on a thread of the device, which must not block and must not throw.
   using Done = std::function<void(Reason reason)>;
+
+  // For whoever gives work without ever waiting for it, so that what waits does not grow without bounds. Returns at
+  // once while little waits, else when it is little again or the time is over; whether it is little.
+  virtual bool awaitRoom(std::chrono::milliseconds atMost) = 0;
 
   virtual void enqueue(Record record) = 0;
   // Returns when the record is done, with the reason if it was not done: for records that use the host's memory.
@@ -93,7 +98,8 @@ class Device {
   // Between these two, records are kept instead of run. endCapture throws what went wrong in between.
   virtual void beginCapture() = 0;
   virtual std::shared_ptr<Graph> endCapture() = 0;
-  virtual void replay(std::shared_ptr<Graph> graph, int64_t times) = 0;
+  // Returns how many replays it was given, at least one, which may be fewer than `times`: the caller asks again.
+  virtual int64_t replay(std::shared_ptr<Graph> graph, int64_t times) = 0;
 
   // Begins and ends a stretch of the device's time; its length in milliseconds is there after a later notification.
   virtual void startTimer() = 0;
@@ -110,7 +116,8 @@ class Device {
   // The stream that it works in, for others to work in too.
   virtual uint64_t streamHandle() const = 0;
 
-  // Forgets what is not yet begun, and returns when nothing runs any more. No callback comes after it.
+  // Forgets what is not yet begun, also the rest of a replay, and returns when nothing runs any more. No callback comes
+  // after it.
   virtual void abandon() = 0;
 
   // Facts about the device for `info`, as name and value.

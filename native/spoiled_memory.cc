@@ -18,13 +18,40 @@ bool has(uint32_t bits, size_t place) { return (bits >> place & 1) != 0; }
 
 }  // namespace
 
-Reason SpoiledMemory::reasonOf(const void* memory, int64_t bytes) const {
+SpoiledMemory::SpoiledMemory() {
+  outOfMemory();
+  Ranges one{{0, {}}};
+  spare_ = one.extract(one.begin());
+}
+
+bool SpoiledMemory::add(uintptr_t begin, uintptr_t end, const Reason& reason) noexcept {
+  try {
+    ranges_[begin] = {end, reason};
+    return true;
+  } catch (const std::bad_alloc&) {
+    if (spare_.empty()) return false;
+    spare_.key() = begin;
+    spare_.mapped() = {end, reason};
+    ranges_.insert(std::move(spare_));
+    return true;
+  }
+}
+
+SpoiledMemory::Ranges::iterator SpoiledMemory::erase(Ranges::iterator range) noexcept {
+  const auto next = std::next(range);
+  Ranges::node_type node = ranges_.extract(range);
+  node.mapped().reason = nullptr;
+  if (spare_.empty()) spare_ = std::move(node);
+  return next;
+}
+
+Reason SpoiledMemory::reasonOf(const void* memory, int64_t bytes) const noexcept {
   auto range = ranges_.upper_bound(addressOf(memory));
   if (range != ranges_.begin() && std::prev(range)->second.end > addressOf(memory)) --range;
   return range != ranges_.end() && range->first < endOf(memory, bytes) ? range->second.reason : nullptr;
 }
 
-Reason SpoiledMemory::reasonOf(const Record& record) const {
+Reason SpoiledMemory::reasonOf(const Record& record) const noexcept {
   if (empty()) return nullptr;
   for (size_t i = 0; i < static_cast<size_t>(record.inputs); i++) {
     if (has(record.writes.overwritten, i)) continue;
@@ -36,31 +63,49 @@ Reason SpoiledMemory::reasonOf(const Record& record) const {
   return nullptr;
 }
 
-void SpoiledMemory::spoil(const void* memory, int64_t bytes, const Reason& reason) {
+void SpoiledMemory::spoil(const void* memory, int64_t bytes, const Reason& reason) noexcept {
   restore(memory, bytes);
-  ranges_[addressOf(memory)] = {endOf(memory, bytes), reason};
+  const uintptr_t begin = addressOf(memory), end = endOf(memory, bytes);
+  // Where there was no memory to restore a part, it is in a range already.
+  if (reasonOf(memory, bytes) || add(begin, end, reason)) return;
+  const auto after = ranges_.upper_bound(begin);
+  if (after != ranges_.begin()) {
+    std::prev(after)->second.end = end;
+    return;
+  }
+  Ranges::node_type node = ranges_.extract(after);
+  node.key() = begin;
+  ranges_.insert(std::move(node));
 }
 
-void SpoiledMemory::restore(const void* memory, int64_t bytes) {
+void SpoiledMemory::restore(const void* memory, int64_t bytes) noexcept {
   if (empty()) return;
   const uintptr_t begin = addressOf(memory), end = endOf(memory, bytes);
   auto range = ranges_.upper_bound(begin);
   if (range != ranges_.begin()) --range;
   while (range != ranges_.end() && range->first < end) {
-    if (range->second.end <= begin) {
+    const uintptr_t oldEnd = range->second.end;
+    if (oldEnd <= begin) {
       ++range;
       continue;
     }
-    const Range old = range->second;
-    const uintptr_t oldBegin = range->first;
-    range = ranges_.erase(range);
     // What lies on either side of the restored part stays spoiled.
-    if (oldBegin < begin) ranges_[oldBegin] = {begin, old.reason};
-    if (old.end > end) ranges_[end] = old;
+    if (range->first < begin) {
+      if (oldEnd > end && !add(end, oldEnd, range->second.reason)) return;
+      range->second.end = begin;
+      ++range;
+    } else if (oldEnd > end) {
+      Ranges::node_type node = ranges_.extract(range);
+      node.key() = end;
+      ranges_.insert(std::move(node));
+      return;
+    } else {
+      range = erase(range);
+    }
   }
 }
 
-void SpoiledMemory::settle(const Record& record, const Reason& reason) {
+void SpoiledMemory::settle(const Record& record, const Reason& reason) noexcept {
   const auto mark = [&](const TensorView& tensor, const Reason& why) {
     if (why)
       spoil(tensor.data, tensor.bytes(), why);
@@ -84,15 +129,32 @@ std::string describe(const Record& record) {
   return describe(operation(record.id), specs, record.lists);
 }
 
-Reason failureOf(const Record& record, const std::string& message, const char* code) {
-  return std::make_shared<const Failure>(Failure{code, describe(record) + ": " + message});
+Reason failureOf(const Record& record, const char* message, const char* code) noexcept {
+  try {
+    return std::make_shared<const Failure>(Failure{code, describe(record) + ": " + message});
+  } catch (const std::bad_alloc&) {
+    return outOfMemory();
+  }
 }
 
-Reason failureOf(const Record& record, const std::exception& error) {
-  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+Reason failureOfCurrentException(const Record& record) noexcept {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
     return failureOf(record, "the system has no memory left for this operation", "out-of-memory");
-  const bool isMemory = dynamic_cast<const OutOfMemory*>(&error) != nullptr;
-  return failureOf(record, error.what(), isMemory ? "out-of-memory" : "device-failed");
+  } catch (const OutOfMemory& error) {
+    return failureOf(record, error.what(), "out-of-memory");
+  } catch (const std::exception& error) {
+    return failureOf(record, error.what());
+  } catch (...) {
+    return failureOf(record, "it failed for an unknown reason");
+  }
+}
+
+Reason outOfMemory() noexcept {
+  static const auto reason = std::make_shared<const Failure>(
+      Failure{"out-of-memory", "the system has no memory left, neither for an operation nor to say which one"});
+  return reason;
 }
 
 }  // namespace stepsize

@@ -1,8 +1,16 @@
 import { expectFunction } from "../arguments.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
-import { isPromise } from "../realms.js";
-import type { Addon, Attributes, MemoryStatistics, NativeDevice, NativeList, NativeTensor } from "./addon.js";
+import { isPromise, messageOf } from "../realms.js";
+import type {
+  Addon,
+  Attributes,
+  MemoryStatistics,
+  NativeDevice,
+  NativeDeviceOptions,
+  NativeList,
+  NativeTensor,
+} from "./addon.js";
 import { Capture } from "./capture.js";
 import { findAddon, loadAddon } from "./load.js";
 
@@ -217,11 +225,18 @@ function openNow(name: string, options: DeviceOptions): Device {
   const addon = loadAddon(place.addon);
   const { problem } = addon.describe();
   if (problem !== undefined) throw new StepsizeError("not-found", `${name}: ${problem}`);
-  return new Device(
-    name === "cuda" ? "cuda:0" : name,
-    addon,
-    new addon.NativeDevice({ ...options, index: place.index }),
-  );
+  const native = openNative(addon, { ...options, index: place.index });
+  return new Device(name === "cuda" ? "cuda:0" : name, addon, native);
+}
+
+function openNative(addon: Addon, options: NativeDeviceOptions): NativeDevice {
+  try {
+    return new addon.NativeDevice(options);
+  } catch (error) {
+    // Without memory for the object itself, the addon cannot make its own error.
+    if (messageOf(error) !== "std::bad_alloc") throw error;
+    throw new StepsizeError("out-of-memory", "openDevice: the system has no memory left for a device");
+  }
 }
 
 function hasGpu(): boolean {

@@ -14,15 +14,19 @@ namespace stepsize {
 namespace {
 
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
-  if (!info[0].IsFunction()) refuse(info.Env(), "errorClass", "a class", info[0]);
+  guarded(info.Env(), [&] {
+    if (!info[0].IsFunction()) refuse(info.Env(), "errorClass", "a class", info[0]);
+  });
   Environment::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
   return info.Env().Undefined();
 }
 
 Napi::Value describeThisBackend(const Napi::CallbackInfo& info) {
-  auto result = Napi::Object::New(info.Env());
-  for (const auto& [name, value] : describeBackend()) result.Set(name, value);
-  return result;
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto result = Napi::Object::New(info.Env());
+    for (const auto& [name, value] : describeBackend()) result.Set(name, value);
+    return result;
+  });
 }
 
 Napi::Array operationNames(Napi::Env env) {
@@ -38,6 +42,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment->tensorClass = Napi::Persistent(TensorHandle::define(env));
   environment->listClass = Napi::Persistent(ListHandle::define(env));
   environment->graphClass = Napi::Persistent(GraphHandle::define(env));
+  environment->arrayBufferClass = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("backend", backendName());
   exports.Set("operations", operationNames(env));
   exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <string>
 
+#include "../allocator.h"
+#include "environment.h"
 #include "errors.h"
 
 namespace stepsize {
@@ -126,6 +128,9 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
 
 namespace {
 
+// Some versions of Node end the process where a longer one is made.
+constexpr int64_t kMostArrayElements = (int64_t{1} << 32) - 1;
+
 napi_typedarray_type arrayTypeOf(DataType type) {
   constexpr napi_typedarray_type types[kDataTypes] = {napi_float32_array, napi_float64_array, napi_int32_array,
                                                       napi_uint8_array, napi_uint16_array};
@@ -164,7 +169,19 @@ DataType typeOfArray(const Napi::Value& value, const std::string& name) {
 }
 
 Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, void** data) {
-  auto buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(elements * sizeOf(type)));
+  if (elements > kMostArrayElements)
+    throw CallError("an array of JavaScript's holds at most " + std::to_string(kMostArrayElements) +
+                    " elements, and the tensor has " + std::to_string(elements) + ": divide it into several tensors");
+  const int64_t bytes = elements * sizeOf(type);
+  Napi::ArrayBuffer buffer;
+  try {
+    // By JavaScript's constructor, which throws where V8's own function ends the process.
+    const Napi::Value length = Napi::Number::New(env, static_cast<double>(bytes));
+    buffer = Environment::of(env).arrayBufferClass.New({length}).As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error&) {
+    throw OutOfMemory("the system has no memory left for an array of " + std::to_string(bytes) +
+                      " bytes: dispose of what is not needed, or read smaller tensors");
+  }
   *data = buffer.Data();
   const auto length = static_cast<size_t>(elements);
   switch (type) {

@@ -26,6 +26,8 @@ struct ByteView {
 ByteView readTypedArray(const Napi::Value& value, DataType type, const std::string& name);
 // The data type that an array's elements are taken for; a Uint16Array holds the bits of bfloat16.
 DataType typeOfArray(const Napi::Value& value, const std::string& name);
+// An array of zeros. Throws CallError where JavaScript has no arrays of this length, OutOfMemory where there is no
+// memory.
 Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, void** data);
 
 Napi::Array shapeToArray(Napi::Env env, const Shape& shape);

@@ -12,12 +12,15 @@
 
 namespace stepsize {
 
-// Where the device's thread leaves its outcomes for the JavaScript thread. Shared, so that a late callback finds it.
-struct DeviceHandle::Outcomes {
-  std::mutex mutex;
-  std::deque<Reason> reasons;  // one per waiter
-  napi_threadsafe_function wake = nullptr;
-};
+namespace {
+
+// How long a call that waits may keep its thread from noticing that it is to end.
+constexpr std::chrono::milliseconds kSlice{50};
+
+// More than any heap of V8's may grow by before it is collected.
+constexpr int64_t kManyBytes = int64_t{1} << 46;
+
+}  // namespace
 
 Napi::Function DeviceHandle::define(Napi::Env env) {
   return DefineClass(env, "NativeDevice",
@@ -68,8 +71,8 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
     open_ = std::make_shared<OpenDevice>();
     open_->device = openDevice(options);
     open_->allocator = std::make_unique<Allocator>(*open_->device, memoryLimit);
+    open_->allocator->onShortage([this] { return reclaim(); });
   });
-  outcomes_ = std::make_shared<Outcomes>();
   const auto onWake = [](napi_env wakeEnv, napi_value, void* context, void*) {
     // No environment: the function is being torn down.
     if (wakeEnv == nullptr) return;
@@ -82,15 +85,15 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
     }
   };
   const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "stepsize"),
-                                                             0, 1, nullptr, nullptr, this, onWake, &outcomes_->wake);
+                                                             0, 1, nullptr, nullptr, this, onWake, &wake_);
   if (status != napi_ok) throw makeError(env, "unsupported", "could not create a thread-safe function");
-  napi_unref_threadsafe_function(env, outcomes_->wake);
+  napi_unref_threadsafe_function(env, wake_);
   // Hooks run last in, first out: the device's thread is joined before the function it calls goes away.
   napi_add_env_cleanup_hook(env, shutDownHandle, this);
 }
 
 DeviceHandle::~DeviceHandle() {
-  if (!outcomes_ || outcomes_->wake == nullptr) return;
+  if (wake_ == nullptr) return;
   napi_remove_env_cleanup_hook(Env(), shutDownHandle, this);
   shutDown();
 }
@@ -98,11 +101,11 @@ DeviceHandle::~DeviceHandle() {
 void DeviceHandle::shutDownHandle(void* handle) { static_cast<DeviceHandle*>(handle)->shutDown(); }
 
 void DeviceHandle::shutDown() {
-  if (outcomes_->wake == nullptr) return;
+  if (wake_ == nullptr) return;
   open_->closed = true;
   open_->device->abandon();
-  napi_release_threadsafe_function(outcomes_->wake, napi_tsfn_abort);
-  outcomes_->wake = nullptr;
+  napi_release_threadsafe_function(wake_, napi_tsfn_abort);
+  wake_ = nullptr;
 }
 
 OpenDevice& DeviceHandle::open(Napi::Env env) {
@@ -127,37 +130,35 @@ Napi::Promise DeviceHandle::whenAllIsDone(Napi::Env env, std::shared_ptr<const d
 
 Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, const std::function<void(Device::Done)>& begin,
                                      std::shared_ptr<const double> number) {
-  Waiter waiter{Napi::Promise::Deferred::New(env), {}, std::move(number)};
+  const auto outcome = std::make_shared<Outcome>();
+  Waiter waiter{Napi::Promise::Deferred::New(env), {}, std::move(number), outcome};
   if (value.IsObject()) waiter.value = Napi::Persistent(value.As<Napi::Object>());
   const Napi::Promise promise = waiter.promise.Promise();
+  waiters_.push_back(std::move(waiter));
+  try {
+    begin([outcome, wake = wake_](Reason reason) {
+      outcome->reason = std::move(reason);
+      outcome->isThere.store(true, std::memory_order_release);
+      napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking);
+    });
+  } catch (...) {
+    // The device calls nobody back: those behind must not wait for this one.
+    waiters_.pop_back();
+    throw;
+  }
   if (!std::exchange(waiting_, true)) {
-    napi_ref_threadsafe_function(env, outcomes_->wake);
+    napi_ref_threadsafe_function(env, wake_);
     Ref();
   }
-  waiters_.push_back(std::move(waiter));
-  begin([outcomes = outcomes_](Reason reason) {
-    {
-      const std::lock_guard lock(outcomes->mutex);
-      outcomes->reasons.push_back(std::move(reason));
-    }
-    napi_call_threadsafe_function(outcomes->wake, nullptr, napi_tsfn_nonblocking);
-  });
   return promise;
 }
 
 void DeviceHandle::settle(Napi::Env env) {
-  for (;;) {
-    Reason reason;
-    {
-      const std::lock_guard lock(outcomes_->mutex);
-      if (outcomes_->reasons.empty()) break;
-      reason = std::move(outcomes_->reasons.front());
-      outcomes_->reasons.pop_front();
-    }
+  while (!waiters_.empty() && waiters_.front().outcome->isThere.load(std::memory_order_acquire)) {
     const Waiter waiter = std::move(waiters_.front());
     waiters_.pop_front();
-    if (reason)
-      waiter.promise.Reject(makeError(env, *reason).Value());
+    if (waiter.outcome->reason)
+      waiter.promise.Reject(makeError(env, *waiter.outcome->reason).Value());
     else if (waiter.number)
       waiter.promise.Resolve(Napi::Number::New(env, *waiter.number));
     else
@@ -165,8 +166,27 @@ void DeviceHandle::settle(Napi::Env env) {
   }
   if (!waiters_.empty() || !std::exchange(waiting_, false)) return;
   Unref();
-  if (outcomes_->wake != nullptr) napi_unref_threadsafe_function(env, outcomes_->wake);
+  if (wake_ != nullptr) napi_unref_threadsafe_function(env, wake_);
   if (open_->closed) open_->device->abandon();
+}
+
+bool DeviceHandle::reclaim() {
+  // Finalizers run when the event loop turns, and a loop of the program's may never let it. So the collector is made to
+  // run, by news of more memory than it tolerates, and tells then which objects are gone.
+  Napi::MemoryManagement::AdjustExternalMemory(Env(), kManyBytes);
+  Napi::MemoryManagement::AdjustExternalMemory(Env(), -kManyBytes);
+  return TensorHandle::releaseDead(*open_);
+}
+
+void expectRunning(Napi::Env env) {
+  bool has = false;
+  // Refused, as everything that could run JavaScript, once its thread is being ended.
+  if (napi_has_named_property(env, env.Global(), "Object", &has) != napi_ok)
+    throw Napi::Error::New(env, "the thread is being ended");
+}
+
+void awaitRoom(Napi::Env env, Device& device) {
+  while (!device.awaitRoom(kSlice)) expectRunning(env);
 }
 
 Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
@@ -176,6 +196,7 @@ Napi::Value DeviceHandle::create(const Napi::CallbackInfo& info) {
     spec.type = readDataType(info[0], "dtype");
     spec.shape = readShape(info[1], "shape");
     OpenDevice& device = open(env);
+    awaitRoom(env, *device.device);
     ByteView data{nullptr, -1};
     if (!info[2].IsUndefined()) {
       openEager(env, "a tensor made from data");
@@ -198,6 +219,7 @@ Napi::Value DeviceHandle::write(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   guarded(env, [&] {
     OpenDevice& device = openEager(env, "write");
+    awaitRoom(env, *device.device);
     const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
     const ByteView data = readTypedArray(info[1], tensor.spec().type, "data");
     if (data.elements != tensor.spec().elements())
@@ -213,6 +235,7 @@ Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     OpenDevice& device = openEager(env, "read");
+    awaitRoom(env, *device.device);
     const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
     void* data = nullptr;
     // Nobody else sees the array before it is complete, so nobody can detach it meanwhile.
@@ -326,6 +349,7 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
                       (op.lists > 0 ? " (" + std::string(op.listNames) + ")" : "") + ", got " +
                       std::to_string(lists.size()));
     OpenDevice& device = open(env);
+    awaitRoom(env, *device.device);
     std::vector<TensorSpec> specs;
     std::vector<Block*> blocks;
     record.tensors.reserve(count + 3);
@@ -356,7 +380,13 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     op.rule(call);
     auto outputs = Napi::Array::New(env, call.outputs.size());
     Claims claims{*device.allocator, {}};
+    const int64_t reclaims = device.allocator->reclaims();
+    claims.blocks.reserve(call.outputs.size());
     for (const TensorSpec& spec : call.outputs) claims.blocks.push_back(device.allocator->allocate(spec, op.name));
+    // A list does not keep its tensors from being collected.
+    if (reclaims != device.allocator->reclaims())
+      for (size_t i = 0; i < handles.size(); i++)
+        handles[i]->checked(env, std::string(op.name) + ": list " + std::to_string(i));
     for (size_t i = 0; i < call.outputs.size(); i++) {
       const Napi::Object tensor =
           TensorHandle::make(env, open_, std::exchange(claims.blocks[i], nullptr), call.outputs[i]);
@@ -428,9 +458,10 @@ Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::beginCapture(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     OpenDevice& device = openEager(info.Env(), "a capture inside a capture");
+    auto capture = std::make_unique<Capture>();
+    capture->arena = std::make_unique<Pool>();
     device.device->beginCapture();
-    device.capturing = std::make_unique<Capture>();
-    device.capturing->arena = std::make_unique<Pool>();
+    device.capturing = std::move(capture);
     device.allocator->useArena(device.capturing->arena.get());
   });
   return info.Env().Undefined();
@@ -488,30 +519,36 @@ Napi::Value DeviceHandle::recordEvent(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceHandle::synchronize(const Napi::CallbackInfo& info) {
-  openEager(info.Env(), "synchronize");
-  return whenAllIsDone(info.Env());
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    openEager(info.Env(), "synchronize");
+    return whenAllIsDone(info.Env());
+  });
 }
 
 Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
-  const MemoryStatistics& statistics = open(info.Env()).allocator->statistics();
-  auto result = Napi::Object::New(info.Env());
-  result.Set("allocated", static_cast<double>(statistics.allocated));
-  result.Set("cached", static_cast<double>(statistics.cached));
-  result.Set("peak", static_cast<double>(statistics.peak));
-  result.Set("limit", static_cast<double>(statistics.limit));
-  result.Set("tensors", static_cast<double>(statistics.tensors));
-  return result;
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const MemoryStatistics& statistics = open(info.Env()).allocator->statistics();
+    auto result = Napi::Object::New(info.Env());
+    result.Set("allocated", static_cast<double>(statistics.allocated));
+    result.Set("cached", static_cast<double>(statistics.cached));
+    result.Set("peak", static_cast<double>(statistics.peak));
+    result.Set("limit", static_cast<double>(statistics.limit));
+    result.Set("tensors", static_cast<double>(statistics.tensors));
+    return result;
+  });
 }
 
 Napi::Value DeviceHandle::trim(const Napi::CallbackInfo& info) {
-  openEager(info.Env(), "trim").allocator->trim();
+  guarded(info.Env(), [&] { openEager(info.Env(), "trim").allocator->trim(); });
   return info.Env().Undefined();
 }
 
 Napi::Value DeviceHandle::describe(const Napi::CallbackInfo& info) {
-  auto result = Napi::Object::New(info.Env());
-  for (const auto& [name, value] : open(info.Env()).device->describe()) result.Set(name, value);
-  return result;
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto result = Napi::Object::New(info.Env());
+    for (const auto& [name, value] : open(info.Env()).device->describe()) result.Set(name, value);
+    return result;
+  });
 }
 
 Napi::Value DeviceHandle::implements(const Napi::CallbackInfo& info) {
@@ -522,10 +559,12 @@ Napi::Value DeviceHandle::implements(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceHandle::close(const Napi::CallbackInfo& info) {
-  openEager(info.Env(), "close");
-  const Napi::Promise done = whenAllIsDone(info.Env());
-  open_->closed = true;
-  return done;
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    openEager(info.Env(), "close");
+    const Napi::Promise done = whenAllIsDone(info.Env());
+    open_->closed = true;
+    return done;
+  });
 }
 
 }  // namespace stepsize

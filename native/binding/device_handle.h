@@ -3,9 +3,9 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <unordered_set>
 
 #include "../allocator.h"
@@ -35,6 +35,8 @@ struct Capture {
   }
 };
 
+class TensorHandle;
+
 // What outlives the JavaScript object: tensors hold it, so that their memory can be given back whatever is collected
 // first.
 struct OpenDevice {
@@ -42,6 +44,7 @@ struct OpenDevice {
   std::unique_ptr<Allocator> allocator;
   bool closed = false;
   std::unique_ptr<Capture> capturing;
+  TensorHandle* tensors = nullptr;  // those with memory of the device, the newest first
 
   ~OpenDevice() {
     // The allocator gives its blocks back through the device.
@@ -85,6 +88,8 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   OpenDevice& open(Napi::Env env);
   // Also throws while work is captured, for what cannot be.
   OpenDevice& openEager(Napi::Env env, const char* what);
+  // Gives back the memory of tensors that the collector can find to be dead; whether there were any.
+  bool reclaim();
   // A promise that settles as the device calls back what `begin` is given: with `value`, or with the error.
   Napi::Promise whenDone(Napi::Env env, Napi::Value value, const std::function<void(Device::Done)>& begin,
                          std::shared_ptr<const double> number = nullptr);
@@ -94,18 +99,30 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   void shutDown();
   static void shutDownHandle(void* handle);
 
+  // Where the device's thread leaves an outcome for the JavaScript thread: made beforehand, so that the callback needs
+  // no memory, and shared, so that a late one finds it.
+  struct Outcome {
+    Reason reason;
+    std::atomic<bool> isThere{false};
+  };
   struct Waiter {
     Napi::Promise::Deferred promise;
     Napi::ObjectReference value;  // empty: undefined
     std::shared_ptr<const double> number;
+    std::shared_ptr<Outcome> outcome;
   };
-  struct Outcomes;
 
   std::shared_ptr<OpenDevice> open_;
-  Lists distinct_;  // the last lists that were seen not to overlap
-  std::deque<Waiter> waiters_;
-  bool waiting_ = false;  // while it is, neither the event loop ends nor is the device collected
-  std::shared_ptr<Outcomes> outcomes_;
+  Lists distinct_;              // the last lists that were seen not to overlap
+  std::deque<Waiter> waiters_;  // in the order in which the device calls back
+  bool waiting_ = false;        // while it is, neither the event loop ends nor is the device collected
+  napi_threadsafe_function wake_ = nullptr;
 };
+
+// Waits while much is given to the device that it has not done, so that a program that never waits does not fill the
+// memory. Throws if JavaScript is being ended meanwhile.
+void awaitRoom(Napi::Env env, Device& device);
+// Throws if JavaScript is being ended, as a worker thread is that was terminated.
+void expectRunning(Napi::Env env);
 
 }  // namespace stepsize

@@ -10,6 +10,7 @@ struct Environment {
   Napi::FunctionReference tensorClass;
   Napi::FunctionReference listClass;
   Napi::FunctionReference graphClass;
+  Napi::FunctionReference arrayBufferClass;  // JavaScript's
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };

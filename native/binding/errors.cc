@@ -4,13 +4,26 @@
 
 namespace stepsize {
 
-Napi::Error makeError(Napi::Env env, const char* code, const std::string& message) {
+Napi::Error makeError(Napi::Env env, const char* code, std::string_view message) {
+  const auto text = Napi::String::New(env, message.data(), message.size());
   auto& errorClass = Environment::of(env).errorClass;
-  if (errorClass.IsEmpty()) return Napi::Error::New(env, message);
-  return Napi::Error(env, errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)}));
+  if (!errorClass.IsEmpty()) return Napi::Error(env, errorClass.New({Napi::String::New(env, code), text}));
+  napi_value error = nullptr;
+  if (napi_create_error(env, nullptr, text, &error) != napi_ok) throw Napi::Error::New(env);
+  return Napi::Error(env, error);
 }
 
 Napi::Error makeError(Napi::Env env, const Failure& failure) { return makeError(env, failure.code, failure.message); }
+
+Napi::Object construct(const Napi::FunctionReference& addonClass) {
+  try {
+    return addonClass.New({});
+  } catch (const Napi::Error& error) {
+    // On its way through JavaScript, what C++ threw became an error with its text.
+    if (error.Message() == std::bad_alloc().what()) throw std::bad_alloc();
+    throw;
+  }
+}
 
 void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got) {
   std::string text;

@@ -4,18 +4,24 @@
 #include <napi.h>
 
 #include <string>
+#include <string_view>
+#include <system_error>
 
 #include "../allocator.h"
 #include "../operations.h"
 
 namespace stepsize {
 
-// A StepsizeError with a code; a plain Error before the TypeScript side has given the class.
-Napi::Error makeError(Napi::Env env, const char* code, const std::string& message);
+// A StepsizeError with a code; a plain Error before the TypeScript side has given the class. Takes no memory of its
+// own.
+Napi::Error makeError(Napi::Env env, const char* code, std::string_view message);
 Napi::Error makeError(Napi::Env env, const Failure& failure);
 
 // "name: expected …, got …", as the TypeScript side words it.
 [[noreturn]] void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got);
+
+// A new object of a class of the addon's, whose constructor takes no arguments from JavaScript.
+Napi::Object construct(const Napi::FunctionReference& addonClass);
 
 // Runs `body`, turning what the core throws into errors for JavaScript. Every entry point goes through it.
 template <class F>
@@ -30,6 +36,8 @@ auto guarded(Napi::Env env, const F& body) -> decltype(body()) {
     throw makeError(env, "device-failed", error.what());
   } catch (const std::bad_alloc&) {
     throw makeError(env, "out-of-memory", "the system has no memory left for this call");
+  } catch (const std::system_error&) {
+    throw makeError(env, "out-of-memory", "the system starts no more threads: raise its limits (ulimit -v, ulimit -u)");
   }
 }
 

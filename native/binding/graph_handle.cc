@@ -30,7 +30,7 @@ Napi::Object GraphHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>&
   GraphBirth birth{device, std::move(graph), std::move(capture)};
   pendingGraph = &birth;
   try {
-    return Environment::of(env).graphClass.New({});
+    return construct(Environment::of(env).graphClass);
   } catch (...) {
     if (pendingGraph != nullptr) birth.capture.release(*device->allocator);
     pendingGraph = nullptr;
@@ -41,11 +41,12 @@ Napi::Object GraphHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>&
 GraphHandle::GraphHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GraphHandle>(info) {
   if (pendingGraph == nullptr)
     throw makeError(info.Env(), "invalid-argument", "a NativeGraph cannot be constructed; use device.endCapture");
+  info.This().As<Napi::Object>().TypeTag(&kGraphTag);
+  // From here on nothing fails: what is taken is given back by release().
   device_ = pendingGraph->device;
   graph_ = std::move(pendingGraph->graph);
   capture_ = std::move(pendingGraph->capture);
   pendingGraph = nullptr;
-  info.This().As<Napi::Object>().TypeTag(&kGraphTag);
 }
 
 GraphHandle::~GraphHandle() { release(); }
@@ -67,7 +68,11 @@ Napi::Value GraphHandle::replay(const Napi::CallbackInfo& info) {
     if (device_->capturing) throw makeError(env, "invalid-state", "replay cannot be captured");
     if (times == 0) return;
     for (Block* block : capture_.written) block->version++;
-    device_->device->replay(graph_, times);
+    for (int64_t left = times; left > 0;) {
+      awaitRoom(env, *device_->device);
+      left -= device_->device->replay(graph_, left);
+      if (left > 0) expectRunning(env);
+    }
   });
   return env.Undefined();
 }

@@ -80,7 +80,7 @@ Napi::Function ListHandle::define(Napi::Env env) {
 Napi::Object ListHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>& device) {
   pendingDevice = &device;
   try {
-    return Environment::of(env).listClass.New({});
+    return construct(Environment::of(env).listClass);
   } catch (...) {
     pendingDevice = nullptr;
     throw;
@@ -115,13 +115,14 @@ void ListHandle::watch(std::vector<Block*> blocks) {
 }
 
 Napi::Value ListHandle::length(const Napi::CallbackInfo& info) {
-  if (!info.This().As<Napi::Object>().CheckTypeTag(&kListTag)) refuse(info.Env(), "this", "a list", info.This());
+  guarded(info.Env(), [&] {
+    if (!info.This().As<Napi::Object>().CheckTypeTag(&kListTag)) refuse(info.Env(), "this", "a list", info.This());
+  });
   return Napi::Number::New(info.Env(), static_cast<double>(list_->tensors.size()));
 }
 
 void ListHandle::noteVersions() {
-  noted_.clear();
-  for (const Block* block : blocks_) noted_.push_back(block == nullptr ? 0 : block->version);
+  for (size_t i = 0; i < blocks_.size(); i++) noted_[i] = blocks_[i] == nullptr ? 0 : blocks_[i]->version;
 }
 
 Napi::Value ListHandle::note(const Napi::CallbackInfo& info) {
@@ -131,15 +132,17 @@ Napi::Value ListHandle::note(const Napi::CallbackInfo& info) {
 
 // Null where nothing has changed, which is what callers ask for at every step.
 Napi::Value ListHandle::changed(const Napi::CallbackInfo& info) {
-  std::vector<uint32_t> found;
-  for (uint32_t i = 0; i < blocks_.size(); i++) {
-    const Block* block = blocks_[i];
-    if (block != nullptr && block->handles > 0 && block->version != noted_[i]) found.push_back(i);
-  }
-  if (found.empty()) return info.Env().Null();
-  auto places = Napi::Array::New(info.Env(), found.size());
-  for (uint32_t i = 0; i < found.size(); i++) places.Set(i, found[i]);
-  return places;
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    std::vector<uint32_t> found;
+    for (uint32_t i = 0; i < blocks_.size(); i++) {
+      const Block* block = blocks_[i];
+      if (block != nullptr && block->handles > 0 && block->version != noted_[i]) found.push_back(i);
+    }
+    if (found.empty()) return info.Env().Null();
+    auto places = Napi::Array::New(info.Env(), found.size());
+    for (uint32_t i = 0; i < found.size(); i++) places.Set(i, found[i]);
+    return places;
+  });
 }
 
 Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
@@ -190,12 +193,16 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
       list->tensors.push_back(view);
       blocks.push_back(block);
     }
-    arrays_.Reset();
+    std::vector<uint32_t> noted(blocks.size());
+    Napi::ObjectReference arrays;
     if (list->inHostMemory) {
       auto kept = Napi::Array::New(env, elements.size());
       for (uint32_t i = 0; i < elements.size(); i++) kept.Set(i, elements[i].value);
-      arrays_ = Napi::Persistent(kept.As<Napi::Object>());
+      arrays = Napi::Persistent(kept.As<Napi::Object>());
     }
+    // All of it or nothing is replaced: from here on nothing fails.
+    arrays_ = std::move(arrays);
+    noted_ = std::move(noted);
     watch(std::move(blocks));
     noteVersions();
     // A backend's tables stay where nothing has moved.

@@ -35,7 +35,7 @@ Napi::Object TensorHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>
   const Birth birth{device, block, spec};
   pendingBirth = &birth;
   try {
-    return Environment::of(env).tensorClass.New({});
+    return construct(Environment::of(env).tensorClass);
   } catch (...) {
     // JavaScript may be out of stack: then the constructor never ran.
     if (pendingBirth != nullptr) device->allocator->release(block);
@@ -47,11 +47,15 @@ Napi::Object TensorHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>
 TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TensorHandle>(info) {
   if (pendingBirth == nullptr)
     throw makeError(info.Env(), "invalid-argument", "a NativeTensor cannot be constructed; use device.create");
+  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+  // From here on nothing fails: what is taken is given back by release().
   device_ = pendingBirth->device;
   block_ = pendingBirth->block;
   spec_ = pendingBirth->spec;
   pendingBirth = nullptr;
-  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+  next_ = device_->tensors;
+  if (next_ != nullptr) next_->previous_ = this;
+  device_->tensors = this;
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), block_->bytes);
 }
 
@@ -87,14 +91,31 @@ void TensorHandle::release() {
   Napi::MemoryManagement::AdjustExternalMemory(Env(), -block_->bytes);
   if (device_->allocator) device_->allocator->release(block_);
   block_ = nullptr;
+  (previous_ != nullptr ? previous_->next_ : device_->tensors) = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
   device_.reset();
+}
+
+bool TensorHandle::releaseDead(OpenDevice& device) {
+  bool found = false;
+  for (TensorHandle* tensor = device.tensors; tensor != nullptr;) {
+    TensorHandle* next = tensor->next_;
+    const Napi::HandleScope scope(tensor->Env());
+    if (tensor->Value().IsEmpty()) {
+      tensor->release();
+      found = true;
+    }
+    tensor = next;
+  }
+  return found;
 }
 
 namespace {
 
 // Node checks the receiver of methods but not of accessors: `this` may be any wrapped object.
 void expectTensor(const Napi::CallbackInfo& info) {
-  if (!info.This().As<Napi::Object>().CheckTypeTag(&kTensorTag)) refuse(info.Env(), "this", "a tensor", info.This());
+  if (info.This().As<Napi::Object>().CheckTypeTag(&kTensorTag)) return;
+  guarded(info.Env(), [&] { refuse(info.Env(), "this", "a tensor", info.This()); });
 }
 
 }  // namespace

@@ -18,6 +18,10 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   static bool is(const Napi::Value& value);
   static TensorHandle& from(const Napi::Value& value, const OpenDevice& device, const std::string& name);
 
+  // Gives back the memory of tensors whose objects were collected and whose finalizers have not run yet; whether there
+  // were any.
+  static bool releaseDead(OpenDevice& device);
+
   explicit TensorHandle(const Napi::CallbackInfo& info);
   ~TensorHandle() override;
 
@@ -38,6 +42,7 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   std::shared_ptr<OpenDevice> device_;
   Block* block_ = nullptr;
   TensorSpec spec_;
+  TensorHandle *previous_ = nullptr, *next_ = nullptr;  // in OpenDevice::tensors
 };
 
 }  // namespace stepsize

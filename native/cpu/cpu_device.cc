@@ -41,23 +41,21 @@ class CpuInvocation final : public Invocation {
     return workspaces_[used_++].atLeast(bytes);
   }
 
-  float* scratch() const override { return ThreadPool::scratch(); }
+  float* scratch() const override { return ThreadScratch::get(); }
 
   void fail(const char* format, long long a, long long b, long long c) const override {
-    if (failed_.exchange(true)) return;
-    char text[256];
-    std::snprintf(text, sizeof text, format, a, b, c);
-    error_ = text;
+    if (!failed_.exchange(true)) std::snprintf(error_, sizeof error_, format, a, b, c);
   }
 
-  const std::string& error() const { return error_; }
+  // Null if none was reported.
+  const char* error() const { return failed_ ? error_ : nullptr; }
 
  private:
   std::vector<TensorListView> lists_;
   std::vector<GrowingBuffer>& workspaces_;
   mutable size_t used_ = 0;
   mutable std::atomic<bool> failed_{false};
-  mutable std::string error_;
+  mutable char error_[256] = {};
 };
 
 // What a record that is not run would have left as zeros.
@@ -80,7 +78,18 @@ CpuDevice::~CpuDevice() { abandon(); }
 
 bool CpuDevice::implements(OperationId id) const { return set_.implements(id); }
 
-void CpuDevice::release(void* memory, int64_t bytes) {
+void* CpuDevice::acquire(int64_t bytes) {
+  void* memory = memory_.acquire(bytes);
+  if (memory != nullptr || releasing_.load(std::memory_order_relaxed) == 0) return memory;
+  // What was released before may be what is missing.
+  std::promise<void> released;
+  push({[&] { released.set_value(); }});
+  released.get_future().wait();
+  return memory_.acquire(bytes);
+}
+
+void CpuDevice::release(void* memory, int64_t bytes) noexcept {
+  releasing_.fetch_add(1, std::memory_order_relaxed);
   // In stream order, like everything else: a record given earlier may still use the memory.
   push({nullptr, memory, bytes});
 }
@@ -99,10 +108,13 @@ Reason CpuDevice::run(Record record) {
 }
 
 void CpuDevice::upload(void* to, const std::byte* from, size_t bytes) {
-  push({[this, to, kept = std::vector(from, from + bytes)] {
+  Task task;
+  task.heldBytes = static_cast<int64_t>(bytes);
+  task.run = [this, to, kept = std::vector(from, from + bytes)] {
     if (!kept.empty()) std::memcpy(to, kept.data(), kept.size());
     spoiled_.restore(to, static_cast<int64_t>(kept.size()));
-  }});
+  };
+  push(std::move(task));
 }
 
 void CpuDevice::renew(void* memory, int64_t bytes) {
@@ -125,11 +137,15 @@ void CpuDevice::beginCapture() { capture_ = std::make_shared<RecordedWork>(); }
 
 std::shared_ptr<Graph> CpuDevice::endCapture() { return std::exchange(capture_, nullptr); }
 
-void CpuDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
+int64_t CpuDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
   push({[this, work = std::static_pointer_cast<RecordedWork>(std::move(graph)), times] {
     for (int64_t i = 0; i < times; i++)
-      for (const Record& record : work->records) execute(record);
+      for (const Record& record : work->records) {
+        if (queue_.isClosed()) return;
+        execute(record);
+      }
   }});
+  return times;
 }
 
 void CpuDevice::startTimer() {
@@ -154,30 +170,20 @@ uint64_t CpuDevice::streamHandle() const { throw CallError("stream: the CPU has 
 
 uint64_t CpuDevice::recordEvent() { throw CallError("event: the CPU has no events"); }
 
-void CpuDevice::giveBack(const Task& task) {
-  if (task.releases != nullptr) memory_.release(task.releases, task.releasedBytes);
+void CpuDevice::giveBack(const Task& task) noexcept {
+  if (task.releases == nullptr) return;
+  memory_.release(task.releases, task.releasedBytes);
+  releasing_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void CpuDevice::push(Task task) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) return giveBack(task);
-    queue_.push_back(std::move(task));
-  }
-  wake_.notify_one();
+void CpuDevice::push(Task task) noexcept {
+  if (!queue_.push(task)) giveBack(task);
 }
 
-void CpuDevice::loop() {
+void CpuDevice::loop() noexcept {
+  const ThreadScratch scratch;
   flushDenormals();
-  for (;;) {
-    Task task;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-      if (closing_) return;
-      task = std::move(queue_.front());
-      queue_.pop_front();
-    }
+  for (Task task; queue_.pop(task); task = {}) {
     if (task.run) task.run();
     // Whoever gets the memory next need not be this device.
     if (task.releases != nullptr) spoiled_.restore(task.releases, task.releasedBytes);
@@ -186,27 +192,22 @@ void CpuDevice::loop() {
 }
 
 void CpuDevice::abandon() {
-  {
-    const std::lock_guard lock(mutex_);
-    closing_ = true;
-  }
-  wake_.notify_one();
+  queue_.close();
   if (thread_.joinable()) thread_.join();
-  for (const Task& task : queue_) giveBack(task);
-  queue_.clear();
+  for (Task task; queue_.takeRest(task);) giveBack(task);
 }
 
-Reason CpuDevice::tryRecord(const Record& record) {
-  const CpuInvocation invocation(record, threads_, workspaces_);
+Reason CpuDevice::tryRecord(const Record& record) noexcept {
   try {
+    const CpuInvocation invocation(record, threads_, workspaces_);
     set_.run(record.id, invocation);
-  } catch (const std::exception& error) {
-    return failureOf(record, error);
+    return invocation.error() == nullptr ? nullptr : failureOf(record, invocation.error());
+  } catch (...) {
+    return failureOfCurrentException(record);
   }
-  return invocation.error().empty() ? nullptr : failureOf(record, invocation.error());
 }
 
-Reason CpuDevice::execute(const Record& record) {
+Reason CpuDevice::execute(const Record& record) noexcept {
   Reason reason = spoiled_.reasonOf(record);
   const bool isLeftOut = reason != nullptr;
   if (!isLeftOut) reason = tryRecord(record);

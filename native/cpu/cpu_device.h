@@ -1,16 +1,15 @@
 // The CPU as a device: a worker thread that executes records in order, on the process' pool of threads.
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
 #include <thread>
 
 #include "../backend.h"
 #include "../spoiled_memory.h"
 #include "instruction_sets.h"
 #include "memory.h"
+#include "task_queue.h"
 
 namespace stepsize::cpu {
 
@@ -25,8 +24,8 @@ class CpuDevice final : public Device {
   ~CpuDevice() override;
 
   bool implements(OperationId id) const override;
-  void* acquire(int64_t bytes) override { return memory_.acquire(bytes); }
-  void release(void* memory, int64_t bytes) override;
+  void* acquire(int64_t bytes) override;
+  void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
   // Kernels have what they need on the stack or of the system.
   void whenShort(std::function<void()>) override {}
@@ -38,7 +37,8 @@ class CpuDevice final : public Device {
   void notify(Done done) override;
   void beginCapture() override;
   std::shared_ptr<Graph> endCapture() override;
-  void replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  int64_t replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  bool awaitRoom(std::chrono::milliseconds atMost) override { return queue_.awaitRoom(atMost); }
   void startTimer() override;
   std::shared_ptr<const double> stopTimer() override;
   bool usesHostMemory() const override { return true; }
@@ -50,17 +50,12 @@ class CpuDevice final : public Device {
   std::vector<std::pair<std::string, std::string>> describe() const override;
 
  private:
-  struct Task {
-    std::function<void()> run;
-    void* releases = nullptr;  // memory to give back, also when the queue is abandoned
-    int64_t releasedBytes = 0;
-  };
-  void giveBack(const Task& task);
-  void push(Task task);
-  void loop();
-  Reason execute(const Record& record);
+  void giveBack(const Task& task) noexcept;
+  void push(Task task) noexcept;
+  void loop() noexcept;
+  Reason execute(const Record& record) noexcept;
   // Why the record fails, if it does.
-  Reason tryRecord(const Record& record);
+  Reason tryRecord(const Record& record) noexcept;
 
   SlabMemory memory_;
   const InstructionSet& set_;
@@ -70,10 +65,8 @@ class CpuDevice final : public Device {
   std::chrono::steady_clock::time_point timerStart_;
   std::shared_ptr<RecordedWork> capture_;
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Task> queue_;
-  bool closing_ = false;
+  TaskQueue queue_;
+  std::atomic<int> releasing_{0};  // how many releases wait in the queue
   std::thread thread_;
 };
 

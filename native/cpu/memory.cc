@@ -35,7 +35,12 @@ void* SlabMemory::acquire(int64_t bytes) {
   if (current_ == nullptr || slabs_[current_].used + size > kSlab) {
     auto* fresh = static_cast<char*>(acquireMemory(kSlab));
     if (fresh == nullptr) return nullptr;
-    slabs_[fresh] = {};
+    try {
+      slabs_[fresh] = {};
+    } catch (const std::bad_alloc&) {
+      releaseMemory(fresh);
+      return nullptr;
+    }
     current_ = fresh;
   }
   Slab& slab = slabs_[current_];

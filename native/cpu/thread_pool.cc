@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "denormals.h"
-#include "memory.h"
 
 namespace stepsize::cpu {
 
@@ -14,8 +14,13 @@ namespace {
 // Longer than the gap between two parallel loops of one operation, shorter than what a sleeping thread costs to wake.
 constexpr int kSpins = 2000;
 
-// In ThreadPool::state_: more helpers may join.
-constexpr uint32_t kOpen = 1u << 31;
+// In ThreadPool::state_: one place for a helper. What is below counts those who take part.
+constexpr uint32_t kPlace = 1u << 16;
+
+// Of the calling thread. Without a destructor, so that a thread needs no memory to have it. The model of access makes
+// the loader keep room for all thread_local variables of the addon in every thread: it would otherwise get memory for
+// them at their first use, and ends the process if there is none.
+[[gnu::tls_model("initial-exec")]] thread_local GrowingBuffer* threadScratch = nullptr;
 
 // Waits for a change of `value` from `seen`: first awake, then asleep, which leaves the CPU to whoever is waited for.
 uint32_t waitForChange(const std::atomic<uint32_t>& value, uint32_t seen) {
@@ -36,27 +41,39 @@ ThreadPool& ThreadPool::instance() {
   return *pool;
 }
 
-float* ThreadPool::scratch() {
-  thread_local GrowingBuffer buffer;
-  return static_cast<float*>(buffer.atLeast(kScratchFloats * static_cast<int64_t>(sizeof(float))));
+ThreadScratch::ThreadScratch() { threadScratch = &buffer_; }
+
+ThreadScratch::~ThreadScratch() { threadScratch = nullptr; }
+
+float* ThreadScratch::get() {
+  return static_cast<float*>(threadScratch->atLeast(kScratchFloats * static_cast<int64_t>(sizeof(float))));
 }
 
-void ThreadPool::grow(int helpers) {
-  while (static_cast<int>(helpers_.size()) < helpers) helpers_.emplace_back([this] { help(); });
+int ThreadPool::grow(int helpers) {
+  try {
+    while (static_cast<int>(helpers_.size()) < helpers) helpers_.emplace_back([this] { help(); });
+  } catch (const std::exception&) {
+    // The work does not depend on how many do it. The next job asks again.
+  }
+  return std::min(helpers, static_cast<int>(helpers_.size()));
 }
 
 void ThreadPool::work() {
-  for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
-       i = next_.fetch_add(1, std::memory_order_relaxed))
-    body_(context_, i);
+  try {
+    for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
+         i = next_.fetch_add(1, std::memory_order_relaxed))
+      body_(context_, i);
+  } catch (...) {
+    if (!hasFailed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
+    // Far from overflowing: each thread adds one more at most.
+    next_.store(count_, std::memory_order_relaxed);
+  }
 }
 
 bool ThreadPool::join() {
   uint32_t state = state_.load(std::memory_order_acquire);
-  while ((state & kOpen) != 0) {
-    if (static_cast<int>(state - kOpen) >= invited_) return false;
-    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) return true;
-  }
+  while (state >= kPlace)
+    if (state_.compare_exchange_weak(state, state - kPlace + 1, std::memory_order_acq_rel)) return true;
   return false;
 }
 
@@ -65,6 +82,7 @@ void ThreadPool::leave() {
 }
 
 void ThreadPool::help() {
+  const ThreadScratch scratch;
   flushDenormals();
   uint32_t seen = 0;
   for (;;) {
@@ -78,23 +96,26 @@ void ThreadPool::help() {
 
 void ThreadPool::run(int64_t count, int threads, Body body, void* context) {
   std::unique_lock lock(busy_, std::try_to_lock);
-  const auto useful = static_cast<int>(std::min<int64_t>(count, threads));
-  if (!lock.owns_lock() || useful <= 1) {
+  int helpers = static_cast<int>(std::min<int64_t>(count, threads)) - 1;
+  if (helpers > 0 && lock.owns_lock()) helpers = grow(helpers);
+  if (!lock.owns_lock() || helpers <= 0) {
     for (int64_t i = 0; i < count; i++) body(context, i);
     return;
   }
-  grow(useful - 1);
   body_ = body;
   context_ = context;
   count_ = count;
-  invited_ = useful - 1;
   next_.store(0, std::memory_order_relaxed);
-  state_.store(kOpen, std::memory_order_release);
+  state_.store(static_cast<uint32_t>(helpers) * kPlace, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   work();
-  uint32_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  // Nobody else joins. Those who have must leave before the caller's frame goes, also if the job has failed.
+  uint32_t state = state_.fetch_and(kPlace - 1, std::memory_order_acq_rel) & (kPlace - 1);
   while (state != 0) state = waitForChange(state_, state);
+  if (!hasFailed_.load(std::memory_order_relaxed)) return;
+  hasFailed_.store(false, std::memory_order_relaxed);
+  std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 ThreadPool::~ThreadPool() {

@@ -2,15 +2,17 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "reserve.h"
 #include "runtime.h"
 
 namespace stepsize::cuda {
@@ -22,25 +24,33 @@ class Completion {
   Completion& operator=(const Completion&) = delete;
   ~Completion() { finish(); }
 
+  struct Item;
+  // The memory that a call of whenDone takes: with it, that cannot fail.
+  using Prepared = std::list<Item>;
+  static Prepared prepare(std::function<void(cudaError_t outcome)> then);
   // Calls back on this object's thread when all work given to the stream so far is done, in the order of the calls.
-  // `outcome` is cudaSuccess, or what the device failed with.
-  void whenDone(std::function<void(cudaError_t outcome)> then);
+  // `outcome` is cudaSuccess, or what the device failed with. The callback must not throw.
+  void whenDone(Prepared item) noexcept;
+  void whenDone(std::function<void(cudaError_t outcome)> then) { whenDone(prepare(std::move(then))); }
   // Lets something go when all work given to the stream so far is done, or some time later: an event for each would
-  // cost more than most of what is held.
-  void hold(std::shared_ptr<void> what, size_t bytes = 0);
+  // cost more than most of what is held. Only after makeRoom(), which gets the memory for one call: whoever has begun a
+  // copy must not fail to hold its source.
+  void hold(std::shared_ptr<void> what, size_t bytes = 0) noexcept;
+  void makeRoom() { reserveOneMore(held_); }
   // Waits for the device, calls back what is left with kAbandoned, and ends the thread. No call after it.
   void finish();
   static constexpr cudaError_t kAbandoned = cudaErrorNotReady;
 
- private:
   struct Item {
     std::optional<Event> reached;
     cudaError_t code = cudaSuccess;  // otherwise why there is no event to wait for
     std::vector<std::shared_ptr<void>> held;
     std::function<void(cudaError_t)> then;
   };
+
+ private:
   Event takeEvent();
-  void loop();
+  void loop() noexcept;
 
   const int device_;
   const cudaStream_t stream_;
@@ -49,9 +59,9 @@ class Completion {
   size_t heldBytes_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Item> items_;
+  std::list<Item> items_;
   std::vector<Event> spare_;
-  std::vector<Item> unfinished_;  // until the device has been waited for
+  std::list<Item> unfinished_;  // until the device has been waited for
   bool closing_ = false;
   std::thread thread_;
 };

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "operations.h"
+#include "reserve.h"
 
 namespace stepsize::cuda {
 
@@ -14,6 +15,17 @@ namespace {
 
 // Of blocks that fill the device, at most: enough that the last ones to run leave little of it idle.
 constexpr unsigned kWaves = 2;
+
+// Replays that are launched before the caller may stop: a launch waits where the driver's queue is full.
+constexpr int64_t kReplaysAtOnce = 64;
+
+std::shared_ptr<Event> timerEvent() {
+  try {
+    return std::make_shared<Event>(cudaEventDefault);
+  } catch (const CudaError& error) {
+    throw DeviceFailed(std::string("timer: ") + error.what());
+  }
+}
 
 struct CudaGraph final : Graph {
   int device = 0;
@@ -142,17 +154,33 @@ void CudaDevice::awaitReleased() {
   released.get_future().wait();
 }
 
-void CudaDevice::release(void* memory, int64_t bytes) {
+void CudaDevice::release(void* memory, int64_t bytes) noexcept {
   const CurrentDevice current(index_);
-  journal_.addWrite(memory, bytes, nullptr);
-  // An event of the stream would be captured, too.
-  if (capturing_) return releasedMeanwhile_.push_back(memory);
+  try {
+    journal_.makeRoom();
+    journal_.addWrite(memory, bytes, nullptr);
+  } catch (const std::bad_alloc&) {
+    // If it is spoiled it stays so, until somebody who gets it writes it.
+  }
   // After abandon nothing runs any more.
   if (!completion_) {
     cudaFree(memory);
     return;
   }
-  completion_->whenDone([memory](cudaError_t) { cudaFree(memory); });
+  try {
+    // An event of the stream would be captured, too.
+    if (capturing_)
+      releasedMeanwhile_.push_back(memory);
+    else
+      completion_->whenDone([memory](cudaError_t) { cudaFree(memory); });
+  } catch (const std::bad_alloc&) {
+    // Without memory to note it, the work that may use it is waited for. A capture uses nothing that is released.
+    if (capturing_)
+      cudaEventSynchronize(beforeCapture_.get());
+    else
+      cudaStreamSynchronize(stream_.get());
+    cudaFree(memory);
+  }
 }
 
 int64_t CudaDevice::freeMemory() const {
@@ -161,13 +189,19 @@ int64_t CudaDevice::freeMemory() const {
   return cudaMemGetInfo(&free, &total) == cudaSuccess ? static_cast<int64_t>(free) : -1;
 }
 
-Reason CudaDevice::failureOf(const CudaError& error, const std::string& what) {
+Reason CudaDevice::failureOf(const CudaError& error, const Record* record) noexcept {
   const bool isOwn = isFatal(error.code);
-  const std::string text = isOwn ? endedBy(error.code) : what + error.what();
+  Reason failure = outOfMemory();
+  try {
+    const std::string what = record == nullptr ? "" : stepsize::describe(*record) + ": ";
+    const std::string text = isOwn ? endedBy(error.code) : what + error.what();
+    const bool isMemory = error.code == cudaErrorMemoryAllocation;
+    failure = std::make_shared<const Failure>(Failure{isMemory ? "out-of-memory" : "device-failed", text});
+  } catch (const std::bad_alloc&) {
+    // What it is instead says enough.
+  }
   // What was not recorded would be missing in every replay: the capture as a whole has failed.
-  if (capturing_ && captureError_.empty()) captureError_ = text;
-  const bool isMemory = error.code == cudaErrorMemoryAllocation;
-  auto failure = std::make_shared<const Failure>(Failure{isMemory ? "out-of-memory" : "device-failed", text});
+  if (capturing_ && !captureError_) captureError_ = failure;
   if (isOwn) {
     const std::lock_guard lock(failureMutex_);
     if (!failure_) failure_ = failure;
@@ -175,10 +209,15 @@ Reason CudaDevice::failureOf(const CudaError& error, const std::string& what) {
   return failure;
 }
 
-Reason CudaDevice::ownFailure(cudaError_t outcome) {
+Reason CudaDevice::ownFailure(cudaError_t outcome) noexcept {
   const std::lock_guard lock(failureMutex_);
   if (failure_ || outcome == cudaSuccess) return failure_;
-  auto failure = std::make_shared<const Failure>(Failure{"device-failed", endedBy(outcome)});
+  Reason failure = outOfMemory();
+  try {
+    failure = std::make_shared<const Failure>(Failure{"device-failed", endedBy(outcome)});
+  } catch (const std::bad_alloc&) {
+    // What it is instead says enough.
+  }
   if (isFatal(outcome)) failure_ = failure;
   return failure;
 }
@@ -187,17 +226,22 @@ void CudaDevice::enqueue(Record record) {
   if (!completion_) return;
   const CurrentDevice current(index_);
   if (!capturing_ && journal_.isFull(1)) settleLater();
+  // What is launched must be noted: no memory is needed for that afterwards.
+  journal_.makeRoom();
+  if (capturing_) reserveMore(captured_, 2 * record.lists.size());
   Reason failure;
   try {
     launcherFor(record.id)(*this, record);
     check(cudaGetLastError(), "launch");
   } catch (const CudaError& error) {
-    const std::string what = stepsize::describe(record) + ": ";
     if (error.code == cudaErrorMemoryAllocation) {
       journal_.leaveOut();
-      throw OutOfMemory(what + error.what());
+      throw OutOfMemory(stepsize::describe(record) + ": " + error.what());
     }
-    failure = failureOf(error, what);
+    failure = failureOf(error, &record);
+  } catch (...) {
+    journal_.leaveOut();
+    throw;
   }
   if (capturing_)
     for (const auto& list : record.lists)
@@ -212,13 +256,18 @@ Reason CudaDevice::run(Record record) {
   throw CallError(stepsize::describe(record) + ": the host's memory cannot be used on this device");
 }
 
-void CudaDevice::settleLater() {
+void CudaDevice::settleLater() noexcept {
+  if (journal_.isEmpty()) return;
   try {
-    if (const auto segment = journal_.take())
-      completion_->whenDone(
-          [this, segment](cudaError_t outcome) { journal_.settle(*segment, outcome == cudaSuccess); });
+    const auto taken = std::make_shared<std::shared_ptr<const Journal::Segment>>();
+    auto settling =
+        Completion::prepare([this, taken](cudaError_t outcome) { journal_.settle(**taken, outcome == cudaSuccess); });
+    *taken = journal_.take();
+    if (*taken) completion_->whenDone(std::move(settling));
   } catch (const CudaError&) {
     // It stays with what comes after.
+  } catch (const std::bad_alloc&) {
+    // Likewise.
   }
 }
 
@@ -246,6 +295,7 @@ DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   // A captured copy would read its source again at every replay, so in a capture the table is filled besides it.
   DeviceMemory table = acquireFrom(*tableMemory_, bytes);
   if (bytes == 0) return table;
+  completion_->makeRoom();
   const PinnedMemory staged = staging_->acquire(bytes);
   std::memcpy(staged.get(), from, bytes);
   const cudaStream_t stream = capturing_ ? besides_.get() : stream_.get();
@@ -260,47 +310,61 @@ DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
 void CudaDevice::upload(void* to, const std::byte* from, size_t bytes) {
   if (!completion_) return;
   const CurrentDevice current(index_);
+  journal_.makeRoom();
+  completion_->makeRoom();
+  PinnedMemory staged;
   Reason failure;
   if (bytes > 0) try {
-      const PinnedMemory staged = staging_->acquire(bytes);
+      staged = staging_->acquire(bytes);
       std::memcpy(staged.get(), from, bytes);
       if (bytes >= UploadLane::kFewestBytes)
         lane_.copy(to, staged.get(), bytes, stream_.get());
       else
         check(cudaMemcpyAsync(to, staged.get(), bytes, cudaMemcpyHostToDevice, stream_.get()), "upload");
-      completion_->hold(staged, bytes);
     } catch (const CudaError& error) {
       failure = failureOf(error);
+    } catch (const std::bad_alloc&) {
+      failure = outOfMemory();
     }
+  if (staged) completion_->hold(std::move(staged), bytes);
   journal_.addWrite(to, static_cast<int64_t>(bytes), std::move(failure));
 }
 
-void CudaDevice::renew(void* memory, int64_t bytes) { journal_.addWrite(memory, bytes, nullptr); }
+void CudaDevice::renew(void* memory, int64_t bytes) {
+  journal_.makeRoom();
+  journal_.addWrite(memory, bytes, nullptr);
+}
 
 void CudaDevice::read(void* to, const void* from, int64_t bytes, Done done) {
   if (!completion_) return;
   const CurrentDevice current(index_);
   const auto size = static_cast<size_t>(bytes);
-  PinnedMemory staged;
-  std::shared_ptr<const Journal::Segment> segment;
-  Reason failure;
-  try {
-    if (size > 0) {
-      staged = staging_->acquire(size);
-      check(cudaMemcpyAsync(staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
-    }
-    segment = journal_.take();
-  } catch (const CudaError& error) {
-    failure = failureOf(error);
-  }
-  completion_->whenDone([=, this, done = std::move(done)](cudaError_t outcome) {
-    if (segment) journal_.settle(*segment, outcome == cudaSuccess);
+  struct Reading {
+    PinnedMemory staged;
+    std::shared_ptr<const Journal::Segment> segment;
+    Reason failure;
+  };
+  const auto reading = std::make_shared<Reading>();
+  auto prepared = Completion::prepare([=, this, done = std::move(done)](cudaError_t outcome) {
+    if (reading->segment) journal_.settle(*reading->segment, outcome == cudaSuccess);
     if (outcome == Completion::kAbandoned) return;
     Reason reason = ownFailure(outcome);
-    if (!reason) reason = failure ? failure : journal_.reasonOf(from, bytes);
-    if (!reason && size > 0) std::memcpy(to, staged.get(), size);
+    if (!reason) reason = reading->failure ? reading->failure : journal_.reasonOf(from, bytes);
+    if (!reason && size > 0) std::memcpy(to, reading->staged.get(), size);
     done(std::move(reason));
   });
+  try {
+    if (size > 0) {
+      reading->staged = staging_->acquire(size);
+      check(cudaMemcpyAsync(reading->staged.get(), from, size, cudaMemcpyDeviceToHost, stream_.get()), "download");
+    }
+    reading->segment = journal_.take();
+  } catch (const CudaError& error) {
+    reading->failure = failureOf(error);
+  } catch (const std::bad_alloc&) {
+    reading->failure = outOfMemory();
+  }
+  completion_->whenDone(std::move(prepared));
 }
 
 void CudaDevice::notify(Done done) {
@@ -314,37 +378,45 @@ void CudaDevice::notify(Done done) {
 
 void CudaDevice::beginCapture() {
   const CurrentDevice current(index_);
+  // Scratch memory of captured work is nobody else's, and like its tensors' used by one operation after the other.
+  auto arena = PiecePool::ofDevice(index_);
+  captured_ = {arena};
+  journal_.beginCapture();
   // Of this thread alone, and memory may be allocated meanwhile: what is not part of the work stays outside.
   try {
     // The tables that are made meanwhile may lie where earlier work still reads.
     check(cudaEventRecord(beforeCapture_.get(), stream_.get()), "capture");
     check(cudaStreamWaitEvent(besides_.get(), beforeCapture_.get(), 0), "capture");
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
-  } catch (const CudaError& error) {
-    if (isFatal(error.code)) throw DeviceFailed(endedBy(error.code));
-    throw CallError(error.what());
+  } catch (const std::exception& error) {
+    captured_.clear();
+    journal_.endCapture();
+    const auto* failed = dynamic_cast<const CudaError*>(&error);
+    if (failed == nullptr) throw;
+    if (isFatal(failed->code)) throw DeviceFailed(endedBy(failed->code));
+    throw CallError(failed->what());
   }
-  // Scratch memory of captured work is nobody else's, and like its tensors' used by one operation after the other.
-  arena_ = PiecePool::ofDevice(index_);
-  captured_.push_back(arena_);
-  captureError_.clear();
+  arena_ = std::move(arena);
+  captureError_ = nullptr;
   capturing_ = true;
-  journal_.beginCapture();
 }
 
 std::shared_ptr<Graph> CudaDevice::endCapture() {
   const CurrentDevice current(index_);
-  auto graph = std::make_shared<CudaGraph>();
-  graph->device = index_;
-  graph->uses = std::exchange(captured_, {});
-  graph->work = journal_.endCapture();
+  // The capture ends whatever fails after it.
+  auto uses = std::exchange(captured_, {});
+  const auto work = journal_.endCapture();
   Recorded recorded;
   const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &recorded.graph);
   capturing_ = false;
   arena_.reset();
   releaseMeanwhile();
+  auto graph = std::make_shared<CudaGraph>();
+  graph->device = index_;
+  graph->uses = std::move(uses);
+  graph->work = work;
   try {
-    if (!captureError_.empty()) throw DeviceFailed(captureError_);
+    if (captureError_) throw DeviceFailed(captureError_->message);
     check(ended, "capture");
     check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
     check(cudaGraphUpload(graph->executable, stream_.get()), "capture");
@@ -355,39 +427,49 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
   return graph;
 }
 
-void CudaDevice::releaseMeanwhile() {
+void CudaDevice::releaseMeanwhile() noexcept {
   for (void* memory : std::exchange(releasedMeanwhile_, {})) release(memory, 0);
 }
 
-void CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
-  if (!completion_) return;
+int64_t CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
+  if (!completion_) return times;
   const CurrentDevice current(index_);
+  completion_->makeRoom();
   const auto* own = static_cast<const CudaGraph*>(graph.get());
-  for (int64_t i = 0; i < times; i++) {
-    if (journal_.isFull(own->work->reporting)) settleLater();
-    Reason failure;
-    try {
-      journal_.beginReplay(*own->work);
-      check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
-    } catch (const CudaError& error) {
-      failure = failureOf(error);
+  int64_t given = 0;
+  try {
+    for (; given < std::min(times, kReplaysAtOnce); given++) {
+      if (journal_.isFull(own->work->reporting)) settleLater();
+      journal_.makeRoom();
+      Reason failure;
+      try {
+        journal_.beginReplay(*own->work);
+        check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
+      } catch (const CudaError& error) {
+        failure = failureOf(error);
+      } catch (const std::bad_alloc&) {
+        failure = outOfMemory();
+      }
+      journal_.addReplay(own->work, std::move(failure));
     }
-    journal_.addReplay(own->work, std::move(failure));
+  } catch (const std::bad_alloc&) {
+    if (given == 0) throw;
   }
   // It must not go before its last run has ended.
   completion_->hold(std::move(graph));
+  return given;
 }
 
 void CudaDevice::startTimer() {
   const CurrentDevice current(index_);
-  timerStart_ = std::make_shared<Event>(cudaEventDefault);
+  timerStart_ = timerEvent();
   cudaEventRecord(timerStart_->get(), stream_.get());
 }
 
 std::shared_ptr<const double> CudaDevice::stopTimer() {
   const CurrentDevice current(index_);
   if (!timerStart_) throw CallError("stopTimer: no timer was started");
-  const auto stop = std::make_shared<Event>(cudaEventDefault);
+  const auto stop = timerEvent();
   cudaEventRecord(stop->get(), stream_.get());
   auto milliseconds = std::make_shared<double>(0);
   completion_->whenDone([milliseconds, stop, start = timerStart_](cudaError_t outcome) {

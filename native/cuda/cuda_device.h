@@ -20,9 +20,11 @@ class CudaDevice final : public Device {
 
   bool implements(OperationId id) const override;
   void* acquire(int64_t bytes) override;
-  void release(void* memory, int64_t bytes) override;
+  void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
   void whenShort(std::function<void()> release) override { releaseCached_ = std::move(release); }
+  // The driver's queue has bounds of its own: a launch waits where it is full.
+  bool awaitRoom(std::chrono::milliseconds) override { return true; }
   void enqueue(Record record) override;
   Reason run(Record record) override;
   void upload(void* to, const std::byte* from, size_t bytes) override;
@@ -31,7 +33,7 @@ class CudaDevice final : public Device {
   void notify(Done done) override;
   void beginCapture() override;
   std::shared_ptr<Graph> endCapture() override;
-  void replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  int64_t replay(std::shared_ptr<Graph> graph, int64_t times) override;
   void startTimer() override;
   std::shared_ptr<const double> stopTimer() override;
   bool usesHostMemory() const override { return false; }
@@ -58,12 +60,12 @@ class CudaDevice final : public Device {
  private:
   // What spoils whatever was to be written. Remembered as the device's own where that has failed for good; in a capture
   // it is the capture's.
-  Reason failureOf(const CudaError& error, const std::string& what = "");
+  Reason failureOf(const CudaError& error, const Record* record = nullptr) noexcept;
   // The device's own failure, given how far the stream came; null where there is none.
-  Reason ownFailure(cudaError_t outcome);
+  Reason ownFailure(cudaError_t outcome) noexcept;
   // Finds out which of the work so far failed as soon as it is done.
-  void settleLater();
-  void releaseMeanwhile();
+  void settleLater() noexcept;
+  void releaseMeanwhile() noexcept;
   void awaitReleased();
   DeviceMemory acquireFrom(PiecePool& pool, size_t bytes);
 
@@ -85,7 +87,7 @@ class CudaDevice final : public Device {
   std::vector<std::shared_ptr<void>> captured_;  // what the work being captured uses
   std::vector<void*> releasedMeanwhile_;         // while a capture was made
   bool capturing_ = false;
-  std::string captureError_;          // the first
+  Reason captureError_;               // the first
   std::shared_ptr<PiecePool> arena_;  // of the last capture
   std::mutex failureMutex_;
   Reason failure_;  // the device's own

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <string>
 #include <utility>
 
 #include "../fault_texts.h"
+#include "reserve.h"
 
 namespace stepsize::cuda {
 
@@ -19,23 +19,27 @@ constexpr int kMostReplays = 256;
 // Numbers of captured records are below 0 and last; those of others begin anew with each segment.
 bool isCaptured(int source) { return source < 0; }
 
-std::string textOf(const Fault& fault) {
+static_assert(kMostFaults == 128);
+constexpr const char* kTooManyFaults =
+    "it may have failed: more than 128 operations of one replay did, and the device keeps no more";
+
+// Into memory that there is.
+using FaultText = char[128];
+void write(FaultText& text, const Fault& fault) {
   const char* format = nullptr;
   switch (static_cast<FaultKind>(fault.kind)) {
     case FaultKind::label: format = fault::kLabel; break;
     case FaultKind::id: format = fault::kId; break;
     case FaultKind::index: format = fault::kIndex; break;
   }
-  char text[128];
   std::snprintf(text, sizeof text, format, fault.numbers[0], fault.numbers[1], fault.numbers[2]);
-  return text;
 }
 
 }  // namespace
 
 struct Journal::Segment {
   std::vector<Entry> entries;
-  bool hasFailures;
+  bool hasFailures = false;
   PinnedMemory log;  // a FaultLog; null where nothing could report
 };
 
@@ -44,12 +48,17 @@ Journal::Journal(PiecePool& deviceMemory, PiecePool& pinnedMemory, cudaStream_t 
   check(cudaMemsetAsync(log_.get(), 0, sizeof(FaultLog), stream), "faults");
 }
 
+void Journal::makeRoom() {
+  reserveOneMore(entries_);
+  if (capture_) reserveOneMore(capture_->runs);
+}
+
 FaultReport Journal::report() {
   if (source_ == 0) source_ = capture_ ? -++capturedSources_ : ++reporting_;
   return {static_cast<FaultLog*>(log_.get()), source_};
 }
 
-void Journal::add(Record record, Reason failure) {
+void Journal::add(Record record, Reason failure) noexcept {
   const int source = std::exchange(source_, 0);
   if (capture_) {
     capture_->reporting += source != 0;
@@ -60,12 +69,12 @@ void Journal::add(Record record, Reason failure) {
   }
 }
 
-void Journal::leaveOut() {
+void Journal::leaveOut() noexcept {
   const int source = std::exchange(source_, 0);
   if (source > 0) keep(Run{{}, source, nullptr}, false);
 }
 
-void Journal::addWrite(const void* memory, int64_t bytes, Reason failure) {
+void Journal::addWrite(const void* memory, int64_t bytes, Reason failure) noexcept {
   if (!failure && isQuiet()) return;
   const bool hasFailed = failure != nullptr;
   keep(Write{memory, bytes, std::move(failure)}, hasFailed);
@@ -77,7 +86,7 @@ void Journal::beginReplay(const Work& work) {
   check(cudaMemsetAsync(run, replays_, 1, stream_), "faults");
 }
 
-void Journal::addReplay(std::shared_ptr<const Work> work, Reason failure) {
+void Journal::addReplay(std::shared_ptr<const Work> work, Reason failure) noexcept {
   reporting_ += work->reporting;
   if (!failure && isQuiet()) return;
   const bool hasFailed = failure != nullptr;
@@ -91,7 +100,7 @@ bool Journal::isQuiet() const {
          !isSpoiled_.load(std::memory_order_acquire);
 }
 
-void Journal::keep(Entry entry, bool hasFailed) {
+void Journal::keep(Entry entry, bool hasFailed) noexcept {
   hasFailures_ |= hasFailed;
   entries_.push_back(std::move(entry));
 }
@@ -102,14 +111,16 @@ bool Journal::isFull(int reporting) const {
 
 std::shared_ptr<const Journal::Segment> Journal::take() {
   if (entries_.empty() || capture_) return nullptr;
-  PinnedMemory log;
+  // First, as what is enqueued below cannot be undone.
+  auto segment = std::make_shared<Segment>();
   if (reporting_ > 0) {
-    log = pinnedMemory_.acquire(sizeof(FaultLog));
+    PinnedMemory log = pinnedMemory_.acquire(sizeof(FaultLog));
     check(cudaMemcpyAsync(log.get(), log_.get(), sizeof(FaultLog), cudaMemcpyDeviceToHost, stream_), "faults");
     check(cudaMemsetAsync(log_.get(), 0, offsetof(FaultLog, faults), stream_), "faults");
+    segment->log = std::move(log);
   }
-  auto segment = std::make_shared<Segment>(Segment{std::move(entries_), hasFailures_, std::move(log)});
-  entries_ = {};
+  segment->entries = std::exchange(entries_, {});
+  segment->hasFailures = hasFailures_;
   hasFailures_ = false;
   reporting_ = replays_ = 0;
   unsettled_.fetch_add(1, std::memory_order_release);
@@ -144,13 +155,13 @@ class Journal::Walk {
   Reason takeFault(const Run& run, int number) {
     if (log_ == nullptr || run.source == 0 || next_ >= log_->count) return nullptr;
     // Only captured work of more records than there is room for comes here, and its first faults spoiled most of it.
-    if (next_ >= kMostFaults)
-      return failureOf(run.record, "it may have failed: more than " + std::to_string(kMostFaults) +
-                                       " operations of one replay did, and the device keeps no more");
+    if (next_ >= kMostFaults) return failureOf(run.record, kTooManyFaults);
     const Fault& fault = log_->faults[next_];
     if (fault.source != run.source || (isCaptured(run.source) && fault.run != number)) return nullptr;
     next_++;
-    return failureOf(run.record, textOf(fault));
+    FaultText text = {};
+    write(text, fault);
+    return failureOf(run.record, text);
   }
 
   SpoiledMemory& spoiled_;
@@ -158,7 +169,7 @@ class Journal::Walk {
   int next_ = 0;
 };
 
-void Journal::settle(const Segment& segment, bool isReached) {
+void Journal::settle(const Segment& segment, bool isReached) noexcept {
   const auto* log = isReached ? static_cast<const FaultLog*>(segment.log.get()) : nullptr;
   if (segment.hasFailures || !spoiled_.empty() || (log != nullptr && log->count > 0)) {
     Walk walk(spoiled_, log);

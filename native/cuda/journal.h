@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -38,28 +39,33 @@ class Journal {
   // The log is cleared in this stream, before all work that comes after.
   Journal(PiecePool& deviceMemory, PiecePool& pinnedMemory, cudaStream_t stream);
 
+  // Memory for one call of those below that note something, which then cannot fail: what was launched must be noted.
+  // Throws std::bad_alloc.
+  void makeRoom();
+
   // For the record that is being launched, once for all its kernels.
   FaultReport report();
   // The record that was launched, or was not for this reason. In a capture it becomes part of the work.
-  void add(Record record, Reason failure);
+  void add(Record record, Reason failure) noexcept;
   // The record is refused after all: what its kernels reported, if any of them ran, is not told.
-  void leaveOut();
+  void leaveOut() noexcept;
   // Memory was written from outside.
-  void addWrite(const void* memory, int64_t bytes, Reason failure);
+  void addWrite(const void* memory, int64_t bytes, Reason failure) noexcept;
   // Before the work is launched again. Throws CudaError.
   void beginReplay(const Work& work);
-  void addReplay(std::shared_ptr<const Work> work, Reason failure);
+  void addReplay(std::shared_ptr<const Work> work, Reason failure) noexcept;
 
-  void beginCapture() { capture_ = std::make_unique<Work>(); }
-  std::shared_ptr<const Work> endCapture() { return std::move(capture_); }
+  void beginCapture() { capture_ = std::make_shared<Work>(); }
+  std::shared_ptr<const Work> endCapture() noexcept { return std::exchange(capture_, nullptr); }
 
   // Whether the log might not have room for this many more that can report, or much was kept: it is time to take.
   bool isFull(int reporting) const;
-  // Null where nothing was kept. Throws CudaError, and has taken nothing then.
+  bool isEmpty() const { return entries_.empty(); }
+  // Null where nothing was kept. Throws CudaError or std::bad_alloc, and has taken nothing then.
   std::shared_ptr<const Segment> take();
   // When the stream has come to where the segment was taken, or will never. Segments come in their order, on one
   // thread; only that may ask for the reason.
-  void settle(const Segment& segment, bool isReached);
+  void settle(const Segment& segment, bool isReached) noexcept;
   Reason reasonOf(const void* memory, int64_t bytes) const { return spoiled_.reasonOf(memory, bytes); }
 
  private:
@@ -78,7 +84,7 @@ class Journal {
 
   // Whether what is enqueued now could be spoiled by anything.
   bool isQuiet() const;
-  void keep(Entry entry, bool hasFailed);
+  void keep(Entry entry, bool hasFailed) noexcept;
 
   PiecePool& pinnedMemory_;
   const cudaStream_t stream_;
@@ -91,7 +97,7 @@ class Journal {
   int replays_ = 0;           // of work that can report
   int source_ = 0;            // of the record that is being launched, if it can report
   int capturedSources_ = 0;
-  std::unique_ptr<Work> capture_;
+  std::shared_ptr<Work> capture_;
 
   std::atomic<int> unsettled_{0};  // segments
   std::atomic<bool> isSpoiled_{false};

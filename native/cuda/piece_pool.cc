@@ -1,5 +1,6 @@
 #include "piece_pool.h"
 
+#include "reserve.h"
 #include "runtime.h"
 
 namespace stepsize::cuda {
@@ -15,8 +16,8 @@ std::shared_ptr<PiecePool> PiecePool::ofPinnedMemory(int index) {
 PiecePool::~PiecePool() {
   const CurrentDevice current(device_);
   const auto give = isPinned_ ? cudaFreeHost : cudaFree;
-  for (const auto& [size, pieces] : free_)
-    for (void* piece : pieces) give(piece);
+  for (const auto& [size, pieces] : pieces_)
+    for (void* piece : pieces.free) give(piece);
 }
 
 std::shared_ptr<void> PiecePool::acquire(size_t bytes) {
@@ -26,17 +27,25 @@ std::shared_ptr<void> PiecePool::acquire(size_t bytes) {
   void* piece = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    std::vector<void*>& free = free_[size];
-    if (!free.empty()) {
-      piece = free.back();
-      free.pop_back();
+    Pieces& pieces = pieces_[size];
+    if (pieces.free.empty()) {
+      reserveMore(pieces.free, pieces.count + 1);
+    } else {
+      piece = pieces.free.back();
+      pieces.free.pop_back();
     }
   }
-  if (piece == nullptr && isPinned_) check(cudaMallocHost(&piece, size), "pinned memory");
-  if (piece == nullptr) check(cudaMalloc(&piece, size), "memory beside its tensors");
+  if (piece == nullptr) {
+    if (isPinned_)
+      check(cudaMallocHost(&piece, size), "pinned memory");
+    else
+      check(cudaMalloc(&piece, size), "memory beside its tensors");
+    const std::lock_guard lock(mutex_);
+    pieces_[size].count++;
+  }
   return {piece, [self = shared_from_this(), size](void* done) {
             const std::lock_guard lock(self->mutex_);
-            self->free_[size].push_back(done);
+            self->pieces_[size].free.push_back(done);
           }};
 }
 

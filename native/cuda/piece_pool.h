@@ -36,7 +36,11 @@ class PiecePool : public std::enable_shared_from_this<PiecePool> {
   const int device_;
   const bool isPinned_;
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;  // by size
+  struct Pieces {
+    std::vector<void*> free;  // with room for all that there are, so that one can always go back
+    size_t count = 0;
+  };
+  std::map<size_t, Pieces> pieces_;  // by size
 };
 
 }  // namespace stepsize::cuda

@@ -1,0 +1,118 @@
+// What waits for a device's thread, in order. The thread that owns the device pushes, the device's thread pops.
+//
+// Pushing never fails: without memory for a longer queue it waits for a place in the one that there is. The device's
+// thread waits for nobody else, so that there always will be one.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace stepsize::cpu {
+
+struct Task {
+  std::function<void()> run;
+  void* releases = nullptr;  // memory to give back, also if the queue is closed
+  int64_t releasedBytes = 0;
+  int64_t heldBytes = 0;  // that `run` holds, beside what every task takes
+};
+
+class TaskQueue {
+ public:
+  // A queue is long from here on until it is half as long: about 10 MB of tasks, or this much of other data.
+  static constexpr size_t kMostTasks = 16384;
+  static constexpr int64_t kMostHeldBytes = int64_t{1} << 28;
+
+  // False once the queue is closed; the task is then still the caller's.
+  bool push(Task& task) noexcept {
+    {
+      std::unique_lock lock(mutex_);
+      if (count_ == ring_.size() && !isClosed() && !grow()) {
+        needsPlace_ = true;
+        room_.wait(lock, [this] { return count_ < ring_.size() || isClosed(); });
+        needsPlace_ = false;
+      }
+      if (isClosed()) return false;
+      heldBytes_ += task.heldBytes;
+      ring_[(first_ + count_++) % ring_.size()] = std::move(task);
+      if (count_ >= kMostTasks || heldBytes_ >= kMostHeldBytes) isLong_.store(true, std::memory_order_relaxed);
+    }
+    wake_.notify_one();
+    return true;
+  }
+
+  // Waits for a task. False once the queue is closed, whatever still waits.
+  bool pop(Task& task) noexcept {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return count_ > 0 || isClosed(); });
+    if (isClosed()) return false;
+    take(task);
+    const bool isShort = count_ <= kMostTasks / 2 && heldBytes_ <= kMostHeldBytes / 2;
+    const bool isShortAgain = isShort && isLong_.load(std::memory_order_relaxed);
+    if (isShortAgain) isLong_.store(false, std::memory_order_relaxed);
+    if (isShortAgain || needsPlace_) room_.notify_one();
+    return true;
+  }
+
+  // Returns at once unless the queue is long, else when it is short again or the time is over; whether it is short.
+  bool awaitRoom(std::chrono::milliseconds atMost) noexcept {
+    if (!isLong_.load(std::memory_order_relaxed)) return true;
+    std::unique_lock lock(mutex_);
+    return room_.wait_for(lock, atMost, [this] { return !isLong_.load(std::memory_order_relaxed) || isClosed(); });
+  }
+
+  void close() noexcept {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_.store(true, std::memory_order_relaxed);
+    }
+    wake_.notify_one();
+    room_.notify_one();
+  }
+  bool isClosed() const noexcept { return closed_.load(std::memory_order_relaxed); }
+
+  // Takes what was left when the queue was closed and its thread had ended. False if there is no more.
+  bool takeRest(Task& task) noexcept {
+    if (count_ == 0) return false;
+    take(task);
+    return true;
+  }
+
+ private:
+  void take(Task& task) noexcept {
+    task = std::move(ring_[first_]);
+    ring_[first_] = {};
+    first_ = (first_ + 1) % ring_.size();
+    count_--;
+    heldBytes_ -= task.heldBytes;
+  }
+
+  bool grow() noexcept {
+    try {
+      std::vector<Task> larger(2 * ring_.size());
+      for (size_t i = 0; i < count_; i++) larger[i] = std::move(ring_[(first_ + i) % ring_.size()]);
+      ring_.swap(larger);
+      first_ = 0;
+      return true;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_, room_;
+  std::vector<Task> ring_ = std::vector<Task>(256);
+  size_t first_ = 0, count_ = 0;
+  int64_t heldBytes_ = 0;
+  bool needsPlace_ = false;
+  std::atomic<bool> isLong_{false}, closed_{false};
+};
+
+}  // namespace stepsize::cpu

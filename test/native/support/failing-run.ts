@@ -1,0 +1,56 @@
+// Runs short-training.ts again and again, with another allocation of the addon failing each time. Needs
+// failing_allocations.c preloaded. Arguments: the first allocation that fails and the last one (0: all), the step from one
+// to the next, how many more fail after each. Prints a line of JSON for each: { at, outcome }, where the outcome is
+// "right", the code of a StepsizeError, or what is wrong with it; and at last { at: 0, count, outcome: "end" }.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { StepsizeError } from "#lib/errors.js";
+import { shortTraining } from "./short-training.js";
+
+const [from = 1, to = 0, step = 1, more = 0] = process.argv.slice(2).map(Number);
+const folder = mkdtempSync(join(tmpdir(), "stepsize-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+const say = (line: object): void => console.log(JSON.stringify(line));
+
+let unhandled: unknown;
+process.on("unhandledRejection", (reason) => {
+  unhandled = reason;
+});
+
+const fail = (at: string): void => {
+  process.env["STEPSIZE_FAIL_AT"] = at;
+};
+
+fail("0");
+const expected = await shortTraining(folder);
+const count = Number(process.env["STEPSIZE_ALLOCATIONS"]);
+if (!(count > 100)) throw new Error("the allocations are not counted: is failing_allocations.c preloaded?");
+
+async function outcomeOf(at: number): Promise<string> {
+  unhandled = undefined;
+  fail(`${at}+${more}`);
+  try {
+    const result = await shortTraining(folder);
+    if (result !== expected) return "other weights, without an error";
+  } catch (error) {
+    if (!(error instanceof StepsizeError))
+      return `not a StepsizeError: ${error instanceof Error ? error.stack : error}`;
+    return error.code;
+  } finally {
+    fail("0");
+    // A promise that nobody waits for is reported when the event loop turns.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return "right";
+}
+
+for (let at = from; at <= (to || count); at += step) {
+  // Whoever reads must know where the process ended, if it does.
+  say({ at, outcome: "begun" });
+  const outcome = await outcomeOf(at);
+  say({ at, outcome: unhandled === undefined ? outcome : `unhandled: ${unhandled}` });
+}
+if ((await shortTraining(folder)) !== expected) throw new Error("what comes after failures is not what came before");
+say({ at: 0, count, outcome: "end" });

@@ -1,0 +1,122 @@
+// Lets allocations of the addon fail one after another, in processes of their own, and says what became of it.
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Which allocations fail: counted from 1 over the whole run of short-training.ts. */
+export interface Injections {
+  /** Default 1. */
+  readonly from?: number;
+  /** Default: the last one. */
+  readonly to?: number;
+  /** From one failing allocation to the next, default 1. */
+  readonly step?: number;
+  /** How many more fail after each of them, default 0. */
+  readonly more?: number;
+}
+
+/** What became of one run. */
+export interface Injected {
+  readonly at: number;
+  /** `right`, the code of a StepsizeError, or what is wrong: `died: …`, `hung`, `not a StepsizeError: …`. */
+  readonly outcome: string;
+}
+
+/** What became of all of them. */
+export interface InjectionReport {
+  /** How many allocations a run has when none fails. */
+  readonly count: number;
+  readonly runs: readonly Injected[];
+  /** Those that ended neither rightly nor with a StepsizeError. */
+  readonly wrong: readonly Injected[];
+}
+
+const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+/** Why allocations cannot be made to fail here; empty if they can. */
+export function whyNoInjection(): string {
+  if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
+  try {
+    execFileSync("cc", ["--version"], { stdio: "ignore" });
+  } catch {
+    return "there is no C compiler (cc)";
+  }
+  // musl has no second name for malloc, which the replacement calls.
+  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+  return header?.glibcVersionRuntime === undefined ? "the C library is not glibc" : "";
+}
+
+/** Long enough for any machine: it ends a run that hangs. */
+const patience = 600_000;
+
+/**
+ * Runs the short training once for each allocation that is to fail. Where a run ends its process, the next one begins in
+ * another process.
+ */
+export async function injectAllocationFailures(injections: Injections = {}): Promise<InjectionReport> {
+  const { from = 1, to = 0, step = 1, more = 0 } = injections;
+  const folder = mkdtempSync(join(tmpdir(), "stepsize-"));
+  try {
+    const shim = join(folder, "failing_allocations.so");
+    execFileSync("cc", ["-shared", "-fPIC", "-O1", "-o", shim, source("failing_allocations.c"), "-ldl"]);
+    const runs: Injected[] = [];
+    let count = 0;
+    for (let next = from; ; ) {
+      const part = await runFrom(shim, [next, to, step, more]);
+      runs.push(...part.runs);
+      count = part.count ?? count;
+      const last = part.runs.at(-1);
+      if (part.count !== undefined || last === undefined) break;
+      next = last.at + step;
+    }
+    if (count === 0 && runs.length === 0) throw new Error("the program with failing allocations did not begin");
+    const isRight = ({ outcome }: Injected) => /^(right|[a-z]+(-[a-z]+)+)$/.test(outcome);
+    return { count, runs, wrong: runs.filter((run) => !isRight(run)) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** One process: until it has come to the end, or died. `count` is there in the first case. */
+function runFrom(shim: string, args: readonly number[]): Promise<{ runs: Injected[]; count?: number }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ["--import", "tsx", source("failing-run.ts"), ...args.map(String)], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, LD_PRELOAD: shim },
+    });
+    const runs: Injected[] = [];
+    let [count, begun]: (number | undefined)[] = [];
+    let [rest, errors, hung] = ["", "", false];
+    const watch = () =>
+      setTimeout(() => {
+        hung = true;
+        child.kill("SIGKILL");
+      }, patience);
+    let watcher = watch();
+    child.stdout.on("data", (chunk) => {
+      clearTimeout(watcher);
+      watcher = watch();
+      const lines = `${rest}${chunk}`.split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const said = JSON.parse(line) as Injected & { count?: number };
+        begun = said.outcome === "begun" ? said.at : undefined;
+        if (said.outcome === "end") count = said.count;
+        else if (said.outcome !== "begun") runs.push(said);
+      }
+    });
+    child.stderr.on("data", (chunk) => {
+      errors = `${errors}${chunk}`.slice(-2000);
+    });
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      clearTimeout(watcher);
+      const end = hung ? "hung" : `died: ${signal ?? `exit ${code}`}: ${errors}`;
+      if (begun !== undefined) runs.push({ at: begun, outcome: end });
+      else if (count === undefined) return reject(new Error(`the program with failing allocations ${end}`));
+      resolve(count === undefined ? { runs } : { runs, count });
+    });
+  });
+}

@@ -1,0 +1,26 @@
+// Reads a large tensor again and again, keeping what it read, until memory is short (`ulimit -v`): that is an error of the
+// read, and the device goes on. Prints "ok" and how often it could be read.
+import { StepsizeError } from "#lib/errors.js";
+import { openDevice } from "#lib/native/index.js";
+import { full } from "#lib/tensor/index.js";
+
+const device = await openDevice("cpu", { threads: 1 });
+const elements = 2 ** 26;
+const large = full(device, [elements], 1);
+const kept = [];
+let failure;
+while (failure === undefined && kept.length < 100)
+  await large.read().then(
+    (values) => kept.push(values),
+    (error) => {
+      failure = error;
+    },
+  );
+if (!(failure instanceof StepsizeError) || failure.code !== "out-of-memory") throw failure ?? new Error("no limit");
+if (!failure.message.includes(`${4 * elements} bytes`)) throw failure;
+const count = kept.length;
+kept.length = 0;
+const small = full(device, [3], 2);
+if ((await small.read())[2] !== 2) throw new Error("the device does not go on");
+await device.close();
+console.log("ok", count);
