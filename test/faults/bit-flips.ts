@@ -8,17 +8,7 @@ import { type Device, openDevice } from "#lib/native/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import { loadTorchState, loadTorchWeights, saveTorchState, saveTorchWeights, Trainer } from "#lib/train/index.js";
-
-/** What an injection did. */
-export interface Injected {
-  readonly injected: number;
-  /** Refused with an error of the file that names it. */
-  readonly noticed: number;
-  /** Loaded as if nothing were wrong, or refused with another error: what must not be. */
-  readonly lost: number;
-  /** The first few of the lost. */
-  readonly examples: readonly string[];
-}
+import type { Damage } from "./damage.js";
 
 interface Subject {
   readonly name: string;
@@ -38,9 +28,9 @@ export interface BitRange {
 
 /**
  * Flips one bit after another of a checkpoint, of weights and of an optimizer's state for PyTorch, headers and data, and
- * loads the file each time.
+ * loads the file each time. Lost is one that loads, or is refused with another error than one of the file that names it.
  */
-export async function injectBitFlips({ from = 0, to, step = 1 }: BitRange = {}): Promise<Injected> {
+export async function injectBitFlips({ from = 0, to, step = 1 }: BitRange = {}): Promise<Damage> {
   return await withSubjects(async (subjects) => {
     const tally = new Tally();
     let first = 0;
@@ -60,12 +50,12 @@ export async function injectBitFlips({ from = 0, to, step = 1 }: BitRange = {}):
       first += bits;
       await load();
     }
-    return tally.injected;
+    return tally.damage;
   });
 }
 
 /** Cuts the files at every length, or at every `step`-th, and loads them. */
-export async function injectTruncations({ step = 1 }: { readonly step?: number } = {}): Promise<Injected> {
+export async function injectTruncations({ step = 1 }: { readonly step?: number } = {}): Promise<Damage> {
   return await withSubjects(async (subjects) => {
     const tally = new Tally();
     for (const { name, path, load } of subjects) {
@@ -77,7 +67,7 @@ export async function injectTruncations({ step = 1 }: { readonly step?: number }
       writeFileSync(path, whole);
       await load();
     }
-    return tally.injected;
+    return tally.damage;
   });
 }
 
@@ -97,9 +87,8 @@ class Tally {
     if (!isNoticed) this.#lost.push(`${what}: ${error === undefined ? "loaded" : String(error)}`);
   }
 
-  get injected(): Injected {
-    const [injected, lost] = [this.#injected, this.#lost.length];
-    return { injected, noticed: injected - lost, lost, examples: this.#lost.slice(0, 5) };
+  get damage(): Damage {
+    return { injected: this.#injected, lost: this.#lost };
   }
 }
 

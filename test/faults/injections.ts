@@ -1,5 +1,9 @@
 // The faults that `npm run test:faults` injects. Each file here has a short part of its own in `npm test`.
+import { injectAllocationFailures, whyNoInjection } from "../native/support/inject.js";
 import { injectBitFlips, injectTruncations } from "./bit-flips.js";
+import type { Damage } from "./damage.js";
+import { injectKills } from "./kills.js";
+import { injectSignals } from "./signals.js";
 
 /** One kind of fault, and how to inject it. */
 export interface Injection {
@@ -17,15 +21,6 @@ export interface Injection {
   inject(from: number, to: number): Promise<Damage>;
 }
 
-/** What faults did. */
-export interface Damage {
-  readonly injected: number;
-  /** How many were not handled: something was lost, a process ended by our hand, or a wrong answer came. */
-  readonly lost: number;
-  /** A line each for some of the lost. */
-  readonly examples: readonly string[];
-}
-
 export const injections: readonly Injection[] = [
   {
     name: "flipped bits",
@@ -40,4 +35,31 @@ export const injections: readonly Injection[] = [
     part: 1,
     inject: () => injectTruncations(),
   },
+  {
+    name: "failing allocations",
+    what: "every allocation of the addon in a short training fails, on the thread that asks for it",
+    part: 256,
+    whyNot: () => whyNoInjection() || undefined,
+    // They are counted from 1.
+    inject: (from, to) => failAllocations(from + 1, to),
+  },
+  {
+    name: "signals",
+    what: "runs get SIGINT, SIGTERM, SIGHUP and others at any step, half of them with nobody to read their output",
+    count: 60,
+    part: 10,
+    inject: (from, to) => injectSignals({ from, to }),
+  },
+  {
+    name: "kills",
+    what: "runs are killed at any moment and go on from their newest checkpoint",
+    count: 200,
+    part: 25,
+    inject: (from, to) => injectKills({ kills: to - from, seed: from }),
+  },
 ];
+
+async function failAllocations(from: number, to: number): Promise<Damage> {
+  const { runs, wrong } = await injectAllocationFailures({ from, to });
+  return { injected: runs.length, lost: wrong.map(({ at, outcome }) => `allocation ${at}: ${outcome}`) };
+}

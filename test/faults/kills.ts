@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { PhiloxStream } from "#lib/random.js";
-import type { Injected } from "./bit-flips.js";
+import type { Damage } from "./damage.js";
 
 const library = JSON.stringify(pathToFileURL(fileURLToPath(import.meta.resolve("#lib/index.js"))).href);
 
@@ -25,7 +25,7 @@ export interface Kills {
  * another go on from the newest checkpoint, as often as asked for. Lost is a checkpoint that differs in any byte from that
  * of an undisturbed run, of which every checkpoint was loaded; a run that cannot go on; one that ends otherwise.
  */
-export async function injectKills({ kills, seed = 0, onProgress }: Kills): Promise<Injected> {
+export async function injectKills({ kills, seed = 0, onProgress }: Kills): Promise<Damage> {
   const folder = mkdtempSync(join(tmpdir(), "stepsize-kills-"));
   try {
     return await injectInto(folder, kills, new PhiloxStream(seed, 0), onProgress);
@@ -39,7 +39,7 @@ async function injectInto(
   kills: number,
   random: PhiloxStream,
   onProgress: ((done: number) => void) | undefined,
-): Promise<Injected> {
+): Promise<Damage> {
   const program = join(folder, "program.mjs");
   writeFileSync(program, text);
   const reference = join(folder, "undisturbed");
@@ -61,7 +61,7 @@ async function injectInto(
     if (end !== undisturbed) lost.push(`run ${round} ended otherwise: ${end}`);
     rmSync(place, { recursive: true });
   }
-  return { injected, noticed: injected - lost.length, lost: lost.length, examples: lost.slice(0, 5) };
+  return { injected, lost };
 }
 
 function checkpointsIn(place: string): string[] {

@@ -7,7 +7,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { type Damage, type Injection, injections } from "./injections.js";
+import type { Damage } from "./damage.js";
+import { type Injection, injections } from "./injections.js";
 
 const root = resolve(import.meta.dirname, "../..");
 const recordPath = join(root, "node_modules/.stepsize/faults.json");
@@ -32,11 +33,11 @@ class Records {
     const before = this.#parts[title];
     if (before !== undefined) return before;
     const began = performance.now();
-    const { injected, lost, examples } = await inject(from, to);
-    const part = { injected, lost, examples, seconds: (performance.now() - began) / 1000 };
-    for (const line of examples) console.log(`  LOST  ${line}`);
+    const { injected, lost } = await inject(from, to);
+    const part = { injected, lost, seconds: (performance.now() - began) / 1000 };
+    for (const line of lost) console.log(`  LOST  ${line}`);
     // What was lost is injected again next time.
-    if (lost === 0) this.#keep(title, part);
+    if (lost.length === 0) this.#keep(title, part);
     return part;
   }
 
@@ -75,7 +76,7 @@ async function injectAll(injection: Injection, records: Records): Promise<readon
   for (let from = 0; from < count; from += part) {
     const { injected, lost, seconds } = await records.of(injection, from, Math.min(from + part, count));
     total.injected += injected;
-    total.lost += lost;
+    total.lost += lost.length;
     total.seconds += seconds;
     if (injected === 0 && count === Number.POSITIVE_INFINITY) break;
     console.log(`  ${total.injected} injected, ${total.lost} lost`);

@@ -7,13 +7,7 @@ import { endingSignals } from "#lib/cli/interrupts.js";
 import { readCheckpoint } from "#lib/train/index.js";
 import { lossesOf, run } from "../cli/support/cli.js";
 import { tinyData, trainTiny } from "../cli/support/tiny-data.js";
-
-/** What a kind of fault did. */
-export interface Injected {
-  readonly injected: number;
-  /** What was lost or went wrong, in words; empty if nothing was. */
-  readonly lost: readonly string[];
-}
+import type { Damage } from "./damage.js";
 
 const budget = 400;
 /** The latest moment, in steps: the run is not over before the signal arrives. */
@@ -23,7 +17,7 @@ const latest = 200;
  * Sends signal number i at moment number i, for `from` ≤ i < `to`. Moments and signals are the same in every call; every
  * second reader of standard error has gone by then.
  */
-export async function injectSignals({ from, to }: { readonly from: number; readonly to: number }): Promise<Injected> {
+export async function injectSignals({ from, to }: { readonly from: number; readonly to: number }): Promise<Damage> {
   const cwd = mkdtempSync(join(tmpdir(), "stepsize-signals-"));
   try {
     const args = trainTiny(tinyData(mkdtempSync(join(cwd, "data-"))), "--budget", String(budget));

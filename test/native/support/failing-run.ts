@@ -46,7 +46,8 @@ async function outcomeOf(at: number): Promise<string> {
   return "right";
 }
 
-for (let at = from; at <= (to || count); at += step) {
+const last = to === 0 ? count : Math.min(to, count);
+for (let at = from; at <= last; at += step) {
   // Whoever reads must know where the process ended, if it does.
   say({ at, outcome: "begun" });
   const outcome = await outcomeOf(at);
