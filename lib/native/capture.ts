@@ -41,7 +41,9 @@ export class Capture {
   }
 
   /**
-   * Enqueues the captured work as many times in a row; returns at once.
+   * Enqueues the captured work as many times in a row. Returns at once on a CPU; on a GPU each replay is a launch, and the
+   * call waits while the driver's queue of about 1,000 launches is full. A worker thread that is terminated stops at the
+   * next operation on a CPU, and at the next 64 replays on a GPU.
    * @param times a whole number of at least 0, default 1
    */
   replay(times = 1): void {

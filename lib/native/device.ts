@@ -30,6 +30,9 @@ export interface DeviceOptions {
  * A device is a stream: work is enqueued in order and calls return at once. Only `await device.synchronize()` and the
  * reading of a tensor wait.
  *
+ * A program that enqueues and never waits is held back: once 16,384 operations or 256 MB of uploaded values wait on a
+ * CPU, a call that enqueues blocks until half of them are done. On a GPU the driver's queue has a bound of its own.
+ *
  * The error of an operation that fails after its call, over a label that is no class for example, belongs to its result.
  * That, and everything computed from it or changed in place with it, rejects with the error whenever it is read, until
  * it is written with other values. Nobody else gets the error, and the device goes on.

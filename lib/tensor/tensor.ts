@@ -46,7 +46,7 @@ export type NestedNumbers = number | readonly NestedNumbers[];
  *
  * Operations enqueue work and return at once; `await tensor.read()` waits for the values. Memory is freed by
  * `dispose()`, by `tidy(…)`, by `backward()` for the intermediate results of the graph it walked, and at last by the
- * garbage collector.
+ * garbage collector: when the event loop turns, or when an allocation on the device would fail otherwise.
  */
 export class Tensor {
   readonly device: Device;
@@ -88,7 +88,8 @@ export class Tensor {
    * The values, in row-major order, when all work enqueued before is done; of bfloat16 their bits, as a `Uint16Array`
    * (`ops.cast(x, "float32")` gives numbers).
    * @throws StepsizeError with the error of the operation that failed, if the values were computed from the result of
-   * one: `device-failed` with its name and shapes, or `out-of-memory`.
+   * one: `device-failed` with its name and shapes, or `out-of-memory`; `out-of-memory` also if there is no memory for the
+   * array; `invalid-argument` for more than 2³² − 1 elements, which an array cannot hold.
    */
   read(): Promise<TypedArray> {
     return this.device.promised(() => this.device.native.read(this.handle));

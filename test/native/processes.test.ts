@@ -10,6 +10,24 @@ describe("worker threads", () => {
   });
 });
 
+describe("replays without an end", () => {
+  // Days of work: what does not end is stopped by the limit of the test.
+  it("end with their worker thread, also if it waits for a place in the queue", async () => {
+    const ended = await runProgram(program("terminate-replay"), ["cpu"]);
+    expect(ended).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
+  });
+});
+
+describe("a loop that enqueues without ever waiting", () => {
+  // races_test.cc counts the operations.
+  it("is held back before 480 MB of arrays wait", async () => {
+    const { code, stdout, stderr } = await runProgram(program("never-wait"));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    // A quarter of a gigabyte, and what the allocator of the C library keeps.
+    expect(Number(stdout)).toBeLessThan(400e6);
+  });
+});
+
 describe("the process", () => {
   it.each([
     { way: "exit", code: 7, seen: "" },

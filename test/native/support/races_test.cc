@@ -65,6 +65,34 @@ void useThePool(int seed) {
   }
 }
 
+// A queue that nobody empties is long at its bound and not before, by tasks and by what they hold, and short again when
+// half of it is done.
+void fillTheQueue() {
+  constexpr std::chrono::milliseconds now{0};
+  cpu::TaskQueue queue;
+  cpu::Task task;
+  const auto push = [&](int64_t bytes) {
+    task = {};
+    task.heldBytes = bytes;
+    expect(queue.push(task), "an open queue takes tasks");
+  };
+  for (size_t i = 1; i < cpu::TaskQueue::kMostTasks; i++) push(0);
+  expect(queue.awaitRoom(now), "there is room before the bound");
+  push(0);
+  expect(!queue.awaitRoom(now), "there is none at the bound");
+  for (size_t i = 1; i < cpu::TaskQueue::kMostTasks / 2; i++) queue.pop(task);
+  expect(!queue.awaitRoom(now), "more than half is not short");
+  queue.pop(task);
+  expect(queue.awaitRoom(now), "half is short");
+  push(cpu::TaskQueue::kMostHeldBytes);
+  expect(!queue.awaitRoom(now), "what tasks hold counts");
+  size_t rest = 0;
+  queue.close();
+  while (queue.takeRest(task)) rest++;
+  expect(rest == cpu::TaskQueue::kMostTasks / 2 + 1, "what was left can be taken");
+  expect(!queue.push(task) && !queue.pop(task), "a closed queue does nothing");
+}
+
 // A device with its tensors, as the binding uses it.
 class Program {
  public:
@@ -143,6 +171,7 @@ void useADevice(int seed) {
 }  // namespace stepsize
 
 int main() {
+  stepsize::fillTheQueue();
   std::vector<std::thread> threads;
   for (int seed = 0; seed < 3; seed++) {
     threads.emplace_back(stepsize::useThePool, seed);

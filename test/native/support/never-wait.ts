@@ -1,0 +1,21 @@
+// A loop that gives a busy device arrays and never waits: what waits is bounded.
+// Prints by how many bytes the process grew.
+import { openDevice } from "#lib/native/index.js";
+import { full, matmul } from "#lib/tensor/index.js";
+
+const device = await openDevice("cpu", { threads: 1 });
+const target = full(device, [2 ** 20], 0);
+const values = new Float32Array(2 ** 20);
+const matrix = full(device, [1000, 1000], 0.001);
+await device.synchronize();
+const before = process.memoryUsage().rss;
+let largest = 0;
+// Seconds of work, before the arrays.
+for (let i = 0; i < 30; i++) matmul(matrix, matrix).dispose();
+// 480 MB of arrays.
+for (let i = 0; i < 120; i++) {
+  target.write(values);
+  largest = Math.max(largest, process.memoryUsage().rss - before);
+}
+console.log(largest);
+process.exit(0);

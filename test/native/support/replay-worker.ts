@@ -1,0 +1,16 @@
+// A worker thread whose device has more to replay than it could do in a day. Says so, and goes on giving it work until
+// the queue is full and the call waits, or turns the event loop.
+import { parentPort, workerData } from "node:worker_threads";
+import { openDevice } from "#lib/native/index.js";
+import { full } from "#lib/tensor/index.js";
+
+const device = await openDevice(workerData.device, workerData.device === "cpu" ? { threads: 2 } : {});
+const x = full(device, [1000], 1);
+const capture = device.capture(() => {
+  for (let i = 0; i < 3; i++) x.add(1).dispose();
+});
+await device.synchronize();
+parentPort?.postMessage("replaying");
+capture.replay(2 ** 32);
+if (workerData.fills) for (;;) x.add(1).dispose();
+await device.synchronize();
