@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { constants, type FileHandle, open, readFile, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, readFile, stat, writeFile } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
+import { openFile, readInto } from "../read-file.js";
 
 /** What was verified in this process: what tells a file from others, by its path. */
 const verified = new Map<string, string>();
@@ -50,8 +51,7 @@ async function noted(path: string): Promise<string | undefined> {
 }
 
 async function digestOf(path: string): Promise<string> {
-  // A pipe would wait for its writer.
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error) => unreadable(path, error));
+  const { file } = await openFile(path);
   try {
     return await hashOf(path, file);
   } finally {
@@ -61,21 +61,22 @@ async function digestOf(path: string): Promise<string> {
 
 async function hashOf(path: string, file: FileHandle): Promise<string> {
   const hash = createHash("sha256");
-  const [one, other] = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)];
-  const read = (into: Uint8Array, at: number) => {
-    const reading = file.read(into, 0, blockBytes, at).catch((error) => unreadable(path, error));
+  const blocks = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)] as const;
+  const read = (turn: number, at: number) => {
+    const into = blocks[turn % 2] as Uint8Array;
+    const reading = readInto({ file, path }, into, at).then((length) => into.subarray(0, length));
     reading.catch(() => {});
     return reading;
   };
   let at = 0;
-  let next = read(one, at);
+  let next = read(0, at);
   // One block is read while the one before is digested.
   for (let turn = 1; ; turn++) {
-    const { bytesRead, buffer } = await next;
-    if (bytesRead === 0) return hash.digest("hex");
-    at += bytesRead;
-    next = read(turn % 2 === 0 ? one : other, at);
-    hash.update(buffer.subarray(0, bytesRead));
+    const block = await next;
+    if (block.length === 0) return hash.digest("hex");
+    at += block.length;
+    next = read(turn, at);
+    hash.update(block);
   }
 }
 

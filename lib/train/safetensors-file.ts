@@ -1,6 +1,7 @@
-import { constants, type FileHandle, open } from "node:fs/promises";
-import { expectText } from "../arguments.js";
-import { StepsizeError } from "../errors.js";
+import type { FileHandle } from "node:fs/promises";
+import { allocate } from "../allocate.js";
+import { shown } from "../quoting.js";
+import { openFile, readInto } from "../read-file.js";
 import { checksumKey, continued, damaged, hex, readChecksums } from "./checksums.js";
 import { lengthBytes, readHeader, readHeaderLength, refuse, type StoredEntry } from "./safetensors-header.js";
 
@@ -49,7 +50,7 @@ export class StoredTensor {
     if (this.bytes > blockBytes) buffers.push(this.#file.borrow(size));
     const read = (start: number, turn: number) => {
       const block = (buffers[turn % buffers.length] as Uint8Array).subarray(0, Math.min(size, this.bytes - start));
-      const reading = this.#file.readInto(block, this.#from + start, this.name).then(() => block);
+      const reading = this.#file.readInto(block, this.#from + start, shown(this.name)).then(() => block);
       // Whoever leaves before does not ask how it ended.
       reading.catch(() => {});
       return reading;
@@ -73,13 +74,13 @@ export class StoredTensor {
     if (this.#checksum !== undefined && hex(sum) !== this.#checksum)
       damaged(
         this.path,
-        `the values of ${this.name} are not those that were written (CRC-32 ${hex(sum)}, expected ${this.#checksum})`,
+        `the values of ${shown(this.name)} are not those that were written (CRC-32 ${hex(sum)}, expected ${this.#checksum})`,
       );
   }
 
   /** All bytes, in memory of their own. @throws StepsizeError as {@link blocks}; `out-of-memory` */
   async read(): Promise<Uint8Array> {
-    const bytes = allocate(this.bytes, `${this.path}: ${this.name}`);
+    const bytes = allocate(`${this.path}: ${shown(this.name)}`, () => new Uint8Array(this.bytes));
     let at = 0;
     for await (const block of this.blocks()) {
       bytes.set(block, at);
@@ -123,16 +124,8 @@ export class StoredFile {
 
   /** @internal */
   static async open(path: string): Promise<StoredFile> {
-    expectText("path", path, "the path of a file");
-    // A pipe would wait for its writer.
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error) => unreadable(path, error));
+    const { file, size } = await openFile(path);
     try {
-      const found = await file.stat();
-      if (found.isDirectory())
-        throw new StepsizeError("invalid-file", `${path}: is a folder; loadHuggingFace reads one of Hugging Face's`);
-      if (!found.isFile())
-        throw new StepsizeError("invalid-file", `${path}: expected a file, found a pipe or a device`);
-      const { size } = found;
       const first = Buffer.alloc(Math.min(lengthBytes, size));
       await readAll(path, file, first, 0, "the header's length");
       const length = readHeaderLength(path, first, size);
@@ -160,7 +153,8 @@ export class StoredFile {
   /** @internal A buffer of at least so many bytes, for one reader. */
   borrow(bytes: number): Uint8Array {
     const at = this.#buffers.findIndex((buffer) => buffer.length >= bytes);
-    return at < 0 ? allocate(bytes, this.path) : (this.#buffers.splice(at, 1)[0] as Uint8Array);
+    if (at < 0) return allocate(this.path, () => new Uint8Array(bytes));
+    return this.#buffers.splice(at, 1)[0] as Uint8Array;
   }
 
   /** @internal */
@@ -191,25 +185,7 @@ export async function withStored<T>(path: string, use: (file: StoredFile) => Pro
 }
 
 async function readAll(path: string, file: FileHandle, into: Uint8Array, start: number, what: string): Promise<void> {
-  for (let done = 0; done < into.length; ) {
-    const length = Math.min(into.length - done, blockBytes);
-    const { bytesRead } = await file.read(into, done, length, start + done).catch((error) => unreadable(path, error));
-    if (bytesRead === 0)
-      refuse(path, start + done, `the bytes of ${what}`, "the end of the file: it was cut short since it was opened");
-    done += bytesRead;
-  }
-}
-
-function unreadable(path: string, error: NodeJS.ErrnoException): never {
-  if (error.code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`);
-  throw new StepsizeError("invalid-file", `${path}: could not be read (${error.message})`, { cause: error });
-}
-
-function allocate(bytes: number, what: string): Uint8Array {
-  try {
-    return new Uint8Array(bytes);
-  } catch (error) {
-    const message = `${what}: there is no memory for ${bytes} bytes at once`;
-    throw new StepsizeError("out-of-memory", message, { cause: error });
-  }
+  const read = await readInto({ file, path }, into, start);
+  if (read < into.length)
+    refuse(path, start + read, `the bytes of ${what}`, "the end of the file: it was cut short since it was opened");
 }

@@ -84,11 +84,17 @@ export async function withCheckpoint<T>(path: string, use: (checkpoint: OpenChec
   });
 }
 
+/** Bytes of an optimizer's counters: far more than any has. */
+const mostCounters = 2 ** 20;
+
 /** The optimizer's counters, of which the first are the steps made. */
 async function countersOf(path: string, info: CheckpointInfo, state: StoredTensor | undefined): Promise<Float64Array> {
   if (state === undefined) return new Float64Array(0);
-  if (state.code !== "F64" || state.shape.length !== 1)
-    throw new StepsizeError("invalid-file", `${path}: ${state.name} is ${state.code}[${state.shape}], expected F64[n]`);
+  if (state.code !== "F64" || state.shape.length !== 1 || state.bytes > mostCounters)
+    throw new StepsizeError(
+      "invalid-file",
+      `${path}: ${state.name} is ${state.code}[${state.shape}], expected a few numbers of type F64`,
+    );
   const counters = new Float64Array((await state.read()).buffer as ArrayBuffer);
   const { step, iteration = step } = info;
   if (counters[0] !== iteration)

@@ -337,7 +337,10 @@ export class Trainer {
   /**
    * Writes a checkpoint: one safetensors file with its JSON in the metadata, written beside, flushed and renamed, so that
    * there is a loadable file at every moment. It has the state after as many steps as it says, whenever it is asked for:
-   * in the loop body after the record's step; while a step is being made, after that.
+   * in the loop body after the record's step; while a step is being made, after that. Later steps, and the loading of
+   * another checkpoint, wait until it is written.
+   *
+   * Values are read from the device and written in blocks: at most 64 MiB are in memory at once, however large the state.
    *
    * @throws StepsizeError `invalid-file` if it cannot be written; `non-finite` if a step or a weight was not finite;
    * `invalid-state` in the loop body of a run with `runAhead`, and after a step that failed halfway. The file that was
@@ -422,6 +425,8 @@ export class Trainer {
    * ```ts
    * await trainer.load("run/checkpoint-600.safetensors", { allow: ["schedule"] }); // this trainer's budget is 1200
    * ```
+   *
+   * The file is read twice, in blocks: to compare it with its checksums before anything changes, and to load it.
    *
    * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged, or of another model, optimizer, schedule or
    * data (what differs); `invalid-state` while a run makes a step, and in the loop body of one with `runAhead`. Nothing

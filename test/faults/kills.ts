@@ -5,11 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { PhiloxStream } from "#lib/random.js";
+import { library } from "../train/support/children.js";
 import type { Damage } from "./damage.js";
-
-const library = JSON.stringify(pathToFileURL(fileURLToPath(import.meta.resolve("#lib/index.js"))).href);
 
 /** How often, and when, runs are killed. */
 export interface Kills {

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
@@ -175,6 +175,24 @@ describe("a file that is damaged is refused and changes nothing", () => {
     const { trainer } = make();
     await trainer.load(earlier(6));
     expect(trainer.step).toBe(6);
+  });
+
+  it("while it is loaded leaves a trainer that goes on only from another", async () => {
+    const path = changed((bytes) => bytes);
+    const { trainer, optimizer } = make();
+    const fillState = optimizer.fillState.bind(optimizer);
+    optimizer.fillState = (...given) => {
+      // After it was found good, and after the weights were loaded.
+      truncateSync(path, 8 + Number(readFileSync(path).readBigUInt64LE(0)));
+      return fillState(...given);
+    };
+    const words = [path, "was loaded in part", "cut short"];
+    await expectError(() => trainer.load(path), "invalid-file", ...words);
+    await expectError(() => trainer.save(join(folder(), "no")), "invalid-file", "save: nothing was written", ...words);
+    await expectError(() => recordsOf(trainer), "invalid-file", "run", ...words);
+    optimizer.fillState = fillState;
+    await trainer.load(good);
+    expect(await recordsOf(trainer)).toHaveLength(budget - 6);
   });
 
   it("of another kind", async () => {
