@@ -16,8 +16,9 @@ export interface RunResult {
   readonly budget: number;
   /** Of the last step; `null` before the first, and where it is not finite. */
   readonly finalLoss: number | null;
-  /** Share of the test items, or of the tokens in them, that are classified rightly; `null` where it did not come to it. */
+  /** Share of the test items, or of the tokens in them, that are classified rightly; `null` if it did not come to it. */
   readonly testAccuracy: number | null;
+  /** `null` also if it is not finite. */
   readonly testLoss: number | null;
   readonly validationAccuracy?: number;
   readonly validationLoss?: number;

@@ -3,7 +3,7 @@ import { injectAllocationFailures, whyNoInjection } from "../native/support/inje
 import { injectBitFlips, injectTruncations } from "./bit-flips.js";
 import type { Damage } from "./damage.js";
 import { injectKills } from "./kills.js";
-import { injectSignals } from "./signals.js";
+import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
 /** One kind of fault, and how to inject it. */
 export interface Injection {
@@ -44,18 +44,39 @@ export const injections: readonly Injection[] = [
     inject: (from, to) => failAllocations(from + 1, to),
   },
   {
-    name: "signals",
-    what: "runs get SIGINT, SIGTERM, SIGHUP and others at any step, half of them with nobody to read their output",
-    count: 60,
-    part: 10,
-    inject: (from, to) => injectSignals({ from, to }),
-  },
-  {
     name: "kills",
-    what: "runs are killed at any moment and go on from their newest checkpoint",
+    what: "a run that saves after every step is killed at random moments, and goes on from its newest checkpoint",
     count: 200,
     part: 25,
     inject: (from, to) => injectKills({ kills: to - from, seed: from }),
+  },
+  {
+    name: "signals",
+    what: "a run gets every signal that can be caught, at many moments, half of the time without a reader",
+    count: 66,
+    part: 11,
+    inject: (from, to) => injectSignals({ from, to }),
+  },
+  {
+    name: "kills of the command",
+    what: "a run is killed at many moments, and resumed",
+    count: 24,
+    part: 8,
+    inject: (from, to) => injectCommandKills({ from, to }),
+  },
+  {
+    name: "stray errors",
+    what: "something throws in a run that nothing catches",
+    count: 12,
+    part: 6,
+    inject: (from, to) => injectStrayErrors({ from, to }),
+  },
+  {
+    name: "full disks",
+    what: "a record of a run cannot be written",
+    count: 12,
+    part: 6,
+    inject: (from, to) => injectFullDisks({ from, to }),
   },
 ];
 

@@ -1,7 +1,12 @@
-// A short part of what `injectSignals` does: each signal once that the tests of the command do not send.
 import { expect, test } from "vitest";
-import { injectSignals } from "./signals.js";
+import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
-test("signals at different moments of a run lose nothing", async () => {
-  expect(await injectSignals({ from: 3, to: 11 })).toEqual({ injected: 8, lost: [] });
+// `npm run test:faults` does it more often. Here each signal once that the tests of the command do not send.
+test.each([
+  ["signals", injectSignals, { from: 3, to: 11 }],
+  ["kills", injectCommandKills, { from: 0, to: 2 }],
+  ["errors that nothing catches", injectStrayErrors, { from: 2, to: 4 }],
+  ["writes that fail", injectFullDisks, { from: 2, to: 4 }],
+])("%s at different moments of a run lose nothing", async (_, inject, numbers) => {
+  expect(await inject(numbers)).toEqual({ injected: numbers.to - numbers.from, lost: [] });
 });

@@ -1,36 +1,94 @@
-// Signals at many moments of a run: each must leave a checkpoint of the last step, and the resumed run must have the losses
-// of the run that nothing disturbed.
-import { mkdtempSync, rmSync } from "node:fs";
+// Ends runs of the command at many moments, by signals, kills, errors that nothing catches and writes that fail. What must be
+// left is a checkpoint that loads; and the resumed run must have the losses of the run that nothing disturbed.
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { endingSignals } from "#lib/cli/interrupts.js";
 import { readCheckpoint } from "#lib/train/index.js";
-import { lossesOf, run } from "../cli/support/cli.js";
+import { lossesOf, type Outcome, run } from "../cli/support/cli.js";
 import { tinyData, trainTiny } from "../cli/support/tiny-data.js";
 import type { Damage } from "./damage.js";
 
-const budget = 400;
-/** The latest moment, in steps: the run is not over before the signal arrives. */
-const latest = 200;
+/** Which faults are injected: those with numbers from `from` to before `to`. Equal numbers inject equal faults. */
+export interface Numbers {
+  readonly from: number;
+  readonly to: number;
+}
 
-/**
- * Sends signal number i at moment number i, for `from` ≤ i < `to`. Moments and signals are the same in every call; every
- * second reader of standard error has gone by then.
- */
-export async function injectSignals({ from, to }: { readonly from: number; readonly to: number }): Promise<Damage> {
-  const cwd = mkdtempSync(join(tmpdir(), "stepsize-signals-"));
+const budget = 400;
+/** The latest moment, in steps: the run is not over before the fault comes. */
+const latest = 200;
+/** Prime to the number of moments, so that they all come. */
+const momentOf = (i: number) => 1 + ((i * 73) % latest);
+
+/** Every signal that ends a process and can be caught. Every second time nobody reads standard error any more. */
+export function injectSignals(numbers: Numbers): Promise<Damage> {
+  return injected(numbers, async (i, attempt) => {
+    const signal = endingSignals[i % endingSignals.length] as NodeJS.Signals;
+    const before = i % 2 === 1 ? { before: "exec 2> >(exit 0)", shell: "/bin/bash" } : {};
+    const ended = await attempt.run({ interrupt: { signal, ...attempt.at }, ...before });
+    return `${signal}: ${ended.code === 130 ? await attempt.expectLastStep() : endOf(ended, 130)}`;
+  });
+}
+
+/** SIGKILL, which nobody can catch. */
+export function injectCommandKills(numbers: Numbers): Promise<Damage> {
+  return injected(numbers, async (i, attempt) => {
+    const ended = await attempt.run({ interrupt: { signal: "SIGKILL", delay: (i * 7) % 20, ...attempt.at } });
+    return `SIGKILL: ${ended.signal === "SIGKILL" ? await attempt.expectLoadable() : endOf(ended, "SIGKILL")}`;
+  });
+}
+
+/** Exceptions and rejections that nothing catches. */
+export function injectStrayErrors(numbers: Numbers): Promise<Damage> {
+  return injected(numbers, async (i, attempt) => {
+    const signal = i % 2 === 0 ? "exception" : "rejection";
+    const ended = await attempt.run({ interrupt: { signal, ...attempt.at } });
+    return `${signal}: ${ended.code === 1 ? await attempt.expectLastStep() : endOf(ended, 1)}`;
+  });
+}
+
+/** A disk that takes no more of the records for a moment. */
+export function injectFullDisks(numbers: Numbers): Promise<Damage> {
+  return injected(numbers, async (i, attempt) => {
+    const code = i % 2 === 0 ? "ENOSPC" : "EIO";
+    const breakWrites = { file: "metrics.jsonl", after: attempt.at.lines, times: 1, code } as const;
+    const ended = await attempt.run({ breakWrites });
+    return `${code}: ${ended.code === 1 ? await attempt.expectLastStep() : endOf(ended, 1)}`;
+  });
+}
+
+const right = "right";
+
+function endOf({ code, signal, stderr }: Outcome, expected: number | string): string {
+  return `ended with ${code ?? signal}, expected ${expected}: ${stderr.slice(-300)}`;
+}
+
+/** One run that is disturbed. */
+interface Attempt {
+  /** The moment at which it is. */
+  readonly at: { readonly file: string; readonly lines: number };
+  run(faults: Parameters<typeof run>[1]): Promise<Outcome>;
+  /** Whether there is a checkpoint after the last step that has a record; what else there is, in words. */
+  expectLastStep(): Promise<string>;
+  /** Whether the newest checkpoint loads, if there is one. */
+  expectLoadable(): Promise<string>;
+}
+
+async function injected(
+  { from, to }: Numbers,
+  disturb: (i: number, attempt: Attempt) => Promise<string>,
+): Promise<Damage> {
+  const cwd = mkdtempSync(join(tmpdir(), "stepsize-ended-"));
   try {
     const args = trainTiny(tinyData(mkdtempSync(join(cwd, "data-"))), "--budget", String(budget));
-    const all = [...args, "--augment", "--accumulate", "2", "--checkpoint-every", "60"];
+    const all = [...args, "--augment", "--accumulate", "2", "--checkpoint-every", "7"];
     const whole = await run([...all, "--run", "whole"], { cwd });
     if (whole.code !== 0) throw new Error(`the undisturbed run failed: ${whole.stderr}`);
     const lost: string[] = [];
     for (let i = from; i < to; i++) {
-      const signal = endingSignals[i % endingSignals.length] as NodeJS.Signals;
-      // Prime to the number of moments, so that they all come.
-      const lines = 1 + ((i * 73) % latest);
-      const problem = await disturb(all, { cwd, name: String(i), signal, lines, unread: i % 2 === 1 });
-      if (problem !== undefined) lost.push(`${signal} after ${lines} steps (${i}): ${problem}`);
+      const problem = await problemOf(i, all, cwd, disturb);
+      if (problem !== undefined) lost.push(`fault ${i} after ${momentOf(i)} steps: ${problem}`);
     }
     return { injected: to - from, lost };
   } finally {
@@ -38,28 +96,44 @@ export async function injectSignals({ from, to }: { readonly from: number; reado
   }
 }
 
-interface Disturbance {
-  readonly cwd: string;
-  readonly name: string;
-  readonly signal: NodeJS.Signals;
-  readonly lines: number;
-  readonly unread: boolean;
-}
-
-/** What went wrong with a run that was disturbed and resumed, if anything did. */
-async function disturb(args: readonly string[], { cwd, name, ...fault }: Disturbance): Promise<string | undefined> {
-  const { signal, lines, unread } = fault;
+async function problemOf(
+  i: number,
+  args: readonly string[],
+  cwd: string,
+  disturb: (i: number, attempt: Attempt) => Promise<string>,
+): Promise<string | undefined> {
+  const name = String(i);
   const folder = join(cwd, name);
-  const interrupt = { signal, file: join(folder, "metrics.jsonl"), lines };
-  const before = unread ? { before: "exec 2> >(exit 0)" } : {};
-  const ended = await run([...args, "--run", name], { cwd, interrupt, ...before, shell: "/bin/bash" });
-  if (ended.code !== 130) return `ended with ${ended.code ?? ended.signal}, expected 130: ${ended.stderr}`;
-  const steps = lossesOf(folder).length;
-  const { info } = await readCheckpoint(join(folder, "checkpoints", `step-${steps}.safetensors`));
-  if (info.step !== steps) return `the checkpoint of step ${steps} says ${info.step}`;
+  const found = await disturb(i, {
+    at: { file: join(folder, "metrics.jsonl"), lines: momentOf(i) },
+    run: (faults) => run([...args, "--run", name], { cwd, ...faults }),
+    expectLastStep: () => expectCheckpoint(folder, lossesOf(folder).length),
+    expectLoadable: () => {
+      const [newest] = stepsIn(folder);
+      return newest === undefined ? Promise.resolve(right) : expectCheckpoint(folder, newest);
+    },
+  });
+  if (!found.endsWith(`: ${right}`)) return found;
   const resumed = await run(["train", "--resume", name], { cwd });
-  if (resumed.code !== 0) return `could not be resumed: ${resumed.stderr}`;
+  if (resumed.code !== 0) return `${found}, but not resumed: ${endOf(resumed, 0)}`;
   const [own, expected] = [folder, join(cwd, "whole")].map((one) => JSON.stringify(lossesOf(one)));
   rmSync(folder, { recursive: true });
-  return own === expected ? undefined : "the resumed run has other losses";
+  return own === expected ? undefined : `${found}, but the resumed run has other losses`;
+}
+
+async function expectCheckpoint(folder: string, step: number): Promise<string> {
+  const path = join(folder, "checkpoints", `step-${step}.safetensors`);
+  return readCheckpoint(path).then(
+    ({ info }) => (info.step === step ? right : `${path} says ${info.step}`),
+    (error: Error) => error.message,
+  );
+}
+
+/** Steps of the checkpoints in a run's folder, newest first. */
+function stepsIn(folder: string): number[] {
+  const names = existsSync(join(folder, "checkpoints")) ? readdirSync(join(folder, "checkpoints")) : [];
+  return names
+    .flatMap((name) => /^step-(\d+)\.safetensors$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => b - a);
 }
