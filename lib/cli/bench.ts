@@ -122,10 +122,14 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
     interrupts.close();
   }
   if (rows.length > 0) {
-    print(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}`);
     const torch = "problem" in foundTorch ? null : foundTorch.version;
     const about = { command: commandLine(), ...machineFacts(), device: facts, torch, notes: progress.notes, rows };
-    await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
+    try {
+      // Before the table: a reader of standard output that has gone away ends the command.
+      await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
+    } finally {
+      print(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}`);
+    }
   }
   interrupts.check(rows.length > 0 ? "interrupted; this is what was measured" : "interrupted before the first result");
   if (failure) throw failure;

@@ -89,9 +89,13 @@ async function curvatureCommand(flags: Record<string, unknown>): Promise<void> {
       interrupts.check("interrupted before the first product");
       const found = await measure(subject, options, interrupts);
       const suggestion = suggestionFor(found, subject, options);
-      report(found, subject, suggestion, json ? tell : print);
-      if (json) printJson(jsonResult(found, subject, suggestion, options));
-      if (figure !== undefined) await draw(found, subject, figure);
+      try {
+        // Before the report: a reader of standard output that has gone away ends the command.
+        if (figure !== undefined) await draw(found, subject, figure);
+      } finally {
+        report(found, subject, suggestion, json ? tell : print);
+        if (json) printJson(jsonResult(found, subject, suggestion, options));
+      }
       interrupts.check(`interrupted after ${some(found.steps, "product")}; this is what they show`);
     } finally {
       await subject.close();

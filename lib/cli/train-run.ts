@@ -86,13 +86,12 @@ export class TrainRun {
     }
   }
 
-  /** Lets the step that is being made finish, writes a checkpoint, and ends. */
-  stop(): void {
+  /** Says that the run ends after the step that is being made, with a checkpoint. */
+  announceEnd(): void {
     const { reason } = this.#options.interrupts.signal;
     const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
     const more = reason instanceof Interrupted ? "; once more to leave at once" : "";
     this.#progress?.note(`${why}: finishing this step and writing a checkpoint${more}`);
-    this.#options.parts.trainer.stop();
   }
 
   async #train(): Promise<void> {
@@ -123,8 +122,9 @@ export class TrainRun {
     const isExact = (step: number) => this.#isEvaluated(step) || this.#isSaved(step);
     let since = performance.now() - 1000 * this.#seconds;
     let failure: { readonly error: unknown } | undefined;
-    const options = { capture: config.settings.capture, runAhead: true, exactEvery: isExact };
-    for await (const record of interrupts.requested ? [] : trainer.run(options)) {
+    const { signal } = interrupts;
+    const options = { capture: config.settings.capture, runAhead: true, exactEvery: isExact, signal };
+    for await (const record of trainer.run(options)) {
       this.#seconds = (performance.now() - since) / 1000;
       try {
         this.#add(record);

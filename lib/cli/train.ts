@@ -68,7 +68,7 @@ async function train(flags: TrainFlags): Promise<void> {
   let folder = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
   let parts: OpenRun | undefined;
   let run: TrainRun | undefined;
-  const interrupts = new Interrupts(() => run?.stop());
+  const interrupts = new Interrupts(() => run?.announceEnd());
   try {
     const allow = allowedBy(flags);
     const resumed = folder && resumedConfig(await readConfig(folder.config), given, allow);

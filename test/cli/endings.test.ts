@@ -46,6 +46,25 @@ describe("a run whose messages nobody can read any more goes on to its end", () 
   });
 });
 
+test("what is measured is in its file, although nobody reads the table", async () => {
+  const measure = [
+    "bench",
+    "optimizer",
+    "--sizes",
+    "1e3",
+    "--rounds",
+    "1",
+    "--baseline",
+    "loop",
+    "--json",
+    "measured.json",
+  ];
+  const { child, done } = start(measure, { cwd });
+  child.stdout?.destroy();
+  expect((await done).code).toBe(0);
+  expect(JSON.parse(readFileSync(join(cwd, "measured.json"), "utf8")).rows).toHaveLength(1);
+});
+
 describe("a closed terminal", () => {
   test("SIGHUP while nobody reads: a checkpoint of the last step, and 130", async () => {
     const interrupt = { signal: "SIGHUP", file: join(cwd, "hung/metrics.jsonl"), lines: 45 } as const;
