@@ -16,7 +16,7 @@ import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
-import type { Change } from "./run-records.js";
+import { type Change, readChange } from "./run-records.js";
 import { jsonResult, summary } from "./run-result.js";
 import { type OpenRun, readData, setUp } from "./run-setup.js";
 import { highestRate } from "./schedule-fields.js";
@@ -153,6 +153,8 @@ async function keepChanges(
   if (changes.length === 0) return;
   const records = new RecordsFile<Change>(folder.changes);
   try {
+    // A line that a kill left half written would swallow the next one.
+    records.cut(readChange, () => true);
     for (const change of changes) records.add({ step, ...change });
   } finally {
     records.close();
