@@ -203,6 +203,8 @@ Reason CpuDevice::tryRecord(const Record& record) noexcept {
     set_.run(record.id, invocation);
     return invocation.error() == nullptr ? nullptr : failureOf(record, invocation.error());
   } catch (...) {
+    // A kernel that was left in the middle may have changed the mode (KeepDenormals).
+    flushDenormals();
     return failureOfCurrentException(record);
   }
 }

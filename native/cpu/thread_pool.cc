@@ -64,6 +64,8 @@ void ThreadPool::work() {
          i = next_.fetch_add(1, std::memory_order_relaxed))
       body_(context_, i);
   } catch (...) {
+    // The body may have left the thread in another mode (KeepDenormals).
+    flushDenormals();
     if (!hasFailed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
     // Far from overflowing: each thread adds one more at most.
     next_.store(count_, std::memory_order_relaxed);
