@@ -132,7 +132,7 @@ describe("a file that is damaged is refused and changes nothing", () => {
     {
       what: "its run",
       from: (bytes: Buffer) => replaced(unsealed(bytes), '\\"run\\":', '\\"ran\\":'),
-      words: ["stepsize-checkpoint-1"],
+      words: ["stepsize", "run: expected an object"],
     },
     {
       what: "the name of a tensor",
