@@ -3,6 +3,16 @@ import { invalidArgument } from "./errors.js";
 // Checks of arguments that calls share. Each throws the error that names the argument. What an options object may hold is
 // not checked here.
 
+/**
+ * Whether a value is an array whose items all pass a test. A place that has nothing in it is one that does not: `every`
+ * passes over such places, all four thousand million of a `new Array(2 ** 32 - 1)`.
+ */
+export function isListOf(value: unknown, accepts: (item: unknown, i: number) => boolean): boolean {
+  if (!Array.isArray(value)) return false;
+  for (let i = 0; i < value.length; i++) if (!accepts(value[i], i)) return false;
+  return true;
+}
+
 /** Any object but an array. */
 export function expectObject(name: string, value: unknown, expected = "an object of options"): void {
   if (typeof value !== "object" || value === null || Array.isArray(value)) invalidArgument(name, expected, value);
@@ -32,7 +42,7 @@ export function expectSignal(name: string, value: unknown): void {
 /** The sizes of axes. */
 export function expectShape(name: string, value: unknown): void {
   const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= 0;
-  if (!Array.isArray(value) || !value.every(isSize)) invalidArgument(name, "an array of whole numbers ≥ 0", value);
+  if (!isListOf(value, isSize)) invalidArgument(name, "an array of whole numbers ≥ 0", value);
 }
 
 /** A finite number. */

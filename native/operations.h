@@ -42,6 +42,9 @@ struct CallError : std::runtime_error {
 
 struct Operation;
 
+// The most tensors of a call, and lists: as many as Writes has bits for.
+constexpr uint32_t kMostOperands = 32;
+
 // What a record writes in place, as bits: of its inputs and of its lists.
 struct Writes {
   uint32_t inputs = 0;

@@ -31,6 +31,8 @@ export const threadsField = numberField(z.int().min(1), "a whole number of at le
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";
+/** More than any run makes. */
+const mostSteps = 1_000_000_000;
 const share = z.number().gt(0).lt(1);
 
 /** Everything that `train` can be told by a flag or in a file. The only list of it. */
@@ -47,15 +49,21 @@ export const trainFields: Fields = {
   }),
   classifier: choiceField(["load", "skip"], "whether --weights are for the last layer too", { fallback: "load" }),
   data: dataField,
-  classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "10" }),
+  classes: numberField(positive.max(65_536), "a whole number from 1 to 65536", "classes of idx:<dir>", {
+    fallback: "10",
+  }),
   context: numberField(positive, whole, "tokens in a window of tokens:<dir>", { fallback: String(defaultContext) }),
   validation: numberField(share, "a number above 0 and below 1", "share of the training items held back", {
     fallback: "none",
   }),
   augment: switchField("pad by 4, crop, and flip where the data are CIFAR-10"),
-  budget: numberField(positive, whole, "steps of the run", { fallback: "600" }),
+  budget: numberField(positive.max(mostSteps), `a whole number from 1 to ${mostSteps}`, "steps of the run", {
+    fallback: "600",
+  }),
   batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
-  accumulate: numberField(positive, whole, "batches averaged into one step", { fallback: "1" }),
+  accumulate: numberField(positive.max(65_536), "a whole number from 1 to 65536", "batches averaged into one step", {
+    fallback: "1",
+  }),
   precision: choiceField(["float32", "bf16"], "what weights and activations are stored in; masters stay float32", {
     fallback: "float32",
   }),

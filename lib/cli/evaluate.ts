@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
+import { allocate } from "../allocate.js";
 import { type ArrayDataset, type TokenSplit, tokenSplits } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { shown } from "../quoting.js";
@@ -123,7 +124,7 @@ async function evaluateByClass(
   const { device, classes: names } = saved;
   const classes = names.length;
   // confusion[truth · classes + prediction]
-  const confusion = new Uint32Array(classes * classes);
+  const confusion = allocate("the table of classes", () => new Uint32Array(classes * classes));
   let lossSum = 0;
   const batches = data.batches({ size, shuffle: false });
   try {
@@ -153,7 +154,7 @@ function classResult(name: string, own: number, names: readonly string[], confus
   const cell = (truth: number, guess: number) => confusion[truth * names.length + guess] as number;
   const guesses = names.map((_, guess) => cell(own, guess));
   const wrong = guesses.map((times, guess) => (guess === own ? 0 : times));
-  const most = Math.max(...wrong);
+  const most = wrong.reduce((highest, times) => Math.max(highest, times), 0);
   return {
     name,
     items: guesses.reduce((sum, times) => sum + times, 0),

@@ -20,7 +20,9 @@ export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: Array
   const n = diagonal.length;
   const beside = Array.from({ length: n }, (_, i) => (i + 1 < n ? (offDiagonal[i] as number) : 0));
   // In units of its largest element: squares of very large and very small ones have no room in a float.
-  const unit = Math.max(...Array.from(diagonal, Math.abs), ...beside.map(Math.abs)) || 1;
+  const largest = (values: ArrayLike<number>) =>
+    Array.from(values, Math.abs).reduce((most, one) => Math.max(most, one), 0);
+  const unit = Math.max(largest(diagonal), largest(beside)) || 1;
   const d = Float64Array.from(diagonal, (value) => value / unit);
   const e = Float64Array.from(beside, (value) => value / unit);
   const first = new Float64Array(n);

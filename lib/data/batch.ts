@@ -157,7 +157,8 @@ export function checkReuse(path: string, options: IterationOptions = {}): boolea
 function checkAugment(given: AugmentOptions, itemShape: readonly number[]): Augment {
   expectOptions("batches.augment", augmentNames, given);
   const { pad = 0 } = given;
-  if (!Number.isSafeInteger(pad) || pad < 0) invalidArgument("batches.augment.pad", "an integer of at least 0", pad);
+  if (!Number.isSafeInteger(pad) || pad < 0 || pad > 65_536)
+    invalidArgument("batches.augment.pad", "an integer from 0 to 65536", pad);
   // Each is nothing without the other: a padded image has to come back to its size, and there is one window otherwise.
   const crop = flag("augment.crop", given.crop, pad > 0);
   if (crop !== pad > 0) {

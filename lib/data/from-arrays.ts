@@ -1,4 +1,7 @@
+import { allocate } from "../allocate.js";
+import { isListOf } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
+import { nestedShape } from "../nested.js";
 import { expectOptions, optionNames } from "../options.js";
 import { isFloat32Array, isInt32Array, isUint8Array } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
@@ -89,7 +92,7 @@ function itemCount(inputs: Flat, shape: readonly number[] | undefined, labels: I
 }
 
 function classIndices(labels: unknown, classes: unknown): Int32Array | undefined {
-  if (classes !== undefined && !(Array.isArray(classes) && classes.every((name) => typeof name === "string"))) {
+  if (classes !== undefined && !isListOf(classes, (name) => typeof name === "string")) {
     invalidArgument("classes", "an array of names", classes);
   }
   let indices: Int32Array;
@@ -147,9 +150,8 @@ function flatten(name: string, given: unknown): Flat {
   if (!Array.isArray(given)) {
     invalidArgument(name, "a Uint8Array, Float32Array, Int32Array or nested arrays of numbers", given);
   }
-  const shape: number[] = [];
-  for (let level: unknown = given; Array.isArray(level); level = level[0]) shape.push(level.length);
-  const data = new Float32Array(count(shape));
+  const shape = nestedShape(name, given);
+  const data = allocate(name, () => new Float32Array(count(shape)));
   let next = 0;
   walk(name, given, 0);
   return { data, shape };

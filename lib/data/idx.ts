@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isListOf } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { ArrayDataset } from "./dataset.js";
@@ -17,6 +18,9 @@ export interface IdxOptions {
 }
 
 const names = optionNames<IdxOptions>({ split: true, classes: true, name: true });
+
+/** As many as a byte tells apart is all that such a file has; a number may still count on. */
+const mostClasses = 65_536;
 
 const prefixes = { train: "train", test: "t10k" } as const;
 
@@ -73,11 +77,11 @@ async function readBytesOfRank(path: string, rank: number): Promise<IdxFile> {
 }
 
 function classNames(classes: unknown): readonly string[] {
-  if (Number.isSafeInteger(classes) && (classes as number) >= 1) {
+  if (Number.isSafeInteger(classes) && (classes as number) >= 1 && (classes as number) <= mostClasses) {
     return Array.from({ length: classes as number }, (_, i) => String(i));
   }
-  if (Array.isArray(classes) && classes.length > 0 && classes.every((name) => typeof name === "string")) {
+  if (Array.isArray(classes) && classes.length > 0 && isListOf(classes, (name) => typeof name === "string")) {
     return [...classes];
   }
-  invalidArgument("classes", "a number of classes or an array of their names", classes);
+  invalidArgument("classes", `a number of classes up to ${mostClasses}, or an array of their names`, classes);
 }

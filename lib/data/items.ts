@@ -1,4 +1,5 @@
 import { allocate } from "../allocate.js";
+import { isListOf } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { ignoredLabel } from "../ignored-label.js";
 import { isFloat32Array, isInt32Array, isShared, isUint8Array } from "../realms.js";
@@ -112,8 +113,8 @@ export function count(shape: readonly number[]): number {
 
 /** A copy of the shape, or an error where it is not an array of integers of at least 1. */
 export function checkShape(name: string, shape: unknown): readonly number[] {
-  if (Array.isArray(shape) && shape.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) {
-    return Object.freeze([...shape]);
+  if (isListOf(shape, (extent) => Number.isSafeInteger(extent) && (extent as number) >= 1)) {
+    return Object.freeze([...(shape as readonly number[])]);
   }
   invalidArgument(name, "an array of integers of at least 1", shape);
 }

@@ -17,6 +17,9 @@ export interface TokenBatchOptions {
   readonly most?: number;
 }
 
+/** Of a batch: a gigabyte of them. */
+const mostIds = 2 ** 28;
+
 const names = optionNames<TokenBatchOptions>({ size: true, seed: true, prefetch: true, most: true });
 
 /** What the batches are cut from. */
@@ -61,6 +64,12 @@ export class TokenBatches implements BatchSource {
     if (!Number.isSafeInteger(prefetch) || prefetch < 0 || prefetch > 64) {
       invalidArgument("batches.prefetch", "an integer from 0 to 64", prefetch);
     }
+    if (size * text.context > mostIds)
+      invalidArgument(
+        "batches.size",
+        `at most ${Math.floor(mostIds / text.context)} windows of ${text.context} ids`,
+        size,
+      );
     this.#text = text;
     this.#file = new TokenFile(text.store);
     this.#seed = checkSeed(seed, "batches.seed");

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { close, fstat, open, read } from "node:fs";
+import { close, constants, fstat, open, read } from "node:fs";
 import { promisify } from "node:util";
 import { StepsizeError } from "../errors.js";
 import { invalidFile } from "./files.js";
@@ -101,9 +101,13 @@ export class TokenFile {
 
   async #open(): Promise<number> {
     const { path, tokens, dtype, skip } = this.#store;
-    const file = await openFile(path, "r").catch((cause) => unreadable(path, cause));
+    // Opening a pipe would otherwise wait for who writes to it.
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+    const file = await openFile(path, flags).catch((cause) => unreadable(path, cause));
     try {
-      checkLength(path, (await statOf(file)).size, dtype, skip, tokens);
+      const found = await statOf(file);
+      if (!found.isFile()) throw new StepsizeError("invalid-file", `${path}: is no file; expected one of tokens`);
+      checkLength(path, found.size, dtype, skip, tokens);
       return file;
     } catch (error) {
       await closeFile(file);

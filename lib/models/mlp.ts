@@ -1,8 +1,9 @@
 import { expectShape } from "../arguments.js";
+import { invalidArgument } from "../errors.js";
 import { Flatten, Linear, Module, Seeds } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
-import { type PlaceOptions, placeNames } from "./place.js";
+import { mostLayers, type PlaceOptions, placeNames } from "./place.js";
 
 /** Options of {@link mlp}. */
 export interface MLPOptions {
@@ -31,6 +32,7 @@ export class MLP extends Module {
     const { inputs, hidden = [512, 512], classes, device, seed = 0 } = checkedOptions("mlp", mlpNames, options);
     const seeds = new Seeds(seed);
     expectShape("mlp.hidden", hidden);
+    if (hidden.length > mostLayers) invalidArgument("mlp.hidden", `at most ${mostLayers} layers`, hidden);
     const sizes = [inputs, ...hidden, classes];
     const last = hidden.length;
     this.layers = sizes.slice(1).map((outputs, i) => {

@@ -11,6 +11,9 @@ export interface PlaceOptions {
 
 export const placeNames = optionNames<PlaceOptions>({ device: true, seed: true });
 
+/** More layers than anybody trains: a model of more would be made, part by part, until memory ends. */
+export const mostLayers = 4096;
+
 /** Where the layers of a model live and what their weights are drawn from. */
 export interface Place {
   readonly device: Device;

@@ -1,3 +1,4 @@
+import { allocate } from "../allocate.js";
 import { expectState } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { NativeTensor } from "../native/addon.js";
@@ -288,7 +289,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       );
     if (!Number.isSafeInteger(count) || count < 1) invalidArgument("steps", "a whole number of at least 1", count);
     const first = this.groups.map(({ options }) => this.hyper(options, learningRateAt(options.lr, 0), 0));
-    const rows = new Float64Array(count * this.groups.length * scheduledFields);
+    const length = count * this.groups.length * scheduledFields;
+    const rows = allocate("steps: the table of the schedule", () => new Float64Array(length));
     let offset = 0;
     for (let step = 0; step < count; step++)
       for (const [g, { options }] of this.groups.entries()) {

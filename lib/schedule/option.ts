@@ -1,3 +1,4 @@
+import { isListOf } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 
 /** How an option's value is written, for a program that parses it from text. */
@@ -72,8 +73,10 @@ export function choice(description: string, choices: readonly string[], fallback
 export function increasing(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
   const expected = `an array of numbers${inWords(bounds)}, each larger than the one before`;
   const accepts = (value: unknown): value is number[] =>
-    Array.isArray(value) &&
-    value.every((entry, i) => Number.isFinite(entry) && within(entry, bounds) && (i === 0 || entry > value[i - 1]));
+    isListOf(value, (entry, i) => {
+      const isInside = typeof entry === "number" && Number.isFinite(entry) && within(entry, bounds);
+      return isInside && (i === 0 || entry > (value as number[])[i - 1]!);
+    });
   const read = (path: string, value: unknown) =>
     accepts(value) ? Object.freeze([...value]) : invalidArgument(path, expected, value);
   return withFallback({ kind: "numbers", description, read }, fallback);

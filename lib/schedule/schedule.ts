@@ -1,3 +1,4 @@
+import { allocate } from "../allocate.js";
 import { invalidArgument } from "../errors.js";
 
 /**
@@ -31,5 +32,7 @@ export interface ScheduleJSON {
 export function tabulate(schedule: Schedule): Float64Array {
   if (typeof schedule !== "function" || !Number.isSafeInteger(schedule.budget))
     invalidArgument("schedule", "a schedule, such as uba({ … })", schedule);
-  return Float64Array.from({ length: schedule.budget }, (_, step) => schedule(step));
+  const rates = allocate("the rates of all steps", () => new Float64Array(schedule.budget));
+  for (let step = 0; step < rates.length; step++) rates[step] = schedule(step);
+  return rates;
 }

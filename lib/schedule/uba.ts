@@ -133,12 +133,15 @@ function phasesOf(
 
 function readPhases(path: string, value: unknown): readonly unknown[] {
   if (!Array.isArray(value) || value.length === 0) invalidArgument(path, "an array of at least one phase", value);
-  return Object.freeze(value.map((phase, i) => resolve(`${path}[${i}]`, phaseOptions, phase)));
+  // Array.from and not map, which would pass over places with nothing in them, however many.
+  return Object.freeze(Array.from(value, (phase: unknown, i) => resolve(`${path}[${i}]`, phaseOptions, phase)));
 }
 
 function highestOfPhases(given: Given): number | undefined {
   const phases = given["phases"] as readonly UbaPhase[] | undefined;
   const rates = phases?.map((phase) => phase.maxLr) ?? [];
   // One phase without a rate of its own needs the schedule's, which only the caller knows.
-  return rates.length > 0 && rates.every((rate) => rate !== undefined) ? Math.max(...rates) : undefined;
+  return rates.length > 0 && rates.every((rate) => rate !== undefined)
+    ? rates.reduce((most, rate) => Math.max(most, rate))
+    : undefined;
 }

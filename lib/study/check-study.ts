@@ -28,21 +28,39 @@ export function checkTogether(study: TrainingStudy, label: Label): void {
   if (again.length > 0)
     refuse(label(["finalSeeds"]), `seeds that are not used for tuning (${again.join(", ")} is)`, finalSeeds);
   const stepsOf = budgets.map((budget) => stepsIn(steps, budget));
-  const twice = stepsOf.findIndex((own, i) => stepsOf.indexOf(own) < i);
+  // Budgets ascend: equal numbers of steps are neighbours.
+  const twice = stepsOf.findIndex((own, i) => i > 0 && own === stepsOf[i - 1]);
   if (twice >= 0)
     refuse(label(["budgets", twice]), `a fraction that is another number of steps than the one before`, budgets[twice]);
+  const runs = runsAtLeast(study);
+  if (runs > mostRuns)
+    throw new StepsizeError(
+      "invalid-argument",
+      `${label([])}: expected a study of at most ${mostRuns} runs; its models, data, optimizers, budgets, schedules, trials and seeds make ${runs}`,
+    );
   schedules.forEach((schedule, i) => {
     checkOptions(schedule, study, (option) => label(["schedules", i, option]));
   });
+}
+
+/** More runs than anybody makes; what is to be done is planned again after each. */
+const mostRuns = 100_000;
+
+/** How many runs a study asks for before any grid is extended. */
+function runsAtLeast({ models, data, optimizers, budgets, schedules, tuningSeeds, finalSeeds }: TrainingStudy): number {
+  const cells = models.length * data.length * budgets.length;
+  return optimizers.reduce((sum, { peakLearningRates }) => {
+    const each = peakLearningRates.length * tuningSeeds.length + finalSeeds.length;
+    return sum + cells * schedules.length * each;
+  }, 0);
 }
 
 /** Makes the schedule once for each budget, so that a wrong option is found before hours of training. */
 function checkOptions({ name, options }: StudySchedule, study: TrainingStudy, label: (option: string) => string): void {
   for (const option of ["budget", "maxLr", "warmup", ...(name === "uba" ? ["phi", "phases"] : [])])
     if (option in options) refuse(label(option), "none: the study sets it", options[option]);
-  const maxLr = Math.min(
-    ...study.optimizers.flatMap((each) => [...each.peakLearningRates, ...each.uba.peakLearningRates]),
-  );
+  const rates = study.optimizers.flatMap((each) => [...each.peakLearningRates, ...each.uba.peakLearningRates]);
+  const maxLr = rates.reduce((least, rate) => Math.min(least, rate));
   for (const budget of study.budgets) {
     try {
       create(name, { ...options, budget: stepsIn(study.steps, budget), maxLr });

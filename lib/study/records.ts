@@ -1,9 +1,7 @@
 import { StepsizeError } from "../errors.js";
 import { readFile } from "../read-file.js";
 import {
-  anything,
   count,
-  dictionary,
   finite,
   flag,
   list,
@@ -157,7 +155,7 @@ const fields = object<RunRecord>({
       momentum: optional(finite),
       clipNorm: optional(finite),
     }),
-    schedule: object<RunSpec["schedule"]>({ name: text, options: dictionary(anything) }),
+    schedule: object<{ readonly name: string }>({ name: text }) as Schema<RunSpec["schedule"]>,
     seed: count,
   }),
   status: oneOf(["completed", "diverged"]),

@@ -17,6 +17,20 @@ export const positiveInteger = number(
   "a whole number of at least 1",
   (value) => Number.isSafeInteger(value) && value >= 1,
 );
+/** A count with a limit, above which it would be time or memory without end. */
+function wholeUpTo(most: number): z.ZodType<number> {
+  return number(
+    `a whole number from 1 to ${most}`,
+    (value) => Number.isSafeInteger(value) && value >= 1 && value <= most,
+  );
+}
+
+/** The most steps of a full run. */
+const mostSteps = 1_000_000_000;
+
+/** The best steps there are take a time that grows with the fourth power of their number: an hour for so many. */
+const mostQuadraticSteps = 1000;
+
 export const naturalNumber = number(
   "a whole number of at least 0",
   (value) => Number.isSafeInteger(value) && value >= 0,
@@ -36,13 +50,17 @@ export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
 
 const text = z.custom<string>((value) => typeof value === "string" && value.trim() !== "", { error: "a text" });
 
+/** Of anything that a study lists. */
+const mostListed = 1000;
+
 /** At least one, none twice. `key` says what makes two the same. */
 export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => unknown = (value) => value) {
   return z.array(item, { error: `a list of ${words}` }).check((context) => {
     const keys = context.value.map(key);
-    const twice = keys.findIndex((own, i) => keys.indexOf(own) < i);
-    if (keys.length > 0 && twice < 0) return;
-    const message = keys.length === 0 ? `at least one of ${words}` : `${words}, none of them twice`;
+    const isTwice = new Set(keys).size < keys.length;
+    if (keys.length > 0 && keys.length <= mostListed && !isTwice) return;
+    const few = keys.length === 0 ? `at least one of ${words}` : `at most ${mostListed} ${words}`;
+    const message = keys.length > 0 && isTwice ? `${words}, none of them twice` : few;
     context.issues.push({ code: "custom", message, input: context.value });
   });
 }
@@ -51,8 +69,10 @@ export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => 
 export function ascending(item: z.ZodType<number>, words: string) {
   return z.array(item, { error: `a list of ${words}` }).check((context) => {
     const { value } = context;
-    if (value.length > 0 && value.every((entry, i) => i === 0 || entry > (value[i - 1] as number))) return;
-    const message = value.length === 0 ? `at least one of ${words}` : `${words}, each larger than the one before`;
+    const isAscending = value.every((entry, i) => i === 0 || entry > (value[i - 1] as number));
+    if (value.length > 0 && value.length <= mostListed && isAscending) return;
+    const few = value.length === 0 ? `at least one of ${words}` : `at most ${mostListed} ${words}`;
+    const message = value.length > 0 && !isAscending ? `${words}, each larger than the one before` : few;
     context.issues.push({ code: "custom", message, input: value });
   });
 }
@@ -116,11 +136,11 @@ export const trainingFields = {
   data: listOf(data, "data sources", ({ name }) => name),
   validation: share,
   evaluationItems: positiveInteger,
-  evaluations: positiveInteger,
+  evaluations: wholeUpTo(10_000),
   batch: positiveInteger,
-  accumulate: positiveInteger,
+  accumulate: wholeUpTo(65_536),
   augment: z.boolean({ error: "true or false" }),
-  steps: positiveInteger,
+  steps: wholeUpTo(mostSteps),
   budgets: ascending(fraction, "fractions of the full run, above 0 and at most 1"),
   warmup: number("a fraction of each budget, from 0 to below 1", (value) => value >= 0 && value < 1),
   optimizers: listOf(optimizer, "optimizers", ({ name }) => name),
@@ -143,7 +163,7 @@ export const quadraticsFields = {
     number("a number above 1", (value) => value > 1),
     "condition numbers above 1",
   ),
-  budgets: ascending(positiveInteger, "numbers of steps"),
+  budgets: ascending(wholeUpTo(mostQuadraticSteps), `numbers of steps, at most ${mostQuadraticSteps}`),
   stabilityLimits: ascending(positive, "multiples of 1/λ_u above 0"),
   floors: ascending(notNegative, "multiples of 1/λ_u of at least 0"),
 };

@@ -9,6 +9,7 @@ import {
   type TypedArray,
 } from "../native/addon.js";
 import { type Device, expectDevice } from "../native/index.js";
+import { nestedShape } from "../nested.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { arrayName, markCopy } from "../realms.js";
 import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
@@ -248,9 +249,7 @@ function dataTypeOf(data: NestedNumbers | TypedArray): DataType {
 
 function shapeOf(data: NestedNumbers | TypedArray): number[] {
   if (ArrayBuffer.isView(data)) return [data.length];
-  const shape: number[] = [];
-  for (let level: NestedNumbers | undefined = data; Array.isArray(level); level = level[0]) shape.push(level.length);
-  return shape;
+  return nestedShape("data", data);
 }
 
 function flatten(data: NestedNumbers): number[] {

@@ -21,6 +21,7 @@ export function tidy<T>(block: () => T): T {
     if (isPromise(result))
       throw new StepsizeError("invalid-argument", "tidy: expected a function that returns at once, got a promise");
     for (const tensor of reachable(result)) {
+      if (!(tensor instanceof Tensor)) continue;
       // What leaves this block belongs to the one around it.
       if (made.delete(tensor)) track(tensor);
     }
@@ -31,23 +32,30 @@ export function tidy<T>(block: () => T): T {
   }
 }
 
-function reachable(result: unknown): Set<Tensor> {
-  const found = new Set<Tensor>();
+/** All tensors that a result holds, and the arrays and objects on the way to them, which may hold themselves. */
+function reachable(result: unknown): ReadonlySet<unknown> {
+  const found = new Set<unknown>();
   const pending: unknown[] = [result];
+  // One by one: as arguments of one call, those of a long array would not fit onto the stack.
+  const add = (values: readonly unknown[]) => {
+    for (const one of values) pending.push(one);
+  };
   while (pending.length > 0) {
     const value = pending.pop();
+    if (typeof value !== "object" || value === null || found.has(value)) continue;
+    found.add(value);
     if (value instanceof Tensor) {
-      if (found.has(value)) continue;
-      found.add(value);
       const { node, totals } = value;
       if (totals) pending.push(totals.sum, totals.weight);
       // A graph that backward() has walked needs nothing any more.
-      if (node && !node.released)
-        pending.push(...node.inputs, ...node.extras, ...node.saved.map(({ tensor }) => tensor));
+      if (!node || node.released) continue;
+      add(node.inputs);
+      add(node.extras);
+      for (const { tensor } of node.saved) pending.push(tensor);
     } else if (Array.isArray(value)) {
-      pending.push(...value);
+      add(value);
     } else if (isPlainObject(value)) {
-      pending.push(...Object.values(value));
+      add(Object.values(value));
     }
   }
   return found;

@@ -1,3 +1,4 @@
+import { allocate } from "../allocate.js";
 import { isCustom } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import type { HostTensor } from "./safetensors.js";
@@ -14,7 +15,7 @@ export function customRates({ groups }: AnyOptimizer, budget: number): Map<strin
     const { lr } = options;
     if (typeof lr === "number" || !isCustom(lr)) continue;
     const functions = lr.momentum ? [lr, lr.momentum] : [lr];
-    const data = new Float64Array(budget * functions.length);
+    const data = allocate("learning rates of all steps", () => new Float64Array(budget * functions.length));
     for (let step = 0; step < budget; step++)
       for (const [i, value] of functions.entries()) data[step * functions.length + i] = value(step);
     rates.set(String(g), { dtype: "float64", shape: [budget, functions.length], data });

@@ -1,4 +1,4 @@
-import { expectSignal } from "../arguments.js";
+import { expectSignal, isListOf } from "../arguments.js";
 import type { BatchSource } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
@@ -232,7 +232,7 @@ function checkCallback(given: NonNullable<RunOptions["onStep"]>) {
 
 function dueAt(name: string, steps: Steps): Due {
   const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
-  if (Array.isArray(steps) && steps.every(isCount)) {
+  if (Array.isArray(steps) && isListOf(steps, isCount)) {
     const listed = new Set(steps);
     return (done) => listed.has(done);
   }

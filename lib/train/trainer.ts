@@ -117,8 +117,9 @@ export class Trainer {
     const budget = options.budget ?? (typeof lr === "function" ? lr.budget : undefined);
     if (budget === undefined || !Number.isSafeInteger(budget) || budget < 1)
       invalidArgument("budget", "a whole number of steps ≥ 1, or a learning rate that is a schedule", budget);
-    if (!Number.isSafeInteger(accumulate) || accumulate < 1)
-      invalidArgument("accumulate", "a whole number of batches ≥ 1", accumulate);
+    // All batches of a step are in memory at once.
+    if (!Number.isSafeInteger(accumulate) || accumulate < 1 || accumulate > 65_536)
+      invalidArgument("accumulate", "a whole number of batches ≥ 1, at most 65536", accumulate);
     this.budget = budget;
     this.#accumulate = accumulate;
     this.#records = new StepRecords(optimizer.skipsNonFinite);

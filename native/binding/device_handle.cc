@@ -315,6 +315,25 @@ struct Claims {
   }
 };
 
+// The objects given as lists. Their number is checked before any is looked at: an array may say any length.
+std::vector<napi_value> readLists(Napi::Env env, const Operation& op, const Napi::Value& value) {
+  const std::string name(op.name);
+  uint32_t count = 0;
+  if (!value.IsUndefined()) {
+    if (!value.IsArray()) refuse(env, name + ": lists", "an array of lists", value);
+    count = value.As<Napi::Array>().Length();
+  }
+  if (op.lists != kAnyNumber && count != static_cast<uint32_t>(op.lists))
+    throw CallError(name + ": expected " + std::to_string(op.lists) + " lists" +
+                    (op.lists > 0 ? " (" + std::string(op.listNames) + ")" : "") + ", got " + std::to_string(count));
+  if (count > kMostOperands)
+    throw CallError(name + ": expected at most " + std::to_string(kMostOperands) + " lists, got " +
+                    std::to_string(count));
+  std::vector<napi_value> lists;
+  for (uint32_t i = 0; i < count; i++) lists.push_back(value.As<Napi::Array>().Get(i));
+  return lists;
+}
+
 }  // namespace
 
 Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
@@ -328,6 +347,9 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     if (op.inputs != kAnyNumber && count != static_cast<uint32_t>(op.inputs))
       throw CallError(std::string(op.name) + ": expected " + std::to_string(op.inputs) + " tensors (" + op.inputNames +
                       "), got " + std::to_string(count));
+    if (count > kMostOperands)
+      throw CallError(std::string(op.name) + ": expected at most " + std::to_string(kMostOperands) + " tensors, got " +
+                      std::to_string(count));
     // First everything that may run JavaScript (an array and an object may have getters, which may dispose a tensor or
     // close the device), then everything that must not be disturbed.
     std::vector<napi_value> values;
@@ -338,16 +360,7 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     }
     Record record{id, static_cast<int>(count), {}, {}, {}, {}};
     readAttributes(op, info[2], record.attributes);
-    std::vector<napi_value> lists;
-    if (!info[3].IsUndefined()) {
-      if (!info[3].IsArray()) refuse(env, std::string(op.name) + ": lists", "an array of lists", info[3]);
-      const auto given = info[3].As<Napi::Array>();
-      for (uint32_t i = 0; i < given.Length(); i++) lists.push_back(given[i]);
-    }
-    if (op.lists != kAnyNumber && lists.size() != static_cast<size_t>(op.lists))
-      throw CallError(std::string(op.name) + ": expected " + std::to_string(op.lists) + " lists" +
-                      (op.lists > 0 ? " (" + std::string(op.listNames) + ")" : "") + ", got " +
-                      std::to_string(lists.size()));
+    const std::vector<napi_value> lists = readLists(env, op, info[3]);
     OpenDevice& device = open(env);
     awaitRoom(env, *device.device);
     std::vector<TensorSpec> specs;
@@ -432,7 +445,12 @@ Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
     if (!info[0].IsArray()) refuse(env, "lists", "an array of lists", info[0]);
     const auto array = info[0].As<Napi::Array>();
     std::vector<napi_value> values;
-    for (uint32_t i = 0; i < array.Length(); i++) values.push_back(array[i]);
+    for (uint32_t i = 0; i < array.Length(); i++) {
+      const Napi::Value value = array[i];
+      // At once: of an array of any length that has nothing in it, the first is none.
+      if (!value.IsObject()) refuse(env, "lists[" + std::to_string(i) + "]", "a list of this device", value);
+      values.push_back(value);
+    }
     const auto written = static_cast<size_t>(readInteger(info[1], "written", 0, static_cast<int64_t>(values.size())));
     const OpenDevice& device = open(env);
     Lists lists;

@@ -1,3 +1,4 @@
+import { allocate } from "../../allocate.js";
 import { invalidArgument } from "../../errors.js";
 import { byDefault, integer, number, type Option, type OptionTable } from "../option.js";
 import { resolve } from "../resolve.js";
@@ -69,7 +70,7 @@ export function readRange(path: string, value: unknown): CurvatureRange {
 export function readSteps(path: string, steps: Steps): Float64Array {
   const known = typeof steps === "function" || (typeof steps === "object" && steps !== null && "length" in steps);
   if (!known) invalidArgument(path, "a schedule or an array of learning rates", steps);
-  const rates = typeof steps === "function" ? tabulate(steps) : Float64Array.from(steps);
+  const rates = typeof steps === "function" ? tabulate(steps) : allocate(path, () => Float64Array.from(steps));
   const bad = rates.findIndex((rate) => !(Number.isFinite(rate) && rate >= 0));
   if (bad >= 0) invalidArgument(`${path}[${bad}]`, "a finite learning rate of at least 0", rates[bad]);
   return rates;

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../errors.js";
 import { type CurvatureRange, type Problem, type ProblemOptions, readProblem } from "./input.js";
 import { factorsOf, highestPoint, type Peak } from "./log-product.js";
 import { fitUba, type UbaFit } from "./uba-fit.js";
@@ -48,6 +49,9 @@ export interface ExcludedFace {
   readonly because: "outside" | "not-better";
 }
 
+/** All rates are in memory, and bounds make the time grow with the fourth power. */
+const mostSteps = 1_000_000;
+
 /**
  * The steps of gradient descent that minimise the worst contraction max |Π (1 − η_s λ)| over a range of curvatures, where
  * learning rates have bounds. Without bounds that matter it is UBA with φ = 2κ, η_max = 1/λ_l, η_min = 1/λ_u; the
@@ -62,6 +66,7 @@ export interface ExcludedFace {
 export function minimax(options: ProblemOptions): Minimax {
   const problem = readProblem("minimax", options);
   const { lowest, highest, budget, maxLr, minLr } = problem;
+  if (budget > mostSteps) invalidArgument("minimax.budget", `at most ${mostSteps} steps`, budget);
   // A run at one rate is decided by one curvature if it is worst there and no other rate is better there.
   const middle = 2 / (lowest + highest);
   if (maxLr <= middle) return decidedBy(lowest, problem, maxLr);

@@ -80,7 +80,7 @@ export function equioscillate(
     const why = "the curvatures are too close together, or the bounds too extreme, for so many steps";
     throw new StepsizeError("unsupported", `minimax: rounding leaves log-heights unsure by ${unsure}: ${why}`);
   }
-  return { free: logs.map(Math.exp), peaks, value: Math.max(...peaks.map(({ value }) => value)) };
+  return { free: logs.map(Math.exp), peaks, value: extremesOf(peaks).highest };
 }
 
 /** The highest point of each segment between neighbouring free zeros; zeros of fixed steps may lie inside. */
@@ -92,8 +92,8 @@ function segmentPeaks(
 ): readonly Peak[] {
   const effective = fixed.filter(({ count }) => count > 0);
   const factors: Factors = {
-    rates: Float64Array.of(...free, ...effective.map(({ rate }) => rate)),
-    counts: Float64Array.of(...free.map(() => 1), ...effective.map(({ count }) => count)),
+    rates: Float64Array.from([...free, ...effective.map(({ rate }) => rate)]),
+    counts: Float64Array.from([...free.map(() => 1), ...effective.map(({ count }) => count)]),
   };
   const inner = effective.map(({ rate }) => 1 / rate).sort((a, b) => a - b);
   const n = free.length;
@@ -112,9 +112,16 @@ function segmentPeaks(
   });
 }
 
+/** A loop: as arguments of one call, those of many steps would not fit onto the stack. */
+function extremesOf(peaks: readonly Peak[]): { highest: number; lowest: number } {
+  let [highest, lowest] = [-Infinity, Infinity];
+  for (const { value } of peaks) [highest, lowest] = [Math.max(highest, value), Math.min(lowest, value)];
+  return { highest, lowest };
+}
+
 function spread(peaks: readonly Peak[]): number {
-  const heights = peaks.map(({ value }) => value);
-  return Math.max(...heights) - Math.min(...heights);
+  const { highest, lowest } = extremesOf(peaks);
+  return highest - lowest;
 }
 
 /** How the logarithms of the free steps have to change for all heights to become equal, to first order. */

@@ -1,3 +1,4 @@
+import { isListOf } from "../../arguments.js";
 import { invalidArgument } from "../../errors.js";
 import type { DataType } from "../../native/addon.js";
 import { checkedOptions, optionNames } from "../../options.js";
@@ -208,7 +209,7 @@ export function asType(x: Tensor, dtype: DataType): Tensor {
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   expectTensor("x", x);
   const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= -1;
-  if (!Array.isArray(shape) || !shape.every(isSize))
+  if (!isListOf(shape, isSize))
     invalidArgument("shape", "an array of whole numbers ≥ 0, one of them perhaps −1", shape);
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
   const sizes = shape.map((size) => (size === -1 ? x.size / known : size));

@@ -1,0 +1,11 @@
+import { expect, test } from "vitest";
+import { injectHostileFiles } from "./hostile-files.js";
+
+test("every hostile file is read or refused: no other error, no long message, nothing that acts on a terminal", async () => {
+  const { injected, refused, read, lost } = await injectHostileFiles();
+  expect(lost).toEqual([]);
+  expect(refused + read).toBe(injected);
+  // Both happen, and often: a reader that refuses everything would pass all else.
+  expect(refused).toBeGreaterThan(1000);
+  expect(read).toBeGreaterThan(100);
+});
