@@ -31,7 +31,8 @@ const gpus = listDevices()
 const interpreter = findAddon("cuda-ptx");
 const suites =
   /\/test\/(optim\/(rules|steps|capture|captured-steps|one-arithmetic|non-finite)|tensor\/(gradients|values|golden))\.test\.ts$/;
-const isNightly = process.env["STEPSIZE_TEST_DEVICE"] === "cuda:ptx";
+const chosen = process.env["STEPSIZE_TEST_DEVICE"];
+const isNightly = chosen === "cuda:ptx";
 // Another build of the addons (vitest.config.ts) is not what nvcc made.
 const isThisBuild = process.env["STEPSIZE_ADDONS"] === undefined;
 const isInterpreted = isNightly || (isThisBuild && suites.test(expect.getState().testPath ?? ""));
@@ -45,8 +46,15 @@ export const cudaDevices: readonly DeviceUnderTest[] = [
   ...interpreted,
 ].map((name) => ({ label: name, name, options: {} }));
 
-/** Every device of this machine. */
-export const devices: readonly DeviceUnderTest[] = [...cpuDevices, ...cudaDevices];
+const all: readonly DeviceUnderTest[] = [...cpuDevices, ...cudaDevices];
+
+/** Every device of this machine, or those whose labels `STEPSIZE_TEST_DEVICE` names: "cuda:emulated,cpu avx2". */
+export const devices: readonly DeviceUnderTest[] =
+  chosen === undefined || isNightly ? all : all.filter(({ label }) => chosen.split(",").includes(label));
+if (devices.length === 0)
+  throw new Error(
+    `STEPSIZE_TEST_DEVICE: expected labels among ${all.map(({ label }) => label).join(", ")}; got ${chosen}`,
+  );
 
 /** Those that are neither emulated nor interpreted, for what would take minutes there. */
 export const physicalDevices = devices.filter(({ name }) => !/^cuda:(emulated|ptx)$/.test(name));
