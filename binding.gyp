@@ -5,7 +5,7 @@
     "optimisation": ["-O3", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"],
     # One arithmetic for all backends: no contraction the source does not ask for. Without -fno-math-errno a square
     # root is a library call.
-    "kernel_flags": ["-ffp-contract=off", "-fno-math-errno", "-fno-exceptions"],
+    "kernel_flags": ["-ffp-contract=off", "-fno-math-errno"],
   },
   "target_defaults": {
     "cflags!": ["-O2", "-fno-omit-frame-pointer"],
