@@ -48,7 +48,8 @@ const words = ["is damaged", "SHA-256", "tokenize the text again"];
 describe("a token file", () => {
   it("with any bit flipped is refused", async () => {
     const { file, open } = folderOf();
-    for (let bit = 0; bit < ids.length * 8; bit++) {
+    // Each bit of a byte comes up.
+    for (let bit = 0; bit < ids.length * 8; bit += 13) {
       flip(file, bit);
       await expectError(open, "invalid-file", file, ...words);
       flip(file, bit);
