@@ -1,13 +1,13 @@
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { expectText } from "../arguments.js";
-import { StepsizeError } from "../errors.js";
+import { describe, StepsizeError } from "../errors.js";
 import { olmoOptionsOf } from "../models/hugging-face.js";
 import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
 import { type Device, expectDevice } from "../native/index.js";
 import type { Precision } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
-import { shown } from "../quoting.js";
+import { printable, shown } from "../quoting.js";
 import { readJsonFile } from "../read-file.js";
 import { anything, dictionary } from "../schema.js";
 import { openStored, type StoredFile, type StoredTensor } from "./safetensors-file.js";
@@ -96,8 +96,7 @@ async function openShards(
   if (!isObject(map)) return fail("expected weight_map with the file of every tensor");
   const namesOf = new Map<string, string[]>();
   for (const [name, file] of Object.entries(map)) {
-    if (typeof file !== "string" || basename(file) !== file)
-      fail(`${shown(name)}: expected the name of a file beside it`);
+    if (!isFileName(file)) fail(`${shown(name)}: expected the name of a file beside it, found ${describe(file)}`);
     const names = namesOf.get(file as string) ?? [];
     names.push(name);
     namesOf.set(file as string, names);
@@ -147,6 +146,11 @@ async function haveSameBytes(one: StoredTensor, other: StoredTensor): Promise<bo
 
 async function readJson(path: string): Promise<Readonly<Record<string, unknown>>> {
   return await readJsonFile(path, dictionary(anything, "a JSON object"));
+}
+
+/** Whether a value is the name of a file that no error message needs to cut or to escape. */
+function isFileName(value: unknown): value is string {
+  return typeof value === "string" && basename(value) === value && value.length <= 255 && printable(value) === value;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

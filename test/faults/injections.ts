@@ -2,6 +2,7 @@
 import { injectAllocationFailures, whyNoInjection } from "../native/support/inject.js";
 import { injectBitFlips, injectTruncations } from "./bit-flips.js";
 import type { Damage } from "./damage.js";
+import { injectHostileFiles } from "./hostile-files.js";
 import { injectKills } from "./kills.js";
 import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
@@ -34,6 +35,12 @@ export const injections: readonly Injection[] = [
     count: 1,
     part: 1,
     inject: () => injectTruncations(),
+  },
+  {
+    name: "hostile files",
+    what: "files of every kind, with each value replaced by what should not be there, are given to their readers",
+    part: 500,
+    inject: (from, to) => injectHostileFiles({ from, to }),
   },
   {
     name: "failing allocations",
