@@ -72,6 +72,32 @@ await onEveryDevice("4,000 steps of an idle parameter", (device) => {
     });
   });
 
+  test("the smallest normal number stays, in a parameter and in a second moment; what is below goes", async () => {
+    const below = 1 - 2 ** -23;
+    const parameter = parameterOf(device, Float32Array.of(leastNormal, -leastNormal, 2 * below * leastNormal, 0), "p");
+    const optimizer = make("Adam", [parameter], { lr: 0, betas: [0, 0] });
+    setGradient(parameter, Float32Array.of(2 ** -63, -(2 ** -63), 2 ** -63 * below, 2 ** -62));
+    optimizer.step();
+    expect([...(await parameter.read())]).toEqual([leastNormal, -leastNormal, 2 * below * leastNormal, 0]);
+    expect([...(await optimizer.stateDict().get("p.expAvgSq")!.read())]).toEqual([
+      leastNormal,
+      leastNormal,
+      0,
+      2 ** -124,
+    ]);
+    optimizer.dispose();
+    const halved = parameterOf(
+      device,
+      Float32Array.of(2 * leastNormal, -2 * leastNormal, 2 * below * leastNormal),
+      "h",
+    );
+    const decay = make("SGD", [halved], { lr: 0.5, weightDecay: 1 });
+    setGradient(halved, new Float32Array(3));
+    decay.step();
+    expect([...(await halved.read())].map((value) => value + 0)).toEqual([leastNormal, -leastNormal, 0]);
+    decay.dispose();
+  });
+
   test("a gradient whose square is denormal counts as nothing in the second moment", async () => {
     const parameter = parameterOf(device, Float32Array.of(1, 1, 1, 1), "p");
     const optimizer = make("Adam", [parameter], { lr: 0.1, betas: [0.5, 0.5] });

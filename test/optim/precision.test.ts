@@ -248,6 +248,27 @@ await onEveryDevice("stochastic rounding, element by element as an independent p
     }
   });
 
+  // A tensor's number is its place among those of the step.
+  test("a step in which a parameter has no gradient", async () => {
+    const [seed, lr] = [5, 2 ** -5];
+    const own = [40, 50, 60].map((size, i) => nearest(initialValues(size, i + 1)));
+    const parameters = own.map((values, i) => low(device, values, `p${i}`));
+    const optimizer = new SGD(parameters, { lr, masterWeights: false, seed });
+    for (const [step, present] of [[0, 1, 2], [0, 2], [1, 2], [2]].entries()) {
+      optimizer.zeroGrad();
+      for (const [t, at] of present.entries()) {
+        const gradient = nearest(gradientValues(parameters[at]!.size, step, 100 * (at + 1)));
+        setGradient(parameters[at]!, gradient);
+        own[at] = own[at]!.map((value, i) =>
+          bfloat16Value(roundedBy(Math.fround(value - lr * gradient[i]!), roundingBits(seed, t, step, 0, i))),
+        );
+      }
+      optimizer.step();
+      for (const [i, parameter] of parameters.entries())
+        expect(await parameter.read(), `parameter ${i} after step ${step}`).toEqual(copiesOf(own[i]!));
+    }
+  });
+
   test("three moments, each with random numbers of its own", async () => {
     const seed = 11;
     const parameters = roundedSizes.map((size, i) => parameterOf(device, size, `p${i}`));

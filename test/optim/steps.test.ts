@@ -84,6 +84,32 @@ await onEveryDevice("clipping and scaling", (device) => {
     expect(Math.abs((await optimizer.stats()).norm / exact - 1)).toBeLessThan(1e-6);
   });
 
+  // PyTorch divides by the norm and 10⁻⁶, which counts where the norm is as small.
+  test("a norm of a millionth is clipped to half of itself", async () => {
+    const { optimizer, applied } = gradientProbe(device, [Float32Array.of(6e-7, 8e-7)], { clipNorm: 1e-6 });
+    optimizer.step();
+    const [values] = await applied();
+    expect(values![0]! / 3e-7).toBeCloseTo(1, 6);
+    expect(values![1]! / 4e-7).toBeCloseTo(1, 6);
+    expect((await optimizer.stats()).coefficient).toBeCloseTo(0.5, 6);
+  });
+
+  test("as many parameters as several blocks have threads are clipped by one norm, and all move", async () => {
+    const gradients = Array.from({ length: 600 }, (_, i) => gradientValues(3, i));
+    const { optimizer, applied } = gradientProbe(device, gradients, { clipNorm: 1 });
+    optimizer.step();
+    const exact = Math.hypot(...gradients.flatMap((values) => [...values]));
+    expect(Math.abs((await optimizer.stats()).norm / exact - 1)).toBeLessThan(1e-6);
+    for (const [i, values] of (await applied()).entries())
+      expect(
+        relativeError(
+          values,
+          gradients[i]!.map((value) => value / exact),
+        ),
+        `parameter ${i}`,
+      ).toBeLessThan(tolerance);
+  });
+
   test.each([0.25, -0.5, 0])("gradientScale %f multiplies every gradient", async (gradientScale) => {
     const { optimizer, applied } = gradientProbe(device, torchGradients, { gradientScale });
     optimizer.step();
@@ -239,6 +265,35 @@ await onEveryDevice("which parameters a step changes", (device) => {
     (await readAll(parameters)).forEach((values, i) => {
       expect(relativeError(values, references[i]!.parameter)).toBeLessThan(tolerance);
     });
+  });
+
+  // Lists of the same sizes that hold other parameters, which have counts and groups of their own.
+  test("parameters of one size take turns, each with the rate of its group and its own count", async () => {
+    const names = ["a", "b", "c"];
+    const parameters = names.map((name, i) => parameterOf(device, 9, name, i + 1));
+    const lrs = [0.01, 0.02, 0.04];
+    const groups = lrs.map((lr, i) => ({ lr, where: (name: string) => name === names[i] }));
+    const optimizer = new Adam(parameters, { lr: 1, groups });
+    const references = lrs.map((lr, i) => new Reference("Adam", { lr }, initialValues(9, i + 1)));
+    for (const [step, present] of [[0], [1], [2], [0, 1], [1, 2], [0, 2], [2], [1], [0, 1]].entries()) {
+      optimizer.zeroGrad();
+      for (const i of present) {
+        const gradient = gradientValues(9, step, 100 * (i + 1));
+        setGradient(parameters[i]!, gradient);
+        references[i]!.step(gradient);
+      }
+      optimizer.step();
+    }
+    for (const [i, values] of (await readAll(parameters)).entries())
+      expect(relativeError(values, references[i]!.parameter), names[i]).toBeLessThan(tolerance);
+  });
+
+  test("Lion: where nothing has a sign yet, nothing moves", async () => {
+    const parameter = parameterOf(device, Float32Array.of(1, 2, 3), "p");
+    const optimizer = make("Lion", [parameter], { lr: 0.5 });
+    setGradient(parameter, Float32Array.of(0, -0, 1));
+    optimizer.step();
+    expect([...(await parameter.read())]).toEqual([1, 2, 2.5]);
   });
 
   test("Adam: a parameter that comes later begins with a first update, as in PyTorch", async () => {
