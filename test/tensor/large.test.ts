@@ -70,8 +70,12 @@ await onEveryDevice("large shapes", (device) => {
   );
 
   // Of so few tiles of C that CUDA cuts k into slices: what follows the product is added with them.
-  it("linear of a deep product, with a bias, ReLU and a residual", async () => {
-    const [m, k, n] = [40, 8200, 72];
+  it.each([
+    { m: 40, k: 8200, n: 72 },
+    // Groups of four numbers that are of two rows.
+    { m: 11, k: 8200, n: 33 },
+    { m: 70, k: 4099, n: 3 },
+  ])("linear of a deep product of $m × $k × $n, with a bias, ReLU and a residual", async ({ m, k, n }) => {
     const [x, weight] = [input(device, [m, k], 1), input(device, [n, k], 2)];
     const [bias, residual] = [input(device, [n], 3), input(device, [m, n], 4)];
     const result = linear(x.tensor, weight.tensor, {

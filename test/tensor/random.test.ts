@@ -2,11 +2,24 @@
 import { describe, expect, it } from "vitest";
 import { philox4x32 } from "#lib/random.js";
 import { dropout, normal, ones, type Tensor, tensor, uniform } from "#lib/tensor/index.js";
-import { bits } from "../support/compare.js";
+import { bits, expectClose } from "../support/compare.js";
 import { onEveryDevice, openAll } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
 
 const count = 200_000;
+
+// More than a chunk of the CPU's, and than the threads of an emulated grid take at once; the last block is not whole.
+const several = 40_001;
+
+/** The uniform numbers of the first blocks of a stream, from an independent Philox. */
+function uniformNumbers(count: number, seed: number, stream: number): Float64Array {
+  const [low, high] = [(value: number) => value % 2 ** 32, (value: number) => Math.floor(value / 2 ** 32)];
+  const words = new Uint32Array(4);
+  return Float64Array.from({ length: count }, (_, i) => {
+    if (i % 4 === 0) philox4x32(words, i / 4, 0, low(stream), high(stream), low(seed), high(seed));
+    return (words[i % 4]! >>> 8) / 2 ** 24;
+  });
+}
 
 /** Mean, variance, skewness and kurtosis. */
 function moments(data: ArrayLike<number>) {
@@ -26,15 +39,22 @@ await onEveryDevice("random numbers", (device) => {
       // Random123's known answer for counter 0 and key 0.
       const [first] = await read(uniform(device, [1], { seed: 0 }));
       expect(first! * 2 ** 24).toBe(0x6627e8);
-      const seed = 5 * 2 ** 32 + 7;
-      const stream = 3 * 2 ** 32 + 11;
-      const expected: number[] = [];
-      const words = new Uint32Array(4);
-      for (let block = 0; block < 3; block++) {
-        philox4x32(words, block, 0, 11, 3, 7, 5);
-        expected.push(...Array.from(words, (word) => (word >>> 8) / 2 ** 24));
+      const [seed, stream] = [5 * 2 ** 32 + 7, 3 * 2 ** 32 + 11];
+      const expected = uniformNumbers(several, seed, stream);
+      expect(Array.from(await read(uniform(device, [several], { seed, stream })))).toEqual(Array.from(expected));
+    });
+
+    it("never reaches high, although the sum would be rounded to it", async () => {
+      for (const [low, high] of [
+        [1, 1 + 2 ** -22],
+        [-1, -1 + 2 ** -23],
+        [2 ** 20, 2 ** 20 + 0.25],
+      ] as const) {
+        const data = await read(uniform(device, [several], { low, high, seed: 3 }));
+        const ends = [Math.min(...data), Math.max(...data)];
+        expect(ends[0]).toBe(low);
+        expect(ends[1]).toBeLessThan(high);
       }
-      expect(Array.from(await read(uniform(device, [11], { seed, stream })))).toEqual(expected.slice(0, 11));
     });
 
     it("fills [low, high) evenly", async () => {
@@ -50,6 +70,17 @@ await onEveryDevice("random numbers", (device) => {
   });
 
   describe("normal", () => {
+    it("is made of the same words in pairs, by Box and Muller", async () => {
+      const [seed, stream] = [2 ** 32 + 3, 5];
+      const words = uniformNumbers(several + 1, seed, stream);
+      const expected = Float64Array.from({ length: several }, (_, i) => {
+        const [u, v] = [words[i - (i % 2)]!, words[i - (i % 2) + 1]!];
+        return 2 + 3 * Math.sqrt(-2 * Math.log(1 - u)) * (i % 2 === 0 ? Math.cos : Math.sin)(2 * Math.PI * v);
+      });
+      // A radius is up to 6, and its logarithm, root, product and sum are rounded.
+      expectClose(await read(normal(device, [several], { mean: 2, deviation: 3, seed, stream })), expected, 64);
+    });
+
     it("has the moments of the normal distribution, and its tails", async () => {
       const data = await read(normal(device, [count], { mean: 2, deviation: 3, seed: 1 }));
       const { mean, variance, skewness, kurtosis } = moments(data);
@@ -98,6 +129,15 @@ await onEveryDevice("random numbers", (device) => {
   );
 
   describe("dropout", () => {
+    it("keeps an element if its uniform number is not below the probability", async () => {
+      const [seed, stream, probability] = [7, 2 ** 32 + 1, 0.25];
+      const kept = uniformNumbers(several, seed, stream).map((value) => Number(value >= probability));
+      const data = numbers(several, 1, 3);
+      const scale = Math.fround(1 / 0.75);
+      const expected = data.map((value, i) => (kept[i] ? value * scale : 0));
+      expect(await read(dropout(tensor(device, data), { probability, seed, stream }))).toEqual(expected);
+    });
+
     it("drops the share that was asked for, and scales the rest", async () => {
       for (const probability of [0.1, 0.5, 0.9]) {
         const data = await read(dropout(ones(device, [count]), { probability, seed: 6 }));

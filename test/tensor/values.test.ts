@@ -39,6 +39,10 @@ await onEveryDevice("values", (device) => {
       const image = t.tensor(device, [1, nan, 3, 2], [1, 2, 2, 1]);
       expect(await read(t.maxPool2d(image, { size: 2 }))).toEqual([nan]);
       expect(await read(t.argmax(of(1, nan, infinity)))).toEqual([1]);
+      // Four channels go together; each has its NaN in another place.
+      const places = Array.from({ length: 16 }, (_, i) => (i % 4 === Math.floor(i / 4) ? nan : i));
+      const four = t.tensor(device, places, [1, 2, 2, 4]);
+      expect(await read(t.maxPool2d(four, { size: 2 }))).toEqual([nan, nan, nan, nan]);
     });
 
     it("are no danger to a softmax of large logits", async () => {
@@ -103,6 +107,10 @@ await onEveryDevice("values", (device) => {
       const rounded = of(...values).cast("bfloat16");
       const expected = [1, 1, 1 + 2 ** -7, 1 + 2 ** -6, infinity, -infinity, -0, nan];
       expect(await read(rounded.cast("float32"))).toEqual(expected);
+      // Of a NaN no bit may be carried away: whatever else it holds, it stays a NaN.
+      const nans = new Float32Array(Uint32Array.of(0x7fffffff, 0xffffffff, 0x7f800001, 0xff800001, 0x7fc00000).buffer);
+      const kept = await t.tensor(device, nans).cast("bfloat16").cast("float32").read();
+      expect([...kept]).toEqual(new Array(5).fill(nan));
       // The host rounds in the same way.
       const onHost = await t.tensor(device, values, undefined, { dtype: "bfloat16" }).read();
       expect(onHost).toEqual(await rounded.read());
@@ -120,6 +128,17 @@ await onEveryDevice("values", (device) => {
     it("go to the first in argmax", async () => {
       const rows = t.tensor(device, [[3, 3, 1], [0, 2, 2], [-1, -1, -1]]); // biome-ignore format: a matrix
       expect(await read(t.argmax(rows))).toEqual([0, 1, 0]);
+      // Far apart in a row, where other threads look.
+      const far = (...places: [number, number][]) => {
+        const row = new Float32Array(300).fill(-1);
+        for (const [at, value] of places) row[at] = value;
+        return row;
+      };
+      const long = [far([7, 2], [250, 2]), far([12, nan], [130, infinity], [290, nan]), far([299, 0]), far()];
+      const picked = await read(
+        t.argmax(t.tensor(device, Float32Array.from(long.flatMap((row) => [...row])), [4, 300])),
+      );
+      expect(picked).toEqual([7, 12, 299, 0]);
       expect(await read(t.correctCount(rows, t.tensor(device, Int32Array.of(0, 2, 0))))).toEqual([2]);
     });
 
