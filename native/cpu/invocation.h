@@ -33,8 +33,8 @@ class Invocation {
   // which index is not fixed, so an index must stand for the same work whatever the number of threads. What body throws
   // on any thread ends the work on all of them and is thrown here.
   virtual void parallel(int64_t count, Body body, void* context) const = 0;
-  // A new piece of memory that lasts for this invocation, shared by its threads, 64-byte aligned. Throws std::bad_alloc,
-  // as scratch() does: a kernel lets it pass.
+  // A new piece of memory that lasts for this invocation, shared by its threads, 64-byte aligned. Throws
+  // std::bad_alloc, as scratch() does: a kernel lets it pass.
   virtual void* workspace(int64_t bytes) const = 0;
   // kScratchFloats of the calling thread's own.
   virtual float* scratch() const = 0;
