@@ -34,12 +34,10 @@ describe("the process", () => {
     { way: "throw", code: 1, seen: "on purpose" },
     { way: "nothing", code: 0, seen: "" },
   ])("ends at once with work in flight ($way)", async ({ way, code, seen }) => {
-    const began = performance.now();
+    // Days of work are in flight: what waits for its end is stopped by the limit of the program.
     const ended = await runProgram(program("exit-early"), [way]);
     expect(ended).toMatchObject({ code, signal: null });
     expect(ended.stderr).toContain(seen);
-    // Two thousand products of 400 × 400 would take longer on any machine that runs this twice at a time.
-    expect(performance.now() - began).toBeLessThan(20_000);
   });
 });
 
