@@ -373,7 +373,7 @@ describe("wrong use is refused before anything is made", () => {
     ["an unknown part", ["--only", "tuning"], "--only: expected one of tune, final, report", "did you mean tune"],
     ["a file that is not there", ["--config", "none.json"], "none.json: the study's settings cannot be read"],
     ["a file that is no JSON", ["--config", "half.json"], "half.json: expected JSON"],
-    ["a file of something else", ["--config", "list.json"], "list.json: expected an object of settings, got"],
+    ["a file of something else", ["--config", "list.json"], "list.json: expected an object of settings, found"],
     [
       "a flag over the folder's own settings",
       ["--study", "whole", "--steps", "7"],

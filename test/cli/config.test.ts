@@ -78,7 +78,7 @@ describe("a configuration file", () => {
   test.each([
     ["an unknown field", '{"bugdet": 5}', 'bugdet: there is no such field; did you mean "budget"?'],
     ["no JSON", "{budget: 5}", "expected JSON"],
-    ["a list", "[]", "expected an object of settings, got []"],
+    ["a list", "[]", "expected an object of settings, found []"],
   ])("%s is refused", async (_, text, message) => {
     const path = `${filled(folder(), { "c.json": text })}/c.json`;
     await expect(readConfig(path)).rejects.toThrow(message);

@@ -133,7 +133,7 @@ describe("predict", () => {
     [
       "an index that is none",
       ["--index", "5-3", "IMAGES"],
-      '--index: expected numbers from 0, such as 3, 0-9 or 0,2,7-9, got "5-3"',
+      '--index: expected numbers from 0, such as 3, 0-9 or 0,2,7-9, at most a million, got "5-3"',
     ],
   ])("%s is wrong use", async (_, args, message) => {
     const all = args.map((arg) => (arg === "IMAGES" ? images : arg));

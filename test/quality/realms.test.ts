@@ -10,6 +10,7 @@ const ownClasses = new Set([
   "CommanderError",
   "Device",
   "Interrupted",
+  "JsonFault",
   "Module",
   "Parameter",
   "StepsizeError",

@@ -97,7 +97,7 @@ test("of two records of one run the first counts", async () => {
 });
 
 test("a file that cannot be read is an error, not an empty study", async () => {
-  await expectError(() => readRecords(join(path, "..")), "invalid-file", "cannot be read");
+  await expectError(() => readRecords(join(path, "..")), "invalid-file", "is a folder");
 });
 
 test("a record that could not be written does not count", async () => {
