@@ -236,7 +236,8 @@ std::vector<Operation> makeTable() {
 }  // namespace
 
 const Operation& operation(OperationId id) {
-  static const std::vector<Operation> table = makeTable();
+  // Never destroyed: a device's thread may still use it while the process runs its static destructors.
+  static const auto& table = *new std::vector<Operation>(makeTable());
   const auto& found = table[static_cast<size_t>(id)];
   assert(found.id == id && "the table must list the operations in the order of the enumeration");
   return found;

@@ -19,17 +19,26 @@ void run(OperationId id, const Invocation& call);
 
 namespace cpu {
 
-const std::vector<InstructionSet>& instructionSets() {
-  static const std::vector<InstructionSet> sets = {
+namespace {
+
+std::vector<InstructionSet> allSets() {
+  std::vector<InstructionSet> sets;
 #if defined(__x86_64__)
-    {"avx512",
-     __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq"),
-     avx512::implements, avx512::run},
-    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), avx2::implements, avx2::run},
+  const bool hasAvx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  sets.push_back({"avx512", hasAvx512, avx512::implements, avx512::run});
+  const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  sets.push_back({"avx2", hasAvx2, avx2::implements, avx2::run});
 #endif
-    {"portable", true, portable::implements, portable::run},
-  };
+  sets.push_back({"portable", true, portable::implements, portable::run});
+  return sets;
+}
+
+}  // namespace
+
+const std::vector<InstructionSet>& instructionSets() {
+  // Never destroyed: a device's thread may still use it while the process runs its static destructors.
+  static const auto& sets = *new std::vector<InstructionSet>(allSets());
   return sets;
 }
 

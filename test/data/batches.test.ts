@@ -160,7 +160,7 @@ describe("batches", () => {
     { given: { size: 2, prefetch: -1 }, words: "batches.prefetch: expected an integer from 0 to 64" },
     { given: { size: 2, prefetch: 65 }, words: "batches.prefetch: expected an integer from 0 to 64" },
     { given: { size: 2, augment: true }, words: "batches.augment: expected an object" },
-    { given: { size: 2, augment: { pad: -1 } }, words: "batches.augment.pad: expected an integer of at least 0" },
+    { given: { size: 2, augment: { pad: -1 } }, words: "batches.augment.pad: expected an integer from 0 to 65536" },
     { given: { size: 2, augment: { crop: true } }, words: "batches.augment.crop: expected a pad above 0" },
     { given: { size: 2, augment: { pad: 1, crop: false } }, words: "batches.augment.crop: expected true" },
     { given: { size: 2, augment: { flip: 1 } }, words: "batches.augment.flip: expected true or false" },
