@@ -62,7 +62,7 @@ describe("wrong use exits with 2 and one message", () => {
     [
       "a number that is none",
       ["train", "--budget", "many"],
-      '--budget: expected a whole number of at least 1, got "many"',
+      '--budget: expected a whole number from 1 to 1000000000, got "many"',
     ],
     ["a negative rate", ["train", "--max-lr", "-1"], "--max-lr: expected a finite number above 0, got -1"],
     ["a warm-up as long as the budget", ["train", "--budget", "9", "--warmup", "9"], "--warmup: expected fewer steps"],
