@@ -153,9 +153,12 @@ Reason failureOfCurrentException(const Record& record) noexcept {
 
 Reason outOfMemory() noexcept {
   // Never destroyed: a device's thread may still use it while the process runs its static destructors.
-  static const auto& reason = *new Reason(std::make_shared<const Failure>(
-      Failure{"out-of-memory", "the system has no memory left, neither for an operation nor to say which one"}));
-  return reason;
+  static const Reason* const reason =
+      std::make_unique<const Reason>(
+          std::make_shared<const Failure>(
+              Failure{"out-of-memory", "the system has no memory left, neither for an operation nor to say which one"}))
+          .release();
+  return *reason;
 }
 
 }  // namespace stepsize

@@ -66,7 +66,8 @@ std::vector<Mount> mountsOf(const std::string& root, const std::string& controll
     const std::vector<std::string> fields = split(line, ' ');
     const auto dash = std::find(fields.begin(), fields.end(), "-");
     if (fields.size() < 5 || fields.end() - dash < 2) continue;
-    const std::string type = dash[1], group = unescaped(fields[3]), point = unescaped(fields[4]);
+    const std::string& type = dash[1];
+    const std::string group = unescaped(fields[3]), point = unescaped(fields[4]);
     if (type == "cgroup2") mounts.push_back({Version::kTwo, group, point});
     const bool governs = type == "cgroup" && fields.end() - dash >= 4 && contains(split(dash[3], ','), controller);
     if (governs) mounts.push_back({Version::kOne, group, point});
@@ -103,9 +104,10 @@ std::vector<Group> groupsOf(const std::string& root, const std::string& controll
   std::vector<Group> groups;
   for (const Mount& mount : mountsOf(root, controller)) {
     const std::string group = groupOf(root, mount.version, controller).value_or("/");
+    const std::string top = root + mount.point;
     std::string place = placeIn(mount, group).value_or("");
     for (;;) {
-      groups.push_back({mount.version, root + mount.point + place});
+      groups.push_back({mount.version, top + place});
       if (place.empty()) break;
       place.erase(place.rfind('/'));
     }

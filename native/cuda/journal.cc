@@ -169,6 +169,8 @@ class Journal::Walk {
   int next_ = 0;
 };
 
+// std::visit throws for a variant without a value, which no entry is.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 void Journal::settle(const Segment& segment, bool isReached) noexcept {
   const auto* log = isReached ? static_cast<const FaultLog*>(segment.log.get()) : nullptr;
   if (segment.hasFailures || !spoiled_.empty() || (log != nullptr && log->count > 0)) {

@@ -65,7 +65,7 @@ class Journal {
   std::shared_ptr<const Segment> take();
   // When the stream has come to where the segment was taken, or will never. Segments come in their order, on one
   // thread; only that may ask for the reason.
-  void settle(const Segment& segment, bool isReached) noexcept;
+  void settle(const Segment& segment, bool isReached) noexcept;  // NOLINT(bugprone-exception-escape)
   Reason reasonOf(const void* memory, int64_t bytes) const { return spoiled_.reasonOf(memory, bytes); }
 
  private:

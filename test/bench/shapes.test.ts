@@ -61,16 +61,16 @@ describe("shapes from a file", () => {
     ["no JSON", "[[1]", "expected JSON"],
     ["no array", "{}", "expected an array of shapes"],
     ["an empty array", "[]", "expected an array of shapes"],
-    ["sizes that are none", "[[2], [0]]", "got [0] at 1"],
-    ["a number in place of a shape", "[5]", "got 5 at 0"],
-    ["too many axes", "[[1,1,1,1,1,1,1]]", "at 0"],
+    ["sizes that are none", "[[2], [0]]", "[1][0]: expected an integer of at least 1, found 0"],
+    ["a number in place of a shape", "[5]", "[0]: expected a shape of at most 6 sizes, found 5"],
+    ["too many axes", "[[1,1,1,1,1,1,1]]", "[0]: expected a shape of at most 6 sizes"],
     ["more than any memory", "[[1e9, 1e9]]", "elements"],
   ])("%s is refused", async (_, content, words) => {
     await expectError(() => workloadOfShapes(file(content)), "invalid-file", "--shapes", words);
   });
 
   test("a file that is not there, or a model that nobody knows, is refused", async () => {
-    await expectError(() => workloadOfShapes("/no/such.json"), "invalid-file", "--shapes: /no/such.json", "ENOENT");
+    await expectError(() => workloadOfShapes("/no/such.json"), "not-found", "--shapes: /no/such.json");
     await expectError(() => workloadOfShapes("resnet51"), "invalid-argument", "--shapes: expected", "resnet51");
   });
 });
