@@ -22,7 +22,9 @@ test("all schedules work in a browser's bundle", async () => {
   const made = await bundle('export * from "stepsize/schedule";');
   expect(made.files).toContain("dist/schedule/index.js");
   expect(
-    made.files.filter((file) => !/^dist\/(schedule\/[\w-]+|allocate|arguments|errors|options|nearest|quoting|realms)\.js$/.test(file)),
+    made.files.filter(
+      (file) => !/^dist\/(schedule\/[\w-]+|allocate|arguments|errors|options|nearest|quoting|realms)\.js$/.test(file),
+    ),
   ).toEqual([]);
   // 21 kB with 16 schedules and what names their options; room for a schedule or two, and none for a library.
   expect(made.code.length).toBeLessThan(24_000);

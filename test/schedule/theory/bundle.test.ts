@@ -7,7 +7,9 @@ test("the theory runs where there is nothing but the language", async () => {
   const made = await bundle('export * from "stepsize/theory";');
   expect(made.files).toContain("dist/schedule/theory/index.js");
   expect(
-    made.files.filter((file) => !/^dist\/(schedule\/[\w/-]+|allocate|arguments|errors|options|nearest|quoting|realms)\.js$/.test(file)),
+    made.files.filter(
+      (file) => !/^dist\/(schedule\/[\w/-]+|allocate|arguments|errors|options|nearest|quoting|realms)\.js$/.test(file),
+    ),
   ).toEqual([]);
   // 20 kB with what names the schedules' options; none of it is a library.
   expect(made.code.length).toBeLessThan(24_000);
