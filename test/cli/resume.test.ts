@@ -36,7 +36,7 @@ describe.each(["SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU"] as const)("%s", (signal
 
 test("a second signal ends it at once", async () => {
   // A step of so many batches takes longer than this test may: it cannot be finished in between.
-  const { child, done } = start([...args, "--accumulate", "1000000", "--run", "twice"], { cwd });
+  const { child, done } = start([...args, "--accumulate", "65536", "--run", "twice"], { cwd });
   const from = (text: string) =>
     new Promise<void>((resolve) => child.stderr?.on("data", (bytes) => String(bytes).includes(text) && resolve()));
   await from("run folder twice");
