@@ -4,7 +4,6 @@ import { injectBitFlips, injectTruncations } from "./bit-flips.js";
 import type { Damage } from "./damage.js";
 import { injectHostileFiles } from "./hostile-files.js";
 import { injectKills } from "./kills.js";
-import { injectRandomCalls, whyNoSanitizers } from "./random-calls.js";
 import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
 /** One kind of fault, and how to inject it. */
@@ -50,14 +49,6 @@ export const injections: readonly Injection[] = [
     whyNot: () => whyNoInjection() || undefined,
     // They are counted from 1.
     inject: (from, to) => failAllocations(from + 1, to),
-  },
-  {
-    name: "random calls",
-    what: "everything that the CPU addon exports is called with random arguments, under two sanitizers",
-    count: 100_000,
-    part: 10_000,
-    whyNot: whyNoSanitizers,
-    inject: (from, to) => injectRandomCalls({ from, to }),
   },
   {
     name: "kills",
