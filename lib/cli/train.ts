@@ -160,11 +160,11 @@ async function keepChanges(
     records.close();
   }
   await folder.writeJson(folder.config, settings);
-  const words = changes.map(({ field, before, after }) => `${field} ${shown(before)} → ${shown(after)}`);
+  const words = changes.map(({ field, before, after }) => `${field} ${inWords(before)} → ${inWords(after)}`);
   note(`from step ${count(step)} on: ${words.join(", ")}`);
 }
 
-function shown(setting: unknown): string {
+function inWords(setting: unknown): string {
   return setting === null ? "none" : typeof setting === "string" ? setting : JSON.stringify(setting);
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PhiloxStream } from "#lib/random.js";
-import { library } from "../train/support/children.js";
+import { lastLineOf, library } from "../train/support/children.js";
 import type { Damage } from "./damage.js";
 
 /** How often, and when, runs are killed. */
@@ -81,20 +81,8 @@ async function killed(program: string, place: string, moment: number): Promise<b
 }
 
 /** Lets a run go on to its end; gives the digest of its state there. */
-async function finish(program: string, place: string, task: "reference" | "finish"): Promise<string> {
-  const child = spawn(process.execPath, [program, place, task], { stdio: ["ignore", "pipe", "pipe"] });
-  let [output, errors] = ["", ""];
-  child.stdout.on("data", (chunk) => {
-    output += chunk;
-  });
-  child.stderr.on("data", (chunk) => {
-    errors += chunk;
-  });
-  const code = await new Promise((resolve) => {
-    child.on("close", resolve);
-  });
-  if (code !== 0) throw new Error(`${task} ended with ${code}: ${errors.slice(0, 500)}`);
-  return output.trim().split("\n").at(-1) ?? "";
+function finish(program: string, place: string, task: "reference" | "finish"): Promise<string> {
+  return lastLineOf(task, spawn(process.execPath, [program, place, task], { stdio: ["ignore", "pipe", "pipe"] }));
 }
 
 const text = `

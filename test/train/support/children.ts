@@ -1,7 +1,8 @@
 // Programs of their own: for what must not happen in the process of the tests.
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { compiled } from "../../data/support/compiled.js";
 
@@ -28,7 +29,11 @@ export function start(folder: string, text: string, { limit, flags = [] }: Progr
 
 /** Runs a program to its end and gives the JSON of its last line. */
 export async function run(folder: string, text: string, options: ProgramOptions = {}): Promise<unknown> {
-  const child = start(folder, text, options);
+  return JSON.parse(await lastLineOf("the program", start(folder, text, options)));
+}
+
+/** The last line that a child process prints before its end. Throws if it ends with another code than 0. */
+export async function lastLineOf(name: string, child: ChildProcessByStdio<null, Readable, Readable>): Promise<string> {
   let [output, errors] = ["", ""];
   child.stdout.on("data", (chunk) => {
     output += chunk;
@@ -39,6 +44,6 @@ export async function run(folder: string, text: string, options: ProgramOptions 
   const code = await new Promise((resolve) => {
     child.on("close", resolve);
   });
-  if (code !== 0) throw new Error(`the program ended with ${code}: ${errors}`);
-  return JSON.parse(output.trim().split("\n").at(-1) ?? "");
+  if (code !== 0) throw new Error(`${name} ended with ${code}: ${errors}`);
+  return output.trim().split("\n").at(-1) ?? "";
 }
