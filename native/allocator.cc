@@ -13,6 +13,10 @@ namespace {
 // A piece is split for a tensor of at least one part in so many: small ones, which often stay, would hold it together.
 constexpr int64_t kMostTimes = 16;
 
+// The collector frees arrays on a thread of its own, and waits for that thread before it runs again: after two runs,
+// what was dead before the first is free.
+constexpr int kMostReclaims = 2;
+
 // Eight classes per power of two waste at most an eighth; 64 bytes keep every block aligned for vectors.
 int64_t sizeClass(int64_t bytes) {
   int64_t step = 64;
@@ -58,8 +62,8 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   const int64_t bytes = sizeClass(spec.bytes());
   auto block = std::make_unique<Block>();
   Piece* piece = find(bytes);
-  if (piece == nullptr && reclaim_ && reclaim_()) {
-    reclaims_++;
+  for (int round = 0; piece == nullptr && reclaim_ && round < kMostReclaims; round++) {
+    if (reclaim_()) reclaims_++;
     piece = find(bytes);
   }
   if (piece == nullptr) failFor(spec, bytes, origin);

@@ -106,7 +106,8 @@ class Allocator {
   void dissolve(Pool& arena);
   // Whether this is memory of the device's tensors, through whatever handle it is reached.
   bool holds(const void* memory, int64_t bytes) const;
-  // What may release blocks that nobody needs any more, when an allocation would fail otherwise; whether it has.
+  // Releases blocks and other memory of the process that nobody needs any more, when an allocation would fail
+  // otherwise; whether any of it was a block.
   void onShortage(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
   // How often it has: whoever holds blocks without a handle must look again whether they still have memory.
   int64_t reclaims() const { return reclaims_; }
