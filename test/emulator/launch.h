@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "failing_allocations.h"
 #include "grid.h"
 
 // CUDA's name for what a cudaStream_t points to. A stream decides what becomes of a launch: this one runs it at once
@@ -51,6 +52,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
   static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "parameters are copied as bytes");
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are parameters too.
   static_assert((size_t{0} + ... + sizeof(Parameters)) <= kMostParameterBytes, "too many bytes of parameters");
+  const Spared spared;
   const SharedBytes shared{sharedBytes, sharedAllowances().of(reinterpret_cast<const void*>(kernel))};
   try {
     checkLaunch(grid, block, shared);

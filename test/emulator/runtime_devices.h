@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "failing_allocations.h"
 #include "runtime_errors.h"
 #include "shared_allowance.h"
 #include "thread.h"
@@ -37,6 +38,7 @@ inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMUL
 // The machine's numbers of the devices that the process may see, in the order in which it sees them. As in CUDA, the
 // list ends at the first entry that is no device.
 inline std::vector<int> visibleDevices() {
+  const Spared spared;
   const auto devices = static_cast<long>(numberFrom("STEPSIZE_EMULATED_DEVICES", 2));
   const char* list = getenv("CUDA_VISIBLE_DEVICES");
   std::vector<int> visible;
@@ -165,6 +167,7 @@ cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, in
   using namespace stepsize::emulator;
   const bool known = kernel != nullptr && attribute == cudaFuncAttributeMaxDynamicSharedMemorySize;
   if (!known || value < 0 || static_cast<size_t>(value) > sharedOptIn()) return report(cudaErrorInvalidValue);
+  const Spared spared;
   sharedAllowances().allow(reinterpret_cast<const void*>(kernel), static_cast<size_t>(value));
   return report(cudaSuccess);
 }

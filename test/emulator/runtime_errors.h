@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "failing_allocations.h"
 #include "settings.h"
 
 #define STEPSIZE_CUDA_ERRORS(X)                                                                             \
@@ -57,6 +58,7 @@ namespace stepsize::emulator {
 class Failure {
  public:
   void happen(const std::string& message) {
+    const Spared spared;
     const std::lock_guard lock(mutex_);
     if (message_) return;
     messages_.push_front(message);

@@ -43,6 +43,8 @@ inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) 
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyUnusable()) return report(code);
   if (flags > (cudaEventBlockingSync | cudaEventDisableTiming)) return report(cudaErrorInvalidValue);
+  if (allocationFails()) return report(cudaErrorMemoryAllocation);
+  const Spared spared;
   *event = new CUevent_st{currentDevice, flags};
   return report(cudaSuccess);
 }

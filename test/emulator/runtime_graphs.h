@@ -44,6 +44,8 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyUnusable()) return report(code);
   if (!graph || flags != 0) return report(cudaErrorInvalidValue);
+  if (allocationFails()) return report(cudaErrorMemoryAllocation);
+  const Spared spared;
   *exec = new CUgraphExec_st{graph->nodes};
   return report(cudaSuccess);
 }

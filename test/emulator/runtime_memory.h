@@ -100,6 +100,8 @@ inline cudaError acquire(void** to, size_t bytes, cudaMemoryType type) {
   cudaError code = whyUnusable();
   if (code == cudaSuccess) code = whyUnsafe();
   if (code != cudaSuccess || bytes == 0) return report(code);
+  if (allocationFails()) return report(cudaErrorMemoryAllocation);
+  const Spared spared;
   haveContext(currentDevice);
   *to = memory().acquire(bytes, type, currentDevice);
   return report(*to ? cudaSuccess : cudaErrorMemoryAllocation);
@@ -116,6 +118,7 @@ inline void observeCopy(const void* to, const void* from, size_t bytes, cudaMemc
 inline cudaError release(void* pointer, cudaMemoryType type) {
   if (!pointer) return report(cudaSuccess);
   if (const cudaError code = whyUnsafe()) return report(code);
+  const Spared spared;
   const Allocation released = memory().release(pointer, type);
   if (!released.memory) return report(cudaErrorInvalidValue);
   waitForDevice(type == cudaMemoryTypeDevice ? released.device : kAllDevices);
@@ -141,6 +144,7 @@ inline cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t st
     cudaError_t code = whyUnusable();
     if (code == cudaSuccess) code = found->forbidCapture();
     if (code != cudaSuccess || bytes == 0) return code;
+    if (allocationFails()) return cudaErrorMemoryAllocation;
     *pointer = memory().acquire(bytes, cudaMemoryTypeDevice, found->device);
     if (*pointer) return cudaSuccess;
     found->wait(found->end());  // then there is again what it was given to free
@@ -177,6 +181,7 @@ cudaError_t cudaMallocAsync(T** pointer, size_t bytes, cudaStream_t stream) {
 inline cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyNoDevice()) return report(code);
+  const Spared spared;
   *total = deviceBytes();
   *free = *total - std::min(*total, memory().used(currentDevice));
   return report(cudaSuccess);
@@ -185,6 +190,7 @@ inline cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyNoDevice()) return report(code);
+  const Spared spared;
   auto* address = const_cast<void*>(pointer);
   const Allocation found = memory().at(pointer);
   *attributes = {found.type, found.device, found.type == cudaMemoryTypeUnregistered ? nullptr : address,

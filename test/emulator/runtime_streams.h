@@ -155,6 +155,7 @@ class Stream final : public CUstream_st {
 
  private:
   void serve() {
+    const Spared spared;
     std::unique_lock lock(mutex_);
     for (;;) {
       wake_.wait(lock, [&] { return closing_ || !queue_.empty(); });
@@ -233,6 +234,7 @@ inline Streams& streams() {
 // What a call does with the stream that a handle stands for.
 template <class Call>
 cudaError onStream(cudaStream_t handle, const Call& call) {
+  const Spared spared;
   const std::shared_ptr<Stream> found = streams().find(handle);
   return report(found ? call(found) : cudaErrorInvalidResourceHandle);
 }
@@ -241,12 +243,14 @@ using Found = const std::shared_ptr<Stream>&;
 constexpr int kAllDevices = -1;
 
 inline void waitForDevice(int device) {
+  const Spared spared;
   for (const auto& stream : streams().all())
     if (device == kAllDevices || stream->device == device) stream->wait(stream->end());
 }
 
 // The first thing that a call does which CUDA holds unsafe during a capture.
 inline cudaError whyUnsafe() {
+  const Spared spared;
   cudaError code = cudaSuccess;
   for (const auto& stream : streams().all())
     if (const cudaError forbidden = stream->forbidUnsafe()) code = forbidden;
@@ -259,6 +263,8 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flag
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyUnusable()) return report(code);
   if (flags > cudaStreamNonBlocking) return report(cudaErrorInvalidValue);
+  if (allocationFails()) return report(cudaErrorMemoryAllocation);
+  const Spared spared;
   haveContext(currentDevice);
   *stream = streams().add();
   return report(cudaSuccess);
@@ -267,6 +273,7 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flag
 // Waits for the stream's work, where CUDA only promises to do it: no thread outlives its stream.
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   using namespace stepsize::emulator;
+  const Spared spared;
   const auto taken = streams().take(stream);
   if (!taken) return report(cudaErrorInvalidResourceHandle);
   taken->close();

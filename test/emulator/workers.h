@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "failing_allocations.h"
+
 namespace stepsize::emulator {
 
 class Workers {
@@ -39,6 +41,7 @@ class Workers {
 
  private:
   void serve(int index, uint64_t seen) {
+    const Spared spared;
     std::unique_lock lock(mutex_);
     for (;;) {
       wake_.wait(lock, [&] { return stopping_ || round_ != seen; });

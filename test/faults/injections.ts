@@ -4,6 +4,7 @@ import { injectBitFlips, injectTruncations } from "./bit-flips.js";
 import type { Damage } from "./damage.js";
 import { injectHostileFiles } from "./hostile-files.js";
 import { injectKills } from "./kills.js";
+import { injectRandomCalls, whyNoSanitizers } from "./random-calls.js";
 import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
 /** One kind of fault, and how to inject it. */
@@ -48,7 +49,22 @@ export const injections: readonly Injection[] = [
     part: 256,
     whyNot: () => whyNoInjection() || undefined,
     // They are counted from 1.
-    inject: (from, to) => failAllocations(from + 1, to),
+    inject: (from, to) => failAllocations("cpu", from + 1, to),
+  },
+  {
+    name: "failing allocations on CUDA",
+    what: "the same on the emulated GPU, with every call of the CUDA runtime that makes something",
+    part: 64,
+    whyNot: () => whyNoInjection("cuda:emulated") || undefined,
+    inject: (from, to) => failAllocations("cuda:emulated", from + 1, to),
+  },
+  {
+    name: "random calls",
+    what: "everything the addon exports is called with anything, under AddressSanitizer and UndefinedBehaviorSanitizer",
+    count: 12,
+    part: 1,
+    whyNot: whyNoSanitizers,
+    inject: (from, to) => injectRandomCalls({ from, to }),
   },
   {
     name: "kills",
@@ -87,7 +103,7 @@ export const injections: readonly Injection[] = [
   },
 ];
 
-async function failAllocations(from: number, to: number): Promise<Damage> {
-  const { runs, wrong } = await injectAllocationFailures({ from, to });
+async function failAllocations(device: string, from: number, to: number): Promise<Damage> {
+  const { runs, wrong } = await injectAllocationFailures({ device, from, to });
   return { injected: runs.length, lost: wrong.map(({ at, outcome }) => `allocation ${at}: ${outcome}`) };
 }

@@ -6,22 +6,26 @@ import { describe, expect, it } from "vitest";
 import { runProgram } from "../support/child.js";
 import { injectAllocationFailures, whyNoInjection } from "./support/inject.js";
 
-const why = whyNoInjection();
-if (why) console.warn(`failing allocations are skipped: ${why}`);
-
 // test/native/support/failing-run.ts says what a run is. All allocations take minutes: `npm run test:faults`.
-describe.skipIf(why)("an allocation of the addon that fails", () => {
-  it.each([
-    { begins: "alone", step: 41, more: 0 },
-    { begins: "with the five after it", step: 173, more: 5 },
-  ])("$begins, ends the run with a StepsizeError, or not at all", async ({ step, more }) => {
-    const { count, runs, wrong } = await injectAllocationFailures({ step, more });
-    expect(wrong).toEqual([]);
-    expect(runs).toHaveLength(Math.ceil(count / step));
-    // Otherwise nothing was injected.
-    expect(runs.filter(({ outcome }) => outcome === "out-of-memory").length).toBeGreaterThan(runs.length / 2);
+for (const { device, steps } of [
+  { device: "cpu", steps: [83, 347] },
+  { device: "cuda:emulated", steps: [331, 887] },
+]) {
+  const why = whyNoInjection(device);
+  const [alone, together] = steps;
+  describe.skipIf(why)(`an allocation on ${device} that fails${why && ` (skipped: ${why})`}`, () => {
+    it.each([
+      { begins: "alone", step: alone, more: 0 },
+      { begins: "with the five after it", step: together, more: 5 },
+    ])("$begins, ends the run with a StepsizeError, or not at all", async ({ step = 1, more }) => {
+      const { count, runs, wrong } = await injectAllocationFailures({ device, step, more });
+      expect(wrong).toEqual([]);
+      expect(runs).toHaveLength(Math.ceil(count / step));
+      // Otherwise nothing was injected.
+      expect(runs.filter(({ outcome }) => outcome === "out-of-memory").length).toBeGreaterThan(runs.length / 2);
+    });
   });
-});
+}
 
 describe("reading a tensor", () => {
   it.each([1_500_000, 3_000_000])("with %d KiB of memory for the process is an error in the end", async (limit) => {

@@ -1,6 +1,6 @@
 // Runs short-training.ts again and again, with another allocation of the addon failing each time. Needs
-// failing_allocations.c preloaded. Arguments: the first allocation that fails and the last one (0: all), the step from one
-// to the next, how many more fail after each. Prints a line of JSON for each: { at, outcome }, where the outcome is
+// failing_allocations.c preloaded. Arguments: the device, the first allocation that fails and the last one (0: all), the
+// step from one to the next, how many more fail after each. Prints a line of JSON for each: { at, outcome }, where the outcome is
 // "right", the code of a StepsizeError, or what is wrong with it; and at last { at: 0, count, outcome: "end" }.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { StepsizeError } from "#lib/errors.js";
 import { shortTraining } from "./short-training.js";
 
-const [from = 1, to = 0, step = 1, more = 0] = process.argv.slice(2).map(Number);
+const device = process.argv[2] ?? "cpu";
+const [from = 1, to = 0, step = 1, more = 0] = process.argv.slice(3).map(Number);
 const folder = mkdtempSync(join(tmpdir(), "stepsize-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
@@ -24,7 +25,7 @@ const fail = (at: string): void => {
 };
 
 fail("0");
-const expected = await shortTraining(folder);
+const expected = await shortTraining(folder, device);
 const count = Number(process.env["STEPSIZE_ALLOCATIONS"]);
 if (!(count > 100)) throw new Error("the allocations are not counted: is failing_allocations.c preloaded?");
 
@@ -32,7 +33,7 @@ async function outcomeOf(at: number): Promise<string> {
   unhandled = undefined;
   fail(`${at}+${more}`);
   try {
-    const result = await shortTraining(folder);
+    const result = await shortTraining(folder, device);
     if (result !== expected) return "other weights, without an error";
   } catch (error) {
     if (!(error instanceof StepsizeError))
@@ -53,5 +54,6 @@ for (let at = from; at <= last; at += step) {
   const outcome = await outcomeOf(at);
   say({ at, outcome: unhandled === undefined ? outcome : `unhandled: ${unhandled}` });
 }
-if ((await shortTraining(folder)) !== expected) throw new Error("what comes after failures is not what came before");
+if ((await shortTraining(folder, device)) !== expected)
+  throw new Error("what comes after failures is not what came before");
 say({ at: 0, count, outcome: "end" });

@@ -4,9 +4,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { listDevices } from "#lib/native/index.js";
+
+const deviceNames: readonly string[] = listDevices().map(({ name }) => name);
 
 /** Which allocations fail: counted from 1 over the whole run of short-training.ts. */
 export interface Injections {
+  /** Name of the device that trains, default "cpu". */
+  readonly device?: string;
   /** Default 1. */
   readonly from?: number;
   /** Default: the last one. */
@@ -35,8 +40,9 @@ export interface InjectionReport {
 
 const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
-/** Why allocations cannot be made to fail here; empty if they can. */
-export function whyNoInjection(): string {
+/** Why allocations cannot be made to fail on a device here; empty if they can. */
+export function whyNoInjection(device = "cpu"): string {
+  if (!deviceNames.includes(device)) return `there is no device ${device}`;
   if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
   try {
     execFileSync("cc", ["--version"], { stdio: "ignore" });
@@ -56,7 +62,7 @@ const patience = 600_000;
  * another process.
  */
 export async function injectAllocationFailures(injections: Injections = {}): Promise<InjectionReport> {
-  const { from = 1, to = 0, step = 1, more = 0 } = injections;
+  const { device = "cpu", from = 1, to = 0, step = 1, more = 0 } = injections;
   const folder = mkdtempSync(join(tmpdir(), "stepsize-"));
   try {
     const shim = join(folder, "failing_allocations.so");
@@ -64,7 +70,7 @@ export async function injectAllocationFailures(injections: Injections = {}): Pro
     const runs: Injected[] = [];
     let count = 0;
     for (let next = from; ; ) {
-      const part = await runFrom(shim, [next, to, step, more]);
+      const part = await runFrom(shim, [device, next, to, step, more]);
       runs.push(...part.runs);
       count = part.count ?? count;
       const last = part.runs.at(-1);
@@ -80,7 +86,7 @@ export async function injectAllocationFailures(injections: Injections = {}): Pro
 }
 
 /** One process: until it has come to the end, or died. `count` is there in the first case. */
-function runFrom(shim: string, args: readonly number[]): Promise<{ runs: Injected[]; count?: number }> {
+function runFrom(shim: string, args: readonly (string | number)[]): Promise<{ runs: Injected[]; count?: number }> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ["--import", "tsx", source("failing-run.ts"), ...args.map(String)], {
       stdio: ["ignore", "pipe", "pipe"],

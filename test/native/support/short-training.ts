@@ -29,8 +29,8 @@ const images = fromArrays({
  * Trains, and gives all weights and what the optimizer keeps as one string. Whatever fails is thrown once the device is
  * closed.
  */
-export async function shortTraining(folder: string): Promise<string> {
-  const device = await openDevice("cpu", { threads: 2 });
+export async function shortTraining(folder: string, name: string): Promise<string> {
+  const device = await (name === "cpu" ? openDevice(name, { threads: 2 }) : openDevice(name));
   const path = join(folder, "short.safetensors");
   const make = (seed: number) => {
     const place = { device, seeds: new nn.Seeds(seed) };

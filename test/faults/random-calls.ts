@@ -1,0 +1,80 @@
+// Random calls of everything the CPU addon exports, on an addon that AddressSanitizer and UndefinedBehaviorSanitizer watch:
+// a byte beyond an allocation, memory that was freed, or an overflow ends the process with a report.
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { runProgram } from "../support/child.js";
+import type { Damage } from "./damage.js";
+
+const root = resolve(import.meta.dirname, "../..");
+const headers = join(process.execPath, "../../include/node");
+const program = new URL("../native/support/fuzz.ts", import.meta.url);
+const flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/** The libraries that must be in the process before the addon, as the compiler finds them; empty if it has none. */
+function sanitizerLibraries(): readonly string[] {
+  try {
+    return ["libasan.so", "libubsan.so"].map((name) => {
+      const path = execFileSync("c++", [`-print-file-name=${name}`], { encoding: "utf8" }).trim();
+      if (path === name) throw new Error(`there is no ${name}`);
+      return path;
+    });
+  } catch {
+    return [];
+  }
+}
+
+/** Why no calls can be made under sanitizers here; undefined if they can. */
+export function whyNoSanitizers(): string | undefined {
+  if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
+  if (!existsSync(join(headers, "node_api.h"))) return "this Node came without its headers";
+  return sanitizerLibraries().length === 0 ? "the C++ compiler has no libasan and libubsan" : undefined;
+}
+
+/** The folder of an addon with sanitizers, built if there is none of today's sources, which takes minutes. */
+function sanitizedAddon(): string {
+  const sources = readdirSync(join(root, "native"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+  const hash = createHash("sha256").update(flags.join(" "));
+  for (const source of [...sources, join(root, "binding.gyp")]) hash.update(source).update(readFileSync(source));
+  const built = join(root, "node_modules/.stepsize/sanitized");
+  const folder = join(built, hash.digest("hex").slice(0, 16));
+  if (existsSync(folder)) return folder;
+  rmSync(built, { recursive: true, force: true });
+  const unfinished = `${folder}.unfinished`;
+  console.log("  building the addon with sanitizers");
+  execFileSync(process.execPath, [join(root, "scripts/compile-addon.mjs"), headers, unfinished, ...flags]);
+  renameSync(unfinished, folder);
+  return folder;
+}
+
+/**
+ * Makes about 10,000 random calls for each seed. Lost is a process that does not come to its end: it crashed, a sanitizer
+ * stopped it, something that is no Error was thrown, or a device did not compute afterwards.
+ */
+export async function injectRandomCalls({ from, to }: { readonly from: number; readonly to: number }): Promise<Damage> {
+  const env = {
+    STEPSIZE_ADDONS: sanitizedAddon(),
+    LD_PRELOAD: sanitizerLibraries().join(":"),
+    // V8 keeps what the process needs to its end. Absurd sizes are asked for on purpose, and refused.
+    ASAN_OPTIONS: "detect_leaks=0:allocator_may_return_null=1",
+    UBSAN_OPTIONS: "print_stacktrace=1",
+  };
+  const lost: string[] = [];
+  let injected = 0;
+  for (let seed = from; seed < to; seed++) {
+    const { code, signal, stdout, stderr } = await runProgram(program, [`${seed}`, "4000", "80"], [], env);
+    const counts = /^ok (\{.*\})$/m.exec(stdout)?.[1];
+    if (code === 0 && counts !== undefined) {
+      const { returned, threw } = JSON.parse(counts) as { returned: number; threw: number };
+      injected += returned + threw;
+    } else {
+      injected++;
+      lost.push(`seed ${seed}: ${signal ?? `exit ${code}`}: ${stderr.slice(-2000)}`);
+    }
+  }
+  return { injected, lost };
+}
