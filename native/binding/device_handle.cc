@@ -167,7 +167,10 @@ void DeviceHandle::settle(Napi::Env env) {
   if (!waiters_.empty() || !std::exchange(waiting_, false)) return;
   Unref();
   if (wake_ != nullptr) napi_unref_threadsafe_function(env, wake_);
-  if (open_->closed) open_->device->abandon();
+  if (!open_->closed) return;
+  // The memory of a closed device is free for others at once, and not only when the collector finds its handle.
+  open_->allocator->trim();
+  open_->device->abandon();
 }
 
 bool DeviceHandle::reclaim() {

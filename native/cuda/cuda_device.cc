@@ -4,6 +4,7 @@
 #include <cstring>
 #include <future>
 #include <map>
+#include <string_view>
 #include <utility>
 
 #include "operations.h"
@@ -18,14 +19,6 @@ constexpr unsigned kWaves = 2;
 
 // Replays that are launched before the caller may stop: a launch waits where the driver's queue is full.
 constexpr int64_t kReplaysAtOnce = 64;
-
-std::shared_ptr<Event> timerEvent() {
-  try {
-    return std::make_shared<Event>(cudaEventDefault);
-  } catch (const CudaError& error) {
-    throw DeviceFailed(std::string("timer: ") + error.what());
-  }
-}
 
 struct CudaGraph final : Graph {
   int device = 0;
@@ -59,6 +52,21 @@ std::string versionText(int version) {
 std::string endedBy(cudaError_t code) {
   return "the GPU failed in work enqueued earlier: " + cuda::describe(code) +
          ". CUDA cannot be used any more in this process; start a new one";
+}
+
+// Throws a runtime's error as one that the caller can act on: memory is short, the GPU failed, or the call was refused.
+[[noreturn]] void rethrow(const CudaError& error) {
+  if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(error.what());
+  if (isFatal(error.code)) throw DeviceFailed(endedBy(error.code));
+  throw CallError(error.what());
+}
+
+std::shared_ptr<Event> timerEvent() {
+  try {
+    return std::make_shared<Event>(cudaEventDefault);
+  } catch (const CudaError& error) {
+    rethrow(error);
+  }
 }
 
 constexpr int kOldestDriver = 13000;
@@ -383,18 +391,21 @@ void CudaDevice::beginCapture() {
   captured_ = {arena};
   journal_.beginCapture();
   // Of this thread alone, and memory may be allocated meanwhile: what is not part of the work stays outside.
+  const auto drop = [this] {
+    captured_.clear();
+    journal_.endCapture();
+  };
   try {
     // The tables that are made meanwhile may lie where earlier work still reads.
     check(cudaEventRecord(beforeCapture_.get(), stream_.get()), "capture");
     check(cudaStreamWaitEvent(besides_.get(), beforeCapture_.get(), 0), "capture");
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
-  } catch (const std::exception& error) {
-    captured_.clear();
-    journal_.endCapture();
-    const auto* failed = dynamic_cast<const CudaError*>(&error);
-    if (failed == nullptr) throw;
-    if (isFatal(failed->code)) throw DeviceFailed(endedBy(failed->code));
-    throw CallError(failed->what());
+  } catch (const CudaError& error) {
+    drop();
+    rethrow(error);
+  } catch (...) {
+    drop();
+    throw;
   }
   arena_ = std::move(arena);
   captureError_ = nullptr;
@@ -416,6 +427,8 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
   graph->uses = std::move(uses);
   graph->work = work;
   try {
+    if (captureError_ && std::string_view(captureError_->code) == "out-of-memory")
+      throw OutOfMemory(captureError_->message);
     if (captureError_) throw DeviceFailed(captureError_->message);
     check(ended, "capture");
     check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
@@ -498,19 +511,20 @@ void CudaDevice::expectDeviceMemory(uint64_t address, int64_t bytes) const {
 
 void CudaDevice::waitForEvent(uint64_t event) {
   const CurrentDevice current(index_);
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): the handle is another program's.
-  const cudaError_t code = cudaStreamWaitEvent(stream_.get(), reinterpret_cast<cudaEvent_t>(event), 0);
-  if (code == cudaSuccess) return;
-  cudaGetLastError();
-  throw CallError(std::string("event: ") + cudaGetErrorString(code));
+  try {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the handle is another program's.
+    check(cudaStreamWaitEvent(stream_.get(), reinterpret_cast<cudaEvent_t>(event), 0), "event");
+  } catch (const CudaError& error) {
+    rethrow(error);
+  }
 }
 
 uint64_t CudaDevice::recordEvent() {
   const CurrentDevice current(index_);
-  const cudaError_t code = cudaEventRecord(shared_.get(), stream_.get());
-  if (code != cudaSuccess) {
-    cudaGetLastError();
-    throw CallError(std::string("event: ") + cudaGetErrorString(code));
+  try {
+    check(cudaEventRecord(shared_.get(), stream_.get()), "event");
+  } catch (const CudaError& error) {
+    rethrow(error);
   }
   return reinterpret_cast<uint64_t>(shared_.get());
 }
@@ -588,7 +602,7 @@ std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
     current.expectChosen();
     return std::make_unique<cuda::CudaDevice>(options.index, options.stream);
   } catch (const cuda::CudaError& error) {
-    throw CallError(error.what());
+    cuda::rethrow(error);
   }
 }
 

@@ -7,11 +7,13 @@
 //     STEPSIZE_EXPECT(x[999] == 2.0f);
 //   }
 //
-// Each runs once per thread order: forward alone, or all with --all-orders, two of them also with two blocks at a time.
+// Each runs once per thread order: forward alone, those of --orders="reverse,random 1", or all with --orders=all.
+// In two of the orders two blocks run at a time; with all, once so and once one after the other.
 // A STEPSIZE_FAULT runs only when it is named on the command line: it does something wrong on purpose, which a
 // sanitizer is to stop.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -91,7 +93,7 @@ struct NamedOrder {
   const char* name;
   Order order;
   uint64_t seed;
-  // Blocks that run at the same time, with --all-orders. What blocks do to each other does not depend on the order of
+  // Blocks that run at the same time, at most. What blocks do to each other does not depend on the order of
   // the threads within them, so two orders stand for all.
   int mostWorkers;
 };
@@ -121,15 +123,28 @@ inline void runOne(const Test& test, const char* order) {
 // Whether the race detector is linked in.
 inline bool detectsRaces() { return takeRaces != nullptr; }
 
+// Whether an order is one of a list such as "reverse,random 1".
+inline bool isListed(std::string_view order, std::string_view list) {
+  while (true) {
+    const size_t end = std::min(list.find(','), list.size());
+    if (list.substr(0, end) == order) return true;
+    if (end == list.size()) return false;
+    list.remove_prefix(end + 1);
+  }
+}
+
 inline int runTests(int count, char** arguments) {
-  bool allOrders = false;
+  constexpr std::string_view kOption = "--orders=";
+  std::string_view orders = "forward";
   std::vector<std::string_view> names;
   for (int i = 1; i < count; i++) {
-    if (arguments[i] == std::string_view("--all-orders"))
-      allOrders = true;
+    const std::string_view argument = arguments[i];
+    if (argument.substr(0, kOption.size()) == kOption)
+      orders = argument.substr(kOption.size());
     else
-      names.emplace_back(arguments[i]);
+      names.push_back(argument);
   }
+  const bool allOrders = orders == "all";
   int ran = 0;
   for (const Test& test : tests()) {
     bool wanted = names.empty() && !test.fault;
@@ -137,8 +152,9 @@ inline int runTests(int count, char** arguments) {
     if (!wanted) continue;
     ran++;
     for (const NamedOrder& named : kOrders) {
-      if (!allOrders && named.order != Order::forward) continue;
-      for (int workers = 1; workers <= (allOrders && !detectsRaces() ? named.mostWorkers : 1); workers++) {
+      if (!allOrders && !isListed(named.name, orders)) continue;
+      const int most = detectsRaces() || orders == "forward" ? 1 : named.mostWorkers;
+      for (int workers = allOrders ? 1 : most; workers <= most; workers++) {
         settings() = {};
         settings().order = named.order;
         settings().seed = named.seed;

@@ -1,19 +1,19 @@
 // Runs kernel tests on the emulator, in every variant:
 //
-//   node test/emulator/run.mjs [--all-orders] [program.cc …]
+//   node test/emulator/run.mjs [--orders=all] [program.cc …]
 //
-// Without programs, every *_test.cc under test/. In `npm test` they run in one thread order under the sanitizers;
-// --all-orders runs all of them everywhere, which takes longer the larger the kernels are.
+// Without programs, every *_test.cc under test/. In `npm test` each variant runs in one or two thread orders; --orders=all
+// runs all of them everywhere, which takes longer the larger the kernels are. kernel_test.h says what else it may be.
 import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { build, command, variants, whyNot } from "./build.mjs";
 
 const args = process.argv.slice(2);
-const allOrders = args.includes("--all-orders");
+const orders = args.filter((argument) => argument.startsWith("--orders="));
 const named = args.filter((argument) => !argument.startsWith("--"));
-const unknown = args.filter((argument) => argument.startsWith("--") && argument !== "--all-orders");
+const unknown = args.filter((argument) => argument.startsWith("--") && !orders.includes(argument));
 if (unknown.length > 0) {
-  console.error(`unknown option ${unknown[0]}; the only one is --all-orders`);
+  console.error(`unknown option ${unknown[0]}; the only one is --orders=`);
   process.exit(2);
 }
 
@@ -22,7 +22,7 @@ async function report(source, variant) {
   const reason = whyNot(variant);
   if (reason) return console.log(`skipped  ${title}: ${reason}`);
   const program = await build(source, variant);
-  const { status, output, seconds } = await command(program, allOrders ? ["--all-orders"] : []);
+  const { status, output, seconds } = await command(program, orders);
   console.log(
     `${status === 0 ? "passed " : "FAILED "}  ${title}: ${output.trim().split("\n").at(-1)}, ${seconds.toFixed(2)} s`,
   );

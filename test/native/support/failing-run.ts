@@ -1,7 +1,8 @@
 // Runs short-training.ts again and again, with another allocation of the addon failing each time. Needs
-// failing_allocations.c preloaded. Arguments: the device, the first allocation that fails and the last one (0: all), the
-// step from one to the next, how many more fail after each. Prints a line of JSON for each: { at, outcome }, where the outcome is
-// "right", the code of a StepsizeError, or what is wrong with it; and at last { at: 0, count, outcome: "end" }.
+// failing_allocations.c preloaded, and --expose-gc. Arguments: the device, the first allocation that fails and the last one
+// (0: all), the step from one to the next, how many more fail after each. Prints a line of JSON for each: { at, outcome },
+// where the outcome is "right", the code of a StepsizeError, or what is wrong with it; and at last
+// { at: 0, count, outcome: "end" }.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,11 @@ const folder = mkdtempSync(join(tmpdir(), "stepsize-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 const say = (line: object): void => console.log(JSON.stringify(line));
+
+const collect = (): void => {
+  if (globalThis.gc === undefined) throw new Error("needs --expose-gc");
+  globalThis.gc();
+};
 
 let unhandled: unknown;
 process.on("unhandledRejection", (reason) => {
@@ -43,6 +49,8 @@ async function outcomeOf(at: number): Promise<string> {
     fail("0");
     // A promise that nobody waits for is reported when the event loop turns.
     await new Promise((resolve) => setImmediate(resolve));
+    // A device goes with its handle, and each emulated one has threads with stacks for a thousand threads of a kernel.
+    collect();
   }
   return "right";
 }

@@ -88,10 +88,14 @@ export async function injectAllocationFailures(injections: Injections = {}): Pro
 /** One process: until it has come to the end, or died. `count` is there in the first case. */
 function runFrom(shim: string, args: readonly (string | number)[]): Promise<{ runs: Injected[]; count?: number }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--import", "tsx", source("failing-run.ts"), ...args.map(String)], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, LD_PRELOAD: shim },
-    });
+    const child = spawn(
+      process.execPath,
+      ["--expose-gc", "--import", "tsx", source("failing-run.ts"), ...args.map(String)],
+      {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, LD_PRELOAD: shim },
+      },
+    );
     const runs: Injected[] = [];
     let [count, begun]: (number | undefined)[] = [];
     let [rest, errors, hung] = ["", "", false];

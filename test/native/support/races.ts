@@ -57,8 +57,8 @@ function fingerprint(): string {
     .slice(0, 24);
 }
 
-/** Runs the program; throws with what ThreadSanitizer reports, or gives what it prints. */
-export async function runRaces(): Promise<string> {
+/** Runs the program, with "race" one that has a race. Throws with what ThreadSanitizer reports, or gives what it prints. */
+export async function runRaces(...args: readonly "race"[]): Promise<string> {
   const program = join(root, "node_modules", ".stepsize", "races", fingerprint());
   if (!existsSync(program)) {
     rmSync(dirname(program), { recursive: true, force: true });
@@ -67,6 +67,9 @@ export async function runRaces(): Promise<string> {
     await run("c++", [...flags, ...sources, "-o", built], { cwd: root });
     renameSync(built, program);
   }
-  const { stdout, stderr } = await run(program, { env: { ...process.env, TSAN_OPTIONS: "" }, maxBuffer: 1 << 26 });
+  const { stdout, stderr } = await run(program, args, {
+    env: { ...process.env, TSAN_OPTIONS: "" },
+    maxBuffer: 1 << 26,
+  });
   return stdout + stderr;
 }

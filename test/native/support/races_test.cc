@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <future>
 #include <new>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -167,10 +168,26 @@ void useADevice(int seed) {
   program.device().replay(program.device().endCapture(), int64_t{1} << 32);
 }
 
+// A data race on purpose, which ThreadSanitizer must find: two threads add to the same number.
+void race() {
+  int64_t number = 0;
+  const auto add = [&number] {
+    for (int i = 0; i < 1000; i++) number++;
+  };
+  std::thread other(add);
+  add();
+  other.join();
+  std::printf("%lld\n", static_cast<long long>(number));
+}
+
 }  // namespace
 }  // namespace stepsize
 
-int main() {
+int main(int count, char** arguments) {
+  if (count > 1 && std::string_view(arguments[1]) == "race") {
+    stepsize::race();
+    return 0;
+  }
   stepsize::fillTheQueue();
   std::vector<std::thread> threads;
   for (int seed = 0; seed < 3; seed++) {
