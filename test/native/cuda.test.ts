@@ -519,7 +519,7 @@ describe("the addon never crashes the process", isThere, () => {
     expect(ended.map(({ name }) => name)).toEqual(all);
   });
 
-  it.each([1, 2])("survives random calls (seed %i)", async (seed) => {
+  it.each([2, 3])("survives random calls (seed %i)", async (seed) => {
     const ended = await runProgram(program("fuzz"), [`${seed}`, "6000", "8"], [], onCuda);
     expect(ended).toMatchObject({ code: 0, signal: null, stderr: "" });
     const counts = JSON.parse(ended.stdout.replace("ok ", ""));

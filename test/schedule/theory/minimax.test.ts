@@ -144,7 +144,7 @@ describe("under bounds they", () => {
         // elsewhere says nothing about the solver, so the problems are always the same.
         expect(found).toBeLessThan(value + 0.02);
       }),
-      { numRuns: 8, seed: 1, endOnFailure: true },
+      { numRuns: 4, seed: 1, endOnFailure: true },
     );
   });
 
@@ -265,7 +265,7 @@ describe("the closest UBA", () => {
         const best = leastOverCube(worst, { dimensions: 3, grid: 20, starts: 6 });
         expect(minimax(options).uba.value).toBeLessThan(best + 1e-6);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 });
