@@ -10,11 +10,12 @@ namespace stepsize {
 
 namespace {
 
-// A piece is split for a tensor of at least one part in so many: small ones, which often stay, would hold it together.
+// A piece is given only to a tensor of at least about 1/kMostTimes of its size. Small tensors often live long, and
+// would keep the rest of a large piece from being joined again.
 constexpr int64_t kMostTimes = 16;
 
-// The collector frees arrays on a thread of its own, and waits for that thread before it runs again: after two runs,
-// what was dead before the first is free.
+// The garbage collector frees arrays on a thread of its own, and waits for that thread before it runs again. After two
+// runs, whatever was dead before the first is free.
 constexpr int kMostReclaims = 2;
 
 // Eight classes per power of two waste at most an eighth; 64 bytes keep every block aligned for vectors.
@@ -43,16 +44,16 @@ Allocator::~Allocator() {
 }
 
 Piece* Allocator::find(int64_t bytes) {
-  // An arena may take what is free in general: whoever had it used it earlier in the stream than any replay.
+  // An arena may take free memory of the general pool: its last owner used it earlier in the stream than any replay.
   Piece* piece = take(*pool_, bytes, kMostTimes);
   if (piece == nullptr && pool_ != &general_) piece = take(general_, bytes, kMostTimes);
   if (piece == nullptr) piece = newSegment(bytes);
   if (piece == nullptr) {
-    // What is cached may be what is missing.
+    // Give cached segments back first: their memory may be enough.
     trim();
     piece = newSegment(bytes);
   }
-  // A large piece for a small tensor is better than none.
+  // As a last resort, a small tensor gets a large piece.
   for (Pool* pool : {pool_, &general_})
     if (piece == nullptr) piece = take(*pool, bytes, std::numeric_limits<int64_t>::max());
   return piece;
@@ -139,7 +140,7 @@ Piece* Allocator::newSegment(int64_t bytes) {
   return nullptr;
 }
 
-// Joins it with free neighbours of the same segment and pool.
+// Marks a piece as free and joins it with free neighbours of the same segment and pool.
 void Allocator::free(Piece* piece) {
   countOf(*piece->pool) += piece->bytes;
   const auto join = [&](std::map<char*, Piece>::iterator first) {
@@ -155,7 +156,7 @@ void Allocator::free(Piece* piece) {
   if (const auto next = std::next(at); next != pieces_.end() && joins(next->second)) join(at);
   if (at != pieces_.begin() && joins(std::prev(at)->second)) {
     const auto before = std::prev(at);
-    // Its place in the order is another one.
+    // The size of this piece changes, so its place in the set does too.
     before->second.place = before->second.pool->free.extract(&before->second);
     join(before);
     at = before;

@@ -1,15 +1,16 @@
-// A caching allocator in stream order.
+// A caching allocator that works in stream order.
 //
-// A tensor's memory may be handed on the moment its last handle is gone, although the device may still be busy with
-// records that use it: whoever gets the memory next uses it in records that come later in the same stream. So a block
-// is never shared between the device's future and its past, no locks are needed, run-ahead costs no memory, and which
-// block a tensor gets is the same in every run. Only the thread that owns the device calls this.
+// The memory of a tensor is reused as soon as its last handle is gone, even if the device still has to run records that
+// use it. This is safe because the next owner uses the memory only in records that come later in the same stream. It
+// follows that no locks are needed, that enqueueing ahead of the device costs no memory, and that a tensor gets the
+// same block in every run. Only the thread that owns the device calls this.
 //
-// The device is asked for segments, of the size class of whoever needs one first. A tensor takes the smallest free
-// piece that holds it; what is left of a larger one is split off, and joined again when both are free. Tensors of the
-// same sizes step after step find the pieces of the step before. A cost of n pieces: log n for each tensor.
+// The allocator asks the device for segments. The size of a segment is the size class of the tensor that needed it. A
+// tensor takes the smallest free piece that is large enough. The rest of a larger piece is split off, and joined again
+// when both parts are free. Tensors of the same sizes at every step therefore find the pieces of the step before. An
+// allocation among n pieces takes O(log n) time.
 //
-// What gives memory back needs none: finalizers and destructors must not fail. An allocation that fails changes
+// Releasing memory allocates none, because finalizers and destructors must not fail. An allocation that fails changes
 // nothing.
 #pragma once
 
@@ -24,11 +25,12 @@
 
 namespace stepsize {
 
+// What the allocator holds, in bytes.
 struct MemoryStatistics {
-  int64_t allocated = 0;  // held by tensors
+  int64_t allocated = 0;  // held by tensors, and all of every arena
   int64_t cached = 0;     // free, kept for the next tensors
-  int64_t peak = 0;       // the largest sum of both
-  int64_t limit = 0;      // 0: none
+  int64_t peak = 0;       // the largest sum of `allocated` and `cached` so far
+  int64_t limit = 0;      // 0: no limit
   int64_t tensors = 0;
 };
 
@@ -36,43 +38,48 @@ struct Pool;
 
 struct Piece;
 
-// By size, and among equals in the order in which the device gave them.
+// Orders pieces by size; pieces of equal size are ordered by segment number and address.
 struct BySize {
   using is_transparent = void;
   bool operator()(const Piece* a, const Piece* b) const;
   bool operator()(const Piece* piece, int64_t bytes) const;
 };
+// Free pieces, ordered by size.
 using FreePieces = std::set<Piece*, BySize>;
 
-// A run of bytes in a segment.
+// A contiguous part of a segment.
 struct Piece {
   char* memory = nullptr;
   int64_t bytes = 0;
-  int64_t segment = 0;  // they are counted, so that the order of pieces does not depend on addresses
+  // The number of the segment. Pieces are ordered by this number, so the order does not depend on addresses.
+  int64_t segment = 0;
   Pool* pool = nullptr;
   bool free = false;
-  FreePieces::node_type place;  // while it is not free: its node among the free ones, for the time when it is
+  // While the piece is in use: the set node that will hold the piece when it is freed, so that freeing allocates
+  // nothing.
+  FreePieces::node_type place;
 };
 
-// Free pieces. Most memory belongs to the general pool; captured work has one of its own, an arena, so that nothing
-// else gets the memory it writes when it is replayed. Within the work it may be handed on: every replay is in the order
-// of the capture. All of an arena counts as allocated, as nobody else can have it.
+// The free pieces that an allocation may take. Most memory belongs to the general pool. Captured work has a pool of its
+// own, an arena, so that no other tensor gets memory that a replay writes. Inside the capture, memory may be reused,
+// because every replay runs in the order of the capture. All bytes of an arena count as allocated, because no other
+// work can use them.
 struct Pool {
   FreePieces free;
 };
 
-// Memory of one or more tensors (a reshape shares it).
+// The memory of one or more tensors; a reshaped tensor shares the block of its source.
 struct Block {
   void* memory = nullptr;
   int64_t bytes = 0;
-  int64_t handles = 0;   // tensors; the memory is theirs
-  int64_t claims = 0;    // captured work that uses it
-  int64_t watchers = 0;  // lists and captured work that only want to know whether it is still there
+  int64_t handles = 0;   // tensors that own the memory
+  int64_t claims = 0;    // captured graphs that use the memory
+  int64_t watchers = 0;  // lists and captures that only ask whether the memory is still there
   Piece* piece = nullptr;
-  const char* origin = "";  // the operation that made it, for reports
+  const char* origin = "";  // the operation that made it, for error messages
   Shape shape;
-  uint32_t version = 0;                        // counts writes in place
-  Block *previous = nullptr, *next = nullptr;  // among the blocks that have memory
+  uint32_t version = 0;                        // the number of writes in place
+  Block *previous = nullptr, *next = nullptr;  // neighbours in the list of blocks that have memory
 };
 
 inline bool BySize::operator()(const Piece* a, const Piece* b) const {
@@ -80,8 +87,10 @@ inline bool BySize::operator()(const Piece* a, const Piece* b) const {
 }
 inline bool BySize::operator()(const Piece* piece, int64_t bytes) const { return piece->bytes < bytes; }
 
+// Gives tensors memory of one device and keeps freed memory for the next tensors.
 class Allocator {
  public:
+  // `limit` is the most bytes that may be taken from the device, 0 for no limit.
   Allocator(Device& device, int64_t limit) : device_(device) {
     statistics_.limit = limit;
     device.whenShort([this] { trim(); });
@@ -90,43 +99,54 @@ class Allocator {
   Allocator& operator=(const Allocator&) = delete;
   ~Allocator();
 
-  // Throws OutOfMemory, which names the largest holders.
+  // Returns a block with one handle, owned by the caller. Throws OutOfMemory; its message names the largest holders.
   Block* allocate(const TensorSpec& spec, const char* origin);
+  // Adds a handle to a block.
   void retain(Block* block) { block->handles++; }
+  // Removes a handle; the memory is freed with the last handle or claim.
   void release(Block* block);
+  // Keeps the memory of a block for captured work, whether or not a handle remains.
   void claim(Block* block) { block->claims++; }
+  // Removes a claim; the memory is freed with the last handle or claim.
   void unclaim(Block* block);
+  // Ends a watch(); the block is deleted once it has neither memory nor watchers.
   void unwatch(Block* block);
-  // What is allocated from here on comes from `arena`; null: from the general pool again.
+  // Allocates from `arena` from now on; null returns to the general pool.
   void useArena(Pool* arena) { pool_ = arena == nullptr ? &general_ : arena; }
+  // Whether the memory of a block belongs to this pool.
   bool isIn(const Pool& pool, const Block& block) const { return block.piece != nullptr && block.piece->pool == &pool; }
-  // Keeps what is known of a block, though not its memory.
+  // Keeps the Block structure alive, but not its memory.
   void watch(Block* block) { block->watchers++; }
-  // Hands all memory of an arena to the general pool.
+  // Moves all memory of an arena to the general pool.
   void dissolve(Pool& arena);
-  // Whether this is memory of the device's tensors, through whatever handle it is reached.
+  // Whether these bytes lie inside a segment of this allocator, whichever way the caller got the address.
   bool holds(const void* memory, int64_t bytes) const;
-  // Releases blocks and other memory of the process that nobody needs any more, when an allocation would fail
-  // otherwise; whether any of it was a block.
+  // Sets the function that is called when an allocation would otherwise fail. It releases blocks and other memory of
+  // the process that are no longer needed, and returns whether it released a block.
   void onShortage(std::function<bool()> reclaim) { reclaim_ = std::move(reclaim); }
-  // How often it has: whoever holds blocks without a handle must look again whether they still have memory.
+  // How often that function released blocks. If the number has changed, blocks that a caller holds without a handle may
+  // have lost their memory.
   int64_t reclaims() const { return reclaims_; }
-  // Gives segments that are free as a whole back to the system.
+  // Gives segments that are entirely free back to the system.
   void trim();
+  // The current statistics.
   const MemoryStatistics& statistics() const { return statistics_; }
 
  private:
-  // A free piece of at least this many bytes and at most so many times as many; null where there is none.
+  // Takes a free piece out of a pool that has at least `bytes`, and at most about `mostTimes` times as many; null if
+  // there is none.
   Piece* take(Pool& pool, int64_t bytes, int64_t mostTimes);
+  // Asks the device for a segment and returns it as one piece; null if the device has no memory or the limit is
+  // reached.
   Piece* newSegment(int64_t bytes);
-  // From wherever it comes; null where there is no memory.
+  // Takes a piece from the pools or the device; null if there is no memory.
   Piece* find(int64_t bytes);
-  // A piece that is not free and not in use yet.
+  // Makes a piece that is neither free nor in use yet.
   Piece* addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool);
   void free(Piece* piece);
   void link(Block* block);
   void unlink(Block* block);
-  // What its free pieces count as.
+  // The statistic that the free pieces of a pool are counted in.
   int64_t& countOf(const Pool& pool) { return &pool == &general_ ? statistics_.cached : statistics_.allocated; }
   bool isWhole(const Piece& piece) const { return piece.bytes == segments_.at(piece.segment).bytes; }
   [[noreturn]] void failFor(const TensorSpec& spec, int64_t bytes, const char* origin) const;
@@ -140,10 +160,10 @@ class Allocator {
 
   Device& device_;
   MemoryStatistics statistics_;
-  Block* live_ = nullptr;                // the blocks that have memory, the newest first
+  Block* live_ = nullptr;                // the blocks that have memory, newest first
   std::map<int64_t, Segment> segments_;  // by number
   int64_t nextSegment_ = 0;
-  std::map<char*, Piece> pieces_;  // neighbours in memory are neighbours here
+  std::map<char*, Piece> pieces_;  // by address
   Pool general_;
   Pool* pool_ = &general_;
   std::function<bool()> reclaim_;

@@ -1,4 +1,5 @@
-// What the binding needs of a backend: memory, and work done in the order it was given. Each addon links one backend.
+// The interface between the binding and a backend: device memory, and work that is done in the order in which it was
+// given. Each addon links one backend.
 #pragma once
 
 #include <chrono>
@@ -13,7 +14,7 @@
 
 namespace stepsize {
 
-// An operation with its tensors and attributes, checked: the unit that is queued and executed.
+// A checked operation with its tensors and attributes: the unit that is queued and executed.
 struct Record {
   OperationId id;
   int inputs;
@@ -23,15 +24,15 @@ struct Record {
   Writes writes;
 };
 
-// Why memory does not hold what was asked for. Whoever reads the memory gets it as an error.
+// Why memory does not hold the result that was asked for. A read of that memory fails with this error.
 struct Failure {
-  const char* code;  // of the StepsizeError
+  const char* code;  // the code of the StepsizeError
   std::string message;
 };
-// Null: all is well.
+// A shared failure; null if there is none.
 using Reason = std::shared_ptr<const Failure>;
 
-// Work that was recorded instead of run, to be run as often as wanted. The device that made it knows its inside.
+// Captured work that can be replayed any number of times. Only the device that made a graph knows its content.
 struct Graph {
   Graph() = default;
   Graph(const Graph&) = delete;
@@ -39,95 +40,106 @@ struct Graph {
   virtual ~Graph() = default;
 };
 
+// How a device is opened.
 struct DeviceOptions {
   int index = 0;
   int threads = 0;             // 0: as many as the process may use
-  std::string instructionSet;  // empty: the best this CPU has
-  uint64_t stream = 0;         // somebody else's CUDA stream to work in; 0: the device's own
+  std::string instructionSet;  // empty: the best that this CPU supports
+  uint64_t stream = 0;         // a caller-owned CUDA stream to work in; 0: a stream of the device's own
 };
 
-// The work cannot be done for want of memory.
+// There is not enough memory for the work.
 struct OutOfMemory : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The device itself has failed, whatever is asked of it.
+// The device itself has failed, so that every call fails.
 struct DeviceFailed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Everything given to a device happens in the order it was given, on the device's own time; no call here waits but
-// run() and awaitRoom(). A call that throws has given the device nothing.
+// A device runs the work that it is given in order, in one stream. Calls return before the work is done, with these
+// exceptions: run() waits for its record, awaitRoom() for room in the queue, abandon() for the work that is running,
+// and acquire() may wait for memory that was released earlier. Any call may wait if a queue or a staging buffer is
+// full. A call that throws has enqueued nothing.
 //
-// A record that fails spoils what it writes, and so does a record that reads what is spoiled: see spoiled_memory.h.
-// Nobody hears of it but who reads spoiled memory.
+// A record that fails spoils the memory it writes, and so does a record that reads spoiled memory (spoiled_memory.h).
+// The failure is reported only to a read of spoiled memory.
 class Device {
  public:
   virtual ~Device() = default;
 
+  // Whether this backend has a kernel for an operation.
   virtual bool implements(OperationId id) const = 0;
-  // Null when there is no memory left. Only from the thread that owns the device, like release. Throws DeviceFailed.
+  // Returns memory of the device, or null if there is none left. Throws DeviceFailed. Like release(), it is called only
+  // by the thread that owns the device.
   virtual void* acquire(int64_t bytes) = 0;
+  // Gives memory back once all work enqueued so far is done.
   virtual void release(void* memory, int64_t bytes) noexcept = 0;
-  // Bytes that it could still be asked for, as far as the system says; below 0 where it does not.
+  // The bytes that the system says are still free; negative if it does not say.
   virtual int64_t freeMemory() const = 0;
 
-  // Whom to ask to release what it keeps for later, when a record needs memory that the device has not.
+  // Sets the function that is called if a record needs memory and the device has none; it releases cached memory.
   virtual void whenShort(std::function<void()> release) = 0;
 
-  // A callback on a thread of the device, which must not block and must not throw.
+  // A callback that runs on a thread of the device. It must not block and must not throw.
   using Done = std::function<void(Reason reason)>;
 
-  // For whoever gives work without ever waiting for it, so that what waits does not grow without bounds. Returns at
-  // once while little waits, else when it is little again or the time is over; whether it is little.
+  // Bounds the queue for programs that enqueue without ever waiting. Returns true at once if the queue is short;
+  // otherwise returns when the queue is short again or the time is over, and says whether it is short.
   virtual bool awaitRoom(std::chrono::milliseconds atMost) = 0;
 
+  // Enqueues a record.
   virtual void enqueue(Record record) = 0;
-  // Returns when the record is done, with the reason if it was not done: for records that use the host's memory.
+  // Runs a record and returns when it is done, with the reason if it failed. Used for records that work on arrays of
+  // the caller.
   virtual Reason run(Record record) = 0;
-  // What is behind `from` is read before it returns.
+  // Enqueues a copy from the host. The source is read before the call returns.
   virtual void upload(void* to, const std::byte* from, size_t bytes) = 0;
-  // This memory belongs to a new tensor, which has nothing to do with what was there.
+  // Says that the memory now belongs to a new tensor, so that an earlier failure no longer spoils it.
   virtual void renew(void* memory, int64_t bytes) = 0;
-  // Copies to `to`, which must stay valid until `done` is called: with what spoiled the memory, or with the device's
-  // own failure.
+  // Copies to `to`, which must stay valid until `done` is called. `done` gets the reason that spoiled the memory, or
+  // the device's own failure.
   virtual void read(void* to, const void* from, int64_t bytes, Done done) = 0;
-  // Calls back when all that was given before is done, with the device's own failure.
+  // Calls `done` when all work given so far is done, with the device's own failure if there is one.
   virtual void notify(Done done) = 0;
 
-  // Between these two, records are kept instead of run. endCapture throws what went wrong in between.
+  // Between these two calls, records are captured instead of run. endCapture() throws what went wrong in between.
   virtual void beginCapture() = 0;
   virtual std::shared_ptr<Graph> endCapture() = 0;
-  // Returns how many replays it was given, at least one, which may be fewer than `times`: the caller asks again.
+  // Enqueues up to `times` replays and returns how many it enqueued, which is at least one. The caller asks again for
+  // the rest.
   virtual int64_t replay(std::shared_ptr<Graph> graph, int64_t times) = 0;
 
-  // Begins and ends a stretch of the device's time; its length in milliseconds is there after a later notification.
+  // Begin and end a measurement of the device's time. The result in milliseconds is set before a later notify() calls
+  // back.
   virtual void startTimer() = 0;
   virtual std::shared_ptr<const double> stopTimer() = 0;
 
-  // Whether kernels can use the host's memory, such as the arrays of JavaScript.
+  // Whether kernels can use the host's memory, such as JavaScript arrays.
   virtual bool usesHostMemory() const = 0;
-  // Throws a CallError unless this many bytes from the address on are this device's memory, as far as can be told.
+  // Throws a CallError unless these bytes are memory of this device, as far as the driver can tell.
   virtual void expectDeviceMemory(uint64_t address, int64_t bytes) const = 0;
-  // Of other programs on the same device: later work waits for their event; they may wait for the one returned, which
-  // tells that all that was given before is done and stays the device's own.
+  // Synchronise with other programs on the same device. waitForEvent() makes later work wait for their event.
+  // recordEvent() returns an event, owned by the device, that is reached when all work given so far is done.
   virtual void waitForEvent(uint64_t event) = 0;
   virtual uint64_t recordEvent() = 0;
-  // The stream that it works in, for others to work in too.
+  // The device's stream, so that other programs can enqueue work in it.
   virtual uint64_t streamHandle() const = 0;
 
-  // Forgets what is not yet begun, also the rest of a replay, and returns when nothing runs any more. No callback comes
-  // after it.
+  // Drops the work that has not begun, including the rest of a replay, and returns when nothing runs any more. On CUDA,
+  // whatever was launched counts as begun. No callback comes after this call.
   virtual void abandon() = 0;
 
-  // Facts about the device for `info`, as name and value.
+  // Facts about the device for `stepsize info`, as pairs of name and value.
   virtual std::vector<std::pair<std::string, std::string>> describe() const = 0;
 };
 
+// The name of the backend that is linked into this addon.
 const char* backendName();
 // Facts about what the backend found on this machine, whether or not a device can be opened.
 std::vector<std::pair<std::string, std::string>> describeBackend();
-// Throws CallError where the options ask for what this machine does not have.
+// Opens a device. Throws CallError if the options ask for something that this machine does not have.
 std::unique_ptr<Device> openDevice(const DeviceOptions& options);
 
 }  // namespace stepsize

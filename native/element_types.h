@@ -1,4 +1,4 @@
-// The C++ type of each data type, and conversions between them: the same on the CPU and on CUDA.
+// Maps each data type to its C++ type, and converts between these types in the same way on the CPU and on CUDA.
 #pragma once
 
 #include "bfloat16.h"
@@ -6,7 +6,7 @@
 
 namespace stepsize {
 
-// Calls visit(zero) with a value of the type that is known at run time only.
+// Calls visit(zero) with a zero of the C++ type of a data type that is known only at run time.
 template <class Visit>
 STEPSIZE_INLINE void visitType(DataType type, const Visit& visit) {
   switch (type) {
@@ -18,8 +18,8 @@ STEPSIZE_INLINE void visitType(DataType type, const Visit& visit) {
   }
 }
 
-// Towards an integer type: truncated, as in C, and held inside the type's range; NaN becomes 0. bfloat16 goes through
-// float32 in both directions.
+// Converts an element. Conversion to an integer type truncates as in C and clamps to the range of the type; NaN becomes
+// 0. Conversions of bfloat16 go through float32.
 template <class To, class From>
 STEPSIZE_HOST_DEVICE To castElement(From value) {
   if constexpr (sizeof(From) == sizeof(BFloat16) && sizeof(To) == sizeof(BFloat16)) {

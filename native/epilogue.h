@@ -1,4 +1,4 @@
-// What is done to an element of a matrix product before it is stored: act(sum + bias) + residual.
+// The epilogue of a matrix product, applied to each element before it is stored: act(sum + bias) + residual.
 #pragma once
 
 #include "bfloat16.h"
@@ -6,9 +6,11 @@
 
 namespace stepsize {
 
+// The activation functions that a product can apply.
 enum class Activation : int { none, relu, gelu, silu };
 constexpr int kActivations = 4;
 
+// Applies an activation that is known only at run time.
 struct Activate {
   Activation kind;
   STEPSIZE_HOST_DEVICE float operator()(float x) const {
@@ -22,14 +24,14 @@ struct Activate {
   }
 };
 
-// T: what tensors are stored in.
+// The epilogue of one product; T is the storage type of its tensors.
 template <class T>
 struct Epilogue {
   const T* bias;      // one per column, or null
-  const T* residual;  // of the result's shape, or null
+  const T* residual;  // in the shape of the result, or null
   Activate activate;
 
-  // at: the element of the result, which is row-major.
+  // `at` is the index of the element in the row-major result.
   STEPSIZE_HOST_DEVICE float operator()(float sum, int64_t at, int column) const {
     if (bias) sum += toFloat(bias[column]);
     sum = activate(sum);
@@ -38,7 +40,7 @@ struct Epilogue {
   }
 };
 
-// Where its tensors stand among those of a product, "a, b[, bias][, residual]"; −1 for one that is not there.
+// The positions of bias and residual among the tensors of a product, "a, b[, bias][, residual]"; −1 if one is absent.
 struct EpilogueTensors {
   int bias, residual;
   EpilogueTensors(int tensors, bool biased) : bias(biased ? 2 : -1), residual(-1) {

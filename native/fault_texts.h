@@ -1,5 +1,5 @@
-// How faults in the data are told, the same on every backend: one %lld per number. Free of the STL, as kernel files
-// are.
+// The messages for faults in the data, the same on every backend, with one %lld per number. Kernel files include this
+// header, so it uses no STL.
 #pragma once
 
 namespace stepsize::fault {

@@ -1,4 +1,4 @@
-// Functions that CPU loops and CUDA kernels both call, so that there is one arithmetic.
+// STEPSIZE_HOST_DEVICE marks functions that both CPU loops and CUDA kernels call, so that each formula is written once.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -48,7 +48,7 @@ std::vector<Operation> makeTable() {
   const Attribute activation{"activation", AttributeKind::choice, 0, kActivations - 1, false, 0, kActivationNames};
   const Attribute dataType{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()};
   const auto smoothing = numberOr("smoothing", 0, 0, 1);
-  // PyTorch's number for a label that does not count.
+  // The default is PyTorch's value for a label that does not count.
   const auto ignoreIndex = integer("ignoreIndex", -kLargestLabel - 1, kLargestLabel, -100);
   using Id = OperationId;
   return {
@@ -236,7 +236,7 @@ std::vector<Operation> makeTable() {
 }  // namespace
 
 const Operation& operation(OperationId id) {
-  // Never destroyed: a device's thread may still use it while the process runs its static destructors.
+  // Never destroyed, because a device's thread may use it while the process runs its static destructors.
   static const auto& table = *new std::vector<Operation>(makeTable());
   const auto& found = table[static_cast<size_t>(id)];
   assert(found.id == id && "the table must list the operations in the order of the enumeration");

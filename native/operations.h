@@ -1,8 +1,11 @@
 // The contract between the binding and the backends: the table of operations.
 //
-// An operation is a name, its tensors and its attributes. Its rule checks them at the call, on the caller's thread, and
-// says what comes out; a backend then runs it in stream order. To add one: an enumerator here, a rule in rules.cc, a
-// line in operations.cc, a kernel per backend, and a gradient in lib/tensor/.
+// An operation has a name, tensors, lists of tensors, and attributes. Its shape rule checks them on the caller's thread
+// and determines the outputs. A backend then runs the operation in stream order.
+//
+// A new operation needs an enumerator in operations_attributes.h, a shape rule in rules.h and rules.cc, a line in
+// operations.cc, a kernel in native/cpu/kernels/ and in native/cuda/, and a function with its gradient in
+// lib/tensor/operations/. CONTRIBUTING.md lists the steps.
 #pragma once
 
 #include <stdexcept>
@@ -15,9 +18,10 @@
 
 namespace stepsize {
 
-// A choice is one of several names, and its value that name's place among them.
+// The kinds of attributes. The value of a choice is the index of the chosen name.
 enum class AttributeKind : uint8_t { integer, number, flag, choice };
 
+// The declaration of one attribute; `otherwise` is the value of an attribute that is not required and not given.
 struct Attribute {
   const char* name;
   AttributeKind kind;
@@ -25,35 +29,37 @@ struct Attribute {
   double most;
   bool required = true;
   double otherwise = 0;
-  const char* const* choices = nullptr;  // most + 1 names
+  const char* const* choices = nullptr;  // most + 1 names, for a choice
 };
 
+// The most attributes of an operation.
 constexpr int kMaxAttributes = 6;
 
-// A tensor of more elements than this cannot be meant, and products of sizes stay far from overflowing.
+// The most elements of a tensor. The limit is far above any real tensor, and keeps products of sizes far from overflow.
 constexpr double kMostElements = 1e12;
-// Counts an axis without elements as one: the other axes are multiplied too, somewhere.
+// Whether a tensor of this shape has at most kMostElements elements. An axis of size 0 counts as 1, because other code
+// multiplies the remaining sizes.
 bool fits(const Shape& shape);
 
-// A call that its rule refuses. The binding turns it into the error that JavaScript sees.
+// A call that its shape rule refuses. The binding turns it into an error in JavaScript.
 struct CallError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 struct Operation;
 
-// The most tensors of a call, and lists: as many as Writes has bits for.
+// The most tensors, and the most lists, of a call: the number of bits in each field of Writes.
 constexpr uint32_t kMostOperands = 32;
 
-// What a record writes in place, as bits: of its inputs and of its lists.
+// The inputs and lists that a record writes in place, as bit masks by position.
 struct Writes {
   uint32_t inputs = 0;
-  uint32_t overwritten = 0;  // of these inputs: as a whole, whatever was there
+  uint32_t overwritten = 0;  // the inputs that are written as a whole and not read
   uint32_t lists = 0;
-  uint32_t zeroed = 0;  // of these lists: zeros in the end, whatever was there
+  uint32_t zeroed = 0;  // the lists that are all zeros afterwards, whatever they held before
 };
 
-// What a rule sees (inputs, lists and attributes) and says (outputs, and what is written in place).
+// What a shape rule reads (inputs, lists, attributes) and what it sets (outputs and in-place writes).
 class Call {
  public:
   Call(const Operation& operation, std::vector<TensorSpec> inputs, const Lists& lists, const double* attributes)
@@ -66,26 +72,33 @@ class Call {
   int64_t integer(int attribute) const { return static_cast<int64_t>(attributes_[attribute]); }
   double number(int attribute) const { return attributes_[attribute]; }
 
-  // Throws a CallError that names the operation and the shapes it was called with, unless `holds`.
+  // Throws a CallError with the operation's name, the shapes of its inputs and this message, unless `holds`.
   void expect(bool holds, const std::string& message) const {
     if (!holds) fail(message);
   }
+  // Throws that CallError.
   [[noreturn]] void fail(const std::string& message) const;
+  // Fails unless this input has this type.
   void expectType(int input, DataType type) const;
-  // float32 or bfloat16; returns which.
+  // Fails unless this input is float32 or bfloat16; returns its type.
   DataType expectFloat(int input) const;
+  // Fails unless this input has this many axes.
   void expectRank(int input, int rank) const;
+  // Fails unless this input has this shape.
   void expectShape(int input, const Shape& shape) const;
 
+  // Adds an output.
   void output(DataType type, const Shape& shape);
-  // Changes the input.
+  // Declares that the operation reads and changes an input.
   void updates(int input) { writes.inputs |= 1u << input; }
-  // Replaces the input, without a look at what was there.
+  // Declares that the operation writes an input as a whole without reading it.
   void overwrites(int input) {
     updates(input);
     writes.overwritten |= 1u << input;
   }
+  // Declares that the operation changes the tensors of a list.
   void updatesList(int list) { writes.lists |= 1u << list; }
+  // Declares that the operation leaves the tensors of a list all zero.
   void zeroesList(int list) {
     updatesList(list);
     writes.zeroed |= 1u << list;
@@ -101,24 +114,30 @@ class Call {
   const double* attributes_;
 };
 
+// An entry of the table of operations.
 struct Operation {
   OperationId id;
   const char* name;
-  int inputs;  // how many tensors; kAnyNumber where the rule counts them itself
+  int inputs;  // how many tensors; kAnyNumber if the rule counts them
   const char* inputNames;
   void (*rule)(Call&);
   std::vector<Attribute> attributes;
-  int lists = 0;  // how many lists of tensors, likewise
+  int lists = 0;  // how many lists of tensors; kAnyNumber if the rule counts them
   const char* listNames = "";
 };
 constexpr int kAnyNumber = -1;
 
+// The entry of an operation in the table.
 const Operation& operation(OperationId id);
+// The names of the data types, in the order of DataType.
 const char* const* dataTypeNames();
+// The name of a data type.
 const char* nameOf(DataType type);
+// A shape as text: [2,3].
 std::string describe(const Shape& shape);
+// A type and shape as text: float32[2,3].
 std::string describe(const TensorSpec& spec);
-// The operation's name with the shapes of its tensors, as errors show it: matmul(float32[2,3], float32[4,5]).
+// The operation's name and the shapes of its tensors, for error messages: matmul(float32[2,3], float32[4,5]).
 std::string describe(const Operation& operation, const std::vector<TensorSpec>& inputs, const Lists& lists);
 
 }  // namespace stepsize

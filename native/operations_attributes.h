@@ -1,9 +1,10 @@
-// The names of the operations and of their attributes' positions: the part of the contract that kernels need.
-// Free of the STL, as kernel files are (see cpu/invocation.h).
+// The identifiers of the operations and the positions of their attributes: the part of the contract that kernels need.
+// Kernel files include this header, so it uses no STL (see cpu/invocation.h).
 #pragma once
 
 namespace stepsize {
 
+// The operations, in the order of the table in operations.cc.
 enum class OperationId : int {
   fill,
   copy,
@@ -71,7 +72,7 @@ enum class OperationId : int {
 };
 constexpr int kOperations = static_cast<int>(OperationId::count);
 
-// The position of each attribute in a record; the names that callers use stand in operations.cc in the same order.
+// The position of each attribute in a record. The names that callers use are in operations.cc, in the same order.
 namespace attribute {
 enum Fill { value };
 enum Cast { type };
@@ -83,7 +84,7 @@ enum Affine { scale, shift };
 enum Sum { sumAxis, sumCount, sumScale };
 enum Expand { expandAxis, expandSize, expandScale };
 enum Matmul { transposeA, transposeB, matmulBias, matmulActivation };
-enum Conv2d { stride, padding, height, width };  // of the image, or of the kernel, that a gradient restores
+enum Conv2d { stride, padding, height, width };  // height, width: of the image or kernel whose gradient is computed
 enum BatchNorm { momentum, batchNormEpsilon, batchNormRelu };
 enum BatchNormInference { inferenceEpsilon, inferenceRelu };
 enum Pool { poolSize, poolStride, poolPadding, poolHeight, poolWidth };
@@ -92,7 +93,7 @@ enum CrossEntropy { smoothing, ignoreIndex, classWeights, itemWeights, ofMean };
 enum BinaryCrossEntropy { positiveWeights, elementWeights };
 enum CorrectCount { ignoredLabel };
 enum EmbeddingGradient { embeddingRows };
-enum LayerNorm { normEpsilon };  // and of RMSNorm
+enum LayerNorm { normEpsilon };  // also RMSNorm
 enum Rotary { rotaryBase, rotaryInverse };
 enum Attention { attentionScale };
 enum PrepareStep { maxNorm, checkFinite, skipNonFinite, gradientScale, scheduled, weighed };

@@ -1,5 +1,6 @@
-// Philox4x32-10: random numbers as a pure function of (seed, stream, position), so that they do not depend on the
-// number of threads or on what was drawn before.
+// Philox4x32-10, a counter-based random number generator. A number is a pure function of (seed, stream, position), so
+// it depends neither on the number of threads nor on earlier draws.
+//
 // Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 #pragma once
 
@@ -8,10 +9,12 @@
 #include "host_device.h"
 namespace stepsize {
 
+// The four random words of one counter.
 struct Philox4 {
   uint32_t word[4];
 };
 
+// The random words of a 128-bit counter under a key.
 STEPSIZE_HOST_DEVICE Philox4 philox(uint64_t counterLow, uint64_t counterHigh, uint64_t key) {
   uint32_t c0 = static_cast<uint32_t>(counterLow), c1 = static_cast<uint32_t>(counterLow >> 32);
   uint32_t c2 = static_cast<uint32_t>(counterHigh), c3 = static_cast<uint32_t>(counterHigh >> 32);
@@ -31,11 +34,11 @@ STEPSIZE_HOST_DEVICE Philox4 philox(uint64_t counterLow, uint64_t counterHigh, u
   return {{c0, c1, c2, c3}};
 }
 
-// In [0, 1): the upper 24 bits, which a float32 holds exactly.
+// A number in [0, 1) from the upper 24 bits, which a float32 holds exactly.
 STEPSIZE_HOST_DEVICE float uniformFromBits(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
-// How many calls a tensor counts, which anybody may have written: to convert a number that an integer cannot hold is
-// undefined, so that compilers and devices differ. What is no count is 0.
+// The call counter of dropout, read from a float32 tensor that any code may have written. A value that is not a count
+// becomes 0: converting a number that an integer cannot hold is undefined, and compilers and devices differ.
 STEPSIZE_HOST_DEVICE uint64_t countOf(float calls) {
   return calls >= 0.0f && calls < 0x1p63f ? static_cast<uint64_t>(calls) : 0;
 }

@@ -1,5 +1,5 @@
-// What is computed of one element, or of two: for the loops of the CPU and the kernels of CUDA. The transcendental
-// functions are the platform's own, so the two agree to a few units in the last place and not to the bit.
+// The functions of one or two elements that CPU loops and CUDA kernels share. The transcendental functions are those of
+// the platform, so the backends agree to a few units in the last place, not to the bit.
 #pragma once
 
 #include <math.h>
@@ -43,7 +43,7 @@ struct Tanh {
 struct Sigmoid {
   STEPSIZE_HOST_DEVICE float operator()(float x) const { return 1.0f / (1.0f + expf(-x)); }
 };
-// NaN stays NaN: a network that diverged must not look healthy behind a ReLU.
+// NaN stays NaN, so that a ReLU does not hide a network that has diverged.
 struct Relu {
   STEPSIZE_HOST_DEVICE float operator()(float x) const { return x < 0.0f ? 0.0f : x; }
 };
@@ -55,7 +55,8 @@ struct AddRelu {
   STEPSIZE_HOST_DEVICE float operator()(float a, float b) const { return Relu{}(a + b); }
 };
 
-// x·Φ(x), with the normal distribution's Φ (Hendrycks, Gimpel, arXiv:1606.08415), and Φ(x) + x·φ(x).
+// GELU, x·Φ(x) with Φ the distribution function of the standard normal distribution (Hendrycks, Gimpel,
+// arXiv:1606.08415). Its derivative is Φ(x) + x·φ(x).
 struct Gelu {
   STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * (0.5f * (1.0f + erff(x * 0.70710678f))); }
 };
@@ -65,7 +66,7 @@ struct GeluGradient {
     return gradient * (below + x * density);
   }
 };
-// x·σ(x), and σ·(1 + x·(1 − σ)).
+// SiLU, x·σ(x). Its derivative is σ·(1 + x·(1 − σ)).
 struct Silu {
   STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * Sigmoid{}(x); }
 };
@@ -76,11 +77,11 @@ struct SiluGradient {
   }
 };
 
-// log(1 + eˣ), without overflow, and exact to a few units in the last place also where it is tiny.
+// log(1 + eˣ) without overflow, accurate to a few units in the last place even if the result is tiny.
 STEPSIZE_HOST_DEVICE float softplus(float x) { return (x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))); }
 
-// Of a logit x, with the target y from 0 to 1 and the weight w of the positive class: w·y·log(1 + e⁻ˣ) +
-// (1 − y)·log(1 + eˣ), and its derivative by x. Every term is computed by itself, so that nothing cancels.
+// The binary cross-entropy of a logit x with target y in [0, 1] and weight w of the positive class, w·y·log(1 + e⁻ˣ) +
+// (1 − y)·log(1 + eˣ), and its derivative in x. Each term is computed by itself, so that nothing cancels.
 struct BinaryCrossEntropy {
   STEPSIZE_HOST_DEVICE float operator()(float x, float y, float w) const {
     return w * y * softplus(-x) + (1.0f - y) * softplus(x);
@@ -92,8 +93,8 @@ struct BinaryCrossEntropyGradient {
   }
 };
 
-// The gradient of a sum from the gradient g of the mean, sum/weight. Where g is the weight it is 1 exactly, also if
-// nothing counts and the mean is 0/0: so sums of several means are added up.
+// The gradient of a sum, given the gradient g of the mean sum/weight: g/weight. If g equals the weight the result is
+// exactly 1, even if the weight is 0 and the mean is 0/0. This lets a caller add up the sums of several means.
 STEPSIZE_HOST_DEVICE float shareOf(float g, float weight) { return g == weight ? 1.0f : g / weight; }
 
 // f with its operands exchanged.

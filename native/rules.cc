@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kLargestWindow = 1 << 18;
 
-// Output positions of a window of `size` that moves by `stride` over `length` elements padded on both sides.
+// The number of positions of a window of `size` that moves by `stride` over `length` elements, padded on both sides.
 int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size, int64_t stride, int64_t padding) {
   call.expect(length + 2 * padding >= size, "a window of " + std::to_string(size) + " does not fit into the " + axis +
                                                 " of " + std::to_string(length) + " padded by " +
@@ -21,14 +21,14 @@ int64_t windows(const Call& call, const char* axis, int64_t length, int64_t size
   return (length + 2 * padding - size) / stride + 1;
 }
 
-// Every input has this many axes and one floating-point type, which is returned.
+// Fails unless every input has this many axes and all have one floating-point type; returns the type.
 DataType expectFloatsOfRank(const Call& call, int rank) {
   const DataType type = expectFloats(call);
   for (int i = 0; i < call.count(); i++) call.expectRank(i, rank);
   return type;
 }
 
-// A backend keeps one window in fast memory.
+// Fails if a window is too large: backends keep one window in fast memory.
 void expectWindow(const Call& call, int64_t height, int64_t width, int64_t channels) {
   call.expect(height > 0 && width > 0, "the kernel must have at least one row and one column");
   call.expect(channels <= kLargestWindow / height / width, "a kernel of more than " + std::to_string(kLargestWindow) +
@@ -37,7 +37,7 @@ void expectWindow(const Call& call, int64_t height, int64_t width, int64_t chann
 
 }  // namespace
 
-// cause: a tensor that the values belong to, so that they are spoiled if it is; its values are not read.
+// `cause` is a tensor that is not read. If it is spoiled, so are the filled values, because they depend on it.
 void fill(Call& call) {
   call.expect(call.count() == 1 || call.count() == 2, "expected 1 or 2 tensors, got " + std::to_string(call.count()));
   call.overwrites(0);
@@ -51,7 +51,7 @@ void copy(Call& call) {
 
 void cast(Call& call) { call.output(static_cast<DataType>(call.integer(attribute::type)), call.input(0).shape); }
 
-// values become a part of the row that is count rows from the first, around the ring; `last` moves on to the next row.
+// Writes `values` into row `count` modulo the number of rows; with `last`, `count` then grows by one.
 void writeRow(Call& call) {
   call.expectType(0, DataType::float64);
   call.expectRank(0, 2);
@@ -76,7 +76,7 @@ void uniform(Call& call) {
   call.expect(call.number(attribute::low) <= call.number(attribute::high), "low must not be above high");
 }
 
-// calls: a number on the device that is added to the stream.
+// `calls` is a number on the device that is added to the random stream.
 void dropout(Call& call) {
   call.expect(call.count() == 1 || call.count() == 2, "expected 1 or 2 tensors, got " + std::to_string(call.count()));
   sameAsInput(call);
@@ -93,7 +93,7 @@ void sameShapes(Call& call) {
   call.output(type, call.input(0).shape);
 }
 
-// One shape must be the tail of the other: broadcasting is over leading axes of the smaller operand only.
+// One shape must be the tail of the other: only the leading axes of the smaller operand are broadcast.
 void binary(Call& call) {
   const DataType type = expectFloats(call);
   const Shape& a = call.input(0).shape;
@@ -141,7 +141,7 @@ void argmax(Call& call) {
   call.output(DataType::int32, shape);
 }
 
-// act(a·b + bias) + residual, of which everything but the product may be left out.
+// act(a·b + bias) + residual; everything but the product is optional.
 void matmul(Call& call) {
   const bool biased = call.integer(attribute::matmulBias) != 0;
   const EpilogueTensors epilogue(call.count(), biased);
@@ -167,7 +167,7 @@ void matmul(Call& call) {
 
 namespace {
 
-// What a convolution of images [batch, height, width, ·] gives.
+// The output shape of a convolution of images [batch, height, width, ·].
 Shape convolved(const Call& call, int64_t batch, int64_t height, int64_t width, int64_t kernelHeight,
                 int64_t kernelWidth, int64_t outputs) {
   const int64_t stride = call.integer(attribute::stride);
@@ -178,7 +178,7 @@ Shape convolved(const Call& call, int64_t batch, int64_t height, int64_t width, 
 
 }  // namespace
 
-// Images [N,H,W,C], weights [outputs, kernelHeight, kernelWidth, C] → [N,H',W',outputs].
+// Images are [N,H,W,C] and weights [outputs, kernelHeight, kernelWidth, C]; the output is [N,H',W',outputs].
 void conv2d(Call& call) {
   const DataType type = expectFloatsOfRank(call, 4);
   const Shape& x = call.input(0).shape;
@@ -213,7 +213,8 @@ void conv2dWeightGradient(Call& call) {
 
 namespace {
 
-// The first input has channels last, and those from `from` on are one number per channel.
+// Fails unless the first input has channels last and the inputs from `from` on have one number per channel; returns the
+// number of channels.
 int64_t expectPerChannel(Call& call, int from) {
   const Shape& x = call.input(0).shape;
   call.expect(x.rank >= 2, "x must have at least two axes, the last of them channels");
@@ -301,7 +302,7 @@ void averagePool2dGradient(Call& call) {
   call.output(call.input(0).type, out);
 }
 
-// moves, one row per image: where the window begins, down and across, and whether it is mirrored.
+// Each row of `moves` belongs to one image: the window's offset down and across, and whether it is mirrored.
 void normalizeImages(Call& call) {
   call.expect(call.count() == 3 || call.count() == 4, "expected 3 or 4 tensors, got " + std::to_string(call.count()));
   const TensorSpec& raw = call.input(0);
@@ -340,7 +341,7 @@ void expectLogitsAndLabels(Call& call) {
 
 namespace {
 
-// The number of tensors is `least` and those of the flags that are set.
+// Fails unless the number of tensors is `least` plus the number of flags that are set.
 void expectCount(const Call& call, int least, std::initializer_list<bool> given) {
   int expected = least;
   for (const bool one : given) expected += one ? 1 : 0;
@@ -348,7 +349,8 @@ void expectCount(const Call& call, int least, std::initializer_list<bool> given)
               "expected " + std::to_string(expected) + " tensors, got " + std::to_string(call.count()));
 }
 
-// logits, labels[, class weights][, item weights], and `more` tensors. Returns how many there are before those.
+// Checks logits, labels[, class weights][, item weights], which are followed by `more` tensors. Returns how many
+// tensors come before those.
 int expectCrossEntropy(Call& call, int more) {
   const bool byClass = call.integer(attribute::classWeights) != 0, byItem = call.integer(attribute::itemWeights) != 0;
   expectCount(call, 2 + more, {byClass, byItem});
@@ -365,7 +367,7 @@ int expectCrossEntropy(Call& call, int more) {
 
 }  // namespace
 
-// The rows' losses, their sum, the weight of the rows, the mean, and two statistics of the rows.
+// The outputs are the losses of the rows, their sum, the total weight, the mean, and two statistics per row.
 void crossEntropy(Call& call) {
   expectCrossEntropy(call, 0);
   const Shape rows = call.input(1).shape;
@@ -390,7 +392,7 @@ void crossEntropyGradient(Call& call) {
 
 namespace {
 
-// logits, targets[, weights of the positive class][, weights], and `more` tensors of the same shape.
+// Checks logits, targets[, weights of the positive class][, weights], and `more` tensors of the shape of the logits.
 void expectBinary(Call& call, int more) {
   const bool positives = call.integer(attribute::positiveWeights) != 0;
   expectCount(call, 2 + more, {positives, call.integer(attribute::elementWeights) != 0});
@@ -426,13 +428,13 @@ void correctCount(Call& call) {
 
 namespace {
 
-// All tensors of a list have one type; returns it, float32 for an empty list.
+// Fails unless all tensors of a list have one type, float32 or bfloat16; returns the type, float32 for an empty list.
 DataType typeOfList(const Call& call, int list, const char* name) {
   const std::vector<TensorView>& tensors = call.list(list).tensors;
   const DataType type = tensors.empty() ? DataType::float32 : tensors[0].type;
   call.expect(type == DataType::float32 || type == DataType::bfloat16,
               std::string(name) + "[0] must be float32 or bfloat16, got " + nameOf(type));
-  // A step checks thousands of tensors: a message is only made for the one that is wrong.
+  // A step checks thousands of tensors, so the message is only made for the tensor that is wrong.
   for (size_t i = 1; i < tensors.size(); i++)
     if (tensors[i].type != type)
       call.fail(std::string(name) + "[" + std::to_string(i) + "] must be " + nameOf(type) + " like the first, got " +
@@ -470,7 +472,7 @@ void prepareStep(Call& call) {
   call.expectShape(3, shapeOf({parameters}));
   call.expect(groups > 0 || parameters == 0, "parameters need a group");
   for (int i = 4; i < expected - (scheduled ? 1 : 0); i++) {
-    // The norm, then the weight.
+    // The norm is float64 and comes first; the weight is float32.
     call.expectType(i, needsNorm && i == 4 ? DataType::float64 : DataType::float32);
     call.expectShape(i, Shape{});
   }
@@ -488,7 +490,7 @@ void prepareStep(Call& call) {
 
 namespace {
 
-// The lists that a rule works on: how many there are, in which types, and tensor by tensor of the same sizes.
+// Checks the lists of an update rule: their number, their types, and the sizes of their tensors.
 void expectListsOfRule(const Call& call, int rule) {
   const int moments = update::kMomentsOfRule[rule];
   const bool copies = call.listCount() == moments + 3;
@@ -499,7 +501,8 @@ void expectListsOfRule(const Call& call, int rule) {
   const DataType gradients = typeOfList(call, 1, "gradients");
   for (int list = 2; list < moments + 2; list++)
     call.expect(typeOfList(call, list, "moments") == typeOfList(call, 2, "moments"), "all moments must have one type");
-  // A bfloat16 model has bfloat16 gradients: its parameters are bfloat16, or copies of float32 ones.
+  // A bfloat16 model has bfloat16 gradients. Its parameters are bfloat16 themselves, or bfloat16 copies of float32
+  // master weights.
   const bool lowPrecision = copies || parameters == DataType::bfloat16;
   call.expect(gradients == (lowPrecision ? DataType::bfloat16 : DataType::float32) || call.list(1).tensors.empty(),
               std::string("gradients must be ") + (lowPrecision ? "bfloat16" : "float32") + " for these parameters");

@@ -1,4 +1,4 @@
-// The rules of operations on sequences: what a transformer is made of. See rules.h.
+// The shape rules of sequence operations, the parts of a transformer. See rules.h.
 #include "rules.h"
 #include "rules_shapes.h"
 
@@ -6,7 +6,7 @@ namespace stepsize::rules {
 
 namespace {
 
-// A backend keeps a block of rows of this many floats in fast memory.
+// Backends keep a block of rows of a head in fast memory, so the size of a head is limited.
 constexpr int64_t kLargestHead = 256;
 
 Shape append(const Shape& shape, int64_t size) {
@@ -21,7 +21,8 @@ Shape withoutLast(const Shape& shape) {
   return shorter;
 }
 
-// `plain` tensors, and the learned numbers per column where they are given: all or none. Returns whether they are.
+// Checks that there are `plain` tensors, or these and all `learned` parameters per column; returns whether there are
+// learned parameters.
 bool expectLearned(const Call& call, int plain, int learned) {
   call.expect(call.count() == plain || call.count() == plain + learned,
               "expected " + std::to_string(plain) + " or " + std::to_string(plain + learned) + " tensors, got " +
@@ -80,7 +81,7 @@ void normGradient(Call& call, int statistics) {
   call.expectShape(1, x);
   for (int i = 0; i < statistics; i++) call.expectShape(2 + i, withoutLast(x));
   call.output(type, x);
-  // Of gamma, and of beta where there is a mean.
+  // The gradient of gamma, and of beta if there is a mean.
   for (int i = 0; learned && i < statistics; i++) call.output(type, shapeOf({lastAxis(x)}));
 }
 
@@ -109,7 +110,8 @@ void swigluGradient(Call& call) {
 
 namespace {
 
-// [batch, length, heads, size], all alike; returns the shape of one number per head and position.
+// Fails unless the first `tensors` inputs share one shape [batch, length, heads, size]. Returns [batch, heads, length],
+// the shape of one number per head and position.
 Shape expectHeads(const Call& call, int tensors) {
   for (int i = 0; i < tensors; i++) call.expectRank(i, 4);
   const Shape& q = call.input(0).shape;

@@ -9,7 +9,8 @@ namespace {
 
 uintptr_t addressOf(const void* memory) { return reinterpret_cast<uintptr_t>(memory); }
 
-// A tensor without elements has an address of its own, too, and may be the result of an operation that failed.
+// The address after the last byte. A tensor without elements counts as one byte, because it has an address of its own
+// and can be the result of an operation that failed.
 uintptr_t endOf(const void* memory, int64_t bytes) {
   return addressOf(memory) + static_cast<uintptr_t>(std::max<int64_t>(bytes, 1));
 }
@@ -66,7 +67,7 @@ Reason SpoiledMemory::reasonOf(const Record& record) const noexcept {
 void SpoiledMemory::spoil(const void* memory, int64_t bytes, const Reason& reason) noexcept {
   restore(memory, bytes);
   const uintptr_t begin = addressOf(memory), end = endOf(memory, bytes);
-  // Where there was no memory to restore a part, it is in a range already.
+  // If there was no memory to restore a part, it already lies in a spoiled range.
   if (reasonOf(memory, bytes) || add(begin, end, reason)) return;
   const auto after = ranges_.upper_bound(begin);
   if (after != ranges_.begin()) {
@@ -89,7 +90,7 @@ void SpoiledMemory::restore(const void* memory, int64_t bytes) noexcept {
       ++range;
       continue;
     }
-    // What lies on either side of the restored part stays spoiled.
+    // The parts of the range on either side stay spoiled.
     if (range->first < begin) {
       if (oldEnd > end && !add(end, oldEnd, range->second.reason)) return;
       range->second.end = begin;
@@ -118,7 +119,8 @@ void SpoiledMemory::settle(const Record& record, const Reason& reason) noexcept 
   for (size_t l = 0; l < record.lists.size(); l++) {
     if (!has(record.writes.lists, l)) continue;
     const TensorList& list = *record.lists[l];
-    // Others write their memory unseen: whether it is good is not known here.
+    // The owner of caller-owned memory writes it without this device's knowledge, so whether it is good is not known
+    // here.
     for (size_t i = 0; i < list.tensors.size(); i++)
       if (!list.isForeign(i)) mark(list.tensors[i], has(record.writes.zeroed, l) ? nullptr : reason);
   }
@@ -152,7 +154,7 @@ Reason failureOfCurrentException(const Record& record) noexcept {
 }
 
 Reason outOfMemory() noexcept {
-  // Never destroyed: a device's thread may still use it while the process runs its static destructors.
+  // Never destroyed, because a device's thread may use it while the process runs its static destructors.
   static const Reason* const reason =
       std::make_unique<const Reason>(
           std::make_shared<const Failure>(

@@ -1,12 +1,12 @@
-// Which memory of a device is spoiled: it holds the result of an operation that failed, or of one that read such a
-// result. Whoever executes the records of a device keeps this in the order of its stream, so that an error reaches
-// those who read what it spoiled, as often as they do, and nobody else.
+// Keeps track of spoiled memory: memory that holds the result of an operation that failed, or of one that read such a
+// result. The thread that executes the records of a device updates this in stream order. An error therefore reaches
+// every read of what it spoiled, each time, and no other read.
 //
-// Memory is known by its address alone: tensors that share it share its error, memory that is reused is good again as
-// soon as it is written, and while nothing is spoiled a record costs one look at `empty`.
+// Memory is identified by its address alone. Tensors that share memory share its error, and reused memory is good again
+// as soon as it is written. While nothing is spoiled, a record costs one call of `empty`.
 //
-// Nothing here throws: what is spoiled must not be taken for good because there is no memory to note it. Without memory
-// for one more range, the nearest range grows over the gap, so that more counts as spoiled than is.
+// Nothing here throws, because spoiled memory must not be taken for good if there is no memory to note it. If there is
+// no memory for one more range, the nearest range grows over the gap, so that more memory counts as spoiled than is.
 #pragma once
 
 #include <exception>
@@ -17,21 +17,26 @@
 
 namespace stepsize {
 
+// A set of spoiled address ranges, each with the reason.
 class SpoiledMemory {
  public:
-  // Throws std::bad_alloc, as the only one.
+  // Only the constructor may throw, std::bad_alloc.
   SpoiledMemory();
 
+  // Whether no memory is spoiled.
   bool empty() const { return ranges_.empty(); }
 
-  // Null where all of it is good; of several reasons that of the lowest address.
+  // The reason why some of these bytes are spoiled, the one with the lowest address if there are several; null if all
+  // are good.
   Reason reasonOf(const void* memory, int64_t bytes) const noexcept;
-  // The first reason in what the record reads: its inputs, then its lists.
+  // The first reason among the memory that a record reads: its inputs, then its lists.
   Reason reasonOf(const Record& record) const noexcept;
 
+  // Marks these bytes as spoiled.
   void spoil(const void* memory, int64_t bytes, const Reason& reason) noexcept;
+  // Marks these bytes as good.
   void restore(const void* memory, int64_t bytes) noexcept;
-  // After the record: what it wrote is spoiled for this reason, or good where there is none.
+  // Marks what a record wrote as spoiled for this reason, or as good if the reason is null.
   void settle(const Record& record, const Reason& reason) noexcept;
 
  private:
@@ -41,22 +46,22 @@ class SpoiledMemory {
   };
   using Ranges = std::map<uintptr_t, Range>;
 
-  // Of memory that no range touches. False where there is no memory to note it.
+  // Adds a range that overlaps no other. Returns false if there is no memory to note it.
   bool add(uintptr_t begin, uintptr_t end, const Reason& reason) noexcept;
-  // Takes a range out, and keeps its node if there is no spare one.
+  // Removes a range, and keeps its node as the spare one if there is none.
   Ranges::iterator erase(Ranges::iterator range) noexcept;
 
-  Ranges ranges_;            // by their beginning; no two overlap
-  Ranges::node_type spare_;  // there whenever ranges_ is empty
+  Ranges ranges_;            // by first address; no two overlap
+  Ranges::node_type spare_;  // never empty while ranges_ is empty
 };
 
-// The operation with the shapes it was called with, as errors show it.
+// The operation and the shapes it was called with, for error messages.
 std::string describe(const Record& record);
-// Why the record failed. Without memory for the text, a reason that was made when the addon was loaded.
+// The reason why a record failed. If there is no memory for the text, returns outOfMemory().
 Reason failureOf(const Record& record, const char* message, const char* code = "device-failed") noexcept;
-// With the code that belongs to the exception that is being handled.
+// The reason for the exception that is being handled, with the matching error code.
 Reason failureOfCurrentException(const Record& record) noexcept;
-// There is no memory for the reason itself.
+// The reason that there is no memory, made before it can be needed.
 Reason outOfMemory() noexcept;
 
 }  // namespace stepsize

@@ -1,4 +1,4 @@
-// Tensors that an operation takes together, however many there are: all parameters of a model, all gradients.
+// Lists of tensors that an operation takes as one operand: all parameters of a model, all gradients.
 #pragma once
 
 #include <cstdint>
@@ -9,21 +9,23 @@
 
 namespace stepsize {
 
-// Fixed once it is made, so that records that still wait and a backend's tables can share it.
+// An immutable list of tensors. Records that still wait and a backend's tables may share it.
 struct TensorList {
   std::vector<TensorView> tensors;
-  // Of each tensor its place among all parameters of an optimizer, some of which may take no part; or none, if each has
-  // its own index.
+  // For each tensor, its index among all parameters of an optimizer, some of which may be missing here. Empty if each
+  // tensor's place is its index in this list.
   std::vector<uint32_t> places;
-  std::vector<bool> foreign;  // one per tensor: whether the memory is not the device's; or none where none is
-  bool inHostMemory = false;  // arrays of JavaScript's, which only the call that was given them may use
-  // What a backend makes of the list and keeps with it.
+  // For each tensor, whether its memory is caller-owned; empty if no tensor's is.
+  std::vector<bool> foreign;
+  bool inHostMemory = false;  // some tensors are JavaScript arrays, valid only during the call
+  // Data that a backend derives from the list and caches here.
   mutable std::shared_ptr<void> backend;
 
   bool isForeign(size_t tensor) const { return !foreign.empty() && foreign[tensor]; }
   int64_t placeOf(size_t tensor) const { return places.empty() ? static_cast<int64_t>(tensor) : places[tensor]; }
 };
 
+// The list operands of a record.
 using Lists = std::vector<std::shared_ptr<const TensorList>>;
 
 }  // namespace stepsize

@@ -1,4 +1,4 @@
-// Shapes and element types, as every backend and the binding see them.
+// Shapes and element types, as all backends and the binding use them.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,20 @@
 
 namespace stepsize {
 
+// The element types.
 enum class DataType : uint8_t { float32, float64, int32, uint8, bfloat16 };
 constexpr int kDataTypes = 5;
 
+// The bytes of one element.
 STEPSIZE_INLINE int64_t sizeOf(DataType type) {
   constexpr int64_t sizes[kDataTypes] = {4, 8, 4, 1, 2};
   return sizes[static_cast<int>(type)];
 }
 
+// The most axes of a tensor.
 constexpr int kMaxRank = 6;
 
-// Row-major and contiguous; images are NHWC. Rank 0 is a scalar with one element.
+// A row-major, contiguous shape. Images are NHWC. Rank 0 is a scalar, with one element.
 struct Shape {
   int rank = 0;
   int64_t sizes[kMaxRank] = {};
@@ -37,6 +40,7 @@ struct Shape {
   }
 };
 
+// The type and shape of a tensor.
 struct TensorSpec {
   DataType type = DataType::float32;
   Shape shape;
@@ -46,8 +50,8 @@ struct TensorSpec {
   STEPSIZE_INLINE bool operator==(const TensorSpec& other) const { return type == other.type && shape == other.shape; }
 };
 
-// What a kernel gets: a spec and where its elements are. The record that holds it keeps no claim on the memory;
-// the stream's order does (see allocator.h).
+// A tensor as a kernel sees it: a spec and the address of the elements. A view does not keep the memory alive; stream
+// order does (see allocator.h).
 struct TensorView : TensorSpec {
   void* data = nullptr;
 
