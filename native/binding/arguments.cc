@@ -17,7 +17,7 @@ std::string plain(double value) {
              : std::to_string(value);
 }
 
-// What an attribute of a number may be, in words.
+// The range of a numeric attribute in words.
 std::string rangeOf(const Attribute& attribute) {
   if (std::isinf(attribute.least)) return "a number (not NaN)";
   if (std::isinf(attribute.most)) return "a number of at least " + plain(attribute.least);
@@ -47,7 +47,7 @@ uint64_t readHandle(const Napi::Value& value, const std::string& name) {
 
 namespace {
 
-// The place of a name among `count` choices.
+// The index of a name among `count` choices.
 int readChoice(const Napi::Value& value, const std::string& name, const char* const* choices, int count) {
   std::string names;
   if (value.IsString()) {
@@ -128,7 +128,7 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
 
 namespace {
 
-// Some versions of Node end the process where a longer one is made.
+// Some versions of Node end the process if a longer array is made.
 constexpr int64_t kMostArrayElements = (int64_t{1} << 32) - 1;
 
 napi_typedarray_type arrayTypeOf(DataType type) {
@@ -148,7 +148,7 @@ const char* arrayNameOf(DataType type) {
 ByteView readTypedArray(const Napi::Value& value, DataType type, const std::string& name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != arrayTypeOf(type))
     refuse(value.Env(), name, arrayNameOf(type), value);
-  // The raw call: it also reads views of a SharedArrayBuffer, whose wrapper class node-addon-api lacks.
+  // The raw call also reads views of a SharedArrayBuffer, for which node-addon-api has no wrapper class.
   size_t length = 0;
   void* data = nullptr;
   napi_value buffer = nullptr;
@@ -175,7 +175,7 @@ Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, 
   const int64_t bytes = elements * sizeOf(type);
   Napi::ArrayBuffer buffer;
   try {
-    // By JavaScript's constructor, which throws where V8's own function ends the process.
+    // Made by JavaScript's constructor, which throws if memory is short; V8's own function would end the process.
     const Napi::Value length = Napi::Number::New(env, static_cast<double>(bytes));
     buffer = Environment::of(env).arrayBufferClass.New({length}).As<Napi::ArrayBuffer>();
   } catch (const Napi::Error&) {

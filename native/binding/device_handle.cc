@@ -14,10 +14,10 @@ namespace stepsize {
 
 namespace {
 
-// How long a call that waits may keep its thread from noticing that it is to end.
+// How long a waiting call may go without checking whether its thread is being ended.
 constexpr std::chrono::milliseconds kSlice{50};
 
-// More than any heap of V8's may grow by before it is collected.
+// More external memory than V8 tolerates without collecting garbage.
 constexpr int64_t kManyBytes = int64_t{1} << 46;
 
 }  // namespace
@@ -74,21 +74,22 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
     open_->allocator->onShortage([this] { return reclaim(); });
   });
   const auto onWake = [](napi_env wakeEnv, napi_value, void* context, void*) {
-    // No environment: the function is being torn down.
+    // Without an environment, the function is being torn down.
     if (wakeEnv == nullptr) return;
     const Napi::Env settleEnv(wakeEnv);
     const Napi::HandleScope scope(settleEnv);
     try {
       static_cast<DeviceHandle*>(context)->settle(settleEnv);
     } catch (const Napi::Error&) {
-      // A worker that is being terminated refuses new values; its promises have nobody waiting.
+      // A worker that is being terminated accepts no new values, and no code waits for its promises any more.
     }
   };
   const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "stepsize"),
                                                              0, 1, nullptr, nullptr, this, onWake, &wake_);
   if (status != napi_ok) throw makeError(env, "unsupported", "could not create a thread-safe function");
   napi_unref_threadsafe_function(env, wake_);
-  // Hooks run last in, first out: the device's thread is joined before the function it calls goes away.
+  // Cleanup hooks run last in, first out, so the device's thread is joined before the function that it calls is
+  // destroyed.
   napi_add_env_cleanup_hook(env, shutDownHandle, this);
 }
 
@@ -142,7 +143,7 @@ Napi::Promise DeviceHandle::whenDone(Napi::Env env, Napi::Value value, const std
       napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking);
     });
   } catch (...) {
-    // The device calls nobody back: those behind must not wait for this one.
+    // The device will not call back, and the waiters behind must not wait for this one.
     waiters_.pop_back();
     throw;
   }
@@ -174,8 +175,8 @@ void DeviceHandle::settle(Napi::Env env) {
 }
 
 bool DeviceHandle::reclaim() {
-  // Finalizers run when the event loop turns, and a loop of the program's may never let it. So the collector is made to
-  // run, by news of more memory than it tolerates, and tells then which objects are gone.
+  // Finalizers only run when the event loop turns, and a loop of the program may never let it. Reporting a huge amount
+  // of external memory makes the collector run at once; afterwards the handles tell which objects are gone.
   Napi::MemoryManagement::AdjustExternalMemory(Env(), kManyBytes);
   Napi::MemoryManagement::AdjustExternalMemory(Env(), -kManyBytes);
   return TensorHandle::releaseDead(*open_);
@@ -183,7 +184,7 @@ bool DeviceHandle::reclaim() {
 
 void expectRunning(Napi::Env env) {
   bool has = false;
-  // Refused, as everything that could run JavaScript, once its thread is being ended.
+  // Node refuses every call that could run JavaScript once the thread is being ended.
   if (napi_has_named_property(env, env.Global(), "Object", &has) != napi_ok)
     throw Napi::Error::New(env, "the thread is being ended");
 }
@@ -241,7 +242,7 @@ Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
     awaitRoom(env, *device.device);
     const TensorHandle& tensor = TensorHandle::from(info[0], device, "tensor");
     void* data = nullptr;
-    // Nobody else sees the array before it is complete, so nobody can detach it meanwhile.
+    // No other code sees the array before it is complete, so none can detach it meanwhile.
     const Napi::TypedArray array = makeTypedArray(env, tensor.spec().type, tensor.spec().elements(), &data);
     return whenDone(env, array, [&](Device::Done done) {
       device.device->read(data, tensor.block()->memory, tensor.spec().bytes(), std::move(done));
@@ -249,7 +250,7 @@ Napi::Value DeviceHandle::read(const Napi::CallbackInfo& info) {
   });
 }
 
-// Of a tensor that is too large to be in the host's memory at once.
+// For tensors that are too large to be in the host's memory at once.
 Napi::Value DeviceHandle::writePart(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   guarded(env, [&] {
@@ -308,7 +309,7 @@ Napi::Value DeviceHandle::reshape(const Napi::CallbackInfo& info) {
 
 namespace {
 
-// Blocks that no handle has yet: given back where a call fails half-way.
+// Blocks that have no handle yet; they are given back if the call fails half-way.
 struct Claims {
   Allocator& allocator;
   std::vector<Block*> blocks;
@@ -318,7 +319,8 @@ struct Claims {
   }
 };
 
-// The objects given as lists. Their number is checked before any is looked at: an array may say any length.
+// The objects given as lists. Their number is checked before any of them is read, because an array may claim any
+// length.
 std::vector<napi_value> readLists(Napi::Env env, const Operation& op, const Napi::Value& value) {
   const std::string name(op.name);
   uint32_t count = 0;
@@ -353,8 +355,8 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     if (count > kMostOperands)
       throw CallError(std::string(op.name) + ": expected at most " + std::to_string(kMostOperands) + " tensors, got " +
                       std::to_string(count));
-    // First everything that may run JavaScript (an array and an object may have getters, which may dispose a tensor or
-    // close the device), then everything that must not be disturbed.
+    // First do everything that may run JavaScript: an array or object may have getters, which may dispose of a tensor
+    // or close the device. Then do everything that must not be disturbed.
     std::vector<napi_value> values;
     for (uint32_t i = 0; i < count; i++) {
       const Napi::Value value = array[i];
@@ -399,7 +401,7 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     const int64_t reclaims = device.allocator->reclaims();
     claims.blocks.reserve(call.outputs.size());
     for (const TensorSpec& spec : call.outputs) claims.blocks.push_back(device.allocator->allocate(spec, op.name));
-    // A list does not keep its tensors from being collected.
+    // A list does not keep its tensors from being collected, so check the lists again if the collector released blocks.
     if (reclaims != device.allocator->reclaims())
       for (size_t i = 0; i < handles.size(); i++)
         handles[i]->checked(env, std::string(op.name) + ": list " + std::to_string(i));
@@ -450,7 +452,7 @@ Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
     std::vector<napi_value> values;
     for (uint32_t i = 0; i < array.Length(); i++) {
       const Napi::Value value = array[i];
-      // At once: of an array of any length that has nothing in it, the first is none.
+      // Refused at once: an empty array that claims a huge length fails at its first element.
       if (!value.IsObject()) refuse(env, "lists[" + std::to_string(i) + "]", "a list of this device", value);
       values.push_back(value);
     }
@@ -461,7 +463,7 @@ Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
       const std::string name = "lists[" + std::to_string(i) + "]";
       lists.push_back(ListHandle::from(Napi::Value(env, values[i]), device, name).checked(env, name));
     }
-    // The same lists, which are fixed, were seen not to overlap.
+    // Lists are immutable, and these were found not to overlap.
     if (lists == distinct_) return env.Undefined();
     const Overlap overlap = findOverlap(lists, written);
     if (!overlap.found) {
@@ -488,7 +490,7 @@ Napi::Value DeviceHandle::beginCapture(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Ends the capture also where it failed; the memory is then given back.
+// Ends the capture even if it failed; the memory is then given back.
 Napi::Value DeviceHandle::endCapture(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {

@@ -1,4 +1,4 @@
-// A device as JavaScript holds it: opens it, owns its allocator, and turns "done" into promises.
+// The JavaScript object of a device: it opens the device, owns the allocator, and settles promises when work is done.
 #pragma once
 
 #include <napi.h>
@@ -13,17 +13,19 @@
 
 namespace stepsize {
 
-// What captured work holds: the blocks of others that its records use, and the arena for what they made.
+// The memory that captured work holds: claims on blocks that existed before, and the arena for blocks that it made.
 struct Capture {
   std::unique_ptr<Pool> arena;
   std::unordered_set<Block*> claimed, watched, written;
 
   void use(Allocator& allocator, Block* block) {
-    // The arena is nobody else's, so that what is disposed of inside serves the next records.
+    // Memory of the arena is not claimed: no other work can get it, and inside the capture it may be reused after a
+    // tensor is disposed.
     const bool isOwn = allocator.isIn(*arena, *block);
     if (isOwn && watched.insert(block).second) allocator.watch(block);
     if (!isOwn && claimed.insert(block).second) allocator.claim(block);
   }
+  // Gives everything back.
   void release(Allocator& allocator) {
     for (Block* block : claimed) allocator.unclaim(block);
     for (Block* block : watched) allocator.unwatch(block);
@@ -37,23 +39,24 @@ struct Capture {
 
 class TensorHandle;
 
-// What outlives the JavaScript object: tensors hold it, so that their memory can be given back whatever is collected
-// first.
+// The state of a device that outlives its JavaScript object. Tensors share it, so that their memory can be given back
+// in whatever order objects are collected.
 struct OpenDevice {
   std::unique_ptr<Device> device;
   std::unique_ptr<Allocator> allocator;
   bool closed = false;
   std::unique_ptr<Capture> capturing;
-  TensorHandle* tensors = nullptr;  // those with memory of the device, the newest first
+  TensorHandle* tensors = nullptr;  // those with memory, newest first
 
   ~OpenDevice() {
-    // The allocator gives its blocks back through the device.
+    // The allocator gives its blocks back through the device, so it goes first.
     if (capturing) capturing->release(*allocator);
     allocator.reset();
     device.reset();
   }
 };
 
+// The class NativeDevice in JavaScript; lib/native/addon.ts documents its methods.
 class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -84,45 +87,48 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value implements(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
-  // Throws unless the device is open.
+  // Returns the device; throws if it was closed.
   OpenDevice& open(Napi::Env env);
-  // Also throws while work is captured, for what cannot be.
+  // Returns the device; throws if it was closed, or if work is being captured, because `what` cannot be captured.
   OpenDevice& openEager(Napi::Env env, const char* what);
-  // Gives back the memory of tensors that the collector can find to be dead; whether there were any.
+  // Runs the garbage collector and gives back the memory of tensors that turn out to be dead; returns whether there
+  // were any.
   bool reclaim();
-  // A promise that settles as the device calls back what `begin` is given: with `value`, or with the error.
+  // A promise that settles when the device calls the callback that `begin` gets: with `number` or `value`, or with the
+  // error.
   Napi::Promise whenDone(Napi::Env env, Napi::Value value, const std::function<void(Device::Done)>& begin,
                          std::shared_ptr<const double> number = nullptr);
-  // When all that was enqueued before is done.
+  // A promise that settles when all work enqueued before is done.
   Napi::Promise whenAllIsDone(Napi::Env env, std::shared_ptr<const double> number = nullptr);
   void settle(Napi::Env env);
   void shutDown();
   static void shutDownHandle(void* handle);
 
-  // Where the device's thread leaves an outcome for the JavaScript thread: made beforehand, so that the callback needs
-  // no memory, and shared, so that a late one finds it.
+  // Where the device's thread leaves an outcome for the JavaScript thread. It is made beforehand, so that the callback
+  // needs no memory, and shared, so that it still exists if the callback comes late.
   struct Outcome {
     Reason reason;
     std::atomic<bool> isThere{false};
   };
   struct Waiter {
     Napi::Promise::Deferred promise;
-    Napi::ObjectReference value;  // empty: undefined
+    Napi::ObjectReference value;  // empty: resolve with undefined
     std::shared_ptr<const double> number;
     std::shared_ptr<Outcome> outcome;
   };
 
   std::shared_ptr<OpenDevice> open_;
-  Lists distinct_;              // the last lists that were seen not to overlap
+  Lists distinct_;              // the last lists that were found not to overlap
   std::deque<Waiter> waiters_;  // in the order in which the device calls back
-  bool waiting_ = false;        // while it is, neither the event loop ends nor is the device collected
+  // While this is true, the event loop does not end and this object is not collected.
+  bool waiting_ = false;
   napi_threadsafe_function wake_ = nullptr;
 };
 
-// Waits while much is given to the device that it has not done, so that a program that never waits does not fill the
-// memory. Throws if JavaScript is being ended meanwhile.
+// Waits while the device has a long queue, so that a program that never waits does not fill the memory. Throws if the
+// JavaScript thread is being ended meanwhile.
 void awaitRoom(Napi::Env env, Device& device);
-// Throws if JavaScript is being ended, as a worker thread is that was terminated.
+// Throws if the JavaScript thread is being ended, as a terminated worker thread is.
 void expectRunning(Napi::Env env);
 
 }  // namespace stepsize

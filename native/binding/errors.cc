@@ -19,7 +19,7 @@ Napi::Object construct(const Napi::FunctionReference& addonClass) {
   try {
     return addonClass.New({});
   } catch (const Napi::Error& error) {
-    // On its way through JavaScript, what C++ threw became an error with its text.
+    // An exception from C++ that passes through JavaScript becomes an error with the same text.
     if (error.Message() == std::bad_alloc().what()) throw std::bad_alloc();
     throw;
   }

@@ -1,4 +1,4 @@
-// Errors as JavaScript sees them.
+// Makes the errors that JavaScript sees.
 #pragma once
 
 #include <napi.h>
@@ -12,18 +12,19 @@
 
 namespace stepsize {
 
-// A StepsizeError with a code; a plain Error before the TypeScript side has given the class. Takes no memory of its
-// own.
+// A StepsizeError with a code, or a plain Error if the TypeScript side has not set the class yet. Allocates no memory
+// of its own.
 Napi::Error makeError(Napi::Env env, const char* code, std::string_view message);
+// The same for a failure of the device.
 Napi::Error makeError(Napi::Env env, const Failure& failure);
 
-// "name: expected …, got …", as the TypeScript side words it.
+// Throws "name: expected …, got …", in the words of the TypeScript side.
 [[noreturn]] void refuse(Napi::Env env, const std::string& name, const std::string& expected, const Napi::Value& got);
 
-// A new object of a class of the addon's, whose constructor takes no arguments from JavaScript.
+// A new object of one of the addon's classes, whose constructor takes no arguments from JavaScript.
 Napi::Object construct(const Napi::FunctionReference& addonClass);
 
-// Runs `body`, turning what the core throws into errors for JavaScript. Every entry point goes through it.
+// Runs `body` and turns the core's exceptions into errors for JavaScript. Every entry point uses it.
 template <class F>
 auto guarded(Napi::Env env, const F& body) -> decltype(body()) {
   try {

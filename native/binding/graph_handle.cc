@@ -42,7 +42,7 @@ GraphHandle::GraphHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Grap
   if (pendingGraph == nullptr)
     throw makeError(info.Env(), "invalid-argument", "a NativeGraph cannot be constructed; use device.endCapture");
   info.This().As<Napi::Object>().TypeTag(&kGraphTag);
-  // From here on nothing fails: what is taken is given back by release().
+  // Nothing fails from here on; release() gives back what is taken here.
   device_ = pendingGraph->device;
   graph_ = std::move(pendingGraph->graph);
   capture_ = std::move(pendingGraph->capture);
@@ -53,7 +53,7 @@ GraphHandle::~GraphHandle() { release(); }
 
 void GraphHandle::release() {
   if (!graph_) return;
-  // Replays that still wait share the graph, and stream order keeps the memory for them.
+  // Replays that still wait share the graph, and stream order protects their memory.
   graph_.reset();
   if (device_->allocator) capture_.release(*device_->allocator);
   device_.reset();

@@ -1,5 +1,5 @@
-// Captured work as JavaScript holds it. It claims the memory of every tensor that its records use, and owns the arena
-// that they were made in.
+// The JavaScript object of captured work. It claims the memory of every tensor that its records use, and owns the arena
+// in which they were made.
 #pragma once
 
 #include <napi.h>
@@ -8,9 +8,11 @@
 
 namespace stepsize {
 
+// The class NativeGraph in JavaScript.
 class GraphHandle : public Napi::ObjectWrap<GraphHandle> {
  public:
   static Napi::Function define(Napi::Env env);
+  // Makes the object; the binding alone can. If it throws, `capture` has been given back.
   static Napi::Object make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, std::shared_ptr<Graph> graph,
                            Capture capture);
 

@@ -18,7 +18,7 @@ thread_local const std::shared_ptr<OpenDevice>* pendingDevice = nullptr;
 
 std::string at(const std::string& name, size_t index) { return name + "[" + std::to_string(index) + "]"; }
 
-// What is known of an element before anything else may run.
+// An element of a list, read before any other JavaScript may run.
 struct Element {
   Napi::Value value;
   bool pointer = false;
@@ -26,7 +26,7 @@ struct Element {
   TensorSpec spec;
 };
 
-// Memory of a device that somebody else owns: { devicePointer, length, dtype }.
+// Reads caller-owned device memory: { devicePointer, length, dtype }.
 Element readPointer(const Napi::Object& object, const std::string& name) {
   Element element{object, true, 0, {}};
   const Napi::Value address = object.Get("devicePointer"), length = object.Get("length"), type = object.Get("dtype");
@@ -130,7 +130,7 @@ Napi::Value ListHandle::note(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// Null where nothing has changed, which is what callers ask for at every step.
+// Returns null if nothing has changed, the usual case, which callers ask for at every step.
 Napi::Value ListHandle::changed(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     std::vector<uint32_t> found;
@@ -150,7 +150,7 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
   guarded(env, [&] {
     if (!info[0].IsArray()) refuse(env, "tensors", "an array", info[0]);
     const auto array = info[0].As<Napi::Array>();
-    // First everything that may run JavaScript, which may dispose a tensor or detach an array.
+    // First do everything that may run JavaScript, which may dispose of a tensor or detach an array.
     std::vector<Element> elements;
     for (uint32_t i = 0; i < array.Length(); i++) {
       const Napi::Value value = array[i];
@@ -200,12 +200,12 @@ Napi::Value ListHandle::set(const Napi::CallbackInfo& info) {
       for (uint32_t i = 0; i < elements.size(); i++) kept.Set(i, elements[i].value);
       arrays = Napi::Persistent(kept.As<Napi::Object>());
     }
-    // All of it or nothing is replaced: from here on nothing fails.
+    // Nothing fails from here on, so the list is replaced as a whole or not at all.
     arrays_ = std::move(arrays);
     noted_ = std::move(noted);
     watch(std::move(blocks));
     noteVersions();
-    // A backend's tables stay where nothing has moved.
+    // If nothing has moved, the old list keeps its backend tables.
     if (!sameTensors(*list_, *list)) list_ = std::move(list);
   });
   return env.Undefined();
@@ -242,7 +242,8 @@ Overlap findOverlap(const Lists& lists, size_t written) {
       if (tensor.bytes() > 0) ranges.push_back({from, from + static_cast<uintptr_t>(tensor.bytes()), l, i});
     }
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.from < b.from; });
-  // Those before that reach furthest, of all and of the written: two that are only read may overlap.
+  // The ranges seen so far that reach furthest, among all and among the written ones. Two ranges that are only read may
+  // overlap.
   const Range* furthest = nullptr;
   const Range* furthestWritten = nullptr;
   for (const Range& range : ranges) {

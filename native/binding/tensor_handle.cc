@@ -8,10 +8,10 @@ namespace stepsize {
 
 namespace {
 
-// Marks the objects of this class, so that another addon's object is refused instead of misread.
+// Marks the objects of this class, so that an object of another addon is refused instead of misread.
 constexpr napi_type_tag kTensorTag = {0x5b3d1f7a94c64e02, 0xa1e8c2d95f7b3046};
 
-// What make() hands to the constructor, past JavaScript: a call of the class that did not come from make() finds none.
+// Arguments that make() passes to the constructor without JavaScript; null if the constructor was called by other code.
 struct Birth {
   const std::shared_ptr<OpenDevice>& device;
   Block* block;
@@ -37,7 +37,7 @@ Napi::Object TensorHandle::make(Napi::Env env, const std::shared_ptr<OpenDevice>
   try {
     return construct(Environment::of(env).tensorClass);
   } catch (...) {
-    // JavaScript may be out of stack: then the constructor never ran.
+    // If JavaScript is out of stack, the constructor never ran.
     if (pendingBirth != nullptr) device->allocator->release(block);
     pendingBirth = nullptr;
     throw;
@@ -48,7 +48,7 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Te
   if (pendingBirth == nullptr)
     throw makeError(info.Env(), "invalid-argument", "a NativeTensor cannot be constructed; use device.create");
   info.This().As<Napi::Object>().TypeTag(&kTensorTag);
-  // From here on nothing fails: what is taken is given back by release().
+  // Nothing fails from here on; release() gives back what is taken here.
   device_ = pendingBirth->device;
   block_ = pendingBirth->block;
   spec_ = pendingBirth->spec;
@@ -112,7 +112,7 @@ bool TensorHandle::releaseDead(OpenDevice& device) {
 
 namespace {
 
-// Node checks the receiver of methods but not of accessors: `this` may be any wrapped object.
+// Node checks the receiver of methods but not of accessors, so `this` may be any wrapped object.
 void expectTensor(const Napi::CallbackInfo& info) {
   if (info.This().As<Napi::Object>().CheckTypeTag(&kTensorTag)) return;
   guarded(info.Env(), [&] { refuse(info.Env(), "this", "a tensor", info.This()); });
@@ -140,7 +140,7 @@ Napi::Value TensorHandle::shared(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), block_ != nullptr && block_->handles > 1);
 }
 
-// For programs that share the device. The memory stays this tensor's.
+// The address, for programs that share the device; the tensor keeps ownership of the memory.
 Napi::Value TensorHandle::devicePointer(const Napi::CallbackInfo& info) {
   expectTensor(info);
   const auto address = block_ == nullptr ? 0 : reinterpret_cast<uintptr_t>(block_->memory);

@@ -1,4 +1,4 @@
-// A tensor as JavaScript holds it: a shape and a claim on a block of a device's memory.
+// The JavaScript object of a tensor: a shape and a handle to a block of a device's memory.
 #pragma once
 
 #include <napi.h>
@@ -7,19 +7,22 @@
 
 namespace stepsize {
 
+// The class NativeTensor in JavaScript.
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static Napi::Function define(Napi::Env env);
-  // For the binding alone: JavaScript cannot construct one. Takes the caller's claim on the block, also where it
-  // throws.
+  // Makes the object; JavaScript cannot construct one. The caller's handle to the block passes to the object, or is
+  // released if make() throws.
   static Napi::Object make(Napi::Env env, const std::shared_ptr<OpenDevice>& device, Block* block,
                            const TensorSpec& spec);
-  // The tensor behind a value, checked: of this class, not disposed, of this device.
+  // Whether a value is an object of this class.
   static bool is(const Napi::Value& value);
+  // The tensor behind a value. Throws if the value is not a tensor of this device or was disposed; `name` is its name
+  // in the message.
   static TensorHandle& from(const Napi::Value& value, const OpenDevice& device, const std::string& name);
 
-  // Gives back the memory of tensors whose objects were collected and whose finalizers have not run yet; whether there
-  // were any.
+  // Gives back the memory of tensors whose objects were collected and whose finalizers have not run yet; returns
+  // whether there were any.
   static bool releaseDead(OpenDevice& device);
 
   explicit TensorHandle(const Napi::CallbackInfo& info);
@@ -27,6 +30,7 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
 
   const TensorSpec& spec() const { return spec_; }
   Block* block() const { return block_; }
+  // The tensor as a kernel sees it.
   TensorView view() const;
 
  private:
@@ -42,7 +46,7 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   std::shared_ptr<OpenDevice> device_;
   Block* block_ = nullptr;
   TensorSpec spec_;
-  TensorHandle *previous_ = nullptr, *next_ = nullptr;  // in OpenDevice::tensors
+  TensorHandle *previous_ = nullptr, *next_ = nullptr;  // neighbours in OpenDevice::tensors
 };
 
 }  // namespace stepsize
