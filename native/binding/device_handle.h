@@ -56,7 +56,7 @@ struct OpenDevice {
   }
 };
 
-// The class NativeDevice in JavaScript; lib/native/addon.ts documents its methods.
+// The class NativeDevice in JavaScript; lib/native/addon.ts declares its methods.
 class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
  public:
   static Napi::Function define(Napi::Env env);

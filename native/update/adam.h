@@ -1,9 +1,11 @@
-// Adam, AdamW and their AMSGrad variants: the semantics of torch.optim.Adam and torch.optim.AdamW.
+// The update rules Adam and AdamW and their AMSGrad variants, with the semantics of torch.optim.Adam and
+// torch.optim.AdamW:
 //
 //   g ← scale·gradient + coupledDecay·p,   m ← β1·m + (1 − β1)·g,   v ← β2·v + (1 − β2)·g²
 //   p ← p·(1 − lr·decoupledDecay) − lr/(1 − β1^t) · m / (√v/√(1 − β2^t) + ε)
 //
-// AMSGrad takes the running maximum of v under the root. Reads 16 bytes a parameter and writes 12; AMSGrad 20 and 16.
+// AMSGrad uses the running maximum of v under the root. In float32, Adam reads 16 bytes per parameter and writes 12;
+// AMSGrad reads 20 and writes 16.
 #pragma once
 
 #include "denormals.h"
@@ -11,6 +13,7 @@
 
 namespace stepsize::update {
 
+// Updates both moments and returns v.
 STEPSIZE_HOST_DEVICE float adamMoments(float parameter, float gradient, float& m, float& v, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   m = flushed(__builtin_fmaf(s.beta1, m, s.oneMinusBeta1 * g));
@@ -19,21 +22,25 @@ STEPSIZE_HOST_DEVICE float adamMoments(float parameter, float gradient, float& m
   return v;
 }
 
+// Updates the parameter; `second` is v, or its running maximum.
 STEPSIZE_HOST_DEVICE void adamApply(float& parameter, float m, float second, const Scalars& s) {
   const float denominator = __builtin_fmaf(__builtin_sqrtf(second), s.secondScale, s.epsilon);
   parameter = flushed(__builtin_fmaf(-s.stepSize, m / denominator, parameter * s.decayFactor));
 }
 
+// Adam and AdamW for one element.
 STEPSIZE_HOST_DEVICE void adam(float& parameter, float gradient, float& m, float& v, const Scalars& s) {
-  // Not inside the next call's arguments: whether `m` is read before or after is the compiler's choice there.
+  // This call does not stand among the next call's arguments, because there the compiler may read `m` before or after
+  // it.
   const float second = adamMoments(parameter, gradient, m, v, s);
   adamApply(parameter, m, second, s);
 }
 
+// Adam and AdamW with AMSGrad for one element.
 STEPSIZE_HOST_DEVICE void adamAmsgrad(float& parameter, float gradient, float& m, float& v, float& maximum,
                                       const Scalars& s) {
   const float second = adamMoments(parameter, gradient, m, v, s);
-  // A NaN stays, as with torch.maximum: it compares with nothing.
+  // A NaN stays NaN, as with torch.maximum; both `>` and `==` are false for NaN.
   maximum = flushed(second > maximum || second != second ? second : maximum);
   adamApply(parameter, m, maximum, s);
 }

@@ -1,5 +1,5 @@
-// Turns one group's hyper-parameters into the scalars of the next step, on the device. The only place where a step
-// uses double: once per group and step it costs nothing, and 1 − β^t loses digits in float32.
+// Turns the hyper-parameters of each group into the scalars of the next step, on the device. This is computed in
+// float64, because 1 − β^t loses digits in float32. It runs once per group and step, so the cost does not matter.
 #pragma once
 
 #include <cmath>
@@ -8,28 +8,30 @@
 
 namespace stepsize::update {
 
+// The options of prepareStep.
 struct StepOptions {
   double maxNorm;  // 0: no clipping
   bool checkFinite;
-  bool skipNonFinite;  // count and go on; otherwise the first non-finite gradient stops all later updates
+  bool skipNonFinite;  // count the step and go on; otherwise the first non-finite gradient stops all later updates
   double gradientScale;
 };
 
-// What gradients that are sums over this total weight are multiplied by. Where nothing counted they are zero, and stay.
+// The gradient scale if gradients are sums over this total weight. If the weight is 0, nothing was counted, the
+// gradients are zero, and they stay zero.
 STEPSIZE_HOST_DEVICE double scalePerWeight(double scale, float weight) {
   return weight == 0.0f ? 0.0 : scale / static_cast<double>(weight);
 }
 
-// Decides once per step whether it is applied, and advances the counters. `gradientNorm` is that of the gradient as it
-// came. If nobody checks, a norm that is not finite does what it does in PyTorch's clip_grad_norm_: a NaN makes every
-// gradient NaN, an infinity makes the finite ones 0.
+// Decides whether this step is applied, and advances the counters; runs once per step. `gradientNorm` is the norm of
+// the gradient before scaling. Without checkFinite, a norm that is not finite has the effect that it has in PyTorch's
+// clip_grad_norm_: a NaN makes every gradient NaN, an infinity makes finite gradients 0.
 STEPSIZE_HOST_DEVICE bool beginStep(State& state, const StepOptions& options, double gradientNorm) {
   const bool finite = gradientNorm - gradientNorm == 0;
   const bool stopped = state.stoppedAt != 0;
   const bool refused = options.checkFinite && !finite;
   state.iteration += 1;
   state.norm = __builtin_fabs(gradientNorm * options.gradientScale);
-  // The 1e-6 is that of PyTorch's clip_grad_norm_.
+  // PyTorch's clip_grad_norm_ adds the same 1e-6.
   const double coefficient = options.maxNorm > 0 ? options.maxNorm / (state.norm + 1e-6) : 1;
   state.coefficient = coefficient > 1 ? 1 : coefficient;
   if (refused && !stopped) {
@@ -41,25 +43,25 @@ STEPSIZE_HOST_DEVICE bool beginStep(State& state, const StepOptions& options, do
   return apply;
 }
 
-// What a gradient is multiplied by, as two factors: one float32 holds only what lies between 1e-38 and 1e38, and the
-// clip coefficient of large gradients, or the scale of small ones, may be beyond. The second is 1 as a rule.
+// Sets the factor of the gradient as two float32 numbers. One float32 only holds 1e-38 to 1e38, and the clip
+// coefficient of large gradients, or the scale of small ones, may be outside. The second factor is usually 1.
 STEPSIZE_HOST_DEVICE void setGradientScale(Scalars& s, double factor) {
   const double size = __builtin_fabs(factor);
   const bool small = size < 0x1p-100 && size > 0, large = size > 0x1p+100 && size - size == 0;
-  // The larger factor comes second if both shrink, and last if both enlarge: what lies between is no further from 1
-  // than what comes out.
+  // Both factors shrink or both enlarge, so the intermediate product underflows or overflows only if the result does.
   s.gradientScale = static_cast<float>(small ? factor * 0x1p+100 : large ? 0x1p+100 : factor);
   s.gradientRescale = static_cast<float>(small ? 0x1p-100 : large ? factor * 0x1p-100 : 1);
 }
 
-// A count out of a tensor that anybody may have written, from 0 to `most`: what is not a number counts as 0.
+// A count from a tensor that any code may have written, clamped to [0, most]. NaN counts as 0.
 STEPSIZE_HOST_DEVICE int64_t countOf(double value, int64_t most) {
   return !(value > 0) ? 0 : value < static_cast<double>(most) ? static_cast<int64_t>(value) : most;
 }
 
+// The largest count.
 constexpr int64_t kMostCount = 0x7fffffff;
 
-// base^exponent by repeated squaring. No library's pow has the same bits everywhere.
+// base^exponent by repeated squaring, because no library's pow has the same bits everywhere.
 STEPSIZE_HOST_DEVICE double power(double base, int64_t exponent) {
   double result = 1;
   for (; exponent > 0; exponent >>= 1) {
@@ -69,8 +71,8 @@ STEPSIZE_HOST_DEVICE double power(double base, int64_t exponent) {
   return result;
 }
 
-// `update` counts the updates of the parameter from 1, this one included. The bias is corrected as PyTorch does it, by
-// 1 − β^update with the beta of this step, also if a schedule moves it.
+// The scalars of a group or parameter. `update` is the number of the parameter's updates, from 1, including this one.
+// The bias is corrected as in PyTorch, by 1 − β^update with the beta of this step, even if a schedule changes beta.
 STEPSIZE_HOST_DEVICE Scalars scalarsOf(const Hyper& hyper, const State& state, int64_t update, bool apply,
                                        const StepOptions& options) {
   const double lr = hyper.learningRate;
@@ -89,7 +91,8 @@ STEPSIZE_HOST_DEVICE Scalars scalarsOf(const Hyper& hyper, const State& state, i
   s.secondScale = static_cast<float>(1 / std::sqrt(1 - power(hyper.beta2, update)));
   s.epsilon = static_cast<float>(hyper.epsilon);
   s.momentum = static_cast<float>(hyper.momentum);
-  // PyTorch starts a buffer with the gradient itself, undamped; it is zero before the parameter's first update.
+  // PyTorch initialises the buffer with the undamped gradient. Here the buffer is zero before the first update of the
+  // parameter.
   s.gradientWeight = static_cast<float>(update <= 1 ? 1 : 1 - hyper.dampening);
   s.directGradient = nesterov ? 1.0f : 0.0f;
   s.directBuffer = static_cast<float>(nesterov ? hyper.momentum : 1);
@@ -97,7 +100,7 @@ STEPSIZE_HOST_DEVICE Scalars scalarsOf(const Hyper& hyper, const State& state, i
   return s;
 }
 
-// What a step is prepared from, and what comes of it.
+// The inputs and outputs of prepareStep.
 struct StepTables {
   const Hyper* hyper;  // [groups]
   int64_t groups;
@@ -106,17 +109,18 @@ struct StepTables {
   State* state;
   GroupState* groupStates;  // [groups]
   const int32_t* groupOf;   // [parameters]
-  int32_t* updates;         // [parameters]: how often each was updated; the update itself counts
+  int32_t* updates;         // [parameters]: the number of updates of each; the update operation advances it
   int64_t parameters;
-  // [groups + parameters]: first those of a parameter that was updated as often as the optimizer has made updates, per
-  // group, then those of each parameter, which as a rule are the same.
+  // [groups + parameters]. The rows of the groups come first; they are for parameters that took part in every update of
+  // the optimizer. The rows of the parameters follow; they usually equal the row of their group.
   Scalars* scalars;
 };
 
+// The hyper-parameters of a group at this step.
 STEPSIZE_HOST_DEVICE Hyper hyperOf(const StepTables& tables, int64_t group) {
   Hyper hyper = tables.hyper[group];
   if (tables.schedule == nullptr) return hyper;
-  // The last row holds beyond the schedule's end.
+  // Beyond the end of the schedule the last row applies.
   const int64_t step = countOf(tables.state->iteration - 1, tables.steps - 1);
   const Scheduled& scheduled = tables.schedule[step * tables.groups + group];
   hyper.learningRate = scheduled.learningRate;
@@ -125,11 +129,12 @@ STEPSIZE_HOST_DEVICE Hyper hyperOf(const StepTables& tables, int64_t group) {
   return hyper;
 }
 
-// The updates before this step, of a parameter that took part in all of them.
+// The number of updates before this step of a parameter that took part in all of them.
 STEPSIZE_HOST_DEVICE int64_t updatesBefore(const State& state, bool apply) {
   return countOf(state.updates - (apply ? 1 : 0), kMostCount);
 }
 
+// Writes the scalars of one group.
 STEPSIZE_HOST_DEVICE void prepareGroup(const StepTables& tables, int64_t group, bool apply,
                                        const StepOptions& options) {
   const Hyper hyper = hyperOf(tables, group);
@@ -137,7 +142,7 @@ STEPSIZE_HOST_DEVICE void prepareGroup(const StepTables& tables, int64_t group, 
   tables.scalars[group] = scalarsOf(hyper, *tables.state, updatesBefore(*tables.state, apply) + 1, apply, options);
 }
 
-// After prepareGroup of all groups.
+// Writes the scalars of one parameter. Runs after prepareGroup of all groups.
 STEPSIZE_HOST_DEVICE void prepareParameter(const StepTables& tables, int64_t parameter, bool apply,
                                            const StepOptions& options) {
   const int64_t group = countOf(tables.groupOf[parameter], tables.groups - 1);

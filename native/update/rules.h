@@ -1,7 +1,7 @@
-// The table of update rules, for every backend: CPU loops, CUDA kernels and the binding are all made from it.
+// The table of update rules, from which the CPU loops, the CUDA kernels and the names in the binding are generated.
 //
-// A rule is one function on one element: parameter p, gradient g, moments m[0], m[1], …, scalars s. A new rule is that
-// function in a file of its own and one line here.
+// An update rule is one function on one element: parameter p, gradient g, moments m[0], m[1], …, scalars s. A new rule
+// is such a function in a file of its own and one line here.
 #pragma once
 
 #include "adam.h"
@@ -20,8 +20,10 @@
 
 namespace stepsize::update {
 
+// The most moments of a rule.
 constexpr int kMostMoments = 3;
 
+// One structure per rule, with its number of moments and its function on one element.
 #define STEPSIZE_RULE(name, Structure, moments, update)                                                                \
   struct Structure {                                                                                                   \
     static constexpr int kMoments = (moments);                                                                         \
@@ -31,19 +33,22 @@ STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)
 #undef STEPSIZE_RULE
 
 #define STEPSIZE_RULE(name, Structure, moments, update) name,
+// The rules, in the order of the table.
 enum class Rule : int { STEPSIZE_UPDATE_RULES(STEPSIZE_RULE) count };
 #undef STEPSIZE_RULE
 constexpr int kRules = static_cast<int>(Rule::count);
 
 #define STEPSIZE_RULE(name, Structure, moments, update) #name,
+// The names of the rules, in that order.
 constexpr const char* kRuleNames[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
 #undef STEPSIZE_RULE
 
 #define STEPSIZE_RULE(name, Structure, moments, update) (moments),
+// The number of moments of each rule, in that order.
 constexpr int kMomentsOfRule[kRules] = {STEPSIZE_UPDATE_RULES(STEPSIZE_RULE)};
 #undef STEPSIZE_RULE
 
-// Calls visit(structure) with the structure of a rule that is known at run time only.
+// Calls visit(structure) with the structure of a rule that is known only at run time.
 template <class Visit>
 inline __attribute__((always_inline)) void visitRule(Rule rule, const Visit& visit) {
   switch (rule) {

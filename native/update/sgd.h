@@ -1,8 +1,10 @@
-// SGD with momentum, dampening, Nesterov and coupled weight decay: the semantics of torch.optim.SGD.
+// The update rule SGD with momentum, dampening, Nesterov momentum and coupled weight decay, with the semantics of
+// torch.optim.SGD:
 //
 //   g ← scale·gradient + decay·p,   b ← momentum·b + (1 − dampening)·g,   p ← p − lr·(g or b or g + momentum·b)
 //
-// Reads parameter, gradient and buffer, writes parameter and buffer: 20 bytes a parameter, 12 without momentum.
+// In float32, SGD with momentum reads parameter, gradient and buffer and writes parameter and buffer: 20 bytes per
+// parameter. Without momentum it moves 12.
 #pragma once
 
 #include "denormals.h"
@@ -10,11 +12,13 @@
 
 namespace stepsize::update {
 
+// SGD without momentum for one element.
 STEPSIZE_HOST_DEVICE void sgd(float& parameter, float gradient, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   parameter = flushed(__builtin_fmaf(-s.stepSize, g, parameter));
 }
 
+// SGD with momentum for one element.
 STEPSIZE_HOST_DEVICE void sgdMomentum(float& parameter, float gradient, float& buffer, const Scalars& s) {
   const float g = __builtin_fmaf(s.coupledDecay, parameter, scaledGradient(gradient, s));
   buffer = flushed(__builtin_fmaf(s.momentum, buffer, s.gradientWeight * g));

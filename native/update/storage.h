@@ -1,9 +1,9 @@
-// In which types a step's lists are stored. The arithmetic is float32 for all.
+// The storage types of a step's lists. The arithmetic is float32 in all cases.
 //
 //   parameters   gradients   moments             copies
 //   float32      float32     float32, bfloat16   none
-//   float32      bfloat16    float32, bfloat16   bfloat16     masters of bfloat16 parameters, which are the copies
-//   bfloat16     bfloat16    float32, bfloat16   none         rounded stochastically
+//   float32      bfloat16    float32, bfloat16   bfloat16     master weights; the copies are the model's parameters
+//   bfloat16     bfloat16    float32, bfloat16   none         stochastic rounding
 #pragma once
 
 #include "../bfloat16.h"
@@ -11,7 +11,7 @@
 
 namespace stepsize::update {
 
-// The integer of the same size.
+// The unsigned integer of the same size.
 template <class T>
 struct WordOf {
   using Type = uint32_t;
@@ -21,6 +21,7 @@ struct WordOf<BFloat16> {
   using Type = uint16_t;
 };
 
+// The types of the lists of a step.
 template <class P, class G, class M, bool Copy>
 struct Storage {
   using Parameter = P;
@@ -29,13 +30,14 @@ struct Storage {
   static constexpr bool kCopies = Copy;
 };
 
+// The storage of a step, as far as it varies at run time.
 struct StoredAs {
   bool lowParameters;  // bfloat16
   bool lowMoments;
   bool copies;
 };
 
-// Calls visit(storage) with the Storage of a step whose types are known at run time only.
+// Calls visit(storage) with the Storage of a step whose types are known only at run time.
 template <class Rule, class Visit>
 inline __attribute__((always_inline)) void visitStorage(const StoredAs& as, const Visit& visit) {
   if constexpr (Rule::kMoments > 0) {
@@ -48,8 +50,8 @@ inline __attribute__((always_inline)) void visitStorage(const StoredAs& as, cons
   visit(Storage<float, float, float, false>{});
 }
 
-// Calls visit(rule, storage) for the lists of a step: parameters, gradients, moments and perhaps copies. isLow(list)
-// tells whether a list is bfloat16.
+// Calls visit(rule, storage) for a step with these lists: parameters, gradients, moments and perhaps copies.
+// isLow(list) says whether a list is bfloat16.
 template <class IsLow, class Visit>
 inline __attribute__((always_inline)) void visitStep(int64_t rule, int64_t lists, const IsLow& isLow,
                                                      const Visit& visit) {
