@@ -17,15 +17,15 @@ namespace {
 
 enum class Version { kOne, kTwo };
 
-// A mounted hierarchy of control groups that governs the resource that is asked about.
+// A mounted hierarchy of control groups that governs the requested resource.
 struct Mount {
   Version version;
-  // The group that the mount point shows: in a container often the container's own.
+  // The group at the mount point; in a container this is often the container's own group.
   std::string group;
   std::string point;
 };
 
-// A folder of files about one group.
+// The folder with the files of one group.
 struct Group {
   Version version;
   std::string folder;
@@ -42,7 +42,7 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-// The kernel writes a space in a path as \040, and some other characters alike.
+// Undoes the kernel's octal escapes in paths, such as \040 for a space.
 std::string unescaped(const std::string& text) {
   std::string result;
   for (size_t i = 0; i < text.size(); i++) {
@@ -57,7 +57,7 @@ std::string unescaped(const std::string& text) {
   return result;
 }
 
-// Hierarchies with this controller, from a line like
+// The mounted hierarchies with this controller, from lines like
 //   31 30 0:28 /docker/ab /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu
 std::vector<Mount> mountsOf(const std::string& root, const std::string& controller) {
   std::vector<Mount> mounts;
@@ -75,7 +75,7 @@ std::vector<Mount> mountsOf(const std::string& root, const std::string& controll
   return mounts;
 }
 
-// The path of this process's group, from a line like 4:cpu,cpuacct:/user.slice, or of version 2 0::/user.slice.
+// The path of this process's group, from a line like 4:cpu,cpuacct:/user.slice, or 0::/user.slice for version 2.
 std::optional<std::string> groupOf(const std::string& root, Version version, const std::string& controller) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -89,17 +89,18 @@ std::optional<std::string> groupOf(const std::string& root, Version version, con
   return std::nullopt;
 }
 
-// Where a group is below the mount point: empty if it is the one that is mounted, nothing if it is none of those below.
+// The path of a group relative to the mount point: empty for the mounted group itself, nullopt for a group that is not
+// below it.
 std::optional<std::string> placeIn(const Mount& mount, const std::string& group) {
   const std::string above = mount.group == "/" ? "" : mount.group;
-  // A path that leads out of a namespace is of no use inside.
+  // A path that leads out of a namespace cannot be followed inside it.
   if (group.find("/..") != std::string::npos || group.compare(0, above.size(), above) != 0) return std::nullopt;
   const std::string below = group.substr(above.size());
   if (!below.empty() && below[0] != '/') return std::nullopt;
   return below == "/" ? "" : below;
 }
 
-// The groups that this process is in, from its own to the outermost that can be seen.
+// The groups of this process, from its own to the outermost visible one.
 std::vector<Group> groupsOf(const std::string& root, const std::string& controller) {
   std::vector<Group> groups;
   for (const Mount& mount : mountsOf(root, controller)) {
@@ -115,7 +116,7 @@ std::vector<Group> groupsOf(const std::string& root, const std::string& controll
   return groups;
 }
 
-// The numbers of a file. A word that is none, such as max, is infinity; so is all of a file that is not there.
+// One of the numbers in a file. A missing file, and a word that is not a number, such as max, count as infinity.
 double numberIn(const std::string& path, int place = 0) {
   std::ifstream file(path);
   std::string word;

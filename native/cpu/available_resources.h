@@ -1,5 +1,5 @@
-// What this process may use of the machine: less than there is inside control groups, which containers and batch
-// systems are made of.
+// The CPUs and memory that this process may use. Inside control groups, of which containers and batch systems are made,
+// this is less than the machine has.
 #pragma once
 
 #include <cstdint>
@@ -7,19 +7,21 @@
 
 namespace stepsize::cpu {
 
-// How many threads this process may keep busy: the affinity mask or the control groups' quota, whichever is less.
+// The number of threads that this process may keep busy: the affinity mask or the quota of the control groups,
+// whichever is less.
 int availableThreads();
 
-// Bytes that neither the machine nor the control groups have given away; -1 if that is not known.
+// The bytes that are free on the machine and within the limits of the control groups; -1 if unknown.
 int64_t availableMemory();
 
-// CPUs' worth of time that the control groups of this process grant, or infinity. A group has at most what each group
-// around it has, so the least on the way to the root counts. Versions 1 and 2.
+// The CPU time per wall time that the control groups of this process grant, or infinity. A group has at most what each
+// enclosing group has, so the least value on the way to the root counts. Supports versions 1 and 2.
 //
-// `root` stands before every path that is read: a test gives a folder with files of its own.
+// `root` is prepended to every path that is read, so that a test can provide its own files.
 double grantedCpus(const std::string& root = "");
 
-// Bytes of memory that the control groups of this process have not used up, or infinity; like grantedCpus.
+// The bytes of memory that the control groups of this process have not used up, or infinity. `root` as in
+// grantedCpus().
 double grantedMemory(const std::string& root = "");
 
 }  // namespace stepsize::cpu

@@ -47,7 +47,7 @@ class CpuInvocation final : public Invocation {
     if (!failed_.exchange(true)) std::snprintf(error_, sizeof error_, format, a, b, c);
   }
 
-  // Null if none was reported.
+  // The first reported fault; null if there is none.
   const char* error() const { return failed_ ? error_ : nullptr; }
 
  private:
@@ -58,7 +58,7 @@ class CpuInvocation final : public Invocation {
   mutable char error_[256] = {};
 };
 
-// What a record that is not run would have left as zeros.
+// Zeroes the lists that a record would have left as zeros, for a record that is not run.
 void zeroLists(const Record& record) {
   for (size_t l = 0; l < record.lists.size(); l++) {
     if ((record.writes.zeroed >> l & 1) == 0) continue;
@@ -81,7 +81,7 @@ bool CpuDevice::implements(OperationId id) const { return set_.implements(id); }
 void* CpuDevice::acquire(int64_t bytes) {
   void* memory = memory_.acquire(bytes);
   if (memory != nullptr || releasing_.load(std::memory_order_relaxed) == 0) return memory;
-  // What was released before may be what is missing.
+  // Memory that was released before may be enough once the queue has given it back.
   std::promise<void> released;
   push({[&] { released.set_value(); }});
   released.get_future().wait();
@@ -90,7 +90,7 @@ void* CpuDevice::acquire(int64_t bytes) {
 
 void CpuDevice::release(void* memory, int64_t bytes) noexcept {
   releasing_.fetch_add(1, std::memory_order_relaxed);
-  // In stream order, like everything else: a record given earlier may still use the memory.
+  // Released in stream order: a record that was enqueued earlier may still use the memory.
   push({nullptr, memory, bytes});
 }
 
@@ -185,7 +185,7 @@ void CpuDevice::loop() noexcept {
   flushDenormals();
   for (Task task; queue_.pop(task); task = {}) {
     if (task.run) task.run();
-    // Whoever gets the memory next need not be this device.
+    // The memory may go to another device next, so it must not stay marked as spoiled here.
     if (task.releases != nullptr) spoiled_.restore(task.releases, task.releasedBytes);
     giveBack(task);
   }
@@ -203,7 +203,7 @@ Reason CpuDevice::tryRecord(const Record& record) noexcept {
     set_.run(record.id, invocation);
     return invocation.error() == nullptr ? nullptr : failureOf(record, invocation.error());
   } catch (...) {
-    // A kernel that was left in the middle may have changed the mode (KeepDenormals).
+    // A kernel that threw may have left the thread in another mode (KeepDenormals).
     flushDenormals();
     return failureOfCurrentException(record);
   }

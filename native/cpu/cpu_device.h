@@ -1,4 +1,4 @@
-// The CPU as a device: a worker thread that executes records in order, on the process' pool of threads.
+// The CPU as a device: a thread that executes records in order and uses the thread pool of the process.
 #pragma once
 
 #include <atomic>
@@ -13,11 +13,12 @@
 
 namespace stepsize::cpu {
 
-// A captured piece of work: its records in order.
+// A captured graph: its records in order.
 struct RecordedWork final : Graph {
   std::vector<Record> records;
 };
 
+// A CPU device with the kernels of one instruction set.
 class CpuDevice final : public Device {
  public:
   CpuDevice(const InstructionSet& set, int threads);
@@ -27,7 +28,7 @@ class CpuDevice final : public Device {
   void* acquire(int64_t bytes) override;
   void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
-  // Kernels have what they need on the stack or of the system.
+  // Kernels need no memory of the device: they use the stack or ask the system.
   void whenShort(std::function<void()>) override {}
   void enqueue(Record record) override;
   Reason run(Record record) override;
@@ -50,23 +51,27 @@ class CpuDevice final : public Device {
   std::vector<std::pair<std::string, std::string>> describe() const override;
 
  private:
+  // Releases the memory that a task gives back, if any.
   void giveBack(const Task& task) noexcept;
+  // Enqueues a task; once the queue is closed, only releases its memory.
   void push(Task task) noexcept;
+  // The body of the device's thread.
   void loop() noexcept;
+  // Runs a record unless it reads spoiled memory, and updates spoiled_.
   Reason execute(const Record& record) noexcept;
-  // Why the record fails, if it does.
+  // Runs a record and returns the reason if it fails.
   Reason tryRecord(const Record& record) noexcept;
 
   SlabMemory memory_;
   const InstructionSet& set_;
   const int threads_;
   std::vector<GrowingBuffer> workspaces_;
-  SpoiledMemory spoiled_;  // the device's thread uses it alone
+  SpoiledMemory spoiled_;  // used by the device's thread alone
   std::chrono::steady_clock::time_point timerStart_;
   std::shared_ptr<RecordedWork> capture_;
 
   TaskQueue queue_;
-  std::atomic<int> releasing_{0};  // how many releases wait in the queue
+  std::atomic<int> releasing_{0};  // releases that wait in the queue
   std::thread thread_;
 };
 

@@ -1,8 +1,10 @@
-// How a thread's float arithmetic treats denormal numbers, which take a CPU up to a hundred times as long as others.
+// Sets how the float arithmetic of a thread treats denormal numbers, which can take a CPU up to a hundred times as long
+// as others.
 //
-// The threads that run kernels take them for 0 and store 0 for them: activations and gradients that fade away cost no
-// more than others. The optimizer's step keeps them (KeepDenormals), since its bits are those of CUDA; its rules see to
-// it that none is stored (native/update/denormals.h). Threads of JavaScript run no kernels and are left as they are.
+// Threads that run kernels treat denormal operands as 0 and store 0 for denormal results, so that activations and
+// gradients that fade away do not slow them down. The optimizer's step computes with denormal numbers (KeepDenormals),
+// because its bits must be those of CUDA; its update rules store none (native/update/denormals.h). JavaScript threads
+// run no kernels and keep their mode.
 #pragma once
 
 #include <immintrin.h>
@@ -11,20 +13,21 @@
 
 namespace stepsize::cpu {
 
-// Of the control register MXCSR: results that are denormal are stored as 0, operands that are denormal count as 0.
+// Bits of the control register MXCSR: denormal results are stored as 0; denormal operands count as 0.
 constexpr unsigned kFlushToZero = 1u << 15, kDenormalsAreZero = 1u << 6;
 
+// Sets MXCSR.
 STEPSIZE_INLINE void setControl(unsigned control) {
-  // No arithmetic moves across: it works on memory, which may have changed for all the compiler knows.
+  // The compiler moves no arithmetic across these statements, because they may change any memory.
   asm volatile("" ::: "memory");
   _mm_setcsr(control);
   asm volatile("" ::: "memory");
 }
 
-// For the calling thread, from now on.
+// Makes the calling thread flush denormal numbers from now on.
 STEPSIZE_INLINE void flushDenormals() { setControl(_mm_getcsr() | kFlushToZero | kDenormalsAreZero); }
 
-// For the calling thread, as long as it lives.
+// Makes the calling thread compute with denormal numbers while this object lives.
 class KeepDenormals {
  public:
   STEPSIZE_INLINE KeepDenormals() : before_(_mm_getcsr()) { setControl(before_ & ~(kFlushToZero | kDenormalsAreZero)); }

@@ -37,7 +37,7 @@ std::vector<InstructionSet> allSets() {
 }  // namespace
 
 const std::vector<InstructionSet>& instructionSets() {
-  // Never destroyed: a device's thread may still use it while the process runs its static destructors.
+  // Never destroyed, because a device's thread may use it while the process runs its static destructors.
   static const auto& sets = *new std::vector<InstructionSet>(allSets());
   return sets;
 }

@@ -1,4 +1,4 @@
-// Which builds of the kernels there are, and which of them this CPU can run.
+// The builds of the kernels, one per instruction set, and whether this CPU can run them.
 #pragma once
 
 #include <string>
@@ -9,6 +9,7 @@
 
 namespace stepsize::cpu {
 
+// One build of the kernels.
 struct InstructionSet {
   std::string name;
   bool supported;
@@ -16,7 +17,7 @@ struct InstructionSet {
   void (*run)(OperationId id, const Invocation& call);
 };
 
-// Best first; the portable one is always supported.
+// All builds, best first. The portable build is always supported.
 const std::vector<InstructionSet>& instructionSets();
 
 }  // namespace stepsize::cpu

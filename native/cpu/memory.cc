@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kVectorAlignment = 64;
 constexpr int64_t kHugePage = 1 << 21;
 constexpr int64_t kSlab = 1 << 24;
-// Larger pieces get memory of their own.
+// Larger pieces are not cut from a slab.
 constexpr int64_t kLargestCut = 1 << 21;
 }  // namespace
 
@@ -53,7 +53,7 @@ void* SlabMemory::acquire(int64_t bytes) {
 void SlabMemory::release(void* memory, int64_t bytes) {
   if (bytes > kLargestCut) return releaseMemory(memory);
   const std::lock_guard lock(mutex_);
-  // The slab that begins last before the piece holds it.
+  // The piece lies in the last slab that begins at or before it.
   const auto found = std::prev(slabs_.upper_bound(static_cast<char*>(memory)));
   if (--found->second.pieces > 0) return;
   if (found->first == current_) current_ = nullptr;

@@ -1,4 +1,4 @@
-// Memory from the operating system, aligned for vectors. What is particular to Linux stands here alone.
+// Memory from the operating system, aligned for vectors. Only memory.cc has Linux-specific code.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,15 @@
 
 namespace stepsize::cpu {
 
-// Null when there is none. Large pieces ask for huge pages: a pass over 100 MB then misses the TLB 500 times less.
+// Returns memory, or null if there is none. Large pieces ask for huge pages: a pass over 100 MB then misses the TLB 500
+// times less.
 void* acquireMemory(int64_t bytes);
+// Gives back memory of acquireMemory().
 void releaseMemory(void* memory);
 
-// Hands out pieces; small ones are cut from slabs, so that they lie in huge pages too: AdamW over a hundred tensors of
-// 400 KB otherwise takes a seventh longer than over one of 40 MB. A slab goes back when all its pieces have. Threads
-// may share it.
+// Hands out pieces of memory. Small pieces are cut from slabs, so that they lie in huge pages too; without slabs, AdamW
+// over a hundred tensors of 400 KB takes a seventh longer than over one of 40 MB. A slab is released when all its
+// pieces have been. Safe to call from several threads.
 class SlabMemory {
  public:
   SlabMemory() = default;
@@ -21,13 +23,15 @@ class SlabMemory {
   SlabMemory& operator=(const SlabMemory&) = delete;
   ~SlabMemory();
 
+  // Returns a piece, or null if there is no memory.
   void* acquire(int64_t bytes);
+  // Gives a piece back; `bytes` is the size it was acquired with.
   void release(void* memory, int64_t bytes);
 
  private:
   struct Slab {
     int64_t used = 0;    // bytes cut off so far
-    int64_t pieces = 0;  // of them still held
+    int64_t pieces = 0;  // pieces that are still held
   };
 
   std::mutex mutex_;
@@ -35,7 +39,7 @@ class SlabMemory {
   char* current_ = nullptr;
 };
 
-// A piece that only grows.
+// A buffer that only grows.
 class GrowingBuffer {
  public:
   GrowingBuffer() = default;
@@ -48,7 +52,8 @@ class GrowingBuffer {
   GrowingBuffer& operator=(GrowingBuffer&&) = delete;
   ~GrowingBuffer() { releaseMemory(memory_); }
 
-  // The content is lost when it grows. Throws std::bad_alloc.
+  // Returns at least this much memory, owned by this object. The content is lost when the buffer grows. Throws
+  // std::bad_alloc.
   void* atLeast(int64_t bytes);
 
  private:

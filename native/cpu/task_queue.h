@@ -1,7 +1,7 @@
-// What waits for a device's thread, in order. The thread that owns the device pushes, the device's thread pops.
+// The queue of a device's thread. The thread that owns the device pushes tasks; the device's thread pops them in order.
 //
-// Pushing never fails: without memory for a longer queue it waits for a place in the one that there is. The device's
-// thread waits for nobody else, so that there always will be one.
+// Pushing never fails. If there is no memory to grow the queue, push() waits for a free place. The device's thread
+// waits for no other thread, so a place always becomes free.
 #pragma once
 
 #include <atomic>
@@ -17,20 +17,23 @@
 
 namespace stepsize::cpu {
 
+// Work for the device's thread, and memory to release after it.
 struct Task {
   std::function<void()> run;
-  void* releases = nullptr;  // memory to give back, also if the queue is closed
+  void* releases = nullptr;  // memory to give back, even if the queue is closed
   int64_t releasedBytes = 0;
-  int64_t heldBytes = 0;  // that `run` holds, beside what every task takes
+  int64_t heldBytes = 0;  // data that `run` holds, beyond the size of a task
 };
 
+// A queue for one producer and one consumer.
 class TaskQueue {
  public:
-  // A queue is long from here on until it is half as long: about 10 MB of tasks, or this much of other data.
+  // A queue is long once it has this many tasks, about 10 MB, or this much other data. It is short again at half of
+  // both.
   static constexpr size_t kMostTasks = 16384;
   static constexpr int64_t kMostHeldBytes = int64_t{1} << 28;
 
-  // False once the queue is closed; the task is then still the caller's.
+  // Appends a task. Returns false if the queue is closed; the caller then keeps the task.
   bool push(Task& task) noexcept {
     {
       std::unique_lock lock(mutex_);
@@ -48,7 +51,7 @@ class TaskQueue {
     return true;
   }
 
-  // Waits for a task. False once the queue is closed, whatever still waits.
+  // Waits for a task. Returns false once the queue is closed, even if tasks are left.
   bool pop(Task& task) noexcept {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] { return count_ > 0 || isClosed(); });
@@ -61,13 +64,15 @@ class TaskQueue {
     return true;
   }
 
-  // Returns at once unless the queue is long, else when it is short again or the time is over; whether it is short.
+  // Returns true at once if the queue is short; otherwise waits until the queue is short or the time is over, and says
+  // whether it is short.
   bool awaitRoom(std::chrono::milliseconds atMost) noexcept {
     if (!isLong_.load(std::memory_order_relaxed)) return true;
     std::unique_lock lock(mutex_);
     return room_.wait_for(lock, atMost, [this] { return !isLong_.load(std::memory_order_relaxed) || isClosed(); });
   }
 
+  // Closes the queue and wakes all waiting threads.
   void close() noexcept {
     {
       const std::lock_guard lock(mutex_);
@@ -78,7 +83,8 @@ class TaskQueue {
   }
   bool isClosed() const noexcept { return closed_.load(std::memory_order_relaxed); }
 
-  // Takes what was left when the queue was closed and its thread had ended. False if there is no more.
+  // Takes a task that was left when the queue was closed. Call it after the device's thread has ended. Returns false if
+  // none is left.
   bool takeRest(Task& task) noexcept {
     if (count_ == 0) return false;
     take(task);

@@ -11,18 +11,19 @@ namespace stepsize::cpu {
 
 namespace {
 
-// Longer than the gap between two parallel loops of one operation, shorter than what a sleeping thread costs to wake.
+// Spin this often before sleeping: longer than the gap between two parallel loops of one operation, shorter than it
+// takes to wake a sleeping thread.
 constexpr int kSpins = 2000;
 
-// In ThreadPool::state_: one place for a helper. What is below counts those who take part.
+// One place for a helper in ThreadPool::state_. The bits below count the helpers that take part.
 constexpr uint32_t kPlace = 1u << 16;
 
-// Of the calling thread. Without a destructor, so that a thread needs no memory to have it. The model of access makes
-// the loader keep room for all thread_local variables of the addon in every thread: it would otherwise get memory for
-// them at their first use, and ends the process if there is none.
+// The scratch memory of the calling thread. It has no destructor, so a thread needs no memory to have it. With the
+// initial-exec model, the loader reserves room for all thread_local variables of the addon in every thread. Otherwise
+// it would allocate that room at the first use, and end the process if there is no memory.
 [[gnu::tls_model("initial-exec")]] thread_local GrowingBuffer* threadScratch = nullptr;
 
-// Waits for a change of `value` from `seen`: first awake, then asleep, which leaves the CPU to whoever is waited for.
+// Waits until `value` is no longer `seen`: first by spinning, then asleep, so that other threads get the CPU.
 uint32_t waitForChange(const std::atomic<uint32_t>& value, uint32_t seen) {
   for (int spin = 0; spin < kSpins; spin++) {
     const uint32_t now = value.load(std::memory_order_acquire);
@@ -36,7 +37,7 @@ uint32_t waitForChange(const std::atomic<uint32_t>& value, uint32_t seen) {
 }  // namespace
 
 ThreadPool& ThreadPool::instance() {
-  // Never destroyed: a worker thread of Node may still compute while the process runs its static destructors.
+  // Never destroyed, because a worker thread of Node may still compute while the process runs its static destructors.
   static auto* pool = new ThreadPool();
   return *pool;
 }
@@ -53,7 +54,7 @@ int ThreadPool::grow(int helpers) {
   try {
     while (static_cast<int>(helpers_.size()) < helpers) helpers_.emplace_back([this] { help(); });
   } catch (const std::exception&) {
-    // The work does not depend on how many do it. The next job asks again.
+    // Any number of threads can do the work. The next job tries again.
   }
   return std::min(helpers, static_cast<int>(helpers_.size()));
 }
@@ -67,7 +68,7 @@ void ThreadPool::work() {
     // The body may have left the thread in another mode (KeepDenormals).
     flushDenormals();
     if (!hasFailed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
-    // Far from overflowing: each thread adds one more at most.
+    // next_ cannot overflow, because each thread adds at most one more.
     next_.store(count_, std::memory_order_relaxed);
   }
 }
@@ -112,7 +113,8 @@ void ThreadPool::run(int64_t count, int threads, Body body, void* context) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   work();
-  // Nobody else joins. Those who have must leave before the caller's frame goes, also if the job has failed.
+  // No more helpers can join from here on. Those that joined must leave before this frame ends, even if the job has
+  // failed.
   uint32_t state = state_.fetch_and(kPlace - 1, std::memory_order_acq_rel) & (kPlace - 1);
   while (state != 0) state = waitForChange(state_, state);
   if (!hasFailed_.load(std::memory_order_relaxed)) return;
