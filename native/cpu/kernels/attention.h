@@ -1,12 +1,16 @@
-// Causal attention, head by head: O = softmax(Q·Kᵀ·scale over the keys up to the query)·V, and its gradient.
+// Causal attention, head by head, and its gradient: O = softmax(Q·Kᵀ·scale)·V, where query i sees the keys 0 … i.
 //
-// Q, K, V, O are [batch, length, heads, size]. The scores are never stored whole: blocks of queries meet blocks of keys
-// with the running maximum and sum of Milakov and Gimelshein (2018), as in FlashAttention (Dao et al. 2022), and the
-// backward pass makes the probabilities again from each row's maximum and sum. The products are the tiles of gemm.h.
+// Q, K, V and O are [batch, length, heads, size]. The scores are never stored as a whole: blocks of queries meet blocks
+// of keys, with the running maximum and sum of Milakov and Gimelshein (2018), as in FlashAttention (Dao et al. 2022).
+// The backward pass recomputes the probabilities from the maximum and sum of each row. The products use the tiles of
+// gemm.h.
 //
-// The maximum and the inverse of the sum are kept apart. One number, the logarithm of the sum of exponentials, has a
-// rounding error that grows with the scores: at scores of 10⁴ probabilities would be wrong in the third digit.
-// Per head and pair of positions: forward 4·size flops, backward 10·size, of which the causal half is done.
+// The maximum and the inverse of the sum are stored as two numbers. A single number, the logarithm of the sum of
+// exponentials, has a rounding error that grows with the scores: at scores of 10⁴ the probabilities would be wrong in
+// the third digit.
+//
+// Each pair of positions takes 4·size flops per head forward and 10·size backward. Only the causal half of the pairs is
+// computed.
 #pragma once
 
 #include <math.h>
@@ -17,29 +21,31 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// The tile kernel expects rows of a row-major A this far apart, so a block of scores is as wide.
+// The keys of a block. The tile kernel expects the rows of a row-major A to be kDepth apart, so a block of scores has
+// this width.
 constexpr int64_t kKeys = kDepth;
 constexpr int64_t kQueries = 8 * kTileRows;
 static_assert(kDepth >= 256, "a head of 256, the most that the rule allows, must fit a row");
 
+// The shape of Q, K, V and O.
 struct AttentionShape {
   int64_t batch, length, heads, size;
   explicit AttentionShape(const Shape& s) : batch(s[0]), length(s[1]), heads(s[2]), size(s[3]) {}
 
   int64_t stride() const { return heads * size; }
-  // Where the rows of one head begin, heads counted through the batch; they are stride() apart.
+  // The first row of a head; heads are counted over the whole batch. Rows are stride() apart.
   float* rowsOf(const TensorView& x, int64_t head) const {
     return x.floats() + head / heads * length * stride() + head % heads * size;
   }
 };
 
-// The second operand of a product, packed: panels of up to kPanel columns, each [depth][columns].
+// The second operand of a product, packed into panels of up to kPanel columns, each [depth][columns].
 struct Panels {
   const float* data;
   int64_t depth, width;
 };
 
-// A thread's scratch memory, handed out piece by piece.
+// Hands out the scratch memory of a thread piece by piece.
 class Scratch {
  public:
   explicit Scratch(const Invocation& call) : free_(call.scratch()) {}
@@ -49,12 +55,13 @@ class Scratch {
     free_ += floats;
     return piece;
   }
-  // Rows as a row-major first operand.
+  // Packs rows as a row-major first operand.
   float* rows(const float* from, int64_t stride, int64_t count, int64_t size) {
     float* out = take(kQueries * kDepth);
     RowMajorRows{from, stride}.pack(0, static_cast<int>(count), 0, size, out);
     return out;
   }
+  // Packs a matrix as a second operand.
   template <class Source>
   Panels panels(const Source& source, int64_t depth, int64_t width) {
     float* out = take(ceilDivide(width, kPanel) * kPanel * depth);
@@ -70,8 +77,8 @@ class Scratch {
 };
 static_assert(6 * kQueries * kDepth + 3 * kKeys * kDepth <= kScratchFloats, "what the backward pass takes");
 
-// C (+)= A·B for up to kTileRows rows of a row-major A, over the first `depth` rows of B and those of its panels that
-// begin before `columns`. Row r of C is c + r·stride.
+// C (+)= A·B for up to kTileRows rows of a row-major A, over the first `depth` rows of B and over those of its panels
+// that begin before `columns`. Row r of C is at c + r·stride.
 STEPSIZE_INLINE void multiplyTile(const float* a, int rows, const Panels& b, int64_t depth, int64_t columns, float* c,
                                   int64_t stride, bool accumulate) {
   float* to[kTileRows];
@@ -82,7 +89,7 @@ STEPSIZE_INLINE void multiplyTile(const float* a, int rows, const Panels& b, int
   }
 }
 
-// C += Aᵀ·B for a k-major A with rows kKeys apart, from its row `first` on.
+// C += Aᵀ·B, starting with row `first` of A. A is k-major, with rows kKeys apart.
 STEPSIZE_INLINE void addTransposedTile(const float* a, int rows, const Panels& b, int64_t first, float* c,
                                        int64_t stride) {
   float* to[kTileRows];
@@ -94,13 +101,13 @@ STEPSIZE_INLINE void addTransposedTile(const float* a, int rows, const Panels& b
   }
 }
 
-// Calls f(first row, rows) for the tiles of a block.
+// Calls f(first row, number of rows) for each tile of a block.
 template <class F>
 STEPSIZE_INLINE void forTiles(int64_t rows, const F& f) {
   for (int64_t row = 0; row < rows; row += kTileRows) f(row, static_cast<int>(least(kTileRows, rows - row)));
 }
 
-// The largest of the scores and of what was before; a NaN is passed over. products: the scores before they are scaled.
+// The largest score, or `before` if that is larger; a NaN is ignored. `products` are the scores before scaling.
 STEPSIZE_INLINE float largestScore(const float* products, int64_t count, float scale, float before) {
   const Vec factor = broadcast(scale);
   Vec most = broadcast(before);
@@ -117,11 +124,12 @@ STEPSIZE_INLINE float largestScore(const float* products, int64_t count, float s
   return largest;
 }
 
-// How many of the keys from `key0` on the query may see.
+// How many of the keys from `key0` on a query sees.
 STEPSIZE_INLINE int64_t visibleKeys(int64_t query, int64_t key0, int64_t keys) {
   return most(0, least(keys, query + 1 - key0));
 }
 
+// One task computes kQueries queries of one head.
 inline void attention(const Invocation& call) {
   const AttentionShape shape(call.input(0).shape);
   const float scale = call.number(attribute::attentionScale);
@@ -131,7 +139,7 @@ inline void attention(const Invocation& call) {
     const int64_t queries = least(kQueries, shape.length - query0);
     Scratch scratch(call);
     float* scores = scratch.take(kQueries * kKeys);
-    float* sums = scratch.take(queries * size);  // of the values, before they are divided by the total
+    float* sums = scratch.take(queries * size);  // Σ p·v, before the division by Σ p
     const float* q = scratch.rows(shape.rowsOf(call.input(0), head) + query0 * stride, stride, queries, size);
     float largest[kQueries], total[kQueries];
     for (int64_t i = 0; i < queries; i++) {
@@ -176,7 +184,7 @@ inline void attention(const Invocation& call) {
 
 // With P the probabilities, g the gradient of O and δ_i = Σ_d g_id·O_id:
 //   dV = Pᵀ·g,  dS = P∘(g·Vᵀ − δ)·scale,  dQ = dS·K,  dK = dSᵀ·Q
-// One task per head: the sums over queries, of dK and dV, stay in one order.
+// One task computes one head, so that the sums over queries in dK and dV have one order.
 inline void attentionGradient(const Invocation& call) {
   const AttentionShape shape(call.input(0).shape);
   const float scale = call.number(attribute::attentionScale);
@@ -229,7 +237,7 @@ inline void attentionGradient(const Invocation& call) {
             const Vec inverse = broadcast(inverseSums[query0 + i]);
             mapVectors(pRow, pRow, visible, [=](Vec s) { return exponential(fma(s, factor, shift)) * inverse; });
             for (int64_t j = 0; j < visible; j++) dRow[j] = pRow[j] * (dRow[j] - delta[i]) * scale;
-            // The products over queries read whole columns.
+            // The products over queries read whole columns, so hidden pairs must be 0.
             zeroFloats(pRow + visible, keys - visible);
             zeroFloats(dRow + visible, keys - visible);
           }

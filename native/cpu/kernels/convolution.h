@@ -1,5 +1,6 @@
-// Convolution and its two gradients, NHWC, as matrix products whose A operand is gathered from windows of an image.
-// There is no im2col buffer: a window's rows are contiguous in NHWC, so gathering one costs a copy per image row.
+// Convolution and its two gradients, NHWC, as matrix products. Operand A is gathered from the windows of an image, and
+// there is no im2col buffer: the rows of a window are contiguous in NHWC, so gathering a window costs one copy per
+// image row.
 #pragma once
 
 #include "../../operations_attributes.h"
@@ -8,8 +9,8 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// A grid of windows over images [n,height,width,channels]. Row i of the matrix is the window of grid point i, its
-// columns are (window row, window column, channel); what lies outside the image is zero.
+// A grid of windows over images [n,height,width,channels], as a matrix. Row i is the window at grid point i; its
+// columns are (window row, window column, channel). Elements outside the image are zero.
 struct Windows {
   static constexpr bool kMajor = false;
   const float* images;
@@ -20,7 +21,7 @@ struct Windows {
 
   STEPSIZE_INLINE int64_t columns() const { return windowHeight * windowWidth * channels; }
 
-  // Columns [k0, k0 + depth) of the window at (image, gridY, gridX).
+  // Copies columns [k0, k0 + depth) of the window at (image, gridY, gridX).
   STEPSIZE_INLINE void gather(int64_t image, int64_t gridY, int64_t gridX, int64_t k0, int64_t depth,
                               float* out) const {
     const int64_t top = gridY * strideY + originY;
@@ -45,7 +46,7 @@ struct Windows {
     }
   }
 
-  // Calls f(r, image, gridY, gridX) for `count` consecutive rows.
+  // Calls f(r, image, gridY, gridX) for `count` consecutive rows from `row` on.
   template <class F>
   STEPSIZE_INLINE void forRows(int64_t row, int64_t count, const F& f) const {
     int64_t gridX = row % gridWidth;
@@ -61,12 +62,13 @@ struct Windows {
     }
   }
 
+  // Packs rows as a row-major operand A of gemm.
   STEPSIZE_INLINE void pack(int64_t row, int rows, int64_t k0, int64_t depth, float* out) const {
     forRows(row, rows,
             [&](int64_t r, int64_t image, int64_t y, int64_t x) { gather(image, y, x, k0, depth, out + r * kDepth); });
   }
 
-  // For gemmOverDepth, where the grid points are the depth: their whole windows, one after another.
+  // For gemmOverDepth, in which the grid points are the depth: whole windows, one after another.
   STEPSIZE_INLINE const float* rows(int64_t k0, int64_t depth, float* scratch, int64_t& stride) const {
     stride = columns();
     forRows(k0, depth, [&](int64_t r, int64_t image, int64_t y, int64_t x) {
@@ -76,7 +78,7 @@ struct Windows {
   }
 };
 
-// The windows of a convolution's images, one for each position of its result (or of the result's gradient).
+// The windows of a convolution, one for each position of its result.
 STEPSIZE_INLINE Windows windowsOf(const Invocation& call, const TensorView& images, const Shape& result,
                                   int64_t kernelHeight, int64_t kernelWidth) {
   const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
@@ -94,12 +96,12 @@ inline void conv2d(const Invocation& call) {
        DenseRows{out.floats(), outputs});
 }
 
-// Weights [outputs, kernelHeight, kernelWidth, channels] as the B operand of the input gradient: row
-// (window row, window column, output) of the matrix is the kernel's tap that this window position meets.
+// Weights [outputs, kernelHeight, kernelWidth, channels] as operand B of the input gradient. Row (window row, window
+// column, output) of the matrix is the kernel's tap that meets this window position.
 struct FlippedTaps {
   const float* weights;
   int64_t kernelHeight, kernelWidth, channels, outputs;
-  int64_t lastY, lastX, stride;  // the tap at window position 0, and how far taps lie apart
+  int64_t lastY, lastX, stride;  // the tap at window position 0, and the step between taps
   int64_t windowWidth;
 
   STEPSIZE_INLINE void pack(int64_t k0, int64_t depth, int64_t column, int64_t columns, int64_t width,
@@ -113,8 +115,9 @@ struct FlippedTaps {
   }
 };
 
-// The image rows (or columns) p, p + stride, … all meet the same taps: those with p + padding − tap a multiple of the
-// stride. Ordered by falling tap they meet consecutive gradient rows, beginning with `origin` for the first of them.
+// The image rows (or columns) p, p + stride, … meet the same taps: those for which p + padding − tap is a multiple of
+// the stride. In order of falling taps they meet consecutive gradient rows; `origin` is the first one for the first of
+// these image rows.
 struct Phase {
   int64_t lastTap, taps, origin, length;
 };
@@ -129,7 +132,7 @@ STEPSIZE_INLINE Phase phaseOf(int64_t p, int64_t length, int64_t kernel, int64_t
   return phase;
 }
 
-// Rows of the input gradient that belong to one phase.
+// The rows of the input gradient that belong to one phase, as operand C.
 struct PhaseRows {
   float* data;
   int64_t height, width, channels, stride, phaseY, phaseX, gridHeight, gridWidth;
@@ -147,8 +150,8 @@ inline void conv2dInputGradient(const Invocation& call) {
   const TensorView& out = call.output(0);
   const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
   const int64_t outputs = w.shape[0], channels = w.shape[3];
-  // With a stride, one product per phase: no multiplications with the zeros that a dilated gradient would have.
-  // Phases past the image's size have no rows.
+  // One product per phase, so that there are no multiplications with the zeros of a dilated gradient. Phases beyond the
+  // size of the image have no rows.
   for (int64_t phaseY = 0; phaseY < least(stride, out.shape[1]); phaseY++)
     for (int64_t phaseX = 0; phaseX < least(stride, out.shape[2]); phaseX++) {
       const Phase y = phaseOf(phaseY, out.shape[1], w.shape[1], stride, padding);
@@ -169,7 +172,8 @@ inline void conv2dWeightGradient(const Invocation& call) {
   const Windows windows = windowsOf(call, call.input(0), g.shape, out.shape[1], out.shape[2]);
   const int64_t columns = windows.columns(), outputs = g.shape[3];
   float* gradient = out.floats();
-  // Windows on the long side of the tile, so that they are copied once and the incoming gradient is read in place.
+  // The windows are on the long side of the tile, so that they are copied once and the incoming gradient is read in
+  // place.
   gemmOverDepth(call, columns, outputs, g.shape.product(0, 3), windows, DensePanel{g.floats(), outputs},
                 [=](int64_t i, int64_t j, float value) { gradient[j * columns + i] = value; });
 }

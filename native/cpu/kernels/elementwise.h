@@ -1,4 +1,4 @@
-// Operations that treat every element alike. Memory-bound: each reads its operands and writes its result once.
+// Elementwise operations. They are memory-bound: each reads its operands once and writes its result once.
 #pragma once
 
 #include <string.h>
@@ -20,7 +20,7 @@ STEPSIZE_INLINE void mapUnary(const Invocation& call, const F& f) {
   });
 }
 
-// out = f(large, small), the small operand repeated along the large one's leading axes.
+// out[i] = f(large[i], small[i mod period]): the small operand repeats along the leading axes of the large one.
 template <class F>
 STEPSIZE_INLINE void mapRepeated(const Invocation& call, const TensorView& large, const TensorView& small, const F& f) {
   const float* __restrict__ a = large.floats();

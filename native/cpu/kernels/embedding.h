@@ -1,4 +1,5 @@
-// Rows of a table picked by int32 ids, and the gradient of the table: the sum of the rows' gradients per id.
+// Embedding, out[i] = table[ids[i]] for int32 ids, and the gradient of the table: for each id, the sum of the gradients
+// of its rows.
 #pragma once
 
 #include "../../fault_texts.h"
@@ -7,7 +8,7 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// ids [...], table [rows, width] → [..., width]. Reads and writes the picked rows once.
+// ids [...], table [rows, width] → [..., width]. Reads the selected rows once and writes them once.
 inline void embedding(const Invocation& call) {
   const int32_t* ids = call.input(0).as<int32_t>();
   const TensorView& table = call.input(1);
@@ -25,8 +26,9 @@ inline void embedding(const Invocation& call) {
   });
 }
 
-// Each task owns a range of the table's rows and adds to them in the order of the positions, so the sums need no
-// atomics and have one order. Every task looks at every id: cheap beside the rows it adds while the tasks are few.
+// Each task owns a range of the table's rows and adds to them in the order of the positions. The sums therefore need no
+// atomics and have one order. Every task reads every id, which is cheap compared with adding the rows while there are
+// few tasks.
 inline void embeddingGradient(const Invocation& call) {
   constexpr int64_t tasks = 16;
   const TensorView& ids = call.input(0);

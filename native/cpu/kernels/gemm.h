@@ -1,16 +1,16 @@
 // The matrix product of the CPU backend: C[m,n] = A[m,k] · B[k,n], float32.
 //
-// One blocked product, in two loop orders; what differs between a dense product and the three convolutions is how
-// operands are loaded and rows of C are found, and that is given by the types A, B and C:
+// There is one blocked product, with two loop orders. A dense product and the three convolutions differ in how operands
+// are loaded and how rows of C are found. The types A, B and C define that:
 //
-//   A, row-major   void pack(row, rows, k0, depth, out)     rows to [rows][kDepth]
-//   A, k-major     the same, to [depth][kNarrowTileRows]: no transposition on the way
-//   B              void pack(k0, depth, column, columns, width, out)   a panel to [depth][width], zero beyond columns
-//   C              float* row(i)                            where row i begins
+//   A, row-major   void pack(row, rows, k0, depth, out)     packs rows as [rows][kDepth]
+//   A, k-major     the same, as [depth][kNarrowTileRows], so that nothing is transposed on the way
+//   B              void pack(k0, depth, column, columns, width, out)   packs a panel as [depth][width], zero beyond
+//   columns C              float* row(i)                            the address of row i
 //
-// The innermost kernel keeps rows × 2 vectors (or, for narrow results, twice the rows × 1 vector) of C in registers
-// over a block of k. A's block of rows sits in L1, B's packed block streams from L2. Every element of C is summed in
-// an order that depends on the shapes alone.
+// The innermost kernel keeps a tile of C in registers over a block of k: rows × 2 vectors or, for narrow results, twice
+// as many rows × 1 vector. A's block of rows stays in the L1 cache, and B's packed block streams from the L2 cache.
+// Each element of C is summed in an order that depends on the shapes alone.
 #pragma once
 
 #include <utility>
@@ -19,16 +19,17 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// 32 vector registers hold 14 × 2 sums, two of B and one of A; 16 registers hold 6 × 2.
+// With 32 vector registers a tile has 14 × 2 sums, two vectors of B and one of A. With 16 registers it has 6 × 2 sums.
 constexpr int kTileRows = kLanes == 16 ? 14 : 6;
 constexpr int kNarrowTileRows = 2 * kTileRows;
 constexpr int kPanel = 2 * kLanes;
-// Of k per block: 14 rows of it fill half of a 32 KiB L1.
+// The depth of a block: 14 rows of 256 floats fill nearly half of a 32 KiB L1 cache.
 constexpr int64_t kDepth = 256;
-// Columns of B per block: 256 × 512 floats are half of a 1 MiB L2.
+// The columns of B per block: 256 × 512 floats are half of a 1 MiB L2 cache.
 constexpr int64_t kBlockColumns = 512;
 
-// c[r][0 … V·kLanes) (+)= Σ_k a(r, k) · b[k][…]. stride: between rows of a k-major A; a row-major one has kDepth.
+// c[r][0 … V·kLanes) (+)= Σ_k a(r, k) · b[k][…]. `stride` is the distance between the rows of a k-major A; in a
+// row-major A it is kDepth.
 template <int R, int V, bool KMajor>
 void tile(int64_t depth, const float* __restrict__ a, int64_t stride, const float* __restrict__ b, float* const* c,
           bool accumulate) {
@@ -65,17 +66,18 @@ Tile chooseTile(int rows, std::integer_sequence<int, R...>) {
   return tiles[rows - 1];
 }
 
-// The kernel for `rows` rows of a panel one or two vectors wide.
+// The kernel for a tile of `rows` rows and one or two vectors.
 template <bool KMajor>
 Tile tileFor(int rows, int vectors) {
   return vectors == 1 ? chooseTile<1, KMajor>(rows, std::make_integer_sequence<int, kNarrowTileRows>{})
                       : chooseTile<2, KMajor>(rows, std::make_integer_sequence<int, kTileRows>{});
 }
 
+// The vectors of a panel, and the most rows of its tiles.
 STEPSIZE_INLINE int vectorsOf(int64_t columns) { return columns <= kLanes ? 1 : 2; }
 STEPSIZE_INLINE int tileRowsFor(int64_t columns) { return columns <= kLanes ? kNarrowTileRows : kTileRows; }
 
-// One tile of C, by way of a buffer where the panel is wider than what is left of C.
+// Computes one tile of C. If the panel is wider than the rest of C, the tile goes through a buffer.
 template <bool KMajor>
 void computeTile(int64_t depth, const float* a, int64_t stride, const float* b, float* const* c, int rows,
                  int64_t columns, bool accumulate) {
@@ -92,7 +94,7 @@ void computeTile(int64_t depth, const float* a, int64_t stride, const float* b, 
       c[r][j] = accumulate ? c[r][j] + buffer[r * width + j] : buffer[r * width + j];
 }
 
-// Parallel over rows of C, B packed once per block for all threads.
+// C = A·B, in parallel over the rows of C. B is packed once per block for all threads.
 template <class A, class B, class C>
 void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const C& c) {
   if (m == 0 || n == 0) return;
@@ -109,8 +111,8 @@ void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, c
   for (int64_t column0 = 0; column0 < n; column0 += blockColumns) {
     const int64_t columns = least(blockColumns, n - column0);
     const int64_t panels = ceilDivide(columns, kPanel);
-    // Few rows leave threads without work unless the columns are divided too. Fixed numbers: the bits must not depend
-    // on the threads.
+    // If there are few rows, the columns are divided among tasks too. The numbers are fixed, because the bits must not
+    // depend on the number of threads.
     const int64_t columnTasks = least(panels, ceilDivide(8, tiles));
     const int64_t tilesPerTask = ceilDivide(tiles, 64);
     const int64_t rowTasks = ceilDivide(tiles, tilesPerTask);
@@ -135,7 +137,8 @@ void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, c
             const int64_t column = p * kPanel;
             const int64_t wide = least(kPanel, columns - column);
             const float* panel = packed + column * depth;
-            // A narrow last panel comes with the tall tile's kernel; the tile stays as tall as the block's.
+            // A narrow last panel uses the kernel for narrow results, but the tile keeps the height of the block's
+            // tiles.
             for (int r = 0; r < rows; r++) to[r] = c.row(row + r) + column0 + column;
             computeTile<A::kMajor>(depth, rowsOfA, kNarrowTileRows, panel, to, rows, wide, k0 > 0);
           }
@@ -145,8 +148,9 @@ void gemm(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, c
   }
 }
 
-// For a small C and a long k: k is cut into slices, each sums a C of its own, and the slices are added in order.
-// A's block of k comes k-major and whole from a.rows(k0, depth, scratch, stride). write(i, j, value) gets the result.
+// For a small C and a long k. k is cut into slices, each slice is summed into a C of its own, and the slices are added
+// in order. a.rows(k0, depth, scratch, stride) returns a whole k-major block of A. write(i, j, value) receives the
+// result.
 template <class A, class B, class Write>
 void gemmOverDepth(const Invocation& call, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
                    const Write& write) {
@@ -154,7 +158,8 @@ void gemmOverDepth(const Invocation& call, int64_t m, int64_t n, int64_t k, cons
   const int64_t slices = most(1, least(16, k / 1024));
   const int64_t slice = ceilDivide(k, slices);
   const int64_t paddedN = ceilDivide(n, kLanes) * kLanes;
-  // Both operands' blocks share the thread's scratch; A's block of half a megabyte leaves L2 room for B and C.
+  // The blocks of both operands share the scratch memory of the thread. A's block of at most half a megabyte leaves
+  // room for B and C in the L2 cache.
   const int64_t depthLimit = most(1, least(kDepth, (1 << 17) / most(m, 1)));
   float* partial = static_cast<float*>(call.workspace(slices * m * paddedN * 4));
   parallelFor(call, slices, [&](int64_t s) {

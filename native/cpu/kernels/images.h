@@ -1,4 +1,4 @@
-// Raw images to what a model takes: shifted, mirrored, normalised per channel, in one pass.
+// Turns raw images into the input of a model in one pass: shifts, mirrors, and normalises per channel.
 #pragma once
 
 #include "../../operations_attributes.h"
@@ -6,7 +6,7 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// to = raw·factor + offset for pixels side by side.
+// to = raw·factor + offset for consecutive pixels.
 template <class T>
 STEPSIZE_INLINE void normalizePixels(const T* raw, const float* factor, const float* offset, float* to, int64_t pixels,
                                      int64_t channels) {
@@ -15,7 +15,8 @@ STEPSIZE_INLINE void normalizePixels(const T* raw, const float* factor, const fl
       to[p * channels + c] = static_cast<float>(raw[p * channels + c]) * factor[c] + offset[c];
 }
 
-// Pixel (y, x) is raw pixel (y + down, x + across), mirrored (y + down, width − 1 − x + across); raw zeros outside.
+// Pixel (y, x) comes from raw pixel (y + down, x + across), or (y + down, width − 1 − x + across) if mirrored; raw
+// values outside the image are zero.
 template <class T>
 STEPSIZE_INLINE void normalizeMoved(const Invocation& call) {
   const TensorView& images = call.input(0);

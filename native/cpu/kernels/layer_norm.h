@@ -1,8 +1,8 @@
-// Normalisation of every row (the last axis): LayerNorm (Ba, Kiros, Hinton 2016), y = (x − mean)·r·γ + β with
-// r = 1/√(variance + ε), and RMSNorm (Zhang, Sennrich 2019), y = x·r·γ with r = 1/√(mean of x² + ε). γ and β may be
-// absent: OLMo's LayerNorm has neither.
+// Normalisation of every row, that is, over the last axis. LayerNorm (Ba, Kiros, Hinton 2016): y = (x − mean)·r·γ + β
+// with r = 1/√(variance + ε). RMSNorm (Zhang, Sennrich 2019): y = x·r·γ with r = 1/√(mean of x² + ε). γ and β are
+// optional; OLMo's LayerNorm has neither.
 //
-// Rows are independent and stay in the L1 cache between the passes over them: memory sees x read and y written once.
+// A row stays in the L1 cache during the passes over it, so memory reads x once and writes y once.
 #pragma once
 
 #include "../../operations_attributes.h"
@@ -11,7 +11,7 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// Rows with no columns have nothing to normalise; their statistics must not be what was in the memory before.
+// A row without columns gets defined statistics too, not what was in the memory before.
 template <bool Centered>
 void normalizeRows(const Invocation& call) {
   const bool affine = call.inputs > 1;
@@ -33,7 +33,7 @@ void normalizeRows(const Invocation& call) {
         mean = n > 0 ? mean / static_cast<float>(n) : 0;
         means[row] = mean;
       }
-      // Centred before squaring, so that a mean far from zero does not cancel.
+      // Subtracting the mean before squaring avoids cancellation if the mean is far from zero.
       const Vec meanVector = broadcast(mean);
       const float squares = sumRow(
           n,
@@ -54,7 +54,8 @@ void normalizeRows(const Invocation& call) {
 }
 
 // With x̂ the normalised row, g the incoming gradient and h = g·γ:
-//   dx = r·(h − mean(h) − x̂·mean(h·x̂)), without mean(h) where nothing was centred;  dγ = Σ g·x̂,  dβ = Σ g
+//   dx = r·(h − mean(h) − x̂·mean(h·x̂)),  dγ = Σ g·x̂,  dβ = Σ g
+// RMSNorm has no mean(h) in dx and no dβ.
 template <bool Centered>
 void normalizeRowsGradient(const Invocation& call) {
   const int gammaAt = Centered ? 4 : 3;
@@ -64,7 +65,7 @@ void normalizeRowsGradient(const Invocation& call) {
   const float* inverses = call.input(Centered ? 3 : 2).floats();
   const Rows shape(call.input(0));
   const int64_t n = shape.channels, rows = shape.rows, chunk = shape.chunk(), chunks = shape.chunks();
-  // Per chunk: the sums for γ and β, and room for h and x̂ of one row.
+  // For each chunk: the sums for γ and β, and space for h and x̂ of one row.
   float* partial = static_cast<float*>(call.workspace(most(1, chunks) * 4 * n * 4));
   parallelFor(call, chunks, [&](int64_t task) {
     float* dGamma = partial + task * 4 * n;

@@ -1,5 +1,5 @@
-// Log-softmax, cross-entropy, binary cross-entropy, and the count of right answers. Rows are independent; sums over
-// rows are made in order.
+// Log-softmax, cross-entropy, binary cross-entropy, and the number of correct predictions. Sums over rows are added in
+// a fixed order.
 #pragma once
 
 #include <math.h>
@@ -12,8 +12,8 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// A row's largest value, and Σ exp(value − largest). They are kept apart: their logarithm in one number,
-// largest + log Σ, has a rounding error that grows with the values, and probabilities would be off by as much.
+// The largest value of a row, and Σ exp(value − largest). They are kept as two numbers: one number, largest + log Σ,
+// has a rounding error that grows with the values, and the probabilities would be wrong by as much.
 struct SoftmaxRow {
   float largest, sum;
 };
@@ -62,8 +62,8 @@ inline void logSoftmaxGradient(const Invocation& call) {
   });
 }
 
-// What the calls of cross-entropy and its gradient say of the rows: w of each class, v of each row, both 1 where no
-// weights are given; the rows that count, whose label is not ignored and whose v is not 0; and s.
+// The arguments that cross-entropy and its gradient share. w is the weight of each class and v the weight of each row,
+// both 1 if no weights are given. s is the smoothing. A row counts if its label is not ignored and its v is not 0.
 struct CrossEntropyRows {
   const Invocation& call;
   const int32_t* labels;
@@ -82,16 +82,18 @@ struct CrossEntropyRows {
         itemWeights(of.integer(attribute::itemWeights) != 0 ? of.input(classWeights ? 3 : 2).floats() : nullptr),
         classSum(classWeights ? sumFloats(classWeights, classes) : static_cast<float>(classes)) {}
 
+  // v of a row; 0 if its label is ignored.
   float itemWeight(int64_t row) const {
     if (labels[row] == ignored) return 0;
     return itemWeights ? itemWeights[row] : 1;
   }
-  // Whether the row's label is a class; reports one that is not.
+  // Whether the label of a row is a class; reports a fault if not.
   bool hasClass(int64_t row) const {
     if (labels[row] >= 0 && labels[row] < classes) return true;
     call.fail(fault::kLabel, labels[row], row, classes - 1);
     return false;
   }
+  // w of the label of a row, which must be a class.
   float classWeight(int64_t row) const { return classWeights ? classWeights[labels[row]] : 1; }
 
   // Σ_j w_j·(x_j − largest)
@@ -110,9 +112,10 @@ struct CrossEntropyRows {
   }
 };
 
-// A row's loss is −v·((1 − s)·w_y·log p_y + s/classes·Σ_j w_j·log p_j), its weight v·w_y. What comes out: the rows'
-// losses, their sum, the sum of the weights, and the quotient of the two; for the gradient each row's maximum and the
-// inverse of its sum of exponentials. Probabilities would take as much memory as the logits.
+// The loss of a row is −v·((1 − s)·w_y·log p_y + s/classes·Σ_j w_j·log p_j), and its weight is v·w_y. The outputs are
+// the losses of the rows, their sum, the sum of the weights, and the quotient of the two. For the gradient there are
+// also each row's maximum and the inverse of its sum of exponentials; storing the probabilities would take as much
+// memory as the logits.
 inline void crossEntropy(const Invocation& call) {
   const TensorView& logits = call.input(0);
   const CrossEntropyRows rows(call);
@@ -147,8 +150,9 @@ inline void crossEntropy(const Invocation& call) {
   call.output(3).floats()[0] = sum / weight;
 }
 
-// dlogits_j = v·g·(p_j·((1 − s)·w_y + s/classes·Σw) − (1 − s)·w_y·[j = y] − s/classes·w_j), where g is the gradient of
-// the row's loss: one for each row, the sum's, or the mean's over the weight. 0 in rows that do not count.
+// dlogits_j = v·g·(p_j·((1 − s)·w_y + s/classes·Σw) − (1 − s)·w_y·[j = y] − s/classes·w_j), and 0 in rows that do not
+// count. g is the gradient of the row's loss: one number per row, the gradient of the sum, or the gradient of the mean
+// divided by the total weight.
 inline void crossEntropyGradient(const Invocation& call) {
   const TensorView& logits = call.input(0);
   const CrossEntropyRows rows(call);
@@ -166,7 +170,7 @@ inline void crossEntropyGradient(const Invocation& call) {
     const bool hasClass = rows.hasClass(i);
     const float scale = (perRow ? g[i] : all) * item, ofClass = rows.smoothing / static_cast<float>(classes);
     const float ofLabel = (1 - rows.smoothing) * (hasClass ? rows.classWeight(i) : 1);
-    // Without class weights it is (1 − s) + s.
+    // Without class weights this is (1 − s) + s.
     const float together = rows.classWeights ? ofLabel + ofClass * rows.classSum : 1;
     const Vec largest = broadcast(maxima[i]), share = broadcast(inverseSums[i] * together);
     const Vec even = broadcast(rows.classWeights ? 0 : ofClass), factor = broadcast(scale);

@@ -1,4 +1,4 @@
-// Dense matrix products: A[m,k]·B[k,n] with either operand stored transposed.
+// Dense matrix products A[m,k]·B[k,n]; either operand may be stored transposed.
 #pragma once
 
 #include "../../epilogue.h"
@@ -7,7 +7,7 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// A stored [m,k].
+// Operand A, stored as [m,k].
 struct RowMajorRows {
   static constexpr bool kMajor = false;
   const float* data;
@@ -18,20 +18,21 @@ struct RowMajorRows {
   }
 };
 
-// A stored [k,m].
+// Operand A, stored as [k,m].
 struct KMajorRows {
   static constexpr bool kMajor = true;
   const float* data;
   int64_t stride;
 
-  // Copied although the tile kernel could walk it in place: with a stride of 4 KiB all its lines share one cache set.
+  // The rows are copied although the tile kernel could read them in place: with a stride of 4 KiB all their cache lines
+  // would share one cache set.
   STEPSIZE_INLINE void pack(int64_t row, int rows, int64_t k0, int64_t depth, float* out) const {
     const float* from = data + k0 * stride + row;
     for (int64_t k = 0; k < depth; k++) copyFloats(out + k * kNarrowTileRows, from + k * stride, rows);
   }
 };
 
-// B stored [k,n].
+// Operand B, stored as [k,n].
 struct DensePanel {
   const float* data;
   int64_t stride;
@@ -45,10 +46,11 @@ struct DensePanel {
   }
 };
 
-// Turns kLanes rows of kLanes floats into columns.
+// Transposes a block of kLanes × kLanes floats.
 STEPSIZE_INLINE void transposeBlock(const float* from, int64_t stride, float* to, int64_t toStride) {
 #if defined(__AVX512F__)
-  // Two rounds of shuffles inside 128-bit lanes transpose 4 × 4 blocks, two rounds across lanes place the blocks.
+  // Two rounds of shuffles inside 128-bit lanes transpose 4 × 4 blocks; two rounds across lanes put the blocks in
+  // place.
   Vec a[16], b[16];
   for (int i = 0; i < 16; i++) a[i] = load(from + i * stride);
   for (int i = 0; i < 16; i += 2) {
@@ -96,7 +98,7 @@ STEPSIZE_INLINE void transposeBlock(const float* from, int64_t stride, float* to
 #endif
 }
 
-// B stored [n,k].
+// Operand B, stored as [n,k].
 struct TransposedPanel {
   const float* data;
   int64_t stride;
@@ -115,13 +117,14 @@ struct TransposedPanel {
   }
 };
 
+// Operand C, stored as [m,n].
 struct DenseRows {
   float* data;
   int64_t stride;
   STEPSIZE_INLINE float* row(int64_t i) const { return data + i * stride; }
 };
 
-// What follows the product, row by row while its chunk is in the cache.
+// Applies the epilogue row by row while a chunk is in the cache.
 inline void finishProduct(const Invocation& call) {
   const EpilogueTensors at(call.inputs, call.integer(attribute::matmulBias) != 0);
   const float* bias = at.bias < 0 ? nullptr : call.input(at.bias).floats();

@@ -1,8 +1,9 @@
 // Batch normalisation over all axes but the last: y = (x − mean)/√(variance + ε)·γ + β, per channel.
 //
-// Statistics come from fixed chunks of rows, each with its own mean and squared deviations, merged in order in double
-// (Chan, Golub, LeVeque 1979): no cancellation, and the same bits for any number of threads.
-// Forward reads x twice (the second time from cache, chunk by chunk) for the statistics, once more to normalise.
+// Statistics are computed for fixed chunks of rows. Each chunk has its own mean and sum of squared deviations, and the
+// chunks are merged in order in float64 (Chan, Golub, LeVeque 1979). This avoids cancellation, and gives the same bits
+// for any number of threads. The forward pass reads x twice for the statistics, the second time from the cache, and
+// once more to normalise.
 #pragma once
 
 #include <math.h>
@@ -13,19 +14,20 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
+// A tensor as rows of its last axis.
 struct Rows {
   int64_t rows, channels;
   explicit Rows(const TensorView& x) {
     channels = x.shape[x.shape.rank - 1];
     rows = x.shape.product(0, x.shape.rank - 1);
   }
-  // Rows per task, about the size of an L1 cache's half for few channels and of an L2's for many.
+  // The rows of a task: about half of an L1 cache for few channels, and of an L2 cache for many.
   int64_t chunk() const { return most(16, kChunk / most(1, channels)); }
   int64_t chunks() const { return ceilDivide(rows, chunk()); }
 };
 
-// sums[c] = Σ over rows of f(i) for the flat index i of row r and channel c. Channels go in vectors with four rows in
-// flight; what is left of them goes one by one.
+// sums[c] = Σ f(i) over the rows, where i is the flat index of row r and channel c. Channels are summed in vectors,
+// four rows at a time; the remaining channels one by one.
 template <class F, class G>
 STEPSIZE_INLINE void sumOverRows(int64_t from, int64_t to, int64_t channels, float* sums, const F& vectorAt,
                                  const G& scalarAt) {
@@ -45,7 +47,7 @@ STEPSIZE_INLINE void sumOverRows(int64_t from, int64_t to, int64_t channels, flo
   }
 }
 
-// y = f(x, channel), behind a ReLU where one is asked for.
+// y = f(x, channel), followed by a ReLU if `relu` is set.
 template <class F>
 STEPSIZE_INLINE void writeNormalized(const Invocation& call, const Rows& shape, bool relu, const F& f) {
   const int64_t channels = shape.channels;
@@ -76,7 +78,8 @@ inline void batchNorm(const Invocation& call) {
   const Rows shape(call.input(0));
   const int64_t channels = shape.channels, rows = shape.rows, chunk = shape.chunk(), chunks = shape.chunks();
   if (rows == 0) {
-    // The gradients of gamma and beta are sums of nothing; they must not meet what was in the memory before.
+    // The backward pass multiplies these statistics with sums over no rows, so they must not hold what was in the
+    // memory before.
     zeroFloats(means, channels);
     zeroFloats(inverseDeviations, channels);
     return;
@@ -116,9 +119,9 @@ inline void batchNorm(const Invocation& call) {
     inverseDeviations[c] = static_cast<float>(inverse);
     scale[c] = static_cast<float>(inverse * static_cast<double>(gamma[c]));
     shift[c] = static_cast<float>(static_cast<double>(beta[c]) - mean * inverse * static_cast<double>(gamma[c]));
-    // The running variance is the unbiased one, the normalisation uses the biased one: PyTorch's convention.
+    // As in PyTorch, the running variance is the unbiased one, and normalisation uses the biased one.
     const double unbiased = count > 1 ? deviations / (count - 1) : variance;
-    // A batch that is not finite leaves its mark in the loss; it must not outlive the step in what is remembered.
+    // A batch that is not finite shows in the loss; it must not change the running statistics, which outlive the step.
     if (mean - mean != 0 || unbiased - unbiased != 0) continue;
     runningMean[c] += momentum * (static_cast<float>(mean) - runningMean[c]);
     runningVariance[c] += momentum * (static_cast<float>(unbiased) - runningVariance[c]);
@@ -164,7 +167,7 @@ inline void batchNormGradient(const Invocation& call) {
     sumOverRows(
         from, to, channels, sums, [&](int64_t at, int64_t) { return load(g + at); },
         [&](int64_t at, int64_t) { return g[at]; });
-    // Centred before the product, so that a mean far from zero does not cancel.
+    // Subtracting the mean before the product avoids cancellation if the mean is far from zero.
     sumOverRows(
         from, to, channels, sums + channels,
         [&](int64_t at, int64_t c) { return load(g + at) * (load(x + at) - load(mean + c)); },

@@ -7,11 +7,12 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// Philox blocks side by side, each in a lane of 64 bits: a multiplication ignores the upper half of a lane and leaves
-// both words of its product in it.
+// Several Philox blocks, one per 64-bit lane. A multiplication ignores the upper half of a lane and leaves both words
+// of the product in the lane.
 #if defined(__AVX512F__)
 typedef uint64_t Wide __attribute__((vector_size(64)));
-// With masks of all lanes: GCC 12 takes the undefined operand inside the forms without one for a mistake of ours.
+// The forms with masks, here of all lanes, are used because GCC 12 warns about the undefined operand inside the forms
+// without.
 STEPSIZE_INLINE Wide timesLower(Wide a, Wide b) { return Wide(_mm512_maskz_mul_epu32(0xff, __m512i(a), __m512i(b))); }
 STEPSIZE_INLINE Wide evenLanes(Wide a, Wide b) {
   return Wide(_mm512_maskz_unpacklo_epi64(0xff, __m512i(a), __m512i(b)));
@@ -32,14 +33,14 @@ STEPSIZE_INLINE Wide oddLanes(Wide a, Wide b) { return Wide(_mm_unpackhi_epi64(_
 #endif
 STEPSIZE_INLINE Wide inAllLanes(uint64_t x) { return Wide{} + x; }
 constexpr int kWideLanes = sizeof(Wide) / 8;
-// Several vectors go through the rounds together: each waits for its own products most of the time.
+// Several vectors go through the rounds together, because each mostly waits for its own products.
 constexpr int kPhiloxVectors = 4;
 constexpr int kPhiloxBlocks = kPhiloxVectors * kWideLanes;
 
-// The blocks that philox (philox.h) gives for the counters from counterLow on, one after another.
+// Writes the blocks that philox (native/philox.h) gives for kPhiloxBlocks counters from counterLow on.
 STEPSIZE_INLINE void philoxBlocks(uint32_t* to, uint64_t counterLow, uint64_t counterHigh, uint64_t key) {
-  // Every second lane belongs to the upper half of a vector's blocks: at the end two words of each are put beside the
-  // other two, which interleaves the lanes of two vectors.
+  // Every second lane holds a block of the upper half of a vector's blocks. At the end, two words of each block are put
+  // beside the other two, which interleaves the lanes.
   Wide own{};
   for (uint64_t lane = 0; lane < kWideLanes; lane++) own[lane] = lane / 2 + lane % 2 * (kWideLanes / 2);
   Wide c0[kPhiloxVectors], c1[kPhiloxVectors], c2[kPhiloxVectors], c3[kPhiloxVectors];

@@ -1,5 +1,5 @@
-// Maximum and average over square windows, NHWC. One task per image: the gradients scatter inside an image only, so
-// they need no atomics and keep a fixed order.
+// Maximum and average over square windows, NHWC. One task computes one image: the gradients scatter only inside an
+// image, so they need no atomics and have a fixed order.
 #pragma once
 
 #include "../../fault_texts.h"
@@ -8,6 +8,7 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
+// The shapes and attributes of a pooling operation.
 struct Pool {
   int64_t height, width, channels, outHeight, outWidth, size, stride, padding;
 
@@ -21,7 +22,7 @@ struct Pool {
         stride(call.integer(attribute::poolStride)),
         padding(call.integer(attribute::poolPadding)) {}
 
-  // Calls f(output offset, window offset, position) for each position of each window that lies inside the image.
+  // Calls f(output offset, position) for each position of each window that lies inside the image.
   template <class F>
   STEPSIZE_INLINE void forWindows(const F& f) const {
     for (int64_t y = 0; y < outHeight; y++)
@@ -73,7 +74,7 @@ inline void maxPool2dGradient(const Invocation& call) {
   });
 }
 
-// Padding counts as zeros in the average, as PyTorch does by default.
+// Padding counts as zeros in the average, the default of PyTorch.
 inline void averagePool2d(const Invocation& call) {
   const TensorView& x = call.input(0);
   const Pool pool(call, x.shape, call.output(0).shape);

@@ -1,5 +1,5 @@
-// Random fills and dropout. Element i takes word i % 4 of the Philox block i / 4, so the numbers do not depend on how
-// the work is divided.
+// Random fills and dropout. Element i uses word i mod 4 of Philox block i / 4, so the numbers do not depend on how the
+// work is divided.
 #pragma once
 
 #include <math.h>
@@ -10,7 +10,7 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// Calls f(i, bits of element i).
+// Calls f(i, random bits of element i).
 template <class F>
 STEPSIZE_INLINE void forBits(const Invocation& call, int64_t count, uint64_t key, uint64_t high, const F& f) {
   parallelChunks(call, count, kChunk, [&](int64_t from, int64_t to) {
@@ -25,7 +25,7 @@ STEPSIZE_INLINE void forBits(const Invocation& call, int64_t count, uint64_t key
 inline void uniform(const Invocation& call) {
   float* to = call.input(0).floats();
   const float low = call.number(attribute::low), high = call.number(attribute::high);
-  // The sum may round up to `high`, which does not belong to the range.
+  // The sum may round up to `high`, which is not in the range.
   const float last = nextafterf(high, low);
   forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::uniformSeed)),
           static_cast<uint64_t>(call.integer(attribute::uniformStream)), [=](int64_t i, uint32_t bits) {
@@ -57,7 +57,8 @@ inline void normal(const Invocation& call) {
   });
 }
 
-// Its gradient is the same operation with the same seed on the incoming gradient: the mask is never stored.
+// The gradient of dropout is the same operation with the same seed on the incoming gradient, so the mask is never
+// stored.
 inline void dropout(const Invocation& call) {
   const float* x = call.input(0).floats();
   float* out = call.output(0).floats();

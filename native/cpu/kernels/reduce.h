@@ -6,7 +6,8 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// Pairwise over blocks of 128 vectors: the error grows with the logarithm of the length, and the order is fixed.
+// Pairwise summation over blocks of 128 vectors: the error grows with the logarithm of the length, and the order is
+// fixed.
 __attribute__((noinline)) inline float sumFloats(const float* x, int64_t count) {
   constexpr int64_t block = 128 * kLanes;
   if (count <= block) {
@@ -22,7 +23,7 @@ __attribute__((noinline)) inline float sumFloats(const float* x, int64_t count) 
   return sumFloats(x, half) + sumFloats(x + half, count - half);
 }
 
-// Σ f over one row, four vectors in flight; in an order that depends on the length alone.
+// Σ f over one row, with four vector sums, in an order that depends on the length alone.
 template <class F, class G>
 STEPSIZE_INLINE float sumRow(int64_t count, const F& vectorAt, const G& scalarAt) {
   Vec sums[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
@@ -35,7 +36,7 @@ STEPSIZE_INLINE float sumRow(int64_t count, const F& vectorAt, const G& scalarAt
   return sum;
 }
 
-// The largest of a row and of what was before; a NaN is passed over.
+// The largest value of a row, or `before` if that is larger; a NaN is ignored.
 STEPSIZE_INLINE float largestValue(const float* row, int64_t count, float before) {
   Vec most = broadcast(before);
   int64_t i = 0;
@@ -51,7 +52,7 @@ STEPSIZE_INLINE float largestValue(const float* row, int64_t count, float before
   return largest;
 }
 
-// x seen as [outer, axis, inner]; the axis is summed and the result scaled.
+// x is seen as [outer, axis, inner]; the axis is summed and the result scaled.
 inline void sum(const Invocation& call) {
   const TensorView& x = call.input(0);
   const auto axis = static_cast<int>(call.integer(attribute::sumAxis));
@@ -62,7 +63,7 @@ inline void sum(const Invocation& call) {
   const float* from = x.floats();
   float* to = call.output(0).floats();
   if (outer * inner == 0) return;
-  // One task sums this many of the axis' elements; longer axes are cut, and the parts are added in order.
+  // A task sums this many elements of the axis. A longer axis is cut into parts, which are added in order.
   const int64_t part = most(1, kChunk / inner);
   const int64_t parts = most(1, ceilDivide(length, part));
   float* partial = parts == 1 ? to : static_cast<float*>(call.workspace(outer * parts * inner * 4));
@@ -90,7 +91,7 @@ inline void sum(const Invocation& call) {
     }
 }
 
-// x [outer, inner] repeated along a new axis between them, and scaled: the gradient of a sum.
+// Repeats x [outer, inner] along a new axis between the two, and scales it: the gradient of a sum.
 inline void expand(const Invocation& call) {
   const TensorView& x = call.input(0);
   const auto axis = static_cast<int>(call.integer(attribute::expandAxis));
@@ -108,7 +109,8 @@ inline void expand(const Invocation& call) {
   });
 }
 
-// The first of the largest values in a row; a NaN counts as larger than any number, as in PyTorch.
+// The index of the largest value of a row, the first if there are several. As in PyTorch, a NaN counts as larger than
+// any number.
 STEPSIZE_INLINE int64_t largestOf(const float* row, int64_t count) {
   int64_t best = 0;
   for (int64_t j = 1; j < count && row[best] == row[best]; j++)

@@ -1,4 +1,4 @@
-// A ring of rows that work on the device writes and the host reads now and then.
+// A ring of rows that the device writes and the host reads now and then.
 #pragma once
 
 #include "../../element_types.h"

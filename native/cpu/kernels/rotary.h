@@ -1,5 +1,5 @@
 // Rotary position embedding (Su et al., RoFormer, 2021): the pair (x[i], x[i + size/2]) of a head at position p is
-// turned by the angle p·base^(−2i/size). The gradient turns back.
+// rotated by the angle p·base^(−2i/size). The gradient rotates back.
 #pragma once
 
 #include <math.h>
@@ -9,7 +9,8 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// x [batch, length, heads, size]. Reads and writes it once; cosines and sines are made once per position.
+// x is [batch, length, heads, size]. Reads and writes each element once; cosines and sines are computed once per
+// position.
 inline void rotary(const Invocation& call) {
   const TensorView& x = call.input(0);
   const int64_t length = x.shape[1], heads = x.shape[2], size = x.shape[3], half = size / 2;
@@ -17,7 +18,7 @@ inline void rotary(const Invocation& call) {
   const float direction = call.integer(attribute::rotaryInverse) != 0 ? -1.0f : 1.0f;
   float* cosines = static_cast<float*>(call.workspace(most(1, 2 * length * half) * 4));
   float* sines = cosines + length * half;
-  // In double: at position 10^5 a float32 angle is off by a hundredth.
+  // Angles are float64, because at position 10^5 a float32 angle is wrong by a hundredth.
   for (int64_t i = 0; i < half; i++) {
     const double frequency = ::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(size));
     for (int64_t p = 0; p < length; p++) {

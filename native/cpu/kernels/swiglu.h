@@ -1,4 +1,5 @@
-// SwiGLU (Shazeer 2020): silu(gate)·up with silu(x) = x/(1 + e^−x). Memory-bound: each operand and result once.
+// SwiGLU (Shazeer 2020): silu(gate)·up with silu(x) = x/(1 + e^−x). Memory-bound: each operand is read once and each
+// result written once.
 #pragma once
 
 #include "exponential.h"

@@ -1,4 +1,4 @@
-// The CPU slot of every operation, for one instruction set. Included by one source file per set.
+// The CPU kernel of every operation, for one instruction set. One source file per instruction set includes this file.
 #pragma once
 
 #include "attention.h"
@@ -91,7 +91,7 @@ inline Kernel kernelFor(OperationId id) {
   return nullptr;
 }
 
-// Whether the kernel reads and writes bfloat16 itself.
+// Whether the kernel itself reads and writes bfloat16.
 inline bool knowsBFloat16(OperationId id) {
   switch (id) {
     case OperationId::fill:

@@ -1,5 +1,5 @@
-// What the memory alone allows an update: the same reads and writes, and next to no arithmetic. Benchmarks compare with
-// it, so it is a loop as plain as can be, over one slice of each tensor per thread.
+// The memory traffic of an update without its arithmetic: the same reads and writes. Benchmarks compare an update with
+// this, so it is a simple loop over one slice of each tensor per thread.
 #pragma once
 
 #include "update.h"
@@ -19,8 +19,8 @@ struct TrafficLists {
   uint16_t* copy;
 };
 
-// Every written list takes up the gradient's bits by exclusive or, which the next pass undoes: however often it runs,
-// no value becomes one that a processor is slower with.
+// Exclusive-or of the gradient's bits into every list that is written; a copy gets the bits themselves. The next pass
+// undoes the change, so no value ever becomes one that a processor is slower with.
 template <class Rule, class Types>
 STEPSIZE_INLINE void moveWords(const TrafficLists<Types>& lists, int64_t from, int64_t to) {
   using Lists = TrafficLists<Types>;

@@ -1,4 +1,4 @@
-// The optimizer step: one pass over all tensors of all groups, with the rules of native/update.
+// The optimizer step: one pass over all tensors of all groups, with the update rules of native/update.
 #pragma once
 
 #include "../../bfloat16.h"
@@ -14,7 +14,8 @@
 
 namespace stepsize::STEPSIZE_ISA {
 
-// All tensors' chunks in one numbering, so that a hundred small tensors keep the threads as busy as one large one.
+// The chunks of all tensors in one numbering, so that a hundred small tensors keep the threads as busy as one large
+// one.
 struct ChunkedTensors {
   const TensorView* tensors;
   int64_t count;
@@ -26,6 +27,7 @@ struct ChunkedTensors {
     for (int64_t t = 0; t < count; t++) firstChunk[t + 1] = firstChunk[t] + ceilDivide(tensors[t].elements(), kChunk);
   }
   STEPSIZE_INLINE int64_t chunks() const { return firstChunk[count]; }
+  // The tensor of a chunk.
   STEPSIZE_INLINE int64_t tensorOf(int64_t chunk) const {
     int64_t low = 0, high = count;
     while (high - low > 1) {
@@ -79,7 +81,7 @@ STEPSIZE_INLINE float sumOfSquares(const T* gradient, int64_t count, float scale
   return update::foldNormValues(values);
 }
 
-// Whether anything but zeros was seen.
+// Whether any element was not zero.
 STEPSIZE_INLINE bool hasValues(Vec seen) {
   float lanes[::stepsize::STEPSIZE_ISA::kLanes];
   store(lanes, seen);
@@ -97,7 +99,7 @@ STEPSIZE_INLINE double chunkSumOfSquares(const T* gradient, int64_t count) {
   return update::unscaledSum(sum, scale);
 }
 
-// √Σ g² over all tensors. Not finite only if a gradient is not.
+// √Σ g² over all tensors. The result is finite if every gradient is.
 inline void gradientNorm(const Invocation& call) {
   static_assert(kChunk == update::kNormChunk, "a chunk's sum is that of update/norm.h");
   const TensorListView& gradients = call.lists[0];
@@ -133,7 +135,7 @@ inline void prepareStep(const Invocation& call) {
   update::StepOptions options{call.attributes[attribute::maxNorm], call.integer(attribute::checkFinite) != 0,
                               call.integer(attribute::skipNonFinite) != 0, call.attributes[attribute::gradientScale]};
   const bool weighed = call.integer(attribute::weighed) != 0;
-  // The weight comes behind the norm, if there is one, and before the schedule.
+  // The weight comes after the norm, if there is one, and before the schedule.
   const int last = call.inputs - (scheduled ? 1 : 0) - (weighed ? 1 : 0);
   const bool measured = last == 5;
   if (weighed) options.gradientScale = update::scalePerWeight(options.gradientScale, call.input(last).floats()[0]);
@@ -142,7 +144,7 @@ inline void prepareStep(const Invocation& call) {
   for (int64_t i = 0; i < tables.parameters; i++) update::prepareParameter(tables, i, apply, options);
 }
 
-// The lists of one chunk: where its parameter, gradient, moments and copy begin.
+// The addresses of one chunk's parameter, gradient, moments and copy.
 template <class Types>
 struct ChunkLists {
   typename Types::Parameter* parameter;
@@ -151,13 +153,13 @@ struct ChunkLists {
   BFloat16* copy;
 };
 
-// What stochastic rounding adds to the elements of one block, list by list.
+// The random bits of stochastic rounding for a block of elements, list by list.
 constexpr int64_t kRoundingBlock = 256;
 struct RoundingBlock {
   uint32_t words[1 + update::kMostMoments][kRoundingBlock / 2];
 
   STEPSIZE_INLINE uint32_t bits(int list, int64_t i) const {
-    // Little-endian: the lower half of a word comes first.
+    // On a little-endian machine the lower half of a word comes first.
     uint16_t half = 0;
     __builtin_memcpy(&half, reinterpret_cast<const char*>(words[list]) + 2 * i, 2);
     return half;
@@ -175,7 +177,7 @@ STEPSIZE_INLINE void storeRounded(BFloat16& to, float value, const RoundingBlock
   to = toBFloat16Stochastically(value, random.bits(list, i));
 }
 
-// Elements [from, to) of a chunk; `random` begins at `from`.
+// Updates elements [from, to) of a chunk; `random` begins at `from`.
 template <class Rule, class Types>
 STEPSIZE_INLINE void updateElements(const ChunkLists<Types>& lists, int64_t from, int64_t to, const update::Scalars& s,
                                     const RoundingBlock& random) {
@@ -184,7 +186,7 @@ STEPSIZE_INLINE void updateElements(const ChunkLists<Types>& lists, int64_t from
   auto* m0 = lists.moments[0];
   auto* m1 = lists.moments[1];
   auto* m2 = lists.moments[2];
-  // No list overlaps another: the binding has seen to that.
+  // The lists do not overlap: the caller has checked that (DeviceHandle::overlap).
   STEPSIZE_INDEPENDENT_ITERATIONS
   for (int64_t i = from; i < to; i++) {
     float p = toFloat(parameter[i]);
@@ -204,7 +206,7 @@ STEPSIZE_INLINE void updateElements(const ChunkLists<Types>& lists, int64_t from
 template <class T>
 constexpr bool kRounded = sizeof(T) == sizeof(BFloat16);
 
-// One chunk. `first` is the place of its first element in the tensor.
+// Updates one chunk; `first` is the index of its first element in the tensor.
 template <class Rule, class Types>
 STEPSIZE_INLINE void updateChunk(const ChunkLists<Types>& lists, int64_t first, int64_t count, const update::Scalars& s,
                                  const update::RoundingStream& stream) {
@@ -227,7 +229,7 @@ STEPSIZE_INLINE void updateChunk(const ChunkLists<Types>& lists, int64_t first, 
 template <class Rule, class Types>
 inline void updateAll(const Invocation& call) {
   auto* updates = call.input(1).as<int32_t>();
-  // Those of the groups come first.
+  // The rows of the groups come first.
   const auto* scalars = call.input(0).as<const update::Scalars>() + call.input(0).shape[0] - call.input(1).elements();
   const bool zeroes = call.integer(attribute::zeroGradients) != 0;
   const auto seed = static_cast<uint64_t>(call.integer(attribute::roundingSeed));
@@ -246,12 +248,13 @@ inline void updateAll(const Invocation& call) {
     if (from == 0) update::countUpdate(updates[place], s);
     const update::RoundingStream stream{seed, static_cast<uint32_t>(t), s.iteration};
     if (s.apply != 0) updateChunk<Rule>(lists, from, to - from, s, stream);
-    // Also where the step is left out: what is not finite must not stay in a gradient that the next one is added to.
+    // The gradient is zeroed even if the step is not applied: a value that is not finite must not stay in a buffer that
+    // the next gradient is added to.
     if (zeroes) __builtin_memset(lists.gradient, 0, static_cast<size_t>(to - from) * sizeof(*lists.gradient));
   });
 }
 
-// Calls visit(rule, storage) for the rule of this number and the types of the call's lists.
+// Calls visit(rule, storage) for the rule with this number and the types of the call's lists.
 template <class Visit>
 STEPSIZE_INLINE void visitUpdate(const Invocation& call, int64_t ruleNumber, const Visit& visit) {
   const auto isLow = [&](int list) {

@@ -1,11 +1,12 @@
-// One vector type and the few operations on it, for the instruction set this file is compiled for.
+// One vector type and its operations, for the instruction set that this file is compiled for.
 #pragma once
 
 #include <immintrin.h>
 
 #include "../invocation.h"
 
-// Before a loop: no iteration reads what another one writes, so that the compiler may vectorize without a check.
+// Placed before a loop, says that no iteration reads what another one writes, so that the compiler may vectorise
+// without a check.
 #if defined(__clang__)
 #define STEPSIZE_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
 #else
@@ -37,12 +38,12 @@ typedef float UnalignedVec __attribute__((vector_size(16), aligned(4)));
 STEPSIZE_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 STEPSIZE_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 STEPSIZE_INLINE Vec broadcast(float x) { return Vec{x, x, x, x}; }
-// Two roundings: without the instruction a true fma is a library call per element.
+// This rounds twice: without the instruction, a true fma is a library call per element.
 STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
 STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm_or_ps(a, b); }
 #endif
 
-// In a fixed order, so that the result is the same bits every time.
+// Sums the lanes in a fixed order, so that the result has the same bits every time.
 STEPSIZE_INLINE float sumLanes(Vec v) {
   float lanes[kLanes];
   store(lanes, v);
@@ -77,11 +78,11 @@ STEPSIZE_INLINE void parallelFor(const Invocation& call, int64_t count, const F&
         const_cast<void*>(static_cast<const void*>(&f)));
 }
 
-// Elements that one task takes: big enough that handing it out costs nothing, small enough to stay in the L2 cache.
+// The elements of a task: enough that starting a task costs nothing in comparison, few enough to stay in the L2 cache.
 constexpr int64_t kChunk = 1 << 14;
 
-// Calls f(from, to) over fixed chunks of [0, count). One chunk per task, so it suits reductions with a partial result
-// per chunk too: the chunks do not depend on the number of threads.
+// Calls f(from, to) for fixed chunks of [0, count), one chunk per task. The chunks do not depend on the number of
+// threads, so reductions may keep a partial result per chunk.
 template <class F>
 STEPSIZE_INLINE void parallelChunks(const Invocation& call, int64_t count, int64_t chunk, const F& f) {
   parallelFor(call, ceilDivide(count, chunk), [&](int64_t i) { f(i * chunk, least(count, (i + 1) * chunk)); });

@@ -1,6 +1,6 @@
-// bfloat16 for kernels that compute in float32: they get copies of their inputs, and their results are rounded once. A
-// second set of kernels would save the copies, 6 bytes more per element each; on a CPU, whose bfloat16 is there to
-// match a GPU's, that is not worth its code.
+// Runs a float32 kernel on bfloat16 tensors: the kernel gets float32 copies of its inputs, and its results are rounded
+// once. A second set of kernels would save the copies, 6 more bytes per element. That is not worth the code, because
+// bfloat16 on a CPU is only there to match a GPU's.
 #pragma once
 
 #include "elementwise.h"
