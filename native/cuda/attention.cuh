@@ -1,10 +1,13 @@
-// Causal attention with the running softmax; formulas in cpu/kernels/attention.h. Computed in float32 throughout: a
-// block takes 32 queries of a head, and the keys come by in tiles of 32 through shared memory. The backward pass is two
-// kernels, by queries for dQ and by keys for dK and dV, so that every sum has one owner and one order. Most of bfloat16
-// goes another way, attention_tensor_core.cuh.
+// Causal attention with a running softmax, O = softmax(Q·Kᵀ·scale)·V, and its gradient; cpu/kernels/attention.h has the
+// formulas. Everything is computed in float32. Most bfloat16 tensors use attention_tensor_core.cuh instead.
 //
-// Per head and pair of positions 4·size flops forward, 14·size backward, each multiply-add of Q·K for a quarter of a
-// read from shared memory; a block's tile is read from memory once, the others from the L2.
+// A block takes 32 queries of a head. Keys and values pass through shared memory in tiles of 32. The backward pass has
+// two kernels, one by queries for dQ and one by keys for dK and dV, so that one thread owns each sum and adds in one
+// order.
+//
+// A pair of positions takes 4·size flops per head forward and 14·size backward. In Q·K, five 16-byte reads of shared
+// memory serve 16 multiply-adds of a thread. A block reads its own tile from memory once, and the other tiles from the
+// L2 cache.
 #pragma once
 
 #include "attention_shape.cuh"
@@ -16,23 +19,23 @@ namespace stepsize::cuda {
 constexpr int kAttentionTile = 32;
 constexpr int kAttentionThreadsX = 32;  // over keys, or over the numbers of a head
 constexpr int kAttentionThreadsY = 8;   // over queries
-// Blocks on a multiprocessor at once, by a head's size over 32; aiming at more, ptxas spills the sums.
+// Blocks per multiprocessor, by the size of a head over 32. If more are requested, ptxas spills the sums.
 template <int Chunks>
 constexpr int kAttentionBlocks = Chunks > 4 ? 1 : 2;
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
-// Whether the two tensors that come by in the backward pass share one tile of shared memory and take turns in it, which
-// costs two or three more barriers a tile. Four tiles of 256 numbers are 130 KiB, and a block has at most 99 KiB on
+// Whether the two tensors that pass by in the backward pass take turns in one tile of shared memory, which costs two or
+// three more barriers per tile. Four tiles for heads of 256 numbers are 130 KiB, but a block has at most 99 KiB on
 // compute capability 8.6 and 8.9.
 template <int Chunks>
 constexpr bool kTakesTurns = Chunks > 4;
 template <int Chunks>
 constexpr int kGradientTiles = kTakesTurns<Chunks> ? 3 : 4;
 
-// The rows of a tile that this thread's warp has: y, y + 8, …
+// The r-th row of a tile that belongs to this thread's warp: rows y, y + 8, …
 __device__ __forceinline__ int ownRow(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
 
-// A tile of a head's rows in shared memory, zeros behind the numbers of a head up to a whole group of four, and a group
-// apart from a power of two so that groups side by side in a column have banks of their own.
+// A tile of a head's rows in shared memory. Rows are padded with zeros to whole groups of four numbers. The distance
+// between rows is one group more, so that it is no power of two and groups below each other lie in different banks.
 struct Tile {
   float* data;
   int size;
@@ -44,7 +47,7 @@ struct Tile {
   __device__ float* row(int i) const { return data + i * 4 * (groups(size) + 1); }
   __device__ float4 four(int i, int group) const { return reinterpret_cast<const float4*>(row(i))[group]; }
 
-  // Rows first … first + 31; zeros beyond the sequence.
+  // Loads rows first … first + 31; rows beyond the sequence are zero.
   template <class T>
   __device__ void load(const T* x, const AttentionShape& s, int64_t head, int first) const {
     const bool aligned = size % 4 == 0 && isAligned16(x);
@@ -57,7 +60,7 @@ struct Tile {
       *reinterpret_cast<float4*>(row(i) + d) = make_float4(values[0], values[1], values[2], values[3]);
     }
   }
-  // The same in the place of a tile that the block is done with; all threads must call it.
+  // Replaces a tile that the block has finished with. All threads must call this.
   template <class T>
   __device__ void replace(const T* x, const AttentionShape& s, int64_t head, int first) const {
     __syncthreads();
@@ -66,12 +69,13 @@ struct Tile {
   }
 };
 
-// Of this warp's rows of a tile one number each.
+// One number for each of the warp's rows of a tile.
 struct RowNumbers {
   float of[kAttentionRows];
 };
 
-// Products of the warp's rows of `own` with a row of `other`, each in four sums: shorter chains, and fewer digits lost.
+// Dot products of the warp's rows of `own` with a row of `other`. Each is kept in four sums, for shorter dependency
+// chains and less rounding error.
 __device__ __forceinline__ RowNumbers dotRows(const Tile& own, const Tile& other, int otherRow) {
   float4 sums[kAttentionRows] = {};
   for (int group = 0; group < Tile::groups(own.size); group++) {
@@ -91,7 +95,7 @@ __device__ __forceinline__ RowNumbers dotRows(const Tile& own, const Tile& other
   return dots;
 }
 
-// The numbers of the warp's rows of a result that a lane keeps: lane, lane + 32, …
+// The numbers of the warp's result rows that a lane keeps: lane, lane + 32, …
 template <int Chunks>
 struct RowSums {
   float value[kAttentionRows][Chunks] = {};
@@ -100,7 +104,7 @@ struct RowSums {
 #pragma unroll
     for (int c = 0; c < Chunks; c++) value[r][c] *= factor;
   }
-  // Adds Σ_j weight_j·row_j over a tile's rows; the weights of row j are lane j's.
+  // Adds Σ_j weight_j·row_j over the rows of a tile; lane j has the weights of row j.
   __device__ void add(const RowNumbers& weights, const Tile& tile) {
     const int lane = static_cast<int>(threadIdx.x);
 #pragma unroll 4
@@ -128,8 +132,8 @@ struct RowSums {
   }
 };
 
-// Chunks: a head's size over 32, rounded up. Thread (x, y) has the scores of key x for the queries y, y + 8, …; a warp
-// is a row, so its softmax is a shuffle.
+// O of 32 queries. Thread (x, y) computes the scores of key x for the queries y, y + 8, …. A warp has whole rows of
+// scores, so the softmax needs only shuffles. `Chunks` is the size of a head over 32, rounded up.
 template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
     attentionKernel(const T* q, const T* k, const T* v, T* out, float* maxima, float* inverseSums, AttentionShape s,
@@ -161,7 +165,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
       const float score = visible ? p.of[r] * scale : -INFINITY;
       const float before = largest[r];
       largest[r] = fmaxf(before, warpMax(score));
-      // A NaN passes the maximum by, and comes out of the exponential.
+      // fmaxf ignores a NaN, but the exponential passes it on.
       p.of[r] = visible ? expf(fmaf(p.of[r], scale, -largest[r])) : 0.0f;
       const float fading = expf(before - largest[r]);
       total[r] = total[r] * fading + warpSum(p.of[r]);
@@ -182,7 +186,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   }
 }
 
-// δ_i = Σ_d g_id·O_id: a warp per position and head.
+// δ_i = Σ_d g_id·O_id, one warp per position and head. Reads 8 bytes per element.
 template <class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
     attentionDeltaKernel(const T* out, const T* g, float* delta, int64_t rows, AttentionShape s) {
@@ -204,7 +208,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
   }
 }
 
-// dQ of 32 queries: thread (x, y) has key x for the queries y, y + 8, …
+// dQ of 32 queries. Thread (x, y) has key x for the queries y, y + 8, …
 template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
     attentionQueryGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {
@@ -237,7 +241,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     for (int r = 0; r < kAttentionRows; r++) {
       const int query = first + ownRow(r);
       const bool visible = query < s.length && key0 + lane <= query;
-      // The inverse of the sum is the same for all keys: multiplied at the end, it takes no registers here.
+      // The inverse of the sum is the same for all keys. It is multiplied at the end, so it takes no registers here.
       dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], {largest[r], 1.0f, delta[r]}, scale).dS;
     }
     sums.add(dS, keys);
@@ -250,7 +254,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   }
 }
 
-// dK and dV of 32 keys: thread (x, y) has query x for the keys y, y + 8, …
+// dK and dV of 32 keys. Thread (x, y) has query x for the keys y, y + 8, …
 template <int Chunks, class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
     attentionKeyGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {

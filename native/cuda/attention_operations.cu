@@ -1,4 +1,4 @@
-// Causal attention.
+// Launches the kernels of causal attention.
 #include "attention.cuh"
 #include "attention_tensor_core.cuh"
 #include "launch_support.h"
@@ -7,7 +7,7 @@ namespace stepsize::cuda {
 
 namespace {
 
-// A block per head and tile of positions.
+// The grid of an attention kernel: one block per head and tile of positions.
 struct AttentionLaunch {
   AttentionShape shape;
   unsigned heads;
@@ -28,7 +28,7 @@ const dim3 kFloatBlock(kAttentionThreadsX, kAttentionThreadsY, 1);
 
 size_t floatTiles(int count, int size) { return static_cast<size_t>(count) * Tile::floats(size) * sizeof(float); }
 
-// Calls f with the number of lanes' widths that a head takes up, as a type.
+// Calls f with the size of a head over 32, rounded up to 1, 2, 4 or 8, as a type.
 template <class F>
 void withChunks(int size, const F& f) {
   if (size <= 32) return f(std::integral_constant<int, 1>{});
@@ -37,7 +37,7 @@ void withChunks(int size, const F& f) {
   f(std::integral_constant<int, 8>{});
 }
 
-// Calls f with the size that tiles of tensor cores have for a head's, as a type.
+// Calls f with the size of a head, rounded up to a tile of tensor cores (32, 64 or 128), as a type.
 template <class F>
 void withTileSize(int size, const F& f) {
   if (size <= 32) return f(std::integral_constant<int, 32>{});
@@ -45,7 +45,7 @@ void withTileSize(int size, const F& f) {
   f(std::integral_constant<int, 128>{});
 }
 
-// Whether heads come in chunks of 16 bytes, and sums of a warp's rows fit its registers.
+// Whether heads consist of whole chunks of 16 bytes, and the sums of a warp's rows fit into its registers.
 bool fitsTensorCores(const Record& record, int size) {
   const auto isAligned = [](const TensorView& tensor) {
     return tensor.type != DataType::bfloat16 || beginsChunk(tensor.data);

@@ -1,27 +1,27 @@
-// What the kernels of attention share: where a head's rows lie, and which of them a block has.
+// Shapes and positions that the attention kernels share: where the rows of a head are, and which of them a block has.
 #pragma once
 
 #include "platform.cuh"
 
 namespace stepsize::cuda {
 
-// Heads are counted through the batch.
+// The shape of Q, K, V and O. Heads are counted over the whole batch.
 struct AttentionShape {
   int length, heads, size;
   __host__ __device__ unsigned tiles(int rows) const { return static_cast<unsigned>((length + rows - 1) / rows); }
-  // Where position `at` of a head begins.
+  // The offset of position `at` of a head.
   __device__ int64_t row(int64_t head, int at) const {
     return ((head / heads * length + at) * heads + head % heads) * size;
   }
 };
 
-// A block per head and tile of so many of its positions: the head it works on, and the first position of its tile. Of a
-// head's blocks the one with most to do begins first, so that the last ones to end are short.
+// The head and the first position of a block's tile; there is one block per head and tile. The block of a head with the
+// most work starts first, so that the last blocks to run are short.
 struct BlockPlace {
   int64_t head;
   int first;
 
-  // Late queries see many keys, early keys are seen by many queries.
+  // Late queries see many keys, and early keys are seen by many queries.
   __device__ static BlockPlace ofQueries(const AttentionShape& s, int rows) {
     return {blockIdx.x / s.tiles(rows), static_cast<int>(s.tiles(rows) - 1 - blockIdx.x % s.tiles(rows)) * rows};
   }
@@ -30,23 +30,24 @@ struct BlockPlace {
   }
 };
 
-// Of a query: its largest score, the inverse of Σ exp(score − largest), and δ. The maximum and the sum are kept apart,
-// as cpu/kernels/attention.h says.
+// The statistics of a query: its largest score, the inverse of Σ exp(score − largest), and δ. cpu/kernels/attention.h
+// says why the maximum and the sum are separate numbers.
 struct QueryNumbers {
   float largest, inverseSum, delta;
 };
 
+// The tensors of the backward pass.
 template <class T>
 struct AttentionGradientTensors {
   const T *q, *k, *v, *g;
   const float *maxima, *inverseSums, *delta;
   T *dQ, *dK, *dV;
 
-  // at: the query, counted through all heads.
+  // The statistics of query `at`, counted over all heads.
   __device__ QueryNumbers ofQuery(int64_t at) const { return {maxima[at], inverseSums[at], delta[at]}; }
 };
 
-// The probability and the gradient of the score of a pair, from Q·K and g·V.
+// The probability of a pair of positions and the gradient of its score, from the products Q·K and g·V.
 struct PairOf {
   float p, dS;
   __device__ PairOf(bool visible, float score, float product, const QueryNumbers& query, float scale)

@@ -1,14 +1,15 @@
-// Causal attention in bfloat16 on tensor cores, with the running softmax; formulas in cpu/kernels/attention.h. For
-// heads of whole chunks of 16 bytes, of at most 128 numbers; attention.cuh has the others.
+// Causal attention in bfloat16 on tensor cores with a running softmax; cpu/kernels/attention.h has the formulas. It
+// takes heads of at most 128 numbers that consist of whole chunks of 16 bytes; attention.cuh has the others.
 //
-// A block has a tile of 64 queries of a head, a warp 16 of them, and the keys come by in tiles of 64 through two stages
-// of shared memory: while one is multiplied, the copies of the next are under way. Scores stay in registers, where the
-// sums of one product are the operand of the next. They are float32; probabilities and gradients of scores are rounded
-// to bfloat16 before they are multiplied, as every operand of a tensor core is. The backward pass is two kernels, by
-// queries for dQ and by keys for dK and dV, so that every sum has one owner and one order.
+// A block takes a tile of 64 queries of a head, and each of its four warps takes 16 of them. Keys and values pass
+// through two stages of shared memory in tiles of 64: while one stage is multiplied, the next is copied. Scores stay in
+// registers, where the sums of one product are the operand of the next. Scores are float32; probabilities and gradients
+// of scores are rounded to bfloat16 before they are multiplied, as every operand of a tensor core is. The backward pass
+// has two kernels, one by queries for dQ and one by keys for dK and dV, so that one warp owns each sum and adds in one
+// order.
 //
-// Per head and pair of positions 4·size flops forward, 14·size backward; a block's tile is read from memory once, the
-// others from the L2: 4·size bytes per query and 64 keys, backward 8·size.
+// A pair of positions takes 4·size flops per head forward and 14·size backward. A block reads its own tile from memory
+// once. The other tiles come from the L2 cache: 4·size bytes per query and 64 keys, and 8·size backward.
 #pragma once
 
 #include "attention_shape.cuh"
@@ -16,13 +17,14 @@
 
 namespace stepsize::cuda {
 
-constexpr int kHeadRows = 64;  // of a tile
+constexpr int kHeadRows = 64;  // rows of a tile
 constexpr int kHeadWarps = 4;
 constexpr int kHeadThreads = 32 * kHeadWarps;
-constexpr int kStepRows = 16;  // of the tile that comes by, multiplied at once
+constexpr int kStepRows = 16;  // rows of the passing tile that are multiplied at once
 
-// Rows of a head in shared memory. Size: the head's, rounded up to 32, 64 or 128; zeros behind the head's numbers and
-// beyond the sequence. Chunks change places within a row, so that eight rows read at once lie in different banks.
+// A tile of a head's rows in shared memory. `Size` is the size of the head, rounded up to 32, 64 or 128. Numbers beyond
+// the head and rows beyond the sequence are zero. Chunks are permuted within a row, so that eight rows read at once lie
+// in different banks.
 template <int Size>
 struct HeadTile {
   static constexpr int kElements = kHeadRows * Size;
@@ -33,7 +35,7 @@ struct HeadTile {
     const int turn = Size == 32 ? row >> 1 & 3 : row & 7;
     return data + row * Size + ((column / 8) ^ turn) * 8;
   }
-  // Begins to copy the rows from `first` on.
+  // Starts to copy the rows from `first` on.
   __device__ void load(const BFloat16* x, const AttentionShape& s, int64_t head, int first) const {
 #pragma unroll 4
     for (int i = static_cast<int>(threadIdx.x); i < kElements / 8; i += kHeadThreads) {
@@ -44,7 +46,7 @@ struct HeadTile {
   }
 };
 
-// Tiles of two tensors that come by together, through two stages: one is multiplied while the next is copied.
+// Two stages for tiles of two tensors that pass by together: one stage is multiplied while the other is copied.
 template <int Size>
 struct HeadStages {
   BFloat16* shared;
@@ -57,7 +59,7 @@ struct HeadStages {
   }
 };
 
-// A tile whose rows are lines, and one whose rows are depths.
+// A tile as an operand (fragments.cuh): its rows are the lines, or the depths.
 template <int Size>
 struct RowsAsLines {
   static constexpr bool kAlongLines = false;
@@ -71,7 +73,7 @@ struct RowsAsDepths {
   __device__ BFloat16* chunk(int line, int depth) const { return tile.chunk(depth, line); }
 };
 
-// Dynamic shared memory of each kernel, in bytes.
+// The dynamic shared memory of each kernel, in bytes.
 template <int Size>
 constexpr size_t kForwardBytes = 5 * HeadTile<Size>::kBytes;
 template <int Size>
@@ -80,24 +82,25 @@ template <int Size>
 constexpr size_t kKeyGradientBytes = 6 * HeadTile<Size>::kBytes + 2 * kHeadRows * sizeof(QueryNumbers);
 
 __device__ __forceinline__ int firstOfWarp() { return static_cast<int>(threadIdx.x) / 32 * kStepRows; }
-// Of a fragment of sums: the row of its first two numbers (the others are eight below), and the first one's column.
+// The position of a lane in a fragment of sums: the row of its first two numbers (the other two are eight rows below),
+// and the column of the first one.
 __device__ __forceinline__ int rowInFragment() { return static_cast<int>(threadIdx.x) % 32 / 4; }
 __device__ __forceinline__ int columnInFragment() { return static_cast<int>(threadIdx.x) % 4 * 2; }
 
-// The warp's rows of a tile that stays, as first operand; in registers where there are enough.
+// The warp's rows of the block's own tile, as first operand. They are kept in registers if these suffice.
 template <int Size>
 struct OwnRows {
   static constexpr bool kHeld = Size <= 64;
   HeadTile<Size> tile;
   uint32_t held[kHeld ? Size / 16 : 1][4];
 
-  // When the tile has arrived.
+  // Call this after the copies of the tile have arrived.
   __device__ explicit OwnRows(const HeadTile<Size>& arrived) : tile(arrived) {
     if constexpr (kHeld)
 #pragma unroll
       for (int d = 0; d < Size; d += 16) loadFragments<true>(RowsAsLines<Size>{tile}, firstOfWarp(), d, held[d / 16]);
   }
-  // The products with 16 rows of another tile: 16 × 16.
+  // The 16 × 16 products with 16 rows of another tile.
   __device__ void multiply(const HeadTile<Size>& other, int first, float (&products)[2][4]) const {
 #pragma unroll
     for (int half = 0; half < 2; half++)
@@ -118,7 +121,7 @@ struct OwnRows {
   }
 };
 
-// A warp's 16 rows of a result.
+// The sums of a warp's 16 result rows.
 template <int Size>
 struct HeadSums {
   float value[Size / 8][4] = {};
@@ -140,7 +143,7 @@ struct HeadSums {
 #pragma unroll
       for (int e = 0; e < 4; e++) value[n][e] *= factors[e / 2];
   }
-  // Writes them by way of the warp's rows of a tile that nobody reads any more, so that rows go out side by side.
+  // Writes the sums through the warp's rows of a tile that is no longer read, so that whole rows are stored to memory.
   __device__ void write(const HeadTile<Size>& tile, BFloat16* out, const AttentionShape& s, int64_t head,
                         int first) const {
     __syncwarp();
@@ -164,13 +167,14 @@ struct HeadSums {
   }
 };
 
-// Over the four lanes that have a row of a fragment.
+// Reduces over the four lanes that share a row of a fragment.
 template <class Reduce>
 __device__ __forceinline__ float reduceRow(float value, const Reduce& reduce) {
   value = reduce(value, __shfl_xor_sync(0xffffffffu, value, 1));
   return reduce(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
+// O of 64 queries, from the keys that they see.
 template <int Size>
 __global__ void __launch_bounds__(kHeadThreads, 2)
     attentionTensorKernel(const BFloat16* q, const BFloat16* k, const BFloat16* v, BFloat16* out, float* maxima,
@@ -192,12 +196,12 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   __syncthreads();
   const OwnRows<Size> own(queries);
   HeadSums<Size> sums;
-  // Of the rows that are eight apart; the totals are this lane's share.
+  // For the lane's two rows, eight apart. The totals are the lane's share.
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
   const int query = place.first + firstOfWarp() + rowInFragment();
   for (int tile = 0; tile < tiles; tile++) {
     waitForCopies<0>();
-    // Everybody's copies have arrived, and nobody reads the stage any more that is filled next.
+    // After the barrier, the copies of all threads have arrived, and no thread reads the stage that is filled next.
     __syncthreads();
     begin(tile + 1);
     float scores[kHeadRows / kStepRows][2][4];
@@ -213,7 +217,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
         for (int e = 0; e < 4; e++) {
           const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
           const float score = key <= query + e / 2 * 8 ? scores[step][n][e] * scale : -INFINITY;
-          // A NaN passes the maximum by, and comes out of the exponential.
+          // fmaxf ignores a NaN, but the exponential passes it on.
           largest[e / 2] = fmaxf(largest[e / 2], score);
         }
     }
@@ -253,7 +257,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   sums.write(queries, out, s, place.head, place.first);
 }
 
-// dQ of 64 queries, by the keys that they see.
+// dQ of 64 queries, from the keys that they see.
 template <int Size>
 __global__ void __launch_bounds__(kHeadThreads, 2)
     attentionQueryGradientTensorKernel(AttentionGradientTensors<BFloat16> t, AttentionShape s, float scale) {
@@ -303,7 +307,7 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
   sums.write(queries, t.dQ, s, place.head, place.first);
 }
 
-// dK and dV of 64 keys, by the queries that see them: scores are transposed here, keys their rows.
+// dK and dV of 64 keys, from the queries that see them. The scores are transposed here: keys are their rows.
 template <int Size>
 __global__ void __launch_bounds__(kHeadThreads, 1)
     attentionKeyGradientTensorKernel(AttentionGradientTensors<BFloat16> t, AttentionShape s, float scale) {

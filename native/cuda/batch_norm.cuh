@@ -1,7 +1,10 @@
-// Batch normalisation over all axes but the last, y = (x − mean)/√(variance + ε)·γ + β per channel: statistics by parts
-// of a fixed number of rows (column_sums.cuh), merged in double (Chan, Golub, LeVeque 1979), as on the CPU.
-// Forward reads x three times (the second and third of a part from the L2) and writes y; backward reads x and g twice
-// (and x a third time, from the L2) and writes dx.
+// Batch normalisation over all axes but the last: y = (x − mean)/√(variance + ε)·γ + β, per channel. As on the CPU,
+// statistics are computed for parts of a fixed number of rows (column_sums.cuh), and the parts are merged in float64
+// (Chan, Golub, LeVeque 1979).
+//
+// The forward pass reads x twice for the statistics, the second time from the L2 cache, and once more to write y: 12
+// bytes of memory traffic per float32 element. The backward pass reads x and g for the sums (g once more, from the L2
+// cache), and both again to write dx: 20 bytes.
 #pragma once
 
 #include "../pointwise.h"
@@ -9,7 +12,8 @@
 
 namespace stepsize::cuda {
 
-// Per part and channel the mean and the sum of squared deviations from it: [parts][2][channels].
+// The mean and the sum of squared deviations from the mean, per part and channel: [parts][2][channels]. A block takes
+// one part of 64 channels.
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     batchStatisticsKernel(const T* x, float* parts, int64_t rows, int channels) {
@@ -33,13 +37,14 @@ __global__ void __launch_bounds__(kColumnThreads)
   storeGroup(out + channels, alignedParts, tile.count, deviations);
 }
 
+// The tensors of batch normalisation in training.
 template <class T>
 struct BatchNormTensors {
   const T *gamma, *beta;
   float *runningMean, *runningVariance, *mean, *inverseDeviation, *scale, *shift;
 };
 
-// Of some rows of a channel: how many, their mean, and Σ of squared deviations from it.
+// The number of some rows of a channel, their mean, and the sum of squared deviations from the mean.
 struct Moments {
   double count, mean, deviations;
 
@@ -51,8 +56,10 @@ struct Moments {
   }
 };
 
+// Merges the parts of 32 channels per block, then writes the statistics, the running statistics, and the scale and
+// shift of each channel.
 template <class T>
-__global__ void __launch_bounds__(kMergeThreads, 1)  // aiming at more blocks, ptxas spills
+__global__ void __launch_bounds__(kMergeThreads, 1)  // if more blocks are requested, ptxas spills
     mergeStatisticsKernel(const float* parts, int64_t rows, int channels, double epsilon, float momentum,
                           BatchNormTensors<T> t) {
   const int c = static_cast<int>(blockIdx.x) * kMergeLanes + mergeLane();
@@ -71,13 +78,13 @@ __global__ void __launch_bounds__(kMergeThreads, 1)  // aiming at more blocks, p
   t.scale[c] = static_cast<float>(inverse * gamma);
   t.shift[c] = static_cast<float>(beta - all.mean * inverse * gamma);
   const double unbiased = all.count > 1 ? all.deviations / (all.count - 1) : variance;
-  // What is not finite must not outlive the step in what is remembered.
+  // Statistics that are not finite must not change the running ones, which outlive the step.
   if (all.mean - all.mean != 0 || unbiased - unbiased != 0) return;
   t.runningMean[c] += momentum * (static_cast<float>(all.mean) - t.runningMean[c]);
   t.runningVariance[c] += momentum * (static_cast<float>(unbiased) - t.runningVariance[c]);
 }
 
-// y = x·scale + shift, per channel, behind a ReLU where one is asked for.
+// y = x·scale + shift per channel, followed by a ReLU if `relu` is set. A thread takes four elements at a time.
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
     scaleShiftKernel(const T* x, T* y, int64_t count, int channels, const float* scale, const float* shift, bool relu) {
@@ -97,6 +104,8 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
+// y = (x − mean)/√(variance + ε)·γ + β with given statistics, followed by a ReLU if `relu` is set. A thread takes four
+// elements at a time.
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
     batchNormInferenceKernel(const T* x, T* y, int64_t count, int channels, const T* gamma, const T* beta,
@@ -120,7 +129,7 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
-// Per part and channel Σg and Σg·(x − mean): [parts][2][channels].
+// Σg and Σg·(x − mean), per part and channel: [parts][2][channels]. A block takes one part of 64 channels.
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     batchGradientSumsKernel(const T* x, const T* g, const float* mean, float* parts, int64_t rows, int channels) {
@@ -133,7 +142,7 @@ __global__ void __launch_bounds__(kColumnThreads)
   float centers[4] = {}, sums[4], products[4];
   loadGroup(mean + tile.column, aligned, tile.count, centers);
   sumRowsOf(tile, sums, [&](int64_t row, float(&values)[4]) { load(g, row, values); });
-  // Centred before the product, so that a mean far from zero does not cancel.
+  // Subtracting the mean before the product avoids cancellation if the mean is far from zero.
   sumRowsOf(tile, products, [&](int64_t row, float(&values)[4]) {
     float gradients[4] = {};
     load(x, row, values);
@@ -147,7 +156,7 @@ __global__ void __launch_bounds__(kColumnThreads)
   storeGroup(out + channels, alignedParts, tile.count, products);
 }
 
-// dβ = Σg,  dγ = Σg·x̂, and the factors of dx = γ·inverse·(g − dβ/n − x̂·dγ/n).
+// dβ = Σg, dγ = Σg·x̂, and the three factors of dx = γ·inverse·(g − dβ/n − x̂·dγ/n).
 template <class T>
 struct BatchNormGradientTensors {
   const T* gamma;
@@ -156,6 +165,7 @@ struct BatchNormGradientTensors {
   float *fromG, *fromX, *constant;
 };
 
+// Two sums that are merged together.
 struct TwoSums {
   double first, second;
   __device__ static TwoSums merge(const TwoSums& a, const TwoSums& b) {
@@ -163,6 +173,7 @@ struct TwoSums {
   }
 };
 
+// Merges the parts of 32 channels per block, then writes dγ, dβ and the factors of dx.
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads)
     mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors<T> t) {
@@ -185,6 +196,7 @@ __global__ void __launch_bounds__(kMergeThreads)
   t.constant[c] = static_cast<float>(-factor * sumG / n);
 }
 
+// dx = fromG·g + (x − mean)·fromX + constant, per channel. A thread takes four elements at a time.
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
     batchNormGradientKernel(const T* x, const T* g, const float* mean, T* dx, int64_t count, int channels,

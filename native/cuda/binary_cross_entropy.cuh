@@ -1,5 +1,8 @@
-// Binary cross-entropy of logits, element by element: a loss moves 12 bytes, its gradient 16; with weights 4 more, of
-// bfloat16 logits 2 and 4 less. Losses, targets and weights are float32.
+// Binary cross-entropy of logits, element by element, and its gradient; pointwise.h has the formulas. A thread takes
+// four elements at a time. Losses, targets and weights are float32.
+//
+// The loss moves 12 bytes per element and the gradient 16; weights add 4. With bfloat16 logits the loss moves 2 bytes
+// less and the gradient 4 less.
 #pragma once
 
 #include "../pointwise.h"
@@ -7,13 +10,13 @@
 
 namespace stepsize::cuda {
 
-// Null: all 1. The weights of the positive class repeat.
+// The optional weights; null if all are 1. The weights of the positive class repeat.
 struct BinaryWeights {
   const float *positives, *elements;
-  int64_t period;  // of the positives; 4 without them
+  int64_t period;  // length of `positives`; 4 if there are none
 };
 
-// The weights of a group of four: of the positive class, and of the elements.
+// The weights of a group of four elements.
 struct FourBinaryWeights {
   float positives[4] = {1, 1, 1, 1}, elements[4] = {1, 1, 1, 1};
 
@@ -24,6 +27,7 @@ struct FourBinaryWeights {
   }
 };
 
+// losses[i] = weight · loss(x[i], targets[i]).
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
     binaryCrossEntropyKernel(const T* x, const float* targets, BinaryWeights weights, float* losses, int64_t count) {
@@ -41,6 +45,7 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
+// dx[i] = g[i] · weight · loss'(x[i], targets[i]).
 template <class T>
 __global__ void __launch_bounds__(kFoursThreads)
     binaryCrossEntropyGradientKernel(const T* x, const float* targets, BinaryWeights weights, const float* g, T* dx,

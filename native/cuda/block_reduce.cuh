@@ -1,4 +1,5 @@
-// Sums over a block, and the last block of a grid. In a fixed order: the same inputs give the same bits every time.
+// Reductions over a warp and a block in a fixed order, so that the same inputs always give the same bits; and detection
+// of the last block of a grid.
 #pragma once
 
 #include "platform.cuh"
@@ -8,6 +9,7 @@ namespace stepsize::cuda {
 constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffu;
 
+// The sum over a warp, for every lane.
 template <class T>
 __device__ __forceinline__ T warpSum(T value) {
 #pragma unroll
@@ -15,7 +17,7 @@ __device__ __forceinline__ T warpSum(T value) {
   return value;
 }
 
-// A NaN is passed over where there is another value.
+// The maximum over a warp, for every lane. A NaN is ignored if there is another value.
 __device__ __forceinline__ float warpMax(float value) {
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2)
@@ -23,7 +25,8 @@ __device__ __forceinline__ float warpMax(float value) {
   return value;
 }
 
-// `reduce` of a warp, over all threads of a block; every thread gets the result, and all must call it.
+// Applies `reduce`, which reduces over a warp, to all threads of a block. Every thread gets the result, and all must
+// call it.
 template <int Threads, class T, class Reduce>
 __device__ __forceinline__ T blockReduce(T value, T neutral, const Reduce& reduce) {
   static_assert(Threads % kWarp == 0 && Threads <= kWarp * kWarp, "whole warps, and one warp for their results");
@@ -31,31 +34,33 @@ __device__ __forceinline__ T blockReduce(T value, T neutral, const Reduce& reduc
   STEPSIZE_SHARED(T, partial, [warps]);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   value = reduce(value);
-  // The results of an earlier call may still be read.
+  // Other threads may still read the results of an earlier call.
   __syncthreads();
   if (lane == 0) partial[warp] = value;
   __syncthreads();
   return reduce(lane < warps ? partial[lane] : neutral);
 }
 
+// The sum over a block, for every thread.
 template <int Threads, class T>
 __device__ __forceinline__ T blockSum(T value) {
   return blockReduce<Threads>(value, T{0}, [](T v) { return warpSum(v); });
 }
 
+// The maximum over a block, for every thread.
 template <int Threads>
 __device__ __forceinline__ float blockMax(float value) {
   return blockReduce<Threads>(value, -INFINITY, [](float v) { return warpMax(v); });
 }
 
-// Whether this block is the last of the grid to come here; what the other blocks wrote before is then visible through
-// readPast. `finished` counts up to the number of blocks.
+// Whether this block is the last one of the grid to get here. What the other blocks wrote before is then visible
+// through readPast. `finished` counts up to the number of blocks.
 __device__ __forceinline__ bool isLastBlock(unsigned* finished) {
   STEPSIZE_SHARED(int, last, [1]);
   __syncthreads();
   if (threadIdx.x == 0) {
-    // The first fence releases what this block wrote, the second acquires what the others did. The barriers extend both
-    // to the block's other threads.
+    // The first fence releases the writes of this block, the second acquires those of the others. The barriers extend
+    // both fences to the other threads of the block.
     __threadfence();
     last[0] = atomicAdd(finished, 1u) == gridDim.x - 1;
     __threadfence();
@@ -64,7 +69,7 @@ __device__ __forceinline__ bool isLastBlock(unsigned* finished) {
   return last[0] != 0;
 }
 
-// Reads memory that another block wrote, not a copy in this multiprocessor's cache.
+// Reads memory that another block wrote, bypassing this multiprocessor's cache.
 template <class T>
 __device__ __forceinline__ T readPast(const T* p) {
   return *static_cast<const volatile T*>(p);

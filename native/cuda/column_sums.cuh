@@ -1,5 +1,5 @@
-// Sums over the rows of a matrix, column by column, in two launches: a block adds a part of the rows of some columns,
-// and another launch merges the parts. Parts are of a fixed length and all orders are fixed, so that the bits do not
+// Sums over the rows of a matrix, per column, in two launches: a block of the first adds a part of the rows for 64
+// columns, and the second merges the parts. Parts have a fixed length and all orders are fixed, so the bits do not
 // depend on the device.
 #pragma once
 
@@ -8,17 +8,18 @@
 namespace stepsize::cuda {
 
 constexpr int kColumnPart = 256;  // rows that one block adds
-constexpr int kColumnLanes = 16;  // groups of four columns that it takes side by side
+constexpr int kColumnLanes = 16;  // groups of four columns of a block
 constexpr int kColumnTile = 4 * kColumnLanes;
-constexpr int kColumnRows = 16;  // rows at once
+constexpr int kColumnRows = 16;  // rows that are read at once
 constexpr int kColumnThreads = kColumnLanes * kColumnRows;
 
-// A block's rows, and the columns of this thread: up to four.
+// The rows of a block and the columns of this thread, up to four.
 struct ColumnTile {
   int64_t part, first, last, column;
   int count;
 
-  // Blocks are counted along the tiles of columns, part after part: the other axes of a grid end at 65,535.
+  // Blocks are counted along the tiles of columns, part after part, in gridDim.x: the other axes of a grid are limited
+  // to 65,535.
   __device__ static ColumnTile ofBlock(int64_t rows, int64_t columns) {
     const unsigned tiles = static_cast<unsigned>((columns - 1) / kColumnTile + 1);
     return {blockIdx.x / tiles, blockIdx.x % tiles, rows, columns};
@@ -29,11 +30,12 @@ struct ColumnTile {
         last(min(rows, first + kColumnPart)),
         column(tile * kColumnTile + static_cast<int>(threadIdx.x) % kColumnLanes * 4),
         count(static_cast<int>(max(int64_t{0}, min(int64_t{4}, columns - column)))) {}
-  // Whether this thread is the one that writes its columns' sums.
+  // Whether this thread writes the sums of its columns.
   __device__ bool writes() const { return threadIdx.x < kColumnLanes; }
 };
 
-// Σ over the rows of a tile, for all threads of a column, which all must call it: term(row, x) gives a row's four.
+// The sums over the rows of a tile, for all threads of a column; all threads of the block must call this. term(row, x)
+// sets x to the thread's four numbers of a row.
 template <class F>
 __device__ __forceinline__ void sumRowsOf(const ColumnTile& tile, float (&sums)[4], const F& term) {
   STEPSIZE_SHARED(float4, partial, [kColumnRows][kColumnLanes]);
@@ -45,7 +47,7 @@ __device__ __forceinline__ void sumRowsOf(const ColumnTile& tile, float (&sums)[
 #pragma unroll
     for (int e = 0; e < 4; e++) own[e] += x[e];
   }
-  // The sums of an earlier call may still be read.
+  // Other threads may still read the sums of an earlier call.
   __syncthreads();
   partial[row][lane] = make_float4(own[0], own[1], own[2], own[3]);
   __syncthreads();
@@ -61,15 +63,15 @@ __device__ __forceinline__ void sumRowsOf(const ColumnTile& tile, float (&sums)[
 }
 
 constexpr int kMergeLanes = 32;  // columns of a block of the second launch
-constexpr int kMergeRows = 16;   // parts at once
+constexpr int kMergeRows = 16;   // parts that are read at once
 constexpr int kMergeThreads = kMergeLanes * kMergeRows;
 
 __device__ __forceinline__ int mergeLane() { return static_cast<int>(threadIdx.x) % kMergeLanes; }
 __device__ __forceinline__ int mergeRow() { return static_cast<int>(threadIdx.x) / kMergeLanes; }
 
-// All parts of lane's column: row y takes the parts y, y + 16, … in order, then rows are merged by halves. The threads
-// of row 0 get the result, the others what they have merged; all must call it. A Value that nothing was merged into is
-// Value{}.
+// Merges all parts of the lane's column. Row y takes the parts y, y + 16, … in order; then the rows are merged by
+// halves. The threads of row 0 get the result, the others an intermediate value. All threads must call this. Value{} is
+// the neutral value.
 template <class Value, class Load, class Merge>
 __device__ __forceinline__ Value mergeParts(int64_t parts, bool inside, const Load& load, const Merge& merge) {
   STEPSIZE_SHARED(Value, values, [kMergeRows][kMergeLanes]);
@@ -77,7 +79,7 @@ __device__ __forceinline__ Value mergeParts(int64_t parts, bool inside, const Lo
   Value own{};
   if (inside)
     for (int64_t part = row; part < parts; part += kMergeRows) own = merge(own, load(part));
-  // Values of an earlier call may still be read.
+  // Other threads may still read the values of an earlier call.
   __syncthreads();
   values[row][lane] = own;
   for (int distance = kMergeRows / 2; distance > 0; distance /= 2) {

@@ -7,7 +7,7 @@ namespace stepsize::cuda {
 
 namespace {
 
-// What is held at most without an event of its own.
+// Objects and bytes that are held before an event is recorded for them.
 constexpr size_t kMostHeld = 64, kMostHeldBytes = 16 << 20;
 
 }  // namespace
@@ -25,7 +25,7 @@ Event Completion::takeEvent() {
       return event;
     }
   }
-  // The waiting thread sleeps: it must not take a core from those who feed the device.
+  // The waiting thread sleeps, so that it takes no core from the threads that feed the device.
   return Event(cudaEventDisableTiming | cudaEventBlockingSync);
 }
 
@@ -39,7 +39,7 @@ void Completion::whenDone(Prepared prepared) noexcept {
   Item& item = prepared.front();
   item.held = std::exchange(held_, {});
   heldBytes_ = 0;
-  // Where the device has failed there may be no event: those who wait are told all the same.
+  // If the device has failed there may be no event; the callback is called all the same.
   try {
     item.reached = takeEvent();
     check(cudaEventRecord(item.reached->get(), stream_), "an event");
@@ -62,13 +62,13 @@ void Completion::hold(std::shared_ptr<void> what, size_t bytes) noexcept {
   try {
     whenDone([](cudaError_t) {});
   } catch (const std::bad_alloc&) {
-    // It is held until the next one.
+    // The objects are held until the next call.
   }
 }
 
 void Completion::loop() noexcept {
   cudaSetDevice(device_);
-  // Memory is freed here, which a capture that somebody else makes in this process would forbid in the other modes.
+  // Memory is freed on this thread. The other capture modes would forbid that while other code of the process captures.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
   cudaThreadExchangeStreamCaptureMode(&mode);
   for (;;) {
@@ -81,17 +81,17 @@ void Completion::loop() noexcept {
     const bool closing = closing_;
     lock.unlock();
     const cudaError_t outcome = item.code == cudaSuccess ? cudaEventSynchronize(item.reached->get()) : item.code;
-    // The process is ending, and nobody is left to be told.
+    // The process is ending, and no callback is needed.
     if (outcome == cudaErrorCudartUnloading) return;
     item.then(closing ? kAbandoned : outcome);
-    // Whatever went wrong in the callback is not the next one's.
+    // An error of the callback must not be taken for one of the next.
     cudaGetLastError();
     if (item.code != cudaSuccess) {
-      // Nothing tells when the work before it is done, which may still use what would be let go.
+      // Without an event, it is unknown when the work is done that may still use what would be released.
       unfinished_.splice(unfinished_.end(), one);
       continue;
     }
-    // Also frees what the callback held, before the next one.
+    // This also frees what the callback held, before the next one runs.
     item.then = nullptr;
     item.held.clear();
     cudaGetLastError();
@@ -99,7 +99,7 @@ void Completion::loop() noexcept {
     try {
       spare_.push_back(*std::move(item.reached));
     } catch (const std::bad_alloc&) {
-      // Another one is made when it is needed.
+      // A new event is made when one is needed.
     }
   }
 }

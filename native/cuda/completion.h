@@ -1,4 +1,5 @@
-// What happens on the host when the device has come so far: a thread that waits for events, one after another.
+// Runs callbacks on the host once the device has reached a point of the stream: a thread waits for events, one after
+// another.
 #pragma once
 
 #include <condition_variable>
@@ -17,6 +18,7 @@
 
 namespace stepsize::cuda {
 
+// Callbacks and deferred releases for one stream.
 class Completion {
  public:
   Completion(int device, cudaStream_t stream);
@@ -25,25 +27,29 @@ class Completion {
   ~Completion() { finish(); }
 
   struct Item;
-  // The memory that a call of whenDone takes: with it, that cannot fail.
+  // The memory that a call of whenDone needs; with it, the call cannot fail.
   using Prepared = std::list<Item>;
+  // Allocates that memory for a callback.
   static Prepared prepare(std::function<void(cudaError_t outcome)> then);
-  // Calls back on this object's thread when all work given to the stream so far is done, in the order of the calls.
-  // `outcome` is cudaSuccess, or what the device failed with. The callback must not throw.
+  // Calls back on this object's thread when all work given to the stream so far is done; callbacks run in the order of
+  // the calls. `outcome` is cudaSuccess or the device's error. The callback must not throw.
   void whenDone(Prepared item) noexcept;
+  // The same; throws std::bad_alloc.
   void whenDone(std::function<void(cudaError_t outcome)> then) { whenDone(prepare(std::move(then))); }
-  // Lets something go when all work given to the stream so far is done, or some time later: an event for each would
-  // cost more than most of what is held. Only after makeRoom(), which gets the memory for one call: whoever has begun a
-  // copy must not fail to hold its source.
+  // Releases an object when all work given to the stream so far is done, or some time later: an event for each object
+  // would cost more than most of what is held. makeRoom() must be called before each call, because once a copy has
+  // begun, holding its source must not fail.
   void hold(std::shared_ptr<void> what, size_t bytes = 0) noexcept;
+  // Allocates the memory for one call of hold(). Throws std::bad_alloc.
   void makeRoom() { reserveOneMore(held_); }
-  // Waits for the device, calls back what is left with kAbandoned, and ends the thread. No call after it.
+  // Waits for the device, calls the remaining callbacks with kAbandoned, and ends the thread. No call may follow.
   void finish();
   static constexpr cudaError_t kAbandoned = cudaErrorNotReady;
 
+  // A callback, or objects to release, and the event to wait for.
   struct Item {
     std::optional<Event> reached;
-    cudaError_t code = cudaSuccess;  // otherwise why there is no event to wait for
+    cudaError_t code = cudaSuccess;  // otherwise the reason why there is no event
     std::vector<std::shared_ptr<void>> held;
     std::function<void(cudaError_t)> then;
   };
@@ -54,14 +60,14 @@ class Completion {
 
   const int device_;
   const cudaStream_t stream_;
-  // Since the last item, by the thread that gives the work.
+  // Held since the last item; used by the thread that gives the work.
   std::vector<std::shared_ptr<void>> held_;
   size_t heldBytes_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::list<Item> items_;
   std::vector<Event> spare_;
-  std::list<Item> unfinished_;  // until the device has been waited for
+  std::list<Item> unfinished_;  // kept until the device has been waited for
   bool closing_ = false;
   std::thread thread_;
 };

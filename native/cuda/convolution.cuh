@@ -1,4 +1,5 @@
-// The gathers that make a convolution a matrix product (gemm.cuh): images NHWC, weights OHWI, no buffer between.
+// The operands that turn a convolution into a matrix product (gemm.cuh). Images are NHWC and weights OHWI. Windows are
+// gathered as they are copied, so there is no im2col buffer.
 //
 //   forward          A[pixel of the output, (dy, dx, channel)]       B = weightsᵀ
 //   input gradient   A[pixel of the input, (dy, dx, output)]         B[(dy, dx, output), channel]
@@ -9,11 +10,12 @@
 
 namespace stepsize::cuda {
 
+// The sizes of images, kernel and result.
 struct ConvolutionShape {
   int height, width, channels, outHeight, outWidth, outputs, kernelHeight, kernelWidth, stride, padding;
 };
 
-// Where a pixel of images of some height and width lies.
+// The position of a pixel.
 struct Pixel {
   int64_t image;
   int y, x;
@@ -23,7 +25,7 @@ __device__ __forceinline__ Pixel pixelAt(int index, int height, int width) {
   return {row / height, row % height, index % width};
 }
 
-// A place in a kernel and a channel, from (dy·width + dx)·channels + c.
+// A position in a kernel and a channel, from (dy·width + dx)·channels + c.
 struct Tap {
   int dy, dx, c;
 };
@@ -32,7 +34,7 @@ __device__ __forceinline__ Tap tapAt(int index, int kernelWidth, int channels) {
   return {place / kernelWidth, place % kernelWidth, index % channels};
 }
 
-// What the window of an output pixel sees at a tap.
+// The image values in the window of an output pixel.
 template <class T>
 struct ImageWindows {  // A of the forward pass; transposed, B of the weight gradient
   static constexpr bool kAlongLines = false;
@@ -52,7 +54,7 @@ struct ImageWindows {  // A of the forward pass; transposed, B of the weight gra
   }
 };
 
-// A of the input gradient: the gradients of the outputs whose windows hold an input pixel.
+// A of the input gradient: the gradients of the outputs whose windows contain an input pixel.
 template <class T>
 struct GradientWindows {
   static constexpr bool kAlongLines = false;
