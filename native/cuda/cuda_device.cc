@@ -14,10 +14,11 @@ namespace stepsize::cuda {
 
 namespace {
 
-// Of blocks that fill the device, at most: enough that the last ones to run leave little of it idle.
+// The most blocks of a grid, as a multiple of those that fill the device: enough that the last ones to run leave little
+// of it idle.
 constexpr unsigned kWaves = 2;
 
-// Replays that are launched before the caller may stop: a launch waits where the driver's queue is full.
+// Replays that are launched before the caller may stop: a launch waits if the driver's queue is full.
 constexpr int64_t kReplaysAtOnce = 64;
 
 struct CudaGraph final : Graph {
@@ -32,7 +33,7 @@ struct CudaGraph final : Graph {
   }
 };
 
-// What a capture gives, until it is made executable.
+// A captured graph before it is made executable.
 struct Recorded {
   cudaGraph_t graph = nullptr;
 
@@ -54,7 +55,8 @@ std::string endedBy(cudaError_t code) {
          ". CUDA cannot be used any more in this process; start a new one";
 }
 
-// Throws a runtime's error as one that the caller can act on: memory is short, the GPU failed, or the call was refused.
+// Throws the error of a call of the runtime as an error that the caller can act on: out of memory, the GPU failed, or
+// the call was refused.
 [[noreturn]] void rethrow(const CudaError& error) {
   if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(error.what());
   if (isFatal(error.code)) throw DeviceFailed(endedBy(error.code));
@@ -70,12 +72,12 @@ std::shared_ptr<Event> timerEvent() {
 }
 
 constexpr int kOldestDriver = 13000;
-// Tensor cores for bfloat16 and asynchronous copies came with it.
+// The first compute capability with bfloat16 tensor cores and asynchronous copies.
 constexpr int kOldestCapability = 80;
 
 // Why kernels cannot run on a GPU; empty if they can.
 std::string problemOf(int index) {
-  // The properties as a whole take milliseconds, and this is asked at every opening.
+  // Reading all properties takes milliseconds, and this is called whenever a device is opened.
   int major = 0, minor = 0;
   cudaDeviceProp properties = {};
   if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index) != cudaSuccess ||
@@ -88,7 +90,7 @@ std::string problemOf(int index) {
          std::to_string(properties.minor) + ", and 8.0 is needed: an A100, an RTX 30 or newer";
 }
 
-// Why CUDA cannot be used here; empty if it can.
+// Why CUDA cannot be used on this machine; empty if it can.
 std::string problem() {
   int driver = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
@@ -128,7 +130,7 @@ CudaDevice::~CudaDevice() {
   try {
     abandon();
   } catch (const std::exception&) {
-    // Nobody is left to be told, and what could not be given back goes with the process.
+    // A destructor cannot report this. What could not be released is released with the process.
   }
 }
 
@@ -151,12 +153,13 @@ void* CudaDevice::acquire(int64_t bytes) {
 
 void CudaDevice::awaitReleased() {
   if (capturing_) {
-    // All of it was last used before the capture: what captured work uses is not released before its end.
+    // All of this memory was last used before the capture: memory that captured work uses is not released before the
+    // capture ends.
     cudaEventSynchronize(beforeCapture_.get());
     for (void* memory : std::exchange(releasedMeanwhile_, {})) cudaFree(memory);
     return;
   }
-  // What was released before may still be on its way back.
+  // Memory that was released before may still be waiting for its turn.
   std::promise<void> released;
   completion_->whenDone([&](cudaError_t) { released.set_value(); });
   released.get_future().wait();
@@ -168,21 +171,21 @@ void CudaDevice::release(void* memory, int64_t bytes) noexcept {
     journal_.makeRoom();
     journal_.addWrite(memory, bytes, nullptr);
   } catch (const std::bad_alloc&) {
-    // If it is spoiled it stays so, until somebody who gets it writes it.
+    // If the memory is spoiled it stays so until its next owner writes it.
   }
-  // After abandon nothing runs any more.
+  // After abandon() nothing runs any more.
   if (!completion_) {
     cudaFree(memory);
     return;
   }
   try {
-    // An event of the stream would be captured, too.
+    // Recording an event in the stream would make it part of the capture.
     if (capturing_)
       releasedMeanwhile_.push_back(memory);
     else
       completion_->whenDone([memory](cudaError_t) { cudaFree(memory); });
   } catch (const std::bad_alloc&) {
-    // Without memory to note it, the work that may use it is waited for. A capture uses nothing that is released.
+    // If there is no memory to note it, wait for the work that may use it. A capture uses nothing that is released.
     if (capturing_)
       cudaEventSynchronize(beforeCapture_.get());
     else
@@ -206,9 +209,9 @@ Reason CudaDevice::failureOf(const CudaError& error, const Record* record) noexc
     const bool isMemory = error.code == cudaErrorMemoryAllocation;
     failure = std::make_shared<const Failure>(Failure{isMemory ? "out-of-memory" : "device-failed", text});
   } catch (const std::bad_alloc&) {
-    // What it is instead says enough.
+    // The reason stays outOfMemory().
   }
-  // What was not recorded would be missing in every replay: the capture as a whole has failed.
+  // A record that was not captured would be missing in every replay, so the whole capture has failed.
   if (capturing_ && !captureError_) captureError_ = failure;
   if (isOwn) {
     const std::lock_guard lock(failureMutex_);
@@ -224,7 +227,7 @@ Reason CudaDevice::ownFailure(cudaError_t outcome) noexcept {
   try {
     failure = std::make_shared<const Failure>(Failure{"device-failed", endedBy(outcome)});
   } catch (const std::bad_alloc&) {
-    // What it is instead says enough.
+    // The reason stays outOfMemory().
   }
   if (isFatal(outcome)) failure_ = failure;
   return failure;
@@ -234,7 +237,7 @@ void CudaDevice::enqueue(Record record) {
   if (!completion_) return;
   const CurrentDevice current(index_);
   if (!capturing_ && journal_.isFull(1)) settleLater();
-  // What is launched must be noted: no memory is needed for that afterwards.
+  // A launch must be noted. From here on, noting it needs no memory.
   journal_.makeRoom();
   if (capturing_) reserveMore(captured_, 2 * record.lists.size());
   Reason failure;
@@ -273,7 +276,7 @@ void CudaDevice::settleLater() noexcept {
     *taken = journal_.take();
     if (*taken) completion_->whenDone(std::move(settling));
   } catch (const CudaError&) {
-    // It stays with what comes after.
+    // The entries stay in the journal and are settled later.
   } catch (const std::bad_alloc&) {
     // Likewise.
   }
@@ -300,7 +303,8 @@ void CudaDevice::allowShared(const void* kernel, size_t bytes) {
 }
 
 DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
-  // A captured copy would read its source again at every replay, so in a capture the table is filled besides it.
+  // A captured copy would read its source again at every replay, so during a capture the table is copied in another
+  // stream.
   DeviceMemory table = acquireFrom(*tableMemory_, bytes);
   if (bytes == 0) return table;
   completion_->makeRoom();
@@ -386,17 +390,19 @@ void CudaDevice::notify(Done done) {
 
 void CudaDevice::beginCapture() {
   const CurrentDevice current(index_);
-  // Scratch memory of captured work is nobody else's, and like its tensors' used by one operation after the other.
+  // Scratch memory of captured work is not shared with other work. Like the memory of its tensors, it is used by one
+  // operation after the other.
   auto arena = PiecePool::ofDevice(index_);
   captured_ = {arena};
   journal_.beginCapture();
-  // Of this thread alone, and memory may be allocated meanwhile: what is not part of the work stays outside.
+  // In this mode only this thread captures, and memory may be allocated meanwhile; what is not part of the work stays
+  // outside.
   const auto drop = [this] {
     captured_.clear();
     journal_.endCapture();
   };
   try {
-    // The tables that are made meanwhile may lie where earlier work still reads.
+    // Tables that are made during the capture may get memory that earlier work still reads.
     check(cudaEventRecord(beforeCapture_.get(), stream_.get()), "capture");
     check(cudaStreamWaitEvent(besides_.get(), beforeCapture_.get(), 0), "capture");
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
@@ -414,7 +420,7 @@ void CudaDevice::beginCapture() {
 
 std::shared_ptr<Graph> CudaDevice::endCapture() {
   const CurrentDevice current(index_);
-  // The capture ends whatever fails after it.
+  // The capture ends, whatever fails below.
   auto uses = std::exchange(captured_, {});
   const auto work = journal_.endCapture();
   Recorded recorded;
@@ -468,7 +474,7 @@ int64_t CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
   } catch (const std::bad_alloc&) {
     if (given == 0) throw;
   }
-  // It must not go before its last run has ended.
+  // The graph must not be destroyed before its last run has ended.
   completion_->hold(std::move(graph));
   return given;
 }
@@ -496,7 +502,8 @@ std::shared_ptr<const double> CudaDevice::stopTimer() {
 void CudaDevice::expectDeviceMemory(uint64_t address, int64_t bytes) const {
   if (bytes == 0) return;
   const CurrentDevice current(index_);
-  // The last byte may belong to another allocation that touches the first one: the owner's word is taken for the rest.
+  // Only the first and last byte are checked. They may belong to two adjacent allocations; for the bytes between, the
+  // owner's word is taken.
   for (const uint64_t place : {address, address + static_cast<uint64_t>(bytes) - 1}) {
     cudaPointerAttributes attributes = {};
     const auto* pointer = reinterpret_cast<const void*>(place);  // NOLINT(performance-no-int-to-ptr)

@@ -1,4 +1,4 @@
-// A GPU as a device: records become kernel launches in one stream, which the host never waits for.
+// A GPU as a device: records become kernel launches in one stream. The host does not wait for the kernels.
 #pragma once
 
 #include <unordered_set>
@@ -13,8 +13,10 @@
 
 namespace stepsize::cuda {
 
+// A CUDA device with its stream, memory pools and journal.
 class CudaDevice final : public Device {
  public:
+  // `othersStream` is a caller-owned stream to work in, or 0.
   CudaDevice(int index, uint64_t othersStream);
   ~CudaDevice() override;
 
@@ -23,7 +25,7 @@ class CudaDevice final : public Device {
   void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
   void whenShort(std::function<void()> release) override { releaseCached_ = std::move(release); }
-  // The driver's queue has bounds of its own: a launch waits where it is full.
+  // The driver bounds its own queue: a launch waits if the queue is full.
   bool awaitRoom(std::chrono::milliseconds) override { return true; }
   void enqueue(Record record) override;
   Reason run(Record record) override;
@@ -44,26 +46,27 @@ class CudaDevice final : public Device {
   void abandon() override;
   std::vector<std::pair<std::string, std::string>> describe() const override;
 
-  // For operations: the stream, how many blocks fill the device, tables, memory for the length of a record.
+  // For launchers: the stream, the number of blocks that fill the device, the tables of lists, and memory for the
+  // length of a record.
   cudaStream_t stream() const { return stream_.get(); }
   unsigned mostBlocks() const { return mostBlocks_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
-  // Lets a kernel have so much shared memory, or as much as there is. Asked for once: what is allowed belongs to the
-  // kernel, whoever launches it on this GPU.
+  // Allows a kernel this much dynamic shared memory, or as much as the device has. It is requested once per kernel and
+  // applies to all launches on this GPU.
   void allowShared(const void* kernel, size_t bytes);
-  // With what the kernels of the record that is being launched report that the data made it fail.
+  // What the kernels of the record that is being launched need to report faults in the data.
   FaultReport faults() { return journal_.report(); }
-  // A table in device memory, there for all work that is enqueued or captured from here on.
+  // Copies a table to device memory. The table is valid for all work that is enqueued or captured from now on.
   DeviceMemory uploadTable(const void* from, size_t bytes);
 
  private:
-  // What spoils whatever was to be written. Remembered as the device's own where that has failed for good; in a capture
-  // it is the capture's.
+  // The reason that spoils what a failed call should have written. A fatal error is also kept as the device's own
+  // failure; during a capture the error becomes that of the capture.
   Reason failureOf(const CudaError& error, const Record* record = nullptr) noexcept;
-  // The device's own failure, given how far the stream came; null where there is none.
+  // The device's own failure, given the outcome of waiting for the stream; null if there is none.
   Reason ownFailure(cudaError_t outcome) noexcept;
-  // Finds out which of the work so far failed as soon as it is done.
+  // Settles the journal of the work so far when that work is done.
   void settleLater() noexcept;
   void releaseMeanwhile() noexcept;
   void awaitReleased();
@@ -72,9 +75,9 @@ class CudaDevice final : public Device {
   const int index_;
   cudaDeviceProp properties_ = {};
   unsigned mostBlocks_ = 0;
-  std::unordered_set<const void*> allowedShared_;  // kernels that have what they need
+  std::unordered_set<const void*> allowedShared_;  // kernels that may use the shared memory they need
   Stream stream_;
-  // Work that must be done before a capture is replayed, and cannot be part of it.
+  // A stream for work that must be done before a capture is replayed and cannot be part of it.
   Stream besides_;
   const std::shared_ptr<PiecePool> tableMemory_ = PiecePool::ofDevice(index_);
   const std::shared_ptr<PiecePool> staging_ = PiecePool::ofPinnedMemory(index_);
@@ -84,14 +87,14 @@ class CudaDevice final : public Device {
   TableCache tables_{*this};
   Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;
-  std::vector<std::shared_ptr<void>> captured_;  // what the work being captured uses
-  std::vector<void*> releasedMeanwhile_;         // while a capture was made
+  std::vector<std::shared_ptr<void>> captured_;  // objects that the work being captured uses
+  std::vector<void*> releasedMeanwhile_;         // memory released during a capture
   bool capturing_ = false;
-  Reason captureError_;               // the first
-  std::shared_ptr<PiecePool> arena_;  // of the last capture
+  Reason captureError_;               // the first error of the capture
+  std::shared_ptr<PiecePool> arena_;  // scratch memory of the capture in progress
   std::mutex failureMutex_;
-  Reason failure_;  // the device's own
-  // Last, so that its thread ends first.
+  Reason failure_;  // the device's own failure
+  // Declared last, so that its thread ends first.
   std::unique_ptr<Completion> completion_;
 };
 

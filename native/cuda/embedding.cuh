@@ -1,5 +1,6 @@
-// Embedding and its gradient; shapes and formulas in cpu/kernels/embedding.h. Memory-bound: forward reads and writes an
-// element of each row, backward reads the gradient once and writes each row of the table that occurs once.
+// Embedding, out[i] = table[ids[i]], and the gradient of the table; cpu/kernels/embedding.h has the shapes and
+// formulas. Memory-bound: the forward pass reads and writes each number of the selected rows once, 8 bytes in float32.
+// The backward pass reads the gradient once and writes each row of the table that occurs once.
 #pragma once
 
 #include "fours.cuh"
@@ -9,7 +10,7 @@ namespace stepsize::cuda {
 
 constexpr int kEmbeddingThreads = 128;
 
-// A block per id: threads beside each other copy numbers beside each other.
+// out[i] = table[ids[i]], one block per id. Neighbouring threads copy neighbouring numbers.
 template <class T>
 __global__ void __launch_bounds__(kEmbeddingThreads)
     embeddingKernel(const int32_t* ids, const T* table, T* out, int64_t count, int64_t rows, int width,
@@ -28,13 +29,13 @@ __global__ void __launch_bounds__(kEmbeddingThreads)
   }
 }
 
-// The gradient adds up the rows of an id in the order of their positions, so that it needs no atomics and has one
-// order. Chunks of positions are sorted by id each by itself; then a run of an id is found in every chunk by halving,
-// and the block that meets the id's first run adds all of them. For n positions that is n·(n / 1024) searches at most,
-// of which a block's threads make 128 at once.
+// The gradient adds the rows of an id in the order of their positions, so it needs no atomics and has one order. Each
+// chunk of positions is first sorted by id. Then a binary search finds the run of an id in every chunk, and the block
+// that has the first run of the id adds all of its runs. For n positions that is at most n·(n / 1024) searches, and the
+// threads of a block make 128 at once.
 constexpr int kIdChunk = 1024;
 
-// An id, then a position: what comes first in order is the smaller number.
+// A sort key: the id in the upper half, then the position. Keys compare as integers.
 struct IdKey {
   uint64_t bits;
   __device__ static IdKey of(uint32_t id, uint32_t position) { return {static_cast<uint64_t>(id) << 32 | position}; }
@@ -42,7 +43,8 @@ struct IdKey {
   __device__ uint32_t position() const { return static_cast<uint32_t>(bits); }
 };
 
-// A block per chunk, by Batcher's bitonic network. Behind the last position there are keys of no id.
+// Sorts the keys of one chunk per block with Batcher's bitonic network. Positions beyond the last one get keys of no
+// id.
 __global__ void __launch_bounds__(kIdChunk / 2) sortIdsKernel(const int32_t* ids, IdKey* keys, int64_t count) {
   STEPSIZE_SHARED(uint64_t, own, [kIdChunk]);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kIdChunk;
@@ -66,7 +68,7 @@ __global__ void __launch_bounds__(kIdChunk / 2) sortIdsKernel(const int32_t* ids
   for (int i = static_cast<int>(threadIdx.x); i < kIdChunk; i += kIdChunk / 2) keys[first + i].bits = own[i];
 }
 
-// Where the keys of an id lie in a sorted chunk.
+// The range of an id's keys in a sorted chunk.
 struct IdRun {
   int64_t begin, end;
 };
@@ -82,7 +84,8 @@ __device__ __forceinline__ IdRun runOf(const IdKey* keys, int64_t chunk, uint32_
   return {firstFrom(IdKey::of(id, 0).bits), firstFrom(IdKey::of(id + 1, 0).bits)};
 }
 
-// A block per key; of those of one id the first one has it all to do. `rows` are below 2³¹, as ids are.
+// out[id] = Σ gradient[position] over the positions of the id. One block per key; of the blocks of one id, only that of
+// the first key works. `rows` is below 2³¹, as ids are.
 template <class T>
 __global__ void __launch_bounds__(kEmbeddingThreads)
     embeddingGradientKernel(const IdKey* keys, const T* gradient, T* out, int64_t chunks, int64_t rows, int width) {

@@ -1,32 +1,35 @@
-// How a kernel reports that the data made its operation fail: it adds to a log in device memory, and the work goes on.
-// journal.h says what the host makes of it.
+// The log in device memory to which a kernel reports that the data made its operation fail; the work goes on. journal.h
+// says how the host uses the log.
 #pragma once
 
 namespace stepsize::cuda {
 
-// Which sentence tells it; see fault_texts.h.
+// The message of a fault; see fault_texts.h.
 enum class FaultKind : int { label, id, index };
 
+// One reported fault.
 struct Fault {
   int kind;  // a FaultKind
   int source, run;
-  long long numbers[3];  // in the sentence
+  long long numbers[3];  // the numbers in the message
 };
 
+// The faults that the log has room for.
 constexpr int kMostFaults = 128;
 
-// Launches follow one another, so that faults stand in their order: one for each that reports any.
+// The log holds one fault for each launch that reports any. Launches run one after another, so faults are in launch
+// order.
 struct FaultLog {
-  unsigned long long latest;  // source and run of the last one
-  int count;                  // also of those that found no room
-  int run;                    // the number of the replay that is under way; see Journal
+  unsigned long long latest;  // source and run of the last fault
+  int count;                  // counts also the faults that found no room
+  int run;                    // the number of the current replay; see Journal
   Fault faults[kMostFaults];
 };
 
-// What a kernel is given to report with.
+// The argument with which a kernel reports faults.
 struct FaultReport {
   FaultLog* log;
-  int source;  // the number under which the host knows the record, never 0
+  int source;  // the number that the host gave the record, never 0
 };
 
 }  // namespace stepsize::cuda

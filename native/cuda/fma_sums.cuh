@@ -1,6 +1,6 @@
-// A block's sums of a product in float32 (gemm.cuh), by multiply-adds: tensor cores have none that keep its precision.
-// Each thread has 4 × 8 sums of its warp's part of the tile of C: 32 multiply-adds for 12 numbers from shared memory,
-// which lanes of a row or a column share.
+// The sums of a matrix product in float32 (gemm.cuh), by fused multiply-adds: tensor cores have no operation of this
+// precision. Each thread has 4 × 8 sums of its warp's part of the tile of C. That is 32 multiply-adds for 12 numbers
+// from shared memory, which the lanes of a row or column share.
 #pragma once
 
 #include "gemm_stages.cuh"
@@ -10,14 +10,15 @@ namespace stepsize::cuda {
 
 template <class A, class B, class Tile>
 struct FmaSums {
-  static constexpr int kLanesA = 8, kLanesB = 4;  // of a warp, along the rows of C and along its columns
+  static constexpr int kLanesA = 8, kLanesB = 4;  // lanes of a warp along the rows and columns of C
   static constexpr int kSumsA = Tile::kLinesA / kLanesA, kSumsB = Tile::kLinesB / kLanesB;
-  // A long sum in one accumulator would lose digits to its own size: totals take up what so many stages come to.
+  // A long sum in one accumulator would lose low digits. After this many stages, the sums are added to the totals.
   static constexpr int kStagesTogether = 16;
   float totals[kSumsA][kSumsB] = {}, sums[kSumsA][kSumsB] = {};
   int stages = 0;
 
-  // The i-th line of a lane: chunks of lines where these are neighbours, so that lanes read chunks side by side.
+  // The i-th line of a lane. If lines are neighbours in memory, a lane has chunks of lines, so that the lanes read
+  // adjacent chunks.
   template <class Operand, int Lanes>
   __device__ static int line(int lane, int i) {
     return Operand::kAlongLines ? i / 4 * 4 * Lanes + lane * 4 + i % 4 : i * Lanes + lane;
@@ -25,10 +26,11 @@ struct FmaSums {
   __device__ static int rowOf(int i) { return line<A, kLanesA>(static_cast<int>(threadIdx.x) % 32 / kLanesB, i); }
   __device__ static int columnOf(int j) { return line<B, kLanesB>(static_cast<int>(threadIdx.x) % kLanesB, j); }
 
-  // Adds the product of a stage; lineA and lineB are the warp's first ones. Each sum takes up its depths in order.
+  // Adds the product of a stage. lineA and lineB are the first lines of the warp. Each sum adds its depths in order.
   __device__ void multiply(const StageTile<A, Tile::kLines>& a, int lineA, const StageTile<B, Tile::kLines>& b,
                            int lineB) {
-    // Two depths at a time and not unrolled: else ptxas keeps more addresses and numbers than there are registers.
+    // The loop takes two depths at a time and is not unrolled. Otherwise ptxas keeps more addresses and numbers than
+    // there are registers.
 #pragma unroll 1
     for (int k = 0; k < kStageDepth<float>; k += 2) {
       float ofA[kSumsA][2];
@@ -60,7 +62,7 @@ struct FmaSums {
     if (++stages % kStagesTogether == 0) flush();
   }
 
-  // Two depths of the thread's lines of A.
+  // Loads two depths of the thread's lines of A.
   __device__ static void loadPairs(const StageTile<A, Tile::kLines>& a, int lineA, int k, float (&x)[kSumsA][2]) {
     if constexpr (A::kAlongLines) {
 #pragma unroll
@@ -82,7 +84,7 @@ struct FmaSums {
     }
   }
 
-  // Adds the sums to the totals and begins them anew.
+  // Adds the sums to the totals and resets them to 0.
   __device__ void flush() {
 #pragma unroll
     for (int i = 0; i < kSumsA; i++)
@@ -93,7 +95,7 @@ struct FmaSums {
       }
   }
 
-  // Puts the totals where at(row, column) of the tile says.
+  // Stores the totals at the addresses at(row, column).
   template <class At>
   __device__ void store(int lineA, int lineB, const At& at) {
     flush();

@@ -1,5 +1,5 @@
-// Loops over elements by fours, which lie side by side and move as 16 bytes, of bfloat16 8, where they are aligned. In
-// registers they are float32, and rounded once when they are stored.
+// Loops over groups of four neighbouring elements. If aligned, a group moves as 16 bytes, or 8 in bfloat16. In
+// registers the elements are float32; they are rounded once, when they are stored.
 #pragma once
 
 #include "../element_types.h"
@@ -7,6 +7,7 @@
 
 namespace stepsize::cuda {
 
+// The threads of a block of such a kernel.
 constexpr int kFoursThreads = 256;
 
 // Calls f(first, count) for this thread's groups of up to four elements.
@@ -17,8 +18,8 @@ __device__ __forceinline__ void forFours(int64_t count, const F& f) {
     f(i, static_cast<int>(min(int64_t{4}, count - i)));
 }
 
-// The same with first % period, which moves along with it: a division of 64 bits for each group would take longer than
-// its memory. For a period of 0 there is nothing to do.
+// Calls f(first, count, first % period). The remainder is updated from group to group, because a 64-bit division per
+// group would take longer than the memory access. A period of 0 does nothing.
 template <class F>
 __device__ __forceinline__ void forFours(int64_t count, int64_t period, const F& f) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads * 4;
@@ -33,7 +34,7 @@ __device__ __forceinline__ void forFours(int64_t count, int64_t period, const F&
   }
 }
 
-// A group that forFours gives, of four elements or fewer at the end.
+// Loads or stores a group of forFours; the last group may have fewer than four elements.
 template <class T>
 __device__ __forceinline__ void loadGroup(const T* from, bool aligned, int elements, float (&x)[4]) {
   if (elements == 4) return load(from, aligned, x);
@@ -52,7 +53,7 @@ __device__ __forceinline__ void storeGroup(T* to, bool aligned, int elements, co
     if (j < elements) to[j] = rounded[j];
 }
 
-// The same of any type, as they are stored.
+// The same for elements of any type, without conversion.
 template <class T>
 __device__ __forceinline__ Four<T> loadStored(const T* from, bool aligned, int elements) {
   if (aligned && elements == 4) return *reinterpret_cast<const Four<T>*>(from);
@@ -73,15 +74,16 @@ __device__ __forceinline__ void storeStored(T* to, bool aligned, int elements, c
     if (j < elements) to[j] = x.value[j];
 }
 
-// The four numbers of a repeating row from `at` on.
+// A row that repeats with a period.
 template <class T>
 struct Repeated {
   const T* row;
   int64_t period;
-  bool aligned;  // for every group: the row, and its length a multiple of four
+  bool aligned;  // whether every group is aligned: the row is, and its length is a multiple of four
 
   __device__ Repeated(const T* numbers, int64_t length)
       : row(numbers), period(length), aligned(isAligned16(numbers) && length % 4 == 0) {}
+  // Loads the four numbers from position `at` on, wrapping around.
   __device__ void load(int64_t at, float (&x)[4]) const {
     if (aligned) return cuda::load(row + at, true, x);
 #pragma unroll

@@ -1,6 +1,7 @@
-// Fragments of mma from tiles in shared memory, and from sums of an mma before. A tile is seen as lines, rows of the
-// first operand or columns of the second, and depths, along which products are summed: chunk(line, depth) is the
-// address of the eight elements that hold one, neighbours in memory along lines where kAlongLines, else along depths.
+// Loads mma fragments from tiles in shared memory, and makes them from the sums of an earlier mma. A tile consists of
+// lines (rows of the first operand or columns of the second) and depths (the index that is summed over). chunk(line,
+// depth) is the address of the eight elements that contain this one. These eight are neighbours along lines if
+// kAlongLines is set, otherwise along depths.
 #pragma once
 
 #include "tensor_core.cuh"
@@ -8,8 +9,8 @@
 
 namespace stepsize::cuda {
 
-// Four blocks of 8 × 8 from `line` and `depth` on: lines first, then depths, as the first operand takes them, or the
-// other way, as the second does.
+// Loads four blocks of 8 × 8 from `line` and `depth` on. They are ordered lines first, as the first operand needs them,
+// or depths first, as the second does.
 template <bool LinesFirst, class Tile>
 __device__ __forceinline__ void loadFragments(const Tile& tile, int line, int depth, uint32_t (&r)[4]) {
   constexpr bool alongLines = Tile::kAlongLines;
@@ -17,11 +18,12 @@ __device__ __forceinline__ void loadFragments(const Tile& tile, int line, int de
   const int first = block % 2 * 8, second = block / 2 * 8;
   line += LinesFirst ? first : second;
   depth += LinesFirst ? second : first;
-  // The rows that a lane names are rows of memory, which lie the other way where lines are neighbours.
+  // The row that a lane addresses is a row of memory. If lines are neighbours in memory, it is a row of the transposed
+  // matrix.
   loadMatrices<alongLines>(r, alongLines ? tile.chunk(line, depth + within) : tile.chunk(line + within, depth));
 }
 
-// C += A·B for A of 16 lines and B of 16, two fragments of eight.
+// C += A·B for A with 16 lines and B with 16 lines, which are two fragments of eight.
 __device__ __forceinline__ void multiplyAdd(float (&c0)[4], float (&c1)[4], const uint32_t (&a)[4],
                                             const uint32_t (&b)[4]) {
   const uint32_t lower[2] = {b[0], b[1]}, upper[2] = {b[2], b[3]};
@@ -29,11 +31,12 @@ __device__ __forceinline__ void multiplyAdd(float (&c0)[4], float (&c1)[4], cons
   multiplyAdd(c1, a, upper);
 }
 
+// Two numbers as bfloat16 in one word.
 __device__ __forceinline__ uint32_t roundedPair(float lower, float upper) {
   return asWord(toBFloat16(lower), toBFloat16(upper));
 }
 
-// Sums of 16 × 16, rounded, as the first operand of another product.
+// Rounds 16 × 16 sums and makes them the first operand of another product.
 __device__ __forceinline__ void asFirstOperand(const float (&sums)[2][4], uint32_t (&a)[4]) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {

@@ -1,16 +1,16 @@
-// The matrix product of the CUDA backend: C[m,n] = A[m,k] · B[k,n], summed in float32. Of bfloat16 on tensor cores
-// (tensor_core_sums.cuh), of float32 by multiply-adds (fma_sums.cuh). Operands come through loaders
-// (gemm_operands.cuh), so that convolutions are products, too.
+// The matrix product of the CUDA backend: C[m,n] = A[m,k] · B[k,n], summed in float32. bfloat16 operands are multiplied
+// on tensor cores (tensor_core_sums.cuh), float32 operands by fused multiply-adds (fma_sums.cuh). Operands are read
+// through loaders (gemm_operands.cuh), so that convolutions use the same kernel.
 //
-// A block computes a tile of C, each warp a part of it in registers. Tiles of A and B come by in shared memory through
-// a ring of stages (gemm_stages.cuh): while one is multiplied, the copies of the next are under way, and one barrier
-// per stage is all that threads wait for. For a small C and a long k the depth is cut into slices of a fixed length
-// (gridDim.y), whose sums lie one after another and are added in order by addSlicesKernel.
+// A block computes a tile of C, and each warp keeps a part of it in registers. Tiles of A and B pass through shared
+// memory in a ring of stages (gemm_stages.cuh): while one stage is multiplied, the next ones are copied, and threads
+// wait for one barrier per stage. If C is small and k long, k is cut into slices of a fixed length (gridDim.y). The
+// sums of the slices are stored one after another, and addSlicesKernel adds them in order.
 //
-// C is row-major. An epilogue (epilogue.h) sees each sum before it is stored; where k is cut, when the slices are
-// added.
+// C is row-major. The epilogue (epilogue.h) is applied to each sum before it is stored, or when the slices are added.
 //
-// A tile of 128 × 128 reads 1/64 of an element from the L2 per multiply-add: 1/32 of a byte, in float32 1/16.
+// A tile of 128 × 128 reads 1/64 of an element from the L2 cache per multiply-add: 1/32 of a byte in bfloat16, 1/16 in
+// float32. Memory traffic is at least m·k + k·n + m·n elements.
 #pragma once
 
 #include "../epilogue.h"
@@ -21,13 +21,14 @@
 
 namespace stepsize::cuda {
 
-// Each below 2³¹, which the launcher checks, so that indices are 32 bits; offsets are not.
+// The sizes of a product. Each is below 2³¹, which the launcher checks, so indices have 32 bits; offsets have 64.
 struct GemmShape {
   int m, n, k;
-  int slice;  // of k per slice
+  int slice;  // the length of a slice of k
 };
 
-// How operands of a type are multiplied, and the tiles of C that blocks take: large ones where they fill the device.
+// How operands of a type are multiplied, and the tiles of C for blocks. Large tiles are used if there are enough to
+// fill the device.
 template <class Element>
 struct Product;
 template <>
@@ -45,9 +46,9 @@ struct Product<BFloat16> {
   using Sums = TensorCoreSums<A, B, Tile>;
 };
 
-// Which tile of C a block takes. Blocks that run side by side take eight rows of tiles column by column, so that what
-// they read of A and B is in the L2 for all of them: of a wide C a whole row of tiles would bring all of B by each
-// time.
+// The tile of C of a block. Blocks that run at the same time take eight rows of tiles, column by column, so that what
+// they read of A and B is in the L2 cache for all of them. If blocks took whole rows of tiles of a wide C, each row
+// would read all of B.
 struct TileOfBlock {
   int row, column;
 
@@ -60,7 +61,8 @@ struct TileOfBlock {
   }
 };
 
-// chunks: whether the operands' neighbours come in chunks of 16 bytes, A's in bit 0, B's in bit 1.
+// C = A·B, one block per tile of C and slice of k. Bits 0 and 1 of `chunks` say whether A and B can be copied in chunks
+// of 16 bytes.
 template <class A, class B, class C, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     gemmKernel(GemmShape s, A a, B b, C* c, unsigned chunks, Epilogue<typename A::Element> finish) {
@@ -87,7 +89,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       copyA.load(a, begin + stage * depth, end, tileA(stage));
       copyB.load(b, begin + stage * depth, end, tileB(stage));
     }
-    // Also where there was nothing to copy: the count of groups is what is waited for.
+    // Also commit if there was nothing to copy, because waiting counts groups.
     commitCopies();
   };
   for (int stage = 0; stage < kStages - 1; stage++) beginStage(stage);
@@ -95,18 +97,18 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   typename Product<Element>::template Sums<A, B, Tile> sums;
   for (int stage = 0; stage < stages; stage++) {
     waitForCopies<kStages - 2>();
-    // Everybody's copies have arrived, and nobody reads the stage any more that is filled next.
+    // After the barrier, the copies of all threads have arrived, and no thread reads the stage that is filled next.
     __syncthreads();
     beginStage(stage + kStages - 1);
     sums.multiply(tileA(stage), lineA, tileB(stage), lineB);
   }
 
-  // To C by way of shared memory: rows go out side by side, and what follows the product is compiled once, not for each
-  // of a thread's sums.
+  // The sums go to C through shared memory. This stores whole rows, and the epilogue is compiled once instead of once
+  // for each sum of a thread.
   waitForCopies<0>();
   __syncthreads();
   auto* tile = reinterpret_cast<float*>(shared);
-  // Rows of eight numbers change places, so that the eight rows of a fragment lie in different banks.
+  // Groups of eight numbers are permuted, so that the eight rows of a fragment lie in different banks.
   const auto place = [&](int row, int column) { return tile + row * Tile::kLines + (column ^ ((row & 7) * 8)); };
   sums.store(lineA, lineB, place);
   __syncthreads();
@@ -126,7 +128,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   }
 }
 
-// 4 bytes of each slice for an element, and what the epilogue and the result have.
+// Adds the slices in order and applies the epilogue; a thread takes four elements at a time. It reads 4 bytes per
+// element and slice, and what the epilogue reads, and writes the result.
 template <class C>
 __global__ void __launch_bounds__(kFoursThreads)
     addSlicesKernel(const float* slices, C* c, int64_t count, int columns, int slots, Epilogue<C> finish) {

@@ -1,20 +1,22 @@
-// What a matrix product reads (gemm.cuh). Operands come through loaders, so that a dense product and the three
-// convolutions are one kernel. An operand is read by its lines, rows of A or columns of B, and by depths, places along
-// k; what an address needs of either is worked out once, by `line` before the loop over k and by `depth` once a stage:
+// The operands of a matrix product (gemm.cuh). Operands are read through loaders, so that a dense product and the three
+// convolutions share one kernel. An operand is indexed by line (a row of A or a column of B) and by depth (the index
+// along k). The part of an address that depends on one of them is computed once: by `line` before the loop over k, by
+// `depth` once per stage.
 //
 //   struct Line, Depth
 //   Line line(index), Depth depth(k)
 //   const Element* at(line, depth)      null for a zero that is not in memory
 //   bool kAlongLines                    whether neighbours in memory are neighbouring lines, not depths
 //   const Element* data
-//   int64_t neighbours()                how many lie side by side: whole chunks of 16 bytes can be read as such
+//   int64_t neighbours()                how many elements are contiguous; if these are whole 16-byte chunks, they are
+//                                       copied as such
 #pragma once
 
 #include "platform.cuh"
 
 namespace stepsize::cuda {
 
-// Lines one after another, each with its depths side by side.
+// A dense matrix whose lines are contiguous.
 template <class T>
 struct DenseLines {
   static constexpr bool kAlongLines = false;
@@ -29,7 +31,7 @@ struct DenseLines {
   __host__ int64_t neighbours() const { return stride; }
 };
 
-// The same operand with its lines as depths: a matrix that is stored transposed, windows as columns.
+// An operand with lines and depths exchanged: a matrix that is stored transposed, or windows as columns.
 template <class Operand>
 struct Transposed {
   static constexpr bool kAlongLines = !Operand::kAlongLines;

@@ -1,6 +1,6 @@
-// The way of a product's operands (gemm.cuh) from global to shared memory: a ring of stages, each the part of a block's
-// lines that is 64 bytes deep. Where an operand's neighbours in memory come in chunks of 16 bytes, a copy is one of
-// them and never sees a register; else elements are gathered one by one, as for images of 3 channels.
+// Copies the operands of a product (gemm.cuh) from global to shared memory in a ring of stages. A stage is the part of
+// a block's lines that is 64 bytes deep. If the neighbours of an operand come in chunks of 16 bytes, a copy moves one
+// chunk and uses no register. Otherwise elements are gathered one by one, for example for images with 3 channels.
 #pragma once
 
 #include "tensor_core.cuh"
@@ -9,33 +9,33 @@ namespace stepsize::cuda {
 
 constexpr int kStages = 4;
 constexpr int kChunkBytes = 16;
-constexpr int kStageBytes = 64;  // of a line
+constexpr int kStageBytes = 64;  // bytes of a line in a stage
 template <class Element>
 constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(Element));
 template <class Element>
 constexpr int kStageDepth = kStageBytes / static_cast<int>(sizeof(Element));
 
-// How a block shares out its part of C: warps side by side, along the rows of C and along its columns.
+// How a block divides its tile of C among warps, along the rows and along the columns.
 template <int Lines, int WarpsA, int WarpsB, int Blocks>
 struct BlockTile {
   static constexpr int kLines = Lines;  // of A and of B
   static constexpr int kWarpsA = WarpsA, kWarpsB = WarpsB;
   static constexpr int kThreads = WarpsA * WarpsB * 32;
-  static constexpr int kBlocks = Blocks;                                    // on a multiprocessor at once
-  static constexpr int kLinesA = Lines / WarpsA, kLinesB = Lines / WarpsB;  // of a warp
+  static constexpr int kBlocks = Blocks;                                    // blocks per multiprocessor
+  static constexpr int kLinesA = Lines / WarpsA, kLinesB = Lines / WarpsB;  // lines of a warp
   static constexpr int kSharedBytes = kStages * 2 * Lines * kStageBytes;
 };
 
-// One stage's part of an operand in shared memory: rows of lines with their depths, or of depths with their lines, as
-// in global memory. Chunks change places within a row, so that the rows that a warp reads at once lie in different
-// banks.
+// The part of an operand in one stage, in shared memory: rows of lines with their depths, or rows of depths with their
+// lines, as in global memory. Chunks are permuted within a row, so that the rows that a warp reads at once lie in
+// different banks.
 template <class Operand, int Lines>
 struct StageTile {
   static constexpr bool kAlongLines = Operand::kAlongLines;
   using Element = typename Operand::Element;
   Element* elements;
 
-  // Of the chunk that holds the element.
+  // The address of the chunk that contains an element.
   __device__ Element* chunk(int line, int depth) const {
     constexpr int size = kChunk<Element>;
     if constexpr (kAlongLines)
@@ -45,13 +45,13 @@ struct StageTile {
   }
 };
 
-// What a thread copies of an operand into each stage.
+// The chunks of an operand that a thread copies into each stage.
 template <class Operand, class Tile>
 struct StageCopy {
   using Element = typename Operand::Element;
   static constexpr int kSize = kChunk<Element>;
   static constexpr int kRowChunks = (Operand::kAlongLines ? Tile::kLines : kStageDepth<Element>) / kSize;
-  static constexpr int kRowStep = Tile::kThreads / kRowChunks;  // between the rows that a thread copies
+  static constexpr int kRowStep = Tile::kThreads / kRowChunks;  // distance between the rows of a thread
   static constexpr int kCopies = Tile::kLines * kStageBytes / kChunkBytes / Tile::kThreads;
   static constexpr int kOwnLines = Operand::kAlongLines ? 1 : kCopies;
   typename Operand::Line lines[kOwnLines];
@@ -69,7 +69,7 @@ struct StageCopy {
     for (int i = 0; i < kOwnLines; i++) lines[i] = operand.line(min(first + line(i), count - 1));
   }
 
-  // Zeros outside the matrix.
+  // Starts to copy one stage; elements outside the matrix are zero.
   __device__ void load(const Operand& operand, int k0, int end, const StageTile<Operand, Tile::kLines>& tile) const {
 #pragma unroll
     for (int i = 0; i < kCopies; i++) {
@@ -85,7 +85,7 @@ struct StageCopy {
     }
   }
 
-  // A chunk's elements by themselves.
+  // Copies the elements of a chunk one by one.
   __device__ void gather(const Operand& operand, int line, int k, int end, Element* to) const {
 #pragma unroll 1
     for (int e = 0; e < kSize; e++) {

@@ -1,5 +1,5 @@
-// √Σ g² over the gradients of all tensors, in the order of update/norm.h: 4 bytes a parameter, read once, of
-// bfloat16 2.
+// The norm of the gradient, √Σ g² over all tensors, summed in the order of update/norm.h. A block takes every
+// gridDim.x-th chunk of 16,384 elements. Each gradient is read once: 4 bytes per parameter, or 2 in bfloat16.
 #pragma once
 
 #include "../update/norm.h"
@@ -13,7 +13,8 @@ namespace stepsize::cuda {
 
 constexpr int kNormThreads = update::kNormValues;
 
-// Thread t has the lanes 4t to 4t + 3. `seen` collects the bits of all elements but their signs.
+// The sum of the squares that belong to this thread: thread t has lanes 4t to 4t + 3. `seen` collects the bits of all
+// elements, without the signs.
 template <bool Scaled, class Gradient>
 __device__ __forceinline__ float threadSumOfSquares(const Gradient* gradient, uint32_t count, float scale,
                                                     uint32_t& seen) {
@@ -31,18 +32,18 @@ __device__ __forceinline__ float threadSumOfSquares(const Gradient* gradient, ui
 #pragma unroll
     for (int lane = 0; lane < 4; lane++) add(lane, x[lane]);
   }
-  // The last elements of a chunk may be fewer than four.
+  // The last group of a chunk may have fewer than four elements.
 #pragma unroll
   for (int lane = 0; lane < 4; lane++) add(lane, i + lane < count ? toFloat(gradient[i + lane]) : 0.0f);
   return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
 }
 
-// Σ g² over a chunk, known to every thread of its block.
+// Σ g² over a chunk, for every thread of its block.
 template <class Gradient>
 __device__ __forceinline__ double chunkSumOfSquares(const Gradient* gradient, uint32_t count) {
   uint32_t seen = 0;
   float sum = blockSum<kNormThreads>(threadSumOfSquares<false>(gradient, count, 1, seen));
-  // Every thread has the same sum, so that all of a block go the same way.
+  // Every thread has the same sum, so all threads of a block take the same branch.
   const bool small = sum < update::kLeastSum;
   const bool hasValues = small && blockMax<kNormThreads>(seen != 0 ? 1.0f : 0.0f) > 0;
   const float scale = update::normScale(sum, hasValues);
@@ -50,8 +51,8 @@ __device__ __forceinline__ double chunkSumOfSquares(const Gradient* gradient, ui
   return update::unscaledSum(sum, scale);
 }
 
-// One partial sum per chunk; the block that finishes last adds them in order. So the bits do not depend on the number
-// of blocks. `gradients` holds one address per tensor; `finished` is 0 before and after.
+// Writes one partial sum per chunk; the block that finishes last adds them in order, so the bits do not depend on the
+// number of blocks. `gradients` has one address per tensor. `finished` is 0 before and after.
 template <class Gradient>
 __global__ void __launch_bounds__(kNormThreads)
     gradientNormKernel(const Chunk* chunks, uint32_t chunkCount, void* const* gradients, double* partial,

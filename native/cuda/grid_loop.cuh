@@ -1,4 +1,4 @@
-// The loop of a grid over more work than it has threads: neighbouring threads take neighbours.
+// The loop of a grid over more work than it has threads. Neighbouring threads take neighbouring indices.
 #pragma once
 
 #include "platform.cuh"

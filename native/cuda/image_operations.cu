@@ -1,4 +1,4 @@
-// Images as they come from files.
+// Launches the kernel for images as they come from files.
 #include "images.cuh"
 #include "launch_support.h"
 

@@ -1,22 +1,23 @@
-// Raw images to what a model takes: shifted, mirrored, normalised per channel, in one pass that reads a byte and writes
-// four or two per element, four of them side by side. An element's place takes four divisions of 32 bits, which bytes
-// leave time for.
+// Turns raw images into the input of a model in one pass: out = raw·factor + offset per channel, shifted and mirrored.
+// A thread takes four elements at a time. Of uint8 images it reads one byte per element; it writes four bytes, or two
+// in bfloat16. The position of an element takes four 32-bit divisions, which are hidden by the memory accesses.
 #pragma once
 
 #include "fours.cuh"
 
 namespace stepsize::cuda {
 
+// The shape of one image.
 struct ImageShape {
   int height, width, channels;
 };
 
-// Where an image's window begins, and whether it is mirrored; outside the image there are raw zeros.
+// The offset of an image's window, and whether it is mirrored. Raw values outside the image are zero.
 struct Move {
   int down, across, mirrored;
 };
 
-// moves may be null: then the images may be of any shape with channels last.
+// `moves` may be null; the images may then have any shape with channels last.
 template <class Raw, class T>
 __global__ void __launch_bounds__(kFoursThreads)
     normalizeImagesKernel(const Raw* raw, const float* factor, const float* offset, const Move* moves, T* out,
