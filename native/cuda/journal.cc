@@ -16,14 +16,15 @@ constexpr size_t kMostEntries = 1024;
 // The number of a replay is written as one byte.
 constexpr int kMostReplays = 256;
 
-// Numbers of captured records are below 0 and last; those of others begin anew with each segment.
+// Captured records have negative numbers, which stay valid. Other records have positive numbers, which start again with
+// each segment.
 bool isCaptured(int source) { return source < 0; }
 
 static_assert(kMostFaults == 128);
 constexpr const char* kTooManyFaults =
     "it may have failed: more than 128 operations of one replay did, and the device keeps no more";
 
-// Into memory that there is.
+// Writes the message into memory that already exists.
 using FaultText = char[128];
 void write(FaultText& text, const Fault& fault) {
   const char* format = nullptr;
@@ -40,7 +41,7 @@ void write(FaultText& text, const Fault& fault) {
 struct Journal::Segment {
   std::vector<Entry> entries;
   bool hasFailures = false;
-  PinnedMemory log;  // a FaultLog; null where nothing could report
+  PinnedMemory log;  // a FaultLog; null if no record could report
 };
 
 Journal::Journal(PiecePool& deviceMemory, PiecePool& pinnedMemory, cudaStream_t stream)
@@ -95,7 +96,7 @@ void Journal::addReplay(std::shared_ptr<const Work> work, Reason failure) noexce
 }
 
 bool Journal::isQuiet() const {
-  // Settling sets isSpoiled_ before it counts down.
+  // settle() sets isSpoiled_ before it decrements unsettled_.
   return reporting_ == 0 && !hasFailures_ && unsettled_.load(std::memory_order_acquire) == 0 &&
          !isSpoiled_.load(std::memory_order_acquire);
 }
@@ -111,7 +112,7 @@ bool Journal::isFull(int reporting) const {
 
 std::shared_ptr<const Journal::Segment> Journal::take() {
   if (entries_.empty() || capture_) return nullptr;
-  // First, as what is enqueued below cannot be undone.
+  // Allocate first, because the work that is enqueued below cannot be undone.
   auto segment = std::make_shared<Segment>();
   if (reporting_ > 0) {
     PinnedMemory log = pinnedMemory_.acquire(sizeof(FaultLog));
@@ -127,7 +128,7 @@ std::shared_ptr<const Journal::Segment> Journal::take() {
   return segment;
 }
 
-// Goes through the records of a segment with the faults that they reported.
+// Walks through the records of a segment and assigns the reported faults to them.
 class Journal::Walk {
  public:
   Walk(SpoiledMemory& spoiled, const FaultLog* log) : spoiled_(spoiled), log_(log) {}
@@ -145,7 +146,7 @@ class Journal::Walk {
 
  private:
   void settle(const Run& run, int number, const Reason& failure) {
-    // Also where it does not matter: the next fault is another record's.
+    // Take the fault even if the record read spoiled memory: the next fault belongs to another record.
     const Reason reported = takeFault(run, number);
     Reason reason = spoiled_.reasonOf(run.record);
     if (!reason) reason = failure ? failure : reported;
@@ -154,7 +155,8 @@ class Journal::Walk {
 
   Reason takeFault(const Run& run, int number) {
     if (log_ == nullptr || run.source == 0 || next_ >= log_->count) return nullptr;
-    // Only captured work of more records than there is room for comes here, and its first faults spoiled most of it.
+    // Only a replay with more records than the log has room for gets here, and its first faults have spoiled most of
+    // it.
     if (next_ >= kMostFaults) return failureOf(run.record, kTooManyFaults);
     const Fault& fault = log_->faults[next_];
     if (fault.source != run.source || (isCaptured(run.source) && fault.run != number)) return nullptr;

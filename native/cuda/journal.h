@@ -1,10 +1,10 @@
-// Whose results a fault spoiled, found out afterwards: a GPU cannot be asked after each record.
+// Finds out afterwards which results a fault spoiled, because a GPU cannot be asked after each record.
 //
 // Kernels report faults to a log in device memory (fault.h). The host keeps the records that it enqueued since the log
-// was last taken. Whoever reads takes both: a copy of the log, made in stream order, and the records. When the stream
-// has come so far, the records are walked through in their order, as the CPU executes them, and those that reported are
-// those that failed. While nothing can have failed no record is kept; where the log is empty and nothing is spoiled,
-// the records that were kept are dropped unseen.
+// was last taken. A read takes both: a copy of the log, made in stream order, and the records, together called a
+// segment. When the stream has reached that point, the records are walked through in order, as the CPU executes them; a
+// record that reported a fault has failed. While no record can fail, no record is kept. The records of a segment are
+// dropped without a walk if the log is empty, no record failed when it was enqueued, and nothing is spoiled.
 #pragma once
 
 #include <atomic>
@@ -20,51 +20,58 @@
 
 namespace stepsize::cuda {
 
+// The journal of one device.
 class Journal {
  public:
   // A record that was launched.
   struct Run {
     Record record;
-    int source = 0;  // under which its kernels report; 0: they cannot
-    Reason failure;  // why it was not launched
+    int source = 0;  // the number with which its kernels report; 0: they cannot
+    Reason failure;  // why it was not launched, if it was not
   };
-  // The records of captured work.
+  // The records of a captured graph.
   struct Work {
     std::vector<Run> runs;
-    int reporting = 0;  // how many of them can report
+    int reporting = 0;  // how many of the records can report
   };
-  // What was taken together.
+  // The records and the log that are taken together.
   struct Segment;
 
-  // The log is cleared in this stream, before all work that comes after.
+  // Clears the log in this stream, before all later work. Both pools must outlive the journal.
   Journal(PiecePool& deviceMemory, PiecePool& pinnedMemory, cudaStream_t stream);
 
-  // Memory for one call of those below that note something, which then cannot fail: what was launched must be noted.
-  // Throws std::bad_alloc.
+  // Allocates the memory for one call of a function below that notes something. That call then cannot fail, which it
+  // must not after a launch. Throws std::bad_alloc.
   void makeRoom();
 
-  // For the record that is being launched, once for all its kernels.
+  // The argument for the kernels of the record that is being launched, the same for all of them.
   FaultReport report();
-  // The record that was launched, or was not for this reason. In a capture it becomes part of the work.
+  // Notes the record that was launched, or that failed for this reason. During a capture it becomes part of the
+  // captured work.
   void add(Record record, Reason failure) noexcept;
-  // The record is refused after all: what its kernels reported, if any of them ran, is not told.
+  // Notes that the record was refused: faults of its kernels, if any ran, are ignored.
   void leaveOut() noexcept;
-  // Memory was written from outside.
+  // Notes that memory was written by something other than a record.
   void addWrite(const void* memory, int64_t bytes, Reason failure) noexcept;
-  // Before the work is launched again. Throws CudaError.
+  // Prepares the log for a replay; call it before the graph is launched. Throws CudaError.
   void beginReplay(const Work& work);
+  // Notes a replay, or why it failed.
   void addReplay(std::shared_ptr<const Work> work, Reason failure) noexcept;
 
+  // Collects the records from now on as captured work.
   void beginCapture() { capture_ = std::make_shared<Work>(); }
+  // Ends that and returns the captured work.
   std::shared_ptr<const Work> endCapture() noexcept { return std::exchange(capture_, nullptr); }
 
-  // Whether the log might not have room for this many more that can report, or much was kept: it is time to take.
+  // Whether the log may lack room for this many more records that can report, or many records are kept, so that a
+  // segment should be taken.
   bool isFull(int reporting) const;
+  // Whether no record is kept.
   bool isEmpty() const { return entries_.empty(); }
-  // Null where nothing was kept. Throws CudaError or std::bad_alloc, and has taken nothing then.
+  // Takes a segment; null if nothing is kept. Throws CudaError or std::bad_alloc, and then has taken nothing.
   std::shared_ptr<const Segment> take();
-  // When the stream has come to where the segment was taken, or will never. Segments come in their order, on one
-  // thread; only that may ask for the reason.
+  // Settles a segment when the stream has reached the point where it was taken, or, with isReached = false, will never
+  // reach it. Segments are settled in order and on one thread; only that thread may call reasonOf().
   void settle(const Segment& segment, bool isReached) noexcept;  // NOLINT(bugprone-exception-escape)
   Reason reasonOf(const void* memory, int64_t bytes) const { return spoiled_.reasonOf(memory, bytes); }
 
@@ -82,7 +89,7 @@ class Journal {
   using Entry = std::variant<Run, Write, Replay>;
   class Walk;
 
-  // Whether what is enqueued now could be spoiled by anything.
+  // Whether nothing can spoil the work that is enqueued now, so that it need not be kept.
   bool isQuiet() const;
   void keep(Entry entry, bool hasFailed) noexcept;
 
@@ -90,18 +97,18 @@ class Journal {
   const cudaStream_t stream_;
   const DeviceMemory log_;
 
-  // Since the last segment.
+  // These count since the last segment.
   std::vector<Entry> entries_;
-  bool hasFailures_ = false;  // among the entries, known when they were enqueued
-  int reporting_ = 0;         // how many records that can report were launched
-  int replays_ = 0;           // of work that can report
-  int source_ = 0;            // of the record that is being launched, if it can report
+  bool hasFailures_ = false;  // whether an entry failed when it was enqueued
+  int reporting_ = 0;         // records launched that can report
+  int replays_ = 0;           // replays of work that can report
+  int source_ = 0;            // the number of the record that is being launched, if it can report
   int capturedSources_ = 0;
   std::shared_ptr<Work> capture_;
 
-  std::atomic<int> unsettled_{0};  // segments
+  std::atomic<int> unsettled_{0};  // segments that were taken and not settled
   std::atomic<bool> isSpoiled_{false};
-  SpoiledMemory spoiled_;  // the settling thread's
+  SpoiledMemory spoiled_;  // used by the settling thread alone
 };
 
 }  // namespace stepsize::cuda

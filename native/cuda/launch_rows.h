@@ -1,4 +1,4 @@
-// Launches of kernels that take a matrix row by row.
+// Launches kernels that process a matrix row by row.
 #pragma once
 
 #include "launch_support.h"
@@ -6,7 +6,7 @@
 
 namespace stepsize::cuda {
 
-// Calls f with the RowGroup for rows of so many columns, and the number of blocks for all of them.
+// Calls f with the RowGroup for rows of this length, and the number of blocks for all rows.
 template <class F>
 void withRowGroup(const CudaDevice& device, const RowsOf& x, const F& f) {
   const auto start = [&](auto group) { f(group, blocksFor(device, x.rows, group.kPerBlock)); };

@@ -1,6 +1,9 @@
-// LayerNorm and RMSNorm of every row, by a warp or a block (row_group.cuh); formulas in cpu/kernels/layer_norm.h. A row
-// is read three times (RMSNorm: twice), the first time from memory; backward reads x and g and writes dx, and reads
-// both again for the gradients of γ and β.
+// LayerNorm and RMSNorm of every row and their gradients; cpu/kernels/layer_norm.h has the formulas. A warp or a block
+// takes a row (row_group.cuh).
+//
+// The forward pass reads a row three times (RMSNorm: twice), the first time from memory, and writes it once: 8 bytes
+// per float32 element. The backward pass reads x and g and writes dx, 12 bytes, and reads x and g again for the
+// gradients of γ and β, 8 bytes.
 #pragma once
 
 #include "column_sums.cuh"
@@ -8,7 +11,7 @@
 
 namespace stepsize::cuda {
 
-// gamma and beta may be null.
+// y = (x − mean)·r·γ + β for LayerNorm (Centered), y = x·r·γ for RMSNorm. gamma and beta may be null.
 template <bool Centered, class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
     rowNormKernel(const T* x, const T* gamma, const T* beta, T* y, float* means, float* inverses, int64_t rows,
@@ -32,7 +35,7 @@ __global__ void __launch_bounds__(kRowThreads)
       inverses[row] = inverse;
     }
     Group::forColumns(columns, [&](int j, int count) {
-      // Adding −0 leaves every number as it is, also −0.
+      // Adding −0 leaves every number unchanged, even −0.
       float values[4] = {}, gammas[4] = {1, 1, 1, 1}, betas[4] = {-0.0f, -0.0f, -0.0f, -0.0f};
       loadGroup(from + j, aligned, count, values);
       if (gamma) loadGroup(gamma + j, aligned, count, gammas);
@@ -44,7 +47,7 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-// dx of every row; see normalizeRowsGradient.
+// dx of every row; normalizeRowsGradient in cpu/kernels/layer_norm.h has the formula.
 template <bool Centered, class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
     rowNormGradientKernel(const T* x, const T* g, const float* means, const float* inverses, const T* gamma, T* dx,
@@ -54,7 +57,7 @@ __global__ void __launch_bounds__(kRowThreads)
   Group::forRows(rows, [&](int64_t row) {
     const int64_t at = row * columns;
     const float mean = Centered ? means[row] : 0.0f, inverse = inverses[row];
-    // x̂ and g·γ of a group.
+    // Loads x̂ and g·γ of a group of four columns.
     const auto load = [&](int j, int count, float(&normalized)[4], float(&scaled)[4]) {
       float gammas[4] = {1, 1, 1, 1};
       loadGroup(x + at + j, aligned, count, normalized);
@@ -85,7 +88,7 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-// dγ = Σ g·x̂ and dβ = Σ g over the rows, by parts: [parts][2][columns].
+// dγ = Σ g·x̂ and dβ = Σ g over the rows, by parts: [parts][2][columns]. A block takes one part of 64 columns.
 template <bool Centered, class T>
 __global__ void __launch_bounds__(kColumnThreads)
     rowNormColumnsKernel(const T* x, const T* g, const float* means, const float* inverses, float* parts, int64_t rows,
@@ -111,7 +114,7 @@ __global__ void __launch_bounds__(kColumnThreads)
   if (Centered) storeGroup(out + columns, alignedParts, tile.count, dBeta);
 }
 
-// dBeta may be null, and its parts are not there then.
+// Adds the parts of 32 columns per block. dBeta may be null; its parts then have no defined values.
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads)
     addColumnPartsKernel(const float* parts, int64_t count, int columns, T* dGamma, T* dBeta) {

@@ -41,7 +41,7 @@ const ListTables& TableCache::of(const TensorList& list, bool needsPlaces) {
     tables->addresses = device_.uploadTable(addresses.data(), addresses.size() * sizeof(void*));
     list.backend = tables;
   }
-  // Its sizes never change, its places neither.
+  // A list never changes its sizes or its places.
   if (!tables->chunks || (needsPlaces && tables->chunks->places != list.places))
     tables->chunks = chunksFor(list, needsPlaces);
   return *tables;

@@ -1,4 +1,4 @@
-// Log-softmax, cross-entropy and binary cross-entropy.
+// Launches the kernels of log-softmax, cross-entropy and binary cross-entropy.
 #include "binary_cross_entropy.cuh"
 #include "launch_rows.h"
 #include "softmax.cuh"

@@ -1,4 +1,4 @@
-// Matrix products and convolutions.
+// Launches the kernels of matrix products and convolutions.
 #include "convolution.cuh"
 #include "gemm.cuh"
 #include "launch_support.h"
@@ -7,18 +7,18 @@ namespace stepsize::cuda {
 
 namespace {
 
-// Of k per slice: fixed, so that the sums do not depend on the device.
+// The length of a slice of k. It is fixed, so that the sums do not depend on the device.
 constexpr int64_t kSlice = 4096;
-// A grid has no more slices: a longer k is cut into larger ones.
+// The most slices, because gridDim.y is limited. A longer k is cut into longer slices.
 constexpr int64_t kMostSlices = 65535;
-// Where C has so many tiles, the device is full without cutting k.
+// If C has this many tiles, the device is full without cutting k.
 constexpr int64_t kManyTiles = 256;
-// And where it has so many large ones, blocks take these.
+// If C has this many large tiles, blocks take large tiles.
 constexpr int64_t kManyLargeTiles = 128;
 
 int64_t tilesOf(int64_t m, int64_t n, int tile) { return ceilDivide(m, tile) * ceilDivide(n, tile); }
 
-// A product in tiles: how k is cut, and the grid.
+// How k is cut, and the grid of a product.
 struct TiledProduct {
   int64_t slices;
   GemmShape shape;
@@ -34,7 +34,7 @@ struct TiledProduct {
   }
 };
 
-// multiplyTo(c, finish) launches the product; into slices of float32 where k is cut, which are added up in order.
+// multiplyTo(c, finish) launches the product. If k is cut, it writes float32 slices, which are then added in order.
 template <class T, class F>
 void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView& out, const Epilogue<T>& finish,
                const F& multiplyTo) {
@@ -47,7 +47,7 @@ void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView
          out.as<T>(), count, product.shape.n, static_cast<int>(product.slices), finish);
 }
 
-// Whether an operand can be read by 16 bytes.
+// Whether an operand can be read in chunks of 16 bytes.
 template <class Operand>
 bool isInChunks(const Operand& operand) {
   return operand.neighbours() % kChunk<typename Operand::Element> == 0 && beginsChunk(operand.data);

@@ -1,4 +1,4 @@
-// Filling, copying and changing the type of memory, and rings of rows.
+// Launches the kernels that fill, copy and convert memory, and that write rows of rings.
 #include "elementwise.cuh"
 #include "launch_support.h"
 #include "ring.cuh"

@@ -1,4 +1,4 @@
-// Batch norm, LayerNorm and RMSNorm.
+// Launches the kernels of batch norm, LayerNorm and RMSNorm.
 #include "batch_norm.cuh"
 #include "launch_rows.h"
 #include "layer_norm.cuh"
@@ -13,7 +13,7 @@ unsigned partsBlocks(int64_t rows, int columns) {
 }
 unsigned mergeBlocks(int columns) { return static_cast<unsigned>(ceilDivide(columns, kMergeLanes)); }
 
-// A batch without rows: its statistics must not be what was in the memory before.
+// For a batch without rows: its statistics must not be what was in the memory before.
 void zero(CudaDevice& device, const TensorView& x) {
   if (x.bytes() > 0) check(cudaMemsetAsync(x.data, 0, static_cast<size_t>(x.bytes()), device.stream()), "batchNorm");
 }

@@ -1,4 +1,4 @@
-// What the CUDA backend does for each operation of the table.
+// The launchers of the CUDA backend, one for each operation in the table.
 #pragma once
 
 #include "../operations.h"
@@ -11,12 +11,12 @@ namespace stepsize::cuda {
 
 class CudaDevice;
 
-// Launches the kernels of a record.
+// Enqueues the work of a record in the device's stream: kernels, and for some operations copies.
 using Launcher = void (*)(CudaDevice& device, const Record& record);
-// Null where the operation has none yet.
+// The launcher of an operation; null if the CUDA backend does not implement it.
 Launcher launcherFor(OperationId id);
 
-// One per family of kernels; null for operations of the others.
+// The launchers of each family of kernels; null for operations of other families.
 Launcher memoryLauncher(OperationId id);
 Launcher pointwiseLauncher(OperationId id);
 Launcher randomLauncher(OperationId id);

@@ -1,4 +1,5 @@
-// The optimizer's step: the gradient's norm, the step's scalars, one update of all tensors.
+// Launches the kernels of the optimizer's step: the norm of the gradient, the scalars of the step, and one update of
+// all tensors; and the traffic of an update.
 #include "gradient_norm.cuh"
 #include "launch_support.h"
 #include "prepare_step.cuh"
@@ -13,7 +14,7 @@ void gradientNorm(CudaDevice& device, const Record& record) {
   const TensorList& gradients = *record.lists[0];
   const ListTables& tables = device.tables().of(gradients, false);
   const uint32_t chunks = tables.chunks->count;
-  // The counter of finished blocks, then a partial sum per chunk.
+  // The counter of finished blocks, then one partial sum per chunk.
   const DeviceMemory scratch = device.scratch((size_t{chunks} + 1) * sizeof(double));
   auto* finished = static_cast<unsigned*>(scratch.get());
   check(cudaMemsetAsync(finished, 0, sizeof(unsigned), device.stream()), "gradientNorm");
@@ -33,7 +34,7 @@ void prepareStep(CudaDevice& device, const Record& record) {
   const TensorView &hyper = record.tensors[0], &groupOf = record.tensors[3];
   auto* state = record.tensors[1].as<double>();
   const bool weighed = integer(record, attribute::weighed) != 0;
-  // The weight comes behind the norm, if there is one, and before the schedule.
+  // The weight comes after the norm, if there is one, and before the schedule.
   const int last = record.inputs - (scheduled ? 1 : 0) - (weighed ? 1 : 0);
   const double* norm = last == 5 ? input(record, 4).as<double>() : nullptr;
   const float* weight = weighed ? input(record, last).floats() : nullptr;
@@ -54,7 +55,7 @@ void prepareStep(CudaDevice& device, const Record& record) {
   launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), tables, norm, weight, options);
 }
 
-// Calls visit(rule, storage) for the rule of this number and the types of the record's lists.
+// Calls visit(rule, storage) for the rule with this number and the types of the record's lists.
 template <class Visit>
 void visitUpdate(const Record& record, int64_t ruleNumber, const Visit& visit) {
   const auto isLow = [&](int list) {
@@ -77,7 +78,7 @@ void update(CudaDevice& device, const Record& record) {
   const UpdateOptions options{static_cast<uint64_t>(record.attributes[attribute::roundingSeed]),
                               integer(record, attribute::zeroGradients) != 0};
   const TensorView &rows = record.tensors[0], &updates = record.tensors[1];
-  // Those of the groups come first.
+  // The rows of the groups come first.
   const auto* scalars = rows.as<const update::Scalars>() + rows.shape[0] - updates.elements();
   visitUpdate(record, integer(record, attribute::updateRule), [&](auto rule, auto types) {
     launch(updateKernel<decltype(rule), decltype(types)>, blocksFor(device, tables.chunkCount), kUpdateThreads, 0,

@@ -21,7 +21,7 @@ PiecePool::~PiecePool() {
 }
 
 std::shared_ptr<void> PiecePool::acquire(size_t bytes) {
-  // Whole pages are pinned anyway.
+  // Pinned memory comes in whole pages anyway.
   size_t size = isPinned_ ? 4096 : 256;
   while (size < bytes) size *= 2;
   void* piece = nullptr;

@@ -1,4 +1,4 @@
-// Where a kernel file gets CUDA from: nvcc, or the emulator that runs the same source on a CPU (test/emulator/).
+// Includes CUDA for kernel files: from nvcc, or from the emulator that runs the same source on a CPU (test/emulator/).
 //
 //   __global__ void sum(const float* x, int n, float* out) {
 //     STEPSIZE_SHARED(float, partial, [32]);        // float partial[32]
@@ -7,7 +7,8 @@
 //   }
 //   launch(sum, grid, block, sharedBytes, stream, x, n, out);
 //
-// Kernel files include this file only, and use no raw <<<>>>, __shared__ or inline PTX: the emulator compiles neither.
+// Kernel files include CUDA only through this file. They do not use <<<>>> or __shared__, which the emulator cannot
+// compile. Only tensor_core.cuh uses inline PTX, next to a version for the emulator.
 #pragma once
 
 #include <cstddef>
@@ -24,13 +25,13 @@
 #error "compile with nvcc, or with g++ and -DSTEPSIZE_EMULATED"
 #endif
 
-// 16-byte aligned, so that any vector type can be moved through shared memory.
+// Shared memory is aligned to 16 bytes at least, so that any vector type can be moved through it.
 #if defined(STEPSIZE_EMULATED)
 #define STEPSIZE_SHARED(type, name, dims) STEPSIZE_EMULATED_SHARED(type, name, dims)
 #define STEPSIZE_DYNAMIC_SHARED(type, name) STEPSIZE_EMULATED_DYNAMIC_SHARED(type, name)
 #else
 #define STEPSIZE_SHARED(type, name, dims) __shared__ __align__(16) type name dims
-// One extern array for all kernels of a file: CUDA wants the same name to have the same type everywhere.
+// One extern array for all kernels of a file, because CUDA requires that the same name has the same type everywhere.
 #define STEPSIZE_DYNAMIC_SHARED(type, name)                               \
   extern __shared__ __align__(128) unsigned char stepsizeDynamicShared[]; \
   type* name = reinterpret_cast<type*>(stepsizeDynamicShared)
@@ -39,10 +40,11 @@
 namespace stepsize::cuda {
 
 #if defined(STEPSIZE_EMULATED)
-// Throws stepsize::emulator::Error for a launch that a device would refuse, and for what goes wrong in the kernel.
+// Launches a kernel. Throws stepsize::emulator::Error for a launch that a device would refuse, and for errors inside
+// the kernel.
 using emulator::launch;
 #else
-// A refused launch is told by cudaGetLastError().
+// Launches a kernel. cudaGetLastError() reports a launch that was refused.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
             Arguments&&... arguments) {

@@ -1,5 +1,6 @@
-// Operations on elements, T as stored. Memory-bound: a map moves 8 bytes per element, a pair 12 (8 where the second
-// operand repeats and stays in cache); of bfloat16 half of that.
+// Elementwise operations; T is the storage type. A thread takes four elements at a time. They are memory-bound. In
+// float32, a map moves 8 bytes per element; a zip 12, or 8 if the second operand repeats and stays in the cache; an
+// expansion 4; the gradient of SwiGLU 20. In bfloat16 they move half of that.
 #pragma once
 
 #include "../pointwise.h"
@@ -36,8 +37,8 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
-// a [outer, inner] repeated `size` times along a new axis between them, and scaled. Index: 32 bits where they are
-// enough, as divisions of 64 take longer than the memory.
+// Repeats a [outer, inner] `size` times along a new axis between the two, and scales it. Index has 32 bits if these
+// suffice, because 64-bit divisions take longer than the memory access.
 template <class T, class Index>
 __global__ void __launch_bounds__(kFoursThreads)
     expandKernel(const T* a, T* out, int64_t count, Index size, Index inner, float scale) {
@@ -53,6 +54,7 @@ __global__ void __launch_bounds__(kFoursThreads)
   });
 }
 
+// silu(gate)·up
 struct Swiglu {
   __device__ float operator()(float gate, float up) const { return pointwise::Silu{}(gate)*up; }
 };

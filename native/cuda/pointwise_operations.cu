@@ -1,4 +1,4 @@
-// Arithmetic and functions of elements.
+// Launches the kernels of elementwise operations.
 #include "launch_support.h"
 #include "pointwise.cuh"
 
@@ -18,7 +18,7 @@ void map(CudaDevice& device, const Record& record) {
   map<T>(device, record, F{});
 }
 
-// The smaller operand repeats along the larger one's leading axes.
+// The smaller operand repeats along the leading axes of the larger one.
 template <class T, class F>
 void zip(CudaDevice& device, const Record& record) {
   const TensorView &a = input(record, 0), &b = input(record, 1);
