@@ -1,7 +1,10 @@
-// Maximum and average over square windows, NHWC. A thread per result, also of the gradients: it gathers from the
-// windows that an element lies in, in order, and needs no atomics. A thread takes four neighbouring channels where
-// there are whole groups of them (Width 4), and neighbouring threads neighbouring groups. Each element of the images is
-// read or written once, and of the results, with 4 bytes for an index of a maximum; what windows share is in the cache.
+// Maximum and average over square windows, NHWC, and their gradients. A thread computes one result, in the gradients
+// too: it gathers from the windows that contain an element, in order, and needs no atomics. If there are whole groups
+// of four channels, a thread takes four neighbouring channels (Width 4), and neighbouring threads take neighbouring
+// groups.
+//
+// Each element of the images and of the results is read or written once, 4 bytes in float32, and each index of a
+// maximum takes 4 bytes more. Values that windows share are read from the cache.
 #pragma once
 
 #include "fours.cuh"
@@ -11,10 +14,11 @@
 namespace stepsize::cuda {
 
 constexpr int kPoolThreads = 256;
-constexpr int kPoolBlocks = 4;  // on a multiprocessor at once; aiming at more, ptxas spills
+constexpr int kPoolBlocks = 4;  // blocks per multiprocessor; if more are requested, ptxas spills
 
+// The sizes and attributes of a pooling operation.
 struct PoolShape {
-  int count;  // results of the kernel, or groups of them
+  int count;  // results of the kernel, or groups of results
   int height, width, channels, outHeight, outWidth, size, stride, padding;
 };
 
@@ -24,6 +28,7 @@ struct Place {
   int y, x, c;
 };
 
+// The position of the i-th element or group of channels.
 template <int Width>
 __device__ __forceinline__ Place placeOf(int i, int height, int width, int channels) {
   Place place;
@@ -36,12 +41,13 @@ __device__ __forceinline__ Place placeOf(int i, int height, int width, int chann
   return place;
 }
 
+// Calls f(i) for this thread's results.
 template <class F>
 __device__ __forceinline__ void forResults(const PoolShape& s, const F& f) {
   forGrid<kPoolThreads>(s.count, [&](int64_t i) { f(static_cast<int>(i)); });
 }
 
-// Calls f(position inside the image, offset of its value) over the window of an output.
+// Calls f(position in the image, offset of the value) over the window of an output.
 template <class F>
 __device__ __forceinline__ void forWindow(const PoolShape& s, const Place& out, const F& f) {
   const int top = out.y * s.stride - s.padding, left = out.x * s.stride - s.padding;
@@ -52,7 +58,7 @@ __device__ __forceinline__ void forWindow(const PoolShape& s, const Place& out, 
     }
 }
 
-// Calls f(offset of the output) over the outputs whose windows hold a position, in their order.
+// Calls f(offset of the output) over the outputs whose windows contain a position, in order.
 template <class F>
 __device__ __forceinline__ void forWindowsOf(const PoolShape& s, const Place& in, const F& f) {
   const auto first = [&](int at) { return at + s.padding < s.size ? 0 : (at + s.padding - s.size) / s.stride + 1; };
@@ -62,7 +68,7 @@ __device__ __forceinline__ void forWindowsOf(const PoolShape& s, const Place& in
       f(((in.image * s.outHeight + y) * s.outWidth + x) * s.channels + in.c);
 }
 
-// Neighbouring channels.
+// Load and store Width neighbouring channels.
 template <int Width, class T>
 __device__ __forceinline__ void loadChannels(const T* from, float (&x)[Width]) {
   if constexpr (Width == 4)
@@ -77,11 +83,13 @@ __device__ __forceinline__ void storeChannels(T* to, const float (&x)[Width]) {
   else
     *to = castElement<T>(x[0]);
 }
+// The indices of Width neighbouring maxima.
 template <int Width>
 struct alignas(4 * Width) Indices {
   int32_t value[Width];
 };
 
+// values = the maximum of each window, indices = its position in the image. A NaN counts as a maximum.
 template <int Width, class T>
 __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     maxPoolKernel(const T* images, T* values, int32_t* indices, PoolShape s) {
@@ -105,6 +113,7 @@ __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
   });
 }
 
+// images[i] = Σ gradient over the windows whose maximum is at i.
 template <int Width, class T>
 __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     maxPoolGradientKernel(const T* gradient, const int32_t* indices, T* images, PoolShape s, FaultReport faults) {
@@ -120,7 +129,7 @@ __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
       for (int e = 0; e < Width; e++) {
         const int position = where.value[e];
         if (position == own) sums[e] += g[e];
-        // Every window holds a position of the image, so that none goes unseen.
+        // Every window contains a position of the image, so every index is checked.
         if (position < 0 || position >= s.height * s.width)
           report(faults, FaultKind::index, position, place.image, s.height * s.width);
       }
@@ -129,6 +138,7 @@ __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
   });
 }
 
+// values = scale · Σ of each window.
 template <int Width, class T>
 __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     averagePoolKernel(const T* images, T* values, PoolShape s, float scale) {
@@ -144,6 +154,7 @@ __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
   });
 }
 
+// images[i] = scale · Σ gradient over the windows that contain i.
 template <int Width, class T>
 __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks)
     averagePoolGradientKernel(const T* gradient, T* images, PoolShape s, float scale) {

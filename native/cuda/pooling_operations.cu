@@ -1,4 +1,4 @@
-// Maximum and average pooling.
+// Launches the kernels of maximum and average pooling.
 #include "launch_support.h"
 #include "pooling.cuh"
 
@@ -28,7 +28,7 @@ PoolShape gradientShape(const Record& record) {
   return shapeOf(record, image.shape, input(record, 0).shape, image.elements());
 }
 
-// Calls launchWith(width, shape) with how many channels a thread takes, as a type.
+// Calls launchWith(width, shape) with the number of channels per thread as a type.
 template <class F>
 void withWidth(const Record& record, PoolShape shape, const F& launchWith) {
   const auto isAligned = [](const TensorView& tensor) { return beginsChunk(tensor.data); };

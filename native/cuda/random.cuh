@@ -1,6 +1,6 @@
-// Random numbers and dropout. A thread takes one Philox block, four elements, so the numbers are those of the CPU:
-// uniform ones and dropout's mask to the bit, normal ones but for the rounding of the logarithm and the cosine. 4 bytes
-// written per number; dropout reads and writes an element.
+// Random fills and dropout. A thread computes one Philox block, four elements, at a time, so the numbers are those of
+// the CPU. Uniform numbers and the mask of dropout agree to the bit; normal numbers differ by the rounding of the
+// logarithm, the sine and the cosine. A fill writes 4 bytes per number. Dropout reads and writes each element once.
 #pragma once
 
 #include "../philox.h"
@@ -11,12 +11,12 @@ namespace stepsize::cuda {
 
 constexpr int kRandomThreads = 256;
 
-// Which numbers: a seed and one of its streams.
+// A seed and one of its streams.
 struct RandomSource {
   uint64_t seed, stream;
 };
 
-// Calls f(index of the first element, how many there are, four words) for each of this thread's blocks.
+// Calls f(index of the first element, number of elements, four random words) for each of this thread's blocks.
 template <class F>
 __device__ __forceinline__ void forPhiloxBlocks(int64_t count, const RandomSource& source, const F& f) {
   forGrid<kRandomThreads>((count + 3) / 4, [&](int64_t block) {
@@ -25,6 +25,7 @@ __device__ __forceinline__ void forPhiloxBlocks(int64_t count, const RandomSourc
   });
 }
 
+// Uniform numbers in [low, high); `last` is the largest float below `high`.
 __global__ void __launch_bounds__(kRandomThreads)
     uniformKernel(float* to, int64_t count, RandomSource source, float low, float high, float last) {
   const bool aligned = isAligned16(to);
@@ -39,7 +40,7 @@ __global__ void __launch_bounds__(kRandomThreads)
   });
 }
 
-// Box–Muller: two words give two normal numbers.
+// Normal numbers by Box–Muller: two words give two numbers.
 __global__ void __launch_bounds__(kRandomThreads)
     normalKernel(float* to, int64_t count, RandomSource source, float mean, float deviation) {
   const bool aligned = isAligned16(to);
@@ -57,7 +58,7 @@ __global__ void __launch_bounds__(kRandomThreads)
   });
 }
 
-// calls: added to the stream; may be null.
+// out[i] = x[i]·scale with probability 1 − `probability`, otherwise 0. `calls` is added to the stream; it may be null.
 template <class T>
 __global__ void __launch_bounds__(kRandomThreads) dropoutKernel(const T* x, const float* calls, T* out, int64_t count,
                                                                 RandomSource source, float probability, float scale) {

@@ -1,4 +1,4 @@
-// Random fills and dropout.
+// Launches the kernels of random fills and dropout.
 #include <cmath>
 
 #include "launch_support.h"
@@ -16,7 +16,7 @@ void uniform(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
   const float low = number(record, attribute::low), high = number(record, attribute::high);
-  // The sum may round up to `high`, which does not belong to the range.
+  // The sum may round up to `high`, which is not in the range.
   launch(uniformKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
          input(record, 0).floats(), count, sourceOf(record, attribute::uniformSeed, attribute::uniformStream), low,
          high, std::nextafter(high, low));

@@ -1,5 +1,6 @@
-// Sums over axes, and the largest of a row. Sums are cut into parts of a fixed length, each added in one order, and the
-// parts are added in order: the same bits whatever the device's size. Reads the input once, an element's bytes each.
+// Sums over axes, argmax, and the count of equal numbers. A sum is cut into parts of a fixed length, each part is added
+// in a fixed order, and the parts are added in order, so the bits do not depend on the size of the device. Each input
+// is read once: 4 bytes per float32 element.
 #pragma once
 
 #include "block_reduce.cuh"
@@ -10,12 +11,13 @@ namespace stepsize::cuda {
 constexpr int kReduceThreads = 256;
 constexpr int kRowPart = 16384;  // elements of a row that one block adds
 
-// x seen as [outer, length, inner], to [outer, parts, inner]. Parts that are added later are float32.
+// x is seen as [outer, length, inner] and summed to [outer, parts, inner]. If there are several parts, they are
+// float32.
 struct SumShape {
   int64_t outer, length, inner, parts;
 };
 
-// For inner = 1: a block per part of a row.
+// Sums for inner = 1; a block takes one part of a row.
 template <class T, class Sum>
 __global__ void __launch_bounds__(kReduceThreads) sumRowsKernel(const T* x, Sum* sums, SumShape shape, float scale) {
   for (int64_t task = blockIdx.x; task < shape.outer * shape.parts; task += gridDim.x) {
@@ -35,6 +37,7 @@ __global__ void __launch_bounds__(kReduceThreads) sumRowsKernel(const T* x, Sum*
   }
 }
 
+// Sums for inner > 1; a block takes one part of 64 columns.
 template <class T, class Sum>
 __global__ void __launch_bounds__(kColumnThreads) sumColumnsKernel(const T* x, Sum* sums, SumShape shape, float scale) {
   const int64_t tiles = (shape.inner - 1) / kColumnTile + 1;
@@ -54,7 +57,7 @@ __global__ void __launch_bounds__(kColumnThreads) sumColumnsKernel(const T* x, S
   }
 }
 
-// [outer, parts, inner] to [outer, inner].
+// Adds the parts: [outer, parts, inner] → [outer, inner]. A block takes 32 columns.
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads)
     addPartsKernel(const float* parts, T* out, SumShape shape, float scale) {
@@ -70,7 +73,8 @@ __global__ void __launch_bounds__(kMergeThreads)
   }
 }
 
-// A value of a row and its place; of several largest ones the first is the largest, and a NaN is larger than a number.
+// A value of a row and its index. isAbove() orders candidates for argmax: of equal values the first one wins, and a NaN
+// is larger than any number.
 struct Candidate {
   float value;
   int at;
@@ -82,7 +86,7 @@ struct Candidate {
   }
 };
 
-// A warp per row.
+// out[row] = the index of the largest value of the row; a warp takes a row.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads) argmaxKernel(const T* x, int32_t* out, int64_t rows, int columns) {
   constexpr int warps = kReduceThreads / kWarp;
@@ -91,7 +95,7 @@ __global__ void __launch_bounds__(kReduceThreads) argmaxKernel(const T* x, int32
   const int64_t step = static_cast<int64_t>(gridDim.x) * warps;
   for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / kWarp; row < rows; row += step) {
     const T* from = x + row * columns;
-    // A lane without values of its own has the row's first, which changes nothing.
+    // A lane without values of its own starts with the first value of the row, which does not change the result.
     Candidate best{toFloat(from[0]), 0};
     for (int i = 4 * lane; i < columns; i += 4 * kWarp) {
       const int count = min(4, columns - i);
@@ -113,7 +117,8 @@ __global__ void __launch_bounds__(kReduceThreads) argmaxKernel(const T* x, int32
   }
 }
 
-// How many are the same, and not `ignored`. One block: there are as many as rows of logits, thousands.
+// out = the number of i with a[i] = b[i] and b[i] ≠ ignored. One block is enough, because there are only as many
+// numbers as rows of logits, some thousands.
 __global__ void __launch_bounds__(kReduceThreads)
     countEqualKernel(const int32_t* a, const int32_t* b, int64_t count, int ignored, float* out) {
   float equal = 0;

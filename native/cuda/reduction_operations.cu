@@ -1,4 +1,4 @@
-// Sums and largest values.
+// Launches the kernels of sums, argmax and the count of correct predictions.
 #include "launch_support.h"
 #include "reduce.cuh"
 

@@ -1,4 +1,4 @@
-// The kernel's side of fault.h.
+// Reports faults from kernels; see fault.h.
 #pragma once
 
 #include "fault.h"
@@ -6,13 +6,13 @@
 
 namespace stepsize::cuda {
 
-// Of several reports in one launch one is kept; which one is not fixed.
+// Adds a fault to the log. If several threads of a launch report, one of the reports is kept; which one is not fixed.
 __device__ __forceinline__ void report(const FaultReport& to, FaultKind kind, long long a, long long b, long long c) {
   FaultLog& log = *to.log;
   const auto source = static_cast<unsigned>(to.source), run = static_cast<unsigned>(log.run);
   const auto own = static_cast<unsigned long long>(run) << 32 | source;
   if (atomicExch(&log.latest, own) == own) return;
-  // One thread of the launch gets here.
+  // Only one thread of the launch gets here.
   const int place = log.count++;
   if (place >= kMostFaults) return;
   Fault& fault = log.faults[place];

@@ -1,4 +1,4 @@
-// Room in a vector before something begins that cannot be undone, so that noting it cannot fail.
+// Reserves room in a vector before an operation that cannot be undone, so that noting the operation cannot fail.
 #pragma once
 
 #include <algorithm>
@@ -6,12 +6,13 @@
 
 namespace stepsize::cuda {
 
-// Twice the room where there is none, as push_back makes it. Throws std::bad_alloc.
+// Makes room for `more` elements. If there is none, the capacity is doubled, as push_back does. Throws std::bad_alloc.
 template <class T>
 void reserveMore(std::vector<T>& vector, size_t more) {
   if (vector.capacity() - vector.size() < more) vector.reserve(std::max(2 * vector.size(), vector.size() + more));
 }
 
+// Makes room for one element.
 template <class T>
 void reserveOneMore(std::vector<T>& vector) {
   reserveMore(vector, 1);

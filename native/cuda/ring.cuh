@@ -1,8 +1,8 @@
-// A ring of rows that work on the device writes and the host reads now and then: ring[count mod rows][column + i] =
-// values[i], and after the last values of a row, count grows by one.
+// Writes to a ring of rows that the host reads now and then: ring[count mod rows][column + i] = values[i]. After the
+// last values of a row, count grows by one.
 //
-// One block, as a row is a handful of numbers: 8 bytes written and one value read for each. Every launch finds the
-// place itself, so that a replayed one writes the next row.
+// One block does this, because a row has only a few numbers. For each it reads one value and writes 8 bytes. Every
+// launch reads count itself, so a replay writes the next row.
 #pragma once
 
 #include "../element_types.h"
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kRingThreads)
   const uint32_t at = *count;
   double* row = ring + at % static_cast<unsigned>(rows) * columns + column;
   for (int64_t i = threadIdx.x; i < valueCount; i += kRingThreads) row[i] = castElement<double>(values[i]);
-  // Everybody has read it.
+  // All threads have read count.
   __syncthreads();
   if (last && threadIdx.x == 0) *count = at + 1;
 }

@@ -1,20 +1,22 @@
-// Rotary positions; formula in cpu/kernels/rotary.h. Reads and writes each element once. A block per position; all
-// heads turn by the same angles, which are worked out once, in double, as a float32 angle is off by a hundredth at
-// position 10⁵; in units of π, whose multiples are taken away exactly.
+// Rotary position embedding; cpu/kernels/rotary.h has the formula. A block takes one position and all of its heads,
+// because all heads rotate by the same angles. Each element is read once and written once. Angles are computed once per
+// position in float64, because at position 10⁵ a float32 angle is wrong by a hundredth. They are in units of π, whose
+// multiples can be removed exactly.
 #pragma once
 
 #include "fours.cuh"
 
 namespace stepsize::cuda {
 
-constexpr int kRotaryThreads = 128;  // as many pairs of numbers have their angles at once
+constexpr int kRotaryThreads = 128;  // pairs of numbers whose angles are in shared memory at once
 
+// The shape of x.
 struct HeadShape {
-  int64_t positions;  // of all sequences
+  int64_t positions;  // positions of all sequences
   int length, heads, size;
 };
 
-// log2Base: of the base of the frequencies.
+// `log2Base` is the logarithm of the base of the frequencies; `direction` is −1 for the gradient, otherwise 1.
 template <class T>
 __global__ void __launch_bounds__(kRotaryThreads)
     rotaryKernel(const T* x, T* out, HeadShape s, double log2Base, float direction) {

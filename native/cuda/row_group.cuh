@@ -1,5 +1,5 @@
-// The threads that work on a row of a matrix together: a warp while the row is short, so that none stand idle and sums
-// need no shared memory, else a whole block.
+// The group of threads that processes a row of a matrix: a warp if the row is short, so that no thread is idle and sums
+// need no shared memory; otherwise a whole block.
 #pragma once
 
 #include "block_reduce.cuh"
@@ -7,8 +7,8 @@
 
 namespace stepsize::cuda {
 
-constexpr int kRowThreads = 256;  // of a block
-constexpr int kShortRow = 512;    // columns up to which a warp takes a row: 16 for each lane, in fours
+constexpr int kRowThreads = 256;  // threads of a block
+constexpr int kShortRow = 512;    // the longest row for a warp: 16 columns per lane, in groups of four
 
 // Σ f(e) over the elements of a group of four.
 template <class F>
@@ -20,13 +20,13 @@ __device__ __forceinline__ float sumOfGroup(int count, const F& f) {
   return sum;
 }
 
-// Whether groups of four of every row lie on 16 bytes, as groups of the first one do.
+// Whether the groups of four of every row are aligned, given the addresses of the first rows.
 template <class... Pointers>
 __device__ __forceinline__ bool areRowsAligned(int columns, const Pointers*... rows) {
   return columns % 4 == 0 && (isAligned16(rows) && ...);
 }
 
-// Threads: kWarp or kRowThreads.
+// A group of `Threads` threads, which is kWarp or kRowThreads.
 template <int Threads>
 struct RowGroup {
   static_assert(Threads == kWarp || Threads == kRowThreads, "a warp or a block");
@@ -39,14 +39,14 @@ struct RowGroup {
     for (int64_t row = static_cast<int64_t>(blockIdx.x) * kPerBlock + threadIdx.x / Threads; row < rows; row += step)
       f(row);
   }
-  // Calls f(first, count) for this thread's columns, which come by fours.
+  // Calls f(first, count) for this thread's columns, in groups of up to four.
   template <class F>
   __device__ static void forColumns(int columns, const F& f) {
     for (int j = 4 * thread(); j < columns; j += 4 * Threads) f(j, min(4, columns - j));
   }
   __device__ static int thread() { return static_cast<int>(threadIdx.x) % Threads; }
 
-  // Over the group; all of its threads must call them, and get the result.
+  // Reduce over the group. All threads of the group must call this, and all get the result.
   __device__ static float sum(float value) {
     if constexpr (Threads == kWarp)
       return warpSum(value);
@@ -59,7 +59,8 @@ struct RowGroup {
     else
       return blockMax<kRowThreads>(value);
   }
-  // Σ f(first, count), which gives the sum of a group of four.
+  // Σ f(first, count) over the columns, where f returns the sum of a group of four; all threads of the group must call
+  // this.
   template <class F>
   __device__ static float sumOver(int columns, const F& f) {
     float own = 0;

@@ -1,4 +1,4 @@
-// The CUDA runtime, or the emulator's, and owners of what it hands out.
+// Includes the CUDA runtime, or that of the emulator, and defines owners for its objects.
 #pragma once
 
 #if defined(STEPSIZE_EMULATED)
@@ -14,12 +14,13 @@
 
 namespace stepsize::cuda {
 
+// An error of the CUDA runtime.
 struct CudaError : std::runtime_error {
   CudaError(const std::string& message, cudaError_t errorCode) : std::runtime_error(message), code(errorCode) {}
   cudaError_t code;
 };
 
-// Whether a kernel or the GPU went wrong, after which the driver refuses all work of the process.
+// Whether an error means that a kernel or the GPU failed, after which the driver refuses all work of the process.
 inline bool isFatal(cudaError_t code) {
   switch (code) {
     case cudaErrorECCUncorrectable:
@@ -40,19 +41,20 @@ inline bool isFatal(cudaError_t code) {
   }
 }
 
+// The text and the name of an error.
 inline std::string describe(cudaError_t code) {
   return std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
 }
 
-// Throws what the runtime says of a call that failed.
+// Throws a CudaError if a call failed.
 inline void check(cudaError_t code, const char* what) {
   if (code == cudaSuccess) return;
-  // Taken away: an error that does not stay must not be found by a later call.
+  // Clear the error, so that a later call does not report it.
   cudaGetLastError();
   throw CudaError(std::string(what) + ": " + describe(code), code);
 }
 
-// Whether somebody in this process uses the device already. The question is the driver's, which is not linked.
+// Whether this process already has a context on a device. Only the driver knows that, and the driver is not linked.
 inline bool hasContext(int device) {
   using Question = int (*)(int device, unsigned* flags, int* isActive);
   static const Question question = [] {
@@ -68,7 +70,8 @@ inline bool hasContext(int device) {
   return question == nullptr || question(device, &flags, &isActive) != 0 || isActive != 0;
 }
 
-// Makes a device the current one of this thread for as long as it lives. Costs a look-up where it is already.
+// Makes a device the current one of this thread for as long as this object lives. If the device is current already,
+// this costs one look-up.
 class CurrentDevice {
  public:
   explicit CurrentDevice(int index) : index_(index) {
@@ -78,12 +81,12 @@ class CurrentDevice {
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
   ~CurrentDevice() {
-    // A thread that never chose has device 0, and to choose that makes a context on it: hundreds of megabytes for
-    // somebody who uses another GPU.
+    // A thread that never chose a device has device 0. Choosing device 0 makes a context on it, which would cost
+    // hundreds of megabytes in a program that uses another GPU.
     if (index_ != before_ && hasContext(before_)) cudaSetDevice(before_);
   }
 
-  // Throws where the device could not be made the current one.
+  // Throws if the device could not be made current.
   void expectChosen() const { check(outcome_, "the device"); }
 
  private:
@@ -92,9 +95,10 @@ class CurrentDevice {
   cudaError_t outcome_ = cudaSuccess;
 };
 
+// Owns a CUDA stream, or refers to a caller-owned one.
 class Stream {
  public:
-  // A stream of its own, or somebody else's.
+  // Creates a stream if `others` is 0; otherwise refers to that caller-owned stream.
   explicit Stream(uint64_t others = 0) : owned_(others == 0) {
     if (owned_)
       check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
@@ -113,6 +117,7 @@ class Stream {
   bool owned_;
 };
 
+// Owns a CUDA event.
 class Event {
  public:
   explicit Event(unsigned flags) { check(cudaEventCreateWithFlags(&event_, flags), "an event"); }

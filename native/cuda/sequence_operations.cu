@@ -1,4 +1,4 @@
-// Embedding and rotary positions.
+// Launches the kernels of embedding and rotary positions.
 #include <cmath>
 
 #include "embedding.cuh"

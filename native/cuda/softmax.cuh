@@ -1,7 +1,9 @@
-// Log-softmax and cross-entropy, a warp or a block per row (row_group.cuh). The sum of exponentials comes with the
-// running maximum (Milakov, Gimelshein, arXiv:1805.02867), so that a row is read once for it: the loss moves 4 bytes
-// per logit, its gradient, which makes the probabilities anew, 8; of bfloat16 half of that. Smoothing reads the row
-// twice.
+// Log-softmax, cross-entropy and their gradients. A warp or a block takes a row (row_group.cuh). The sum of
+// exponentials uses the running maximum (Milakov, Gimelshein, arXiv:1805.02867), so it needs one pass over the row.
+//
+// In float32, log-softmax moves 8 bytes per element and its gradient 12. The loss moves 4 bytes per logit, or 8 with
+// smoothing, which reads the row twice. The gradient of the loss recomputes the probabilities and moves 8. In bfloat16
+// they move half of that.
 #pragma once
 
 #include "../pointwise.h"
@@ -10,12 +12,13 @@
 
 namespace stepsize::cuda {
 
-// As in cpu/kernels/loss.h: kept apart, because the rounding error of largest + log Σ grows with the values.
+// The maximum of a row and Σ exp(value − maximum). As in cpu/kernels/loss.h they are two numbers, because the rounding
+// error of largest + log Σ grows with the values.
 struct SoftmaxRow {
   float largest, sum;
 };
 
-// For every thread. NaN for a row with a NaN or an ∞ in it, or of nothing but −∞.
+// The softmax statistics of a row, for every thread. The sum is NaN if the row contains a NaN or +∞, or only −∞.
 template <class Group, class T>
 __device__ __forceinline__ SoftmaxRow softmaxOfRow(const T* row, int columns, bool aligned) {
   float largest = -INFINITY, sum = 0;
@@ -26,7 +29,7 @@ __device__ __forceinline__ SoftmaxRow softmaxOfRow(const T* row, int columns, bo
 #pragma unroll
     for (int e = 0; e < 4; e++) largest = fmaxf(largest, x[e]);
     if (largest > before) sum *= expf(before - largest);
-      // ∞ − ∞ is NaN, and a NaN that the maximum passed by comes out of the exponential.
+      // ∞ − ∞ is NaN, and a NaN that fmaxf ignored comes out of the exponential.
 #pragma unroll
     for (int e = 0; e < 4; e++)
       if (x[e] != -INFINITY) sum += expf(x[e] - largest);
@@ -35,6 +38,7 @@ __device__ __forceinline__ SoftmaxRow softmaxOfRow(const T* row, int columns, bo
   return {all, Group::sum(sum * expf(largest - all))};
 }
 
+// out = x − largest − log Σ exp(x − largest), per row.
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads) logSoftmaxKernel(const T* x, T* out, int64_t rows, int columns) {
   const bool aligned = areRowsAligned(columns, x, out);
@@ -62,7 +66,7 @@ __device__ __forceinline__ float sumOfRow(const T* row, int columns, bool aligne
   });
 }
 
-// dx = g − softmax(x)·Σg
+// dx = g − softmax(x)·Σg, per row.
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
     logSoftmaxGradientKernel(const T* output, const T* g, T* dx, int64_t rows, int columns) {
@@ -81,26 +85,26 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-// What cross-entropy and its gradient are told of the rows, as in cpu/kernels/loss.h.
+// The arguments that cross-entropy and its gradient share; cpu/kernels/loss.h defines v, w and s.
 struct CrossEntropyRows {
   const int32_t* labels;
   const float *classWeights, *itemWeights;  // null: all 1
   int ignored, classes;
   float smoothing;
 
-  // v, 0 for rows that do not count.
+  // v of a row; 0 for rows that do not count.
   __device__ float itemWeight(int64_t row, int label) const {
     if (label == ignored) return 0.0f;
     return itemWeights == nullptr ? 1.0f : itemWeights[row];
   }
   __device__ bool hasClass(int label) const { return label >= 0 && label < classes; }
-  // Of a label that is a class.
+  // w of a label, which must be a class.
   __device__ float classWeight(int label) const { return classWeights == nullptr ? 1.0f : classWeights[label]; }
-  // w of four classes.
+  // Loads w of up to four classes.
   __device__ void classWeightsAt(int j, int count, float (&w)[4]) const {
     loadGroup(classWeights + j, classes % 4 == 0 && isAligned16(classWeights), count, w);
   }
-  // Σ w, for every thread; all of the group must call it.
+  // Σ w, for every thread; all threads of the group must call this.
   template <class Group>
   __device__ float classSum() const {
     if (classWeights == nullptr) return static_cast<float>(classes);
@@ -108,7 +112,7 @@ struct CrossEntropyRows {
   }
 };
 
-// A row's loss is −v·((1 − s)·w_y·log p_y + s/classes·Σ_j w_j·log p_j), its weight v·w_y.
+// The loss of a row, −v·((1 − s)·w_y·log p_y + s/classes·Σ_j w_j·log p_j), and its weight v·w_y.
 template <class Group, class T>
 __global__ void __launch_bounds__(kRowThreads)
     crossEntropyKernel(const T* logits, CrossEntropyRows rows, float* losses, float* weights, float* maxima,
@@ -153,7 +157,7 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-// The sums of the rows' losses and weights, and their quotient, by one block in one order.
+// The sums of the losses and weights of the rows, and their quotient. One block adds them, in one order.
 __global__ void __launch_bounds__(kRowThreads)
     addLossesKernel(const float* losses, const float* weights, int64_t count, float* sum, float* weight, float* mean) {
   float lossSum = 0, weightSum = 0;
@@ -169,7 +173,7 @@ __global__ void __launch_bounds__(kRowThreads)
   mean[0] = lossSum / weightSum;
 }
 
-// The gradient of the rows' losses: one for each, the sum's, or the mean's.
+// The gradient of the losses of the rows: one number per row, the gradient of the sum, or the gradient of the mean.
 struct LossGradient {
   const float *g, *weight;
   bool perRow, ofMean;
@@ -180,10 +184,10 @@ struct LossGradient {
   }
 };
 
-// dlogits_j = v·g·(p_j·((1 − s)·w_y + s/classes·Σw) − (1 − s)·w_y·[j = y] − s/classes·w_j); 0 in rows that do not
+// dlogits_j = v·g·(p_j·((1 − s)·w_y + s/classes·Σw) − (1 − s)·w_y·[j = y] − s/classes·w_j), and 0 in rows that do not
 // count.
 template <class Group, class T>
-__global__ void __launch_bounds__(kRowThreads, 4)  // aiming at more blocks, ptxas spills
+__global__ void __launch_bounds__(kRowThreads, 4)  // if more blocks are requested, ptxas spills
     crossEntropyGradientKernel(const T* logits, CrossEntropyRows rows, const float* maxima, const float* inverseSums,
                                LossGradient gradient, T* out, int64_t count, FaultReport faults) {
   const int columns = rows.classes;
@@ -194,13 +198,14 @@ __global__ void __launch_bounds__(kRowThreads, 4)  // aiming at more blocks, ptx
   Group::forRows(count, [&](int64_t row) {
     const int label = rows.labels[row];
     const float item = rows.itemWeight(row, label);
-    // In rows that do not count nothing is multiplied: a gradient that is not finite must not get in.
+    // Rows that do not count are written as 0 without a product, so that a gradient that is not finite cannot make them
+    // NaN.
     const bool counts = item != 0;
     if (counts && !rows.hasClass(label) && Group::thread() == 0)
       report(faults, FaultKind::label, label, row, columns - 1);
     const float scale = counts ? gradient.at(row) * item : 0.0f, largest = maxima[row];
     const float ofLabel = (1.0f - rows.smoothing) * (rows.hasClass(label) ? rows.classWeight(label) : 1.0f);
-    // Without class weights it is (1 − s) + s.
+    // Without class weights this is (1 − s) + s.
     const float share = (rows.classWeights == nullptr ? 1.0f : ofLabel + ofAll) * inverseSums[row];
     Group::forColumns(columns, [&](int j, int elements) {
       float x[4] = {}, w[4] = {1, 1, 1, 1};

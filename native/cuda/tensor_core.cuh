@@ -1,6 +1,8 @@
-// Tensor cores and asynchronous copies: the only file with inline PTX. Each wrapper stands beside what it does in the
-// emulator. All lanes of a warp must call those that are marked so, together. Source: PTX ISA, sections
-// "Warp-level matrix instructions" and "Asynchronous copy".
+// Wrappers of tensor-core instructions and asynchronous copies. This is the only file with inline PTX; each wrapper
+// also calls its equivalent in the emulator. If a comment says "the whole warp", all lanes must call the function
+// together.
+//
+// Source: PTX ISA, sections "Warp-level matrix instructions" and "Asynchronous copy".
 #pragma once
 
 #include "platform.cuh"
@@ -16,7 +18,7 @@ __device__ __forceinline__ unsigned sharedAddress(const void* pointer) {
 }
 #endif
 
-// C += A·B for A 16 × 16 and B 16 × 8 of bfloat16, C of float32; the whole warp. With g = lane / 4 and t = lane % 4 a
+// C += A·B for bfloat16 A, 16 × 16, and B, 16 × 8, and float32 C; the whole warp. With g = lane / 4 and t = lane % 4, a
 // lane has
 //   a[0…3]    A[g][2t, 2t + 1], A[g + 8][…], A[g][2t + 8, …], A[g + 8][2t + 8, …]      two in a word
 //   b[0, 1]   B[2t, 2t + 1][g], B[2t + 8, …][g]
@@ -34,8 +36,8 @@ __device__ __forceinline__ void multiplyAdd(float (&c)[4], const uint32_t (&a)[4
 #endif
 }
 
-// Four matrices of 8 × 8 bfloat16 from shared memory; the whole warp. `row` is the address of row lane % 8 of matrix
-// lane / 8. A lane gets of each matrix M[g][2t, 2t + 1], transposed M[2t, 2t + 1][g].
+// Loads four matrices of 8 × 8 bfloat16 from shared memory; the whole warp. `row` is the address of row lane % 8 of
+// matrix lane / 8. Of each matrix a lane gets M[g][2t, 2t + 1], or M[2t, 2t + 1][g] if transposed.
 template <bool Transposed>
 __device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], const void* row STEPSIZE_WHERE) {
 #if defined(STEPSIZE_EMULATED)
@@ -54,8 +56,8 @@ __device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], const void* row S
 #endif
 }
 
-// Begins to copy 16 bytes from global to shared memory, past the registers and the L1, or to write zeros there: `from`
-// is an address in global memory also then.
+// Starts to copy 16 bytes from global to shared memory, bypassing registers and the L1 cache. With `zeros` it writes
+// zeros instead; `from` must be an address in global memory even then.
 __device__ __forceinline__ void copyAsync16(void* to, const void* from, bool zeros STEPSIZE_WHERE) {
 #if defined(STEPSIZE_EMULATED)
   emulator::copyLater(to, zeros ? nullptr : from, where);
@@ -65,7 +67,7 @@ __device__ __forceinline__ void copyAsync16(void* to, const void* from, bool zer
 #endif
 }
 
-// The copies that this thread began since the last call are one group.
+// Makes a group of the copies that this thread started since the last call.
 __device__ __forceinline__ void commitCopies() {
 #if defined(STEPSIZE_EMULATED)
   emulator::commitCopies();
@@ -74,7 +76,8 @@ __device__ __forceinline__ void commitCopies() {
 #endif
 }
 
-// Waits until at most so many of this thread's groups are on their way. Other threads see the bytes after a barrier.
+// Waits until at most `Pending` of this thread's groups are unfinished. Other threads see the bytes only after a
+// barrier.
 template <int Pending>
 __device__ __forceinline__ void waitForCopies() {
 #if defined(STEPSIZE_EMULATED)

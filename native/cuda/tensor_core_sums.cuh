@@ -1,5 +1,5 @@
-// A block's sums of a product in bfloat16 (gemm.cuh), on tensor cores: each warp has a part of the tile of C as
-// fragments of mma, 16 rows by 8 columns.
+// The sums of a matrix product in bfloat16 (gemm.cuh), on tensor cores. Each warp keeps a part of the tile of C as mma
+// fragments of 16 rows by 8 columns.
 #pragma once
 
 #include "fragments.cuh"
@@ -12,7 +12,7 @@ struct TensorCoreSums {
   static constexpr int kFragmentsA = Tile::kLinesA / 16, kFragmentsB = Tile::kLinesB / 8;
   float sums[kFragmentsA][kFragmentsB][4] = {};
 
-  // Adds the product of a stage; lineA and lineB are the warp's first ones.
+  // Adds the product of a stage. lineA and lineB are the first lines of the warp.
   __device__ void multiply(const StageTile<A, Tile::kLines>& a, int lineA, const StageTile<B, Tile::kLines>& b,
                            int lineB) {
 #pragma unroll
@@ -30,7 +30,7 @@ struct TensorCoreSums {
     }
   }
 
-  // Puts them where at(row, column) of the tile says; neighbours of an even column lie side by side there.
+  // Stores the sums at the addresses at(row, column). An even column and the next one must be neighbours there.
   template <class At>
   __device__ void store(int lineA, int lineB, const At& at) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;

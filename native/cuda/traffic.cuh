@@ -1,5 +1,5 @@
-// What the memory alone allows an update: the same reads and writes, and next to no arithmetic. Benchmarks compare with
-// it, so it is a loop as plain as can be, and a launch for each tensor.
+// The memory traffic of an update without its arithmetic: the same reads and writes, 6 to 36 bytes per parameter.
+// Benchmarks compare an update with this, so it is a simple loop with one launch per tensor.
 #pragma once
 
 #include "../update/rules.h"
@@ -17,7 +17,7 @@ struct TrafficLists {
   using Gradient = typename update::WordOf<typename Types::Gradient>::Type;
   using Moment = typename update::WordOf<typename Types::Moment>::Type;
   static constexpr int kMoments = Rule::kMoments > 0 ? Rule::kMoments : 1;
-  // Elements that a thread takes at once: 16 bytes of the smallest.
+  // elements that a thread moves at once: 16 bytes of the smallest type
   static constexpr int kWidth = sizeof(Parameter) == 2 || sizeof(Gradient) == 2 || sizeof(Moment) == 2 ? 8 : 4;
 
   Parameter* parameter;
@@ -25,7 +25,7 @@ struct TrafficLists {
   Moment* moments[kMoments];
   uint16_t* copy;
   int64_t count;
-  bool aligned;  // all of them to 16 bytes
+  bool aligned;  // whether all of them are aligned to 16 bytes
 };
 
 template <class Word, int Width>
@@ -38,7 +38,7 @@ __device__ __forceinline__ Words<Word, Width>& wordsAt(Word* list, int64_t i) {
   return reinterpret_cast<Words<Word, Width>*>(list)[i];
 }
 
-// Every written list takes up the gradient's bits by exclusive or, as native/cpu/kernels/traffic.h does it.
+// Exclusive-or of the gradient's bits into every list that is written, as in native/cpu/kernels/traffic.h.
 template <int Width, class Rule, class Types>
 __device__ __forceinline__ void moveWords(const TrafficLists<Rule, Types>& lists, int64_t i) {
   using Lists = TrafficLists<Rule, Types>;

@@ -1,7 +1,8 @@
-// The fused optimizer update on CUDA: one launch for all tensors of all groups, which the host does not wait for. The
-// arithmetic is that of native/update, the same functions that the CPU loops call.
+// The fused optimizer update on CUDA: one launch for all tensors of all groups, for which the host does not wait. The
+// arithmetic is that of native/update, the same functions that the CPU loops call. A block takes every gridDim.x-th
+// chunk of 16,384 elements; a thread takes four or eight neighbouring elements at a time.
 //
-// Bytes moved per parameter: it, its gradient and its moments are read, all but the gradient written.
+// The update reads parameter, gradient and moments, and writes all of them but the gradient. Bytes per parameter:
 //
 //                                                        SGD    momentum, Lion    Adam    AMSGrad
 //   float32                                               12                20      28         36
@@ -9,7 +10,8 @@
 //   bfloat16 without a master                              6                14      22         30
 //   the same with bfloat16 moments                         6                10      14         18
 //
-// Zeroing the gradient in the pass adds its size. It replaces a pass of its own that would write as much.
+// Zeroing the gradient in the same pass adds the size of the gradient. It replaces a separate pass that would write as
+// much.
 #pragma once
 
 #include "../bfloat16.h"
@@ -25,8 +27,9 @@ namespace stepsize::cuda {
 
 constexpr int kUpdateThreads = 256;
 
-// Elements that a thread takes at once. Four float32 are 16 bytes, and eight bfloat16; with two moments eight elements
-// would take more than the 64 registers that leave a multiprocessor 1,024 threads, so there four bfloat16 are 8 bytes.
+// The elements that a thread takes at once. Four float32 or eight bfloat16 are 16 bytes. With two moments, eight
+// elements would take more than 64 registers, the limit for 1,024 threads per multiprocessor, so a thread takes four
+// there, which are 8 bytes in bfloat16.
 template <class Rule, class Types>
 struct Width {
   static constexpr bool low = sizeof(typename Types::Parameter) == 2 || sizeof(typename Types::Gradient) == 2;
@@ -35,6 +38,7 @@ struct Width {
   static constexpr int value = (low || lowMoments) && !crowded ? 8 : 4;
 };
 
+// The options of an update.
 struct UpdateOptions {
   uint64_t roundingSeed;
   bool zeroGradients;
@@ -43,7 +47,7 @@ struct UpdateOptions {
 template <class T>
 constexpr bool kRounded = sizeof(T) == sizeof(BFloat16);
 
-// One chunk of every list, and where it lies in its tensor.
+// One chunk of every list, and its position in the tensor.
 template <class Rule, class Types>
 struct ChunkLists {
   typename Types::Parameter* parameter;
@@ -54,8 +58,8 @@ struct ChunkLists {
   uint32_t count;
 };
 
-// Whether the elements from `head` on are aligned, list by list. Those of the parameter always are; a constant there
-// makes the compiler use more registers.
+// Whether the elements from `head` on are aligned, for each list. Those of the parameter always are, but a constant
+// there makes the compiler use more registers.
 template <class Rule>
 struct Alignment {
   bool parameter, gradient, moments[Rule::kMoments > 0 ? Rule::kMoments : 1], copy;
@@ -66,8 +70,8 @@ __device__ __forceinline__ BFloat16 rounded(float value, uint32_t random, BFloat
   return toBFloat16Stochastically(value, random);
 }
 
-// Stores Width neighbours, rounding those that are stored in 16 bits. `element` is the place of the first in its
-// tensor, a multiple of Width where anything is rounded.
+// Stores Width neighbouring elements, with stochastic rounding if they are stored in 16 bits. `element` is the index of
+// the first one in its tensor, a multiple of Width if anything is rounded.
 template <class T, int Width>
 __device__ __forceinline__ void storeRounded(T* to, bool aligned, const float (&x)[Width],
                                              const update::RoundingStream& stream, int list, uint64_t element) {
@@ -75,7 +79,7 @@ __device__ __forceinline__ void storeRounded(T* to, bool aligned, const float (&
   Philox4 random = {};
   if constexpr (kRounded<T>) {
     random = stream.bits(element / update::kRoundingElements, list);
-    // Four elements are one half of a block.
+    // Four elements use one half of a Philox block.
     if (Width == 4 && (element & 4) != 0) {
       random.word[0] = random.word[2];
       random.word[1] = random.word[3];
@@ -93,7 +97,7 @@ __device__ __forceinline__ void updateSeveral(const ChunkLists<Rule, Types>& lis
                                               const update::RoundingStream& stream) {
   constexpr int width = Width<Rule, Types>::value;
   float p[width], g[width], m[Rule::kMoments > 0 ? Rule::kMoments : 1][width];
-  // All loads come before any arithmetic, so that they are under way together.
+  // All loads come before any arithmetic, so that they are in flight together.
   load(lists.parameter + i, aligned.parameter, p);
   load(lists.gradient + i, aligned.gradient, g);
 #pragma unroll
@@ -120,6 +124,7 @@ __device__ __forceinline__ void updateSeveral(const ChunkLists<Rule, Types>& lis
   }
 }
 
+// Updates element i.
 template <class Rule, class Types>
 __device__ __forceinline__ void updateOne(const ChunkLists<Rule, Types>& lists, uint32_t i, const update::Scalars& s,
                                           const update::RoundingStream& stream) {
@@ -139,9 +144,9 @@ __device__ __forceinline__ void updateOne(const ChunkLists<Rule, Types>& lists, 
   if constexpr (Types::kCopies) lists.copy[i] = toBFloat16(p);
 }
 
-// Elements up to the first at which the parameter is aligned, and those after the last whole group, go one by one. In
-// between, every list that is aligned there moves 16 bytes at a time; one that is not, because it is somebody else's,
-// goes element by element, whose neighbours the cache holds.
+// Updates a chunk. The elements before the first aligned one of the parameter, and those after the last whole group,
+// are updated one by one. In between, each list that is aligned there moves 16 bytes at a time. A list that is not
+// aligned, which only caller-owned memory can be, moves element by element; its neighbours are in the cache.
 template <class Rule, class Types>
 __device__ __forceinline__ void updateChunk(const ChunkLists<Rule, Types>& lists, const update::Scalars& s,
                                             const update::RoundingStream& stream) {
@@ -151,7 +156,8 @@ __device__ __forceinline__ void updateChunk(const ChunkLists<Rule, Types>& lists
   const uint32_t head = min((perVector - misaligned) % perVector, lists.count);
   constexpr bool rounds =
       kRounded<typename Types::Parameter> || (Rule::kMoments > 0 && kRounded<typename Types::Moment>);
-  // The random numbers come eight at a time, from the tensor's first element on.
+  // Random numbers come in groups of eight that start at the first element of the tensor, so groups cannot start at
+  // `head`.
   const uint32_t groups = rounds && head != 0 ? 0 : (lists.count - head) / width;
   Alignment<Rule> aligned;
   aligned.parameter = isAligned16(lists.parameter + head);
@@ -167,7 +173,8 @@ __device__ __forceinline__ void updateChunk(const ChunkLists<Rule, Types>& lists
     updateOne(lists, i < head ? i : i + groups * width, s, stream);
 }
 
-// 16 bytes at a time from the first aligned element on; those before and the last few go one by one.
+// Zeroes the gradient, 16 bytes at a time from the first aligned element on; the elements before it and the last few
+// one by one.
 template <class Gradient>
 __device__ __forceinline__ void zero(Gradient* gradient, uint32_t count) {
   constexpr uint32_t perVector = 16 / sizeof(Gradient);
@@ -182,7 +189,7 @@ __device__ __forceinline__ void zero(Gradient* gradient, uint32_t count) {
     gradient[i < head ? i : i + vectors * perVector] = Gradient{};
 }
 
-// Any number of blocks: each takes every gridDim.x-th chunk. `scalars` and `updates`: of all parameters of the
+// Updates all chunks; any number of blocks works. `scalars` and `updates` have one entry for each parameter of the
 // optimizer.
 template <class Rule, class Types>
 __global__ void __launch_bounds__(kUpdateThreads)
@@ -205,7 +212,7 @@ __global__ void __launch_bounds__(kUpdateThreads)
       lists.copy = inGlobalMemory(static_cast<BFloat16*>(at(2 + Rule::kMoments)) + chunk.offset);
     if (s.apply != 0.0f) updateChunk(lists, s, {options.roundingSeed, chunk.tensor, s.iteration});
     if (options.zeroGradients) {
-      // Other threads may still read what this one zeroes.
+      // Other threads may still read the elements that this thread zeroes.
       __syncthreads();
       zero(lists.gradient, lists.count);
     }

@@ -1,5 +1,5 @@
-// What the update kernels are told: which tensors there are, cut into chunks. Plain structures that stand in device
-// memory; the chunks are made once, with the optimizer.
+// The tensors of an update, cut into chunks. The chunks and the addresses are tables in device memory, which
+// list_tables.h makes when a list is first used; UpdateTables is passed to the kernel by value.
 #pragma once
 
 #include <cstdint>
@@ -10,27 +10,31 @@
 
 namespace stepsize::cuda {
 
-// A chunk is one block's work: 64 KiB of parameters, big enough to hide the reading of its description, small enough
-// that a hundred small tensors fill a device. The norm has one sum per chunk.
+// The elements of a chunk, the unit of work of a block: 64 KiB of float32 parameters. That is large enough to hide the
+// reading of its description, and small enough that a hundred small tensors fill a device. The norm has one partial sum
+// per chunk.
 constexpr uint32_t kChunkElements = update::kNormChunk;
 
+// A part of one tensor.
 struct Chunk {
-  uint64_t offset;  // of its first element in the tensor
-  uint32_t tensor;  // in the list
-  uint32_t place;   // of the tensor among all parameters of the optimizer
+  uint64_t offset;  // index of its first element in the tensor
+  uint32_t tensor;  // index of the tensor in the list
+  uint32_t place;   // index of the tensor among all parameters of the optimizer
   uint32_t count;   // elements, at most kChunkElements
 };
 
-// Parameters, gradients, moments, copies.
+// The most lists of an update: parameters, gradients, moments, copies.
 constexpr int kMostLists = 2 + update::kMostMoments + 1;
 
+// The tables that an update kernel reads.
 struct UpdateTables {
   const Chunk* chunks;
   uint32_t chunkCount;
-  void* const* lists[kMostLists];  // of each list the tensors' addresses
+  void* const* lists[kMostLists];  // for each list, the addresses of its tensors
 };
 
-// `places`: of each tensor, or empty if each has its own index.
+// The chunks of tensors of these sizes. `places` has the place of each tensor, or is empty if each tensor's place is
+// its index.
 inline std::vector<Chunk> chunksOf(const std::vector<uint64_t>& elementsOfTensors,
                                    const std::vector<uint32_t>& places = {}) {
   std::vector<Chunk> chunks;

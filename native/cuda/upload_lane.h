@@ -1,6 +1,7 @@
-// Uploads that travel while the device computes: from the host to a slot in a stream of their own, and from there to
-// their place in the stream of the work, which is a copy inside the device. Directly, an upload would wait for all work
-// before it, which may still read what it overwrites. Two slots: one is filled while the other is emptied.
+// Uploads from the host while the device computes. An upload is first copied to a slot in a separate stream, and from
+// there to its destination in the stream of the work, which is a copy inside the device. A direct upload would wait for
+// all earlier work, because that may still read the destination. There are two slots, so that one can be filled while
+// the other is emptied.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +10,10 @@
 
 namespace stepsize::cuda {
 
+// The upload stream of one device and its slots.
 class UploadLane {
  public:
-  // Shorter uploads are over before the second stream would have begun.
+  // Shorter uploads would be done before the second stream had started.
   static constexpr size_t kFewestBytes = 64 << 10;
 
   UploadLane() = default;
@@ -19,7 +21,8 @@ class UploadLane {
   UploadLane& operator=(const UploadLane&) = delete;
   ~UploadLane();
 
-  // Copies from pinned memory, which must stay until `stream` has come so far. Later work of `stream` finds the bytes.
+  // Copies from pinned memory, which must stay valid until `stream` has done the copy. Later work of `stream` sees the
+  // bytes.
   void copy(void* to, const void* from, size_t bytes, cudaStream_t stream);
 
  private:
@@ -28,7 +31,7 @@ class UploadLane {
     size_t bytes = 0;
     Event filled{cudaEventDisableTiming}, emptied{cudaEventDisableTiming};
   };
-  // False where the device has no memory for it.
+  // Enlarges a slot; false if the device has no memory for it.
   static bool grow(Slot& slot, size_t bytes);
 
   Stream stream_;

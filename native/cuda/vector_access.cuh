@@ -1,5 +1,5 @@
-// Several neighbouring elements at once where they are aligned, one by one where they are not; in both cases as
-// float32. Four or eight float32 go 16 bytes at a time, eight bfloat16 too, four bfloat16 as 8 bytes.
+// Loads and stores several neighbouring elements, at once if they are aligned and one by one otherwise. Loads widen to
+// float32. Four or eight float32 and eight bfloat16 move 16 bytes at a time, four bfloat16 move 8.
 #pragma once
 
 #include "../bfloat16.h"
@@ -7,6 +7,7 @@
 
 namespace stepsize::cuda {
 
+// Whether an address is a multiple of 16.
 __device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
 
 template <int Count>
@@ -28,7 +29,7 @@ __device__ __forceinline__ void storeAligned(float* to, const float (&x)[Count])
     __stcg(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
 }
 
-// Two bfloat16 in a word: the first in its lower half.
+// Two bfloat16 in a word; the first one is in the lower half.
 __device__ __forceinline__ float lowerHalf(unsigned word) { return floatOfBits(word << 16); }
 __device__ __forceinline__ float upperHalf(unsigned word) { return floatOfBits(word & 0xffff0000u); }
 __device__ __forceinline__ unsigned asWord(BFloat16 lower, BFloat16 upper) {
@@ -82,7 +83,7 @@ __device__ __forceinline__ void store(T* to, bool aligned, const T (&x)[Count]) 
   }
 }
 
-// Four elements as they are stored, to be moved at once.
+// Four elements in their storage type, to be moved at once.
 template <class T>
 struct alignas(sizeof(T) < 4 ? 4 * sizeof(T) : 16) Four {
   T value[4];
