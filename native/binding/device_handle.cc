@@ -169,7 +169,7 @@ void DeviceHandle::settle(Napi::Env env) {
   Unref();
   if (wake_ != nullptr) napi_unref_threadsafe_function(env, wake_);
   if (!open_->closed) return;
-  // The memory of a closed device is free for others at once, and not only when the collector finds its handle.
+  // The memory of a closed device is released at once, not only when its handle is collected.
   open_->allocator->trim();
   open_->device->abandon();
 }
