@@ -1,5 +1,5 @@
-// Runs the blocks of a grid, one after another, on the calling operating-system thread: starts the threads of a block,
-// parks them at barriers and warp collectives, and says who waits for whom when nobody can move.
+// Runs the blocks of a grid one after another on the calling operating-system thread. It starts the threads of a block,
+// suspends them at barriers and warp collectives, and reports which threads wait for which if none can continue.
 #pragma once
 
 #include <atomic>
@@ -20,16 +20,17 @@ struct Body {
 };
 
 struct BarrierResult {
-  uint32_t count;  // of threads whose predicate was not zero
+  uint32_t count;  // threads whose predicate was not zero
   bool all, any;
 };
 
-// What the race detector needs to know of the block that runs.
+// What the race detector needs to know about the running block.
 struct Serials {
   uint64_t launch, block;
   bool usedAtomics;
 };
 
+// A number that is used once in the process.
 inline uint64_t nextSerial() {
   static std::atomic<uint64_t> next{1};
   return next++;
@@ -38,6 +39,7 @@ inline uint64_t nextSerial() {
 class BlockRunner;
 inline constinit thread_local BlockRunner* runner = nullptr;
 
+// Runs blocks on one operating-system thread.
 class BlockRunner {
  public:
   dim3 gridSize, blockSize;
@@ -51,6 +53,7 @@ class BlockRunner {
   BlockRunner& operator=(const BlockRunner&) = delete;
   ~BlockRunner() { dropFibers(); }
 
+  // Prepares for the blocks of a launch.
   void prepare(dim3 grid, dim3 block, SharedBytes sharedBytes, Body body, uint64_t launchSerial) {
     gridSize = grid;
     blockSize = block;
@@ -71,6 +74,7 @@ class BlockRunner {
         }
   }
 
+  // Runs one block; throws the Error of a kernel that failed.
   void run(uint3 index) {
     begin(index);
     currentFiber = &main;
@@ -78,11 +82,11 @@ class BlockRunner {
     currentThread = nullptr;
     shared.close();
     if (error_.empty()) return;
-    dropFibers();  // threads that were stopped in the middle are thrown away with their stacks
+    dropFibers();  // threads that were stopped in the middle are discarded with their stacks
     throw Error(std::exchange(error_, {}));
   }
 
-  // What kernels call, by way of CUDA's names.
+  // The functions below are called by kernels, through CUDA's names.
 
   __attribute__((noinline)) BarrierResult barrier(bool predicate, const char* call, Place where) {
     const OutsideKernel outside;
@@ -107,7 +111,8 @@ class BlockRunner {
     return released_;
   }
 
-  // Waits until every lane of `mask` that has not returned is here, then lets `combine` work on all arguments.
+  // Waits until every lane of `mask` that has not returned is here, then calls `combine` with the arguments of all
+  // lanes.
   __attribute__((noinline)) void collective(uint32_t mask, Combine combine, void* argument, const char* call,
                                             Place where) {
     const OutsideKernel outside;
@@ -165,7 +170,7 @@ class BlockRunner {
     shared.begin(sharedBytes_);
   }
 
-  // Leaves the running fiber for whatever can run next, or for the end of the block.
+  // Switches from the running fiber to the next thread that can run, or ends the block.
   STEPSIZE_EMULATOR_INTERNAL void moveOn() {
     const uint32_t next = scheduler_.next();
     if (next == Scheduler::kNone) {
@@ -198,7 +203,8 @@ class BlockRunner {
     }
   }
 
-  // If all lanes wait in the collective that `first` is in, does it and wakes them; `self` is the lane that is running.
+  // If all lanes wait in the collective that `first` is in, performs it and wakes them. `self` is the lane that is
+  // running.
   bool tryCollective(Warp& warp, const Thread& first, const Thread* self) {
     const uint32_t mask = first.mask, lanes = mask & warp.alive;
     const uint32_t here = warp.waiting | (self ? 1u << self->lane : 0);
@@ -210,7 +216,7 @@ class BlockRunner {
       arguments[lane] = other.argument;
       if (&other == self) continue;
       if (other.mask == mask && other.combine == first.combine) continue;
-      // It may still come here after its own group is done; not if that group waits for us.
+      // The other lane may still come here after its own collective, unless that collective waits for this lane.
       if (!self || !(other.mask >> self->lane & 1)) return false;
       fail("warp collective mismatch: " + describe(*self) + ", but lane " + std::to_string(lane) + " waits in " +
            describe(other));
@@ -224,7 +230,7 @@ class BlockRunner {
     return true;
   }
 
-  // A thread that returns no longer counts at barriers and in masks: whoever waited for it alone can go on.
+  // Ends a thread. It no longer counts at barriers and in masks, so threads that waited only for it can continue.
   void retire(Thread& thread) {
     thread.status = Status::done;
     alive_--;
@@ -241,12 +247,12 @@ class BlockRunner {
     if (alive_ > 0 && arrived_ == alive_) releaseBarrier();
   }
 
-  // The life of a fiber: one thread of the block after another, each on this same stack.
+  // The body of a fiber: it runs one thread of the block after another on the same stack.
   STEPSIZE_EMULATOR_INTERNAL static void fiberMain() {
     enterFiber();
     for (;;) {
       const bool sound = runner->runThread();
-      if (!sound) switchTo(&runner->main);  // which throws this stack away
+      if (!sound) switchTo(&runner->main);  // which discards this stack
       runner->idle_.push_back(currentFiber);
       runner->moveOn();
     }

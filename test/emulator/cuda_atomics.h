@@ -1,4 +1,5 @@
-// CUDA's atomics and fences. Relaxed, as on a device; blocks on several workers make them really concurrent.
+// CUDA's atomics and fences. Atomics are relaxed, as on a device. With several workers, blocks execute them
+// concurrently.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ STEPSIZE_EMULATOR_INTERNAL inline void fence() { __atomic_thread_fence(__ATOMIC_
 inline void __threadfence() { stepsize::emulator::fence(); }
 inline void __threadfence_block() { stepsize::emulator::fence(); }
 
-// std::type_identity_t: the type is that of the address, whatever the operand's.
+// std::type_identity_t makes the address alone determine the type.
 template <class T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
   return stepsize::emulator::exchange(address, [&](T old) { return static_cast<T>(old + value); });

@@ -1,4 +1,4 @@
-// CUDA's bfloat16: the upper half of a float, rounded to nearest even.
+// CUDA's bfloat16: the upper 16 bits of a float, rounded to nearest, ties to even.
 #pragma once
 
 #include "cuda_math.h"
@@ -20,7 +20,7 @@ inline float __bfloat162float(__nv_bfloat16 value) { return __uint_as_float(unsi
 
 inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   const unsigned bits = __float_as_uint(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return {0x7fff};  // the one NaN that a device makes
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return {0x7fff};  // the only NaN that a device makes
   return {static_cast<unsigned short>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16)};
 }
 inline __nv_bfloat16 __float2bfloat16(float value) { return __float2bfloat16_rn(value); }

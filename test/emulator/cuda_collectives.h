@@ -67,7 +67,7 @@ inline uint32_t laneId() { return currentThread->lane; }
 
 }  // namespace stepsize::emulator
 
-// The default argument makes a report name the line of the kernel.
+// The default argument makes a report name the line in the kernel.
 #define STEPSIZE_WHERE stepsize::emulator::Place where = stepsize::emulator::Place::current()
 
 inline void __syncthreads(STEPSIZE_WHERE) { stepsize::emulator::runner->barrier(false, "__syncthreads", where); }
@@ -85,7 +85,7 @@ inline void __syncwarp(uint32_t mask = stepsize::emulator::kAllLanes, STEPSIZE_W
   stepsize::emulator::warpBarrier(mask, "__syncwarp", where);
 }
 
-// `width` divides a warp into parts; a lane that would read beyond its part reads itself.
+// `width` divides a warp into parts. A lane that would read beyond its part reads its own value.
 template <class T>
 T __shfl_sync(uint32_t mask, T value, int source, int width = 32, STEPSIZE_WHERE) {
   const uint32_t part = stepsize::emulator::laneId() & ~(width - 1u);

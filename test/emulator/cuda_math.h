@@ -1,4 +1,5 @@
-// CUDA's loads and stores with cache hints, intrinsics and bit functions. What a device approximates is exact here.
+// CUDA's loads and stores with cache hints, intrinsics and bit functions. Functions that are approximate on a device
+// are exact here.
 #pragma once
 
 #include <cmath>
@@ -32,14 +33,14 @@ void __stcg(T* address, T value) {
 }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-// Whole periods are taken away exactly, as a device does.
+// Whole periods are removed exactly, as on a device.
 inline void sincospi(double x, double* sine, double* cosine) {
   const double angle = std::fmod(x, 2.0) * 3.14159265358979323846;
   *sine = std::sin(angle);
   *cosine = std::cos(angle);
 }
 
-// Macros, because the C library's <math.h> declares functions of these names.
+// These are macros, because the C library's <math.h> declares functions with these names.
 #define __expf(x) expf(x)
 #define __logf(x) logf(x)
 #define __fdividef(a, b) ((a) / (b))

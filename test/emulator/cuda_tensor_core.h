@@ -1,6 +1,6 @@
-// What tensor cores and asynchronous copies do, lane by lane as the PTX ISA documents it (sections "Matrix multiply-
-// accumulate" and "Asynchronous copy"), for the wrappers in native/cuda/tensor_core.cuh. Not modelled: how a device
-// rounds inside a product. Here the 16 products of a result are added in double and rounded once.
+// Tensor-core instructions and asynchronous copies, lane by lane as the PTX ISA documents them (sections "Matrix
+// multiply-accumulate" and "Asynchronous copy"), for the wrappers in native/cuda/tensor_core.cuh. The rounding inside a
+// product is not modelled: here the 16 products of a result are added in double and rounded once.
 #pragma once
 
 #include <cstring>
@@ -12,7 +12,7 @@ namespace stepsize::emulator {
 
 inline bool isAligned16(const void* address) { return (reinterpret_cast<uintptr_t>(address) & 15) == 0; }
 
-// mma.sync.m16n8k16: every lane's parts of A (16 × 16), B (16 × 8) and C (16 × 8).
+// One lane's parts of A (16 × 16), B (16 × 8) and C (16 × 8) in mma.sync.m16n8k16.
 struct MatrixProduct {
   const uint32_t* a;  // 4 words of two bfloat16
   const uint32_t* b;  // 2 words
@@ -46,7 +46,7 @@ STEPSIZE_EMULATOR_INTERNAL inline void combineProduct(void** arguments, uint32_t
   }
 }
 
-// ldmatrix.x4: lane l brings row l % 8 of matrix l / 8, eight bfloat16.
+// One lane's part of ldmatrix.x4: lane l provides row l % 8 of matrix l / 8, eight bfloat16.
 struct MatrixLoad {
   uint16_t row[8];
   uint32_t* result;  // 4
@@ -79,7 +79,7 @@ void loadMatrices(uint32_t* result, const void* row, Place where) {
   runner->collective(kAllLanes, combineLoad<Transposed>, &argument, "ldmatrix", where);
 }
 
-// The bytes arrive when they are waited for, not before: until then they are NaN.
+// Starts a copy. The bytes arrive when the thread waits for them, and are NaN until then.
 inline void copyLater(void* to, const void* from, Place where) {
   if (!isAligned16(to) || !isAligned16(from))
     runner->fail("cp.async at " + describe(where) + ": an address is not aligned to 16 bytes");
@@ -93,7 +93,7 @@ inline void commitCopies() {
   currentThread->copyGroup++;
 }
 
-// The oldest copy of a group before the last `pending` ones, if there is one.
+// Takes the oldest copy of a group before the last `pending` ones; false if there is none.
 inline bool takeArrived(uint32_t pending, AsyncCopy& copy) {
   const OutsideKernel outside;
   std::vector<AsyncCopy>& copies = currentThread->copies;
@@ -105,7 +105,8 @@ inline bool takeArrived(uint32_t pending, AsyncCopy& copy) {
 
 inline void waitForCopies(uint32_t pending) {
   AsyncCopy copy{};
-  // Written by the kernel's own code, as far as the race detector sees: not before others may look.
+  // The race detector sees these writes as the kernel's own: other threads must not read the bytes before they are
+  // synchronised.
   while (takeArrived(pending, copy)) {
     if (copy.from)
       memcpy(copy.to, copy.from, 16);

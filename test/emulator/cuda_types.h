@@ -1,4 +1,4 @@
-// CUDA's built-in types and the qualifiers that mean nothing on a CPU.
+// CUDA's built-in types, and the qualifiers that have no meaning on a CPU.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ struct dim3 {
   constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-// The alignments are the device's: a misaligned vector access is an error there, and UBSan reports it here.
+// The alignments are those of a device. A misaligned vector access is an error there, and UBSan reports it here.
 #define STEPSIZE_VECTOR2(name, type, alignment) \
   struct alignas(alignment) name {              \
     type x, y;                                  \

@@ -1,4 +1,4 @@
-// Words for where a thread is and what it waits for.
+// Describes where a thread is and what it waits for.
 #pragma once
 
 #include <cstdio>
@@ -23,7 +23,7 @@ inline std::string describe(const Thread& thread) {
   return std::string(thread.call) + mask + " at " + describe(thread.where);
 }
 
-// One line per run of neighbouring threads that wait in the same place.
+// Describes a deadlock with one line per run of neighbouring threads that wait in the same place.
 inline std::string describeDeadlock(const uint3& block, const std::vector<Thread>& threads, uint32_t waiting) {
   constexpr int kMostLines = 16;
   std::string text = "deadlock in block " + describe(block) + ": " + std::to_string(waiting) + " of " +

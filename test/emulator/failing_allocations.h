@@ -1,7 +1,7 @@
 // Allocations that fail on purpose, for programs that preload test/native/support/failing_allocations.c.
 //
-// A call of the runtime that makes something counts as one allocation of the program, and may be chosen to fail.
-// Allocations inside the emulator do not count: a driver reports what it lacks through its calls.
+// A call of the runtime that creates something counts as one allocation of the program, and may be chosen to fail.
+// Allocations inside the emulator do not count: a driver reports a lack of memory through its calls.
 #pragma once
 
 extern "C" {
@@ -13,6 +13,7 @@ __attribute__((weak, visibility("default"))) void stepsizeSpareThread(int more);
 
 namespace stepsize::emulator {
 
+// Counts an allocation and returns whether it fails.
 inline bool allocationFails() { return stepsizeAllocationFails && stepsizeAllocationFails(); }
 
 // While an object of this class lives, allocations of its thread do not count.

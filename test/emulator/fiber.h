@@ -1,5 +1,5 @@
-// A fiber: a stack of its own and a switch that saves only what a function call must keep. One per CUDA thread, so that
-// a kernel can stop in the middle, at a barrier, and go on later.
+// A fiber: a stack, and a switch that saves only the registers that a function call must preserve. There is one per
+// CUDA thread, so that a kernel can stop at a barrier and continue later.
 #pragma once
 
 #include <pthread.h>
@@ -24,10 +24,11 @@
 
 namespace stepsize::emulator {
 
+// A stack and where to continue on it.
 struct Fiber {
   char* stack = nullptr;
   size_t bytes = 0;
-  void* fakeStack = nullptr;  // AddressSanitizer's
+  void* fakeStack = nullptr;  // AddressSanitizer's data
 #if defined(STEPSIZE_EMULATOR_UCONTEXT)
   ucontext_t context;
 #else
@@ -37,7 +38,8 @@ struct Fiber {
 
 inline constinit thread_local Fiber* currentFiber = nullptr;
 
-// ucontext's own switch asks the kernel to swap signal masks each time; a block at a barrier switches for every thread.
+// swapcontext makes a system call for the signal mask at each switch, and at a barrier a block switches for every
+// thread, so there is a switch in assembly.
 #if !defined(STEPSIZE_EMULATOR_UCONTEXT)
 extern "C" __attribute__((visibility("hidden"))) void stepsize_emulator_switch(void** save, void* load);
 asm(R"(
@@ -66,6 +68,7 @@ stepsize_emulator_switch:
 )");
 #endif
 
+// Continues another fiber; returns when that or another one switches back.
 __attribute__((noinline)) STEPSIZE_EMULATOR_INTERNAL inline void switchTo(Fiber* to) {
   Fiber* from = currentFiber;
   currentFiber = to;
@@ -82,7 +85,7 @@ __attribute__((noinline)) STEPSIZE_EMULATOR_INTERNAL inline void switchTo(Fiber*
 #endif
 }
 
-// The first thing that a new fiber does, before it touches anything else.
+// A new fiber must call this before it does anything else.
 inline void enterFiber() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
@@ -91,6 +94,7 @@ inline void enterFiber() {
 
 constexpr size_t kGuardBytes = 4096;
 
+// Makes a fiber that runs `entry` when it is switched to; `entry` must not return.
 inline Fiber* createFiber(void (*entry)()) {
   auto* fiber = new Fiber;
   fiber->bytes = settings().stackBytes;
@@ -100,7 +104,7 @@ inline Fiber* createFiber(void (*entry)()) {
     perror("the stack of an emulated thread");
     abort();
   }
-  mprotect(memory, kGuardBytes, PROT_NONE);  // a stack overflow faults instead of writing into a neighbour
+  mprotect(memory, kGuardBytes, PROT_NONE);  // a stack overflow faults instead of writing into the neighbouring stack
   fiber->stack = static_cast<char*>(memory) + kGuardBytes;
 #if defined(STEPSIZE_EMULATOR_UCONTEXT)
   getcontext(&fiber->context);
@@ -109,9 +113,9 @@ inline Fiber* createFiber(void (*entry)()) {
   fiber->context.uc_link = nullptr;
   makecontext(&fiber->context, entry, 0);
 #else
-  // As if `entry` had called the switch: its address to return to, below it six saved registers.
+  // The stack looks as if `entry` had called the switch: its return address, and below it six saved registers.
   void** top = reinterpret_cast<void**>(fiber->stack + fiber->bytes);
-  *--top = nullptr;  // keeps the stack aligned as the calling convention wants it
+  *--top = nullptr;  // aligns the stack as the calling convention requires
   *--top = reinterpret_cast<void*>(entry);
   for (int i = 0; i < 6; i++) *--top = nullptr;
   fiber->stackPointer = top;
@@ -119,6 +123,7 @@ inline Fiber* createFiber(void (*entry)()) {
   return fiber;
 }
 
+// Frees a fiber that is not running.
 inline void destroyFiber(Fiber* fiber) {
 #if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(fiber->stack, fiber->bytes);

@@ -1,4 +1,4 @@
-// Checks a launch as a device would, and runs all blocks of its grid, on as many workers as the settings say.
+// Checks a launch as a device would, and runs all blocks of its grid on as many workers as the settings say.
 #pragma once
 
 #include <algorithm>
@@ -12,9 +12,10 @@
 
 namespace stepsize::emulator {
 
-// Set by the race detector where it is linked in: what it found since it was last asked, empty if nothing.
+// Set by the race detector if it is linked in: returns the races found since the last call, empty if none.
 inline std::string (*takeRaces)() = nullptr;
 
+// Throws an Error for a launch that a device would refuse.
 inline void checkLaunch(dim3 grid, dim3 block, SharedBytes shared) {
   const auto shape = [](dim3 d) { return describe(uint3{d.x, d.y, d.z}); };
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
@@ -27,9 +28,10 @@ inline void checkLaunch(dim3 grid, dim3 block, SharedBytes shared) {
                 std::to_string(shared.limit));
 }
 
+// Runs a launch to its end; throws the first error or race.
 inline void runGrid(dim3 grid, dim3 block, SharedBytes shared, Body body) {
   checkLaunch(grid, block, shared);
-  // The race detector has one history for all threads of the host.
+  // The race detector has one history for all threads of the host, so launches run one at a time.
   static std::mutex oneAtATime;
   std::unique_lock alone(oneAtATime, std::defer_lock);
   if (takeRaces) alone.lock();
@@ -55,7 +57,7 @@ inline void runGrid(dim3 grid, dim3 block, SharedBytes shared, Body body) {
     }
     runner = nullptr;
   };
-  const int most = takeRaces ? 1 : std::max(settings().workers, 1);  // and one for all blocks
+  const int most = takeRaces ? 1 : std::max(settings().workers, 1);  // the race detector needs a single worker
   const auto wanted = static_cast<int>(std::min<uint64_t>(most, blocks));
   if (wanted == 1)
     work();

@@ -1,4 +1,4 @@
-// The launch that kernels are started by, and the declarations of shared memory.
+// Launches kernels, and declares shared memory.
 #pragma once
 
 #include <functional>
@@ -10,15 +10,15 @@
 #include "failing_allocations.h"
 #include "grid.h"
 
-// CUDA's name for what a cudaStream_t points to. A stream decides what becomes of a launch: this one runs it at once
-// and throws; those of runtime_streams.h derive from it, keep the work for later and remember the error.
+// The object behind a cudaStream_t. A stream decides what happens to a launch. This base class runs it at once and
+// throws its errors. The streams of runtime_streams.h derive from it, queue the work and remember errors.
 struct CUstream_st {
   CUstream_st() = default;
   CUstream_st(const CUstream_st&) = delete;
   CUstream_st& operator=(const CUstream_st&) = delete;
   virtual ~CUstream_st() = default;
   virtual void submit(const std::function<void()>& work) { work(); }
-  // For a launch that a device would not even start.
+  // Handles a launch that a device would not start.
   virtual void refuse(const stepsize::emulator::Error& error) { throw error; }
 };
 using cudaStream_t = CUstream_st*;
@@ -27,16 +27,16 @@ namespace stepsize::emulator {
 
 constexpr size_t kMostParameterBytes = 4096;
 
-// A launch whose parameters are bytes.
+// A launch with its parameters as bytes.
 struct KernelCall {
   const void* kernel;
   dim3 grid, block;
   size_t sharedBytes;
   std::vector<std::vector<char>> parameters;
 };
-// Makes work of a launch that does not call the kernel: set by the interpreter of PTX where it is linked in.
+// Set by the PTX interpreter if it is linked in: makes the work of a launch, which then does not call the kernel.
 inline std::function<void()> (*interpretedWork)(KernelCall call) = nullptr;
-// What the backend calls itself.
+// The name of the backend.
 inline const char* backend = "cuda-emulated";
 
 template <class T>
@@ -46,6 +46,7 @@ std::vector<char> bytesOf(const T& value) {
   return {begin, begin + sizeof value};
 }
 
+// Launches a kernel in a stream; null runs it at once.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
             Arguments&&... arguments) {
@@ -60,7 +61,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
     if (!stream) throw;
     return stream->refuse(error);
   }
-  // By value, as a device gets them: what a recorded launch sees is what was there when it was made.
+  // Arguments are copied, as on a device: a recorded launch uses their values at the time of the launch.
   const std::tuple<std::decay_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
   std::function<void()> work;
   if (interpretedWork) {
@@ -83,7 +84,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
 }  // namespace stepsize::emulator
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a type takes no parentheses.
-// The lambda's static is an address of its own for each declaration, and for each instantiation of a template.
+// The static variable of the lambda has a different address for each declaration and each instantiation of a template.
 #define STEPSIZE_EMULATED_SHARED(type, name, dims)                                                \
   using name##Type = type dims;                                                                   \
   name##Type& name = *reinterpret_cast<name##Type*>(::stepsize::emulator::runner->sharedVariable( \

@@ -1,4 +1,5 @@
-// Which thread of a block moves next. Threads that have not begun are `fresh`, those that waited and can go on `ready`.
+// Chooses which thread of a block runs next. Threads that have not started are `fresh`; threads that waited and can
+// continue are `ready`.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 namespace stepsize::emulator {
 
+// Schedules the threads of one block in the order of the settings.
 class Scheduler {
  public:
   static constexpr uint32_t kNone = ~0u;
@@ -34,7 +36,7 @@ class Scheduler {
   bool yields() const { return settings().order != Order::forward; }
   void makeReady(uint32_t thread) { ready_.push_back(thread); }
 
-  // kNone when nobody can move.
+  // The next thread to run; kNone if none can.
   uint32_t next() {
     const bool anyFresh = nextFresh_ < fresh_.size();
     const bool anyReady = firstReady_ < ready_.size();

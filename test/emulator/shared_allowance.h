@@ -1,4 +1,4 @@
-// How much shared memory a kernel may have: what all have, or what it was allowed by cudaFuncSetAttribute.
+// The limit of a kernel's shared memory: the default, or what cudaFuncSetAttribute allowed.
 #pragma once
 
 #include <algorithm>
@@ -9,12 +9,12 @@
 
 namespace stepsize::emulator {
 
-// What a launch asks for, and what its kernel may have in all.
+// The dynamic shared memory of a launch, and the limit of its kernel for all shared memory.
 struct SharedBytes {
   size_t dynamic, limit;
 };
 
-// What a kernel was allowed by cudaFuncSetAttribute, or what every kernel is.
+// The limits of all kernels.
 class SharedAllowances {
  public:
   void allow(const void* kernel, size_t bytes) {

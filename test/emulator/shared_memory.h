@@ -1,5 +1,5 @@
-// The shared memory of a block: one arena, in which every array lies between zones that AddressSanitizer watches, and
-// begins as NaN, so that reading what nobody wrote shows in the result.
+// The shared memory of a block, in one arena. Each array lies between zones that AddressSanitizer watches. It is
+// initialised with NaN, so that reading a value that was never written shows in the result.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 
 namespace stepsize::emulator {
 
+// The shared memory of the running block.
 class SharedMemory {
  public:
   SharedMemory() : arena_(static_cast<char*>(aligned_alloc(kAlignment, kCapacity))) {}
@@ -41,7 +42,8 @@ class SharedMemory {
   char* dynamic() const { return dynamic_; }
   bool contains(const void* address) const { return address >= arena_ && address < arena_ + kCapacity; }
 
-  // A variable is made when the first thread reaches its declaration; `tag` is an address that stands for it.
+  // The memory of a variable, allocated when the first thread reaches its declaration. The address `tag` identifies the
+  // variable.
   STEPSIZE_EMULATOR_INTERNAL char* variable(const void* tag, size_t bytes, size_t alignment) {
     for (size_t i = 0; i < variables_.size(); i++)
       if (variables_.data()[i].tag == tag) return variables_.data()[i].memory;

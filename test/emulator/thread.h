@@ -1,4 +1,4 @@
-// The state of one CUDA thread and of its warp, and which of them is running.
+// The state of one CUDA thread and of its warp, and which thread is running.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace stepsize::emulator {
 constexpr uint32_t kWarpSize = 32;
 constexpr uint32_t kAllLanes = 0xffffffffu;
 
-// A line of source. As a default argument, `Place where = Place::current()`, it is the caller's.
-// std::source_location would do the same, but clang had none before version 16.
+// A line of source code. The default argument `Place where = Place::current()` gives the line of the caller.
+// std::source_location would do the same, but clang before version 16 does not have it.
 struct Place {
   const char* file = "";
   int line = 0;
@@ -23,49 +23,54 @@ struct Place {
   }
 };
 
+// What a thread is doing.
 enum class Status : uint8_t { fresh, running, ready, atBarrier, inCollective, done };
 
-// Does a warp collective for all its lanes at once: `arguments` holds one pointer per lane, null for absent ones.
+// Performs a warp collective for all its lanes. `arguments` has one pointer per lane, null for absent lanes.
 using Combine = void (*)(void** arguments, uint32_t lanes);
 
 struct Warp;
 
-// 16 bytes on their way to shared memory; zeros where `from` is null.
+// An asynchronous copy of 16 bytes to shared memory; zeros if `from` is null.
 struct AsyncCopy {
   void* to;
   const void* from;
   uint32_t group;
 };
 
+// A CUDA thread.
 struct Thread {
   uint3 index;
   uint32_t linear, lane;
   Warp* warp;
   Fiber* fiber;
   Status status;
-  // What it waits for.
+  // The collective or barrier that the thread waits in.
   uint32_t mask;
   Combine combine;
   void* argument;
   const char* call;
   Place where;
-  // How many barriers of the block and of the whole warp it has passed: what the race detector orders accesses by.
+  // The number of barriers of the block, and of the whole warp, that the thread has passed. The race detector orders
+  // accesses by these.
   uint32_t barriers, warpBarriers;
   std::vector<AsyncCopy> copies;
-  uint32_t copyGroup;  // that copies belong to from now on
+  uint32_t copyGroup;  // the group of copies that start from now on
 };
 
+// A warp.
 struct Warp {
   Thread* lanes[kWarpSize];
-  uint32_t alive, waiting, returned;  // waiting: in a collective
+  uint32_t alive, waiting, returned;  // bit masks; waiting: in a collective
 };
 
+// "file:line".
 inline std::string describe(const Place& where) { return std::string(where.file) + ":" + std::to_string(where.line); }
 
 inline constinit thread_local Thread* currentThread = nullptr;
-inline constinit thread_local bool inKernel = false;  // the kernel's own code is running
+inline constinit thread_local bool inKernel = false;  // whether code of the kernel is running
 
-// Marks emulator code that a kernel calls.
+// Marks emulator code that a kernel calls, for as long as the object lives.
 class OutsideKernel {
  public:
   STEPSIZE_EMULATOR_INTERNAL OutsideKernel() : was_(inKernel) { inKernel = false; }

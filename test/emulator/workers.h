@@ -1,4 +1,4 @@
-// Threads of the operating system that run blocks side by side; kept from launch to launch.
+// Operating-system threads that run blocks in parallel. They are kept from launch to launch.
 #pragma once
 
 #include <condition_variable>
@@ -12,6 +12,7 @@
 
 namespace stepsize::emulator {
 
+// A pool of such threads.
 class Workers {
  public:
   Workers() = default;
@@ -26,7 +27,7 @@ class Workers {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  // Calls `job` once on each of `count` threads, and returns when all are done.
+  // Calls `job` once on each of `count` threads and returns when all calls are done.
   void run(int count, const std::function<void()>& job) {
     const std::lock_guard oneAtATime(running_);
     std::unique_lock lock(mutex_);
@@ -65,6 +66,7 @@ class Workers {
   bool stopping_ = false;
 };
 
+// The workers of the process.
 inline Workers& workers() {
   static Workers workers;
   return workers;
