@@ -1,4 +1,4 @@
-// The example kernels as nvcc sees them: compiled for real devices by a test, where nvcc is installed, and never run.
+// Launches the example kernels for nvcc: a test compiles this for real devices if nvcc is installed, and never runs it.
 #include "examples.cuh"
 
 namespace stepsize::examples {

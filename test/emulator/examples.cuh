@@ -1,4 +1,4 @@
-// Sound kernels, each the smallest that needs what it is named for. They compile under nvcc as they are.
+// Correct kernels, each the smallest example of one feature. nvcc compiles them unchanged.
 #pragma once
 
 #include "../../native/cuda/platform.cuh"
@@ -8,7 +8,7 @@ namespace stepsize::examples {
 constexpr int kThreads = 128;
 constexpr int kTile = 16;
 
-// Four at a time, then the elements that are left over.
+// sum = a + b: four elements at a time, then the remaining ones.
 __global__ void __launch_bounds__(kThreads)
     addVectors(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ sum, int n) {
   const int i = blockIdx.x * kThreads + threadIdx.x;
@@ -27,7 +27,7 @@ __device__ __forceinline__ float sumOfWarp(float value) {
   return value;
 }
 
-// Every thread gets the sum of all of the block.
+// The sum over the block, for every thread.
 __device__ __forceinline__ float sumOfBlock(float value) {
   STEPSIZE_SHARED(float, partial, [kThreads / 32]);
   const int lane = threadIdx.x % 32;
@@ -35,7 +35,7 @@ __device__ __forceinline__ float sumOfBlock(float value) {
   if (lane == 0) partial[threadIdx.x / 32] = value;
   __syncthreads();
   value = sumOfWarp(lane < kThreads / 32 ? partial[lane] : 0.0f);
-  __syncthreads();  // before anyone writes to `partial` again
+  __syncthreads();  // before a thread writes to `partial` again
   return value;
 }
 
@@ -45,7 +45,8 @@ __global__ void __launch_bounds__(kThreads) sumBlocks(const float* __restrict__ 
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-// The last block to finish adds what the others left; the order of the additions does not depend on which it is.
+// The last block to finish adds the partial sums of all blocks; the order of the additions does not depend on which
+// block that is.
 __global__ void __launch_bounds__(kThreads)
     sumAll(const float* __restrict__ x, int n, float* partial, unsigned* finished, float* total) {
   STEPSIZE_SHARED(int, isLast, [1]);
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// The tile is one wider than it is high, so that a column lies in different banks.
+// The tile is one wider than high, so that the elements of a column lie in different banks.
 __global__ void __launch_bounds__(kTile* kTile)
     transpose(const float* __restrict__ in, float* __restrict__ out, int rows, int columns) {
   STEPSIZE_SHARED(float, tile, [kTile][kTile + 1]);
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(kTile* kTile)
   if (outRow < columns && outColumn < rows) out[outRow * rows + outColumn] = tile[threadIdx.x][threadIdx.y];
 }
 
-// A block turns round its stretch of the input, in shared memory as large as the launch says.
+// A block reverses its stretch of the input, in shared memory whose size the launch sets.
 template <class T>
 __global__ void reverseStretches(const T* __restrict__ in, T* __restrict__ out) {
   STEPSIZE_DYNAMIC_SHARED(T, stretch);

@@ -1,5 +1,6 @@
-// Sound kernels give the right result, in every thread order and without a word from the sanitizers; the same checks
-// stop those with a planted fault. Faults that end the program are STEPSIZE_FAULTs, run one by one.
+// Tests that correct kernels give correct results in every thread order and without a report of a sanitizer, and that
+// the same checks stop kernels with a planted fault. Faults that end the program are STEPSIZE_FAULTs and run one by
+// one.
 #define STEPSIZE_TEST_MAIN
 #include "examples.cuh"
 
@@ -22,7 +23,7 @@ std::vector<float> integers(size_t count, unsigned seed) {
   return values;
 }
 
-// How many elements of a + b come out wrong.
+// The number of wrong elements of a + b.
 template <class Kernel>
 int wrongSums(Kernel kernel, int n) {
   Buffer<float> a(integers(n, 1)), b(integers(n, 2)), sum(n);
@@ -85,7 +86,7 @@ STEPSIZE_TEST(dynamicSharedMemoryIsSizedByTheLaunch) {
   for (int i = 0; i < 300; i++) STEPSIZE_EXPECT(out[i] == in[i / 100 * 100 + 99 - i % 100]);
 }
 
-// A missing barrier shows as results that depend on the thread order, or as NaN from memory nobody had written.
+// A missing barrier shows as results that depend on the thread order, or as NaN from memory that was not written.
 template <class Run>
 bool dependsOnOrder(const Run& run) {
   std::vector<float> first;
@@ -108,7 +109,7 @@ std::vector<float> results(Kernel kernel, unsigned threads) {
   return out.values();
 }
 
-// Does nothing of its own: the check that finds order dependence must also be able not to.
+// Does nothing: the check for order dependence must be able to pass.
 __global__ void copies(const float* in, float* out) { out[threadIdx.x] = in[threadIdx.x]; }
 
 STEPSIZE_TEST(missingBarriersAreFound) {
@@ -148,7 +149,7 @@ STEPSIZE_TEST(deadlocksAreFound) {
   expectError("deadlock in block (0,0,0): 64 of 64 threads wait", run);
   expectError("warp 0 lane 0: __shfl_xor_sync mask ffffffff at", run);
   expectError("warp 1 lane 20: __syncthreads at", run);
-  // What was stopped in the middle leaves nothing behind.
+  // A kernel that was stopped in the middle leaves nothing behind.
   STEPSIZE_EXPECT(wrongSums(examples::addVectors, 1000) == 0);
 }
 

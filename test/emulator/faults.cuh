@@ -1,4 +1,4 @@
-// Kernels with one mistake each. That the emulator or a sanitizer finds it is what the tests are about.
+// Kernels with one mistake each. The tests check that the emulator or a sanitizer finds it.
 #pragma once
 
 #include "../../native/cuda/platform.cuh"
@@ -7,14 +7,14 @@ namespace stepsize::faults {
 
 constexpr int kThreads = 128;
 
-// Reads what a neighbour wrote, without waiting for it.
+// Reads what another thread wrote without waiting for it.
 __global__ void missingBarrier(const float* in, float* out) {
   STEPSIZE_SHARED(float, all, [kThreads]);
   all[threadIdx.x] = in[threadIdx.x];
   out[threadIdx.x] = all[kThreads - 1 - threadIdx.x];
 }
 
-// Waits before it reads, but not before the next round overwrites what others have yet to read.
+// Waits before it reads, but not before the next round overwrites values that other threads have yet to read.
 __global__ void missingSecondBarrier(const float* in, float* out) {
   STEPSIZE_SHARED(float, all, [kThreads]);
   float sum = 0;
@@ -32,7 +32,7 @@ __global__ void missingWarpBarrier(const float* in, float* out) {
   out[threadIdx.x] = all[31 - threadIdx.x];
 }
 
-// Orders the reads of one warp before the write, but not those of the others.
+// Orders the reads of one warp before the write, but not those of the other warps.
 __global__ void warpBarrierForBlock(const float* in, float* out) {
   STEPSIZE_SHARED(float, one, [1]);
   if (threadIdx.x == 0) one[0] = in[0];
@@ -42,7 +42,7 @@ __global__ void warpBarrierForBlock(const float* in, float* out) {
   if (threadIdx.x == kThreads - 32) one[0] = 2;
 }
 
-// The last lane to read overwrites what the others of its warp may have yet to read.
+// One lane overwrites a value that other lanes of its warp may have yet to read.
 __global__ void overwritesWhatOthersRead(const float* in, float* out) {
   STEPSIZE_SHARED(float, one, [1]);
   if (threadIdx.x == 0) one[0] = in[0];
@@ -57,13 +57,13 @@ __global__ void plainAdd(float* sum) { sum[0] += 1; }
 // Two blocks write the same elements.
 __global__ void overlappingBlocks(float* out) { out[threadIdx.x] = static_cast<float>(blockIdx.x); }
 
-// Does whole blocks of the vector only.
+// Computes only the whole blocks of a vector.
 __global__ void lostTail(const float* a, const float* b, float* sum, int n) {
   const int i = blockIdx.x * kThreads + threadIdx.x;
   if (i < n / kThreads * kThreads) sum[i] = a[i] + b[i];
 }
 
-// Does not stop at the vector's end.
+// Does not stop at the end of the vector.
 __global__ void writesBeyondEnd(float* out) { out[blockIdx.x * kThreads + threadIdx.x] = 1; }
 
 __global__ void writesBeyondShared(float* out) {
@@ -91,7 +91,7 @@ __global__ void divergentBarrier(float* out) {
   out[threadIdx.x] = 1;
 }
 
-// Some lanes wait for the whole warp in a shuffle, the others at a barrier.
+// Some lanes wait for the whole warp in a shuffle, the others wait at a barrier.
 __global__ void waitsForEachOther(float* out) {
   float value = 1;
   if (threadIdx.x % 32 < 20)
@@ -101,7 +101,7 @@ __global__ void waitsForEachOther(float* out) {
   out[threadIdx.x] = value;
 }
 
-// The lower half names itself alone, the upper half names all.
+// The mask of the lower half names that half, the mask of the upper half names all lanes.
 __global__ void masksDisagree(float* out) {
   const unsigned mask = threadIdx.x < 16 ? 0x0000ffffu : 0xffffffffu;
   out[threadIdx.x] = __shfl_down_sync(mask, 1.0f, 8);

@@ -1,5 +1,6 @@
-// A program of kernel tests on the emulator is one source file: it defines STEPSIZE_TEST_MAIN, includes this header and
-// the kernels, and says what they must do. build.mjs compiles it, run.mjs runs it in every variant.
+// The framework for programs of kernel tests on the emulator. A program is one source file: it defines
+// STEPSIZE_TEST_MAIN, includes this header and the kernels, and states what the kernels must do. build.mjs compiles it;
+// run.mjs runs it in every variant.
 //
 //   STEPSIZE_TEST(scalesEveryElement) {
 //     Buffer<float> x(1000);
@@ -7,10 +8,10 @@
 //     STEPSIZE_EXPECT(x[999] == 2.0f);
 //   }
 //
-// Each runs once per thread order: forward alone, those of --orders="reverse,random 1", or all with --orders=all.
-// In two of the orders two blocks run at a time; with all, once so and once one after the other.
-// A STEPSIZE_FAULT runs only when it is named on the command line: it does something wrong on purpose, which a
-// sanitizer is to stop.
+// Each test runs once per thread order: only forward by default, the orders of --orders="reverse,random 1", or all with
+// --orders=all. In two of the orders two blocks may run at the same time; with --orders=all, these orders also run once
+// with one block at a time. A STEPSIZE_FAULT runs only if it is named on the command line: it makes a mistake on
+// purpose, at which a sanitizer must stop the program.
 #pragma once
 
 #include <algorithm>
@@ -41,13 +42,14 @@ struct Registration {
   explicit Registration(const Test& test) { tests().push_back(test); }
 };
 
+// Prints a failure unless `holds`.
 inline void expect(bool holds, const std::string& what, const char* file, int line) {
   if (holds) return;
   failures++;
   printf("FAILED %s:%d: %s\n", file, line, what.c_str());
 }
 
-// Expects `work` to be stopped by an error that says `part`.
+// Expects that `work` throws an Error whose message contains `part`.
 template <class Work>
 void expectError(const char* part, const Work& work, Place where = Place::current()) {
   std::string message = "no error at all";
@@ -60,8 +62,8 @@ void expectError(const char* part, const Work& work, Place where = Place::curren
          where.line);
 }
 
-// Memory of exactly the size asked for, so that AddressSanitizer sees one element too far; it begins as NaN. With an
-// offset it is as misaligned as a view into the middle of a tensor.
+// Memory of exactly the requested size, so that AddressSanitizer detects an access one element beyond. It is
+// initialised with NaN. With an offset it is as misaligned as a view into the middle of a tensor.
 template <class T>
 class Buffer {
  public:
@@ -93,8 +95,8 @@ struct NamedOrder {
   const char* name;
   Order order;
   uint64_t seed;
-  // Blocks that run at the same time, at most. What blocks do to each other does not depend on the order of
-  // the threads within them, so two orders stand for all.
+  // The most blocks that run at the same time. What blocks do to each other does not depend on the order of the threads
+  // within them, so two of the orders are enough.
   int mostWorkers;
 };
 
@@ -123,7 +125,7 @@ inline void runOne(const Test& test, const char* order) {
 // Whether the race detector is linked in.
 inline bool detectsRaces() { return takeRaces != nullptr; }
 
-// Whether an order is one of a list such as "reverse,random 1".
+// Whether an order is in a list such as "reverse,random 1".
 inline bool isListed(std::string_view order, std::string_view list) {
   while (true) {
     const size_t end = std::min(list.find(','), list.size());

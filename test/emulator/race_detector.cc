@@ -1,12 +1,14 @@
-// A race detector that knows the rules of a CUDA block. With -fsanitize=thread g++ calls __tsan_read4 and its kin at
-// every access; programs link this file in place of ThreadSanitizer's own runtime, which knows nothing of fibers. The
-// file itself is compiled without that flag.
+// A race detector for the rules of a CUDA block. With -fsanitize=thread, g++ calls __tsan_read4 and similar functions
+// at every access. Programs link this file instead of ThreadSanitizer's runtime, which does not know fibers. This file
+// itself is compiled without that flag.
 //
-// Two accesses to a byte by different threads of a block, one of them a write, need a __syncthreads between them, or
-// within a warp a full __syncwarp. Blocks of one launch must not touch the same bytes at all, until a block has used an
-// atomic: what it orders is beyond this detector. A launch that raced throws, after it has finished.
+// Two accesses to a byte by different threads of a block, at least one of them a write, need a __syncthreads between
+// them or, within a warp, a full __syncwarp. Blocks of one launch must not touch the same bytes at all, until a block
+// has used an atomic: this detector does not model the order that atomics give. A launch with races throws after it has
+// finished.
 //
-// Misses: the table of bytes forgets when it is full, and atomics are not looked at. Needs a single worker.
+// The detector misses races if its table of bytes is full and forgets entries, and it ignores atomics. It needs a
+// single worker.
 #include <unistd.h>
 
 #include <cstdint>
@@ -22,13 +24,14 @@ namespace {
 
 constexpr int32_t kNobody = -1;
 
+// The last access of one kind to a byte.
 struct Access {
   int32_t thread = kNobody;
   uint32_t barriers = 0, warpBarriers = 0;
   void* caller = nullptr;
 };
 
-// What is remembered of one byte: its last writer, and the readers since.
+// What the detector keeps for one byte: its last writer, and the readers since then.
 struct Byte {
   uintptr_t address;
   uint64_t launch, block;
@@ -46,10 +49,10 @@ Byte& byteAt(uintptr_t address) {
 std::string races;
 int reported = 0;
 
-// "file:line", by way of the tool that comes with the compiler; the bare address without it.
+// "file:line" from the compiler's addr2line, or the bare address without that tool.
 std::string lookUp(void* caller) {
   char text[512];
-  // One byte back: from the instruction that comes next into the call itself.
+  // One byte back is inside the call instruction; the address is that of the next instruction.
   snprintf(text, sizeof text, "addr2line -e /proc/%d/exe %p 2>/dev/null", getpid(), static_cast<char*>(caller) - 1);
   FILE* tool = popen(text, "r");
   const bool found = tool && fgets(text, sizeof text, tool) && text[0] != '?';
@@ -88,7 +91,7 @@ bool unordered(const Access& other, const Thread& self) {
   return !(sameWarp && other.warpBarriers != self.warpBarriers);
 }
 
-// Whether a write now races with any of the reads since the last one.
+// Whether a write by this thread races with any of the reads since the last write.
 bool racesWithReaders(const Byte& byte, const Thread& self) {
   if (byte.reader.thread == kNobody || byte.reader.barriers != self.barriers) return false;
   return byte.severalWarps || unordered(byte.reader, self) ||
@@ -117,7 +120,7 @@ bool isOnStack(uintptr_t address, const Fiber& fiber) {
 void note(void* pointer, size_t bytes, bool write, void* caller) {
   if (!inKernel || !currentThread) return;
   const auto first = reinterpret_cast<uintptr_t>(pointer);
-  // The thread's own variables, and the arguments of the launch.
+  // These are the thread's own variables and the arguments of the launch.
   if (isOnStack(first, *currentFiber) || isOnStack(first, runner->main)) return;
   const Thread& self = *currentThread;
   const Serials& now = runner->serials;
@@ -150,7 +153,7 @@ void note(void* pointer, size_t bytes, bool write, void* caller) {
 }  // namespace
 }  // namespace stepsize::emulator
 
-// The names that the compiler calls.
+// The functions that the compiler calls.
 extern "C" {
 // NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses)
 #define STEPSIZE_NOTE(pointer, bytes, write) \
@@ -173,7 +176,7 @@ void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_init() {}
 void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-// The C++ library and the emulator itself use atomics too; they must go on working.
+// The C++ library and the emulator use atomics too; these must keep working.
 #define STEPSIZE_ATOMIC(bits, type)                                                                             \
   type __tsan_atomic##bits##_load(const volatile type* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); } \
   void __tsan_atomic##bits##_store(volatile type* p, type v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); } \

@@ -1,4 +1,4 @@
-// The emulated devices: how many there are, what they say of themselves, and which one a thread works with.
+// The emulated devices: their number, their properties, and the current device of a thread.
 #pragma once
 
 #include <algorithm>
@@ -17,26 +17,27 @@
 
 namespace stepsize::emulator {
 
-// Few multiprocessors and few blocks on each, so that grids sized by them are small and the loops of kernels over more
-// work than a grid has threads go round more than once.
+// There are few multiprocessors with few blocks each, so that grids sized by them are small, and the loops of kernels
+// over more work than threads run more than once.
 constexpr int kMultiprocessors = 2, kBlocksPerMultiprocessor = 2, kThreadsPerMultiprocessor = 2048;
 constexpr int kCacheBytes = 4 << 20;
 
-// The environment is read at every call, so that a test can choose it before it first uses the runtime.
+// The value of an environment variable. It is read at every call, so that a test can set it before it first uses the
+// runtime.
 inline int64_t numberFrom(const char* variable, int64_t otherwise) {
   const char* text = getenv(variable);
   return text && *text ? strtoll(text, nullptr, 10) : otherwise;
 }
 inline int driverVersion() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_DRIVER", CUDART_VERSION)); }
 inline int capability() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_CAPABILITY", 90)); }
-// What a kernel that asks may have of shared memory.
+// The shared memory that a kernel can request.
 inline auto sharedOptIn() {
   return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_SHARED", static_cast<int64_t>(settings().sharedOptIn)));
 }
 inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_MEMORY", int64_t{4} << 30)); }
 
-// The machine's numbers of the devices that the process may see, in the order in which it sees them. As in CUDA, the
-// list ends at the first entry that is no device.
+// The machine's numbers of the devices that the process sees, in the order in which it sees them. As in CUDA, the list
+// ends at the first entry that is not a device.
 inline std::vector<int> visibleDevices() {
   const Spared spared;
   const auto devices = static_cast<long>(numberFrom("STEPSIZE_EMULATED_DEVICES", 2));
@@ -54,19 +55,22 @@ inline std::vector<int> visibleDevices() {
   return visible;
 }
 
+// Why the process has no device; cudaSuccess if it has one.
 inline cudaError whyNoDevice() {
   if (driverVersion() / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
   return visibleDevices().empty() ? cudaErrorNoDevice : cudaSuccess;
 }
-// Why nothing can be made any more.
+// Why nothing can be created any more.
 inline cudaError whyUnusable() { return failure().message() ? cudaErrorLaunchFailure : whyNoDevice(); }
 
 inline constinit thread_local int currentDevice = 0;
 
-// Devices that have a context, one bit each: since they were first chosen, or first used by a thread that never chose.
+// The devices that have a context, one bit each. A device has one once it was chosen, or used by a thread that never
+// chose a device.
 inline std::atomic<uint64_t> contexts{0};
 inline void haveContext(int device) { contexts |= uint64_t{1} << device; }
 
+// Why a number is not a device; cudaSuccess if it is one.
 inline cudaError whyNotDevice(int device) {
   if (const cudaError code = whyNoDevice()) return code;
   return device < 0 || device >= static_cast<int>(visibleDevices().size()) ? cudaErrorInvalidDevice : cudaSuccess;
@@ -91,7 +95,7 @@ enum cudaDeviceAttr {
   cudaDevAttrMemoryPoolsSupported = 115,
 };
 
-// 0 without a driver, as in CUDA.
+// The version is 0 without a driver, as in CUDA.
 inline cudaError_t cudaDriverGetVersion(int* version) {
   *version = stepsize::emulator::driverVersion();
   return cudaSuccess;
@@ -185,7 +189,7 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
   return cudaSuccess;
 }
 
-// The emulator knows nothing of registers: fewer blocks only where their threads fill a multiprocessor.
+// The emulator has no model of registers: the number of blocks is lower only if their threads fill a multiprocessor.
 template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int blockSize, size_t) {
   using namespace stepsize::emulator;

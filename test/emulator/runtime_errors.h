@@ -1,4 +1,4 @@
-// CUDA's error codes, each thread's last error, and the failure that no later call gets past.
+// CUDA's error codes, the last error of each thread, and the sticky failure.
 #pragma once
 
 #include <atomic>
@@ -53,8 +53,8 @@ using cudaError_t = cudaError;
 
 namespace stepsize::emulator {
 
-// What the first kernel that went wrong did. From then on nothing given to a stream is done, for the rest of the
-// process, and every call that could report it answers cudaErrorLaunchFailure.
+// The message of the first kernel that failed. From then on, streams do no work for the rest of the process, and every
+// call that can report the failure returns cudaErrorLaunchFailure.
 class Failure {
  public:
   void happen(const std::string& message) {
@@ -64,7 +64,7 @@ class Failure {
     messages_.push_front(message);
     message_ = messages_.front().c_str();
   }
-  const char* message() const { return message_; }  // null if there is none; valid as long as the process
+  const char* message() const { return message_; }  // null if there is none; stays valid until the process ends
   void forget() { message_ = nullptr; }
 
  private:
@@ -73,7 +73,7 @@ class Failure {
   std::atomic<const char*> message_{nullptr};
 };
 
-// Never destroyed: streams may still run when the process ends.
+// Never destroyed, because streams may still run when the process ends.
 inline Failure& failure() {
   static auto& failure = *new Failure;
   return failure;
@@ -81,14 +81,15 @@ inline Failure& failure() {
 
 inline constinit thread_local cudaError lastError = cudaSuccess;
 
-// What a call of the runtime returns.
+// Records the result of a call of the runtime and returns it.
 inline cudaError report(cudaError code) {
   if (failure().message()) code = cudaErrorLaunchFailure;
   if (code != cudaSuccess) lastError = code;
   return code;
 }
 
-// No device can do this; it lets a test of failures be followed by other tests. Streams must have nothing to do.
+// Clears the failure, which no device can do, so that a test of failures can be followed by other tests. The streams
+// must be idle.
 inline void forgetFailure() {
   failure().forget();
   lastError = cudaSuccess;
@@ -115,7 +116,7 @@ inline const char* cudaGetErrorName(cudaError_t error) {
   return "unrecognized error code";
 }
 
-// For a launch failure the emulator's own words: which kernel did what, and where.
+// For a launch failure, the text is the emulator's message, which says what the kernel did and where.
 inline const char* cudaGetErrorString(cudaError_t error) {
   const char* message = error == cudaErrorLaunchFailure ? stepsize::emulator::failure().message() : nullptr;
   if (message) return message;

@@ -1,4 +1,4 @@
-// Events: points in the order of a stream's work.
+// Events: points in the work of a stream.
 #pragma once
 
 #include <chrono>
@@ -9,6 +9,7 @@ constexpr unsigned cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDis
 
 namespace stepsize::emulator {
 
+// A point in the work of a stream, and the time when the stream reached it.
 struct Moment {
   std::shared_ptr<Stream> stream;
   uint64_t position;
@@ -20,13 +21,14 @@ struct Moment {
 
 }  // namespace stepsize::emulator
 
-// A record replaces the moment; whoever waits for the one before still holds it.
+// An event. Recording the event again replaces its moment; code that waits for the previous moment still holds that
+// one.
 struct CUevent_st {
   int device;
   unsigned flags;
   std::mutex mutex = {};
   std::shared_ptr<stepsize::emulator::Moment> moment = nullptr;          // null until it is recorded
-  std::shared_ptr<const stepsize::emulator::Capture> capture = nullptr;  // in which it was last recorded, if in one
+  std::shared_ptr<const stepsize::emulator::Capture> capture = nullptr;  // of its last record, if any
 
   std::shared_ptr<stepsize::emulator::Moment> latest() {
     const std::lock_guard lock(mutex);
@@ -54,7 +56,8 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return stepsize::emulator::report(event ? cudaSuccess : cudaErrorInvalidResourceHandle);
 }
 
-// In a capture it is no node of the graph: it orders what is captured, and in one stream everything is in order.
+// In a capture, an event is not a node of the graph: it orders captured work, and the work of one stream is in order
+// anyway.
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr) {
   using namespace stepsize::emulator;
   return onStream(stream, [&](Found found) {
@@ -64,7 +67,7 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = null
     event->capture = found->capture();
     if (event->capture) return cudaSuccess;
     auto moment = std::make_shared<Moment>(Moment{found, 0, {}});
-    // Weak: the work must not keep alive the stream in whose queue it is.
+    // The pointer is weak: the work must not keep alive the stream that has it in its queue.
     moment->position = found->push([of = std::weak_ptr(moment)] {
       if (const auto moment = of.lock()) moment->time = std::chrono::steady_clock::now();
     });
@@ -73,8 +76,8 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = null
   });
 }
 
-// Only streams that capture can wait for what was captured, and only for their own: a capture that forks into several
-// streams is beyond this emulator.
+// Only a stream that captures can wait for a captured event, and only for one of its own capture. This emulator does
+// not support captures that fork into several streams.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0) {
   using namespace stepsize::emulator;
   return onStream(stream, [&](Found found) {
@@ -95,7 +98,7 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, u
 
 namespace stepsize::emulator {
 
-// Why the host may not look at an event now.
+// Why the host may not query an event now; cudaSuccess if it may.
 inline cudaError whyHidden(cudaEvent_t event) {
   if (!event) return cudaErrorInvalidResourceHandle;
   if (const cudaError code = whyUnsafe()) return code;

@@ -1,9 +1,9 @@
-// Graphs: a list of what a stream was given while it captured, done again as a whole.
+// Graphs: the list of the work that a stream captured, replayed as a whole.
 #pragma once
 
 #include "runtime_streams.h"
 
-// Shared with the launches that are in flight, which outlive both handles.
+// Launches in flight share the nodes and outlive both handles.
 struct CUgraph_st {
   std::shared_ptr<const std::vector<stepsize::emulator::Work>> nodes;
 };
@@ -50,7 +50,7 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
   return report(cudaSuccess);
 }
 
-// What a launch needs on the device is brought there before the first one; here there is nothing to bring.
+// On a device this uploads what the first launch needs; the emulator needs nothing.
 inline cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
   using namespace stepsize::emulator;
   return onStream(stream, [&](Found) { return exec ? cudaSuccess : cudaErrorInvalidValue; });

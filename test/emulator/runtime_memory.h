@@ -1,4 +1,4 @@
-// Memory of devices, pinned memory of the host, and copies between them and pageable memory.
+// Device memory, pinned host memory, and copies between them and pageable memory.
 #pragma once
 
 #include <cstring>
@@ -31,7 +31,7 @@ namespace stepsize::emulator {
 constexpr int kNoDevice = -2;  // cudaInvalidDeviceId
 
 struct Allocation {
-  cudaMemoryType type = cudaMemoryTypeUnregistered;  // of memory that the runtime has not given out
+  cudaMemoryType type = cudaMemoryTypeUnregistered;  // default: memory that the runtime did not allocate
   int device = kNoDevice;
   size_t bytes = 0;
   std::shared_ptr<char> memory = nullptr;
@@ -42,11 +42,12 @@ struct Allocation {
   }
 };
 
-// All memory that the runtime has given out. Never destroyed: streams may hold some when the process ends.
+// All memory that the runtime has allocated. Never destroyed, because streams may hold some when the process ends.
 class Memory {
  public:
-  // Null if the device has no room for it. Of exactly the size asked for, so that AddressSanitizer sees one byte too
-  // far; it begins as NaN, so that reading what nobody wrote shows in the result.
+  // Allocates memory; null if the device has no room. The allocation has exactly the requested size, so that
+  // AddressSanitizer detects an access one byte beyond. It is initialised with NaN, so that reading a value that was
+  // never written shows in the result.
   void* acquire(size_t bytes, cudaMemoryType type, int device) {
     const size_t counted = type == cudaMemoryTypeDevice ? bytes : 0;
     const std::lock_guard lock(mutex_);
@@ -65,19 +66,19 @@ class Memory {
                                                              }}};
     return made;
   }
-  // From here on it is no allocation any more; it is freed with the last copy.
+  // Removes an allocation; the memory is freed with the last copy of the returned value.
   Allocation release(void* memory, cudaMemoryType type) {
     const std::lock_guard lock(mutex_);
     const auto found = live_.find(static_cast<char*>(memory));
     return found == live_.end() || found->second.type != type ? Allocation{} : live_.extract(found).mapped();
   }
-  // The allocation that an address lies in.
+  // The allocation that contains an address.
   Allocation at(const void* address) {
     const std::lock_guard lock(mutex_);
     auto above = live_.upper_bound(static_cast<char*>(const_cast<void*>(address)));
     return above == live_.begin() || !(--above)->second.holds(address, 1) ? Allocation{} : above->second;
   }
-  // Bytes, those included that a stream has yet to free.
+  // The bytes in use, including those that a stream has yet to free.
   size_t used(int device) {
     const std::lock_guard lock(mutex_);
     return used_[device];
@@ -94,7 +95,7 @@ inline Memory& memory() {
   return memory;
 }
 
-// As in CUDA, nothing is given for a size of 0, and that is no error.
+// As in CUDA, a size of 0 gives null and is not an error.
 inline cudaError acquire(void** to, size_t bytes, cudaMemoryType type) {
   *to = nullptr;
   cudaError code = whyUnusable();
@@ -136,7 +137,7 @@ inline cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
 }
 inline cudaError_t cudaFreeHost(void* pointer) { return stepsize::emulator::release(pointer, cudaMemoryTypeHost); }
 
-// In a capture, CUDA would make these nodes of the graph; here they are refused.
+// In a capture, CUDA would make these calls nodes of the graph; here they are refused.
 inline cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
   using namespace stepsize::emulator;
   *pointer = nullptr;
@@ -147,7 +148,7 @@ inline cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t st
     if (allocationFails()) return cudaErrorMemoryAllocation;
     *pointer = memory().acquire(bytes, cudaMemoryTypeDevice, found->device);
     if (*pointer) return cudaSuccess;
-    found->wait(found->end());  // then there is again what it was given to free
+    found->wait(found->end());  // the stream has then freed what it was given to free
     *pointer = memory().acquire(bytes, cudaMemoryTypeDevice, found->device);
     return *pointer ? cudaSuccess : cudaErrorMemoryAllocation;
   });
@@ -159,12 +160,12 @@ inline cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
     if (const cudaError_t code = found->forbidCapture()) return code;
     const Allocation released = memory().release(pointer, cudaMemoryTypeDevice);
     if (!released.memory) return cudaErrorInvalidValue;
-    found->push([released] {});  // it goes with this work, when its turn has come
+    found->push([released] {});  // the memory is freed with this work, in stream order
     return cudaSuccess;
   });
 }
 
-// CUDA's own are templates, too: a float** is no void**.
+// These are templates in CUDA too, because a float** does not convert to void**.
 template <class T>
 cudaError_t cudaMalloc(T** pointer, size_t bytes) {
   return cudaMalloc(reinterpret_cast<void**>(pointer), bytes);
@@ -210,7 +211,7 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cud
     if (kind != cudaMemcpyDefault && kind != actualKind) return cudaErrorInvalidValue;
     if (!target.memory || !source.memory)
       if (const cudaError_t code = found->forbidCapture()) return code;
-    // The caller may free pageable memory as soon as the call returns: it is read and written before that.
+    // The caller may free pageable memory when the call returns, so it is read and written before that.
     std::shared_ptr<std::vector<char>> copy;
     if (!source.memory)
       copy =
@@ -237,7 +238,8 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream
   });
 }
 
-// The pool behind cudaMallocAsync keeps nothing, so that every use of freed memory shows: its attributes say nothing.
+// The pool behind cudaMallocAsync keeps no memory, so that every use of freed memory is detected. Its attributes have
+// no effect.
 struct CUmemPoolHandle_st {};
 using cudaMemPool_t = CUmemPoolHandle_st*;
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };

@@ -1,4 +1,4 @@
-// Streams: a thread each, which does in order what it is given, while the caller goes on.
+// Streams: each has a thread that does the work it is given in order, while the caller continues.
 #pragma once
 
 #include <condition_variable>
@@ -31,10 +31,10 @@ namespace stepsize::emulator {
 
 using Work = std::function<void()>;
 
-// How far captures forbid unsafe calls to this thread: those of all threads, its own, or none.
+// Which captures forbid unsafe calls on this thread: those of all threads, those of this thread, or none.
 inline constinit thread_local cudaStreamCaptureMode threadMode = cudaStreamCaptureModeGlobal;
 
-// What a stream records instead of doing it, from cudaStreamBeginCapture to cudaStreamEndCapture.
+// The work that a stream records instead of doing it, between cudaStreamBeginCapture and cudaStreamEndCapture.
 struct Capture {
   cudaStreamCaptureMode mode;
   std::thread::id thread;
@@ -42,23 +42,24 @@ struct Capture {
   bool invalid;
 };
 
+// A stream of one device.
 class Stream final : public CUstream_st {
  public:
   const int device;
 
-  // Without a thread it is the null stream, which does everything at once.
+  // Without a thread this is the null stream, which does all work at once.
   Stream(int device, bool hasThread) : device(device), hasThread_(hasThread) {
     if (hasThread) thread_ = std::thread([this] { serve(); });
   }
   ~Stream() override { close(); }
 
-  // Of a launch, which tells its errors to cudaGetLastError alone.
+  // The work of a launch. A launch reports its errors only through cudaGetLastError.
   void submit(const Work& work) override {
     report(device == currentDevice ? add(work) : cudaErrorInvalidResourceHandle);
   }
   void refuse(const Error&) override { report(cudaErrorInvalidConfiguration); }
 
-  // Work that a capture records, and that a failure before its turn drops.
+  // Adds work that a capture records, and that is dropped if the device failed before its turn.
   cudaError add(const Work& work) {
     {
       const std::lock_guard lock(mutex_);
@@ -76,7 +77,7 @@ class Stream final : public CUstream_st {
     return cudaSuccess;
   }
 
-  // Work that is done whatever happened before. Returns its position, for wait().
+  // Adds work that is done even after a failure. Returns its position, for wait().
   uint64_t push(Work work) {
     if (!hasThread_) return work(), 0;
     const std::lock_guard lock(mutex_);
@@ -98,7 +99,7 @@ class Stream final : public CUstream_st {
     return added_;
   }
 
-  // Ends the thread, when it has done all that it was given.
+  // Ends the thread when it has done all of its work.
   void close() {
     {
       const std::lock_guard lock(mutex_);
@@ -135,13 +136,13 @@ class Stream final : public CUstream_st {
     return capture_->invalid ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
   }
 
-  // For calls that a capture does not allow: it becomes invalid, and the call returns the error.
+  // For calls that are not allowed in a capture: makes the capture invalid and returns the error.
   cudaError forbidCapture(cudaError code = cudaErrorStreamCaptureUnsupported) {
     const std::lock_guard lock(mutex_);
     if (!capture_) return cudaSuccess;
     return std::exchange(capture_->invalid, true) ? cudaErrorStreamCaptureInvalidated : code;
   }
-  // For calls that CUDA holds unsafe while anything is captured, whatever stream they are about.
+  // For calls that CUDA considers unsafe during a capture in any stream.
   cudaError forbidUnsafe() {
     const std::lock_guard lock(mutex_);
     if (!capture_ || capture_->mode == cudaStreamCaptureModeRelaxed || threadMode == cudaStreamCaptureModeRelaxed)
@@ -164,7 +165,7 @@ class Stream final : public CUstream_st {
       queue_.pop_front();
       lock.unlock();
       work();
-      work = nullptr;  // what it held is gone before anyone hears that it is done
+      work = nullptr;  // what the work held is released before the work counts as done
       lock.lock();
       done_++;
       progress_.notify_all();
@@ -184,14 +185,14 @@ class Stream final : public CUstream_st {
 // All streams that have not been destroyed.
 class Streams {
  public:
-  // What their threads use is made first, so that it is destroyed last.
+  // Creates what the threads of streams use first, so that it is destroyed last.
   Streams() {
     settings();
     workers();
   }
   Streams(const Streams&) = delete;
   Streams& operator=(const Streams&) = delete;
-  // What runs comes to its end; kernels and copies that wait are dropped, as after a failure.
+  // Running work is completed; kernels and copies that wait are dropped, as after a failure.
   ~Streams() {
     failure().happen("the process has ended");
     for (const auto& [handle, stream] : live_) stream->close();
@@ -202,7 +203,7 @@ class Streams {
     auto stream = std::make_shared<Stream>(currentDevice, true);
     return live_.emplace(stream.get(), stream).first->first;
   }
-  // Null for a handle of no stream.
+  // The stream of a handle; null if there is none.
   std::shared_ptr<Stream> find(cudaStream_t handle) {
     if (!handle) return std::make_shared<Stream>(currentDevice, false);
     const std::lock_guard lock(mutex_);
@@ -226,12 +227,13 @@ class Streams {
   std::map<cudaStream_t, std::shared_ptr<Stream>> live_;
 };
 
+// The streams of the process.
 inline Streams& streams() {
   static Streams streams;
   return streams;
 }
 
-// What a call does with the stream that a handle stands for.
+// Calls `call` with the stream of a handle and reports the result.
 template <class Call>
 cudaError onStream(cudaStream_t handle, const Call& call) {
   const Spared spared;
@@ -248,7 +250,7 @@ inline void waitForDevice(int device) {
     if (device == kAllDevices || stream->device == device) stream->wait(stream->end());
 }
 
-// The first thing that a call does which CUDA holds unsafe during a capture.
+// Call this first in a call that CUDA considers unsafe during a capture; returns the error if there is such a capture.
 inline cudaError whyUnsafe() {
   const Spared spared;
   cudaError code = cudaSuccess;
@@ -270,7 +272,8 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flag
   return report(cudaSuccess);
 }
 
-// Waits for the stream's work, where CUDA only promises to do it: no thread outlives its stream.
+// This waits for the work of the stream, although CUDA only promises that the work will be done: no thread outlives its
+// stream.
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   using namespace stepsize::emulator;
   const Spared spared;

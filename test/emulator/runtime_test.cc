@@ -1,4 +1,4 @@
-// What the emulated runtime promises: what waits and what does not, what a capture refuses, which errors stay.
+// Tests of the emulated runtime: which calls wait, what a capture refuses, which errors are sticky.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/runtime.h"
 
@@ -15,7 +15,7 @@ namespace {
 using namespace stepsize::emulator;
 using stepsize::cuda::launch;
 
-// Expects a call to return a code, and takes it away as the last error.
+// Expects a call to return this code, and clears the last error.
 void expectCode(cudaError_t expected, cudaError_t code, Place where = Place::current()) {
   expect(code == expected, std::string("expected ") + cudaGetErrorName(expected) + ", got " + cudaGetErrorName(code),
          where.file, where.line);
@@ -42,7 +42,7 @@ struct OwnEvent {
   operator cudaEvent_t() const { return handle; }  // NOLINT(google-explicit-constructor): it stands for the handle
 };
 
-// Some integers of a device, or pinned ones of the host.
+// Integers in device memory or in pinned host memory.
 template <cudaError_t (*acquire)(void**, size_t), cudaError_t (*release)(void*)>
 struct Integers {
   int* data = nullptr;
@@ -55,7 +55,7 @@ struct Integers {
 using OnDevice = Integers<cudaMalloc, cudaFree>;
 using Pinned = Integers<cudaMallocHost, cudaFreeHost>;
 
-// Sets a variable of the environment until the end of the scope.
+// Sets an environment variable until the end of the scope.
 class Environment {
  public:
   Environment(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
@@ -67,7 +67,7 @@ class Environment {
   const char* name_;
 };
 
-// A kernel that runs until the host opens the gate: nothing behind it in its stream has been done before.
+// A kernel that runs until the host opens the gate. No work behind it in its stream is done before.
 __global__ void waitsAtGate(const int* gate) {
   while (!__atomic_load_n(gate, __ATOMIC_ACQUIRE)) std::this_thread::yield();
 }
@@ -78,7 +78,7 @@ struct Gate {
   Gate& operator=(const Gate&) = delete;
   void open() { __atomic_store_n(&isOpen, 1, __ATOMIC_RELEASE); }
 };
-// Opens a gate a while later, for calls that wait behind it.
+// Opens a gate after a while, for calls that wait behind it.
 struct Opener {
   std::atomic<bool> opened{false};
   std::thread thread;
@@ -164,7 +164,7 @@ STEPSIZE_TEST(streamsWaitForEachOtherOnlyByEvents) {
   expectSuccess(cudaStreamSynchronize(second));
   STEPSIZE_EXPECT(valueOf(x) == -1 && valueOf(x + 1) == 0);
   expectSuccess(cudaStreamWaitEvent(second, event));
-  // A wait is for the record that was the last one at the call.
+  // A wait is for the last record at the time of the call.
   expectSuccess(cudaEventRecord(event, nullptr));
   expectSuccess(cudaMemcpyAsync(x + 1, x, 4, cudaMemcpyDeviceToDevice, second));
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -260,7 +260,8 @@ STEPSIZE_TEST(aGraphDoesWhatWasCapturedEachTimeAndInOrder) {
   STEPSIZE_EXPECT(*in.data == 0 && valueOf(x + 1) == 0);
 }
 
-// Begins a capture, does what it must refuse, and expects no graph of it, but a stream that can be used again.
+// Begins a capture and makes a call that it must refuse. Expects that there is no graph and that the stream can be used
+// again.
 template <class Call>
 void expectRefusal(cudaError_t expected, const Call& call, cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal,
                    Place where = Place::current()) {
@@ -325,7 +326,7 @@ STEPSIZE_TEST(theModeOfACaptureSaysWhoseUnsafeCallsEndIt) {
   expectRefusal(refused, elsewhere, cudaStreamCaptureModeGlobal);
   expectRefusal(cudaSuccess, elsewhere, cudaStreamCaptureModeThreadLocal);
   expectRefusal(cudaSuccess, elsewhere, cudaStreamCaptureModeRelaxed);
-  // A thread may say that it knows what it does.
+  // A thread may allow itself unsafe calls.
   const auto relaxedElsewhere = [&](cudaStream_t) {
     cudaError_t code = cudaSuccess;
     std::thread([&] {
@@ -370,7 +371,7 @@ STEPSIZE_TEST(launchesThatADeviceRefusesAreTheLastErrorOnce) {
   STEPSIZE_EXPECT(cudaGetLastError() == cudaErrorInvalidConfiguration);
   STEPSIZE_EXPECT(cudaGetLastError() == cudaSuccess);
   expectError("invalid block (2000,1,1)", [&] { launch(traps, 1, 2000, 0, nullptr, x.data); });
-  // A kernel goes to a stream of the device that the thread works with.
+  // A kernel must be launched in a stream of the current device.
   expectSuccess(cudaSetDevice(1));
   launch(traps, 1, 1, 0, stream, x.data);
   STEPSIZE_EXPECT(cudaGetLastError() == cudaErrorInvalidResourceHandle);
@@ -381,7 +382,7 @@ STEPSIZE_TEST(launchesThatADeviceRefusesAreTheLastErrorOnce) {
   STEPSIZE_EXPECT(valueOf(x) == -1);
 }
 
-// As many calls as can tell of an error that came later.
+// The calls that can report an earlier error.
 void expectFailureEverywhere(cudaStream_t stream, cudaEvent_t event, int* x, int* pinned) {
   const cudaError_t failed = cudaErrorLaunchFailure;
   STEPSIZE_EXPECT(cudaGetLastError() == failed && cudaGetLastError() == failed && cudaPeekAtLastError() == failed);
@@ -427,7 +428,8 @@ STEPSIZE_TEST(whatAKernelDoesWrongStays) {
     else
       launch(traps, 1, 1, 0, stream, x.data);
     gate.open();
-    // Whether it has failed by now or not, this is dropped: so are the rest of a graph and what other streams get.
+    // Whether or not the failure has happened by now, this work is dropped, and so are the rest of a graph and the work
+    // of other streams.
     launch(multiplyAndAdd, 1, 1, 0, stream, x.data, 1, 1);
     STEPSIZE_EXPECT(cudaStreamSynchronize(stream) == cudaErrorLaunchFailure);
     expectFailureEverywhere(stream, event, x, pinned);
@@ -611,7 +613,7 @@ STEPSIZE_TEST(errorsHaveTheNamesAndWordsOfCuda) {
   STEPSIZE_EXPECT(cudaGetLastError() == cudaErrorInvalidDevice);
 }
 
-// The library's own, which is no part of CUDA: see runtime.h.
+// Library code that is not part of CUDA: see runtime.h.
 STEPSIZE_TEST(aDeviceThatNobodyUsesGetsNoContext) {
   const auto currentAfterUseOf = [](int device) {
     int after = -1;
@@ -628,7 +630,7 @@ STEPSIZE_TEST(aDeviceThatNobodyUsesGetsNoContext) {
   contexts = known;
 }
 
-// The fewest seen for a while: a thread that has been joined is listed until the kernel gets round to it.
+// The smallest count over a while, because a joined thread stays listed until the operating system removes it.
 ptrdiff_t threadsOfProcess() {
   ptrdiff_t fewest = 1000;
   for (int i = 0; i < 20; i++) {
@@ -686,7 +688,7 @@ STEPSIZE_TEST(handlesOfNothingAreRefused) {
   expectCode(cudaErrorInvalidValue, cudaGraphLaunch(nullptr, nullptr));
 }
 
-// The program ends while one stream works and others wait: it ends well, and drops what has not begun.
+// The program ends while one stream works and others wait. It must end normally, and drop the work that has not begun.
 STEPSIZE_FAULT(leavesStreamsBehind) {
   static int open = 0;  // outlives the streams
   cudaStream_t first = nullptr, second = nullptr;

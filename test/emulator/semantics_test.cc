@@ -1,4 +1,4 @@
-// What the emulator itself promises: each of CUDA's collectives means what the programming guide says.
+// Tests of the emulator itself: each of CUDA's collectives behaves as the programming guide says.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/platform.cuh"
 #include "kernel_test.h"
@@ -47,7 +47,8 @@ STEPSIZE_TEST(shufflesMoveValuesBetweenLanes) {
     STEPSIZE_EXPECT(whole[i].z == (lane + 2 < 32 ? 102 + i : 100 + i));
     STEPSIZE_EXPECT(whole[i].w == (lane >= 2 ? 98 + i : 100 + i));
     STEPSIZE_EXPECT(parts[i].x == part + 5);
-    // Beyond the own part of the warp there is nothing to read: lanes 8 to 15 may read the part below, the others stay.
+    // A lane cannot read beyond its part of the warp: lanes 8 to 15 may read the part below, the others keep their
+    // values.
     STEPSIZE_EXPECT(parts[i].y == (i & 8 ? 100 + i - 8 : 100 + i));
     STEPSIZE_EXPECT(parts[i].z == (inPart + 2 < 8 ? 102 + i : 100 + i));
     STEPSIZE_EXPECT(parts[i].w == (inPart >= 2 ? 98 + i : 100 + i));
@@ -77,7 +78,7 @@ STEPSIZE_TEST(votesCountEveryLane) {
     STEPSIZE_EXPECT(out[i].x == 0xaaaaaaaau && out[i].y == 1 && out[i].z == 1 && out[i].w == 0);
 }
 
-// Half-warps with masks of their own in divergent code, and a warp whose upper half has returned.
+// Half-warps with different masks in divergent code, and a warp whose upper half has returned.
 __global__ void partialWarps(float* out) {
   if (threadIdx.x >= 48) return;
   float value = static_cast<float>(threadIdx.x);
@@ -100,7 +101,7 @@ STEPSIZE_TEST(lanesMayReturnEarlyAndDiverge) {
   STEPSIZE_EXPECT(out[48] == -1);
 }
 
-// Lane 0 meets lane 2 before it meets lane 1, which may be there first.
+// Lane 0 has a collective with lane 2 before it has one with lane 1, which may get there first.
 __global__ void meetsOneAfterTheOther(int* out) {
   const int lane = static_cast<int>(threadIdx.x);
   if (lane == 2) out[2] = __shfl_sync(0b101u, lane, 0);
@@ -123,7 +124,7 @@ STEPSIZE_TEST(aReturnedLaneShufflesNaN) {
   Buffer<float> out(std::vector<float>(16, 0.0f));
   launch(readsReturnedLane, 1, 32, 0, nullptr, out.data());
   for (int i = 0; i < 16; i++) STEPSIZE_EXPECT(out[i] != out[i]);
-  // CUDA allows such a mask; it is rarely meant.
+  // CUDA allows such a mask, but it is rarely intended.
   settings().strictMasks = true;
   for (const Order order : {Order::forward, Order::reverse}) {
     settings().order = order;
@@ -153,7 +154,7 @@ STEPSIZE_TEST(aBarrierWaitsForAllThreads) {
   }
 }
 
-// The last thread returns when all the others may be waiting already.
+// The last thread returns when all others may already be waiting.
 __global__ void returnsBeforeBarrier(float* out) {
   if (threadIdx.x == 95 || threadIdx.x == 0) return;
   __syncthreads();
@@ -333,7 +334,7 @@ STEPSIZE_TEST(aStreamMayKeepALaunchForLater) {
   STEPSIZE_EXPECT(sum[0] == 6);
 }
 
-// For the tests of the tests: each of these fails.
+// Each of these fails; they test the test framework.
 STEPSIZE_FAULT(failsAnExpectation) { STEPSIZE_EXPECT(1 + 1 == 3); }
 STEPSIZE_FAULT(missesAnError) {
   expectError("deadlock", [] { launch(nothing, 1, 32, 0, nullptr); });
