@@ -1,4 +1,4 @@
-// Integers, bits and selections.
+// Instructions on integers and bits, and selections.
 #include <limits>
 #include <type_traits>
 
@@ -15,7 +15,8 @@ using Unsigned = std::make_unsigned_t<T>;
 template <class T>
 constexpr int kBits = 8 * sizeof(T);
 
-// Wrapping around as the hardware does: through unsigned 64 bits, of which the lowest are the result of any width.
+// Converts to unsigned 64 bits, in which arithmetic wraps around as in hardware. The lowest bits are the result of any
+// width.
 template <class T>
 uint64_t wide(T x) {
   return static_cast<uint64_t>(x);
@@ -57,7 +58,7 @@ struct Maximum {
     return a < b ? b : a;
   }
 };
-// What hardware gives for a division by zero, or of the smallest number by −1.
+// Divides as hardware does, also by zero and the smallest number by −1.
 struct Divide {
   template <class T>
   T operator()(T a, T b) const {
@@ -119,7 +120,7 @@ struct Reverse {
   }
 };
 
-// Chooses the instance of an execution for a type of integers; F<T> has it as `execute`.
+// The instance F<T>::execute for an integer type.
 template <template <class> class F>
 Execute forIntegers(Type type) {
   switch (type) {
@@ -169,7 +170,7 @@ void multiplyWide(Warp& warp, const Instruction& i, uint32_t lanes) {
     setLane<Wide>(to, lane, c ? Add{}(product, laneOf<Wide>(c, lane)) : product);
   });
 }
-// Their upper halves.
+// The upper halves of such products.
 template <class T, class Wide>
 void multiplyHigh(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) {
@@ -203,7 +204,7 @@ struct ShiftRight {
   }
 };
 
-// Operation: 1 to the right. Variant: 1 if a shift of more than 32 is one of 32, 0 if it wraps around.
+// operation: 1 to shift right. variant: 1 to clamp a shift of more than 32 to 32, 0 to wrap it around.
 void funnelShift(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) {
     const uint64_t low = warp.words(i.from[0])[lane], high = warp.words(i.from[1])[lane];
@@ -213,7 +214,7 @@ void funnelShift(Warp& warp, const Instruction& i, uint32_t lanes) {
   });
 }
 
-// Immediate: the truth table.
+// immediate: the truth table.
 void logicOfThree(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint32_t *a = warp.words(i.from[0]), *b = warp.words(i.from[1]), *c = warp.words(i.from[2]);
   uint32_t* to = warp.words(i.to[0]);
@@ -272,7 +273,7 @@ void insertBits(Warp& warp, const Instruction& i, uint32_t lanes) {
   });
 }
 
-// To 32 bits from 32 or 64.
+// The result has 32 bits, the operand 32 or 64.
 template <class T, bool Leading>
 void countBits(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) {
@@ -300,7 +301,7 @@ Type twice(Type type) {
   }
 }
 
-// mul and mad, of which the result is the lower half, the upper one, or both.
+// mul and mad; the result is the lower half, the upper half, or both.
 void decodeProduct(Operands& operands) {
   Instruction& i = operands.instruction();
   const bool adds = operands.opcode().name() == "mad";
@@ -330,7 +331,7 @@ void decodeProduct(Operands& operands) {
   i.execute = adds ? forIntegers<Ternary<MultiplyAdd>::Of>(i.type) : forIntegers<Binary<Multiply>::Of>(i.type);
 }
 
-// Operands whose types are not the instruction's.
+// Instructions with operands of other types than the instruction's.
 bool decodeBits(Operands& operands) {
   Instruction& i = operands.instruction();
   const std::string_view name = operands.opcode().name();

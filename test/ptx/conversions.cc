@@ -1,4 +1,4 @@
-// Moves, packing, conversions between types and between address spaces.
+// Moves, packing, and conversions between types and between address spaces.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -17,14 +17,14 @@ struct Copy {
   T operator()(T x) const { return x; }
 };
 
-// Between registers of different widths.
+// Moves between registers of different widths.
 void moveBits(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) { setBits(warp, i.to[0], lane, bitsOf(warp, i.from[0], lane)); });
 }
 
 uint64_t lowest(uint64_t value, uint32_t bits) { return bits == 64 ? value : value & ((uint64_t{1} << bits) - 1); }
 
-// Immediate: bits of an element. Elements: how many.
+// immediate: the bits of an element. elements: the number of elements.
 void pack(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) {
     uint64_t packed = 0;
@@ -67,12 +67,12 @@ double roundToInteger(double x, Rounding rounding) {
   }
 }
 
-// Clamped to the range of the target; other conversions keep its lowest bits.
+// Clamps to the range of the target type; other conversions keep the lowest bits.
 uint64_t integerToInteger(uint64_t bits, const Instruction& i) {
   const auto x = static_cast<int64_t>(extended(bits, i.sourceType));
   if (!i.saturates) return extended(static_cast<uint64_t>(x), i.type);
   const int width = 8 * bytesOf(i.type);
-  const bool isHuge = !isSigned(i.sourceType) && x < 0;  // above 2⁶³
+  const bool isHuge = !isSigned(i.sourceType) && x < 0;  // 2⁶³ or more
   if (isSigned(i.type)) {
     const int64_t most = std::numeric_limits<int64_t>::max() >> (64 - width), least = -most - 1;
     return extended(static_cast<uint64_t>(isHuge ? most : std::clamp(x, least, most)), i.type);
@@ -91,7 +91,7 @@ uint64_t integerToFloat(uint64_t bits, const Instruction& i) {
   return i.type == Type::f32 ? convert(0.0f) : convert(0.0);
 }
 
-// Out of range the nearest end, and of a NaN 0, or the least number where 64 bits take part.
+// A value out of range becomes the nearest limit. NaN becomes 0, or the smallest number if a type has 64 bits.
 uint64_t floatToInteger(uint64_t bits, const Instruction& i) {
   double x = floatOf(bits, i.sourceType);
   if (i.flushes && std::fabs(x) < 0x1p-126) x = 0;
@@ -131,7 +131,7 @@ template <uint32_t (*Round)(float)>
 void toOne(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) { warp.words(i.to[0])[lane] = Round(laneOf<float>(warp.words(i.from[0]), lane)); });
 }
-// Two, of which the first operand is the upper half.
+// Converts two numbers; the first operand becomes the upper half.
 template <uint32_t (*Round)(float)>
 void toPair(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) {
@@ -157,7 +157,7 @@ void decodeCvt(Operands& operands) {
   if (isHalf(i.type) || isHalf(i.sourceType)) {
     i.execute = halfConversionOf(operands.opcode(), i);
   } else if (isFloat(i.type)) {
-    // Roundings in other directions are used nowhere.
+    // Rounding in other directions is not used anywhere.
     if (i.rounding != Rounding::nearest && !roundsToInteger) return;
     i.execute = isFloat(i.sourceType) ? convert<floatToFloat> : convert<integerToFloat>;
   } else if (isFloat(i.sourceType)) {
@@ -190,7 +190,7 @@ void decodeMove(Operands& operands) {
   i.execute = unpacks ? unpack : pack;
 }
 
-// Operation: 1 from a generic address, 0 to one.
+// operation: 1 from a generic address, 0 to one.
 void convertAddress(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint64_t tag = tagOf(i.space);
   forLanes(lanes, [&](int lane) {

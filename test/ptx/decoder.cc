@@ -1,4 +1,4 @@
-// From the text of an instruction to what executes it.
+// Decodes the text of an instruction.
 #include <algorithm>
 
 #include "semantics.h"
@@ -111,7 +111,7 @@ bool decodeControl(Operands& operands, std::string& branchTarget) {
   } else if (name == "trap") {
     i.execute = trap;
   } else if ((name == "bar" && opcode.parts[1] == "sync") || (name == "barrier" && opcode.hasOneOf("sync", "cta"))) {
-    // Barrier 0, and all threads of the block.
+    // Only barrier 0 with all threads of the block is supported.
     if (operands.count() != 1 || operands.text(0) != "0") i.execute = nullptr;
     i.kind = Kind::barrier;
   } else if (name != "prefetch" && name != "nanosleep" && name != "discard") {

@@ -1,4 +1,4 @@
-// What nvcc is to compile of the examples; g++ compiles them as part of the test, which launches them.
+// The examples for nvcc. g++ compiles them as part of the test, which launches them.
 #include "examples.cuh"
 
 namespace stepsize::cuda {

@@ -1,4 +1,4 @@
-// Kernels for the tests of the interpreter: some are right, and some are wrong in a way that it must see.
+// Kernels for the tests of the interpreter: some are correct, and some have an error that the interpreter must detect.
 #pragma once
 
 #include "../../native/bfloat16.h"
@@ -7,8 +7,8 @@
 
 namespace stepsize::cuda {
 
-// An update in one expression, as Adam's once was: whether the first argument is read before the call changes it is the
-// compiler's choice. g++ makes the call first; nvcc reads first, and so would the GPU.
+// An update in one expression, as Adam's was in the past. Whether the first argument is read before the call changes it
+// is the compiler's choice: g++ makes the call first; nvcc reads first, and so would the GPU.
 STEPSIZE_HOST_DEVICE float moveMoment(float& moment, float gradient) {
   moment = 0.5f * moment + 0.5f * gradient;
   return 1.0f;
@@ -22,7 +22,7 @@ __global__ void plantedOrderKernel(float* moments, const float* gradients, float
   out[i] = plantedOrder(moments[i], gradients[i]);
 }
 
-// What a fast compiler may contract, and what instructions for floats there are.
+// Expressions that a compiler may contract, and the float instructions.
 __global__ void arithmeticKernel(const float* x, const float* y, float* out) {
   const unsigned i = threadIdx.x;
   float* own = out + 8 * i;
@@ -36,7 +36,7 @@ __global__ void arithmeticKernel(const float* x, const float* y, float* out) {
   own[7] = toFloat(toBFloat16(x[i]));
 }
 
-// Lanes go different ways, and come together again.
+// Lanes diverge and join again.
 __global__ void divergingKernel(int* out) {
   const int i = static_cast<int>(threadIdx.x);
   int steps = 0;
@@ -45,7 +45,7 @@ __global__ void divergingKernel(int* out) {
   out[i] = steps + __shfl_xor_sync(kWholeWarp, steps, 1);
 }
 
-// The sum over a block by way of shared memory; without the barrier it reads what may not be there yet.
+// A sum through shared memory; without the barrier it may read values that are not there yet.
 template <bool HasBarrier>
 __global__ void sharedSumKernel(const float* x, float* out) {
   STEPSIZE_SHARED(float, values, [64]);
@@ -55,7 +55,7 @@ __global__ void sharedSumKernel(const float* x, float* out) {
   out[i] = values[i] + values[63 - i];
 }
 
-// Shared memory that one thread did not write.
+// Reads shared memory that one thread did not write.
 __global__ void uninitializedKernel(float* out) {
   STEPSIZE_SHARED(float, values, [32]);
   if (threadIdx.x != 7) values[threadIdx.x] = 1;
@@ -63,7 +63,7 @@ __global__ void uninitializedKernel(float* out) {
   out[threadIdx.x] = values[threadIdx.x];
 }
 
-// The last block adds what all have written; without fences it may read what was there before.
+// The last block adds what all blocks have written; without fences it may read older values.
 template <bool HasFences>
 __global__ void lastBlockKernel(float* partial, unsigned* finished, float* out) {
   STEPSIZE_SHARED(int, isLast, [1]);
@@ -80,7 +80,7 @@ __global__ void lastBlockKernel(float* partial, unsigned* finished, float* out) 
   *out = sum;
 }
 
-// Copies that are under way when they are read, or not.
+// Reads asynchronous copies with or without waiting for them.
 template <bool Waits>
 __global__ void asyncCopyKernel(const float4* x, float4* out) {
   STEPSIZE_SHARED(float4, values, [32]);
@@ -90,7 +90,7 @@ __global__ void asyncCopyKernel(const float4* x, float4* out) {
   out[threadIdx.x] = values[threadIdx.x];
 }
 
-// Lanes that wait for each other at different places.
+// Lanes wait for each other in different places.
 __global__ void deadlockKernel(int* out) {
   if (threadIdx.x % 2 == 0)
     __syncwarp();

@@ -1,4 +1,4 @@
-// f32 and f64. Compiled with -frounding-math and without contraction.
+// Arithmetic in f32 and f64. This file is compiled with -frounding-math and without contraction.
 #include <cfenv>
 
 #include "floats.h"
@@ -39,7 +39,7 @@ struct FusedMultiplyAdd {
     return canonical(std::fma(a, b, c));
   }
 };
-// Of −0 and 0 the smaller one is −0; a NaN is passed over.
+// −0 is smaller than 0; a NaN is ignored.
 struct Minimum {
   template <class T>
   T operator()(T a, T b) const {
@@ -89,7 +89,7 @@ struct Reciprocal {
   }
 };
 
-// Rounds in another direction for as long as it lives.
+// Sets the rounding direction while the object lives.
 class Direction {
  public:
   explicit Direction(Rounding rounding) {
@@ -101,8 +101,8 @@ class Direction {
   Direction& operator=(const Direction&) = delete;
 };
 
-// With another rounding, .ftz or .sat. Operands and results are volatile, so that nothing is computed before the
-// direction is set, or after it is set back.
+// Executes an instruction with another rounding, .ftz or .sat. Operands and results are volatile, so that nothing is
+// computed before the direction is set or after it is restored.
 template <class T, class F, int Operands>
 void modified(Warp& warp, const Instruction& i, uint32_t lanes) {
   const Direction direction(i.rounding);
@@ -135,7 +135,7 @@ Execute executeOf(const Instruction& i) {
   if constexpr (Operands == 3) return i.type == Type::f32 ? ternary<float, F> : ternary<double, F>;
 }
 
-// An approximate instruction: the right result rounded, or a neighbour of it where the settings ask for that.
+// The result of an approximate instruction: the exact result rounded, or a nearby number if the settings ask for that.
 float approximated(Warp& warp, const Instruction& i, double exact) {
   float result = canonical(static_cast<float>(exact));
   if (settings().ulps > 0 && std::isfinite(result) && result != 0) {
@@ -167,7 +167,7 @@ void approximateQuotient(Warp& warp, const Instruction& i, uint32_t lanes) {
 double reciprocal(double x) { return 1 / x; }
 double reciprocalRoot(double x) { return 1 / std::sqrt(x); }
 
-// Those that exist in an approximate form alone, or are asked for in it.
+// Instructions that only have an approximate form, or that request it.
 Execute approximateOf(const Opcode& opcode) {
   const std::string_view name = opcode.name();
   if (name == "ex2") return approximate<std::exp2>;

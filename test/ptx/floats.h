@@ -1,4 +1,4 @@
-// What f32 and f64 have of their own on NVIDIA's hardware.
+// The properties of f32 and f64 that are specific to NVIDIA's hardware.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace stepsize::ptx {
 
-// A result that is no number has these bits, whatever the operands were.
+// The canonical NaN: every NaN result has these bits, whatever the operands were.
 template <class T>
 T canonical(T x) {
   if (x == x) return x;
@@ -19,17 +19,17 @@ T canonical(T x) {
   return nan;
 }
 
-// What .ftz makes of a denormal number.
+// The effect of .ftz: a denormal number becomes 0.
 inline float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
 
-// What .sat makes of a number.
+// The effect of .sat: a number is clamped to [0, 1], NaN becomes 0.
 template <class T>
 T saturated(T x) {
   if (x != x || x < 0) return 0;
   return x > 1 ? 1 : x;
 }
 
-// bfloat16 by its bits, rounded to the nearest, ties to even; a NaN is 0x7fff.
+// Conversions of bfloat16 bits, rounded to nearest, ties to even; a NaN becomes 0x7fff.
 inline float floatOfBFloat16(uint32_t half) {
   const uint32_t bits = half << 16;
   float x = 0;

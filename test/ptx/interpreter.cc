@@ -29,7 +29,7 @@ std::string textOf(const std::string& file) {
   return text.str();
 }
 
-// An addon has its PTX beside it, in ptx/.
+// The PTX of an addon is beside it, in ptx/.
 void loadOwnModules() {
   Dl_info self{};
   if (dladdr(reinterpret_cast<const void*>(&loadOwnModules), &self) == 0) return;
@@ -38,7 +38,7 @@ void loadOwnModules() {
   for (const auto& file : std::filesystem::directory_iterator(folder)) loadModule(file.path());
 }
 
-// g++ and nvcc give a kernel the same symbol.
+// The kernel of a function: g++ and nvcc give both the same symbol.
 const Kernel& kernelOf(const void* function) {
   static std::map<const void*, const Kernel*> known;
   const Kernel*& kernel = known[function];

@@ -1,5 +1,5 @@
-// Runs kernels from files of PTX in place of the functions that a launch names: the emulator's launch comes here where
-// the interpreter is linked in.
+// Runs kernels from PTX files instead of the functions that a launch names. If the interpreter is linked in, the
+// emulator's launch calls it.
 #pragma once
 
 #include <mutex>
@@ -10,15 +10,16 @@
 
 namespace stepsize::ptx {
 
-// Held while a kernel runs, and while what is known of memory changes.
+// The lock that is held while a kernel runs and while the state of memory changes.
 std::unique_lock<std::mutex> lockMachine();
 
-// Where this thread's launches may touch memory that holds tensors; everywhere while it is empty.
+// The ranges in which this thread's launches may access memory that holds tensors; if empty, they may access all of it.
 void restrictLaunches(std::vector<AddressRange> tensors);
 
-// Takes up a file of PTX, whose kernels are decoded when they are launched.
+// Loads a PTX file. Its kernels are decoded when they are launched.
 void loadModule(const std::string& file);
-// Decodes all kernels of a file, and says how many there are. Throws for what the interpreter does not know.
+// Decodes all kernels of a file and returns how many there are. Throws for instructions that the interpreter does not
+// know.
 size_t decodeAll(const std::string& file);
 
 }  // namespace stepsize::ptx

@@ -1,5 +1,5 @@
-// The interpreter of PTX: what it computes, and that it sees what is wrong with a kernel. Each launch runs what nvcc
-// made of examples.cuh.
+// Tests of the PTX interpreter: that it computes correctly, and that it detects errors of a kernel. Each launch runs
+// the PTX that nvcc made from examples.cuh.
 #define STEPSIZE_TEST_MAIN
 #include "interpreter.h"
 
@@ -19,7 +19,7 @@ using stepsize::ptx::Schedule;
 
 constexpr Schedule kSchedules[] = {Schedule::inOrder, Schedule::random, Schedule::switching, Schedule::diverging};
 
-// Memory of the device: an address that the runtime has not given out is no place for a kernel.
+// Device memory; a kernel may not access addresses that the runtime did not allocate.
 template <class T>
 class Array {
  public:
@@ -60,7 +60,7 @@ void inEverySchedule(const Work& work) {
   stepsize::ptx::settings() = kept;
 }
 
-// Whether at least one schedule shows what is wrong with a kernel.
+// Expects that at least one schedule detects the error of a kernel.
 template <class Work>
 void expectFound(const char* part, const Work& work) {
   bool isFound = false;
@@ -91,7 +91,7 @@ STEPSIZE_TEST(seesTheOrderThatNvccChose) {
   }
 }
 
-// Also of those that no test launches.
+// This includes the kernels that no test launches.
 STEPSIZE_TEST(knowsTheInstructionsOfAllKernels) {
   const auto folder = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../Release/ptx";
   size_t kernels = 0;
@@ -110,13 +110,13 @@ STEPSIZE_TEST(computesAsHardwareDoes) {
   const std::vector<float> got = out.values();
   for (size_t i = 0; i < 32; i++) {
     const float* own = &got[8 * i];
-    // Without contraction: two roundings, in a variable of its own so that this compiler makes two as well.
+    // Without contraction there are two roundings. The variable makes this compiler round twice as well.
     const float rounded = x[i] * y[i];
     STEPSIZE_EXPECT(own[0] == rounded + 1.0f);
     STEPSIZE_EXPECT(own[1] == std::fma(x[i], y[i], 1.0f));
     STEPSIZE_EXPECT(own[2] == x[i] / y[i]);
     STEPSIZE_EXPECT(own[3] == std::sqrt(std::fabs(x[i])));
-    // CUDA documents two units in the last place.
+    // CUDA documents an error of two units in the last place.
     const double exact = std::exp(static_cast<double>(x[i]));
     STEPSIZE_EXPECT(own[4] == INFINITY ? x[i] == INFINITY
                                        : std::abs(static_cast<double>(own[4]) - exact) <= 2 * 1.2e-7 * exact);
@@ -148,7 +148,7 @@ STEPSIZE_TEST(findsARaceInSharedMemory) {
     const std::vector<float> got = out.values();
     for (size_t i = 0; i < 64; i++) STEPSIZE_EXPECT(got[i] == x[i] + x[63 - i]);
   });
-  // Where a thread reads before the other has written, the memory has nothing yet.
+  // If a thread reads before the other one has written, the memory is uninitialized.
   const auto kept = stepsize::ptx::settings();
   stepsize::ptx::settings() = {Schedule::inOrder, 1, true, 0};
   Array<float> in(x), out(64);

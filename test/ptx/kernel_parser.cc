@@ -18,8 +18,8 @@ uint8_t widthOf(Type type) {
   return bytesOf(type) == 8 ? 8 : 4;
 }
 
-// Statements without their semicolons; braces that open and close a scope, and labels with their colons. Braces within
-// a statement are those of a vector.
+// Splits a body into statements without semicolons, braces that open and close a scope, and labels with their colons.
+// Braces inside a statement belong to a vector.
 std::vector<std::string> statementsOf(std::string_view body) {
   std::vector<std::string> statements;
   std::string current;
@@ -88,7 +88,7 @@ void KernelParser::declareParameters(std::string_view list) {
     if (declaration.empty()) continue;
     Variable variable;
     if (declaration.find(".ptr") != std::string_view::npos) {
-      // What an address points to comes with an alignment of its own.
+      // A pointer parameter also states the alignment of its target.
       variable.name = std::string(split(declaration, ' ').back());
       variable.bytes = variable.alignment = 8;
     } else {
@@ -108,7 +108,7 @@ void KernelParser::place(const Variable& variable, uint32_t& end) {
   end += variable.bytes;
 }
 
-// Those of the file that the kernel mentions, then its own, then what the launch adds.
+// First the variables of the file that the kernel mentions, then its own, then dynamic shared memory.
 void KernelParser::declareShared(std::string_view body, const std::vector<std::string>& statements) {
   std::string dynamic;
   for (const std::string& declaration : module_.sharedDeclarations()) {
@@ -127,7 +127,7 @@ void KernelParser::declareShared(std::string_view body, const std::vector<std::s
   kernel_.takesDynamicShared = true;
 }
 
-// ".f32 %f<12>" or ".b32 low, high".
+// Declares registers: ".f32 %f<12>" or ".b32 low, high".
 void KernelParser::declareRegisters(std::string_view declaration) {
   const size_t space = declaration.find(' ');
   const uint8_t bytes = widthOf(typeNamed(declaration.substr(1, space - 1)));

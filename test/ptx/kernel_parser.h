@@ -1,4 +1,4 @@
-// One kernel's text: its declarations, and what its operands stand for.
+// Parses the text of one kernel: its declarations and operands.
 #pragma once
 
 #include <string>
@@ -11,13 +11,15 @@
 
 namespace stepsize::ptx {
 
+// The parser of one kernel.
 class KernelParser {
  public:
   KernelParser(const std::string& name, Module& module) : module_(module) { kernel_.name = name; }
+  // Parses the kernel from its head and body.
   Kernel parse(std::string_view head, std::string_view body);
 
-  // For the decoder of instructions: the register that an operand is kept in, whatever it is. `type` is that of the
-  // instruction, which says how wide a number is.
+  // For the instruction decoder: the register of an operand of any kind. `type` is the type of the instruction, which
+  // determines the width of a constant.
   Register operand(std::string_view text, Type type);
 
  private:
@@ -33,7 +35,7 @@ class KernelParser {
   Module& module_;
   Kernel kernel_;
   std::vector<std::unordered_map<std::string, Register>> scopes_{1};
-  std::unordered_map<std::string, uint64_t> addresses_;  // of parameters and of variables in shared and local memory
+  std::unordered_map<std::string, uint64_t> addresses_;  // of parameters, and of variables in shared and local memory
   std::unordered_map<std::string, int> labels_;
   std::vector<std::pair<size_t, std::string>> branches_;
   std::map<std::pair<uint64_t, uint8_t>, Register> constants_;

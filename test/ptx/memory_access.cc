@@ -10,7 +10,7 @@ namespace stepsize::ptx {
 
 namespace {
 
-// Inside one of the tensors of the call, of which those that overlap are one range.
+// Whether the bytes lie inside one of the tensors of the call; overlapping tensors are one range.
 bool isInTensors(const Launch& launch, uint64_t address, uint64_t bytes) {
   const auto& tensors = launch.tensors;
   auto above = std::upper_bound(tensors.begin(), tensors.end(), address,
@@ -47,7 +47,7 @@ Space spaceOf(uint64_t& address) {
   return tag == kParameterTag ? Space::parameter : Space::global;
 }
 
-// In the order in which lanes get their turn: where two write to the same place, the hardware promises none.
+// Calls f for lanes in any order: if two lanes write to the same place, hardware promises no order.
 template <class F>
 void forLanesInAnyOrder(Warp& warp, uint32_t lanes, const F& f) {
   Launch& launch = *warp.block->launch;
@@ -138,13 +138,13 @@ void atomic(Warp& warp, const Instruction& i, uint32_t lanes) {
   });
 }
 
-// Operation: 1 for a fence that is of the block alone, whose barriers do that already.
+// operation: 1 for a fence of the block alone, which the barriers of the block make unnecessary.
 void fence(Warp& warp, const Instruction& i, uint32_t lanes) {
   if (i.operation == 0) noteFence(warp, lanes);
 }
 
-// What the copy will write is poison until the thread waits for it: to the checks a write of this thread now, and
-// another one then.
+// The target is poisoned until the thread waits for the copy. The checks see a write of this thread now, and another
+// one when it waits.
 void beginCopy(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint32_t filled = i.immediate;
   for (; lanes != 0; lanes &= lanes - 1) {
@@ -166,7 +166,7 @@ void beginCopy(Warp& warp, const Instruction& i, uint32_t lanes) {
 void commitCopies(Warp& warp, const Instruction&, uint32_t lanes) {
   for (; lanes != 0; lanes &= lanes - 1) warp.committed[__builtin_ctz(lanes)]++;
 }
-// Immediate: how many groups may still be under way. Operation: 1 to wait for all copies, committed or not.
+// immediate: the number of groups that may still be in flight. operation: 1 to wait for all copies, committed or not.
 void awaitCopies(Warp& warp, const Instruction& i, uint32_t lanes) {
   for (; lanes != 0; lanes &= lanes - 1) {
     const int lane = __builtin_ctz(lanes);
@@ -241,7 +241,7 @@ void decodeAtomic(Operands& operands) {
   i.operation = static_cast<int>(Atomic::unknown);
   for (const auto& [name, operation] : kAtomics)
     if (opcode.has(name)) i.operation = static_cast<int>(operation);
-  // Those that are fences as well are used nowhere.
+  // Atomics that are also fences are not used anywhere.
   const bool isFence = opcode.hasOneOf("acquire", "release", "acq_rel");
   if (!isFence && i.operation != static_cast<int>(Atomic::unknown)) i.execute = atomicOf(i.type);
 }

@@ -1,4 +1,4 @@
-// Finds the kernels and variables of a file of PTX.
+// Finds the kernels and variables of a PTX file.
 #include <algorithm>
 #include <cstring>
 
@@ -12,7 +12,7 @@ namespace {
 struct Range {
   uint64_t begin, end;
 };
-// Of the variables of all modules, which live as long as the process.
+// The ranges of the variables of all modules, which live as long as the process.
 std::vector<Range>& moduleRanges() {
   static auto& ranges = *new std::vector<Range>;
   return ranges;
@@ -34,7 +34,7 @@ std::string withoutComments(const std::string& text) {
   return kept;
 }
 
-// Behind the brace that closes the one at `open`.
+// The position after the brace that closes the one at `open`.
 size_t endOfBraces(std::string_view text, size_t open) {
   int depth = 0;
   for (size_t i = open; i < text.size(); i++) {

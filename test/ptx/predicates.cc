@@ -9,7 +9,7 @@ namespace stepsize::ptx {
 
 namespace {
 
-// Those that end in u hold for a NaN, too.
+// Comparisons that end in u are also true for NaN.
 enum class Comparison { eq, ne, lt, le, gt, ge, equ, neu, ltu, leu, gtu, geu, num, nan };
 constexpr std::pair<const char*, Comparison> kComparisons[] = {
     {"eq", Comparison::eq},   {"ne", Comparison::ne},   {"lt", Comparison::lt},   {"le", Comparison::le},
@@ -30,7 +30,7 @@ uint32_t combine(Logic logic, uint32_t a, uint32_t b) {
   }
 }
 
-// A bit for each of all lanes, in which the caller takes those that it wants.
+// One bit for each of all lanes; the caller selects the lanes that it needs.
 template <class T, class F>
 uint32_t bitsWhere(Warp& warp, const Instruction& i, const F& holds) {
   const uint32_t *a = warp.words(i.from[0]), *b = warp.words(i.from[1]);
@@ -63,7 +63,8 @@ uint32_t compare(Warp& warp, const Instruction& i) {
   return 0;
 }
 
-// Variant: what the result is combined with another predicate by; the second result is that of the opposite.
+// variant: the operation that combines the result with another predicate. The second result is that of the negated
+// comparison.
 template <class T>
 void setPredicates(Warp& warp, const Instruction& i, uint32_t lanes) {
   const uint32_t holds = compare<T>(warp, i), other = i.from[2] ? predicate(warp, i, 2) : 0;

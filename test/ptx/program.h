@@ -1,4 +1,4 @@
-// Kernels as the interpreter runs them: instructions that were decoded once.
+// Kernels as the interpreter runs them: lists of decoded instructions.
 #pragma once
 
 #include <cstddef>
@@ -18,44 +18,45 @@ namespace stepsize::ptx {
 struct Instruction;
 struct Warp;
 
-// Executes an instruction for the lanes of a warp whose bits are set.
+// Executes an instruction for the lanes whose bits are set.
 using Execute = void (*)(Warp& warp, const Instruction& instruction, uint32_t lanes);
 
-// Where a warp keeps a register: in its array of 32-bit words, those of lane 0 first. A predicate is one word with a
-// bit for each lane; registers of 8 and 16 bits take up 32.
+// The position of a register in a warp's array of 32-bit words; lane 0 comes first. A predicate is one word with a bit
+// per lane. Registers of 8 and 16 bits take 32.
 struct Register {
   int at = -1;
   uint8_t bytes = 4;  // 8, 4, or 1 for a predicate
   explicit operator bool() const { return at >= 0; }
 };
 
-// What the scheduler has to do with an instruction.
+// How the scheduler treats an instruction.
 enum class Kind : uint8_t {
   lanes,   // each lane by itself
-  memory,  // each lane by itself, and other warps may run before it
+  memory,  // each lane by itself; other warps may run before it
   branch,
   barrier,  // waits for the block
-  warp,     // waits for the lanes that its mask names, and executes for all of them at once
+  warp,     // waits for the lanes in its mask, and executes for all of them at once
   exit,
 };
 
-// As PTX names them; those with "to" convert to an integer in a float or an integer.
+// PTX's rounding modes; those with "to" round to an integer.
 enum class Rounding : uint8_t { nearest, zero, down, up, toNearest, toZero, toDown, toUp };
 
+// A decoded instruction.
 struct Instruction {
   Execute execute = nullptr;
   Kind kind = Kind::lanes;
   Register guard;
   bool guardIsNegated = false;
   Register to[4], from[10];
-  bool negated[4] = {};  // predicates among the first operands
-  Register members;      // of an instruction of a warp: which lanes take part
+  bool negated[4] = {};  // whether the predicates among the first operands are negated
+  Register members;      // of a warp instruction: the lanes that take part
   Type type = Type::none, sourceType = Type::none;
   Rounding rounding = Rounding::nearest;
   bool flushes = false, saturates = false;
-  int operation = 0, variant = 0;  // what else tells instructions apart that share `execute`
+  int operation = 0, variant = 0;  // further variants of instructions that share `execute`
   uint32_t immediate = 0;
-  // Of an access to memory:
+  // Of a memory access:
   Space space = Space::generic;
   int64_t offset = 0;
   int elements = 1;
@@ -64,55 +65,60 @@ struct Instruction {
   std::string text;
 };
 
+// A constant operand.
 struct Constant {
   Register at;
   uint64_t value;
 };
 
+// A parameter of a kernel.
 struct Parameter {
   uint32_t offset, bytes;
 };
 
-// Registers that every thread begins with, in the order of kSpecialRegisters.
+// The special registers, which are set when a thread starts.
 constexpr const char* kSpecialRegisters[] = {
     "%tid.x",   "%tid.y",       "%tid.z",       "%ntid.x",      "%ntid.y",      "%ntid.z",     "%ctaid.x",
     "%ctaid.y", "%ctaid.z",     "%nctaid.x",    "%nctaid.y",    "%nctaid.z",    "%laneid",     "%warpid",
     "WARP_SZ",  "%lanemask_lt", "%lanemask_le", "%lanemask_gt", "%lanemask_ge", "%lanemask_eq"};
 constexpr int kSpecialCount = std::size(kSpecialRegisters);
 
+// A decoded kernel.
 struct Kernel {
   std::string name;
   std::vector<Instruction> instructions;
   std::vector<Constant> constants;  // kept in registers like all operands
   std::vector<Parameter> parameters;
   Register special[kSpecialCount];
-  int words = 0;                                                 // of a warp's registers
-  uint32_t parameterBytes = 0, sharedBytes = 0, localBytes = 0;  // shared without what a launch adds
+  int words = 0;                                                 // words of a warp's registers
+  uint32_t parameterBytes = 0, sharedBytes = 0, localBytes = 0;  // shared: without dynamic shared memory
   uint32_t mostThreads = 1024;
   bool takesDynamicShared = false;
 };
 
+// A declared variable.
 struct Variable {
   std::string name;
   uint32_t alignment = 1, bytes = 0;
   Type type = Type::none;
-  bool isOpen = false;  // an array of no stated length
+  bool isOpen = false;  // an array without a length
 };
-// From ".align 16 .b8 name[64]" and the like.
+// Parses a declaration such as ".align 16 .b8 name[64]".
 Variable variableOf(std::string_view declaration);
 
-// A file of PTX. A kernel is decoded when it is first asked for: files have hundreds, a test needs a few.
+// A PTX file. A kernel is decoded when it is first requested: files have hundreds of kernels, and a test needs a few.
 class Module {
  public:
   explicit Module(std::string text);
-  // Null where it has none of this name.
+  // The kernel of this name; null if there is none.
   const Kernel* kernel(const std::string& name);
 
+  // The names of all kernels.
   std::vector<std::string> names() const;
 
-  // What the parser of a kernel needs.
+  // For the kernel parser:
   const std::vector<std::string>& sharedDeclarations() const { return shared_; }
-  // Null where there is no such variable.
+  // The memory of a global variable; null if there is none.
   uint8_t* global(const std::string& name);
 
  private:
@@ -128,9 +134,10 @@ class Module {
   std::vector<std::string> shared_;
 };
 
-// Whether variables of modules lie there.
+// Whether these bytes belong to variables of modules.
 bool isInModule(uint64_t address, uint64_t bytes);
 
+// Parses one kernel of a module.
 Kernel parseKernel(const std::string& name, std::string_view head, std::string_view body, Module& module);
 
 }  // namespace stepsize::ptx

@@ -1,5 +1,5 @@
-// Runs the blocks of a grid: which of them, which warp and which lanes go on next. A warp's lanes that are at different
-// instructions are fragments; those that meet again are one.
+// Runs the blocks of a grid, and chooses which block, warp and lanes run next. Lanes of a warp that are at different
+// instructions form fragments; fragments that meet again are merged.
 #include <climits>
 #include <cstdlib>
 #include <memory>
@@ -22,7 +22,7 @@ uint32_t nextInterval(Launch& launch, const Block& block) {
   return ++last;
 }
 
-// What every thread begins with, in the order of kSpecialRegisters.
+// Sets the special registers of all lanes, in the order of kSpecialRegisters.
 void setSpecialRegisters(Warp& warp) {
   const Block& block = *warp.block;
   const dim3 size = block.launch->blockSize, grid = block.launch->grid;
@@ -69,7 +69,8 @@ void startWarp(Warp& warp, Block& block, uint32_t index) {
   setSpecialRegisters(warp);
 }
 
-// Registers of the first block that has this memory; later ones find what it left, and the same constants.
+// Allocates the registers for the first block that uses this memory. Later blocks find old values, and the same
+// constants.
 void makeRegisters(Block& block, const Kernel& kernel) {
   const auto words = static_cast<size_t>(kernel.words);
   block.registers.assign(block.liveWarps * words, kAllLanes);
@@ -82,7 +83,7 @@ void makeRegisters(Block& block, const Kernel& kernel) {
   }
 }
 
-// Memory begins as NaN, so that what is read before it is written shows.
+// Starts a block. Its memory is initialised with NaN, so that reading uninitialized memory shows.
 void startBlock(Launch& launch, Block& block, uint64_t index) {
   const Kernel& kernel = *launch.kernel;
   block.launch = &launch;
@@ -108,7 +109,7 @@ class WarpRunner {
         fragments_(warp.fragments),
         isDiverging_(settings().schedule == Schedule::diverging) {}
 
-  // Runs until no fragment is ready, or before one more access to memory than `accesses`. Whether anything ran.
+  // Runs until no fragment is ready or until `accesses` memory accesses were made. Returns whether anything ran.
   bool run(int64_t accesses) {
     accesses_ = accesses;
     launch_.currentBlock = warp_.block->index;
@@ -123,7 +124,7 @@ class WarpRunner {
   }
 
  private:
-  // Runs the fragment that was chosen up to where another one must be chosen; false at the end of the accesses.
+  // Runs the chosen fragment until another one must be chosen; false if no accesses are left.
   bool runFragment() {
     const std::vector<Instruction>& instructions = launch_.kernel->instructions;
     findMeetingPoint();
@@ -144,7 +145,7 @@ class WarpRunner {
         case Kind::branch:
           if (lanes == 0) break;
           branch(lanes, static_cast<uint32_t>(i.target));
-          // A loop of all lanes need not look for others.
+          // If all lanes are in one fragment, there is no other one to choose.
           if (fragments_.size() > 1) return true;
           continue;
         case Kind::exit:
@@ -171,7 +172,8 @@ class WarpRunner {
 
   Fragment& current() { return fragments_[chosen_]; }
 
-  // The fragment that is furthest behind, so that others wait for it; where lanes diverge, any.
+  // Chooses the fragment that is furthest behind, so that the others wait for it; in the diverging schedule, any
+  // fragment.
   bool choose() {
     bool found = false;
     uint32_t ready = 0;
@@ -188,7 +190,7 @@ class WarpRunner {
     fragments_.erase(fragments_.begin() + static_cast<ptrdiff_t>(k));
     if (k < chosen_) chosen_--;
   }
-  // Takes up those that are at the same instruction.
+  // Merges the fragments that are at the same instruction.
   void merge() {
     if (isDiverging_ && launch_.random.below(2) == 0) return;
     for (size_t k = fragments_.size(); k-- > 0;) {
@@ -198,21 +200,21 @@ class WarpRunner {
       remove(k);
     }
   }
-  // Now and then, a part of the lanes goes on alone.
+  // Sometimes lets a part of the lanes continue alone.
   void split() {
     const uint32_t part = current().lanes & static_cast<uint32_t>(launch_.random.next());
     if (part == 0 || part == current().lanes || fragments_.size() >= kMostFragments || launch_.random.below(4) > 0)
       return;
     separate(part, current().at);
   }
-  // The chosen fragment keeps these lanes; the others are one that goes on at `at`.
+  // The chosen fragment keeps these lanes; the others form a fragment that continues at `at`.
   void separate(uint32_t lanes, uint32_t at) {
     const uint32_t others = current().lanes & ~lanes;
     if (others == 0) return;
     current().lanes = lanes;
     fragments_.push_back({at, others, State::ready});
   }
-  // The next instruction at which another fragment is.
+  // Finds the next instruction at which there is another fragment.
   void findMeetingPoint() {
     meetingPoint_ = UINT_MAX;
     for (size_t k = 0; k < fragments_.size(); k++)
@@ -223,14 +225,14 @@ class WarpRunner {
     separate(lanes, current().at + 1);
     current().at = target;
   }
-  // Whether the fragment is at its end.
+  // Ends lanes; returns whether the fragment has none left.
   bool leave(uint32_t lanes) {
     for (uint32_t left = lanes; left != 0; left &= left - 1)
       for (const PendingCopy& copy : warp_.copies[__builtin_ctz(left)])
         if (copy.bytes > 0) find(launch_, "a thread returns with copies under way");
     warp_.live &= ~lanes;
     if (warp_.live == 0) warp_.block->liveWarps--;
-    // Others may have waited for these lanes alone.
+    // Other lanes may have waited only for these.
     for (Fragment& other : fragments_)
       if (other.state == State::atWarpInstruction) other.state = State::ready;
     current().lanes &= ~lanes;
@@ -238,7 +240,7 @@ class WarpRunner {
     remove(chosen_);
     return true;
   }
-  // Executes an instruction of the warp once all its members are there.
+  // Executes a warp instruction once all its members are there.
   bool joinMembers(const Instruction& i) {
     uint32_t members = kAllLanes;
     const uint32_t own = current().lanes;
@@ -273,7 +275,7 @@ class WarpRunner {
   int64_t accesses_ = 0;
 };
 
-// Lets all threads go on where every one that has not returned waits at the barrier.
+// Releases the barrier if every thread that has not returned waits at it.
 bool passBarrier(Launch& launch, Block& block) {
   for (const Warp& warp : block.warps)
     for (const Fragment& fragment : warp.fragments)
@@ -313,7 +315,7 @@ bool runAllWarps(Launch& launch, Block& block) {
   return progressed;
 }
 
-// Some warps make a few accesses each.
+// Lets some warps make a few accesses each.
 bool runSomeWarps(Launch& launch, Block& block) {
   bool progressed = false;
   for (int tries = 0; tries < 8; tries++) {

@@ -1,5 +1,6 @@
-// What instructions do: for an opcode, the function that executes it. The families are in files of their own; each
-// knows its opcodes, completes the instruction, and leaves `execute` null for what it has no meaning for.
+// The semantics of instructions: for an opcode, the function that executes it. Each family of instructions has its own
+// file. A family recognises its opcodes, completes the instruction, and leaves `execute` null for a form that it does
+// not support.
 #pragma once
 
 #include <string>
@@ -10,7 +11,7 @@
 
 namespace stepsize::ptx {
 
-// An opcode with its modifiers, as "fma.rn.ftz.f32", and its operands.
+// An opcode with its modifiers, such as "fma.rn.ftz.f32", and its operands.
 struct Opcode {
   std::vector<std::string_view> parts;
   std::vector<std::string_view> operands;
@@ -27,7 +28,7 @@ struct Opcode {
   }
 };
 
-// Takes operands from the text of an instruction into its registers.
+// Moves operands from the text of an instruction into its registers.
 class Operands {
  public:
   Operands(KernelParser& parser, const Opcode& opcode, Instruction& instruction)
@@ -41,14 +42,14 @@ class Operands {
   Register read(std::string_view text, Type type) { return parser_.operand(text, type); }
   void to(int slot, size_t at, Type type) { instruction_.to[slot] = read(text(at), type); }
   void from(int slot, size_t at, Type type);
-  // The result of the given type, and all other operands of the instruction's.
+  // All operands: the result has the given type, the others the type of the instruction.
   void all(Type result);
   void all() { all(instruction_.type); }
   // "a|p": a result and a predicate.
   void toPair(size_t at, Type type);
-  // "{a, b}" or "a": the elements of a vector.
+  // The elements of a vector: "{a, b}" or "a".
   static std::vector<std::string_view> vector(std::string_view text);
-  // "[address + offset]": the register of the address.
+  // "[address + offset]": returns the register of the address.
   Register address(size_t at, int64_t& offset);
   Space space() const;
 
@@ -58,7 +59,7 @@ class Operands {
   Instruction& instruction_;
 };
 
-// Each decodes one family and says whether the opcode is of it.
+// Each function decodes one family, and returns whether the opcode belongs to it.
 bool decodeArithmetic(Operands& operands);  // integers, bits, selections
 bool decodeFloat(Operands& operands);       // f32 and f64
 bool decodePredicate(Operands& operands);   // comparisons and logic

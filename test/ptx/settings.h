@@ -1,9 +1,9 @@
-// What can be chosen about a run, by the environment.
+// The settings of a run, from environment variables.
 //
-//   STEPSIZE_PTX_SCHEDULE   in which order the warps of a block run: see Schedule
-//   STEPSIZE_PTX_SEED       of what is drawn, 1 by default
-//   STEPSIZE_PTX_CHECKS     1: look for races and for reads of memory that nothing has written
-//   STEPSIZE_PTX_ULPS       moves results of approximate instructions by up to so many units in their last place
+//   STEPSIZE_PTX_SCHEDULE   the order in which the warps of a block run: see Schedule
+//   STEPSIZE_PTX_SEED       the seed of random choices, 1 by default
+//   STEPSIZE_PTX_CHECKS     1: check for races and for reads of uninitialized memory
+//   STEPSIZE_PTX_ULPS       moves results of approximate instructions by up to this many units in the last place
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,12 @@ namespace stepsize::ptx {
 
 using emulator::Error;
 
+// The orders in which blocks, warps and lanes run.
 enum class Schedule {
   inOrder,    // "in-order": block after block, warp after warp
   random,     // "random": several blocks at once, their warps in random order between barriers
-  switching,  // "switching": other warps run between any two accesses to memory
-  diverging,  // "diverging": the same, and the lanes of a warp run apart wherever no instruction joins them
+  switching,  // "switching": other warps run between any two memory accesses
+  diverging,  // "diverging": the same, and the lanes of a warp diverge wherever no instruction joins them
 };
 
 struct Settings {
@@ -28,7 +29,7 @@ struct Settings {
   unsigned ulps = 0;
 };
 
-// As the environment says at the first call; a test may change them.
+// The settings, read from the environment at the first call; a test may change them.
 Settings& settings();
 
 // A pseudo-random generator, xorshift*.

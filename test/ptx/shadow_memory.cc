@@ -8,7 +8,7 @@ namespace stepsize::ptx {
 
 namespace {
 
-// Shadows are ten times as large as what they describe.
+// Larger allocations have no shadow, because a shadow is ten times as large as the memory.
 constexpr uint64_t kMostShadowed = 64 << 20;
 
 void takeNewer(ReleasedIntervals& into, const ReleasedIntervals& from) {
@@ -43,7 +43,7 @@ void expectOrdered(const Warp& warp, uint32_t thread, const Access& before, cons
                    (isOwn ? "the same" : "another") + " block");
 }
 
-// A thread that accesses a word once more adds to what it had accessed.
+// Another access of the same thread to a word is added to its last one.
 void extend(Access& kept, const Access& now) {
   const bool isSame = kept.interval == now.interval && kept.thread == now.thread;
   const uint8_t before = isSame ? kept.bytes : 0;
@@ -126,7 +126,7 @@ void noteAccess(Warp& warp, int lane, ShadowWord* words, uint32_t firstByte, uin
         find(launch, std::string("read of uninitialized ") + (isGlobal ? "global" : "shared") + " memory");
       }
       const bool isSame = word->read.interval == now.interval && word->read.thread == now.thread;
-      // The other reader stays if it is of a third warp: it is the one that a later write may not know of.
+      // The other reader is kept if it is of a third warp: a later write may not be ordered after that one.
       const bool keepsOther = word->otherRead.interval == word->read.interval &&
                               word->otherRead.thread / kLanes != word->read.thread / kLanes &&
                               word->otherRead.thread / kLanes != warp.index;

@@ -1,4 +1,4 @@
-// Pieces of PTX's text.
+// Helpers for the text of PTX.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,13 @@
 
 namespace stepsize::ptx {
 
+// The text without leading and trailing white space.
 std::string_view trim(std::string_view text);
+// The parts between separators.
 std::vector<std::string_view> split(std::string_view text, char separator);
-// At commas that are in no brackets.
+// Splits at commas outside brackets.
 std::vector<std::string_view> splitOperands(std::string_view text);
-// Integers, and the bits of floats as PTX writes them (0f3F800000).
+// The value of an integer, or the bits of a float as PTX writes it (0f3F800000).
 uint64_t numberOf(std::string_view text);
 
 }  // namespace stepsize::ptx

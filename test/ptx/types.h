@@ -31,14 +31,14 @@ enum class Type : uint8_t {
 
 enum class Space : uint8_t { generic, global, shared, local, parameter, constant };
 
-// Type::none for a word that names none.
+// The type with this name; Type::none if there is none.
 Type typeNamed(std::string_view name);
 int bytesOf(Type type);
 constexpr bool isSigned(Type type) {
   return type == Type::s8 || type == Type::s16 || type == Type::s32 || type == Type::s64;
 }
 constexpr bool isFloat(Type type) { return type == Type::f32 || type == Type::f64; }
-// Of 16 bits, alone or in pairs.
+// Whether a type has 16 bits, alone or in pairs.
 constexpr bool isHalf(Type type) {
   return type == Type::f16 || type == Type::bf16 || type == Type::f16x2 || type == Type::bf16x2;
 }

@@ -1,4 +1,4 @@
-// A launch under way: its blocks, their warps, and the registers of 32 lanes.
+// The state of a running launch: its blocks, their warps, and the registers of 32 lanes.
 #pragma once
 
 #include <algorithm>
@@ -19,25 +19,26 @@ constexpr uint32_t kAllLanes = 0xffffffffu;
 struct Block;
 struct Launch;
 
-// Lanes that are at the same instruction.
+// A group of lanes that are at the same instruction.
 struct Fragment {
   enum class State : uint8_t { ready, atWarpInstruction, atBarrier };
   uint32_t at, lanes;
   State state;
 };
 
-// A cp.async under way. Group: how many times the lane had committed copies before.
+// A cp.async in flight. `group` is the number of times the lane had committed copies before.
 struct PendingCopy {
   uint64_t to, from;
-  uint32_t bytes, filled;  // of the source, and of the target, whose rest becomes zeros
+  uint32_t bytes, filled;  // bytes of the source and of the target, whose rest becomes zeros
   int group;
 };
 
+// A running warp.
 struct Warp {
   Block* block;
   uint32_t index;
   uint32_t live;       // lanes that have not returned
-  uint32_t phase = 0;  // synchronizations of the warp since the block's last barrier
+  uint32_t phase = 0;  // synchronizations of the warp since the last barrier of the block
   uint32_t* registers = nullptr;
   uint8_t* local = nullptr;
   std::vector<Fragment> fragments;
@@ -48,10 +49,11 @@ struct Warp {
   uint32_t thread(int lane) const { return index * kLanes + static_cast<uint32_t>(lane); }
 };
 
+// A running block.
 struct Block {
   Launch* launch;
   uint32_t index, x, y, z;
-  uint32_t interval;  // between two barriers: numbered through the process
+  uint32_t interval;  // the current interval between two barriers, numbered over the whole process
   uint32_t liveWarps;
   std::vector<uint8_t> shared, local;
   std::vector<ShadowWord> sharedShadow;
@@ -60,37 +62,40 @@ struct Block {
   Synchronization synchronization;
 };
 
+// A running launch.
 struct Launch {
   const Kernel* kernel;
   dim3 grid, blockSize;
   uint32_t dynamicShared;
   std::vector<uint8_t> parameters;
-  // Where a kernel may touch memory of tensors; all of it where there are none. Sorted.
+  // The ranges in which the kernel may access memory of tensors, sorted; if empty, it may access all of it.
   std::vector<AddressRange> tensors;
   Random random;
-  // What the block that each interval belongs to is, from firstInterval on.
+  // The block of each interval, from firstInterval on.
   uint32_t firstInterval = 0;
   std::vector<uint32_t> blockOfInterval = {};
-  // By address of an atomic in global memory: what those who came there before had released.
+  // By address of an atomic in global memory: what earlier threads at that address had released.
   std::unordered_map<uint64_t, ReleasedIntervals> released = {};
-  Allocation* lastAllocation = nullptr;  // most accesses are in the one before
-  // For messages.
+  Allocation* lastAllocation = nullptr;  // most accesses are in the same allocation as the one before
+  // For messages:
   const Instruction* current = nullptr;
   uint32_t currentBlock = 0, currentThread = 0;
-  std::string finding = {};  // of the checks, the first one
+  std::string finding = {};  // the first finding of the checks
 
   uint32_t threads() const { return blockSize.x * blockSize.y * blockSize.z; }
 };
 
-// Runs a grid to its end; throws what goes wrong, and what the checks find.
+// Runs a grid to its end. Throws if the kernel fails or the checks find something.
 void run(Launch& launch);
 
 // "message in kernel: instruction [block 3 thread 17]"
 std::string describe(const Launch& launch, const std::string& message);
+// Throws an Error that says where the warp is.
 [[noreturn]] void fail(Warp& warp, const std::string& message);
-// Notes what a check has found; the kernel goes on.
+// Notes the finding of a check; the kernel continues.
 void find(Launch& launch, const std::string& message);
 
+// Calls f(lane) for the lanes whose bits are set.
 template <class F>
 void forLanes(uint32_t lanes, const F& f) {
   if (lanes == kAllLanes) {
@@ -101,7 +106,8 @@ void forLanes(uint32_t lanes, const F& f) {
   for (; lanes != 0; lanes &= lanes - 1) f(__builtin_ctz(lanes));
 }
 
-// Numbers of up to 32 bits have a word for each lane, unsigned ones of 8 and 16 bits with zeros above.
+// The value of a lane in a register. Values of up to 32 bits take one word per lane; unsigned values of 8 and 16 bits
+// are zero-extended.
 template <class T>
 T laneOf(const uint32_t* words, int lane) {
   if constexpr (sizeof(T) >= 4) {
@@ -120,7 +126,7 @@ void setLane(uint32_t* words, int lane, T value) {
     words[lane] = static_cast<std::make_unsigned_t<T>>(value);
 }
 
-// A register's bits, whatever its type.
+// The bits of a register of any type.
 inline uint64_t bitsOf(Warp& warp, Register from, int lane) {
   const uint32_t* words = warp.words(from);
   if (from.bytes == 8) return laneOf<uint64_t>(words, lane);
@@ -137,7 +143,7 @@ inline void setBits(Warp& warp, Register to, int lane, uint64_t bits) {
     words[0] = (words[0] & ~(1u << lane)) | static_cast<uint32_t>(bits & 1) << lane;
 }
 
-// Predicates of all lanes, one bit each.
+// The predicates of all lanes, one bit each.
 inline uint32_t predicate(Warp& warp, const Instruction& i, int operand) {
   const uint32_t bits = *warp.words(i.from[operand]);
   return i.negated[operand] ? ~bits : bits;

@@ -1,4 +1,4 @@
-// Instructions that a warp executes as one: shuffles, votes, and those of tensor cores.
+// Instructions that a warp executes together: shuffles, votes and tensor-core instructions.
 #include "floats.h"
 #include "memory_access.h"
 #include "semantics.h"
@@ -12,8 +12,8 @@ void synchronize(Warp& warp, const Instruction&, uint32_t) { warp.phase++; }
 
 enum class Shuffle { up, down, butterfly, index };
 
-// As in the PTX ISA under shfl.sync: the clamp has the last lane of a segment in its lower bits, and the bits of a lane
-// that choose the segment above them.
+// As the PTX ISA says under shfl.sync: the lower bits of the clamp are the last lane of a segment, the bits above them
+// are the bits of a lane that choose the segment.
 void shuffle(Warp& warp, const Instruction& i, uint32_t lanes) {
   uint32_t results[kLanes] = {}, valid = 0;
   for (uint32_t left = lanes; left != 0; left &= left - 1) {
@@ -26,7 +26,7 @@ void shuffle(Warp& warp, const Instruction& i, uint32_t lanes) {
     switch (static_cast<Shuffle>(i.operation)) {
       case Shuffle::up:
         source = lane - by;
-        isInside = source >= last;  // for this one the clamp is the first lane
+        isInside = source >= last;  // for this mode the clamp is the first lane
         break;
       case Shuffle::down:
         source = lane + by;
@@ -61,7 +61,7 @@ void vote(Warp& warp, const Instruction& i, uint32_t lanes) {
   setPredicate(warp, i.to[0], lanes, holds ? kAllLanes : 0);
 }
 
-// Operation: 1 if all lanes must have the same value, else those that have a lane's.
+// operation: 1 if all lanes must have the same value; otherwise the result is the lanes with this lane's value.
 void match(Warp& warp, const Instruction& i, uint32_t lanes) {
   uint32_t equal[kLanes] = {}, same = 0;
   forLanes(lanes, [&](int lane) {
@@ -105,7 +105,8 @@ void activeLanes(Warp& warp, const Instruction& i, uint32_t lanes) {
   forLanes(lanes, [&](int lane) { warp.words(i.to[0])[lane] = lanes; });
 }
 
-// Matrices of 8 × 8 halves, whose rows' addresses lanes 8m to 8m + 7 have for matrix m. Operation: 1 for the transpose.
+// Loads matrices of 8 × 8 halves; lanes 8m to 8m + 7 have the addresses of the rows of matrix m. operation: 1 to
+// transpose.
 void loadMatrices(Warp& warp, const Instruction& i, uint32_t lanes) {
   if (lanes != kAllLanes) fail(warp, "ldmatrix with a part of a warp");
   uint32_t results[4][kLanes];
@@ -134,8 +135,8 @@ void loadMatrices(Warp& warp, const Instruction& i, uint32_t lanes) {
     for (int lane = 0; lane < kLanes; lane++) setBits(warp, i.to[matrix], lane, results[matrix][lane]);
 }
 
-// D[16, 8] = A[16, 16] · B[16, 8] + C of halves, summed in float64 and rounded once. Where elements lie is in the PTX
-// ISA under "Matrix Fragments for mma.m16n8k16".
+// D[16, 8] = A[16, 16] · B[16, 8] + C for halves, summed in float64 and rounded once. The PTX ISA says under "Matrix
+// Fragments for mma.m16n8k16" where the elements are.
 template <float (*Widen)(uint32_t)>
 void multiplyMatrices(Warp& warp, const Instruction& i, uint32_t lanes) {
   if (lanes != kAllLanes) fail(warp, "mma with a part of a warp");

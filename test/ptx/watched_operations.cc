@@ -1,5 +1,6 @@
-// Stands between the backend and the launchers of its operations, by the linker's --wrap: says which memory the kernels
-// of a call may touch, and makes its outputs uninitialized before, as memory that a tensor gets is not new.
+// Wraps the launchers of the backend's operations, through the linker's --wrap. It sets which memory the kernels of a
+// call may access, and marks the outputs as uninitialized before, because memory that a tensor gets may have been used
+// before.
 #include "../../native/cuda/cuda_device.h"
 #include "../../native/cuda/operations.h"
 #include "interpreter.h"
@@ -29,7 +30,7 @@ std::vector<ptx::AddressRange> tensorsOf(const Record& record) {
   return ranges;
 }
 
-// Outputs that are no inputs as well.
+// Marks outputs that are not also inputs.
 void forgetOutputs(CudaDevice& device, const Record& record) {
   const auto inputsEnd = record.tensors.begin() + record.inputs;
   for (auto output = inputsEnd; output != record.tensors.end(); ++output) {
