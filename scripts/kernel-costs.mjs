@@ -65,7 +65,7 @@ export const families = [
     },
   },
   {
-    title: "Normalisation",
+    title: "Normalization",
     source: "normalization_operations.cu",
     kernels: {
       batchStatisticsKernel: { element: "element", bytes: 4, flops: 4 },
@@ -92,7 +92,7 @@ export const families = [
     },
   },
   {
-    title: "Images as they come from files",
+    title: "Raw images",
     source: "image_operations.cu",
     kernels: {
       normalizeImagesKernel: { element: "element of bytes", bytes: 5, flops: 2 },
@@ -146,7 +146,7 @@ export const families = [
     },
   },
   {
-    title: "The optimizer's step",
+    title: "Optimizer step",
     source: "optimizer_operations.cu",
     kernels: {
       gradientNormKernel: { element: "gradient", bytes: "4, or 2", flops: 3 },

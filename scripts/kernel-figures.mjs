@@ -72,19 +72,22 @@ function page(version, kernels) {
   const spilled = kernels.filter((one) =>
     architectures.some((name) => one[name].spilledBytes + one[name].stackBytes > 0),
   );
-  return `# The CUDA kernels in figures
+  return `# CUDA kernels
 
-What each kernel moves and computes for an element, counted by hand (\`scripts/kernel-costs.mjs\`), and what nvcc ${version}
-makes of it. **No kernel was run on hardware yet**: there are no times on this page. On a machine with a GPU
+This page lists what each kernel moves and computes per element, counted by hand (\`scripts/kernel-costs.mjs\`), and the report
+of nvcc ${version}. **No kernel was run on hardware yet**, so there are no times on this page. On a machine with a GPU
 \`npx tsx bench/operations.ts --device cuda:0 --json bench/results/operations.json\` measures every kind of operation against
-a copy of as many bytes and against PyTorch. Written by
-\`node scripts/kernel-figures.mjs\` from \`${results}\`; where a kernel has several instances, the smallest and the largest.
+a copy of the same number of bytes and against PyTorch. \`node scripts/kernel-figures.mjs\` writes this page from
+\`${results}\`. If a kernel has several instances, the table shows the smallest and the largest value.
 
-Bytes are those that memory has to move, of float32 unless it says otherwise: of bfloat16 half as many for activations
-and weights. What a cache answers is left out. At once: the most bytes that one instruction moves from or to global
-memory. A transcendental function, or a division, is one operation. Occupancy is the share of a multiprocessor's 2,048 threads that registers, shared memory and the size of a
-block let be there at once; a kernel that only moves memory wants half of it or more, a matrix product less and more
-registers instead. Kernels that keep something outside registers, in spills or a stack: ${spilled.length === 0 ? "none" : spilled.map(({ kernel }) => kernel).join(", ")}.
+- **bytes**: bytes that memory has to move, in float32 unless stated otherwise. For bfloat16 it is half as many for activations
+  and weights. Reads that a cache answers are not counted.
+- **at once**: the most bytes that one instruction moves from or to global memory.
+- **operations**: a transcendental function or a division counts as one.
+- **occupancy**: the share of a multiprocessor's 2,048 threads that registers, shared memory and the size of a block allow at
+  once. A kernel that only moves memory needs half of it or more. A matrix product needs less, and more registers instead.
+
+Kernels that use memory outside registers, as spills or a stack: ${spilled.length === 0 ? "none" : spilled.map(({ kernel }) => kernel).join(", ")}.
 
 ${families.map((family) => familyTable(family, kernels)).join("\n\n")}
 `;
