@@ -121,7 +121,7 @@ function updateTable(kernels) {
       return `| ${[rule, stored, typeName(gradient), typeName(moment), bytes, ...registers].join(" | ")} |`;
     });
   return [
-    `| rule | parameter | gradient | moments | bytes a parameter | registers ${architectures.join(" | registers ")} |`,
+    `| rule | parameter | gradient | moments | bytes per parameter | registers ${architectures.join(" | registers ")} |`,
     "| --- | --- | --- | --- | --- | --- | --- |",
     ...rows,
   ].join("\n");
