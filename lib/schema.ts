@@ -7,7 +7,10 @@
 import { describe, StepsizeError } from "./errors.js";
 import { shown } from "./quoting.js";
 
-/** Throws unless a value is as it should be, and gives it back as what it is. Nothing is copied. */
+/**
+ * Throws unless a value is as it should be, and gives back what it stands for. That is the value itself, not a copy,
+ * unless a part of it stands for something else, as the text `"NaN"` does for a number.
+ */
 export type Schema<T> = (value: unknown, place: Place) => T;
 
 /** Where a value stands in a file: `config.json: layers[2].name`. */
@@ -83,8 +86,14 @@ export function list<T>(
 ): Schema<readonly T[]> {
   return (value, place) => {
     if (!Array.isArray(value) || value.length < least || value.length > most) return place.refuse(words, value);
-    for (let i = 0; i < value.length; i++) item(value[i], place.at(i));
-    return value;
+    let read: T[] = value;
+    for (let i = 0; i < value.length; i++) {
+      const one = item(value[i], place.at(i));
+      if (Object.is(one, value[i])) continue;
+      if (read === value) read = [...value];
+      read[i] = one;
+    }
+    return read;
   };
 }
 
@@ -93,9 +102,16 @@ export function object<T extends object>(fields: Fields<T>, words = "an object")
   const names = Object.keys(fields) as (keyof T & string)[];
   return (value, place) => {
     const given = record(value) ?? place.refuse(words, value);
-    // By own fields alone: a file's value has no business with what every object inherits.
-    for (const name of names) fields[name](Object.hasOwn(given, name) ? given[name] : undefined, place.at(name));
-    return given as T;
+    let read = given;
+    for (const name of names) {
+      // By own fields alone: a file's value has no business with what every object inherits.
+      const value = Object.hasOwn(given, name) ? given[name] : undefined;
+      const one = fields[name](value, place.at(name));
+      if (Object.is(one, value)) continue;
+      if (read === given) read = { ...given };
+      read[name] = one;
+    }
+    return read as T;
   };
 }
 
@@ -106,8 +122,9 @@ export type Fields<T> = { readonly [K in keyof T]-?: Schema<T[K] | undefined> };
 export function dictionary<T>(item: Schema<T>, words = "an object"): Schema<Readonly<Record<string, T>>> {
   return (value, place) => {
     const given = record(value) ?? place.refuse(words, value);
-    for (const name of Object.keys(given)) item(given[name], place.at(name));
-    return given as Readonly<Record<string, T>>;
+    const read = Object.entries(given).map(([name, value]) => [name, item(value, place.at(name))] as const);
+    const isSame = read.every(([name, one]) => Object.is(one, given[name]));
+    return (isSame ? given : Object.fromEntries(read)) as Readonly<Record<string, T>>;
   };
 }
 

@@ -10,7 +10,7 @@ import { Interrupted } from "./failure.js";
 import type { Interrupts } from "./interrupts.js";
 import { type Progress, showProgress } from "./progress.js";
 import type { RunFolder } from "./run-folder.js";
-import { type Change, type Metric, readChange, readEvaluation, readMetric } from "./run-records.js";
+import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
 import { type RunResult, writeReport } from "./run-result.js";
 import type { OpenRun } from "./run-setup.js";
 import { perplexity, scoreInWords } from "./score.js";
@@ -46,9 +46,9 @@ export class TrainRun {
     this.#metricsFile = new RecordsFile(folder.metrics);
     this.#evaluationsFile = new RecordsFile(folder.evaluations);
     // What an earlier process did after its last checkpoint is done again: there is one record of each step.
-    const metrics = this.#metricsFile.cut(readMetric, (record) => record.step < step);
-    const evaluations = this.#evaluationsFile.cut(readEvaluation, (record) => record.step <= step);
-    this.#changes = new RecordsFile<Change>(folder.changes).cut(readChange, () => true).records;
+    const metrics = this.#metricsFile.cut(metricSchema, (record) => record.step < step);
+    const evaluations = this.#evaluationsFile.cut(evaluationSchema, (record) => record.step <= step);
+    this.#changes = new RecordsFile<Change>(folder.changes).cut(changeSchema, () => true).records;
     this.#metrics = metrics.records;
     this.#evaluations = evaluations.records;
     if (metrics.wasTorn) tell(`${folder.metrics}: its last line was half written and is cut off`);

@@ -16,7 +16,7 @@ import { Interrupted, UsageError } from "./failure.js";
 import { addFlags, fromFlags } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "./run-folder.js";
-import { type Change, readChange } from "./run-records.js";
+import { type Change, changeSchema } from "./run-records.js";
 import { jsonResult, summary } from "./run-result.js";
 import { type OpenRun, readData, setUp } from "./run-setup.js";
 import { highestRate } from "./schedule-fields.js";
@@ -154,7 +154,7 @@ async function keepChanges(
   const records = new RecordsFile<Change>(folder.changes);
   try {
     // A line that a kill left half written would swallow the next one.
-    records.cut(readChange, () => true);
+    records.cut(changeSchema, () => true);
     for (const change of changes) records.add({ step, ...change });
   } finally {
     records.close();

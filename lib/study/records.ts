@@ -16,7 +16,7 @@ import {
 } from "../schema.js";
 import { optimizerNames } from "../tasks/index.js";
 import { writeAtomically } from "../train/atomic-file.js";
-import { RecordsFile } from "../train/records-file.js";
+import { RecordsFile, recordedNumber, recordText } from "../train/records-file.js";
 import type { RunSpec } from "./plan.js";
 
 /** Loss and accuracy over a split. */
@@ -128,14 +128,11 @@ export class RunRecords {
 }
 
 function lineOf(record: RunRecord): string {
-  return `${JSON.stringify(record)}\n`;
+  return `${recordText(record)}\n`;
 }
 
-/** A loss, or what stands for it in a record of a run that diverged. */
-const loss = nullable(finite);
-const splitResult = object<SplitResult>({ loss: finite, accuracy: optional(finite) });
-// JSON has null for a number that is not finite.
-const numbers = list(loss, { words: "a list of numbers" }) as Schema<readonly number[]>;
+const splitResult = object<SplitResult>({ loss: recordedNumber, accuracy: optional(recordedNumber) });
+const numbers = list(recordedNumber, { words: "a list of numbers" });
 const natural = optional(count);
 
 const fields = object<RunRecord>({
@@ -160,7 +157,7 @@ const fields = object<RunRecord>({
   }),
   status: oneOf(["completed", "diverged"]),
   steps: count,
-  trainLoss: loss,
+  trainLoss: nullable(recordedNumber),
   validation: optional(splitResult),
   test: optional(splitResult),
   onTheWay: optional(list(numbers, { words: "a list of evaluations" })),
@@ -175,8 +172,10 @@ function parse(line: string): RunRecord | undefined {
   try {
     const record = fields(JSON.parse(line), new Place("line"));
     const { run, status, validation, test } = record;
+    // A run whose results are not finite has diverged, and did not complete.
     const isWhole =
-      status === "diverged" || (validation !== undefined && (run.purpose === "tuning" || test !== undefined));
+      status === "diverged" ||
+      (Number.isFinite(validation?.loss) && (run.purpose === "tuning" || Number.isFinite(test?.loss)));
     return isWhole ? record : undefined;
   } catch {
     return undefined;

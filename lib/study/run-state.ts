@@ -1,8 +1,9 @@
 import { rename } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
 import { readJsonFile } from "../read-file.js";
-import { finite, list, nullable, object } from "../schema.js";
+import { finite, list, object } from "../schema.js";
 import { writeAtomically } from "../train/atomic-file.js";
+import { recordedNumber, recordText } from "../train/records-file.js";
 
 /** What a run has recorded so far, beside its checkpoint. */
 export interface RunState {
@@ -16,7 +17,7 @@ export interface RunState {
 
 /** Writes the state; what was there stays until all of it is written. */
 export async function writeState(path: string, state: RunState): Promise<void> {
-  await writeAtomically(path, [Buffer.from(JSON.stringify(state))]);
+  await writeAtomically(path, [Buffer.from(recordText(state))]);
 }
 
 /**
@@ -29,7 +30,7 @@ export async function readState(path: string, steps: number): Promise<RunState> 
     // One that is not there is damage too: the checkpoint is.
     throw new StepsizeError("invalid-file", error.message, { cause: error });
   });
-  const [losses, onTheWay] = [state.losses.map(numberOf), state.onTheWay.map((each) => each.map(numberOf))];
+  const { losses, onTheWay, seconds } = state;
   if (losses.length < steps)
     throw new StepsizeError(
       "invalid-file",
@@ -37,19 +38,17 @@ export async function readState(path: string, steps: number): Promise<RunState> 
     );
   return {
     losses: losses.slice(0, steps),
-    onTheWay: onTheWay.filter(([at = 0]) => at <= steps),
-    seconds: state.seconds,
+    onTheWay: onTheWay.filter(([at = 0]) => at <= steps).map((each) => [...each]),
+    seconds,
   };
 }
 
-/** JSON has null for a number that is not finite. */
-const numbers = list(nullable(finite), { words: "a list of numbers" });
-const numberOf = (value: number | null) => value ?? Number.NaN;
+const numbers = list(recordedNumber, { words: "a list of numbers" });
 
 const fields = object<{
-  losses: readonly (number | null)[];
-  onTheWay: readonly (readonly (number | null)[])[];
-  seconds: number;
+  readonly losses: readonly number[];
+  readonly onTheWay: readonly (readonly number[])[];
+  readonly seconds: number;
 }>({
   losses: numbers,
   onTheWay: list(numbers, { words: "a list of evaluations" }),

@@ -1,11 +1,9 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { StepsizeError } from "../errors.js";
 import { messageOf } from "../realms.js";
+import { Place, type Schema } from "../schema.js";
 
-/**
- * A file with one JSON object a line that is only ever added to. JSON has no numbers that are not finite: they are the
- * texts `"NaN"`, `"Infinity"` and `"-Infinity"`, which {@link recordedNumber} reads.
- */
+/** A file with one JSON object a line, written by {@link recordText}, that is only ever added to. */
 export class RecordsFile<T extends object> {
   readonly path: string;
   #file: number | undefined;
@@ -23,7 +21,7 @@ export class RecordsFile<T extends object> {
    * @throws StepsizeError `invalid-file` if it cannot be written (a full disk)
    */
   add(record: T): void {
-    this.#pending.push(Buffer.from(`${JSON.stringify(record, withoutLoss)}\n`));
+    this.#pending.push(Buffer.from(`${recordText(record)}\n`));
     this.flush();
   }
 
@@ -55,12 +53,12 @@ export class RecordsFile<T extends object> {
   /**
    * Cuts the file before the first record that `keep` refuses, and before a last line that was half written.
    *
-   * @param read checks what a line holds and gives the record; it throws what is wrong with it
+   * @param schema what a line holds
    * @returns the records that stay, and whether a half-written line was cut off
    * @throws StepsizeError `invalid-file` naming the first line that holds something else; the file stays as it is
    */
-  cut(read: (value: unknown) => T, keep: (record: T) => boolean): { readonly records: T[]; readonly wasTorn: boolean } {
-    const { records, end, size, wasTorn } = readWhile(this.path, read, keep);
+  cut(schema: Schema<T>, keep: (record: T) => boolean): { readonly records: T[]; readonly wasTorn: boolean } {
+    const { records, end, size, wasTorn } = readWhile(this.path, schema, keep);
     if (end < size) this.#attempt(() => truncateSync(this.path, end));
     return { records, wasTorn };
   }
@@ -88,31 +86,38 @@ function attempted(action: () => void): void {
   }
 }
 
-/** A number of a record, from what stands in the file. Versions that wrote `null` did not say which it was. */
-export function recordedNumber(value: unknown): number | undefined {
+/**
+ * A record as JSON on one line. JSON has no numbers that are not finite: they are the texts `"NaN"`, `"Infinity"` and
+ * `"-Infinity"`, which {@link recordedNumber} reads.
+ */
+export function recordText(record: object): string {
+  return JSON.stringify(record, (_, value: unknown) =>
+    typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
+  );
+}
+
+/** A number of a record, finite or not. Versions that wrote `null` did not say which it was: it is read as NaN. */
+export const recordedNumber: Schema<number> = (value, place) => {
   if (value === null) return Number.NaN;
   if (value === "NaN" || value === "Infinity" || value === "-Infinity") return Number(value);
-  return typeof value === "number" ? value : undefined;
-}
-
-function withoutLoss(_: string, value: unknown): unknown {
-  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
-}
+  return typeof value === "number" ? value : place.refuse("a number", value);
+};
 
 /** The records up to the first that `keep` refuses, and the byte where they end. */
-function readWhile<T>(path: string, read: (value: unknown) => T, keep: (record: T) => boolean) {
+function readWhile<T>(path: string, schema: Schema<T>, keep: (record: T) => boolean) {
   const bytes = bytesOf(path);
   const size = bytes.length;
   const records: T[] = [];
   let end = 0;
   for (let next = bytes.indexOf("\n"); next >= 0; next = bytes.indexOf("\n", end)) {
+    const place = `${path}:${records.length + 1}`;
     let record: T;
     try {
-      record = read(JSON.parse(bytes.toString("utf8", end, next)));
+      record = schema(JSON.parse(bytes.toString("utf8", end, next)), new Place(place));
     } catch (error) {
-      const place = `${path}:${records.length + 1}`;
+      const message = error instanceof StepsizeError ? error.message : `${place}: ${messageOf(error)}`;
       const mend = "Mend the line, or remove it and those after it: a run goes on without them, and tells of it";
-      throw new StepsizeError("invalid-file", `${place}: ${messageOf(error)}. ${mend}`, { cause: error });
+      throw new StepsizeError("invalid-file", `${message}. ${mend}`, { cause: error });
     }
     if (!keep(record)) return { records, end, size, wasTorn: false };
     records.push(record);

@@ -132,6 +132,23 @@ describe("a study that is disturbed", () => {
     expect(recordsOf(name)).toEqual(recordsOf("whole"));
   });
 
+  test("a record of a run whose losses were not finite is kept as it is", async () => {
+    const name = "not-finite";
+    cpSync(join(cwd, "whole"), join(cwd, name), { recursive: true });
+    const path = join(cwd, name, "runs.jsonl");
+    const changed = readFileSync(path, "utf8").replaceAll(
+      /("trainLoss":)[^,]*(.*"curve":.*"loss":\[)[^,]*/g,
+      '$1"NaN"$2"NaN"',
+    );
+    writeFileSync(path, changed);
+    const { code, stderr } = await compare("--study", name);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(readFileSync(path, "utf8")).toBe(changed);
+    expect(readFileSync(join(cwd, name, "results.md"), "utf8")).toBe(
+      readFileSync(join(cwd, "whole/results.md"), "utf8"),
+    );
+  });
+
   test("two processes do not share a folder", async () => {
     const name = studyFolder("shared", { steps: 4000 });
     const { child, done } = start(["compare", ...own, "--study", name], { cwd });

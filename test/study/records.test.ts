@@ -1,9 +1,9 @@
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { completeStudy, type TrainingStudy } from "#lib/study/index.js";
-import { planOf } from "#lib/study/plan.js";
-import { RunRecords, readRecords } from "#lib/study/records.js";
+import { type PlannedRun, planOf } from "#lib/study/plan.js";
+import { type RunRecord, RunRecords, readRecords } from "#lib/study/records.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { divergedRecord, recordOf } from "./support/records.js";
@@ -35,6 +35,35 @@ test("a record is a line of the file once it is added, and is read again", async
   expect(told).toEqual([]);
 });
 
+test("numbers that are not finite come back as they were, also from a file that was cleaned", async () => {
+  const wild = (run: PlannedRun): RunRecord => ({
+    ...divergedRecord(run),
+    trainLoss: Number.NaN,
+    validation: { loss: Number.POSITIVE_INFINITY, accuracy: 0.1 },
+    onTheWay: [[1, Number.NaN, 0.5]],
+    curve: { step: [0, 1], learningRate: [0.1, Number.NEGATIVE_INFINITY], loss: [1, Number.NaN] },
+  });
+  const expected = [...runs.slice(0, 2).map(wild), { ...recordOf(runs[2] as PlannedRun, 1), trainLoss: Number.NaN }];
+  const file = await open();
+  for (const record of expected) file.add(record);
+  file.close();
+  expect([...(await readRecords(path)).records.values()]).toEqual(expected);
+  appendFileSync(path, "no record\n");
+  expect([...(await open()).all.values()]).toEqual(expected);
+  expect(told).toHaveLength(1);
+  expect(await readRecords(path)).toMatchObject({
+    records: new Map(expected.map((one) => [one.id, one])),
+    damaged: [],
+  });
+});
+
+test("null in a curve, as older versions wrote it, is read as NaN", async () => {
+  const [first] = records as [RunRecord];
+  writeFileSync(path, `${JSON.stringify({ ...first, curve: { ...first.curve, loss: [Number.NaN] } })}\n`);
+  expect(readFileSync(path, "utf8")).toContain('"loss":[null]');
+  expect((await readRecords(path)).records.get(first.id)?.curve.loss).toEqual([Number.NaN]);
+});
+
 test("a file that is not there has no records, and is not made by reading it", async () => {
   expect((await readRecords(path)).records.size).toBe(0);
   await open();
@@ -55,6 +84,11 @@ describe("a file with lines that hold no record", () => {
       "a final run without its test result",
       [...lines, lines[0]?.replace('"tuning"', '"final"')],
       [lines[0]?.replace('"tuning"', '"final"').trimEnd()],
+    ],
+    [
+      "a run that completed with a result that is not finite",
+      [...lines, lines[0]?.replace(/"validation":\{"loss":[^,]*/, '"validation":{"loss":"NaN"')],
+      [lines[0]?.replace(/"validation":\{"loss":[^,]*/, '"validation":{"loss":"NaN"').trimEnd()],
     ],
     ["bytes that are no text", [...lines, "\0\u{fffd}\n"], ["\0\u{fffd}"]],
   ])("%s: is cleaned, nothing is lost", async (_, content, damaged) => {

@@ -1,6 +1,7 @@
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { object } from "#lib/schema.js";
 import { RecordsFile, recordedNumber } from "#lib/train/records-file.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -9,11 +10,7 @@ const folders = temporaryFolders();
 interface One {
   readonly loss: number;
 }
-const read = (value: unknown): One => {
-  const loss = recordedNumber((value as One | null)?.loss);
-  if (loss === undefined) throw new Error("expected a loss");
-  return { loss };
-};
+const read = object<One>({ loss: recordedNumber });
 const all = () => true;
 const fileOf = (text?: string) => {
   const path = join(folders(), "records.jsonl");
