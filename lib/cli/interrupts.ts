@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { isError } from "../realms.js";
 import { exitCode, Interrupted } from "./failure.js";
+import { tell } from "./terminal.js";
 
 /**
  * Signals that end a process unless it catches them, and that it can catch: a person's, a closed terminal or connection,
@@ -96,7 +97,7 @@ export class Interrupts {
     if (this.#stray) return;
     this.#stray = isError(thrown) ? thrown : new Error(String(thrown));
     setTimeout(() => {
-      process.stderr.write(`error: ${this.#stray?.message}\n`);
+      tell(`error: ${this.#stray?.message}`);
       process.exit(exitCode.failed);
     }, longestEnd).unref();
     this.#request(this.#stray);

@@ -1,5 +1,5 @@
 import type { SingleBar } from "cli-progress";
-import { printableLines } from "../quoting.js";
+import { printable, printableLines } from "../quoting.js";
 import { Smoother } from "../report/smooth.js";
 import type { StepRecord } from "../train/index.js";
 import { count, duration, short } from "./text.js";
@@ -50,11 +50,15 @@ export function noteOver(text: string, isBar: boolean): string {
   return isBar ? `\r\x1b[K${line}\x1b7` : line;
 }
 
+const barFormat = " {bar} {value}/{total}  {state}";
+
 /** A bar of `total` steps, some of them done, with room for `{ state }`. */
 export async function startBar(total: number, done: number, stream: NodeJS.WritableStream): Promise<SingleBar> {
   const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar({
-    format: " {bar} {value}/{total}  {state}",
+    // What is measured, and so its state, may have its name from a file or an argument.
+    format: (options, params, { state }: { state: string }) =>
+      cliProgress.Format.Formatter({ ...options, format: barFormat }, params, { state: printable(state) }),
     stream,
     barsize: 16,
     barCompleteChar: "━",

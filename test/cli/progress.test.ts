@@ -1,6 +1,6 @@
 import { Writable } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { showProgress } from "#lib/cli/progress.js";
+import { showProgress, startBar } from "#lib/cli/progress.js";
 import { duration, shellWord, short, table } from "#lib/cli/text.js";
 
 /** A stand-in for standard error. */
@@ -36,6 +36,16 @@ describe("progress", () => {
     expect(stream.text.lastIndexOf("\x1b[?25h")).toBeGreaterThan(stream.text.lastIndexOf("\x1b[?25l"));
     // What it goes back to at its end was remembered after the last note, and not above it.
     expect(stream.text.lastIndexOf("\x1b7")).toBeGreaterThan(stream.text.indexOf("a note"));
+  });
+
+  test("the state beside a bar is escaped, and the bar's own sequences are not", async () => {
+    const stream = new Recorder(true);
+    const bar = await startBar(10, 0, stream);
+    bar.update(1, { state: "\x1b]0;title\x07\n" });
+    bar.stop();
+    expect(stream.text).toContain(" 1/10  \\u001b]0;title\\u0007\\n");
+    expect(stream.text).not.toContain("\x07");
+    expect(stream.text).toContain("\x1b[?25h");
   });
 
   test("elsewhere it gets whole lines, few of them, the last step always", async () => {
