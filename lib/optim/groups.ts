@@ -3,59 +3,84 @@ import { givenOptions } from "../options.js";
 import { factsOf, type ParameterFacts, type ParameterLike } from "./parameters.js";
 
 /**
- * A learning rate for every step: a schedule, or a function of your own. It must give the same rate for the same step
- * whenever it is asked, since a captured step has its rates in a table and a resumed run makes the same ones.
+ * A function from a step to a learning rate: a schedule, or a function of your own.
+ *
+ * It must always return the same rate for the same step. A captured step reads its rates from a table that was computed
+ * before, and a resumed run computes them again.
  */
 export interface LearningRateFunction {
-  /** @param step from 0 */
+  /**
+   * Returns the learning rate of a step, a finite number ≥ 0.
+   *
+   * @param step the index of the step, from 0
+   */
   (step: number): number;
-  /** Number of steps that it plans, if it plans any; the default budget of a trainer. */
+  /** Number of steps that the function plans. It is the default budget of a trainer. A function may have none. */
   readonly budget?: number;
-  /** Momentum for a step, in place of the optimizer's. */
+  /** Returns the momentum of a step. It replaces the optimizer's `momentum`, or the first of its `betas`. */
   readonly momentum?: (step: number) => number;
-  /** What it is, as plain JSON. A checkpoint has the values of one without. */
+  /**
+   * Returns a description as plain JSON for a checkpoint. For a function without it, a checkpoint stores its values.
+   */
   toJSON?(): unknown;
 }
 
 /** The learning rate: a number, or a function of the step, such as a schedule. */
 export type LearningRate = number | LearningRateFunction;
 
-/** Whether a learning rate is a function that nothing but its values describes. */
+/** Returns whether a learning rate is a function without `toJSON`, which only its values describe. */
 export function isCustom(lr: LearningRate): boolean {
   return typeof lr === "function" && typeof lr.toJSON !== "function";
 }
 
 /**
- * How many steps a table of a learning rate has; `undefined` for a function without a budget. That of a schedule ends
- * with the rate that it has past its budget.
+ * Returns the number of rows in the table of a learning rate: 1 for a number, the budget for a custom function, and the
+ * budget + 1 for a schedule, whose last row is the rate past the budget. Returns `undefined` for a function without a
+ * budget.
  */
 export function rowsOf(lr: LearningRate): number | undefined {
   if (typeof lr === "number") return 1;
   return lr.budget === undefined || isCustom(lr) ? lr.budget : lr.budget + 1;
 }
 
-/** What a learning rate is, as plain JSON. */
+/** Returns a learning rate as plain JSON; `{ name: "custom" }` for a function without `toJSON`. */
 export function learningRateJson(lr: LearningRate): unknown {
   return typeof lr === "number" ? lr : (lr.toJSON?.() ?? { name: "custom" });
 }
 
-/** Chooses parameters, and the options that differ for them. The first group that matches a parameter takes it. */
+/**
+ * A group of parameters and the options that differ for them. A parameter belongs to the first group whose `where`
+ * accepts it. A parameter that no group accepts has the optimizer's own options.
+ *
+ * @example
+ * ```ts
+ * import { AdamW, type AdamGroupOptions, models, openDevice, type ParameterGroup } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 4, hidden: [8], classes: 2, device, seed: 0 });
+ * const noDecay: ParameterGroup<AdamGroupOptions> = { where: (_, { shape }) => shape.length === 1, weightDecay: 0 };
+ * const optimizer = new AdamW(model.parameters(), { lr: 1e-3, groups: [noDecay] });
+ * ```
+ */
 export type ParameterGroup<Options> = Partial<Options> & {
-  /** Whether the parameter belongs to the group; `name` is its path in the model, or its place in the list. */
+  /**
+   * Returns whether a parameter belongs to the group. `name` is the parameter's path in its model, or its index in the
+   * list of parameters if it has no path.
+   */
   readonly where: (name: string, parameter: ParameterFacts) => boolean;
 };
 
-/** Parameters with their complete options. */
+/** The parameters of a group with their complete options. */
 export interface ResolvedGroup<Options> {
   readonly parameters: readonly ParameterLike[];
   readonly options: Options;
 }
 
 /**
- * Divides parameters into groups: those that a group chooses, and the rest with the options given for all.
+ * Divides parameters into groups. The parameters that no group accepts come first, with the shared options.
  *
- * @throws StepsizeError `invalid-argument` for a group that chooses none, which is most likely a mistake in its
- * condition.
+ * @throws StepsizeError `invalid-argument` if a group accepts no parameter, which is most likely a mistake in its
+ * `where`
  */
 export function resolveGroups<Options extends object>(
   parameters: readonly ParameterLike[],

@@ -1,7 +1,7 @@
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import type { LearningRate } from "./groups.js";
 
-/** One group's hyper-parameters, in the order of `native/update/scalars.h`. */
+/** The hyperparameters of one group at one step, in the order of `native/update/scalars.h`. */
 export interface Hyper {
   readonly learningRate: number;
   readonly weightDecay?: number;
@@ -30,22 +30,27 @@ const fields = [
   "biasCorrection",
 ] as const;
 
-/** Doubles in a row of {@link hyperRow}. */
+/** Number of values in a row of {@link hyperRow}. */
 export const hyperFields = fields.length;
+
+/** Returns hyperparameters as a row of numbers for the device. A field that is missing is 0. */
 
 export function hyperRow(hyper: Hyper): number[] {
   return fields.map((field) => Number(hyper[field] ?? 0));
 }
 
-// What a schedule may move, as `Scheduled` in native/update/scalars.h.
+// The fields that a schedule may change, in the order of `Scheduled` in native/update/scalars.h.
 const scheduled = ["learningRate", "beta1", "momentum"] as const;
 
-/** Doubles per group and step of {@link scheduledRows}. */
+/** Number of values per group and step in the table of a schedule; see {@link scheduledRow}. */
 export const scheduledFields = scheduled.length;
 
 /**
- * What a schedule moves of a group, for every step: `rowOf(0)`, `rowOf(1)`, …
- * @throws StepsizeError `unsupported` where it moves anything else.
+ * Returns the values that a schedule may change, for one group and one step: a row of the table on the device.
+ *
+ * @param first the group's hyperparameters at step 0
+ * @param hyper the group's hyperparameters at the step of the row
+ * @throws StepsizeError `unsupported` if any other field differs from `first`
  */
 export function scheduledRow(first: Hyper, hyper: Hyper): number[] {
   for (const field of fields) {
@@ -56,31 +61,54 @@ export function scheduledRow(first: Hyper, hyper: Hyper): number[] {
   return scheduled.map((field) => hyper[field] ?? 0);
 }
 
-/** The learning rate of a step, checked: a schedule may be anybody's function. */
+/**
+ * Returns the learning rate of a step. The value is checked because a schedule may be a function of the caller.
+ *
+ * @throws StepsizeError `invalid-argument` if it is not a finite number ≥ 0
+ */
 export function learningRateAt(lr: LearningRate, step: number): number {
   const rate = typeof lr === "number" ? lr : lr(step);
-  // The device would spread a NaN over all parameters without a word.
+  // With a rate of NaN the device would set all parameters to NaN without an error.
   if (!Number.isFinite(rate) || rate < 0)
     throw new StepsizeError("invalid-argument", `lr: expected a number ≥ 0 at step ${step}, got ${describe(rate)}`);
   return rate;
 }
 
-/** Throws unless `value` is a finite number that `holds` accepts. */
+/**
+ * Checks that `value` is a finite number that `holds` accepts.
+ *
+ * @throws StepsizeError `invalid-argument` that names the argument and what was expected
+ */
 export function expectNumber(name: string, value: unknown, expected: string, holds: (value: number) => boolean): void {
   if (typeof value !== "number" || !Number.isFinite(value) || !holds(value)) invalidArgument(name, expected, value);
 }
 
+/**
+ * Checks that `lr` is a finite number ≥ 0 or a function.
+ *
+ * @throws StepsizeError `invalid-argument` otherwise
+ */
 export function expectLearningRate(lr: unknown): void {
   if (typeof lr === "function") return;
   if (typeof lr !== "number" || !(lr >= 0) || !Number.isFinite(lr))
     throw new StepsizeError("invalid-argument", `lr: expected a number ≥ 0 or a schedule, got ${describe(lr)}`);
 }
 
+/**
+ * Checks that `betas` is an array of two numbers from 0 to below 1.
+ *
+ * @throws StepsizeError `invalid-argument` otherwise
+ */
 export function expectBetas(betas: unknown): void {
   if (!Array.isArray(betas) || betas.length !== 2) invalidArgument("betas", "two numbers", betas);
   for (const beta of betas) expectNumber("betas", beta, "numbers from 0 to below 1", (b) => b >= 0 && b < 1);
 }
 
+/**
+ * Checks that `weightDecay` is a finite number ≥ 0.
+ *
+ * @throws StepsizeError `invalid-argument` otherwise
+ */
 export function expectWeightDecay(weightDecay: unknown): void {
   expectNumber("weightDecay", weightDecay, "a number ≥ 0", (value) => value >= 0);
 }

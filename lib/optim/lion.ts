@@ -7,18 +7,25 @@ import { expectOptionNames, type StepOptions, splitStepOptions, stepNames } from
 
 /** Options of {@link Lion} that may differ by group. */
 export interface LionGroupOptions {
-  /** Every element moves by this much, so it is a third to a tenth of AdamW's. */
+  /**
+   * Learning rate: a number ≥ 0, or a schedule. Required. Every element moves by about this much at each step. The
+   * paper suggests a third to a tenth of AdamW's rate.
+   */
   lr: LearningRate;
-  /** Weights of the momentum in the direction and in its own average; default [0.9, 0.99]. */
+  /**
+   * Weight β₁ of the momentum in the direction of the step, and decay rate β₂ of the momentum, each from 0 to below 1.
+   * Default [0.9, 0.99]. If the schedule has a `momentum`, it replaces β₁.
+   */
   betas?: readonly [number, number];
-  /** Shrinks the parameter by lr·weightDecay; default 0. */
+  /** Decoupled weight decay, a number ≥ 0: the parameter is multiplied by 1 − lr·weightDecay. Default 0. */
   weightDecay?: number;
-  /** Ascend instead of descend; default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize?: boolean;
 }
 
 /** Options of {@link Lion}. */
 export interface LionOptions extends LionGroupOptions, StepOptions {
+  /** Groups of parameters with options of their own. Default: none, so all parameters have the same options. */
   readonly groups?: readonly ParameterGroup<LionGroupOptions>[];
 }
 
@@ -26,13 +33,33 @@ const groupNames = optionNames<LionGroupOptions>({ lr: true, betas: true, weight
 const names = optionNames<LionOptions>({ ...groupNames, ...stepNames, groups: true });
 
 /**
- * Lion: steps along the sign of an interpolated momentum. Source: Chen et al., "Symbolic discovery of optimization
- * algorithms", NeurIPS 2023.
+ * The Lion optimizer, which moves each element along the sign of an interpolated momentum.
+ *
+ * With gradient g: parameter ← parameter·(1 − lr·weightDecay) − lr·sign(β₁m + (1 − β₁)g), then m ← β₂m + (1 − β₂)g.
+ *
+ * Source: Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023.
+ *
+ * @example
+ * ```ts
+ * import { Lion } from "stepsize";
+ *
+ * const weights = new Float32Array([1, 2, 3]);
+ * const optimizer = new Lion([weights], { lr: 0.01 });
+ * optimizer.step([new Float32Array([1, -1, 1])]);
+ * console.log(weights); // about [0.99, 2.01, 2.99]
+ * ```
  */
 export class Lion extends Optimizer<LionGroupOptions> {
   protected readonly momentNames = ["expAvg"];
   protected readonly rule = "lion";
 
+  /**
+   * Creates the optimizer.
+   *
+   * @param parameters tensors, arrays or device pointers, at least one and all of one kind
+   * @throws StepsizeError `invalid-argument` if an option is unknown or out of range, if `parameters` is empty, mixed
+   * or contains a tensor that cannot be trained, or if a group matches no parameter
+   */
   constructor(parameters: readonly ParameterLike[], options: LionOptions) {
     expectOptionNames(new.target.name, names, groupNames, options);
     const { step, rest } = splitStepOptions(options);

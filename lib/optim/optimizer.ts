@@ -31,41 +31,43 @@ import { StepLists } from "./step-lists.js";
 import { type StepOptions, validateStepOptions } from "./step-options.js";
 import { fromTorch, stepsMade, type TorchMoments, torchMoments, torchPlaces, toTorch } from "./torch-state.js";
 
-/** What `stats()` reads from the device. */
+/** Counters and measurements of an optimizer, as `stats()` reads them from the device. */
 export interface OptimizerStats {
-  /** Steps so far, applied or not. */
+  /** Number of steps so far, applied or not. */
   readonly iteration: number;
-  /** Steps that were applied. How often each parameter was updated is `updates` in `stateDict()`. */
+  /** Number of steps that were applied. `stateDict()` has the number of updates of each parameter as `updates`. */
   readonly updates: number;
-  /** Steps left out because a gradient was not finite. */
+  /** Number of steps that were left out because a gradient was not finite. */
   readonly skipped: number;
-  /** The step (from 0) whose gradient was not finite, where that stopped the updates. */
+  /** Index of the step whose gradient stopped the updates because it was not finite; `undefined` if none did. */
   readonly stoppedAt: number | undefined;
-  /** Global norm of the last gradient after scaling and before clipping, in float64; 0 if it was not asked for. */
+  /**
+   * Gradient norm of the last step, after scaling and before clipping, in float64; 0 if the step did not measure it.
+   */
   readonly norm: number;
-  /** What clipping multiplied the last gradient by; 1: nothing. */
+  /** Factor by which clipping multiplied the last gradient; 1 if it was not clipped. */
   readonly coefficient: number;
-  /** The last step's learning rate, of each group. */
+  /** Learning rate of the last step, for each group. */
   readonly learningRates: readonly number[];
 }
 
-/** Options of one step, in place of the optimizer's own. */
+/** Options of a single step. They replace those of the optimizer. */
 export interface StepOverrides extends Pick<StepOptions, "gradientScale"> {
   /**
-   * The gradients are sums over this total weight and are divided by it: a float32 scalar on the device, such as the sum
-   * of several losses' `nn.weightOf`. Of 0, if nothing counted, the step's gradient is zero. Default: none.
+   * Divisor of the gradients: a float32 scalar on the device, such as the sum of `nn.weightOf` over several losses with
+   * reduction `"sum"`. If it is 0, because no label counted, the step's gradient is zero. Default: no divisor.
    */
   readonly totalWeight?: Tensor | undefined;
 }
 
-/** @internal Where a state of PyTorch's is read from. */
+/** @internal A source of a PyTorch optimizer's state, such as a file. See `Optimizer.fillTorchState`. */
 export interface TorchStateSource {
   readonly read: (name: string) => Promise<number>;
   readonly fill: (name: string, to: Tensor, layout: TorchLayout) => Promise<void>;
   readonly ready: () => Promise<void>;
 }
 
-/** An optimizer's counters, and how often each parameter was updated. */
+/** The counters of an optimizer, and the number of updates of each parameter. */
 interface OwnCounts {
   readonly counters: Float64Array;
   readonly updates: Int32Array;
@@ -75,13 +77,24 @@ const overrideNames = optionNames<StepOverrides>({ gradientScale: true, totalWei
 
 const stateFields = 6;
 const stateFieldsPerGroup = 3;
-/** In place of a parameter's count: `kAsManyAsAll` of native/update/scalars.h. */
+/** A parameter's count that stands for the optimizer's own: `kAsManyAsAll` of native/update/scalars.h. */
 const asManyAsAll = -1;
 
 /**
- * What all optimizers share: groups, the learning rate, state on the device and the step itself, which is three
- * enqueued operations at most and never waits for the device: the gradient's norm (only for clipping and the non-finite
- * check), the step's scalars, and one update of all tensors of all groups.
+ * The base class of all optimizers: parameter groups, the learning rate, optimizer state on the device, and the step.
+ *
+ * A step enqueues at most three operations and does not wait for the device: the gradient norm (only for clipping and
+ * the non-finite check), the step's scalars, and one update of all tensors of all groups.
+ *
+ * @example
+ * ```ts
+ * import { type Optimizer, SGD } from "stepsize";
+ *
+ * const weights = new Float32Array([1, 2, 3]);
+ * const optimizer: Optimizer<any> = new SGD([weights], { lr: 0.1, clipNorm: 1 });
+ * optimizer.step([new Float32Array([3, 4, 0])]);
+ * const { updates, norm, coefficient } = await optimizer.stats(); // 1, 5, about 0.2
+ * ```
  */
 export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** @internal */
@@ -90,18 +103,18 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   readonly #device: Device;
   readonly #stepOptions: StepOptions;
   readonly #hyper: Tensor;
-  /** What stands in `#hyper`, so that it is written again only when it changes. */
+  /** The values last uploaded to `#hyper`. They are uploaded again only when they change. */
   #written: Float64Array | undefined;
   readonly #state: Tensor;
-  /** How often each parameter was updated, in the order of the slots. */
+  /** Number of updates of each parameter, in the order of the slots. */
   readonly #updates: Tensor;
-  /** The group of each parameter. */
+  /** Index of each parameter's group, in the order of the slots. */
   readonly #groupOf: Tensor;
   readonly #keeper: Keeper;
   readonly #lists: StepLists;
   readonly #count: StepCount;
   #schedule: Tensor | undefined;
-  /** The rows of `#schedule`. */
+  /** The values of `#schedule`. */
   #rows = new Float64Array();
 
   protected constructor(
@@ -137,34 +150,35 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#lists = new StepLists(this.#device, this.#keeper);
   }
 
-  /** Throws for options that make no sense. */
+  /** Checks the options of a group. Throws `invalid-argument` if one is out of range. */
   protected abstract validate(options: Options): void;
-  /** The hyper-parameters of a group's next step. */
+  /** Returns the hyperparameters of a group at a step. */
   protected abstract hyper(options: Options, learningRate: number, step: number): Hyper;
-  /** Names of the tensors that the rule keeps per parameter; empty where there are none. */
+  /** Names of the moments that the update rule keeps per parameter; empty if it keeps none. */
   protected abstract readonly momentNames: readonly string[];
-  /** The update rule, as `native/update/rules.h` names it. */
+  /** Name of the update rule in `native/update/rules.h`. */
   protected abstract readonly rule: string;
 
-  /** Whether a step measures the gradient's norm. */
+  /** Whether a step measures the gradient norm: `clipNorm` or `nonFinite` is set. */
   get checksGradients(): boolean {
     return this.#stepOptions.clipNorm !== undefined || this.#stepOptions.nonFinite !== undefined;
   }
 
-  /** What a step multiplies every gradient by, unless it is told otherwise. */
+  /** Factor of every gradient in a step that has no `gradientScale` of its own. */
   get gradientScale(): number {
     return this.#stepOptions.gradientScale ?? 1;
   }
 
-  /** Whether a step whose gradient is not finite is left out and counted. */
+  /** Whether a step with a gradient that is not finite is left out and counted: `nonFinite` is `"skip"`. */
   get skipsNonFinite(): boolean {
     return this.#stepOptions.nonFinite === "skip";
   }
 
   /**
-   * Steps made so far; indexes the schedule.
+   * Number of steps so far. It is the index of the next step in the schedule.
    *
-   * @throws StepsizeError `invalid-state` while only the device knows it: see {@link loadStateDict}
+   * @throws StepsizeError `invalid-state` when read while only the device knows the number (see {@link loadStateDict});
+   * `invalid-argument` when set to anything but a whole number ≥ 0
    */
   get iteration(): number {
     const { made } = this.#count;
@@ -180,25 +194,34 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#count.made = steps;
   }
 
-  /** The learning rate of each group's next step, in the order the groups were resolved. */
+  /**
+   * Returns the learning rate of each group's next step. Parameters that no group accepts come first; the groups follow
+   * in the order in which they were given.
+   *
+   * @throws StepsizeError `invalid-state` while only the device knows the number of steps; `invalid-argument` if a
+   * schedule returns anything but a finite number ≥ 0
+   */
   learningRates(): number[] {
     return this.groups.map(({ options }) => learningRateAt(options.lr, this.iteration));
   }
 
   /**
-   * Applies one update. Of tensors, every one that has a gradient takes part, in stream order, and the call returns at
-   * once. Memory of others takes a gradient for each parameter, in their order, and of arrays the call returns when the
-   * step is done. Updates are counted per parameter, as in PyTorch: the first update of one whose first gradient comes
-   * late is corrected as a first one.
+   * Applies one update to all parameters that have a gradient.
    *
-   * The gradients of a loss that failed, over a label that is no class for example, spoil the step: all parameters that
-   * took part and what the optimizer keeps of them then reject with that error whenever they are read, also after
-   * further steps. They are good again once they are written: load a checkpoint into the model and
-   * {@link loadStateDict | into the optimizer}. On arrays the call throws the error, and nothing has changed. In memory
-   * of a device that somebody else owns there is nobody to tell: read {@link stats}, which fails if the step measures
-   * the gradient's norm, or the loss.
+   * For tensors, the call enqueues the update and returns at once. For caller-owned memory, it takes one gradient per
+   * parameter, in the order of the parameters. For arrays, it returns when the update is done.
    *
-   * Gradients of several batches add up. The step of them together divides their sum by what they count:
+   * Updates are counted per parameter, as in PyTorch. A parameter that gets its first gradient late has the bias
+   * correction of a first update.
+   *
+   * If an operation of the loss failed, for example because of a label that is no class, its gradients spoil the step.
+   * Reading a parameter that took part, or its optimizer state, then rejects with that error, also after further steps.
+   * To continue, overwrite the spoiled memory: load a checkpoint into the model and
+   * {@link loadStateDict | into the optimizer}. For arrays, the call throws the error and changes nothing. For
+   * caller-owned device memory, the error is reported only by the loss and, if the step measures the gradient norm, by
+   * {@link stats}.
+   *
+   * Gradients of several batches add up. Divide their sum by the number of labels that count:
    *
    * ```ts
    * for (const { x, y } of parts) tidy(() => nn.crossEntropy(model.forward(x), y, { reduction: "sum" }).backward());
@@ -206,11 +229,13 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * optimizer.zeroGrad();
    * ```
    *
-   * @param gradients for memory of others: as many as parameters, of their lengths
-   * @param options gradientScale, in place of the optimizer's own; totalWeight, for sums over a weight on the device
-   * @throws StepsizeError `invalid-state` where no parameter has a gradient, an array was detached or resized, or the
-   * step cannot be captured; `invalid-argument` for an unknown option, or where a gradient does not fit its parameter or
-   * memory overlaps. Nothing has changed then.
+   * @param gradients for caller-owned memory: one per parameter, with its length and type
+   * @param options options of this step; they replace those of the optimizer
+   * @throws StepsizeError `invalid-argument` if an option is unknown, a gradient does not fit its parameter, memory
+   * overlaps, or a schedule returns anything but a finite number ≥ 0; `invalid-state` if no parameter has a gradient, a
+   * parameter has a gradient but no module or optimizer lists it, an array was detached or resized, the type of the
+   * parameters changed, a learning rate differs from the tabulated one, or the step cannot be captured; `unsupported`
+   * for caller-owned bfloat16 memory without `masterWeights: false`; `out-of-memory`. Nothing has changed then.
    */
   step(options?: StepOverrides): void;
   step(gradients: readonly Foreign[], options?: StepOverrides): void;
@@ -228,7 +253,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#expectTabulated();
     const hyper = this.#hyperRows();
     if (capturing) this.#expectCapturable(slots, hyper);
-    // Before anything counts the step: they are the memory that may not be there.
+    // State is allocated before the step is counted, because the allocation may fail.
     this.#keeper.keep(slots);
     this.#lists.set(slots, gradients);
     if (!sameValues(hyper, this.#written)) this.#hyper.write(hyper);
@@ -271,14 +296,18 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Prepares steps that need nothing from the host: the learning rates (and momenta) of all steps go to the device,
-   * which counts the steps itself, and what the rule keeps per parameter is made. The updates have the same bits.
-   * `device.capture` needs it.
+   * Uploads a table of the learning rates and momenta of all steps, and allocates the optimizer state, so that later
+   * steps need nothing from the host. The device then counts the steps itself. The updates have the same bits as
+   * without the table.
    *
-   * @param steps how many steps from 0 on; default: those of the longest schedule and the one
-   * after its budget, 1 without a schedule. Later steps have the values of the last one.
-   * @throws StepsizeError `unsupported` where a schedule moves more than rate and momentum; `invalid-argument` without
-   * steps if a learning rate is a function without a budget.
+   * Call it before a step is captured with `device.capture`.
+   *
+   * @param steps number of steps in the table, from step 0. Later steps have the values of the last row. Default: the
+   * budget of the longest schedule + 1, or 1 without a schedule.
+   * @throws StepsizeError `invalid-argument` if `steps` is not a whole number ≥ 1, if it is missing and a learning rate
+   * is a function without a budget, or if a schedule returns anything but a finite number ≥ 0; `unsupported` if a
+   * schedule changes more than the rate and the momentum, or for caller-owned bfloat16 memory without `masterWeights:
+   * false`; `out-of-memory`
    */
   tabulate(steps?: number): void {
     const count = steps ?? this.#rowsOfTable();
@@ -303,28 +332,32 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#schedule?.dispose();
     const shape = [count, this.groups.length, scheduledFields];
     this.#schedule = new Tensor(this.#device, native.create("float64", shape, rows)).keep();
-    // The rows themselves no longer change: what does stands in the table.
+    // The uploaded hyperparameters no longer change: the values that change are in the table.
     this.#written = this.#hyperRows();
     this.#hyper.write(this.#written);
     noGrad(() => this.#keeper.keep(this.#slots));
   }
 
-  /** Forgets the gradients of all parameters, and gives back their memory. */
+  /** Removes the gradients of all parameters and frees their memory. Has no effect on caller-owned memory. */
   zeroGrad(): void {
     for (const { parameter } of this.#slots) if (parameter instanceof Tensor) parameter.zeroGrad();
   }
 
-  /** What the device counted and measured, when the steps enqueued so far are done. */
+  /**
+   * Reads counters and measurements from the device, after the steps enqueued so far.
+   *
+   * @returns a promise that rejects with the error that spoiled a step, if there was one
+   */
   async stats(): Promise<OptimizerStats> {
     return this.statsOf((await this.#state.read()) as Float64Array);
   }
 
-  /** @internal What {@link stats} reads, a vector of float64. */
+  /** @internal The float64 vector that {@link stats} reads. */
   get deviceState(): Tensor {
     return this.#state;
   }
 
-  /** @internal {@link deviceState}'s values by name. */
+  /** @internal Names the values of {@link deviceState}. */
   statsOf(state: Float64Array): OptimizerStats {
     const [iteration, updates, skipped, stopped, norm, coefficient, ...groups] = state as unknown as [
       ...[number, number, number, number, number, number],
@@ -336,9 +369,10 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Everything a resumed run needs besides the parameters: the step's counters as `state`, the number of updates of each
-   * parameter, in the order in which they were given, as `updates`, and per parameter what is kept of it as
-   * `<parameter>.<name>`. The tensors themselves, not copies.
+   * Returns everything that a resumed run needs besides the parameters, by name: the counters as `state`, the number of
+   * updates of each parameter in their order as `updates`, and the moments and master weights as `<parameter>.<name>`.
+   *
+   * The tensors are those of the optimizer, not copies.
    */
   stateDict(): Map<string, Tensor> {
     const state = new Map<string, Tensor>([
@@ -352,15 +386,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Restores what {@link stateDict} gave, read from a file as `name → values`, {@link iteration} with it: the schedule
-   * goes on. The values are copied in stream order, and the call returns at once. What it returns resolves when the host
-   * knows the iteration: at once for tensors made of values of the host and for another optimizer's state, otherwise when
-   * the device was read. Steps may be made before, except with a learning rate that is a function without a budget.
+   * Loads a state that {@link stateDict} returned, including {@link iteration}, so that the schedule continues.
    *
-   * Counters of dropout layers belong to the model: see `Module.loadCounters`.
+   * The call enqueues copies of the values and returns at once. The promise resolves when the host knows the iteration:
+   * at once if the tensors were made from values of the host or belong to another optimizer, otherwise after a read
+   * from the device. Steps may be made before it resolves, unless a learning rate is a function without a budget.
    *
-   * @throws StepsizeError `invalid-file` where it is of other parameters or of another optimizer; nothing has changed
-   * then.
+   * The counters of dropout layers belong to the model; see `Module.loadCounters`.
+   *
+   * @throws StepsizeError `invalid-argument` if `state` is no Map of tensors; `invalid-file` if it belongs to other
+   * parameters or to another optimizer. The promise rejects then, and nothing has changed.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): Promise<void> {
     try {
@@ -381,29 +416,32 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     });
     this.#keeper.settle();
     const counted = this.#count.load(counters);
-    // Who does not await it may not need it.
+    // A caller that does not await the promise must not cause an unhandled rejection.
     counted.catch(() => {});
     return counted;
   }
 
-  /** Makes what is kept of the parameters that a state has something of. */
+  /** Allocates the optimizer state of all parameters that the loaded state contains. */
   #prepareLoad(state: ReadonlyMap<string, Described>, unused: readonly Slot[]): void {
     noGrad(() => this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot))));
-    // A state without counts comes from an earlier version, which had one for all parameters.
+    // A state without `updates` comes from an earlier version, which had one count for all parameters.
     if (!state.has("updates"))
       this.#updates.write(Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : asManyAsAll)));
   }
 
   /**
-   * Continues a run of PyTorch: reads the state of `torch.optim.SGD`, `Adam` or `AdamW` from tensors named
-   * `<parameter>.<name>`. The parameter has its PyTorch name, as the model's `torchNames()` gives it, or its path here;
-   * the name is PyTorch's: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`, and `step`, how often the
-   * parameter was updated. Tensors have PyTorch's shapes and order of axes. A parameter without state begins anew.
+   * Loads the state of PyTorch's `torch.optim.SGD`, `Adam` or `AdamW`, so that a run of PyTorch can be continued.
    *
-   * @param steps steps made so far, and updates of each parameter that has a state; default: the largest `step` found,
-   * and the `step` of each. SGD has none.
-   * @throws StepsizeError `invalid-file` if it does not fit; nothing has changed then. `unsupported` for parameters with
-   * float32 masters, which PyTorch's state does not have.
+   * Tensors are named `<parameter>.<name>`. `<parameter>` is the PyTorch name that the model's `torchNames()` returns,
+   * or the parameter's path here. `<name>` is PyTorch's: `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq`, `momentum_buffer`,
+   * or `step` for the number of updates. Tensors have PyTorch's shapes and order of axes. The state of a parameter that
+   * is not in `state` is reset.
+   *
+   * @param steps number of steps so far, and of updates of each parameter that has a state. Default: the largest
+   * `step`, and the parameter's own `step`. Required for SGD, whose state has no `step`.
+   * @throws StepsizeError `invalid-argument` if `state` is no Map of tensors or `steps` no number; `invalid-file` if
+   * the state does not fit; `unsupported` for parameters with float32 master weights, which PyTorch's state does not
+   * have. Nothing has changed then.
    */
   async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
     expectState("state", state);
@@ -418,16 +456,18 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * The state as PyTorch has it, for `torch.optim.SGD`, `Adam` or `AdamW`: tensors named `<parameter>.<name>` with
-   * PyTorch's names of both, in its shapes and order of axes, and for Adam and AdamW each parameter's `step`. The caller
-   * disposes of the tensors. Parameters that never had a gradient are left out.
+   * Returns the state in PyTorch's form, for `torch.optim.SGD`, `Adam` or `AdamW`.
    *
-   * @throws StepsizeError `unsupported` for parameters with float32 masters, which PyTorch's state does not have
+   * Tensors are named `<parameter>.<name>` with PyTorch's names, and have its shapes and order of axes. For Adam and
+   * AdamW each parameter also has a `step`. Parameters that never had a gradient are left out. The caller disposes of
+   * the tensors.
+   *
+   * @throws StepsizeError `unsupported` for parameters with float32 master weights, which PyTorch's state does not have
    */
   async toTorchState(): Promise<Map<string, Tensor>> {
     this.#expectNoMasters("toTorchState");
     const counted = this.#keeper.names.includes("expAvgSq");
-    // Enqueued with the reads of the moments: all are of one moment.
+    // This read is enqueued together with those of the moments, so that all see the same step.
     const updates = counted ? this.#updates.read() : undefined;
     return await toTorch(
       this.#slots,
@@ -442,11 +482,11 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * Our counts for a state of PyTorch's.
+   * Returns the counters of this optimizer for a state of PyTorch.
    *
-   * @param translated what there is of it, by our names
-   * @param steps made so far, if the caller says it
-   * @param counts what the state says of each parameter
+   * @param translated the tensors of the state by their names here
+   * @param steps number of steps so far, if the caller gave it
+   * @param counts the `step` of each parameter in the state
    */
   #countsOf(
     translated: ReadonlyMap<string, unknown>,
@@ -464,7 +504,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return { counters, updates: Int32Array.from(this.#slots, updatesOf) };
   }
 
-  /** @param tensors in our names and layout */
+  /** Loads a translated state. `tensors` have the names and layouts used here. */
   #loadTranslated(tensors: ReadonlyMap<string, Tensor>, { counters, updates }: OwnCounts): void {
     const own = tensor(this.#device, counters);
     const ownCounts = tensor(this.#device, updates);
@@ -477,11 +517,12 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * @internal {@link loadStateDict} from where no tensors are, such as a file: each is filled in its turn, and the
-   * optimizer has no state of any step until the promise resolves.
+   * @internal Loads a state from a source without tensors, such as a file. Tensors are filled one after the other;
+   * until the promise resolves, the optimizer's state is incomplete.
    *
+   * @param state types and shapes by name
    * @param counters the values of `state`
-   * @param fill writes the values of this name
+   * @param fill writes the values of a name into a tensor
    */
   async fillState(
     state: ReadonlyMap<string, Described>,
@@ -499,11 +540,13 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /**
-   * @internal {@link loadTorchState} from where no tensors are, such as a file.
+   * @internal Loads a state of PyTorch from a source without tensors, such as a file.
    *
-   * @param read gives the number that a tensor of one element holds
-   * @param fill writes the values of PyTorch's name, which have this layout
-   * @param ready called when it is known that all of it fits; nothing has changed if it throws
+   * `read` returns the value of a tensor with one element. `fill` writes the values of a PyTorch name, given in a
+   * layout, into a tensor. `ready` is called after all checks; if it throws, nothing has changed.
+   *
+   * @param state types and shapes by PyTorch's names
+   * @param steps number of steps so far; see {@link loadTorchState}
    */
   async fillTorchState(
     state: ReadonlyMap<string, Described>,
@@ -538,21 +581,21 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     });
   }
 
-  /** @internal What {@link toTorchState} copies: the tensors themselves, and how often each parameter was updated. */
+  /** @internal Returns the tensors that {@link toTorchState} copies, and the number of updates of each parameter. */
   torchStateParts(): { parameters: readonly TorchMoments[]; updates: Promise<TypedArray> | undefined } {
     this.#expectNoMasters("toTorchState");
     const counted = this.#keeper.names.includes("expAvgSq");
     return { parameters: torchMoments(this.#slots, this.#keeper), updates: counted ? this.#updates.read() : undefined };
   }
 
-  /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
+  /** @internal Checks a state as {@link loadStateDict} does. Changes nothing. */
   checkStateDict(state: ReadonlyMap<string, Described>): StatePlaces {
     return placesOf(state, { state: this.#state, updates: this.#updates }, this.#slots, this.#keeper);
   }
 
   /**
-   * What determines the updates, as plain JSON. Each group has its options, without the learning rate where that is the
-   * first group's.
+   * Returns what determines the updates, as plain JSON. Each group has its options. Its learning rate is left out if it
+   * is that of the first group.
    */
   toJSON(): Record<string, unknown> {
     const { clipNorm, gradientScale, masterWeights, momentType, seed } = this.#stepOptions;
@@ -565,7 +608,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     return { optimizer, rule: this.rule, groups, clipNorm, gradientScale, masterWeights, momentType, seed };
   }
 
-  /** Gives back the memory of the optimizer's own tensors. */
+  /** Frees the memory of the optimizer state. The parameters stay as they are. */
   dispose(): void {
     this.#keeper.dispose(this.#slots);
     this.#schedule?.dispose();
@@ -599,7 +642,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   #expectCapturable(slots: readonly Slot[], hyper: Float64Array): void {
     const scheduled = this.groups.some(({ options }) => typeof options.lr === "function");
-    // A master that is behind its parameter would be overwritten by every replay.
+    // A captured copy of a parameter into its outdated master would overwrite the master at every replay.
     const incomplete = slots.some(({ kept }) => kept.length < this.#keeper.names.length) || !this.#keeper.agrees;
     if ((scheduled && !this.#schedule) || incomplete || !sameValues(hyper, this.#written))
       throw new StepsizeError(
@@ -608,14 +651,14 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       );
   }
 
-  /** The budget of the longest schedule, 1 without one; `undefined` if a learning rate has none. */
+  /** Returns the rows of the longest table, 1 without a schedule; `undefined` if a function has no budget. */
   #rowsOfTable(): number | undefined {
     const rows = this.groups.map(({ options: { lr } }) => rowsOf(lr));
     const known = rows.filter((count) => count !== undefined);
     return known.length === rows.length ? Math.max(...known) : undefined;
   }
 
-  /** Lets the device find its place in the schedule, which only it knows. */
+  /** Uploads a table of the schedule, because only the device knows the number of steps so far. */
   #leaveCounting(): void {
     if (this.groups.every(({ options: { lr } }) => typeof lr === "number")) return;
     if (this.#rowsOfTable() === undefined)
@@ -627,7 +670,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.tabulate();
   }
 
-  /** Throws where a function gives another value now than when it was tabulated: the device goes by the table. */
+  /** Throws if a function returns another rate now than when it was tabulated, because the device uses the table. */
   #expectTabulated(): void {
     const { made } = this.#count;
     if (!this.#schedule || made === undefined) return;
@@ -647,7 +690,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   #hyperRows(): Float64Array {
-    // Constant rates do not depend on it.
+    // If the host does not know the step, all rates are constant and do not depend on it.
     const step = this.#schedule ? 0 : (this.#count.made ?? 0);
     return Float64Array.from(
       this.groups.flatMap(({ options }) => hyperRow(this.hyper(options, learningRateAt(options.lr, step), step))),
@@ -655,7 +698,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 }
 
-/** Throws where the model has a parameter that this step, and every other one, would leave as it is. */
+/** Throws if a parameter got a gradient in the same backward pass but belongs to no module and no optimizer. */
 function expectNoStranger(slots: readonly Slot[]): void {
   const stranger = strangerBeside(slots);
   if (!stranger) return;
@@ -676,7 +719,7 @@ function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
 }
 
-/** Nothing is clipped yet. */
+/** Returns the counters before the first step. The clipping coefficient is 1. */
 function initialState(groups: number): Float64Array {
   const state = new Float64Array(stateFields + stateFieldsPerGroup * groups);
   state[stateFields - 1] = 1;

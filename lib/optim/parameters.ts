@@ -7,34 +7,37 @@ import { type HasTorchNames, Tensor } from "../tensor/index.js";
 
 /** A tensor that an optimizer updates. */
 export type Trainable = Tensor & {
-  /** Its path in its model, if it has one. */
+  /** The tensor's path in its model, if it has one. */
   readonly name?: string;
   /** The model that the path is in. */
   readonly listedBy?: HasTorchNames | undefined;
 };
 
 /**
- * Numbers that belong to somebody else, updated where they are: an array (a `Uint16Array` holds bfloat16 bits), or
- * memory of the device.
+ * Caller-owned memory that an optimizer updates in place: a `Float32Array`, a `Uint16Array` with the bits of bfloat16
+ * numbers, or a pointer to memory of the device.
  */
 export type Foreign = Float32Array | Uint16Array | DevicePointer;
 
-/** What an optimizer updates. */
+/** A parameter of an optimizer: a tensor, or caller-owned memory. */
 export type ParameterLike = Trainable | Foreign;
 
-/** What is known of a parameter, whoever owns it. */
+/** Name, type and shape of a parameter, for tensors and caller-owned memory alike. */
 export interface ParameterFacts {
-  /** Its path in the model; empty where it has none. */
+  /** The parameter's path in its model; empty if it has none. */
   readonly name: string;
+  /** The parameter's type: `"float32"` or `"bfloat16"`. */
   readonly dtype: DataType;
+  /** The parameter's shape; `[length]` for caller-owned memory. */
   readonly shape: readonly number[];
 }
 
-/** The model that a parameter's name is a path in. */
+/** Returns the model in which a parameter's name is a path. */
 export function listedBy(parameter: ParameterLike): HasTorchNames | undefined {
   return parameter instanceof Tensor ? (parameter as Trainable).listedBy : undefined;
 }
 
+/** Returns the name, type and shape of a parameter. */
 export function factsOf(parameter: ParameterLike): ParameterFacts {
   if (parameter instanceof Tensor) {
     const { name = "", dtype, shape } = parameter as Trainable;
@@ -44,15 +47,18 @@ export function factsOf(parameter: ParameterLike): ParameterFacts {
   return { name: "", dtype, shape: [parameter.length] };
 }
 
-/** What a list of tensors of the native surface takes for it. */
+/** Returns what a native list of tensors takes for a parameter: a tensor's handle, or the memory itself. */
 export function elementOf(parameter: ParameterLike) {
   return parameter instanceof Tensor ? parameter.handle : parameter;
 }
 
 /**
- * Throws unless all are of one kind, on one device, of one type that can be trained, and none is given twice. Tensors
- * must be leaves that require a gradient.
- * @returns the device: that of the tensors, the one given, or for arrays the CPU
+ * Checks the parameters of an optimizer: at least one, all of one kind, one device and one type, and none given twice.
+ * The type is float32 or bfloat16. Tensors must be leaves that require a gradient.
+ *
+ * @param given the option `device`, for caller-owned memory
+ * @returns the device of the tensors, or `given`, or the CPU for arrays
+ * @throws StepsizeError `invalid-argument` if a check fails, or if the device of a device pointer is missing
  */
 export function validateParameters(parameters: readonly ParameterLike[], given: Device | undefined): Device {
   if (!Array.isArray(parameters)) invalidArgument("parameters", "an array of tensors or of Float32Arrays", parameters);
@@ -95,7 +101,7 @@ export function validateParameters(parameters: readonly ParameterLike[], given: 
   return openDeviceSync("cpu");
 }
 
-/** What keeps a tensor from ever having a gradient: a step would leave it as it is, in silence. */
+/** Returns why a tensor can never have a gradient, in which case no step would change it; `undefined` if it can. */
 function whyNotLearned({ node, requiresGrad }: Tensor): string | undefined {
   if (node) {
     const advice = "give the tensors it was computed from, or a copy of its values that requires a gradient";
@@ -106,10 +112,11 @@ function whyNotLearned({ node, requiresGrad }: Tensor): string | undefined {
   return `has requiresGrad false, so it never gets a gradient; ${advice}. What is to be learned later may be frozen once the optimizer is made`;
 }
 
+/** Returns whether a value is caller-owned memory. */
 export function isForeign(value: unknown): value is Foreign {
-  // Not instanceof: an object may claim to be one.
+  // `instanceof` is not used: an object can pass it without being a typed array.
   if (types.isFloat32Array(value) || types.isUint16Array(value)) return true;
-  // A tensor has a devicePointer too, and one of another copy of the package is no `instanceof` ours.
+  // A tensor has a devicePointer too. A tensor of another copy of the package is no instance of this copy's class.
   if (value instanceof Tensor || isOfAnotherCopy(value)) return false;
   return typeof value === "object" && value !== null && "devicePointer" in value && !ArrayBuffer.isView(value);
 }

@@ -8,21 +8,23 @@ import { expectOptionNames, type StepOptions, splitStepOptions, stepNames } from
 
 /** Options of {@link SGD} that may differ by group. */
 export interface SGDGroupOptions {
+  /** Learning rate: a number ≥ 0, or a schedule. Required. */
   lr: LearningRate;
-  /** Default 0. A schedule that cycles the momentum (one-cycle) takes precedence. */
+  /** Momentum, a number ≥ 0. Default 0. If the schedule has a `momentum`, it replaces this value. */
   momentum?: number;
-  /** How much less a new gradient counts in the momentum buffer; default 0. */
+  /** Dampening d: a new gradient is multiplied by 1 − d before it is added to the momentum buffer. Default 0. */
   dampening?: number;
-  /** Whether to look ahead along the buffer; needs a momentum and no dampening. Default false. */
+  /** Whether to use Nesterov momentum, which needs a momentum above 0 and no dampening. Default false. */
   nesterov?: boolean;
-  /** Added to the gradient as weightDecay·parameter; default 0. */
+  /** Weight decay, a number ≥ 0: `weightDecay·parameter` is added to the gradient. Default 0. */
   weightDecay?: number;
-  /** Ascend instead of descend; default false. */
+  /** Whether to maximize instead of minimize. Default false. */
   maximize?: boolean;
 }
 
 /** Options of {@link SGD}. */
 export interface SGDOptions extends SGDGroupOptions, StepOptions {
+  /** Groups of parameters with options of their own. Default: none, so all parameters have the same options. */
   readonly groups?: readonly ParameterGroup<SGDGroupOptions>[];
 }
 
@@ -36,21 +38,43 @@ const groupNames = optionNames<SGDGroupOptions>({
 });
 const names = optionNames<SGDOptions>({ ...groupNames, ...stepNames, groups: true });
 
-/** Stochastic gradient descent with momentum; the semantics of `torch.optim.SGD`. */
+/**
+ * Stochastic gradient descent with momentum. It has the semantics of `torch.optim.SGD`.
+ *
+ * With gradient g: b ← momentum·b + (1 − dampening)·g, where the first gradient is taken whole, and
+ * parameter ← parameter − lr·b. With Nesterov momentum the step is lr·(g + momentum·b).
+ *
+ * Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in the form
+ * that PyTorch implements.
+ *
+ * @example
+ * ```ts
+ * import { SGD } from "stepsize";
+ *
+ * const weights = new Float32Array([1, 2, 3]);
+ * const optimizer = new SGD([weights], { lr: 0.1, momentum: 0.9 });
+ * optimizer.step([new Float32Array([1, 1, 1])]);
+ * console.log(weights); // about [0.9, 1.9, 2.9]
+ * ```
+ */
 export class SGD extends Optimizer<SGDGroupOptions> {
   protected readonly momentNames: readonly string[];
   protected readonly rule: string;
 
   /**
-   * @throws StepsizeError `invalid-argument` for a negative or non-finite rate, momentum or decay, and for Nesterov
-   * without momentum or with dampening.
+   * Creates the optimizer.
+   *
+   * @param parameters tensors, arrays or device pointers, at least one and all of one kind
+   * @throws StepsizeError `invalid-argument` if an option is unknown or out of range, if `nesterov` is set without a
+   * momentum or with dampening, if `parameters` is empty, mixed or contains a tensor that cannot be trained, or if a
+   * group matches no parameter
    */
   constructor(parameters: readonly ParameterLike[], options: SGDOptions) {
     expectOptionNames(new.target.name, names, groupNames, options);
     const { step, rest } = splitStepOptions(options);
     const { groups = [], ...shared } = rest;
     super(parameters, shared, groups, step);
-    // One buffer for all or for none: a group without momentum gives the same bits with a buffer.
+    // Either all parameters have a buffer or none. A group without momentum gives the same bits with a buffer.
     const hasMomentum = this.groups.some(({ options }) => (options.momentum ?? 0) > 0 || cyclesMomentum(options.lr));
     this.momentNames = hasMomentum ? ["momentumBuffer"] : [];
     this.rule = hasMomentum ? "sgdMomentum" : "sgd";
@@ -69,7 +93,7 @@ export class SGD extends Optimizer<SGDGroupOptions> {
     const { lr, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0, maximize = false } = options;
     const cycled = typeof lr === "number" ? undefined : lr.momentum?.(step);
     const used = cycled ?? momentum;
-    // Another group may have given this one a buffer: without momentum it must hold the gradient, undamped.
+    // The group may have a buffer because another group has momentum. Its buffer must then hold the gradient undamped.
     return { learningRate, momentum: used, dampening: used > 0 ? dampening : 0, nesterov, weightDecay, maximize };
   }
 }

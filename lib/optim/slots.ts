@@ -6,23 +6,27 @@ import type { ResolvedGroup } from "./groups.js";
 import { factsOf, listedBy, type ParameterLike } from "./parameters.js";
 import type { StepOptions } from "./step-options.js";
 
-/** A parameter with all that belongs to it. */
+/** A parameter of an optimizer with its group, its place and its optimizer state. */
 export interface Slot {
   readonly parameter: ParameterLike;
-  /** What it is called in the state. A parameter's own name changes when a part of its model is listed. */
+  /** The parameter's name in the state. The name of the tensor itself changes if a part of its model is listed. */
   readonly key: string;
-  /** Its name when the optimizer was made, and the model that it is a path in. */
+  /** The parameter's name when the optimizer was made. It is a path in the model `listedBy`. */
   readonly path: string;
   readonly listedBy: HasTorchNames | undefined;
+  /** Index of the parameter's group. */
   readonly group: number;
-  /** Among all parameters of the optimizer, in the order in which they were given. */
+  /** Index of the parameter among all parameters of the optimizer, in the order in which they were given. */
   readonly place: number;
   readonly shape: readonly number[];
-  /** What is kept of it, in the order of {@link Keeper.names}; empty until the first gradient. */
+  /** The optimizer state of the parameter, in the order of {@link Keeper.names}; empty before the first gradient. */
   kept: readonly Tensor[];
 }
 
-/** A parameter is called by its name, or by its place among those given where it has none or shares it. */
+/**
+ * Makes the slots of an optimizer's parameters. A slot's key is the parameter's name, or its index if it has no name or
+ * shares the name with another parameter.
+ */
 export function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonly ParameterLike[]): Slot[] {
   const groupOf = new Map(groups.flatMap(({ parameters }, group) => parameters.map((one) => [one, group])));
   const counts = new Map<string, number>();
@@ -38,18 +42,20 @@ export function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonl
   });
 }
 
-/** Makes and names what is kept per parameter: a float32 master of a bfloat16 one, and the rule's moments. */
+/** Makes and names the optimizer state: float32 master weights of bfloat16 parameters, and the rule's moments. */
 export class Keeper {
   readonly #device: Device;
   readonly #momentType: "float32" | "bfloat16";
   readonly #momentNames: () => readonly string[];
-  /** Of the parameters when the optimizer was made. */
+  /** Type of the parameters when the optimizer was made. */
   readonly dtype: string;
-  /** Whether parameters are the rounded copies of float32 masters. */
+  /** Whether the parameters are rounded copies of float32 master weights. */
   readonly hasMasters: boolean;
-  /** Those with a master. */
+  /** The slots that have a master. */
   #mastered: readonly Slot[] = [];
-  /** Their parameters, and how often each had been written when it agreed with its master. */
+  /**
+   * The parameters of `#mastered`. The list notes which of them were written since they last agreed with their master.
+   */
   readonly #agreed: NativeList;
 
   constructor(device: Device, dtype: string, options: StepOptions, momentNames: () => readonly string[]) {
@@ -61,22 +67,29 @@ export class Keeper {
     this.#agreed = device.native.list();
   }
 
+  /** Names of the tensors that are kept per parameter: `master` first if there are master weights, then the moments. */
   get names(): readonly string[] {
     return this.hasMasters ? ["master", ...this.#momentNames()] : this.#momentNames();
   }
 
+  /** Returns the type of the tensors with a name, given by its index in {@link names}. */
   typeOf(index: number): "float32" | "bfloat16" {
     return this.hasMasters && index === 0 ? "float32" : this.#momentType;
   }
 
-  /** Makes what is kept of these parameters, where it is not there yet, and lets masters follow theirs. */
+  /**
+   * Makes the optimizer state of these parameters if it does not exist yet, and updates masters whose parameter was
+   * written.
+   *
+   * @throws StepsizeError `unsupported` for caller-owned bfloat16 memory with master weights; `out-of-memory`
+   */
   keep(slots: readonly Slot[]): void {
     this.follow();
     const made: Slot[] = [];
     try {
       for (const slot of slots) {
         if (slot.kept.length > 0 || this.names.length === 0) continue;
-        // Together: where the second does not fit, the first must not stay behind.
+        // All tensors of a slot are made before any is stored: if one allocation fails, none is kept.
         const kept = this.names.map((name, i) =>
           name === "master" ? masterOf(slot) : zeros(this.#device, slot.shape, this.typeOf(i)),
         );
@@ -92,7 +105,9 @@ export class Keeper {
     }
   }
 
-  /** Begins anew, as before the first gradient; what was made stays where it is, for captured work. */
+  /**
+   * Resets the state of a parameter to its initial values. The tensors stay the same because captured work uses them.
+   */
   reset(slot: Slot): void {
     for (const [i, tensor] of slot.kept.entries()) {
       if (this.hasMasters && i === 0) renewMaster(slot);
@@ -100,12 +115,12 @@ export class Keeper {
     }
   }
 
-  /** Whether every master has its parameter's values. */
+  /** Whether no parameter was written since it last agreed with its master. */
   get agrees(): boolean {
     return this.#agreed.changed() === null;
   }
 
-  /** Lets masters follow parameters that were written by somebody else, by a loaded checkpoint perhaps. */
+  /** Copies parameters that other code wrote, for example by loading a checkpoint, into their masters. */
   follow(): void {
     const changed = this.#agreed.changed();
     if (changed === null) return;
@@ -113,12 +128,12 @@ export class Keeper {
     this.settle();
   }
 
-  /** Notes that masters and parameters agree. */
+  /** Notes that all masters and parameters agree now. */
   settle(): void {
     this.#agreed.note();
   }
 
-  /** Gives back what is kept; captured work that goes on has no masters to follow any more. */
+  /** Disposes of the state of these parameters. Captured work that is replayed later no longer updates masters. */
   dispose(slots: readonly Slot[]): void {
     for (const slot of slots) {
       for (const tensor of slot.kept) tensor.dispose();
@@ -133,7 +148,7 @@ function isDisposed({ parameter }: Slot): boolean {
   return parameter instanceof Tensor && parameter.disposed;
 }
 
-/** The master takes its parameter's values. */
+/** Copies a parameter into its master. */
 function renewMaster(slot: Slot): void {
   const master = masterOf(slot);
   copy(slot.kept[0] as Tensor, master);

@@ -3,20 +3,23 @@ import { shown, someOf } from "../quoting.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Keeper, Slot } from "./slots.js";
 
-/** What is known of a saved tensor before its values are read. */
+/** Type and shape of a saved tensor, known before its values are read. */
 export type Described = Pick<Tensor, "dtype" | "shape">;
 
-/** Where the tensors of a saved state belong. */
+/** The tensors of the optimizer into which the tensors of a saved state are copied. */
 export interface StatePlaces {
-  /** By name; what is kept of a parameter must be there when it is asked for: see `Keeper.keep`. */
+  /** The target of each name. `tensor()` may be called only after `Keeper.keep` has made the parameter's state. */
   readonly expected: ReadonlyMap<string, { readonly tensor: () => Tensor }>;
-  /** Those whose state begins anew: they had no gradient yet. */
+  /** The parameters without saved state, because they had no gradient when it was saved. Their state is reset. */
   readonly unused: readonly Slot[];
 }
 
 /**
- * Fits a saved state to an optimizer's own, and changes nothing.
- * @throws StepsizeError `invalid-file` if a name, a shape or a type differs
+ * Finds the target of each tensor of a saved state. Changes nothing.
+ *
+ * @param saved the saved state by name
+ * @param counters the optimizer's `state` and `updates`
+ * @throws StepsizeError `invalid-file` if a name is missing or unknown, or a shape or a type differs
  */
 export function placesOf(
   saved: ReadonlyMap<string, Described>,

@@ -1,24 +1,24 @@
 import { hostValues } from "../tensor/host-values.js";
 import type { Tensor } from "../tensor/index.js";
 
-/** The counts of optimizers by the tensor of their state, where the device counts as well. */
+/** The step counts of optimizers by their `state` tensor, in which the device counts too. */
 const live = new WeakMap<Tensor, StepCount>();
 
-/** The steps that an optimizer has made, as the host knows them. */
+/** The number of steps that an optimizer has made, as far as the host knows it. */
 export class StepCount {
   readonly #state: Tensor;
   #made: number | undefined = 0;
-  /** Steps since a state was loaded whose own number is not known yet. */
+  /** Steps since a state was loaded whose count the host does not know yet. */
   #since = 0;
   #reading: Promise<void> | undefined;
 
-  /** @param state of the optimizer, whose first value is the device's count */
+  /** @param state the optimizer's `state` tensor, whose first value is the device's count */
   constructor(state: Tensor) {
     this.#state = state;
     live.set(state, this);
   }
 
-  /** `undefined` while only the device knows it. */
+  /** The number of steps; `undefined` while only the device knows it. */
   get made(): number | undefined {
     return this.#made;
   }
@@ -28,19 +28,23 @@ export class StepCount {
     this.#reading = undefined;
   }
 
+  /** Counts steps. */
   advance(times: number): void {
     if (this.#made === undefined) this.#since += times;
     else this.#made += times;
   }
 
-  /** Takes the count of a state that the host knows. */
+  /** Sets the count to the first value of a state that the host knows. */
   take(known: number | undefined): void {
     this.made = countOf(known);
   }
 
   /**
-   * Takes the count of a state whose values the device copies into the optimizer's. It is known at once if the host gave
-   * them or it is the state of an optimizer; otherwise when it was read, and steps made until then are added to it.
+   * Sets the count to that of a state which the device copies into the optimizer's. The count is known at once if the
+   * tensor was made from values of the host or is the state of another optimizer. Otherwise it is read from the device,
+   * and steps that are made in the meantime are added to it.
+   *
+   * @returns a promise that resolves when the count is known
    */
   async load(given: Tensor): Promise<void> {
     const known = live.get(given)?.made ?? hostValues(given)?.[0];
@@ -48,7 +52,7 @@ export class StepCount {
     this.#made = undefined;
     this.#since = 0;
     const reading = this.#state.read().then(([made]) => {
-      // Another state, or another count, may have come in between.
+      // Another state may have been loaded, or another count set, since this read began.
       if (this.#reading === reading) this.made = countOf(made) + this.#since;
     });
     this.#reading = reading;
@@ -56,7 +60,7 @@ export class StepCount {
   }
 }
 
-/** As the device reads it: what is no count is 0. */
+/** Returns the count as the device interprets it: a value that is not above 0 counts as 0. */
 function countOf(value: number | undefined): number {
   return value !== undefined && value > 0 ? Math.trunc(value) : 0;
 }

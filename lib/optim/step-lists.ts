@@ -6,12 +6,13 @@ import { elementOf, type Foreign, factsOf, isForeign } from "./parameters.js";
 import type { Keeper, Slot } from "./slots.js";
 
 /**
- * The lists of tensors of a step, which a device keeps tables of: they are told it again only when they change. Which
- * parameters take part seldom does; gradients may be new tensors at every step.
+ * The lists of tensors of a step. A device keeps a table of each list, so a list is set again only when it changes. The
+ * parameters that take part rarely change; the gradients may be new tensors at every step.
  */
 export class StepLists {
+  /** The gradients of the slots, in their order. */
   readonly gradients: NativeList;
-  /** In the order of the update: what is updated, moments, copies. */
+  /** The other lists in the order of the update: the updated tensors, the moments, the rounded copies. */
   #updated: readonly NativeList[] = [];
   readonly #device: Device;
   readonly #keeper: Keeper;
@@ -24,15 +25,17 @@ export class StepLists {
     this.gradients = device.native.list();
   }
 
-  /** All lists, as the update takes them. */
+  /** All lists in the order in which the update takes them. */
   get all(): readonly NativeList[] {
     const [parameters, ...rest] = this.#updated as [NativeList, ...NativeList[]];
     return [parameters, this.gradients, ...rest];
   }
 
   /**
-   * Sets what takes part and its gradients.
-   * @throws StepsizeError where a gradient does not fit, an array was detached or resized, or memory overlaps
+   * Sets the parameters that take part in a step and their gradients.
+   *
+   * @throws StepsizeError `invalid-argument` if a gradient does not fit its parameter or memory overlaps;
+   * `invalid-state` if an array was detached or resized
    */
   set(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[]): void {
     const foreign = isForeign((slots[0] as Slot).parameter);
@@ -48,7 +51,7 @@ export class StepLists {
     const places = Int32Array.from(slots, ({ place }) => place);
     const parameters = slots.map(({ parameter }) => elementOf(parameter));
     const kept = this.#keeper.names.map((_, i) => slots.map((slot) => (slot.kept[i] as Tensor).handle));
-    // With masters, they are what is updated, and the parameters are their copies.
+    // With master weights, the masters are updated and the parameters are their rounded copies.
     const contents = this.#keeper.hasMasters ? [...kept, parameters] : [parameters, ...kept];
     const lists = contents.map((_, i) => this.#updated[i] ?? this.#device.native.list());
     this.#slots = [];
@@ -62,7 +65,7 @@ export class StepLists {
     const elements = gradients.map((gradient) => (gradient instanceof Tensor ? gradient.handle : gradient));
     const unchanged =
       elements.length === this.#lastGradients.length && elements.every((one, i) => one === this.#lastGradients[i]);
-    // An array may have been detached since, which only setting it anew finds before the step begins.
+    // An array may have been detached since. Only setting the list again finds that before the step begins.
     if (unchanged && gradients[0] instanceof Tensor) return;
     const { dtype } = factsOf((slots[0] as Slot).parameter);
     gradients.forEach((gradient, i) => {
@@ -83,7 +86,7 @@ export class StepLists {
     this.#lastGradients = elements;
   }
 
-  /** Throws where memory of others overlaps: what is written must be nobody else's. */
+  /** Throws if caller-owned memory overlaps: an update may not write memory that it also reads as something else. */
   #expectDistinct(): void {
     const found = this.#device.native.overlap([...this.#updated, this.gradients], this.#updated.length);
     if (!found) return;

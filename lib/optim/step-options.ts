@@ -3,41 +3,45 @@ import type { Device } from "../native/index.js";
 import { expectOptions, type Names, optionNames } from "../options.js";
 import { expectNumber } from "./hyper.js";
 
-/** Options that every optimizer takes, for all parameters together. */
+/** Options that every optimizer takes. They apply to all parameters together. */
 export interface StepOptions {
   /**
-   * Scales the gradient down to this global norm if it is longer; default: no clipping. The norm is right for every
-   * finite gradient. One that is not finite, if `nonFinite` does not leave the step out, does what it does in PyTorch:
-   * with a NaN all parameters become NaN, with an infinity the finite gradients count as 0.
+   * Largest gradient norm, above 0: longer gradients are scaled down to it. Default: no clipping.
+   *
+   * The norm does not overflow for finite gradients. If a gradient is not finite and `nonFinite` does not leave the
+   * step out, the result is that of PyTorch: with a NaN all parameters become NaN, with an infinity the finite
+   * gradients count as 0.
    */
   readonly clipNorm?: number | undefined;
   /**
-   * What happens when a gradient is not finite. `"stop"`: this and all later updates leave everything as it is, until
-   * the optimizer's state is reset. `"skip"`: this update is left out and counted. Default: not checked, which saves
-   * reading the gradients once.
+   * What a step does if a gradient is not finite. Default: gradients are not checked, which saves one pass over them.
+   *
+   * - `"stop"`: this update and all later ones change nothing, until a state is loaded into the optimizer.
+   * - `"skip"`: this update is left out and counted.
    */
   readonly nonFinite?: "stop" | "skip" | undefined;
-  /** Multiplies every gradient first: 1/n for the mean over n accumulated batches. Default 1. */
+  /** Factor of every gradient, applied first: 1/n gives the mean over n accumulated batches. Default 1. */
   readonly gradientScale?: number | undefined;
   /**
-   * Whether the update leaves zeros in the gradients, in the same pass, also where a step that is not finite is left
-   * out. Default false.
+   * Whether the update also sets the gradients to zero, in the same pass. It does so even if the step is left out
+   * because a gradient is not finite. Default false.
    */
   readonly zeroGradients?: boolean | undefined;
   /**
-   * For bfloat16 parameters: keep a float32 master of each, update that, and write its rounded copy in the same pass.
-   * Without, the parameters themselves are updated with stochastic rounding. Default true.
+   * Whether to keep float32 master weights of bfloat16 parameters. Default true. If true, a step updates the master and
+   * writes its rounded copy into the parameter in the same pass. If false, a step updates the parameter itself with
+   * stochastic rounding.
    */
   readonly masterWeights?: boolean | undefined;
-  /** Type of what is kept per parameter; bfloat16 is rounded stochastically. Default `float32`. */
+  /** Storage type of the moments. `"bfloat16"` is rounded stochastically. Default `"float32"`. */
   readonly momentType?: "float32" | "bfloat16" | undefined;
-  /** Seed of stochastic rounding: a safe integer ≥ 0, default 0. */
+  /** Seed of stochastic rounding: a safe integer ≥ 0. Default 0. */
   readonly seed?: number | undefined;
-  /** The device whose memory the parameters are, where they are no tensors; default: the CPU. */
+  /** Device of the memory that arrays or device pointers are in. Default: the CPU. Required for device pointers. */
   readonly device?: Device | undefined;
 }
 
-/** The names of these options. */
+/** The names of the options in {@link StepOptions}. */
 export const stepNames = optionNames<StepOptions>({
   clipNorm: true,
   nonFinite: true,
@@ -52,8 +56,8 @@ export const stepNames = optionNames<StepOptions>({
 /**
  * Checks the names of an optimizer's options and of those of its groups.
  *
- * @param groupNames what a group may have, besides `where`
- * @throws StepsizeError `invalid-argument` for a name that is no option
+ * @param groupNames the names that a group may have besides `where`
+ * @throws StepsizeError `invalid-argument` if a name is no option, or if `groups` is not an array
  */
 export function expectOptionNames(optimizer: string, names: Names, groupNames: Names, options: object): void {
   expectOptions(optimizer, names, options);
@@ -63,7 +67,7 @@ export function expectOptionNames(optimizer: string, names: Names, groupNames: N
     expectOptions(`${optimizer}.groups[${i}]`, { where: true, ...groupNames }, group);
 }
 
-/** Separates these options from those of a rule. */
+/** Separates the options in {@link StepOptions} from those of an update rule. */
 export function splitStepOptions<Options extends StepOptions>(options: Options) {
   const { clipNorm, nonFinite, gradientScale, zeroGradients, masterWeights, momentType, seed, device, ...rest } =
     options;
@@ -80,6 +84,11 @@ export function splitStepOptions<Options extends StepOptions>(options: Options) 
   return { step, rest };
 }
 
+/**
+ * Checks the values of the options in {@link StepOptions}, except `device`.
+ *
+ * @throws StepsizeError `invalid-argument` if a value has the wrong type or is out of range
+ */
 export function validateStepOptions(options: StepOptions): void {
   const { clipNorm, nonFinite, gradientScale, zeroGradients, masterWeights, momentType, seed } = options;
   if (clipNorm !== undefined) expectNumber("clipNorm", clipNorm, "a number above 0", (value) => value > 0);

@@ -6,7 +6,7 @@ import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrd
 import type { Keeper, Slot } from "./slots.js";
 import type { Described } from "./state-dict.js";
 
-/** PyTorch's names of what is kept per parameter, and ours. */
+/** The names of the optimizer state in PyTorch, with the names here. */
 const ownNames = new Map([
   ["momentum_buffer", "momentumBuffer"],
   ["exp_avg", "expAvg"],
@@ -15,31 +15,31 @@ const ownNames = new Map([
 ]);
 const torchNames = new Map([...ownNames].map(([torch, own]) => [own, torch]));
 
-/** A parameter of an optimizer as PyTorch has it. */
+/** A parameter of an optimizer with its name and layout in PyTorch. */
 export interface TorchParameter {
   readonly slot: Slot;
   readonly name: string;
   readonly layout: TorchLayout;
 }
 
-/** The state of a PyTorch optimizer in our names and layout. */
+/** The state of a PyTorch optimizer, translated to the names and layouts used here. */
 export interface TranslatedState {
-  /** On the device; whoever asked for them disposes of them. */
+  /** Tensors on the device. The caller disposes of them. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Steps made by each parameter that the state counts them for. */
+  /** Steps of each parameter for which the state has a `step`. */
   readonly steps: ReadonlyMap<Slot, number>;
 }
 
-/** Where the tensors of a PyTorch optimizer's state belong. */
+/** The parameters and names to which the tensors of a PyTorch optimizer's state belong. */
 export interface TorchPlaces {
-  /** PyTorch's name, ours, and the layout that the values have. */
+  /** For each moment: its name in PyTorch (`path`), its name here, and its parameter with the layout of the values. */
   readonly moments: readonly { readonly path: string; readonly name: string; readonly parameter: TorchParameter }[];
-  /** Which tensor counts the steps of a parameter. */
+  /** For each parameter that has one: the name of the tensor that counts its steps. */
   readonly counts: readonly { readonly path: string; readonly slot: Slot }[];
 }
 
 /**
- * Translates the state of a PyTorch optimizer and changes nothing.
+ * Translates the state of a PyTorch optimizer. Changes nothing.
  *
  * @throws StepsizeError `invalid-file` if a name, a shape, a type or a number of steps does not fit
  */
@@ -50,7 +50,7 @@ export async function fromTorch(
 ): Promise<TranslatedState> {
   const { moments, counts } = torchPlaces(state, slots, keeper);
   const given = (path: string) => state.get(path) as Tensor;
-  // Every read is enqueued before the first is awaited, so that they see one moment.
+  // All reads are enqueued before the first is awaited, so that they see the same step.
   const [made, values] = await Promise.all([
     Promise.all(counts.map(({ path }) => given(path).item())),
     Promise.all(moments.map(({ path }) => given(path).read())),
@@ -64,7 +64,7 @@ export async function fromTorch(
 }
 
 /**
- * Where the tensors of a PyTorch optimizer's state belong.
+ * Finds the parameters to which the tensors of a PyTorch optimizer's state belong.
  *
  * @throws StepsizeError `invalid-file` if a name, a shape or a type does not fit
  */
@@ -101,9 +101,9 @@ export function torchPlaces(
 }
 
 /**
- * What is kept of parameters under PyTorch's names, in its layout.
+ * Returns the optimizer state under PyTorch's names and in its layout. The caller disposes of the tensors.
  *
- * @param stepsOf steps made by a parameter, written as `step`; not written if it gives `undefined`
+ * @param stepsOf returns the steps of a parameter, written as `step`; nothing is written for `undefined`
  */
 export async function toTorch(
   slots: readonly Slot[],
@@ -111,7 +111,7 @@ export async function toTorch(
   stepsOf: (slot: Slot) => Promise<number | undefined>,
 ): Promise<Map<string, Tensor>> {
   const all = torchMoments(slots, keeper).map(async ({ name, slot, moments }) => {
-    // Enqueued for all parameters before the first is awaited, so that they are of one moment.
+    // The reads of all parameters are enqueued before the first is awaited, so that they see the same step.
     const [steps, ...values] = await Promise.all([stepsOf(slot), ...moments.map(({ kept }) => kept.read())]);
     const made = moments.map((one, i): [string, Tensor] => {
       const { device, dtype } = one.kept;
@@ -125,21 +125,21 @@ export async function toTorch(
   return new Map((await Promise.all(all)).flat());
 }
 
-/** What is kept of a parameter, as PyTorch has it. */
+/** The moments of a parameter with their names and layouts in PyTorch. */
 export interface TorchMoments {
-  /** Of the parameter. */
+  /** The parameter's name in PyTorch. */
   readonly name: string;
   readonly slot: Slot;
   readonly moments: readonly {
     readonly name: string;
     readonly kept: Tensor;
-    /** Of PyTorch's. */
+    /** The shape in PyTorch. */
     readonly shape: readonly number[];
     readonly layout: TorchLayout;
   }[];
 }
 
-/** What is kept of parameters, with PyTorch's names and layouts. */
+/** Returns the moments of parameters with PyTorch's names and layouts. */
 export function torchMoments(slots: readonly Slot[], keeper: Keeper): TorchMoments[] {
   return torchParameters(slots).map(({ slot, name, layout }) => {
     const shape = torchShape(slot.shape, layout);
@@ -151,7 +151,7 @@ export function torchMoments(slots: readonly Slot[], keeper: Keeper): TorchMomen
   });
 }
 
-/** Parameters with PyTorch's names; with our own if nothing else is known, or if two would have the same. */
+/** Returns parameters with PyTorch's names. The name here is used if PyTorch's is unknown, or if two would be equal. */
 function torchParameters(slots: readonly Slot[]): TorchParameter[] {
   const tables = new Map<HasTorchNames | undefined, TorchNames | undefined>();
   const all = slots.map((slot) => {
@@ -165,7 +165,7 @@ function torchParameters(slots: readonly Slot[]): TorchParameter[] {
   return all.map((one) => (counts.get(one.name) === 1 ? one : { ...one, name: one.slot.key }));
 }
 
-/** Parameters by the names in a state: PyTorch's, or ours if more of the names are ours. */
+/** Returns parameters by the names that a state uses: PyTorch's, or those used here if more of the names match them. */
 function parametersOf(slots: readonly Slot[], names: ReadonlySet<string>): Map<string, TorchParameter> {
   const all = torchParameters(slots);
   const torch = new Map(all.map((one) => [one.name, one]));
@@ -185,7 +185,7 @@ function differences(path: string, from: Described, { slot, layout }: TorchParam
   return from.dtype === dtype ? [] : [`${shown(path)} is ${from.dtype}, expected ${dtype}`];
 }
 
-/** A parameter has all that the rule keeps, or none of it. */
+/** Returns what is missing: a parameter must have all of its moments or none. */
 function missing(
   state: ReadonlyMap<string, Described>,
   found: ReadonlyMap<string, TorchParameter>,
@@ -198,7 +198,7 @@ function missing(
   });
 }
 
-/** What to do about a parameter that is not known: `optimizer.state_dict()` has numbers for names. */
+/** Returns advice about an unknown parameter whose name is a number, as in PyTorch's `optimizer.state_dict()`. */
 function adviceOn(name: string): string {
   return /^\d+$/.test(name)
     ? " (PyTorch's state_dict() numbers the parameters; write their names in place of the numbers)"
@@ -206,8 +206,9 @@ function adviceOn(name: string): string {
 }
 
 /**
- * The number of steps made by a run whose parameters were updated so often.
- * @throws StepsizeError `invalid-file` if there is none, or one that is no number of steps
+ * Returns the number of steps of a run from the counts of its parameters: the largest.
+ *
+ * @throws StepsizeError `invalid-file` if there is no count, or if one is not a whole number ≥ 0
  */
 export function stepsMade(counts: Iterable<number>): number {
   const all = [...counts];
