@@ -1,7 +1,23 @@
-export { Adam, type AdamGroupOptions, type AdamOptions, AdamW } from "./adam.js";
-export type { LearningRate, LearningRateFunction, ParameterGroup } from "./groups.js";
-export { Lion, type LionGroupOptions, type LionOptions } from "./lion.js";
 export { Optimizer, type OptimizerStats, type StepOverrides } from "./optimizer.js";
-export type { Foreign, ParameterFacts, ParameterLike, Trainable } from "./parameters.js";
-export { SGD, type SGDGroupOptions, type SGDOptions } from "./sgd.js";
-export type { StepOptions } from "./step-options.js";
+export type { LearningRate, LearningRateFunction, StepOptions } from "./options.js";
+export type {
+  Foreign,
+  GivenParameters,
+  ParameterFacts,
+  ParameterGroup,
+  ParameterLike,
+  ParameterList,
+  Trainable,
+} from "./parameters.js";
+export {
+  Adam,
+  type AdamGroupOptions,
+  type AdamOptions,
+  AdamW,
+  Lion,
+  type LionGroupOptions,
+  type LionOptions,
+  SGD,
+  type SGDGroupOptions,
+  type SGDOptions,
+} from "./rules.js";

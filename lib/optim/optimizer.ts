@@ -7,29 +7,43 @@ import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
 import { copy, noGrad, Tensor, type TorchLayout, tensor, tidy } from "../tensor/index.js";
 import {
+  type Hyper,
+  hyperFields,
+  hyperRow,
   isCustom,
   type LearningRate,
+  learningRateAt,
   learningRateJson,
-  type ParameterGroup,
-  type ResolvedGroup,
-  resolveGroups,
   rowsOf,
-} from "./groups.js";
-import { type Hyper, hyperFields, hyperRow, learningRateAt, scheduledFields, scheduledRow } from "./hyper.js";
+  type StepOptions,
+  scheduledFields,
+  scheduledRow,
+  validateStepOptions,
+} from "./options.js";
 import {
   type Foreign,
   factsOf,
+  type GivenParameters,
   isForeign,
+  type ParameterGroup,
   type ParameterLike,
+  parametersIn,
+  type ResolvedGroup,
+  resolveGroups,
   type Trainable,
   validateParameters,
 } from "./parameters.js";
-import { Keeper, type Slot, slotsOf } from "./slots.js";
-import { type Described, placesOf, type StatePlaces } from "./state-dict.js";
-import { StepCount } from "./step-count.js";
-import { StepLists } from "./step-lists.js";
-import { type StepOptions, validateStepOptions } from "./step-options.js";
-import { fromTorch, stepsMade, type TorchMoments, torchMoments, torchPlaces, toTorch } from "./torch-state.js";
+import {
+  type Described,
+  OptimizerState,
+  placesOf,
+  type Slot,
+  type StatePlaces,
+  StepCount,
+  StepLists,
+  slotsOf,
+} from "./state.js";
+import { fromTorch, stepsMade, type TorchMoments, torchMoments, torchPlaces, toTorch } from "./torch.js";
 
 /** Counters and measurements of an optimizer, as `stats()` reads them from the device. */
 export interface OptimizerStats {
@@ -110,7 +124,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   readonly #updates: Tensor;
   /** Index of each parameter's group, in the order of the slots. */
   readonly #groupOf: Tensor;
-  readonly #keeper: Keeper;
+  readonly #optimizerState: OptimizerState;
   readonly #lists: StepLists;
   readonly #count: StepCount;
   #schedule: Tensor | undefined;
@@ -118,15 +132,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #rows = new Float64Array();
 
   protected constructor(
-    parameters: readonly ParameterLike[],
+    given: GivenParameters<Options>,
     shared: Options,
     groups: readonly ParameterGroup<Options>[],
     stepOptions: StepOptions,
   ) {
     validateStepOptions(stepOptions);
+    const parameters = parametersIn(given);
     this.#device = validateParameters(parameters, stepOptions.device);
     for (const parameter of parameters) if (parameter instanceof Tensor) claim(parameter);
-    this.groups = resolveGroups(parameters, shared, groups);
+    this.groups = resolveGroups(given, shared, groups);
     for (const { options } of this.groups) this.validate(options);
     this.#stepOptions = stepOptions;
     this.#slots = slotsOf(this.groups, parameters);
@@ -146,8 +161,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const groupOf = Int32Array.from(this.#slots, ({ group }) => group);
     this.#groupOf = new Tensor(this.#device, native.create("int32", parameterCount, groupOf)).keep();
     const { dtype } = factsOf(parameters[0] as ParameterLike);
-    this.#keeper = new Keeper(this.#device, dtype, stepOptions, () => this.momentNames);
-    this.#lists = new StepLists(this.#device, this.#keeper);
+    this.#optimizerState = new OptimizerState(this.#device, dtype, stepOptions, () => this.momentNames);
+    this.#lists = new StepLists(this.#device, this.#optimizerState);
   }
 
   /** Checks the options of a group. Throws `invalid-argument` if one is out of range. */
@@ -254,7 +269,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const hyper = this.#hyperRows();
     if (capturing) this.#expectCapturable(slots, hyper);
     // State is allocated before the step is counted, because the allocation may fail.
-    this.#keeper.keep(slots);
+    this.#optimizerState.allocate(slots);
     this.#lists.set(slots, gradients);
     if (!sameValues(hyper, this.#written)) this.#hyper.write(hyper);
     this.#written = hyper;
@@ -265,9 +280,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const device = this.#device;
     const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#lists.gradients]) : [];
     const schedule = this.#schedule ? [this.#schedule.handle] : [];
-    const kept = [this.#hyper, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
+    const own = [this.#hyper, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
     const weight = totalWeight ? [totalWeight.handle] : [];
-    const [scalars] = device.enqueue("prepareStep", [...kept, ...norm, ...weight, ...schedule], {
+    const [scalars] = device.enqueue("prepareStep", [...own, ...norm, ...weight, ...schedule], {
       maxNorm: clipNorm,
       checkFinite,
       skipNonFinite,
@@ -282,17 +297,17 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       capturing.onReplay({
         before: () => {
           this.#expectTabulated();
-          noGrad(() => this.#keeper.follow());
+          noGrad(() => this.#optimizerState.refreshMasters());
         },
         after: (times) => {
           this.#count.advance(times);
-          this.#keeper.settle();
+          this.#optimizerState.markCurrent();
         },
       });
     } else {
       this.#count.advance(1);
     }
-    this.#keeper.settle();
+    this.#optimizerState.markCurrent();
   }
 
   /**
@@ -335,7 +350,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     // The uploaded hyperparameters no longer change: the values that change are in the table.
     this.#written = this.#hyperRows();
     this.#hyper.write(this.#written);
-    noGrad(() => this.#keeper.keep(this.#slots));
+    noGrad(() => this.#optimizerState.allocate(this.#slots));
   }
 
   /** Removes the gradients of all parameters and frees their memory. Has no effect on caller-owned memory. */
@@ -379,9 +394,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       ["state", this.#state],
       ["updates", this.#updates],
     ]);
-    const { names } = this.#keeper;
-    for (const { key, kept } of this.#slots)
-      for (const [i, tensor] of kept.entries()) state.set(`${key}.${names[i]}`, tensor);
+    const { names } = this.#optimizerState;
+    for (const { key, tensors } of this.#slots)
+      for (const [i, tensor] of tensors.entries()) state.set(`${key}.${names[i]}`, tensor);
     return state;
   }
 
@@ -412,9 +427,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#prepareLoad(state, unused);
     noGrad(() => {
       for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
-      for (const slot of unused) this.#keeper.reset(slot);
+      for (const slot of unused) this.#optimizerState.reset(slot);
     });
-    this.#keeper.settle();
+    this.#optimizerState.markCurrent();
     const counted = this.#count.load(counters);
     // A caller that does not await the promise must not cause an unhandled rejection.
     counted.catch(() => {});
@@ -423,7 +438,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /** Allocates the optimizer state of all parameters that the loaded state contains. */
   #prepareLoad(state: ReadonlyMap<string, Described>, unused: readonly Slot[]): void {
-    noGrad(() => this.#keeper.keep(this.#slots.filter((slot) => !unused.includes(slot))));
+    noGrad(() => this.#optimizerState.allocate(this.#slots.filter((slot) => !unused.includes(slot))));
     // A state without `updates` comes from an earlier version, which had one count for all parameters.
     if (!state.has("updates"))
       this.#updates.write(Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : asManyAsAll)));
@@ -447,7 +462,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     expectState("state", state);
     if (steps !== undefined && typeof steps !== "number") invalidArgument("steps", "a number of steps", steps);
     this.#expectNoMasters("loadTorchState");
-    const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#keeper);
+    const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#optimizerState);
     try {
       this.#loadTranslated(tensors, this.#countsOf(tensors, steps, counts));
     } finally {
@@ -466,18 +481,18 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    */
   async toTorchState(): Promise<Map<string, Tensor>> {
     this.#expectNoMasters("toTorchState");
-    const counted = this.#keeper.names.includes("expAvgSq");
+    const counted = this.#optimizerState.names.includes("expAvgSq");
     // This read is enqueued together with those of the moments, so that all see the same step.
     const updates = counted ? this.#updates.read() : undefined;
     return await toTorch(
       this.#slots,
-      this.#keeper,
+      this.#optimizerState,
       async ({ place }) => (await updates)?.[place] as number | undefined,
     );
   }
 
   #expectNoMasters(method: string): void {
-    if (this.#keeper.hasMasters)
+    if (this.#optimizerState.hasMasters)
       throw new StepsizeError("unsupported", `${method}: PyTorch's state has no float32 masters`);
   }
 
@@ -499,7 +514,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.groups.forEach(({ options }, g) => {
       counters[stateFields + stateFieldsPerGroup * (g + 1) - 1] = learningRateAt(options.lr, 0);
     });
-    const updated = (slot: Slot) => this.#keeper.names.some((name) => translated.has(`${slot.key}.${name}`));
+    const updated = (slot: Slot) => this.#optimizerState.names.some((name) => translated.has(`${slot.key}.${name}`));
     const updatesOf = (slot: Slot) => (updated(slot) ? (steps ?? counts.get(slot) ?? made) : 0);
     return { counters, updates: Int32Array.from(this.#slots, updatesOf) };
   }
@@ -533,9 +548,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     this.#prepareLoad(state, unused);
     for (const name of state.keys()) await fill(name, (expected.get(name) as { tensor: () => Tensor }).tensor());
     noGrad(() => {
-      for (const slot of unused) this.#keeper.reset(slot);
+      for (const slot of unused) this.#optimizerState.reset(slot);
     });
-    this.#keeper.settle();
+    this.#optimizerState.markCurrent();
     this.#count.take(counters[0]);
   }
 
@@ -555,7 +570,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   ): Promise<void> {
     if (steps !== undefined && typeof steps !== "number") invalidArgument("steps", "a number of steps", steps);
     this.#expectNoMasters("loadTorchState");
-    const { moments, counts } = torchPlaces(state, this.#slots, this.#keeper);
+    const { moments, counts } = torchPlaces(state, this.#slots, this.#optimizerState);
     await ready();
     const found = new Map<Slot, number>();
     for (const { path, slot } of counts) found.set(slot, await read(path));
@@ -584,13 +599,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** @internal Returns the tensors that {@link toTorchState} copies, and the number of updates of each parameter. */
   torchStateParts(): { parameters: readonly TorchMoments[]; updates: Promise<TypedArray> | undefined } {
     this.#expectNoMasters("toTorchState");
-    const counted = this.#keeper.names.includes("expAvgSq");
-    return { parameters: torchMoments(this.#slots, this.#keeper), updates: counted ? this.#updates.read() : undefined };
+    const counted = this.#optimizerState.names.includes("expAvgSq");
+    return {
+      parameters: torchMoments(this.#slots, this.#optimizerState),
+      updates: counted ? this.#updates.read() : undefined,
+    };
   }
 
   /** @internal Checks a state as {@link loadStateDict} does. Changes nothing. */
   checkStateDict(state: ReadonlyMap<string, Described>): StatePlaces {
-    return placesOf(state, { state: this.#state, updates: this.#updates }, this.#slots, this.#keeper);
+    return placesOf(state, { state: this.#state, updates: this.#updates }, this.#slots, this.#optimizerState);
   }
 
   /**
@@ -610,7 +628,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /** Frees the memory of the optimizer state. The parameters stay as they are. */
   dispose(): void {
-    this.#keeper.dispose(this.#slots);
+    this.#optimizerState.dispose(this.#slots);
     this.#schedule?.dispose();
     for (const own of [this.#hyper, this.#state, this.#updates, this.#groupOf]) own.dispose();
   }
@@ -619,10 +637,10 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const { parameter: first } = this.#slots[0] as Slot;
     const foreign = isForeign(first);
     const { dtype } = factsOf(first);
-    if (dtype !== this.#keeper.dtype)
+    if (dtype !== this.#optimizerState.dtype)
       throw new StepsizeError(
         "invalid-state",
-        `step: the parameters were ${this.#keeper.dtype} when the optimizer was made, now they are ${dtype};` +
+        `step: the parameters were ${this.#optimizerState.dtype} when the optimizer was made, now they are ${dtype};` +
           " call setPrecision before",
       );
     if (!foreign) {
@@ -643,7 +661,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #expectCapturable(slots: readonly Slot[], hyper: Float64Array): void {
     const scheduled = this.groups.some(({ options }) => typeof options.lr === "function");
     // A captured copy of a parameter into its outdated master would overwrite the master at every replay.
-    const incomplete = slots.some(({ kept }) => kept.length < this.#keeper.names.length) || !this.#keeper.agrees;
+    const incomplete =
+      slots.some(({ tensors }) => tensors.length < this.#optimizerState.names.length) ||
+      !this.#optimizerState.mastersAreCurrent;
     if ((scheduled && !this.#schedule) || incomplete || !sameValues(hyper, this.#written))
       throw new StepsizeError(
         "invalid-state",

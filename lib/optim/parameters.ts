@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import { invalidArgument, StepsizeError } from "../errors.js";
-import type { DataType, DevicePointer } from "../native/index.js";
-import { type Device, openDeviceSync } from "../native/index.js";
+import { type DataType, type Device, type DevicePointer, openDeviceSync } from "../native/index.js";
+import { givenOptions } from "../options.js";
 import { isOfAnotherCopy } from "../realms.js";
 import { type HasTorchNames, Tensor } from "../tensor/index.js";
 
@@ -80,7 +80,7 @@ export function validateParameters(parameters: readonly ParameterLike[], given: 
         "a tensor, a Float32Array, a Uint16Array of bfloat16 bits, or { devicePointer, length, dtype }",
         parameter,
       );
-    if (parameter instanceof Tensor !== own) fail("tensors and memory of others cannot be mixed");
+    if (parameter instanceof Tensor !== own) fail("tensors and caller-owned memory cannot be mixed");
     const { dtype } = factsOf(parameter);
     if (dtype !== "float32" && dtype !== "bfloat16") fail(`expected float32 or bfloat16, got ${dtype}`);
     if (dtype !== factsOf(first).dtype) fail(`is ${dtype}, the first ${factsOf(first).dtype}`);
@@ -132,4 +132,120 @@ function isDetached({ buffer }: ArrayBufferView): boolean {
 
 function typeOf(array: Float32Array | Uint16Array): DataType {
   return types.isFloat32Array(array) ? "float32" : "bfloat16";
+}
+
+/**
+ * A group of parameters and the options that differ for them. A parameter belongs to the first group whose `where`
+ * accepts it. A parameter that no group accepts has the optimizer's own options.
+ *
+ * @example
+ * ```ts
+ * import { AdamW, type AdamGroupOptions, models, openDevice, type ParameterGroup } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 4, hidden: [8], classes: 2, device, seed: 0 });
+ * const noDecay: ParameterGroup<AdamGroupOptions> = { where: (_, { shape }) => shape.length === 1, weightDecay: 0 };
+ * const optimizer = new AdamW(model.parameters(), { lr: 1e-3, groups: [noDecay] });
+ * ```
+ */
+export type ParameterGroup<Options> = Partial<Options> & {
+  /**
+   * Returns whether a parameter belongs to the group. `name` is the parameter's path in its model, or its index in the
+   * list of parameters if it has no path.
+   */
+  readonly where: (name: string, parameter: ParameterFacts) => boolean;
+};
+
+/**
+ * A group of parameters in PyTorch's form: a list of parameters, and the options that differ for them.
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice, SGD } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 4, hidden: [8], classes: 2, device, seed: 0 });
+ * const [first, ...rest] = model.parameters();
+ * const optimizer = new SGD([{ params: [first!], lr: 1e-3 }, { params: rest }], { lr: 1e-2 });
+ * ```
+ */
+export type ParameterList<Options> = Partial<Options> & {
+  /** The parameters of the group, at least one. */
+  readonly params: readonly ParameterLike[];
+};
+
+/** The parameters of an optimizer: a list, or several lists with options of their own. */
+export type GivenParameters<Options> = readonly ParameterLike[] | readonly ParameterList<Options>[];
+
+/** Returns the lists if the parameters were given as lists; `undefined` if they are one list of parameters. */
+export function listsOf<Options>(given: GivenParameters<Options>): readonly ParameterList<Options>[] | undefined {
+  const isList = (one: unknown): boolean =>
+    typeof one === "object" && one !== null && "params" in one && !(one instanceof Tensor);
+  return Array.isArray(given) && given.some(isList) ? (given as readonly ParameterList<Options>[]) : undefined;
+}
+
+/**
+ * Returns all parameters in the order in which they were given.
+ *
+ * @throws StepsizeError `invalid-argument` if a group's `params` is not an array with at least one parameter
+ */
+export function parametersIn(given: GivenParameters<unknown>): readonly ParameterLike[] {
+  const lists = listsOf(given);
+  if (lists === undefined) return given as readonly ParameterLike[];
+  return lists.flatMap(({ params }, i) => {
+    if (!Array.isArray(params) || params.length === 0)
+      invalidArgument(`parameters[${i}].params`, "an array of at least one parameter", params);
+    return params;
+  });
+}
+
+/** The parameters of a group with their complete options. */
+export interface ResolvedGroup<Options> {
+  readonly parameters: readonly ParameterLike[];
+  readonly options: Options;
+}
+
+/**
+ * Divides parameters into groups. Lists are groups already. Otherwise the parameters that no group accepts come first,
+ * with the shared options.
+ *
+ * @throws StepsizeError `invalid-argument` if a group accepts no parameter, which is most likely a mistake in its
+ * `where`, or if there are both lists and groups
+ */
+export function resolveGroups<Options extends object>(
+  given: GivenParameters<Options>,
+  shared: Options,
+  groups: readonly ParameterGroup<Options>[],
+): ResolvedGroup<Options>[] {
+  const lists = listsOf(given);
+  if (lists && groups.length > 0)
+    invalidArgument(
+      "groups",
+      "no groups, because the parameters were given as lists with options of their own",
+      groups,
+    );
+  if (lists)
+    return lists.map(({ params: parameters, ...options }) => ({
+      parameters,
+      options: { ...shared, ...givenOptions(options) },
+    }));
+  const parameters = parametersIn(given);
+  const chosen: ParameterLike[][] = groups.map(() => []);
+  const rest: ParameterLike[] = [];
+  parameters.forEach((parameter, i) => {
+    const facts = factsOf(parameter);
+    const group = groups.findIndex(({ where }) => where(facts.name || String(i), facts));
+    (chosen[group] ?? rest).push(parameter);
+  });
+  const resolved: ResolvedGroup<Options>[] = rest.length > 0 ? [{ parameters: rest, options: shared }] : [];
+  groups.forEach(({ where: _, ...options }, i) => {
+    const members = chosen[i] as ParameterLike[];
+    if (members.length === 0)
+      throw new StepsizeError(
+        "invalid-argument",
+        `groups[${i}].where: chooses none of ${parameters.length} parameters (the first is named "${factsOf(parameters[0] as ParameterLike).name || "0"}")`,
+      );
+    resolved.push({ parameters: members, options: { ...shared, ...givenOptions(options) } });
+  });
+  return resolved;
 }

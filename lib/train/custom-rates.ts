@@ -1,6 +1,6 @@
 import { allocate } from "../allocate.js";
-import { isCustom } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
+import { isCustom } from "../optim/options.js";
 import type { HostTensor } from "./safetensors.js";
 
 type AnyOptimizer = Optimizer<{ lr: LearningRate }>;

@@ -1,8 +1,8 @@
 import type { Batch } from "../data/index.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module, Preparation } from "../nn/index.js";
-import { rowsOf } from "../optim/groups.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
+import { rowsOf } from "../optim/options.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { BurstLength } from "./burst-length.js";
 import { CapturedStep } from "./captured-step.js";

@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type Hyper, hyperRow } from "#lib/optim/hyper.js";
+import { type Hyper, hyperRow } from "#lib/optim/options.js";
 import { bits } from "../support/compare.js";
 import { temporaryFolders } from "../support/folders.js";
 import { type Kind, Reference, type RuleOptions } from "./support/reference.js";

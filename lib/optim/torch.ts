@@ -3,8 +3,7 @@ import type { TypedArray } from "../native/index.js";
 import { shown, someOf } from "../quoting.js";
 import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
-import type { Keeper, Slot } from "./slots.js";
-import type { Described } from "./state-dict.js";
+import type { Described, OptimizerState, Slot } from "./state.js";
 
 /** The names of the optimizer state in PyTorch, with the names here. */
 const ownNames = new Map([
@@ -46,9 +45,9 @@ export interface TorchPlaces {
 export async function fromTorch(
   state: ReadonlyMap<string, Tensor>,
   slots: readonly Slot[],
-  keeper: Keeper,
+  optimizerState: OptimizerState,
 ): Promise<TranslatedState> {
-  const { moments, counts } = torchPlaces(state, slots, keeper);
+  const { moments, counts } = torchPlaces(state, slots, optimizerState);
   const given = (path: string) => state.get(path) as Tensor;
   // All reads are enqueued before the first is awaited, so that they see the same step.
   const [made, values] = await Promise.all([
@@ -71,7 +70,7 @@ export async function fromTorch(
 export function torchPlaces(
   state: ReadonlyMap<string, Described>,
   slots: readonly Slot[],
-  keeper: Keeper,
+  optimizerState: OptimizerState,
 ): TorchPlaces {
   const entries = [...state].map(([path, from]) => ({ path, from, ...partsOf(path) }));
   const unknown = entries.filter(({ parameter, last }) => parameter === "" || (last !== "step" && !ownNames.has(last)));
@@ -86,16 +85,16 @@ export function torchPlaces(
   for (const { path, from, parameter: name, last } of entries) {
     const parameter = found.get(name);
     const own = ownNames.get(last);
-    if (!parameter || (own !== undefined && !keeper.names.includes(own))) {
+    if (!parameter || (own !== undefined && !optimizerState.names.includes(own))) {
       problems.push(`${shown(path)} is not part of this optimizer${parameter ? "" : adviceOn(name)}`);
     } else if (own === undefined) {
       counts.push({ path, slot: parameter.slot });
     } else {
-      problems.push(...differences(path, from, parameter, keeper.typeOf(keeper.names.indexOf(own))));
+      problems.push(...differences(path, from, parameter, optimizerState.typeOf(optimizerState.names.indexOf(own))));
       moments.push({ path, name: `${parameter.slot.key}.${own}`, parameter });
     }
   }
-  problems.push(...missing(state, found, keeper));
+  problems.push(...missing(state, found, optimizerState));
   if (problems.length > 0) refuse(problems);
   return { moments, counts };
 }
@@ -107,10 +106,10 @@ export function torchPlaces(
  */
 export async function toTorch(
   slots: readonly Slot[],
-  keeper: Keeper,
+  optimizerState: OptimizerState,
   stepsOf: (slot: Slot) => Promise<number | undefined>,
 ): Promise<Map<string, Tensor>> {
-  const all = torchMoments(slots, keeper).map(async ({ name, slot, moments }) => {
+  const all = torchMoments(slots, optimizerState).map(async ({ name, slot, moments }) => {
     // The reads of all parameters are enqueued before the first is awaited, so that they see the same step.
     const [steps, ...values] = await Promise.all([stepsOf(slot), ...moments.map(({ kept }) => kept.read())]);
     const made = moments.map((one, i): [string, Tensor] => {
@@ -118,7 +117,7 @@ export async function toTorch(
       const ordered = toTorchOrder(values[i] as TypedArray, slot.shape, one.layout);
       return [one.name, tensor(device, ordered, one.shape, { dtype })];
     });
-    const [first] = slot.kept;
+    const [first] = slot.tensors;
     if (first === undefined || steps === undefined) return made;
     return [[`${name}.step`, tensor(first.device, steps)] as [string, Tensor], ...made];
   });
@@ -140,11 +139,11 @@ export interface TorchMoments {
 }
 
 /** Returns the moments of parameters with PyTorch's names and layouts. */
-export function torchMoments(slots: readonly Slot[], keeper: Keeper): TorchMoments[] {
+export function torchMoments(slots: readonly Slot[], optimizerState: OptimizerState): TorchMoments[] {
   return torchParameters(slots).map(({ slot, name, layout }) => {
     const shape = torchShape(slot.shape, layout);
-    const moments = slot.kept.map((kept, i) => {
-      const own = keeper.names[i] as string;
+    const moments = slot.tensors.map((kept, i) => {
+      const own = optimizerState.names[i] as string;
       return { name: `${name}.${torchNames.get(own) ?? own}`, kept, shape, layout };
     });
     return { name, slot, moments };
@@ -189,10 +188,10 @@ function differences(path: string, from: Described, { slot, layout }: TorchParam
 function missing(
   state: ReadonlyMap<string, Described>,
   found: ReadonlyMap<string, TorchParameter>,
-  keeper: Keeper,
+  optimizerState: OptimizerState,
 ): string[] {
   return [...found.keys()].flatMap((parameter) => {
-    const names = keeper.names.map((own) => `${parameter}.${torchNames.get(own)}`);
+    const names = optimizerState.names.map((own) => `${parameter}.${torchNames.get(own)}`);
     const absent = names.filter((name) => !state.has(name));
     return absent.length === names.length ? [] : absent.map((name) => `${name} is missing`);
   });
