@@ -24,8 +24,8 @@
       "target_name": "cpu",
       "sources": [
         "native/operations.cc",
-        "native/rules.cc",
-        "native/rules_sequence.cc",
+        "native/shape_rules.cc",
+        "native/shape_rules_sequence.cc",
         "native/allocator.cc",
         "native/spoiled_memory.cc",
         "native/binding/addon.cc",

@@ -10,13 +10,13 @@ namespace stepsize {
 
 namespace {
 
-// A piece is given only to a tensor of at least about 1/kMostTimes of its size. Small tensors often live long, and
+// A piece is given only to a tensor of at least about 1/kMaxTimes of its size. Small tensors often live long, and
 // would keep the rest of a large piece from being joined again.
-constexpr int64_t kMostTimes = 16;
+constexpr int64_t kMaxTimes = 16;
 
 // The garbage collector frees arrays on a thread of its own, and waits for that thread before it runs again. After two
 // runs, whatever was dead before the first is free.
-constexpr int kMostReclaims = 2;
+constexpr int kMaxReclaims = 2;
 
 // Eight classes per power of two waste at most an eighth; 64 bytes keep every block aligned for vectors.
 int64_t sizeClass(int64_t bytes) {
@@ -45,8 +45,8 @@ Allocator::~Allocator() {
 
 Piece* Allocator::find(int64_t bytes) {
   // An arena may take free memory of the general pool: its last owner used it earlier in the stream than any replay.
-  Piece* piece = take(*pool_, bytes, kMostTimes);
-  if (piece == nullptr && pool_ != &general_) piece = take(general_, bytes, kMostTimes);
+  Piece* piece = take(*pool_, bytes, kMaxTimes);
+  if (piece == nullptr && pool_ != &general_) piece = take(general_, bytes, kMaxTimes);
   if (piece == nullptr) piece = newSegment(bytes);
   if (piece == nullptr) {
     // Give cached segments back first: their memory may be enough.
@@ -63,7 +63,7 @@ Block* Allocator::allocate(const TensorSpec& spec, const char* origin) {
   const int64_t bytes = sizeClass(spec.bytes());
   auto block = std::make_unique<Block>();
   Piece* piece = find(bytes);
-  for (int round = 0; piece == nullptr && reclaim_ && round < kMostReclaims; round++) {
+  for (int round = 0; piece == nullptr && reclaim_ && round < kMaxReclaims; round++) {
     if (reclaim_()) reclaims_++;
     piece = find(bytes);
   }
@@ -93,9 +93,9 @@ void Allocator::unlink(Block* block) {
   if (block->next != nullptr) block->next->previous = block->previous;
 }
 
-Piece* Allocator::take(Pool& pool, int64_t bytes, int64_t mostTimes) {
+Piece* Allocator::take(Pool& pool, int64_t bytes, int64_t maxTimes) {
   const auto found = pool.free.lower_bound(bytes);
-  if (found == pool.free.end() || (*found)->bytes / mostTimes > bytes) return nullptr;
+  if (found == pool.free.end() || (*found)->bytes / maxTimes > bytes) return nullptr;
   Piece* piece = *found;
   Piece* rest = nullptr;
   if (piece->bytes > bytes) rest = addPiece(piece->memory + bytes, piece->bytes - bytes, piece->segment, &pool);

@@ -133,9 +133,9 @@ class Allocator {
   const MemoryStatistics& statistics() const { return statistics_; }
 
  private:
-  // Takes a free piece out of a pool that has at least `bytes`, and at most about `mostTimes` times as many; null if
+  // Takes a free piece out of a pool that has at least `bytes`, and at most about `maxTimes` times as many; null if
   // there is none.
-  Piece* take(Pool& pool, int64_t bytes, int64_t mostTimes);
+  Piece* take(Pool& pool, int64_t bytes, int64_t maxTimes);
   // Asks the device for a segment and returns it as one piece; null if the device has no memory or the limit is
   // reached.
   Piece* newSegment(int64_t bytes);

@@ -3,8 +3,8 @@
 // An operation has a name, tensors, lists of tensors, and attributes. Its shape rule checks them on the caller's thread
 // and determines the outputs. A backend then runs the operation in stream order.
 //
-// A new operation needs an enumerator in operations_attributes.h, a shape rule in rules.h and rules.cc, a line in
-// operations.cc, a kernel in native/cpu/kernels/ and in native/cuda/, and a function with its gradient in
+// A new operation needs an enumerator in operations_attributes.h, a shape rule in shape_rules.h and shape_rules.cc, a
+// line in operations.cc, a kernel in native/cpu/kernels/ and in native/cuda/, and a function with its gradient in
 // lib/tensor/operations/. CONTRIBUTING.md lists the steps.
 #pragma once
 
@@ -36,8 +36,8 @@ struct Attribute {
 constexpr int kMaxAttributes = 6;
 
 // The most elements of a tensor. The limit is far above any real tensor, and keeps products of sizes far from overflow.
-constexpr double kMostElements = 1e12;
-// Whether a tensor of this shape has at most kMostElements elements. An axis of size 0 counts as 1, because other code
+constexpr double kMaxElements = 1e12;
+// Whether a tensor of this shape has at most kMaxElements elements. An axis of size 0 counts as 1, because other code
 // multiplies the remaining sizes.
 bool fits(const Shape& shape);
 
@@ -49,7 +49,7 @@ struct CallError : std::runtime_error {
 struct Operation;
 
 // The most tensors, and the most lists, of a call: the number of bits in each field of Writes.
-constexpr uint32_t kMostOperands = 32;
+constexpr uint32_t kMaxOperands = 32;
 
 // The inputs and lists that a record writes in place, as bit masks by position.
 struct Writes {
@@ -120,7 +120,7 @@ struct Operation {
   const char* name;
   int inputs;  // how many tensors; kAnyNumber if the rule counts them
   const char* inputNames;
-  void (*rule)(Call&);
+  void (*shapeRule)(Call&);
   std::vector<Attribute> attributes;
   int lists = 0;  // how many lists of tensors; kAnyNumber if the rule counts them
   const char* listNames = "";

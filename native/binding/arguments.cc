@@ -129,7 +129,7 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
 namespace {
 
 // Some versions of Node end the process if a longer array is made.
-constexpr int64_t kMostArrayElements = (int64_t{1} << 32) - 1;
+constexpr int64_t kMaxArrayElements = (int64_t{1} << 32) - 1;
 
 napi_typedarray_type arrayTypeOf(DataType type) {
   constexpr napi_typedarray_type types[kDataTypes] = {napi_float32_array, napi_float64_array, napi_int32_array,
@@ -169,8 +169,8 @@ DataType typeOfArray(const Napi::Value& value, const std::string& name) {
 }
 
 Napi::TypedArray makeTypedArray(Napi::Env env, DataType type, int64_t elements, void** data) {
-  if (elements > kMostArrayElements)
-    throw CallError("an array of JavaScript's holds at most " + std::to_string(kMostArrayElements) +
+  if (elements > kMaxArrayElements)
+    throw CallError("an array of JavaScript's holds at most " + std::to_string(kMaxArrayElements) +
                     " elements, and the tensor has " + std::to_string(elements) + ": divide it into several tensors");
   const int64_t bytes = elements * sizeOf(type);
   Napi::ArrayBuffer buffer;

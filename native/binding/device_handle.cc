@@ -331,8 +331,8 @@ std::vector<napi_value> readLists(Napi::Env env, const Operation& op, const Napi
   if (op.lists != kAnyNumber && count != static_cast<uint32_t>(op.lists))
     throw CallError(name + ": expected " + std::to_string(op.lists) + " lists" +
                     (op.lists > 0 ? " (" + std::string(op.listNames) + ")" : "") + ", got " + std::to_string(count));
-  if (count > kMostOperands)
-    throw CallError(name + ": expected at most " + std::to_string(kMostOperands) + " lists, got " +
+  if (count > kMaxOperands)
+    throw CallError(name + ": expected at most " + std::to_string(kMaxOperands) + " lists, got " +
                     std::to_string(count));
   std::vector<napi_value> lists;
   for (uint32_t i = 0; i < count; i++) lists.push_back(value.As<Napi::Array>().Get(i));
@@ -352,8 +352,8 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
     if (op.inputs != kAnyNumber && count != static_cast<uint32_t>(op.inputs))
       throw CallError(std::string(op.name) + ": expected " + std::to_string(op.inputs) + " tensors (" + op.inputNames +
                       "), got " + std::to_string(count));
-    if (count > kMostOperands)
-      throw CallError(std::string(op.name) + ": expected at most " + std::to_string(kMostOperands) + " tensors, got " +
+    if (count > kMaxOperands)
+      throw CallError(std::string(op.name) + ": expected at most " + std::to_string(kMaxOperands) + " tensors, got " +
                       std::to_string(count));
     // First do everything that may run JavaScript: an array or object may have getters, which may dispose of a tensor
     // or close the device. Then do everything that must not be disturbed.
@@ -395,7 +395,7 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
                           "\" yet; the CPU has all operations");
     if (inHostMemory) openEager(env, "work on arrays");
     Call call(op, std::move(specs), record.lists, record.attributes);
-    op.rule(call);
+    op.shapeRule(call);
     auto outputs = Napi::Array::New(env, call.outputs.size());
     Claims claims{*device.allocator, {}};
     const int64_t reclaims = device.allocator->reclaims();

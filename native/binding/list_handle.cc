@@ -40,7 +40,7 @@ Element readPointer(const Napi::Object& object, const std::string& name) {
     throw CallError(name + ".devicePointer: expected a multiple of " + std::to_string(sizeOf(element.spec.type)) +
                     ", the size of a " + nameOf(element.spec.type) + ", got " + std::to_string(element.address));
   element.spec.shape.rank = 1;
-  element.spec.shape.sizes[0] = readInteger(length, name + ".length", 0, static_cast<int64_t>(kMostElements));
+  element.spec.shape.sizes[0] = readInteger(length, name + ".length", 0, static_cast<int64_t>(kMaxElements));
   return element;
 }
 

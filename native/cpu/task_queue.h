@@ -30,8 +30,8 @@ class TaskQueue {
  public:
   // A queue is long once it has this many tasks, about 10 MB, or this much other data. It is short again at half of
   // both.
-  static constexpr size_t kMostTasks = 16384;
-  static constexpr int64_t kMostHeldBytes = int64_t{1} << 28;
+  static constexpr size_t kMaxTasks = 16384;
+  static constexpr int64_t kMaxHeldBytes = int64_t{1} << 28;
 
   // Appends a task. Returns false if the queue is closed; the caller then keeps the task.
   bool push(Task& task) noexcept {
@@ -45,7 +45,7 @@ class TaskQueue {
       if (isClosed()) return false;
       heldBytes_ += task.heldBytes;
       ring_[(first_ + count_++) % ring_.size()] = std::move(task);
-      if (count_ >= kMostTasks || heldBytes_ >= kMostHeldBytes) isLong_.store(true, std::memory_order_relaxed);
+      if (count_ >= kMaxTasks || heldBytes_ >= kMaxHeldBytes) isLong_.store(true, std::memory_order_relaxed);
     }
     wake_.notify_one();
     return true;
@@ -57,7 +57,7 @@ class TaskQueue {
     wake_.wait(lock, [this] { return count_ > 0 || isClosed(); });
     if (isClosed()) return false;
     take(task);
-    const bool isShort = count_ <= kMostTasks / 2 && heldBytes_ <= kMostHeldBytes / 2;
+    const bool isShort = count_ <= kMaxTasks / 2 && heldBytes_ <= kMaxHeldBytes / 2;
     const bool isShortAgain = isShort && isLong_.load(std::memory_order_relaxed);
     if (isShortAgain) isLong_.store(false, std::memory_order_relaxed);
     if (isShortAgain || needsPlace_) room_.notify_one();

@@ -17,10 +17,9 @@ struct AttentionLaunch {
         heads(static_cast<unsigned>(index(s[0] * s[2], "heads"))) {}
 
   template <class Kernel, class... Arguments>
-  void start(CudaDevice& device, Kernel kernel, int rows, dim3 block, size_t sharedBytes, size_t mostBytes,
+  void start(CudaDevice& device, Kernel kernel, int rows, dim3 block, size_t sharedBytes, size_t maxBytes,
              Arguments... arguments) const {
-    launchWithShared(device, kernel, dim3(shape.tiles(rows) * heads, 1, 1), block, sharedBytes, mostBytes,
-                     arguments...);
+    launchWithShared(device, kernel, dim3(shape.tiles(rows) * heads, 1, 1), block, sharedBytes, maxBytes, arguments...);
   }
 };
 

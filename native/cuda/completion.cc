@@ -8,7 +8,7 @@ namespace stepsize::cuda {
 namespace {
 
 // Objects and bytes that are held before an event is recorded for them.
-constexpr size_t kMostHeld = 64, kMostHeldBytes = 16 << 20;
+constexpr size_t kMaxHeld = 64, kMaxHeldBytes = 16 << 20;
 
 }  // namespace
 
@@ -58,7 +58,7 @@ void Completion::whenDone(Prepared prepared) noexcept {
 void Completion::hold(std::shared_ptr<void> what, size_t bytes) noexcept {
   held_.push_back(std::move(what));
   heldBytes_ += bytes;
-  if (held_.size() < kMostHeld && heldBytes_ < kMostHeldBytes) return;
+  if (held_.size() < kMaxHeld && heldBytes_ < kMaxHeldBytes) return;
   try {
     whenDone([](cudaError_t) {});
   } catch (const std::bad_alloc&) {

@@ -121,8 +121,7 @@ std::string problem() {
 
 CudaDevice::CudaDevice(int index, uint64_t othersStream) : index_(index), stream_(othersStream) {
   check(cudaGetDeviceProperties(&properties_, index), "the device's properties");
-  mostBlocks_ =
-      static_cast<unsigned>(properties_.multiProcessorCount * properties_.maxBlocksPerMultiProcessor) * kWaves;
+  maxBlocks_ = static_cast<unsigned>(properties_.multiProcessorCount * properties_.maxBlocksPerMultiProcessor) * kWaves;
   completion_ = std::make_unique<Completion>(index, stream_.get());
 }
 
@@ -156,7 +155,7 @@ void CudaDevice::awaitReleased() {
     // All of this memory was last used before the capture: memory that captured work uses is not released before the
     // capture ends.
     cudaEventSynchronize(beforeCapture_.get());
-    for (void* memory : std::exchange(releasedMeanwhile_, {})) cudaFree(memory);
+    for (void* memory : std::exchange(releasedDuringCapture_, {})) cudaFree(memory);
     return;
   }
   // Memory that was released before may still be waiting for its turn.
@@ -181,7 +180,7 @@ void CudaDevice::release(void* memory, int64_t bytes) noexcept {
   try {
     // Recording an event in the stream would make it part of the capture.
     if (capturing_)
-      releasedMeanwhile_.push_back(memory);
+      releasedDuringCapture_.push_back(memory);
     else
       completion_->whenDone([memory](cudaError_t) { cudaFree(memory); });
   } catch (const std::bad_alloc&) {
@@ -310,7 +309,7 @@ DeviceMemory CudaDevice::uploadTable(const void* from, size_t bytes) {
   completion_->makeRoom();
   const PinnedMemory staged = staging_->acquire(bytes);
   std::memcpy(staged.get(), from, bytes);
-  const cudaStream_t stream = capturing_ ? besides_.get() : stream_.get();
+  const cudaStream_t stream = capturing_ ? tableStream_.get() : stream_.get();
   check(cudaMemcpyAsync(table.get(), staged.get(), bytes, cudaMemcpyHostToDevice, stream), "a table");
   if (capturing_)
     check(cudaStreamSynchronize(stream), "a table");
@@ -404,7 +403,7 @@ void CudaDevice::beginCapture() {
   try {
     // Tables that are made during the capture may get memory that earlier work still reads.
     check(cudaEventRecord(beforeCapture_.get(), stream_.get()), "capture");
-    check(cudaStreamWaitEvent(besides_.get(), beforeCapture_.get(), 0), "capture");
+    check(cudaStreamWaitEvent(tableStream_.get(), beforeCapture_.get(), 0), "capture");
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
   } catch (const CudaError& error) {
     drop();
@@ -427,7 +426,7 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
   const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &recorded.graph);
   capturing_ = false;
   arena_.reset();
-  releaseMeanwhile();
+  releaseDeferred();
   auto graph = std::make_shared<CudaGraph>();
   graph->device = index_;
   graph->uses = std::move(uses);
@@ -446,8 +445,8 @@ std::shared_ptr<Graph> CudaDevice::endCapture() {
   return graph;
 }
 
-void CudaDevice::releaseMeanwhile() noexcept {
-  for (void* memory : std::exchange(releasedMeanwhile_, {})) release(memory, 0);
+void CudaDevice::releaseDeferred() noexcept {
+  for (void* memory : std::exchange(releasedDuringCapture_, {})) release(memory, 0);
 }
 
 int64_t CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
@@ -544,7 +543,7 @@ void CudaDevice::abandon() {
     if (cudaStreamEndCapture(stream_.get(), &recorded.graph) != cudaSuccess) cudaGetLastError();
     capturing_ = false;
     journal_.endCapture();
-    releaseMeanwhile();
+    releaseDeferred();
   }
   cudaStreamSynchronize(stream_.get());
   completion_->finish();

@@ -49,7 +49,7 @@ class CudaDevice final : public Device {
   // For launchers: the stream, the number of blocks that fill the device, the tables of lists, and memory for the
   // length of a record.
   cudaStream_t stream() const { return stream_.get(); }
-  unsigned mostBlocks() const { return mostBlocks_; }
+  unsigned maxBlocks() const { return maxBlocks_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
   // Allows a kernel this much dynamic shared memory, or as much as the device has. It is requested once per kernel and
@@ -68,17 +68,17 @@ class CudaDevice final : public Device {
   Reason ownFailure(cudaError_t outcome) noexcept;
   // Settles the journal of the work so far when that work is done.
   void settleLater() noexcept;
-  void releaseMeanwhile() noexcept;
+  void releaseDeferred() noexcept;
   void awaitReleased();
   DeviceMemory acquireFrom(PiecePool& pool, size_t bytes);
 
   const int index_;
   cudaDeviceProp properties_ = {};
-  unsigned mostBlocks_ = 0;
+  unsigned maxBlocks_ = 0;
   std::unordered_set<const void*> allowedShared_;  // kernels that may use the shared memory they need
   Stream stream_;
   // A stream for work that must be done before a capture is replayed and cannot be part of it.
-  Stream besides_;
+  Stream tableStream_;
   const std::shared_ptr<PiecePool> tableMemory_ = PiecePool::ofDevice(index_);
   const std::shared_ptr<PiecePool> staging_ = PiecePool::ofPinnedMemory(index_);
   std::function<void()> releaseCached_;
@@ -88,7 +88,7 @@ class CudaDevice final : public Device {
   Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;
   std::vector<std::shared_ptr<void>> captured_;  // objects that the work being captured uses
-  std::vector<void*> releasedMeanwhile_;         // memory released during a capture
+  std::vector<void*> releasedDuringCapture_;     // memory released during a capture
   bool capturing_ = false;
   Reason captureError_;               // the first error of the capture
   std::shared_ptr<PiecePool> arena_;  // scratch memory of the capture in progress

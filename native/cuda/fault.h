@@ -15,7 +15,7 @@ struct Fault {
 };
 
 // The faults that the log has room for.
-constexpr int kMostFaults = 128;
+constexpr int kMaxFaults = 128;
 
 // The log holds one fault for each launch that reports any. Launches run one after another, so faults are in launch
 // order.
@@ -23,7 +23,7 @@ struct FaultLog {
   unsigned long long latest;  // source and run of the last fault
   int count;                  // counts also the faults that found no room
   int run;                    // the number of the current replay; see Journal
-  Fault faults[kMostFaults];
+  Fault faults[kMaxFaults];
 };
 
 // The argument with which a kernel reports faults.

@@ -12,15 +12,15 @@ namespace stepsize::cuda {
 
 namespace {
 
-constexpr size_t kMostEntries = 1024;
+constexpr size_t kMaxEntries = 1024;
 // The number of a replay is written as one byte.
-constexpr int kMostReplays = 256;
+constexpr int kMaxReplays = 256;
 
 // Captured records have negative numbers, which stay valid. Other records have positive numbers, which start again with
 // each segment.
 bool isCaptured(int source) { return source < 0; }
 
-static_assert(kMostFaults == 128);
+static_assert(kMaxFaults == 128);
 constexpr const char* kTooManyFaults =
     "it may have failed: more than 128 operations of one replay did, and the device keeps no more";
 
@@ -107,7 +107,7 @@ void Journal::keep(Entry entry, bool hasFailed) noexcept {
 }
 
 bool Journal::isFull(int reporting) const {
-  return reporting_ + reporting > kMostFaults || replays_ >= kMostReplays || entries_.size() >= kMostEntries;
+  return reporting_ + reporting > kMaxFaults || replays_ >= kMaxReplays || entries_.size() >= kMaxEntries;
 }
 
 std::shared_ptr<const Journal::Segment> Journal::take() {
@@ -157,7 +157,7 @@ class Journal::Walk {
     if (log_ == nullptr || run.source == 0 || next_ >= log_->count) return nullptr;
     // Only a replay with more records than the log has room for gets here, and its first faults have spoiled most of
     // it.
-    if (next_ >= kMostFaults) return failureOf(run.record, kTooManyFaults);
+    if (next_ >= kMaxFaults) return failureOf(run.record, kTooManyFaults);
     const Fault& fault = log_->faults[next_];
     if (fault.source != run.source || (isCaptured(run.source) && fault.run != number)) return nullptr;
     next_++;

@@ -12,7 +12,7 @@ namespace stepsize::cuda {
 
 // The number of blocks for this much work, at most as many as fill the device; kernels loop over the rest.
 inline unsigned blocksFor(const CudaDevice& device, int64_t work) {
-  return static_cast<unsigned>(std::clamp<int64_t>(work, 1, device.mostBlocks()));
+  return static_cast<unsigned>(std::clamp<int64_t>(work, 1, device.maxBlocks()));
 }
 
 // a/b, rounded up.
@@ -52,12 +52,12 @@ void byPrecision(CudaDevice& device, const Record& record) {
   (std::any_of(record.tensors.begin(), record.tensors.end(), isLow) ? Low : Full)(device, record);
 }
 
-// Launches a kernel that may need more shared memory than the default limit. `mostBytes` is the most that any launch of
+// Launches a kernel that may need more shared memory than the default limit. `maxBytes` is the most that any launch of
 // the kernel needs.
 template <class Kernel, class... Arguments>
-void launchWithShared(CudaDevice& device, Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, size_t mostBytes,
+void launchWithShared(CudaDevice& device, Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, size_t maxBytes,
                       Arguments... arguments) {
-  device.allowShared(reinterpret_cast<const void*>(kernel), mostBytes);
+  device.allowShared(reinterpret_cast<const void*>(kernel), maxBytes);
   launch(kernel, grid, block, sharedBytes, device.stream(), arguments...);
 }
 

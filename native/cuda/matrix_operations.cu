@@ -10,7 +10,7 @@ namespace {
 // The length of a slice of k. It is fixed, so that the sums do not depend on the device.
 constexpr int64_t kSlice = 4096;
 // The most slices, because gridDim.y is limited. A longer k is cut into longer slices.
-constexpr int64_t kMostSlices = 65535;
+constexpr int64_t kMaxSlices = 65535;
 // If C has this many tiles, the device is full without cutting k.
 constexpr int64_t kManyTiles = 256;
 // If C has this many large tiles, blocks take large tiles.
@@ -26,7 +26,7 @@ struct TiledProduct {
 
   TiledProduct(int64_t m, int64_t n, int64_t k, int tile) {
     const int64_t tiles = tilesOf(m, n, tile);
-    const int64_t slice = kSlice * ceilDivide(k, kSlice * kMostSlices);
+    const int64_t slice = kSlice * ceilDivide(k, kSlice * kMaxSlices);
     slices = tiles < kManyTiles && k > 0 ? ceilDivide(k, slice) : 1;
     shape = {index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
              static_cast<int>(slices > 1 ? slice : k)};

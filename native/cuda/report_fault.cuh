@@ -14,7 +14,7 @@ __device__ __forceinline__ void report(const FaultReport& to, FaultKind kind, lo
   if (atomicExch(&log.latest, own) == own) return;
   // Only one thread of the launch gets here.
   const int place = log.count++;
-  if (place >= kMostFaults) return;
+  if (place >= kMaxFaults) return;
   Fault& fault = log.faults[place];
   fault.kind = static_cast<int>(kind);
   fault.source = to.source;

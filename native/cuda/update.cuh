@@ -104,7 +104,7 @@ __device__ __forceinline__ void updateSeveral(const ChunkLists<Rule, Types>& lis
   for (int k = 0; k < Rule::kMoments; k++) load(lists.moments[k] + i, aligned.moments[k], m[k]);
 #pragma unroll
   for (int lane = 0; lane < width; lane++) {
-    float own[update::kMostMoments] = {};
+    float own[update::kMaxMoments] = {};
 #pragma unroll
     for (int k = 0; k < Rule::kMoments; k++) own[k] = m[k][lane];
     Rule::apply(p[lane], g[lane], own, s);
@@ -134,7 +134,7 @@ __device__ __forceinline__ void updateOne(const ChunkLists<Rule, Types>& lists, 
   const auto bits = [&](int list) {
     return update::roundingBits(stream.bits(element / update::kRoundingElements, list), static_cast<uint32_t>(element));
   };
-  float p = toFloat(lists.parameter[i]), m[update::kMostMoments] = {};
+  float p = toFloat(lists.parameter[i]), m[update::kMaxMoments] = {};
 #pragma unroll
   for (int k = 0; k < Rule::kMoments; k++) m[k] = toFloat(lists.moments[k][i]);
   Rule::apply(p, toFloat(lists.gradient[i]), m, s);

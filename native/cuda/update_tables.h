@@ -24,13 +24,13 @@ struct Chunk {
 };
 
 // The most lists of an update: parameters, gradients, moments, copies.
-constexpr int kMostLists = 2 + update::kMostMoments + 1;
+constexpr int kMaxLists = 2 + update::kMaxMoments + 1;
 
 // The tables that an update kernel reads.
 struct UpdateTables {
   const Chunk* chunks;
   uint32_t chunkCount;
-  void* const* lists[kMostLists];  // for each list, the addresses of its tensors
+  void* const* lists[kMaxLists];  // for each list, the addresses of its tensors
 };
 
 // The chunks of tensors of these sizes. `places` has the place of each tensor, or is empty if each tensor's place is

@@ -59,7 +59,7 @@ STEPSIZE_HOST_DEVICE int64_t countOf(double value, int64_t most) {
 }
 
 // The largest count.
-constexpr int64_t kMostCount = 0x7fffffff;
+constexpr int64_t kMaxCount = 0x7fffffff;
 
 // base^exponent by repeated squaring, because no library's pow has the same bits everywhere.
 STEPSIZE_HOST_DEVICE double power(double base, int64_t exponent) {
@@ -96,7 +96,7 @@ STEPSIZE_HOST_DEVICE Scalars scalarsOf(const Hyper& hyper, const State& state, i
   s.gradientWeight = static_cast<float>(update <= 1 ? 1 : 1 - hyper.dampening);
   s.directGradient = nesterov ? 1.0f : 0.0f;
   s.directBuffer = static_cast<float>(nesterov ? hyper.momentum : 1);
-  s.iteration = static_cast<uint32_t>(countOf(state.iteration - 1, kMostCount));
+  s.iteration = static_cast<uint32_t>(countOf(state.iteration - 1, kMaxCount));
   return s;
 }
 
@@ -131,7 +131,7 @@ STEPSIZE_HOST_DEVICE Hyper hyperOf(const StepTables& tables, int64_t group) {
 
 // The number of updates before this step of a parameter that took part in all of them.
 STEPSIZE_HOST_DEVICE int64_t updatesBefore(const State& state, bool apply) {
-  return countOf(state.updates - (apply ? 1 : 0), kMostCount);
+  return countOf(state.updates - (apply ? 1 : 0), kMaxCount);
 }
 
 // Writes the scalars of one group.

@@ -21,7 +21,7 @@
 namespace stepsize::update {
 
 // The most moments of a rule.
-constexpr int kMostMoments = 3;
+constexpr int kMaxMoments = 3;
 
 // One structure per rule, with its number of moments and its function on one element.
 #define STEPSIZE_RULE(name, Structure, moments, update)                                                                \

@@ -134,7 +134,7 @@ struct Step {
       for (size_t i = 0; i < lists[0].elements(t); i++) {
         const update::Scalars& s = scalars[places[t]];
         if (s.apply != 0) {
-          float p = lists[0].value(t, i), m[update::kMostMoments] = {};
+          float p = lists[0].value(t, i), m[update::kMaxMoments] = {};
           for (int k = 0; k < instance.moments; k++) m[k] = lists[2 + k].value(t, i);
           instance.apply(p, lists[1].value(t, i), m, s);
           const update::RoundingStream stream{options.roundingSeed, static_cast<uint32_t>(t), s.iteration};

@@ -25,14 +25,14 @@ inline std::string describe(const Thread& thread) {
 
 // Describes a deadlock with one line per run of neighbouring threads that wait in the same place.
 inline std::string describeDeadlock(const uint3& block, const std::vector<Thread>& threads, uint32_t waiting) {
-  constexpr int kMostLines = 16;
+  constexpr int kMaxLines = 16;
   std::string text = "deadlock in block " + describe(block) + ": " + std::to_string(waiting) + " of " +
                      std::to_string(threads.size()) + " threads wait";
   std::string previous;
   int lines = 0;
   for (const Thread& thread : threads) {
     const std::string place = thread.status == Status::done ? "" : describe(thread);
-    if (!place.empty() && place != previous && lines++ < kMostLines)
+    if (!place.empty() && place != previous && lines++ < kMaxLines)
       text += "\n  from warp " + std::to_string(thread.linear / kWarpSize) + " lane " + std::to_string(thread.lane) +
               ": " + place;
     previous = place;

@@ -97,7 +97,7 @@ struct NamedOrder {
   uint64_t seed;
   // The most blocks that run at the same time. What blocks do to each other does not depend on the order of the threads
   // within them, so two of the orders are enough.
-  int mostWorkers;
+  int maxWorkers;
 };
 
 inline constexpr NamedOrder kOrders[] = {
@@ -155,7 +155,7 @@ inline int runTests(int count, char** arguments) {
     ran++;
     for (const NamedOrder& named : kOrders) {
       if (!allOrders && !isListed(named.name, orders)) continue;
-      const int most = detectsRaces() || orders == "forward" ? 1 : named.mostWorkers;
+      const int most = detectsRaces() || orders == "forward" ? 1 : named.maxWorkers;
       for (int workers = allOrders ? 1 : most; workers <= most; workers++) {
         settings() = {};
         settings().order = named.order;

@@ -25,7 +25,7 @@ using cudaStream_t = CUstream_st*;
 
 namespace stepsize::emulator {
 
-constexpr size_t kMostParameterBytes = 4096;
+constexpr size_t kMaxParameterBytes = 4096;
 
 // A launch with its parameters as bytes.
 struct KernelCall {
@@ -52,7 +52,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t sharedB
             Arguments&&... arguments) {
   static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "parameters are copied as bytes");
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are parameters too.
-  static_assert((size_t{0} + ... + sizeof(Parameters)) <= kMostParameterBytes, "too many bytes of parameters");
+  static_assert((size_t{0} + ... + sizeof(Parameters)) <= kMaxParameterBytes, "too many bytes of parameters");
   const Spared spared;
   const SharedBytes shared{sharedBytes, sharedAllowances().of(reinterpret_cast<const void*>(kernel))};
   try {

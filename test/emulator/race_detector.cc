@@ -70,8 +70,8 @@ std::string place(void* caller) {
 }
 
 void report(const char* kind, const Access& other, void* caller, bool otherBlock) {
-  constexpr int kMostReports = 4;
-  if (reported++ >= kMostReports) return;
+  constexpr int kMaxReports = 4;
+  if (reported++ >= kMaxReports) return;
   const OutsideKernel outside;
   races += std::string(races.empty() ? "" : "\n") + "race (" + kind +
            "): " + describe(runner->blockIndex, currentThread->index) + " at " + place(caller) + ", and thread " +

@@ -64,9 +64,9 @@ void execute(const emulator::KernelCall& call, const std::vector<AddressRange>& 
                 .parameters = std::vector<uint8_t>(kernel.parameterBytes),
                 .tensors = tensors,
                 .random = Random(settings().seed * 7919 + ++launches)};
-  if (launch.threads() > kernel.mostThreads)
+  if (launch.threads() > kernel.maxThreads)
     throw Error("launch: " + std::to_string(launch.threads()) + " threads, and " + kernel.name + " is compiled for " +
-                std::to_string(kernel.mostThreads));
+                std::to_string(kernel.maxThreads));
   if (call.sharedBytes > 0 && !kernel.takesDynamicShared)
     throw Error("launch: " + kernel.name + " takes no shared memory");
   if (call.parameters.size() != kernel.parameters.size()) throw Error("launch: other parameters than in the PTX");

@@ -58,7 +58,7 @@ Kernel KernelParser::parse(std::string_view head, std::string_view body) {
   if (const size_t open = head.find('('); open != std::string_view::npos)
     declareParameters(head.substr(open + 1, head.find(')', open) - open - 1));
   if (const size_t most = head.find(".maxntid"); most != std::string_view::npos)
-    kernel_.mostThreads = static_cast<uint32_t>(numberOf(trim(split(head.substr(most + 8), ',')[0])));
+    kernel_.maxThreads = static_cast<uint32_t>(numberOf(trim(split(head.substr(most + 8), ',')[0])));
   const std::vector<std::string> statements = statementsOf(body);
   declareShared(body, statements);
   for (const std::string& statement : statements)

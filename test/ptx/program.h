@@ -92,7 +92,7 @@ struct Kernel {
   Register special[kSpecialCount];
   int words = 0;                                                 // words of a warp's registers
   uint32_t parameterBytes = 0, sharedBytes = 0, localBytes = 0;  // shared: without dynamic shared memory
-  uint32_t mostThreads = 1024;
+  uint32_t maxThreads = 1024;
   bool takesDynamicShared = false;
 };
 

@@ -12,8 +12,8 @@ namespace {
 
 using State = Fragment::State;
 
-constexpr size_t kMostResidentBlocks = 4;
-constexpr size_t kMostFragments = 8;
+constexpr size_t kMaxResidentBlocks = 4;
+constexpr size_t kMaxFragments = 8;
 
 uint32_t nextInterval(Launch& launch, const Block& block) {
   static uint32_t last = 0;  // under lockMachine()
@@ -203,7 +203,7 @@ class WarpRunner {
   // Sometimes lets a part of the lanes continue alone.
   void split() {
     const uint32_t part = current().lanes & static_cast<uint32_t>(launch_.random.next());
-    if (part == 0 || part == current().lanes || fragments_.size() >= kMostFragments || launch_.random.below(4) > 0)
+    if (part == 0 || part == current().lanes || fragments_.size() >= kMaxFragments || launch_.random.below(4) > 0)
       return;
     separate(part, current().at);
   }
@@ -344,11 +344,11 @@ void find(Launch& launch, const std::string& message) {
 void run(Launch& launch) {
   const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   const bool inOrder = settings().schedule == Schedule::inOrder;
-  const size_t mostResident = inOrder ? 1 : 1 + launch.random.below(kMostResidentBlocks);
+  const size_t maxResident = inOrder ? 1 : 1 + launch.random.below(kMaxResidentBlocks);
   std::vector<std::unique_ptr<Block>> resident, done;
   uint64_t next = 0;
   for (;;) {
-    while (resident.size() < mostResident && next < blocks) {
+    while (resident.size() < maxResident && next < blocks) {
       if (done.empty()) done.push_back(std::make_unique<Block>());
       startBlock(launch, *done.back(), next++);
       resident.push_back(std::move(done.back()));

@@ -9,7 +9,7 @@ namespace stepsize::ptx {
 namespace {
 
 // Larger allocations have no shadow, because a shadow is ten times as large as the memory.
-constexpr uint64_t kMostShadowed = 64 << 20;
+constexpr uint64_t kMaxShadowed = 64 << 20;
 
 void takeNewer(ReleasedIntervals& into, const ReleasedIntervals& from) {
   for (const auto& [block, released] : from) {
@@ -69,7 +69,7 @@ void DeviceMemory::add(uint64_t begin, uint64_t bytes) {
   auto made = std::make_unique<Allocation>();
   made->begin = begin;
   made->end = begin + bytes;
-  if (settings().checks && bytes < kMostShadowed) made->shadow.resize((bytes + 3) / 4);
+  if (settings().checks && bytes < kMaxShadowed) made->shadow.resize((bytes + 3) / 4);
   allocations_[begin] = std::move(made);
 }
 

@@ -15,7 +15,7 @@ struct TrafficLists {
 
   Parameter* parameter;
   const Gradient* gradient;
-  Moment* moments[update::kMostMoments];
+  Moment* moments[update::kMaxMoments];
   uint16_t* copy;
 };
 

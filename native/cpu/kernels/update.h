@@ -149,14 +149,14 @@ template <class Types>
 struct ChunkLists {
   typename Types::Parameter* parameter;
   typename Types::Gradient* gradient;
-  typename Types::Moment* moments[update::kMostMoments];
+  typename Types::Moment* moments[update::kMaxMoments];
   BFloat16* copy;
 };
 
 // The random bits of stochastic rounding for a block of elements, list by list.
 constexpr int64_t kRoundingBlock = 256;
 struct RoundingBlock {
-  uint32_t words[1 + update::kMostMoments][kRoundingBlock / 2];
+  uint32_t words[1 + update::kMaxMoments][kRoundingBlock / 2];
 
   STEPSIZE_INLINE uint32_t bits(int list, int64_t i) const {
     // On a little-endian machine the lower half of a word comes first.
@@ -190,7 +190,7 @@ STEPSIZE_INLINE void updateElements(const ChunkLists<Types>& lists, int64_t from
   STEPSIZE_INDEPENDENT_ITERATIONS
   for (int64_t i = from; i < to; i++) {
     float p = toFloat(parameter[i]);
-    float m[update::kMostMoments] = {};
+    float m[update::kMaxMoments] = {};
     if constexpr (Rule::kMoments > 0) m[0] = toFloat(m0[i]);
     if constexpr (Rule::kMoments > 1) m[1] = toFloat(m1[i]);
     if constexpr (Rule::kMoments > 2) m[2] = toFloat(m2[i]);
@@ -240,7 +240,7 @@ inline void updateAll(const Invocation& call) {
     ChunkLists<Types> lists;
     lists.parameter = static_cast<typename Types::Parameter*>(at(0)) + from;
     lists.gradient = static_cast<typename Types::Gradient*>(at(1)) + from;
-    for (int m = 0; m < update::kMostMoments; m++)
+    for (int m = 0; m < update::kMaxMoments; m++)
       lists.moments[m] = m < Rule::kMoments ? static_cast<typename Types::Moment*>(at(2 + m)) + from : nullptr;
     lists.copy = Types::kCopies ? static_cast<BFloat16*>(at(2 + Rule::kMoments)) + from : nullptr;
     const int64_t place = parameters.places == nullptr ? t : parameters.places[t];

@@ -21,8 +21,8 @@ const sources = [
   "test/native/support/races_test.cc",
   "native/allocator.cc",
   "native/operations.cc",
-  "native/rules.cc",
-  "native/rules_sequence.cc",
+  "native/shape_rules.cc",
+  "native/shape_rules_sequence.cc",
   "native/spoiled_memory.cc",
   ...readdirSync(join(root, "native/cpu"))
     // Of the kernels one build is enough, and the program lists it itself.

@@ -77,20 +77,20 @@ void fillTheQueue() {
     task.heldBytes = bytes;
     expect(queue.push(task), "an open queue takes tasks");
   };
-  for (size_t i = 1; i < cpu::TaskQueue::kMostTasks; i++) push(0);
+  for (size_t i = 1; i < cpu::TaskQueue::kMaxTasks; i++) push(0);
   expect(queue.awaitRoom(now), "there is room before the bound");
   push(0);
   expect(!queue.awaitRoom(now), "there is none at the bound");
-  for (size_t i = 1; i < cpu::TaskQueue::kMostTasks / 2; i++) queue.pop(task);
+  for (size_t i = 1; i < cpu::TaskQueue::kMaxTasks / 2; i++) queue.pop(task);
   expect(!queue.awaitRoom(now), "more than half is not short");
   queue.pop(task);
   expect(queue.awaitRoom(now), "half is short");
-  push(cpu::TaskQueue::kMostHeldBytes);
+  push(cpu::TaskQueue::kMaxHeldBytes);
   expect(!queue.awaitRoom(now), "what tasks hold counts");
   size_t rest = 0;
   queue.close();
   while (queue.takeRest(task)) rest++;
-  expect(rest == cpu::TaskQueue::kMostTasks / 2 + 1, "what was left can be taken");
+  expect(rest == cpu::TaskQueue::kMaxTasks / 2 + 1, "what was left can be taken");
   expect(!queue.push(task) && !queue.pop(task), "a closed queue does nothing");
 }
 

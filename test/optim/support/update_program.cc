@@ -24,7 +24,7 @@ int main(int count, char** arguments) {
   __builtin_memcpy(&hyper, fields, sizeof hyper);
 
   std::vector<float> parameter(elements), gradient(elements);
-  std::vector<std::vector<float>> moments(update::kMostMoments, std::vector<float>(elements));
+  std::vector<std::vector<float>> moments(update::kMaxMoments, std::vector<float>(elements));
   const auto read = [&](std::vector<float>& into) {
     return std::fread(into.data(), sizeof(float), elements, stdin) == elements;
   };
@@ -41,7 +41,7 @@ int main(int count, char** arguments) {
     update::visitRule(rule, [&](auto known) {
       using Rule = decltype(known);
       for (size_t i = 0; i < elements; i++) {
-        float m[update::kMostMoments] = {};
+        float m[update::kMaxMoments] = {};
         for (int k = 0; k < Rule::kMoments; k++) m[k] = moments[static_cast<size_t>(k)][i];
         Rule::apply(parameter[i], gradient[i], m, scalars);
         for (int k = 0; k < Rule::kMoments; k++) moments[static_cast<size_t>(k)][i] = m[k];

@@ -1,8 +1,8 @@
-// The shape rules of sequence operations, the parts of a transformer. See rules.h.
-#include "rules.h"
-#include "rules_shapes.h"
+// The shape rules of sequence operations, the parts of a transformer. See shape_rules.h.
+#include "shape_rule_helpers.h"
+#include "shape_rules.h"
 
-namespace stepsize::rules {
+namespace stepsize::shape_rule {
 
 namespace {
 
@@ -140,4 +140,4 @@ void attentionGradient(Call& call) {
   for (int i = 0; i < 3; i++) call.output(type, call.input(i).shape);
 }
 
-}  // namespace stepsize::rules
+}  // namespace stepsize::shape_rule

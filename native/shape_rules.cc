@@ -1,13 +1,13 @@
-#include "rules.h"
+#include "shape_rules.h"
 
 #include <utility>
 
 #include "epilogue.h"
-#include "rules_shapes.h"
+#include "shape_rule_helpers.h"
 #include "update/rules.h"
 #include "update/scalars.h"
 
-namespace stepsize::rules {
+namespace stepsize::shape_rule {
 
 namespace {
 
@@ -553,4 +553,4 @@ void traffic(Call& call) {
     if (list != 1) call.updatesList(list);
 }
 
-}  // namespace stepsize::rules
+}  // namespace stepsize::shape_rule

@@ -5,7 +5,7 @@
 
 #include "operations.h"
 
-namespace stepsize::rules {
+namespace stepsize::shape_rule {
 
 // destination[, cause]: overwrites destination.
 void fill(Call& call);
@@ -100,4 +100,4 @@ void update(Call& call);
 // The lists of an update rule: changes all of them but the gradients.
 void traffic(Call& call);
 
-}  // namespace stepsize::rules
+}  // namespace stepsize::shape_rule

@@ -5,7 +5,7 @@
 
 #include "operations.h"
 
-namespace stepsize::rules {
+namespace stepsize::shape_rule {
 
 // A shape with these sizes.
 inline Shape shapeOf(std::initializer_list<int64_t> sizes) {
@@ -31,4 +31,4 @@ inline void expectStatistics(const Call& call, int from, int end) {
   for (int i = from; i < end; i++) call.expectType(i, DataType::float32);
 }
 
-}  // namespace stepsize::rules
+}  // namespace stepsize::shape_rule
