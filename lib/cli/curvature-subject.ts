@@ -7,7 +7,7 @@ import { type Module, Preparation } from "../nn/index.js";
 import { sourcesInWords, type Task } from "../tasks/index.js";
 import type { Tensor } from "../tensor/index.js";
 import type { ModelCard } from "../train/index.js";
-import { readOptimizerState } from "../train/saved-model.js";
+import { type OpenCheckpoint, readOptimizerState } from "../train/saved-model.js";
 import type { TrainSettings } from "./config.js";
 import { UsageError } from "./failure.js";
 import { settingsBeside } from "./run-folder.js";
@@ -67,8 +67,8 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
 async function openTrained(options: SubjectOptions): Promise<Subject> {
   const { data: given, batch, seed, adam } = options;
   // A difference of two gradients needs the digits that bf16 has not.
-  const alsoRead = adam ? preconditionerOf : undefined;
-  const saved = await openSaved({ ...options }, { precision: "float32", ...(alsoRead && { alsoRead }) }).catch(
+  const more = adam ? { readOptimizer: preconditionerOf } : {};
+  const saved = await openSaved<Preconditioner>({ ...options }, { precision: "float32", ...more }).catch(
     (error: unknown) => {
       if (!(error instanceof StepsizeError) || !error.message.includes("model of your own code")) throw error;
       throw new UsageError(
@@ -78,7 +78,7 @@ async function openTrained(options: SubjectOptions): Promise<Subject> {
     },
   );
   try {
-    const { path, device, model, prepare, card, step, also: preconditioner } = saved;
+    const { path, device, model, prepare, card, step, optimizer: preconditioner } = saved;
     const run = ((await settingsBeside(path)) ?? {}) as RunSettings;
     const source = given ?? run.data;
     if (typeof source !== "string")
@@ -144,11 +144,11 @@ function expectFitting({ preprocessing }: ModelCard, path: string, { inputs }: B
   if (own !== given) throw new UsageError(`--data: expected items that ${path} takes, ${own}, got ${given} in ${name}`);
 }
 
-async function preconditionerOf(path: string): Promise<Preconditioner> {
+async function preconditionerOf(checkpoint: OpenCheckpoint): Promise<Preconditioner> {
   try {
-    return await adamPreconditioner(await readOptimizerState(path));
+    return await adamPreconditioner(await readOptimizerState(checkpoint));
   } catch (error) {
     if (!(error instanceof StepsizeError) || error.code !== "invalid-argument") throw error;
-    throw new UsageError(`--adam: ${path}: ${error.message}`, { cause: error });
+    throw new UsageError(`--adam: ${checkpoint.path}: ${error.message}`, { cause: error });
   }
 }

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { takeLock } from "../train/folder-lock.js";
-import { verifyCheckpoint } from "../train/saved-model.js";
+import { type CheckpointPart, type OpenCheckpoint, verifyAll, withCheckpoint } from "../train/saved-model.js";
 import { readConfig } from "./config.js";
 import { UsageError } from "./failure.js";
 
@@ -91,45 +91,36 @@ export class RunFolder {
   }
 
   /**
-   * The newest checkpoint that can be read; `undefined` where there is none at all.
+   * Uses the newest checkpoint that can be read. It is open meanwhile, so that a run that goes on may prune it.
    *
+   * @param use its result is given back; `undefined` if there is no checkpoint at all
+   * @param parts what `use` reads: it is compared with its checksums before, and nothing else is
    * @param damaged told of each newer one that cannot be read
-   * @throws StepsizeError `invalid-file` where there are some and none can be read
+   * @throws StepsizeError `invalid-file` if there are some and none can be read
    */
-  async newestCheckpoint(damaged: (message: string) => void): Promise<string | undefined> {
+  async withNewest<T>(
+    use: (checkpoint: OpenCheckpoint) => Promise<T>,
+    { parts, damaged }: { readonly parts: readonly CheckpointPart[]; readonly damaged: (message: string) => void },
+  ): Promise<T | undefined> {
     const steps = await this.checkpointSteps();
     for (const step of steps) {
-      const path = this.checkpoint(step);
+      let isGood = false;
       try {
-        await verifyCheckpoint(path);
-        return path;
+        return await withCheckpoint(this.checkpoint(step), async (checkpoint) => {
+          await verifyAll(parts.map((part) => checkpoint[part]));
+          isGood = true;
+          return await use(checkpoint);
+        });
       } catch (error) {
+        if (isGood) throw error;
         // A run that goes on has pruned it meanwhile: there are newer ones.
         if (isNotFound(error) && (await this.checkpointSteps()).join() !== steps.join())
-          return this.newestCheckpoint(damaged);
+          return this.withNewest(use, { parts, damaged });
         damaged((error as Error).message);
       }
     }
     if (steps.length === 0) return undefined;
     throw new StepsizeError("invalid-file", `${this.path}: none of its ${steps.length} checkpoints can be read`);
-  }
-
-  /**
-   * Reads from the newest checkpoint; from the next one if a run that goes on has pruned it before it was open.
-   *
-   * @param read its result is given back; `undefined` if there is no checkpoint
-   */
-  async readNewest<T>(read: (path: string) => Promise<T>, damaged: (message: string) => void): Promise<T | undefined> {
-    for (let before: string | undefined; ; ) {
-      const path = await this.newestCheckpoint(damaged);
-      if (path === undefined) return undefined;
-      try {
-        return await read(path);
-      } catch (error) {
-        if (!isNotFound(error) || path === before) throw error;
-        before = path;
-      }
-    }
   }
 
   /** Writes an object as JSON for people and programs. */

@@ -5,7 +5,8 @@ import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import type { Precision, PreprocessingOptions } from "../nn/index.js";
 import { asType, noGrad, type Tensor, tidy } from "../tensor/index.js";
-import { type LoadedModel, loadModel } from "../train/index.js";
+import type { LoadedModel } from "../train/index.js";
+import { loadOpenModel, type OpenCheckpoint, withCheckpoint } from "../train/saved-model.js";
 import { deviceField, threadsField } from "./config.js";
 import { UsageError } from "./failure.js";
 import { check, type Fields, help } from "./fields.js";
@@ -55,18 +56,18 @@ export function checkSaved(fields: Fields, values: Record<string, unknown>): Rec
 export interface OpenSavedOptions<T> {
   /** Default: the one it was trained in. */
   readonly precision?: Precision;
-  /** Reads something else of the same checkpoint, while it is certain to be there. */
-  readonly alsoRead?: (path: string) => Promise<T>;
+  /** Reads the optimizer's state of the same checkpoint too. */
+  readonly readOptimizer?: (checkpoint: OpenCheckpoint) => Promise<T>;
 }
 
 /**
  * Loads the model of a checkpoint, or of a run's newest one. The run may go on meanwhile and prune its checkpoints.
- * @returns the model; as `also` what `alsoRead` gave
+ * @returns the model; as `optimizer` what `readOptimizer` gave
  */
 export async function openSaved<T = undefined>(
   values: Readonly<Record<string, unknown>>,
-  { precision, alsoRead }: OpenSavedOptions<T> = {},
-): Promise<SavedModel & { readonly also: T | undefined }> {
+  { precision, readOptimizer }: OpenSavedOptions<T> = {},
+): Promise<SavedModel & { readonly optimizer: T | undefined }> {
   const {
     checkpoint,
     device: deviceName,
@@ -79,14 +80,15 @@ export async function openSaved<T = undefined>(
   const found = await stat(checkpoint).catch(() => undefined);
   if (!found) throw new UsageError(`--checkpoint: there is no file or folder ${checkpoint}`);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
-  const open = async (path: string) => {
-    const loaded = await loadModel(path, { device, ...(precision && { precision }) });
-    return { ...loaded, path, device, also: await alsoRead?.(path) };
+  const open = async (from: OpenCheckpoint) => {
+    const loaded = await loadOpenModel(from, { device, ...(precision && { precision }) });
+    return { ...loaded, path: from.path, device, optimizer: await readOptimizer?.(from) };
   };
+  const parts = readOptimizer ? (["model", "optimizer"] as const) : (["model"] as const);
   try {
     const saved = found.isDirectory()
-      ? await new RunFolder(checkpoint).readNewest(open, noteDamaged)
-      : await open(checkpoint);
+      ? await new RunFolder(checkpoint).withNewest(open, { parts, damaged: noteDamaged })
+      : await withCheckpoint(checkpoint, open);
     if (saved) return saved;
     throw new UsageError(`--checkpoint: ${checkpoint} is not the folder of a run with a checkpoint in it`);
   } catch (error) {

@@ -129,14 +129,19 @@ async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFol
 /** Loads the newest checkpoint that can be read; whether there is any. */
 async function restore(folder: RunFolder, { trainer }: OpenRun, allow: readonly Allowed[]): Promise<boolean> {
   await folder.removePartial();
-  const path = await folder.newestCheckpoint((message) => note(`damaged, trying the one before: ${message}`));
-  if (path === undefined) {
-    note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
-    return false;
-  }
-  await trainer.load(path, { allow });
-  note(`continuing ${path}`);
-  return true;
+  const path = await folder.withNewest(
+    async (checkpoint) => {
+      await trainer.loadOpen(checkpoint, allow);
+      return checkpoint.path;
+    },
+    {
+      parts: ["model", "optimizer", "rates"],
+      damaged: (message) => note(`damaged, trying the one before: ${message}`),
+    },
+  );
+  if (path === undefined) note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
+  else note(`continuing ${path}`);
+  return path !== undefined;
 }
 
 /**

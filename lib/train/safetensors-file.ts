@@ -21,6 +21,7 @@ export class StoredTensor {
   readonly #file: StoredFile;
   readonly #from: number;
   readonly #checksum: string | undefined;
+  #isVerified = false;
 
   /** @internal */
   constructor(file: StoredFile, name: string, { code, shape, from, to }: StoredEntry, checksum: string | undefined) {
@@ -71,11 +72,13 @@ export class StoredTensor {
       await next?.catch(() => {});
       for (const buffer of buffers) this.#file.giveBack(buffer);
     }
-    if (this.#checksum !== undefined && hex(sum) !== this.#checksum)
+    if (this.#checksum === undefined) return;
+    if (hex(sum) !== this.#checksum)
       damaged(
         this.path,
         `the values of ${shown(this.name)} are not those that were written (CRC-32 ${hex(sum)}, expected ${this.#checksum})`,
       );
+    this.#isVerified = true;
   }
 
   /** All bytes, in memory of their own. @throws StepsizeError as {@link blocks}; `out-of-memory` */
@@ -89,9 +92,12 @@ export class StoredTensor {
     return bytes;
   }
 
-  /** Reads the values and compares them with their checksum; does nothing if the file has none. */
+  /**
+   * Reads the values and compares them with their checksum. Does nothing if the file has none, or if they were read to
+   * their end since it was opened and had it.
+   */
   async verify(): Promise<void> {
-    if (this.#checksum === undefined) return;
+    if (this.#checksum === undefined || this.#isVerified) return;
     for await (const _ of this.blocks());
   }
 }

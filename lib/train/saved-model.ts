@@ -53,6 +53,9 @@ const modelPrefix = "model.";
 const optimizerPrefix = "optimizer.";
 const ratesPrefix = "learningRate.";
 
+/** What tensors a checkpoint has. */
+export type CheckpointPart = "model" | "optimizer" | "rates";
+
 /** A checkpoint whose file is open. Its values stay in the file until they are asked for. */
 export interface OpenCheckpoint {
   readonly path: string;
@@ -120,11 +123,9 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /** Reads what is needed of a checkpoint to look at its optimizer: the weights stay in the file. */
-export async function readOptimizerState(path: string): Promise<Checkpoint> {
-  return await withCheckpoint(path, async ({ info, optimizer }) => {
-    const none = new Map<string, HostTensor>();
-    return { info, model: none, optimizer: await readTensors(optimizer), rates: none };
-  });
+export async function readOptimizerState({ info, optimizer }: OpenCheckpoint): Promise<Checkpoint> {
+  const none = new Map<string, HostTensor>();
+  return { info, model: none, optimizer: await readTensors(optimizer), rates: none };
 }
 
 /** Reads all of a checkpoint and keeps none of it. @throws StepsizeError as {@link readCheckpoint} */
@@ -145,7 +146,7 @@ export function describeAll(
 }
 
 /** @internal Names as they stand in a checkpoint. */
-export function checkpointNames<T>(parts: Readonly<Record<"model" | "optimizer" | "rates", ReadonlyMap<string, T>>>) {
+export function checkpointNames<T>(parts: Readonly<Record<CheckpointPart, ReadonlyMap<string, T>>>) {
   const named = (prefix: string, tensors: ReadonlyMap<string, T>) =>
     [...tensors].map(([name, one]) => [prefix + name, one] as const);
   const { model, optimizer, rates } = parts;
@@ -207,30 +208,37 @@ export interface LoadedModel {
  * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged or of another model (what differs)
  */
 export async function loadModel(path: string, options: LoadModelOptions): Promise<LoadedModel> {
-  const { device, build, precision: wanted } = checkedOptions("loadModel", loadNames, options);
+  const checked = checkedOptions("loadModel", loadNames, options);
+  const { device, build } = checked;
   expectDevice("device", device);
   if (build !== undefined) expectFunction("build", build);
-  return await withCheckpoint(path, async ({ info, model: weights }) => {
-    const { config } = info;
-    if (!config && !build)
-      throw new StepsizeError(
-        "invalid-argument",
-        `${path}: holds a model of your own code; pass build: () => the model without its weights`,
-      );
-    const model = build ? build() : await inFile(path, () => create(config as ModelConfig, { device }));
-    try {
-      await inFile(path, () => model.setPrecision(info.precision ?? "float32").checkStateDict(describeAll(weights)));
-      // A model that somebody else holds is changed only if all of it is good.
-      if (build) await verifyAll([weights]);
-      await fillWeights(model, weights);
-    } catch (error) {
-      if (!build) model.dispose();
-      throw error;
-    }
-    if (wanted !== undefined) model.setPrecision(wanted);
-    model.eval();
-    return await inFile(path, () => loadedModel(model, info));
-  });
+  return await withCheckpoint(path, (checkpoint) => loadOpenModel(checkpoint, checked));
+}
+
+/** @internal {@link loadModel} from a checkpoint that is open. Of the optimizer nothing but the counters is read. */
+export async function loadOpenModel(
+  { path, info, model: weights }: OpenCheckpoint,
+  { device, build, precision }: LoadModelOptions,
+): Promise<LoadedModel> {
+  const { config } = info;
+  if (!config && !build)
+    throw new StepsizeError(
+      "invalid-argument",
+      `${path}: holds a model of your own code; pass build: () => the model without its weights`,
+    );
+  const model = build ? build() : await inFile(path, () => create(config as ModelConfig, { device }));
+  try {
+    await inFile(path, () => model.setPrecision(info.precision ?? "float32").checkStateDict(describeAll(weights)));
+    // A model that somebody else holds is changed only if all of it is good.
+    if (build) await verifyAll([weights]);
+    await fillWeights(model, weights);
+  } catch (error) {
+    if (!build) model.dispose();
+    throw error;
+  }
+  if (precision !== undefined) model.setPrecision(precision);
+  model.eval();
+  return await inFile(path, () => loadedModel(model, info));
 }
 
 function loadedModel(model: Module, info: CheckpointInfo): LoadedModel {

@@ -435,29 +435,44 @@ export class Trainer {
    */
   async load(path: string, options: LoadOptions = {}): Promise<void> {
     const allowed = allowedBy(options);
+    await this.#takeOver((load) => withCheckpoint(path, load), allowed);
+  }
+
+  /**
+   * @internal {@link load} from a checkpoint that is open. What was compared with its checksums since then is not read
+   * again for that.
+   */
+  async loadOpen(checkpoint: OpenCheckpoint, allow: readonly Allowed[] = []): Promise<void> {
+    await this.#takeOver((load) => load(checkpoint), new Set(allow));
+  }
+
+  /** @param open calls what it is given with a checkpoint that is open */
+  async #takeOver(
+    open: (load: (checkpoint: OpenCheckpoint) => Promise<void>) => Promise<void>,
+    allowed: ReadonlySet<Allowed>,
+  ): Promise<void> {
     this.#expectExact("load", "onStep");
     if (this.#standing?.at === "work")
       throw new StepsizeError(
         "invalid-state",
         "load: a run is making a step; call it in the body of its loop, or after it",
       );
-    await this.#turns.take(() => this.#load(path, allowed));
+    await this.#turns.take(() => open((checkpoint) => this.#load(checkpoint, allowed)));
   }
 
-  async #load(path: string, allowed: ReadonlySet<Allowed>): Promise<void> {
-    await withCheckpoint(path, async (checkpoint) => {
-      const { model, optimizer } = this.#options;
-      const rates = await readTensors(checkpoint.rates);
-      expectAllowed(path, await this.#differencesFrom(checkpoint.info, rates), allowed);
-      // All that can be wrong with it is known before anything changes.
-      await inFile(path, () => {
-        model.checkStateDict(describeAll(checkpoint.model));
-        optimizer.checkStateDict(describeAll(checkpoint.optimizer));
-      });
-      await verifyAll([checkpoint.model, checkpoint.optimizer]);
-      await this.#whileMaking(() => this.#fill(checkpoint));
+  async #load(checkpoint: OpenCheckpoint, allowed: ReadonlySet<Allowed>): Promise<void> {
+    const { path, info } = checkpoint;
+    const { model, optimizer } = this.#options;
+    const rates = await readTensors(checkpoint.rates);
+    expectAllowed(path, await this.#differencesFrom(info, rates), allowed);
+    // All that can be wrong with it is known before anything changes.
+    await inFile(path, () => {
+      model.checkStateDict(describeAll(checkpoint.model));
+      optimizer.checkStateDict(describeAll(checkpoint.optimizer));
     });
-    this.#records.skipped = (await this.#options.optimizer.stats()).skipped;
+    await verifyAll([checkpoint.model, checkpoint.optimizer]);
+    await this.#whileMaking(() => this.#fill(checkpoint));
+    this.#records.skipped = (await optimizer.stats()).skipped;
   }
 
   /** Takes over the state of a checkpoint that fits. */

@@ -2,10 +2,9 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { RunFolder } from "#lib/cli/run-folder.js";
-import { openDevice } from "#lib/native/index.js";
-import { loadModel } from "#lib/train/index.js";
+import { readTensors } from "#lib/train/safetensors.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { linesIn, lossesOf, metricsOf, run, start } from "./support/cli.js";
@@ -70,29 +69,41 @@ test("evaluate reads the newest checkpoint of a run that goes on and prunes", as
   expect((await done).code).toBe(130);
 });
 
-test("a checkpoint that is pruned between listing and reading is no damage: the next newest is read", async () => {
-  cpSync(join(cwd, "whole"), join(cwd, "pruned"), { recursive: true });
-  const pruned = new RunFolder(join(cwd, "pruned"));
-  const [newest = 0] = await pruned.checkpointSteps();
-  const notes: string[] = [];
-  const device = await openDevice("cpu");
-  try {
-    let tries = 0;
-    const loaded = await pruned.readNewest(
-      async (path) => {
-        if (tries++ === 0) {
-          cpSync(path, pruned.checkpoint(newest + 1));
-          rmSync(path);
-        }
-        return { path, step: (await loadModel(path, { device })).step };
-      },
-      (message) => notes.push(message),
-    );
-    expect(loaded).toEqual({ path: pruned.checkpoint(newest + 1), step: newest });
-    expect(notes).toEqual([]);
-  } finally {
-    await device.close();
+describe("a checkpoint that is pruned", () => {
+  /** A run's folder, its newest checkpoint, and what reading it gives. */
+  function prunable(name: string) {
+    cpSync(join(cwd, "whole"), join(cwd, name), { recursive: true });
+    const folder = new RunFolder(join(cwd, name));
+    const notes: string[] = [];
+    const read = (before: (path: string) => void = () => {}) =>
+      folder.withNewest(
+        async ({ path, model }) => {
+          before(path);
+          return { path, tensors: (await readTensors(model)).size };
+        },
+        { parts: ["model"], damaged: (message) => notes.push(message) },
+      );
+    return { folder, notes, read };
   }
+
+  test("between listing and reading is no damage: the next newest is read", async () => {
+    const { folder, notes, read } = prunable("pruned");
+    const [newest = 0, ...older] = await folder.checkpointSteps();
+    const listed = folder.checkpointSteps.bind(folder);
+    let tries = 0;
+    folder.checkpointSteps = async () => (tries++ === 0 ? [newest + 1, newest, ...older] : listed());
+    expect(await read()).toMatchObject({ path: folder.checkpoint(newest) });
+    expect(notes).toEqual([]);
+  });
+
+  test("while it is read is read to its end", async () => {
+    const { folder, notes, read } = prunable("pruned-later");
+    const [newest = 0] = await folder.checkpointSteps();
+    const whole = await read();
+    expect(whole?.path).toBe(folder.checkpoint(newest));
+    expect(await read((path) => rmSync(path))).toEqual(whole);
+    expect(notes).toEqual([]);
+  });
 });
 
 test("a folder with the lock of another machine alone is refused, and stays as it is", async () => {
