@@ -37,6 +37,11 @@ Object.defineProperty(StepsizeError, Symbol.hasInstance, {
   },
 });
 
+/** Whether something that was thrown says that a file, an addon or a device is not there. */
+export function isNotFound(error: unknown): error is StepsizeError & { readonly code: "not-found" } {
+  return error instanceof StepsizeError && error.code === "not-found";
+}
+
 /** Throws an `invalid-argument` error: `name: expected …, got …`. */
 export function invalidArgument(name: string, expected: string, got: unknown): never {
   throw new StepsizeError("invalid-argument", `${name}: expected ${expected}, got ${describe(got)}`);

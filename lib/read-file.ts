@@ -33,10 +33,7 @@ export async function openFile(path: string): Promise<OpenFile> {
     throw notFile(path, found);
   } catch (error) {
     await file?.close();
-    if (error instanceof StepsizeError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new StepsizeError("not-found", `${path}: there is no such file`, { cause: error });
-    throw unreadable(path, error);
+    throw error instanceof StepsizeError ? error : unreadable(path, error);
   }
 }
 
@@ -110,6 +107,9 @@ function notFile(path: string, found: Stats): StepsizeError {
   return new StepsizeError("invalid-file", `${path}: ${what}; expected a file`);
 }
 
-function unreadable(path: string, error: unknown): StepsizeError {
+/** The error of a file that the system cannot open or read: `not-found` or `invalid-file`. */
+export function unreadable(path: string, error: unknown): StepsizeError {
+  if ((error as NodeJS.ErrnoException).code === "ENOENT")
+    return new StepsizeError("not-found", `${path}: there is no such file`, { cause: error });
   return new StepsizeError("invalid-file", `${path}: cannot be read (${messageOf(error)})`, { cause: error });
 }

@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { StepsizeError } from "../errors.js";
+import { isNotFound, StepsizeError } from "../errors.js";
 import { writeAtomically } from "../train/atomic-file.js";
 import { takeLock } from "../train/folder-lock.js";
 import { type CheckpointPart, type OpenCheckpoint, verifyAll, withCheckpoint } from "../train/saved-model.js";
@@ -216,10 +216,6 @@ async function makeFolders(path: string): Promise<void> {
   await mkdir(path, { recursive: true }).catch((error) => {
     throw cannotMake(path, error);
   });
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof StepsizeError && error.code === "not-found";
 }
 
 function cannotMake(path: string, cause: unknown): StepsizeError {

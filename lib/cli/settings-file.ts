@@ -1,4 +1,4 @@
-import { StepsizeError } from "../errors.js";
+import { isNotFound, StepsizeError } from "../errors.js";
 import { readJsonFile } from "../read-file.js";
 import { anything, dictionary } from "../schema.js";
 import { UsageError } from "./failure.js";
@@ -16,8 +16,7 @@ export async function readSettings(path: string, what: string): Promise<Readonly
     return await readJsonFile(path, settings);
   } catch (error) {
     if (!(error instanceof StepsizeError)) throw error;
-    const message =
-      error.code === "not-found" ? `${path}: ${what} cannot be read (there is no such file)` : error.message;
+    const message = isNotFound(error) ? `${path}: ${what} cannot be read (there is no such file)` : error.message;
     throw new UsageError(message, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { describe, StepsizeError } from "../errors.js";
+import { describe, isNotFound, StepsizeError } from "../errors.js";
 import { type Allowed, allowedNames, loadWeights } from "../train/index.js";
 import { RecordsFile } from "../train/records-file.js";
 import {
@@ -186,7 +186,7 @@ function allowedBy({ allow, resume }: TrainFlags): Allowed[] {
 
 /** The error with what to do about data that are not where they were. */
 function withPlace(error: unknown): unknown {
-  if (!(error instanceof StepsizeError) || error.code !== "not-found") return error;
+  if (!isNotFound(error)) return error;
   const message = `${error.message}. If the data were moved, say with --data where they are`;
   return new StepsizeError(error.code, message, { cause: error });
 }

@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { invalidArgument, StepsizeError } from "../errors.js";
+import { invalidArgument, isNotFound, StepsizeError } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { type OpenFile, openFile, readFile } from "../read-file.js";
@@ -66,7 +66,7 @@ export async function openData(path: string): Promise<OpenFile> {
 }
 
 async function withNeighbours(path: string, error: unknown): Promise<never> {
-  if (!(error instanceof StepsizeError) || error.code !== "not-found") throw error;
+  if (!isNotFound(error)) throw error;
   const folder = dirname(path);
   return notFound(folder, [path], await listFolder(folder, [path]));
 }

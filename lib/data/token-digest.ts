@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, readFile, stat, writeFile } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
-import { openFile, readInto } from "../read-file.js";
+import { openFile, readInto, unreadable } from "../read-file.js";
 
 /** What was verified in this process: what tells a file from others, by its path. */
 const verified = new Map<string, string>();
@@ -39,7 +39,9 @@ export async function verifyDigest(path: string, digest: string): Promise<void> 
 
 /** Tells the file at a path from what may lie there later, and what it was compared with. */
 async function markOf(path: string, digest: string): Promise<string> {
-  const { size, mtimeNs, ino } = await stat(path, { bigint: true }).catch((error) => unreadable(path, error));
+  const { size, mtimeNs, ino } = await stat(path, { bigint: true }).catch((error) => {
+    throw unreadable(path, error);
+  });
   return `${digest} size ${size} changed ${mtimeNs} inode ${ino}\n`;
 }
 
@@ -78,9 +80,4 @@ async function hashOf(path: string, file: FileHandle): Promise<string> {
     next = read(turn, at);
     hash.update(block);
   }
-}
-
-function unreadable(path: string, cause: NodeJS.ErrnoException): never {
-  const code = cause.code === "ENOENT" ? "not-found" : "invalid-file";
-  throw new StepsizeError(code, `${path}: cannot be read (${cause.message})`, { cause });
 }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { close, constants, fstat, open, read } from "node:fs";
 import { promisify } from "node:util";
 import { StepsizeError } from "../errors.js";
+import { unreadable } from "../read-file.js";
 import { invalidFile } from "./files.js";
 import { type TokenType, tokenWidth } from "./token-folder.js";
 
@@ -87,9 +88,9 @@ export class TokenFile {
     const file = await this.#file;
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length; ) {
-      const { bytesRead } = await readFrom(file, bytes, done, length - done, start + done).catch((cause) =>
-        unreadable(path, cause),
-      );
+      const { bytesRead } = await readFrom(file, bytes, done, length - done, start + done).catch((error: unknown) => {
+        throw unreadable(path, error);
+      });
       if (bytesRead === 0) {
         const found = `the end of the file at ${start + done}: it was cut short since it was opened`;
         invalidFile(path, start, `${length} bytes of ids`, found);
@@ -103,7 +104,9 @@ export class TokenFile {
     const { path, tokens, dtype, skip } = this.#store;
     // Opening a pipe would otherwise wait for who writes to it.
     const flags = constants.O_RDONLY | constants.O_NONBLOCK;
-    const file = await openFile(path, flags).catch((cause) => unreadable(path, cause));
+    const file = await openFile(path, flags).catch((error: unknown) => {
+      throw unreadable(path, error);
+    });
     try {
       const found = await statOf(file);
       if (!found.isFile()) throw new StepsizeError("invalid-file", `${path}: is no file; expected one of tokens`);
@@ -137,9 +140,4 @@ export function checkLength(path: string, size: number, dtype: TokenType, skip: 
     );
   }
   return tokens;
-}
-
-function unreadable(path: string, cause: NodeJS.ErrnoException): never {
-  const code = cause.code === "ENOENT" ? "not-found" : "invalid-file";
-  throw new StepsizeError(code, `${path}: cannot be read (${cause.message})`, { cause });
 }

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
+import { unreadable } from "../read-file.js";
 import type { BatchSource } from "./batch.js";
 import { TokenBatches, type TokenBatchOptions, type TokenText } from "./token-batches.js";
 import { verifyDigest } from "./token-digest.js";
@@ -104,8 +105,8 @@ export async function tokens(path: string, options: TokensOptions): Promise<Toke
   const folder = await readTokenFolder(path);
   const text = { ...folderText(path, folder, checkTokenSplit(options.split)), context };
   const { store } = text;
-  const file = await stat(store.path).catch((cause: Error) => {
-    throw new StepsizeError("not-found", `${store.path}: cannot be read (${cause.message})`, { cause });
+  const file = await stat(store.path).catch((error: unknown) => {
+    throw unreadable(store.path, error);
   });
   checkLength(store.path, file.size, store.dtype, 0, store.tokens);
   await verifyDigest(store.path, text.digest);

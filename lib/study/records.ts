@@ -1,4 +1,4 @@
-import { StepsizeError } from "../errors.js";
+import { isNotFound } from "../errors.js";
 import { readFile } from "../read-file.js";
 import {
   count,
@@ -70,7 +70,7 @@ const mostBytes = 256 * 2 ** 20;
 /** Reads `runs.jsonl`; a file that is not there has none. Of two records of one run the first counts. */
 export async function readRecords(path: string): Promise<ReadRecords> {
   const text = await readFile(path, mostBytes).then(String, (error: unknown) => {
-    if (error instanceof StepsizeError && error.code === "not-found") return "";
+    if (isNotFound(error)) return "";
     throw error;
   });
   const records = new Map<string, RunRecord>();

@@ -1,4 +1,4 @@
-import { StepsizeError } from "../errors.js";
+import { isNotFound, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { centredMean, smoothingSpan } from "../report/smooth.js";
 import { assembleRun, type SplitName, type Task } from "../tasks/index.js";
@@ -162,8 +162,8 @@ class OneRun {
       await this.#trainer.load(checkpoint);
       this.#state = state;
     } catch (error) {
+      if (isNotFound(error)) return;
       if (!(error instanceof StepsizeError)) throw error;
-      if (error.code === "not-found") return;
       tell(`${error.message}. It is set aside as ${await setAside([checkpoint, beside])}; the run is made again`);
     }
   }

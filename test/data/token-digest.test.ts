@@ -8,6 +8,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -46,6 +47,15 @@ const age = (file: string) => utimesSync(file, 1_700_000_000, 1_700_000_000);
 const words = ["is damaged", "SHA-256", "tokenize the text again"];
 
 describe("a token file", () => {
+  it("that is not there is told from one that cannot be opened", async () => {
+    const { file, open } = folderOf();
+    rmSync(file);
+    await expectError(open, "not-found", `${file}: there is no such file`);
+    // A link to itself.
+    symlinkSync("train.tokens", file);
+    await expectError(open, "invalid-file", `${file}: cannot be read (ELOOP`);
+  });
+
   it("with any bit flipped is refused", async () => {
     const { file, open } = folderOf();
     // Each bit of a byte comes up.

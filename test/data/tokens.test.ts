@@ -334,7 +334,12 @@ describe("bad token folders", () => {
     );
     await expectError(() => open(path, { split: "all" }), "invalid-argument", 'split: expected "train", "validation"');
     renameSync(join(path, "test.tokens"), join(path, "elsewhere"));
-    await expectError(() => open(path, { split: "test" }), "not-found", join(path, "test.tokens"), "ENOENT");
+    await expectError(
+      () => open(path, { split: "test" }),
+      "not-found",
+      join(path, "test.tokens"),
+      "there is no such file",
+    );
     expect((await open(path)).tokens).toBe(100);
   });
 
