@@ -4,8 +4,10 @@ import { resolve } from "./resolve.js";
 import type { Schedule } from "./schedule.js";
 
 /**
- * Makes a schedule from its definition: checks the options, puts the warm-up and the hold before the rule, holds the
- * last value past the budget, and freezes the result. Every schedule with a rule of its own goes through here.
+ * Makes a schedule from its definition. It checks the options, puts warm-up and hold before the rule, repeats the last
+ * value past the budget, and freezes the result. All schedules but joined ones are made here.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function build<O extends object>(definition: Definition<O>, given: O): Schedule {
   const { name, ownRise } = definition;
@@ -24,7 +26,7 @@ export function build<O extends object>(definition: Definition<O>, given: O): Sc
   const within = (step: number) => Math.min(checkStep(step), last);
   const schedule = (step: number): number => {
     const at = Math.min(checkStep(step), end);
-    // The quotient first: at the top of the warm-up it is exactly 1, and the rate exactly the peak.
+    // The quotient is computed first: at the end of the warm-up it is exactly 1, so the rate is exactly the peak.
     if (at < rise) return peak * ((peers ? at : at + 1) / rise);
     return at < rise + hold ? peak : rule.rate(at - rise - hold);
   };
@@ -61,7 +63,11 @@ function checkTogether(
   if (hold >= left) invalidArgument(`${name}.hold`, `fewer steps than the warm-up leaves of the budget, ${left}`, hold);
 }
 
-/** A step as every schedule takes it. */
+/**
+ * Returns the step if it is valid for a schedule.
+ *
+ * @throws StepsizeError `invalid-argument` if it is not an integer ≥ 0
+ */
 export function checkStep(step: number): number {
   if (Number.isInteger(step) && step >= 0) return step;
   invalidArgument("step", "an integer of at least 0 (steps count from 0)", step);

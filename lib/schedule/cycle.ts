@@ -7,15 +7,21 @@ import type { Schedule } from "./schedule.js";
 /** Options of {@link cosineRestarts}. */
 export interface CosineRestartsOptions extends CommonOptions {
   /**
-   * Steps in the first cycle (SGDR's T_0): a positive integer. By default such that three cycles fill the budget;
-   * the number three is a round figure, not from the paper.
+   * Steps in the first cycle (T_0 in the paper): a positive integer. By default three cycles fill the budget. The
+   * number three is a round figure and not from the paper.
    */
   readonly firstPeriod?: number;
-  /** What each cycle's length is multiplied by for the next (SGDR's T_mult): a positive integer. Default 2. */
+  /** Factor from the length of a cycle to that of the next (T_mult in the paper): a positive integer. Default 2. */
   readonly periodFactor?: number;
 }
 
-/** The cosine profile, begun anew in cycles of growing length. Loshchilov, Hutter, "SGDR", ICLR 2017. */
+/**
+ * Returns the schedule with warm restarts: cosine cycles of growing length, each from `maxLr` towards `minLr`.
+ *
+ * Source: Loshchilov & Hutter, "SGDR: Stochastic gradient descent with warm restarts", ICLR 2017.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function cosineRestarts(options: CosineRestartsOptions): Schedule {
   return build(cosineRestartsDefinition, options);
 }
@@ -52,15 +58,20 @@ export const cosineRestartsDefinition: Definition<CosineRestartsOptions> = {
 /** Options of {@link cyclical}. */
 export interface CyclicalOptions extends CommonOptions {
   /**
-   * Steps in one cycle, up and down: an integer of at least 2. By default four cycles fill the budget; the number
-   * four is a round figure, not from the paper.
+   * Steps in one cycle, up and down: an integer of at least 2. By default four cycles fill the budget. The number four
+   * is a round figure and not from the paper.
    */
   readonly period?: number;
 }
 
 /**
- * Triangles from `minLr` up to `maxLr` and back, each over `period` steps. The first step is at `minLr`, after a
- * warm-up too. Smith, "Cyclical learning rates for training neural networks", WACV 2017.
+ * Returns the cyclical schedule: triangles from `minLr` up to `maxLr` and back, each over `period` steps.
+ *
+ * The first step has the rate `minLr`, also after a warm-up.
+ *
+ * Source: Smith, "Cyclical learning rates for training neural networks", WACV 2017.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function cyclical(options: CyclicalOptions): Schedule {
   return build(cyclicalDefinition, options);

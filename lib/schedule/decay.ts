@@ -4,10 +4,14 @@ import { type CommonOptions, commonOptions, type Definition, floored, profile } 
 import { byDefault, increasing, number } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
-// Schedules that only ever fall. z = s/T is the part of the steps after the warm-up that is done, from 0 up to but
-// not including 1; T − s is kept whole in what follows because 1 − s/T would round.
+// Schedules that never rise after the warm-up. z = s/T is the completed fraction of the T steps after the warm-up, from
+// 0 to below 1. The code computes with the integer T − s, because 1 − s/T would round.
 
-/** The same rate, `maxLr`, throughout; `minLr` has no effect. */
+/**
+ * Returns the constant schedule: the rate `maxLr` at every step after the warm-up. `minLr` has no effect.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function constant(options: CommonOptions): Schedule {
   return build(constantDefinition, options);
 }
@@ -23,15 +27,22 @@ export const constantDefinition: Definition<CommonOptions> = {
 /** Options of {@link step}. */
 export interface StepOptions extends CommonOptions {
   /**
-   * When the rate drops, as parts of the steps after the warm-up: increasing, each above 0 and below 1. A milestone m
-   * counts from step `round(m·T)` on. Default `[0.5, 0.75]`: He et al.'s drops at 32k and 48k of 64k iterations.
+   * Positions of the drops, as fractions of the T steps after the warm-up: increasing, each above 0 and below 1. The
+   * drop of milestone m is at step `round(m·T)`. Default `[0.5, 0.75]`, as in He et al., who drop after 32k and 48k of
+   * 64k iterations.
    */
   readonly milestones?: readonly number[];
-  /** What each drop multiplies the rate by, above 0 and at most 1. Default 0.1 (He et al.). */
+  /** Factor of each drop, above 0 and at most 1. Default 0.1, as in He et al. */
   readonly gamma?: number;
 }
 
-/** `maxLr·gamma^(milestones passed)`, never below `minLr`. He, Zhang, Ren, Sun, CVPR 2016. */
+/**
+ * Returns the step schedule: the rate is multiplied by `gamma` at each milestone, and is at least `minLr`.
+ *
+ * Source: He, Zhang, Ren & Sun, "Deep residual learning for image recognition", CVPR 2016.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function step(options: StepOptions): Schedule {
   return build(stepDefinition, options);
 }
@@ -51,7 +62,7 @@ export const stepDefinition: Definition<StepOptions> = {
     gamma: number("what each drop multiplies the rate by", { above: 0, max: 1 }, byDefault(0.1)),
   },
   rule(options, steps) {
-    // Rounded, so that 0.55 of 100 is step 55 although the product is a little more.
+    // The product is rounded: 0.55 · 100 is slightly above 55, but the drop belongs to step 55.
     const drops = options.milestones.map((milestone) => Math.round(milestone * steps));
     return floored(options, (s) => options.maxLr * options.gamma ** drops.filter((drop) => drop <= s).length);
   },
@@ -60,13 +71,19 @@ export const stepDefinition: Definition<StepOptions> = {
 /** Options of {@link exponential}. */
 export interface ExponentialOptions extends CommonOptions {
   /**
-   * The rate that the decay reaches at the end of the budget, one step after the last: above 0, at most `maxLr`.
-   * Default `minLr` where that is above 0, else `maxLr / 100`; the hundredth is a round figure, not from a paper.
+   * Rate at the end of the budget, one step after the last: above 0, at most `maxLr`. Default `minLr` if that is above
+   * 0, else `maxLr / 100`. The hundredth is a round figure and not from a paper.
    */
   readonly endLr?: number;
 }
 
-/** `maxLr·(endLr / maxLr)^z`, never below `minLr`. */
+/**
+ * Returns the exponential schedule: the rate is multiplied by the same factor at every step, and is at least `minLr`.
+ *
+ * With z the completed fraction of the steps after the warm-up, the rate is `maxLr·(endLr / maxLr)^z`.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function exponential(options: ExponentialOptions): Schedule {
   return build(exponentialDefinition, options);
 }
@@ -95,11 +112,18 @@ export const exponentialDefinition: Definition<ExponentialOptions> = {
 
 /** Options of {@link polynomial}. */
 export interface PolynomialOptions extends CommonOptions {
-  /** Exponent, above 0: 1 is the linear schedule. Default 0.9, the "poly" policy of DeepLab (Chen et al., 2018). */
+  /** Exponent, above 0. 1 gives the linear schedule. Default 0.9, the "poly" policy of DeepLab (Chen et al., 2018). */
   readonly power?: number;
 }
 
-/** The profile `(1 − z)^power`. */
+/**
+ * Returns the polynomial schedule: the rate is `minLr + (maxLr − minLr)·(1 − z)^power`, with z the completed fraction
+ * of the steps after the warm-up.
+ *
+ * Source: Chen et al., "DeepLab", TPAMI 2018, as the "poly" policy.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function polynomial(options: PolynomialOptions): Schedule {
   return build(polynomialDefinition, options);
 }
@@ -113,7 +137,16 @@ export const polynomialDefinition: Definition<PolynomialOptions> = {
   rule: (options, steps) => profile(options, (s) => ((steps - s) / steps) ** options.power),
 };
 
-/** The profile `1 − z`. Li, Yumer, Ramanan, "Budgeted training", ICLR 2020. */
+/**
+ * Returns the linear schedule: a straight line from `maxLr` towards `minLr`.
+ *
+ * The rate is `minLr + (maxLr − minLr)·(1 − z)`, with z the completed fraction of the steps after the warm-up.
+ *
+ * Source: Li, Yumer & Ramanan, "Budgeted training: Rethinking deep neural network training under resource constraints",
+ * ICLR 2020.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function linear(options: CommonOptions): Schedule {
   return build(linearDefinition, options);
 }
@@ -127,7 +160,15 @@ export const linearDefinition: Definition<CommonOptions> = {
   rule: (options, steps) => profile(options, (s) => (steps - s) / steps),
 };
 
-/** The profile `(1 + cos πz)/2`. Loshchilov, Hutter, "SGDR", ICLR 2017. */
+/**
+ * Returns the cosine schedule: half a cosine wave from `maxLr` towards `minLr`.
+ *
+ * The rate is `minLr + (maxLr − minLr)·(1 + cos πz)/2`, with z the completed fraction of the steps after the warm-up.
+ *
+ * Source: Loshchilov & Hutter, "SGDR: Stochastic gradient descent with warm restarts", ICLR 2017.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ */
 export function cosine(options: CommonOptions): Schedule {
   return build(cosineDefinition, options);
 }
@@ -141,14 +182,21 @@ export const cosineDefinition: Definition<CommonOptions> = {
   rule: (options, steps) => profile(options, (s) => halfCosine(s, steps)),
 };
 
-/** `(1 + cos(π·s/steps))/2` through the half angle, which keeps its digits near the end. */
+/** Returns `(1 + cos(π·s/steps))/2`, computed with the half angle so that it stays accurate near the end. */
 export function halfCosine(s: number, steps: number): number {
   return Math.sin(((steps - s) * Math.PI) / (2 * steps)) ** 2;
 }
 
 /**
- * The profile `(1 − z) / (1/2 + (1 − z)/2)`: the published one with β = 1. Chen, Wolfe, Kyrillidis, "REX: Revisiting
- * budgeted training with an improved schedule", MLSys 2022.
+ * Returns the REX schedule, which falls slowly at first and steeply at the end.
+ *
+ * The rate is `minLr + (maxLr − minLr)·(1 − z) / (1/2 + (1 − z)/2)`, with z the completed fraction of the steps after
+ * the warm-up.
+ *
+ * Source: Chen, Wolfe & Kyrillidis, "REX: Revisiting budgeted training with an improved schedule", MLSys 2022, with
+ * β = 1.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function rex(options: CommonOptions): Schedule {
   return build(rexDefinition, options);
@@ -164,8 +212,14 @@ export const rexDefinition: Definition<CommonOptions> = {
 };
 
 /**
- * The profile `1 − √z`: steep at first. A cooldown, to be joined behind other schedules ({@link joinSchedules}). Hägele et
- * al., "Scaling laws and compute-optimal training beyond fixed training durations", NeurIPS 2024.
+ * Returns the 1 − √ schedule, which falls steeply at first. It is meant as a cooldown after another schedule; see
+ * {@link joinSchedules}.
+ *
+ * The rate is `minLr + (maxLr − minLr)·(1 − √z)`, with z the completed fraction of the steps after the warm-up.
+ *
+ * Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations", NeurIPS 2024.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function oneMinusSqrt(options: CommonOptions): Schedule {
   return build(oneMinusSqrtDefinition, options);

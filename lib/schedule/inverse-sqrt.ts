@@ -7,15 +7,22 @@ import type { Schedule } from "./schedule.js";
 /** Options of {@link inverseSqrt}. */
 export interface InverseSqrtOptions extends RateOptions {
   /**
-   * Steps of linear rise at the start, w: from 1 to the budget. Default 4 % of the budget, at least 1: Vaswani et
-   * al.'s 4,000 of 100,000 steps.
+   * Steps of linear rise at the start, w: an integer from 1 to the budget. Default 4 % of the budget, at least 1, as in
+   * Vaswani et al., who use 4,000 of 100,000 steps.
    */
   readonly riseSteps?: number;
 }
 
 /**
- * `maxLr·min((s + 1)/w, √(w/(s + 1)))`, not below `minLr` after the rise. Refuses `warmup`. Vaswani et al.,
- * "Attention is all you need", NeurIPS 2017, with the peak given instead of derived from the width of the model.
+ * Returns the inverse square root schedule: a linear rise, then a rate proportional to 1/√(s + 1).
+ *
+ * The rate at step s is `maxLr·min((s + 1)/w, √(w/(s + 1)))` with w = `riseSteps`, and at least `minLr` after the rise.
+ * The schedule has its own rise and does not take `warmup`.
+ *
+ * Source: Vaswani et al., "Attention is all you need", NeurIPS 2017. There the peak follows from the width of the
+ * model; here it is `maxLr`.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function inverseSqrt(options: InverseSqrtOptions): Schedule {
   return build(inverseSqrtDefinition, options);

@@ -4,41 +4,50 @@ import { increasing, integer, type OptionTable, optional } from "./option.js";
 import { resolve } from "./resolve.js";
 import type { Schedule, ScheduleJSON } from "./schedule.js";
 
-/** A part of {@link joinSchedules}: a schedule, or any function of the step. */
+/** A part of {@link joinSchedules}: a schedule, or a function from a step to a learning rate. */
 export type SchedulePart = Schedule | ((step: number) => number);
 
 /** Options of {@link joinSchedules}. */
 export interface JoinOptions {
   /**
-   * The steps at which the next part begins: one less than there are parts, increasing, each at least 1. By default each
-   * part has its own budget; with a part that has none, a plain function before the last, they have to be given.
+   * Steps at which the second and each further part begins: increasing, each at least 1, one fewer than there are
+   * parts. By default each part runs for its own budget. Required if a part before the last is a function without a
+   * budget.
    */
   readonly boundaries?: readonly number[] | undefined;
-  /** Steps of the whole run. By default until the last part's budget ends. */
+  /** Number of steps of the whole run. By default the run ends with the budget of the last part. */
   readonly budget?: number | undefined;
 }
 
 /**
- * Schedules one after the other. From each boundary on the next part has its turn, and counts its steps from there, as
- * with optax's `join_schedules` and PyTorch's SequentialLR. Parts may have a warm-up and may be joined schedules.
+ * Joins schedules one after the other.
  *
- *     const lr = joinSchedules([
- *       constant({ budget: 800, maxLr: 1e-2, warmup: 50 }),
- *       oneMinusSqrt({ budget: 200, maxLr: 1e-2 }),
- *     ]);
+ * Each part counts its steps from its boundary, as with optax's `join_schedules` and PyTorch's `SequentialLR`. Parts
+ * may have a warm-up and may be joined schedules themselves. A part that is longer than its turn is cut off at the next
+ * boundary. A part that is shorter keeps its last rate until the boundary, and the last part keeps it past the budget.
  *
- * A part that is cut short goes only as far as the next boundary. One that is over before it holds its last rate, and so
- * does the last part past the budget. The schedule has a `momentum` if all parts have one. In JSON a plain function is
- * `{ "name": "custom" }`, which {@link fromJSON} refuses, because a function cannot be stored: join it again.
+ * The schedule has a `momentum` if all parts have one. In JSON a plain function is `{ "name": "custom" }`. A function
+ * cannot be stored, so {@link fromJSON} throws for it; join the parts again instead.
  *
- * @throws StepsizeError `invalid-argument` for no parts, boundaries that do not fit, or parts of which only some have a
- * momentum
+ * @throws StepsizeError `invalid-argument` if there are no parts, if the boundaries do not fit, or if only some parts
+ * have a momentum. The schedule itself throws it if a part returns anything but a finite number ≥ 0.
+ *
+ * @example
+ * ```ts
+ * import { constant, joinSchedules, oneMinusSqrt } from "stepsize/schedule";
+ *
+ * const lr = joinSchedules([
+ *   constant({ budget: 800, maxLr: 1e-2, warmup: 50 }),
+ *   oneMinusSqrt({ budget: 200, maxLr: 1e-2 }),
+ * ]);
+ * console.log(lr.budget, lr(799), lr(999)); // 1000, 0.01, close to 0
+ * ```
  */
 export function joinSchedules(parts: readonly SchedulePart[], options: JoinOptions = {}): Schedule {
   return join(parts, options);
 }
 
-/** The table of the options of a joined schedule in JSON. */
+/** The table of options of a joined schedule in JSON. */
 export const joinedTable: OptionTable = {
   budget: optional(integer("steps of the whole run", { min: 1 }), "until the last part ends"),
   parts: {
@@ -55,7 +64,7 @@ export const joinedTable: OptionTable = {
   ),
 };
 
-/** Makes a joined schedule from its JSON; `make` makes each part. */
+/** Makes a joined schedule from its JSON. `make` makes each part. */
 export function joinedFromJSON(options: unknown, make: (part: unknown) => Schedule): Schedule {
   const { parts, ...rest } = resolve("joined", joinedTable, options) as JoinOptions & {
     parts?: readonly unknown[];
@@ -77,7 +86,7 @@ function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
     if (!Number.isSafeInteger(start)) invalidArgument(`joined.boundaries[${i - 1}]`, "a whole number", start);
   const steps = budget ?? starts.at(-1)! + budgetOf(parts, parts.length - 1, "joined.budget");
 
-  // Past its own end the last part knows what follows. A run that is cut short, or ends in a function, stays as it was.
+  // Past the budget a whole last part returns its own rate. If it is cut off, or a function, the last step is repeated.
   const isWhole = starts.at(-1)! + ((parts.at(-1) as Partial<Schedule>).budget ?? Number.NaN) === steps;
   const within = (step: number) => (isWhole ? checkStep(step) : Math.min(checkStep(step), steps - 1));
   const turn = (step: number) => starts.findLastIndex((start) => start <= step);
@@ -115,7 +124,7 @@ function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
   return Object.freeze(lr) as unknown as Schedule;
 }
 
-/** Where each part but the first begins, if all run for their budgets. */
+/** Returns the first step of each part but the first, if all parts run for their budgets. */
 function startsOf(parts: readonly SchedulePart[]): number[] {
   let sum = 0;
   return parts.slice(0, -1).map((_, i) => (sum += budgetOf(parts, i, "joined.boundaries")));

@@ -5,24 +5,24 @@ import { between, type Definition, floored, type RateOptions, rateOptions } from
 import { boolean, byDefault, choice, number, optional } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
-/** Options of {@link oneCycle}. The defaults are PyTorch's, except that it leaves momentum alone. */
+/** Options of {@link oneCycle} and {@link oneCycleMomentum}. Except for `cycleMomentum`, the defaults are PyTorch's. */
 export interface OneCycleOptions extends RateOptions {
-  /** Part of the budget that the rise takes, from 0 to 1. Default 0.3. */
+  /** Fraction of the budget that the rise takes, from 0 to 1. Default 0.3. */
   readonly riseFraction?: number;
-  /** The first rate is `maxLr / initialDivisor`; at least 1. Default 25. */
+  /** Ratio of `maxLr` to the first rate, at least 1. Default 25. */
   readonly initialDivisor?: number;
-  /** The last rate is the first divided by this; at least 1. Default 10 000. */
+  /** Ratio of the first rate to the last, at least 1. Default 10,000. */
   readonly finalDivisor?: number;
-  /** The shape of rise and fall. Default `"cosine"`. */
+  /** Shape of the rise and of the fall. Default `"cosine"`. */
   readonly arms?: "cosine" | "linear";
   /**
-   * Whether the fall is in two phases: back to the first rate in as many steps as the rise took, then on to the last.
-   * Then `riseFraction` is at most 0.5. Default false.
+   * Whether the fall has two phases: first to the initial rate in as many steps as the rise took, then to the last
+   * rate. It needs a `riseFraction` of at most 0.5. Default false.
    */
   readonly threePhase?: boolean;
   /**
-   * Whether the schedule has a `momentum(step)`, which falls while the rate rises and back. Default false; true for
-   * {@link oneCycleMomentum}.
+   * Whether the schedule has a `momentum(step)`, which falls while the rate rises and rises while it falls. Default
+   * false for {@link oneCycle}, true for {@link oneCycleMomentum}.
    */
   readonly cycleMomentum?: boolean;
   /** Momentum at the highest rate, from 0 to below 1. Default 0.85. */
@@ -32,19 +32,27 @@ export interface OneCycleOptions extends RateOptions {
 }
 
 /**
- * One rise and one fall, as PyTorch and fastai have it: up from `maxLr / initialDivisor` until step
- * `riseFraction·budget − 1`, then down to `maxLr / (initialDivisor·finalDivisor)` at the last step. `minLr` is a floor
- * throughout. Refuses `warmup`.
+ * Returns the one-cycle schedule: one rise and one long fall, as in PyTorch and fastai.
  *
- * After Smith, Topin, "Super-convergence", 2018, whose arms are linear.
+ * The rate rises from `maxLr / initialDivisor` until step `riseFraction·budget − 1`, then falls to
+ * `maxLr / (initialDivisor·finalDivisor)` at the last step. It is at least `minLr` at every step. The schedule has its
+ * own rise and does not take `warmup`.
+ *
+ * Source: Smith & Topin, "Super-convergence: Very fast training of neural networks using large learning rates", 2018,
+ * where rise and fall are linear.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function oneCycle(options: OneCycleOptions): Schedule {
   return build(oneCycleDefinition, options);
 }
 
 /**
- * {@link oneCycle} with its momentum cycle, as PyTorch's OneCycleLR has it by default. Needs an optimizer with momentum
- * or betas.
+ * Returns the schedule of {@link oneCycle} with a cycle of the momentum, the default of PyTorch's `OneCycleLR`.
+ *
+ * The optimizer needs a momentum or betas.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function oneCycleMomentum(options: OneCycleOptions): Schedule {
   return build(oneCycleMomentumDefinition, options);
@@ -62,7 +70,7 @@ export const oneCycleMomentumDefinition = definitionOf(
   true,
 );
 
-/** The same rule under two names, which differ in whether momentum is cycled if nobody says. */
+/** Returns the definition of the rule. Its two names differ in the default of `cycleMomentum`. */
 function definitionOf(name: string, description: string, cyclesByDefault: boolean): Definition<OneCycleOptions> {
   return {
     name,
@@ -89,12 +97,15 @@ function definitionOf(name: string, description: string, cyclesByDefault: boolea
     rule(options, steps) {
       const { maxLr, minMomentum, maxMomentum } = options;
       const left = options.arms === "cosine" ? halfCosine : (s: number, length: number) => (length - s) / length;
-      // Neither end need be a whole step: PyTorch interpolates towards the real numbers.
+      // The ends of the phases may lie between two steps, as in PyTorch.
       const top = options.riseFraction * steps - 1;
       const bottom = options.threePhase ? 2 * top : top;
       const last = steps - 1;
 
-      /** From `start` to `peak`, with three phases back to `start`, and to `end`; a phase without length is at its end. */
+      /**
+       * Interpolates from `start` to `peak`, with three phases back to `start`, and to `end`. An empty phase is at its
+       * end.
+       */
       const cycle = (s: number, start: number, peak: number, end: number) => {
         if (s <= top) return towards(start, peak, top === 0 ? 0 : left(s, top));
         if (s <= bottom) return towards(peak, start, left(s - top, bottom - top));
@@ -109,7 +120,7 @@ function definitionOf(name: string, description: string, cyclesByDefault: boolea
   };
 }
 
-/** From `start`, where all of the way is left, to `end`, where none is; exact at both. */
+/** Interpolates from `start`, at `left` = 1, to `end`, at `left` = 0. Exact at both ends. */
 function towards(start: number, end: number, left: number): number {
   return start < end ? between(start, end, 1 - left) : between(end, start, left);
 }

@@ -1,29 +1,29 @@
 import { isListOf } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 
-/** How an option's value is written, for a program that parses it from text. */
+/** The kind of an option's value, for a program that parses options from text. */
 export type OptionKind = "number" | "integer" | "boolean" | "choice" | "numbers" | "phases" | "schedules";
 
-/** What an option is when it is not given: the value may follow from the options that were. */
+/** The default of an option. It may depend on the options that were given. */
 export interface Fallback {
-  /** The value in words, for a help text. */
+  /** The default in words, for a help text. */
   readonly text: string;
-  /** `undefined` means that there is none after all, and the option is missing. */
+  /** Returns the default; `undefined` if these options give none, in which case the option is missing. */
   value(given: Given): unknown;
 }
 
-/** The options given and the defaults settled so far, checked one by one but not yet against each other. */
+/** The given options and the defaults so far. They are checked one by one, but not yet against each other. */
 export type Given = Readonly<Record<string, unknown>>;
 
-/** One line of a schedule's table of options. */
+/** One row of a schedule's table of options. */
 export interface Option {
   readonly kind: OptionKind;
   readonly description: string;
   readonly choices?: readonly string[];
   readonly fallback?: Fallback;
-  /** True where the option may be left out without anything taking its place. */
+  /** Whether the option may be absent from the resolved options. */
   readonly mayBeAbsent?: boolean;
-  /** The value, checked and copied; throws an error that names `path`. */
+  /** Checks and copies a value. Throws `invalid-argument` with `path` in the message. */
   read(path: string, value: unknown): unknown;
 }
 
@@ -37,12 +37,12 @@ interface Bounds {
   readonly max?: number;
 }
 
-/** Extra words for an error message: how to mend the value. */
+/** Advice for an error message. */
 interface Advice {
   readonly advice?: string;
 }
 
-/** A finite number within bounds. */
+/** Returns an option that is a finite number within bounds. */
 export function number(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
   const expected = `a finite number${inWords(bounds)}`;
   const accepts = (value: unknown): value is number =>
@@ -50,26 +50,26 @@ export function number(description: string, bounds: Bounds & Advice = {}, fallba
   return scalar("number", description, expected, accepts, fallback);
 }
 
-/** A whole number within bounds, exact in a double. */
+/** Returns an option that is a safe integer within bounds. */
 export function integer(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
   const expected = `an integer${inWords(bounds)}`;
   const accepts = (value: unknown): value is number => Number.isSafeInteger(value) && within(value as number, bounds);
   return scalar("integer", description, expected, accepts, fallback);
 }
 
-/** True or false. */
+/** Returns an option that is true or false. */
 export function boolean(description: string, fallback?: Fallback): Option {
   return scalar("boolean", description, "true or false", (value) => typeof value === "boolean", fallback);
 }
 
-/** One of a few words. */
+/** Returns an option that is one of several words. */
 export function choice(description: string, choices: readonly string[], fallback?: Fallback): Option {
   const expected = `one of ${choices.map((word) => JSON.stringify(word)).join(", ")}`;
   const accepts = (value: unknown) => choices.includes(value as string);
   return { ...scalar("choice", description, expected, accepts, fallback), choices };
 }
 
-/** An array of numbers, each within the bounds and each larger than the one before. */
+/** Returns an option that is an increasing array of numbers within bounds. */
 export function increasing(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
   const expected = `an array of numbers${inWords(bounds)}, each larger than the one before`;
   const accepts = (value: unknown): value is number[] =>
@@ -82,18 +82,18 @@ export function increasing(description: string, bounds: Bounds & Advice = {}, fa
   return withFallback({ kind: "numbers", description, read }, fallback);
 }
 
-/** A fixed default. */
+/** Returns a default that does not depend on other options. */
 export function byDefault(value: unknown): Fallback {
   return { text: Array.isArray(value) ? value.join(", ") : String(value), value: () => Object.freeze(value) };
 }
 
-/** The same option with another fallback, or with none. */
+/** Returns the option with another default, or with none. */
 export function withFallback(option: Option, fallback: Fallback | undefined): Option {
   const { fallback: _dropped, ...rest } = option;
   return fallback === undefined ? rest : { ...rest, fallback };
 }
 
-/** The same option, which may be left out; `text` says in words what then holds. */
+/** Returns the option as one that may be absent. `text` describes the behavior without it. */
 export function optional(option: Option, text?: string): Option {
   const fallback = text === undefined ? undefined : { text, value: () => undefined };
   return { ...withFallback(option, fallback), mayBeAbsent: true };

@@ -21,7 +21,7 @@ import type { Schedule } from "./schedule.js";
 import { ubaDefinition } from "./uba.js";
 import { warmupStableDecayDefinition } from "./warmup-stable-decay.js";
 
-/** A definition whose own options do not matter, because `build` checks them against its table. */
+/** A definition without the type of its options, which `build` checks against the definition's table. */
 type AnyDefinition = Definition<Record<string, unknown>>;
 
 const definitions: ReadonlyMap<string, AnyDefinition> = new Map(
@@ -46,32 +46,38 @@ const definitions: ReadonlyMap<string, AnyDefinition> = new Map(
   ).map((definition) => [definition.name, definition]),
 );
 
-/** Every schedule's name in kebab case, as {@link create} takes it. */
+/** The names of all schedules in kebab case, as {@link create} takes them. */
 export const names: readonly string[] = Object.freeze([...definitions.keys(), "joined"]);
 
-/** What a program needs in order to offer a schedule: for a help text, a form or a parser of arguments. */
+/** A description of a schedule, for a help text, a form or a parser of arguments. */
 export interface ScheduleDescription {
+  /** The schedule's name in kebab case. */
   readonly name: string;
+  /** What the schedule does, in a few words. */
   readonly description: string;
-  /** Where the formula was published; empty for what is older than any paper. */
+  /** The publication of the formula; empty if there is none. */
   readonly source: string;
+  /** The schedule's options. */
   readonly options: readonly OptionDescription[];
 }
 
-/** One option of a schedule. */
+/** A description of one option of a schedule. */
 export interface OptionDescription {
+  /** The option's name. */
   readonly name: string;
+  /** The kind of its value. */
   readonly kind: OptionKind;
+  /** What the option means, in a few words. */
   readonly description: string;
-  /** What holds where the option is not given, in words; absent where there is no default. */
+  /** The default in words; absent if there is none. */
   readonly default?: string;
-  /** True where the schedule cannot be made without the option. */
+  /** Whether the schedule needs the option. */
   readonly required: boolean;
-  /** For kind `"choice"`: the values. */
+  /** The allowed values of an option of kind `"choice"`. */
   readonly choices?: readonly string[];
 }
 
-/** Every schedule with its options, in the order of {@link names}. */
+/** The descriptions of all schedules, in the order of {@link names}. */
 export const catalog: readonly ScheduleDescription[] = Object.freeze(
   [
     ...definitions.values(),
@@ -89,8 +95,15 @@ export const catalog: readonly ScheduleDescription[] = Object.freeze(
 /**
  * Makes a schedule from its name and options.
  *
- * Throws `invalid-argument` for an unknown name, with the nearest one, and for options that are unknown, missing or
- * out of range, with those the schedule takes.
+ * @throws StepsizeError `invalid-argument` for an unknown name, and for an option that is unknown, missing or out of
+ * range
+ *
+ * @example
+ * ```ts
+ * import { create } from "stepsize/schedule";
+ *
+ * const lr = create("cosine", { budget: 100, maxLr: 0.1 });
+ * ```
  */
 export function create(name: string, options: object): Schedule {
   const definition = definitions.get(name);
@@ -107,9 +120,11 @@ export function create(name: string, options: object): Schedule {
 }
 
 /**
- * Makes the schedule that `JSON.stringify(schedule)` wrote: `{ name, ...options }`, parsed.
+ * Makes a schedule from its JSON.
  *
- * Throws as {@link create} does, and for something that is no object.
+ * @param json the parsed result of `JSON.stringify(schedule)`: `{ name, ...options }`
+ * @throws StepsizeError `invalid-argument` if `json` is no object, for an unknown name, and for an option that is
+ * unknown, missing or out of range
  */
 export function fromJSON(json: unknown): Schedule {
   if (typeof json !== "object" || json === null) {

@@ -3,11 +3,12 @@ import { refuseOption } from "../options.js";
 import type { OptionTable } from "./option.js";
 
 /**
- * Checks what a caller gave against a table of options and fills in the rest. The result is a frozen plain object in
- * the table's order, with every option that has a value.
+ * Checks options against a table and fills in the defaults. The result is a frozen plain object with every option that
+ * has a value, in the order of the table.
  *
- * Throws `invalid-argument` for something that is no object, an unknown option, a bad value or a missing option; the
- * first and the last two name `path`.
+ * @param path name of the options in error messages
+ * @throws StepsizeError `invalid-argument` if `given` is no object, or for an option that is unknown, missing or out of
+ * range
  */
 export function resolve(path: string, table: OptionTable, given: unknown): Readonly<Record<string, unknown>> {
   const names = Object.keys(table);
@@ -16,7 +17,7 @@ export function resolve(path: string, table: OptionTable, given: unknown): Reado
   }
   const read: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(given)) {
-    // A caller that passes its own optional setting through means "not given".
+    // `undefined` counts as not given, so that callers can pass their own optional settings through.
     if (value === undefined) continue;
     if (!Object.hasOwn(table, name)) refuseOption(path, names, name);
     read[name] = table[name]!.read(`${path}.${name}`, value);

@@ -2,33 +2,59 @@ import { allocate } from "../allocate.js";
 import { invalidArgument } from "../errors.js";
 
 /**
- * A learning rate for every step of a run: a pure function of the step, with everything needed to plot, store and
- * rebuild it as frozen properties.
+ * A learning rate schedule: a pure function from a step to a rate. Its properties are frozen, and enough to plot, store
+ * and rebuild it.
  *
- * Steps count from 0 to `budget − 1`. A step past the budget gives the last step's rate, so that a run may be
- * prolonged; a step that is negative, fractional or NaN throws `invalid-argument`.
+ * Steps count from 0 to `budget − 1`. A step past the budget has the rate of the last step, unless the option
+ * `convention` is `"peers"`, so that a run can be prolonged.
+ *
+ * @example
+ * ```ts
+ * import { fromJSON, uba } from "stepsize/schedule";
+ *
+ * const lr = uba({ budget: 100, maxLr: 0.1, warmup: 10 });
+ * console.log(lr(0), lr(9), lr(99)); // the warm-up rises from 0.01 to 0.1; the last rate is close to 0
+ * const same = fromJSON(JSON.parse(JSON.stringify(lr)));
+ * ```
  */
 export interface Schedule {
+  /**
+   * Returns the learning rate of a step.
+   *
+   * @param step the index of the step, from 0
+   * @throws StepsizeError `invalid-argument` if the step is negative, fractional or NaN
+   */
   (step: number): number;
   /** The schedule's name in kebab case, as {@link create} takes it: `"uba"`, `"one-cycle"`, … */
   readonly name: string;
-  /** Number of steps the run has, warm-up included. */
+  /** Number of steps of the run, including the warm-up. */
   readonly budget: number;
-  /** Every option with the value in use, defaults filled in: plain JSON, enough for {@link create} to rebuild it. */
+  /**
+   * All options with their values, including defaults, as plain JSON. {@link create} rebuilds the schedule from them.
+   */
   readonly options: Readonly<Record<string, unknown>>;
-  /** Momentum for a step; there only where the schedule was asked to cycle it ({@link oneCycle}). */
+  /**
+   * Returns the momentum of a step. Only schedules that cycle the momentum have it, such as {@link oneCycleMomentum}.
+   */
   readonly momentum?: (step: number) => number;
-  /** `{ name, ...options }`, which `JSON.stringify` picks up and {@link fromJSON} reads back. */
+  /** Returns `{ name, ...options }`. `JSON.stringify` calls it; {@link fromJSON} reads the result. */
   toJSON(): ScheduleJSON;
 }
 
 /** A schedule as plain JSON. */
 export interface ScheduleJSON {
+  /** The schedule's name; see {@link Schedule.name}. */
   readonly name: string;
+  /** The schedule's options. */
   readonly [option: string]: unknown;
 }
 
-/** All of a schedule's learning rates, one per step of its budget, for plotting or for one upload to a device. */
+/**
+ * Returns the learning rates of all steps of a schedule's budget, for example for a plot.
+ *
+ * @throws StepsizeError `invalid-argument` if `schedule` is no schedule; `out-of-memory` for a budget whose array does
+ * not fit into memory
+ */
 export function tabulate(schedule: Schedule): Float64Array {
   if (typeof schedule !== "function" || !Number.isSafeInteger(schedule.budget))
     invalidArgument("schedule", "a schedule, such as uba({ … })", schedule);

@@ -7,47 +7,65 @@ import type { Schedule } from "./schedule.js";
 
 /** Options of {@link uba}. */
 export interface UbaOptions extends Omit<CommonOptions, "maxLr"> {
-  /** The highest learning rate, above 0. May be left out where every phase has its own; it is then the largest. */
+  /** Highest learning rate, above 0. Optional if every phase has its own; it is then the largest of them. */
   readonly maxLr?: number;
   /**
-   * How soon the rate decays: above 0, sooner for larger values. Default 2, with which UBA is the cosine schedule
-   * sampled at half steps; that is a neutral choice and not a recommendation of the paper.
+   * Shape parameter φ, above 0: with a larger φ the rate decays sooner. Default 2, which gives the cosine schedule at
+   * half steps. This is a neutral choice and not a recommendation of the paper.
    */
   readonly phi?: number;
-  /** Consecutive decays, each from its own top; their iterations add up to `budget − warmup − hold`. Default: one phase. */
+  /** Consecutive decays. Their `iterations` must add up to `budget − warmup − hold`. Default: one phase. */
   readonly phases?: readonly UbaPhase[];
 }
 
-/** One phase of {@link uba}; what it leaves out comes from the schedule's own options. */
+/** One phase of {@link uba}. An option that it leaves out has the value of the schedule's own option. */
 export interface UbaPhase {
-  /** Steps in the phase: a positive integer. */
+  /** Number of steps in the phase: a positive integer. */
   readonly iterations: number;
+  /** Highest learning rate of the phase, above 0. Default: that of the schedule. */
   readonly maxLr?: number;
+  /** Lowest learning rate of the phase, from 0 to its `maxLr`. Default: that of the schedule. */
   readonly minLr?: number;
+  /** Shape parameter φ of the phase, above 0. Default: that of the schedule. */
   readonly phi?: number;
 }
 
 /**
- * The unified budget-aware schedule. Over T steps, with θ = (2s + 1)·π / (2T) and c = cos θ,
+ * Returns the unified budget-aware (UBA) schedule.
+ *
+ * The rate at step s of T steps, with θ = (2s + 1)·π / (2T) and c = cos θ, is
  *
  *     η = η_min + (η_max − η_min) · 2(1 + c) / (2φ + (2 − φ)(1 + c))
  *
- * from A. Tang, Y. Dong, Y. Zeng, X. Zhou, Z. Lin, "Stepsize anything: A unified learning rate schedule for
- * budgeted-iteration training", NeurIPS 2025, arXiv:2505.24452. A warm-up rises to the first phase's `maxLr`.
+ * A warm-up rises to the `maxLr` of the first phase.
  *
- * Throws `invalid-argument` for φ ≤ 0, rates out of order, or phases that do not fill the budget.
+ * Source: A. Tang, Y. Dong, Y. Zeng, X. Zhou, Z. Lin, "Stepsize anything: A unified learning rate schedule for
+ * budgeted-iteration training", NeurIPS 2025, arXiv:2505.24452.
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range, or if the phases do
+ * not fill the budget
+ *
+ * @example
+ * ```ts
+ * import { uba } from "stepsize/schedule";
+ *
+ * const lr = uba({ budget: 1000, maxLr: 0.1, phi: 5, warmup: 50 });
+ * const rates = Array.from({ length: lr.budget }, (_, step) => lr(step));
+ * ```
  */
 export function uba(options: UbaOptions): Schedule {
   return build(ubaDefinition, options);
 }
 
 /**
- * UBA's profile f: the fraction of `maxLr − minLr` that is left at a step of a phase, strictly between 0 and 1.
+ * Returns the profile of UBA: the fraction of `maxLr − minLr` at a step of a phase, strictly between 0 and 1.
  *
- * @param step - from 0 to `T − 1`
- * @param T - steps in the phase
- * @param phi - above 0
- * @throws `invalid-argument` for anything else
+ * See {@link uba} for the formula.
+ *
+ * @param step the index of the step in the phase, from 0 to `T − 1`
+ * @param T number of steps in the phase, at least 1
+ * @param phi shape parameter φ, above 0
+ * @throws StepsizeError `invalid-argument` if an argument is out of range
  */
 export function ubaFactor(step: number, T: number, phi: number): number {
   if (!Number.isSafeInteger(T) || T < 1) invalidArgument("T", "an integer of at least 1", T);
@@ -59,8 +77,8 @@ export function ubaFactor(step: number, T: number, phi: number): number {
 }
 
 /**
- * The published fraction in half angles: u = (1 + cos θ)/2 as a squared sine keeps all its digits where it is small,
- * and 1 + cos θ does not (3e-7 relative at T = 1e5).
+ * Returns the published fraction, computed with half angles. u = (1 + cos θ)/2 is accurate as a squared sine even if it
+ * is small, while 1 + cos θ has a relative error of 3e-7 at T = 1e5.
  */
 function factor(step: number, T: number, phi: number): number {
   const u = Math.sin(((2 * (T - step) - 1) * Math.PI) / (4 * T)) ** 2;
@@ -122,7 +140,7 @@ export const ubaDefinition: Definition<UbaOptions> = {
   },
 };
 
-/** The phases with everything filled in; one of `steps` iterations where none are listed. */
+/** Returns the phases with all options; one phase of `steps` iterations if none are listed. */
 function phasesOf(
   options: { maxLr: number; minLr: number; phi: number; phases?: readonly UbaPhase[] },
   steps: number,
@@ -133,14 +151,14 @@ function phasesOf(
 
 function readPhases(path: string, value: unknown): readonly unknown[] {
   if (!Array.isArray(value) || value.length === 0) invalidArgument(path, "an array of at least one phase", value);
-  // Array.from and not map, which would pass over places with nothing in them, however many.
+  // Array.from and not map, which would skip empty slots of a sparse array.
   return Object.freeze(Array.from(value, (phase: unknown, i) => resolve(`${path}[${i}]`, phaseOptions, phase)));
 }
 
 function highestOfPhases(given: Given): number | undefined {
   const phases = given["phases"] as readonly UbaPhase[] | undefined;
   const rates = phases?.map((phase) => phase.maxLr) ?? [];
-  // One phase without a rate of its own needs the schedule's, which only the caller knows.
+  // If a phase has no rate of its own, it needs the schedule's, which the caller must give.
   return rates.length > 0 && rates.every((rate) => rate !== undefined)
     ? rates.reduce((most, rate) => Math.max(most, rate))
     : undefined;

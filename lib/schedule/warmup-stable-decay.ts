@@ -6,27 +6,33 @@ import type { Schedule } from "./schedule.js";
 
 /** Options of {@link warmupStableDecay}. */
 export interface WarmupStableDecayOptions extends RateOptions {
-  /** Steps of linear rise at the start, from 0. Default 1 % of the budget, a round figure and not from a paper. */
+  /** Steps of linear rise at the start, at least 0. Default 1 % of the budget, a round figure and not from a paper. */
   readonly riseSteps?: number;
-  /** Steps of cooldown at the end, from 0. Default 20 % of the budget (Hägele et al.). */
+  /** Steps of cooldown at the end, at least 0. Default 20 % of the budget (Hägele et al.). */
   readonly cooldownSteps?: number;
-  /** The cooldown's shape. Default `"linear"`. */
+  /** Shape of the cooldown. Default `"linear"`. */
   readonly cooldown?: "linear" | "sqrt" | "exponential";
   /**
-   * What is left of `maxLr − minLr` when an exponential cooldown ends, above 0 and below 1. Default 0.1. Hu et al.
-   * write the same curve with a half-life.
+   * Fraction of `maxLr − minLr` that is left at the end of an exponential cooldown, above 0 and below 1. Default 0.1.
+   * Hu et al. write the same curve with a half-life.
    */
   readonly cooldownFactor?: number;
-  /** How steps count at both ends; see {@link Convention}. Default `"stepsize"`. */
+  /** Which steps the warm-up and the decay count; see {@link Convention}. Default `"stepsize"`. */
   readonly convention?: Convention;
 }
 
 /**
- * A linear rise, a constant rate, and a cooldown towards `minLr`. With x the part of the cooldown that is done, from 0
- * up to but not including 1, its profile is `1 − x` (linear), `1 − √x` (sqrt; Hägele et al., NeurIPS 2024) or
- * `cooldownFactor^x` (exponential; Hu et al., "MiniCPM", 2024). Refuses `warmup`.
+ * Returns the warmup-stable-decay schedule: a linear rise, a constant rate, and a cooldown towards `minLr`.
  *
- * Throws `invalid-argument` where rise and cooldown do not fit into the budget together.
+ * During the cooldown the rate is `minLr + (maxLr − minLr)·f(x)`, with x the completed fraction of the cooldown, from 0
+ * to below 1. f is `1 − x` (linear), `1 − √x` (sqrt) or `cooldownFactor^x` (exponential). The schedule has its own rise
+ * and does not take `warmup`.
+ *
+ * Sources: Hu et al., "MiniCPM", 2024 (exponential); Hägele et al., "Scaling laws and compute-optimal training beyond
+ * fixed training durations", NeurIPS 2024 (sqrt).
+ *
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range, or if rise and
+ * cooldown together are longer than the budget
  */
 export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
   return build(warmupStableDecayDefinition, options);

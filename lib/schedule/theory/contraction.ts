@@ -6,16 +6,25 @@ import { factorsOf, highestPoint, logFactor, type Peak } from "./log-product.js"
 import { type UbaCurve, ubaHighestPoint, ubaLogProduct } from "./uba-product.js";
 
 /**
- * What gradient descent with these learning rates does to an error along an eigenvector of a quadratic's Hessian: the
- * natural logarithm of |Π (1 − η_s λ)|. Below 0 the error shrinks; −∞ where a rate is exactly 1/λ.
+ * Returns the natural logarithm of the contraction |Π (1 − η_s λ)| of gradient descent along an eigenvector of a
+ * quadratic's Hessian.
  *
- * UBA is not multiplied out but taken from its closed form (docs/uba.md), warm-up and phases included; to have it
- * multiplied out, give `tabulate(schedule)`. The two agree to 1e-10, except close to a zero, where either is as good as
- * the rounding of λ allows.
+ * If it is below 0, the error shrinks. It is −∞ if a rate is exactly 1/λ.
  *
- * @param steps a schedule over its whole budget, or learning rates one by one, in units of 1/curvature
- * @param curvature the eigenvalue λ: any finite number; along a negative one errors grow
- * @throws `invalid-argument` for anything else
+ * For UBA the closed form is used (docs/uba.md), including warm-up and phases. To multiply the factors instead, pass
+ * `tabulate(schedule)`. The two agree to 1e-10, except close to a zero, where rounding of λ limits both.
+ *
+ * @param steps a schedule over its whole budget, or an array of learning rates, in units of 1/curvature
+ * @param curvature the eigenvalue λ: any finite number. For a negative one the error grows.
+ * @throws StepsizeError `invalid-argument` if the curvature is not finite, or if a learning rate is negative or not
+ * finite
+ *
+ * @example
+ * ```ts
+ * import { contraction } from "stepsize/theory";
+ *
+ * console.log(Math.exp(contraction([0.5, 0.5], 1))); // 0.25: each step halves the error
+ * ```
  */
 export function contraction(steps: Steps, curvature: number): number {
   if (!Number.isFinite(curvature)) invalidArgument("curvature", "a finite number", curvature);
@@ -29,15 +38,23 @@ export function contraction(steps: Steps, curvature: number): number {
 }
 
 /**
- * The worst {@link contraction} over a range of curvatures, and the curvature where it is.
+ * Returns the worst {@link contraction} over a range of curvatures, and the curvature at which it occurs.
  *
- * Exact: a product of T rates has at most T + 1 lobes over the range, and the highest point of each is found. That takes
- * a time that grows with the square of the number of different rates (about 4 s for 10,000); UBA with one phase and no
- * warm-up takes the same short time for every budget.
+ * The result is exact: a product of T rates has at most T + 1 lobes over the range, and the highest point of each is
+ * found. The time grows with the square of the number of distinct rates (about 4 s for 10,000). For UBA with one phase
+ * and no warm-up it does not depend on the budget.
  *
- * @param steps a schedule over its whole budget, or learning rates one by one, in units of 1/curvature
+ * @param steps a schedule over its whole budget, or an array of learning rates, in units of 1/curvature
  * @param range the lowest and the highest curvature, both above 0
- * @throws `invalid-argument` for a range that is none
+ * @throws StepsizeError `invalid-argument` if the range is invalid, or if a learning rate is negative or not finite
+ *
+ * @example
+ * ```ts
+ * import { uba } from "stepsize/schedule";
+ * import { worstCase } from "stepsize/theory";
+ *
+ * const { curvature, value } = worstCase(uba({ budget: 64, maxLr: 1, phi: 2 }), [0.1, 1]);
+ * ```
  */
 export function worstCase(steps: Steps, range: CurvatureRange): Peak {
   const [lowest, highest] = readRange("range", range);
@@ -52,7 +69,7 @@ function isUba(steps: Steps): steps is Schedule {
   return typeof steps === "function" && steps.name === "uba";
 }
 
-/** Steps of warm-up and hold, before the first phase. */
+/** Returns the number of steps of warm-up and hold, before the first phase. */
 function stepsBefore({ options }: Schedule): number {
   const { warmup, hold = 0 } = options as { warmup: number; hold?: number };
   return warmup + hold;

@@ -1,6 +1,6 @@
 /**
- * The theory of the schedules, executable: what a schedule does to a quadratic whose curvatures lie in a range, and
- * which steps do best. Derivations in docs/uba.md. Like the schedules it needs nothing of Node's.
+ * The theory of learning rate schedules on quadratics: how a schedule contracts the error for a range of curvatures,
+ * and which steps are best. docs/uba.md has the derivations. Like the schedules, this module uses no API of Node.js.
  *
  * @module
  */

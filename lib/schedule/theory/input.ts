@@ -4,30 +4,30 @@ import { byDefault, integer, number, type Option, type OptionTable } from "../op
 import { resolve } from "../resolve.js";
 import { type Schedule, tabulate } from "../schedule.js";
 
-/** The lowest and the highest curvature of a loss: eigenvalues of its Hessian, above 0, the lowest first. */
+/** The lowest and the highest curvature of a loss: eigenvalues of its Hessian, above 0. The lowest comes first. */
 export type CurvatureRange = readonly [lowest: number, highest: number];
 
-/** Learning rates in the order they are taken: a schedule over its whole budget, or its rates one by one. */
+/** Learning rates in the order of the steps: a schedule over its whole budget, or an array of rates. */
 export type Steps = Schedule | ArrayLike<number>;
 
-/** What {@link minimax} and {@link suggest} are asked. */
+/** Options of {@link minimax} and {@link suggest}. */
 export interface ProblemOptions {
-  /** The curvatures to be ready for, in units of 1/learning rate. */
+  /** Range of curvatures of the quadratic, in units of 1/learning rate. */
   readonly curvature: CurvatureRange;
-  /** Steps of the run: a positive integer. */
+  /** Number of steps: a positive integer. */
   readonly budget: number;
-  /** No learning rate may be above this. Default: no bound. */
+  /** Upper bound of the learning rates, above 0. Default: no bound. */
   readonly maxLr?: number;
-  /** No learning rate may be below this, from 0 to `maxLr`. Default 0. */
+  /** Lower bound of the learning rates, from 0 to `maxLr`. Default 0. */
   readonly minLr?: number;
 }
 
-/** The same with every option checked and in place. */
+/** {@link ProblemOptions}, checked and with all defaults. */
 export interface Problem {
   readonly lowest: number;
   readonly highest: number;
   readonly budget: number;
-  /** `Infinity` where there is no bound. */
+  /** Upper bound of the learning rates; `Infinity` if there is none. */
   readonly maxLr: number;
   readonly minLr: number;
 }
@@ -45,14 +45,22 @@ const table: OptionTable = {
   minLr: number("the lowest learning rate allowed", { min: 0 }, byDefault(0)),
 };
 
-/** Checks what `name` was asked; throws `invalid-argument` with the option's path. */
+/**
+ * Checks the options of the function `name`.
+ *
+ * @throws StepsizeError `invalid-argument` with the path of the option
+ */
 export function readProblem(name: string, given: unknown): Problem {
   const { curvature, budget, maxLr = Infinity, minLr } = resolve(name, table, given) as unknown as ProblemOptions;
   if (minLr! > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
   return { lowest: curvature[0], highest: curvature[1], budget, maxLr, minLr: minLr! };
 }
 
-/** Checks a range of curvatures. */
+/**
+ * Checks a range of curvatures.
+ *
+ * @throws StepsizeError `invalid-argument` unless it is two finite numbers above 0 in rising order
+ */
 export function readRange(path: string, value: unknown): CurvatureRange {
   if (!Array.isArray(value) || value.length !== 2) {
     invalidArgument(path, "[lowest, highest], two curvatures above 0", value);
@@ -66,7 +74,11 @@ export function readRange(path: string, value: unknown): CurvatureRange {
   return [value[0], value[1]];
 }
 
-/** Learning rates one by one, checked: finite and at least 0. */
+/**
+ * Returns learning rates as an array.
+ *
+ * @throws StepsizeError `invalid-argument` unless all are finite and at least 0; `out-of-memory`
+ */
 export function readSteps(path: string, steps: Steps): Float64Array {
   const known = typeof steps === "function" || (typeof steps === "object" && steps !== null && "length" in steps);
   if (!known) invalidArgument(path, "a schedule or an array of learning rates", steps);

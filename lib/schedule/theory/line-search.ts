@@ -1,15 +1,15 @@
-/** How thoroughly a line is searched. */
+/** The effort of a search along a line. */
 export interface Effort {
-  /** Intervals of the first look. */
+  /** Number of intervals of the grid. */
   readonly grid: number;
-  /** Golden sections around each of its low points. */
+  /** Number of golden sections around each low point of the grid. */
   readonly rounds: number;
 }
 
 /**
- * The least value of a function between two numbers: an even grid, then golden sections around every point of it that
- * is lower than its neighbours. Finds a minimum as wide as an interval of the grid, also beside others. Points without a
- * value are `Infinity`.
+ * Returns the lowest value of a function between two numbers. It evaluates an even grid, then searches with golden
+ * sections around every point of it that is lower than its neighbors. It finds every minimum that is at least as wide
+ * as an interval of the grid. `f` returns `Infinity` for points without a value.
  */
 export function lowestBetween(
   [from, to]: readonly [number, number],
@@ -21,7 +21,7 @@ export function lowestBetween(
   let least = Infinity;
   for (const [i, value] of values.entries()) {
     least = Math.min(least, value);
-    // Of equal neighbours the first is looked at.
+    // Of equal neighbors, the first counts as low.
     const low = value < (values[i - 1] ?? Infinity) || (i === 0 && value < Infinity);
     if (!low || value > (values[i + 1] ?? Infinity)) continue;
     least = Math.min(least, golden(at(Math.max(0, i - 1)), at(Math.min(grid, i + 1)), rounds, f));
@@ -29,9 +29,9 @@ export function lowestBetween(
   return least;
 }
 
-/** The same over a range of positive numbers, on their logarithms. */
+/** Does the same as {@link lowestBetween} over a range of positive numbers, on a logarithmic scale. */
 export function lowestOver([from, to]: readonly [number, number], effort: Effort, f: (x: number) => number): number {
-  // A power rounds, and must not leave the range.
+  // The rounding of the power must not leave the range.
   return lowestBetween([0, 1], effort, (part) => f(Math.min(to, from * (to / from) ** part)));
 }
 

@@ -1,7 +1,8 @@
 /**
- * Solves A·x = b by elimination with row exchanges; both are overwritten, b with x. Says false where A is singular.
+ * Solves A·x = b by Gaussian elimination with partial pivoting. Both are overwritten, b with x.
  *
- * @param A row after row, `b.length` squared
+ * @param A the square matrix, row by row
+ * @returns false if A is singular
  */
 export function solveInPlace(A: Float64Array, b: Float64Array): boolean {
   const n = b.length;

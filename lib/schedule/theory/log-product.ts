@@ -1,20 +1,22 @@
-// log |Π (1 − ηλ)| as a function of the curvature λ. It falls to −∞ at every λ = 1/η, and between two such zeros it is
-// strictly concave, because each log |1 − ηλ| has the second derivative −η²/(1 − ηλ)². So between neighbouring zeros it
-// has exactly one highest point, which is found by a bracketed iteration: no grid, nothing overlooked.
+// log |Π (1 − ηλ)| as a function of the curvature λ. It is −∞ at every λ = 1/η. Between two such zeros it is strictly
+// concave, because each log |1 − ηλ| has the second derivative −η²/(1 − ηλ)². So between neighboring zeros it has
+// exactly one highest point. A bracketed iteration finds each of them, so that none is missed.
 
-/** The factors 1 − ηλ of a product: each learning rate once, highest first, and how often it comes. */
+/** The factors 1 − ηλ of a product: the distinct learning rates, highest first, and their counts. */
 export interface Factors {
   readonly rates: Float64Array;
   readonly counts: Float64Array;
 }
 
-/** A curvature and the product's logarithm there. */
+/** A curvature with the logarithm of the contraction there. */
 export interface Peak {
+  /** The curvature λ. */
   readonly curvature: number;
+  /** log |Π (1 − ηλ)|, the natural logarithm of the contraction at λ. */
   readonly value: number;
 }
 
-/** Gathers equal rates. Rates of 0 do nothing and are left out. */
+/** Counts equal rates. Rates of 0 have no effect and are left out. */
 export function factorsOf(steps: Float64Array): Factors {
   const counted = new Map<number, number>();
   for (const rate of steps) if (rate > 0) counted.set(rate, (counted.get(rate) ?? 0) + 1);
@@ -22,21 +24,21 @@ export function factorsOf(steps: Float64Array): Factors {
   return { rates, counts: rates.map((rate) => counted.get(rate)!) };
 }
 
-/** log |1 − x|, exact to a few units of rounding of its argument also for small x. */
+/** Returns log |1 − x|. It is accurate to a few rounding errors of its argument, also for small x. */
 export function logFactor(x: number): number {
   return x < 1 ? Math.log1p(-x) : Math.log(x - 1);
 }
 
-/** The product's logarithm at one curvature. */
+/** Returns the logarithm of the product at one curvature. */
 export function logProduct({ rates, counts }: Factors, curvature: number): number {
   let sum = 0;
   for (let i = 0; i < rates.length; i++) sum += counts[i]! * logFactor(rates[i]! * curvature);
   return sum;
 }
 
-/** The highest point over [lowest, highest], both ends included. */
+/** Returns the highest point over [lowest, highest], including both ends. */
 export function highestPoint(factors: Factors, lowest: number, highest: number): Peak {
-  // At a zero the slope has no sign to go by: one at an end has to be known as such, whatever the rounding of 1/η.
+  // At a zero the slope has no sign. So a zero at an end of the range must be recognized, despite the rounding of 1/η.
   const isZero = (end: number) => factors.rates.some((rate) => Math.abs(rate * end - 1) <= 4 * Number.EPSILON);
   const [leftIsZero, rightIsZero] = [isZero(lowest), isZero(highest)];
   const inside = (zero: number) =>
@@ -48,7 +50,7 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
     const peak = peakBetween(factors, cuts[i]!, cuts[i + 1]!, !first || leftIsZero, !last || rightIsZero);
     if (peak.value > best.value) best = peak;
   }
-  // Where the range is hardly wider than the rounding of a zero, only the ends tell.
+  // If the range is hardly wider than the rounding error of a zero, the highest point is one of its ends.
   for (const curvature of [lowest, highest]) {
     const value = logProduct(factors, curvature);
     if (value > best.value) best = { curvature, value };
@@ -57,9 +59,10 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
 }
 
 /**
- * The highest point over [left, right], inside which there is no zero.
+ * Returns the highest point over [left, right]. There must be no zero inside.
  *
- * @param leftIsZero whether the product vanishes at `left`, so that it rises from there; likewise `rightIsZero`
+ * @param leftIsZero whether the product is 0 at `left`, so that it rises from there
+ * @param rightIsZero whether the product is 0 at `right`
  */
 export function peakBetween(
   factors: Factors,
@@ -78,7 +81,8 @@ export function peakBetween(
     const [slope, bend] = slopes(factors, x);
     if (slope > 0) low = x;
     else high = x;
-    // Newton for the slope times its distances from its poles, which are the zeros: that is smooth where it is not.
+    // Newton's method for the slope times the distances from its poles, which are the zeros. Unlike the slope itself,
+    // this product is smooth at the ends.
     const fromLeft = leftIsZero ? x - left : 1;
     const fromRight = rightIsZero ? right - x : 1;
     const turn = (leftIsZero ? fromRight : 0) - (rightIsZero ? fromLeft : 0);
@@ -86,13 +90,13 @@ export function peakBetween(
     const next = x - move > low && x - move < high ? x - move : (low + high) / 2;
     const moved = Math.abs(next - x);
     x = next;
-    // The value is flat here: a position off by 1e-9 of the width changes it by 1e-18 of what the lobe is high.
+    // The value is flat at its peak: an error of 1e-9 of the width changes it by 1e-18 of the height of the lobe.
     if (moved <= 1e-9 * (right - left)) break;
   }
   return at(x);
 }
 
-/** First and second derivative by the curvature. */
+/** Returns the first and the second derivative with respect to the curvature. */
 function slopes({ rates, counts }: Factors, curvature: number): readonly [number, number] {
   let first = 0;
   let second = 0;

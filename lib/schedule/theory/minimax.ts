@@ -4,70 +4,90 @@ import { factorsOf, highestPoint, type Peak } from "./log-product.js";
 import { fitUba, type UbaFit } from "./uba-fit.js";
 import { type Equioscillation, equioscillate } from "./weighted-chebyshev.js";
 
-/** The best steps under bounds, with what proves that no others are better. */
+/** The best steps within bounds, with a certificate that no others are better. */
 export interface Minimax {
-  /** The learning rates, highest first; in another order they contract the same, but round differently. */
+  /** The learning rates, highest first. In another order they have the same contraction, but other rounding errors. */
   readonly steps: Float64Array;
-  /** The natural logarithm of the worst contraction over the range; −∞ where one step removes the only curvature. */
+  /**
+   * Natural logarithm of the worst contraction over the range; −∞ if the range is one curvature and a step removes it.
+   */
   readonly value: number;
+  /** The proof that no other steps within the bounds have a better worst case. */
   readonly certificate: Certificate;
-  /** The UBA that comes closest with its rates inside the bounds; `worse` is its logarithm less `value`. */
+  /** The best UBA with its rates within the bounds. `worse` is its `value` minus that of these steps. */
   readonly uba: UbaFit & { readonly worse: number };
 }
 
 /**
- * Why no other steps within the bounds have a better worst case.
+ * The proof that no other steps within the bounds have a better worst case.
  *
- * 1. Among all steps of which `atMaxLr` are `maxLr` and `atMinLr` are `minLr`, these are the best: the T − atMaxLr −
- *    atMinLr others have one zero between each two neighbours of `points`, where the product is equally large.
+ * 1. Among all steps of which `atMaxLr` are `maxLr` and `atMinLr` are `minLr`, these are the best: the product is
+ * equally
+ *    large at all `points`, and the other T − atMaxLr − atMinLr steps have one zero between each two neighbors of them.
  * 2. The best steps have some number at each bound and the others strictly between. `excluded` rules out all other
- *    numbers; a face that is "not-better" rules out also those with more steps at either bound.
+ *    numbers. A face that is "not-better" also rules out the faces with more steps at either bound.
  *
- * Where one point decides, `excluded` is empty: at that curvature alone every other choice within the bounds
- * contracts less.
+ * If there is only one point, `excluded` is empty: at that curvature, every other choice within the bounds contracts
+ * less.
  */
 export interface Certificate {
-  /** How many steps are at `maxLr`. */
+  /** Number of steps at `maxLr`. */
   readonly atMaxLr: number;
-  /** How many steps are at `minLr`. */
+  /** Number of steps at `minLr`. */
   readonly atMinLr: number;
-  /** Curvatures of equal worst contraction, lowest first, and its logarithm there. */
+  /** Curvatures with equal worst contraction, lowest first, and its logarithm there. */
   readonly points: readonly Peak[];
+  /** The numbers of steps at the bounds that the best steps do not have. */
   readonly excluded: readonly ExcludedFace[];
 }
 
 /** A number of steps at each bound that the best steps do not have. */
 export interface ExcludedFace {
+  /** Number of steps at `maxLr`. */
   readonly atMaxLr: number;
+  /** Number of steps at `minLr`. */
   readonly atMinLr: number;
-  /** The logarithm of the best worst case with so many steps at the bounds, if the others were free of bounds. */
+  /** Logarithm of the best worst case with these numbers, if the other steps had no bounds. */
   readonly value: number;
   /**
-   * `"outside"`: the best others are not within the bounds, so that there is no optimum with just these numbers;
-   * `"not-better"`: the value is no better than the best.
+   * Why the face is excluded.
+   *
+   * - `"outside"`: the best other steps are not within the bounds, so no optimum has exactly these numbers.
+   * - `"not-better"`: `value` is no better than the best.
    */
   readonly because: "outside" | "not-better";
 }
 
-/** All rates are in memory, and bounds make the time grow with the fourth power. */
+/** Largest budget. All rates are in memory, and with bounds the time grows with the fourth power of the budget. */
 const mostSteps = 1_000_000;
 
 /**
- * The steps of gradient descent that minimise the worst contraction max |Π (1 − η_s λ)| over a range of curvatures, where
- * learning rates have bounds. Without bounds that matter it is UBA with φ = 2κ, η_max = 1/λ_l, η_min = 1/λ_u; the
- * published derivation of UBA has no closed form for bounds (docs/uba.md derives what is done here).
+ * Finds the steps of gradient descent with the smallest worst contraction max |Π (1 − η_s λ)| over a range of
+ * curvatures, with bounds on the learning rates.
  *
- * Takes 0.2 s for 64 steps with one bound and 1 s with two, 4 s for 256 steps with one; from there on it grows with the
- * fourth power of the budget with one bound and the fifth with two.
+ * If the bounds do not matter, the result is UBA with φ = 2κ, η_max = 1/λ_l and η_min = 1/λ_u. With bounds there is no
+ * closed form; docs/uba.md derives the method.
+ *
+ * It takes 0.2 s for 64 steps with one bound and 1 s with two, and 4 s for 256 steps with one. For larger budgets the
+ * time grows with the fourth power of the budget with one bound, and with the fifth power with two.
  *
  * @param options rates in units of 1/curvature; see {@link ProblemOptions}
- * @throws `invalid-argument` for options out of range; `unsupported` where rounding stops the iteration
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range; `unsupported` if
+ * rounding errors stop the iteration
+ *
+ * @example
+ * ```ts
+ * import { minimax } from "stepsize/theory";
+ *
+ * const { steps, value, uba } = minimax({ curvature: [0.1, 10], budget: 16, maxLr: 1 });
+ * console.log(Math.exp(value), uba.worse); // the worst contraction, and by how much the best UBA is worse
+ * ```
  */
 export function minimax(options: ProblemOptions): Minimax {
   const problem = readProblem("minimax", options);
   const { lowest, highest, budget, maxLr, minLr } = problem;
   if (budget > mostSteps) invalidArgument("minimax.budget", `at most ${mostSteps} steps`, budget);
-  // A run at one rate is decided by one curvature if it is worst there and no other rate is better there.
+  // A constant rate is the best if its worst case is at a curvature where no other rate within the bounds is better.
   const middle = 2 / (lowest + highest);
   if (maxLr <= middle) return decidedBy(lowest, problem, maxLr);
   if (minLr >= middle) return decidedBy(highest, problem, minLr);
@@ -79,7 +99,7 @@ export function minimax(options: ProblemOptions): Minimax {
     steps[best.atMax + i] = Math.min(maxLr, Math.max(minLr, scaled / highest));
   }
   const points = best.solution.peaks.map(({ curvature, value }) => {
-    // The way there and back may leave the range by a unit of rounding.
+    // Scaling back may leave the range by a rounding error.
     return { curvature: Math.max(lowest, curvature * highest), value };
   });
   const certificate = { atMaxLr: best.atMax, atMinLr: best.atMin, points, excluded };
@@ -102,7 +122,7 @@ function withUba(problem: Problem, steps: Float64Array, value: number, certifica
   return { steps, value, certificate, uba: { ...fit, worse } };
 }
 
-/** Steps with `atMax` of them at the upper bound and `atMin` at the lower; rates in units of 1/λ_u. */
+/** The best steps with `atMax` of them at the upper bound and `atMin` at the lower. Rates are in units of 1/λ_u. */
 interface Face {
   readonly atMax: number;
   readonly atMin: number;
@@ -110,15 +130,17 @@ interface Face {
 }
 
 /**
- * How far outside its bound a rate may come out and still count as being at it. No more than rounding: it is moved there,
- * and what the certificate says must hold for the moved one.
+ * Relative distance outside its bound at which a rate still counts as being at it. It is as small as rounding errors:
+ * the rate is moved to the bound, and the certificate must hold for the moved rate.
  */
 const rounding = 4 * Number.EPSILON;
 
 /**
- * Looks through the faces from the best value on. A face with more steps at the bounds is a smaller problem, so its
- * value is no better; the first face whose free steps are inside the bounds is therefore the best of all, and of the
- * faces that were not looked at each is a smaller problem than one that is waiting.
+ * Searches the faces in the order of their values, best first.
+ *
+ * A face with more steps at the bounds has fewer free steps, so its value is no better. So the first face whose free
+ * steps are within the bounds is the best of all. Each face that was not visited has more steps at the bounds than one
+ * that is waiting.
  */
 function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Face; excluded: ExcludedFace[] } {
   const range: CurvatureRange = [lowest / highest, 1];
@@ -148,8 +170,9 @@ function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Fac
       return { best, excluded };
     }
     exclude(best, "outside");
-    // A bound beyond 1/λ_l or 1/λ_u is never taken: lowering a step above 1/λ_l helps at all curvatures, as does raising
-    // one below 1/λ_u. A neighbour's steps but the one nearest to the bound are where the iteration starts.
+    // No step is at a bound beyond 1/λ_l or 1/λ_u: lowering a step above 1/λ_l improves all curvatures, and so does
+    // raising one below 1/λ_u. The iteration starts from the steps of the neighboring face, without the step that is
+    // nearest to the bound.
     if (maxLr * lowest < 1) look(atMax + 1, atMin, solution.free.slice(1));
     if (minLr * highest > 1) look(atMax, atMin + 1, solution.free.slice(0, -1));
   }
@@ -163,7 +186,7 @@ function takeLowest(faces: Face[]): Face {
   return faces.splice(lowest, 1)[0]!;
 }
 
-/** The reciprocals of the Chebyshev nodes, highest first: the solution without bounds. */
+/** Returns the solution without bounds: the reciprocals of the Chebyshev nodes, highest first. */
 function chebyshevSteps(budget: number, lowest: number, highest: number): Float64Array {
   return Float64Array.from({ length: budget }, (_, s) => {
     const v = Math.sin(((2 * s + 1) * Math.PI) / (4 * budget)) ** 2;

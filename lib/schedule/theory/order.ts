@@ -1,27 +1,34 @@
-// In exact arithmetic the order of the steps does not matter to a quadratic. In floats it does: the factors 1 − ηλ of the
-// large steps are huge, those of the small ones tiny, and what is rounded while the error is huge stays.
+// In exact arithmetic the order of the steps does not matter for a quadratic. In floating-point arithmetic it does: the
+// factors 1 − ηλ of large steps are huge and those of small steps are tiny. Rounding errors that are made while the
+// error is huge remain.
 
 import { invalidArgument } from "../../errors.js";
 import { type CurvatureRange, readRange, readSteps, type Steps } from "./input.js";
 import { factorsOf, highestPoint } from "./log-product.js";
 
 /**
- * The steps from the highest to the lowest, as schedules have them. The error grows enormously on the way (by 10^27 for
- * 64 Chebyshev steps at κ = 100) and then shrinks; what is rounded in between stays. Noise that is added at each step is
- * not amplified by this order.
+ * Returns the steps in decreasing order, as in most schedules.
  *
- * @throws `invalid-argument` for learning rates that are negative or not finite
+ * During the run the error first grows enormously (by 10^27 for 64 Chebyshev steps at κ = 100) and then shrinks.
+ * Rounding errors that are made in between remain. Noise that is added at each step is not amplified by this order.
+ *
+ * @param steps a schedule, or learning rates in units of 1/curvature
+ * @throws StepsizeError `invalid-argument` if a learning rate is negative or not finite
  */
 export function decreasing(steps: Steps): Float64Array {
   return readSteps("steps", steps).sort().reverse();
 }
 
 /**
- * The order of Lebedev and Finogenov (1971) for a power of two of steps: large and small ones paired, and the pairs
- * paired again. For Chebyshev steps every product of the first few and of the last few stays small. Agarwal, Goel and
- * Zhang (ICML 2021) found the same order as the fractal schedule.
+ * Returns the steps in the order of Lebedev and Finogenov: large and small steps are paired, and the pairs are paired
+ * again.
  *
- * @throws `invalid-argument` for another number of steps, or learning rates that are negative or not finite
+ * For Chebyshev steps, the products of the first few and of the last few steps stay small.
+ *
+ * Source: Lebedev & Finogenov, 1971. Agarwal, Goel & Zhang, ICML 2021, call the same order the fractal schedule.
+ *
+ * @param steps a schedule, or learning rates in units of 1/curvature; their number must be a power of two
+ * @throws StepsizeError `invalid-argument` for another number of steps, or if a learning rate is negative or not finite
  */
 export function lebedevFinogenov(steps: Steps): Float64Array {
   const falling = decreasing(steps);
@@ -38,13 +45,16 @@ export function lebedevFinogenov(steps: Steps): Float64Array {
 }
 
 /**
- * Leja's order, for any number of steps: after the lowest rate always that whose own curvature 1/η is left the largest
- * by the steps so far. Of steps so far that are equal to the one in question the factors, which are 0, are left out;
- * with them all repetitions would come last, and many steps at a bound are then as bad as the decreasing order.
+ * Returns the steps in Leja's order, for any number of steps.
  *
- * Takes a time that grows with the square of the number of steps. Steps of 0 come last.
+ * The lowest rate comes first. Each next rate η is the one for which the product of the steps so far is largest at the
+ * curvature 1/η. Factors of steps that equal η are 0 and are left out of this product. Otherwise all repetitions would
+ * come last, and many steps at a bound would be as bad as the decreasing order. Rates of 0 come last.
  *
- * @throws `invalid-argument` for learning rates that are negative or not finite
+ * The time grows with the square of the number of steps.
+ *
+ * @param steps a schedule, or learning rates in units of 1/curvature
+ * @throws StepsizeError `invalid-argument` if a learning rate is negative or not finite
  */
 export function leja(steps: Steps): Float64Array {
   const rest = [...decreasing(steps)].reverse();
@@ -62,15 +72,17 @@ export function leja(steps: Steps): Float64Array {
 }
 
 /**
- * By how much an order of steps magnifies rounding: the natural logarithm of the largest, over all moments of the run,
- * of the worst product of the steps before times the worst product of the steps after. An error that was rounded at
- * relative precision ε at that moment ends up to this many times ε large. At least the worst case itself.
+ * Returns how much an order of steps amplifies rounding errors, as a natural logarithm.
  *
- * Takes a time that grows with the cube of the number of steps (0.3 s for 128).
+ * For each point of the run, take the worst product of the steps before it times the worst product of the steps after
+ * it. The result is the logarithm of the largest of these. A rounding error of relative size ε at that point can become
+ * this many times ε at the end. The result is at least the worst case of the steps.
  *
- * @param steps learning rates in the order they are taken, in units of 1/curvature
+ * The time grows with the cube of the number of steps (0.3 s for 128).
+ *
+ * @param steps a schedule, or learning rates in the order of the steps, in units of 1/curvature
  * @param range the lowest and the highest curvature, both above 0
- * @throws `invalid-argument` for a range that is none, or rates that are negative or not finite
+ * @throws StepsizeError `invalid-argument` if the range is invalid, or if a learning rate is negative or not finite
  */
 export function roundingGrowth(steps: Steps, range: CurvatureRange): number {
   const rates = readSteps("steps", steps);

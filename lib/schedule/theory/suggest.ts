@@ -1,32 +1,41 @@
 import { type Problem, type ProblemOptions, readProblem } from "./input.js";
 import { bestConstant, fitUba } from "./uba-fit.js";
 
-/** Parameters for {@link uba}, what they promise, and under which assumptions. */
+/** Suggested parameters of {@link uba}, with their worst case and the assumptions behind them. */
 export interface Suggestion {
-  /** UBA's φ; without effect where `minLr` equals `maxLr`. */
+  /** UBA's φ. It has no effect if `minLr` equals `maxLr`. */
   readonly phi: number;
+  /** UBA's `maxLr`. */
   readonly maxLr: number;
+  /** UBA's `minLr`. */
   readonly minLr: number;
-  /** The natural logarithm of what UBA with these three leaves of an error at worst; above 0 it grows. */
+  /** Natural logarithm of the worst contraction of UBA with these parameters. If it is above 0, the error grows. */
   readonly worstCase: number;
-  /** What the suggestion takes for granted and what it does not know, in sentences. */
+  /** The assumptions and limits of the suggestion, as sentences. */
   readonly assumptions: readonly string[];
 }
 
 /**
- * UBA's parameters for a quadratic with curvatures in a range: φ and the bounds together, because φ means nothing
- * without them. Without bounds that matter φ = 2κ, η_max = 1/λ_l, η_min = 1/λ_u, which no steps can beat. With a bound φ and
- * η_min are searched on UBA's exact product (docs/uba.md); where theory asks for a constant rate, `minLr` equals `maxLr`.
+ * Suggests UBA's parameters for a quadratic with curvatures in a range.
  *
- * `maxLr` and `minLr` are within the bounds themselves, so that a warm-up, which rises to `maxLr`, is too.
+ * The result has φ together with the bounds, because φ has no meaning without them. If the bounds in `options` do not
+ * matter, φ = 2κ, η_max = 1/λ_l and η_min = 1/λ_u, and no steps are better. Otherwise the parameters are searched on
+ * UBA's exact product (docs/uba.md). If a constant rate is best, `minLr` equals `maxLr`.
  *
- *     const { phi, maxLr, minLr } = suggest({ curvature: [0.1, 10], budget: 500, maxLr: 1 });
- *     const lr = uba({ budget: 500, phi, maxLr, minLr });
- *
- * Takes 0.1 to 0.3 s, whatever the budget.
+ * `maxLr` and `minLr` are within the bounds, so a warm-up to `maxLr` is within them too. The call takes 0.1 to 0.3 s
+ * for any budget.
  *
  * @param options rates in units of 1/curvature; see {@link ProblemOptions}
- * @throws `invalid-argument` for options out of range
+ * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
+ *
+ * @example
+ * ```ts
+ * import { uba } from "stepsize/schedule";
+ * import { suggest } from "stepsize/theory";
+ *
+ * const { phi, maxLr, minLr } = suggest({ curvature: [0.1, 10], budget: 500, maxLr: 1 });
+ * const lr = uba({ budget: 500, phi, maxLr, minLr });
+ * ```
  */
 export function suggest(options: ProblemOptions): Suggestion {
   const problem = readProblem("suggest", options);

@@ -1,35 +1,41 @@
-// The search for the best UBA. Over φ and the bounds the worst case has many minima: whenever they move another lobe of
-// the product across an end of the range, a new one begins. UBA's product oscillates as cos(2Tψ) (uba-product.ts). With
-// the phase 2Tψ/π at the end of the range as a coordinate in place of the free bound, each minimum has an interval of
-// length 1 to itself, a window, and for a given phase the worst case has one minimum over φ. The best window is among the
-// first; from some window on each is worse than the one before it. None of this is proven: the tests compare with
-// exhaustive searches.
+// The search for the best UBA. As a function of φ and the bounds, the worst case has many minima: a new one begins
+// whenever another lobe of the product moves across an end of the range. UBA's product oscillates as cos(2Tψ)
+// (uba-product.ts). The search uses the phase 2Tψ/π at the end of the range as a coordinate in place of the free bound.
+// Then each minimum lies in an interval of length 1 of its own (a window), and for a given phase the worst case has one
+// minimum over φ. The best window is among the first. From some window on, each is worse than the one before. None of
+// this is proven; the tests compare with exhaustive searches.
 
 import type { Problem } from "./input.js";
 import { lowestBetween, lowestOver } from "./line-search.js";
 import { type UbaCurve, ubaHighestPoint } from "./uba-product.js";
 
-/** UBA's parameters, and the logarithm of what UBA with them leaves at worst. */
+/** Parameters of UBA with their worst case. */
 export interface UbaFit {
+  /** UBA's φ. It has no effect if `minLr` equals `maxLr`. */
   readonly phi: number;
+  /** UBA's η_max. */
   readonly maxLr: number;
+  /** UBA's η_min. */
   readonly minLr: number;
+  /** Natural logarithm of the worst contraction over the range of curvatures. */
   readonly value: number;
 }
 
-/** The constant rate that contracts best within the bounds, as UBA with `minLr = maxLr`, where φ has no effect. */
+/** Returns the best constant rate within the bounds, as UBA with `minLr = maxLr`. */
 export function bestConstant({ lowest, highest, budget, maxLr, minLr }: Problem): UbaFit {
   const rate = Math.min(maxLr, Math.max(minLr, 2 / (lowest + highest)));
   return valued({ steps: budget, phi: 2, maxLr: rate, minLr: rate }, lowest, highest);
 }
 
 /**
- * The UBA with the smallest worst case within the bounds, searched on its exact product. What it leaves is within a
- * factor of 1 + 1e-6 of what the best one leaves (`test/schedule/theory/suggest.test.ts` compares with exhaustive
- * searches).
+ * Finds the UBA with the smallest worst case within the bounds, by a search on its exact product.
  *
- * @param freeParameters whether only the rates have to stay within the bounds, and not UBA's parameters, which its
- *   rates approach and never take
+ * Its contraction is within a factor of 1 + 1e-6 of the best one (`test/schedule/theory/suggest.test.ts` compares with
+ * exhaustive searches).
+ *
+ * @param freeParameters whether the bounds apply to the rates alone. If false, they also apply to η_max and η_min,
+ * which
+ *   the rates approach and never reach.
  */
 export function fitUba(problem: Problem, freeParameters: boolean): UbaFit {
   const { lowest, highest, budget, maxLr, minLr } = problem;
@@ -38,14 +44,14 @@ export function fitUba(problem: Problem, freeParameters: boolean): UbaFit {
   if (lowest === highest || constant.maxLr !== 2 / (lowest + highest)) return constant;
   const { highestRate, lowestRate } = reachOf(chebyshev, freeParameters);
   if (maxLr >= highestRate && minLr <= lowestRate) return valued(chebyshev, lowest, highest);
-  // One step takes one rate, whatever the parameters.
+  // A single step has a single rate, whatever the parameters are.
   if (budget === 1) return constant;
 
   const limits = freeParameters ? ratesWithin(problem) : parametersWithin(problem);
   const { steady, steadyRange, oscillating } =
     maxLr < highestRate ? fromTheTop(problem, limits) : fromTheBottom(problem, limits);
   let best = constant;
-  // Below the smallest a that a budget of a million would notice, and above any that theory asks for.
+  // From below the smallest a that matters for a budget of a million, to above any a that the theory needs.
   const range = [Math.sqrt(1e-12 / 2), Math.sqrt((1e3 * highest) / lowest)] as const;
   const overPhi = (curveAt: CurveAt) => (x: number) =>
     lowestOver(range, { grid: 24, rounds: 44 }, (a) => {
@@ -62,41 +68,41 @@ export function fitUba(problem: Problem, freeParameters: boolean): UbaFit {
     const value = lowestBetween([window, window + 1], effort, overPhi(oscillating));
     worse = value <= before ? 0 : worse + 1;
   }
-  // Where all do the same, rounding must not decide.
+  // If both are equally good, rounding must not decide.
   return best.value < constant.value - 1e-12 * Math.abs(constant.value) ? best : constant;
 }
 
-/** How many windows in a row have to be worse than the best before the search ends. */
+/** Number of windows in a row that must be worse than the best before the search ends. */
 const windowsAfterTheBest = 3;
 
-/** The bounds of a curve for a = √(φ/2) and a coordinate; `undefined` if there is none within the limits. */
+/** Returns the bounds of a curve for a = √(φ/2) and a coordinate; `undefined` if no curve is within the limits. */
 type CurveAt = (a: number, x: number) => Pick<UbaCurve, "maxLr" | "minLr"> | undefined;
 
-/** The curves at one limit, in two parts: by whether the product oscillates at the end of the range across it. */
+/** The curves that meet one limit, split by whether the product oscillates at the opposite end of the range. */
 interface Families {
   /** The coordinate is a rate. */
   readonly steady: CurveAt;
   readonly steadyRange: readonly [number, number];
-  /** The coordinate is the phase in half periods of the cosine, from 0 to the budget; see below from where it counts. */
+  /** The coordinate is the phase in half periods of the cosine, from 0 to the budget. */
   readonly oscillating: CurveAt;
 }
 
 /**
- * What of a curve is limited: the parameters themselves, or the first and the last rate. `a` is √(φ/2).
+ * The limits of a curve. They apply either to its parameters, or to its first and last rate. `a` is √(φ/2).
  *
- * Where the product oscillates at an end λ of the range, the two bounds are on a line through 1/λ: η_max − 1/λ is a
+ * If the product oscillates at an end λ of the range, the two bounds are on a line through 1/λ: η_max − 1/λ is a
  * multiple of 1/λ − η_min.
  */
 interface Limits {
-  /** The least `minLr` worth a look. */
+  /** The lowest `minLr` that is searched. */
   readonly lowestBottom: number;
-  /** `maxLr` for a `minLr`, if the upper limit is met. */
+  /** Returns the `maxLr` for a `minLr` at which the curve meets the upper limit. */
   top(a: number, bottom: number): number;
-  /** `minLr` for a `maxLr`, if the lower limit is met. */
+  /** Returns the `minLr` for a `maxLr` at which the curve meets the lower limit. */
   bottom(a: number, top: number): number;
-  /** `minLr` on the line through λ_u, if the upper limit is met: 1/λ_u − η_min = steepness·(η_max − 1/λ_u). */
+  /** Returns the `minLr` at the upper limit on the line 1/λ_u − η_min = steepness·(η_max − 1/λ_u). */
   bottomOnLine(a: number, steepness: number): number;
-  /** `maxLr` on the line through λ_l, if the lower limit is met: η_max − 1/λ_l = steepness·(1/λ_l − η_min). */
+  /** Returns the `maxLr` at the lower limit on the line η_max − 1/λ_l = steepness·(1/λ_l − η_min). */
   topOnLine(a: number, steepness: number): number;
   allows(a: number, top: number, bottom: number): boolean;
 }
@@ -113,7 +119,8 @@ function parametersWithin({ lowest, highest, maxLr, minLr }: Problem): Limits {
 }
 
 function ratesWithin({ lowest, highest, budget, maxLr, minLr }: Problem): Limits {
-  // Of η_max − η_min the first rate has the part 1/(1 + first·a²) above η_min, and the last one 1/(1 + last·a²).
+  // The first rate is η_min + (η_max − η_min)/(1 + first·a²), and the last one is η_min + (η_max − η_min)/(1 +
+  // last·a²).
   const last = 1 / Math.tan(Math.PI / (4 * budget)) ** 2;
   const first = 1 / last;
   return {
@@ -130,16 +137,17 @@ function ratesWithin({ lowest, highest, budget, maxLr, minLr }: Problem): Limits
     },
     allows(a, top, bottom) {
       const rate = (part: number) => bottom + (top - bottom) / (1 + part * a * a);
-      // A rate that is made to meet its limit rounds.
+      // The tolerance is for the rounding of a rate that meets its limit.
       return rate(first) <= maxLr * (1 + 1e-12) && rate(last) >= minLr * (1 - 1e-12);
     },
   };
 }
 
 /**
- * The upper limit is below what the best UBA without limits has. It is met, and η_min is free. With η_min above 1/λ_u
- * nothing oscillates at the high end of the range. With η_min below, λ_u has the phase ψ with
- * tan²ψ = (η_max·λ_u − 1)/(a²·(1 − η_min·λ_u)), counted from π/2.
+ * Returns the curves that meet the upper limit. They are used if the best UBA without limits exceeds it; η_min is free.
+ *
+ * If η_min is above 1/λ_u, the product does not oscillate at the high end of the range. If it is below, λ_u has the
+ * phase ψ with tan²ψ = (η_max·λ_u − 1)/(a²·(1 − η_min·λ_u)). The coordinate counts it from π/2.
  */
 function fromTheTop({ lowest, highest, budget }: Problem, limits: Limits): Families {
   const middle = 2 / (lowest + highest);
@@ -155,9 +163,11 @@ function fromTheTop({ lowest, highest, budget }: Problem, limits: Limits): Famil
 }
 
 /**
- * The lower limit alone is above what the best UBA without limits has. It is met, and η_max is free. The ends have
- * changed places: with η_max above 1/λ_l, λ_l has the phase ψ with
- * tan²ψ = (η_max·λ_l − 1)/(a²·(1 − η_min·λ_l)), counted from 0.
+ * Returns the curves that meet the lower limit. They are used if the best UBA without limits only goes below it; η_max
+ * is free.
+ *
+ * If η_max is above 1/λ_l, λ_l has the phase ψ with tan²ψ = (η_max·λ_l − 1)/(a²·(1 − η_min·λ_l)). The coordinate counts
+ * it from 0.
  */
 function fromTheBottom({ lowest, highest, budget }: Problem, limits: Limits): Families {
   const curveAt = (a: number, top: number) => inOrder(limits, a, top, limits.bottom(a, top));
@@ -171,12 +181,12 @@ function fromTheBottom({ lowest, highest, budget }: Problem, limits: Limits): Fa
   };
 }
 
-/** A curve if its bounds are in order and within the limits. */
+/** Returns the curve if its bounds are in order and within the limits. */
 function inOrder(limits: Limits, a: number, top: number, bottom: number): ReturnType<CurveAt> {
   return bottom >= 0 && bottom <= top && limits.allows(a, top, bottom) ? { maxLr: top, minLr: bottom } : undefined;
 }
 
-/** The first and the last of what is limited of a curve. */
+/** Returns the highest and lowest value to which the limits apply: a curve's parameters, or its first and last rate. */
 function reachOf({ steps, maxLr, minLr, phi }: UbaCurve, freeParameters: boolean) {
   if (!freeParameters) return { highestRate: maxLr, lowestRate: minLr };
   const last = 1 / Math.tan(Math.PI / (4 * steps)) ** 2;

@@ -1,8 +1,8 @@
-// What UBA does to an error along a curvature λ, in closed form. With a = √(φ/2), X = 1 − η_max·λ, Y = 1 − η_min·λ,
+// The contraction of UBA at a curvature λ in closed form. With a = √(φ/2), X = 1 − η_max·λ, Y = 1 − η_min·λ,
 //
 //     Π (1 − η_s λ) = [(√X + a√Y)^(2T) + (√X − a√Y)^(2T)] / [(1 + a)^(2T) + (1 − a)^(2T)].
 //
-// Where X and Y have the same sign this grows or falls steadily. Where they differ it oscillates: with ψ the angle of
+// If X and Y have the same sign, this is monotonic in λ. If their signs differ, it oscillates: with ψ the angle of
 // (a√Y, √−X), the numerator is 2·ρ^(2T)·cos(2Tψ), ρ² = a²Y − X.
 
 import type { Peak } from "./log-product.js";
@@ -15,7 +15,7 @@ export interface UbaCurve {
   readonly phi: number;
 }
 
-/** log |Π (1 − η_s λ)| over the phase. */
+/** Returns log |Π (1 − η_s λ)| over the phase. */
 export function ubaLogProduct(curve: UbaCurve, curvature: number): number {
   const { steps, maxLr, minLr, phi } = curve;
   const a = Math.sqrt(phi / 2);
@@ -29,7 +29,7 @@ export function ubaLogProduct(curve: UbaCurve, curvature: number): number {
   return logEvenPowers(x, y, steps) - logDenominator(steps, a);
 }
 
-/** The worst of the phase over [lowest, highest], in a time that does not depend on its length. */
+/** Returns the worst case of the phase over [lowest, highest], in a time that does not depend on its length. */
 export function ubaHighestPoint(curve: UbaCurve, lowest: number, highest: number): Peak {
   const at = (curvature: number): Peak => ({ curvature, value: ubaLogProduct(curve, curvature) });
   let best = at(lowest);
@@ -42,10 +42,10 @@ export function ubaHighestPoint(curve: UbaCurve, lowest: number, highest: number
 }
 
 /**
- * The curvatures between `lowest` and `highest` where the oscillating part can be highest.
+ * Returns the curvatures between `lowest` and `highest` at which the oscillating part can be highest.
  *
- * ρ changes in one direction only, so moving by a whole number of half periods of the cosine in that direction never
- * lowers the product: the highest peak lies within the last half period, which holds one zero at most.
+ * ρ is monotonic, so moving by a whole number of half periods of the cosine in the direction in which it grows never
+ * lowers the product. So the highest peak lies within the last half period, which contains at most one zero.
  */
 function lastPeaks({ steps, maxLr, minLr, phi }: UbaCurve, lowest: number, highest: number): number[] {
   const a2 = phi / 2;
@@ -60,7 +60,8 @@ function lastPeaks({ steps, maxLr, minLr, phi }: UbaCurve, lowest: number, highe
     const sin2 = Math.sin(psi) ** 2;
     const denominator = maxLr * cos2 + a2 * minLr * sin2;
     const curvature = (cos2 + a2 * sin2) / denominator;
-    // The derivative of log |product| by ψ, over T, and times cos(2Tψ), which takes its poles away.
+    // The derivative of log |product| with respect to ψ, divided by T and multiplied by cos(2Tψ), which removes its
+    // poles.
     const rise = (Math.sin(2 * psi) * (maxLr - a2 * minLr)) / denominator;
     return { curvature, slope: rise * Math.cos(2 * steps * psi) - 2 * Math.sin(2 * steps * psi) };
   };
@@ -84,13 +85,13 @@ function lastPeaks({ steps, maxLr, minLr, phi }: UbaCurve, lowest: number, highe
   return peaks;
 }
 
-/** Where a function that is positive first and negative then changes its sign; an end where it does not. */
+/** Returns the point at which a function changes from positive to negative; an end of the interval if it does not. */
 function bisect(f: (x: number) => number, left: number, right: number): number {
   if (f(left) <= 0) return left;
   if (f(right) >= 0) return right;
   let low = left;
   let high = right;
-  // 30 halvings: the value is flat at a peak, so its error is the square of the position's.
+  // 30 halvings are enough: the value is flat at a peak, so its error is the square of the error of the position.
   for (let round = 0; round < 30; round++) {
     const middle = (low + high) / 2;
     if (f(middle) > 0) low = middle;
@@ -99,7 +100,7 @@ function bisect(f: (x: number) => number, left: number, right: number): number {
   return (low + high) / 2;
 }
 
-/** log [(x + y)^(2T) + (x − y)^(2T)] for x, y ≥ 0. */
+/** Returns log [(x + y)^(2T) + (x − y)^(2T)] for x, y ≥ 0. */
 function logEvenPowers(x: number, y: number, T: number): number {
   if (x + y === 0) return -Infinity;
   return 2 * T * Math.log(x + y) + Math.log1p((Math.abs(x - y) / (x + y)) ** (2 * T));

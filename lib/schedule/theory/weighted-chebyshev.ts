@@ -1,18 +1,18 @@
-// One face of the bounded min–max problem: k steps are fixed at one rate, j at another, and the n others are free, even
-// of the bounds. What is left is a weighted Chebyshev problem,
+// One face of the bounded min–max problem: k steps are fixed at the rate M, j at the rate m, and the n others are free,
+// without bounds. This is a weighted Chebyshev problem,
 //
 //     min over q of degree n with q(0) = 1   max over λ in [λ_l, λ_u]   |1 − Mλ|^k · |1 − mλ|^j · |q(λ)|,
 //
-// which is convex in q and solved by exactly one q: that whose n + 1 segments between its zeros (and the ends of the
-// range) all reach the same height, with alternating signs. So the unknowns here are q's zeros, as logarithms of their
-// reciprocals, which are steps; the equations, that the segments' heights are equal. Heights are logarithms of
-// products and never expanded: coefficients of polynomials lose digits fast.
+// which is convex in q. Its only solution is the q whose n + 1 segments between its zeros (and the ends of the range)
+// all reach the same height, with alternating signs. The unknowns here are the zeros of q, as logarithms of their
+// reciprocals, which are the steps. The equations say that the heights of the segments are equal. Heights are computed
+// as logarithms of products, because coefficients of an expanded polynomial lose accuracy fast.
 
 import { StepsizeError } from "../../errors.js";
 import { solveInPlace } from "./linear-solve.js";
 import { type Factors, type Peak, peakBetween } from "./log-product.js";
 
-/** Steps that are not free: a rate, and how many have it. */
+/** Steps at a fixed rate, with their number. */
 export interface FixedSteps {
   readonly rate: number;
   readonly count: number;
@@ -22,31 +22,33 @@ export interface FixedSteps {
 export interface Equioscillation {
   /** The free steps, highest first. */
   readonly free: Float64Array;
-  /** The highest point of each of the n + 1 segments, lowest curvature first; the heights are equal up to rounding. */
+  /** The highest point of each of the n + 1 segments, lowest curvature first. The heights are equal up to rounding. */
   readonly peaks: readonly Peak[];
-  /** The heights' largest: the worst case of these steps. */
+  /** The largest height: the worst case of these steps. */
   readonly value: number;
 }
 
 /**
- * How far heights may be apart by rounding alone: a peak between zeros that are a T²-th of the range apart has factors
- * 1 − ηλ that are rounded at about T²·κ/(κ − 1) units. Measured, heights end up to a twentieth of this apart.
+ * Returns the difference of heights that rounding errors may cause. Zeros can be as close as the range divided by T².
+ * At a peak between them, the factors 1 − ηλ have rounding errors of about T²·κ/(κ − 1) units. Measured differences are
+ * at most a twentieth of this value.
  */
 function rounding(steps: number, lowest: number, highest: number): number {
   return 16 * Number.EPSILON * (steps + 1) ** 2 * (highest / (highest - lowest));
 }
 
 /**
- * Solves the problem by a damped Newton iteration from steps that are near, as those of a neighbouring face are.
+ * Solves the problem by a damped Newton iteration from nearby steps, such as those of a neighboring face.
  *
- * Each round looks up every segment's highest point, as Remez' exchange does, and then moves all zeros at once such
- * that the heights would be equal if they changed linearly. A round that does not bring them closer together is tried
- * again with half the move. That heights depend on ordered zeros one to one, so that there is always such a move, is
- * known for sums of translates of concave functions (Farkas, Nagy, Révész, arXiv:2210.04348; Nikiforova,
- * arXiv:2509.07776), of which this is one in log λ.
+ * Each round finds the highest point of every segment, as in the Remez exchange algorithm. Then it moves all zeros at
+ * once, so that the heights would be equal if they changed linearly. If the heights do not come closer together, the
+ * round is repeated with half the move. Such a move always exists, because ordered zeros and heights correspond one to
+ * one. This is known for sums of translates of concave functions (Farkas, Nagy, Révész, arXiv:2210.04348; Nikiforova,
+ * arXiv:2509.07776), and in log λ the problem is of this kind.
  *
- * @param start n free steps, highest first, with reciprocals inside the range
- * @throws `unsupported` where rounding stops the iteration early
+ * @param start the n free steps to start from, highest first, with reciprocals inside the range
+ * @param fixed the steps at fixed rates
+ * @throws StepsizeError `unsupported` if rounding errors stop the iteration early
  */
 export function equioscillate(
   start: Float64Array,
@@ -74,7 +76,7 @@ export function equioscillate(
     }
     if (!better) break;
   }
-  // Curvatures so close together that a thousandth of the contraction is rounding have no certificate worth the name.
+  // If rounding errors reach a thousandth of the contraction, the certificate would be meaningless.
   if (!(apart <= tolerance && tolerance <= 1e-3)) {
     const unsure = Math.max(apart, tolerance);
     const why = "the curvatures are too close together, or the bounds too extreme, for so many steps";
@@ -83,7 +85,7 @@ export function equioscillate(
   return { free: logs.map(Math.exp), peaks, value: extremesOf(peaks).highest };
 }
 
-/** The highest point of each segment between neighbouring free zeros; zeros of fixed steps may lie inside. */
+/** Returns the highest point of each segment between neighboring free zeros. Zeros of fixed steps may lie inside. */
 function segmentPeaks(
   free: Float64Array,
   fixed: readonly FixedSteps[],
@@ -112,7 +114,7 @@ function segmentPeaks(
   });
 }
 
-/** A loop: as arguments of one call, those of many steps would not fit onto the stack. */
+/** Returns the highest and the lowest value. `Math.max(...values)` would overflow the stack for many steps. */
 function extremesOf(peaks: readonly Peak[]): { highest: number; lowest: number } {
   let [highest, lowest] = [-Infinity, Infinity];
   for (const { value } of peaks) [highest, lowest] = [Math.max(highest, value), Math.min(lowest, value)];
@@ -124,13 +126,14 @@ function spread(peaks: readonly Peak[]): number {
   return highest - lowest;
 }
 
-/** How the logarithms of the free steps have to change for all heights to become equal, to first order. */
+/** Returns the change of the logarithms of the free steps that makes all heights equal, to first order. */
 function newtonMove(logs: Float64Array, peaks: readonly Peak[]): Float64Array {
   const size = peaks.length;
   const A = new Float64Array(size * size);
   const b = Float64Array.from(peaks, ({ value }) => -value);
   for (const [i, { curvature }] of peaks.entries()) {
-    // A peak's height changes as if it stayed in its place. d log|1 − ηλ| / d log η = ηλ / (ηλ − 1).
+    // To first order, the height of a peak changes as if its curvature were fixed. d log|1 − ηλ| / d log η = ηλ / (ηλ −
+    // 1).
     for (let t = 0; t < logs.length; t++) {
       const moved = Math.exp(logs[t]!) * curvature;
       A[i * size + t] = moved / (moved - 1);
@@ -141,7 +144,9 @@ function newtonMove(logs: Float64Array, peaks: readonly Peak[]): Float64Array {
   return solveInPlace(A, b) ? b : new Float64Array(size);
 }
 
-/** The part of a move, 1 at most, that leaves every gap between neighbouring zeros, and to the ends, a fifth of itself. */
+/**
+ * Returns the largest part of a move, at most 1, after which every gap between zeros has at least a fifth of its size.
+ */
 function longestPart(logs: Float64Array, move: Float64Array, top: number, bottom: number): number {
   const n = logs.length;
   let part = 1;
