@@ -1,12 +1,14 @@
-/** The surface that every addon exports; `native/binding/` implements it once for all backends. */
+// The surface that every addon exports. `native/binding/` implements it once for all backends.
 
+/** Type of the elements of a tensor. */
 export type DataType = "float32" | "float64" | "int32" | "uint8" | "bfloat16";
+/** All element types. */
 export const dataTypes: readonly DataType[] = ["float32", "float64", "int32", "uint8", "bfloat16"];
 
-/** Values of a tensor as arrays hold them; a `Uint16Array` holds the bits of bfloat16 values. */
+/** An array with the values of a tensor. A `Uint16Array` contains the bits of bfloat16 values. */
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array | Uint16Array;
 
-/** The array that holds the values of each type. */
+/** The array class for the values of each element type. */
 export const arrayOf = {
   float32: Float32Array,
   float64: Float64Array,
@@ -15,37 +17,42 @@ export const arrayOf = {
   bfloat16: Uint16Array,
 } as const;
 
-/** Memory of a device that another program owns. */
+/** Caller-owned memory of a device. */
 export interface DevicePointer {
-  /** Address on the device. */
+  /** Address of the first element in the device's memory. */
   readonly devicePointer: bigint;
   /** Number of elements. */
   readonly length: number;
-  /** Default `float32`. */
+  /** Type of the elements. Default `"float32"`. */
   readonly dtype?: DataType;
 }
 
+/** The native handle of a tensor. */
 export interface NativeTensor {
   readonly shape: number[];
   readonly dtype: DataType;
-  /** Counts the writes in place to the tensor's memory, through any view of it. */
+  /** Number of in-place writes to the tensor's memory, through any view of it. */
   readonly version: number;
   /** Whether another tensor has the same memory. */
   readonly shared: boolean;
-  /** The address of the first element in the device's memory, 0 where the tensor was disposed. */
+  /** Address of the first element in the device's memory; 0 if the tensor was disposed. */
   readonly devicePointer: bigint;
   readonly disposed: boolean;
   dispose(): void;
 }
 
-/** Tensors that an operation takes together. Keeps none of them alive. */
+/** A list of tensors that an operation takes together. It holds weak references. */
 export interface NativeList {
   readonly length: number;
-  /** Replaces the tensors, and the group of each (default: all of group 0). */
+  /**
+   * Replaces the tensors of the list.
+   *
+   * @param places for each tensor, the index of its parameter among all parameters of the optimizer
+   */
   set(tensors: readonly (NativeTensor | TypedArray | DevicePointer)[], places?: Int32Array): void;
-  /** Notes how often each tensor was written in place, as `set` does. */
+  /** Records the number of in-place writes of each tensor. `set` does so too. */
   note(): void;
-  /** The places of tensors that were written since that was noted, unless they were disposed; null where there are none. */
+  /** Returns the indexes of tensors that were written since and not disposed; null if there are none. */
   changed(): number[] | null;
 }
 
@@ -55,28 +62,31 @@ export interface NativeGraph {
   dispose(): void;
 }
 
+/** The memory of a device, in bytes. */
 export interface MemoryStatistics {
-  /** Bytes held by tensors. */
+  /** Bytes that tensors use. */
   readonly allocated: number;
-  /** Bytes that are free and kept for the next tensors. */
+  /** Bytes that are free and kept for later tensors. */
   readonly cached: number;
-  /** The largest sum of both so far, in bytes. */
+  /** Largest sum of `allocated` and `cached` so far, in bytes. */
   readonly peak: number;
-  /** Bytes the device may use, 0 where it has no limit. */
+  /** Limit in bytes; 0 if there is none. */
   readonly limit: number;
-  /** How many pieces of memory tensors hold. */
+  /** Number of memory blocks that tensors use. */
   readonly tensors: number;
 }
 
+/** Attributes of an operation by name. */
 export type Attributes = Readonly<Record<string, number | boolean | string | undefined>>;
 
+/** The native side of a device. */
 export interface NativeDevice {
   create(dtype: DataType, shape: readonly number[], data?: TypedArray): NativeTensor;
   write(tensor: NativeTensor, data: TypedArray): void;
   read(tensor: NativeTensor): Promise<TypedArray>;
-  /** Replaces the elements from `first` on, as many as the data has. */
+  /** Replaces as many elements as `data` has, from index `first`. */
   writePart(tensor: NativeTensor, first: number, data: TypedArray): void;
-  /** `count` elements from `first` on. */
+  /** Reads `count` elements from index `first`. */
   readPart(tensor: NativeTensor, first: number, count: number): Promise<TypedArray>;
   reshape(tensor: NativeTensor, shape: readonly number[]): NativeTensor;
   enqueue(
@@ -86,7 +96,7 @@ export interface NativeDevice {
     lists?: readonly NativeList[],
   ): NativeTensor[];
   list(): NativeList;
-  /** Two places that share memory, of which one is in the first `written` lists: list, index, list, index. */
+  /** Returns two overlapping entries, one of them in the first `written` lists, as [list, index, list, index]. */
   overlap(lists: readonly NativeList[], written: number): [number, number, number, number] | undefined;
   synchronize(): Promise<void>;
   beginCapture(): void;
@@ -103,6 +113,7 @@ export interface NativeDevice {
   close(): Promise<void>;
 }
 
+/** Options of a native device. */
 export interface NativeDeviceOptions {
   readonly index?: number;
   readonly threads?: number;
@@ -111,6 +122,7 @@ export interface NativeDeviceOptions {
   readonly stream?: bigint;
 }
 
+/** The exports of an addon. */
 export interface Addon {
   readonly backend: string;
   readonly operations: readonly string[];

@@ -1,14 +1,30 @@
 import type { NativeDevice, NativeGraph } from "./addon.js";
 
-/** What the host does around a replay of its work. */
+/** Callbacks of the host around each call of `replay`. */
 export interface ReplayHost {
-  /** What the captured work relies on. */
+  /** Called before the work is enqueued. It may throw. */
   before(): void;
-  /** What the host counts itself. */
+  /** Called after the work was enqueued `times` times. */
   after(times: number): void;
 }
 
-/** Work that was recorded by `device.capture`. */
+/**
+ * Work that `device.capture` recorded, to be replayed with one call.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const x = tensor(device, [1, 2, 3]);
+ * let y = x;
+ * const captured = device.capture(() => {
+ *   y = x.square();
+ * });
+ * captured.replay();
+ * console.log(await y.read()); // 1, 4, 9
+ * ```
+ */
 export class Capture {
   readonly #native: NativeDevice;
   readonly #hosts: ReplayHost[] = [];
@@ -20,31 +36,37 @@ export class Capture {
     this.#native = native;
   }
 
-  /** @internal Calls back around every replay. */
+  /** @internal Registers callbacks around every replay. */
   onReplay(host: ReplayHost): void {
     this.#hosts.push(host);
   }
 
-  /** @internal Something in the work was refused, in a promise that nobody may wait for. */
+  /** @internal Notes an error that rejected a promise inside the work, which may have been ignored. */
   refuse(error: unknown): void {
     this.#refused ??= { error };
   }
 
-  /** @internal Throws what was refused. */
+  /** @internal Throws the first error that was noted. */
   expectWhole(): void {
     if (this.#refused) throw this.#refused.error;
   }
 
-  /** @internal */
+  /** @internal Ends the recording. */
   end(): void {
     this.#graph = this.#native.endCapture();
   }
 
   /**
-   * Enqueues the captured work as many times in a row. Returns at once on a CPU; on a GPU each replay is a launch, and the
-   * call waits while the driver's queue of about 1,000 launches is full. A worker thread that is terminated stops at the
-   * next operation on a CPU, and at the next 64 replays on a GPU.
-   * @param times a whole number of at least 0, default 1
+   * Enqueues the captured work.
+   *
+   * On a CPU the call returns at once. On a GPU each replay is a launch, and the call waits while the driver's queue of
+   * about 1,000 launches is full. A terminated worker thread stops at the next operation on a CPU, and after at most 64
+   * replays on a GPU.
+   *
+   * @param times number of replays: a whole number ≥ 0, default 1
+   * @throws StepsizeError `invalid-argument` if `times` is not a whole number ≥ 0; `invalid-state` if the capture was
+   * disposed, or if a captured optimizer step no longer matches its learning rates; `unsupported` if a captured dropout
+   * layer has counted 2²⁴ calls
    */
   replay(times = 1): void {
     for (const host of this.#hosts) host.before();
@@ -52,11 +74,12 @@ export class Capture {
     for (const host of this.#hosts) host.after(times);
   }
 
-  /** Gives back the memory that only the captured work holds; it cannot be replayed any more. */
+  /** Frees the memory of the captured work, which can no longer be replayed. */
   dispose(): void {
     this.#graph?.dispose();
   }
 
+  /** Calls {@link dispose} at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }

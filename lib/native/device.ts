@@ -16,33 +16,47 @@ import { findAddon, loadAddon } from "./load.js";
 
 /** Options of {@link openDevice}. */
 export interface DeviceOptions {
-  /** Threads that kernels use; default: as many CPUs as the process may use, container quotas respected. */
+  /**
+   * Number of threads of the CPU kernels. Default: as many CPUs as the process may use, considering container quotas.
+   */
   readonly threads?: number;
-  /** Bytes that tensors may hold on the device; default: no limit but the machine's. */
+  /** Limit of the memory of tensors, in bytes. Default: the memory of the device. */
   readonly memoryLimit?: number;
-  /** Forces a build of the CPU kernels: `avx512`, `avx2` or `portable`; default: the best this CPU has. */
+  /**
+   * Instruction set of the CPU kernels: `avx512`, `avx2` or `portable`. Default: the best one that the CPU supports.
+   */
   readonly instructionSet?: string;
-  /** A `cudaStream_t` of another program, as a bigint, to work in; default: a stream of the device's own. */
+  /** Caller-owned `cudaStream_t` to work in, as a bigint. Default: the device makes its own stream. */
   readonly stream?: bigint;
 }
 
 /**
- * A device is a stream: work is enqueued in order and calls return at once. Only `await device.synchronize()` and the
- * reading of a tensor wait.
+ * A CPU or GPU that executes operations in the order in which they are enqueued.
  *
- * A program that enqueues and never waits is held back: once 16,384 operations or 256 MB of uploaded values wait on a
- * CPU, a call that enqueues blocks until half of them are done. On a GPU the driver's queue has a bound of its own.
+ * Calls that enqueue work return at once. Only the promises of `synchronize()` and of tensor reads wait for it. If a
+ * program enqueues without waiting, the queue is bounded: on a CPU, a call blocks when 16,384 operations or 256 MB of
+ * uploaded values are waiting, until half of them are done. On a GPU the driver's queue has its own bound.
  *
- * The error of an operation that fails after its call, over a label that is no class for example, belongs to its result.
- * That, and everything computed from it or changed in place with it, rejects with the error whenever it is read, until
- * it is written with other values. Nobody else gets the error, and the device goes on.
+ * An operation can fail after its call, for example because of a label that is no class. Its result is then spoiled,
+ * and so is everything that is computed from it or changed in place with it. Reading spoiled memory rejects with the
+ * error, until other values are written to it. Other tensors are not affected, and the device continues.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const x = tensor(device, [[1, 2], [3, 4]]);
+ * console.log(await x.matmul(x).read()); // 7, 10, 15, 22
+ * await device.close();
+ * ```
  */
 export class Device {
-  /** `cpu`, or `<backend>:<index>`. */
+  /** Name of the device: `cpu`, or `<backend>:<index>`, such as `cuda:0`. */
   readonly name: string;
-  /** @internal */
+  /** @internal The native side of the device. */
   readonly native: NativeDevice;
-  /** @internal The work that is being captured. */
+  /** @internal The capture that is being recorded; `undefined` outside of `capture`. */
   capturing: Capture | undefined;
   readonly #ids: ReadonlyMap<string, number>;
 
@@ -53,7 +67,7 @@ export class Device {
     this.#ids = new Map(addon.operations.map((operation, id) => [operation, id]));
   }
 
-  /** @internal Enqueues an operation of the table by name. */
+  /** @internal Enqueues an operation by its name in the table of operations. */
   enqueue(
     operation: string,
     tensors: readonly NativeTensor[],
@@ -63,22 +77,29 @@ export class Device {
     return this.native.enqueue(this.#idOf(operation), tensors, attributes, lists);
   }
 
-  /** Whether the device has a kernel for the operation of this name. */
+  /**
+   * Returns whether the device has a kernel for an operation.
+   *
+   * @throws StepsizeError `unsupported` if there is no operation of this name
+   */
   implements(operation: string): boolean {
     return this.native.implements(this.#idOf(operation));
   }
 
   /**
-   * Waits until everything enqueued so far is done. An operation that failed does not reject it: its result does.
-   * @throws StepsizeError `device-failed` if the device itself has failed, as a GPU does; `invalid-state` if it was closed.
+   * Waits until all work that was enqueued so far is done. A failed operation does not reject the promise; reading its
+   * result does.
+   *
+   * @throws StepsizeError `device-failed` if the device itself failed; `invalid-state` if it was closed, or inside
+   * `capture`. The promise rejects then.
    */
   synchronize(): Promise<void> {
     return this.promised(() => this.native.synchronize());
   }
 
   /**
-   * @internal Asks the addon for a promise. What the addon throws rejects it; inside `capture` it ends the capture, too,
-   * as a replay could not do what was refused.
+   * @internal Calls the addon for a promise. If the call throws, the promise rejects. Inside `capture` the error also
+   * ends the capture, because a replay could not do the work.
    */
   promised<T>(ask: () => Promise<T>): Promise<T> {
     try {
@@ -94,17 +115,19 @@ export class Device {
   }
 
   /**
-   * Records the work that `work` enqueues, without doing it, to be done as often as wanted by {@link Capture.replay}
-   * with nothing left for the host but one call: a CUDA graph, or the list of records on the CPU. What is made inside
-   * lives in memory of its own, and holds the last replay's values; what is disposed of inside makes room for what is
-   * made after it inside.
+   * Records the work that a function enqueues, without executing it. {@link Capture.replay} executes it with one call,
+   * as often as needed. On a GPU it is a CUDA graph, on a CPU a list of records.
    *
-   * A replay does the same with the same memory. So what the host decides or does each time (reading, writing a
-   * tensor, a learning rate that it computes: see `optimizer.tabulate`) cannot be part of it.
+   * Tensors that are made inside have memory of their own, which contains the values of the last replay. Memory of
+   * tensors that are disposed inside is used for later ones.
    *
-   * @param work not async: what comes after an `await` would not be captured
-   * @throws StepsizeError `invalid-state` that names what cannot be captured, `out-of-memory` or `device-failed` with the
-   * operation that could not be recorded; nothing has been done then.
+   * Each replay does the same operations on the same memory. So work of the host cannot be captured: reading or writing
+   * a tensor, or computing a learning rate (see `optimizer.tabulate`).
+   *
+   * @param work a synchronous function; work after an `await` would not be captured
+   * @throws StepsizeError `invalid-argument` if `work` is no function or returns a promise; `invalid-state` if it does
+   * something that cannot be captured; `out-of-memory` or `device-failed` if an operation cannot be recorded. Nothing
+   * has been executed then.
    */
   capture(work: () => void): Capture {
     expectFunction("work", work);
@@ -122,7 +145,7 @@ export class Device {
       }
       capture.expectWhole();
     } catch (error) {
-      // What it recorded goes; the reason is the error that comes out.
+      // The recorded work is dropped. A further error must not hide the first one.
       try {
         this.native.endCapture().dispose();
       } catch {}
@@ -135,33 +158,40 @@ export class Device {
   }
 
   /**
-   * Later work on this device waits for an event of another program, a `cudaEvent_t` as a bigint. The handle is trusted:
-   * one that is no event ends the process.
-   * @throws StepsizeError `invalid-argument` on a CPU.
+   * Makes later work on this device wait for a CUDA event of another program.
+   *
+   * @param event a `cudaEvent_t` as a bigint. It is not checked: an invalid handle ends the process.
+   * @throws StepsizeError `invalid-argument` on a CPU
    */
   waitForEvent(event: bigint): void {
     this.native.waitForEvent(event);
   }
 
   /**
-   * A `cudaEvent_t` that is reached when all work enqueued so far is done, for other programs to wait for. It stays the
-   * device's, and stands for this call until the next one.
-   * @throws StepsizeError `invalid-argument` on a CPU.
+   * Records a CUDA event after all work that was enqueued so far, for other programs to wait for.
+   *
+   * @returns a `cudaEvent_t` as a bigint. The device owns it, and the next call records it again.
+   * @throws StepsizeError `invalid-argument` on a CPU
    */
   recordEvent(): bigint {
     return this.native.recordEvent();
   }
 
   /**
-   * The `cudaStream_t` that the device works in, as a bigint, for other programs to work in, too; the device's until it
-   * is closed.
-   * @throws StepsizeError `invalid-argument` on a CPU.
+   * The `cudaStream_t` of the device as a bigint. Other programs may enqueue work in it until the device is closed.
+   *
+   * @throws StepsizeError `invalid-argument` on a CPU
    */
   get stream(): bigint {
     return this.native.streamHandle();
   }
 
-  /** How long the work that `work` enqueues takes on the device, in milliseconds. */
+  /**
+   * Measures how long the device takes for the work that a function enqueues, in milliseconds.
+   *
+   * @throws StepsizeError `invalid-argument` if `work` is no function; `invalid-state` inside `capture`. The promise
+   * rejects then.
+   */
   time(work: () => void): Promise<number> {
     return this.promised(() => {
       expectFunction("work", work);
@@ -171,22 +201,22 @@ export class Device {
     });
   }
 
-  /** Bytes and pieces of memory in use. */
+  /** Returns how much memory tensors use. */
   memory(): MemoryStatistics {
     return this.native.memory();
   }
 
-  /** Gives memory that no tensor holds back to the system. */
+  /** Returns cached memory to the system. */
   trim(): void {
     this.native.trim();
   }
 
-  /** Facts about the device: the kernels it runs, its threads. */
+  /** Returns facts about the device, such as its kernels and its number of threads. */
   describe(): Record<string, string> {
     return this.native.describe();
   }
 
-  /** Waits for the work enqueued so far and closes the device; its tensors can be disposed but no longer used. */
+  /** Waits for the work that was enqueued so far and closes the device. Its tensors can then only be disposed. */
   close(): Promise<void> {
     return this.promised(() => this.native.close());
   }
@@ -198,7 +228,7 @@ export class Device {
   }
 }
 
-/** @internal Throws unless `value` is a device. */
+/** @internal Throws `invalid-argument` unless `value` is a device. */
 export function expectDevice(name: string, value: unknown): void {
   if (!(value instanceof Device)) invalidArgument(name, "a device, as openDevice(…) gives it", value);
 }
@@ -210,12 +240,12 @@ const deviceNames = optionNames<DeviceOptions>({
   stream: true,
 });
 
-/** Where a device of this name is: the addon, and its index there. */
+/** Returns the addon of a device name, and the index of the device there; `undefined` for an unknown name. */
 function resolveName(name: string): { addon: string; index: number } | undefined {
   if (typeof name !== "string") return undefined;
   if (name === "cpu") return { addon: "cpu", index: 0 };
-  // For tests of CUDA code on machines without a GPU: what g++ makes of the kernels, and what nvcc does. Never chosen by
-  // themselves.
+  // For tests of CUDA code on machines without a GPU: kernels compiled by g++, and the PTX that nvcc makes of them.
+  // These devices are never chosen automatically.
   if (name === "cuda:emulated") return { addon: "cuda-emulated", index: 0 };
   if (name === "cuda:ptx") return { addon: "cuda-ptx", index: 0 };
   const index = name.match(/^cuda(?::(\d{1,3}))?$/);
@@ -236,7 +266,7 @@ function openNative(addon: Addon, options: NativeDeviceOptions): NativeDevice {
   try {
     return new addon.NativeDevice(options);
   } catch (error) {
-    // Without memory for the object itself, the addon cannot make its own error.
+    // If there is no memory for the object itself, the addon cannot make a StepsizeError.
     if (messageOf(error) !== "std::bad_alloc") throw error;
     throw new StepsizeError("out-of-memory", "openDevice: the system has no memory left for a device");
   }
@@ -248,21 +278,30 @@ function hasGpu(): boolean {
 }
 
 /**
- * Opens a device: `"cpu"`, `"cuda"` or `"cuda:1"` and so on for a GPU, or `"auto"` for the first GPU where there is one,
- * else the CPU.
+ * Opens a device.
  *
- * @throws StepsizeError `not-found` where the device's addon is not there or CUDA cannot be used, with the reason;
- * `invalid-argument` for a name or an option that is not one.
+ * @param name `"cpu"`; `"cuda"` or `"cuda:0"`, `"cuda:1"`, … for a GPU; or `"auto"`, the default, for the first GPU if
+ * there is one, else the CPU. With the options `threads` or `instructionSet`, `"auto"` opens the CPU.
+ * @throws StepsizeError `not-found` if the device's addon is missing or CUDA cannot be used; `invalid-argument` for an
+ * unknown name or option, or a value out of range; `out-of-memory`. The promise rejects then.
+ *
+ * @example
+ * ```ts
+ * import { openDevice } from "stepsize";
+ *
+ * const device = await openDevice("auto");
+ * console.log(device.name, device.describe());
+ * ```
  */
 export async function openDevice(name = "auto", options: DeviceOptions = {}): Promise<Device> {
   expectOptions("openDevice", deviceNames, options);
   if (name !== "auto") return openNow(name, options);
-  // Options of the CPU ask for it.
+  // Options that only the CPU has choose the CPU.
   const forCpu = options.threads !== undefined || options.instructionSet !== undefined;
   return openNow(!forCpu && hasGpu() ? "cuda:0" : "cpu", options);
 }
 
-/** @internal The device of this name, one for all who ask: for memory that belongs to nobody's device. */
+/** @internal Returns a shared device, for arrays that belong to no device. */
 export function openDeviceSync(name: "cpu"): Device {
   const known = shared.get(name);
   if (known) return known;
@@ -273,7 +312,10 @@ export function openDeviceSync(name: "cpu"): Device {
 
 const shared = new Map<string, Device>();
 
-/** The devices that {@link openDevice} would open by name, and why others are not there. */
+/**
+ * Returns the devices that {@link openDevice} can open by name. A device that cannot be opened has a `problem` with the
+ * reason. `facts` are those of `Device.describe` before the device is opened.
+ */
 export function listDevices(): { name: string; facts: Record<string, string>; problem?: string }[] {
   const cpu = findAddon("cpu");
   const list = [{ name: "cpu", facts: cpu.addon?.describe() ?? {}, ...(cpu.problem && { problem: cpu.problem }) }];

@@ -9,14 +9,14 @@ import type { Addon } from "./addon.js";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const require = createRequire(import.meta.url);
 
-/** What became of looking for an addon. */
+/** The result of the search for an addon. */
 export interface AddonReport {
   readonly name: string;
-  /** Every place that was looked at, in order. */
+  /** The paths that were searched, in order. */
   readonly lookedAt: readonly string[];
-  /** The file that was loaded. */
+  /** The file that was found. */
   readonly file?: string;
-  /** Why it could not be loaded. */
+  /** Why the addon could not be loaded. */
   readonly problem?: string;
   readonly addon?: Addon;
 }
@@ -24,9 +24,10 @@ export interface AddonReport {
 const reports = new Map<string, AddonReport>();
 
 /**
- * Looks for an addon by its exact name: first in the folder that `STEPSIZE_ADDONS` names, if it does, then what was
- * built here, then a prebuilt file of the package. By name, not by tags: a machine may have one addon built and another
- * one not.
+ * Searches for an addon and loads it.
+ *
+ * It searches the folder in `STEPSIZE_ADDONS` if that is set, then the build folders, then the package's prebuilt
+ * files. The search is by the exact name of the addon, because a machine may have built some addons and not others.
  */
 export function findAddon(name: string): AddonReport {
   const known = reports.get(name);
@@ -56,8 +57,9 @@ function load(name: string, lookedAt: readonly string[]): AddonReport {
 }
 
 /**
- * The addon of this name.
- * @throws StepsizeError `not-found` with the places that were looked at and what went wrong.
+ * Returns the addon of a name.
+ *
+ * @throws StepsizeError `not-found` with the searched paths and the reason
  */
 export function loadAddon(name: string): Addon {
   const report = findAddon(name);
