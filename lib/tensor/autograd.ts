@@ -10,9 +10,21 @@ import { execute, expectTensor, type GraphNode, Tensor } from "./tensor.js";
 let recording = true;
 
 /**
- * Runs `block` without recording operations: for evaluation, and for updates of parameters by hand.
+ * Runs a function without recording operations for `backward()`, for example for an evaluation or a manual update.
  *
- * @throws StepsizeError `invalid-argument` where the block returns a promise, which would go on while recording is on.
+ * @returns the result of `block`
+ * @throws StepsizeError `invalid-argument` if `block` is no function or returns a promise, because its later operations
+ * would be recorded
+ *
+ * @example
+ * ```ts
+ * import { noGrad, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const w = tensor(device, [1, 2], undefined, { requiresGrad: true });
+ * const y = noGrad(() => w.square().sum());
+ * console.log(y.requiresGrad); // false
+ * ```
  */
 export function noGrad<T>(block: () => T): T {
   expectFunction("block", block);
@@ -28,25 +40,26 @@ export function noGrad<T>(block: () => T): T {
   }
 }
 
-/** @internal Whether an operation on these is recorded. */
+/** @internal Returns whether an operation on these tensors is recorded. */
 export function isRecorded(inputs: readonly Tensor[]): boolean {
   return recording && inputs.some((input) => input.requiresGrad);
 }
 
-/** How a differentiable operation computes its gradient. */
+/** The gradient of a differentiable operation. */
 export interface Differentiation {
-  /** Tensors that the gradient reads; changing them in place before `backward()` is then an error. */
+  /** Tensors that `gradient` reads. If one is changed in place or disposed before `backward()`, that call throws. */
   readonly saves?: readonly Tensor[];
   /**
-   * From the gradient of the result to the gradients of the inputs, one each, `undefined` where none flows. `needed`
-   * tells which of them are wanted. New tensors, or the given one itself.
+   * Returns the gradients of the inputs, in their order, from the gradient of the result. An entry is a new tensor, the
+   * given gradient itself, or `undefined` if no gradient flows to that input. `needed` tells for each input whether its
+   * gradient is used.
    */
   readonly gradient: (gradient: Tensor, needed: readonly boolean[]) => readonly (Tensor | undefined)[];
 }
 
 /**
- * @internal Runs an operation of the table and records its gradient. The first result is the output; the others belong
- * to the gradient.
+ * @internal Runs an operation of the table and records its gradient. The first result is the output. The other results
+ * are used by the gradient only.
  */
 export function differentiable(
   operation: string,
@@ -59,8 +72,8 @@ export function differentiable(
 }
 
 /**
- * @internal Records the gradient of a result that is computed already. `extras` belong to the gradient: they are disposed
- * with the graph, or at once if nothing is recorded.
+ * @internal Records the gradient of a result that was computed before. `extras` are used by the gradient only: they are
+ * disposed with the graph, or at once if nothing is recorded.
  */
 export function attachGradient(
   operation: string,
@@ -80,8 +93,23 @@ export function attachGradient(
 const differentiationNames = optionNames<Differentiation>({ saves: true, gradient: true });
 
 /**
- * Gives a result that was computed in any way a gradient of your own: `output` becomes differentiable with respect to
- * `inputs`. For operations that are not made of differentiable ones.
+ * Attaches a custom gradient to a tensor: `output` becomes differentiable with respect to `inputs`.
+ *
+ * Use it for operations that are not composed of differentiable ones. Compute the output inside {@link noGrad}.
+ *
+ * @returns `output`
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type, or if the output has a gradient already
+ *
+ * @example
+ * ```ts
+ * import { noGrad, openDevice, tensor, withGradient } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const x = tensor(device, [1, 2, 3], undefined, { requiresGrad: true });
+ * const doubled = withGradient(noGrad(() => x.multiply(2)), [x], { gradient: (g) => [g.multiply(2)] });
+ * doubled.sum().backward();
+ * console.log(await x.grad!.read()); // 2, 2, 2
+ * ```
  */
 export function withGradient(output: Tensor, inputs: readonly Tensor[], differentiation: Differentiation): Tensor {
   expectTensor("output", output);
@@ -116,14 +144,27 @@ function record(
 }
 
 /**
- * Computes the gradients of a scalar with respect to everything it was made from that requires one, and adds them to
- * the `grad` of the leaves. Afterwards the graph is gone and its intermediate results are disposed, except the scalar
- * itself and tensors that `keep()` was called on.
+ * Computes the gradients of a scalar with respect to all leaves that require one, and adds them to the leaves' `grad`.
  *
- * @param gradient a tensor with one element that the gradients are multiplied by; default 1. With {@link weightOf} of a
- * mean they are those of the sum.
- * @throws StepsizeError `invalid-state` on a second call, or where a tensor that the gradient needs was changed in
- * place or disposed; `invalid-argument` where there is nothing to differentiate.
+ * Afterwards the graph is released. Its intermediate results are disposed, except the scalar itself and tensors on
+ * which `keep()` was called.
+ *
+ * @param root a tensor with one element
+ * @param gradient a tensor with one element by which the gradients are multiplied. Default 1. With {@link weightOf} of
+ * a mean, the gradients are those of the sum.
+ * @throws StepsizeError `invalid-argument` if `root` or `gradient` is no tensor with one element, or if `root` does not
+ * depend on anything that requires a gradient; `invalid-state` on a second call, or if a tensor that the gradient needs
+ * was changed in place or disposed; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { backward, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const x = tensor(device, [1, 2, 3], undefined, { requiresGrad: true });
+ * backward(x.square().sum()); // or x.square().sum().backward()
+ * console.log(await x.grad!.read()); // 2, 4, 6
+ * ```
  */
 export function backward(root: Tensor, gradient?: Tensor): void {
   expectTensor("root", root);
@@ -156,8 +197,10 @@ export function backward(root: Tensor, gradient?: Tensor): void {
 }
 
 /**
- * The gradient of the root with respect to itself: 1, or the one given. It belongs to the root, so that the gradients of
- * a loss that failed fail, too: a sum's would not read the loss.
+ * Returns the gradient of the root with respect to itself: 1, or the one given.
+ *
+ * It is computed from the root, so that a spoiled loss spoils all its gradients. The gradient of a sum, for example,
+ * would otherwise not read the loss.
  */
 function seedOf(root: Tensor, gradient: Tensor | undefined): Tensor {
   if (gradient && gradient.size !== 1)
@@ -172,11 +215,11 @@ function seedOf(root: Tensor, gradient: Tensor | undefined): Tensor {
   return seed;
 }
 
-/** From the root towards the leaves: every node after all that use its output. */
+/** Returns the nodes from the root to the leaves. Every node comes after all nodes that use its output. */
 function topologicalOrder(root: GraphNode): GraphNode[] {
   const order: GraphNode[] = [];
   const seen = new Set<GraphNode>([root]);
-  // A stack of our own: a deep network must not overflow JavaScript's.
+  // An explicit stack: recursion would overflow JavaScript's stack for a deep network.
   const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
   while (stack.length > 0) {
     const top = stack[stack.length - 1] as { node: GraphNode; next: number };
@@ -205,7 +248,7 @@ function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Ten
       if (result !== gradient) result.dispose();
       return;
     }
-    // Each receiver owns its gradient: the incoming one, or one given twice, is shared through a second handle.
+    // Each input owns its gradient. The incoming gradient, or a tensor that is returned twice, gets a second handle.
     received.push([input, result === gradient || given.has(result) ? result.detach() : result]);
     given.add(result);
   });
@@ -216,7 +259,7 @@ function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Ten
   }
 }
 
-/** Runs the node's gradient and frees what it made on the way. */
+/** Runs the gradient of a node and disposes of its temporary tensors. */
 function gradientsOf(node: GraphNode, gradient: Tensor, needed: readonly boolean[]): readonly (Tensor | undefined)[] {
   const close = openScope();
   let results: readonly (Tensor | undefined)[] = [];
@@ -225,7 +268,7 @@ function gradientsOf(node: GraphNode, gradient: Tensor, needed: readonly boolean
     return results;
   } finally {
     for (const tensor of close()) {
-      // What leaves belongs to the block around it, which frees it should the rest of the pass fail.
+      // The results belong to the surrounding scope, which disposes of them if the rest of the pass fails.
       if (results.includes(tensor)) track(tensor);
       else tensor.dispose();
     }
@@ -256,7 +299,7 @@ function accumulate(input: Tensor, gradient: Tensor, gradients: Map<Tensor, Tens
   const before = leaf ? input.grad : gradients.get(input);
   let sum = gradient;
   if (before) sum = execute("add", [before, gradient])[0] as Tensor;
-  // Whoever changes the gradient of one parameter in place must not change another's.
+  // The memory is copied: an in-place change of one parameter's gradient must not change another's.
   else if (leaf && gradient.handle.shared) sum = execute("cast", [gradient], { dtype: gradient.dtype })[0] as Tensor;
   if (sum !== gradient) {
     before?.dispose();

@@ -1,25 +1,25 @@
 import type { Tensor } from "./tensor.js";
 
-/** Parameters that no module has listed yet and no optimizer was given. */
+/** Parameters that no module has listed and no optimizer has been given. */
 const unclaimed = new WeakSet<Tensor>();
 
-/** By a leaf that is claimed: an unclaimed one that a gradient reached in the same backward pass. */
+/** For a claimed leaf, an unclaimed parameter that got its gradient in the same backward pass. */
 const strangers = new WeakMap<Tensor, Tensor>();
 
-/** Whether there ever was one, so that the ordinary step pays nothing. */
+/** Whether `strangers` ever had an entry. Without one, a step does not search. */
 let found = false;
 
-/** @internal A parameter was made. Whoever trains it claims it: a module that lists it, or an optimizer. */
+/** @internal Notes that a parameter was made. A module that lists it, or an optimizer that gets it, claims it. */
 export function awaitClaim(parameter: Tensor): void {
   unclaimed.add(parameter);
 }
 
-/** @internal */
+/** @internal Notes that a module or an optimizer has a parameter. */
 export function claim(parameter: Tensor): void {
   unclaimed.delete(parameter);
 }
 
-/** @internal A backward pass left gradients on these. */
+/** @internal Notes the leaves that got gradients in one backward pass. */
 export function noteLeaves(leaves: ReadonlySet<Tensor>): void {
   let stranger: Tensor | undefined;
   for (const leaf of leaves) if (unclaimed.has(leaf)) stranger = leaf;
@@ -29,14 +29,14 @@ export function noteLeaves(leaves: ReadonlySet<Tensor>): void {
 }
 
 /**
- * @internal A parameter that got its gradient from the same loss as one of these, and that nobody trains: it is part of
- * the model, but hidden where its module does not look.
+ * @internal Returns an unclaimed parameter that got its gradient in the same backward pass as one of these. It is part
+ * of the model, but its module cannot find it, so it would be neither trained nor saved.
  */
 export function strangerBeside(slots: readonly { readonly parameter: object }[]): Tensor | undefined {
   if (!found) return undefined;
   for (const { parameter } of slots) {
     const stranger = strangers.get(parameter as Tensor);
-    // A gradient that is gone was taken care of, by an update by hand.
+    // If its gradient is gone, the caller has updated it manually.
     if (stranger?.grad && unclaimed.has(stranger)) return stranger;
   }
   return undefined;

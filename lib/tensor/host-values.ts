@@ -3,12 +3,12 @@ import type { Tensor } from "./tensor.js";
 
 const copies = new WeakMap<Tensor, { readonly values: TypedArray; readonly version: number }>();
 
-/** Keeps a copy of the values that a tensor was made of, for {@link hostValues}. */
+/** Keeps a copy of the values from which a tensor was made, for {@link hostValues}. */
 export function rememberValues(tensor: Tensor, values: TypedArray): void {
   copies.set(tensor, { values: values.slice(), version: tensor.handle.version });
 }
 
-/** The values of a tensor without waiting for its device, if the host gave them and nothing was written since. */
+/** Returns the values of a tensor without a read, if the host gave them and they were not overwritten since. */
 export function hostValues(tensor: Tensor): TypedArray | undefined {
   const copy = copies.get(tensor);
   return copy && !tensor.disposed && tensor.handle.version === copy.version ? copy.values : undefined;

@@ -1,4 +1,4 @@
-/** The operations as methods, so that `x.matmul(w).add(b).relu()` reads in the order it is computed. */
+// The operations as methods of tensors, so that `x.matmul(w).add(b).relu()` is written in the order of computation.
 import type { DataType } from "../native/addon.js";
 import { backward } from "./autograd.js";
 import * as elementwise from "./operations/elementwise.js";
@@ -9,49 +9,49 @@ import { Tensor } from "./tensor.js";
 
 declare module "./tensor.js" {
   interface Tensor {
-    /** See {@link elementwise.add}. */
+    /** Adds a tensor or a number elementwise; see {@link elementwise.add}. */
     add(other: elementwise.Operand): Tensor;
-    /** See {@link elementwise.subtract}. */
+    /** Subtracts a tensor or a number elementwise; see {@link elementwise.subtract}. */
     subtract(other: elementwise.Operand): Tensor;
-    /** See {@link elementwise.multiply}. */
+    /** Multiplies by a tensor or a number elementwise; see {@link elementwise.multiply}. */
     multiply(other: elementwise.Operand): Tensor;
-    /** See {@link elementwise.divide}. */
+    /** Divides by a tensor or a number elementwise; see {@link elementwise.divide}. */
     divide(other: elementwise.Operand): Tensor;
-    /** −x */
+    /** Returns −x, elementwise. */
     negate(): Tensor;
-    /** eˣ */
+    /** Returns eˣ, elementwise. */
     exp(): Tensor;
-    /** The natural logarithm. */
+    /** Returns the natural logarithm, elementwise. */
     log(): Tensor;
-    /** √x */
+    /** Returns √x, elementwise. */
     sqrt(): Tensor;
-    /** x² */
+    /** Returns x², elementwise. */
     square(): Tensor;
-    /** The hyperbolic tangent. */
+    /** Returns the hyperbolic tangent, elementwise. */
     tanh(): Tensor;
-    /** 1/(1 + e⁻ˣ) */
+    /** Returns the logistic function 1/(1 + e⁻ˣ), elementwise. */
     sigmoid(): Tensor;
-    /** max(x, 0) */
+    /** Returns max(x, 0), elementwise. */
     relu(): Tensor;
-    /** See {@link elementwise.gelu}. */
+    /** Returns x·Φ(x), elementwise; see {@link elementwise.gelu}. */
     gelu(): Tensor;
-    /** See {@link elementwise.silu}. */
+    /** Returns x/(1 + e⁻ˣ), elementwise; see {@link elementwise.silu}. */
     silu(): Tensor;
-    /** See {@link elementwise.cast}. */
+    /** Converts the values to another type; see {@link elementwise.cast}. */
     cast(dtype: DataType): Tensor;
-    /** See {@link elementwise.reshape}. */
+    /** Returns the same elements with another shape; see {@link elementwise.reshape}. */
     reshape(shape: readonly number[]): Tensor;
-    /** See {@link reduce.sum}. */
+    /** Sums over axes; see {@link reduce.sum}. */
     sum(axes?: reduce.Axes): Tensor;
-    /** See {@link reduce.mean}. */
+    /** Averages over axes; see {@link reduce.mean}. */
     mean(axes?: reduce.Axes): Tensor;
-    /** See {@link reduce.argmax}. */
+    /** Returns the index of the largest value along the last axis; see {@link reduce.argmax}. */
     argmax(): Tensor;
-    /** See {@link linear.matmul}. */
+    /** Multiplies by a matrix; see {@link linear.matmul}. */
     matmul(other: Tensor, options?: linear.MatmulOptions): Tensor;
-    /** See {@link loss.logSoftmax}. */
+    /** Returns the logarithm of softmax over the last axis; see {@link loss.logSoftmax}. */
     logSoftmax(): Tensor;
-    /** See {@link backward}. */
+    /** Computes the gradients of this scalar; see {@link backward}. */
     backward(gradient?: Tensor): void;
   }
 }

@@ -1,22 +1,22 @@
 import type { Tensor } from "./tensor.js";
 
 /**
- * Which tensors the innermost `tidy` block has made so far. Kept apart from `tidy` itself, which needs the graph:
- * tensors only report here that they exist.
+ * The tensors that were made in the innermost `tidy` block so far. This file is separate from `tidy.ts`, which imports
+ * the class `Tensor`, because the class itself uses these functions.
  */
 let current: Set<Tensor> | undefined;
 
-/** @internal */
+/** @internal Adds a tensor to the innermost scope. */
 export function track(tensor: Tensor): void {
   current?.add(tensor);
 }
 
-/** @internal */
+/** @internal Removes a tensor from the innermost scope. */
 export function untrack(tensor: Tensor): void {
   current?.delete(tensor);
 }
 
-/** @internal Opens a scope; the function returned closes it and tells what was made inside. */
+/** @internal Opens a scope. The returned function closes it and returns the tensors that were made inside. */
 export function openScope(): () => Set<Tensor> {
   const outer = current;
   const own = new Set<Tensor>();

@@ -16,12 +16,12 @@ import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
 import { rememberValues } from "./host-values.js";
 import { track, untrack } from "./scope.js";
 
-/** @internal How a result came about, for the backward pass. */
+/** @internal The operation that made a tensor, for the backward pass. */
 export interface GraphNode {
   readonly operation: string;
   readonly inputs: readonly Tensor[];
   readonly output: Tensor;
-  /** Tensors the gradient reads, with the version they had. */
+  /** Tensors that the gradient reads, with their versions at the time of the operation. */
   readonly saved: readonly { readonly tensor: Tensor; readonly version: number }[];
   /** Results of the operation that only the gradient uses. */
   readonly extras: readonly Tensor[];
@@ -29,41 +29,57 @@ export interface GraphNode {
   released: boolean;
 }
 
-/** @internal What a weighted mean is the mean of: scalars on the device, which are disposed with it. */
+/** @internal The sums behind a weighted mean: scalars on the device, which are disposed together with the mean. */
 export interface Totals {
   /** Σ weight·value */
   readonly sum: Tensor;
   /** Σ weight */
   readonly weight: Tensor;
-  /** The label that does not count, of a loss over classes. */
+  /** The ignored label, for a loss over classes. */
   readonly ignoreIndex?: number;
 }
 
-/** Nested arrays of numbers, all rows equally long. */
+/** A number, or nested arrays of numbers whose rows have equal lengths. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
 /**
- * An array of numbers on a device: contiguous, row-major, images as NHWC.
+ * A multi-dimensional array of numbers on a device. It is contiguous and in row-major order; images are NHWC.
  *
- * Operations enqueue work and return at once; `await tensor.read()` waits for the values. Memory is freed by
- * `dispose()`, by `tidy(…)`, by `backward()` for the intermediate results of the graph it walked, and at last by the
- * garbage collector: when the event loop turns, or when an allocation on the device would fail otherwise.
+ * Operations enqueue work and return at once. `await tensor.read()` waits for the values. An operation throws
+ * `invalid-argument` if shapes or types do not fit, `invalid-state` if a tensor was disposed, and `out-of-memory`.
+ *
+ * Memory is freed by `dispose()`, by `tidy(…)`, by `backward()` for the intermediate results of its graph, and by the
+ * garbage collector: when the event loop turns, or before an allocation on the device would fail.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const w = tensor(device, [[1, 2], [3, 4]], undefined, { requiresGrad: true });
+ * const loss = w.square().sum();
+ * loss.backward();
+ * console.log(await loss.item(), await w.grad!.read()); // 30, and 2, 4, 6, 8
+ * ```
  */
 export class Tensor {
+  /** Device of the tensor's memory. */
   readonly device: Device;
+  /** Sizes of the axes; empty for a scalar. */
   readonly shape: readonly number[];
+  /** Type of the elements. */
   readonly dtype: DataType;
-  /** Whether operations on this tensor are recorded for `backward()`. */
+  /** Whether operations on this tensor are recorded for `backward()`. Default false. */
   requiresGrad = false;
-  /** The gradient that `backward()` left here; `undefined` before, and after `zeroGrad()`. */
+  /** Gradient that `backward()` computed. `undefined` before that and after `zeroGrad()`. */
   grad: Tensor | undefined;
-  /** @internal */
+  /** @internal The native handle. */
   readonly handle: NativeTensor;
-  /** @internal */
+  /** @internal The operation that made the tensor; `undefined` for leaves. */
   node: GraphNode | undefined;
   /** @internal Set by {@link keep}. */
   kept = false;
-  /** @internal Of a weighted mean. */
+  /** @internal The sums behind a weighted mean. */
   totals: Totals | undefined;
 
   /** @internal Use {@link tensor}, `zeros` and the operations. */
@@ -80,25 +96,29 @@ export class Tensor {
     return this.shape.reduce((product, size) => product * size, 1);
   }
 
-  /** Whether the memory has been given back. */
+  /** Whether the tensor was disposed. */
   get disposed(): boolean {
     return this.handle.disposed;
   }
 
   /**
-   * The values, in row-major order, when all work enqueued before is done; of bfloat16 their bits, as a `Uint16Array`
-   * (`ops.cast(x, "float32")` gives numbers).
-   * @throws StepsizeError with the error of the operation that failed, if the values were computed from the result of
-   * one: `device-failed` with its name and shapes, or `out-of-memory`; `out-of-memory` also if there is no memory for the
-   * array; `invalid-argument` for more than 2³² − 1 elements, which an array cannot hold.
+   * Reads the values in row-major order, after all work that was enqueued before.
+   *
+   * For bfloat16 the result is a `Uint16Array` with the bits of the values; `ops.cast(x, "float32")` converts them to
+   * numbers.
+   *
+   * @throws StepsizeError `device-failed` or `out-of-memory` with the operation that failed, if the tensor is spoiled;
+   * `out-of-memory` if there is no memory for the array; `invalid-argument` for more than 2³² − 1 elements, the limit
+   * of an array; `invalid-state` for a disposed tensor, or inside `device.capture`. The promise rejects then.
    */
   read(): Promise<TypedArray> {
     return this.device.promised(() => this.device.native.read(this.handle));
   }
 
   /**
-   * The value of a tensor with one element.
-   * @throws StepsizeError `invalid-argument` where it has more or none; what {@link read} throws.
+   * Reads the value of a tensor with one element.
+   *
+   * @throws StepsizeError `invalid-argument` if the tensor has not exactly one element; otherwise as {@link read}
    */
   async item(): Promise<number> {
     if (this.size !== 1)
@@ -107,29 +127,39 @@ export class Tensor {
     return this.dtype === "bfloat16" ? bfloat16Value(value) : value;
   }
 
-  /** Address of the first element in the device's memory, for other programs on the same device. */
+  /** Address of the first element in the device's memory, for other code on the same device; 0 after `dispose()`. */
   get devicePointer(): bigint {
     return this.handle.devicePointer;
   }
 
-  /** Replaces the values in stream order; the array is copied at the call. Its type must be the tensor's. */
+  /**
+   * Replaces the values, in the order of the enqueued work. The array is copied during the call.
+   *
+   * @param data all values in row-major order, in an array of the tensor's type
+   * @throws StepsizeError `invalid-argument` if type or length differ; `invalid-state` for a disposed tensor, or inside
+   * `device.capture`; `out-of-memory`
+   */
   write(data: TypedArray): void {
     this.device.native.write(this.handle, data);
   }
 
-  /** The same values on another device, through host memory. Without a gradient. */
+  /**
+   * Copies the values to another device, through memory of the host. No gradient flows through the copy.
+   *
+   * @throws StepsizeError `invalid-argument` if `device` is no device; otherwise as {@link read}
+   */
   async to(device: Device): Promise<Tensor> {
     expectDevice("device", device);
     return fromValues(device, this.dtype, this.shape, await this.read());
   }
 
-  /** Forgets the gradient, and gives back its memory. */
+  /** Removes the gradient and frees its memory. */
   zeroGrad(): void {
     this.grad?.dispose();
     this.grad = undefined;
   }
 
-  /** Gives the memory back. The tensor cannot be used any more; a second call does nothing. */
+  /** Frees the memory. The tensor cannot be used afterwards. A second call has no effect. */
   dispose(): void {
     this.handle.dispose();
     this.totals?.sum.dispose();
@@ -137,11 +167,12 @@ export class Tensor {
     untrack(this);
   }
 
+  /** Calls {@link dispose} at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  /** Holds the tensor beyond the `tidy` block it was made in and beyond `backward()`. Returns the tensor. */
+  /** Keeps the tensor alive after the `tidy` block in which it was made and after `backward()`. Returns the tensor. */
   keep(): this {
     this.kept = true;
     this.totals?.sum.keep();
@@ -150,15 +181,17 @@ export class Tensor {
     return this;
   }
 
-  /** The same values without the graph behind them; shares the memory. */
+  /** Returns a tensor with the same values that is not connected to the graph. It shares the memory. */
   detach(): Tensor {
     return new Tensor(this.device, this.device.native.reshape(this.handle, this.shape));
   }
 
+  /** Returns the type, shape and device as text, such as `Tensor(float32[2,3], cpu)`. */
   toString(): string {
     return `Tensor(${this.dtype}[${this.shape.join(",")}], ${this.disposed ? "disposed" : this.device.name})`;
   }
 
+  /** Returns {@link toString} for `console.log`. */
   [inspect.custom](): string {
     return this.toString();
   }
@@ -166,12 +199,12 @@ export class Tensor {
 
 markCopy(Tensor);
 
-/** @internal Throws unless `value` is a tensor. */
+/** @internal Throws `invalid-argument` unless `value` is a tensor. */
 export function expectTensor(name: string, value: unknown): void {
   if (!(value instanceof Tensor)) invalidArgument(name, "a tensor", value);
 }
 
-/** @internal Throws unless all of these arguments are tensors. */
+/** @internal Throws `invalid-argument` unless all of these arguments are tensors. */
 export function expectTensors(values: Readonly<Record<string, unknown>>): void {
   for (const name in values) expectTensor(name, values[name]);
 }
@@ -198,20 +231,32 @@ export function execute(operation: string, inputs: readonly Tensor[], attributes
     .map((handle) => new Tensor(device, handle));
 }
 
-/** Options of the functions that make tensors. */
+/** Options of {@link tensor}. */
 export interface TensorOptions {
-  /** Default `float32`, or the type of the typed array given. */
+  /** Type of the elements. Default: the type of the typed array, else `"float32"`. */
   readonly dtype?: DataType;
-  /** Whether gradients are computed for it; default false. */
+  /** Whether `backward()` computes a gradient of the tensor. Default false. */
   readonly requiresGrad?: boolean;
 }
 
 const tensorNames = optionNames<TensorOptions>({ dtype: true, requiresGrad: true });
 
 /**
- * A tensor from a number, nested arrays or a typed array with its shape.
+ * Makes a tensor from a number, nested arrays or a typed array.
  *
- * @throws StepsizeError `invalid-argument` for rows of different length, or a shape that does not fit the data.
+ * @param data the values. A `Uint16Array` contains the bits of bfloat16 values.
+ * @param shape sizes of the axes. Default: the shape of the nested arrays, or the length of a typed array.
+ * @throws StepsizeError `invalid-argument` if rows have different lengths, or if the shape or an option does not fit;
+ * `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const matrix = tensor(device, [[1, 2, 3], [4, 5, 6]]);
+ * const same = tensor(device, new Float32Array([1, 2, 3, 4, 5, 6]), [2, 3]);
+ * ```
  */
 export function tensor(
   device: Device,
@@ -234,7 +279,7 @@ export function tensor(
 
 function fromValues(device: Device, dtype: DataType, shape: readonly number[], values: TypedArray): Tensor {
   const result = new Tensor(device, device.native.create(dtype, shape, values));
-  // Counters, which are few; an optimizer needs those of a loaded state at once.
+  // Only counters are float64, and they are small. An optimizer needs those of a loaded state without a read.
   if (dtype === "float64") rememberValues(result, values);
   return result;
 }

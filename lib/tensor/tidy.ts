@@ -5,11 +5,23 @@ import { openScope, track } from "./scope.js";
 import { Tensor } from "./tensor.js";
 
 /**
- * Runs `block` and frees the tensors made in it, except those it returns (alone, in an array or in an object), those
- * that `keep()` was called on, gradients of parameters, and what the returned tensors' graph still needs for
- * `backward()`.
+ * Runs a function and disposes of the tensors that were made in it.
  *
- * @throws StepsizeError `invalid-argument` where the block returns a promise: the tensors it makes later would be lost.
+ * It keeps the tensors that the function returns (alone, or in arrays and plain objects), tensors on which `keep()` was
+ * called, gradients of parameters, and everything that the graph of a returned tensor needs for `backward()`.
+ *
+ * @returns the result of `block`
+ * @throws StepsizeError `invalid-argument` if `block` is no function or returns a promise, because tensors that it
+ * makes later would not be disposed
+ *
+ * @example
+ * ```ts
+ * import { openDevice, tensor, tidy } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const x = tensor(device, [1, 2, 3]);
+ * const y = tidy(() => x.square().add(1).sqrt()); // only y stays, the intermediate results are disposed
+ * ```
  */
 export function tidy<T>(block: () => T): T {
   expectFunction("block", block);
@@ -22,7 +34,7 @@ export function tidy<T>(block: () => T): T {
       throw new StepsizeError("invalid-argument", "tidy: expected a function that returns at once, got a promise");
     for (const tensor of reachable(result)) {
       if (!(tensor instanceof Tensor)) continue;
-      // What leaves this block belongs to the one around it.
+      // A returned tensor belongs to the surrounding block.
       if (made.delete(tensor)) track(tensor);
     }
     return result;
@@ -32,11 +44,11 @@ export function tidy<T>(block: () => T): T {
   }
 }
 
-/** All tensors that a result holds, and the arrays and objects on the way to them, which may hold themselves. */
+/** Returns all tensors in a result, and the arrays and objects that contain them. Cyclic references are allowed. */
 function reachable(result: unknown): ReadonlySet<unknown> {
   const found = new Set<unknown>();
   const pending: unknown[] = [result];
-  // One by one: as arguments of one call, those of a long array would not fit onto the stack.
+  // Pushed one by one: `push(...values)` would overflow the stack for a long array.
   const add = (values: readonly unknown[]) => {
     for (const one of values) pending.push(one);
   };
@@ -47,7 +59,7 @@ function reachable(result: unknown): ReadonlySet<unknown> {
     if (value instanceof Tensor) {
       const { node, totals } = value;
       if (totals) pending.push(totals.sum, totals.weight);
-      // A graph that backward() has walked needs nothing any more.
+      // A released graph needs no tensors.
       if (!node || node.released) continue;
       add(node.inputs);
       add(node.extras);

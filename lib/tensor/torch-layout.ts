@@ -2,42 +2,43 @@ import { StepsizeError } from "../errors.js";
 import type { TypedArray } from "../native/index.js";
 
 /**
- * How PyTorch orders the values of a tensor.
+ * The order of a tensor's values in PyTorch.
  *
- * - `same`: as here.
- * - `convolution`: the weight of a convolution. [outputs, height, width, inputs] here, [outputs, inputs, height, width]
- *   in PyTorch.
+ * - `same`: the same order as here.
+ * - `convolution`: the weight of a convolution. It is [outputs, height, width, inputs] here and
+ *   [outputs, inputs, height, width] in PyTorch.
  * - `{ flattened: [height, width, channels] }`: the weight of a linear layer on flattened images. Its inputs are in the
- *   order of [height, width, channels] here and of [channels, height, width] in PyTorch; the shape is the same.
+ *   order [height, width, channels] here and [channels, height, width] in PyTorch. The shape is the same.
  */
 export type TorchLayout =
   | "same"
   | "convolution"
   | { readonly flattened: readonly [height: number, width: number, channels: number] };
 
-/** What a model's tensors are called in PyTorch, and how they are laid out there. */
+/** Names and layouts of a model's tensors in PyTorch. */
 export interface TorchNames {
-  /** PyTorch's name of every parameter and buffer, by path. */
+  /** Name in PyTorch of every parameter and buffer, by its path here. */
   readonly names: ReadonlyMap<string, string>;
-  /** Names of what PyTorch saves as well, and this model does not need. */
+  /** Names of tensors that PyTorch saves and this model does not have. */
   readonly unused: readonly string[];
-  /** Layouts by path. Default: `convolution` for four axes, otherwise `same`. */
+  /** Layouts by path. Default: `convolution` for tensors with four axes, otherwise `same`. */
   readonly layouts?: ReadonlyMap<string, TorchLayout>;
-  /** Path of the layer whose size is the number of classes; absent if there is none. */
+  /** Path of the layer whose number of outputs is the number of classes; absent if there is none. */
   readonly classifier?: string;
 }
 
-/** A model that knows PyTorch's names of its tensors. Every module is one. */
+/** An object that knows the names of its tensors in PyTorch. Every module is one. */
 export interface HasTorchNames {
+  /** Returns the names and layouts in PyTorch. */
   torchNames(): TorchNames;
 }
 
-/** @internal The layout of the tensor at a path. */
+/** @internal Returns the layout in PyTorch of the tensor at a path. */
 export function torchLayoutOf(table: TorchNames | undefined, path: string, shape: readonly number[]): TorchLayout {
   return table?.layouts?.get(path) ?? (shape.length === 4 ? "convolution" : "same");
 }
 
-/** @internal PyTorch's shape of a tensor that has this shape here. */
+/** @internal Returns the shape in PyTorch of a tensor that has a shape here. */
 export function torchShape(shape: readonly number[], layout: TorchLayout): readonly number[] {
   transpositionOf(shape, layout);
   if (layout !== "convolution") return shape;
@@ -45,19 +46,25 @@ export function torchShape(shape: readonly number[], layout: TorchLayout): reado
   return [outputs, inputs, height, width];
 }
 
-/** @internal From our order of values to PyTorch's; `shape` is ours. Returns the array itself if the orders agree. */
+/**
+ * @internal Converts values to PyTorch's order. `shape` is the shape here. Returns the array itself if the orders
+ * agree.
+ */
 export function toTorchOrder<T extends TypedArray>(values: T, shape: readonly number[], layout: TorchLayout): T {
   const { blocks, rows, columns } = transpositionOf(shape, layout);
   return transposed(values, blocks, rows, columns);
 }
 
-/** @internal From PyTorch's order of values to ours; `shape` is ours. Returns the array itself if the orders agree. */
+/**
+ * @internal Converts values from PyTorch's order. `shape` is the shape here. Returns the array itself if the orders
+ * agree.
+ */
 export function fromTorchOrder<T extends TypedArray>(values: T, shape: readonly number[], layout: TorchLayout): T {
   const { blocks, rows, columns } = transpositionOf(shape, layout);
   return transposed(values, blocks, columns, rows);
 }
 
-/** Both orders differ in this alone: each block is [rows, columns] here and [columns, rows] in PyTorch. */
+/** The difference between both orders: each block is [rows, columns] here and [columns, rows] in PyTorch. */
 interface Transposition {
   readonly blocks: number;
   readonly rows: number;

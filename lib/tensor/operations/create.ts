@@ -3,7 +3,13 @@ import { type Device, expectDevice } from "../../native/index.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { execute, Tensor } from "../tensor.js";
 
-/** A tensor of this shape with every element `value`; float32 unless another type is given. */
+/**
+ * Returns a tensor with every element set to a value.
+ *
+ * @param shape sizes of the axes; `[]` for a scalar
+ * @param dtype type of the elements, default `"float32"`
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
+ */
 export function full(device: Device, shape: readonly number[], value: number, dtype: DataType = "float32"): Tensor {
   expectDevice("device", device);
   const result = new Tensor(device, device.native.create(dtype, shape));
@@ -11,47 +17,68 @@ export function full(device: Device, shape: readonly number[], value: number, dt
   return result;
 }
 
-/** A tensor of zeros. */
+/**
+ * Returns a tensor of zeros.
+ *
+ * @param shape sizes of the axes; `[]` for a scalar
+ * @param dtype type of the elements, default `"float32"`
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
+ */
 export function zeros(device: Device, shape: readonly number[], dtype: DataType = "float32"): Tensor {
   return full(device, shape, 0, dtype);
 }
 
-/** A tensor of ones. */
+/**
+ * Returns a tensor of ones.
+ *
+ * @param shape sizes of the axes; `[]` for a scalar
+ * @param dtype type of the elements, default `"float32"`
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
+ */
 export function ones(device: Device, shape: readonly number[], dtype: DataType = "float32"): Tensor {
   return full(device, shape, 1, dtype);
 }
 
-/** Sets every element, in place. */
+/**
+ * Sets every element of a tensor to a value, in place.
+ *
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `invalid-state` for a disposed tensor
+ */
 export function fill(destination: Tensor, value: number): void {
   execute("fill", [destination], { value });
 }
 
-/** Copies the elements of `source`, in place; both tensors have the same type and number of elements. */
+/**
+ * Copies the elements of `source` into `destination`, in place.
+ *
+ * @throws StepsizeError `invalid-argument` if the tensors differ in type or number of elements; `invalid-state` for a
+ * disposed tensor
+ */
 export function copy(destination: Tensor, source: Tensor): void {
   execute("copy", [destination, source]);
 }
 
-/** Where random numbers come from: a pure function of both numbers and the position, so nothing is drawn twice. */
+/** Seed and stream of random numbers. Each number is a pure function of seed, stream and position. */
 export interface RandomOptions {
-  /** Safe integer ≥ 0. */
+  /** Seed: a safe integer ≥ 0. */
   readonly seed: number;
-  /** Tells apart uses of one seed; safe integer ≥ 0, default 0. */
+  /** Index of a stream of the seed: a safe integer ≥ 0. Streams are independent. Default 0. */
   readonly stream?: number;
 }
 
 /** Options of {@link uniform}. */
 export interface UniformOptions extends RandomOptions {
-  /** Default 0. */
+  /** Lower end of the range, which is included. Default 0. */
   readonly low?: number;
-  /** Default 1. */
+  /** Upper end of the range, which is excluded. Default 1. */
   readonly high?: number;
 }
 
 /** Options of {@link normal}. */
 export interface NormalOptions extends RandomOptions {
-  /** Default 0. */
+  /** Mean of the distribution. Default 0. */
   readonly mean?: number;
-  /** The standard deviation; default 1. */
+  /** Standard deviation. Default 1. */
   readonly deviation?: number;
 }
 
@@ -59,7 +86,20 @@ const randomNames = optionNames<RandomOptions>({ seed: true, stream: true });
 const uniformNames = optionNames<UniformOptions>({ ...randomNames, low: true, high: true });
 const normalNames = optionNames<NormalOptions>({ ...randomNames, mean: true, deviation: true });
 
-/** Float32 numbers evenly distributed in [low, high). */
+/**
+ * Returns a float32 tensor of random numbers from the uniform distribution over [low, high).
+ *
+ * @throws StepsizeError `invalid-argument` if an argument or option has the wrong type or is out of range;
+ * `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const x = ops.uniform(device, [2, 3], { low: -1, high: 1, seed: 0 });
+ * ```
+ */
 export function uniform(device: Device, shape: readonly number[], options: UniformOptions): Tensor {
   expectDevice("device", device);
   const { low = 0, high = 1, seed, stream = 0 } = checkedOptions("uniform", uniformNames, options);
@@ -68,7 +108,12 @@ export function uniform(device: Device, shape: readonly number[], options: Unifo
   return result;
 }
 
-/** Float32 numbers from a normal distribution. */
+/**
+ * Returns a float32 tensor of random numbers from a normal distribution.
+ *
+ * @throws StepsizeError `invalid-argument` if an argument or option has the wrong type or is out of range;
+ * `out-of-memory`
+ */
 export function normal(device: Device, shape: readonly number[], options: NormalOptions): Tensor {
   expectDevice("device", device);
   const { mean = 0, deviation = 1, seed, stream = 0 } = checkedOptions("normal", normalNames, options);

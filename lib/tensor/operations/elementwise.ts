@@ -5,20 +5,24 @@ import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, withGradient } from "../autograd.js";
 import { execute, expectTensor, Tensor } from "../tensor.js";
 
-/** One side of an arithmetic operation: a tensor, or a number for all its elements. */
+/** Operand of an elementwise operation: a tensor, or a number that applies to all elements. */
 export type Operand = Tensor | number;
 
 function run(operation: string, inputs: readonly Tensor[], attributes?: Record<string, number>): Tensor {
   return execute(operation, inputs, attributes)[0] as Tensor;
 }
 
-/** Sums a gradient over the leading axes that broadcasting added. */
+/** Sums a gradient over the leading axes along which an operand was repeated. */
 function reduceTo(gradient: Tensor, like: Tensor): Tensor {
   const extra = gradient.shape.length - like.shape.length;
   return extra === 0 ? gradient : run("sum", [gradient], { axis: 0, count: extra });
 }
 
-/** a·scale + shift, for numbers. */
+/**
+ * Returns x·scale + shift, elementwise, for numbers `scale` and `shift`.
+ *
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type
+ */
 export function affine(x: Tensor, scale: number, shift = 0): Tensor {
   return differentiable("affine", [x], { scale, shift }, () => ({
     gradient: (g) => [run("affine", [g], { scale })],
@@ -26,8 +30,12 @@ export function affine(x: Tensor, scale: number, shift = 0): Tensor {
 }
 
 /**
- * a + b. The shape of one tensor must be the last axes of the other's: `[128, 10] + [10]` adds a row to every row.
- * @throws StepsizeError `invalid-argument` where the shapes do not fit.
+ * Returns a + b, elementwise.
+ *
+ * The shapes are equal, or one of them consists of the last axes of the other: `[128, 10] + [10]` adds a row to every
+ * row.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
 export function add(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1, b);
@@ -36,7 +44,11 @@ export function add(a: Tensor, b: Operand): Tensor {
   }));
 }
 
-/** ReLU of a + b, in one pass; shapes as in {@link add}. */
+/**
+ * Returns max(a + b, 0), elementwise, in one pass. Shapes are those of {@link add}.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
+ */
 export function addRelu(a: Tensor, b: Tensor): Tensor {
   return differentiable("addRelu", [a, b], undefined, (output) => ({
     saves: [output],
@@ -47,7 +59,11 @@ export function addRelu(a: Tensor, b: Tensor): Tensor {
   }));
 }
 
-/** a − b; shapes as in {@link add}. */
+/**
+ * Returns a − b, elementwise. Shapes are those of {@link add}.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
+ */
 export function subtract(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1, -b);
   return differentiable("subtract", [a, b], undefined, () => ({
@@ -58,7 +74,11 @@ export function subtract(a: Tensor, b: Operand): Tensor {
   }));
 }
 
-/** a · b, element by element; shapes as in {@link add}. */
+/**
+ * Returns a·b, elementwise. Shapes are those of {@link add}.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
+ */
 export function multiply(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, b);
   return differentiable("multiply", [a, b], undefined, () => ({
@@ -70,7 +90,11 @@ export function multiply(a: Tensor, b: Operand): Tensor {
   }));
 }
 
-/** a / b, element by element; shapes as in {@link add}. */
+/**
+ * Returns a/b, elementwise. Shapes are those of {@link add}.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
+ */
 export function divide(a: Tensor, b: Operand): Tensor {
   if (typeof b === "number") return affine(a, 1 / b);
   return differentiable("divide", [a, b], undefined, (output) => ({
@@ -84,12 +108,12 @@ export function divide(a: Tensor, b: Operand): Tensor {
   }));
 }
 
-/** −x */
+/** Returns −x, elementwise. */
 export function negate(x: Tensor): Tensor {
   return affine(x, -1);
 }
 
-/** eˣ */
+/** Returns eˣ, elementwise. */
 export function exp(x: Tensor): Tensor {
   return differentiable("exp", [x], undefined, (output) => ({
     saves: [output],
@@ -97,12 +121,12 @@ export function exp(x: Tensor): Tensor {
   }));
 }
 
-/** The natural logarithm. */
+/** Returns the natural logarithm, elementwise. */
 export function log(x: Tensor): Tensor {
   return differentiable("log", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("divide", [g, x])] }));
 }
 
-/** √x */
+/** Returns √x, elementwise. */
 export function sqrt(x: Tensor): Tensor {
   return differentiable("sqrt", [x], undefined, (output) => ({
     saves: [output],
@@ -110,7 +134,7 @@ export function sqrt(x: Tensor): Tensor {
   }));
 }
 
-/** x² */
+/** Returns x², elementwise. */
 export function square(x: Tensor): Tensor {
   return differentiable("square", [x], undefined, () => ({
     saves: [x],
@@ -118,7 +142,7 @@ export function square(x: Tensor): Tensor {
   }));
 }
 
-/** The hyperbolic tangent. */
+/** Returns the hyperbolic tangent, elementwise. */
 export function tanh(x: Tensor): Tensor {
   return differentiable("tanh", [x], undefined, (output) => ({
     saves: [output],
@@ -127,7 +151,7 @@ export function tanh(x: Tensor): Tensor {
   }));
 }
 
-/** 1/(1 + e⁻ˣ) */
+/** Returns the logistic function 1/(1 + e⁻ˣ), elementwise. */
 export function sigmoid(x: Tensor): Tensor {
   return differentiable("sigmoid", [x], undefined, (output) => ({
     saves: [output],
@@ -138,7 +162,7 @@ export function sigmoid(x: Tensor): Tensor {
   }));
 }
 
-/** max(x, 0); the gradient at 0 is 0. */
+/** Returns max(x, 0), elementwise. The gradient at 0 is 0. */
 export function relu(x: Tensor): Tensor {
   return differentiable("relu", [x], undefined, (output) => ({
     saves: [output],
@@ -146,25 +170,35 @@ export function relu(x: Tensor): Tensor {
   }));
 }
 
-/** x·Φ(x) with the normal distribution's Φ, not its approximation. Source: Hendrycks, Gimpel, arXiv:1606.08415. */
+/**
+ * Returns x·Φ(x), elementwise, with the exact distribution function Φ of the standard normal distribution.
+ *
+ * Source: Hendrycks & Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415.
+ */
 export function gelu(x: Tensor): Tensor {
   return differentiable("gelu", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("geluGradient", [x, g])] }));
 }
 
-/** x/(1 + e⁻ˣ), also called swish. */
+/**
+ * Returns x/(1 + e⁻ˣ), elementwise. The function is also called swish.
+ *
+ * Source: Hendrycks & Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415.
+ */
 export function silu(x: Tensor): Tensor {
   return differentiable("silu", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("siluGradient", [x, g])] }));
 }
 
 /** Options of {@link dropout}. */
 export interface DropoutOptions {
+  /** Probability that an element is set to zero, from 0 to below 1. */
   readonly probability: number;
+  /** Seed: a safe integer ≥ 0. */
   readonly seed: number;
-  /** Default 0. */
+  /** Index of a stream of the seed: a safe integer ≥ 0. Default 0. */
   readonly stream?: number;
   /**
-   * A whole number on the device, float32 of shape [], that is added to the stream: captured work can count with it. A
-   * negative number, NaN, and a number of 2^63 or more add 0.
+   * Number on the device that is added to the stream: a whole number, as a float32 tensor of shape []. Captured work
+   * uses it to count its calls. A negative number, NaN, and a number of 2^63 or more add 0. Default: nothing is added.
    */
   readonly calls?: Tensor;
 }
@@ -172,8 +206,13 @@ export interface DropoutOptions {
 const dropoutNames = optionNames<DropoutOptions>({ probability: true, seed: true, stream: true, calls: true });
 
 /**
- * Sets elements to zero with this probability and scales the others by 1/(1 − probability). The same seed and stream
- * drop the same elements.
+ * Sets random elements to zero and multiplies the others by 1/(1 − probability).
+ *
+ * The same seed and stream drop the same elements.
+ *
+ * Source: Srivastava et al., "Dropout: A simple way to prevent neural networks from overfitting", JMLR 2014.
+ *
+ * @throws StepsizeError `invalid-argument` if an option is unknown or out of range
  */
 export function dropout(x: Tensor, options: DropoutOptions): Tensor {
   const { probability, seed, stream = 0, calls } = checkedOptions("dropout", dropoutNames, options);
@@ -186,9 +225,13 @@ export function dropout(x: Tensor, options: DropoutOptions): Tensor {
 }
 
 /**
- * The values as another type. Towards an integer type they are truncated and held inside its range, NaN becomes 0. A
- * gradient flows between float32 and bfloat16, rounded to the type of `x`.
- * @throws StepsizeError `invalid-argument` for a tensor that requires a gradient and another type
+ * Converts the values to another type.
+ *
+ * A conversion to an integer type truncates and clamps to the type's range; NaN becomes 0. Gradients flow between
+ * float32 and bfloat16, and are rounded to the type of `x`.
+ *
+ * @throws StepsizeError `invalid-argument` for an unknown type, or if `x` requires a gradient and the type is neither
+ * float32 nor bfloat16
  */
 export function cast(x: Tensor, dtype: DataType): Tensor {
   expectTensor("x", x);
@@ -199,13 +242,22 @@ export function cast(x: Tensor, dtype: DataType): Tensor {
   }));
 }
 
-/** The tensor itself where it has the type, else a {@link cast}. */
+/**
+ * Returns the tensor itself if it has the type, otherwise its {@link cast}.
+ *
+ * @throws StepsizeError `invalid-argument` as {@link cast}
+ */
 export function asType(x: Tensor, dtype: DataType): Tensor {
   expectTensor("x", x);
   return x.dtype === dtype ? x : cast(x, dtype);
 }
 
-/** The same elements with another shape; shares the memory. One size may be −1: it follows from the others. */
+/**
+ * Returns the same elements with another shape. The result shares the memory of `x`.
+ *
+ * @param shape sizes of the axes. One size may be −1; it is computed from the others.
+ * @throws StepsizeError `invalid-argument` if the shape has another number of elements
+ */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   expectTensor("x", x);
   const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= -1;

@@ -2,28 +2,30 @@ import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { execute, expectTensor, type Tensor } from "../tensor.js";
 
-/** What {@link normalizeImages} does besides. */
+/** Options of {@link normalizeImages}. */
 export interface NormalizeOptions {
-  /** Per channel, [channels]: what raw values are multiplied by. */
+  /** Factor of the raw values per channel, [channels]. */
   readonly factor: Tensor;
-  /** Per channel, [channels]: what is added then. */
+  /** Offset that is then added, per channel, [channels]. */
   readonly offset: Tensor;
   /**
-   * int32 [N, 3], for images [N, height, width, channels]: pixel (y, x) becomes the raw pixel (y + move[0], x + move[1]),
-   * with move[2] ≠ 0 (y + move[0], width − 1 − x + move[1]); outside the image raw values are 0. Default: as they are.
+   * Shift and mirroring of each image, int32 [N, 3], for images [N, height, width, channels]. With `move` a row of it,
+   * the pixel at (y, x) is the raw pixel at (y + move[0], x + move[1]). If move[2] is not 0, it is the raw pixel at
+   * (y + move[0], width − 1 − x + move[1]). Raw values outside of the image are 0. Default: images are not moved.
    */
   readonly moves?: Tensor | undefined;
-  /** Default float32. */
+  /** Type of the result. Default `"float32"`. */
   readonly dtype?: "float32" | "bfloat16" | undefined;
 }
 
 const normalizeNames = optionNames<NormalizeOptions>({ factor: true, offset: true, moves: true, dtype: true });
 
 /**
- * raw·factor + offset per channel (the last axis) for uint8 or float32 values, with images shifted and mirrored on the
- * way: one pass.
+ * Returns raw·factor + offset per channel (the last axis), and shifts and mirrors images in the same pass.
  *
- * @throws StepsizeError `invalid-argument` for raw values that require a gradient: none flows to them
+ * @param raw uint8 or float32 values
+ * @throws StepsizeError `invalid-argument` if `raw` requires a gradient, which this operation does not compute, if an
+ * option is unknown, or if the shapes or types do not fit
  */
 export function normalizeImages(raw: Tensor, options: NormalizeOptions): Tensor {
   expectTensor("raw", raw);

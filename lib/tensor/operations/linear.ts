@@ -8,17 +8,30 @@ function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean)
   return execute("matmul", [a, b], { transposeA, transposeB })[0] as Tensor;
 }
 
-/** Which operands of {@link matmul} are stored transposed. */
+/** Options of {@link matmul}. */
 export interface MatmulOptions {
+  /** Whether `a` is stored transposed, as [k, m]. Default false. */
   readonly transposeA?: boolean;
+  /** Whether `b` is stored transposed, as [n, k]. Default false. */
   readonly transposeB?: boolean;
 }
 
 const matmulNames = optionNames<MatmulOptions>({ transposeA: true, transposeB: true });
 
 /**
- * The matrix product of `a` [m, k] and `b` [k, n], either of them transposed on request.
- * @throws StepsizeError `invalid-argument` where the inner sizes differ.
+ * Returns the matrix product [m, n] of `a` [m, k] and `b` [k, n].
+ *
+ * @throws StepsizeError `invalid-argument` if the inner sizes differ, if the types do not fit, or for an unknown option
+ *
+ * @example
+ * ```ts
+ * import { openDevice, ops, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const a = tensor(device, [[1, 2], [3, 4]]);
+ * const b = tensor(device, [[1, 0], [0, 2]]);
+ * console.log(await ops.matmul(a, b, { transposeB: true }).read()); // 1, 4, 3, 8
+ * ```
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   const { transposeA = false, transposeB = false } = checkedOptions("matmul", matmulNames, options);
@@ -31,13 +44,13 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   }));
 }
 
-/** What {@link linear} does to the product before it is stored. */
+/** Options of {@link linear}: the epilogue of the product. */
 export interface LinearOptions {
-  /** Added to every row, [outputs]. */
+  /** Bias that is added to every row, [outputs]. Default: none. */
   readonly bias?: Tensor | undefined;
-  /** Then applied to every element. */
+  /** Function that is then applied to every element. Default: none. */
   readonly activation?: "relu" | "gelu" | "silu" | undefined;
-  /** Added at last, [..., outputs]. */
+  /** Tensor that is added last, [..., outputs]. Default: none. */
   readonly residual?: Tensor | undefined;
 }
 
@@ -46,10 +59,15 @@ const linearNames = optionNames<LinearOptions>({ bias: true, activation: true, r
 const activations = { relu, gelu, silu } as const;
 
 /**
- * activation(x·Wᵀ + bias) + residual over the last axis: from [..., inputs] to [..., outputs], with `weight` [outputs,
- * inputs]. One pass over the result; where a gradient needs what a second pass would see, two.
+ * Returns activation(x·Wᵀ + bias) + residual over the last axis.
  *
- * @throws StepsizeError `invalid-argument` where the last axis is not the inputs, or another shape does not fit
+ * The result is written in one pass. If the gradient needs the values before the activation or before the residual is
+ * added, there are further passes.
+ *
+ * @param x [..., inputs]
+ * @param weight W, [outputs, inputs]
+ * @returns [..., outputs]
+ * @throws StepsizeError `invalid-argument` if a shape or type does not fit, or for an unknown option or activation
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
   expectTensors({ x, weight });
@@ -62,7 +80,8 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   if (residual && String(residual.shape) !== String(shape))
     invalidArgument("residual", `shape [${shape.join(", ")}]`, residual.shape);
   const all = [x, weight, bias, residual].filter((one) => one !== undefined);
-  // ReLU's gradient is read off its result, but not off a sum with it; the others' need what they were applied to.
+  // The gradient of ReLU needs only its result, without a residual. Those of the others need the input of the
+  // activation.
   const isSeparate = activation !== undefined && (activation !== "relu" || residual !== undefined) && isRecorded(all);
   if (isSeparate) {
     const activated = activations[activation](linear(x, weight, { bias }));
@@ -95,17 +114,23 @@ function product2d(x: Tensor, weight: Tensor, { bias, activation, residual }: Li
 
 /** Options of {@link conv2d}. */
 export interface ConvolutionOptions {
-  /** Default 1, the same in both directions. */
+  /** Stride in both directions. Default 1. */
   readonly stride?: number;
-  /** Zeros around the image; default 0. */
+  /** Number of zeros on each side of the image. Default 0. */
   readonly padding?: number;
 }
 
 const convolutionNames = optionNames<ConvolutionOptions>({ stride: true, padding: true });
 
 /**
- * Convolution of images [N, height, width, channels] with weights [outputs, kernelHeight, kernelWidth, channels].
- * Returns [N, height', width', outputs].
+ * Returns the convolution of images with a window of weights.
+ *
+ * @param images [N, height, width, channels]
+ * @param weights [outputs, kernelHeight, kernelWidth, channels]
+ * @returns [N, height', width', outputs], with height' = ⌊(height + 2·padding − kernelHeight)/stride⌋ + 1 and width' in
+ * the same way
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
+ * range
  */
 export function conv2d(images: Tensor, weights: Tensor, options: ConvolutionOptions = {}): Tensor {
   const { stride = 1, padding = 0 } = checkedOptions("conv2d", convolutionNames, options);

@@ -7,7 +7,7 @@ import { asType, reshape } from "./elementwise.js";
 import { mean, sum } from "./reduce.js";
 import { expectWeights, weightsLike } from "./weighted-mean.js";
 
-/** log softmax over the last axis. */
+/** Returns the logarithm of softmax over the last axis: x − log Σ eˣ. */
 export function logSoftmax(x: Tensor): Tensor {
   return differentiable("logSoftmax", [x], undefined, (output) => ({
     saves: [output],
@@ -15,7 +15,7 @@ export function logSoftmax(x: Tensor): Tensor {
   }));
 }
 
-/** Logits as [rows, classes] and labels as [rows], whatever axes the rows had. */
+/** Returns logits as [rows, classes] and labels as [rows]. */
 function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
   expectTensors({ logits, labels });
   if (logits.shape.length <= 2) return [logits, labels];
@@ -26,10 +26,10 @@ function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
   return [reshape(logits, [rows, logits.shape.at(-1) as number]), reshape(labels, [rows])];
 }
 
-/** What becomes of the losses of the items: their mean, their sum, or all of them as they are. */
+/** Reduction of the losses of the items: their mean, their sum, or none, which returns one loss per item. */
 export type Reduction = "mean" | "sum" | "none";
 
-/** @internal */
+/** @internal Throws `invalid-argument` unless `reduction` is one. */
 export function checkReduction(reduction: unknown): void {
   if (reduction !== "mean" && reduction !== "sum" && reduction !== "none")
     invalidArgument("reduction", '"mean", "sum" or "none"', reduction);
@@ -37,15 +37,15 @@ export function checkReduction(reduction: unknown): void {
 
 /** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions {
-  /** The share of the target that is spread evenly over all classes, 0 to 1; default 0 (Szegedy et al. 2016). */
+  /** Label smoothing s: the share of the target that is spread evenly over all classes, from 0 to 1. Default 0. */
   readonly smoothing?: number;
-  /** The label of rows that do not count: they add nothing to the loss and get no gradient. Default −100. */
+  /** Label of rows that are ignored: they do not count in the loss and get no gradient. Default −100. */
   readonly ignoreIndex?: number;
-  /** The weight of each class: a float32 tensor [classes]. Default: all 1. */
+  /** Weights of the classes, float32 [classes]. Default: all 1. */
   readonly classWeights?: Tensor | undefined;
-  /** The weight of each row, 0 for one that does not count: a float32 tensor of the labels' shape. Default: all 1. */
+  /** Weights of the rows, float32, with the shape of the labels. A row with weight 0 does not count. Default: all 1. */
   readonly itemWeights?: Tensor | undefined;
-  /** Default `"mean"`. */
+  /** Reduction of the rows' losses. Default `"mean"`. */
   readonly reduction?: Reduction;
 }
 
@@ -58,20 +58,32 @@ const crossEntropyNames = optionNames<CrossEntropyOptions>({
 });
 
 /**
- * The cross-entropy of logits [rows, classes] with int32 labels [rows], as a scalar. The rows may have several axes:
- * [batch, length, classes] with [batch, length].
+ * Returns the cross-entropy of logits with labels.
  *
- * The values are PyTorch's. A row of label y and item weight v has the loss −v·((1 − s)·w_y·log p_y + s/classes·Σ_j
- * w_j·log p_j), with the class weights w and the smoothing s, and counts v·w_y. The mean is over what counts: the sum of
- * the losses divided by the sum of these weights. If nothing counts it is NaN, and its gradient is zero for ignored rows.
- * No gradient flows to the weights.
+ * A row with label y and item weight v has the loss −v·((1 − s)·w_y·log p_y + s/classes·Σ_j w_j·log p_j), with the
+ * class weights w and the smoothing s, and the weight v·w_y. The mean is the sum of the losses divided by the sum of
+ * these weights. If no row counts, the mean is NaN, and the gradient of ignored rows is zero. No gradient flows to the
+ * weights. The values are those of PyTorch's `cross_entropy`.
  *
+ * Source of label smoothing: Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016.
+ *
+ * @param logits [rows, classes]. The rows may have several axes, such as [batch, length, classes].
+ * @param labels int32 [rows], or [batch, length]
+ * @returns a float32 scalar; with the reduction `"none"`, a tensor with the shape of the labels
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
+ * range; `device-failed` when the result is read, if a label that counts is not a class
+ *
+ * @example
  * ```ts
- * const loss: nn.Loss = (logits, labels) => nn.crossEntropy(logits, labels, { smoothing: 0.1, ignoreIndex: 0 });
- * ```
+ * import { nn, openDevice, tensor } from "stepsize";
  *
- * @throws StepsizeError `invalid-argument` for shapes that do not fit, and options out of range; `device-failed` when
- * the result is read, if a label that counts is not a class.
+ * const device = await openDevice("cpu");
+ * const logits = tensor(device, [[2, 0, 0], [0, 2, 0]], undefined, { requiresGrad: true });
+ * const labels = tensor(device, new Int32Array([0, 1]));
+ * const loss = nn.crossEntropy(logits, labels, { smoothing: 0.1 });
+ * loss.backward();
+ * console.log(await loss.item());
+ * ```
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
   expectOptions("crossEntropy", crossEntropyNames, options);
@@ -91,7 +103,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
   const output = { mean: average, sum: total, none: losses }[reduction];
   for (const other of [losses, average]) if (other !== output) other.dispose();
   if (reduction === "none") total.dispose();
-  // The gradient may outlive the mean, and so has a handle of its own.
+  // The gradient may live longer than the mean, so it has its own handle of the weight.
   const extras = [reduction === "mean" ? weight.detach() : weight, ...statistics];
   if (reduction === "mean") average.totals = { sum: total, weight, ignoreIndex };
   attachGradient("crossEntropy", inputs, output, extras, () => ({
@@ -104,14 +116,14 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
 
 /** Options of {@link binaryCrossEntropy}. */
 export interface BinaryCrossEntropyOptions {
-  /** What the losses of positive targets are multiplied by: float32, of the logits' last axes. Default: 1. */
+  /** Factor of the loss of positive targets: float32, with the shape of the last axes of the logits. Default: 1. */
   readonly posWeight?: Tensor | undefined;
   /**
-   * What the losses are multiplied by: float32, of the logits' shape, or of its first axes, such as [batch] for a weight
-   * per item. As in PyTorch the mean is still over all elements. Default: 1.
+   * Factor of the losses: float32, with the shape of the logits or of their first axes, such as [batch] for a weight
+   * per item. As in PyTorch, the mean still divides by the number of elements. Default: 1.
    */
   readonly weights?: Tensor | undefined;
-  /** Default `"mean"`. */
+  /** Reduction of the elements' losses. Default `"mean"`. */
   readonly reduction?: Reduction;
 }
 
@@ -122,12 +134,15 @@ const binaryCrossEntropyNames = optionNames<BinaryCrossEntropyOptions>({
 });
 
 /**
- * The cross-entropy of independent yes-or-no decisions: of logits x with targets y from 0 to 1 of the same shape, float32
- * or int32. An element's loss is weight·(posWeight·y·log(1 + e⁻ˣ) + (1 − y)·log(1 + eˣ)), exact for logits of any size;
- * the mean is over all elements. Computed and returned in float32. The values are those of PyTorch's
- * `binary_cross_entropy_with_logits`. No gradient flows to targets and weights.
+ * Returns the binary cross-entropy of logits with targets, for independent binary decisions.
  *
- * @throws StepsizeError `invalid-argument` for shapes that do not fit
+ * An element with logit x and target y has the loss weight·(posWeight·y·log(1 + e⁻ˣ) + (1 − y)·log(1 + eˣ)). It does
+ * not overflow for large logits. The mean is over all elements. The loss is computed and returned in float32. The
+ * values are those of PyTorch's `binary_cross_entropy_with_logits`. No gradient flows to targets and weights.
+ *
+ * @param logits logits of any shape
+ * @param targets float32 or int32 numbers from 0 to 1, with the shape of the logits
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
  */
 export function binaryCrossEntropy(logits: Tensor, targets: Tensor, options: BinaryCrossEntropyOptions = {}): Tensor {
   expectOptions("binaryCrossEntropy", binaryCrossEntropyNames, options);
@@ -150,13 +165,18 @@ export function binaryCrossEntropy(logits: Tensor, targets: Tensor, options: Bin
 
 /** Options of {@link correctCount}. */
 export interface CorrectCountOptions {
-  /** The label of rows that are not counted; default −100. */
+  /** Label of rows that are not counted. Default −100. */
   readonly ignoreIndex?: number;
 }
 
 const correctCountNames = optionNames<CorrectCountOptions>({ ignoreIndex: true });
 
-/** How many rows of logits have their largest value at the label; shapes as in {@link crossEntropy}. */
+/**
+ * Returns the number of rows whose largest logit is at the label, as a scalar. Shapes are those of {@link
+ * crossEntropy}.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
+ */
 export function correctCount(logits: Tensor, labels: Tensor, options: CorrectCountOptions = {}): Tensor {
   expectOptions("correctCount", correctCountNames, options);
   const { ignoreIndex = ignoredLabel } = options;

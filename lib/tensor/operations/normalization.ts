@@ -4,25 +4,29 @@ import { differentiable } from "../autograd.js";
 import { execute, type Tensor } from "../tensor.js";
 import { asType } from "./elementwise.js";
 
-/** What batch normalisation learns and remembers: one number per channel each. */
+/** Parameters and running statistics of batch normalization, each with one number per channel, [channels]. */
 export interface BatchNormState {
+  /** Learned factor of the normalized values. */
   readonly gamma: Tensor;
+  /** Learned offset of the normalized values. */
   readonly beta: Tensor;
+  /** Running mean, float32. {@link batchNorm} changes it in place. */
   readonly runningMean: Tensor;
+  /** Running variance, float32. {@link batchNorm} changes it in place. */
   readonly runningVariance: Tensor;
 }
 
-/** Options of {@link batchNormInference}, and of {@link batchNorm} as well. */
+/** Options of {@link batchNormInference}. */
 export interface BatchNormOptions {
-  /** Added to the variance; default 1e-5. */
+  /** Number that is added to the variance. Default 1e-5. */
   readonly epsilon?: number;
-  /** What follows, in the same pass; default: nothing. */
+  /** Function that is applied to the result in the same pass. Default: none. */
   readonly activation?: "relu" | undefined;
 }
 
 /** Options of {@link batchNorm}. */
 export interface BatchNormTrainingOptions extends BatchNormOptions {
-  /** How far the running statistics go towards the batch's: default 0.1. */
+  /** Step of the running statistics towards those of the batch, from 0 to 1. Default 0.1. */
   readonly momentum?: number;
 }
 
@@ -30,8 +34,15 @@ const batchNormNames = optionNames<BatchNormOptions>({ epsilon: true, activation
 const batchNormTrainingNames = optionNames<BatchNormTrainingOptions>({ ...batchNormNames, momentum: true });
 
 /**
- * Normalises every channel (the last axis) over all other axes with the statistics of this batch, and moves the
- * running statistics towards them: running += momentum·(batch − running), with the unbiased variance, as PyTorch does.
+ * Normalizes every channel (the last axis) with the statistics of the batch over all other axes, and updates the
+ * running statistics.
+ *
+ * The update is running += momentum·(batch − running), with the unbiased variance, as in PyTorch.
+ *
+ * Source: Ioffe & Szegedy, "Batch normalization", ICML 2015.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
+ * range
  */
 export function batchNorm(x: Tensor, state: BatchNormState, options: BatchNormTrainingOptions = {}): Tensor {
   const { momentum = 0.1, epsilon = 1e-5, activation } = checkedOptions("batchNorm", batchNormTrainingNames, options);
@@ -48,7 +59,12 @@ export function batchNorm(x: Tensor, state: BatchNormState, options: BatchNormTr
   }));
 }
 
-/** Normalises every channel with the running statistics. */
+/**
+ * Normalizes every channel (the last axis) with the running statistics, for evaluation.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
+ * range
+ */
 export function batchNormInference(x: Tensor, state: BatchNormState, options: BatchNormOptions = {}): Tensor {
   const { epsilon = 1e-5, activation } = checkedOptions("batchNormInference", batchNormNames, options);
   expectObject("state", state, "an object with gamma, beta, runningMean and runningVariance");
@@ -60,7 +76,7 @@ export function batchNormInference(x: Tensor, state: BatchNormState, options: Ba
     gradient: (arrived, needed) => {
       const run = (name: string, ...tensors: Tensor[]) => execute(name, tensors)[0] as Tensor;
       const given = relu ? run("reluGradient", output, arrived) : arrived;
-      // With the statistics, in float32; the gradients are rounded to the type of what they belong to.
+      // Computed in float32, the type of the statistics. The gradients are rounded to the types of their inputs.
       const [g, values, factor] = [given, x, gamma].map((one) => asType(one, "float32")) as [Tensor, Tensor, Tensor];
       const [variance] = execute("affine", [runningVariance], { shift: epsilon }) as [Tensor];
       const deviation = run("sqrt", variance);
@@ -78,15 +94,22 @@ export function batchNormInference(x: Tensor, state: BatchNormState, options: Ba
 
 /** Options of {@link layerNorm} and {@link rmsNorm}. */
 export interface RowNormOptions {
-  /** Added to the variance; default 1e-5. */
+  /** Number that is added to the variance, or to the mean square. Default 1e-5. */
   readonly epsilon?: number;
 }
 
 const rowNormNames = optionNames<RowNormOptions>({ epsilon: true });
 
 /**
- * Layer normalisation of every row (the last axis): (x − mean)/√(variance + ε), with the biased variance, times `gamma`
- * plus `beta` where they are given, [columns] each. Source: Ba, Kiros, Hinton, arXiv:1607.06450.
+ * Normalizes every row (the last axis) to mean 0 and variance 1: (x − mean)/√(variance + ε)·gamma + beta.
+ *
+ * The variance is the biased one.
+ *
+ * Source: Ba, Kiros & Hinton, "Layer normalization", arXiv:1607.06450.
+ *
+ * @param learned gamma and beta, [columns] each. Default: gamma is 1 and beta is 0.
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
+ * range
  */
 export function layerNorm(
   x: Tensor,
@@ -98,8 +121,13 @@ export function layerNorm(
 }
 
 /**
- * Division of every row (the last axis) by its root mean square, √(mean of x² + ε), times `gamma` [columns] where it is
- * given. Source: Zhang, Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+ * Divides every row (the last axis) by its root mean square: x/√(mean(x²) + ε)·gamma.
+ *
+ * Source: Zhang & Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+ *
+ * @param gamma learned factor, [columns]. Default 1.
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
+ * range
  */
 export function rmsNorm(x: Tensor, gamma?: Tensor, options: RowNormOptions = {}): Tensor {
   const { epsilon = 1e-5 } = checkedOptions("rmsNorm", rowNormNames, options);

@@ -2,20 +2,25 @@ import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, expectTensor, type Tensor } from "../tensor.js";
 
-/** Options of the pooling operations. */
+/** Options of {@link maxPool2d} and {@link averagePool2d}. */
 export interface PoolingOptions {
   /** Height and width of the window. */
   readonly size: number;
-  /** Default: the size, so that windows do not overlap. */
+  /** Stride in both directions. Default: the size, so that windows do not overlap. */
   readonly stride?: number;
-  /** Around the image, at most half the window; default 0. */
+  /** Padding on each side of the image, at most half of the window. Default 0. */
   readonly padding?: number;
 }
 
-/** @internal The names of these options, which the layers take as well. */
+/** @internal The names of the pooling options. The layers use them too. */
 export const poolingNames = optionNames<PoolingOptions>({ size: true, stride: true, padding: true });
 
-/** The largest value of each window of images [N, height, width, channels]. */
+/**
+ * Returns the largest value of each window.
+ *
+ * @param images [N, height, width, channels]
+ * @throws StepsizeError `invalid-argument` if `images` has another shape, or if an option is unknown or out of range
+ */
 export function maxPool2d(images: Tensor, options: PoolingOptions): Tensor {
   expectTensor("images", images);
   const { size, stride = size, padding = 0 } = checkedOptions("maxPool2d", poolingNames, options);
@@ -25,7 +30,12 @@ export function maxPool2d(images: Tensor, options: PoolingOptions): Tensor {
   }));
 }
 
-/** The mean of each window of images [N, height, width, channels]; padding counts as zeros. */
+/**
+ * Returns the mean of each window. Padding counts as zeros.
+ *
+ * @param images [N, height, width, channels]
+ * @throws StepsizeError `invalid-argument` if `images` has another shape, or if an option is unknown or out of range
+ */
 export function averagePool2d(images: Tensor, options: PoolingOptions): Tensor {
   expectTensor("images", images);
   const { size, stride = size, padding = 0 } = checkedOptions("averagePool2d", poolingNames, options);

@@ -2,7 +2,9 @@ import { invalidArgument } from "../../errors.js";
 import { differentiable } from "../autograd.js";
 import { execute, expectTensor, Tensor } from "../tensor.js";
 
-/** Axes to reduce: all of them where nothing is given, one, or several that follow each other. */
+/**
+ * Axes of a reduction: one axis, several consecutive axes, or `undefined` for all. Negative axes count from the end.
+ */
 export type Axes = number | readonly number[] | undefined;
 
 function rangeOf(x: Tensor, axes: Axes): { axis: number; count: number } {
@@ -31,17 +33,29 @@ function sumScaled(x: Tensor, axes: Axes, scaleOf: (length: number) => number): 
   }));
 }
 
-/** The sum over axes, which disappear: `sum(x, [0, 1])` of `[2, 3, 4]` has shape `[4]`. */
+/**
+ * Returns the sum over axes. The axes are removed: for `x` of shape `[2, 3, 4]`, `sum(x, [0, 1])` has shape `[4]`.
+ *
+ * @throws StepsizeError `invalid-argument` if the axes are not consecutive axes of `x`
+ */
 export function sum(x: Tensor, axes?: Axes): Tensor {
   return sumScaled(x, axes, () => 1);
 }
 
-/** The mean over axes, which disappear. */
+/**
+ * Returns the mean over axes. The axes are removed, as in {@link sum}.
+ *
+ * @throws StepsizeError `invalid-argument` if the axes are not consecutive axes of `x`
+ */
 export function mean(x: Tensor, axes?: Axes): Tensor {
   return sumScaled(x, axes, (length) => 1 / length);
 }
 
-/** The index of the largest value along the last axis, as int32; of several, the first; a NaN counts as largest. */
+/**
+ * Returns the index of the largest value along the last axis, as int32.
+ *
+ * Of equal values the first counts. NaN counts as the largest value.
+ */
 export function argmax(x: Tensor): Tensor {
   return execute("argmax", [x])[0] as Tensor;
 }

@@ -3,9 +3,13 @@ import { differentiable } from "../autograd.js";
 import { execute, expectTensor, type Tensor } from "../tensor.js";
 
 /**
- * Rows of `table` [rows, width] picked by int32 `ids` [...]: [..., width].
+ * Returns the rows of a table at given ids.
  *
- * @throws StepsizeError `device-failed` when the result is read, where an id is no row of the table.
+ * @param ids int32 [...]
+ * @param table [rows, width]
+ * @returns [..., width]
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit; `device-failed` when the result is read,
+ * if an id is not a row of the table
  */
 export function embedding(ids: Tensor, table: Tensor): Tensor {
   return differentiable("embedding", [ids, table], undefined, () => ({
@@ -16,16 +20,22 @@ export function embedding(ids: Tensor, table: Tensor): Tensor {
 
 /** Options of {@link rotary}. */
 export interface RotaryOptions {
-  /** Default 10,000. */
+  /** Base of the angles. Default 10,000. */
   readonly base?: number;
 }
 
 const rotaryNames = optionNames<RotaryOptions>({ base: true });
 
 /**
- * Rotary position embedding of heads [batch, length, heads, size]: the pair (x[i], x[i + size/2]) at position p is
- * turned by the angle p·base^(−2i/size), so that the product of two heads depends on the distance of their positions.
- * Source: Su et al., arXiv:2104.09864.
+ * Applies a rotary position embedding to heads.
+ *
+ * The pair (x[i], x[i + size/2]) at position p is rotated by the angle p·base^(−2i/size). The inner product of two
+ * heads then depends on the distance between their positions.
+ *
+ * Source: Su et al., "RoFormer: Enhanced transformer with rotary position embedding", arXiv:2104.09864.
+ *
+ * @param x [batch, length, heads, size]
+ * @throws StepsizeError `invalid-argument` if `x` has another shape, or if an option is unknown or out of range
  */
 export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
   const { base = 1e4 } = checkedOptions("rotary", rotaryNames, options);
@@ -36,16 +46,21 @@ export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
 
 /** Options of {@link causalAttention}. */
 export interface AttentionOptions {
-  /** What products of queries and keys are multiplied by; default 1/√size. */
+  /** Factor of the products of queries and keys. Default 1/√size. */
   readonly scale?: number;
 }
 
 const attentionNames = optionNames<AttentionOptions>({ scale: true });
 
 /**
- * Causal attention, softmax(queries·keysᵀ·scale)·values head by head, where each position sees itself and what is before
- * it. All three and the result are [batch, length, heads, size], size at most 256. The scores are not stored: memory
- * grows with the length, time with its square.
+ * Returns causal attention: softmax(queries·keysᵀ·scale)·values for each head, over each position and those before it.
+ *
+ * All three tensors and the result are [batch, length, heads, size], with a size of at most 256. The scores are not
+ * stored: memory grows linearly with the length, time with its square.
+ *
+ * Sources: Vaswani et al., "Attention is all you need", NeurIPS 2017; Dao et al., "FlashAttention", NeurIPS 2022.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
  */
 export function causalAttention(queries: Tensor, keys: Tensor, values: Tensor, options: AttentionOptions = {}): Tensor {
   expectTensor("queries", queries);
@@ -57,8 +72,11 @@ export function causalAttention(queries: Tensor, keys: Tensor, values: Tensor, o
 }
 
 /**
- * silu(gate)·up with silu(x) = x/(1 + e⁻ˣ), element by element, for two tensors of one shape. Source: Shazeer,
- * arXiv:2002.05202.
+ * Returns silu(gate)·up, elementwise, with silu(x) = x/(1 + e⁻ˣ), for two tensors of equal shape.
+ *
+ * Source: Shazeer, "GLU variants improve transformer", arXiv:2002.05202.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types differ
  */
 export function swiglu(gate: Tensor, up: Tensor): Tensor {
   return differentiable("swiglu", [gate, up], undefined, () => ({

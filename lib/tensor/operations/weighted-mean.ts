@@ -3,14 +3,16 @@ import { execute, expectTensor, invalidTensor, Tensor } from "../tensor.js";
 import { full } from "./create.js";
 import { asType, multiply } from "./elementwise.js";
 
-/** The smallest normal number: added to a weight of 0 it makes the quotient finite, to any other it changes nothing. */
+/**
+ * The smallest normal float32. Added to a weight of 0 it makes the quotient finite; it does not change larger weights.
+ */
 const tiny = 2 ** -126;
 
 function run(operation: string, inputs: readonly Tensor[], attributes?: Record<string, number>): Tensor {
   return execute(operation, inputs, attributes)[0] as Tensor;
 }
 
-/** @internal Throws unless it is a float32 tensor, of this shape if one is given. */
+/** @internal Throws `invalid-argument` unless `weights` is a float32 tensor, with `shape` if one is given. */
 export function expectWeights(name: string, weights: Tensor, shape?: readonly number[]): Tensor {
   const isTensor = weights instanceof Tensor && weights.dtype === "float32";
   if (!isTensor || (shape && String(weights.shape) !== String(shape)))
@@ -18,7 +20,7 @@ export function expectWeights(name: string, weights: Tensor, shape?: readonly nu
   return weights;
 }
 
-/** @internal Weights of the first axes of `like` repeated along the others: a tensor of the shape of `like`. */
+/** @internal Returns weights of the first axes of `like`, repeated along its other axes. */
 export function weightsLike(weights: Tensor, like: Tensor): Tensor {
   const { shape } = expectWeights("weights", weights);
   if (String(shape) === String(like.shape)) return weights;
@@ -33,11 +35,13 @@ export function weightsLike(weights: Tensor, like: Tensor): Tensor {
 }
 
 /**
- * Σ weight·value / Σ weight, as a float32 scalar: for losses of your own. The trainer and `evaluate` take several of them
- * together as the mean over all their values. NaN if the weights are all 0, with a gradient of zero. No gradient flows to
- * the weights.
+ * Returns the weighted mean Σ weight·value / Σ weight as a float32 scalar, for custom losses.
  *
- * @param weights float32 ≥ 0, of the values' shape or of its first axes ([batch] for a weight per item)
+ * The trainer and `evaluate` combine several of these means to the mean over all values. If all weights are 0, the mean
+ * is NaN and its gradient is zero. No gradient flows to the weights.
+ *
+ * @param weights float32 numbers ≥ 0, with the shape of the values or of their first axes, such as [batch]
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
 export function weightedMean(values: Tensor, weights: Tensor): Tensor {
   const x = asType(values, "float32");
@@ -59,11 +63,16 @@ export function weightedMean(values: Tensor, weights: Tensor): Tensor {
 }
 
 /**
- * The total weight that a loss is a mean over, a float32 scalar on the device that is disposed with the loss: the labels
- * that count in {@link crossEntropy}, with their weights, or the sum of the weights of a {@link weightedMean}.
- * `undefined` for other tensors: means over equal elements, and what was computed from a loss.
+ * Returns the total weight over which a loss is a mean, as a float32 scalar on the device.
  *
- * `loss.backward(weightOf(loss))` gives the gradient of the sum; see {@link Optimizer.step}'s `totalWeight`.
+ * For {@link crossEntropy} it is the sum of the weights of the labels that count, for {@link weightedMean} the sum of
+ * the weights. For other tensors it is `undefined`: for means over equal elements, and for tensors computed from a
+ * loss. The scalar is disposed together with the loss.
+ *
+ * `loss.backward(weightOf(loss))` computes the gradient of the sum; see the option `totalWeight` of an optimizer's
+ * step.
+ *
+ * @throws StepsizeError `invalid-argument` if `loss` is no tensor
  */
 export function weightOf(loss: Tensor): Tensor | undefined {
   expectTensor("loss", loss);
@@ -71,7 +80,7 @@ export function weightOf(loss: Tensor): Tensor | undefined {
 }
 
 /**
- * Says how much a loss of your own counts beside others: the total weight that it is a mean over. Returns the loss.
+ * Sets the total weight over which a custom loss is a mean, for steps and evaluations that combine several losses.
  *
  * ```ts
  * const loss: nn.Loss = (logits, labels) => {
@@ -80,7 +89,10 @@ export function weightOf(loss: Tensor): Tensor | undefined {
  * };
  * ```
  *
- * @param weight a float32 scalar on the device, which stays yours, or a number
+ * @param loss a tensor with one element
+ * @param weight a number, or a float32 scalar on the device, which the caller continues to own
+ * @returns `loss`
+ * @throws StepsizeError `invalid-argument` if `loss` has not one element or `weight` is no float32 scalar
  */
 export function withWeight(loss: Tensor, weight: Tensor | number): Tensor {
   expectTensor("loss", loss);
