@@ -1,4 +1,4 @@
-// Captured work as such: what cannot be repeated is refused by name, and whose the memory is that it uses.
+// device.capture: calls that cannot be captured throw, and captured work keeps the memory that it uses.
 import { describe, expect, test } from "vitest";
 import { add, cast, copy, fill, full, type Tensor, tensor, zeros } from "#lib/tensor/index.js";
 import { devices, onEveryDevice, open } from "../support/devices.js";
@@ -6,8 +6,8 @@ import { expectError } from "../support/errors.js";
 import { cycle, type Options, setUp, uba } from "./support/captured.js";
 import { bitsByName } from "./support/runs.js";
 
-await onEveryDevice("what cannot be captured is refused by name", (device) => {
-  /** Whatever is refused: the device and an optimizer go on as if nobody had tried. */
+await onEveryDevice("work that cannot be captured throws", (device) => {
+  /** Expects `work` to be refused. The device and an optimizer must then continue as if the capture was never tried. */
   async function refused(work: (own: ReturnType<typeof setUp>) => void, code: string, ...words: string[]) {
     const options: Options = { lr: uba, clipNorm: 1 };
     const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
@@ -16,21 +16,21 @@ await onEveryDevice("what cannot be captured is refused by name", (device) => {
       optimizer.step();
     }
     await expectError(() => device.capture(() => work(own)), code, ...words);
-    // And a second time, behind work that was recorded already.
+    // Refused a second time, after work that was already recorded.
     const before = device.memory();
     const second = () => {
       own.optimizer.step();
       work(own);
     };
     await expectError(() => device.capture(second), code, ...words);
-    // The collector may have freed what earlier tests left; nothing has come.
+    // The collector may have freed what earlier tests left. Nothing may have been added.
     expect(device.memory().tensors).toBeLessThanOrEqual(before.tensors);
     expect(device.memory().allocated).toBeLessThanOrEqual(before.allocated);
     expect(device.capturing).toBeUndefined();
     await device.synchronize();
     for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
     expect(await own.everything()).toEqual(await other.everything());
-    // A capture that is not refused still works.
+    // A capture of valid work still succeeds.
     const captures = [own, other].map(({ optimizer }) => device.capture(() => optimizer.step()));
     for (const capture of captures) capture.replay(2);
     expect(await own.everything()).toEqual(await other.everything());
@@ -40,22 +40,23 @@ await onEveryDevice("what cannot be captured is refused by name", (device) => {
     other.dispose();
   }
 
-  test("reading", () =>
+  test("reading a tensor", () =>
     refused(({ parameters }) => void parameters[1]!.read(), "invalid-state", "read cannot be captured"));
-  test("writing", () =>
+  test("writing a tensor", () =>
     refused(
       ({ parameters }) => parameters[1]!.write(new Float32Array(3)),
       "invalid-state",
       "write cannot be captured",
     ));
-  test("a tensor made from data", () =>
+  test("creating a tensor from data", () =>
     refused(() => void tensor(device, [1, 2]), "invalid-state", "a tensor made from data cannot be captured"));
   test("synchronize", () =>
     refused(() => void device.synchronize(), "invalid-state", "synchronize cannot be captured"));
-  test("a timer", () => refused(() => void device.time(() => {}), "invalid-state", "a timer cannot be captured"));
+  test("creating a timer", () =>
+    refused(() => void device.time(() => {}), "invalid-state", "a timer cannot be captured"));
   test("trim", () => refused(() => device.trim(), "invalid-state", "trim cannot be captured"));
   test("close", () => refused(() => void device.close(), "invalid-state", "close cannot be captured"));
-  test("what an asynchronous function reads: its promise rejects, too", async () => {
+  test("reading in an asynchronous function, whose promise rejects too", async () => {
     const own = setUp(device, "SGD", { lr: uba });
     own.optimizer.tabulate();
     let stats: Promise<unknown> | undefined;
@@ -71,7 +72,7 @@ await onEveryDevice("what cannot be captured is refused by name", (device) => {
   });
   test("a capture inside a capture", () =>
     refused(() => void device.capture(() => {}), "invalid-state", "a capture inside a capture cannot be captured"));
-  test("an error of the work's own comes out as it is", async () => {
+  test("an error thrown by the captured function is rethrown unchanged", async () => {
     const own = new Error("mine");
     expect(() =>
       device.capture(() => {
@@ -94,7 +95,7 @@ await onEveryDevice("what cannot be captured is refused by name", (device) => {
   test.each([
     ["a schedule that the host computes", { lr: uba }],
     ["what is kept is not there yet", { lr: 0.1 }],
-  ])("a step: %s", async (_, options) => {
+  ])("an optimizer step: %s", async (_, options) => {
     const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
     const before = await own.everything();
     const attempt = () => device.capture(() => own.optimizer.step());
@@ -108,16 +109,16 @@ await onEveryDevice("what cannot be captured is refused by name", (device) => {
 });
 
 await onEveryDevice("memory of captured work", (device) => {
-  test("what is made inside lives apart: work outside cannot get it, and a replay cannot spoil work outside", async () => {
+  test("tensors created inside a capture do not share memory with tensors created outside", async () => {
     const source = full(device, [1000], 1);
     const inside: Tensor[] = [];
     const capture = device.capture(() => {
-      // A chain through a tensor that is gone before the capture ends.
+      // A chain through a tensor that is disposed of before the capture ends.
       const temporary = cast(source, "float64");
       inside.push(cast(temporary, "float32"));
       temporary.dispose();
     });
-    // As many as would use up every free piece of the size.
+    // Enough tensors to use up all free blocks of this size.
     const outside = Array.from({ length: 20 }, (_, i) => full(device, [1000], i, i % 2 ? "float64" : "float32"));
     for (const value of [3, 5]) {
       fill(source, value);
@@ -129,7 +130,7 @@ await onEveryDevice("memory of captured work", (device) => {
           `tensor ${i}`,
         ).toBe(true);
     }
-    // The other way round: what outside writes is not in the way of a replay.
+    // In the other direction, writes outside the capture do not affect a replay.
     for (const one of outside) fill(one, -1);
     capture.replay();
     expect(await inside[0]!.read()).toEqual(new Float32Array(1000).fill(5));
@@ -137,7 +138,7 @@ await onEveryDevice("memory of captured work", (device) => {
     for (const one of [source, ...inside, ...outside]) one.dispose();
   });
 
-  test("inputs may be disposed between capture and replay", async () => {
+  test("inputs may be disposed of between capture and replay", async () => {
     const [source, target] = [full(device, [1000], 7), full(device, [1000], 0)];
     const capture = device.capture(() => copy(target, source));
     source.dispose();
@@ -145,13 +146,13 @@ await onEveryDevice("memory of captured work", (device) => {
     capture.replay();
     expect(await target.read()).toEqual(new Float32Array(1000).fill(7));
     for (const one of [target, ...others]) one.dispose();
-    // Nobody can see any more what it does, but it does no harm.
+    // The result cannot be read any more, but the replay must do no harm.
     capture.replay(3);
     await device.synchronize();
     capture.dispose();
   });
 
-  test("an optimizer may be disposed, and its gradients: replays go on", async () => {
+  test("replays continue after an optimizer and its gradients are disposed of", async () => {
     const kept = setUp(device, "AdamW", { lr: uba });
     const gone = setUp(device, "AdamW", { lr: uba });
     const captures = [kept, gone].map(({ optimizer }) => {
@@ -169,7 +170,7 @@ await onEveryDevice("memory of captured work", (device) => {
     for (const parameter of gone.parameters) parameter.dispose();
   });
 
-  test("what was made inside outlives the capture", async () => {
+  test("a tensor created inside a capture outlives the capture", async () => {
     const source = full(device, [100], 4);
     let made: Tensor | undefined;
     const capture = device.capture(() => {
@@ -182,7 +183,7 @@ await onEveryDevice("memory of captured work", (device) => {
     for (const one of [source, made!, ...others]) one.dispose();
   });
 
-  test("a replay after dispose throws, and counts nothing", async () => {
+  test("a replay after dispose throws and counts no step", async () => {
     const own = setUp(device, "SGD", { lr: uba });
     own.optimizer.tabulate();
     const capture = device.capture(() => own.optimizer.step());
@@ -196,14 +197,14 @@ await onEveryDevice("memory of captured work", (device) => {
     own.dispose();
   });
 
-  test("an empty capture does nothing, as often as wanted", async () => {
+  test("an empty capture can be replayed any number of times", async () => {
     const capture = device.capture(() => {});
     capture.replay(1000);
     await device.synchronize();
     capture.dispose();
   });
 
-  test("two captures on one device", async () => {
+  test("two captures can be used on one device", async () => {
     const [a, b] = [setUp(device, "AdamW", { lr: uba }), setUp(device, "Lion", { lr: cycle })];
     const [eagerA, eagerB] = [setUp(device, "AdamW", { lr: uba }), setUp(device, "Lion", { lr: cycle })];
     const captures = [a, b].map(({ optimizer }) => {
@@ -227,9 +228,9 @@ await onEveryDevice("memory of captured work", (device) => {
   });
 });
 
-describe.each(devices)("devices of their own ($label)", (under) => {
-  // Nothing that another test left for the collector counts here.
-  test("dispose gives back what only the captured work held, once", async () => {
+describe.each(devices)("memory of captured work on a separate device ($label)", (under) => {
+  // A separate device, so that tensors of other tests that await collection are not counted.
+  test("dispose releases once the memory that only the captured work held", async () => {
     const device = await open(under);
     device.trim();
     const before = device.memory();
@@ -241,7 +242,7 @@ describe.each(devices)("devices of their own ($label)", (under) => {
     });
     for (const one of [source, ...made]) one.dispose();
     capture.replay(2);
-    // What it uses of others, and what it made: nobody has a handle any more.
+    // The inputs and the results are still held, although no handle to them is left.
     const held = device.memory();
     expect(held.tensors).toBe(before.tensors + 1);
     expect(held.allocated - before.allocated).toBeGreaterThanOrEqual(40_000 + 2 * 80_000);
@@ -257,7 +258,7 @@ describe.each(devices)("devices of their own ($label)", (under) => {
     await device.close();
   });
 
-  test("what is disposed of inside makes room for what comes after it inside, and for nothing else", async () => {
+  test("memory disposed of inside a capture is reused only by later tensors of the same capture", async () => {
     const device = await open(under);
     const source = full(device, [10_000], 1);
     device.trim();
@@ -270,7 +271,7 @@ describe.each(devices)("devices of their own ($label)", (under) => {
         last = next;
       }
     });
-    // Two of 40 kB take turns.
+    // Two tensors of 40 kB alternate.
     const { allocated, tensors } = device.memory();
     expect(allocated - before.allocated).toBeLessThan(3 * 41_000);
     expect(tensors).toBe(before.tensors + 1);
@@ -290,7 +291,7 @@ describe.each(devices)("devices of their own ($label)", (under) => {
     await device.close();
   });
 
-  test("many captures leave nothing behind", async () => {
+  test("many captures leak no memory", async () => {
     const device = await open(under);
     const own = setUp(device, "AdamW", { lr: uba, clipNorm: 1 });
     own.optimizer.tabulate();
@@ -309,7 +310,7 @@ describe.each(devices)("devices of their own ($label)", (under) => {
   });
 
   test.each(["float32", "bfloat16"] as const)(
-    "a replay after the optimizer was disposed makes nothing anew (%s)",
+    "a replay after the optimizer was disposed of allocates nothing (%s)",
     async (dtype) => {
       const device = await open(under);
       const before = device.memory().tensors;
@@ -322,17 +323,17 @@ describe.each(devices)("devices of their own ($label)", (under) => {
       await device.synchronize();
       expect(device.memory()).toMatchObject({ tensors: held.tensors, allocated: held.allocated });
       capture.dispose();
-      // Also of what tabulate made on the way.
+      // Temporary tensors of tabulate are released too.
       expect(device.memory().tensors).toBe(before);
       await device.close();
     },
   );
 
-  test("memory that runs short inside: what is cached goes back first, and a refusal leaves no trace", async () => {
+  test("a capture that runs short of memory releases cached memory first, and leaves no trace if it fails", async () => {
     const device = await open(under, { memoryLimit: 10e6 });
     const x = full(device, [500_000], 3);
     full(device, [1_400_000], 1).dispose();
-    // 4 MB that there is room for only without the 5.6 MB that are cached.
+    // 4 MB, which fit only after the 5.6 MB in the cache are released.
     let made: Tensor | undefined;
     const capture = device.capture(() => {
       made = cast(x, "float64");
@@ -356,13 +357,13 @@ describe.each(devices)("devices of their own ($label)", (under) => {
     await device.close();
   });
 
-  test("one captures while the other works", async () => {
+  test("one device captures while another one works", async () => {
     const [device, other] = [await open(under), await open(under)];
     const [captured, eager] = [setUp(device, "AdamW", { lr: uba }), setUp(other, "AdamW", { lr: uba })];
     captured.optimizer.tabulate();
     const reads: Promise<unknown>[] = [];
     const capture = device.capture(() => {
-      // Everything that this device refuses now is the other's good right.
+      // Calls that the capturing device refuses are valid on the other device.
       eager.optimizer.step();
       reads.push(eager.parameters[1]!.read(), other.synchronize());
       captured.optimizer.step();

@@ -1,5 +1,4 @@
-// Captured steps: recorded once, replayed without the host. What a replay does is what the call would have done, to the
-// bit.
+// Captured steps are recorded once and replayed without the host. A replay has the same result as the call, to the bit.
 import { expect, test } from "vitest";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW, SGD } from "#lib/optim/index.js";
@@ -22,43 +21,49 @@ const cases: { kind: Kind; options: Options; dtype?: "bfloat16" }[] = [
 ];
 
 await onEveryDevice("a captured step", (device) => {
-  test.each(cases)("replayed 1000 times is 1000 steps: $kind $options $dtype", async ({ kind, options, dtype }) => {
-    const eager = setUp(device, kind, options, dtype);
-    for (let step = 0; step < budget; step++) eager.optimizer.step();
+  test.each(cases)(
+    "gives the bits of 1000 eager steps in 1000 replays: $kind $options $dtype",
+    async ({ kind, options, dtype }) => {
+      const eager = setUp(device, kind, options, dtype);
+      for (let step = 0; step < budget; step++) eager.optimizer.step();
 
-    const captured = setUp(device, kind, options, dtype);
-    captured.optimizer.tabulate();
-    const capture = device.capture(() => captured.optimizer.step());
-    // Recorded, not done.
-    expect(captured.optimizer.iteration).toBe(0);
-    expect(await captured.optimizer.stats()).toMatchObject({ iteration: 0, updates: 0 });
-    let done = 0;
-    for (const times of [1, 0, 2, 97, 400, 500]) {
-      capture.replay(times);
-      done += times;
-      expect(captured.optimizer.iteration).toBe(done);
-    }
-    expect(await captured.everything()).toEqual(await eager.everything());
-    capture.dispose();
-    eager.dispose();
-    captured.dispose();
-  });
+      const captured = setUp(device, kind, options, dtype);
+      captured.optimizer.tabulate();
+      const capture = device.capture(() => captured.optimizer.step());
+      // The step is recorded but not executed.
+      expect(captured.optimizer.iteration).toBe(0);
+      expect(await captured.optimizer.stats()).toMatchObject({ iteration: 0, updates: 0 });
+      let done = 0;
+      for (const times of [1, 0, 2, 97, 400, 500]) {
+        capture.replay(times);
+        done += times;
+        expect(captured.optimizer.iteration).toBe(done);
+      }
+      expect(await captured.everything()).toEqual(await eager.everything());
+      capture.dispose();
+      eager.dispose();
+      captured.dispose();
+    },
+  );
 
-  test.each(cases)("a tabulated schedule is the one written each step: $kind $options", async (one) => {
-    const written = setUp(device, one.kind, one.options, one.dtype);
-    const tabulated = setUp(device, one.kind, one.options, one.dtype);
-    tabulated.optimizer.tabulate();
-    for (let step = 0; step < 40; step++) {
-      written.optimizer.step();
-      tabulated.optimizer.step();
-      expect(tabulated.optimizer.learningRates()).toEqual(written.optimizer.learningRates());
-    }
-    expect(await tabulated.everything()).toEqual(await written.everything());
-    written.dispose();
-    tabulated.dispose();
-  });
+  test.each(cases)(
+    "gives the same bits with a tabulated schedule as with rates written at each step: $kind $options",
+    async (one) => {
+      const written = setUp(device, one.kind, one.options, one.dtype);
+      const tabulated = setUp(device, one.kind, one.options, one.dtype);
+      tabulated.optimizer.tabulate();
+      for (let step = 0; step < 40; step++) {
+        written.optimizer.step();
+        tabulated.optimizer.step();
+        expect(tabulated.optimizer.learningRates()).toEqual(written.optimizer.learningRates());
+      }
+      expect(await tabulated.everything()).toEqual(await written.everything());
+      written.dispose();
+      tabulated.dispose();
+    },
+  );
 
-  test("beyond its budget a schedule ends where the peers' convention ends, tabulated or not", async () => {
+  test("uses the last rate of the peers' convention beyond the budget, tabulated or not", async () => {
     const lr = cosine({ budget: 20, maxLr: 0.1, minLr: 0.01, convention: "peers" });
     const options = { lr };
     const written = setUp(device, "AdamW", options);
@@ -74,7 +79,7 @@ await onEveryDevice("a captured step", (device) => {
     tabulated.dispose();
   });
 
-  test("beyond the end of the table the last rate holds", async () => {
+  test("keeps the last rate beyond the end of the table", async () => {
     const lr = scheduleOf([0.5, 0.25, 0.125]);
     const { optimizer, parameters, dispose } = setUp(device, "SGD", { lr });
     const probe = parameters[1]!;
@@ -93,7 +98,7 @@ await onEveryDevice("a captured step", (device) => {
     dispose();
   });
 
-  test("a table may be shorter than the budget, and needs a whole number of steps", async () => {
+  test("accepts a table shorter than the budget and refuses a number of steps that is not a positive integer", async () => {
     const { optimizer, dispose } = setUp(device, "SGD", { lr: scheduleOf([0.5, 0.25, 0.125]) });
     for (const steps of [0, -1, 1.5, Number.NaN])
       await expectError(() => optimizer.tabulate(steps), "invalid-argument", "steps: expected");
@@ -105,7 +110,7 @@ await onEveryDevice("a captured step", (device) => {
     dispose();
   });
 
-  test("each group has its own rates", async () => {
+  test("uses separate rates for each group", async () => {
     const make2 = () => {
       const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 17, "b", 2)];
       for (const [i, one] of parameters.entries()) setGradient(one, gradientValues(one.size, i));
@@ -123,7 +128,7 @@ await onEveryDevice("a captured step", (device) => {
     capture.dispose();
   });
 
-  test.each([cases[3]!, cases[5]!])("sees gradients that are written between replays: $kind $options", async (one) => {
+  test.each([cases[3]!, cases[5]!])("reads gradients that are written between replays: $kind $options", async (one) => {
     const eager = setUp(device, one.kind, one.options, one.dtype);
     const captured = setUp(device, one.kind, one.options, one.dtype);
     captured.optimizer.tabulate();
@@ -140,7 +145,7 @@ await onEveryDevice("a captured step", (device) => {
     captured.dispose();
   });
 
-  test("eager steps and replays may take turns", async () => {
+  test("can alternate with eager steps", async () => {
     const { kind, options } = cases[3]!;
     const eager = setUp(device, kind, options);
     for (let step = 0; step < 30; step++) eager.optimizer.step();
@@ -157,7 +162,7 @@ await onEveryDevice("a captured step", (device) => {
     mixed.dispose();
   });
 
-  test("several steps in one capture count as several", async () => {
+  test("counts every step of a capture that contains several", async () => {
     const { kind, options } = cases[3]!;
     const eager = setUp(device, kind, options);
     for (let step = 0; step < 12; step++) eager.optimizer.step();
@@ -173,7 +178,7 @@ await onEveryDevice("a captured step", (device) => {
     captured.dispose();
   });
 
-  test("without a schedule the first step may be made by hand instead of tabulate", async () => {
+  test("needs no tabulate without a schedule if an eager step comes first", async () => {
     const options = { lr: 0.1, momentum: 0.9 };
     const eager = setUp(device, "SGD", options);
     const captured = setUp(device, "SGD", options);
@@ -187,7 +192,7 @@ await onEveryDevice("a captured step", (device) => {
     captured.dispose();
   });
 
-  test("a step that is not finite is left out in a replay as well", async () => {
+  test("skips a non-finite step in a replay too", async () => {
     const { optimizer, parameters, everything, dispose } = setUp(device, "AdamW", { lr: uba, nonFinite: "skip" });
     optimizer.tabulate();
     const capture = device.capture(() => optimizer.step());
@@ -201,7 +206,7 @@ await onEveryDevice("a captured step", (device) => {
     dispose();
   });
 
-  test("a gradientScale for one step is part of the work", async () => {
+  test("includes the gradientScale of a single step", async () => {
     const { optimizer, parameters, dispose } = setUp(device, "SGD", { lr: 1 });
     parameters[1]!.write(new Float32Array(3));
     parameters[1]!.grad!.write(Float32Array.of(-1, -2, -3));
@@ -214,8 +219,9 @@ await onEveryDevice("a captured step", (device) => {
   });
 });
 
-// With masters the parameters are copies: what the host looks after at an eager step must not go into a capture.
-await onEveryDevice("a parameter with a master that somebody writes", (device) => {
+// With master weights the parameters are copies. The host's check for written parameters, which an eager step makes,
+// must not become part of a capture.
+await onEveryDevice("a parameter with master weights that the program writes", (device) => {
   const options = { lr: 0.01, momentum: 0.9 };
   const setUpOne = () => {
     const parameter = new Parameter(tensor(device, Float32Array.of(1, 2, 3), [3], { dtype: "bfloat16" }));
@@ -224,7 +230,7 @@ await onEveryDevice("a parameter with a master that somebody writes", (device) =
   };
   const written = Uint16Array.of(0x4000, 0x4040, 0x4080);
 
-  test("before the capture: tabulate moves its master once, which keeps its digits in the replays", async () => {
+  test("updates its master weights once if written before the capture, and keeps their digits in replays", async () => {
     const [eager, captured] = [setUpOne(), setUpOne()];
     eager.parameter.write(written);
     for (let step = 0; step < 50; step++) eager.optimizer.step();
@@ -240,7 +246,7 @@ await onEveryDevice("a parameter with a master that somebody writes", (device) =
     capture.dispose();
   });
 
-  test("between replays: the next one begins with what was written", async () => {
+  test("is read by the next replay if written between replays", async () => {
     const [eager, captured] = [setUpOne(), setUpOne()];
     captured.optimizer.tabulate();
     const capture = device.capture(() => captured.optimizer.step());

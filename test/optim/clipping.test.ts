@@ -1,5 +1,5 @@
-// Clipping over the whole range of float32: squares that overflow or underflow, norms that float32 does not hold, scales
-// and coefficients beyond it, and what is not finite, as PyTorch's clip_grad_norm_ does it in float64.
+// Clipping over the whole range of float32: squares that overflow or underflow, norms that float32 cannot hold, scales
+// and coefficients beyond its range, and non-finite gradients. The reference is PyTorch's clip_grad_norm_ in float64.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { SGD } from "#lib/optim/index.js";
@@ -7,7 +7,7 @@ import type { Tensor } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
 import { parameterOf, setGradient } from "./support/runs.js";
 
-/** A number, the text of one that JSON does not have, or null for a NaN. */
+/** A number, the text of a number that JSON cannot represent, or null for NaN. */
 type Value = number | string | null;
 interface Clipped {
   readonly name: string;
@@ -15,7 +15,7 @@ interface Clipped {
   readonly gradientScale: number;
   readonly clipNorm: number;
   readonly norm: Value;
-  /** After a step of rate 1 from zeros. */
+  /** Values after one step with a learning rate of 1, starting from zeros. */
   readonly parameters: readonly (readonly Value[])[];
 }
 const numberOf = (value: Value) =>
@@ -26,7 +26,7 @@ const golden: { clipping: readonly Clipped[] } = JSON.parse(
   readFileSync(new URL("../golden/optimizer_steps.json", import.meta.url), "utf8"),
 );
 
-/** What a bfloat16 holds of a number: its upper half, rounded to the nearest even. */
+/** The bfloat16 value of a number: its upper half, rounded to nearest even. */
 function roundedLow(value: number): number {
   const [bits] = new Uint32Array(Float32Array.of(value).buffer);
   if (!Number.isFinite(value)) return value;
@@ -34,7 +34,7 @@ function roundedLow(value: number): number {
   return new Float32Array(Uint32Array.of(rounded).buffer)[0]!;
 }
 
-/** The same as {@link golden}, by PyTorch's formula, of gradients that bfloat16 holds. */
+/** The same as {@link golden}, computed with PyTorch's formula for gradients rounded to bfloat16. */
 function clippedLow({ gradients, gradientScale, clipNorm, ...rest }: Clipped): Clipped {
   const low = gradients.map((one) => one.map((value) => roundedLow(Math.fround(numberOf(value)))));
   const norm = Math.hypot(...low.flat().map((value) => value * gradientScale));
@@ -44,12 +44,12 @@ function clippedLow({ gradients, gradientScale, clipNorm, ...rest }: Clipped): C
   return { ...rest, gradients: low, gradientScale, clipNorm, norm, parameters };
 }
 
-/** Relative to the largest expected number beside which it stands, and 0 below the smallest normal one. */
+/** The tolerance is relative to the largest expected number of the tensor, and 0 below the smallest normal number. */
 function expectValues(got: ArrayLike<number>, expected: readonly Value[], what: string): void {
   for (const [i, value] of expected.entries()) {
     const exact = numberOf(value);
     if (Number.isNaN(exact)) expect(got[i], `${what}[${i}]`).toBeNaN();
-    // A norm of three numbers, its division and three products: each rounds by 6e-8.
+    // The norm of three numbers, its division and three products round by 6e-8 each.
     else expect(Math.abs(got[i]! - exact), `${what}[${i}]`).toBeLessThanOrEqual(1e-6 * Math.abs(exact) + 2 ** -126);
   }
 }
@@ -73,7 +73,7 @@ await onEveryDevice("clipping", (device) => {
         return { optimizer, read };
       }
 
-      test.each(cases)("of $name", async (one) => {
+      test.each(cases)("matches PyTorch if $name", async (one) => {
         const { optimizer, read } = stepOf(one);
         const values = await read();
         for (const [i, parameter] of one.parameters.entries()) expectValues(values[i]!, parameter, `p${i}`);
@@ -86,7 +86,7 @@ await onEveryDevice("clipping", (device) => {
       });
 
       test.each(cases.flatMap((one) => (["stop", "skip"] as const).map((policy) => ({ ...one, policy }))))(
-        "$policy: $name",
+        "with nonFinite $policy updates or skips the step if $name",
         async ({ policy, ...one }) => {
           const { optimizer, read } = stepOf(one, policy);
           const finite = one.gradients.flat().every((value) => Number.isFinite(numberOf(value)));

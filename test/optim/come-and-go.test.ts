@@ -1,5 +1,5 @@
-// Parameters whose first gradient comes late, whose gradients come and go, or that are frozen for a while: each counts its
-// own updates, as in PyTorch. So does a captured step, and a run that was stopped.
+// Parameters whose first gradient comes late, that have gradients at some steps only, or that are frozen for a while.
+// Each parameter counts its own updates, as in PyTorch. So does a captured step, and so does a resumed run.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Capture, Device } from "#lib/native/index.js";
@@ -20,14 +20,14 @@ import {
 import { storages } from "./support/storages.js";
 
 type Lists = readonly (readonly number[])[];
-/** From PyTorch 2.6 in float64 (Lion: from a program of its own): see test/golden/optimizer_steps.py. */
+/** From PyTorch 2.6 in float64 (for Lion, from a separate program): see test/golden/optimizer_steps.py. */
 interface Golden {
   readonly comeAndGo: readonly {
     readonly optimizer: Kind;
     readonly options: RuleOptions;
-    /** By parameter, what differs from the options of all. */
+    /** Options by parameter that differ from the shared options. */
     readonly groups?: Readonly<Record<string, Partial<RuleOptions>>>;
-    /** After 8 and after 20 steps. */
+    /** Values after 8 and after 20 steps. */
     readonly parameters: readonly Lists[];
   }[];
   readonly stopped: readonly {
@@ -51,7 +51,7 @@ const golden: Golden = JSON.parse(readFileSync(new URL("../golden/optimizer_step
 const steps = 20;
 const stored = [8, 20];
 const sizes = [9, 4, 5, 3];
-/** Which steps bring each parameter a gradient: always, late, off and on, not while it is frozen. */
+/** The steps at which each parameter has a gradient: always, late, alternating, and except while it is frozen. */
 const takesPart = [
   () => true,
   (step: number) => step >= 7,
@@ -60,7 +60,7 @@ const takesPart = [
 ];
 const gradientOf = (i: number, step: number) => gradientValues(sizes[i]!, step, 100 * (i + 1));
 
-// Twenty roundings of a parameter by 6e-8 of its size; see rules.test.ts.
+// Twenty roundings of a parameter by 6e-8 of its size each; see rules.test.ts.
 const tolerance = 1e-6;
 
 const runs = golden.comeAndGo.map((run) => ({
@@ -74,7 +74,7 @@ interface Run {
   readonly groups?: Readonly<Record<string, object>>;
 }
 
-/** Parameters, their gradients as tensors that stay, and the optimizer. */
+/** Parameters, their gradients as persistent tensors, and the optimizer. */
 function setUp(
   device: Device,
   { optimizer: kind, options, groups = {} }: Run,
@@ -84,7 +84,7 @@ function setUp(
   const chosen = Object.entries(groups).map(([i, more]) => ({ ...more, where: (name: string) => name === `p${i}` }));
   const optimizer = make(kind, parameters, { ...options, groups: chosen } as never);
   const gradients = parameters.map(({ size }) => tensor(device, new Float32Array(size), [size], { dtype }));
-  /** Gives the parameters of a step their gradients. */
+  /** Sets the gradients of the parameters for a step. */
   const give = (step: number) => {
     for (const [i, parameter] of parameters.entries()) {
       const values = gradientOf(i, step);
@@ -103,12 +103,12 @@ function setUp(
   return { parameters, optimizer, give, everything, dispose };
 }
 
-/** The upper halves: of these gradients bfloat16 needs no more than some digits. */
+/** The upper halves of the values. The gradients here have few digits, which bfloat16 holds exactly. */
 function lowBits(values: Float32Array): Uint16Array {
   return Uint16Array.from(new Uint32Array(values.slice().buffer), (bits) => bits >>> 16);
 }
 
-test("the float64 reference counts per parameter as PyTorch does", () => {
+test("the float64 reference counts updates per parameter, as PyTorch does", () => {
   for (const { optimizer, options, groups = {}, parameters } of golden.comeAndGo)
     for (const [i, size] of sizes.entries()) {
       const reference = new Reference(optimizer, { ...options, ...groups[String(i)] }, initialValues(size, i + 1));
@@ -120,8 +120,8 @@ test("the float64 reference counts per parameter as PyTorch does", () => {
     }
 });
 
-await onEveryDevice("parameters that come and go", (device) => {
-  test.each(runs)("end where PyTorch's do: $title", async (run) => {
+await onEveryDevice("parameters with gradients at some steps only", (device) => {
+  test.each(runs)("match PyTorch: $title", async (run) => {
     const { parameters, optimizer, give, dispose } = setUp(device, run);
     for (let step = 0; step < steps; step++) {
       give(step);
@@ -137,7 +137,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     dispose();
   });
 
-  test.each(runs)("have the same bits captured: $title", async (run) => {
+  test.each(runs)("get the same bits from captured steps: $title", async (run) => {
     const eager = setUp(device, run);
     const captured = setUp(device, run);
     captured.optimizer.tabulate();
@@ -156,7 +156,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     }
     expect(graphs.size).toBeGreaterThan(3);
     const [expected, got] = await Promise.all([eager.everything(), captured.everything()]);
-    // A captured run has made what it keeps of every parameter before its first gradient.
+    // A captured run creates the optimizer state of every parameter before its first gradient.
     for (const [name, text] of Object.entries(expected)) expect(got[name], name).toBe(text);
     for (const graph of graphs.values()) graph.dispose();
     eager.dispose();
@@ -167,7 +167,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     test.each([
       { optimizer: "SGD", options: { lr: 0.05, momentum: 0.9, dampening: 0.3, ...options } },
       { optimizer: "AdamW", options: { lr: 0.01, amsgrad: true, clipNorm: 1, ...options } },
-    ] as const)("stop and go on with the same bits: $optimizer", async (run) => {
+    ] as const)("continue with the same bits after a resume: $optimizer", async (run) => {
       for (const stop of [6, 11]) {
         const whole = setUp(device, run, dtype as "float32");
         const first = setUp(device, run, dtype as "float32");
@@ -190,7 +190,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     });
   });
 
-  test.each(golden.stopped)("go on from PyTorch's state: $optimizer, stopped after $stop steps", async (run) => {
+  test.each(golden.stopped)("continue from PyTorch's state: $optimizer, stopped after $stop steps", async (run) => {
     const { parameters, optimizer, give, dispose } = setUp(device, run);
     for (const [i, parameter] of parameters.entries()) parameter.write(Float32Array.from(run.start[i]!));
     const state = new Map(
@@ -199,7 +199,7 @@ await onEveryDevice("parameters that come and go", (device) => {
         return [name, tensor(device, Float32Array.from(values), shape)] as const;
       }),
     );
-    // SGD has no count: only that there is a buffer.
+    // The state of SGD has no count. It only shows that there is a buffer.
     await optimizer.loadTorchState(state, run.optimizer === "SGD" ? run.stop : undefined);
     expect(optimizer.iteration).toBe(run.stop);
     for (let step = run.stop; step < steps; step++) {
@@ -212,7 +212,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     dispose();
   });
 
-  test("a state of an earlier version, with one count for all, goes on as it did", async () => {
+  test("continue as before from the state of an earlier version, which has one count for all parameters", async () => {
     const run = { optimizer: "Adam", options: { lr: 0.01 } } as const;
     const stop = 6;
     const first = setUp(device, run);
@@ -221,7 +221,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     for (let step = 0; step < stop; step++) {
       first.give(step);
       first.optimizer.step();
-      // A parameter that took no part at a step counts it nevertheless, as if its gradient had been zero.
+      // The earlier version also counted steps without a gradient, as if the gradient had been zero.
       for (const [i, one] of exact.entries()) if (takesPart[i]!(step)) one.step(gradientOf(i, step));
     }
     for (const [i, one] of first.parameters.entries()) second.parameters[i]!.write((await one.read()) as Float32Array);
@@ -230,9 +230,9 @@ await onEveryDevice("parameters that come and go", (device) => {
     second.optimizer.loadStateDict(state);
     second.give(stop);
     second.optimizer.step();
-    // p1 has its first gradient at a later step, and takes no part at this one.
+    // p1 gets its first gradient at a later step and has none at this one.
     expect(await second.optimizer.stateDict().get("updates")!.read()).toEqual(Int32Array.of(7, 0, 7, 6));
-    // p0 was updated at every step, so its count is what it always was.
+    // p0 was updated at every step, so its count is the same in both versions.
     exact[0]!.step(gradientOf(0, stop));
     expect(relativeError((await second.parameters[0]!.read()) as Float32Array, exact[0]!.parameter)).toBeLessThan(
       tolerance,
@@ -241,7 +241,7 @@ await onEveryDevice("parameters that come and go", (device) => {
     second.dispose();
   });
 
-  test("a step that is left out counts for no parameter", async () => {
+  test("count no update at a skipped step", async () => {
     const run = { optimizer: "Adam", options: { lr: 0.01, nonFinite: "skip" } } as const;
     const { parameters, optimizer, give, dispose } = setUp(device, run);
     for (let step = 0; step < 3; step++) {
@@ -254,7 +254,7 @@ await onEveryDevice("parameters that come and go", (device) => {
   });
 });
 
-/** What a checkpoint of the optimizer holds, as tensors of their own. */
+/** Copies of the optimizer state, as a checkpoint holds them. */
 async function copied(device: Device, optimizer: Optimizer<never>): Promise<Map<string, Tensor>> {
   const state = new Map<string, Tensor>();
   for (const [name, { dtype, shape, ...one }] of [...optimizer.stateDict()].map(
@@ -264,8 +264,8 @@ async function copied(device: Device, optimizer: Optimizer<never>): Promise<Map<
   return state;
 }
 
-await onEveryDevice("a first beta that a schedule cycles", (device) => {
-  test.each(golden.oneCycle)("corrects as PyTorch does: $optimizer $options", async (run) => {
+await onEveryDevice("a first beta that the schedule changes", (device) => {
+  test.each(golden.oneCycle)("is corrected for bias as in PyTorch: $optimizer $options", async (run) => {
     const results: Record<string, string>[] = [];
     for (const tabulated of [false, true]) {
       const parameter = parameterOf(device, 9, "p");

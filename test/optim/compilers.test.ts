@@ -1,6 +1,7 @@
-// The update rules give the same bits whichever compiler made them, optimised or not, and those bits are near a float64
-// reference. CPU and emulator are both g++ in the other tests, so what one compiler decides for itself shows only here:
-// the order in which arguments are evaluated, contraction into fma, intermediate precision.
+// The update rules give the same bits with every compiler, optimized or not, and these bits are close to a float64
+// reference. In the other tests both the CPU kernels and the emulator are compiled with g++. Only this test shows
+// dependence on what a compiler may choose: the order in which arguments are evaluated, contraction into fma, and
+// intermediate precision.
 import { spawnSync } from "node:child_process";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -12,15 +13,15 @@ import { gradientValues, initialValues, relativeError } from "./support/runs.js"
 
 const folder = temporaryFolders();
 const source = resolve(import.meta.dirname, "support/update_program.cc");
-// As the library's kernels are compiled (binding.gyp).
+// The flags with which the library's kernels are compiled (binding.gyp).
 const flags = ["-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"];
 const compilers = ["g++", "clang++"].filter((name) => spawnSync(name, ["--version"]).status === 0);
 
 const steps = 5;
 const elements = 1000;
-const kept = 1 + 3; // the parameter and the most moments that a rule has
+const kept = 1 + 3; // the parameter and at most three moments
 
-/** What each rule does, as the library's classes hand it over and as the reference takes it. */
+/** The rules, with hyper-parameters as the library's classes pass them and options as the reference takes them. */
 const rules: { rule: number; moments: number; kind: Kind; options: RuleOptions; hyper: Hyper }[] = [
   {
     rule: 0,
@@ -65,7 +66,7 @@ const rules: { rule: number; moments: number; kind: Kind; options: RuleOptions; 
 const gradients = Array.from({ length: steps }, (_, step) => gradientValues(elements, step));
 const input = Buffer.concat([initialValues(elements), ...gradients].map((values) => Buffer.from(values.buffer)));
 
-/** What a program writes: after each step the parameter and the moments. */
+/** The output of a program: the parameter and the moments after each step. */
 function outcome(program: string, rule: number, hyper: Hyper): Float32Array[] {
   const args = [rule, elements, steps, ...hyperRow(hyper)].map(String);
   const { status, stdout } = spawnSync(program, args, { input, maxBuffer: 1 << 26 });
@@ -78,7 +79,7 @@ function outcome(program: string, rule: number, hyper: Hyper): Float32Array[] {
 const builds = compilers.flatMap((compiler) => ["-O0", "-O2"].map((level) => ({ compiler, level })));
 
 describe.skipIf(compilers.length === 0)(
-  `native/update as ${compilers.join(" and ") || "no compiler (skipped: there is none)"} makes it`,
+  `native/update compiled by ${compilers.join(" and ") || "no compiler (skipped: there is none)"}`,
   () => {
     const programs = new Map<string, string>();
     function programOf(compiler: string, level: string): string {
@@ -93,24 +94,24 @@ describe.skipIf(compilers.length === 0)(
     }
 
     describe.each(rules)("$kind $options", ({ rule, moments, kind, options, hyper }) => {
-      test.each(builds)("$compiler $level is near float64", ({ compiler, level }) => {
+      test.each(builds)("is close to float64 with $compiler $level", ({ compiler, level }) => {
         const reference = new Reference(kind, options, initialValues(elements));
         const found = outcome(programOf(compiler, level), rule, hyper);
         for (let step = 0; step < steps; step++) {
           const before = reference.parameter.slice();
           reference.step(gradients[step]!);
           const parameter = found[step * kept]!;
-          // The first step in particular: what it moves by, not only where it ends.
+          // Compare the change of each step too, not only the resulting parameter.
           const moved = parameter.map((value, i) => value - before[i]!);
           const expected = reference.parameter.map((value, i) => value - before[i]!);
-          // A parameter near 2 is rounded by up to 1.2e-7, and so is each earlier step's; a move is 0.01 of it.
+          // A parameter near 2 is rounded by up to 1.2e-7, as it was at each earlier step. A change is 0.01 of it.
           expect(relativeError(moved, expected), `what step ${step} moves by`).toBeLessThan(1e-4);
           expect(relativeError(parameter, reference.parameter)).toBeLessThan(1e-6);
           for (let k = moments; k < kept - 1; k++) expect(found[step * kept + 1 + k]!.every((m) => m === 0)).toBe(true);
         }
       });
 
-      test("all have the same bits", () => {
+      test("gives the same bits with every compiler and level", () => {
         const [first, ...others] = builds.map(({ compiler, level }) =>
           outcome(programOf(compiler, level), rule, hyper),
         );

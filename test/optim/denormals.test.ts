@@ -1,5 +1,5 @@
-// Denormal numbers cost a CPU up to a hundred times as much as others. No step stores one, on any device; the threads
-// that run kernels take them for zero; and JavaScript's own thread never notices.
+// A CPU computes with denormal numbers up to a hundred times more slowly than with others. No step stores one on any
+// device. The threads that run kernels treat them as zero. JavaScript's own thread is not affected.
 import { describe, expect, test } from "vitest";
 import * as ops from "#lib/tensor/index.js";
 import { cpuDevices, devices, onEveryDevice, open } from "../support/devices.js";
@@ -9,7 +9,7 @@ import { storages } from "./support/storages.js";
 
 const leastNormal = 2 ** -126;
 
-// Betas that float32 holds exactly, and small enough that both moments fade away within 4,000 steps.
+// The betas are exact in float32, and small enough for both moments to decay to zero within 4,000 steps.
 const rules: { kind: Kind; options: RuleOptions; betas: readonly number[] }[] = [
   { kind: "SGD", options: { lr: 0.01, momentum: 0.9375 }, betas: [0.9375] },
   { kind: "Adam", options: { lr: 0.01, betas: [0.875, 0.9375] }, betas: [0.875, 0.9375] },
@@ -18,7 +18,7 @@ const rules: { kind: Kind; options: RuleOptions; betas: readonly number[] }[] = 
   { kind: "Lion", options: { lr: 0.01, betas: [0.875, 0.9375] }, betas: [0.9375] },
 ];
 
-/** As float32, of whichever type. */
+/** The values as float32, from either storage type. */
 function floats(values: unknown): Float32Array {
   if (values instanceof Float32Array) return values;
   const halves = values as Uint16Array;
@@ -27,13 +27,13 @@ function floats(values: unknown): Float32Array {
 
 const isDenormal = (value: number) => value !== 0 && Math.abs(value) < leastNormal;
 
-await onEveryDevice("4,000 steps of an idle parameter", (device) => {
+await onEveryDevice("4,000 steps with zero gradients", (device) => {
   describe.each(storages)("$title", (storage) => {
     test.each(rules)("leave no denormal number: $kind $options", async ({ kind, options, betas }) => {
       const size = 20;
       const parameter = parameterOf(device, size, "p", 1, storage.dtype);
       const optimizer = make(kind, [parameter], { ...options, ...storage.options } as RuleOptions);
-      // Magnitudes from 1 to 1e-30: they reach the denormal numbers at many different steps.
+      // Magnitudes from 1 to 1e-30, so that elements become denormal at many different steps.
       const gradient = initialValues(size).map((value, i) => value * 10 ** (-1.5 * i));
       setGradient(parameter, gradient);
       optimizer.step();
@@ -52,7 +52,8 @@ await onEveryDevice("4,000 steps of an idle parameter", (device) => {
         for (const [i, values] of (await read()).entries()) {
           const what = `${moments[i]![0]} after ${steps} steps`;
           expect(values.filter(isDenormal), what).toEqual(new Float32Array(0));
-          // Without a gradient a moment is multiplied by its beta, in float64 here. A bfloat16 is rounded by chance.
+          // Without a gradient a moment is multiplied by its beta, here in float64. A bfloat16 moment is rounded
+          // stochastically and is left out.
           if (moments[i]![1].dtype === "bfloat16") continue;
           for (const [j, value] of values.entries()) {
             const exact = first[i]![j]! * betas[i]! ** steps;
@@ -63,7 +64,7 @@ await onEveryDevice("4,000 steps of an idle parameter", (device) => {
       }
       for (const [name, tensor] of [...kept, ["p", parameter] as const])
         expect(floats(await tensor.read()).filter(isDenormal), name).toEqual(new Float32Array(0));
-      // Every moment has faded away but the maximum, and the momenta of Adam's first step in bfloat16.
+      // All moments have decayed to zero except the maximum, and Adam's bfloat16 momenta of the first step.
       if (!storage.options.momentType?.startsWith("b"))
         for (const [i, values] of (await read()).entries())
           if (betas[i]! < 1) expect(values.every((value) => value === 0)).toBe(true);
@@ -72,7 +73,7 @@ await onEveryDevice("4,000 steps of an idle parameter", (device) => {
     });
   });
 
-  test("the smallest normal number stays, in a parameter and in a second moment; what is below goes", async () => {
+  test("a step keeps the smallest normal number in a parameter and a second moment, and flushes smaller ones to zero", async () => {
     const below = 1 - 2 ** -23;
     const parameter = parameterOf(device, Float32Array.of(leastNormal, -leastNormal, 2 * below * leastNormal, 0), "p");
     const optimizer = make("Adam", [parameter], { lr: 0, betas: [0, 0] });
@@ -98,7 +99,7 @@ await onEveryDevice("4,000 steps of an idle parameter", (device) => {
     decay.dispose();
   });
 
-  test("a gradient whose square is denormal counts as nothing in the second moment", async () => {
+  test("a gradient whose square is denormal adds nothing to the second moment", async () => {
     const parameter = parameterOf(device, Float32Array.of(1, 1, 1, 1), "p");
     const optimizer = make("Adam", [parameter], { lr: 0.1, betas: [0.5, 0.5] });
     setGradient(parameter, Float32Array.of(1e-19, 1e-20, 1e-30, 1e-18));
@@ -111,11 +112,11 @@ await onEveryDevice("4,000 steps of an idle parameter", (device) => {
   });
 });
 
-// What JavaScript computes without the compiler knowing the result.
+// The compiler cannot compute the result of this in advance.
 const halfOf = (values: Float64Array) => values.map((value) => value / 2);
 
 test.each(devices.map((one) => [one.label, one] as const))(
-  "the thread of JavaScript keeps its denormal numbers beside %s",
+  "the JavaScript thread keeps denormal numbers while %s works",
   async (_, one) => {
     const device = await open(one, one.name === "cpu" ? { threads: 3 } : {});
     const parameter = parameterOf(device, 100_000, "p");
@@ -139,7 +140,7 @@ test.each(devices.map((one) => [one.label, one] as const))(
 );
 
 test.each(cpuDevices.map((one) => [one.label, one] as const))(
-  "a step of arrays, which the thread of JavaScript waits for, leaves it its denormal numbers: %s",
+  "a synchronous step over arrays does not change how the JavaScript thread treats denormal numbers: %s",
   async (_, one) => {
     const device = await open(one, { threads: 2 });
     const parameter = initialValues(50_000);
@@ -151,7 +152,7 @@ test.each(cpuDevices.map((one) => [one.label, one] as const))(
 );
 
 test.each(cpuDevices.map((one) => [one.label, one] as const))(
-  "kernels take denormal numbers for zero, on every thread: %s",
+  "kernels treat denormal numbers as zero on every thread: %s",
   async (_, one) => {
     const device = await open(one, { threads: 4 });
     const size = 400_000;
@@ -162,7 +163,7 @@ test.each(cpuDevices.map((one) => [one.label, one] as const))(
     const small = parameterOf(device, new Float32Array(size).fill(2 ** -100), "small");
     const square = (await ops.multiply(small, small).read()) as Float32Array;
     expect(square.every((value) => value === 0)).toBe(true);
-    // What is moved and not computed with stays as it is.
+    // Values that are only copied stay as they are.
     expect(await x.read()).toEqual(values);
     await device.close();
   },

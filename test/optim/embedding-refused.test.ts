@@ -1,16 +1,16 @@
-// Optimizers over arrays that another program owns: what they cannot update is refused by name, and everything stays as
-// it was: parameters, moments, counters.
+// Optimizers over caller-owned arrays. An error names what cannot be updated, and parameters, moments and counters stay
+// unchanged.
 import { afterAll, describe, expect, test } from "vitest";
 import { openDevice } from "#lib/native/index.js";
 import { tensor } from "#lib/tensor/index.js";
 import { expectSameBits, gradientsOf, make, type Options, type Rule, refusal } from "./support/embedded.js";
 import { gradientValues, initialValues } from "./support/runs.js";
 
-// A tensor's, where arrays are expected.
+// The device of the tensors that are passed where arrays are expected.
 const device = await openDevice("cpu");
 afterAll(() => device.close());
 
-describe("parameters that cannot be updated are refused", () => {
+describe("parameters that cannot be updated are refused:", () => {
   const good = () => Float32Array.of(1, 2, 3);
 
   test.each([
@@ -33,7 +33,7 @@ describe("parameters that cannot be updated are refused", () => {
     expect(first).toEqual(good());
   });
 
-  test("none, and a single array in place of the list", () => {
+  test("an empty list, or a single array instead of a list", () => {
     expect(refusal(() => make("AdamW", [], { lr: 0.1 })).message).toMatch(/^parameters: /);
     expect(refusal(() => make("AdamW", good() as unknown as [], { lr: 0.1 })).message).toMatch(/^parameters: /);
   });
@@ -49,19 +49,19 @@ describe("parameters that cannot be updated are refused", () => {
     const before = parameters.map((one) => one.slice());
     const gradients = parameters.map(({ length }) => new Float32Array(length).fill(1));
     const { message } = refusal(() => make("SGD", parameters, { lr: 0.1 }).step(gradients));
-    // Whichever of the two is named first, both are.
+    // The message names both arrays, in either order.
     expect(message).toMatch(/parameters\[(0|2)\]/);
     expect(parameters).toEqual(before);
   });
 
-  test("but neighbours do not overlap, nor do empty arrays anything", () => {
+  test("neighboring or empty arrays do not overlap and are accepted", () => {
     const parameters = [whole.subarray(0, 5), whole.subarray(5, 8), whole.subarray(2, 2), whole.subarray(8)];
     const gradients = parameters.map(({ length }) => new Float32Array(length).fill(1));
     expect(() => make("SGD", parameters, { lr: 0 }).step(gradients)).not.toThrow();
   });
 });
 
-/** A Float32Array whose memory has gone elsewhere. */
+/** A detached Float32Array. */
 function detached(array: Float32Array = new Float32Array(3)): Float32Array {
   structuredClone(null, { transfer: [array.buffer as ArrayBuffer] });
   expect(array.length).toBe(0);
@@ -71,14 +71,14 @@ function detached(array: Float32Array = new Float32Array(3)): Float32Array {
 interface Situation {
   readonly parameters: Float32Array[];
   readonly gradients: Float32Array[];
-  /** Changes one of the two lists, or what is behind an element, before a step. */
+  /** Changes one of the two lists, or the memory of an element, before a step. */
   spoil(): { gradients?: unknown };
-  /** Makes it good again where that can be done; then the steps must go on as if nothing had been. */
+  /** Reverses the change, if possible. The steps must then continue as if nothing had happened. */
   repair?(): void;
   readonly names: RegExp;
 }
 
-/** An array over a buffer that can grow and shrink; its own length follows where `tracks`. */
+/** An array over a resizable buffer. If `tracks` is true, the array's length follows the buffer's. */
 function resizable(length: number, tracks: boolean): { array: Float32Array; resize(length: number): void } {
   const Resizable = ArrayBuffer as unknown as new (
     bytes: number,
@@ -227,13 +227,13 @@ function overlapping(gradient: (parameters: Float32Array[]) => Float32Array): Si
   };
 }
 
-describe.each(Object.entries(situations))("when %s", (_, situation) => {
+describe.each(Object.entries(situations))("if %s", (_, situation) => {
   test.each([
     ["SGD", { lr: 0.05, momentum: 0.9 }],
     ["AdamW", { lr: 0.05, clipNorm: 1, nonFinite: "skip" }],
-    // The first parameter comes last inside the optimizer.
+    // The first parameter has the last position inside the optimizer.
     ["AdamW", { lr: 0.05, groups: [{ where: (name: string) => name === "0", lr: 0.1 }] }],
-  ] as [Rule, Options][])("a step of %s with %o is refused and changes nothing", async (rule, options) => {
+  ] as [Rule, Options][])("a step of %s with %o throws and changes nothing", async (rule, options) => {
     const { parameters, gradients, spoil, repair, names } = situation();
     const twins = parameters.map((values) => values.slice());
     const [optimizer, twin] = [make(rule, parameters, options), make(rule, twins, options)];
@@ -267,7 +267,7 @@ describe.each(Object.entries(situations))("when %s", (_, situation) => {
 test.each([
   ["has come back to its length", true, [2000, 1025]],
   ["has grown behind an array of fixed length", false, [2000]],
-])("memory that %s is good", (_, tracks, lengths) => {
+])("memory that %s is accepted", (_, tracks, lengths) => {
   const { array, resize } = resizable(1025, tracks);
   const twin = array.slice();
   const [optimizer, other] = [make("AdamW", [array], { lr: 0.1 }), make("AdamW", [twin], { lr: 0.1 })];

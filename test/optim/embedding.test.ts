@@ -1,4 +1,4 @@
-// Optimizers over arrays that another program owns: they must do what they do over tensors, where the arrays lie.
+// Optimizers over caller-owned arrays. They update the arrays in place, with the same results as over tensors.
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { type Device, openDevice } from "#lib/native/index.js";
@@ -10,7 +10,7 @@ import { cpuDevices, openAll } from "../support/devices.js";
 import { expectSameBits, gradientsOf, make, type Options, type Rule, refusal } from "./support/embedded.js";
 import { gradientValues, initialValues, parameterOf, setGradient } from "./support/runs.js";
 
-/** Arrays of these sizes with hashed numbers, as views into one buffer that begin at odd places; 7.5 lies between. */
+/** Arrays of these sizes with hashed numbers. They are views of one buffer at unaligned offsets; the gaps hold 7.5. */
 function viewsOf(sizes: readonly number[], whole = new ArrayBuffer(spaceOf(sizes))): Float32Array[] {
   new Float32Array(whole).fill(7.5);
   let at = 3;
@@ -22,12 +22,12 @@ function viewsOf(sizes: readonly number[], whole = new ArrayBuffer(spaceOf(sizes
   });
 }
 
-/** Bytes that {@link viewsOf} takes at most. */
+/** Maximum number of bytes that {@link viewsOf} uses. */
 function spaceOf(sizes: readonly number[]): number {
   return 4 * (sizes.reduce((sum, size) => sum + size + 4, 0) + 3);
 }
 
-// One element less and one more than whole vectors, and more than one chunk's worth.
+// The sizes include one element less and one more than whole vectors, and more than one chunk.
 const sizes = [0, 1, 3, 1025, 0, 16_383, 40_001];
 const steps = 12;
 const uba = schedule.uba({ budget: steps, maxLr: 0.05, phi: 3, warmup: 2 });
@@ -46,7 +46,7 @@ const cases: { rule: Rule; options: Options }[] = [
 
 const devices = await openAll({}, cpuDevices);
 
-/** What an optimizer over tensors with these numbers does: the parameters' values after every step. */
+/** Runs an optimizer over tensors with these numbers. Returns the values of the parameters after every step. */
 async function overTensors(device: Device, rule: Rule, options: Options): Promise<Float32Array[][]> {
   const parameters = sizes.map((size, i) => parameterOf(device, initialValues(size, i + 1)));
   const optimizer = make(rule, parameters, options);
@@ -64,7 +64,7 @@ async function overTensors(device: Device, rule: Rule, options: Options): Promis
   return history;
 }
 
-/** Whether everything in the buffer that is not inside one of the views is as {@link viewsOf} left it. */
+/** Expects the gaps between the views to be as {@link viewsOf} left them. */
 function expectUntouchedBetween(views: readonly Float32Array[]): void {
   const whole = new Float32Array(views[0]!.buffer);
   const inside = new Uint8Array(whole.length);
@@ -73,7 +73,7 @@ function expectUntouchedBetween(views: readonly Float32Array[]): void {
   expect(whole.findIndex((value, i) => inside[i] === 0 && value !== 7.5)).toBe(-1);
 }
 
-describe.each(devices)("the bits of the same optimizer over tensors ($label)", ({ device }) => {
+describe.each(devices)("an optimizer over arrays gives the bits of one over tensors ($label)", ({ device }) => {
   test.each(cases)("$rule $options", async ({ rule, options }) => {
     const expected = await overTensors(device, rule, options);
     const views = viewsOf(sizes);
@@ -83,7 +83,7 @@ describe.each(devices)("the bits of the same optimizer over tensors ($label)", (
       const gradients = viewsOf(sizes);
       for (const [i, values] of gradientsOf(sizes, step).entries()) gradients[i]!.set(values);
       optimizer.step(gradients);
-      // At once, without a wait: the step is done when the call returns.
+      // Compared without waiting: the step is done when the call returns.
       expectSameBits(views, expected[step]!, `after step ${step}`);
       expectSameBits(gradients, gradientsOf(sizes, step), "a gradient, which is only read");
     }
@@ -93,7 +93,7 @@ describe.each(devices)("the bits of the same optimizer over tensors ($label)", (
 });
 
 describe("without a device", () => {
-  test("it is the CPU that is used, and nothing has to be opened or closed", async () => {
+  test("the CPU is used, and no device has to be opened or closed", async () => {
     const device = await openDevice("cpu");
     const { rule, options } = cases[5]!;
     const expected = await overTensors(device, rule, options);
@@ -104,16 +104,16 @@ describe("without a device", () => {
     expectSameBits(views, expected.at(-1)!, "after the last step");
   });
 
-  test("a program ends by itself, whatever it leaves undisposed", async () => {
+  test("a program ends by itself even if nothing is disposed of", async () => {
     const ended = await runProgram(new URL("support/embedding-ends.ts", import.meta.url));
     expect(ended).toMatchObject({ code: 0, signal: null, stdout: "-0.5\n", stderr: "" });
   });
 });
 
-describe("the arrays stay the caller's", () => {
+describe("caller-owned arrays", () => {
   const small = [5, 1025];
 
-  test("what is written between the steps is what the next one begins with", () => {
+  test("values that the program writes between steps are used by the next step", () => {
     const [changed, fresh] = [viewsOf(small), viewsOf(small)];
     const optimizer = make("SGD", changed, { lr: 0.1 });
     optimizer.step(gradientsOf(small, 0));
@@ -124,13 +124,13 @@ describe("the arrays stay the caller's", () => {
     expectSameBits(changed, fresh, "after the second step");
   });
 
-  test("gradients may be other arrays each time, or one for several parameters", () => {
+  test("gradients may be other arrays at each step, or one array for several parameters", () => {
     const [views, others] = [viewsOf([9, 9]), viewsOf([9, 9])];
     const options: Options = { lr: 0.1, clipNorm: 1 };
     const [optimizer, other] = [make("AdamW", views, options), make("AdamW", others, options)];
     const reused = [new Float32Array(9), new Float32Array(9)];
     for (let step = 0; step < 4; step++) {
-      // tfjs gives such a pair for a sum: the gradient of either term is the same array.
+      // TensorFlow.js returns such a pair for a sum: the gradients of both terms are the same array.
       const shared = gradientValues(9, step);
       optimizer.step([shared, shared]);
       for (const array of reused) array.set(shared);
@@ -139,7 +139,7 @@ describe("the arrays stay the caller's", () => {
     expectSameBits(views, others, "after four steps");
   });
 
-  test("they may come from another realm, which has a Float32Array of its own", () => {
+  test("arrays may come from another realm, which has its own Float32Array", () => {
     const elsewhere = (values: string) => runInNewContext(`Float32Array.of(${values})`) as Float32Array;
     const view = elsewhere("1, 2, 3");
     expect(view).not.toBeInstanceOf(Float32Array);
@@ -149,7 +149,7 @@ describe("the arrays stay the caller's", () => {
     expect([...view]).toEqual([0 - Math.fround(0.9), 1 - Math.fround(0.9), 2 - Math.fround(1.9)].map(Math.fround));
   });
 
-  test("a gradientScale may be given with a step", () => {
+  test("gradientScale may be given for a step", () => {
     const view = new Float32Array(1);
     const optimizer = make("SGD", [view], { lr: 1, gradientScale: 0.5 });
     optimizer.step([Float32Array.of(-8)], { gradientScale: 0.25 });
@@ -158,7 +158,7 @@ describe("the arrays stay the caller's", () => {
     expect(view[0]).toBe(2 + 4);
   });
 
-  test("dispose leaves them, gives back the rest, and ends the steps", () => {
+  test("dispose keeps the arrays, releases everything else, and makes further steps throw", () => {
     const { device } = devices[0]!;
     const before = device.memory().tensors;
     const views = viewsOf(small);
@@ -174,7 +174,7 @@ describe("the arrays stay the caller's", () => {
     expectSameBits(views, values, "after a step that was refused");
   });
 
-  test("a gradient that is not finite leaves them as they are, where that is asked for", async () => {
+  test("a non-finite gradient leaves the arrays unchanged if nonFinite is skip", async () => {
     const views = viewsOf(small);
     const optimizer = make("Adam", views, { lr: 0.1, nonFinite: "skip" });
     const bad = gradientsOf(small, 0).map((values) => values.slice());
@@ -186,8 +186,8 @@ describe("the arrays stay the caller's", () => {
   });
 });
 
-describe("groups know arrays by their place in the list", () => {
-  test("the first may come last: gradients keep the order of the parameters", async () => {
+describe("groups name arrays by their index in the list", () => {
+  test("gradients keep the order of the parameters if a group puts the first one last", async () => {
     const { device } = devices.at(-1)!;
     const groups = [
       { where: (name: string) => name === "0", lr: 10 },
@@ -200,7 +200,7 @@ describe("groups know arrays by their place in the list", () => {
     expect(optimizer.learningRates()).toEqual([1, 10, 100]);
   });
 
-  test("`where` is told type and length too", () => {
+  test("`where` gets the type and the length", () => {
     const views = viewsOf([4, 1025]);
     const seen: unknown[] = [];
     const where = (name: string, parameter: { shape: readonly number[] }) => {
@@ -218,7 +218,7 @@ describe("groups know arrays by their place in the list", () => {
     expect([...views[0]!]).toEqual([...before[0]!].map((value) => Math.fround(value - 1)));
   });
 
-  test("the same bits as over tensors, with clipping over all groups", async () => {
+  test("clipping over all groups gives the same bits as over tensors", async () => {
     const { device } = devices.at(-1)!;
     const groups = [{ where: (name: string) => name === "1" || name === "3", weightDecay: 0, lr: 0.03 }];
     const options: Options = { lr: uba, weightDecay: 0.3, clipNorm: 1, groups };
@@ -229,16 +229,16 @@ describe("groups know arrays by their place in the list", () => {
     expectSameBits(views, expected.at(-1)!, "after the last step");
   });
 
-  test("one that chooses none is refused", () => {
+  test("a group that matches no array is refused", () => {
     const groups = [{ where: (name: string) => name === "2" }];
     expect(refusal(() => make("SGD", viewsOf([1, 1]), { lr: 1, groups })).message).toContain("groups[0].where");
   });
 });
 
-describe("what is kept of an array", () => {
+describe("the state of an optimizer over arrays", () => {
   const small = [3, 1025];
 
-  test("is called by the array's place, and another optimizer goes on with it bit by bit", async () => {
+  test("is named by the array's index, and another optimizer continues from it with the same bits", async () => {
     const { device } = devices[0]!;
     const options: Options = { lr: 0.01, amsgrad: true, device };
     const through = viewsOf(small);
@@ -262,17 +262,17 @@ describe("what is kept of an array", () => {
   });
 });
 
-describe("shared memory", () => {
+describe("arrays in shared memory", () => {
   const small = [3, 1025];
 
-  test("gives the same bits, and every view of it shows them", () => {
+  test("get the same bits, which every view of the memory shows", () => {
     const shared = new SharedArrayBuffer(spaceOf(small));
     const views = viewsOf(small, shared as unknown as ArrayBuffer);
     const others = viewsOf(small);
     const optimizer = make("AdamW", views, { lr: 0.1 });
     const other = make("AdamW", others, { lr: 0.1 });
     for (let step = 0; step < 4; step++) {
-      // Gradients in shared memory too.
+      // The gradients are in shared memory too.
       const gradients = viewsOf(small, new SharedArrayBuffer(spaceOf(small)) as unknown as ArrayBuffer);
       for (const [i, values] of gradientsOf(small, step).entries()) gradients[i]!.set(values);
       optimizer.step(gradients);
@@ -284,31 +284,31 @@ describe("shared memory", () => {
     expectUntouchedBetween(views);
   });
 
-  test("two threads step at the same time, each in its own part, to the bits of one after the other", async () => {
+  test("can be updated by two threads at once in separate parts, with the bits of sequential steps", async () => {
     const ended = await runProgram(new URL("support/embedding-threads.ts", import.meta.url));
     expect(ended).toMatchObject({ code: 0, signal: null, stdout: "the same bits\n", stderr: "" });
   });
 });
 
-describe("no copy", () => {
-  test("of parameters or gradients is made, not even for a moment", async () => {
+describe("memory", () => {
+  test("no copy of parameters or gradients is made, not even temporarily", async () => {
     const ended = await runProgram(new URL("support/embedding-memory.ts", import.meta.url));
     expect(ended).toMatchObject({ code: 0, signal: null, stderr: "" });
     const { bytes, grown, withCopy } = JSON.parse(ended.stdout);
-    // A copy of all parameters or all gradients takes 64 MiB, one of a single array 32. The steps of another optimizer
-    // came before what is measured, so that little is left to grow: V8's heap, by a MiB or two.
+    // A copy of all parameters or all gradients takes 64 MiB, a copy of one array 32 MiB. Steps of another optimizer
+    // ran before the measurement, so little is left to grow: V8's heap, by one or two MiB.
     expect(bytes).toBe(64 * 1024 ** 2);
     expect(grown.peak).toBeLessThan(bytes / 8);
     expect(grown.arrayBuffers).toBeLessThan(64 * 1024);
-    // And the peak would have told: it does for a copy of one array.
+    // The peak detects a copy of one array.
     expect(withCopy.peak).toBeGreaterThan(bytes / 4);
   });
 
-  test("of them is in the device's memory: what there is are the moments", () => {
+  test("the device holds only the moments", () => {
     const { device } = devices[0]!;
     const size = 1 << 20;
     const [view, gradient] = [new Float32Array(size), new Float32Array(size)];
-    // Beside them hyper-parameters, state and scalars, each less than a page.
+    // It also holds hyper-parameters, state and scalars, each less than a page.
     const little = 16 * 1024;
     for (const [rule, options, moments] of [
       ["SGD", { lr: 0.1, clipNorm: 1 }, 0],

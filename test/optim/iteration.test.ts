@@ -1,4 +1,5 @@
-// Loading a state restores the place in the schedule, whoever knows it: the bits of a run that was never stopped.
+// Loading a state restores the position in the schedule, whether the host or only the device knows it. The bits are
+// those of an uninterrupted run.
 import { expect, test } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import { AdamW, type LearningRate, SGD } from "#lib/optim/index.js";
@@ -18,7 +19,7 @@ const rates: { name: string; lr: LearningRate }[] = [
   { name: "a function", lr: (step) => 0.05 / (1 + step) },
 ];
 
-/** How a state gets from one optimizer to another. */
+/** How a state is passed from one optimizer to another. */
 const ways: { name: string; move: (state: ReadonlyMap<string, Tensor>) => Promise<ReadonlyMap<string, Tensor>> }[] = [
   { name: "the live state", move: async (state) => state },
   {
@@ -30,7 +31,7 @@ const ways: { name: string; move: (state: ReadonlyMap<string, Tensor>) => Promis
       return new Map(await Promise.all(entries));
     },
   },
-  // The host has never seen these: what it gave has been written over.
+  // The host has no values for these tensors, because the device has overwritten the uploaded ones.
   {
     name: "copies on the device",
     move: async (state) => new Map([...state].map(([name, one]) => [name, copyOf(one)] as const)),
@@ -63,11 +64,11 @@ function setUp(device: Device, kind: "AdamW" | "SGD", lr: LearningRate, values?:
 
 const kinds = ["AdamW", "SGD"] as const;
 
-await onEveryDevice("a state that is loaded", (device) => {
+await onEveryDevice("a loaded state", (device) => {
   for (const { name: what, lr } of rates)
     for (const { name: how, move } of ways)
       for (const kind of kinds)
-        test(`goes on in the schedule: ${kind} with ${what}, ${how}`, async () => {
+        test(`continues the schedule: ${kind} with ${what}, ${how}`, async () => {
           const whole = setUp(device, kind, lr);
           whole.step(0, budget);
           const first = setUp(device, kind, lr);
@@ -77,7 +78,7 @@ await onEveryDevice("a state that is loaded", (device) => {
             const second = setUp(device, kind, lr, values);
             const loaded = second.optimizer.loadStateDict(await move(first.optimizer.stateDict()));
             if (isAwaited) await loaded;
-            // A function without a budget cannot be put into a table, and a call does not wait.
+            // A function without a budget cannot be tabulated, and a call does not wait.
             const isLost = !isAwaited && how === "copies on the device" && what === "a function";
             if (isLost) {
               await expectError(() => second.step(stop, stop + 1), "invalid-state", "await loadStateDict");
@@ -90,7 +91,7 @@ await onEveryDevice("a state that is loaded", (device) => {
           }
         });
 
-  test.each(ways)("says what it knows of the iteration: $name", async ({ name, move }) => {
+  test.each(ways)("sets the iteration if it is known: $name", async ({ name, move }) => {
     const first = setUp(device, "AdamW", rates[1]!.lr);
     first.step(0, stop);
     const second = setUp(device, "AdamW", rates[1]!.lr);
@@ -104,7 +105,7 @@ await onEveryDevice("a state that is loaded", (device) => {
     expect(second.optimizer.learningRates()).toEqual(first.optimizer.learningRates());
   });
 
-  test("gives way to what comes after it: another state, or a number", async () => {
+  test("is replaced by a later state or a later iteration number", async () => {
     const lr = rates[1]!.lr;
     const [early, late] = [setUp(device, "AdamW", lr), setUp(device, "AdamW", lr)];
     early.step(0, 2);
@@ -121,7 +122,7 @@ await onEveryDevice("a state that is loaded", (device) => {
     expect(second.optimizer.iteration).toBe(3);
   });
 
-  test("goes on in a captured step too", async () => {
+  test("continues the schedule in a captured step too", async () => {
     const { lr } = rates[1]!;
     const whole = setUp(device, "AdamW", lr);
     const gradient = gradientValues(33, 0);
@@ -149,16 +150,16 @@ await onEveryDevice("a state that is loaded", (device) => {
   });
 });
 
-await onEveryDevice("a learning rate that is a function", (device) => {
+await onEveryDevice("a learning-rate function", (device) => {
   const lr = (step: number) => 0.05 / (1 + step);
 
-  test("is tabulated for as many steps as are said, to the same bits", async () => {
+  test("is tabulated for a given number of steps, with the same bits", async () => {
     const [written, tabulated] = [setUp(device, "AdamW", lr), setUp(device, "AdamW", lr)];
     await expectError(() => tabulated.optimizer.tabulate(), "invalid-argument", "steps", "function without a budget");
     tabulated.optimizer.tabulate(budget);
     for (const each of [written, tabulated]) each.step(0, budget);
     expect(await tabulated.everything()).toEqual(await written.everything());
-    // The table ends here; the function does not.
+    // The table ends here but the function does not.
     await expectError(
       () => tabulated.step(budget, budget + 1),
       "invalid-state",
@@ -168,7 +169,7 @@ await onEveryDevice("a learning rate that is a function", (device) => {
     written.step(budget, budget + 1);
   });
 
-  test("may have a budget and a momentum of its own", async () => {
+  test("may have a budget and a momentum", async () => {
     const withBudget = Object.assign((step: number) => lr(step), {
       budget,
       momentum: (step: number) => 0.9 - step / 100,
@@ -179,7 +180,7 @@ await onEveryDevice("a learning rate that is a function", (device) => {
     expect(await tabulated.everything()).toEqual(await written.everything());
   });
 
-  test("that gives another rate than when it was tabulated is refused, and nothing has changed", async () => {
+  test("is refused, without a change, if it returns another rate than when it was tabulated", async () => {
     let rate = 0.05;
     const { parameter, optimizer, step, everything } = setUp(device, "AdamW", () => rate);
     optimizer.tabulate(budget);
@@ -197,7 +198,7 @@ await onEveryDevice("a learning rate that is a function", (device) => {
     capture.dispose();
   });
 
-  test("must give a rate", async () => {
+  test("must return a valid rate", async () => {
     for (const rate of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
       const { step, optimizer } = setUp(device, "AdamW", (k) => (k === 3 ? rate : 0.1));
       step(0, 3);
@@ -206,7 +207,7 @@ await onEveryDevice("a learning rate that is a function", (device) => {
     }
   });
 
-  test("is part of the optimizer's JSON as a custom one, or as what it says of itself", () => {
+  test("is saved in the optimizer's JSON as custom, or as its own JSON", () => {
     const of = (rate: LearningRate) =>
       JSON.stringify(
         new SGD([parameterOf(device, 2, "a"), parameterOf(device, 2, "b")], {

@@ -1,9 +1,9 @@
-// One arithmetic: an update has the same bits wherever it is computed. Not "close": the same, because every device runs
-// the one function of native/update/ with fma where it says fma, sums the norm in one order, and rounds with the same
-// random numbers.
+// An update gives exactly the same bits on every device. Every device runs the same function of native/update/ with
+// explicit fma, sums the norm in the same order, and rounds with the same random numbers.
 //
-// The portable kernels are not among them. They are for CPUs without an fma instruction, where a fused multiply-add
-// would be a library call per element, so they multiply and add (native/cpu/kernels/vector.h): two roundings for one.
+// The portable kernels are not compared. They are for CPUs without an fma instruction, where a fused multiply-add would
+// be a library call per element. They multiply and add separately (native/cpu/kernels/vector.h), which rounds twice
+// instead of once.
 import { describe, expect, test } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import * as schedule from "#lib/schedule/index.js";
@@ -13,7 +13,7 @@ import { bitsByName, gradientValues, initialValues, make, parameterOf, setGradie
 import { type Storage, storages } from "./support/storages.js";
 
 const steps = 20;
-// None, one, less than a vector, a chunk's row of 1024 and one more, and more than one chunk of 16384.
+// Zero, one, less than a vector, one more than a chunk's row of 1024, and more than one chunk of 16384.
 const sizes = [0, 1, 3, 1025, 20_000];
 
 const lr = schedule.uba({ budget: steps, maxLr: 0.05, phi: 3, warmup: 2 }) as unknown as number;
@@ -23,7 +23,7 @@ const rules: { kind: Kind; options: RuleOptions }[] = [
   { kind: "SGD", options: { lr, momentum: 0.9, nesterov: true, weightDecay: 0.1 } },
   { kind: "Adam", options: { lr, weightDecay: 0.1 } },
   { kind: "AdamW", options: { lr, betas: [0.8, 0.95], weightDecay: 0.3 } },
-  // A second moment that falls often, so that the maximum is not always the newest.
+  // The second moment falls often here, so that the maximum is not always the newest value.
   { kind: "Adam", options: { lr, amsgrad: true, betas: [0.9, 0.8] } },
   { kind: "AdamW", options: { lr, amsgrad: true, betas: [0.9, 0.8], maximize: true } },
   { kind: "Lion", options: { lr, weightDecay: 0.1 } },
@@ -33,7 +33,7 @@ const checks = [{}, { clipNorm: 3, nonFinite: "skip", gradientScale: 0.5 }] as c
 const fused = devices.filter(({ options }) => options.instructionSet !== "portable");
 const opened = await openAll({}, fused);
 
-/** All that a run leaves, by name: the parameters after some steps, what is kept of them, and the statistics. */
+/** All results of a run by name: the parameters after some steps, the optimizer state, and the statistics. */
 async function outcome(device: Device, kind: Kind, options: object, { dtype, options: types }: Storage) {
   const parameters = sizes.map((size, i) => parameterOf(device, initialValues(size, i + 1), `p${i}`, 1, dtype));
   const optimizer = make(kind, parameters, { ...options, ...types } as RuleOptions);
@@ -42,7 +42,7 @@ async function outcome(device: Device, kind: Kind, options: object, { dtype, opt
   for (let step = 0; step < steps; step++) {
     for (const [i, parameter] of parameters.entries()) {
       const gradient = gradientValues(sizes[i]!, step, 100 * (i + 1));
-      // One step that is left out, where that is asked for.
+      // One step is skipped if the check is on.
       const spoiled = step === 6 && i === 4 && "nonFinite" in options;
       setGradient(parameter, spoiled ? gradient.with(19_999, Number.NaN) : gradient);
     }
@@ -61,7 +61,7 @@ async function outcome(device: Device, kind: Kind, options: object, { dtype, opt
   return result;
 }
 
-test("the devices compared are every build of the CPU's kernels with fma, the emulated GPU, and the real ones", () => {
+test("the compared devices are all CPU kernels with fma, the emulated GPU, and real GPUs", () => {
   expect(fused.length).toBe(devices.length - devices.filter(({ label }) => label === "cpu portable").length);
   expect(fused.map(({ name }) => name)).toEqual(expect.arrayContaining([expect.stringMatching(/^cuda:/)]));
   expect(fused.length).toBeGreaterThanOrEqual(2);
@@ -76,7 +76,7 @@ describe.each(storages)("$title", (storage) => {
           result: await outcome(device, kind, { ...options, ...check }, storage),
         })),
       );
-      // The counters, the norm, and the coefficient of a step that was clipped are there to be compared.
+      // The comparison must include the counters, the norm, and the coefficient of a clipped step.
       const last = await expected!.result[`statistics after step ${steps - 1}`];
       if ("clipNorm" in check) {
         expect(last).toMatchObject({ iteration: steps, updates: steps - 1, skipped: 1 });
@@ -94,20 +94,20 @@ describe.each(storages)("$title", (storage) => {
   });
 });
 
-// The values above are near 1. These are where arithmetic differs first: subnormal numbers, which a device might flush
-// to zero, the largest ones, and infinities and NaNs that nobody checks for.
+// The values above are near 1. Arithmetic differs first at extreme values: subnormal numbers, which a device might
+// flush to zero, the largest numbers, and unchecked infinities and NaNs.
 const extremes = Float32Array.from(
   [0, 1e-45, 1e-40, 1.2e-38, 1e-30, 1e-20, 1e-4, 1, 3e4, 1e18, 1e19, 3.4e38, Infinity, Number.NaN].flatMap((value) => [
     value,
     -value,
   ]),
 );
-describe.each(storages)("the ends of the numbers: $title", (storage) => {
+describe.each(storages)("extreme values: $title", (storage) => {
   test.each(rules)("$kind $options", async ({ kind, options }) => {
     const { length } = extremes;
     const results = await Promise.all(
       opened.map(async ({ device }) => {
-        // Every value as a parameter with every value as its gradient.
+        // Every value is used as a parameter with every value as its gradient.
         const values = Float32Array.from({ length: length ** 2 }, (_, i) => extremes[Math.floor(i / length)]!);
         const gradient = Float32Array.from({ length: length ** 2 }, (_, i) => extremes[i % length]!);
         const parameter = parameterOf(device, values, "p", 1, storage.dtype);
@@ -118,7 +118,7 @@ describe.each(storages)("the ends of the numbers: $title", (storage) => {
         }
         const tensors = [parameter, ...optimizer.stateDict().values()];
         const read = await Promise.all(tensors.map((one) => one.read()));
-        // Which NaN it is is the processor's choice: all stand for one.
+        // The bits of a NaN depend on the processor, so all NaNs are treated as equal.
         const text = read.map((array) =>
           array instanceof Uint16Array
             ? Array.from(array, (bits) => ((bits & 0x7fff) > 0x7f80 ? "NaN" : bits))

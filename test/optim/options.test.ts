@@ -9,7 +9,7 @@ import { parameterOf, setGradient } from "./support/runs.js";
 type Options = Record<string, unknown>;
 type Rule = new (parameters: readonly Trainable[], options: never) => unknown;
 
-/** The error that a constructor throws; its message must name what is wrong. */
+/** Returns the error that a constructor throws. The caller checks that its message names the wrong argument. */
 function refusal(Rule: Rule, parameters: readonly Trainable[], options: Options): StepsizeError {
   try {
     new Rule(parameters, options as never);
@@ -45,7 +45,7 @@ const refused: [Rule, string, readonly unknown[]][] = [
   ...[Adam, AdamW].map((Rule): [Rule, string, readonly unknown[]] => [Rule, "epsilon", [...notNumbers, -1e-8]]),
 ];
 
-await onEveryDevice("a bad option is refused by name", (device) => {
+await onEveryDevice("an invalid option is refused and named:", (device) => {
   test.each(refused)("%o: %s", (Rule, name, values) => {
     const parameter = parameterOf(device, 1);
     for (const value of values) {
@@ -54,26 +54,26 @@ await onEveryDevice("a bad option is refused by name", (device) => {
     }
   });
 
-  test("in a group as well as for all", () => {
+  test("in a group", () => {
     const parameter = parameterOf(device, 1);
     const groups = [{ where: () => true, weightDecay: -1 }];
     expect(refusal(AdamW, [parameter], { lr: 0.1, groups }).message).toMatch(/^weightDecay: expected .*, got -1/);
   });
 
-  test("Nesterov without momentum, or with dampening", () => {
+  test("nesterov without momentum, or with dampening", () => {
     const parameter = parameterOf(device, 1);
     for (const options of [{}, { momentum: 0 }, { momentum: 0.9, dampening: 0.1 }])
       expect(refusal(SGD, [parameter], { lr: 0.1, nesterov: true, ...options }).message).toMatch(/^nesterov: /);
   });
 
-  test("the ends of the ranges are inside", () => {
+  test("but values at the limits of a range are accepted", () => {
     const parameter = parameterOf(device, 1);
     expect(() => new SGD([parameter], { lr: 0, momentum: 0, weightDecay: 0, dampening: 1 })).not.toThrow();
     expect(() => new Adam([parameter], { lr: 0, betas: [0, 0], epsilon: 0, weightDecay: 0 })).not.toThrow();
   });
 });
 
-await onEveryDevice("an option that there is not is refused with the nearest one", (device) => {
+await onEveryDevice("an unknown option is refused, and the nearest known one is suggested:", (device) => {
   const misspelt: [Rule, string, string][] = [
     [SGD, "learning_rate", "lr"],
     [SGD, "learningRate", "lr"],
@@ -97,7 +97,7 @@ await onEveryDevice("an option that there is not is refused with the nearest one
     expect(error).toMatchObject({ code, message });
   });
 
-  test("in a group, which has fewer", () => {
+  test("in a group, which has fewer options", () => {
     const parameter = parameterOf(device, 1);
     const groups = [
       { where: () => false, lr: 1 },
@@ -111,7 +111,7 @@ await onEveryDevice("an option that there is not is refused with the nearest one
     expect(refusal(Lion, [parameter], { lr: 0.1, groups: lionHasNone }).message).toMatch(/^Lion\.groups\[0\]: /);
   });
 
-  test("of a step, which takes part in nothing then", async () => {
+  test("in a step, which then changes nothing", async () => {
     const parameter = parameterOf(device, 1);
     const optimizer = new SGD([parameter], { lr: 1 });
     setGradient(parameter, Float32Array.of(1));
@@ -121,19 +121,19 @@ await onEveryDevice("an option that there is not is refused with the nearest one
     expect(optimizer.iteration).toBe(0);
   });
 
-  test("one that is undefined is not given", () => {
+  test("but an unknown option with the value undefined is accepted", () => {
     expect(() => new SGD([parameterOf(device, 1)], { lr: 0.1, eps: undefined } as never)).not.toThrow();
   });
 
-  test("options that are no object", () => {
+  test("options that are not an object", () => {
     for (const options of [undefined, null, 0.1, [0.1], "lr"])
       expect(refusal(SGD, [parameterOf(device, 1)], options as never).message).toMatch(/^SGD: expected an object with/);
     expect(refusal(SGD, [parameterOf(device, 1)], { lr: 1, groups: {} }).message).toMatch(/^SGD\.groups: /);
   });
 });
 
-await onEveryDevice("bad parameters are refused", (device) => {
-  test("one that never gets a gradient", () => {
+await onEveryDevice("invalid parameters are refused:", (device) => {
+  test("a parameter that never gets a gradient", () => {
     const frozen = parameterOf(device, 1, "backbone.weight");
     frozen.requiresGrad = false;
     const { message } = refusal(SGD, [parameterOf(device, 1), frozen], { lr: 0.1 });
@@ -143,7 +143,7 @@ await onEveryDevice("bad parameters are refused", (device) => {
     );
   });
 
-  test("one that was computed", () => {
+  test("a computed tensor", () => {
     const leaf = parameterOf(device, 1);
     expect(refusal(SGD, [leaf, leaf.square()], { lr: 0.1 }).message).toMatch(
       /^parameters\[1\]: is the result of square/,
@@ -153,7 +153,7 @@ await onEveryDevice("bad parameters are refused", (device) => {
     expect(() => new SGD([leaf, kept], { lr: 0.1 })).not.toThrow();
   });
 
-  test("but it may be frozen afterwards, and learned again", async () => {
+  test("but a parameter may be frozen and unfrozen after construction", async () => {
     const parameter = parameterOf(device, Float32Array.of(1));
     const optimizer = new SGD([parameter, parameterOf(device, 1)], { lr: 1 });
     parameter.requiresGrad = false;
@@ -163,19 +163,19 @@ await onEveryDevice("bad parameters are refused", (device) => {
     expect([...(await parameter.read())]).toEqual([0]);
   });
 
-  test("none", () => {
+  test("an empty list", () => {
     expect(refusal(SGD, [], { lr: 0.1 })).toMatchObject({
       code,
       message: expect.stringMatching(/^parameters: .*empty/),
     });
   });
 
-  test("one twice, by name and place", () => {
+  test("a duplicate, with its name and index", () => {
     const [a, b] = [parameterOf(device, 1, "a"), parameterOf(device, 1, "b")];
     expect(refusal(SGD, [a, b, a], { lr: 0.1 }).message).toMatch(/^parameters\[2\] \(a\): .*twice/);
   });
 
-  test("another type than float32", () => {
+  test("a type other than float32 and bfloat16", () => {
     for (const data of [Int32Array.of(1), new Float64Array(1), Uint8Array.of(1)]) {
       const parameters = [tensor(device, [1]), tensor(device, data)];
       const message = refusal(SGD, parameters, { lr: 0.1 }).message;
@@ -185,14 +185,14 @@ await onEveryDevice("bad parameters are refused", (device) => {
     }
   });
 
-  test("one on another device", async () => {
+  test("a parameter on another device", async () => {
     const other = await openDevice("cpu");
     const parameters = [parameterOf(device, 1, "a"), parameterOf(other, 1, "b")];
     expect(refusal(SGD, parameters, { lr: 0.1 }).message).toMatch(/^parameters\[1\] \(b\): .*device/);
     await other.close();
   });
 
-  test("a group that chooses none, which is most likely a slip in its condition", () => {
+  test("a group that matches no parameter, probably because of a typing error in its condition", () => {
     const groups = [
       { where: (name: string) => name === "weight" },
       { where: (name: string) => name.endsWith(".bais"), lr: 1 },
@@ -201,7 +201,7 @@ await onEveryDevice("bad parameters are refused", (device) => {
     expect(refusal(AdamW, parameters, { lr: 0.1, groups }).message).toMatch(/^groups\[1\]\.where: chooses none of 2/);
   });
 
-  test("nothing stays allocated after a refusal", () => {
+  test("and leave nothing allocated", () => {
     const parameter = parameterOf(device, 1);
     const before = device.memory().tensors;
     refusal(AdamW, [parameter], { lr: -1 });

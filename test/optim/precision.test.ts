@@ -1,4 +1,4 @@
-// Less than float32: bfloat16 parameters with float32 masters or without, and bfloat16 moments.
+// Storage in bfloat16: parameters with or without float32 master weights, and moments.
 import { describe, expect, test } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
@@ -13,10 +13,10 @@ import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, initialValues, make, parameterOf, setGradient } from "./support/runs.js";
 import { storages } from "./support/storages.js";
 
-/** The numbers that bfloat16 can hold nearest to these. */
+/** The nearest numbers that bfloat16 can hold. */
 const nearest = (values: Float32Array) => values.map((value) => bfloat16Value(bfloat16Bits(value)));
 
-/** What rounding leaves of these numbers: the bits. */
+/** The bits of these numbers rounded to bfloat16. */
 const copiesOf = (values: Float32Array) => Uint16Array.from(values, bfloat16Bits);
 
 const low = (device: Device, data: Float32Array, name = ""): Parameter =>
@@ -36,8 +36,8 @@ const kinds: { kind: Kind; options: RuleOptions }[] = [
 ];
 const sizes = [0, 1, 9, 1025];
 
-await onEveryDevice("bfloat16 parameters with masters", (device) => {
-  test.each(kinds)("are float32 training, rounded to show: $kind $options", async ({ kind, options }) => {
+await onEveryDevice("bfloat16 parameters with master weights", (device) => {
+  test.each(kinds)("equal float32 training, rounded to bfloat16: $kind $options", async ({ kind, options }) => {
     const initial = sizes.map((size, i) => nearest(initialValues(size, i + 1)));
     const [copies, wide] = [
       initial.map((values, i) => low(device, values, `p${i}`)),
@@ -59,7 +59,7 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
       for (const [i, parameter] of copies.entries()) {
         const master = (await state.get(`p${i}.master`)!.read()) as Float32Array;
         const where = `parameter ${i} after step ${step}`;
-        // Exact: the arithmetic is the same, and the copy is the nearest, ties to even.
+        // The comparison is exact: the arithmetic is the same, and the copy is rounded to nearest even.
         expect(bits(master).equals(bits(await wide[i]!.read())), where).toBe(true);
         expect(await parameter.read(), where).toEqual(copiesOf(master));
       }
@@ -69,7 +69,7 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
     expect(await bitsByName(moments)).toEqual(await bitsByName(reference.stateDict()));
   });
 
-  test("the master is part of the state, before the moments", () => {
+  test("save the master weights in the state, before the moments", () => {
     const parameter = low(device, initialValues(3), "p");
     const optimizer = new AdamW([parameter], { lr: 0.01, momentType: "bfloat16" });
     setGradient(parameter, gradientValues(3, 0));
@@ -84,7 +84,7 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
     ]);
   });
 
-  test("small steps add up: a thousand of a hundredth of what the copy can show", async () => {
+  test("accumulate a thousand steps, each a hundredth of what bfloat16 can show", async () => {
     const parameter = low(device, Float32Array.of(1.5));
     const optimizer = new SGD([parameter], { lr: 1 });
     const tiny = -(2 ** -14);
@@ -95,7 +95,7 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
     expect(bfloat16Value((await parameter.read())[0]!)).toBe(1.5 + 2 ** -4);
   });
 
-  test("a parameter that is written between steps moves its master, and keeps what was written", async () => {
+  test("keep a value that is written between steps, and update the master weights with it", async () => {
     const values = Float32Array.of(1, 2, 3);
     const parameter = low(device, values, "p");
     const other = low(device, Float32Array.of(5, 6, 7), "p");
@@ -111,12 +111,12 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
     expect(await masters[0]).toEqual(await masters[1]);
   });
 
-  test("one that nobody writes keeps the digits that its copy does not show", async () => {
+  test("keep the full digits of the master weights if they are not written", async () => {
     const parameter = low(device, Float32Array.of(1), "p");
     const optimizer = new SGD([parameter], { lr: 2 ** -12 });
     setGradient(parameter, Float32Array.of(1));
     optimizer.step();
-    // Read, moved to another view, its gradient replaced: none of these is a write.
+    // A read, a detached view and a new gradient are not writes.
     await parameter.read();
     parameter.detach().dispose();
     setGradient(parameter, Float32Array.of(1));
@@ -125,7 +125,7 @@ await onEveryDevice("bfloat16 parameters with masters", (device) => {
   });
 });
 
-await onEveryDevice("stop, load into a new one, and the bits go on", (device) => {
+await onEveryDevice("a resumed run continues with the same bits", (device) => {
   const options = { lr: 0.01, clipNorm: 1 };
   test.each(storages)("$title", async ({ dtype, options: types }) => {
     const run = () => sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, dtype));
@@ -158,7 +158,7 @@ await onEveryDevice("stop, load into a new one, and the bits go on", (device) =>
     expect(await all(after, second)).toEqual(await all(through, uninterrupted));
   });
 
-  test("moments of another type are refused by name", async () => {
+  test("if its moments have the same type; another type is refused and named", async () => {
     const parameter = parameterOf(device, 3, "p");
     setGradient(parameter, gradientValues(3, 0));
     const [wide, narrow] = [
@@ -178,7 +178,7 @@ await onEveryDevice("stop, load into a new one, and the bits go on", (device) =>
 });
 
 await onEveryDevice("types of parameters and gradients", (device) => {
-  test("a gradient of the other type is refused by name", async () => {
+  test("a gradient of another type than its parameter is refused and named", async () => {
     const [wide, narrow] = [parameterOf(device, 3, "w"), low(device, initialValues(3), "n")];
     wide.grad = tensor(device, new Uint16Array(3));
     narrow.grad = tensor(device, new Float32Array(3));
@@ -189,12 +189,12 @@ await onEveryDevice("types of parameters and gradients", (device) => {
       await expectError(() => new SGD([parameter], { lr: 1 }).step(), "invalid-argument", words);
   });
 
-  test("parameters are all of one type", async () => {
+  test("parameters of different types are refused", async () => {
     const parameters = [parameterOf(device, 3, "w"), low(device, initialValues(3), "n")];
     await expectError(() => new SGD(parameters, { lr: 1 }), "invalid-argument", "parameters[1] (n): is bfloat16");
   });
 
-  test("masterWeights means nothing to float32 parameters", () => {
+  test("masterWeights has no effect on float32 parameters", () => {
     const parameter = parameterOf(device, 3, "p");
     setGradient(parameter, gradientValues(3, 0));
     for (const masterWeights of [true, false]) {
@@ -206,8 +206,9 @@ await onEveryDevice("types of parameters and gradients", (device) => {
 });
 
 /**
- * 16 random bits as native/update/rounding.h defines them: of element i of list l of tensor t at an iteration, half
- * i mod 8 of Philox block i / 8 whose counter holds the list in its upper byte, the tensor, and the iteration below a 1.
+ * 16 random bits as native/update/rounding.h defines them. For element i of list l of tensor t at an iteration, they
+ * are half i mod 8 of Philox block i / 8. The block's counter holds the list in its upper byte, the tensor, and the
+ * iteration below a 1.
  */
 function roundingBits(seed: number, t: number, iteration: number, list: number, i: number): number {
   const out = new Uint32Array(4);
@@ -218,18 +219,18 @@ function roundingBits(seed: number, t: number, iteration: number, list: number, 
 
 const word = new Uint32Array(1);
 const asFloat = new Float32Array(word.buffer);
-/** The bits of a bfloat16: what is cut off is raised by a random number first. */
+/** The bits of a stochastically rounded bfloat16: a random number is added to the bits that are cut off. */
 function roundedBy(value: number, random: number): number {
   asFloat[0] = value;
   return ((word[0]! + random) / 0x10000) & 0xffff;
 }
 
-// Around eight elements of one random block, 256 that the CPU draws at once, and a chunk of 16384.
+// Sizes around the eight elements of one random block, the 256 that the CPU draws at once, and a chunk of 16384.
 const roundedSizes = [0, 7, 300, 16_384 + 9];
 
-await onEveryDevice("stochastic rounding, element by element as an independent program rounds", (device) => {
-  test.each([0, 7, 2 ** 40 + 5])("parameters without masters (seed %d)", async (seed) => {
-    // Its products are exact with a power of two, so that one rounding to float32 is all there is.
+await onEveryDevice("stochastic rounding matches an independent implementation, element by element", (device) => {
+  test.each([0, 7, 2 ** 40 + 5])("for parameters without master weights (seed %d)", async (seed) => {
+    // Products with a power of two are exact, so the only rounding to float32 is that of the difference.
     const lr = 2 ** -5;
     const own = roundedSizes.map((size, i) => nearest(initialValues(size, i + 1)));
     const parameters = own.map((values, i) => low(device, values, `p${i}`));
@@ -248,8 +249,8 @@ await onEveryDevice("stochastic rounding, element by element as an independent p
     }
   });
 
-  // A tensor's number is its place among those of the step.
-  test("a step in which a parameter has no gradient", async () => {
+  // The number of a tensor is its index among the tensors of the step.
+  test("for steps in which some parameters have no gradient", async () => {
     const [seed, lr] = [5, 2 ** -5];
     const own = [40, 50, 60].map((size, i) => nearest(initialValues(size, i + 1)));
     const parameters = own.map((values, i) => low(device, values, `p${i}`));
@@ -269,7 +270,7 @@ await onEveryDevice("stochastic rounding, element by element as an independent p
     }
   });
 
-  test("three moments, each with random numbers of its own", async () => {
+  test("for three moments, each with separate random numbers", async () => {
     const seed = 11;
     const parameters = roundedSizes.map((size, i) => parameterOf(device, size, `p${i}`));
     const betas = [0.9, 0.99] as const;
@@ -278,7 +279,7 @@ await onEveryDevice("stochastic rounding, element by element as an independent p
     for (const [t, parameter] of parameters.entries()) setGradient(parameter, gradients[t]!);
     optimizer.step();
     const { fround } = Math;
-    // The first step, when all moments are 0: what the rule computes in float32.
+    // The first step, when all moments are 0: the values that the rule computes in float32.
     const first = (g: number) => fround(fround(1 - betas[0]) * g);
     const second = (g: number) => fround(fround(fround(1 - betas[1]) * g) * g);
     const state = optimizer.stateDict();
@@ -293,7 +294,7 @@ await onEveryDevice("stochastic rounding, element by element as an independent p
       }
   });
 
-  test("a step that is left out draws its numbers, too: those of the next are its own", async () => {
+  test("after a skipped step, which uses up its random numbers", async () => {
     const parameter = low(device, Float32Array.of(...new Array(300).fill(1.5)));
     const optimizer = new SGD([parameter], { lr: 1, masterWeights: false, nonFinite: "skip" });
     setGradient(parameter, new Float32Array(300).fill(Number.NaN));
@@ -307,10 +308,10 @@ await onEveryDevice("stochastic rounding, element by element as an independent p
 });
 
 const count = 100_000;
-/** The step between neighbouring bfloat16 numbers in [1, 2). */
+/** The distance between neighboring bfloat16 numbers in [1, 2). */
 const ulp = 2 ** -7;
 
-/** How often each element of 1.5 went up in some steps by a sixteenth of the distance to the next number. */
+/** Counts how often each element of 1.5 was rounded up, in steps by a sixteenth of the distance to the next number. */
 async function stepsUp(device: Device, seed: number, steps: number): Promise<Float64Array> {
   const parameter = low(device, new Float32Array(count).fill(1.5));
   const optimizer = new SGD([parameter], { lr: 1, masterWeights: false, seed });
@@ -323,18 +324,18 @@ async function stepsUp(device: Device, seed: number, steps: number): Promise<Flo
   return ups;
 }
 
-await onEveryDevice("stochastic rounding, on the whole", (device) => {
-  test("its mean is what was to be rounded, where rounding to the nearest would never move", async () => {
+await onEveryDevice("the distribution of stochastic rounding", (device) => {
+  test("has the unrounded value as its mean, where rounding to nearest would never move", async () => {
     expect(bfloat16Bits(1.5 + ulp / 16)).toBe(bfloat16Bits(1.5));
     for (const steps of [1, 8]) {
       const ups = await stepsUp(device, 1, steps);
       expect([...new Set(ups)].sort().slice(0, 2)).toEqual([0, 1]);
-      // Each step goes up with a chance of 1/16: five standard deviations of the mean, which one seed in two million
-      // would exceed.
+      // Each step rounds up with probability 1/16. The bound is five standard deviations of the mean, which one seed in
+      // two million would exceed.
       const deviation = Math.sqrt((steps * (1 / 16) * (15 / 16)) / count);
       const mean = ups.reduce((sum, one) => sum + one) / count;
       expect(Math.abs(mean - steps / 16)).toBeLessThan(5 * deviation);
-      // So it is for every eighth element, which have their own place in a block of random numbers.
+      // The same holds for every eighth element, as these share a position in the blocks of random numbers.
       for (let place = 0; place < 8; place++) {
         const own = ups.filter((_, i) => i % 8 === place);
         const ownMean = own.reduce((sum, one) => sum + one) / own.length;
@@ -343,11 +344,12 @@ await onEveryDevice("stochastic rounding, on the whole", (device) => {
     }
   });
 
-  test("neighbours, and one step and the next, do not know of each other", async () => {
+  test("is independent between neighboring elements and between consecutive steps", async () => {
     const [once, twice] = [await stepsUp(device, 1, 1), await stepsUp(device, 1, 2)];
     const second = twice.map((both, i) => both - once[i]!);
     const p = 1 / 16;
-    // A product of two independent ones is 1 with p²; the standard deviation of its mean as above.
+    // The product of two independent indicators is 1 with probability p². The bound is five standard deviations of its
+    // mean, as above.
     const bound = 5 * Math.sqrt((p ** 2 * (1 - p ** 2)) / count);
     const together = (a: Float64Array, b: (i: number) => number) =>
       a.reduce((sum, one, i) => sum + one * b(i), 0) / count;
@@ -358,7 +360,7 @@ await onEveryDevice("stochastic rounding, on the whole", (device) => {
       );
   });
 
-  test("a seed gives the same bits again, another seed others", async () => {
+  test("is the same for the same seed and differs between seeds", async () => {
     const [once, again, other] = [
       await stepsUp(device, 3, 2),
       await stepsUp(device, 3, 2),
@@ -366,31 +368,32 @@ await onEveryDevice("stochastic rounding, on the whole", (device) => {
     ];
     expect(bits(again).equals(bits(once))).toBe(true);
     const different = once.filter((one, i) => one !== other[i]).length / count;
-    // Two steps of chance 1/16 end alike with Σ P(k)² = 0.786.
+    // Two steps with probability 1/16 end alike with probability Σ P(k)² = 0.786.
     expect(different).toBeCloseTo(1 - 0.786, 2);
   });
 
-  test("a second moment does not stand still where its growth is less than half of what bfloat16 can show", async () => {
+  test("lets a second moment grow by less than half of what bfloat16 can show", async () => {
     const [size, beta2, steps] = [20_000, 0.99, 300];
     const parameter = parameterOf(device, size, "p");
     const optimizer = new AdamW([parameter], { lr: 0, betas: [0.9, beta2], momentType: "bfloat16" });
     setGradient(parameter, new Float32Array(size).fill(1));
     for (let step = 0; step < steps; step++) optimizer.step();
     const expected = 1 - beta2 ** steps;
-    // Rounding to the nearest is stuck at 0.8.
+    // Rounding to nearest stops at 0.8.
     let stuck = 0;
     for (let step = 0; step < steps; step++) stuck = bfloat16Value(bfloat16Bits(beta2 * stuck + (1 - beta2)));
     expect(stuck).toBeLessThan(0.85);
     const values = (await optimizer.stateDict().get("p.expAvgSq")!.read()) as Uint16Array;
     const mean = values.reduce((sum, one) => sum + bfloat16Value(one), 0) / size;
-    // A rounding errs by at most half the step below 1, 2⁻⁹ on average in the square, and is forgotten with β2.
+    // The error of a rounding is at most half the distance between numbers below 1, 2⁻⁹ on average in the square. It
+    // decays with β2.
     const deviation = 2 ** -9 / Math.sqrt(1 - beta2 ** 2) / Math.sqrt(size);
     expect(Math.abs(mean - expected)).toBeLessThan(5 * deviation);
   });
 });
 
 describe("the rounding of this file", () => {
-  test("never goes further than to a neighbour, and leaves what bfloat16 can hold", () => {
+  test("goes no further than to a neighbor, and keeps values that bfloat16 can hold", () => {
     for (const value of [1.5, -1.5, 1e-40, 3e38]) {
       const down = bfloat16Value(roundedBy(value, 0));
       const up = bfloat16Value(roundedBy(value, 0xffff));

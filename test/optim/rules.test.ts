@@ -15,11 +15,11 @@ import {
   setGradient,
 } from "./support/runs.js";
 
-/** From PyTorch 1.13 in float64 (Lion: from a program of its own): see test/golden/optimizers.py. */
+/** From PyTorch 1.13 in float64 (for Lion, from a separate program): see test/golden/optimizers.py. */
 interface TorchRun {
   readonly optimizer: Kind;
   readonly options: RuleOptions;
-  /** After each of the stored steps. */
+  /** Values after each of the stored steps. */
   readonly parameters: readonly (readonly number[])[];
   readonly rates?: readonly number[];
   readonly momenta?: readonly number[];
@@ -42,16 +42,16 @@ const runs = golden.runs.map((run) => {
   return { ...run, title: `${run.optimizer} ${JSON.stringify(shown).replaceAll('"', "")}${scheduled}` };
 });
 
-/** What the schedule of a run sets at a step. */
+/** The options that the schedule of a run sets at a step. */
 function changesAt({ rates, momenta }: TorchRun, step: number): Partial<RuleOptions> {
   return { ...(rates && { lr: rates[step]! }), ...(momenta && { momentum: momenta[step]! }) };
 }
 
-describe("the float64 reference is PyTorch, and of Lion another program", () => {
-  // Both are float64 and differ in the order of operations: a few units of 1e-16 per step.
+describe("the float64 reference agrees with PyTorch, and for Lion with another program", () => {
+  // Both are float64 and differ in the order of operations, which gives a few units of 1e-16 per step.
   const tolerance = 1e-14;
 
-  test("there are runs of every rule", () => {
+  test("for every rule", () => {
     expect(new Set(runs.map(({ optimizer }) => optimizer))).toEqual(new Set(["SGD", "Adam", "AdamW", "Lion"]));
     expect(new Set(runs.map(({ title }) => title)).size).toBe(runs.length);
   });
@@ -71,14 +71,14 @@ describe("the float64 reference is PyTorch, and of Lion another program", () => 
 });
 
 /**
- * ‖ours − float64‖ / ‖parameter‖ after 20 steps. Each step rounds the parameter once, by at most 6e-8 of its size:
- * 20 roundings of one sign would make 1.2e-6, and as they are, they make some 1e-7; AdamW's decay is a second rounding,
- * up to 5e-7 for a single element. What the rule computes in float32 before enters multiplied by the step, which is
- * small against the parameter.
+ * ‖ours − float64‖ / ‖parameter‖ after 20 steps. Each step rounds the parameter once, by at most 6e-8 of its size. 20
+ * roundings in one direction would give 1.2e-6; with random signs they give about 1e-7. AdamW's decay is a second
+ * rounding, up to 5e-7 for a single element. Earlier float32 errors of the rule are multiplied by the learning rate, so
+ * they are small compared with the parameter.
  */
 const tolerance = 1e-6;
 
-// None, one, around one vector of 8 lanes, around a quarter of a chunk and over two chunks of 16384.
+// Sizes of zero, one, around a vector of 8 lanes, around a quarter of a chunk, and over two chunks of 16384.
 const sizes = [0, 1, 7, 8, 9, 4097, 40_000];
 
 const expected = new Map<string, Float64Array[]>();
@@ -95,7 +95,7 @@ function expectedOf(run: TorchRun & { title: string }): Float64Array[] {
   return made;
 }
 
-await onEveryDevice("20 steps are those of the float64 reference", (device) => {
+await onEveryDevice("20 steps agree with the float64 reference", (device) => {
   test.each(runs)("$title", async (run) => {
     const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1));
     const lr = run.rates ? scheduleOf(run.rates, run.momenta) : run.options.lr;
@@ -113,7 +113,7 @@ await onEveryDevice("20 steps are those of the float64 reference", (device) => {
     optimizer.dispose();
   });
 
-  test("an empty tensor alone", async () => {
+  test("for an empty tensor alone", async () => {
     const parameter = parameterOf(device, 0);
     const optimizer = make("AdamW", [parameter], { lr: 0.1 });
     setGradient(parameter, new Float32Array(0));
@@ -122,7 +122,7 @@ await onEveryDevice("20 steps are those of the float64 reference", (device) => {
     expect((await optimizer.stats()).updates).toBe(1);
   });
 
-  test("groups of different options in one step", async () => {
+  test("for groups with different options in one step", async () => {
     const { lr, options, parameters: torch } = golden.groups;
     const parameters = torch.map((values, i) => parameterOf(device, values.length, `p${i}`, 10 + i));
     const groups = options.map((group, i) => ({ ...group, where: (name: string) => name === `p${i}` }));
@@ -139,7 +139,7 @@ await onEveryDevice("20 steps are those of the float64 reference", (device) => {
   });
 });
 
-// One of each kernel, and every scalar that a step prepares.
+// One case for each kernel, and every scalar that a step prepares.
 const kernels: { kind: Kind; options: RuleOptions }[] = [
   { kind: "SGD", options: { lr: 0.05, weightDecay: 0.1 } },
   { kind: "SGD", options: { lr: 0.05, momentum: 0.9, nesterov: true, weightDecay: 0.1 } },
@@ -148,13 +148,13 @@ const kernels: { kind: Kind; options: RuleOptions }[] = [
   { kind: "Lion", options: { lr: 0.01, weightDecay: 0.1 } },
 ];
 
-describe.each(cpuDevices.map((one) => [one.label, one] as const))("the same bits (%s)", (_, one) => {
+describe.each(cpuDevices.map((one) => [one.label, one] as const))("a step gives the same bits (%s)", (_, one) => {
   test.each(kernels)("for any number of threads: $kind $options", async ({ kind, options }) => {
     const results = await Promise.all(
       [1, 2, 3].map(async (threads) => {
         const device = await open(one, { threads });
         const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1));
-        // The norm is over all tensors, so that its sum is in question too.
+        // Clipping is on, so that the sum of the norm over all tensors is compared too.
         const optimizer = make(kind, parameters, { ...options, clipNorm: 1 } as RuleOptions);
         for (let step = 0; step < 5; step++) {
           parameters.forEach((parameter, i) => {
@@ -172,27 +172,30 @@ describe.each(cpuDevices.map((one) => [one.label, one] as const))("the same bits
     expect(results[2]!.equals(results[0]!)).toBe(true);
   });
 
-  test.each(kernels)("for a hundred tensors and for their data in one: $kind $options", async ({ kind, options }) => {
-    const device = await open(one, { threads: 2 });
-    // 0 to 99 elements: every remainder of a vector, at every offset.
-    const bounds = Array.from({ length: 101 }, (_, i) => (i * (i - 1)) / 2);
-    const whole = parameterOf(device, bounds[100]!);
-    const parts = Array.from({ length: 100 }, (_, i) =>
-      parameterOf(device, initialValues(bounds[100]!).slice(bounds[i], bounds[i + 1])),
-    );
-    const together = make(kind, [whole], options);
-    const apart = make(kind, parts, options);
-    for (let step = 0; step < 5; step++) {
-      const gradient = gradientValues(bounds[100]!, step);
-      setGradient(whole, gradient);
-      parts.forEach((part, i) => {
-        setGradient(part, gradient.slice(bounds[i], bounds[i + 1]));
-      });
-      together.step();
-      apart.step();
-    }
-    const values = await readAll(parts);
-    expect(Buffer.concat(values.map(bits)).equals(bits(await whole.read()))).toBe(true);
-    await device.close();
-  });
+  test.each(kernels)(
+    "for a hundred tensors and for one tensor with the same data: $kind $options",
+    async ({ kind, options }) => {
+      const device = await open(one, { threads: 2 });
+      // Tensors of 0 to 99 elements have every remainder of a vector, at every offset.
+      const bounds = Array.from({ length: 101 }, (_, i) => (i * (i - 1)) / 2);
+      const whole = parameterOf(device, bounds[100]!);
+      const parts = Array.from({ length: 100 }, (_, i) =>
+        parameterOf(device, initialValues(bounds[100]!).slice(bounds[i], bounds[i + 1])),
+      );
+      const together = make(kind, [whole], options);
+      const apart = make(kind, parts, options);
+      for (let step = 0; step < 5; step++) {
+        const gradient = gradientValues(bounds[100]!, step);
+        setGradient(whole, gradient);
+        parts.forEach((part, i) => {
+          setGradient(part, gradient.slice(bounds[i], bounds[i + 1]));
+        });
+        together.step();
+        apart.step();
+      }
+      const values = await readAll(parts);
+      expect(Buffer.concat(values.map(bits)).equals(bits(await whole.read()))).toBe(true);
+      await device.close();
+    },
+  );
 });

@@ -32,7 +32,7 @@ function steps(optimizer: Optimizer<never>, parameters: Parameters, from: number
   }
 }
 
-/** Through host memory, as a checkpoint file does it. */
+/** Copies the state through host memory, as a checkpoint file does. */
 async function copyOf(state: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>> {
   const entries = [...state].map(async ([name, one]) => [name, await one.to(one.device)] as const);
   return new Map(await Promise.all(entries));
@@ -44,7 +44,7 @@ async function bitsOf(tensors: Iterable<Tensor>): Promise<Buffer> {
 }
 
 await onEveryDevice("the state of an optimizer", (device) => {
-  test.each(cases)("$kind $options names what it remembers", ({ kind, options, moments }) => {
+  test.each(cases)("names its moments: $kind $options", ({ kind, options, moments }) => {
     const parameters = parametersOf(device);
     const optimizer = make(kind, parameters, options);
     expect([...optimizer.stateDict().keys()]).toEqual(["state", "updates"]);
@@ -55,31 +55,34 @@ await onEveryDevice("the state of an optimizer", (device) => {
     for (const name of expected) expect(state.get(name)!.shape).toEqual(name.startsWith("p0") ? [9] : [4097]);
   });
 
-  test.each(cases)("$kind $options: stop, load into a new one, and the bits go on", async ({ kind, options }) => {
-    const through = parametersOf(device);
-    const uninterrupted = make(kind, through, options);
-    steps(uninterrupted, through, 0, 8);
+  test.each(cases)(
+    "continues with the same bits after loading into a new optimizer: $kind $options",
+    async ({ kind, options }) => {
+      const through = parametersOf(device);
+      const uninterrupted = make(kind, through, options);
+      steps(uninterrupted, through, 0, 8);
 
-    const before = parametersOf(device);
-    const first = make(kind, before, options);
-    steps(first, before, 0, 5);
-    const saved = await copyOf(first.stateDict());
-    const values = await readAll(before);
-    const after = values.map((data, i) => parameterOf(device, data, `p${i}`));
-    const second = make(kind, after, options);
-    second.loadStateDict(saved);
-    steps(second, after, 5, 8);
+      const before = parametersOf(device);
+      const first = make(kind, before, options);
+      steps(first, before, 0, 5);
+      const saved = await copyOf(first.stateDict());
+      const values = await readAll(before);
+      const after = values.map((data, i) => parameterOf(device, data, `p${i}`));
+      const second = make(kind, after, options);
+      second.loadStateDict(saved);
+      steps(second, after, 5, 8);
 
-    expect((await bitsOf(after)).equals(await bitsOf(through))).toBe(true);
-    const states = [second, uninterrupted].map((one) => bitsOf(one.stateDict().values()));
-    expect((await states[0]!).equals(await states[1]!)).toBe(true);
-    expect(await second.stats()).toEqual(await uninterrupted.stats());
-  });
+      expect((await bitsOf(after)).equals(await bitsOf(through))).toBe(true);
+      const states = [second, uninterrupted].map((one) => bitsOf(one.stateDict().values()));
+      expect((await states[0]!).equals(await states[1]!)).toBe(true);
+      expect(await second.stats()).toEqual(await uninterrupted.stats());
+    },
+  );
 
-  test.each(cases)("$kind $options: loading back undoes the steps since", async ({ kind, options }) => {
+  test.each(cases)("undoes later steps if it is loaded back: $kind $options", async ({ kind, options }) => {
     const parameters = parametersOf(device);
     const optimizer = make(kind, parameters, options);
-    // The second parameter has no gradient and so no moments yet when the state is saved.
+    // The second parameter has no gradient, and therefore no moments, when the state is saved.
     steps(optimizer, parameters, 0, 2, [0]);
     const saved = await copyOf(optimizer.stateDict());
     const values = await readAll(parameters);
@@ -95,7 +98,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     expect((await again()).equals(once)).toBe(true);
   });
 
-  test("names stay those of the time the optimizer was made, and are made unique by the place", () => {
+  test("keeps the names from construction, made unique by their index", () => {
     const model = new Sequential(new Linear(3, 2, { device }), new Linear(2, 2, { device, bias: false }));
     const other = new Linear(2, 2, { device, bias: false });
     model.parameters();
@@ -103,7 +106,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     const twin = parameterOf(device, 4, "weight");
     const parameters = [...model.parameters(), ...other.parameters(), twin];
     const optimizer = make("SGD", parameters, { lr: 0.1, momentum: 0.9 });
-    // Both list the parts by themselves and call their parameters "weight" and "bias".
+    // Both calls list the submodules separately and name their parameters "weight" and "bias".
     model.layers[0]!.zeroGrad();
     model.layers[1]!.freeze(false);
     for (const parameter of parameters) setGradient(parameter, new Float32Array(parameter.size));
@@ -115,7 +118,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     ]);
   });
 
-  test("a stop is part of the state, and loading an earlier one ends it", async () => {
+  test("includes a stop, which loading an earlier state ends", async () => {
     const parameters = parametersOf(device);
     const options = { lr: 0.1, nonFinite: "stop" } as RuleOptions;
     const optimizer = make("SGD", parameters, options);
@@ -134,7 +137,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     expect(await parameters[0]!.read()).not.toEqual(initialValues(9));
   });
 
-  test("what is loaded is copied: the given tensors may go", async () => {
+  test("is copied when it is loaded, so the given tensors may be disposed of", async () => {
     const parameters = parametersOf(device);
     const optimizer = make("Adam", parameters, { lr: 0.1 });
     steps(optimizer, parameters, 0, 1);
@@ -146,8 +149,8 @@ await onEveryDevice("the state of an optimizer", (device) => {
     expect((await bitsOf(optimizer.stateDict().values())).equals(expected)).toBe(true);
   });
 
-  describe("does not fit", () => {
-    /** The complaint about a state that `change` has changed; the optimizer must be as before. */
+  describe("is refused without a change if it has", () => {
+    /** The error message for a state that `change` has changed. The optimizer must stay as before. */
     async function complaint(change: (state: Map<string, Tensor>) => void): Promise<string> {
       const parameters = parametersOf(device);
       const optimizer = make("Adam", parameters, { lr: 0.1 });
@@ -167,14 +170,14 @@ await onEveryDevice("the state of an optimizer", (device) => {
       return message;
     }
 
-    test("another optimizer's moments", async () => {
+    test("moments of another optimizer", async () => {
       const message = await complaint((state) => {
         state.set("p0.momentumBuffer", state.get("p0.expAvg")!);
       });
       expect(message).toMatch(/p0\.momentumBuffer is not part of this optimizer/);
     });
 
-    test("another parameter's", async () => {
+    test("moments of another parameter", async () => {
       const message = await complaint((state) => {
         state.set("p7.expAvg", state.get("p0.expAvg")!);
       });
@@ -188,7 +191,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
       expect(message).toMatch(/p1\.expAvg has 9 values, expected 4097/);
     });
 
-    test("as many values in another shape", async () => {
+    test("the same number of values in another shape", async () => {
       const message = await complaint((state) => {
         state.set("p1.expAvg", state.get("p1.expAvg")!.reshape([17, 241]));
       });
@@ -216,21 +219,21 @@ await onEveryDevice("the state of an optimizer", (device) => {
       expect(message).toMatch(/updates has 3 values, expected 2/);
     });
 
-    test("without the counters", async () => {
+    test("no counters", async () => {
       const message = await complaint((state) => {
         state.delete("state");
       });
       expect(message).toMatch(/state is missing/);
     });
 
-    test("one moment of a parameter without the other", async () => {
+    test("only one of two moments", async () => {
       const message = await complaint((state) => {
         state.delete("p1.expAvgSq");
       });
       expect(message).toMatch(/p1\.expAvgSq is missing/);
     });
 
-    test("several problems are told at once", async () => {
+    test("several problems, which are all reported", async () => {
       const message = await complaint((state) => {
         state.delete("state");
         state.set("p1.expAvg", state.get("p0.expAvg")!);
@@ -239,7 +242,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     });
   });
 
-  test("dispose gives back everything but the parameters and gradients", () => {
+  test("is released by dispose, but not the parameters and gradients", () => {
     const parameters = parametersOf(device);
     for (const [i, parameter] of parameters.entries()) setGradient(parameter, gradientValues(sizes[i]!, 0));
     const before = device.memory().tensors;
@@ -250,7 +253,7 @@ await onEveryDevice("the state of an optimizer", (device) => {
     expect(device.memory().tensors).toBe(before);
   });
 
-  test("memory stays flat from the second step on", async () => {
+  test("uses constant memory from the second step on", async () => {
     const parameters = parametersOf(device);
     const optimizer = make("AdamW", parameters, { lr: 0.1, clipNorm: 1 } as RuleOptions);
     steps(optimizer, parameters, 0, 2);

@@ -19,7 +19,7 @@ import {
   setGradient,
 } from "./support/runs.js";
 
-/** ‖ours − float64‖ / ‖parameter‖ of a few steps: the same bound as for 20, see rules.test.ts. */
+/** ‖ours − float64‖ / ‖parameter‖ after a few steps: the same bound as for 20 steps, see rules.test.ts. */
 const tolerance = 1e-6;
 
 interface Clipped {
@@ -31,7 +31,10 @@ const { clipping } = JSON.parse(readFileSync(new URL("../golden/optimizers.json"
   clipping: readonly Clipped[];
 };
 
-/** Parameters at 0 with a learning rate of 1: after one step of SGD they hold the negated gradient that was applied. */
+/**
+ * Creates parameters of 0 with a learning rate of 1. After one step of SGD they hold the negated gradient that was
+ * applied.
+ */
 function gradientProbe(device: Device, gradients: readonly Float32Array[], options: object) {
   const parameters = gradients.map((values) => parameterOf(device, new Float32Array(values.length)));
   parameters.forEach((parameter, i) => {
@@ -48,7 +51,7 @@ const optionsOf = (kind: Kind): RuleOptions => (kind === "SGD" ? { lr: 0.05, mom
 await onEveryDevice("clipping and scaling", (device) => {
   const torchGradients = [5, 1, 30].map((size, i) => gradientValues(size, i));
 
-  test.each(clipping)("clipNorm $maxNorm does what clip_grad_norm_ does", async ({ maxNorm, norm, gradients }) => {
+  test.each(clipping)("clipNorm $maxNorm matches clip_grad_norm_", async ({ maxNorm, norm, gradients }) => {
     const { optimizer, applied } = gradientProbe(device, torchGradients, { clipNorm: maxNorm });
     optimizer.step();
     (await applied()).forEach((values, i) => {
@@ -59,13 +62,13 @@ await onEveryDevice("clipping and scaling", (device) => {
     expect(stats.coefficient).toBeCloseTo(Math.min(1, maxNorm / norm), 6);
   });
 
-  test("a gradient that is short enough keeps its bits", async () => {
+  test("a gradient below the norm limit keeps its bits", async () => {
     const { optimizer, applied } = gradientProbe(device, torchGradients, { clipNorm: 1000 });
     optimizer.step();
     expect(await applied()).toEqual(torchGradients);
   });
 
-  test("one norm is taken over the parameters of all groups", async () => {
+  test("one norm is computed over the parameters of all groups", async () => {
     const groups = [{ where: (name: string) => name === "1", lr: 1 }];
     const clipped = gradientProbe(device, [Float32Array.of(3), Float32Array.of(4)], { clipNorm: 0.5, groups });
     clipped.optimizer.step();
@@ -75,17 +78,17 @@ await onEveryDevice("clipping and scaling", (device) => {
     expect((await clipped.optimizer.stats()).norm).toBe(5);
   });
 
-  test("the norm of many elements is right to float32", async () => {
+  test("the norm of many elements is accurate to float32", async () => {
     const gradient = gradientValues(40_000, 0);
     const { optimizer } = gradientProbe(device, [gradient], { clipNorm: 1 });
     optimizer.step();
     const exact = Math.sqrt(gradient.reduce((total, value) => total + value * value, 0));
-    // 40,000 squares in sums of at most 16384/16: the roundings of each sum add up to some 1e-6 at worst.
+    // 40,000 squares in sums of at most 16384/16 terms: the rounding errors of each sum add up to about 1e-6 at worst.
     expect(Math.abs((await optimizer.stats()).norm / exact - 1)).toBeLessThan(1e-6);
   });
 
-  // PyTorch divides by the norm and 10⁻⁶, which counts where the norm is as small.
-  test("a norm of a millionth is clipped to half of itself", async () => {
+  // PyTorch divides by the norm plus 10⁻⁶, which matters if the norm is equally small.
+  test("a norm of 1e-6 is clipped to half of itself", async () => {
     const { optimizer, applied } = gradientProbe(device, [Float32Array.of(6e-7, 8e-7)], { clipNorm: 1e-6 });
     optimizer.step();
     const [values] = await applied();
@@ -94,8 +97,9 @@ await onEveryDevice("clipping and scaling", (device) => {
     expect((await optimizer.stats()).coefficient).toBeCloseTo(0.5, 6);
   });
 
-  // The second step, of gradients twice as long, has another coefficient: what the first one left must not be taken.
-  test("as many parameters as several blocks have threads are clipped by one norm, and all move", async () => {
+  // The second step has gradients twice as long and therefore another coefficient. The coefficient of the first step
+  // must not be used.
+  test("more parameters than one block has threads are clipped by one norm, and all are updated", async () => {
     const gradients = Array.from({ length: 600 }, (_, i) => gradientValues(3, i));
     const { optimizer, parameters, applied } = gradientProbe(device, gradients, { clipNorm: 1 });
     const exact = Math.hypot(...gradients.flatMap((values) => [...values]));
@@ -117,12 +121,12 @@ await onEveryDevice("clipping and scaling", (device) => {
   test.each([0.25, -0.5, 0])("gradientScale %f multiplies every gradient", async (gradientScale) => {
     const { optimizer, applied } = gradientProbe(device, torchGradients, { gradientScale });
     optimizer.step();
-    // + 0 turns −0 into 0.
+    // Adding 0 turns −0 into 0.
     const scaled = torchGradients.map((values) => values.map((value) => value * gradientScale + 0));
     expect((await applied()).map((values) => values.map((value) => value + 0))).toEqual(scaled);
   });
 
-  test.each([0.25, -0.25])("gradientScale %f comes before the clipping", async (gradientScale) => {
+  test.each([0.25, -0.25])("gradientScale %f is applied before clipping", async (gradientScale) => {
     const { optimizer, applied } = gradientProbe(device, [Float32Array.of(12, -16)], {
       gradientScale,
       clipNorm: 0.5,
@@ -135,7 +139,7 @@ await onEveryDevice("clipping and scaling", (device) => {
     expect((await optimizer.stats()).norm).toBe(5);
   });
 
-  test("a step may have a gradientScale of its own", async () => {
+  test("gradientScale may be given for a single step", async () => {
     const { optimizer, applied } = gradientProbe(device, [Float32Array.of(8)], { gradientScale: 0.5 });
     optimizer.step({ gradientScale: 0.25 });
     expect((await applied())[0]![0]).toBe(2);
@@ -143,7 +147,7 @@ await onEveryDevice("clipping and scaling", (device) => {
     expect((await applied())[0]![0]).toBe(2 + 4);
   });
 
-  test("maximize clips alike and goes the other way", async () => {
+  test("maximize clips the same way and moves in the opposite direction", async () => {
     const { optimizer, applied } = gradientProbe(device, [Float32Array.of(3, 4)], { clipNorm: 1, maximize: true });
     optimizer.step();
     const [values] = await applied();
@@ -152,14 +156,14 @@ await onEveryDevice("clipping and scaling", (device) => {
   });
 });
 
-await onEveryDevice("gradients that are not finite", (device) => {
+await onEveryDevice("non-finite gradients", (device) => {
   const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   // The last of 4097 elements is beyond the last whole vector.
   const size = 4097;
   const spoiled = (step: number, value: number) => gradientValues(size, step).with(size - 1, value);
 
   describe.each(kinds)("%s", (kind) => {
-    test.each(bad)("stop: from a gradient with %f on nothing changes", async (value) => {
+    test.each(bad)("stop: no step changes anything after a gradient with %f", async (value) => {
       const parameters = [parameterOf(device, size), parameterOf(device, 3)];
       const optimizer = make(kind, parameters, { ...optionsOf(kind), nonFinite: "stop" } as RuleOptions);
       const step = (first: Float32Array, at: number) => {
@@ -187,9 +191,9 @@ await onEveryDevice("gradients that are not finite", (device) => {
       expect(await optimizer.stats()).toMatchObject({ iteration: 5, updates: 2, skipped: 1, stoppedAt: 2 });
     });
 
-    test.each(bad)("skip: a gradient with %f might as well not have been", async (value) => {
+    test.each(bad)("skip: a step with %f in a gradient has no effect", async (value) => {
       const parameter = parameterOf(device, size);
-      // Dampening tells the first update from the others; the bias correction counts updates.
+      // Dampening distinguishes the first update from the others. The bias correction counts updates.
       const options = { ...optionsOf(kind), ...(kind === "SGD" && { dampening: 0.5 }) };
       const optimizer = make(kind, [parameter], { ...options, nonFinite: "skip" } as RuleOptions);
       const reference = new Reference(kind, options, initialValues(size));
@@ -204,7 +208,7 @@ await onEveryDevice("gradients that are not finite", (device) => {
     });
   });
 
-  test("skip: the schedule goes on", async () => {
+  test("skip: the schedule continues", async () => {
     const parameter = parameterOf(device, Float32Array.of(0));
     const lr = schedule.linear({ budget: 4, maxLr: 1 });
     const optimizer = new SGD([parameter], { lr, nonFinite: "skip" });
@@ -215,7 +219,7 @@ await onEveryDevice("gradients that are not finite", (device) => {
     expect(await parameter.item()).toBe(-Math.fround(lr(1)));
   });
 
-  test("not asked for: a NaN goes where it is applied, and nowhere else", async () => {
+  test("without a policy, NaN changes only the elements that have a NaN gradient", async () => {
     const parameter = parameterOf(device, 3);
     const optimizer = new SGD([parameter], { lr: 0.1 });
     setGradient(parameter, Float32Array.of(1, Number.NaN, 1));
@@ -223,7 +227,7 @@ await onEveryDevice("gradients that are not finite", (device) => {
     expect([...(await parameter.read())].map(Number.isNaN)).toEqual([false, true, false]);
   });
 
-  test("stop works beside clipping", async () => {
+  test("stop can be combined with clipping", async () => {
     const { optimizer, applied } = gradientProbe(device, [Float32Array.of(1, Number.POSITIVE_INFINITY)], {
       nonFinite: "stop",
       clipNorm: 1,
@@ -234,8 +238,8 @@ await onEveryDevice("gradients that are not finite", (device) => {
   });
 });
 
-await onEveryDevice("which parameters a step changes", (device) => {
-  test("those without a gradient keep their bits and have no state", async () => {
+await onEveryDevice("the parameters that a step changes", (device) => {
+  test("parameters without a gradient keep their bits and have no state", async () => {
     const parameters = [parameterOf(device, 5, "a"), parameterOf(device, 5, "b", 2)];
     const optimizer = new AdamW(parameters, { lr: 0.1, weightDecay: 0.5 });
     setGradient(parameters[0]!, gradientValues(5, 0));
@@ -246,13 +250,13 @@ await onEveryDevice("which parameters a step changes", (device) => {
     expect([...optimizer.stateDict().keys()]).toEqual(["state", "updates", "a.expAvg", "a.expAvgSq"]);
   });
 
-  test("no gradient at all is an error", () => {
+  test("a step without any gradient throws", () => {
     const optimizer = new SGD([parameterOf(device, 2)], { lr: 0.1 });
     expect(() => optimizer.step()).toThrow(/no parameter has a gradient/);
     expect(optimizer.iteration).toBe(0);
   });
 
-  test("SGD: the set of gradients may change from step to step; a momentum waits", async () => {
+  test("SGD: the set of gradients may change from step to step, and a momentum is kept meanwhile", async () => {
     const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 17, "b", 2), parameterOf(device, 3, "c", 3)];
     const options = { lr: 0.05, momentum: 0.9, weightDecay: 0.1 };
     const optimizer = new SGD(parameters, options);
@@ -271,8 +275,8 @@ await onEveryDevice("which parameters a step changes", (device) => {
     });
   });
 
-  // Lists of the same sizes that hold other parameters, which have counts and groups of their own.
-  test("parameters of one size take turns, each with the rate of its group and its own count", async () => {
+  // The parameters have the same sizes but separate counts and groups.
+  test("parameters of one size that alternate use the rate of their group and their own count", async () => {
     const names = ["a", "b", "c"];
     const parameters = names.map((name, i) => parameterOf(device, 9, name, i + 1));
     const lrs = [0.01, 0.02, 0.04];
@@ -292,7 +296,7 @@ await onEveryDevice("which parameters a step changes", (device) => {
       expect(relativeError(values, references[i]!.parameter), names[i]).toBeLessThan(tolerance);
   });
 
-  test("Lion: where nothing has a sign yet, nothing moves", async () => {
+  test("Lion: elements without a sign do not move", async () => {
     const parameter = parameterOf(device, Float32Array.of(1, 2, 3), "p");
     const optimizer = make("Lion", [parameter], { lr: 0.5 });
     setGradient(parameter, Float32Array.of(0, -0, 1));
@@ -300,7 +304,7 @@ await onEveryDevice("which parameters a step changes", (device) => {
     expect([...(await parameter.read())]).toEqual([1, 2, 2.5]);
   });
 
-  test("Adam: a parameter that comes later begins with a first update, as in PyTorch", async () => {
+  test("Adam: a parameter whose first gradient comes late starts with a first update, as in PyTorch", async () => {
     const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 17, "b", 2)];
     const optimizer = new Adam(parameters, { lr: 0.01 });
     const reference = new Reference("Adam", { lr: 0.01 }, initialValues(17, 2));
@@ -313,7 +317,7 @@ await onEveryDevice("which parameters a step changes", (device) => {
     expect(relativeError((await parameters[1]!.read()) as Float32Array, reference.parameter)).toBeLessThan(tolerance);
   });
 
-  test("a gradient of another shape is named, and nothing has changed", async () => {
+  test("a gradient of another shape throws, is named, and changes nothing", async () => {
     const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 17, "b", 2)];
     const optimizer = new Adam(parameters, { lr: 0.01 });
     const reference = new Reference("Adam", { lr: 0.01 }, initialValues(9));
@@ -328,7 +332,7 @@ await onEveryDevice("which parameters a step changes", (device) => {
     expect(relativeError((await parameters[0]!.read()) as Float32Array, reference.parameter)).toBeLessThan(tolerance);
   });
 
-  test("frozen layers stay, although their gradient from before is still there", async () => {
+  test("frozen layers stay unchanged even if they still have an old gradient", async () => {
     const seeds = 1;
     const model = new Sequential(new Linear(3, 4, { device, seeds }), new Linear(4, 2, { device, seeds }));
     const optimizer = new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
@@ -353,7 +357,7 @@ await onEveryDevice("which parameters a step changes", (device) => {
     expect(names.filter((_, i) => bits(last[i]!).equals(bits(after[i]!)))).toEqual([]);
   });
 
-  test("zeroGrad directly after a step does not disturb it", async () => {
+  test("zeroGrad directly after a step does not affect the step", async () => {
     const parameter = parameterOf(device, 4097);
     const optimizer = new SGD([parameter], { lr: 0.5 });
     const reference = new Reference("SGD", { lr: 0.5 }, initialValues(4097));
@@ -368,8 +372,8 @@ await onEveryDevice("which parameters a step changes", (device) => {
   });
 });
 
-await onEveryDevice("groups", (device) => {
-  test("no decay for norms and biases is one line", async () => {
+await onEveryDevice("parameter groups", (device) => {
+  test("one group excludes norms and biases from decay", async () => {
     const model = resnet({ depth: 8, classes: 10, width: 4, device });
     const optimizer = new AdamW(model.parameters(), {
       lr: 0.1,
@@ -384,12 +388,12 @@ await onEveryDevice("groups", (device) => {
     const factor = Math.fround(1 - 0.1 * 0.5);
     [...model.namedParameters().keys()].forEach((name, i) => {
       const decays = name.endsWith("weight");
-      // Adam without a gradient adds −0·…, which leaves a float32 as it is.
+      // Without a gradient Adam adds −0·…, which leaves a float32 unchanged.
       expect(after[i], name).toEqual(decays ? before[i]!.map((value) => value * factor) : before[i]);
     });
   });
 
-  test("the first group that matches takes a parameter, the others and the rest keep their own", async () => {
+  test("a parameter belongs to the first group that matches; other parameters use the shared options", async () => {
     const names = ["stem.weight", "stem.bias", "head.weight", "head.bias"];
     const parameters = names.map((name) => parameterOf(device, Float32Array.of(0), name));
     const optimizer = new SGD(parameters, {
@@ -405,7 +409,7 @@ await onEveryDevice("groups", (device) => {
     expect(optimizer.learningRates()).toEqual([1, 10, 100]);
   });
 
-  test("a parameter without a name is called by its place in the list", async () => {
+  test("a parameter without a name is named by its index in the list", async () => {
     const parameters = [0, 0].map((value) => tensor(device, [value], [1], { requiresGrad: true }));
     const optimizer = new SGD(parameters, { lr: 1, groups: [{ where: (name) => name === "1", lr: 2 }] });
     for (const parameter of parameters) setGradient(parameter, Float32Array.of(-1));
@@ -414,15 +418,15 @@ await onEveryDevice("groups", (device) => {
     expect([...optimizer.stateDict().keys()]).toEqual(["state", "updates"]);
   });
 
-  test("every parameter may be in a group, and an undefined option is the shared one", async () => {
+  test("all parameters may be in a group, and an undefined option means the shared one", async () => {
     const parameter = parameterOf(device, Float32Array.of(0));
     const group = { where: () => true, lr: undefined } as unknown as { where: () => boolean };
     const optimizer = new SGD([parameter], { lr: 0.25, groups: [group] });
     expect(optimizer.learningRates()).toEqual([0.25]);
   });
 
-  // PyTorch knows no dampening without momentum; a group must not get one because another group has a buffer.
-  test("a group without momentum beside one with momentum and dampening", async () => {
+  // PyTorch applies no dampening without momentum. A group must not get it because another group has a buffer.
+  test("a group without momentum ignores the dampening of a group with momentum", async () => {
     const parameters = [parameterOf(device, 9, "a"), parameterOf(device, 9, "b")];
     const shared = { lr: 0.05, momentum: 0.9, dampening: 0.5 };
     const optimizer = new SGD(parameters, { ...shared, groups: [{ where: (name) => name === "b", momentum: 0 }] });
@@ -437,7 +441,7 @@ await onEveryDevice("groups", (device) => {
     });
   });
 
-  test("each group's schedule is its own", () => {
+  test("each group has a separate schedule", () => {
     const parameters = [parameterOf(device, 1, "a"), parameterOf(device, 1, "b")];
     const [slow, fast] = [schedule.linear({ budget: 4, maxLr: 1 }), schedule.cosine({ budget: 4, maxLr: 8 })];
     const optimizer = new SGD(parameters, { lr: slow, groups: [{ where: (name) => name === "b", lr: fast }] });
@@ -452,7 +456,7 @@ await onEveryDevice("groups", (device) => {
 });
 
 await onEveryDevice("schedules", (device) => {
-  test.each(kinds)("%s: a constant schedule gives the bits of the number", async (kind) => {
+  test.each(kinds)("%s: a constant schedule gives the same bits as a number", async (kind) => {
     const parameters = [0.03, schedule.constant({ budget: 5, maxLr: 0.03 })].map((lr) => {
       const parameter = parameterOf(device, 100);
       const optimizer = make(kind, [parameter], { lr } as RuleOptions);
@@ -466,7 +470,7 @@ await onEveryDevice("schedules", (device) => {
     expect(scheduled).toEqual(number);
   });
 
-  test("step s uses rate s, and `iteration` says which is next", async () => {
+  test("step s uses the rate of step s, and `iteration` is the index of the next step", async () => {
     const lr = schedule.uba({ budget: 6, maxLr: 1, phi: 3 });
     const parameter = parameterOf(device, Float32Array.of(0));
     const optimizer = new SGD([parameter], { lr });
@@ -481,7 +485,7 @@ await onEveryDevice("schedules", (device) => {
       seen.push(value - before);
       before = value;
     }
-    // The parameter is a float32 below 4: a unit in its last place is 2.4e-7.
+    // The parameter is a float32 below 4, where one unit in the last place is 2.4e-7.
     seen.forEach((difference, step) => {
       expect(Math.abs(difference - lr(step))).toBeLessThan(5e-7);
     });
@@ -491,7 +495,7 @@ await onEveryDevice("schedules", (device) => {
 
   const oneCycle = schedule.oneCycle({ budget: 12, maxLr: 0.05, cycleMomentum: true });
 
-  test("one-cycle moves the momentum of SGD, whatever momentum was given", async () => {
+  test("one-cycle sets the momentum of SGD, whatever the momentum option is", async () => {
     for (const options of [{ nesterov: false }, { momentum: 0.5, nesterov: true }]) {
       const parameter = parameterOf(device, 9);
       const optimizer = new SGD([parameter], { lr: oneCycle, ...options });
@@ -505,7 +509,7 @@ await onEveryDevice("schedules", (device) => {
     }
   });
 
-  test.each(["Adam", "AdamW"] as const)("one-cycle moves the first beta of %s", async (kind) => {
+  test.each(["Adam", "AdamW"] as const)("one-cycle sets the first beta of %s", async (kind) => {
     const parameter = parameterOf(device, 9);
     const optimizer = make(kind, [parameter], { lr: oneCycle, betas: [0.5, 0.99] } as unknown as RuleOptions);
     const reference = new Reference(kind, { lr: 0 }, initialValues(9));
@@ -519,7 +523,7 @@ await onEveryDevice("schedules", (device) => {
 });
 
 await onEveryDevice("stats", (device) => {
-  test("before the first step everything is zero", async () => {
+  test("all values are zero before the first step", async () => {
     const optimizer = new SGD([parameterOf(device, 2)], { lr: 1 });
     expect(await optimizer.stats()).toMatchObject({
       iteration: 0,
@@ -530,7 +534,7 @@ await onEveryDevice("stats", (device) => {
     });
   });
 
-  test("they are those of the steps enqueued before, not of later ones", async () => {
+  test("they include earlier enqueued steps and not later ones", async () => {
     const parameter = parameterOf(device, Float32Array.of(0, 0));
     const optimizer = new SGD([parameter], { lr: 1, clipNorm: 10 });
     setGradient(parameter, Float32Array.of(3, 4));
@@ -544,7 +548,7 @@ await onEveryDevice("stats", (device) => {
     expect((await second).coefficient).toBeCloseTo(0.2, 6);
   });
 
-  test("the norm is measured only where clipping or the check needs it", async () => {
+  test("the norm is measured only if clipping or the check needs it", async () => {
     const parameter = parameterOf(device, Float32Array.of(0, 0));
     const optimizer = new SGD([parameter], { lr: 1 });
     setGradient(parameter, Float32Array.of(3, 4));

@@ -1,4 +1,4 @@
-// Continuing a run of PyTorch: its optimizer's state, read from a safetensors file, and the steps that follow.
+// Continuing a run of PyTorch: loading its optimizer state from a safetensors file, and the steps that follow.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -15,7 +15,7 @@ import { bitsByName, gradientValues, make, relativeError, scheduleOf, setGradien
 interface TorchRun {
   readonly optimizer: Kind;
   readonly options: { readonly weight_decay?: number } & Omit<RuleOptions, "weightDecay">;
-  /** After the last step, in float64. */
+  /** Values after the last step, in float64. */
   readonly parameters: Readonly<Record<string, readonly number[]>>;
 }
 /** From test/golden/torch_state.py: SGD with a Nesterov momentum, Adam with decay, AdamW with AMSGrad. */
@@ -33,18 +33,18 @@ const names = Object.keys(golden.shapes);
 const runs = Object.keys(golden.runs);
 
 /**
- * ‖ours − PyTorch‖ / ‖PyTorch‖ after ten steps from the same float32 numbers: each rounds the parameter once or twice,
- * by at most 6e-8 of its size, see rules.test.ts. What PyTorch's state is read as wrongly would show in the first digits:
+ * ‖ours − PyTorch‖ / ‖PyTorch‖ after ten steps from the same float32 numbers. Each step rounds the parameter once or
+ * twice, by at most 6e-8 of its size; see rules.test.ts. A state that is read wrongly would change the first digits:
  * without it the same steps end 1e-2 to 1e-1 away.
  */
 const tolerance = 1e-6;
 
-/** What the file holds of a run's parameter, or of what PyTorch keeps of it. */
+/** The tensor in the file for a parameter of a run, or for its optimizer state. */
 function entry(run: string, name: string): HostTensor {
   return stored.get(`${run}/${name}`) ?? expect.fail(`${run}/${name} is not in the file`);
 }
 
-/** The parameters as they were at the stop, their optimizer, and PyTorch's state of it. */
+/** The parameters at the stop, their optimizer, and PyTorch's state of it. */
 function setUp(device: Device, run: string, changes: object = {}) {
   const { optimizer: kind, options } = golden.runs[run]!;
   const { weight_decay: weightDecay, ...same } = options;
@@ -76,10 +76,10 @@ function setUp(device: Device, run: string, changes: object = {}) {
   return { parameters, optimizer, state, steps, errors };
 }
 
-/** SGD does not count its steps in PyTorch, so its reader says how many there were. */
+/** PyTorch's SGD does not count its steps, so the caller passes the number. */
 const countOf = (run: string) => (run === "sgd" ? before : undefined);
 
-test("the file holds what PyTorch keeps, under its names", () => {
+test("the file holds PyTorch's state under PyTorch's names", () => {
   const kept = {
     sgd: ["momentum_buffer"],
     adam: ["exp_avg", "exp_avg_sq"],
@@ -95,7 +95,7 @@ test("the file holds what PyTorch keeps, under its names", () => {
   expect([...stored.keys()].sort()).toEqual(expected.sort());
 });
 
-await onEveryDevice("a run of PyTorch goes on", (device) => {
+await onEveryDevice("a run of PyTorch continues", (device) => {
   test.each(runs)("%s", async (run) => {
     const { optimizer, state, steps, errors } = setUp(device, run);
     await optimizer.loadTorchState(state, countOf(run));
@@ -114,22 +114,22 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
     expect(await optimizer.stats()).toMatchObject({ iteration: before + after, updates: before + after });
   });
 
-  test.each(runs)("%s without its state ends elsewhere: the test can tell", async (run) => {
+  test.each(runs)("%s ends at other values without its state, so the test can detect a wrong state", async (run) => {
     const { steps, errors } = setUp(device, run);
     steps(after);
     for (const error of await errors()) expect(error).toBeGreaterThan(100 * tolerance);
   });
 
-  test.each(["adam", "adamw"])("%s: the number of steps may be said, and then that one holds", async (run) => {
+  test.each(["adam", "adamw"])("%s: a given number of steps overrides the one in the state", async (run) => {
     const { optimizer, state, steps, errors } = setUp(device, run);
     await optimizer.loadTorchState(state, 3);
     expect(optimizer.iteration).toBe(3);
     steps(after);
-    // Corrected as if the moments had seen three gradients only.
+    // The bias is corrected as if the moments had seen only three gradients.
     for (const error of await errors()) expect(error).toBeGreaterThan(100 * tolerance);
   });
 
-  test("a state that was loaded is replaced, whatever was there", async () => {
+  test("a state that was loaded before is replaced", async () => {
     const { optimizer, parameters, state, steps, errors } = setUp(device, "adamw");
     steps(4);
     for (const parameter of parameters) parameter.write(entry("adamw", parameter.name).data);
@@ -138,7 +138,7 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
     for (const error of await errors()) expect(error).toBeLessThan(tolerance);
   });
 
-  test("the schedule goes on where the run stopped, written or tabulated", async () => {
+  test("the schedule continues at the stopped step, tabulated or not", async () => {
     const rates = schedule.linear({ budget: before + after, maxLr: 0.01 });
     const ends: unknown[] = [];
     for (const tabulated of [false, true]) {
@@ -154,7 +154,7 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
     expect(ends[1]).toEqual(ends[0]);
   });
 
-  test("a parameter without state begins with none", async () => {
+  test("a parameter without an entry in the state starts without moments", async () => {
     const { optimizer, state } = setUp(device, "adam");
     for (const name of ["exp_avg", "exp_avg_sq", "step"]) state.delete(`bias.${name}`);
     await optimizer.loadTorchState(state);
@@ -162,7 +162,7 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
     expect([...optimizer.stateDict().keys()]).toEqual(["state", "updates", "weight.expAvg", "weight.expAvgSq"]);
   });
 
-  describe("is refused, and nothing has changed", () => {
+  describe("a state is refused without a change:", () => {
     const complaints: Record<string, [string, (state: Map<string, Tensor>) => number | undefined, string]> = {
       "a name that PyTorch does not use": [
         "adam",
@@ -248,11 +248,11 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
       expect(await all()).toEqual(there);
       expect(optimizer.iteration).toBe(2);
       expect(await optimizer.stats()).toMatchObject({ iteration: 2, updates: 2 });
-      // The collector may have freed what earlier tests left; nothing has come.
+      // The collector may have freed what earlier tests left. Nothing may have been added.
       expect(device.memory().tensors).toBeLessThanOrEqual(memory + made);
     });
 
-    test("a step that is no single number", async () => {
+    test("a step that is not a single number", async () => {
       const { optimizer, state } = setUp(device, "adam");
       state.set("bias.step", tensor(device, [1, 2]));
       await expect(optimizer.loadTorchState(state)).rejects.toThrow(/item/);
@@ -260,7 +260,7 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
       expect((await optimizer.stats()).iteration).toBe(0);
     });
 
-    test("a schedule whose rate is none", async () => {
+    test("a schedule with an invalid rate", async () => {
       const { optimizer, state } = setUp(device, "adam", { lr: scheduleOf([Number.NaN]) });
       await expect(optimizer.loadTorchState(state)).rejects.toMatchObject({ code: "invalid-argument" });
       expect(optimizer.iteration).toBe(0);
@@ -268,8 +268,8 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
   });
 });
 
-await onEveryDevice("a model's state in PyTorch's names and layout", (device) => {
-  /** A convolution and a norm that made two steps, in a module that has other names in PyTorch. */
+await onEveryDevice("the optimizer state of a model in PyTorch's names and layout", (device) => {
+  /** A convolution and a norm after two steps, in a module with other names in PyTorch. */
   class Named extends Module {
     readonly stem = new Conv2d(2, 3, { kernel: 2, device });
     readonly norm = new BatchNorm(3, { device });
@@ -295,7 +295,7 @@ await onEveryDevice("a model's state in PyTorch's names and layout", (device) =>
     Object.fromEntries([...state].map(([name, { shape }]) => [name, shape]));
   const read = async (one: Tensor | undefined) => [...((await one!.read()) as Float32Array)];
 
-  test("Adam: every moment, and each parameter's step; nothing of a parameter without a gradient", async () => {
+  test("Adam: has all moments and the step of each parameter, and nothing for a parameter without a gradient", async () => {
     const { optimizer } = trained("Adam", { amsgrad: true });
     const state = await optimizer.toTorchState();
     const moments = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
@@ -311,7 +311,7 @@ await onEveryDevice("a model's state in PyTorch's names and layout", (device) =>
     expect(await state.get("norm.bias.step")!.item()).toBe(2);
   });
 
-  test("SGD: the buffer, channels first", async () => {
+  test("SGD: has the momentum buffer, channels first", async () => {
     const { optimizer } = trained("SGD", { momentum: 0.9 });
     const torch = await read((await optimizer.toTorchState()).get("conv1.weight.momentum_buffer"));
     const ours = await read(optimizer.stateDict().get("stem.weight.momentumBuffer"));
@@ -329,14 +329,14 @@ await onEveryDevice("a model's state in PyTorch's names and layout", (device) =>
       (name: string) =>
         name.replace("conv1", "stem").replace("norm.weight", "norm.gamma").replace("norm.bias", "norm.beta"),
     ],
-  ])("is read again under %s, to the same bits", async (_, rename) => {
+  ])("is loaded again under %s with the same bits", async (_, rename) => {
     const { optimizer } = trained("Adam");
     const state = new Map([...(await optimizer.toTorchState())].map(([name, one]) => [rename(name), one]));
     const other = make("Adam", new Named().parameters(), { lr: 0.1 } as RuleOptions);
     await other.loadTorchState(state);
     const without = async (one: Optimizer<never>) => {
       const bits = await bitsByName(one.stateDict());
-      // What the last step measured is not part of PyTorch's state.
+      // The statistics of the last step are not part of PyTorch's state.
       bits.delete("state");
       return bits;
     };
@@ -344,7 +344,7 @@ await onEveryDevice("a model's state in PyTorch's names and layout", (device) =>
     expect(other.iteration).toBe(2);
   });
 
-  test("moments in our order of axes are refused", async () => {
+  test("is refused if moments have the library's order of axes", async () => {
     const { optimizer } = trained("SGD", { momentum: 0.9 });
     const state = await optimizer.toTorchState();
     state.set("conv1.weight.momentum_buffer", tensor(device, new Float32Array(24), [3, 2, 4, 1]));
@@ -354,7 +354,7 @@ await onEveryDevice("a model's state in PyTorch's names and layout", (device) =>
     });
   });
 
-  test("parameters of two models with the same names go by their place", async () => {
+  test("uses the index for parameters of two models with the same names", async () => {
     const [first, second] = [new Named(), new Named()];
     const optimizer = make("SGD", [...first.parameters(), ...second.parameters()], {
       lr: 0.1,
@@ -367,7 +367,7 @@ await onEveryDevice("a model's state in PyTorch's names and layout", (device) =>
     );
   });
 
-  test("is neither read nor written for masters, which PyTorch does not have", async () => {
+  test("is refused with master weights in both directions, because PyTorch has none", async () => {
     const model = new Named().setPrecision("bf16");
     const optimizer = make("Adam", model.parameters(), { lr: 0.1 } as RuleOptions);
     await expect(optimizer.toTorchState()).rejects.toMatchObject({ code: "unsupported" });

@@ -1,4 +1,4 @@
-// zeroGradients: the update leaves zeros in the gradients, in the pass that reads them.
+// With zeroGradients the update writes zeros to the gradients in the same pass that reads them.
 import { expect, test } from "vitest";
 import { SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
@@ -8,7 +8,7 @@ import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, make, parameterOf, scheduleOf, setGradient } from "./support/runs.js";
 import { storages } from "./support/storages.js";
 
-// None, less than a vector, one more than whole vectors, and over a chunk of 16384.
+// Sizes of zero, less than a vector, one more than whole vectors, and over a chunk of 16384.
 const sizes = [0, 3, 1025, 20_001];
 const rules: { kind: Kind; options: RuleOptions }[] = [
   { kind: "SGD", options: { lr: 0.05 } },
@@ -18,9 +18,9 @@ const rules: { kind: Kind; options: RuleOptions }[] = [
   { kind: "Lion", options: { lr: 0.01 } },
 ];
 
-await onEveryDevice("gradients after a step", (device) => {
+await onEveryDevice("zeroGradients", (device) => {
   const cases = rules.flatMap((rule) => storages.map((storage) => ({ ...rule, storage, title: storage.title })));
-  test.each(cases)("$kind $options, $title", async ({ kind, options, storage }) => {
+  test.each(cases)("zeroes the gradients in place: $kind $options, $title", async ({ kind, options, storage }) => {
     const run = (zeroGradients: boolean | undefined) => {
       const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, storage.dtype));
       const all = { ...options, ...storage.options, nonFinite: "skip", clipNorm: 1, zeroGradients };
@@ -31,14 +31,14 @@ await onEveryDevice("gradients after a step", (device) => {
       for (const { parameters } of [zeroing, leaving])
         for (const [i, parameter] of parameters.entries()) {
           const gradient = gradientValues(sizes[i]!, step, 100 * (i + 1));
-          // The third step is left out.
+          // The third step is skipped.
           setGradient(parameter, step === 2 && i === 2 ? gradient.with(1024, Number.NaN) : gradient);
         }
       const before = await Promise.all(leaving.parameters.map(({ grad }) => grad!.read()));
       const own = zeroing.parameters.map(({ grad }) => grad);
       for (const { optimizer } of [zeroing, leaving]) optimizer.step();
       for (const [i, { grad }] of zeroing.parameters.entries()) {
-        // In place: the same tensor, all of whose bits are 0, in a step that is left out as well.
+        // The tensor stays the same and all its bits are 0, at a skipped step too.
         expect(grad).toBe(own[i]);
         expect(
           bits(await grad!.read()).every((byte) => byte === 0),
@@ -62,7 +62,7 @@ await onEveryDevice("gradients after a step", (device) => {
     }
   });
 
-  test("after a stop they are still emptied", async () => {
+  test("zeroes the gradients after a stop too", async () => {
     const parameter = parameterOf(device, 9);
     const optimizer = new SGD([parameter], { lr: 1, nonFinite: "stop", zeroGradients: true });
     setGradient(parameter, gradientValues(9, 0).with(3, Number.NaN));
@@ -76,7 +76,7 @@ await onEveryDevice("gradients after a step", (device) => {
     expect(await parameter.read()).toEqual(value);
   });
 
-  test("a parameter without a gradient has none afterwards", () => {
+  test("creates no gradient for a parameter without one", () => {
     const parameters = [parameterOf(device, 3), parameterOf(device, 3)];
     const optimizer = new SGD(parameters, { lr: 1, zeroGradients: true });
     setGradient(parameters[1]!, gradientValues(3, 0));
@@ -86,7 +86,7 @@ await onEveryDevice("gradients after a step", (device) => {
 });
 
 await onEveryDevice("the learning rates of the last step", (device) => {
-  test("are told for every group, as they were resolved, the device's own numbers", async () => {
+  test("are reported for every group, as the device resolved them", async () => {
     const parameters = ["a", "b", "c"].map((name) => parameterOf(device, 3, name));
     const cosine = schedule.cosine({ budget: 8, maxLr: 0.3 });
     const groups = [
@@ -101,14 +101,14 @@ await onEveryDevice("the learning rates of the last step", (device) => {
         for (const parameter of parameters) setGradient(parameter, gradientValues(3, step));
         const next = optimizer.learningRates();
         optimizer.step();
-        // Float64 on both sides: the same numbers, not only close ones.
+        // Both sides are float64, so the numbers are identical.
         expect((await optimizer.stats()).learningRates).toEqual([cosine(step), 0.5 / 2 ** step, 0.1]);
         expect((await optimizer.stats()).learningRates).toEqual(next);
       }
     }
   });
 
-  test("a step that is left out has its rate all the same", async () => {
+  test("are reported for a skipped step too", async () => {
     const parameter = parameterOf(device, 3);
     const optimizer = new SGD([parameter], { lr: scheduleOf([0.5, 0.25]), nonFinite: "skip" });
     for (const value of [1, Number.NaN]) {

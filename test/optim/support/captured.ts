@@ -1,4 +1,4 @@
-// What the tests of captured steps capture.
+// Set-up shared by the tests of captured steps.
 import type { Device } from "#lib/native/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import type { Kind, RuleOptions } from "./reference.js";
@@ -9,22 +9,22 @@ export const budget = 1000;
 export const uba = schedule.uba({ budget, maxLr: 0.02, phi: 3, warmup: 50 });
 export const cycle = schedule.oneCycle({ budget, maxLr: 0.02, cycleMomentum: true });
 
-/** Options whose learning rate may be a schedule. */
+/** Options with a number or a schedule as the learning rate. */
 export type Options = { lr: number | schedule.Schedule } & Record<string, unknown>;
 
-/** Parameters with a gradient, and an optimizer of them. */
+/** Creates parameters with a gradient, and an optimizer for them. */
 export function setUp(device: Device, kind: Kind, options: Options, dtype: "float32" | "bfloat16" = "float32") {
   const parameters = sizes.map((size, i) => parameterOf(device, size, `p${i}`, i + 1, dtype));
   for (const [i, parameter] of parameters.entries()) setGradient(parameter, gradientValues(sizes[i]!, i));
   const optimizer = make(kind, parameters, options as unknown as RuleOptions);
   const named = parameters.map((parameter) => [parameter.name, parameter] as const);
-  /** All bits there are, the statistics and the count of steps. */
+  /** The bits of all tensors, the statistics and the step count. */
   const everything = async () => ({
     ...Object.fromEntries(await bitsByName([...named, ...optimizer.stateDict()])),
     stats: await optimizer.stats(),
     iteration: optimizer.iteration,
   });
-  /** The same gradients each time would make the norm the same each time. */
+  /** Writes new gradients for each step. The same gradients would give the same norm each time. */
   const rewriteGradients = (step: number) => {
     for (const [i, { grad, size }] of parameters.entries())
       grad!.write(

@@ -1,4 +1,4 @@
-// Optimizers over arrays of the program, as its tests use them.
+// Helpers for tests of optimizers over caller-owned arrays.
 import { expect } from "vitest";
 import { StepsizeError } from "#lib/errors.js";
 import { Adam, AdamW, Lion, SGD } from "#lib/optim/index.js";
@@ -10,7 +10,7 @@ const rules = { SGD, Adam, AdamW, Lion };
 export type Rule = keyof typeof rules;
 export type Options = { lr: number | schedule.Schedule } & Record<string, unknown>;
 
-/** What the tests use of an optimizer, whatever its rule. */
+/** The members of an optimizer that the tests use, whatever the rule. */
 export interface Embedded {
   iteration: number;
   step(gradients?: unknown, options?: { gradientScale: number }): void;
@@ -29,7 +29,7 @@ export function make(rule: Rule, parameters: readonly unknown[], options: Option
 export const gradientsOf = (sizes: readonly number[], step: number) =>
   sizes.map((size, i) => gradientValues(size, step, 100 * (i + 1)));
 
-/** The code of the error that a call throws, and its message; fails where it throws none, or one of somebody else's. */
+/** Returns the code and the message of the error that a call throws. Fails if the call throws no StepsizeError. */
 export function refusal(call: () => unknown): { code: string; message: string } {
   try {
     call();

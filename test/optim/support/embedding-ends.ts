@@ -1,4 +1,4 @@
-// An optimizer over an array that nobody disposes, nor the device that nobody opened: the process must end by itself.
+// An optimizer over an array is not disposed of, and no device is opened. The process must end by itself.
 import { SGD } from "#lib/optim/index.js";
 
 const parameter = new Float32Array(1);

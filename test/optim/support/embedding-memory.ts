@@ -1,10 +1,10 @@
-// What steps over large arrays cost in memory beside the arrays. The peak of the process' resident memory sees a copy
-// that is gone again when the step returns, and native memory, which V8's own statistics do not.
+// Measures the memory that steps over large arrays use beyond the arrays. The peak resident memory of the process
+// includes native memory, and a copy that is freed before the step returns. V8's own statistics include neither.
 import { SGD } from "#lib/optim/index.js";
 
 const elements = 16 * 1024 ** 2;
 
-// A rule that keeps nothing. The library, its threads and their stacks come before what is measured.
+// A rule without state. The library, its threads and their stacks are created before the measurement.
 const options = { lr: 0.1, clipNorm: 1 };
 const small = new SGD([new Float32Array(1e6).fill(1)], options);
 for (let step = 0; step < 3; step++) small.step([new Float32Array(1e6).fill(1)]);
@@ -22,7 +22,7 @@ for (let step = 0; step < 3; step++) optimizer.step(gradients);
 const grown = since();
 if (!parameters.every((values, i) => (values[0] as number) < i + 1)) throw new Error("the parameters have not moved");
 
-// What the same measure says of a copy of one of the arrays.
+// The same measurement for a copy of one array.
 const copy = (parameters[0] as Float32Array).slice();
 const withCopy = since();
 console.log(JSON.stringify({ bytes: 4 * elements, grown, withCopy, last: copy.at(-1) }));

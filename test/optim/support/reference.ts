@@ -1,10 +1,10 @@
-// SGD, Adam and AdamW in float64, written as PyTorch writes them (torch/optim/sgd.py, adam.py, adamw.py), and Lion as its
-// paper writes it (Chen et al., NeurIPS 2023, algorithm 2): nothing is shared with the library, and not its arrangement
-// of the arithmetic either. Checked in rules.test.ts against PyTorch, and for Lion against test/golden/optimizers.py.
+// SGD, Adam and AdamW in float64 as PyTorch writes them (torch/optim/sgd.py, adam.py, adamw.py), and Lion as its paper
+// writes it (Chen et al., NeurIPS 2023, algorithm 2). They share neither code nor the arrangement of the arithmetic
+// with the library. rules.test.ts checks them against PyTorch, and Lion against test/golden/optimizers.py.
 
 export type Kind = "SGD" | "Adam" | "AdamW" | "Lion";
 
-/** Options under the library's names; those that the rule does not know are ignored. */
+/** Options under the library's names. Options that a rule does not have are ignored. */
 export interface RuleOptions {
   readonly lr: number;
   readonly momentum?: number;
@@ -17,7 +17,7 @@ export interface RuleOptions {
   readonly amsgrad?: boolean;
 }
 
-/** One parameter and what its rule remembers. */
+/** A parameter and its optimizer state. */
 export class Reference {
   readonly parameter: Float64Array;
   readonly #kind: Kind;
@@ -36,7 +36,7 @@ export class Reference {
     this.#largest = new Float64Array(parameter.length);
   }
 
-  /** One update; `changes` are the options of this step that a schedule sets. */
+  /** Does one update. `changes` are the options that a schedule sets for this step. */
   step(gradient: ArrayLike<number>, changes: Partial<RuleOptions> = {}): void {
     const options = { ...this.#options, ...changes };
     this.#steps++;
@@ -65,7 +65,7 @@ export class Reference {
     const decoupled = this.#kind === "AdamW";
     const { weightDecay = decoupled ? 0.01 : 0 } = options;
     const [beta1, beta2] = betas;
-    // The betas of this step, also if a schedule moves them.
+    // The betas of this step, even if a schedule changes them.
     const correction1 = 1 - beta1 ** this.#steps;
     const correction2 = 1 - beta2 ** this.#steps;
     const p = this.parameter;

@@ -7,14 +7,14 @@ import { bits } from "../../support/compare.js";
 import { numbers } from "../../support/numbers.js";
 import type { Kind, RuleOptions } from "./reference.js";
 
-/** Hashed numbers in [0.5, 2.5), where an error of the update is not lost beside the parameter. */
+/** Hashed numbers in [0.5, 2.5). They are small enough for an error of the update to be visible in the parameter. */
 export function initialValues(count: number, salt = 1): Float32Array {
   return numbers(count, salt, 1.5);
 }
 
 const cache = new Map<string, Float32Array>();
 
-/** The gradient of a step, as test/golden/optimizers.py makes it: magnitudes over seven powers of two. */
+/** The gradient of a step, as test/golden/optimizers.py generates it. The magnitudes span seven powers of two. */
 export function gradientValues(count: number, step: number, salt = 100): Float32Array {
   const key = `${count} ${step} ${salt}`;
   const known = cache.get(key);
@@ -24,7 +24,7 @@ export function gradientValues(count: number, step: number, salt = 100): Float32
   return values;
 }
 
-/** A parameter that no model owns, with hashed numbers or those given (of bfloat16: those nearest). */
+/** Creates a parameter outside any model, with hashed or given numbers, rounded to nearest for bfloat16. */
 export function parameterOf(
   device: Device,
   values: number | Float32Array,
@@ -38,22 +38,22 @@ export function parameterOf(
   return parameter;
 }
 
-/** Gives the parameter this gradient, in place of the one it has; to a bfloat16 parameter the nearest numbers. */
+/** Replaces the parameter's gradient. The numbers are rounded to nearest for a bfloat16 parameter. */
 export function setGradient(parameter: Trainable, values: Float32Array): void {
   parameter.grad?.dispose();
   parameter.grad = tensor(parameter.device, values, parameter.shape, { dtype: parameter.dtype });
 }
 
-/** The library's optimizer of this kind, with the rule's options and any others. */
+/** Creates the library's optimizer of this kind, with the rule's options and any others. */
 export function make(kind: Kind, parameters: readonly Trainable[], options: RuleOptions & object): Optimizer<never> {
   const Rule = { SGD, Adam, AdamW, Lion }[kind];
   return new Rule(parameters, options) as unknown as Optimizer<never>;
 }
 
-/** A schedule that gives these learning rates one after another, and these momenta where there are some. */
+/** Creates a schedule that returns these learning rates in order, and these momenta if given. */
 export function scheduleOf(rates: readonly number[], momenta?: readonly number[]): Schedule {
   const options = { budget: rates.length };
-  // Past the budget a schedule has the last step's rate.
+  // Beyond its budget a schedule returns the rate of the last step.
   const at = (values: readonly number[]) => (step: number) => values[Math.min(step, values.length - 1)]!;
   const rule = at(rates);
   return Object.assign(Object.defineProperty(rule, "name", { value: "explicit" }), {
@@ -64,7 +64,7 @@ export function scheduleOf(rates: readonly number[], momenta?: readonly number[]
   });
 }
 
-/** ‖got − expected‖ / ‖expected‖; not a number where either holds one. */
+/** ‖got − expected‖ / ‖expected‖, or NaN if either contains NaN. */
 export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
   let difference = 0;
@@ -76,12 +76,12 @@ export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number
   return difference === 0 ? 0 : Math.sqrt(difference / norm);
 }
 
-/** All values of several tensors. */
+/** Reads several tensors. */
 export function readAll(tensors: readonly Trainable[]): Promise<Float32Array[]> {
   return Promise.all(tensors.map(async (one) => (await one.read()) as Float32Array));
 }
 
-/** The bits of several tensors by name, for "the same bits" with a name where they are not. */
+/** The bits of several tensors by name, so that a failed comparison names the tensor. */
 export async function bitsByName(tensors: Iterable<readonly [string, Tensor]>): Promise<Map<string, string>> {
   const entries = [...tensors].map(async ([name, one]) => [name, bits(await one.read()).toString("base64")] as const);
   return new Map(await Promise.all(entries));

@@ -1,4 +1,4 @@
-// In which types a step's tensors are stored: every combination that an optimizer offers.
+// The storage types of a step's tensors: every combination that an optimizer offers.
 import type { DataType } from "#lib/native/index.js";
 
 export interface Storage {
