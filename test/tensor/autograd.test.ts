@@ -1,5 +1,5 @@
-// What backward() walks, what it leaves behind, and which mistakes it refuses. The formulas of the gradients are in
-// gradients.test.ts.
+// Tests of backward(): the graph that it walks, the gradients that it leaves, and the calls that it refuses.
+// gradients.test.ts tests the formulas of the gradients.
 import { describe, expect, it } from "vitest";
 import {
   conv2d,
@@ -26,8 +26,8 @@ await onEveryDevice("backward", (device) => {
   const leaf = (...values: number[]) => tensor(device, values, undefined, trainable);
   const read = async (x: Tensor | undefined) => Array.from(await x!.read());
 
-  describe("what it adds up", () => {
-    it("adds a second call's gradients to the first's", async () => {
+  describe("accumulates gradients", () => {
+    it("of several calls", async () => {
       const x = leaf(1, 2, 3);
       x.square().sum().backward();
       expect(await read(x.grad)).toEqual([2, 4, 6]);
@@ -35,7 +35,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([12, 14, 16]);
     });
 
-    it("adds both sides where a tensor is used twice", async () => {
+    it("of both uses of a tensor", async () => {
       const x = leaf(2, 3);
       x.multiply(x).sum().backward();
       expect(await read(x.grad)).toEqual([4, 6]);
@@ -50,7 +50,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(w.grad)).toEqual([8, 12, 8, 12]);
     });
 
-    it("visits a node of a diamond once, after everything that uses it", async () => {
+    it("after visiting a node of a diamond once, after everything that uses it", async () => {
       const x = leaf(3);
       const middle = x.square();
       let visits = 0;
@@ -66,13 +66,13 @@ await onEveryDevice("backward", (device) => {
       );
       const left = counted.multiply(2);
       const right = counted.multiply(5);
-      // Also a short and a long way to the same node.
+      // A short and a long path to the same node.
       left.add(right).add(counted).sum().backward();
       expect(visits).toBe(1);
       expect(await read(x.grad)).toEqual([8 * 2 * 3]);
     });
 
-    it("walks a graph that doubles its paths at every node in linear time", async () => {
+    it("in linear time, even if every node of a graph doubles the number of paths", async () => {
       const x = leaf(1);
       let y: Tensor = x;
       for (let i = 0; i < 60; i++) y = y.add(y).multiply(0.5);
@@ -80,13 +80,13 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([1]);
     });
 
-    it("goes through 10,000 operations in a row", async () => {
+    it("through a chain of 10,000 operations", async () => {
       const x = leaf(1);
       let y: Tensor = x;
       for (let i = 0; i < 10_000; i++) y = y.add(1);
       y.backward();
       expect(await read(x.grad)).toEqual([1]);
-      // And tidy follows the same chain.
+      // tidy follows the same chain.
       const z = tidy(() => {
         let chain: Tensor = x;
         for (let i = 0; i < 10_000; i++) chain = chain.multiply(1);
@@ -96,14 +96,14 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([2]);
     });
 
-    it("differentiates a scalar of any shape with one element, a leaf's own copy included", async () => {
+    it("of a one-element tensor of any shape, and of a leaf's copy", async () => {
       const x = tensor(device, [[5]], undefined, trainable);
       x.multiply(3).backward();
       expect(x.grad!.shape).toEqual([1, 1]);
       expect(await read(x.grad)).toEqual([3]);
     });
 
-    it("flows through reshape, with the shape of its input", async () => {
+    it("through reshape, with the shape of its input", async () => {
       const x = tensor(device, [1, 2, 3, 4, 5, 6], [2, 3], trainable);
       x.reshape([3, -1])
         .multiply(tensor(device, [1, 2, 3, 4, 5, 6], [3, 2]))
@@ -113,7 +113,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([1, 2, 3, 4, 5, 6]);
     });
 
-    it("keeps the gradients of two leaves apart although both got the same numbers", async () => {
+    it("in separate tensors for two leaves, even if the values are equal", async () => {
       const [a, b] = [leaf(1, 2), leaf(3, 4)];
       const c = tensor(device, [5, 6], [1, 2], trainable);
       a.add(b)
@@ -128,15 +128,15 @@ await onEveryDevice("backward", (device) => {
     });
   });
 
-  describe("what it leaves out", () => {
-    it("stops at detach", async () => {
+  describe("leaves out", () => {
+    it("what comes before detach", async () => {
       const x = leaf(3);
       x.detach().multiply(x).sum().backward();
       expect(await read(x.grad)).toEqual([3]);
       expect(x.detach().requiresGrad).toBe(false);
     });
 
-    it("records nothing inside noGrad, also after an error in it", async () => {
+    it("what is computed inside noGrad, also after noGrad throws", async () => {
       const x = leaf(3);
       const y = noGrad(() => x.square());
       expect(y.requiresGrad).toBe(false);
@@ -152,7 +152,7 @@ await onEveryDevice("backward", (device) => {
       await expectError(() => y.sum().backward(), "invalid-argument", "requires a gradient");
     });
 
-    it("neither computes nor leaves a gradient for what requires none", async () => {
+    it("gradients of tensors that require none", async () => {
       const x = leaf(1, 2);
       const frozen = tensor(device, [3, 4]);
       const seen: (readonly boolean[])[] = [];
@@ -170,7 +170,7 @@ await onEveryDevice("backward", (device) => {
       expect(frozen.grad).toBeUndefined();
     });
 
-    it.each(["matmul", "conv2d"] as const)("%s runs one gradient kernel where one side is frozen", (operation) => {
+    it.each(["matmul", "conv2d"] as const)("the second gradient kernel of %s if one side is frozen", (operation) => {
       const shape = operation === "matmul" ? [2, 2] : [1, 2, 2, 1];
       const run = (a: boolean, b: boolean): number => {
         const enqueued: string[] = [];
@@ -198,7 +198,7 @@ await onEveryDevice("backward", (device) => {
       expect(run(false, true)).toBe(2);
     });
 
-    it("gives no gradient to labels and running statistics", async () => {
+    it("labels and running statistics", async () => {
       const logits = tensor(device, [[1, 2]], undefined, trainable);
       const labels = tensor(device, Int32Array.of(1));
       crossEntropy(logits, labels).backward();
@@ -207,8 +207,8 @@ await onEveryDevice("backward", (device) => {
     });
   });
 
-  describe("what it gives back", () => {
-    it("frees intermediate results, except the root and what keep() was called on", async () => {
+  describe("releases memory", () => {
+    it("of intermediate results, except the root and tensors with keep()", async () => {
       const x = leaf(1, -2);
       const dropped = x.square();
       const kept = dropped.multiply(2).keep();
@@ -219,7 +219,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(kept)).toEqual([2, 8]);
     });
 
-    it("refuses a second call on the same graph, and on one that shares a part of it", async () => {
+    it("and refuses a second call on the same graph or on one that shares a part of it", async () => {
       const x = leaf(1, 2);
       const shared = x.square().keep();
       const first = shared.sum();
@@ -230,13 +230,13 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([2, 4]);
     });
 
-    it("refuses what has more than one element or nothing to differentiate", async () => {
+    it("and refuses a tensor with several elements or nothing to differentiate", async () => {
       await expectError(() => leaf(1, 2).square().backward(), "invalid-argument", "one element", "float32[2]");
       await expectError(() => tensor(device, [1]).backward(), "invalid-argument", "nothing to differentiate");
     });
   });
 
-  describe("changes between forward and backward", () => {
+  describe("checks for changes between forward and backward", () => {
     const changes: [string, (x: Tensor) => void][] = [
       ["write", (x) => x.write(Float32Array.of(5, 6))],
       ["fill", (x) => fill(x, 0)],
@@ -253,14 +253,14 @@ await onEveryDevice("backward", (device) => {
         },
       ],
     ];
-    it.each(changes)("%s of a tensor that a gradient reads is an error", async (_, change) => {
+    it.each(changes)("and throws on %s of a tensor that a gradient reads", async (_, change) => {
       const x = leaf(1, 2);
       const loss = x.square().sum();
       change(x);
       await expectError(() => loss.backward(), "invalid-state", "square", "[2]", "changed in place");
     });
 
-    it("is no error for a tensor that no gradient reads", async () => {
+    it("but accepts a change of a tensor that no gradient reads", async () => {
       const x = leaf(1, 2);
       const loss = x.multiply(3).sum();
       fill(x, 9);
@@ -268,7 +268,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([3, 3]);
     });
 
-    it("is an error to dispose what a gradient reads", async () => {
+    it("and throws if a tensor that a gradient reads was disposed of", async () => {
       const x = leaf(1, 2);
       const y = tensor(device, [3, 4]);
       const loss = x.multiply(y).sum();
@@ -278,7 +278,7 @@ await onEveryDevice("backward", (device) => {
   });
 
   describe("withGradient", () => {
-    it("gives a result of any origin the gradient it is told", async () => {
+    it("gives any result the given gradient function", async () => {
       const x = leaf(1, 2);
       const y = withGradient(tensor(device, [10, 20]), [x], {
         gradient: (g) => [execute("affine", [g], { scale: 7 })[0]],
@@ -287,7 +287,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(x.grad)).toEqual([7, 7]);
     });
 
-    it("may give the incoming gradient to several inputs, or one tensor twice", async () => {
+    it("may return the incoming gradient for several inputs, or the same tensor twice", async () => {
       const [a, b] = [leaf(1), leaf(2)];
       withGradient(tensor(device, [0]), [a, b], { gradient: (g) => [g, g] }).backward();
       expect([await read(a.grad), await read(b.grad)]).toEqual([[1], [1]]);
@@ -302,7 +302,7 @@ await onEveryDevice("backward", (device) => {
       expect(await read(d.grad)).toEqual([2]);
     });
 
-    it("refuses an output that has a gradient already, and checks what it saves", async () => {
+    it("refuses an output that already has a gradient, and checks the tensors that it saves", async () => {
       const x = leaf(1);
       await expectError(() => withGradient(x.square(), [x], { gradient: (g) => [g] }), "invalid-argument", "noGrad");
       const saved = tensor(device, [1]);
@@ -311,7 +311,7 @@ await onEveryDevice("backward", (device) => {
       await expectError(() => y.backward(), "invalid-state", "changed in place");
     });
 
-    it("passes an error of its gradient on, with recording on again", async () => {
+    it("rethrows an error of the gradient function, and recording works afterwards", async () => {
       const x = leaf(1);
       const y = withGradient(tensor(device, [0]), [x], {
         gradient: () => {
@@ -323,7 +323,7 @@ await onEveryDevice("backward", (device) => {
     });
   });
 
-  it("rejects the loss over a label that is no class, and leaves the device usable", async () => {
+  it("rejects a read of the loss if a label is not a class, and the device stays usable", async () => {
     const logits = tensor(device, [[1, 2], [3, 4]], undefined, trainable); // biome-ignore format: a matrix
     const loss = crossEntropy(logits, tensor(device, Int32Array.of(0, 2)));
     await expectError(() => loss.item(), "device-failed", "crossEntropy(float32[2,2], int32[2])", "label 2 in row 1");

@@ -1,6 +1,7 @@
-// In bfloat16 every differentiable operation is its float32 operation on the same numbers, rounded once. float32 itself
-// is checked against definitions in gradients.test.ts on the same small shapes, so that there it is the oracle. Larger
-// products and attention go other ways than float32, and are compared with definitions in float64.
+// In bfloat16 every differentiable operation equals the float32 operation on the same numbers, rounded once.
+// gradients.test.ts checks the float32 operations against definitions on the same small shapes, so float32 is the
+// oracle here. Larger products and attention use other kernels than float32 and are compared with definitions in
+// float64.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cast, causalAttention, conv2d, linear, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
@@ -22,10 +23,10 @@ import { calls } from "./support/cases.js";
 
 const devices = await openAll();
 
-/** Half the distance from 1 to the next bfloat16, in units of float32's epsilon: what one rounding costs. */
+/** The error of one rounding: half the distance from 1 to the next bfloat16, in units of float32's epsilon. */
 const rounding = 2 ** 15;
 
-/** Steps between two bfloat16, given by their bits. */
+/** Number of bfloat16 numbers between two that are given by their bits. */
 function stepsBetween(a: number, b: number): number {
   const ordered = (bits: number) => (bits & 0x8000 ? -(bits & 0x7fff) : bits);
   return Math.abs(ordered(a) - ordered(b));
@@ -33,13 +34,13 @@ function stepsBetween(a: number, b: number): number {
 
 const inFloat32 = async (x: Tensor) => Array.from(await cast(x.detach(), "float32").read());
 
-/** The numbers that a tensor has stored. */
+/** The values that a tensor stores. */
 const storedIn = async (x: Tensor): Promise<Values> => ({
   shape: x.shape,
   data: Float64Array.from(await inFloat32(x)),
 });
 
-/** Output and gradients of a call on numbers that bfloat16 has, stored in this type. */
+/** Output and gradients of a call on bfloat16 numbers, stored in the given type. */
 async function run(call: Call, device: Tensor["device"], dtype: "float32" | "bfloat16") {
   const stored = ({ shape, data }: Values) => cast(tensor(device, data, shape, { dtype: "bfloat16" }), dtype);
   const inputs = call.inputs.map((input) => Object.assign(stored(input), { requiresGrad: true }));
@@ -52,8 +53,8 @@ async function run(call: Call, device: Tensor["device"], dtype: "float32" | "bfl
 }
 
 /**
- * On tensor cores probabilities are rounded before they are multiplied with the values: a term of the output's sum is
- * off by half a step, 2⁻⁸ of it, and the output by another one. Σ p·|v| is the attention of |v|.
+ * Tensor cores round the probabilities before they are multiplied by the values. A term of the output's sum is off by
+ * up to half a step, 2⁻⁸ of it, and the output by another half. Σ p·|v| is the attention of |v|.
  */
 async function expectProbabilitiesRounded(
   { inputs: [q, k, v], ours }: Call,
@@ -72,7 +73,7 @@ async function expectProbabilitiesRounded(
 }
 
 describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
-  it("is that of float32, rounded", async () => {
+  it("equals float32, rounded", async () => {
     await fc.assert(
       fc.asyncProperty(arbitrary, async (call) => {
         for (const { label, device } of devices) {
@@ -80,7 +81,7 @@ describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
           const what = `${call.title} on ${label}`;
           const expected = await cast(wide.output.detach(), low.output.dtype).read();
           const got = await low.output.read();
-          // With a gradient to come, an activation after a product is an operation of its own, with its own rounding.
+          // If a gradient is recorded, an activation after a product is a separate operation with a separate rounding.
           if (name === "linear") {
             const exact = await inFloat32(wide.output);
             expectClose(await inFloat32(low.output), exact, 3 * rounding, what);
@@ -88,14 +89,14 @@ describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
             await expectProbabilitiesRounded(call, device, low.output, await inFloat32(wide.output), what);
           } else if (low.output.dtype === "bfloat16") {
             const worst = Math.max(0, ...Array.from(expected, (bits, i) => stepsBetween(bits, got[i]!)));
-            // A product on tensor cores adds in another order, which may move a rounding to the neighbour.
+            // Tensor cores add products in another order, which may change a rounding to the neighboring number.
             expect(worst, what).toBeLessThanOrEqual(label.startsWith("cpu") ? 0 : 1);
           } else {
             expectClose(got, expected, 16, what);
           }
           for (const [i, gradient] of low.gradients.entries()) {
             expect(gradient.dtype).toBe("bfloat16");
-            // Some gradients are several operations on results that are rounded already, each with its rounding.
+            // Some gradients consist of several operations on rounded results, and each rounds again.
             const exact = await inFloat32(wide.gradients[i]!);
             expectClose(await inFloat32(gradient), exact, 6 * rounding, `the gradient of input ${i} of ${what}`);
           }
@@ -106,8 +107,8 @@ describe.each(calls)("%s in bfloat16", (name, arbitrary) => {
   });
 });
 
-// Past one tile of 64 or 128 in every direction, with ragged ends; sizes that are multiples of eight, which are copied
-// by 16 bytes, and others; slices of k past 4096.
+// More than one tile of 64 or 128 in every direction, with partial tiles at the ends. Sizes that are multiples of
+// eight, which are copied in units of 16 bytes, and others. A k of more than one slice of 4096.
 await onEveryDevice("products in bfloat16", (device) => {
   const of = (shape: readonly number[], salt: number) =>
     cast(tensor(device, numbers(elements(shape), salt), shape), "bfloat16");
@@ -116,11 +117,12 @@ await onEveryDevice("products in bfloat16", (device) => {
     expect(low.dtype).toBe("bfloat16");
     const got = await inFloat32(low);
     expect(got.length).toBe(expected.length);
-    // Tensor cores may cut a running sum off where the emulator rounds it: a unit in its last place for every eight
-    // products of a slice, which grows like √k, as the products are around 1 at most.
+    // Tensor cores may truncate a running sum where the emulator rounds it. This costs one unit in the last place for
+    // every eight products of a slice. The sum grows like √k, as the products are around 1 at most.
     const slice = Math.min(terms, 4096);
     const cutOff = /^cuda:\d/.test(device.name) ? (slice / 8) * epsilon * Math.sqrt(slice) : 0;
-    // The rounding of the result, and that of a sum of so many products, which is half of it at 10⁶ terms.
+    // The rounding of the result, plus the rounding of a sum of this many products, which is half as large at 10⁶
+    // terms.
     for (const [i, value] of expected.entries()) {
       const allowed = 2 ** -8 * Math.abs(value) + 4 * Math.sqrt(terms) * epsilon * (1 + Math.abs(value)) + cutOff;
       if (!(Math.abs(got[i]! - value) <= allowed)) expect.fail(`${what}, element ${i}: ${got[i]} instead of ${value}`);
@@ -148,11 +150,11 @@ await onEveryDevice("products in bfloat16", (device) => {
     },
   );
 
-  // Of large tiles so many that they are used, and a k that is cut: what follows the product comes after the sum.
+  // Enough tiles for the large tile size, and a k that is cut into slices, so that the epilogue runs after the sum.
   it.each([
     { m: 1025, k: 24, n: 1921 },
     { m: 40, k: 4200, n: 72 },
-  ])("linear of $m × $k × $n with a bias, ReLU, and a residual", async ({ m, k, n }) => {
+  ])("linear of $m × $k × $n with bias, ReLU and residual", async ({ m, k, n }) => {
     const [x, weight, bias, residual] = [of([m, k], 1), of([n, k], 2), of([n], 3), of([m, n], 4)];
     const result = linear(x, weight, { bias, residual, activation: "relu" });
     const product = matmulInFloat64(await storedIn(x), await storedIn(weight), false, true);
@@ -191,8 +193,8 @@ await onEveryDevice("products in bfloat16", (device) => {
   );
 });
 
-// Tiles of 64 positions, of which the last is not whole; heads of whole chunks of 16 bytes, which take the tensor cores,
-// and others. Every part of every sum is in the kernel's own test: here a row or a head in the wrong place would show.
+// Tiles of 64 positions with a partial tile at the end. Heads of whole 16-byte chunks use tensor cores, others do not.
+// The kernel's own test checks every term of every sum. This one detects a row or a head in the wrong place.
 await onEveryDevice("attention in bfloat16", (device) => {
   it.each([
     [2, 70, 3, 16],
@@ -200,7 +202,7 @@ await onEveryDevice("attention in bfloat16", (device) => {
     [2, 65, 1, 96],
     [1, 67, 2, 20],
     [1, 40, 1, 200],
-  ])("of [%i, %i, %i, %i] is near its definition, and so are its gradients", async (...shape) => {
+  ])("of [%i, %i, %i, %i] agrees with its definition, and so do its gradients", async (...shape) => {
     const call: Call = {
       title: `attention of [${shape}]`,
       inputs: [1, 2, 3].map((salt) => ({ shape, data: Float64Array.from(numbers(elements(shape), salt)) })),
@@ -215,7 +217,7 @@ await onEveryDevice("attention in bfloat16", (device) => {
       const exact = expected[i]!.data;
       const length = Math.hypot(...exact);
       const distance = Math.hypot(...(await inFloat32(got)).map((value, j) => value - exact[j]!));
-      // Some roundings of at most 2⁻⁸ each, to both sides.
+      // A few roundings of at most 2⁻⁸ each, in either direction.
       expect(distance / length, `${i ? `gradient ${i}` : "output"}`).toBeLessThan(2 ** -7);
     }
   });

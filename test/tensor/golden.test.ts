@@ -1,4 +1,4 @@
-// Every operation and its gradient against PyTorch in float64 (test/golden/operations.py).
+// Compares every operation and its gradient with PyTorch in float64 (test/golden/operations.py).
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import * as t from "#lib/tensor/index.js";
@@ -9,7 +9,7 @@ import { elements } from "../support/reference.js";
 
 interface Stored {
   readonly shape: readonly number[];
-  /** Every so many-th element is in `values`. */
+  /** `values` holds every `step`-th element. */
   readonly step: number;
   readonly values: readonly number[];
 }
@@ -32,11 +32,11 @@ async function expectStored(tensor: t.Tensor, { shape, step, values }: Stored, a
   expectClose(got, values, allowed, what);
 }
 
-/** How many terms the longest of the sums behind the output and the gradients has; a softmax is a sum too. */
+/** Number of terms in the longest sum behind the output and the gradients. A softmax counts as a sum. */
 function longestSum({ operation, inputs, output }: Golden): number {
   const shapes = inputs.map(({ shape }) => shape);
   if (operation === "matmul") return Math.max(...shapes.flat());
-  // A score is a product of heads, and each result a sum over the positions.
+  // A score is a sum over the head's elements, and each result is a sum over the positions.
   if (operation === "causalAttention") return shapes[0]![1]! + shapes[0]![3]!;
   if (operation !== "conv2d") return Math.max(...shapes.map(elements));
   const [outputs, height, width, channels] = shapes[1] as [number, number, number, number];
@@ -75,7 +75,7 @@ function run(golden: Golden, inputs: readonly t.Tensor[], rest: readonly t.Tenso
   }
 }
 
-await onEveryDevice("PyTorch's numbers", (device) => {
+await onEveryDevice("agreement with PyTorch", (device) => {
   describe.each([...new Set(cases.map(({ operation }) => operation))])("%s", (name) => {
     it.each(
       cases
@@ -95,7 +95,7 @@ await onEveryDevice("PyTorch's numbers", (device) => {
       const loss = output.keep().multiply(weights).sum();
       loss.backward();
 
-      // About twice the largest error that was seen, 0.7·√k, on the build without fused multiply-add.
+      // About twice the largest observed error, which is 0.7·√k on the build without fused multiply-add.
       const allowed = 1.5 * Math.sqrt(longestSum(golden));
       await expectStored(output, golden.output, allowed, "the output");
       for (const [i, gradient] of golden.gradients.entries())

@@ -1,5 +1,5 @@
-// Every differentiable operation is what its definition in float64 says, and its gradient is that definition's: random
-// calls, sizes of 0 and 1 among them.
+// Every differentiable operation and its gradient agree with a definition in float64, for random calls that include
+// sizes of 0 and 1.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
@@ -14,7 +14,7 @@ const devices = await openAll();
 
 /**
  * The gradient of Σ weights·f(inputs) with respect to input `which`, by central differences. In float64 with a step of
- * 2⁻¹⁸ both the curvature and the roundings leave some 10⁻⁹, which float32 does not see.
+ * 2⁻¹⁸, curvature and rounding leave an error of about 10⁻⁹, which is below the resolution of float32.
  */
 function finiteDifferences({ inputs, reference }: Call, which: number, weights: ArrayLike<number>): Float64Array {
   const step = 2 ** -18;
@@ -33,15 +33,15 @@ function upload(device: Tensor["device"], { shape, data }: Values): Tensor {
 }
 
 describe.each(calls)("%s", (name, arbitrary) => {
-  it("is its definition, forward and backward", async () => {
+  it("agrees with its definition, forward and backward", async () => {
     await fc.assert(
       fc.asyncProperty(arbitrary, async (call) => {
         const expected = call.reference(...call.inputs);
         const weights = numbers(elements(expected.shape), 7);
         const gradients = call.inputs.map((_, i) => finiteDifferences(call, i, weights));
-        // All sums here are short. Normalising two or three numbers that nearly agree magnifies roundings some 30 times.
-        // A score of attention is up to 3 · 18 products, and the error of a probability is the score's own, not a share
-        // of it; on the way back it is multiplied by the scale of 3.
+        // All sums here are short. Normalizing two or three numbers that nearly agree magnifies rounding errors about
+        // 30 times. A score of attention is a sum of up to 3 · 18 products. The absolute error of a score is the
+        // relative error of a probability, and the backward pass multiplies it by the scale of 3.
         const magnifies = ["batchNorm", "layerNorm", "causalAttention"].includes(name);
         const allowed = magnifies ? 64 : 16;
         for (const { label, device } of devices) {
@@ -60,7 +60,7 @@ describe.each(calls)("%s", (name, arbitrary) => {
           }
         }
       }),
-      // The message has the call, and smaller ones would take minutes to find.
+      // The message contains the call. Shrinking it would take minutes.
       { numRuns: 40, endOnFailure: true },
     );
   });

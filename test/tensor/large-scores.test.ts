@@ -1,5 +1,6 @@
-// Attention, whose scores may be of any size: probabilities are right to a few epsilons, and so is what is made of
-// them. The inputs are such that float32 holds every score exactly; what errs then is the softmax and its gradient.
+// Attention with scores of any size: the probabilities, and the results computed from them, are accurate to a few
+// epsilons. The inputs are chosen so that float32 holds every score exactly. The errors are then those of the softmax
+// and its gradient.
 import { describe, expect, it } from "vitest";
 import * as t from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
@@ -7,20 +8,20 @@ import { labelsOf } from "../support/numbers.js";
 import { elements, type Values } from "../support/reference.js";
 import { causalAttention, causalAttentionGradient } from "../support/sequence-reference.js";
 
-/** Multiples of 1/2 from −2 to 2, which bfloat16 holds too. */
+/** Multiples of 1/2 from −2 to 2, which bfloat16 also holds exactly. */
 const halves = (shape: readonly number[], salt: number): Values => ({
   shape,
   data: Float64Array.from(labelsOf(elements(shape), salt, 9), (value) => value / 2 - 2),
 });
 
-/** The same with another first number in every head, so that all scores are far from 0 and near each other. */
+/** The same with another first number in every head, so that all scores are far from 0 and close to each other. */
 function far(shape: readonly number[], salt: number, first: number): Values {
   const { data } = halves(shape, salt);
   const size = shape.at(-1)!;
   return { shape, data: data.map((value, i) => (i % size === 0 ? first : value)) };
 }
 
-/** Largest error, in units of the type's epsilon, relative to the sum of the sizes of what is summed. */
+/** Largest error in units of the type's epsilon, relative to the sum of the absolute values of the terms. */
 const errorOf = (got: ArrayLike<number>, expected: Values, sizes: Values, epsilon: number) =>
   expected.data.reduce((most, value, i) => {
     const error = Math.abs(got[i]! - value) / (epsilon * (sizes.data[i]! + 1e-30));
@@ -28,14 +29,14 @@ const errorOf = (got: ArrayLike<number>, expected: Values, sizes: Values, epsilo
   }, 0);
 const sized = ({ shape, data }: Values): Values => ({ shape, data: data.map(Math.abs) });
 
-// Scores around first²/4: 6, 150, ±10⁴ and 10⁶. On CUDA sizes of 16 go to tensor cores in bfloat16, 20 do not.
+// Scores around first²/4: 6, 150, ±10⁴ and 10⁶. On CUDA, bfloat16 sizes of 16 use tensor cores and sizes of 20 do not.
 const scales = [5, 24.5, 200, -200, 2000];
 const shapes = [
   [2, 70, 2, 16],
   [1, 40, 1, 20],
 ];
 
-await onEveryDevice("attention at scores of any size", (device) => {
+await onEveryDevice("attention with large scores", (device) => {
   describe.each(["float32", "bfloat16"] as const)("%s", (dtype) => {
     it.each(shapes.flatMap((shape) => scales.map((first) => ({ shape, first }))))(
       "$shape, scores around ± $first²/4",

@@ -1,7 +1,8 @@
-// Matrix products and convolutions beyond one block: k past 256 (a block of the depth), n past 512 (a block of columns),
-// rows past a tile and past 64 tiles, and weight gradients over more than 1024 positions, which are summed in slices.
-// Attention over several tiles, and small operands that repeat over more elements than a grid of CUDA has threads for.
-// The reference computes in float64 some elements of each result: its corners, its last rows and columns, and others.
+// Matrix products and convolutions larger than one block: k above 256 (a block of the depth), n above 512 (a block of
+// columns), more rows than a tile and than 64 tiles, and weight gradients over more than 1024 positions, which are
+// summed in slices. Also attention over several tiles, and small operands that repeat over more elements than a CUDA
+// grid has threads. The reference computes some elements of each result in float64: its corners, its last rows and
+// columns, and others.
 import { expect, it } from "vitest";
 import { causalAttention, conv2d, linear, matmul, type Tensor, tensor } from "#lib/tensor/index.js";
 import { expectClose } from "../support/compare.js";
@@ -18,7 +19,7 @@ import { causalAttention as attentionInFloat64, causalAttentionGradient } from "
 
 const samples = 300;
 
-/** Flat positions of a result: the first and last ones, and others spread over it. */
+/** Flat positions in a result: the first and last ones, and others spread over it. */
 function positions(count: number): number[] {
   const spread = Array.from({ length: samples }, (_, i) => Math.floor(((i * 0.6180339887) % 1) * count));
   return [...new Set([0, Math.min(count, 17) - 1, ...spread, Math.max(0, count - 18), count - 1])];
@@ -34,7 +35,8 @@ function input(device: Tensor["device"], shape: readonly number[], salt: number)
 async function expectElements(result: Tensor, at: (flat: number) => number, terms: number, what: string) {
   const data = await result.read();
   const chosen = positions(result.size);
-  // Twice the largest error that was seen, 1.6·√k. A term that is missing or counted twice is wrong by a million epsilons.
+  // About twice the largest observed error, 1.6·√k. A term that is missing or counted twice causes an error of a
+  // million epsilons.
   const got = chosen.map((i) => data[i]!);
   expectClose(got, chosen.map(at), 3 * Math.sqrt(terms), what);
 }
@@ -50,7 +52,7 @@ await onEveryDevice("large shapes", (device) => {
     { m: 911, k: 31, n: 70 },
     { m: 1, k: 5000, n: 513 },
     { m: 1793, k: 7, n: 1 },
-    // So many tiles of C that CUDA takes large ones.
+    // Enough tiles of C for CUDA to use the large tile size.
     { m: 1921, k: 24, n: 1025 },
   ];
   it.each(shapes.flatMap((shape) => flags.flatMap((a) => flags.map((b) => ({ ...shape, a, b })))))(
@@ -69,13 +71,13 @@ await onEveryDevice("large shapes", (device) => {
     },
   );
 
-  // Of so few tiles of C that CUDA cuts k into slices: what follows the product is added with them.
+  // So few tiles of C that CUDA cuts k into slices. The epilogue then runs with the sum of the slices.
   it.each([
     { m: 40, k: 8200, n: 72 },
-    // Groups of four numbers that are of two rows.
+    // Groups of four numbers that span two rows.
     { m: 11, k: 8200, n: 33 },
     { m: 70, k: 4099, n: 3 },
-  ])("linear of a deep product of $m × $k × $n, with a bias, ReLU and a residual", async ({ m, k, n }) => {
+  ])("linear of a deep product of $m × $k × $n, with bias, ReLU and residual", async ({ m, k, n }) => {
     const [x, weight] = [input(device, [m, k], 1), input(device, [n, k], 2)];
     const [bias, residual] = [input(device, [n], 3), input(device, [m, n], 4)];
     const result = linear(x.tensor, weight.tensor, {
@@ -90,13 +92,13 @@ await onEveryDevice("large shapes", (device) => {
     await expectElements(result, at, k, "the result");
   });
 
-  // Periods that are a multiple of a group of four and others, one that is longer than what a grid takes at once, and
-  // shorter ones.
-  it.each([3, 7, 64, 1000, 1001, 10_007])("a row of %i numbers, repeated", async (columns) => {
+  // Periods that are a multiple of a group of four and others that are not, shorter and longer than what a grid
+  // processes at once.
+  it.each([3, 7, 64, 1000, 1001, 10_007])("multiplication by a repeated row of %i numbers", async (columns) => {
     const rows = Math.ceil(50_000 / columns);
     const [a, b] = [input(device, [rows, columns], 1), input(device, [columns], 2)];
     const got = await a.tensor.multiply(b.tensor).read();
-    // Of two float32 the product is exact in float64, and rounded once.
+    // The product of two float32 numbers is exact in float64 and is rounded once.
     expect(got).toEqual(Float32Array.from(a.data, (value, i) => Math.fround(value * b.data[i % columns]!)));
   });
 
@@ -120,15 +122,15 @@ await onEveryDevice("large shapes", (device) => {
   });
 
   it.each([
-    // Depths of 288 = 3·3·32 and 576: two and three blocks.
+    // Depths of 288 = 3·3·32 and 576, which are two and three blocks.
     { image: [2, 17, 19, 32], weights: [40, 3, 3, 32], stride: 1, padding: 1 },
     { image: [1, 12, 9, 64], weights: [96, 3, 3, 64], stride: 2, padding: 1 },
-    // 1025 positions are still one slice, 2048 are two; 30,000 need all 16.
+    // 1025 positions are one slice, 2048 are two, and 30,000 use all 16.
     { image: [1, 41, 25, 3], weights: [7, 1, 1, 3], stride: 1, padding: 0 },
     { image: [2, 32, 32, 5], weights: [18, 3, 3, 5], stride: 1, padding: 1 },
     { image: [3, 100, 100, 1], weights: [4, 5, 5, 1], stride: 1, padding: 2 },
     { image: [1, 90, 91, 3], weights: [33, 3, 3, 3], stride: 3, padding: 0 },
-    // Weights so many that a block of the depth is cut to fit the scratch memory: 3·3·600 = 5400 columns.
+    // So many weights that a block of the depth is cut to fit the scratch memory: 3·3·600 = 5400 columns.
     { image: [1, 9, 8, 600], weights: [3, 3, 3, 600], stride: 1, padding: 1 },
   ])(
     "conv2d of $image with $weights, stride $stride, padding $padding",

@@ -1,4 +1,4 @@
-// Memory is given back when it is dead, refused with a useful message when there is none, and reused.
+// Memory is released once it is no longer used, and reused. If none is left, the error message says what to do.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as t from "#lib/tensor/index.js";
@@ -6,19 +6,19 @@ import { devices, onEveryDevice, open } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { calls } from "./support/cases.js";
 
-await onEveryDevice("memory", (device) => {
+await onEveryDevice("memory of tensors", (device) => {
   const usage = () => {
     const { allocated, tensors } = device.memory();
     return { allocated, tensors };
   };
 
-  it.each(calls)("is what it was after forward, backward and dispose: %s", (_, arbitrary) => {
+  it.each(calls)("returns to its initial amount after forward, backward and dispose: %s", (_, arbitrary) => {
     for (const call of fc.sample(arbitrary, { numRuns: 5, seed: 1 })) {
       const before = usage();
       const inputs = call.inputs.map(({ data, shape }) =>
         t.tensor(device, data, shape, { dtype: "float32", requiresGrad: true }),
       );
-      // tidy: batch normalisation's running statistics and labels are made inside.
+      // tidy, because running statistics and labels are created inside.
       t.tidy(() =>
         call
           .ours(...inputs)
@@ -34,19 +34,19 @@ await onEveryDevice("memory", (device) => {
     }
   });
 
-  it("is what it was after a forward pass that nobody differentiates", () => {
+  it("returns to its initial amount after a forward pass without a gradient", () => {
     const x = t.tensor(device, [[1, 2], [3, 4]]); // biome-ignore format: a matrix
     const before = usage();
-    // Log-probabilities, indices and statistics are kept for a gradient only.
+    // Log-probabilities, indices and statistics are kept only for a gradient.
     const loss = t.crossEntropy(x, t.tensor(device, Int32Array.of(0, 1)));
     const pooled = t.maxPool2d(x.reshape([1, 2, 2, 1]), { size: 2 });
-    // The loss knows what it is the mean of: two numbers.
+    // The loss keeps its weight, which is two numbers.
     expect(device.memory().tensors).toBe(before.tensors + 5);
     loss.dispose();
     pooled.dispose();
   });
 
-  it("of a cross-entropy is a number per row, not per class", () => {
+  it("of a cross-entropy is one number per row, not per class", () => {
     const logits = t.zeros(device, [64, 1000]);
     logits.requiresGrad = true;
     const labels = t.zeros(device, [64], "int32");
@@ -59,7 +59,7 @@ await onEveryDevice("memory", (device) => {
     logits.grad?.dispose();
   });
 
-  it("is held until the last view is gone", () => {
+  it("is held until the last view is disposed of", () => {
     const x = t.zeros(device, [1000]);
     const before = usage();
     const view = x.reshape([10, 100]).detach();
@@ -69,7 +69,7 @@ await onEveryDevice("memory", (device) => {
     view.dispose();
   });
 
-  it("goes back to the system with trim", () => {
+  it("is returned to the system by trim", () => {
     t.zeros(device, [100_000]).dispose();
     expect(device.memory().cached).toBeGreaterThanOrEqual(400_000);
     device.trim();
@@ -78,7 +78,7 @@ await onEveryDevice("memory", (device) => {
 });
 
 describe.each(devices)("a memory limit ($label)", (under) => {
-  it("is refused with what holds most and what to do, and the device stays usable", async () => {
+  it("throws with the largest users of memory and advice, and the device stays usable", async () => {
     const device = await open(under, { memoryLimit: 1_000_000 });
     const small = Array.from({ length: 3 }, () => t.zeros(device, [10_000]));
     const large = t.zeros(device, [200, 1000]);
@@ -89,18 +89,18 @@ describe.each(devices)("a memory limit ($label)", (under) => {
       " MB are held, 0.0 MB cached in pieces that are too small, ",
       " MB free on the device and the device's memoryLimit is 1.0 MB",
       "tidy(() => ...)",
-      // In pieces of certain sizes: at most an eighth larger than what they hold.
+      // Memory is allocated in blocks of fixed sizes, which are up to an eighth larger than their contents.
       "1 × tensor [200,1000] (0.9 MB); 3 × tensor [10000] (0.1 MB)",
     );
     expect(device.memory().limit).toBe(1_000_000);
     large.dispose();
-    // The piece is kept for tensors of its size, and given up for one of another.
+    // The block is cached for tensors of its size, and released for a tensor of another size.
     expect(await t.ones(device, [150_000]).sum().item()).toBe(150_000);
     for (const tensor of small) tensor.dispose();
     await device.close();
   });
 
-  it("holds for an operation's result, and leaves nothing of it", async () => {
+  it("applies to the result of an operation, which then leaves nothing behind", async () => {
     const device = await open(under, { memoryLimit: 1_000_000 });
     const x = t.ones(device, [300, 1]);
     const product = () => x.matmul(x, { transposeB: true });
@@ -114,19 +114,19 @@ describe.each(devices)("a memory limit ($label)", (under) => {
   });
 });
 
-describe.each(devices)("pieces ($label)", (under) => {
+describe.each(devices)("memory blocks ($label)", (under) => {
   const megabyte = 2 ** 18; // elements
 
-  it("are split for smaller tensors, and joined when those are gone", async () => {
+  it("are split for smaller tensors, and joined after those are disposed of", async () => {
     const device = await open(under);
     t.zeros(device, [8 * megabyte]).dispose();
     const [{ cached, peak }] = [device.memory()];
     const parts = [3, 2, 1, 2].map((size) => t.full(device, [size * megabyte], size));
     expect(device.memory()).toMatchObject({ allocated: cached, cached: 0, peak });
-    // Each has its own part.
+    // Each tensor has a separate part.
     for (const [i, size] of [3, 2, 1, 2].entries())
       expect(new Set((await parts[i]!.read()) as Float32Array)).toEqual(new Set([size]));
-    // From the middle, from the end, from the front: what is free side by side is one piece again.
+    // Freed from the middle, the end and the front. Adjacent free parts are joined into one block.
     for (const i of [1, 2, 3, 0]) parts[i]!.dispose();
     t.zeros(device, [8 * megabyte]).dispose();
     expect(device.memory()).toMatchObject({ allocated: 0, cached, peak });
@@ -135,7 +135,7 @@ describe.each(devices)("pieces ($label)", (under) => {
     await device.close();
   });
 
-  it("that are partly in use stay when the rest is trimmed", async () => {
+  it("stay if they are partly in use when the rest is trimmed", async () => {
     const device = await open(under);
     t.zeros(device, [8 * megabyte]).dispose();
     const kept = t.full(device, [megabyte], 7);
@@ -150,7 +150,7 @@ describe.each(devices)("pieces ($label)", (under) => {
     await device.close();
   });
 
-  it("of a large tensor are not given to a small one, unless there is nothing else", async () => {
+  it("of a large tensor are given to a small one only if there is no other", async () => {
     const device = await open(under, { memoryLimit: 8 * 4 * megabyte });
     t.zeros(device, [7 * megabyte]).dispose();
     const large = device.memory().cached;
@@ -158,7 +158,7 @@ describe.each(devices)("pieces ($label)", (under) => {
     expect(device.memory()).toMatchObject({ cached: large, allocated: 64 });
     small.dispose();
     device.trim();
-    // Half of a segment is in use, so that it cannot be given back, and the limit leaves nothing else.
+    // Half of a segment is in use, so it cannot be released, and the limit allows no other.
     t.zeros(device, [8 * megabyte]).dispose();
     const half = t.zeros(device, [4 * megabyte]);
     const other = t.full(device, [16], 1);
@@ -167,7 +167,7 @@ describe.each(devices)("pieces ($label)", (under) => {
     await device.close();
   });
 
-  it("of sizes that differ from step to step are no more than the largest step needs twice", async () => {
+  it("take at most twice the largest step if sizes differ from step to step", async () => {
     const device = await open(under);
     const step = (length: number) =>
       t.tidy(() => {
@@ -183,8 +183,9 @@ describe.each(devices)("pieces ($label)", (under) => {
   });
 });
 
-it.each(devices)("comes back to the same pieces in the next step ($label)", async (under) => {
-  // A device of its own: on a shared one the collector may free at any wait what earlier tests dropped.
+it.each(devices)("the next step gets the same blocks ($label)", async (under) => {
+  // A separate device is opened because on a shared one the collector may free tensors of earlier tests during any
+  // wait.
   const device = await open(under);
   const w = t.ones(device, [2, 2]);
   w.requiresGrad = true;

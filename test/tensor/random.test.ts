@@ -1,4 +1,4 @@
-// Random numbers on the device: pure functions of seed, stream and position (Philox4x32-10).
+// Random numbers on the device are pure functions of seed, stream and position (Philox4x32-10).
 import { describe, expect, it } from "vitest";
 import { philox4x32 } from "#lib/random.js";
 import { dropout, normal, ones, type Tensor, tensor, uniform } from "#lib/tensor/index.js";
@@ -8,10 +8,10 @@ import { numbers } from "../support/numbers.js";
 
 const count = 200_000;
 
-// More than a chunk of the CPU's, and than the threads of an emulated grid take at once; the last block is not whole.
+// More than one chunk of the CPU and more than the threads of an emulated grid. The last block is partial.
 const several = 40_001;
 
-/** The uniform numbers of the first blocks of a stream, from an independent Philox. */
+/** The first uniform numbers of a stream, from an independent Philox. */
 function uniformNumbers(count: number, seed: number, stream: number): Float64Array {
   const [low, high] = [(value: number) => value % 2 ** 32, (value: number) => Math.floor(value / 2 ** 32)];
   const words = new Uint32Array(4);
@@ -35,7 +35,7 @@ await onEveryDevice("random numbers", (device) => {
   const read = async (x: Tensor) => x.read();
 
   describe("uniform", () => {
-    it("is the upper 24 bits of Philox's words, four elements to a block", async () => {
+    it("consists of the upper 24 bits of Philox's words, four elements per block", async () => {
       // Random123's known answer for counter 0 and key 0.
       const [first] = await read(uniform(device, [1], { seed: 0 }));
       expect(first! * 2 ** 24).toBe(0x6627e8);
@@ -44,7 +44,7 @@ await onEveryDevice("random numbers", (device) => {
       expect(Array.from(await read(uniform(device, [several], { seed, stream })))).toEqual(Array.from(expected));
     });
 
-    it("never reaches high, although the sum would be rounded to it", async () => {
+    it("never returns high, even if the sum would be rounded to it", async () => {
       for (const [low, high] of [
         [1, 1 + 2 ** -22],
         [-1, -1 + 2 ** -23],
@@ -60,7 +60,7 @@ await onEveryDevice("random numbers", (device) => {
     it("fills [low, high) evenly", async () => {
       const data = await read(uniform(device, [count], { low: -1, high: 3, seed: 1 }));
       expect(data.every((value: number) => value >= -1 && value < 3)).toBe(true);
-      // Five standard errors of each moment of 200,000 draws.
+      // The bounds are five standard errors of each moment of 200,000 numbers.
       const { mean, variance, skewness, kurtosis } = moments(data);
       expect(Math.abs(mean - 1)).toBeLessThan(5 * Math.sqrt(16 / 12 / count));
       expect(Math.abs(variance / (16 / 12) - 1)).toBeLessThan(5 * Math.sqrt(0.8 / count));
@@ -70,18 +70,18 @@ await onEveryDevice("random numbers", (device) => {
   });
 
   describe("normal", () => {
-    it("is made of the same words in pairs, by Box and Muller", async () => {
+    it("is computed from pairs of the same words by the Box-Muller transform", async () => {
       const [seed, stream] = [2 ** 32 + 3, 5];
       const words = uniformNumbers(several + 1, seed, stream);
       const expected = Float64Array.from({ length: several }, (_, i) => {
         const [u, v] = [words[i - (i % 2)]!, words[i - (i % 2) + 1]!];
         return 2 + 3 * Math.sqrt(-2 * Math.log(1 - u)) * (i % 2 === 0 ? Math.cos : Math.sin)(2 * Math.PI * v);
       });
-      // A radius is up to 6, and its logarithm, root, product and sum are rounded.
+      // A radius is up to 6. Its logarithm, root, product and sum are rounded.
       expectClose(await read(normal(device, [several], { mean: 2, deviation: 3, seed, stream })), expected, 64);
     });
 
-    it("has the moments of the normal distribution, and its tails", async () => {
+    it("has the moments and the tails of the normal distribution", async () => {
       const data = await read(normal(device, [count], { mean: 2, deviation: 3, seed: 1 }));
       const { mean, variance, skewness, kurtosis } = moments(data);
       expect(Math.abs(mean - 2)).toBeLessThan((5 * 3) / Math.sqrt(count));
@@ -93,7 +93,7 @@ await onEveryDevice("random numbers", (device) => {
       expect(beyond).toBeLessThan(0.0034);
     });
 
-    it("pairs no two elements: neighbours and pairs are uncorrelated", async () => {
+    it("gives uncorrelated neighbors and pairs", async () => {
       const data = await read(normal(device, [count], { seed: 4 }));
       for (const lag of [1, 2, 3, 4]) {
         let product = 0;
@@ -102,7 +102,7 @@ await onEveryDevice("random numbers", (device) => {
       }
     });
 
-    it("is finite for every word: a deviation of 1 stays below 6", async () => {
+    it("is finite for every word, and below 6 standard deviations", async () => {
       const data = await read(normal(device, [count], { seed: 5 }));
       expect(data.every((value: number) => Math.abs(value) < 6)).toBe(true);
     });
@@ -112,7 +112,7 @@ await onEveryDevice("random numbers", (device) => {
     ["uniform", uniform],
     ["normal", normal],
   ] as const)(
-    "%s differs between seeds and streams, and a longer tensor begins with a shorter one",
+    "%s differs between seeds and between streams, and a longer tensor begins like a shorter one",
     async (_, draw) => {
       const keys = [
         { seed: 1 },
@@ -129,7 +129,7 @@ await onEveryDevice("random numbers", (device) => {
   );
 
   describe("dropout", () => {
-    it("keeps an element if its uniform number is not below the probability", async () => {
+    it("keeps an element if its uniform number is at least the probability", async () => {
       const [seed, stream, probability] = [7, 2 ** 32 + 1, 0.25];
       const kept = uniformNumbers(several, seed, stream).map((value) => Number(value >= probability));
       const data = numbers(several, 1, 3);
@@ -138,7 +138,7 @@ await onEveryDevice("random numbers", (device) => {
       expect(await read(dropout(tensor(device, data), { probability, seed, stream }))).toEqual(expected);
     });
 
-    it("drops the share that was asked for, and scales the rest", async () => {
+    it("drops the given share of elements and scales the rest", async () => {
       for (const probability of [0.1, 0.5, 0.9]) {
         const data = await read(dropout(ones(device, [count]), { probability, seed: 6 }));
         const scale = Math.fround(1 / (1 - Math.fround(probability)));
@@ -149,14 +149,14 @@ await onEveryDevice("random numbers", (device) => {
       }
     });
 
-    it("keeps everything at 0 and nothing at 1", async () => {
+    it("keeps everything at probability 0 and nothing at 1", async () => {
       const data = numbers(100, 1);
       const x = tensor(device, data);
       expect(await read(dropout(x, { probability: 0, seed: 1 }))).toEqual(data);
       expect(new Set(await read(dropout(x, { probability: 1, seed: 1 })))).toEqual(new Set([0]));
     });
 
-    it("lets the gradient through where it let the value through, and nowhere else", async () => {
+    it("passes the gradient of kept elements only", async () => {
       const x = tensor(device, numbers(5001, 1, 3), undefined, { requiresGrad: true });
       const y = dropout(x, { probability: 0.4, seed: 7, stream: 8 }).keep();
       y.sum().backward();
@@ -168,7 +168,7 @@ await onEveryDevice("random numbers", (device) => {
       });
     });
 
-    it("adds its calls to the stream, and nothing for what is no count", async () => {
+    it("adds the number of calls to the stream, and nothing if the number is invalid", async () => {
       const drawn = async (stream: number, calls?: number) => {
         const counted = calls === undefined ? {} : { calls: tensor(device, [calls], []) };
         return read(dropout(ones(device, [64]), { probability: 0.5, seed: 1, stream, ...counted }));
@@ -189,7 +189,7 @@ await onEveryDevice("random numbers", (device) => {
   });
 });
 
-it("gives the same uniform bits on every device", async () => {
+it("uniform numbers have the same bits on every device", async () => {
   const drawn = await Promise.all(
     (await openAll()).map(({ device }) => uniform(device, [50_001], { low: -2, high: 5, seed: 9, stream: 1 }).read()),
   );

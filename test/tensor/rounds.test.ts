@@ -1,8 +1,7 @@
-// Sizes past the first round of every loop: rows longer than what the threads of a block take at once, more rows than a
-// grid has groups for, sums of more parts than are merged at once, more ids than are sorted together. The emulated GPU
-// has eight blocks (test/emulator/runtime_devices.h); the CPU cuts work into chunks of 16,384 elements. Every number is
-// compared with a definition in float64, and every element of an input has a value of its own: of equal ones it would
-// not matter which are read.
+// Sizes that need more than one round of every loop: rows longer than the threads of a block, more rows than a grid has
+// groups, sums of more parts than are merged at once, more ids than are sorted together. The emulated GPU has eight
+// blocks (test/emulator/runtime_devices.h). The CPU cuts work into chunks of 16,384 elements. Every number is compared
+// with a definition in float64. All elements of an input differ, so that reading a wrong element is detected.
 import { describe, expect, it } from "vitest";
 import * as t from "#lib/tensor/index.js";
 import { expectClose } from "../support/compare.js";
@@ -12,15 +11,15 @@ import { averagePool2d, elements, maxPool2d, type Read, sum, values, windows } f
 import { batchNorm, crossEntropy, logSoftmax, rowNorm } from "../support/row-reference.js";
 import { rotary } from "../support/sequence-reference.js";
 
-await onEveryDevice("more than one round", (device) => {
-  /** Hashed numbers, on the device with a gradient, and here. */
+await onEveryDevice("operations over more than one round", (device) => {
+  /** Hashed numbers, as a tensor that requires a gradient and on the host. */
   function input(shape: readonly number[], salt: number, center = 0): Read & { tensor: t.Tensor } {
     const data = numbers(elements(shape), salt, center);
     return { shape, data, tensor: t.tensor(device, data, shape, { requiresGrad: true }) };
   }
   const wide = ({ shape, data }: Read) => values(shape, (i) => data[i]!);
 
-  /** Goes back from Σ g·output. */
+  /** Runs backward from Σ g·output and returns g. */
   function backward(output: t.Tensor, salt: number): Read {
     const g = input(output.shape, salt);
     output.multiply(g.tensor.detach()).sum().backward();
@@ -29,17 +28,17 @@ await onEveryDevice("more than one round", (device) => {
 
   describe("sums", () => {
     it.each([
-      // Rows of several parts, more of them than blocks.
+      // Rows of several parts, and more parts than blocks.
       { shape: [5, 40_000], from: 1, count: 1 },
       { shape: [70_001], from: 0, count: 1 },
       // Columns: more parts than are merged at once, several tiles of columns, more tasks than blocks.
       { shape: [2, 5000, 70], from: 1, count: 1 },
       { shape: [9001, 5], from: 0, count: 1 },
-      // Many short ones.
+      // Many short sums.
       { shape: [700, 33], from: 1, count: 1 },
       { shape: [300, 9, 11], from: 1, count: 1 },
       { shape: [3, 4, 100, 130], from: 1, count: 2 },
-    ])("of $shape over $count axes from $from on, and their means", async ({ shape, from, count }) => {
+    ])("and means of $shape over $count axes from $from on", async ({ shape, from, count }) => {
       const x = input(shape, 1);
       const axes = Array.from({ length: count }, (_, i) => from + i);
       const length = elements(shape.slice(from, from + count));
@@ -60,7 +59,7 @@ await onEveryDevice("more than one round", (device) => {
   });
 
   describe("rows", () => {
-    // Up to 512 columns a warp takes a row, from there on a block, which takes 1,024 columns at once.
+    // Rows of up to 512 columns are processed by a warp, longer ones by a block, 1,024 columns at once.
     const shapes = [
       [5000, 9],
       [150, 300],
@@ -104,7 +103,7 @@ await onEveryDevice("more than one round", (device) => {
       );
     });
 
-    it.each(shapes)("crossEntropy of [%i, %i], with all its weights", async (...shape) => {
+    it.each(shapes)("crossEntropy of [%i, %i], with all kinds of weights", async (...shape) => {
       const [rows, classes] = shape as [number, number];
       const x = input(shape, 1);
       const labels = labelsOf(rows, 2, classes).map((label, row) => (row % 7 === 3 ? -100 : label));
@@ -131,8 +130,8 @@ await onEveryDevice("more than one round", (device) => {
       expectClose(await x.tensor.grad!.read(), total.gradient.data, 1, "its gradient");
     });
 
-    // Longer than the scratch memory of a thread on the CPU, 2¹⁹ numbers. Both grow along the row, so that it shows if a
-    // part is taken from elsewhere.
+    // Rows longer than a CPU thread's scratch memory of 2¹⁹ numbers. The numbers grow along the row, so that a part
+    // read from a wrong place is detected.
     it("logSoftmax and crossEntropy of a row of 600,000 numbers", async () => {
       const [rows, classes] = [2, 600_001];
       const along = (at: number) => (at % classes) / classes;
@@ -157,7 +156,8 @@ await onEveryDevice("more than one round", (device) => {
         .backward();
       const expected = crossEntropy(x, labels, weights, [1, -3]);
       expectClose(await losses.read(), expected.losses.data, 512, "the losses");
-      // Each number but those of the labels is around 10⁻⁵: times the number of classes it can be compared with 1.
+      // Except for the labels, each number is around 10⁻⁵. Multiplied by the number of classes it can be compared with
+      // 1.
       const scaled = (gradient: ArrayLike<number>) => Float64Array.from(gradient, (value) => value * classes);
       const got = await x.tensor.grad!.read();
       for (const [row, label] of labels.entries()) {
@@ -167,7 +167,7 @@ await onEveryDevice("more than one round", (device) => {
       expectClose(scaled(got), scaled(expected.gradient.data), 512, "the gradient");
     });
 
-    it.each(shapes)("argmax of [%i, %i], and the count of right answers", async (...shape) => {
+    it.each(shapes)("argmax of [%i, %i], and the number of correct predictions", async (...shape) => {
       const [rows, columns] = shape as [number, number];
       const x = input(shape, 1);
       const largest = Int32Array.from({ length: rows }, (_, row) => {
@@ -176,11 +176,11 @@ await onEveryDevice("more than one round", (device) => {
         return values.indexOf(values.reduce((most, value) => Math.max(most, value)));
       });
       expect(await t.argmax(x.tensor).read()).toEqual(largest);
-      // Two of three labels are right, and every seventh of all does not count.
+      // Two of three labels are correct, and every seventh label is ignored.
       const labels = largest.map((at, row) => (row % 7 === 6 ? -100 : row % 3 === 0 ? (at + 1) % columns : at));
       const right = labels.filter((label, row) => label === largest[row]).length;
       expect(await t.correctCount(x.tensor.detach(), t.tensor(device, labels)).item()).toBe(right);
-      // Rows whose label is a class that does not count, although their answers are right.
+      // Rows whose label is the ignored class do not count, even if they are predicted correctly.
       const ignoreIndex = largest[1]!;
       const others = labels.filter((label, row) => label === largest[row] && label !== ignoreIndex).length;
       expect(await t.correctCount(x.tensor.detach(), t.tensor(device, labels), { ignoreIndex }).item()).toBe(others);
@@ -188,8 +188,8 @@ await onEveryDevice("more than one round", (device) => {
     });
   });
 
-  // More parts of rows than are merged at once; more channels than a block has columns for; chunks and parts that are not
-  // whole at the end. The numbers grow from row to row, so that no two parts have the same mean.
+  // More parts of rows than are merged at once, more channels than a block has columns, and partial chunks and parts at
+  // the end. The numbers grow from row to row, so that no two parts have the same mean.
   it.each([{ shape: [5000, 9] }, { shape: [300, 130] }, { shape: [7, 40, 50, 3] }, { shape: [2, 9000, 4] }])(
     "batchNorm of $shape",
     async ({ shape }) => {
@@ -213,7 +213,7 @@ await onEveryDevice("more than one round", (device) => {
   );
 
   describe("sequences", () => {
-    // Ids of several chunks, of which every one ends in an id of the table; rows wider than the threads of a block take.
+    // Several chunks of ids, each of which ends inside the table's ids, and rows wider than the threads of a block.
     it.each([
       { ids: 300, rows: 7, width: 1100 },
       { ids: 5000, rows: 41, width: 6 },
@@ -232,8 +232,8 @@ await onEveryDevice("more than one round", (device) => {
       expectClose(await table.tensor.grad!.read(), gradient.data, 4 * Math.sqrt(ids / rows), "the gradient");
     });
 
-    // More heads than a block's threads turn at once, more pairs of a head than have their angles at once, more positions
-    // than blocks, and a second sequence, which begins at position 0 again.
+    // More heads than a block's threads rotate at once, more pairs in a head than have angles at once, more positions
+    // than blocks, and a second sequence, which starts at position 0 again.
     it.each([
       [2, 9, 40, 64],
       [2, 11, 2, 600],
@@ -242,14 +242,14 @@ await onEveryDevice("more than one round", (device) => {
       const output = t.rotary(x.tensor, { base: 500 }).keep();
       expectClose(await output.read(), rotary(wide(x), 500).data, 4, "the output");
       const g = backward(output, 2);
-      // A rotation's inverse is its transpose: turned by the same angles, the gradient of the input is g again.
+      // The inverse of a rotation is its transpose. Rotated by the same angles, the gradient of the input is g again.
       const gradient = { shape, data: await x.tensor.grad!.read() } as Read;
       expectClose(rotary(wide(gradient), 500).data, g.data, 8, "the gradient, turned");
     });
   });
 
   describe("pooling", () => {
-    // Channels by fours, and one by one.
+    // Channels in groups of four, and single channels.
     const shapes = [
       { shape: [2, 33, 31, 12], size: 3, stride: 2, padding: 1 },
       { shape: [3, 40, 37, 3], size: 2, stride: 1, padding: 1 },
@@ -261,7 +261,7 @@ await onEveryDevice("more than one round", (device) => {
       const x = input(shape, 1);
       const [, height, width, channels] = shape as [number, number, number, number];
       const [outHeight, outWidth] = [windows(height, size, options), windows(width, size, options)];
-      /** Calls f with the places of an output and of a number under its window. */
+      /** Calls f with each output's index and the index of each number in its window. */
       const forPairs = (f: (output: number, at: number) => void) => {
         for (let image = 0; image < shape[0]!; image++)
           for (let row = 0; row < outHeight; row++)
@@ -307,7 +307,7 @@ await onEveryDevice("more than one round", (device) => {
     });
   });
 
-  it("binaryCrossEntropy with weights of the positive class that repeat", async () => {
+  it("binaryCrossEntropy with repeated weights of the positive class", async () => {
     const shape = [13_001, 3];
     const x = input(shape, 1);
     const targets = labelsOf(elements(shape), 2, 2);

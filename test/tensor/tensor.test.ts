@@ -1,4 +1,4 @@
-// Tensors as values: made, read, written, moved, disposed; and how a wrong call is told.
+// Tensors as values: creating, reading, writing, moving and disposing of them, and the errors of wrong calls.
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { type DataType, type Device, dataTypes } from "#lib/native/index.js";
@@ -7,7 +7,7 @@ import { onEveryDevice, openAll } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 
 await onEveryDevice("tensors", (device) => {
-  describe("are made", () => {
+  describe("are created", () => {
     it("from numbers, nested arrays and typed arrays", async () => {
       const cases = [
         { x: t.tensor(device, 3), shape: [], values: [3] },
@@ -23,27 +23,27 @@ await onEveryDevice("tensors", (device) => {
       }
     });
 
-    it("with the type of a typed array, or the one asked for", async () => {
+    it("with the type of a typed array or a given type", async () => {
       const arrays = [Float32Array, Float64Array, Int32Array, Uint8Array, Uint16Array];
       for (const [i, dtype] of dataTypes.entries()) {
         const x = t.tensor(device, arrays[i]!.of(1, 2));
         expect(x.dtype).toBe(dtype);
         expect(await x.read()).toEqual(arrays[i]!.of(1, 2));
         const converted = t.tensor(device, [1, 2], undefined, { dtype });
-        // Of bfloat16 the bits: the upper half of a float32.
+        // A bfloat16 is read as its bits, the upper half of a float32.
         const expected = dtype === "bfloat16" ? [0x3f80, 0x4000] : [1, 2];
         expect(await converted.read()).toEqual(arrays[i]!.from(expected));
       }
     });
 
-    it("filled: zeros, ones, full, of any shape up to six axes", async () => {
+    it("filled with zeros, ones or a number, with up to six axes", async () => {
       expect(Array.from(await t.zeros(device, [2, 2]).read())).toEqual([0, 0, 0, 0]);
       expect(Array.from(await t.ones(device, [3], "uint8").read())).toEqual([1, 1, 1]);
       expect(await t.full(device, [1, 1, 1, 1, 1, 1], -2.5).item()).toBe(-2.5);
       expect(await t.full(device, [], 2 ** 53 - 1, "float64").item()).toBe(2 ** 53 - 1);
     });
 
-    it("not from rows of different length, text, or another kind of array", async () => {
+    it("but not from rows of different lengths, text, or other kinds of arrays", async () => {
       await expectError(() => t.tensor(device, [[1, 2], [3]]), "invalid-argument", "rows of 2 values, got [3]");
       await expectError(() => t.tensor(device, [[1], 2] as never), "invalid-argument", "data: rows of 1");
       await expectError(() => t.tensor(device, ["1"] as never), "invalid-argument", "data: expected numbers", '"1"');
@@ -55,7 +55,7 @@ await onEveryDevice("tensors", (device) => {
       await expectError(() => t.zeros(device, [1], "float16" as never), "invalid-argument", "one of float32, float64");
     });
 
-    it("from a copy: the array may change at once", async () => {
+    it("as a copy, so the array may be changed afterwards", async () => {
       const data = Float32Array.of(1, 2);
       const x = t.tensor(device, data);
       data.fill(9);
@@ -68,7 +68,7 @@ await onEveryDevice("tensors", (device) => {
   });
 
   describe("are read", () => {
-    it("in the order of the work: a read sees what was enqueued before it, not what comes after", async () => {
+    it("in stream order: a read includes the work enqueued before it, and no later work", async () => {
       const x = t.tensor(device, [1]);
       const before = x.read();
       t.fill(x, 2);
@@ -79,7 +79,7 @@ await onEveryDevice("tensors", (device) => {
       expect((await Promise.all([before, between, after])).map(([value]) => value)).toEqual([1, 2, 3]);
     });
 
-    it("one by one with item()", async () => {
+    it("with item() if they have one element", async () => {
       expect(await t.tensor(device, [[7]]).item()).toBe(7);
       await expectError(() => t.tensor(device, [1, 2]).item(), "invalid-argument", "item", "float32[2]");
       await expectError(() => t.tensor(device, []).item(), "invalid-argument", "one element", "float32[0]");
@@ -97,12 +97,12 @@ await onEveryDevice("tensors", (device) => {
       expect(Array.from(await view.read())).toEqual([5, 5, 5, 5]);
     });
 
-    it.each([[[3]], [[2, 3]], [[-1, 3]], [[-1, -1]], [[]], [[-2, -2]]])("cannot have shape %j", async (shape) => {
+    it.each([[[3]], [[2, 3]], [[-1, 3]], [[-1, -1]], [[]], [[-2, -2]]])("and cannot have shape %j", async (shape) => {
       await expectError(() => t.tensor(device, [1, 2, 3, 4]).reshape(shape), "invalid-argument", "shape");
     });
   });
 
-  it("are told apart when printed", () => {
+  it("and are identified when printed", () => {
     const x = t.tensor(device, [[1, 2]]);
     expect(`${x}`).toBe(`Tensor(float32[1,2], ${device.name})`);
     expect(inspect({ x })).toBe(`{ x: Tensor(float32[1,2], ${device.name}) }`);
@@ -110,7 +110,7 @@ await onEveryDevice("tensors", (device) => {
     expect(`${x}`).toBe("Tensor(float32[1,2], disposed)");
   });
 
-  it("cannot change their shape", () => {
+  it("and cannot change their shape", () => {
     const x = t.tensor(device, [1]);
     expect(() => (x.shape as number[]).push(2)).toThrow(TypeError);
   });
@@ -191,7 +191,7 @@ await onEveryDevice("tensors", (device) => {
       await expectError(call, "invalid-argument", ...words);
     });
 
-    it("every use after dispose, and say what may have disposed it", async () => {
+    it("every use after dispose, with a hint about what may have disposed of them", async () => {
       const x = t.tensor(device, [1]);
       x.dispose();
       x.dispose();
@@ -217,8 +217,8 @@ function trained(device: Device): t.Tensor {
   return t.tensor(device, [1], undefined, { requiresGrad: true });
 }
 
-it("move between devices through the host, and are refused where they do not belong", async () => {
-  // The same kind of device opened twice is two devices.
+it("move between devices through the host, and are refused on a device that they do not belong to", async () => {
+  // A device that is opened twice counts as two devices.
   const [one, two] = [(await openAll()).at(0)!, (await openAll()).at(-1)!];
   for (const dtype of dataTypes) {
     const x = t.tensor(one.device, [[1, 2], [3, 4]], undefined, { dtype }); // biome-ignore format: a matrix

@@ -1,4 +1,4 @@
-// Which tensors outlive a tidy block.
+// The tensors that outlive a tidy block.
 import { describe, expect, it } from "vitest";
 import { crossEntropy, Tensor, tensor, tidy } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
@@ -7,7 +7,7 @@ import { expectError } from "../support/errors.js";
 await onEveryDevice("tidy", (device) => {
   const make = (...values: number[]) => tensor(device, values);
 
-  it("frees what the block made, except what it returns", async () => {
+  it("frees the tensors created in the block, except those that it returns", async () => {
     const outside = make(1);
     let lost: Tensor | undefined;
     const result = tidy(() => {
@@ -32,7 +32,7 @@ await onEveryDevice("tidy", (device) => {
     expect(made?.disposed).toBe(false);
   });
 
-  it("hands what leaves a nested block to the block around it", () => {
+  it("passes tensors returned from a nested block to the enclosing block", () => {
     let inner: Tensor | undefined;
     let returned: Tensor | undefined;
     tidy(() => {
@@ -45,7 +45,7 @@ await onEveryDevice("tidy", (device) => {
     expect(returned?.disposed).toBe(false);
   });
 
-  it("leaves what keep() was called on, from any depth", async () => {
+  it("keeps tensors with keep(), at any depth", async () => {
     let kept: Tensor | undefined;
     tidy(() => {
       tidy(() => {
@@ -55,7 +55,7 @@ await onEveryDevice("tidy", (device) => {
     expect(await kept!.item()).toBe(7);
   });
 
-  it("frees on an error too, and tracks for the block around again", () => {
+  it("frees tensors if the block throws, and the enclosing block then tracks again", () => {
     let first: Tensor | undefined;
     let second: Tensor | undefined;
     tidy(() => {
@@ -72,7 +72,7 @@ await onEveryDevice("tidy", (device) => {
     expect(make(3).disposed).toBe(false);
   });
 
-  it("refuses a block that returns a promise, and frees what it made", async () => {
+  it("refuses a block that returns a promise, and frees its tensors", async () => {
     let made: Tensor | undefined;
     await expectError(
       () =>
@@ -86,7 +86,7 @@ await onEveryDevice("tidy", (device) => {
     expect(made?.disposed).toBe(true);
   });
 
-  it("leaves a returned loss differentiable", async () => {
+  it("keeps a returned loss differentiable", async () => {
     const x = tensor(device, [[1, 2, 3]], undefined, { requiresGrad: true });
     let unused: Tensor | undefined;
     const loss = tidy(() => {
@@ -101,7 +101,7 @@ await onEveryDevice("tidy", (device) => {
     expect(Array.from(await x.grad!.read()).every(Number.isFinite)).toBe(true);
   });
 
-  it("leaves gradients of parameters, made and added inside", async () => {
+  it("keeps gradients of parameters that are created and accumulated inside", async () => {
     const x = tensor(device, [1, 2], undefined, { requiresGrad: true });
     for (let i = 0; i < 2; i++)
       tidy(() => {
@@ -111,7 +111,7 @@ await onEveryDevice("tidy", (device) => {
   });
 
   describe("memory", () => {
-    it("is that of before, but for what was returned", () => {
+    it("returns to its initial amount, except for the returned tensor", () => {
       const x = tensor(device, [1, 2, 3], undefined, { requiresGrad: true });
       const before = device.memory();
       const value = tidy(() => {
@@ -124,7 +124,7 @@ await onEveryDevice("tidy", (device) => {
     });
   });
 
-  it("disposes once: by hand inside, again afterwards, through Symbol.dispose", () => {
+  it("disposes of a tensor only once, even after a call inside, a second call, or Symbol.dispose", () => {
     let inside: Tensor | undefined;
     tidy(() => {
       inside = make(1);

@@ -1,5 +1,5 @@
-// What operations give for values a formula does not settle: NaN, infinities, ties, the ends of integer ranges, empty
-// tensors, vector tails.
+// Results of operations for special values: NaN, infinities, ties, the limits of integer ranges, empty tensors and
+// vector tails.
 import { describe, expect, it } from "vitest";
 import { dataTypes } from "#lib/native/index.js";
 import * as t from "#lib/tensor/index.js";
@@ -9,13 +9,13 @@ import { numbers } from "../support/numbers.js";
 
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
 
-await onEveryDevice("values", (device) => {
+await onEveryDevice("special values", (device) => {
   const read = async (x: t.Tensor) => Array.from(await x.read());
   const of = (...values: number[]) => t.tensor(device, values);
   const of3 = (middle: number) => [0, middle, 1];
 
   describe("NaN and infinities", () => {
-    it("pass through relu, and stop its gradient", async () => {
+    it("pass through relu but stop its gradient", async () => {
       const x = t.tensor(device, [nan, -infinity, infinity, -0, 0], undefined, { requiresGrad: true });
       const y = t.relu(x).keep();
       expect(await read(y)).toEqual([nan, 0, infinity, -0, 0]);
@@ -34,40 +34,43 @@ await onEveryDevice("values", (device) => {
       expect(await read(t.silu(of(-1000, -0, 1000, nan)))).toEqual([-0, -0, 1000, nan]);
     });
 
-    it("show in a sum, a maximum and an argmax", async () => {
+    it("propagate through a sum, a maximum and an argmax", async () => {
       expect(await read(of(1, nan, 2).sum())).toEqual([nan]);
       const image = t.tensor(device, [1, nan, 3, 2], [1, 2, 2, 1]);
       expect(await read(t.maxPool2d(image, { size: 2 }))).toEqual([nan]);
       expect(await read(t.argmax(of(1, nan, infinity)))).toEqual([1]);
-      // Four channels go together; each has its NaN in another place.
+      // Four channels are processed together. Each has its NaN at another place.
       const places = Array.from({ length: 16 }, (_, i) => (i % 4 === Math.floor(i / 4) ? nan : i));
       const four = t.tensor(device, places, [1, 2, 2, 4]);
       expect(await read(t.maxPool2d(four, { size: 2 }))).toEqual([nan, nan, nan, nan]);
     });
 
-    it("are no danger to a softmax of large logits", async () => {
+    it("do not arise in a softmax of large logits", async () => {
       const x = t.tensor(device, [[1000, 1000, -1000], [-3e38, 0, 3e38]]); // biome-ignore format: a matrix
       const result = await read(t.logSoftmax(x));
-      // The logits' own epsilon is 6·10⁻⁵ at 1000.
+      // The epsilon of the logits is 6·10⁻⁵ at 1000.
       expect(result[0]).toBeCloseTo(-Math.LN2, 4);
       expect(result[2]).toBeCloseTo(-2000 - Math.LN2, 3);
       expect(result.slice(3)).toEqual([-infinity, -Math.fround(3e38), 0]);
       expect(await t.crossEntropy(x, t.tensor(device, Int32Array.of(0, 2))).item()).toBeCloseTo(Math.LN2 / 2, 4);
     });
 
-    // Of one row, whose first class is the label; long rows take another way than short ones.
-    it.each([0, 700])("in a softmax: −∞ is a class that cannot be, the others come out (and %i more)", async (more) => {
-      const lossOf = (...logits: number[]) => {
-        const row = [...logits, ...new Array<number>(more).fill(-infinity)];
-        return t.crossEntropy(t.tensor(device, [row]), t.tensor(device, Int32Array.of(0))).item();
-      };
-      expect(await lossOf(1, 1, -infinity)).toBeCloseTo(Math.LN2, 6);
-      expect(await lossOf(-infinity, 2, 3)).toBe(infinity);
-      expect(await lossOf(1, 2, nan)).toBeNaN();
-      expect(await lossOf(nan, 2, 1)).toBeNaN();
-      expect(await lossOf(1, infinity, 2)).toBeNaN();
-      expect(await lossOf(-infinity, -infinity)).toBeNaN();
-    });
+    // A single row whose label is the first class. Long rows use another kernel than short ones.
+    it.each([0, 700])(
+      "in a softmax: −∞ is an impossible class, and the other classes have valid probabilities (and %i more)",
+      async (more) => {
+        const lossOf = (...logits: number[]) => {
+          const row = [...logits, ...new Array<number>(more).fill(-infinity)];
+          return t.crossEntropy(t.tensor(device, [row]), t.tensor(device, Int32Array.of(0))).item();
+        };
+        expect(await lossOf(1, 1, -infinity)).toBeCloseTo(Math.LN2, 6);
+        expect(await lossOf(-infinity, 2, 3)).toBe(infinity);
+        expect(await lossOf(1, 2, nan)).toBeNaN();
+        expect(await lossOf(nan, 2, 1)).toBeNaN();
+        expect(await lossOf(1, infinity, 2)).toBeNaN();
+        expect(await lossOf(-infinity, -infinity)).toBeNaN();
+      },
+    );
   });
 
   describe("cast and fill", () => {
@@ -75,18 +78,18 @@ await onEveryDevice("values", (device) => {
     it.each([
       ["int32", [-(2 ** 31), -(2 ** 31), -1, 0, 0, 1, 254, 256, 2 ** 31 - 1, 2 ** 31 - 1, 0]],
       ["uint8", [0, 0, 0, 0, 0, 1, 254, 255, 255, 255, 0]],
-    ] as const)("truncate towards %s and stay inside its range", async (dtype, expected) => {
+    ] as const)("truncate towards %s and clamp to its range", async (dtype, expected) => {
       expect(await read(of(...floats).cast(dtype))).toEqual(expected.map((value) => value + 0));
       const wide = t.tensor(device, Float64Array.from(floats));
       expect(await read(wide.cast(dtype))).toEqual(expected.map((value) => value + 0));
       const filled = await Promise.all(
-        // NaN is no attribute.
+        // NaN is not accepted as an attribute.
         floats.slice(0, -1).map((value) => t.full(device, [1], value, dtype).read()),
       );
       expect(filled.map(([value]) => value)).toEqual(expected.slice(0, -1).map((value) => value + 0));
     });
 
-    it("keep what fits in both types", async () => {
+    it("keep numbers that both types can hold", async () => {
       const values = [0, 1, 7, 200, 255];
       for (const from of dataTypes)
         for (const to of dataTypes) {
@@ -101,13 +104,14 @@ await onEveryDevice("values", (device) => {
       ]);
     });
 
-    it("round to the nearest bfloat16, ties to even, and keep what is not finite", async () => {
-      // Between neighbours 1 and 1 + 2⁻⁷: a quarter, a half, three quarters; the next half goes up to the even one.
+    it("round to the nearest bfloat16, ties to even, and keep non-finite numbers", async () => {
+      // Numbers between the neighbors 1 and 1 + 2⁻⁷, at a quarter, a half and three quarters. The next half rounds up
+      // to the even number.
       const values = [1 + 2 ** -9, 1 + 2 ** -8, 1 + 3 * 2 ** -9, 1 + 3 * 2 ** -8, 3.4e38, -infinity, -0, nan];
       const rounded = of(...values).cast("bfloat16");
       const expected = [1, 1, 1 + 2 ** -7, 1 + 2 ** -6, infinity, -infinity, -0, nan];
       expect(await read(rounded.cast("float32"))).toEqual(expected);
-      // Of a NaN no bit may be carried away: whatever else it holds, it stays a NaN.
+      // Rounding must not carry through the bits of a NaN: every NaN stays a NaN.
       const nans = new Float32Array(Uint32Array.of(0x7fffffff, 0xffffffff, 0x7f800001, 0xff800001, 0x7fc00000).buffer);
       const kept = await t.tensor(device, nans).cast("bfloat16").cast("float32").read();
       expect([...kept]).toEqual(new Array(5).fill(nan));
@@ -117,7 +121,7 @@ await onEveryDevice("values", (device) => {
       expect(await t.tensor(device, [-2.5], undefined, { dtype: "bfloat16" }).item()).toBe(-2.5);
     });
 
-    it("copy bit for bit between shapes of equal size", async () => {
+    it("copy bits between shapes of equal size", async () => {
       const to = t.zeros(device, [2, 3]);
       t.copy(to, of(1, -0, nan, 4, 5, 6));
       expect(await read(to)).toEqual([1, -0, nan, 4, 5, 6]);
@@ -125,10 +129,10 @@ await onEveryDevice("values", (device) => {
   });
 
   describe("ties", () => {
-    it("go to the first in argmax", async () => {
+    it("select the first in argmax", async () => {
       const rows = t.tensor(device, [[3, 3, 1], [0, 2, 2], [-1, -1, -1]]); // biome-ignore format: a matrix
       expect(await read(t.argmax(rows))).toEqual([0, 1, 0]);
-      // Far apart in a row, where other threads look.
+      // Far apart in a row, so that different threads find them.
       const far = (...places: [number, number][]) => {
         const row = new Float32Array(300).fill(-1);
         for (const [at, value] of places) row[at] = value;
@@ -142,7 +146,7 @@ await onEveryDevice("values", (device) => {
       expect(await read(t.correctCount(rows, t.tensor(device, Int32Array.of(0, 2, 0))))).toEqual([2]);
     });
 
-    it("go to the first in the gradient of a maximum", async () => {
+    it("select the first in the gradient of a maximum", async () => {
       const x = t.tensor(device, Float32Array.of(2, 2, 2, 2), [1, 2, 2, 1], { requiresGrad: true });
       t.maxPool2d(x, { size: 2 }).sum().backward();
       expect(await read(x.grad!)).toEqual([1, 0, 0, 0]);
@@ -151,12 +155,12 @@ await onEveryDevice("values", (device) => {
 
   describe("vector tails", () => {
     it.each([0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 257, 16_384, 16_385, 33_000])(
-      "add and sum up %i elements",
+      "are included in additions and sums of %i elements",
       async (n) => {
         const [a, b] = [numbers(n, 1), numbers(n, 2)];
         const sums = t.tensor(device, a).add(t.tensor(device, b));
         expect(await sums.read()).toEqual(a.map((value, i) => value + b[i]!));
-        // A random walk of n roundings, as in every sum.
+        // The tolerance of a sum is a random walk of n roundings.
         expectClose([await t.tensor(device, a).sum().item()], [a.reduce((total, x) => total + x, 0)], Math.sqrt(n));
         t.fill(sums, 3);
         expect(new Set(await read(sums))).toEqual(new Set(n > 0 ? [3] : []));
@@ -168,14 +172,14 @@ await onEveryDevice("values", (device) => {
       { shape: [3, 70_000], axis: 1 },
       { shape: [2, 40_000, 2], axis: 1 },
       { shape: [5, 3, 9001], axis: 1 },
-    ])("sum $shape over axis $axis, in parts", async ({ shape, axis }) => {
+    ])("are included in the sum of $shape over axis $axis, in parts", async ({ shape, axis }) => {
       const x = t.ones(device, shape);
       expect(new Set(await read(t.sum(x, axis)))).toEqual(new Set([shape[axis]]));
       expect(new Set(await read(t.mean(x, -shape.length + axis)))).toEqual(new Set([1]));
     });
   });
 
-  describe("batch normalisation", () => {
+  describe("batch normalization", () => {
     const state = (channels: number) => ({
       gamma: t.ones(device, [channels]),
       beta: t.zeros(device, [channels]),
@@ -183,25 +187,25 @@ await onEveryDevice("values", (device) => {
       runningVariance: t.ones(device, [channels]),
     });
 
-    it("does not cancel where the mean is far from zero", async () => {
+    it("is accurate if the mean is far from zero", async () => {
       const data = numbers(4000, 1).map((value) => value + 1000);
       const y = await read(t.batchNorm(t.tensor(device, data, [2000, 2]), state(2)));
-      // The inputs themselves are rounded to 2⁻¹⁴; computing E[x²] − E[x]² in float32 would leave no digit.
+      // The inputs themselves are rounded to 2⁻¹⁴. Computing E[x²] − E[x]² in float32 would leave no correct digit.
       const column = y.filter((_, i) => i % 2 === 0);
       expect(column.reduce((total, value) => total + value, 0) / 2000).toBeCloseTo(0, 3);
       expect(column.reduce((total, value) => total + value ** 2, 0) / 2000).toBeCloseTo(1, 3);
     });
 
-    it("remembers nothing of a channel that is not finite, so that a skipped step leaves no trace", async () => {
+    it("keeps the running statistics of a non-finite channel, so that a skipped step leaves no trace", async () => {
       const statistics = state(3);
       const y = t.batchNorm(t.tensor(device, [of3(nan), of3(infinity), of3(3)].flat(), [3, 3]), statistics);
       expect((await read(y)).some(Number.isNaN)).toBe(true);
-      // Column 1 holds NaN, infinity and 3; the others 0, 0, 0 and 1, 1, 1.
+      // Column 1 holds NaN, infinity and 3. The others hold 0, 0, 0 and 1, 1, 1.
       expectClose(await statistics.runningMean.read(), [0, 0, 0.1], 2);
       expectClose(await statistics.runningVariance.read(), [0.9, 1, 0.9], 2);
     });
 
-    it("has gradients of zero for an empty batch, whatever was in the memory before", async () => {
+    it("has zero gradients for an empty batch, whatever the memory contained", async () => {
       for (const _ of [1, 2, 3]) t.full(device, [5], infinity).dispose();
       const statistics = state(5);
       statistics.gamma.requiresGrad = true;

@@ -1,9 +1,9 @@
-// What a random call is made of; see cases.ts.
+// The parts of a random call; see cases.ts.
 import fc from "fast-check";
 import type * as t from "#lib/tensor/index.js";
 import { elements, type Values, values } from "../../support/reference.js";
 
-/** One call. Its inputs stay clear of the kinks of relu and maximum, where there is no derivative. */
+/** A call. Its inputs avoid the kinks of relu and maximum, where there is no derivative. */
 export interface Call {
   readonly title: string;
   readonly inputs: readonly Values[];
@@ -11,10 +11,10 @@ export interface Call {
   readonly reference: (...inputs: Values[]) => Values;
 }
 
-/** Sizes around vectors of 4, 8 and 16, and the smallest. */
+/** Sizes around vectors of 4, 8 and 16, and the smallest sizes. */
 export const size = fc.constantFrom(1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17);
 
-/** Float32 numbers in [center − 1, center + 1], multiples of 2⁻¹⁰ that are odd, so that none is zero. */
+/** Float32 numbers in [center − 1, center + 1]. They are odd multiples of 2⁻¹⁰, so that none is zero. */
 export function numbersOf(shape: readonly number[], center = 0): fc.Arbitrary<Values> {
   const count = elements(shape);
   return fc
@@ -22,7 +22,7 @@ export function numbersOf(shape: readonly number[], center = 0): fc.Arbitrary<Va
     .map((list) => values(shape, (i) => (2 * list[i]! + 1) / 1024 + center));
 }
 
-/** Numbers in [−1, 1] of which no two are equal. */
+/** Distinct numbers in [−1, 1]. */
 export function distinctNumbers(shape: readonly number[]): fc.Arbitrary<Values> {
   const count = elements(shape);
   return fc

@@ -27,7 +27,7 @@ function unary(
   return [name, call];
 }
 
-/** Two shapes of which one is the last axes of the other. */
+/** Two shapes, one of which is the last axes of the other. */
 const broadcastShapes = fc.tuple(shape, fc.nat({ max: 4 }), fc.boolean()).map(([sizes, from, swapped]) => {
   const both = [sizes, sizes.slice(from)] as const;
   return swapped ? ([both[1], both[0]] as const) : both;
@@ -81,7 +81,7 @@ const activations: Readonly<Record<string, (x: number) => number>> = {
 
 const linear = fc
   .record({
-    // Several axes before the last one, or none but the rows; few inputs, so that Φ's series is exact enough.
+    // Several axes before the last one, or only the rows. Inputs are few, so that the series of Φ is accurate enough.
     leading: fc.constantFrom([2, 3], [5], [0], [1, 9], [17]),
     inputs: fc.constantFrom(0, 1, 2, 3),
     outputs: sizeOrNone,
@@ -120,7 +120,8 @@ const linear = fc
             return hasResidual ? reference.zip(activated, more[hasBias ? 1 : 0]!, (a, b) => a + b) : activated;
           },
         }))
-        // At the kink of ReLU there is no derivative; a product of nothing has no inputs that could have one.
+        // ReLU has no derivative at its kink. A product over an empty axis has no inputs that could be changed to avoid
+        // it.
         .filter(({ inputs: [x, weight, ...more] }) => {
           if (activation !== "relu" || (inputs === 0 && !hasBias)) return true;
           return before(x!, weight!, hasBias ? more[0] : undefined).data.every((value) => Math.abs(value) > 1e-3);
@@ -186,7 +187,7 @@ const reductions = fc
       .tuple(fc.nat({ max: sizes.length }), fc.nat({ max: sizes.length }))
       .map(([a, b]) => ({ name, sizes, from: Math.min(a, b), to: Math.max(a, b) })),
   )
-  // The mean of nothing is 0 · ∞.
+  // The mean of nothing would be 0 · ∞.
   .filter(({ name, sizes, from, to }) => to > from && (name === "sum" || !sizes.slice(from, to).includes(0)))
   .chain(({ name, sizes, from, to }) =>
     numbersOf(sizes).map((x) => {
@@ -201,16 +202,16 @@ const reductions = fc
     }),
   );
 
-/** [rows…, channels] with at least two rows: batch normalisation refuses one. */
+/** [rows…, channels] with at least two rows, because batch normalization refuses a single one. */
 const channelShapes = fc
   .tuple(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 3 }), fc.constantFrom(1, 3, 4, 8, 9, 17))
   .filter(([rows]) => reference.elements(rows) > 1)
   .map(([rows, channels]) => [...rows, channels]);
 
-// With 10⁻⁵ two equal rows would magnify every rounding 300 times.
+// An epsilon of 10⁻⁵ would magnify every rounding error of two equal rows 300 times.
 const epsilon = fc.constantFrom(1e-3, 0.1);
 
-/** At the kink of ReLU there is no derivative. */
+/** Whether all numbers are away from the kink of ReLU, where there is no derivative. */
 const isOffTheKink = ({ data }: Values) => data.every((value) => Math.abs(value) > 1e-3);
 const isActive = (value: number) => Math.max(value, 0);
 
@@ -280,7 +281,7 @@ const crossEntropy = fc
     smoothing: fc.constantFrom(0, 0.1, 0.5, 1),
     ignoreIndex: fc.constantFrom(-100, 0, 1),
   })
-  // Some class must count: a filter that nothing can pass would draw for ever.
+  // At least one class must not be ignored. A filter that no draw can pass would never end.
   .map((drawn) => (drawn.classes === 1 && drawn.ignoreIndex === 0 ? { ...drawn, ignoreIndex: -100 } : drawn))
   .chain(({ rows, classes, smoothing, ignoreIndex }) =>
     fc
@@ -293,7 +294,7 @@ const crossEntropy = fc
         weightsOf(classes),
         weightsOf(rows),
       )
-      // Something must count, and the others be classes.
+      // At least one label must not be ignored.
       .filter(([, labels]) => labels.some((label) => label !== ignoreIndex))
       .map(([x, labels, ofClasses, items]) => ({
         title: `crossEntropy of [${x.shape}] with labels [${labels}], smoothing ${smoothing}, without ${ignoreIndex}, classes [${ofClasses}], items [${items}]`,

@@ -1,4 +1,4 @@
-// One call of every operation of the table, large enough to be cut into several chunks and tiles.
+// One call of every operation of the table, large enough for several chunks and tiles.
 import { Tensor, tensor } from "#lib/tensor/index.js";
 import { labelsOf, numbers } from "../../support/numbers.js";
 import { elements } from "../../support/reference.js";
@@ -6,17 +6,20 @@ import { elements } from "../../support/reference.js";
 type Device = Tensor["device"];
 type Attributes = Record<string, number | boolean | string>;
 
-/** What to enqueue: inputs by shape, or made by a function; results are the outputs and the inputs written in place. */
+/**
+ * What to enqueue. Inputs are given by shape or made by a function. Results are the outputs and the inputs that are
+ * written in place.
+ */
 interface Recipe {
   readonly inputs: readonly (readonly number[] | ((device: Device) => Tensor))[];
   readonly attributes?: Attributes;
   readonly written?: readonly number[];
-  /** Lists of tensors, and which of them are written in place. */
+  /** Lists of tensors, and the indices of those that are written in place. */
   readonly lists?: (device: Device) => Tensor[][];
   readonly writtenLists?: readonly number[];
 }
 
-// Four chunks of 16,384 and a part of one.
+// Four chunks of 16,384 and a partial one.
 const many = [70_001];
 const images = [3, 33, 35, 17];
 const pooled = [3, 17, 18, 17];
@@ -27,11 +30,11 @@ const positive = (shape: readonly number[]) => (device: Device) =>
   tensor(device, numbers(elements(shape), 5, 2), shape);
 const window = { size: 3, stride: 2, padding: 1 };
 
-/** Within the image whichever window it belongs to: pooling's gradient adds several values into one place. */
+/** Indices valid in any window of the image. Pooling's gradient adds several values into one place. */
 const indices = (device: Device) => tensor(device, labelsOf(elements(pooled), 6, 33 * 35), pooled);
 
 const hyper = (device: Device) =>
-  // learning rate, weight decay, decoupled, maximise, β1, β2, ε, momentum, dampening, Nesterov, bias corrected; twice
+  // learning rate, weight decay, decoupled, maximize, β1, β2, ε, momentum, dampening, Nesterov, bias corrected; twice
   tensor(
     device,
     Float64Array.from([1e-2, 1e-2, 1, 0, 0.9, 0.999, 1e-8, 0.9, 0, 0, 1, 1e-1, 0, 0, 1, 0, 0, 0, 0.5, 0, 1, 0]),
@@ -165,20 +168,20 @@ export const recipes: Readonly<Record<string, Recipe>> = {
   traffic: {
     inputs: [],
     attributes: { rule: "adam" },
-    // Different ones: equal bits would cancel.
+    // The values differ, because equal ones would cancel.
     lists: (device) => [0, 1, 2, 3].map((salt) => sizes.map((size) => tensor(device, numbers(size, salt)))),
     writtenLists: [0, 2, 3],
   },
 };
 
-/** Makes a recipe's inputs on a device. */
+/** Creates a recipe's inputs on a device. */
 export function inputsOf(device: Device, { inputs }: Recipe): Tensor[] {
   return inputs.map((input, salt) =>
     typeof input === "function" ? input(device) : tensor(device, numbers(elements(input), salt), input),
   );
 }
 
-/** A list of tensors as the native surface takes it. */
+/** A list of tensors in the form that the native interface takes. */
 export function listOf(device: Device, tensors: readonly Tensor[], places?: Int32Array) {
   const list = device.native.list();
   list.set(
@@ -188,13 +191,13 @@ export function listOf(device: Device, tensors: readonly Tensor[], places?: Int3
   return list;
 }
 
-/** Runs a recipe; returns the bytes of everything it wrote. */
+/** Runs a recipe and returns the bytes of everything that it wrote. */
 export async function run(device: Device, operation: string): Promise<Buffer> {
   const recipe = recipes[operation]!;
   const inputs = inputsOf(device, recipe);
   const lists = recipe.lists?.(device) ?? [];
   const handles = inputs.map(({ handle }) => handle);
-  // The places of the tensors among an optimizer's parameters are not their indices in the list.
+  // The indices of the tensors among an optimizer's parameters differ from their indices in the list.
   const nativeLists = lists.map((tensors) =>
     listOf(
       device,

@@ -19,7 +19,7 @@ const embedding = fc
       }));
   });
 
-// Rows of one number have no variance, and two that nearly agree magnify every rounding.
+// Rows of one number have no variance, and rows of two that nearly agree magnify every rounding error.
 const rowShapes = fc
   .tuple(fc.array(fc.constantFrom(0, 1, 2, 5), { maxLength: 3 }), fc.constantFrom(3, 4, 8, 9, 17, 33, 64))
   .map(([rows, columns]) => [...rows, columns])
@@ -75,7 +75,7 @@ const attention = fc.tuple(heads, fc.constantFrom(undefined, 1, 3)).chain(([size
 
 const swiglu = fc
   .array(fc.constantFrom(0, 1, 3, 17), { maxLength: 3 })
-  // Differences of n numbers take n² evaluations.
+  // Finite differences for n numbers take n² evaluations.
   .filter((sizes) => elements(sizes) <= 300)
   .chain((sizes) => fc.tuple(numbersOf(sizes, 2), numbersOf(sizes)))
   .map(([gate, up]) => ({
