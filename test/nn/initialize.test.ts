@@ -20,8 +20,9 @@ async function momentsOf(x: Tensor): Promise<Moments> {
 }
 
 /**
- * Five standard deviations of what n independent draws show: the mean deviates by √(variance/n), the variance by
- * √((kurtosis − 1)/n) of itself, the sample's kurtosis by less than √(24/n) of itself for both distributions.
+ * Bounds of five standard deviations of the moments of n independent draws. The mean deviates by √(variance/n), the
+ * variance by √((kurtosis − 1)/n) of itself, and the sample's kurtosis by less than √(24/n) of itself for both
+ * distributions.
  */
 function expectMoments(got: Moments, n: number, variance: number, kurtosis: number): void {
   expect(Math.abs(got.mean)).toBeLessThan(5 * Math.sqrt(variance / n));
@@ -36,7 +37,7 @@ await onEveryDevice("initial weights", (device) => {
   test.each([
     [[128, 300], 300],
     [[32, 5, 5, 40], 1000],
-  ] as const)("fanInUniform of %j lies evenly in ±1/√%i", async (shape, fanIn) => {
+  ] as const)("fanInUniform of %j is uniform in ±1/√%i", async (shape, fanIn) => {
     const moments = await momentsOf(fanInUniform(device, shape, new Seeds(1)));
     const bound = 1 / Math.sqrt(fanIn);
     expectMoments(
@@ -54,7 +55,7 @@ await onEveryDevice("initial weights", (device) => {
     [[128, 300], "fanIn", 300],
     [[64, 3, 3, 80], "fanOut", 576],
     [[64, 3, 3, 80], "fanIn", 720],
-  ] as const)("kaimingNormal of %j, %s: variance 2/%i", async (shape, mode, fan) => {
+  ] as const)("kaimingNormal of %j, %s, has variance 2/%i", async (shape, mode, fan) => {
     const moments = await momentsOf(kaimingNormal(device, shape, new Seeds(1), mode));
     expectMoments(
       moments,
@@ -71,26 +72,26 @@ await onEveryDevice("initial weights", (device) => {
     expectMoments(await momentsOf(layer.bias!), 5000, bound ** 2 / 3, uniformKurtosis);
   });
 
-  test("Conv2d draws from the normal of fan-out, and its bias is zero", async () => {
+  test("Conv2d draws its weight from the normal distribution of the fan-out, and its bias is zero", async () => {
     const layer = new Conv2d(32, 64, { device, seeds: 1, kernel: 5, bias: true });
     expectMoments(await momentsOf(layer.weight), 64 * 25 * 32, 2 / (64 * 25), normalKurtosis);
     expect((await momentsOf(layer.bias!)).largest).toBe(0);
   });
 
-  test("BatchNorm starts as the plain normalisation, remembering mean 0 and variance 1", async () => {
+  test("BatchNorm starts as plain normalization, with running mean 0 and variance 1", async () => {
     const { gamma, beta, runningMean, runningVariance } = new BatchNorm(3, { device });
     const values = await Promise.all([gamma, beta, runningMean, runningVariance].map((one) => one.read()));
     expect(values).toEqual([1, 0, 0, 1].map((value) => new Float32Array(3).fill(value)));
   });
 
-  test("the same seed gives the same bits, another seed others", async () => {
+  test("equal seeds give the same bits, and different seeds give different weights", async () => {
     const make = (seed: number) => new Linear(30, 20, { device, seeds: new Seeds(seed) });
     const [a, b, c] = await Promise.all([1, 1, 2].map((seed) => make(seed).weight.read()));
     expect(b).toEqual(a);
     expect(c!.filter((value, i) => value === a![i]).length).toBeLessThan(3);
   });
 
-  test("layers of shared seeds differ, also a weight and its bias", async () => {
+  test("layers with shared seeds get different numbers, and so do a weight and its bias", async () => {
     const seeds = new Seeds(1);
     const layers = [new Linear(20, 20, { device, seeds }), new Linear(20, 20, { device, seeds })];
     const values = await Promise.all(layers.flatMap(({ weight, bias }) => [weight, bias!]).map((one) => one.read()));
@@ -101,7 +102,7 @@ await onEveryDevice("initial weights", (device) => {
       }
   });
 
-  test("neighbours in a stream, and equal places of neighbouring streams and seeds, are uncorrelated", async () => {
+  test("neighbors in a stream, and equal positions of neighboring streams and seeds, are uncorrelated", async () => {
     const n = 50_000;
     const draw = (seed: number, skip: number) => {
       const seeds = new Seeds(seed);
@@ -112,7 +113,7 @@ await onEveryDevice("initial weights", (device) => {
     const correlation = (x: ArrayLike<number>, y: ArrayLike<number>) => {
       let total = 0;
       for (let i = 0; i < n; i++) total += x[i]! * y[i]!;
-      // Variance 2/fanIn = 1.
+      // The variance is 2/fanIn = 1.
       return total / n;
     };
     const bound = 5 / Math.sqrt(n);

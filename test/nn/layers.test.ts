@@ -47,7 +47,7 @@ function input(device: Device, shape: readonly number[], salt = 1): Tensor {
   return tensor(device, numbers(reference.elements(shape), salt), shape);
 }
 
-/** The values of a tensor, for the float64 reference. */
+/** The values of a tensor for the float64 reference. */
 async function valuesOf(x: Tensor): Promise<reference.Values> {
   return { shape: x.shape, data: Float64Array.from(await x.read()) };
 }
@@ -109,7 +109,7 @@ await onEveryDevice("shapes and parameters of layers", (device) => {
     const shapes = [...layer.namedParameters()].map(([name, { shape }]) => [name, shape]);
     expect(Object.fromEntries(shapes)).toEqual(parameters);
     if (shapes.length === 0 || from.includes(0)) return;
-    // A weighted sum: of a normalised tensor's plain sum the gradient would be 0 everywhere.
+    // A weighted sum, because the gradient of a normalized tensor's plain sum would be 0 everywhere.
     backward(sum(multiply(output, input(device, to, 9))));
     for (const [name, { grad, shape }] of layer.namedParameters()) {
       expect(grad?.shape, name).toEqual(shape);
@@ -120,7 +120,7 @@ await onEveryDevice("shapes and parameters of layers", (device) => {
     }
   });
 
-  test("inputs that do not fit name the operation and the shapes", async () => {
+  test("inputs of a wrong shape throw with the operation and the shapes", async () => {
     await expectError(
       () => new Linear(6, 4, place).forward(input(device, [3, 5])),
       "invalid-argument",
@@ -132,7 +132,7 @@ await onEveryDevice("shapes and parameters of layers", (device) => {
   });
 });
 
-await onEveryDevice("what layers compute", (device) => {
+await onEveryDevice("results of layers", (device) => {
   // Sums of at most 50 products around 1; see expectClose.
   const allowed = 10;
 
@@ -144,7 +144,7 @@ await onEveryDevice("what layers compute", (device) => {
     expectClose(await layer.forward(x).read(), expected.data, allowed);
   });
 
-  test("Conv2d is the convolution and its bias per channel", async () => {
+  test("Conv2d is a convolution plus a bias per channel", async () => {
     const layer = new Conv2d(2, 5, { device, seeds: 5, stride: 2, padding: 1, bias: true });
     layer.bias!.write(numbers(5, 3));
     const x = input(device, [2, 5, 5, 2]);
@@ -159,7 +159,7 @@ await onEveryDevice("what layers compute", (device) => {
     expectClose(await new GlobalAveragePool().forward(x).read(), expected.data, allowed);
   });
 
-  test("BatchNorm uses the batch in training and moves towards it; in evaluation it uses what it remembers", async () => {
+  test("BatchNorm uses and records the batch statistics in training, and the running statistics in evaluation", async () => {
     const layer = new BatchNorm(3, { device, momentum: 0.25, epsilon: 0.01 });
     layer.gamma.write(numbers(3, 7, 2));
     layer.beta.write(numbers(3, 8));
@@ -168,7 +168,7 @@ await onEveryDevice("what layers compute", (device) => {
     expectClose(await layer.forward(x).read(), reference.batchNorm(values!, gamma!, beta!, 0.01).data, allowed);
     const { mean: batchMean, variance } = reference.statistics(values!);
     const runningMean = batchMean.map((value) => 0.25 * value);
-    // From 1 towards the unbiased variance of 10 values.
+    // The running variance moves from 1 towards the unbiased variance of 10 values.
     const runningVariance = variance.map((value) => 0.75 + (0.25 * value * 10) / 9);
     expectClose(await layer.runningMean.read(), runningMean, allowed);
     expectClose(await layer.runningVariance.read(), runningVariance, allowed);
@@ -177,7 +177,7 @@ await onEveryDevice("what layers compute", (device) => {
     expectClose(await layer.runningMean.read(), runningMean, allowed);
   });
 
-  test("Sequential is the composition", async () => {
+  test("Sequential is the composition of its layers", async () => {
     const [first, second] = [new Linear(6, 4, { device, seeds: 1 }), new Linear(4, 2, { device, seeds: 2 })];
     const x = input(device, [3, 6]);
     const composed = second.forward(new ReLU().forward(first.forward(x)));
@@ -188,18 +188,18 @@ await onEveryDevice("what layers compute", (device) => {
 await onEveryDevice("dropout", (device) => {
   const size = 20_000;
 
-  test.each([0.1, 0.5, 0.9])("drops a share of %f and scales up the others", async (probability) => {
+  test.each([0.1, 0.5, 0.9])("drops a share of %f and scales the others", async (probability) => {
     const values = await new Dropout(probability, { seeds: 1 }).forward(ones(device, [size])).read();
     const kept = values.filter((value) => value !== 0);
-    // One factor for all; 1 − p in float32 costs digits where p is near 1.
+    // All kept elements have one factor. Computing 1 − p in float32 loses digits if p is near 1.
     expect(new Set(kept).size).toBe(1);
     expectClose(kept.subarray(0, 1), [1 / (1 - probability)], 4);
-    // Five standard deviations of the number of successes.
+    // The bound is five standard deviations of the number of kept elements.
     const deviation = Math.sqrt(size * probability * (1 - probability));
     expect(Math.abs(kept.length - size * (1 - probability))).toBeLessThan(5 * deviation);
   });
 
-  test("the gradient is dropped where the value was", async () => {
+  test("drops the gradients of dropped values", async () => {
     const x = tensor(device, numbers(size, 1, 2), [size], {});
     x.requiresGrad = true;
     const output = new Dropout(0.5, { seeds: 1 }).forward(x);
@@ -209,7 +209,7 @@ await onEveryDevice("dropout", (device) => {
     expect(gradient.every((value, i) => value === (values[i] === 0 ? 0 : 2))).toBe(true);
   });
 
-  test("each call drops others, and so does each layer of shared seeds; equal seeds drop the same", async () => {
+  test("drops other elements in each call and in each layer with shared seeds, and the same ones for equal seeds", async () => {
     const seeds = new Seeds(1);
     const [first, second] = [new Dropout(0.5, { seeds }), new Dropout(0.5, { seeds })];
     const twin = new Dropout(0.5, { seeds: 1 });
@@ -223,12 +223,12 @@ await onEveryDevice("dropout", (device) => {
       [1, 2],
     ] as const) {
       const equal = masks[a]!.filter((value, i) => value === masks[b]![i]).length;
-      // Two independent halves agree in half of the places: again five standard deviations.
+      // Two independent halves agree in half of the places. The bound is again five standard deviations.
       expect(Math.abs(equal - size / 2)).toBeLessThan(5 * Math.sqrt(size / 4));
     }
   });
 
-  test("does not use the numbers that weights of the same seed were drawn from", async () => {
+  test("does not use the random numbers of weights with the same seed", async () => {
     for (const stream of [0, 1]) {
       const dropout = new Dropout(0.5, { seeds: 1 });
       dropout.counter = stream;
@@ -239,7 +239,7 @@ await onEveryDevice("dropout", (device) => {
     }
   });
 
-  test("in evaluation, and with probability 0, the input itself comes back and nothing is counted", () => {
+  test("returns its input and counts no call in evaluation or with probability 0", () => {
     const x = ones(device, [4]);
     const [evaluated, none] = [new Dropout(0.5).eval(), new Dropout(0)];
     expect(evaluated.forward(x)).toBe(x);
@@ -247,14 +247,14 @@ await onEveryDevice("dropout", (device) => {
     expect([evaluated.counter, none.counter]).toEqual([0, 0]);
   });
 
-  test("a probability outside 0 to 1 is refused", async () => {
+  test("refuses a probability outside 0 to 1", async () => {
     for (const probability of [-0.1, 1.5, Number.NaN])
       await expectError(() => new Dropout(probability).forward(ones(device, [2])), "invalid-argument", "probability");
   });
 });
 
 await onEveryDevice("losses", (device) => {
-  test("meanSquaredError is the mean over all elements, and so is its gradient", async () => {
+  test("meanSquaredError is the mean over all elements, and its gradient matches", async () => {
     const outputs = input(device, [4, 3]);
     const targets = input(device, [4, 3], 2);
     outputs.requiresGrad = true;
@@ -275,14 +275,14 @@ await onEveryDevice("losses", (device) => {
     expectClose([await loss.item()], [Math.log(7)], 4);
   });
 
-  test("crossEntropy refuses labels that are not int32, and rows that do not fit", async () => {
+  test("crossEntropy refuses labels that are not int32, and rows that do not match", async () => {
     const logits = ones(device, [3, 7]);
     await expectError(() => crossEntropy(logits, ones(device, [3])), "invalid-argument", "crossEntropy");
     await expectError(() => crossEntropy(logits, tensor(device, Int32Array.of(1))), "invalid-argument", "crossEntropy");
   });
 });
 
-/** exp(rate)·x: a module of one's own. */
+/** exp(rate)·x, a custom module. */
 class Growth extends Module {
   readonly rate: Parameter;
 
@@ -296,8 +296,8 @@ class Growth extends Module {
   }
 }
 
-await onEveryDevice("a module and a loss of one's own", (device) => {
-  /** Between the absolute and the squared error: the mean of √((d/2)² + 0.01). */
+await onEveryDevice("a custom module and a custom loss", (device) => {
+  /** A loss between the absolute and the squared error: the mean of √((d/2)² + 0.01). */
   const loss = (outputs: Tensor, targets: Tensor) =>
     mean(sqrt(add(square(divide(subtract(outputs, targets), 2)), 0.01)));
 
@@ -313,12 +313,12 @@ await onEveryDevice("a module and a loss of one's own", (device) => {
       value += Math.sqrt(d * d + 0.01) / 20;
       gradient += ((d / Math.sqrt(d * d + 0.01)) * x[i]! * Math.exp(0.5)) / 2 / 20;
     }
-    // Some ten roundings each.
+    // About ten roundings each.
     expectClose([await result.item()], [value], 8);
     expectClose(await model.rate.grad!.read(), [gradient], 8);
   });
 
-  test("learn", async () => {
+  test("can be trained", async () => {
     const model = new Growth(device);
     const optimizer = new SGD(model.parameters(), { lr: 0.1, momentum: 0.5 });
     const x = input(device, [20, 1]);
@@ -329,11 +329,11 @@ await onEveryDevice("a module and a loss of one's own", (device) => {
         optimizer.step();
         optimizer.zeroGrad();
       });
-    // A minimum in which float32 gradients vanish: the last steps move the rate by less than its last digits.
+    // Float32 gradients vanish in the minimum: the last steps change the rate by less than its last digits.
     expect(await model.rate.item()).toBeCloseTo(Math.log(3), 5);
   });
 
-  test("may end in any operation, and get logarithms right", async () => {
+  test("may end in any operation, and have accurate logarithms", async () => {
     const model = new Growth(device);
     backward(mean(negate(log(model.forward(tensor(device, [[1], [2], [3]]))))));
     expectClose(await model.rate.grad!.read(), [-1], 2);
@@ -341,11 +341,11 @@ await onEveryDevice("a module and a loss of one's own", (device) => {
 });
 
 describe("seeds", () => {
-  test.each([-1, 1.5, Number.NaN, 2 ** 53])("%f is refused", async (seed) => {
+  test.each([-1, 1.5, Number.NaN, 2 ** 53])("refuse %f", async (seed) => {
     await expectError(() => new Seeds(seed), "invalid-argument", "seed");
   });
 
-  test("streams are counted", () => {
+  test("count their streams", () => {
     const seeds = new Seeds(7);
     expect([seeds.next(), seeds.next()]).toEqual([
       { seed: 7, stream: 0 },

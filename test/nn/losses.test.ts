@@ -1,4 +1,4 @@
-// The losses against PyTorch (test/golden/losses.py); what their weights mean; logits of any size.
+// Losses compared with PyTorch (test/golden/losses.py), the meaning of their weights, and logits of any size.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import * as nn from "#lib/nn/index.js";
@@ -11,7 +11,7 @@ import { elements } from "../support/reference.js";
 
 interface Stored {
   readonly shape: readonly number[];
-  /** Every so many-th element is in `values`. */
+  /** `values` holds every `step`-th element. */
   readonly step: number;
   readonly values: readonly number[];
 }
@@ -79,7 +79,7 @@ async function expectStored(tensor: t.Tensor, { shape, step, values }: Stored, a
   );
 }
 
-await onEveryDevice("PyTorch's losses", (device) => {
+await onEveryDevice("agreement with PyTorch", (device) => {
   it.each(golden.map((one) => ({ one, title: titleOf(one) })))("$title", async ({ one }) => {
     const { shape, scale, shift, dtype } = one;
     const values = numbers(elements(shape), 0).map((value) => value * scale + shift);
@@ -88,10 +88,10 @@ await onEveryDevice("PyTorch's losses", (device) => {
     expect(output.dtype).toBe("float32");
     const weights = t.tensor(device, numbers(output.size, 99), output.shape);
     output.multiply(weights).sum().backward();
-    // Relative to 1 and the value; a sum of k terms is rounded k times.
+    // Relative to 1 plus the value. A sum of k terms is rounded k times.
     const allowed = 1.5 * Math.sqrt(elements(shape));
     await expectStored(output, one.output, allowed, "the loss");
-    // Of a bfloat16 input the gradient is rounded to 8 bits.
+    // The gradient of a bfloat16 input is rounded to 8 bits.
     const rounding = dtype === "bfloat16" ? 2 ** -8 / epsilon : 0;
     await expectStored(logits.grad!, one.gradient, allowed + rounding, "the gradient");
   });
@@ -107,7 +107,7 @@ await onEveryDevice("losses", (device) => {
   const logits = () => variable([[1, 2, -1], [0.5, 0, 0.25], [3, -2, 1]]); // biome-ignore format: a matrix
 
   describe("crossEntropy", () => {
-    it("leaves labels of −100 out by default, as if their rows were not there", async () => {
+    it("ignores rows with label −100 by default, as if they were absent", async () => {
       const [all, some] = [logits(), variable([[1, 2, -1], [3, -2, 1]])]; // biome-ignore format: a matrix
       const [a, b] = [nn.crossEntropy(all, labels(1, -100, 2)), nn.crossEntropy(some, labels(1, 2))];
       expect(await a.item()).toBe(await b.item());
@@ -117,7 +117,7 @@ await onEveryDevice("losses", (device) => {
       expect([...g]).toEqual([...h.slice(0, 3), 0, 0, 0, ...h.slice(3)]);
     });
 
-    it("of nothing that counts is NaN, with a gradient of zero; its sum is 0", async () => {
+    it("of ignored rows alone is NaN with a gradient of zero, and its sum is 0", async () => {
       for (const options of [{}, { smoothing: 0.1 }]) {
         const x = logits();
         const loss = nn.crossEntropy(x, labels(-100, -100, -100), options);
@@ -129,7 +129,7 @@ await onEveryDevice("losses", (device) => {
       }
     });
 
-    it("does not let in what stands in a row that does not count", async () => {
+    it("ignores the logits of ignored rows, even if they are not finite", async () => {
       const bad = [[1, 2, -1], [NaN, Infinity, 0], [-Infinity, NaN, 1]]; // biome-ignore format: a matrix
       const itemWeights = t.tensor(device, [1, 0, 1]);
       const x = variable(bad);
@@ -140,7 +140,7 @@ await onEveryDevice("losses", (device) => {
       expect([...(await x.grad!.read())].slice(3)).toEqual(new Array(6).fill(0));
     });
 
-    it("refuses a label that is no class in rows that count, and in no other", async () => {
+    it("refuses a label that is not a class, except in ignored rows", async () => {
       const itemWeights = t.tensor(device, [1, 1, 0]);
       const loss = nn.crossEntropy(logits(), labels(7, 1, 9), { itemWeights, ignoreIndex: 7 });
       expect(await loss.item()).toBeGreaterThan(0);
@@ -152,7 +152,7 @@ await onEveryDevice("losses", (device) => {
       await expectError(() => nn.crossEntropy(logits(), labels(0, -1, 1)).item(), "device-failed", "label -1 in row 1");
     });
 
-    it("takes rows of several axes, and weights of their shape", async () => {
+    it("takes rows over several axes, with weights of the same shape", async () => {
       const x = t.tensor(device, numbers(2 * 3 * 4, 1), [2, 3, 4], { requiresGrad: true });
       const y = t.tensor(device, labelsOf(6, 2, 4), [2, 3]);
       const itemWeights = t.tensor(device, numbers(6, 3, 1), [2, 3]);
@@ -165,33 +165,37 @@ await onEveryDevice("losses", (device) => {
       expectClose([await nn.crossEntropy(x, y, { itemWeights }).item()], [sum / total], 4);
     });
 
-    // The probabilities of 12 logits near each other, at ±10⁴ as at 0: they are exact multiples of 2⁻⁸ there.
-    it.each([0, 150, 1e4, -1e4, 1e6])("has a gradient to a few epsilons at logits around %f", async (place) => {
-      const values = Float64Array.from(labelsOf(48, 1, 9), (value) => value / 2);
-      const x = t.tensor(
-        device,
-        Float32Array.from(values, (value) => value + place),
-        [4, 12],
-        { requiresGrad: true },
-      );
-      nn.crossEntropy(x, labels(0, 3, 5, 11), { reduction: "sum" }).backward();
-      const got = await x.grad!.read();
-      const picked = [0, 3, 5, 11];
-      values.forEach((value, i) => {
-        const row = values.subarray(i - (i % 12), i - (i % 12) + 12);
-        const p = Math.exp(value) / row.reduce((sum, other) => sum + Math.exp(other), 0);
-        const expected = p - (picked[Math.floor(i / 12)] === i % 12 ? 1 : 0);
-        expect(Math.abs(got[i]! - expected)).toBeLessThan(8 * epsilon * Math.max(p, Math.abs(expected)));
-      });
-      const logs = await t.logSoftmax(x.detach()).read();
-      values.forEach((value, i) => {
-        const row = values.subarray(i - (i % 12), i - (i % 12) + 12);
-        const log = value - Math.log(row.reduce((sum, other) => sum + Math.exp(other), 0));
-        expect(Math.abs(logs[i]! - log)).toBeLessThan(4 * epsilon * Math.abs(log));
-      });
-    });
+    // The probabilities of 12 logits near each other must be the same at ±10⁴ as at 0. There the logits are exact
+    // multiples of 2⁻⁸.
+    it.each([0, 150, 1e4, -1e4, 1e6])(
+      "has a gradient accurate to a few epsilons at logits around %f",
+      async (place) => {
+        const values = Float64Array.from(labelsOf(48, 1, 9), (value) => value / 2);
+        const x = t.tensor(
+          device,
+          Float32Array.from(values, (value) => value + place),
+          [4, 12],
+          { requiresGrad: true },
+        );
+        nn.crossEntropy(x, labels(0, 3, 5, 11), { reduction: "sum" }).backward();
+        const got = await x.grad!.read();
+        const picked = [0, 3, 5, 11];
+        values.forEach((value, i) => {
+          const row = values.subarray(i - (i % 12), i - (i % 12) + 12);
+          const p = Math.exp(value) / row.reduce((sum, other) => sum + Math.exp(other), 0);
+          const expected = p - (picked[Math.floor(i / 12)] === i % 12 ? 1 : 0);
+          expect(Math.abs(got[i]! - expected)).toBeLessThan(8 * epsilon * Math.max(p, Math.abs(expected)));
+        });
+        const logs = await t.logSoftmax(x.detach()).read();
+        values.forEach((value, i) => {
+          const row = values.subarray(i - (i % 12), i - (i % 12) + 12);
+          const log = value - Math.log(row.reduce((sum, other) => sum + Math.exp(other), 0));
+          expect(Math.abs(logs[i]! - log)).toBeLessThan(4 * epsilon * Math.abs(log));
+        });
+      },
+    );
 
-    it("says which option is wrong", async () => {
+    it("names the wrong option in an error", async () => {
       const weights = t.tensor(device, [1, 2]);
       const of = (options: object) => () => nn.crossEntropy(logits(), labels(0, 1, 2), options as never);
       await expectError(of({ classWeights: weights }), "invalid-argument", "classWeights", "shape [3]");
@@ -205,7 +209,7 @@ await onEveryDevice("losses", (device) => {
   });
 
   describe("binaryCrossEntropy", () => {
-    it("is exact for logits of any size, in its values and in its gradient", async () => {
+    it("is accurate for logits of any size, in value and gradient", async () => {
       const xs = [-3e38, -1e4, -100, -80, -20, -1e-3, 0, 1e-3, 20, 80, 100, 1e4, 3e38];
       for (const y of [0, 0.25, 1]) {
         const x = variable(xs);
@@ -216,7 +220,7 @@ await onEveryDevice("losses", (device) => {
           const softplus = (z: number) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
           const loss = y * softplus(-logit) + (1 - y) * softplus(logit);
           const gradient = (1 - y) / (1 + Math.exp(-logit)) - y / (1 + Math.exp(logit));
-          // What is below the normal numbers may be 0.
+          // Results below the normal numbers may be 0.
           const close = (got: number, expected: number) =>
             expect(Math.abs(got - expected), `${got} for ${expected} at ${logit}, ${y}`).toBeLessThanOrEqual(
               8 * epsilon * Math.abs(expected) + 2 ** -126,
@@ -227,7 +231,7 @@ await onEveryDevice("losses", (device) => {
       }
     });
 
-    it("takes targets as whole numbers, and a weight per item", async () => {
+    it("takes integer targets and a weight per item", async () => {
       const x = variable([[1, -2], [0.5, 3]]); // biome-ignore format: a matrix
       const y = t.tensor(device, Int32Array.of(1, 0, 0, 1), [2, 2]);
       const weights = t.tensor(device, [2, 0.5]);
@@ -236,7 +240,7 @@ await onEveryDevice("losses", (device) => {
       expectClose([await nn.binaryCrossEntropy(x, y, { weights }).item()], [expected], 4);
     });
 
-    it("refuses shapes that do not fit", async () => {
+    it("refuses shapes that do not match", async () => {
       const x = t.zeros(device, [4, 1]);
       const zeros = (...shape: number[]) => t.zeros(device, shape);
       await expectError(() => nn.binaryCrossEntropy(x, zeros(4)), "invalid-argument", "targets", "[4,1]", "reshape");
@@ -254,8 +258,8 @@ await onEveryDevice("losses", (device) => {
     });
   });
 
-  describe("what a loss counts", () => {
-    it("is the weight of its labels, and makes the gradient of the mean that of the sum", async () => {
+  describe("the weight of a loss", () => {
+    it("is the sum of its labels' weights, which scales the gradient of the mean to that of the sum", async () => {
       const classWeights = t.tensor(device, [1, 2, 4]);
       const [x, same] = [logits(), logits()];
       const mean = nn.crossEntropy(x, labels(0, -100, 2), { classWeights, smoothing: 0.1 });
@@ -267,7 +271,7 @@ await onEveryDevice("losses", (device) => {
       expect(nn.weightOf(sum)).toBeUndefined();
     });
 
-    it("of a weighted mean is the sum of the weights; nothing gives NaN, and no gradient", async () => {
+    it("of a weighted mean is the sum of the weights; without any, the mean is NaN and has no gradient", async () => {
       const x = variable([[1, 2], [3, 5], [-1, 0]]); // biome-ignore format: a matrix
       const loss = nn.weightedMean(x.square(), t.tensor(device, [1, 0, 3]));
       expectClose([await loss.item()], [(1 + 4 + 3) / 8], 1);
@@ -285,7 +289,7 @@ await onEveryDevice("losses", (device) => {
       expect([...(await x.grad!.read())].map(Math.abs)).toEqual(new Array(6).fill(0));
     });
 
-    it("is said of a loss of one's own", async () => {
+    it("can be set for a custom loss", async () => {
       const entropy = nn.crossEntropy(logits(), labels(0, -100, 2));
       const loss = nn.withWeight(entropy.add(1), nn.weightOf(entropy)!);
       entropy.dispose();
@@ -294,7 +298,7 @@ await onEveryDevice("losses", (device) => {
       await expectError(() => nn.withWeight(logits(), 1), "invalid-argument", "loss", "one element");
     });
 
-    it("is given back with the loss", () => {
+    it("is disposed of with the loss", () => {
       const before = device.memory().tensors;
       const [x, y] = [logits(), labels(0, -100, 2)];
       const loss = nn.crossEntropy(x, y);

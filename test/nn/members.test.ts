@@ -13,7 +13,7 @@ const device = await openDevice("cpu");
 const layer = () => new Linear(2, 2, { device, bias: false });
 const parameter = () => new Parameter(ones(device, [2]));
 
-/** A model with these properties that does nothing. */
+/** A module that has these properties and no function. */
 class Holder extends Module {
   constructor(parts: object = {}) {
     super();
@@ -26,7 +26,7 @@ class Holder extends Module {
 
 const paths = (model: Module) => [...model.namedParameters().keys()];
 
-describe("parts are found", () => {
+describe("members are found", () => {
   test.each<[string, () => object, string[]]>([
     ["in a plain object", () => ({ heads: { a: layer(), b: layer() } }), ["heads.a.weight", "heads.b.weight"]],
     ["in an object without prototype", () => ({ x: Object.assign(Object.create(null), { a: parameter() }) }), ["x.a"]],
@@ -65,7 +65,7 @@ describe("parts are found", () => {
     const model = new Holder(parts());
     expect(paths(model)).toEqual(expected);
     expect([...model.stateDict().keys()]).toEqual(expected);
-    // The same again, and in the same order: nothing remembers that they were met.
+    // A second call gives the same paths in the same order, so no state is left from the first.
     expect(model.parameters().map(({ name }) => name)).toEqual(expected);
   });
 
@@ -85,7 +85,7 @@ describe("parts are found", () => {
     expect(paths(new Holder(made))).toEqual(["o.p", "a.0", "m.k", "s.0"]);
   });
 
-  test("once, on the first path, whatever the cycles", () => {
+  test("once, on the first path, even if there are cycles", () => {
     const shared = layer();
     const container: Record<string, unknown> = { shared };
     container["self"] = container;
@@ -96,7 +96,7 @@ describe("parts are found", () => {
     expect(model.modules()).toEqual([model, shared]);
   });
 
-  test("and trained, frozen, switched, saved and loaded like others", async () => {
+  test("and are trained, frozen, switched, saved and loaded like others", async () => {
     class Net extends Module {
       readonly layers = new Map([
         ["in", layer()],
@@ -139,7 +139,7 @@ describe("parts are found", () => {
     expect(paths(model)).toEqual(["a.weight"]);
   });
 
-  test("beside what holds none: numbers, views, dates, functions, weak references", () => {
+  test("next to values without members: numbers, views, dates, functions, weak references", () => {
     const model = new Holder({
       numbers: [1, [2, 3]],
       view: new Float32Array(4),
@@ -160,7 +160,7 @@ describe("parts are found", () => {
   });
 });
 
-describe("a part without a name of its own is refused", () => {
+describe("a member without a unique name is refused", () => {
   test.each<[string, () => object, string]>([
     ["a key that is an object", () => ({ m: new Map([[{}, layer()]]) }), "m.?: this part"],
     ["a key that is a symbol", () => ({ m: { n: new Map([[Symbol("x"), [parameter()]]]) } }), "m.n.?.0: "],
@@ -180,13 +180,13 @@ describe("a part without a name of its own is refused", () => {
     await expectError(() => new Holder(parts()).parameters(), "invalid-state", words);
   });
 
-  test("but not a key whose value is no part", () => {
+  test("but a key whose value is not a member is accepted", () => {
     const model = new Holder({ m: new Map([[{}, { a: 1 }]]), a: layer(), [Symbol()]: [1] });
     expect(paths(model)).toEqual(["a.weight"]);
   });
 });
 
-describe("a hidden part is refused by name", () => {
+describe("a member that the walk cannot reach is refused by name", () => {
   class Private extends Holder {
     readonly seen = layer();
     #secret: unknown;
@@ -219,13 +219,13 @@ describe("a hidden part is refused by name", () => {
     const model = new Private(make());
     for (const list of [() => model.parameters(), () => model.stateDict(), () => model.train()])
       await expectError(list, "invalid-state", `#secret: holds ${what}`, "a private field of Private", "freeze");
-    // Below others, with the whole path; in a derived class, too.
+    // Also below other modules, with the whole path, and in a derived class.
     class Derived extends Private {}
     const outer = new Holder({ blocks: [new ReLU(), new Derived(make())] });
     await expectError(() => outer.parameters(), "invalid-state", `blocks.1.#secret: holds ${what}`);
   });
 
-  test("one made in the field itself", async () => {
+  test("a module created in the private field itself", async () => {
     class Own extends Module {
       readonly #layer = layer();
       forward(x: Tensor): Tensor {
@@ -235,7 +235,7 @@ describe("a hidden part is refused by name", () => {
     await expectError(() => new Own().parameters(), "invalid-state", "#layer");
   });
 
-  test("one in an object of another class", async () => {
+  test("a module in an object of another class", async () => {
     class Head {
       readonly layer = layer();
     }
@@ -273,7 +273,7 @@ describe("a hidden part is refused by name", () => {
     expect(paths(model)).toEqual(["seen.weight"]);
   });
 
-  test("in a worker thread as well", async () => {
+  test("in a worker thread too", async () => {
     const text = `
       import { parentPort } from "node:worker_threads";
       import { nn, openDevice } from ${JSON.stringify(pathToFileURL(resolve("dist/index.js")))};
@@ -289,11 +289,11 @@ describe("a hidden part is refused by name", () => {
   });
 });
 
-describe("a part that no list can find is refused when it would have to be trained", () => {
+describe("a member that cannot be found is refused at the first step that would train it", () => {
   const x = ones(device, [3, 2]);
   const outside = new WeakMap<object, Linear>();
 
-  /** A model with a visible layer and another one that is reached as a closure gives it. */
+  /** A model with a visible layer and another one that only a closure reaches. */
   function modelWith(reach: (model: Module) => Linear): Module {
     class Net extends Module {
       readonly seen = layer();
@@ -349,7 +349,7 @@ describe("a part that no list can find is refused when it would have to be train
     expect(optimizer.iteration).toBe(0);
   });
 
-  test("but not what is frozen, or in another optimizer, or in a list that somebody asked for", () => {
+  test("but not if it is frozen, in another optimizer, or listed by the program", () => {
     const frozen = layer().freeze();
     const elsewhere = layer();
     const listed = layer();
@@ -363,7 +363,7 @@ describe("a part that no list can find is refused when it would have to be train
     }
   });
 
-  test("nor a parameter of a loss of its own, nor a tensor, nor one whose gradient was used up", () => {
+  test("nor if it is a parameter of a separate loss, a plain tensor, or its gradient was already used", () => {
     const model = modelWith(() => frozenLayer);
     const frozenLayer = layer().freeze();
     const optimizer = new SGD(model.parameters(), { lr: 0.1 });
@@ -382,7 +382,7 @@ describe("a part that no list can find is refused when it would have to be train
     expect(() => optimizer.step()).not.toThrow();
   });
 
-  test("two models in one process do not see each other", () => {
+  test("two models in one process are independent", () => {
     const [a, b] = [layer(), layer()];
     const optimizer = new SGD(a.parameters(), { lr: 0.1 });
     sum(matmul(x, b.weight)).backward();

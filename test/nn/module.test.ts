@@ -6,7 +6,7 @@ import { bits } from "../support/compare.js";
 import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 
-/** x·scale + offset, with a count of its calls on the device: parameters, a buffer and other properties. */
+/** x·scale + offset, with a count of its calls on the device. It has parameters, a buffer and other properties. */
 class Affine extends Module {
   readonly scale: Parameter;
   readonly offset: Parameter;
@@ -27,7 +27,7 @@ class Affine extends Module {
   }
 }
 
-/** Everything that is discovered: properties, arrays, modules in modules. */
+/** Has members of every kind: properties, arrays, and modules in modules. */
 class Nested extends Module {
   readonly first: Affine;
   readonly parts: readonly Module[];
@@ -48,8 +48,8 @@ class Nested extends Module {
 
 const affineParameters = ["scale", "offset"];
 
-await onEveryDevice("a module's parts", (device) => {
-  test("parameters are found on properties, in arrays and in nested modules, in order", () => {
+await onEveryDevice("members of a module", (device) => {
+  test("parameters are found in properties, arrays and nested modules, in order", () => {
     const model = new Nested(device);
     const expected = [
       ...["first", "parts.0", "parts.1.layers.1"].flatMap((path) => affineParameters.map((name) => `${path}.${name}`)),
@@ -61,7 +61,7 @@ await onEveryDevice("a module's parts", (device) => {
     expect(model.parameters()[2]).toBe((model.parts[0] as Affine).scale);
   });
 
-  test("the state has the buffers too, and nothing else", () => {
+  test("the state contains parameters and buffers only", () => {
     expect([...new Affine(device).stateDict().keys()]).toEqual(["scale", "offset", "calls"]);
     expect(new Nested(device).stateDict().get("parts.1.layers.1.calls")?.shape).toEqual([1]);
   });
@@ -77,7 +77,7 @@ await onEveryDevice("a module's parts", (device) => {
     expect(model.modules()).toEqual([model, model.first, model.parts[0], sequential, ...sequential.layers]);
   });
 
-  test("a parameter on two paths, or a module, is one: it is found on the first", () => {
+  test("a parameter or module on two paths is listed once, under the first", () => {
     class Tied extends Module {
       readonly encoder = new Linear(3, 3, { device });
       readonly decoder = this.encoder.weight;
@@ -93,7 +93,7 @@ await onEveryDevice("a module's parts", (device) => {
     expect(model.modules()).toEqual([model, model.encoder]);
   });
 
-  test("train and eval reach every module and return the outermost", () => {
+  test("train and eval apply to every module and return the outermost", () => {
     const model = new Nested(device);
     expect(model.modules().every(({ training }) => training)).toBe(true);
     expect(model.eval()).toBe(model);
@@ -102,7 +102,7 @@ await onEveryDevice("a module's parts", (device) => {
     expect(model.modules().every(({ training }) => training)).toBe(true);
   });
 
-  test("freeze ends learning for its part and forgets the gradients; unfreezing resumes it", () => {
+  test("freeze stops training of a submodule and removes its gradients, and unfreezing resumes training", () => {
     const model = new Nested(device);
     const learn = () => backward(sum(model.forward(ones(device, [3, 2]))));
     learn();
@@ -116,12 +116,12 @@ await onEveryDevice("a module's parts", (device) => {
     expect(model.first.scale.grad).toBeDefined();
   });
 
-  test("a model all of whose parameters are frozen gives results without a graph", () => {
+  test("a model with only frozen parameters records no graph", () => {
     const model = new Nested(device).freeze();
     expect(model.forward(ones(device, [3, 2])).requiresGrad).toBe(false);
   });
 
-  test("gradients add up until zeroGrad, which gives back their memory", async () => {
+  test("gradients accumulate until zeroGrad, which releases their memory", async () => {
     const model = new Affine(device);
     const learn = () => backward(sum(model.forward(ones(device, [3, 2]))));
     learn();
@@ -132,14 +132,14 @@ await onEveryDevice("a module's parts", (device) => {
     expect([model.offset.grad, model.scale.grad, grad!.disposed]).toEqual([undefined, undefined, true]);
   });
 
-  test("dispose gives back parameters, buffers and gradients", () => {
+  test("dispose releases parameters, buffers and gradients", () => {
     const before = device.memory().tensors;
     const model = new Affine(device);
     model.plain.dispose();
     backward(sum(model.forward(ones(device, [3, 2]))));
     model.dispose();
     expect([model.scale.disposed, model.calls.disposed, model.offset.grad]).toEqual([true, true, undefined]);
-    // What is left: the input, and the loss.
+    // The input and the loss are left.
     expect(device.memory().tensors).toBeLessThanOrEqual(before + 2);
   });
 
@@ -154,7 +154,7 @@ await onEveryDevice("state of a module", (device) => {
   const states = async (model: Module) =>
     globalThis.Buffer.concat(await Promise.all([...model.stateDict().values()].map(async (t) => bits(await t.read()))));
 
-  test("what one model gives, another of the same structure takes, bit by bit and as a copy", async () => {
+  test("is loaded by another model of the same structure as a copy with the same bits", async () => {
     const [from, to] = [1, 2].map(
       (seeds) => new Sequential(new Linear(5, 3, { device, seeds }), new Affine(device, 3)),
     );
@@ -168,7 +168,7 @@ await onEveryDevice("state of a module", (device) => {
     expect(to!.parameters().every(({ requiresGrad }) => requiresGrad)).toBe(true);
   });
 
-  describe("does not fit", () => {
+  describe("is refused if it does not match:", () => {
     const cases: [string, (state: Map<string, Tensor>) => void, string][] = [
       ["missing", (state) => state.delete("first.offset"), "first.offset is missing"],
       ["left over", (state) => state.set("head.weight", zeros(device, [1])), "head.weight is not part of the model"],
@@ -184,7 +184,7 @@ await onEveryDevice("state of a module", (device) => {
       ],
     ];
 
-    test.each(cases)("%s: named, and nothing has changed", async (_, change, message) => {
+    test.each(cases)("%s is named, and nothing is changed", async (_, change, message) => {
       const model = new Nested(device);
       const state = new Map(new Nested(device).stateDict());
       state.get("first.scale")!.write(Float32Array.of(5, 5));
@@ -194,7 +194,7 @@ await onEveryDevice("state of a module", (device) => {
       expect((await states(model)).equals(before)).toBe(true);
     });
 
-    test("everything at once: five differences and the number of the others", async () => {
+    test("several differences are reported together: five of them, and the number of others", async () => {
       const model = new Nested(device);
       await expectError(() => model.loadStateDict(new Map()), "invalid-file", "first.scale is missing", "and 6 more");
       const six = new Map([...model.stateDict()].slice(6));
@@ -208,7 +208,7 @@ await onEveryDevice("counters", (device) => {
     new Sequential(new Dropout(0.5, { seeds: 3 }), new Linear(50, 50, { device }), new Dropout(0.25, { seeds: 4 }));
   const input = () => ones(device, [4, 50]);
 
-  test("are those of the modules that draw, by path", () => {
+  test("are listed by path for the modules that draw random numbers", () => {
     const model = make();
     expect(model.counters()).toEqual({ "layers.0": 0, "layers.2": 0 });
     model.forward(input());
@@ -219,7 +219,7 @@ await onEveryDevice("counters", (device) => {
     expect(dropout.counters()).toEqual({ "": 0 });
   });
 
-  test("a model that takes them over drops what the first would have dropped", async () => {
+  test("make another model drop the same elements after they are loaded", async () => {
     const [first, second] = [make(), make()];
     for (let call = 0; call < 3; call++) first.forward(input());
     second.loadCounters(JSON.parse(JSON.stringify(first.counters())));

@@ -20,28 +20,28 @@ function expected(raw: ArrayLike<number>, { scale, mean, std }: PreprocessingOpt
   return Float64Array.from(raw, (value, i) => (value * scale - mean[i % 3]!) / (std[i % 3] || 1));
 }
 
-// Values up to 2.2: three roundings, of which one is of the factor.
+// Values up to 2.2 with three roundings, one of which is the factor's.
 const allowed = 3;
 
 await onEveryDevice("preprocessing", (device) => {
   const bytes = Uint8Array.from(labelsOf(2 * 60, 1, 256));
 
-  test("normalises bytes per channel, to float32 of the same shape", async () => {
+  test("normalizes bytes per channel to float32 of the same shape", async () => {
     const result = new Preprocessing(options).apply(tensor(device, bytes, [2, 4, 5, 3]));
     expect([result.shape, result.dtype]).toEqual([[2, 4, 5, 3], "float32"]);
     expectClose(await result.read(), expected(bytes, options), allowed);
   });
 
-  test("takes float32 as well", async () => {
+  test("accepts float32 too", async () => {
     const own = { ...options, dtype: "float32", scale: 2 } as const;
     const raw = numbers(60, 2);
     const result = new Preprocessing(own).apply(tensor(device, raw, [1, 4, 5, 3]));
-    // Twice numbers below 1, over deviations of a quarter: up to 10.
+    // Numbers below 1, doubled and divided by deviations of a quarter: up to 10.
     expectClose(await result.read(), expected(raw, own), 4 * allowed);
   });
 
-  test("moves images in the same pass, to the same bits as normalising moved ones, and rounds them to bf16", async () => {
-    // Down and across, mirrored or not, beyond the image on each side, and out of it altogether.
+  test("moves images in the same pass, with the bits of normalizing moved images, and rounds them to bf16", async () => {
+    // Moved down and across, mirrored or not, over each edge of the image, and out of it altogether.
     const moves = [[0, 0, 0], [1, -2, 0], [-3, 1, 1], [0, 0, 1], [4, 0, 0], [-1, -5, 1]]; // biome-ignore format: a matrix
     const [height, width, channels] = options.shape as [number, number, number];
     const raw = Uint8Array.from(labelsOf(moves.length * 60, 3, 256));
@@ -61,7 +61,7 @@ await onEveryDevice("preprocessing", (device) => {
     expect(await low.read()).toEqual(await cast(plain, "bfloat16").read());
   });
 
-  test("refuses what does not fit", async () => {
+  test("refuses inputs that do not match", async () => {
     const preprocessing = new Preprocessing(options);
     const raw = tensor(device, bytes, [2, 4, 5, 3]);
     const moves = (...shape: number[]) => tensor(device, new Int32Array(6), shape);
@@ -79,13 +79,13 @@ await onEveryDevice("preprocessing", (device) => {
     );
   });
 
-  test("a channel that never changes is not divided by its deviation of 0", async () => {
+  test("does not divide a constant channel by its deviation of 0", async () => {
     const own = { ...options, std: [0.25, 0, 0.26] };
     const result = new Preprocessing(own).apply(tensor(device, bytes, [2, 4, 5, 3]));
     expectClose(await result.read(), expected(bytes, own), allowed);
   });
 
-  test("the raw batch stays, and nothing else does from the second call on", () => {
+  test("keeps the raw batch and allocates nothing else from the second call on", () => {
     const preprocessing = new Preprocessing(options);
     const raw = tensor(device, bytes, [2, 4, 5, 3]);
     preprocessing.apply(raw).dispose();
@@ -95,12 +95,12 @@ await onEveryDevice("preprocessing", (device) => {
     expect(raw.disposed).toBe(false);
   });
 
-  test("its JSON makes the same one again", async () => {
+  test("can be restored from its JSON", async () => {
     const restored = new Preprocessing(JSON.parse(JSON.stringify(new Preprocessing(options))));
     expect(restored.options).toEqual(options);
   });
 
-  test("a mean or deviation that is not one per channel is refused", async () => {
+  test("refuses a mean or deviation without one number per channel", async () => {
     await expectError(
       () => new Preprocessing({ ...options, mean: [0.5] }),
       "invalid-argument",
@@ -118,7 +118,7 @@ await onEveryDevice("preprocessing", (device) => {
   });
 });
 
-test("one object serves several devices in turn", async () => {
+test("works on several devices in turn", async () => {
   const preprocessing = new Preprocessing(options);
   const bytes = new Uint8Array(60).fill(100);
   const both = await Promise.all([open(devices[0]!), openDevice("cpu")]);

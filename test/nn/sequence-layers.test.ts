@@ -6,7 +6,7 @@ import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { labelsOf, numbers } from "../support/numbers.js";
 
-await onEveryDevice("layers of sequences", (device) => {
+await onEveryDevice("layers for sequences", (device) => {
   const x = (...shape: number[]): Tensor =>
     tensor(
       device,
@@ -18,19 +18,19 @@ await onEveryDevice("layers of sequences", (device) => {
     );
   const names = (module: Embedding | LayerNorm | RMSNorm) => [...module.namedParameters().keys()];
 
-  test("an embedding picks the rows of its weight, which has variance 1/width", async () => {
+  test("an embedding selects rows of its weight, which has variance 1/width", async () => {
     const layer = new Embedding(400, 64, { device, seeds: 7 });
     const ids = tensor(device, Int32Array.from([3, 399, 3, 0, 1, 2]), [2, 3]);
     const [picked, weight] = await Promise.all([layer.forward(ids).read(), layer.weight.read()]);
     expect(layer.forward(ids).shape).toEqual([2, 3, 64]);
     expect(bits(picked.slice(64, 128))).toEqual(bits(weight.slice(399 * 64)));
     const squares = Array.from(weight).reduce((total, value) => total + value ** 2, 0) / weight.length;
-    // 25,600 draws: a standard error of 0.9 % of the variance.
+    // 25,600 draws have a standard error of 0.9 % of the variance.
     expect(squares * 64).toBeGreaterThan(0.95);
     expect(squares * 64).toBeLessThan(1.05);
   });
 
-  test("an embedding's gradient adds up where an id comes twice, and is zero where it does not come", async () => {
+  test("an embedding's gradient adds up for a repeated id, and is zero for an absent one", async () => {
     const layer = new Embedding(4, 2, { device });
     const g = tensor(device, Float32Array.from([1, 2, 10, 20, 100, 200]), [3, 2]);
     layer
@@ -41,7 +41,7 @@ await onEveryDevice("layers of sequences", (device) => {
     expect([...(await layer.weight.grad!.read())]).toEqual([10, 20, 0, 0, 101, 202, 0, 0]);
   });
 
-  test("norms are the functions; what they learn begins as nothing and can be left out", async () => {
+  test("norm layers equal the functions; their parameters start as the identity and are optional", async () => {
     const input = x(3, 5, 9);
     for (const [layer, plain, learned] of [
       [(learned: boolean) => new LayerNorm(9, { device, learned }), layerNorm(input), ["gamma", "beta"]],
@@ -61,7 +61,7 @@ await onEveryDevice("layers of sequences", (device) => {
     expect(value).toBeCloseTo(0.5, 5);
   });
 
-  test("a linear layer maps the last axis, whatever is before it", async () => {
+  test("a linear layer maps the last axis, whatever axes come before it", async () => {
     const layer = new Linear(9, 4, { device, seeds: 1 });
     const flat = await layer.forward(x(15, 9)).read();
     for (const leading of [[3, 5], [1, 15, 1], [15]]) {
@@ -72,15 +72,15 @@ await onEveryDevice("layers of sequences", (device) => {
     expect(layer.forward(x(9)).shape).toEqual([4]);
   });
 
-  test("a deviation replaces the even distribution of a linear layer's weight", async () => {
+  test("a deviation replaces the uniform distribution of a linear layer's weight by a normal one", async () => {
     const weight = await new Linear(100, 100, { device, seeds: new Seeds(2), deviation: 0.5 }).weight.read();
     const squares = Array.from(weight).reduce((total, value) => total + value ** 2, 0) / weight.length;
-    // 10,000 draws: a standard error of 1.4 % of the variance. Even numbers would end at the bound.
+    // 10,000 draws have a standard error of 1.4 % of the variance. Uniform numbers would end at the bound.
     expect(Math.sqrt(squares)).toBeCloseTo(0.5, 1);
     expect(weight.some((value: number) => Math.abs(value) > 1)).toBe(true);
   });
 
-  test("cross-entropy and the count of right answers take rows of several axes", async () => {
+  test("cross-entropy and the number of correct predictions take rows over several axes", async () => {
     const logits = x(3, 5, 9);
     const labels = labelsOf(15, 4, 9);
     const [shaped, flat] = [tensor(device, labels, [3, 5]), tensor(device, labels)];
