@@ -1,4 +1,4 @@
-// An AbortSignal ends a run like stop(), and a pass over data before its next batch; nothing of it stays behind.
+// An AbortSignal ends a run like stop(), and a pass over data before its next batch. No listener is left behind.
 import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as lib from "#lib/index.js";
@@ -43,7 +43,7 @@ async function lossesOf(run: AsyncIterable<lib.StepRecord>, each: (step: number)
 
 describe("Trainer.run", () => {
   test.each([{}, { capture: true }, { runAhead: true }, { capture: true, runAhead: true }])(
-    "ends after the record at which it is aborted, and goes on to the same bits: %o",
+    "ends after the record at which it is aborted, and continues with the same bits: %o",
     async (options) => {
       const whole = await lossesOf(trainer().run());
       const own = trainer();
@@ -59,7 +59,7 @@ describe("Trainer.run", () => {
     },
   );
 
-  test("makes no step if it is aborted already", async () => {
+  test("makes no step if the signal is already aborted", async () => {
     const own = trainer();
     const signal = AbortSignal.abort(new Error("before"));
     expect(await lossesOf(own.run({ signal }))).toEqual([]);
@@ -83,7 +83,7 @@ describe("Trainer.run", () => {
     expect(listeners(signal)).toBe(0);
   });
 
-  test("removes it when the run fails", async () => {
+  test("removes its listener if the run fails", async () => {
     const { signal } = new AbortController();
     const own = trainer();
     const failing = own.run({
@@ -96,7 +96,7 @@ describe("Trainer.run", () => {
     expect(listeners(signal)).toBe(0);
   });
 
-  test("an evaluation that has begun is finished, so that going on compares with it", async () => {
+  test("finishes an evaluation that has begun, so that a resumed run compares with it", async () => {
     const controller = new AbortController();
     const own = trainer();
     const evaluateEvery = { steps: 5, data: held(), onProgress: () => controller.abort() };
@@ -107,7 +107,7 @@ describe("Trainer.run", () => {
     expect(own.best?.step).toBe(5);
   });
 
-  test("refuses what is no signal", async () => {
+  test("refuses a value that is not a signal", async () => {
     const own = trainer();
     for (const signal of [true, {}, new AbortController()])
       await expectError(() => own.run({ signal: signal as never }), "invalid-argument", "run.signal", "an AbortSignal");
@@ -126,7 +126,7 @@ describe("evaluate", () => {
     );
   });
 
-  test("rejects with the reason before the next batch, and leaves the model in its mode", async () => {
+  test("rejects with the signal's reason before the next batch, and restores the model's mode", async () => {
     for (const [name, evaluate, model] of ways) {
       const controller = new AbortController();
       const { signal } = controller;
@@ -144,14 +144,14 @@ describe("evaluate", () => {
     }
   });
 
-  test("begins nothing if it is aborted already", async () => {
+  test("evaluates nothing if the signal is already aborted", async () => {
     for (const [name, evaluate] of ways) {
       const onProgress = () => expect.unreachable();
       await expect(evaluate({ signal: AbortSignal.abort("stop"), onProgress }), name).rejects.toBe("stop");
     }
   });
 
-  test("a pass that is complete has its result, whatever comes at its last batch", async () => {
+  test("returns the result of a complete pass, even if the signal is aborted at the last batch", async () => {
     for (const [name, evaluate] of ways) {
       const controller = new AbortController();
       const onProgress = (items: number) => items === 40 && controller.abort();
@@ -159,7 +159,7 @@ describe("evaluate", () => {
     }
   });
 
-  test("refuses what is no signal, and unknown options", async () => {
+  test("refuses a value that is not a signal, and unknown options", async () => {
     for (const [, evaluate] of ways) {
       await expectError(() => evaluate({ signal: 1 as never }), "invalid-argument", "signal", "an AbortSignal");
       await expectError(() => evaluate({ signals: 1 } as never), "invalid-argument", "signal");

@@ -1,4 +1,5 @@
-// A step of several batches is the step of all their items together, whatever their sizes and whatever of them counts.
+// A step of several batches equals the step of all their items in one batch, whatever the sizes and weights of the
+// batches.
 import { describe, expect, it } from "vitest";
 import { fromArrays, fromIterable } from "#lib/data/index.js";
 import * as models from "#lib/models/index.js";
@@ -20,7 +21,7 @@ interface Items {
 }
 type Targets = "classes" | "some ignored" | "floats";
 
-/** Items from a number on, with the labels of a kind; of some kinds whole batches count nothing. */
+/** Items from an index on, with labels of one kind. For some kinds whole batches have weight zero. */
 function itemsOf(from: number, count: number, targets: Targets): Items {
   const inputs = numbers((from + count) * features, 1).slice(from * features);
   if (targets === "floats") return { inputs, labels: numbers((from + count) * classes, 2).slice(from * classes) };
@@ -29,7 +30,7 @@ function itemsOf(from: number, count: number, targets: Targets): Items {
   return { inputs, labels: targets === "classes" ? labels : labels.map((label, i) => (ignored[i] ? label : -100)) };
 }
 
-/** Batches of these sizes, one after the other; of one size in each step they can be captured. */
+/** Batches of the given sizes in order. Steps can be captured if all sizes are equal. */
 function* batchesOf(sizes: readonly number[], targets: Targets) {
   let from = 0;
   for (const size of sizes) {
@@ -72,7 +73,7 @@ const together = (sizes: readonly number[], each: number) =>
     sizes.slice(i * each, (i + 1) * each).reduce((sum, size) => sum + size, 0),
   );
 
-// Of twelve batches, three a step. Some of one item alone, whose label may not count.
+// Sizes of twelve batches, three per step. Some batches have a single item, whose label may be ignored.
 const unequal = [5, 1, 3, 1, 1, 9, 2, 7, 1, 4, 4, 4];
 const equal = new Array<number>(12).fill(2);
 
@@ -118,7 +119,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
     },
   ];
 
-  it.each(settings)("is the step of all items together: $title", async (setting) => {
+  it.each(settings)("equals the step of all items together: $title", async (setting) => {
     const parts = await runOf(on, unequal, setting, { accumulate: 3 });
     const whole = await runOf(on, together(unequal, 3), setting, { accumulate: 1 });
     expect(parts.records).toHaveLength(4);
@@ -127,13 +128,13 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
       expect(record.items).toBe(items);
       expect(Math.abs(record.loss - loss)).toBeLessThan(1e-5 * (1 + loss));
     });
-    // Two orders of summation.
+    // The two runs sum in different orders.
     parts.weights.forEach((weight, i) => {
       expect(Math.abs(weight - whole.weights[i]!)).toBeLessThan(1e-5 * (1 + Math.abs(weight)));
     });
   });
 
-  it.each(settings)("captured, has the bits of the eager run: $title", async (setting) => {
+  it.each(settings)("gives the bits of the eager run if captured: $title", async (setting) => {
     for (const sizes of [equal, unequal]) {
       const eager = await runOf(on, sizes, setting, { accumulate: 3, clipNorm: 0.3 });
       const captured = await runOf(on, sizes, setting, { accumulate: 3, clipNorm: 0.3, capture: true });
@@ -151,7 +152,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
     });
   });
 
-  it("in bf16 is the step of all items together, to what bfloat16 rounds", async () => {
+  it("in bf16 equals the step of all items together, up to rounding in bfloat16", async () => {
     const setting = { loss: nn.crossEntropy, targets: "some ignored", bf16: true } as const;
     const parts = await runOf(on, unequal, setting, { accumulate: 3 });
     const whole = await runOf(on, together(unequal, 3), setting, { accumulate: 1 });
@@ -160,7 +161,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
     });
   });
 
-  it("stops at a step of which nothing counts, and says so", async () => {
+  it("stops with an error at a step whose items are all ignored", async () => {
     const nothing = function* () {
       for (let i = 0; i < 6; i++)
         yield {
@@ -189,13 +190,13 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
       };
       await expect(run()).rejects.toThrow(/the loss is NaN.*no label that counts/);
       expect(records).toHaveLength(made);
-      // The step itself has done no harm.
+      // The step has not damaged the weights.
       for (const weight of model.parameters())
         expect([...((await weight.read()) as Float32Array)].every(Number.isFinite)).toBe(true);
     }
   });
 
-  describe("in a loop of one's own", () => {
+  describe("in a custom loop", () => {
     const step = async (loop: (model: nn.Module, optimizer: SGD) => void) => {
       const model = models.mlp({ inputs: features, hidden: [5], classes, device: on, seed: 3 });
       const optimizer = new SGD(model.parameters(), { lr: 0.5 });
@@ -209,7 +210,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
         counted: (labels as Int32Array).filter((label) => label !== -100).length,
       }));
 
-    it("sums are divided by what counts, which the host or the device knows", async () => {
+    it("divides sums by the weight, which the host or the device knows", async () => {
       const whole = await step((model, optimizer) => {
         for (const { x, y } of on3([9])) nn.crossEntropy(model.forward(x), y).backward();
         optimizer.step();
@@ -238,7 +239,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
     });
   });
 
-  it("is not needed for an evaluation: a last short batch and ignored labels weigh what they count", async () => {
+  it("is not needed in an evaluation, which weights a short last batch and ignored labels correctly", async () => {
     const model = models.mlp({ inputs: features, hidden: [5], classes, device: on, seed: 3 });
     const { inputs, labels } = itemsOf(0, 23, "some ignored");
     const set = fromArrays({ inputs, labels: labels as Int32Array, shape: [features] });
@@ -247,7 +248,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
       (x, y) => nn.crossEntropy(x, y, { classWeights, ignoreIndex: 2, itemWeights: t.ones(on, y.shape) }),
     ];
     for (const [i, loss] of losses.entries()) {
-      // Of labels that are ignored there is no other kind here.
+      // The second loss ignores class 2 instead of −100.
       const source = i === 0 ? set : fromArrays({ inputs, labels: labelsOf(23, 2, classes), shape: [features] });
       const of = (size: number) =>
         evaluate(source.batches({ size }), { model, device: on, loss, prepare: (x: t.Tensor) => x });

@@ -1,5 +1,5 @@
-// Going on as another run: with other learning rates, a longer budget or other data, and the optimizer's state kept. It
-// must be allowed; data that were only moved or renamed are the same ones.
+// Continuing as another run with other learning rates, a longer budget or other data, while the optimizer state is
+// kept. The call must allow it. Data that were only moved or renamed count as the same.
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as lib from "#lib/index.js";
@@ -41,7 +41,7 @@ async function recordsOf(run: AsyncIterable<lib.StepRecord>) {
   return records;
 }
 
-/** A checkpoint after 12 of 20 steps of a run. */
+/** Saves a checkpoint after 12 of 20 steps of a run. */
 async function savedAfter12(change: Change = {}): Promise<string> {
   const own = trainer(change);
   await recordsOf(own.run({ until: 12 }));
@@ -53,7 +53,7 @@ async function savedAfter12(change: Change = {}): Promise<string> {
 const longer = () => schedule.uba({ budget: 40, maxLr: 0.2, phi: 5 });
 
 describe("another schedule", () => {
-  test("is refused unless it is allowed, with how to allow it", async () => {
+  test("is refused unless it is allowed, and the error says how to allow it", async () => {
     const path = await savedAfter12();
     const own = trainer({ lr: longer() });
     const words = ["the schedule was", '"budget":20', '"budget":40', '{ allow: ["schedule"] }', "--allow schedule"];
@@ -62,7 +62,7 @@ describe("another schedule", () => {
     expect(own.step).toBe(0);
   });
 
-  test("goes on at its rate of that step, with the optimizer's state", async () => {
+  test("continues at its rate of that step with the saved optimizer state", async () => {
     const path = await savedAfter12();
     const own = trainer({ lr: longer() });
     await own.load(path, { allow: ["schedule"] });
@@ -71,13 +71,13 @@ describe("another schedule", () => {
     expect(records.map(({ step }) => step)).toEqual(Array.from({ length: 28 }, (_, i) => i + 12));
     const plan = longer();
     for (const { step, learningRate } of records) expect(learningRate).toBe(plan(step));
-    // The state is that of one run that had these rates all along: the old ones, then the new ones.
+    // The state equals that of a run with the old rates for 12 steps and the new rates after them.
     const rates = (step: number) => (step < 12 ? schedule.uba({ budget: 20, maxLr: 0.1, phi: 5 }) : plan)(step);
     const through = await recordsOf(trainer({ lr: Object.assign(rates, { budget: 40 }) }).run());
     expect(records.map(({ loss }) => loss)).toEqual(through.slice(12).map(({ loss }) => loss));
   });
 
-  test("once saved again it is the run's own, and needs no permission", async () => {
+  test("needs no permission after it was saved again", async () => {
     const path = await savedAfter12();
     const own = trainer({ lr: longer() });
     await own.load(path, { allow: ["schedule"] });
@@ -88,7 +88,7 @@ describe("another schedule", () => {
     await expectError(() => trainer().load(path), "invalid-file", "the schedule was");
   });
 
-  test("of a parameter group, or as a function of one's own, is one too", async () => {
+  test("of a parameter group, or given as a function, must be allowed too", async () => {
     const group = await savedAfter12({ groupLr: 0.05 });
     const other = trainer({ groupLr: 0.06 });
     await expectError(() => other.load(group), "invalid-file", "the groups was", "--allow schedule");
@@ -101,7 +101,7 @@ describe("another schedule", () => {
     expect(changed.step).toBe(12);
   });
 
-  test("does not allow what is no learning rate, nor a budget that is over", async () => {
+  test("does not include other options of the optimizer, or a budget that has been exceeded", async () => {
     const path = await savedAfter12();
     const decayed = trainer({ lr: longer(), weightDecay: 0.5 });
     const all = { allow: ["schedule", "data"] } as const;
@@ -112,7 +112,7 @@ describe("another schedule", () => {
     await expectError(() => short.load(path, all), "invalid-file", "it has made 12 steps, this run's budget is 10");
   });
 
-  test("refuses what may not be allowed", async () => {
+  test("accepts only known names", async () => {
     const path = await savedAfter12();
     for (const allow of [true, "schedule", ["model"], [1]])
       await expectError(() => trainer().load(path, { allow } as never), "invalid-argument", "load.allow", '"data"');
@@ -122,7 +122,7 @@ describe("another schedule", () => {
 describe("data", () => {
   const batches = (set: ReturnType<typeof items>) => set.batches({ size: 8, seed: 3 });
 
-  test("that were only renamed are the same, to the bits", async () => {
+  test("that were only renamed count as the same and give the same bits", async () => {
     const path = await savedAfter12();
     const own = trainer({ source: batches(items("another name", values.slice())) });
     await own.load(path);
@@ -130,7 +130,7 @@ describe("data", () => {
     expect(await recordsOf(own.run())).toEqual(whole.slice(12));
   });
 
-  test("of other content are refused, whatever their name, and can be allowed", async () => {
+  test("with other content are refused, whatever their name, unless allowed", async () => {
     const path = await savedAfter12();
     const changed = values.slice();
     changed[77] = 0.5;
@@ -142,14 +142,14 @@ describe("data", () => {
     }
   });
 
-  test("a part of the same data is known by its items", async () => {
+  test("that are a part of other data are identified by their items", async () => {
     const part = (set: ReturnType<typeof items>, seed: number) => batches(set.split({ validation: 0.25, seed }).train);
     const path = await savedAfter12({ source: part(items("one"), 1) });
     await trainer({ source: part(items("two"), 1) }).load(path);
     await expectError(() => trainer({ source: part(items("one"), 2) }).load(path), "invalid-file", "the data was");
   });
 
-  test("labels, types and shapes are content", async () => {
+  test("are identified by labels, types and shapes too", async () => {
     const base = await items("one").batches({ size: 8 }).digest?.();
     const others = [
       data.fromArrays({ inputs: values, labels: labels.map((label) => 1 - label), shape: [3] }),
@@ -162,7 +162,7 @@ describe("data", () => {
     expect(base).toMatch(/^[0-9a-f]{64}$/);
   });
 
-  test("whose content nobody knows are known by their name", async () => {
+  test("without a known content are identified by their name", async () => {
     const batch = await batches(items("one")).at(0);
     const source = (name: string) => data.fromIterable(() => Array.from({ length: 40 }, () => batch), { name });
     const path = await savedAfter12({ source: source("one") });
@@ -173,7 +173,7 @@ describe("data", () => {
   });
 });
 
-test("a checkpoint of before contents were saved is known by the name", async () => {
+test("of a checkpoint that was saved without a digest are identified by their name", async () => {
   const path = await savedAfter12();
   const { tensors, metadata } = await lib.readSafetensors(path);
   const info = JSON.parse(metadata["stepsize"] as string);

@@ -1,4 +1,5 @@
-// What is saved onto a symbolic link goes where the link leads, whoever writes it: reports, figures, studies, checkpoints.
+// Writing to a symbolic link replaces the link's target, for every kind of file: reports, figures, studies,
+// checkpoints.
 import {
   lstatSync,
   mkdirSync,
@@ -20,7 +21,7 @@ const folder = temporaryFolders();
 const text = (content: string) => [Buffer.from(content)];
 
 describe("a file behind a symbolic link", () => {
-  /** Two folders: one with links, one with what they lead to. */
+  /** Two folders, one with links and one with their targets. */
   function places(target: string) {
     const root = folder();
     for (const name of ["links", "disk"]) mkdirSync(join(root, name));
@@ -30,7 +31,7 @@ describe("a file behind a symbolic link", () => {
   }
 
   it.each(["../disk/file", ".././links/../disk//file"])(
-    "%s is replaced in its own folder, and the link stays",
+    "%s is replaced in its folder, and the link stays",
     async (target) => {
       const { root, link, file } = places(target);
       writeFileSync(file, "before");
@@ -38,21 +39,21 @@ describe("a file behind a symbolic link", () => {
       await writeAtomically(link, text("after"));
       expect(readFileSync(file, "utf8")).toBe("after");
       expect(readlinkSync(link)).toBe(target);
-      // Replaced and not overwritten, so that it was whole at every moment.
+      // It is replaced and not overwritten, so it is complete at every moment.
       expect(statSync(file).ino).not.toBe(ino);
       expect(readdirSync(join(root, "disk"))).toEqual(["file"]);
       expect(readdirSync(join(root, "links"))).toEqual(["latest"]);
     },
   );
 
-  it("is made if it is not there yet, also in a folder that is not", async () => {
+  it("is created if it does not exist, even in a missing folder", async () => {
     const { link, root } = places("../disk/new/file");
     await writeAtomically(link, text("after"));
     expect(readFileSync(join(root, "disk/new/file"), "utf8")).toBe("after");
     expect(lstatSync(link).isSymbolicLink()).toBe(true);
   });
 
-  it("is found through several links, and through folders that are links", async () => {
+  it("is found through several links, and through linked folders", async () => {
     const { link, root, file } = places("../disk/file");
     symlinkSync(link, join(root, "absolute"));
     symlinkSync("links", join(root, "alias"));
@@ -64,7 +65,7 @@ describe("a file behind a symbolic link", () => {
     expect(readdirSync(join(root, "disk")).sort()).toEqual(["back", "file"]);
   });
 
-  it('is found where ".." is that of the folder that a link leads to', async () => {
+  it('is found if ".." follows a linked folder', async () => {
     const { root } = places("unused");
     mkdirSync(join(root, "disk", "deep"));
     symlinkSync(join(root, "disk", "deep"), join(root, "links", "deep"));
@@ -73,7 +74,7 @@ describe("a file behind a symbolic link", () => {
     expect(readFileSync(join(root, "disk", "file"), "utf8")).toBe("after");
   });
 
-  it("keeps its content when the new one cannot be made", async () => {
+  it("keeps its content if writing the new one fails", async () => {
     const { root, link, file } = places("../disk/file");
     writeFileSync(file, "before");
     const failing = replaceFile(link, 10, async (growing) => {
@@ -85,7 +86,7 @@ describe("a file behind a symbolic link", () => {
     expect(readdirSync(join(root, "disk"))).toEqual(["file"]);
   });
 
-  it("can be a checkpoint's", async () => {
+  it("can be a checkpoint", async () => {
     const { link, file } = places("../disk/file");
     await writeSafetensors(link, new Map([["x", { dtype: "uint8", shape: [2], data: Uint8Array.of(1, 2) }]]), {});
     for (const path of [link, file])
@@ -93,7 +94,7 @@ describe("a file behind a symbolic link", () => {
     expect(lstatSync(link).isSymbolicLink()).toBe(true);
   });
 
-  it("is refused in a ring of links, and where a device or a folder would be replaced", async () => {
+  it("is refused for circular links, devices and folders", async () => {
     const root = folder();
     symlinkSync("b", join(root, "a"));
     symlinkSync("a", join(root, "b"));

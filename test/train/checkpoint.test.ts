@@ -31,7 +31,7 @@ function make(change: Change = {}) {
   });
 }
 
-/** A checkpoint of step 6. */
+/** Saves a checkpoint after 6 steps. */
 async function saved(): Promise<string> {
   const { trainer } = make({ budget: 6 });
   await recordsOf(trainer);
@@ -42,7 +42,7 @@ async function saved(): Promise<string> {
 
 const good = await saved();
 
-/** Fails unless loading is refused like this, and has changed nothing. */
+/** Expects loading to be refused with this error and to change nothing. */
 async function expectRefused(path: string, code: string, words: readonly string[], change: Change = {}) {
   const other = make(change);
   const before = await endOf(other);
@@ -52,7 +52,7 @@ async function expectRefused(path: string, code: string, words: readonly string[
   expect(await endOf(other)).toEqual(before);
 }
 
-/** The file with its bytes changed, in a folder of its own. */
+/** Writes the file with changed bytes into a separate folder. */
 function changed(change: (bytes: Buffer) => Buffer): string {
   const path = join(folder(), "changed.safetensors");
   writeFileSync(path, change(readFileSync(good)));
@@ -85,7 +85,7 @@ describe("a checkpoint", () => {
     expect((await readCheckpoint(good)).info.step).toBe(6);
   });
 
-  it("holds the values of the model", async () => {
+  it("contains the values of the model", async () => {
     const { trainer, model } = make();
     await trainer.load(good);
     const { model: weights } = await readCheckpoint(good);
@@ -93,8 +93,8 @@ describe("a checkpoint", () => {
   });
 });
 
-describe("a file that is damaged is refused and changes nothing", () => {
-  it("cut at every boundary of its header, and anywhere else", async () => {
+describe("a damaged file is refused and changes nothing", () => {
+  it("if it is cut at a boundary of its header or anywhere else", async () => {
     const { length } = readFileSync(good);
     const header = Number(readFileSync(good).readBigUInt64LE(0));
     const path = join(folder(), "cut.safetensors");
@@ -144,11 +144,11 @@ describe("a file that is damaged is refused and changes nothing", () => {
       from: (bytes: Buffer) => replaced(unsealed(bytes), 'layers.0.bias.expAvg"', 'layers.0.bias.expAvh"'),
       words: ["layers.0.bias.expAvg"],
     },
-  ])("with $what changed", async ({ from, words }) => {
+  ])("if $what changed", async ({ from, words }) => {
     await expectRefused(changed(from), "invalid-file", words);
   });
 
-  it("is compared with its checksums before anything else", async () => {
+  it("if its checksums do not match, which is checked first", async () => {
     const words = ["is damaged", "stepsize.crc32", "load another"];
     await expectRefused(
       changed((bytes) => replaced(bytes, '\\"step\\":6', '\\"step\\":7')),
@@ -162,10 +162,10 @@ describe("a file that is damaged is refused and changes nothing", () => {
     await expectRefused(flipped, "invalid-file", ["the values of", "CRC-32", ...words]);
   });
 
-  it("says another step than its state, which has no checksums", async () => {
+  it("if it has no checksums and its step differs from that of its state", async () => {
     const other = changed((bytes) => replaced(unsealed(bytes), '\\"iteration\\":6', '\\"iteration\\":7'));
     await expectRefused(other, "invalid-file", [other, "is damaged", "says 7 steps", "state in it 6"]);
-    // Of an earlier version, which did not repeat the state's number.
+    // A file of an earlier version, which did not repeat the state's step.
     const earlier = (step: number) =>
       changed((bytes) => {
         const old = replaced(unsealed(bytes), '\\"iteration\\":6', '\\"iteratiom\\":6');
@@ -177,12 +177,12 @@ describe("a file that is damaged is refused and changes nothing", () => {
     expect(trainer.step).toBe(6);
   });
 
-  it("while it is loaded leaves a trainer that goes on only from another", async () => {
+  it("and a trainer whose file is damaged during loading must load another one", async () => {
     const path = changed((bytes) => bytes);
     const { trainer, optimizer } = make();
     const fillState = optimizer.fillState.bind(optimizer);
     optimizer.fillState = (...given) => {
-      // After it was found good, and after the weights were loaded.
+      // The file is cut after it was checked and the weights were loaded.
       truncateSync(path, 8 + Number(readFileSync(path).readBigUInt64LE(0)));
       return fillState(...given);
     };
@@ -195,7 +195,7 @@ describe("a file that is damaged is refused and changes nothing", () => {
     expect(await recordsOf(trainer)).toHaveLength(budget - 6);
   });
 
-  it("of another kind", async () => {
+  it("if it is another kind of file", async () => {
     const text = join(folder(), "notes.txt");
     writeFileSync(text, "step,loss\n0,2.3\n");
     await expectRefused(text, "invalid-file", [text, "byte 0"]);
@@ -204,13 +204,13 @@ describe("a file that is damaged is refused and changes nothing", () => {
     await expectRefused(others, "invalid-file", [others, "not a checkpoint", "none"]);
   });
 
-  it("missing, or a folder", async () => {
+  it("if it is missing or a folder", async () => {
     const missing = join(folder(), "none.safetensors");
     await expectRefused(missing, "not-found", [missing, "no such file"]);
     await expectRefused(dirname(good), "invalid-file", [dirname(good), "is a folder"]);
   });
 
-  /** As a program writes it that knows nothing of our checksums. */
+  /** Renames the checksums, as if the file came from a program without them. */
   function unsealed(bytes: Buffer): Buffer {
     return replaced(replaced(bytes, "stepsize.crc32", "others.crc32x_"), "stepsize-crc32-1", "others-crc32---1");
   }
@@ -225,7 +225,7 @@ describe("a file that is damaged is refused and changes nothing", () => {
   }
 });
 
-describe("a checkpoint of another run is refused, with what differs, and changes nothing", () => {
+describe("a checkpoint of another run is refused with the difference and changes nothing", () => {
   const mlp = (hidden: number[]) => models.mlp({ inputs: 144, hidden, classes: 4, device: on });
   const withModel = (model: nn.Module, options = {}) => ({
     model,
@@ -317,7 +317,7 @@ describe("a checkpoint of another run is refused, with what differs, and changes
     await expectRefused(good, "invalid-file", words, change() as Change);
   });
 
-  it("but not one that prefetches more, which changes nothing", async () => {
+  it("except one that differs only in prefetching", async () => {
     const { trainer } = make({ batches: { prefetch: 7 } });
     await trainer.load(good);
     expect(trainer.step).toBe(6);
@@ -331,13 +331,13 @@ describe("a checkpoint that cannot be written leaves the old one", () => {
     expect(await recordsOf(trainer)).toHaveLength(2);
   }
 
-  it("where a file stands in the way of the folder", async () => {
+  it("if a file is in the place of the folder", async () => {
     const file = join(folder(), "file");
     writeFileSync(file, "x");
     await expectUnwritable(join(file, "checkpoint.safetensors"));
   });
 
-  it("where a folder has its name", async () => {
+  it("if a folder has its name", async () => {
     const path = join(folder(), "taken.safetensors");
     mkdirSync(join(path, "inside"), { recursive: true });
     await expectUnwritable(path);
@@ -346,7 +346,7 @@ describe("a checkpoint that cannot be written leaves the old one", () => {
   });
 
   // The superuser may write everywhere.
-  it.skipIf(process.getuid?.() === 0)("where the folder may not be written", async () => {
+  it.skipIf(process.getuid?.() === 0)("if the folder is not writable", async () => {
     const place = folder();
     copyFileSync(good, join(place, "checkpoint.safetensors"));
     chmodSync(place, 0o500);
@@ -355,11 +355,12 @@ describe("a checkpoint that cannot be written leaves the old one", () => {
     expect(readFileSync(join(place, "checkpoint.safetensors")).equals(readFileSync(good))).toBe(true);
   });
 
-  it("where the disk is full in the middle of it", async () => {
+  it("if the disk is full", async () => {
     const place = folder();
     const path = join(place, "checkpoint.safetensors");
     copyFileSync(good, path);
-    // 144·512 weights and two moments of each are 864 KiB; the limit is on each file, as a full disk would be on all.
+    // Weights of 144·512 and two moments are 864 KiB. The limit applies to each file, whereas a full disk would affect
+    // all.
     const program = saving({
       hidden: 512,
       body: `
@@ -379,12 +380,12 @@ describe("a checkpoint that cannot be written leaves the old one", () => {
     expect(steps).toBe(3);
     expect(readdirSync(place)).toEqual(["checkpoint.safetensors"]);
     expect(readFileSync(path).equals(readFileSync(good))).toBe(true);
-    // With room it is written: it was the limit that stopped it.
+    // Without the limit it is written, so the limit caused the failure.
     expect(await run(folder(), program)).toMatchObject({ outcome: "saved", steps: 3 });
     expect((await readCheckpoint(path)).model.get("layers.0.weight")?.shape).toEqual([512, 144]);
   });
 
-  it("where the process is killed at any moment: there is always one that loads", async () => {
+  it("if the process is killed at any moment, so one always loads", async () => {
     const place = folder();
     const path = join(place, "checkpoint.safetensors");
     const body = `for (;;) {
@@ -403,11 +404,11 @@ describe("a checkpoint that cannot be written leaves the old one", () => {
       steps.push(info.step);
       expect(model.get("layers.0.weight")?.data).toHaveLength(2048 * 144);
     }
-    // Every round wrote some of its own.
+    // Every round wrote its own checkpoints.
     expect(steps.map((step) => Math.floor(step / 1000))).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
-  /** A program with a trainer whose checkpoint is of some size. */
+  /** The text of a program with a trainer whose checkpoint has the size given by `hidden`. */
   function saving({ hidden, body, from = 0 }: { hidden: number; body: string; from?: number }): string {
     return `import { AdamW, data, models, nn, openDevice, Trainer } from ${library};
       const device = await openDevice("cpu", { threads: 1 });

@@ -1,4 +1,5 @@
-// A learning rate may be any function of the step: eager, captured, saved, resumed and checked.
+// A learning rate may be any function of the step. It works in eager, captured and resumed runs, is saved, and is
+// checked when loaded.
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import * as nn from "#lib/nn/index.js";
@@ -17,7 +18,7 @@ const rate = (step: number) => 0.05 / (1 + step);
 
 interface Setting {
   readonly lr: LearningRate;
-  /** Of the biases; default: that of the weights. */
+  /** Rate of the biases. Default: that of the weights. */
   readonly biases?: LearningRate;
   readonly steps?: number;
   readonly seed?: number;
@@ -36,7 +37,7 @@ async function recordsWith(trainer: Trainer, options: RunOptions): Promise<StepR
   return records;
 }
 
-/** A checkpoint of such a run after three steps. */
+/** Saves a checkpoint after three steps. */
 async function savedAfterThree(setting: Setting): Promise<string> {
   const { trainer } = make(setting);
   await recordsWith(trainer, { until: 3 });
@@ -45,8 +46,8 @@ async function savedAfterThree(setting: Setting): Promise<string> {
   return path;
 }
 
-describe("a learning rate that is a function", () => {
-  it("with the values of a schedule trains to the same bits, captured and ahead as well", async () => {
+describe("a learning-rate function", () => {
+  it("with the values of a schedule trains to the same bits, also captured and with runAhead", async () => {
     for (const [mine, theirs] of [
       [{ lr: (step: number) => uba(step) }, { lr: uba }],
       [
@@ -64,10 +65,10 @@ describe("a learning rate that is a function", () => {
     }
   });
 
-  it("is tabulated over the trainer's budget, or a longer one of a schedule beside it", async () => {
+  it("is tabulated over the trainer's budget, or a longer budget of another group's schedule", async () => {
     const run = make({ lr: rate, biases: uba, steps: 5 });
     await recordsWith(run.trainer, { capture: true });
-    // The table goes on for steps that are made by hand.
+    // The table continues for steps outside the run.
     for (const parameter of run.model.parameters()) parameter.grad = parameter.detach();
     run.optimizer.step();
     expect((await run.optimizer.stats()).learningRates).toEqual([rate(5), uba(5)]);
@@ -80,7 +81,7 @@ describe("a learning rate that is a function", () => {
       what: "with a momentum",
       setting: { lr: Object.assign((k: number) => rate(k), { momentum: (k: number) => 0.9 - k / 50 }) },
     },
-  ])("is saved with its values, and the run goes on to the same bits: $what", async ({ setting }) => {
+  ])("is saved with its values, and a resumed run has the same bits: $what", async ({ setting }) => {
     const whole = make(setting);
     const records = await recordsOf(whole.trainer);
     const path = await savedAfterThree(setting);
@@ -100,13 +101,13 @@ describe("a learning rate that is a function", () => {
       expect(await recordsWith(run.trainer, mode)).toEqual(records.slice(3));
       expect(await endOf(run)).toEqual(await endOf(whole));
     }
-    // A longer run has the same values where both have any.
+    // A longer run has the same values within the saved budget.
     const longer = make({ ...setting, seed: 9, steps: budget + 3 });
     await longer.trainer.load(path);
     expect((await recordsOf(longer.trainer)).slice(0, budget - 3)).toEqual(records.slice(3));
   });
 
-  it("that gives other values is refused at the first of them, and nothing has changed", async () => {
+  it("with other values is refused at the first difference and changes nothing", async () => {
     const path = await savedAfterThree({ lr: rate });
     for (const step of [0, 2, 3, budget - 1]) {
       const other = make({ lr: (k) => (k === step ? 0.001 : rate(k)), seed: 9 });
@@ -120,11 +121,11 @@ describe("a learning rate that is a function", () => {
       expect(other.trainer.step).toBe(0);
       expect(await endOf(other)).toEqual(before);
     }
-    // Beyond what was saved there is nothing to compare with.
+    // Beyond the saved budget there is nothing to compare with.
     await make({ lr: (k) => (k >= budget ? 1 : rate(k)), steps: budget + 1 }).trainer.load(path);
   });
 
-  it("is not a schedule, nor a number", async () => {
+  it("is not interchangeable with a schedule or a number", async () => {
     const custom = await savedAfterThree({ lr: (step) => uba(step) });
     await expectError(() => make({ lr: uba }).trainer.load(custom), "invalid-file", "schedule", "custom", "uba");
     const named = await savedAfterThree({ lr: uba });
@@ -145,7 +146,7 @@ describe("a learning rate that is a function", () => {
     );
   });
 
-  it("needs a budget from the trainer, or brings one", () => {
+  it("needs a budget, from the trainer or from the function", () => {
     const model = plainMLP(on);
     const parts = { model, loss: nn.crossEntropy, data: images.batches({ size: 16 }), card };
     const optimizer = new SGD(model.parameters(), { lr: rate });
@@ -154,7 +155,7 @@ describe("a learning rate that is a function", () => {
     expect(runOf({ ...parts, optimizer: planned }).trainer.budget).toBe(7);
   });
 
-  it("that changes on the way is refused by a captured run, which has it in a table", async () => {
+  it("that changes during a captured run is refused, because the run has it in a table", async () => {
     let factor = 1;
     const { trainer } = make({ lr: (step) => factor * rate(step) });
     const run = async () => {

@@ -19,7 +19,7 @@ import {
   runOf,
 } from "./support/runs.js";
 
-/** The losses of a whole run and everything it ends with. */
+/** The losses and the final state of a whole run. */
 async function whole({ make }: Recipe, on: Device, change: { seed?: number } & Change = {}) {
   const run = make(on, change);
   const losses = lossesOf(await recordsOf(run.trainer));
@@ -27,14 +27,14 @@ async function whole({ make }: Recipe, on: Device, change: { seed?: number } & C
   return { losses, ...(await endOf(run)) };
 }
 
-describe.each([residual, dropping, lowPrecision])("the same seeds give the same bits: $title", (recipe) => {
-  it.each(cpuDevices)("from run to run and with 1, 2 and 3 threads ($label)", async ({ options }) => {
+describe.each([residual, dropping, lowPrecision])("equal seeds give the same bits: $title", (recipe) => {
+  it.each(cpuDevices)("in every run, and with 1, 2 and 3 threads ($label)", async ({ options }) => {
     const first = await whole(recipe, await device({ ...options, threads: 1 }));
     expect(first.losses).toHaveLength(budget);
     for (const threads of [1, 2, 3]) expect(await whole(recipe, await device({ ...options, threads }))).toEqual(first);
   });
 
-  it("and other seeds give others", async () => {
+  it("and different seeds give different losses", async () => {
     const on = await device();
     const { losses } = await whole(recipe, on);
     expect((await whole(recipe, on, { seed: 1 })).losses[0]).not.toBe(losses[0]);
@@ -42,14 +42,14 @@ describe.each([residual, dropping, lowPrecision])("the same seeds give the same 
   });
 });
 
-it("a model's weights follow from its seed alone", async () => {
+it("a model's weights depend only on its seed", async () => {
   const weights = async (seed: number) => bitsOf(residual.make(await device(), { seed }).model.stateDict());
   expect(await weights(7)).toEqual(await weights(7));
   expect((await weights(7))["stem.weight"]).not.toBe((await weights(8))["stem.weight"]);
 });
 
-it("prefetched on another thread, batches give the bits of those gathered at once", async () => {
-  // 16 images of 64 × 64 bytes are the smallest batch that is worth another thread.
+it("batches prefetched on another thread have the same bits as batches gathered directly", async () => {
+  // 16 images of 64 × 64 bytes are the smallest batch that is gathered on another thread.
   const set = fromArrays({
     inputs: Uint8Array.from({ length: 64 * 64 * 64 }, (_, i) => (i * 7919) % 251),
     labels: Int32Array.from({ length: 64 }, (_, i) => i % 4),

@@ -12,7 +12,7 @@ import { device } from "./support/runs.js";
 const folder = temporaryFolders();
 const vocabulary = 7;
 
-/** The next token by the one before it: logits are the row of a table. */
+/** Predicts the next token from the current one. The logits are a row of a table. */
 class Bigram extends nn.Module {
   readonly table: nn.Parameter;
 
@@ -26,7 +26,7 @@ class Bigram extends nn.Module {
   }
 }
 
-/** Loss and accuracy by the book, in float64, over pairs of a token and the next. */
+/** Loss and accuracy computed directly in float64, over pairs of a token and its successor. */
 function byTheBook(pairs: readonly (readonly [number, number])[]): { loss: number; accuracy: number } {
   const table = numbers(vocabulary * vocabulary, 3);
   let [loss, right] = [0, 0];
@@ -43,14 +43,14 @@ const pairsIn = (ids: ArrayLike<number>, count: number) =>
 
 const options = { loss: nn.crossEntropy, prepare: (x: t.Tensor) => x };
 
-describe("evaluating a model of text", () => {
-  it("gives nats per token, and the share of next tokens that are likeliest, over all whole windows", async () => {
+describe("evaluating a language model", () => {
+  it("gives nats per token and the share of correct predictions over all whole windows", async () => {
     const on = await device();
     const ids = labelsOf(120, 1, vocabulary);
     const path = tokenFolder(folder(), { test: ids }, { vocabulary });
     const text = await tokens(path, { context: 9, split: "test" });
     const model = new Bigram(on);
-    // Thirteen windows of nine: a last short batch, and two ids that belong to no window.
+    // Thirteen windows of nine tokens. The last batch is short, and two tokens belong to no window.
     const source = text.batches({ size: 4 });
     const result = await evaluate(source, { ...options, model, device: on });
     await source.close();
@@ -60,7 +60,7 @@ describe("evaluating a model of text", () => {
     expect(result.accuracy).toBeCloseTo(expected.accuracy, 12);
   });
 
-  it("takes windows of an iterable of one's own", async () => {
+  it("accepts windows from a custom iterable", async () => {
     const on = await device();
     const ids = labelsOf(40, 2, vocabulary);
     const batch = (from: number, size: number) => ({
@@ -75,7 +75,7 @@ describe("evaluating a model of text", () => {
     expect(result.accuracy).toBeCloseTo(expected.accuracy, 12);
   });
 
-  it("keeps nothing on the device", async () => {
+  it("leaves no tensor on the device", async () => {
     const on = await device();
     const path = tokenFolder(folder(), { train: labelsOf(200, 1, vocabulary) }, { vocabulary });
     const text = await tokens(path, { context: 9 });

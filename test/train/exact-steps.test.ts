@@ -1,5 +1,5 @@
-// What is done after step k, in the loop or by an option of the run, acts on the state after step k. That state is
-// known from a run that pauses there, with nothing around it.
+// Whatever happens after step k, in the loop or by an option of the run, uses the state after step k. The expected
+// state is that of a plain run that pauses there.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -14,7 +14,7 @@ const on = await device();
 const opened = [{ label: "cpu", device: on }, ...(await openAll({}, cudaDevices))];
 const test = images.batches({ size: 40, shuffle: false });
 
-/** All ways of running that must not make a difference. */
+/** All modes of a run. The mode must not change the results. */
 const modes: RunOptions[] = [{}, { capture: true }, { runAhead: true }, { capture: true, runAhead: true }];
 const titled = (mode: RunOptions) => Object.keys(mode).join(" and ") || "plain";
 const exactModes = modes.filter(({ runAhead }) => !runAhead).map((mode) => ({ mode, title: titled(mode) }));
@@ -27,7 +27,7 @@ async function recordsOf(trainer: Trainer, options: RunOptions = {}): Promise<St
   return records;
 }
 
-/** The state after every number of steps, and its evaluation. */
+/** The state and the evaluation after every number of steps. */
 async function statesOf({ trainer, ...parts }: Run) {
   const states: { end: Awaited<ReturnType<typeof endOf>>; evaluation: Evaluation }[] = [];
   const records: StepRecord[] = [];
@@ -39,10 +39,10 @@ async function statesOf({ trainer, ...parts }: Run) {
 }
 
 describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
-  // An emulated residual network takes a minute and a half.
+  // The residual network takes a minute and a half on the emulator.
   const devices = make === dropping.make ? opened : opened.slice(0, 1);
   describe.each(devices)("on $label", ({ device: here }) => {
-    it("the loop body and the options see the state after the record's step, whatever the mode", async () => {
+    it("the loop body and the options see the state after the record's step in every mode", async () => {
       const { states, records } = await statesOf(make(here));
       for (const mode of modes) {
         const run = make(here);
@@ -67,7 +67,7 @@ describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
         for await (const record of run.trainer.run(options)) {
           const { step } = record;
           seen.push(record);
-          // Written once the body is done with the record.
+          // The file is written after the body has finished with the record.
           if (step === 2) expect(existsSync(path(3))).toBe(false);
           if (step === 3) expect(existsSync(path(3))).toBe(true);
           const exact = !mode.runAhead || [1, 3, 4, 6, 8, 12].includes(step + 1);
@@ -92,9 +92,9 @@ describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
   });
 });
 
-describe.each(exactModes)("in the body of a loop ($title)", ({ mode }) => {
+describe.each(exactModes)("in a loop body ($title)", ({ mode }) => {
   it.each(["break", "stop", "throw"])(
-    "%s ends after the record's step, and the run goes on from there",
+    "%s ends the run after the record's step, and a later run continues from there",
     async (how) => {
       const { states, records } = await statesOf(dropping.make(on));
       const run = dropping.make(on);
@@ -120,7 +120,7 @@ describe.each(exactModes)("in the body of a loop ($title)", ({ mode }) => {
     },
   );
 
-  it("evaluate and save act on the record's step, also while the loop goes on", async () => {
+  it("evaluate and save use the record's step, even if the loop continues", async () => {
     const { states, records } = await statesOf(residual.make(on));
     const run = residual.make(on);
     const place = folder();
@@ -129,7 +129,7 @@ describe.each(exactModes)("in the body of a loop ($title)", ({ mode }) => {
     const seen: StepRecord[] = [];
     for await (const record of run.trainer.run(mode)) {
       seen.push(record);
-      // Not awaited: the next step waits for the evaluation, whose mode is not that of training.
+      // Not awaited: the next step waits for the evaluation, because it switches the model's mode.
       evaluations.push(run.trainer.evaluate(test));
       saves.push(run.trainer.save(join(place, `${record.step + 1}.safetensors`)));
     }
@@ -145,7 +145,7 @@ describe.each(exactModes)("in the body of a loop ($title)", ({ mode }) => {
   });
 
   it.each(["awaited", "not awaited"])(
-    "load goes on with the batches and records after the checkpoint (%s)",
+    "load continues with the batches and records after the checkpoint (%s)",
     async (how) => {
       for (const { make } of [residual, dropping]) {
         const { states, records } = await statesOf(make(on));
@@ -167,13 +167,13 @@ describe.each(exactModes)("in the body of a loop ($title)", ({ mode }) => {
     },
   );
 
-  it("a forward pass by hand changes nothing that is trained later", async () => {
+  it("a forward pass in the loop body does not change later training", async () => {
     const { records } = await statesOf(dropping.make(on));
     const run = dropping.make(on);
     const seen: StepRecord[] = [];
     for await (const record of run.trainer.run(mode)) {
       seen.push(record);
-      // Left in evaluation, and with gradients.
+      // The model is left in evaluation mode and with gradients.
       run.model.eval();
       for (const parameter of run.model.parameters()) parameter.grad ??= parameter.detach();
     }
@@ -181,8 +181,8 @@ describe.each(exactModes)("in the body of a loop ($title)", ({ mode }) => {
   });
 });
 
-describe.each(aheadModes)("ahead of its loop ($title)", ({ mode }) => {
-  it("a run refuses what would act on later weights, and names the option that does not", async () => {
+describe.each(aheadModes)("with runAhead ($title)", ({ mode }) => {
+  it("a run refuses calls that would use later weights, and names the option to use instead", async () => {
     const { records } = await statesOf(residual.make(on));
     const { trainer } = residual.make(on);
     const path = join(folder(), "none.safetensors");
@@ -200,7 +200,7 @@ describe.each(aheadModes)("ahead of its loop ($title)", ({ mode }) => {
     expect(seen).toEqual(records);
   });
 
-  it.each(["break", "stop"])("%s ends later, and the trainer says where", async (how) => {
+  it.each(["break", "stop"])("%s ends the run later, and the trainer reports the step", async (how) => {
     const { states, records } = await statesOf(residual.make(on));
     const run = residual.make(on);
     const seen: StepRecord[] = [];
@@ -218,11 +218,11 @@ describe.each(aheadModes)("ahead of its loop ($title)", ({ mode }) => {
 });
 
 describe.each(allModes)("a trainer ($title)", ({ mode }) => {
-  it("has one run at a time", async () => {
+  it("allows one run at a time", async () => {
     const { records } = await statesOf(residual.make(on));
     const { trainer } = residual.make(on);
     const seen: StepRecord[] = [];
-    // Not begun, it takes nothing away.
+    // A run that has not begun does not block another one.
     trainer.run(mode);
     for await (const record of trainer.run(mode)) {
       seen.push(record);
@@ -236,7 +236,7 @@ describe.each(allModes)("a trainer ($title)", ({ mode }) => {
     expect(two[1]).toMatchObject({ status: "rejected", reason: { code: "invalid-state" } });
   });
 
-  it("loads nothing while it makes a step", async () => {
+  it("refuses to load during a step", async () => {
     const run = residual.make(on);
     const path = join(folder(), "start.safetensors");
     await run.trainer.save(path);

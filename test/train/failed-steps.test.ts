@@ -1,4 +1,5 @@
-// A batch that a step fails over ends that run, and only that: others go on, and so does the run from a checkpoint.
+// A step that fails because of its batch ends the run with an error. Other runs continue, and so does a run resumed
+// from a checkpoint.
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { data, models, nn, SGD, schedule, Trainer } from "#lib/index.js";
@@ -9,7 +10,7 @@ import { temporaryFolders } from "../support/folders.js";
 const budget = 24;
 const folder = temporaryFolders();
 
-await onEveryDevice("a step over a label that is no class", (device) => {
+await onEveryDevice("a step with a label that is not a class", (device) => {
   const run = ({ accumulate = 1, badFrom = Number.POSITIVE_INFINITY } = {}) => {
     const model = models.mlp({ inputs: 3, hidden: [4], classes: 2, device, seed: 1 });
     const faults = { badFrom };
@@ -44,7 +45,7 @@ await onEveryDevice("a step over a label that is no class", (device) => {
     { capture: true, accumulate: 1 },
     { capture: false, accumulate: 3 },
     { capture: true, accumulate: 3 },
-  ])("ends the run with its error; from a checkpoint it goes on: %j", async ({ capture, accumulate }) => {
+  ])("ends the run with an error, and the run continues from a checkpoint: %j", async ({ capture, accumulate }) => {
     const expected = await lossesOf(run({ accumulate }).trainer, capture);
     const path = join(folder(), "before.safetensors");
     const { trainer, model, faults } = run({ accumulate, badFrom: 11 * accumulate + accumulate - 1 });
@@ -61,7 +62,7 @@ await onEveryDevice("a step over a label that is no class", (device) => {
       "label 2 in row 1",
     );
     expect(others).toEqual({ status: "fulfilled", value: expected });
-    // What the run would go on with is spoiled, and is not saved.
+    // The weights and the optimizer state are spoiled and cannot be saved.
     await expectError(() => model.parameters()[0]?.read(), "device-failed", "label 2 in row 1");
     await expectError(() => trainer.save(path), "device-failed", "label 2 in row 1");
     faults.badFrom = Number.POSITIVE_INFINITY;

@@ -22,7 +22,7 @@ afterEach(() => {
   for (const child of started) child.kill("SIGKILL");
 });
 
-/** Starts a process that takes the lock, and gives what it says. */
+/** Starts a process that takes the lock, and returns the process and its first output. */
 async function holder(): Promise<{ child: ChildProcess; said: string }> {
   const child = spawn(process.execPath, ["--import", "tsx", program, path], { stdio: ["ignore", "pipe", "inherit"] });
   started.push(child);
@@ -33,7 +33,7 @@ async function holder(): Promise<{ child: ChildProcess; said: string }> {
 const owner = (more: object) =>
   writeFileSync(path, JSON.stringify({ token: "t", pid: process.pid, began: "1", host: hostname(), ...more }));
 
-test("is held until it is released, and leaves nothing behind", async () => {
+test("a lock is held until it is released, and leaves no file behind", async () => {
   const release = await takeLock(path);
   expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ pid: process.pid, host: hostname() });
   const { since } = JSON.parse(readFileSync(path, "utf8"));
@@ -44,7 +44,7 @@ test("is held until it is released, and leaves nothing behind", async () => {
   await (await takeLock(path))();
 });
 
-test("of another process is refused while it lives, and taken over once it is dead", async () => {
+test("a lock of another process is refused while that process lives, and taken over after its death", async () => {
   const { child, said } = await holder();
   expect(said).toBe("taken");
   await expectError(() => takeLock(path), "invalid-state", `process ${child.pid}`);
@@ -56,20 +56,20 @@ test("of another process is refused while it lives, and taken over once it is de
   expect(readdirSync(join(path, ".."))).toEqual([]);
 });
 
-test("of several that find a dead owner, one gets it", async () => {
+test("one of several processes takes over the lock of a dead owner", async () => {
   owner({ pid: 2 ** 22 + 5, began: "5" });
   const said = (await Promise.all(Array.from({ length: 4 }, holder))).map((each) => each.said);
   expect(said.filter((text) => text === "taken")).toHaveLength(1);
 });
 
-describe("an owner is dead", () => {
-  test("whose number another process has now", async () => {
+describe("an owner counts as dead", () => {
+  test("if another process has its process id now", async () => {
     owner({ began: "1" });
     await (await takeLock(path))();
   });
 
-  test("that its parent has not asked about yet", async () => {
-    // The shell is replaced by a sleep, which never asks what became of the shell's child; the child ends after that.
+  test("if its parent has not waited for it yet", async () => {
+    // The shell is replaced by a sleep, which never waits for the shell's child. The child ends after the replacement.
     const child = 'until [ "$(cat /proc/$PPID/comm)" = sleep ]; do sleep 0.01; done';
     const parent = spawn("/bin/sh", ["-c", `sh -c '${child}' & echo $!; exec sleep 30`], {
       stdio: ["ignore", "pipe", "ignore"],
@@ -87,31 +87,31 @@ describe("an owner is dead", () => {
   });
 });
 
-describe("is refused with how to go on", () => {
-  test("where the owner is on another machine", async () => {
+describe("a lock is refused with advice", () => {
+  test("if the owner is on another machine", async () => {
     owner({ host: "elsewhere", pid: 1 });
     await expectError(() => takeLock(path), "invalid-state", "process 1 on elsewhere", "remove this file");
   });
 
-  test("where the file does not say whose it is", async () => {
+  test("if the file does not name an owner", async () => {
     writeFileSync(path, "half");
     await expectError(() => takeLock(path), "invalid-state", "not known", "remove this file");
     expect(readFileSync(path, "utf8")).toBe("half");
   });
 
-  test("where it cannot be written", async () => {
+  test("if the file cannot be written", async () => {
     await expectError(() => takeLock(join(path, "none", "lock")), "invalid-file", "cannot be written");
   });
 });
 
-test("the end of the process releases it", async () => {
+test("a lock is released when the process ends", async () => {
   const child = spawn(process.execPath, ["--import", "tsx", program, path, "exit"], { stdio: "ignore" });
   started.push(child);
   const [code] = await once(child, "exit");
   expect([code, readdirSync(join(path, ".."))]).toEqual([0, []]);
 });
 
-test("somebody else's lock is not released", async () => {
+test("a lock of another owner is not released", async () => {
   const release = await takeLock(path);
   owner({ token: "another" });
   await release();

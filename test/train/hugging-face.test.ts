@@ -1,4 +1,4 @@
-// Decoders in the layout of Hugging Face's transformers; the checkpoints are from test/golden/huggingface.py.
+// Decoders in the layout of Hugging Face's transformers. The checkpoints are from test/golden/huggingface.py.
 import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,21 +21,21 @@ const golden = fileURLToPath(new URL("../golden/huggingface/", import.meta.url))
 interface Expected {
   readonly logits: readonly number[];
   readonly loss: number;
-  /** Name, norm, and product with hashed numbers. */
+  /** Name, norm, and scalar product with hashed numbers. */
   readonly gradients: readonly (readonly [string, number, number])[];
 }
 /** From PyTorch 2.6 in float64. */
 const expected = JSON.parse(readFileSync(join(golden, "expected.json"), "utf8")) as Readonly<Record<string, Expected>>;
 const checkpoints = Object.keys(expected);
 
-/** A copy of a checkpoint, to be changed. */
+/** Copies a checkpoint, so that a test can change it. */
 function copyOf(name: string): string {
   const path = join(folder(), name);
   cpSync(join(golden, name), path, { recursive: true });
   return path;
 }
 
-/** A copy of a checkpoint with other fields in its config.json. */
+/** Copies a checkpoint and changes fields of its config.json. */
 function withConfig(name: string, changes: Readonly<Record<string, unknown>>): string {
   const path = copyOf(name);
   const file = join(path, "config.json");
@@ -50,9 +50,10 @@ function windows(device: Device, from: number) {
 
 const logitsOf = (model: Olmo, device: Device) => model.forward(windows(device, 0)).read();
 
-await onEveryDevice("a checkpoint of Hugging Face's", (device) => {
-  // Float32 against float64 from the same weights. Seen were 4e-7 on logits and 3e-6 on gradients.
-  test.each(checkpoints)("%s: logits, loss and every gradient are PyTorch's", async (name) => {
+await onEveryDevice("a Hugging Face checkpoint", (device) => {
+  // Float32 compared with float64 from the same weights. The largest observed errors are 4e-7 for logits and 3e-6 for
+  // gradients.
+  test.each(checkpoints)("%s: logits, loss and all gradients match PyTorch", async (name) => {
     const { model } = await loadHuggingFace(join(golden, name), { device });
     const { logits, loss: wanted, gradients } = expected[name]!;
     expect(relativeError(await logitsOf(model, device), logits)).toBeLessThan(2e-6);
@@ -72,11 +73,11 @@ await onEveryDevice("a checkpoint of Hugging Face's", (device) => {
     }
   });
 
-  test("in bf16 the logits are near", async () => {
+  test("has similar logits in bf16", async () => {
     const { model } = await loadHuggingFace(join(golden, "olmo2-grouped"), { device, precision: "bf16" });
     expect(model.precision).toBe("bf16");
     const logits = model.forward(windows(device, 0));
-    // Eight significant bits through a dozen operations.
+    // Eight significant bits through about a dozen operations.
     expect(relativeError(await logits.read().then(fromBits), expected["olmo2-grouped"]!.logits)).toBeLessThan(0.05);
   });
 });
@@ -84,9 +85,9 @@ await onEveryDevice("a checkpoint of Hugging Face's", (device) => {
 const fromBits = (bits: ArrayLike<number>) => new Float32Array(Uint32Array.from(bits, (half) => half * 2 ** 16).buffer);
 
 await onEveryDevice(
-  "a folder of Hugging Face's",
+  "a Hugging Face folder",
   (device) => {
-    test("its configuration builds the model again", async () => {
+    test("has a configuration that builds the model again", async () => {
       for (const name of checkpoints) {
         const { model, config } = await loadHuggingFace(join(golden, name), { device });
         const again = create(JSON.parse(JSON.stringify(config)), { device }) as Olmo;
@@ -95,7 +96,7 @@ await onEveryDevice(
       }
     });
 
-    test("its weights are written again with the same names, shapes and values", async () => {
+    test("has weights that are written again with the same names, shapes and values", async () => {
       const { model } = await loadHuggingFace(join(golden, "olmo2-grouped"), { device });
       const written = await toTorchWeights(model);
       expect(written.get("model.layers.0.self_attn.k_proj.weight")!.shape).toEqual([8, 16]);
@@ -103,14 +104,14 @@ await onEveryDevice(
       expect([...written.keys()].sort()).toEqual(expected["olmo2-grouped"]!.gradients.map(([name]) => name).sort());
     });
 
-    test("an output matrix beside a tied embedding must be the same", async () => {
+    test("may contain an output matrix next to a tied embedding only if both are equal", async () => {
       const path = withConfig("olmo", { tie_word_embeddings: true });
       const before = device.memory().tensors;
       await expectError(() => loadHuggingFace(path, { device }), "invalid-file", "lm_head.weight is not");
       expect(device.memory().tensors).toBeLessThanOrEqual(before);
     });
 
-    test("rope_parameters of newer versions stand for rope_theta", async () => {
+    test("may have rope_parameters of newer versions instead of rope_theta", async () => {
       const path = withConfig("olmo2", {
         rope_theta: null,
         rope_parameters: { rope_type: "default", rope_theta: 500000 },
@@ -123,7 +124,7 @@ await onEveryDevice(
       expect(await bitsOf(a.model.stateDict())).toEqual(await bitsOf(b.model.stateDict()));
     });
 
-    test("defaults are those of transformers", async () => {
+    test("uses the defaults of transformers", async () => {
       const path = withConfig("olmo2", {
         rope_theta: undefined,
         rms_norm_eps: undefined,
@@ -133,12 +134,12 @@ await onEveryDevice(
       expect(config).toMatchObject({ ropeBase: 1e4, normEpsilon: 1e-5, context: 2048, keyValueHeads: 4, tied: false });
     });
 
-    test("an option that there is not is refused", async () => {
+    test("refuses an unknown option", async () => {
       const options = { device, precison: "bf16" };
       await expectError(() => loadHuggingFace(join(golden, "olmo"), options), "invalid-argument", "precision");
     });
 
-    describe("is refused by name", () => {
+    describe("is refused with the name of the problem:", () => {
       test.each<[string, Record<string, unknown>, string]>([
         ["olmo2", { model_type: "llama" }, 'model_type: expected "olmo" or "olmo2", got "llama"'],
         ["olmo2", { hidden_act: "gelu" }, 'hidden_act: expected "silu", got "gelu"'],
@@ -163,7 +164,7 @@ await onEveryDevice(
         await expectError(() => loadHuggingFace(withConfig("olmo2", changes), { device }), "invalid-file", words);
       });
 
-      test("another number of layers, or another width of keys", async () => {
+      test("another number of layers, or another width of the keys", async () => {
         const load = (changes: Record<string, unknown>) => loadHuggingFace(withConfig("olmo2", changes), { device });
         await expectError(() => load({ num_hidden_layers: 1 }), "invalid-file", "left over: model.layers.1.");
         await expectError(() => load({ num_hidden_layers: 3 }), "invalid-file", "missing: model.layers.2.");
@@ -174,7 +175,7 @@ await onEveryDevice(
         );
       });
 
-      test("a file that is missing, or an index that does not fit", async () => {
+      test("a missing file, or an index that does not match", async () => {
         const shard = "model-00002-of-00002.safetensors";
         const index = "model.safetensors.index.json";
         const change = (path: string, edit: (map: Record<string, unknown>) => void) => {

@@ -1,4 +1,4 @@
-// Files beyond 2 GiB, which Node reads no file of at once. Theirs are mostly holes, so that they take no room on the disk.
+// Files above 2 GiB, which Node cannot read at once. They are mostly holes, so that they take no space on the disk.
 // test/faults/large-checkpoint.ts writes and reads real ones.
 import { closeSync, existsSync, ftruncateSync, openSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -19,13 +19,13 @@ import { device } from "./support/runs.js";
 const folder = temporaryFolders();
 const large = 5 * 2 ** 30;
 
-/** A tensor of the header, and its values if it is not a hole. */
+/** A tensor in the header, with values unless it is a hole. */
 interface Entry {
   readonly shape: readonly number[];
   readonly values?: Float32Array;
 }
 
-/** A file of float32 tensors in which only some have values. */
+/** Writes a file of float32 tensors in which only some have values. */
 function sparseFile(entries: Readonly<Record<string, Entry>>, metadata: Readonly<Record<string, string>> = {}): string {
   const path = join(folder(), "sparse.safetensors");
   let end = 0;
@@ -50,7 +50,7 @@ function sparseFile(entries: Readonly<Record<string, Entry>>, metadata: Readonly
 const values = Float32Array.from({ length: 12 }, (_, i) => Math.sin(i));
 
 describe("a file of 5 GiB", () => {
-  test("gives one tensor at its end, and reads nothing else", async () => {
+  test("allows reading one tensor at its end without the rest", async () => {
     const path = sparseFile({ "a.hole": { shape: [large / 4] }, last: { shape: [3, 4], values } });
     expect(statSync(path).size).toBeGreaterThan(large);
     const [name, shape, bytes] = await withStored(path, async ({ tensors }) => {
@@ -61,7 +61,7 @@ describe("a file of 5 GiB", () => {
     expect(new Float32Array(bytes.buffer)).toEqual(values);
   });
 
-  test("gives a model its weights, with memory for no more than a few blocks", async () => {
+  test("loads weights into a model with memory for only a few blocks", async () => {
     const path = sparseFile({
       "optimizer.layers.0.weight.expAvg": { shape: [large / 8] },
       "optimizer.layers.0.weight.expAvgSq": { shape: [large / 8] },
@@ -82,7 +82,7 @@ describe("a file of 5 GiB", () => {
     expect(kilobytes).toBeLessThan(400_000);
   });
 
-  test("with a tensor that is larger than all memory for it is no reason to end", async () => {
+  test("with a tensor larger than all memory is refused, and the process continues", async () => {
     const path = sparseFile({ huge: { shape: [2 ** 40 / 4] } });
     const program = `import { readSafetensors } from ${library};
       const outcome = await readSafetensors(${JSON.stringify(path)}).then(() => "read", ({ code, message }) => ({ code, message }));
@@ -99,8 +99,8 @@ const counted = (length: number) => {
   return numbers;
 };
 
-test("a tensor of several blocks is read in order, whatever its length", async () => {
-  // One block is 2^22 of these.
+test("a tensor of several blocks is read in order, for any length", async () => {
+  // One block holds 2^22 of these numbers.
   for (const length of [2 ** 22 - 1, 2 ** 22, 2 ** 22 + 1, 2 ** 23 + 5]) {
     const many = counted(length);
     const first = { shape: [3], values: values.subarray(0, 3) };
@@ -110,7 +110,7 @@ test("a tensor of several blocks is read in order, whatever its length", async (
 });
 
 describe("a state of several blocks", () => {
-  // 2^22 + 4096 weights.
+  // The model has 2^22 + 4096 weights.
   const modelOn = (on: Device, precision: nn.Precision = "float32") => {
     const place = { device: on, seeds: 1, bias: false };
     return new nn.Sequential(new nn.Linear(2050, 2048, place)).setPrecision(precision);
@@ -120,7 +120,7 @@ describe("a state of several blocks", () => {
   };
   const bitsOf = async (one: Tensor) => bits(await one.read());
 
-  test.each(["float32", "bf16"] as const)("goes to a file and back, bit for bit (%s)", async (precision) => {
+  test.each(["float32", "bf16"] as const)("is saved and loaded with the same bits (%s)", async (precision) => {
     const on = await device();
     const make = () => {
       const model = modelOn(on, precision);
@@ -151,7 +151,7 @@ describe("a state of several blocks", () => {
       expect((await bitsOf(one)).equals(await bitsOf(fresh.stateDict().get(name)!)), name).toBe(true);
   });
 
-  test("is not written if somebody changes it meanwhile", async () => {
+  test("is not written if it changes meanwhile", async () => {
     const on = await device();
     const model = modelOn(on);
     const path = join(folder(), "weights.safetensors");

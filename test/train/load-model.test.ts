@@ -31,7 +31,7 @@ async function trained(run: Run): Promise<string> {
   return path;
 }
 
-/** The bits of what a model says to raw images, in evaluation. */
+/** The bits of a model's outputs for raw images, in evaluation. */
 async function outputs({ model, prepare }: Pick<LoadedModel, "model" | "prepare">, raw: Uint8Array, where = on) {
   const result = t.noGrad(() =>
     t.tidy(() => model.forward(prepare(t.tensor(where, raw, [raw.length / 144, 12, 12, 1])))),
@@ -40,14 +40,14 @@ async function outputs({ model, prepare }: Pick<LoadedModel, "model" | "prepare"
 }
 
 describe("loadModel", () => {
-  it("gives the card back: how the model is built, its preprocessing, the names of its classes", async () => {
+  it("returns the card: the model's configuration, preprocessing and class names", async () => {
     const loaded = await loadModel(await trained(residual.make(on)), { device: on });
     expect(loaded.card).toEqual(card);
     expect(loaded.step).toBe(budget);
     expect(loaded.model.training).toBe(false);
   });
 
-  it("predicts what the trained model predicts, from raw bytes and on another device", async () => {
+  it("predicts the same as the trained model, from raw bytes and on another device", async () => {
     const run = residual.make(on);
     const path = await trained(run);
     const raw = images.inputs.data.slice(0, 8 * 144) as Uint8Array;
@@ -59,7 +59,7 @@ describe("loadModel", () => {
     expect(await outputs(loaded, raw, other)).toBe(expected);
   });
 
-  it("is enough to name the class of a raw image", async () => {
+  it("is sufficient to classify a raw image by name", async () => {
     const {
       model,
       prepare,
@@ -70,7 +70,7 @@ describe("loadModel", () => {
     expect([...best].map((index) => read.classes?.[index])).toEqual(classes);
   });
 
-  it("asks for a way to build a model of one's own, and takes it", async () => {
+  it("requires a build function for a custom model", async () => {
     const run = dropping.make(on);
     const path = await trained(run);
     await expectError(() => loadModel(path, { device: on }), "invalid-argument", path, "build");
@@ -81,7 +81,7 @@ describe("loadModel", () => {
     expect(await outputs(loaded, raw)).toBe(await outputs({ ...loaded, model: run.model }, raw));
   });
 
-  it("says what differs where the model built is another one", async () => {
+  it("names the difference if the built model does not match", async () => {
     const path = await trained(residual.make(on));
     const build = () => dropoutMLP(on);
     await expectError(
@@ -92,7 +92,7 @@ describe("loadModel", () => {
     );
   });
 
-  it("hands inputs through where no preprocessing was saved", async () => {
+  it("leaves inputs unchanged if no preprocessing was saved", async () => {
     const model = dropoutMLP(on);
     const run = residual.make(on, {
       model,
@@ -108,13 +108,13 @@ describe("loadModel", () => {
     expect(loaded.prepare(raw)).toBe(raw);
   });
 
-  it("refuses a file that is not there or not a checkpoint", async () => {
+  it("refuses a missing file and a file that is not a checkpoint", async () => {
     await expectError(() => loadModel(join(folder(), "none"), { device: on }), "not-found", "none");
     await expectError(() => loadModel(folder(), { device: on }), "invalid-file", "is a folder");
   });
 });
 
-it("a trainer refuses preprocessing that does not fit its own shape", () => {
+it("gets only valid preprocessing: a trainer refuses any that contradicts its shape", () => {
   const wrong = { ...card, preprocessing: { ...(card.preprocessing as nn.PreprocessingOptions), mean: [0, 0] } };
   const { model, optimizer, data } = residual.make(on);
   expect(() => runOf({ model, optimizer, loss: nn.crossEntropy, data, card: wrong })).toThrow("preprocessing.mean");

@@ -24,7 +24,7 @@ import {
 const folder = temporaryFolders();
 
 it.each([residual, dropping, lowPrecision])(
-  "holds exactly as much after every step, from the second on: $title",
+  "memory is constant after every step from the second on: $title",
   async ({ make }) => {
     const on = await device();
     const { trainer } = make(on);
@@ -38,7 +38,7 @@ it.each([residual, dropping, lowPrecision])(
   },
 );
 
-it("holds as much in a loop of one's own with backward, step and zeroGrad", async () => {
+it("memory is constant in a custom loop with backward, step and zeroGrad", async () => {
   const on = await device();
   const model = plainMLP(on);
   const optimizer = new AdamW(model.parameters(), { lr: 0.01 });
@@ -56,10 +56,10 @@ it("holds as much in a loop of one's own with backward, step and zeroGrad", asyn
   expect(new Set(held).size).toBe(1);
 });
 
-it("resident size is flat between step 50 and step 500", async () => {
-  // At most 4 MiB in 450 steps: 9 KiB that were kept per step would be more. What V8 does in the background would hide
-  // that, as its compiler alone takes 5 to 20 MiB until about step 1000 and its young generation may grow to 48 MiB; so
-  // this one neither compiles what runs often nor grows, and half a MiB is what it takes in all.
+it("resident memory is constant between step 50 and step 500", async () => {
+  // The limit is 4 MiB in 450 steps, so 9 KiB that stay per step would exceed it. V8's background work would hide this:
+  // its compiler takes 5 to 20 MiB until about step 1000, and its young generation may grow to 48 MiB. The flags below
+  // turn off the compiler and keep the young generation small. The run then takes half a MiB in all.
   const result = (await run(
     folder(),
     `import { data, models, nn, openDevice, AdamW, Trainer } from ${library};
@@ -93,7 +93,7 @@ it("resident size is flat between step 50 and step 500", async () => {
   expect((late.heapUsed - early.heapUsed) / 2 ** 20).toBeLessThan(2);
 });
 
-it("a loop that never disposes but awaits one read per step does not grow without end", async () => {
+it("memory is bounded in a loop that never disposes but awaits one read per step", async () => {
   const { peak, rss, made } = (await run(
     folder(),
     `import { openDevice, ops } from ${library};
@@ -115,7 +115,7 @@ it("a loop that never disposes but awaits one read per step does not grow withou
 });
 
 describe("at the memory limit", () => {
-  it("the error names tidy, dispose, the limit and the largest holders", async () => {
+  it("an error names tidy, dispose, the limit and the largest holders", async () => {
     const on = await device({ memoryLimit: 8e6 });
     const held = [t.zeros(on, [7, 200_000]), t.zeros(on, [300]), t.zeros(on, [300])];
     const words = [
@@ -134,9 +134,9 @@ describe("at the memory limit", () => {
     { when: "in its first step", before: 0 },
     { when: "later", before: 3 },
   ])(
-    "a step that fails $when, wherever, has changed nothing: training goes on to the same bits",
+    "a step that fails $when, at any allocation, changes nothing, and training continues with the same bits",
     async ({ before }) => {
-      // Small batches and large layers, so that memory runs out in the update too: in AdamW's moments.
+      // Small batches and large layers, so that memory also runs out in the update, when AdamW's moments are allocated.
       const make = (on: Device) => {
         const model = models.mlp({ inputs: 144, hidden: [64], classes: 4, device: on });
         const optimizer = new AdamW(model.parameters(), { lr: 0.01, clipNorm: 0.1 });
@@ -157,12 +157,12 @@ describe("at the memory limit", () => {
       const first: number[] = [];
       for await (const { loss } of run.trainer.run({ until: before })) first.push(loss);
       expect(run.trainer.step).toBe(before);
-      // A little more is left each time, so that the step fails at one place after the other.
+      // A little more memory is available each time, so that the step fails at one allocation after the other.
       const { allocated } = tight.memory();
       let failures = 0;
       for (let left = 0; left < 300_000 && run.trainer.step === before; left += 1024) {
         const held: t.Tensor[] = [];
-        // Until only `left` is left, or what is left lies in smaller pieces.
+        // Fills the memory until only `left` remains or the remaining memory is in smaller blocks.
         const holdMore = () => {
           try {
             return held.push(t.zeros(tight, [128]));
@@ -179,13 +179,13 @@ describe("at the memory limit", () => {
         if (run.trainer.step > before) break;
         expect(error).toMatchObject({ code: "out-of-memory" });
         expect(run.model.parameters().every(({ grad }) => grad === undefined)).toBe(true);
-        // The optimizer's moments are made in the first step and stay; nothing else does.
+        // The moments are allocated in the first step and stay. Nothing else stays.
         if (before > 0) expect(tight.memory().allocated).toBeLessThanOrEqual(allocated);
         failures++;
       }
       expect(failures).toBeGreaterThan(20);
       expect(run.trainer.step).toBeGreaterThan(before);
-      // The attempt that fitted went on with what there was; the rest is made now.
+      // The attempt that had enough memory continued from the restored state. The remaining steps follow now.
       await recordsOf(run.trainer);
       expect(await endOf(run)).toEqual(await endOf(undisturbed));
       expect(first).toEqual(losses.slice(0, before));

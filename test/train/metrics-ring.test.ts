@@ -1,4 +1,4 @@
-// Rows that captured work writes on the device come back as they were written, in order, however they are read.
+// Rows that captured work writes to the ring are returned unchanged and in order, whenever they are read.
 import { expect, it } from "vitest";
 import { affine, copy, execute, type Tensor, tensor } from "#lib/tensor/index.js";
 import { BurstLength } from "#lib/train/burst-length.js";
@@ -7,7 +7,7 @@ import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 
 await onEveryDevice("a ring of metrics", (device) => {
-  it("gives the rows of all replays since the last reading, around its end and across pauses", async () => {
+  it("returns the rows of all replays since the last read, across its end and across pauses", async () => {
     const ring = new MetricsRing(device, 4);
     const values = [0.1, -0, Number.NaN].map((x) => tensor(device, x));
     const doubles = tensor(device, Float64Array.of(1 / 3));
@@ -36,7 +36,7 @@ await onEveryDevice("a ring of metrics", (device) => {
   const row = (ring: Tensor, count: Tensor, values: Tensor, attributes = {}) =>
     execute("writeRow", [ring, count, values], attributes);
 
-  it("takes values of every type, and as many as there are", async () => {
+  it("accepts values of every type and number", async () => {
     const ring = tensor(device, new Float64Array(2 * 300).fill(9), [2, 300]);
     const count = tensor(device, Int32Array.of(1), []);
     const bytes = Uint8Array.from({ length: 250 }, (_, i) => i);
@@ -48,7 +48,7 @@ await onEveryDevice("a ring of metrics", (device) => {
     expect([...(await count.read())]).toEqual([2]);
   });
 
-  it("counts past 2³¹ and 2³² without leaving its rows", async () => {
+  it("counts beyond 2³¹ and 2³² without writing outside its rows", async () => {
     for (const [start, at] of [
       [2 ** 31 - 1, 3],
       [-(2 ** 31), 0],
@@ -65,7 +65,7 @@ await onEveryDevice("a ring of metrics", (device) => {
     }
   });
 
-  it("refuses rows that do not fit", async () => {
+  it("refuses rows of the wrong size", async () => {
     const ring = tensor(device, new Float64Array(6), [2, 3]);
     const count = tensor(device, Int32Array.of(0), []);
     const two = tensor(device, [1, 2]);
@@ -77,7 +77,7 @@ await onEveryDevice("a ring of metrics", (device) => {
   });
 });
 
-it("bursts are as long as what takes 5 ms, grow by twice at most, and shrink at once", () => {
+it("sizes bursts to 5 ms, at most doubles them, and shrinks them at once", () => {
   const burst = new BurstLength(16);
   let now = 0;
   const after = (milliseconds: number) => {
@@ -89,7 +89,7 @@ it("bursts are as long as what takes 5 ms, grow by twice at most, and shrink at 
   // The first arrival only starts the clock.
   expect(after(0.1)).toBe(1);
   expect([0.1, 0.2, 0.4, 0.8, 1.6, 0].map(after)).toEqual([2, 4, 8, 16, 16, 16]);
-  // 16 steps of 1 ms; then 5 of 1 ms; then 5 of 10 ms.
+  // 16 steps of 1 ms each, then 5 of 1 ms, then 5 of 10 ms.
   expect([16, 5, 50].map(after)).toEqual([5, 5, 1]);
   expect([4, 6, 2.4].map(after)).toEqual([1, 1, 2]);
 });

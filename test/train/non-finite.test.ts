@@ -11,7 +11,7 @@ const on = await device();
 const folder = temporaryFolders();
 const bad = 5;
 
-/** A run whose loss, or the gradient of it alone, is multiplied by `factor` at step `bad`. */
+/** A run that multiplies its loss, or only the gradient, by `factor` at step `bad`. */
 function failing(
   options: Omit<AdamOptions, "lr">,
   { factor = Number.POSITIVE_INFINITY, where = "loss" }: { factor?: number; where?: string } = {},
@@ -29,7 +29,7 @@ function failing(
   return runOf({ model, optimizer, loss, data: images.batches({ size: 16 }), budget, card });
 }
 
-/** Runs to the error; the records before it. */
+/** Runs until the error, and returns the records before it. */
 async function untilError(run: ReturnType<typeof failing>) {
   const records: StepRecord[] = [];
   let error: unknown;
@@ -50,7 +50,7 @@ const kinds = [
 ];
 
 describe.each(kinds)("$what", (kind) => {
-  it('with nonFinite: "stop" ends the run, names the step and leaves the parameters as they were before it', async () => {
+  it('with nonFinite "stop" ends the run, names the step and keeps the parameters from before it', async () => {
     const before = failing({ nonFinite: "stop" }, kind, bad);
     const expected = await recordsOf(before.trainer);
     const run = failing({ nonFinite: "stop" }, kind);
@@ -63,7 +63,7 @@ describe.each(kinds)("$what", (kind) => {
     expect(await run.optimizer.stats()).toMatchObject({ updates: bad, stoppedAt: bad });
   });
 
-  it('with nonFinite: "stop" a run that is started again says the same instead of training nothing', async () => {
+  it('with nonFinite "stop" ends a run that is started again with the same error', async () => {
     const run = failing({ nonFinite: "stop" }, kind);
     await untilError(run);
     const before = await bitsOf(run.model.stateDict());
@@ -73,7 +73,7 @@ describe.each(kinds)("$what", (kind) => {
     expect(await bitsOf(run.model.stateDict())).toEqual(before);
   });
 
-  it('with nonFinite: "skip" leaves the step out, marks it, counts it and goes on', async () => {
+  it('with nonFinite "skip" skips the step, marks and counts it, and continues', async () => {
     const run = failing({ nonFinite: "skip" }, kind);
     const records = await recordsOf(run.trainer);
     expect(records.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
@@ -88,34 +88,34 @@ describe.each(kinds)("$what", (kind) => {
 });
 
 describe("without a check", () => {
-  it.each(kinds.slice(0, 2))("$what ends the run all the same, and names the step", async (kind) => {
+  it.each(kinds.slice(0, 2))("$what ends the run, and the error names the step", async (kind) => {
     const { records, message } = await untilError(failing({}, kind));
     expect(records.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4]);
     expect(message).toContain(`step ${bad}`);
     expect(message).toContain(kind.word);
   });
 
-  it.each(kinds.slice(2))("$what shows in the loss of the next step", async (kind) => {
+  it.each(kinds.slice(2))("$what is reported in the loss of the next step", async (kind) => {
     const { records, message } = await untilError(failing({}, kind));
     expect(records.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5]);
     expect(message).toContain(`step ${bad + 1}`);
   });
 
-  it("clipping alone measures the gradient and names the step", async () => {
+  it("clipping measures the gradient, and the error names the step", async () => {
     const { message } = await untilError(failing({ clipNorm: 1 }, { where: "gradient" }));
     expect(message).toContain(`step ${bad}`);
     expect(message).toContain("gradient's norm");
   });
 });
 
-it("a checkpoint from before takes a stopped run back, and the run goes on", async () => {
+it("loading an earlier checkpoint clears the stop, and the run continues", async () => {
   const path = join(folder(), "good.safetensors");
   const run = failing({ nonFinite: "stop" });
   for await (const { step } of run.trainer.run()) if (step === 1) break;
   await run.trainer.save(path);
   await untilError(run);
   await run.trainer.load(path);
-  // The loss misbehaves only once.
+  // The loss fails only once.
   const records = await recordsOf(run.trainer);
   expect(records.map(({ step }) => step)).toEqual([2, 3, 4, 5, 6, 7, 8]);
   expect((await run.optimizer.stats()).updates).toBe(9);

@@ -1,4 +1,4 @@
-// bf16: weights, activations and gradients in bfloat16; masters, statistics and losses in float32.
+// bf16: weights, activations and gradients are bfloat16; master weights, statistics and losses are float32.
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import * as models from "#lib/models/index.js";
@@ -20,7 +20,7 @@ const typesOf = (state: ReadonlyMap<string, Tensor>) =>
 const valuesOf = async (x: Tensor) => Array.from(await cast(x.detach(), "float32").read());
 
 describe("setPrecision", () => {
-  it("changes parameters, rounded to the nearest, and leaves statistics float32", async () => {
+  it("rounds parameters to nearest and keeps statistics in float32", async () => {
     const model = smallResNet(on);
     const before = new Map(
       await Promise.all([...model.stateDict()].map(async ([name, x]) => [name, await x.read()] as const)),
@@ -36,7 +36,7 @@ describe("setPrecision", () => {
     }
   });
 
-  it("keeps what is shared shared, gives the memory back, and leads there and back", async () => {
+  it("keeps shared parameters shared, releases memory, and can be reversed", async () => {
     const before = on.memory().allocated;
     const taken = () => on.memory().allocated - before;
     const model = models.olmo({
@@ -50,7 +50,7 @@ describe("setPrecision", () => {
     });
     const wide = taken();
     model.setPrecision("bf16");
-    // Half, but for what a piece of memory is rounded up to.
+    // Half, except for the rounding up of memory blocks.
     expect(taken()).toBeLessThan(0.6 * wide);
     const tokens = tensor(
       on,
@@ -71,7 +71,7 @@ describe("setPrecision", () => {
     model.dispose();
   });
 
-  it("refuses another name, and an optimizer that was made before", () => {
+  it("refuses an unknown name, and a model that already has an optimizer", () => {
     const model = plainMLP(on);
     expectError(
       () => model.setPrecision("bf8" as nn.Precision),
@@ -95,7 +95,7 @@ describe("setPrecision", () => {
 });
 
 describe.each(all)("training in bf16 on $label", ({ label, device: where }) => {
-  // The emulator takes a third of a second for a step.
+  // A step takes a third of a second on the emulator.
   const until = label === "cuda:emulated" ? 4 : budget;
   const run = async (trainer: Trainer) => {
     const losses: number[] = [];
@@ -103,7 +103,7 @@ describe.each(all)("training in bf16 on $label", ({ label, device: where }) => {
     return losses;
   };
 
-  it("keeps float32 masters, of which the weights are the rounded copies, and learns what float32 learns", async () => {
+  it("keeps float32 master weights, of which the weights are rounded copies, and learns like float32", async () => {
     const low = lowPrecision.make(where);
     const losses = await run(low.trainer);
     const types = typesOf(low.optimizer.stateDict());
@@ -119,14 +119,15 @@ describe.each(all)("training in bf16 on $label", ({ label, device: where }) => {
     const optimizer = new AdamW(model.parameters(), low.optimizer.groups[0]!.options as never);
     const wide = lowPrecision.make(where, { model, optimizer });
     const expected = await run(wide.trainer);
-    // 8 significant bits: rates of a hundredth a step and some ten roundings on the way to a loss around 1.
+    // bfloat16 has 8 significant bits. Rates are about a hundredth per step, and a loss around 1 has been rounded about
+    // ten times.
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - expected[i]!), `step ${i}`).toBeLessThan(0.1);
     if (until === budget) expect(losses.at(-1)).toBeLessThan(0.8 * losses[0]!);
   });
 });
 
-describe("what a bf16 run saves", () => {
-  it("is loaded in bf16 to the same outputs, or in float32 to nearly these", async () => {
+describe("a checkpoint of a bf16 run", () => {
+  it("is loaded in bf16 with the same outputs, and in float32 with nearly the same", async () => {
     const run = lowPrecision.make(on);
     await recordsOf(run.trainer);
     const path = join(folder(), "low.safetensors");
@@ -145,7 +146,7 @@ describe("what a bf16 run saves", () => {
     expect(expected.accuracy).toBeGreaterThan(0.3);
   });
 
-  it("is of another run than one in float32, which says so", async () => {
+  it("is refused by a float32 run, and the error says so", async () => {
     const path = join(folder(), "low.safetensors");
     const low = lowPrecision.make(on);
     await low.trainer.save(path);

@@ -18,10 +18,10 @@ import {
 const folder = temporaryFolders();
 
 describe.each([residual, dropping, lowPrecision])(
-  "a run that was stopped and resumed has the same bits: $title",
+  "a resumed run has the same bits as an uninterrupted one: $title",
   ({ make }) => {
-    // Batches per epoch: 5 for the one, 10 for the other with 3 to a step, so that these steps are the first ones,
-    // inside an epoch and between two.
+    // One run has 5 batches per epoch, the other 10 with 3 per step. These stops are at the start, inside an epoch and
+    // between two epochs.
     const stops = [0, 1, 4, 7, 10];
 
     it.each(cpuDevices)("stopped at step 0, 1, 4, 7 or 10 ($label)", async ({ options }) => {
@@ -35,7 +35,7 @@ describe.each([residual, dropping, lowPrecision])(
         await first.trainer.save(path);
         await first.data.close();
 
-        // As in a new process: another device, other weights, an optimizer without a past, data from the start.
+        // As in a new process: another device, other weights, a new optimizer, data from the start.
         const second = make(await device(options), { seed: 99 });
         await second.trainer.load(path);
         expect(second.trainer.step).toBe(k);
@@ -48,7 +48,7 @@ describe.each([residual, dropping, lowPrecision])(
       await undisturbed.data.close();
     });
 
-    it("loaded into a trainer that has trained already", async () => {
+    it("loaded into a trainer that has already trained", async () => {
       const path = join(folder(), "start.safetensors");
       const run = make(await device());
       await run.trainer.save(path);
@@ -59,7 +59,7 @@ describe.each([residual, dropping, lowPrecision])(
       expect(await endOf(run)).toEqual(end);
     });
 
-    it("saving and loading do not disturb: a checkpoint of a checkpoint is the same", async () => {
+    it("saving and loading a checkpoint again gives the same checkpoint and does not change training", async () => {
       const [one, two] = [join(folder(), "1.safetensors"), join(folder(), "2.safetensors")];
       const undisturbed = make(await device());
       const losses = lossesOf(await recordsOf(undisturbed.trainer));
@@ -75,7 +75,7 @@ describe.each([residual, dropping, lowPrecision])(
       expect(readFileSync(two).equals(readFileSync(one))).toBe(true);
     });
 
-    it("with its budget prolonged", async () => {
+    it("with a longer budget", async () => {
       const path = join(folder(), "end.safetensors");
       const longer = make(await device(), { budget: budget + 3 });
       const losses = lossesOf(await recordsOf(longer.trainer));
@@ -89,7 +89,7 @@ describe.each([residual, dropping, lowPrecision])(
   },
 );
 
-it("the running statistics of batch norm are part of it: the evaluation is the same number", async () => {
+it("including the running statistics of batch norm, so the evaluation is the same", async () => {
   const path = join(folder(), "statistics.safetensors");
   const first = residual.make(await device());
   await recordsOf(first.trainer);

@@ -1,4 +1,4 @@
-// What a run takes besides its loop: what is refused, the best checkpoint, and early stopping.
+// Options of a run: validation, the best checkpoint, and early stopping.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -26,7 +26,7 @@ describe("the best evaluation", () => {
     { maxLength: 12 },
   );
 
-  it("is the first of the best, and counts those after it", () => {
+  it("is the first of equal ones, with a count of the evaluations after it", () => {
     fc.assert(
       fc.property(evaluations, fc.constantFrom("loss" as const, "accuracy" as const), (list, metric) => {
         let best: BestEvaluation | undefined;
@@ -41,7 +41,7 @@ describe("the best evaluation", () => {
     );
   });
 
-  it("must be better by more than minDelta, and is compared with its own kind", () => {
+  it("must improve by more than minDelta, and is compared by the same metric", () => {
     const at = (loss: number, accuracy = 0): Evaluation => ({ loss, accuracy, items: 1 });
     const options = { metric: "loss", minDelta: 0.5 } as const;
     const first = bestOf(undefined, at(2), { step: 1, ...options });
@@ -58,7 +58,7 @@ describe("the best evaluation", () => {
 });
 
 describe("evaluateEvery", () => {
-  /** Noisy labels and a rate that is too large: the loss goes up and down. */
+  /** A run with noisy labels and a high rate, whose loss rises and falls. */
   const make = (seed = 0) => {
     const inputs = Float32Array.from({ length: 64 * 4 }, (_, i) => Math.sin(i * i));
     const set = fromArrays({
@@ -83,7 +83,7 @@ describe("evaluateEvery", () => {
     return losses;
   };
 
-  /** Where a run with so much patience ends, and the best step until then, both counted in evaluations from 1. */
+  /** The end of a run with this patience and its best step, both counted in evaluations from 1. */
   const expectedOf = (losses: readonly number[], patience: number) => {
     let best = 0;
     for (const [i, loss] of losses.entries()) {
@@ -114,16 +114,16 @@ describe("evaluateEvery", () => {
       expect(trainer.best).toEqual({ step: 2 * best, metric: "loss", value: losses[best - 1], since: end - best });
       expect(bestSteps.at(-1)).toBe(2 * best);
       expect((await readCheckpoint(path)).info.step).toBe(2 * best);
-      // The trainer can go back to it, and then knows nothing of what came after.
+      // The trainer can load the best checkpoint, which contains nothing of later steps.
       await trainer.load(path);
       expect((await trainer.evaluate(held)).loss).toBe(losses[best - 1]);
       expect(trainer.best).toEqual({ step: 2 * best, metric: "loss", value: losses[best - 1], since: 0 });
     }
-    // Otherwise this test would hold for a run that stops nowhere.
+    // Ensures that the run stops early, so that the test is not vacuous.
     expect(expectedOf(losses, 2).end).toBeLessThan(losses.length);
   });
 
-  it("compares over a resume as without one", async () => {
+  it("compares with evaluations before a resume", async () => {
     const place = folder();
     const options = ({ held }: ReturnType<typeof make>, name: string): RunOptions => ({
       evaluateEvery: { steps: 2, data: held, best: join(place, name), patience: 4 },
@@ -144,7 +144,7 @@ describe("evaluateEvery", () => {
     expect(await endOf(second)).toEqual(await endOf(whole));
   });
 
-  it("ends the run with what onProgress throws, after whole steps", async () => {
+  it("ends the run with the error that onProgress throws, after whole steps", async () => {
     const { trainer } = residual.make(on);
     const onProgress = () => {
       throw new Error("enough");
@@ -158,7 +158,7 @@ describe("evaluateEvery", () => {
     expect((await recordsOf(trainer))[0]?.step).toBe(5);
   });
 
-  it("says that labels without classes have no accuracy", async () => {
+  it("refuses accuracy as the metric if labels are not classes", async () => {
     const line = fromArrays({
       inputs: new Float32Array(8),
       labels: { data: new Float32Array(8), shape: [1] },
@@ -208,7 +208,7 @@ describe("a run refuses", () => {
     { options: { onStep: { steps: 5, calback: () => {} } }, words: ["run.onStep", "did you mean callback"] },
     { options: { onStep: { steps: 5 } }, words: ["run.onStep.callback", "undefined"] },
   ])("$options", async ({ options, words }) => {
-    // At the call, not at the first step.
+    // The error is thrown at the call, not at the first step.
     await expectError(() => trainer.run(options as RunOptions), "invalid-argument", ...words);
     expect(trainer.step).toBe(0);
     expect(existsSync(path)).toBe(false);

@@ -26,7 +26,7 @@ async function written(tensors: ReadonlyMap<string, HostTensor> = some, metadata
   return path;
 }
 
-/** The file taken apart by what the format's description says, with nothing of the library. */
+/** Parses the file according to the format's description, without the library. */
 function parse(file: Buffer) {
   const length = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.subarray(8, 8 + length).toString()) as Record<
@@ -37,7 +37,7 @@ function parse(file: Buffer) {
   return { start: 8 + length, metadata, entries, data: file.subarray(8 + length) };
 }
 
-/** A file with this header, and `size` bytes of data after it. */
+/** Writes a file with this header followed by `size` bytes of data. */
 function fileWith(header: unknown, size = 0): string {
   const json = Buffer.isBuffer(header)
     ? header
@@ -50,7 +50,7 @@ function fileWith(header: unknown, size = 0): string {
 }
 
 describe("writeSafetensors", () => {
-  it("writes what the format asks for: a header of names, types, shapes and offsets, then the bytes", async () => {
+  it("writes the format: a header of names, types, shapes and offsets, then the bytes", async () => {
     const { entries, metadata, data, start } = parse(readFileSync(await written(some, { by: "a test", of: "é" })));
     expect(metadata).toEqual({ by: "a test", of: "é", "stepsize.crc32": expect.any(String) });
     expect(Object.keys(entries).sort()).toEqual([...some.keys()].sort());
@@ -71,7 +71,7 @@ describe("writeSafetensors", () => {
   });
 
   const python = spawnSync("python3", ["-c", "import safetensors.numpy"]).status === 0;
-  it.skipIf(!python)("is read by the format's own package (skipped where python3 has no safetensors)", async () => {
+  it.skipIf(!python)("is readable by the format's own package (skipped if python3 has no safetensors)", async () => {
     const script = `import sys, json, safetensors.numpy as s
 t = s.load_file(sys.argv[1])
 print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v in t.items()}))`;
@@ -83,7 +83,7 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
     expect(read).toEqual(Object.fromEntries(expected));
   });
 
-  it("gives back every bit, whatever the tensors", async () => {
+  it("preserves every bit of any tensors", async () => {
     const arrays = { float32: Float32Array, float64: Float64Array, int32: Int32Array, uint8: Uint8Array } as const;
     const one = fc
       .tuple(
@@ -96,7 +96,7 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
         const Type = arrays[dtype];
         return { dtype, shape, data: new Type(new Uint8Array(size * Type.BYTES_PER_ELEMENT).fill(fill).buffer) };
       });
-    // "__metadata__" is the one name that the format keeps for itself.
+    // "__metadata__" is the only name that the format reserves.
     const names = fc.string({ maxLength: 6 }).filter((name) => name !== "__metadata__" && name !== "__proto__");
     const path = join(folder(), "any.safetensors");
     await fc.assert(
@@ -115,7 +115,7 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
     );
   });
 
-  it("writes checksums as the documentation describes them", async () => {
+  it("writes checksums as documented", async () => {
     const file = readFileSync(await written(some, { by: "a test" }));
     const { start, metadata, entries, data } = parse(file);
     const sums = JSON.parse((metadata as unknown as Record<string, string>)["stepsize.crc32"]!) as {
@@ -138,7 +138,7 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
     expect(hex(Buffer.from(text.replace(sums.header, "00000000"), "latin1"))).toBe(sums.header);
   });
 
-  it("refuses metadata that could be taken for checksums, and data that is not of its shape", async () => {
+  it("refuses metadata that look like checksums, and data that do not match their shape", async () => {
     const path = join(folder(), "no.safetensors");
     for (const metadata of [{ "stepsize.crc32": "x" }, { other: 'a "stepsize-crc32-1"' }])
       await expectError(
@@ -164,14 +164,14 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
     expect(existsSync(path)).toBe(false);
   });
 
-  it("makes the folder, and leaves nothing beside the file", async () => {
+  it("creates the folder, and leaves no other file behind", async () => {
     const path = join(folder(), "a", "b", "c.safetensors");
     await writeSafetensors(path, some, {});
     expect(existsSync(path)).toBe(true);
     expect(readdirSync(join(path, ".."))).toEqual(["c.safetensors"]);
   });
 
-  it("to one file, many at the same time: one of them is there, whole", async () => {
+  it("leaves one whole file if several calls write to it at the same time", async () => {
     const path = join(folder(), "one.safetensors");
     const large = (fill: number) =>
       new Map<string, HostTensor>([
@@ -185,7 +185,7 @@ print(json.dumps({k: [str(v.dtype), list(v.shape), v.tobytes().hex()] for k, v i
 });
 
 describe("readSafetensors", () => {
-  it("refuses a file that was cut anywhere", async () => {
+  it("refuses a file that is cut at any byte", async () => {
     const whole = readFileSync(await written());
     const { start, entries } = parse(whole);
     const boundaries = [
@@ -348,7 +348,7 @@ describe("readSafetensors", () => {
     await expectError(() => readSafetensors(path), "invalid-file", path, "the next tensor at 8", "at 0");
   });
 
-  it("cuts what a message quotes of a header, and shows what a terminal would obey as what it is", async () => {
+  it("shortens quotes of a header in messages, and escapes control characters", async () => {
     const long = "x".repeat(1_000_000);
     const files: [string, number][] = [
       [`{"${long}": 3}`, 0],
@@ -373,7 +373,7 @@ describe("readSafetensors", () => {
     }
   });
 
-  it("reads metadata that are null, and a tensor by the name of what every object has", async () => {
+  it("reads null metadata, and a tensor that is named like a property of every object", async () => {
     const { tensors, metadata } = await readSafetensors(
       fileWith('{"__metadata__":null,"__proto__":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1),
     );
@@ -381,7 +381,7 @@ describe("readSafetensors", () => {
     expect([...tensors.keys()]).toEqual(["__proto__"]);
   });
 
-  it("refuses a header longer than the format allows, without reading it", async () => {
+  it("refuses a header longer than the format allows without reading it", async () => {
     const path = join(folder(), "long.safetensors");
     const bytes = Buffer.alloc(64);
     for (const length of [100_000_001n, 2n ** 63n, 2n ** 64n - 1n]) {
@@ -391,7 +391,7 @@ describe("readSafetensors", () => {
     }
   });
 
-  it("reads a header with spaces after it, in any order of the bytes, without metadata", async () => {
+  it("reads a header with trailing spaces, in any order of the bytes, and without metadata", async () => {
     const header = `${JSON.stringify({
       b: { dtype: "U8", shape: [2], data_offsets: [3, 5] },
       a: { dtype: "U8", shape: [3], data_offsets: [0, 3] },
@@ -406,7 +406,7 @@ describe("readSafetensors", () => {
     ]);
   });
 
-  it("never breaks on bytes that are wrong", async () => {
+  it("fails only with a file error if bytes are wrong", async () => {
     const whole = readFileSync(await written(some, { note: "x" }));
     const path = join(folder(), "flipped.safetensors");
     const { start } = parse(whole);
@@ -420,19 +420,19 @@ describe("readSafetensors", () => {
           () => undefined,
           (thrown: unknown) => thrown,
         );
-        // A letter in a name or a text may change unseen; everything else is an error of the file.
+        // A changed letter in a name or a text may go undetected. Everything else is a file error.
         if (error !== undefined) expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-file" });
       }),
       { numRuns: 300 },
     );
   });
 
-  it("tells a file that is not there from one that cannot be read", async () => {
+  it("distinguishes a missing file from one that cannot be read", async () => {
     const missing = join(folder(), "none.safetensors");
     await expectError(() => readSafetensors(missing), "not-found", missing);
     const directory = folder();
     await expectError(() => readSafetensors(directory), "invalid-file", directory, "is a folder");
-    // It would never end if it were read.
+    // Reading the pipe would never end.
     const pipe = join(folder(), "pipe");
     execFileSync("mkfifo", [pipe]);
     for (const path of [pipe, "/dev/zero"])

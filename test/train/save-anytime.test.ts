@@ -1,5 +1,5 @@
-// A checkpoint has the state after as many steps as it says, whenever it is asked for: between steps, in the middle of
-// one, from the data, from the loss, from a timer. So a run that goes on from it has the bits of one without a stop.
+// A checkpoint has the state after the number of steps that it states, whenever save is called: between steps, during a
+// step, from the data, from the loss, or from a timer. A run resumed from it has the bits of an uninterrupted run.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -19,7 +19,10 @@ const on = await device();
 const folder = temporaryFolders();
 const budget = 9;
 
-/** Everything that a forward pass changes besides weights: running statistics, and a counter of random numbers. */
+/**
+ * A model with all state that a forward pass changes besides weights: running statistics and a counter of random
+ * numbers.
+ */
 function modelOf(seed: number): nn.Module {
   const place = { device: on, seeds: new nn.Seeds(seed) };
   return new nn.Sequential(
@@ -39,7 +42,7 @@ interface Setting {
 
 const lr = schedule.uba({ budget, maxLr: 0.05, warmup: 2 });
 
-/** @param at called at every moment that a program may choose: at every batch, loss and turn of the event loop */
+/** @param at called at every moment at which a program can run: at every batch, loss and turn of the event loop */
 function make(
   { accumulate, augmentOn, clipNorm }: Setting,
   at: (place: string) => Promise<void> | undefined,
@@ -64,7 +67,7 @@ function make(
   return runOf({ model, optimizer, loss, data, accumulate, card: { preprocessing: card.preprocessing } });
 }
 
-describe("a checkpoint that is asked for at any moment", () => {
+describe("a checkpoint saved at any moment", () => {
   const settings = fc.record({
     accumulate: fc.integer({ min: 1, max: 3 }),
     augmentOn: fc.constantFrom("host" as const, "device" as const),
@@ -73,7 +76,7 @@ describe("a checkpoint that is asked for at any moment", () => {
   const modes = fc.record({ capture: fc.boolean(), runAhead: fc.boolean() });
   const places = fc.uniqueArray(fc.nat({ max: 45 }), { minLength: 1, maxLength: 3 });
 
-  it("resumes to the bits of the run that was not stopped", async () => {
+  it("resumes with the bits of the uninterrupted run", async () => {
     const seen = new Set<string>();
     await fc.assert(
       fc.asyncProperty(settings, modes, places, async (setting, mode: RunOptions, moments) => {
@@ -109,7 +112,7 @@ describe("a checkpoint that is asked for at any moment", () => {
 
         for (const saving of await Promise.allSettled(saves)) {
           if (saving.status === "rejected") {
-            // The loop was at a record that the weights are not of.
+            // The loop was at an earlier record than the weights.
             expect(mode.runAhead).toBe(true);
             await expectError(() => Promise.reject(saving.reason), "invalid-state", "is ahead", "checkpointEvery");
             continue;
@@ -124,12 +127,12 @@ describe("a checkpoint that is asked for at any moment", () => {
       }),
       { numRuns: 40 },
     );
-    // Of the places and modes there are, few are left out by chance.
+    // Most combinations of places and modes occur in the random draws.
     expect(seen.size).toBeGreaterThan(12);
   });
 });
 
-describe("a step that fails", () => {
+describe("a failing step", () => {
   /** A loss that throws at one call. */
   const failingAt = (call: number) => {
     let calls = 0;
@@ -155,7 +158,7 @@ describe("a step that fails", () => {
       card,
     });
 
-  it("halfway, is made again to the same bits", async () => {
+  it("is repeated with the same bits if it fails halfway", async () => {
     const records = await recordsOf(start(dropping(), nn.crossEntropy).trainer);
     const run = start(dropping(), failingAt(7));
     const seen: StepRecord[] = [];
@@ -172,7 +175,7 @@ describe("a step that fails", () => {
     for (const { trainer } of [run, other]) expect([...seen, ...(await recordsOf(trainer))]).toEqual(records);
   });
 
-  it("after it changed running statistics, is no state to save or to go on from", async () => {
+  it("that has changed running statistics leaves a state that can be neither saved nor continued", async () => {
     const records = await recordsOf(start(modelOf(0), nn.crossEntropy).trainer);
     const run = start(modelOf(0), failingAt(7));
     const path = join(folder(), "two.safetensors");
@@ -190,7 +193,7 @@ describe("a step that fails", () => {
     expect([...seen.slice(0, 2), ...(await recordsOf(run.trainer))]).toEqual(records);
   });
 
-  it("because of its data, has changed nothing", async () => {
+  it("changes nothing if its data fail", async () => {
     const source = images.batches({ size: 8 });
     let calls = 0;
     const data: BatchSource = Object.assign(Object.create(source), {
@@ -216,12 +219,12 @@ describe("a step that fails", () => {
   });
 });
 
-describe("a run with a step that was not finite", () => {
+describe("a run with a non-finite step", () => {
   const bad = 5;
   const size = 16;
   const values = Float32Array.from({ length: 20 * size * 6 }, (_, i) => Math.sin(i * i));
 
-  /** Batches of which one is bad, once: its items are so large that the loss overflows. */
+  /** Batches with one that is bad at the first reading: its items are so large that the loss overflows. */
   function batchesWith(accident: boolean): BatchSource {
     let accidents = accident ? 1 : 0;
     return fromIterable(function* () {
@@ -235,7 +238,7 @@ describe("a run with a step that was not finite", () => {
     });
   }
 
-  /** A loss with its own value and a gradient of NaN at one call: x + √(x − x) has the derivative 1 + (1 − 1)/0. */
+  /** A loss with an unchanged value and a NaN gradient at one call: x + √(x − x) has the derivative 1 + (1 − 1)/0. */
   function lossWith(accident: boolean): nn.Loss {
     let calls = 0;
     return (outputs, targets) => {
@@ -259,7 +262,7 @@ describe("a run with a step that was not finite", () => {
   };
 
   const ahead = [{}, { runAhead: true }];
-  // What is captured calls the loss once, for all replays.
+  // A captured step calls the loss once for all replays.
   const cases = [
     { accident: "gradient", modes: ahead },
     { accident: "data", modes: [...ahead, ...ahead.map((mode) => ({ ...mode, capture: true }))] },
@@ -267,7 +270,7 @@ describe("a run with a step that was not finite", () => {
   const checks = [{}, { clipNorm: 1 }, { nonFinite: "stop" }] as const;
 
   it.each(cases)(
-    "writes no checkpoint of it, names the last good one and goes on from that ($accident)",
+    "writes no checkpoint of that step, names the last good one and continues from it ($accident)",
     async ({ accident, modes }) => {
       for (const options of checks)
         for (const mode of modes) {
@@ -293,7 +296,7 @@ describe("a run with a step that was not finite", () => {
     },
   );
 
-  it.each(ahead)("is not saved by a loop that was left before the record of it: %o", async (mode) => {
+  it.each(ahead)("is not saved by a loop that ended before the step's record: %o", async (mode) => {
     for (const options of checks) {
       const run = make(options, "data");
       for await (const { step } of run.trainer.run(mode)) if (step === bad - 1) break;
@@ -305,7 +308,7 @@ describe("a run with a step that was not finite", () => {
     }
   });
 
-  it("that was skipped, is saved and resumed as it went on", async () => {
+  it("saves and resumes the same run if the step is skipped", async () => {
     const whole = make({ nonFinite: "skip" }, "data");
     const records = await recordsOf(whole.trainer);
     expect(records[bad]).toMatchObject({ skipped: true });
@@ -319,7 +322,7 @@ describe("a run with a step that was not finite", () => {
     expect(await endOf(other)).toEqual(await endOf(whole));
   });
 
-  it("leaves a save alone that was asked for before it", async () => {
+  it("does not affect an earlier call of save", async () => {
     const run = make({}, "data");
     const path = join(folder(), "before.safetensors");
     let saving: Promise<void> | undefined;

@@ -1,4 +1,4 @@
-// Training that goes from PyTorch to stepsize and back: names, shapes, order of axes and numbers of steps.
+// Training that moves from PyTorch to stepsize and back: names, shapes, order of axes and numbers of steps.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,23 +22,24 @@ const folder = temporaryFolders();
 const runs = Object.keys(golden.runs);
 const steps = 20;
 
-/** The model and optimizer of a run as PyTorch left them. */
+/** The model and optimizer of a run as PyTorch saved them. */
 async function begun(run: string, device: Device, { weights, state } = writeFiles(run, folder())) {
   const one = make(run, device);
   await loadTorchWeights(one.model, weights);
-  // SGD does not count its steps in PyTorch.
+  // PyTorch's SGD does not count its steps.
   await loadTorchState(one.optimizer, state, run.endsWith("sgd") ? { steps: golden.before } : {});
   return one;
 }
 
-/** All values of tensors, in the order of these names. */
+/** All values of the tensors, concatenated in the order of the names. */
 const joined = async (tensors: ReadonlyMap<string, { read(): Promise<ArrayLike<number>> }>, names: readonly string[]) =>
   (await Promise.all(names.map(async (name) => Array.from(await tensors.get(name)!.read())))).flat();
 
-await onEveryDevice("a run of PyTorch goes on", (device) => {
-  // Float32 against float64 from the same numbers. Seen were 9e-6 on losses and 2e-6 on weights, of the deepest network
-  // with batch norm. Moments in the wrong order of axes change its losses by 1e-3 and more.
-  test.each(runs)("%s: losses and weights of 20 steps", async (run) => {
+await onEveryDevice("a run of PyTorch continues", (device) => {
+  // Float32 compared with float64 from the same numbers. The largest observed errors are 9e-6 for losses and 2e-6 for
+  // weights, both of the deepest network with batch norm. Moments in the wrong order of axes change its losses by 1e-3
+  // and more.
+  test.each(runs)("%s: with the same losses and weights for 20 steps", async (run) => {
     const { losses: expected, weights } = golden.runs[run]!;
     const one = await begun(run, device);
     expect(one.optimizer.iteration).toBe(golden.before);
@@ -52,15 +53,15 @@ await onEveryDevice("a run of PyTorch goes on", (device) => {
 });
 
 await onEveryDevice(
-  "what was read is written again",
+  "saving what was loaded",
   (device) => {
-    /** Without the counters of batches, which no model here has. */
+    /** Without the counters of batches, which the models here do not have. */
     const kept = (tensors: ReadonlyMap<string, StoredBytes>) =>
       new Map(
         [...tensors].filter(([name]) => !name.endsWith("num_batches_tracked")).sort(([a], [b]) => (a < b ? -1 : 1)),
       );
 
-    test.each(runs)("%s: the same names, shapes, types and bits", async (run) => {
+    test.each(runs)("%s: keeps names, shapes, types and bits", async (run) => {
       const one = await begun(run, device);
       const [weights, state] = ["weights", "state"].map((part) => join(folder(), part)) as [string, string];
       const before = device.memory().tensors;
@@ -95,7 +96,7 @@ const python = (...args: string[]) => {
 const installed = python("-c", "import torch, safetensors").status === 0;
 
 test.skipIf(!installed)(
-  `PyTorch goes on where stepsize stopped${installed ? "" : " (skipped: python3 has no torch and safetensors)"}`,
+  `PyTorch continues where stepsize stopped${installed ? "" : " (skipped: python3 has no torch and safetensors)"}`,
   async () => {
     const script = "test/golden/round_trip.py";
     const path = folder();
@@ -120,7 +121,7 @@ test.skipIf(!installed)(
     >;
     expect(Object.keys(errors)).toEqual(runs);
     for (const [run, { loss, weights }] of Object.entries(errors)) {
-      // Forty steps in float32 against float64.
+      // Forty steps in float32 compared with float64.
       expect(loss, run).toBeLessThan(1e-4);
       expect(weights, run).toBeLessThan(1e-4);
     }

@@ -1,4 +1,5 @@
-// Weights from PyTorch's files and from checkpoints; what networks compute with them: test/models/resnets.test.ts.
+// Loading weights from PyTorch's files and from checkpoints. test/models/resnets.test.ts checks the outputs of networks
+// with such weights.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -21,7 +22,7 @@ const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => pro
 /** A ResNet-18 with an eighth of the channels, for 10 classes. */
 const small = (classes = 10) => resnet18({ classes, stem: "cifar", width: 8, device: on });
 
-/** The file of such a network, in PyTorch's names and layout: hashed numbers everywhere. */
+/** The tensors of such a network in PyTorch's names and layout, with hashed numbers. */
 function torchFile(): Map<string, Stored> {
   const { tensors } = golden.networks.find(({ name, stem }) => name === "resnet18" && stem === "cifar")!;
   const narrow = (size: number) => (size >= 64 ? size / 8 : size);
@@ -42,7 +43,7 @@ function written(tensors: ReadonlyMap<string, Stored>): string {
   return writeStored(join(folder(), "weights.safetensors"), tensors);
 }
 
-/** The file with some tensors replaced, or left out where the change is undefined. */
+/** Writes the file with some tensors replaced, or removed if the change is undefined. */
 function changed(changes: Readonly<Record<string, Stored | undefined>>): string {
   const tensors = torchFile();
   for (const [name, change] of Object.entries(changes))
@@ -54,7 +55,7 @@ function changed(changes: Readonly<Record<string, Stored | undefined>>): string 
 /** A tensor of the file with another shape of the same size. */
 const reshaped = (name: string, shape: readonly number[]): Stored => ({ ...torchFile().get(name)!, shape });
 
-/** Fails unless loading the file into a model throws this error and changes nothing. */
+/** Expects loading the file into a model to throw this error and to change nothing. */
 async function expectRefused(path: string, ...words: string[]): Promise<void> {
   const model = small();
   const before = await bitsOf(model.stateDict());
@@ -64,7 +65,7 @@ async function expectRefused(path: string, ...words: string[]): Promise<void> {
 }
 
 describe("loadTorchWeights", () => {
-  it("puts every number in its place: OIHW becomes OHWI, the rest stays as it is", async () => {
+  it("permutes OIHW to OHWI and keeps the order of everything else", async () => {
     const model = small();
     await loadTorchWeights(model, written(torchFile()));
     const at = (shape: readonly number[], index: readonly number[]) =>
@@ -107,7 +108,7 @@ describe("loadTorchWeights", () => {
     expect(model.torchNames().names.size).toBe(torchFile().size - 20);
   });
 
-  it("does without the counters of batches, which older files do not have", async () => {
+  it("does not need the counters of batches, which older files do not have", async () => {
     const tensors = [...torchFile()].filter(([name]) => !name.endsWith("num_batches_tracked"));
     const [a, b] = [small(), small()];
     await loadTorchWeights(a, written(new Map(tensors)));
@@ -115,14 +116,14 @@ describe("loadTorchWeights", () => {
     expect(await bitsOf(a.stateDict())).toEqual(await bitsOf(b.stateDict()));
   });
 
-  it("names the layers of bottleneck blocks", () => {
+  it("maps the layers of bottleneck blocks", () => {
     const { names } = resnet50({ classes: 10, width: 4, device: on }).torchNames();
     const { tensors } = golden.networks.find(({ name }) => name === "resnet50")!;
     expect([...names.values()].sort()).toEqual(tensors.map(([name]) => name).sort());
     expect(names.get("blocks.15.norm3.gamma")).toBe("layer4.2.bn3.weight");
   });
 
-  // By the definitions of the formats: https://en.wikipedia.org/wiki/Half-precision_floating-point_format
+  // From the definition of the format: https://en.wikipedia.org/wiki/Half-precision_floating-point_format
   const halves = [
     [0x0000, 0],
     [0x0001, 2 ** -24],
@@ -155,20 +156,20 @@ describe("loadTorchWeights", () => {
       Float64Array.of(1, -2.5, 0.1, 0, 1e-300, -0, 3, 4, 5, 6),
       [1, -2.5, Math.fround(0.1), 0, 0, -0, 3, 4, 5, 6],
     ],
-  ])("takes %s", async (code, data, expected) => {
+  ])("accepts %s", async (code, data, expected) => {
     const model = small();
     await loadTorchWeights(model, changed({ "fc.bias": { code, shape: [10], data } }));
     expect([...(await model.classifier.bias!.read())]).toEqual(expected);
   });
 
-  it("takes a half that is not a number for what it is", async () => {
+  it("keeps a float16 NaN", async () => {
     const model = small();
     const data = Uint16Array.from({ length: 10 }, () => 0x7e00);
     await loadTorchWeights(model, changed({ "fc.bias": { code: "F16", shape: [10], data } }));
     expect([...(await model.classifier.bias!.read())]).toEqual(Array(10).fill(Number.NaN));
   });
 
-  it("converts to the model's own type", async () => {
+  it("converts to the model's type", async () => {
     class Half extends nn.Module {
       readonly weight = new nn.Parameter(cast(tensor(on, new Float32Array(3)), "bfloat16"));
       forward(x: Tensor): Tensor {
@@ -183,14 +184,14 @@ describe("loadTorchWeights", () => {
     expect(await model.weight.read()).toEqual(Uint16Array.of(0x3f80, 0xc000, 0x3eab));
   });
 
-  it("leaves a model that can be trained", async () => {
+  it("leaves the model trainable", async () => {
     const model = small();
     await loadTorchWeights(model, written(torchFile()));
     expect(model.parameters().every(({ requiresGrad, node }) => requiresGrad && !node)).toBe(true);
   });
 });
 
-describe("a file that does not fit changes nothing", () => {
+describe("a file that does not match changes nothing:", () => {
   it.each([
     ["a tensor is missing", { "layer3.1.conv2.weight": undefined }, ["missing: layer3.1.conv2.weight"]],
     [
@@ -237,14 +238,14 @@ describe("a file that does not fit changes nothing", () => {
     await expectRefused(changed(changes as never), "do not fit the model", ...words);
   });
 
-  it("weights of another architecture: the first names and how many more there are", async () => {
+  it("weights of another architecture, with the first names and the number of others", async () => {
     const { tensors } = golden.networks.find(({ name }) => name === "resnet34")!;
     const file = written(new Map(tensors.map(([name]) => [name, float32([1], new Float32Array(1))])));
-    // Eight blocks more, of ten tensors each.
+    // Eight more blocks with ten tensors each.
     await expectRefused(file, "left over: layer1.2.conv1.weight, layer1.2.bn1.weight, layer1.2.bn1.bias, and 77 more");
   });
 
-  it("a file that is cut short, wherever", async () => {
+  it("a file that is cut at any place", async () => {
     const file = written(torchFile());
     const whole = readFileSync(file);
     for (const share of [0, 1e-5, 0.01, 0.5, 0.999]) {
@@ -258,13 +259,13 @@ describe("a file that does not fit changes nothing", () => {
   it.each([
     ["a zip archive", "PK\x03\x04\0\0\x08\x08\0\0"],
     ["a pickle", "\x80\x02\x8a\x0al\xfc\x9cF\xf9"],
-  ])("%s of torch.save, with the way out of it", async (kind, bytes) => {
+  ])("%s of torch.save, with advice on how to convert it", async (kind, bytes) => {
     const path = join(folder(), "resnet18.pth");
     writeFileSync(path, Buffer.from(bytes, "latin1"));
     await expectRefused(path, "byte 0", kind, "torch.save", "safetensors.torch.save_file");
   });
 
-  it("a file that is not there", async () => {
+  it("a missing file", async () => {
     const path = join(folder(), "none.safetensors");
     await expectError(() => loadTorchWeights(small(), path), "not-found", path);
   });
@@ -276,7 +277,7 @@ describe("another number of classes", () => {
     "fc.bias": float32([classes], numbers(classes, 2)),
   });
 
-  it("is refused, with the way out of it", async () => {
+  it("is refused, with advice", async () => {
     const words = ["fc.weight is [1000,64], the model needs [10,64]", 'classifier: "skip"'];
     await expectRefused(changed(other(1000)), ...words);
     await expectRefused(
@@ -286,7 +287,7 @@ describe("another number of classes", () => {
     );
   });
 
-  it("is not blamed where more than the classifier differs", async () => {
+  it("is not named as the reason if other layers differ too", async () => {
     for (const more of [
       { more: reshaped("fc.bias", [10]) },
       { "bn1.bias": undefined },
@@ -301,7 +302,7 @@ describe("another number of classes", () => {
     ["of other classes", other(1000)],
     ["of as many classes", {}],
     ["without a classifier", { "fc.weight": undefined, "fc.bias": undefined }],
-  ])("weights %s: left out on request, with everything else loaded", async (_, changes) => {
+  ])("weights %s are skipped on request, and everything else is loaded", async (_, changes) => {
     const [model, whole] = [small(), small()];
     const before = await bitsOf(model.stateDict());
     await loadTorchWeights(model, changed(changes), { classifier: "skip" });
@@ -311,7 +312,7 @@ describe("another number of classes", () => {
       expect(got[name], name).toBe((name.startsWith("classifier.") ? before : all)[name]);
   });
 
-  it("everything else is still asked for", async () => {
+  it("other missing weights are still refused", async () => {
     const path = changed({ "bn1.bias": undefined });
     await expectError(
       () => loadTorchWeights(small(), path, { classifier: "skip" }),
@@ -321,7 +322,7 @@ describe("another number of classes", () => {
   });
 });
 
-describe("models of one's own", () => {
+describe("custom models", () => {
   class Named extends nn.Module {
     readonly convolution = new nn.Conv2d(2, 3, { kernel: 1, bias: true, device: on });
     readonly table: TorchNames;
@@ -349,7 +350,7 @@ describe("models of one's own", () => {
       ]),
     );
 
-  it("say their names, and what they have no use for", async () => {
+  it("define their names and the unused ones", async () => {
     const model = new Named({ names, unused: ["inv_freq"] });
     await loadTorchWeights(model, file());
     expect(await model.convolution.weight.read()).toEqual(Float32Array.of(1, 2, 3, 4, 5, 6));
@@ -361,7 +362,7 @@ describe("models of one's own", () => {
     );
   });
 
-  it("without a classifier cannot leave it out", async () => {
+  it("without a classifier cannot skip it", async () => {
     const model = new Named({ names, unused: ["inv_freq"] });
     await expectError(
       () => loadTorchWeights(model, file(), { classifier: "skip" }),
@@ -371,12 +372,12 @@ describe("models of one's own", () => {
     );
   });
 
-  it("are told of a tensor without a name", async () => {
+  it("get an error for a tensor without a name", async () => {
     const model = new Named({ names: new Map([...names].slice(0, 1)), unused: [] });
     await expectError(() => loadTorchWeights(model, file()), "invalid-argument", "torchNames", "convolution.bias");
   });
 
-  it("have the names of their members, with PyTorch's for what layers hold", async () => {
+  it("use the names of their members, with PyTorch's names for the parameters of layers", async () => {
     class Composed extends nn.Module {
       readonly features = new nn.Sequential(new nn.Conv2d(2, 3, { device: on }), new nn.BatchNorm(3, { device: on }));
       readonly head = new nn.LayerNorm(3, { device: on });
@@ -405,7 +406,7 @@ describe("models of one's own", () => {
     expect(unused).toEqual(["features.1.num_batches_tracked", "inv_freq"]);
   });
 
-  it("are told of two tensors with one name", async () => {
+  it("get an error for two tensors with one name", async () => {
     const model = new Named({ names: new Map([...names.keys()].map((path) => [path, "project"])), unused: [] });
     await expectError(
       () => loadTorchWeights(model, file()),
@@ -433,7 +434,7 @@ describe("models of one's own", () => {
     const size = outputs * height * width * channels;
     const path = () => written(new Map([["fc.weight", float32([outputs, size / outputs], numbers(size, 3))]]));
 
-    it("takes PyTorch's inputs, whose channels come first, in our order, and gives them back", async () => {
+    it("permutes PyTorch's channels-first inputs to the library's order, and back", async () => {
       const model = new Flat({ flattened: [height, width, channels] });
       await loadTorchWeights(model, path());
       const [ours, torch] = [await model.fc.weight.read(), numbers(size, 3)];
@@ -456,7 +457,7 @@ describe("models of one's own", () => {
     });
   });
 
-  it("with four axes that are no convolution say so", async () => {
+  it("can keep the layout of a parameter with four axes that is not a convolution", async () => {
     class Table extends nn.Module {
       readonly table = new nn.Parameter(tensor(on, new Float32Array(16), [2, 2, 2, 2]));
       forward(x: Tensor): Tensor {
@@ -471,7 +472,7 @@ describe("models of one's own", () => {
     expect(await model.table.read()).toEqual(numbers(16, 1));
   });
 
-  it("an unknown choice for the classifier is refused", async () => {
+  it("an unknown classifier option is refused", async () => {
     const options = { classifier: "drop" as never };
     await expectError(
       () => loadTorchWeights(small(), written(torchFile()), options),
@@ -483,7 +484,7 @@ describe("models of one's own", () => {
 });
 
 describe("loadWeights", () => {
-  it("knows PyTorch's names", async () => {
+  it("detects PyTorch's names", async () => {
     const [a, b] = [small(), small()];
     await loadWeights(a, written(torchFile()));
     await loadTorchWeights(b, written(torchFile()));
@@ -498,14 +499,14 @@ describe("loadWeights", () => {
     return { path, state: await bitsOf(run.model.stateDict()) };
   }
 
-  it("knows a checkpoint, and takes of it the model alone", async () => {
+  it("detects a checkpoint and loads only the model", async () => {
     const { path, state } = await checkpoint();
     const model = smallResNet(on, 8);
     await loadWeights(model, path);
     expect(await bitsOf(model.stateDict())).toEqual(state);
   });
 
-  it("leaves a checkpoint's classifier out on request", async () => {
+  it("skips a checkpoint's classifier on request", async () => {
     const { path, state } = await checkpoint();
     const model = smallResNet(on, 8) as ResNet;
     const before = await bitsOf(model.classifier.stateDict());
@@ -514,7 +515,7 @@ describe("loadWeights", () => {
     expect((await bitsOf(model.stateDict()))["stem.weight"]).toBe(state["stem.weight"]);
   });
 
-  it("of a checkpoint of another model says what differs, in the checkpoint's names", async () => {
+  it("names the differences from another model's checkpoint, in the checkpoint's names", async () => {
     const { path } = await checkpoint();
     const wider = mlp({ inputs: 4, classes: 4, device: on });
     await expectError(
@@ -526,7 +527,7 @@ describe("loadWeights", () => {
     );
   });
 
-  it("of a file of neither kind says what it would need", async () => {
+  it("names the missing tensors if a file is neither", async () => {
     const path = written(new Map([["something", float32([1], new Float32Array(1))]]));
     await expectError(() => loadWeights(small(), path), "invalid-file", "missing", "left over: something");
   });

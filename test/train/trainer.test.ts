@@ -27,7 +27,7 @@ import {
 const on = await device();
 const lr = schedule.uba({ budget, maxLr: 0.02, warmup: 2 });
 
-/** The plainest run: a perceptron, AdamW, cross-entropy. */
+/** A minimal run: a perceptron, AdamW, cross-entropy. */
 function plainRun(change: Change = {}) {
   const model = plainMLP(on);
   return runOf({
@@ -57,20 +57,20 @@ describe("Trainer.run", () => {
     expect(mean(losses.slice(-3))).toBeLessThan(0.75 * (losses[0] as number));
   });
 
-  it("reports each step's loss as it is before the update", async () => {
+  it("reports each step's loss from before the update", async () => {
     const { trainer, model, data: source } = plainRun({ budget: 1 });
     const before = await trainer.evaluate(data.fromIterable([await source.at(0)]));
     expect(model.training).toBe(true);
     expect((await recordsOf(trainer))[0]?.loss).toBeCloseTo(before.loss, 5);
   });
 
-  it("reports the gradient's norm where the optimizer clips", async () => {
+  it("reports the gradient norm if the optimizer clips", async () => {
     const model = plainMLP(on);
     const run = plainRun({ model, optimizer: new SGD(model.parameters(), { lr, clipNorm: 1e-3 }) });
     for (const { gradientNorm } of await recordsOf(run.trainer)) expect(gradientNorm).toBeGreaterThan(1e-3);
   });
 
-  it("takes the budget from the schedule, or from its option", async () => {
+  it("takes the budget from the schedule or from its option", async () => {
     expect(plainRun().trainer.budget).toBe(budget);
     expect(await recordsOf(plainRun({ budget: 4 }).trainer)).toHaveLength(4);
     const beyond = await recordsOf(plainRun({ budget: budget + 2 }).trainer);
@@ -88,7 +88,7 @@ describe("Trainer.run", () => {
     await expectError(() => plainRun({ model, ...change, optimizer }), "invalid-argument", ...words);
   });
 
-  it("ends after the step that is being made when stopped, and goes on when run again", async () => {
+  it("ends after the current step if stopped, and continues in the next run", async () => {
     const whole = dropping.make(on);
     const uninterrupted = await recordsOf(whole.trainer);
     const run = dropping.make(on);
@@ -106,7 +106,7 @@ describe("Trainer.run", () => {
   });
 
   it.each(["break", "throw"])("holds no memory and no step after %s", async (how) => {
-    // A device of its own, on which nobody else's tensors come and go.
+    // A separate device, so that tensors of other tests do not change the count.
     const own = await device();
     const { trainer, model, optimizer } = residual.make(own);
     const leaveAfter = async (last: number) => {
@@ -137,7 +137,7 @@ describe("Trainer.run", () => {
 });
 
 describe("accumulation", () => {
-  it("gives what one batch as large would give", async () => {
+  it("equals one batch of the total size", async () => {
     const some = images.subset(Array.from({ length: 72 }, (_, i) => i));
     const runs = [{ size: 24 }, { size: 8, accumulate: 3 }].map(({ size, accumulate }) =>
       plainRun({ data: some.batches({ size, shuffle: false }), accumulate }),
@@ -150,25 +150,25 @@ describe("accumulation", () => {
     three.forEach((record, step) => {
       expect(record.items).toBe(24);
       expect(record.learningRate).toBe(lr(step));
-      // Two orders of summation, and AdamW divides by the root of small second moments.
+      // The runs sum in different orders, and AdamW divides by the root of small second moments.
       expect(Math.abs(record.loss / (one[step] as StepRecord).loss - 1)).toBeLessThan(1e-4);
     });
     expect(lossesOf(three)).not.toEqual(lossesOf(one));
   });
 
-  it("is multiplied with the optimizer's own gradient scale", async () => {
+  it("is combined with the optimizer's gradientScale", async () => {
     const losses = async (gradientScale: number, learningRate: number) => {
       const model = plainMLP(on);
       const optimizer = new SGD(model.parameters(), { lr: learningRate, gradientScale });
       return lossesOf(await recordsOf(plainRun({ model, optimizer, budget: 4, accumulate: 2 }).trainer));
     };
-    // A power of two, so that both ways round alike.
+    // A power of two, so that both ways round equally.
     expect(await losses(0.25, 0.4)).toEqual(await losses(1, 0.1));
   });
 });
 
 describe("Trainer.evaluate", () => {
-  it("does not disturb training: the same bits with and without", async () => {
+  it("does not change the bits of training", async () => {
     for (const { make } of [residual, dropping, lowPrecision]) {
       const without = make(on);
       const losses = lossesOf(await recordsOf(without.trainer));
@@ -183,7 +183,7 @@ describe("Trainer.evaluate", () => {
     }
   });
 
-  it("measures every item once, however they are cut into batches", async () => {
+  it("counts every item once, for any batch size", async () => {
     const { trainer } = residual.make(on);
     await recordsOf(trainer);
     const whole = await trainer.evaluate(images.batches({ size: 80 }));
@@ -199,7 +199,7 @@ describe("Trainer.evaluate", () => {
     expect(cut.loss).toBeCloseTo(whole.loss, 5);
   });
 
-  it("tells apart what was learned and what was not", async () => {
+  it("shows the effect of training", async () => {
     const { trainer } = plainRun();
     const before = await trainer.evaluate(images.batches({ size: 40 }));
     await recordsOf(trainer);
@@ -209,7 +209,7 @@ describe("Trainer.evaluate", () => {
     expect(after.loss).toBeLessThan(before.loss);
   });
 
-  it("works on the validation part of a split", async () => {
+  it("accepts the validation part of a split", async () => {
     const { train, validation } = images.split({ validation: 0.25, seed: 2 });
     const { trainer } = plainRun({ data: train.batches({ size: 12 }) });
     await recordsOf(trainer);
@@ -217,7 +217,7 @@ describe("Trainer.evaluate", () => {
     expect(result).toMatchObject({ items: 20, accuracy: 1 });
   });
 
-  it("switches the model to evaluation and back, also when it fails", async () => {
+  it("switches the model to evaluation and back, even if it fails", async () => {
     const seen: boolean[] = [];
     class Probe extends nn.Module {
       readonly inner = plainMLP(on);
@@ -238,14 +238,14 @@ describe("Trainer.evaluate", () => {
     expect(seen).toEqual([true, true, false, false]);
   });
 
-  it("leaves a model that is in evaluation there", async () => {
+  it("keeps a model in evaluation if it was there before", async () => {
     const { trainer, model } = plainRun();
     model.eval();
     await trainer.evaluate(images.batches({ size: 80 }));
     expect(model.training).toBe(false);
   });
 
-  it("holds no memory afterwards", async () => {
+  it("holds no memory after it returns", async () => {
     const own = await device();
     const { trainer } = residual.make(own);
     await trainer.evaluate(images.batches({ size: 32 }));
@@ -255,14 +255,14 @@ describe("Trainer.evaluate", () => {
   });
 });
 
-describe("what a trainer may be given", () => {
+describe("inputs of a trainer", () => {
   const line = data.fromArrays({
     inputs: Float32Array.from({ length: 64 }, (_, i) => i / 32 - 1),
     labels: { data: Float32Array.from({ length: 64 }, (_, i) => 2 * (i / 32 - 1) - 0.5), shape: [1] },
     shape: [1],
   });
 
-  it("float targets, for which there is no accuracy", async () => {
+  it("may have float targets, for which there is no accuracy", async () => {
     const model = new nn.Linear(1, 1, { device: on });
     const optimizer = new SGD(model.parameters(), { lr: 0.3 });
     const { trainer } = runOf({
@@ -280,7 +280,7 @@ describe("what a trainer may be given", () => {
     expect(result).not.toHaveProperty("accuracy");
   });
 
-  it("a loss of one's own", async () => {
+  it("may include a custom loss", async () => {
     // |error|, smoothed at 0.
     const absolute: nn.Loss = (outputs, targets) => t.mean(t.sqrt(t.add(t.square(t.subtract(outputs, targets)), 1e-4)));
     const model = new nn.Linear(1, 1, { device: on, seeds: 4 });
@@ -313,7 +313,7 @@ describe("what a trainer may be given", () => {
         }
       },
     },
-  ])("batches out of $what", async ({ make }) => {
+  ])("may include batches from $what", async ({ make }) => {
     const given = await batchesOf(6);
     const own = data.fromIterable(() => make(given) as Iterable<data.Batch>);
     const losses = lossesOf(await recordsOf(plainRun({ data: own, budget: 6 }).trainer));
@@ -323,25 +323,22 @@ describe("what a trainer may be given", () => {
   it.each([
     { accumulate: 1, given: 5, step: 5 },
     { accumulate: 2, given: 7, step: 3 },
-  ])(
-    "data that end at step $step: every finished step is told, then the error",
-    async ({ accumulate, given, step }) => {
-      const source = data.fromIterable(await batchesOf(given), { name: "my batches" });
-      const { trainer, model, optimizer } = plainRun({ data: source, accumulate });
-      const seen: number[] = [];
-      const error = await (async () => {
-        for await (const record of trainer.run()) seen.push(record.step);
-      })().catch((thrown: Error) => thrown);
-      expect(seen).toEqual(Array.from({ length: step }, (_, i) => i));
-      expect(error).toMatchObject({ code: "invalid-state" });
-      expect((error as Error).message).toContain(`step ${step} of ${budget}`);
-      expect((error as Error).message).toContain("my batches");
-      expect((await optimizer.stats()).updates).toBe(step);
-      expect(model.parameters().every(({ grad }) => grad === undefined)).toBe(true);
-    },
-  );
+  ])("may end at step $step: every finished step is reported, then the error", async ({ accumulate, given, step }) => {
+    const source = data.fromIterable(await batchesOf(given), { name: "my batches" });
+    const { trainer, model, optimizer } = plainRun({ data: source, accumulate });
+    const seen: number[] = [];
+    const error = await (async () => {
+      for await (const record of trainer.run()) seen.push(record.step);
+    })().catch((thrown: Error) => thrown);
+    expect(seen).toEqual(Array.from({ length: step }, (_, i) => i));
+    expect(error).toMatchObject({ code: "invalid-state" });
+    expect((error as Error).message).toContain(`step ${step} of ${budget}`);
+    expect((error as Error).message).toContain("my batches");
+    expect((await optimizer.stats()).updates).toBe(step);
+    expect(model.parameters().every(({ grad }) => grad === undefined)).toBe(true);
+  });
 
-  it("parameters that are frozen stay as they are", async () => {
+  it("may include frozen parameters, which stay unchanged", async () => {
     const model = plainMLP(on) as ReturnType<typeof plainMLP> & { layers: nn.Linear[] };
     model.layers[0]?.freeze();
     const before = await bitsOf(model.stateDict());
@@ -359,7 +356,7 @@ describe("what a trainer may be given", () => {
     expect(changed).toEqual(["layers.1.weight", "layers.1.bias"]);
   });
 
-  it("a label that is no class is an error of the step, and the device goes on", async () => {
+  it("may contain a label that is not a class, which fails the step and not the device", async () => {
     const wrong = data.fromArrays({
       inputs: images.inputs.data,
       labels: new Int32Array(80).fill(4),
@@ -371,7 +368,7 @@ describe("what a trainer may be given", () => {
   });
 });
 
-it("is one class: the trainer of a run knows its device and its step", async () => {
+it("give an instance of Trainer, which has the device and the step", async () => {
   const { trainer } = plainRun({ budget: 2 });
   expect(trainer).toBeInstanceOf(Trainer);
   expect(trainer.device).toBe(on);

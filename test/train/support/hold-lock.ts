@@ -1,4 +1,5 @@
-// Takes a lock, says so, and holds it until it is killed, or ends with it: node hold-lock.ts <path> [exit]
+// Takes a lock, prints a message, and holds the lock until it is killed, or exits while holding it: node hold-lock.ts
+// <path> [exit]
 import { takeLock } from "#lib/train/folder-lock.js";
 
 try {

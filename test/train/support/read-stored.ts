@@ -1,7 +1,7 @@
-// A whole safetensors file in memory, whatever its types.
+// Reads a whole safetensors file into memory, with tensors of any type.
 import { withStored } from "#lib/train/safetensors-file.js";
 
-/** A tensor as a file has it. */
+/** A tensor as it is stored in a file. */
 export interface StoredBytes {
   readonly code: string;
   readonly shape: readonly number[];

@@ -1,4 +1,4 @@
-// Runs that were begun in PyTorch: what test/golden/round_trip.py makes, and the same models and steps here.
+// Runs that were started in PyTorch by test/golden/round_trip.py, and the same models and steps in stepsize.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,22 +22,22 @@ interface TorchRun {
     readonly weight_decay?: number;
     readonly amsgrad?: boolean;
   };
-  /** Of the steps after the stop, in float64. */
+  /** Losses of the steps after the stop, in float64. */
   readonly losses: readonly number[];
-  /** After the last step, by PyTorch's names and in its order. */
+  /** Weights after the last step, by PyTorch's names and in its order. */
   readonly weights: Readonly<Record<string, readonly number[]>>;
 }
 
 /** From PyTorch 2.6: see test/golden/round_trip.py. */
 export const golden = JSON.parse(readFileSync(new URL("../../golden/round_trip.json", import.meta.url), "utf8")) as {
-  /** Steps made in PyTorch. */
+  /** Number of steps made in PyTorch. */
   readonly before: number;
   readonly runs: Readonly<Record<string, TorchRun>>;
 };
 
 const { stored } = await readStored(fileURLToPath(new URL("../../golden/round_trip.safetensors", import.meta.url)));
 
-/** What PyTorch saved of a run, by PyTorch's names. */
+/** The tensors that PyTorch saved for a run, by PyTorch's names. */
 export function saved(run: string, part: "weights" | "state"): Map<string, StoredBytes> {
   const prefix = `${run}/${part}/`;
   return new Map(
@@ -45,7 +45,7 @@ export function saved(run: string, part: "weights" | "state"): Map<string, Store
   );
 }
 
-/** Writes the two files that PyTorch would write, and gives their paths. */
+/** Writes the two files that PyTorch would write, and returns their paths. */
 export function writeFiles(run: string, folder: string): { weights: string; state: string } {
   const write = (part: "weights" | "state") => {
     const tensors = [...saved(run, part)].map(([name, { bytes, ...one }]) => [name, { ...one, data: bytes }] as const);
@@ -70,7 +70,7 @@ export function make(run: string, device: Device): { model: Module; optimizer: O
   return { model, optimizer: new { SGD, Adam, AdamW }[rule](model.parameters(), given) as never };
 }
 
-/** Images are [N, height, width, channels]; the script permutes the same numbers. */
+/** The loss of a step. Images are [N, height, width, channels]; the script permutes the same numbers. */
 function lossOf(run: string, model: Module, device: Device, step: number): Tensor {
   const kind = golden.runs[run]!.model;
   if (kind === "olmo") {
@@ -91,7 +91,7 @@ function lossOf(run: string, model: Module, device: Device, step: number): Tenso
   return crossEntropy(model.forward(inputs), tensor(device, labelsOf(8, 2000 + (step % 4), 4)));
 }
 
-/** Makes steps from `first` on, and gives their losses. */
+/** Trains from step `first` on, and returns the losses. */
 export function train(
   run: string,
   { model, optimizer }: ReturnType<typeof make>,

@@ -1,4 +1,4 @@
-// Small runs that learn something within a second, and what the tests compare of them.
+// Small runs that learn within a second, and helpers to compare them.
 import { afterAll } from "vitest";
 import { type BatchOptions, fromArrays } from "#lib/data/index.js";
 import * as models from "#lib/models/index.js";
@@ -14,7 +14,7 @@ import { bits } from "../../support/compare.js";
 export const classes = ["top", "upper middle", "lower middle", "bottom"];
 const side = 12;
 
-/** Noise of 12 × 12 pixels with one bright band, which is the class: mirrored it is the same one. */
+/** Noise of 12 × 12 pixels with one bright band, whose position is the class. Mirroring keeps the class. */
 function imageBytes(items: number): Uint8Array {
   const noise = new PhiloxStream(11, 0);
   return Uint8Array.from({ length: items * side * side }, (_, i) => {
@@ -42,7 +42,7 @@ export const card: ModelCard = {
 
 const opened: Device[] = [];
 
-/** A device that is closed after the test file. */
+/** Opens a device that is closed after the test file. */
 export async function device(options: Parameters<typeof openDevice>[1] = {}): Promise<Device> {
   const made = await openDevice("cpu", options);
   opened.push(made);
@@ -53,32 +53,32 @@ afterAll(async () => {
   await Promise.all(opened.splice(0).map((one) => one.close()));
 });
 
-/** A residual network with batch norm, small enough for a step in a millisecond. */
+/** A residual network with batch norm, small enough for steps of a millisecond. */
 export function smallResNet(on: Device, seed = 0): nn.Module {
   return models.resnet({ depth: 8, width: 4, channels: 1, classes: 4, device: on, seed });
 }
 
-/** A perceptron whose dropout draws other elements at every step. */
+/** A perceptron whose dropout drops other elements at every step. */
 export function dropoutMLP(on: Device, seed = 0): nn.Module {
   const place = { device: on, seeds: new nn.Seeds(seed) };
   return new nn.Sequential(
     new nn.Flatten(),
     new nn.Linear(side * side, 24, place),
     new nn.ReLU(),
-    // Its own seed, which is part of the model and not of its initial weights.
+    // Dropout has a separate seed, which is part of the model and not of its initial weights.
     new nn.Dropout(0.3, { seeds: 5 }),
     new nn.Linear(24, 4, place),
   );
 }
 
-/** A perceptron without anything random and without statistics of the batch. */
+/** A perceptron without randomness and batch statistics. */
 export function plainMLP(on: Device, seed = 0): nn.Module {
   return models.mlp({ inputs: side * side, hidden: [16], classes: 4, device: on, seed });
 }
 
 export type Change = Partial<TrainerOptions> & { readonly batches?: Partial<BatchOptions> };
 
-/** What a kind of run is made of: everything that a new process would make again. */
+/** A kind of run: everything that a new process would create again. */
 export interface Recipe {
   readonly title: string;
   readonly make: (on: Device, options?: { seed?: number } & Change) => Run;
@@ -89,7 +89,7 @@ export interface Run extends Pick<TrainerOptions, "model" | "optimizer" | "data"
   readonly trainer: Trainer;
 }
 
-/** A trainer of these parts, with the parts. */
+/** Creates a trainer from these parts, and returns it with them. */
 export function runOf(options: TrainerOptions): Run {
   const { model, optimizer, data } = options;
   return { trainer: new Trainer(options), model, optimizer, data };
@@ -97,7 +97,7 @@ export function runOf(options: TrainerOptions): Run {
 
 export const budget = 13;
 
-/** Batch norm with its running statistics, momentum, augmentation, prefetch. */
+/** Includes batch norm with running statistics, momentum, augmentation and prefetching. */
 export const residual: Recipe = {
   title: "resnet8 with SGD, momentum and augmentation",
   make: (on, { seed = 0, batches, ...change } = {}) => {
@@ -114,7 +114,7 @@ export const residual: Recipe = {
   },
 };
 
-/** Dropout, AMSGrad, groups, clipping, three batches accumulated. */
+/** Includes dropout, AMSGrad, groups, clipping, and three accumulated batches. */
 export const dropping: Recipe = {
   title: "a perceptron with dropout, AdamW with AMSGrad, clipping, 3 batches a step",
   make: (on, { seed = 0, batches, ...change } = {}) => {
@@ -133,7 +133,7 @@ export const dropping: Recipe = {
   },
 };
 
-/** bf16 with float32 masters, and norms whose statistics are float32. */
+/** Uses bf16 with float32 master weights, and norms with float32 statistics. */
 export const lowPrecision: Recipe = {
   title: "resnet8 in bf16 with AdamW",
   make: (on, { seed = 0, batches, ...change } = {}) => {
@@ -158,13 +158,13 @@ export async function recordsOf(trainer: Trainer): Promise<StepRecord[]> {
 
 export const lossesOf = (records: readonly StepRecord[]): number[] => records.map(({ loss }) => loss);
 
-/** The bits of named tensors, to be compared with `toEqual`. */
+/** The bits of named tensors, for comparison with `toEqual`. */
 export async function bitsOf(tensors: ReadonlyMap<string, Tensor>): Promise<Record<string, string>> {
   const entries = [...tensors].map(async ([name, one]) => [name, bits(await one.read()).toString("base64")] as const);
   return Object.fromEntries(await Promise.all(entries));
 }
 
-/** Everything a run ends with: weights, running statistics and what the optimizer keeps. */
+/** The final state of a run: weights, running statistics and optimizer state. */
 export async function endOf({ model, optimizer }: Pick<Run, "model" | "optimizer">) {
   return { model: await bitsOf(model.stateDict()), optimizer: await bitsOf(optimizer.stateDict()) };
 }

@@ -1,7 +1,7 @@
-// Files in the safetensors format, written as its description says and with nothing of the library.
+// Writes safetensors files according to the format's description, without the library.
 import { closeSync, openSync, writeSync } from "node:fs";
 
-/** A tensor for a file: the format's name of its type, its shape, and its bytes. */
+/** A tensor in a file: the format's name of its type, its shape, and its bytes. */
 export interface Stored {
   readonly code: string;
   readonly shape: readonly number[];
@@ -13,7 +13,7 @@ export function float32(shape: readonly number[], data: Float32Array): Stored {
   return { code: "F32", shape, data };
 }
 
-/** Writes the tensors one after another. */
+/** Writes the tensors in order. */
 export function writeStored(path: string, tensors: ReadonlyMap<string, Stored>): string {
   let offset = 0;
   const header = [...tensors].map(([name, { code, shape, data }]) => {
