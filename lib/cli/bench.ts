@@ -21,9 +21,9 @@ import {
   workloadOfShapes,
   workloadOfSize,
 } from "../bench/index.js";
+import { writeAtomically } from "../files/atomic-file.js";
 import { type Device, openDevice } from "../native/index.js";
 import { nearest } from "../nearest.js";
-import { writeAtomically } from "../train/atomic-file.js";
 import { BenchProgress } from "./bench-progress.js";
 import { bandwidthPoints, benchTable } from "./bench-table.js";
 import { UsageError } from "./failure.js";

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
+import { takeLock } from "../files/folder-lock.js";
 import { messageOf } from "../realms.js";
 import {
   readRecords,
@@ -12,7 +13,6 @@ import {
   writeQuadraticsReport,
   writeTrainingReport,
 } from "../study/index.js";
-import { takeLock } from "../train/folder-lock.js";
 import { version } from "../version.js";
 import { requestedStudy, type StudyRequest } from "./compare-config.js";
 import { compareFields } from "./compare-fields.js";

@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNotFound, StepsizeError } from "../errors.js";
-import { writeAtomically } from "../train/atomic-file.js";
-import { takeLock } from "../train/folder-lock.js";
+import { writeAtomically } from "../files/atomic-file.js";
+import { takeLock } from "../files/folder-lock.js";
 import { type CheckpointPart, type OpenCheckpoint, verifyAll, withCheckpoint } from "../train/saved-model.js";
 import { readConfig } from "./config.js";
 import { UsageError } from "./failure.js";

@@ -1,6 +1,6 @@
+import { recordedNumber } from "../files/records-file.js";
 import type { RecordedEvaluation, RecordedStep } from "../report/index.js";
 import { anything, count, flag, object, optional, text } from "../schema.js";
-import { recordedNumber } from "../train/records-file.js";
 
 /** One line of `metrics.jsonl`. */
 export interface Metric extends RecordedStep {

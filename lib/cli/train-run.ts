@@ -1,8 +1,8 @@
 import { StepsizeError } from "../errors.js";
+import { RecordsFile } from "../files/records-file.js";
 import { messageOf } from "../realms.js";
 import type { RecordedEvaluation } from "../report/index.js";
 import type { Evaluation, StepRecord } from "../train/index.js";
-import { RecordsFile } from "../train/records-file.js";
 import { version } from "../version.js";
 import type { TrainConfig } from "./config.js";
 import { CountProgress } from "./count-progress.js";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { describe, isNotFound, StepsizeError } from "../errors.js";
+import { RecordsFile } from "../files/records-file.js";
 import { type Allowed, allowedNames, loadWeights } from "../train/index.js";
-import { RecordsFile } from "../train/records-file.js";
 import {
   checkFlags,
   completeConfig,

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StepsizeError } from "../errors.js";
-import { writeAtomically } from "../train/atomic-file.js";
+import { writeAtomically } from "../files/atomic-file.js";
 
 /** A study's folder and the files in it. All but {@link lock} and {@link running} are for keeping. */
 export class StudyFolder {

@@ -1,4 +1,6 @@
 import { isNotFound } from "../errors.js";
+import { writeAtomically } from "../files/atomic-file.js";
+import { RecordsFile, recordedNumber, recordText } from "../files/records-file.js";
 import { readFile } from "../read-file.js";
 import {
   count,
@@ -15,8 +17,6 @@ import {
   text,
 } from "../schema.js";
 import { optimizerNames } from "../tasks/index.js";
-import { writeAtomically } from "../train/atomic-file.js";
-import { RecordsFile, recordedNumber, recordText } from "../train/records-file.js";
 import type { RunSpec } from "./plan.js";
 
 /** Loss and accuracy over a split. */

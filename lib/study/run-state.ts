@@ -1,9 +1,9 @@
 import { rename } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
+import { writeAtomically } from "../files/atomic-file.js";
+import { recordedNumber, recordText } from "../files/records-file.js";
 import { readJsonFile } from "../read-file.js";
 import { finite, list, object } from "../schema.js";
-import { writeAtomically } from "../train/atomic-file.js";
-import { recordedNumber, recordText } from "../train/records-file.js";
 
 /** What a run has recorded so far, beside its checkpoint. */
 export interface RunState {

@@ -1,7 +1,7 @@
 import { allocate } from "../allocate.js";
+import type { HostTensor } from "../files/safetensors.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { isCustom } from "../optim/options.js";
-import type { HostTensor } from "./safetensors.js";
 
 type AnyOptimizer = Optimizer<{ lr: LearningRate }>;
 

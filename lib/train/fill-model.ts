@@ -1,10 +1,10 @@
 import { StepsizeError } from "../errors.js";
+import { Uploads } from "../files/device-parts.js";
+import type { StoredTensor } from "../files/safetensors-file.js";
+import { fillFloats, floatCodes } from "../files/stored-floats.js";
 import { shown } from "../quoting.js";
 import type { Tensor } from "../tensor/index.js";
 import { type TorchLayout, torchShape } from "../tensor/torch-layout.js";
-import { Uploads } from "./device-parts.js";
-import type { StoredTensor } from "./safetensors-file.js";
-import { fillFloats, floatCodes } from "./stored-floats.js";
 
 /** A tensor of a model, and what a file has to hold for it. */
 export interface Wanted {

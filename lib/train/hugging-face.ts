@@ -2,6 +2,7 @@ import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { expectText } from "../arguments.js";
 import { describe, StepsizeError } from "../errors.js";
+import { openStored, type StoredFile, type StoredTensor } from "../files/safetensors-file.js";
 import { olmoOptionsOf } from "../models/hugging-face.js";
 import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
 import { type Device, expectDevice } from "../native/index.js";
@@ -10,7 +11,6 @@ import { checkedOptions, optionNames } from "../options.js";
 import { printable, shown } from "../quoting.js";
 import { readJsonFile } from "../read-file.js";
 import { anything, dictionary } from "../schema.js";
-import { openStored, type StoredFile, type StoredTensor } from "./safetensors-file.js";
 import { inFile } from "./saved-model.js";
 import { fillFromTorch } from "./torch-weights.js";
 

@@ -1,6 +1,10 @@
 import { expectFunction } from "../arguments.js";
 import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
+import { Uploads } from "../files/device-parts.js";
+import { describeStored, type HostTensor, readTensors } from "../files/safetensors.js";
+import { type StoredTensor, withStored } from "../files/safetensors-file.js";
+import { fillSame } from "../files/stored-floats.js";
 import { create, type ModelConfig } from "../models/index.js";
 import { type Device, expectDevice } from "../native/index.js";
 import { type Module, type Precision, Preparation, type PreprocessingOptions } from "../nn/index.js";
@@ -8,10 +12,6 @@ import { checkedOptions, expectOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import type { BestEvaluation } from "./best-evaluation.js";
 import { readCheckpointInfo } from "./checkpoint-info.js";
-import { Uploads } from "./device-parts.js";
-import { describeStored, type HostTensor, readTensors } from "./safetensors.js";
-import { type StoredTensor, withStored } from "./safetensors-file.js";
-import { fillSame } from "./stored-floats.js";
 
 /** What a model needs around it to be used on raw data: saved with its weights. */
 export interface ModelCard {

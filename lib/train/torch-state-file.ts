@@ -1,14 +1,14 @@
 import { expectMethods, expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
+import { deviceSource, hostSource, Uploads } from "../files/device-parts.js";
+import { writeSources } from "../files/safetensors.js";
+import { type StoredTensor, withStored } from "../files/safetensors-file.js";
+import { fillFloats, floatCodes, readFloats } from "../files/stored-floats.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import type { TorchStateSource } from "../optim/optimizer.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
-import { deviceSource, hostSource, Uploads } from "./device-parts.js";
-import { writeSources } from "./safetensors.js";
-import { type StoredTensor, withStored } from "./safetensors-file.js";
 import { inFile, verifyAll } from "./saved-model.js";
-import { fillFloats, floatCodes, readFloats } from "./stored-floats.js";
 import { torchMetadata } from "./torch-weights.js";
 
 /** Options of {@link loadTorchState}. */

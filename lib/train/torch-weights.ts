@@ -1,13 +1,13 @@
 import { expectModule, expectText } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
+import { deviceSource } from "../files/device-parts.js";
+import { writeSources } from "../files/safetensors.js";
+import { type StoredTensor, withStored } from "../files/safetensors-file.js";
 import type { Module } from "../nn/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
-import { deviceSource } from "./device-parts.js";
 import { fillModel } from "./fill-model.js";
-import { writeSources } from "./safetensors.js";
-import { type StoredTensor, withStored } from "./safetensors-file.js";
 
 /** The metadata of files for PyTorch: the format's own libraries read there which framework the tensors are for. */
 export const torchMetadata = { format: "pt" } as const;

@@ -1,6 +1,11 @@
 import { expectFunction, expectMethods, expectModule, expectText } from "../arguments.js";
 import type { Batch, BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { deviceSource, hostSource, Uploads } from "../files/device-parts.js";
+import { areAllFinite } from "../files/finite.js";
+import { type HostTensor, readTensors, writeSources } from "../files/safetensors.js";
+import type { StoredTensor } from "../files/safetensors-file.js";
+import { fillSame } from "../files/stored-floats.js";
 import type { Device } from "../native/index.js";
 import { type Loss, type Module, Preparation } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
@@ -10,9 +15,7 @@ import { messageOf } from "../realms.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
 import { customRates, differencesOfRates } from "./custom-rates.js";
-import { deviceSource, hostSource, Uploads } from "./device-parts.js";
 import { type Evaluation, evaluate, type PassOptions, passNames } from "./evaluate.js";
-import { areAllFinite } from "./finite.js";
 import {
   type Allowed,
   allowedBy,
@@ -23,8 +26,6 @@ import {
   type RunIdentity,
 } from "./run-identity.js";
 import { type EvaluateEvery, type RunOptions, RunPlan } from "./run-options.js";
-import { type HostTensor, readTensors, writeSources } from "./safetensors.js";
-import type { StoredTensor } from "./safetensors-file.js";
 import {
   type CheckpointInfo,
   checkpointNames,
@@ -40,7 +41,6 @@ import {
 import { type CheckpointPlace, Soundness } from "./soundness.js";
 import { type DrawnStep, type MeasuredStep, StepMaker, type StepsUnderWay, stepsAhead } from "./step-maker.js";
 import { type StepRecord, StepRecords } from "./step-record.js";
-import { fillSame } from "./stored-floats.js";
 import { Turns } from "./turns.js";
 
 /** Options of {@link Trainer}. */

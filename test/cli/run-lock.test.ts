@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { RunFolder } from "#lib/cli/run-folder.js";
-import { readTensors } from "#lib/train/safetensors.js";
+import { readTensors } from "#lib/files/safetensors.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { linesIn, lossesOf, metricsOf, run, start } from "./support/cli.js";

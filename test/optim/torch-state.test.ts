@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { type HostTensor, readSafetensors } from "#lib/files/safetensors.js";
 import type { Device } from "#lib/native/index.js";
 import { BatchNorm, Conv2d, Module, Parameter } from "#lib/nn/index.js";
 import type { Optimizer } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
-import { type HostTensor, readSafetensors } from "#lib/train/safetensors.js";
 import { onEveryDevice } from "../support/devices.js";
 import type { Kind, RuleOptions } from "./support/reference.js";
 import { bitsByName, gradientValues, make, relativeError, scheduleOf, setGradient } from "./support/runs.js";

@@ -4,12 +4,12 @@ import { closeSync, existsSync, ftruncateSync, openSync, statSync, writeSync } f
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { fromArrays } from "#lib/data/index.js";
+import { withStored } from "#lib/files/safetensors-file.js";
 import type { Device } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import { fill, type Tensor } from "#lib/tensor/index.js";
 import { loadTorchWeights, readSafetensors, saveTorchWeights, Trainer } from "#lib/train/index.js";
-import { withStored } from "#lib/train/safetensors-file.js";
 import { bits } from "../support/compare.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";

@@ -1,6 +1,6 @@
 // Takes a lock, prints a message, and holds the lock until it is killed, or exits while holding it: node hold-lock.ts
 // <path> [exit]
-import { takeLock } from "#lib/train/folder-lock.js";
+import { takeLock } from "#lib/files/folder-lock.js";
 
 try {
   await takeLock(process.argv[2] as string);

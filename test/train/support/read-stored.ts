@@ -1,5 +1,5 @@
 // Reads a whole safetensors file into memory, with tensors of any type.
-import { withStored } from "#lib/train/safetensors-file.js";
+import { withStored } from "#lib/files/safetensors-file.js";
 
 /** A tensor as it is stored in a file. */
 export interface StoredBytes {

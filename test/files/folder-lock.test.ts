@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { takeLock } from "#lib/train/folder-lock.js";
+import { takeLock } from "#lib/files/folder-lock.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { replaceFile, writeAtomically } from "#lib/train/atomic-file.js";
+import { replaceFile, writeAtomically } from "#lib/files/atomic-file.js";
 import { readSafetensors, writeSafetensors } from "#lib/train/index.js";
 import { expectError } from "../support/errors.js";
 import { filled, temporaryFolders } from "../support/folders.js";

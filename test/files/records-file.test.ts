@@ -1,8 +1,8 @@
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { RecordsFile, recordedNumber } from "#lib/files/records-file.js";
 import { object } from "#lib/schema.js";
-import { RecordsFile, recordedNumber } from "#lib/train/records-file.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 
