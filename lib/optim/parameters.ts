@@ -179,9 +179,10 @@ export type GivenParameters<Options> = readonly ParameterLike[] | readonly Param
 
 /** Returns the lists if the parameters were given as lists; `undefined` if they are one list of parameters. */
 export function listsOf<Options>(given: GivenParameters<Options>): readonly ParameterList<Options>[] | undefined {
-  const isList = (one: unknown): boolean =>
-    typeof one === "object" && one !== null && "params" in one && !(one instanceof Tensor);
-  return Array.isArray(given) && given.some(isList) ? (given as readonly ParameterList<Options>[]) : undefined;
+  // The first one decides. An array may be as long as JavaScript allows, and its parameters are checked later.
+  const first: unknown = Array.isArray(given) ? given[0] : undefined;
+  const isList = typeof first === "object" && first !== null && "params" in first && !(first instanceof Tensor);
+  return isList ? (given as readonly ParameterList<Options>[]) : undefined;
 }
 
 /**
