@@ -175,6 +175,10 @@ export interface StepOptions {
    *
    * - `"stop"`: this update and all later ones change nothing, until a state is loaded into the optimizer.
    * - `"skip"`: this update is left out and counted.
+   *
+   * What the forward pass changed stays. The running statistics of batch norm have taken in the batch of a step that is
+   * left out, as with PyTorch's `GradScaler`; but a channel whose statistics were not finite in that batch keeps those
+   * from before, which become NaN in PyTorch and remain so.
    */
   readonly nonFinite?: "stop" | "skip" | undefined;
   /** Factor of every gradient, applied first: 1/n gives the mean over n accumulated batches. Default 1. */

@@ -87,6 +87,44 @@ describe.each(kinds)("$what", (kind) => {
   });
 });
 
+describe('with nonFinite: "skip" the running statistics of batch norm', () => {
+  /** Makes steps on two channels of two items; what they leave. */
+  async function statisticsAfter(steps: readonly { readonly values: readonly number[]; readonly factor?: number }[]) {
+    const norm = new nn.BatchNorm(2, { device: on });
+    const optimizer = new AdamW(norm.parameters(), { lr: 0.01, nonFinite: "skip" });
+    for (const { values, factor = 1 } of steps) {
+      const out = norm.forward(t.tensor(on, Float32Array.from(values), [2, 2]));
+      t.multiply(t.mean(t.multiply(out, out)), t.tensor(on, factor)).backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+    }
+    const mean = [...(await norm.runningMean.read())];
+    const variance = [...(await norm.runningVariance.read())];
+    return { mean, variance, skipped: (await optimizer.stats()).skipped };
+  }
+
+  it("have taken in the batch of a step whose gradient alone was not finite", async () => {
+    const values = [1, 2, 3, 6];
+    const left = await statisticsAfter([{ values, factor: Number.POSITIVE_INFINITY }]);
+    expect(left).toEqual({ ...(await statisticsAfter([{ values }])), skipped: 1 });
+    expect(left.mean).toEqual([expect.closeTo(0.2, 6), expect.closeTo(0.4, 6)]);
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    "stay as they were in a channel that had %d in the step left out, and go on with the next",
+    async (bad) => {
+      const good = { values: [1, 2, 3, 6] };
+      const left = await statisticsAfter([good, { values: [bad, 2, 3, 6] }]);
+      const [before, twice] = [await statisticsAfter([good]), await statisticsAfter([good, good])];
+      expect(left.skipped).toBe(1);
+      expect([left.mean[0], left.variance[0]]).toEqual([before.mean[0], before.variance[0]]);
+      expect([left.mean[1], left.variance[1]]).toEqual([twice.mean[1], twice.variance[1]]);
+      const later = await statisticsAfter([good, { values: [bad, 2, 3, 6] }, good]);
+      expect([later.mean[0], later.variance[0]]).toEqual([twice.mean[0], twice.variance[0]]);
+    },
+  );
+});
+
 describe("without a check", () => {
   it.each(kinds.slice(0, 2))("$what ends the run, and the error names the step", async (kind) => {
     const { records, message } = await untilError(failing({}, kind));
