@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -14,6 +15,9 @@
 namespace stepsize::cpu {
 
 namespace {
+
+// Far more than Linux can be built for.
+constexpr int kMostCpus = 1 << 20;
 
 enum class Version { kOne, kTwo };
 
@@ -152,12 +156,24 @@ double grantedMemory(const std::string& root) {
   return least;
 }
 
+int affinityCpus(int (*read)(pid_t, size_t, cpu_set_t*)) {
+  // The kernel refuses a set without room for every CPU that the machine may have, and does not say how many these are.
+  for (int room = CPU_SETSIZE; room <= kMostCpus; room *= 2) {
+    cpu_set_t* set = CPU_ALLOC(room);
+    if (set == nullptr) return 1;
+    const size_t bytes = CPU_ALLOC_SIZE(room);
+    CPU_ZERO_S(bytes, set);
+    const bool isRead = read(0, bytes, set) == 0;
+    const bool isTooSmall = !isRead && errno == EINVAL;
+    const int cpus = isRead ? CPU_COUNT_S(bytes, set) : 1;
+    CPU_FREE(set);
+    if (!isTooSmall) return cpus;
+  }
+  return 1;
+}
+
 int availableThreads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int affinity = 1;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) affinity = CPU_COUNT(&set);
-  return static_cast<int>(std::max(1.0, std::min<double>(affinity, std::floor(grantedCpus() + 0.5))));
+  return static_cast<int>(std::max(1.0, std::min<double>(affinityCpus(), std::floor(grantedCpus() + 0.5))));
 }
 
 int64_t availableMemory() {

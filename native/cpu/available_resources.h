@@ -2,6 +2,8 @@
 // this is less than the machine has.
 #pragma once
 
+#include <sched.h>
+
 #include <cstdint>
 #include <string>
 
@@ -10,6 +12,10 @@ namespace stepsize::cpu {
 // The number of threads that this process may keep busy: the affinity mask or the quota of the control groups,
 // whichever is less.
 int availableThreads();
+
+// The number of CPUs in this process's affinity mask, on machines of any size; 1 if it cannot be read. `read` is the
+// system call, so that a test can provide its own.
+int affinityCpus(int (*read)(pid_t, size_t, cpu_set_t*) = sched_getaffinity);
 
 // The bytes that are free on the machine and within the limits of the control groups; -1 if unknown.
 int64_t availableMemory();

@@ -125,6 +125,31 @@ describe("version 1", () => {
   });
 });
 
+describe("the affinity mask", () => {
+  const cpus = (possible: number, allowed: number) => {
+    const { status, stdout, stderr } = spawnSync(program, [`${possible}`, `${allowed}`], { encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+    return Number(stdout);
+  };
+
+  test.each([
+    [8, 3],
+    [1024, 1024],
+    // The C library's fixed set has room for 1,024.
+    [1025, 1],
+    [1025, 1025],
+    [8192, 4000],
+    [2 ** 20, 2 ** 20],
+  ])("of a machine that may have %i CPUs, with %i of them", (possible, allowed) => {
+    expect(cpus(possible, allowed)).toBe(allowed);
+  });
+
+  test("that the system never takes or does not tell counts as one CPU", () => {
+    expect(cpus(2 ** 21, 2 ** 21)).toBe(1);
+    expect(cpus(0, 0)).toBe(1);
+  });
+});
+
 describe("what cannot be read is no limit", () => {
   test.each([
     ["nothing there", {}],
