@@ -2,20 +2,20 @@ import { StepsizeError } from "../errors.js";
 import type { Capture, Device } from "../native/index.js";
 import { affine, copy, noGrad, Tensor } from "../tensor/index.js";
 
-/** Beyond, float32 does not have all whole numbers. */
+/** Largest count: float32 does not represent all larger whole numbers. */
 const mostCalls = 2 ** 24;
 
 /**
- * The count of a module's calls inside captured work, kept on the device so that a replay goes on with it. The host's
- * count is the one that holds: it is written to the device where the two differ.
+ * The number of a module's calls inside captured work. It is kept on the device so that replays can advance it. The
+ * module's own counter has precedence: if the two differ, it is written to the device before a replay.
  */
 export class CapturedCalls {
   readonly #count: Tensor;
-  /** Calls in the captured work. */
+  /** Number of calls in the captured work. */
   #made = 0;
 
   constructor(capture: Capture, device: Device, module: { counter: number }) {
-    // In the memory of the captured work, as everything that is made in it.
+    // The tensor is in the memory of the captured work, as everything that is made there.
     this.#count = new Tensor(device, device.native.create("float32", [])).keep();
     let onDevice: number | undefined;
     capture.onReplay({
@@ -31,7 +31,7 @@ export class CapturedCalls {
     });
   }
 
-  /** How many calls there were before this one, as a tensor. */
+  /** Returns the number of calls before this one, as a tensor, and counts this call. */
   next(): Tensor {
     this.#made++;
     return noGrad(() => {

@@ -4,33 +4,49 @@ import type { Device } from "../native/index.js";
 import { normal, type Tensor, uniform } from "../tensor/index.js";
 
 /**
- * Hands out random streams for the parts of a model, so that equal seeds give equal weights and no two parameters share
- * their numbers.
+ * A source of random streams for the parts of a model. Equal seeds give equal weights, and no two parameters have the
+ * same random numbers.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const seeds = new nn.Seeds(0);
+ * const first = new nn.Linear(4, 8, { device, seeds });
+ * const second = new nn.Linear(8, 2, { device, seeds });
+ * ```
  */
 export class Seeds {
+  /** The seed of all streams. */
   readonly seed: number;
   #next = 0;
 
-  /** @param seed a safe integer ≥ 0 */
+  /**
+   * Creates a source of streams.
+   *
+   * @param seed a safe integer ≥ 0
+   * @throws StepsizeError `invalid-argument` for anything else
+   */
   constructor(seed: number) {
     if (!Number.isSafeInteger(seed) || seed < 0) invalidArgument("seed", "a whole number from 0 to 2^53 − 1", seed);
     this.seed = seed;
   }
 
-  /** The next stream of the seed. */
+  /** Returns the next stream, as options of `ops.uniform` and `ops.normal`. */
   next(): { seed: number; stream: number } {
     return { seed: this.seed, stream: this.#next++ };
   }
 }
 
-/** The seeds given, or those of a number; default 0. */
+/** Returns the given seeds, or new ones for a number. Throws `invalid-argument` for anything else. */
 export function seedsOf(seeds: Seeds | number = 0): Seeds {
   if (typeof seeds === "number") return new Seeds(seeds);
   expectMethods("seeds", seeds, ["next"], "Seeds, or a number");
   return seeds;
 }
 
-/** How many inputs and outputs a weight connects: for [outputs, inputs] and [outputs, height, width, inputs]. */
+/** Returns the fan-in and fan-out of a weight [outputs, inputs] or [outputs, height, width, inputs]. */
 function fans(shape: readonly number[]): { fanIn: number; fanOut: number } {
   expectShape("shape", shape);
   const [outputs = 1, ...rest] = shape;
@@ -38,7 +54,14 @@ function fans(shape: readonly number[]): { fanIn: number; fanOut: number } {
   return { fanIn: rest.reduce((product, size) => product * size, 1), fanOut: outputs * window };
 }
 
-/** Evenly in ±1/√fanIn: what PyTorch gives its linear and convolution layers by default. */
+/**
+ * Returns random weights, uniformly distributed in ±1/√fanIn. This is PyTorch's default for linear and convolution
+ * layers.
+ *
+ * @param shape [outputs, inputs] or [outputs, height, width, inputs]
+ * @param fanIn number of inputs of each output. Default: computed from the shape.
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
+ */
 export function fanInUniform(
   device: Device,
   shape: readonly number[],
@@ -51,8 +74,13 @@ export function fanInUniform(
 }
 
 /**
- * Normal with variance 2/fan, which keeps the variance through ReLUs. Source: He et al., "Delving deep into rectifiers",
- * ICCV 2015.
+ * Returns random weights, normally distributed with variance 2/fan. It preserves the variance through layers with ReLU.
+ *
+ * Source: He et al., "Delving deep into rectifiers", ICCV 2015.
+ *
+ * @param shape [outputs, inputs] or [outputs, height, width, inputs]
+ * @param mode which fan is used: the number of inputs of each output, or of outputs of each input. Default `"fanOut"`.
+ * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
  */
 export function kaimingNormal(
   device: Device,

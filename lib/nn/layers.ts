@@ -30,46 +30,47 @@ import { fanInUniform, kaimingNormal, type Seeds, seedsOf } from "./initialize.j
 import { Module } from "./module.js";
 import { Buffer, Parameter } from "./parameter.js";
 
-/** Where a layer lives and what its initial weights are drawn from. */
+/** Options of layers with weights. */
 export interface LayerOptions {
+  /** Device of the weights. */
   readonly device: Device;
-  /** Shared by the layers of a model, or a number for one of its own; default 0. */
+  /** Source of the initial weights: one that the layers of a model share, or a seed for this layer alone. Default 0. */
   readonly seeds?: Seeds | number;
-  /** Whether outputs get a learned offset. */
+  /** Whether the layer has a learned bias. Default true for {@link Linear}, false for {@link Conv2d}. */
   readonly bias?: boolean;
 }
 
 /** Options of {@link Linear}. */
 export interface LinearLayerOptions extends LayerOptions {
-  /** Standard deviation of normally distributed initial weights; default: weights are drawn evenly. */
+  /** Standard deviation of normally distributed initial weights. Default: {@link fanInUniform}. */
   readonly deviation?: number;
-  /** What follows, in the same pass; default: nothing. */
+  /** Function that is applied to the result in the same pass. Default: none. */
   readonly activation?: LinearOptions["activation"];
 }
 
 /** Options of {@link Conv2d}. */
 export interface Conv2dLayerOptions extends LayerOptions {
-  /** Height and width of the window; default 3. */
+  /** Height and width of the window. Default 3. */
   readonly kernel?: number;
-  /** Default 1. */
+  /** Stride in both directions. Default 1. */
   readonly stride?: number;
-  /** Zeros around the image; default 0. */
+  /** Number of zeros on each side of the image. Default 0. */
   readonly padding?: number;
 }
 
 /** Options of {@link BatchNorm}. */
 export interface BatchNormLayerOptions extends Pick<LayerOptions, "device"> {
-  /** How far the running statistics go towards each batch's; default 0.1. */
+  /** Step of the running statistics towards those of each batch, from 0 to 1. Default 0.1. */
   readonly momentum?: number;
-  /** Added to the variance; default 1e-5. */
+  /** Number that is added to the variance. Default 1e-5. */
   readonly epsilon?: number;
-  /** Has no effect, since nothing is drawn: all layers of a model can be given the same options. */
+  /** Has no effect. It is accepted so that all layers of a model can have the same options. */
   readonly seeds?: LayerOptions["seeds"];
 }
 
 /** Options of {@link Dropout}. */
 export interface DropoutLayerOptions extends Pick<LayerOptions, "seeds"> {
-  /** Has no effect, since nothing is kept: all layers of a model can be given the same options. */
+  /** Has no effect. It is accepted so that all layers of a model can have the same options. */
   readonly device?: Device;
 }
 
@@ -85,14 +86,36 @@ const batchNormNames = optionNames<BatchNormLayerOptions>({
 const dropoutNames = optionNames<DropoutLayerOptions>({ seeds: true, device: true });
 
 /**
- * activation(x·Wᵀ + b): from [..., inputs] to [..., outputs]; the weight is [outputs, inputs], the bias is on by default,
- * the activation off. Weights are drawn by {@link fanInUniform}, or with `deviation` from a normal distribution.
+ * A linear layer: activation(x·Wᵀ + b), from [..., inputs] to [..., outputs].
+ *
+ * It has a bias and no activation by default. Weights and bias are drawn by {@link fanInUniform}, or the weights with
+ * `deviation` from a normal distribution.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const layer = new nn.Linear(4, 2, { device, activation: "relu" });
+ * const y = layer.forward(ops.ones(device, [3, 4]));
+ * console.log(y.shape); // 3, 2
+ * ```
  */
 export class Linear extends Module {
+  /** Weight W, [outputs, inputs]. */
   readonly weight: Parameter;
+  /** Bias b, [outputs]; `undefined` without one. */
   readonly bias: Parameter | undefined;
+  /** Function that is applied to the result; `undefined` if there is none. */
   readonly activation: LinearOptions["activation"];
 
+  /**
+   * Creates the layer.
+   *
+   * @param inputs size of the last axis of the inputs
+   * @param outputs size of the last axis of the outputs
+   * @throws StepsizeError `invalid-argument` if a size or an option is invalid; `out-of-memory`
+   */
   constructor(inputs: number, outputs: number, options: LinearLayerOptions) {
     super();
     const { device, seeds, bias = true, deviation, activation } = checkedOptions("Linear", linearNames, options);
@@ -107,22 +130,50 @@ export class Linear extends Module {
     this.activation = activation;
   }
 
-  /** @param residual [..., outputs], added to the result in the same pass */
+  /**
+   * Returns activation(x·Wᵀ + b), plus a residual.
+   *
+   * @param x [..., inputs]
+   * @param residual [..., outputs], added to the result in the same pass. Default: none.
+   * @throws StepsizeError `invalid-argument` if a shape or type does not fit
+   */
   forward(x: Tensor, residual?: Tensor): Tensor {
     return linear(x, this.weight, { bias: this.bias, activation: this.activation, residual });
   }
 }
 
 /**
- * Convolution of [N, height, width, inputs] to [N, height', width', outputs]; the weight is [outputs, kernel, kernel,
- * inputs], drawn by {@link kaimingNormal}; no bias by default, since a normalisation usually follows.
+ * A convolution layer, from [N, height, width, inputs] to [N, height', width', outputs].
+ *
+ * It has no bias by default, because a normalization usually follows. Weights are drawn by {@link kaimingNormal}; the
+ * bias starts at 0.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const layer = new nn.Conv2d(3, 16, { device, padding: 1 });
+ * console.log(layer.forward(ops.zeros(device, [1, 8, 8, 3])).shape); // 1, 8, 8, 16
+ * ```
  */
 export class Conv2d extends Module {
+  /** Weight, [outputs, kernel, kernel, inputs]. */
   readonly weight: Parameter;
+  /** Bias, [outputs]; `undefined` without one. */
   readonly bias: Parameter | undefined;
+  /** Stride in both directions. */
   readonly stride: number;
+  /** Number of zeros on each side of the image. */
   readonly padding: number;
 
+  /**
+   * Creates the layer.
+   *
+   * @param inputs number of channels of the inputs
+   * @param outputs number of channels of the outputs
+   * @throws StepsizeError `invalid-argument` if a size or an option is invalid; `out-of-memory`
+   */
   constructor(inputs: number, outputs: number, options: Conv2dLayerOptions) {
     super();
     const {
@@ -140,13 +191,20 @@ export class Conv2d extends Module {
     this.padding = padding;
   }
 
+  /**
+   * Returns the convolution of images.
+   *
+   * @param x [N, height, width, inputs]
+   * @returns [N, height', width', outputs]; see {@link conv2d}
+   * @throws StepsizeError `invalid-argument` if the shape or type does not fit
+   */
   forward(x: Tensor): Tensor {
     const product = conv2d(x, this.weight, { stride: this.stride, padding: this.padding });
     return this.bias ? add(product, this.bias) : product;
   }
 }
 
-/** @internal What PyTorch calls the tensors of normalisation layers. */
+/** @internal Names in PyTorch of the tensors of normalization layers. */
 export const torchNamesOfNorms: Readonly<Record<string, string>> = {
   gamma: "weight",
   beta: "bias",
@@ -154,15 +212,42 @@ export const torchNamesOfNorms: Readonly<Record<string, string>> = {
   runningVariance: "running_var",
 };
 
-/** Batch normalisation of the last axis; see {@link batchNorm}. In evaluation it uses the running statistics. */
+/**
+ * A batch normalization layer over the last axis.
+ *
+ * In training it uses the statistics of the batch and updates the running statistics; see {@link batchNorm}. In
+ * evaluation it uses the running statistics.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const norm = new nn.BatchNorm(3, { device });
+ * const y = norm.forward(ops.normal(device, [16, 8, 8, 3], { seed: 0 }), "relu");
+ * norm.eval(); // from now on with the running statistics
+ * ```
+ */
 export class BatchNorm extends Module {
+  /** Learned factor, [channels]. It starts at 1. */
   readonly gamma: Parameter;
+  /** Learned offset, [channels]. It starts at 0. */
   readonly beta: Parameter;
+  /** Running mean, [channels]. It starts at 0. */
   readonly runningMean: Buffer;
+  /** Running variance, [channels]. It starts at 1. */
   readonly runningVariance: Buffer;
+  /** Step of the running statistics towards those of each batch. */
   readonly momentum: number;
+  /** Number that is added to the variance. */
   readonly epsilon: number;
 
+  /**
+   * Creates the layer.
+   *
+   * @param channels size of the last axis
+   * @throws StepsizeError `invalid-argument` if the size or an option is invalid; `out-of-memory`
+   */
   constructor(channels: number, options: BatchNormLayerOptions) {
     super();
     const { device, momentum = 0.1, epsilon = 1e-5 } = checkedOptions("BatchNorm", batchNormNames, options);
@@ -174,8 +259,9 @@ export class BatchNorm extends Module {
     this.epsilon = epsilon;
   }
 
+  /** Returns the names in PyTorch. */
   override torchNames(): TorchNames {
-    // PyTorch counts batches for norms without momentum. These have one.
+    // PyTorch counts batches for norms without a momentum. These norms have one and need no count.
     return { ...super.torchNames(), unused: ["num_batches_tracked"] };
   }
 
@@ -183,7 +269,13 @@ export class BatchNorm extends Module {
     return torchNamesOfNorms[member] ?? member;
   }
 
-  /** @param activation what follows, in the same pass; default: nothing */
+  /**
+   * Returns the normalized values.
+   *
+   * @param x [..., channels]
+   * @param activation function that is applied to the result in the same pass. Default: none.
+   * @throws StepsizeError `invalid-argument` if the shape or type does not fit
+   */
   forward(x: Tensor, activation?: "relu"): Tensor {
     const { momentum, epsilon } = this;
     return this.training
@@ -192,15 +284,37 @@ export class BatchNorm extends Module {
   }
 }
 
-/** Drops elements in training, with this probability, and scales the others up; in evaluation it does nothing. */
+/**
+ * A dropout layer. In training it sets random elements to zero and scales the others; in evaluation it returns its
+ * input.
+ *
+ * See {@link dropout} for the formula.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const layer = new nn.Dropout(0.5, { seeds: 0 });
+ * console.log(await layer.forward(ops.ones(device, [8])).read()); // zeros and twos
+ * ```
+ */
 export class Dropout extends Module {
+  /** Probability that an element is set to zero, from 0 to 1. */
   readonly probability: number;
+  /** Seed of the random numbers. */
   readonly seed: number;
   readonly #stream: number;
   readonly #captured = new WeakMap<Capture, CapturedCalls>();
-  /** Advances with every training call, so that every step drops other elements. */
+  /** Number of calls in training. It selects the random numbers, so that every call drops other elements. */
   counter = 0;
 
+  /**
+   * Creates the layer.
+   *
+   * @param probability probability that an element is set to zero, from 0 to 1
+   * @throws StepsizeError `invalid-argument` if an option is invalid
+   */
   constructor(probability: number, options: DropoutLayerOptions = {}) {
     super();
     const { seeds } = checkedOptions("Dropout", dropoutNames, options);
@@ -210,11 +324,16 @@ export class Dropout extends Module {
     this.#stream = stream;
   }
 
+  /**
+   * Returns `x` with random elements set to zero in training, and `x` itself in evaluation.
+   *
+   * @throws StepsizeError `invalid-argument` if `x` is no tensor, or if the probability is out of range
+   */
   forward(x: Tensor): Tensor {
     expectTensor("x", x);
     if (!this.training || this.probability === 0) return x;
     const { probability, seed } = this;
-    // Room for 2^32 calls of each of 2^20 layers under one seed, apart from the streams that weights are drawn from.
+    // There is room for 2^32 calls of each of 2^20 layers per seed. Streams of initial weights are below 2^32.
     const stream = (this.#stream + 1) * 2 ** 32;
     const { capturing } = x.device;
     if (!capturing) return dropout(x, { probability, seed, stream: stream + this.counter++ });
@@ -224,77 +343,147 @@ export class Dropout extends Module {
   }
 }
 
-/** max(x, 0) */
+/**
+ * The ReLU activation max(x, 0) as a layer.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = new nn.Sequential(new nn.Linear(4, 8, { device }), new nn.ReLU(), new nn.Linear(8, 2, { device }));
+ * ```
+ */
 export class ReLU extends Module {
+  /** Returns max(x, 0), elementwise. */
   forward(x: Tensor): Tensor {
     return relu(x);
   }
 }
 
-/** x·Φ(x); see {@link gelu}. */
+/** The GELU activation x·Φ(x) as a layer; see {@link gelu}. */
 export class GELU extends Module {
+  /** Returns x·Φ(x), elementwise. */
   forward(x: Tensor): Tensor {
     return gelu(x);
   }
 }
 
-/** x/(1 + e⁻ˣ); see {@link silu}. */
+/** The SiLU activation x/(1 + e⁻ˣ) as a layer; see {@link silu}. */
 export class SiLU extends Module {
+  /** Returns x/(1 + e⁻ˣ), elementwise. */
   forward(x: Tensor): Tensor {
     return silu(x);
   }
 }
 
 /**
- * From [N, …] to [N, product of the rest]. Images keep the order [height, width, channels]; a linear layer after it that
- * takes weights from PyTorch, where the channels come first, has the layout `flattened`.
+ * A layer that flattens all axes but the first, from [N, …] to [N, product of the others].
+ *
+ * Images keep the order [height, width, channels]. In PyTorch the channels come first, so the weights of a following
+ * linear layer have the layout `flattened` there; see {@link TorchLayout}.
  */
 export class Flatten extends Module {
+  /**
+   * Returns `x` with all axes but the first flattened. The result shares the memory of `x`.
+   *
+   * @throws StepsizeError `invalid-argument` if `x` is no tensor
+   */
   forward(x: Tensor): Tensor {
     expectTensor("x", x);
     return reshape(x, [x.shape[0] ?? 1, x.shape.slice(1).reduce((product, size) => product * size, 1)]);
   }
 }
 
-/** The largest value of each window; see {@link maxPool2d}. */
+/** A max pooling layer: the largest value of each window; see {@link maxPool2d}. */
 export class MaxPool2d extends Module {
+  /** Size, stride and padding of the windows. */
   readonly options: PoolingOptions;
 
+  /**
+   * Creates the layer.
+   *
+   * @throws StepsizeError `invalid-argument` for an unknown option
+   */
   constructor(options: PoolingOptions) {
     super();
     this.options = checkedOptions("MaxPool2d", poolingNames, options);
   }
+
+  /**
+   * Returns the largest value of each window.
+   *
+   * @param x [N, height, width, channels]
+   * @throws StepsizeError `invalid-argument` if `x` has another shape, or if an option is out of range
+   */
 
   forward(x: Tensor): Tensor {
     return maxPool2d(x, this.options);
   }
 }
 
-/** The mean of each window; see {@link averagePool2d}. */
+/** An average pooling layer: the mean of each window; see {@link averagePool2d}. */
 export class AveragePool2d extends Module {
+  /** Size, stride and padding of the windows. */
   readonly options: PoolingOptions;
 
+  /**
+   * Creates the layer.
+   *
+   * @throws StepsizeError `invalid-argument` for an unknown option
+   */
   constructor(options: PoolingOptions) {
     super();
     this.options = checkedOptions("AveragePool2d", poolingNames, options);
   }
+
+  /**
+   * Returns the mean of each window.
+   *
+   * @param x [N, height, width, channels]
+   * @throws StepsizeError `invalid-argument` if `x` has another shape, or if an option is out of range
+   */
 
   forward(x: Tensor): Tensor {
     return averagePool2d(x, this.options);
   }
 }
 
-/** The mean over height and width: from [N, height, width, channels] to [N, channels]. */
+/**
+ * A global average pooling layer: the mean over height and width, from [N, height, width, channels] to [N, channels].
+ */
 export class GlobalAveragePool extends Module {
+  /** Returns the mean over height and width, [N, channels]. */
   forward(x: Tensor): Tensor {
     return mean(x, [1, 2]);
   }
 }
 
-/** Modules one after another. */
+/**
+ * A model that applies modules one after the other.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const seeds = new nn.Seeds(0);
+ * const model = new nn.Sequential(
+ *   new nn.Linear(784, 128, { device, seeds, activation: "relu" }),
+ *   new nn.Linear(128, 10, { device, seeds }),
+ * );
+ * const logits = model.forward(ops.zeros(device, [32, 784]));
+ * ```
+ */
 export class Sequential extends Module {
+  /** The modules in the order of their application. */
   readonly layers: readonly Module[];
 
+  /**
+   * Creates the model.
+   *
+   * @throws StepsizeError `invalid-argument` if an argument is no module
+   */
   constructor(...layers: Module[]) {
     super();
     for (const [i, layer] of layers.entries()) expectModule(`layers[${i}]`, layer);
@@ -305,6 +494,7 @@ export class Sequential extends Module {
     return member.replace(/^layers\./, "");
   }
 
+  /** Applies all modules to `x`, one after the other. */
   forward(x: Tensor): Tensor {
     return this.layers.reduce((value, layer) => layer.forward(value), x);
   }

@@ -25,28 +25,42 @@ export {
 } from "../tensor/index.js";
 
 /**
- * From a model's outputs and the targets to a scalar. Write your own as a function of tensors.
+ * A loss function, from a model's outputs and the targets to a scalar. A custom loss is a function of tensors.
  *
- * Where several losses are taken together, in a step of several batches or in an evaluation, each counts what it is a
- * mean over: a loss of this library knows it ({@link weightOf}), a sum over {@link weightedMean} too, and what you compute
- * from them says it by {@link withWeight}. Any other loss counts as many items as there are labels in its batch.
+ * A step of several batches, or an evaluation, averages several losses. Each loss is weighted by the total weight over
+ * which it is a mean. The losses of this library and {@link weightedMean} record it; see {@link weightOf}. For a tensor
+ * that is computed from them, set it with {@link withWeight}. Any other loss has the number of labels in its batch as
+ * its weight.
  */
 export type Loss = (outputs: Tensor, targets: Tensor) => Tensor;
 
 /** Options of {@link meanSquaredError}. */
 export interface MeanSquaredErrorOptions {
   /**
-   * Float32 weights ≥ 0, of the outputs' shape or of its first axes ([batch] for a weight per item): the mean is Σ
-   * weight·error² / Σ weight. Default: all 1.
+   * Weights of the squared errors: float32 numbers ≥ 0, with the shape of the outputs or of their first axes, such as
+   * [batch]. The mean is Σ weight·error² / Σ weight. Default: all 1.
    */
   readonly weights?: Tensor | undefined;
-  /** Default `"mean"`. */
+  /** Reduction of the squared errors. Default `"mean"`. */
   readonly reduction?: Reduction;
 }
 
 const meanSquaredErrorNames = optionNames<MeanSquaredErrorOptions>({ weights: true, reduction: true });
 
-/** The mean of (outputs − targets)² over all elements, in float32. */
+/**
+ * Returns the mean squared error: the mean of (outputs − targets)² over all elements, in float32.
+ *
+ * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const loss = nn.meanSquaredError(tensor(device, [1, 2]), tensor(device, [1, 4]));
+ * console.log(await loss.item()); // 2
+ * ```
+ */
 export function meanSquaredError(outputs: Tensor, targets: Tensor, options: MeanSquaredErrorOptions = {}): Tensor {
   expectOptions("meanSquaredError", meanSquaredErrorNames, options);
   const { weights, reduction = "mean" } = options;

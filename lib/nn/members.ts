@@ -3,30 +3,34 @@ import { Device } from "../native/index.js";
 import { isPlainObject } from "../realms.js";
 import { Tensor } from "../tensor/index.js";
 
-/** Tells modules from other objects; their class is above this file. */
+/** Returns whether an object is a module. It is a parameter because `module.ts` imports this file. */
 export type IsModule<Module extends object> = (value: object) => value is Module;
 
-/** Objects with more properties than this, all of them texts and numbers (a vocabulary), are not looked at again. */
+/** Number of properties above which an object without nested objects, such as a vocabulary, is searched only once. */
 const mostAskedAgain = 1_000;
 
-/** Those that were found to be so: a property takes a microsecond, and parameters are listed at every step. */
+/** Large objects that contain no objects. A walk visits each property, and parameters are listed at every step. */
 const tables = new WeakSet<object>();
 
-/** Stands in a path for a key that gives no name: an object, or a symbol without a description. */
+/** Placeholder in a path for a key without a name: an object, or a symbol without a description. */
 export const noName = "\0";
 
-/** Objects of other classes that a search looks into: enough for any model, and an end for what holds a program. */
+/**
+ * Largest number of objects of other classes that a search visits. It bounds the search if an object refers to much
+ * else.
+ */
 const mostSearched = 10_000;
 
 /**
- * Walks the tensors and modules that an object holds: in its own properties, symbols included, and there in arrays,
- * plain objects, Maps and Sets, nested as deeply as one likes, and in modules. Each is met once, on the first path to
- * it. No getter is run.
+ * A walk over the tensors and modules that an object contains.
+ *
+ * It visits the object's own properties, including symbols, and nested arrays, plain objects, Maps, Sets and modules.
+ * Each object is visited once, on the first path to it. Getters are not called.
  */
 export class Walk<Module extends object> {
-  /** All that was met, containers included. */
+  /** All visited objects, including containers. */
   readonly seen = new Set<object>();
-  /** Objects of other classes, which were not looked into, by path. */
+  /** Objects of other classes, whose contents were not visited. */
   readonly others: { readonly path: string; readonly holder: object; readonly value: object }[] = [];
   readonly #isModule: IsModule<Module>;
   readonly #found: (path: string, member: Tensor | Module) => void;
@@ -36,13 +40,13 @@ export class Walk<Module extends object> {
     this.#found = found;
   }
 
-  /** Walks what an object holds, whatever its class. */
+  /** Visits the properties of an object of any class. */
   inside(holder: object): void {
     this.seen.add(holder);
     this.#properties(holder, "", holder);
   }
 
-  /** Walks a value; does nothing where it holds no tensor and no module. */
+  /** Visits a value. */
   value(path: string, value: unknown, holder: object): void {
     if (typeof value !== "object" || value === null || this.seen.has(value)) return;
     this.seen.add(value);
@@ -71,14 +75,14 @@ export class Walk<Module extends object> {
   }
 
   #array(path: string, array: readonly unknown[], holder: object): void {
-    // Mostly numbers: a path is made for objects alone.
+    // Most arrays contain numbers, so paths are made for objects only.
     for (let i = 0; i < array.length; i++) {
       const entry = array[i];
       if (typeof entry === "object" && entry !== null) this.value(`${path}.${i}`, entry, holder);
     }
   }
 
-  // The methods are those of the language: an object of a derived class, or of another realm, has the same insides.
+  // The methods of the prototypes are used, because a derived class may override them and another realm has its own.
   #map(path: string, map: Map<unknown, unknown>, holder: object): void {
     Map.prototype.forEach.call(map, (value: unknown, key: unknown) => {
       if (typeof value !== "object" || value === null) return;
@@ -93,7 +97,7 @@ export class Walk<Module extends object> {
   }
 }
 
-/** The tensors and modules that a value holds or is, objects of any class looked into. */
+/** Returns the tensors and modules in a value, including those in objects of any class. */
 export function membersOf<Module extends object>(value: unknown, isModule: IsModule<Module>): (Tensor | Module)[] {
   const members: (Tensor | Module)[] = [];
   const walk = new Walk(isModule, (_, member) => members.push(member));

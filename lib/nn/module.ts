@@ -10,43 +10,55 @@ import { Buffer, Parameter } from "./parameter.js";
 import { privateFields } from "./private-fields.js";
 import { composeTorchNames } from "./torch-names.js";
 
-/** What a model's parameters and activations are stored in; computed is in float32 always. */
+/** Storage precision of a model's parameters and activations. Computation is always in float32. */
 export type Precision = "float32" | "bf16";
 
 const typeOf = { float32: "float32", bf16: "bfloat16" } as const satisfies Record<Precision, DataType>;
 
 /**
- * A piece of a model: parameters, buffers, other modules, and a function of tensors.
+ * The base class of layers and models: parameters, buffers, other modules, and a function of tensors.
  *
- * Write your own by extending it: whatever is assigned to a property (a {@link Parameter}, a {@link Buffer}, a module) is
- * found, trained, saved and switched between training and evaluation. So is what stands in arrays, plain objects, Maps
- * and Sets, nested in any way. Its path is the names, keys and places on the way to it, with dots between them:
- * `blocks.0.conv1.weight`. What is reached on several paths, such as a shared weight, has the first of them. Getters are
- * not run.
+ * Extend it to write a model. Every {@link Parameter}, {@link Buffer} and module in a public property is trained, saved
+ * and switched between training and evaluation. They may be nested in arrays, plain objects, Maps and Sets. The path of
+ * a part is the sequence of names, keys and indexes to it, joined by dots: `blocks.0.conv1.weight`. A part with several
+ * paths, such as a shared weight, has the first of them. Getters are not called.
  *
- * What a module uses but hides would be neither trained nor saved, and is refused: in a `#private` field, or in an object
- * of another class, when parameters are first listed (`invalid-state`, with the name of the field); anywhere else (a
- * closure, a static field, a WeakMap, a getter) at the optimizer's first step that leaves it out. What is to be left out
- * on purpose, such as a backbone that does not learn, is frozen first.
+ * A hidden parameter would be neither trained nor saved, so it is an error. If it is in a `#private` field or in an
+ * object of another class, listing the parameters throws `invalid-state` with the name of the field. If it is elsewhere
+ * (a closure, a static field, a WeakMap, a getter), the first step of the optimizer throws. Freeze a part that should
+ * be neither trained nor saved.
  *
  * @example
+ * ```ts
+ * import { nn, openDevice, type Tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ *
  * class Heads extends nn.Module {
  *   readonly heads = { classes: new nn.Linear(64, 10, { device }), box: new nn.Linear(64, 4, { device }) };
- *   forward(x) { return this.heads.classes.forward(x); }
+ *   forward(x: Tensor): Tensor {
+ *     return this.heads.classes.forward(x);
+ *   }
  * }
- * [...new Heads().namedParameters().keys()]; // heads.classes.weight, heads.classes.bias, heads.box.weight, heads.box.bias
+ *
+ * // heads.classes.weight, heads.classes.bias, heads.box.weight, heads.box.bias
+ * console.log([...new Heads().namedParameters().keys()]);
+ * ```
  */
 export abstract class Module {
-  /** Whether layers behave as in training (dropout drops, batch norm uses the batch); see {@link train}, {@link eval}. */
+  /**
+   * Whether the module is in training. Then dropout drops elements and batch normalization uses the statistics of the
+   * batch. Default true; see {@link train} and {@link eval}.
+   */
   training = true;
 
-  /** From inputs to outputs. */
+  /** Computes outputs from inputs. */
   abstract forward(x: Tensor): Tensor;
 
   /**
-   * All parameters by path, in the order of their assignment; also sets their names.
+   * Returns all parameters by path, in the order of their assignment, and sets their names.
    *
-   * @throws StepsizeError `invalid-state` for a part that is hidden, or that has no name of its own
+   * @throws StepsizeError `invalid-state` if a part is hidden, has no name, or shares its path with another part
    */
   namedParameters(): Map<string, Parameter> {
     const found = new Map<string, Parameter>();
@@ -60,17 +72,23 @@ export abstract class Module {
     return found;
   }
 
-  /** All parameters, with their names set; throws as {@link namedParameters}. */
+  /**
+   * Returns all parameters, in the order of their assignment, and sets their names.
+   *
+   * @throws StepsizeError `invalid-state` as {@link namedParameters}
+   */
   parameters(): Parameter[] {
     return [...this.namedParameters().values()];
   }
 
-  /** All modules inside this one, itself first. */
+  /** Returns this module and all modules inside it. Throws as {@link namedParameters}. */
   modules(): Module[] {
     return [...this.namedModules().values()];
   }
 
-  /** All modules inside this one by path, itself first under the empty path. */
+  /**
+   * Returns this module, under the empty path, and all modules inside it by path. Throws as {@link namedParameters}.
+   */
   namedModules(): Map<string, Module> {
     const found = new Map<string, Module>([["", this]]);
     visit(this, (path, member) => {
@@ -80,52 +98,57 @@ export abstract class Module {
   }
 
   /**
-   * What PyTorch calls the tensors of this model, and how it lays them out: for weights and optimizer state in both
-   * directions. Composed from the {@link torchName} of this module and of those inside it; override it to return a table
-   * of your own.
+   * Returns the names and layouts of this model's tensors in PyTorch, for reading and writing weights and optimizer
+   * state.
+   *
+   * They are composed of the `torchName` of this module and of those inside it. Override this method to return another
+   * table.
    */
   torchNames(): TorchNames {
     return composeTorchNames(this, (member) => this.torchName(member));
   }
 
   /**
-   * What PyTorch calls a member of this module, such as `downsample.0` for `shortcut`. Default: the same. Override it if
-   * the names differ. The empty string leaves a module's own name out of the names of its tensors.
+   * Returns the name in PyTorch of a member of this module, such as `downsample.0` for `shortcut`. The default is the
+   * same name; override it if the names differ. With an empty string, the names of a module's tensors have no prefix.
    */
   protected torchName(member: string): string {
     return member;
   }
 
-  /** Switches to training, or with `false` to evaluation. Returns the module. */
+  /** Switches this module and all modules inside it to training, or with `false` to evaluation. Returns the module. */
   train(training = true): this {
     for (const module of this.modules()) module.training = training;
     return this;
   }
 
-  /** Switches to evaluation. Returns the module. */
+  /** Switches this module and all modules inside it to evaluation. Returns the module. */
   eval(): this {
     return this.train(false);
   }
 
   /**
-   * Stops learning: gradients are neither computed nor applied. Returns the module.
+   * Freezes all parameters, so that gradients are neither computed nor applied. With `false` it unfreezes them. Returns
+   * the module.
    *
-   * An optimizer refuses a parameter that is frozen when it is made. Give it the others
-   * (`model.parameters().filter((p) => p.requiresGrad)`), or freeze after it is made what is to be learned later.
+   * The constructor of an optimizer throws for a frozen parameter. Pass only the others
+   * (`model.parameters().filter((p) => p.requiresGrad)`). To train a part later, freeze it after the optimizer was
+   * made.
    */
   freeze(frozen = true): this {
     for (const parameter of this.parameters()) parameter.requiresGrad = !frozen;
-    // A gradient from before would still be applied.
+    // An existing gradient would still be applied.
     if (frozen) this.zeroGrad();
     return this;
   }
 
   /**
-   * Changes what all parameters are stored in, and with them activations and gradients: `bf16` takes half of float32's
-   * memory and has 8 significant bits. Sums, statistics and losses stay float32, and so do buffers. Call it before the
-   * optimizer is made, which then keeps float32 masters. Returns the module.
+   * Changes the storage precision of all parameters, and so that of activations and gradients. Returns the module.
    *
-   * @throws StepsizeError `invalid-argument` for another name
+   * `bf16` takes half of the memory of float32 and has 8 significant bits. Sums, statistics, losses and buffers stay
+   * float32. Call it before the optimizer is made, which then keeps float32 master weights.
+   *
+   * @throws StepsizeError `invalid-argument` for an unknown precision; `out-of-memory`
    */
   setPrecision(precision: Precision): this {
     if (!Object.hasOwn(typeOf, precision)) invalidArgument("precision", Object.keys(typeOf).join(" or "), precision);
@@ -133,17 +156,17 @@ export abstract class Module {
     return this;
   }
 
-  /** What the parameters are stored in. */
+  /** Storage precision of the parameters. */
   get precision(): Precision {
     return this.parameters()[0]?.dtype === "bfloat16" ? "bf16" : "float32";
   }
 
-  /** Forgets the gradients, and gives back their memory. */
+  /** Removes the gradients of all parameters and frees their memory. */
   zeroGrad(): void {
     for (const parameter of this.parameters()) parameter.zeroGrad();
   }
 
-  /** Parameters and buffers by path. The tensors themselves, not copies. */
+  /** Returns parameters and buffers by path. The tensors are those of the module, not copies. */
   stateDict(): Map<string, Tensor> {
     const found = new Map<string, Tensor>();
     visit(this, (path, member) => {
@@ -155,8 +178,9 @@ export abstract class Module {
   /**
    * Copies values into parameters and buffers.
    *
-   * @throws StepsizeError `invalid-file` that lists what is missing, what is left over and what has another shape;
-   * nothing has changed then.
+   * @param state tensors by path, as {@link stateDict} returns them
+   * @throws StepsizeError `invalid-argument` if `state` is no Map; `invalid-file` if tensors are missing, unknown, or
+   * of another type or shape. Nothing has changed then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
     this.checkStateDict(state);
@@ -165,7 +189,7 @@ export abstract class Module {
     });
   }
 
-  /** @internal Throws what {@link loadStateDict} would throw, and changes nothing. */
+  /** @internal Checks a state as {@link loadStateDict} does. Changes nothing. */
   checkStateDict(state: ReadonlyMap<string, Described>): void {
     expectState("state", state);
     const problems = differences(this.stateDict(), state);
@@ -174,8 +198,8 @@ export abstract class Module {
   }
 
   /**
-   * Counters of modules that draw random numbers, by path: saved with a checkpoint so that a resumed run draws what the
-   * uninterrupted one would have drawn.
+   * Returns the counters of modules that use random numbers, by path. A checkpoint contains them, so that a resumed run
+   * has the same random numbers as an uninterrupted one.
    */
   counters(): Record<string, number> {
     const found: Record<string, number> = {};
@@ -183,12 +207,12 @@ export abstract class Module {
     return found;
   }
 
-  /** Restores {@link counters}. */
+  /** Sets the counters that {@link counters} returned. A counter that is missing becomes 0. */
   loadCounters(counters: Readonly<Record<string, number>>): void {
     for (const [path, module] of countingModules(this)) module.counter = counters[path] ?? 0;
   }
 
-  /** Gives back the memory of all parameters, buffers and gradients. */
+  /** Frees the memory of all parameters, buffers and gradients. */
   dispose(): void {
     this.zeroGrad();
     for (const tensor of this.stateDict().values()) tensor.dispose();
@@ -197,10 +221,10 @@ export abstract class Module {
 
 markCopy(Module);
 
-/** What is known of a saved tensor before its values are read. */
+/** Type and shape of a saved tensor, known before its values are read. */
 type Described = Pick<Tensor, "dtype" | "shape">;
 
-/** A module with a number that advances whenever it draws. */
+/** A module with a counter of its uses of random numbers. */
 interface Counting {
   counter: number;
 }
@@ -221,15 +245,15 @@ function countingModules(root: Module): [string, Counting][] {
   return found;
 }
 
-/** Modules whose hiding places were searched: once is enough, and it takes longer than a walk. */
+/** Modules that were searched for hidden parts. The search is slower than a walk, so each module is searched once. */
 const searched = new WeakSet<Module>();
 
 const isModule = (value: object): value is Module => value instanceof Module;
 
 /**
- * Calls back for every tensor and module inside one, in order, each on the first path to it.
+ * Calls `found` for every tensor and module inside a module, in order, with the first path to it.
  *
- * @throws StepsizeError `invalid-state` where a part has no name of its own, or is hidden: see {@link Module}
+ * @throws StepsizeError `invalid-state` if a part is hidden, has no name, or shares its path with another part
  */
 function visit(root: Module, found: (path: string, member: Tensor | Module) => void): void {
   const paths = new Set<string>();
@@ -251,7 +275,7 @@ function visit(root: Module, found: (path: string, member: Tensor | Module) => v
   for (const [, module] of fresh) searched.add(module);
 }
 
-/** Throws where a module holds something that learns or counts, or has a buffer, where a walk does not come. */
+/** Throws if a module has a trainable parameter, a buffer or a counter in a place that a walk does not reach. */
 function refuseHidden(walk: Walk<Module>, modules: readonly (readonly [path: string, module: Module])[]): void {
   for (const [path, module] of modules) {
     for (const [name, value] of privateFields(module, Module)) {
@@ -276,10 +300,13 @@ function refuseHidden(walk: Walk<Module>, modules: readonly (readonly [path: str
 
 const leaveOut = ", so that it is trained and saved; or freeze it, if it is to be neither";
 
-/** What is hidden in a value, in words; nothing where all of it is frozen, or keeps nothing, or holds the holder. */
+/**
+ * Returns a description of what a value hides; `undefined` if there is nothing, if it is frozen, or if it contains the
+ * holder.
+ */
 function hiddenIn(value: unknown, holder: object, { seen }: Walk<Module>): string | undefined {
   const inside = membersOf(value, isModule);
-  // A reference back to the model around it, not a part.
+  // A value that contains its holder is a reference to the surrounding model and not a part of it.
   if (inside.some((member) => member === holder)) return undefined;
   const members = inside.filter((member) => !seen.has(member));
   const parameters = members.filter((member) => member instanceof Parameter);
@@ -296,7 +323,7 @@ function refusePart(path: string, problem: string): never {
   throw new StepsizeError("invalid-state", `${path}: ${problem}`);
 }
 
-/** What keeps `state` from fitting `own`, in words. */
+/** Returns the differences between a state and the module's own tensors, as text. */
 function differences(own: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string, Described>): string[] {
   const shapeOf = (tensor: Described) => `${tensor.dtype}[${tensor.shape.join(",")}]`;
   const problems: string[] = [];

@@ -8,14 +8,34 @@ function shareMemory(values: Tensor) {
   return values.device.native.reshape(values.handle, values.shape);
 }
 
-/** A tensor that is learned. Created by layers; its name is its path in the model, such as `blocks.0.conv1.weight`. */
+/**
+ * A tensor that is trained. Its name is its path in the model, such as `blocks.0.conv1.weight`.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops, type Tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ *
+ * class Scale extends nn.Module {
+ *   readonly factor = new nn.Parameter(ops.ones(device, [8]));
+ *   forward(x: Tensor): Tensor {
+ *     return x.multiply(this.factor);
+ *   }
+ * }
+ * ```
+ */
 export class Parameter extends Tensor {
-  /** The path inside the model it was last listed from; empty before. */
+  /** Path in the model whose `namedParameters()` was called last; empty before. */
   name = "";
-  /** @internal The module it was last listed from, which knows what PyTorch calls it; `undefined` before. */
+  /** @internal The module whose `namedParameters()` was called last; `undefined` before. */
   listedBy: HasTorchNames | undefined;
 
-  /** Takes over the memory of `values`, which is not to be used any more. */
+  /**
+   * Creates a parameter from the memory of a tensor, which is disposed.
+   *
+   * @throws StepsizeError `invalid-argument` if `values` is no tensor; `invalid-state` if it was disposed
+   */
   constructor(values: Tensor) {
     const handle = shareMemory(values);
     super(values.device, handle);
@@ -25,7 +45,7 @@ export class Parameter extends Tensor {
     awaitClaim(this);
   }
 
-  /** @internal Changes the type of the values, and forgets the gradient, which had the old one. */
+  /** @internal Changes the type of the values and removes the gradient, which has the old type. */
   retype(dtype: DataType): void {
     if (dtype === this.dtype) return;
     this.zeroGrad();
@@ -36,9 +56,13 @@ export class Parameter extends Tensor {
   }
 }
 
-/** A tensor that belongs to a module and is saved with it, but is not learned: a running mean. */
+/** A tensor that is saved with its module but not trained, such as a running mean. */
 export class Buffer extends Tensor {
-  /** Takes over the memory of `values`, which is not to be used any more. */
+  /**
+   * Creates a buffer from the memory of a tensor, which is disposed.
+   *
+   * @throws StepsizeError `invalid-argument` if `values` is no tensor; `invalid-state` if it was disposed
+   */
   constructor(values: Tensor) {
     const handle = shareMemory(values);
     super(values.device, handle);

@@ -4,12 +4,20 @@ import { expectTensor } from "../tensor/tensor.js";
 import type { Module } from "./module.js";
 import { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";
 
-/** From raw inputs to what a model takes: moved, preprocessed where it asks for that, floats in its precision. */
+/**
+ * The preparation of raw inputs for a model: it moves and preprocesses images, and converts floats to the model's
+ * precision.
+ */
 export class Preparation {
   readonly #dtype: "float32" | "bfloat16";
   #preprocessing: Preprocessing | undefined;
 
-  /** @param options what is done to raw inputs first; default: nothing */
+  /**
+   * Creates the preparation for a model with its present precision.
+   *
+   * @param options preprocessing of the raw inputs. Default: none.
+   * @throws StepsizeError `invalid-argument` if `model` is no module, or if the options are invalid
+   */
   constructor(model: Module, options?: PreprocessingOptions) {
     expectModule("model", model);
     this.#dtype = model.precision === "bf16" ? "bfloat16" : "float32";
@@ -17,19 +25,21 @@ export class Preparation {
   }
 
   /**
-   * The inputs themselves where nothing is to be done to them.
-   * @param moves of images; see `normalizeImages`
+   * Prepares raw inputs. Returns the inputs themselves if nothing has to be done.
+   *
+   * @param moves shift and mirroring of each image, int32 [N, 3]; see `ops.normalizeImages`. Default: none.
+   * @throws StepsizeError `invalid-argument` if `raw` is no tensor, or if the shapes do not fit
    */
   apply(raw: Tensor, moves?: Tensor): Tensor {
     expectTensor("raw", raw);
     const dtype = this.#dtype;
-    // Moving is a part of the same pass, which then changes no value.
+    // Images are moved by the same operation, here with a factor of 1 and an offset of 0.
     if (moves) this.#preprocessing ??= unchanged(raw);
     if (this.#preprocessing) return this.#preprocessing.apply(raw, { moves, dtype });
     return tidy(() => (raw.dtype === "float32" ? asType(raw, dtype) : raw));
   }
 
-  /** Gives back the memory of what is kept on the device. */
+  /** Frees the memory of the factors on the device. */
   dispose(): void {
     this.#preprocessing?.dispose();
   }

@@ -5,17 +5,17 @@ import { expectOptions, optionNames } from "../options.js";
 import { asType, type NormalizeOptions, normalizeImages, type Tensor, tensor, tidy } from "../tensor/index.js";
 import { expectTensor } from "../tensor/tensor.js";
 
-/** What is done to raw inputs before a model sees them; plain JSON, saved with the model. */
+/** Options of {@link Preprocessing}, as plain JSON. They are saved with the model. */
 export interface PreprocessingOptions {
-  /** Shape of one raw item, such as [28, 28, 1]. */
+  /** Shape of one raw item, such as [28, 28, 1]. Its last axis is the channels. */
   readonly shape: readonly number[];
   /** Type of the raw values. */
   readonly dtype: DataType;
-  /** Raw values are multiplied by this first: 1/255 for bytes. */
+  /** Factor of the raw values, applied first: 1/255 for bytes. */
   readonly scale: number;
-  /** Mean per channel (the last axis) of the scaled values. */
+  /** Mean of the scaled values, per channel (the last axis). */
   readonly mean: readonly number[];
-  /** Standard std per channel of the scaled values. */
+  /** Standard deviation of the scaled values, per channel. 0 counts as 1. */
   readonly std: readonly number[];
 }
 
@@ -28,11 +28,33 @@ const preprocessingNames = optionNames<PreprocessingOptions>({
 });
 const applyNames = optionNames<Pick<NormalizeOptions, "moves" | "dtype">>({ moves: true, dtype: true });
 
-/** (x·scale − mean)/std per channel, on the device: raw bytes travel there, a quarter of the floats' size. */
+/**
+ * The preprocessing (x·scale − mean)/std per channel, computed on the device. A standard deviation of 0 counts as 1.
+ *
+ * Raw bytes are uploaded, which takes a quarter of the size of float32 values.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const options = { shape: [2, 2, 1], dtype: "uint8", scale: 1 / 255, mean: [0.5], std: [0.25] } as const;
+ * const preprocessing = new nn.Preprocessing(options);
+ * const y = preprocessing.apply(tensor(device, new Uint8Array([0, 255, 0, 255]), [1, 2, 2, 1]));
+ * console.log(await y.read()); // -2, 2, -2, 2
+ * ```
+ */
 export class Preprocessing {
+  /** The options that the constructor was given. */
   readonly options: PreprocessingOptions;
   #factors: { factor: Tensor; offset: Tensor } | undefined;
 
+  /**
+   * Creates the preprocessing. Memory on the device is allocated at the first use.
+   *
+   * @throws StepsizeError `invalid-argument` if an option is unknown, `shape` or `scale` is invalid, or `mean` or `std`
+   * is not one finite number per channel
+   */
   constructor(options: PreprocessingOptions) {
     expectOptions("preprocessing", preprocessingNames, options);
     expectShape("preprocessing.shape", options.shape);
@@ -45,8 +67,13 @@ export class Preprocessing {
   }
 
   /**
-   * From [N, …shape] raw to the same shape, normalised.
-   * @param options as of {@link normalizeImages}
+   * Returns the preprocessed values of a batch.
+   *
+   * @param raw [N, …shape]. Values of a type other than uint8 are converted to float32.
+   * @param options options of `ops.normalizeImages`: `moves` and `dtype`
+   * @returns a tensor with the shape of `raw`, float32 unless `dtype` is given
+   * @throws StepsizeError `invalid-argument` if `raw` is no tensor, requires a gradient or has another number of
+   * channels, or if an option is unknown
    */
   apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor {
     expectTensor("raw", raw);
@@ -57,7 +84,7 @@ export class Preprocessing {
     );
   }
 
-  /** Gives back the memory of what is kept on the device; another use makes it again. */
+  /** Frees the memory of the factors on the device. The next use allocates it again. */
   dispose(): void {
     this.#factors?.factor.dispose();
     this.#factors?.offset.dispose();
@@ -76,6 +103,7 @@ export class Preprocessing {
     return this.#factors as { factor: Tensor; offset: Tensor };
   }
 
+  /** Returns {@link options}. `JSON.stringify` calls it. */
   toJSON(): PreprocessingOptions {
     return this.options;
   }

@@ -1,15 +1,16 @@
 import { Session } from "node:inspector";
 import process from "node:process";
 
-/** By class: whether its text has a name that begins with `#`. */
+/** For each class, whether its source text contains a name that begins with `#`. */
 const declares = new WeakMap<object, boolean>();
 
 /**
- * The values of an object's `#private` fields, by name. The language lets nobody but the class read them; the debugger
- * can, and it is asked only about classes that declare some. Where there is no debugger (another runtime, a process
- * without the permission), or in a context that it does not know, there are none.
+ * Returns the values of an object's `#private` fields that are objects, by name.
  *
- * @param end the class at which the fields are no longer of interest, and all that it inherits from
+ * Only the debugger can read the private fields of another class. It is used only for classes that declare some. If
+ * there is no debugger (another runtime, or a process without the permission), the result is empty.
+ *
+ * @param end the base class at which the search ends. Its own fields and those of its base classes are not returned.
  */
 export function privateFields(object: object, end: object): readonly (readonly [name: string, value: unknown])[] {
   if (!declaresPrivate(object, end)) return [];
@@ -25,7 +26,7 @@ function declaresPrivate(object: object, end: object): boolean {
     const Class: unknown = Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
     if (Class === end) return false;
     if (typeof Class !== "function") continue;
-    // A color in a string looks like one; it only costs the question.
+    // A color in a string matches too. Then the debugger finds no fields.
     const found = declares.get(Class) ?? /#[\p{ID_Start}$_]/u.test(String(Class));
     declares.set(Class, found);
     if (found) return true;
@@ -33,7 +34,7 @@ function declaresPrivate(object: object, end: object): boolean {
   return false;
 }
 
-/** Where the debugger, which knows only what is global, finds the object and leaves the values. */
+/** Key of a global property through which the debugger gets the object and returns the values. */
 const meetingPoint = Symbol.for("stepsize.private-fields");
 
 function ask(object: object): [string, unknown][] {
@@ -75,7 +76,7 @@ function handle(remote: RemoteObject | undefined): { objectId: string } {
   return { objectId: remote.objectId };
 }
 
-/** In the same thread, the debugger answers before `post` returns. */
+/** Sends a command to the debugger. In the same thread, it answers before `post` returns. */
 function send(session: Session, method: string, parameters: object): Answer {
   let answer: Answer | undefined;
   session.post(method, parameters, (_, result) => {

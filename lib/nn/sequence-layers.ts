@@ -9,16 +9,35 @@ import { Parameter } from "./parameter.js";
 
 /** Options of {@link Embedding}. */
 export interface EmbeddingOptions extends Pick<LayerOptions, "device" | "seeds"> {
-  /** Standard deviation of the normal distribution that the rows are drawn from; default 1/√width. */
+  /** Standard deviation of the normally distributed initial rows. Default 1/√width. */
   readonly deviation?: number;
 }
 
 const embeddingNames = optionNames<EmbeddingOptions>({ device: true, seeds: true, deviation: true });
 
-/** A learned row for each id: from int32 [...] to [..., width]. */
+/**
+ * An embedding layer: a trained row for each id, from int32 [...] to [..., width].
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const layer = new nn.Embedding(100, 16, { device });
+ * const vectors = layer.forward(tensor(device, new Int32Array([3, 7]))); // [2, 16]
+ * ```
+ */
 export class Embedding extends Module {
-  /** [rows, width] */
+  /** Table of the rows, [rows, width]. */
   readonly weight: Parameter;
+
+  /**
+   * Creates the layer.
+   *
+   * @param rows number of ids
+   * @param width size of each row
+   * @throws StepsizeError `invalid-argument` if a size or an option is invalid; `out-of-memory`
+   */
 
   constructor(rows: number, width: number, options: EmbeddingOptions) {
     super();
@@ -27,6 +46,14 @@ export class Embedding extends Module {
     this.weight = new Parameter(normal(device, [rows, width], { deviation, ...seedsOf(seeds).next() }));
   }
 
+  /**
+   * Returns the rows of the given ids.
+   *
+   * @param ids int32 [...]
+   * @returns [..., width]
+   * @throws StepsizeError `invalid-argument` if the type does not fit; `device-failed` when the result is read, if an
+   * id is not a row
+   */
   forward(ids: Tensor): Tensor {
     return embedding(ids, this.weight);
   }
@@ -34,22 +61,33 @@ export class Embedding extends Module {
 
 /** Options of {@link LayerNorm} and {@link RMSNorm}. */
 export interface NormOptions {
+  /** Device of the weights. */
   readonly device: Device;
-  /** Whether gamma (and beta) are learned; default true. */
+  /** Whether the layer has a trained gamma (and beta). Default true. */
   readonly learned?: boolean;
-  /** Default 1e-5. */
+  /** Number that is added to the variance, or to the mean square. Default 1e-5. */
   readonly epsilon?: number;
-  /** Has no effect, since nothing is drawn: all layers of a model can be given the same options. */
+  /** Has no effect. It is accepted so that all layers of a model can have the same options. */
   readonly seeds?: LayerOptions["seeds"];
 }
 
 const normNames = optionNames<NormOptions>({ device: true, learned: true, epsilon: true, seeds: true });
 
-/** Normalises every row to mean 0 and variance 1; see {@link layerNorm}. */
+/** A layer normalization layer: normalizes every row to mean 0 and variance 1; see {@link layerNorm}. */
 export class LayerNorm extends Module {
+  /** Trained factor, [width]. It starts at 1; `undefined` if `learned` is false. */
   readonly gamma: Parameter | undefined;
+  /** Trained offset, [width]. It starts at 0; `undefined` if `learned` is false. */
   readonly beta: Parameter | undefined;
+  /** Number that is added to the variance. */
   readonly epsilon: number;
+
+  /**
+   * Creates the layer.
+   *
+   * @param width size of the last axis
+   * @throws StepsizeError `invalid-argument` if the size or an option is invalid; `out-of-memory`
+   */
 
   constructor(width: number, options: NormOptions) {
     super();
@@ -59,6 +97,7 @@ export class LayerNorm extends Module {
     this.epsilon = epsilon;
   }
 
+  /** Returns the normalized rows of `x` [..., width]. */
   forward(x: Tensor): Tensor {
     const { gamma, beta, epsilon } = this;
     return layerNorm(x, gamma && beta && { gamma, beta }, { epsilon });
@@ -69,10 +108,19 @@ export class LayerNorm extends Module {
   }
 }
 
-/** Divides every row by its root mean square; see {@link rmsNorm}. */
+/** A root mean square normalization layer: divides every row by its root mean square; see {@link rmsNorm}. */
 export class RMSNorm extends Module {
+  /** Trained factor, [width]. It starts at 1; `undefined` if `learned` is false. */
   readonly gamma: Parameter | undefined;
+  /** Number that is added to the mean square. */
   readonly epsilon: number;
+
+  /**
+   * Creates the layer.
+   *
+   * @param width size of the last axis
+   * @throws StepsizeError `invalid-argument` if the size or an option is invalid; `out-of-memory`
+   */
 
   constructor(width: number, options: NormOptions) {
     super();
@@ -81,6 +129,7 @@ export class RMSNorm extends Module {
     this.epsilon = epsilon;
   }
 
+  /** Returns the normalized rows of `x` [..., width]. */
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.gamma, { epsilon: this.epsilon });
   }

@@ -2,9 +2,10 @@ import type { TorchLayout, TorchNames } from "../tensor/index.js";
 import type { Module } from "./module.js";
 
 /**
- * PyTorch's names of a module's tensors: the name of the member, then what the member calls its own tensors.
+ * Returns the names in PyTorch of a module's tensors. Each is the name of a member, followed by the member's name of
+ * the tensor.
  *
- * @param nameOf PyTorch's name of a tensor or module that is directly inside
+ * @param nameOf returns the name in PyTorch of a tensor or module that is directly inside `module`
  */
 export function composeTorchNames(module: Module, nameOf: (member: string) => string): TorchNames {
   const names = new Map<string, string>();
@@ -29,7 +30,7 @@ export function composeTorchNames(module: Module, nameOf: (member: string) => st
   return { names, unused, layouts };
 }
 
-/** The modules that are inside no other module of this one, by path. */
+/** Returns the modules that are directly inside a module, by path. */
 function directChildren(module: Module): Map<string, Module> {
   const found = new Map<string, Module>();
   for (const [path, child] of module.namedModules()) {

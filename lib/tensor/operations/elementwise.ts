@@ -190,7 +190,7 @@ export function silu(x: Tensor): Tensor {
 
 /** Options of {@link dropout}. */
 export interface DropoutOptions {
-  /** Probability that an element is set to zero, from 0 to below 1. */
+  /** Probability that an element is set to zero, from 0 to 1. */
   readonly probability: number;
   /** Seed: a safe integer ≥ 0. */
   readonly seed: number;
