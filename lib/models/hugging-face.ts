@@ -4,7 +4,7 @@ import type { OlmoOptions } from "./olmo.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Fields of a config.json that change nothing here: bookkeeping, how to sample, how weights were drawn. */
+/** Fields of a config.json that have no effect here: metadata, sampling, and initialization of weights. */
 const harmless = new Set([
   "_attn_implementation_autoset",
   "_commit_hash",
@@ -23,10 +23,10 @@ const harmless = new Set([
 ]);
 
 /**
- * The options of `olmo` that stand for a config.json of Hugging Face's transformers, of model type `olmo` or `olmo2`.
+ * Returns the options of `olmo` for a config.json of Hugging Face's transformers, of model type `olmo` or `olmo2`.
  *
- * @throws StepsizeError `unsupported` for another model type, for a field whose value asks for what this model does not
- * do, and for a field that is not known, since it might change results; `invalid-file` for a field of another kind
+ * @throws StepsizeError `unsupported` for another model type, a field with an unsupported value, or an unknown field,
+ * which might change results; `invalid-file` for a field of another type
  */
 export function olmoOptionsOf(config: Fields): OlmoOptions {
   const type = config["model_type"];
@@ -45,7 +45,7 @@ export function olmoOptionsOf(config: Fields): OlmoOptions {
     hidden: read.whole("intermediate_size"),
     norm: second ? "rmsnorm" : "layernorm",
     normalize: second ? "outputs" : "inputs",
-    // OLMo's LayerNorm has this one whatever the file says.
+    // OLMo's LayerNorm has this epsilon, and the file does not contain it.
     normEpsilon: second ? read.number("rms_norm_eps", 1e-5) : 1e-5,
     tied: read.boolean("tie_word_embeddings", false),
     ropeBase: read.ropeBase(),
@@ -59,7 +59,7 @@ export function olmoOptionsOf(config: Fields): OlmoOptions {
   return options;
 }
 
-/** Reads fields and remembers which. */
+/** Reads fields of a configuration and remembers their names. */
 class Reader {
   readonly #config: Fields;
   readonly #known = new Set(["model_type"]);
@@ -68,35 +68,39 @@ class Reader {
     this.#config = config;
   }
 
-  /** A field's value; `undefined` if it is absent or null. */
+  /** Returns the value of a field; `undefined` if it is absent or null. */
   #value(name: string): unknown {
     this.#known.add(name);
     return this.#config[name] ?? undefined;
   }
 
+  /** Returns a field that is a number above 0. */
   number(name: string, fallback?: number): number {
     const value = this.#value(name) ?? fallback;
     if (typeof value !== "number" || !(value > 0)) invalid(name, "a number above 0", value);
     return value;
   }
 
+  /** Returns a field that is a whole number above 0. */
   whole(name: string, fallback?: number): number {
     const value = this.number(name, fallback);
     if (!Number.isSafeInteger(value)) invalid(name, "a whole number", value);
     return value;
   }
 
+  /** Returns a field that is true or false. */
   boolean(name: string, fallback: boolean): boolean {
     const value = this.#value(name) ?? fallback;
     if (typeof value !== "boolean") invalid(name, "true or false", value);
     return value;
   }
 
+  /** Returns the limit of queries, keys and values, if there is one. */
   clip(): { clip?: number } {
     return this.#value("clip_qkv") === undefined ? {} : { clip: this.number("clip_qkv") };
   }
 
-  /** From `rope_theta`, or from `rope_parameters`, where newer versions have it. */
+  /** Returns the base of the rotary embedding, from `rope_theta`, or from `rope_parameters` in newer versions. */
   ropeBase(): number {
     this.expect("rope_scaling", undefined);
     const parameters = this.#value("rope_parameters") ?? {};
@@ -109,12 +113,13 @@ class Reader {
     return theta;
   }
 
-  /** Refuses a value that asks for something else. Absent or null is what is expected. */
+  /** Throws `unsupported` if a field has another value than expected. A field that is absent or null is accepted. */
   expect(name: string, expected: unknown): void {
     const value = this.#value(name);
     if (value !== undefined && value !== expected) refuse(name, describe(expected ?? null), value);
   }
 
+  /** Throws `unsupported` if there is a field that was not read and might change results. */
   expectNothingElse(): void {
     for (const [name, value] of Object.entries(this.#config))
       if (value !== null && !this.#known.has(name) && !harmless.has(name))

@@ -8,15 +8,18 @@ import { type ResidualArchitecture, ResNet } from "./residual-network.js";
 export interface ImageNetResNetOptions {
   /** Number of classes. */
   readonly classes: number;
-  /** Channels of the images; default 3. */
+  /** Number of channels of the images. Default 3. */
   readonly channels?: number;
   /**
-   * How an image comes in. `imagenet`: a 7×7 convolution of stride 2 and a 3×3 max pooling of stride 2, so that the
-   * network's five halvings leave 7 of 224 pixels a side. `cifar`: a 3×3 convolution of stride 1, for images of a few
-   * dozen pixels, of which five halvings would leave one. Default `imagenet`.
+   * First layers of the network. Default `"imagenet"`.
+   *
+   * - `"imagenet"`: a 7×7 convolution of stride 2 and a 3×3 max pooling of stride 2. The whole network reduces a side
+   * of
+   *   224 pixels to 7.
+   * - `"cifar"`: a 3×3 convolution of stride 1, for images of a few dozen pixels.
    */
   readonly stem?: keyof typeof stems;
-  /** Width of the first stage; it doubles three times; default 64. */
+  /** Width of the blocks of the first stage. It doubles with each of the three further stages. Default 64. */
   readonly width?: number;
 }
 
@@ -25,9 +28,9 @@ const stems = {
   cifar: { kernel: 3, stride: 1, pool: false },
 } as const;
 
-/** @internal The stem for images of this size where nobody chose one. */
+/** @internal Returns the default stem for images of a size. */
 export function stemFor(height: number, width: number): keyof typeof stems {
-  // The stages halve three times: 64 pixels leave 8, which the other stem would leave of 256.
+  // The stages halve the sides three times. 64 pixels give 8 with the stem `cifar`, as 256 pixels do with `imagenet`.
   return Math.max(height, width) > 64 ? "imagenet" : "cifar";
 }
 
@@ -50,24 +53,43 @@ function build(
 }
 
 /**
- * The residual network of 18 layers, in torchvision's shapes: 11,689,512 parameters for 1000 classes, 11,173,962 for 10
- * with the stem `cifar`. Source: He et al., "Deep residual learning for image recognition", CVPR 2016, table 1.
+ * Makes a ResNet-18 in torchvision's shapes, from [N, height, width, channels] to logits [N, classes].
  *
- * Convolutions are drawn with Kaiming's fan-out deviation, norms start at 1 and 0, the linear layer evenly in
- * ±1/√inputs: what torchvision does.
+ * It has 11,689,512 parameters for 1000 classes, and 11,173,962 for 10 classes with the stem `cifar`. Initial weights
+ * are those of torchvision: {@link kaimingNormal} for convolutions, 1 and 0 for norms, {@link fanInUniform} for the
+ * linear layer.
+ *
+ * Source: He et al., "Deep residual learning for image recognition", CVPR 2016, table 1.
+ *
+ * @throws StepsizeError `invalid-argument` if an option is unknown or invalid; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.resnet18({ classes: 10, stem: "cifar", device, seed: 0 });
+ * ```
  */
 export function resnet18(options: ImageNetResNetOptions & PlaceOptions): ResNet {
   return build("resnet18", { block: BasicBlock, stages: [2, 2, 2, 2] }, options);
 }
 
-/** As {@link resnet18}, of 34 layers: 21,797,672 parameters for 1000 classes. */
+/**
+ * Makes a ResNet-34 in torchvision's shapes; see {@link resnet18}. It has 21,797,672 parameters for 1000 classes.
+ *
+ * @throws StepsizeError `invalid-argument` if an option is unknown or invalid; `out-of-memory`
+ */
 export function resnet34(options: ImageNetResNetOptions & PlaceOptions): ResNet {
   return build("resnet34", { block: BasicBlock, stages: [3, 4, 6, 3] }, options);
 }
 
 /**
- * As {@link resnet18}, of 50 layers in bottleneck blocks: 25,557,032 parameters for 1000 classes. The stride is on the
- * 3×3 convolutions, as in torchvision.
+ * Makes a ResNet-50 with bottleneck blocks in torchvision's shapes; see {@link resnet18}.
+ *
+ * It has 25,557,032 parameters for 1000 classes. The 3×3 convolutions have the stride, as in torchvision.
+ *
+ * @throws StepsizeError `invalid-argument` if an option is unknown or invalid; `out-of-memory`
  */
 export function resnet50(options: ImageNetResNetOptions & PlaceOptions): ResNet {
   return build("resnet50", { block: BottleneckBlock, stages: [3, 4, 6, 3] }, options);

@@ -19,7 +19,7 @@ export { type ResNetOptions, resnet } from "./resnet.js";
 const imageNetResNets = { resnet18, resnet34, resnet50 } as const;
 type ImageNetKind = keyof typeof imageNetResNets;
 
-/** A model as plain JSON: enough to build it again, without its weights. */
+/** Configuration of a model as plain JSON. {@link create} builds the model from it, without trained weights. */
 export type ModelConfig =
   | ({ readonly kind: "resnet" } & ResNetOptions)
   | ({ readonly kind: ImageNetKind } & ImageNetResNetOptions)
@@ -31,8 +31,19 @@ function isImageNetKind(name: string): name is ImageNetKind {
 }
 
 /**
- * Builds a model from its configuration, with weights drawn from `seed` (default 0).
- * @throws StepsizeError `invalid-argument` for a kind that is not known, or options that its function refuses
+ * Builds a model from its configuration, with initial weights.
+ *
+ * @param place device and seed of the weights
+ * @throws StepsizeError `invalid-argument` for an unknown kind, or if an option is unknown or invalid; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const config = models.configOf("resnet8", [32, 32, 3], 10);
+ * const model = models.create(config, { device, seed: 0 });
+ * ```
  */
 export function create(config: ModelConfig, place: PlaceOptions): Module {
   expectObject("config", config, 'a model\'s configuration, such as { kind: "mlp", … }');
@@ -49,7 +60,7 @@ function optionsIn<Config extends ModelConfig>({ kind: _, ...options }: Config):
   return options;
 }
 
-/** The names `create` and the command line know, such as `resnet20` and `mlp`. */
+/** The names of models that {@link configOf} and the command line accept, such as `resnet20` and `mlp`. */
 export const names: readonly string[] = [
   "resnet8",
   "resnet20",
@@ -60,12 +71,14 @@ export const names: readonly string[] = [
 ];
 
 /**
- * The configuration that a name stands for, fitted to a data set: `resnet18`, `resnet34` and `resnet50` get the stem
- * `cifar` where no side of the images has more than 64 pixels.
+ * Returns the configuration of a named model for a data set.
  *
+ * `resnet18`, `resnet34` and `resnet50` have the stem `cifar` if no side of the images has more than 64 pixels.
+ *
+ * @param name one of {@link names}
  * @param itemShape shape of one item: [height, width, channels] for images, [context] for windows of tokens
- * @param classes number of classes, or of different tokens
- * @throws StepsizeError `invalid-argument` for a name that is not one of {@link names}, or items that do not fit
+ * @param classes number of classes, or of distinct tokens
+ * @throws StepsizeError `invalid-argument` for an unknown name, or items that do not fit the model
  */
 export function configOf(name: string, itemShape: readonly number[], classes: number): ModelConfig {
   expectShape("itemShape", itemShape);

@@ -7,9 +7,9 @@ import { mostLayers, type PlaceOptions, placeNames } from "./place.js";
 
 /** Options of {@link mlp}. */
 export interface MLPOptions {
-  /** Numbers per item. */
+  /** Number of values per item. */
   readonly inputs: number;
-  /** Sizes of the hidden layers; default [512, 512]. */
+  /** Sizes of the hidden layers. Default [512, 512]. */
   readonly hidden?: readonly number[];
   /** Number of outputs. */
   readonly classes: number;
@@ -22,10 +22,18 @@ const mlpNames = optionNames<MLPOptions & PlaceOptions>({
   classes: true,
 });
 
-/** Linear layers with ReLUs between them. */
+/** A multi-layer perceptron: linear layers with ReLUs between them; see {@link mlp}. */
 export class MLP extends Module {
+  /** Flattens the inputs to [N, inputs]. */
   readonly flatten = new Flatten();
+  /** The linear layers, the first at the inputs. All but the last have a ReLU. */
   readonly layers: readonly Linear[];
+
+  /**
+   * Creates the model.
+   *
+   * @throws StepsizeError `invalid-argument` if an option is unknown or invalid; `out-of-memory`
+   */
 
   constructor(options: MLPOptions & PlaceOptions) {
     super();
@@ -41,13 +49,32 @@ export class MLP extends Module {
     });
   }
 
-  /** From [N, …] with `inputs` numbers each to [N, classes]. */
+  /**
+   * Computes logits.
+   *
+   * @param x [N, …] with `inputs` values per item
+   * @returns [N, classes]
+   * @throws StepsizeError `invalid-argument` if the shape or type does not fit
+   */
   forward(x: Tensor): Tensor {
     return this.layers.reduce((value, layer) => layer.forward(value), this.flatten.forward(x));
   }
 }
 
-/** A multi-layer perceptron with ReLUs; inputs of any shape are flattened. */
+/**
+ * Makes a multi-layer perceptron with ReLUs, from [N, …] with `inputs` values per item to logits [N, classes].
+ *
+ * @throws StepsizeError `invalid-argument` if an option is unknown or invalid; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 784, hidden: [128], classes: 10, device, seed: 0 });
+ * console.log(model.forward(ops.zeros(device, [32, 28, 28, 1])).shape); // 32, 10
+ * ```
+ */
 export function mlp(options: MLPOptions & PlaceOptions): MLP {
   return new MLP(options);
 }

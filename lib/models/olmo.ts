@@ -18,36 +18,41 @@ import { mostLayers, type Place, type PlaceOptions, placeNames } from "./place.j
 
 /** Options of {@link olmo}. */
 export interface OlmoOptions {
-  /** Number of different tokens. */
+  /** Number of distinct tokens. */
   readonly vocabulary: number;
-  /** Tokens that a training window has. The model itself takes any length. */
+  /** Number of tokens in a training window. The model accepts any length. */
   readonly context: number;
-  /** Numbers per position. */
+  /** Size of the vector of each position. */
   readonly width: number;
+  /** Number of blocks. */
   readonly layers: number;
-  /** Attention heads: divide the width into even parts of at most 256. */
+  /** Number of attention heads. `width / heads` must be an even number of at most 256. */
   readonly heads: number;
-  /** Heads of keys and values, each shared by equally many heads of queries; default: as many as `heads`. */
+  /** Number of heads of keys and values, a divisor of `heads`. Default: `heads`. */
   readonly keyValueHeads?: number;
-  /** Numbers per position inside the feed-forward part. */
+  /** Size of the hidden layer of the feed-forward part. */
   readonly hidden: number;
   /**
-   * `layernorm`: LayerNorm that learns nothing, as in OLMo. `rmsnorm`: RMSNorm with learned factors, also on queries and
-   * keys over all heads together, as in OLMo 2. Default `layernorm`.
+   * Kind of the norms. Default `"layernorm"`.
+   *
+   * - `"layernorm"`: LayerNorm without parameters, as in OLMo.
+   * - `"rmsnorm"`: RMSNorm with trained factors, also on queries and keys over all heads together, as in OLMo 2.
    */
   readonly norm?: "layernorm" | "rmsnorm";
   /**
-   * What of attention and feed-forward is normalised. `inputs`: x + part(norm(x)), as in OLMo. `outputs`: x +
-   * norm(part(x)), as in OLMo 2. Default `inputs`.
+   * Place of the norms of attention and feed-forward. Default `"inputs"`.
+   *
+   * - `"inputs"`: x + part(norm(x)), as in OLMo.
+   * - `"outputs"`: x + norm(part(x)), as in OLMo 2.
    */
   readonly normalize?: "inputs" | "outputs";
-  /** Added to the variance in all norms; default 1e-5. */
+  /** Number that is added to the variance in all norms, above 0. Default 1e-5. */
   readonly normEpsilon?: number;
-  /** Whether the embedding is the output's matrix too; default true. */
+  /** Whether the embedding is also the matrix of the output layer. Default true. */
   readonly tied?: boolean;
-  /** Of the rotary embedding; default 10,000. */
+  /** Base of the rotary embedding, above 0. Default 10,000. */
   readonly ropeBase?: number;
-  /** Limits queries, keys and values to ± this number; default: no limit. */
+  /** Limit of the absolute values of queries, keys and values, above 0. Default: no limit. */
   readonly clip?: number;
 }
 
@@ -70,7 +75,7 @@ const olmoNames = optionNames<OlmoOptions & PlaceOptions>({
 
 type Complete = Required<OlmoOptions>;
 
-/** Names in Hugging Face's models of all parts of a decoder but the norms of a block. */
+/** Names in Hugging Face's models of all parts of a decoder except the norms of a block. */
 const torchNames = new Map([
   ["embedding", "model.embed_tokens"],
   ["norm", "model.norm"],
@@ -88,7 +93,7 @@ const torchNames = new Map([
   ["down", "down_proj"],
 ]);
 
-/** Names of a block's norms in Hugging Face's models, by what they normalise. */
+/** Names of a block's norms in Hugging Face's models, by the option `normalize`. */
 const torchNorms = {
   inputs: { attentionNorm: "input_layernorm", feedForwardNorm: "post_attention_layernorm" },
   outputs: { attentionNorm: "post_attention_layernorm", feedForwardNorm: "post_feedforward_layernorm" },
@@ -100,29 +105,32 @@ function normFor({ norm, width, normEpsilon: epsilon }: Complete, { device }: Pl
     : new RMSNorm(width, { device, epsilon });
 }
 
-/** x limited to ± limit, exactly x inside. */
+/** Limits x to ± limit. Values inside are returned exactly. */
 function clamp(x: Tensor, limit: number): Tensor {
   return limit === Infinity ? x : add(subtract(x, relu(affine(x, 1, -limit))), relu(affine(x, -1, -limit)));
 }
 
 /**
- * Deviation of the logits of an untrained model: it costs half of its square, 0.03 nats, to know nothing. Those of the
- * rows of the output's matrix follow from it, as the last norm gives every number a mean square of 1. A fixed deviation,
- * such as the 0.02 of OLMo 2 and of Hugging Face, gives logits that grow with the width.
+ * Standard deviation of the logits of an untrained model. It adds half of its square, 0.03 nats, to the loss of uniform
+ * predictions. The deviation of the output matrix follows from it, because the last norm gives every value a mean
+ * square of
+ * 1. With a fixed deviation, such as the 0.02 of OLMo 2 and of Hugging Face, the logits grow with the width.
  */
 const logitDeviation = 0.25;
 
 /**
- * What the parts of an untrained model add up to in the residual stream, against a part's inputs. Little beside what
- * enters: with a tied embedding, which `logitDeviation` makes small, a position would not know its own token otherwise.
+ * Ratio of the sum of all parts' outputs to the inputs of a part, in the residual stream of an untrained model. It is
+ * small, because a tied embedding is small too (see `logitDeviation`): larger outputs would hide the token of a
+ * position.
  */
 const residualGain = 0.1;
 
-/** A projection without bias whose outputs have the variance of its inputs, times `gain`². */
+/** Makes a linear layer without bias whose outputs have the variance of its inputs times `gain`². */
 function projection(inputs: number, outputs: number, place: Place, gain = 1): Linear {
   return new Linear(inputs, outputs, { ...place, bias: false, deviation: gain / Math.sqrt(inputs) });
 }
 
+/** Multi-head attention with rotary positions. */
 class Attention extends Module {
   readonly queries: Linear;
   readonly keys: Linear;
@@ -156,7 +164,7 @@ class Attention extends Module {
     return torchNames.get(member) ?? member;
   }
 
-  /** @param residual what the result is added to; default: nothing */
+  /** Returns the outputs for `x` [batch, length, width], plus `residual` if it is given. */
   forward(x: Tensor, residual?: Tensor): Tensor {
     const [batch, length] = x.shape as [number, number, number];
     const split = (y: Tensor) => y.reshape([batch, length, (y.shape[2] as number) / this.#size, this.#size]);
@@ -173,10 +181,10 @@ class Attention extends Module {
   }
 }
 
-/** Heads of keys and values that several heads of queries share. */
+/** Repeats heads of keys and values that several heads of queries share. */
 class SharedHeads {
   readonly #times: number;
-  /** Identity matrices, one below the other: [times · size, size]. */
+  /** Stacked identity matrices, [times · size, size]. */
   readonly #copies: Tensor;
 
   constructor(times: number, size: number, { device }: Place) {
@@ -187,8 +195,8 @@ class SharedHeads {
   }
 
   /**
-   * From [batch, length, heads, size] to [batch, length, times · heads, size], where each head stands `times` times in a
-   * row. A product with 1 and sums with 0 are exact in any type.
+   * Returns [batch, length, times · heads, size] from [batch, length, heads, size], with each head repeated `times`
+   * times. The result is exact in any type, because products with 1 and sums with 0 are.
    */
   repeat(x: Tensor): Tensor {
     const [batch, length, heads, size] = x.shape as [number, number, number, number];
@@ -197,6 +205,7 @@ class SharedHeads {
   }
 }
 
+/** The feed-forward part, with SwiGLU. */
 class FeedForward extends Module {
   readonly gate: Linear;
   readonly up: Linear;
@@ -213,13 +222,13 @@ class FeedForward extends Module {
     return torchNames.get(member) ?? member;
   }
 
-  /** @param residual what the result is added to; default: nothing */
+  /** Returns the outputs for `x` [batch, length, width], plus `residual` if it is given. */
   forward(x: Tensor, residual?: Tensor): Tensor {
     return this.down.forward(swiglu(this.gate.forward(x), this.up.forward(x)), residual);
   }
 }
 
-/** Attention, then feed-forward; each is added to what goes into it, with a norm before or after it. */
+/** A block: attention, then feed-forward. Each is added to its input, with a norm before or after it. */
 class Block extends Module {
   readonly attentionNorm: LayerNorm | RMSNorm;
   readonly attention: Attention;
@@ -229,8 +238,8 @@ class Block extends Module {
 
   constructor(options: Complete, place: Place) {
     super();
-    // Each layer adds to the residual stream twice; so its variance does not grow with their number (as in GPT-2). A norm
-    // of the outputs would take any factor out again.
+    // Each block adds to the residual stream twice. With this factor the variance does not grow with the number of
+    // blocks, as in GPT-2. If the outputs are normalized, a factor has no effect.
     const gain = options.normalize === "outputs" ? 1 : residualGain / Math.sqrt(2 * options.layers);
     this.attentionNorm = normFor(options, place);
     this.attention = new Attention(options, place, gain);
@@ -254,13 +263,22 @@ class Block extends Module {
   }
 }
 
-/** The decoder of {@link olmo}. */
+/** A decoder-only transformer; see {@link olmo}. */
 export class Olmo extends Module {
+  /** Embedding of the tokens. */
   readonly embedding: Embedding;
+  /** The blocks of attention and feed-forward, in their order. */
   readonly blocks: readonly Block[];
+  /** Norm before the output layer. */
   readonly norm: LayerNorm | RMSNorm;
-  /** Absent where the embedding is the output's matrix too. */
+  /** Output layer; `undefined` if it shares the matrix of the embedding. */
   readonly head: Linear | undefined;
+
+  /**
+   * Creates the model.
+   *
+   * @throws StepsizeError `invalid-argument` if an option is unknown or out of range; `out-of-memory`
+   */
 
   constructor(options: OlmoOptions & PlaceOptions) {
     super();
@@ -299,12 +317,19 @@ export class Olmo extends Module {
     this.head = tied ? undefined : projection(width, vocabulary, place, logitDeviation);
   }
 
-  /** The names in Hugging Face's models. */
+  /** Returns the name in Hugging Face's models. */
   protected override torchName(member: string): string {
     return torchNames.get(member) ?? member.replace(/^blocks\./, "model.layers.");
   }
 
-  /** From int32 tokens [N, length] to logits [N, length, vocabulary]: at each position those of the next token. */
+  /**
+   * Computes the logits of the next token at each position.
+   *
+   * @param tokens int32 [N, length]
+   * @returns [N, length, vocabulary]
+   * @throws StepsizeError `invalid-argument` if the shape or type does not fit; `device-failed` when the result is
+   * read, if a token is not in the vocabulary
+   */
   forward(tokens: Tensor): Tensor {
     let x = this.embedding.forward(tokens);
     for (const block of this.blocks) x = block.forward(x);
@@ -313,20 +338,33 @@ export class Olmo extends Module {
 }
 
 /**
- * A decoder-only transformer in the manner of OLMo (Groeneveld et al., arXiv:2402.00838): normalisation before each
- * part, rotary positions, SwiGLU, no biases. With `norm: "rmsnorm"` and `normalize: "outputs"` it is that of OLMo 2
- * (arXiv:2501.00656). Its tensors have Hugging Face's names in PyTorch; `loadHuggingFace` reads whole models.
+ * Makes a decoder-only transformer with the architecture of OLMo: norms before each part, rotary positions, SwiGLU and
+ * no biases. With `norm: "rmsnorm"` and `normalize: "outputs"` it has the architecture of OLMo 2.
  *
- * @throws StepsizeError `invalid-argument` for sizes that are no whole numbers or do not divide each other
+ * `torchNames()` returns Hugging Face's names of its tensors. `loadHuggingFace` reads whole models.
+ *
+ * Sources: Groeneveld et al., "OLMo: Accelerating the science of language models", arXiv:2402.00838; "2 OLMo 2
+ * Furious", arXiv:2501.00656.
+ *
+ * @throws StepsizeError `invalid-argument` if an option is unknown or out of range; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.olmo({ ...models.olmoShapes["olmo-nano"], vocabulary: 256, context: 64, device, seed: 0 });
+ * const logits = model.forward(tensor(device, new Int32Array([1, 2, 3, 4]), [1, 4])); // [1, 4, 256]
+ * ```
  */
 export function olmo(options: OlmoOptions & PlaceOptions): Olmo {
   return new Olmo(options);
 }
 
 /**
- * Shapes by name. The names say the number of parameters with OLMo's vocabulary of 50,280 tokens and the embedding used
- * twice: 36M has 35.8, 73M 73.2, 151M 151.9 and 300M 319.9 million. The shapes are ours,
- * chosen to meet the numbers; nano is for a CPU.
+ * The shapes of the named models. The names give the number of parameters with OLMo's vocabulary of 50,280 tokens and a
+ * tied embedding: 36M has 35.8, 73M 73.2, 151M 151.9 and 300M 319.9 million. The shapes are not published ones; they
+ * were chosen to give these numbers. `olmo-nano` is small enough to train on a CPU.
  */
 export const olmoShapes = {
   "olmo-nano": { width: 128, layers: 4, heads: 4, hidden: 384 },

@@ -2,19 +2,21 @@ import type { Device } from "../native/index.js";
 import type { Seeds } from "../nn/index.js";
 import { optionNames } from "../options.js";
 
-/** Where a model is made, and what its weights are drawn from. */
+/** Device and seed of a model's weights. */
 export interface PlaceOptions {
+  /** Device of the weights. */
   readonly device: Device;
-  /** A safe integer of at least 0; default 0. */
+  /** Seed of the initial weights: a safe integer ≥ 0. Default 0. */
   readonly seed?: number;
 }
 
+/** The names of the options in {@link PlaceOptions}. */
 export const placeNames = optionNames<PlaceOptions>({ device: true, seed: true });
 
-/** More layers than anybody trains: a model of more would be made, part by part, until memory ends. */
+/** Largest number of layers. Without a limit, a wrong number would allocate layers until memory is exhausted. */
 export const mostLayers = 4096;
 
-/** Where the layers of a model live and what their weights are drawn from. */
+/** Device and random streams of a model's layers. */
 export interface Place {
   readonly device: Device;
   readonly seeds: Seeds;

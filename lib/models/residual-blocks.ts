@@ -2,7 +2,7 @@ import { BatchNorm, Conv2d, Module } from "../nn/index.js";
 import { addRelu, type Tensor } from "../tensor/index.js";
 import type { Place } from "./place.js";
 
-/** torchvision's names, where they differ. */
+/** Names in torchvision that differ from those here. */
 const torchNames = new Map([
   ["norm1", "bn1"],
   ["norm2", "bn2"],
@@ -11,7 +11,10 @@ const torchNames = new Map([
   ["shortcutNorm", "downsample.1"],
 ]);
 
-/** relu(residual + x), with a normalised 1×1 convolution of x where the shape changes (option B of He et al. 2016). */
+/**
+ * The block relu(residual + x). If the shape changes, x goes through a normalized 1×1 convolution (He et al., option
+ * B).
+ */
 abstract class ResidualBlock extends Module {
   abstract readonly shortcut: Conv2d | undefined;
   abstract readonly shortcutNorm: BatchNorm | undefined;
@@ -29,14 +32,16 @@ abstract class ResidualBlock extends Module {
   }
 }
 
-/** The way around a block whose outputs have another shape than its inputs; nothing where they have the same. */
+/**
+ * Makes the shortcut of a block whose outputs have another shape than its inputs; `undefined` if the shape is the same.
+ */
 function projection(inputs: number, outputs: number, stride: number, place: Place) {
   if (stride === 1 && inputs === outputs) return { shortcut: undefined, shortcutNorm: undefined };
   const shortcut = new Conv2d(inputs, outputs, { kernel: 1, stride, ...place });
   return { shortcut, shortcutNorm: new BatchNorm(outputs, place) };
 }
 
-/** Two 3×3 convolutions; the first has the stride. */
+/** A block of two 3×3 convolutions. The first has the stride. */
 export class BasicBlock extends ResidualBlock {
   /** Output channels for each channel of the block's width. */
   static readonly expansion = 1;
@@ -63,8 +68,10 @@ export class BasicBlock extends ResidualBlock {
 }
 
 /**
- * 1×1 to the width, 3×3 in it, 1×1 to four times as many channels. The 3×3 has the stride, as in torchvision ("v1.5");
- * in the paper the first 1×1 has it and drops three quarters of the pixels unseen.
+ * A block of three convolutions: 1×1 to the width, 3×3, and 1×1 to four times the width.
+ *
+ * The 3×3 convolution has the stride, as in torchvision ("v1.5"). In the paper the first 1×1 convolution has it, which
+ * ignores three quarters of the pixels.
  */
 export class BottleneckBlock extends ResidualBlock {
   /** Output channels for each channel of the block's width. */

@@ -3,36 +3,46 @@ import { BatchNorm, Conv2d, GlobalAveragePool, Linear, MaxPool2d, Module, Seeds 
 import type { Tensor, TorchNames } from "../tensor/index.js";
 import type { BasicBlock, BottleneckBlock } from "./residual-blocks.js";
 
-/** What the residual networks differ in. */
+/** The architecture of a residual network. */
 export interface ResidualArchitecture {
   /** The first convolution, and whether a 3×3 max pooling of stride 2 follows it. */
   readonly stem: { readonly kernel: number; readonly stride: number; readonly pool: boolean };
+  /** Class of the blocks. */
   readonly block: typeof BasicBlock | typeof BottleneckBlock;
-  /** Blocks of each stage. Every stage after the first halves height and width and doubles the width of its blocks. */
+  /**
+   * Number of blocks of each stage. Every stage after the first halves the image and doubles the width of its blocks.
+   */
   readonly stages: readonly number[];
-  /** Channels after the stem, and width of the first stage's blocks. */
+  /** Number of channels after the stem, and width of the blocks of the first stage. */
   readonly width: number;
+  /** Number of classes. */
   readonly classes: number;
+  /** Number of channels of the images. */
   readonly channels: number;
 }
 
-/** torchvision's names, where they differ. */
+/** Names in torchvision that differ from those here. */
 const torchNames = new Map([
   ["stem", "conv1"],
   ["stemNorm", "bn1"],
   ["classifier", "fc"],
 ]);
 
-/** A residual network: a stem, stages of blocks, the mean over the image, and one linear layer. */
+/** A residual network: a stem, stages of blocks, the mean over the image, and a linear layer. */
 export class ResNet extends Module {
+  /** First convolution. */
   readonly stem: Conv2d;
+  /** Norm after the first convolution. */
   readonly stemNorm: BatchNorm;
+  /** Max pooling after the stem; `undefined` if there is none. */
   readonly stemPool: MaxPool2d | undefined;
-  /** Blocks of all stages, one after another. */
+  /** Blocks of all stages, in their order. */
   readonly blocks: readonly (BasicBlock | BottleneckBlock)[];
+  /** Mean over height and width. */
   readonly pool = new GlobalAveragePool();
+  /** Linear layer to the classes. */
   readonly classifier: Linear;
-  /** Blocks of each stage. */
+  /** Number of blocks of each stage. */
   readonly stages: readonly number[];
 
   /** @internal Use `resnet`, `resnet18`, `resnet34` or `resnet50`. */
@@ -56,7 +66,13 @@ export class ResNet extends Module {
     this.stages = stages;
   }
 
-  /** From [N, height, width, channels] to logits [N, classes]. */
+  /**
+   * Computes logits.
+   *
+   * @param images [N, height, width, channels]
+   * @returns [N, classes]
+   * @throws StepsizeError `invalid-argument` if the shape or type does not fit
+   */
   forward(images: Tensor): Tensor {
     let x = this.stemNorm.forward(this.stem.forward(images), "relu");
     if (this.stemPool) x = this.stemPool.forward(x);
@@ -64,7 +80,7 @@ export class ResNet extends Module {
     return this.classifier.forward(this.pool.forward(x));
   }
 
-  /** The names in torchvision, and in the networks of depth 6n + 2 that are written after it. */
+  /** Returns the names in torchvision, and in common implementations of the networks of depth 6n + 2. */
   override torchNames(): TorchNames {
     return { ...super.torchNames(), classifier: "classifier" };
   }
@@ -75,7 +91,7 @@ export class ResNet extends Module {
     return torchNames.get(member) ?? member;
   }
 
-  /** torchvision's names of the blocks, such as `layer2.0`. */
+  /** Names of the blocks in torchvision, such as `layer2.0`. */
   get #torchPlaces(): string[] {
     return this.stages.flatMap((count, stage) => Array.from({ length: count }, (_, i) => `layer${stage + 1}.${i}`));
   }

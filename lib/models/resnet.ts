@@ -6,13 +6,13 @@ import { ResNet } from "./residual-network.js";
 
 /** Options of {@link resnet}. */
 export interface ResNetOptions {
-  /** 6n + 2: 8, 14, 20, 32, 44, 56, 110. */
+  /** Number of layers: 6n + 2 for some n ≥ 1, such as 8, 14, 20, 32, 44, 56 or 110. */
   readonly depth: number;
   /** Number of classes. */
   readonly classes: number;
-  /** Channels of the images; default 3. */
+  /** Number of channels of the images. Default 3. */
   readonly channels?: number;
-  /** Channels of the first stage; the others have twice and four times as many; default 16. */
+  /** Number of channels of the first stage. The others have two and four times as many. Default 16. */
   readonly width?: number;
 }
 
@@ -25,10 +25,23 @@ const names = optionNames<ResNetOptions & PlaceOptions>({
 });
 
 /**
- * A residual network for small images: depth 6n + 2, batch norm, 1×1 convolutions as shortcuts where the shape changes
- * (option B). Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2.
+ * Makes a residual network for small images, from [N, height, width, channels] to logits [N, classes].
  *
- * @throws StepsizeError `invalid-argument` for a depth that is not 6n + 2
+ * It has 6n + 2 layers, batch normalization, and 1×1 convolutions as shortcuts if the shape changes (option B).
+ *
+ * Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2.
+ *
+ * @throws StepsizeError `invalid-argument` if the depth is not 6n + 2, or if an option is unknown or invalid;
+ * `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.resnet({ depth: 8, classes: 10, device, seed: 0 });
+ * const logits = model.forward(ops.zeros(device, [1, 32, 32, 3])); // [1, 10]
+ * ```
  */
 export function resnet(options: ResNetOptions & PlaceOptions): ResNet {
   const { depth, classes, channels = 3, width = 16, ...place } = checkedOptions("resnet", names, options);

@@ -15,7 +15,7 @@ export interface PreprocessingOptions {
   readonly scale: number;
   /** Mean of the scaled values, per channel (the last axis). */
   readonly mean: readonly number[];
-  /** Standard deviation of the scaled values, per channel. 0 counts as 1. */
+  /** Standard deviation of the scaled values, per channel. A value that is not above 0 counts as 1. */
   readonly std: readonly number[];
 }
 
@@ -29,7 +29,8 @@ const preprocessingNames = optionNames<PreprocessingOptions>({
 const applyNames = optionNames<Pick<NormalizeOptions, "moves" | "dtype">>({ moves: true, dtype: true });
 
 /**
- * The preprocessing (x·scale − mean)/std per channel, computed on the device. A standard deviation of 0 counts as 1.
+ * The preprocessing (x·scale − mean)/std per channel, computed on the device. A standard deviation that is not above 0
+ * counts as 1.
  *
  * Raw bytes are uploaded, which takes a quarter of the size of float32 values.
  *
