@@ -6,15 +6,32 @@ import type { Tensor } from "../tensor/index.js";
 import type { HostTensor } from "../train/index.js";
 import type { Checkpoint } from "../train/saved-model.js";
 
-/** What each weight's step is divided by, above 0, by the path of its parameter; `Infinity` for one that stays. */
+/**
+ * Divisors of the steps of all weights, by the path of their parameter: above 0, `Infinity` for a weight that does not
+ * move.
+ */
 export type Preconditioner = ReadonlyMap<string, Float64Array>;
 
 /**
- * What Adam divides each weight's step by, √v̂ + ε: an optimizer's, or that of a checkpoint's run. A weight that never
- * had a gradient stays where it is: dividing by ε would only magnify its rounding.
+ * Returns the divisors √v̂ + ε of Adam's steps, from an optimizer or a checkpoint.
  *
- * @throws StepsizeError `invalid-argument` where it is not Adam's or no step was made; `unsupported` where parameter groups
- * have different β₂ or ε
+ * The divisor of a weight that never had a gradient is `Infinity`. A division by ε alone would amplify rounding errors.
+ *
+ * @param source an Adam or AdamW optimizer, or a checkpoint that `readCheckpoint` returned
+ * @throws StepsizeError `invalid-argument` if the state is not that of Adam or AdamW, or if no step was made;
+ * `unsupported` if parameter groups have different β₂ or ε
+ *
+ * @example
+ * ```ts
+ * import { Adam, adamPreconditioner, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const weights = tensor(device, [1, 2, 3], undefined, { requiresGrad: true });
+ * const optimizer = new Adam([weights], { lr: 0.1 });
+ * weights.square().sum().backward();
+ * optimizer.step();
+ * const divisors = await adamPreconditioner(optimizer); // for the option `preconditioner` of `curvature`
+ * ```
  */
 export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Promise<Preconditioner> {
   expectObject("source", source, "an Adam or AdamW, or a checkpoint as readCheckpoint(…) gives it");
@@ -48,7 +65,7 @@ export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Pro
   );
 }
 
-/** Reads tensors. All reads are enqueued before anything is awaited, so they see one moment of a run. */
+/** Reads tensors. All reads are enqueued before the first is awaited, so that they see the same step. */
 async function onHost(tensors: Iterable<readonly [string, Tensor]>): Promise<Map<string, HostTensor>> {
   const reads = [...tensors].map(
     async ([name, t]): Promise<[string, HostTensor]> => [
@@ -59,23 +76,23 @@ async function onHost(tensors: Iterable<readonly [string, Tensor]>): Promise<Map
   return new Map(await Promise.all(reads));
 }
 
-/** How often each parameter that has moments was updated; in checkpoints of earlier versions all as often. */
+/** Returns the number of updates of each parameter with moments. Earlier versions saved one number for all. */
 function updatesOf(state: ReadonlyMap<string, HostTensor>, parameters: number): readonly number[] {
   const made = (state.get("state")?.data[1] as number | undefined) ?? 0;
   const counts = Array.from((state.get("updates")?.data ?? []) as Int32Array);
-  // A tabulated optimizer has moments of every parameter, any other of those that were updated.
+  // A tabulated optimizer has moments of every parameter. Others have them only for parameters that were updated.
   const own = counts.length === parameters ? counts : counts.filter((count) => count > 0);
   return own.length === parameters ? own.map((count) => (count < 0 ? made : count)) : Array(parameters).fill(made);
 }
 
-/** The part of an optimizer's JSON that is read here. */
+/** The part of an optimizer's JSON that this file reads. */
 interface AdamSettings {
   readonly optimizer?: string;
   readonly rule?: string;
   readonly groups?: readonly { readonly betas?: readonly [number, number]; readonly epsilon?: number }[];
 }
 
-/** What all groups have; `undefined` where they differ. */
+/** Returns the value that all groups have; `undefined` if they differ. */
 function common<T>(groups: AdamSettings["groups"], read: (group: NonNullable<AdamSettings["groups"]>[number]) => T) {
   const [first, ...others] = (groups ?? []).map(read);
   return others.every((value) => value === first) ? first : undefined;

@@ -14,58 +14,72 @@ import { readOptions, type Spectrum, type SpectrumOptions, spectrum, spectrumNam
 
 /** Options of {@link curvature}. */
 export interface CurvatureOptions extends SpectrumOptions {
-  /** Default: cross-entropy. */
+  /** Loss function. Default: `nn.crossEntropy`. */
   readonly loss?: Loss | undefined;
-  /** Raw inputs to what the model takes, such as `loadModel` returns; default: nothing is done to them. */
+  /** Function from raw inputs to inputs of the model, such as `loadModel` returns. Default: inputs are not changed. */
   readonly prepare?: ((raw: Tensor) => Tensor) | undefined;
   /**
-   * A number D above 0 for every weight, by the path of its parameter: measures D^(−1/2)·H·D^(−1/2) weighted by
-   * D^(−1/2)·∇L, which is the curvature that an update divided by D sees. {@link adamPreconditioner} gives Adam's.
+   * Preconditioner D: a number above 0 for every weight, by the path of its parameter. The spectrum is then that of
+   * D^(−1/2)·H·D^(−1/2), weighted by D^(−1/2)·∇L. This is the curvature for updates that are divided by D.
+   * {@link adamPreconditioner} returns that of Adam. Default: none.
    */
   readonly preconditioner?: Preconditioner | undefined;
 }
 
 const names = optionNames<CurvatureOptions>({ ...spectrumNames, loss: true, prepare: true, preconditioner: true });
 
-/** What {@link curvature} found. */
+/** The result of {@link curvature}. */
 export interface Curvature extends Spectrum {
-  /** Of the batch, at the model's weights. */
+  /** Loss of the batch at the model's weights. */
   readonly loss: number;
-  /** Length of the gradient, before any preconditioning. */
+  /** Euclidean norm of the gradient, before preconditioning. */
   readonly gradientNorm: number;
-  /** How many numbers are learned. */
+  /** Number of weights that are not frozen. */
   readonly weights: number;
-  /** How far to either side the weights are moved for a difference of gradients, as a Euclidean length. */
+  /** Distance by which the weights are moved to either side for a difference of gradients, as a Euclidean length. */
   readonly distance: number;
-  /** Gradients computed, all together. */
+  /** Number of gradients that were computed. */
   readonly gradients: number;
 }
 
 /**
- * The curvature of a model's loss on one batch, as its gradient sees it: the spectrum of the Hessian H at the present
- * weights, each eigenvalue weighted by the gradient's part along it. Lanczos from the gradient, on products that are
- * differences of gradients, at a distance to either side at which neighbouring distances agree best.
+ * Measures the curvature of a model's loss on one batch: the spectrum of the Hessian H at the present weights, weighted
+ * by the gradient.
  *
- * The loss is that of training: batch norm uses the statistics of the batch, which are part of the function (they
- * depend on the weights, and it is this loss that the optimizer descends); dropout drops what it would drop next. All
- * of it is frozen, so that it is one function. Weight decay is not in it. Weights, running statistics, counters, modes
- * and gradients are the same bits afterwards, and whenever the caller can look; but nobody else may train the model
- * meanwhile.
+ * The weight of each eigenvalue is the squared component of the gradient along its eigenvectors. The method is the
+ * Lanczos process from the gradient. Products with H are differences of gradients at a distance to either side; the
+ * distance is chosen so that products at neighboring distances agree best.
  *
- * On a network this is a heuristic. The products have errors: of rounding, and with ReLUs larger ones, because the
- * gradient jumps where a unit changes sides; what is measured there is an average over the distance. `noiseFloor` is
- * how large the errors are seen to be.
+ * The loss is that of training. Batch normalization uses the statistics of the batch, and dropout drops the elements
+ * that it would drop next, the same ones for all gradients. Weight decay is not included. Weights, running statistics,
+ * counters, modes and gradients are bit-identical afterwards, and whenever other code runs. The model must not be
+ * trained in the meantime.
  *
- * Costs two gradients a product, 8 to 30 to choose the distance, 12 to see how large the errors are, and 8·weights·(steps + 4) bytes.
+ * For a network the result is a heuristic, because the products have errors. Besides rounding errors, the gradient of a
+ * network with ReLUs jumps when a unit changes its sign, so a difference is an average over the distance. `noiseFloor`
+ * estimates the size of the errors.
  *
- *     const batch = await train.batches({ size: 512 }).at(0);
- *     const { lambdaMax, kappa } = await curvature(model, batch, { prepare });
+ * The cost is two gradients per product, 8 to 30 to choose the distance, 12 to estimate the errors, and
+ * 8·weights·(steps + 4) bytes.
  *
- * @param model its weights are float32; those that are frozen are left out
- * @param batch as a dataset's `batches` gives it; the larger, the smoother
- * @throws StepsizeError `invalid-argument` for options out of range or a preconditioner that does not fit,
- * `unsupported` for weights of another type, `non-finite` for a loss or a gradient that is, `invalid-state` where the
- * gradient is zero or somebody else changes the weights meanwhile, `out-of-memory`
+ * @param model the model, with float32 weights. Frozen weights are left out.
+ * @param batch a batch of a dataset. A larger batch gives a smoother loss.
+ * @throws StepsizeError `invalid-argument` if an option is unknown or out of range, if the preconditioner does not fit,
+ * or if all weights are frozen; `unsupported` if weights are not float32; `non-finite` if the loss or a gradient is not
+ * finite; `invalid-state` if the gradient is zero, or if the weights change in the meantime; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { curvature, data, models, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const inputs = Float32Array.from({ length: 32 }, (_, i) => Math.sin(i));
+ * const labels = Int32Array.from({ length: 16 }, (_, i) => i % 2);
+ * const train = data.fromArrays({ inputs, labels, shape: [2] });
+ * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+ * const batch = await train.batches({ size: 16 }).at(0);
+ * const { lambdaMax, kappa } = await curvature(model, batch, { steps: 5 });
+ * ```
  */
 export async function curvature(model: Module, batch: Batch, options: CurvatureOptions = {}): Promise<Curvature> {
   expectModule("model", model);
@@ -101,7 +115,7 @@ export async function curvature(model: Module, batch: Batch, options: CurvatureO
   }
 }
 
-/** D^(−1/2), in the order of the gradient. */
+/** Returns D^(−1/2) for all weights, in the order of the gradient. */
 function scaleOf(surface: LossSurface, preconditioner: Preconditioner): Float64Array {
   const scale = new Float64Array(surface.size);
   let offset = 0;
@@ -124,7 +138,9 @@ function scaleOf(surface: LossSurface, preconditioner: Preconditioner): Float64A
   return scale;
 }
 
-/** Directions are kept in float64, and a system that is asked for more than it has ends the process without a word. */
+/**
+ * Throws if the float64 directions need more memory than the machine has. The system might otherwise kill the process.
+ */
 function expectRoom(weights: number, steps: number): void {
   const needed = 8 * weights * (steps + 4);
   const limit = constrainedMemory() || Infinity;

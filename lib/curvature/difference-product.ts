@@ -2,50 +2,50 @@ import { StepsizeError } from "../errors.js";
 import { norm, scaled } from "./lanczos.js";
 import type { Slope } from "./loss-surface.js";
 
-/** A loss surface, as far as differences of its gradient need it. */
+/** The part of a loss surface that differences of gradients need. */
 export interface Surface {
-  /** The length of the weights as one vector. */
+  /** Euclidean norm of all weights. */
   readonly norm: number;
+  /** Returns loss and gradient at a distance along a direction. */
   at(along: Float64Array, distance: number): Promise<Slope>;
 }
 
-/**
- * Rungs of the ladder of distances, 4^rung times the length of the weights; the highest has one above it. Further away
- * than that length is another place.
- */
+// The ladder of distances: rung r is 4^r times the norm of the weights. The highest rung is compared with the one above
+// it, so the largest distance is the norm itself.
 const lowestRung = -14;
 const highestRung = -1;
 const firstRung = -4;
 
-/** Two neighbours on the ladder. */
+/** A comparison of the products at a rung and at the one above it. */
 interface Comparison {
   readonly rung: number;
   readonly disagreement: number;
-  /** The disagreement as a part of the longer product. */
+  /** The disagreement relative to the longer product. */
   readonly share: number;
 }
 
-/** How far apart the weights of a difference are, and how well it is known. */
+/** A chosen distance, with the disagreement of the products near it. */
 export interface DistanceChoice {
-  /** Euclidean length of the move to either side. */
+  /** Euclidean length by which the weights are moved to either side. */
   readonly distance: number;
-  /** Length of the difference between the products at a larger and a smaller distance, of a unit vector. */
+  /** Norm of the difference between the products of a unit vector at a larger and a smaller distance. */
   readonly disagreement: number;
 }
 
-/** A product with how far it may be off. */
+/** A product with an estimate of its error. */
 export interface Measured {
   readonly product: Float64Array;
   readonly error: number;
 }
 
 /**
- * The Hessian times vectors, from differences of gradients: (∇L(w + hv) − ∇L(w − hv))/2h, two gradients a product.
+ * Products of the Hessian with vectors, from differences of gradients: (∇L(w + hv) − ∇L(w − hv))/2h. Each takes two
+ * gradients.
  *
- * With a `scale` s (one number per weight) it is diag(s)·H·diag(s).
+ * With a `scale` s (one number per weight) the matrix is diag(s)·H·diag(s).
  */
 export class DifferenceProduct {
-  /** Gradients computed so far. */
+  /** Number of gradients that were computed so far. */
   gradients = 0;
   #distance = Number.NaN;
   readonly #surface: Surface;
@@ -57,23 +57,23 @@ export class DifferenceProduct {
   }
 
   /**
-   * Chooses the distance at which differences are taken from now on, by looking at the product of one vector.
+   * Chooses the distance of all later products, from products of one vector at several distances.
    *
-   * Two things are wrong with a difference. What of the gradient is not linear grows with the distance, as its square
-   * where the loss is smooth. What is rough about the gradient (rounding of float32; on networks with ReLUs much more
-   * than that: every unit that changes sides makes it jump) counts the more the smaller the distance is. Products at
-   * distances h and 4h disagree by the larger of the two. So on the ladder h, 4h, 16h, … the two neighbours are looked
-   * for that disagree least, in proportion to their length (far out, where gradients saturate, products vanish, and
-   * their differences with them). The distance taken lies between the two: there each error is half as large as the
-   * disagreement or less.
+   * A difference has two errors. The error of linearization grows with the distance, with its square if the loss is
+   * smooth. The error from a rough gradient grows as the distance shrinks. It has two causes: rounding in float32, and
+   * on networks with ReLUs jumps of the gradient whenever a unit changes its sign. Products at the distances h and 4h
+   * disagree by the larger of the two errors. So the search looks on the ladder h, 4h, 16h, … for the two neighbors
+   * with the least disagreement, relative to the norm of the products. (At large distances gradients saturate, so that
+   * products and their differences vanish.) The chosen distance lies between the two neighbors. There each error is at
+   * most half of the disagreement.
    *
-   * Four products where the ladder begins well; where nothing agrees, the whole ladder: fifteen.
+   * It takes four products if the first rungs agree, and fifteen, the whole ladder, if none do.
    *
-   * @param vector the gradient: along it the loss bends most
-   * @throws StepsizeError `non-finite` where the gradient is not finite beside the weights, however near
+   * @param vector the gradient, along which the loss is most curved
+   * @throws StepsizeError `non-finite` if the gradient is not finite at any distance
    */
   async chooseDistance(vector: Float64Array): Promise<DistanceChoice> {
-    // Weights that are all zero have no length to compare with.
+    // If all weights are zero, their norm cannot be the unit.
     const unit = this.#surface.norm || 1;
     const direction = scaled(vector, 1 / norm(vector));
     const products = new Map<number, Float64Array>();
@@ -82,7 +82,7 @@ export class DifferenceProduct {
       products.set(rung, made);
       return made;
     };
-    /** Of a rung with the one above it. */
+    /** Compares a rung with the one above it. */
     const compare = async (rung: number): Promise<Comparison> => {
       const [low, high] = [await productOn(rung), await productOn(rung + 1)];
       const disagreement = norm(low.map((value, i) => value - high[i]!));
@@ -92,7 +92,7 @@ export class DifferenceProduct {
     let best = await compare(firstRung);
     let [low, high] = [firstRung, firstRung];
     for (;;) {
-      // At its rim the part that was looked at may go on downhill; and where nothing agrees it may lie elsewhere.
+      // The search continues if the best rung is at an end of the searched part, or if no two products agree.
       const agrees = best.share < 0.5;
       const looks: number[] = [];
       if ((best.rung === low || !agrees) && low > lowestRung) looks.push(--low);
@@ -109,20 +109,20 @@ export class DifferenceProduct {
     return { distance: this.#distance, disagreement: best.disagreement };
   }
 
-  /** diag(s)·H·diag(s)·v; the distance has to be chosen before. */
+  /** Returns diag(s)·H·diag(s)·v. The distance must have been chosen before. */
   of(vector: Float64Array): Promise<Float64Array> {
     return this.#productAt(vector, this.#distance);
   }
 
   /**
-   * The product, and how far it may be off: compared with those at half and at twice the distance, six gradients.
+   * Returns the product with an estimate of its error, from products at half and at twice the distance. It takes six
+   * gradients.
    *
-   * Where the loss is smooth, the error grows with the square of the distance, and the product at twice the distance
-   * differs by three times the error. What is rough about the gradient shows in the product at half the distance, where
-   * it counts twice. The larger of the two differences is taken. Unlike asymmetry it also shows errors that a symmetric
-   * matrix could have.
+   * If the loss is smooth, the error grows with the square of the distance, and the product at twice the distance
+   * differs by three times the error. The error from a rough gradient is twice as large at half the distance. The
+   * estimate is the larger of the two differences. Unlike the asymmetry of the matrix, it also finds symmetric errors.
    *
-   * @param vector of length 1
+   * @param vector a vector of length 1
    */
   async measure(vector: Float64Array): Promise<Measured> {
     const product = await this.#productAt(vector, this.#distance);
@@ -139,7 +139,7 @@ export class DifferenceProduct {
     const scale = this.#scale;
     const direction = scale ? vector.map((value, i) => value * scale[i]!) : vector;
     const step = distance / norm(direction);
-    // Both are enqueued before either is awaited: the device goes from one to the next.
+    // Both are enqueued before the first is awaited, so that the device does not wait in between.
     const [ahead, behind] = await Promise.all([this.#surface.at(direction, step), this.#surface.at(direction, -step)]);
     this.gradients += 2;
     const difference = ahead.gradient.map((value, i) => (value - behind.gradient[i]!) / (2 * step));

@@ -1,5 +1,5 @@
 /**
- * The curvature of a model's loss as its gradient sees it: Lanczos on Hessian-vector products.
+ * The curvature of a model's loss, weighted by its gradient, from the Lanczos process on Hessian-vector products.
  *
  * @module
  */

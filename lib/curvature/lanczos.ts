@@ -3,52 +3,55 @@ import type { JacobiMatrix } from "./spectral-measure.js";
 import { topEigenvector } from "./top-eigenvector.js";
 import { tridiagonalised } from "./tridiagonal.js";
 
-/** A symmetric matrix, as what it does to a vector. The result is a new array; the argument is not to be kept. */
+/** The product of a symmetric matrix with a vector. It returns a new array and must not keep its argument. */
 export type Product = (vector: Float64Array) => Float64Array | Promise<Float64Array>;
 
 /** Options of {@link lanczos}. */
 export interface LanczosOptions {
-  /** Products at most. */
+  /** Largest number of products. */
   readonly steps: number;
-  /** Called after each product with the number made so far; `false` ends it there. */
+  /** Called after each product with the number of products so far. If it returns `false`, the process ends. */
   readonly onStep?: ((done: number) => unknown) | undefined;
 }
 
-/** What {@link lanczos} found. */
+/** The result of {@link lanczos}. */
 export interface Lanczos {
   /** The matrix in the Krylov space of the start vector. */
   readonly matrix: JacobiMatrix;
   /**
-   * The largest part of a product that a symmetric matrix would not have: rounding for exact products; for measured ones
-   * a measure of their error.
+   * Largest component of a product that a symmetric matrix would not have. For exact products it is rounding errors;
+   * for measured products it estimates their errors.
    */
   readonly asymmetry: number;
-  /** A unit vector: the Ritz vector of the largest Ritz value. */
+  /** Returns the Ritz vector of the largest Ritz value, with length 1. */
   largest(): Float64Array;
 }
 
 /**
- * The Lanczos process with full reorthogonalisation: a symmetric matrix in the Krylov space of a start vector, where it is
- * tridiagonal. Each product is made orthogonal to all earlier directions twice, after which nothing is left to gain
- * (Giraud, Langou, Rozložník & van den Eshof 2005).
+ * Runs the Lanczos process with full reorthogonalization. It projects a symmetric matrix to the Krylov space of a start
+ * vector, in which the matrix is tridiagonal.
  *
- * Products may have errors. Then a new direction is in part the error that it was made from, and the length that
- * belongs there is too large: taken as it is it would invent curvature at both ends. What the next product has along
- * earlier directions says the same and does not know that error, so the matrix is made of that part alone (its upper
- * triangle, a Rayleigh–Ritz projection) and brought into tridiagonal form again. For exact products nothing changes.
+ * Each product is orthogonalized twice against all earlier directions. Further passes do not help (Giraud, Langou,
+ * Rozložník & van den Eshof, 2005).
  *
- * For vectors of n numbers and m steps: m products, 8n(m + 1) bytes, 8nm² operations.
+ * Products may have errors. Then a new direction contains part of the error of its product, and its length is too
+ * large. Used as an off-diagonal element, this length would add false curvature at both ends of the spectrum. The
+ * components of the next product along earlier directions give the same element without that error. So the matrix is
+ * made of these components (the upper triangle, a Rayleigh–Ritz projection) and made tridiagonal again. For exact
+ * products both are equal.
  *
- * @param start a vector that is not zero; its length does not matter
- * @throws StepsizeError `non-finite` for a product that is not finite
+ * For vectors of n numbers and m steps it takes m products, 8n(m + 1) bytes and 8nm² operations.
+ *
+ * @param start a vector that is not zero, of any length
+ * @throws StepsizeError `non-finite` if a product is not finite; `invalid-argument` if it has another length
  */
 export async function lanczos(product: Product, start: Float64Array, options: LanczosOptions): Promise<Lanczos> {
   const { steps, onStep } = options;
   const basis = [scaled(start, 1 / norm(start))];
-  // Column j: what the product of direction j has along directions 0 to j.
+  // Column j: the components of the product of direction j along the directions 0 to j.
   const columns: Float64Array[] = [];
   const lengths: number[] = [];
-  // More than rounding leaves of a product of this size.
+  // Upper bound of the rounding errors of a product of this size.
   let rounding = 0;
   for (;;) {
     const made = await product(basis.at(-1)!);
@@ -58,7 +61,7 @@ export async function lanczos(product: Product, start: Float64Array, options: La
     const left = norm(made);
     if (!Number.isFinite(left))
       throw new StepsizeError("non-finite", `product ${columns.length} of at most ${steps} is not finite`);
-    // As many directions as there are dimensions leave nothing but rounding, too.
+    // With as many directions as dimensions, only rounding errors are left.
     const exhausted = left <= rounding || columns.length === start.length;
     const goesOn = onStep?.(columns.length) !== false;
     if (exhausted || columns.length === steps || !goesOn) {
@@ -74,7 +77,7 @@ export async function lanczos(product: Product, start: Float64Array, options: La
   }
 }
 
-/** A sum of the basis' vectors, of length 1. */
+/** Returns a linear combination of the basis, scaled to length 1. */
 function combined(basis: readonly Float64Array[], parts: Float64Array): Float64Array {
   const sum = new Float64Array(basis[0]!.length);
   basis.forEach((direction, j) => {
@@ -83,7 +86,7 @@ function combined(basis: readonly Float64Array[], parts: Float64Array): Float64A
   return scaled(sum, 1 / norm(sum));
 }
 
-/** Takes what lies along the basis away from a vector, and tells how much it was along each. */
+/** Subtracts the components of a vector along a basis, and returns them. */
 function orthogonalise(vector: Float64Array, basis: readonly Float64Array[]): Float64Array {
   const along = new Float64Array(basis.length);
   for (let pass = 0; pass < 2; pass++)
@@ -95,25 +98,25 @@ function orthogonalise(vector: Float64Array, basis: readonly Float64Array[]): Fl
   return along;
 }
 
-/** The part of a product along earlier directions that a symmetric matrix would not have. */
+/** Returns the norm of a product's components along earlier directions that a symmetric matrix would not have. */
 function unexplained(along: Float64Array, lengths: readonly number[]): number {
   const before = along.length - 2;
   return Math.hypot(...along.subarray(0, -1).map((part, i) => part - (i === before ? lengths[i]! : 0)));
 }
 
-/** Σ aᵢbᵢ */
+/** Returns the inner product Σ aᵢbᵢ. */
 export function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
   return sum;
 }
 
-/** The Euclidean length. */
+/** Returns the Euclidean norm. */
 export function norm(vector: Float64Array): number {
   return Math.sqrt(dot(vector, vector));
 }
 
-/** A vector times a number. */
+/** Returns a vector times a number. */
 export function scaled(vector: Float64Array, factor: number): Float64Array {
   return vector.map((value) => value * factor);
 }

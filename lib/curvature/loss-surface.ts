@@ -5,31 +5,32 @@ import { Buffer, type Loss, type Module, type Parameter } from "../nn/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { lossOf, upload } from "../train/evaluate.js";
 
-/** What a loss surface is made of. */
+/** Options of {@link LossSurface.of}. */
 export interface SurfaceOptions {
   readonly model: Module;
   readonly batch: Batch;
   readonly loss: Loss;
-  /** Raw inputs to what the model takes. */
+  /** Function from raw inputs to inputs of the model. */
   readonly prepare: (raw: Tensor) => Tensor;
 }
 
-/** The loss at a point, and its gradient by all that is learned. */
+/** The loss at a point, and its gradient with respect to all weights that are not frozen. */
 export interface Slope {
   readonly loss: number;
   readonly gradient: Float64Array;
 }
 
 /**
- * The loss of one batch as a function of a model's weights: the same function at every call. Layers behave as in
- * training, so batch norm uses the batch's statistics, which are part of the function; running statistics and the
- * counters of dropout, which move with every call, are put back after it.
+ * The loss of one batch as a function of a model's weights. It is the same function at every call.
  *
- * A call moves the weights, enqueues the work and moves them back before it returns its promise: whoever awaits, catches
- * an error or interrupts finds the model as it was, to the bit.
+ * Layers behave as in training, so batch normalization uses the statistics of the batch. Running statistics and the
+ * counters of dropout, which change at every call, are restored afterwards.
+ *
+ * A call changes the weights, enqueues the work and restores the weights before it returns its promise. So other code
+ * always finds the model bit-identical to before.
  */
 export class LossSurface {
-  /** How many numbers are learned. */
+  /** Number of weights that are not frozen. */
   readonly size: number;
   readonly #options: SurfaceOptions;
   readonly #data: { readonly x: Tensor; readonly y: Tensor };
@@ -50,8 +51,9 @@ export class LossSurface {
   }
 
   /**
-   * Holds on to a model's present weights.
-   * @throws StepsizeError `unsupported` for weights that are not float32; `invalid-argument` where nothing is learned
+   * Makes the loss surface around a model's present weights.
+   *
+   * @throws StepsizeError `unsupported` if weights are not float32; `invalid-argument` if all weights are frozen
    */
   static async of(options: SurfaceOptions): Promise<LossSurface> {
     const { model } = options;
@@ -72,21 +74,22 @@ export class LossSurface {
     );
   }
 
-  /** The paths of what is learned, with how many numbers each has, in the order of the gradient. */
+  /** Paths and sizes of the parameters that are not frozen, in the order of the gradient. */
   get parts(): readonly { readonly name: string; readonly size: number }[] {
     return this.#parameters.map(({ tensor, values }) => ({ name: tensor.name, size: values.length }));
   }
 
-  /** The length of all that is learned, as one vector. */
+  /** Euclidean norm of all weights that are not frozen. */
   get norm(): number {
     return Math.sqrt(this.#parameters.reduce((sum, { values }) => values.reduce((part, w) => part + w * w, sum), 0));
   }
 
   /**
-   * Loss and gradient at the weights, or beside them.
+   * Returns loss and gradient at the weights, or at a distance from them.
    *
-   * @param along a direction, and how far along it; the weights themselves by default
-   * @throws StepsizeError `invalid-state` where somebody else changed the weights meanwhile
+   * @param along direction in which the weights are moved. Default: they are not moved.
+   * @param distance factor of the direction. Default 1.
+   * @throws StepsizeError `invalid-state` if other code changed the weights in the meantime. The promise rejects then.
    */
   async at(along?: Float64Array, distance = 1): Promise<Slope> {
     const { loss, gradients } = this.#enqueue(along, distance);
@@ -101,7 +104,7 @@ export class LossSurface {
     return { loss: value as number, gradient };
   }
 
-  /** Frees the batch. */
+  /** Frees the memory of the batch on the device. */
   close(): void {
     for (const tensor of Object.values(this.#data)) tensor.dispose();
   }
@@ -155,11 +158,11 @@ export class LossSurface {
   }
 }
 
-/** A tensor with the values it is to have in the end. */
+/** A tensor with the values that are restored after each call. */
 interface Held<T extends Tensor> {
   readonly tensor: T;
   readonly values: Float32Array;
-  /** The version that our own last write left. */
+  /** Version of the tensor after the last write of this class. */
   version: number;
 }
 

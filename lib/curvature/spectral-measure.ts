@@ -1,47 +1,68 @@
-// What a Lanczos tridiagonal matrix knows of the measure it comes from: mass on the line, all of it 1, of which moments
-// are known. The bounds are those of Chebyshev, Markov and Stieltjes: of all measures with these moments the one that
-// has a node at x, and as few nodes as it can, has the least mass below x and the most up to x. Szegő, Orthogonal
-// Polynomials, section 3.41; nodes prescribed in quadrature: Golub, SIAM Review 15 (1973).
+// Bounds on a spectral measure from its Lanczos matrix. The measure has a total mass of 1 and known moments. The bounds
+// are those of Chebyshev, Markov and Stieltjes: of all measures with these moments, the one with a node at x and as few
+// nodes as possible has the least mass below x and the most mass up to x. Sources: Szegő, Orthogonal Polynomials,
+// section 3.41; for quadrature with a prescribed node, Golub, SIAM Review 15 (1973).
 
 import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { tridiagonalEigen } from "./tridiagonal.js";
 
-/** A symmetric tridiagonal matrix with positive off-diagonal, and the element that would come next to it. */
+/** A symmetric tridiagonal matrix with positive off-diagonal elements, as the Lanczos process gives it. */
 export interface JacobiMatrix {
+  /** The diagonal elements. */
   readonly diagonal: ArrayLike<number>;
-  /** One less than the diagonal. */
+  /** The elements beside the diagonal, one fewer than the diagonal has. */
   readonly offDiagonal: ArrayLike<number>;
-  /** 0: there is no next row, the measure has no more nodes than this and is known. */
+  /** The off-diagonal element of the next row. 0 if there is none; then the matrix determines the measure. */
   readonly next: number;
 }
 
-/** A number between two others. */
+/** An estimate with a lower and an upper bound. */
 export interface Bracket {
+  /** The estimate. */
   readonly estimate: number;
+  /** The lower bound. */
   readonly lowest: number;
+  /** The upper bound. */
   readonly highest: number;
 }
 
-/** Points with their mass, in rising order. */
+/** A quadrature rule: nodes in rising order, with their weights. */
 export interface Rule {
   readonly nodes: Float64Array;
   readonly weights: Float64Array;
 }
 
-/** Gauss's rule: exact for polynomials up to degree 2m − 1, m being the size of the matrix. */
+/** Returns the Gauss rule of a matrix of size m. It is exact for polynomials up to degree 2m − 1. */
 export function gaussRule({ diagonal, offDiagonal }: JacobiMatrix): Rule {
   const { values, first } = tridiagonalEigen(diagonal, offDiagonal);
   return { nodes: values, weights: first.map((component) => component ** 2) };
 }
 
-/** Bounds on the mass: of all that is below `x` from below, and of all up to and with `x` from above. */
+/** Bounds on the mass to the left of a point x. */
 export interface MassBounds {
+  /** Lower bound of the mass below x. */
   readonly below: number;
+  /** Upper bound of the mass up to x, including x. */
   readonly upTo: number;
 }
 
-/** What is known of the mass on the left of a point, and with the point itself. */
+/**
+ * Returns bounds on the mass of a spectrum to the left of a point.
+ *
+ * @param matrix the `matrix` of a {@link Spectrum}
+ * @param x the point
+ * @throws StepsizeError `invalid-argument` if `matrix` is no such matrix or `x` no number
+ *
+ * @example
+ * ```ts
+ * import { massBounds, spectrum } from "stepsize";
+ *
+ * const eigenvalues = [1, 2, 3, 4];
+ * const { matrix } = await spectrum((v) => v.map((x, i) => x * eigenvalues[i]!), new Float64Array([1, 1, 1, 1]));
+ * console.log(massBounds(matrix, 2.5)); // both bounds are about 0.5
+ * ```
+ */
 export function massBounds(matrix: JacobiMatrix, x: number): MassBounds {
   expectMatrix(matrix);
   if (typeof x !== "number" || Number.isNaN(x)) invalidArgument("x", "a number", x);
@@ -63,7 +84,7 @@ function expectMatrix(matrix: JacobiMatrix): void {
   if (!Number.isFinite(next) || next < 0) invalidArgument("matrix.next", "a finite number ≥ 0", next);
 }
 
-/** {@link massBounds} of a matrix that is known to be right. */
+/** Returns {@link massBounds} without checking the matrix. */
 export function boundsAt(matrix: JacobiMatrix, x: number): MassBounds {
   const { nodes, weights } = matrix.next > 0 ? ruleThrough(matrix, x) : gaussRule(matrix);
   const mass = (counted: (node: number) => boolean) =>
@@ -75,10 +96,11 @@ export function boundsAt(matrix: JacobiMatrix, x: number): MassBounds {
 }
 
 /**
- * Where the mass on the left reaches `share`: the least x with at least that much up to and with x. The estimate is that
- * of Gauss's rule. Takes some hundred eigenvalue problems.
+ * Returns a quantile of the measure: the least x with at least a given mass up to and including x.
  *
- * @param share above 0 and below 1
+ * The estimate is that of the Gauss rule. The bounds take some hundred eigenvalue problems.
+ *
+ * @param share the mass, above 0 and below 1
  */
 export function quantile(matrix: JacobiMatrix, share: number): Bracket {
   const { nodes, weights } = gaussRule(matrix);
@@ -87,7 +109,7 @@ export function quantile(matrix: JacobiMatrix, share: number): Bracket {
   const estimate = nodes[at]!;
   if (!(matrix.next > 0)) return { estimate, lowest: estimate, highest: estimate };
   const width = matrix.next + nodes.at(-1)! - nodes[0]!;
-  // Away from the nodes the mass that a point can hold falls with the distance: somewhere the search has to end.
+  // The search ends, because the mass that a point can have falls with its distance from the nodes.
   let [left, right] = [nodes[at - 1] ?? estimate - width, nodes[at + 1] ?? estimate + width];
   while (boundsAt(matrix, left).upTo >= share) left -= estimate - left;
   while (boundsAt(matrix, right).below < share) right += right - estimate;
@@ -107,7 +129,9 @@ export function quantile(matrix: JacobiMatrix, share: number): Bracket {
   };
 }
 
-/** Where a condition that does not hold at `from` begins to hold on the way to `to`: the last point before, the first after. */
+/**
+ * Finds where a condition that is false at `from` becomes true on the way to `to`. Returns the points before and after.
+ */
 function turningPoint(from: number, to: number, holds: (x: number) => boolean): [number, number] {
   for (;;) {
     const middle = (from + to) / 2;
@@ -118,12 +142,12 @@ function turningPoint(from: number, to: number, holds: (x: number) => boolean): 
   }
 }
 
-/** The rule with a node at `x` that agrees with the measure in most moments. */
+/** Returns the rule with a node at `x` that has the most moments of the measure. */
 function ruleThrough({ diagonal, offDiagonal, next }: JacobiMatrix, x: number): Rule {
   const m = diagonal.length;
   const pivots = pivotsOf(diagonal, offDiagonal, x);
-  // The last diagonal element that makes x an eigenvalue. With one row more than the matrix has, the rule knows one
-  // moment more; at an eigenvalue of the matrix that element would be infinite, and the matrix itself is the rule.
+  // The last diagonal element is chosen so that x is an eigenvalue. The matrix gets another row, which adds a moment.
+  // If x is an eigenvalue of the matrix itself, the element would be infinite, and the matrix already gives the rule.
   const longer = x + next ** 2 / pivots[m - 1]!;
   const whole = Number.isFinite(longer);
   const size = whole ? m + 1 : m;
@@ -131,17 +155,17 @@ function ruleThrough({ diagonal, offDiagonal, next }: JacobiMatrix, x: number): 
   const rows = Float64Array.from({ length: size }, (_, i) => (i + 1 < size ? diagonal[i]! : corner));
   const beside = Float64Array.from({ length: size - 1 }, (_, i) => (i + 1 < m ? offDiagonal[i]! : next));
   const { values, first } = tridiagonalEigen(rows, beside);
-  // As many eigenvalues are below x as pivots are negative (Sylvester): the next one is x itself, up to rounding.
+  // The number of eigenvalues below x is the number of negative pivots (Sylvester). The next one is x, up to rounding.
   values[pivots.subarray(0, size - 1).filter((pivot) => pivot < 0).length] = x;
   return { nodes: values, weights: first.map((component) => component ** 2) };
 }
 
-/** The pivots of T − x in elimination from the top: a negative one for each eigenvalue below x. */
+/** Returns the pivots of T − x in elimination from the top. One of them is negative for each eigenvalue below x. */
 function pivotsOf(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>, x: number): Float64Array {
   const pivots = new Float64Array(diagonal.length);
   for (let i = 0; i < pivots.length; i++) {
     const pivot = diagonal[i]! - x - (i > 0 ? offDiagonal[i - 1]! ** 2 / pivots[i - 1]! : 0);
-    // An exact 0 would divide by itself; beside it is as good.
+    // A pivot of exactly 0 would be divided by next, so a tiny number replaces it.
     pivots[i] = pivot === 0 ? Number.MIN_VALUE : pivot;
   }
   return pivots;

@@ -8,77 +8,90 @@ import { tridiagonalEigen } from "./tridiagonal.js";
 
 /** Options of {@link spectrum}. */
 export interface SpectrumOptions {
-  /** Products at most: a whole number of at least 2; default 40. */
+  /** Largest number of products: a whole number of at least 2. Default 40. */
   readonly steps?: number | undefined;
-  /** The share of the mass that [λ_q, λ_max] holds: above 0 and below 1; default 0.95. */
+  /** Share of the mass in [λ_q, λ_max], above 0 and below 1. Default 0.95. */
   readonly share?: number | undefined;
-  /** Called after each product with the number made so far and the most there can be; `false` ends it there. */
+  /**
+   * Called after each product with the numbers of products so far and at most. If it returns `false`, the process ends.
+   */
   readonly onStep?: ((done: number, steps: number) => unknown) | undefined;
 }
 
-/** The names of these options. */
+/** The names of the options in {@link SpectrumOptions}. */
 export const spectrumNames = optionNames<SpectrumOptions>({ steps: true, share: true, onStep: true });
 
-/** A product with a vector of length 1, and how far it may be off. */
+/** The product of the matrix with a vector of length 1, with an estimate of its error. */
 export type MeasuredProduct = (
   vector: Float64Array,
 ) => Promise<{ readonly product: Float64Array; readonly error: number }>;
 
-/** λ_max/λ_q; `Infinity` where no curvature is positive. */
+/** A condition number λ_max/λ_q; `Infinity` if no curvature is positive. */
 export interface Condition extends Bracket {
-  /** Whether λ_q is under the noise floor: then `estimate` is λ_max over the floor, and κ may be anything above. */
+  /** Whether λ_q is below the noise floor. Then `estimate` is λ_max divided by the floor, and κ may be larger. */
   readonly lowerBoundOnly: boolean;
 }
 
 /**
- * The spectrum of a symmetric matrix as a vector sees it: mass at each eigenvalue λ, which is the squared part of the
- * vector along λ's eigenvectors. All mass together is 1.
+ * The spectrum of a symmetric matrix weighted by a vector. The mass of each eigenvalue is the squared component of the
+ * normalized vector along its eigenvectors. The total mass is 1.
  */
 export interface Spectrum {
-  /** The largest eigenvalue that the vector has a part in, from below. */
+  /** Lower bound of the largest eigenvalue with mass: the largest Ritz value. */
   readonly lambdaMax: number;
-  /** There is an eigenvalue within this distance of `lambdaMax`. */
+  /** Error bound: there is an eigenvalue within this distance of `lambdaMax`. */
   readonly lambdaMaxError: number;
-  /** The smallest eigenvalue that the vector has a part in, from above. */
+  /** Upper bound of the smallest eigenvalue with mass: the smallest Ritz value. */
   readonly lambdaMin: number;
-  /** Where 1 − `share` of the mass is below. */
+  /** λ_q, the quantile of the mass at 1 − `share`. */
   readonly lambdaQ: Bracket;
-  /** How many times larger the largest curvature is than that at the lower end of most of the mass. */
+  /** Condition number κ = λ_max/λ_q. */
   readonly kappa: Condition;
-  /** The mass at negative eigenvalues. Those within the noise floor of 0 are counted in `highest` alone. */
+  /** Mass of negative eigenvalues. Eigenvalues within the noise floor around 0 count in `highest` only. */
   readonly negativeMass: Bracket;
+  /** The option `share`. */
   readonly share: number;
   /**
-   * Eigenvalues closer than this cannot be told apart, and from 0: the error of the products, as they show it. The
-   * largest of what no symmetric matrix could have and, of products that are measured, what {@link MeasuredProduct}
-   * says along the start vector and along the eigenvector of `lambdaMax`.
+   * Estimated error of the products. Eigenvalues that are closer than this, to each other or to 0, cannot be
+   * distinguished. It is the largest of the asymmetry of the products and, for measured products, of their errors along
+   * the start vector and along the eigenvector of `lambdaMax`.
    */
   readonly noiseFloor: number;
-  /** Ritz values in rising order with their weights: the nodes of Gauss's rule. */
+  /** Ritz values in rising order with their weights: the Gauss rule of the spectrum. */
   readonly ritz: readonly { readonly value: number; readonly weight: number }[];
-  /** For {@link massBounds}: what is known of the mass on the left of any point. */
+  /** Matrix of the Lanczos process, for {@link massBounds}. */
   readonly matrix: JacobiMatrix;
-  /** Products made. */
+  /** Number of products of the Lanczos process. */
   readonly steps: number;
-  /** Whether there was no direction left: then everything here is exact, up to the noise. */
+  /** Whether no direction was left. Then all results are exact up to the noise floor. */
   readonly exhausted: boolean;
 }
 
 /**
- * The spectrum of a symmetric matrix weighted by a vector, by the Lanczos process. Brackets are those of Chebyshev, Markov
- * and Stieltjes: no mass with the same moments is outside, so for exact products they are certain; all of them are
- * widened by the noise floor, which is a measure of the products' errors and not a bound.
+ * Measures the spectrum of a symmetric matrix weighted by a vector, with the Lanczos process.
  *
- * For n numbers and m products: 8n(m + 1) bytes, 8nm² operations, and the products.
+ * The bounds are those of Chebyshev, Markov and Stieltjes. For exact products they are certain, because no measure with
+ * the same moments is outside. All of them are widened by the noise floor, which estimates the errors of the products
+ * and is not a bound.
  *
- *     const { lambdaMax, kappa } = await spectrum((v) => v.map((x, i) => x * eigenvalues[i]), gradient);
+ * For vectors of n numbers and m products it takes 8n(m + 1) bytes and 8nm² operations, besides the products.
  *
- * @param product the matrix times a vector: a new array
- * @param vector the weights of the spectrum: for curvature the gradient
- * @param measured for products with errors: the same product with its error, called twice; default: the errors are those
- * that asymmetry shows
- * @throws StepsizeError `invalid-argument` for options out of range or a vector that is zero, `non-finite` where the
- * vector or a product is not finite
+ * @param product returns the matrix times a vector, as a new array
+ * @param vector the weights of the spectrum; for the curvature of a loss, its gradient
+ * @param measured for products with errors: returns the same product with an estimate of its error. It is called twice.
+ * Default: only asymmetry counts as an error.
+ * @throws StepsizeError `invalid-argument` if an option is unknown or out of range, or if the vector is zero or no
+ * Float64Array; `non-finite` if the vector or a product is not finite
+ *
+ * @example
+ * ```ts
+ * import { spectrum } from "stepsize";
+ *
+ * const eigenvalues = [0.1, 1, 10];
+ * const vector = new Float64Array([1, 1, 1]);
+ * const { lambdaMax, kappa } = await spectrum((v) => v.map((x, i) => x * eigenvalues[i]!), vector);
+ * console.log(lambdaMax, kappa.estimate); // 10, 100
+ * ```
  */
 export async function spectrum(
   product: Product,
@@ -105,17 +118,21 @@ export async function spectrum(
   return describeSpectrum(matrix, { asymmetry, symmetric: Math.max(start.error, top.error), residual }, share);
 }
 
-/** The errors of products, as they show themselves. */
+/** Estimates of the errors of products. */
 interface ProductErrors {
-  /** What no symmetric matrix could have. */
+  /** Error that a symmetric matrix cannot have. */
   readonly asymmetry: number;
-  /** What one could have, too. */
+  /** Error that a symmetric matrix can have too. */
   readonly symmetric: number;
-  /** How far the product of the Ritz vector of λ_max is from λ_max times it. */
+  /** Norm of the product of the Ritz vector of λ_max minus λ_max times that vector. */
   readonly residual: number;
 }
 
-/** Options with their defaults, checked. */
+/**
+ * Returns the options with their defaults.
+ *
+ * @throws StepsizeError `invalid-argument` if a value is out of range
+ */
 export function readOptions(options: SpectrumOptions) {
   expectObject("options", options);
   const { steps = 40, share = 0.95, onStep } = options;
@@ -134,7 +151,7 @@ function describeSpectrum(
   const { values, last } = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal);
   const { nodes, weights } = gaussRule(matrix);
   const lambdaMax = values.at(-1)!;
-  // Products that are symmetric to the last bit are rounded all the same.
+  // Products that are exactly symmetric still have rounding errors.
   const noiseFloor = Math.max(asymmetry, symmetric, 1e-13 * Math.max(-values[0]!, lambdaMax));
   const q = quantile(matrix, 1 - share);
   const lambdaQ = { estimate: q.estimate, lowest: q.lowest - noiseFloor, highest: q.highest + noiseFloor };
@@ -160,7 +177,7 @@ function describeSpectrum(
 }
 
 function condition(lambdaMax: number, lambdaQ: Bracket, noiseFloor: number): Condition {
-  // What is not told from 0 may be 0.
+  // An eigenvalue within the noise floor may be 0.
   const over = (lambda: number) => (lambda > 0 && lambdaMax > 0 ? lambdaMax / lambda : Infinity);
   const lowerBoundOnly = !(lambdaQ.estimate > noiseFloor);
   return {

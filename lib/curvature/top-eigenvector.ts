@@ -2,17 +2,17 @@ import { solveInPlace } from "../schedule/theory/linear-solve.js";
 import { tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
 
 /**
- * An eigenvector of the largest eigenvalue of a small symmetric matrix, by inverse iteration. Time grows with the third
- * power of the size.
+ * Returns an eigenvector of the largest eigenvalue of a small symmetric matrix, by inverse iteration. The time grows
+ * with the third power of the size.
  *
- * @param rows the matrix; it is left as it is
+ * @param rows the rows of the matrix, which is not changed
  */
 export function topEigenvector(rows: readonly Float64Array[]): Float64Array {
   const n = rows.length;
   const { diagonal, offDiagonal } = tridiagonalised(rows.map((row) => row.slice()));
   const { values } = tridiagonalEigen(diagonal, offDiagonal);
   const size = Math.max(Math.abs(values[0]!), Math.abs(values.at(-1)!)) || 1;
-  // A little above the eigenvalue, so that there is something to divide by.
+  // Slightly above the eigenvalue, so that the shifted matrix is not singular.
   const shift = values.at(-1)! + 1e-13 * size;
   let vector = Float64Array.from({ length: n }, (_, i) => 1 + i / n);
   for (let round = 0; round < 3; round++) {
@@ -21,7 +21,7 @@ export function topEigenvector(rows: readonly Float64Array[]): Float64Array {
       return (rows[i]![j]! - (i === j ? shift : 0)) / size;
     });
     const solved = vector.slice();
-    // Singular to the last bit: the vector from before is as good as it gets.
+    // If the matrix is exactly singular, the previous vector is the best one.
     if (!solveInPlace(shifted, solved)) break;
     const length = Math.hypot(...solved);
     vector = solved.map((value) => value / length);

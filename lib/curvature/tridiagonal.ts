@@ -1,25 +1,27 @@
-/** Eigenvalues in rising order, with the first and the last component of each unit eigenvector. */
+/** Eigenvalues in rising order, with the first and the last component of each normalized eigenvector. */
 export interface TridiagonalEigen {
   readonly values: Float64Array;
   readonly first: Float64Array;
   readonly last: Float64Array;
 }
 
-/** More than any matrix is known to need for one eigenvalue; two are usual. */
+/** Largest number of rounds per eigenvalue. Two are usual, and no matrix is known to need this many. */
 const mostRounds = 100;
 
 /**
- * Eigenvalues of a symmetric tridiagonal matrix, and of its eigenvectors the two components that quadrature and error
- * bounds need: the implicit QL iteration with those two rows of the transformations alone (Golub & Welsch 1969). Time
- * grows with the square of the size.
+ * Returns the eigenvalues of a symmetric tridiagonal matrix, and the first and last components of its eigenvectors,
+ * which quadrature and error bounds need.
  *
- * @param diagonal n numbers
- * @param offDiagonal n − 1 numbers beside it; more are ignored
+ * The method is the implicit QL iteration, with only these two rows of the transformations (Golub & Welsch, 1969). The
+ * time grows with the square of the size.
+ *
+ * @param diagonal the n diagonal elements
+ * @param offDiagonal the n − 1 elements beside the diagonal. Further elements are ignored.
  */
 export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): TridiagonalEigen {
   const n = diagonal.length;
   const beside = Array.from({ length: n }, (_, i) => (i + 1 < n ? (offDiagonal[i] as number) : 0));
-  // In units of its largest element: squares of very large and very small ones have no room in a float.
+  // The matrix is scaled by its largest element, because squares of very large or small numbers overflow or underflow.
   const largest = (values: ArrayLike<number>) =>
     Array.from(values, Math.abs).reduce((most, one) => Math.max(most, one), 0);
   const unit = Math.max(largest(diagonal), largest(beside)) || 1;
@@ -42,7 +44,7 @@ export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: Array
   return { values: sorted(d.map((value) => value * unit)), first: sorted(first), last: sorted(last) };
 }
 
-/** The end of the block that begins at `low`: behind it stands an element that is nothing beside its neighbours, or 1. */
+/** Returns the end of the block that begins at `low`: the next off-diagonal element is negligible, or there is none. */
 function blockEnd(d: Float64Array, e: Float64Array, low: number): number {
   const nothing = (i: number) =>
     Math.abs(e[i]!) <= Number.EPSILON * Math.max(Number.EPSILON, Math.abs(d[i]!) + Math.abs(d[i + 1]!));
@@ -51,7 +53,7 @@ function blockEnd(d: Float64Array, e: Float64Array, low: number): number {
   return end;
 }
 
-/** One QL step with Wilkinson's shift on the block from `low` to `high`, from its end to its beginning. */
+/** Does one QL step with Wilkinson's shift on the block from `low` to `high`, from its end to its beginning. */
 function sweep(
   d: Float64Array,
   e: Float64Array,
@@ -70,7 +72,7 @@ function sweep(
     const length = Math.hypot(f, bulge);
     e[i + 1] = length;
     if (length === 0) {
-      // Fell apart on the way: what is done so far stands.
+      // The block split during the sweep. The work so far is kept.
       d[i + 1]! -= moved;
       e[high] = 0;
       return;
@@ -93,17 +95,16 @@ function sweep(
   e[high] = 0;
 }
 
-/** The diagonal of a symmetric tridiagonal matrix, and what stands beside it. */
+/** A symmetric tridiagonal matrix: its diagonal, and the elements beside it. */
 export interface Tridiagonal {
   readonly diagonal: Float64Array;
   readonly offDiagonal: Float64Array;
 }
 
 /**
- * A symmetric matrix in another basis that has the same first vector, in which it is tridiagonal: Householder's
- * reflections, each of which leaves the rows before it alone.
+ * Returns a symmetric matrix in tridiagonal form, in a basis with the same first vector, by Householder reflections.
  *
- * @param matrix its rows; they are overwritten
+ * @param matrix the rows of the matrix, which are overwritten
  */
 export function tridiagonalised(matrix: readonly Float64Array[]): Tridiagonal {
   const n = matrix.length;
@@ -111,7 +112,7 @@ export function tridiagonalised(matrix: readonly Float64Array[]): Tridiagonal {
     const mirror = matrix.map((row, i) => (i > k ? row[k]! : 0));
     const length = Math.hypot(...mirror);
     if (length === 0) continue;
-    // Of length 1 first: the squares of very small numbers are 0.
+    // The vector is scaled to length 1 first, because squares of very small numbers underflow.
     for (let i = k + 1; i < n; i++) mirror[i]! /= length;
     mirror[k + 1]! += mirror[k + 1]! < 0 ? -1 : 1;
     const squared = mirror.reduce((sum, value) => sum + value * value, 0);
