@@ -35,7 +35,10 @@ const whole = "a whole number of at least 1";
 const mostSteps = 1_000_000_000;
 const share = z.number().gt(0).lt(1);
 
-/** Everything that `train` can be told by a flag or in a file. The only list of it. */
+/**
+ * The settings of a run that `train` takes from flags or a file. {@link TrainSettings} is their type, and train.ts has
+ * the other flags of the command, such as `--resume`.
+ */
 export const trainFields: Fields = {
   model: choiceField(models.names, "model (resnet18, 34, 50: a 3×3 stem where no side has over 64 pixels)", {
     fallback: "resnet8, or olmo-nano for text",
