@@ -2,10 +2,10 @@ import { StepsizeError } from "./errors.js";
 import { isError, messageOf } from "./realms.js";
 
 /**
- * What `make` makes of new memory of the language's own: an array, a buffer.
+ * Returns the array or buffer that `make` allocates.
  *
- * @param what what it is for, as the error names it
- * @throws StepsizeError `out-of-memory` where there is none, or more is asked for than an array can have
+ * @param what purpose of the memory, for the error message
+ * @throws StepsizeError `out-of-memory` if there is not enough memory, or if it is more than an array can have
  */
 export function allocate<T>(what: string, make: () => T): T {
   try {

@@ -1,38 +1,61 @@
 import { quoted, shown } from "./quoting.js";
 import { isError, isOfAnotherCopy } from "./realms.js";
 
-/** What kind of mistake or fault a {@link StepsizeError} reports; stable, for programs to branch on. */
+/** The kind of error that a {@link StepsizeError} reports. Codes are stable, so that programs can depend on them. */
 export type ErrorCode =
   | "invalid-argument" // a value of the wrong type, range or shape
-  | "invalid-state" // a right call at the wrong time: a disposed tensor, a second backward
-  | "invalid-file" // a file that is truncated, mislabelled or made by something else
-  | "not-found" // a file, addon or device that is not there
+  | "invalid-state" // a valid call at the wrong time, such as a disposed tensor or a second backward()
+  | "invalid-file" // a file that is truncated, corrupted or of another format
+  | "not-found" // a missing file, addon or device
   | "out-of-memory"
   | "non-finite" // a loss or gradient became NaN or infinite
   | "device-failed" // an operation failed after its call, or the device itself did
   | "unsupported";
 
 /**
- * The error that every part of stepsize throws or rejects with, whatever plain JavaScript calls it with. The message
- * names the argument, what was expected and what came. What a function of yours throws (a loss, a callback, an iterable
- * of batches) comes out as it is, and a function that returns a promise rejects and does not throw.
+ * The error that every function of stepsize throws, or with which its promises reject.
+ *
+ * The message names the argument, what was expected and what was given. A function that returns a promise rejects and
+ * does not throw. Errors of the caller's own functions (a loss, a callback, an iterable of batches) are passed on
+ * unchanged.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, StepsizeError } from "stepsize";
+ *
+ * try {
+ *   await openDevice("cuda:999");
+ * } catch (error) {
+ *   if (!(error instanceof StepsizeError)) throw error;
+ *   console.log(error.code, error.message); // not-found, cuda:999: …
+ * }
+ * ```
  */
 export class StepsizeError extends Error {
+  /** The kind of the error. */
   readonly code: ErrorCode;
 
+  /**
+   * Creates an error.
+   *
+   * @param code the kind of the error
+   * @param message a description, such as `lr: expected a number ≥ 0, got -1`
+   * @param options the `cause` of the error
+   */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    // Plain JavaScript may give anything, and a symbol would be an error of its own.
+    // Plain JavaScript may pass any value, and the constructor of Error throws for a symbol.
     super(String(message), options);
     this.name = "StepsizeError";
     this.code = code;
   }
 }
 
-// The addon throws errors of the copy of the package that loaded it last: those of every copy are instances.
+// The package may be loaded more than once, and the addon uses the class of the copy that loaded it last. So errors of
+// every copy count as instances.
 Object.defineProperty(StepsizeError, Symbol.hasInstance, {
   value(this: unknown, value: unknown): boolean {
     if (this === StepsizeError) return isError(value) && value.name === "StepsizeError" && "code" in value;
-    // A derived class inherits this function.
+    // A derived class inherits this function and needs the usual check.
     return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
   },
 });
@@ -52,13 +75,13 @@ function className(value: unknown): string {
   return typeof name === "string" && name !== "" ? shown(name) : "null prototype";
 }
 
-// An array of arrays of texts can say what is wrong with it; whatever is deeper, perhaps without end, cannot.
+// Deeper arrays, which may be endless, are only described by their length.
 const deepestDescribed = 3;
 const mostDescribed = 200;
 
 /**
- * A value as it should look inside an error message: short, with its type where that is what is wrong, and without
- * characters that a terminal would obey.
+ * Describes a value for an error message. The text is short, contains the type of objects, and has no control
+ * characters.
  */
 export function describe(value: unknown): string {
   return shown(describeAt(value, 1), mostDescribed);
@@ -66,7 +89,7 @@ export function describe(value: unknown): string {
 
 function describeAt(value: unknown, depth: number): string {
   if (typeof value === "string") return quoted(value);
-  // The digits of a long one take time that grows with the square of their number.
+  // Converting a bigint to decimal takes time that grows with the square of its length.
   if (typeof value === "bigint") return BigInt.asIntN(128, value) === value ? `${value}n` : "a bigint of over 128 bits";
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) {

@@ -1,2 +1,2 @@
-/** The label of an item that does not count in a loss over classes: PyTorch's number. */
+/** Default label of items that are ignored in a loss over classes. It is that of PyTorch. */
 export const ignoredLabel = -100;

@@ -1,15 +1,15 @@
 /**
- * JSON, read as its standard is written and stricter than `JSON.parse`, which lets the last of two equal names win: names
- * come once, and nesting is limited, so that whatever walks over the value later has a stack for it. Linear in time.
- * Needs nothing but the language.
+ * A strict parser of JSON. Unlike `JSON.parse`, it rejects an object with two equal names, and limits the nesting, so
+ * that recursive code can visit the value. It takes linear time and uses no API of Node.js.
  *
  * @module
  */
 import { printable, quoted } from "./quoting.js";
 
-/** What is wrong with a text that should be JSON, and at which character. */
+/** An error in JSON text, with its position. */
 export class JsonFault extends Error {
   override readonly name = "JsonFault";
+  /** Index of the first character that is wrong. */
   readonly at: number;
 
   constructor(at: number, expected: string, found: string) {
@@ -18,18 +18,19 @@ export class JsonFault extends Error {
   }
 }
 
-/** How deep arrays and objects may be nested. */
+/** Largest nesting of arrays and objects. */
 export const deepestJson = 64;
 
-/** How {@link parseJson} reads. */
+/** Options of {@link parseJson}. */
 export interface JsonRules {
-  /** Whether a count is digits alone, and neither `4.0` nor `4e0` nor `-0`. Default false. */
+  /** Whether whole numbers ≥ 0 must be written with digits alone, not as `4.0`, `4e0` or `-0`. Default false. */
   readonly plainCounts?: boolean;
 }
 
 /**
- * The value of a text of JSON.
- * @throws JsonFault for the first character that does not belong, a name that comes twice, or nesting that is too deep
+ * Parses JSON text.
+ *
+ * @throws JsonFault at the first wrong character, at a name that occurs twice, or if the nesting is too deep
  */
 export function parseJson(text: string, { plainCounts = false }: JsonRules = {}): unknown {
   const scanner = new Scanner(text, plainCounts);
@@ -98,7 +99,7 @@ class Scanner {
       if (Object.hasOwn(object, name)) throw new JsonFault(start, "every name once", `${quoted(name)} again`);
       this.#expect(":");
       const value = this.value(depth);
-      // An assignment of this name would set the object's prototype.
+      // An assignment to `__proto__` would set the prototype of the object.
       if (name === "__proto__")
         Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
       else object[name] = value;
@@ -151,7 +152,7 @@ class Scanner {
     const written = number.exec(this.#text)?.[0];
     if (written === undefined) return this.#refuse("a value of JSON");
     const value = Number(written);
-    // Other numbers are for the reader of the value to refuse, who knows what they are of.
+    // Other numbers are checked by the caller, who knows their meaning.
     if (this.#plainCounts && Number.isInteger(value) && value >= 0 && /[^0-9]/.test(written))
       this.#refuse("a number written with digits alone", quoted(written));
     this.#at += written.length;

@@ -1,7 +1,9 @@
-/** The word with the fewest single-letter edits from `typed`, letter case and dashes ignored: for "did you mean". */
+/**
+ * Returns the word with the smallest edit distance from `typed`, ignoring case and dashes, for "did you mean" messages.
+ */
 export function nearest(typed: string, words: readonly string[]): string {
   const plain = (word: string) => word.toLowerCase().replace(/[-_ ]/g, "");
-  // The cut bounds the cost of a hostile input; no name is anywhere near as long.
+  // The limit bounds the time for long inputs. All names are much shorter.
   const target = plain(typed.slice(0, 64));
   let best = words[0] ?? "";
   let fewest = Infinity;
@@ -15,7 +17,7 @@ export function nearest(typed: string, words: readonly string[]): string {
   return best;
 }
 
-/** Levenshtein's distance: insertions, deletions and substitutions that turn `from` into `to`. */
+/** Returns the Levenshtein distance: the number of insertions, deletions and substitutions from `from` to `to`. */
 function editDistance(from: string, to: string): number {
   let previous = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (let row = 1; row <= from.length; row++) {

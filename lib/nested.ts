@@ -1,16 +1,17 @@
 import { invalidArgument } from "./errors.js";
 
-/** The most arrays in each other: more than any tensor has axes, and few enough to walk. */
+/** Largest nesting of arrays. Tensors have fewer axes. */
 const deepest = 16;
 
-/** The most numbers in nested arrays: their own memory, of 8 bytes and more each, ends before. */
+/** Largest number of values in nested arrays, which take at least 8 bytes each. */
 const mostNumbers = 2 ** 28;
 
 /**
- * The shape of numbers in arrays in arrays, by the first item of each level.
+ * Returns the shape of nested arrays of numbers, from the first item of each level. The other items are not checked.
  *
- * @param name what the argument is called
- * @throws StepsizeError `invalid-argument` for arrays that are too deep, as one that holds itself is, or too large
+ * @param name name of the argument
+ * @throws StepsizeError `invalid-argument` if the nesting is too deep, for example cyclic, or if there are too many
+ * values
  */
 export function nestedShape(name: string, given: unknown): number[] {
   const shape: number[] = [];

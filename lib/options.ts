@@ -1,61 +1,62 @@
 import { invalidArgument } from "./errors.js";
 import { nearest } from "./nearest.js";
 
-/** The names of the options of a type, each exactly once: the compiler finds one that is missing or left over. */
+/** The names of the options of a type. The compiler reports a name that is missing or superfluous. */
 export type OptionNames<Options> = Readonly<Record<NameIn<Options>, true>>;
 
-/** Of a union, the names of all its members. */
+/** The names of all properties; for a union, those of all its members. */
 type NameIn<Options> = Options extends unknown ? keyof Options & string : never;
 
-/** Names of any type, as a check takes them. */
+/** The names of the options of any type. */
 export type Names = Readonly<Record<string, true>>;
 
 /**
- * The names that an options object may have, stated once beside its type:
+ * Makes the table of the names that an options object may have. It is stated once, beside the type:
  *
  *     const names = optionNames<PoolingOptions>({ size: true, stride: true, padding: true });
  */
 export function optionNames<Options>(names: OptionNames<Options>): OptionNames<Options> {
-  // Without a prototype, so that `in` sees nothing but names.
+  // The table has no prototype, so that `in` finds the names only.
   return Object.freeze(Object.assign(Object.create(null), names));
 }
 
 /**
- * Throws unless `given` is an object whose properties are all among `names`. An unknown name whose value is
- * `undefined` passes: a caller that passes its own optional setting through means "not given".
+ * Checks that `given` is an object whose properties are all among `names`.
  *
- * @param path what the options are of, as error messages name it
- * @throws StepsizeError `invalid-argument` with the options there are and the one that was probably meant
+ * An unknown name whose value is `undefined` is accepted, so that callers can pass their own optional settings through.
+ *
+ * @param path name of the options in error messages
+ * @throws StepsizeError `invalid-argument` with all options and the one that was probably meant
  */
 export function expectOptions(path: string, names: Names, given: unknown): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     const list = Object.keys(names).join(", ");
     invalidArgument(path, list === "" ? "an object" : `an object with the options ${list}`, given);
   }
-  // Operations are checked at every call: nothing is allocated here.
+  // This check runs at every call of an operation, so it allocates nothing.
   for (const name in given) {
     if (name in names || (given as Record<string, unknown>)[name] === undefined) continue;
     if (Object.hasOwn(given, name)) refuseOption(path, Object.keys(names), name);
   }
 }
 
-/** The options themselves, once {@link expectOptions} has seen them. */
+/** Checks options with {@link expectOptions} and returns them. */
 export function checkedOptions<Options extends object>(path: string, names: Names, given: Options): Options {
   expectOptions(path, names, given);
   return given;
 }
 
-/** The options that have a value: one that is `undefined` counts as not given, and must not hide a default. */
+/** Returns the options without those that are `undefined`, which would hide a default. */
 export function givenOptions<Options extends object>(options: Options): Options {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options;
 }
 
-/** Throws the error about an option that is none of `names`. */
+/** Throws `invalid-argument` for an option that is not among `names`. */
 export function refuseOption(path: string, names: readonly string[], given: string): never {
   invalidArgument(path, `only the options ${names.join(", ")} (did you mean ${meantBy(given, names)}?)`, given);
 }
 
-/** The option that an unknown name stands for: by what other libraries call it, else by its letters. */
+/** Returns the option that was probably meant: the one with this name in other libraries, else the one most similar. */
 function meantBy(given: string, names: readonly string[]): string {
   const plain = plainName(given);
   if (names.some((name) => plainName(name) === plain)) return nearest(given, names);
@@ -67,7 +68,10 @@ function plainName(name: string): string {
   return name.toLowerCase().replace(/[-_ ]/g, "");
 }
 
-/** By our name, what PyTorch, Keras, optax and Hugging Face's libraries call the same, without case and underscores. */
+/**
+ * For each name here, the names in PyTorch, Keras, optax and Hugging Face's libraries, in lower case without
+ * underscores.
+ */
 const spellings: readonly (readonly [ours: string, theirs: string])[] = [
   ["lr", "learningrate rate alpha stepsize baselr initiallr maxlr"],
   ["maxLr", "learningrate rate lr baselr initiallr peaklr peaklearningrate peakvalue initvalue"],
@@ -122,7 +126,7 @@ const spellings: readonly (readonly [ours: string, theirs: string])[] = [
   ["model", "net network module"],
 ];
 
-/** By a foreign spelling, the names that it may stand for. */
+/** For each name in other libraries, the names here that it may mean. */
 const foreignNames: ReadonlyMap<string, readonly string[]> = byForeignName();
 
 function byForeignName(): Map<string, string[]> {

@@ -1,45 +1,47 @@
 /**
- * Text of other people's in messages and on a terminal: a file's names and values, an argument's. It is cut to a stated
- * length, and characters that a terminal would obey are shown as what they are. Needs nothing but the language.
+ * Foreign text in messages and on a terminal, such as names and values from a file or an argument. It is cut to a
+ * maximum length, and control characters are escaped. This module uses no API of Node.js.
  *
  * @module
  */
 
-/** The most characters of foreign text that a message quotes. */
+/** Largest number of characters of foreign text in a message. */
 export const mostQuoted = 80;
 
-// Control characters (C0 and C1, so escape sequences too), line and paragraph separators, marks that change the direction
-// of text, invisible characters, halves of surrogate pairs. Joiners stay: scripts and emoji need them.
+// Control characters (C0 and C1, and so escape sequences), line and paragraph separators, marks that change the
+// direction of text, invisible characters, and halves of surrogate pairs. Joiners are not included, because scripts and
+// emoji need them.
 const obeyed = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu;
 
-/** The text with every character that a terminal would obey, a line feed too, written as an escape such as `\u001b`. */
+/** Replaces every control character, including line feeds, by an escape such as `\u001b`. */
 export function printable(text: string): string {
   return text.replace(obeyed, escaped);
 }
 
-/** The same for text of several lines: its line feeds stay. */
+/** Replaces every control character except line feeds by an escape. */
 export function printableLines(text: string): string {
   return text.replace(obeyed, (character) => (character === "\n" ? character : escaped(character)));
 }
 
-/** Text in a message, such as the name of a tensor: printable, and cut where it is too long. */
+/** Returns foreign text for a message, such as the name of a tensor: escaped, and cut if it is too long. */
 export function shown(text: string, most = mostQuoted): string {
   return printable(shortened(text, most));
 }
 
-/** Text in a message between quotation marks: printable, and cut where it is too long. */
+/** Returns foreign text for a message in quotation marks: escaped, and cut if it is too long. */
 export function quoted(text: string): string {
   return printable(JSON.stringify(shortened(text, mostQuoted)));
 }
 
 /**
- * JSON on one line whose text a terminal can show: the same value, with escapes for what {@link printable} escapes.
+ * Returns a value as JSON on one line, with escapes for the characters that {@link printable} escapes. It parses to the
+ * same value.
  */
 export function printableJson(value: unknown): string {
   return printable(JSON.stringify(value));
 }
 
-/** The first few of what there is to say. */
+/** Joins the first few parts of a message, and states how many more there are. */
 export function someOf(parts: readonly string[], most = 8): string {
   const rest = parts.length - most;
   return (rest > 0 ? [...parts.slice(0, most), `and ${rest} more`] : parts).join("; ");
@@ -51,9 +53,9 @@ function shortened(text: string, most: number): string {
 
 const names: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-/** As JSON writes it, so that inside JSON it stands for the same text. */
+/** Returns the JSON escape of a character, so that JSON text keeps its meaning. */
 function escaped(character: string): string {
-  // By code units: JSON has no escape for a whole character above U+FFFF.
+  // Code units are escaped one by one, because JSON has no escape for a character above U+FFFF.
   const units = Array.from({ length: character.length }, (_, i) => character.charCodeAt(i));
   return names[character] ?? units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }

@@ -1,7 +1,7 @@
 import { invalidArgument } from "./errors.js";
 
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-// Any number of any stream can be computed on its own, which is what makes a batch a pure function of its step.
+// Any number of any stream can be computed on its own, so that a batch is a pure function of its step.
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
@@ -10,12 +10,15 @@ const KEY_STEP_1 = 0xbb67ae85;
 const TWO_32 = 2 ** 32;
 const TWO_53 = 2 ** 53;
 
-/** What a stream of random numbers is for; streams of different purposes never share a counter. */
+/** The purpose of a stream of random numbers. Streams with different purposes never have the same counter. */
 export const Purpose = { general: 0, permutation: 1, augmentation: 2, window: 3, sampling: 4 } as const;
 
 /**
- * One Philox4x32-10 block: four random words from a 128-bit counter and a 64-bit key, given as unsigned 32-bit words.
- * Writes them to `out[0..3]`.
+ * Computes a Philox4x32-10 block: four random words from a 128-bit counter and a 64-bit key. The result is written to
+ * `out[0..3]`.
+ *
+ * @param c0 lowest of the four words of the counter; `c1` to `c3` follow. All are unsigned 32-bit integers.
+ * @param k0 lower word of the key; `k1` is the upper word
  */
 export function philox4x32(
   out: Uint32Array,
@@ -44,7 +47,9 @@ export function philox4x32(
   out[3] = c3;
 }
 
-/** The upper 32 bits of the product of two unsigned 32-bit numbers; a double cannot hold the whole product. */
+/**
+ * Returns the upper 32 bits of the product of two unsigned 32-bit numbers. A double cannot represent the whole product.
+ */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -56,8 +61,10 @@ function multiplyHigh(a: number, b: number): number {
 }
 
 /**
- * A stream of random numbers, wholly determined by its seed and its number. Streams of one seed are independent of
- * each other. A stream repeats after 2³⁴ words.
+ * A stream of random numbers that is determined by seed, stream number and purpose. Streams of a seed are independent
+ * of each other. A stream repeats after 2³⁴ words.
+ *
+ * Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
  */
 export class PhiloxStream {
   readonly #key: readonly [number, number];
@@ -68,9 +75,12 @@ export class PhiloxStream {
   #used = 4;
 
   /**
-   * @param seed - a safe integer of at least 0
-   * @param stream - which of the seed's streams: a safe integer of at least 0
-   * @param purpose - one of {@link Purpose}; default `general`
+   * Creates the stream at its beginning.
+   *
+   * @param seed a safe integer ≥ 0
+   * @param stream number of the stream: a safe integer ≥ 0
+   * @param purpose one of {@link Purpose}, default `general`
+   * @throws StepsizeError `invalid-argument` if `seed` or `stream` is not a safe integer ≥ 0
    */
   constructor(seed: number, stream: number, purpose: number = Purpose.general) {
     this.#key = words(checkSeed(seed));
@@ -78,7 +88,7 @@ export class PhiloxStream {
     this.#purpose = purpose;
   }
 
-  /** The next word: an integer in [0, 2³²). */
+  /** Returns the next word: an integer in [0, 2³²). */
   uint32(): number {
     if (this.#used === 4) {
       philox4x32(this.#words, this.#block, this.#purpose, ...this.#stream, ...this.#key);
@@ -88,18 +98,22 @@ export class PhiloxStream {
     return this.#words[this.#used++]!;
   }
 
-  /** A number in [0, 1), a multiple of 2⁻³². */
+  /** Returns a number in [0, 1) that is a multiple of 2⁻³². */
   uniform(): number {
     return this.uint32() / TWO_32;
   }
 
-  /** An integer in [0, n), each equally likely; n is a safe integer of at least 1. */
+  /**
+   * Returns an integer in [0, n), uniformly distributed.
+   *
+   * @throws StepsizeError `invalid-argument` if `n` is not a safe integer ≥ 1
+   */
   integer(n: number): number {
     if (!Number.isSafeInteger(n) || n < 1) invalidArgument("n", "a safe integer of at least 1", n);
-    // Above 2³², two words: as many of their bits as a double holds exactly.
+    // Above 2³², two words give the 53 bits that a double represents exactly.
     const wide = n > TWO_32;
     const range = wide ? TWO_53 : TWO_32;
-    // Draws past the last whole multiple of n would favour the small results: draw again.
+    // Numbers beyond the last whole multiple of n are rejected, because they would favor small results.
     const limit = range - (range % n);
     for (;;) {
       const draw = wide ? (this.uint32() >>> 11) * TWO_32 + this.uint32() : this.uint32();
@@ -109,18 +123,19 @@ export class PhiloxStream {
 }
 
 /**
- * A random order of the integers 0 … n − 1 (Fisher–Yates), the same for the same three arguments.
+ * Returns a random permutation of the integers 0 to n − 1 (Fisher–Yates). It is a pure function of its arguments.
  *
- * @param n - how many: an integer from 0 to 2³² − 1
- * @param seed - a safe integer of at least 0
- * @param epoch - which of the seed's orders: a safe integer of at least 0
+ * @param n number of integers: an integer from 0 to 2³² − 1
+ * @param seed a safe integer ≥ 0
+ * @param epoch number of the permutation: a safe integer ≥ 0
+ * @throws StepsizeError `invalid-argument` if an argument is out of range
  */
 export function permutation(n: number, seed: number, epoch: number): Uint32Array {
   if (!Number.isInteger(n) || n < 0 || n >= TWO_32) invalidArgument("n", "an integer from 0 to 2^32 - 1", n);
   const stream = new PhiloxStream(seed, epoch, Purpose.permutation);
   const order = new Uint32Array(n);
   for (let i = 0; i < n; i++) {
-    // The inside-out form: fills and shuffles in one pass.
+    // The inside-out form of the algorithm fills and shuffles in one pass.
     const j = stream.integer(i + 1);
     order[i] = order[j]!;
     order[j] = i;
@@ -128,13 +143,17 @@ export function permutation(n: number, seed: number, epoch: number): Uint32Array
   return order;
 }
 
-/** The seed itself, or an `invalid-argument` error where it is not a safe integer of at least 0. */
+/**
+ * Returns the seed.
+ *
+ * @throws StepsizeError `invalid-argument` if it is not a safe integer ≥ 0
+ */
 export function checkSeed(seed: unknown, name = "seed"): number {
   if (Number.isSafeInteger(seed) && (seed as number) >= 0) return seed as number;
   invalidArgument(name, "a safe integer of at least 0", seed);
 }
 
-/** The low and the high 32 bits of a safe integer of at least 0. */
+/** Returns the low and the high 32 bits of a safe integer ≥ 0. */
 export function words(value: number): readonly [low: number, high: number] {
   return [value >>> 0, Math.floor(value / TWO_32)];
 }

@@ -7,26 +7,28 @@ import { JsonFault, parseJson } from "./json.js";
 import { messageOf } from "./realms.js";
 import { Place, type Schema } from "./schema.js";
 
-/** A file that is open for reading. Whoever opened it closes it. */
+/** A file that is open for reading. The caller that opened it closes it. */
 export interface OpenFile {
+  /** Handle of the file. */
   readonly file: FileHandle;
+  /** Size in bytes. */
   readonly size: number;
 }
 
-/** The most bytes of a file of settings or facts: far more than any has, and no burden in memory. */
+/** Largest size of a JSON file, in bytes. Such files are much smaller. */
 export const mostJsonBytes = 64 * 2 ** 20;
 
 /**
- * Opens a file for reading. What is no file, such as a folder, a pipe or a device, is refused: reading one may wait or go
- * on without end.
+ * Opens a file for reading. Folders, pipes and devices are rejected, because reading a pipe or a device may never end.
  *
- * @throws StepsizeError `not-found` where there is none, `invalid-file` where it cannot be read or is no file
+ * @throws StepsizeError `invalid-argument` if `path` is no text; `not-found` if there is no file; `invalid-file` if it
+ * cannot be read or is no regular file
  */
 export async function openFile(path: string): Promise<OpenFile> {
   expectText("path", path, "the path of a file");
   let file: FileHandle | undefined;
   try {
-    // Opening a pipe would otherwise wait for who writes to it.
+    // Without O_NONBLOCK, opening a pipe would wait for a writer.
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const found = await file.stat();
     if (found.isFile()) return { file, size: found.size };
@@ -38,8 +40,10 @@ export async function openFile(path: string): Promise<OpenFile> {
 }
 
 /**
- * Reads a whole file of at most so many bytes.
- * @throws StepsizeError as {@link openFile}, and `invalid-file` for one that is larger, which is not read
+ * Reads a whole file.
+ *
+ * @param most largest size in bytes
+ * @throws StepsizeError as {@link openFile}; `invalid-file` if the file is larger than `most`; `out-of-memory`
  */
 export async function readFile(path: string, most: number): Promise<Buffer> {
   const { file, size } = await openFile(path);
@@ -53,8 +57,11 @@ export async function readFile(path: string, most: number): Promise<Buffer> {
 }
 
 /**
- * Fills memory with a file's bytes from a position on; of a file that ends before, less.
- * @returns how many bytes were read
+ * Fills an array with bytes of a file.
+ *
+ * @param position index of the first byte in the file
+ * @returns the number of bytes that were read, fewer than the array has if the file ends before
+ * @throws StepsizeError `invalid-file` if the file cannot be read
  */
 export async function readInto(
   { file, path }: { readonly file: FileHandle; readonly path: string },
@@ -62,7 +69,7 @@ export async function readInto(
   position: number,
 ): Promise<number> {
   let done = 0;
-  // The system reads no more than 2 GiB at once.
+  // The system reads at most 2 GiB at once.
   const most = 2 ** 26;
   while (done < bytes.length) {
     const length = Math.min(most, bytes.length - done);
@@ -76,17 +83,19 @@ export async function readInto(
 }
 
 /**
- * Reads a file of JSON and checks it.
- * @throws StepsizeError as {@link readFile}, and `invalid-file` with the first field that is wrong
+ * Reads a JSON file and checks it.
+ *
+ * @throws StepsizeError as {@link readFile}; `invalid-file` if it is no JSON, or with the first field that is wrong
  */
 export async function readJsonFile<T>(path: string, schema: Schema<T>): Promise<T> {
   return schema(jsonIn(path, (await readFile(path, mostJsonBytes)).toString("utf8")), new Place(path));
 }
 
 /**
- * The value of a text of JSON.
- * @param place where the text stands, for the error
- * @throws StepsizeError `invalid-file`
+ * Parses JSON text.
+ *
+ * @param place the source of the text, for the error message
+ * @throws StepsizeError `invalid-file` with the line of the error
  */
 export function jsonIn(place: string, text: string): unknown {
   try {

@@ -1,6 +1,6 @@
 /**
- * Checks of what files hold, before anything uses it: small functions that are put together to the description of a
- * format. They are here and not in a library because everybody who imports stepsize reads files, and would load it.
+ * Schemas that check the contents of files: small functions that are composed to the description of a format. No
+ * library is used, because every import of stepsize would load it.
  *
  * @module
  */
@@ -8,32 +8,39 @@ import { describe, StepsizeError } from "./errors.js";
 import { shown } from "./quoting.js";
 
 /**
- * Throws unless a value is as it should be, and gives back what it stands for. That is the value itself, not a copy,
- * unless a part of it stands for something else, as the text `"NaN"` does for a number.
+ * Checks a value and returns it with its type. Throws `invalid-file` with the place if it does not fit.
+ *
+ * The result is the value itself and not a copy, unless a part of it represents another value, as the text `"NaN"`
+ * represents a number.
  */
 export type Schema<T> = (value: unknown, place: Place) => T;
 
-/** Where a value stands in a file: `config.json: layers[2].name`. */
+/** The place of a value in a file, such as `config.json: layers[2].name`. */
 export class Place {
   readonly #parent: Place | string;
   readonly #key: string | number;
 
-  /** The whole of a file's content, or the part of another place. */
+  /** Creates the place of a file's whole content, or of a part of another place. */
   constructor(parent: Place | string, key: string | number = "") {
     this.#parent = parent;
     this.#key = key;
   }
 
-  /** The place of a field, or of an item by its number. */
+  /** Returns the place of a field, or of an item by its index. */
   at(key: string | number): Place {
     return new Place(this, key);
   }
 
-  /** Throws the error of a value that is not as expected there. */
+  /**
+   * Throws the error of a value that does not fit.
+   *
+   * @throws StepsizeError `invalid-file` always
+   */
   refuse(expected: string, found: unknown): never {
     throw new StepsizeError("invalid-file", `${this}: expected ${expected}, found ${describe(found)}`);
   }
 
+  /** Returns the place as text for a message. */
   toString(): string {
     if (typeof this.#parent === "string") return this.#parent;
     const parent = this.#parent.toString();
@@ -42,44 +49,49 @@ export class Place {
   }
 }
 
-/** A value that passes a test, called by the words. */
+/** Returns a schema of values that pass a test. `words` describe them in error messages. */
 export function valueThat<T>(words: string, accepts: (value: unknown) => value is T): Schema<T> {
   return (value, place) => (accepts(value) ? value : place.refuse(words, value));
 }
 
-/** A number that passes a test, called by the words. */
+/** Returns a schema of numbers that pass a test. `words` describe them in error messages. */
 export function numberThat(words: string, accepts: (value: number) => boolean): Schema<number> {
   return valueThat(words, (value): value is number => typeof value === "number" && accepts(value));
 }
 
+/** A text. */
 export const text = valueThat("a text", (value): value is string => typeof value === "string");
 /** A text that is not empty. */
 export const name = valueThat("a text", (value): value is string => typeof value === "string" && value !== "");
+/** True or false. */
 export const flag = valueThat("true or false", (value): value is boolean => typeof value === "boolean");
+/** A finite number. */
 export const finite = numberThat("a finite number", Number.isFinite);
+/** A safe integer ≥ 0. */
 export const count = numberThat("an integer of at least 0", (value) => Number.isSafeInteger(value) && value >= 0);
+/** A safe integer ≥ 1. */
 export const atLeastOne = numberThat("an integer of at least 1", (value) => Number.isSafeInteger(value) && value >= 1);
 
-/** Any value: what reads it checks it. */
+/** Any value. The code that reads it checks it. */
 export const anything: Schema<unknown> = (value) => value;
 
-/** One of a few words. */
+/** Returns a schema of one of several words. */
 export function oneOf<const T extends string>(words: readonly T[]): Schema<T> {
   const listed = words.map((word) => JSON.stringify(word)).join(" or ");
   return valueThat(listed, (value): value is T => words.includes(value as T));
 }
 
-/** The same, or nothing. */
+/** Returns a schema that also accepts `undefined`. */
 export function optional<T>(schema: Schema<T>): Schema<T | undefined> {
   return (value, place) => (value === undefined ? undefined : schema(value, place));
 }
 
-/** The same, or null. */
+/** Returns a schema that also accepts null. */
 export function nullable<T>(schema: Schema<T>): Schema<T | null> {
   return (value, place) => (value === null ? null : schema(value, place));
 }
 
-/** A list of so many items. */
+/** Returns a schema of arrays with `least` to `most` items. `words` describe them in error messages. */
 export function list<T>(
   item: Schema<T>,
   { words, least = 0, most = Number.POSITIVE_INFINITY }: { words: string; least?: number; most?: number },
@@ -97,14 +109,14 @@ export function list<T>(
   };
 }
 
-/** An object, with any other fields beside these: later versions may have more. */
+/** Returns a schema of objects with these fields. Further fields are accepted, because later versions may have more. */
 export function object<T extends object>(fields: Fields<T>, words = "an object"): Schema<T> {
   const names = Object.keys(fields) as (keyof T & string)[];
   return (value, place) => {
     const given = record(value) ?? place.refuse(words, value);
     let read = given;
     for (const name of names) {
-      // By own fields alone: a file's value has no business with what every object inherits.
+      // Only own fields count, because every object inherits others.
       const value = Object.hasOwn(given, name) ? given[name] : undefined;
       const one = fields[name](value, place.at(name));
       if (Object.is(one, value)) continue;
@@ -115,10 +127,10 @@ export function object<T extends object>(fields: Fields<T>, words = "an object")
   };
 }
 
-/** For every field of an object its schema. */
+/** A schema for every field of an object. */
 export type Fields<T> = { readonly [K in keyof T]-?: Schema<T[K] | undefined> };
 
-/** An object whose fields have any names and values of one kind. */
+/** Returns a schema of objects whose fields have any names and values of one kind. */
 export function dictionary<T>(item: Schema<T>, words = "an object"): Schema<Readonly<Record<string, T>>> {
   return (value, place) => {
     const given = record(value) ?? place.refuse(words, value);
@@ -128,7 +140,7 @@ export function dictionary<T>(item: Schema<T>, words = "an object"): Schema<Read
   };
 }
 
-/** A value that also passes a test of its own. */
+/** Returns a schema whose values must also pass a test. */
 export function where<T>(schema: Schema<T>, words: string, holds: (value: T) => boolean): Schema<T> {
   return (value, place) => {
     const checked = schema(value, place);
