@@ -21,8 +21,8 @@ export const mostJsonBytes = 64 * 2 ** 20;
 /**
  * Opens a file for reading. Folders, pipes and devices are rejected, because reading a pipe or a device may never end.
  *
- * @throws StepsizeError `invalid-argument` if `path` is no text; `not-found` if there is no file; `invalid-file` if it
- * cannot be read or is no regular file
+ * @throws StepsizeError `invalid-argument` if `path` is not a text; `not-found` if there is no file; `invalid-file` if
+ * it cannot be read or is not a regular file
  */
 export async function openFile(path: string): Promise<OpenFile> {
   expectText("path", path, "the path of a file");
@@ -85,7 +85,7 @@ export async function readInto(
 /**
  * Reads a JSON file and checks it.
  *
- * @throws StepsizeError as {@link readFile}; `invalid-file` if it is no JSON, or with the first field that is wrong
+ * @throws StepsizeError as {@link readFile}; `invalid-file` if it is not JSON, or with the first field that is wrong
  */
 export async function readJsonFile<T>(path: string, schema: Schema<T>): Promise<T> {
   return schema(jsonIn(path, (await readFile(path, mostJsonBytes)).toString("utf8")), new Place(path));

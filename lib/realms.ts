@@ -1,7 +1,7 @@
 /**
  * Checks of values that may come from another realm, such as a frame of a page or a context of `node:vm`, as test
- * runners make them. A Float32Array of another realm is no `instanceof` this realm's Float32Array. This module uses no
- * API of Node.js.
+ * runners make them. A Float32Array of another realm is not an `instanceof` this realm's Float32Array. This module uses
+ * no API of Node.js.
  *
  * @module
  */

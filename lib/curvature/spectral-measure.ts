@@ -52,7 +52,7 @@ export interface MassBounds {
  *
  * @param matrix the `matrix` of a {@link Spectrum}
  * @param x the point
- * @throws StepsizeError `invalid-argument` if `matrix` is no such matrix or `x` no number
+ * @throws StepsizeError `invalid-argument` if `matrix` is not such a matrix or `x` is not a number
  *
  * @example
  * ```ts

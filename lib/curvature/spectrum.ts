@@ -80,7 +80,7 @@ export interface Spectrum {
  * @param vector the weights of the spectrum; for the curvature of a loss, its gradient
  * @param measured for products with errors: returns the same product with an estimate of its error. It is called twice.
  * Default: only asymmetry counts as an error.
- * @throws StepsizeError `invalid-argument` if an option is unknown or out of range, or if the vector is zero or no
+ * @throws StepsizeError `invalid-argument` if an option is unknown or out of range, or if the vector is zero or not a
  * Float64Array; `non-finite` if the vector or a product is not finite
  *
  * @example

@@ -22,7 +22,18 @@ const mlpNames = optionNames<MLPOptions & PlaceOptions>({
   classes: true,
 });
 
-/** A multi-layer perceptron: linear layers with ReLUs between them; see {@link mlp}. */
+/**
+ * A multi-layer perceptron: linear layers with ReLUs between them; see {@link mlp}.
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = new models.MLP({ inputs: 784, hidden: [128], classes: 10, device, seed: 0 });
+ * console.log(model.parameters().length); // 4: two weights and two biases
+ * ```
+ */
 export class MLP extends Module {
   /** Flattens the inputs to [N, inputs]. */
   readonly flatten = new Flatten();

@@ -263,7 +263,19 @@ class Block extends Module {
   }
 }
 
-/** A decoder-only transformer; see {@link olmo}. */
+/**
+ * A decoder-only transformer; see {@link olmo}.
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const shape = models.olmoShapes["olmo-nano"];
+ * const model = new models.Olmo({ ...shape, vocabulary: 256, context: 64, device, seed: 0 });
+ * console.log(model.blocks.length); // 4
+ * ```
+ */
 export class Olmo extends Module {
   /** Embedding of the tokens. */
   readonly embedding: Embedding;

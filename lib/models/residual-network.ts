@@ -28,7 +28,18 @@ const torchNames = new Map([
   ["classifier", "fc"],
 ]);
 
-/** A residual network: a stem, stages of blocks, the mean over the image, and a linear layer. */
+/**
+ * A residual network: a stem, stages of blocks, the mean over the image, and a linear layer.
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.resnet({ depth: 8, classes: 10, device, seed: 0 });
+ * console.log(model.stages); // 1, 1, 1
+ * ```
+ */
 export class ResNet extends Module {
   /** First convolution. */
   readonly stem: Conv2d;

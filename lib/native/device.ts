@@ -37,7 +37,7 @@ export interface DeviceOptions {
  * program enqueues without waiting, the queue is bounded: on a CPU, a call blocks when 16,384 operations or 256 MB of
  * uploaded values are waiting, until half of them are done. On a GPU the driver's queue has its own bound.
  *
- * An operation can fail after its call, for example because of a label that is no class. Its result is then spoiled,
+ * An operation can fail after its call, for example because of a label that is not a class. Its result is then spoiled,
  * and so is everything that is computed from it or changed in place with it. Reading spoiled memory rejects with the
  * error, until other values are written to it. Other tensors are not affected, and the device continues.
  *
@@ -125,9 +125,9 @@ export class Device {
    * a tensor, or computing a learning rate (see `optimizer.tabulate`).
    *
    * @param work a synchronous function; work after an `await` would not be captured
-   * @throws StepsizeError `invalid-argument` if `work` is no function or returns a promise; `invalid-state` if it does
-   * something that cannot be captured; `out-of-memory` or `device-failed` if an operation cannot be recorded. Nothing
-   * has been executed then.
+   * @throws StepsizeError `invalid-argument` if `work` is not a function or returns a promise; `invalid-state` if it
+   * does something that cannot be captured; `out-of-memory` or `device-failed` if an operation cannot be recorded.
+   * Nothing has been executed then.
    */
   capture(work: () => void): Capture {
     expectFunction("work", work);
@@ -189,7 +189,7 @@ export class Device {
   /**
    * Measures how long the device takes for the work that a function enqueues, in milliseconds.
    *
-   * @throws StepsizeError `invalid-argument` if `work` is no function; `invalid-state` inside `capture`. The promise
+   * @throws StepsizeError `invalid-argument` if `work` is not a function; `invalid-state` inside `capture`. The promise
    * rejects then.
    */
   time(work: () => void): Promise<number> {

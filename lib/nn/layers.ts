@@ -327,7 +327,7 @@ export class Dropout extends Module {
   /**
    * Returns `x` with random elements set to zero in training, and `x` itself in evaluation.
    *
-   * @throws StepsizeError `invalid-argument` if `x` is no tensor, or if the probability is out of range
+   * @throws StepsizeError `invalid-argument` if `x` is not a tensor, or if the probability is out of range
    */
   forward(x: Tensor): Tensor {
     expectTensor("x", x);
@@ -361,7 +361,17 @@ export class ReLU extends Module {
   }
 }
 
-/** The GELU activation x·Φ(x) as a layer; see {@link gelu}. */
+/**
+ * The GELU activation x·Φ(x) as a layer; see {@link gelu}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = new nn.Sequential(new nn.Linear(4, 8, { device }), new nn.GELU(), new nn.Linear(8, 2, { device }));
+ * ```
+ */
 export class GELU extends Module {
   /** Returns x·Φ(x), elementwise. */
   forward(x: Tensor): Tensor {
@@ -369,7 +379,17 @@ export class GELU extends Module {
   }
 }
 
-/** The SiLU activation x/(1 + e⁻ˣ) as a layer; see {@link silu}. */
+/**
+ * The SiLU activation x/(1 + e⁻ˣ) as a layer; see {@link silu}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = new nn.Sequential(new nn.Linear(4, 8, { device }), new nn.SiLU(), new nn.Linear(8, 2, { device }));
+ * ```
+ */
 export class SiLU extends Module {
   /** Returns x/(1 + e⁻ˣ), elementwise. */
   forward(x: Tensor): Tensor {
@@ -382,12 +402,20 @@ export class SiLU extends Module {
  *
  * Images keep the order [height, width, channels]. In PyTorch the channels come first, so the weights of a following
  * linear layer have the layout `flattened` there; see {@link TorchLayout}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * console.log(new nn.Flatten().forward(ops.zeros(device, [32, 8, 8, 3])).shape); // 32, 192
+ * ```
  */
 export class Flatten extends Module {
   /**
    * Returns `x` with all axes but the first flattened. The result shares the memory of `x`.
    *
-   * @throws StepsizeError `invalid-argument` if `x` is no tensor
+   * @throws StepsizeError `invalid-argument` if `x` is not a tensor
    */
   forward(x: Tensor): Tensor {
     expectTensor("x", x);
@@ -395,7 +423,18 @@ export class Flatten extends Module {
   }
 }
 
-/** A max pooling layer: the largest value of each window; see {@link maxPool2d}. */
+/**
+ * A max pooling layer: the largest value of each window; see {@link maxPool2d}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const pool = new nn.MaxPool2d({ size: 2 });
+ * console.log(pool.forward(ops.zeros(device, [1, 8, 8, 3])).shape); // 1, 4, 4, 3
+ * ```
+ */
 export class MaxPool2d extends Module {
   /** Size, stride and padding of the windows. */
   readonly options: PoolingOptions;
@@ -422,7 +461,18 @@ export class MaxPool2d extends Module {
   }
 }
 
-/** An average pooling layer: the mean of each window; see {@link averagePool2d}. */
+/**
+ * An average pooling layer: the mean of each window; see {@link averagePool2d}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const pool = new nn.AveragePool2d({ size: 2 });
+ * console.log(pool.forward(ops.zeros(device, [1, 8, 8, 3])).shape); // 1, 4, 4, 3
+ * ```
+ */
 export class AveragePool2d extends Module {
   /** Size, stride and padding of the windows. */
   readonly options: PoolingOptions;
@@ -451,6 +501,14 @@ export class AveragePool2d extends Module {
 
 /**
  * A global average pooling layer: the mean over height and width, from [N, height, width, channels] to [N, channels].
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * console.log(new nn.GlobalAveragePool().forward(ops.zeros(device, [1, 8, 8, 3])).shape); // 1, 3
+ * ```
  */
 export class GlobalAveragePool extends Module {
   /** Returns the mean over height and width, [N, channels]. */
@@ -482,7 +540,7 @@ export class Sequential extends Module {
   /**
    * Creates the model.
    *
-   * @throws StepsizeError `invalid-argument` if an argument is no module
+   * @throws StepsizeError `invalid-argument` if an argument is not a module
    */
   constructor(...layers: Module[]) {
     super();

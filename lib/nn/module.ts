@@ -179,8 +179,8 @@ export abstract class Module {
    * Copies values into parameters and buffers.
    *
    * @param state tensors by path, as {@link stateDict} returns them
-   * @throws StepsizeError `invalid-argument` if `state` is no Map; `invalid-file` if tensors are missing, unknown, or
-   * of another type or shape. Nothing has changed then.
+   * @throws StepsizeError `invalid-argument` if `state` is not a Map; `invalid-file` if tensors are missing, unknown,
+   * or of another type or shape. Nothing has changed then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
     this.checkStateDict(state);

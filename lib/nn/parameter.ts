@@ -34,7 +34,7 @@ export class Parameter extends Tensor {
   /**
    * Creates a parameter from the memory of a tensor, which is disposed.
    *
-   * @throws StepsizeError `invalid-argument` if `values` is no tensor; `invalid-state` if it was disposed
+   * @throws StepsizeError `invalid-argument` if `values` is not a tensor; `invalid-state` if it was disposed
    */
   constructor(values: Tensor) {
     const handle = shareMemory(values);
@@ -56,12 +56,29 @@ export class Parameter extends Tensor {
   }
 }
 
-/** A tensor that is saved with its module but not trained, such as a running mean. */
+/**
+ * A tensor that is saved with its module but not trained, such as a running mean.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops, type Tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ *
+ * class Counter extends nn.Module {
+ *   readonly calls = new nn.Buffer(ops.zeros(device, []));
+ *   forward(x: Tensor): Tensor {
+ *     ops.copy(this.calls, ops.affine(this.calls, 1, 1));
+ *     return x;
+ *   }
+ * }
+ * ```
+ */
 export class Buffer extends Tensor {
   /**
    * Creates a buffer from the memory of a tensor, which is disposed.
    *
-   * @throws StepsizeError `invalid-argument` if `values` is no tensor; `invalid-state` if it was disposed
+   * @throws StepsizeError `invalid-argument` if `values` is not a tensor; `invalid-state` if it was disposed
    */
   constructor(values: Tensor) {
     const handle = shareMemory(values);

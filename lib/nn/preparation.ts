@@ -7,6 +7,18 @@ import { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";
 /**
  * The preparation of raw inputs for a model: it moves and preprocesses images, and converts floats to the model's
  * precision.
+ *
+ * @example
+ * ```ts
+ * import { models, nn, openDevice, tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 4, hidden: [8], classes: 2, device, seed: 0 });
+ * const options = { shape: [2, 2, 1], dtype: "uint8", scale: 1 / 255, mean: [0.5], std: [0.25] } as const;
+ * const preparation = new nn.Preparation(model, options);
+ * const raw = tensor(device, new Uint8Array([0, 255, 0, 255]), [1, 2, 2, 1]);
+ * const logits = model.forward(preparation.apply(raw));
+ * ```
  */
 export class Preparation {
   readonly #dtype: "float32" | "bfloat16";
@@ -16,7 +28,7 @@ export class Preparation {
    * Creates the preparation for a model with its present precision.
    *
    * @param options preprocessing of the raw inputs. Default: none.
-   * @throws StepsizeError `invalid-argument` if `model` is no module, or if the options are invalid
+   * @throws StepsizeError `invalid-argument` if `model` is not a module, or if the options are invalid
    */
   constructor(model: Module, options?: PreprocessingOptions) {
     expectModule("model", model);
@@ -28,7 +40,7 @@ export class Preparation {
    * Prepares raw inputs. Returns the inputs themselves if nothing has to be done.
    *
    * @param moves shift and mirroring of each image, int32 [N, 3]; see `ops.normalizeImages`. Default: none.
-   * @throws StepsizeError `invalid-argument` if `raw` is no tensor, or if the shapes do not fit
+   * @throws StepsizeError `invalid-argument` if `raw` is not a tensor, or if the shapes do not fit
    */
   apply(raw: Tensor, moves?: Tensor): Tensor {
     expectTensor("raw", raw);

@@ -73,7 +73,7 @@ export class Preprocessing {
    * @param raw [N, …shape]. Values of a type other than uint8 are converted to float32.
    * @param options options of `ops.normalizeImages`: `moves` and `dtype`
    * @returns a tensor with the shape of `raw`, float32 unless `dtype` is given
-   * @throws StepsizeError `invalid-argument` if `raw` is no tensor, requires a gradient or has another number of
+   * @throws StepsizeError `invalid-argument` if `raw` is not a tensor, requires a gradient or has another number of
    * channels, or if an option is unknown
    */
   apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor {

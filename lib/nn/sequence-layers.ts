@@ -73,7 +73,18 @@ export interface NormOptions {
 
 const normNames = optionNames<NormOptions>({ device: true, learned: true, epsilon: true, seeds: true });
 
-/** A layer normalization layer: normalizes every row to mean 0 and variance 1; see {@link layerNorm}. */
+/**
+ * A layer normalization layer: normalizes every row to mean 0 and variance 1; see {@link layerNorm}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const norm = new nn.LayerNorm(16, { device });
+ * const y = norm.forward(ops.normal(device, [2, 8, 16], { seed: 0 }));
+ * ```
+ */
 export class LayerNorm extends Module {
   /** Trained factor, [width]. It starts at 1; `undefined` if `learned` is false. */
   readonly gamma: Parameter | undefined;
@@ -108,7 +119,18 @@ export class LayerNorm extends Module {
   }
 }
 
-/** A root mean square normalization layer: divides every row by its root mean square; see {@link rmsNorm}. */
+/**
+ * A root mean square normalization layer: divides every row by its root mean square; see {@link rmsNorm}.
+ *
+ * @example
+ * ```ts
+ * import { nn, openDevice, ops } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const norm = new nn.RMSNorm(16, { device });
+ * const y = norm.forward(ops.normal(device, [2, 8, 16], { seed: 0 }));
+ * ```
+ */
 export class RMSNorm extends Module {
   /** Trained factor, [width]. It starts at 1; `undefined` if `learned` is false. */
   readonly gamma: Parameter | undefined;

@@ -229,9 +229,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * Updates are counted per parameter, as in PyTorch. A parameter that gets its first gradient late has the bias
    * correction of a first update.
    *
-   * If an operation of the loss failed, for example because of a label that is no class, its gradients spoil the step.
-   * Reading a parameter that took part, or its optimizer state, then rejects with that error, also after further steps.
-   * To continue, overwrite the spoiled memory: load a checkpoint into the model and
+   * If an operation of the loss failed, for example because of a label that is not a class, its gradients spoil the
+   * step. Reading a parameter that took part, or its optimizer state, then rejects with that error, also after further
+   * steps. To continue, overwrite the spoiled memory: load a checkpoint into the model and
    * {@link loadStateDict | into the optimizer}. For arrays, the call throws the error and changes nothing. For
    * caller-owned device memory, the error is reported only by the loss and, if the step measures the gradient norm, by
    * {@link stats}.
@@ -409,7 +409,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    *
    * The counters of dropout layers belong to the model; see `Module.loadCounters`.
    *
-   * @throws StepsizeError `invalid-argument` if `state` is no Map of tensors; `invalid-file` if it belongs to other
+   * @throws StepsizeError `invalid-argument` if `state` is not a Map of tensors; `invalid-file` if it belongs to other
    * parameters or to another optimizer. The promise rejects then, and nothing has changed.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): Promise<void> {
@@ -454,9 +454,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    *
    * @param steps number of steps so far, and of updates of each parameter that has a state. Default: the largest
    * `step`, and the parameter's own `step`. Required for SGD, whose state has no `step`.
-   * @throws StepsizeError `invalid-argument` if `state` is no Map of tensors or `steps` no number; `invalid-file` if
-   * the state does not fit; `unsupported` for parameters with float32 master weights, which PyTorch's state does not
-   * have. Nothing has changed then.
+   * @throws StepsizeError `invalid-argument` if `state` is not a Map of tensors or `steps` is not a number;
+   * `invalid-file` if the state does not fit; `unsupported` for parameters with float32 master weights, which PyTorch's
+   * state does not have. Nothing has changed then.
    */
   async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
     expectState("state", state);

@@ -219,7 +219,7 @@ export const stepNames = optionNames<StepOptions>({
  *
  * @param groupNames the names that a group may have besides `where`, and a list of parameters besides `params`
  * @param lists the parameters, if they were given as lists with options of their own
- * @throws StepsizeError `invalid-argument` if a name is no option, or if `groups` is not an array
+ * @throws StepsizeError `invalid-argument` if a name is not an option, or if `groups` is not an array
  */
 export function expectOptionNames(
   optimizer: string,

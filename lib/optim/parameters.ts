@@ -116,7 +116,7 @@ function whyNotLearned({ node, requiresGrad }: Tensor): string | undefined {
 export function isForeign(value: unknown): value is Foreign {
   // `instanceof` is not used: an object can pass it without being a typed array.
   if (types.isFloat32Array(value) || types.isUint16Array(value)) return true;
-  // A tensor has a devicePointer too. A tensor of another copy of the package is no instance of this copy's class.
+  // A tensor has a devicePointer too. A tensor of another copy of the package is not an instance of this copy's class.
   if (value instanceof Tensor || isOfAnotherCopy(value)) return false;
   return typeof value === "object" && value !== null && "devicePointer" in value && !ArrayBuffer.isView(value);
 }

@@ -123,7 +123,7 @@ export function create(name: string, options: object): Schedule {
  * Makes a schedule from its JSON.
  *
  * @param json the parsed result of `JSON.stringify(schedule)`: `{ name, ...options }`
- * @throws StepsizeError `invalid-argument` if `json` is no object, for an unknown name, and for an option that is
+ * @throws StepsizeError `invalid-argument` if `json` is not an object, for an unknown name, and for an option that is
  * unknown, missing or out of range
  */
 export function fromJSON(json: unknown): Schedule {

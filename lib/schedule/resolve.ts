@@ -7,8 +7,8 @@ import type { OptionTable } from "./option.js";
  * has a value, in the order of the table.
  *
  * @param path name of the options in error messages
- * @throws StepsizeError `invalid-argument` if `given` is no object, or for an option that is unknown, missing or out of
- * range
+ * @throws StepsizeError `invalid-argument` if `given` is not an object, or for an option that is unknown, missing or
+ * out of range
  */
 export function resolve(path: string, table: OptionTable, given: unknown): Readonly<Record<string, unknown>> {
   const names = Object.keys(table);

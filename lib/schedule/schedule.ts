@@ -52,8 +52,8 @@ export interface ScheduleJSON {
 /**
  * Returns the learning rates of all steps of a schedule's budget, for example for a plot.
  *
- * @throws StepsizeError `invalid-argument` if `schedule` is no schedule; `out-of-memory` for a budget whose array does
- * not fit into memory
+ * @throws StepsizeError `invalid-argument` if `schedule` is not a schedule; `out-of-memory` for a budget whose array
+ * does not fit into memory
  */
 export function tabulate(schedule: Schedule): Float64Array {
   if (typeof schedule !== "function" || !Number.isSafeInteger(schedule.budget))

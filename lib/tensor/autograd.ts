@@ -13,8 +13,8 @@ let recording = true;
  * Runs a function without recording operations for `backward()`, for example for an evaluation or a manual update.
  *
  * @returns the result of `block`
- * @throws StepsizeError `invalid-argument` if `block` is no function or returns a promise, because its later operations
- * would be recorded
+ * @throws StepsizeError `invalid-argument` if `block` is not a function or returns a promise, because its later
+ * operations would be recorded
  *
  * @example
  * ```ts
@@ -152,9 +152,9 @@ function record(
  * @param root a tensor with one element
  * @param gradient a tensor with one element by which the gradients are multiplied. Default 1. With {@link weightOf} of
  * a mean, the gradients are those of the sum.
- * @throws StepsizeError `invalid-argument` if `root` or `gradient` is no tensor with one element, or if `root` does not
- * depend on anything that requires a gradient; `invalid-state` on a second call, or if a tensor that the gradient needs
- * was changed in place or disposed; `out-of-memory`
+ * @throws StepsizeError `invalid-argument` if `root` or `gradient` is not a tensor with one element, or if `root` does
+ * not depend on anything that requires a gradient; `invalid-state` on a second call, or if a tensor that the gradient
+ * needs was changed in place or disposed; `out-of-memory`
  *
  * @example
  * ```ts

@@ -146,7 +146,7 @@ export class Tensor {
   /**
    * Copies the values to another device, through memory of the host. No gradient flows through the copy.
    *
-   * @throws StepsizeError `invalid-argument` if `device` is no device; otherwise as {@link read}
+   * @throws StepsizeError `invalid-argument` if `device` is not a device; otherwise as {@link read}
    */
   async to(device: Device): Promise<Tensor> {
     expectDevice("device", device);

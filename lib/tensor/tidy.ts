@@ -11,7 +11,7 @@ import { Tensor } from "./tensor.js";
  * called, gradients of parameters, and everything that the graph of a returned tensor needs for `backward()`.
  *
  * @returns the result of `block`
- * @throws StepsizeError `invalid-argument` if `block` is no function or returns a promise, because tensors that it
+ * @throws StepsizeError `invalid-argument` if `block` is not a function or returns a promise, because tensors that it
  * makes later would not be disposed
  *
  * @example

@@ -72,7 +72,7 @@ export function weightedMean(values: Tensor, weights: Tensor): Tensor {
  * `loss.backward(weightOf(loss))` computes the gradient of the sum; see the option `totalWeight` of an optimizer's
  * step.
  *
- * @throws StepsizeError `invalid-argument` if `loss` is no tensor
+ * @throws StepsizeError `invalid-argument` if `loss` is not a tensor
  */
 export function weightOf(loss: Tensor): Tensor | undefined {
   expectTensor("loss", loss);
@@ -92,7 +92,7 @@ export function weightOf(loss: Tensor): Tensor | undefined {
  * @param loss a tensor with one element
  * @param weight a number, or a float32 scalar on the device, which the caller continues to own
  * @returns `loss`
- * @throws StepsizeError `invalid-argument` if `loss` has not one element or `weight` is no float32 scalar
+ * @throws StepsizeError `invalid-argument` if `loss` does not have one element or `weight` is not a float32 scalar
  */
 export function withWeight(loss: Tensor, weight: Tensor | number): Tensor {
   expectTensor("loss", loss);
