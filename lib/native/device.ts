@@ -314,7 +314,7 @@ const shared = new Map<string, Device>();
 
 /**
  * Returns the devices that {@link openDevice} can open by name. A device that cannot be opened has a `problem` with the
- * reason. `facts` are those of `Device.describe` before the device is opened.
+ * reason. `facts` describe the addon and the hardware.
  */
 export function listDevices(): { name: string; facts: Record<string, string>; problem?: string }[] {
   const cpu = findAddon("cpu");

@@ -361,7 +361,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /**
    * Reads counters and measurements from the device, after the steps enqueued so far.
    *
-   * @returns a promise that rejects with the error that spoiled a step, if there was one
+   * @throws StepsizeError with the error of a failed operation, if it spoiled a step that measures the gradient norm;
+   * `invalid-state` after {@link dispose}, or inside `device.capture`. The promise rejects then.
    */
   async stats(): Promise<OptimizerStats> {
     return this.statsOf((await this.#state.read()) as Float64Array);
