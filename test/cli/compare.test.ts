@@ -15,7 +15,7 @@ const settings = {
   data: [{ source: `idx:${data}`, name: "tiny", classes: classCount }],
   validation: 0.25,
   batch: 16,
-  steps: 120,
+  steps: 60,
   budgets: [0.5, 1],
   optimizers: [{ name: "sgd", peakLearningRates: [0.002, 0.02], uba: { peakLearningRates: [0.002, 0.02], phi: [2] } }],
   schedules: ["linear", "uba"],
@@ -84,7 +84,7 @@ describe("a whole study", () => {
     const lines = stderr.split("\n").filter((line) => /^\[\d+\/\d+\]/.test(line));
     expect(lines).toHaveLength(recordsOf("told").length);
     expect(lines[1]).toMatch(
-      /^\[2\/\d+\] mlp tiny sgd 60 steps, tuning: linear 0\.02 seed 0: validation loss \d\.\d{4}, accuracy [\d.]+ %, .* {2}about .* left$/,
+      /^\[2\/\d+\] mlp tiny sgd 30 steps, tuning: linear 0\.02 seed 0: validation loss \d\.\d{4}, accuracy [\d.]+ %, .* {2}about .* left$/,
     );
     expect(lines.at(-1)).toMatch(/final: uba [\d.]+ φ 2 seed 3: test loss/);
     expect(recordsOf("told")).toEqual(recordsOf("whole"));
@@ -150,7 +150,7 @@ describe("a study that is disturbed", () => {
   });
 
   test("two processes do not share a folder", async () => {
-    const name = studyFolder("shared", { steps: 4000 });
+    const name = studyFolder("shared", { steps: 1500 });
     const { child, done } = start(["compare", ...own, "--study", name], { cwd });
     await linesIn(join(cwd, name, "runs.jsonl"), 1);
     const { code, stderr } = await compare("--study", name);

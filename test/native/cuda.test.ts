@@ -112,16 +112,16 @@ describe("when the memory is full", isThere, () => {
 
   it("gives an operation's own needs what is cached for tensors, or says that there is nothing", async () => {
     const { stdout, stderr, code } = await runProgram(program("cuda-scratch"), [], [], {
-      STEPSIZE_EMULATED_MEMORY: String(16 * 2 ** 20),
+      STEPSIZE_EMULATED_MEMORY: String(4 * 2 ** 20),
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    const rows = 2 ** 18;
+    const rows = 2 ** 16;
     const seen = JSON.parse(stdout);
     expect(seen).toMatchObject({ full: { code: "out-of-memory" }, eager: rows, captured: rows, again: rows });
     expect(seen.none).toMatchObject({
       code: "out-of-memory",
       message: expect.stringMatching(
-        /^correctCount\(float32\[262144,1\], int32\[262144\]\): memory beside its tensors: out of/,
+        /^correctCount\(float32\[65536,1\], int32\[65536\]\): memory beside its tensors: out of/,
       ),
     });
   });

@@ -1,9 +1,9 @@
-// What operations need beside their tensors, when the GPU's memory is full. The environment gives it 16 MiB.
+// What operations need beside their tensors, when the GPU's memory is full. The environment gives it 4 MiB.
 import { openDevice } from "#lib/native/index.js";
 import { correctCount, Tensor, zeros } from "#lib/tensor/index.js";
 import { thrown } from "./thrown.js";
 
-const rows = 2 ** 18;
+const rows = 2 ** 16;
 const device = await openDevice("cuda:emulated");
 const seen: Record<string, unknown> = {};
 // Nothing reads the values, and to write them takes the emulator seconds.
@@ -18,7 +18,7 @@ const giveUp = (count = held.length) => {
   for (const one of held.splice(0, count)) one.dispose();
 };
 
-// Where the largest number of each row is, 1 MiB, is kept between two kernels of this operation.
+// Where the largest number of each row is, 256 KiB, is kept between two kernels of this operation.
 const [logits, labels] = [zeros(device, [rows, 1]), zeros(device, [rows], "int32")];
 
 // All that there is lies in the cache for tensors.
