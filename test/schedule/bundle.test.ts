@@ -1,4 +1,4 @@
-// `stepsize/schedule` is the part of the package that needs no addon; it must stay fit for a web page.
+// `stepsize/schedule` is the part of the package that needs no addon. It must work on a web page.
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import * as entry from "stepsize/schedule";
@@ -8,7 +8,7 @@ import { bundle, evaluate } from "./support/bundle.js";
 
 const root = resolve(import.meta.dirname, "../..");
 
-/** What a call throws, as text. */
+/** The message of the error that a call throws. */
 function complaint(call: () => unknown): string {
   try {
     call();
@@ -18,7 +18,7 @@ function complaint(call: () => unknown): string {
   return "nothing";
 }
 
-test("all schedules work in a browser's bundle", async () => {
+test("all schedules work in a browser bundle", async () => {
   const made = await bundle('export * from "stepsize/schedule";');
   expect(made.files).toContain("dist/schedule/index.js");
   expect(
@@ -26,7 +26,8 @@ test("all schedules work in a browser's bundle", async () => {
       (file) => !/^dist\/(schedule\/[\w-]+|allocate|arguments|errors|options|nearest|quoting|realms)\.js$/.test(file),
     ),
   ).toEqual([]);
-  // 21 kB with 16 schedules and what names their options; room for a schedule or two, and none for a library.
+  // The bundle has 21 kB with 16 schedules and the names of their options. The limit leaves room for a schedule or two,
+  // and not for a library.
   expect(made.code.length).toBeLessThan(24_000);
 
   const inBrowser = evaluate<typeof schedule>(made);
@@ -38,11 +39,11 @@ test("all schedules work in a browser's bundle", async () => {
   ];
   for (const options of samples) {
     const [there, here] = [inBrowser.uba(options), schedule.uba(options)];
-    // The same engine computes both, so they are the same numbers.
+    // The same JavaScript engine computes both, so the numbers are equal.
     expect([...inBrowser.tabulate(there)]).toEqual([...schedule.tabulate(here)]);
     expect(JSON.stringify(there)).toBe(JSON.stringify(here));
   }
-  // Errors say the same: no message holds a name that the minifier shortens.
+  // Errors are the same too, so no message contains a name that the minifier shortens.
   for (const wrong of [{ budget: 0 }, { maxLr: new Float32Array(1) }, { phi: () => 1 }, { fi: 2 }, { budget: [5n] }]) {
     const options = { budget: 10, maxLr: 1, ...wrong } as unknown as schedule.UbaOptions;
     const expected = complaint(() => schedule.uba(options));
@@ -59,16 +60,16 @@ test.each([
   ],
   ["one builtin", 'import * as util from "util"; export { util };', /entry\.js imports util, which no browser has/],
   ["an addon", 'import "../../build/Release/cpu.node";', /entry\.js imports .*cpu\.node, which no browser has/],
-])("with %s in it there is no bundle", async (_, text, message) => {
+])("a bundle fails if it contains %s", async (_, text, message) => {
   await expect(bundle(text)).rejects.toThrow(message);
 });
 
-test("by the package's name it is the same module", () => {
+test("the export of the package is the same module", () => {
   expect(entry.uba).toBe(schedule.uba);
   expect(Object.keys(entry)).toEqual(Object.keys(schedule));
 });
 
-/** Runs the text of a module in a process of its own: what it printed, and the addons it had loaded by its end. */
+/** Runs the text of a module in a separate process. Returns its output and the addons that it had loaded at its end. */
 function run(text: string): { printed: string; addons: string[] } {
   const end = `
     process.report.excludeNetwork = true;
@@ -81,14 +82,14 @@ function run(text: string): { printed: string; addons: string[] } {
   return { addons: JSON.parse(lines.pop() as string), printed: lines.join("\n") };
 }
 
-test("in Node it loads no addon", () => {
+test("no addon is loaded in Node", () => {
   const options = { budget: 10, maxLr: 0.5, phi: 3 };
   const { printed, addons } = run(`
     const { tabulate, uba } = await import("stepsize/schedule");
     console.log(JSON.stringify([...tabulate(uba(${JSON.stringify(options)}))]));`);
   expect(JSON.parse(printed)).toEqual([...schedule.tabulate(schedule.uba(options))]);
   expect(addons).toEqual([]);
-  // The same question where there is one, so that it is known to be answered.
+  // The same check of a program that loads an addon, to show that the check works.
   const { addons: withDevice } = run(`
     const { openDevice } = await import("stepsize");
     await (await openDevice("cpu")).close();`);

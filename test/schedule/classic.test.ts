@@ -14,14 +14,14 @@ interface TorchCase {
 }
 const cases: TorchCase[] = JSON.parse(readFileSync(new URL("../golden/schedules.json", import.meta.url), "utf8")).torch;
 
-/** Largest difference relative to the peak: near zero, a rate's own last digits mean nothing. */
+/** Largest difference relative to the peak. Near zero the last digits of a rate have no meaning. */
 function difference(rates: ArrayLike<number>, expected: ArrayLike<number>, peak: number): number {
   expect(rates.length).toBe(expected.length);
   return Math.max(...Array.from(rates, (rate, s) => Math.abs(rate - expected[s]!) / peak));
 }
 
-describe("as PyTorch has it", () => {
-  // PyTorch multiplies its way from step to step, which costs it a unit of rounding or two each: 50 steps, 2.2e-16.
+describe("agreement with PyTorch", () => {
+  // PyTorch multiplies from step to step, with one or two roundings each: 50 steps of 2.2e-16.
   const tolerance = 3e-14;
 
   test.each(cases.map((entry, i) => ({ entry, title: `${entry.torch} is ${entry.name} (${i})` })))(
@@ -36,7 +36,7 @@ describe("as PyTorch has it", () => {
     },
   );
 
-  test("every scheduler is there", () => {
+  test("every scheduler is compared", () => {
     expect(new Set(cases.map(({ torch }) => torch))).toEqual(
       new Set([
         "StepLR",
@@ -53,8 +53,8 @@ describe("as PyTorch has it", () => {
   });
 });
 
-describe("as its paper has it", () => {
-  /** Compares every step with `formula(s)`; the formulas take a handful of roundings, of values of at most 1. */
+describe("agreement with the paper", () => {
+  /** Compares every step with `formula(s)`. A formula takes a few roundings of values of at most 1. */
   function expectFormula(lr: schedule.Schedule, formula: (s: number) => number): void {
     const expected = Array.from({ length: lr.budget }, (_, s) => formula(s));
     expect(difference(schedule.tabulate(lr), expected, lr.options["maxLr"] as number)).toBeLessThan(2e-15);
@@ -93,7 +93,7 @@ describe("as its paper has it", () => {
     ["linear", (x: number) => 1 - x],
     ["sqrt", (x: number) => 1 - Math.sqrt(x)],
     ["exponential", (x: number) => Math.exp(x * Math.log(0.2))],
-  ] as const)("warm-up, stable, decay: with a cooldown that is %s", (cooldown, shape) => {
+  ] as const)("warmup-stable-decay with a cooldown of shape %s", (cooldown, shape) => {
     const parts = { riseSteps: 8, cooldownSteps: 12, cooldown, cooldownFactor: 0.2 };
     expectFormula(schedule.warmupStableDecay({ budget, maxLr, minLr, ...parts }), (s) => {
       if (s < 8) return (0.4 * (s + 1)) / 8;
@@ -101,7 +101,7 @@ describe("as its paper has it", () => {
     });
   });
 
-  test("warm-up, stable, decay: without a rise, a cooldown or both", () => {
+  test("warmup-stable-decay without a rise, a cooldown or both", () => {
     const flat = { budget: 6, maxLr, riseSteps: 0, cooldownSteps: 0 };
     expect([...schedule.tabulate(schedule.warmupStableDecay(flat))]).toEqual(Array(6).fill(0.4));
     const linear = schedule.tabulate(schedule.linear({ budget: 6, maxLr }));
@@ -110,7 +110,7 @@ describe("as its paper has it", () => {
   });
 });
 
-describe("what relates one schedule to another", () => {
+describe("relations between schedules", () => {
   test("polynomial with power 1 is linear", () => {
     fc.assert(
       fc.property(budgets, fc.nat(), (budget, any) => {
@@ -120,38 +120,38 @@ describe("what relates one schedule to another", () => {
     );
   });
 
-  test("one cycle of restarts as long as the budget is cosine", () => {
+  test("cosine restarts with one cycle as long as the budget is cosine", () => {
     const lr = schedule.cosineRestarts({ budget: 40, maxLr: 1, firstPeriod: 40 });
     expect(schedule.tabulate(lr)).toEqual(schedule.tabulate(schedule.cosine({ budget: 40, maxLr: 1 })));
   });
 
-  test("REX is UBA's function for φ = 1, on the linear profile", () => {
+  test("REX is UBA's function for φ = 1 on the linear profile", () => {
     const rex = schedule.tabulate(schedule.rex({ budget: 40, maxLr: 1 }));
     const expected = schedule.tabulate(schedule.linear({ budget: 40, maxLr: 1 })).map((u) => (2 * u) / (1 + u));
     expect(difference(rex, expected, 1)).toBeLessThan(1e-15);
   });
 });
 
-describe("defaults that follow the budget", () => {
-  test("three cosine cycles and four triangles fill what the warm-up leaves", () => {
+describe("defaults that depend on the budget", () => {
+  test("three cosine cycles and four triangles fill the steps after the warm-up", () => {
     const tops = (lr: schedule.Schedule, top: number) => schedule.tabulate(lr).filter((rate) => rate === top).length;
     expect(tops(schedule.cosineRestarts({ budget: 75, maxLr: 1, warmup: 5 }), 1)).toBe(3 + 1);
     expect(schedule.cosineRestarts({ budget: 75, maxLr: 1, warmup: 5 }).options["firstPeriod"]).toBe(10);
     expect(tops(schedule.cyclical({ budget: 80, maxLr: 1 }), 0)).toBe(4);
   });
 
-  test("milestones count from the nearest step", () => {
-    // 0.55·100 is 55.00000000000001 in floats.
+  test("milestones are rounded to the nearest step", () => {
+    // 0.55·100 is 55.00000000000001 in floating point.
     const lr = schedule.step({ budget: 100, maxLr: 1, milestones: [0.55], gamma: 0.5 });
     expect([lr(54), lr(55)]).toEqual([1, 0.5]);
   });
 
-  test("the exponential's end is minLr, or a hundredth where there is none", () => {
+  test("the exponential schedule ends at minLr, or at a hundredth of maxLr if minLr is not given", () => {
     expect(schedule.exponential({ budget: 9, maxLr: 1, minLr: 0.25 }).options["endLr"]).toBe(0.25);
     expect(schedule.exponential({ budget: 9, maxLr: 1 }).options["endLr"]).toBe(0.01);
   });
 
-  test("one-cycle has no momentum unless asked, and survives a rise without length", () => {
+  test("one-cycle changes the momentum only on request, and accepts a rise of length zero", () => {
     expect(schedule.oneCycle({ budget: 10, maxLr: 1 })).not.toHaveProperty("momentum");
     // The rise would end at step 0.1·10 − 1 = 0, where PyTorch divides by zero.
     const lr = schedule.oneCycle({ budget: 10, maxLr: 1, riseFraction: 0.1, cycleMomentum: true });

@@ -4,7 +4,7 @@ import * as schedule from "#lib/schedule/index.js";
 
 const good = { budget: 100, maxLr: 0.1 };
 
-/** The error that `attempt` throws: one of the library's own, with the code for bad arguments. */
+/** The error that `attempt` throws, which must be a StepsizeError with the code for invalid arguments. */
 function errorOf(attempt: () => unknown): StepsizeError {
   try {
     attempt();
@@ -16,7 +16,7 @@ function errorOf(attempt: () => unknown): StepsizeError {
   throw new Error("nothing was thrown");
 }
 
-/** All but the joined one, which takes its rates from its parts. */
+/** All schedules except joined, which takes its rates from its parts. */
 const ruled = schedule.names.filter((name) => name !== "joined");
 
 describe.each(ruled)("%s refuses", (name) => {
@@ -35,7 +35,7 @@ describe.each(ruled)("%s refuses", (name) => {
     expect(errorOf(() => schedule.create(name, { ...good, ...bad })).message).toBe(`${name}.${message}`);
   });
 
-  test("a missing budget or rate, with what it takes", () => {
+  test("a missing budget or rate, and lists the options", () => {
     const takes = schedule.catalog.find((entry) => entry.name === name)!.options.map((option) => option.name);
     for (const missing of ["budget", "maxLr"]) {
       const { message } = errorOf(() => schedule.create(name, { ...good, [missing]: undefined }));
@@ -44,17 +44,17 @@ describe.each(ruled)("%s refuses", (name) => {
     }
   });
 
-  test("an unknown option, with those it takes and the nearest", () => {
+  test("an unknown option, and lists the options and the nearest one", () => {
     const { message } = errorOf(() => schedule.create(name, { ...good, maxlr: 0.1 }));
     expect(message).toMatch(
       /: expected only the options budget, maxLr, minLr.* \(did you mean maxLr\?\), got "maxlr"$/,
     );
     expect(message.startsWith(`${name}: `)).toBe(true);
-    // Names that every object has are no options.
+    // Names of properties that every object has are not options.
     expect(errorOf(() => schedule.create(name, { ...good, toString: 1 })).message).toContain('got "toString"');
   });
 
-  test.each([null, 3, "fast", [good]])("%o in place of its options", (options) => {
+  test.each([null, 3, "fast", [good]])("%o instead of options", (options) => {
     expect(errorOf(() => schedule.create(name, options as object)).message).toMatch(
       `${name}: expected an object with the options budget, maxLr`,
     );
@@ -69,14 +69,14 @@ describe("a warm-up", () => {
     ["wsd", "riseSteps"],
   ] as const;
 
-  test.each(own)("is refused by %s, which has its own", (name, instead) => {
+  test.each(own)("is refused by %s, which has its own rise", (name, instead) => {
     expect(errorOf(() => schedule.create(name, { ...good, warmup: 10 })).message).toBe(
       `${name}.warmup: expected none, because the schedule brings its own (set ${instead} instead), got 10`,
     );
   });
 
   test.each(ruled.filter((name) => !own.some(([one]) => one === name)))(
-    "must be whole and shorter than the budget of %s",
+    "must be an integer below the budget of %s",
     (name) => {
       const message = (warmup: unknown) => errorOf(() => schedule.create(name, { ...good, warmup })).message;
       expect(message(100)).toBe(`${name}.warmup: expected fewer steps than the budget of 100, got 100`);
@@ -181,7 +181,7 @@ test.each([
   expect(message.slice(0, start.length)).toBe(start);
 });
 
-describe("a name", () => {
+describe("the name of a schedule", () => {
   test.each([
     ["cosin", "cosine"],
     ["UBA", "uba"],
@@ -189,7 +189,7 @@ describe("a name", () => {
     ["cosine_restart", "cosine-restarts"],
     ["inverse-square", "inverse-sqrt"],
     ["lineer", "linear"],
-  ])("that is unknown, %s, is answered with %s", (typed, meant) => {
+  ])("is unknown if it is %s, and %s is suggested", (typed, meant) => {
     expect(errorOf(() => schedule.create(typed, good)).message).toBe(
       `schedule: expected one of ${schedule.names.join(", ")} (did you mean ${meant}?), got "${typed}"`,
     );
@@ -200,12 +200,12 @@ describe("a name", () => {
     expect(errorOf(() => schedule.fromJSON(good)).message).toMatch(/^schedule: .* got undefined$/);
   });
 
-  test.each([null, "uba", undefined])("is not found in %o", (json) => {
+  test.each([null, "uba", undefined])("is required, so %o is refused", (json) => {
     expect(errorOf(() => schedule.fromJSON(json)).message).toMatch(/^schedule: expected an object with a name/);
   });
 });
 
-test("the names are those of the command line", () => {
+test("is the same as on the command line", () => {
   expect(schedule.names.join(" ")).toBe(
     "uba constant step exponential polynomial linear cosine cosine-restarts cyclical one-cycle rex inverse-sqrt wsd " +
       "one-minus-sqrt one-cycle-momentum joined",

@@ -6,7 +6,7 @@ import { contraction, worstCase } from "#lib/schedule/theory/index.js";
 import { expectError } from "../support/errors.js";
 import { joinedSample, samples } from "./support/samples.js";
 
-/** Rates of PyTorch 2.6's schedulers, up to their last step and past it: see test/golden/peer_schedules.py. */
+/** Rates of PyTorch 2.6's schedulers, to their last step and beyond: see test/golden/peer_schedules.py. */
 interface PeerCase {
   readonly title: string;
   readonly schedule: schedule.ScheduleJSON;
@@ -17,8 +17,8 @@ const cases: readonly PeerCase[] = JSON.parse(
   readFileSync(new URL("../golden/peer_schedules.json", import.meta.url), "utf8"),
 ).cases;
 
-describe("as PyTorch has it, from step 0 to past the last", () => {
-  // PyTorch multiplies its way from step to step: a unit of rounding or two for each of up to 50 steps.
+describe("agreement with PyTorch from step 0 to beyond the last", () => {
+  // PyTorch multiplies from step to step, with one or two roundings for each of up to 50 steps.
   test.each(cases)("$title", ({ schedule: json, rates, momenta }) => {
     const lr = schedule.fromJSON(json);
     for (const [step, rate] of rates.entries()) expect(Math.abs(lr(step) - rate), `step ${step}`).toBeLessThan(3e-15);
@@ -51,7 +51,7 @@ const optax = {
     ),
 };
 
-describe("as optax has it", () => {
+describe("agreement with optax", () => {
   const peers = { convention: "peers" } as const;
   const settings = fc.record({
     w: fc.integer({ min: 1, max: 40 }),
@@ -86,7 +86,7 @@ describe("as optax has it", () => {
     );
   });
 
-  test("exponential_decay, smooth and as a staircase, within the budget", () => {
+  test("exponential_decay, smooth and in steps, within the budget", () => {
     fc.assert(
       fc.property(settings, fc.integer({ min: 1, max: 20 }), ({ w, T, maxLr, part }, n) => {
         const rate = 0.2 + 0.7 * part;
@@ -116,7 +116,7 @@ describe("as optax has it", () => {
   });
 });
 
-describe("the convention of the peers", () => {
+describe("the peers' convention", () => {
   const takers = samples.filter(({ name }) =>
     schedule.catalog.find((one) => one.name === name)!.options.some(({ name: option }) => option === "convention"),
   );
@@ -143,7 +143,7 @@ describe("the convention of the peers", () => {
     );
   });
 
-  test.each(["uba", "cosine-restarts", "cyclical"])("%s, which has no end, holds its last rate", (name) => {
+  test.each(["uba", "cosine-restarts", "cyclical"])("%s has no end value and keeps its last rate", (name) => {
     const lr = schedule.create(name, { budget: 30, maxLr: 0.1, minLr: 0.01, convention: "peers" });
     expect(lr(30)).toBe(lr(29));
   });
@@ -156,7 +156,7 @@ describe("a hold", () => {
         name === "uba" ||
         schedule.catalog.find((one) => one.name === name)!.options.some(({ name: option }) => option === "hold"),
     ),
-  )("of $name is at the peak, and the rule follows over the steps that are left", (json) => {
+  )("of $name stays at the peak, and the rule covers the remaining steps", (json) => {
     const { name, ...options } = json;
     const lr = schedule.create(name, { ...options, warmup: 6, hold: 14 });
     const after = schedule.create(name, { ...options, budget: 40, hold: 0 });
@@ -164,7 +164,7 @@ describe("a hold", () => {
     for (let step = 0; step < 40; step++) expect(lr(20 + step)).toBe(after(step));
   });
 
-  test("is in what UBA does to a quadratic", () => {
+  test("is included in the contraction of UBA on a quadratic", () => {
     const lr = schedule.uba({ budget: 40, maxLr: 1.9, minLr: 0.4, phi: 3, warmup: 5, hold: 9, convention: "peers" });
     const rates = schedule.tabulate(lr);
     for (const curvature of [0.01, 0.1, 0.4, 0.7, 1])
@@ -176,7 +176,7 @@ describe("a hold", () => {
 describe("joined schedules", () => {
   const { constant, cosine, joinSchedules, linear, oneCycle, oneCycleMomentum, oneMinusSqrt, uba } = schedule;
 
-  test("are a schedule like others: frozen, with name, budget, options, JSON, and the last rate past the budget", () => {
+  test("are frozen, have a name, budget, options and JSON, and keep the last rate beyond the budget", () => {
     const lr = schedule.fromJSON(joinedSample);
     expect([typeof lr, lr.name, lr.budget, Object.isFrozen(lr), Object.isFrozen(lr.options)]).toEqual([
       "function",
@@ -195,7 +195,7 @@ describe("joined schedules", () => {
     expect([cut(45), cut(1e6)]).toEqual([lr(44), lr(44)]);
   });
 
-  test("follow each other by their budgets, with their own warm-ups, also joined again", () => {
+  test("run in order for their budgets, include their warm-ups, and can be joined again", () => {
     const parts = [
       uba({ budget: 20, maxLr: 0.1, warmup: 4 }),
       cosine({ budget: 7, maxLr: 0.2 }),
@@ -210,7 +210,7 @@ describe("joined schedules", () => {
     expect(flat.options["boundaries"]).toEqual([20, 27]);
   });
 
-  test("of constant and cooldown are warm-up, stable, decay", () => {
+  test("of constant and cooldown equal warmup-stable-decay", () => {
     for (const [shape, cooldown] of [
       ["sqrt", oneMinusSqrt],
       ["linear", linear],
@@ -226,12 +226,12 @@ describe("joined schedules", () => {
         cooldownSteps: 20,
         cooldown: shape,
       });
-      // The same line from two sides: 1 − x and (T − s)/T round differently.
+      // The same line computed in two ways: 1 − x and (T − s)/T are rounded differently.
       for (let step = 0; step < 100; step++) expect(Math.abs(joined(step) - whole(step))).toBeLessThan(1.2e-16);
     }
   });
 
-  test("take plain functions, which JSON has as custom and cannot make again", async () => {
+  test("accept plain functions, which are custom in JSON and cannot be restored", async () => {
     const waves = (step: number) => 0.1 + 0.05 * Math.sin(step);
     const lr = joinSchedules([linear({ budget: 10, maxLr: 0.1 }), waves], { budget: 25 });
     for (let step = 10; step < 25; step++) expect(lr(step)).toBe(waves(step - 10));
@@ -265,7 +265,7 @@ describe("joined schedules", () => {
     );
   });
 
-  test("refuse what does not fit", async () => {
+  test("refuse invalid parts", async () => {
     const one = constant({ budget: 5, maxLr: 0.1 });
     const refused = (make: () => unknown, ...words: string[]) => expectError(make, "invalid-argument", ...words);
     await refused(() => joinSchedules([]), "joined.parts: expected an array of at least one schedule");
@@ -312,8 +312,8 @@ describe("joined schedules", () => {
   });
 });
 
-describe("one-cycle with its momentum", () => {
-  test("is one-cycle that was asked for it", () => {
+describe("one-cycle-momentum", () => {
+  test("equals one-cycle with cycleMomentum", () => {
     const options = { budget: 50, maxLr: 0.2, arms: "linear" } as const;
     const [named, asked] = [schedule.oneCycleMomentum(options), schedule.oneCycle({ ...options, cycleMomentum: true })];
     expect(schedule.tabulate(named)).toEqual(schedule.tabulate(asked));

@@ -9,13 +9,13 @@ const bounds = fc.record({
   part: fc.double({ min: 0, max: 1, noNaN: true }),
 });
 
-describe("what UBA does to an error along a curvature λ", () => {
+describe("the contraction of UBA along a curvature λ", () => {
   test("is the closed form of Π (1 − η·λ), for any φ, bounds, budget and λ", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 64 }), phis, bounds, logUniform(1e-3, 30), (T, phi, rates, moved) => {
         const { maxLr } = rates;
         const minLr = rates.part * maxLr;
-        // λ relative to the stability limit, so that stable and unstable, real and complex cases all come up.
+        // λ is relative to the stability limit, so that stable, unstable, real and complex cases all occur.
         const curvature = moved / maxLr;
         const product = contraction(tabulate(uba({ budget: T, maxLr, minLr, phi })), curvature);
         const closed = ubaContraction({ T, phi, maxLr, minLr }, curvature);
@@ -25,7 +25,7 @@ describe("what UBA does to an error along a curvature λ", () => {
     );
   });
 
-  test("is a tight comparison: another φ, bound or budget breaks it", () => {
+  test("is compared tightly: another φ, bound or budget fails the comparison", () => {
     const c = { T: 12, phi: 8, maxLr: 0.5, minLr: 0.05 };
     const steps = (change: object) => {
       const { T, ...rest } = { ...c, ...change };
@@ -40,7 +40,7 @@ describe("what UBA does to an error along a curvature λ", () => {
   });
 });
 
-/** UBA as the min–max problem over [lowest, highest] has it. */
+/** UBA with the parameters that solve the min-max problem over [lowest, highest]. */
 function optimal(T: number, lowest: number, highest: number): Schedule {
   return uba({ budget: T, maxLr: 1 / lowest, minLr: 1 / highest, phi: (2 * highest) / lowest });
 }
@@ -48,7 +48,7 @@ function optimal(T: number, lowest: number, highest: number): Schedule {
 describe("UBA with η_max = 1/λ_l, η_min = 1/λ_u, φ = 2κ", () => {
   const range = fc.tuple(logUniform(1e-3, 1e3), logUniform(1, 1e6));
 
-  test("takes the Chebyshev steps", () => {
+  test("has the Chebyshev steps", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2_000 }), range, (T, [lowest, kappa]) => {
         const rates = tabulate(optimal(T, lowest, lowest * kappa));
@@ -67,7 +67,7 @@ describe("UBA with η_max = 1/λ_l, η_min = 1/λ_u, φ = 2κ", () => {
         const worst = Math.exp(logOptimum(T, kappa));
         for (const [j, curvature] of extremes(T, lowest, lowest * kappa).entries()) {
           const { value, error } = contraction(rates, curvature);
-          // The sign at the lowest curvature is +, where every factor is positive.
+          // The sign at the lowest curvature is positive, because every factor is.
           expect(Math.abs(value * (-1) ** (T - j) - worst)).toBeLessThan(error + 1e-12 * worst);
         }
         expect(worstOnGrid(rates, lowest, lowest * kappa, 500)).toBeLessThan(worst * (1 + 1e-9));
@@ -75,7 +75,7 @@ describe("UBA with η_max = 1/λ_l, η_min = 1/λ_u, φ = 2κ", () => {
     );
   });
 
-  test("is not beaten by any other steps", () => {
+  test("is at least as good as any other steps", () => {
     const others = fc.array(fc.double({ min: 0.3, max: 3, noNaN: true }), { minLength: 24, maxLength: 24 });
     fc.assert(
       fc.property(problem, others, fc.double({ min: 0, max: 1, noNaN: true }), ([T, lowest, kappa], factors, far) => {
@@ -84,21 +84,21 @@ describe("UBA with η_max = 1/λ_l, η_min = 1/λ_u, φ = 2κ", () => {
         const worst = Math.max(
           ...extremes(T, lowest, lowest * kappa).map((curvature) => Math.abs(contraction(steps, curvature).value)),
         );
-        // 1e-9 is far above the product's rounding; where far is 0, the steps are the best ones.
+        // 1e-9 is far above the rounding error of the product. If far is 0, the steps are the optimal ones.
         expect(worst).toBeGreaterThanOrEqual(Math.exp(logOptimum(T, kappa)) * (1 - 1e-9));
       }),
       { numRuns: 300 },
     );
   });
 
-  test("removes a single curvature altogether", () => {
+  test("removes a single curvature completely", () => {
     expect(logOptimum(5, 1)).toBe(Number.NEGATIVE_INFINITY);
     expect(contraction(tabulate(optimal(5, 4, 4)), 4).value).toBe(0);
-    // One that is nearly single is reduced by nearly as much: q tends to (κ − 1)/4.
+    // A nearly single curvature is reduced by nearly as much: q tends to (κ − 1)/4.
     expect(logOptimum(3, 1 + 1e-8)).toBeCloseTo(Math.LN2 + 3 * Math.log(1e-8 / 4), 6);
   });
 
-  test("has the known figures at T = 16, κ = 20", () => {
+  test("has the known values at T = 16, κ = 20", () => {
     const worst = (lr: Schedule) => worstOnGrid(tabulate(lr), 1, 20, 20_000);
     const between = { budget: 16, maxLr: 1, minLr: 1 / 20 };
     expect(worst(uba({ ...between, phi: 40 }))).toBeCloseTo(0.0013806, 7);

@@ -9,15 +9,15 @@ type Point = [step: number, T: number, phi: number, f: number];
 const points: Point[] = JSON.parse(readFileSync(new URL("../golden/schedules.json", import.meta.url), "utf8")).uba;
 
 describe("UBA's profile f", () => {
-  test("is the published formula to a few units of rounding, to T = 1e8 and φ = 1e17", () => {
+  test("is the published formula to a few units of rounding, up to T = 1e8 and φ = 1e17", () => {
     expect(points.length).toBeGreaterThan(150);
     for (const [step, T, phi, f] of points) {
-      // Two angles, sines, squares and a quotient, each rounded: 8.3e-16 was the most in 20,000 random cases.
+      // Two angles, sines, squares and a quotient, each rounded. The largest error in 20,000 random cases was 8.3e-16.
       expect(Math.abs(ubaFactor(step, T, phi) - f) / f, `f(${step}, ${T}, ${phi})`).toBeLessThan(1e-15);
     }
   });
 
-  test("falls strictly from step to step, and stays strictly between 0 and 1", () => {
+  test("decreases strictly from step to step, strictly between 0 and 1", () => {
     fc.assert(
       fc.property(budgets, phis, (T, phi) => {
         let before = 1;
@@ -31,8 +31,9 @@ describe("UBA's profile f", () => {
     );
   });
 
-  test("falls strictly with φ at every step", () => {
-    // Half as much again: at T = 1e5 the first step's f is 1 − 3e-14·φ/1e-3, so much closer values of φ may tie.
+  test("decreases strictly with φ at every step", () => {
+    // Pairs of φ with a ratio of at least 1.5. At T = 1e5 the first step's f is 1 − 3e-14·φ/1e-3, so closer values of φ
+    // may tie.
     const pairs = fc.tuple(logUniform(1e-3, 6e3), fc.double({ min: 1.5, max: 1e6, noNaN: true }));
     fc.assert(
       fc.property(budgets, pairs, (T, [phi, factor]) => {
@@ -44,18 +45,18 @@ describe("UBA's profile f", () => {
     );
   });
 
-  test("tends to 1 at every step as φ tends to 0, the last step as 1/(1 + 8φT²/π²)", () => {
+  test("tends to 1 at every step as φ tends to 0, at the last step like 1/(1 + 8φT²/π²)", () => {
     fc.assert(
       fc.property(budgets, fc.double({ min: 0, max: 1, noNaN: true }), (T, part) => {
         const step = Math.floor(part * (T - 1));
-        // v/u is at most (4T/π)², below 2e10, so with φ = 1e-30 f is less than 1e-19 from 1.
+        // v/u is at most (4T/π)², below 2e10. With φ = 1e-30, f differs from 1 by less than 1e-19.
         expect(ubaFactor(step, T, 1e-30)).toBe(1);
       }),
     );
     for (const T of [1_000, 30_000, 100_000]) {
       for (const phi of [1e-12, 1e-8, 1e-4]) {
         const expected = 1 / (1 + (8 * phi * T * T) / Math.PI ** 2);
-        // tan²x = x²(1 + 2x²/3 + …) at x = π/4T: the approximation is off by at most 4.2e-1/T².
+        // tan²x = x²(1 + 2x²/3 + …) at x = π/4T, so the error of the approximation is at most 4.2e-1/T².
         expect(Math.abs(ubaFactor(T - 1, T, phi) / expected - 1)).toBeLessThan(0.5 / T ** 2 + 1e-14);
       }
     }
@@ -66,7 +67,7 @@ describe("UBA's profile f", () => {
       fc.property(budgets, fc.double({ min: 0, max: 1, noNaN: true }), (T, part) => {
         const step = Math.floor(part * (T - 1));
         const half = (1 + Math.cos(((step + 0.5) * Math.PI) / T)) / 2;
-        // Absolute: 1 + cos is rounded to a unit of 1.
+        // The tolerance is absolute, because 1 + cos is rounded to a unit of 1.
         expect(Math.abs(ubaFactor(step, T, 2) - half)).toBeLessThan(4e-16);
       }),
     );
@@ -86,7 +87,8 @@ describe("UBA's profile f", () => {
     fc.assert(
       fc.property(budgets, phis, fc.double({ min: 0, max: 1, noNaN: true }), (T, phi, part) => {
         const step = Math.floor(part * (T - 1));
-        // √(v/u) is a tangent; in the second half its reciprocal's, since a tangent near π/2 has no digits left.
+        // √(v/u) is a tangent. In the second half its reciprocal is used, because a tangent near π/2 has no correct
+        // digits.
         const ratio =
           2 * step < T
             ? Math.tan(((step + 0.5) * Math.PI) / (2 * T)) ** 2
@@ -101,7 +103,8 @@ describe("UBA's profile f", () => {
       fc.property(phis, (phi) => {
         const rates = tabulate(uba({ budget: 2_000, maxLr: 1, phi }));
         const mean = rates.reduce((total, rate) => total + rate, 0) / rates.length;
-        // A midpoint rule on an analytic function: off by |(1 − a)/(1 + a)|^(2T), so by rounding only (a ≥ 0.022).
+        // This is a midpoint rule on an analytic function. Its error is |(1 − a)/(1 + a)|^(2T), which is below rounding
+        // (a ≥ 0.022).
         expect(Math.abs(mean * (1 + Math.sqrt(phi / 2)) - 1)).toBeLessThan(1e-12);
       }),
     );
@@ -124,8 +127,9 @@ describe("UBA's profile f", () => {
 });
 
 describe("the UBA schedule", () => {
-  test("falls strictly, strictly inside its bounds", () => {
-    // Bounds a factor of 2 apart or more: the closer they are, the fewer digits the difference between rates has.
+  test("decreases strictly, strictly inside its bounds", () => {
+    // Bounds that differ by a factor of at least 2. The closer they are, the fewer digits the difference between rates
+    // has.
     const bounds = fc.tuple(logUniform(1e-6, 10), fc.double({ min: 0, max: 0.5, noNaN: true }));
     fc.assert(
       fc.property(budgets, phis, bounds, (budget, phi, [maxLr, part]) => {
@@ -140,7 +144,7 @@ describe("the UBA schedule", () => {
     );
   });
 
-  test("stays inside its bounds and never rises where it may tie", () => {
+  test("stays inside its bounds and does not rise if rates may tie", () => {
     const extreme = fc.record({
       budget: fc.integer({ min: 1, max: 3_000 }),
       phi: logUniform(1e-300, 1e300),
@@ -151,7 +155,7 @@ describe("the UBA schedule", () => {
         const minLr = part * maxLr;
         let before = maxLr;
         for (const rate of tabulate(uba({ budget, maxLr, minLr, phi }))) {
-          // The range is the promise; a rise by one unit of rounding between near ties is not excluded by it.
+          // The range is guaranteed. A rise by one unit of rounding between near ties is not excluded.
           if (!(rate >= minLr && rate <= maxLr && rate <= before * (1 + 2 * Number.EPSILON))) return false;
           before = rate;
         }
@@ -169,11 +173,11 @@ describe("the UBA schedule", () => {
     }
   });
 
-  test("takes one step at η_min + (η_max − η_min)·2/(2 + φ)", () => {
+  test("takes a single step at η_min + (η_max − η_min)·2/(2 + φ)", () => {
     expect(uba({ budget: 1, maxLr: 1, minLr: 0.5, phi: 6 })(0)).toBeCloseTo(0.5 + 0.5 * (2 / 8), 15);
   });
 
-  test("starts again in every phase, each with its own bounds, φ and length", () => {
+  test("restarts in every phase with the phase's bounds, φ and length", () => {
     const phases = [
       { iterations: 4, maxLr: 0.5, minLr: 0.1, phi: 1 },
       { iterations: 1, maxLr: 0.25 },
@@ -185,18 +189,18 @@ describe("the UBA schedule", () => {
       uba({ budget: 1, maxLr: 0.25, minLr: 0.02, phi: 8 }),
       uba({ budget: 5, maxLr: 0.3, minLr: 0.01, phi: 40 }),
     ].flatMap((phase) => [...tabulate(phase)]);
-    // The warm-up rises to where the first phase begins.
+    // The warm-up rises to the first rate of the first phase.
     expect([...tabulate(lr)]).toEqual([0.25, 0.5, ...apart]);
     expect(lr(99)).toBe(apart.at(-1));
   });
 
-  test("is the same with one phase of the whole length as with none", () => {
+  test("is the same with one phase of the whole length as without phases", () => {
     const lr = uba({ budget: 30, warmup: 3, maxLr: 0.3, minLr: 0.1, phi: 5 });
     const phases = [{ iterations: 27, maxLr: 0.3, minLr: 0.1, phi: 5 }];
     expect(tabulate(uba({ budget: 30, warmup: 3, phases }))).toEqual(tabulate(lr));
   });
 
-  test("needs no top rate where every phase has one: it is then the largest", () => {
+  test("needs no maxLr if every phase has one; maxLr is then the largest of them", () => {
     const phases = [
       { iterations: 5, maxLr: 0.25 },
       { iterations: 5, maxLr: 0.5 },

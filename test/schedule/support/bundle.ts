@@ -1,4 +1,4 @@
-// What a browser would get of a module, and what it does where there is nothing but the language.
+// Bundles a module for the browser and runs it without any environment.
 import { isBuiltin } from "node:module";
 import { relative, resolve } from "node:path";
 import { createContext, runInContext } from "node:vm";
@@ -9,16 +9,16 @@ const root = resolve(import.meta.dirname, "../../..");
 
 export interface Bundle {
   readonly code: string;
-  /** The files that the bundler read, whether or not anything of them is left in the code. */
+  /** The files that the bundler read, even if none of their code is left. */
   readonly files: readonly string[];
 }
 
 /**
- * Bundles the text of a module for the browser, as a minified script that sets the variable `bundle`. Fails for
- * whatever a browser does not have: Vite itself would put an empty module in the place of one of Node's.
+ * Bundles the text of a module for the browser, as a minified script that sets the variable `bundle`. Fails if it uses
+ * a module that browsers do not have. Vite itself would replace Node's modules by empty ones.
  */
 export async function bundle(text: string): Promise<Bundle> {
-  // Inside the clone, where the package's own name leads to its exports. The file need not be there.
+  // A path inside the repository, where the package's name resolves to its exports. The file need not exist.
   const id = resolve(root, "test/schedule/entry.js");
   const files = new Set<string>();
   const observe: Plugin = {
@@ -48,7 +48,7 @@ export async function bundle(text: string): Promise<Bundle> {
   return { code: chunks[0].code, files: [...files].sort() };
 }
 
-/** Runs a bundle where there is nothing but the language: neither Node's globals nor a page's, and no `eval`. */
+/** Runs a bundle with the language only: without globals of Node or a web page, and without `eval`. */
 export function evaluate<Exports>({ code }: Bundle): Exports {
   const context = createContext({}, { codeGeneration: { strings: false, wasm: false } });
   expect(runInContext("[typeof process, typeof require, typeof window].join()", context)).toBe(

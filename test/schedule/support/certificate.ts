@@ -1,9 +1,9 @@
-// Checks a certificate of the bounded min-max problem without the solver: by multiplying out, and by a Remez exchange of
-// its own in coefficients, which is exact enough for the few free steps it is used with.
+// Checks a certificate of the bounded min-max problem independently of the solver: by multiplying out, and by a Remez
+// exchange in coefficients, which is accurate enough for a few free steps.
 import type { Certificate, Minimax, ProblemOptions } from "#lib/schedule/theory/index.js";
 import { contraction, worstOnGrid } from "./quadratic.js";
 
-/** Everything about a result that is not as it should be, in words; empty for one that holds. */
+/** Returns everything that is wrong with a result, in words. Empty for a valid result. */
 export function faults(options: ProblemOptions, { steps, value, certificate }: Minimax): string[] {
   const { budget, maxLr = Number.POSITIVE_INFINITY, minLr = 0 } = options;
   const [lowest, highest] = options.curvature;
@@ -12,7 +12,7 @@ export function faults(options: ProblemOptions, { steps, value, certificate }: M
   const expect = (holds: boolean, what: string) => {
     if (!holds) found.push(what);
   };
-  // How close heights can be brought: T² units of rounding, more where the curvatures are nearly one (docs/uba.md).
+  // The accuracy of the heights: T² units of rounding, and more if the curvatures are nearly equal (docs/uba.md).
   const close = (16 * Number.EPSILON * (budget + 1) ** 2 * highest) / (highest - lowest);
 
   expect(steps.length === budget, "as many steps as the budget");
@@ -29,7 +29,7 @@ export function faults(options: ProblemOptions, { steps, value, certificate }: M
     "as many steps at minLr as it says",
   );
 
-  // One point alone decides where the rate is the same everywhere and no other rate is better at that curvature.
+  // A single point decides if the rate is the same everywhere and no other rate is better at that curvature.
   const [point] = points;
   const decided =
     (atMaxLr === budget && point?.curvature === lowest && maxLr * lowest <= 1) ||
@@ -43,7 +43,7 @@ export function faults(options: ProblemOptions, { steps, value, certificate }: M
     expect(curvature >= lowest && curvature <= highest, `point ${i} in the range`);
     expect(Math.abs(Math.log(size) - height) <= 2 * rounding + 1e-15, `the product at point ${i} is what it says`);
     expect(Math.abs(height - value) <= close, `point ${i} is as high as the value`);
-    // Of the free steps' polynomial one zero after the other: its sign alternates.
+    // The polynomial of the free steps has one zero between two points, so its sign alternates.
     expect(Math.sign(contraction(free, curvature).value) === (-1) ** i, `the sign alternates at point ${i}`);
   }
   expect(worstOnGrid(steps, lowest, highest) <= Math.exp(value) * (1 + 2 * close + 1e-12), "no curvature is worse");
@@ -51,7 +51,7 @@ export function faults(options: ProblemOptions, { steps, value, certificate }: M
   return found;
 }
 
-/** The numbers of steps at the bounds that the certificate does not rule out although it should. */
+/** The numbers of steps at the bounds that the certificate fails to exclude. */
 function missing(
   { budget, maxLr = Number.POSITIVE_INFINITY, minLr = 0, curvature }: ProblemOptions,
   { atMaxLr, atMinLr, excluded }: Certificate,
@@ -59,13 +59,13 @@ function missing(
   close: number,
 ): string[] {
   const outside = new Set(excluded.filter(({ because }) => because === "outside").map(named));
-  // Everything with at least as many steps at the bounds is a smaller problem, so no better.
+  // A face with at least as many steps at the bounds is a smaller problem, and therefore not better.
   const worse = excluded.filter((face) => face.because === "not-better" && face.value >= value - close);
   worse.push({ atMaxLr, atMinLr, value, because: "not-better" });
   const found: string[] = [];
   for (let k = 0; k <= budget; k++) {
     for (let j = 0; k + j <= budget; j++) {
-      // Lowering a step above 1/λ_l helps everywhere, as does raising one below 1/λ_u.
+      // Lowering a step above 1/λ_l is better everywhere, and so is raising a step below 1/λ_u.
       const pointless = (k > 0 && maxLr * curvature[0] >= 1) || (j > 0 && minLr * curvature[1] <= 1);
       const ruledOut =
         pointless ||
@@ -82,8 +82,8 @@ function named({ atMaxLr, atMinLr }: { readonly atMaxLr: number; readonly atMinL
 }
 
 /**
- * The weighted Chebyshev problem of one face by Remez' exchange in the coefficients of q: the logarithm of its value, and
- * how many of q's zeros are inside the bounds. For three free steps at most, and a moderate κ.
+ * Solves the weighted Chebyshev problem of one face by Remez's exchange in the coefficients of q. Returns the logarithm
+ * of its value, and how many zeros of q are inside the bounds. For at most three free steps and a moderate κ.
  */
 export function remez(
   { budget, maxLr = Number.POSITIVE_INFINITY, minLr = 0, curvature: [lowest, highest] }: ProblemOptions,
@@ -106,7 +106,7 @@ export function remez(
     const solution = eliminate(rows);
     level = Math.abs(solution[n]!);
     q = (x) => solution.slice(0, n).reduce((sum, c, d) => sum + c * (x / highest) ** (d + 1), 1);
-    // The highest point of each stretch of one sign; of these the n + 1 neighbours that are highest.
+    // The highest point of each interval of constant sign, and of these the highest n + 1 neighbors.
     const stretches: { x: number; size: number; sign: number }[] = [];
     for (const x of grid) {
       const error = weight(x) * q(x);
@@ -127,7 +127,7 @@ export function remez(
   return { value: Math.log(level), inside };
 }
 
-/** Solves linear equations, each given as its coefficients and its right side. */
+/** Solves linear equations. Each row contains the coefficients and the right-hand side. */
 function eliminate(rows: number[][]): number[] {
   const n = rows.length;
   for (let c = 0; c < n; c++) {

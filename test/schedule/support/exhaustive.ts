@@ -1,9 +1,10 @@
-// The least value of a function over a unit square or cube, by looking everywhere: a dense grid, then Nelder and Mead's
-// simplex from each of its lowest local minima, begun anew until nothing is gained. Slow, and nothing of the library's.
+// The smallest value of a function over a unit square or cube by exhaustive search: a dense grid, then Nelder and
+// Mead's simplex from each of the lowest local minima, restarted until it no longer improves. Slow, and independent of
+// the library.
 
 type Point = readonly number[];
 
-/** The least value of `f` over [0, 1]^dimensions. */
+/** The smallest value of `f` over [0, 1]^dimensions. */
 export function leastOverCube(
   f: (x: Point) => number,
   { dimensions, grid, starts }: { dimensions: number; grid: number; starts: number },

@@ -1,6 +1,6 @@
 import type { ScheduleJSON } from "#lib/schedule/index.js";
 
-/** One or more sets of options for every schedule, none of them left to a default that follows the budget. */
+/** One or more sets of options for every schedule. They include all options with defaults that depend on the budget. */
 export const samples: readonly ScheduleJSON[] = [
   { name: "uba", budget: 60, maxLr: 0.1, minLr: 0.001, phi: 7.5 },
   { name: "constant", budget: 60, maxLr: 0.1 },
@@ -19,7 +19,7 @@ export const samples: readonly ScheduleJSON[] = [
   { name: "one-cycle-momentum", budget: 60, maxLr: 0.1, riseFraction: 0.2, threePhase: true },
 ];
 
-/** A joined schedule: what its options are is in its parts. */
+/** A joined schedule. Its parts contain its options. */
 export const joinedSample: ScheduleJSON = {
   name: "joined",
   budget: 60,

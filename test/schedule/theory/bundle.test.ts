@@ -1,9 +1,9 @@
-// Like the schedules, their theory must stay fit for a web page.
+// Like the schedules, their theory must work on a web page.
 import { expect, test } from "vitest";
 import * as theory from "#lib/schedule/theory/index.js";
 import { bundle, evaluate } from "../support/bundle.js";
 
-test("the theory runs where there is nothing but the language", async () => {
+test("the theory needs nothing but the language", async () => {
   const made = await bundle('export * from "stepsize/theory";');
   expect(made.files).toContain("dist/schedule/theory/index.js");
   expect(
@@ -11,7 +11,7 @@ test("the theory runs where there is nothing but the language", async () => {
       (file) => !/^dist\/(schedule\/[\w/-]+|allocate|arguments|errors|options|nearest|quoting|realms)\.js$/.test(file),
     ),
   ).toEqual([]);
-  // 20 kB with what names the schedules' options; none of it is a library.
+  // The bundle has 20 kB with the names of the schedules' options, and includes no library.
   expect(made.code.length).toBeLessThan(24_000);
 
   const inBrowser = evaluate<typeof theory>(made);

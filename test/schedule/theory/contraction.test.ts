@@ -13,8 +13,8 @@ const sets = fc.record({
 });
 
 /**
- * How far the closed form may be from the logarithms' sum: 1e-10, and what both make of the rounding of ηλ, which
- * 1 − ηλ magnifies close to a zero. A few units of rounding from one neither value has any digits.
+ * Allowed difference between the closed form and the sum of logarithms: 1e-10, plus the effect of the rounding of ηλ,
+ * which 1 − ηλ magnifies close to a zero. Within a few units of rounding from a zero neither value has a correct digit.
  */
 function allowed(steps: Float64Array, curvature: number): number {
   const magnified = steps.reduce((sum, rate) => sum + (1 + rate * curvature) / Math.abs(1 - rate * curvature), 0);
@@ -29,31 +29,31 @@ describe("the contraction", () => {
         const steps = tabulate(cosine({ budget: T, maxLr }));
         const { value, error } = multiplied(steps, moved / maxLr);
         const difference = Math.abs(Math.exp(contraction(steps, moved / maxLr)) - Math.abs(value));
-        // The error of a sum of T logarithms is T units of the largest, and the product's is the helper's.
+        // A sum of T logarithms has an error of T units of the largest one. The helper gives the error of the product.
         expect(difference).toBeLessThanOrEqual(2 * error + 1e-13 * T * Math.abs(value));
       }),
     );
     expect(contraction([0.5, 0, 0.25], 1)).toBeCloseTo(Math.log(0.375), 15);
     expect(contraction([3], 1)).toBeCloseTo(Math.LN2, 15);
     expect(contraction([0.5], 2)).toBe(Number.NEGATIVE_INFINITY);
-    // Digits that 1 − x in floats does not have.
+    // A result with digits that 1 − x in floating point does not have.
     expect(contraction([1e-20], 1)).toBe(-1e-20);
   });
 
-  test("of UBA is the closed form, to 1e-10 of the product multiplied out", () => {
+  test("of UBA is the closed form, to 1e-10 of the multiplied product", () => {
     fc.assert(
       fc.property(sets, logUniform(1e-3, 30), ({ T, phi, maxLr, part }, moved) => {
         const lr = uba({ budget: T, phi, maxLr, minLr: part * maxLr });
         const [steps, curvature] = [tabulate(lr), moved / maxLr];
         const difference = Math.abs(contraction(lr, curvature) - contraction(steps, curvature));
-        // Both may be −∞, whose difference is no number.
+        // Both may be −∞, and their difference is then NaN.
         expect(difference > allowed(steps, curvature)).toBe(false);
       }),
       { numRuns: 2_000 },
     );
   });
 
-  test("of UBA has its warm-up and its phases in it", () => {
+  test("of UBA includes its warm-up and its phases", () => {
     const phases = [{ iterations: 7, maxLr: 0.9, phi: 3 }, { iterations: 1 }, { iterations: 12, minLr: 0.1 }];
     const common = { budget: 25, maxLr: 0.5, minLr: 0.05, phi: 20 };
     const [rising, cycling] = [{ warmup: 5 }, { warmup: 5, phases }];
@@ -67,12 +67,12 @@ describe("the contraction", () => {
     }
   });
 
-  test("along a negative curvature is growth", () => {
+  test("along a negative curvature is positive", () => {
     expect(contraction(uba({ budget: 3, maxLr: 1 }), -1)).toBeGreaterThan(0);
     expect(contraction([1, 2], -1)).toBeCloseTo(Math.log(6), 14);
   });
 
-  test("with another φ, bound or budget is another", () => {
+  test("changes with φ, a bound or the budget", () => {
     const lr = uba({ budget: 12, phi: 8, maxLr: 0.5, minLr: 0.05 });
     for (const change of [{ budget: 13 }, { phi: 8.000001 }, { maxLr: 0.500001 }, { minLr: 0.0500001 }]) {
       const other = tabulate(uba({ ...(lr.options as { budget: number; maxLr: number }), ...change }));
@@ -84,7 +84,7 @@ describe("the contraction", () => {
 describe("the worst case", () => {
   const ranges = fc.tuple(logUniform(0.01, 10), logUniform(1, 1e4));
 
-  test("is taken at its curvature and exceeded nowhere", () => {
+  test("is reached at its curvature and exceeded nowhere", () => {
     fc.assert(
       fc.property(sets, ranges, ({ T, maxLr }, [low, kappa]) => {
         const steps = tabulate(linear({ budget: T, maxLr }));
@@ -94,14 +94,14 @@ describe("the worst case", () => {
         expect(value).toBe(contraction(steps, curvature));
         for (let i = 0; i <= 1_000; i++) {
           const other = contraction(steps, Math.min(highest, lowest * kappa ** (i / 1_000)));
-          // The grid's own rounding of λ, in T factors.
+          // The rounding of λ on the grid, in T factors.
           expect(other).toBeLessThanOrEqual(value + 1e-11);
         }
       }),
     );
   });
 
-  test("of a range between a zero and the number after it is at that number", () => {
+  test("of a range from a zero to the next floating-point number is at that number", () => {
     const after = 1 + Number.EPSILON;
     expect(worstCase([1], [1, after])).toEqual({ curvature: after, value: Math.log(Number.EPSILON) });
     expect(worstCase([1], [1 - Number.EPSILON / 2, 1])).toEqual({
@@ -110,7 +110,7 @@ describe("the worst case", () => {
     });
   });
 
-  test("of UBA comes from its closed form, for any budget, and is that of its steps", () => {
+  test("of UBA is computed from its closed form for any budget, and equals that of its steps", () => {
     fc.assert(
       fc.property(sets, ranges, ({ T, phi, maxLr, part }, [low, kappa]) => {
         const lr = uba({ budget: T, phi, maxLr, minLr: part * maxLr });
@@ -124,12 +124,12 @@ describe("the worst case", () => {
     expect(worstCase(million, [1, 100]).value / logOptimum(1e6, 100)).toBeCloseTo(1, 10);
   });
 
-  test("of the min–max steps is the known optimum", () => {
+  test("of the min-max steps is the known optimum", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 500 }), logUniform(1.01, 1e6), (budget, kappa) => {
         const lr = uba({ budget, maxLr: 1, minLr: 1 / kappa, phi: 2 * kappa });
         const expected = logOptimum(budget, kappa);
-        // Relative to κ − 1, the rounding of the bounds moves the zeros by a unit each.
+        // Relative to κ − 1, the rounding of the bounds moves each zero by one unit.
         const within = (1e-12 * budget * kappa) / (kappa - 1);
         expect(Math.abs(worstCase(lr, [1, kappa]).value - expected)).toBeLessThan(within);
         if (budget <= 64) expect(Math.abs(worstCase(tabulate(lr), [1, kappa]).value - expected)).toBeLessThan(within);
@@ -138,7 +138,7 @@ describe("the worst case", () => {
     );
   });
 
-  test("agrees with a grid, and has the known figures", () => {
+  test("agrees with a grid and with known values", () => {
     const between = { budget: 16, maxLr: 1, minLr: 1 / 20 };
     for (const phi of [2, 20, 40, 80]) {
       const lr = uba({ ...between, phi });
@@ -156,7 +156,7 @@ describe("the worst case", () => {
     ["both, several times", [10, 10, 1, 1, 0.4], [0.1, 1]],
     ["both, off by the rounding of 1/η", [1 / 0.3, 1 / 0.9, 1], [0.3 * (1 + 2e-16), 0.9 * (1 - 2e-16)]],
   ] as [string, number[], [number, number]][])(
-    "a step that removes %s curvature does not hide what is worst between",
+    "is found between the bounds even if a step removes %s curvature",
     (_, steps, [lowest, highest]) => {
       const { curvature, value } = worstCase(steps, [lowest, highest]);
       expect(Math.exp(value) / worstOnGrid(steps, lowest, highest, 20_000)).toBeCloseTo(1, 5);

@@ -3,7 +3,7 @@ import { StepsizeError } from "#lib/errors.js";
 import { constant } from "#lib/schedule/index.js";
 import * as theory from "#lib/schedule/theory/index.js";
 
-/** What a call throws. */
+/** The error that a call throws. */
 function thrown(call: () => unknown): StepsizeError {
   try {
     call();
@@ -41,7 +41,7 @@ describe.each(["minimax", "suggest"] as const)("%s", (name) => {
     expect(code).toBe("invalid-argument");
   });
 
-  test("refuses what is missing, unknown or no object", () => {
+  test("refuses missing and unknown options, and values that are not objects", () => {
     const { budget, ...rest } = good;
     expect(thrown(() => questions[name](rest as never)).message).toMatch(`${name}.budget: expected steps of the run`);
     const misspelt = { ...good, maxLR: 1 };
@@ -55,7 +55,7 @@ describe.each(["minimax", "suggest"] as const)("%s", (name) => {
   });
 });
 
-test("steps and ranges are checked wherever they are given", () => {
+test("steps and ranges are checked in every function", () => {
   const steps = constant({ budget: 3, maxLr: 1 });
   for (const call of [
     (given: unknown) => theory.contraction(given as never, 1),
@@ -83,12 +83,12 @@ test("steps and ranges are checked wherever they are given", () => {
   }
 });
 
-test("what rounding makes impossible is said, not answered", () => {
-  // Two curvatures that differ in the last digit: between them no zero has a place.
+test("a problem that rounding makes unsolvable throws", () => {
+  // Two curvatures that differ in the last digit. No zero fits between them.
   const next = 1 + Number.EPSILON;
   const error = thrown(() => theory.minimax({ curvature: [1, next], budget: 8 }));
   expect(error.code).toBe("unsupported");
   expect(error.message).toMatch(/^minimax: rounding leaves log-heights unsure by .* too close together/);
-  // A hundred million times further apart there is.
+  // A zero fits if they are a hundred million times further apart.
   expect(theory.minimax({ curvature: [1, 1 + 1e-8], budget: 8 }).value).toBeLessThan(-100);
 });

@@ -8,7 +8,7 @@ import { faults, remez } from "../support/certificate.js";
 import { leastOverCube } from "../support/exhaustive.js";
 import { chebyshevSteps, logOptimum } from "../support/quadratic.js";
 
-/** Problems whose bounds matter: one or both within the range of the best steps without them. */
+/** Problems with active bounds: one or both are within the range of the optimal steps without bounds. */
 function problems(most: number, kappa = logUniform(1.5, 1e3)): fc.Arbitrary<ProblemOptions> {
   const part = fc.double({ min: 0, max: 1, noNaN: true });
   const record = fc.record({ budget: fc.integer({ min: 1, max: most }), lowest: logUniform(0.1, 10), kappa, up: part });
@@ -23,7 +23,7 @@ function problems(most: number, kappa = logUniform(1.5, 1e3)): fc.Arbitrary<Prob
   });
 }
 
-describe("without active bounds the min–max steps", () => {
+describe("the min-max steps without active bounds", () => {
   test("are UBA's with φ = 2κ and the Chebyshev steps, to 1e-8", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 64 }), logUniform(0.1, 10), logUniform(1.1, 1e3), (T, lowest, kappa) => {
@@ -51,16 +51,17 @@ describe("without active bounds the min–max steps", () => {
   });
 });
 
-describe("under bounds they", () => {
-  // Found at random: the first step is within 1e-12 of its bound; the upper bound is 1/λ_l but for a unit of rounding.
+describe("the min-max steps under bounds", () => {
+  // Found by random search: the first step is within 1e-12 of its bound, and the upper bound is 1/λ_l to one unit of
+  // rounding.
   test.each<ProblemOptions>([
     { curvature: [1, 1.7248424121782509], budget: 2, maxLr: 0.9040359398470834, minLr: 0.6177828680315552 },
     { curvature: [0.9999999999999999, 1.7267403829567998], budget: 3, maxLr: 1, minLr: 0.696802677613075 },
-  ])("have a certificate where one thing turns into another: $curvature", (options) => {
+  ])("have a certificate at the boundary between two cases: $curvature", (options) => {
     expect(faults(options, minimax(options))).toEqual([]);
   });
 
-  test("have a certificate that holds", () => {
+  test("have a valid certificate", () => {
     fc.assert(
       fc.property(problems(12), (options) => {
         expect(faults(options, minimax(options))).toEqual([]);
@@ -69,14 +70,14 @@ describe("under bounds they", () => {
     );
   });
 
-  test("have a certificate that holds for 64 steps and κ = 1000", () => {
+  test("have a valid certificate for 64 steps and κ = 1000", () => {
     for (const bounds of [{ maxLr: 10 }, { maxLr: 2.5 }, { maxLr: 10, minLr: 1.2 }, { maxLr: 300, minLr: 1.05 }]) {
       const options: ProblemOptions = { curvature: [1e-3, 1], budget: 64, ...bounds };
       expect(faults(options, minimax(options))).toEqual([]);
     }
   });
 
-  test("belong to the faces that a Remez exchange in coefficients finds, value by value", () => {
+  test("match the faces of an independent Remez exchange in coefficients, value by value", () => {
     const few = problems(3, logUniform(1.5, 50));
     fc.assert(
       fc.property(few, (options) => {
@@ -84,7 +85,7 @@ describe("under bounds they", () => {
         const { atMaxLr, atMinLr, points, excluded } = certificate;
         for (const face of excluded) {
           const { value, inside } = remez(options, face.atMaxLr, face.atMinLr);
-          // The oracle's grid: 20,000 points over a factor of 50 see a peak to 1e-7 of its height.
+          // The oracle's grid of 20,000 points over a factor of 50 shows a peak to 1e-7 of its height.
           expect(Math.abs(value - face.value)).toBeLessThan(1e-5);
           const free = options.budget - face.atMaxLr - face.atMinLr;
           if (face.because === "outside") expect(inside).toBeLessThan(free);
@@ -92,7 +93,7 @@ describe("under bounds they", () => {
         if (points.length === 1 && atMaxLr + atMinLr === 0) return;
         const own = remez(options, atMaxLr, atMinLr);
         expect(Math.abs(own.value - value)).toBeLessThan(1e-5);
-        // A zero closer to its bound than the grid is not seen.
+        // A zero that is closer to its bound than the grid spacing is not found.
         const { maxLr = Number.POSITIVE_INFINITY, minLr = 0 } = options;
         const free = [...steps].filter((rate) => rate < maxLr * (1 - 1e-3) && rate > minLr * (1 + 1e-3)).length;
         expect(own.inside).toBeGreaterThanOrEqual(free);
@@ -101,19 +102,19 @@ describe("under bounds they", () => {
     );
   });
 
-  test("of two are the best pair of a dense grid", () => {
+  test("equal the best pair of a dense grid for two steps", () => {
     fc.assert(
       fc.property(problems(1, logUniform(1.5, 100)), ({ curvature, maxLr = 1, minLr = 0 }) => {
         const [lowest, highest] = curvature;
         const worst = (x: number, y: number) => {
           const at = (curvature: number) => Math.abs((1 - x * curvature) * (1 - y * curvature));
-          // A parabola is largest at an end or at its vertex.
+          // A parabola has its maximum at an end or at its vertex.
           const vertex = (x + y) / (2 * x * y);
           return Math.max(at(lowest), at(highest), vertex > lowest && vertex < highest ? at(vertex) : 0);
         };
         const [from, to] = [Math.log(Math.max(minLr, 0.5 / highest)), Math.log(maxLr)];
         let best = { x: (from + to) / 2, y: (from + to) / 2, value: Number.POSITIVE_INFINITY };
-        // The whole square first, and then ever smaller ones around the best point so far.
+        // The whole square first, then smaller and smaller squares around the best point so far.
         for (let width = to - from, points = 200; width > 1e-9; width /= 8, points = 24) {
           const { x, y } = best;
           for (let i = 0; i <= points; i++) {
@@ -134,26 +135,26 @@ describe("under bounds they", () => {
     );
   });
 
-  test("of three and four are what a search without derivatives comes down to", () => {
+  test("equal the result of a derivative-free search for three and four steps", () => {
     fc.assert(
       fc.property(problems(4, logUniform(2, 50)), fc.integer({ min: 1, max: 1e6 }), (options, seed) => {
         const { value } = minimax(options);
         const found = searched(options, seed);
         expect(found).toBeGreaterThan(value - 1e-9);
-        // The best of six descents ends close by nearly always; 2 % leaves room for unlucky ones. Where all six end
-        // elsewhere says nothing about the solver, so the problems are always the same.
+        // The best of six descents nearly always ends close by. The margin of 2 % covers the exceptions. If all six end
+        // elsewhere, this says nothing about the solver, so the problems have a fixed seed.
         expect(found).toBeLessThan(value + 0.02);
       }),
       { numRuns: 4, seed: 1, endOnFailure: true },
     );
   });
 
-  test("have the known figure: 0.029 for κ = 100, T = 64, maxLr = 10/λ_u", () => {
+  test("have the known value 0.029 for κ = 100, T = 64, maxLr = 10/λ_u", () => {
     const { value, certificate, uba } = minimax({ curvature: [1, 100], budget: 64, maxLr: 0.1 });
     expect(Math.exp(value)).toBeCloseTo(0.029, 3);
     expect(certificate.atMaxLr).toBe(28);
     expect(certificate.points).toHaveLength(64 - 28 + 1);
-    // UBA between the same bounds leaves 0.0747, which is 0.94 more in the logarithm.
+    // UBA between the same bounds has 0.0747, which is larger by 0.94 in the logarithm.
     expect(uba.worse).toBeCloseTo(0.941, 3);
   });
 
@@ -191,7 +192,7 @@ describe("under bounds they", () => {
     );
   });
 
-  test("are all at a bound that is low or high enough, and then one curvature decides", () => {
+  test("are all at a bound if it is low or high enough, and one curvature then decides", () => {
     const curvature = [1, 9] as const;
     const low = minimax({ curvature, budget: 5, maxLr: 0.2 });
     expect([...low.steps]).toEqual([0.2, 0.2, 0.2, 0.2, 0.2]);
@@ -207,9 +208,9 @@ describe("under bounds they", () => {
     expect([...high.steps]).toEqual([0.3, 0.3, 0.3, 0.3, 0.3]);
     expect(high.certificate).toMatchObject({ atMaxLr: 0, atMinLr: 5, points: [{ curvature: 9 }] });
     expect(high.value).toBeCloseTo(5 * Math.log(1.7), 12);
-    // A little more room, and the last steps leave the bound.
+    // With a slightly higher bound the last step leaves it.
     expect(minimax({ curvature, budget: 5, maxLr: 0.21 }).certificate.atMaxLr).toBe(4);
-    // Bounds that meet leave one choice.
+    // Equal bounds leave one choice.
     expect([...minimax({ curvature, budget: 2, maxLr: 0.25, minLr: 0.25 }).steps]).toEqual([0.25, 0.25]);
   });
 
@@ -220,13 +221,13 @@ describe("under bounds they", () => {
     expect(minimax({ ...one, maxLr: 0.2 }).value).toBeCloseTo(3 * Math.log(0.2), 12);
   });
 
-  test("have a closest UBA whose bounds are in order, where they are a unit of rounding apart", () => {
+  test("have a closest UBA with ordered bounds, even if these are one unit of rounding apart", () => {
     const curvature = [0.9999999994492262, 1.4999999991738406] as const;
     const { maxLr, minLr } = minimax({ curvature, budget: 1, maxLr: 0.8000000004406186 }).uba;
     expect(minLr).toBeLessThanOrEqual(maxLr);
   });
 
-  test("are never worse than the closest UBA, which keeps inside the bounds", () => {
+  test("are never worse than the closest UBA, which stays inside the bounds", () => {
     fc.assert(
       fc.property(problems(24), (options) => {
         const solved = minimax(options);
@@ -244,14 +245,14 @@ describe("under bounds they", () => {
 });
 
 describe("the closest UBA", () => {
-  test("is the best with its rates inside the bounds: no exhaustive search over φ, η_min and η_max finds a better", () => {
+  test("is optimal with its rates inside the bounds: an exhaustive search over φ, η_min and η_max finds none better", () => {
     fc.assert(
       fc.property(problems(24), (options) => {
         const { budget: steps, maxLr: most = Infinity, minLr: least = 0, curvature } = options;
         const [lowest, highest] = curvature;
         const middle = 2 / (lowest + highest);
         const worst = ([x, y, z]: readonly number[]) => {
-          // Parameters may lie well beyond the bounds of the rates.
+          // Parameters may be far beyond the bounds of the rates.
           const top = middle * ((4 * highest) / lowest) ** z!;
           const phi = 1e-6 * ((1e9 * highest) / lowest) ** x!;
           const bottom = middle * y!;
@@ -270,7 +271,7 @@ describe("the closest UBA", () => {
   });
 });
 
-describe("the check of certificates finds fault with", () => {
+describe("the check of certificates finds", () => {
   const options: ProblemOptions = { curvature: [1, 100], budget: 12, maxLr: 0.15, minLr: 0.0104 };
   const solved = minimax(options);
   const changed = (change: Partial<Minimax>, certificate: Partial<Minimax["certificate"]> = {}): Minimax => ({
@@ -279,7 +280,7 @@ describe("the check of certificates finds fault with", () => {
     ...change,
   });
 
-  test("nothing in a true one, which has steps at both bounds and between", () => {
+  test("no fault in a valid one with steps at both bounds and between", () => {
     expect(faults(options, solved)).toEqual([]);
     const { atMaxLr, atMinLr } = solved.certificate;
     expect(Math.min(atMaxLr, atMinLr, 12 - atMaxLr - atMinLr)).toBeGreaterThan(0);
@@ -291,7 +292,7 @@ describe("the check of certificates finds fault with", () => {
     expect(faults(options, changed({ steps }))).toContainEqual(expect.stringMatching(/the product at point/));
   });
 
-  test("a value that is too good, and one that is too bad", () => {
+  test("a value that is too low or too high", () => {
     for (const off of [-1e-8, 1e-8]) {
       expect(faults(options, changed({ value: solved.value + off }))).toContainEqual(
         expect.stringMatching(/as high as the value/),
@@ -299,7 +300,7 @@ describe("the check of certificates finds fault with", () => {
     }
   });
 
-  test("a point that is left out, and one in place of another", () => {
+  test("a missing point, and a point instead of another", () => {
     const { points } = solved.certificate;
     expect(faults(options, changed({}, { points: points.slice(1) }))).toContain("one point more than free steps");
     expect(points.length).toBeGreaterThan(3);
@@ -307,7 +308,7 @@ describe("the check of certificates finds fault with", () => {
     expect(faults(options, changed({}, { points: twice }))).toContain("the sign alternates at point 2");
   });
 
-  test("a face that is left out", () => {
+  test("a missing face", () => {
     const outside = solved.certificate.excluded.filter(({ because }) => because === "outside");
     expect(outside.length).toBeGreaterThan(5);
     for (const face of outside) {
@@ -316,7 +317,7 @@ describe("the check of certificates finds fault with", () => {
     }
   });
 
-  test("the steps without bounds, cut to them", () => {
+  test("steps that were clipped to the bounds", () => {
     const cut = minimax({ curvature: options.curvature, budget: 12 }).steps.map((rate) =>
       Math.min(0.15, Math.max(0.0104, rate)),
     );
@@ -326,7 +327,7 @@ describe("the check of certificates finds fault with", () => {
   });
 });
 
-/** The worst case of the best steps that six descents by simplex find, on a grid of curvatures refined at its peak. */
+/** The worst case of the best steps from six simplex descents, on a grid of curvatures that is refined at its peak. */
 function searched({ curvature, budget, maxLr, minLr = 0 }: ProblemOptions, seed: number): number {
   const [lowest, highest] = curvature;
   let state = seed;
@@ -345,15 +346,15 @@ function searched({ curvature, budget, maxLr, minLr = 0 }: ProblemOptions, seed:
     const random0 = () => bounds[0] + (bounds[1] - bounds[0]) * random();
     let x = Array.from({ length: budget }, random0);
     for (let restart = 0; restart < 4; restart++) x = simplex(worst, x, 0.4 / 4 ** restart, 60 * budget);
-    // Fifty points between each two of the grid.
+    // Fifty points in each interval of the first grid.
     const fine = Array.from({ length: 8_000 }, (_, i) => lowest * (highest / lowest) ** (i / 7_999));
     best = Math.min(best, Math.max(...fine.map((at) => height(rates(x), at))));
   }
-  // What the grid may miss of a narrow peak.
+  // A margin for narrow peaks between the points.
   return best + 1e-4;
 }
 
-/** Nelder and Mead's descent. */
+/** Nelder and Mead's simplex descent. */
 function simplex(
   f: (x: readonly number[]) => number,
   start: readonly number[],

@@ -6,7 +6,7 @@ import { logUniform } from "../support/arbitrary.js";
 import { chebyshevSteps, worstOnGrid } from "../support/quadratic.js";
 
 describe("an order of steps", () => {
-  test("has the same steps", () => {
+  test("contains the same steps", () => {
     const lists = fc.array(fc.oneof(logUniform(1e-3, 10), fc.constant(0), fc.constant(1)), { maxLength: 40 });
     const sorted = (steps: Iterable<number>) => [...steps].sort((x, y) => y - x);
     fc.assert(
@@ -20,7 +20,7 @@ describe("an order of steps", () => {
     );
   });
 
-  test("of a schedule falls, and Lebedev and Finogenov's is theirs", () => {
+  test("of a schedule is decreasing, or Lebedev and Finogenov's permutation", () => {
     const eight = [8, 7, 6, 5, 4, 3, 2, 1];
     expect([...decreasing([3, 5, 4])]).toEqual([5, 4, 3]);
     expect([...decreasing(uba({ budget: 1, maxLr: 1 }))]).toEqual([0.5]);
@@ -30,7 +30,7 @@ describe("an order of steps", () => {
     expect(() => lebedevFinogenov([])).toThrow(/^steps: /);
   });
 
-  test("of Leja takes the step next whose own curvature is left the largest", () => {
+  test("of Leja takes the step next whose curvature has the largest remaining product", () => {
     const order = leja(chebyshevSteps(20, 1, 50));
     const product = (curvature: number, count: number) =>
       order.slice(0, count).reduce((value, rate) => value * Math.abs(1 - rate * curvature), 1);
@@ -42,8 +42,8 @@ describe("an order of steps", () => {
   });
 });
 
-describe("the growth of rounding", () => {
-  test("is the worst product before times the worst after, at the worst moment", () => {
+describe("the growth of rounding errors", () => {
+  test("is the maximum over all steps of the worst product before it times the worst product after it", () => {
     const steps = [0.9, 0.2, 0.5, 0.11, 1.4];
     const moments = [0, 1, 2, 3, 4, 5].map(
       (s) => worstOnGrid(steps.slice(0, s), 1, 9, 20_000) * worstOnGrid(steps.slice(s), 1, 9, 20_000),
@@ -57,7 +57,7 @@ describe("the growth of rounding", () => {
     [64, 1000, 30],
     [128, 1000, 61],
   ])(
-    "with %i Chebyshev steps and κ = %i is 10^%i in the falling and the rising order, and 10^3 in a stable one",
+    "with %i Chebyshev steps and κ = %i is 10^%i in decreasing and increasing order, and 10^3 in a stable order",
     (T, kappa, power) => {
       const steps = chebyshevSteps(T, 1, kappa);
       const growth = (order: Float64Array) => roundingGrowth(order, [1, kappa]) / Math.LN10;
@@ -68,34 +68,37 @@ describe("the growth of rounding", () => {
     },
   );
 
-  test("stays small with many steps at a bound, which Leja's rule in its plain form would put last", () => {
+  test("stays small with many steps at a bound, which Leja's plain rule would put last", () => {
     const { steps } = minimax({ curvature: [0.001, 1], budget: 64, maxLr: 10 });
     const growth = (order: Float64Array) => roundingGrowth(order, [0.001, 1]) / Math.LN10;
     expect(growth(decreasing(steps))).toBeGreaterThan(28);
     expect(growth(lebedevFinogenov(steps))).toBeLessThan(5);
     const order = leja(steps);
     expect(growth(order)).toBeLessThan(5);
-    // Each repeated step but the first at the end, in the order the others had.
+    // Repetitions of a step are at the end, in the order of the first occurrences.
     const seen = new Set<number>();
     const first = [...order].filter((rate) => !seen.has(rate) && seen.add(rate));
     const plain = [...first, ...new Array(steps.length - first.length).fill(10)];
     expect(growth(Float64Array.from(plain))).toBeGreaterThan(20);
   });
 
-  test("adds nothing to noise in the falling order: no product of last steps exceeds 1", () => {
+  test("does not amplify noise in decreasing order: no product of last steps exceeds 1", () => {
     const steps = decreasing(chebyshevSteps(64, 1, 100));
     for (let s = 0; s <= 64; s++) {
       expect(worstCase(steps.slice(s), [1, 100]).value).toBeLessThan(1e-12);
     }
-    // The rising order is the bad one.
+    // The increasing order amplifies it.
     expect(worstCase(steps.slice().reverse().slice(32), [1, 100]).value).toBeGreaterThan(20);
   });
 });
 
-/** Gradient descent in floats on a quadratic whose eigenvectors are no coordinates: the norm of what is left of 1. */
+/**
+ * Gradient descent in floating point on a quadratic whose eigenvectors are not the axes. Returns the norm of the
+ * remaining error, starting from 1.
+ */
 function descend(order: ArrayLike<number>, curvatures: readonly number[]): number {
   const n = curvatures.length;
-  // I − 2ww' with w of length 1 turns the axes; the Hessian is that reflection of the diagonal.
+  // I − 2ww' with w of length 1 is a reflection of the axes. The Hessian is the reflected diagonal.
   const length = Math.sqrt((n * (n + 1) * (2 * n + 1)) / 6);
   const w = curvatures.map((_, i) => (i + 1) / length);
   const reflect = (x: readonly number[]) => {
@@ -114,13 +117,13 @@ function descend(order: ArrayLike<number>, curvatures: readonly number[]): numbe
   return Math.hypot(...x);
 }
 
-test("in floats only a stable order contracts as theory says", () => {
+test("only stable orders contract in floating point as in theory", () => {
   const curvatures = Array.from({ length: 24 }, (_, i) => 100 ** (i / 23));
   const steps = chebyshevSteps(64, 1, 100);
   const theory = Math.exp(worstCase(steps, [1, 100]).value);
   expect(theory).toBeLessThan(1e-5);
   for (const order of [lebedevFinogenov(steps), leja(steps)]) expect(descend(order, curvatures)).toBeLessThan(theory);
-  // 10^26 times the unit of rounding, 1e-16, less what the eigenvectors share of it.
+  // 10^26 times the unit of rounding of 1e-16, minus what is distributed over the eigenvectors.
   for (const order of [decreasing(steps), decreasing(steps).reverse()]) {
     expect(descend(order, curvatures)).toBeGreaterThan(1e6);
   }

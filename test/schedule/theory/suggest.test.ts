@@ -11,13 +11,13 @@ const problems = fc.record({
   budget: fc.integer({ min: 1, max: 2_000 }),
   lowest: logUniform(0.01, 10),
   kappa: logUniform(1.1, 1e4),
-  // In units of 1/λ_u: from far below stability to beyond 1/λ_l.
+  // In units of 1/λ_u, from far below stability to beyond 1/λ_l.
   top: logUniform(0.1, 1e5),
   part: fc.double({ min: 0, max: 1, noNaN: true }),
 });
 
 describe("the suggestion", () => {
-  test("without bounds is φ = 2κ between 1/λ_u and 1/λ_l, which is the optimum", () => {
+  test("without bounds is φ = 2κ between 1/λ_u and 1/λ_l, which is optimal", () => {
     fc.assert(
       fc.property(problems, ({ budget, lowest, kappa }) => {
         const highest = lowest * kappa;
@@ -29,7 +29,7 @@ describe("the suggestion", () => {
     );
   });
 
-  test("says what UBA with it does, stays inside the bounds, and no UBA tried inside them is better", () => {
+  test("states the contraction of its UBA, stays inside the bounds, and no UBA tried inside them is better", () => {
     const others = fc.array(fc.tuple(...[0, 1, 2].map(() => fc.double({ min: 1e-6, max: 1, noNaN: true }))), {
       minLength: 100,
       maxLength: 100,
@@ -54,8 +54,8 @@ describe("the suggestion", () => {
     );
   });
 
-  // The problem that nested golden sections got wrong: they left 1.42 times as much.
-  test("is the best where the worst case has several minima", () => {
+  // A problem that nested golden sections solved wrongly: their result was larger by a factor of 1.42.
+  test("is optimal if the worst case has several minima", () => {
     const problem = { curvature: [1 / 2.59, 1], budget: 14, maxLr: 1.717 } as const;
     const known = worstCase(uba({ budget: 14, phi: 0.1956, maxLr: 1.717, minLr: 0.9837 }), problem.curvature).value;
     expect(suggest(problem).worstCase).toBeLessThanOrEqual(known);
@@ -65,9 +65,9 @@ describe("the suggestion", () => {
   const bounded = fc.record({
     kappa: logUniform(0.01, 1e3).map((beyond) => 1 + beyond),
     budget: logUniform(1, 300).map(Math.round),
-    // Where between the best constant rate and 1/λ_l the upper bound is, or how far above 1/λ_l.
+    // Position of the upper bound between the best constant rate and 1/λ_l, or above 1/λ_l.
     upper: fc.oneof({ weight: 3, arbitrary: uneven(0, 1) }, { weight: 1, arbitrary: uneven(1, 3) }),
-    // Where between 0 and the best constant rate the lower bound is.
+    // Position of the lower bound between 0 and the best constant rate.
     lower: fc.oneof(fc.constant(0), uneven(0, 0.98)),
   });
   /** The bounds of a problem, in units of 1/λ_u. */
@@ -76,7 +76,7 @@ describe("the suggestion", () => {
     const maxLr = upper <= 1 ? constant + (kappa - constant) * upper ** 3 : kappa * upper ** 2;
     return { constant, maxLr, minLr: lower * constant };
   };
-  /** Every UBA within bounds as a point of the cube: φ, η_min, η_max. */
+  /** Maps a point of the cube to a UBA within the bounds: φ, η_min, η_max. */
   const within =
     ({ kappa, maxLr, minLr, constant }: { kappa: number; maxLr: number; minLr: number; constant: number }) =>
     ([x, y, z = 1]: readonly number[]) => {
@@ -89,7 +89,7 @@ describe("the suggestion", () => {
       };
     };
 
-  test("is the best there is: no exhaustive search over φ and η_min finds a better one", () => {
+  test("is optimal: an exhaustive search over φ and η_min finds none better", () => {
     fc.assert(
       fc.property(bounded, (drawn) => {
         const { kappa, budget } = drawn;
@@ -104,7 +104,7 @@ describe("the suggestion", () => {
     );
   });
 
-  test("is the best there is: nor does one over φ, η_min and η_max", () => {
+  test("is optimal: an exhaustive search over φ, η_min and η_max finds none better", () => {
     fc.assert(
       fc.property(bounded, (drawn) => {
         const { kappa, budget } = drawn;
@@ -119,7 +119,7 @@ describe("the suggestion", () => {
     );
   });
 
-  test("takes a lower bound for what it is: below it lies a better UBA that it does not give", () => {
+  test("respects a lower bound even if a better UBA is below it", () => {
     const problem = { curvature: [0.01, 1], budget: 64, maxLr: 10 } as const;
     const [free, bound] = [suggest(problem), suggest({ ...problem, minLr: 1.2 })];
     expect(free.minLr).toBeLessThan(1.1);
@@ -127,7 +127,7 @@ describe("the suggestion", () => {
     expect(bound.worstCase).toBeGreaterThan(free.worstCase + 0.1);
   });
 
-  test("is near the asymptotic φ for large budgets and above the optimum of all steps", () => {
+  test("is close to the asymptotic φ for large budgets and above the optimum of all steps", () => {
     for (const [kappa, c] of [
       [100, 10],
       [1000, 10],
@@ -142,12 +142,12 @@ describe("the suggestion", () => {
       expect(minLr).toBeCloseTo(1, 3);
     }
     const { worstCase: value } = suggest({ curvature: [0.01, 1], budget: 64, maxLr: 10 });
-    // The figures that are known for κ = 100, T = 64, c = 10: 0.075 with η_min = 1/λ_u, and 0.029.
+    // Known values for κ = 100, T = 64, c = 10: 0.075 with η_min = 1/λ_u, and 0.029.
     expect(Math.exp(value)).toBeCloseTo(0.075, 3);
     expect(Math.exp(minimax({ curvature: [0.01, 1], budget: 64, maxLr: 10 }).value)).toBeCloseTo(0.029, 3);
   });
 
-  test("is a constant rate exactly where theory asks for one, and its text says so", () => {
+  test("is a constant rate exactly if theory requires one, and its text says so", () => {
     const [lowest, highest] = [0.5, 50];
     for (const [maxLr, constant] of [
       [0.01, true],
@@ -163,7 +163,7 @@ describe("the suggestion", () => {
     }
   });
 
-  test("names what it does not know", () => {
+  test("states its assumptions", () => {
     const noise = /noise is not in it/;
     const text = (options: object) => suggest({ curvature: [0.01, 1], budget: 10, ...options }).assumptions.join("\n");
     expect(text({})).toMatch(noise);
