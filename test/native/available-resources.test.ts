@@ -1,4 +1,5 @@
-// What control groups grant, in file systems made for the test: containers, batch systems and services nest them.
+// Limits set by control groups, read from file systems made for the test. Containers, batch systems and services nest
+// groups.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -16,7 +17,7 @@ beforeAll(() => {
   expect(status, stderr).toBe(0);
 });
 
-/** What the program finds in a file system with these files. */
+/** The limits that the program finds in a file system with these files. */
 function granted(files: Record<string, string>): { cpus: number; memory: number } {
   const root = folder();
   for (const [name, text] of Object.entries(files)) {
@@ -36,7 +37,7 @@ const unified = "30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup
 describe("version 2", () => {
   const own = { "proc/self/mountinfo": unified, "proc/self/cgroup": "0::/user.slice/job/step\n" };
 
-  test("the least on the way to the root wins, wherever it is", () => {
+  test("the smallest quota between the group and the root applies", () => {
     const quotas = { step: "400000 100000", job: "150000 50000", "user.slice": "max 100000" };
     for (const least of ["user.slice", "user.slice/job", "user.slice/job/step"]) {
       const files = {
@@ -50,7 +51,7 @@ describe("version 2", () => {
     expect(granted({ ...own, "sys/fs/cgroup/user.slice/job/cpu.max": "150000 50000\n" }).cpus).toBe(3);
   });
 
-  test("memory is the least of what is left", () => {
+  test("memory is the smallest remaining amount", () => {
     const files = {
       "sys/fs/cgroup/user.slice/memory.max": "max\n",
       "sys/fs/cgroup/user.slice/memory.current": "7000\n",
@@ -63,27 +64,27 @@ describe("version 2", () => {
     expect(granted({ ...own, ...files, "sys/fs/cgroup/user.slice/job/memory.current": "6000\n" }).memory).toBe(0);
   });
 
-  test("a group beside the way, or whose name only begins alike, does not count", () => {
+  test("a sibling group, or one with a longer name, is ignored", () => {
     const files = { "sys/fs/cgroup/user.slice/job2/cpu.max": "1000 100000", "sys/fs/cgroup/other/cpu.max": "1 100000" };
     expect(granted({ ...own, ...files })).toEqual(unlimited);
   });
 
-  test("a container sees its own group as the root", () => {
+  test("a container's group is the root", () => {
     const inside = { "proc/self/mountinfo": unified, "proc/self/cgroup": "0::/\n" };
     expect(granted({ ...inside, "sys/fs/cgroup/cpu.max": "200000 100000\n" }).cpus).toBe(2);
-    // Without a namespace the mount says which group it shows.
+    // Without a namespace the mount names the group that it shows.
     const bound = unified.replace(" / /sys", " /docker/ab /sys");
     const outside = { "proc/self/mountinfo": bound, "proc/self/cgroup": "0::/docker/ab/job\n" };
     const files = { "sys/fs/cgroup/cpu.max": "300000 100000\n", "sys/fs/cgroup/job/cpu.max": "100000 100000\n" };
     expect(granted({ ...outside, ...files }).cpus).toBe(1);
-    // A group that the mount does not show: what it shows holds all the same.
+    // The process is in a group that the mount does not show. The limits of the shown group still apply.
     const elsewhere = { ...outside, "proc/self/cgroup": "0::/docker/abc\n" };
     expect(granted({ ...elsewhere, ...files }).cpus).toBe(3);
     const above = { ...inside, "proc/self/cgroup": "0::/../job\n" };
     expect(granted({ ...above, ...files }).cpus).toBe(3);
   });
 
-  test("a mount point with a space in its name", () => {
+  test("a mount point may have a space in its name", () => {
     const spaced = { ...own, "proc/self/mountinfo": unified.replace("/sys/fs/cgroup", "/the\\040groups") };
     expect(granted({ ...spaced, "the groups/user.slice/cpu.max": "70000 100000" }).cpus).toBeCloseTo(0.7, 10);
   });
@@ -101,14 +102,14 @@ describe("version 1", () => {
     [`sys/fs/cgroup/cpu,cpuacct${path}/cpu.cfs_period_us`]: `${period}\n`,
   });
 
-  test("the least on the way to the root wins; -1 is no limit", () => {
+  test("the smallest quota between the group and the root applies, and -1 means no limit", () => {
     const free = { ...quota("", -1), ...quota("/batch", -1), ...quota("/batch/7", -1) };
     expect(granted({ ...own, ...free }).cpus).toBe(Number.POSITIVE_INFINITY);
     for (const path of ["", "/batch", "/batch/7"])
       expect(granted({ ...own, ...free, ...quota("/batch", 800000), ...quota(path, 75000, 50000) }).cpus).toBe(1.5);
   });
 
-  test("memory", () => {
+  test("memory is the smallest remaining amount", () => {
     const memory = {
       "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
       "sys/fs/cgroup/memory/memory.usage_in_bytes": "100\n",
@@ -118,7 +119,7 @@ describe("version 1", () => {
     expect(granted({ ...own, ...memory }).memory).toBe(100);
   });
 
-  test("both versions side by side: the less of the two", () => {
+  test("with both versions mounted, the smaller limit applies", () => {
     const both = { ...own, "proc/self/mountinfo": `${mounts}${unified}` };
     const files = { ...quota("/batch", 250000), "sys/fs/cgroup/cpu.max": "200000 100000\n" };
     expect(granted({ ...both, ...files }).cpus).toBe(2);
@@ -150,7 +151,7 @@ describe("the affinity mask", () => {
   });
 });
 
-describe("what cannot be read is no limit", () => {
+describe("unreadable files mean no limit", () => {
   test.each([
     ["nothing there", {}],
     ["an empty list of mounts", { "proc/self/mountinfo": "", "proc/self/cgroup": "0::/a\n" }],

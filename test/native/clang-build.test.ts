@@ -1,4 +1,5 @@
-// The tests that vitest.config.ts runs a second time run on what clang compiled, and on nothing else.
+// vitest.config.ts runs some tests again on the addons that clang compiled. This test checks that those addons are
+// loaded.
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { findAddon } from "#lib/native/index.js";
@@ -7,7 +8,7 @@ const hasClang = spawnSync("clang++", ["--version"]).status === 0;
 const why = hasClang ? "" : " (skipped: clang++ is not installed)";
 const folder = process.env["STEPSIZE_ADDONS"];
 
-test.skipIf(!hasClang)(`each addon comes from the build under test${why}`, () => {
+test.skipIf(!hasClang)(`every addon is loaded from the build under test${why}`, () => {
   for (const name of ["cpu", "cuda-emulated"]) {
     const { file, problem } = findAddon(name);
     expect(problem).toBeUndefined();

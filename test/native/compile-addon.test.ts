@@ -12,17 +12,17 @@ const root = resolve(import.meta.dirname, "../..");
 const headers = join(process.execPath, "../../include/node");
 const why = existsSync(join(headers, "node_api.h")) ? "" : " (skipped: this Node came without its headers)";
 
-/** The addon as the script makes it. If clang is there, set-up has made one with it; else it takes half a minute. */
+/** The addon built by the script. Set-up has built one if clang is installed. Otherwise this takes half a minute. */
 function compiled(): string {
   const ofSetUp = join(root, "build-clang/Release/cpu.node");
   if (existsSync(ofSetUp)) return ofSetUp;
   const output = folder();
-  // Unoptimised: what is tested is that all sources, flags and libraries are there.
+  // Built without optimization: the test only checks that all sources, flags and libraries are complete.
   execFileSync(process.execPath, [join(root, "scripts/compile-addon.mjs"), headers, output, "-O0"], { stdio: "pipe" });
   return join(output, "cpu.node");
 }
 
-test.skipIf(why)(`the addon builds with the compiler alone, from binding.gyp${why}`, async () => {
+test.skipIf(why)(`the addon builds from binding.gyp with only the compiler${why}`, async () => {
   const built = createRequire(import.meta.url)(compiled()) as Addon;
   expect(built.operations).toEqual(loadAddon("cpu").operations);
   expect(built.describe()).toEqual(loadAddon("cpu").describe());

@@ -1,5 +1,5 @@
-// The CUDA backend, as the emulator runs it: what it says where CUDA cannot be used, its memory, its events, and memory
-// of other programs. What a machine has is chosen with the environment, so those tests have processes of their own
+// The CUDA backend on the emulator: errors if CUDA cannot be used, memory, events, and caller-owned memory. Environment
+// variables select the emulated machine, so those tests run in separate processes
 // (test/emulator/cuda_runtime_emulated.h).
 import { afterAll, describe, expect, it } from "vitest";
 import { type Device, type DevicePointer, findAddon, openDevice } from "#lib/native/index.js";
@@ -23,7 +23,7 @@ async function opened(name: string, env: Readonly<Record<string, string>>): Prom
   return JSON.parse(stdout);
 }
 
-describe("where CUDA cannot be used", isThere, () => {
+describe("if CUDA cannot be used", isThere, () => {
   it.each([
     { env: { STEPSIZE_EMULATED_DRIVER: "0" }, words: "there is no NVIDIA driver on this machine" },
     {
@@ -37,28 +37,31 @@ describe("where CUDA cannot be used", isThere, () => {
     },
     { env: { CUDA_VISIBLE_DEVICES: "" }, words: 'CUDA_VISIBLE_DEVICES="" hides all GPUs' },
     { env: { CUDA_VISIBLE_DEVICES: "7" }, words: 'CUDA_VISIBLE_DEVICES="7" hides all GPUs' },
-  ] as { env: Record<string, string>; words: string }[])("openDevice says so: $env", async ({ env, words }) => {
-    const outcome = await opened("cuda:emulated", env);
-    expect(outcome).toMatchObject({ error: "StepsizeError", code: "not-found" });
-    expect(outcome["message"]).toContain(words);
-    expect(outcome["message"]).toMatch(/^cuda:emulated: /);
-  });
+  ] as { env: Record<string, string>; words: string }[])(
+    "openDevice throws the reason: $env",
+    async ({ env, words }) => {
+      const outcome = await opened("cuda:emulated", env);
+      expect(outcome).toMatchObject({ error: "StepsizeError", code: "not-found" });
+      expect(outcome["message"]).toContain(words);
+      expect(outcome["message"]).toMatch(/^cuda:emulated: /);
+    },
+  );
 
-  it("a newer driver, and a GPU that is one of several, are fine", async () => {
+  it("a newer driver, or one of several GPUs, is accepted", async () => {
     const outcome = await opened("cuda:emulated", { STEPSIZE_EMULATED_DRIVER: "13020", CUDA_VISIBLE_DEVICES: "1" });
     expect(outcome).toMatchObject({ name: "cuda:emulated", value: 2, facts: { name: "Emulated GPU 1" } });
   });
 });
 
-describe("which device a name opens", () => {
-  it("auto never opens the emulated one, nor is it listed", async () => {
+describe("opening a device by name", () => {
+  it("auto never opens the emulated GPU, and it is not listed", async () => {
     const outcome = await opened("auto", {});
     expect(outcome["name"]).toMatch(/^(cpu|cuda:\d+)$/);
     expect(outcome["listed"]).not.toContain("cuda:emulated");
     expect(outcome["name"] === "cpu").toBe(!(outcome["listed"] as string[]).includes("cuda:0"));
   });
 
-  it("auto with an option of the CPU's opens the CPU", async () => {
+  it("auto with an option of the CPU opens the CPU", async () => {
     const device = await openDevice("auto", { threads: 1 });
     expect(device.name).toBe("cpu");
     await device.close();
@@ -71,9 +74,9 @@ describe("which device a name opens", () => {
     },
   );
 
-  it("refuses a GPU that is not there", async () => {
+  it("refuses a GPU that does not exist", async () => {
     const outcome = await opened("cuda:7", {});
-    // Without the addon that is what is missing.
+    // If the addon is not built, the error names the addon.
     expect(["not-found", "invalid-argument"]).toContain(outcome["code"]);
     if (!addon) return;
     expect(() => new addon.NativeDevice({ index: 7 })).toThrow(/^index: this machine has 2 GPUs, from 0 on; got 7$/);
@@ -85,8 +88,8 @@ describe("which device a name opens", () => {
   });
 });
 
-describe("when the memory is full", isThere, () => {
-  it("says who holds it, nothing sticks, and what is given back can be used again", async () => {
+describe("if the memory is full", isThere, () => {
+  it("an error names the holders of memory, and released memory can be used again", async () => {
     const { stdout, stderr, code } = await runProgram(program("cuda-memory"), [], [], {
       STEPSIZE_EMULATED_MEMORY: String(64 * 2 ** 20),
     });
@@ -101,7 +104,7 @@ describe("when the memory is full", isThere, () => {
     };
     expect(seen.full).toEqual(outOfMemory);
     expect(seen.again).toEqual(outOfMemory);
-    // All of it but for a few tables: 16 pieces of 4 MiB make 64.
+    // All 64 MiB except for a few tables: 16 tensors of 4 MiB.
     expect(seen.pieces).toBeGreaterThanOrEqual(15);
     expect(seen.values).toEqual(Array.from({ length: seen.pieces }, (_, i) => i));
     expect(seen).toMatchObject({ reused: 77, cached: true, large: 12 * 2 ** 20 });
@@ -110,7 +113,7 @@ describe("when the memory is full", isThere, () => {
     expect(seen.stats).toMatchObject({ iteration: 1, updates: 1 });
   });
 
-  it("gives an operation's own needs what is cached for tensors, or says that there is nothing", async () => {
+  it("an operation's scratch memory is taken from the cache for tensors, or the error says that none is left", async () => {
     const { stdout, stderr, code } = await runProgram(program("cuda-scratch"), [], [], {
       STEPSIZE_EMULATED_MEMORY: String(4 * 2 ** 20),
     });
@@ -127,9 +130,9 @@ describe("when the memory is full", isThere, () => {
   });
 });
 
-// As on compute capability 8.6 and 8.9, the RTX 30 and RTX 40.
+// As on compute capability 8.6 and 8.9, which the RTX 30 and RTX 40 have.
 describe("with 99 KiB of shared memory", isThere, () => {
-  it("runs every product and every size of a head, to the same bits as with more", async () => {
+  it("every product and every head size gives the same bits as with more", async () => {
     const run = async (bytes: number) => {
       const env = { STEPSIZE_EMULATED_SHARED: String(bytes) };
       const { stdout, stderr, code } = await runProgram(program("cuda-shared"), [], [], env);
@@ -147,7 +150,7 @@ describe("an emulated GPU", isThere, async () => {
   afterAll(() => Promise.all([device?.close(), other?.close()]));
   const [gpu, second] = [device as Device, other as Device];
 
-  it("makes no graph of captured work in which an operation failed", async () => {
+  it("creates no graph of a capture in which an operation failed", async () => {
     const wide = zeros(gpu, [0, 3e9]);
     const x = full(gpu, [4], 1);
     const attempt = () => {
@@ -156,7 +159,7 @@ describe("an emulated GPU", isThere, async () => {
     };
     const words = ["argmax(float32[0,3000000000])", "3000000000 columns, at most 2147483647 on CUDA"];
     await expectError(() => gpu.capture(attempt), "device-failed", ...words);
-    // It belongs to the capture, or to the result, and work goes on.
+    // The error belongs to the capture or to the result, and later work is not affected.
     expect(await x.read()).toEqual(Float32Array.of(1, 1, 1, 1));
     await expectError(() => argmax(wide).read(), "device-failed", ...words);
     await gpu.synchronize();
@@ -166,15 +169,15 @@ describe("an emulated GPU", isThere, async () => {
     capture.dispose();
   });
 
-  it("has each upload at its place in the order, whichever way it travels", async () => {
-    // Below and above the size from which uploads have a stream of their own, which grows its slots on the way.
+  it("executes every upload in stream order, whichever way it is copied", async () => {
+    // Sizes below and above the limit from which uploads use a separate stream, whose slots grow during the test.
     const sizes = [10, 20_000, 16_384, 100_000, 20_000, 300_000, 5, 300_000, 300_000, 16_385];
     const found: Promise<number>[] = [];
     const written: Tensor[] = sizes.map((size) => full(gpu, [size], 0));
     for (let round = 0; round < 3; round++)
       for (const [i, size] of sizes.entries()) {
         const x = written[i] as Tensor;
-        // Read by work that is enqueued before the next upload overwrites it.
+        // Read by work that is enqueued before the next upload overwrites the memory.
         x.write(new Float32Array(size).fill(100 * round + i));
         found.push(
           x
@@ -188,7 +191,7 @@ describe("an emulated GPU", isThere, async () => {
     for (const x of written) x.dispose();
   });
 
-  it("finishes what was enqueued when it closes, and refuses everything after", async () => {
+  it("finishes enqueued work before it closes, and refuses later calls", async () => {
     const own = await openDevice("cuda:emulated");
     const x = full(own, [2 ** 20], 0);
     for (let i = 1; i <= 200; i++) fill(x, i);
@@ -200,7 +203,7 @@ describe("an emulated GPU", isThere, async () => {
     x.dispose();
   });
 
-  it("tells how long work takes on it", async () => {
+  it("measures the time of work on the GPU", async () => {
     const x = full(gpu, [2 ** 20], 0);
     const empty = await gpu.time(() => {});
     const busy = await gpu.time(() => {
@@ -211,7 +214,7 @@ describe("an emulated GPU", isThere, async () => {
     x.dispose();
   });
 
-  it("works side by side with another one, each in its own order", async () => {
+  it("works alongside another GPU, each in its own order", async () => {
     const runs = [gpu, second].map((one) => {
       const parameter = parameterOf(one, 1025);
       const optimizer = new AdamW([parameter], { lr: 0.01, clipNorm: 1 });
@@ -226,7 +229,7 @@ describe("an emulated GPU", isThere, async () => {
     expect(bits(a!).equals(bits(b!))).toBe(true);
   });
 
-  describe("memory of others", () => {
+  describe("caller-owned memory", () => {
     const size = 1025;
     const place = (one: Tensor, from = 0, length = one.size - from): DevicePointer => ({
       devicePointer: one.devicePointer + BigInt(from * (one.dtype === "bfloat16" ? 2 : 4)),
@@ -239,7 +242,7 @@ describe("an emulated GPU", isThere, async () => {
       { Rule: AdamW, dtype: "float32" },
       { Rule: Lion, dtype: "float32" },
       { Rule: AdamW, dtype: "bfloat16" },
-    ] as const)("gives the bits of a tensor's step: $Rule.name $dtype", async ({ Rule, dtype }) => {
+    ] as const)("gets the same bits as tensors in a step: $Rule.name $dtype", async ({ Rule, dtype }) => {
       const own = [size, 3].map((count, i) => parameterOf(gpu, count, "", i + 1, dtype));
       const theirs = [size, 3].map((count, i) => tensor(gpu, initialValues(count, i + 1), [count], { dtype }));
       const gradients = [size, 3].map((count) => tensor(gpu, new Float32Array(count), [count], { dtype }));
@@ -255,7 +258,7 @@ describe("an emulated GPU", isThere, async () => {
           copy(gradients[i]!, parameter.grad!);
         }
         tensors.step();
-        // The caller's order is kept: the step is enqueued, as for tensors.
+        // The step is enqueued as for tensors, so the order of the caller's calls is kept.
         pointers.step(gradients.map((one) => place(one)));
       }
       for (const [i, parameter] of own.entries())
@@ -264,19 +267,22 @@ describe("an emulated GPU", isThere, async () => {
       expect(pointers.iteration).toBe(5);
     });
 
-    it.each([0, 1, 3, 5])("from %d elements into an allocation on, and nothing beside it", async (from) => {
-      const parameter = parameterOf(gpu, initialValues(size).slice(from, size - 2));
-      const whole = tensor(gpu, initialValues(size));
-      const gradient = tensor(gpu, gradientValues(size, 0));
-      const tensors = new AdamW([parameter], options);
-      const pointers = new AdamW([place(whole, from, size - 2 - from)], options);
-      setGradient(parameter, gradientValues(size, 0).slice(from, size - 2));
-      tensors.step();
-      pointers.step([place(gradient, from, size - 2 - from)]);
-      const expected = initialValues(size);
-      expected.set((await parameter.read()) as Float32Array, from);
-      expect(bits(await whole.read()).equals(bits(expected))).toBe(true);
-    });
+    it.each([0, 1, 3, 5])(
+      "may start %d elements into an allocation, and the surrounding elements stay unchanged",
+      async (from) => {
+        const parameter = parameterOf(gpu, initialValues(size).slice(from, size - 2));
+        const whole = tensor(gpu, initialValues(size));
+        const gradient = tensor(gpu, gradientValues(size, 0));
+        const tensors = new AdamW([parameter], options);
+        const pointers = new AdamW([place(whole, from, size - 2 - from)], options);
+        setGradient(parameter, gradientValues(size, 0).slice(from, size - 2));
+        tensors.step();
+        pointers.step([place(gradient, from, size - 2 - from)]);
+        const expected = initialValues(size);
+        expected.set((await parameter.read()) as Float32Array, from);
+        expect(bits(await whole.read()).equals(bits(expected))).toBe(true);
+      },
+    );
 
     const x = addon ? full(gpu, [64], 1) : (undefined as never);
     const gradient = addon ? full(gpu, [64], 1) : (undefined as never);
@@ -314,7 +320,7 @@ describe("an emulated GPU", isThere, async () => {
       await expectError(call, "invalid-argument", words);
     });
 
-    it("refuses an address that is no multiple of its type's size: a GPU would fail for good", async () => {
+    it("refuses an address that is not a multiple of its type's size, which would make a GPU fail permanently", async () => {
       const own = full(gpu, [64], 1);
       const odd = { devicePointer: own.devicePointer + 2n, length: 4 };
       const attempts = [
@@ -334,19 +340,19 @@ describe("an emulated GPU", isThere, async () => {
       await native.close();
     });
 
-    it("refuses ranges that overlap what is written", async () => {
+    it("refuses ranges that overlap written memory", async () => {
       const pair = new SGD([place(x, 0, 32), place(x, 31, 32)], { lr: 1, device: gpu });
       const gradients = [place(gradient, 0, 32), place(gradient, 0, 32)];
       await expectError(() => pair.step(gradients), "invalid-argument", "overlaps");
       const itself = new SGD([place(x, 0, 32)], { lr: 1, device: gpu });
       await expectError(() => itself.step([place(x, 16, 32)]), "invalid-argument", "overlaps");
-      // Neighbours do not overlap, and gradients, which are only read, may.
+      // Adjacent ranges do not overlap. Gradients are only read, so they may overlap.
       const apart = new SGD([place(x, 0, 32), place(x, 32, 32)], { lr: 0, device: gpu });
       apart.step(gradients);
       expect(await x.read()).toEqual(new Float32Array(64).fill(1));
     });
 
-    it("needs to be told whose memory it is", async () => {
+    it("requires the device option", async () => {
       await expectError(
         () => new SGD([place(x)], { lr: 1 }),
         "invalid-argument",
@@ -358,7 +364,7 @@ describe("an emulated GPU", isThere, async () => {
       await cpu.close();
     });
 
-    it("takes one gradient of the right kind, type and length for each", async () => {
+    it("requires one gradient of the right kind, type and length for each parameter", async () => {
       const optimizer = new SGD([place(x)], { lr: 1, device: gpu });
       for (const [gradients, words] of [
         [[], "expected one for each of 1 parameters, got 0"],
@@ -372,13 +378,13 @@ describe("an emulated GPU", isThere, async () => {
       expect(optimizer.iteration).toBe(0);
     });
 
-    it("keeps no master of bfloat16 that is not its own", async () => {
+    it("cannot have master weights for bfloat16", async () => {
       const low = tensor(gpu, initialValues(8), [8], { dtype: "bfloat16" });
       const optimizer = new SGD([place(low)], { lr: 1, device: gpu });
       await expectError(() => optimizer.step([place(low)]), "unsupported", "masterWeights: false");
     });
 
-    it("refuses arrays of the host", async () => {
+    it("refuses host arrays", async () => {
       const optimizer = new SGD([new Float32Array(4)], { lr: 1, device: gpu });
       await expectError(
         () => optimizer.step([new Float32Array(4)]),
@@ -387,7 +393,7 @@ describe("an emulated GPU", isThere, async () => {
       );
     });
 
-    it("may be empty, wherever it is", async () => {
+    it("may be empty, at any address", async () => {
       const nothing = { devicePointer: 0n, length: 0 };
       const optimizer = new SGD([nothing, place(x, 0, 4)], { lr: 0, device: gpu });
       optimizer.step([nothing, place(gradient, 0, 4)]);
@@ -409,7 +415,7 @@ describe("an emulated GPU", isThere, async () => {
   });
 
   describe("events", () => {
-    it("order the work of two streams: what one makes the other reads, and the first waits before it goes on", async () => {
+    it("order the work of two streams: one reads what the other wrote, and the other waits before it continues", async () => {
       const many = 2 ** 20;
       const gradient = full(gpu, [many], 0);
       const parameter = full(second, [many], 0);
@@ -417,7 +423,7 @@ describe("an emulated GPU", isThere, async () => {
       const pointer = (one: Tensor) => ({ devicePointer: one.devicePointer, length: many });
       const optimizer = new SGD([pointer(parameter)], { lr: 1, device: second });
       for (let round = 1; round <= 5; round++) {
-        // Long enough that the other stream would read one of the values before, if it did not wait.
+        // The fills take long enough for the other stream to read an earlier value if it did not wait.
         for (let i = 0; i < 20; i++) fill(gradient, 1000 + i);
         fill(gradient, -1);
         second.waitForEvent(gpu.recordEvent());
@@ -428,7 +434,7 @@ describe("an emulated GPU", isThere, async () => {
       expect(values.findIndex((value) => value !== 5)).toBe(-1);
     });
 
-    it("a device may wait for its own, and for one that was reached long ago", async () => {
+    it("can be waited for by the same device, and long after they were reached", async () => {
       const x = full(gpu, [4], 3);
       const event = gpu.recordEvent();
       await gpu.synchronize();
@@ -438,12 +444,12 @@ describe("an emulated GPU", isThere, async () => {
       await second.synchronize();
     });
 
-    it.each([0n])("refuses %d, which is none", async (event) => {
+    it.each([0n])("refuses %d, which is not an event", async (event) => {
       await expectError(() => gpu.waitForEvent(event), "invalid-argument", "event: ");
       await gpu.synchronize();
     });
 
-    it.each([undefined, null, 1, "1", {}, -1n, 2n ** 64n])("refuses %s, which cannot be one", async (event) => {
+    it.each([undefined, null, 1, "1", {}, -1n, 2n ** 64n])("refuses %s, which cannot be an event", async (event) => {
       await expectError(() => gpu.waitForEvent(event as never), "invalid-argument", "event: expected");
     });
 
@@ -454,13 +460,13 @@ describe("an emulated GPU", isThere, async () => {
       await gpu.synchronize();
     });
 
-    it("are not needed where both work in one stream", async () => {
+    it("are not needed if both devices use one stream", async () => {
       const one = await openDevice("cuda:emulated");
       const two = await openDevice("cuda:emulated", { stream: one.stream });
       expect(two.stream).toBe(one.stream);
       const count = 1_000_000;
       const x = full(one, [count], 0);
-      // Enough work that the copy would come too early, if it did not wait for its turn.
+      // Enough work for the copy to come too early if it did not wait.
       for (let value = 1; value <= 20; value++) fill(x, value);
       const y = tensor(two, new Float32Array(count));
       const pointer = { devicePointer: x.devicePointer, length: count };
@@ -471,7 +477,7 @@ describe("an emulated GPU", isThere, async () => {
       await one.close();
     });
 
-    it("a CPU has none", async () => {
+    it("are not supported by the CPU", async () => {
       const cpu = await openDevice("cpu");
       await expectError(() => cpu.recordEvent(), "invalid-argument");
       await expectError(() => cpu.waitForEvent(1n), "invalid-argument");
@@ -479,7 +485,7 @@ describe("an emulated GPU", isThere, async () => {
     });
   });
 
-  it("gives a model's parameters an address, and none where they were disposed", () => {
+  it("gives the address of a model's parameter, and 0 after it was disposed of", () => {
     const parameter = new Parameter(tensor(gpu, [1, 2, 3]));
     expect(parameter.devicePointer).toBeGreaterThan(0n);
     parameter.dispose();
@@ -487,8 +493,8 @@ describe("an emulated GPU", isThere, async () => {
   });
 });
 
-describe("the ends of threads and processes", isThere, () => {
-  it("worker threads end cleanly in the middle of queued work, ten of ten", async () => {
+describe("termination of threads and processes", isThere, () => {
+  it("worker threads exit cleanly with queued work, ten of ten times", async () => {
     const ended = await runProgram(program("terminate-workers"), [], [], onCuda);
     expect(ended).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
   });
@@ -497,14 +503,14 @@ describe("the ends of threads and processes", isThere, () => {
     { way: "exit", code: 7, seen: "" },
     { way: "throw", code: 1, seen: "on purpose" },
     { way: "nothing", code: 0, seen: "" },
-  ])("the process ends with work in flight ($way)", async ({ way, code, seen }) => {
+  ])("the process exits with work in flight ($way)", async ({ way, code, seen }) => {
     const ended = await runProgram(program("exit-early"), [way], [], onCuda);
     expect(ended).toMatchObject({ code, signal: null });
     expect(ended.stderr).toContain(seen);
   });
 });
 
-// The hostile programs of surface.test.ts, which says more; here the backend behind the same surface is another.
+// Runs the hostile programs of surface.test.ts on this backend. See there for details.
 describe("the addon never crashes the process", isThere, () => {
   it("survives every attack", async () => {
     const { stdout, stderr, code, signal } = await runProgram(program("run-attacks"), [], [], onCuda);

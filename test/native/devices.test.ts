@@ -1,4 +1,4 @@
-// Devices: found, opened, described, closed.
+// Finding, opening, describing and closing devices.
 import { describe, expect, it } from "vitest";
 import { findAddon, listDevices, openDevice } from "#lib/native/index.js";
 import { matmul, ones, tensor } from "#lib/tensor/index.js";
@@ -6,7 +6,7 @@ import { devices, open } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 
 describe("the CPU", () => {
-  it("is always there, with at least the portable kernels", () => {
+  it("always exists, with at least the portable kernels", () => {
     const cpu = listDevices().find(({ name }) => name === "cpu");
     expect(cpu).toMatchObject({ name: "cpu" });
     expect(cpu?.problem).toBeUndefined();
@@ -14,7 +14,7 @@ describe("the CPU", () => {
     expect(Number(cpu?.facts["threads"])).toBeGreaterThanOrEqual(1);
   });
 
-  it("is what auto opens where there is no GPU, with the best instruction set", async () => {
+  it("is opened by auto if there is no GPU, with the best instruction set", async () => {
     const gpu = listDevices().some(({ name }) => name === "cuda:0");
     const device = await openDevice("auto", gpu ? { threads: 1 } : {});
     expect(device.name).toBe("cpu");
@@ -22,7 +22,7 @@ describe("the CPU", () => {
     await device.close();
   });
 
-  it("takes the number of threads it is given", async () => {
+  it("uses the given number of threads", async () => {
     const device = await openDevice("cpu", { threads: 3 });
     expect(device.describe()).toMatchObject({ threads: "3" });
     await device.close();
@@ -38,13 +38,13 @@ describe("the CPU", () => {
     await expectError(() => openDevice("cpu", options as never), "invalid-argument", ...words);
   });
 
-  it("refuses a name that is no device's", async () => {
+  it("refuses the name of an unknown device", async () => {
     await expectError(() => openDevice("tpu"), "invalid-argument", "device: expected", '"tpu"');
   });
 });
 
-describe("an addon that is not there", () => {
-  it("is reported with every place that was looked at", () => {
+describe("a missing addon", () => {
+  it("is reported with every path that was searched", () => {
     const report = findAddon("not-built");
     expect(report).toMatchObject({ name: "not-built", problem: "not built" });
     expect(report.addon).toBeUndefined();
@@ -63,13 +63,13 @@ describe.each(devices)("a device ($label)", (under) => {
     await device.close();
   });
 
-  it.runIf(isCpu)("runs the kernels that were asked for", async () => {
+  it.runIf(isCpu)("runs the requested kernels", async () => {
     const device = await open(under);
     expect(device.describe()["kernels"]).toBe(under.options.instructionSet);
     await device.close();
   });
 
-  it("finishes what was enqueued when it closes, and refuses everything after", async () => {
+  it("finishes enqueued work before it closes, and refuses later calls", async () => {
     const device = await open(under);
     const x = ones(device, [100, 100]);
     let y = x;
@@ -90,9 +90,9 @@ describe.each(devices)("a device ($label)", (under) => {
     expect(x.disposed).toBe(true);
   });
 
-  it("never blocks the caller: the event loop turns while the work is done", async () => {
+  it("does not block the event loop during its work", async () => {
     const device = await open(under, isCpu ? { threads: 1 } : {});
-    // The emulator is a hundred times slower than a CPU, and a GPU as much faster.
+    // The emulator is a hundred times slower than a CPU, and a GPU a hundred times faster.
     const size = isCpu ? 500 : under.name === "cuda:emulated" ? 200 : 4096;
     const x = ones(device, [size, size]);
     for (let i = 0; i < 30; i++) matmul(x, x).dispose();
@@ -104,12 +104,12 @@ describe.each(devices)("a device ($label)", (under) => {
     let next = setImmediate(turn);
     await device.synchronize();
     clearImmediate(next);
-    // Were the work done in the calls themselves, the answer would be there after a turn or two.
+    // If the calls did the work, the result would be available after one or two turns.
     expect(turns).toBeGreaterThan(20);
     await device.close();
   });
 
-  it.runIf(isCpu)("shares the threads with other devices that are open", async () => {
+  it.runIf(isCpu)("shares its threads with other open devices", async () => {
     const both = [await open(under, { threads: 2 }), await open(under, { threads: 3 })];
     const sums = await Promise.all(
       both.flatMap((device) => {

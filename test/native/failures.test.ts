@@ -1,5 +1,5 @@
-// An operation that fails late spoils its result and whatever is computed from it, for whoever reads that, as often as
-// they do, and nobody else.
+// An operation that fails late spoils its result and everything computed from it. Every read of spoiled memory rejects,
+// and no other read does.
 import { describe, expect, it } from "vitest";
 import type { Device } from "#lib/native/index.js";
 import { AdamW, SGD } from "#lib/optim/index.js";
@@ -21,7 +21,7 @@ import {
 import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 
-/** A result that fails to be read, and says so with this id, which no table of the tests has. */
+/** A result whose read rejects with this id, which is outside every table of the tests. */
 function failing(device: Device, id: number, table = ones(device, [2, 3])): Tensor {
   return embedding(tensor(device, Int32Array.of(id)), table);
 }
@@ -32,7 +32,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
 const flat = async (x: Tensor) => [...(await x.read())];
 
 await onEveryDevice("a failed operation", (device) => {
-  it("belongs to its caller, whoever waits in between and however often it is read", async () => {
+  it("rejects every read of its result, whoever waits in between", async () => {
     const good = full(device, [3], 7);
     const bad = failing(device, 9);
     await pause();
@@ -47,7 +47,7 @@ await onEveryDevice("a failed operation", (device) => {
     expect(await flat(good)).toEqual([7, 7, 7]);
   });
 
-  it("gives two callers that take turns each their own", async () => {
+  it("rejects the reads of its caller only, if two callers alternate", async () => {
     const outcomes = await Promise.allSettled(
       Array.from({ length: 40 }, (_, i) =>
         i % 2 === 0 ? failing(device, 100 + i).read() : full(device, [3], i).multiply(2).read(),
@@ -60,14 +60,14 @@ await onEveryDevice("a failed operation", (device) => {
     }
   });
 
-  it("spoils a chain of ten operations, whatever is disposed of on the way", async () => {
+  it("spoils a chain of ten operations, even if intermediate tensors are disposed of", async () => {
     let x = failing(device, 5);
     for (let i = 0; i < 10; i++) x = tidy(() => x.add(ones(device, [3])).relu());
     await pause();
     await expectSpoiled(() => x.read(), 5);
   });
 
-  it("is seen through every view of the memory, and in a tensor without elements", async () => {
+  it("is reported by every view of the memory, and by a tensor without elements", async () => {
     const bad = failing(device, 4);
     const view = reshape(bad, [3, 1]);
     bad.dispose();
@@ -77,7 +77,7 @@ await onEveryDevice("a failed operation", (device) => {
     await expectError(() => empty.read(), "device-failed", "id 3 at position 0");
   });
 
-  it("spoils what is changed in place, until that is overwritten", async () => {
+  it("spoils a tensor that is changed in place, until it is overwritten", async () => {
     const x = ones(device, [3]);
     copy(x, reshape(failing(device, 7), [3]));
     await expectSpoiled(() => x.read(), 7);
@@ -89,14 +89,14 @@ await onEveryDevice("a failed operation", (device) => {
     copy(x, reshape(failing(device, 6), [3]));
     copy(x, tensor(device, [5, 6, 7]));
     expect(await flat(x)).toEqual([5, 6, 7]);
-    // What was computed meanwhile stays as it was.
+    // Results that were computed before stay valid.
     copy(x, reshape(failing(device, 3), [3]));
     const sum = x.sum();
     fill(x, 0);
     await expectSpoiled(() => sum.item(), 3);
   });
 
-  it("leaves memory that is used again", async () => {
+  it("does not affect memory that is reused", async () => {
     for (let round = 0; round < 20; round++) {
       const table = ones(device, [2, 3]);
       const bad = failing(device, 20 + round, table);
@@ -104,7 +104,7 @@ await onEveryDevice("a failed operation", (device) => {
       const reads = round % 2 === 0 ? sums.read() : undefined;
       reads?.catch(() => {});
       for (const one of [bad, sums, table]) one.dispose();
-      // Never written: whatever is there is not the error.
+      // A new tensor is never written, but reading it must not report the error.
       const raw = device.native.create("float32", [1, 3]);
       const made = [ones(device, [1, 3]), tensor(device, [[1, 1, 1]]), full(device, [1, 3], 0.5).multiply(2)];
       await expect(device.native.read(raw)).resolves.toHaveLength(3);
@@ -115,11 +115,11 @@ await onEveryDevice("a failed operation", (device) => {
     }
   });
 
-  it("does not keep a tensor from going to another device, but its values", async () => {
+  it("rejects the transfer of its result to another device", async () => {
     await expectSpoiled(() => failing(device, 9).to(device), 9);
   });
 
-  it("leaves synchronize, time and the memory's statistics alone", async () => {
+  it("does not affect synchronize, time or the memory statistics", async () => {
     const bad = failing(device, 9);
     await device.synchronize();
     expect(await device.time(() => bad.add(1))).toBeGreaterThanOrEqual(0);
@@ -127,7 +127,7 @@ await onEveryDevice("a failed operation", (device) => {
     await expectSpoiled(() => bad.read(), 9);
   });
 
-  describe("of the table that can fail late:", () => {
+  describe("is possible for every operation of the table that can fail late:", () => {
     const run = (operation: string, inputs: Tensor[], attributes = {}) => execute(operation, inputs, attributes);
     const labels = Int32Array.of(0, 7);
     const logits = () => tensor(device, [[1, 2], [3, 4]]); // biome-ignore format: a matrix
@@ -146,7 +146,7 @@ await onEveryDevice("a failed operation", (device) => {
       await expectError(() => gradient?.read(), "device-failed", "crossEntropyGradient(", "label 7 in row 1");
     });
 
-    it("the gradient of max-pooling", async () => {
+    it("gradient of max-pooling", async () => {
       const gradient = ones(device, [1, 1, 1, 1]);
       const indices = tensor(device, Int32Array.of(99), [1, 1, 1, 1]);
       const [images] = run("maxPool2dGradient", [gradient, indices], { size: 2, height: 2, width: 2 });
@@ -158,7 +158,7 @@ await onEveryDevice("a failed operation", (device) => {
       );
     });
 
-    it("more of them than anybody reads", async () => {
+    it("may occur more often than results are read", async () => {
       const x = ones(device, [3]);
       const bad = failing(device, 1000);
       for (let i = 0; i < 400; i++) {
@@ -171,7 +171,7 @@ await onEveryDevice("a failed operation", (device) => {
       expect(await flat(failing(device, 0))).toEqual([1, 1, 1]);
     });
 
-    it("and thousands of operations on what it spoiled, before anybody reads", async () => {
+    it("may be followed by thousands of operations on spoiled memory before a read", async () => {
       const bad = failing(device, 50);
       const good = ones(device, [1, 3]);
       let [a, b] = [bad, good];
@@ -182,7 +182,7 @@ await onEveryDevice("a failed operation", (device) => {
   });
 
   describe("in a backward pass", () => {
-    it("spoils the gradients of what the loss was made from, also where they do not read it", async () => {
+    it("spoils the gradients of the loss's inputs, even if the computation of a gradient does not read it", async () => {
       const table = tensor(device, new Float32Array(6), [2, 3], { requiresGrad: true });
       const scale = tensor(device, [1, 1, 1], undefined, { requiresGrad: true });
       embedding(tensor(device, Int32Array.of(2)), table)
@@ -191,14 +191,14 @@ await onEveryDevice("a failed operation", (device) => {
         .backward();
       await pause();
       for (const one of [table, scale]) await expectSpoiled(() => one.grad?.read(), 2);
-      // What the gradients are of is good.
+      // The tensors themselves are valid.
       for (const one of [table, scale]) expect((await flat(one)).every(Number.isFinite)).toBe(true);
       const other = tensor(device, [1, 2], undefined, { requiresGrad: true });
       other.square().sum().backward();
       expect(await flat(other.grad as Tensor)).toEqual([2, 4]);
     });
 
-    it("adds to a gradient, which is spoiled until it is forgotten", async () => {
+    it("spoils an accumulated gradient until it is cleared", async () => {
       const x = tensor(device, [[1, 2]], undefined, { requiresGrad: true });
       crossEntropy(x, tensor(device, Int32Array.of(1))).backward();
       crossEntropy(x, tensor(device, Int32Array.of(5))).backward();
@@ -219,7 +219,7 @@ await onEveryDevice("a failed operation", (device) => {
         .backward();
 
     it.each([{}, { clipNorm: 1 }, { nonFinite: "skip" as const }])(
-      "spoils parameters, moments and what was counted, until they are loaded: %j",
+      "spoils parameters, moments and counters until they are loaded: %j",
       async (options) => {
         const [w, elsewhere] = [parameter([1, 2, 3]), parameter([1, 2, 3])];
         const optimizer = new AdamW([w], { lr: 0.1, ...options });
@@ -260,7 +260,7 @@ await onEveryDevice("a failed operation", (device) => {
       },
     );
 
-    it("spares gradients that the step sets to zero", async () => {
+    it("does not spoil gradients that the step zeroes", async () => {
       const w = parameter([1, 2, 3]);
       const optimizer = new SGD([w], { lr: 0.5, zeroGradients: true });
       const saved = new Map<string, Tensor>();
@@ -276,7 +276,7 @@ await onEveryDevice("a failed operation", (device) => {
       expect(await flat(w)).toEqual([0.5, 1.5, 2.5]);
     });
 
-    it.runIf(device.name === "cpu")("is thrown at the call by a step on arrays, which stay as they are", async () => {
+    it.runIf(device.name === "cpu")("is thrown by a step on arrays, which stay unchanged", async () => {
       const [mine, theirs] = [Float32Array.of(1, 2), Float32Array.of(1, 2)];
       const optimizer = new SGD([mine], { lr: 1, momentum: 0.9, device });
       const others = new SGD([theirs], { lr: 1, momentum: 0.9, device });
@@ -298,7 +298,7 @@ await onEveryDevice("a failed operation", (device) => {
   });
 
   describe("in captured work", () => {
-    it("spoils that replay's results, and the next one's are good", async () => {
+    it("spoils the results of that replay and not of the next", async () => {
       const ids = tensor(device, Int32Array.of(0)).keep();
       const table = tensor(device, [[1, 2, 3], [4, 5, 6]]).keep(); // biome-ignore format: a matrix
       let out: Tensor | undefined;
@@ -317,7 +317,7 @@ await onEveryDevice("a failed operation", (device) => {
       for (let i = 0; i < 6; i++)
         if (i % 2 === 0) expect(await reads[i]).toEqual(Float32Array.of(8, 10, 12));
         else await expectSpoiled(() => reads[i], 60 + i);
-      // Several without a read between them.
+      // Several replays without a read between them.
       for (const id of [70, 1, 71, 0]) {
         ids.write(Int32Array.of(id));
         capture.replay(3);
@@ -327,7 +327,7 @@ await onEveryDevice("a failed operation", (device) => {
       capture.dispose();
     });
 
-    it("spoils what every replay adds to, from that replay on until it is overwritten", async () => {
+    it("spoils an accumulated tensor from that replay on, until it is overwritten", async () => {
       const ids = tensor(device, Int32Array.of(0)).keep();
       const table = ones(device, [2, 3]);
       const sum = full(device, [1, 3], 0);
@@ -358,7 +358,7 @@ await onEveryDevice("a failed operation", (device) => {
       capture.dispose();
     });
 
-    it("is passed on from outside, and has more operations that can fail than the device keeps faults", async () => {
+    it("spoils captured work that reads it, even with more failing operations than the device keeps faults", async () => {
       const ids = tensor(device, Int32Array.of(0)).keep();
       const table = ones(device, [2, 3]).keep();
       const results: Tensor[] = [];
@@ -374,7 +374,7 @@ await onEveryDevice("a failed operation", (device) => {
       ids.write(Int32Array.of(1));
       capture.replay();
       for (const one of results) expect(await flat(one)).toEqual([1, 1, 1]);
-      // The table fails; the ids are good.
+      // The table is spoiled. The ids are valid.
       const bad = embedding(tensor(device, Int32Array.of(91, 91)), table);
       copy(table, bad);
       capture.replay();
@@ -383,12 +383,12 @@ await onEveryDevice("a failed operation", (device) => {
     });
   });
 
-  it.each([1, 2, 3, 4])("agrees with a simple model of who must see what, seed %d", async (seed) => {
+  it.each([1, 2, 3, 4])("spoils the same tensors as in a simple model, seed %d", async (seed) => {
     const draws = new PhiloxStream(seed, 0);
     const below = (n: number) => draws.integer(n);
     const chance = (p: number) => draws.uniform() < p;
     const table = tensor(device, [[1, 1, 1], [2, 2, 2]]).keep(); // biome-ignore format: a matrix
-    // What each holds: a number in all elements, or the id of the failure that spoiled it.
+    // The content of each tensor: the number in all its elements, or the id of the failure that spoiled it.
     interface Known {
       readonly x: Tensor;
       content: { value: number } | { id: number };
@@ -422,7 +422,7 @@ await onEveryDevice("a failed operation", (device) => {
         known.push({ x, content: id < 2 ? { value: id + 1 } : { id } });
       } else if (action <= 3) {
         const content = sumOf(a.content, b.content);
-        // Small enough to be exact.
+        // Larger sums would not be exact.
         if ("value" in content && content.value > 2 ** 20) continue;
         known.push({ x: add(a.x, b.x), content });
       } else if (action === 4) {

@@ -1,4 +1,4 @@
-// A list tells which of its tensors were written in place since it was set, or since that was noted.
+// A list tells which of its tensors were written in place since it was set or since the last note().
 import { expect, it } from "vitest";
 import { fill, type Tensor, tensor } from "#lib/tensor/index.js";
 import { onEveryDevice } from "../support/devices.js";
@@ -11,16 +11,16 @@ await onEveryDevice("a list of tensors", (device) => {
     return { tensors: tensors as [Tensor, Tensor, Tensor], list };
   };
 
-  it("knows what was written, by an operation, from the host or by a replay", () => {
+  it("detects writes by an operation, from the host and by a replay", () => {
     const { tensors, list } = make();
     const capture = device.capture(() => fill(tensors[0], 5));
-    // Recording counts as writing.
+    // Recording a capture counts as writing.
     expect(list.changed()).toEqual([0]);
     list.note();
     fill(tensors[2], 7);
     tensors[1].write(Float32Array.of(8));
     expect(list.changed()).toEqual([1, 2]);
-    // Asking changes nothing.
+    // changed() does not reset the list.
     expect(list.changed()).toEqual([1, 2]);
     list.note();
     expect(list.changed()).toBeNull();
@@ -32,7 +32,7 @@ await onEveryDevice("a list of tensors", (device) => {
     for (const one of tensors) one.dispose();
   });
 
-  it("says nothing of tensors that are gone", () => {
+  it("ignores tensors that were disposed of", () => {
     const { tensors, list } = make();
     fill(tensors[0], 5);
     fill(tensors[1], 5);

@@ -1,4 +1,4 @@
-// Parts of a tensor are read and written where they lie, and nothing else is.
+// Parts of a tensor are read and written in place, and nothing else is.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { arrayOf, dataTypes } from "#lib/native/addon.js";
@@ -7,7 +7,7 @@ import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 
 await onEveryDevice("parts of a tensor", (device) => {
-  test("have the values of the whole", async () => {
+  test("have the values of the whole tensor", async () => {
     const part = fc.record({ first: fc.nat(60), count: fc.nat(60) });
     await fc.assert(
       fc.asyncProperty(
@@ -15,7 +15,7 @@ await onEveryDevice("parts of a tensor", (device) => {
         fc.nat(60),
         fc.array(part, { maxLength: 5 }),
         async (dtype, size, parts) => {
-          // One class to the type checker, which cannot call a union of them.
+          // A single class for the type checker, which cannot call a union of them.
           const Elements = arrayOf[dtype] as typeof Float32Array;
           const expected = Elements.from({ length: size }, (_, i) => i + 1);
           const x = tensor(device, expected, [size], { dtype });
@@ -25,7 +25,7 @@ await onEveryDevice("parts of a tensor", (device) => {
             const data = Elements.from({ length: count }, (_, i) => 100 + 10 * round + (i % 10));
             expected.set(data, first);
             device.native.writePart(x.handle, first, data);
-            // What the call was given is its own: it was copied.
+            // The call copies its argument, so changing it has no effect.
             data.fill(0);
             const read = device.native.readPart(x.handle, first, count);
             expect(await read).toEqual(expected.slice(first, first + count));
@@ -38,7 +38,7 @@ await onEveryDevice("parts of a tensor", (device) => {
     );
   });
 
-  test("that are written count as a change, and those of a failed operation are errors until they are written", async () => {
+  test("count as a change if written, and after a failed operation are spoiled until written", async () => {
     const ids = tensor(device, Int32Array.of(9));
     const x = reshape(embedding(ids, zeros(device, [2, 6])), [6]);
     const { version } = x.handle;

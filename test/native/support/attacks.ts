@@ -1,11 +1,12 @@
-// Calls that are wrong in one deliberate way each. Every one either throws an Error or returns; `refused` ones throw.
+// Calls with one deliberate mistake each. Every call either throws an Error or returns; calls with `refused` must
+// throw.
 import { type Anything, addon, expectUsable, floats, id, listOf, openSmall, options } from "./surface.js";
 
 interface Attack {
   readonly run: (device: Anything) => unknown;
-  /** Words of the error it must throw. */
+  /** Words of the error that it must throw. */
   readonly refused?: string;
-  /** Whether it is about what only the CPU has. */
+  /** Whether it applies only to the CPU. */
   readonly cpuOnly?: boolean;
 }
 
@@ -130,7 +131,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => {
       const x = floats(d, [4096]);
       const victim = floats(d, [4096]);
-      // The element at 1 is read after the tensor at 0 was looked at.
+      // The element at 1 is read after the tensor at 0 was checked.
       const list: Anything[] = [victim, x];
       Object.defineProperty(list, 1, {
         get() {
@@ -392,7 +393,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       const x = floats(d, [2]);
       const list = listOf(d, [x]);
       x.dispose();
-      // Its memory is now another's.
+      // Its memory now belongs to another tensor.
       floats(d, [2]);
       d.enqueue(id("gradientNorm"), [], {}, [list]);
     },
@@ -536,7 +537,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
       }
-      // A call that failed half-way must not leave its memory or its claim on the next tensor behind.
+      // A call that failed halfway must not keep memory or reserve the next tensor.
       for (const one of kept) one.dispose();
       if (d.memory().tensors !== before) throw new Error(`${d.memory().tensors - before} tensors were lost`);
       new kept[0].constructor();
@@ -545,7 +546,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
   },
   "no memory for the second result": {
     run: (d) => {
-      // Six pieces of 4.2 MB are held; of the values and indices of another pooling the 32 MB have room for the values.
+      // Six tensors of 4.2 MB are held. The 32 MB have room for the values of another pooling but not for its indices.
       const x = d.create("float32", [1, 1000, 1000, 1]);
       const more = [d.create("float32", [1000, 1000]), ...pool(), ...pool()];
       const before = d.memory().allocated;

@@ -1,4 +1,4 @@
-// What terminate-workers.ts runs in each thread.
+// The worker thread of terminate-workers.ts.
 import { parentPort, workerData } from "node:worker_threads";
 import { openBusy } from "./busy.js";
 

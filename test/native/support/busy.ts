@@ -1,8 +1,8 @@
-// Gives a device more work than it does in a second.
+// Gives a device more work than it can do in a second.
 import { type Anything, addon, floats, id, options } from "./surface.js";
 
 export function enqueueMuch(device: Anything): Anything {
-  // A GPU cannot be told to forget its work, so that whoever leaves waits for it.
+  // Enqueued work of a GPU cannot be canceled, so leaving waits for it.
   if (addon.backend !== "cpu") {
     const x = floats(device, [2 ** 20]);
     for (let i = 0; i < 100; i++)

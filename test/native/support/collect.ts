@@ -1,4 +1,4 @@
-// Needs --expose-gc. A promise settles although nobody holds the device or the tensor it belongs to any more.
+// Needs --expose-gc. A promise must settle even if the device and the tensor that it belongs to are unreachable.
 import { setImmediate } from "node:timers/promises";
 import { openBusy } from "./busy.js";
 import { type Anything, id } from "./surface.js";

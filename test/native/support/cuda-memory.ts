@@ -1,4 +1,4 @@
-// What happens when the GPU's memory is full. The environment gives it 64 MiB.
+// Fills the GPU's memory, which the environment limits to 64 MiB.
 import { openDevice } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
@@ -15,17 +15,17 @@ const fillUp = () => {
 };
 seen["full"] = thrown(fillUp);
 seen["pieces"] = held.length;
-// Not sticky: what is there is as it was, and the device goes on.
+// The error is not sticky: tensors keep their values, and the device still works.
 await device.synchronize();
 seen["values"] = await Promise.all(held.map(async (one) => (await one.read())[million - 1]));
 seen["again"] = thrown(() => zeros(device, [million]));
 
-// One given back is room for one.
+// Disposing of one tensor makes room for another.
 held.pop()?.dispose();
 held.push(full(device, [million], 77));
 seen["reused"] = (await (held.at(-1) as Tensor).read())[0];
 
-// Pieces of another size need the memory that is cached for this one.
+// Tensors of another size need the memory that is cached for this one.
 for (const one of held.splice(0)) one.dispose();
 seen["cached"] = device.memory().cached > 0;
 const large = zeros(device, [12 * million]);
@@ -33,7 +33,7 @@ seen["large"] = (await large.read()).length;
 large.dispose();
 device.trim();
 
-// A step whose moments do not fit changes nothing; when there is room again it is made.
+// A step whose moments do not fit changes nothing, and succeeds once there is room.
 const parameter = new Parameter(full(device, [2 * million], 1));
 parameter.grad = full(device, [2 * million], 1);
 const ballast = zeros(device, [11 * million]);

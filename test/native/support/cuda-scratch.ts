@@ -1,4 +1,4 @@
-// What operations need beside their tensors, when the GPU's memory is full. The environment gives it 4 MiB.
+// Scratch memory of operations if the GPU's memory is full. The environment limits it to 4 MiB.
 import { openDevice } from "#lib/native/index.js";
 import { correctCount, Tensor, zeros } from "#lib/tensor/index.js";
 import { thrown } from "./thrown.js";
@@ -6,7 +6,7 @@ import { thrown } from "./thrown.js";
 const rows = 2 ** 16;
 const device = await openDevice("cuda:emulated");
 const seen: Record<string, unknown> = {};
-// Nothing reads the values, and to write them takes the emulator seconds.
+// The values are not read, and writing them would take seconds on the emulator.
 const uninitialized = () => new Tensor(device, device.native.create("float32", [rows]));
 const held: Tensor[] = [];
 const fillUp = () => {
@@ -18,15 +18,15 @@ const giveUp = (count = held.length) => {
   for (const one of held.splice(0, count)) one.dispose();
 };
 
-// Where the largest number of each row is, 256 KiB, is kept between two kernels of this operation.
+// This operation keeps the index of each row's maximum, 256 KiB, between two kernels.
 const [logits, labels] = [zeros(device, [rows, 1]), zeros(device, [rows], "int32")];
 
-// All that there is lies in the cache for tensors.
+// All memory is in the cache for tensors.
 fillUp();
 giveUp();
 seen["eager"] = await correctCount(logits, labels).item();
 
-// Captured work has scratch memory of its own, and what the cache gives back is not freed before the capture's end.
+// Captured work has separate scratch memory. Memory released from the cache is not freed before the capture ends.
 fillUp();
 giveUp();
 const made: Tensor[] = [];
@@ -35,7 +35,7 @@ capture.replay();
 seen["captured"] = await (made[0] as Tensor).item();
 capture.dispose();
 
-// There is none: the call says so, and nothing sticks.
+// No memory is left: the call throws, and the device still works.
 fillUp();
 const attempt = () => device.capture(() => correctCount(logits, labels));
 seen["none"] = thrown(attempt);

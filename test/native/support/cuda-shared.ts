@@ -1,5 +1,5 @@
-// The operations that ask for most shared memory, on a device whose limit the environment sets: large and small tiles of
-// products, attention with the largest head of each way it is computed. Prints what failed, and hashes of all results.
+// Runs the operations that use the most shared memory, on a device with a limit set by the environment: large and small
+// tiles of products, and attention with the largest head of each algorithm. Prints failures and hashes of all results.
 import { createHash } from "node:crypto";
 import { type DataType, openDevice } from "#lib/native/index.js";
 import { cast, causalAttention, matmul, type Tensor, tensor } from "#lib/tensor/index.js";

@@ -1,5 +1,5 @@
-// Leaves with work in flight, in the way the argument says. On the CPU that work would take days: whoever waited for its
-// end would hang. A GPU cannot be told to forget its work, so there it is little.
+// Exits with work in flight, in the way given by the argument. On the CPU the work would take days, so waiting for it
+// would hang. Enqueued work of a GPU cannot be canceled, so there is little of it there.
 import { openBusy } from "./busy.js";
 import { addon, id } from "./surface.js";
 
@@ -20,4 +20,4 @@ if (way === "throw") {
     throw new Error("on purpose");
   }, 10);
 }
-// Otherwise: nobody waits for anything, so nothing keeps the process.
+// Otherwise nothing is awaited, so nothing keeps the process alive.

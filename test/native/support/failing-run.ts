@@ -1,8 +1,8 @@
-// Runs short-training.ts again and again, with another allocation of the addon failing each time. Needs
-// failing_allocations.c preloaded, and --expose-gc. Arguments: the device, the first allocation that fails and the last one
-// (0: all), the step from one to the next, how many more fail after each. Prints a line of JSON for each: { at, outcome },
-// where the outcome is "right", the code of a StepsizeError, or what is wrong with it; and at last
-// { at: 0, count, outcome: "end" }.
+// Runs short-training.ts repeatedly, with another allocation of the addon failing each time. Needs
+// failing_allocations.c preloaded, and --expose-gc. Arguments: the device, the first and the last failing allocation
+// (0: all), the step between them, and how many more fail after each. Prints a line of JSON for each run: { at, outcome
+// }. The outcome is "right", the code of a StepsizeError, or a description of what is wrong. The last line is { at: 0,
+// count, outcome: "end" }.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,9 +47,10 @@ async function outcomeOf(at: number): Promise<string> {
     return error.code;
   } finally {
     fail("0");
-    // A promise that nobody waits for is reported when the event loop turns.
+    // An unhandled rejection is reported when the event loop turns.
     await new Promise((resolve) => setImmediate(resolve));
-    // A device goes with its handle, and each emulated one has threads with stacks for a thousand threads of a kernel.
+    // A device is freed with its handle. Each emulated device has threads with stacks for a thousand threads of a
+    // kernel.
     collect();
   }
   return "right";
@@ -57,7 +58,7 @@ async function outcomeOf(at: number): Promise<string> {
 
 const last = to === 0 ? count : Math.min(to, count);
 for (let at = from; at <= last; at += step) {
-  // Whoever reads must know where the process ended, if it does.
+  // Tells the reader in which run the process ended, if it does.
   say({ at, outcome: "begun" });
   const outcome = await outcomeOf(at);
   say({ at, outcome: unhandled === undefined ? outcome : `unhandled: ${unhandled}` });

@@ -1,5 +1,5 @@
-// Random calls of everything the addon exports. Arguments: seed, calls of the surface, calls per operation.
-// Prints "ok" with counts when every call threw an Error or returned, and a device still computes afterwards.
+// Random calls of everything that the addon exports. Arguments: seed, calls of the interface, calls per operation.
+// Prints "ok" with counts if every call threw an Error or returned, and the device still computes afterwards.
 import { Device } from "#lib/native/index.js";
 import { PhiloxStream } from "#lib/random.js";
 import { inputsOf, recipes } from "../../tensor/support/records.js";
@@ -7,7 +7,7 @@ import { type Anything, addon, expectUsable, listOf, openSmall } from "./surface
 
 const [seed = 0, surfaceCalls = 1000, callsPerOperation = 20] = process.argv.slice(2).map(Number);
 const random = new PhiloxStream(seed, 0);
-/** Without values of its own: those could not be made while work is captured. */
+/** Uninitialized, because values could not be uploaded during a capture. */
 const floats = (device: Anything, shape: readonly number[]): Anything => device.create("float32", shape);
 const emptyGraph = (device: Anything): Anything => {
   try {
@@ -18,7 +18,7 @@ const emptyGraph = (device: Anything): Anything => {
 const chance = (probability: number): boolean => random.uniform() < probability;
 const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] as T;
 
-/** What hostile getters throw: the only thing besides an Error that may come out. */
+/** Thrown by hostile getters: the only value besides an Error that a call may throw. */
 const own = Symbol("thrown by an argument");
 const fail = (): never => {
   throw own;
@@ -104,7 +104,7 @@ function endCapture(): void {
 
 const counts = { returned: 0, threw: 0 };
 
-/** Runs one call. Work that fails later rejects a promise; that is as good as an error. */
+/** Runs one call. Work that fails later rejects a promise, which is as good as a thrown error. */
 function call(what: string, body: () => Anything): void {
   try {
     const result = body();
@@ -138,10 +138,10 @@ const entries: [string, Anything, boolean][] = [
 
 for (let i = 0; i < surfaceCalls; i++) {
   const [name, entry, isMethod] = pick(entries);
-  // A class of errors that is none would make every later error an odd one; its turn comes below.
+  // A class that is not an error class would change every later error, so it is tested last, below.
   if (name === "setErrorClass") continue;
   const args = Array.from({ length: random.integer(5) }, anything);
-  // CUDA takes the caller's word that an event is one, and so must we.
+  // CUDA does not check that an event is valid, so the test does not pass invalid ones.
   if (name === "waitForEvent" && addon.backend !== "cpu" && typeof args[0] === "bigint") continue;
   const receiver = isMethod && chance(0.8) ? pick([device, device, device, closed]) : anything();
   call(name, () => (chance(0.2) ? Reflect.construct(entry, args) : entry.apply(receiver, args)));
@@ -154,7 +154,7 @@ endCapture();
 
 const dataTypes = ["float32", "float64", "int32", "uint8", "bfloat16"];
 
-/** A tensor nobody asked for; small, so that what fits together by chance is soon done. */
+/** A small random tensor, so that accidentally valid calls finish quickly. */
 function stranger(): Anything {
   const shape = Array.from({ length: random.integer(7) }, () => pick(sizes.slice(0, 5)));
   return device.create(pick(dataTypes), shape);
@@ -172,7 +172,7 @@ for (const [operation, id] of addon.operations.map((name: string, i: number) => 
     const tensors: Anything[] = [...valid];
     const attributes: Record<string, Anything> = { ...recipe.attributes };
     const lists: Anything[] = [...validLists];
-    // Usually one thing is wrong, so that the checks behind the first are reached too.
+    // Usually only one argument is wrong, so that later checks are reached too.
     do {
       const at = random.integer(tensors.length + 1);
       const kind = random.integer(contents.length > 0 ? 10 : 7);
@@ -200,12 +200,12 @@ for (const [operation, id] of addon.operations.map((name: string, i: number) => 
     });
   }
   for (const tensor of [...valid, ...contents.flat()]) tensor.dispose();
-  // Work that was accepted may fail: that is an error of its results.
+  // Accepted work may fail, which is an error of its results.
   await device.synchronize();
   await expectUsable(device);
 }
 
-// Last, classes of errors that are none: what then comes out is theirs, but it comes out.
+// Invalid error classes come last. What is then thrown depends on them, but it must reach the caller.
 for (const wrong of makers) {
   for (const attempt of [() => addon.setErrorClass(wrong()), () => device.enqueue(-1)]) {
     try {

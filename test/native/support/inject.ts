@@ -1,4 +1,4 @@
-// Lets allocations of the addon fail one after another, in processes of their own, and says what became of it.
+// Makes allocations of the addon fail one after another, in separate processes, and reports the outcomes.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,39 +8,39 @@ import { listDevices } from "#lib/native/index.js";
 
 const deviceNames: readonly string[] = listDevices().map(({ name }) => name);
 
-/** Which allocations fail: counted from 1 over the whole run of short-training.ts. */
+/** The allocations that fail, counted from 1 over the whole run of short-training.ts. */
 export interface Injections {
-  /** Name of the device that trains, default "cpu". */
+  /** Name of the training device. Default "cpu". */
   readonly device?: string;
   /** Default 1. */
   readonly from?: number;
-  /** Default: the last one. */
+  /** Default: the last allocation. */
   readonly to?: number;
-  /** From one failing allocation to the next, default 1. */
+  /** Distance between failing allocations. Default 1. */
   readonly step?: number;
-  /** How many more fail after each of them, default 0. */
+  /** Number of allocations that fail after each of them. Default 0. */
   readonly more?: number;
 }
 
-/** What became of one run. */
+/** The outcome of one run. */
 export interface Injected {
   readonly at: number;
   /** `right`, the code of a StepsizeError, or what is wrong: `died: …`, `hung`, `not a StepsizeError: …`. */
   readonly outcome: string;
 }
 
-/** What became of all of them. */
+/** The outcomes of all runs. */
 export interface InjectionReport {
-  /** How many allocations a run has when none fails. */
+  /** Number of allocations of a run without failures. */
   readonly count: number;
   readonly runs: readonly Injected[];
-  /** Those that ended neither rightly nor with a StepsizeError. */
+  /** Runs that ended neither correctly nor with a StepsizeError. */
   readonly wrong: readonly Injected[];
 }
 
 const source = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
-/** Why allocations cannot be made to fail on a device here; empty if they can. */
+/** The reason why allocations cannot be made to fail on a device here, or an empty string. */
 export function whyNoInjection(device = "cpu"): string {
   if (!deviceNames.includes(device)) return `there is no device ${device}`;
   if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
@@ -49,17 +49,17 @@ export function whyNoInjection(device = "cpu"): string {
   } catch {
     return "there is no C compiler (cc)";
   }
-  // musl has no second name for malloc, which the replacement calls.
+  // musl has no second name for malloc, which the replacement needs to call.
   const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   return header?.glibcVersionRuntime === undefined ? "the C library is not glibc" : "";
 }
 
-/** Long enough for any machine: it ends a run that hangs. */
+/** Time limit that ends a hanging run. Long enough for any machine. */
 const patience = 600_000;
 
 /**
- * Runs the short training once for each allocation that is to fail. Where a run ends its process, the next one begins in
- * another process.
+ * Runs the short training once for each allocation that is to fail. If a run ends its process, the next one starts in a
+ * new process.
  */
 export async function injectAllocationFailures(injections: Injections = {}): Promise<InjectionReport> {
   const { device = "cpu", from = 1, to = 0, step = 1, more = 0 } = injections;
@@ -85,7 +85,7 @@ export async function injectAllocationFailures(injections: Injections = {}): Pro
   }
 }
 
-/** One process: until it has come to the end, or died. `count` is there in the first case. */
+/** Runs one process until it reaches the end or dies. `count` is present if it reached the end. */
 function runFrom(shim: string, args: readonly (string | number)[]): Promise<{ runs: Injected[]; count?: number }> {
   return new Promise((resolve, reject) => {
     const child = spawn(

@@ -1,4 +1,4 @@
-// A loop that never disposes anything and waits for one value per step: the collector frees what it drops.
+// A loop that never disposes and awaits one value per step. The collector frees the unreachable tensors.
 
 import { openDevice } from "#lib/native/index.js";
 import { matmul, tensor } from "#lib/tensor/index.js";
@@ -8,7 +8,7 @@ const w = tensor(device, new Float32Array(512 * 512).fill(0.001), [512, 512], { 
 const steps = 400;
 let largest = 0;
 for (let step = 0; step < steps; step++) {
-  // Six tensors of a megabyte: 2.4 GB in all.
+  // Six tensors of one megabyte per step, 2.4 GB in all.
   const x = tensor(device, new Float32Array(512 * 512).fill(1), [512, 512]);
   const loss = matmul(x, w).relu().square().mean();
   await loss.item();

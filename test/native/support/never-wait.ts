@@ -1,5 +1,5 @@
-// A loop that gives a busy device arrays and never waits: what waits is bounded.
-// Prints by how many bytes the process grew.
+// A loop that uploads arrays to a busy device and never waits. The queue must be bounded. Prints the growth of the
+// process in bytes.
 import { openDevice } from "#lib/native/index.js";
 import { full, matmul } from "#lib/tensor/index.js";
 
@@ -10,7 +10,7 @@ const matrix = full(device, [1000, 1000], 0.001);
 await device.synchronize();
 const before = process.memoryUsage().rss;
 let largest = 0;
-// Seconds of work, before the arrays.
+// Seconds of work before the uploads.
 for (let i = 0; i < 30; i++) matmul(matrix, matrix).dispose();
 // 480 MB of arrays.
 for (let i = 0; i < 120; i++) {

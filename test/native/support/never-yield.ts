@@ -1,5 +1,5 @@
-// A loop that neither disposes nor waits: what it drops is collected when the device's memory is used up. What it holds
-// is not, and the error says so.
+// A loop that neither disposes nor waits. Unreachable tensors are collected when the device's memory is used up.
+// Reachable ones are not, and the error names them.
 import { StepsizeError } from "#lib/errors.js";
 import { openDevice } from "#lib/native/index.js";
 import { full, type Tensor } from "#lib/tensor/index.js";
@@ -7,7 +7,7 @@ import { full, type Tensor } from "#lib/tensor/index.js";
 const device = await openDevice("cpu", { threads: 1, memoryLimit: 100e6 });
 const held = full(device, [2 ** 18], 3);
 let sum = full(device, [2 ** 18], 0);
-// 4000 times a megabyte, with room for a hundred.
+// 4000 tensors of one megabyte, with room for a hundred.
 for (let i = 0; i < 2000; i++) sum = sum.add(held.multiply(1));
 const values = await sum.read();
 if (values[0] !== 6000) throw new Error(`3 · 2000 became ${values[0]}`);

@@ -1,4 +1,4 @@
-// Opens the device that the argument names, in an environment that the caller chose. Prints what became of it.
+// Opens the device named by the argument, in an environment chosen by the caller. Prints the outcome.
 import { listDevices, openDevice } from "#lib/native/index.js";
 import { full } from "#lib/tensor/index.js";
 

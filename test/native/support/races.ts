@@ -1,4 +1,4 @@
-// Builds races_test.cc with ThreadSanitizer, and keeps the program for as long as nothing that goes into it changes.
+// Builds races_test.cc with ThreadSanitizer, and keeps the program until one of its sources changes.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -25,12 +25,12 @@ const sources = [
   "native/shape_rules_sequence.cc",
   "native/spoiled_memory.cc",
   ...readdirSync(join(root, "native/cpu"))
-    // Of the kernels one build is enough, and the program lists it itself.
+    // One build of the kernels is enough, and the program includes it itself.
     .filter((name) => name.endsWith(".cc") && !/^(kernels_avx.*|instruction_sets)\.cc$/.test(name))
     .map((name) => `native/cpu/${name}`),
 ];
 
-/** Why the program cannot be built or run here; empty if it can. */
+/** The reason why the program cannot be built or run here, or an empty string. */
 export async function whyNoThreadSanitizer(): Promise<string> {
   const folder = mkdtempSync(join(root, "node_modules", "probe-"));
   try {
@@ -57,7 +57,7 @@ function fingerprint(): string {
     .slice(0, 24);
 }
 
-/** Runs the program, with "race" one that has a race. Throws with what ThreadSanitizer reports, or gives what it prints. */
+/** Runs the program. With "race" it contains a race. Returns its output, or throws ThreadSanitizer's report. */
 export async function runRaces(...args: readonly "race"[]): Promise<string> {
   const program = join(root, "node_modules", ".stepsize", "races", fingerprint());
   if (!existsSync(program)) {

@@ -1,5 +1,5 @@
-// Reads a large tensor again and again, keeping what it read, until memory is short (`ulimit -v`): that is an error of the
-// read, and the device goes on. Prints "ok" and how often it could be read.
+// Reads a large tensor repeatedly and keeps the results, until memory is short (`ulimit -v`). The read must then fail,
+// and the device must continue. Prints "ok" and the number of successful reads.
 import { StepsizeError } from "#lib/errors.js";
 import { openDevice } from "#lib/native/index.js";
 import { full } from "#lib/tensor/index.js";

@@ -1,5 +1,5 @@
-// A worker thread whose device has more to replay than it could do in a day. Says so, and goes on giving it work until
-// the queue is full and the call waits, or turns the event loop.
+// A worker thread whose device has more replays queued than it can do in a day. Posts a message, then either enqueues
+// more until the queue is full and the call waits, or turns the event loop.
 import { parentPort, workerData } from "node:worker_threads";
 import { openDevice } from "#lib/native/index.js";
 import { full } from "#lib/tensor/index.js";

@@ -1,5 +1,5 @@
-// Runs every attack, or the one named, each on a device of its own; prints a line before and after each, so that a
-// crash has a name.
+// Runs every attack, or the named one, each on a separate device. Prints a line before and after each, so that a crash
+// can be attributed.
 import { attacks } from "./attacks.js";
 import { addon, expectUsable, openSmall } from "./surface.js";
 
@@ -22,7 +22,7 @@ for (const [name, { run, refused, cpuOnly }] of Object.entries(attacks)) {
   } catch (error) {
     outcome = error instanceof Error ? `threw ${error.message.slice(0, 300)}` : `threw no Error but ${String(error)}`;
   }
-  // An attack on an operation that the backend does not have yet ends at its name.
+  // An attack on an operation that the backend does not implement ends with that error.
   const beyond = addon.backend !== "cpu" && / is not implemented /.test(outcome);
   const expected =
     beyond ||

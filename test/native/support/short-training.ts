@@ -1,5 +1,5 @@
-// A short training with everything that asks the addon for memory: steps, a captured step, reads, a checkpoint that is
-// written and read again, a label that is no class. Run in a process whose allocations fail: see failing-run.ts.
+// A short training that includes every kind of allocation by the addon: steps, a captured step, reads, writing and
+// reading a checkpoint, and a label that is not a class. failing-run.ts runs it with failing allocations.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { fromArrays } from "#lib/data/index.js";
@@ -26,8 +26,7 @@ const images = fromArrays({
 });
 
 /**
- * Trains, and gives all weights and what the optimizer keeps as one string. Whatever fails is thrown once the device is
- * closed.
+ * Trains, and returns all weights and the optimizer state as one string. Errors are thrown after the device is closed.
  */
 export async function shortTraining(folder: string, name: string): Promise<string> {
   const device = await (name === "cpu" ? openDevice(name, { threads: 2 }) : openDevice(name));
@@ -73,7 +72,7 @@ export async function shortTraining(folder: string, name: string): Promise<strin
   }
 }
 
-/** A device that could not be closed for want of memory can be asked again. */
+/** Closes a device. If closing fails for lack of memory, it is tried again. */
 async function closed(device: { close(): Promise<void> }): Promise<void> {
   await device.close().catch(() => device.close());
 }

@@ -1,17 +1,17 @@
-// The addon's surface as a test calls it: no types to hold anything back.
+// The addon's interface without types, so that tests can make invalid calls.
 import { findAddon } from "#lib/native/index.js";
 
-/** Anything that is called. */
-// biome-ignore lint/suspicious/noExplicitAny: the point is to pass what the types forbid
+/** Any value or function. */
+// biome-ignore lint/suspicious/noExplicitAny: tests pass values that the types forbid
 export type Anything = any;
 
-/** The one that the environment names, or the CPU's. */
+/** The addon that the environment names, or the CPU's. */
 export const addon: Anything = findAddon(process.env["STEPSIZE_TEST_ADDON"] ?? "cpu").addon;
 
-/** Options of a device; a GPU knows no threads. */
+/** Options of a device. A GPU has no option for threads. */
 export const options = (threads: number): object => (addon.backend === "cpu" ? { threads } : {});
 
-/** A device whose kernels cannot take more memory or time than a test has. */
+/** Opens a device with a memory limit, so that wrong calls cannot use more memory or time than a test has. */
 export function openSmall(): Anything {
   return new addon.NativeDevice({ ...options(2), memoryLimit: 32e6 });
 }

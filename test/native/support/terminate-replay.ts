@@ -1,12 +1,12 @@
-// Worker threads that are terminated in the middle of replays without an end: by turning the event loop, and in a call
-// that waits for a place in the queue. Then the process leaves in the same way. The argument names the device.
+// Worker threads that are terminated during endless replays, while turning the event loop and in a call that waits for
+// a place in the queue. Then the process exits in the same way. The argument names the device.
 import { setTimeout as pause } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { openDevice } from "#lib/native/index.js";
 import { full } from "#lib/tensor/index.js";
 
 const name = process.argv[2] ?? "cpu";
-// A worker thread takes JavaScript only, so it is told first how to read TypeScript.
+// A worker thread accepts only JavaScript, so it first registers the TypeScript loader.
 const url = JSON.stringify(new URL("replay-worker.ts", import.meta.url));
 const code = `import("tsx/esm/api").then(({ register }) => { register(); return import(${url}); })`;
 
@@ -17,7 +17,7 @@ for (const fills of [false, true]) {
     worker.on("error", reject);
     worker.on("message", async () => {
       began = true;
-      // Long enough to fill the queue, on most machines; on others something else is tested.
+      // Long enough to fill the queue on most machines. On slower ones the wait is not tested.
       await pause(500);
       worker.terminate();
     });

@@ -1,9 +1,9 @@
-// Ten worker threads, one after another, each ended in the middle of queued work: half of them terminated from outside,
-// half by leaving by themselves, with promises of reads that nobody will see settle.
+// Ten worker threads in sequence, each ended with queued work and unsettled reads. Half of them are terminated from
+// outside, the other half exit themselves.
 import { Worker } from "node:worker_threads";
 import { addon, expectUsable, options } from "./surface.js";
 
-// A worker thread takes JavaScript only, so it is told first how to read TypeScript.
+// A worker thread accepts only JavaScript, so it first registers the TypeScript loader.
 const url = JSON.stringify(new URL("busy-worker.ts", import.meta.url));
 const code = `import("tsx/esm/api").then(({ register }) => { register(); return import(${url}); })`;
 
@@ -21,6 +21,6 @@ for (let i = 0; i < 10; i++) {
   });
   if (!busy) throw new Error("a worker ended before it was busy");
 }
-// The pool of threads is the process' own and has survived them all.
+// The thread pool belongs to the process and still works.
 await expectUsable(new addon.NativeDevice(options(2)));
 console.log("ok");

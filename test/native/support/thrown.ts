@@ -1,4 +1,4 @@
-/** What a call throws. */
+/** Returns what a call throws. */
 export function thrown(call: () => unknown): unknown {
   try {
     call();
