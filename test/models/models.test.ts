@@ -21,7 +21,7 @@ import { numbers } from "../support/numbers.js";
 
 const countOf = (model: Module) => model.parameters().reduce((total, { size }) => total + size, 0);
 
-/** Parameters of a ResNet of depth 6n + 2 as He et al. 2016 describe it, with convolutions as shortcuts. */
+/** Number of parameters of a ResNet of depth 6n + 2 as in He et al. 2016, with convolutions as shortcuts. */
 function expectedCount(n: number, width: number, channels: number, classes: number): number {
   const norm = (outputs: number) => 2 * outputs;
   const convolution = (inputs: number, outputs: number, kernel: number) =>
@@ -39,26 +39,29 @@ function expectedCount(n: number, width: number, channels: number, classes: numb
 }
 
 await onEveryDevice("resnet", (device) => {
-  // The literals were counted in PyTorch with the usual implementation (option B).
+  // The numbers in the table were counted in PyTorch with the usual implementation (option B).
   test.each([
     [8, 3, 16, 78_042],
     [8, 1, 16, 77_754],
     [20, 3, 16, 272_474],
     [32, 3, 16, 466_906],
     [14, 3, 4, undefined],
-  ])("depth %i with %i channels and width %i has its number of parameters", (depth, channels, width, literal) => {
-    const count = countOf(resnet({ depth, classes: 10, channels, width, device }));
-    expect(count).toBe(expectedCount((depth - 2) / 6, width, channels, 10));
-    if (literal !== undefined) expect(count).toBe(literal);
-  });
+  ])(
+    "depth %i with %i channels and width %i has the expected number of parameters",
+    (depth, channels, width, literal) => {
+      const count = countOf(resnet({ depth, classes: 10, channels, width, device }));
+      expect(count).toBe(expectedCount((depth - 2) / 6, width, channels, 10));
+      if (literal !== undefined) expect(count).toBe(literal);
+    },
+  );
 
-  test("three channels and a width of 16 are the defaults", () => {
+  test("the defaults are three channels and a width of 16", () => {
     const model = resnet({ depth: 8, classes: 7, device });
     expect(countOf(model)).toBe(expectedCount(1, 16, 3, 7));
     expect(model.stem.weight.shape).toEqual([16, 3, 3, 3]);
   });
 
-  test("the second and third stage halve the image, and only they have a shortcut", () => {
+  test("the second and third stage halve the image and start with a shortcut", () => {
     const { blocks } = resnet({ depth: 20, classes: 10, width: 4, device });
     expect(blocks.length).toBe(9);
     expect(blocks.map(({ conv1 }) => conv1.stride)).toEqual([1, 1, 1, 2, 1, 1, 2, 1, 1]);
@@ -74,7 +77,7 @@ await onEveryDevice("resnet", (device) => {
     [3, 28, 28],
     [2, 9, 13],
     [5, 4, 4],
-  ])("%i images of %i×%i become logits, and every parameter gets a gradient", async (n, height, width) => {
+  ])("%i images of %i×%i give logits, and every parameter gets a gradient", async (n, height, width) => {
     const model = resnet({ depth: 8, classes: 5, width: 4, device });
     const logits = model.forward(tensor(device, numbers(n * height * width * 3, 1), [n, height, width, 3]));
     expect(logits.shape).toEqual([n, 5]);
@@ -85,7 +88,7 @@ await onEveryDevice("resnet", (device) => {
     }
   });
 
-  test("in evaluation an item's logits do not depend on the rest of the batch", async () => {
+  test("logits in evaluation do not depend on other items of the batch", async () => {
     const model = resnet({ depth: 8, classes: 5, width: 4, device }).eval();
     const data = numbers(3 * 12 * 12 * 3, 1);
     const all = await model.forward(tensor(device, data, [3, 12, 12, 3])).read();
@@ -99,15 +102,15 @@ await onEveryDevice("resnet", (device) => {
 });
 
 await onEveryDevice("resnet18, resnet34, resnet50", (device) => {
-  // Their numbers of parameters, and that they compute what PyTorch does: resnets.test.ts.
-  test("three channels and a width of 64 are the defaults", () => {
+  // resnets.test.ts checks the numbers of parameters and compares the outputs with PyTorch.
+  test("the defaults are three channels and a width of 64", () => {
     const model = resnet18({ classes: 2, device });
     expect(model.stem.weight.shape).toEqual([64, 7, 7, 3]);
     expect(resnet18({ classes: 2, channels: 1, width: 4, device }).stem.weight.shape).toEqual([4, 7, 7, 1]);
     model.dispose();
   });
 
-  test("the stem for large images leaves a quarter of each side, that for small ones all", () => {
+  test("the imagenet stem reduces each side to a quarter, and the cifar stem keeps it", () => {
     const sides = (["imagenet", "cifar"] as const).map((stem) => {
       const model = resnet18({ classes: 2, width: 4, stem, device });
       const x = model.stem.forward(ones(device, [1, 32, 48, 3]));
@@ -125,11 +128,11 @@ await onEveryDevice("resnet18, resnet34, resnet50", (device) => {
     ]);
   });
 
-  test("the stem for large images is the default", () => {
+  test("the default is the imagenet stem", () => {
     expect(resnet34({ classes: 2, width: 4, device }).stemPool).toBeDefined();
   });
 
-  test("four stages; all but the first halve the image; a bottleneck strides in its 3×3 and widens fourfold", () => {
+  test("all stages but the first halve the image, and a bottleneck strides in its 3×3 and widens fourfold", () => {
     const { blocks, stages, classifier } = resnet50({ classes: 5, width: 4, device });
     expect(stages).toEqual([3, 4, 6, 3]);
     const strides = blocks.map((block) => [block.conv1.stride, block.conv2.stride, block.shortcut?.stride]);
@@ -144,7 +147,7 @@ await onEveryDevice("resnet18, resnet34, resnet50", (device) => {
     expect(classifier.weight.shape).toEqual([5, 4 * 8 * 4]);
   });
 
-  test("the smallest images come out as logits, and every parameter gets a gradient", async () => {
+  test("very small images give logits, and every parameter gets a gradient", async () => {
     const model = resnet50({ classes: 3, width: 2, device });
     const logits = model.forward(tensor(device, numbers(2 * 5 * 3 * 3, 1), [2, 5, 3, 3]));
     expect(logits.shape).toEqual([2, 3]);
@@ -152,7 +155,7 @@ await onEveryDevice("resnet18, resnet34, resnet50", (device) => {
     for (const [name, { grad, shape }] of model.namedParameters()) expect(grad?.shape, name).toEqual(shape);
   });
 
-  test("convolutions start with Kaiming's fan-out deviation, norms at 1 and 0", async () => {
+  test("convolutions start with Kaiming's fan-out deviation, norms with 1 and 0", async () => {
     const model = resnet18({ classes: 10, stem: "cifar", width: 8, device });
     for (const [name, parameter] of model.namedParameters()) {
       const values = (await parameter.read()) as Float32Array;
@@ -162,12 +165,12 @@ await onEveryDevice("resnet18, resnet34, resnet50", (device) => {
       const [outputs, height, width] = parameter.shape as [number, number, number];
       const expected = Math.sqrt(2 / (outputs * height * width));
       const deviation = Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length);
-      // The deviation of n normal numbers is right to 1/√2n of itself; five of these is as good as never.
+      // The deviation of n normal numbers has a relative error of 1/√2n. Five times this is practically never exceeded.
       expect(Math.abs(deviation / expected - 1), name).toBeLessThan(5 / Math.sqrt(2 * values.length));
     }
   });
 
-  test("another stem is refused by name", async () => {
+  test("an unknown stem is refused and named", async () => {
     const stem = "large" as "cifar";
     await expectError(() => resnet18({ classes: 2, stem, device }), "invalid-argument", "stem", "imagenet or cifar");
   });
@@ -178,7 +181,7 @@ await onEveryDevice("mlp", (device) => {
     [784, [64, 32], 10, 784 * 64 + 64 + 64 * 32 + 32 + 320 + 10],
     [784, undefined, 10, 784 * 512 + 512 + 512 * 512 + 512 + 5120 + 10],
     [6, [], 3, 21],
-  ])("%i inputs, hidden %j, %i classes: its number of parameters", (inputs, hidden, classes, count) => {
+  ])("%i inputs, hidden %j, %i classes: has the expected number of parameters", (inputs, hidden, classes, count) => {
     expect(countOf(mlp({ inputs, classes, device, ...(hidden && { hidden }) }))).toBe(count);
   });
 
@@ -190,7 +193,7 @@ await onEveryDevice("mlp", (device) => {
     expect(await model.forward(tensor(device, data, [2, 12])).read()).toEqual(images);
   });
 
-  test("has a ReLU between layers and none at the end", async () => {
+  test("has a ReLU between layers and none after the last", async () => {
     const model = mlp({ inputs: 2, hidden: [2], classes: 2, device });
     const [first, last] = model.layers;
     first!.weight.write(Float32Array.of(1, 0, 0, 1));
@@ -199,7 +202,7 @@ await onEveryDevice("mlp", (device) => {
     expect(await model.forward(tensor(device, [[3, -5]])).read()).toEqual(Float32Array.of(-3, 0));
   });
 
-  test("inputs of another size are refused", async () => {
+  test("refuses inputs of another size", async () => {
     const model = mlp({ inputs: 12, classes: 3, device });
     await expectError(() => model.forward(ones(device, [2, 11])), "invalid-argument", "[2,11]");
   });
@@ -213,7 +216,7 @@ await onEveryDevice("models from their configuration", (device) => {
     { kind: "resnet50", classes: 3, width: 4 },
   ];
 
-  test.each(configs)("$kind: plain JSON and a seed give the same bits", async (config) => {
+  test.each(configs)("$kind: JSON and a seed give the same bits", async (config) => {
     const build = (seed?: number) =>
       create(JSON.parse(JSON.stringify(config)), { device, ...(seed !== undefined && { seed }) });
     const weights = async (model: Module) => (await model.parameters()[0]!.read()) as Float32Array;
@@ -223,7 +226,7 @@ await onEveryDevice("models from their configuration", (device) => {
     expect(unseeded).toEqual(await weights(build(0)));
   });
 
-  test("a configuration gives the class of its kind", () => {
+  test("a configuration creates the class of its kind", () => {
     expect(create(configs[0]!, { device })).toBeInstanceOf(ResNet);
     expect(create(configs[1]!, { device })).toBeInstanceOf(MLP);
     const [small, large] = configs.slice(2).map((config) => create(config, { device }) as ResNet);
@@ -231,7 +234,7 @@ await onEveryDevice("models from their configuration", (device) => {
     expect([large!.stages, large!.stemPool?.options.size]).toEqual([[3, 4, 6, 3], 3]);
   });
 
-  test("a checkpoint's names of tensors are these", () => {
+  test("the names of tensors in a checkpoint are fixed", () => {
     const norm = (name: string) => ["gamma", "beta", "runningMean", "runningVariance"].map((part) => `${name}.${part}`);
     const block = (i: number) =>
       ["conv1.weight", ...norm("norm1"), "conv2.weight", ...norm("norm2")].map((part) => `blocks.${i}.${part}`);
@@ -253,7 +256,7 @@ await onEveryDevice("models from their configuration", (device) => {
     expect(new Set(values.map(String)).size).toBe(6);
   });
 
-  test("another kind is refused by name", async () => {
+  test("an unknown kind is refused and named", async () => {
     const config = { kind: "transformer" } as unknown as ModelConfig;
     await expectError(() => create(config, { device }), "invalid-argument", "model.kind", "transformer");
   });
@@ -270,11 +273,11 @@ describe("names of models", () => {
     resnet50: { kind: "resnet50", channels: 1, classes: 7, stem: "cifar" },
   };
 
-  test.each(Object.entries(expected))("%s fits images of any size and channels", (name, config) => {
+  test.each(Object.entries(expected))("%s is configured for images of any size and channels", (name, config) => {
     expect(configOf(name, [28, 24, 1], 7)).toEqual(config);
   });
 
-  test("there are no others", () => {
+  test("the list is complete", () => {
     expect([...names].sort()).toEqual([...Object.keys(expected), ...Object.keys(olmoShapes)].sort());
   });
 
@@ -284,17 +287,17 @@ describe("names of models", () => {
     [[65, 16, 3], "imagenet"],
     [[16, 65, 3], "imagenet"],
     [[224, 224, 3], "imagenet"],
-  ])("images of %j get the stem %s", (shape, stem) => {
+  ])("images of %j get the %s stem", (shape, stem) => {
     expect(configOf("resnet18", shape, 10)).toMatchObject({ stem, channels: 3, classes: 10 });
   });
 
-  test("mlp fits items of any shape, a ResNet only images", async () => {
+  test("mlp accepts items of any shape, a ResNet only images", async () => {
     expect(configOf("mlp", [13], 2)).toEqual({ kind: "mlp", inputs: 13, classes: 2 });
     await expectError(() => configOf("resnet50", [784], 10), "invalid-argument", "data", "height", "resnet50");
     await expectError(() => configOf("resnet8", [784], 10), "invalid-argument", "data", "height", "resnet8");
   });
 
-  test("an unknown name is answered with the known ones", async () => {
+  test("an unknown name is refused, and the known ones are listed", async () => {
     await expectError(() => configOf("resnet19", [32, 32, 3], 10), "invalid-argument", "resnet19", ...names);
   });
 });

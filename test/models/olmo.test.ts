@@ -12,13 +12,13 @@ import { labelsOf } from "../support/numbers.js";
 const small: OlmoOptions = { vocabulary: 11, context: 6, width: 12, layers: 2, heads: 3, hidden: 10 };
 const countOf = (model: Olmo) => model.parameters().reduce((total, { size }) => total + size, 0);
 
-/** Four square matrices and three of the feed-forward part per layer, and the embedding. */
+/** Each layer has four square matrices and three of the feed-forward part. The embedding is added. */
 function expectedCount({ vocabulary, width, layers, hidden }: Omit<OlmoOptions, "context" | "heads">): number {
   return layers * (4 * width ** 2 + 3 * width * hidden) + vocabulary * width;
 }
 
-describe("the shapes by name", () => {
-  // Millions of parameters with OLMo's vocabulary, as docs and names say; nano with bytes.
+describe("the named shapes", () => {
+  // Millions of parameters with OLMo's vocabulary, as the docs and the names state. nano has a vocabulary of bytes.
   test.each([
     ["olmo-36m", 50_280, 35.8],
     ["olmo-73m", 50_280, 73.2],
@@ -29,7 +29,7 @@ describe("the shapes by name", () => {
     expect(expectedCount({ vocabulary, ...olmoShapes[name] }) / 1e6).toBeCloseTo(millions, 1);
   });
 
-  test("the page about models has them all, with these numbers", () => {
+  test("are all listed in docs/models.md with these numbers", () => {
     const page = readFileSync(new URL("../../docs/models.md", import.meta.url), "utf8");
     const rows = [...page.matchAll(/^\| `(olmo-\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| ([\d,]+)/gm)];
     expect(rows.map(([, name]) => name)).toEqual(Object.keys(olmoShapes));
@@ -45,7 +45,7 @@ describe("the shapes by name", () => {
     );
   });
 
-  test("a name is fitted to the data", async () => {
+  test("are adapted to the data", async () => {
     expect(configOf("olmo-nano", [64], 300)).toEqual({
       kind: "olmo",
       vocabulary: 300,
@@ -64,7 +64,7 @@ const variants: readonly Partial<OlmoOptions>[] = [
   { norm: "rmsnorm", normalize: "outputs", tied: false, keyValueHeads: 1 },
 ];
 
-/** Fails unless the first loss is that of equally likely tokens. Seen were up to 1.5 % more, for a vocabulary of 29. */
+/** Expects the first loss to be that of equally likely tokens. It was up to 1.5 % larger, for a vocabulary of 29. */
 async function expectUndecided(device: Device, options: OlmoOptions): Promise<void> {
   const { vocabulary, context } = options;
   const tokens = labelsOf(4 * context, 5, vocabulary);
@@ -79,10 +79,10 @@ async function expectUndecided(device: Device, options: OlmoOptions): Promise<vo
 }
 
 await onEveryDevice(
-  "the shapes by name",
+  "initial losses of the named shapes",
   (device) => {
-    // One layer of each: the whole 300M would take a gigabyte.
-    test.each(Object.keys(olmoShapes))("%s begins undecided", async (name) => {
+    // One layer of each, because the whole 300M model would take a gigabyte.
+    test.each(Object.keys(olmoShapes))("%s starts with nearly equal probabilities", async (name) => {
       const shape = olmoShapes[name as keyof typeof olmoShapes];
       for (const variant of variants)
         await expectUndecided(device, { ...shape, layers: 1, ...variant, vocabulary: 257, context: 32 });
@@ -95,23 +95,23 @@ await onEveryDevice("olmo", (device) => {
   const logitsOf = (model: Olmo, tokens: readonly number[]): Tensor =>
     model.forward(tensor(device, Int32Array.from(tokens), [1, tokens.length]));
 
-  test("has the parameters that the formula counts, and more with RMSNorm or an output matrix of its own", () => {
+  test("has the number of parameters of the formula, and more with RMSNorm or an untied output matrix", () => {
     expect(countOf(olmo({ ...small, device }))).toBe(expectedCount(small));
     expect(countOf(olmo({ ...small, tied: false, device }))).toBe(expectedCount(small) + 11 * 12);
-    // Two norms of a layer, queries and keys, and the last one.
+    // Two norms per layer, queries and keys, and the last norm.
     expect(countOf(olmo({ ...small, norm: "rmsnorm", device }))).toBe(expectedCount(small) + (2 * 4 + 1) * 12);
     const nano = { vocabulary: 257, context: 128, ...olmoShapes["olmo-nano"] };
     expect(countOf(olmo({ ...nano, device }))).toBe(expectedCount(nano));
   });
 
-  test("an option that is undefined is not given: the default holds", () => {
+  test("uses the default for an undefined option", () => {
     const undefinedOptions = { tied: undefined, norm: undefined, clip: undefined, keyValueHeads: undefined } as object;
     const model = olmo({ ...small, ...undefinedOptions, device });
     expect(model.head).toBeUndefined();
     expect(countOf(model)).toBe(expectedCount(small));
   });
 
-  test("what comes later changes nothing before it, to the bit", async () => {
+  test("gives earlier tokens the same bits, whatever tokens come later", async () => {
     const model = olmo({ ...small, device });
     const tokens = [...labelsOf(40, 1, 11)];
     const [long, short] = await Promise.all([
@@ -122,7 +122,7 @@ await onEveryDevice("olmo", (device) => {
     expect(bits(short.subarray(25 * 11))).not.toEqual(bits(long.subarray(25 * 11)));
   });
 
-  test("equal seeds give equal weights, and create() builds what the JSON says", async () => {
+  test("has equal weights for equal seeds, and create() builds it from JSON", async () => {
     const [a, b, c] = [
       olmo({ ...small, device, seed: 3 }),
       create(JSON.parse(JSON.stringify({ kind: "olmo", ...small })), { device, seed: 3 }) as Olmo,
@@ -133,7 +133,7 @@ await onEveryDevice("olmo", (device) => {
     expect(bits(logits[2]!)).not.toEqual(bits(logits[0]!));
   });
 
-  test.each(variants)("an untrained model with %j knows nothing, whatever its shape", async (variant) => {
+  test.each(variants)("starts with nearly equal probabilities in any shape with %j", async (variant) => {
     for (const shape of [
       { vocabulary: 29, width: 16, layers: 1, heads: 2, hidden: 32 },
       { vocabulary: 64, width: 24, layers: 8, heads: 3, hidden: 40 },
@@ -154,7 +154,7 @@ await onEveryDevice("olmo", (device) => {
     await expectError(() => olmo({ ...small, ...wrong, device }), "invalid-argument", message);
   });
 
-  test("a token outside the vocabulary rejects the reading of the logits, naming it", async () => {
+  test("rejects the read of the logits with the id of a token outside the vocabulary", async () => {
     const model = olmo({ ...small, device });
     await expect(logitsOf(model, [1, 11]).read()).rejects.toThrow(/embedding.*id 11 at position 1 is outside 0 to 10/);
     await device.synchronize();

@@ -16,7 +16,7 @@ interface Golden {
   readonly width: number;
   readonly momentum: number;
   readonly rates: readonly number[];
-  /** Names and shapes, in the order of the packed arrays. */
+  /** Names and shapes in the order of the packed arrays. */
   readonly parameters: readonly (readonly [string, readonly number[]])[];
   readonly free: readonly number[];
   readonly afterFive: {
@@ -28,7 +28,7 @@ interface Golden {
     readonly shape: readonly [number, number, number, number];
     readonly width: number;
     readonly loss: number;
-    /** Name, norm, and product with hashed numbers. */
+    /** Name, norm, and scalar product with hashed numbers. */
     readonly gradients: readonly (readonly [string, number, number])[];
   };
 }
@@ -69,23 +69,23 @@ function hashedModel(device: Device, channels: number, width: number): ResNet {
   return model;
 }
 
-await onEveryDevice("a ResNet-8 is PyTorch's in float64", (device) => {
-  // A loss is the end of some twenty layers of float32, each exact to 1e-7 of its values; losses near 2 come out with
-  // 1e-6 at worst. Gradients pass the layers twice and batch norm takes differences of nearly equal numbers: 1e-5 at
-  // worst on the norm of a tensor. An error of arithmetic, such as a biased variance (1 part in 72), is far above both.
+await onEveryDevice("a ResNet-8 matches PyTorch in float64", (device) => {
+  // A loss passes about twenty layers of float32, each accurate to 1e-7 of its values. Losses near 2 have an error of
+  // at most 1e-6. Gradients pass the layers twice, and batch norm subtracts nearly equal numbers: at most 1e-5 of the
+  // norm of a tensor. An arithmetic error, such as a biased variance (1 part in 72), is far above both.
   const lossTolerance = 1e-5;
   const gradientTolerance = 1e-4;
-  // A free run carries the differences of each step into the next; along 20 steps they stay below 1e-6.
+  // A free run carries the differences of each step into the next. They stay below 1e-6 over 20 steps.
   const freeTolerance = 1e-5;
 
-  test("the parameters are the same, by name and shape and order", () => {
+  test("has the same parameters, by name, shape and order", () => {
     const model = resnet({ depth: 8, classes, channels: golden.shape[3], width: golden.width, device });
     expect([...model.namedParameters()].map(([name, { shape }]) => [name, shape])).toEqual(golden.parameters);
     expect(golden.parameters.filter(([name]) => name.includes("shortcut.")).length).toBe(2);
   });
 
   test.each(golden.checkpoints.map((checkpoint, step) => [String(step), checkpoint] as const))(
-    "checkpoint %s: loss and every gradient",
+    "has the same loss and gradients at checkpoint %s",
     async (step, { loss: expected, weights, gradients }) => {
       const model = resnet({ depth: 8, classes, channels: golden.shape[3], width: golden.width, device });
       const loaded = unpack(device, fromBfloat16(decode(weights, Uint16Array)), golden.parameters);
@@ -99,7 +99,7 @@ await onEveryDevice("a ResNet-8 is PyTorch's in float64", (device) => {
     },
   );
 
-  test("the losses of a free run, and after five steps what batch norm remembers and its evaluation", async () => {
+  test("has the same losses in a free run, and the same running statistics and evaluation after five steps", async () => {
     const model = hashedModel(device, golden.shape[3], golden.width);
     const lr = scheduleOf(golden.rates);
     const optimizer = new SGD(model.parameters(), { lr, momentum: golden.momentum });
@@ -129,7 +129,7 @@ await onEveryDevice("a ResNet-8 is PyTorch's in float64", (device) => {
     model.train();
   }
 
-  test("at its usual width of 16, on three channels: loss, and norm and a product of every gradient", async () => {
+  test("has the same loss, gradient norms and products at width 16 with three channels", async () => {
     const { shape, width, loss: expected, gradients } = golden.wide;
     const model = hashedModel(device, shape[3], width);
     const loss = lossOf(model, shape, 0);

@@ -1,4 +1,4 @@
-// Residual networks in torchvision's shapes: against PyTorch, through files of its weights.
+// Residual networks in torchvision's shapes, compared with PyTorch through files of its weights.
 import { rmSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { ResNet } from "#lib/models/index.js";
@@ -15,7 +15,7 @@ import { expectGradients, worstRatio } from "./support/training.js";
 
 const folder = temporaryFolders()();
 
-/** A network with the golden weights, from a file that exists for this moment only: a few have a hundred megabytes. */
+/** A network with the golden weights. The file is removed at once, because some have a hundred megabytes. */
 async function loaded(network: GoldenNetwork, device: Device): Promise<ResNet> {
   const file = writeTorchWeights(folder, network);
   const model = ours(network, device);
@@ -24,7 +24,7 @@ async function loaded(network: GoldenNetwork, device: Device): Promise<ResNet> {
   return model;
 }
 
-/** What comes out of the stem and of each stage. */
+/** The outputs of the stem and of each stage. */
 function stagesOf(model: ResNet, images: Tensor): Tensor[] {
   const stem = relu(model.stemNorm.forward(model.stem.forward(images)));
   const found = [model.stemPool ? model.stemPool.forward(stem) : stem];
@@ -37,11 +37,11 @@ function stagesOf(model: ResNet, images: Tensor): Tensor[] {
   return found;
 }
 
-// Up to 50 layers of float32, each exact to 1e-7 of its values: measured below 1e-6 of the logits' norm, for all
-// networks. An error of shape or order, such as a norm's statistics or one axis of a convolution in reverse, changes the
-// logits by 1e-2 of their norm at least (measured in PyTorch, tensor by tensor).
+// Up to 50 layers of float32, each accurate to 1e-7 of its values. Measured: below 1e-6 of the logits' norm for all
+// networks. An error of shape or order, such as wrong statistics of a norm or a reversed axis of a convolution, changes
+// the logits by at least 1e-2 of their norm (measured in PyTorch, tensor by tensor).
 const outputTolerance = 1e-5;
-// Gradients pass the layers twice, and batch norm takes differences of nearly equal numbers: measured below 5e-6.
+// Gradients pass the layers twice, and batch norm subtracts nearly equal numbers. Measured: below 5e-6.
 const gradientTolerance = 1e-4;
 
 const networks = (which: (name: string) => boolean) =>
@@ -64,24 +64,25 @@ async function expectOutputs(network: GoldenNetwork, device: Device): Promise<vo
 }
 
 await onEveryDevice(
-  "the larger residual networks are PyTorch's in float64",
+  "the larger residual networks match PyTorch in float64",
   (device) => {
-    test.each(networks((name) => !isSmall(name)))("%s, with PyTorch's weights: outputs in evaluation", (_, network) =>
-      expectOutputs(network, device),
+    test.each(networks((name) => !isSmall(name)))(
+      "%s with PyTorch's weights has the same outputs in evaluation",
+      (_, network) => expectOutputs(network, device),
     );
   },
-  // What differs between instruction sets is in the smaller networks too.
+  // The smaller networks cover the differences between instruction sets.
   physicalDevices.slice(-1),
 );
 
 await onEveryDevice(
-  "residual networks are PyTorch's in float64",
+  "residual networks match PyTorch in float64",
   (device) => {
-    test.each(networks(isSmall))("%s, with PyTorch's weights: outputs in evaluation", (_, network) =>
+    test.each(networks(isSmall))("%s with PyTorch's weights has the same outputs in evaluation", (_, network) =>
       expectOutputs(network, device),
     );
 
-    test("resnet18 with the stem for small images in training: loss and every gradient", async () => {
+    test("resnet18 with the cifar stem has the same loss and gradients in training", async () => {
       const network = golden.networks.find(({ name, stem }) => name === "resnet18" && stem === "cifar")!;
       const model = await loaded(network, device);
       const { shape, loss: expected, gradients } = golden.training;

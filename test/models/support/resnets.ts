@@ -7,7 +7,7 @@ import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { numbers } from "../../support/numbers.js";
 import { float32, type Stored, writeStored } from "../../train/support/stored.js";
 
-/** A network as PyTorch has it, and what it makes of images in evaluation. */
+/** A network in PyTorch, and its outputs for images in evaluation. */
 export interface GoldenNetwork {
   readonly name: string;
   readonly classes: number;
@@ -19,7 +19,7 @@ export interface GoldenNetwork {
     readonly shape: readonly number[];
     /** Mean square after the stem and after each stage. */
     readonly squares: readonly number[];
-    /** Every so many of the logits are there. */
+    /** The distance between the logits that are stored. */
     readonly every: number;
     readonly logits: readonly number[];
   }[];
@@ -31,14 +31,14 @@ export const golden = JSON.parse(readFileSync(new URL("../../golden/resnets.json
   readonly training: {
     readonly shape: readonly number[];
     readonly loss: number;
-    /** Name, norm, and product with hashed numbers, in PyTorch's names and layout. */
+    /** Name, norm, and scalar product with hashed numbers, in PyTorch's names and layout. */
     readonly gradients: readonly (readonly [string, number, number])[];
   };
 };
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 
-/** The tensors of a network in PyTorch, with the counters that it saves beside them. */
+/** The tensors of a network in PyTorch, including the counters that it saves. */
 export function torchTensors({ tensors }: GoldenNetwork): Map<string, Stored> {
   const stored = new Map<string, Stored>();
   for (const [k, [name, shape]] of tensors.entries()) {
@@ -64,13 +64,13 @@ export function writeTorchWeights(folder: string, network: GoldenNetwork): strin
   return writeStored(join(folder, `${network.name}-${network.stem}.safetensors`), torchTensors(network));
 }
 
-/** Our model of the same name, with initial weights. */
+/** The library's model of the same name, with initial weights. */
 export function ours({ name, classes, stem }: GoldenNetwork, device: Device): ResNet {
   const config = name === "resnet20" ? { kind: "resnet", depth: 20, classes } : { kind: name, classes, stem };
   return create(config as ModelConfig, { device }) as ResNet;
 }
 
-/** The images that the golden results are of. */
+/** The images of the golden results. */
 export function images(device: Device, shape: readonly number[]): Tensor {
   return tensor(device, numbers(sizeOf(shape), 1000), shape);
 }

@@ -4,7 +4,7 @@ import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { relativeError } from "../../optim/support/runs.js";
 import { numbers } from "../../support/numbers.js";
 
-/** Bytes of base64, as elements of a type. */
+/** Decodes base64 into an array of the given type. */
 export function decode<T>(text: string, Elements: new (buffer: ArrayBuffer) => T): T {
   const bytes = Buffer.from(text, "base64");
   return new Elements(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
@@ -38,7 +38,7 @@ export function worstRatio(got: readonly number[], expected: readonly number[]):
   return errors.some(Number.isNaN) ? Number.POSITIVE_INFINITY : Math.max(...errors);
 }
 
-/** Fails unless every gradient is PyTorch's, relative to its norm. */
+/** Expects every gradient to match PyTorch's, relative to its norm. */
 export async function expectSameGradients(
   parameters: ReadonlyMap<string, Tensor>,
   torch: ReadonlyMap<string, Tensor>,
@@ -50,7 +50,7 @@ export async function expectSameGradients(
   }
 }
 
-/** Fails unless every gradient has its norm and its product with hashed numbers, and there are no others. */
+/** Expects every gradient to have the given norm and product with hashed numbers, and no others to exist. */
 export async function expectGradients(
   parameters: ReadonlyMap<string, Tensor>,
   expected: readonly (readonly [name: string, norm: number, product: number])[],
@@ -66,7 +66,8 @@ export async function expectGradients(
       products += got[i]! * hashed[i]!;
     }
     expect(Math.abs(Math.sqrt(squares) / norm - 1), name).toBeLessThan(tolerance);
-    // The numbers are independent of the gradient and below 1: an error e in it changes the product by about ‖e‖/√3.
+    // The numbers are independent of the gradient and below 1. An error e of the gradient changes the product by about
+    // ‖e‖/√3.
     expect(Math.abs(products - product) / norm, name).toBeLessThan(tolerance);
   }
 }
