@@ -15,7 +15,7 @@ import { batchOf, cases, weightsOf } from "./support/references.js";
 
 const folder = temporaryFolders();
 
-/** Σ hᵢwᵢ²/2, whatever the input is: the Hessian is diag(h), the gradient hᵢwᵢ. */
+/** Σ hᵢwᵢ²/2 for any input. The Hessian is diag(h), the gradient hᵢwᵢ. */
 class Bowl extends nn.Module {
   readonly weight: nn.Parameter;
   readonly #curvatures: Tensor;
@@ -38,7 +38,7 @@ const curvatures = Float32Array.from({ length: size }, (_, i) => 1 + i);
 const weights = numbers(size, 1);
 
 describe("the preconditioned Hessian", () => {
-  test("of a diagonal one is divided by D, and the gradient's parts by its root", async () => {
+  test("of a diagonal Hessian is divided by D, and the gradient by the root of D", async () => {
     const model = new Bowl(await device(), weights, curvatures);
     const D = Float64Array.from({ length: size }, (_, i) => 2 + Math.sin(i));
     const found = await curvature(model, nothing, { loss: sum, preconditioner: new Map([["weight", D]]) });
@@ -53,11 +53,11 @@ describe("the preconditioned Hessian", () => {
     expect(Math.abs(found.lambdaQ.estimate - quantile)).toBeLessThan(1e-3 * largest);
     expect(found.kappa.estimate).toBeCloseTo(largest / quantile, 1);
     expect(found.negativeMass).toMatchObject({ estimate: 0, lowest: 0 });
-    // The gradient's length is that of the loss itself.
+    // The gradient norm is that of the loss without a preconditioner.
     expect(found.gradientNorm).toBeCloseTo(Math.hypot(...curvatures.map((h, i) => h * weights[i]!)), 3);
   });
 
-  test("leaves out weights that stay", async () => {
+  test("excludes weights with an infinite preconditioner", async () => {
     const model = new Bowl(await device(), weights, curvatures);
     const D = Float64Array.from({ length: size }, (_, i) => (i >= 30 ? Infinity : 1));
     const { lambdaMax, lambdaMin } = await curvature(model, nothing, {
@@ -68,7 +68,7 @@ describe("the preconditioned Hessian", () => {
     expect(lambdaMin).toBeCloseTo(1, 2);
   });
 
-  test.each(cases)("of $title is that of D^(−1/2)·H·D^(−1/2)", async ({ batch, loss, model: make, reference }) => {
+  test.each(cases)("of $title is D^(−1/2)·H·D^(−1/2)", async ({ batch, loss, model: make, reference }) => {
     const model = make(await device());
     const at = await weightsOf(model);
     const D = at.map((_, i) => 10 ** Math.sin(3 * i));
@@ -94,7 +94,7 @@ describe("the preconditioned Hessian", () => {
   });
 });
 
-/** A run of some steps, with the second moments followed in float64. */
+/** Runs some steps, and computes the second moments in float64. */
 async function somewhere(Rule: typeof Adam | typeof AdamW, options: Partial<AdamOptions> = {}, steps = 7) {
   const on = await device();
   const model = new Bowl(on, weights, curvatures);
@@ -117,7 +117,7 @@ async function somewhere(Rule: typeof Adam | typeof AdamW, options: Partial<Adam
   return { optimizer, expected };
 }
 
-/** The largest difference, relative to what is expected. */
+/** The largest relative difference. */
 const off = (found: Float64Array, expected: Float64Array) =>
   Math.max(...expected.map((value, i) => Math.abs(found[i]! - value) / value));
 
@@ -126,7 +126,7 @@ describe("Adam's preconditioner", () => {
     ["Adam", Adam, {}, 1e-5],
     ["AdamW with other options", AdamW, { betas: [0.8, 0.95], epsilon: 0.3 }, 1e-5],
     ["AMSGrad", Adam, { amsgrad: true, betas: [0.9, 0.5] }, 1e-5],
-    // Eight bits of each moment.
+    // Each moment has eight significant bits.
     ["moments in bfloat16", AdamW, { momentType: "bfloat16" }, 0.02],
   ])("is √v̂ + ε: %s", async (_, Rule, options, allowed) => {
     const { optimizer, expected } = await somewhere(Rule, options);
@@ -145,9 +145,9 @@ describe("Adam's preconditioner", () => {
     expect(found.get("weight")![2]).toBeCloseTo(2, 5);
   });
 
-  test("of a checkpoint is that of the run", async () => {
+  test("of a checkpoint equals that of the run", async () => {
     const model = plainMLP(await device());
-    // As the command sets it up: two groups that differ in their decay.
+    // The groups that the command creates, which differ in their decay.
     const groups = [
       { where: (_: string, { shape }: { shape: readonly number[] }) => shape.length < 2, weightDecay: 0 },
     ];
@@ -177,7 +177,7 @@ describe("Adam's preconditioner", () => {
     await data.close();
   });
 
-  test("is refused where there is none", async () => {
+  test("is refused if there is none", async () => {
     const on = await device();
     const { optimizer } = await somewhere(Adam, {}, 0);
     await expectError(() => adamPreconditioner(optimizer), "invalid-argument", "Adam has made no step yet");

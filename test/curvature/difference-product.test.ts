@@ -11,14 +11,14 @@ const norm = (vector: Float64Array) => Math.hypot(...vector);
 const unit = (vector: Float64Array) => vector.map((value) => value / norm(vector));
 const apart = (a: Float64Array, b: Float64Array) => norm(a.map((value, i) => value - b[i]!));
 
-/** A case on a device, its weights being `scale` times and its inputs 1/`scale` times as large: the same outputs. */
+/** A case on a device with weights multiplied and inputs divided by `scale`, which gives the same outputs. */
 async function scaledCase({ batch, loss, model: make, reference }: Case, device: Device, scale: number) {
   const model = make(device);
   const weights = await weightsOf(model);
   let offset = 0;
   const factors = new Float64Array(weights.length);
   for (const parameter of model.parameters()) {
-    // Only what meets the inputs: the outputs stay what they are.
+    // Scales only the weights that multiply the inputs, so that the outputs stay the same.
     const factor = parameter.name.endsWith("weight") && !parameter.name.startsWith("output") ? scale : 1;
     factors.fill(factor, offset, offset + parameter.size);
     parameter.write(Float32Array.from(weights.subarray(offset, offset + parameter.size), (w) => w * factor));
@@ -39,11 +39,11 @@ async function scaledCase({ batch, loss, model: make, reference }: Case, device:
 }
 
 await onEveryDevice(
-  "products of the Hessian from differences of gradients",
+  "Hessian-vector products from differences of gradients",
   (device) => {
     describe.each(cases)("of $title", (one) => {
-      // Powers of two, so that float32 holds the scaled numbers as well as the others.
-      test.each([2 ** -12, 1, 2 ** 10])("are right to 1e-3 with weights scaled by %d", async (scale) => {
+      // Powers of two, which float32 scales without rounding.
+      test.each([2 ** -12, 1, 2 ** 10])("are accurate to 1e-3 with weights scaled by %d", async (scale) => {
         const { surface, gradient, exact } = await scaledCase(one, device, scale);
         const slope = await surface.at();
         expect(apart(slope.gradient, gradient)).toBeLessThan(1e-5 * norm(gradient));
@@ -55,7 +55,7 @@ await onEveryDevice(
         surface.close();
       });
 
-      test("the distance chosen is as good as any of a wide range, up to a factor of 3", async () => {
+      test("use a distance whose error is at most 3 times that of the best in a wide range", async () => {
         const { surface, gradient, exact } = await scaledCase(one, device, 1);
         const v = unit(gradient);
         const product = new DifferenceProduct(surface);
@@ -69,12 +69,12 @@ await onEveryDevice(
         };
         const errors = await Promise.all(Array.from({ length: 25 }, (_, i) => error(surface.norm * 10 ** (i / 3 - 7))));
         expect(await error(distance)).toBeLessThan(3 * Math.min(...errors));
-        // The range has ends that are no good: a choice without looking would miss.
+        // The ends of the range are much worse, so that an arbitrary choice would fail.
         expect(errors[0]).toBeGreaterThan(30 * Math.min(...errors));
         surface.close();
       });
 
-      test("with a scale are those of diag(s)·H·diag(s)", async () => {
+      test("with a scale equal diag(s)·H·diag(s)", async () => {
         const { surface, exact } = await scaledCase(one, device, 1);
         const scale = Float64Array.from({ length: surface.size }, (_, i) => 10 ** (2 * Math.sin(i)));
         const product = new DifferenceProduct(surface, scale);
@@ -91,7 +91,7 @@ await onEveryDevice(
 );
 
 describe("the measured error", () => {
-  /** Σ wᵢ²λᵢ/2 + cᵢwᵢ⁴/24 in float64: along an axis everything is known, and products are symmetric. */
+  /** Σ wᵢ²λᵢ/2 + cᵢwᵢ⁴/24 in float64. Along an axis everything is known, and products are symmetric. */
   const quartic = (curvatures: readonly number[], fourth: readonly number[], roughness = 0): Surface => {
     const weights = curvatures.map((_, i) => 1 + i / 3);
     return {
@@ -114,7 +114,7 @@ describe("the measured error", () => {
     ["a loss that bends", [4, -3, 5, 2], 0],
     ["a rough one", [0, 0, 0, 0], 1e-6],
     ["one that bends and is rough", [4, -3, 5, 2], 1e-6],
-  ] as const)("covers the product's error: %s", async (_, fourth, roughness) => {
+  ] as const)("bounds the error of the product: %s", async (_, fourth, roughness) => {
     const curvatures = [1, 2, 5, 9];
     for (let seed = 1; seed <= 12; seed++) {
       const product = new DifferenceProduct(quartic(curvatures, fourth, roughness));
@@ -126,7 +126,7 @@ describe("the measured error", () => {
       const { product: made, error } = await product.measure(v);
       expect(product.gradients - before).toBe(6);
       expect(made).toEqual(await product.of(v));
-      // 1e-9: below that float64's own rounding is what is seen, or not.
+      // Below 1e-9 the error is the rounding of float64.
       expect(apart(made, exactly(curvatures, fourth, v))).toBeLessThan(error + 1e-9);
       expect(error).toBeLessThan(1e-2);
     }
@@ -136,7 +136,7 @@ describe("the measured error", () => {
 describe("the distance of the difference", () => {
   const size = 100;
   const one = new Float64Array(size).fill(0.1);
-  /** A gradient whose parts are all the same function of the way along the first direction, up to what is rough. */
+  /** A gradient whose elements are the same function of the position along the first direction, except for noise. */
   const line = (at: (t: number, i: number) => number, length: number): Surface & { calls: number } => ({
     norm: length,
     calls: 0,
@@ -146,16 +146,17 @@ describe("the distance of the difference", () => {
     },
   });
   const rough = (height: number) => (t: number, i: number) => height * Math.sin((1e9 + 1e7 * i ** 2) * t);
-  /** By how much the parts of a product differ from a number. */
+  /** The difference between a product and a constant vector. */
   const off = (product: Float64Array, from: number) => norm(product.map((value) => value - from)) / Math.sqrt(size);
 
-  test("balances what is not linear against what is rough", async () => {
-    // Gradient 2t + 5t³ + noise of height s: errors 5h² and about s/2h, least together near h = (s/20)^(1/3).
+  test("balances nonlinearity against noise", async () => {
+    // The gradient is 2t + 5t³ plus noise of height s. The errors are 5h² and about s/2h. Their sum is smallest near h
+    // = (s/20)^(1/3).
     for (const height of [1e-3, 1e-6, 1e-9]) {
       const product = new DifferenceProduct(line((t, i) => 2 * t + 5 * t ** 3 + rough(height)(t, i), 1));
       const { distance, disagreement } = await product.chooseDistance(one);
       const best = (height / 20) ** (1 / 3);
-      // Between two rungs, one of which is within a factor of 4.
+      // The distances that are tried differ by a factor, so one of them is within a factor of 4.
       expect(distance).toBeGreaterThan(best / 8);
       expect(distance).toBeLessThan(best * 8);
       const error = off(await product.of(one), 2);
@@ -164,15 +165,15 @@ describe("the distance of the difference", () => {
     }
   });
 
-  test("is looked for further away where gradients saturate, whose differences vanish far out", async () => {
-    // Flat beyond 1e-4: all of the ladder's beginning disagrees by three quarters.
+  test("is found farther away if gradients saturate and their differences vanish", async () => {
+    // The gradient is flat beyond 1e-4. At the first distances the products differ by three quarters.
     const product = new DifferenceProduct(line((t, i) => Math.tanh(1e4 * t) + rough(1e-7)(t, i), 1));
     const { distance } = await product.chooseDistance(one);
     expect(distance).toBeLessThan(1e-4);
     expect(off(await product.of(one), 1e4)).toBeLessThan(100);
   });
 
-  test("is in proportion to the weights, and takes eight products at most where it begins near", async () => {
+  test("is proportional to the weights, and takes at most eight products if it starts close", async () => {
     for (const length of [1e-6, 1, 1e6]) {
       const surface = line((t, i) => 2 * (t / length) + 5 * (t / length) ** 3 + rough(1e-7)(t / length, i), length);
       const product = new DifferenceProduct(surface);
@@ -184,13 +185,13 @@ describe("the distance of the difference", () => {
     }
   });
 
-  test("is found where the weights are all zero", async () => {
+  test("is found if all weights are zero", async () => {
     const product = new DifferenceProduct(line((t, i) => 2 * t + 5 * t ** 3 + rough(1e-7)(t, i), 0));
     await product.chooseDistance(one);
     expect(off(await product.of(one), 2)).toBeLessThan(1e-3);
   });
 
-  test("comes down to where the gradient is finite", async () => {
+  test("decreases until the gradient is finite", async () => {
     const product = new DifferenceProduct(line((t, i) => (Math.abs(t) > 1e-5 ? Infinity : t + rough(1e-13)(t, i)), 1));
     const { distance } = await product.chooseDistance(one);
     expect(distance).toBeLessThan(1e-5);

@@ -4,7 +4,7 @@ import { spectrumFigure } from "#lib/report/index.js";
 
 type Nodes = readonly (readonly [value: number, weight: number])[];
 
-/** The figure of some Ritz values, parsed. */
+/** Creates the figure of some Ritz values and parses it. */
 function figureOf(nodes: Nodes, noiseFloor: number) {
   const ritz = nodes.map(([value, weight]) => ({ value, weight }));
   const bounds = ritz.map(({ value }) => ({ x: value, below: 0.1, upTo: 0.9 }));
@@ -28,7 +28,7 @@ describe("the figure of a spectrum", () => {
     [3000, 0.3],
   ];
 
-  test("has a stem for each Ritz value, as long as its weight, in order", () => {
+  test("has a stem for each Ritz value with its weight as length, in order", () => {
     const { svg, stems } = figureOf(nodes, 0.1);
     expect(stems.map(({ length }) => length / stems[2]!.length)).toEqual(
       nodes.map(([, weight]) => expect.closeTo(weight / 0.4, 6)),
@@ -42,7 +42,7 @@ describe("the figure of a spectrum", () => {
     ["all within the noise floor", [[0.1, 1]], 5],
     ["all negative", [[-30, 0.5], [-2, 0.5]], 0.3], // biome-ignore format: one row
     ["a single value", [[7, 1]], 1e-3],
-  ])("has ticks that fit beside each other, inside: %s", (_, some, noiseFloor) => {
+  ])("has ticks that do not overlap and are inside the figure: %s", (_, some, noiseFloor) => {
     const { ticks, svg } = figureOf(some, noiseFloor);
     expect(ticks).toContain("0");
     expect(ticks.length).toBeLessThanOrEqual(26);

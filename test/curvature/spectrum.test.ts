@@ -7,8 +7,8 @@ import { type KnownMatrix, matrices, normals, rotated, trueMass } from "./suppor
 const spanOf = ({ eigenvalues }: KnownMatrix) => Math.max(...eigenvalues.map(Math.abs));
 
 /**
- * Fails unless the true mass on the left of x is inside the bounds. Rounding moves eigenvalues by 1e-13 of the largest
- * or so, and mass between neighbours by that over the distance between them, which is 1e-5 of the largest or more.
+ * Expects the true mass to the left of x to be inside the bounds. Rounding moves eigenvalues by about 1e-13 of the
+ * largest, and mass between neighbors by this divided by their distance, which is at least 1e-5 of the largest.
  */
 function expectMassInside(matrix: KnownMatrix, found: Parameters<typeof massBounds>[0], x: number): void {
   const rounding = 1e-11 * spanOf(matrix);
@@ -24,7 +24,7 @@ describe.each(matrices)("of a matrix with a known spectrum ($name)", (matrix) =>
   const sorted = [...eigenvalues].sort((a, b) => a - b);
   const [smallest, largest] = [sorted[0]!, sorted.at(-1)!];
 
-  test("λ_max is right to 1 % after 40 products, and never above it", async () => {
+  test("λ_max is accurate to 1 % after 40 products, and never too large", async () => {
     const { lambdaMax, lambdaMaxError, lambdaMin, steps } = await spectrum(product, vector);
     expect(steps).toBe(40);
     expect(Math.abs(lambdaMax - largest)).toBeLessThan(0.01 * Math.abs(largest));
@@ -34,7 +34,7 @@ describe.each(matrices)("of a matrix with a known spectrum ($name)", (matrix) =>
     expect(nearest).toBeLessThanOrEqual(lambdaMaxError);
   });
 
-  test("the mass on the left of any point is inside its bounds, for any number of products", async () => {
+  test("the mass to the left of any point is inside its bounds, for any number of products", async () => {
     for (const steps of [2, 3, 5, 10, 25, 60, 120]) {
       const { matrix: found, ritz } = await spectrum(product, vector, { steps });
       const nodes = ritz.map(({ value }) => value);
@@ -59,7 +59,7 @@ describe.each(matrices)("of a matrix with a known spectrum ($name)", (matrix) =>
     expect(before).toBeCloseTo(1, 12);
   });
 
-  test("the brackets of negative mass, of λ_q and of κ hold, and close as products are made", async () => {
+  test("the intervals of negative mass, λ_q and κ contain the true values, and shrink with more products", async () => {
     for (const share of [0.95, 0.6]) {
       const truth = sorted.find((lambda) => trueMass(matrix, lambda).upTo >= 1 - share)!;
       let width = Infinity;
@@ -86,13 +86,13 @@ describe.each(matrices)("of a matrix with a known spectrum ($name)", (matrix) =>
         expect(lambdaQ.highest - lambdaQ.lowest).toBeLessThan(width);
         width = (lambdaQ.highest - lambdaQ.lowest) * (1 + 1e-9);
       }
-      // All there is: the bracket is the point itself.
+      // All eigenvalues are found, so the interval is the point itself.
       expect(width).toBeLessThan(1e-10 * spanOf(matrix));
     }
   });
 });
 
-test("of a measure with mean 0 and variance 1 the bounds are Cantelli's", () => {
+test("the bounds of a measure with mean 0 and variance 1 are Cantelli's", () => {
   const matrix = { diagonal: [0], offDiagonal: [], next: 1 };
   for (const x of [0.001, 0.5, 1, 3, 1e6]) {
     expect(massBounds(matrix, x)).toEqual({
@@ -101,14 +101,14 @@ test("of a measure with mean 0 and variance 1 the bounds are Cantelli's", () => 
     });
     expect(massBounds(matrix, -x)).toEqual({ below: 0, upTo: expect.closeTo(1 / (1 + x ** 2), 12) });
   }
-  // At the mean itself, an eigenvalue of the matrix, all mass may be on either side.
+  // At the mean, which is an eigenvalue of the matrix, all mass may be on either side.
   expect(massBounds(matrix, 0)).toEqual({ below: 0, upTo: 1 });
-  // Likewise inside a larger one, where elimination meets a zero at its first step.
+  // The same inside a larger matrix, where elimination meets a zero at its first step.
   const larger = massBounds({ diagonal: [0, 0, 0], offDiagonal: [1, 1], next: 1 }, 0);
   expect(larger).toEqual({ below: expect.closeTo(0.25, 12), upTo: expect.closeTo(0.75, 12) });
 });
 
-test("small matrices of every kind: the mass is inside its bounds, and where it is all known, equal to them", async () => {
+test("the mass of small matrices of every kind is inside its bounds, and equals them if all is known", async () => {
   const entry = fc.tuple(fc.double({ min: -3, max: 3, noNaN: true }), fc.double({ min: 0.01, max: 1, noNaN: true }));
   await fc.assert(
     fc.asyncProperty(
@@ -123,7 +123,7 @@ test("small matrices of every kind: the mass is inside its bounds, and where it 
         const { product, vector } = rotated(matrix);
         const found = await spectrum(product, vector, { steps });
         for (const x of [-3.5, -1, 0, 0.5, 2, 4, ...matrix.eigenvalues]) {
-          // Eigenvalues closer than rounding may count as one: look where none is near.
+          // Eigenvalues closer than rounding may be counted as one, so points near them are skipped.
           if (matrix.eigenvalues.some((lambda) => lambda !== x && Math.abs(lambda - x) < 1e-6)) continue;
           const { below, upTo } = trueMass(matrix, x);
           const slack = 1e-6;
@@ -135,8 +135,8 @@ test("small matrices of every kind: the mass is inside its bounds, and where it 
   );
 });
 
-describe("when the Krylov space ends early", () => {
-  test("a matrix of rank one has two eigenvalues, and both are found with their mass", async () => {
+describe("if the Krylov space ends early", () => {
+  test("both eigenvalues of a matrix of rank one are found with their mass", async () => {
     const u = normals(50, 3);
     const squared = u.reduce((sum, value) => sum + value ** 2, 0);
     const vector = normals(50, 4);
@@ -150,19 +150,19 @@ describe("when the Krylov space ends early", () => {
     expect(Math.abs(found.lambdaMin)).toBeLessThan(1e-12);
     const whole = vector.reduce((sum, value) => sum + value ** 2, 0);
     expect(found.ritz[1]!.weight).toBeCloseTo(part ** 2 / squared / whole, 12);
-    // Zero within rounding is not negative, and κ is bounded from one side alone.
+    // Zero within rounding is not negative, and κ has only a lower bound.
     expect(found.negativeMass.estimate).toBe(0);
     expect(found.kappa).toMatchObject({ lowerBoundOnly: true, highest: Infinity });
   });
 
-  test("an eigenvector sees its own eigenvalue only", async () => {
+  test("only the eigenvalue of a starting eigenvector is found", async () => {
     const found = await spectrum((v) => v.map((value, i) => value * (i + 1)), Float64Array.of(0, 0, 5, 0));
     expect(found).toMatchObject({ steps: 1, exhausted: true, lambdaMax: 3, lambdaMin: 3 });
     expect(found.lambdaMaxError).toBeCloseTo(0, 12);
     expect(found.kappa).toMatchObject({ estimate: 1, lowerBoundOnly: false });
   });
 
-  test("k different eigenvalues are all found after k products, however many steps were asked for", async () => {
+  test("k distinct eigenvalues are all found after k products, whatever the number of steps", async () => {
     const values = [-2, 0.5, 1, 7];
     const eigenvalues = Float64Array.from({ length: 60 }, (_, i) => values[i % 4]!);
     const matrix = { name: "four values", eigenvalues, parts: normals(60, 5) };
@@ -180,7 +180,7 @@ describe("when the Krylov space ends early", () => {
 
 describe("of products with errors", () => {
   const n = 4000;
-  // Nothing is negative; much of the mass is at small eigenvalues.
+  // No eigenvalue is negative, and much of the mass is at small eigenvalues.
   const eigenvalues = Float64Array.from({ length: n }, (_, i) => (i < 12 ? 4 - i / 4 : 0.3 * (i / n) ** 2));
   const vector = normals(n, 1).map((value, i) => (i < 12 ? value : value / 8));
   let products = 0;
@@ -191,14 +191,14 @@ describe("of products with errors", () => {
   };
 
   test.each([1e-6, 1e-3, 0.03, 0.3])(
-    "of size %d the noise floor shows, and what is found is right up to it",
+    "of size %d, the noise floor shows them and the results are accurate up to it",
     async (size) => {
       const exact = await spectrum((v) => v.map((value, i) => value * eigenvalues[i]!), vector, { steps: 25 });
       const found = await spectrum(noisy(size), vector, { steps: 25 });
       expect(found.noiseFloor).toBeGreaterThan(size / 10);
       expect(found.noiseFloor).toBeLessThan(1.5 * size);
       expect(Math.abs(found.lambdaMax - exact.lambdaMax)).toBeLessThan(found.noiseFloor);
-      // Errors must not be taken for curvature: the largest are as long as what the bulk of the matrix does.
+      // Errors must not be mistaken for curvature. The largest are as long as the effect of the matrix's bulk.
       expect(found.lambdaMin).toBeGreaterThan(-0.1 * size);
       expect(found.negativeMass).toMatchObject({ estimate: 0, lowest: 0 });
       expect(found.lambdaQ.lowest).toBeLessThan(exact.lambdaQ.estimate);
@@ -206,7 +206,7 @@ describe("of products with errors", () => {
     },
   );
 
-  test("κ is a lower bound where λ_q is under the noise floor", async () => {
+  test("κ is a lower bound if λ_q is below the noise floor", async () => {
     const { kappa, lambdaMax, lambdaQ, noiseFloor } = await spectrum(noisy(0.3), vector, { steps: 25 });
     expect(lambdaQ.estimate).toBeLessThan(noiseFloor);
     expect(kappa).toMatchObject({ lowerBoundOnly: true, highest: Infinity, estimate: lambdaMax / noiseFloor });
@@ -214,11 +214,11 @@ describe("of products with errors", () => {
   });
 });
 
-describe("the process", () => {
+describe("the computation", () => {
   const diagonal = (v: Float64Array) => v.map((value, i) => value * (i + 1));
   const ones = new Float64Array(50).fill(1);
 
-  test("tells of every product, and ends where it is told to, with what it has", async () => {
+  test("reports every product, and stops on request with its results so far", async () => {
     const told: [number, number][] = [];
     const found = await spectrum(diagonal, ones, {
       steps: 20,
@@ -231,12 +231,12 @@ describe("the process", () => {
     expect(found).toEqual(await spectrum(diagonal, ones, { steps: 7 }));
   });
 
-  test("waits for products that take time", async () => {
+  test("awaits asynchronous products", async () => {
     const later = async (v: Float64Array) => diagonal(v);
     expect(await spectrum(later, ones, { steps: 9 })).toEqual(await spectrum(diagonal, ones, { steps: 9 }));
   });
 
-  test("does not depend on the length of the vector", async () => {
+  test("does not depend on the norm of the vector", async () => {
     const [long, short] = await Promise.all(
       [1e150, 1e-150].map((size) =>
         spectrum(
@@ -248,7 +248,7 @@ describe("the process", () => {
     expect(long!.lambdaMax).toBeCloseTo(short!.lambdaMax, 10);
   });
 
-  test("refuses what makes no sense", async () => {
+  test("refuses invalid arguments", async () => {
     for (const steps of [1, 0, 2.5, Number.NaN])
       await expectError(
         () => spectrum(diagonal, ones, { steps }),

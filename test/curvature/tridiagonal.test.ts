@@ -2,12 +2,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { tridiagonalEigen, tridiagonalised } from "#lib/curvature/tridiagonal.js";
 
-/** The largest difference of two lists. */
+/** The largest difference between two lists. */
 const apart = (a: ArrayLike<number>, b: readonly number[]) => Math.max(...b.map((value, i) => Math.abs(value - a[i]!)));
 const range = (length: number) => Array.from({ length }, (_, i) => i);
 
-describe("eigenvalues and end components of a tridiagonal matrix", () => {
-  test.each([1, 2, 3, 10, 100])("of the Laplacian of a line with %i points are its closed form", (n) => {
+describe("eigenvalues and first and last components of a tridiagonal matrix", () => {
+  test.each([1, 2, 3, 10, 100])("of the Laplacian of a line with %i points have a closed form", (n) => {
     const angle = (k: number) => (Math.PI * (k + 1)) / (n + 1);
     const { values, first, last } = tridiagonalEigen(new Float64Array(n).fill(2), new Float64Array(n - 1).fill(-1));
     expect(
@@ -18,7 +18,7 @@ describe("eigenvalues and end components of a tridiagonal matrix", () => {
     ).toBeLessThan(1e-14 * n);
     const part = range(n).map((k) => Math.sqrt(2 / (n + 1)) * Math.sin(angle(k)));
     expect(apart(first.map(Math.abs), part)).toBeLessThan(1e-14 * n);
-    // Eigenvectors are even and odd in turns: the last component is plus or minus the first.
+    // Eigenvectors are alternately even and odd, so the last component is plus or minus the first.
     expect(
       apart(
         first.map((value, k) => value * last[k]!),
@@ -27,7 +27,7 @@ describe("eigenvalues and end components of a tridiagonal matrix", () => {
     ).toBeLessThan(1e-14 * n);
   });
 
-  test("of the Legendre polynomials give Gauss's rule", () => {
+  test("of the Legendre polynomials give Gauss's quadrature", () => {
     const beside = range(4).map((k) => (k + 1) / Math.sqrt(4 * (k + 1) ** 2 - 1));
     const { values, first } = tridiagonalEigen(new Float64Array(5), beside);
     const root = (sign: number) => Math.sqrt(5 + sign * 2 * Math.sqrt(10 / 7)) / 3;
@@ -42,7 +42,7 @@ describe("eigenvalues and end components of a tridiagonal matrix", () => {
     ).toBeLessThan(1e-15);
   });
 
-  test("of Wilkinson's matrix, whose largest pairs agree to 14 digits", () => {
+  test("of Wilkinson's matrix are accurate, although the largest pairs agree to 14 digits", () => {
     // Wilkinson, The Algebraic Eigenvalue Problem, p. 309: the two largest eigenvalues of W21+.
     const { values } = tridiagonalEigen(
       range(21).map((i) => Math.abs(i - 10)),
@@ -53,14 +53,14 @@ describe("eigenvalues and end components of a tridiagonal matrix", () => {
     expect(values[0]).toBeCloseTo(-1.12544152211998, 13);
   });
 
-  test("fall apart where nothing stands beside the diagonal", () => {
+  test("are those of the diagonal if the off-diagonal is zero", () => {
     const { values, first, last } = tridiagonalEigen([3, 1, 2, 2], [0, 0, 0]);
     expect([...values]).toEqual([1, 2, 2, 3]);
     expect([...first]).toEqual([0, 0, 0, 1]);
     expect(last.reduce((sum, value) => sum + value ** 2, 0)).toBe(1);
   });
 
-  test("have the moments of the matrix, for random ones of every scale", () => {
+  test("have the moments of the matrix for random matrices of every scale", () => {
     const entries = fc.array(
       fc.tuple(fc.double({ min: -1, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true })),
       {

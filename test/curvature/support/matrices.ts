@@ -1,15 +1,15 @@
-// Symmetric matrices whose spectra are known, as what they do to a vector.
+// Symmetric matrices with known spectra, given by their product with a vector.
 import { PhiloxStream } from "#lib/random.js";
 
 /** A symmetric matrix with its eigenvalues, and a vector in its eigenbasis. */
 export interface KnownMatrix {
   readonly name: string;
   readonly eigenvalues: Float64Array;
-  /** Parts of the vector along the eigenvectors. */
+  /** Components of the vector along the eigenvectors. */
   readonly parts: Float64Array;
 }
 
-/** Numbers from a normal distribution, the same for the same seed. */
+/** Normally distributed numbers that depend only on the seed. */
 export function normals(count: number, seed: number): Float64Array {
   const stream = new PhiloxStream(seed, 0);
   return Float64Array.from(
@@ -25,7 +25,7 @@ const known = (name: string, at: (i: number) => number, part: (i: number, lambda
   return { name, eigenvalues, parts: noise.map((value, i) => value * part(i, eigenvalues[i]!)) };
 };
 
-/** Spectra of the kinds that losses have, and some that they have not. */
+/** Spectra of kinds that occur in losses, and of some that do not. */
 export const matrices: readonly KnownMatrix[] = [
   known("evenly spread", (i) => i + 1),
   known("spread over six powers of ten", (i) => 10 ** ((6 * i) / size - 4)),
@@ -54,7 +54,7 @@ export function trueMass({ eigenvalues, parts }: KnownMatrix, x: number): { belo
   return { below: mass((lambda) => lambda < x) / whole, upTo: mass((lambda) => lambda <= x) / whole };
 }
 
-/** A matrix in another orthogonal basis: three of Householder's reflections, so that no vector of the old one is left. */
+/** The matrix in another orthogonal basis. Three Householder reflections change every vector of the old one. */
 export function rotated({ eigenvalues, parts }: KnownMatrix, seed = 1) {
   const mirrors = [1, 2, 3].map((i) => {
     const mirror = normals(eigenvalues.length, 10 * seed + i);
@@ -77,7 +77,7 @@ export function rotated({ eigenvalues, parts }: KnownMatrix, seed = 1) {
   };
 }
 
-/** Eigenvalues and eigenvectors of a symmetric matrix by Jacobi's rotations: slow, and nothing shared with the library. */
+/** Eigenvalues and eigenvectors of a symmetric matrix by Jacobi rotations. Slow, and independent of the library. */
 export function eigenOf(matrix: readonly Float64Array[]): { value: number; vector: number[] }[] {
   const n = matrix.length;
   const a = matrix.map((row) => [...row]);
@@ -100,7 +100,7 @@ export function eigenOf(matrix: readonly Float64Array[]): { value: number; vecto
   return a.map((row, i) => ({ value: row[i]!, vector: v.map((line) => line[i]!) }));
 }
 
-/** A matrix and a vector as parts along eigenvectors. */
+/** Expresses a matrix and a vector in the eigenbasis of the matrix. */
 export function inEigenbasis(name: string, matrix: readonly Float64Array[], vector: Float64Array): KnownMatrix {
   const eigen = eigenOf(matrix);
   return {

@@ -1,4 +1,4 @@
-// Losses in float64 with their gradients and Hessians, written as their definitions read, and the same as models.
+// Losses in float64 with gradients and Hessians, written according to their definitions, and the same losses as models.
 import type { Batch } from "#lib/data/index.js";
 import type { Device } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
@@ -7,13 +7,13 @@ import { labelsOf, numbers } from "../../support/numbers.js";
 
 type Matrix = readonly Float64Array[];
 
-/** A loss of some weights, which come in the order of the model's parameters. */
+/** A loss as a function of weights in the order of the model's parameters. */
 export interface Reference {
   gradient(weights: Float64Array): Float64Array;
   hessian(weights: Float64Array): Matrix;
 }
 
-/** A model with its batch and its loss, and the same in float64. */
+/** A model with its batch and its loss, and the same loss in float64. */
 export interface Case {
   readonly title: string;
   readonly loss: nn.Loss;
@@ -41,13 +41,13 @@ export async function weightsOf(model: nn.Module): Promise<Float64Array> {
   return Float64Array.from(parts.flatMap((part) => Array.from(part)));
 }
 
-/** Rows of items, with a 1 for the bias behind each. */
+/** Rows of items, each followed by a 1 for the bias. */
 function rowsOf(data: Float32Array, perItem: number): Float64Array[] {
   const rows = Array.from({ length: data.length / perItem }, (_, n) => data.subarray(n * perItem, (n + 1) * perItem));
   return rows.map((row) => Float64Array.of(...row, 1));
 }
 
-/** W·x + b for weights [outputs, inputs] with the biases behind them. */
+/** W·x + b for weights [outputs, inputs] followed by the biases. */
 function affine(weights: Float64Array, row: Float64Array, outputs: number): number[] {
   const inputs = row.length - 1;
   return Array.from({ length: outputs }, (_, o) => {
@@ -57,7 +57,7 @@ function affine(weights: Float64Array, row: Float64Array, outputs: number): numb
   });
 }
 
-/** Where the derivative by weight (o, i) of such a layer stands; i = inputs is the bias. */
+/** The index of the derivative by weight (o, i) of such a layer. i = inputs is the bias. */
 const placeIn = (inputs: number, outputs: number) => (o: number, i: number) =>
   i < inputs ? o * inputs + i : outputs * inputs + o;
 
@@ -67,7 +67,7 @@ function softmax(logits: readonly number[]): number[] {
   return exponentials.map((value) => value / sum);
 }
 
-/** A linear layer under a loss whose derivatives by the outputs are known: Σ over items of A ⊗ xxᵀ. */
+/** A linear layer under a loss with known derivatives by the outputs: Σ over items of A ⊗ xxᵀ. */
 function linearReference(
   rows: readonly Float64Array[],
   outputs: number,
@@ -180,7 +180,7 @@ function perceptron(): Case {
   };
 }
 
-/** A Hessian by central differences of a float64 gradient, of fourth order: right to about 1e-10. */
+/** A Hessian by fourth-order central differences of a float64 gradient, accurate to about 1e-10. */
 function differences(gradient: (weights: Float64Array) => Float64Array, weights: Float64Array): Matrix {
   const step = 1e-3;
   const columns = Array.from(weights, (_, j) => {
@@ -191,5 +191,5 @@ function differences(gradient: (weights: Float64Array) => Float64Array, weights:
   return columns.map((_, i) => Float64Array.from(columns, (column, j) => (column[i]! + columns[i]![j]!) / 2));
 }
 
-/** Linear and logistic regression, whose Hessians are closed forms, and a small network. */
+/** Linear and logistic regression, which have Hessians in closed form, and a small network. */
 export const cases: readonly Case[] = [regression(), logistic(), perceptron()];
