@@ -4,7 +4,10 @@ import { describe, expect, test } from "vitest";
 
 const lib = resolve(import.meta.dirname, "../../lib");
 
-/** What each folder of lib/ may import, besides itself and the files beside the folders. Left of the arrow in docs/architecture.md. */
+/**
+ * The folders that each folder of lib/ may import besides itself and the files next to the folders. They are to its
+ * left in docs/architecture.md.
+ */
 const allowed: Record<string, readonly string[]> = {
   schedule: [],
   data: [],
@@ -38,13 +41,13 @@ const allowed: Record<string, readonly string[]> = {
   ],
 };
 
-/** The folders of lib/ that a file imports from, by the text of its import and export statements. */
+/** The folders of lib/ that a file imports from, according to its import and export statements. */
 function foldersImported(file: string, source: string): string[] {
   const specifiers = [...source.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((match) => match[1] as string);
   return specifiers.map((specifier) => relative(lib, resolve(dirname(file), specifier)).split("/")[0] as string);
 }
 
-/** Imports against the direction, as `file → folder`. */
+/** Imports in the wrong direction, as `file → folder`. */
 function violations(file: string, source: string): string[] {
   const own = relative(lib, file).split("/")[0] as string;
   const forbidden = foldersImported(file, source).filter(
@@ -56,11 +59,11 @@ function violations(file: string, source: string): string[] {
 describe("imports go one way", () => {
   const folders = readdirSync(lib, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
-  test("every folder of lib/ has its place in the order", () => {
+  test("every folder of lib/ is in the list", () => {
     expect(folders.map(({ name }) => name).sort()).toEqual(Object.keys(allowed).sort());
   });
 
-  test.each(folders.map(({ name }) => name))("lib/%s imports only what stands before it", (folder) => {
+  test.each(folders.map(({ name }) => name))("lib/%s imports only folders to its left", (folder) => {
     const files = readdirSync(join(lib, folder), { recursive: true, encoding: "utf8" }).filter((f) =>
       f.endsWith(".ts"),
     );
@@ -70,7 +73,7 @@ describe("imports go one way", () => {
     ).toEqual([]);
   });
 
-  test("the check sees an import against the order, also a type's and a lazy one's", () => {
+  test("the check finds an import in the wrong direction, also of a type or with import()", () => {
     const file = join(lib, "tensor", "example.ts");
     expect(violations(file, 'import type { Trainer } from "../train/index.js";')).toEqual([
       "tensor/example.ts → train",
@@ -79,7 +82,7 @@ describe("imports go one way", () => {
     expect(violations(file, 'import { Device } from "../native/index.js";')).toEqual([]);
   });
 
-  test("the files beside the folders import none of them, except the entry point", () => {
+  test("the files next to the folders import none of them, except the entry point", () => {
     const files = readdirSync(lib).filter((name) => name.endsWith(".ts") && basename(name) !== "index.ts");
     expect(
       files

@@ -18,14 +18,14 @@ function expectClean(command: string, args: readonly string[]): void {
 
 const native = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).map((name) => `native/${name}`);
 const has = (tool: string) => spawnSync(tool, ["--version"]).status === 0;
-// The Debian packages of the same names; .ci/run installs them.
+// The tools are Debian packages of the same names, which .ci/run installs.
 const needs = (tool: string) => (has(tool) ? "" : ` (skipped: ${tool} is not installed)`);
 
 test("TypeScript is linted and formatted", () => {
   expectClean("node_modules/.bin/biome", ["ci", "--error-on-warnings", "."]);
 });
 
-test("tests, benchmarks and examples have strict types", () => {
+test("tests, benchmarks and examples pass the strict type check", () => {
   expectClean("node_modules/.bin/tsc", ["-p", "tsconfig.check.json"]);
 });
 
@@ -33,9 +33,9 @@ test.skipIf(!has("clang-format"))(`C++ is formatted${needs("clang-format")}`, ()
   expectClean(process.execPath, ["scripts/format-native.mjs", "--check"]);
 });
 
-// One instruction set stands for all: they differ in the names of intrinsics.
+// One instruction set is enough, because the others differ only in the names of intrinsics.
 const linted = native.filter((name) => /\.(cc|cu)$/.test(name) && !/kernels_(portable|avx512)/.test(name));
-// The files of a folder as one source: most of the time goes into the headers that they share.
+// The files of a folder are checked as one source, because most of the time is spent on their shared headers.
 const units = [...new Set(linted.map((name) => dirname(name)))].map(
   (folder) => [folder, linted.filter((name) => dirname(name) === folder)] as const,
 );
@@ -46,14 +46,14 @@ test.skipIf(!has("clang-tidy")).each(units)(`%s is linted${needs("clang-tidy")}`
   writeFileSync(unit, files.map((file) => `#include "${join(root, file)}"\n`).join(""));
   const headers = join(process.execPath, "../../include/node");
   const flags = ["-xc++", "-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
-  // CUDA files as the emulator compiles them: CUDA's own headers are not everywhere.
+  // CUDA files are compiled for the emulator, because CUDA's headers may not be installed.
   const defines = [
     "-DNAPI_VERSION=8",
     "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
     "-DSTEPSIZE_EMULATED",
     "-Wno-unknown-pragmas",
   ];
-  // There the path-sensitive analysis would spend a minute inside the emulator.
+  // The path-sensitive analysis would spend a minute in the emulator there.
   const checks = name === "native/cuda" ? ",-clang-analyzer-*" : "";
   const options = ["--quiet", "--config-file=.clang-tidy", `--checks=-bugprone-suspicious-include${checks}`];
   expectClean("clang-tidy", [...options, unit, "--", ...flags, ...defines]);

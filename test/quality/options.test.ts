@@ -1,5 +1,5 @@
-// Every object of options in the public surface refuses a name that it does not have. Which functions take options is
-// read from the declarations that the compiler writes, so that a new one is found by itself.
+// Every options object in the public API refuses unknown names. The functions that take options are read from the
+// compiler's declarations, so that new ones are found automatically.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -11,7 +11,7 @@ const dist = resolve(import.meta.dirname, "../../dist");
 const folder = temporaryFolders();
 const device = await lib.openDevice("cpu");
 
-/** The folders that the names of a part of the public surface are declared in. */
+/** The folders that declare the names of a part of the public API. */
 const parts: Record<string, { readonly surface: object; readonly folders: readonly string[] }> = {
   data: { surface: data, folders: ["data"] },
   models: { surface: models, folders: ["models"] },
@@ -22,10 +22,10 @@ const parts: Record<string, { readonly surface: object; readonly folders: readon
   stepsize: { surface: lib, folders: ["curvature", "native", "optim", "tensor", "train"] },
 };
 
-/** Not options: values that are data, which may carry more than is read. */
+/** Types of data that are not options and may have additional properties. */
 const dataTypes = /^(Batch|BatchNormState|GivenBatch\w*|TokenizerSpec|Checkpoint)$/;
 
-/** The text between a bracket and the one that closes it. */
+/** The text between a bracket and its closing bracket. */
 function inside(text: string, open: number): string {
   let depth = 0;
   for (let i = open; i < text.length; i++) {
@@ -35,7 +35,7 @@ function inside(text: string, open: number): string {
   throw new Error(`unbalanced: ${text.slice(open, open + 80)}`);
 }
 
-/** A list cut at the commas that are in no bracket. */
+/** Splits a list at the commas outside brackets. */
 function cut(list: string): string[] {
   const found: string[] = [];
   let [depth, from] = [0, 0];
@@ -58,7 +58,7 @@ function isOptions(parameter: string): boolean {
   return name.startsWith("{") || /^(options|config|given)\??$/.test(name) || /\b\w*(Options|Overrides)\b/.test(type);
 }
 
-/** The calls of a file's public functions, constructors and methods that take options. */
+/** The public functions, constructors and methods of a file that take options. */
 function callsIn(text: string, isPublic: (name: string) => boolean): string[] {
   const found: string[] = [];
   const takes = (source: string, at: number) => cut(inside(source, source.indexOf("(", at))).some(isOptions);
@@ -114,7 +114,7 @@ const common = { budget: 4, maxLr: 1 };
 const place = { device, seed: 0 };
 const missing = () => join(folder(), "none");
 
-/** Each call with options that are right, to which it adds what it is given. */
+/** Each call with valid options, to which the given ones are added. */
 const calls: Record<string, (more: object) => unknown> = {
   "data.ArrayDataset.batches": (more) => set.batches({ size: 2, ...more }),
   "data.ArrayDataset.split": (more) => set.split({ validation: 0.5, ...more }),
@@ -222,7 +222,7 @@ for (const name of [
 ] as const)
   calls[`schedule.${name}`] = (more) => schedule[name]({ ...common, ...more } as never);
 
-/** Options inside options, and those of what is inherited, overloaded or declared elsewhere. */
+/** Nested options, and options of calls that are inherited, overloaded or declared elsewhere. */
 const inner: Record<string, (more: object) => unknown> = {
   "ops.Tensor.matmul": (more) => rows.matmul(rows, more),
   "stepsize.Adam": (more) => new lib.Adam(model.parameters(), { lr: 0.1, ...more }),
@@ -243,7 +243,7 @@ const inner: Record<string, (more: object) => unknown> = {
   "schedule.fromJSON": (more) => schedule.fromJSON({ name: "cosine", ...common, ...more }),
 };
 
-/** What a call throws, or its promise rejects with. */
+/** The error that a call throws or that its promise rejects with. */
 async function thrownBy(call: () => unknown): Promise<unknown> {
   try {
     await call();
@@ -253,25 +253,25 @@ async function thrownBy(call: () => unknown): Promise<unknown> {
   return undefined;
 }
 
-test("every public call that takes options has its line here", () => {
+test("every public call that takes options is in the list", () => {
   expect(publicCalls().filter((name) => !(name in calls))).toEqual([]);
   expect(Object.keys(calls).filter((name) => !publicCalls().includes(name))).toEqual([]);
 });
 
 describe.each(Object.entries({ ...calls, ...inner }))("%s", (_, call) => {
-  test("takes the options that there are", async () => {
+  test("accepts its options", async () => {
     const error = await thrownBy(() => call({}));
     if (error !== undefined) expect(String(error)).not.toContain("expected only the options");
   });
 
-  test.each(["unknownOption", "__proto", "size_"])("refuses %s with the nearest", async (name) => {
+  test.each(["unknownOption", "__proto", "size_"])("refuses %s and suggests the nearest name", async (name) => {
     const error = await thrownBy(() => call({ [name]: 1 }));
     expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-argument" });
     expect(String(error)).toMatch(/: expected only the options \w+.* \(did you mean \w+\?\), got "/);
     expect(String(error)).toContain(`got "${name}"`);
   });
 
-  test("takes one that is undefined for one that is not given", async () => {
+  test("accepts an unknown option that is undefined", async () => {
     const error = await thrownBy(() => call({ unknownOption: undefined }));
     if (error !== undefined) expect(String(error)).not.toContain("unknownOption");
   });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 
 const root = resolve(import.meta.dirname, "../..");
 
-/** Classes of this project, or of a library, whose objects are made where they are asked about. */
+/** Classes of this project or of a library whose objects are created in the same realm as the check. */
 const ownClasses = new Set([
   "Buffer",
   "CommanderError",
@@ -18,13 +18,13 @@ const ownClasses = new Set([
   "UsageError",
 ]);
 
-/** What a file asks `instanceof` about, comments left out. */
+/** The classes that a file uses with `instanceof`, outside comments. */
 function askedAbout(source: string): string[] {
   const code = source.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
   return [...code.matchAll(/\binstanceof\s+([\w.]+)/g)].map(([, name]) => name as string);
 }
 
-test("no instanceof asks about what may come from another realm: lib/realms.ts has the questions", () => {
+test("no instanceof checks a value that may come from another realm; lib/realms.ts has the checks for these", () => {
   const files = readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
   const found = files.flatMap((file) =>
     askedAbout(readFileSync(join(root, "lib", file), "utf8"))
@@ -32,7 +32,7 @@ test("no instanceof asks about what may come from another realm: lib/realms.ts h
       .map((name) => `${file}: instanceof ${name}`),
   );
   expect(found).toEqual([]);
-  // `Buffer` is the one of nn, not Node's.
+  // `Buffer` is the class of nn, not Node's.
   const withBuffer = files.filter((file) =>
     askedAbout(readFileSync(join(root, "lib", file), "utf8")).includes("Buffer"),
   );
@@ -42,7 +42,7 @@ test("no instanceof asks about what may come from another realm: lib/realms.ts h
     );
 });
 
-test("the check sees one", () => {
+test("the test finds an instanceof", () => {
   expect(askedAbout("if (x instanceof Float32Array || y instanceof Map) // instanceof Error")).toEqual([
     "Float32Array",
     "Map",
