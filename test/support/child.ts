@@ -1,16 +1,16 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-/** How a program ended. */
+/** The exit of a program. */
 export interface Ended {
-  /** Exit code, `null` where a signal ended it. */
+  /** Exit code, or `null` if a signal ended the program. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs a TypeScript program in a process of its own: it may crash, exhaust memory or exit early. */
+/** Runs a TypeScript program in a separate process, where it may crash, exhaust memory or exit early. */
 export function runProgram(
   program: URL,
   args: readonly string[] = [],

@@ -1,9 +1,9 @@
 import type { Reporter, TestModule } from "vitest/node";
 
 /**
- * Ends the run with one line per failure and `N passed, N failed, N skipped` alone on a line, so that the end of a long
- * log tells what failed. A module that failed to load counts as a failure, and so does a run in which nothing ran: both
- * would otherwise look like success to whoever reads only the counts.
+ * Ends the run with one line per failure and a line `N passed, N failed, N skipped`, so that the end of a long log
+ * shows what failed. A module that failed to load counts as a failure, and so does a run without tests. Both would
+ * otherwise look like success in the counts.
  */
 export default class ClosingLineReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly { message: string }[]): void {

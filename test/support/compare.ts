@@ -4,8 +4,8 @@ import { expect } from "vitest";
 export const epsilon = 2 ** -23;
 
 /**
- * The largest |got − expected| / (1 + |expected|), in units of float32's epsilon: for values computed from inputs
- * around 1, an error relative to the larger of the value and of what it was computed from. NaN counts as infinite.
+ * The largest |got − expected| / (1 + |expected|), in units of float32's epsilon. For values computed from inputs
+ * around 1, the error is relative to the larger of the value and its inputs. NaN counts as infinite.
  */
 export function errorOf(got: ArrayLike<number>, expected: ArrayLike<number>): number {
   let worst = 0;
@@ -17,10 +17,10 @@ export function errorOf(got: ArrayLike<number>, expected: ArrayLike<number>): nu
 }
 
 /**
- * Fails unless `got` is `expected` up to `allowed` epsilons (see {@link errorOf}).
+ * Expects `got` to equal `expected` up to `allowed` epsilons (see {@link errorOf}).
  *
- * A sum of k products around 1 is rounded k times; the errors add like a random walk and the partial sums grow like
- * one, so k terms deserve about √k times what one deserves.
+ * A sum of k products around 1 is rounded k times. The errors add like a random walk, and the partial sums grow like
+ * one. So k terms need about √k times the tolerance of one.
  */
 export function expectClose(
   got: ArrayLike<number>,
@@ -39,7 +39,7 @@ export function expectClose(
   }
 }
 
-/** The bytes of an array, for "the same bits": −0 is not 0 and NaN is NaN. */
+/** The bytes of an array, for comparisons of bits: −0 differs from 0, and NaN equals NaN. */
 export function bits(array: ArrayBufferView): Buffer {
   return Buffer.from(array.buffer, array.byteOffset, array.byteLength);
 }

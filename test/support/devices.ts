@@ -1,7 +1,7 @@
 import { afterAll, describe, expect } from "vitest";
 import { type Device, type DeviceOptions, findAddon, listDevices, openDevice } from "#lib/native/index.js";
 
-/** A device that the suites run on, as `openDevice` is told to open it. */
+/** A device that the suites run on, with the arguments of `openDevice`. */
 export interface DeviceUnderTest {
   readonly label: string;
   readonly name: string;
@@ -9,7 +9,7 @@ export interface DeviceUnderTest {
 }
 
 const cpu = listDevices().find(({ name }) => name === "cpu");
-// The slowest first: it is the one that every machine has.
+// The slowest instruction set comes first, because every machine has it.
 const instructionSets = (cpu?.facts["instructionSets"] ?? "").split(" ").filter(Boolean).reverse();
 
 /** The CPU, once per instruction set. */
@@ -19,28 +19,28 @@ export const cpuDevices: readonly DeviceUnderTest[] = instructionSets.map((instr
   options: { instructionSet },
 }));
 
-// The emulated GPU is there wherever a C++ compiler and Node's headers are; real ones where a driver is.
+// The emulated GPU exists if a C++ compiler and Node's headers are installed, real GPUs if a driver is.
 const emulated = findAddon("cuda-emulated").addon ? ["cuda:emulated"] : [];
 const gpus = listDevices()
   .map(({ name }) => name)
   .filter((name) => /^cuda:\d/.test(name));
 
-// What nvcc made of the kernels, run by an interpreter (test/ptx/): there where set-up found nvcc. In `npm test` it runs
-// the suites of optimizers, operations and captures, which take it about a minute; in `npm run test:ptx` whatever that
-// is given, in place of the other devices of CUDA.
+// The interpreter (test/ptx/) runs the kernels as compiled by nvcc. It exists if set-up found nvcc. In `npm test` it
+// runs the suites of optimizers, operations and captures, which takes about a minute. In `npm run test:ptx` it runs the
+// given suites instead of the other CUDA devices.
 const interpreter = findAddon("cuda-ptx");
 const suites =
   /\/test\/(optim\/(rules|steps|capture|captured-steps|one-arithmetic|non-finite)|tensor\/(gradients|values|golden))\.test\.ts$/;
 const chosen = process.env["STEPSIZE_TEST_DEVICE"];
 const isNightly = chosen === "cuda:ptx";
-// Another build of the addons (vitest.config.ts) is not what nvcc made.
+// The interpreter belongs to the default build of the addons only (vitest.config.ts).
 const isThisBuild = process.env["STEPSIZE_ADDONS"] === undefined;
 const isInterpreted = isNightly || (isThisBuild && suites.test(expect.getState().testPath ?? ""));
 const interpreted = isInterpreted && interpreter.addon ? ["cuda:ptx"] : [];
 if (isInterpreted && !interpreter.addon)
   console.warn(`cuda:ptx is skipped: ${interpreter.file ? interpreter.problem : "set-up found no nvcc"}`);
 
-/** Those of CUDA. */
+/** The CUDA devices under test. */
 export const cudaDevices: readonly DeviceUnderTest[] = [
   ...(isNightly ? [] : [...emulated, ...gpus]),
   ...interpreted,
@@ -48,7 +48,7 @@ export const cudaDevices: readonly DeviceUnderTest[] = [
 
 const all: readonly DeviceUnderTest[] = [...cpuDevices, ...cudaDevices];
 
-/** Every device of this machine, or those whose labels `STEPSIZE_TEST_DEVICE` names: "cuda:emulated,cpu avx2". */
+/** Every device of this machine, or those whose labels are in `STEPSIZE_TEST_DEVICE`: "cuda:emulated,cpu avx2". */
 export const devices: readonly DeviceUnderTest[] =
   chosen === undefined || isNightly ? all : all.filter(({ label }) => chosen.split(",").includes(label));
 if (devices.length === 0)
@@ -56,15 +56,15 @@ if (devices.length === 0)
     `STEPSIZE_TEST_DEVICE: expected labels among ${all.map(({ label }) => label).join(", ")}; got ${chosen}`,
   );
 
-/** Those that are neither emulated nor interpreted, for what would take minutes there. */
+/** The devices that are neither emulated nor interpreted, for tests that would take minutes on those. */
 export const physicalDevices = devices.filter(({ name }) => !/^cuda:(emulated|ptx)$/.test(name));
 
-/** Opens a device under test, with options of the test's own. */
+/** Opens a device under test with additional options. */
 export function open({ name, options }: DeviceUnderTest, more: DeviceOptions = {}): Promise<Device> {
   return openDevice(name, { ...options, ...more });
 }
 
-/** All of them, open until the test file is done. */
+/** Opens all devices until the end of the test file. */
 export async function openAll(more: DeviceOptions = {}, on = devices): Promise<{ label: string; device: Device }[]> {
   const opened = await Promise.all(on.map(async (one) => ({ label: one.label, device: await open(one, more) })));
   afterAll(async () => {

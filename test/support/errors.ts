@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 
-/** Fails unless the call throws, or its promise rejects with, a StepsizeError of this code with all of these words. */
+/** Expects the call to throw, or its promise to reject with, a StepsizeError of this code that contains all words. */
 export async function expectError(call: () => unknown, code: string, ...words: string[]): Promise<void> {
   let error: unknown;
   try {

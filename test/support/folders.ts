@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 
-/** Makes empty folders that are removed after the test file. */
+/** Creates empty folders that are removed after the test file. */
 export function temporaryFolders(): () => string {
   const made: string[] = [];
   afterAll(() => {
@@ -16,7 +16,7 @@ export function temporaryFolders(): () => string {
   };
 }
 
-/** Writes files into a folder and gives it back. */
+/** Writes files into a folder and returns the folder. */
 export function filled(folder: string, files: Record<string, Uint8Array | string>): string {
   for (const [name, bytes] of Object.entries(files)) writeFileSync(join(folder, name), bytes);
   return folder;

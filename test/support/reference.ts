@@ -1,12 +1,12 @@
-// The operations in float64, written as their definitions read: loops over indices, nothing shared with the library.
+// The operations in float64, written according to their definitions as loops over indices. Independent of the library.
 
-/** An array of numbers with its shape, row-major. */
+/** An array of numbers in row-major order, with its shape. */
 export interface Values {
   readonly shape: readonly number[];
   readonly data: Float64Array;
 }
 
-/** Elements of a shape. */
+/** Number of elements of a shape. */
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
@@ -20,7 +20,7 @@ export function map(x: Values, f: (value: number) => number): Values {
   return values(x.shape, (i) => f(x.data[i]!));
 }
 
-/** Φ, the normal distribution's share below x, by its series; for |x| ≤ 4 to some 10⁻¹³. */
+/** Φ(x), the cumulative normal distribution, by its series. Accurate to about 10⁻¹³ for |x| ≤ 4. */
 export function normalShareBelow(x: number): number {
   let [term, sum] = [x, x];
   for (let n = 1; n < 80; n++) {
@@ -30,13 +30,13 @@ export function normalShareBelow(x: number): number {
   return 0.5 + sum / Math.sqrt(2 * Math.PI);
 }
 
-/** f(a, b); the smaller operand repeats along the leading axes of the larger. */
+/** f(a, b), where the smaller operand repeats along the leading axes of the larger. */
 export function zip(a: Values, b: Values, f: (x: number, y: number) => number): Values {
   const large = a.shape.length >= b.shape.length ? a : b;
   return values(large.shape, (i) => f(a.data[i % a.data.length]!, b.data[i % b.data.length]!));
 }
 
-/** Sums `count` axes from `axis` on. */
+/** Sums over `count` axes from `axis` on. */
 export function sum(x: Values, axis: number, count: number, scale = 1): Values {
   const length = elements(x.shape.slice(axis, axis + count));
   const inner = elements(x.shape.slice(axis + count));
@@ -72,18 +72,18 @@ export function matmulElement(
   return total;
 }
 
-/** Where windows of a convolution or pooling lie. */
+/** The position of the windows of a convolution or pooling. */
 export interface Window {
   readonly stride: number;
   readonly padding: number;
 }
 
-/** How many windows of `size` fit into `length`. */
+/** Number of windows of `size` in `length`. */
 export function windows(length: number, size: number, { stride, padding }: Window): number {
   return Math.floor((length + 2 * padding - size) / stride) + 1;
 }
 
-/** Images NHWC, weights OHWI. */
+/** Images are NHWC, weights OHWI. */
 export function conv2d(x: Values, w: Values, window: Window): Values {
   const [n, height, width] = x.shape as [number, number, number, number];
   const [outputs, kernelHeight, kernelWidth] = w.shape as [number, number, number, number];
@@ -122,13 +122,16 @@ export function conv2dElement(
   return total;
 }
 
-/** Numbers with the shape they are read in. */
+/** Numbers with a shape. */
 export interface Read {
   readonly shape: readonly number[];
   readonly data: ArrayLike<number>;
 }
 
-/** Element `flat` of the gradient of a convolution's images: `g` is the output's, `image` their shape. */
+/**
+ * Element `flat` of the gradient of a convolution's images. `g` is the output's gradient, `image` the shape of the
+ * images.
+ */
 export function conv2dInputGradientElement(
   g: Read,
   w: Read,
@@ -158,7 +161,10 @@ export function conv2dInputGradientElement(
   return total;
 }
 
-/** Element `flat` of the gradient of a convolution's weights: `g` is the output's, `weights` their shape. */
+/**
+ * Element `flat` of the gradient of a convolution's weights. `g` is the output's gradient, `weights` the shape of the
+ * weights.
+ */
 export function conv2dWeightGradientElement(
   x: Read,
   g: Read,
@@ -187,7 +193,7 @@ export function conv2dWeightGradientElement(
   return total;
 }
 
-/** The values under every window of a pooling, without the padding. */
+/** Reduces the values in every window of a pooling, without the padding. */
 function pool(x: Values, size: number, window: Window, reduce: (under: readonly number[]) => number): Values {
   const [n, height, width, channels] = x.shape as [number, number, number, number];
   const outHeight = windows(height, size, window);
@@ -241,13 +247,13 @@ export function normalize(
   });
 }
 
-/** With the statistics of x itself. */
+/** Uses the statistics of x. */
 export function batchNorm(x: Values, gamma: Values, beta: Values, epsilon: number): Values {
   const { mean, variance } = statistics(x);
   return normalize(x, gamma, beta, mean, variance, epsilon);
 }
 
-/** Over the last axis. */
+/** The softmax is over the last axis. */
 export function logSoftmax(x: Values): Values {
   const columns = x.shape.at(-1)!;
   return values(x.shape, (i) => {
@@ -257,7 +263,7 @@ export function logSoftmax(x: Values): Values {
   });
 }
 
-/** What the rows of a cross-entropy count; as of `crossEntropy` in the library. */
+/** The weights of the rows of a cross-entropy, as in the library's `crossEntropy`. */
 export interface CrossEntropyWeights {
   readonly smoothing?: number;
   readonly ignoreIndex?: number;
@@ -266,8 +272,8 @@ export interface CrossEntropyWeights {
 }
 
 /**
- * The weighted mean over the rows that count, with the target (1 − smoothing)·w_y·onehot + smoothing/classes·w of the
- * class weights w.
+ * The weighted mean over the rows that are not ignored. The target is (1 − smoothing)·w_y·onehot + smoothing/classes·w,
+ * with class weights w.
  */
 export function crossEntropy(
   logits: Values,
@@ -291,7 +297,9 @@ export function crossEntropy(
   return values([], () => total / weight);
 }
 
-/** Element by element: weight·(positive·y·log(1 + e⁻ˣ) + (1 − y)·log(1 + eˣ)); the weights of the positives repeat. */
+/**
+ * Element by element: weight·(positive·y·log(1 + e⁻ˣ) + (1 − y)·log(1 + eˣ)). The weights of the positive class repeat.
+ */
 export function binaryCrossEntropy(
   logits: Values,
   targets: ArrayLike<number>,

@@ -1,18 +1,18 @@
-// What is computed row by row, with its gradients, in float64: in closed form and in a pass or two over each row, for
-// shapes that are too large for differences of their definitions (reference.ts, sequence-reference.ts).
+// Row-wise operations and their gradients in float64, in closed form with one or two passes over each row. They are for
+// shapes that are too large for finite differences of the definitions (reference.ts, sequence-reference.ts).
 import { type Read, type Values, values } from "./reference.js";
 
 const zeros = (shape: readonly number[]): Values => values(shape, () => 0);
 
-/** Calls f for every row of the last axis with the place of its first number. */
+/** Calls f for every row of the last axis with the index of its first number. */
 function forRows({ shape, data }: Read, f: (first: number, row: number) => void): void {
   const columns = shape.at(-1)!;
   for (let row = 0; row < data.length / columns; row++) f(row * columns, row);
 }
 
 /**
- * LayerNorm with gamma and beta, or RMSNorm with gamma if there is no beta: the output and the gradients of Σ g·output
- * by x, gamma and beta.
+ * LayerNorm with gamma and beta, or RMSNorm with gamma if there is no beta. Returns the output and the gradients of Σ
+ * g·output by x, gamma and beta.
  */
 export function rowNorm(x: Read, gamma: Read, beta: Read | undefined, g: Read, epsilon: number) {
   const n = gamma.data.length;
@@ -41,8 +41,8 @@ export function rowNorm(x: Read, gamma: Read, beta: Read | undefined, g: Read, e
 }
 
 /**
- * Batch normalisation in training, over all axes but the last: the output, the gradients of Σ g·output by x, gamma and
- * beta, and each channel's mean and unbiased variance.
+ * Batch normalization in training, over all axes but the last. Returns the output, the gradients of Σ g·output by x,
+ * gamma and beta, and each channel's mean and unbiased variance.
  */
 export function batchNorm(x: Read, gamma: Read, beta: Read, g: Read, epsilon: number) {
   const channels = gamma.data.length;
@@ -69,7 +69,7 @@ export function batchNorm(x: Read, gamma: Read, beta: Read, g: Read, epsilon: nu
   return { output, gradients: [dx, dGamma, dBeta], mean: mean.data, variance };
 }
 
-/** Logarithms of a row's probabilities. */
+/** Logarithms of the probabilities of a row. */
 function logProbabilities(x: Read, first: number, columns: number): Float64Array {
   let largest = Number.NEGATIVE_INFINITY;
   for (let j = 0; j < columns; j++) largest = Math.max(largest, x.data[first + j]!);
@@ -93,7 +93,7 @@ export function logSoftmax(x: Read, g: Read) {
   return { output, gradient };
 }
 
-/** What rows of a cross-entropy count. */
+/** The weights of the rows of a cross-entropy. */
 export interface Weights {
   readonly smoothing: number;
   readonly ignoreIndex: number;

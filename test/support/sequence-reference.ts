@@ -1,4 +1,4 @@
-// The operations of a transformer in float64, written as their definitions read; see reference.ts.
+// The operations of a transformer in float64, written according to their definitions; see reference.ts.
 import { type Values, values } from "./reference.js";
 
 /** Rows of a table. */
@@ -7,7 +7,7 @@ export function embedding(ids: readonly number[], idShape: readonly number[], ta
   return values([...idShape, width], (i) => table.data[ids[Math.floor(i / width)]! * width + (i % width)]!);
 }
 
-/** Every row by its own mean and biased variance. */
+/** Normalizes every row by its mean and biased variance. */
 export function layerNorm(x: Values, gamma: Values | undefined, beta: Values | undefined, epsilon: number): Values {
   const columns = x.shape.at(-1)!;
   return values(x.shape, (i) => {
@@ -19,7 +19,7 @@ export function layerNorm(x: Values, gamma: Values | undefined, beta: Values | u
   });
 }
 
-/** Every row by its own root mean square. */
+/** Normalizes every row by its root mean square. */
 export function rmsNorm(x: Values, gamma: Values | undefined, epsilon: number): Values {
   const columns = x.shape.at(-1)!;
   return values(x.shape, (i) => {
@@ -29,7 +29,7 @@ export function rmsNorm(x: Values, gamma: Values | undefined, epsilon: number): 
   });
 }
 
-/** Pairs half a head apart, as complex numbers, times e^(i·angle). */
+/** Multiplies pairs half a head apart, as complex numbers, by e^(i·angle). */
 export function rotary(x: Values, base: number): Values {
   const [, length, heads, size] = x.shape as [number, number, number, number];
   return values(x.shape, (at) => {
@@ -42,7 +42,7 @@ export function rotary(x: Values, base: number): Values {
   });
 }
 
-/** One head's rows of [batch, length, heads, size]: a view, which can be written. */
+/** One head's row of [batch, length, heads, size], as a writable view. */
 function rowOf(x: Values, batch: number, position: number, head: number): Float64Array {
   const [, length, heads, size] = x.shape as [number, number, number, number];
   const start = ((batch * length + position) * heads + head) * size;
@@ -92,8 +92,8 @@ export function causalAttention(q: Values, k: Values, v: Values, scale: number):
 }
 
 /**
- * The gradients of Σ g·output by q, k and v; and of each number, how large the terms are that it is the sum of: what
- * rounding may change is a share of that.
+ * The gradients of Σ g·output by q, k and v. Also returns the size of the terms of each sum, because the rounding error
+ * is a fraction of them.
  */
 export function causalAttentionGradient(q: Values, k: Values, v: Values, g: Values, scale: number) {
   const zeros = () => [q, k, v].map(({ shape }) => values(shape, () => 0)) as [Values, Values, Values];
