@@ -1,5 +1,5 @@
-// Arguments that ask for time, memory or stack without end are refused before any of it is spent. What is not refused
-// hangs, or ends the process.
+// Arguments that would need unbounded time, memory or stack are refused at once. An argument that is not refused hangs
+// or ends the process.
 import { afterAll, describe, expect, test } from "vitest";
 import { requestedStudy } from "#lib/cli/compare-config.js";
 import { parseIndices } from "#lib/cli/images.js";
@@ -10,14 +10,14 @@ import { expectError } from "../support/errors.js";
 const device = await openDevice("cpu");
 afterAll(() => device.close());
 
-/** An array that holds itself. */
+/** An array that contains itself. */
 const cyclic: unknown[] = [];
 cyclic.push(cyclic);
-/** Arrays in each other, more than a stack has room for. */
+/** Arrays nested deeper than the stack allows. */
 const deep = Array.from({ length: 100_000 }).reduce<unknown>((inside) => [inside], 1);
 /** 1000⁶ numbers in seven arrays. */
 const shared = Array.from({ length: 5 }).reduce<unknown>((row) => Array(1000).fill(row), Array(1000).fill(1));
-/** As long as an array can be, with nothing in it. */
+/** An empty array of the maximum length. */
 const empty = new Array(2 ** 32 - 1) as never[];
 
 const small = { vocabulary: 9, context: 4, width: 8, layers: 1, heads: 2, hidden: 8, device };
@@ -40,7 +40,7 @@ describe("arrays", () => {
     ["of 10^18 numbers that share their rows", shared],
     ["of 2^32 − 1 places with nothing in them", empty],
     ["with such a row", [empty]],
-  ])("%s are no tensor and no dataset", async (_, value) => {
+  ])("%s are refused as a tensor and as a dataset", async (_, value) => {
     await expectError(() => tensor(device, value as number[]), "invalid-argument", "data");
     await expectError(() => data.fromArrays({ inputs: value as never, labels: [0] }), "invalid-argument", "inputs");
     await expectError(() => data.fromArrays({ inputs: [[1]], labels: value as never }), "invalid-argument", "labels");
@@ -61,11 +61,11 @@ describe("arrays", () => {
       "steps",
       () => new Trainer({ ...training, optimizer: sgd() }).run({ evaluateEvery: { steps: empty, data: batches } }),
     ],
-  ])("of 2^32 − 1 places with nothing in them are not %s", async (_, call) => {
+  ])("of 2^32 − 1 empty slots are refused as %s", async (_, call) => {
     await expectError(call, "invalid-argument");
   });
 
-  test("no operation looks at all lists of an array before it knows how many there may be", async () => {
+  test("an operation checks the number of lists before it reads them", async () => {
     const one = tensor(device, [1]).handle;
     for (let operation = 0; operation < 200; operation++)
       for (const tensors of [[], [one], [one, one], empty])
@@ -74,7 +74,7 @@ describe("arrays", () => {
     await expectError(() => device.native.list().set(empty), "invalid-argument", "tensors[0]");
   });
 
-  test("tidy walks what holds itself, and what is longer than a stack", () => {
+  test("tidy accepts a value that contains itself, and one longer than the stack", () => {
     const long = Array(300_000).fill(0) as unknown[];
     expect(tidy(() => long)).toBe(long);
     expect(tidy(() => cyclic)).toBe(cyclic);
@@ -95,14 +95,14 @@ test.each<[string, () => unknown]>([
   ["classes", () => data.idx("/none", { classes: 1e9 })],
   ["threads", () => openDevice("cpu", { threads: 1e9 })],
   ["steps of the best descent", () => theory.minimax({ curvature: [0.1, 1], budget: 1e9, maxLr: 1 })],
-])("%s without end: refused", async (_, call) => {
+])("%s without end is refused", async (_, call) => {
   await expectError(call, "invalid-argument");
 });
 
 test.each<[string, () => unknown]>([
   ["of a schedule", () => schedule.tabulate(schedule.cosine({ budget: 1e15, maxLr: 1 }))],
   ["of a worst case", () => theory.worstCase({ length: 1e15 } as never, [0.1, 1])],
-])("rates of 10^15 steps %s: there is no memory for them, and the error says so", async (_, call) => {
+])("rates of 10^15 steps %s throw an error that there is not enough memory", async (_, call) => {
   await expectError(call, "out-of-memory");
 });
 
@@ -123,18 +123,18 @@ describe("a study", () => {
       },
       "runs",
     ],
-  ])("of absurdly many %s is refused", async (_, settings, word) => {
+  ])("with too many %s is refused", async (_, settings, word) => {
     await expectError(() => requestedStudy({}, settings as never), "invalid-argument", word);
   });
 });
 
-test("images of 65535² pixels in a file of none are refused before there is memory for them", () => {
+test("images of 65535² pixels in an almost empty file are refused before memory is allocated", () => {
   for (const kind of ["P2", "P3", "P5", "P6"])
     for (const most of [255, 65_535])
       expect(() => readPnm("a.pnm", Buffer.from(`${kind} 65535 65535 ${most}\n1 `))).toThrow(/byte \d+: expected \d+/);
 });
 
-test("indices that are more than a million are refused, in one range or in many", () => {
+test("more than a million indices are refused, in one range or in several", () => {
   expect(parseIndices("0-9,0-9")).toHaveLength(20);
   expect(parseIndices("0-199999")).toHaveLength(200_000);
   for (const text of ["0-99999999", Array(3).fill("0-400000").join()])

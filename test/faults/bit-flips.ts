@@ -1,4 +1,4 @@
-// Flips bits of files that stepsize wrote, one at a time, and counts those that are noticed when the file is loaded.
+// Flips single bits of files that stepsize wrote, and counts those that are detected when the file is loaded.
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,19 +16,19 @@ interface Subject {
   readonly load: () => Promise<unknown>;
 }
 
-/** Which bits are flipped: all of the subjects' files one after another, from bit `from` to before `to`. */
+/** The bits to flip, counted over all files of the subjects, from bit `from` to before `to`. */
 export interface BitRange {
   /** Default 0. */
   readonly from?: number;
   /** Default: the end of the last file. */
   readonly to?: number;
-  /** Every how many bits. Default 1. */
+  /** Distance between flipped bits. Default 1. */
   readonly step?: number;
 }
 
 /**
- * Flips one bit after another of a checkpoint, of weights and of an optimizer's state for PyTorch, headers and data, and
- * loads the file each time. Lost is one that loads, or is refused with another error than one of the file that names it.
+ * Flips single bits of a checkpoint, of weights and of an optimizer's state for PyTorch, in headers and data, and loads
+ * the file each time. A fault is lost if the file loads, or if the error is not a file error with the file's name.
  */
 export async function injectBitFlips({ from = 0, to, step = 1 }: BitRange = {}): Promise<Damage> {
   return await withSubjects(async (subjects) => {
@@ -54,7 +54,7 @@ export async function injectBitFlips({ from = 0, to, step = 1 }: BitRange = {}):
   });
 }
 
-/** Cuts the files at every length, or at every `step`-th, and loads them. */
+/** Cuts the files at every `step`-th length, and loads them. */
 export async function injectTruncations({ step = 1 }: { readonly step?: number } = {}): Promise<Damage> {
   return await withSubjects(async (subjects) => {
     const tally = new Tally();
@@ -75,7 +75,7 @@ class Tally {
   #injected = 0;
   readonly #lost: string[] = [];
 
-  /** Loads a file that is damaged. */
+  /** Loads a damaged file. */
   async add(what: string, path: string, load: () => Promise<unknown>): Promise<void> {
     this.#injected++;
     const error = await load().then(
@@ -121,7 +121,7 @@ async function subjectsIn(folder: string, device: Device): Promise<Subject[]> {
         try {
           await other.trainer.load(at("checkpoint"));
         } catch (error) {
-          // What is refused changes nothing.
+          // A refused file must not change the trainer.
           if (fresh && ((await bitsOf(other.model)) !== before || other.trainer.step !== 0))
             throw new Error("the trainer was changed by a file that was refused", { cause: error });
           throw error;

@@ -1,9 +1,9 @@
-/** What faults did that were injected. */
+/** The effects of injected faults. */
 export interface Damage {
   readonly injected: number;
   /**
-   * A line for each that was not handled: something was lost, a process ended by our hand, or a wrong answer came. A test
-   * expects none.
+   * A line for each fault that was not handled: data were lost, the process crashed, or a result was wrong. Tests
+   * expect none.
    */
   readonly lost: readonly string[];
 }

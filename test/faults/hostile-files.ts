@@ -1,5 +1,5 @@
-// Files that nobody should write, each with the reader that is given it. A reader gives what the file holds or refuses
-// it with an error of stepsize's that is short and can be printed; anything else is lost.
+// Hostile files, each with its reader. A reader returns the contents of the file or refuses it with a short, printable
+// StepsizeError. Anything else counts as lost.
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,46 +31,46 @@ import { idxBytes } from "../data/support/idx-bytes.js";
 import { recordOf } from "../study/support/records.js";
 import type { Damage } from "./damage.js";
 
-/** One file, and who reads it. */
+/** A file and its reader. */
 export interface HostileFile {
   readonly name: string;
-  /** Puts it where its reader looks. */
+  /** Writes the file to the path where its reader looks. */
   readonly put: () => void;
   readonly read: () => Promise<unknown>;
-  /** What must come of it; default: either. */
+  /** The expected outcome. Default: either. */
   readonly verdict?: "read" | "refused";
-  /** Whether it is a good file with one value replaced. */
+  /** Whether it is a valid file with one replaced value. */
   readonly isMutant?: boolean;
 }
 
-/** How it went. */
+/** The outcomes of an injection. */
 export interface HostileReport extends Damage {
   readonly refused: number;
   readonly read: number;
 }
 
-/** A reader of a file of JSON, and a good one of its files. */
+/** A reader of a JSON file, with a valid example. */
 interface JsonReader {
   readonly name: string;
   readonly good: unknown;
-  /** Writes text as that file. */
+  /** Writes text to that file. */
   readonly write: (json: string) => void;
   readonly read: () => Promise<unknown>;
 }
 
 const golden = fileURLToPath(new URL("../golden/huggingface/", import.meta.url));
 
-/** Which of the hostile files are injected, counted from 0; default: all. */
+/** The hostile files to inject, counted from 0. Default: all. */
 export interface HostileFilesOptions {
   readonly from?: number;
   readonly to?: number;
-  /** Only one of so many of those that a value was replaced in. */
+  /** Injects every n-th of the files with a replaced value. */
   readonly oneOf?: number;
-  /** Told of each before it is read: a reader may hang or end the process. */
+  /** Called with each name before the file is read, because a reader may hang or end the process. */
   readonly onFile?: (name: string) => void;
 }
 
-/** Gives hostile files to their readers. */
+/** Passes hostile files to their readers. */
 export async function injectHostileFiles(options: HostileFilesOptions = {}): Promise<HostileReport> {
   const { from = 0, to, oneOf = 1, onFile = () => {} } = options;
   const folder = mkdtempSync(join(tmpdir(), "stepsize-hostile-"));
@@ -100,7 +100,7 @@ export async function injectHostileFiles(options: HostileFilesOptions = {}): Pro
   return { injected, refused, read, lost };
 }
 
-/** What is wrong with an error, if anything is. */
+/** What is wrong with an error, or undefined. */
 function problemWith(error: unknown): string | undefined {
   const { name, message, stack } = error as Error;
   if (name !== "StepsizeError" && name !== "UsageError") return `ended in ${stack ?? String(error)}`;
@@ -109,7 +109,7 @@ function problemWith(error: unknown): string | undefined {
   return bare === undefined ? undefined : `the message has ${JSON.stringify(bare)} in it: ${JSON.stringify(message)}`;
 }
 
-/** All of them, in a folder of their own. */
+/** Creates all hostile files in a folder. */
 async function hostileFiles(folder: string): Promise<HostileFile[]> {
   const readers = await jsonReaders(folder);
   return [
@@ -125,7 +125,7 @@ async function hostileFiles(folder: string): Promise<HostileFile[]> {
 
 const escapes = "\u001b]0;\u0007\u001b[31m\u202e\u009b2J";
 
-/** What may stand in the place of any value of a file. */
+/** Replacements for any value of a file. */
 const replacements: readonly (readonly [string, string])[] = [
   ["null", "null"],
   ["true", "true"],
@@ -148,7 +148,7 @@ const replacements: readonly (readonly [string, string])[] = [
   ["nothing at all", ""],
 ];
 
-/** A file's JSON with each of its values replaced by each replacement, and each name by a hostile one. */
+/** A file's JSON with each value replaced by each replacement, and each name by a hostile one. */
 function mutants({ name, good, write, read }: JsonReader): HostileFile[] {
   return placesIn(good).flatMap((place) =>
     replacements.map(([what, json]) => ({
@@ -161,7 +161,7 @@ function mutants({ name, good, write, read }: JsonReader): HostileFile[] {
   );
 }
 
-/** Text that is no good JSON, or none that anything should be built of. */
+/** Text that is invalid JSON, or JSON that must not be accepted. */
 function brokenJson({ name, good, write, read }: JsonReader): HostileFile[] {
   const text = JSON.stringify(good);
   const nested = "[".repeat(100_000);
@@ -188,14 +188,14 @@ function brokenJson({ name, good, write, read }: JsonReader): HostileFile[] {
     name: `${name}: ${what}`,
     put: () => write(json),
     read,
-    // Lines that hold no record are left out of a study's file, whatever they hold.
+    // In a study's file, lines that are not records are ignored, whatever they contain.
     ...(verdict && !name.includes("lines") && { verdict }),
   }));
 }
 
 type PlaceIn = readonly (string | number)[];
 
-/** Where values stand: all of it, then each field and each item. Of lists, and of fields that are alike, the first two. */
+/** The places of values: the whole, then each field and each item. For lists and similar fields, the first two. */
 function placesIn(value: unknown, place: PlaceIn = []): PlaceIn[] {
   if (typeof value !== "object" || value === null) return [place];
   const inside: [string | number, unknown][] = Array.isArray(value)
@@ -208,7 +208,7 @@ function areAlike(values: readonly unknown[]): boolean {
   return values.every((one) => typeof one === "object") || values.every((one) => typeof one === "string");
 }
 
-/** JSON with another text where a value stands; with no text, without the value. */
+/** JSON with the value at a place replaced by another text, or removed if the text is empty. */
 function replaced(value: unknown, place: PlaceIn, json: string): string {
   const [key, ...rest] = place;
   if (key === undefined) return json;
@@ -413,7 +413,7 @@ function safetensorsBytes(json: string | Uint8Array, data: Uint8Array): Buffer {
   return Buffer.concat([length, header, data]);
 }
 
-/** The bytes around the header. */
+/** Safetensors files with a wrong length, a wrong header or wrong data. */
 function safetensors(folder: string): HostileFile[] {
   const path = join(folder, "raw.safetensors");
   const entry = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
@@ -479,7 +479,7 @@ function idxFiles(folder: string): HostileFile[] {
     ["no data, sizes without end around a zero", header(14, [...new Array(254).fill(most), 0]), "read"],
     ["255 sizes of 1", Buffer.concat([header(8, new Array(255).fill(1)), Buffer.of(7)]), "read"],
   ];
-  // Each byte of a header at its extremes.
+  // Each byte of a header is set to its extremes.
   const good = Buffer.from(idxBytes("int16", [2, 3], [1, 2, 3, 4, 5, 6]));
   for (let at = 0; at < 12; at++)
     for (const value of [0, 1, 0x7f, 0x80, 0xff]) {
@@ -521,7 +521,7 @@ function images(folder: string): HostileFile[] {
   }));
 }
 
-/** Folders of data with something wrong in them. */
+/** Folders of data that contain an error. */
 function folders(folder: string): HostileFile[] {
   const [cifar, mnist, texts, out] = ["cifar", "mnist", "texts", "out"].map((name) => join(folder, name)) as [
     string,
@@ -607,7 +607,7 @@ function folders(folder: string): HostileFile[] {
   ];
 }
 
-/** What is no file: every reader refuses it, and none waits for it. */
+/** Paths that are not files. Every reader must refuse them without waiting. */
 function special(folder: string): HostileFile[] {
   const path = join(folder, "special.json");
   const kinds: [string, () => void][] = [

@@ -1,4 +1,4 @@
-// The faults that `npm run test:faults` injects. Each file here has a short part of its own in `npm test`.
+// The faults that `npm run test:faults` injects. A short part of each runs in `npm test`.
 import { injectAllocationFailures, whyNoInjection } from "../native/support/inject.js";
 import { injectBitFlips, injectTruncations } from "./bit-flips.js";
 import type { Damage } from "./damage.js";
@@ -7,17 +7,17 @@ import { injectKills } from "./kills.js";
 import { injectRandomCalls, whyNoSanitizers } from "./random-calls.js";
 import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
-/** One kind of fault, and how to inject it. */
+/** A kind of fault and how to inject it. */
 export interface Injection {
-  /** As it stands in the table, such as "flipped bits". */
+  /** The name in the table, such as "flipped bits". */
   readonly name: string;
-  /** What happens to what, in a line. */
+  /** A description in one line. */
   readonly what: string;
-  /** How many faults there are, numbered from 0; absent if that shows only when a part injects none. */
+  /** The number of faults, which are numbered from 0. Absent if it is only known after a part injects none. */
   readonly count?: number;
-  /** How many are injected at a time: a run that was stopped goes on after the last part. */
+  /** The number of faults in a part. A stopped run continues after the last complete part. */
   readonly part: number;
-  /** Why they cannot be injected on this machine, if that is so. */
+  /** The reason why the faults cannot be injected on this machine, if any. */
   whyNot?(): string | undefined;
   /** Injects the faults with numbers from `from` to before `to`. Equal numbers inject equal faults. */
   inject(from: number, to: number): Promise<Damage>;
@@ -48,7 +48,7 @@ export const injections: readonly Injection[] = [
     what: "every allocation of the addon in a short training fails, on the thread that asks for it",
     part: 256,
     whyNot: () => whyNoInjection() || undefined,
-    // They are counted from 1.
+    // Allocations are counted from 1.
     inject: (from, to) => failAllocations("cpu", from + 1, to),
   },
   {

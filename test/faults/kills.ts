@@ -1,5 +1,5 @@
-// Kills runs at any moment, and looks at what they leave: every checkpoint on the disk loads, and a run that goes on from
-// the newest one ends with the bits of a run that nobody killed.
+// Kills runs at random moments and checks the result: every checkpoint on the disk loads, and a run that continues from
+// the newest one ends with the bits of an undisturbed run.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,19 +9,20 @@ import { PhiloxStream } from "#lib/random.js";
 import { lastLineOf, library } from "../train/support/children.js";
 import type { Damage } from "./damage.js";
 
-/** How often, and when, runs are killed. */
+/** Number and moments of the kills. */
 export interface Kills {
   readonly kills: number;
-  /** Of the moments. Default 0. */
+  /** Seed of the random moments. Default 0. */
   readonly seed?: number;
-  /** Told after each. */
+  /** Called after each kill. */
   readonly onProgress?: (done: number) => void;
 }
 
 /**
- * Trains with a checkpoint after every step in a process of its own, kills that with SIGKILL at a random moment and lets
- * another go on from the newest checkpoint, as often as asked for. Lost is a checkpoint that differs in any byte from that
- * of an undisturbed run, of which every checkpoint was loaded; a run that cannot go on; one that ends otherwise.
+ * Trains in a separate process with a checkpoint after every step, kills the process with SIGKILL at a random moment
+ * and continues from the newest checkpoint in another one, as often as requested. A kill is lost if a checkpoint
+ * differs in any byte from that of an undisturbed run, whose checkpoints were all loaded, if a run cannot continue, or
+ * if it ends otherwise.
  */
 export async function injectKills({ kills, seed = 0, onProgress }: Kills): Promise<Damage> {
   const folder = mkdtempSync(join(tmpdir(), "stepsize-kills-"));
@@ -46,7 +47,7 @@ async function injectInto(
   let injected = 0;
   for (let round = 0; injected < kills; round++) {
     const place = join(folder, String(round));
-    // Killed again and again, also while it loads or removes, until it is done.
+    // Killed repeatedly until the run is complete, also while it loads or removes files.
     while (injected < kills && (await killed(program, place, random.uniform()))) {
       injected++;
       onProgress?.(injected);
@@ -66,13 +67,13 @@ function checkpointsIn(place: string): string[] {
   return existsSync(place) ? readdirSync(place).filter((name) => name.endsWith(".safetensors")) : [];
 }
 
-/** Starts a run in a folder and kills it; whether it was killed before it was done. */
+/** Starts a run in a folder and kills it. Returns whether it was killed before its end. */
 async function killed(program: string, place: string, moment: number): Promise<boolean> {
   const child = spawn(process.execPath, [program, place, "train"], { stdio: ["ignore", "pipe", "ignore"] });
   const ended = new Promise<NodeJS.Signals | null>((resolve) => {
     child.on("close", (_, signal) => resolve(signal));
   });
-  // It says when it begins to read: what comes before tells nothing of files.
+  // The program prints a line when it starts to read. Earlier moments do not involve files.
   await Promise.race([new Promise((resolve) => child.stdout.once("data", resolve)), ended]);
   child.stdout.resume();
   await sleep(moment * 150);
@@ -80,7 +81,7 @@ async function killed(program: string, place: string, moment: number): Promise<b
   return (await ended) === "SIGKILL";
 }
 
-/** Lets a run go on to its end; gives the digest of its state there. */
+/** Lets a run continue to its end, and returns the digest of its final state. */
 function finish(program: string, place: string, task: "reference" | "finish"): Promise<string> {
   return lastLineOf(task, spawn(process.execPath, [program, place, task], { stdio: ["ignore", "pipe", "pipe"] }));
 }

@@ -1,5 +1,6 @@
-// Writes real checkpoints of more than 2 GiB, reads them back and compares every bit: `npx tsx test/faults/large-checkpoint.ts`.
-// Takes 8 GB of memory and 5 GB of disk, in the folder given or the system's temporary one.
+// Writes real checkpoints of more than 2 GiB, reads them back and compares every bit: `npx tsx
+// test/faults/large-checkpoint.ts`. Takes 8 GB of memory and 5 GB of disk, in the given folder or the system's
+// temporary folder.
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,7 +28,7 @@ const cases: readonly Case[] = [
     layers: Array.from({ length: 20 }, () => [3000, 3000] as const),
     optimizer: (model) => {
       const optimizer = new AdamW(model.parameters(), { lr: 0.1 });
-      // The moments are there before the first step then.
+      // This creates the moments before the first step.
       optimizer.tabulate();
       return optimizer;
     },
@@ -54,7 +55,7 @@ async function roundTrip({ name, layers, optimizer: optimizerOf }: Case, path: s
     return { model, optimizer, trainer: new Trainer(options) };
   };
   const run = make(1);
-  // Initial weights are made on the device, while the call is over.
+  // Initial weights are computed on the device after the call returns.
   await device.synchronize();
   const before = residentMegabytes();
   const saving = await timed(() => run.trainer.save(path));
@@ -93,7 +94,7 @@ async function expectSameBits(a: ReadonlyMap<string, Tensor>, b: ReadonlyMap<str
   }
 }
 
-/** How long it takes, and the most memory that the process has meanwhile, in MB. */
+/** The duration of the work and the peak memory of the process during it, in MB. */
 async function timed(work: () => Promise<unknown>): Promise<{ seconds: string; peak: number }> {
   let peak = 0;
   const timer = setInterval(() => {

@@ -1,5 +1,5 @@
-// Random calls of everything the CPU addon exports, on an addon that AddressSanitizer and UndefinedBehaviorSanitizer watch:
-// a byte beyond an allocation, memory that was freed, or an overflow ends the process with a report.
+// Random calls of everything that the CPU addon exports, under AddressSanitizer and UndefinedBehaviorSanitizer. An
+// access beyond an allocation, a use of freed memory, or an overflow ends the process with a report.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ const headers = join(process.execPath, "../../include/node");
 const program = new URL("../native/support/fuzz.ts", import.meta.url);
 const flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
-/** The libraries that must be in the process before the addon, as the compiler finds them; empty if it has none. */
+/** The libraries that must be loaded before the addon, as the compiler finds them. Empty if it has none. */
 function sanitizerLibraries(): readonly string[] {
   try {
     return ["libasan.so", "libubsan.so"].map((name) => {
@@ -25,14 +25,14 @@ function sanitizerLibraries(): readonly string[] {
   }
 }
 
-/** Why no calls can be made under sanitizers here; undefined if they can. */
+/** The reason why the sanitizers cannot be used here, or undefined. */
 export function whyNoSanitizers(): string | undefined {
   if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
   if (!existsSync(join(headers, "node_api.h"))) return "this Node came without its headers";
   return sanitizerLibraries().length === 0 ? "the C++ compiler has no libasan and libubsan" : undefined;
 }
 
-/** The folder of an addon with sanitizers, built if there is none of today's sources, which takes minutes. */
+/** The folder of an addon with sanitizers. It is built if the sources have changed, which takes minutes. */
 function sanitizedAddon(): string {
   const sources = readdirSync(join(root, "native"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -52,14 +52,14 @@ function sanitizedAddon(): string {
 }
 
 /**
- * Makes about 10,000 random calls for each seed. Lost is a process that does not come to its end: it crashed, a sanitizer
- * stopped it, something that is no Error was thrown, or a device did not compute afterwards.
+ * Makes about 10,000 random calls for each seed. A seed is lost if its process does not reach the end: it crashed, a
+ * sanitizer stopped it, a value that is not an Error was thrown, or a device did not compute afterwards.
  */
 export async function injectRandomCalls({ from, to }: { readonly from: number; readonly to: number }): Promise<Damage> {
   const env = {
     STEPSIZE_ADDONS: sanitizedAddon(),
     LD_PRELOAD: sanitizerLibraries().join(":"),
-    // V8 keeps what the process needs to its end. Absurd sizes are asked for on purpose, and refused.
+    // V8 keeps memory until the process ends. The calls request absurd sizes on purpose, which are refused.
     ASAN_OPTIONS: "detect_leaks=0:allocator_may_return_null=1",
     UBSAN_OPTIONS: "print_stacktrace=1",
   };

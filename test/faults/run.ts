@@ -1,9 +1,10 @@
-// Injects all faults, which takes up to half an hour and not the seconds that `npm test` has for it:
+// Injects all faults. This takes up to half an hour, too long for `npm test`:
 //
 //   npm run test:faults [-- --fresh] [name …]
 //
-// Names are those of the table. What was injected is noted in node_modules/.stepsize/faults.json after every part, and
-// not injected again until the compiled library, an addon or an injection changes; --fresh forgets it.
+// The names are those in the table. After every part, node_modules/.stepsize/faults.json records what was injected.
+// Recorded parts are not injected again until the compiled library, an addon or an injection changes. --fresh discards
+// the record.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -17,7 +18,7 @@ interface Part extends Damage {
   readonly seconds: number;
 }
 
-/** What was injected without a loss, by the name and the first number of the part. */
+/** The parts that were injected without a loss, by name and first number. */
 class Records {
   readonly #key: string;
   readonly #parts: { [title: string]: Part };
@@ -36,7 +37,7 @@ class Records {
     const { injected, lost } = await inject(from, to);
     const part = { injected, lost, seconds: (performance.now() - began) / 1000 };
     for (const line of lost) console.log(`  LOST  ${line}`);
-    // What was lost is injected again next time.
+    // Parts with a loss are injected again next time.
     if (lost.length === 0) this.#keep(title, part);
     return part;
   }
@@ -63,7 +64,7 @@ function keyOf(files: readonly string[]): string {
   return hash.digest("hex");
 }
 
-/** Injects all faults of a kind; its row of the table. */
+/** Injects all faults of a kind, and returns its row of the table. */
 async function injectAll(injection: Injection, records: Records): Promise<readonly string[]> {
   const { name, what, count = Number.POSITIVE_INFINITY, part } = injection;
   const reason = injection.whyNot?.();

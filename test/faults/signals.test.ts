@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { injectCommandKills, injectFullDisks, injectSignals, injectStrayErrors } from "./signals.js";
 
-// `npm run test:faults` does it more often, with every signal.
+// `npm run test:faults` injects more of them, with every signal.
 test.each([
   ["signals", injectSignals, { from: 3, to: 5 }],
   ["kills", injectCommandKills, { from: 0, to: 1 }],

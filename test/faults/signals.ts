@@ -1,5 +1,5 @@
-// Ends runs of the command at many moments, by signals, kills, errors that nothing catches and writes that fail. What must be
-// left is a checkpoint that loads; and the resumed run must have the losses of the run that nothing disturbed.
+// Ends runs of the command at many moments, by signals, kills, uncaught errors and failing writes. A checkpoint that
+// loads must be left, and the resumed run must have the losses of an undisturbed run.
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,19 +9,19 @@ import { lossesOf, type Outcome, run } from "../cli/support/cli.js";
 import { tinyData, trainTiny } from "../cli/support/tiny-data.js";
 import type { Damage } from "./damage.js";
 
-/** Which faults are injected: those with numbers from `from` to before `to`. Equal numbers inject equal faults. */
+/** The faults to inject, with numbers from `from` to before `to`. Equal numbers inject equal faults. */
 export interface Numbers {
   readonly from: number;
   readonly to: number;
 }
 
 const budget = 400;
-/** The latest moment, in steps: the run is not over before the fault comes. */
+/** The latest moment in steps. The run must not end before the fault. */
 const latest = 200;
-/** Prime to the number of moments, so that they all come. */
+/** 73 has no common divisor with the number of moments, so that all occur. */
 const momentOf = (i: number) => 1 + ((i * 73) % latest);
 
-/** Every signal that ends a process and can be caught. Every second time nobody reads standard error any more. */
+/** Injects every signal that ends a process and can be caught. Every second time standard error is closed. */
 export function injectSignals(numbers: Numbers): Promise<Damage> {
   return injected(numbers, async (i, attempt) => {
     const signal = endingSignals[i % endingSignals.length] as NodeJS.Signals;
@@ -31,7 +31,7 @@ export function injectSignals(numbers: Numbers): Promise<Damage> {
   });
 }
 
-/** SIGKILL, which nobody can catch. */
+/** Injects SIGKILL, which cannot be caught. */
 export function injectCommandKills(numbers: Numbers): Promise<Damage> {
   return injected(numbers, async (i, attempt) => {
     const ended = await attempt.run({ interrupt: { signal: "SIGKILL", delay: (i * 7) % 20, ...attempt.at } });
@@ -39,7 +39,7 @@ export function injectCommandKills(numbers: Numbers): Promise<Damage> {
   });
 }
 
-/** Exceptions and rejections that nothing catches. */
+/** Injects uncaught exceptions and unhandled rejections. */
 export function injectStrayErrors(numbers: Numbers): Promise<Damage> {
   return injected(numbers, async (i, attempt) => {
     const signal = i % 2 === 0 ? "exception" : "rejection";
@@ -48,7 +48,7 @@ export function injectStrayErrors(numbers: Numbers): Promise<Damage> {
   });
 }
 
-/** A disk that takes no more of the records for a moment. */
+/** Simulates a full disk that refuses records for a moment. */
 export function injectFullDisks(numbers: Numbers): Promise<Damage> {
   return injected(numbers, async (i, attempt) => {
     const code = i % 2 === 0 ? "ENOSPC" : "EIO";
@@ -64,14 +64,17 @@ function endOf({ code, signal, stderr }: Outcome, expected: number | string): st
   return `ended with ${code ?? signal}, expected ${expected}: ${stderr.slice(-300)}`;
 }
 
-/** One run that is disturbed. */
+/** A run with a fault. */
 interface Attempt {
-  /** The moment at which it is. */
+  /** The moment of the fault. */
   readonly at: { readonly file: string; readonly lines: number };
   run(faults: Parameters<typeof run>[1]): Promise<Outcome>;
-  /** Whether there is a checkpoint after the last step that has a record; what else there is, in words. */
+  /**
+   * Checks that there is a checkpoint after the last step that has a record. Returns "right", or a description of what
+   * there is instead.
+   */
   expectLastStep(): Promise<string>;
-  /** Whether the newest checkpoint loads, if there is one. */
+  /** Checks that the newest checkpoint loads, if there is one. Returns "right", or a description of the problem. */
   expectLoadable(): Promise<string>;
 }
 
