@@ -17,14 +17,14 @@ import { expectError } from "../support/errors.js";
 const adamw: Setting = { optimizer: "adamw", dtype: "float32", moments: "float32" };
 
 describe("bytes per parameter", () => {
-  // As the header of native/cuda/update.cuh has them.
+  // The numbers are those in the header of native/cuda/update.cuh.
   test.each([
     ["float32", "float32", { sgd: 12, momentum: 20, lion: 20, adam: 28, adamw: 28 }],
     ["float32", "bfloat16", { sgd: 12, momentum: 16, lion: 16, adam: 20, adamw: 20 }],
     ["bfloat16-master", "float32", { sgd: 12, momentum: 20, lion: 20, adam: 28, adamw: 28 }],
     ["bfloat16", "float32", { sgd: 6, momentum: 14, lion: 14, adam: 22, adamw: 22 }],
     ["bfloat16", "bfloat16", { sgd: 6, momentum: 10, lion: 10, adam: 14, adamw: 14 }],
-  ] as const)("of %s with moments in %s", (dtype, moments, expected) => {
+  ] as const)("for %s with moments in %s", (dtype, moments, expected) => {
     const counted = Object.keys(expected).map((optimizer) => {
       return [optimizer, bytesPerParameter({ optimizer: optimizer as Setting["optimizer"], dtype, moments })];
     });
@@ -33,16 +33,16 @@ describe("bytes per parameter", () => {
 });
 
 describe("statistics", () => {
-  test("quartiles lie between neighbours", () => {
+  test("quartiles are interpolated between neighbors", () => {
     expect(spreadOf([4, 1, 3, 2])).toEqual({ lower: 1.75, median: 2.5, upper: 3.25 });
     expect(spreadOf([7])).toEqual({ lower: 7, median: 7, upper: 7 });
   });
 
-  test("a ratio is the median of those of the rounds, not of the times", () => {
+  test("a ratio is the median of the rounds' ratios, not the ratio of the medians", () => {
     expect(ratioOf([10, 20, 90], [10, 10, 30])).toBe(2);
   });
 
-  test("contenders take turns, after a round that is not counted", async () => {
+  test("contenders alternate, after a round that is not counted", async () => {
     const order: string[] = [];
     const contender = (name: string) => ({ name, run: () => order.push(name) });
     const passes = await interleave([contender("a"), contender("b")], 2);
@@ -50,7 +50,7 @@ describe("statistics", () => {
     expect(passes).toEqual(new Map([["a", [3, 5]], ["b", [4, 6]]])); // biome-ignore format: one line
   });
 
-  test("what was complete when it was stopped is the result", async () => {
+  test("an interrupted measurement returns its complete rounds", async () => {
     let passes = 0;
     const contenders = ["a", "b"].map((name) => ({ name, run: () => passes++ }));
     expect((await interleave(contenders, 9, () => passes < 5)).get("b")).toEqual([3]);
@@ -79,7 +79,7 @@ describe.each(names)("a measurement on %s", (name) => {
   });
   const baselines: BaselineName[] = name === "cpu" ? ["loop", "per-tensor"] : ["loop", "copy", "per-tensor"];
 
-  test("tells bytes, records and times of the update and of every baseline at hand", async () => {
+  test("reports bytes, records and times of the update and of every available baseline", async () => {
     const before = (await open()).memory().tensors;
     const row = await measure(await benchOf(), workloadOfSize("3x1000"), adamw);
     expect(row).toMatchObject({
@@ -90,7 +90,7 @@ describe.each(names)("a measurement on %s", (name) => {
       threads: name === "cpu" ? 1 : null,
       rounds: 1,
       bytes: 84_000,
-      // The step's scalars and the update, whatever the number of tensors.
+      // Preparing the step's scalars and the update, for any number of tensors.
       launches: 2,
     });
     expect(Object.keys(row!.baselines).sort()).toEqual([...baselines].sort());
@@ -116,24 +116,24 @@ describe.each(names)("a measurement on %s", (name) => {
     { optimizer: "sgd", dtype: "float32", moments: "float32", bytes: 12 },
     { optimizer: "momentum", dtype: "bfloat16", moments: "float32", bytes: 14 },
     { optimizer: "lion", dtype: "bfloat16-master", moments: "bfloat16", bytes: 16 },
-  ] as const)("takes $optimizer in $dtype with moments in $moments", async ({ bytes, ...setting }) => {
+  ] as const)("accepts $optimizer in $dtype with moments in $moments", async ({ bytes, ...setting }) => {
     const row = await measure(await benchOf({ baselines: ["loop"] }), workloadOfSize("1000"), setting);
     expect(row).toMatchObject({ ...setting, bytes: 1000 * bytes, launches: 2 });
     expect(Object.keys(row!.baselines)).toEqual(["loop"]);
   });
 
-  test("of one tensor needs no per-tensor baseline", async () => {
+  test("of one tensor omits the per-tensor baseline", async () => {
     const row = await measure(await benchOf(), workloadOfSize("1000"), adamw);
     expect(Object.keys(row!.baselines).sort()).toEqual(baselines.filter((one) => one !== "per-tensor").sort());
   });
 
-  test("refuses a baseline that was asked for and is not there", async () => {
+  test("refuses a requested baseline that is not available", async () => {
     const bench = await benchOf({ baselines: ["torch"] });
     const words = ["--baseline: there is no torch:", name === "cpu" ? "not looked for" : "emulated"];
     await expectError(() => measure(bench, workloadOfSize("10"), adamw), "invalid-argument", ...words);
   });
 
-  test("that is stopped at once gives nothing, and leaves nothing behind", async () => {
+  test("that is stopped at once returns nothing and leaves nothing behind", async () => {
     const before = (await open()).memory().tensors;
     expect(await measure(await benchOf({ goesOn: () => false }), workloadOfSize("10"), adamw)).toBeUndefined();
     expect(device.memory().tensors).toBe(before);

@@ -1,4 +1,5 @@
-// The benchmark of operations: its cases are calls that there are, for us and for PyTorch, and it says what it measured.
+// The benchmark of operations: its cases are valid calls, in the library and in PyTorch, and the script prints its
+// measurements.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +18,7 @@ const cases = operationCases(true);
 await onEveryDevice(
   "the cases",
   (device) => {
-    it.each(cases)("$name is a call of $operation", async ({ operation, inputs, attributes }) => {
+    it.each(cases)("$name is a valid call of $operation", async ({ operation, inputs, attributes }) => {
       const given = inputs.map(({ shape, dtype, below }, salt) =>
         below === undefined
           ? tensor(device, numbers(elements(shape), salt), shape, { dtype })
@@ -34,12 +35,12 @@ await onEveryDevice(
   cudaDevices,
 );
 
-it("count the same work per element, small and at their own size", () => {
+it("count the same work per element with small and full sizes", () => {
   const large = operationCases(false);
   expect(large.map(({ operation }) => operation)).toEqual(cases.map(({ operation }) => operation));
   for (const { name, work, inputs } of [...large, ...cases]) {
     const read = inputs.reduce((sum, { shape, dtype }) => sum + elements(shape) * (dtype === "bfloat16" ? 2 : 4), 0);
-    // The embedding reads few rows of its table.
+    // The embedding reads only a few rows of its table.
     if (work.unit === "GB/s" && name !== "embedding") expect(work.amount, name).toBeGreaterThan(read);
     expect(Number.isSafeInteger(work.amount), name).toBe(true);
   }
@@ -48,7 +49,7 @@ it("count the same work per element, small and at their own size", () => {
 const found = findTorch();
 const problem = "problem" in found ? ` (skipped: ${found.problem})` : "";
 describe.skipIf(problem !== "")(`PyTorch${problem}`, () => {
-  it("knows every case that names what it does", async () => {
+  it("knows every case with a PyTorch operation", async () => {
     const peer = TorchPeer.start(1, found)!;
     for (const { torch, inputs, attributes } of cases.filter(({ torch }) => torch)) {
       const question = JSON.stringify({ operation: torch, device: "cpu", inputs, attributes });
@@ -67,7 +68,7 @@ describe("the script", () => {
       { cwd: root, encoding: "utf8" },
     );
 
-  it("prints a line for each case, and writes them", () => {
+  it("prints a line for each case and writes the JSON file", () => {
     const json = join(folder(), "operations.json");
     const { status, stdout, stderr } = run("--rounds", "1", "--only", "add,matmul", "--json", json);
     expect(status, stderr).toBe(0);
@@ -83,7 +84,7 @@ describe("the script", () => {
     expect(command).toContain("--only add,matmul");
   });
 
-  it("says which operations there are", () => {
+  it("lists the operations if a name is unknown", () => {
     const { status, stderr } = run("--only", "nothing");
     expect(status).toBe(2);
     expect(stderr).toContain("--only: expected some of matmul, conv2d,");

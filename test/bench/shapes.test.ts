@@ -16,7 +16,7 @@ describe("the shapes of models", () => {
   test.each([
     ["olmo-36m", 36e6, 1 + 9 * 11 + 1],
     ["olmo-300m", 300e6, 1 + 16 * 11 + 1],
-  ])("%s has as many parameters as its name says, within 3 %%", (name, parameters, tensors) => {
+  ])("%s has the number of parameters in its name, within 3 %%", (name, parameters, tensors) => {
     expect(Math.abs(sumOf(name) / parameters - 1)).toBeLessThan(0.03);
     expect(namedShapes[name]!()).toHaveLength(tensors);
   });
@@ -69,7 +69,7 @@ describe("shapes from a file", () => {
     await expectError(() => workloadOfShapes(file(content)), "invalid-file", "--shapes", words);
   });
 
-  test("a file that is not there, or a model that nobody knows, is refused", async () => {
+  test("a missing file or an unknown model is refused", async () => {
     await expectError(() => workloadOfShapes("/no/such.json"), "not-found", "--shapes: /no/such.json");
     await expectError(() => workloadOfShapes("resnet51"), "invalid-argument", "--shapes: expected", "resnet51");
   });

@@ -12,7 +12,7 @@ describe.skipIf(problem !== "")(`PyTorch as a contender${problem}`, () => {
     ["AdamW", "float32"],
     ["Adam", "bfloat16"],
     ["SGD", "float32"],
-  ])("measures %s in %s, and another one after it", async (optimizer, dtype) => {
+  ])("measures %s in %s, and another case after it", async (optimizer, dtype) => {
     const peer = TorchPeer.start(1, found)!;
     for (const what of [step(optimizer, dtype), step("SGD", dtype)]) {
       const answer = await peer.ask(what, 2);
@@ -23,9 +23,9 @@ describe.skipIf(problem !== "")(`PyTorch as a contender${problem}`, () => {
     await peer.close();
   });
 
-  test("that fails is an error, not a wait without end", async () => {
+  test("throws an error and does not hang if a measurement fails", async () => {
     const peer = TorchPeer.start(1, found)!;
-    // What Python said is the reason, also for those who ask afterwards.
+    // The error contains Python's message, for later calls too.
     for (const optimizer of ["NoSuchOptimizer", "SGD"])
       await expectError(
         () => peer.ask(step(optimizer), 1),

@@ -1,4 +1,5 @@
-// The loop that updates are compared with has an update's reads and writes, and a result that shows it made them all.
+// The loop that updates are compared with makes the same reads and writes as an update. Its result shows that it made
+// them all.
 import { describe, expect, test } from "vitest";
 import type { DataType, Device } from "#lib/native/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
@@ -7,7 +8,7 @@ import { expectError } from "../support/errors.js";
 import { numbers } from "../support/numbers.js";
 import { listOf } from "../tensor/support/records.js";
 
-/** Types of an update's lists: what is updated, gradients, moments, copies. */
+/** Types of an update's lists: updated tensors, gradients, moments, copies. */
 const storages: readonly (readonly [rule: string, types: readonly DataType[], copies: boolean])[] = [
   ["sgd", ["float32", "float32"], false],
   ["adam", ["float32", "float32", "float32", "float32"], false],
@@ -18,7 +19,7 @@ const storages: readonly (readonly [rule: string, types: readonly DataType[], co
   ["adam", ["bfloat16", "bfloat16", "bfloat16", "bfloat16"], false],
 ];
 
-// Less than a vector, and several blocks with a rest behind the last vector.
+// Less than a vector, and several blocks with a remainder after the last vector.
 const sizes = [3, 70_001];
 
 /** The bits of each element. */
@@ -27,11 +28,11 @@ async function bitsOf(one: Tensor): Promise<number[]> {
   return Array.from(values instanceof Uint16Array ? values : new Uint32Array(values.buffer, values.byteOffset));
 }
 
-/** Of the gradient's bits, those that an element of the other type has room for. */
+/** The bits of the gradient that fit into an element of the other type. */
 const fitted = (bits: number, type: DataType) => (type === "bfloat16" ? bits & 0xffff : bits);
 
 await onEveryDevice("traffic", (device: Device) => {
-  test.each(storages)("of %s in %j: each written list takes up the gradient's bits", async (rule, types, copies) => {
+  test.each(storages)("of %s in %j puts the gradient's bits into every written list", async (rule, types, copies) => {
     const lists = types.map((dtype, l) => sizes.map((n) => tensor(device, numbers(n, l), [n], { dtype })));
     const before = await Promise.all(lists.map((list) => Promise.all(list.map(bitsOf))));
     const native = lists.map((list) => listOf(device, list));
@@ -50,7 +51,7 @@ await onEveryDevice("traffic", (device: Device) => {
     for (const one of lists.flat()) one.dispose();
   });
 
-  describe("refuses what no update takes", () => {
+  describe("is refused for lists that no update takes", () => {
     const of = (dtype: DataType, size: number) => tensor(device, new Float32Array(size), [size], { dtype });
     test.each([
       { why: "another number of lists", given: [["float32", 4]], words: "expected parameters, gradients" },
