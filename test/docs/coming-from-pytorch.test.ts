@@ -10,20 +10,20 @@ describe("docs/coming-from-pytorch.md", () => {
   const { output } = exampleFolder();
 
   test.each(examplesIn(page).map((text, i) => [i, text] as const))(
-    "example %i prints what its comment says",
+    "example %i prints the text of its comment",
     (_, text) => {
       const [, said] = text.match(/console\.log\(.*\); \/\/ (.*)\n/) as string[];
       expect(output(text).trim()).toBe(said);
     },
   );
 
-  test("every schedule that it names by name is there", () => {
+  test("every schedule that the page names exists", () => {
     const named = [...page.matchAll(/by name `([\w-]+)`/g)].map(([, name]) => name as string);
     expect(named.length).toBeGreaterThan(0);
     expect(named.filter((name) => !names.includes(name))).toEqual([]);
   });
 
-  test("the README leads to it", () => {
+  test("the README links to the page", () => {
     expect(existsSync(join(root, "docs/coming-from-pytorch.md"))).toBe(true);
     expect(readFileSync(join(root, "README.md"), "utf8")).toContain("](docs/coming-from-pytorch.md)");
   });

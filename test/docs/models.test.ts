@@ -11,12 +11,12 @@ const page = readFileSync(join(root, "docs/models.md"), "utf8");
 describe("docs/models.md", () => {
   const { path, output } = exampleFolder();
 
-  test("its numbers of parameters are those of the models", async () => {
+  test("the numbers of parameters are those of the models", async () => {
     const rows = [...page.matchAll(/^\| `(\w+)` \|[^|]*\| (\d+)×(\d+)×(\d+) \| (\d+) \| ([\d,]+) \|$/gm)];
     const device = await openDevice("cpu");
     const counted = rows.map(([, name, height, width, channels, classes]) => {
       const config = configOf(name as string, [height, width, channels].map(Number), Number(classes));
-      // The large ones are built and counted in test/models/resnets.test.ts.
+      // The large models are built and counted in test/models/resnets.test.ts.
       const isSame = (one: GoldenNetwork) => "stem" in config && one.name === config.kind && one.stem === config.stem;
       const large = golden.networks.find((one) => isSame(one) && one.classes === Number(classes));
       return (
@@ -31,7 +31,7 @@ describe("docs/models.md", () => {
     expect(counted).toEqual(rows.map((row) => Number(row[6]?.replaceAll(",", ""))));
   });
 
-  test("its examples run as written", () => {
+  test("the examples run as written", () => {
     const network = golden.networks.find(({ name, stem }) => name === "resnet50" && stem === "imagenet")!;
     renameSync(writeTorchWeights(path(), network), join(path(), "resnet50.safetensors"));
     const [load, tune, decoder, own, ...more] = examplesIn(page);

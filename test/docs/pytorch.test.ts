@@ -17,7 +17,7 @@ const python = (folder: string, text: string) => {
 };
 const installed = spawnSync("python3", ["-c", "import torch, safetensors"], { cwd: root }).status === 0;
 
-/** The parameters of the page's model in PyTorch. */
+/** The parameters of the example's model in PyTorch. */
 const shapes: Record<string, readonly number[]> = {
   "conv.weight": [8, 3, 3, 3],
   "conv.bias": [8],
@@ -31,12 +31,12 @@ const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 describe("docs/pytorch.md", () => {
   const { path, output } = exampleFolder();
 
-  test("has these blocks and no others", () => {
+  test("has exactly these blocks", () => {
     expect([net, train, torchNet, begin, end].every((block) => block !== undefined)).toBe(true);
     expect([...moreTypeScript, ...morePython]).toEqual([]);
   });
 
-  test("its TypeScript reads what PyTorch would write, and writes it again with the same names and shapes", async () => {
+  test("the TypeScript blocks read PyTorch's files and write them with the same names and shapes", async () => {
     const file = (name: string) => join(path(), `${name}.safetensors`);
     const hashed = (shape: readonly number[], salt: number, center = 0) =>
       float32(shape, numbers(sizeOf(shape), salt, center));
@@ -67,7 +67,7 @@ describe("docs/pytorch.md", () => {
   });
 
   test.skipIf(!installed)(
-    `the round trip ends where PyTorch alone does${installed ? "" : " (skipped: python3 has no torch and safetensors)"}`,
+    `the round trip has the same result as PyTorch alone${installed ? "" : " (skipped: python3 has no torch and safetensors)"}`,
     () => {
       writeFileSync(join(path(), "net.py"), torchNet!);
       writeFileSync(join(path(), "net.ts"), net!);

@@ -7,7 +7,7 @@ import { root } from "./support/examples.js";
 
 const page = readFileSync(join(root, "docs/runs.md"), "utf8");
 
-/** A number as the page writes it: three digits, no exponent above 1e-6. */
+/** A number in the format of the page: three digits, no exponent above 1e-6. */
 const shown = (rate: number) => (rate < 1e-6 ? rate.toExponential(2) : rate.toPrecision(3));
 
 describe("docs/runs.md", () => {
@@ -29,13 +29,13 @@ describe("docs/runs.md", () => {
     }
   });
 
-  test("the signals that it names are among those that are caught", () => {
+  test("the signals that it names are caught", () => {
     const named = new Set(page.match(/SIG[A-Z0-9]+/g));
     named.delete("SIGKILL");
     expect([...named].filter((signal) => !(endingSignals as readonly string[]).includes(signal))).toEqual([]);
   });
 
-  test("the README leads to it", () => {
+  test("the README links to the page", () => {
     expect(existsSync(join(root, "docs/runs.md"))).toBe(true);
     expect(readFileSync(join(root, "README.md"), "utf8")).toContain("](docs/runs.md)");
   });

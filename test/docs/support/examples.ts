@@ -5,22 +5,22 @@ import { afterAll, beforeAll, expect } from "vitest";
 
 export const root = resolve(import.meta.dirname, "../../..");
 
-/** The TypeScript of a page, block by block. */
+/** The TypeScript blocks of a page. */
 export function examplesIn(page: string): string[] {
   return [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text as string);
 }
 
-/** A folder to run examples in, which goes after the tests. */
+/** A folder to run examples in. It is removed after the tests. */
 export function exampleFolder(): { path: () => string; output: (text: string) => string } {
   let folder: string;
   beforeAll(() => {
-    // Inside the clone, because examples import the package by its name.
+    // Inside the repository, because examples import the package by its name.
     folder = mkdtempSync(join(root, "dist", "examples-"));
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   return {
     path: () => folder,
-    /** Runs TypeScript and gives what it printed. */
+    /** Runs TypeScript and returns its output. */
     output: (text) => {
       const file = join(folder, "example.ts");
       writeFileSync(file, text);
