@@ -1,5 +1,5 @@
 // Compiles programs of kernel tests (see kernel_test.h) for the emulator, and runs them. A program is kept under
-// node_modules/.stepsize/emulated/ for as long as the compiler, the flags and all files that went into it stay the same.
+// node_modules/.stepsize/emulated/ until the compiler, the flags or a source file changes.
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -9,20 +9,20 @@ const root = resolve(import.meta.dirname, "../..");
 const cache = join(root, "node_modules", ".stepsize", "emulated");
 const raceDetector = "test/emulator/race_detector.cc";
 
-// No contraction, as in the builds of the library: a kernel asks for the fused multiply-adds that it wants.
-// No strict aliasing, because kernels move floats as float4, as nvcc lets them.
+// No contraction, as in the builds of the library, because kernels use fused multiply-adds explicitly. No strict
+// aliasing, because kernels move floats as float4, which nvcc allows.
 const warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"];
 const common = ["-std=c++20", "-DSTEPSIZE_EMULATED", ...warnings, "-fno-strict-aliasing", "-ffp-contract=off", "-g"];
 
 export const variants = {
   plain: { flags: ["-O2"] },
   sanitized: { flags: ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"] },
-  // Instrumented as for ThreadSanitizer, linked with the emulator's own detector. With fixed addresses its reports can
+  // Instrumented as for ThreadSanitizer, but linked with the emulator's own detector. Fixed addresses let its reports
   // name lines.
   races: { flags: ["-O1", "-fsanitize=thread", "-no-pie"], link: ["-no-pie"], detector: true },
-  // The portable switch between fibers, for machines that have no assembly of their own in fiber.h.
+  // Switches between fibers with ucontext, for machines without an assembly version in fiber.h.
   portable: { flags: ["-O2", "-DSTEPSIZE_EMULATOR_UCONTEXT"] },
-  // Another compiler evaluates in another order wherever the language leaves the order open, as nvcc does.
+  // Where the language leaves the order of evaluation open, clang chooses another one than g++, as nvcc does.
   clang: { compiler: "clang++", flags: ["-O2"] },
 };
 
@@ -43,12 +43,12 @@ export const programs = [
 let running = 0;
 const waiting = [];
 
-/** Runs a command in the repository's root, at most two at a time; never rejects. */
+/** Runs a command in the repository's root, at most two at a time. Never rejects. */
 export async function command(name, args) {
   if (running >= 2) await new Promise((go) => waiting.push(go));
   running++;
   const began = performance.now();
-  // Leaks are not what the programs are about, and their detection needs ptrace, which containers may forbid.
+  // Leak detection is off. The programs do not test for leaks, and it needs ptrace, which containers may forbid.
   const env = { ...process.env, ASAN_OPTIONS: "detect_leaks=0" };
   return new Promise((done) => {
     execFile(name, args, { cwd: root, env, encoding: "utf8", maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
@@ -68,7 +68,7 @@ async function checked(name, args) {
 
 const reasons = new Map();
 
-/** Why programs of this variant cannot be built and run here; empty if they can. */
+/** The reason why programs of this variant cannot be built and run here, or an empty string. */
 export function whyNot(variant) {
   if (!reasons.has(variant)) reasons.set(variant, probe(variant));
   return reasons.get(variant);
@@ -95,7 +95,7 @@ function probe(variant) {
   }
 }
 
-/** The files that a source is made of, without the system's headers. */
+/** The files that a source includes, without system headers. */
 async function dependencies(compiler, source, flags) {
   const rule = await checked(compiler, [...flags, "-MM", source]);
   return rule
@@ -104,7 +104,7 @@ async function dependencies(compiler, source, flags) {
     .filter((name) => name !== "");
 }
 
-/** Tells builds apart: by the compiler, the flags, others that are given, and the contents of all files they read. */
+/** Identifies a build by the compiler, the flags, other values, and the contents of all files that it reads. */
 export async function keyOf(compiler, sources, flags, others = []) {
   const hash = createHash("sha256").update(JSON.stringify([await checked(compiler, ["--version"]), flags, others]));
   for (const source of sources)
@@ -117,7 +117,7 @@ export async function keyOf(compiler, sources, flags, others = []) {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Builds a program from one source, a path from the repository's root; returns the program's path. */
+/** Builds a program from one source, a path from the repository's root. Returns the path of the program. */
 export async function build(source, variant, extraFlags = []) {
   const { compiler = "g++", flags, link = [], detector = false } = variants[variant];
   const all = [...common, ...flags, ...extraFlags];
@@ -132,7 +132,7 @@ export async function build(source, variant, extraFlags = []) {
   try {
     const output = join(folder, "program");
     if (detector) {
-      // In two steps: the flag that instruments would also link ThreadSanitizer's runtime.
+      // In two steps, because the flag for instrumentation would also link ThreadSanitizer's runtime.
       const uninstrumented = all.filter((flag) => flag !== "-fsanitize=thread");
       const objects = [join(folder, "kernels.o"), join(folder, "detector.o")];
       await Promise.all([
@@ -151,7 +151,7 @@ export async function build(source, variant, extraFlags = []) {
   }
 }
 
-// As a command: everything that the tests run, so that no test waits for a compiler.
+// As a command, builds everything that the tests run, so that no test waits for a compiler.
 if (process.argv[1] === import.meta.filename) {
   const wanted = ["sanitized", "plain", "races", "clang"].filter((variant) => !whyNot(variant));
   try {

@@ -2,8 +2,9 @@
 //
 //   node test/emulator/run.mjs [--orders=all] [program.cc …]
 //
-// Without programs, every *_test.cc under test/. In `npm test` each variant runs in one or two thread orders; --orders=all
-// runs all of them everywhere, which takes longer the larger the kernels are. kernel_test.h says what else it may be.
+// Without programs, it runs every *_test.cc under test/. In `npm test` each variant runs in one or two thread orders.
+// --orders=all runs all orders in every variant, which takes longer for larger kernels. kernel_test.h describes the
+// values of --orders.
 import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { build, command, variants, whyNot } from "./build.mjs";
@@ -31,7 +32,7 @@ async function report(source, variant) {
 }
 
 const found = readdirSync(resolve(import.meta.dirname, ".."), { recursive: true })
-  // Those of the interpreter of PTX are no kernels of the emulator's.
+  // The programs in ptx/ belong to the PTX interpreter, not to the emulator.
   .filter((name) => name.endsWith("_test.cc") && !name.startsWith("ptx/"))
   .map((name) => `test/${name}`);
 const sources = named.length > 0 ? named : found;
