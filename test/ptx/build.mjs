@@ -1,6 +1,6 @@
-// What the interpreter of PTX is built from: what nvcc makes of the kernels, and cuda-ptx.node, the addon that runs it.
-// As a command, it compiles every .cu file of the backend to PTX, as CMakeLists.txt compiles it to machine code. A file
-// is compiled again only when something that went into it has changed.
+// Builds what the PTX interpreter needs: the kernels as compiled by nvcc, and cuda-ptx.node, the addon that runs them.
+// As a command, it compiles every .cu file of the backend to PTX, with the flags with which CMakeLists.txt compiles it
+// to machine code. A file is compiled again only if its sources or flags have changed.
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { command, keyOf } from "../emulator/build.mjs";
@@ -9,26 +9,26 @@ const root = resolve(import.meta.dirname, "../..");
 const release = join(root, "build-cuda-ptx", "Release");
 const here = "test/ptx";
 
-/** Where the addon looks for the PTX of its kernels: in ptx/ beside itself. */
+/** The folder in which the addon looks for the PTX of its kernels: ptx/ next to the addon. */
 const ptxFolder = join(release, "ptx");
-/** The program of interpreter_test.cc, which looks for its own in the same way. */
+/** The program of interpreter_test.cc, which looks for its PTX in the same way. */
 export const testProgram = join(root, "build-cuda-ptx", "test", "interpreter-test");
 
-// The last architecture that CMakeLists.txt has PTX for. No contraction, as there.
+// The last architecture for which CMakeLists.txt generates PTX. No contraction, as there.
 const architecture = "compute_90";
 const nvccFlags = ["-ptx", "-std=c++17", "-O3", "-DNDEBUG", "-fmad=false", "--Werror=all-warnings"];
 
 /**
- * Compiles a .cu file, a path from the repository's root, into a folder unless it is there already.
+ * Compiles a .cu file, a path from the repository's root, into a folder unless it is up to date.
  * @throws Error with the compiler's output.
  */
 export async function compilePtx(source, folder, flags = []) {
   mkdirSync(folder, { recursive: true });
   const ptx = join(folder, `${basename(source, ".cu")}.ptx`);
-  // Beside its folder, which holds PTX alone.
+  // Next to the folder, because the folder contains only PTX.
   const keyFile = join(folder, "..", `${basename(source)}.key`);
   const all = [...nvccFlags, `-arch=${architecture}`, ...flags];
-  // The emulator's headers take the place of CUDA's, which g++ may not find.
+  // The emulator's headers replace CUDA's, which g++ may not find.
   const key = await keyOf("g++", [source], ["-std=c++20", "-DSTEPSIZE_EMULATED", "-x", "c++", ...flags], all);
   if (existsSync(ptx) && existsSync(keyFile) && readFileSync(keyFile, "utf8") === key) return ptx;
   rmSync(keyFile, { force: true });
@@ -39,7 +39,7 @@ export async function compilePtx(source, folder, flags = []) {
   return ptx;
 }
 
-// Registers are arrays of 32 lanes, which compilers turn into vectors; std::fma is a call without the instruction.
+// Registers are arrays of 32 lanes, which compilers vectorize. Without the instruction std::fma is a function call.
 function vectorFlags() {
   const cpu = existsSync("/proc/cpuinfo") ? readFileSync("/proc/cpuinfo", "utf8") : "";
   const flags = new Set(
@@ -51,12 +51,12 @@ function vectorFlags() {
   return ["avx2", "fma", "bmi2"].every((flag) => flags.has(flag)) ? ["-march=x86-64-v3"] : [];
 }
 
-// A rounding that is set at run time must not be guessed by the compiler.
+// The rounding mode is set at run time, so the compiler must not assume one.
 const flagsOf = (name) => (name === "float_arithmetic.cc" ? ["-frounding-math"] : []);
 
 /**
- * Compilations and products for scripts/compile.mjs: cuda-ptx.node, which is cuda-emulated.node with the interpreter in
- * place of the emulator's fibers, and the program of interpreter_test.cc. `flags` and `link` are those of an addon.
+ * Compilations and products for scripts/compile.mjs: cuda-ptx.node, which is cuda-emulated.node with the interpreter
+ * instead of the emulator's fibers, and the program of interpreter_test.cc. `flags` and `link` are those of an addon.
  */
 export function interpreter({ flags, link }) {
   const emulated = [...flags, "-DSTEPSIZE_EMULATED", "-Wno-unknown-pragmas"];
@@ -71,7 +71,7 @@ export function interpreter({ flags, link }) {
         .filter((name) => !addonOnly.includes(name) && !testOnly.includes(name))
         .map((name) => compile(name, "interpreter", [...fast, ...flagsOf(name)])),
       ...addonOnly.map((name) => compile(name, "watched", ["-O2"])),
-      // Kernels have symbols of their own, as in the addon.
+      // Each kernel has a separate symbol, as in the addon.
       ...testOnly.map((name) =>
         compile(name, "test", ["-O1", "-ffp-contract=off", "-fvisibility=default", "-fno-ipa-icf"]),
       ),

@@ -1,10 +1,11 @@
-// Runs suites of tests on the interpreter of PTX, in every schedule and with its checks for races and for reads of
-// uninitialized memory, which takes hours and not the minute that `npm test` has for it:
+// Runs test suites on the PTX interpreter, in every schedule and with its checks for races and for reads of
+// uninitialized memory. This takes hours, too long for `npm test`:
 //
 //   npm run test:ptx [-- --fresh] [suite …]
 //
-// Without suites, those of operations, layers, optimizers and training. What has passed is noted in
-// build-cuda-ptx/passed.json, and not run again until the interpreter, a kernel or a test changes; --fresh forgets it.
+// Without arguments, it runs the suites of operations, layers, optimizers and training. build-cuda-ptx/passed.json
+// records what has passed. Recorded suites are not run again until the interpreter, a kernel or a test changes. --fresh
+// discards the record.
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -39,7 +40,7 @@ function keyOf(files) {
   return hash.digest("hex");
 }
 
-// The compiled library is one of the things that make a result; a suite's own files are all of its folder.
+// A result depends on the compiled library too. The files of a suite are all files of its folder.
 const common = keyOf([...filesUnder("build-cuda-ptx/Release"), ...filesUnder("dist"), ...filesUnder("test/support")]);
 const folderOf = (suite) => suite.split("/").slice(0, 2).join("/");
 const named = args.filter((argument) => !argument.startsWith("--"));
@@ -65,7 +66,7 @@ for (const schedule of schedules)
       "STEPSIZE_TEST_DEVICE=cuda:ptx",
       `STEPSIZE_PTX_SCHEDULE=${schedule}`,
       "STEPSIZE_PTX_CHECKS=1",
-      // Suites of large shapes take far longer here than the time that a hang is given elsewhere.
+      // Suites with large shapes take longer here than the usual limit for hangs.
       ...["npx", "vitest", "run", "--testTimeout=36000000", "--hookTimeout=36000000", suite],
     ]);
     console.log(`${status === 0 ? "passed " : "FAILED "}  ${title}, ${seconds.toFixed(0)} s`);
