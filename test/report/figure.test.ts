@@ -2,7 +2,7 @@ import * as Plot from "@observablehq/plot";
 import { expect, test } from "vitest";
 import { drawFigure } from "#lib/report/figure.js";
 
-test("a figure of its own is XML, whatever its title says", () => {
+test("a standalone figure is valid XML, whatever its title contains", () => {
   const svg = drawFigure({
     title: 'a < b & "c" > d',
     standalone: true,
@@ -11,6 +11,6 @@ test("a figure of its own is XML, whatever its title says", () => {
   expect(svg).toMatch(/^<svg [^<]*xmlns="http:\/\/www.w3.org\/2000\/svg"/);
   expect(svg).toContain('aria-label="a &lt; b &amp; &quot;c&quot; > d"');
   expect(svg).toContain("x &lt; y &amp; z");
-  // No bare ampersand anywhere.
+  // No unescaped ampersand may be left.
   expect(svg.replace(/&(lt|gt|amp|quot|nbsp|#\d+|#x[\da-f]+);/gi, "")).not.toContain("&");
 });

@@ -8,7 +8,7 @@ const schedule = uba({ budget: 100, maxLr: 0.1, warmup: 10 });
 const records = (count: number, loss: (step: number) => number) =>
   Array.from({ length: count }, (_, step) => ({ step, loss: loss(step), learningRate: schedule(step) }));
 
-/** The corners of each curve of one colour. */
+/** The corners of each curve of one color. */
 function curvesOf(svg: string, colour: string): number[][][] {
   const { document } = parseHTML(`<body>${svg}</body>`);
   return [...document.querySelectorAll("[stroke]")]
@@ -26,7 +26,7 @@ function curvesOf(svg: string, colour: string): number[][][] {
 }
 
 describe("downsample", () => {
-  test("keeps few points as they are, and of many both ends and every spike", () => {
+  test("keeps a few points as they are, and both ends and every spike of many points", () => {
     const few = records(50, (step) => step).map(({ step }) => ({ x: step, y: 1 }));
     expect(downsample(few, 50)).toBe(few);
     const many = Array.from({ length: 100_000 }, (_, x) => ({
@@ -44,7 +44,7 @@ describe("downsample", () => {
 });
 
 describe("means", () => {
-  test("a smoother of constant values is that value from the first on, and passes over what is not finite", () => {
+  test("the smoothed value of constants is the constant from the start, and non-finite values are skipped", () => {
     const smoother = new Smoother(20);
     expect(smoother.value).toBeNaN();
     expect(smoother.add(3)).toBe(3);
@@ -53,7 +53,7 @@ describe("means", () => {
     expect(smoother.add(4)).toBeGreaterThan(3);
   });
 
-  test("a centred mean of a line is the line, but for the end", () => {
+  test("a centered mean of a line is the line, except at its end", () => {
     const line = Array.from({ length: 30 }, (_, i) => 2 * i);
     expect(centredMean(line, 7).slice(0, 27)).toEqual(line.slice(0, 27));
     expect(centredMean([1, Number.NaN, 3, 5], 3)).toEqual([1, 2, 4, 4]);
@@ -61,7 +61,7 @@ describe("means", () => {
 });
 
 describe("figures", () => {
-  test("a loss that falls by a factor of ten falls by the same height each time", () => {
+  test("a loss axis is logarithmic: a factor of ten always has the same height", () => {
     const svg = lossFigure(records(31, (step) => 10 ** (-step / 10)));
     const [raw = []] = curvesOf(svg, "var(--loss)");
     expect(raw).toHaveLength(31);
@@ -70,7 +70,7 @@ describe("figures", () => {
     expect(height(20) - height(10)).toBeCloseTo(height(10) - height(0), 1);
   });
 
-  test("losses that are zero or not finite are gaps, and no NaN reaches the drawing", () => {
+  test("zero or non-finite losses are gaps, and the drawing contains no NaN", () => {
     const special = [Number.NaN, 0, Number.POSITIVE_INFINITY];
     const losses = records(40, (step) => special[(step % 10) - 3] ?? 1 / (step + 1));
     const evaluations = special.map((loss, i) => ({ step: 10 * (i + 1), split: "test", loss }));
@@ -79,7 +79,7 @@ describe("figures", () => {
     expect(svg).not.toContain("Infinity");
   });
 
-  test("a schedule ends at its lowest and has the rest of an unfinished run faint", () => {
+  test("a schedule ends at its lowest rate, and the rest of an unfinished run is faint", () => {
     const [faint = [], solid = []] = curvesOf(scheduleFigure(schedule, { made: records(40, () => 1) }), "var(--rate)");
     expect([faint.length, solid.length]).toEqual([100, 40]);
     const heights = faint.map(([, y]) => y ?? 0);
@@ -87,13 +87,13 @@ describe("figures", () => {
     expect(heights.at(-1)).toBe(Math.max(...heights));
   });
 
-  test("steps that were made have the rates they had, of another schedule too", () => {
+  test("completed steps show their own rates, even of another schedule", () => {
     const made = records(40, () => 1).map((record) => ({ ...record, learningRate: 0.05 }));
     const [, solid = []] = curvesOf(scheduleFigure(schedule, { made }), "var(--rate)");
     expect(new Set(solid.map(([, y]) => y)).size).toBe(1);
   });
 
-  test("a family has a curve of its own colour and a label for each", () => {
+  test("a family has a separately colored curve and a label for each schedule", () => {
     const phis = [0.5, 2, 8];
     const svg = familyFigure(
       phis.map((phi) => uba({ budget: 50, maxLr: 1, phi })),
@@ -118,7 +118,7 @@ describe("the page", () => {
     schedule,
   };
 
-  test("has everything in it, and text as text", () => {
+  test("contains everything, with escaped text", () => {
     const html = runReport(run);
     const { document } = parseHTML(html);
     expect(document.querySelector("h1")?.textContent).toBe("a <model>");
@@ -134,13 +134,13 @@ describe("the page", () => {
     ["without a step", []],
     ["with losses that are all not finite", records(3, () => Number.NaN)],
     ["of one step", records(1, () => 2)],
-  ])("a run %s has a page too", (_, few) => {
+  ])("is created for a run %s too", (_, few) => {
     const html = runReport({ ...run, records: few, evaluations: [] });
     expect(html).toContain("</html>");
     expect(html).not.toContain("NaN");
   });
 
-  test("loads nothing from anywhere", () => {
+  test("loads no external resources", () => {
     const html = htmlPage({ title: "t", lead: "l", figures: [], sections: [] });
     expect(html).not.toMatch(/<script|<link|src=|href=|url\(|@import/);
   });

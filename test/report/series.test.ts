@@ -9,7 +9,7 @@ const themes = [...colourRules(":root").matchAll(/\{(--[^{}]*)\}/g)].map(
   ([, rules = ""]) => new Map(rules.split(";").map((rule) => rule.split(":") as [string, string])),
 );
 
-/** Contrast of two colours by WCAG 2.1. */
+/** Contrast of two colors by WCAG 2.1. */
 function contrast(a: string, b: string): number {
   const [light, dark] = [a, b].map(luminance).sort((x, y) => y - x) as [number, number];
   return (light + 0.05) / (dark + 0.05);
@@ -28,18 +28,18 @@ function luminance(hex: string): number {
 const parsed = (svg: string) => parseHTML(`<body>${svg}</body>`).document;
 const textsOf = (svg: string) => [...parsed(svg).querySelectorAll("text")].map((text) => text.textContent);
 
-describe("colours of curves", () => {
-  test("the measure of contrast has the known values", () => {
+describe("colors of curves", () => {
+  test("the contrast function has the known values", () => {
     expect(contrast("#000000", "#ffffff")).toBeCloseTo(21, 10);
     expect(contrast("#777777", "#ffffff")).toBeCloseTo(4.48, 2);
   });
 
-  test.each([0, 1])("are seen against the ground of theme %i, and are all different", (theme) => {
+  test.each([0, 1])("all differ and have enough contrast with the background of theme %i", (theme) => {
     const colours = themes[theme] as Map<string, string>;
     const series = [...colours].filter(([name]) => name.startsWith("--series-"));
     expect(series).toHaveLength(8);
     expect(new Set(series.map(([, colour]) => colour)).size).toBe(8);
-    // WCAG asks for 3 of graphics and for 4.5 of text.
+    // WCAG requires 3 for graphics and 4.5 for text.
     for (const [name, colour] of [...series, ...[...colours].filter(([own]) => /^--ramp-[2-6]$/.test(own))])
       expect(contrast(colour, colours.get("--surface") as string), name).toBeGreaterThan(3);
     for (const name of ["--ink", "--muted"])
@@ -51,13 +51,13 @@ describe("a figure of series", () => {
   const series = ["uba", "cosine"].map((name, i) => ({ name, points: [1, 2, 4].map((x) => ({ x, y: x + i })) }));
   const options = { title: "Two curves", x: { label: "budget", log: true, ticks: [1, 2, 4] }, y: { label: "height" } };
 
-  test("has a title for those who cannot see it, both axes, and a legend", () => {
+  test("has a title for screen readers, both axes, and a legend", () => {
     const svg = seriesFigure(series, options);
     expect(parsed(svg).querySelector("svg")?.getAttribute("aria-label")).toBe("Two curves");
     expect(textsOf(svg)).toEqual(expect.arrayContaining(["budget", "height", "uba", "cosine", "1", "2", "4"]));
   });
 
-  test("draws each curve in its colour, and the one in front last and stronger", () => {
+  test("draws each curve in its color, and the highlighted one last and thicker", () => {
     const svg = seriesFigure(series, { ...options, highlight: "uba" });
     const lines = [...parsed(svg).querySelectorAll('g[aria-label="line"]')].map((line) => [
       line.getAttribute("stroke"),
@@ -69,7 +69,7 @@ describe("a figure of series", () => {
     ]);
   });
 
-  test("has a gap where a point is not finite", () => {
+  test("has a gap at a point that is not finite", () => {
     const svg = seriesFigure([{ name: "a", points: [0, 1, 2, 3].map((x) => ({ x, y: x === 1 ? Number.NaN : x })) }], {
       ...options,
       x: { label: "x" },
@@ -79,7 +79,7 @@ describe("a figure of series", () => {
     expect(path.match(/M/g)).toHaveLength(2);
   });
 
-  test("draws a reference dashed, and dots with a symbol for each curve", () => {
+  test("draws a reference dashed, and dots with a separate symbol for each curve", () => {
     const svg = seriesFigure(series, {
       ...options,
       dots: true,
@@ -108,7 +108,7 @@ describe("a figure of differences", () => {
   ];
   const options = { title: "Differences", label: "difference" };
 
-  test("has a dot for each, and a line for those with an interval, to scale", () => {
+  test("has a dot for each difference and a line for each interval, to scale", () => {
     const document = parsed(differenceFigure(points, options));
     expect(document.querySelectorAll('g[aria-label="dot"] circle')).toHaveLength(2);
     const [interval, ...others] = document.querySelectorAll('g[aria-label="rule"][stroke="var(--loss)"] line');
@@ -117,11 +117,11 @@ describe("a figure of differences", () => {
       document.querySelector('g[aria-label="rule"][stroke="var(--muted)"] line')?.getAttribute("x1") ?? Number.NaN,
     );
     const [low, high] = ["x1", "x2"].map((end) => Number(interval?.getAttribute(end)));
-    // The group is moved by half a pixel; the ends are as far from zero as −1 and 3.
+    // The group is shifted by half a pixel. The distances of the ends from zero have the ratio of −1 and 3.
     expect(((high as number) - zero) / ((low as number) - zero)).toBeCloseTo(-3, 1);
   });
 
-  test("draws the margin as a band, and none where none was declared", () => {
+  test("draws the margin as a band if there is one", () => {
     const bands = (svg: string) => parsed(svg).querySelectorAll('g[aria-label="rect"] rect').length;
     expect([
       bands(differenceFigure(points, options)),
@@ -129,7 +129,7 @@ describe("a figure of differences", () => {
     ]).toEqual([0, 1]);
   });
 
-  test("of nothing but zeros still is a drawing", () => {
+  test("is drawn even if all values are zero", () => {
     expect(differenceFigure([{ name: "a", mean: 0 }], options)).not.toContain("NaN");
   });
 });
