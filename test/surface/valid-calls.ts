@@ -1,4 +1,4 @@
-// A right call of everything that the package exports: what a wrong one is made from.
+// A valid call of everything that the package exports. The tests derive wrong calls from these.
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,10 +16,10 @@ import {
   tensor,
 } from "#lib/index.js";
 
-/** What the calls are made with. */
+/** Objects and paths for the calls. */
 export interface World {
   readonly device: Device;
-  /** A folder that nothing else uses. */
+  /** A folder for this purpose only. */
   readonly folder: string;
   readonly checkpoint: string;
   readonly texts: string;
@@ -76,7 +76,7 @@ const parameter = ({ device }: World) => {
   return one;
 };
 
-/** A call: what it is called on, if on anything, and with what. Made anew for each. */
+/** A call with its receiver, if any, and its arguments. Both are created anew for each call. */
 export interface Call {
   readonly on?: ((world: World) => unknown) | undefined;
   readonly with: (world: World) => unknown[] | Promise<unknown[]>;
@@ -124,7 +124,7 @@ const torchState = (w: World) =>
     ["0.step", tensor(w.device, [2])],
   ]);
 
-/** By path in the package, or by class and method; of a class itself, its constructor. */
+/** By path in the package, or by class and method. The name of a class stands for its constructor. */
 export const validCalls: Readonly<Record<string, Call>> = {
   "DatasetBatches#at": on(
     () => items().batches({ size: 2 }),
@@ -494,7 +494,7 @@ export const validCalls: Readonly<Record<string, Call>> = {
   ]),
 };
 
-/** Objects of classes that the package does not export, but its functions return. */
+/** Objects of classes that the package does not export but that its functions return. */
 export async function returned(world: World): Promise<Readonly<Record<string, object>>> {
   return {
     Capture: world.device.capture(() => {}),
@@ -517,9 +517,9 @@ function preprocessing() {
   return new nn.Preprocessing({ shape: [2, 2, 1], dtype: "float32", scale: 1, mean: [0], std: [1] });
 }
 
-/** Calls that this machine may have no right arguments for: they may fail, with a StepsizeError. */
+/** Calls for which this machine may have no valid arguments. They may throw a StepsizeError. */
 export const failing: ReadonlySet<string> = new Set([
-  // The checkpoint is another model's.
+  // The checkpoint belongs to another model.
   "loadTorchWeights",
   "loadTorchState",
   "loadHuggingFace",
@@ -527,12 +527,15 @@ export const failing: ReadonlySet<string> = new Set([
   "data.idx",
   "data.mnist",
   "data.readIdx",
-  // Of CUDA alone.
+  // Supported by CUDA only.
   "Device#waitForEvent",
   "Device#recordEvent",
 ]);
 
-/** What is the package's own, by its TSDoc: classes that only it constructs, protected methods, internal functions. */
+/**
+ * Internal parts of the package, according to its TSDoc: classes that only it constructs, protected methods, internal
+ * functions.
+ */
 export const internal: ReadonlySet<string> = new Set([
   "Optimizer",
   "Device",

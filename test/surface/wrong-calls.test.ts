@@ -1,5 +1,5 @@
-// Whatever plain JavaScript gives to the package's functions, what comes back is a result or a StepsizeError. The test
-// finds the functions by itself: an export that valid-calls.ts does not know fails it.
+// Whatever plain JavaScript passes to the package's functions, the outcome is a result or a StepsizeError. The test
+// finds the functions itself, and fails for an export that valid-calls.ts does not list.
 import { rm } from "node:fs/promises";
 import { afterAll, expect, test } from "vitest";
 import { StepsizeError } from "#lib/errors.js";
@@ -8,7 +8,7 @@ import { failing, internal, makeWorld, returned, validCalls } from "./valid-call
 
 const world = await makeWorld();
 const home = process.cwd();
-// Names that are taken for paths lead nowhere else.
+// Names that are used as paths stay inside this folder.
 process.chdir(world.folder);
 afterAll(async () => {
   process.chdir(home);
@@ -18,7 +18,7 @@ afterAll(async () => {
 
 type Function = (...args: unknown[]) => unknown;
 
-/** What the walk found: how to call it, by the path that valid-calls.ts knows it under. */
+/** The functions found by the walk, by their path in valid-calls.ts. */
 const surface = new Map<string, (receiver: unknown, args: unknown[]) => unknown>();
 const paths = new Map<object, string>();
 
@@ -30,7 +30,7 @@ function addClass(path: string, one: new (...args: unknown[]) => unknown): void 
   if (!paths.has(one)) paths.set(one, path);
 }
 
-/** The methods of a class and of those it extends, each under the class that defines it. */
+/** The methods of a class and of its base classes, each under the class that defines it. */
 function addMethods(one: { readonly prototype: object; readonly name: string }): void {
   for (let at = one.prototype; at !== Object.prototype && at !== Error.prototype; at = Object.getPrototypeOf(at)) {
     const owner = paths.get(at.constructor) ?? at.constructor.name;
@@ -59,7 +59,7 @@ for (const [one, path] of paths) if (isClass(one)) surface.set(path, (_, args) =
 for (const path of internal) surface.delete(path);
 
 const nothing = () => undefined;
-// Made anew for each call, which may change them.
+// Created anew for each call, which may change them.
 const wrongValues = (): readonly unknown[] => [
   undefined,
   null,
@@ -84,7 +84,7 @@ function isPlain(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
-/** Every way to spoil one argument, or one option in it, in words and as a change of right arguments. */
+/** All ways to spoil one argument or one of its options, as a description and a change of valid arguments. */
 function* spoiled(args: readonly unknown[]): Generator<[string, (right: unknown[]) => unknown[]]> {
   for (const [i, argument] of args.entries()) {
     yield [`without arguments from ${i} on`, (right) => right.slice(0, i)];
@@ -105,7 +105,7 @@ function show(value: unknown): string {
   return typeof value === "bigint" ? "1n" : `${JSON.stringify(value)}${value instanceof Map ? " (a Map)" : ""}`;
 }
 
-/** Awaits a result, and the first of what an asynchronous iterator gives. */
+/** Awaits a result, and the first value of an asynchronous iterator. */
 async function settle(result: unknown): Promise<void> {
   const value = await result;
   if (typeof value !== "object" || value === null || !(Symbol.asyncIterator in value) || !("next" in value)) return;
@@ -114,7 +114,7 @@ async function settle(result: unknown): Promise<void> {
   await iterator.return?.(undefined);
 }
 
-test("the table has a right call of everything", async () => {
+test("every exported function has a valid call in the table", async () => {
   expect([...surface.keys()].filter((path) => !(path in validCalls))).toEqual([]);
 });
 
