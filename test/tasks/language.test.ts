@@ -12,7 +12,7 @@ import { temporaryFolders } from "../support/folders.js";
 
 const folder = temporaryFolders();
 
-/** A token folder of ten documents. */
+/** A token folder with ten documents. */
 async function words(options: Partial<Parameters<typeof tokenize>[1]> = {}): Promise<string> {
   const texts = Array.from({ length: 10 }, (_, i) => [`${i}.txt`, wordsOf(i, 300)] as const);
   const out = join(folder(), "words");
@@ -22,29 +22,29 @@ async function words(options: Partial<Parameters<typeof tokenize>[1]> = {}): Pro
 
 const open = (path: string, context?: number): Promise<Task> => openTask(`tokens:${path}`, { context });
 
-describe("a task of text", () => {
-  it("has windows as items, which are counted in tokens", async () => {
+describe("a language task", () => {
+  it("has windows as items, and tokens as units", async () => {
     const task = await open(await words(), 32);
     expect(task).toMatchObject({ name: "tokens:words", unit: "tokens", unitsPerItem: 32 });
-    // Seven, one and two documents of 300 bytes and the end of text.
+    // Seven, one and two documents of 300 bytes, each with the end of text.
     expect(task.lengths).toEqual({ train: 65, validation: 9, test: 18 });
     expect((await open(await words())).unitsPerItem).toBe(128);
   });
 
-  it("has no validation split where tokenize made none", async () => {
+  it("has no validation split if tokenize created none", async () => {
     const task = await open(await words({ validation: 0 }), 32);
     expect(Object.keys(task.lengths)).toEqual(["train", "test"]);
     const call = () => task.evaluationBatches("validation");
     await expectError(call, "invalid-state", "tokens:words: there is no validation split");
   });
 
-  it("evaluates every window of a split once, so many at a time that their logits fit into memory", async () => {
+  it("evaluates every window of a split once, in batches whose logits fit into memory", async () => {
     const task = await open(await words(), 32);
     const source = task.evaluationBatches("train");
     const batches = await take(source.once());
     expect(batches.map(({ size }) => size)).toEqual([64, 1]);
     await source.close();
-    // 16 windows of 32 · 32768 logits are 2²⁴.
+    // The logits of 16 windows are 16 · 32 · 32768 = 2²⁴ numbers.
     const wide = tokenFolder(
       folder(),
       { train: new Uint16Array(2000), test: new Uint16Array(2000) },
@@ -53,14 +53,14 @@ describe("a task of text", () => {
     expect((await open(wide, 32)).evaluationBatches("test").size).toBe(16);
   });
 
-  it("makes a card that says what the tokens are", async () => {
+  it("creates a card that describes the tokens", async () => {
     const task = await open(await words(), 32);
     const config = task.modelConfig("olmo-nano");
     expect(config).toMatchObject({ kind: "olmo", vocabulary: 257, context: 32 });
     expect(task.card(config)).toEqual({ config, text: { tokenizer: { kind: "bytes" }, context: 32 } });
   });
 
-  it("takes models of text only, and no options of images", async () => {
+  it("accepts only language models, and no image options", async () => {
     const path = await words();
     const task = await open(path, 32);
     await expectError(
@@ -79,7 +79,7 @@ describe("a task of text", () => {
     await expectError(opened(share), "invalid-argument", "validation: expected none for tokens:<dir>", "got 0.1");
   });
 
-  it("needs a text to test on, before anything is trained", async () => {
+  it("requires a test split before training", async () => {
     await expectError(
       async () => open(await words({ test: 0 })),
       "not-found",
@@ -88,19 +88,19 @@ describe("a task of text", () => {
     await expectError(() => open("/no/such"), "not-found", "/no/such");
   });
 
-  it("has a fingerprint of its data and not of their place", async () => {
+  it("has a fingerprint that depends on its data and not on their path", async () => {
     const [own, same] = [await (await open(await words(), 32)).fingerprint(), await words({ name: "other" })];
     expect(own).toMatch(/^[0-9a-f]{12}$/);
     expect(await (await open(same, 64)).fingerprint()).toBe(own);
     expect(await (await open(await words({ seed: 1 }), 32)).fingerprint()).not.toBe(own);
-    // The same ids mean another text with another tokenizer.
+    // With another tokenizer the same ids mean another text.
     const info = JSON.parse(readFileSync(join(same, "tokens.json"), "utf8"));
     writeFileSync(join(same, "tokens.json"), JSON.stringify({ ...info, tokenizer: { kind: "bpe", encoding: "gpt2" } }));
     expect(await (await open(same, 32)).fingerprint()).not.toBe(own);
   });
 });
 
-it("a run on text learns, by steps that accumulate what one large batch has", async () => {
+it("can be learned, and accumulated steps equal those of one large batch", async () => {
   const device = await openDevice("cpu", { threads: 1 });
   try {
     const task = await open(await words(), 16);
@@ -124,7 +124,7 @@ it("a run on text learns, by steps that accumulate what one large batch has", as
       return seen;
     };
     const large = await losses({});
-    // Uniform over 257 ids at first; there are twelve different characters.
+    // The model starts uniform over 257 ids. The text has twelve different characters.
     expect(large[0]).toBeGreaterThan(5);
     expect(large.at(-1)).toBeLessThan(4);
     const small = await losses({ batch: 2, accumulate: 4 });

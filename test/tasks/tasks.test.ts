@@ -26,12 +26,12 @@ const device = await openDevice("cpu", { threads: 1 });
 afterAll(() => device.close());
 
 describe("sources", () => {
-  test.each(["mnist", "idx:a", "idx:/a/b", "cifar10:c:d"])("%s is one", (text) => {
+  test.each(["mnist", "idx:a", "idx:/a/b", "cifar10:c:d"])("%s is valid", (text) => {
     expect(isSource(text)).toBe(true);
   });
 
   test.each(["", "minst", "mnist:a", "idx", "idx:", "cifar10", "constructor"])(
-    '"%s" is none, and is refused',
+    '"%s" is invalid and is refused',
     async (text) => {
       expect(isSource(text)).toBe(false);
       await expectError(() => openTask(text), "invalid-argument", sourcesInWords, `"${text}"`);
@@ -42,7 +42,7 @@ describe("sources", () => {
     expect(sourcesInWords).toMatch(/^mnist, idx:<dir>(, | or )cifar10:<dir>/);
   });
 
-  test("have a kind and a place, which may have colons of its own", () => {
+  test("have a kind and a place, which may contain colons", () => {
     expect([parseSource("mnist"), parseSource("idx:a:b")]).toEqual([{ kind: "mnist" }, { kind: "idx", place: "a:b" }]);
   });
 
@@ -51,10 +51,10 @@ describe("sources", () => {
   });
 });
 
-describe("a task of images", () => {
+describe("an image task", () => {
   const options = { classes: classCount, validation: { share: 0.25, seed: 7 } };
 
-  test("knows its splits, its models and what is saved with them", async () => {
+  test("has splits, models and a card", async () => {
     const task = await openTask(source, options);
     expect(task).toMatchObject({
       unit: "images",
@@ -73,19 +73,19 @@ describe("a task of images", () => {
     await expectError(() => task.modelConfig("resnet9"), "invalid-argument", "resnet9");
   });
 
-  test("normalises by the training part alone", async () => {
+  test("normalizes with the training part only", async () => {
     const [whole, part] = [await openTask(source, { classes: 3 }), await openTask(source, options)];
     const mean = (task: Task) => task.card(task.modelConfig("mlp")).preprocessing?.mean[0];
     expect(mean(part)).not.toBe(mean(whole));
   });
 
-  test("without validation has none", async () => {
+  test("has no validation split unless requested", async () => {
     const task = await openTask(source, { classes: 3 });
     expect(task.lengths).toEqual({ train: 96, test: testItems });
     await expectError(() => task.evaluationBatches("validation"), "invalid-state", "no validation split");
   });
 
-  test("evaluates all items of a split once, or fewer that are spread over it", async () => {
+  test("evaluates all items of a split once, or a smaller number spread over it", async () => {
     const task = await openTask(source, { classes: 3 });
     const labelsOf = async (most?: number) => {
       const batches = task.evaluationBatches("test", most);
@@ -104,13 +104,13 @@ describe("a task of images", () => {
   test.each([
     [undefined, { pad: 0, flip: false }],
     [true, { pad: 4, flip: false }],
-  ])("augment %s changes them as digits may be", async (augment, expected) => {
+  ])("with augment %s changes images as suits digits", async (augment, expected) => {
     const batches = (await openTask(source, options)).trainingBatches({ size: 8, seed: 1, augment });
     expect(batches.toJSON()).toMatchObject({ augment: expected, seed: 1 });
     await batches.close();
   });
 
-  test("CIFAR-10 may be mirrored, too", async () => {
+  test("mirrors images for CIFAR-10", async () => {
     const folder = folders();
     for (const name of [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`).concat("test_batch.bin"))
       writeFileSync(join(folder, name), new Uint8Array(2 * 3073).fill(3));
@@ -130,7 +130,7 @@ describe("a fingerprint", () => {
   const printOf = async (folder: string, more = {}) =>
     (await openTask(`idx:${folder}`, { classes: 3, ...more })).fingerprint();
 
-  test("is that of the data, wherever they lie and whatever is held back", async () => {
+  test("depends only on the data, not on their path or the validation split", async () => {
     const print = await printOf(data);
     expect(print).toMatch(/^[0-9a-f]{12}$/);
     expect(await printOf(tinyData(folders()))).toBe(print);
@@ -138,7 +138,7 @@ describe("a fingerprint", () => {
   });
 
   test.each(["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])(
-    "is another one for another byte in %s",
+    "changes if a byte changes in %s",
     async (name) => {
       const folder = tinyData(folders());
       const bytes = readFileSync(join(folder, name));
@@ -149,7 +149,7 @@ describe("a fingerprint", () => {
   );
 });
 
-describe("a run put together", () => {
+describe("an assembled run", () => {
   const settings = {
     model: "mlp",
     batch: 8,
@@ -161,7 +161,7 @@ describe("a run put together", () => {
     nonFinite: "stop",
   } as const;
 
-  test.each(optimizerNames)("has the optimizer %s, which does not shrink norms and biases", async (optimizer) => {
+  test.each(optimizerNames)("has the optimizer %s, without decay of norms and biases", async (optimizer) => {
     const task = await openTask(source, { classes: 3 });
     const { model, close } = assembleRun(
       { ...settings, optimizer },
@@ -183,7 +183,7 @@ describe("a run put together", () => {
     await close();
   });
 
-  test("trains, and gives all its memory back", async () => {
+  test("trains, and releases all its memory", async () => {
     const task = await openTask(source, { classes: 3 });
     const before = device.memory();
     const { trainer, close } = assembleRun(settings, { task, device, schedule: uba({ budget: 5, maxLr: 0.01 }) });
