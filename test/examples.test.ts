@@ -10,10 +10,12 @@ import { temporaryFolders } from "./support/folders.js";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = temporaryFolders();
 
-// What `npx tsx` runs, without npx between.
+// The program that `npx tsx` runs, called directly.
 const tsx = createRequire(import.meta.url).resolve("tsx/cli");
 
-/** Runs an example as its first lines say and gives its lines; what it writes goes to a folder of the test. */
+/**
+ * Runs an example with the command in its first lines, and returns its output. Files are written to a temporary folder.
+ */
 async function run(name: string): Promise<{ lines: string[]; text: string; place: string }> {
   const place = folder();
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [tsx, join("examples", `${name}.ts`)], {
@@ -25,12 +27,12 @@ async function run(name: string): Promise<{ lines: string[]; text: string; place
   return { lines: stdout.trimEnd().split("\n"), text: stdout, place };
 }
 
-/** The numbers that a pattern finds in its first group. */
+/** The numbers in the first group of a pattern's matches. */
 function numbers(text: string, pattern: RegExp): number[] {
   return [...text.matchAll(pattern)].map((match) => Number(match[1]));
 }
 
-describe("the examples run as written", () => {
+describe("examples run as written", () => {
   it("train-mnist.ts trains, evaluates and saves", async () => {
     const { text, place } = await run("train-mnist");
     const losses = numbers(text, /^step \d+ of 100: loss ([\d.]+)/gm);
@@ -42,24 +44,24 @@ describe("the examples run as written", () => {
     expect(existsSync(path)).toBe(true);
   });
 
-  it("custom-module.ts learns the curve in spite of the outliers", async () => {
+  it("custom-module.ts learns the curve despite the outliers", async () => {
     const { text } = await run("custom-module");
     expect(text).toContain("parameters: first.weight, first.bias, second.weight, second.bias, scale\n");
     expect(numbers(text, /^x = +[-\d.]+: ([-\d.]+)/gm)).toHaveLength(5);
     expect(numbers(text, /largest error: ([\d.]+)/g)[0]).toBeLessThan(0.6);
   });
 
-  it("from-arrays.ts tells the moons apart in a loop of its own", async () => {
+  it("from-arrays.ts classifies the moons with a custom loop", async () => {
     const { text } = await run("from-arrays");
     const losses = numbers(text, /^step \d+: loss ([\d.]+)/gm);
     expect(losses).toHaveLength(6);
     expect(losses.at(-1)).toBeLessThan(0.1 * losses[0]!);
     expect(numbers(text, /right on (\d+) of 100 points/g)[0]).toBeGreaterThanOrEqual(97);
-    // Parameters and their momentum, and nothing of 300 steps.
+    // Only parameters and their momentum are left, and nothing of the 300 steps.
     expect(numbers(text, /in use: (\d+) bytes/g)[0]).toBeLessThan(20_000);
   });
 
-  it("schedules.ts prints the rates side by side", async () => {
+  it("schedules.ts prints the rates in columns", async () => {
     const { lines } = await run("schedules");
     expect(lines[0]).toMatch(/^step +0 +50 +250 +500 +750 +950 +999 +mean$/);
     expect(lines.find((line) => line.startsWith("UBA, phi 2 "))).toMatch(
@@ -69,7 +71,7 @@ describe("the examples run as written", () => {
     expect(lines.at(-1)).toBe("made again: rate 0.05860 at step 500");
   });
 
-  it("resume.ts goes on with the same bits", async () => {
+  it("resume.ts continues with the same bits", async () => {
     const { lines, place } = await run("resume");
     expect(lines[0]).toMatch(/^stopped: 25 steps done/);
     expect(lines[1]).toBe("resumed at step 25 of 60");
@@ -78,19 +80,19 @@ describe("the examples run as written", () => {
     expect(readdirSync(place).filter((name) => name.startsWith("stepsize"))).toEqual([]);
   });
 
-  it("one-step.ts finds the library and plain code in agreement, at every stage of every step", async () => {
+  it("one-step.ts agrees with plain code at every stage of every step", async () => {
     const { text } = await run("one-step");
     expect(numbers(text, /^step (\d):/gm)).toEqual([0, 1, 2, 3, 4]);
     const differences = numbers(text, /… {2}(\S+)$/gm);
     expect(differences).toHaveLength(5 * 8);
-    // Sums of at most eight float32 numbers, each rounded to 6e-8 of itself, some with cancellation: 4e-7 when this was
-    // written. A stage that is left out differs in its first digits.
+    // Sums of at most eight float32 numbers, each rounded to 6e-8 of itself, some with cancellation: measured 4e-7. A
+    // missing stage changes the first digits.
     expect(Math.max(...differences)).toBeLessThan(4e-6);
-    // The gradient is longer than 0.2 in every step, so clipping is part of what is compared.
+    // The gradient norm exceeds 0.2 in every step, so clipping is part of the comparison.
     expect(Math.min(...numbers(text, /gradient norm +([\d.]+)/g))).toBeGreaterThan(0.2);
   });
 
-  it("plain-javascript.ts trains arrays that belong to the program", async () => {
+  it("plain-javascript.ts trains caller-owned arrays", async () => {
     const { text } = await run("plain-javascript");
     const losses = numbers(text, /^step \d+: loss ([\d.]+)/gm);
     expect(losses).toHaveLength(6);
@@ -99,14 +101,14 @@ describe("the examples run as written", () => {
     expect(numbers(text, /right on (\d+) of 200$/gm)[0]).toBeGreaterThanOrEqual(198);
   });
 
-  it("tensorflow-js.ts does what tfjs's own Adam does, and trains with UBA", async () => {
+  it("tensorflow-js.ts agrees with Adam of TensorFlow.js, and trains with UBA", async () => {
     const { text } = await run("tensorflow-js");
     const pairs = [...text.matchAll(/loss ([\d.]+) with tfjs's Adam, ([\d.]+) here$/gm)];
     expect(pairs).toHaveLength(6);
-    // tfjs takes 1 - 0.999^t in float32, which is off by up to 2.7e-5 of itself in 50 steps, and so the length of its
-    // steps by 1.3e-5. A rate that is wrong by 1e-3 changes these losses by 4.9e-3 at most, so 1.3e-5 by 6.4e-5; the
-    // rounding of everything else is some 1e-7. With epsilon at its other usual place, before the correction, they
-    // differ by 1.3e-1.
+    // tfjs computes 1 - 0.999^t in float32, with a relative error of up to 2.7e-5 in 50 steps, so the length of its
+    // steps has an error of 1.3e-5. A rate that is wrong by 1e-3 changes these losses by at most 4.9e-3, so 1.3e-5
+    // changes them by 6.4e-5. The rounding of everything else is about 1e-7. With epsilon at its other usual place,
+    // before the correction, the losses differ by 1.3e-1.
     const tolerance = 1e-4;
     for (const [, theirs, ours] of pairs) expect(Math.abs(Number(ours) / Number(theirs) - 1)).toBeLessThan(tolerance);
     expect(numbers(text, /largest relative difference over 50 steps: (\S+)$/gm)[0]).toBeLessThan(tolerance);
@@ -115,15 +117,15 @@ describe("the examples run as written", () => {
     expect(losses.at(-1)).toBeLessThan(1e-3 * losses[0]!);
   });
 
-  it("worker-thread.ts shows the main thread the parameters that another one trains", async () => {
+  it("worker-thread.ts shows the parameters in training to the main thread", async () => {
     const { text } = await run("worker-thread");
     const losses = numbers(text, /^step \d+: loss (\S+),/gm);
     const distances = numbers(text, /^step \d+: .*, (\S+) from the truth$/gm);
     expect([losses.length, distances.length]).toEqual([8, 8]);
-    // What the main thread sees when the loss is told: the start, on the way, and the end.
+    // The parameters that the main thread sees with each loss: at the start, on the way, and at the end.
     expect(distances[0]).toBeGreaterThan(5);
     expect(distances[2]).toBeLessThan(0.1 * distances[0]!);
-    // The data has no noise, so only float32 and Adam's own wandering are left: 4e-6 when this was written.
+    // The data have no noise, so only float32 rounding and Adam's oscillation remain: measured 4e-6.
     expect(numbers(text, /^after 400 steps: (\S+) from/gm)[0]).toBeLessThan(1e-4);
     expect(losses.at(-1)).toBeLessThan(1e-8 * losses[0]!);
     expect(text).toMatch(
@@ -131,7 +133,7 @@ describe("the examples run as written", () => {
     );
   });
 
-  it("and there is none that no test runs", () => {
+  it("the list of tested examples is complete", () => {
     const names = [
       "custom-module.ts",
       "from-arrays.ts",

@@ -13,7 +13,7 @@ function faultOf(text: string, rules = {}): JsonFault {
 }
 
 describe("parseJson", () => {
-  it("gives what JSON.parse gives, for whatever JSON.stringify writes", () => {
+  it("parses the output of JSON.stringify like JSON.parse", () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), fc.constantFrom(undefined, 1, "\t"), (value, space) => {
         const text = JSON.stringify(value, undefined, space);
@@ -22,7 +22,7 @@ describe("parseJson", () => {
     );
   });
 
-  it("refuses what JSON.parse refuses, and takes nothing else", () => {
+  it("refuses what JSON.parse refuses, and accepts nothing more", () => {
     const pieces = [
       "{",
       "}",
@@ -54,7 +54,7 @@ describe("parseJson", () => {
           expect(() => parseJson(text)).toThrow(JsonFault);
           return;
         }
-        // Of a name that comes twice JSON.parse keeps the last.
+        // JSON.parse keeps the last value of a repeated name, and parseJson refuses it.
         if (/("[ab]")\s*:.*\1\s*:/s.test(text)) return;
         expect(parseJson(text)).toEqual(value);
       }),
@@ -75,14 +75,14 @@ describe("parseJson", () => {
     ['"abc', 0, "quotation marks at both ends", "the end"],
     ["", 0, "a value of JSON", "the end of the file"],
     ["\ufeff{}", 0, "a value of JSON", "\\ufeff"],
-  ])("says where %j is wrong", (text, at, expected, found) => {
+  ])("reports where %j is wrong", (text, at, expected, found) => {
     const fault = faultOf(text);
     expect(fault.at).toBe(at);
     expect(fault.message).toContain(expected);
     expect(fault.message).toContain(found);
   });
 
-  it("takes nesting up to its limit, and refuses more of it however much more it is", () => {
+  it("accepts nesting up to its limit and refuses any deeper nesting", () => {
     const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
     expect(parseJson(nested(deepestJson))).toEqual(JSON.parse(nested(deepestJson)));
     for (const depth of [deepestJson + 1, 1_000_000])
@@ -90,14 +90,14 @@ describe("parseJson", () => {
     expect(faultOf('{"a":'.repeat(100_000)).at).toBe(5 * deepestJson);
   });
 
-  it("reads counts of digits alone where it is told to", () => {
+  it("accepts only plain digits for counts if requested", () => {
     expect(parseJson("[0, 12, 9007199254740993]", { plainCounts: true })).toEqual([0, 12, 9007199254740992]);
     for (const written of ["4.0", "4e0", "-0", "1E2"])
       expect(faultOf(`[${written}]`, { plainCounts: true }).message).toContain("digits alone");
     expect(parseJson("[-4, 0.5]", { plainCounts: true })).toEqual([-4, 0.5]);
   });
 
-  it("keeps a name that would be an object's prototype a name", () => {
+  it("treats __proto__ as an ordinary name", () => {
     const value = parseJson('{"__proto__": {"polluted": true}, "b": 1}') as Record<string, unknown>;
     expect(Object.keys(value)).toEqual(["__proto__", "b"]);
     expect(Object.getPrototypeOf(value)).toBe(Object.prototype);

@@ -11,7 +11,7 @@ interface Options {
 const names = optionNames<Options>({ size: true, stride: true, weightDecay: true });
 
 describe("names of options", () => {
-  test("those there are pass, in any number", () => {
+  test("known names are accepted, in any number", () => {
     for (const given of [
       {},
       { size: 1 },
@@ -21,7 +21,7 @@ describe("names of options", () => {
       expect(() => expectOptions("pool", names, given)).not.toThrow();
   });
 
-  test("another one is refused with the list, the nearest and itself", async () => {
+  test("an unknown name is refused with the list, the nearest name and itself", async () => {
     const message = 'pool: expected only the options size, stride, weightDecay (did you mean stride?), got "strid"';
     await expectError(() => expectOptions("pool", names, { size: 1, strid: 2 }), "invalid-argument", message);
   });
@@ -35,24 +35,24 @@ describe("names of options", () => {
     ["strides", "stride"],
     ["toString", "stride"],
     ["__proto__x", "size"],
-  ])("%s is taken for %s", async (given, meant) => {
+  ])("%s is answered with the suggestion %s", async (given, meant) => {
     const call = () => expectOptions("pool", names, { [given]: 1 });
     await expectError(call, "invalid-argument", `(did you mean ${meant}?), got "${given}"`);
   });
 
-  test("what Object.prototype has is no option", async () => {
+  test("names of Object.prototype are not options", async () => {
     for (const given of ["constructor", "hasOwnProperty", "valueOf"])
       await expectError(() => expectOptions("pool", names, { [given]: 1 }), "invalid-argument", `got "${given}"`);
   });
 
-  test("undefined is not given; a value that is only inherited is not looked at", () => {
+  test("undefined and inherited values are ignored", () => {
     expect(() => expectOptions("pool", names, { strid: undefined })).not.toThrow();
     expect(() => expectOptions("pool", names, Object.create({ strid: 1 }))).not.toThrow();
     expect(() => expectOptions("pool", names, { [Symbol("mark")]: 1 })).not.toThrow();
   });
 
   test.each([[undefined], [null], [3], ["size"], [[1]], [() => 1], [true]])(
-    "%o is no object of options",
+    "%o is not an options object",
     async (given) => {
       const words = "pool: expected an object with the options size, stride, weightDecay, got ";
       await expectError(() => expectOptions("pool", names, given), "invalid-argument", words);

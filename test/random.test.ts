@@ -16,7 +16,7 @@ function draw(count: number, ...stream: ConstructorParameters<typeof PhiloxStrea
 const seeds = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 
 describe("philox4x32", () => {
-  // The known answers that come with Random123, kat_vectors.
+  // The known answers of Random123, kat_vectors.
   it.each([
     { counter: [0, 0, 0, 0], key: [0, 0], words: [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8] },
     {
@@ -35,7 +35,7 @@ describe("philox4x32", () => {
 });
 
 describe("PhiloxStream", () => {
-  it("puts the block in the first counter word, the stream in the last two and the seed in the key", () => {
+  it("uses the first counter word for the block, the last two for the stream, and the key for the seed", () => {
     const seed = 5 * 2 ** 32 + 7;
     const stream = 3 * 2 ** 32 + 11;
     const expected = [...block([0, 0, 11, 3], [7, 5]), ...block([1, 0, 11, 3], [7, 5])];
@@ -58,7 +58,7 @@ describe("PhiloxStream", () => {
     );
   });
 
-  it("gives uniform numbers in [0, 1) with the right mean and spread", () => {
+  it("gives uniform numbers in [0, 1) with the expected mean and variance", () => {
     const stream = new PhiloxStream(1, 0);
     const numbers = Array.from({ length: 20_000 }, () => stream.uniform());
     expect(Math.min(...numbers)).toBeGreaterThanOrEqual(0);
@@ -73,12 +73,12 @@ describe("PhiloxStream", () => {
     const stream = new PhiloxStream(2, 0);
     const counts = new Array<number>(7).fill(0);
     for (let i = 0; i < 70_000; i++) counts[stream.integer(7)]! += 1;
-    // Six standard deviations of a binomial count around 10,000.
+    // The bound is six standard deviations of a binomial count around 10,000.
     for (const count of counts) expect(Math.abs(count - 10_000)).toBeLessThan(6 * 93);
   });
 
-  it("rejects words that would favour small integers", () => {
-    // With n = 3 · 2³⁰ a plain remainder would give the first third of the range half of all draws.
+  it("rejects words that would favor small integers", () => {
+    // With n = 3 · 2³⁰ a plain remainder would give half of all draws in the first third of the range.
     const n = 3 * 2 ** 30;
     const stream = new PhiloxStream(3, 0);
     let low = 0;
@@ -86,7 +86,7 @@ describe("PhiloxStream", () => {
     expect(Math.abs(low / 10_000 - 1 / 3)).toBeLessThan(0.03);
   });
 
-  it("takes one word for n up to 2³², two above", () => {
+  it("uses one word for n up to 2³² and two above", () => {
     expect(new PhiloxStream(0, 0).integer(1)).toBe(0);
     expect(new PhiloxStream(0, 0).integer(2 ** 32)).toBe(new PhiloxStream(0, 0).uint32());
     const stream = new PhiloxStream(0, 0);
@@ -101,7 +101,7 @@ describe("PhiloxStream", () => {
     const stream = new PhiloxStream(4, 0);
     const counts = new Array<number>(8).fill(0);
     for (let i = 0; i < 40_000; i++) counts[Math.floor((8 * stream.integer(n)) / n)]! += 1;
-    // Six standard deviations of a binomial count around 5,000.
+    // The bound is six standard deviations of a binomial count around 5,000.
     for (const count of counts) expect(Math.abs(count - 5000)).toBeLessThan(6 * 66);
   });
 
@@ -116,7 +116,7 @@ describe("PhiloxStream", () => {
 });
 
 describe("permutation", () => {
-  it("has each of 0 … n − 1 once, and is the same when asked again", () => {
+  it("contains each of 0 … n − 1 once, and is the same in a second call", () => {
     fc.assert(
       fc.property(fc.nat({ max: 500 }), seeds, seeds, (n, seed, epoch) => {
         const order = permutation(n, seed, epoch);
@@ -126,7 +126,7 @@ describe("permutation", () => {
     );
   });
 
-  it("stays what it was, or runs could not be resumed by a newer version", () => {
+  it("never changes, because a newer version must be able to resume runs", () => {
     expect([...permutation(10, 0, 0)]).toMatchInlineSnapshot(`
       [
         0,
@@ -148,7 +148,7 @@ describe("permutation", () => {
     expect(new Set(orders.map(String)).size).toBe(4);
   });
 
-  it("makes every order of four equally often", () => {
+  it("gives every order of four equally often", () => {
     const counts = new Map<string, number>();
     for (let epoch = 0; epoch < 24_000; epoch++) {
       const order = String(permutation(4, 9, epoch));

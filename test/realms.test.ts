@@ -1,5 +1,5 @@
-// Test runners load the library and a program's code into different realms (vitest's vmThreads, Jest): arrays, objects,
-// errors and promises of either are no instances of the other's classes.
+// Test runners load the library and a program's code into different realms (vitest's vmThreads, Jest). Arrays, objects,
+// errors and promises of one realm are not instances of the other's classes.
 import { cpSync, symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -15,28 +15,28 @@ type Tensor = lib.Tensor;
 const { data, nn, ops, theory, schedule, tensor } = lib;
 const folder = temporaryFolders();
 const context = createContext({});
-/** A value made by code of another realm. */
+/** A value created in another realm. */
 const foreign = <T>(code: string): T => runInContext(`(${code})`, context) as T;
 const floats = (...values: number[]) => foreign<Float32Array>(`new Float32Array([${values}])`);
 const ints = (...values: number[]) => foreign<Int32Array>(`new Int32Array([${values}])`);
 const device = await lib.openDevice("cpu");
 
-/** Values of any realm, to compare. */
+/** Values of any realm in a form that can be compared. */
 const plain = (values: ArrayLike<number>) => Array.from(values);
 
-test("the arrays of these tests are of another realm", () => {
+test("the arrays of these tests are from another realm", () => {
   expect(floats(1) instanceof Float32Array).toBe(false);
   expect(foreign<object>("{}") instanceof Object).toBe(false);
 });
 
-describe("arrays of another realm are taken", () => {
+describe("arrays of another realm are accepted", () => {
   test.each([
     ["Float32Array", "float32"],
     ["Float64Array", "float64"],
     ["Int32Array", "int32"],
     ["Uint8Array", "uint8"],
     ["Uint16Array", "bfloat16"],
-  ])("by tensor: a %s, as %s", async (name, dtype) => {
+  ])("by tensor: a %s as %s", async (name, dtype) => {
     const values = foreign<Float32Array>(`new ${name}([1, 2, 3, 4])`);
     const made = tensor(device, values, foreign<number[]>("[2, 2]"));
     expect([made.dtype, made.shape]).toEqual([dtype, [2, 2]]);
@@ -45,7 +45,7 @@ describe("arrays of another realm are taken", () => {
     expect(plain(await made.read())).toEqual([4, 3, 2, 1]);
   });
 
-  test("by tensor: another type than that asked for, a derived class, shared memory, nested numbers", async () => {
+  test("by tensor: another type than requested, a derived class, shared memory, nested numbers", async () => {
     expect(plain(await tensor(device, ints(1, 2), [2], { dtype: "float32" }).read())).toEqual([1, 2]);
     const derived = foreign<Float32Array>("new (class Own extends Float32Array {})([1, 2])");
     expect(tensor(device, derived).dtype).toBe("float32");
@@ -97,7 +97,7 @@ describe("arrays of another realm are taken", () => {
     ]);
   });
 
-  test("by fromArrays, gathered on a thread", async () => {
+  test("by fromArrays, gathered on another thread", async () => {
     const inputs = foreign<Uint8Array>("new Uint8Array(40 * 10000).fill(7)");
     const source = data
       .fromArrays({ inputs, labels: foreign<Int32Array>("new Int32Array(40)"), shape: [100, 100, 1] })
@@ -107,7 +107,7 @@ describe("arrays of another realm are taken", () => {
     await source.close();
   });
 
-  test("by fromIterable, and trained on as their own realm's are", async () => {
+  test("by fromIterable, with the same training results", async () => {
     const model = new nn.Linear(2, 3, { device });
     const given = (make: typeof floats, classes: typeof ints) => ({
       inputs: { data: make(1, 2, 3, 4), shape: [2, 2] },
@@ -129,7 +129,7 @@ describe("arrays of another realm are taken", () => {
     expect(found.loss).toBeCloseTo(ours.loss, 6);
   });
 
-  test("by optimizers, to the same bits", () => {
+  test("by optimizers, with the same bits", () => {
     const step = (parameter: Float32Array, gradient: Float32Array) => {
       new lib.AdamW(foreign<Float32Array[]>("[]").concat([parameter]), { lr: 0.1, betas: foreign("[0.8, 0.9]") }).step([
         gradient,
@@ -169,14 +169,14 @@ describe("objects of another realm", () => {
     expect(list[0]!.disposed).toBe(false);
   });
 
-  test("promises are refused where a block must return at once", async () => {
+  test("are refused if they are promises and a block must return at once", async () => {
     const late = () => foreign<Promise<void>>("Promise.resolve()");
     await expectError(() => lib.tidy(late), "invalid-argument", "promise");
     await expectError(() => lib.noGrad(late), "invalid-argument", "promise");
     await expectError(() => device.capture(late as never), "invalid-argument", "async");
   });
 
-  test("are told for what they are", () => {
+  test("are recognized by their kind", () => {
     expect(
       ["{}", "Object.create(null)", "[]", "new Map()", "new (class A {})()", "3"].map((code) =>
         isPlainObject(foreign(code)),
@@ -200,7 +200,7 @@ describe("objects of another realm", () => {
 });
 
 describe("another copy of the package", () => {
-  /** The library once more, as a second installation of it is: modules of its own, the same addon. */
+  /** Loads the library again, as a second installation would: separate modules, the same addon. */
   async function secondCopy(): Promise<typeof lib> {
     const copy = folder();
     cpSync(resolve("dist"), join(copy, "dist"), { recursive: true });
@@ -209,7 +209,7 @@ describe("another copy of the package", () => {
     return import(/* @vite-ignore */ pathToFileURL(join(copy, "dist", "index.js")).href) as Promise<typeof lib>;
   }
 
-  test("its tensors and modules are refused by name, and its errors are errors", async () => {
+  test("has tensors and modules that are refused by name, and errors that are recognized", async () => {
     const other = await secondCopy();
     expect(other.Tensor).not.toBe(lib.Tensor);
     const there = await other.openDevice("cpu");
