@@ -1,6 +1,6 @@
 import { type Device, openDevice } from "#lib/native/index.js";
 
-/** Says what is wrong with the arguments, and ends. */
+/** Prints what is wrong with the arguments, and exits. */
 export function refuse(message: string): never {
   console.error(message);
   process.exit(2);
@@ -13,7 +13,7 @@ export function wholeNumber(flag: string, text: string): number {
   return value;
 }
 
-/** Those of `all` that are named, or all. */
+/** The elements of `all` with these names, or all of them. */
 export function chosenOf<T>(all: readonly T[], named: string | undefined, nameOf: (one: T) => string): T[] {
   const names = named?.split(",");
   const known = [...new Set(all.map(nameOf))];

@@ -1,7 +1,7 @@
 /**
- * `npx tsx bench/checkpoint.ts [--out <file>]`: how fast checkpoints of two sizes are written, verified and loaded, what
- * memory that takes beside the state itself, and how fast the checksums are computed alone. Prints a row for each and
- * writes bench/results/checkpoint-<machine>.json. Takes 5 GB of memory and 1.3 GB of disk.
+ * `npx tsx bench/checkpoint.ts [--out <file>]`: the speed of writing, verifying and loading checkpoints of two sizes,
+ * the memory that it takes in addition to the state, and the speed of the checksums alone. Prints a row for each size
+ * and writes bench/results/checkpoint-<machine>.json. Takes 5 GB of memory and 1.3 GB of disk.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -52,7 +52,7 @@ async function measure(layers: number, path: string): Promise<void> {
   const place = { device, seeds: 1, bias: false };
   const model = new nn.Sequential(...Array.from({ length: layers }, () => new nn.Linear(2000, 2000, place)));
   const optimizer = new AdamW(model.parameters(), { lr: 0.1 });
-  // The moments are there before the first step then.
+  // This creates the moments before the first step.
   optimizer.tabulate();
   const data = fromArrays({ inputs: new Float32Array(2000), labels: Int32Array.of(0), shape: [2000] });
   const options = { model, optimizer, loss: nn.crossEntropy, data: data.batches({ size: 1 }), budget: 1 };

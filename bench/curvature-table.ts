@@ -1,4 +1,6 @@
-/** `npx tsx bench/curvature-table.ts`: writes the rows of the results file into docs/uba.md, between its two markers. */
+/**
+ * `npx tsx bench/curvature-table.ts`: writes the rows of the results file into docs/uba.md, between its two markers.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -7,10 +9,10 @@ export interface Row {
   readonly optimizer: "sgd" | "adamw";
   /** Whether the Hessian is divided by Adam's denominator. */
   readonly adam: boolean;
-  /** Steps made. */
+  /** Number of steps made. */
   readonly moment: number;
   readonly batch: number;
-  /** Of the next step. */
+  /** Learning rate of the next step. */
   readonly learningRate: number;
   readonly loss: number;
   readonly gradientNorm: number;
@@ -27,12 +29,12 @@ export interface Row {
 
 interface Span {
   readonly estimate: number;
-  /** `null` in the file where it is infinite. */
+  /** `null` in the file if it is infinite. */
   readonly lowest: number | null;
   readonly highest: number | null;
 }
 
-/** What `bench/curvature.ts` writes. */
+/** The file that `bench/curvature.ts` writes. */
 export interface CurvatureResults {
   readonly command: string;
   readonly cpu: string;
@@ -66,7 +68,7 @@ export function line(row: Row): string {
   return `| ${cells.join(" | ")} |`;
 }
 
-/** The results as a Markdown table, with the machine and the command above it. */
+/** The results as a Markdown table below the machine and the command. */
 export function format({ command, cpu, node, commit, date, rows }: CurvatureResults): string {
   return [
     `${cpu}, Node ${node}, commit ${commit}, ${date}: \`${command}\`. One run each, one batch each.`,

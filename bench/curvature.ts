@@ -1,8 +1,8 @@
 /**
- * `npx tsx bench/curvature.ts [--out <file>]`: the curvature of resnet8 on MNIST at moments of two runs, that of
- * `stepsize train --budget 300 --optimizer sgd` and that with adamw, and how the noise floor depends on the batch.
- * Prints a row for each and writes bench/results/curvature-resnet8-mnist.json; `npx tsx bench/curvature-table.ts` puts
- * the rows into docs/uba.md. Takes about ten minutes of two cores.
+ * `npx tsx bench/curvature.ts [--out <file>]`: the curvature of resnet8 on MNIST at several moments of two runs,
+ * `stepsize train --budget 300` with `--optimizer sgd` and with adamw, and the noise floor as a function of the batch.
+ * Prints a row for each and writes bench/results/curvature-resnet8-mnist.json. `npx tsx bench/curvature-table.ts` then
+ * writes the rows into docs/uba.md. Takes about ten minutes on two cores.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -36,7 +36,7 @@ for (const optimizer of ["sgd", "adamw"] as const) {
   for (const moment of moments) {
     for await (const record of trainer.run({ until: moment })) void record;
     const look = async (adam: boolean, batch: number, products: number) => {
-      // Another seed than the run's: items it has not necessarily seen last.
+      // Another seed than the run's, so that the items are not those that it saw last.
       const source = task.trainingBatches({ size: batch, seed: 1 });
       await trainer.save(checkpoint);
       const preconditioner = adam ? await adamPreconditioner(await readCheckpoint(checkpoint)) : undefined;

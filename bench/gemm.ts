@@ -3,7 +3,7 @@ import type { Contender } from "#lib/bench/index.js";
 import { baseline } from "./baseline.js";
 import { compare, type Result } from "./harness.js";
 
-/** Square products of 512 to 2048 against OpenBLAS, where it is found. */
+/** Square products of 512 to 2048, compared with OpenBLAS if it is installed. */
 export async function gemm(threads: number): Promise<Result[]> {
   const device = await openDevice("cpu", { threads });
   const results: Result[] = [];

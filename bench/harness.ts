@@ -1,17 +1,17 @@
 import { type Contender, interleave, median, ratioOf } from "#lib/bench/index.js";
 
-/** The medians of a benchmark, and each contender's time relative to the first, round by round. */
+/** The medians of a benchmark, and each contender's time relative to the first, computed per round. */
 export interface Result {
   readonly name: string;
   readonly threads: number;
-  /** Work in one pass, for a rate: floating-point operations, bytes or items. */
+  /** Work of one pass, to compute a rate: floating-point operations, bytes or items. */
   readonly work?: { readonly amount: number; readonly unit: "GFLOP/s" | "GB/s" | "items/s" };
   readonly milliseconds: Record<string, number>;
   /** Median over rounds of (time of the contender)/(time of the first contender). */
   readonly ratios: Record<string, number>;
 }
 
-/** Measures the contenders in turns and gives medians, in milliseconds. */
+/** Measures the contenders alternately and returns medians in milliseconds. */
 export async function compare(
   about: Pick<Result, "name" | "threads" | "work">,
   contenders: readonly Contender[],

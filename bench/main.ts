@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- [gemm] [optimizer] [step] [--threads 1,2] [--save]`: prints what was measured, and with --save
- * writes it to bench/results/<machine>.json.
+ * `npm run bench -- [gemm] [optimizer] [step] [--threads 1,2] [--save]`: prints the measurements. With --save it writes
+ * them to bench/results/<machine>.json.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 import type { Result } from "./harness.js";
 
-/** What `npm run bench -- --save` writes. */
+/** The file that `npm run bench -- --save` writes. */
 export interface ResultsFile {
   readonly command: string;
   readonly cpu: string;
@@ -11,7 +11,7 @@ export interface ResultsFile {
   readonly results: readonly Result[];
 }
 
-/** The results as a Markdown table, with the machine and the command above it. */
+/** The results as a Markdown table below the machine and the command. */
 export function format({ command, cpu, cores, node, commit, date, results }: ResultsFile): string {
   const rows = results.flatMap((result) => {
     const ours = Object.keys(result.milliseconds).filter((name) => name.startsWith("stepsize"));

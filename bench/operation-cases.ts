@@ -1,8 +1,9 @@
 // The operations of a training step at the sizes of two models: resnet18 with batches of 512, and OLMo-36M with 16
-// sequences of 1,024 tokens. What each must move or compute is counted here; what a cache answers is left out.
+// sequences of 1,024 tokens. The work of a case is what it must move or compute. Reads that a cache serves are not
+// counted.
 import { elementsOf } from "#lib/bench/shapes.js";
 
-/** A tensor to make: random numbers, or whole numbers below a bound. */
+/** A tensor to create: random numbers, or integers below a bound. */
 export interface Input {
   readonly shape: readonly number[];
   readonly dtype: "float32" | "bfloat16" | "int32";
@@ -11,16 +12,16 @@ export interface Input {
 
 export interface Case {
   readonly name: string;
-  /** As the table of operations has it. */
+  /** Name in the table of operations. */
   readonly operation: string;
   readonly inputs: readonly Input[];
   readonly attributes: Readonly<Record<string, number | boolean | string>>;
   readonly work: { readonly amount: number; readonly unit: "GB/s" | "TFLOP/s" };
-  /** The name in torch_peer.py of what PyTorch does for it. */
+  /** Name of the corresponding PyTorch operation in torch_peer.py. */
   readonly torch?: string;
 }
 
-/** @param small sizes that a CPU has done in no time */
+/** @param small whether to use sizes that a CPU processes quickly */
 export function operationCases(small: boolean): Case[] {
   const size = (full: number, little: number) => (small ? little : full);
   const of = (...shape: number[]): Input => ({ shape, dtype: "bfloat16" });
@@ -133,7 +134,7 @@ export function operationCases(small: boolean): Case[] {
         // Both are read again for the gradient of the factors.
         6 * elementsOf(rows.shape),
       ),
-      // The statistics read x, and so does what follows them.
+      // x is read once for the statistics and once for the normalization.
       moved("batchNorm", "batchNorm", [image, of(channels), of(channels), wide(channels), wide(channels)], 2 * read, {
         torch: "batchNorm",
       }),
@@ -148,7 +149,7 @@ export function operationCases(small: boolean): Case[] {
     const labels = below(vocabulary, tokens);
     const part = of(batch, length, heads, head);
     const attributes = { scale: 1 / Math.sqrt(head) };
-    // Half of the pairs are seen.
+    // Half of the pairs are masked.
     const pairs = (batch * heads * length * (length + 1)) / 2;
     const table = of(vocabulary, heads * head);
     const rows = of(batch, length, heads * head);
@@ -176,7 +177,7 @@ export function operationCases(small: boolean): Case[] {
         work: { amount: 10 * head * pairs, unit: "TFLOP/s" },
       },
       moved("rotary", "rotary", [part], 2 * elementsOf(part.shape)),
-      // Of the table the rows that are asked for.
+      // Of the table only the selected rows are read.
       {
         ...moved("embedding", "embedding", [below(vocabulary, batch, length), table], 0, { torch: "embedding" }),
         work: { amount: 4 * elementsOf(rows.shape), unit: "GB/s" },
@@ -185,7 +186,7 @@ export function operationCases(small: boolean): Case[] {
         "embeddingGradient",
         "embeddingGradient",
         [below(vocabulary, batch, length), rows],
-        // The table is set to zero first.
+        // The table is zeroed first.
         2 * elementsOf(table.shape),
         { attributes: { rows: vocabulary }, torch: "embeddingGradient" },
       ),

@@ -1,7 +1,7 @@
 /**
  * `npx tsx bench/operations.ts [--device cuda:0] [--rounds 11] [--only matmul,conv2d] [--small] [--json file]`: every
- * kind of operation at the sizes of resnet18 and OLMo-36M against a copy of as many bytes, and against PyTorch where it
- * is found, in turns (--no-torch: without it). With --small, sizes for a CPU.
+ * kind of operation at the sizes of resnet18 and OLMo-36M, measured alternately with a copy of the same number of bytes
+ * and with PyTorch if it is installed (--no-torch: without it). With --small, uses sizes for a CPU.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -37,7 +37,7 @@ const { values } = parseArgs({
 
 function made(device: Device, { shape, dtype, below }: Input, salt: number): Tensor {
   if (dtype !== "int32") return randomTensor(device, shape, dtype, salt);
-  // Spread over all of them, and none twice in a row.
+  // The ids are spread over the whole range and never repeat in succession.
   return tensor(
     device,
     Int32Array.from({ length: elementsOf(shape) }, (_, i) => (i * 7919) % (below ?? 1)),
@@ -48,7 +48,7 @@ function made(device: Device, { shape, dtype, below }: Input, salt: number): Ten
 interface Row extends Pick<Case, "name" | "operation" | "inputs" | "attributes" | "work"> {
   readonly milliseconds: number;
   readonly rate: number;
-  /** Times of the others over ours: above 1 we are faster. */
+  /** The other contender's time divided by the library's. Above 1 the library is faster. */
   readonly copy?: number;
   readonly torch?: number;
 }

@@ -4,10 +4,13 @@ import { baseline } from "./baseline.js";
 import { compare, type Result } from "./harness.js";
 import { torchContender } from "./peers/torch.js";
 
-// Reads of parameter, gradient and two moments, writes of all but the gradient, four bytes each.
+// Parameter, gradient and two moments are read, all but the gradient are written, four bytes each.
 const bytesPerParameter = 28;
 
-/** AdamW over ten million parameters, in one tensor and in a hundred, against the memory traffic alone and PyTorch. */
+/**
+ * AdamW over ten million parameters, in one tensor and in a hundred, compared with the memory traffic alone and with
+ * PyTorch.
+ */
 export async function optimizer(threads: number): Promise<Result[]> {
   const device = await openDevice("cpu", { threads });
   const torch = TorchPeer.start(threads);
@@ -56,8 +59,8 @@ export async function optimizer(threads: number): Promise<Result[]> {
 }
 
 /**
- * AdamW over two million parameters, half of which have had a gradient of zero for 3,000 steps: their moments have faded
- * away. Beside it the same step at the beginning.
+ * AdamW over two million parameters, half of which have had zero gradients for 3,000 steps, so that their moments have
+ * decayed to zero. Compared with the same step at the beginning.
  */
 async function idle(device: Device, threads: number): Promise<Result> {
   const size = 1_000_000;

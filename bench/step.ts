@@ -59,7 +59,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-/** Whole training steps (forward, backward, update) against PyTorch, where it is found. */
+/** Whole training steps (forward, backward, update), compared with PyTorch if it is installed. */
 export async function step(threads: number): Promise<Result[]> {
   const device = await openDevice("cpu", { threads });
   const torch = TorchPeer.start(threads);

@@ -1,8 +1,8 @@
 /**
  * `npx tsx bench/training.ts [--device cuda:0] [--precision bf16] [--steps 20] [--rounds 5] [--only resnet18] [--small]
- * [--no-torch] [--json file]`: whole training steps, batches from the host included, of resnet18 with 512 images and of
- * OLMo-36M with 16 sequences of 1,024 tokens: eager, captured, and PyTorch's (its batch stays on the device) eager and
- * compiled, in turns. With --small, sizes for a CPU.
+ * [--no-torch] [--json file]`: whole training steps, including batches from the host, of resnet18 with 512 images and
+ * of OLMo-36M with 16 sequences of 1,024 tokens. Eager and captured steps alternate with PyTorch's eager and compiled
+ * steps, whose batch stays on the device. With --small, uses sizes for a CPU.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -33,14 +33,14 @@ const { values } = parseArgs({
 interface Subject {
   readonly name: string;
   readonly items: number;
-  /** What torch_peer.py is told besides the name. */
+  /** Sizes that torch_peer.py gets in addition to the name. */
   readonly sizes: Readonly<Record<string, number>>;
   readonly make: (device: Device) => Module;
   readonly data: () => BatchSource;
   readonly card?: ModelCard;
 }
 
-/** The same batch again and again: what drawing one costs is measured elsewhere. */
+/** Yields the same batch repeatedly. The cost of drawing batches is measured elsewhere. */
 function repeated(inputs: Uint8Array | Int32Array, shape: readonly number[], labels: Int32Array, perItem?: number) {
   const targets = perItem === undefined ? labels : { data: labels, shape: [shape[0] as number, perItem] };
   const batch = { inputs: { data: inputs, shape }, labels: targets };
@@ -85,11 +85,11 @@ function olmo36m(small: boolean): Subject {
 
 interface Measured {
   readonly milliseconds: number;
-  /** What the event loop was busy with, per step. */
+  /** Time per step in which the event loop was busy. */
   readonly hostMicroseconds?: number;
 }
 
-/** Passes of so many steps of one trainer, one after another. */
+/** Measures consecutive passes of `steps` steps of one trainer. */
 function passes(trainer: Trainer, steps: number, capture: boolean): () => Promise<Measured> {
   const run = async (count: number) => {
     for await (const record of trainer.run({ until: trainer.step + count, capture, runAhead: true })) void record;
@@ -137,7 +137,7 @@ for (const subject of chosen) {
     return () => peer?.ask(JSON.stringify(question), steps) as Promise<Measured>;
   };
   if (peer) contenders.push({ name: "torch", run: torchPass(false) });
-  // Compiling wants a GPU and a compiler for it.
+  // Compiled PyTorch needs a GPU and a compiler for it.
   if (peer && device.name !== "cpu") contenders.push({ name: "torch compiled", run: torchPass(true) });
   const all = await interleave(contenders, rounds);
   const eager = (all.get("eager") as Measured[]).map(({ milliseconds }) => milliseconds);

@@ -1,4 +1,4 @@
-// What the benchmarks compare with, in the same process: memory traffic alone, and OpenBLAS where it is installed.
+// Baselines of the benchmarks in the same process: memory traffic alone, and OpenBLAS if it is installed.
 #include <dlfcn.h>
 #include <napi.h>
 
@@ -49,7 +49,7 @@ Napi::Value adamwTraffic(const Napi::CallbackInfo& info) {
 using Sgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*, int);
 using SetThreads = void (*)(int);
 
-// By its own name: the distribution's BLAS alternatives may point elsewhere.
+// Opened by its own name, because the distribution's BLAS alternatives may point elsewhere.
 void* openblas() {
   static void* library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
   return library;

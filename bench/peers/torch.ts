@@ -6,7 +6,7 @@ export function torchContender(peer: TorchPeer, name: string, what: string, repe
   return { name, run: async () => Number(await peer.ask(what, repeats)) };
 }
 
-/** PyTorch for a device, where it was found and knows the device. */
+/** PyTorch for a device, if it is installed and supports the device. */
 export function torchFor(device: Device, found: FoundTorch): TorchPeer | undefined {
   if ("problem" in found || device.name === "cuda:emulated" || (device.name !== "cpu" && !found.hasGpu))
     return undefined;

@@ -1,10 +1,10 @@
 """
-The benchmark's cases in PyTorch. Reads lines `case repetitions`, answers with milliseconds per pass.
+The benchmark's cases in PyTorch. Reads lines `case repetitions` and answers with milliseconds per pass.
 
 A case is one of the names below, or JSON of an optimizer's step, {"optimizer": "AdamW", "options": {"lr": 1e-6},
 "dtype": "float32", "device": "cpu", "shapes": [[10], [3, 4]]}, or of an operation, {"operation": "add", "device": "cpu",
 "inputs": [{"shape": [10], "dtype": "float32"}, …], "attributes": {}}, or of a model's training step (Training). The
-answer is {"milliseconds": on the device's clock, "wall": on the host's, "kind": which implementation}.
+answer is {"milliseconds": by the device's clock, "wall": by the host's clock, "kind": the implementation}.
 """
 import json
 import sys
@@ -28,7 +28,7 @@ def stepper(model, images, labels, optimizer):
 
 
 class Timed:
-    """Measures self.step() on a device, which self.prepare_device(device) names."""
+    """Measures self.step() on the device that was given to self.prepare_device(device)."""
 
     kind = "default"
 
@@ -47,7 +47,7 @@ class Timed:
         return (time.perf_counter() - begin) / repetitions
 
     def event_milliseconds(self, repetitions):
-        """Each repetition by itself, behind so much other work that the device never waits for the host."""
+        """Times each repetition separately, after enough other work that the device never waits for the host."""
         begin = time.perf_counter()
         self.step()
         host = time.perf_counter() - begin
@@ -75,7 +75,7 @@ class Timed:
 
 
 class Optimizer(Timed):
-    """A step over tensors of these shapes: fused where this version and device have it, else what is the default."""
+    """A step over tensors of these shapes: fused if this version and device support it, otherwise the default."""
 
     def __init__(self, optimizer, options, dtype, device, shapes):
         made = {"dtype": getattr(torch, dtype), "device": device}
@@ -106,7 +106,7 @@ def convolution_backward(gradient, images, weights, wanted):
 
 
 def images(*tensors):
-    """NHWC and OHWI in memory, as NCHW and OIHW."""
+    """Views tensors stored as NHWC and OHWI as NCHW and OIHW."""
     return [x.permute(0, 3, 1, 2) for x in tensors]
 
 
@@ -120,7 +120,7 @@ def causal_attention(q, k, v):
     return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + mask, -1) @ v
 
 
-# What PyTorch does for the operations of bench/operation-cases.ts.
+# PyTorch's equivalents of the operations in bench/operation-cases.ts.
 operations = {
     "matmul": lambda a, b, _: lambda: a @ b,
     "linearGelu": lambda x, w, bias, _: lambda: F.gelu(F.linear(x, w, bias)),
@@ -150,7 +150,7 @@ operations = {
 
 
 class Operation(Timed):
-    """One of `operations`, without a gradient."""
+    """One of `operations` without gradients."""
 
     def __init__(self, operation, device, inputs, attributes):
         def make(shape, dtype, below=None):
@@ -275,7 +275,7 @@ def olmo(batch, length, vocabulary, **shape):
 
 
 class Training(Timed):
-    """Forward, backward and a fused AdamW; the batch stays on the device. bf16 by autocast."""
+    """Forward, backward and a fused AdamW. The batch stays on the device. bf16 uses autocast."""
 
     def __init__(self, training, device, precision, compiled, sizes):
         model, inputs, labels = {"resnet18": resnet18, "olmo-36m": olmo}[training](**sizes)
@@ -323,7 +323,7 @@ for line in sys.stdin:
     case, repeats = line.rsplit(None, 1)
     if case.startswith("{"):
         if described[0] != case:
-            # Only one at a time: each may be large.
+            # Only one case is kept at a time, because each may be large.
             described = (None, None)
             description = json.loads(case)
             kinds = {"operation": Operation, "training": Training, "optimizer": Optimizer}
