@@ -1,5 +1,5 @@
-// Builds the CPU addon with the C++ compiler alone, from the targets and flags of binding.gyp: for machines without the
-// Python that node-gyp needs.
+// Builds the CPU addon with only the C++ compiler, from the targets and flags of binding.gyp. For machines without
+// Python, which node-gyp needs.
 //
 //   node scripts/compile-addon.mjs <include folder of Node> <output folder> [extra compiler flag ...]
 import { join } from "node:path";
@@ -17,7 +17,7 @@ const targets = readTargets();
 const compilations = targets.flatMap(({ sources, flags }) =>
   sources.map((source) => ({ source, flags: [...flags, ...extra] })),
 );
-// The kernels take longest.
+// The kernels come first, because they take longest.
 compilations.sort((a, b) => Number(b.source.includes("kernels")) - Number(a.source.includes("kernels")));
 const { link } = targets.find(({ name }) => name === "cpu");
 await compileAddon({ file: join(output, "cpu.node"), includeFolder, compilations, link });

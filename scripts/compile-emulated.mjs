@@ -1,6 +1,6 @@
 // Builds cuda-emulated.node: the sources of cuda.node, compiled by the C++ compiler for the emulator in test/emulator/.
-// With --interpreter also what runs the interpreter in test/ptx/: cuda-ptx.node, of the same objects and the interpreter,
-// and the program that tests it.
+// With --interpreter it also builds cuda-ptx.node, from the same objects and the interpreter in test/ptx/, and the
+// interpreter's test program.
 //
 //   node scripts/compile-emulated.mjs <include folder of Node> <output folder> [--interpreter] [extra compiler flag ...]
 import { readdirSync } from "node:fs";
@@ -23,10 +23,11 @@ const shared = sources.filter((source) => !source.startsWith("native/cpu/"));
 const backend = readdirSync(join(root, "native", "cuda"))
   .filter((name) => /\.(cc|cu)$/.test(name))
   .map((name) => `native/cuda/${name}`);
-// -x c++, because a .cu is none to the compiler; no contraction, as nvcc compiles it; no strict aliasing, because
-// kernels move floats as float4, which nvcc allows.
+// -x c++, because the compiler does not know the extension .cu. No contraction, as with nvcc. No strict aliasing,
+// because kernels move floats as float4, which nvcc allows.
 const emulated = ["-DSTEPSIZE_EMULATED", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-Wno-unknown-pragmas"];
-// The interpreter knows a kernel by its symbol: each has its own, which the link may export. Clang has no such flags.
+// The interpreter identifies a kernel by its symbol, so each kernel needs a separate, exported one. Clang has no such
+// flags.
 const symbols = interprets
   ? ["-fvisibility=default", "-fno-ipa-icf", "-fno-gnu-unique", "-fno-semantic-interposition"]
   : [];

@@ -1,4 +1,4 @@
-// Compiles sources and links addons of them, two compilers at a time.
+// Compiles sources and links addons from them, with two compilers at a time.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -9,11 +9,11 @@ const compiler = process.env.CXX ?? "c++";
 const run = promisify(execFile);
 
 /**
- * Compiles sources once each, and links products that share their objects.
+ * Compiles each source once, and links products that share the objects.
  *
- * @param includeFolder that of Node's headers
- * @param compilations `{ source, flags, part }`, in order of their expected length: the longest first
- * @param products `{ file, parts, link }`: the file to make, the parts that are linked into it, and flags of the link
+ * @param includeFolder folder of Node's headers
+ * @param compilations `{ source, flags, part }`, sorted by expected duration: the longest first
+ * @param products `{ file, parts, link }`: the output file, the parts that are linked into it, and linker flags
  */
 export async function compileProducts({ includeFolder, compilations, products }) {
   const folder = join(products[0].file, "..");
@@ -22,7 +22,7 @@ export async function compileProducts({ includeFolder, compilations, products })
   try {
     const work = compilations.map(({ source, flags, part }, i) => {
       const object = join(objects, `${i}.o`);
-      // As a system folder: the warnings that are errors here are not meant for Node's headers.
+      // Passed as a system folder, because warnings are errors here and should not apply to Node's headers.
       const args = ["-fPIC", "-pthread", ...flags, "-isystem", includeFolder, "-c", source, "-o", object];
       return { args, object, part };
     });
@@ -46,7 +46,7 @@ export async function compileProducts({ includeFolder, compilations, products })
   }
 }
 
-/** An addon of all sources: its file, and flags of its link; else as {@link compileProducts}. */
+/** Builds an addon of all sources, with its file and its linker flags. Otherwise as {@link compileProducts}. */
 export async function compileAddon({ file, includeFolder, compilations, link }) {
   await compileProducts({
     includeFolder,

@@ -1,5 +1,5 @@
-// Draws the figures of the documents and prints the numbers that docs/uba.md quotes. Run after set-up:
-// node scripts/figures.mjs
+// Draws the figures of the documents and prints the numbers that docs/uba.md quotes. Run it after set-up: node
+// scripts/figures.mjs
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as Plot from "@observablehq/plot";
 import { massBounds, spectrum } from "../dist/curvature/index.js";
@@ -33,7 +33,10 @@ save(
   ),
 );
 
-/** Curves with a legend at the right. Each has a label and points; `dash` and `dots` set one apart from its neighbours. */
+/**
+ * Curves with a legend at the right. Each has a label and points. `dash` and `dots` distinguish a curve from its
+ * neighbors.
+ */
 function lines({ title, x, y, curves }) {
   const colour = (i) => rampColour(i + 1, curves.length + 1);
   const place = { frameAnchor: "top-right", textAnchor: "start" };
@@ -60,13 +63,13 @@ function lines({ title, x, y, curves }) {
   });
 }
 
-// What UBA between the same bounds leaves of an error, for a φ that is right, too small and too large.
+// The remaining error after UBA with fixed bounds, for a suitable φ and for one that is too small or too large.
 {
   const between = { budget: 16, maxLr: 1, minLr: 1 / 20 };
   const at = Array.from({ length: 1201 }, (_, i) => 20 ** (i / 1200));
   const curves = [20, 40, 80].map((phi) => {
     const lr = uba({ ...between, phi });
-    // Below the figure's edge lie the zeros.
+    // Zeros are below the edge of the figure.
     const points = at.map((curvature) => [curvature, Math.max(-5, powersOfTen(contraction(lr, curvature)))]);
     return { label: `φ = ${phi}`, points };
   });
@@ -81,7 +84,7 @@ function lines({ title, x, y, curves }) {
   console.log("  best constant", times(worstCase(new Float64Array(16).fill(2 / 21), [1, 20]).value));
 }
 
-// What a stability limit changes: the steps, and what they leave.
+// The effect of a stability limit on the steps and on the remaining error.
 {
   const [budget, kappa] = [64, 100];
   const problem = { curvature: [1 / kappa, 1], budget };
@@ -149,7 +152,7 @@ function lines({ title, x, y, curves }) {
   }
 }
 
-// The order of the steps: how large an error is on the way.
+// The effect of the order of steps on the largest error during the run.
 {
   const curvature = [0.01, 1];
   const { steps } = minimax({ curvature, budget: 64 });
@@ -193,7 +196,8 @@ function lines({ title, x, y, curves }) {
   save("uba-phases", familyFigure([lr], ["three phases"]));
 }
 
-// What a few products know of a spectrum: 300 eigenvalues, most of them small, of which the gradient has more of the large.
+// The information that a few products give about a spectrum of 300 eigenvalues. Most are small, and the gradient has
+// larger components at the large ones.
 {
   const eigenvalues = Float64Array.from({ length: 300 }, (_, i) => 10 * (i / 299) ** 6);
   const gradient = eigenvalues.map((lambda) => Math.sqrt(0.01 + lambda));
@@ -230,7 +234,8 @@ function lines({ title, x, y, curves }) {
   save("curvature-brackets", svg);
 }
 
-// The mass on the left of each curvature at moments of a run of resnet8, from the file that bench/curvature.ts writes.
+// The mass to the left of each curvature at several moments of a run of resnet8, from the file that bench/curvature.ts
+// writes.
 {
   const { rows } = JSON.parse(readFileSync("bench/results/curvature-resnet8-mnist.json", "utf8"));
   const shown = [0, 15, 75, 300];

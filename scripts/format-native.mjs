@@ -1,4 +1,4 @@
-// Formats the C++ and CUDA sources, where clang-format is installed; with --check only says what is not formatted.
+// Formats the C++ and CUDA sources if clang-format is installed. With --check it only reports unformatted files.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 

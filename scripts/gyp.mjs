@@ -1,4 +1,4 @@
-// Reads binding.gyp without Python. Knows as much of gyp as that file uses.
+// Reads binding.gyp without Python. Supports only the gyp features that this file uses.
 import { execSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ function holds(condition) {
   return facts[name] === value;
 }
 
-/** Adds what applies here of a node's conditions to the node itself. */
+/** Merges the applicable conditions of a node into the node. */
 function resolveConditions({ conditions = [], ...node }) {
   for (const [condition, addition] of conditions)
     if (holds(condition))
@@ -21,9 +21,9 @@ function resolveConditions({ conditions = [], ...node }) {
   return node;
 }
 
-/** Targets with complete flags: `{ name, sources, flags, link }`. */
+/** The targets with complete flags: `{ name, sources, flags, link }`. */
 export function readTargets() {
-  // binding.gyp is a Python literal: without its comments it is a JavaScript one too.
+  // binding.gyp is a Python literal. Without comments it is also a JavaScript literal.
   const text = readFileSync(join(root, "binding.gyp"), "utf8").replaceAll(/^\s*#.*$/gm, "");
   const binding = resolveConditions(new Function(`return (${text})`)());
   const { variables, target_defaults: defaults } = binding;

@@ -1,11 +1,12 @@
-// What each CUDA kernel moves from and to memory, and computes: per element of what `element` says, in float32 unless it
-// says otherwise. A transcendental function or a division counts as one operation. Reads that a cache answers are left
-// out. `shared`: bytes of dynamic shared memory, which the compiler does not know; of an instance, where they differ.
+// The memory traffic and computation of each CUDA kernel, per element named by `element`, in float32 unless stated
+// otherwise. A transcendental function or a division counts as one operation. Reads that a cache serves are not
+// counted. `shared` is the size of dynamic shared memory in bytes, which the compiler does not know. It is a function
+// of the instance if instances differ.
 const heads = "heads of 64 numbers";
-// As attention.cuh lays out its tiles of 32 rows.
+// Tiles of 32 rows, laid out as in attention.cuh.
 const tiles = (count) => count * 32 * 68 * 4;
 
-// As attention_tensor_core.cuh does: 64 rows of the size that the kernel is for.
+// Tiles as in attention_tensor_core.cuh: 64 rows of the kernel's head size.
 const headTiles =
   (count, more = 0) =>
   (kernel) =>

@@ -1,5 +1,5 @@
-// What the compiler says of every CUDA kernel, beside what each moves and computes: writes
-// bench/results/kernels-static.json, docs/kernels.md and the table in docs/fused-step.md. Needs nvcc and no GPU.
+// Combines the compiler's report on every CUDA kernel with the kernel's traffic and computation. Writes
+// bench/results/kernels-static.json, docs/kernels.md and the table in docs/fused-step.md. Needs nvcc but no GPU.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./gyp.mjs";
@@ -10,7 +10,7 @@ const results = "bench/results/kernels-static.json";
 const rules = ["Sgd", "SgdMomentum", "Adam", "AdamAmsgrad", "Lion"];
 const moments = { Sgd: 0, SgdMomentum: 1, Adam: 2, AdamAmsgrad: 3, Lion: 1 };
 
-/** Every kernel of a source, with what each architecture's compiler says. */
+/** Every kernel of a source, with the compiler's report for each architecture. */
 function measure({ source, kernels: costs }) {
   const found = new Map();
   for (const architecture of architectures)
@@ -29,12 +29,12 @@ function sharedOf(kernel, costs) {
   return typeof shared === "function" ? shared(kernel) : shared;
 }
 
-/** The kernel without its template's arguments. */
+/** The kernel's name without template arguments. */
 function baseOf(kernel) {
   return kernel.replace(/<.*$/, "");
 }
 
-/** One number for all, or the smallest and the largest. */
+/** A single number if all are equal, otherwise the smallest and the largest. */
 function range(values, text = String) {
   const [least, most] = [Math.min(...values), Math.max(...values)].map(text);
   return least === most ? least : `${least} to ${most}`;
@@ -128,7 +128,8 @@ function updateTable(kernels) {
 }
 
 const version = run("nvcc", "--version").match(/release ([\d.]+), V([\d.]+)/)[2];
-// Sources named on the command line are measured again, the others taken from the file; without any, all are.
+// Sources named on the command line are measured again, and the others are taken from the file. Without arguments all
+// are measured.
 const again = process.argv.slice(2);
 const before = again.length === 0 ? [] : JSON.parse(readFileSync(join(root, results), "utf8")).kernels;
 const kernels = families.flatMap((family) =>

@@ -1,4 +1,4 @@
-/** What the compiler says of a kernel. */
+/** The compiler's report on a kernel. */
 export interface KernelReport {
   readonly kernel: string;
   readonly mangled: string;
@@ -7,7 +7,7 @@ export interface KernelReport {
   readonly stackBytes: number;
   readonly spilledBytes: number;
   readonly sharedBytes: number;
-  /** The most bytes that one instruction moves from or to global memory. */
+  /** The largest number of bytes that one instruction loads from or stores to global memory. */
   readonly widestAccess: number;
 }
 export const architectures: readonly string[];

@@ -1,22 +1,22 @@
-// What nvcc says of the kernels of a source: registers, spills, shared memory, and how many of their threads a
-// multiprocessor holds at once.
+// nvcc's report on the kernels of a source: registers, spills, shared memory, and the occupancy of a multiprocessor.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./gyp.mjs";
 
-// As CMakeLists.txt has them.
+// The same flags as in CMakeLists.txt.
 export const flags = ["-std=c++17", "-O3", "-fmad=false"];
 
-// Of a multiprocessor: NVIDIA, CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+// Limits of a multiprocessor, from NVIDIA's CUDA C++ Programming Guide, "Technical Specifications per Compute
+// Capability".
 const limits = {
   sm_80: { threads: 2048, blocks: 32, registers: 65_536, sharedBytes: 164 * 1024 },
   sm_90: { threads: 2048, blocks: 32, registers: 65_536, sharedBytes: 228 * 1024 },
 };
 export const architectures = Object.keys(limits);
 const warp = 32;
-// Registers go to a warp, shared memory to a block, in pieces of so many; a block takes 1 KiB of its own besides.
+// Registers are allocated per warp and shared memory per block, in units of these sizes. A block also reserves 1 KiB.
 const registerPiece = 256;
 const sharedPiece = 128;
 const sharedOfBlock = 1024;
@@ -31,7 +31,7 @@ export function run(command, ...args) {
   return `${stdout}${stderr}`;
 }
 
-/** The share of the threads a multiprocessor can hold that these kernels' blocks come to, as far as their sizes tell. */
+/** Occupancy: the fraction of a multiprocessor's threads that blocks of this size can fill. */
 export function occupancy(architecture, { threads, registers, sharedBytes }) {
   const limit = limits[architecture];
   const roundUp = (value, piece) => Math.ceil(value / piece) * piece;
@@ -44,21 +44,21 @@ export function occupancy(architecture, { threads, registers, sharedBytes }) {
   return (Math.min(limit.blocks, ...fitting) * threads) / limit.threads;
 }
 
-/** `stepsize::cuda::gemmKernel<…>(…)` as `gemmKernel<…>`. */
+/** Shortens `stepsize::cuda::gemmKernel<…>(…)` to `gemmKernel<…>`. */
 const short = (name) =>
   name
     .replace(/^void /, "")
     .replace(/\(.*$/, "")
     .replaceAll(/stepsize::|cuda::|pointwise::|update::|\(anonymous namespace\)::/g, "");
 
-/** The most bytes that an instruction of a kernel moves from or to global memory. */
+/** The largest number of bytes that one instruction of a kernel loads from or stores to global memory. */
 function widestAccess(body) {
   const accesses = body.matchAll(/\b(?:ld|st)\.global\.(?:[a-z]+\.)*(?:v(\d)\.)?[a-z](\d+)\b/g);
   const widths = [...accesses].map(([, count = 1, bits]) => (count * bits) / 8);
   return Math.max(body.includes("cp.async.cg.shared.global") ? 16 : 0, ...widths);
 }
 
-/** The kernels of a source, compiled without a warning for an architecture. */
+/** The kernels of a source, compiled for an architecture. A warning is an error. */
 export function kernelsOf(source, architecture) {
   const folder = mkdtempSync(join(tmpdir(), "stepsize-kernels-"));
   try {

@@ -1,8 +1,9 @@
-// The loss after 200 steps in bf16 beside that in float32, three seeds each: resnet8 on MNIST, OLMo-nano on text.
+// Compares the loss after 200 steps in bf16 with that in float32, with three seeds each, for resnet8 on MNIST and
+// OLMo-nano on text.
 //
 //   node scripts/precision-study.mjs <folder of token files> [folder for the runs]
 //
-// Runs are made by `stepsize train` one after another and kept: one that is finished is not made again. Writes
+// `stepsize train` makes the runs one after another. Finished runs are kept and not repeated. Writes
 // docs/studies/precision/results.json and results.md.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -17,7 +18,7 @@ if (!tokens) {
 
 const budget = 200;
 const seeds = [0, 1, 2];
-/** Steps whose mean is the training loss at the end: one batch alone says little. */
+/** The training loss at the end is the mean over this many steps, because a single batch varies too much. */
 const last = 20;
 const models = [
   { model: "resnet8", data: "mnist", settings: ["--batch", "64"] },
@@ -27,7 +28,7 @@ const models = [
 function makeRun({ model, data, settings }, precision, seed) {
   const run = join(folder, `${model}-${precision}-${seed}`);
   const read = () => JSON.parse(readFileSync(join(run, "result.json"), "utf8"));
-  // A run that was interrupted has a result, too.
+  // An interrupted run has a result too.
   if (!existsSync(join(run, "result.json")) || read().status !== "completed") {
     const fresh = ["--model", model, "--data", data, ...settings, "--budget", String(budget), "--seed", String(seed)];
     const args = existsSync(join(run, "config.json"))

@@ -1,7 +1,7 @@
-// Makes a fresh clone ready: dependencies, the CPU addon, the CUDA addon where its compiler is, the compiled TypeScript.
-// Each is done only when what it is made from has changed, so that it can run before every `npm start` and `npm test`.
-// Needs nothing but Node and npm. --test adds the emulated CUDA addon and, if clang is installed, both addons as clang
-// compiles them; --bench adds what benchmarks compare with.
+// Sets up a fresh clone: dependencies, the CPU addon, the CUDA addon if its compiler is installed, and the compiled
+// TypeScript. A step runs only if its inputs have changed, so this can run before every `npm start` and `npm test`.
+// Needs only Node and npm. --test adds the emulated CUDA addon and, if clang is installed, both addons compiled by
+// clang. --bench adds the baselines of benchmarks.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ function hashOf(files, salt) {
 }
 
 function run(command, args, variables = {}) {
-  // npm's own scripts put its node-gyp on the path; the output is shown only when something fails.
+  // npm's own scripts put its node-gyp on the path. The output is shown only if the command fails.
   const env = { ...process.env, ...variables };
   const result = spawnSync(command, args, { cwd: root, env, encoding: "utf8", maxBuffer: 1 << 28 });
   if (result.status === 0) return;
@@ -37,7 +37,7 @@ function run(command, args, variables = {}) {
   process.exit(1);
 }
 
-/** Runs what may fail: the end of its output is shown then. */
+/** Runs a command that may fail. If it does, the end of its output is shown. */
 function attempt(command, args) {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
   if (status === 0) return true;
@@ -46,7 +46,10 @@ function attempt(command, args) {
   return false;
 }
 
-/** One set-up at a time in a clone: two would build into the same folder. A lock left by a dead process is taken over. */
+/**
+ * Allows one set-up at a time in a clone, because two would build into the same folder. The lock of a dead process is
+ * taken over.
+ */
 function lock() {
   const path = join(stamps, "lock");
   mkdirSync(stamps, { recursive: true });
@@ -73,7 +76,7 @@ function isAlive(pid) {
   }
 }
 
-/** Runs `work` unless `product` is there and was made from the same inputs. */
+/** Runs `work` unless `product` exists and was made from the same inputs. */
 function step(name, { inputs, salt = "", product, work }) {
   const stamp = join(stamps, name.replaceAll(" ", "-"));
   const wanted = hashOf(inputs, salt);
@@ -81,7 +84,7 @@ function step(name, { inputs, salt = "", product, work }) {
   const began = Date.now();
   process.stderr.write(`set-up: ${name} ...`);
   rmSync(stamp, { force: true });
-  // Only work that may fail says so.
+  // Only work that may fail returns false.
   if (work() === false) return;
   mkdirSync(stamps, { recursive: true });
   writeFileSync(stamp, wanted);
@@ -97,14 +100,14 @@ function fail(message) {
   process.exit(1);
 }
 
-/** The folder of headers that came with Node, if they did. */
+/** The folder of headers that was installed with Node, or undefined. */
 function ownHeaders() {
   const folder = join(dirname(process.execPath), "..", "include", "node");
   return existsSync(join(folder, "node_api.h")) ? folder : undefined;
 }
 
 function nodeGyp(...more) {
-  // npm runs scripts with its own node-gyp named here; outside npm there may be one on the path.
+  // npm passes the path of its node-gyp to scripts in this variable. Outside npm there may be one on the path.
   const own = process.env.npm_config_node_gyp;
   const headers = ownHeaders();
   const options = ["rebuild", "--jobs=2", ...more, ...(headers ? [`--nodedir=${join(headers, "..", "..")}`] : [])];
@@ -112,7 +115,7 @@ function nodeGyp(...more) {
   else run("node-gyp", options);
 }
 
-/** node-gyp needs Python; without one, the compiler alone does it, with the flags of the same binding.gyp. */
+/** node-gyp needs Python. Without Python the compiler is called directly, with the flags of the same binding.gyp. */
 function buildAddon() {
   if (!works(process.env.CXX ?? "c++"))
     fail("no C++ compiler found; install one for C++20, such as g++ 12 (apt install g++)");
@@ -129,7 +132,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
 step("dependencies", {
   inputs: [join(root, "package-lock.json")],
   product: join(root, "node_modules", "typescript"),
-  // Not `npm ci`: it refuses a lockfile without the optional packages of platforms that a registry does not carry.
+  // Not `npm ci`, which refuses a lockfile if a registry lacks the optional packages of other platforms.
   work: () => run("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]),
 });
 
@@ -146,7 +149,7 @@ const cudaSources = [
   join(root, "CMakeLists.txt"),
 ];
 
-// The CUDA addon is an extra: where it cannot be built, all else goes on.
+// The CUDA addon is optional. If it cannot be built, the set-up continues.
 if (works("nvcc") && works("cmake"))
   step("CUDA addon", {
     inputs: cudaSources,
@@ -167,9 +170,9 @@ const emulatedSources = [
   ...filesUnder("scripts"),
 ];
 
-// What nvcc makes of the kernels, for the interpreter of the tests; without nvcc there is none.
+// The kernels compiled by nvcc, for the interpreter in the tests. Skipped without nvcc.
 const interprets = process.argv.includes("--test") && works("nvcc");
-// Nor must there be one that was made of older kernels.
+// An interpreter with older kernels must not be left.
 if (process.argv.includes("--test") && !interprets)
   rmSync(join(root, "build-cuda-ptx"), { recursive: true, force: true });
 if (interprets)
@@ -199,7 +202,7 @@ if (process.argv.includes("--test") && ownHeaders())
       ]),
   });
 
-// What one compiler happens to do must not be what a result depends on; vitest.config.ts says what runs on this build.
+// Results must not depend on the choices of one compiler. vitest.config.ts selects the tests that run on this build.
 const clangFolder = join(root, "build-clang", "Release");
 if (process.argv.includes("--test") && ownHeaders() && works("clang++"))
   step("addons as clang compiles them", {
@@ -224,15 +227,15 @@ step("TypeScript", {
   inputs: [join(root, "tsconfig.json"), join(root, "package-lock.json"), ...filesUnder("lib")],
   product: join(root, "dist", "index.js"),
   work: () => {
-    // Emptied first: a file whose source is gone would still be imported.
+    // The folder is emptied first, because a file without a source could still be imported.
     rmSync(join(root, "dist"), { recursive: true, force: true });
     run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]);
-    // So that `npx stepsize` runs it from a clone.
+    // Lets `npx stepsize` run it from a clone.
     chmodSync(join(root, "dist", "cli", "main.js"), 0o755);
   },
 });
 
-// What `npm run bench` compares with; nobody else needs it.
+// Needed only by `npm run bench`.
 if (process.argv.includes("--bench"))
   step("benchmark baselines", {
     inputs: filesUnder("bench/native").filter((file) => !file.includes("/build/")),
