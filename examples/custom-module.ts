@@ -1,4 +1,4 @@
-// A model, an operation and a loss of one's own: fits y = 3·sin(2x) although a tenth of the targets is nonsense.
+// A custom model, operation and loss. Fits y = 3·sin(2x) although a tenth of the targets are outliers.
 //
 //   npx tsx examples/custom-module.ts
 import {
@@ -18,14 +18,14 @@ import {
 type Tensor = ops.Tensor;
 
 /**
- * x·sigmoid(x), also known as swish. It could be written `ops.multiply(x, ops.sigmoid(x))` and would have its gradient
- * for nothing; with a gradient of its own it keeps the input alone until `backward()`.
+ * x·sigmoid(x), also known as swish. As `ops.multiply(x, ops.sigmoid(x))` it would have its gradient automatically.
+ * With a custom gradient it keeps only its input until `backward()`.
  */
 function swish(x: Tensor): Tensor {
   const output = noGrad(() => ops.multiply(x, ops.sigmoid(x)));
   return withGradient(output, [x], {
     saves: [x],
-    // d/dx = s + x·s·(1 − s) with s = sigmoid(x), times what comes from above.
+    // d/dx = s + x·s·(1 − s) with s = sigmoid(x), times the incoming gradient.
     gradient: (above) => {
       const s = ops.sigmoid(x);
       const slope = s.add(x.multiply(s).multiply(s.negate().add(1)));
@@ -34,7 +34,7 @@ function swish(x: Tensor): Tensor {
   });
 }
 
-/** Two layers with a learned scale after them. What is assigned to a property is found, trained and saved. */
+/** Two layers followed by a learned scale. Modules and parameters in properties are found, trained and saved. */
 class Curve extends nn.Module {
   readonly first: nn.Linear;
   readonly second: nn.Linear;
@@ -53,10 +53,10 @@ class Curve extends nn.Module {
   }
 }
 
-/** log cosh of the error: like its square near 0, like its size far away, so that outliers pull less. */
+/** log cosh of the error. It is quadratic near 0 and linear far away, so that outliers have less influence. */
 const logCosh: nn.Loss = (outputs, targets) => {
   const error = ops.subtract(outputs, targets);
-  // log(eᵉ + e⁻ᵉ) without the overflow: |e| + log(1 + e^(−2|e|)), where |e| = relu(e) + relu(−e).
+  // log(eᵉ + e⁻ᵉ) without overflow: |e| + log(1 + e^(−2|e|)), where |e| = relu(e) + relu(−e).
   const size = ops.add(ops.relu(error), ops.relu(ops.negate(error)));
   return ops.mean(ops.add(size, ops.log(ops.add(ops.exp(ops.multiply(size, -2)), 1))));
 };

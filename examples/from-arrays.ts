@@ -1,5 +1,5 @@
-// Two moons, told apart by a small network in a loop written out: forward, backward, step, zeroGrad. `Trainer` does the
-// same with the host preparing the next step while the device computes this one.
+// Classifies two moons with a small network, in an explicit loop: forward, backward, step, zeroGrad. `Trainer` does the
+// same, and the host prepares the next step while the device computes the current one.
 //
 //   npx tsx examples/from-arrays.ts
 import { data, models, nn, noGrad, openDevice, ops, SGD, schedule, tensor, tidy } from "stepsize";
@@ -7,7 +7,7 @@ import { data, models, nn, noGrad, openDevice, ops, SGD, schedule, tensor, tidy 
 const steps = 300;
 const items = 400;
 
-// Two half circles that reach into each other, each point a little off.
+// Two interleaved half circles with some noise.
 const points = new Float32Array(2 * items);
 const labels = new Int32Array(items);
 for (let i = 0; i < items; i++) {
@@ -40,7 +40,7 @@ for (let step = 0; step < steps; step++) {
   });
   optimizer.step();
   optimizer.zeroGrad();
-  // Reading waits for the device, so not every step.
+  // Reading waits for the device, so the loss is not read at every step.
   if (step % 50 === 0) console.log(`step ${step}: loss ${(await loss.item()).toFixed(4)}`);
   loss.dispose();
 }

@@ -1,5 +1,5 @@
-// The whole path of a training step, twice: in plain float64 code, and by the library beside it. After each stage both
-// values are compared. The model is one linear layer for three classes, trained with AdamW on the UBA schedule.
+// A training step in plain float64 code and with the library. The values are compared after each stage. The model is
+// one linear layer for three classes, trained with AdamW on the UBA schedule.
 //
 //   npx tsx examples/one-step.ts
 import { AdamW, nn, openDevice, ops, schedule, tensor } from "stepsize";
@@ -8,16 +8,16 @@ const [items, features, classes] = [8, 4, 3];
 const [budget, maxLr, phi] = [5, 0.1, 4];
 const [beta1, beta2, epsilon, weightDecay, clipNorm] = [0.9, 0.999, 1e-8, 0.01, 0.2];
 
-// Data and first weights: any numbers do.
+// Arbitrary data and initial weights.
 const wave = (length: number, speed: number) => Float64Array.from({ length }, (_, i) => Math.sin(speed * (i + 1)));
 const inputs = wave(items * features, 1.7);
 const labels = Int32Array.from({ length: items }, (_, i) => (i * i) % classes);
-const weight = wave(classes * features, 0.9); // [classes, features], as PyTorch keeps it
+const weight = wave(classes * features, 0.9); // [classes, features], as in PyTorch
 const bias = new Float64Array(classes);
-// AdamW's two moments of each parameter: of the gradient, and of its square.
+// AdamW's two moments of each parameter: the mean of its gradient and of the gradient's square.
 const moments = [weight, bias].map(({ length }) => ({ m: new Float64Array(length), v: new Float64Array(length) }));
 
-// The same for the library. The device computes in float32.
+// The same with the library. The device computes in float32.
 const device = await openDevice("cpu");
 const x = tensor(device, Float32Array.from(inputs), [items, features]);
 const y = tensor(device, labels);
@@ -28,7 +28,7 @@ const lr = schedule.uba({ budget, maxLr, phi });
 const optimizer = new AdamW(layer.parameters(), { lr, betas: [beta1, beta2], epsilon, weightDecay, clipNorm });
 
 let largest = 0;
-/** Notes by how much the library's values differ from ours, relative to the largest of ours. */
+/** Prints the difference between the library's values and ours, relative to the largest of ours. */
 function compare(stage: string, ours: ArrayLike<number>, theirs: ArrayLike<number>): void {
   const scale = Math.max(...Array.from(ours, Math.abs));
   const difference = Math.max(...Array.from(ours, (value, i) => Math.abs(value - theirs[i]!))) / scale;
@@ -58,7 +58,7 @@ for (let step = 0; step < budget; step++) {
     const row = logits.subarray(i * classes, (i + 1) * classes);
     const total = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
     loss += (Math.log(total) - row[labels[i]!]!) / items;
-    // 3. Backward, begun here: d loss / d logits = (softmax(logits) − one-hot(label)) / items.
+    // 3. Backward, first part: d loss / d logits = (softmax(logits) − one-hot(label)) / items.
     for (let k = 0; k < classes; k++)
       logitGradients[i * classes + k] = (Math.exp(row[k]!) / total - Number(k === labels[i])) / items;
   }
@@ -84,7 +84,7 @@ for (let step = 0; step < budget; step++) {
   const norm = Math.hypot(...weightGradient, ...biasGradient);
   const clip = Math.min(1, clipNorm / (norm + 1e-6));
 
-  // 5. The update rule of AdamW, as the fused kernel does it for all tensors in one pass: native/update/adam.h.
+  // 5. AdamW's update rule. The fused kernel applies it to all tensors in one pass: native/update/adam.h.
   const t = step + 1;
   for (const [p, parameter] of [weight, bias].entries()) {
     const gradient = p === 0 ? weightGradient : biasGradient;

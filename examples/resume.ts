@@ -1,5 +1,5 @@
-// Stops a run in the middle, saves it, goes on with objects made anew as in another process, and compares the losses
-// with those of a run that was never stopped: they are the same to the last bit.
+// Stops and saves a run, continues with new objects as another process would, and compares the losses with those of an
+// uninterrupted run. They are equal to the last bit.
 //
 //   npx tsx examples/resume.ts
 import { mkdtemp, rm } from "node:fs/promises";
@@ -15,7 +15,7 @@ const set = data.fromArrays({ inputs, labels, shape: [8] });
 
 const device = await openDevice("auto");
 
-/** Everything that a new process would make; only the weights differ, and the checkpoint replaces those. */
+/** Creates everything that a new process would. Only the weights differ, and the checkpoint replaces them. */
 function makeTrainer(seed: number): Trainer {
   const place = { device, seeds: new nn.Seeds(seed) };
   const model = new nn.Sequential(
@@ -40,7 +40,8 @@ const uninterrupted = await lossesOf(makeTrainer(0));
 const folder = await mkdtemp(join(tmpdir(), "stepsize-resume-"));
 const path = join(folder, "checkpoint.safetensors");
 const first = makeTrainer(0);
-// The run pauses after exactly so many steps; `trainer.stop()` or `break` at the record of the last one do the same.
+// The run pauses after exactly this number of steps. `trainer.stop()` or `break` at the record of the last one would do
+// the same.
 const before = await lossesOf(first, { until: 25 });
 await first.save(path);
 console.log(`stopped: ${before.length} steps done, the last loss is ${before.at(-1)}`);

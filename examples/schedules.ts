@@ -1,4 +1,4 @@
-// What each schedule does with the same budget and the same largest rate. A schedule is a plain function of the step.
+// Compares schedules with the same budget and the same highest rate. A schedule is a plain function of the step.
 //
 //   npx tsx examples/schedules.ts
 import { schedule } from "stepsize";
@@ -30,7 +30,7 @@ for (const [name, lr] of Object.entries(compared)) {
   );
 }
 
-// It is stored as JSON and made again from it.
+// A schedule can be stored as JSON and restored from it.
 const stored = JSON.stringify(compared["UBA, warm-up"]);
 const again = schedule.fromJSON(JSON.parse(stored));
 console.log(`\n${stored}\nmade again: rate ${again(500).toFixed(5)} at step 500`);

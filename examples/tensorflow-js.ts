@@ -1,5 +1,6 @@
-// A TensorFlow.js model trained by this package's AdamW on a UBA schedule: tfjs computes the gradients, the optimizer
-// updates arrays that the program owns. First it is shown to do what tfjs's own Adam does.
+// Trains a TensorFlow.js model with this package's AdamW on a UBA schedule. TensorFlow.js computes the gradients, and
+// the optimizer updates caller-owned arrays. First, the example shows that the results agree with the Adam of
+// TensorFlow.js.
 //
 //   npx tsx examples/tensorflow-js.ts
 import { createRequire } from "node:module";
@@ -7,10 +8,10 @@ import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-backend-cpu";
 import { type AdamOptions, AdamW, schedule } from "stepsize";
 
-// tfjs-core keeps its gradients in a file of their own, for bundlers; tsx can load it too. In plain Node, the package
-// `@tensorflow/tfjs` brings them along.
+// tfjs-core has its gradients in a separate file for bundlers, which tsx can load too. In plain Node, the package
+// `@tensorflow/tfjs` includes them.
 createRequire(import.meta.url)("@tensorflow/tfjs-core/dist/register_all_gradients");
-// Otherwise the backend recommends another one on stderr.
+// Without this the backend recommends another one on stderr.
 tf.enableProdMode();
 await tf.setBackend("cpu");
 
@@ -21,7 +22,7 @@ const xs = tf.tensor(
 );
 const ys = tf.mul(3, tf.sin(tf.mul(2, xs)));
 
-/** Weights and biases of two layers, the same ones every time. */
+/** Weights and biases of two layers. They are the same in every call. */
 function makeVariables(): tf.Variable[] {
   const hashed = (shape: number[], salt: number) =>
     tf.tensor(
@@ -39,10 +40,10 @@ function lossOf([w1, b1, w2, b2]: tf.Variable[]): tf.Scalar {
   return tf.losses.meanSquaredError(ys, tf.add(tf.matMul(hidden, w2!), b2!));
 }
 
-/** Trains from the start and gives the loss before every step. */
+/** Trains from the initial weights and returns the loss before every step. */
 function trainWithStepsize(steps: number, options: AdamOptions): number[] {
   const variables = makeVariables();
-  // The parameters: the optimizer keeps these arrays, updates them in place and makes no copy.
+  // The parameters. The optimizer keeps these arrays and updates them in place, without a copy.
   const values = variables.map((variable) => Float32Array.from(variable.dataSync()));
   const optimizer = new AdamW(values, options);
   const losses: number[] = [];
@@ -51,9 +52,10 @@ function trainWithStepsize(steps: number, options: AdamOptions): number[] {
       const { value, grads } = tf.variableGrads(() => lossOf(variables), variables);
       losses.push(value.dataSync()[0]!);
       optimizer.step(variables.map(({ name }) => grads[name]!.dataSync() as Float32Array));
-      // Whether a tensor copies the array it is made from is up to the backend. This one keeps the array itself, so
-      // that after the first assignment a step changes the variable's own memory; WebGL and WebAssembly copy it into
-      // theirs. tfjs promises neither. Assigning after every step is right for all of them, and copies nothing here.
+      // Whether a tensor copies the array that it is created from depends on the backend. This one keeps the array, so
+      // after the first assignment a step changes the variable's memory directly. WebGL and WebAssembly copy the array.
+      // TensorFlow.js guarantees neither. Assigning after every step is correct for all backends, and copies nothing
+      // here.
       variables.forEach((variable, i) => {
         variable.assign(tf.tensor(values[i]!, variable.shape));
       });
@@ -74,8 +76,9 @@ function trainWithTfjs(steps: number, optimizer: tf.Optimizer): number[] {
   return losses;
 }
 
-// Both rules are lr·m̂ / (√v̂ + ε) with the corrected moments m̂ and v̂, so with the same ε and no decay they agree. This
-// ε is larger than one to train with (tfjs's default is 1e-7 here, ours 1e-8): its place in the formula counts.
+// Both rules are lr·m̂ / (√v̂ + ε) with the corrected moments m̂ and v̂, so they agree for equal ε and no decay. This ε
+// is larger than in practice (the default of TensorFlow.js is 1e-7, ours 1e-8), so that its place in the formula
+// matters.
 const rate = 0.02;
 const epsilon = 1e-3;
 const theirs = trainWithTfjs(50, tf.train.adam(rate, 0.9, 0.999, epsilon));

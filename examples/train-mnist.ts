@@ -1,5 +1,5 @@
-// Trains a small residual network on a part of MNIST for a fixed number of steps, and saves it with all that it takes
-// to use it: `npx stepsize predict` needs nothing but the file. The whole of MNIST is `npm start`.
+// Trains a small residual network on a part of MNIST for a fixed number of steps. The saved file contains everything
+// needed to use the network, for example with `npx stepsize predict`. `npm start` trains on all of MNIST.
 //
 //   npx tsx examples/train-mnist.ts
 import { mkdtemp } from "node:fs/promises";
@@ -20,7 +20,7 @@ const config = { kind: "resnet", depth: 8, width: 8, classes: 10, channels: 1 } 
 const model = models.create(config, { device, seed: 0 });
 
 const lr = schedule.uba({ budget, maxLr: 0.02, phi: 2, warmup: 10 });
-// Weights decay; biases and the scales of the norms do not.
+// Weights decay. Biases and the scales of norms do not.
 const noDecay = { where: (name: string) => !name.endsWith("weight"), weightDecay: 0 };
 const optimizer = new AdamW(model.parameters(), { lr, weightDecay: 0.01, groups: [noDecay] });
 
@@ -39,7 +39,7 @@ const trainer = new Trainer({
 const folder = await mkdtemp(join(tmpdir(), "stepsize-mnist-"));
 const path = join(folder, "model.safetensors");
 
-// Evaluates after every 25 steps and keeps the checkpoint that did best.
+// Evaluates after every 25 steps and keeps the best checkpoint.
 const evaluateEvery = { steps: 25, data: validation.batches({ size: 125 }), best: path };
 for await (const { step, loss, learningRate, evaluation } of trainer.run({ evaluateEvery })) {
   if (step % 20 === 0 || step === budget - 1)

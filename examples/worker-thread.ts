@@ -1,5 +1,5 @@
-// Training on a worker thread while the main thread watches. The parameters lie in shared memory, where the optimizer
-// updates them in place and both threads see them; only step numbers and losses travel as messages.
+// Trains on a worker thread while the main thread watches. The parameters are in shared memory, where the optimizer
+// updates them in place and both threads can read them. Messages contain only step numbers and losses.
 //
 //   npx tsx examples/worker-thread.ts
 import { once } from "node:events";
@@ -16,15 +16,15 @@ interface Progress {
   readonly loss: number;
 }
 
-/** Memory that both threads see. */
+/** Memory shared by both threads. */
 const share = () => ({
   weights: new Float32Array(new SharedArrayBuffer(4 * trueWeights.length)),
   bias: new Float32Array(new SharedArrayBuffer(4)),
-  /** How many reports the main thread has dealt with. */
+  /** Number of reports that the main thread has processed. */
   seen: new Int32Array(new SharedArrayBuffer(4)),
 });
 
-/** Linear regression on made-up data, by the mean squared error and a gradient written by hand. */
+/** Linear regression on synthetic data, with the mean squared error and a hand-written gradient. */
 function train({ weights, bias, seen }: ReturnType<typeof share>, report: (progress: Progress) => void): void {
   const toWeights = new Float32Array(weights.length);
   const toBias = new Float32Array(1);
@@ -37,7 +37,7 @@ function train({ weights, bias, seen }: ReturnType<typeof share>, report: (progr
     toBias.fill(0);
     for (let item = 0; item < items; item++) {
       const x = xs.subarray(item * weights.length, (item + 1) * weights.length);
-      // What the model predicts less what is true.
+      // The prediction minus the true value.
       const error = x.reduce((sum, value, i) => sum + value * (weights[i]! - trueWeights[i]!), bias[0]! - trueBias);
       loss += error ** 2 / items;
       toBias[0]! += (2 * error) / items;
@@ -48,7 +48,7 @@ function train({ weights, bias, seen }: ReturnType<typeof share>, report: (progr
     if (step % 50 === 0) {
       const before = Atomics.load(seen, 0);
       report({ step, loss });
-      // Waits until it has been looked at. Whoever looks at any other time may see the middle of an update.
+      // Waits until the main thread has read the parameters. At any other time it could see an incomplete update.
       Atomics.wait(seen, 0, before);
     }
     optimizer.step([toWeights, toBias]);
@@ -61,8 +61,8 @@ async function watch(): Promise<void> {
   const { weights, bias, seen } = shared;
   const distance = () => Math.hypot(...weights.map((weight, i) => weight - trueWeights[i]!), bias[0]! - trueBias);
 
-  // A thread takes JavaScript only, so it is told first how to read TypeScript; a compiled program says
-  // `new Worker(new URL(import.meta.url), { workerData: shared })`. Either way the memory is shared, not copied.
+  // A worker thread accepts only JavaScript, so it first registers the TypeScript loader. A compiled program uses `new
+  // Worker(new URL(import.meta.url), { workerData: shared })`. In both cases the memory is shared, not copied.
   const file = JSON.stringify(import.meta.url);
   const code = `import("tsx/esm/api").then(({ register }) => { register(); return import(${file}); })`;
   const worker = new Worker(code, { eval: true, workerData: shared });
