@@ -35,7 +35,7 @@ await onEveryDevice(
   cudaDevices,
 );
 
-it("count the same work per element with small and full sizes", () => {
+it("the cases count the same work per element with small and full sizes", () => {
   const large = operationCases(false);
   expect(large.map(({ operation }) => operation)).toEqual(cases.map(({ operation }) => operation));
   for (const { name, work, inputs } of [...large, ...cases]) {

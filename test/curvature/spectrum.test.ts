@@ -18,7 +18,7 @@ function expectMassInside(matrix: KnownMatrix, found: Parameters<typeof massBoun
   expect(massBounds(found, x + rounding).upTo, message).toBeGreaterThan(upTo - 1e-8);
 }
 
-describe.each(matrices)("of a matrix with a known spectrum ($name)", (matrix) => {
+describe.each(matrices)("a matrix with a known spectrum ($name)", (matrix) => {
   const { product, vector } = rotated(matrix);
   const { eigenvalues } = matrix;
   const sorted = [...eigenvalues].sort((a, b) => a - b);
@@ -178,7 +178,7 @@ describe("if the Krylov space ends early", () => {
   });
 });
 
-describe("of products with errors", () => {
+describe("products with errors", () => {
   const n = 4000;
   // No eigenvalue is negative, and much of the mass is at small eigenvalues.
   const eigenvalues = Float64Array.from({ length: n }, (_, i) => (i < 12 ? 4 - i / 4 : 0.3 * (i / n) ** 2));
@@ -191,7 +191,7 @@ describe("of products with errors", () => {
   };
 
   test.each([1e-6, 1e-3, 0.03, 0.3])(
-    "of size %d, the noise floor shows them and the results are accurate up to it",
+    "have a noise floor that shows errors of size %d, and results that are accurate up to it",
     async (size) => {
       const exact = await spectrum((v) => v.map((value, i) => value * eigenvalues[i]!), vector, { steps: 25 });
       const found = await spectrum(noisy(size), vector, { steps: 25 });

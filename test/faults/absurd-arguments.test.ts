@@ -95,14 +95,14 @@ test.each<[string, () => unknown]>([
   ["classes", () => data.idx("/none", { classes: 1e9 })],
   ["threads", () => openDevice("cpu", { threads: 1e9 })],
   ["steps of the best descent", () => theory.minimax({ curvature: [0.1, 1], budget: 1e9, maxLr: 1 })],
-])("%s without end is refused", async (_, call) => {
+])("an absurd value is refused: %s", async (_, call) => {
   await expectError(call, "invalid-argument");
 });
 
 test.each<[string, () => unknown]>([
   ["of a schedule", () => schedule.tabulate(schedule.cosine({ budget: 1e15, maxLr: 1 }))],
   ["of a worst case", () => theory.worstCase({ length: 1e15 } as never, [0.1, 1])],
-])("rates of 10^15 steps %s throw an error that there is not enough memory", async (_, call) => {
+])("rates of 10^15 steps %s throw an out-of-memory error", async (_, call) => {
   await expectError(call, "out-of-memory");
 });
 

@@ -100,7 +100,7 @@ await onEveryDevice("an OLMo decoder matches PyTorch in float64", (device) => {
   });
 
   test.each(golden.wide.map((wide) => [wide.shape.norm, wide] as const))(
-    "has the same loss, gradient norms and products as the nano model with %s",
+    "has the same loss, gradient norms and products in the nano model with %s",
     async (_, { shape, items, loss: expected, gradients }) => {
       const model = hashedModel(device, shape);
       const loss = lossOf(model, shape, items, 0);

@@ -127,7 +127,7 @@ await onEveryDevice("a failed operation", (device) => {
     await expectSpoiled(() => bad.read(), 9);
   });
 
-  describe("is possible for every operation of the table that can fail late:", () => {
+  describe("is reported by every operation of the table that can fail late:", () => {
     const run = (operation: string, inputs: Tensor[], attributes = {}) => execute(operation, inputs, attributes);
     const labels = Int32Array.of(0, 7);
     const logits = () => tensor(device, [[1, 2], [3, 4]]); // biome-ignore format: a matrix
@@ -158,7 +158,7 @@ await onEveryDevice("a failed operation", (device) => {
       );
     });
 
-    it("may occur more often than results are read", async () => {
+    it("even if more operations fail than results are read", async () => {
       const x = ones(device, [3]);
       const bad = failing(device, 1000);
       for (let i = 0; i < 400; i++) {
@@ -171,7 +171,7 @@ await onEveryDevice("a failed operation", (device) => {
       expect(await flat(failing(device, 0))).toEqual([1, 1, 1]);
     });
 
-    it("may be followed by thousands of operations on spoiled memory before a read", async () => {
+    it("even after thousands of operations on spoiled memory", async () => {
       const bad = failing(device, 50);
       const good = ones(device, [1, 3]);
       let [a, b] = [bad, good];

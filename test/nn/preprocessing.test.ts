@@ -118,7 +118,7 @@ await onEveryDevice("preprocessing", (device) => {
   });
 });
 
-test("works on several devices in turn", async () => {
+test("preprocessing works on several devices in turn", async () => {
   const preprocessing = new Preprocessing(options);
   const bytes = new Uint8Array(60).fill(100);
   const both = await Promise.all([open(devices[0]!), openDevice("cpu")]);

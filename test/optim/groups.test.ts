@@ -20,20 +20,25 @@ it.each([
   ["SGD", SGD],
   ["AdamW", AdamW],
   ["Lion", Lion],
-] as const)("%s takes lists of parameters with options of their own, to the bits of a predicate", (_, Optimizer) => {
-  const shared = { lr: 0.01, weightDecay: 0.1 };
-  const own = { lr: (step: number) => 0.1 / (step + 1), weightDecay: 0 };
-  const withLists = afterSteps(([a, b, c]) => new Optimizer([{ params: [a!] }, { params: [b!, c!], ...own }], shared));
-  const withPredicate = afterSteps(
-    (parameters) => new Optimizer(parameters, { ...shared, groups: [{ where: (name) => name !== "0", ...own }] }),
-  );
-  const withoutGroups = afterSteps((parameters) => new Optimizer(parameters, shared));
-  expect(withLists).toEqual(withPredicate);
-  expect(withLists[0]).toEqual(withoutGroups[0]);
-  expect(withLists[1]).not.toEqual(withoutGroups[1]);
-});
+] as const)(
+  "%s accepts lists of parameters with options, and gives the bits of the same groups by predicate",
+  (_, Optimizer) => {
+    const shared = { lr: 0.01, weightDecay: 0.1 };
+    const own = { lr: (step: number) => 0.1 / (step + 1), weightDecay: 0 };
+    const withLists = afterSteps(
+      ([a, b, c]) => new Optimizer([{ params: [a!] }, { params: [b!, c!], ...own }], shared),
+    );
+    const withPredicate = afterSteps(
+      (parameters) => new Optimizer(parameters, { ...shared, groups: [{ where: (name) => name !== "0", ...own }] }),
+    );
+    const withoutGroups = afterSteps((parameters) => new Optimizer(parameters, shared));
+    expect(withLists).toEqual(withPredicate);
+    expect(withLists[0]).toEqual(withoutGroups[0]);
+    expect(withLists[1]).not.toEqual(withoutGroups[1]);
+  },
+);
 
-it("the groups keep the order of the lists, and an undefined option does not hide the shared one", () => {
+it("groups keep the order of the lists, and an undefined option means the shared one", () => {
   const [a, b, c] = start();
   const optimizer = new AdamW(
     [

@@ -158,7 +158,7 @@ await onEveryDevice("a resumed run continues with the same bits", (device) => {
     expect(await all(after, second)).toEqual(await all(through, uninterrupted));
   });
 
-  test("if its moments have the same type; another type is refused and named", async () => {
+  test("only if its moments have the same type; another type is refused and named", async () => {
     const parameter = parameterOf(device, 3, "p");
     setGradient(parameter, gradientValues(3, 0));
     const [wide, narrow] = [

@@ -189,7 +189,7 @@ describe("the name of a schedule", () => {
     ["cosine_restart", "cosine-restarts"],
     ["inverse-square", "inverse-sqrt"],
     ["lineer", "linear"],
-  ])("is unknown if it is %s, and %s is suggested", (typed, meant) => {
+  ])("that is unknown, %s, is refused with the suggestion %s", (typed, meant) => {
     expect(errorOf(() => schedule.create(typed, good)).message).toBe(
       `schedule: expected one of ${schedule.names.join(", ")} (did you mean ${meant}?), got "${typed}"`,
     );
@@ -205,7 +205,7 @@ describe("the name of a schedule", () => {
   });
 });
 
-test("is the same as on the command line", () => {
+test("the names of schedules are those of the command line", () => {
   expect(schedule.names.join(" ")).toBe(
     "uba constant step exponential polynomial linear cosine cosine-restarts cyclical one-cycle rex inverse-sqrt wsd " +
       "one-minus-sqrt one-cycle-momentum joined",

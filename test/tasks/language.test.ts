@@ -100,7 +100,7 @@ describe("a language task", () => {
   });
 });
 
-it("can be learned, and accumulated steps equal those of one large batch", async () => {
+it("a language task can be learned, and accumulated steps equal those of one large batch", async () => {
   const device = await openDevice("cpu", { threads: 1 });
   try {
     const task = await open(await words(), 16);

@@ -102,7 +102,7 @@ await onEveryDevice("tensors", (device) => {
     });
   });
 
-  it("and are identified when printed", () => {
+  it("are identified when printed", () => {
     const x = t.tensor(device, [[1, 2]]);
     expect(`${x}`).toBe(`Tensor(float32[1,2], ${device.name})`);
     expect(inspect({ x })).toBe(`{ x: Tensor(float32[1,2], ${device.name}) }`);
@@ -110,7 +110,7 @@ await onEveryDevice("tensors", (device) => {
     expect(`${x}`).toBe("Tensor(float32[1,2], disposed)");
   });
 
-  it("and cannot change their shape", () => {
+  it("cannot change their shape", () => {
     const x = t.tensor(device, [1]);
     expect(() => (x.shape as number[]).push(2)).toThrow(TypeError);
   });
@@ -217,7 +217,7 @@ function trained(device: Device): t.Tensor {
   return t.tensor(device, [1], undefined, { requiresGrad: true });
 }
 
-it("move between devices through the host, and are refused on a device that they do not belong to", async () => {
+it("tensors move between devices through the host, and are refused on a device that they do not belong to", async () => {
   // A device that is opened twice counts as two devices.
   const [one, two] = [(await openAll()).at(0)!, (await openAll()).at(-1)!];
   for (const dtype of dataTypes) {

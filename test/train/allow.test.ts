@@ -173,7 +173,7 @@ describe("data", () => {
   });
 });
 
-test("of a checkpoint that was saved without a digest are identified by their name", async () => {
+test("data of a checkpoint that was saved without a digest are identified by their name", async () => {
   const path = await savedAfter12();
   const { tensors, metadata } = await lib.readSafetensors(path);
   const info = JSON.parse(metadata["stepsize"] as string);

@@ -114,7 +114,7 @@ describe("loadModel", () => {
   });
 });
 
-it("gets only valid preprocessing: a trainer refuses any that contradicts its shape", () => {
+it("a trainer refuses preprocessing that contradicts its shape", () => {
   const wrong = { ...card, preprocessing: { ...(card.preprocessing as nn.PreprocessingOptions), mean: [0, 0] } };
   const { model, optimizer, data } = residual.make(on);
   expect(() => runOf({ model, optimizer, loss: nn.crossEntropy, data, card: wrong })).toThrow("preprocessing.mean");

@@ -77,7 +77,7 @@ await onEveryDevice("a ring of metrics", (device) => {
   });
 });
 
-it("sizes bursts to 5 ms, at most doubles them, and shrinks them at once", () => {
+it("bursts have as many steps as take 5 ms, at most double, and shrink at once", () => {
   const burst = new BurstLength(16);
   let now = 0;
   const after = (milliseconds: number) => {

@@ -89,7 +89,7 @@ describe.each([residual, dropping, lowPrecision])(
   },
 );
 
-it("including the running statistics of batch norm, so the evaluation is the same", async () => {
+it("a resumed run has the same running statistics of batch norm, and therefore the same evaluation", async () => {
   const path = join(folder(), "statistics.safetensors");
   const first = residual.make(await device());
   await recordsOf(first.trainer);

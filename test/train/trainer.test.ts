@@ -368,7 +368,7 @@ describe("inputs of a trainer", () => {
   });
 });
 
-it("give an instance of Trainer, which has the device and the step", async () => {
+it("a trainer is an instance of Trainer, and has the device and the step", async () => {
   const { trainer } = plainRun({ budget: 2 });
   expect(trainer).toBeInstanceOf(Trainer);
   expect(trainer.device).toBe(on);
