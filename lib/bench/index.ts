@@ -1,4 +1,4 @@
-/** Measures the optimizer step against the memory's limit, other ways to launch it, and PyTorch. */
+/** Measures the optimizer step and compares it with the memory bandwidth, per-tensor steps and PyTorch. */
 
 export { type Contender, interleave, median, ratioOf, type Spread, spreadOf } from "./interleave.js";
 export { machineFacts } from "./machine.js";

@@ -1,37 +1,40 @@
-/** One of those that are compared: measures one pass. */
+/** Work to compare. `run` measures one pass. */
 export interface Contender<T = number> {
   readonly name: string;
   run(): Promise<T> | T;
 }
 
-/** The middle of several measurements, and how far they lie apart. */
+/** Median and quartiles of several measurements. */
 export interface Spread {
   readonly median: number;
-  /** The first and the third quartile. */
+  /** First quartile. */
   readonly lower: number;
+  /** Third quartile. */
   readonly upper: number;
 }
 
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
 
 /**
- * Runs the contenders in turn, A B C A B C …, so that drifts of the machine's speed meet all of them, and gives the
- * passes of each, round by round. A round before the first warms up and is not counted. On a CPU a pass should take a
- * tenth of a second or more: after a pause the scheduler may leave two threads on one core for a while.
+ * Runs the contenders in turns, A B C A B C …, so that changes of the machine's speed affect all of them equally. An extra
+ * round before the first warms up and is not counted. On a CPU, a pass should take at least a tenth of a second, because
+ * after a pause the scheduler may leave two threads on one core for a while.
  *
- * @param goesOn asked before every pass; where it says no, the rounds that are complete are the result
+ * @param rounds number of counted rounds
+ * @param shouldContinue called before every pass; if it returns false, the complete rounds are the result
+ * @returns the passes of each contender by its name, one per round
  */
 export async function interleave<T>(
   contenders: readonly Contender<T>[],
   rounds: number,
-  goesOn: (round: number) => boolean = () => true,
+  shouldContinue: (round: number) => boolean = () => true,
 ): Promise<Map<string, T[]>> {
   const done: T[][] = [];
   for (let round = 0; round <= rounds; round++) {
     const passes: T[] = [];
     for (const contender of contenders) {
-      if (!goesOn(round)) break;
-      // Threads of the one before may still spin while they wait for work (OpenBLAS: some 30 ms).
+      if (!shouldContinue(round)) break;
+      // Threads of the previous contender may still spin while they wait for work (with OpenBLAS for about 30 ms).
       await pause(100);
       passes.push(await contender.run());
     }
@@ -41,23 +44,25 @@ export async function interleave<T>(
   return new Map(contenders.map(({ name }, i) => [name, done.map((passes) => passes[i] as T)]));
 }
 
-/** The value below which a share of them lies; between two of them it is interpolated. */
+/** Computes a quantile with linear interpolation. */
 function quantile(sorted: readonly number[], share: number): number {
   const at = share * (sorted.length - 1);
   const [below, above] = [sorted[Math.floor(at)] as number, sorted[Math.ceil(at)] as number];
   return below + (above - below) * (at - Math.floor(at));
 }
 
+/** Computes the median and the quartiles of at least one value. */
 export function spreadOf(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   return { median: quantile(sorted, 0.5), lower: quantile(sorted, 0.25), upper: quantile(sorted, 0.75) };
 }
 
+/** Computes the median of at least one value. */
 export function median(values: readonly number[]): number {
   return spreadOf(values).median;
 }
 
-/** Median over the rounds of a time relative to another's in the same round. */
+/** Computes the ratio of two times in each round, and returns the median over the rounds. */
 export function ratioOf(times: readonly number[], to: readonly number[]): number {
   return median(times.map((time, i) => time / (to[i] as number)));
 }

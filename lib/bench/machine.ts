@@ -4,13 +4,13 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { version } from "../version.js";
 
-/** What a file of results says of when, with what and where it was measured. */
+/** Returns the date, version, commit, Node version and CPU of a measurement, for a file of results. */
 export function machineFacts() {
   const cpu = cpus()[0]?.model.trim() ?? "unknown";
   return { date: new Date().toISOString(), version, commit: commit(), node: process.version, cpu, cpus: cpus().length };
 }
 
-/** Where this runs from a clone, its commit. */
+/** Returns the commit of the clone that this runs from; `null` if it is not a clone. */
 function commit(): string | null {
   const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
   try {

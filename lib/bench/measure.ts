@@ -7,22 +7,22 @@ import { type Pass, Stopwatch } from "./stopwatch.js";
 import { bareCopy, countRecords, loop, Model, type Subject } from "./subjects.js";
 import type { FoundTorch, TorchPeer } from "./torch.js";
 
-/** What an update is compared with. */
+/** The baselines that the update can be compared with. */
 export const baselineNames = ["loop", "copy", "per-tensor", "torch"] as const;
 export type BaselineName = (typeof baselineNames)[number];
 
-/** What a baseline took, beside the update. */
+/** The measurements of a baseline. */
 export interface BaselineResult {
   readonly milliseconds: Spread;
   /** The baseline's time over the update's, median over the rounds: above 1 the update is faster. */
   readonly ratio: number;
-  /** Records enqueued; `null` where it is no work of ours. */
+  /** Number of enqueued records; `null` for PyTorch. */
   readonly launches: number | null;
-  /** Which of its implementations PyTorch took. */
+  /** The implementation that PyTorch selected; only for PyTorch. */
   readonly kind?: string;
 }
 
-/** One measurement. */
+/** The measurements of one workload in one setting. */
 export interface Row {
   readonly name: string;
   readonly tensors: number;
@@ -30,44 +30,44 @@ export interface Row {
   readonly optimizer: OptimizerName;
   readonly dtype: Setting["dtype"];
   readonly moments: Setting["moments"];
-  /** `null` on a GPU. */
+  /** Number of CPU threads; `null` on a GPU. */
   readonly threads: number | null;
   readonly rounds: number;
-  /** Moved by one step. */
+  /** Bytes that one step moves. */
   readonly bytes: number;
-  /** One step on the device's clock, each enqueued by a call of `step()`. */
+  /** Time of one eager step, on the device's clock. */
   readonly milliseconds: Spread;
-  /** The same of a captured step that is replayed, where the host has next to nothing to do. */
+  /** Time of one replay of a captured step, on the device's clock. */
   readonly replayedMilliseconds: Spread;
-  /** One step of many in a row, until the host knows of their end. */
+  /** Wall time of one of many consecutive eager steps, including the synchronization at their end. */
   readonly wallMilliseconds: Spread;
   readonly gigabytesPerSecond: number;
-  /** Records that one step enqueues. */
+  /** Number of records that one step enqueues. */
   readonly launches: number;
-  /** What a step costs the host: by a call of `step()`, and by a replay of a captured one. */
+  /** Time of the host per step, for an eager step and for a replay of a captured one. */
   readonly hostMicroseconds: { readonly eager: number; readonly replayed: number };
   readonly baselines: Partial<Record<BaselineName, BaselineResult>>;
 }
 
-/** What all measurements of a device share. */
+/** Options of {@link measure}, shared by all measurements on a device. */
 export interface Bench {
   readonly device: Device;
   readonly torch: TorchPeer | undefined;
   readonly foundTorch: FoundTorch;
-  /** Undefined: all that are at hand. */
+  /** Baselines to measure; `undefined` for all that are available. */
   readonly baselines: readonly BaselineName[] | undefined;
   readonly rounds: number;
-  /** Told of every pass; where it says no, what was measured so far is the result. */
-  readonly goesOn: (round: number) => boolean;
-  /** Told why a baseline is left out. */
+  /** Called before every pass with the number of the round. If it returns false, the complete rounds are the result. */
+  readonly shouldContinue: (round: number) => boolean;
+  /** Called with the reason if a baseline is left out. */
   readonly note: (text: string) => void;
 }
 
 /**
- * Measures one workload in one setting against its baselines, in turns.
+ * Measures one workload in one setting, in turns with its baselines.
  *
- * @returns `undefined` where it was stopped before the first round was complete
- * @throws StepsizeError `invalid-argument` where a baseline was asked for that is not at hand
+ * @returns `undefined` if it was stopped before the first round was complete
+ * @throws StepsizeError `invalid-argument` if a requested baseline is not available, `out-of-memory` or `device-failed`
  */
 export async function measure(bench: Bench, workload: Workload, setting: Setting): Promise<Row | undefined> {
   const { device } = bench;
@@ -81,7 +81,7 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
     const stopwatch = keep(new Stopwatch(device));
     const model = keep(new Model(device, workload, setting));
     const fused = keep(model.fused());
-    // The first step makes what the optimizer keeps, which a captured one must find.
+    // The first step creates the optimizer state, which must exist before the capture.
     fused.work();
     const captured = keep(device.capture(fused.work));
     const replay = () => captured.replay();
@@ -105,7 +105,7 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
       launches[name] = countRecords(device, subject);
       contenders.push({ name, run: stopwatch.passOf(subject.work) });
     }
-    const passes = await interleave(contenders, bench.rounds, bench.goesOn);
+    const passes = await interleave(contenders, bench.rounds, bench.shouldContinue);
     const ours = passes.get("stepsize") as Pass[];
     if (ours.length === 0) return undefined;
     const timesOf = (list: readonly Pass[]) => list.map(({ milliseconds }) => milliseconds);
@@ -138,7 +138,7 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
     };
   } finally {
     for (const one of own.reverse()) one.dispose();
-    // The next row's tensors are of other sizes.
+    // The tensors of the next row have other sizes, so cached memory would not be reused.
     device.trim();
   }
 }
@@ -147,35 +147,39 @@ function chooseBaselines(bench: Bench, workload: Workload, setting: Setting): Ba
   return (bench.baselines ?? baselineNames).filter((name) => {
     const problem = whyNot(name, bench, setting);
     if (problem === undefined) return bench.baselines !== undefined || name !== "per-tensor" || !isOne(workload);
-    if (bench.baselines) throw new StepsizeError("invalid-argument", `--baseline: there is no ${name}: ${problem}`);
+    if (bench.baselines)
+      throw new StepsizeError(
+        "invalid-argument",
+        `--baseline: expected an available baseline, got ${name}: ${problem}`,
+      );
     bench.note(`without ${name}: ${problem}`);
     return false;
   });
 }
 
-/** One tensor by itself is what per-tensor would measure. */
+/** Whether there is only one tensor. Per-tensor steps are then the same as the fused step. */
 const isOne = ({ shapes }: Workload) => shapes.length === 1;
 
-/** Why a baseline cannot be measured here. */
+/** Returns the reason why a baseline cannot be measured; `undefined` if it can. */
 export function whyNot(
   name: BaselineName,
   { device, foundTorch }: Pick<Bench, "device" | "foundTorch">,
   setting: Setting,
 ): string | undefined {
   const gpu = device.name !== "cpu";
-  if (name === "copy" && !gpu) return "on a CPU one thread copies; the loop shows what all can do";
+  if (name === "copy" && !gpu) return "on a CPU, the copy uses one thread; the loop uses all";
   if (name !== "torch") return undefined;
-  if (device.name === "cuda:emulated") return "PyTorch does not know the emulated GPU";
+  if (device.name === "cuda:emulated") return "PyTorch does not support the emulated GPU";
   if ("problem" in foundTorch) return foundTorch.problem;
   if (gpu && !foundTorch.hasGpu) return `PyTorch ${foundTorch.version} finds no GPU`;
   if (!kindOf(setting).torch) return `PyTorch has no ${setting.optimizer}`;
   const moments = kindOf(setting).moments > 0;
-  if (setting.dtype === "bfloat16-master") return "PyTorch has no masters of bfloat16 parameters";
-  if (moments && setting.moments !== setting.dtype) return "PyTorch keeps moments in the parameters' type";
+  if (setting.dtype === "bfloat16-master") return "PyTorch has no master weights of bfloat16 parameters";
+  if (moments && setting.moments !== setting.dtype) return "PyTorch stores moments in the type of the parameters";
   return undefined;
 }
 
-/** Passes of PyTorch's optimizer over the same shapes. */
+/** Returns a function that measures a pass of PyTorch's optimizer over the same shapes. */
 function torchPass({ device, torch }: Bench, { shapes }: Workload, setting: Setting) {
   const { name, options } = kindOf(setting).torch as { name: string; options: object };
   const what = JSON.stringify({

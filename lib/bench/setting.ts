@@ -1,19 +1,20 @@
 import type { DataType } from "../native/index.js";
 import { Adam, AdamW, Lion, type Optimizer, SGD, type StepOptions, type Trainable } from "../optim/index.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: the options differ by optimizer, and nobody asks for them here
+// biome-ignore lint/suspicious/noExplicitAny: the options differ by optimizer and are not used here
 type AnyOptimizer = Optimizer<any>;
 
 interface Kind {
-  /** As PyTorch calls it, where it has it. */
+  /** Name and options of PyTorch's optimizer; absent if PyTorch has none. */
   readonly torch?: { readonly name: string; readonly options: Readonly<Record<string, number>> };
-  /** The update rule, as `native/update/rules.h` names it. */
+  /** Name of the update rule in `native/update/rules.h`. */
   readonly rule: string;
+  /** Number of moments per parameter. */
   readonly moments: number;
   readonly make: (parameters: readonly Trainable[], options: StepOptions) => AnyOptimizer;
 }
 
-// A rate so small that no number of steps takes the parameters anywhere.
+// The rate is so small that the parameters hardly change in any number of steps.
 const lr = 1e-6;
 
 /** The optimizers that can be measured. */
@@ -48,32 +49,38 @@ export const kinds = {
 export type OptimizerName = keyof typeof kinds;
 export const optimizerNames = Object.keys(kinds) as OptimizerName[];
 
-/** How parameters and gradients are stored: `bfloat16-master` has float32 masters of bfloat16 parameters. */
+/** Storage of parameters and gradients. `bfloat16-master` has float32 master weights of bfloat16 parameters. */
 export const storageNames = ["float32", "bfloat16-master", "bfloat16"] as const;
+/** Storage types of moments. */
 export const momentNames = ["float32", "bfloat16"] as const;
 
-/** What is measured: a rule and its storage. */
+/** The measured optimizer and its storage types. */
 export interface Setting {
   readonly optimizer: OptimizerName;
   readonly dtype: (typeof storageNames)[number];
   readonly moments: (typeof momentNames)[number];
 }
 
+/** Returns the properties of a setting's optimizer. */
 export function kindOf({ optimizer }: Setting): Kind {
   return kinds[optimizer];
 }
 
-/** The type that the parameters of a setting have, seen from outside. */
+/** Returns the type of the parameters and gradients of a setting. */
 export function parameterType({ dtype }: Setting): DataType {
   return dtype === "float32" ? "float32" : "bfloat16";
 }
 
+/** Creates the optimizer of a setting. */
 export function makeOptimizer(setting: Setting, parameters: readonly Trainable[]): AnyOptimizer {
   const masterWeights = setting.dtype === "bfloat16-master";
   return kindOf(setting).make(parameters, { masterWeights, momentType: setting.moments });
 }
 
-/** The types of the lists that an update works on, in its order: what is updated, gradients, moments, copies. */
+/**
+ * Returns the types of the lists that an update works on, in its order: updated weights, gradients, moments, and bfloat16
+ * copies of master weights.
+ */
 export function listTypes(setting: Setting): DataType[] {
   const master = setting.dtype === "bfloat16-master";
   const type = parameterType(setting);
@@ -83,7 +90,7 @@ export function listTypes(setting: Setting): DataType[] {
 
 const sizes: Partial<Record<DataType, number>> = { float32: 4, bfloat16: 2 };
 
-/** Bytes that an update moves per parameter: gradients are read, copies written, all others both. */
+/** Returns the bytes that an update moves per parameter. Gradients are read, copies written, all others both. */
 export function bytesPerParameter(setting: Setting): number {
   const types = listTypes(setting);
   const copies = setting.dtype === "bfloat16-master" ? types.length - 1 : -1;

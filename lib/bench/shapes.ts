@@ -2,6 +2,7 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import { readJsonFile } from "../read-file.js";
 import { atLeastOne, list, where } from "../schema.js";
 
+/** Sizes of a tensor's axes. */
 export type Shape = readonly number[];
 
 /** The tensors of one measurement. */
@@ -10,21 +11,23 @@ export interface Workload {
   readonly shapes: readonly Shape[];
 }
 
+/** Returns the number of elements of a shape; 1 for `[]`. */
 export function elementsOf(shape: Shape): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** Returns the number of elements of all tensors of a workload. */
 export function totalElements({ shapes }: Workload): number {
   return shapes.reduce((sum, shape) => sum + elementsOf(shape), 0);
 }
 
-/** Memory for a dozen lists of so many elements must fit into a machine that somebody has. */
+/** Largest number of elements. A dozen lists of them fit into the memory of large machines. */
 const mostElements = 1e11;
 const mostTensors = 65_536;
 
 /**
- * A workload of equal tensors: `1e6` is one of a million elements, `1000x1e4` a thousand of ten thousand.
- * @throws StepsizeError `invalid-argument`
+ * Parses a workload of equal tensors: `1e6` is one tensor of 1e6 elements, `1000x1e4` is 1000 tensors of 1e4 elements.
+ * @throws StepsizeError `invalid-argument` for other text or too many elements
  */
 export function workloadOfSize(text: string): Workload {
   const parts = text.trim().split(/[x×]/);
@@ -37,7 +40,7 @@ export function workloadOfSize(text: string): Workload {
   return { name: `${tensors} × ${short(elements)}`, shapes: Array.from({ length: tensors }, () => [elements]) };
 }
 
-/** A count with few digits: 10M, 10k, 123,456. */
+/** Formats a count with few digits: 10M, 10k, 123,456. */
 function short(count: number): string {
   for (const [unit, letter] of [
     [1e9, "G"],
@@ -48,7 +51,7 @@ function short(count: number): string {
   return count.toLocaleString("en-US");
 }
 
-/** The parameters of models that everybody knows. */
+/** The shapes of the parameters of well-known models, by name. */
 export const namedShapes: Readonly<Record<string, () => Shape[]>> = {
   resnet50,
   // 35.3M: the vocabulary of GPT-NeoX, whose embedding is also the last layer.
@@ -58,9 +61,9 @@ export const namedShapes: Readonly<Record<string, () => Shape[]>> = {
 };
 
 /**
- * A workload by the name of its model, or from a JSON file: an array of shapes, each an array of sizes.
- * @throws StepsizeError `invalid-argument` for what is neither; `not-found`; `invalid-file` for a file that holds
- * something else
+ * Returns the workload of a named model, or reads one from a JSON file with an array of shapes.
+ * @throws StepsizeError `invalid-argument` if the text is neither a name nor a `.json` file; `not-found` if the file does
+ * not exist; `invalid-file` if it has other contents
  */
 export async function workloadOfShapes(text: string): Promise<Workload> {
   const named = namedShapes[text];
@@ -83,11 +86,11 @@ async function readShapes(path: string): Promise<readonly Shape[]> {
     throw new StepsizeError(error.code, `--shapes: ${error.message}`, { cause: error });
   });
   if (totalElements({ name: "", shapes }) > mostElements)
-    throw new StepsizeError("invalid-file", `--shapes: ${path}: has more than ${mostElements} elements`);
+    throw new StepsizeError("invalid-file", `--shapes: ${path}: expected at most ${mostElements} elements, found more`);
   return shapes;
 }
 
-/** As torchvision's: a convolution without bias and a scale and a shift after each, four stages of bottlenecks. */
+/** The parameters of torchvision's ResNet-50: convolutions without bias, each with a batch norm's scale and shift. */
 function resnet50(): Shape[] {
   const shapes: Shape[] = [];
   const convolution = (outputs: number, inputs: number, size: number) =>
@@ -111,7 +114,10 @@ function resnet50(): Shape[] {
   return shapes;
 }
 
-/** As OLMo 2's: no biases, a gated feed-forward layer, norms of queries and keys and behind both parts of a layer. */
+/**
+ * The parameters of a decoder like OLMo 2: no biases, a gated feed-forward layer, norms of queries and keys, and a norm
+ * after attention and after the feed-forward layer.
+ */
 function decoder(sizes: { vocabulary: number; tied: boolean; width: number; hidden: number; layers: number }): Shape[] {
   const { vocabulary, tied, width, hidden, layers } = sizes;
   const attention: Shape[] = [...Array.from({ length: 4 }, () => [width, width]), [width], [width]];

@@ -2,22 +2,22 @@ import type { Device } from "../native/index.js";
 import { copy, type Tensor, zeros } from "../tensor/index.js";
 import { median } from "./interleave.js";
 
-/** One pass: milliseconds per repetition. */
+/** The times of one pass, in milliseconds per repetition. */
 export interface Pass {
-  /** On the device's own clock. */
+  /** Time on the device's clock. */
   readonly milliseconds: number;
-  /** From the host's first call until the host knows that all is done. */
+  /** Wall time from the host's first call to the end of the synchronization. */
   readonly wall: number;
 }
 
-// On a CPU long enough for the scheduler to spread the threads; a GPU has none.
+// Length of a pass in milliseconds. On a CPU, it gives the scheduler time to spread the threads.
 const passMilliseconds = { cpu: 120, gpu: 20 };
 const mostRepetitions = 1000;
 
 /** Measures work on one device. */
 export class Stopwatch {
   readonly #device: Device;
-  /** Two tensors of the size of the GPU's cache; a CPU has none. */
+  /** Two tensors of the size of the GPU's cache, which a copy between them evicts; `undefined` on a CPU. */
   readonly #scrub: readonly [Tensor, Tensor] | undefined;
 
   constructor(device: Device) {
@@ -27,18 +27,18 @@ export class Stopwatch {
     if (cache > 0) this.#scrub = [sized(), sized()];
   }
 
-  /** A function that measures a pass of this work, with as many repetitions as its first call finds sensible. */
+  /** Returns a function that measures a pass of work. Its first call determines the number of repetitions. */
   passOf(work: () => void): () => Promise<Pass> {
     let repetitions = 0;
     let scrubs = 1;
     return async () => {
       if (repetitions === 0) {
-        // The first does what is done once.
+        // The first run includes one-time initialization.
         await this.#device.time(work);
         let once = await this.#device.time(work);
         if (this.#scrub) {
           const scrub = await this.#device.time(() => this.#scrubCache());
-          // The device must be busy until the host has enqueued the work behind them, or it would wait for it.
+          // The scrubs keep the device busy until the host has enqueued the work after them.
           scrubs = Math.min(200, 1 + Math.ceil((2 * (await this.hostMicroseconds(work, 5))) / 1e3 / scrub));
           once += scrubs * scrub;
         }
@@ -49,7 +49,7 @@ export class Stopwatch {
     };
   }
 
-  /** Median time of one call on the host, where the device has nothing else to do. */
+  /** Measures the median time of a call on the host, in microseconds, while the device is idle. */
   async hostMicroseconds(call: () => void, calls = 25): Promise<number> {
     const times: number[] = [];
     for (let i = 0; i < calls; i++) {
@@ -75,7 +75,7 @@ export class Stopwatch {
     return { milliseconds: milliseconds / repetitions, wall: (performance.now() - begin) / repetitions };
   }
 
-  /** Each repetition by itself, from memory that no cache holds; then, for the wall, all in a row. */
+  /** Measures each repetition with a cold cache. Then measures the wall time of consecutive repetitions. */
   async #passWithColdCache(work: () => void, repetitions: number, scrubs: number): Promise<Pass> {
     const times: Promise<number>[] = [];
     for (let i = 0; i < repetitions; i++) {

@@ -4,13 +4,13 @@ import { bytesPerParameter, kindOf, listTypes, makeOptimizer, parameterType, typ
 import { totalElements, type Workload } from "./shapes.js";
 import { randomTensor } from "./values.js";
 
-/** Work to measure, and the memory that it needs. */
+/** Work to measure. `dispose` frees its memory. */
 export interface Subject {
   work(): void;
   dispose(): void;
 }
 
-/** A model's parameters with gradients, and the optimizers that update them. */
+/** The parameters of a model with their gradients. */
 export class Model {
   readonly #setting: Setting;
   readonly #parameters: readonly Tensor[];
@@ -26,13 +26,13 @@ export class Model {
     });
   }
 
-  /** One optimizer for all parameters. */
+  /** Creates one optimizer for all parameters. */
   fused(): Subject {
     const optimizer = makeOptimizer(this.#setting, this.#parameters);
     return { work: () => optimizer.step(), dispose: () => optimizer.dispose() };
   }
 
-  /** The same kernel once for each parameter. */
+  /** Creates one optimizer per parameter, so that the same kernel runs once for each. */
   perTensor(): Subject {
     const optimizers = this.#parameters.map((parameter) => makeOptimizer(this.#setting, [parameter]));
     return {
@@ -53,7 +53,7 @@ export class Model {
   }
 }
 
-/** A plain loop with the update's reads and writes, over one tensor of all elements. */
+/** Creates a plain loop with the reads and writes of the update, over one tensor of all elements. */
 export function loop(device: Device, workload: Workload, setting: Setting): Subject {
   const { rule } = kindOf(setting);
   const tensors = listTypes(setting).map((type, i) => randomTensor(device, [totalElements(workload)], type, i));
@@ -65,7 +65,7 @@ export function loop(device: Device, workload: Workload, setting: Setting): Subj
   return { work: () => void device.enqueue("traffic", [], { rule }, lists), dispose: disposeAll(tensors) };
 }
 
-/** A copy that reads and writes as many bytes as the update together. */
+/** Creates a copy that moves as many bytes as the update, reads and writes together. */
 export function bareCopy(device: Device, workload: Workload, setting: Setting): Subject {
   const words = Math.ceil((totalElements(workload) * bytesPerParameter(setting)) / 8);
   const [to, from] = [0, 1].map((salt) => randomTensor(device, [words], "float32", salt)) as [Tensor, Tensor];
@@ -78,9 +78,9 @@ function disposeAll(tensors: readonly Tensor[]): () => void {
   };
 }
 
-/** How many records the work enqueues, whenever it is not the first time. */
+/** Counts the records that the work enqueues, except at its first run. */
 export function countRecords(device: Device, { work }: Subject): number {
-  // An optimizer's first step also makes what it keeps.
+  // The first step of an optimizer also creates its state.
   work();
   const { enqueue } = device;
   let records = 0;
@@ -91,7 +91,7 @@ export function countRecords(device: Device, { work }: Subject): number {
   try {
     work();
   } finally {
-    // The method of the class shows again.
+    // This uncovers the method of the class again.
     delete (device as { enqueue?: unknown }).enqueue;
   }
   return records;

@@ -9,14 +9,14 @@ const script = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "bench"
 
 const keptCharacters = 4096;
 
-/** A Python that has PyTorch, or why there is none. */
+/** A Python interpreter with PyTorch, or the reason why there is none. */
 export type FoundTorch =
   | { readonly python: string; readonly version: string; readonly hasGpu: boolean }
   | { readonly problem: string };
 
-/** Looks for a Python that has PyTorch: $PYTHON, the one on the path, or the system's own. */
+/** Looks for a Python interpreter with PyTorch: `$PYTHON`, `python3` on the path, then `/usr/bin/python3`. */
 export function findTorch(): FoundTorch {
-  if (!existsSync(script)) return { problem: "bench/peers/torch_peer.py is part of the repository alone" };
+  if (!existsSync(script)) return { problem: "bench/peers/torch_peer.py exists only in the repository" };
   const candidates = [...new Set([process.env["PYTHON"], "python3", "/usr/bin/python3"])].filter((one) => one);
   const question = "import torch; print(torch.__version__, torch.cuda.is_available())";
   for (const python of candidates as string[]) {
@@ -27,38 +27,46 @@ export function findTorch(): FoundTorch {
   return { problem: `PyTorch is not installed for ${candidates.join(", ")}` };
 }
 
-/** PyTorch in a process of its own that waits for orders, so that its passes can take turns with ours. */
+/** PyTorch in another process, which runs one pass per request, in turns with the other contenders. */
 export class TorchPeer {
   readonly #process: ChildProcess;
   readonly #answers: AsyncIterator<string>;
   readonly #ended: Promise<void>;
-  /** The end of what it wrote to its standard error: where it fails, the exception's text is the last of it. */
+  /** The last characters of its standard error. After a failure, they have the text of the exception. */
   #said = "";
 
   private constructor(process: ChildProcess) {
     this.#process = process;
-    // Closed is later than exited: by then all it said has come.
+    // "close" comes after "exit", when all output has arrived.
     this.#ended = new Promise((resolve) => process.once("close", () => resolve()));
     process.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#said = (this.#said + text).slice(-keptCharacters);
     });
-    // Somebody may end it; what it is asked then tells.
+    // If the process has ended, the next request reports it.
     process.stdin?.on("error", () => {});
     this.#answers = createInterface({ input: process.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
   }
 
-  /** @returns `undefined` where there is no PyTorch */
+  /**
+   * Starts the process.
+   * @returns `undefined` if there is no PyTorch
+   */
   static start(threads: number, found: FoundTorch = findTorch()): TorchPeer | undefined {
     if ("problem" in found) return undefined;
-    // Passive: its threads must not spin while it is our turn.
+    // With a passive wait policy, its threads do not spin while other contenders run.
     const env = { ...process.env, OMP_NUM_THREADS: String(threads), OMP_WAIT_POLICY: "passive" };
-    // In a group of its own: a Ctrl-C is for us, and the end of our input tells it to go.
+    // It has its own process group, so that Ctrl-C does not reach it. It ends when its input is closed.
     return new TorchPeer(
       spawn(found.python, [script, String(threads)], { env, stdio: ["pipe", "pipe", "pipe"], detached: true }),
     );
   }
 
-  /** Runs one pass of a case; its answer, as JSON. */
+  /**
+   * Runs one pass and returns the parsed answer.
+   *
+   * @param what the case as JSON
+   * @throws StepsizeError `device-failed` if the process has ended
+   */
   async ask(what: string, repetitions: number): Promise<unknown> {
     this.#process.stdin?.write(`${what} ${repetitions}\n`);
     const { value, done } = await this.#answers.next();

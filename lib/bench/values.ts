@@ -3,18 +3,18 @@ import { PhiloxStream } from "../random.js";
 import { cast, type Tensor, tensor } from "../tensor/index.js";
 import { elementsOf, type Shape } from "./shapes.js";
 
-// Prime, so that tensors of round sizes do not all begin alike.
+// A prime, so that tensors of round sizes begin with different numbers.
 const period = 1_000_003;
 let block: Float32Array | undefined;
 
-/** Numbers in [−1, 1), the same in every process. */
+/** Returns random numbers in [−1, 1), the same in every process. */
 function numbers(): Float32Array {
   const stream = new PhiloxStream(0, 0);
   block ??= Float32Array.from({ length: period }, () => 2 * stream.uniform() - 1);
   return block;
 }
 
-/** A tensor of random numbers of either sign; a million different ones, again and again. */
+/** Creates a tensor of random numbers in [−1, 1), which repeat after a million. `salt` selects the first number. */
 export function randomTensor(device: Device, shape: Shape, dtype: DataType, salt: number): Tensor {
   const all = numbers();
   const values = new Float32Array(elementsOf(shape));

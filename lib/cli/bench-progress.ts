@@ -4,7 +4,7 @@ import { benchLine } from "./bench-table.js";
 import { startBar } from "./progress.js";
 import { tell } from "./terminal.js";
 
-/** How far it is, on standard error: a bar on a terminal, a line for each row elsewhere. */
+/** Progress of a benchmark on standard error: a bar on a terminal, otherwise one line per row. */
 export class BenchProgress {
   readonly notes: string[] = [];
   readonly #bar: SingleBar | undefined;
@@ -33,7 +33,7 @@ export class BenchProgress {
 
   close(): void {
     this.#bar?.stop();
-    // The bar was in their way.
+    // While the bar was drawn, the notes were held back.
     if (this.#bar) for (const note of this.notes) tell(note);
   }
 }

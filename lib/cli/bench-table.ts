@@ -2,7 +2,7 @@ import type { BaselineName, Row } from "../bench/index.js";
 import type { BandwidthPoint } from "../report/bandwidth-figure.js";
 import { table } from "./text.js";
 
-/** What a row was measured with, in words: `float32`, `bfloat16, bfloat16 moments, 2 threads`. */
+/** Describes the setting of a row: `float32`, `bfloat16, bfloat16 moments, 2 threads`. */
 function settingOf({ dtype, moments, threads }: Row): string {
   const parts = [dtype, ...(moments === "bfloat16" ? ["bfloat16 moments"] : [])];
   if (threads !== null) parts.push(`${threads} thread${threads === 1 ? "" : "s"}`);
@@ -10,14 +10,14 @@ function settingOf({ dtype, moments, threads }: Row): string {
 }
 
 function digits(value: number): string {
-  // Below the last digit that a measurement has, all are noise.
+  // Measurements are not precise enough for more than three digits.
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
 const share = (ratio: number | undefined) => (ratio === undefined ? "" : `${(100 * ratio).toFixed(1)} %`);
 const times = (ratio: number | undefined) => (ratio === undefined ? "" : `× ${ratio.toPrecision(3)}`);
 
-/** The rows as an aligned table; baselines that none of them has are left out. */
+/** Formats the rows as an aligned table. Columns of baselines that no row has are left out. */
 export function benchTable(rows: readonly Row[]): string {
   const has = (name: BaselineName) => rows.some(({ baselines }) => baselines[name]);
   const columns: readonly (readonly [heading: string, cell: (row: Row) => string, shown?: boolean])[] = [
@@ -42,14 +42,14 @@ export function benchTable(rows: readonly Row[]): string {
   return table([shown.map(([heading]) => heading), ...rows.map((row) => shown.map(([, cell]) => cell(row)))], right);
 }
 
-/** One row in a line, while others are still measured. */
+/** Formats one row as one line, for progress output. */
 export function benchLine(row: Row): string {
   const { name, milliseconds, gigabytesPerSecond, baselines } = row;
   const limit = baselines.loop ? `, ${share(baselines.loop.ratio)} of the loop` : "";
   return `${name}, ${settingOf(row)}: ${digits(milliseconds.median)} ms, ${gigabytesPerSecond.toFixed(1)} GB/s${limit}`;
 }
 
-/** What the rows say of bandwidth: the baselines move the same bytes. */
+/** Returns the points of the bandwidth figure, in GB/s. Each baseline of a row moves as many bytes as the update. */
 export function bandwidthPoints(rows: readonly Row[]): BandwidthPoint[] {
   return rows.flatMap((row) => {
     const { name, tensors, elements, bytes, milliseconds, baselines } = row;

@@ -34,7 +34,7 @@ import { flagOf, shellWord } from "./text.js";
 
 const fields: Fields = {
   optimizer: choiceField(optimizerNames, "the update rule", { fallback: "adamw" }),
-  rounds: numberField(z.int().min(1).max(1000), "a whole number from 1 to 1000", "passes of each contender", {
+  rounds: numberField(z.int().min(1).max(1000), "a whole number from 1 to 1000", "timed passes per contender", {
     fallback: "11",
   }),
 };
@@ -58,25 +58,37 @@ interface BenchFlags {
 export function defineBench(command: Command): void {
   addFlags(command, fields);
   command
-    .addOption(new Option("--device <name>", "auto, cpu, cuda, cuda:1, …").default("auto", "auto"))
-    .option("--threads <n,…>", "threads of the CPU (default: all there are)")
-    .addOption(new Option("--dtype <name,…>", `storage: ${storageNames.join(", ")}`).default("float32", "float32"))
+    .addOption(new Option("--device <name>", "device: auto, cpu, cuda, cuda:1, …").default("auto", "auto"))
+    .option("--threads <n,…>", "numbers of CPU threads to measure with (default: all available CPUs)")
     .addOption(
-      new Option("--moments <name,…>", `type of the moments: ${momentNames.join(", ")}`).default("float32", "float32"),
+      new Option("--dtype <name,…>", `storage types to measure: ${storageNames.join(", ")}`).default(
+        "float32",
+        "float32",
+      ),
     )
-    .option("--sizes <n,…>", `elements, or tensors x elements (default: ${defaultSizes}, unless --shapes is given)`)
+    .addOption(
+      new Option("--moments <name,…>", `types of the moments: ${momentNames.join(", ")}`).default("float32", "float32"),
+    )
+    .option(
+      "--sizes <n,…>",
+      `numbers of elements, or tensors x elements (default: ${defaultSizes}, unless --shapes is given)`,
+    )
     .option(
       "--shapes <name,…>",
-      `tensors of a model: ${Object.keys(namedShapes).join(", ")}, or a .json file of shapes`,
+      `tensor shapes of a model: ${Object.keys(namedShapes).join(", ")}, or a .json file of shapes`,
     )
-    .option("--baseline <name,…>", `compare with: ${baselineNames.join(", ")} (default: all that are at hand)`)
-    .option("--json <file>", "write all that was measured")
-    .option("--svg <file>", "draw bytes per second over the number of elements")
+    .option("--baseline <name,…>", `baselines: ${baselineNames.join(", ")} (default: all available)`)
+    .option("--json <file>", "write all measurements to a JSON file")
+    .option("--svg <file>", "write a figure of bandwidth over the number of elements to an SVG file")
     .addHelpText(
       "after",
       `
-The baselines: loop, a plain loop with the same reads and writes and no arithmetic; copy, a device's own copy of as many
-bytes; per-tensor, one optimizer for each tensor; torch, PyTorch's optimizer. They take turns with the update.
+Baselines:
+  loop        a plain loop with the same reads and writes and no arithmetic
+  copy        the device's own copy of the same number of bytes
+  per-tensor  one optimizer per tensor
+  torch       PyTorch's optimizer
+The update and the baselines are timed in turns.
 
 Examples:
   stepsize bench optimizer
@@ -115,7 +127,7 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
       progress.rowDone(row);
     }
   } catch (error) {
-    // First what was measured before.
+    // The rows measured before the error are printed first.
     failure = error;
   } finally {
     progress.close();
@@ -125,26 +137,28 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
     const torch = "problem" in foundTorch ? null : foundTorch.version;
     const about = { command: commandLine(), ...machineFacts(), device: facts, torch, notes: progress.notes, rows };
     try {
-      // Before the table: a reader of standard output that has gone away ends the command.
+      // Files are written before the table is printed, because a closed standard output ends the command.
       await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
     } finally {
       print(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}`);
     }
   }
-  interrupts.check(rows.length > 0 ? "interrupted; this is what was measured" : "interrupted before the first result");
+  interrupts.check(
+    rows.length > 0 ? "interrupted; the table has the results so far" : "interrupted before the first result",
+  );
   if (failure) throw failure;
 }
 
-/** All that is to be measured. */
+/** What to measure: every combination of threads, settings and workloads. */
 interface Plan extends Pick<Bench, "foundTorch" | "baselines" | "rounds"> {
   readonly device: string;
-  /** Undefined: as many as there are. */
+  /** Numbers of CPU threads; `undefined` for all available CPUs. */
   readonly threads: readonly (number | undefined)[];
   readonly settings: readonly Setting[];
   readonly workloads: readonly Workload[];
 }
 
-/** Measures row by row, until somebody asks to stop; tells of each on which device it was. */
+/** Measures row by row until interrupted. Yields each row with the facts of its device. */
 async function* measureAll(plan: Plan, interrupts: Interrupts, progress: BenchProgress) {
   const { foundTorch, baselines, rounds } = plan;
   let done = 0;
@@ -154,12 +168,12 @@ async function* measureAll(plan: Plan, interrupts: Interrupts, progress: BenchPr
     try {
       for (const setting of plan.settings)
         for (const workload of plan.workloads) {
-          const goesOn = (round: number) => {
+          const shouldContinue = (round: number) => {
             progress.at(done * (rounds + 1) + round, `${workload.name}, ${setting.dtype}`);
             return !interrupts.requested;
           };
           const note = (text: string) => progress.noteOnce(text);
-          const bench: Bench = { device, torch, foundTorch, baselines, rounds, goesOn, note };
+          const bench: Bench = { device, torch, foundTorch, baselines, rounds, shouldContinue, note };
           const row = await measure(bench, workload, setting);
           done++;
           if (row) yield { row, device: { name: device.name, ...factsOf(device) } };
@@ -181,17 +195,23 @@ async function write({ json, svg }: BenchFlags, rows: readonly Row[], optimizer:
   for (const file of [json, svg]) if (file !== undefined) tell(`wrote ${file}`);
 }
 
-/** Before the measurement, which takes a while. */
+/**
+ * Checks that the output files can be written, before the measurement begins.
+ * @throws UsageError naming the flag of a file whose folder does not exist or is not writable
+ */
 async function expectFolders(files: Readonly<Record<string, string | undefined>>): Promise<void> {
   for (const [flag, file] of Object.entries(files)) {
     const folder = dirname(resolve(file ?? "."));
     await access(folder, constants.W_OK).catch(() => {
-      throw new UsageError(`${flag}: expected a file in a folder that can be written, got "${file}"`);
+      throw new UsageError(`${flag}: expected a file in a writable folder, got "${file}"`);
     });
   }
 }
 
-/** Words of a list, each one of those that there are. */
+/**
+ * Splits a comma-separated list and checks each word against the choices.
+ * @throws UsageError naming the flag, the choices and the nearest one
+ */
 function wordsOf<const T extends string>(flag: string, text: string, choices: readonly T[]): T[] {
   return text.split(",").map((word) => {
     if ((choices as readonly string[]).includes(word)) return word as T;
@@ -214,7 +234,7 @@ async function workloadsOf({ sizes, shapes }: BenchFlags): Promise<Workload[]> {
   return [...equal, ...named];
 }
 
-/** What a device says of itself, without what every row says. */
+/** Returns the facts about a device, without the number of threads, which each row has. */
 function factsOf(device: Device): Record<string, string> {
   const { name: hardware, threads: _, ...facts } = device.describe();
   return { ...(hardware && { hardware }), ...facts };
@@ -225,7 +245,7 @@ function hardwareOf({ hardware, kernels }: Record<string, string>): string {
   return ` (${words})`;
 }
 
-/** More digits are noise. */
+/** Rounds numbers to six digits, as a replacer of `JSON.stringify`. Measurements are not more precise. */
 function sixDigits(_: string, value: unknown): unknown {
   return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 }

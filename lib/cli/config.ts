@@ -14,24 +14,24 @@ import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedul
 import { readSettings } from "./settings-file.js";
 import { flagOf } from "./text.js";
 
-/** The device, as `openDevice` names it. */
+/** The field for a device, as `openDevice` takes it. */
 export const deviceField: z.ZodType<string> = z.string().regex(/^(auto|cpu|cuda(:(\d+|emulated))?)$/);
 deviceField.register(help, {
   kind: "text",
   placeholder: "<name>",
   expected: "auto, cpu, cuda or cuda:<number>",
-  description: "where to compute: auto, cpu, cuda, cuda:1, …",
-  fallback: "auto: a GPU that has all that models need, else the CPU",
+  description: "device: auto, cpu, cuda, cuda:1, …",
+  fallback: "auto: the first GPU; the CPU if there is none or with --threads",
 });
 
-/** The field for the threads of kernels. */
-export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads that kernels use", {
-  fallback: "all CPUs the process may use",
+/** The field for the number of threads that CPU kernels use. */
+export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads for kernels", {
+  fallback: "all CPUs available to the process",
 });
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";
-/** More than any run makes. */
+/** The largest budget of a run. No run needs more. */
 const mostSteps = 1_000_000_000;
 const share = z.number().gt(0).lt(1);
 
@@ -40,34 +40,48 @@ const share = z.number().gt(0).lt(1);
  * the other flags of the command, such as `--resume`.
  */
 export const trainFields: Fields = {
-  model: choiceField(models.names, "model (resnet18, 34, 50: a 3×3 stem where no side has over 64 pixels)", {
-    fallback: "resnet8, or olmo-nano for text",
-  }),
+  model: choiceField(
+    models.names,
+    "model (resnet18, 34 and 50 have a 3×3 stem for images of up to 64 pixels per side)",
+    {
+      fallback: "resnet8, or olmo-nano for text",
+    },
+  ),
   weights: z.string().min(1).register(help, {
     kind: "text",
     placeholder: "<file>",
     expected: "the path of a safetensors file",
-    description: "weights to start from: a checkpoint's, or PyTorch's as safetensors",
-    fallback: "drawn from the seed",
+    description: "initial weights: a checkpoint, or PyTorch's weights as safetensors",
+    fallback: "random, from --seed",
   }),
-  classifier: choiceField(["load", "skip"], "whether --weights are for the last layer too", { fallback: "load" }),
+  classifier: choiceField(["load", "skip"], "whether to load the last layer from --weights", { fallback: "load" }),
   data: dataField,
-  classes: numberField(positive.max(65_536), "a whole number from 1 to 65536", "classes of idx:<dir>", {
+  classes: numberField(positive.max(65_536), "a whole number from 1 to 65536", "number of classes of idx:<dir>", {
     fallback: "10",
   }),
-  context: numberField(positive, whole, "tokens in a window of tokens:<dir>", { fallback: String(defaultContext) }),
-  validation: numberField(share, "a number above 0 and below 1", "share of the training items held back", {
-    fallback: "none",
-  }),
-  augment: switchField("pad by 4, crop, and flip where the data are CIFAR-10"),
-  budget: numberField(positive.max(mostSteps), `a whole number from 1 to ${mostSteps}`, "steps of the run", {
+  context: numberField(positive, whole, "tokens per window of tokens:<dir>", { fallback: String(defaultContext) }),
+  validation: numberField(
+    share,
+    "a number above 0 and below 1",
+    "share of the training items held back for validation",
+    {
+      fallback: "none",
+    },
+  ),
+  augment: switchField("augment images: pad by 4 and crop at random; for CIFAR-10 also flip"),
+  budget: numberField(positive.max(mostSteps), `a whole number from 1 to ${mostSteps}`, "number of steps", {
     fallback: "600",
   }),
   batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
-  accumulate: numberField(positive.max(65_536), "a whole number from 1 to 65536", "batches averaged into one step", {
-    fallback: "1",
-  }),
-  precision: choiceField(["float32", "bf16"], "what weights and activations are stored in; masters stay float32", {
+  accumulate: numberField(
+    positive.max(65_536),
+    "a whole number from 1 to 65536",
+    "batches whose gradients are averaged into one step",
+    {
+      fallback: "1",
+    },
+  ),
+  precision: choiceField(["float32", "bf16"], "type of weights and activations; master weights stay float32", {
     fallback: "float32",
   }),
   optimizer: choiceField(optimizerNames, "update rule", { fallback: "adamw" }),
@@ -81,7 +95,7 @@ export const trainFields: Fields = {
   weightDecay: numberField(
     z.number().min(0),
     "a number of at least 0",
-    "decay of the weights, not of norms and biases",
+    "weight decay, not applied to norms and biases",
     {
       placeholder: "<x>",
       fallback: "0.01 for adamw, else 0",
@@ -91,30 +105,35 @@ export const trainFields: Fields = {
     placeholder: "<x>",
     fallback: "0.9",
   }),
-  clipNorm: numberField(z.number().gt(0), "a number above 0", "global norm that longer gradients are cut to", {
-    placeholder: "<x>",
-    fallback: "no limit",
-  }),
-  nonFinite: choiceField(["stop", "skip"], "what to do at a gradient that is not finite", { fallback: "stop" }),
+  clipNorm: numberField(
+    z.number().gt(0),
+    "a number above 0",
+    "largest gradient norm; larger gradients are scaled down to it",
+    {
+      placeholder: "<x>",
+      fallback: "no limit",
+    },
+  ),
+  nonFinite: choiceField(["stop", "skip"], "what to do if a gradient is not finite", { fallback: "stop" }),
   seed: numberField(
     z.int().min(0),
     "a whole number of at least 0",
-    "seed of the weights and of the order of the data",
+    "seed of the initial weights and of the order of the data",
     {
       fallback: "0",
     },
   ),
   device: deviceField,
   threads: threadsField,
-  capture: switchField("record one step and replay it: less work for the host, more memory"),
+  capture: switchField("capture one step and replay it: less work on the host, more memory"),
   checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
-  evaluateEvery: numberField(positive, whole, "steps between evaluations on the way", { fallback: "none" }),
+  evaluateEvery: numberField(positive, whole, "steps between evaluations during the run", { fallback: "none" }),
 };
 
-/** Settings that change neither the losses nor the result, so that a resumed run may have others. */
+/** Settings that a resumed run may change, because they change neither the losses nor the result. */
 const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery"];
 
-/** What a run is, complete: as it goes into `config.json`, options of the schedule beside the rest. */
+/** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
 export interface TrainSettings {
   readonly model: string;
   readonly weights?: string;
@@ -142,21 +161,21 @@ export interface TrainSettings {
   readonly evaluateEvery?: number;
 }
 
-/** Settings and the schedule they describe. */
+/** The settings of a run and their schedule. */
 export interface TrainConfig {
   readonly settings: TrainSettings;
   readonly schedule: Schedule;
 }
 
-/** Values that were given, before defaults, with where each came from. */
+/** Settings as given, without defaults. `label` names a field in an error message, as a flag or by file and field. */
 export interface GivenValues {
   readonly values: Readonly<Record<string, unknown>>;
   readonly label: (field: string) => string;
 }
 
 /**
- * Reads settings from a JSON file: the fields of `train`'s flags, in camel case.
- * @throws UsageError naming the file, and the field that is wrong
+ * Reads settings from a JSON file. Its fields are those of {@link trainFields}, in camel case.
+ * @throws UsageError naming the file and the wrong field
  */
 export async function readConfig(path: string): Promise<GivenValues> {
   const values = await readSettings(path, "the configuration");
@@ -164,33 +183,36 @@ export async function readConfig(path: string): Promise<GivenValues> {
   return { values: check(trainFields, values, label), label };
 }
 
-/** Values from flags, checked. */
+/**
+ * Checks values from flags.
+ * @throws UsageError naming the wrong flag
+ */
 export function checkFlags(values: Readonly<Record<string, unknown>>): GivenValues {
   return { values: check(trainFields, values, flagOf), label: flagOf };
 }
 
 /**
- * Puts flags over a file's values and fills in the rest.
- * @throws UsageError naming a field that does not go with the others
+ * Overrides the values of a file with those of flags, and fills in defaults.
+ * @throws UsageError naming a field that contradicts the others
  */
 export function completeConfig(flags: GivenValues, file?: GivenValues): TrainConfig {
   const given: Record<string, unknown> = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
   const label = (field: string) => (field in flags.values || !file ? flags : file).label(field);
   const { optimizer = "adamw", budget = 600, schedule: name = "uba", data = "mnist" } = given as Partial<TrainSettings>;
   if (given["momentum"] !== undefined && optimizer !== "sgd")
-    throw new UsageError(`${label("momentum")}: only the optimizer sgd takes it, this run has ${optimizer}`);
+    throw new UsageError(`${label("momentum")}: expected none without the optimizer sgd, this run has ${optimizer}`);
   const isText = data.startsWith("tokens:");
   const misplaced = (field: string, why: string) => {
     throw new UsageError(`${label(field)}: ${why}, this run has ${data}`);
   };
   if (given["classes"] !== undefined && !data.startsWith("idx:"))
-    misplaced("classes", "only data of the form idx:<dir> take it");
-  if (given["context"] !== undefined && !isText) misplaced("context", "only data of the form tokens:<dir> take it");
+    misplaced("classes", "expected only with data idx:<dir>");
+  if (given["context"] !== undefined && !isText) misplaced("context", "expected only with data tokens:<dir>");
   if (given["validation"] !== undefined && isText)
-    misplaced("validation", "stepsize tokenize makes the validation split of text");
-  if (given["augment"] && isText) misplaced("augment", "only images are changed at random");
+    misplaced("validation", "expected none for text, whose validation split is made by stepsize tokenize");
+  if (given["augment"] && isText) misplaced("augment", "expected only with images");
   if (given["classifier"] !== undefined && given["weights"] === undefined)
-    throw new UsageError(`${label("classifier")}: only a run that starts from --weights takes it`);
+    throw new UsageError(`${label("classifier")}: expected only with --weights`);
   const schedule = makeSchedule(
     name,
     { ...scheduleDefaults(name, optimizer, budget, isText), ...given, budget },
@@ -221,23 +243,23 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   return { settings: inOrder(settings) as unknown as TrainSettings, schedule };
 }
 
-/** A setting that a run goes on with, and the one it had until then; `null` for none. */
+/** A setting that a resumed run changes, with its values before and after; `null` for none. */
 export interface ChangedSetting {
   readonly field: string;
   readonly before: unknown;
   readonly after: unknown;
 }
 
-/** What a run goes on with, and how that is another run than the one it began as. */
+/** The settings that a resumed run continues with, and their differences from the stored ones. */
 export interface ResumedConfig extends TrainConfig {
   readonly changes: readonly ChangedSetting[];
 }
 
 /**
- * The settings of a run to be continued: those it was started with, what may be changed without changing it, where its
- * data lie now, and what the call allows to be another.
+ * Completes the settings of a run to resume. Flags may change settings that do not affect the result, the location of
+ * the data, and whatever `allowed` names.
  *
- * @throws UsageError for a flag that would make it another run
+ * @throws UsageError for a flag that changes any other setting
  */
 export function resumedConfig(
   stored: GivenValues,
@@ -248,15 +270,15 @@ export function resumedConfig(
   const before = settings as unknown as Record<string, unknown>;
   for (const [field, value] of Object.entries(flags.values)) {
     const now = placed({ [field]: value })[field] ?? value;
-    // Whether data elsewhere are the same ones is seen when they are read.
+    // Whether data at another location are the same is checked when they are read.
     const mayChange = changeable.includes(field) || field === "data" || isDeepStrictEqual(now, before[field]);
     const isRate = field === "budget" || field === "schedule" || field in scheduleFields;
     if (mayChange || (isRate && allowed.includes("schedule"))) continue;
     const was = before[field] === undefined ? "had none" : `has ${describe(before[field])}`;
-    const way = isRate ? "; to go on with another one, add --allow schedule" : "; it cannot be changed on the way";
+    const way = isRate ? "; to change it, add --allow schedule" : ", which cannot be changed";
     throw new UsageError(`${flagOf(field)}: the run to resume ${was}${way}`);
   }
-  // Of the same data in another place these stay what they are.
+  // If the same data are at another location, these settings do not change.
   const { classes, context } = sameKind(settings.data, flags.values["data"])
     ? settings
     : ({} as Partial<TrainSettings>);
@@ -274,7 +296,7 @@ function sameKind(source: string, other: unknown): boolean {
   return typeof other !== "string" || parseSource(other).kind === parseSource(source).kind;
 }
 
-/** Those of the values that name files, with full paths, so that a run can be resumed from another working directory. */
+/** Returns the settings that name files, with absolute paths, so that a run can be resumed from another directory. */
 function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return {
     ...(typeof data === "string" && { data: resolveSource(data) }),
@@ -282,14 +304,15 @@ function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<st
   };
 }
 
-/** The settings in the order of the fields, for those who read them in a file. */
+/** Sorts the settings into the order of the fields, for a readable file. */
 function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const names = Object.keys(trainFields).filter((name) => settings[name] !== undefined);
   return Object.fromEntries(names.map((name) => [name, settings[name]]));
 }
 
 /**
- * The rates that suit the update rules. A twentieth of the budget is warm-up, where the schedule has none of its own.
+ * Returns the default options of a schedule: a rate that suits the optimizer, and a twentieth of the budget as warm-up
+ * if the schedule has the option `warmup`.
  */
 function scheduleDefaults(
   schedule: string,
@@ -297,7 +320,7 @@ function scheduleDefaults(
   budget: number,
   isText: boolean,
 ): Record<string, unknown> {
-  // Of text: the rate that most schedules chose in docs/studies/sotu-olmo-nano.
+  // For text, this is the rate that was chosen for most schedules in docs/studies/sotu-olmo-nano.
   const maxLr = { sgd: 0.1, adam: 1e-3, adamw: isText ? 2e-3 : 1e-2, lion: 1e-3 }[optimizer];
   const options = optionsOf(schedule);
   return {
@@ -306,7 +329,7 @@ function scheduleDefaults(
   };
 }
 
-/** A file's values without those that made sense only with a schedule, an optimizer or data that a flag replaces. */
+/** Drops values of a file that apply only to a schedule, an optimizer or data that a flag replaces. */
 function withoutOverruled(
   values: Readonly<Record<string, unknown>>,
   flags: Readonly<Record<string, unknown>>,

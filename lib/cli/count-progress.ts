@@ -3,10 +3,10 @@ import { startBar } from "./progress.js";
 import { tell } from "./terminal.js";
 import { count, duration } from "./text.js";
 
-/** Seconds between two lines where there is no terminal. */
+/** Seconds between two progress lines if there is no terminal. */
 const secondsBetweenLines = 10;
 
-/** How much of a known number is done, on standard error: a bar on a terminal, a line now and then elsewhere. */
+/** Progress through a known number of items on standard error: a bar on a terminal, otherwise a line every 10 s. */
 export class CountProgress {
   readonly #bar: SingleBar | undefined;
   readonly #what: string;
@@ -18,14 +18,16 @@ export class CountProgress {
     this.#bar = bar;
   }
 
-  /** @param what what is counted, such as `document` */
+  /** @param what the name of an item in the singular, such as `document` */
   static async start(what: string): Promise<CountProgress> {
     return new CountProgress(what, process.stderr.isTTY ? await startBar(1, 0, process.stderr) : undefined);
   }
 
   /**
-   * Tells how far it is.
-   * @param share of the work that is done, from which the time that is left is estimated
+   * Shows how many items are done and the time left.
+   *
+   * @param share the part of the work that is done, from 0 to 1; the time left is estimated from it
+   * @param more text before the time left
    */
   at(done: number, total: number, share: number, more = ""): void {
     const now = performance.now();
@@ -38,7 +40,7 @@ export class CountProgress {
     tell(`${this.#what} ${count(done)}/${count(total)}  ${state}`);
   }
 
-  /** Shows a line of text beside it. */
+  /** Writes a line of text above the progress. */
   note(text: string): void {
     if (this.#bar) process.stderr.write("\r\x1b[K");
     tell(text);

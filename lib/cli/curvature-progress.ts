@@ -3,7 +3,7 @@ import { Smoother } from "../report/smooth.js";
 import { type ProgressStream, startBar } from "./progress.js";
 import { duration } from "./text.js";
 
-/** Products so far and the time left: a bar on a terminal, elsewhere a line now and then. */
+/** Progress of `curvature`, in Hessian products: a bar on a terminal, otherwise a line every 2 s. */
 export class CurvatureProgress {
   readonly #stream: ProgressStream;
   readonly #bar: SingleBar | undefined;
@@ -18,13 +18,13 @@ export class CurvatureProgress {
 
   static async start(steps: number, stream: ProgressStream & NodeJS.WritableStream = process.stderr) {
     const bar = stream.isTTY ? await startBar(steps, 0, stream) : undefined;
-    bar?.update(0, { state: "choosing the distance of differences" });
+    bar?.update(0, { state: "choosing the distance of the finite differences" });
     return new CurvatureProgress(stream, bar);
   }
 
   step(done: number, steps: number): void {
     const now = performance.now();
-    // The first has the choice of the distance before it.
+    // The first product is not measured, because its time includes the choice of the distance.
     if (done > 1) this.#secondsPerProduct.add((now - this.#last) / 1000);
     this.#last = now;
     const left = `${duration((steps - done) * this.#secondsPerProduct.value)} left`;

@@ -14,7 +14,7 @@ import { settingsBeside } from "./run-folder.js";
 import { readData } from "./run-setup.js";
 import { openSaved } from "./saved.js";
 
-/** What the command was asked to look at. */
+/** The options of `curvature` that select a model and its data. */
 export interface SubjectOptions {
   readonly checkpoint?: string;
   readonly model?: string;
@@ -27,9 +27,9 @@ export interface SubjectOptions {
   readonly threads?: number;
 }
 
-/** A model on a device with a batch of its data. */
+/** A model on a device, and the batch whose loss is examined. */
 export interface Subject {
-  /** What it is, in words. */
+  /** Describes the model: its checkpoint, or its name and seed. */
   readonly title: string;
   readonly model: Module;
   readonly prepare: (raw: Tensor) => Tensor;
@@ -38,41 +38,45 @@ export interface Subject {
   readonly preconditioner: Preconditioner | undefined;
   /** Steps that the model was trained for; 0 for fresh weights. */
   readonly step: number;
-  /** Settings of the run that it is from, as far as they are known. */
+  /** The known settings of the run that the checkpoint belongs to; empty if there are none. */
   readonly run: RunSettings;
   close(): Promise<void>;
 }
 
-/** A run's settings; those of its schedule stand beside the others. */
+/** The settings of a run, including those of its schedule. */
 type RunSettings = Partial<TrainSettings> & { readonly maxLr?: number };
 
-/** Items of the batch, if nothing else is said: an item of text is a whole window. */
+/** Default number of items of the batch. An item of text is a window. */
 const defaultBatch = { images: 512, tokens: 32 };
 
-/** Loads or makes the model, and draws the batch. */
+/**
+ * Loads the model of a checkpoint or creates one with fresh weights, and draws the batch.
+ *
+ * @throws UsageError for options that contradict each other or do not fit the checkpoint
+ * @throws StepsizeError any error of opening the device, loading the model and reading the data
+ */
 export async function openSubject(options: SubjectOptions): Promise<Subject> {
   const { checkpoint, model, adam } = options;
   if (checkpoint !== undefined && model !== undefined)
-    throw new UsageError("--model: the checkpoint says which model it holds; leave one of the two out");
+    throw new UsageError("--model: expected none with --checkpoint, which has its own model; leave out one of the two");
   if (checkpoint !== undefined) return openTrained(options);
   if (model === undefined)
     throw new UsageError(
       "--checkpoint: expected a checkpoint or a run's folder, or --model for fresh weights; got none",
     );
-  if (adam)
-    throw new UsageError("--adam: fresh weights have no moments of Adam's; give the --checkpoint of such a run");
+  if (adam) throw new UsageError("--adam: expected a --checkpoint of a run with adam or adamw, got fresh weights");
   return openFresh(model, options);
 }
 
 async function openTrained(options: SubjectOptions): Promise<Subject> {
   const { data: given, batch, seed, adam } = options;
-  // A difference of two gradients needs the digits that bf16 has not.
+  // Gradients are subtracted from each other, for which bf16 is not precise enough.
   const more = adam ? { readOptimizer: preconditionerOf } : {};
   const saved = await openSaved<Preconditioner>({ ...options }, { precision: "float32", ...more }).catch(
     (error: unknown) => {
       if (!(error instanceof StepsizeError) || !error.message.includes("model of your own code")) throw error;
       throw new UsageError(
-        `--checkpoint: ${options.checkpoint} holds a model that only your own code can build; call curvature(model, batch) there`,
+        `--checkpoint: expected a model of this library, got ${options.checkpoint} of your own code; call curvature(model, batch) in that code`,
         { cause: error },
       );
     },
@@ -82,8 +86,9 @@ async function openTrained(options: SubjectOptions): Promise<Subject> {
     const run = ((await settingsBeside(path)) ?? {}) as RunSettings;
     const source = given ?? run.data;
     if (typeof source !== "string")
-      throw new UsageError(`--data: expected ${sourcesInWords}; the checkpoint is in no run's folder to say`);
-    // Of other data than the run's own nothing was held back; their classes are as many as the model has.
+      throw new UsageError(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
+    // The settings of the run, such as its validation share, do not apply to other data. Those have as many classes as
+    // the model.
     const own = given === undefined ? run : {};
     const classes = options.classes ?? own.classes ?? card.classes?.length;
     const task = await readTask({ seed: 0, ...own, data: source, classes, batch });
@@ -122,12 +127,12 @@ async function openFresh(name: string, options: SubjectOptions): Promise<Subject
   }
 }
 
-/** Reads the data as a run with these settings would. */
+/** Reads the data as `train` with these settings does. */
 function readTask(settings: Record<string, unknown>): Promise<Task> {
   return readData({ ...settings, batch: settings["batch"] ?? 1 } as unknown as TrainSettings);
 }
 
-/** A batch of the training items, the same for the same seed. */
+/** Draws a batch of training items. The same seed gives the same batch. */
 async function drawBatch(task: Task, size: number | undefined, seed: number): Promise<Batch> {
   const batches = task.trainingBatches({ size: size ?? Math.min(defaultBatch[task.unit], task.lengths.train), seed });
   try {
@@ -141,7 +146,7 @@ function expectFitting({ preprocessing }: ModelCard, path: string, { inputs }: B
   if (!preprocessing) return;
   const words = (shape: readonly number[], dtype: string) => `${dtype} of ${shape.join(" × ")}`;
   const [own, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape.slice(1), inputs.dtype)];
-  if (own !== given) throw new UsageError(`--data: expected items that ${path} takes, ${own}, got ${given} in ${name}`);
+  if (own !== given) throw new UsageError(`--data: expected the input of ${path}, ${own}, got ${given} in ${name}`);
 }
 
 async function preconditionerOf(checkpoint: OpenCheckpoint): Promise<Preconditioner> {

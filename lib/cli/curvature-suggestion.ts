@@ -3,27 +3,30 @@ import { type Suggestion, suggest } from "../schedule/theory/index.js";
 import type { Subject } from "./curvature-subject.js";
 import { short, some } from "./text.js";
 
-/** What theory makes of the curvatures that were found. */
+/** UBA parameters that theory suggests for the measured curvatures. */
 export interface Suggested extends Suggestion {
   readonly curvature: readonly [lowest: number, highest: number];
   readonly budget: number;
 }
 
-/** What the suggestion was asked to be for, by flags. */
+/** The flags that the suggestion depends on. */
 export interface SuggestionOptions {
   readonly budget?: number;
   readonly maxLr?: number;
   readonly adam: boolean;
 }
 
-/** A suggestion for curvatures from λ_q, or the noise floor, to λ_max; `undefined` where none is above the floor. */
+/**
+ * Suggests UBA parameters for curvatures from λ_q (at least the noise floor) to λ_max.
+ * @returns the suggestion; `undefined` if λ_max is not above the noise floor
+ */
 export function suggestionFor(
   { lambdaMax, lambdaQ, noiseFloor }: Curvature,
   { run }: Subject,
   given: SuggestionOptions,
 ): Suggested | undefined {
   if (!(lambdaMax > noiseFloor)) return undefined;
-  // A run's rates are rates for this curvature only where its updates are the ones that it was measured for.
+  // The highest rate of the run applies only if its optimizer has the updates that the curvature was measured for.
   const own = given.adam ? ["adam", "adamw"] : ["sgd"];
   const ownMaxLr = own.includes(run.optimizer ?? "") ? run.maxLr : undefined;
   const { budget = run.budget ?? 600, maxLr = ownMaxLr } = given;
@@ -32,20 +35,20 @@ export function suggestionFor(
 }
 
 const heuristic =
-  "This is a heuristic: a network's loss is no quadratic, its curvature changes while it trains (compare checkpoints),\n" +
-  "and neither the noise of batches nor momentum is in it.";
+  "This is a heuristic. The loss of a network is not quadratic, and its curvature changes during training (compare\n" +
+  "checkpoints). Gradient noise and momentum are not considered.";
 
-/** The suggestion in words, with what it is worth. */
+/** Describes the suggestion, with its assumptions and limits. */
 export function suggestionText(suggested: Suggested | undefined, { noiseFloor }: Curvature): string {
-  if (!suggested) return `No curvature is above the noise floor: theory has nothing to suggest.\n${heuristic}`;
+  if (!suggested) return `No curvature is above the noise floor, so there is no suggestion.\n${heuristic}`;
   const { curvature, budget, phi, maxLr, minLr, worstCase, assumptions } = suggested;
   const [lowest, highest] = curvature;
-  const floor = lowest === noiseFloor ? " (the noise floor: what is below is not known)" : "";
+  const floor = lowest === noiseFloor ? " (the noise floor; smaller curvatures cannot be measured)" : "";
   const rates = `--phi ${short(phi)} --max-lr ${short(maxLr)} --min-lr ${short(minLr)}`;
   return [
     `On a quadratic with curvatures from ${short(lowest)}${floor} to ${short(highest)}, for ${some(budget, "step")}, theory suggests`,
     `  ${minLr === maxLr ? `--schedule constant --max-lr ${short(maxLr)}` : `--schedule uba ${rates}`}`,
-    `which leaves ${short(Math.exp(worstCase))} of an error at worst.`,
+    `This reduces the error to ${short(Math.exp(worstCase))} of its initial value or less.`,
     ...assumptions.map((sentence) => `  - ${sentence}`),
     heuristic,
   ].join("\n");

@@ -1,12 +1,12 @@
 import type { Curvature } from "../curvature/index.js";
 import { count, percent, short, some, table } from "./text.js";
 
-/** The result in lines: what is largest and smallest, where the mass is, the condition. */
+/** Formats the result as a table: extreme curvatures, mass, condition number and noise floor. */
 export function curvatureTable(found: Curvature): string {
   const { lambdaMax, lambdaMaxError, lambdaMin, lambdaQ, kappa, negativeMass, noiseFloor, share } = found;
   const range = (lowest: string, highest: string) => `${lowest} … ${highest}`;
   const condition = kappa.lowerBoundOnly
-    ? [`at least ${short(kappa.estimate)}`, "λ_q is under the noise floor"]
+    ? [`at least ${short(kappa.estimate)}`, "λ_q is below the noise floor"]
     : [short(kappa.estimate), range(short(kappa.lowest), short(kappa.highest))];
   return table(
     [
@@ -34,10 +34,13 @@ export function curvatureTable(found: Curvature): string {
 const barWidth = 40;
 const mostParts = 6;
 
-/** Mass by curvature as bars: what is negative, what is not told from 0, and even parts of a logarithmic scale above. */
+/**
+ * Draws the mass by curvature as bars. The ranges are: negative curvature, curvature that cannot be distinguished from
+ * 0, and ranges of equal length on a logarithmic scale above that.
+ */
 export function massBars({ ritz, lambdaMax, noiseFloor }: Curvature): string {
   const range = lambdaMax / noiseFloor;
-  // Each part is a third of a power of ten at least: finer ones would only show single Ritz values.
+  // Each range is at least a third of a decade. Finer ones would show single Ritz values only.
   const parts = range > 1 ? Math.min(mostParts, Math.ceil(3 * Math.log10(range))) : 0;
   const above = Array.from({ length: parts }, (_, i) => noiseFloor * range ** (i / parts));
   const starts = [-Infinity, -noiseFloor, ...above];
@@ -59,7 +62,7 @@ export function massBars({ ritz, lambdaMax, noiseFloor }: Curvature): string {
   return table([["curvature", "mass", ""], ...rows], [0, 1]);
 }
 
-/** One line on the loss, the weights and the work. */
+/** Summarizes the loss, the gradient norm, the number of weights and the work in one line. */
 export function workLine({ loss, gradientNorm, weights, steps, gradients, distance }: Curvature): string {
   const work = `${some(steps, "product")} from ${count(gradients)} gradients, ${short(distance)} to either side`;
   return `loss ${short(loss)}, gradient ${short(gradientNorm)}, ${some(weights, "weight")}; ${work}`;

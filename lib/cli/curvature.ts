@@ -30,25 +30,30 @@ const above = z.number().gt(0);
 
 const fields: Fields = {
   ...savedFields,
-  model: choiceField(models.names, "fresh weights of this model, in place of a checkpoint"),
-  data: withFallback(dataField, "the run's own, or mnist for fresh weights"),
-  classes: numberField(positive, whole, "classes of idx:<dir>", { fallback: "the model's, or 10" }),
-  batch: numberField(positive, whole, "training items whose loss is looked at", {
-    fallback: "512, or 32 windows of text, or all there are",
+  model: choiceField(models.names, "fresh weights of this model instead of a checkpoint"),
+  data: withFallback(dataField, "the run's, or mnist for fresh weights"),
+  classes: numberField(positive, whole, "number of classes of idx:<dir>", { fallback: "the model's, or 10" }),
+  batch: numberField(positive, whole, "training items whose loss is examined", {
+    fallback: "512, or 32 windows of text; all if there are fewer",
   }),
-  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the batch, and of fresh weights", {
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the batch and of fresh weights", {
     fallback: "0",
   }),
-  steps: numberField(z.int().min(2), "a whole number of at least 2", "products of the Hessian", { fallback: "40" }),
-  share: numberField(above.lt(1), "a number above 0 and below 1", "share of the mass that κ_eff is about", {
+  steps: numberField(z.int().min(2), "a whole number of at least 2", "Hessian products to compute", { fallback: "40" }),
+  share: numberField(
+    above.lt(1),
+    "a number above 0 and below 1",
+    "share of the mass above λ_q, for κ_eff = λ_max/λ_q",
+    {
+      placeholder: "<x>",
+      fallback: "0.95",
+    },
+  ),
+  adam: switchField("precondition the Hessian as Adam does: divide by √v̂ + ε of the checkpoint"),
+  budget: numberField(positive, whole, "number of steps for the suggestion", { fallback: "the run's, or 600" }),
+  maxLr: numberField(above, "a number above 0", "highest learning rate for the suggestion", {
     placeholder: "<x>",
-    fallback: "0.95",
-  }),
-  adam: switchField("the Hessian as Adam's steps see it, divided by √v̂ + ε of the checkpoint"),
-  budget: numberField(positive, whole, "steps that the suggestion is for", { fallback: "the run's, or 600" }),
-  maxLr: numberField(above, "a number above 0", "highest learning rate of the suggestion", {
-    placeholder: "<x>",
-    fallback: "the run's, where its optimizer is the one looked at, else none",
+    fallback: "the run's if its optimizer is sgd, or adam or adamw with --adam; otherwise none",
   }),
 };
 
@@ -66,8 +71,9 @@ export function defineCurvature(command: Command): void {
     .addHelpText(
       "after",
       `
-Looks from the gradient of one batch: "mass" is the squared share of the gradient along directions of a curvature.
-What it makes of a network is a heuristic. docs/uba.md says how to read it.
+Computes the spectrum of the Hessian of the loss of one batch with the Lanczos method, starting from the gradient.
+"Mass" is the share of the squared gradient norm that lies along directions of a curvature. The suggested UBA parameters
+are a heuristic. docs/uba.md explains how to read the result.
 
 Examples:
   stepsize curvature --checkpoint runs/1
@@ -82,7 +88,7 @@ async function curvatureCommand(flags: Record<string, unknown>): Promise<void> {
   const given = check(fields, fromFlags(fields, flags), flagOf);
   const options = { seed: 0, adam: false, ...given } as Options;
   const { figure, json = false } = flags as { figure?: string; json?: boolean };
-  const interrupts = new Interrupts(() => process.stderr.write("\nstopping after this product\n"));
+  const interrupts = new Interrupts(() => process.stderr.write("\nstopping after the current product\n"));
   try {
     const subject = await openSubject(options);
     try {
@@ -90,13 +96,13 @@ async function curvatureCommand(flags: Record<string, unknown>): Promise<void> {
       const found = await measure(subject, options, interrupts);
       const suggestion = suggestionFor(found, subject, options);
       try {
-        // Before the report: a reader of standard output that has gone away ends the command.
+        // The figure is written before the report is printed, because a closed standard output ends the command.
         if (figure !== undefined) await draw(found, subject, figure);
       } finally {
         report(found, subject, suggestion, json ? tell : print);
         if (json) printJson(jsonResult(found, subject, suggestion, options));
       }
-      interrupts.check(`interrupted after ${some(found.steps, "product")}; this is what they show`);
+      interrupts.check(`interrupted after ${some(found.steps, "product")}; the result is from these`);
     } finally {
       await subject.close();
     }

@@ -10,38 +10,44 @@ import { asTextModel, type SavedModel } from "./saved.js";
 import { perplexity, scoreInWords } from "./score.js";
 import { count } from "./text.js";
 
-/** What a trained model is to be evaluated on. */
+/** The data that a trained model is evaluated on. */
 export interface EvaluationRequest {
-  /** Where the data are: `mnist`, `tokens:path`, … */
+  /** The source of the data: `mnist`, `tokens:path`, … */
   readonly source: string;
   readonly split: TokenSplit;
   readonly batch: number | undefined;
-  /** Ends the evaluation, which rejects with its reason. */
+  /** Aborts the evaluation, which then rejects with the signal's reason. */
   readonly signal: AbortSignal;
 }
 
-/** What came out, for people and for programs. */
+/** The result of an evaluation, as text and as an object for JSON. */
 export interface SavedEvaluation {
-  /** Of the data. */
+  /** Name of the data. */
   readonly name: string;
-  /** How many of them, in words. */
+  /** Number of items in words, such as `10,000 items`. */
   readonly items: string;
   readonly words: string;
   readonly result: object;
 }
 
-/** Evaluates a model of text on windows side by side. */
+/**
+ * Evaluates a text model on consecutive windows of a split that do not overlap.
+ *
+ * @throws UsageError if the source is not `tokens:<dir>`
+ * @throws StepsizeError `invalid-argument` if the data were made with another tokenizer than the model's, `unsupported`
+ * if the model is no text model, and any error of reading the data
+ */
 export async function evaluateText(
   saved: SavedModel,
   { source, split, batch, signal }: EvaluationRequest,
 ): Promise<SavedEvaluation> {
   const { path, model, device, prepare, context, tokenizer } = asTextModel(saved);
   const { kind, place = "" } = parseSource(source);
-  if (kind !== "tokens") throw new UsageError(`--data: expected tokens:<dir> for the model of text, got ${source}`);
+  if (kind !== "tokens") throw new UsageError(`--data: expected tokens:<dir> for a text model, got ${source}`);
   const text = await tokens(place, { split, context });
   if (!isDeepStrictEqual(text.tokenizer, tokenizer)) {
-    const given = text.tokenizer ? tokenizerName(text.tokenizer) : "others";
-    const expected = `tokens that ${path} was trained on, ${tokenizerName(tokenizer)}`;
+    const given = text.tokenizer ? tokenizerName(text.tokenizer) : "another";
+    const expected = `the tokenizer of ${path}, ${tokenizerName(tokenizer)}`;
     throw new StepsizeError("invalid-argument", `--data: expected ${expected}, got ${given} in ${text.name}`);
   }
   const batches = text.batches({ size: batch ?? evaluationWindows(text) });

@@ -28,20 +28,20 @@ import { count, percent, table } from "./text.js";
 const fields: Fields = {
   ...savedFields,
   data: dataField,
-  split: choiceField(tokenSplits, "which part of the data; validation of text only", { fallback: "test" }),
+  split: choiceField(tokenSplits, "split of the data; validation only for text", { fallback: "test" }),
   batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
-    fallback: "250 images, or as much text as fits",
+    fallback: "250 images, or up to 64 windows of text",
   }),
 };
 
-/** What became of the items of one class. */
+/** Evaluation of the items of one class. */
 interface ClassResult {
   readonly name: string;
   readonly items: number;
   readonly correct: number;
-  /** How often the model said this class, rightly or not. */
+  /** How often the model predicted this class, correctly or not. */
   readonly predicted: number;
-  /** The wrong class it was taken for most often. */
+  /** The wrong class that was predicted most often for these items; `null` if none was. */
   readonly mistakenFor: string | null;
 }
 
@@ -53,7 +53,7 @@ export function defineEvaluate(command: Command): void {
     .addHelpText(
       "after",
       `
-Without --data, the data that the run was trained with, from its config.json.
+If --data is not given, the command uses the data that the run was trained on, from its config.json.
 
 Examples:
   stepsize evaluate --checkpoint runs/1
@@ -92,7 +92,7 @@ async function evaluateImages(
 ): Promise<SavedEvaluation> {
   const classifier = asClassifier(saved);
   if (split === "validation")
-    throw new UsageError(`--split: expected test or train for images, whose validation split is the run's own`);
+    throw new UsageError(`--split: expected test or train for images, got validation, which only the run itself has`);
   const data = await loadImages(parseSource(source), split, classifier.classes);
   expectFitting(classifier, data);
   const result = await evaluateByClass(classifier, data, { size: Math.min(batch, data.length), signal });
@@ -103,7 +103,7 @@ async function evaluateImages(
 async function sourceFor({ path }: SavedModel, given: string | undefined): Promise<string> {
   const source = given ?? (await settingsBeside(path))?.["data"];
   if (typeof source === "string") return resolveSource(source);
-  throw new UsageError(`--data: expected ${sourcesInWords}; the checkpoint is in no run's folder to say`);
+  throw new UsageError(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
 }
 
 function expectFitting({ preprocessing, path }: SavedClassifier, { inputs, name }: ArrayDataset): void {
@@ -112,7 +112,7 @@ function expectFitting({ preprocessing, path }: SavedClassifier, { inputs, name 
   if (own !== given)
     throw new StepsizeError(
       "invalid-argument",
-      `--data: expected items that ${path} takes, ${own}, got ${given} in ${name}`,
+      `--data: expected the input of ${path}, ${own}, got ${given} in ${name}`,
     );
 }
 

@@ -6,40 +6,40 @@ import { shown } from "../quoting.js";
 import { UsageError } from "./failure.js";
 import { flagOf } from "./text.js";
 
-/** What a field's schema does not say: how it looks as a flag, and in words. */
+/** The help of a field, which its schema does not have: its flag, its description and the words of its errors. */
 export interface FieldHelp {
   readonly description: string;
-  /** What stands after the flag, such as `<n>`; a switch has none. */
+  /** The placeholder after the flag, such as `<n>`; a switch has none. */
   readonly placeholder?: string;
-  /** How a flag's text becomes a value. */
+  /** How the text of a flag is converted to a value. */
   readonly kind: "text" | "words" | "number" | "switch" | "numbers" | "json";
-  /** The end of "expected …" in an error message. */
+  /** The words after "expected" in an error message. */
   readonly expected: string;
-  /** What holds where the field is not given, in words. */
+  /** The default, in words. */
   readonly fallback?: string | undefined;
   readonly choices?: readonly string[] | undefined;
-  /** The heading it stands under in a command's help; default: none of its own. */
+  /** The heading of the flag in a command's help; default `Options:`. */
   readonly group?: string;
 }
 
-/** Fields by name, each a schema that {@link help} knows. */
+/** Fields by name. Each is a schema that is registered in {@link help}. */
 export type Fields = Readonly<Record<string, z.ZodType>>;
 
-/** The words for each field's schema. */
+/** The help of each field's schema. */
 export const help = z.registry<FieldHelp>();
 
-/** A field of one number. */
+/** Makes a field for a number. */
 export function numberField(
   schema: z.ZodType<number>,
   expected: string,
   description: string,
   more: { placeholder?: string; fallback?: string | undefined } = {},
 ): z.ZodType<number> {
-  // A copy: the same check may serve several fields.
+  // The schema is copied, because several fields may share one.
   return schema.clone().register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
 }
 
-/** A field of one of a few words. */
+/** Makes a field for one of several words. */
 export function choiceField<const T extends string>(
   choices: readonly T[],
   description: string,
@@ -51,22 +51,22 @@ export function choiceField<const T extends string>(
   return schema.register(help, { kind: "text", placeholder, expected, description, choices, ...more });
 }
 
-/** A field that is on or off. */
+/** Makes a field that is on or off. */
 export function switchField(description: string, fallback = "off"): z.ZodType<boolean> {
   return z.boolean().register(help, { kind: "switch", expected: "true or false", description, fallback });
 }
 
-/** The same field with another default in its help. */
+/** Copies a field and gives the copy another default in its help. */
 export function withFallback(schema: z.ZodType, fallback: string): z.ZodType {
   return schema.clone().register(help, { ...(help.get(schema) as FieldHelp), fallback });
 }
 
-/** The words for a field. */
+/** Returns the help of a field. */
 export function helpOf(fields: Fields, name: string): FieldHelp {
   return help.get(fields[name] as z.ZodType) as FieldHelp;
 }
 
-/** Gives a command one flag per field. */
+/** Adds one flag per field to a command. */
 export function addFlags(command: Command, fields: Fields): void {
   for (const name of Object.keys(fields)) {
     const { placeholder, description, fallback, kind, choices, group } = helpOf(fields, name);
@@ -74,12 +74,12 @@ export function addFlags(command: Command, fields: Fields): void {
     const text = fallback === undefined ? listed : `${listed} (default: ${fallback})`;
     const option = new Option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
     command.addOption(group === undefined ? option : option.helpGroup(group));
-    // For a switch that a file has on.
+    // The negation can turn off a switch that a file turns on.
     if (kind === "switch") command.addOption(new Option(`--no-${flagOf(name).slice(2)}`).hideHelp());
   }
 }
 
-/** The values among a command's parsed flags that are fields, out of text. */
+/** Picks the fields among a command's parsed flags and converts their text to values. */
 export function fromFlags(fields: Fields, flags: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const name of Object.keys(fields)) {
@@ -88,7 +88,7 @@ export function fromFlags(fields: Fields, flags: Readonly<Record<string, unknown
   return values;
 }
 
-/** What is no number stays text, for the schema to refuse and the message to show. */
+/** Converts the text of a flag. Text that cannot be converted is kept, so that the schema refuses it and shows it. */
 function convert(kind: FieldHelp["kind"], value: unknown): unknown {
   if (typeof value !== "string") return value;
   const number = (text: string) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
@@ -106,7 +106,7 @@ function convert(kind: FieldHelp["kind"], value: unknown): unknown {
 /**
  * Checks values against their fields.
  *
- * @param label how a field is named where the values come from: as a flag, or by file and name
+ * @param label names a field in an error message: as a flag, or by file and field
  * @throws UsageError naming the first field that is unknown or has a wrong value
  */
 export function check(
@@ -117,7 +117,7 @@ export function check(
   const names = Object.keys(fields);
   for (const name of Object.keys(values)) {
     if (names.includes(name)) continue;
-    throw new UsageError(`${label(shown(name))}: there is no such field; did you mean "${nearest(name, names)}"?`);
+    throw new UsageError(`${label(shown(name))}: unknown field; did you mean "${nearest(name, names)}"?`);
   }
   const parsed = z
     .object(fields as Record<string, z.ZodType>)

@@ -1,25 +1,27 @@
 import { asType, embedding, noGrad, reshape, tensor, tidy } from "../tensor/index.js";
 import type { SavedTextModel } from "./saved.js";
 
-/** What {@link generateTokens} works with. */
+/** Options of {@link generateTokens}. */
 export interface GenerateOptions {
   readonly model: Pick<SavedTextModel, "model" | "device" | "prepare" | "context">;
-  /** At least one id. */
+  /** Ids before the generated ones; at least one. */
   readonly prompt: readonly number[];
-  /** How many ids at most. */
+  /** Largest number of ids to generate. */
   readonly tokens: number;
-  /** The id that ends the text before that; it is not yielded. */
+  /** The id that ends the text early. It is not yielded. */
   readonly endOfText: number;
   readonly sample: (logits: Float32Array) => number;
-  /** Ids from this one on are never drawn: a model may have more outputs than its tokenizer has tokens. */
+  /** Number of tokens. Larger ids are never drawn. A model may have more outputs than its tokenizer has tokens. */
   readonly vocabulary: number;
-  /** Ends the text once it is aborted, before the next id. The ids until then are yielded, and nothing is thrown. */
+  /** Ends the text before the next id if it is aborted. Nothing is thrown. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * The ids that follow a prompt. The model sees the last `context` ids. Nothing is kept from one token to the next: each
- * costs a forward pass over the window, so that n tokens cost O(n · forward).
+ * Generates the ids that follow a prompt, one at a time. The model sees the last `context` ids. There is no cache of keys
+ * and values: each token costs a forward pass over the whole window.
+ *
+ * @throws any error of the forward pass and of `sample`
  */
 export async function* generateTokens(options: GenerateOptions): AsyncGenerator<number, undefined> {
   const { model, prompt, tokens, endOfText, sample, vocabulary, signal } = options;
@@ -33,7 +35,7 @@ export async function* generateTokens(options: GenerateOptions): AsyncGenerator<
   }
 }
 
-/** The logits after the last id of a window. */
+/** Returns the logits after the last id of a window. */
 async function lastLogits(
   { model, device, prepare }: GenerateOptions["model"],
   window: readonly number[],
@@ -42,7 +44,7 @@ async function lastLogits(
   const row = noGrad(() =>
     tidy(() => {
       const logits = model.forward(prepare(tensor(device, Int32Array.from(window), [1, length])));
-      // Picked on the device: all rows would be length times as much to read.
+      // The last row is selected on the device, to read only that row.
       const row = embedding(tensor(device, Int32Array.of(length - 1)), reshape(logits, [length, -1]));
       return asType(row, "float32");
     }),

@@ -18,18 +18,18 @@ const fields: Fields = {
     kind: "text",
     placeholder: "<text>",
     expected: "text",
-    description: "the beginning of a document, to be continued",
-    fallback: "none: a document from its beginning",
+    description: "beginning of the text",
+    fallback: "none; the model starts a new document",
   }),
-  tokens: numberField(z.int().min(1), whole, "how many tokens at most", { fallback: "200" }),
+  tokens: numberField(z.int().min(1), whole, "largest number of tokens to generate", { fallback: "200" }),
   temperature: numberField(
     z.number().min(0),
     "a number of at least 0",
-    "above 1 more varied, below less; 0 always takes the likeliest token",
+    "sampling temperature; lower is less varied, 0 always takes the most likely token",
     { placeholder: "<x>", fallback: "0.8" },
   ),
-  topK: numberField(z.int().min(1), whole, "draw only from so many of the likeliest tokens", { fallback: "40" }),
-  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of what is drawn", { fallback: "0" }),
+  topK: numberField(z.int().min(1), whole, "number of the most likely tokens to draw from", { fallback: "40" }),
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random numbers", { fallback: "0" }),
 };
 
 interface GenerateValues {
@@ -47,9 +47,9 @@ export function defineGenerate(command: Command): void {
     .addHelpText(
       "after",
       `
-Text appears on standard output as it is made, the prompt before it (faintly on a terminal). It ends where the model
-ends the document, or after --tokens. The model sees the last tokens only, as many as it was trained with. Every token
-costs a forward pass over all of these.
+The command prints the prompt (faint on a terminal) and then each piece of text as it is generated. It stops when the
+model ends the document, or after --tokens tokens. The model sees only the last tokens, up to the context length that it
+was trained with. Every token costs a forward pass over this context.
 
 Examples:
   stepsize generate --checkpoint runs/1 --prompt "My fellow citizens"
@@ -68,10 +68,10 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
     const model = asTextModel(saved);
     const tokenizer = tokenizerOf(model.tokenizer);
     const { endOfText, vocabulary } = tokenizer;
-    // In the corpus, too, a document begins after the end of the one before.
+    // In the training data, too, every document is preceded by an end-of-text token.
     const given = [endOfText, ...tokenizer.encode(prompt)];
     if (given.length > model.context)
-      note(`the prompt has ${some(given.length - 1, "token")}, of which the model sees the last ${model.context}`);
+      note(`the prompt has ${some(given.length - 1, "token")}; the model sees only the last ${model.context}`);
     process.stdout.write(faint(onTerminal(prompt)));
     const decoder = tokenizer.decoder();
     const sample = sampler({ temperature, topK, seed });
@@ -93,12 +93,12 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
   }
 }
 
-/** Text as a terminal may show it; what goes into a file or to another program stays as it is. */
+/** Escapes control characters if standard output is a terminal. A file or another program gets the text unchanged. */
 function onTerminal(text: string): string {
   return process.stdout.isTTY ? printableLines(text) : text;
 }
 
-/** Faint on a terminal that is not told to be plain. */
+/** Makes text faint on a terminal, unless `NO_COLOR` is set. */
 function faint(text: string): string {
   const plain = !process.stdout.isTTY || text === "" || Boolean(process.env["NO_COLOR"]);
   return plain ? text : `\x1b[2m${text}\x1b[22m`;

@@ -8,19 +8,20 @@ import { UsageError } from "./failure.js";
 import { isPnm, readPnm, readPnmHeader } from "./pnm.js";
 import { some } from "./text.js";
 
-/** An image to be classified. */
+/** An image to classify. */
 export interface NamedImage {
-  /** The file, and where it holds several, which one. */
+  /** The file; for an image of an IDX file also its index, as in `images[3]`. */
   readonly name: string;
   readonly data: Uint8Array;
 }
 
 /**
- * Reads the images of a file: PGM or PPM; an IDX file, of which `indices` says which images; or, by its ending `.raw` or
- * `.bin`, bare bytes.
+ * Reads the images of a file: a PGM or PPM image, images of an IDX file, or raw bytes in a file named `.raw` or `.bin`.
  *
- * @param shape what the model takes: [height, width, channels]
- * @throws StepsizeError `invalid-file` for a file that is damaged or of another size, UsageError for a wrong `--index`
+ * @param shape the input shape of the model: [height, width, channels]
+ * @param indices which images of an IDX file to read; must be `undefined` for other files
+ * @throws StepsizeError `not-found` or `invalid-file` if a file is missing, damaged or of another size; `out-of-memory`
+ * @throws UsageError for a wrong `--index`
  */
 export async function readImages(
   path: string,
@@ -34,9 +35,9 @@ export async function readImages(
     // A raw image may begin with any bytes, so its name decides before its content.
     const isRaw = [".raw", ".bin"].includes(extname(path).toLowerCase());
     if (!isRaw && isIdx(beginning)) return await fromIdx(path, shape, indices);
-    if (indices) throw new UsageError(`--index: only an IDX file holds several images, and ${path} is none`);
+    if (indices) throw new UsageError(`--index: expected only with an IDX file, got ${path}`);
     const least = isRaw ? expectRaw(path, shape, size) : expectPnm(path, shape, size, beginning);
-    // Only now, as it is known to be no larger than an image that the model takes.
+    // The size was checked before, so the allocation is not larger than an image of the model's size.
     const bytes = allocate(path, () => new Uint8Array(size));
     if ((await readInto({ file, path }, bytes, 0)) < least) wrongSize(path, `${least} bytes`, "fewer");
     return [{ name: path, data: isRaw ? bytes : readPnm(path, bytes).data }];
@@ -45,7 +46,7 @@ export async function readImages(
   }
 }
 
-/** As much as tells what a file is; the header of an image fits, unless its comments are long. */
+/** Bytes read to detect the kind of a file. The header of an image fits, unless its comments are long. */
 const beginningBytes = 65_536;
 
 function expectRaw(path: string, shape: readonly number[], size: number): number {
@@ -54,12 +55,16 @@ function expectRaw(path: string, shape: readonly number[], size: number): number
   return length;
 }
 
-/** Bytes of text that a value of a plain image takes at most, with spaces and line ends. */
+/** Largest number of bytes per value of a plain image, including spaces and line ends. */
 const mostTextBytes = 64;
 
 function expectPnm(path: string, shape: readonly number[], size: number, beginning: Uint8Array): number {
   if (!isPnm(beginning))
-    wrongSize(path, "a PGM or PPM image, an IDX file, or bare bytes named .raw or .bin", "something else");
+    wrongSize(
+      path,
+      "a PGM or PPM image, an IDX file, or raw bytes in a file named .raw or .bin",
+      "another kind of file",
+    );
   const { height, width, channels, maximum, isBinary, bytes } = readPnmHeader(path, beginning);
   const found = [height, width, channels];
   if (words(found) !== words(shape)) wrongSize(path, `an image of ${words(shape)}`, `one of ${words(found)}`);
@@ -76,7 +81,7 @@ async function fromIdx(path: string, shape: readonly number[], indices: readonly
   if (dtype !== "uint8" || words(own) !== words(shape))
     wrongSize(path, `images of ${words(shape)}, as uint8`, `items of ${words(own)}, as ${dtype}`);
   if (!indices)
-    throw new UsageError(`--index: expected which of the ${items} images in ${path}, such as 0 or 0-9, got none`);
+    throw new UsageError(`--index: expected indices of the ${items} images in ${path}, such as 0 or 0-9, got none`);
   const length = shape.reduce((product, size) => product * size, 1);
   return indices.map((index): NamedImage => {
     if (index >= items) throw new UsageError(`--index: expected at most ${items - 1} for ${path}, got ${index}`);
@@ -86,7 +91,10 @@ async function fromIdx(path: string, shape: readonly number[], indices: readonly
 
 const mostIndices = 1_000_000;
 
-/** Indices out of text such as `3`, `0-9` or `0,2,7-9`. */
+/**
+ * Parses indices such as `3`, `0-9` or `0,2,7-9`.
+ * @throws UsageError for other text, or for more than a million indices
+ */
 export function parseIndices(text: string): number[] {
   const indices: number[] = [];
   for (const part of text.split(",")) {
@@ -101,7 +109,7 @@ export function parseIndices(text: string): number[] {
   return indices;
 }
 
-/** Plain or gzipped; two zero bytes and a type begin it. */
+/** Whether a file is gzipped or begins with two zero bytes, as an IDX file does. */
 function isIdx(bytes: Uint8Array): boolean {
   return (bytes[0] === 0x1f && bytes[1] === 0x8b) || (bytes[0] === 0 && bytes[1] === 0);
 }

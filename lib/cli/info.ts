@@ -13,7 +13,7 @@ const addons = ["cpu", "cuda"];
 /** Adds the options and the action of `info`. */
 export function defineInfo(command: Command): void {
   command
-    .option("--json", "print all of it as one JSON object")
+    .option("--json", "print the information as one JSON object")
     .addHelpText("after", "\nExamples:\n  stepsize info\n  stepsize info --json")
     .action(info);
 }
@@ -32,11 +32,11 @@ interface Facts {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly vectorExtensions: readonly string[];
-  /** What the CPU's extensions select; `null` without the addon. */
+  /** The kernels that are used by default; `null` without the addon. */
   readonly kernels: string | null;
-  /** Kernels this CPU can run, best first. */
+  /** Kernels that this CPU can run, fastest first. */
   readonly usableKernels: readonly string[];
-  /** Threads that kernels use by default, within the container's quota. */
+  /** Number of threads that kernels use by default, within the container's quota. */
   readonly threads: number;
   readonly addons: readonly {
     name: string;
@@ -66,7 +66,7 @@ async function gather(): Promise<Facts> {
   };
 }
 
-/** Of the first CPU; empty where the system does not tell. */
+/** Reads the vector extensions of the first CPU; empty if `/proc/cpuinfo` cannot be read. */
 async function extensions(): Promise<string[]> {
   const text = await readFile("/proc/cpuinfo", "utf8").catch(() => "");
   const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1] ?? "";

@@ -4,8 +4,8 @@ import { exitCode, Interrupted } from "./failure.js";
 import { tell } from "./terminal.js";
 
 /**
- * Signals that end a process unless it catches them, and that it can catch: a person's, a closed terminal or connection,
- * a batch system whose time is over. SIGPIPE is ignored by Node; SIGPROF belongs to profilers.
+ * Catchable signals that end a process by default. Users, closed terminals and batch systems send them. SIGPIPE is not
+ * among them, because Node ignores it, and neither is SIGPROF, which profilers use.
  */
 export const endingSignals = [
   "SIGINT",
@@ -21,21 +21,22 @@ export const endingSignals = [
   "SIGSTKFLT",
 ] as const satisfies readonly NodeJS.Signals[];
 
-/** Signals that somebody who does not want to wait sends again. A closed terminal or a used-up time may send others twice. */
+/** Signals that end the process at once if they come twice. Other signals may be sent twice automatically. */
 const insistent: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGQUIT"];
 
 /**
- * A second signal sooner than this after the first is the same key press: npm passes Ctrl-C on to a program that the
- * terminal has already told.
+ * Time in milliseconds after a signal in which the same signal counts as the same key press. On Ctrl-C, the terminal
+ * sends SIGINT to the program, and npm sends it again.
  */
 const sameKeyPress = 250;
 
-/** After an error that nothing caught, work may wait for something that will never come. */
+/** Time in milliseconds until the process exits after an uncaught error, which may have left work that never finishes. */
 const longestEnd = 600_000;
 
 /**
- * Turns the first signal into a polite request, and the same signal again into the end of the process. An error that
- * nothing caught is such a request too: what can be saved is saved, and then the command fails with it.
+ * Handles signals and uncaught errors of a command. The first signal aborts {@link signal}, so that the command can save
+ * and stop. The same signal again ends the process. An uncaught error also aborts {@link signal}; the command saves and
+ * then fails with this error.
  */
 export class Interrupts {
   readonly #controller = new AbortController();
@@ -44,11 +45,11 @@ export class Interrupts {
   readonly #seen = new Map<NodeJS.Signals, number>();
   #stray: Error | undefined;
 
-  /** @param onRequest called once, at the first signal or stray error */
+  /** @param onRequest called once, at the first signal or uncaught error */
   constructor(onRequest: () => void = () => {}) {
     this.#onRequest = onRequest;
     for (const signal of endingSignals) {
-      // Not every system has all of them. Node may have been told to write a report or a heap snapshot at one.
+      // Some systems lack some of the signals. Node options can install a listener that writes a report or a snapshot.
       if (!(signal in constants.signals) || process.listenerCount(signal) > 0) continue;
       const listener = () => this.#receive(signal);
       this.#listeners.set(signal, listener);
@@ -57,28 +58,31 @@ export class Interrupts {
     process.on("uncaughtException", this.#fail);
   }
 
-  /** Aborted at the first request. Its reason is the stray error, or an {@link Interrupted} error. */
+  /** Aborted at the first signal or uncaught error. The reason is that error, or an {@link Interrupted} error. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** Whether a signal or a stray error came. */
+  /** Whether a signal or an uncaught error has come. */
   get requested(): boolean {
     return this.signal.aborted;
   }
 
-  /** @throws Interrupted if a signal came; an error that nothing caught, if one did */
+  /**
+   * Throws if a signal or an uncaught error has come.
+   * @throws Interrupted with this message after a signal; the uncaught error, if there was one
+   */
   check(message: string): void {
     this.checkStray();
     if (this.requested) throw new Interrupted(message);
   }
 
-  /** @throws an error that nothing caught, if one did */
+  /** Throws the uncaught error, if there was one. */
   checkStray(): void {
     if (this.#stray) throw this.#stray;
   }
 
-  /** Gives signals their usual effect back. */
+  /** Removes the handlers. Signals have their default effect again. */
   close(): void {
     for (const [signal, listener] of this.#listeners) process.off(signal, listener);
     process.off("uncaughtException", this.#fail);
@@ -93,7 +97,7 @@ export class Interrupts {
   }
 
   readonly #fail = (thrown: unknown) => {
-    // What comes of the first one is not told.
+    // Only the first error is kept. Later ones may be its consequences.
     if (this.#stray) return;
     this.#stray = isError(thrown) ? thrown : new Error(String(thrown));
     setTimeout(() => {

@@ -9,63 +9,63 @@ interface CommandEntry {
   readonly name: string;
   readonly arguments?: string;
   readonly description: string;
-  /** Adds options and action; loads the command's code. */
+  /** Loads the command's code and adds its options and action. */
   readonly define: (command: Command) => Promise<void>;
 }
 
 const commands: readonly CommandEntry[] = [
   {
     name: "train",
-    description: "train a model on a budget of steps",
+    description: "train a model for a number of steps",
     define: async (command) => (await import("./train.js")).defineTrain(command),
   },
   {
     name: "evaluate",
-    description: "loss and accuracy of a trained model, by class; of text, its perplexity",
+    description: "compute the loss and accuracy of a trained model",
     define: async (command) => (await import("./evaluate.js")).defineEvaluate(command),
   },
   {
     name: "predict",
     arguments: "[image...]",
-    description: "the likeliest classes of images",
+    description: "print the most likely classes of images",
     define: async (command) => (await import("./predict.js")).definePredict(command),
   },
   {
     name: "tokenize",
     arguments: "[path...]",
-    description: "turn text files into a folder of tokens to train on",
+    description: "convert text files to a folder of tokens for training",
     define: async (command) => (await import("./tokenize.js")).defineTokenize(command),
   },
   {
     name: "generate",
-    description: "let a model of text write",
+    description: "generate text with a trained model",
     define: async (command) => (await import("./generate.js")).defineGenerate(command),
   },
   {
     name: "schedule",
     arguments: "[name]",
-    description: "draw a learning-rate schedule, or write its values",
+    description: "plot a learning-rate schedule or print its values",
     define: async (command) => (await import("./schedule.js")).defineSchedule(command),
   },
   {
     name: "curvature",
-    description: "the curvature of a model's loss, and what theory makes of it",
+    description: "measure the curvature of a model's loss and suggest UBA parameters",
     define: async (command) => (await import("./curvature.js")).defineCurvature(command),
   },
   {
     name: "compare",
-    description: "compare schedules: tuned alike, with fresh seeds, resumable",
+    description: "compare schedules in a study with equal tuning; resumable",
     define: async (command) => (await import("./compare.js")).defineCompare(command),
   },
   {
     name: "bench",
     arguments: "[what]",
-    description: "measure the optimizer step against the memory's limit and PyTorch",
+    description: "measure the optimizer step and compare it with memory bandwidth and PyTorch",
     define: async (command) => (await import("./bench.js")).defineBench(command),
   },
   {
     name: "info",
-    description: "what this machine offers: CPU, kernels, addons, devices",
+    description: "show the CPU, kernels, addons and devices of this machine",
     define: async (command) => (await import("./info.js")).defineInfo(command),
   },
 ];
@@ -85,29 +85,35 @@ Examples:
   stepsize evaluate --checkpoint runs/1
   stepsize schedule uba --budget 1000 --max-lr 0.1 --phi 5
 
-Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted by a signal, once what can be saved is saved.`,
+Run any command with --help to see its options.
+
+Exit codes:
+  0    success
+  1    failure
+  2    wrong use: an unknown or missing argument, or a wrong value
+  130  interrupted by a signal, after saving`,
     );
   for (const entry of commands) {
     const command = program.command(`${entry.name} ${entry.arguments ?? ""}`.trim()).description(entry.description);
-    // Only the command that is called: each brings libraries that take a while to load.
+    // Only the called command is loaded. Each imports libraries that take a while to load.
     if (argv.slice(0, 2).includes(entry.name)) await entry.define(command);
   }
   try {
     await program.parseAsync(argv, { from: "user" });
     return exitCode.ok;
   } catch (error) {
-    // Commander has already written its message.
+    // Commander has already printed its message.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
     return reportFailure(error);
   }
 }
 
-// Progress that nobody can read any more is dropped: a closed terminal or pipe, or a full disk under a log, ends no run.
+// Errors of standard error are ignored. A closed terminal or pipe or a full disk under a log does not end a run.
 process.stderr.on("error", () => {});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // A reader that has seen enough (`| head`) is no failure.
+  // A reader that closes the pipe (`| head`) is not a failure.
   if (error.code === "EPIPE") process.exit(exitCode.ok);
-  tell(`error: standard output could not be written (${error.message})`);
+  tell(`error: cannot write to standard output (${error.message})`);
   process.exit(exitCode.failed);
 });
 

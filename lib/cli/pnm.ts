@@ -2,7 +2,7 @@ import { allocate } from "../allocate.js";
 import { StepsizeError } from "../errors.js";
 import { quoted, shown } from "../quoting.js";
 
-/** An image as bytes: rows from the top, pixels from the left, the channels of a pixel side by side. */
+/** An image as bytes of shape [height, width, channels], with rows from the top. */
 export interface Image {
   readonly height: number;
   readonly width: number;
@@ -10,35 +10,35 @@ export interface Image {
   readonly data: Uint8Array;
 }
 
-/** Whether a file begins as a PNM image does. */
+/** Whether a file begins with the signature of a PNM image, P1 to P6. */
 export function isPnm(bytes: Uint8Array): boolean {
   return bytes[0] === 0x50 && bytes[1] !== undefined && bytes[1] >= 0x31 && bytes[1] <= 0x36;
 }
 
-/** What the header of an image says. */
+/** The header of a PGM or PPM image. */
 export interface PnmHeader extends Omit<Image, "data"> {
   /** The largest value. */
   readonly maximum: number;
-  /** Whether values are bytes, and not digits. */
+  /** Whether the values are stored as bytes instead of decimal digits. */
   readonly isBinary: boolean;
-  /** Bytes of the header. */
+  /** Length of the header in bytes. */
   readonly bytes: number;
 }
 
 /**
- * Reads the header of a PGM (grey) or PPM (colour) image, plain or binary: P2, P3, P5, P6.
+ * Reads the header of a PGM (gray) or PPM (color) image, plain or binary: P2, P3, P5, P6.
  *
- * @param beginning the beginning of the file, or all of it
- * @throws StepsizeError `invalid-file` with the file, the byte, what was expected and what was found
+ * @param beginning the first bytes of the file, or all of them
+ * @throws StepsizeError `invalid-file` naming the file, the byte, what was expected and what was found
  */
 export function readPnmHeader(path: string, beginning: Uint8Array): PnmHeader {
   return headerOf(new PnmReader(path, beginning));
 }
 
 /**
- * Reads a PGM or PPM image. Values are brought to 0 … 255. Nothing is allocated for pixels that the file cannot hold.
+ * Reads a PGM or PPM image and scales its values to 0 … 255. The length of the file is checked before the allocation.
  *
- * @throws StepsizeError as {@link readPnmHeader}
+ * @throws StepsizeError `invalid-file` as {@link readPnmHeader} does, also for wrong pixels; `out-of-memory`
  */
 export function readPnm(path: string, bytes: Uint8Array): Image {
   const reader = new PnmReader(path, bytes);
@@ -63,7 +63,7 @@ function headerOf(reader: PnmReader): PnmHeader {
   return { width, height, channels, maximum, isBinary: kind === "P5" || kind === "P6", bytes: reader.position };
 }
 
-/** Gives the values one after another: the value `i`, or an error. */
+/** Reads the value `i`. Values must be read in order. */
 type Next = (i: number) => number;
 
 class PnmReader {
@@ -88,7 +88,7 @@ class PnmReader {
     throw new StepsizeError("invalid-file", `${this.#path}: byte ${at}: expected ${expected}, found ${found}`);
   }
 
-  /** A number in decimal digits, after white space and comments. */
+  /** Reads a decimal number after white space and comments. */
   number(what: string, least: number, most: number): number {
     for (; ; this.#at++) {
       const byte = this.#bytes[this.#at];
@@ -111,7 +111,7 @@ class PnmReader {
   }
 
   plain(length: number, maximum: number): Next {
-    // A digit and what parts it from the next, at least.
+    // Each value takes at least a digit and a separator, except for the last separator.
     const least = 2 * length - 1;
     const there = Math.max(0, this.#bytes.length - this.#at);
     if (there < least)

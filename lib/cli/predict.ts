@@ -10,13 +10,13 @@ import { asClassifier, checkSaved, openSaved, outputsOf, type SavedClassifier, s
 import { print, printJson } from "./terminal.js";
 import { some, table } from "./text.js";
 
-/** Images that go through the model together. */
+/** Number of images per forward pass. */
 const batchSize = 250;
 const classesShown = 3;
 
 interface Prediction {
   readonly image: string;
-  /** The likeliest first. */
+  /** The most likely first. */
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 
@@ -24,13 +24,13 @@ interface Prediction {
 export function definePredict(command: Command): void {
   addFlags(command, savedFields);
   command
-    .option("--index <list>", "which images of an IDX file: 3, 0-9 or 0,2,7-9")
+    .option("--index <list>", "indices of images of an IDX file: 3, 0-9 or 0,2,7-9")
     .option("--json", "print the result as one JSON object on the last line of standard output")
     .addHelpText(
       "after",
       `
-An image is a PGM or PPM file, an IDX file with --index, or bare bytes in a file named .raw or .bin: rows from the top,
-the channels of a pixel side by side. It must have the size that the model was trained with.
+An image is a PGM or PPM file, an IDX file with --index, or raw bytes in a file named .raw or .bin. Raw bytes have the
+shape [height, width, channels], with rows from the top. An image must have the size that the model was trained on.
 
 Examples:
   stepsize predict --checkpoint runs/1 digit.pgm
@@ -50,7 +50,10 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
     const saved = asClassifier(opened);
     const { shape, dtype } = saved.preprocessing;
     if (dtype !== "uint8")
-      throw new StepsizeError("unsupported", `${saved.path}: takes ${dtype} items; this command reads images of bytes`);
+      throw new StepsizeError(
+        "unsupported",
+        `${saved.path}: expected a model of uint8 images, got one of ${dtype} items`,
+      );
     const images: NamedImage[] = [];
     for (const path of paths) for (const image of await readImages(path, shape, indices)) images.push(image);
     const predictions: Prediction[] = [];
@@ -84,7 +87,7 @@ async function classify(saved: SavedClassifier, images: readonly NamedImage[]): 
   return images.map(({ name: image }, i) => {
     const ranked = saved.classes
       .map((name, c) => ({ name, probability: Math.exp(values[i * classes + c] as number) }))
-      // A stable sort: of equal ones the first class, as argmax takes it.
+      // The sort is stable, so ties are broken by the order of the classes, as in argmax.
       .sort((a, b) => b.probability - a.probability);
     return { image, classes: ranked.slice(0, classesShown) };
   });

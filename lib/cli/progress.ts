@@ -4,25 +4,25 @@ import { Smoother } from "../report/smooth.js";
 import type { StepRecord } from "../train/index.js";
 import { count, duration, short } from "./text.js";
 
-/** Shows how far a run is. */
+/** Display of the progress of a run. */
 export interface Progress {
-  /** Tells of one finished step. */
+  /** Adds a finished step. */
   step(record: StepRecord): void;
-  /** Shows a line of text beside the progress. */
+  /** Writes a line of text above the progress. */
   note(text: string): void;
-  /** Time that passes until the next step does not count: an evaluation, a checkpoint. */
+  /** Excludes the time until the next step from the speed, for an evaluation or a checkpoint. */
   pause(): void;
-  /** Leaves the display as it is. */
+  /** Ends the display. Its last state stays visible. */
   close(): void;
 }
 
-/** Where progress is written: standard error, or a stand-in. */
+/** The part of a stream that progress is written to. */
 export interface ProgressStream {
   readonly isTTY?: boolean | undefined;
   write(text: string): unknown;
 }
 
-/** What speed is told in: so many units are in one item. */
+/** The unit of speed, and how many units an item has, such as tokens per window. */
 export interface Counted {
   readonly unit: string;
   readonly unitsPerItem: number;
@@ -30,7 +30,7 @@ export interface Counted {
 
 const images: Counted = { unit: "images", unitsPerItem: 1 };
 
-/** A live bar on a terminal, plain lines elsewhere. */
+/** Starts the progress of a run: a live bar on a terminal, otherwise lines. */
 export async function showProgress(
   budget: number,
   firstStep: number,
@@ -42,21 +42,21 @@ export async function showProgress(
   return new ProgressBar(await startBar(budget, firstStep, stream), stream, measure);
 }
 
-/** A line of text as it is written beside progress that is a bar or lines. */
+/** Returns a line of text with the control characters that keep a progress bar intact. */
 export function noteOver(text: string, isBar: boolean): string {
   const line = `${printableLines(text)}\n`;
-  // Over the bar, which draws itself again on the next line. It ends by going back to where it began, which it
-  // remembers in the terminal: that place is a line further down now.
+  // The text replaces the bar, which is drawn again on the next line. The bar returns to a cursor position that it saved
+  // in the terminal. `\x1b7` saves the new position, one line further down.
   return isBar ? `\r\x1b[K${line}\x1b7` : line;
 }
 
 const barFormat = " {bar} {value}/{total}  {state}";
 
-/** A bar of `total` steps, some of them done, with room for `{ state }`. */
+/** Starts a bar of `total` steps, `done` of which are finished. Update it with `{ state }`, a text beside the bar. */
 export async function startBar(total: number, done: number, stream: NodeJS.WritableStream): Promise<SingleBar> {
   const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar({
-    // What is measured, and so its state, may have its name from a file or an argument.
+    // The state may contain names from files or arguments, so control characters are escaped.
     format: (options, params, { state }: { state: string }) =>
       cliProgress.Format.Formatter({ ...options, format: barFormat }, params, { state: printable(state) }),
     stream,
@@ -65,7 +65,7 @@ export async function startBar(total: number, done: number, stream: NodeJS.Writa
     barIncompleteChar: "─",
     hideCursor: true,
     fps: 8,
-    // Signals are the command's business: it finishes its step, and a run writes a checkpoint.
+    // The command handles signals itself, so that it can finish its step and save.
     gracefulExit: false,
     linewrap: false,
   });
@@ -73,7 +73,7 @@ export async function startBar(total: number, done: number, stream: NodeJS.Writa
   return bar;
 }
 
-/** The numbers of the line: smoothed over the last steps, so that they can be read. */
+/** The numbers of a progress line, smoothed over the last steps for legibility. */
 class Measure {
   readonly #budget: number;
   readonly #counted: Counted;
@@ -143,7 +143,10 @@ class ProgressBar implements Progress {
   }
 }
 
-/** A line is due after this share of the budget, but not sooner than one time and not later than the other. */
+/**
+ * When a line is due: after this share of the budget, but at least `leastSeconds` and at most `mostSeconds` after the
+ * last one.
+ */
 const lineAfter = { share: 0.05, leastSeconds: 1, mostSeconds: 10 };
 
 class ProgressLines implements Progress {

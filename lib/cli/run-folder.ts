@@ -10,10 +10,10 @@ import { UsageError } from "./failure.js";
 const checkpointName = /^step-(\d{1,15})\.safetensors$/;
 const checkpointsKept = 3;
 
-/** The lock of a run's folder, and what stands beside it while it is taken. */
+/** Names of the lock of a run's folder and of temporary files beside it. */
 const lockName = /^lock(\.|$)/;
 
-/** A run's folder and the files in it. */
+/** The folder of a run and the paths of its files. */
 export class RunFolder {
   readonly path: string;
   #release: (() => Promise<void>) | undefined;
@@ -34,7 +34,7 @@ export class RunFolder {
     return join(this.path, "evaluations.jsonl");
   }
 
-  /** What the run was told to go on with otherwise, one line each. */
+  /** Settings that were changed when the run was resumed, one JSON object per line. */
   get changes(): string {
     return join(this.path, "changes.jsonl");
   }
@@ -52,7 +52,7 @@ export class RunFolder {
   }
 
   /**
-   * Takes the folder's lock: only one process at a time may train in it. Reading needs none.
+   * Takes the folder's lock, so that no other process trains in it. Reading needs no lock.
    * @throws StepsizeError `invalid-state` if another process has it
    */
   async take(): Promise<void> {
@@ -65,25 +65,25 @@ export class RunFolder {
     this.#release = undefined;
   }
 
-  /** The checkpoint after so many steps. */
+  /** Path of the checkpoint after this number of steps. */
   checkpoint(step: number): string {
     return join(this.path, "checkpoints", `step-${step}.safetensors`);
   }
 
-  /** Steps of the checkpoints there are, newest first, loadable or not. */
+  /** Lists the steps of the checkpoints in the folder, newest first. They may be damaged. */
   async checkpointSteps(): Promise<number[]> {
     const names = await namesIn(join(this.path, "checkpoints"));
     const steps = (names ?? []).flatMap((name) => checkpointName.exec(name)?.[1] ?? []).map(Number);
     return steps.sort((a, b) => b - a);
   }
 
-  /** Removes all checkpoints but the newest few. */
+  /** Removes all checkpoints except the newest three. */
   async prune(): Promise<void> {
     for (const step of (await this.checkpointSteps()).slice(checkpointsKept))
       await rm(this.checkpoint(step), { force: true });
   }
 
-  /** Removes what a process that was killed left half written. */
+  /** Removes partially written files that a killed process left. */
   async removePartial(): Promise<void> {
     for (const folder of [this.path, join(this.path, "checkpoints")])
       for (const name of (await namesIn(folder)) ?? [])
@@ -91,12 +91,13 @@ export class RunFolder {
   }
 
   /**
-   * Uses the newest checkpoint that can be read. It is open meanwhile, so that a run that goes on may prune it.
+   * Uses the newest checkpoint that can be read. The file stays open in the meantime, so a running training may prune it.
    *
-   * @param use its result is given back; `undefined` if there is no checkpoint at all
-   * @param parts what `use` reads: it is compared with its checksums before, and nothing else is
-   * @param damaged told of each newer one that cannot be read
-   * @throws StepsizeError `invalid-file` if there are some and none can be read
+   * @param use called with the open checkpoint
+   * @param parts the parts that `use` reads; only their checksums are verified before
+   * @param damaged called with the error message of each newer checkpoint that cannot be read
+   * @returns the result of `use`; `undefined` if there are no checkpoints
+   * @throws StepsizeError `invalid-file` if there are checkpoints and none can be read, and any error of `use`
    */
   async withNewest<T>(
     use: (checkpoint: OpenCheckpoint) => Promise<T>,
@@ -113,46 +114,55 @@ export class RunFolder {
         });
       } catch (error) {
         if (isGood) throw error;
-        // A run that goes on has pruned it meanwhile: there are newer ones.
+        // A running training has pruned this checkpoint since, so there are newer ones.
         if (isNotFound(error) && (await this.checkpointSteps()).join() !== steps.join())
           return this.withNewest(use, { parts, damaged });
         damaged((error as Error).message);
       }
     }
     if (steps.length === 0) return undefined;
-    throw new StepsizeError("invalid-file", `${this.path}: none of its ${steps.length} checkpoints can be read`);
+    throw new StepsizeError(
+      "invalid-file",
+      `${this.path}: expected a checkpoint that can be read, found ${steps.length} damaged`,
+    );
   }
 
-  /** Writes an object as JSON for people and programs. */
+  /** Writes an object as indented JSON. */
   async writeJson(path: string, value: unknown): Promise<void> {
     await this.writeText(path, `${JSON.stringify(value, undefined, 2)}\n`);
   }
 
-  /** Writes text; what was there stays until all of it is written. */
+  /** Writes text to a file atomically: the old content stays until the new one is complete. */
   async writeText(path: string, text: string): Promise<void> {
     await writeAtomically(path, [Buffer.from(text)]);
   }
 }
 
-/** Throws a UsageError if the folder has something in it. The lock of a process that is about to fill it does not count. */
+/**
+ * Checks that a folder is empty or does not exist. Its lock is ignored.
+ * @throws UsageError if it is not empty; StepsizeError `invalid-file` if it cannot be read
+ */
 export async function expectEmpty(path: string): Promise<void> {
   const names = (await namesIn(path)) ?? [];
   if (names.every((name) => lockName.test(name))) return;
   throw new UsageError(
-    `--run: ${path} exists and is not empty; continue it with --resume ${path}, or name another folder`,
+    `--run: expected an empty or new folder, got ${path}; continue its run with --resume ${path}, or name another folder`,
   );
 }
 
 /**
- * Makes the folder of a new run and takes its lock: the one named, or the next free number under `runs`.
- * @throws UsageError if the folder exists and is not empty; StepsizeError `invalid-state` if another process has it
+ * Creates the folder of a new run and takes its lock.
+ *
+ * @param path the folder; `undefined` for the next free number under `runs`
+ * @throws UsageError if the folder is not empty
+ * @throws StepsizeError `invalid-state` if another process has the lock, `invalid-file` if the folder cannot be created
  */
 export async function createRunFolder(path: string | undefined): Promise<RunFolder> {
   if (path !== undefined) await makeFolders(path);
   const folder = new RunFolder(path ?? (await makeNumberedFolder("runs")));
   await folder.take();
   try {
-    // With the lock: of two runs that were given one folder, only one finds it empty.
+    // This is checked under the lock, so only one of two runs with the same folder finds it empty.
     await expectEmpty(folder.path);
   } catch (error) {
     await folder.release();
@@ -161,14 +171,17 @@ export async function createRunFolder(path: string | undefined): Promise<RunFold
   return folder;
 }
 
-/** Makes the next free number under a folder; the path of the new one. */
+/**
+ * Creates a folder named with the next free number under `parent`, and returns its path.
+ * @throws StepsizeError `invalid-file` if a folder cannot be created
+ */
 export async function makeNumberedFolder(parent: string): Promise<string> {
   await makeFolders(parent);
   const numbers = ((await namesIn(parent)) ?? []).filter((name) => /^\d{1,9}$/.test(name)).map(Number);
   for (let number = numbers.reduce((most, one) => Math.max(most, one), 0) + 1; ; number++) {
     const candidate = join(parent, String(number));
     try {
-      // Not recursive: it fails if the folder exists, so of two processes one gets each number.
+      // Without `recursive`, this fails if the folder exists, so two processes cannot get the same number.
       await mkdir(candidate);
       return candidate;
     } catch (error) {
@@ -178,22 +191,24 @@ export async function makeNumberedFolder(parent: string): Promise<string> {
 }
 
 /**
- * The folder of a run that exists, with its lock taken.
- * @throws UsageError if it is not there or not a run's; StepsizeError `invalid-state` if another process trains in it
+ * Opens the folder of an existing run and takes its lock.
+ *
+ * @throws UsageError if the folder does not exist or is not a run's
+ * @throws StepsizeError `invalid-state` if another process has the lock
  */
 export async function openRunFolder(path: string): Promise<RunFolder> {
   const names = await namesIn(path);
-  if (names === undefined) throw new UsageError(`--resume: there is no folder ${path}`);
+  if (names === undefined) throw new UsageError(`--resume: expected the folder of a run, ${path} does not exist`);
   if (!names.includes("config.json"))
-    throw new UsageError(`--resume: ${path} is not the folder of a run: it has no config.json`);
+    throw new UsageError(`--resume: expected the folder of a run, ${path} has no config.json`);
   const folder = new RunFolder(path);
   await folder.take();
   return folder;
 }
 
 /**
- * The settings of the run that a checkpoint is part of, checked; `undefined` if it does not lie in a run's folder.
- * @throws UsageError naming the file, and the field that is wrong
+ * Reads the settings of the run that a checkpoint belongs to; `undefined` if it is not in a run's folder.
+ * @throws UsageError naming the file and the wrong field
  */
 export async function settingsBeside(checkpoint: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   const folder = dirname(dirname(checkpoint));
@@ -201,7 +216,7 @@ export async function settingsBeside(checkpoint: string): Promise<Readonly<Recor
   return (await readConfig(join(folder, "config.json"))).values;
 }
 
-/** The names in a folder; `undefined` where there is no such folder. */
+/** Lists the names in a folder; `undefined` if it does not exist. */
 async function namesIn(path: string): Promise<string[] | undefined> {
   try {
     return await readdir(path);
@@ -219,6 +234,6 @@ async function makeFolders(path: string): Promise<void> {
 }
 
 function cannotMake(path: string, cause: unknown): StepsizeError {
-  const message = `${path}: the folder cannot be made (${(cause as Error).message})`;
+  const message = `${path}: cannot create the folder (${(cause as Error).message})`;
   return new StepsizeError("invalid-file", message, { cause });
 }

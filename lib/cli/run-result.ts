@@ -8,38 +8,38 @@ import type { Change, Metric } from "./run-records.js";
 import { scoreInWords } from "./score.js";
 import { count, duration, percent, short, some } from "./text.js";
 
-/** How a run ended, as in `result.json`. */
+/** The result of a run, as in `result.json`. */
 export interface RunResult {
   readonly status: "completed" | "interrupted" | "failed";
-  /** Steps made. */
+  /** Number of finished steps. */
   readonly steps: number;
   readonly budget: number;
-  /** Of the last step; `null` before the first, and where it is not finite. */
+  /** Loss of the last step; `null` before the first step and if it is not finite. */
   readonly finalLoss: number | null;
-  /** Share of the test items, or of the tokens in them, that are classified rightly; `null` if it did not come to it. */
+  /** Share of the test items, or of their tokens, that are predicted correctly; `null` if the run did not complete. */
   readonly testAccuracy: number | null;
-  /** `null` also if it is not finite. */
+  /** Mean loss on the test split; `null` if the run did not complete or it is not finite. */
   readonly testLoss: number | null;
   readonly validationAccuracy?: number;
   readonly validationLoss?: number;
-  /** Of text. */
+  /** e to the mean loss; only for text. */
   readonly testPerplexity?: number;
   readonly validationPerplexity?: number;
-  /** Spent on training, without evaluations and checkpoints. */
+  /** Training time in seconds, without evaluations and checkpoints. */
   readonly seconds: number;
   readonly itemsPerSecond: number;
   readonly device: string;
   readonly kernels: string;
   readonly run: string;
   readonly checkpoint: string | null;
-  /** Steps left out because a gradient was not finite. */
+  /** Number of steps that were skipped because a gradient was not finite. */
   readonly skipped: number;
   readonly version: string;
-  /** Why it failed. */
+  /** The error message of a failed run. */
   readonly error?: string;
 }
 
-/** The object that `--json` prints. */
+/** Returns the object that `--json` prints. */
 export function jsonResult(result: RunResult): object {
   const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
   const { testLoss, testPerplexity } = result;
@@ -47,7 +47,7 @@ export function jsonResult(result: RunResult): object {
   return { steps, budget, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run };
 }
 
-/** What a person reads at the end of a run. */
+/** Formats the result for the terminal. */
 export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "unit" | "unitsPerItem">): string {
   const lines: [string, string][] = [...scores(result, task.unit)];
   lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}`]);
@@ -76,7 +76,7 @@ function scores(
   return lines;
 }
 
-/** Writes `report.html` from what is known of a run. */
+/** Writes `report.html` of a run. */
 export async function writeReport(
   folder: RunFolder,
   run: {
@@ -90,7 +90,7 @@ export async function writeReport(
   },
 ): Promise<void> {
   const { settings, schedule, task, result, metrics, evaluations, changes } = run;
-  // Only now: the plotting library takes a while to load.
+  // Imported here, because the plotting library takes a while to load.
   const { runReport } = await import("../report/index.js");
   const ended = {
     completed: "Completed.",

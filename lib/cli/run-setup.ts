@@ -3,12 +3,15 @@ import { assembleRun, openTask, type RunParts, type Task } from "../tasks/index.
 import type { TrainConfig, TrainSettings } from "./config.js";
 import { UsageError } from "./failure.js";
 
-/** A run's parts on a device that was opened for them, and is closed with them. */
+/** The parts of a run and their device, which `close` closes too. */
 export interface OpenRun extends RunParts {
   readonly device: Device;
 }
 
-/** Reads the data of a run. */
+/**
+ * Reads the data of a run.
+ * @throws UsageError if the batch is larger than the training split, and any error of {@link openTask}
+ */
 export async function readData({
   data,
   classes,
@@ -23,11 +26,11 @@ export async function readData({
     validation: share === undefined ? undefined : { share, seed },
   });
   if (batch > task.lengths.train)
-    throw new UsageError(`--batch: expected at most the ${task.lengths.train} items to train on, got ${batch}`);
+    throw new UsageError(`--batch: expected at most ${task.lengths.train}, the number of training items, got ${batch}`);
   return task;
 }
 
-/** Builds the model, the optimizer and the trainer of a run. */
+/** Opens the device and creates the model, the optimizer and the trainer of a run. */
 export async function setUp({ settings, schedule }: TrainConfig, task: Task): Promise<OpenRun> {
   const { device: name, threads } = settings;
   const device = await openDevice(name, threads === undefined ? {} : { threads });

@@ -14,55 +14,62 @@ import { RunFolder } from "./run-folder.js";
 import { tell } from "./terminal.js";
 import { flagOf } from "./text.js";
 
-/** Fields of the commands that use a trained model. */
+/** Fields of all commands that use a trained model. */
 export const savedFields: Fields = {
   checkpoint: z.string().min(1).register(help, {
     kind: "text",
     placeholder: "<path>",
     expected: "the path of a checkpoint or of a run's folder",
-    description: "a checkpoint, or a run's folder for its newest one",
+    description: "a checkpoint, or a run's folder for its newest checkpoint",
   }),
   device: deviceField,
   threads: threadsField,
 };
 
-/** A trained model, on a device that was opened for it. */
+/** A trained model on a device that was opened for it. */
 export interface SavedModel extends LoadedModel {
   readonly path: string;
   readonly device: Device;
 }
 
-/** A trained classifier of images with what is needed to use it on raw ones. */
+/** A trained image classifier with its preprocessing and class names. */
 export interface SavedClassifier extends SavedModel {
   readonly preprocessing: PreprocessingOptions;
   readonly classes: readonly string[];
 }
 
-/** A trained model of text with what is needed to use it. */
+/** A trained text model with its tokenizer and context length. */
 export interface SavedTextModel extends SavedModel {
   readonly tokenizer: TokenizerSpec;
-  /** Tokens that it was trained to see at once. */
+  /** Context length that it was trained with, in tokens. */
   readonly context: number;
 }
 
-/** Values of {@link savedFields} and others, checked, with the checkpoint in place. */
+/**
+ * Checks values of {@link savedFields} and other fields.
+ * @throws UsageError for a wrong value, or if `checkpoint` is missing
+ */
 export function checkSaved(fields: Fields, values: Record<string, unknown>): Record<string, unknown> {
   const checked = check(fields, values, flagOf);
   if (checked["checkpoint"] !== undefined) return checked;
   throw new UsageError("--checkpoint: expected the path of a checkpoint or of a run's folder, got none");
 }
 
-/** How {@link openSaved} loads a model. */
+/** Options of {@link openSaved}. */
 export interface OpenSavedOptions<T> {
-  /** Default: the one it was trained in. */
+  /** Default: the precision that the model was trained in. */
   readonly precision?: Precision;
-  /** Reads the optimizer's state of the same checkpoint too. */
+  /** Reads the optimizer state of the same checkpoint too. */
   readonly readOptimizer?: (checkpoint: OpenCheckpoint) => Promise<T>;
 }
 
 /**
- * Loads the model of a checkpoint, or of a run's newest one. The run may go on meanwhile and prune its checkpoints.
- * @returns the model; as `optimizer` what `readOptimizer` gave
+ * Loads the model of a checkpoint, or of the newest checkpoint in a run's folder. The run may still be training and
+ * prune its checkpoints.
+ *
+ * @returns the model; `optimizer` is the result of `readOptimizer`
+ * @throws UsageError if the path does not exist or is a folder without checkpoints
+ * @throws StepsizeError any error of opening the device and loading the checkpoint
  */
 export async function openSaved<T = undefined>(
   values: Readonly<Record<string, unknown>>,
@@ -78,7 +85,7 @@ export async function openSaved<T = undefined>(
     threads?: number;
   };
   const found = await stat(checkpoint).catch(() => undefined);
-  if (!found) throw new UsageError(`--checkpoint: there is no file or folder ${checkpoint}`);
+  if (!found) throw new UsageError(`--checkpoint: expected a file or folder, ${checkpoint} does not exist`);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
   const open = async (from: OpenCheckpoint) => {
     const loaded = await loadOpenModel(from, { device, ...(precision && { precision }) });
@@ -90,7 +97,7 @@ export async function openSaved<T = undefined>(
       ? await new RunFolder(checkpoint).withNewest(open, { parts, damaged: noteDamaged })
       : await withCheckpoint(checkpoint, open);
     if (saved) return saved;
-    throw new UsageError(`--checkpoint: ${checkpoint} is not the folder of a run with a checkpoint in it`);
+    throw new UsageError(`--checkpoint: expected the folder of a run with a checkpoint, ${checkpoint} has none`);
   } catch (error) {
     await device.close();
     throw error;
@@ -98,22 +105,25 @@ export async function openSaved<T = undefined>(
 }
 
 /**
- * The same as a classifier of images.
- * @throws StepsizeError `unsupported` for a model of text, `invalid-file` where the checkpoint does not say enough
+ * Checks that a model is an image classifier.
+ * @throws StepsizeError `unsupported` for a text model, `invalid-file` if preprocessing or class names are missing
  */
 export function asClassifier(saved: SavedModel): SavedClassifier {
   const { path, card } = saved;
   if (card.text)
-    throw new StepsizeError("unsupported", `${path}: a model of text; see what it writes with stepsize generate`);
+    throw new StepsizeError(
+      "unsupported",
+      `${path}: expected an image classifier, got a text model; use stepsize generate`,
+    );
   const { preprocessing, classes } = card;
   if (!preprocessing || !classes)
-    throw new StepsizeError("invalid-file", `${path}: has no preprocessing or class names, which this command needs`);
+    throw new StepsizeError("invalid-file", `${path}: expected preprocessing and class names, found none`);
   return { ...saved, preprocessing, classes };
 }
 
 /**
- * The same as a model of text.
- * @throws StepsizeError `unsupported` for a classifier, `invalid-file` where the checkpoint does not say enough
+ * Checks that a model is a text model.
+ * @throws StepsizeError `unsupported` for an image classifier, `invalid-file` if the tokenizer is missing
  */
 export function asTextModel(saved: SavedModel): SavedTextModel {
   const { path, card } = saved;
@@ -121,22 +131,22 @@ export function asTextModel(saved: SavedModel): SavedTextModel {
   if (card.preprocessing)
     throw new StepsizeError(
       "unsupported",
-      `${path}: a classifier of images, which writes no text; try stepsize predict`,
+      `${path}: expected a text model, got an image classifier; use stepsize predict`,
     );
-  throw new StepsizeError("invalid-file", `${path}: does not say its tokenizer, which this command needs`);
+  throw new StepsizeError("invalid-file", `${path}: expected the tokenizer of a text model, found none`);
 }
 
 /**
- * The model's outputs for raw inputs, one for each class, in evaluation, as float32.
- * @throws StepsizeError `invalid-file` where the model has not as many outputs as the checkpoint names classes
+ * Computes the outputs of a classifier for raw inputs, as float32 of shape [items, classes], without gradients.
+ * @throws StepsizeError `invalid-file` if the number of outputs is not the number of class names in the checkpoint
  */
 export function outputsOf({ model, prepare, path, classes }: SavedClassifier, raw: Tensor): Tensor {
   const outputs = noGrad(() => tidy(() => asType(model.forward(prepare(raw)), "float32")));
   if (outputs.shape.at(-1) === classes.length) return outputs;
-  const found = `expected a name for each of the ${outputs.shape.at(-1)} outputs of its model, found ${classes.length}`;
+  const found = `expected ${outputs.shape.at(-1)} names, one per output of the model, found ${classes.length}`;
   throw new StepsizeError("invalid-file", `${path}: classes: ${found}`);
 }
 
 function noteDamaged(message: string): void {
-  tell(`damaged, trying the one before: ${message}`);
+  tell(`damaged checkpoint, trying the previous one: ${message}`);
 }

@@ -5,10 +5,10 @@ import { UsageError } from "./failure.js";
 import { choiceField, type FieldHelp, type Fields, help } from "./fields.js";
 import { flagOf } from "./text.js";
 
-/** The field that names a schedule. */
+/** The field for the name of a schedule. */
 export const scheduleName = choiceField(names, "learning-rate schedule", { fallback: "uba" });
 
-/** One field for each option that some schedule has, the budget apart: made from the schedules' own tables. */
+/** One field for each option of any schedule except the budget, made from the tables of the schedules. */
 export const scheduleFields: Fields = Object.fromEntries(
   catalog
     .flatMap(({ options }) => options)
@@ -16,22 +16,22 @@ export const scheduleFields: Fields = Object.fromEntries(
     .map((option) => [option.name, fieldOf(option)]),
 );
 
-/** Names of the options a schedule takes. */
+/** Names of the options that a schedule takes; empty for an unknown schedule. */
 export function optionsOf(schedule: string): readonly string[] {
   return catalog.find(({ name }) => name === schedule)?.options.map(({ name }) => name) ?? [];
 }
 
-/** The highest rate a schedule is made for; of one that does not say, the highest of its steps. */
+/** The highest rate of a schedule: its option `maxLr`, or the highest rate of its steps. */
 export function highestRate(schedule: Schedule): number {
   const { maxLr } = schedule.options as { maxLr?: number };
   return maxLr ?? tabulate(schedule).reduce((highest, rate) => Math.max(highest, rate));
 }
 
 /**
- * Makes a schedule from checked fields; fields that are no options of any schedule are left alone.
+ * Makes a schedule from checked fields. Fields that are not options of any schedule are ignored.
  *
- * @param label how a field is named where its value came from
- * @throws UsageError naming the field for an option that the schedule does not take or does not accept
+ * @param label names a field in an error message: as a flag, or by file and field
+ * @throws UsageError naming an option that the schedule does not take, or whose value it does not accept
  */
 export function makeSchedule(
   name: string,
@@ -44,7 +44,7 @@ export function makeSchedule(
     if (values[option] === undefined) continue;
     if (!own.includes(option) && option !== "warmup")
       throw new UsageError(
-        `${label(option)}: the schedule ${name} does not take it; its options are ${own.join(", ")}`,
+        `${label(option)}: not an option of the schedule ${name}; its options are ${own.join(", ")}`,
       );
     given[option] = values[option];
   }
@@ -52,7 +52,7 @@ export function makeSchedule(
     return create(name, given);
   } catch (error) {
     if (!(error instanceof StepsizeError)) throw error;
-    // The library speaks of `uba.maxLr`; whoever gave it knows it as a flag or as a field of a file.
+    // The library names the option `uba.maxLr`. The user gave it as a flag or as a field of a file.
     const message = error.message.replace(/^[\w-]+\.(\w+)/, (_, option: string) => label(option));
     throw new UsageError(message, { cause: error });
   }
@@ -66,7 +66,7 @@ function fieldOf({ name, kind, description, choices }: OptionDescription): z.Zod
   const words: Pick<FieldHelp, "description" | "fallback" | "choices" | "group"> = {
     ...(!common && { group: "Options of single schedules:" }),
     description: common ? description : `${description} [${takers.map((taker) => taker.name).join(", ")}]`,
-    // With one default for all it can be told here; else the schedule command lists each.
+    // The default is shown if it is the same for all schedules. Otherwise `stepsize schedule --list` shows each.
     ...(defaults.size === 1 && { fallback }),
     ...(choices && { choices }),
   };

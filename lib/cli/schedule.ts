@@ -12,7 +12,9 @@ import { print, tell } from "./terminal.js";
 import { flagOf, short, table } from "./text.js";
 
 const fields: Fields = {
-  budget: numberField(z.int().min(1), "a whole number of at least 1", "steps, warm-up included", { fallback: "1000" }),
+  budget: numberField(z.int().min(1), "a whole number of at least 1", "number of steps, warm-up included", {
+    fallback: "1000",
+  }),
   ...scheduleFields,
 };
 
@@ -27,12 +29,15 @@ export function defineSchedule(command: Command): void {
   addFlags(command, fields);
   command
     .option("--list", "list all schedules with their options")
-    .option("--csv", "print a row step,learningRate for every step")
-    .option("--svg <file>", "write the curve as an SVG file")
+    .option("--csv", "print all rates as CSV, one row of step,learningRate per step")
+    .option("--svg <file>", "write the curve to an SVG file")
     .addHelpText(
       "after",
       `
-Schedules: ${names.join(", ")}. --max-lr is by default 0.1.
+The default of --max-lr is 0.1.
+
+Schedules:
+  ${names.join("\n  ")}
 
 Examples:
   stepsize schedule uba --budget 1000 --max-lr 0.1 --phi 5
@@ -55,9 +60,9 @@ async function schedule(name: string | undefined, flags: ScheduleFlags): Promise
     throw new UsageError(`name: expected ${expected}, got "${name}"; did you mean ${nearest(name, names)}?`);
   }
   const values = check(fields, fromFlags(fields, flags as Record<string, unknown>), flagOf);
-  // With phases of its own, UBA's highest rate follows from them.
+  // If phases are given, the highest rate is computed from them.
   const maxLr = values["phases"] === undefined ? { maxLr: 0.1 } : {};
-  // A joined schedule has its rates and its budget from its parts.
+  // A joined schedule gets its rates and budget from its parts.
   const defaults = optionsOf(name).includes("maxLr") ? { budget: 1000, ...maxLr } : {};
   const made = makeSchedule(name, { ...defaults, ...values });
   if (flags.svg !== undefined) {
@@ -71,7 +76,7 @@ async function schedule(name: string | undefined, flags: ScheduleFlags): Promise
 
 async function printRows(made: Schedule): Promise<void> {
   process.stdout.write("step,learningRate\n");
-  // In pieces, and waiting for the reader: a budget may be long.
+  // Rows are written in pieces and wait for the reader, because a budget may be large.
   const piece = 10_000;
   for (let start = 0; start < made.budget; start += piece) {
     const length = Math.min(piece, made.budget - start);
@@ -83,7 +88,7 @@ async function printRows(made: Schedule): Promise<void> {
 async function drawing(made: Schedule): Promise<string> {
   const { default: plot } = await import("simple-ascii-chart");
   const maxLr = highestRate(made);
-  // The numbers of the vertical axis and a margin stand beside the curve.
+  // 14 columns are left for the labels of the vertical axis and a margin.
   const width = Math.max(20, Math.min(process.stdout.columns ?? 80, 120) - 14);
   const last = made.budget - 1;
   const columns = Math.min(width, made.budget);
@@ -91,7 +96,7 @@ async function drawing(made: Schedule): Promise<string> {
     const step = columns === 1 ? 0 : Math.round((i * last) / (columns - 1));
     return [step, made(step)];
   });
-  // A curve of one step has no extent to draw.
+  // A curve of one step cannot be drawn.
   if (points.length === 1) return `step 0: ${short(made(0))}`;
   const quarters = [0, 0.25, 0.5, 0.75, 1];
   const chart = plot(points, {

@@ -6,10 +6,10 @@ import { UsageError } from "./failure.js";
 const settings = dictionary(anything, "an object of settings");
 
 /**
- * Reads a JSON file of settings, whose fields are for the caller to check.
+ * Reads a JSON file of settings. The caller checks its fields.
  *
- * @param what what the file is, in words
- * @throws UsageError for a file that is not there, cannot be read, or holds something else
+ * @param what names the contents in an error message, such as "the configuration"
+ * @throws UsageError if the file does not exist, cannot be read, or is not a JSON object
  */
 export async function readSettings(path: string, what: string): Promise<Readonly<Record<string, unknown>>> {
   try {

@@ -1,14 +1,14 @@
 import { printableJson, printableLines } from "../quoting.js";
 
-// All that the commands write goes through here, but for text that a model makes: names and values in it may come from
-// files and arguments, and must not act on the terminal.
+// All output of the commands except generated text goes through these functions. They escape control characters, because
+// names and values may come from files and arguments.
 
-/** Writes text and a line's end to standard output. */
+/** Writes text and a line break to standard output. */
 export function print(text: string): void {
   process.stdout.write(`${printableLines(text)}\n`);
 }
 
-/** Writes text and a line's end to standard error: what is no result. */
+/** Writes text and a line break to standard error, for anything that is not a result. */
 export function tell(text: string): void {
   process.stderr.write(`${printableLines(text)}\n`);
 }

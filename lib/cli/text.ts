@@ -1,28 +1,28 @@
 import { printable } from "../quoting.js";
 
-/** A whole number with separators: 60,000. */
+/** Formats a whole number with separators: 60,000. */
 export function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
-/** Some of something: `1 image`, `2 images`. */
+/** Formats a number with a noun: `1 image`, `2 images`. */
 export function some(value: number, noun: string): string {
   return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
-/** A share of one as a percentage. */
+/** Formats a share from 0 to 1 as a percentage with two decimals: `12.34 %`. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`;
 }
 
-/** A learning rate or a loss, four digits at most. */
+/** Formats a learning rate or a loss with at most four digits. */
 export function short(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
   return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
 }
 
-/** A time as a person says it: `45 s`, `2 min 05 s`, `3 h 10 min`. */
+/** Formats a time in seconds: `45 s`, `2 min 05 s`, `3 h 10 min`. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "?";
   const whole = Math.max(0, Math.round(seconds));
@@ -32,7 +32,10 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** Rows as columns of equal width; columns of numbers are to be given `right`. A cell is one line, whatever is in it. */
+/**
+ * Formats rows as a table with aligned columns. Line breaks and control characters in a cell are escaped.
+ * @param right indices of the columns that are aligned to the right, for numbers
+ */
 export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
   const rows = cells.map((row) => row.map(printable));
   const widths = (rows[0] ?? []).map((_, column) =>
@@ -48,17 +51,17 @@ export function table(cells: readonly (readonly string[])[], right: readonly num
     .join("\n");
 }
 
-/** A word as a shell takes it literally. */
+/** Quotes a word for a shell if necessary. */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** A flag from a field's name: `maxLr` → `--max-lr`. */
+/** Returns the flag of a field: `maxLr` → `--max-lr`. */
 export function flagOf(field: string): string {
   return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-/** How this program was started, for a command that can be copied. */
+/** Returns how this program was started, for a command that the user can copy. */
 export function thisProgram(): string {
   const script = process.argv[1] ?? "";
   if (!script.endsWith(".js")) return "npx stepsize";

@@ -22,19 +22,19 @@ const fields: Fields = {
   out: z.string().min(1).register(help, {
     kind: "text",
     placeholder: "<dir>",
-    expected: "the path of a folder to make",
-    description: "the folder to make; it must not exist, or be empty",
+    expected: "the path of a folder to create",
+    description: "folder to create; it must not exist or must be empty",
   }),
-  tokenizer: choiceField(tokenizerNames, "what text is divided into", { fallback: "bytes" }),
-  validation: numberField(share, "a number from 0 to below 1", "share of the documents to validate on", {
+  tokenizer: choiceField(tokenizerNames, "tokenizer", { fallback: "bytes" }),
+  validation: numberField(share, "a number from 0 to below 1", "share of the documents for validation", {
     placeholder: "<x>",
     fallback: "0.05",
   }),
-  test: numberField(share, "a number from 0 to below 1", "share of the documents to test on", {
+  test: numberField(share, "a number from 0 to below 1", "share of the documents for testing", {
     placeholder: "<x>",
     fallback: "0.05",
   }),
-  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of which documents these are", {
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random split", {
     fallback: "0",
   }),
 };
@@ -55,8 +55,9 @@ export function defineTokenize(command: Command): void {
     .addHelpText(
       "after",
       `
-A path is a text file, or a folder: then all .txt and .md files in it and in its folders are taken, sorted. Each file is
-a document, of text in UTF-8. The tokenizers other than bytes need the package gpt-tokenizer: npm install gpt-tokenizer
+A path is a text file or a folder. From a folder, the command takes all .txt and .md files, sorted, including those of
+subfolders. Each file is one document of UTF-8 text. All tokenizers except bytes need the package gpt-tokenizer:
+npm install gpt-tokenizer
 
 Examples:
   stepsize tokenize path/to/texts --out tokens
@@ -70,14 +71,14 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   const values = check(fields, fromFlags(fields, flags), flagOf) as TokenizeValues;
   const { out, tokenizer = "bytes", ...rest } = values;
   if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
-  if (out === undefined) throw new UsageError("--out: expected the path of a folder to make, got none");
+  if (out === undefined) throw new UsageError("--out: expected the path of a folder to create, got none");
   const interrupts = new Interrupts();
   const progress = await CountProgress.start("document");
   let folder: TokenFolder;
   try {
     const onProgress = ({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress) =>
       progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
-    const onSkip = (path: string, why: string) => progress.note(`${path} is left out: ${why}`);
+    const onSkip = (path: string, why: string) => progress.note(`skipping ${path}: ${why}`);
     const { signal } = interrupts;
     folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, onSkip, signal });
     interrupts.checkStray();

@@ -1,16 +1,17 @@
 import * as Plot from "@observablehq/plot";
 import { drawFigure, tick } from "./figure.js";
 
-/** One measurement of the figure. */
+/** One measurement of {@link bandwidthFigure}. */
 export interface BandwidthPoint {
-  /** Whose it is: a curve of its own, in the order in which they come. */
+  /** Name of the curve. Curves are drawn in the order in which their names first occur. */
   readonly contender: string;
-  /** What it was measured with; each has a panel of its own. */
+  /** Setting of the measurement and title of its panel. Each setting has its own panel. */
   readonly panel: string;
-  /** How many tensors, and how many elements they have together. */
+  /** Number of tensors. */
   readonly tensors: number;
+  /** Number of elements of all tensors together. */
   readonly elements: number;
-  /** What the tensors are called, for where they are several. */
+  /** Label of the point, shown if there are several tensors. */
   readonly name: string;
   readonly gigabytesPerSecond: number;
 }
@@ -19,8 +20,10 @@ const strokes = ["var(--loss)", "var(--muted)", "var(--mark)", "var(--rate)", "v
 const panelHeight = 240;
 
 /**
- * Bandwidth over the number of elements, on a logarithmic axis, as an SVG file of its own. A line joins what has equally
- * many tensors; several tensors have their name beside the dot of the first contender.
+ * Draws bandwidth in GB/s over the number of elements, on a logarithmic axis, as a standalone SVG. A line connects points
+ * with the same number of tensors. If there are several tensors, the point of the first contender has a label.
+ *
+ * @param subject what was measured, for the title
  */
 export function bandwidthFigure(points: readonly BandwidthPoint[], subject: string): string {
   const contenders = [...new Set(points.map(({ contender }) => contender))];
@@ -38,7 +41,7 @@ export function bandwidthFigure(points: readonly BandwidthPoint[], subject: stri
     plot: {
       height: 70 + panelHeight * panels.length,
       marginRight,
-      // A little room, also where there is one size only.
+      // The margin gives the axis an extent even if there is only one size.
       x: {
         type: "log",
         domain: [Math.min(...sizes) / 1.5, Math.max(...sizes) * 1.5],

@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { drawFigure, tick } from "./figure.js";
 
-/** A difference with its interval, where it has one. */
+/** A difference with its interval, if it has one. */
 export interface DifferencePoint {
   readonly name: string;
   readonly mean: number;
@@ -12,18 +12,18 @@ export interface DifferencePoint {
 /** Options of {@link differenceFigure}. */
 export interface DifferenceFigureOptions {
   readonly title: string;
-  /** Of the horizontal axis. */
+  /** Label of the horizontal axis. */
   readonly label: string;
-  /** Differences within it count for nothing; drawn as a band. */
+  /** Largest difference that counts as a tie; drawn as a band. Default none. */
   readonly margin?: number | undefined;
   readonly standalone?: boolean;
 }
 
-/** Differences as dots with their intervals as lines, around zero, as SVG. */
+/** Draws differences as dots and their intervals as lines, around zero, as SVG. */
 export function differenceFigure(points: readonly DifferencePoint[], options: DifferenceFigureOptions): string {
   const { title, label, margin, standalone } = options;
   const ends = points.flatMap(({ mean, low = mean, high = mean }) => [low, high]);
-  // Equal to both sides, so that the eye finds zero.
+  // The range is symmetric, so that zero is in the middle.
   const reach = 1.05 * (Math.max(...ends.map(Math.abs), 1.5 * (margin ?? 0)) || 1);
   const names = points.map(({ name }) => name);
   return drawFigure({

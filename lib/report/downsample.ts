@@ -5,8 +5,8 @@ export interface Point {
 }
 
 /**
- * At most about `most` points that draw like all of them: of every stretch its lowest and highest one, so that a spike
- * stays. Both ends are kept.
+ * Reduces a curve to about `most` points that look like all of them. It keeps the lowest and the highest point of every
+ * stretch, so that spikes stay visible, and both ends.
  */
 export function downsample(points: readonly Point[], most = 2000): readonly Point[] {
   if (points.length <= most) return points;

@@ -5,13 +5,13 @@ import { colourRules } from "./style.js";
 /** Options of {@link drawFigure}. */
 export interface FigureOptions {
   readonly plot: Plot.PlotOptions;
-  /** What the figure shows, for those who cannot see it. */
+  /** Describes the figure for screen readers. */
   readonly title: string;
-  /** Whether the figure is a file of its own and brings its colours and its ground; on a page both are there. */
+  /** Whether the figure is a file of its own, with its own colors and background; default false, for use on a page. */
   readonly standalone?: boolean | undefined;
 }
 
-/** Draws marks as the text of an SVG element. */
+/** Draws a plot and returns it as the text of an SVG element. */
 export function drawFigure({ plot, title, standalone = false }: FigureOptions): string {
   const { document } = parseHTML("<!doctype html><html><body></body></html>");
   const svg = Plot.plot({
@@ -26,13 +26,13 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
     ...plot,
   });
   const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
-  // Plot's own rules set a class apart from others on a page, of which there are none here.
+  // Plot adds a style that separates several plots on a page. It is not needed here.
   svg.querySelector("style")?.remove();
   svg.setAttribute("role", "img");
-  // Attributes are written as they are, but for quotes.
+  // The serializer escapes only quotes in attributes.
   svg.setAttribute("aria-label", title.replaceAll("&", "&amp;").replaceAll("<", "&lt;"));
   if (standalone) {
-    // A parser of XML needs the namespace, which one of HTML implies.
+    // XML parsers need the namespace. HTML parsers imply it.
     svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     const style = document.createElement("style");
     style.textContent = `${colourRules(":root")}:root{color:var(--ink)}text{white-space:pre}`;
@@ -44,10 +44,10 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
   return svg.outerHTML;
 }
 
-/** Axis options that all figures share: a light grid and sparing numbers. */
+/** Options of the horizontal axis of all figures over steps. */
 export const stepAxis: Plot.ScaleOptions = { label: "step", labelArrow: "none", ticks: 8, nice: false };
 
-/** A learning rate or a loss as a short tick: 0.01, 1e-5. */
+/** Formats a learning rate or a loss as a short tick: 0.01, 1e-5. */
 export function tick(value: number): string {
   if (value === 0) return "0";
   const size = Math.abs(value);

@@ -1,5 +1,5 @@
 /**
- * Figures of schedules and runs as SVG, and the page of a run.
+ * SVG figures of schedules, runs, spectra and bandwidth, and HTML reports.
  *
  * @module
  */

@@ -3,16 +3,16 @@ import { downsample, type Point } from "./downsample.js";
 import { drawFigure, stepAxis, tick } from "./figure.js";
 import { centredMean, smoothingSpan } from "./smooth.js";
 
-/** What the figures and the page need of a step's record. */
+/** The part of a step record that figures and the report need. */
 export interface RecordedStep {
   readonly step: number;
   readonly loss: number;
   readonly learningRate: number;
 }
 
-/** What they need of an evaluation on the way. */
+/** An evaluation during a run, for figures and the report. */
 export interface RecordedEvaluation {
-  /** Steps done. */
+  /** Number of finished steps. */
   readonly step: number;
   readonly split: string;
   readonly loss: number;
@@ -20,16 +20,16 @@ export interface RecordedEvaluation {
 }
 
 /**
- * The loss of every step, faint, and its running mean, on a logarithmic scale, as SVG. Evaluations are dots.
+ * Draws the loss of every step, faintly, and its running mean, on a logarithmic scale, as SVG. Evaluations are dots.
  */
 export function lossFigure(
   records: readonly RecordedStep[],
   { evaluations = [], standalone }: { evaluations?: readonly RecordedEvaluation[]; standalone?: boolean } = {},
 ): string {
-  // Of what is not finite there is nothing to draw.
+  // Values that are not finite are gaps.
   const losses = records.map(({ loss }) => (Number.isFinite(loss) ? loss : Number.NaN));
   const means = centredMean(losses, smoothingSpan(records.length));
-  // A logarithmic scale has no place for zero: a loss of exactly 0 is a gap in the curve.
+  // A logarithmic scale cannot show zero, so a loss of exactly 0 is a gap.
   const curveOf = (values: readonly number[]) =>
     values.map((y, i): Point => ({ x: (records[i] as RecordedStep).step, y: y > 0 ? y : Number.NaN }));
   const [raw, smooth] = [curveOf(losses), curveOf(means)];

@@ -1,18 +1,18 @@
 import { colourRules } from "./style.js";
 
-/** One line of a table: a name and its value, or several values. */
+/** A row of a table: a name and one or more values. */
 export type Row = readonly [name: string, ...values: string[]];
 
-/** Parts of a page, one below the other. */
+/** A section of a page: a figure with its caption, or a table. */
 export type Section =
   | { readonly heading: string; readonly figure: string; readonly caption: string }
   | { readonly heading: string; readonly columns?: readonly string[]; readonly rows: readonly Row[] };
 
-/** A page that needs no other file: no script, no font, no image from anywhere. */
+/** Makes a self-contained HTML page, without scripts, fonts or images from other files. */
 export function htmlPage(page: {
   readonly title: string;
   readonly lead: string;
-  /** The few numbers that matter most. */
+  /** The most important numbers, shown as tiles. */
   readonly figures: readonly Row[];
   readonly sections: readonly Section[];
 }): string {
@@ -40,7 +40,7 @@ ${page.sections.map(sectionHtml).join("\n")}
 `;
 }
 
-/** Text as it may stand in HTML. */
+/** Escapes text for HTML. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

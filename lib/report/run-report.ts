@@ -4,32 +4,32 @@ import { htmlPage, type Row, type Section } from "./page.js";
 import { scheduleFigure } from "./schedule-figure.js";
 import { smoothingSpan } from "./smooth.js";
 
-/** What the report of a run is made of. */
+/** The contents of the report of a run. */
 export interface RunReport {
   readonly title: string;
-  /** One sentence: what ran, and how it ended. */
+  /** The introduction: what was trained, and how the run ended. */
   readonly lead: string;
   readonly figures: readonly Row[];
   readonly settings: readonly Row[];
   readonly results: readonly Row[];
   readonly records: readonly RecordedStep[];
   readonly evaluations: readonly RecordedEvaluation[];
-  /** Settings that the run went on with otherwise: steps made before, setting, before, after. Default: none. */
+  /** Settings that were changed when the run was resumed: step, setting, old value, new value. Default none. */
   readonly changes?: readonly Row[] | undefined;
   readonly schedule: Schedule;
 }
 
-/** The page of a run: its curves, its settings and its results. Of an unfinished run too. */
+/** Makes the HTML report of a run, finished or not: its curves, settings and results. */
 export function runReport(run: RunReport): string {
   const { records, evaluations, changes = [], schedule } = run;
   const span = smoothingSpan(records.length);
-  const dots = evaluations.length > 0 ? " Dots: evaluations on the way." : "";
+  const dots = evaluations.length > 0 ? " The dots are evaluations during the run." : "";
   const sections: Section[] = [
     {
       heading: "Learning rate",
       figure: scheduleFigure(schedule, { made: records }),
       caption: `The schedule ${schedule.name} over its budget of ${count(schedule.budget)} steps${
-        records.length < schedule.budget ? `; solid: the ${count(records.length)} steps made` : ""
+        records.length < schedule.budget ? `. The solid part is the ${count(records.length)} finished steps` : ""
       }.`,
     },
     { heading: "Results", rows: run.results },
@@ -39,11 +39,11 @@ export function runReport(run: RunReport): string {
     sections.unshift({
       heading: "Loss",
       figure: lossFigure(records, { evaluations }),
-      caption: `Faint: every step. Solid: the mean over the ${span} steps around each. Logarithmic scale.${dots}`,
+      caption: `The faint line is the loss of every step, the solid line its mean over ${span} steps, on a logarithmic scale.${dots}`,
     });
   if (evaluations.length > 0)
     sections.splice(-1, 0, {
-      heading: "Evaluations on the way",
+      heading: "Evaluations during the run",
       columns: ["after step", "split", "loss", "accuracy"],
       rows: evaluations.map(({ step, split, loss, accuracy }) => [
         count(step),
@@ -54,7 +54,7 @@ export function runReport(run: RunReport): string {
     });
   if (changes.length > 0)
     sections.splice(-1, 0, {
-      heading: "Changes on the way",
+      heading: "Changed settings",
       columns: ["from step", "setting", "before", "after"],
       rows: changes,
     });

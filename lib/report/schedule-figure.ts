@@ -4,16 +4,16 @@ import { downsample, type Point } from "./downsample.js";
 import { drawFigure, stepAxis, tick } from "./figure.js";
 import { rampColour } from "./style.js";
 
-/** Steps that are looked at for a drawing; a longer schedule is sampled evenly. */
+/** Largest number of steps that are evaluated for a figure. A longer schedule is sampled evenly. */
 const mostSteps = 100_000;
 
-/** The rate that a step had. */
+/** The learning rate of a step. */
 export interface Rate {
   readonly step: number;
   readonly learningRate: number;
 }
 
-/** A schedule's curve, thinned for drawing. */
+/** Returns the points of a schedule's curve, reduced for drawing to about `most` (default 2000). */
 export function curve(schedule: Schedule, most?: number): readonly Point[] {
   const { budget } = schedule;
   const count = Math.min(budget, mostSteps);
@@ -25,10 +25,10 @@ export function curve(schedule: Schedule, most?: number): readonly Point[] {
 }
 
 /**
- * The learning rate over the budget, as SVG.
+ * Draws the learning rate over the budget, as SVG.
  *
- * @param made the steps made so far with the rates they had, which may have been another schedule's: the rest of the curve
- * is drawn faint; default all of it
+ * @param made the finished steps with their rates, which may be those of an earlier schedule. They are drawn solid, the
+ * rest of the curve faint. Default: the whole curve is solid.
  */
 export function scheduleFigure(
   schedule: Schedule,
@@ -53,14 +53,14 @@ export function scheduleFigure(
 }
 
 /**
- * Several schedules in one drawing with a legend, as an SVG file of its own. The colours are one hue from weak to
- * strong, so give them in an order that means something: UBA's by phi.
+ * Draws several schedules with a legend, as a standalone SVG. The colors are one hue from weak to strong, so the order of
+ * the schedules should be meaningful, for example UBA by φ.
  */
 export function familyFigure(schedules: readonly Schedule[], labels: readonly string[]): string {
   const colour = (i: number) => rampColour(i, schedules.length);
   const legend = labels.slice(0, schedules.length);
   const rows = legend.map((label, i) => ({ label, dy: 10 + i * 18, fill: colour(i) }));
-  // About what the text needs; the exact width is the reader's font's.
+  // An estimate of the width of the text, which depends on the reader's font.
   const marginRight = 42 + 8 * Math.max(0, ...legend.map((label) => label.length));
   const place = { frameAnchor: "top-right", textAnchor: "start" } as const;
   return drawFigure({

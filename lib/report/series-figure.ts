@@ -2,11 +2,11 @@ import * as Plot from "@observablehq/plot";
 import { drawFigure, tick } from "./figure.js";
 import { rampColour, seriesColour } from "./style.js";
 
-/** A curve with a name. */
+/** A named curve of {@link seriesFigure}. */
 export interface Series {
   readonly name: string;
   readonly points: readonly { readonly x: number; readonly y: number }[];
-  /** Points beside the curve, drawn faint. */
+  /** Further points, drawn faintly. */
   readonly others?: readonly { readonly x: number; readonly y: number }[];
 }
 
@@ -14,35 +14,35 @@ export interface Series {
 export interface SeriesAxis {
   readonly label: string;
   readonly log?: boolean;
-  /** Values to be marked; default as it comes out. */
+  /** Values with a tick; default chosen automatically. */
   readonly ticks?: readonly number[];
 }
 
 /** Options of {@link seriesFigure}. */
 export interface SeriesFigureOptions {
-  /** What the figure shows, for those who cannot see it. */
+  /** Describes the figure for screen readers. */
   readonly title: string;
   readonly x: SeriesAxis;
   readonly y: SeriesAxis;
-  /** `"order"`: names that differ by a number, from weak to strong; default `"name"`. */
+  /** `"order"` for series that are ordered, with colors from weak to strong; default `"name"`. */
   readonly colours?: "order" | "name";
-  /** The curve in front of the others, drawn stronger. */
+  /** Name of the curve that is drawn in front of the others, with a thicker line. */
   readonly highlight?: string;
-  /** A bound that the curves are to be seen against, drawn dashed. */
+  /** A curve to compare with, drawn dashed. */
   readonly reference?: Series;
   /** Whether each point has a dot. */
   readonly dots?: boolean;
   readonly standalone?: boolean;
 }
 
-/** Colours alone do not tell seven curves apart for everybody. */
+/** Symbols distinguish the curves for readers who cannot distinguish their colors. */
 const symbols = ["circle", "square", "triangle", "diamond2", "star", "cross", "wye", "times"] as const;
 
-/** Curves with a legend beside them, as SVG. Points that are not finite are gaps. */
+/** Draws curves with a legend, as SVG. Points that are not finite are gaps. */
 export function seriesFigure(all: readonly Series[], options: SeriesFigureOptions): string {
   const { title, x, y, colours = "name", highlight, reference, dots = false, standalone } = options;
   const colour = (i: number) => (colours === "order" ? rampColour(i, all.length, 2) : seriesColour(i));
-  // The one in front is drawn last and named first.
+  // The highlighted curve is drawn last, so that it is in front.
   const named = all.map((series, i) => ({
     ...series,
     stroke: colour(i),

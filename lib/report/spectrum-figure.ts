@@ -1,21 +1,21 @@
 import * as Plot from "@observablehq/plot";
 import { drawFigure, tick } from "./figure.js";
 
-/** What the figure of a spectrum needs. */
+/** The data of {@link spectrumFigure}. */
 export interface SpectrumFigure {
-  /** Points with their mass, in rising order. */
+  /** Ritz values with their mass, ascending. */
   readonly ritz: readonly { readonly value: number; readonly weight: number }[];
-  /** Bounds on the mass on the left of points, in rising order. */
+  /** Lower and upper bounds on the mass to the left of points, ascending in `x`. */
   readonly bounds: readonly { readonly x: number; readonly below: number; readonly upTo: number }[];
   readonly noiseFloor: number;
   readonly marks: readonly { readonly x: number; readonly label: string }[];
-  /** What it is the spectrum of. */
+  /** Name of the model, for the title. */
   readonly subject: string;
 }
 
 /**
- * The spectrum of a loss's curvature as its gradient sees it, as an SVG file of its own: the mass at each Ritz value as a
- * stem, the mass on the left as stairs, and as a band what it may be. Curvature is on a scale that is linear inside the
+ * Draws the spectrum of a loss's Hessian, weighted by the gradient, as a standalone SVG. Each Ritz value has its mass as
+ * a stem. The cumulative mass is a step curve, and its bounds are a band. The scale of curvature is linear inside the
  * noise floor and logarithmic outside.
  */
 export function spectrumFigure({ ritz, bounds, noiseFloor, marks, subject }: SpectrumFigure): string {
@@ -55,14 +55,14 @@ export function spectrumFigure({ ritz, bounds, noiseFloor, marks, subject }: Spe
   });
 }
 
-/** Zero, and the round numbers between the noise floor and the ends. */
+/** Returns zero and round numbers between the noise floor and the ends. */
 function ticksBetween(lowest: number, highest: number, noiseFloor: number): number[] {
   const sizes: number[] = [];
   const farthest = Math.max(-lowest, highest);
   for (let power = Math.floor(Math.log10(noiseFloor)); 10 ** power <= farthest; power++)
     for (const digit of [1, 2, 5]) sizes.push(digit * 10 ** power);
   const round = sizes.filter((size) => size > 1.5 * noiseFloor);
-  // Not more than fit beside each other.
+  // If there are too many ticks, only powers of ten are kept.
   const few = round.length > 9 ? round.filter((size) => Math.log10(size) % 1 === 0) : round;
   return [...few.map((size) => -size).reverse(), 0, ...few].filter((value) => value >= lowest && value <= highest);
 }

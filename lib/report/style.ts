@@ -1,5 +1,5 @@
-// Colours as CSS variables, so that one drawing serves a light and a dark page. The ramp is one hue from weak to strong
-// against the page, for curves that differ by a number; the series are for curves that differ by a name.
+// Colors are CSS variables, so that a figure works on a light and a dark page. `ramp` is one hue from weak to strong, for
+// ordered curves. `series` is for curves that differ only by name.
 
 const light = {
   surface: "#ffffff",
@@ -25,21 +25,21 @@ const dark: typeof light = {
   ramp: ["#2d5f9e", "#3b78c2", "#5091dd", "#6fa9ec", "#94c1f5", "#b9d7fa", "#dfedfe"],
 };
 
-/** CSS rules that set the colours on `selector`, for light and dark. */
+/** Returns CSS rules that set the colors on `selector`, for light and dark. */
 export function colourRules(selector: string): string {
   return `${selector}{${variables(light)}}@media (prefers-color-scheme:dark){${selector}{${variables(dark)}}}`;
 }
 
 /**
- * The colour of curve `index` of `count`, spread over the ramp.
- * @param first where on the ramp the first curve is; thin or dotted ones cannot do with the weakest colours
+ * Returns the color of curve `index` of `count`, spread over the ramp.
+ * @param first position on the ramp of the first curve; thin or dotted curves need more contrast than the weakest colors
  */
 export function rampColour(index: number, count: number, first = 0): string {
   const last = light.ramp.length - 1;
   return `var(--ramp-${count < 2 ? Math.ceil(last / 2) : Math.round(first + (index * (last - first)) / (count - 1))})`;
 }
 
-/** The colour of the curve of one name among others; with more names than colours, they come again. */
+/** Returns the color of a curve that differs from others by name. If there are more curves than colors, they repeat. */
 export function seriesColour(index: number): string {
   return `var(--series-${index % light.series.length})`;
 }

@@ -73,7 +73,7 @@ describe.each(names)("a measurement on %s", (name) => {
     foundTorch: { problem: "not looked for" },
     baselines: undefined,
     rounds: 1,
-    goesOn: () => true,
+    shouldContinue: () => true,
     note: (text) => notes.push(text),
     ...more,
   });
@@ -129,13 +129,16 @@ describe.each(names)("a measurement on %s", (name) => {
 
   test("refuses a requested baseline that is not available", async () => {
     const bench = await benchOf({ baselines: ["torch"] });
-    const words = ["--baseline: there is no torch:", name === "cpu" ? "not looked for" : "emulated"];
+    const words = [
+      "--baseline: expected an available baseline, got torch:",
+      name === "cpu" ? "not looked for" : "emulated",
+    ];
     await expectError(() => measure(bench, workloadOfSize("10"), adamw), "invalid-argument", ...words);
   });
 
   test("that is stopped at once returns nothing and leaves nothing behind", async () => {
     const before = (await open()).memory().tensors;
-    expect(await measure(await benchOf({ goesOn: () => false }), workloadOfSize("10"), adamw)).toBeUndefined();
+    expect(await measure(await benchOf({ shouldContinue: () => false }), workloadOfSize("10"), adamw)).toBeUndefined();
     expect(device.memory().tensors).toBe(before);
   });
 });

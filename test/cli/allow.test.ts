@@ -74,14 +74,10 @@ describe("data that were moved", () => {
 
 describe("another schedule", () => {
   test.each([
-    ["--budget", "160", "--budget: the run to resume has 80; to go on with another one, add --allow schedule"],
-    ["--max-lr", "0.002", "--max-lr: the run to resume has 0.001; to go on with another one, add --allow schedule"],
-    [
-      "--schedule",
-      "cosine",
-      '--schedule: the run to resume has "uba"; to go on with another one, add --allow schedule',
-    ],
-    ["--seed", "7", "--seed: the run to resume has 0; it cannot be changed on the way"],
+    ["--budget", "160", "--budget: the run to resume has 80; to change it, add --allow schedule"],
+    ["--max-lr", "0.002", "--max-lr: the run to resume has 0.001; to change it, add --allow schedule"],
+    ["--schedule", "cosine", '--schedule: the run to resume has "uba"; to change it, add --allow schedule'],
+    ["--seed", "7", "--seed: the run to resume has 0, which cannot be changed"],
   ])("%s is refused without --allow, with the way to go on", async (flag, value, message) => {
     for (const allow of [[], ["--allow", "data"]]) {
       const { code, stderr } = await run(["train", "--resume", "whole", flag, value, ...allow], { cwd });
@@ -112,7 +108,7 @@ describe("another schedule", () => {
       { step: steps, field: "budget", before: 80, after: 160 },
       { step: steps, field: "maxLr", before: 0.001, after: 0.002 },
     ]);
-    expect(readFileSync(join(cwd, "longer/report.html"), "utf8")).toContain("Changes on the way");
+    expect(readFileSync(join(cwd, "longer/report.html"), "utf8")).toContain("Changed settings");
   });
 
   test("a run that was over goes on", async () => {

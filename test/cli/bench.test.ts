@@ -101,7 +101,7 @@ describe("bench optimizer", () => {
     const { code, stdout, stderr } = await run(["bench", "optimizer", ...args, "--json", json]);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain("of copy");
-    expect(stderr).toContain("without torch: PyTorch does not know the emulated GPU");
+    expect(stderr).toContain("without torch: PyTorch does not support the emulated GPU");
     const [only] = result.parse(JSON.parse(readFileSync(json, "utf8"))).rows;
     expect(only).toMatchObject({ threads: null, bytes: 1500 * 22, launches: 2 });
     expect(Object.keys(only?.baselines ?? {})).toEqual(["loop", "copy", "per-tensor"]);
@@ -114,7 +114,7 @@ describe("bench optimizer", () => {
     const bench = ["bench", "optimizer", "--device", "cpu", ...quick, ...sizes];
     const { code, stdout, stderr } = await run(bench, { interrupt });
     expect(code, stderr).toBe(130);
-    expect(stderr).toContain("interrupted; this is what was measured");
+    expect(stderr).toContain("interrupted; the table has the results so far");
     const { rows } = result.parse(JSON.parse(readFileSync(json, "utf8")));
     expect(rows.length).toBeGreaterThanOrEqual(2);
     expect(rows.length).toBeLessThan(8);
@@ -150,12 +150,12 @@ describe("wrong use of bench exits with 2 and one message", () => {
     [
       "a copy on the CPU",
       ["optimizer", "--device", "cpu", "--baseline", "copy"],
-      "--baseline: there is no copy: on a CPU",
+      "--baseline: expected an available baseline, got copy: on a CPU",
     ],
     [
       "a folder that is not there",
       ["optimizer", "--json", "/no/such/folder/x.json"],
-      "--json: expected a file in a folder",
+      "--json: expected a file in a writable folder",
     ],
   ])("%s", async (_, args, message) => {
     const { code, stdout, stderr } = await run(["bench", ...args]);

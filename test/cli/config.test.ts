@@ -76,7 +76,7 @@ describe("each field is checked", () => {
 
 describe("a configuration file", () => {
   test.each([
-    ["an unknown field", '{"bugdet": 5}', 'bugdet: there is no such field; did you mean "budget"?'],
+    ["an unknown field", '{"bugdet": 5}', 'bugdet: unknown field; did you mean "budget"?'],
     ["no JSON", "{budget: 5}", "expected JSON"],
     ["a list", "[]", "expected an object of settings, found []"],
   ])("%s is refused", async (_, text, message) => {
@@ -178,9 +178,9 @@ describe("a resumed run", () => {
   });
 
   test.each([
-    [{ budget: 41 }, "--budget: the run to resume has 40; to go on with another one, add --allow schedule"],
+    [{ budget: 41 }, "--budget: the run to resume has 40; to change it, add --allow schedule"],
     [{ phi: 3 }, "--phi: the run to resume has"],
-    [{ seed: 1 }, "--seed: the run to resume has 0; it cannot be changed on the way"],
+    [{ seed: 1 }, "--seed: the run to resume has 0, which cannot be changed"],
     [{ clipNorm: 1 }, "--clip-norm: the run to resume had none"],
   ])("refuses %o", (values, message) => {
     expect(() => resumedConfig(given, checkFlags(values))).toThrow(message);

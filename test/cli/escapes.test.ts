@@ -112,7 +112,7 @@ describe("the name of a tensor", () => {
     writeFileSync(join(cwd, "run/checkpoints/step-1.safetensors"), bytes);
     const { code, stderr } = await outcomeOf("predict", "--checkpoint", "run", "x.pgm");
     expect(code).toBe(1);
-    expect(stderr).toContain(`damaged, trying the one before: `);
+    expect(stderr).toContain(`damaged checkpoint, trying the previous one: `);
     expect(stderr).toContain(escaped);
   });
 });

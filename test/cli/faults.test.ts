@@ -18,7 +18,7 @@ describe("a run whose checkpoints are not all right", () => {
     truncateSync(newest, 5000);
     const { code, stderr } = await run(["train", "--resume", "cut"], { cwd });
     expect(code).toBe(0);
-    expect(stderr).toContain(`damaged, trying the one before: ${newest.slice(cwd.length + 1)}`);
+    expect(stderr).toContain(`damaged checkpoint, trying the previous one: ${newest.slice(cwd.length + 1)}`);
     expect(stderr).toContain("it is cut short");
     expect(stderr).toContain(`continuing ${before.slice(cwd.length + 1)}`);
     expect(lossesOf(join(cwd, "cut"))).toEqual(lossesOf(join(cwd, "whole")));
@@ -30,7 +30,7 @@ describe("a run whose checkpoints are not all right", () => {
     for (const path of all) truncateSync(path, 100);
     const refused = await run(["train", "--resume", "gone"], { cwd });
     expect(refused.code).toBe(1);
-    expect(refused.stderr).toContain(`none of its ${all.length} checkpoints can be read`);
+    expect(refused.stderr).toContain(`expected a checkpoint that can be read, found ${all.length} damaged`);
     expect(readFileSync(join(cwd, "gone/metrics.jsonl"), "utf8")).toBe(records);
     for (const path of all) rmSync(path);
     expect((await run(["train", "--resume", "gone"], { cwd })).stderr).toContain("starting again from the first step");

@@ -42,7 +42,7 @@ test("a run whose evaluations were not finite is resumed to its end, and its rec
   expect(textOf("resumed")).toMatch(/"loss":"(NaN|Infinity)"/);
   expect(textOf("resumed")).toBe(textOf("whole"));
   expect(lossesOf(join(cwd, "resumed"))).toEqual(lossesOf(join(cwd, "whole")));
-  expect(textOf("resumed", "report.html")).toContain("Evaluations on the way");
+  expect(textOf("resumed", "report.html")).toContain("Evaluations during the run");
   expect(textOf("resumed", "report.html")).not.toContain("undefined");
 });
 

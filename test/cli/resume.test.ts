@@ -78,7 +78,7 @@ test("a finished run that is resumed makes no further step", async () => {
 });
 
 test.each([
-  ["a folder of something else", ["--resume", "."], "is not the folder of a run"],
+  ["a folder of something else", ["--resume", "."], "--resume: expected the folder of a run, . has no config.json"],
   ["another budget", ["--resume", "whole", "--budget", "500"], "--budget: the run to resume has 250"],
   ["a configuration", ["--resume", "whole", "--config", "c.json"], "--config: a resumed run has"],
   ["another folder", ["--resume", "whole", "--run", "other"], "--run: a resumed run stays in"],

@@ -52,7 +52,7 @@ test("of two new runs with one --run, one gets the folder", async () => {
   const { code, stderr } = outcomes[1 - won] as (typeof outcomes)[0];
   // Refused by the lock of the one that works, or because the folder is full already.
   expect([1, 2]).toContain(code);
-  expect(stderr).toMatch(/both\/lock: process \d+ on|--run: both exists and is not empty/);
+  expect(stderr).toMatch(/both\/lock: process \d+ on|--run: expected an empty or new folder, got both/);
   expect(metricsOf(join(cwd, "both"))).toHaveLength(40);
   expect(JSON.parse(readFileSync(join(cwd, "both/config.json"), "utf8")).seed).toBe(Number(seeds[won]));
 });

@@ -117,7 +117,7 @@ describe("predict", () => {
     ],
     ["a colour image", "c.ppm", `P3 8 8 1 ${"0 ".repeat(192)}`, 1, "found one of 8 × 8 pixels with 3 channels"],
     ["too few bytes", "few.bin", "abc", 1, "8 × 8 pixels with 1 channel: 64 bytes, found 3 bytes"],
-    ["something else", "a.png", "\x89PNG", 1, "expected a PGM or PPM image, an IDX file, or bare bytes"],
+    ["something else", "a.png", "\x89PNG", 1, "expected a PGM or PPM image, an IDX file, or raw bytes"],
   ])("refuses %s", async (_, name, content, code, message) => {
     writeFileSync(join(cwd, name), content);
     const outcome = await run(["predict", "--checkpoint", "run", name], { cwd });
@@ -128,7 +128,7 @@ describe("predict", () => {
 
   test.each([
     ["no image", [], "image: expected at least one file"],
-    ["an IDX file without --index", ["IMAGES"], "--index: expected which of the 40 images"],
+    ["an IDX file without --index", ["IMAGES"], "--index: expected indices of the 40 images"],
     ["an index past the end", ["--index", "40", "IMAGES"], "--index: expected at most 39"],
     [
       "an index that is none",

@@ -131,7 +131,7 @@ describe("stepsize evaluate on text", () => {
     expect(other.stderr).toContain("step-30.safetensors was trained on, bytes, got gpt2 in gpt2 (test)");
     const images = await run(["evaluate", "--checkpoint", "run", "--data", "mnist"], { cwd });
     expect(images.code).toBe(2);
-    expect(images.stderr).toContain("--data: expected tokens:<dir> for the model of text, got mnist");
+    expect(images.stderr).toContain("--data: expected tokens:<dir> for a text model, got mnist");
   });
 });
 
@@ -188,7 +188,7 @@ test("a model of images writes nothing, and one of text sees nothing", async () 
   expect(written.stderr).toMatch(/: a classifier of images, which writes no text; try stepsize predict\n$/);
   const seen = await run(["predict", "--checkpoint", "run", "a.pgm"], { cwd });
   expect(seen).toMatchObject({ code: 1, stdout: "" });
-  expect(seen.stderr).toMatch(/: a model of text; see what it writes with stepsize generate\n$/);
+  expect(seen.stderr).toMatch(/: expected an image classifier, got a text model; use stepsize generate\n$/);
   const validation = await run(["evaluate", "--checkpoint", "images", "--split", "validation"], { cwd });
   expect(validation.code).toBe(2);
   expect(validation.stderr).toContain("--split: expected test or train for images");

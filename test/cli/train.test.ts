@@ -124,7 +124,7 @@ describe("the run's folder", () => {
     writeFileSync(join(cwd, "full/notes.txt"), "mine");
     const refused = await run([...args, "--run", "full"], { cwd });
     expect(refused.code).toBe(2);
-    expect(refused.stderr).toContain("--run: full exists and is not empty");
+    expect(refused.stderr).toContain("--run: expected an empty or new folder, got full");
     expect(readdirSync(join(cwd, "full"))).toEqual(["notes.txt"]);
   });
 
