@@ -8,28 +8,30 @@ import { UsageError } from "./failure.js";
 import { readSettings } from "./settings-file.js";
 import { flagOf } from "./text.js";
 
-/** A study and where it is to be made. */
+/** A requested study, its folder and where its data are. */
 export interface StudyRequest {
   readonly study: Study;
-  /** As in `study.json`: what was given, without what was filled in. */
+  /** The settings as given, without defaults. Written to `study.json`. */
   readonly given: Readonly<Record<string, unknown>>;
-  /** The study's folder; `undefined` for the next free one. */
+  /** The study's folder; `undefined` for the next free number under `studies`. */
   readonly folder: string | undefined;
-  /** The file that the settings came from. */
+  /** The file that settings were read from; `undefined` if all came from flags. */
   readonly file: string | undefined;
-  /** Where data lie, if not where the file says: by name. */
+  /** New locations of data sets that are not where the file says, by the name of the data set. */
   readonly sources: ReadonlyMap<string, string>;
 }
 
-/** Where a command's study comes from. */
+/** The flags that name a study's settings file and its folder. */
 export interface StudyFlags {
   readonly config?: string;
   readonly study?: string;
 }
 
 /**
- * The study that the flags ask for: a file's, with flags over it, or the flags' alone.
- * @throws UsageError for a file that cannot be used; StepsizeError `invalid-argument` for settings that cannot
+ * Reads the study that the flags request: the settings of a file, overridden by flags, or the flags alone.
+ *
+ * @throws UsageError if the file cannot be read, or if a flag would change a study that has a folder
+ * @throws StepsizeError `invalid-argument` for wrong settings
  */
 export async function requestedStudy(
   { config, study: folder }: StudyFlags,
@@ -51,8 +53,10 @@ export async function requestedStudy(
 }
 
 /**
- * Throws for a flag that would make another study of the one in its folder. One that says what the study is already does
- * not: the command that began a study also continues it.
+ * Checks that no flag changes the settings of a study that has a folder. A flag that repeats a setting is accepted, so
+ * that the command that began a study also continues it.
+ *
+ * @throws UsageError naming the flag and the file
  */
 function expectSame(
   study: Study,
@@ -63,11 +67,14 @@ function expectSame(
   if (isDeepStrictEqual(study, completeStudy(stored, labelOf({}, file)))) return;
   const changed = Object.keys(flags).find((field) => !isDeepStrictEqual(flags[field], stored[field])) as string;
   throw new UsageError(
-    `${flagOf(changed)}: ${file} says what is in its folder; change it there, or name another folder with --study`,
+    `${flagOf(changed)}: expected the setting in ${file}, got ${describe(flags[changed])}; edit that file, or name another folder with --study`,
   );
 }
 
-/** For each data set that was given another place, its name and the place. */
+/**
+ * Finds the data sets that `--data` gives a new location, and returns the location by the data set's name.
+ * @throws UsageError for a source that is not of the kind of exactly one remaining data set
+ */
 function moved(study: Study, given: readonly string[]): ReadonlyMap<string, string> {
   const { data = [] } = study as Partial<TrainingStudy>;
   const places = new Set(given.map(resolveSource));
@@ -79,20 +86,21 @@ function moved(study: Study, given: readonly string[]): ReadonlyMap<string, stri
       const alike = data.filter((each) => parseSource(each.source).kind === kind && !stayed.includes(each));
       if (alike.length === 1 && alike[0]) return [alike[0].name, source];
       const there = data.map((each) => each.source).join(", ") || "none";
-      throw new UsageError(`--data: expected where one of the study's data lies (${there}), got ${describe(source)}`);
+      throw new UsageError(`--data: expected a location of the study's data (${there}), got ${describe(source)}`);
     }),
   );
 }
 
 function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
   return ([field, ...rest]: readonly PropertyKey[]): string => {
-    if (file !== undefined && !(String(field) in flags)) return `${file}: ${pathInWords([field ?? "", ...rest])}`;
+    if (field === undefined) return file ?? "study";
+    if (file !== undefined && !(String(field) in flags)) return `${file}: ${pathInWords([field, ...rest])}`;
     return `${flagOf(String(field))}${pathInWords(rest)}`;
   };
 }
 
 async function isThere(path: string): Promise<boolean> {
-  // Whatever else is wrong with it, reading it says.
+  // Any other problem is reported when the file is read.
   return stat(path).then(
     () => true,
     (error: NodeJS.ErrnoException) => error.code !== "ENOENT" && error.code !== "ENOTDIR",

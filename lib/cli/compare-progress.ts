@@ -4,10 +4,10 @@ import type { PlannedRun, RunRecord, StudyListener, StudyProgress } from "../stu
 import { noteOver, type ProgressStream, startBar } from "./progress.js";
 import { duration, percent, short } from "./text.js";
 
-/** A line is due after so many seconds within one run. */
+/** Seconds between two progress lines within a run, if there is no terminal. */
 const lineEvery = 60;
 
-/** How far a study is: a live bar on a terminal, a line for each run elsewhere. */
+/** Progress of a study on standard error: a live bar on a terminal, otherwise one line per run. */
 export class CompareProgress implements StudyListener {
   readonly #stream: ProgressStream & NodeJS.WritableStream;
   #bar: SingleBar | undefined;
@@ -25,7 +25,7 @@ export class CompareProgress implements StudyListener {
 
   started(progress: StudyProgress): void {
     this.#update(progress);
-    this.note([`${progress.done} runs done, ${progress.left} to make`, this.#timeLeft()].join("  ").trimEnd());
+    this.note([`${progress.done} runs done, ${progress.left} to run`, this.#timeLeft()].join("  ").trimEnd());
   }
 
   runStarted(run: PlannedRun): void {
@@ -36,7 +36,7 @@ export class CompareProgress implements StudyListener {
 
   step(run: PlannedRun, step: number, loss: number): void {
     const state = () => `step ${step + 1}/${run.cell.steps}  loss ${short(loss)}`;
-    // The end of a long line is cut off: what matters most comes first.
+    // A terminal cuts off the end of a long line, so the most important part comes first.
     if (this.#bar) this.#bar.update(this.#progress.done, { state: `${this.#timeLeft()}  ${state()}  ${inWords(run)}` });
     else if (performance.now() - this.#told > 1000 * lineEvery) {
       this.#told = performance.now();
@@ -51,7 +51,7 @@ export class CompareProgress implements StudyListener {
     if (!this.#bar) this.note(line.trimEnd());
   }
 
-  /** Tells of solved quadratics. */
+  /** Shows how many quadratic problems are solved. */
   solved(done: number, problems: number): void {
     this.#bar?.setTotal(problems);
     this.#bar?.update(done);
@@ -59,7 +59,7 @@ export class CompareProgress implements StudyListener {
   }
 
   note(message: string): void {
-    // Over the bar, which draws itself again on the next line; see the progress of a run.
+    // The note replaces the bar, which is drawn again on the next line; see `noteOver`.
     this.#stream.write(noteOver(message, this.#bar !== undefined));
   }
 
@@ -74,7 +74,7 @@ export class CompareProgress implements StudyListener {
     this.#bar?.update(progress.done);
   }
 
-  /** Less what has passed of the run that is being made. */
+  /** Describes the time left, less the time already spent on the current run. */
   #timeLeft(): string {
     const { secondsLeft, left } = this.#progress;
     if (secondsLeft === undefined || left === 0) return "";
@@ -83,11 +83,11 @@ export class CompareProgress implements StudyListener {
   }
 }
 
-/** A run in a few words: what is compared, then what was chosen for it. */
+/** Describes a run in one line: its cell first, then its schedule, rate and seed. */
 function inWords({ cell, spec, schedule }: PlannedRun): string {
   const { maxLr, phi } = schedule.options as { maxLr: number; phi?: number };
   const choice = `${short(maxLr)}${phi === undefined ? "" : ` φ ${short(phi)}`}`;
-  // A study names its data as it likes.
+  // The name of a data set comes from a file and may contain control characters.
   return `${cell.model} ${shown(cell.data.name)} ${spec.optimizer.name} ${cell.steps} steps, ${spec.purpose}: ${schedule.name} ${choice} seed ${spec.seed}`;
 }
 

@@ -25,12 +25,12 @@ import { makeNumberedFolder } from "./run-folder.js";
 import { print, printJson, tell } from "./terminal.js";
 import { flagOf, shellWord, thisProgram } from "./text.js";
 
-/** What does not belong to the study: how this call works on it. */
+/** Options of this call, which are not settings of the study. */
 const callFields: Fields = {
-  only: choiceField(["tune", "final", "report"], "make only this part", { fallback: "all of it" }),
+  only: choiceField(["tune", "final", "report"], "run only this part", { fallback: "all parts" }),
   device: deviceField,
   threads: threadsField,
-  maxMinutes: numberField(z.number().gt(0), "a number above 0", "begin no run after so long; the rest is for later"),
+  maxMinutes: numberField(z.number().gt(0), "a number above 0", "start no new run after this time; continue later"),
 };
 
 interface Call {
@@ -49,8 +49,11 @@ interface CompareFlags {
 /** Adds the options and the action of `compare`. */
 export function defineCompare(command: Command): void {
   command
-    .option("--config <file>", "the study's settings, a study.json; flags come before it")
-    .option("--study <dir>", "the study's folder (default: the file's, or the next free number under studies)");
+    .option("--config <file>", "JSON file of the study's settings; options on the command line override it")
+    .option(
+      "--study <dir>",
+      "the study's folder (default: the folder of --config, or the next free number under studies)",
+    );
   addFlags(command, callFields);
   addFlags(command, compareFields);
   command
@@ -58,10 +61,12 @@ export function defineCompare(command: Command): void {
     .addHelpText(
       "after",
       `
-Every schedule gets equally many trials on a validation split; what was chosen is then run with fresh seeds and read once
-on the test split. A study can be stopped at any time, and finished runs are never made again. The same command continues
-it if --study or --config names its folder; without them every call begins a new study. Without any arguments: a small
-one, an mlp on MNIST.
+Every schedule is tuned with the same number of trials on a validation split. The chosen settings are then run again with
+fresh seeds, and each of these final runs is evaluated once on the test split.
+
+A study can be stopped at any time. Finished runs are never repeated. The same command continues the study if --study or
+--config names its folder. Without these options, every call begins a new study. Without any options, this is a small
+study of an mlp on MNIST.
 
 Examples:
   stepsize compare --config docs/studies/quadratics/study.json --study studies/quadratics
@@ -81,8 +86,8 @@ async function compare(flags: CompareFlags): Promise<void> {
   const interrupts = new Interrupts(() => {
     const { reason } = interrupts.signal;
     const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
-    const more = reason instanceof Interrupted ? "; once more to leave at once" : "";
-    progress.note(`${why}: writing down how far it is${more}`);
+    const more = reason instanceof Interrupted ? "; interrupt again to exit at once" : "";
+    progress.note(`${why}: saving the current run${more}`);
   });
   try {
     const work = request.study.kind === "quadratics" ? quadratics : training;
@@ -99,7 +104,7 @@ async function compare(flags: CompareFlags): Promise<void> {
   }
 }
 
-/** What the work on a study needs. */
+/** Everything that {@link quadratics} and {@link training} need besides the study. */
 interface Work {
   readonly request: StudyRequest;
   readonly folder: StudyFolder;
@@ -113,7 +118,7 @@ type Of<K extends Study["kind"]> = Extract<Study, { readonly kind: K }>;
 async function quadratics(study: Of<"quadratics">, { request, folder, call, progress, signal }: Work): Promise<object> {
   for (const name of ["only", "maxMinutes"] as const)
     if (call[name] !== undefined)
-      throw new UsageError(`${flagOf(name)}: expected none; a study of quadratics is made whole, within seconds`);
+      throw new UsageError(`${flagOf(name)}: expected none for a study of quadratics, which always runs as a whole`);
   return locked(folder, async () => {
     await keepSettings(request, folder);
     await progress.open();
@@ -128,7 +133,7 @@ async function quadratics(study: Of<"quadratics">, { request, folder, call, prog
 
 async function training(study: Of<"training">, { request, folder, call, progress, signal }: Work): Promise<object> {
   if (call.only === "report") {
-    // Without the lock: a report may be wanted while another process works.
+    // No lock is taken, so that a report can be made while another process works on the study.
     const { records, damaged } = await readRecords(folder.runs);
     if (damaged.length > 0) progress.note(`${folder.runs}: ${damaged.length} unreadable lines are left out`);
     return writeTrainingReport(folder, study, records);
@@ -151,7 +156,8 @@ async function training(study: Of<"training">, { request, folder, call, progress
       if (!complete)
         progress.note(`stopped after ${call.maxMinutes} minutes; continue with:\n  ${goOn(request, folder)}`);
     } catch (error) {
-      // What there is can be read, whatever ended it; a full disk may be that, and must not hide itself.
+      // A report of the finished runs is written despite the error. If that fails too, for instance because the disk is
+      // full, the first error is the one to report.
       await report(folder, study).catch(() => {});
       throw error;
     }
@@ -176,19 +182,19 @@ async function locked<T>(folder: StudyFolder, work: () => Promise<T>): Promise<T
 
 async function folderOf({ folder, file }: StudyRequest, { only }: Call): Promise<StudyFolder> {
   if (only === "report" && file === undefined)
-    throw new UsageError("--only report: expected a study that is there, with --study or --config");
+    throw new UsageError("--only report: expected --study or --config with an existing study, got none");
   const made = new StudyFolder(folder ?? (await makeNumberedFolder("studies")));
   if (only !== "report") await made.create();
   return made;
 }
 
-/** Writes `study.json` where the settings came from elsewhere. */
+/** Writes `study.json` unless the settings were read from it. */
 async function keepSettings({ given, file }: StudyRequest, folder: StudyFolder): Promise<void> {
   if (file !== undefined && resolve(file) === resolve(folder.config)) return;
   await folder.write(folder.config, `${JSON.stringify(given, undefined, 2)}\n`);
 }
 
-/** The command that goes on. */
+/** Returns the command that continues the study. */
 function goOn({ sources }: StudyRequest, { path }: StudyFolder): string {
   const data = sources.size > 0 ? ` --data ${shellWord([...sources.values()].join(","))}` : "";
   return `${thisProgram()} compare --study ${shellWord(path)}${data}`;

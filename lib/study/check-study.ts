@@ -3,50 +3,53 @@ import { create } from "../schedule/index.js";
 import { type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import { type Label, refuse } from "./read-fields.js";
 
-/** Checks the settings of a study against each other. */
+/**
+ * Checks the settings of a study against each other.
+ * @throws StepsizeError `invalid-argument` naming the field, what was expected and what came
+ */
 export function checkTogether(study: TrainingStudy, label: Label): void {
   const { budgets, steps, optimizers, schedules, tuningSeeds, finalSeeds } = study;
   if (!schedules.some(({ name }) => name === "uba"))
     refuse(
       label(["schedules"]),
-      "uba among them, which the others are compared with",
+      "a list with uba, which the others are compared with",
       schedules.map(({ name }) => name),
     );
   for (const [i, { name, momentum, peakLearningRates, uba }] of optimizers.entries()) {
     if (momentum !== undefined && name !== "sgd")
-      refuse(label(["optimizers", i, "momentum"]), `none: only sgd takes it, and this is ${name}`, momentum);
+      refuse(label(["optimizers", i, "momentum"]), `none for ${name}: only sgd has momentum`, momentum);
     const [baseline, own] = [peakLearningRates.length, uba.peakLearningRates.length * uba.phi.length];
     if (schedules.length > 1 && baseline !== own)
       throw new StepsizeError(
         "invalid-argument",
-        `${label(["optimizers", i])}: expected equally many trials for every schedule; with ${name} UBA gets ` +
-          `${uba.peakLearningRates.length} peak learning rates × ${uba.phi.length} values of phi = ${own}, ` +
-          `and the others ${baseline} peak learning rates`,
+        `${label(["optimizers", i])}: expected the same number of trials for every schedule, got for ${name} ` +
+          `${uba.peakLearningRates.length} peak learning rates × ${uba.phi.length} values of phi = ${own} for UBA ` +
+          `and ${baseline} peak learning rates for the others`,
       );
   }
   const again = finalSeeds.filter((seed) => tuningSeeds.includes(seed));
   if (again.length > 0)
     refuse(label(["finalSeeds"]), `seeds that are not used for tuning (${again.join(", ")} is)`, finalSeeds);
   const stepsOf = budgets.map((budget) => stepsIn(steps, budget));
-  // Budgets ascend: equal numbers of steps are neighbours.
+  // Budgets are ascending, so equal numbers of steps are adjacent.
   const twice = stepsOf.findIndex((own, i) => i > 0 && own === stepsOf[i - 1]);
   if (twice >= 0)
-    refuse(label(["budgets", twice]), `a fraction that is another number of steps than the one before`, budgets[twice]);
+    refuse(label(["budgets", twice]), `a fraction with another number of steps than the one before`, budgets[twice]);
   const runs = runsAtLeast(study);
   if (runs > mostRuns)
     throw new StepsizeError(
       "invalid-argument",
-      `${label([])}: expected a study of at most ${mostRuns} runs; its models, data, optimizers, budgets, schedules, trials and seeds make ${runs}`,
+      `${label([]) || "study"}: expected at most ${mostRuns} runs, got ${runs} from its models, data, optimizers, budgets, schedules, trials and seeds`,
     );
   schedules.forEach((schedule, i) => {
-    checkOptions(schedule, study, (option) => label(["schedules", i, option]));
+    checkOptions(schedule, study, (option) => label(["schedules", i, ...(option === "" ? [] : [option])]));
   });
 }
 
-/** More runs than anybody makes; what is to be done is planned again after each. */
+/** Largest number of runs of a study. No study needs more, and the plan is computed again after each run. */
 const mostRuns = 100_000;
 
-/** How many runs a study asks for before any grid is extended. */
+/** Counts the runs of a study before any grid is extended. */
 function runsAtLeast({ models, data, optimizers, budgets, schedules, tuningSeeds, finalSeeds }: TrainingStudy): number {
   const cells = models.length * data.length * budgets.length;
   return optimizers.reduce((sum, { peakLearningRates }) => {
@@ -55,7 +58,7 @@ function runsAtLeast({ models, data, optimizers, budgets, schedules, tuningSeeds
   }, 0);
 }
 
-/** Makes the schedule once for each budget, so that a wrong option is found before hours of training. */
+/** Creates the schedule once for each budget, so that a wrong option is found before hours of training. */
 function checkOptions({ name, options }: StudySchedule, study: TrainingStudy, label: (option: string) => string): void {
   for (const option of ["budget", "maxLr", "warmup", ...(name === "uba" ? ["phi", "phases"] : [])])
     if (option in options) refuse(label(option), "none: the study sets it", options[option]);

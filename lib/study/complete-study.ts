@@ -3,13 +3,14 @@ import type { QuadraticsStudy, Study, StudyOptimizer, TrainingStudy } from "./co
 import { type Given, type Label, pathInWords, readFields, refuse } from "./read-fields.js";
 import { quadraticsFields, trainingFields } from "./schema.js";
 
-/** The schedules of a study that names none. */
+/** The default schedules of a study. */
 export const defaultSchedules = ["step", "cosine", "linear", "rex", "cyclical", "one-cycle", "uba"];
 
 /**
  * Checks the settings of a study and fills in what is not given.
  *
  * @param given the object of a `study.json`
+ * @param label names a field in an error message; default by its path
  * @throws StepsizeError `invalid-argument` naming the field, what was expected and what came
  */
 export function completeStudy(given: Readonly<Record<string, unknown>>, label: Label = pathInWords): Study {
@@ -71,7 +72,7 @@ function completeTraining(given: Given<typeof trainingFields>, label: Label): Tr
 
 type GivenOptimizer = NonNullable<Given<typeof trainingFields>["optimizers"]>[number];
 
-/** Around the rates that suit the update rules: four trials. */
+/** Returns the default grid of an optimizer: four trials around its usual rate. */
 function defaultGrid(name: StudyOptimizer["name"]) {
   const usual = { sgd: 0.1, adam: 1e-3, adamw: 2e-3, lion: 2e-4 }[name];
   return {

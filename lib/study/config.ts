@@ -3,7 +3,7 @@ import type { OptimizerSettings } from "../tasks/index.js";
 /** One data set of a study. */
 export interface StudyData {
   readonly source: string;
-  /** What the data are, wherever they lie: part of what identifies a run. */
+  /** Name of the data, independent of their location. It is part of a run's id. */
   readonly name: string;
   readonly classes?: number | undefined;
   readonly context?: number | undefined;
@@ -15,7 +15,7 @@ export interface UbaGrid {
   readonly phi: readonly number[];
 }
 
-/** One optimizer of a study, with the rates that are tried with it. */
+/** One optimizer of a study, with the rates of its first trials. */
 export interface StudyOptimizer {
   readonly name: OptimizerSettings["optimizer"];
   readonly weightDecay: number;
@@ -25,13 +25,13 @@ export interface StudyOptimizer {
   readonly uba: UbaGrid;
 }
 
-/** A schedule and those of its options that are the same in every trial. */
+/** A schedule and its options that are the same in every trial. */
 export interface StudySchedule {
   readonly name: string;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** Schedules compared on training runs, complete and checked. See docs/studies for what the fields mean. */
+/** The settings of a study on training runs, complete and checked. docs/studies/README.md describes the fields. */
 export interface TrainingStudy {
   readonly kind: "training";
   readonly title: string;
@@ -41,30 +41,30 @@ export interface TrainingStudy {
   readonly data: readonly StudyData[];
   readonly validation: number;
   readonly evaluationItems?: number | undefined;
-  /** Evaluations on the validation split on the way of a final run, the last one after its last step. */
+  /** Number of evaluations on the validation split during a final run, the last one after its last step. */
   readonly evaluations: number;
   readonly batch: number;
   readonly accumulate: number;
   readonly augment: boolean;
-  /** Steps of a full run. */
+  /** Number of steps of a full run. */
   readonly steps: number;
-  /** Fractions of a full run. */
+  /** Budgets as fractions of a full run, ascending. */
   readonly budgets: readonly number[];
-  /** Fraction of each budget. */
+  /** Warm-up as a fraction of each budget, for schedules that have one. */
   readonly warmup: number;
   readonly optimizers: readonly StudyOptimizer[];
   readonly schedules: readonly StudySchedule[];
-  /** What trials are chosen by on the validation split, and schedules compared by on the test split. */
+  /** The measure by which trials are chosen on the validation split and schedules compared on the test split. */
   readonly measure: "loss" | "accuracy";
-  /** Differences within it are a tie. */
+  /** Largest difference in the measure that counts as a tie; without it there are no ties. */
   readonly margin?: number | undefined;
-  /** How often a schedule's grid may be extended where the best trial is on its edge. */
+  /** How often a schedule's grid may be extended if its best trial is at the edge. */
   readonly extensions: number;
   readonly tuningSeeds: readonly number[];
   readonly finalSeeds: readonly number[];
 }
 
-/** Schedules compared on quadratics with known curvatures. */
+/** The settings of a study on quadratics with known curvatures. */
 export interface QuadraticsStudy {
   readonly kind: "quadratics";
   readonly title: string;
@@ -72,17 +72,18 @@ export interface QuadraticsStudy {
   readonly notes?: readonly string[] | undefined;
   readonly schedules: readonly StudySchedule[];
   readonly conditionNumbers: readonly number[];
-  /** Steps. */
+  /** Numbers of steps. */
   readonly budgets: readonly number[];
-  /** Highest rates allowed, in units of 1/λ_u. */
+  /** Highest allowed rates, in units of 1/λ_u. */
   readonly stabilityLimits: readonly number[];
   /** Lowest rates of the schedules, in units of 1/λ_u. */
   readonly floors: readonly number[];
 }
 
+/** The settings of a study, complete and checked. */
 export type Study = TrainingStudy | QuadraticsStudy;
 
-/** Steps of a budget: at least 1. */
+/** Converts a budget, a fraction of a full run, to a number of steps; at least 1. */
 export function stepsIn(steps: number, budget: number): number {
   return Math.max(1, Math.round(steps * budget));
 }

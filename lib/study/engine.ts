@@ -7,28 +7,28 @@ import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.j
 import { type RunRecord, RunRecords } from "./records.js";
 import { type RunEnvironment, runOne } from "./run-one.js";
 
-/** How {@link runStudy} works; nothing of it changes a result. */
+/** Options of {@link runStudy}. They do not affect the results. */
 export interface EngineOptions {
   readonly folder: StudyFolder;
-  /** Where the data lie, if not where the study says: by name. */
+  /** New locations of data sets that are not where the study says, by the name of the data set. */
   readonly sources?: ReadonlyMap<string, string>;
   readonly device?: string | undefined;
   readonly threads?: number | undefined;
-  /** Only these runs; default all. */
+  /** Which runs to make; default all. */
   readonly only?: "tuning" | "final" | undefined;
-  /** No run is begun after so many seconds. */
+  /** Time in seconds after which no new run is started; default no limit. */
   readonly maxSeconds?: number | undefined;
   /** Seconds between the checkpoints of a run; default 60. */
   readonly checkpointEvery?: number;
-  /** Ends the study once it is aborted, within the run that is being made: its state is written, and it goes on later. */
+  /** Stops the study, if necessary in the middle of a run. The state of that run is saved, so it can continue later. */
   readonly signal: AbortSignal;
   readonly version: string;
   readonly listener: StudyListener;
 }
 
-/** Is told how far a study is. */
+/** Callbacks for the progress of a study. */
 export interface StudyListener {
-  /** Before the first run. */
+  /** Called before the first run. */
   started(progress: StudyProgress): void;
   runStarted(run: PlannedRun): void;
   step(run: PlannedRun, step: number, loss: number): void;
@@ -36,21 +36,22 @@ export interface StudyListener {
   note(message: string): void;
 }
 
-/** How far a study is. What tuning will add to a grid is not known beforehand and not counted. */
+/** Progress of a study, in runs. Trials that tuning may still add to a grid are not counted. */
 export interface StudyProgress {
   readonly done: number;
   readonly left: number;
-  /** Estimated from the runs there are; `undefined` before the first. */
+  /** Estimated from the finished runs; `undefined` before the first one. */
   readonly secondsLeft: number | undefined;
 }
 
 /**
- * Makes the runs that have no record yet, one after the other. Every finished run is a line of `runs.jsonl` before the
- * next one begins.
+ * Makes the runs of a study that have no record yet, one after the other. The record of a run is written to `runs.jsonl`
+ * before the next run begins.
  *
- * @returns whether all that was asked for is there; otherwise the time was over
- * @throws the signal's reason, once the state of the run is written; StepsizeError for data, models or devices that are
- * not there or do not fit, before any run
+ * @returns `complete`: whether all requested runs are finished; false if `maxSeconds` has passed
+ * @throws the signal's reason, after the state of the current run is saved
+ * @throws StepsizeError for missing or unsuitable data, models or devices, before any run; `invalid-state` if records of
+ * the folder were made with other data; any error of a run
  */
 export async function runStudy(study: TrainingStudy, options: EngineOptions): Promise<{ complete: boolean }> {
   const { folder, listener } = options;
@@ -104,7 +105,7 @@ class Engine {
   #noteUntuned(): void {
     const untuned = planOf(this.#study, this.#records.all).filter(({ waiting }) => waiting > 0).length;
     if (untuned > 0)
-      this.#options.listener.note(`${untuned} of the comparisons wait for their tuning; make that first`);
+      this.#options.listener.note(`${untuned} of the comparisons are not tuned yet; run their tuning first`);
   }
 
   async close(): Promise<void> {
@@ -132,12 +133,12 @@ class Engine {
     } catch (error) {
       if (!(error instanceof StepsizeError)) throw error;
       const which = `${run.cell.model} on ${run.cell.data.name}, ${run.schedule.name}, seed ${run.spec.seed}`;
-      const message = `${which}: ${error.message}. The finished runs are kept`;
+      const message = `${which}: ${error.message}. The records of finished runs are kept`;
       throw new StepsizeError(error.code, message, { cause: error });
     }
   }
 
-  /** All data and models before the first run: what does not fit should not show after hours. */
+  /** Opens all data and checks all models before the first run, so that a mistake is found at once and not after hours. */
   async #openTasks(): Promise<void> {
     const { data, models, validation: share, batch } = this.#study;
     for (const each of data) {
@@ -151,7 +152,7 @@ class Engine {
       if (batch > task.lengths.train)
         throw new StepsizeError(
           "invalid-argument",
-          `batch: expected at most the ${task.lengths.train} items of ${each.name} to train on, got ${batch}`,
+          `batch: expected at most ${task.lengths.train}, the number of training items of ${each.name}, got ${batch}`,
         );
       const fingerprint = await task.fingerprint();
       this.#expectSameData(each, fingerprint);
@@ -165,8 +166,8 @@ class Engine {
       if (record.run.data.name === name && record.fingerprint !== fingerprint)
         throw new StepsizeError(
           "invalid-state",
-          `${runs}: its runs on ${name} were made with other data (fingerprint ${record.fingerprint}, now ${fingerprint});` +
-            " give the same data, or other data another name or another folder",
+          `${runs}: expected the data of its runs on ${name} (fingerprint ${record.fingerprint}), got other data (${fingerprint});` +
+            " use the same data, or give the other data another name or the study another folder",
         );
   }
 
@@ -195,7 +196,10 @@ function firstOf(plans: readonly CellPlan[]): PlannedRun | undefined {
   return plans.find(({ outstanding }) => outstanding.length > 0)?.outstanding[0];
 }
 
-/** What a step takes on average with a model, data and a purpose, or the nearest to it that is known; else NaN. */
+/**
+ * Returns a function that estimates the seconds per step for a model, data and purpose. It averages over the most
+ * similar runs that have records; NaN if there are none.
+ */
 function secondsPerStep(records: readonly RunRecord[]) {
   return (model: string, data: string, purpose: string): number => {
     const alike: ((run: RunRecord["run"]) => boolean)[] = [

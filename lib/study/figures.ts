@@ -8,7 +8,7 @@ import type { RunRecord } from "./records.js";
 import type { CellResult } from "./results.js";
 import type { Group, QuadraticGroup } from "./tables.js";
 
-/** A drawing of a report: on the page, and as a file of this name. */
+/** A figure of a report. It is part of the page and also written to a file of this name. */
 export interface Figure {
   readonly name: string;
   readonly heading: string;
@@ -16,21 +16,21 @@ export interface Figure {
   draw(standalone: boolean): string;
 }
 
-/** The measure as it is drawn: accuracy in percent. */
+/** Factor from the measure to the unit in figures: accuracies are in percent. */
 const scaleOf = ({ measure }: TrainingStudy) => (measure === "accuracy" ? 100 : 1);
 const unitOf = ({ measure }: TrainingStudy) => (measure === "accuracy" ? "accuracy in %" : "loss");
 
-/** UBA first: it has the strongest colour. */
+/** Puts UBA first, because the first series has the strongest color. */
 function ubaFirst(names: readonly string[]): string[] {
   return [...names.filter((name) => name === "uba"), ...names.filter((name) => name !== "uba")];
 }
 
-/** The differences to UBA, budget by budget. */
+/** Makes a figure of the differences to UBA for each budget. */
 export function differenceFigures({ heading, cells }: Group, study: TrainingStudy): Figure[] {
   const [scale, unit] = [scaleOf(study), unitOf(study)];
   const margin = study.margin === undefined ? undefined : scale * study.margin;
   const better = study.measure === "accuracy" ? "right" : "left";
-  const band = margin === undefined ? "" : " Band: the margin declared beforehand.";
+  const band = margin === undefined ? "" : " The band is the margin that was declared in advance.";
   return cells.flatMap(({ steps, confidence, schedules }): Figure[] => {
     const points = schedules.flatMap(({ schedule, versusUba }): DifferencePoint[] => {
       if (!versusUba?.difference) return [];
@@ -45,9 +45,9 @@ export function differenceFigures({ heading, cells }: Group, study: TrainingStud
         name: `difference-${steps}`,
         heading: title,
         caption:
-          `Each schedule less UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, 95\u00a0% for all ` +
-          `of them together. To the ${better} of 0 a schedule is better than UBA. Verdicts are in the table: they go by Holm's ` +
-          `test, which may decide where an interval just contains 0.${band}`,
+          `Each schedule minus UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, which gives 95\u00a0% ` +
+          `for all of them together. Values to the ${better} of 0 are better than UBA. The verdicts in the table are those of Holm's ` +
+          `test, which may distinguish a schedule even if its interval just contains 0.${band}`,
         draw: (standalone) =>
           differenceFigure(points, { title, label: `difference to UBA in test ${unit}`, margin, standalone }),
       },
@@ -55,7 +55,7 @@ export function differenceFigures({ heading, cells }: Group, study: TrainingStud
   });
 }
 
-/** The means of a group over its budgets. */
+/** Makes a figure of the means over the budgets of a group. */
 export function budgetFigure({ heading, cells }: Group, study: TrainingStudy): Figure[] {
   const done = cells.filter(({ complete }) => complete);
   if (done.length < 2) return [];
@@ -68,7 +68,7 @@ export function budgetFigure({ heading, cells }: Group, study: TrainingStudy): F
     {
       name: "budget",
       heading: `${heading}: test ${study.measure} over the budget`,
-      caption: "Means over the final seeds. How far chance goes is in the tables.",
+      caption: "Means over the final seeds. The tables have the standard deviations.",
       draw: (standalone) =>
         seriesFigure(means, {
           title: `${heading}: test ${unit} over the budget`,
@@ -82,7 +82,7 @@ export function budgetFigure({ heading, cells }: Group, study: TrainingStudy): F
   ];
 }
 
-/** The learning rate, the loss and the accuracy over the steps of the largest budget that is complete. */
+/** Makes figures of the learning rate, the loss and the accuracy over the steps, for the largest complete budget. */
 export function curveFigures(
   { heading, cells }: Group,
   study: TrainingStudy,
@@ -123,8 +123,8 @@ export function curveFigures(
   const accuracies = series(accuracyPoints);
   const hasAccuracy = accuracies.some((each) => each.points.length > 1);
   return [
-    curve("learning-rate", "learning rate", "With the peak rate, and for UBA the φ, that tuning chose.", rates, {}),
-    curve("loss", "training loss", "Running mean of each run, then the mean over the final seeds.", losses, {
+    curve("learning-rate", "learning rate", "With the tuned peak rate, and for UBA the tuned φ.", rates, {}),
+    curve("loss", "training loss", "Running mean of each run, averaged over the final seeds.", losses, {
       y: { label: "training loss", log: true },
     }),
     ...(hasAccuracy
@@ -138,7 +138,7 @@ export function curveFigures(
   ];
 }
 
-/** What tuning saw of φ: every trial of UBA, by budget. */
+/** Makes a figure of all tuning trials of UBA over φ, with one series per budget. */
 export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figure[] {
   const [scale, unit] = [scaleOf(study), unitOf(study)];
   const sign = study.measure === "accuracy" ? -1 : 1;
@@ -158,8 +158,8 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
       name: "phi",
       heading: `${heading}: UBA's φ`,
       caption:
-        "Every trial of UBA on the validation split, with the tuning seeds alone; the lines join the best peak rate tried at " +
-        "each φ. What looks like a slope may be chance.",
+        "All trials of UBA on the validation split, with the tuning seeds only. The lines connect the best trials at each φ. " +
+        "An apparent slope may be chance.",
       draw: (standalone) =>
         seriesFigure(all, {
           title: `${heading}: validation ${unit} over UBA's φ`,
@@ -173,7 +173,7 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
   ];
 }
 
-/** The worst contraction of a group over the stability limit, for the largest budget. */
+/** Makes a figure of the worst contraction over the stability limit, for the largest budget of a group. */
 export function quadraticFigure({ name, heading, cells }: QuadraticGroup): Figure {
   const budget = Math.max(...cells.map((cell) => cell.budget));
   const own = cells.filter((cell) => cell.budget === budget);
@@ -187,8 +187,8 @@ export function quadraticFigure({ name, heading, cells }: QuadraticGroup): Figur
     name,
     heading: `${heading}: after ${budget} steps`,
     caption:
-      "The worst that is left of an error, as a power of ten, over the highest rate allowed in units of 1/λ_u. Each schedule " +
-      "with the peak rate, and UBA with the φ, that are best for it.",
+      "The worst factor that remains of an error, as a power of ten, over the highest allowed rate in units of 1/λ_u. Each " +
+      "schedule has its best peak rate, and UBA also its best φ.",
     draw: (standalone) =>
       seriesFigure(all, {
         title: `${heading}: worst contraction after ${budget} steps over the stability limit`,
@@ -206,12 +206,12 @@ function points(xs: readonly number[], ys: readonly number[]): Series["points"] 
   return xs.map((x, i) => ({ x, y: ys[i] ?? Number.NaN }));
 }
 
-/** The mean of curves of equal length. */
+/** Averages curves of equal length. */
 function meanOver(curves: readonly (readonly number[])[]): number[] {
   return (curves[0] ?? []).map((_, i) => curves.reduce((sum, each) => sum + (each[i] as number), 0) / curves.length);
 }
 
-/** Evaluations on the way and the last one, in percent, over all seeds. */
+/** Returns the mean validation accuracy over all seeds, in percent, at each intermediate evaluation and the last one. */
 function accuracyPoints(records: readonly RunRecord[]): Series["points"] {
   const bySteps = new Map<number, number[]>();
   for (const { steps, onTheWay = [], validation } of records)

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
 
-/** A study's folder and the files in it. All but {@link lock} and {@link running} are for keeping. */
+/** The folder of a study and the paths of its files. All except {@link lock} and {@link running} are results. */
 export class StudyFolder {
   readonly path: string;
 
@@ -39,17 +39,20 @@ export class StudyFolder {
     return join(this.path, "figures", `${name}.svg`);
   }
 
-  /** The checkpoint of a run that is being made. */
+  /** Path of the checkpoint of an unfinished run. */
   running(id: string): string {
     return join(this.path, "running", `${id}.safetensors`);
   }
 
-  /** Removes the checkpoint of a run that is finished. */
+  /** Removes the checkpoint of a finished run. */
   async removeRunning(id: string): Promise<void> {
     for (const path of [this.running(id), `${this.running(id)}.json`]) await rm(path, { force: true });
   }
 
-  /** Makes the folder, with a `.gitignore` for what is of this machine alone. */
+  /**
+   * Creates the folder, with a `.gitignore` for temporary files.
+   * @throws StepsizeError `invalid-file` if it cannot be created
+   */
   async create(): Promise<void> {
     try {
       await mkdir(this.path, { recursive: true });
@@ -59,19 +62,19 @@ export class StudyFolder {
         },
       );
     } catch (error) {
-      const message = `${this.path}: the folder cannot be made (${(error as Error).message})`;
+      const message = `${this.path}: cannot create the folder (${(error as Error).message})`;
       throw new StepsizeError("invalid-file", message, { cause: error });
     }
   }
 
-  /** Removes what a process that was killed left half written. */
+  /** Removes partially written files that a killed process left. */
   async removePartial(): Promise<void> {
     for (const folder of [this.path, join(this.path, "running"), join(this.path, "figures")])
       for (const name of await readdir(folder).catch(() => []))
         if (name.endsWith(".partial")) await rm(join(folder, name), { force: true });
   }
 
-  /** Writes text; what was there stays until all of it is written. */
+  /** Writes text to a file atomically: the old content stays until the new one is complete. */
   async write(path: string, text: string): Promise<void> {
     await writeAtomically(path, [Buffer.from(text)]);
   }

@@ -1,10 +1,10 @@
 /**
- * Studies that compare schedules: on training runs with equal tuning, and on quadratics, where theory knows the best.
+ * Studies that compare schedules: on training runs with equal tuning, and on quadratics, where the optimum is known.
  *
  * @module
  */
 
-export { completeStudy } from "./complete-study.js";
+export { completeStudy, defaultSchedules } from "./complete-study.js";
 export type { QuadraticsStudy, Study, TrainingStudy } from "./config.js";
 export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } from "./engine.js";
 export { StudyFolder } from "./folder.js";

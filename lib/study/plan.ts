@@ -5,12 +5,12 @@ import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type 
 import type { RunRecord } from "./records.js";
 import { type Exploration, type Grid, type Score, type Trial, tune } from "./tuning.js";
 
-/** Everything that determines a run's numbers, and nothing else: no paths, threads or names of files. */
+/** Everything that determines the numbers of a run. Paths, threads and file names are not part of it. */
 export interface RunSpec {
   readonly purpose: "tuning" | "final";
   readonly model: string;
   readonly data: { readonly name: string; readonly classes?: number; readonly context?: number };
-  /** The part of the training data that is held back; absent where the data come with a validation split. */
+  /** The part of the training data that is held back; absent if the data have a validation split. */
   readonly validation?: { readonly share: number; readonly seed: number };
   readonly evaluationItems?: number;
   readonly batch: number;
@@ -26,17 +26,18 @@ export interface RunSpec {
   readonly seed: number;
 }
 
-/** Within it schedules are tuned and compared. */
+/** One model, data set, optimizer and budget. Schedules are tuned and compared within a cell. */
 export interface Cell {
   readonly model: string;
   readonly data: StudyData;
   readonly optimizer: StudyOptimizer;
-  /** The fraction of a full run, and the steps. */
+  /** Fraction of a full run. */
   readonly budget: number;
+  /** Number of steps. */
   readonly steps: number;
 }
 
-/** A run that is asked for. */
+/** A run that the study requires. */
 export interface PlannedRun {
   readonly id: string;
   readonly spec: RunSpec;
@@ -44,13 +45,13 @@ export interface PlannedRun {
   readonly schedule: Schedule;
 }
 
-/** What tuning found in a cell so far, by schedule. */
+/** The trials of a cell so far, by schedule. */
 export type Tuning = ReadonlyMap<string, Exploration>;
 
-/** Which items are held back does not vary with a run's seed: trials and final runs are to be compared. */
+/** Seed of the validation split. It does not depend on the seed of a run, so that all runs have the same split. */
 export const validationSeed = 0;
 
-/** A run's name: a hash of what determines it, so that a changed study keeps the runs that it still asks for. */
+/** Computes the id of a run, a hash of its specification. If a study is changed, runs that it still requires are kept. */
 export function runId(spec: RunSpec): string {
   return createHash("sha256")
     .update(canonical({ format: 1, ...spec }))
@@ -58,7 +59,7 @@ export function runId(spec: RunSpec): string {
     .slice(0, 12);
 }
 
-/** JSON with the keys in order: equal values give equal text. */
+/** Serializes a value as JSON with sorted keys, so that equal values give equal text. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) =>
     typeof part === "object" && part !== null && !Array.isArray(part)
@@ -67,7 +68,7 @@ function canonical(value: unknown): string {
   );
 }
 
-/** All cells, in the order they are worked on. */
+/** Lists all cells in the order in which they are run. */
 export function cellsOf({ models, data, optimizers, budgets, steps }: TrainingStudy): Cell[] {
   return models.flatMap((model) =>
     data.flatMap((each) =>
@@ -78,7 +79,7 @@ export function cellsOf({ models, data, optimizers, budgets, steps }: TrainingSt
   );
 }
 
-/** The schedule of a trial in a cell. */
+/** Creates the schedule of a trial in a cell. */
 export function scheduleOf(
   study: TrainingStudy,
   { steps }: Cell,
@@ -90,7 +91,7 @@ export function scheduleOf(
   return create(name, { ...options, ...trial, budget: steps, ...(takesWarmup && { warmup }) });
 }
 
-/** The runs of one trial or choice, one for each seed. */
+/** Plans the runs of one trial or of the chosen settings, one per seed. */
 export function runsOf(
   study: TrainingStudy,
   cell: Cell,
@@ -125,7 +126,7 @@ export function runsOf(
   });
 }
 
-/** What tuning asks for in a cell, by the records there are. */
+/** Determines the trials of a cell from the existing records. */
 export function tuningOf(study: TrainingStudy, cell: Cell, records: ReadonlyMap<string, RunRecord>): Tuning {
   const { peakLearningRates, uba } = cell.optimizer;
   const grids = new Map(
@@ -138,7 +139,7 @@ export function tuningOf(study: TrainingStudy, cell: Cell, records: ReadonlyMap<
   return tune(grids, scoreOf, study);
 }
 
-/** The means over the seeds; `undefined` before all of them have run. */
+/** Averages the results over the seeds; `undefined` until all seeds have a record. */
 function scoreOver(records: readonly (RunRecord | undefined)[]): Score | undefined {
   const mean = (pick: (record: RunRecord) => number) =>
     records.reduce((sum, record) => sum + pick(record as RunRecord), 0) / records.length;
@@ -153,19 +154,19 @@ function scoreOver(records: readonly (RunRecord | undefined)[]): Score | undefin
   };
 }
 
-/** What is to be done in a cell. */
+/** The finished and the remaining runs of a cell. */
 export interface CellPlan {
   readonly cell: Cell;
   readonly tuning: Tuning;
-  /** Runs asked for so far that have a record. */
+  /** Number of required runs that have a record. */
   readonly done: number;
-  /** Runs that can be made now and have no record yet. */
+  /** Runs without a record that can be made now. */
   readonly outstanding: readonly PlannedRun[];
-  /** Final runs that wait for the tuning to end. */
+  /** Number of final runs that cannot be planned before tuning ends. */
   readonly waiting: number;
 }
 
-/** What is to be done, cell by cell: first the tuning, then with what it chose the final runs. */
+/** Plans the runs of each cell: first the tuning, then the final runs with the chosen settings. */
 export function planOf(study: TrainingStudy, records: ReadonlyMap<string, RunRecord>): CellPlan[] {
   return cellsOf(study).map((cell) => {
     const tuning = tuningOf(study, cell, records);

@@ -4,35 +4,35 @@ import { minimax, worstCase } from "../schedule/theory/index.js";
 import { lowestOver } from "../schedule/theory/line-search.js";
 import type { QuadraticsStudy, StudySchedule } from "./config.js";
 
-/** A problem: curvatures from 1/κ to 1, so that rates are in units of 1/λ_u, and bounds on the rates. */
+/** A quadratic problem with curvatures from 1/κ to 1 and bounds on the rates. Rates are in units of 1/λ_u. */
 export interface QuadraticProblem {
-  /** κ. */
+  /** Condition number κ. */
   readonly conditionNumber: number;
-  /** Steps. */
+  /** Number of steps. */
   readonly budget: number;
-  /** No rate is above it. */
+  /** Highest allowed rate. */
   readonly stabilityLimit: number;
-  /** The lowest rate of every schedule. */
+  /** Lowest rate of every schedule. */
   readonly floor: number;
 }
 
-/** What one schedule leaves of an error at worst, with the parameters for which that is least. */
+/** The smallest worst-case error factor of a schedule, and the parameters that reach it. */
 export interface QuadraticResult {
   readonly schedule: string;
-  /** The natural logarithm of the largest |Π (1 − η_s λ)| over the curvatures; below 0 errors shrink. */
+  /** Natural logarithm of the largest |Π (1 − η_s λ)| over the curvatures; below 0, errors shrink. */
   readonly worst: number;
   readonly maxLr: number;
   readonly phi?: number;
 }
 
-/** A problem with what the best steps there are leave, and what every schedule does. */
+/** A problem with its optimum and the result of every schedule. */
 export interface QuadraticCell extends QuadraticProblem {
-  /** The natural logarithm of the best worst case. */
+  /** Natural logarithm of the worst-case error factor of the optimal steps. */
   readonly optimum: number;
   readonly schedules: readonly QuadraticResult[];
 }
 
-/** All problems of a study, in the order they are solved. */
+/** Lists all problems of a study in the order in which they are solved. */
 export function quadraticProblems(study: QuadraticsStudy): QuadraticProblem[] {
   const { conditionNumbers, budgets, stabilityLimits, floors } = study;
   return floors.flatMap((floor) =>
@@ -46,28 +46,30 @@ export function quadraticProblems(study: QuadraticsStudy): QuadraticProblem[] {
   );
 }
 
-/** Finds the optimum, and tunes every schedule on its exact worst case. */
+/** Computes the optimum of a problem and tunes every schedule on its exact worst case. */
 export function solveQuadratic(problem: QuadraticProblem, schedules: readonly StudySchedule[]): QuadraticCell {
   const { conditionNumber, budget, stabilityLimit: maxLr, floor: minLr } = problem;
   const { value: optimum } = minimax({ curvature: [1 / conditionNumber, 1], budget, maxLr, minLr });
   return { ...problem, optimum, schedules: schedules.map((schedule) => tuned(problem, schedule)) };
 }
 
-/** What {@link solveQuadratics} tells and asks on the way. */
+/** Options of {@link solveQuadratics}. */
 export interface SolveOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, problems: number) => void;
 }
 
 /**
- * Solves all problems of a study. Some ten seconds for the usual ones: nothing is kept on the way.
+ * Solves all problems of a study, which takes about ten seconds with default settings. Intermediate results are not
+ * saved.
+ *
  * @throws the signal's reason
  */
 export async function solveQuadratics(study: QuadraticsStudy, { signal, onProgress }: SolveOptions) {
   const problems = quadraticProblems(study);
   const cells: QuadraticCell[] = [];
   for (const problem of problems) {
-    // Lets signals come through.
+    // Signals are handled between two problems.
     await setImmediate();
     signal.throwIfAborted();
     cells.push(solveQuadratic(problem, study.schedules));
@@ -77,8 +79,9 @@ export async function solveQuadratics(study: QuadraticsStudy, { signal, onProgre
 }
 
 /**
- * Points of the first look and golden sections around the best of them. Over UBA's φ the worst case has several minima,
- * some of them narrow; two parameters cost the product of both looks, but UBA's closed form is quick.
+ * Numbers of grid points and of rounds of golden-section search around the best point. The worst case has several minima
+ * over UBA's φ, some of them narrow, so the grid is fine. For UBA, the cost is the product of both grids, but its closed
+ * form is fast.
  */
 const search = { pointsPerDecade: 24, phis: 200, peaks: 80, rounds: 40 };
 
@@ -92,7 +95,7 @@ function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProb
     if (worst < best.worst) best = { schedule: schedule.name, worst, maxLr, ...(phi !== undefined && { phi }) };
     return worst;
   };
-  // Below 1 a higher rate is better at every curvature, so no peak below that can be the best one.
+  // Below 1, a higher rate is better at every curvature, so the best peak is not below 1.
   const peaks = [Math.max(floor, Math.min(1, stabilityLimit) / 2), stabilityLimit] as const;
   if (schedule.name === "uba")
     lowestOver([1e-6, 20 * conditionNumber], { grid: search.phis, rounds: search.rounds }, (phi) =>
@@ -102,6 +105,6 @@ function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProb
     const grid = Math.ceil(search.pointsPerDecade * Math.log10(peaks[1] / peaks[0])) + 1;
     lowestOver(peaks, { grid, rounds: search.rounds }, attempt);
   }
-  // Multiplied out step by step, also where the search went by a closed form.
+  // The result is multiplied out step by step, even if the search used a closed form.
   return { ...best, worst: worstCase(tabulate(make(best.maxLr, best.phi)), curvature).value };
 }

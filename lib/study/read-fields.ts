@@ -3,10 +3,10 @@ import { describe, StepsizeError } from "../errors.js";
 import { nearest } from "../nearest.js";
 import { shown } from "../quoting.js";
 
-/** How a field is called where its value came from, such as `study.json: budgets[0]`. */
+/** Names a field in an error message by where its value came from, such as `study.json: budgets[0]`. */
 export type Label = (path: readonly PropertyKey[]) => string;
 
-/** A place in the settings: `optimizers[0].name`. */
+/** Formats a path in the settings: `optimizers[0].name`. */
 export function pathInWords(path: readonly PropertyKey[]): string {
   return path
     .map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`))
@@ -14,8 +14,8 @@ export function pathInWords(path: readonly PropertyKey[]): string {
 }
 
 /**
- * Checks values against their fields, each of which may be absent.
- * @throws StepsizeError `invalid-argument` for the first that is unknown or wrong
+ * Checks values against their fields. Every field may be absent.
+ * @throws StepsizeError `invalid-argument` for the first field that is unknown or has a wrong value
  */
 export function readFields<T extends Record<string, z.ZodType>>(
   fields: T,
@@ -26,7 +26,7 @@ export function readFields<T extends Record<string, z.ZodType>>(
   if (result.success) return result.data as Given<T>;
   const issue = result.error.issues[0] as z.core.$ZodIssue;
   if (issue.code !== "unrecognized_keys") {
-    // Where a name alone stood for an object, the path leads into that object; the name is what came.
+    // If a name was given in place of an object, the path leads into that object, but the given value is the name.
     let [value, depth]: [unknown, number] = [values, 0];
     for (; depth < issue.path.length && typeof value === "object" && value !== null; depth++)
       value = (value as Record<PropertyKey, unknown>)[issue.path[depth] as PropertyKey];
@@ -35,23 +35,23 @@ export function readFields<T extends Record<string, z.ZodType>>(
   const unknown = issue.keys[0] as string;
   const known = issue.path.length === 0 ? Object.keys(fields) : knownAt[String(issue.path[0])];
   const hint = known ? `; did you mean "${nearest(unknown, known)}"?` : "";
-  throw new StepsizeError(
-    "invalid-argument",
-    `${label([...issue.path, shown(unknown)])}: there is no such field${hint}`,
-  );
+  throw new StepsizeError("invalid-argument", `${label([...issue.path, shown(unknown)])}: unknown field${hint}`);
 }
 
-/** Fields of the objects inside, for hints. */
+/** Fields of nested objects, for hints. */
 const knownAt: Readonly<Record<string, readonly string[]>> = {
   data: ["source", "name", "classes", "context"],
   optimizers: ["name", "weightDecay", "momentum", "clipNorm", "peakLearningRates", "uba"],
   uba: ["peakLearningRates", "phi"],
 };
 
-/** What a file or flags may give of some fields. */
+/** Checked values of some of the fields. */
 export type Given<T extends Record<string, z.ZodType>> = Partial<{ [K in keyof T]: z.output<T[K]> }>;
 
-/** Throws the error of a wrong value. */
+/**
+ * Throws the error of a wrong value.
+ * @throws StepsizeError `invalid-argument`
+ */
 export function refuse(place: string, expected: string, got: unknown): never {
   throw new StepsizeError("invalid-argument", `${place}: expected ${expected}, got ${describe(got)}`);
 }

@@ -16,33 +16,33 @@ import {
   trainingTables,
 } from "./tables.js";
 
-/** The content of `results.json` for quadratics. */
+/** The contents of `results.json` for quadratics. */
 export interface QuadraticResults {
   readonly format: "stepsize-study-1";
   readonly study: QuadraticsStudy;
   readonly cells: readonly QuadraticCell[];
 }
 
-/** What a report says before its tables. */
+/** The text of a report before its tables. */
 interface Words {
   readonly title: string;
   readonly lead: readonly string[];
   readonly tiles: readonly Row[];
 }
 
-/** The notes of a study as a paragraph. */
+/** Formats the notes of a study as a paragraph. */
 function limitsOf({ notes }: TrainingStudy | QuadraticsStudy): string[] {
   return notes === undefined ? [] : [`Limits: ${notes.join(" ")}`];
 }
 
-/** Writes results, tables, page and figures of what there is of a training study. */
+/** Writes `results.json`, `results.md`, `report.html` and the figures of a training study, finished or not. */
 export async function writeTrainingReport(
   folder: StudyFolder,
   study: TrainingStudy,
   records: ReadonlyMap<string, RunRecord>,
 ): Promise<TrainingResults> {
   const results = trainingResults(study, records);
-  // Only now: the drawing library takes a while to load.
+  // Imported here, because the plotting library takes a while to load.
   const { budgetFigure, curveFigures, differenceFigures, phiFigure } = await import("./figures.js");
   const recordsOf = finalRecordsBy(study, records);
   const groups = groupsOf(results).map((group) => {
@@ -58,7 +58,7 @@ export async function writeTrainingReport(
   return results;
 }
 
-/** The same for quadratics. */
+/** Writes `results.json`, `results.md`, `report.html` and the figures of a study of quadratics. */
 export async function writeQuadraticsReport(
   folder: StudyFolder,
   study: QuadraticsStudy,
@@ -69,9 +69,10 @@ export async function writeQuadraticsReport(
   const words = {
     title: study.title,
     lead: [
-      "Gradient descent on quadratics with curvatures from λ_u/κ to λ_u: what is left of an error after all steps, in the " +
-        "worst direction. Every schedule has the peak rate that is best for it (UBA also the φ), at most c/λ_u. The " +
-        "best steps there are: the solution of the min–max problem with the same bounds. No noise, which is what decay is mostly for: see docs/uba.md.",
+      "Gradient descent on quadratics with curvatures from λ_u/κ to λ_u. The tables show the factor that remains of an error " +
+        "after all steps, in the worst direction. Every schedule has its best peak rate of at most c/λ_u, and UBA also its best φ. " +
+        "The optimum is the solution of the min–max problem with the same bounds. There is no noise, although noise is the main " +
+        "reason for decay: see docs/uba.md.",
       ...limitsOf(study),
     ],
     tiles: [["Problems", String(cells.length)] as const],
@@ -110,24 +111,25 @@ function trainingWords(results: TrainingResults): Words {
   const { study, cells, complete, runs, seconds, devices, versions } = results;
   const { finalSeeds, measure, margin } = study;
   const finished = cells.filter((cell) => cell.complete).length;
-  const state = complete ? "" : `Not finished: ${finished} of ${cells.length} comparisons are complete. `;
+  const state = complete ? "" : `The study is not finished: ${finished} of ${cells.length} comparisons are complete. `;
   const enough = finalSeeds.length >= 3;
   return {
     title: study.title,
     lead: [
-      `${state}${study.steps} steps of ${study.batch * study.accumulate} items in a full run. Every schedule had equally ` +
-        `many trials for each budget, chosen by the ${measure} on a validation split with seed ${study.tuningSeeds.join(", ")}; ` +
-        `then ${finalSeeds.length} runs with seeds that no trial had, the test split read once after the last step of each. ` +
-        "Values are means ± standard deviations over the seeds; ranks, in parentheses, only describe.",
+      `${state}A full run has ${study.steps} steps of ${study.batch * study.accumulate} items. Every schedule had the same ` +
+        `number of trials for each budget, with seed ${study.tuningSeeds.join(", ")}. Settings were chosen by the ${measure} on a ` +
+        `validation split. They were then run with ${finalSeeds.length} seed${finalSeeds.length === 1 ? "" : "s"} that no trial had, and ` +
+        "each of these runs was evaluated once on the test split, after its last step. Values are means ± standard deviations " +
+        "over the seeds. The ranks in parentheses are descriptive only.",
       enough
-        ? "Differences are paired by seed, with Student-t intervals at 95\u00a0% for all of a budget together (Bonferroni). Better " +
-          "and worse go by the p-values of paired t-tests, adjusted for all comparisons of a budget (Holm): at most 0.05. This " +
-          "test is sharper than the intervals, so an interval beside a verdict may just contain 0. " +
-          'What is "not distinguished" need not be equal' +
+        ? "Differences are paired by seed. Their Student-t intervals hold with 95\u00a0% for all of a budget together (Bonferroni). " +
+          '"Better" and "worse" are verdicts of paired t-tests: the p-value, adjusted for all comparisons of a budget (Holm), is ' +
+          "at most 0.05. This test is sharper than the intervals, so an interval beside a verdict may just contain 0. " +
+          '"Not distinguished" does not mean equal. ' +
           (margin === undefined
-            ? "; no margin was declared, so nothing is called a tie."
-            : `; the interval of a "tie" lies wholly within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, declared beforehand.`)
-        : `There are no intervals: ${finalSeeds.length} final seed${finalSeeds.length === 1 ? "" : "s"} cannot show how far chance goes.`,
+            ? "No margin was declared, so there are no ties."
+            : `The interval of a "tie" lies within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, which was declared in advance.`)
+        : `There are no intervals, because ${finalSeeds.length} final seed${finalSeeds.length === 1 ? " does" : "s do"} not show the spread between seeds.`,
       ...limitsOf(study),
     ],
     tiles: [
@@ -152,7 +154,7 @@ function finalRecordsBy(study: TrainingStudy, records: ReadonlyMap<string, RunRe
   };
 }
 
-/** A heading as part of a file's name. */
+/** Converts a heading to a part of a file name. */
 function slug(heading: string): string {
   return heading
     .replace(/ (on|with) /g, "-")

@@ -14,54 +14,55 @@ import {
 } from "./statistics.js";
 import type { Exploration, Trial } from "./tuning.js";
 
-/** What a training study found: the content of `results.json`, a function of the settings and the records alone. */
+/** The results of a training study, as in `results.json`. They depend only on the settings and the records. */
 export interface TrainingResults {
   readonly format: "stepsize-study-1";
   readonly study: TrainingStudy;
-  /** Whether every run has been made. */
+  /** Whether all runs are finished. */
   readonly complete: boolean;
-  /** Of the runs that the study asks for. */
+  /** Number of the study's runs that have a record. */
   readonly runs: number;
+  /** Time of these runs in seconds. */
   readonly seconds: number;
   readonly devices: readonly string[];
   readonly versions: readonly string[];
   readonly cells: readonly CellResult[];
 }
 
-/** One model on one data set with one optimizer and budget. */
+/** The results of one model on one data set with one optimizer and budget. */
 export interface CellResult {
   readonly model: string;
   readonly data: string;
   readonly optimizer: string;
   readonly budget: number;
   readonly steps: number;
-  /** Whether all final runs are there; before that nothing is compared. */
+  /** Whether all final runs are finished. Before that, nothing is compared. */
   readonly complete: boolean;
-  /** Trials of each schedule. */
+  /** Number of trials of each schedule. */
   readonly trials: number;
-  /** Of each interval, so that those of the cell hold together with 95 % (Bonferroni). */
+  /** Confidence of each interval. The intervals of the cell hold together with 95 % (Bonferroni). */
   readonly confidence: number;
   readonly schedules: readonly ScheduleResult[];
 }
 
-/** One schedule in a cell. */
+/** The results of one schedule in a cell. */
 export interface ScheduleResult {
   readonly schedule: string;
   readonly tuning: {
     readonly trials: readonly ScoredTrial[];
     readonly extensions: number;
-    /** The choice; absent before tuning has ended. */
+    /** The chosen trial; absent until tuning has ended. */
     readonly best?: Trial;
-    /** Whether the choice is on the edge of what was tried. */
+    /** Whether the chosen trial is at the edge of the grid. */
     readonly onEdge?: boolean;
   };
   readonly runs: readonly FinalRun[];
-  /** Over the final runs on the test split; absent where one is missing or diverged. */
+  /** Loss of the final runs on the test split; absent if a run is missing or diverged. */
   readonly loss?: Summary;
   readonly accuracy?: Summary;
-  /** By the mean of the measure, from 1; descriptive. Those that diverged come last. */
+  /** Rank by the mean of the measure, from 1. Schedules that diverged come last. */
   readonly rank?: number;
-  /** In the measure: this schedule less UBA, seed by seed. */
+  /** This schedule minus UBA in the measure, paired by seed. */
   readonly versusUba?: {
     readonly verdict: Verdict | "diverged";
     readonly difference?: Difference;
@@ -85,7 +86,10 @@ export interface FinalRun {
   readonly trainLoss: number | null;
 }
 
-/** What the records say about a study, finished or not. */
+/**
+ * Computes the results of a study from its records, finished or not.
+ * @throws StepsizeError `invalid-argument` if the measure is `accuracy` and the data have no classes
+ */
 export function trainingResults(study: TrainingStudy, records: ReadonlyMap<string, RunRecord>): TrainingResults {
   const plans = planOf(study, records);
   const used = plans.flatMap((plan) => recordsOf(study, plan, records));
@@ -103,7 +107,7 @@ export function trainingResults(study: TrainingStudy, records: ReadonlyMap<strin
   };
 }
 
-/** The final runs of a schedule in a cell, once tuning has chosen, with the records there are. */
+/** Returns the records of a schedule's final runs in a cell; none before tuning has ended. */
 export function finalRecords(
   study: TrainingStudy,
   cell: Cell,
@@ -162,7 +166,7 @@ function cellResult(
   };
 }
 
-/** The rows with their ranks and their differences to UBA. */
+/** Adds ranks and differences to UBA to the rows. */
 function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confidence: number): ScheduleResult[] {
   const { measure, margin } = study;
   const higherIsBetter = measure === "accuracy";
@@ -178,7 +182,7 @@ function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confide
       ? undefined
       : pairedDifference(valuesOf(row), valuesOf(uba), confidence),
   );
-  // Those that diverged are counted too: how many comparisons there are was settled before the runs.
+  // Schedules that diverged are counted too, because the number of comparisons was fixed before the runs.
   const adjusted = holm(differences.map((difference) => difference?.p));
   return rows.map((row) => {
     const rank = 1 + rows.filter((other) => worth(other) > worth(row)).length;
@@ -194,7 +198,7 @@ function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confide
 function measured({ loss, accuracy }: SplitResult, measure: TrainingStudy["measure"]): number {
   if (measure === "loss") return loss;
   if (accuracy !== undefined) return accuracy;
-  throw new StepsizeError("invalid-argument", "measure: expected loss, for these data have no classes, got accuracy");
+  throw new StepsizeError("invalid-argument", "measure: expected loss for data without classes, got accuracy");
 }
 
 function scored(score: Exploration["trials"][number]["score"]) {

@@ -8,32 +8,35 @@ import type { PlannedRun } from "./plan.js";
 import type { RunRecord, SplitResult } from "./records.js";
 import { type RunState, readState, setAside, writeState } from "./run-state.js";
 
-/** What a run is made with; none of it changes its numbers. */
+/** The surroundings of a run. They do not affect its numbers. */
 export interface RunEnvironment {
   readonly task: Task;
   readonly fingerprint: string;
   readonly device: Device;
   readonly version: string;
-  /** The path of the run's checkpoint, while it is being made. */
+  /** Path of the checkpoint of the unfinished run. */
   readonly checkpoint: string;
   /** Seconds of wall time between checkpoints. */
   readonly checkpointEvery: number;
-  /** Evaluations on the validation split on the way of a final run. */
+  /** Number of evaluations on the validation split during a final run, the last one after its last step. */
   readonly evaluations: number;
-  /** Stops the run: it writes a checkpoint and throws the signal's reason. */
+  /** Stops the run, which then saves a checkpoint and throws the signal's reason. */
   readonly signal: AbortSignal;
   readonly tell: (message: string) => void;
   readonly onStep: (step: number, loss: number) => void;
 }
 
-/** Points of a record's curve. */
+/** Largest number of points of a record's curves. */
 const mostPoints = 50;
-/** Part of the steps that the last training loss is the mean over. */
+/** Share of the steps, at the end of the run, over which the training loss is averaged. */
 const lastPart = 0.05;
 
 /**
- * Makes one training run, or the rest of it where a checkpoint is there. The checkpoint stays until the record is safe.
- * @throws the signal's reason; StepsizeError where something else than divergence ends the run
+ * Makes one training run, or continues it from its checkpoint. The caller removes the checkpoint after it has written the
+ * record.
+ *
+ * @throws the signal's reason
+ * @throws StepsizeError for any failure except divergence, which is a result
  */
 export async function runOne(run: PlannedRun, environment: RunEnvironment): Promise<RunRecord> {
   const { spec, schedule } = run;
@@ -52,7 +55,7 @@ class OneRun {
   readonly #run: PlannedRun;
   readonly #environment: RunEnvironment;
   readonly #trainer: Trainer;
-  /** Steps after which a final run is evaluated on the way; the last evaluation, after the last step, is not of them. */
+  /** Steps after which a final run is evaluated, except the last step. */
   readonly #evaluationsAt: readonly number[];
   #state: RunState = { losses: [], onTheWay: [], seconds: 0 };
   #since = performance.now();
@@ -75,7 +78,7 @@ class OneRun {
     try {
       results = await this.#trainAndEvaluate();
     } catch (error) {
-      // If the disk is full, the reason to stop still is the one to be told.
+      // If the state cannot be saved, for instance because the disk is full, the first error is the one to report.
       await this.#save().catch(() => {});
       throw error;
     }
@@ -103,7 +106,7 @@ class OneRun {
     const options = { runAhead: true, exactEvery: this.#evaluationsAt, signal };
     while (trainer.step < trainer.budget) {
       signal.throwIfAborted();
-      // A run that was stopped in the middle of an evaluation has not made it.
+      // A run that was stopped during an evaluation makes this evaluation now.
       if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
       let failure: { readonly error: unknown } | undefined;
       for await (const { step, loss } of trainer.run(options)) {
@@ -112,10 +115,10 @@ class OneRun {
           this.#environment.onStep(step, loss);
           if (this.#evaluationsAt.includes(step + 1) && !failure) await this.#evaluateOnTheWay();
         } catch (error) {
-          // Later steps may have been made already: a checkpoint of them needs their losses.
+          // The loop continues, because later steps may already be done, and a checkpoint needs their losses.
           failure ??= { error };
         }
-        // Ends the steps in flight; the loop then goes on.
+        // This finishes the steps in flight. The outer loop then continues.
         if (failure || performance.now() - this.#savedAt > 1000 * checkpointEvery) trainer.stop();
       }
       if (failure) throw failure.error;
@@ -125,7 +128,7 @@ class OneRun {
   }
 
   async #evaluateOnTheWay(): Promise<void> {
-    // A run that was stopped in between has made it already.
+    // A run that was stopped after this evaluation already has its result.
     if (this.#state.onTheWay.some(([at]) => at === this.#trainer.step)) return;
     const { loss, accuracy } = await this.#evaluate("validation");
     if (Number.isFinite(loss))
@@ -143,7 +146,7 @@ class OneRun {
     }
   }
 
-  /** The state first: it may know of more steps than the checkpoint, but not of fewer. */
+  /** Saves the state and then the checkpoint. The state may have more steps than the checkpoint, but not fewer. */
   async #save(): Promise<void> {
     const { checkpoint } = this.#environment;
     if (this.#trainer.step === 0) return;
@@ -158,13 +161,13 @@ class OneRun {
     try {
       const step = await withCheckpoint(checkpoint, async ({ info }) => info.step);
       const state = await readState(beside, step);
-      // Last, because it changes nothing where it fails.
+      // The checkpoint is loaded last, because a failed load changes nothing.
       await this.#trainer.load(checkpoint);
       this.#state = state;
     } catch (error) {
       if (isNotFound(error)) return;
       if (!(error instanceof StepsizeError)) throw error;
-      tell(`${error.message}. It is set aside as ${await setAside([checkpoint, beside])}; the run is made again`);
+      tell(`${error.message}. It was renamed to ${await setAside([checkpoint, beside])}; the run starts again`);
     }
   }
 
@@ -203,7 +206,7 @@ class OneRun {
   }
 }
 
-/** Five digits: what a drawing shows. */
+/** Rounds to five digits, which is enough for figures. */
 function shortened(values: readonly number[]): number[] {
   return values.map((value) => Number(value.toPrecision(5)));
 }

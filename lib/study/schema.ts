@@ -4,9 +4,9 @@ import { nearest } from "../nearest.js";
 import { names as scheduleNames } from "../schedule/index.js";
 import { isSource, optimizerNames, parseSource, sourcesInWords } from "../tasks/index.js";
 
-// Each schema's error is the end of "expected …"; reading the file adds the place and what came.
+// The error of each schema is the text after "expected". `readFields` adds the field and the given value.
 
-/** Finite numbers that pass a test, called by the words. */
+/** Makes a schema for finite numbers that pass a test. `words` describes them in the error. */
 export function number(words: string, accepts: (value: number) => boolean): z.ZodType<number> {
   return z.custom<number>((value) => typeof value === "number" && Number.isFinite(value) && accepts(value), {
     error: words,
@@ -17,7 +17,7 @@ export const positiveInteger = number(
   "a whole number of at least 1",
   (value) => Number.isSafeInteger(value) && value >= 1,
 );
-/** A count with a limit, above which it would be time or memory without end. */
+/** Makes a schema for a count. The limit prevents unbounded time and memory. */
 function wholeUpTo(most: number): z.ZodType<number> {
   return number(
     `a whole number from 1 to ${most}`,
@@ -25,10 +25,10 @@ function wholeUpTo(most: number): z.ZodType<number> {
   );
 }
 
-/** The most steps of a full run. */
+/** Largest number of steps of a full run. */
 const mostSteps = 1_000_000_000;
 
-/** The best steps there are take a time that grows with the fourth power of their number: an hour for so many. */
+/** Largest budget of a quadratic. The time to compute the optimum grows with its fourth power; this takes an hour. */
 const mostQuadraticSteps = 1000;
 
 export const naturalNumber = number(
@@ -40,7 +40,7 @@ export const notNegative = number("a number of at least 0", (value) => value >= 
 const share = number("a number above 0 and below 1", (value) => value > 0 && value < 1);
 const fraction = number("a fraction of the full run, above 0 and at most 1", (value) => value > 0 && value <= 1);
 
-/** One of some words, with the nearest one in the error. */
+/** Makes a schema for one of several words. Its error suggests the nearest word. */
 export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
   return z.custom<T>((value) => words.includes(value as T), {
     error: ({ input }) =>
@@ -50,10 +50,10 @@ export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
 
 const text = z.custom<string>((value) => typeof value === "string" && value.trim() !== "", { error: "a text" });
 
-/** Of anything that a study lists. */
+/** Largest number of entries of any list in a study. */
 const mostListed = 1000;
 
-/** At least one, none twice. `key` says what makes two the same. */
+/** Makes a schema for a list with at least one entry and no duplicates. Entries with equal `key` are duplicates. */
 export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => unknown = (value) => value) {
   return z.array(item, { error: `a list of ${words}` }).check((context) => {
     const keys = context.value.map(key);
@@ -65,7 +65,7 @@ export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => 
   });
 }
 
-/** Numbers each larger than the one before. */
+/** Makes a schema for a list of ascending numbers with at least one entry. */
 export function ascending(item: z.ZodType<number>, words: string) {
   return z.array(item, { error: `a list of ${words}` }).check((context) => {
     const { value } = context;
@@ -77,7 +77,7 @@ export function ascending(item: z.ZodType<number>, words: string) {
   });
 }
 
-/** A name alone stands for an object with that name and nothing else. */
+/** Lets a name stand for an object that has only this name. */
 function named<T extends z.ZodType>(object: T, field = "name") {
   return z.preprocess((value) => (typeof value === "string" ? { [field]: value } : value), object);
 }
@@ -98,7 +98,7 @@ const data = named(
   "source",
 ).transform(({ name, ...given }) => ({ ...given, name: name ?? nameOf(given.source) }));
 
-/** A source without its path, only with the last part of it: data may lie elsewhere on another machine. */
+/** Returns the default name of a source, with only the last part of its path, which may differ between machines. */
 function nameOf(given: string): string {
   const { kind, place } = parseSource(given);
   const folder = place?.replace(/\/+$/, "").split("/").at(-1);
@@ -119,7 +119,7 @@ const optimizer = named(
   ),
 );
 
-/** A schedule with options of its own, which {@link completeStudy} checks. */
+/** A schedule with its options, which {@link completeStudy} checks. */
 const schedule = named(
   z.looseObject({ name: oneOf(scheduleNames) }, { error: "a schedule's name, or an object with one and its options" }),
 ).transform(({ name, ...options }) => ({ name, options }));
@@ -128,7 +128,7 @@ const notes = listOf(text, "texts");
 
 const seeds = listOf(naturalNumber, "whole numbers of at least 0");
 
-/** The fields of a training study, each optional. */
+/** The fields of a training study. All are optional. */
 export const trainingFields = {
   title: text,
   notes,
@@ -154,7 +154,7 @@ export const trainingFields = {
   finalSeeds: seeds,
 };
 
-/** The fields of a study of quadratics, each optional. */
+/** The fields of a study of quadratics. All are optional. */
 export const quadraticsFields = {
   title: text,
   notes,

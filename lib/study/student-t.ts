@@ -1,6 +1,6 @@
 /**
- * The probability that |t| is at most a value, for Student's t with a whole number of degrees of freedom: the finite
- * series of Abramowitz & Stegun, 26.7.3 and 26.7.4, in the angle θ with tan θ = t/√ν.
+ * Computes the probability that |t| is at most a value, for Student's t with a whole number ν of degrees of freedom. The
+ * value is given as the angle θ with tan θ = t/√ν. This is the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4.
  */
 function probabilityWithin(angle: number, degrees: number): number {
   const [sine, cosine] = [Math.sin(angle), Math.cos(angle)];
@@ -15,7 +15,7 @@ function probabilityWithin(angle: number, degrees: number): number {
 }
 
 /**
- * The value that |t| exceeds with a probability of 1 − confidence: 2.776 for 95 % and 4 degrees of freedom.
+ * Computes the value that |t| exceeds with a probability of 1 − confidence: 2.776 for 95 % and 4 degrees of freedom.
  *
  * @param confidence above 0 and below 1
  * @param degrees of freedom: a whole number of at least 1
@@ -32,8 +32,8 @@ export function studentT(confidence: number, degrees: number): number {
 }
 
 /**
- * The probability of a |t| of at least this size: 0.05 for 2.776 and 4 degrees of freedom. Right to about 1e-15, which
- * is all that is left of smaller ones.
+ * Computes the two-sided p-value of t, the probability of an equal or larger |t|: 0.05 for 2.776 and 4 degrees of freedom.
+ * The absolute error is about 1e-15, so smaller values are not meaningful.
  *
  * @param t any number, infinite ones included
  * @param degrees of freedom: a whole number of at least 1

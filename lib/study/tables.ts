@@ -4,16 +4,16 @@ import type { QuadraticCell, QuadraticResult } from "./quadratics.js";
 import type { CellResult, ScheduleResult, TrainingResults } from "./results.js";
 import type { Summary } from "./statistics.js";
 
-/** A table of a report, on the page and in Markdown. */
+/** A table of a report, for the page and for Markdown. */
 export type Table = Extract<Section, { readonly rows: unknown }>;
 
-/** Cells that differ in their budget alone: the columns of one table. */
+/** Cells that differ only in their budget. They are the columns of one table. */
 export interface Group {
   readonly heading: string;
   readonly cells: readonly CellResult[];
 }
 
-/** The cells by model, data and optimizer. */
+/** Groups the cells by model, data and optimizer. */
 export function groupsOf({ cells }: TrainingResults): Group[] {
   const groups = new Map<string, CellResult[]>();
   for (const cell of cells) {
@@ -23,7 +23,7 @@ export function groupsOf({ cells }: TrainingResults): Group[] {
   return [...groups].map(([heading, own]) => ({ heading, cells: own }));
 }
 
-/** The tables of a group: what was measured on the test split, the differences to UBA with their p-values, what tuning chose. */
+/** Makes the tables of a group: test results, differences to UBA with their p-values, and chosen rates. */
 export function trainingTables({ heading, cells }: Group, study: TrainingStudy): Table[] {
   const table = (title: string, cellOf: (row: ScheduleResult, cell: CellResult) => string): Table => ({
     heading: `${heading}: ${title}`,
@@ -52,14 +52,14 @@ export function trainingTables({ heading, cells }: Group, study: TrainingStudy):
   ];
 }
 
-/** Quadratics that differ in budget and stability limit alone: the columns of one table. */
+/** Quadratics that differ only in budget and stability limit. They are the columns of one table. */
 export interface QuadraticGroup {
   readonly name: string;
   readonly heading: string;
   readonly cells: readonly QuadraticCell[];
 }
 
-/** The quadratics by floor and condition number. */
+/** Groups the quadratics by floor and condition number. */
 export function quadraticGroups(cells: readonly QuadraticCell[]): QuadraticGroup[] {
   const groups = new Map<string, QuadraticGroup>();
   for (const cell of cells) {
@@ -71,14 +71,14 @@ export function quadraticGroups(cells: readonly QuadraticCell[]): QuadraticGroup
   return [...groups.values()];
 }
 
-/** What every schedule of a group leaves at worst, beside the optimum. */
+/** Makes a table of the worst-case error factor of every schedule of a group, and of the optimum. */
 export function contractionTable({ heading, cells }: QuadraticGroup): Table {
-  const optimum = ["best steps there are", ...cells.map((cell) => contraction(cell.optimum))] as const;
+  const optimum = ["optimum", ...cells.map((cell) => contraction(cell.optimum))] as const;
   const table = quadraticTable(heading, cells, ({ worst }) => contraction(worst));
   return { ...table, rows: [...table.rows, optimum] };
 }
 
-/** The peak rates, and for UBA the φ, that were best. */
+/** Makes a table of the best peak rate of every schedule, and of the best φ of UBA. */
 export function peakTable({ heading, cells }: QuadraticGroup): Table {
   return quadraticTable(`Chosen peak rate, ${heading}`, cells, ({ maxLr, phi }) => {
     return `${digits(maxLr, 3)}${phi === undefined ? "" : `, φ ${digits(phi, 2)}`}`;
@@ -93,7 +93,7 @@ function quadraticTable(
   return {
     heading,
     columns: ["schedule", ...cells.map(({ budget, stabilityLimit }) => `${budget} steps, c = ${stabilityLimit}`)],
-    // Every cell has the schedules in one order.
+    // All cells have the schedules in the same order.
     rows: (cells[0]?.schedules ?? []).map(({ schedule }, i) => [
       schedule,
       ...cells.map((cell) => inWords(cell.schedules[i] as QuadraticResult)),
@@ -101,7 +101,7 @@ function quadraticTable(
   };
 }
 
-/** Tables as Markdown under a heading each. */
+/** Formats a report as Markdown: the title, the paragraphs, and each table under its heading. */
 export function markdown(title: string, lead: readonly string[], tables: readonly Table[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   const parts = tables.map(({ heading, columns = [], rows }) =>
@@ -119,7 +119,7 @@ function summaryInWords({ runs, ...row }: ScheduleResult, measure: "loss" | "acc
 }
 
 function spread({ mean, sd }: Summary, scale: number, places: number): string {
-  // A run may have grown beyond all measure and still be finite.
+  // A run that grew very large may still be finite.
   const shown = (value: number) => (Math.abs(value) < 1e6 ? value.toFixed(places) : value.toExponential(2));
   return sd === undefined ? shown(scale * mean) : `${shown(scale * mean)} ± ${shown(scale * sd)}`;
 }
@@ -147,7 +147,7 @@ function withoutUba(table: Table): Table {
 function adjustedPInWords({ versusUba }: ScheduleResult): string {
   const p = versusUba?.adjustedP;
   if (p === undefined) return "–";
-  // Rounded to two digits, 0.0496 would be 0.050 and look like no verdict.
+  // With two digits, 0.0496 would be shown as 0.050, as if it were not significant.
   return p < 1e-4 ? "< 0.0001" : p < 0.1 ? p.toFixed(4) : p.toFixed(2);
 }
 
@@ -158,11 +158,11 @@ function choiceInWords({ tuning }: ScheduleResult): string {
   return `${digits(best.maxLr, 3)}${phi} (${trials.length} trials${onEdge ? ", at the edge" : ""})`;
 }
 
-/** From a logarithm that may be far below what a double holds: 0.0291, 1.3e-18. */
+/** Formats e to a logarithm, even if the result is too small for a double: 0.0291, 1.3e-18. */
 function contraction(logarithm: number): string {
   if (logarithm > Math.log(1e-4)) return Math.exp(logarithm).toPrecision(3);
   if (logarithm === Number.NEGATIVE_INFINITY) return "0";
-  // Half of the last digit more: 9.97e-6 is 1.0e-5 and not 10.0e-6.
+  // log10(1.005) accounts for rounding: 9.97e-6 is shown as 1.0e-5, not as 10.0e-6.
   const exponent = Math.floor(logarithm / Math.LN10 + Math.log10(1.005));
   return `${Math.exp(logarithm - exponent * Math.LN10).toFixed(1)}e${exponent}`;
 }

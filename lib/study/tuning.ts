@@ -1,19 +1,19 @@
-/** One choice of what is tuned. */
+/** One choice of the tuned parameters. */
 export interface Trial {
   readonly maxLr: number;
-  /** Of UBA alone. */
+  /** Only for UBA. */
   readonly phi?: number;
 }
 
-/** How a trial did on the validation split: the means over the tuning seeds. */
+/** The score of a trial on the validation split, averaged over the tuning seeds. */
 export interface Score {
-  /** Whether any of its runs diverged; the means say nothing then. */
+  /** Whether any of its runs diverged. The means are not meaningful then. */
   readonly diverged: boolean;
   readonly loss: number;
   readonly accuracy?: number | undefined;
 }
 
-/** Where a schedule's trials begin: every pair of a rate and a φ. */
+/** The first trials of a schedule: every pair of a rate and a φ. */
 export interface Grid {
   readonly peakLearningRates: readonly number[];
   readonly phi?: readonly number[];
@@ -21,29 +21,29 @@ export interface Grid {
 
 /** The trials of one schedule so far. */
 export interface Exploration {
-  /** In the order they were asked for; those that have run have a score. */
+  /** In the order of planning. Finished trials have a score. */
   readonly trials: readonly { readonly trial: Trial; readonly score: Score | undefined }[];
-  /** How many of them extend the grid. */
+  /** Number of trials that extend the grid. */
   readonly extensions: number;
-  /** The best trial, once nothing is outstanding. */
+  /** The best trial; absent until all trials are finished. */
   readonly best?: Trial;
-  /** Whether the best trial still is on the edge of what was tried. */
+  /** Whether the best trial is at the edge of the trials. */
   readonly onEdge?: boolean;
 }
 
-/** What {@link tune} goes by. */
+/** Options of {@link tune}. */
 export interface TuningRules {
   readonly measure: "loss" | "accuracy";
-  /** Most extensions of one schedule's grid. */
+  /** Largest number of extensions of one schedule's grid. */
   readonly extensions: number;
 }
 
 type ScoreOf = (schedule: string, trial: Trial) => Score | undefined;
 
 /**
- * Which trials tuning asks for, as a pure function of the scores there are. Each schedule runs its grid; where the best
- * trial is on the edge, the grid is extended by a trial beyond it. Then the schedules with fewer trials than the one
- * with most get further ones, between the best and its neighbours, until all have equally many.
+ * Plans the trials of tuning, as a pure function of the existing scores. Each schedule runs its grid. If the best trial is
+ * at the edge, the grid is extended by one trial beyond it. Then the schedules with fewer trials get further ones between
+ * the best trial and its neighbors, until all schedules have the same number.
  */
 export function tune(
   grids: ReadonlyMap<string, Grid>,
@@ -54,7 +54,7 @@ export function tune(
     [...grids].map(([name, grid]) => [name, new Walk(grid, (trial) => scoreOf(name, trial), rules)]),
   );
   for (const walk of walks.values()) walk.extend(rules.extensions);
-  // How many it will be is known only when no grid can be extended any more.
+  // The number of trials is not known until no grid can be extended any more.
   if ([...walks.values()].every(({ waiting }) => !waiting)) {
     const most = Math.max(...[...walks.values()].map(({ length }) => length));
     for (const walk of walks.values()) walk.fillUp(most);
@@ -62,7 +62,10 @@ export function tune(
   return new Map([...walks].map(([name, walk]) => [name, walk.result()]));
 }
 
-/** Whether the first trial did better. Divergence is worst; of equals the lower rate wins, then the lower φ. */
+/**
+ * Whether the first trial is better. Divergence is worst. Trials are ranked by the measure. Ties are broken by the lower
+ * loss, then by the lower rate, then by the lower φ.
+ */
 export function isBetter(a: [Trial, Score], b: [Trial, Score], measure: TuningRules["measure"]): boolean {
   const rank = ([{ maxLr, phi = 0 }, { diverged, loss, accuracy = 0 }]: [Trial, Score]) => {
     const results = diverged ? [1, 0, 0] : [0, measure === "accuracy" ? -accuracy : loss, loss];
@@ -75,14 +78,14 @@ export function isBetter(a: [Trial, Score], b: [Trial, Score], measure: TuningRu
 
 type Dimension = "maxLr" | "phi";
 
-/** One schedule's trials, asked for one after the other; it stops at the first without a score. */
+/** The trials of one schedule. No trial is added while another one has no score. */
 class Walk {
   readonly #trials: Trial[];
   readonly #lookUp: (trial: Trial) => Score | undefined;
-  /** Looking one up takes a hash of all that determines its runs. */
+  /** Scores are cached, because a lookup computes the ids of the trial's runs, which are hashes. */
   readonly #scores = new Map<Trial, Score | undefined>();
   readonly #measure: TuningRules["measure"];
-  /** What has more than one value in the grid; the rest is fixed. */
+  /** The parameters that have more than one value in the grid. The others are fixed. */
   readonly #dimensions: readonly Dimension[];
   #extensions = 0;
 
@@ -118,7 +121,7 @@ class Walk {
   fillUp(length: number): void {
     for (let turn = 0; !this.waiting && this.length < length; turn++) {
       const [dimension] = this.#inTurn(turn);
-      // A grid of one trial has nothing between.
+      // A grid of one trial has no neighbors.
       if (dimension === undefined) return;
       this.#trials.push(this.#between(dimension));
     }
@@ -138,7 +141,7 @@ class Walk {
     return isBetter([a, this.#scoreOf(a) as Score], [b, this.#scoreOf(b) as Score], this.#measure);
   }
 
-  /** The trial as far beyond the best one as the grid's last two values are apart; none where others surround it. */
+  /** Returns the trial beyond the best one, at the grid's last ratio; `undefined` if the best one is not at the edge. */
   #beyondEdge(): Trial | undefined {
     const best = this.#best();
     for (const dimension of this.#inTurn(this.#extensions)) {
@@ -150,20 +153,20 @@ class Walk {
     return undefined;
   }
 
-  /** The trial half way, in logarithms, from the best one to the better of its neighbours. */
+  /** Returns the trial halfway, on a logarithmic scale, between the best one and the better of its neighbors. */
   #between(dimension: Dimension): Trial {
     const best = this.#best();
     const values = this.#valuesOf(dimension);
     const at = values.indexOf(best[dimension] as number);
-    const neighbours = [values[at - 1], values[at + 1]].filter((value) => value !== undefined);
+    const neighbors = [values[at - 1], values[at + 1]].filter((value) => value !== undefined);
     const bestAt = (value: number) => this.#best(this.#trials.filter((trial) => trial[dimension] === value));
-    const side = neighbours.reduce((a, b) => (this.#isBetter(bestAt(b), bestAt(a)) ? b : a));
+    const side = neighbors.reduce((a, b) => (this.#isBetter(bestAt(b), bestAt(a)) ? b : a));
     const middle = Math.sqrt(side * (values[at] as number));
-    // Where the values are as close as the digits, all of them.
+    // If rounding to six digits gives a value that was already tried, all digits are kept.
     return { ...best, [dimension]: values.includes(rounded(middle)) ? middle : rounded(middle) };
   }
 
-  /** The dimensions, begun with another one each time. */
+  /** Returns the dimensions in rotated order, so that each comes first in turn. */
   #inTurn(turn: number): Dimension[] {
     const first = turn % Math.max(1, this.#dimensions.length);
     return [...this.#dimensions.slice(first), ...this.#dimensions.slice(0, first)];
@@ -179,7 +182,7 @@ class Walk {
   }
 }
 
-/** Six digits: what a person may copy out of a table. */
+/** Rounds to six digits, so that values are short in tables. */
 function rounded(value: number): number {
   return Number(value.toPrecision(6));
 }

@@ -39,7 +39,7 @@ describe("elsewhere than on a terminal", () => {
     progress.note("a note");
     progress.close();
     expect(screen.text.split("\n")).toEqual([
-      "2 runs done, 8 to make",
+      "2 runs done, 8 to run",
       "[3/10] mlp mnist sgd 100 steps, tuning: step 0.05 seed 0: validation loss 0.5000, accuracy 66.67 %, 1.0 s  about 10 min 00 s left",
       "[10/10] mlp mnist sgd 100 steps, tuning: step 0.1 seed 0: diverged after 3 steps",
       "a note",
@@ -58,7 +58,7 @@ describe("on a terminal", () => {
     progress.step(first, 41, 1.25);
     progress.runFinished(first, recordOf(first, 0.5), { ...far, done: 4, left: 6 });
     progress.close();
-    expect(screen.text).toContain("3 runs done, 7 to make  about 10 min 00 s left");
+    expect(screen.text).toContain("3 runs done, 7 to run  about 10 min 00 s left");
     expect(screen.text).toContain("4/10  about 10 min 00 s left  step 42/100  loss 1.25  mlp mnist");
     expect(screen.text).not.toContain("[4/10]");
   });

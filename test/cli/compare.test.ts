@@ -102,7 +102,7 @@ describe("a study that is disturbed", () => {
       expect(stderr).toContain("interrupted; continue with:\n  node ");
       expect(stderr).toMatch(new RegExp(`main\\.js compare --study ${name}\n$`));
       // What there is can be read, and the folder is free.
-      expect(readFileSync(join(cwd, name, "results.md"), "utf8")).toContain("Not finished");
+      expect(readFileSync(join(cwd, name, "results.md"), "utf8")).toContain("The study is not finished");
       expect(existsSync(join(cwd, name, "lock"))).toBe(false);
       expect((await compare("--study", name)).code).toBe(0);
       expect(recordsOf(name)).toEqual(recordsOf("whole"));
@@ -158,7 +158,7 @@ describe("a study that is disturbed", () => {
     expect(stderr).toContain(`error: ${name}/lock: process ${child.pid} on `);
     // But a report may be wanted.
     const report = await compare("--study", name, "--only", "report");
-    expect([report.code, report.stdout]).toEqual([0, expect.stringContaining("Not finished")]);
+    expect([report.code, report.stdout]).toEqual([0, expect.stringContaining("The study is not finished")]);
     child.kill("SIGINT");
     expect((await done).code).toBe(130);
   });
@@ -192,7 +192,7 @@ describe("in parts", () => {
     expect((await compare("--study", name, "--only", "tune")).code).toBe(0);
     expect(new Set(recordsOf(name).map((record) => record.run.purpose))).toEqual(new Set(["tuning"]));
     const { stdout } = await compare("--study", name, "--only", "final");
-    expect(stdout).not.toContain("Not finished");
+    expect(stdout).not.toContain("The study is not finished");
     const ids = (of: string) => new Set(recordsOf(of).map(({ id }) => id));
     expect(ids(name)).toEqual(ids("whole"));
   });
@@ -267,7 +267,7 @@ describe("where the settings come from", () => {
     const stored = readFileSync(join(cwd, "again/study.json"), "utf8");
     const second = await compare(...command);
     expect(second.code, second.stderr).toBe(0);
-    expect(second.stdout).not.toContain("Not finished");
+    expect(second.stdout).not.toContain("The study is not finished");
     expect(readFileSync(join(cwd, "again/study.json"), "utf8")).toBe(stored);
     const runs = readFileSync(join(cwd, "again/runs.jsonl"), "utf8");
     // A default that is said is no change; a value that is not the study's is.
@@ -275,7 +275,7 @@ describe("where the settings come from", () => {
     expect([said.code, said.stderr]).toEqual([0, ""]);
     const changed = await compare(...command, "--validation", "0.2");
     expect(changed.code).toBe(2);
-    expect(changed.stderr).toContain("error: --validation: again/study.json says what is in its folder");
+    expect(changed.stderr).toContain("error: --validation: expected the setting in again/study.json");
     expect(readFileSync(join(cwd, "again/runs.jsonl"), "utf8")).toBe(runs);
   });
 
@@ -352,6 +352,11 @@ test("quadratics are made whole", async () => {
 });
 
 describe("wrong use is refused before anything is made", () => {
+  // 15 budgets × 7 schedules × (4 trials + 1000 final runs)
+  const many = {
+    budgets: Array.from({ length: 15 }, (_, i) => (i + 1) / 15),
+    finalSeeds: Array.from({ length: 1000 }, (_, i) => i + 1),
+  };
   test.each<[string, string[], ...string[]]>([
     ["an unknown name", ["--models", "mlpp"], "error: --models[0]: expected one of", "did you mean mlp", '"mlpp"'],
     [
@@ -363,7 +368,7 @@ describe("wrong use is refused before anything is made", () => {
     [
       "an unknown field in a file",
       ["--config", "typo.json"],
-      'error: typo.json: budget: there is no such field; did you mean "budgets"',
+      'error: typo.json: budget: unknown field; did you mean "budgets"',
     ],
     [
       "a budget above 1",
@@ -375,7 +380,7 @@ describe("wrong use is refused before anything is made", () => {
       ["--config", "empty.json"],
       "error: empty.json: models: expected at least one of model names, got []",
     ],
-    ["unequal trials", ["--peak-learning-rates", "1,2,3"], "expected equally many trials"],
+    ["unequal trials", ["--peak-learning-rates", "1,2,3"], "expected the same number of trials"],
     [
       "rates that fall",
       ["--peak-learning-rates", "2,1"],
@@ -394,26 +399,37 @@ describe("wrong use is refused before anything is made", () => {
     [
       "a flag over the folder's own settings",
       ["--study", "whole", "--steps", "7"],
-      "--steps: whole/study.json says what is in its folder",
+      "--steps: expected the setting in whole/study.json",
     ],
     [
       "a place for data that the study has not",
       ["--study", "whole", "--data", "mnist"],
-      "--data: expected where one of the study's data lies (idx:",
+      "--data: expected a location of the study's data (idx:",
     ],
     [
       "a report of nothing",
       ["--only", "report", "--study", "nothing"],
-      "--only report: expected a study that is there",
+      "--only report: expected --study or --config with an existing study",
     ],
     ["a part of quadratics", ["--kind", "quadratics", "--only", "tune", "--study", "q"], "--only: expected none"],
     ["minutes below 0", ["--max-minutes", "-1"], "--max-minutes: expected a number above 0"],
+    [
+      "too many runs in a file",
+      ["--config", "many.json"],
+      "error: many.json: expected at most 100000 runs, got 105420",
+    ],
+    [
+      "too many runs by flags",
+      ["--final-seeds", many.finalSeeds.join(), "--budgets", many.budgets.join()],
+      "error: study: expected at most 100000 runs, got 105420",
+    ],
   ])("%s", async (_, args, ...words) => {
     writeFileSync(join(cwd, "bad.json"), '{"schedules": ["uba", "cosin"]}');
     writeFileSync(join(cwd, "typo.json"), '{"budget": [1]}');
     writeFileSync(join(cwd, "empty.json"), '{"models": []}');
     writeFileSync(join(cwd, "half.json"), '{"models": ');
     writeFileSync(join(cwd, "list.json"), "[1]");
+    writeFileSync(join(cwd, "many.json"), JSON.stringify(many));
     const { code, stderr } = await run(["compare", ...args], { cwd });
     expect(code, stderr).toBe(2);
     for (const word of words) expect(stderr).toContain(word);
@@ -425,7 +441,7 @@ describe("wrong use is refused before anything is made", () => {
     const folderFails = await run(["compare", "--study", "a-file/study"], { cwd });
     expect([folderFails.code, folderFails.stderr]).toEqual([
       1,
-      expect.stringContaining("a-file/study: the folder cannot be made"),
+      expect.stringContaining("a-file/study: cannot create the folder"),
     ]);
     studyFolder("no-data", { data: ["idx:no/such/folder"] });
     const dataFail = await compare("--study", "no-data");

@@ -67,8 +67,14 @@ describe("data are named by what they are, not by where they lie", () => {
 });
 
 describe("a wrong field is refused with its place, what was expected and what came", () => {
+  // 2 optimizers × 11 budgets × 7 schedules × (4 trials + 1000 final runs)
+  const tooManyRuns = {
+    optimizers: ["sgd", "adamw"],
+    budgets: Array.from({ length: 11 }, (_, i) => (i + 1) / 11),
+    finalSeeds: Array.from({ length: 1000 }, (_, i) => i + 1),
+  };
   test.each<[string, Record<string, unknown>, ...string[]]>([
-    ["an unknown field", { modles: ["mlp"] }, "modles", "no such field", '"models"'],
+    ["an unknown field", { modles: ["mlp"] }, "modles", "unknown field", '"models"'],
     [
       "an unknown field of an optimizer",
       { optimizers: [{ name: "sgd", weightDecai: 1 }] },
@@ -101,11 +107,11 @@ describe("a wrong field is refused with its place, what was expected and what ca
       "unequal trials",
       { optimizers: [{ name: "sgd", peakLearningRates: [1, 2, 3] }] },
       "optimizers[0]",
-      "equally many trials",
+      "the same number of trials",
       "2 peak learning rates × 2 values of phi = 4",
-      "others 3",
+      "and 3 peak learning rates for the others",
     ],
-    ["no UBA", { schedules: ["cosine"] }, "schedules", "uba among them"],
+    ["no UBA", { schedules: ["cosine"] }, "schedules", "a list with uba"],
     ["a schedule twice", { schedules: ["uba", "cosine", "cosine"] }, "schedules", "none of them twice"],
     ["a seed twice", { finalSeeds: [1, 1] }, "finalSeeds", "none of them twice"],
     [
@@ -142,7 +148,8 @@ describe("a wrong field is refused with its place, what was expected and what ca
     ["an unknown measure", { measure: "acuracy" }, "measure", "did you mean accuracy"],
     ["a margin of 0", { margin: 0 }, "margin", "above 0"],
     ["half an extension", { extensions: 0.5 }, "extensions", "whole number"],
-    ["a field of quadratics", { conditionNumbers: [10] }, "conditionNumbers", "no such field"],
+    ["a field of quadratics", { conditionNumbers: [10] }, "conditionNumbers", "unknown field"],
+    ["too many runs", tooManyRuns, "study: expected at most 100000 runs, got 154616 from its models"],
     ["a condition number of 1", { kind: "quadratics", conditionNumbers: [1] }, "conditionNumbers[0]", "above 1"],
   ])("%s", async (_, given, ...words) => {
     await expectError(() => completeStudy(given), "invalid-argument", ...words);

@@ -211,7 +211,7 @@ describe("parts of a study", () => {
   test("the tuning alone, then the final runs alone", async () => {
     await work({ only: "final" });
     expect(listener.finished).toEqual([]);
-    expect(listener.notes.join()).toContain("2 of the comparisons wait for their tuning");
+    expect(listener.notes.join()).toContain("2 of the comparisons are not tuned yet");
     await work({ only: "tuning" });
     const purposes = async () => [...(await readRecords(folder.runs)).records.values()].map(({ run }) => run.purpose);
     expect(new Set(await purposes())).toEqual(new Set(["tuning"]));

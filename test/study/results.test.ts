@@ -237,7 +237,7 @@ describe("the report of a training study", () => {
     expect(text).toContain("p-values of these differences, adjusted (Holm)");
     expect(text).toContain("| step | < 0.0001 | < 0.0001 |\n| cosine | – | 1.00 |");
     expect(text).toContain("| uba | 0.1, φ 0.25 (6 trials, at the edge) |");
-    expect(text).toContain('a "tie" lies wholly within ±0.05');
+    expect(text).toContain('a "tie" lies within ±0.05');
   });
 
   test("needs no other file and no script, and takes its colours from the reader's theme", () => {
@@ -274,14 +274,14 @@ describe("the report of a training study", () => {
   test("of nothing yet can be written, too", async () => {
     const empty = new StudyFolder(folders());
     await writeTrainingReport(empty, study, new Map());
-    expect(readFileSync(empty.table, "utf8")).toContain("Not finished: 0 of 2 comparisons are complete.");
+    expect(readFileSync(empty.table, "utf8")).toContain("The study is not finished: 0 of 2 comparisons are complete.");
     expect(readFileSync(empty.table, "utf8")).toContain("| uba | – | – |");
     expect(readFileSync(empty.report, "utf8")).not.toMatch(/NaN|undefined/);
   });
 
   test.each([
-    [[1], "There are no intervals: 1 final seed cannot"],
-    [[1, 2], "There are no intervals: 2 final seeds cannot"],
+    [[1], "There are no intervals, because 1 final seed does not show"],
+    [[1, 2], "There are no intervals, because 2 final seeds do not show"],
     [[1, 2, 3], "Student-t intervals"],
   ])("with final seeds %j says what they allow", async (finalSeeds, words) => {
     const few = studyOf({ finalSeeds });
@@ -322,7 +322,7 @@ test("the report of quadratics has a table and a figure for each condition numbe
   const q = (Math.sqrt(8) - 1) / (Math.sqrt(8) + 1);
   const optimum = ((2 * q ** 6) / (1 + q ** 12)).toPrecision(3);
   expect(text).toMatch(
-    new RegExp(`\\| uba \\| 0\\.\\d{3} \\| ${optimum} \\|\n\\| best steps there are \\| 0\\.\\d{3} \\| ${optimum} \\|`),
+    new RegExp(`\\| uba \\| 0\\.\\d{3} \\| ${optimum} \\|\n\\| optimum \\| 0\\.\\d{3} \\| ${optimum} \\|`),
   );
   expect(text).toMatch(/\| uba \| 2, φ [\d.]+ \| 8, φ 16 \|/);
   expect(readdirSync(join(folder.path, "figures"))).toEqual(["kappa-8-floor-1.svg"]);
