@@ -3,101 +3,102 @@ import { expectOptions, optionNames } from "../options.js";
 import { checkSeed } from "../random.js";
 import type { Inputs, Labels } from "./items.js";
 
-/** Some items side by side. */
+/** A batch of items and their labels. */
 export interface Batch {
-  /** `shape` is of the whole batch: items first, then the shape of one. */
+  /** The inputs. `shape` is `[size, ...shape of one item]`. */
   readonly inputs: Inputs;
-  /** A class index per item; or several per item, or float targets, `shape` being of the whole batch. */
+  /** A class index per item, or several per item or float targets, with the shape of the whole batch. */
   readonly labels: Labels;
-  /** [size, 3], for images that are changed on the device: rows down, columns across, whether mirrored (0 or 1). */
+  /** Augmentation for the device, as `[size, 3]`: shift of rows, shift of columns, and 1 if mirrored, else 0. */
   readonly moves?: Int32Array;
-  /** How many items: the size asked for, or fewer in a last short batch. */
+  /** Number of items: the requested size, or fewer in the last batch of an epoch. */
   readonly size: number;
-  /** Which pass over the dataset, from 0. */
+  /** Index of the pass over the dataset, from 0. */
   readonly epoch: number;
-  /** Which batch of its epoch, from 0. */
+  /** Index of the batch in its epoch, from 0. */
   readonly index: number;
 }
 
-/** Where batches come from. Steps count from 0 and go on through the epochs. */
+/** A source of batches. Steps count from 0 and continue over all epochs. */
 export interface BatchSource {
-  /** How many batches one epoch has; `Infinity` where nobody knows. */
+  /** Number of batches per epoch; `Infinity` if it is unknown. */
   readonly batchesPerEpoch: number;
-  /** How many items one epoch draws from; `Infinity` where nobody knows. */
+  /** Number of items that an epoch draws from; `Infinity` if it is unknown. */
   readonly items: number;
-  /** How many items a full batch has. */
+  /** Number of items of a full batch. */
   readonly size: number;
-  /** The batch of one step, in memory of its own. */
+  /** Returns the batch of one step, in memory of its own. */
   at(step: number): Promise<Batch>;
   /**
-   * The batches from one step on, through all epochs, without end, each in memory of its own unless
-   * {@link IterationOptions.reuse} is set. Leaving the loop stops what was under way.
+   * Iterates over the batches from one step on, through all epochs, without end. Each batch has memory of its own unless
+   * {@link IterationOptions.reuse} is set. Leaving the loop stops pending work.
    */
   from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch>;
-  /** One pass over all items in their own order, not augmented, with the last short batch: for evaluation. */
+  /** Iterates once over all items in their original order, without augmentation, for evaluation. The last batch may be short. */
   once(options?: IterationOptions): AsyncIterableIterator<Batch>;
-  /** Ends what runs on other threads. Everything asked for later, or still under way, is rejected. */
+  /** Ends the source's threads. Pending and later requests are rejected. */
   close(): Promise<void>;
-  /** What determines the batches, as plain JSON: two sources with the same give the same batches. */
+  /** Returns everything that determines the batches, as plain JSON. Sources with equal JSON give the same batches. */
   toJSON(): object;
   /**
-   * A hash of the items, if they can be hashed: a resumed run then knows its data by their content, and not by their name.
-   * A source whose `toJSON()` has a `digest` needs none.
+   * Computes a hash of the items, if they can be hashed. A resumed run then compares its data by content instead of by
+   * name. A source whose `toJSON()` has a `digest` does not need this method.
    */
   digest?(): Promise<string>;
 }
 
-/** How batches are walked; see {@link BatchSource}. */
+/** Options of {@link BatchSource.from} and {@link BatchSource.once}. */
 export interface IterationOptions {
   /**
-   * Lets a batch's memory be used again once the next batch is asked for, which saves allocating and copying it: for a
-   * loop that is done with a batch by then, such as the trainer's. Default false: every batch owns its memory.
+   * Whether the memory of a batch may be reused as soon as the next batch is requested. This saves an allocation and a
+   * copy. Default false: every batch has memory of its own.
    */
   readonly reuse?: boolean;
 }
 
-/** Random changes to images, drawn for each item and epoch. */
+/** Random augmentation of images, drawn for each item and epoch. */
 export interface AugmentOptions {
-  /** Rows and columns of zeros put around the image before it is cropped; an integer of at least 0. Default 0. */
+  /** Number of rows and columns of zeros on each side of the image before it is cropped, from 0 to 65536. Default 0. */
   readonly pad?: number;
-  /** Cuts a window of the image's own size from a random place of the padded image. Default: when `pad` is above 0. */
+  /** Crops a window of the image's size from a random position of the padded image. Default: true if `pad` is above 0. */
   readonly crop?: boolean;
-  /** Mirrors half of the images left to right. Default false. */
+  /** Mirrors each image left to right with a probability of 1/2. Default false. */
   readonly flip?: boolean;
   /**
-   * `host`: the batch has the changed images. `device`: it has them as they are, and says in {@link Batch.moves} what is
-   * to be done, which the trainer does on the device, in the pass that normalises them. The same values. Default `host`.
+   * Where images are augmented; the values are the same. With `host`, the batch has augmented images. With `device`, it
+   * has the original images and {@link Batch.moves}, and the trainer augments them when it normalizes them on the device.
+   * Default `host`.
    */
   readonly on?: "host" | "device";
 }
 
-/** How a dataset is cut into batches. */
+/** Options of {@link ArrayDataset.batches}. */
 export interface BatchOptions {
-  /** Items per batch: an integer of at least 1. */
+  /** Number of items per batch, an integer of at least 1. */
   readonly size: number;
-  /** Of the order and the augmentation: a safe integer of at least 0. Default 0. */
+  /** Seed of the shuffling order and of the augmentation, a safe integer of at least 0. Default 0. */
   readonly seed?: number;
-  /** Draws a new order for each epoch. Default true. */
+  /** Whether to draw a new order for each epoch. Default true. */
   readonly shuffle?: boolean;
-  /** Leaves out the last batch of an epoch where it would be short. Default true. */
+  /** Whether to leave out the last batch of an epoch if it is short. Default true. */
   readonly dropLast?: boolean;
-  /** Default: none. Needs items of shape `[height, width, channels]`. */
+  /** Random augmentation of images of shape `[height, width, channels]`. Default none. */
   readonly augment?: AugmentOptions;
   /**
-   * How many batches are gathered ahead, on another thread; 0 gathers on the calling thread. The batches are the
-   * same. Default 2.
+   * Number of batches to gather ahead on another thread, from 0 to 64. With 0, the calling thread gathers. The batches are
+   * the same. Default 2.
    */
   readonly prefetch?: number;
 }
 
-/** Augmentation as it is done: `pad` 0 and no flip where there is none. */
+/** Checked augmentation. Without augmentation, `pad` is 0 and `flip` is false. */
 export interface Augment {
   readonly pad: number;
   readonly flip: boolean;
   readonly on: "host" | "device";
 }
 
-/** {@link BatchOptions}, checked and complete. */
+/** Checked {@link BatchOptions} with defaults. */
 export interface CheckedOptions {
   readonly size: number;
   readonly seed: number;
@@ -117,7 +118,12 @@ const batchNames = optionNames<BatchOptions>({
 });
 const augmentNames = optionNames<AugmentOptions>({ pad: true, crop: true, flip: true, on: true });
 
-/** Checks the options against the dataset they are for. */
+/**
+ * Checks the options of batches against their dataset.
+ *
+ * @param items number of items of the dataset
+ * @throws `invalid-argument` naming the wrong option
+ */
 export function checkOptions(options: BatchOptions, items: number, itemShape: readonly number[]): CheckedOptions {
   expectOptions("batches", batchNames, options);
   const { size, prefetch = 2 } = options;
@@ -139,7 +145,10 @@ export function checkOptions(options: BatchOptions, items: number, itemShape: re
   };
 }
 
-/** The step itself, or an error where it is none. */
+/**
+ * Checks a step and returns it.
+ * @throws `invalid-argument` if it is not an integer of at least 0
+ */
 export function checkStep(step: unknown): number {
   if (Number.isSafeInteger(step) && (step as number) >= 0) return step as number;
   invalidArgument("step", "an integer of at least 0 (steps count from 0)", step);
@@ -147,7 +156,10 @@ export function checkStep(step: unknown): number {
 
 const iterationNames = optionNames<IterationOptions>({ reuse: true });
 
-/** Whether the caller of `from` or `once` lets batches share memory. */
+/**
+ * Checks the options of `from` or `once` and returns `reuse`.
+ * @throws `invalid-argument` naming the wrong option
+ */
 export function checkReuse(path: string, options: IterationOptions = {}): boolean {
   expectOptions(path, iterationNames, options);
   const { reuse = false } = options;
@@ -159,7 +171,7 @@ function checkAugment(given: AugmentOptions, itemShape: readonly number[]): Augm
   const { pad = 0 } = given;
   if (!Number.isSafeInteger(pad) || pad < 0 || pad > 65_536)
     invalidArgument("batches.augment.pad", "an integer from 0 to 65536", pad);
-  // Each is nothing without the other: a padded image has to come back to its size, and there is one window otherwise.
+  // Padding needs a crop to restore the size, and without padding there is only one window to crop.
   const crop = flag("augment.crop", given.crop, pad > 0);
   if (crop !== pad > 0) {
     invalidArgument("batches.augment.crop", crop ? "a pad above 0 to go with it" : "true, to go with pad", crop);

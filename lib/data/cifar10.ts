@@ -12,7 +12,7 @@ const files = {
   test: ["test_batch.bin"],
 } as const;
 
-/** Far more than the names of ten classes take. */
+/** Largest size of the file of class names. */
 const mostNameBytes = 65_536;
 
 const namesFile = "batches.meta.txt";
@@ -20,10 +20,11 @@ const defaultNames = ["airplane", "automobile", "bird", "cat", "deer", "dog", "f
 
 /**
  * Loads CIFAR-10 from a folder with its binary files (`data_batch_1.bin` … `data_batch_5.bin`, `test_batch.bin`):
- * records of a label byte and 3,072 pixel bytes, one colour plane after the other. Inputs are uint8 of shape
- * `[32, 32, 3]`. The names of the classes come from `batches.meta.txt` where it is there.
+ * records of a label byte and 3,072 pixel bytes, one color plane after the other. Inputs are uint8 of shape
+ * `[32, 32, 3]`. The class names are read from `batches.meta.txt` if it exists.
  *
- * @throws `not-found` where a file is missing; `invalid-file` where one is cut short or holds a label above 9.
+ * @throws `not-found` if a file is missing; `invalid-file` if a file is cut short or has a label above 9;
+ * `invalid-argument` for a wrong option
  */
 export async function cifar10(dir: string, options: SplitChoice = {}): Promise<ArrayDataset> {
   const split = chosenSplit("cifar10", options);
@@ -56,7 +57,7 @@ async function readRecords(path: string, sizeOfFirst: number | undefined): Promi
     invalidFile(path, bytes.length - rest, `whole records of ${RECORD} bytes`, `the end of the file after ${rest}`);
   }
   if (bytes.length === 0) invalidFile(path, 0, `at least one record of ${RECORD} bytes`, "an empty file");
-  // The training files are of one size: a file cut between two records shows only here.
+  // All training files have the same size. Only this check finds a file that was cut between two records.
   if (sizeOfFirst !== undefined && bytes.length !== sizeOfFirst) {
     const expected = `as many records as the first file has (${sizeOfFirst / RECORD})`;
     invalidFile(path, Math.min(bytes.length, sizeOfFirst), expected, `${bytes.length / RECORD}`);

@@ -17,12 +17,12 @@ import { GatherThread } from "./gather-thread.js";
 import { count, type Labels, ownArray, sharedArray } from "./items.js";
 import { readAhead } from "./read-ahead.js";
 
-/** A batch below this many bytes is gathered by the calling thread: asking another costs about as much. */
+/** Size in bytes below which the calling thread gathers a batch, because a request to another thread costs as much. */
 export const INLINE_BYTES = 64 * 1024;
 
 /**
- * The batches of a dataset in memory. A batch is a pure function of the seed and the step: its epoch, the epoch's
- * order and the numbers of the augmentation all follow from them, so `from(k)` resumes with identical bits.
+ * The batches of a dataset in memory. A batch is a pure function of the seed and the step. They determine its epoch, the
+ * order of the epoch and the random numbers of the augmentation, so `from(k)` resumes with identical bits.
  */
 export class DatasetBatches implements BatchSource {
   readonly batchesPerEpoch: number;
@@ -30,7 +30,7 @@ export class DatasetBatches implements BatchSource {
   readonly size: number;
   /** Whether batches are gathered on another thread. */
   readonly offThread: boolean;
-  /** Not a method: what wraps these batches, with an object that has them as its prototype, has it too. */
+  /** A property and not a method, so that an object with these batches as its prototype can call it. */
   readonly digest: () => Promise<string>;
   readonly #name: string;
   readonly #options: CheckedOptions;
@@ -38,7 +38,7 @@ export class DatasetBatches implements BatchSource {
   readonly #plan: GatherPlan;
   readonly #gatherer: Gatherer;
   readonly #thread: GatherThread;
-  /** Shared memory that batches were gathered into on their way to `at`. */
+  /** Slots in shared memory that `at` reuses. */
   readonly #spare: Slot[] = [];
   #closed = false;
 
@@ -72,7 +72,7 @@ export class DatasetBatches implements BatchSource {
       prefetch > 0 && Math.min(size, this.items) * itemSize * inputs.data.BYTES_PER_ELEMENT >= INLINE_BYTES;
   }
 
-  /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
+  /** @throws `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after `close` */
   async at(step: number): Promise<Batch> {
     const place = this.#placeOf(checkStep(step));
     if (!this.offThread) return this.#gather(place, this.#newSlot(false));
@@ -82,7 +82,7 @@ export class DatasetBatches implements BatchSource {
     return batch;
   }
 
-  /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
+  /** @throws `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after `close` */
   from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
     return this.#draw(checkStep(step), Number.POSITIVE_INFINITY, (k) => this.#placeOf(k), checkReuse("from", options));
   }
@@ -98,7 +98,7 @@ export class DatasetBatches implements BatchSource {
   }
 
   toJSON(): object {
-    // Without prefetch and the place where images are changed: neither changes a batch's values.
+    // `prefetch` and `augment.on` are left out, because they do not affect the values.
     const { size, seed, shuffle, dropLast, augment } = this.#options;
     const { pad, flip } = augment;
     return { dataset: this.#name, items: this.items, size, seed, shuffle, dropLast, augment: { pad, flip } };
@@ -109,7 +109,7 @@ export class DatasetBatches implements BatchSource {
     if (!reuse && !this.offThread) {
       return readAhead(first, end, ahead, (k) => this.#gather(placeOf(k), this.#newSlot(false)));
     }
-    // Those under way, and the one in use.
+    // One slot per pending batch, and one for the batch in use.
     const ring = ahead + 1;
     const slots: Slot[] = [];
     return readAhead(first, end, ahead, async (k) => {
@@ -163,8 +163,8 @@ export class DatasetBatches implements BatchSource {
 }
 
 /**
- * The batch in memory of its own. Not in shared memory: the collector does not count that, and would let a loop over
- * batches fill the machine.
+ * Copies a batch into ordinary memory. The garbage collector does not count shared memory, so a loop over batches in
+ * shared memory could exhaust the machine's memory.
  */
 function ownCopy(batch: Batch): Batch {
   const { inputs, labels, moves } = batch;

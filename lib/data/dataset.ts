@@ -7,17 +7,17 @@ import { DatasetBatches } from "./dataset-batches.js";
 import { count, type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
 import { type Preprocessing, type Statistics, statisticsOf } from "./statistics.js";
 
-/** How {@link ArrayDataset.split} divides. */
+/** Options of {@link ArrayDataset.split}. */
 export interface SplitOptions {
-  /** The share of items that is held back, above 0 and below 1, rounded to whole items. */
+  /** Share of the items for the validation part, above 0 and below 1, rounded to whole items. */
   readonly validation: number;
-  /** A safe integer of at least 0; default 0. */
+  /** Seed of the selection, a safe integer of at least 0. Default 0. */
   readonly seed?: number;
 }
 
 const splitNames = optionNames<SplitOptions>({ validation: true, seed: true });
 
-/** What a loader hands over: checked arrays of whole items, in shared memory. */
+/** The checked data of a dataset: arrays of whole items, in shared memory. */
 export interface Store {
   readonly inputs: Inputs;
   readonly labels: ItemLabels;
@@ -26,15 +26,15 @@ export interface Store {
 }
 
 /**
- * A dataset in memory. Its parts (`split`, `subset`) are views by index on the same memory. The loaders and
- * `fromArrays` make these.
+ * A dataset in memory, created by `mnist`, `cifar10`, `idx` and `fromArrays`. Its parts (`split`, `subset`) are views by
+ * index on the same memory.
  */
 export class ArrayDataset implements Dataset {
   readonly length: number;
   readonly name: string;
   readonly classes?: readonly string[];
   readonly #store: Store;
-  /** Which items of the store this view has; all of them where undefined. */
+  /** Indices of the store's items that this view has; `undefined` for all. */
   readonly #index: Uint32Array | undefined;
   #inputs: Inputs | undefined;
   #labels: ItemLabels | undefined;
@@ -50,25 +50,23 @@ export class ArrayDataset implements Dataset {
   }
 
   /**
-   * All inputs, item after item, with the shape of one item. On a view the data are gathered into an array of their
-   * own when `data` is first read; batches do not need that.
+   * All inputs, item after item, with the shape of one item. On a view, the first read of `data` gathers them into a new
+   * array. Batches do not need this array.
    */
   get inputs(): Inputs {
     this.#inputs ??= this.#viewInputs();
     return this.#inputs;
   }
 
-  /** All labels, item after item: class indices, or float targets with the shape of one item's. */
+  /** All labels, item after item: class indices, or float targets with the shape of one target. */
   get labels(): ItemLabels {
     this.#labels ??= this.#viewLabels();
     return this.#labels;
   }
 
   /**
-   * Two disjoint parts that together are this dataset, each in the order of this dataset; which item goes where is
-   * drawn from the seed.
-   *
-   * @throws `invalid-argument` where one of the parts would be empty
+   * Splits the dataset at random into two disjoint parts. Each part keeps the order of the dataset.
+   * @throws `invalid-argument` for a wrong option, or if one of the parts would be empty
    */
   split(options: SplitOptions): {
     train: ArrayDataset;
@@ -90,7 +88,10 @@ export class ArrayDataset implements Dataset {
     };
   }
 
-  /** The items named, in that order; an index may come more than once. */
+  /**
+   * Returns a view of the items with these indices, in this order. An index may occur more than once.
+   * @throws `invalid-argument` for an empty list or an index that is out of range
+   */
   subset(indices: ArrayLike<number>): ArrayDataset {
     if (!(indices?.length >= 1)) invalidArgument("subset.indices", "an array of at least one index", indices);
     for (let i = 0; i < indices.length; i++) {
@@ -101,21 +102,24 @@ export class ArrayDataset implements Dataset {
     return this.#view(Uint32Array.from(indices), "subset");
   }
 
-  /** Batches of this dataset, for training or evaluation; see {@link BatchOptions}. */
+  /**
+   * Returns batches of this dataset, for training or evaluation.
+   * @throws `invalid-argument` naming the wrong option
+   */
   batches(options: BatchOptions): BatchSource {
     return new DatasetBatches(this.#store, this.#index, this.name, options);
   }
 
   /**
-   * The mean and the (population) standard deviation of each channel, for normalising: a channel is an index of the
-   * last dimension. uint8 inputs count as 0 … 1, that is divided by 255; other types as they are.
+   * Computes the mean and the population standard deviation of each channel, for normalization. A channel is an index of
+   * the last axis. uint8 inputs are divided by 255; other types are used unchanged.
    */
   statistics(): Statistics {
     this.#statistics ??= statisticsOf(this.#store.inputs, this.#index);
     return this.#statistics;
   }
 
-  /** What brings every channel to mean 0 and standard deviation 1: for a model card, from the training data. */
+  /** Returns the preprocessing that gives every channel mean 0 and standard deviation 1, for a model card. */
   preprocessing(): Preprocessing {
     const { shape, dtype } = this.#store.inputs;
     return { shape, dtype, scale: dtype === "uint8" ? 1 / 255 : 1, ...this.statistics() };
@@ -123,7 +127,7 @@ export class ArrayDataset implements Dataset {
 
   #view(positions: Uint32Array, part: string): ArrayDataset {
     const own = this.#index;
-    // In shared memory, so that a thread that gathers batches does not need a copy.
+    // The index is in shared memory, so that the thread that gathers batches does not need a copy.
     const index = new Uint32Array(new SharedArrayBuffer(positions.length * 4));
     for (let i = 0; i < index.length; i++) index[i] = own === undefined ? positions[i]! : own[positions[i]!]!;
     return new ArrayDataset(this.#store, index, `${this.name}, ${part}`);

@@ -3,14 +3,14 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { isInt32Array } from "../realms.js";
 import type { Store } from "./dataset.js";
 
-/** Bytes that are hashed at once, within a millisecond or two: then the event loop goes on. */
+/** Number of bytes that are hashed before the event loop continues, which takes one or two milliseconds. */
 const blockBytes = 2 ** 20;
 
 /**
- * SHA-256 over arrays, in hexadecimal: equal for equal types, lengths and bytes. About 0.6 s per gigabyte on a CPU with
- * instructions for it, in turns with what else the event loop does.
+ * Computes the SHA-256 of arrays, in hexadecimal. It takes about 0.6 s per gigabyte on a CPU with SHA instructions, and
+ * does not block the event loop.
  *
- * @param description what else belongs to the content, such as shapes
+ * @param description further parts of the content, such as shapes and types
  */
 async function digestOf(arrays: readonly ArrayBufferView[], description: unknown): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify([description, arrays.map(({ byteLength }) => byteLength)]));
@@ -23,10 +23,10 @@ async function digestOf(arrays: readonly ArrayBufferView[], description: unknown
   return hash.digest("hex");
 }
 
-/** Of each store that was asked for it: its views need no hash of their own. */
+/** Digests of whole stores. The digest of a view is computed from that of its store and the index. */
 const digests = new WeakMap<Store, Promise<string>>();
 
-/** @internal A hash of a store's items, or of those that an index names. */
+/** @internal Computes a hash of a store's items, or of those with the indices in `index`. */
 export async function digestOfStore(store: Store, index: Uint32Array | undefined): Promise<string> {
   const { inputs, labels } = store;
   const [values, labelShape] = isInt32Array(labels) ? [labels, "classes"] : [labels.data, labels.shape];

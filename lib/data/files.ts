@@ -5,23 +5,26 @@ import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { type OpenFile, openFile, readFile } from "../read-file.js";
 
-/** Which part of a dataset to load. */
+/** The split of a dataset to load. */
 export type Split = "train" | "test";
 
-/** Options of loaders that have nothing else to choose. */
+/** Options of {@link mnist} and {@link cifar10}. */
 export interface SplitChoice {
-  /** Default `"train"`. */
+  /** The split to load. Default `"train"`. */
   readonly split?: Split;
 }
 
 const splitChoice = optionNames<SplitChoice>({ split: true });
 
-/** The split that a loader was asked for. */
+/**
+ * Checks the options of a loader and returns the split.
+ * @throws `invalid-argument`
+ */
 export function chosenSplit(loader: string, options: SplitChoice): Split {
   return checkSplit(checkedOptions(loader, splitChoice, options).split);
 }
 
-/** An `invalid-file` error that says where in which file something else was expected. */
+/** Throws an `invalid-file` error with the file, the byte offset, what was expected and what was found. */
 export function invalidFile(
   file: string,
   offset: number,
@@ -32,7 +35,7 @@ export function invalidFile(
   throw new StepsizeError("invalid-file", `${file}: byte ${offset}: expected ${expected}, found ${found}`, options);
 }
 
-/** A `not-found` error that lists what was looked for and what the folder has instead. */
+/** Throws a `not-found` error that lists the missing names and the names that the folder has. */
 export function notFound(folder: string, lookedFor: readonly string[], there: readonly string[]): never {
   const names = there.slice(0, 20).map((name) => shown(name));
   const more = there.length > 20 ? ` and ${there.length - 20} more` : "";
@@ -40,7 +43,12 @@ export function notFound(folder: string, lookedFor: readonly string[], there: re
   throw new StepsizeError("not-found", `${folder}: looked for ${lookedFor.join(" or ")}; the folder ${has}`);
 }
 
-/** The names in a folder, sorted; `lookedFor` goes into the error where there is no such folder. */
+/**
+ * Lists the names in a folder, sorted.
+ *
+ * @param lookedFor names for the error message
+ * @throws `not-found` if the folder cannot be read; `invalid-argument` if `folder` is not a path
+ */
 export async function listFolder(folder: string, lookedFor: readonly string[]): Promise<string[]> {
   if (typeof folder !== "string" || folder === "") invalidArgument("dir", "the path of a folder", folder);
   try {
@@ -52,15 +60,24 @@ export async function listFolder(folder: string, lookedFor: readonly string[]): 
   }
 }
 
-/** The most bytes of a file that is in memory as a whole. */
+/** Largest size in bytes of a file that is read as a whole: 1 GiB. */
 const mostBytes = 2 ** 30;
 
-/** All bytes of a file, at most 1 GiB; a missing one is an error that lists its neighbours. */
+/**
+ * Reads all bytes of a file.
+ *
+ * @param most largest size in bytes; default 1 GiB
+ * @throws `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it is larger or cannot
+ * be read; `out-of-memory`
+ */
 export async function readBytes(path: string, most = mostBytes): Promise<Uint8Array> {
   return readFile(path, most).catch((error: unknown) => withNeighbours(path, error));
 }
 
-/** Opens a file; a missing one is an error that lists its neighbours. */
+/**
+ * Opens a file.
+ * @throws `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it cannot be read
+ */
 export async function openData(path: string): Promise<OpenFile> {
   return openFile(path).catch((error: unknown) => withNeighbours(path, error));
 }
@@ -71,7 +88,10 @@ async function withNeighbours(path: string, error: unknown): Promise<never> {
   return notFound(folder, [path], await listFolder(folder, [path]));
 }
 
-/** The split asked for, "train" by default. */
+/**
+ * Checks a split and returns it; default `"train"`.
+ * @throws `invalid-argument`
+ */
 export function checkSplit(split: unknown = "train"): Split {
   if (split === "train" || split === "test") return split;
   invalidArgument("split", '"train" or "test"', split);

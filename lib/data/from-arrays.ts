@@ -17,23 +17,23 @@ import {
   typeOf,
 } from "./items.js";
 
-/** Numbers in arrays in arrays, all rows of one length. */
+/** Nested arrays of numbers. All arrays of a level have the same length. */
 export type Nested = readonly number[] | readonly Nested[];
 
-/** What {@link fromArrays} makes a dataset of. */
+/** Options of {@link fromArrays}. */
 export interface FromArrays {
-  /** Item after item; nested arrays become float32. */
+  /** The inputs, item after item. Nested arrays become float32. */
   readonly inputs: InputArray | Nested;
   /**
    * Class indices as an `Int32Array`, `Uint8Array` or array of integers; or float targets as a `Float32Array`, nested
-   * arrays, or `{ data, shape }` with the shape of one item's target.
+   * arrays, or `{ data, shape }` with the shape of one target.
    */
   readonly labels: Int32Array | Uint8Array | Float32Array | Nested | { data: Float32Array; shape: readonly number[] };
-  /** Of one item. Default: what the nesting says, or a row of as many numbers as there are per label. */
+  /** Shape of one item. Default: the shape of the nested arrays, or `[numbers per label]` for a flat array. */
   readonly shape?: readonly number[];
-  /** The names of the classes, by index; labels must then be below their number. */
+  /** Names of the classes, by index. Labels must be below their number. Default none. */
   readonly classes?: readonly string[];
-  /** Default `"arrays"`. */
+  /** Name of the dataset in messages and records. Default `"arrays"`. */
   readonly name?: string;
 }
 
@@ -41,22 +41,22 @@ const names = optionNames<FromArrays>({ inputs: true, labels: true, shape: true,
 
 interface Flat {
   readonly data: InputArray;
-  /** Items first, as far as the nesting tells. */
+  /** The shape of nested arrays, items first; `[length]` for a flat array. */
   readonly shape: readonly number[];
 }
 
 /**
- * A dataset of arrays that are in memory already. They are copied, unless they are in shared memory, which is used as
- * it is.
+ * Creates a dataset from arrays. Arrays are copied, unless they are in shared memory, which the dataset uses without a
+ * copy.
  *
- * @throws `invalid-argument` for ragged nesting, numbers that are not finite, lengths that do not fit, labels that are
- * no class.
+ * @throws `invalid-argument` for nested arrays of unequal lengths, numbers that are not finite, lengths that do not
+ * match, and labels that are not a class; `out-of-memory`
  */
 export function fromArrays(given: FromArrays): ArrayDataset {
   expectOptions("fromArrays", names, given);
   const inputs = flatten("inputs", given.inputs);
   const shape = given.shape === undefined ? undefined : checkShape("shape", given.shape);
-  // Class indices say how many items there are; other labels leave that to the shape of the inputs.
+  // Class indices determine the number of items. For other labels, the shape of the inputs does.
   const classes = classIndices(given.labels, given.classes);
   const labels = classes ?? flattenTargets(given.labels);
   const items = itemCount(inputs, shape, labels);
@@ -100,7 +100,7 @@ function classIndices(labels: unknown, classes: unknown): Int32Array | undefined
   else if (isUint8Array(labels)) indices = Int32Array.from(labels);
   else if (Array.isArray(labels) && !Array.isArray(labels[0])) {
     for (const [i, label] of labels.entries()) {
-      // A fraction here is most likely a target; rounding it would train on something else in silence.
+      // A fraction is probably meant as a target. Rounding it would silently train on wrong labels.
       if (!isInt32(label)) invalidArgument(`labels[${i}]`, "a class index (targets go in a Float32Array)", label);
     }
     indices = Int32Array.from(labels);
@@ -113,7 +113,7 @@ function isInt32(value: unknown): boolean {
   return Number.isInteger(value) && ((value as number) | 0) === value;
 }
 
-/** Float targets; `shape` is items first where the nesting or the caller tells it, else `[length]`. */
+/** Flattens float targets. `shape` has items first if the nesting or the caller defines it; otherwise it is `[length]`. */
 function flattenTargets(labels: unknown): Flat {
   if (isFloat32Array(labels) || Array.isArray(labels)) return flatten("labels", labels);
   const { data, shape } = (labels ?? {}) as { data?: unknown; shape?: unknown };
@@ -164,7 +164,7 @@ function flatten(name: string, given: unknown): Flat {
       return;
     }
     if (!Array.isArray(value) || value.length !== shape[depth]) {
-      invalidArgument(path, `an array of ${shape[depth]}, as its neighbours are`, value);
+      invalidArgument(path, `an array of length ${shape[depth]}, like its neighbors`, value);
     }
     for (let i = 0; i < value.length; i++) walk(`${path}[${i}]`, value[i], depth + 1);
   }

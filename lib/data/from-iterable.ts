@@ -4,40 +4,41 @@ import { isFloat32Array, isInt32Array } from "../realms.js";
 import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
 import { checkClasses, checkFinite, checkShape, count, type InputArray, type InputType, typeOf } from "./items.js";
 
-/** A batch as a user's iterable gives it; shapes are of the whole batch, items first. */
+/** A batch from a user's iterable. Shapes are those of the whole batch, items first. */
 export interface GivenBatch {
   readonly inputs: { readonly data: InputArray; readonly shape: readonly number[] };
-  /** A class index per item; or, with a shape of their own, several per item or float targets. */
+  /** A class index per item, or an object with data and shape: several class indices per item, or float targets. */
   readonly labels: Int32Array | { readonly data: Float32Array | Int32Array; readonly shape: readonly number[] };
 }
 
-/** Anything that `for await` can walk. */
+/** An iterable or async iterable of batches. */
 export type GivenBatches = Iterable<GivenBatch> | AsyncIterable<GivenBatch>;
 
 /** Options of {@link fromIterable}. */
 export interface FromIterableOptions {
-  /** Items in every batch; default: whatever each batch has. */
+  /** Number of items of every batch; default: the batches may differ in size. */
   readonly size?: number;
-  /** After how many batches a new epoch is counted; default `Infinity`: one epoch. */
+  /** Number of batches that count as an epoch; default `Infinity`: a single epoch. */
   readonly batchesPerEpoch?: number;
-  /** Default `"iterable"`. */
+  /** Name of the data in messages and records. Default `"iterable"`. */
   readonly name?: string;
 }
 
 const names = optionNames<FromIterableOptions>({ size: true, batchesPerEpoch: true, name: true });
 
 /**
- * A source of batches out of a user's own iterable, or out of a function that makes one. Every `from`, `once` and
- * step backward walks anew from the start, so a generator object, which can be walked only once, serves one of them;
- * a function serves any number. Batches are handed on as they come, checked but neither copied nor written to, and none
- * is read ahead. So the memory of a batch is the iterable's: one that fills the same array again and again gives batches
- * that change under whoever collects them.
+ * Creates a source of batches from an iterable, or from a function that returns one. Every `from`, every `once` and every
+ * step backward iterates from the start. A generator object can be iterated only once, so it supports only one of them.
+ * A function supports any number.
  *
- * `from(k)` and `at(k)` reach step k by reading and dropping the batches before it. An iterable is not started again
- * at its end: one that trains for many epochs goes on by itself.
+ * Batches are checked and passed on without a copy, and none is read ahead. The iterable owns the memory of a batch. If
+ * it fills the same array again, earlier batches change.
  *
- * @throws `invalid-argument` for a batch of the wrong form, when it comes; `invalid-state` where the iterable ends
- * before a step that is asked for.
+ * `from(k)` and `at(k)` reach step k by reading and dropping the batches before it. An iterable is not started again at
+ * its end, so for several epochs it must continue by itself.
+ *
+ * @throws `invalid-argument` for a wrong option, and, when it is read, for a wrong batch; `invalid-state` if the iterable
+ * ends before a requested step, or if a generator object is iterated again
  */
 export function fromIterable(
   source: GivenBatches | (() => GivenBatches),
@@ -57,12 +58,12 @@ class IterableBatches implements BatchSource {
   #started = false;
   #closed = false;
   #cursor: Walk | undefined;
-  /** The last `at`: they take turns, since they share one walk. */
+  /** The last call of `at`. Calls run one after the other, because they share one iterator. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(source: GivenBatches | (() => GivenBatches), options: FromIterableOptions) {
     if (typeof source !== "function" && !isIterable(source)) {
-      invalidArgument("fromIterable.source", "an iterable, an async iterable or a function that makes one", source);
+      invalidArgument("fromIterable.source", "an iterable, an async iterable or a function that returns one", source);
     }
     expectOptions("fromIterable", names, options);
     const { size, batchesPerEpoch = Number.POSITIVE_INFINITY, name = "iterable" } = options;
@@ -74,7 +75,7 @@ class IterableBatches implements BatchSource {
     this.#name = name;
   }
 
-  /** Of the first batch where none was given; 0 until that has come. */
+  /** The given size, or that of the first batch; 0 until the first batch is read. */
   get size(): number {
     return this.#givenSize ?? this.#first?.size ?? 0;
   }
@@ -109,7 +110,7 @@ class IterableBatches implements BatchSource {
 
   toJSON(): object {
     const { batchesPerEpoch } = this;
-    // JSON has no infinity.
+    // JSON cannot represent infinity.
     const known = Number.isFinite(batchesPerEpoch) ? batchesPerEpoch : null;
     return { dataset: this.#name, size: this.#givenSize ?? null, batchesPerEpoch: known };
   }
@@ -153,10 +154,10 @@ class IterableBatches implements BatchSource {
     const source = typeof this.#source === "function" ? this.#source() : this.#source;
     if (!isIterable(source)) invalidArgument("fromIterable.source", "a function that returns an iterable", source);
     const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
-    // A generator object is its own iterator: what was read from it is gone.
+    // A generator object is its own iterator, so it cannot start again.
     if (this.#started && (iterator as unknown) === this.#source) {
-      const advice = "give fromIterable a function that makes a new one";
-      throw new StepsizeError("invalid-state", `${this.#name}: this iterable can be walked only once; ${advice}`);
+      const advice = "give fromIterable a function that returns a new one";
+      throw new StepsizeError("invalid-state", `${this.#name}: this iterable can be iterated only once; ${advice}`);
     }
     this.#started = true;
     return { iterator, next: 0 };
@@ -197,7 +198,7 @@ class IterableBatches implements BatchSource {
   }
 
   #endedEarly(batches: number, step: number): never {
-    const message = `${this.#name}: the iterable ended after ${batches} batches, but step ${step} was asked for`;
+    const message = `${this.#name}: the iterable ended after ${batches} batches, but step ${step} was requested`;
     throw new StepsizeError("invalid-state", message);
   }
 }

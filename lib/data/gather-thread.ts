@@ -3,7 +3,7 @@ import { StepsizeError } from "../errors.js";
 import { messageOf } from "../realms.js";
 import type { GatherPlan, Place, Slot } from "./gather.js";
 
-/** What goes to the thread; the answer is the id, once the slot is filled. */
+/** A request to the thread. It answers with the id when the slot is filled. */
 export interface GatherRequest {
   readonly id: number;
   readonly place: Place;
@@ -15,12 +15,12 @@ interface Pending {
   reject(error: Error): void;
 }
 
-/** A thread that has been asked nothing for this long is ended, and started again when it is needed. */
+/** Time in milliseconds without requests after which the thread is ended. The next request starts it again. */
 export const IDLE_MS = 2_000;
 
 /**
- * Gathers batches on a thread of its own. The thread starts with the first request, keeps the process alive only
- * while requests are open, and ends when it was idle for a while: a loop that nobody closes leaks nothing.
+ * Gathers batches on another thread. The thread starts with the first request and keeps the process alive only while
+ * requests are pending. It ends when it has been idle for a while, so a loop that is never closed does not leak it.
  */
 export class GatherThread {
   readonly #plan: GatherPlan;
@@ -28,7 +28,7 @@ export class GatherThread {
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | undefined;
   #idle: NodeJS.Timeout | undefined;
-  /** A fault that nobody was waiting for; the next request is told. */
+  /** An error that occurred without a pending request. The next request rejects with it. */
   #failure: Error | undefined;
   #lastId = 0;
 
@@ -37,12 +37,15 @@ export class GatherThread {
     this.#script = script;
   }
 
-  /** Whether the thread is there now. */
+  /** Whether the thread is running. */
   get running(): boolean {
     return this.#worker !== undefined;
   }
 
-  /** Resolves when the slot is filled. Rejects with `device-failed` when the thread fails or has failed. */
+  /**
+   * Gathers a batch into a slot. Resolves when the slot is filled.
+   * @throws `device-failed` if the thread fails or has failed; the reason of {@link close}
+   */
   gather(place: Place, slot: Slot): Promise<void> {
     const failure = this.#failure;
     if (failure !== undefined) {
@@ -60,7 +63,7 @@ export class GatherThread {
     });
   }
 
-  /** Ends the thread and rejects what is still open with `reason`. */
+  /** Ends the thread and rejects pending requests with `reason`. */
   async close(reason: Error): Promise<void> {
     clearTimeout(this.#idle);
     const worker = this.#worker;
@@ -70,7 +73,7 @@ export class GatherThread {
   }
 
   #start(): Worker {
-    // No execArgv: flags of the main program, such as --input-type, need not suit a worker.
+    // `execArgv` is empty, because flags of the main program, such as --input-type, may not be valid for a worker.
     const worker = new Worker(this.#script, { workerData: this.#plan, execArgv: [], name: "stepsize batches" });
     worker.on("message", (id: number) => {
       const pending = this.#pending.get(id);
@@ -79,7 +82,7 @@ export class GatherThread {
       pending?.resolve();
     });
     const fail = (message: string, cause?: unknown) => {
-      // A worker that was let go may still report its end.
+      // A terminated worker may still report its end.
       if (this.#worker !== worker) return;
       this.#worker = undefined;
       clearTimeout(this.#idle);

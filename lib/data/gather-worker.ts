@@ -2,7 +2,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Gatherer, type GatherPlan } from "./gather.js";
 import type { GatherRequest } from "./gather-thread.js";
 
-// What goes wrong here is not caught: it ends the thread, and the other side then rejects all that it waits for.
+// Errors are not caught. They end the thread, and `GatherThread` then rejects all pending requests.
 const gatherer = new Gatherer(workerData as GatherPlan);
 parentPort!.on("message", ({ id, place, slot }: GatherRequest) => {
   gatherer.gather(place, slot);

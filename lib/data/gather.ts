@@ -2,17 +2,17 @@ import { Purpose, permutation, philox4x32, words } from "../random.js";
 import type { Augment } from "./batch.js";
 import { count, type InputArray } from "./items.js";
 
-/** All that determines the batches of a source. Goes to the gathering thread as it is: arrays in shared memory. */
+/** Everything that determines the batches of a source. It is sent to the gathering thread; its arrays are shared. */
 export interface GatherPlan {
-  /** All items of the store. */
+  /** Inputs of all items of the store. */
   readonly inputs: InputArray;
   readonly itemShape: readonly number[];
   readonly labels: Int32Array | Float32Array;
-  /** Numbers per label. */
+  /** Number of values per label. */
   readonly labelSize: number;
-  /** Which items of the store take part; all where undefined. */
+  /** Indices of the store's items that are used; `undefined` for all. */
   readonly index: Uint32Array | undefined;
-  /** How many items take part. */
+  /** Number of items that are used. */
   readonly items: number;
   readonly size: number;
   readonly seed: number;
@@ -20,11 +20,11 @@ export interface GatherPlan {
   readonly augment: Augment;
 }
 
-/** Names one batch of a plan. */
+/** Identifies a batch of a plan. */
 export interface Place {
   readonly epoch: number;
   readonly index: number;
-  /** The items in their own order and as they are, for evaluation. */
+  /** Whether to use the original order without augmentation, for evaluation. */
   readonly plain: boolean;
 }
 
@@ -32,16 +32,16 @@ export interface Place {
 export interface Slot {
   readonly inputs: InputArray;
   readonly labels: Int32Array | Float32Array;
-  /** Three for each item, where images are changed on the device. */
+  /** Three numbers per item, if images are augmented on the device; see `Batch.moves`. */
   readonly moves?: Int32Array;
 }
 
-/** Gathers the batches of a plan. The calling thread and the gathering thread both use this class, hence same bits. */
+/** Gathers the batches of a plan. The calling thread and the gathering thread both use it, so the bits are the same. */
 export class Gatherer {
   readonly #plan: GatherPlan;
   readonly #itemSize: number;
   readonly #random = new Uint32Array(4);
-  /** Of the last two epochs asked for: reading ahead goes back and forth over the end of one. */
+  /** Orders of the last two epochs. Around the end of an epoch, prefetching alternates between two. */
   #orders: { epoch: number; order: Uint32Array }[] = [];
 
   constructor(plan: GatherPlan) {
@@ -49,7 +49,7 @@ export class Gatherer {
     this.#itemSize = count(plan.itemShape);
   }
 
-  /** Fills the slot with the batch; a short one fills the front. */
+  /** Fills a slot with a batch. A short batch fills the front of the slot. */
   gather(place: Place, slot: Slot): void {
     const { index, items, size, labels, labelSize, shuffle } = this.#plan;
     const order = shuffle && !place.plain ? this.#orderOf(place.epoch) : undefined;
@@ -71,7 +71,7 @@ export class Gatherer {
     const changes = !place.plain && (augment.pad > 0 || augment.flip);
     if (!changes || moves) out.set(inputs.subarray(from, from + this.#itemSize), to);
     if (!changes) return;
-    // One block per item and epoch, whatever is switched on: the windows stay the same with and without flipping.
+    // Each item and epoch uses one block of random numbers, so the crop is the same with and without flipping.
     philox4x32(this.#random, item, Purpose.augmentation, ...words(place.epoch), ...words(seed));
     const [down, across, mirror] = this.#random;
     const shifts = 2 * augment.pad + 1;
@@ -96,12 +96,12 @@ export class Gatherer {
   }
 }
 
-/** A random word as an integer in [0, n): for the small n of a shift, the bias is below 1 in 10⁷. */
+/** Scales a random word to an integer in [0, n). For the small n of a shift, the bias is negligible. */
 function scale(word: number, n: number): number {
   return Math.floor((word * n) / 2 ** 32);
 }
 
-/** Copies an image so that its pixel (y + dy, x + dx) becomes (y, x), with zeros from beyond the edge, then mirrors. */
+/** Copies an image so that pixel (y + dy, x + dx) becomes (y, x), with zeros beyond the edge, and then mirrors it. */
 function copyShifted(
   source: InputArray,
   from: number,

@@ -9,28 +9,28 @@ import { type IdxFile, readIdx } from "./read-idx.js";
 
 /** Options of {@link idx}. */
 export interface IdxOptions {
-  /** Default `"train"`. */
+  /** The split to load. Default `"train"`. */
   readonly split?: Split;
-  /** The names of the classes, by label, or only how many there are. Default 10, named by their digits. */
+  /** Names of the classes by label, or their number, from 1 to 65536. Default 10. Classes without names get numbers. */
   readonly classes?: number | readonly string[];
-  /** Default: the folder and the split. */
+  /** Name of the dataset in messages and records. Default: the folder and the split. */
   readonly name?: string;
 }
 
 const names = optionNames<IdxOptions>({ split: true, classes: true, name: true });
 
-/** As many as a byte tells apart is all that such a file has; a number may still count on. */
+/** Largest number of classes. Labels are bytes, but a model may have more classes than its data. */
 const mostClasses = 65_536;
 
 const prefixes = { train: "train", test: "t10k" } as const;
 
 /**
- * Loads a folder of images and labels in the layout of MNIST (Fashion-MNIST and others use it too):
- * `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-…` for the test split. A dot instead of the
- * dash before `idx`, and a closing `.gz`, are found as well. Inputs are uint8 of shape `[height, width, 1]`.
+ * Loads a folder of images and labels in the layout of MNIST, which Fashion-MNIST and others also use:
+ * `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-…` for the test split. Names may have a dot instead of
+ * the dash before `idx`, and the ending `.gz`. Inputs are uint8 of shape `[height, width, 1]`.
  *
- * @throws `not-found` where a file is missing; `invalid-file` where one is damaged, the two disagree in their number
- * of items, or a label is no class.
+ * @throws `not-found` if a file is missing; `invalid-file` if a file is damaged, if the files differ in their number of
+ * items, or if a label is not a class; `invalid-argument` for a wrong option
  */
 export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayDataset> {
   expectOptions("idx", names, options);

@@ -1,5 +1,5 @@
 /**
- * Datasets: read from files or made of arrays, split, shuffled, augmented and cut into batches.
+ * Datasets from files or arrays, and batches of them: splitting, shuffling, augmentation, prefetching, tokens.
  *
  * @module
  */

@@ -4,13 +4,13 @@ import { invalidArgument } from "../errors.js";
 import { ignoredLabel } from "../ignored-label.js";
 import { isFloat32Array, isInt32Array, isShared, isUint8Array } from "../realms.js";
 
-/** The element types that a dataset's inputs may have. */
+/** Element types of inputs. */
 export type InputType = "uint8" | "float32" | "int32";
 
-/** The array behind a dataset's inputs, or a batch's. */
+/** Arrays that inputs can be stored in. */
 export type InputArray = Uint8Array | Float32Array | Int32Array;
 
-/** Numbers with a shape: of one item in a dataset, of the whole batch (items first) in a batch. */
+/** Inputs of a dataset or a batch. In a dataset, `shape` is that of one item; in a batch, that of the whole batch. */
 export interface Inputs {
   readonly data: InputArray;
   /** Row-major; images are `[height, width, channels]`. */
@@ -18,17 +18,17 @@ export interface Inputs {
   readonly dtype: InputType;
 }
 
-/** Labels that are not classes: targets of a regression, soft labels. */
+/** Labels that are not class indices, such as regression targets or soft labels. */
 export interface FloatLabels {
   readonly data: Float32Array;
-  /** Of one item in a dataset (`[]` for one number an item), of the whole batch in a batch. */
+  /** In a dataset, the shape of one target, `[]` for a single number; in a batch, the shape of the whole batch. */
   readonly shape: readonly number[];
 }
 
-/** Several class indices per item: the next token at every place of a text. Only batches have them. */
+/** Several class indices per item, such as the next token at every position of a text. Only batches have them. */
 export interface ClassLabels {
   readonly data: Int32Array;
-  /** Of the whole batch, items first. */
+  /** Shape of the whole batch, items first. */
   readonly shape: readonly number[];
 }
 
@@ -38,19 +38,19 @@ export type ItemLabels = Int32Array | FloatLabels;
 /** Labels of a batch: a class index per item, several of them, or float targets. */
 export type Labels = ItemLabels | ClassLabels;
 
-/** The items of a dataset: at its file or its arrays, in the order they were found. */
+/** A dataset in memory. Items are in the order of their file or array. */
 export interface Dataset {
-  /** How many items. */
+  /** Number of items. */
   readonly length: number;
   readonly inputs: Inputs;
   readonly labels: ItemLabels;
-  /** The name of each class, by index. */
+  /** Names of the classes, by index. */
   readonly classes?: readonly string[];
-  /** What the dataset is called in messages and in a run's record. */
+  /** Name of the dataset in messages and records. */
   readonly name: string;
 }
 
-/** The element type of an array; `undefined` where a dataset cannot hold such an array. */
+/** Returns the element type of an array; `undefined` if inputs cannot be stored in such an array. */
 export function typeOf(data: unknown): InputType | undefined {
   if (isUint8Array(data)) return "uint8";
   if (isFloat32Array(data)) return "float32";
@@ -58,7 +58,7 @@ export function typeOf(data: unknown): InputType | undefined {
 }
 
 /**
- * Zeros in memory that worker threads can see too.
+ * Allocates an array of zeros in memory that is shared with worker threads.
  * @throws `out-of-memory`
  */
 export function sharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
@@ -71,7 +71,7 @@ export function sharedArray<T extends InputType>(dtype: T, length: number): Arra
 }
 
 /**
- * Zeros in ordinary memory.
+ * Allocates an array of zeros in ordinary memory.
  * @throws `out-of-memory`
  */
 export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
@@ -93,11 +93,14 @@ function arrayOver(dtype: InputType, buffer: ArrayBufferLike, at: number, length
 
 type ArrayFor<T extends InputType> = { uint8: Uint8Array; float32: Float32Array; int32: Int32Array }[T];
 
-/** The same numbers in shared memory: those of the array where it is there already, else a copy. */
+/**
+ * Returns the numbers of an array in shared memory: the array itself if it is already there, otherwise a copy.
+ * @throws `out-of-memory`
+ */
 export function toShared(data: InputArray): InputArray {
   const { buffer, byteOffset, length } = data;
   if (isShared(buffer)) {
-    // A Node Buffer would do, but prints and slices unlike other arrays; one of another realm is no instance of ours.
+    // A view replaces a Node `Buffer`, which slices unlike other arrays, and an array of another realm.
     const view = arrayOver(typeOf(data)!, buffer, byteOffset, length);
     return Object.getPrototypeOf(data) === Object.getPrototypeOf(view) ? data : view;
   }
@@ -106,12 +109,15 @@ export function toShared(data: InputArray): InputArray {
   return copy;
 }
 
-/** How many numbers a shape holds; 1 for `[]`. */
+/** Returns the number of elements of a shape; 1 for `[]`. */
 export function count(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 
-/** A copy of the shape, or an error where it is not an array of integers of at least 1. */
+/**
+ * Checks a shape and returns a frozen copy.
+ * @throws `invalid-argument` if it is not an array of integers of at least 1
+ */
 export function checkShape(name: string, shape: unknown): readonly number[] {
   if (isListOf(shape, (extent) => Number.isSafeInteger(extent) && (extent as number) >= 1)) {
     return Object.freeze([...(shape as readonly number[])]);
@@ -119,7 +125,10 @@ export function checkShape(name: string, shape: unknown): readonly number[] {
   invalidArgument(name, "an array of integers of at least 1", shape);
 }
 
-/** Throws at the first number that is NaN or infinite: one such input ruins every weight it meets. */
+/**
+ * Checks that all numbers are finite. A single NaN in the inputs would make all weights NaN.
+ * @throws `invalid-argument` naming the first number that is NaN or infinite
+ */
 export function checkFinite(name: string, data: Float32Array): void {
   for (let i = 0; i < data.length; i++) {
     if (!Number.isFinite(data[i])) invalidArgument(`${name}[${i}]`, "a finite number", data[i]);
@@ -127,8 +136,10 @@ export function checkFinite(name: string, data: Float32Array): void {
 }
 
 /**
- * Throws at the first label that is not the index of a class, nor that of an item that does not count; without a number
- * of classes, only below 0.
+ * Checks that all labels are class indices or mark an item that does not count.
+ *
+ * @param classes number of classes; `undefined` if it is unknown
+ * @throws `invalid-argument` naming the first wrong label
  */
 export function checkClasses(name: string, labels: Int32Array, classes: number | undefined): void {
   for (let i = 0; i < labels.length; i++) {

@@ -3,13 +3,13 @@ import { fileURLToPath } from "node:url";
 import { StepsizeError } from "../errors.js";
 
 /**
- * The path of a module or file in a package that stepsize does not depend on: its user installs it.
+ * Resolves a file of an optional package, which the user installs.
  *
- * @param wantedBy what needs it, for the error
- * @throws `not-found` where the package is not installed, or has no such file
+ * @param wantedBy what needs the package, for the error message
+ * @throws `not-found` if the package is not installed or has no such file
  */
 export function resolveInPackage(name: string, file: string, wantedBy: string): string {
-  // The working directory too: stepsize may be linked or installed apart from the program that uses it.
+  // The working directory is searched too, because stepsize may be linked or installed elsewhere than the program.
   const paths = [fileURLToPath(new URL(".", import.meta.url)), process.cwd()];
   try {
     return createRequire(import.meta.url).resolve(`${name}/${file}`, { paths });

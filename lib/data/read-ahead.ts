@@ -1,6 +1,6 @@
 /**
- * What `make` promises for `first`, `first + 1`, … below `end`, in that order, with up to `ahead` more under way while
- * one is in use. Nothing is begun before the first is drawn.
+ * Yields the results of `make` for `first`, `first + 1`, … below `end`, in this order. While one result is in use, up to
+ * `ahead` more are pending. No call is made before the first result is requested.
  */
 export async function* readAhead<T>(
   first: number,
@@ -12,7 +12,7 @@ export async function* readAhead<T>(
   for (let drawn = first, asked = first; drawn < end; drawn++) {
     for (; asked < end && asked <= drawn + ahead; asked++) {
       const promise = make(asked);
-      // An error shows when its turn comes; until then it must not count as unhandled.
+      // An error is thrown when its result is due. Until then it must not count as an unhandled rejection.
       promise.catch(() => {});
       underWay.push(promise);
     }

@@ -20,22 +20,22 @@ const elements = {
 
 type Element = (typeof elements)[keyof typeof elements];
 
-/** What an IDX file holds, in the machine's byte order. */
+/** The contents of an IDX file, in the machine's byte order. */
 export interface IdxFile {
-  /** In shared memory; its type follows the dtype. */
+  /** The elements, row-major, in shared memory. The type of the array corresponds to `dtype`. */
   readonly data: Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
-  /** The extents as the file gives them, one per dimension. */
+  /** The sizes of the dimensions as in the file. */
   readonly shape: readonly number[];
   readonly dtype: Element["dtype"];
 }
 
 /**
- * Reads an IDX file (the format of MNIST) of any of its six element types, plain or gzipped: the bytes tell which,
- * not the name. Offsets in errors count in the unpacked file.
+ * Reads an IDX file (the format of MNIST) of any of its six element types, plain or gzipped. The first bytes determine
+ * whether it is gzipped, not the name. Offsets in errors refer to the unpacked file. The header is checked against the
+ * size of the file before memory is allocated, and no more is unpacked than the header declares.
  *
- * @throws `not-found` where there is no such file; `invalid-file` for a wrong magic number, an unknown type, a file
- * that is cut short or goes on after its data, broken gzip, or what is no file. Nothing is allocated for data that the
- * file cannot hold, and no more is unpacked than the header says.
+ * @throws `not-found` if the file does not exist; `invalid-file` for a wrong magic number, an unknown type, missing or
+ * extra data, damaged gzip data, or something that is not a file; `out-of-memory`
  */
 export async function readIdx(path: string): Promise<IdxFile> {
   const { file, size } = await openData(path);
@@ -65,7 +65,7 @@ async function readPlain(path: string, file: FileHandle, size: number): Promise<
   return { data: toNative(element, shared), shape, dtype: element.dtype };
 }
 
-/** Unpacks a file as far as its header says and no further: a small one may unpack to any size. */
+/** Unpacks as much of a file as its header declares. A small gzip file can unpack to any size. */
 async function unpack(path: string, file: FileHandle, size: number): Promise<IdxFile> {
   const packed = file.createReadStream({ autoClose: false, start: 0 });
   try {
@@ -90,7 +90,7 @@ async function collect(path: string, chunks: AsyncIterable<Uint8Array>, packed: 
   return (idx ?? begin(path, beginning, packed)).end();
 }
 
-/** The header of what is unpacked, and memory for what follows it. */
+/** Reads the header of unpacked data and allocates memory for the elements. */
 function begin(path: string, beginning: Uint8Array, packed: number) {
   const { element, shape, start, wanted } = readHeader(path, beginning);
   const need = bytesInWords(element, shape, wanted);
@@ -114,15 +114,18 @@ function begin(path: string, beginning: Uint8Array, packed: number) {
   };
 }
 
-/** The most that so many bytes of gzip can hold: deflate makes 258 bytes of two bits at best. */
+/** Returns the largest unpacked size of a gzip file: deflate encodes at most 258 bytes in two bits. */
 function mostUnpacked(packed: number): number {
   return packed * 4 * 258;
 }
 
-// Four bytes, and four for each dimension.
+// A header has four bytes, and four for each of at most 255 dimensions.
 const longestHeader = 4 + 4 * 255;
 
-/** @param bytes the beginning of a file: all of it, or as much as the longest header has */
+/**
+ * Reads and checks a header.
+ * @param bytes the beginning of the file, at least {@link longestHeader} bytes unless the file is shorter
+ */
 function readHeader(path: string, bytes: Uint8Array) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length;
@@ -149,9 +152,9 @@ function bytesInWords({ dtype }: Element, shape: readonly number[], bytes: numbe
   return `${bytes} bytes of data for ${sizes} elements of type ${dtype}`;
 }
 
-/** The elements of the bytes, whose order is turned where the machine's is another. */
+/** Converts big-endian elements to the machine's byte order, in place. */
 function toNative(element: Element, shared: SharedArrayBuffer): IdxFile["data"] {
-  // One constructor to the type checker, which cannot call a union of them.
+  // The type checker cannot call a union of constructors.
   const array = element.array as new (buffer: SharedArrayBuffer) => IdxFile["data"];
   const data = new array(shared);
   const width = element.array.BYTES_PER_ELEMENT;

@@ -1,24 +1,24 @@
 import { isUint8Array } from "../realms.js";
 import { count, type Inputs, type InputType } from "./items.js";
 
-/** The mean and the standard deviation of each channel. */
+/** Mean and population standard deviation of each channel. */
 export interface Statistics {
   readonly mean: readonly number[];
   readonly std: readonly number[];
 }
 
-/** How raw items become inputs of a model: (x·scale − mean)/std per channel. Plain JSON. */
+/** Converts raw items to inputs of a model: (x·scale − mean)/std per channel. Plain JSON. */
 export interface Preprocessing extends Statistics {
   /** Shape of one item. */
   readonly shape: readonly number[];
   readonly dtype: InputType;
-  /** Raw values are multiplied by this first: 1/255 for bytes. */
+  /** Factor of raw values: 1/255 for uint8, otherwise 1. */
   readonly scale: number;
 }
 
 /**
- * Mean and standard deviation (of the population) over the items `index` names, or all. A channel is an index of the
- * last dimension. uint8 counts as 0 … 1, that is divided by 255; other types as they are.
+ * Computes the mean and the population standard deviation of each channel, over all items or those in `index`. A channel
+ * is an index of the last axis. uint8 values are divided by 255; other types are used unchanged.
  */
 export function statisticsOf(inputs: Inputs, index: Uint32Array | undefined): Statistics {
   const channels = inputs.shape.at(-1) ?? 1;
@@ -33,7 +33,7 @@ export function statisticsOf(inputs: Inputs, index: Uint32Array | undefined): St
 
 type StartOf = (i: number) => number;
 
-/** Exact, from how often each of the 256 values occurs. */
+/** Computes exact statistics from the frequencies of the 256 values. */
 function ofBytes(data: Uint8Array, channels: number, itemSize: number, items: number, startOf: StartOf): Statistics {
   const counts = new Float64Array(channels * 256);
   for (let i = 0; i < items; i++) {
@@ -64,7 +64,7 @@ function ofNumbers(
   const total = (items * itemSize) / channels;
   const mean = new Array<number>(channels).fill(0);
   const variance = new Array<number>(channels).fill(0);
-  // Two passes: squares summed around zero would cancel where the mean is large against the spread.
+  // A second pass sums squares around the mean. Squares around zero would cancel if the mean is large.
   for (let i = 0; i < items; i++) {
     const start = startOf(i);
     for (let k = 0; k < itemSize; k++) mean[k % channels]! += data[start + k]! / total;

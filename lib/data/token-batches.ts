@@ -5,42 +5,42 @@ import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOpti
 import { readAhead } from "./read-ahead.js";
 import { TokenFile, type TokenStore } from "./token-file.js";
 
-/** How a text of tokens is cut into batches. */
+/** Options of {@link TokenDataset.batches}. */
 export interface TokenBatchOptions {
-  /** Windows per batch: an integer of at least 1. */
+  /** Number of windows per batch, an integer of at least 1. */
   readonly size: number;
-  /** Of the places of the windows: a safe integer of at least 0. Default 0. */
+  /** Seed of the positions of windows, a safe integer of at least 0. Default 0. */
   readonly seed?: number;
-  /** How many batches are read ahead while one is in use; the batches are the same. Default 2. */
+  /** Number of batches to read ahead, from 0 to 64. The batches are the same. Default 2. */
   readonly prefetch?: number;
-  /** At most so many windows for `once`, evenly spread over the text: an integer of at least 1. Default all. */
+  /** Largest number of windows of `once`, evenly spread over the text, an integer of at least 1. Default all. */
   readonly most?: number;
 }
 
-/** Of a batch: a gigabyte of them. */
+/** Largest number of ids in a batch, 1 GiB as int32. */
 const mostIds = 2 ** 28;
 
 const names = optionNames<TokenBatchOptions>({ size: true, seed: true, prefetch: true, most: true });
 
-/** What the batches are cut from. */
+/** A text of tokens that batches are read from. */
 export interface TokenText {
   readonly store: TokenStore;
-  /** Ids a window. */
+  /** Number of ids per window. */
   readonly context: number;
   readonly name: string;
-  /** Tells this text from others. */
+  /** Identifies the contents of the text. */
   readonly digest: string;
 }
 
 /**
- * Windows of a text of tokens. Inputs are int32 `[size, context]`; labels, of the same shape, are the ids that follow:
- * a window reads `context + 1` of them.
+ * Batches of windows of a text of tokens. Inputs are int32 `[size, context]`. Labels have the same shape and are the ids
+ * that follow, so a window reads `context + 1` ids.
  *
- * `at` and `from` give windows from random places, each place equally likely. Window k of a seed, which is item
- * `k % size` of step `⌊k / size⌋`, lies where number k of the seed says, whatever the size of the batches: two batches
- * of 8 have the windows of one of 16. An epoch is as many batches as the text has windows side by side, though they
- * overlap and miss some. `once` gives these windows side by side, in order, or `most` of them; ids after the last whole
- * one are left out.
+ * `at` and `from` return windows at uniformly random positions. The position of window k, which is item `k % size` of step
+ * `⌊k / size⌋`, depends only on the seed and k. Two batches of 8 therefore have the same windows as one batch of 16. An
+ * epoch has as many windows as fit into the text without overlap, but random windows overlap and miss some of it.
+ *
+ * `once` returns the windows without overlap, in order, or `most` of them. Ids after the last whole window are left out.
  */
 export class TokenBatches implements BatchSource {
   readonly batchesPerEpoch: number;
@@ -50,7 +50,7 @@ export class TokenBatches implements BatchSource {
   readonly #file: TokenFile;
   readonly #seed: number;
   readonly #prefetch: number;
-  /** Windows that the text has side by side. */
+  /** Number of windows that fit into the text without overlap. */
   readonly #windows: number;
   #closed = false;
 
@@ -80,14 +80,17 @@ export class TokenBatches implements BatchSource {
     this.batchesPerEpoch = Math.max(1, Math.floor(this.#windows / size));
   }
 
-  /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
+  /**
+   * @throws `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after `close`;
+   * `not-found` or `invalid-file` if the file is missing, was changed, or has an id beyond the vocabulary
+   */
   async at(step: number): Promise<Batch> {
     return this.#random(checkStep(step));
   }
 
-  /** @throws `invalid-argument` for a step that is not an integer of at least 0; `invalid-state` once closed */
+  /** @throws `invalid-argument` if the step is not an integer of at least 0; see {@link at} for errors of reading */
   from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
-    // Every batch is read into memory of its own.
+    // `reuse` is only checked, because every batch is read into memory of its own.
     checkReuse("from", options);
     return readAhead(checkStep(step), Number.POSITIVE_INFINITY, this.#prefetch, (k) => this.#random(k));
   }
@@ -97,7 +100,7 @@ export class TokenBatches implements BatchSource {
     return readAhead(0, Math.ceil(this.items / this.size), this.#prefetch, (k) => this.#inOrder(k));
   }
 
-  /** Gives the file back. Everything asked for later, or still under way, is rejected. */
+  /** Closes the file. Pending and later requests are rejected. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#file.close();
@@ -105,7 +108,7 @@ export class TokenBatches implements BatchSource {
 
   toJSON(): object {
     const { name, digest, context, store } = this.#text;
-    // Without prefetch: it changes no batch.
+    // `prefetch` is left out, because it does not affect the batches.
     return { dataset: name, tokens: store.tokens, digest, context, size: this.size, seed: this.#seed };
   }
 
@@ -113,7 +116,7 @@ export class TokenBatches implements BatchSource {
     const { store, context } = this.#text;
     const places = store.tokens - context;
     const starts = Array.from({ length: this.size }, (_, item) =>
-      // A stream for each window, so that it depends on no other.
+      // Each window has its own stream, so that its position does not depend on other windows.
       new PhiloxStream(this.#seed, step * this.size + item, Purpose.window).integer(places),
     );
     const epoch = Math.floor(step / this.batchesPerEpoch);

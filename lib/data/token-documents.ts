@@ -8,7 +8,7 @@ import { someOf } from "../quoting.js";
 import { readFile } from "../read-file.js";
 import { invalidFile, notFound } from "./files.js";
 
-/** A text file, to be tokenized as one document. */
+/** A text file, which is one document. */
 export interface TextFile {
   readonly path: string;
   readonly bytes: number;
@@ -16,17 +16,17 @@ export interface TextFile {
 
 const textEndings = [".txt", ".md"];
 
-/** A document is in memory as bytes, as a string and as ids. */
+/** Largest size of a document in bytes. It is in memory as bytes, as a string and as ids. */
 const largestDocument = 256 * 2 ** 20;
 
 /**
- * The text files at these paths, each once and without empty ones: of a folder all `.txt` and `.md` files in it and in
- * its folders, sorted by path; a file that is named itself may have any ending. Hidden files, and folders behind links,
- * are left out.
+ * Finds the text files at these paths. From a folder it takes all `.txt` and `.md` files, sorted by path, including those
+ * of subfolders. A file that is given itself may have any ending. Empty files, duplicates, hidden files, and links to
+ * folders are left out.
  *
- * @param onSkip told of what is in a folder and is left out because it leads nowhere, and why
- * @throws `not-found` for a path that is not there, or where there is no text at all; `invalid-file` for one that is too
- * large, or is neither a file nor a folder
+ * @param onSkip called with the path and the reason if a link in a folder is broken and left out
+ * @throws `not-found` if a path does not exist or there is no text at all; `invalid-file` if a file is too large, or if a
+ * path is neither a file nor a folder; `invalid-argument` for an empty list
  */
 export async function findTextFiles(
   paths: readonly string[],
@@ -38,14 +38,14 @@ export async function findTextFiles(
   for (const path of paths) {
     const given = await statOf(path);
     if (!given.isDirectory() && !given.isFile())
-      throw new StepsizeError("invalid-file", `${path}: is a pipe or a device; expected a folder or a text file`);
+      throw new StepsizeError("invalid-file", `${path}: expected a folder or a text file, found a pipe or a device`);
     for (const file of given.isDirectory() ? await filesBelow(path, onSkip) : [path]) {
       const { size } = await statOf(file);
       if (size > largestDocument) {
         const limit = `a document of at most ${largestDocument} bytes`;
         invalidFile(file, largestDocument, limit, `one of ${size}; divide it into several files`);
       }
-      // By full path: a document that came twice could be both trained on and tested on.
+      // The full path is the key. A document that occurs twice could be in both the training and the test split.
       if (size > 0) found.set(resolve(file), { path: file, bytes: size });
     }
   }
@@ -54,8 +54,8 @@ export async function findTextFiles(
 }
 
 /**
- * The text of a file; a byte order mark at its beginning is no part of it.
- * @throws `invalid-file` naming the first byte that is not UTF-8
+ * Reads the text of a file, without a byte order mark.
+ * @throws `invalid-file` naming the first byte that is not UTF-8, and any error of reading the file
  */
 export async function readText({ path }: TextFile): Promise<string> {
   const bytes = await readFile(path, largestDocument);
@@ -65,9 +65,9 @@ export async function readText({ path }: TextFile): Promise<string> {
   invalidFile(path, at, "text in UTF-8", `the bytes ${found}; convert it, such as with iconv -t utf-8`);
 }
 
-/** How many bytes of whole characters come before the first that is not UTF-8. */
+/** Returns the number of bytes of whole characters before the first byte that is not UTF-8. */
 function validPrefix(bytes: Uint8Array): number {
-  // The last character of a part may be cut: at most three bytes of it.
+  // The last character of a part may be cut, with at most three bytes of it.
   const wholeUpTo = (end: number) => {
     for (let cut = end; cut > end - 4 && cut >= 0; cut--) if (isUtf8(bytes.subarray(0, cut))) return cut;
     return undefined;
@@ -95,21 +95,21 @@ async function filesBelow(folder: string, onSkip: (path: string, why: string) =>
         files.push(path);
     }
   }
-  // By code units, which is the same everywhere.
+  // Sorting by code units gives the same order on all systems.
   return files.sort();
 }
 
-/** Codes of a link whose target is not there, or which leads to itself. */
+/** Error codes of links that are broken or circular. */
 const leadNowhere = ["ENOENT", "ELOOP", "ENOTDIR"];
 
-/** Whether a folder's entry is a file. One link that leads nowhere is no reason to read nothing of a folder. */
+/** Whether an entry of a folder is a file. A broken link is skipped, so that the rest of the folder is read. */
 async function isFile(path: string, entry: Dirent, onSkip: (path: string, why: string) => void): Promise<boolean> {
   try {
     return (await stat(path)).isFile();
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     if (!entry.isSymbolicLink() || !leadNowhere.includes(code ?? "")) return unreadable(path, cause as Error);
-    onSkip(path, `the link leads nowhere (${message})`);
+    onSkip(path, `broken link (${message})`);
     return false;
   }
 }
@@ -119,7 +119,7 @@ async function noText(paths: readonly string[]): Promise<never> {
   if (paths.length === 1 && (await statOf(path)).isDirectory()) {
     notFound(path, ["text files that are not empty, named *.txt or *.md,"], (await readdir(path)).sort());
   }
-  throw new StepsizeError("not-found", `${someOf(paths)}: expected text, found none: all of it is empty`);
+  throw new StepsizeError("not-found", `${someOf(paths)}: expected text, found only empty files`);
 }
 
 async function statOf(path: string) {

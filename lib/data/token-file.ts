@@ -6,25 +6,25 @@ import { unreadable } from "../read-file.js";
 import { invalidFile } from "./files.js";
 import { type TokenType, tokenWidth } from "./token-folder.js";
 
-/** Where ids are stored, and what is known of them. */
+/** A file of ids: its location and its format. */
 export interface TokenStore {
   readonly path: string;
   readonly dtype: TokenType;
   readonly vocabulary: number;
   readonly tokens: number;
-  /** Bytes before the first id. */
+  /** Number of bytes before the first id. */
   readonly skip: number;
 }
 
 const [openFile, readFrom, statOf, closeFile] = [promisify(open), promisify(read), promisify(fstat), promisify(close)];
 
 /**
- * Reads ids at any place of a file, and holds none of it. The file is opened at the first read and stays open until
- * `close`. Reads may overlap each other.
+ * Reads ids at any position of a file, without keeping them in memory. The first read opens the file, which stays open
+ * until `close`. Several reads may be pending at the same time.
  */
 export class TokenFile {
   readonly #store: TokenStore;
-  // A number and not a FileHandle: Node warns of one that was left to the garbage collector.
+  // This is a number and not a FileHandle, because Node warns if a FileHandle is garbage-collected.
   #file: Promise<number> | undefined;
   readonly #underWay = new Set<Promise<unknown>>();
 
@@ -33,8 +33,9 @@ export class TokenFile {
   }
 
   /**
-   * Ids from position `first` on.
-   * @throws `not-found`; `invalid-file` where the file is not as long as it should be, or an id is not below the vocabulary
+   * Reads `count` ids from position `first` on.
+   * @throws `not-found` if the file does not exist; `invalid-file` if it has another length than expected, if an id is not
+   * below the vocabulary, or if it cannot be read
    */
   async read(first: number, count: number): Promise<Int32Array> {
     const { path, dtype, vocabulary, skip } = this.#store;
@@ -54,7 +55,7 @@ export class TokenFile {
     return ids;
   }
 
-  /** A digest of the file's length and 64 blocks of it at even distances: cheap, however large the file is. */
+  /** Computes a digest of the length and of 64 evenly spread blocks of the file. Its cost does not depend on the size. */
   async sampleDigest(): Promise<string> {
     const { tokens, dtype, skip } = this.#store;
     const [size, block, blocks] = [tokens * tokenWidth[dtype], 4096, 64];
@@ -66,7 +67,7 @@ export class TokenFile {
     return hash.digest("hex");
   }
 
-  /** Waits for what is being read, and gives the file back. */
+  /** Waits for pending reads and closes the file. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#underWay);
     const file = this.#file;
@@ -102,14 +103,18 @@ export class TokenFile {
 
   async #open(): Promise<number> {
     const { path, tokens, dtype, skip } = this.#store;
-    // Opening a pipe would otherwise wait for who writes to it.
+    // Without O_NONBLOCK, opening a pipe would wait for a writer.
     const flags = constants.O_RDONLY | constants.O_NONBLOCK;
     const file = await openFile(path, flags).catch((error: unknown) => {
       throw unreadable(path, error);
     });
     try {
       const found = await statOf(file);
-      if (!found.isFile()) throw new StepsizeError("invalid-file", `${path}: is no file; expected one of tokens`);
+      if (!found.isFile())
+        throw new StepsizeError(
+          "invalid-file",
+          `${path}: expected a file of tokens, found something that is not a file`,
+        );
       checkLength(path, found.size, dtype, skip, tokens);
       return file;
     } catch (error) {
@@ -120,15 +125,18 @@ export class TokenFile {
 }
 
 /**
- * How many ids a file of so many bytes has.
- * @throws `invalid-file` where these are no whole ids, or not as many as expected
+ * Computes the number of ids in a file from its size in bytes.
+ *
+ * @param skip number of bytes before the first id
+ * @param expected the expected number of ids; default any
+ * @throws `invalid-file` if the size is not a whole number of ids, or not the expected one
  */
 export function checkLength(path: string, size: number, dtype: TokenType, skip: number, expected?: number): number {
   const width = tokenWidth[dtype];
   const tokens = (size - skip) / width;
   if (expected !== undefined && tokens !== expected) {
     const wanted = skip + expected * width;
-    const found = `a file of ${size} bytes; it is not the one that was described`;
+    const found = `a file of ${size} bytes`;
     invalidFile(path, Math.min(size, wanted), `${wanted} bytes: ${expected} ids of type ${dtype}`, found);
   }
   if (!Number.isInteger(tokens) || tokens < 0) {

@@ -6,10 +6,10 @@ import { count, name, numberThat, object, oneOf, optional, Place, type Schema, t
 import { readBytes } from "./files.js";
 import type { TokenizerSpec } from "./tokenizer.js";
 
-/** How an id is stored: little-endian. */
+/** Storage type of ids, little-endian. */
 export type TokenType = "uint16" | "uint32";
 
-/** The parts that a corpus is divided into. */
+/** The splits of a corpus. */
 export type TokenSplit = "train" | "validation" | "test";
 
 export const tokenSplits: readonly TokenSplit[] = ["train", "validation", "test"];
@@ -18,20 +18,20 @@ export const tokenWidth: Readonly<Record<TokenType, number>> = { uint16: 2, uint
 
 export const tokenFormat = "stepsize-tokens-1";
 
-/** What is known of one file of a token folder. */
+/** Facts about the file of a split. */
 export interface SplitInfo {
   readonly documents: number;
   readonly tokens: number;
-  /** Of text, in UTF-8, that the tokens were made from. */
+  /** Number of bytes of the UTF-8 text that the tokens were made from. */
   readonly bytes: number;
-  /** SHA-256 of the file, in hexadecimal: tells two corpora apart without reading them. */
+  /** SHA-256 of the file, in hexadecimal. */
   readonly digest: string;
 }
 
-/** The `tokens.json` of a token folder. A split without documents has neither an entry nor a file. */
+/** The contents of `tokens.json`. A split without documents has neither an entry nor a file. */
 export interface TokenFolder {
   readonly format: typeof tokenFormat;
-  /** What the corpus is called in messages and in a run's record, wherever the folder lies. */
+  /** Name of the corpus in messages and records, independent of the folder's location. */
   readonly name: string;
   readonly tokenizer: TokenizerSpec;
   /** Ids are below this number. */
@@ -42,28 +42,34 @@ export interface TokenFolder {
   readonly splits: Readonly<Partial<Record<TokenSplit, SplitInfo>>>;
 }
 
-/** The narrowest type for ids below `vocabulary`. */
+/** Returns the narrowest type for ids below `vocabulary`. */
 export function tokenTypeFor(vocabulary: number): TokenType {
   return vocabulary <= 2 ** 16 ? "uint16" : "uint32";
 }
 
-/** The path of what describes a token folder. */
+/** Returns the path of a folder's `tokens.json`. */
 export function infoPath(folder: string): string {
   return join(folder, "tokens.json");
 }
 
-/** The path of a split's ids. */
+/** Returns the path of the file with a split's ids. */
 export function splitPath(folder: string, split: TokenSplit): string {
   return join(folder, `${split}.tokens`);
 }
 
-/** The split asked for, "train" by default. */
+/**
+ * Checks a split and returns it; default `"train"`.
+ * @throws `invalid-argument`
+ */
 export function checkTokenSplit(split: unknown = "train"): TokenSplit {
   if (tokenSplits.includes(split as TokenSplit)) return split as TokenSplit;
   invalidArgument("split", '"train", "validation" or "test"', split);
 }
 
-/** The number of ids, or an error where it cannot be one. They are int32 in a batch. */
+/**
+ * Checks the size of a vocabulary and returns it. Ids are int32 in a batch.
+ * @throws `invalid-argument` if it is not an integer from 1 to 2^31
+ */
 export function checkVocabulary(name: string, vocabulary: unknown): number {
   if (isCount(vocabulary) && vocabulary >= 1 && vocabulary <= 2 ** 31) return vocabulary;
   invalidArgument(name, "an integer from 1 to 2^31", vocabulary);
@@ -72,7 +78,7 @@ export function checkVocabulary(name: string, vocabulary: unknown): number {
 /**
  * Reads and checks the `tokens.json` of a folder.
  *
- * @throws `not-found` where there is none; `invalid-file` naming the first field that is wrong
+ * @throws `not-found` if there is none; `invalid-file` naming the first wrong field
  */
 export async function readTokenFolder(folder: string): Promise<TokenFolder> {
   expectText("folder", folder, "the path of a token folder");
@@ -97,7 +103,7 @@ const fields = object<TokenFolder>({
   }),
 });
 
-/** The fields, and what one says of another. */
+/** Checks the fields of `tokens.json`, also against each other. */
 const folderSchema: Schema<TokenFolder> = (value, place) => {
   const folder = fields(value, place);
   const { vocabulary, dtype, endOfText } = folder;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { type SplitInfo, type TokenType, tokenWidth } from "./token-folder.js";
 
-/** Writes the ids of a split, document after document. */
+/** Writes the ids of a split to a file, document by document. */
 export class TokenWriter {
   readonly #file: FileHandle;
   readonly #dtype: TokenType;
@@ -20,7 +20,12 @@ export class TokenWriter {
     return new TokenWriter(await open(path, "wx"), dtype);
   }
 
-  /** Adds a document of so many bytes of text, and the id that ends it. */
+  /**
+   * Appends a document and an end-of-text id.
+   *
+   * @param end the end-of-text id
+   * @param bytes number of bytes of the document's text
+   */
   async add(ids: Int32Array, end: number, bytes: number): Promise<void> {
     const width = tokenWidth[this.#dtype];
     const chunk = new DataView(new ArrayBuffer((ids.length + 1) * width));
@@ -29,7 +34,7 @@ export class TokenWriter {
     ids.forEach(put);
     put(end, ids.length);
     const stored = new Uint8Array(chunk.buffer);
-    // Unlike write, which may take less than it is given when the disk fills up.
+    // `write` may write only a part if the disk is full. `appendFile` writes everything or fails.
     await this.#file.appendFile(stored);
     this.#hash.update(stored);
     this.#documents += 1;
@@ -37,14 +42,14 @@ export class TokenWriter {
     this.#bytes += bytes;
   }
 
-  /** Brings everything to the disk and closes the file. */
+  /** Flushes the file to disk, closes it, and returns the facts about the split. */
   async finish(): Promise<SplitInfo> {
     await this.#file.sync();
     await this.#file.close();
     return { documents: this.#documents, tokens: this.#tokens, bytes: this.#bytes, digest: this.#hash.digest("hex") };
   }
 
-  /** Closes the file as it is; does nothing after {@link finish}. */
+  /** Closes an unfinished file. Does nothing after {@link finish}. */
   async abandon(): Promise<void> {
     await this.#file.close().catch(() => {});
   }

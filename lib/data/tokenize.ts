@@ -22,25 +22,26 @@ import { type TokenizerSpec, tokenizerOf } from "./tokenizer.js";
 
 /** Options of {@link tokenize}. */
 export interface TokenizeOptions {
-  /** The folder to make; it must not exist, or be empty. */
+  /** The folder to create. It must not exist or must be empty. */
   readonly out: string;
-  /** Default: `{ kind: "bytes" }`. */
+  /** The tokenizer. Default `{ kind: "bytes" }`. */
   readonly tokenizer?: TokenizerSpec;
-  /** Shares of the documents, from 0 to below 1, together below 1. Default 0.05 each. */
+  /** Share of the documents in the validation split, from 0 to below 1. Default 0.05. */
   readonly validation?: number;
+  /** Share of the documents in the test split, from 0 to below 1; both together below 1. Default 0.05. */
   readonly test?: number;
-  /** Of which document goes where: a safe integer of at least 0. Default 0. */
+  /** Seed of the assignment of documents to splits, a safe integer of at least 0. Default 0. */
   readonly seed?: number;
-  /** What the corpus is called. Default: the name of the folder that is made. */
+  /** Name of the corpus. Default: the last part of `out`. */
   readonly name?: string;
   /** Called after each document. */
   readonly onProgress?: ((progress: TokenizeProgress) => void) | undefined;
   /**
-   * Told of each file in a folder that is left out because it is a link that leads nowhere, and why. Default: a warning
-   * of the process.
+   * Called with the path and the reason for each broken link in a folder, which is left out. Default: a warning of the
+   * process.
    */
   readonly onSkip?: ((path: string, why: string) => void) | undefined;
-  /** Ends the work where it aborts; nothing is left then. */
+  /** Aborts the work. Unfinished files are then removed. */
   readonly signal?: AbortSignal;
 }
 
@@ -56,32 +57,31 @@ const names = optionNames<TokenizeOptions>({
   signal: true,
 });
 
-/** How far {@link tokenize} is. */
+/** Progress of {@link tokenize}: finished documents, their bytes of text and their tokens, and the totals. */
 export interface TokenizeProgress {
   readonly documents: number;
   readonly allDocuments: number;
-  /** Of text. */
+  /** Bytes of text of the finished documents. */
   readonly bytes: number;
   readonly allBytes: number;
   readonly tokens: number;
 }
 
 /**
- * Turns text files into a token folder: a file of ids for each split, and `tokens.json`. Every file is a document, put
- * into one split as a whole by the seed; after each stands the tokenizer's end of text. Documents go through one by one,
- * in the order of {@link findTextFiles}, so that memory is bounded by the largest. The folder appears when all of it is
- * written.
+ * Tokenizes text files and writes a token folder: a file of ids for each split, and `tokens.json`. Every file is a
+ * document. The seed assigns it to a split, and an end-of-text id follows it. Documents are processed one by one, in the
+ * order of {@link findTextFiles}, so memory is bounded by the largest document. The folder appears when it is complete.
  *
  * @param paths text files, and folders of `.txt` and `.md` files
- * @throws `invalid-file` for text that is not UTF-8, or where the disk is full; `not-found` for a path that is not there,
- * a folder without text, or a package that is not installed; `invalid-argument` for an `out` that is not empty, or too
- * few documents for the splits
+ * @throws `invalid-file` if a text is not UTF-8 or the folder cannot be written; `not-found` if a path does not exist, a
+ * folder has no text, or a package is not installed; `invalid-argument` for a wrong option, if `out` is not empty, or if
+ * there are too few documents for the splits; the reason of `signal`
  */
 export async function tokenize(paths: readonly string[], options: TokenizeOptions): Promise<TokenFolder> {
   expectOptions("tokenize", names, options);
   const { tokenizer: spec = { kind: "bytes" }, seed = 0, signal, onProgress, onSkip = warn } = options;
-  expectText("out", options.out, "the path of a folder to make");
-  // Behind a symbolic link the folder itself is replaced, and the link stays.
+  expectText("out", options.out, "the path of a folder to create");
+  // If `out` is a symbolic link, its target is replaced and the link stays.
   const out = await realpath(options.out).catch(() => resolve(options.out));
   const { name = basename(resolve(options.out)) } = options;
   expectText("name", name, "a name");
@@ -122,7 +122,7 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
     }
     const folder: TokenFolder = { format: tokenFormat, name, tokenizer: spec, vocabulary, dtype, endOfText, splits };
     await writeSynced(infoPath(beside), `${JSON.stringify(folder, undefined, 2)}\n`);
-    // Over an empty folder, but not over a full one: nothing that came there meanwhile is lost.
+    // The rename replaces an empty folder and fails for others, so files that were added since are not lost.
     await rename(beside, out);
     return folder;
   } catch (error) {
@@ -136,7 +136,7 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
 }
 
 function warn(path: string, why: string): void {
-  process.emitWarning(`tokenize: ${shown(path, 4096)} is left out: ${why}`);
+  process.emitWarning(`tokenize: ${shown(path, 4096)} was skipped: ${why}`);
 }
 
 function checkShares(options: TokenizeOptions): ReadonlyMap<TokenSplit, number> {
@@ -153,7 +153,7 @@ function checkShares(options: TokenizeOptions): ReadonlyMap<TokenSplit, number> 
   return shares;
 }
 
-/** Which split each document goes to: of each share at least one. */
+/** Assigns each document to a split. Every split gets at least one document. */
 function assign(documents: number, shares: ReadonlyMap<TokenSplit, number>, seed: number): TokenSplit[] {
   const sizes = [...shares].map(([split, share]) => [split, Math.max(1, Math.round(share * documents))] as const);
   const held = sizes.reduce((sum, [, size]) => sum + size, 0);
@@ -170,7 +170,7 @@ function assign(documents: number, shares: ReadonlyMap<TokenSplit, number>, seed
 }
 
 async function expectEmpty(given: string, out: string): Promise<void> {
-  if (typeof given !== "string" || given === "") invalidArgument("out", "the path of a folder to make", given);
+  if (typeof given !== "string" || given === "") invalidArgument("out", "the path of a folder to create", given);
   const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     invalidArgument("out", `a folder that does not exist or is empty (${error.message})`, given);
@@ -178,13 +178,13 @@ async function expectEmpty(given: string, out: string): Promise<void> {
   if (names.length > 0) invalidArgument("out", "a folder that does not exist or is empty", given);
 }
 
-/** Removes what processes left beside that were killed on the way to the same folder. */
+/** Removes unfinished folders that killed processes with the same `out` left behind. */
 async function removeAbandoned(out: string): Promise<void> {
   const [prefix, ending] = [`${basename(out)}.`, ".partial"];
   for (const name of await readdir(dirname(out)).catch(() => [])) {
     if (!name.startsWith(prefix) || !name.endsWith(ending)) continue;
     const pid = Number(name.slice(prefix.length, -ending.length));
-    // This process has begun nothing yet: in a container its number is often that of the one before.
+    // A folder with this process's own id is abandoned too. In a container, process ids are often reused.
     const abandoned = pid === process.pid || (Number.isInteger(pid) && pid > 0 && !isRunning(pid));
     if (abandoned) await rm(join(dirname(out), name), { recursive: true, force: true });
   }
@@ -192,7 +192,7 @@ async function removeAbandoned(out: string): Promise<void> {
 
 function isRunning(pid: number): boolean {
   try {
-    // Signal 0 is none: it only asks.
+    // Signal 0 only checks whether the process exists.
     process.kill(pid, 0);
     return true;
   } catch (error) {

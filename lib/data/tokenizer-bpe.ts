@@ -2,25 +2,28 @@ import { createRequire } from "node:module";
 import { resolveInPackage } from "./packages.js";
 import type { Encoding } from "./tokenizer.js";
 
-/** What is used of the package's module of an encoding. */
+/** The used part of an encoding's module in the package. */
 interface EncodingModule {
   encodeGenerator(text: string, options: { disallowedSpecial: ReadonlySet<string> }): Iterable<readonly number[]>;
 }
 
-/** By id: the text of a token, or its bytes where they are no UTF-8. Some ids are left out. */
+/** The text of each token by id, or its bytes if they are not UTF-8. Some ids are undefined. */
 type Ranks = readonly (string | readonly number[] | undefined)[];
 
-// Above the ranks come special tokens, with gaps between them: the vocabulary ends after the last of them.
+// The special tokens follow the ranks, with gaps between them. The vocabulary ends after the last special token.
 const encodings: Readonly<Record<string, { ranks: string; vocabulary: number; endOfText: number }>> = {
   gpt2: { ranks: "r50k_base", vocabulary: 50_257, endOfText: 50_256 },
   cl100k_base: { ranks: "cl100k_base", vocabulary: 100_277, endOfText: 100_257 },
   o200k_base: { ranks: "o200k_base", vocabulary: 200_019, endOfText: 199_999 },
 };
 
-/** The byte-pair encodings there are. */
+/** Names of the available byte-pair encodings. */
 export const bpeEncodings: readonly string[] = Object.keys(encodings);
 
-/** A byte-pair encoding out of the package `gpt-tokenizer`. A run of n characters without a space costs n² time. */
+/**
+ * Loads a byte-pair encoding from the package `gpt-tokenizer`. Encoding n characters without a space takes O(n²) time.
+ * @throws `not-found` if the package is not installed
+ */
 export function bpe(name: string): Encoding {
   const { ranks: ranksName, vocabulary, endOfText } = encodings[name]!;
   const { encodeGenerator } = load<EncodingModule>(`encoding/${name}`, name);
@@ -33,13 +36,13 @@ export function bpe(name: string): Encoding {
       // A token has at least one byte.
       const ids = new Int32Array(Buffer.byteLength(text));
       let length = 0;
-      // Without this the package refuses a text in which the name of a special token occurs.
+      // By default, the package refuses text that contains the name of a special token.
       for (const piece of encodeGenerator(text, { disallowedSpecial: new Set() })) {
         for (const id of piece) ids[length++] = id;
       }
       return ids.slice(0, length);
     },
-    // Not the package's own decoder: it keeps the half of a character for the next text that it is given.
+    // The package's decoder is not used, because it keeps incomplete characters for the next text.
     bytesOf(id) {
       if (id === endOfText) return end;
       const token = ranks[id];

@@ -2,52 +2,55 @@ import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { bpe, bpeEncodings } from "./tokenizer-bpe.js";
 
-/** Which tokenizer made some tokens; plain JSON, stored with the tokens and with models trained on them. */
+/** Identifies a tokenizer. Plain JSON, stored with tokens and with models that were trained on them. */
 export type TokenizerSpec = { readonly kind: "bytes" } | { readonly kind: "bpe"; readonly encoding: string };
 
-/** Turns text into ids of tokens, and back. */
+/** Converts text to token ids and back. */
 export interface Tokenizer {
   readonly spec: TokenizerSpec;
   /** Ids are below this number. */
   readonly vocabulary: number;
-  /** The id that stands after every document; `encode` never gives it. */
+  /** The id after every document. `encode` never returns it. */
   readonly endOfText: number;
-  /** Ids of the text. What looks like a special token (`<|endoftext|>`) is text like any other. */
+  /** Encodes text as ids. Names of special tokens, such as `<|endoftext|>`, are treated as ordinary text. */
   encode(text: string): Int32Array;
-  /** The text of ids. Bytes that are no UTF-8, and ids that are no token, become U+FFFD. */
+  /** Decodes ids to text. Bytes that are not UTF-8 and ids that are not a token become U+FFFD. */
   decode(ids: Iterable<number>): string;
-  /** Decodes id by id: text comes as soon as its characters are complete. */
+  /** Returns a decoder for one id at a time. It returns text as soon as its characters are complete. */
   decoder(): TokenDecoder;
 }
 
-/** A text on its way out of a model; see {@link Tokenizer.decoder}. */
+/** Decodes one id at a time; see {@link Tokenizer.decoder}. */
 export interface TokenDecoder {
-  /** The text that this id completes; empty in the middle of a character. */
+  /** Adds an id and returns the text that it completes, which is empty in the middle of a character. */
   add(id: number): string;
-  /** What is left: U+FFFD for a character that was not finished. */
+  /** Ends the text and returns the rest: U+FFFD if a character is incomplete, otherwise empty. */
   end(): string;
 }
 
-/** The names that {@link specOf} knows. */
+/** The names that {@link specOf} accepts. */
 export const tokenizerNames: readonly string[] = ["bytes", ...bpeEncodings];
 
-/** The specification that a name stands for: `bytes`, or an encoding such as `gpt2`. */
+/**
+ * Returns the specification of a tokenizer by its name: `bytes`, or an encoding such as `gpt2`.
+ * @throws `invalid-argument` for an unknown name
+ */
 export function specOf(name: string): TokenizerSpec {
   if (!tokenizerNames.includes(name)) invalidArgument("tokenizer", tokenizerNames.join(", "), name);
   return name === "bytes" ? { kind: "bytes" } : { kind: "bpe", encoding: name };
 }
 
-/** The name of a tokenizer, as {@link specOf} takes it. */
+/** Returns the name of a tokenizer, as {@link specOf} takes it. */
 export function tokenizerName(spec: TokenizerSpec): string {
   expectObject("spec", spec, "a tokenizer's specification, as specOf(name) gives it");
   return spec.kind === "bytes" ? "bytes" : spec.encoding;
 }
 
 /**
- * The tokenizer of a specification. `bytes` has the 256 bytes of UTF-8 and the end of text. A BPE encoding needs the
- * npm package `gpt-tokenizer`, which is looked for from here and from the working directory.
+ * Creates the tokenizer of a specification. `bytes` has 257 tokens: the byte values and the end of text. A BPE encoding
+ * needs the npm package `gpt-tokenizer`, which is resolved from stepsize and from the working directory.
  *
- * @throws `invalid-argument` for a kind or an encoding that is not known; `not-found` where the package is not installed
+ * @throws `invalid-argument` for an unknown kind or encoding; `not-found` if the package is not installed
  */
 export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
   const { kind, encoding } = (spec ?? {}) as { kind?: unknown; encoding?: unknown };
@@ -64,9 +67,9 @@ export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
   return { spec, ...tokenizer, decode, decoder };
 }
 
-/** What tells one tokenizer from another. */
+/** The part of a tokenizer that depends on its kind. */
 export interface Encoding extends Pick<Tokenizer, "vocabulary" | "endOfText" | "encode"> {
-  /** The bytes that an id stands for; `undefined` where it stands for none. */
+  /** Returns the bytes of an id; `undefined` if the id is not a token. */
   readonly bytesOf: (id: number) => Uint8Array | undefined;
 }
 
@@ -84,7 +87,7 @@ function bytes(): Encoding {
 const replacement = Buffer.from("\uFFFD");
 
 class Utf8Decoder implements TokenDecoder {
-  // U+FEFF inside a text is a character like any other.
+  // U+FEFF at the beginning is kept, because it may be part of the text.
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   readonly #bytesOf: Encoding["bytesOf"];
 

@@ -21,34 +21,34 @@ import {
 } from "./token-folder.js";
 import type { TokenizerSpec } from "./tokenizer.js";
 
-/** Options of {@link tokens}. The last three are for a bare file, which does not say them itself. */
+/** Options of {@link tokens}. `dtype`, `vocabulary` and `skip` are only for a bare file, which does not contain them. */
 export interface TokensOptions {
-  /** Ids a window: an integer of at least 1. */
+  /** Number of ids per window, an integer of at least 1. */
   readonly context: number;
-  /** Which part of a token folder. Default `"train"`. */
+  /** The split of a token folder. Default `"train"`. */
   readonly split?: TokenSplit;
-  /** How a bare file stores its ids: `"uint16"` or `"uint32"`, little-endian. */
+  /** Type of the ids in a bare file, little-endian. Required for a bare file. */
   readonly dtype?: TokenType;
-  /** Ids of a bare file are below this number. */
+  /** Number of tokens; all ids of a bare file are below it. Required for a bare file. */
   readonly vocabulary?: number;
-  /** Bytes of a bare file before its first id: 1024 for files of llm.c, default 0. */
+  /** Number of bytes of a bare file before its first id: 1024 for files of llm.c. Default 0. */
   readonly skip?: number;
 }
 
 const names = optionNames<TokensOptions>({ context: true, split: true, dtype: true, vocabulary: true, skip: true });
 
-/** A text of tokens in a file, of which only windows are ever in memory. {@link tokens} makes these. */
+/** A text of tokens in a file, opened by {@link tokens}. Only windows of it are read into memory. */
 export class TokenDataset {
-  /** How many windows the text has side by side. */
+  /** Number of windows that fit into the text without overlap. */
   readonly length: number;
   readonly name: string;
-  /** How many ids. */
+  /** Number of ids. */
   readonly tokens: number;
   readonly context: number;
   readonly vocabulary: number;
-  /** What made the ids; `undefined` for a bare file. */
+  /** The tokenizer that made the ids; `undefined` for a bare file. */
   readonly tokenizer: TokenizerSpec | undefined;
-  /** Tells this text from others, wherever it lies. */
+  /** Identifies the contents of the text, independent of its location. */
   readonly digest: string;
   readonly #text: TokenText;
 
@@ -72,21 +72,24 @@ export class TokenDataset {
     this.length = Math.floor((store.tokens - 1) / context);
   }
 
-  /** Windows of the text, for training or evaluation. `close` gives the file back. */
+  /**
+   * Returns batches of windows, for training or evaluation. Their `close` closes the file.
+   * @throws `invalid-argument` naming the wrong option
+   */
   batches(options: TokenBatchOptions): BatchSource {
     return new TokenBatches(this.#text, options);
   }
 }
 
 /**
- * Opens a split of a token folder that `stepsize tokenize` made, or a bare file of ids as other programs write them
- * (nanoGPT, llm.c). Memory does not grow with the file: windows are read where they lie. A split is compared with the
- * SHA-256 that `tokens.json` says, once: that it was found right is noted beside it, as `<split>.tokens.verified`, for as
- * long as its size, time and inode stay the same.
+ * Opens a split of a token folder from `stepsize tokenize`, or a bare file of ids from another program (nanoGPT, llm.c).
+ * Memory does not grow with the file, because only windows are read. The SHA-256 of a split is compared with the one in
+ * `tokens.json`. A successful check is recorded in `<split>.tokens.verified` and not repeated while the file's size, time
+ * and inode stay the same.
  *
- * @throws `not-found` where the folder, its `tokens.json` or the split is missing; `invalid-file` where one is damaged or
- * they disagree, also in a single bit; `invalid-argument` where the text is shorter than one window. Ids beyond the vocabulary are found when
- * they are read.
+ * @throws `not-found` if the folder, its `tokens.json` or the split is missing; `invalid-file` if a file is damaged, even
+ * in a single bit; `invalid-argument` for a wrong option, or if the text is shorter than one window. Ids beyond the
+ * vocabulary are found when they are read.
  */
 export async function tokens(path: string, options: TokensOptions): Promise<TokenDataset> {
   if (typeof path !== "string" || path === "") invalidArgument("path", "a token folder or a file of tokens", path);
@@ -100,7 +103,7 @@ export async function tokens(path: string, options: TokensOptions): Promise<Toke
   if (!found.isDirectory()) return new TokenDataset(await bareText(path, found.size, options), undefined);
   for (const name of ["dtype", "vocabulary", "skip"] as const) {
     if (options[name] === undefined) continue;
-    invalidArgument(name, `none for the token folder ${path}, whose tokens.json says it`, options[name]);
+    invalidArgument(name, `none for the token folder ${path}, whose tokens.json has it`, options[name]);
   }
   const folder = await readTokenFolder(path);
   const text = { ...folderText(path, folder, checkTokenSplit(options.split)), context };
@@ -118,7 +121,7 @@ function folderText(path: string, folder: TokenFolder, split: TokenSplit): Omit<
   const part = splits[split];
   if (part === undefined) {
     const there = shown(Object.keys(splits).join(", ")) || "none";
-    throw new StepsizeError("not-found", `${infoPath(path)}: has no ${split} split (it has ${there})`);
+    throw new StepsizeError("not-found", `${infoPath(path)}: expected a ${split} split, found ${there}`);
   }
   const store = { path: splitPath(path, split), dtype, vocabulary, tokens: part.tokens, skip: 0 };
   return { store, name: `${name} (${split})`, digest: part.digest };
@@ -127,7 +130,7 @@ function folderText(path: string, folder: TokenFolder, split: TokenSplit): Omit<
 async function bareText(path: string, size: number, options: TokensOptions): Promise<TokenText> {
   const { dtype, skip = 0, context } = options;
   if (dtype === undefined || !Object.hasOwn(tokenWidth, dtype)) {
-    invalidArgument("dtype", `"uint16" or "uint32", which the bare file ${path} does not say itself`, dtype);
+    invalidArgument("dtype", `"uint16" or "uint32", which the bare file ${path} does not contain`, dtype);
   }
   const vocabulary = checkVocabulary("vocabulary", options.vocabulary);
   if (!Number.isSafeInteger(skip) || skip < 0) invalidArgument("skip", "an integer of at least 0", skip);

@@ -16,13 +16,13 @@ import { isInt32Array } from "../realms.js";
 import type { ModelCard } from "../train/index.js";
 import type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatchOptions } from "./task.js";
 
-/** How one kind of image data is read. */
+/** How a kind of image data is read. */
 interface ImageKind {
   readonly kind: string;
   readonly place?: string;
-  /** Whether mirrored images are images of the same class. */
+  /** Whether a mirrored image has the same class. */
   readonly mayFlip: boolean;
-  /** What the data in a folder are called. */
+  /** Names the data in a folder, for messages and for records of a study. */
   nameOf(dir: string): string;
   load(dir: string, split: Split, classes?: IdxOptions["classes"]): Promise<ArrayDataset>;
 }
@@ -36,7 +36,7 @@ const kinds: readonly ImageKind[] = [
     place: "<dir>",
     mayFlip: false,
     nameOf: (dir) => `idx:${folderName(dir)}`,
-    // The folder's own name only: a run can be resumed after its data were moved.
+    // The name has only the last part of the path, so that a run can be resumed after its data were moved.
     load: (dir, split, classes) =>
       idx(dir, { split, name: `${folderName(dir)} (${split})`, ...(classes !== undefined && { classes }) }),
   },
@@ -58,7 +58,9 @@ export const imageKinds: readonly TaskKind[] = kinds.map((kind) => ({
 
 /**
  * Loads one split of image data.
+ *
  * @param classes number or names of the classes of an IDX folder; default 10
+ * @throws StepsizeError `unsupported` for a source that is not images, and any error of reading the files
  */
 export function loadImages(
   { kind, place = "" }: { readonly kind: string; readonly place?: string },
@@ -66,7 +68,7 @@ export function loadImages(
   classes?: IdxOptions["classes"],
 ): Promise<ArrayDataset> {
   const own = kinds.find((each) => each.kind === kind);
-  if (!own) throw new StepsizeError("unsupported", `${kind}: these data are not images`);
+  if (!own) throw new StepsizeError("unsupported", `data: expected images, got ${kind}`);
   return own.load(place, split, classes);
 }
 
@@ -77,16 +79,16 @@ async function openImages(
 ): Promise<Task> {
   if (context !== undefined) invalidArgument("context", "none: images are not cut into windows", context);
   const whole = await kind.load(place, "train", classes);
-  // The test split now, not after the training: a missing file should not cost a whole run.
+  // The test split is read before the training, so that a missing file is found at once.
   const test = await kind.load(place, "test", classes);
   const held = validation && whole.split({ validation: validation.share, seed: validation.seed });
   return new ImageTask(kind.nameOf(place), kind.mayFlip, { train: whole, test, ...held }, [whole, test]);
 }
 
-/** Items of an evaluation that go through the model together. */
+/** Number of items per batch of an evaluation. */
 const evaluationSize = 250;
 
-/** So many of the indices below `length`, as far from each other as they can be. */
+/** Returns `most` indices below `length`, evenly spread. */
 function evenlySpread(most: number, length: number): number[] {
   return Array.from({ length: most }, (_, i) => Math.floor((i * length) / most));
 }
@@ -103,7 +105,7 @@ class ImageTask implements Task {
   readonly #parts: Parts;
   readonly #files: readonly ArrayDataset[];
 
-  /** @param files everything that was read, before anything was held back */
+  /** @param files everything that was read, including items held back for validation */
   constructor(name: string, mayFlip: boolean, parts: Parts, files: readonly ArrayDataset[]) {
     this.name = name;
     this.#mayFlip = mayFlip;

@@ -1,5 +1,5 @@
 /**
- * Data with what follows from them, and training runs put together from names: what `stepsize train` and the study share.
+ * Tasks (data with their loss and models), and training runs assembled from names, for `stepsize train` and for studies.
  *
  * @module
  */

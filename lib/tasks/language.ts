@@ -14,7 +14,7 @@ import {
   type TrainingBatchOptions,
 } from "./task.js";
 
-/** Language modelling: the next token at every place of a window, from a folder that `stepsize tokenize` made. */
+/** Language modeling: predicts the next token at every position of a window, from a folder of `stepsize tokenize`. */
 export const languageKind: TaskKind = {
   kind: "tokens",
   place: "<dir>",
@@ -22,10 +22,10 @@ export const languageKind: TaskKind = {
   open: openLanguage,
 };
 
-/** Numbers among the logits of one batch of an evaluation: 64 MiB of them. */
+/** Largest number of logits of one batch of an evaluation: 64 MiB as float32. */
 const evaluationLogits = 2 ** 24;
 
-/** How many windows of an evaluation go through the model together, so that their logits fit into memory. */
+/** Returns the number of windows per batch of an evaluation, from 1 to 64, such that the logits fit into memory. */
 export function evaluationWindows({ context, vocabulary }: TokenDataset): number {
   return Math.max(1, Math.min(64, Math.floor(evaluationLogits / (context * vocabulary))));
 }
@@ -39,7 +39,7 @@ async function openLanguage(place: string, options: TaskOptions): Promise<Task> 
   }
   const { name, tokenizer, splits } = await readTokenFolder(place);
   const open = (split: SplitName) => tokens(place, { split, context });
-  // All of them now, not after the training: a missing file should not cost a whole run.
+  // All splits are opened before the training, so that a missing file is found at once.
   const parts = {
     train: await open("train"),
     test: await open("test"),
@@ -55,7 +55,7 @@ class LanguageTask implements Task {
   readonly unit = "tokens";
   readonly unitsPerItem: number;
   readonly lengths: SplitLengths;
-  /** Of logits `[N, T, vocabulary]` with labels `[N, T]`: nats per token. */
+  /** Cross entropy of logits `[N, T, vocabulary]` with labels `[N, T]`, in nats per token. */
   readonly loss = crossEntropy;
   readonly #tokenizer: TokenizerSpec;
   readonly #parts: Parts;
@@ -81,7 +81,7 @@ class LanguageTask implements Task {
   }
 
   trainingBatches({ size, seed, augment }: TrainingBatchOptions): BatchSource {
-    if (augment) invalidArgument("augment", "false for text, which is not changed", augment);
+    if (augment) invalidArgument("augment", "false for text", augment);
     return this.#parts.train.batches({ size, seed });
   }
 

@@ -6,44 +6,45 @@ import type { Task, TaskKind, TaskOptions } from "./task.js";
 
 const kinds: readonly TaskKind[] = [...imageKinds, languageKind];
 
-/** The sources there are, in words: mnist, idx:<dir>, … */
+/** Lists the kinds of sources for messages: `mnist, idx:<dir>, … or tokens:<dir>`. */
 export const sourcesInWords: string = inWords(
   kinds.map(({ kind, place }) => (place === undefined ? kind : `${kind}:${place}`)),
 );
 
-/** A source's two parts: `cifar10:path` is of the kind `cifar10`. */
+/** The two parts of a source: `cifar10:path` has the kind `cifar10` and the place `path`. */
 export interface Source {
   readonly kind: string;
   readonly place?: string;
 }
 
-/** Whether a text names a source. */
+/** Whether a text is a valid source. */
 export function isSource(text: string): boolean {
   const { kind, place } = parseSource(text);
   const known = kinds.find((each) => each.kind === kind);
   return known !== undefined && (known.place === undefined) === (place === undefined) && place !== "";
 }
 
-/** The two parts of a text. */
+/** Splits a source at its first colon. */
 export function parseSource(text: string): Source {
   const colon = text.indexOf(":");
   return colon < 0 ? { kind: text } : { kind: text.slice(0, colon), place: text.slice(colon + 1) };
 }
 
-/** Whether data of this source come with a validation split. */
+/** Whether the data of a source have a validation split. */
 export function hasOwnValidation(text: string): boolean {
   return kinds.find(({ kind }) => kind === parseSource(text).kind)?.ownValidation ?? false;
 }
 
-/** The source with its place's full path, so that a run can be resumed from another working directory. */
+/** Makes the path of a source absolute, so that a run can be resumed from another working directory. */
 export function resolveSource(text: string): string {
   const { kind, place } = parseSource(text);
   return place === undefined ? kind : `${kind}:${resolve(place)}`;
 }
 
 /**
- * Reads the data that a source names.
- * @throws StepsizeError `invalid-argument` for a text that names none, and what reading the files may throw
+ * Reads the data of a source.
+ * @throws StepsizeError `invalid-argument` for an invalid source or options that do not fit it, and any error of reading
+ * the files
  */
 export async function openTask(text: string, options: TaskOptions = {}): Promise<Task> {
   const { kind, place = "" } = parseSource(text);

@@ -7,21 +7,21 @@ import { type ModelCard, Trainer } from "../train/index.js";
 import { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
 import type { Task } from "./task.js";
 
-/** What determines a training run, its data, device and schedule apart. */
+/** The settings of a training run, except its data, device and schedule. */
 export interface RunSettings extends OptimizerSettings {
   readonly model: string;
   /** Items per batch. */
   readonly batch: number;
-  /** Batches averaged into one step. */
+  /** Number of batches whose gradients are averaged into one step. */
   readonly accumulate: number;
   readonly augment: boolean;
-  /** What weights and activations are stored in; default float32. */
+  /** Type of weights and activations; default `float32`. */
   readonly precision?: Precision | undefined;
-  /** Of the initial weights and of the order of the data. */
+  /** Seed of the initial weights and of the order of the data. */
   readonly seed: number;
 }
 
-/** Everything a training run works with. */
+/** The assembled parts of a training run. */
 export interface RunParts {
   readonly task: Task;
   readonly model: Module;
@@ -33,7 +33,10 @@ export interface RunParts {
   close(): Promise<void>;
 }
 
-/** Builds the model, the optimizer and the trainer of a run. */
+/**
+ * Creates the model, the optimizer, the batches and the trainer of a run.
+ * @throws StepsizeError `invalid-argument` for settings that do not fit the data, and any error of the device
+ */
 export function assembleRun(
   settings: RunSettings,
   { task, device, schedule }: { readonly task: Task; readonly device: Device; readonly schedule: Schedule },
@@ -42,7 +45,8 @@ export function assembleRun(
   const config = task.modelConfig(settings.model);
   const model = models.create(config, { device, seed }).setPrecision(precision);
   const card = task.card(config);
-  // A GPU has nothing better to do with bytes that it reads anyway; a CPU has another thread to do it.
+  // On a GPU, augmentation costs nothing extra, because normalization reads the bytes anyway. For the CPU, another thread
+  // augments.
   const augmentOn = device.name.startsWith("cuda") ? "device" : "host";
   const batches = task.trainingBatches({ size, seed, augment, augmentOn });
   const optimizer = makeOptimizer(model, settings, schedule);

@@ -3,74 +3,77 @@ import type { ModelConfig } from "../models/index.js";
 import type { Loss } from "../nn/index.js";
 import type { ModelCard } from "../train/index.js";
 
-/** The parts of a task's data. */
+/** The splits of a task's data. */
 export type SplitName = "train" | "validation" | "test";
 
-/** How many items each split has; `validation` is absent where nothing was held back. */
+/** Number of items of each split; `validation` is absent if there is none. */
 export type SplitLengths = { readonly train: number; readonly test: number; readonly validation?: number };
 
-/** What training batches are made with. */
+/** Options of {@link Task.trainingBatches}. */
 export interface TrainingBatchOptions {
   /** Items per batch. */
   readonly size: number;
-  /** Of the order and the augmentation. */
+  /** Seed of the shuffling order and of the augmentation. */
   readonly seed: number;
-  /** Whether items are changed at random in the ways that suit the data; default false. */
+  /** Whether to augment the items, in a way that suits the data; default false. */
   readonly augment?: boolean | undefined;
-  /** Where; the values are the same. Default `host`. */
+  /** Where to augment; the values are the same. Default `host`. */
   readonly augmentOn?: "host" | "device" | undefined;
 }
 
 /**
- * Data together with what follows from them: which models fit, what a checkpoint must know about its inputs, the loss.
- * What differs between images and text is behind this interface.
+ * Data with their loss, the models that fit, and the card that is saved with a model. This interface hides the difference
+ * between images and text.
  */
 export interface Task {
-  /** What the data are, without where they lie: `mnist`, `cifar10`, or the kind with the folder's own name. */
+  /** Name of the data without their path: `mnist`, `cifar10`, or the kind with the folder's name. */
   readonly name: string;
-  /** What is counted where speed is told, and how many of them an item is. */
+  /** Unit of speed. */
   readonly unit: "images" | "tokens";
+  /** Number of units per item. */
   readonly unitsPerItem: number;
   readonly lengths: SplitLengths;
   readonly loss: Loss;
   /**
-   * The configuration of a model of this name for these data.
+   * Returns the configuration of a named model for these data.
    * @throws StepsizeError `invalid-argument` for a name that is unknown or does not fit
    */
   modelConfig(model: string): ModelConfig;
-  /** What is saved with a model of this configuration, so that it can be used on raw data. */
+  /** Returns the card that is saved with a model, so that it can be used on raw data. */
   card(config: ModelConfig): ModelCard;
-  /** Shuffled batches of the training split, a pure function of the options and the step. */
+  /** Returns shuffled batches of the training split. A batch is a pure function of the options and the step. */
   trainingBatches(options: TrainingBatchOptions): BatchSource;
   /**
-   * The items of a split in their own order, for `Trainer.evaluate`.
-   * @param most at most so many items, evenly spread over the split; default all
-   * @throws StepsizeError `invalid-state` for a validation split that is not there
+   * Returns batches of the items of a split in their original order, for `Trainer.evaluate`.
+   *
+   * @param most largest number of items, evenly spread over the split; default all
+   * @throws StepsizeError `invalid-state` if there is no validation split
    */
   evaluationBatches(split: SplitName, most?: number): BatchSource;
-  /** A short hash of the data themselves: equal for equal data, wherever they lie. */
+  /** Computes a short hash of the contents of the data, independent of their location. */
   fingerprint(): Promise<string>;
 }
 
-/** Tokens in one item of text where nothing else is said. */
+/** Default number of tokens of an item of text. */
 export const defaultContext = 128;
 
-/** What a task is opened with, besides its source. */
+/** Options of {@link openTask}. */
 export interface TaskOptions {
-  /** Number of classes, for sources that do not say. */
+  /** Number of classes, for sources that do not define it (`idx:<dir>`); default 10. */
   readonly classes?: number | undefined;
   /** Tokens in one item of text; default {@link defaultContext}. */
   readonly context?: number | undefined;
-  /** Share of the training items that is held back, and the seed of which ones; default none. */
+  /** Share of the training items that is held back, and the seed that selects them; default none. */
   readonly validation?: { readonly share: number; readonly seed: number } | undefined;
 }
 
-/** One kind of source: the word before the colon and what opens it. */
+/** A kind of source. */
 export interface TaskKind {
+  /** The word before the colon. */
   readonly kind: string;
-  /** What stands after the colon, such as `<dir>`; absent where nothing does. */
+  /** Placeholder for the part after the colon, such as `<dir>`; absent if there is none. */
   readonly place?: string;
-  /** Whether the data come with a validation split, so that nothing is held back. */
+  /** Whether the data have a validation split, so that nothing is held back; default false. */
   readonly ownValidation?: boolean;
   open(place: string, options: TaskOptions): Promise<Task>;
 }

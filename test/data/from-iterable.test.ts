@@ -87,10 +87,10 @@ describe("fromIterable", () => {
     const walk = async () => {
       for await (const { labels } of source.from(1)) seen.push((labels as Int32Array)[0]!);
     };
-    await expectError(walk, "invalid-state", "mine: the iterable ended after 3 batches, but step 3 was asked for");
+    await expectError(walk, "invalid-state", "mine: the iterable ended after 3 batches, but step 3 was requested");
     expect(seen).toEqual([1, 2]);
-    await expectError(() => source.from(7).next(), "invalid-state", "after 3 batches, but step 7 was asked for");
-    await expectError(() => source.at(5), "invalid-state", "after 3 batches, but step 5 was asked for");
+    await expectError(() => source.from(7).next(), "invalid-state", "after 3 batches, but step 7 was requested");
+    await expectError(() => source.at(5), "invalid-state", "after 3 batches, but step 5 was requested");
   });
 
   it("reaches a step by reading up to it, and starts over to go back", async () => {
@@ -108,12 +108,12 @@ describe("fromIterable", () => {
   it("walks a generator object only once", async () => {
     const source = data.fromIterable(counting(), { name: "mine" });
     expect(numbers(await take(source.from(0), 2))).toEqual([0, 1]);
-    const words = "mine: this iterable can be walked only once; give fromIterable a function";
+    const words = "mine: this iterable can be iterated only once; give fromIterable a function";
     await expectError(() => source.from(2).next(), "invalid-state", words);
     await expectError(() => source.at(0), "invalid-state", words);
     const forward = data.fromIterable(counting());
     expect((await forward.at(3)).index).toBe(3);
-    await expectError(() => forward.at(1), "invalid-state", "can be walked only once");
+    await expectError(() => forward.at(1), "invalid-state", "can be iterated only once");
   });
 
   it("counts epochs where it is told their length", async () => {

@@ -223,7 +223,7 @@ describe("paths that cannot be used", () => {
     await expectError(make([folder()]), "not-found", "named *.txt or *.md", "the folder is empty");
     const none = corpus(folder(), { "a.json": "{}", "b.txt": "" });
     await expectError(make([none]), "not-found", none, "the folder has a.json, b.txt");
-    await expectError(make([join(none, "b.txt")]), "not-found", "all of it is empty");
+    await expectError(make([join(none, "b.txt")]), "not-found", "expected text, found only empty files");
     const large = corpus(folder(), { "a.txt": "a" });
     truncateSync(join(large, "a.txt"), 2 ** 28 + 1);
     await expectError(make([large]), "invalid-file", "at most 268435456 bytes", "divide it into several files");

@@ -330,7 +330,7 @@ describe("bad token folders", () => {
     await expectError(
       () => open(path, { split: "validation" }),
       "not-found",
-      "has no validation split (it has train, test)",
+      "expected a validation split, found train, test",
     );
     await expectError(() => open(path, { split: "all" }), "invalid-argument", 'split: expected "train", "validation"');
     renameSync(join(path, "test.tokens"), join(path, "elsewhere"));

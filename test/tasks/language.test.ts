@@ -83,7 +83,7 @@ describe("a language task", () => {
     await expectError(
       async () => open(await words({ test: 0 })),
       "not-found",
-      "has no test split (it has train, validation)",
+      "expected a test split, found train, validation",
     );
     await expectError(() => open("/no/such"), "not-found", "/no/such");
   });
