@@ -5,7 +5,7 @@ import * as Plot from "@observablehq/plot";
 import { massBounds, spectrum } from "../dist/curvature/index.js";
 import { drawFigure } from "../dist/report/figure.js";
 import { familyFigure } from "../dist/report/index.js";
-import { rampColour } from "../dist/report/style.js";
+import { rampColor } from "../dist/report/style.js";
 import { cosine, tabulate, uba } from "../dist/schedule/index.js";
 import {
   contraction,
@@ -38,7 +38,7 @@ save(
  * neighbors.
  */
 function lines({ title, x, y, curves }) {
-  const colour = (i) => rampColour(i + 1, curves.length + 1);
+  const color = (i) => rampColor(i + 1, curves.length + 1);
   const place = { frameAnchor: "top-right", textAnchor: "start" };
   return drawFigure({
     title: `${title}: ${curves.map(({ label }) => label).join(", ")}`,
@@ -53,9 +53,9 @@ function lines({ title, x, y, curves }) {
         const legend = { ...place, dy: 10 + i * 18 };
         return [
           dots
-            ? Plot.dot(points, { ...at, r: 2.4, fill: colour(i) })
-            : Plot.line(points, { ...at, stroke: colour(i), strokeWidth: 2, strokeDasharray: dash ?? null }),
-          Plot.text([dots ? "•••" : dash ? "╍╍" : "━━"], { ...legend, dx: 10, fill: colour(i), fontWeight: "bold" }),
+            ? Plot.dot(points, { ...at, r: 2.4, fill: color(i) })
+            : Plot.line(points, { ...at, stroke: color(i), strokeWidth: 2, strokeDasharray: dash ?? null }),
+          Plot.text([dots ? "•••" : dash ? "╍╍" : "━━"], { ...legend, dx: 10, fill: color(i), fontWeight: "bold" }),
           Plot.text([label], { ...legend, dx: 36, fill: "currentColor" }),
         ];
       }),
@@ -212,7 +212,7 @@ function lines({ title, x, y, curves }) {
   for (const [i, steps] of [5, 12].entries()) {
     const found = await spectrum((v) => v.map((x, k) => x * eigenvalues[k]), gradient, { steps });
     const band = at.map((x) => ({ x, ...massBounds(found.matrix, x) }));
-    const fill = rampColour(1 + 3 * i, 7);
+    const fill = rampColor(1 + 3 * i, 7);
     marks.push(Plot.areaY(band, { x: "x", y1: "below", y2: "upTo", fill, fillOpacity: 0.45 }));
     marks.push(
       Plot.text([`${steps} products`], { frameAnchor: "bottom-right", dy: -34 + 18 * i, fill, fontWeight: "bold" }),

@@ -71,7 +71,7 @@ const mostBytes = 2 ** 30;
  * be read; `out-of-memory`
  */
 export async function readBytes(path: string, most = mostBytes): Promise<Uint8Array> {
-  return readFile(path, most).catch((error: unknown) => withNeighbours(path, error));
+  return readFile(path, most).catch((error: unknown) => withNeighbors(path, error));
 }
 
 /**
@@ -79,10 +79,10 @@ export async function readBytes(path: string, most = mostBytes): Promise<Uint8Ar
  * @throws `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it cannot be read
  */
 export async function openData(path: string): Promise<OpenFile> {
-  return openFile(path).catch((error: unknown) => withNeighbours(path, error));
+  return openFile(path).catch((error: unknown) => withNeighbors(path, error));
 }
 
-async function withNeighbours(path: string, error: unknown): Promise<never> {
+async function withNeighbors(path: string, error: unknown): Promise<never> {
   if (!isNotFound(error)) throw error;
   const folder = dirname(path);
   return notFound(folder, [path], await listFolder(folder, [path]));

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { colourRules } from "./style.js";
+import { colorRules } from "./style.js";
 
 /** Options of {@link drawFigure}. */
 export interface FigureOptions {
@@ -35,7 +35,7 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
     // XML parsers need the namespace. HTML parsers imply it.
     svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     const style = document.createElement("style");
-    style.textContent = `${colourRules(":root")}:root{color:var(--ink)}text{white-space:pre}`;
+    style.textContent = `${colorRules(":root")}:root{color:var(--ink)}text{white-space:pre}`;
     const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     for (const [name, value] of Object.entries({ width, height, fill: "var(--surface)" }))
       ground.setAttribute(name, String(value));

@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { downsample, type Point } from "./downsample.js";
 import { drawFigure, stepAxis, tick } from "./figure.js";
-import { centredMean, smoothingSpan } from "./smooth.js";
+import { centeredMean, smoothingSpan } from "./smooth.js";
 
 /** The part of a step record that figures and the report need. */
 export interface RecordedStep {
@@ -28,7 +28,7 @@ export function lossFigure(
 ): string {
   // Values that are not finite are gaps.
   const losses = records.map(({ loss }) => (Number.isFinite(loss) ? loss : Number.NaN));
-  const means = centredMean(losses, smoothingSpan(records.length));
+  const means = centeredMean(losses, smoothingSpan(records.length));
   // A logarithmic scale cannot show zero, so a loss of exactly 0 is a gap.
   const curveOf = (values: readonly number[]) =>
     values.map((y, i): Point => ({ x: (records[i] as RecordedStep).step, y: y > 0 ? y : Number.NaN }));

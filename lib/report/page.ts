@@ -1,4 +1,4 @@
-import { colourRules } from "./style.js";
+import { colorRules } from "./style.js";
 
 /** A row of a table: a name and one or more values. */
 export type Row = readonly [name: string, ...values: string[]];
@@ -26,7 +26,7 @@ export function htmlPage(page: {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${escapeHtml(page.title)}</title>
-<style>${colourRules(":root")}${rules}</style>
+<style>${colorRules(":root")}${rules}</style>
 </head>
 <body>
 <main>

@@ -2,7 +2,7 @@ import * as Plot from "@observablehq/plot";
 import type { Schedule } from "../schedule/index.js";
 import { downsample, type Point } from "./downsample.js";
 import { drawFigure, stepAxis, tick } from "./figure.js";
-import { rampColour } from "./style.js";
+import { rampColor } from "./style.js";
 
 /** Largest number of steps that are evaluated for a figure. A longer schedule is sampled evenly. */
 const mostSteps = 100_000;
@@ -57,9 +57,9 @@ export function scheduleFigure(
  * the schedules should be meaningful, for example UBA by φ.
  */
 export function familyFigure(schedules: readonly Schedule[], labels: readonly string[]): string {
-  const colour = (i: number) => rampColour(i, schedules.length);
+  const color = (i: number) => rampColor(i, schedules.length);
   const legend = labels.slice(0, schedules.length);
-  const rows = legend.map((label, i) => ({ label, dy: 10 + i * 18, fill: colour(i) }));
+  const rows = legend.map((label, i) => ({ label, dy: 10 + i * 18, fill: color(i) }));
   // An estimate of the width of the text, which depends on the reader's font.
   const marginRight = 42 + 8 * Math.max(0, ...legend.map((label) => label.length));
   const place = { frameAnchor: "top-right", textAnchor: "start" } as const;
@@ -74,7 +74,7 @@ export function familyFigure(schedules: readonly Schedule[], labels: readonly st
       y: rateAxis,
       marks: [
         schedules.map((schedule, i) =>
-          Plot.lineY(curve(schedule), { x: "x", y: "y", stroke: colour(i), strokeWidth: 2 }),
+          Plot.lineY(curve(schedule), { x: "x", y: "y", stroke: color(i), strokeWidth: 2 }),
         ),
         rows.map(({ label, dy, fill }) => [
           Plot.text(["━━"], { ...place, dx: 10, dy, fill, fontWeight: "bold" }),

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import { drawFigure, tick } from "./figure.js";
-import { rampColour, seriesColour } from "./style.js";
+import { rampColor, seriesColor } from "./style.js";
 
 /** A named curve of {@link seriesFigure}. */
 export interface Series {
@@ -25,7 +25,7 @@ export interface SeriesFigureOptions {
   readonly x: SeriesAxis;
   readonly y: SeriesAxis;
   /** `"order"` for series that are ordered, with colors from weak to strong; default `"name"`. */
-  readonly colours?: "order" | "name";
+  readonly colors?: "order" | "name";
   /** Name of the curve that is drawn in front of the others, with a thicker line. */
   readonly highlight?: string;
   /** A curve to compare with, drawn dashed. */
@@ -40,12 +40,12 @@ const symbols = ["circle", "square", "triangle", "diamond2", "star", "cross", "w
 
 /** Draws curves with a legend, as SVG. Points that are not finite are gaps. */
 export function seriesFigure(all: readonly Series[], options: SeriesFigureOptions): string {
-  const { title, x, y, colours = "name", highlight, reference, dots = false, standalone } = options;
-  const colour = (i: number) => (colours === "order" ? rampColour(i, all.length, 2) : seriesColour(i));
+  const { title, x, y, colors = "name", highlight, reference, dots = false, standalone } = options;
+  const color = (i: number) => (colors === "order" ? rampColor(i, all.length, 2) : seriesColor(i));
   // The highlighted curve is drawn last, so that it is in front.
   const named = all.map((series, i) => ({
     ...series,
-    stroke: colour(i),
+    stroke: color(i),
     symbol: symbols[i % symbols.length] ?? "circle",
   }));
   const behind = [...named].sort((a, b) => Number(a.name === highlight) - Number(b.name === highlight));

@@ -30,7 +30,7 @@ export class Smoother {
  * Computes the mean of `span` values around each value, fewer at both ends. Unlike {@link Smoother}, it does not lag.
  * Values that are not finite are ignored.
  */
-export function centredMean(values: readonly number[], span: number): number[] {
+export function centeredMean(values: readonly number[], span: number): number[] {
   const half = Math.floor(span / 2);
   const sums = new Float64Array(values.length + 1);
   const counts = new Float64Array(values.length + 1);

@@ -26,7 +26,7 @@ const dark: typeof light = {
 };
 
 /** Returns CSS rules that set the colors on `selector`, for light and dark. */
-export function colourRules(selector: string): string {
+export function colorRules(selector: string): string {
   return `${selector}{${variables(light)}}@media (prefers-color-scheme:dark){${selector}{${variables(dark)}}}`;
 }
 
@@ -34,19 +34,19 @@ export function colourRules(selector: string): string {
  * Returns the color of curve `index` of `count`, spread over the ramp.
  * @param first position on the ramp of the first curve; thin or dotted curves need more contrast than the weakest colors
  */
-export function rampColour(index: number, count: number, first = 0): string {
+export function rampColor(index: number, count: number, first = 0): string {
   const last = light.ramp.length - 1;
   return `var(--ramp-${count < 2 ? Math.ceil(last / 2) : Math.round(first + (index * (last - first)) / (count - 1))})`;
 }
 
 /** Returns the color of a curve that differs from others by name. If there are more curves than colors, they repeat. */
-export function seriesColour(index: number): string {
+export function seriesColor(index: number): string {
   return `var(--series-${index % light.series.length})`;
 }
 
 function variables({ ramp, series, ...named }: typeof light): string {
-  const numbered = (name: string, colours: readonly string[]) =>
-    colours.map((colour, i): [string, string] => [`${name}-${i}`, colour]);
+  const numbered = (name: string, colors: readonly string[]) =>
+    colors.map((color, i): [string, string] => [`${name}-${i}`, color]);
   const pairs = [...Object.entries(named), ...numbered("ramp", ramp), ...numbered("series", series)];
-  return pairs.map(([name, colour]) => `--${name}:${colour}`).join(";");
+  return pairs.map(([name, color]) => `--${name}:${color}`).join(";");
 }

@@ -165,7 +165,7 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
           title: `${heading}: validation ${unit} over UBA's φ`,
           x: { label: "φ", log: true, ticks: [...new Set(all.flatMap((each) => each.points.map(({ x }) => x)))] },
           y: { label: `validation ${unit}` },
-          colours: "order",
+          colors: "order",
           dots: true,
           standalone,
         }),

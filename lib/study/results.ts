@@ -8,7 +8,7 @@ import {
   holm,
   pairedDifference,
   type Summary,
-  summarise,
+  summarize,
   type Verdict,
   verdictOn,
 } from "./statistics.js";
@@ -147,8 +147,8 @@ function cellResult(
       schedule: schedule.name,
       tuning: { trials: trials.map(({ trial, score }) => ({ ...trial, ...scored(score) })), ...choice },
       runs: finals.map(finalRun),
-      ...(done && { loss: summarise(tests.map(({ loss }) => loss)) }),
-      ...(done && accuracies.length === tests.length && { accuracy: summarise(accuracies) }),
+      ...(done && { loss: summarize(tests.map(({ loss }) => loss)) }),
+      ...(done && accuracies.length === tests.length && { accuracy: summarize(accuracies) }),
     };
   });
   const complete = rows.every(({ runs }) => runs.length === finalSeeds.length);

@@ -1,6 +1,6 @@
 import { isNotFound, StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
-import { centredMean, smoothingSpan } from "../report/smooth.js";
+import { centeredMean, smoothingSpan } from "../report/smooth.js";
 import { assembleRun, type SplitName, type Task } from "../tasks/index.js";
 import type { Trainer } from "../train/index.js";
 import { withCheckpoint } from "../train/saved-model.js";
@@ -180,7 +180,7 @@ class OneRun {
     const { device, fingerprint, version } = this.#environment;
     const { losses, onTheWay } = this.#state;
     const last = losses.slice(-Math.max(1, Math.round(lastPart * schedule.budget)));
-    const smooth = centredMean(losses, smoothingSpan(losses.length));
+    const smooth = centeredMean(losses, smoothingSpan(losses.length));
     const points = Math.min(mostPoints, losses.length);
     const step = Array.from({ length: points }, (_, i) =>
       points === 1 ? 0 : Math.round((i * (losses.length - 1)) / (points - 1)),

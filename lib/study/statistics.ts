@@ -25,7 +25,7 @@ export interface Difference extends Summary {
 export type Verdict = "better" | "worse" | "tie" | "not distinguished" | "no interval";
 
 /** Computes the mean and standard deviation of at least one value. */
-export function summarise(values: readonly number[]): Summary {
+export function summarize(values: readonly number[]): Summary {
   const n = values.length;
   const mean = values.reduce((sum, value) => sum + value, 0) / n;
   if (n < 2) return { n, mean };
@@ -59,7 +59,7 @@ export function holm<P extends number | undefined>(ps: readonly P[]): P[] {
 /** Computes the mean of paired differences, its Student-t interval and the p-value of the paired t-test. */
 export function pairedDifference(values: readonly number[], others: readonly number[], confidence: number): Difference {
   const differences = values.map((value, i) => value - (others[i] as number));
-  const summary = summarise(differences);
+  const summary = summarize(differences);
   if (summary.n < fewestPairs || summary.sd === undefined) return summary;
   const half = (studentT(confidence, summary.n - 1) * summary.sd) / Math.sqrt(summary.n);
   // Without spread, t is 0/0 for differences of 0, which count as no difference, and infinite for others.

@@ -115,7 +115,7 @@ describe("predict", () => {
       1,
       "expected an image of 8 × 8 pixels with 1 channel, found one of 1 × 2",
     ],
-    ["a colour image", "c.ppm", `P3 8 8 1 ${"0 ".repeat(192)}`, 1, "found one of 8 × 8 pixels with 3 channels"],
+    ["a color image", "c.ppm", `P3 8 8 1 ${"0 ".repeat(192)}`, 1, "found one of 8 × 8 pixels with 3 channels"],
     ["too few bytes", "few.bin", "abc", 1, "8 × 8 pixels with 1 channel: 64 bytes, found 3 bytes"],
     ["something else", "a.png", "\x89PNG", 1, "expected a PGM or PPM image, an IDX file, or raw bytes"],
   ])("refuses %s", async (_, name, content, code, message) => {

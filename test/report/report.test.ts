@@ -1,7 +1,7 @@
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { downsample, familyFigure, htmlPage, lossFigure, runReport, scheduleFigure } from "#lib/report/index.js";
-import { centredMean, Smoother } from "#lib/report/smooth.js";
+import { centeredMean, Smoother } from "#lib/report/smooth.js";
 import { uba } from "#lib/schedule/index.js";
 
 const schedule = uba({ budget: 100, maxLr: 0.1, warmup: 10 });
@@ -12,7 +12,7 @@ const records = (count: number, loss: (step: number) => number) =>
 function curvesOf(svg: string, colour: string): number[][][] {
   const { document } = parseHTML(`<body>${svg}</body>`);
   return [...document.querySelectorAll("[stroke]")]
-    .filter((element) => element.getAttribute("stroke") === colour)
+    .filter((element) => element.getAttribute("stroke") === color)
     .flatMap((element) => [element, ...element.querySelectorAll("path")])
     .map((path) => path.getAttribute("d") ?? "")
     .filter((d) => d.startsWith("M"))
@@ -55,8 +55,8 @@ describe("means", () => {
 
   test("a centered mean of a line is the line, except at its end", () => {
     const line = Array.from({ length: 30 }, (_, i) => 2 * i);
-    expect(centredMean(line, 7).slice(0, 27)).toEqual(line.slice(0, 27));
-    expect(centredMean([1, Number.NaN, 3, 5], 3)).toEqual([1, 2, 4, 4]);
+    expect(centeredMean(line, 7).slice(0, 27)).toEqual(line.slice(0, 27));
+    expect(centeredMean([1, Number.NaN, 3, 5], 3)).toEqual([1, 2, 4, 4]);
   });
 });
 
@@ -100,8 +100,8 @@ describe("figures", () => {
       phis.map((phi) => `φ = ${phi}`),
     );
     for (const phi of phis) expect(svg).toContain(`>φ = ${phi}<`);
-    const colours = new Set([...svg.matchAll(/stroke="(var\(--ramp-\d\))"/g)].map((match) => match[1]));
-    expect(colours.size).toBe(3);
+    const colors = new Set([...svg.matchAll(/stroke="(var\(--ramp-\d\))"/g)].map((match) => match[1]));
+    expect(colors.size).toBe(3);
     expect(svg).toMatch(/^<svg[^>]* xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
   });
 });

@@ -2,10 +2,10 @@ import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { differenceFigure } from "#lib/report/difference-figure.js";
 import { seriesFigure } from "#lib/report/series-figure.js";
-import { colourRules } from "#lib/report/style.js";
+import { colorRules } from "#lib/report/style.js";
 
 /** The variables of the light and of the dark theme. */
-const themes = [...colourRules(":root").matchAll(/\{(--[^{}]*)\}/g)].map(
+const themes = [...colorRules(":root").matchAll(/\{(--[^{}]*)\}/g)].map(
   ([, rules = ""]) => new Map(rules.split(";").map((rule) => rule.split(":") as [string, string])),
 );
 
@@ -43,7 +43,7 @@ describe("colors of curves", () => {
     for (const [name, colour] of [...series, ...[...colours].filter(([own]) => /^--ramp-[2-6]$/.test(own))])
       expect(contrast(colour, colours.get("--surface") as string), name).toBeGreaterThan(3);
     for (const name of ["--ink", "--muted"])
-      expect(contrast(colours.get(name) as string, colours.get("--surface") as string), name).toBeGreaterThan(4.5);
+      expect(contrast(colors.get(name) as string, colors.get("--surface") as string), name).toBeGreaterThan(4.5);
   });
 });
 

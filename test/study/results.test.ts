@@ -240,7 +240,7 @@ describe("the report of a training study", () => {
     expect(text).toContain('a "tie" lies within ±0.05');
   });
 
-  test("needs no other file and no script, and takes its colours from the reader's theme", () => {
+  test("needs no other file and no script, and takes its colors from the reader's theme", () => {
     const html = readFileSync(folder.report, "utf8");
     expect(page().querySelectorAll("script, link, img, iframe, [src], [href]").length).toBe(0);
     expect(html).not.toMatch(/url\(|@import|https?:\/\/(?!www\.w3\.org)/);

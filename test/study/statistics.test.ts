@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { confidenceOf, holm, pairedDifference, summarise, verdictOn } from "#lib/study/statistics.js";
+import { confidenceOf, holm, pairedDifference, summarize, verdictOn } from "#lib/study/statistics.js";
 import { studentT, twoSidedP } from "#lib/study/student-t.js";
 
 describe("Student's t", () => {
@@ -123,11 +123,11 @@ describe("Holm's adjusted p-values", () => {
 
 describe("summaries", () => {
   test("have the mean and the standard deviation of a sample", () => {
-    expect(summarise([2, 4, 4, 4, 5, 5, 7, 9])).toEqual({ n: 8, mean: 5, sd: Math.sqrt(32 / 7) });
+    expect(summarize([2, 4, 4, 4, 5, 5, 7, 9])).toEqual({ n: 8, mean: 5, sd: Math.sqrt(32 / 7) });
   });
 
   test("of one value have no deviation", () => {
-    expect(summarise([3])).toEqual({ n: 1, mean: 3 });
+    expect(summarize([3])).toEqual({ n: 1, mean: 3 });
   });
 });
 

@@ -124,7 +124,7 @@ describe("the edge", () => {
 });
 
 describe("equal tuning", () => {
-  test("schedules with fewer trials get more between the best one and its better neighbour", () => {
+  test("schedules with fewer trials get more between the best one and its better neighbor", () => {
     const { found } = settle(
       new Map([
         ["linear", { peakLearningRates: rates }],
@@ -133,7 +133,7 @@ describe("equal tuning", () => {
       (name, trial) => bowl(name === "linear" ? 1e6 : 0.25)(trial),
       { measure: "loss", extensions: 2 },
     );
-    // 0.2 is best of the grid and 0.4 the better neighbour; then 0.2828 is best, and 0.2 nearer than 0.4.
+    // 0.2 is best of the grid and 0.4 the better neighbor; then 0.2828 is best, and 0.2 nearer than 0.4.
     expect(trialsOf(found, "cosine").map(({ maxLr }) => maxLr)).toEqual([...rates, 0.282843, 0.237842]);
     expect(found.get("cosine")).toMatchObject({ best: { maxLr: 0.237842 }, extensions: 0 });
   });
