@@ -12,6 +12,8 @@ function flag(kind: FieldHelp["kind"], placeholder: string, description: string,
 
 const listed = (what: string, words: readonly string[]) => `${what}: ${words.join(", ")}`;
 
+const schedulesByDefault = `${defaultSchedules.join(",")}; for quadratics also constant`;
+
 /** The fields of a `study.json` as flags. */
 export const compareFields: Fields = {
   kind: flag("text", "<training|quadratics>", "what to compare the schedules on", "training"),
@@ -33,10 +35,10 @@ export const compareFields: Fields = {
     "numbers",
     "<x,…>",
     "highest rates of the first trials of all schedules but UBA",
-    "4 by optimizer",
+    "4 around the usual rate",
   ),
   uba: flag("json", "<json>", "first trials of UBA: peakLearningRates and phi", "2 rates with phi 1 and 4"),
-  schedules: flag("words", "<name,…>", listed("schedules", scheduleNames), defaultSchedules.join(",")),
+  schedules: flag("words", "<name,…>", listed("schedules", scheduleNames), schedulesByDefault),
   measure: flag("text", "<loss|accuracy>", "measure by which trials are chosen and schedules compared", "loss"),
   margin: flag("number", "<x>", "largest difference in the measure that counts as a tie", "none"),
   extensions: flag("number", "<n>", "how often a grid may be extended if its best trial is at its edge", "2"),

@@ -9,7 +9,7 @@ import { argmax, crossEntropy, tensor } from "../tensor/index.js";
 import { dataField } from "./data-source.js";
 import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
 import { Interrupted, UsageError } from "./failure.js";
-import { addFlags, choiceField, type Fields, fromFlags, numberField } from "./fields.js";
+import { addFlags, choiceField, type Fields, fromFlags, numberField, withFallback } from "./fields.js";
 import { Interrupts } from "./interrupts.js";
 import { settingsBeside } from "./run-folder.js";
 import {
@@ -27,7 +27,7 @@ import { count, percent, table } from "./text.js";
 
 const fields: Fields = {
   ...savedFields,
-  data: dataField,
+  data: withFallback(dataField, "the run's, from its config.json"),
   split: choiceField(tokenSplits, "split of the data; validation only for text", { fallback: "test" }),
   batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
     fallback: "250 images, or up to 64 windows of text",
@@ -53,7 +53,6 @@ export function defineEvaluate(command: Command): void {
     .addHelpText(
       "after",
       `
-If --data is not given, the command uses the data that the run was trained on, from its config.json.
 
 Examples:
   stepsize evaluate --checkpoint runs/1

@@ -135,7 +135,7 @@ describe("the run's folder", () => {
     expect(missing.stderr).toContain("train-images-idx3-ubyte");
     const large = await run(trainTiny(data, "--batch", "97"), { cwd });
     expect(large.code).toBe(2);
-    expect(large.stderr).toContain("--batch: expected at most the 96 items to train on, got 97");
+    expect(large.stderr).toContain("--batch: expected at most 96, the number of training items, got 97");
     expect(existsSync(join(cwd, "runs"))).toBe(false);
   });
 });

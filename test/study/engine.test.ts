@@ -238,7 +238,13 @@ describe("what does not fit is refused before the first run", () => {
       "invalid-file",
       "label",
     ],
-    ["a batch larger than the data", { batch: 1000 }, "invalid-argument", "at most the 72 items of tiny", "1000"],
+    [
+      "a batch larger than the data",
+      { batch: 1000 },
+      "invalid-argument",
+      "at most 72, the number of training items of tiny",
+      "1000",
+    ],
     ["a context for images", { data: [{ source: `idx:${data}`, context: 8 }] }, "invalid-argument", "context"],
     ["data that are not there", { data: [`idx:${data}/none`] }, "not-found", "none"],
   ])("%s", async (_, change, code, ...words) => {
@@ -339,7 +345,7 @@ describe("one run", () => {
     expect(withoutTime(record)).toEqual(whole);
     expect(steps[0]).toBe(0);
     expect(listener.notes).toHaveLength(1);
-    expect(listener.notes[0]).toMatch(/set aside as .*\.damaged-\d+; the run is made again/);
+    expect(listener.notes[0]).toMatch(/renamed to .*\.damaged-\d+; the run starts again/);
     expect(readdirSync(join(checkpoint, "..")).filter((name) => name.includes(".damaged-"))).toHaveLength(2);
   });
 
