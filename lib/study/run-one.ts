@@ -167,7 +167,7 @@ class OneRun {
     } catch (error) {
       if (isNotFound(error)) return;
       if (!(error instanceof StepsizeError)) throw error;
-      tell(`${error.message}. It was renamed to ${await setAside([checkpoint, beside])}; the run starts again`);
+      tell(`${error.message}. It is set aside as ${await setAside([checkpoint, beside])}; the run starts again`);
     }
   }
 

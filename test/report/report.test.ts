@@ -9,7 +9,7 @@ const records = (count: number, loss: (step: number) => number) =>
   Array.from({ length: count }, (_, step) => ({ step, loss: loss(step), learningRate: schedule(step) }));
 
 /** The corners of each curve of one color. */
-function curvesOf(svg: string, colour: string): number[][][] {
+function curvesOf(svg: string, color: string): number[][][] {
   const { document } = parseHTML(`<body>${svg}</body>`);
   return [...document.querySelectorAll("[stroke]")]
     .filter((element) => element.getAttribute("stroke") === color)

@@ -35,13 +35,13 @@ describe("colors of curves", () => {
   });
 
   test.each([0, 1])("all differ and have enough contrast with the background of theme %i", (theme) => {
-    const colours = themes[theme] as Map<string, string>;
-    const series = [...colours].filter(([name]) => name.startsWith("--series-"));
+    const colors = themes[theme] as Map<string, string>;
+    const series = [...colors].filter(([name]) => name.startsWith("--series-"));
     expect(series).toHaveLength(8);
-    expect(new Set(series.map(([, colour]) => colour)).size).toBe(8);
+    expect(new Set(series.map(([, color]) => color)).size).toBe(8);
     // WCAG requires 3 for graphics and 4.5 for text.
-    for (const [name, colour] of [...series, ...[...colours].filter(([own]) => /^--ramp-[2-6]$/.test(own))])
-      expect(contrast(colour, colours.get("--surface") as string), name).toBeGreaterThan(3);
+    for (const [name, color] of [...series, ...[...colors].filter(([own]) => /^--ramp-[2-6]$/.test(own))])
+      expect(contrast(color, colors.get("--surface") as string), name).toBeGreaterThan(3);
     for (const name of ["--ink", "--muted"])
       expect(contrast(colors.get(name) as string, colors.get("--surface") as string), name).toBeGreaterThan(4.5);
   });

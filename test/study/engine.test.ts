@@ -345,7 +345,7 @@ describe("one run", () => {
     expect(withoutTime(record)).toEqual(whole);
     expect(steps[0]).toBe(0);
     expect(listener.notes).toHaveLength(1);
-    expect(listener.notes[0]).toMatch(/renamed to .*\.damaged-\d+; the run starts again/);
+    expect(listener.notes[0]).toMatch(/set aside as .*\.damaged-\d+; the run starts again/);
     expect(readdirSync(join(checkpoint, "..")).filter((name) => name.includes(".damaged-"))).toHaveLength(2);
   });
 
