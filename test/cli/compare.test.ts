@@ -236,7 +236,7 @@ describe("where the settings come from", () => {
     const { code, stdout, stderr } = await compare(...flags);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain("studies/1/report.html");
-    expect(stdout).toContain("There are no intervals: 1 final seed");
+    expect(stdout).toContain("There are no intervals, because 1 final seed does not");
     expect(JSON.parse(readFileSync(join(cwd, "studies/1/study.json"), "utf8"))).toMatchObject({
       models: ["mlp"],
       steps: 8,

@@ -87,7 +87,7 @@ describe("of a checkpoint", () => {
     expect(stdout).toMatch(new RegExp(`λ_max +the largest curvature +${Number(found.lambdaMax.toPrecision(4))} `));
     for (const words of ["mass at negative curvature", "95 % of the mass is above", "κ_eff", "noise floor", "█"])
       expect(stdout).toContain(words);
-    expect(stdout).toContain("This is a heuristic: a network's loss is no quadratic");
+    expect(stdout).toContain("This is a heuristic. The loss of a network is not quadratic");
     expect(stdout).toContain("Gradients are exact: noise is not in it");
     // The bars' shares are all of the mass.
     const shares = [...stdout.matchAll(/^ *(?:below|±|[\d.e-]+ …).* ([\d.]+) %/gm)].map(([, share]) => Number(share));
@@ -225,16 +225,20 @@ test("Ctrl-C ends it after the product that is being made, and shows what there 
   const { steps, lambdaMax } = lastLine(stdout);
   expect(steps).toBeGreaterThan(1);
   expect(lambdaMax).toBeGreaterThan(0);
-  expect(stderr).toContain("stopping after this product");
+  expect(stderr).toContain("stopping after the current product");
   expect(stderr).toContain(`interrupted after ${steps} products; the result is from these`);
 });
 
 describe("what it refuses", () => {
   test.concurrent.each([
     ["neither a checkpoint nor a model", [], "--checkpoint: expected a checkpoint or a run's folder, or --model"],
-    ["both of them", ["--checkpoint", "sgd", "--model", "mlp"], "--model: the checkpoint says which model"],
+    ["both of them", ["--checkpoint", "sgd", "--model", "mlp"], "--model: expected none with --checkpoint"],
     ["an unknown model", ["--model", "resnet9"], "did you mean resnet8?"],
-    ["Adam's moments of fresh weights", ["--model", "mlp", "--adam"], "--adam: fresh weights have no moments"],
+    [
+      "Adam's moments of fresh weights",
+      ["--model", "mlp", "--adam"],
+      "--adam: expected a --checkpoint of a run with adam or adamw, got fresh weights",
+    ],
     [
       "Adam's moments of a run without",
       ["--checkpoint", "sgd", "--adam"],
@@ -246,7 +250,11 @@ describe("what it refuses", () => {
       ["--checkpoint", "sgd", "--share", "1"],
       "--share: expected a number above 0 and below 1, got 1",
     ],
-    ["more items than there are", ["--checkpoint", "sgd", "--batch", "97"], "--batch: expected at most the 96 items"],
+    [
+      "more items than there are",
+      ["--checkpoint", "sgd", "--batch", "97"],
+      "--batch: expected at most 96, the number of training items",
+    ],
     [
       "a checkpoint that is not there",
       ["--checkpoint", "nowhere"],
@@ -260,7 +268,7 @@ describe("what it refuses", () => {
     [
       "data of another shape",
       ["--checkpoint", "sgd", "--data", "mnist"],
-      "--data: expected items that",
+      "--data: expected the input of",
       "uint8 of 28 × 28",
     ],
     ["a rate of 0", ["--checkpoint", "sgd", "--max-lr", "0"], "--max-lr: expected a number above 0, got 0"],

@@ -128,7 +128,9 @@ describe("stepsize evaluate on text", () => {
     expect(made.code).toBe(0);
     const other = await run(["evaluate", "--checkpoint", "run", "--data", "tokens:gpt2"], { cwd });
     expect(other.code).toBe(2);
-    expect(other.stderr).toContain("step-30.safetensors was trained on, bytes, got gpt2 in gpt2 (test)");
+    expect(other.stderr).toMatch(
+      /--data: expected the tokenizer of .*step-30\.safetensors, bytes, got gpt2 in gpt2 \(test\)/,
+    );
     const images = await run(["evaluate", "--checkpoint", "run", "--data", "mnist"], { cwd });
     expect(images.code).toBe(2);
     expect(images.stderr).toContain("--data: expected tokens:<dir> for a text model, got mnist");
@@ -167,7 +169,7 @@ describe("stepsize generate", () => {
   test("says what of a long prompt the model sees", async () => {
     const { stdout, stderr } = await generate("--prompt", "abcd efgh. ".repeat(3), "--tokens", "1");
     expect(stdout.length).toBe(33 + 2);
-    expect(stderr).toContain("the prompt has 33 tokens, of which the model sees the last 16\n");
+    expect(stderr).toContain("the prompt has 33 tokens; the model sees only the last 16\n");
   });
 
   test("stops when it is interrupted, with a whole line", async () => {
@@ -185,7 +187,7 @@ test("a model of images writes nothing, and one of text sees nothing", async () 
   expect((await run(images, { cwd })).code).toBe(0);
   const written = await run(["generate", "--checkpoint", "images"], { cwd });
   expect(written).toMatchObject({ code: 1, stdout: "" });
-  expect(written.stderr).toMatch(/: a classifier of images, which writes no text; try stepsize predict\n$/);
+  expect(written.stderr).toMatch(/: expected a text model, got an image classifier; use stepsize predict\n$/);
   const seen = await run(["predict", "--checkpoint", "run", "a.pgm"], { cwd });
   expect(seen).toMatchObject({ code: 1, stdout: "" });
   expect(seen.stderr).toMatch(/: expected an image classifier, got a text model; use stepsize generate\n$/);
