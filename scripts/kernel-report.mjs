@@ -1,8 +1,23 @@
 // nvcc's report on the kernels of a source: registers, spills, shared memory, and the occupancy of a multiprocessor.
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+//
+//   node scripts/kernel-report.mjs
+//
+// makes the reports that the tests read, two at a time. A report is kept in node_modules/.stepsize/kernels/ until a
+// source, the compiler or a flag changes.
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { root } from "./gyp.mjs";
 
 // The same flags as in CMakeLists.txt.
@@ -58,8 +73,33 @@ function widestAccess(body) {
   return Math.max(body.includes("cp.async.cg.shared.global") ? 16 : 0, ...widths);
 }
 
-/** The kernels of a source, compiled for an architecture. A warning is an error. */
+const kept = join(root, "node_modules", ".stepsize", "kernels");
+
+/** A name for everything that a report depends on. */
+function fingerprint(source, architecture) {
+  const hash = createHash("sha256").update(JSON.stringify([source, architecture, flags]));
+  hash.update(readFileSync(import.meta.filename)).update(run("nvcc", "--version"));
+  hash.update(readFileSync(resolve(root, source)));
+  const names = readdirSync(join(root, "native"), { recursive: true }).filter((name) => /\.(h|cuh|cu)$/.test(name));
+  for (const name of names.sort()) hash.update(name).update(readFileSync(join(root, "native", name)));
+  return hash.digest("hex").slice(0, 24);
+}
+
+/** The kernels of a source, compiled for an architecture, from a kept report if there is one. A warning is an error. */
 export function kernelsOf(source, architecture) {
+  const path = join(kept, `${basename(source)}-${architecture}-${fingerprint(source, architecture)}.json`);
+  if (existsSync(path)) return JSON.parse(readFileSync(path, "utf8"));
+  const kernels = compiledKernels(source, architecture);
+  mkdirSync(kept, { recursive: true });
+  for (const old of readdirSync(kept).filter((name) => name.startsWith(`${basename(source)}-${architecture}-`)))
+    rmSync(join(kept, old));
+  // Another process may read it at any moment.
+  writeFileSync(`${path}.${process.pid}`, JSON.stringify(kernels));
+  renameSync(`${path}.${process.pid}`, path);
+  return kernels;
+}
+
+function compiledKernels(source, architecture) {
   const folder = mkdtempSync(join(tmpdir(), "stepsize-kernels-"));
   try {
     const output = join(folder, "kernels.cubin");
@@ -115,5 +155,27 @@ export function kernelsOf(source, architecture) {
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Makes the reports of these sources in another process. */
+function makeReports(sources) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [import.meta.filename, ...sources], { stdio: "inherit" });
+    child.on("error", reject);
+    child.on("close", (code) => (code === 0 ? resolve() : reject(new Error(`exit code ${code}`))));
+  });
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const named = process.argv.slice(2);
+  if (named.length > 0) {
+    for (const source of named) kernelsOf(source, "sm_90");
+  } else {
+    const names = readdirSync(join(root, "native", "cuda")).filter((name) => name.endsWith(".cu"));
+    // The attention and matrix kernels take as long as all others together.
+    const isLong = (name) => /^(attention|optimizer)/.test(name);
+    const sources = (chosen) => names.filter((name) => isLong(name) === chosen).map((name) => `native/cuda/${name}`);
+    await Promise.all([makeReports(sources(true)), makeReports(sources(false))]);
   }
 }

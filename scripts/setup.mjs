@@ -215,6 +215,23 @@ if (process.argv.includes("--test") && ownHeaders() && works("clang++"))
     },
   });
 
+if (interprets)
+  step("report on the kernels", {
+    inputs: [...cudaSources, join(root, "scripts", "kernel-report.mjs")],
+    salt: process.arch,
+    product: join(stamps, "kernels"),
+    work: () => run(process.execPath, [join(root, "scripts", "kernel-report.mjs")]),
+  });
+
+// Skipped by the tests, too, if ThreadSanitizer does not work here.
+if (process.argv.includes("--test"))
+  step("program with ThreadSanitizer", {
+    inputs: [...filesUnder("native"), ...filesUnder("test/native/support").filter((file) => /race/.test(file))],
+    salt: process.arch,
+    product: join(stamps, "races"),
+    work: () => attempt(process.execPath, [join(root, "test", "native", "support", "races.mjs")]),
+  });
+
 if (process.argv.includes("--test"))
   step("programs of kernel tests", {
     inputs: [...cudaSources, ...filesUnder("test/emulator"), ...filesUnder("test/cuda")],

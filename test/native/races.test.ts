@@ -1,6 +1,6 @@
 // The pool of threads and the CPU backend under ThreadSanitizer: test/native/support/races_test.cc.
 import { expect, it } from "vitest";
-import { runRaces, whyNoThreadSanitizer } from "./support/races.js";
+import { runRaces, whyNoThreadSanitizer } from "./support/races.mjs";
 
 const why = await whyNoThreadSanitizer();
 if (why) console.warn(`the test of races is skipped: ${why}`);

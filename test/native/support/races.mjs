@@ -1,18 +1,15 @@
-// Builds races_test.cc with ThreadSanitizer, and keeps the program until one of its sources changes.
+// Builds races_test.cc with ThreadSanitizer and runs it. The program is kept in node_modules/.stepsize/races/ until one of
+// its sources changes.
+//
+//   node test/native/support/races.mjs
+//
+// only builds it. Set-up does so, so that no test waits for a compiler.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { compileProducts } from "../../../scripts/compile.mjs";
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, "../../..");
@@ -31,7 +28,7 @@ const sources = [
 ];
 
 /** The reason why the program cannot be built or run here, or an empty string. */
-export async function whyNoThreadSanitizer(): Promise<string> {
+export async function whyNoThreadSanitizer() {
   const folder = mkdtempSync(join(root, "node_modules", "probe-"));
   try {
     writeFileSync(join(folder, "probe.cc"), "#include <atomic>\nint main() { return std::atomic<int>{0}; }\n");
@@ -45,31 +42,37 @@ export async function whyNoThreadSanitizer(): Promise<string> {
   }
 }
 
-function fingerprint(): string {
+function fingerprint() {
   const hash = createHash("sha256").update(JSON.stringify([flags, sources]));
-  const names = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).filter((name) =>
-    /\.(h|cc)$/.test(name),
-  );
+  const names = readdirSync(join(root, "native"), { recursive: true }).filter((name) => /\.(h|cc)$/.test(name));
   for (const name of names.sort()) hash.update(name).update(readFileSync(join(root, "native", name)));
   return hash
-    .update(readFileSync(join(root, sources[0] as string)))
+    .update(readFileSync(join(root, sources[0])))
     .digest("hex")
     .slice(0, 24);
 }
 
-/** Runs the program. With "race" it contains a race. Returns its output, or throws ThreadSanitizer's report. */
-export async function runRaces(...args: readonly "race"[]): Promise<string> {
+/** The path of the program, which is built if it does not exist. */
+async function built() {
   const program = join(root, "node_modules", ".stepsize", "races", fingerprint());
-  if (!existsSync(program)) {
-    rmSync(dirname(program), { recursive: true, force: true });
-    mkdirSync(dirname(program), { recursive: true });
-    const built = `${program}.${process.pid}`;
-    await run("c++", [...flags, ...sources, "-o", built], { cwd: root });
-    renameSync(built, program);
-  }
-  const { stdout, stderr } = await run(program, args, {
+  if (existsSync(program)) return program;
+  rmSync(dirname(program), { recursive: true, force: true });
+  await compileProducts({
+    includeFolder: join(root, "native"),
+    compilations: sources.map((source) => ({ source, flags, part: "program" })),
+    products: [{ file: program, parts: ["program"], link: ["-fsanitize=thread"] }],
+  });
+  if (!existsSync(program)) throw new Error(`${program}: the program with ThreadSanitizer was not built`);
+  return program;
+}
+
+/** Runs the program. With "race" it contains a race. Returns its output, or throws ThreadSanitizer's report. */
+export async function runRaces(...args) {
+  const { stdout, stderr } = await run(await built(), args, {
     env: { ...process.env, TSAN_OPTIONS: "" },
     maxBuffer: 1 << 26,
   });
   return stdout + stderr;
 }
+
+if (process.argv[1] === import.meta.filename && (await whyNoThreadSanitizer()) === "") await built();

@@ -1,0 +1,2 @@
+export function whyNoThreadSanitizer(): Promise<string>;
+export function runRaces(...args: readonly "race"[]): Promise<string>;
