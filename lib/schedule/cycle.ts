@@ -28,16 +28,16 @@ export function cosineRestarts(options: CosineRestartsOptions): Schedule {
 
 export const cosineRestartsDefinition: Definition<CosineRestartsOptions> = {
   name: "cosine-restarts",
-  description: "Cosine in cycles, each begun at the highest rate",
+  description: "Cosine cycles that each start at the highest rate",
   source: "Loshchilov, Hutter, ICLR 2017",
   options: {
     ...commonOptions,
-    periodFactor: integer("what each cycle's length is multiplied by for the next", { min: 1 }, byDefault(2)),
+    periodFactor: integer("growth factor of the cycle length", { min: 1 }, byDefault(2)),
     firstPeriod: integer(
       "steps in the first cycle",
       { min: 1 },
       {
-        text: "such that three cycles fill the budget",
+        text: "three cycles fill the budget",
         value(given) {
           const m = given["periodFactor"] as number;
           return Math.max(1, Math.ceil(decayingSteps(given) / (1 + m + m * m)));

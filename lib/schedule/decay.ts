@@ -59,7 +59,7 @@ export const stepDefinition: Definition<StepOptions> = {
       { above: 0, below: 1 },
       byDefault([0.5, 0.75]),
     ),
-    gamma: number("what each drop multiplies the rate by", { above: 0, max: 1 }, byDefault(0.1)),
+    gamma: number("factor of the rate at each milestone", { above: 0, max: 1 }, byDefault(0.1)),
   },
   rule(options, steps) {
     // The product is rounded: 0.55 · 100 is slightly above 55, but the drop belongs to step 55.
@@ -130,7 +130,7 @@ export function polynomial(options: PolynomialOptions): Schedule {
 
 export const polynomialDefinition: Definition<PolynomialOptions> = {
   name: "polynomial",
-  description: "A power of the part of the budget that is left",
+  description: "A power of the remaining fraction of the budget",
   source: 'Chen et al., TPAMI 2018 (as "poly")',
   reachesEnd: true,
   options: { ...commonOptions, power: number("the exponent", { above: 0 }, byDefault(0.9)) },

@@ -73,7 +73,7 @@ export const rateOptions = {
 
 /** The table row of {@link Convention}. It may be absent, so that the JSON of schedules without it stays the same. */
 export const convention = optional(
-  choice("how steps count at both ends: peers warms up from 0 and ends at step budget", ["stepsize", "peers"]),
+  choice("counting of steps at both ends; peers warms up from 0 and ends at step budget", ["stepsize", "peers"]),
   "stepsize",
 );
 

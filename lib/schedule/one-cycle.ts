@@ -78,9 +78,9 @@ function definitionOf(name: string, description: string, cyclesByDefault: boolea
     source: "after Smith, Topin, 2018, as in PyTorch and fastai",
     options: {
       ...rateOptions,
-      riseFraction: number("part of the budget that the rise takes", { min: 0, max: 1 }, byDefault(0.3)),
-      initialDivisor: number("the highest rate over the first", { min: 1 }, byDefault(25)),
-      finalDivisor: number("the first rate over the last", { min: 1 }, byDefault(1e4)),
+      riseFraction: number("fraction of the budget for the rise", { min: 0, max: 1 }, byDefault(0.3)),
+      initialDivisor: number("ratio of the highest rate to the first", { min: 1 }, byDefault(25)),
+      finalDivisor: number("ratio of the first rate to the last", { min: 1 }, byDefault(1e4)),
       arms: choice("the shape of rise and fall", ["cosine", "linear"], byDefault("cosine")),
       threePhase: optional(boolean("whether the fall stops at the first rate on its way"), "false"),
       cycleMomentum: boolean("whether the schedule has a momentum too", byDefault(cyclesByDefault)),

@@ -86,9 +86,9 @@ function factor(step: number, T: number, phi: number): number {
   return u / (u + (phi / 2) * v);
 }
 
-const phiAdvice = "2 is the cosine schedule, larger decays sooner";
+const phiAdvice = "2 gives the cosine schedule; a larger value decays sooner";
 const { maxLr, minLr } = commonOptions;
-const phi = number("how soon the rate decays", { above: 0, advice: phiAdvice }, byDefault(2));
+const phi = number("shape: a larger phi decays sooner", { above: 0, advice: phiAdvice }, byDefault(2));
 
 const phaseOptions: OptionTable = {
   iterations: integer("steps in the phase", { min: 1 }),
@@ -103,11 +103,11 @@ export const ubaDefinition: Definition<UbaOptions> = {
   source: "Tang et al., NeurIPS 2025, arXiv:2505.24452",
   options: {
     ...commonOptions,
-    maxLr: withFallback(maxLr, { text: "the highest of the phases', where each has one", value: highestOfPhases }),
+    maxLr: withFallback(maxLr, { text: "the highest maxLr of the phases, if each has one", value: highestOfPhases }),
     phi,
     phases: {
       kind: "phases",
-      description: "consecutive decays: iterations, and optionally maxLr, minLr and phi, of each",
+      description: "consecutive decays; each has iterations, and optionally maxLr, minLr and phi",
       mayBeAbsent: true,
       read: readPhases,
     },

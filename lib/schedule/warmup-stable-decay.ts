@@ -55,7 +55,11 @@ export const warmupStableDecayDefinition: Definition<WarmupStableDecayOptions> =
       { text: "20 % of the budget", value: ({ budget }) => Math.round(0.2 * (budget as number)) },
     ),
     cooldown: choice("the cooldown's shape", ["linear", "sqrt", "exponential"], byDefault("linear")),
-    cooldownFactor: number("what an exponential cooldown leaves", { above: 0, below: 1 }, byDefault(0.1)),
+    cooldownFactor: number(
+      "fraction of the rate at the end of an exponential cooldown",
+      { above: 0, below: 1 },
+      byDefault(0.1),
+    ),
     convention,
   },
   reachesEnd: true,

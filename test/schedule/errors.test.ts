@@ -91,7 +91,7 @@ test.each([
   [
     "uba",
     { phi: 0 },
-    "uba.phi: expected a finite number above 0 (2 is the cosine schedule, larger decays sooner), got 0",
+    "uba.phi: expected a finite number above 0 (2 gives the cosine schedule; a larger value decays sooner), got 0",
   ],
   ["uba", { phi: -1 }, "uba.phi: "],
   ["uba", { phi: Number.NaN }, "uba.phi: "],
