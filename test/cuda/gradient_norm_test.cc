@@ -181,7 +181,7 @@ STEPSIZE_TEST(theNormIsRightForEveryFiniteGradient) {
     for (const float scale : scales)
       for (const float other : {0.0f, 0x1p-149f, 0x1p-70f, 1.0f, 0x1p70f, 0x1p127f}) {
         // Which accesses there are depends on whether a chunk is summed twice, and not on these numbers.
-        if (detectsRaces() && other != 0x1p70f) continue;
+        if (stepsize::emulator::detectsRaces() && other != 0x1p70f) continue;
         TensorList gradients(low);
         // More than a chunk beside one of the numbers; that takes the emulator longest.
         std::vector<float> values = numbers(other == 1.0f ? 16390 : 1100, 7);
