@@ -325,7 +325,7 @@ STEPSIZE_TEST(embeddingGradientAddsRunsAtTheEndOfAChunk) {
   expectEmbeddingGradient(ids, 8, 5);
   expectEmbeddingGradient({1, 1, 0, 1}, 2, 4 * kEmbeddingThreads + 6);
   // The race detector takes 15 seconds for so many ids, which do nothing side by side that those above do not.
-  if (detectsRaces()) return;
+  if (stepsize::emulator::detectsRaces()) return;
   std::vector<int32_t> rare((kEmbeddingThreads + 2) * kIdChunk, -1);
   for (const size_t i : {size_t{5}, kEmbeddingThreads * size_t{kIdChunk} - 1, rare.size() - 1}) rare[i] = 3;
   rare[rare.size() - 2] = 1;
