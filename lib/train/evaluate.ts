@@ -9,29 +9,38 @@ import { isInt32Array } from "../realms.js";
 import { correctCount, noGrad, Tensor, type Totals, tensor, tidy } from "../tensor/index.js";
 import { addend, weighed } from "./step-loss.js";
 
-/** What {@link evaluate} found over one pass of the data. */
+/** The result of {@link evaluate}: one pass over data. */
 export interface Evaluation {
-  /** The mean over all that counts, with its weights: over labels that are not ignored, whatever the batches' sizes. */
+  /**
+   * Weighted mean of the loss over all labels that are not ignored, independent of the batch size. NaN if no label
+   * counts.
+   */
   readonly loss: number;
-  /** Share of the labels that count that the largest output is at, 0 to 1; absent where labels are not classes. */
+  /**
+   * Fraction of counted labels for which the largest output is the label's, from 0 to 1. Absent unless labels are
+   * classes.
+   */
   readonly accuracy?: number;
+  /** Number of items in the pass. */
   readonly items: number;
 }
 
 /** @internal A batch on the device. */
 export interface BatchTensors {
+  /** The inputs. */
   readonly x: Tensor;
+  /** The labels. */
   readonly y: Tensor;
-  /** What is to be done to images x; see `Batch.moves`. */
+  /** Shifts and mirroring of the images `x`; see `Batch.moves`. */
   readonly moves?: Tensor;
 }
 
-/** @internal Labels as values with their shape. */
+/** @internal Returns labels as values with their shape. */
 export function shaped(labels: Labels): { data: Int32Array | Float32Array; shape: readonly number[] } {
   return isInt32Array(labels) ? { data: labels, shape: [labels.length] } : labels;
 }
 
-/** @internal Puts a batch on the device. */
+/** @internal Uploads a batch to a device. */
 export function upload(device: Device, batch: Batch): BatchTensors {
   expectObject("batch", batch, "a batch, as a dataset's batches give it");
   expectObject("batch.inputs", batch.inputs, "{ data, shape }");
@@ -45,12 +54,12 @@ export function upload(device: Device, batch: Batch): BatchTensors {
   };
 }
 
-/** @internal */
+/** @internal Disposes of the tensors of a batch. */
 export function disposeBatch(batch: BatchTensors): void {
   for (const one of Object.values(batch) as Tensor[]) one.dispose();
 }
 
-/** @internal The loss of a batch, which somebody else's function computes. */
+/** @internal Returns the loss of a batch, and checks the result of the given loss function. */
 export function lossOf(loss: Loss, outputs: Tensor, targets: Tensor): Tensor {
   const result = loss(outputs, targets);
   if (!(result instanceof Tensor) || result.size !== 1)
@@ -58,26 +67,29 @@ export function lossOf(loss: Loss, outputs: Tensor, targets: Tensor): Tensor {
   return result;
 }
 
-/** How one pass over data is watched and ended. */
+/** Options to observe and to end one pass over data. */
 export interface PassOptions {
-  /** Called after each batch with the items done so far. */
+  /** Called after each batch, with the number of items so far and in total. Default: nothing is called. */
   readonly onProgress?: ((done: number, items: number) => void) | undefined;
   /**
-   * Ends the pass once it is aborted, before the next batch. There is no result then, since that of a part could be
-   * taken for the whole's: the promise rejects with the signal's reason, and the model is in its former mode.
+   * Ends the pass before the next batch when it is aborted. The promise rejects with the signal's reason, because the
+   * result of a part could be mistaken for that of the whole. The model returns to its former mode. Default: no signal.
    */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @internal */
+/** @internal Names of the options of a pass. */
 export const passNames = optionNames<PassOptions>({ onProgress: true, signal: true });
 
-/** What {@link evaluate} works with. */
+/** Options of {@link evaluate}. */
 export interface EvaluateOptions extends PassOptions {
+  /** The model to evaluate. It returns to its former mode afterwards. */
   readonly model: Module;
+  /** Device of the model. */
   readonly device: Device;
+  /** The loss, from outputs and labels to a tensor with one element. */
   readonly loss: Loss;
-  /** Raw inputs to what the model takes. */
+  /** Converts raw inputs to what the model takes, such as the `prepare` of {@link loadModel}. */
   readonly prepare: (raw: Tensor) => Tensor;
 }
 
@@ -90,8 +102,24 @@ const evaluateNames = optionNames<EvaluateOptions>({
 });
 
 /**
- * One pass over the data in evaluation mode; the model is back in its former mode afterwards.
- * @throws StepsizeError `invalid-argument`; the reason of `signal` if it is aborted before the end
+ * Evaluates a model in one pass over data, in evaluation mode and without gradients.
+ *
+ * @param source the data, such as `test.batches({ size: 500 })`
+ * @returns the mean loss, the number of items and, for class labels, the accuracy
+ * @throws StepsizeError `invalid-argument` if an argument is invalid; `device-failed` or `out-of-memory` if an
+ * operation fails. If `signal` is aborted before the end, the promise rejects with its reason. Errors of the data, the
+ * loss and `onProgress` are passed on.
+ *
+ * @example
+ * ```ts
+ * import { data, evaluate, models, nn, openDevice, type Tensor } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+ * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+ * const options = { model, device, loss: nn.crossEntropy, prepare: (raw: Tensor) => raw };
+ * const { loss, accuracy, items } = await evaluate(set.batches({ size: 4 }), options);
+ * ```
  */
 export async function evaluate(source: BatchSource, options: EvaluateOptions): Promise<Evaluation> {
   expectMethods("source", source, ["once"], "batches, such as dataset.batches({ size: 128 })");
@@ -134,7 +162,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
       correct += batchCorrect ?? 0;
       classes &&= batchCorrect !== undefined;
       onProgress?.(items, source.items);
-      // A pass that is complete has its result.
+      // A complete pass has a result.
       if (items < source.items) signal?.throwIfAborted();
     }
   } finally {
@@ -143,7 +171,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
   return { loss: lossSum / weight, ...(classes && { accuracy: correct / labels }), items };
 }
 
-/** How many of the labels count. */
+/** Returns the number of labels that are not ignored. */
 function countedIn({ labels }: Batch, ignored: number): number {
   let counted = 0;
   for (const label of shaped(labels).data) if (label !== ignored) counted++;

@@ -6,81 +6,108 @@ import type { BestMetric } from "./best-evaluation.js";
 import type { StepRecord } from "./step-record.js";
 
 /**
- * After which steps something happens, counted from the beginning of the budget. A number n means after every n steps:
- * 100 means after 100, 200, 300. A list holds the numbers of steps themselves: [1, 10, 100]. A function says whether it
- * happens after so many.
+ * Steps after which something happens, counted from the beginning of the budget.
+ *
+ * - A number n means after every n steps: 100 means after 100, 200, 300 and so on.
+ * - A list has the numbers of steps: [1, 10, 100].
+ * - A function returns whether it happens after a number of steps.
  */
 export type Steps = number | readonly number[] | ((steps: number) => boolean);
 
-/** Evaluation during a run: see {@link RunOptions.evaluateEvery}. */
+/** Evaluation during a run; see {@link RunOptions.evaluateEvery}. */
 export interface EvaluateEvery {
+  /** Steps after which to evaluate. */
   readonly steps: Steps;
-  /** The data to evaluate on, in one pass: `validation.batches({ size: 500 })`. */
+  /** The data to evaluate on, in one pass, such as `validation.batches({ size: 500 })`. */
   readonly data: BatchSource;
-  /** Called after each batch of an evaluation with the items done so far. What it throws ends the run. */
+  /**
+   * Called after each batch of an evaluation, with the number of items so far and in total. An error that it throws
+   * ends the run.
+   */
   readonly onProgress?: ((done: number, items: number) => void) | undefined;
-  /** What makes an evaluation better than another: a lower loss or a higher accuracy. Default `"loss"`. */
+  /** What evaluations are compared by: a lower loss or a higher accuracy is better. Default `"loss"`. */
   readonly metric?: BestMetric | undefined;
-  /** Where to keep the checkpoint of the best evaluation so far; default: nowhere. */
+  /** Path of the checkpoint of the best evaluation so far. Default: no such checkpoint is written. */
   readonly best?: string | undefined;
-  /** Early stopping: the run ends after so many evaluations in a row that were not better. Default: it does not. */
+  /**
+   * Number of evaluations in a row without an improvement that ends the run (early stopping), a whole number ≥ 1.
+   * Default: no early stopping.
+   */
   readonly patience?: number | undefined;
-  /** By how much an evaluation must be better to count; default 0. */
+  /** Smallest improvement of the metric that counts, a number ≥ 0. Default 0. */
   readonly minDelta?: number | undefined;
 }
 
-/** Checkpoints during a run: see {@link RunOptions.checkpointEvery}. */
+/** Checkpoints during a run; see {@link RunOptions.checkpointEvery}. */
 export interface CheckpointEvery {
+  /** Steps after which to write a checkpoint. */
   readonly steps: Steps;
-  /** Where to write it: one file that each checkpoint replaces, or a function of the number of steps made. */
+  /**
+   * Path of the file. Every checkpoint replaces it. A function of the number of steps so far gives each its own path.
+   */
   readonly path: string | ((step: number) => string);
 }
 
-/** What is called after a step. The run waits for a promise that it returns. */
+/** A function that is called with the record of a step. The run waits for a promise that it returns. */
 export type StepCallback = (record: StepRecord) => void | Promise<void>;
 
 /** Options of `Trainer.run`. */
 export interface RunOptions {
-  /** Pause after so many steps, counted from the beginning of the budget; default: the budget. */
+  /**
+   * Number of steps after which the run pauses, counted from the beginning of the budget, a whole number ≥ 0. Default:
+   * the budget.
+   */
   readonly until?: number | undefined;
   /**
-   * Records the second step and makes the following ones by replaying it, where their batches have the same shapes: to
-   * the same bits, with next to nothing left for the host. Takes the memory of a step once more, and calls
-   * `optimizer.tabulate()`. Default false.
+   * Whether to capture the trainer's second step and to replay it for later steps whose batches have the same shapes.
+   * Default false.
+   *
+   * The results have the same bits, and the host has almost no work per step. A captured step takes the memory of one
+   * more step. It calls `optimizer.tabulate()`.
    */
   readonly capture?: boolean | undefined;
   /**
-   * Makes later steps while the loop body still works on a record, so that the device never waits for the loop: worth it
-   * for steps of less than a millisecond. The records and the options below are the same, and as exact. But a loop body
-   * sees weights of later steps than its record's: `evaluate`, `save` and `load` are refused there, and after `break` or
-   * `stop()` the trainer has made a few steps more, as `trainer.step` says. Default false: the weights in the loop body
-   * are those of its record.
+   * Whether to make later steps while the loop body works on a record, so that the device does not wait for the loop
+   * body. Default false: the weights in the loop body are those of its record.
+   *
+   * This helps if a step takes less than a millisecond. The records are the same, and the options below act after exact
+   * steps. The loop body sees weights of later steps than its record's. `evaluate`, `save` and `load` are refused
+   * there. After `break` or `stop()`, the trainer has made a few more steps; see `trainer.step`.
    */
   readonly runAhead?: boolean | undefined;
   /**
-   * With `runAhead`, the steps after which the run waits all the same, so that the loop body sees the weights of its
-   * record and may evaluate, save, load or leave. Default: where one of the options below does something.
+   * With `runAhead`, the steps after which the run waits for the loop body. The body then sees the weights of its
+   * record and may evaluate, save, load or leave. Default: the steps after which one of the options below acts.
    *
+   * @example
    * ```ts
+   * import { data, models, nn, openDevice, SGD, Trainer } from "stepsize";
+   *
+   * const device = await openDevice("cpu");
+   * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+   * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+   * const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+   * const batches = set.batches({ size: 4 });
+   * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: batches, budget: 500 });
    * for await (const { step } of trainer.run({ runAhead: true, capture: true, exactEvery: 100 }))
-   *   if ((step + 1) % 100 === 0) console.log(await sampleOf(model));
+   *   if ((step + 1) % 100 === 0) console.log(await trainer.evaluate(batches));
    * ```
    */
   readonly exactEvery?: Steps | undefined;
   /**
-   * Evaluates after these steps. The record of the last of them has the result as `evaluation`.
+   * Evaluates after these steps. The record of the step has the result as `evaluation`. Default: no evaluation.
    *
    * ```ts
    * const evaluateEvery = { steps: 100, data: validation.batches({ size: 500 }), best: "best.safetensors", patience: 5 };
    * for await (const { step, evaluation } of trainer.run({ evaluateEvery }))
    *   if (evaluation) console.log(step + 1, evaluation.loss);
-   * await trainer.load("best.safetensors"); // the run may have ended five evaluations after it
+   * await trainer.load("best.safetensors"); // the run may have ended five evaluations later
    * ```
    */
   readonly evaluateEvery?: EvaluateEvery | undefined;
   /**
-   * Writes a checkpoint after these steps, once the loop body is done with the record of the last of them: what the
-   * body keeps of its records never lags behind the newest checkpoint.
+   * Writes a checkpoint after these steps, when the loop body is done with the record of the step. Whatever the loop
+   * body stores about its records is then at least as new as the newest checkpoint. Default: no checkpoint.
    *
    * ```ts
    * trainer.run({ checkpointEvery: { steps: 500, path: (step) => `run/checkpoint-${step}.safetensors` } });
@@ -88,8 +115,8 @@ export interface RunOptions {
    */
   readonly checkpointEvery?: CheckpointEvery | undefined;
   /**
-   * Called with the record after every step, or after some: the weights are those of that step, and `evaluate`, `save`,
-   * `load` and `stop` act on them.
+   * Called with the record after every step, or after some steps. The weights are those of that step. `evaluate`,
+   * `save`, `load` and `stop` act on them. Default: nothing is called.
    *
    * ```ts
    * trainer.run({ onStep: { steps: [1, 10, 100], callback: ({ step }) => trainer.save(`run/${step + 1}.safetensors`) } });
@@ -97,9 +124,9 @@ export interface RunOptions {
    */
   readonly onStep?: StepCallback | { readonly steps: Steps; readonly callback: StepCallback } | undefined;
   /**
-   * Ends the run once it is aborted, exactly as `stop()` does: after the step that is being made, without an error; an
-   * evaluation that has begun is finished. `trainer.step` says how far it came, and `run` may be called again. If it is
-   * aborted already, no step is made.
+   * Ends the run when it is aborted, as `stop()` does: after the step in progress, without an error. An evaluation in
+   * progress is finished. `run` may be called again. If the signal is aborted before the run, no step is made. Default:
+   * no signal.
    *
    * ```ts
    * const signal = AbortSignal.timeout(3_600_000);
@@ -135,19 +162,28 @@ const onStepNames = optionNames<{ readonly steps: Steps; readonly callback: Step
   callback: true,
 });
 
-/** Options of a run, checked. */
+/** Checked options of a run. */
 export class RunPlan {
-  /** Steps after which the run ends. */
+  /** Number of steps after which the run ends. */
   readonly end: number;
+  /** Whether steps are captured and replayed. */
   readonly capture: boolean;
+  /** Whether steps are made while the loop body works on a record. */
   readonly runAhead: boolean;
+  /** The signal that ends the run. */
   readonly signal: AbortSignal | undefined;
+  /** The evaluation during the run. */
   readonly evaluation: (EvaluateEvery & { readonly isDue: Due }) | undefined;
   readonly #checkpoint: (CheckpointEvery & { readonly isDue: Due }) | undefined;
   readonly #isExact: Due;
   readonly #callback: { readonly isDue: Due; readonly callback: StepCallback } | undefined;
 
-  /** @throws StepsizeError `invalid-argument` */
+  /**
+   * Checks the options.
+   *
+   * @param budget number of steps of the whole training
+   * @throws StepsizeError `invalid-argument` for an unknown or invalid option
+   */
   constructor(options: RunOptions, budget: number) {
     expectOptions("run", runNames, options);
     const {
@@ -175,25 +211,26 @@ export class RunPlan {
     this.#callback = onStep && checkCallback(onStep);
   }
 
-  /** Whether the run must not be ahead of its records after so many steps. */
+  /** Whether the run waits for the loop body after this number of steps. */
   isExactAfter(steps: number): boolean {
     if (!this.runAhead || steps >= this.end || this.#isExact(steps)) return true;
     return [this.evaluation, this.#checkpoint, this.#callback].some((each) => each?.isDue(steps));
   }
 
-  /** Where a checkpoint is written after so many steps, if one is. */
+  /** Returns the path of the checkpoint to write after this number of steps; `undefined` if none is due. */
   checkpointAfter(steps: number): string | undefined {
     if (!this.#checkpoint?.isDue(steps)) return undefined;
     const { path } = this.#checkpoint;
     return typeof path === "string" ? path : path(steps);
   }
 
-  /** What is called after so many steps, if anything. */
+  /** Returns the function to call after this number of steps; `undefined` if none is due. */
   callbackAfter(steps: number): StepCallback | undefined {
     return this.#callback?.isDue(steps) ? this.#callback.callback : undefined;
   }
 }
 
+/** Whether something is due after a number of steps. */
 type Due = (steps: number) => boolean;
 
 function checkEvaluation(given: EvaluateEvery) {

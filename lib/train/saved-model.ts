@@ -13,39 +13,51 @@ import type { Tensor } from "../tensor/index.js";
 import type { BestEvaluation } from "./best-evaluation.js";
 import { readCheckpointInfo } from "./checkpoint-info.js";
 
-/** What a model needs around it to be used on raw data: saved with its weights. */
+/** What a model needs to be used on raw data. It is saved with the weights. */
 export interface ModelCard {
-  /** How to build it; absent for a model of your own, which only its own code can build. */
+  /**
+   * Configuration from which `models.create` builds the model. Absent for a custom module, which only its own code can
+   * build.
+   */
   readonly config?: ModelConfig | undefined;
+  /** Preprocessing of raw inputs. Default: none. */
   readonly preprocessing?: PreprocessingOptions | undefined;
-  /** Names of the classes, in the order of the outputs. */
+  /** Names of the classes, in the order of the outputs. Default: none. */
   readonly classes?: readonly string[] | undefined;
-  /** Of a model of text: what its tokens are, and how many of them it was trained to see at once. */
+  /** For a model of text: the tokenizer, and the number of tokens per window in training. */
   readonly text?: { readonly tokenizer: TokenizerSpec; readonly context: number } | undefined;
 }
 
-/** The JSON inside a checkpoint. */
+/** The JSON object in the metadata of a checkpoint. */
 export interface CheckpointInfo extends ModelCard {
+  /** Name and version of the format. */
   readonly format: "stepsize-checkpoint-1";
-  /** Steps done: the next one is this number. */
+  /** Number of steps so far, which is the index of the next step. */
   readonly step: number;
-  /** Steps that the optimizer's own counter says; default: as many. */
+  /** Number of steps that the optimizer has counted. Default: `step`. */
   readonly iteration?: number;
+  /** Counters of the modules that use random numbers, by path; see `Module.counters`. */
   readonly counters: Readonly<Record<string, number>>;
-  /** Of the model; default float32. */
+  /** Storage precision of the model. Default `"float32"`. */
   readonly precision?: Precision;
-  /** The best evaluation until then, if there was one. */
+  /** The best evaluation so far. Absent if there is none. */
   readonly best?: BestEvaluation;
-  /** What determines the rest of the run; a resumed run must agree with it. */
+  /** What determines the rest of the run, such as the schedule and the data. A resumed run must agree with it. */
   readonly run: Readonly<Record<string, unknown>>;
 }
 
 /** A checkpoint in memory. */
 export interface Checkpoint {
+  /** The JSON object in its metadata. */
   readonly info: CheckpointInfo;
+  /** Parameters and buffers of the model, by path. */
   readonly model: ReadonlyMap<string, HostTensor>;
+  /** Optimizer state, by name; see `Optimizer.stateDict`. */
   readonly optimizer: ReadonlyMap<string, HostTensor>;
-  /** Learning rates that are functions of the caller's own, by the place of their parameter group: [steps, 1 or 2]. */
+  /**
+   * Values of learning rates that are custom functions, by the index of their parameter group. The shape is [steps, 1],
+   * or [steps, 2] with momentum.
+   */
   readonly rates: ReadonlyMap<string, HostTensor>;
 }
 
@@ -53,26 +65,30 @@ const modelPrefix = "model.";
 const optimizerPrefix = "optimizer.";
 const ratesPrefix = "learningRate.";
 
-/** What tensors a checkpoint has. */
+/** The parts of a checkpoint that have tensors. */
 export type CheckpointPart = "model" | "optimizer" | "rates";
 
-/** A checkpoint whose file is open. Its values stay in the file until they are asked for. */
+/** A checkpoint whose file is open. Values are read from the file when they are needed. */
 export interface OpenCheckpoint {
+  /** Path of the file. */
   readonly path: string;
+  /** The JSON object in its metadata. */
   readonly info: CheckpointInfo;
-  /** By their names in the model, and so on. */
+  /** Parameters and buffers of the model, by path. */
   readonly model: ReadonlyMap<string, StoredTensor>;
+  /** Optimizer state, by name. */
   readonly optimizer: ReadonlyMap<string, StoredTensor>;
+  /** Values of custom learning rates, by the index of their parameter group. */
   readonly rates: ReadonlyMap<string, StoredTensor>;
-  /** What the optimizer's `state` holds. */
+  /** Counters of the optimizer, the content of its `state`. */
   readonly counters: Float64Array;
 }
 
 /**
- * Opens a checkpoint for as long as `use` takes, and reads its header and counters.
+ * Opens a checkpoint, reads its header and counters, and closes it when `use` is done.
  *
- * @throws StepsizeError `not-found`, or `invalid-file` for a file that is cut short, is not a checkpoint, or says another
- * number of steps than the state in it
+ * @throws StepsizeError `invalid-argument` if `path` is not a text; `not-found` if there is no file; `invalid-file` if
+ * the file is cut short, is not a checkpoint, or has another number of steps in its header than in its optimizer state
  */
 export async function withCheckpoint<T>(path: string, use: (checkpoint: OpenCheckpoint) => Promise<T>): Promise<T> {
   return await withStored(path, async ({ tensors, metadata }) => {
@@ -87,10 +103,10 @@ export async function withCheckpoint<T>(path: string, use: (checkpoint: OpenChec
   });
 }
 
-/** Bytes of an optimizer's counters: far more than any has. */
+/** Limit in bytes for the optimizer's counters, far above their real size. */
 const mostCounters = 2 ** 20;
 
-/** The optimizer's counters, of which the first are the steps made. */
+/** Returns the optimizer's counters. The first one is the number of steps so far. */
 async function countersOf(path: string, info: CheckpointInfo, state: StoredTensor | undefined): Promise<Float64Array> {
   if (state === undefined) return new Float64Array(0);
   if (state.code !== "F64" || state.shape.length !== 1 || state.bytes > mostCounters)
@@ -109,9 +125,25 @@ async function countersOf(path: string, info: CheckpointInfo, state: StoredTenso
 }
 
 /**
- * Reads all of a checkpoint into memory.
- * @throws StepsizeError `not-found`, or `invalid-file` for a file that is cut short, is not a checkpoint or does not have
- * the checksums that it says.
+ * Reads a whole checkpoint into memory.
+ *
+ * @throws StepsizeError `invalid-argument` if `path` is not a text; `not-found` if there is no file; `invalid-file` if
+ * the file is cut short, is not a checkpoint, or does not match its checksums; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { data, models, nn, openDevice, readCheckpoint, SGD, Trainer } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+ * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+ * const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+ * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: set.batches({ size: 4 }), budget: 10 });
+ * await trainer.save("run/checkpoint.safetensors");
+ *
+ * const checkpoint = await readCheckpoint("run/checkpoint.safetensors");
+ * console.log(checkpoint.info.step, [...checkpoint.model.keys()]); // 0, the paths of weights and biases
+ * ```
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   return await withCheckpoint(path, async ({ info, model, optimizer, rates }) => ({
@@ -122,30 +154,42 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   }));
 }
 
-/** Reads what is needed of a checkpoint to look at its optimizer: the weights stay in the file. */
+/** Reads the optimizer state of a checkpoint. The weights are not read. */
 export async function readOptimizerState({ info, optimizer }: OpenCheckpoint): Promise<Checkpoint> {
   const none = new Map<string, HostTensor>();
   return { info, model: none, optimizer: await readTensors(optimizer), rates: none };
 }
 
-/** Reads all of a checkpoint and keeps none of it. @throws StepsizeError as {@link readCheckpoint} */
+/**
+ * Reads a whole checkpoint to verify its checksums, and keeps nothing in memory.
+ *
+ * @throws StepsizeError as {@link readCheckpoint}
+ */
 export async function verifyCheckpoint(path: string): Promise<void> {
   await withCheckpoint(path, ({ model, optimizer, rates }) => verifyAll([model, optimizer, rates]));
 }
 
-/** Compares tensors with their checksums, before anything is changed. @throws StepsizeError `invalid-file` */
+/**
+ * Verifies the checksums of tensors.
+ *
+ * @throws StepsizeError `invalid-file` if one does not match
+ */
 export async function verifyAll(parts: Iterable<ReadonlyMap<string, StoredTensor>>): Promise<void> {
   for (const part of parts) for (const stored of part.values()) await stored.verify();
 }
 
-/** The types and shapes of tensors in a file, by the same names. */
+/**
+ * Returns the types and shapes of stored tensors, by name.
+ *
+ * @throws StepsizeError `invalid-file` if a type is not supported
+ */
 export function describeAll(
   stored: ReadonlyMap<string, StoredTensor>,
 ): Map<string, Pick<HostTensor, "dtype" | "shape">> {
   return new Map([...stored].map(([name, one]) => [name, describeStored(one)]));
 }
 
-/** @internal Names as they stand in a checkpoint. */
+/** @internal Returns all tensors of a checkpoint by their names in the file. */
 export function checkpointNames<T>(parts: Readonly<Record<CheckpointPart, ReadonlyMap<string, T>>>) {
   const named = (prefix: string, tensors: ReadonlyMap<string, T>) =>
     [...tensors].map(([name, one]) => [prefix + name, one] as const);
@@ -153,7 +197,7 @@ export function checkpointNames<T>(parts: Readonly<Record<CheckpointPart, Readon
   return new Map([...named(modelPrefix, model), ...named(optimizerPrefix, optimizer), ...named(ratesPrefix, rates)]);
 }
 
-/** @internal Fills a model with the weights of a checkpoint, block by block. All of them fit. */
+/** @internal Loads the weights of a checkpoint that fits into a model, block by block. */
 export async function fillWeights(model: Module, weights: ReadonlyMap<string, StoredTensor>): Promise<void> {
   const own = model.stateDict();
   const [first] = own.values();
@@ -162,7 +206,7 @@ export async function fillWeights(model: Module, weights: ReadonlyMap<string, St
   for (const [name, to] of own) await fillSame(uploads, to, weights.get(name) as StoredTensor);
 }
 
-/** @internal Names the file in errors about its content, once; what would be wrong in an argument is wrong in the file. */
+/** @internal Adds the path of a file to errors about its content. `invalid-argument` becomes `invalid-file`. */
 export async function inFile<T>(path: string, read: () => T | Promise<T>): Promise<T> {
   try {
     return await read();
@@ -175,10 +219,14 @@ export async function inFile<T>(path: string, read: () => T | Promise<T>): Promi
 
 /** Options of {@link loadModel}. */
 export interface LoadModelOptions {
+  /** Device for the model. */
   readonly device: Device;
-  /** Makes a model of your own, where the checkpoint does not say how. */
+  /**
+   * Creates the model, whose weights are then replaced. Required for a custom module, whose checkpoint has no `config`.
+   * Default: the model is created from `config`.
+   */
   readonly build?: () => Module;
-  /** Default: the one it was trained in. */
+  /** Storage precision of the loaded model. Default: the one that it was trained in. */
   readonly precision?: Precision;
 }
 
@@ -186,26 +234,55 @@ const loadNames = optionNames<LoadModelOptions>({ device: true, build: true, pre
 const cardNames = optionNames<ModelCard>({ config: true, preprocessing: true, classes: true, text: true });
 const textNames = optionNames<NonNullable<ModelCard["text"]>>({ tokenizer: true, context: true });
 
-/** @internal Throws for what a card does not have. */
+/** @internal Throws `invalid-argument` for unknown fields of a card. */
 export function expectCard(card: ModelCard): void {
   expectOptions("card", cardNames, card);
   if (card.text !== undefined) expectOptions("card.text", textNames, card.text);
 }
 
-/** A model ready for use on raw data. */
+/** A model that is ready for use on raw data. */
 export interface LoadedModel {
+  /** The model, in evaluation mode. */
   readonly model: Module;
+  /** What was saved with the weights. */
   readonly card: ModelCard;
-  /** Raw inputs to what the model takes; does nothing where it was saved without preprocessing. */
+  /**
+   * Converts raw inputs to what the model takes. Without preprocessing, it only converts floats to the model's
+   * precision.
+   */
   readonly prepare: (raw: Tensor) => Tensor;
-  /** Steps it was trained for. */
+  /** Number of steps for which the model was trained. */
   readonly step: number;
 }
 
 /**
- * Builds the model of a checkpoint and loads its weights, for evaluation.
+ * Loads the model of a checkpoint, for evaluation.
  *
- * @throws StepsizeError `not-found`, or `invalid-file` where the file is damaged or of another model (what differs)
+ * The optimizer state is not read.
+ *
+ * @param path path of a checkpoint
+ * @throws StepsizeError `invalid-argument` for an invalid path or option, or if `build` is missing for a custom module;
+ * `not-found` if there is no file; `invalid-file` if the file is damaged or belongs to another model (the message lists
+ * the differences); `out-of-memory`. A model from `build` has not changed then, unless the file can no longer be read
+ * after its checksums were verified.
+ *
+ * @example
+ * ```ts
+ * import { data, loadModel, models, nn, openDevice, SGD, tensor, Trainer } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+ * const config = { kind: "mlp", inputs: 2, hidden: [8], classes: 2 } as const;
+ * const model = models.create(config, { device, seed: 0 });
+ * const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+ * const card = { config, classes: ["equal", "different"] };
+ * const batches = set.batches({ size: 4 });
+ * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: batches, budget: 10, card });
+ * await trainer.save("run/checkpoint.safetensors");
+ *
+ * const loaded = await loadModel("run/checkpoint.safetensors", { device });
+ * const logits = loaded.model.forward(loaded.prepare(tensor(device, [[0, 1]])));
+ * ```
  */
 export async function loadModel(path: string, options: LoadModelOptions): Promise<LoadedModel> {
   const checked = checkedOptions("loadModel", loadNames, options);
@@ -215,7 +292,7 @@ export async function loadModel(path: string, options: LoadModelOptions): Promis
   return await withCheckpoint(path, (checkpoint) => loadOpenModel(checkpoint, checked));
 }
 
-/** @internal {@link loadModel} from a checkpoint that is open. Of the optimizer nothing but the counters is read. */
+/** @internal {@link loadModel} from an open checkpoint. Of the optimizer state, only the counters are read. */
 export async function loadOpenModel(
   { path, info, model: weights }: OpenCheckpoint,
   { device, build, precision }: LoadModelOptions,
@@ -229,7 +306,7 @@ export async function loadOpenModel(
   const model = build ? build() : await inFile(path, () => create(config as ModelConfig, { device }));
   try {
     await inFile(path, () => model.setPrecision(info.precision ?? "float32").checkStateDict(describeAll(weights)));
-    // A model that somebody else holds is changed only if all of it is good.
+    // A model from `build` is changed only if the whole file is valid.
     if (build) await verifyAll([weights]);
     await fillWeights(model, weights);
   } catch (error) {

@@ -3,49 +3,58 @@ import type { OptimizerStats } from "../optim/index.js";
 import type { Evaluation } from "./evaluate.js";
 import { lossFrom } from "./step-loss.js";
 
-/** One step, as `trainer.run` yields it. */
+/** The result of one step, as `trainer.run` yields it. */
 export interface StepRecord {
-  /** From 0. */
+  /** Index of the step, from 0. */
   readonly step: number;
-  /** Before the update; of accumulated batches the mean over all that counts in them, as if they were one batch. */
+  /** Loss before the update. With several batches per step, it is the mean over all of them, as for one large batch. */
   readonly loss: number;
-  /** Of the first parameter group. */
+  /** Learning rate of the first parameter group at this step. */
   readonly learningRate: number;
-  /** Items seen in this step. */
+  /** Number of items in the batches of this step. */
   readonly items: number;
-  /** Global norm of the gradient, where the optimizer clips or checks it. */
+  /** Global 2-norm of the gradient before clipping. Absent unless the optimizer clips or checks gradients. */
   readonly gradientNorm?: number;
-  /** Whether the update was left out because a gradient was not finite. */
+  /** True if the update was left out because a gradient was not finite; otherwise absent. */
   readonly skipped?: boolean;
-  /** What `evaluateEvery` found after this step. */
+  /** Result of the `evaluateEvery` evaluation after this step. Absent if none was due. */
   readonly evaluation?: Evaluation;
-  /** Whether that is the best evaluation so far; absent if there was none. */
+  /** Whether `evaluation` is the best so far. Absent if there is no `evaluation`. */
   readonly best?: boolean;
 }
 
-/** What the host knows of a step when it enqueues it. */
+/** The part of a record that the host knows when it enqueues the step. */
 export type EnqueuedStep = Pick<StepRecord, "step" | "learningRate" | "items">;
 
-/** What the device tells of a step when it is done. */
+/** The results of a step that are read from the device. */
 export interface StepMetrics {
-  /** What the loss is computed from; see `partsOf` in step-loss.ts. */
+  /** The values from which the loss is computed; see `partsOf` in step-loss.ts. */
   readonly losses: readonly number[];
-  /** Where the optimizer measures gradients. */
+  /** Statistics of the optimizer, if it measures gradients. */
   readonly stats?: OptimizerStats | undefined;
 }
 
 /** Makes the records of a run, step by step. */
 export class StepRecords {
-  /** Steps that were left out so far. */
+  /** Number of updates that were left out so far. */
   skipped = 0;
   readonly #skipsNonFinite: boolean;
 
-  /** @param skipsNonFinite whether a step that is not finite is no error */
+  /**
+   * Creates the records of a trainer.
+   *
+   * @param skipsNonFinite whether the optimizer skips non-finite steps, so that they are not an error
+   */
   constructor(skipsNonFinite: boolean) {
     this.#skipsNonFinite = skipsNonFinite;
   }
 
-  /** @throws StepsizeError `non-finite` */
+  /**
+   * Returns the record of the next step.
+   *
+   * @throws StepsizeError `non-finite` if the loss or the gradient norm is not finite and such steps are not skipped,
+   * or if an earlier gradient stopped the updates
+   */
   next(known: EnqueuedStep, { losses, stats }: StepMetrics): StepRecord {
     const loss = lossFrom(losses);
     const skipped = stats !== undefined && stats.skipped > this.skipped;
@@ -53,7 +62,7 @@ export class StepRecords {
     const finite = Number.isFinite(loss) && (stats === undefined || Number.isFinite(stats.norm));
     if (!finite && !this.#skipsNonFinite) {
       const what = Number.isFinite(loss) ? `the gradient's norm is ${stats?.norm}` : `the loss is ${loss}`;
-      // Nothing divided by nothing.
+      // The mean of a step without a counted label is 0/0.
       const empty = Number.isNaN(loss) ? ". A step whose batches have no label that counts has no loss" : "";
       throw new StepsizeError(
         "non-finite",

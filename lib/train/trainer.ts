@@ -45,18 +45,27 @@ import { Turns } from "./turns.js";
 
 /** Options of {@link Trainer}. */
 export interface TrainerOptions {
+  /** The model to train. */
   readonly model: Module;
+  /** The optimizer of the model's parameters. */
   readonly optimizer: Optimizer<{ lr: LearningRate }>;
+  /** The loss, from the model's outputs and the labels to a tensor with one element. */
   readonly loss: Loss;
+  /** The training batches, such as `dataset.batches({ size: 128 })`. The trainer does not close them. */
   readonly data: BatchSource;
-  /** Number of steps; default: the budget of the optimizer's schedule. */
+  /** Number of steps to train, a whole number ≥ 1. Default: the budget of the optimizer's schedule. */
   readonly budget?: number | undefined;
   /**
-   * Batches whose gradients make one step, as if they were one batch: whatever their sizes, each weighs what it counts
-   * (see {@link Loss}). Default 1.
+   * Number of batches per step, from 1 to 65536. Default 1.
+   *
+   * With several batches, a step has the gradient of one large batch. Each batch is weighted by the total weight of its
+   * labels; see {@link Loss}. All batches of a step are in memory at once.
    */
   readonly accumulate?: number | undefined;
-  /** Saved with every checkpoint; its preprocessing is applied to every batch. Default: none. */
+  /**
+   * Description of the model that is saved with every checkpoint. Its preprocessing is applied to every batch. Default:
+   * none.
+   */
   readonly card?: ModelCard | undefined;
 }
 
@@ -71,38 +80,58 @@ const trainerNames = optionNames<TrainerOptions>({
 });
 
 /**
- * The training loop, as an asynchronous iterator of step records. In the body of the loop the weights are those after
- * the record's step: it may evaluate, save, load, stop or leave.
+ * The training loop: an asynchronous iterator of step records, with evaluation, checkpoints and resuming.
  *
+ * In the loop body, the weights are those after the step of the record. The body may evaluate, save, load, stop or
+ * leave the loop.
+ *
+ * @example
  * ```ts
+ * import { AdamW, data, models, nn, openDevice, schedule, Trainer } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+ * const model = models.mlp({ inputs: 2, hidden: [16], classes: 2, device, seed: 0 });
+ * const optimizer = new AdamW(model.parameters(), { lr: schedule.uba({ budget: 100, maxLr: 0.05 }) });
+ * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: set.batches({ size: 4 }) });
  * for await (const { step, loss, learningRate } of trainer.run()) console.log(step, loss, learningRate);
  * ```
  */
 export class Trainer {
-  /** Steps made so far: the next one is this number. In the loop body it is one more than the record's. */
+  /**
+   * Number of steps so far, which is the index of the next step. In the loop body it is one more than the record's
+   * `step`.
+   */
   step = 0;
+  /** Number of steps of the whole training. */
   readonly budget: number;
+  /** Device of the model. */
   readonly device: Device;
   readonly #options: TrainerOptions;
   readonly #preparation: Preparation;
   readonly #accumulate: number;
   readonly #maker: StepMaker;
   #stopping = false;
-  /** Where the run that is going on stands; `undefined` if there is none. */
+  /** State of the current run; `undefined` if there is none. */
   #standing: Standing | undefined;
-  /** Pending while a step is being made: model and optimizer are not those of any number of steps then. */
+  /** Pending while a step is made or a checkpoint is loaded. Model and optimizer are in an intermediate state then. */
   #making: Promise<void> | undefined;
-  /** Checkpoints that are being written. */
+  /** Writes of checkpoints that are in progress. */
   readonly #saving = new Set<Promise<void>>();
   readonly #turns = new Turns();
-  /** Checkpoints that were loaded: each makes batches and steps of before obsolete. */
+  /** Number of checkpoints loaded so far. Batches that were drawn before a load are obsolete after it. */
   #loads = 0;
   #best: BestEvaluation | undefined;
   readonly #soundness = new Soundness();
   readonly #records: StepRecords;
   #digest: Promise<string> | undefined;
 
-  /** @throws StepsizeError `invalid-argument` where no budget is given and the learning rate has none. */
+  /**
+   * Creates a trainer.
+   *
+   * @throws StepsizeError `invalid-argument` if an option is unknown or invalid, or if neither `budget` nor the
+   * optimizer's learning rate gives the number of steps
+   */
   constructor(options: TrainerOptions) {
     expectOptions("Trainer", trainerNames, options);
     if (options.card !== undefined) expectCard(options.card);
@@ -129,43 +158,63 @@ export class Trainer {
     this.#maker = new StepMaker({ model, optimizer, loss, preparation: this.#preparation, device, accumulate, budget });
   }
 
-  /** The best of the evaluations that `evaluateEvery` made so far, if there was one; part of a checkpoint. */
+  /** The best evaluation of `evaluateEvery` so far; `undefined` if there is none. Checkpoints contain it. */
   get best(): BestEvaluation | undefined {
     return this.#best;
   }
 
-  /** The checkpoint that was last written or loaded, and how many steps it was made after. */
+  /** Path and step of the checkpoint that was last written or loaded; `undefined` if there is none. */
   get lastCheckpoint(): CheckpointPlace | undefined {
     return this.#soundness.checkpoint;
   }
 
   /**
-   * Ends {@link run}: in its loop body or in `onStep` after the record's step, elsewhere after the step that is being
-   * made. With `runAhead` the records of all steps that were made already come first. `run` may be called again.
+   * Ends {@link run} early. `run` may be called again.
+   *
+   * In the loop body or in `onStep`, the run ends after the step of the record. Elsewhere, it ends after the step in
+   * progress. With `runAhead`, the records of all steps made so far are yielded first.
    */
   stop(): void {
     this.#stopping = true;
   }
 
   /**
-   * Trains from the current step to the budget, or to `until`. In the loop body the weights are those after the record's
-   * step, and `evaluate`, `save`, `load`, `stop` and `break` act on them; with `runAhead`, which lets the device go on
-   * meanwhile, only the options act at exact steps. Neither that nor `capture` changes a record. Calling `run` again
-   * goes on with the same bits, however the loop was left.
+   * Trains from the current step to the budget, or to `until`, and yields one record per step.
    *
+   * In the loop body, the weights are those after the step of the record. `evaluate`, `save`, `load`, `stop` and
+   * `break` act on these weights. With `runAhead`, the device continues in the meantime, and only the options of `run`
+   * act after exact steps. Neither `runAhead` nor `capture` changes the records. After the loop was left in any way,
+   * another call of `run` continues with the same bits as an uninterrupted run.
+   *
+   * If a step leaves an invalid state, the trainer neither saves nor continues until a checkpoint is loaded. This is
+   * the case after a non-finite step and after a step that failed when it had changed running statistics.
+   *
+   * @throws StepsizeError `invalid-argument` for an unknown or invalid option, at the call. The iterator throws
+   * `invalid-state` if another run of this trainer has not ended, or if the data end before the budget; `non-finite` if
+   * a loss, or a gradient that the optimizer checks, is not finite and the optimizer does not skip such steps (with
+   * `nonFinite: "stop"`, the parameters are those before that step); `device-failed` or `out-of-memory` if a step
+   * fails; with `capture`, the errors of `optimizer.tabulate`; and the code of the earlier failure if it left an
+   * invalid state. Errors of the data, the loss and the callbacks are passed on.
+   *
+   * @example
    * ```ts
-   * const evaluateEvery = { steps: 100, data: validation.batches({ size: 500 }) };
-   * const checkpointEvery = { steps: 500, path: (step: number) => `run/checkpoint-${step}.safetensors` };
+   * import { AdamW, data, models, nn, openDevice, schedule, Trainer } from "stepsize";
+   *
+   * const device = await openDevice("cpu");
+   * const inputs = Float32Array.from({ length: 400 }, (_, i) => Math.sin(i * i));
+   * const labels = Int32Array.from({ length: 200 }, (_, i) => Number(inputs[2 * i]! > inputs[2 * i + 1]!));
+   * const { train, validation } = data.fromArrays({ inputs, labels, shape: [2] }).split({ validation: 0.2 });
+   * const model = models.mlp({ inputs: 2, hidden: [16], classes: 2, device, seed: 0 });
+   * const optimizer = new AdamW(model.parameters(), { lr: schedule.uba({ budget: 100, maxLr: 0.05 }) });
+   * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: train.batches({ size: 40 }) });
+   *
+   * const evaluateEvery = { steps: 20, data: validation.batches({ size: 40 }) };
+   * const checkpointEvery = { steps: 50, path: (step: number) => `run/checkpoint-${step}.safetensors` };
    * for await (const { step, loss, evaluation } of trainer.run({ evaluateEvery, checkpointEvery, capture: true })) {
    *   if (evaluation) console.log(`after ${step + 1} steps: ${evaluation.loss}`);
    *   if (loss < 0.01) break;
    * }
    * ```
-   *
-   * @throws StepsizeError `invalid-argument` for an option; `invalid-state` if another run of this trainer has not ended;
-   * `non-finite` if a loss, or a gradient that the optimizer checks, is not finite and the optimizer does not skip such
-   * steps. With `nonFinite: "stop"` the parameters are those before that step. The trainer then neither saves nor goes
-   * on until a checkpoint is loaded: what the step left behind belongs to no number of steps.
    */
   run(options: RunOptions = {}): AsyncGenerator<StepRecord, void, undefined> {
     return this.#run(new RunPlan(options, this.budget));
@@ -206,7 +255,7 @@ export class Trainer {
       try {
         await source?.batches.return?.();
       } finally {
-        // The consumer has left. A failure among these steps must not stay unknown.
+        // The loop was left. A failure among these steps must still be found.
         await this.#examineRest([...pending, ...this.#maker.readRing()], measured);
         this.#standing = undefined;
       }
@@ -230,7 +279,7 @@ export class Trainer {
     return { batches: data.from(this.step * this.#accumulate, { reuse: true }), loads: this.#loads };
   }
 
-  /** The records of the first steps that are pending, each with what was asked for after its step. */
+  /** Yields the records of the oldest pending steps, after the work that is due after each step. */
   async *#recordsOf(
     pending: StepsUnderWay[],
     measured: MeasuredStep[],
@@ -259,7 +308,7 @@ export class Trainer {
     }
   }
 
-  /** Does what was asked for after a step; the record with what was found. */
+  /** Does the work that is due after a step. Returns the record with the results. */
   async #afterStep(record: StepRecord, plan: RunPlan): Promise<StepRecord> {
     const done = record.step + 1;
     const isEvaluated = plan.evaluation?.isDue(done) ?? false;
@@ -282,7 +331,7 @@ export class Trainer {
     try {
       return (await steps) ?? [];
     } catch (error) {
-      // Of which of the steps under way is not known.
+      // It is unknown which of the pending steps failed.
       this.#soundness.lose(error, 0);
       throw error;
     }
@@ -297,18 +346,18 @@ export class Trainer {
     }
   }
 
-  /** Looks at the steps whose records are not yielded any more, so that a failure among them is known. */
+  /** Examines steps whose records are no longer yielded, so that a failure among them is found. */
   async #examineRest(pending: readonly StepsUnderWay[], measured: readonly MeasuredStep[]): Promise<void> {
     try {
       for (const steps of [measured, ...pending])
         for (const one of await this.#arrived(Promise.resolve(steps))) this.#examine(one);
     } catch {
-      // It is kept as the reason why the trainer does not go on.
+      // `#soundness` keeps the error as the reason why the trainer does not continue.
     }
     await Promise.allSettled(pending);
   }
 
-  /** Throws in the body of a loop whose record is behind the weights. */
+  /** Throws in a loop body whose record is behind the weights. */
   #expectExact(what: string, option: string): void {
     const standing = this.#standing;
     if (standing?.at !== "record" || !standing.isAhead) return;
@@ -320,11 +369,30 @@ export class Trainer {
   }
 
   /**
-   * One pass over other data in evaluation mode. Steps of a run that goes on wait for it.
+   * Evaluates the model in one pass over other data, without changing it. Steps of a run wait for the evaluation.
    *
-   * @param options a function is its `onProgress`
-   * @throws StepsizeError `invalid-state` in the loop body of a run with `runAhead`; the reason of `signal` if it is
-   * aborted before the end
+   * The inputs are preprocessed as in training. The model is in evaluation mode during the pass and returns to its
+   * former mode afterwards.
+   *
+   * @param source the data, such as `test.batches({ size: 500 })`
+   * @param options `onProgress` and `signal`, or a function as `onProgress`
+   * @returns the mean loss, the number of items and, for class labels, the accuracy
+   * @throws StepsizeError `invalid-argument` if an argument is invalid; `invalid-state` in the loop body of a run with
+   * `runAhead`, unless the record is exact; `device-failed` or `out-of-memory` if the evaluation fails. If `signal` is
+   * aborted before the end, the promise rejects with its reason.
+   *
+   * @example
+   * ```ts
+   * import { data, models, nn, openDevice, SGD, Trainer } from "stepsize";
+   *
+   * const device = await openDevice("cpu");
+   * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+   * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+   * const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+   * const batches = set.batches({ size: 4 });
+   * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: batches, budget: 10 });
+   * const { loss, accuracy } = await trainer.evaluate(batches);
+   * ```
    */
   async evaluate(source: BatchSource, options: PassOptions | PassOptions["onProgress"] = {}): Promise<Evaluation> {
     const { onProgress, signal } =
@@ -336,23 +404,42 @@ export class Trainer {
   }
 
   /**
-   * Writes a checkpoint: one safetensors file with its JSON in the metadata, written beside, flushed and renamed, so that
-   * there is a loadable file at every moment. It has the state after as many steps as it says, whenever it is asked for:
-   * in the loop body after the record's step; while a step is being made, after that. Later steps, and the loading of
-   * another checkpoint, wait until it is written.
+   * Writes a checkpoint with everything that the run needs to continue.
    *
-   * Values are read from the device and written in blocks: at most 64 MiB are in memory at once, however large the state.
+   * The checkpoint has the state after a whole number of steps. In the loop body, this is the state after the step of
+   * the record. While a step is made, the checkpoint is written after it. Later steps and {@link load} wait until the
+   * checkpoint is written, also if the promise is not awaited.
    *
-   * @throws StepsizeError `invalid-file` if it cannot be written; `non-finite` if a step or a weight was not finite;
-   * `invalid-state` in the loop body of a run with `runAhead`, and after a step that failed halfway. The file that was
-   * there before is kept. If there is no good state to save, the message names the last good checkpoint.
+   * The checkpoint is one safetensors file, with a JSON object in its metadata. It is written to a temporary file,
+   * flushed and renamed, so that there is a loadable file at every moment. Values are read from the device and written
+   * in blocks. At most 64 MiB are in memory at once, whatever the size of the state.
+   *
+   * @param path path of the file. Missing folders are created.
+   * @throws StepsizeError `invalid-argument` if `path` is not a text; `invalid-file` if the file cannot be written;
+   * `non-finite` if a step or a value was not finite; `invalid-state` in the loop body of a run with `runAhead`, unless
+   * the record is exact, and if other code changes the model or the optimizer during the write; `device-failed` or
+   * `out-of-memory` if the values cannot be read. After a step that left an invalid state, the code is that of its
+   * failure, and the message names the last good checkpoint. The previous file is kept in each case.
+   *
+   * @example
+   * ```ts
+   * import { data, models, nn, openDevice, SGD, Trainer } from "stepsize";
+   *
+   * const device = await openDevice("cpu");
+   * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+   * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+   * const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+   * const trainer = new Trainer({ model, optimizer, loss: nn.crossEntropy, data: set.batches({ size: 4 }), budget: 10 });
+   * for await (const _ of trainer.run({ until: 5 }));
+   * await trainer.save("run/checkpoint-5.safetensors");
+   * ```
    */
   async save(path: string): Promise<void> {
     expectText("path", path, "the path of a file");
     this.#expectExact("save", "checkpointEvery");
     while (this.#making) await this.#making;
     this.#soundness.expect("save: nothing was written");
-    // A step, or the loading of a checkpoint, waits until the file is there: what it reads is of one moment.
+    // Steps and loads wait for it, so that all values that it reads are of one moment.
     const saving = this.#save(path);
     this.#saving.add(saving);
     try {
@@ -374,7 +461,7 @@ export class Trainer {
       ...card,
     };
     const run = this.#identity();
-    // They know the versions of the tensors, so that a change by somebody else is noticed.
+    // The sources know the versions of the tensors, so that a change by other code is noticed.
     const state = optimizer.stateDict();
     const weights = model.stateDict();
     const sources = checkpointNames({
@@ -403,14 +490,14 @@ export class Trainer {
           const advice = `nonFinite: "stop" or "skip" keeps such gradients out`;
           this.#refuseToSave(step, `${name} has a value that is not finite; ${advice}`);
         },
-        // Found meanwhile, in a step that is part of what was read.
+        // A step whose values were read may have been found to be non-finite in the meantime.
         end: () => this.#soundness.expect("save: nothing was written", step),
       },
     );
     this.#soundness.checkpoint = { path, step };
   }
 
-  /** Throws because of what was read for a checkpoint: nothing that a run could go on with. */
+  /** Throws because the values read for a checkpoint are not a state that a run could continue from. */
   #refuseToSave(step: number, problem: string): never {
     this.#soundness.expect("save: nothing was written", step);
     const message = `save: nothing was written: ${problem}. ${this.#soundness.lastGood}`;
@@ -419,19 +506,41 @@ export class Trainer {
   }
 
   /**
-   * Continues from a checkpoint: the following losses are the bits that an uninterrupted run would have given. In the
-   * body of a loop, the next record is that of the step after the checkpoint. With `allow` a run goes on with another
-   * schedule, a longer budget or other data, and keeps the optimizer's state.
+   * Loads a checkpoint and continues from it, with the same bits as an uninterrupted run.
    *
+   * In the loop body, the next record is that of the step after the checkpoint. With `allow`, a run can continue with
+   * another schedule, a longer budget or other data, and keeps the optimizer state.
+   *
+   * The file is read twice, in blocks: once to verify its checksums before anything changes, and once to load it.
+   *
+   * @param path path of a checkpoint that {@link save} or `checkpointEvery` wrote
+   * @param options differences from the checkpoint's run that are allowed. Default: none.
+   * @throws StepsizeError `invalid-argument` for an invalid path or option; `not-found` if there is no file;
+   * `invalid-file` if the file is damaged, or if it belongs to another model, optimizer, schedule or data (the message
+   * lists the differences); `invalid-state` while a run makes a step, and in the loop body of a run with `runAhead`,
+   * unless the record is exact; `out-of-memory`. Nothing has changed then. If the file cannot be read to its end after
+   * the verification, the state is partly loaded, and the trainer neither saves nor continues until another checkpoint
+   * is loaded.
+   *
+   * @example
    * ```ts
-   * await trainer.load("run/checkpoint-600.safetensors", { allow: ["schedule"] }); // this trainer's budget is 1200
+   * import { data, models, nn, openDevice, SGD, schedule, Trainer } from "stepsize";
+   *
+   * const device = await openDevice("cpu");
+   * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+   * function trainerWith(budget: number): Trainer {
+   *   const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+   *   const optimizer = new SGD(model.parameters(), { lr: schedule.uba({ budget, maxLr: 0.1 }) });
+   *   return new Trainer({ model, optimizer, loss: nn.crossEntropy, data: set.batches({ size: 4 }) });
+   * }
+   * const first = trainerWith(10);
+   * for await (const _ of first.run({ until: 5 }));
+   * await first.save("run/checkpoint-5.safetensors");
+   *
+   * const second = trainerWith(20); // the longer budget is another schedule
+   * await second.load("run/checkpoint-5.safetensors", { allow: ["schedule"] });
+   * for await (const { step, loss } of second.run()) console.log(step, loss); // steps 5 to 19
    * ```
-   *
-   * The file is read twice, in blocks: to compare it with its checksums before anything changes, and to load it.
-   *
-   * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged, or of another model, optimizer, schedule or
-   * data (what differs); `invalid-state` while a run makes a step, and in the loop body of one with `runAhead`. Nothing
-   * has changed then.
    */
   async load(path: string, options: LoadOptions = {}): Promise<void> {
     const allowed = allowedBy(options);
@@ -439,14 +548,18 @@ export class Trainer {
   }
 
   /**
-   * @internal {@link load} from a checkpoint that is open. What was compared with its checksums since then is not read
-   * again for that.
+   * @internal {@link load} from an open checkpoint. Tensors that were verified since it was opened are not verified
+   * again.
    */
   async loadOpen(checkpoint: OpenCheckpoint, allow: readonly Allowed[] = []): Promise<void> {
     await this.#takeOver((load) => load(checkpoint), new Set(allow));
   }
 
-  /** @param open calls what it is given with a checkpoint that is open */
+  /**
+   * Loads a checkpoint in turn with steps and evaluations.
+   *
+   * @param open opens a checkpoint and passes it to its argument
+   */
   async #takeOver(
     open: (load: (checkpoint: OpenCheckpoint) => Promise<void>) => Promise<void>,
     allowed: ReadonlySet<Allowed>,
@@ -465,7 +578,7 @@ export class Trainer {
     const { model, optimizer } = this.#options;
     const rates = await readTensors(checkpoint.rates);
     expectAllowed(path, await this.#differencesFrom(info, rates), allowed);
-    // All that can be wrong with it is known before anything changes.
+    // Everything about the checkpoint is checked before anything changes.
     await inFile(path, () => {
       model.checkStateDict(describeAll(checkpoint.model));
       optimizer.checkStateDict(describeAll(checkpoint.optimizer));
@@ -475,7 +588,7 @@ export class Trainer {
     this.#records.skipped = (await optimizer.stats()).skipped;
   }
 
-  /** Takes over the state of a checkpoint that fits. */
+  /** Loads the state of a checkpoint that fits. */
   async #fill(checkpoint: OpenCheckpoint): Promise<void> {
     while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
     const { model, optimizer } = this.#options;
@@ -487,7 +600,7 @@ export class Trainer {
         fillSame(uploads, to, checkpoint.optimizer.get(name) as StoredTensor),
       );
     } catch (error) {
-      // The file changed since it was looked at, or could not be read any more.
+      // The file changed after it was checked, or can no longer be read.
       this.#soundness.lose(halfLoaded(path, error), 0);
       throw halfLoaded(path, error);
     }
@@ -511,19 +624,19 @@ export class Trainer {
     ];
   }
 
-  /** Hashes the data once; `undefined` if they cannot be. */
+  /** Returns the hash of the data, which is computed once; `undefined` if the data have none. */
   #dataDigest(): Promise<string> | undefined {
     this.#digest ??= this.#options.data.digest?.();
     return this.#digest;
   }
 
-  /** Gives back the memory that the trainer itself holds; the model and the optimizer are their owner's. */
+  /** Frees the memory of the trainer itself. The model and the optimizer stay usable. */
   dispose(): void {
     this.#preparation.dispose();
     this.#maker.dispose();
   }
 
-  /** What determines the losses to come, besides the state: a resumed run must have the same. */
+  /** Returns everything besides the state that determines the losses to come. A resumed run must have the same. */
   #identity(): Record<string, unknown> {
     const { model, optimizer, data } = this.#options;
     const { lr } = optimizer.groups[0]?.options ?? {};
@@ -536,6 +649,7 @@ export class Trainer {
     };
   }
 
+  /** Returns the next batch. Adds the step to errors of the data. */
   async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch> {
     const { value, done } = await batches.next().catch((error: unknown) => {
       if (!(error instanceof StepsizeError)) throw error;
@@ -550,11 +664,11 @@ export class Trainer {
     return value;
   }
 
-  /** Draws the batches of a step and makes it; the steps whose records come next, in order. */
+  /** Draws the batches of a step and makes it. Returns the steps whose records come next, in order. */
   async #nextStep({ batches, loads }: OpenData, capture: boolean): Promise<StepsUnderWay[]> {
     const drawn = await this.#maker.draw(() => this.#nextBatch(batches), capture);
     try {
-      // An evaluation may be under way, or a checkpoint being loaded, which makes these batches obsolete.
+      // An evaluation may be in progress, or a load, which makes these batches obsolete.
       return await this.#turns.take(() =>
         loads === this.#loads && !this.#stopping ? this.#makeStep(drawn, capture) : [],
       );
@@ -563,10 +677,13 @@ export class Trainer {
     }
   }
 
-  /** Makes a step; returns the steps whose records come next. Nothing has changed if it fails, or no run goes on. */
+  /**
+   * Makes a step and returns the steps whose records come next. Nothing has changed if it fails or if the run is
+   * stopping.
+   */
   async #makeStep(drawn: DrawnStep, capture: boolean): Promise<StepsUnderWay[]> {
     while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
-    // What was asked for meanwhile.
+    // `stop` may have been called in the meantime.
     if (this.#stopping) return [];
     return await this.#whileMaking(async () => {
       try {
@@ -580,7 +697,7 @@ export class Trainer {
     });
   }
 
-  /** Does what leaves model and optimizer in no state of any number of steps until it is done. */
+  /** Does work during which model and optimizer are in an intermediate state. */
   async #whileMaking<T>(work: () => Promise<T>): Promise<T> {
     let made: () => void = () => {};
     this.#making = new Promise((resolve) => {
@@ -595,7 +712,7 @@ export class Trainer {
   }
 }
 
-/** Where a run stands: at work, or at a record that the loop body works on. */
+/** State of a run: at work, or suspended at a record while the loop body runs. */
 type Standing =
   | { readonly at: "work" }
   | {
@@ -605,10 +722,10 @@ type Standing =
       readonly isAhead: boolean;
     };
 
-/** The batches of a run, from the step that it goes on with. */
+/** The batches of a run, from the step at which it continues. */
 interface OpenData {
   readonly batches: AsyncIterator<Batch>;
-  /** Checkpoints that had been loaded when they were opened. */
+  /** Number of checkpoints that had been loaded when the batches were opened. */
   readonly loads: number;
 }
 
@@ -631,7 +748,7 @@ function mapValues<T, R>(all: ReadonlyMap<string, T>, change: (value: T, name: s
   return new Map([...all].map(([name, value]) => [name, change(value, name)]));
 }
 
-/** The names by themselves. */
+/** Returns a map from each name to itself. */
 function named(names: readonly string[]): Map<string, string> {
   return new Map(names.map((name) => [name, name]));
 }
