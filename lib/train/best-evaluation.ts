@@ -1,24 +1,28 @@
 import { StepsizeError } from "../errors.js";
 import type { Evaluation } from "./evaluate.js";
 
-/** What evaluations are compared by. */
+/** The metric by which evaluations are compared. */
 export type BestMetric = "loss" | "accuracy";
 
-/** The best evaluation of a run so far; saved with a checkpoint, so that a resumed run compares with it. */
+/** The best evaluation of a run so far. Checkpoints contain it, so that a resumed run compares with it. */
 export interface BestEvaluation {
-  /** Steps made when it was found. */
+  /** Number of steps that had been made at this evaluation. */
   readonly step: number;
+  /** The metric by which evaluations were compared. */
   readonly metric: BestMetric;
+  /** Value of the metric. */
   readonly value: number;
-  /** Evaluations since then, none of which was better. */
+  /** Number of evaluations since then. None of them was better. */
   readonly since: number;
 }
 
 /**
- * The best evaluation once another one is there. One that is not finite is never better.
+ * Returns the best evaluation after a new one. A value that is not finite is never better.
  *
- * @param minDelta by how much it must be better
- * @throws StepsizeError `invalid-argument` for the accuracy of labels that are not classes
+ * @param before the best evaluation so far; `undefined` if there is none
+ * @param step number of steps made so far
+ * @param minDelta smallest improvement that counts
+ * @throws StepsizeError `invalid-argument` for the metric `"accuracy"` if the labels are not classes
  */
 export function bestOf(
   before: BestEvaluation | undefined,
@@ -31,7 +35,7 @@ export function bestOf(
       "invalid-argument",
       'run.evaluateEvery.metric: expected "loss", since the labels are not classes and have no accuracy',
     );
-  // Another metric is another comparison.
+  // Values of different metrics cannot be compared.
   const known = before?.metric === metric ? before : undefined;
   const gain = known && (metric === "loss" ? known.value - value : value - known.value);
   const better = Number.isFinite(value) && (gain === undefined || gain > minDelta);

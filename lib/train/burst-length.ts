@@ -1,21 +1,31 @@
-/** What the records of a burst together may take, in milliseconds: nobody sees that they come at once. */
+/** Longest time between two reads of results, in milliseconds. A delay this short is not noticeable. */
 const longest = 5;
 
 /**
- * How many replays' metrics are read at once. Reading costs the host about as much as replaying: steps of less than a
- * millisecond share one reading, while slow ones are told as each is done.
+ * The number of replays whose metrics are read at once. A read costs the host about as much as a replay. So steps of
+ * less than a millisecond share a read, and each slow step has its own.
  */
 export class BurstLength {
-  /** Steps in the next burst. */
+  /** Number of steps in the next burst. */
   steps = 1;
   readonly #most: number;
   #last: number | undefined;
 
+  /**
+   * Starts with bursts of one step.
+   *
+   * @param most largest number of steps in a burst
+   */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Told when the metrics of so many steps arrive, in milliseconds of any clock. */
+  /**
+   * Adapts the length when the metrics of a burst arrive.
+   *
+   * @param steps number of steps in the burst
+   * @param now the time in milliseconds, of any clock
+   */
   arrived(steps: number, now: number): void {
     if (this.#last !== undefined) {
       const fitting = Math.floor((longest * steps) / (now - this.#last));

@@ -10,17 +10,21 @@ import type { StepMetrics } from "./step-record.js";
 type AnyOptimizer = Pick<Optimizer<never>, "checksGradients" | "deviceState" | "statsOf">;
 
 /**
- * A step of training on batches of certain shapes, captured: batches are copied in, and the step is one call, metrics
- * included.
+ * A captured training step for batches of fixed shapes. Batches are copied into its inputs, and one call replays the
+ * step and its metrics.
  */
 export class CapturedStep {
-  /** What the captured work reads, one for each gradient of the step; theirs from now on. */
+  /** The inputs of the captured work, one per batch. Ownership passes to this object. */
   readonly inputs: readonly BatchTensors[];
   readonly #capture: Capture;
   readonly #ring: MetricsRing;
   readonly #optimizer: AnyOptimizer;
 
-  /** @param work makes the step with `inputs`, and returns their losses */
+  /**
+   * Captures the step.
+   *
+   * @param work makes the step with `inputs` and returns the loss of each
+   */
   constructor(device: Device, inputs: readonly BatchTensors[], optimizer: AnyOptimizer, work: () => readonly Tensor[]) {
     const stats = optimizer.checksGradients ? [optimizer.deviceState] : [];
     this.#ring = new MetricsRing(
@@ -41,7 +45,7 @@ export class CapturedStep {
     this.inputs = inputs;
   }
 
-  /** Copies a batch into the inputs at this place, and returns those; not where its shape is another. */
+  /** Copies a batch into the inputs at an index and returns them; `undefined` if the batch has other shapes. */
   write(index: number, { inputs, labels, moves }: Batch): BatchTensors | undefined {
     const own = this.inputs[index] as BatchTensors;
     const { data, shape } = shaped(labels);
@@ -53,13 +57,16 @@ export class CapturedStep {
     return own;
   }
 
-  /** Makes the step with what was written last. At most `MetricsRing.rows` times before {@link metrics}. */
+  /**
+   * Replays the step with the batches that were written last. At most `MetricsRing.rows` replays may precede a call of
+   * {@link metrics}.
+   */
   replay(): void {
     this.#capture.replay();
     this.#ring.wrote();
   }
 
-  /** Of the replays since the last call. */
+  /** Returns the metrics of the replays since the last call, in order. */
   async metrics(): Promise<StepMetrics[]> {
     const rows = await this.#ring.read();
     const parts = partsIn(this.inputs.length);
@@ -69,6 +76,7 @@ export class CapturedStep {
     }));
   }
 
+  /** Frees the memory of the captured work and of its inputs. */
   dispose(): void {
     this.#capture.dispose();
     this.#ring.dispose();

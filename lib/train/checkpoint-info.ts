@@ -23,7 +23,7 @@ import type { CheckpointInfo, ModelCard } from "./saved-model.js";
 
 const format = "stepsize-checkpoint-1";
 
-/** An object that says its kind; what is made of it checks the rest. */
+/** An object with a `kind`. The code that uses the object checks its other fields. */
 const withKind = object<{ readonly kind: string }>({ kind: text }, "an object with a kind");
 
 const numbers = list(finite, { words: "a list of numbers" });
@@ -62,10 +62,11 @@ const schema = object<CheckpointInfo>({
 });
 
 /**
- * Reads the JSON inside a checkpoint.
+ * Parses and checks the JSON object in the metadata of a checkpoint.
  *
- * @param text what the metadata have for it; `undefined` if nothing
- * @throws StepsizeError `invalid-file` for a file that is no checkpoint of this version, or names the first wrong field
+ * @param path path of the file, for errors
+ * @param text the metadata's `stepsize`; `undefined` if there is none
+ * @throws StepsizeError `invalid-file` if the file is not a checkpoint of this version, or naming the first wrong field
  */
 export function readCheckpointInfo(path: string, text: string | undefined): CheckpointInfo {
   const value = parsed(text);

@@ -6,8 +6,11 @@ import { isCustom } from "../optim/options.js";
 type AnyOptimizer = Optimizer<{ lr: LearningRate }>;
 
 /**
- * The learning rates that are functions of the caller's own, as a checkpoint has them: by the place of their parameter
- * group, one value a step, and the momentum beside it if they have one.
+ * Returns the values of learning rates that are custom functions, as a checkpoint stores them: by the index of their
+ * parameter group, one row per step. The momentum, if there is one, is in a second column.
+ *
+ * @param budget number of steps
+ * @throws StepsizeError `out-of-memory`
  */
 export function customRates({ groups }: AnyOptimizer, budget: number): Map<string, HostTensor> {
   const rates = new Map<string, HostTensor>();
@@ -23,7 +26,10 @@ export function customRates({ groups }: AnyOptimizer, budget: number): Map<strin
   return rates;
 }
 
-/** What keeps saved rates from being those of this run, in words: the first step at which they differ. */
+/**
+ * Returns, in words, the first difference between saved learning rates and those of this run, for each group. Empty if
+ * there is none.
+ */
 export function differencesOfRates(
   saved: ReadonlyMap<string, HostTensor>,
   own: ReadonlyMap<string, HostTensor>,
@@ -33,7 +39,7 @@ export function differencesOfRates(
     const columns = shape[1] as number;
     const name = `the learning rate of group ${group}, a function,`;
     if (!before || before.shape[1] !== columns) return [`${name} was another kind of function`];
-    // Where both have a value: a run may be prolonged.
+    // Only steps that both have are compared, because a run may be extended.
     const common = Math.min(before.data.length, data.length);
     for (let i = 0; i < common; i++) {
       const [was, is] = [before.data[i], data[i]];

@@ -6,23 +6,26 @@ import { shown } from "../quoting.js";
 import type { Tensor } from "../tensor/index.js";
 import { type TorchLayout, torchShape } from "../tensor/torch-layout.js";
 
-/** A tensor of a model, and what a file has to hold for it. */
+/** A tensor of a model, and what a file must contain for it. */
 export interface Wanted {
+  /** The tensor to fill. */
   readonly tensor: Tensor;
-  /** In the file. */
+  /** Name in the file. */
   readonly name: string;
-  /** How the file lays it out. */
+  /** Layout in the file. */
   readonly layout: TorchLayout;
-  /** Whether its shape depends on the number of classes. */
+  /** Whether the tensor belongs to the classifier, so that its shape depends on the number of classes. */
   readonly ofClassifier: boolean;
 }
 
 /**
- * Copies the file's values into the model's tensors, once it is known that all of it fits and has its checksums. They go
- * to the device block by block: nothing but the largest convolution is in the host's memory as a whole.
+ * Copies values of a file into a model, after checking that all of them fit and match their checksums. Values are
+ * uploaded block by block. Only a convolution's weights are in host memory as a whole.
  *
- * @param isUnused names in the file that are of no use, and no mistake either
- * @throws StepsizeError `invalid-file` that lists what is missing, left over, and of another shape or type
+ * @param path path of the file, for errors
+ * @param isUnused whether a name in the file may be ignored
+ * @throws StepsizeError `invalid-file` if a checksum does not match, or listing tensors that are missing, left over, or
+ * of another shape or type
  */
 export async function fillModel(
   wanted: readonly Wanted[],
@@ -40,7 +43,7 @@ export async function fillModel(
   for (const [{ tensor, layout }, from] of pairs) await fillFloats(uploads, tensor, from, layout);
 }
 
-/** What keeps a file from fitting, in words; empty where it fits. */
+/** Returns, in words, why a file does not fit; empty if it fits. */
 function differences(
   wanted: readonly Wanted[],
   stored: ReadonlyMap<string, StoredTensor>,
@@ -83,7 +86,7 @@ function shapeInFile({ tensor: { shape }, layout }: Wanted): readonly number[] {
   return torchShape(shape, layout);
 }
 
-/** The first few of a list, under a heading; nothing for an empty one. */
+/** Returns the first items of a list under a heading; empty for an empty list. */
 function listed(heading: string, all: readonly string[]): string {
   if (all.length === 0) return "";
   const some = all.length > 4 ? [...all.slice(0, 3), `and ${all.length - 3} more`] : all;

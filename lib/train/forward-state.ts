@@ -1,7 +1,7 @@
 import { type Module, Parameter } from "../nn/index.js";
 import type { Tensor } from "../tensor/index.js";
 
-/** What a forward pass in training changes of a model besides gradients: its counters and its buffers. */
+/** The state of a model that a forward pass in training changes, besides gradients: counters and buffers. */
 export class ForwardState {
   readonly #counting: readonly { counter: number }[];
   readonly #buffers: readonly Tensor[];
@@ -20,8 +20,10 @@ export class ForwardState {
   }
 
   /**
-   * Goes back to the beginning of the step as far as that is possible.
-   * @returns whether it was: values of buffers are not kept, so what was written to them stays
+   * Restores the state at the beginning of the step, as far as that is possible.
+   *
+   * @returns whether the model is in that state. Buffers that were written to cannot be restored, because their values
+   * are not kept.
    */
   restore(): boolean {
     for (const [i, module] of this.#counting.entries()) module.counter = this.#counters[i] as number;

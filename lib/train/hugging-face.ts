@@ -14,17 +14,21 @@ import { anything, dictionary } from "../schema.js";
 import { inFile } from "./saved-model.js";
 import { fillFromTorch } from "./torch-weights.js";
 
-/** A decoder from a folder of Hugging Face's. */
+/** A decoder that was loaded from a Hugging Face folder. */
 export interface HuggingFaceModel {
+  /** The model with its weights. */
   readonly model: Olmo;
-  /** How `models.create` builds it: for the `card` of a trainer, so that checkpoints hold it. */
+  /**
+   * Configuration of the model for `models.create`. Pass it in the `card` of a trainer, so that checkpoints contain it.
+   */
   readonly config: ModelConfig & { readonly kind: "olmo" };
 }
 
 /** Options of {@link loadHuggingFace}. */
 export interface HuggingFaceOptions {
+  /** Device for the model. */
   readonly device: Device;
-  /** Of the weights and activations; default float32. */
+  /** Storage precision of weights and activations. Default `"float32"`. */
   readonly precision?: Precision;
 }
 
@@ -34,15 +38,24 @@ const single = "model.safetensors";
 const index = "model.safetensors.index.json";
 
 /**
- * Loads a decoder in the layout of Hugging Face's transformers: a folder with `config.json` of model type `olmo` or
- * `olmo2`, and `model.safetensors` or its shards with `model.safetensors.index.json`. Weights of float32, float16,
- * bfloat16 and float64 are converted to the model's precision.
+ * Loads a decoder from a folder in the layout of Hugging Face's transformers.
+ *
+ * The folder has a `config.json` of model type `olmo` or `olmo2`, and `model.safetensors` or its shards with
+ * `model.safetensors.index.json`. Weights of float32, float16, bfloat16 and float64 are converted to the model's
+ * precision.
+ *
+ * @param folder path of the folder
+ * @throws StepsizeError `invalid-argument` for an invalid path or option; `not-found` if a file is missing;
+ * `unsupported` if config.json requires something that the model does not support; `invalid-file` if a file is damaged,
+ * or listing weights that are missing, left over, or of another shape or type; `out-of-memory`
  *
  * @example
- * const { model, config } = await loadHuggingFace("OLMo-2-0425-1B", { device, precision: "bf16" });
+ * ```ts
+ * import { loadHuggingFace, openDevice } from "stepsize";
  *
- * @throws StepsizeError `not-found` for a missing file; `unsupported` for a field of config.json that asks for what the
- * model does not do; `invalid-file` if a file is damaged, or weights are missing, left over, or of another shape or type
+ * const device = await openDevice("auto");
+ * const { model, config } = await loadHuggingFace("OLMo-2-0425-1B", { device, precision: "bf16" });
+ * ```
  */
 export async function loadHuggingFace(folder: string, options: HuggingFaceOptions): Promise<HuggingFaceModel> {
   const { device, precision = "float32" } = checkedOptions("loadHuggingFace", names, options);
@@ -67,7 +80,11 @@ export async function loadHuggingFace(folder: string, options: HuggingFaceOption
   }
 }
 
-/** @param files takes the files that were opened, also if it fails */
+/**
+ * Opens the weights of a folder.
+ *
+ * @param files receives the opened files, also if an error is thrown
+ */
 async function openWeights(folder: string, files: StoredFile[]): Promise<ReadonlyMap<string, StoredTensor>> {
   const open = async (name: string) => {
     const file = await openStored(join(folder, name));
@@ -84,7 +101,7 @@ async function openWeights(folder: string, files: StoredFile[]): Promise<Readonl
   return await openShards(folder, await readJson(join(folder, index)), open);
 }
 
-/** All tensors of the shards, which have exactly those that the index places in them. */
+/** Opens all shards and checks that each has exactly the tensors that the index lists for it. */
 async function openShards(
   folder: string,
   { weight_map: map }: Readonly<Record<string, unknown>>,
@@ -113,7 +130,7 @@ async function openShards(
   return all;
 }
 
-/** Some files hold the output's matrix again, although it is the embedding. */
+/** Removes the output matrix, which some files contain although it equals the embedding. Throws if it differs. */
 async function withoutTiedHead(
   folder: string,
   stored: ReadonlyMap<string, StoredTensor>,
@@ -148,7 +165,7 @@ async function readJson(path: string): Promise<Readonly<Record<string, unknown>>
   return await readJsonFile(path, dictionary(anything, "a JSON object"));
 }
 
-/** Whether a value is the name of a file that no error message needs to cut or to escape. */
+/** Whether a value is a file name that can be shown in an error message as it is. */
 function isFileName(value: unknown): value is string {
   return typeof value === "string" && basename(value) === value && value.length <= 255 && printable(value) === value;
 }

@@ -2,25 +2,29 @@ import type { Device } from "../native/index.js";
 import { execute, Tensor, tensor } from "../tensor/index.js";
 
 /**
- * Numbers that captured work leaves behind, a row for each replay, in a ring on the device: the host reads many replays'
- * rows at once instead of each one's as it comes.
+ * A ring buffer on the device that captured work fills with numbers, one row per replay. The host reads the rows of
+ * many replays at once.
  */
 export class MetricsRing {
-  /** Rows in the ring: so many replays may follow one another before they are read. */
+  /** Number of rows, and so of replays that may follow one another before they are read. */
   static readonly rows = 16;
   readonly #ring: Tensor;
-  /** Rows written, as the device counts them: a replay gets nothing from the host. */
+  /** Number of rows written, counted by the device, because a replay gets no values from the host. */
   readonly #count: Tensor;
   #written = 0;
   #read = 0;
 
-  /** @param columns numbers in a row */
+  /**
+   * Allocates the ring buffer.
+   *
+   * @param columns number of values per row
+   */
   constructor(device: Device, columns: number) {
     this.#ring = new Tensor(device, device.native.create("float64", [MetricsRing.rows, columns])).keep();
     this.#count = tensor(device, Int32Array.of(0), []).keep();
   }
 
-  /** Enqueues the writing of a row, part after part, of any types. */
+  /** Enqueues the write of a row, which is the concatenation of `parts`. They may have different types. */
   write(parts: readonly Tensor[]): void {
     let column = 0;
     for (const [i, part] of parts.entries()) {
@@ -29,19 +33,19 @@ export class MetricsRing {
     }
   }
 
-  /** Counts a row that the device was told to write. */
+  /** Counts a row that a replay writes. */
   wrote(): void {
     this.#written++;
   }
 
-  /** Rows that were not read yet. */
+  /** Number of rows that were not read yet. */
   get unread(): number {
     return this.#written - this.#read;
   }
 
   /**
-   * The rows since the last call, the oldest first, when they are written. Rejects with the error of what was to be
-   * written in any of them; the rows written so far are then forgotten, and the ring goes on.
+   * Reads the rows since the last call, the oldest first. If the write of any of them failed, the promise rejects with
+   * its error. The rows so far are then discarded, and the ring buffer stays usable.
    */
   async read(): Promise<Float64Array[]> {
     const { rows } = MetricsRing;
@@ -57,7 +61,9 @@ export class MetricsRing {
     }
   }
 
-  /** A row that failed spoils all of the ring, as the device counts the rows in it. */
+  /**
+   * Resets the ring buffer. A failed row spoils all of it, because the position of a row depends on the device's count.
+   */
   #restart(): void {
     if (this.#ring.disposed) return;
     this.#ring.write(new Float64Array(this.#ring.size));
@@ -66,6 +72,7 @@ export class MetricsRing {
     this.#read = 0;
   }
 
+  /** Frees the memory of the ring buffer. */
   dispose(): void {
     this.#ring.dispose();
     this.#count.dispose();

@@ -3,32 +3,37 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { shown, someOf } from "../quoting.js";
 
-/** What may be another than in the run that wrote a checkpoint; see {@link LoadOptions}. */
+/** A difference from the run of a checkpoint that can be allowed; see {@link LoadOptions}. */
 export type Allowed = "schedule" | "data";
 
-/** The names of {@link Allowed}. */
+/** The values of {@link Allowed}. */
 export const allowedNames: readonly Allowed[] = ["schedule", "data"];
 
 /** Options of `Trainer.load`. */
 export interface LoadOptions {
   /**
-   * What may differ from the run that wrote the checkpoint; default nothing, so that what follows has the bits of a run
-   * that was never interrupted.
+   * Differences from the run that wrote the checkpoint that are allowed. Default none, so that the run continues with
+   * the bits of an uninterrupted one.
    *
-   * - `"schedule"`: the learning rates and the budget. The step count, the parameters and the optimizer's state go on. The
-   *   rate of the next step is the new schedule's at that step, as if it had been this one from the beginning.
-   * - `"data"`: other items, or the same in other batches. The next batch is the new source's at that step. Data that were
-   *   only moved or renamed need no permission if their content is known (`BatchSource.digest`).
+   * - `"schedule"`: the learning rates and the budget. The step count, the parameters and the optimizer state are kept.
+   *   The next step has the new schedule's rate at that step, as if the schedule had been used from the beginning.
+   * - `"data"`: other items, or the same items in other batches. The next batch is the new source's at that step. Data
+   *   that were only moved or renamed do not count as different if their content can be compared
+   *   (`BatchSource.digest`).
    */
   readonly allow?: readonly Allowed[] | undefined;
 }
 
 const loadNames = optionNames<LoadOptions>({ allow: true });
 
-/** What determines the losses to come besides the state of a run, as plain JSON: a checkpoint has it. */
+/** Everything besides the state that determines the losses to come, as plain JSON. A checkpoint contains it. */
 export type RunIdentity = Readonly<Record<string, unknown>>;
 
-/** The things that a call of `load` allows to differ. */
+/**
+ * Returns the differences that a call of `load` allows.
+ *
+ * @throws StepsizeError `invalid-argument` for an unknown or invalid option
+ */
 export function allowedBy(options: LoadOptions): ReadonlySet<Allowed> {
   expectOptions("load", loadNames, options);
   const { allow = [] } = options;
@@ -37,14 +42,15 @@ export function allowedBy(options: LoadOptions): ReadonlySet<Allowed> {
   return new Set(allow);
 }
 
-/** One way in which a run is another than the one that wrote a checkpoint. */
+/** One difference between a run and the run that wrote a checkpoint. */
 export interface Difference {
+  /** Description of the difference. */
   readonly words: string;
-  /** What allows it; `undefined` if nothing does. */
+  /** The value of `allow` that allows it; `undefined` if none does. */
   readonly allowedAs: Allowed | undefined;
 }
 
-/** How the run that wrote a checkpoint differs from this one. */
+/** Returns the differences between the run that wrote a checkpoint and this one. */
 export function differencesOf(saved: RunIdentity, own: RunIdentity): Difference[] {
   const keys = [...new Set([...Object.keys(saved), ...Object.keys(own)])];
   return keys.flatMap((key) => {
@@ -56,8 +62,9 @@ export function differencesOf(saved: RunIdentity, own: RunIdentity): Difference[
 }
 
 /**
- * Throws for differences that nothing allowed.
- * @throws StepsizeError `invalid-file` naming each, and how to go on all the same if that is possible
+ * Throws for differences that are not allowed.
+ *
+ * @throws StepsizeError `invalid-file` listing the differences and, if possible, how to allow them
  */
 export function expectAllowed(path: string, differences: readonly Difference[], allowed: ReadonlySet<Allowed>): void {
   const refused = differences.filter(({ allowedAs }) => allowedAs === undefined || !allowed.has(allowedAs));
@@ -72,12 +79,12 @@ export function expectAllowed(path: string, differences: readonly Difference[], 
   throw new StepsizeError("invalid-file", `${path}: the checkpoint is of another run: ${words}${hint}`);
 }
 
-/** As JSON, of which a hostile file may have any amount. */
+/** Returns a value as JSON. It is cut, because a file may contain JSON of any length. */
 function inShort(value: unknown): string {
   return shown(String(JSON.stringify(value)), 400);
 }
 
-/** The content of data decides if both sides know it; else what they are called. */
+/** Returns data to compare: by content if both digests are known, otherwise by name. */
 function comparableData(saved: unknown, own: unknown): [unknown, unknown] {
   const [before, now] = [saved, own].map((data) => ({ ...(data as { digest?: unknown; dataset?: unknown }) }));
   const known = [before, now].every((data) => typeof data?.digest === "string");
@@ -88,7 +95,7 @@ function comparableData(saved: unknown, own: unknown): [unknown, unknown] {
 
 function kindOf(key: string, before: unknown, now: unknown): Allowed | undefined {
   if (key === "schedule" || key === "data") return key;
-  // Groups may have learning rates of their own, and must be the same otherwise.
+  // Only the learning rates of the groups may differ.
   const isRates = key === "groups" && isDeepStrictEqual(withoutRates(before), withoutRates(now));
   return isRates ? "schedule" : undefined;
 }

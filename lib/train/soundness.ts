@@ -1,15 +1,17 @@
 import { StepsizeError } from "../errors.js";
 import { messageOf } from "../realms.js";
 
-/** A checkpoint, and the steps that it was made after. */
+/** A checkpoint and its step. */
 export interface CheckpointPlace {
+  /** Path of the file. */
   readonly path: string;
+  /** Number of steps that had been made. */
   readonly step: number;
 }
 
 /**
- * Whether model and optimizer are those after some number of steps, and the last checkpoint in which they are. They are
- * not after a step that was not finite or that failed halfway: what such a step leaves behind is no state of the run.
+ * Whether model and optimizer are in the state after a whole number of steps, and the last checkpoint of such a state.
+ * A non-finite step and a step that failed halfway leave an invalid state.
  */
 export class Soundness {
   /** The checkpoint that was last written or loaded. */
@@ -17,8 +19,9 @@ export class Soundness {
   #loss: { readonly reason: StepsizeError; readonly after: number } | undefined;
 
   /**
-   * Notes why they are not any more. The first reason stays.
-   * @param after the steps after which they still were
+   * Records that the state became invalid. Only the first reason is kept.
+   *
+   * @param after number of steps after which the state was still valid
    */
   lose(error: unknown, after: number): void {
     const code = error instanceof StepsizeError ? error.code : "invalid-state";
@@ -26,17 +29,17 @@ export class Soundness {
     this.#loss ??= { reason: new StepsizeError(code, message, { cause: error }), after };
   }
 
-  /** Notes that they are those of a checkpoint. */
+  /** Records that the state is that of a checkpoint and so is valid. */
   regain(checkpoint: CheckpointPlace): void {
     this.checkpoint = checkpoint;
     this.#loss = undefined;
   }
 
   /**
-   * Throws if they are not, with the reason and the last checkpoint.
+   * Throws if the state is invalid, with the code of the first failure and the last checkpoint in the message.
    *
-   * @param consequence what is not done because of it
-   * @param step the steps made, of what was read before; default: now
+   * @param consequence what is not done because of it, for the message
+   * @param step number of steps of the state that was read before. Default: the present state.
    */
   expect(consequence: string, step = Number.POSITIVE_INFINITY): void {
     if (!this.#loss || step <= this.#loss.after) return;
@@ -44,7 +47,7 @@ export class Soundness {
     throw new StepsizeError(reason.code, `${consequence}: ${reason.message}. ${this.lastGood}`, { cause: reason });
   }
 
-  /** What can be done about it, in words. */
+  /** Advice for the error message: the last checkpoint to load. */
   get lastGood(): string {
     if (!this.checkpoint) return "No checkpoint was written or loaded before";
     return `Load the last checkpoint, ${this.checkpoint.path}, of step ${this.checkpoint.step}`;

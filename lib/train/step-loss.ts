@@ -1,26 +1,33 @@
 import { execute, type Tensor, withWeight } from "../tensor/index.js";
 
-/** A loss that says how much it counts: one that says nothing is a mean over as many items as the batch has labels. */
+/** Returns a loss with its total weight. A loss without one counts as a mean over the labels of its batch. */
 export function weighed(loss: Tensor, labels: Tensor): Tensor {
   return loss.totals ? loss : withWeight(loss, labels.size);
 }
 
-/** How many numbers a step's loss is computed from: one of a single batch, two of each of several. */
+/** Returns how many values a step's loss is computed from: one for a single batch, two per batch for several. */
 export function partsIn(batches: number): number {
   return batches === 1 ? 1 : 2 * batches;
 }
 
-/** The numbers on the device that a step's loss is computed from: of several batches each sum and its weight. */
+/**
+ * Returns the values on the device that a step's loss is computed from: the loss of a single batch, or the sum and the
+ * weight of each of several.
+ */
 export function partsOf(loss: Tensor, batches: number): Tensor[] {
   return batches === 1 || !loss.totals ? [loss] : [loss.totals.sum, loss.totals.weight];
 }
 
-/** What a batch adds to Σ weight·loss: nothing if it counts nothing, so that its mean is 0/0. */
+/** Returns a batch's summand of Σ weight·loss. It is 0 for a batch without weight, whose mean is 0/0. */
 export function addend(sum: number, weight: number): number {
   return weight === 0 && Number.isNaN(sum) ? 0 : sum;
 }
 
-/** The mean over all that counts in a step, from the values of {@link partsOf} of its batches, one after the other. */
+/**
+ * Returns the mean loss of a step.
+ *
+ * @param parts values of {@link partsOf}, batch after batch
+ */
 export function lossFrom(parts: readonly number[]): number {
   if (parts.length === 1) return parts[0] as number;
   let [sum, weight] = [0, 0];
@@ -32,15 +39,19 @@ export function lossFrom(parts: readonly number[]): number {
   return sum / weight;
 }
 
-/** Adds up on the device what the batches of a step count, in one order, which gives the same bits every time. */
+/**
+ * The sum of the batches' weights in a step, on the device. It is summed in a fixed order, so that its bits are
+ * reproducible.
+ */
 export class WeightSum {
   #sum: Tensor | undefined;
 
-  /** The sum so far. */
+  /** The sum so far; `undefined` before the first batch. */
   get tensor(): Tensor | undefined {
     return this.#sum;
   }
 
+  /** Adds the weight of a loss, which must have one; see {@link weighed}. */
   add(loss: Tensor): void {
     const weight = loss.totals?.weight as Tensor;
     const before = this.#sum;
@@ -49,6 +60,7 @@ export class WeightSum {
     before?.dispose();
   }
 
+  /** Frees the memory of the sum. */
   dispose(): void {
     this.#sum?.dispose();
     this.#sum = undefined;

@@ -12,7 +12,7 @@ import { MetricsRing } from "./metrics-ring.js";
 import { partsOf, WeightSum, weighed } from "./step-loss.js";
 import type { EnqueuedStep, StepMetrics } from "./step-record.js";
 
-/** Steps, or bursts of them, that may be enqueued before the oldest one's result is awaited. */
+/** Number of steps, or of bursts of steps, that may be enqueued before the result of the oldest one is awaited. */
 export const stepsAhead = 2;
 
 /** What steps are made with. */
@@ -22,35 +22,36 @@ export interface StepParts {
   readonly loss: Loss;
   readonly preparation: Preparation;
   readonly device: Device;
-  /** Batches of a step. */
+  /** Number of batches per step. */
   readonly accumulate: number;
-  /** Steps that may be made. */
+  /** Largest number of steps. */
   readonly budget: number;
 }
 
 /** The batches of one step, on the device. */
 export interface DrawnStep {
   readonly inputs: readonly BatchTensors[];
+  /** Number of items in all batches. */
   readonly items: number;
 }
 
-/** A step that is done. */
+/** A completed step. */
 export interface MeasuredStep {
   readonly known: EnqueuedStep;
   readonly metrics: StepMetrics;
 }
 
-/** Steps whose results come together, in order. A failure shows when they are awaited. */
+/** Steps whose results arrive together, in order. The promise rejects if one of them failed. */
 export type StepsUnderWay = Promise<readonly MeasuredStep[]>;
 
-/** Makes the steps of training: operation by operation, or by replaying a captured one. */
+/** Makes training steps, either operation by operation (eager) or by replaying a captured step. */
 export class StepMaker {
   readonly #parts: StepParts;
   readonly #forwardState: ForwardState;
   #captured: CapturedStep | undefined;
-  /** Whether a step was made, which leaves what a captured one must find. */
+  /** Whether a step was made. A capture needs the optimizer state that the first step creates. */
   #warm = false;
-  /** Steps that were replayed and whose metrics were not asked for yet. */
+  /** Replayed steps whose metrics were not read yet. */
   readonly #inRing: EnqueuedStep[] = [];
   readonly #burst = new BurstLength(MetricsRing.rows);
 
@@ -60,8 +61,8 @@ export class StepMaker {
   }
 
   /**
-   * Draws the batches of a step, before any of its work is begun: while the data are waited for, no step is half made,
-   * and a failure of the data changes nothing.
+   * Draws all batches of a step before any work of the step begins. The wait for data and a failure of the data then
+   * leave the model unchanged.
    */
   async draw(next: () => Promise<Batch>, capture: boolean): Promise<DrawnStep> {
     const inputs: BatchTensors[] = [];
@@ -69,7 +70,7 @@ export class StepMaker {
     try {
       for (let i = 0; i < this.#parts.accumulate; i++) {
         const batch = await next();
-        // Before the next one is drawn, which may use its memory again.
+        // The batch is uploaded before the next one is drawn, which may reuse its memory.
         const written = capture ? this.#captured?.write(i, batch) : undefined;
         inputs.push(written ?? upload(this.#parts.device, batch));
         items += batch.size;
@@ -81,21 +82,22 @@ export class StepMaker {
     return { inputs, items };
   }
 
-  /** Gives back the memory of batches that were drawn; a captured step keeps its own. */
+  /** Frees the memory of drawn batches. The inputs of the captured step are kept. */
   discard({ inputs }: DrawnStep): void {
     for (const one of inputs) if (!this.#isCaptured(one)) disposeBatch(one);
   }
 
   /**
-   * Makes the step of this number; returns the steps whose records come next. If it fails, see {@link undo}.
+   * Makes a step and returns the steps whose records come next. After a failure, call {@link undo}.
    *
-   * @param capture whether it may be made by replaying the captured step
+   * @param step index of the step
+   * @param capture whether the step may be captured and replayed
    */
   async make(step: number, drawn: DrawnStep, capture: boolean): Promise<StepsUnderWay[]> {
     const { model, optimizer } = this.#parts;
     this.#forwardState.mark();
     const learningRate = optimizer.learningRates()[0] as number;
-    // The loop body may have used the model by itself.
+    // The loop body may have changed the mode of the model.
     if (!model.training) model.train();
     optimizer.zeroGrad();
     const { metrics } = await (capture && this.#warm ? this.#replay(drawn) : this.#makeEagerly(drawn));
@@ -107,14 +109,15 @@ export class StepMaker {
   }
 
   /**
-   * Undoes the part of a step that was made before it failed.
-   * @returns whether the model and the optimizer are those from before it
+   * Undoes the part of a failed step that was made.
+   *
+   * @returns whether model and optimizer are in the state before the step
    */
   undo(): boolean {
     return this.#forwardState.restore();
   }
 
-  /** The steps whose metrics wait in the captured step's ring, read together. */
+  /** Reads the metrics of all replayed steps that were not read yet. */
   readRing(): StepsUnderWay[] {
     const steps = this.#inRing.splice(0);
     if (steps.length === 0) return [];
@@ -126,7 +129,7 @@ export class StepMaker {
     return [quiet(read(this.#captured as CapturedStep))];
   }
 
-  /** Gives back the memory of the captured step. */
+  /** Frees the memory of the captured step. */
   dispose(): void {
     this.#captured?.dispose();
     this.#captured = undefined;
@@ -148,12 +151,12 @@ export class StepMaker {
         reads.push(quiet(Promise.all(parts.map((part) => part.item()))));
         loss.dispose();
         if (!this.#isCaptured(one)) disposeBatch(one);
-        // Not further ahead of the device than with steps of one batch.
+        // The host gets no further ahead of the device than with steps of one batch.
         await reads.at(-1 - stepsAhead);
       }
       this.#update(weight);
     } finally {
-      // Also after a failure: the step is made again from the start, not added to half a gradient.
+      // This also runs after a failure. The step is then repeated from the start, not added to a partial gradient.
       optimizer.zeroGrad();
       weight.dispose();
     }
@@ -162,10 +165,10 @@ export class StepMaker {
     return { metrics: metrics.then(([parts, measured]) => ({ losses: parts.flat(), stats: measured })) };
   }
 
-  /** Makes a step by replaying the captured one, which is captured here the first time. */
+  /** Makes a step by replaying the captured one. The first call captures it. */
   async #replay(drawn: DrawnStep): Promise<MadeStep> {
     this.#captured ??= this.#capture(drawn.inputs);
-    // A batch of another size: at the end of an epoch, say.
+    // The last batch of an epoch may have another size.
     if (!drawn.inputs.every((one) => this.#isCaptured(one))) return this.#makeEagerly(drawn);
     this.#captured.replay();
     return {};
@@ -188,21 +191,23 @@ export class StepMaker {
         }
       });
     } catch (error) {
-      // What was recorded until then is not done.
+      // The work recorded so far was not executed.
       this.#forwardState.restore();
       this.#forwardState.mark();
       throw error;
     }
   }
 
-  /** The loss of one batch, whose gradient is added to the parameters', and what it counts to the step's. */
+  /**
+   * Computes the loss of one batch, adds its gradient to those of the parameters, and adds its weight to the step's.
+   */
   #differentiate({ x, y, moves }: BatchTensors, weight: WeightSum): Tensor {
     const { model, loss, preparation, accumulate } = this.#parts;
     const result = lossOf(loss, model.forward(preparation.apply(x, moves)), y);
     if (accumulate === 1) {
       result.backward();
     } else {
-      // The gradients of the sums add up, and the step divides by the weight of all.
+      // The gradients of the sums are added, and the step divides by the total weight.
       weight.add(weighed(result, y));
       result.backward(result.totals?.weight);
     }
@@ -214,12 +219,12 @@ export class StepMaker {
   }
 }
 
-/** What came of making a step; without metrics if they wait in the captured step's ring. */
+/** The result of making a step. `metrics` is absent if they are in the ring buffer of the captured step. */
 interface MadeStep {
   readonly metrics?: Promise<StepMetrics>;
 }
 
-/** It is awaited later; until then a failure must not count as unhandled. */
+/** Returns a promise whose failure does not count as unhandled. It is awaited later. */
 function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;

@@ -13,19 +13,38 @@ import { torchMetadata } from "./torch-weights.js";
 
 /** Options of {@link loadTorchState}. */
 export interface TorchStateOptions {
-  /** Steps made so far, for SGD, whose state does not count them; default: the `step` found. */
+  /**
+   * Number of steps so far, and of updates of each parameter that has a state. Default: the largest `step` in the file,
+   * and each parameter's own `step`. Required for SGD, whose state has no `step`.
+   */
   readonly steps?: number;
 }
 
 const names = optionNames<TorchStateOptions>({ steps: true });
 
 /**
- * Loads the state of a PyTorch optimizer from a safetensors file: see `optimizer.loadTorchState`, which says how the
- * tensors are named. float16, bfloat16 and float64 are converted to float32. docs/pytorch.md has the lines of Python that
- * write the file.
+ * Loads the state of a PyTorch optimizer from a safetensors file.
  *
- * @throws StepsizeError `not-found`; `invalid-argument` for an option that there is not; `invalid-file` if the file is
- * damaged or does not fit. Nothing has changed then.
+ * `Optimizer.loadTorchState` describes the names of the tensors. Values of float16, bfloat16 and float64 are converted
+ * to float32. The Python code that writes the file is in docs/pytorch.md.
+ *
+ * @param path path of the file
+ * @throws StepsizeError `invalid-argument` if the optimizer or the path is invalid or an option is unknown; `not-found`
+ * if there is no file; `invalid-file` if the file is damaged or does not fit, or if `steps` is not a whole number ≥ 0;
+ * `unsupported` for parameters with float32 master weights, which PyTorch's state does not have. Nothing has changed
+ * then, unless the file can no longer be read after its checksums were verified.
+ *
+ * @example
+ * ```ts
+ * import { AdamW, loadTorchState, models, openDevice, saveTorchState } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+ * await saveTorchState(new AdamW(model.parameters(), { lr: 0.01 }), "optimizer.safetensors");
+ *
+ * const optimizer = new AdamW(model.parameters(), { lr: 0.01 });
+ * await loadTorchState(optimizer, "optimizer.safetensors", { steps: 0 });
+ * ```
  */
 export async function loadTorchState(
   optimizer: Optimizer<{ lr: LearningRate }>,
@@ -43,7 +62,7 @@ export async function loadTorchState(
       );
     const stored = (name: string) => tensors.get(name) as StoredTensor;
     const uploads = new Uploads(optimizer.deviceState.device);
-    // They are float32 when they were read.
+    // Values are float32 after they are read.
     const state = new Map([...tensors].map(([name, { shape }]) => [name, { dtype: "float32" as const, shape }]));
     const source: TorchStateSource = {
       read: async (name) => {
@@ -59,11 +78,24 @@ export async function loadTorchState(
 }
 
 /**
- * Writes an optimizer's state as a safetensors file for PyTorch: the tensors of `optimizer.toTorchState()`.
- * docs/pytorch.md has the lines of Python that read it.
+ * Writes the state of an optimizer as a safetensors file for PyTorch.
  *
- * @throws StepsizeError as `optimizer.toTorchState`; `invalid-state` if a step is made meanwhile; `invalid-file` if the
- * file cannot be written
+ * The file has the tensors of `Optimizer.toTorchState`. The Python code that reads it is in docs/pytorch.md.
+ *
+ * @param path path of the file. Missing folders are created.
+ * @throws StepsizeError `invalid-argument` if the optimizer or the path is invalid; `unsupported` for parameters with
+ * float32 master weights; `invalid-state` if a step is made during the write; `invalid-file` if the file cannot be
+ * written. A previous file is kept then.
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice, saveTorchState, SGD } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+ * const optimizer = new SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+ * await saveTorchState(optimizer, "optimizer.safetensors");
+ * ```
  */
 export async function saveTorchState(optimizer: Optimizer<{ lr: LearningRate }>, path: string): Promise<void> {
   expectMethods("optimizer", optimizer, ["toTorchState"], "an optimizer, such as an AdamW");

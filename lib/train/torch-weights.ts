@@ -9,14 +9,14 @@ import { type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
 import { fillModel } from "./fill-model.js";
 
-/** The metadata of files for PyTorch: the format's own libraries read there which framework the tensors are for. */
+/** Metadata of files for PyTorch. Hugging Face's libraries read the framework of the tensors from it. */
 export const torchMetadata = { format: "pt" } as const;
 
 /** Options of {@link loadTorchWeights} and {@link loadWeights}. */
 export interface WeightsOptions {
   /**
-   * `skip` leaves the last layer as it is, whatever the file has of it: to go on from weights that were trained for
-   * other classes. Default `load`.
+   * What to do with the last layer: `"load"` loads it, and `"skip"` keeps the model's, whatever the file contains. Use
+   * `"skip"` to continue from weights that were trained for other classes. Default `"load"`.
    */
   readonly classifier?: "load" | "skip";
 }
@@ -24,11 +24,27 @@ export interface WeightsOptions {
 const weightsNames = optionNames<WeightsOptions>({ classifier: true });
 
 /**
- * Loads weights that were saved in Python with `safetensors.torch.save_file(model.state_dict(), path)`. Names and
- * layouts are translated as the model's `torchNames()` says; float16, bfloat16 and float64 are converted.
+ * Loads weights that PyTorch saved with `safetensors.torch.save_file(model.state_dict(), path)`.
  *
- * @throws StepsizeError `not-found`; `invalid-file` if the file is damaged, or lists what is missing, left over, and of
- * another shape or type. The model has not changed then.
+ * Names and layouts are translated according to the model's `torchNames()`. Values of float16, bfloat16 and float64 are
+ * converted.
+ *
+ * @param path path of the file
+ * @throws StepsizeError `invalid-argument` if the model, the path or an option is invalid, or if `torchNames()` does
+ * not fit the model; `not-found` if there is no file; `invalid-file` if the file is damaged, or listing tensors that
+ * are missing, left over, or of another shape or type. The model has not changed then, unless the file can no longer be
+ * read after its checksums were verified.
+ *
+ * @example
+ * ```ts
+ * import { loadTorchWeights, models, openDevice, saveTorchWeights } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * await saveTorchWeights(models.resnet18({ classes: 10, device, seed: 0 }), "resnet18.safetensors");
+ *
+ * const model = models.resnet18({ classes: 100, device, seed: 1 });
+ * await loadTorchWeights(model, "resnet18.safetensors", { classifier: "skip" });
+ * ```
  */
 export async function loadTorchWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
   expectModule("model", model);
@@ -38,10 +54,21 @@ export async function loadTorchWeights(model: Module, path: string, options: Wei
 }
 
 /**
- * Loads weights from a file of either kind, recognised by its names: PyTorch's, as in {@link loadTorchWeights}, or a
- * checkpoint of the same architecture.
+ * Loads weights from a checkpoint of the same architecture, or from a file of PyTorch's weights. The names in the file
+ * determine which of the two it is.
  *
+ * @param path path of the file
  * @throws StepsizeError as {@link loadTorchWeights}
+ *
+ * @example
+ * ```ts
+ * import { loadWeights, models, openDevice, saveTorchWeights } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.mlp({ inputs: 2, hidden: [8], classes: 2, device, seed: 0 });
+ * await saveTorchWeights(model, "mlp.safetensors");
+ * await loadWeights(model, "mlp.safetensors");
+ * ```
  */
 export async function loadWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
   expectModule("model", model);
@@ -54,16 +81,29 @@ export async function loadWeights(model: Module, path: string, options: WeightsO
 }
 
 /**
- * Copies of a model's parameters and buffers with PyTorch's names, shapes and order of axes, in the types they have
- * here. `model.load_state_dict` takes them. The caller disposes of them.
+ * Returns copies of a model's parameters and buffers with PyTorch's names, shapes and order of axes.
  *
- * @throws StepsizeError `invalid-argument` if the model's `torchNames()` leaves a tensor without a name, gives one name
- * to two of them, or gives a layout that does not fit
+ * The types are those of the model. `model.load_state_dict` accepts the tensors. The caller disposes of them.
+ *
+ * @throws StepsizeError `invalid-argument` if `model` is not a module, or if its `torchNames()` has no name for a
+ * tensor, one name for two tensors, or a layout that does not fit; `device-failed` or `out-of-memory` if a tensor
+ * cannot be read
+ *
+ * @example
+ * ```ts
+ * import { models, openDevice, toTorchWeights } from "stepsize";
+ *
+ * const device = await openDevice("cpu");
+ * const model = models.resnet18({ classes: 10, device, seed: 0 });
+ * const weights = await toTorchWeights(model);
+ * console.log(weights.get("conv1.weight")?.shape); // [64, 3, 7, 7]
+ * for (const one of weights.values()) one.dispose();
+ * ```
  */
 export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>> {
   expectModule("model", model);
   const { names, layoutOf } = torchNaming(model);
-  // All reads are enqueued before the first is awaited, so that they see one moment of a run.
+  // All reads are enqueued before the first is awaited, so that the values are of one moment of a run.
   const all = [...model.stateDict()].map(async ([path, own]): Promise<[string, Tensor]> => {
     const [layout, { shape, dtype }] = [layoutOf(path, own.shape), own];
     const values = toTorchOrder(await own.read(), shape, layout);
@@ -73,13 +113,23 @@ export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>
 }
 
 /**
- * Writes a model's weights as a safetensors file for PyTorch:
- * `model.load_state_dict(safetensors.torch.load_file(path))`.
+ * Writes a model's weights as a safetensors file for PyTorch.
+ *
+ * In Python, `model.load_state_dict(safetensors.torch.load_file(path))` loads it.
+ *
+ * @param path path of the file. Missing folders are created.
+ * @throws StepsizeError `invalid-argument` if the model or the path is invalid, or if the model's `torchNames()` does
+ * not fit; `invalid-state` if the weights change during the write; `invalid-file` if the file cannot be written;
+ * `device-failed` or `out-of-memory` if a tensor cannot be read. A previous file is kept then.
  *
  * @example
- * await saveTorchWeights(model, "resnet18.safetensors");
+ * ```ts
+ * import { models, openDevice, saveTorchWeights } from "stepsize";
  *
- * @throws StepsizeError as {@link toTorchWeights}; `invalid-file` if the file cannot be written
+ * const device = await openDevice("cpu");
+ * const model = models.resnet18({ classes: 10, device, seed: 0 });
+ * await saveTorchWeights(model, "resnet18.safetensors");
+ * ```
  */
 export async function saveTorchWeights(model: Module, path: string): Promise<void> {
   expectModule("model", model);
@@ -92,14 +142,14 @@ export async function saveTorchWeights(model: Module, path: string): Promise<voi
   await writeSources(path, new Map(sources), torchMetadata);
 }
 
-/** @internal Copies tensors with PyTorch's names into a model; `path` is for errors. */
+/** @internal Copies tensors with PyTorch's names into a model. `path` is for errors. */
 export function fillFromTorch(model: Module, path: string, stored: ReadonlyMap<string, StoredTensor>): Promise<void> {
   return load(model, path, stored, torchNaming(model), {});
 }
 
-/** What a file calls the tensors of a model, and how it lays them out. */
+/** The names and layouts of a model's tensors in a file. */
 interface Naming {
-  /** By path in the model. */
+  /** Names in the file, by path in the model. */
   readonly names: ReadonlyMap<string, string>;
   readonly isUnused: (name: string) => boolean;
   readonly layoutOf: (path: string, shape: readonly number[]) => TorchLayout;
@@ -120,7 +170,7 @@ function torchNaming(model: Module): Naming {
     const other = owners.get(name);
     if (other !== undefined) invalidArgument("torchNames", `different names for ${other} and ${path}`, name);
     owners.set(name, path);
-    // Throws for a layout that does not fit.
+    // Throws if the layout does not fit.
     torchShape(shape, torchLayoutOf(table, path, shape));
   }
   const unused = new Set(table.unused);

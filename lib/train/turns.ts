@@ -1,8 +1,8 @@
-/** Lets asynchronous work on one model take turns: the steps of a run, evaluations and the loading of a checkpoint. */
+/** Runs asynchronous work on one model in turn: steps of a run, evaluations and loads of a checkpoint. */
 export class Turns {
   #current: Promise<void> | undefined;
 
-  /** Does the work at once if nothing else is under way, and otherwise after it. */
+  /** Runs `work` when no other work is running, at once if possible. */
   async take<T>(work: () => T | Promise<T>): Promise<T> {
     while (this.#current) await this.#current;
     let end: () => void = () => {};
