@@ -7,18 +7,24 @@ let written = 0;
 
 /** A file that is being written. */
 export interface GrowingFile {
-  /** Adds bytes at the end. They are written when the promise resolves. */
+  /** Appends bytes. They are written when the promise resolves. */
   append(bytes: Uint8Array): Promise<void>;
-  /** Replaces bytes that were written before. */
+  /**
+   * Replaces bytes that were written before.
+   *
+   * @param at offset of the first byte
+   */
   replace(at: number, bytes: Uint8Array): Promise<void>;
 }
 
 /**
- * Writes a file so that at every moment either the old or the new content is there, whole: beside it, flushed to the
- * disk, then renamed over it. If the path is a symbolic link, the file that it leads to is replaced, in its own folder,
- * and the link stays: see {@link replaceFile}.
+ * Writes a file atomically: at every moment the path has either the complete old or the complete new content.
  *
- * @throws StepsizeError `invalid-file` where it cannot be written (a full disk, no permission); the old file stays.
+ * The content is written to a temporary file in the same folder, flushed to disk and renamed. If the path is a symbolic
+ * link, the file that it leads to is replaced in its own folder, and the link stays.
+ *
+ * @throws StepsizeError `invalid-file` if the file cannot be written, for example because of a full disk or missing
+ * permissions. The old file is kept then.
  */
 export async function writeAtomically(path: string, parts: readonly Uint8Array[]): Promise<void> {
   const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
@@ -28,17 +34,18 @@ export async function writeAtomically(path: string, parts: readonly Uint8Array[]
 }
 
 /**
- * As {@link writeAtomically}, with what `write` writes bit by bit. What it throws comes out as it is, and the old file
- * stays.
+ * Writes a file atomically, as {@link writeAtomically}, with content that `write` writes step by step.
  *
- * @param bytes how many it will write: named if there is no room for them
+ * @param bytes expected size, for the error message if there is no space
+ * @throws StepsizeError as {@link writeAtomically}. Errors of `write` are passed on unchanged. The old file is kept
+ * then.
  */
 export async function replaceFile(
   path: string,
   bytes: number,
   write: (file: GrowingFile) => Promise<void>,
 ): Promise<void> {
-  // What the system refused, as opposed to what `write` throws of its own.
+  // The error of the file system, in contrast to errors that `write` throws itself.
   let refused: { readonly cause: unknown } | undefined;
   const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -52,7 +59,7 @@ export async function replaceFile(
   let file: FileHandle | undefined;
   try {
     const target = await attempt(() => targetOf(path));
-    // Of its own for every call: two that write the same file at the same time must not write into each other's.
+    // Every call has its own temporary file, so that two writers of one file do not write into each other's.
     const own = `${target}.${process.pid}-${written++}.partial`;
     await attempt(() => mkdir(dirname(target), { recursive: true }));
     const opened = await attempt(() => open(own, "w"));
@@ -87,21 +94,21 @@ export async function replaceFile(
   }
 }
 
-// As many as Linux follows.
+// The limit of Linux.
 const mostLinks = 40;
 
-/** The path of the file itself, behind symbolic links; the file need not be there. */
+/** Returns the path of the file behind symbolic links. The file need not exist. */
 async function targetOf(path: string): Promise<string> {
   let target = path;
   for (let links = 0; ; links++) {
     const to = await readlink(target).catch((error: NodeJS.ErrnoException) => {
-      // It is no link, or there is nothing, or what is wrong shows when it is written.
+      // The path is not a link, does not exist, or is wrong in a way that writing will report.
       if (error.code !== "EINVAL" && error.code !== "ENOENT" && error.code !== "ENOTDIR") throw error;
       return undefined;
     });
     if (to === undefined) break;
     if (links === mostLinks) throw new Error(`it is one of over ${mostLinks} symbolic links, or of a ring of them`);
-    // Not normalised: folders on the way may be links, too, and ".." is then that of where they lead.
+    // The path is not normalized. Folders in it may be links, and ".." then refers to the folder that they lead to.
     target = isAbsolute(to) ? to : `${dirname(target)}/${to}`;
   }
   const found = await stat(target).catch(() => undefined);
@@ -115,7 +122,7 @@ function isForRoom(error: unknown): boolean {
   return ["ENOSPC", "EDQUOT", "EFBIG"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
-/** What is needed and what is there, in words. */
+/** Returns, for an error message, how much space is needed and how much is free. */
 async function roomFor(bytes: number, path: string): Promise<string> {
   const free = await targetOf(path)
     .then((target) => statfs(dirname(target)))
@@ -128,10 +135,10 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** A write may take less than it was given, when the disk fills up. */
+/** Writes all bytes of a part. A single write may write fewer, if the disk fills up. */
 async function writeAll(file: FileHandle, part: Uint8Array, at: number): Promise<void> {
   for (let done = 0; done < part.byteLength; ) {
-    // The system takes at most 2 GiB at once.
+    // The system writes at most 2 GiB at once.
     const length = Math.min(part.byteLength - done, 2 ** 30);
     const { bytesWritten } = await file.write(part, done, length, at + done);
     if (bytesWritten === 0) throw Object.assign(new Error("the disk took no more bytes"), { code: "ENOSPC" });
@@ -139,7 +146,7 @@ async function writeAll(file: FileHandle, part: Uint8Array, at: number): Promise
   }
 }
 
-/** Without it a crash of the machine may forget the rename, though not the file. */
+/** Flushes a folder to disk. Without this, a crash of the machine may undo the rename, though not lose the file. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r");
   await folder.sync().catch(() => {});

@@ -6,45 +6,50 @@ import { invalidArgument, StepsizeError } from "../errors.js";
  *
  *     {"format":"stepsize-crc32-1","header":"89abcdef","tensors":{"weight":"01234567"}}
  *
- * Each number is a CRC-32 (zlib's) in eight lower-case hexadecimal digits: of a tensor's bytes, and of all bytes before
- * the data with the eight digits of `header` written as zeros. So every bit of the file is covered, and the header has
- * its length before a checksum is known. Programs that do not know the entry ignore it.
+ * Each value is a CRC-32 (zlib's) as eight lower-case hexadecimal digits. There is one for the bytes of each tensor.
+ * `header` is that of all bytes before the data, computed with zeros in place of its own digits. So the checksums cover
+ * every bit of the file, and the length of the header is known before the checksums are. Other programs ignore the
+ * entry.
  *
  * @module
  */
 
-/** The key of the metadata. */
+/** Key of the checksums in the metadata. */
 export const checksumKey = "stepsize.crc32";
 
-// In the value, beside the key. One flipped bit changes one of them, and the other still tells that there are checksums.
+// The format is in the value, and the key is beside it. A flipped bit changes only one of them, and the other still
+// shows that the file has checksums.
 const format = "stepsize-crc32-1";
 const zeros = "00000000";
-// As it stands in the file, where the text is inside a text.
+// As in the file, where the JSON text is a string inside JSON.
 const beforeDigits = Buffer.from(JSON.stringify(`{"format":"${format}","header":"`).slice(1, -1));
 
-/** A CRC-32 as eight hexadecimal digits. */
+/** Returns a CRC-32 as eight hexadecimal digits. */
 export function hex(sum: number): string {
   return sum.toString(16).padStart(8, "0");
 }
 
-/** The checksum of bytes that come after those of `before`. */
+/** Returns the checksum of bytes that follow bytes with the checksum `before`. */
 export function continued(before: number, bytes: Uint8Array): number {
   return crc32(bytes, before);
 }
 
-/** The entry for tensors of these checksums; one that is not known yet takes as much room. The header's is zeros. */
+/**
+ * Returns the metadata entry for tensors with these checksums. The header's checksum is zeros. The length of the entry
+ * does not depend on the checksums.
+ */
 export function checksumText(tensors: Iterable<readonly [name: string, sum: number]>): string {
   const sums = Object.fromEntries([...tensors].map(([name, sum]) => [name, hex(sum)]));
   return JSON.stringify({ format, header: zeros, tensors: sums });
 }
 
-/** Writes the checksum of everything before the data into it. */
+/** Writes the checksum of the header into the header. */
 export function sealHeader(header: Buffer): void {
   const at = header.indexOf(beforeDigits) + beforeDigits.length;
   header.write(hex(crc32(header)), at, "latin1");
 }
 
-/** Throws if a caller's metadata could be taken for checksums. */
+/** Throws `invalid-argument` if metadata of the caller could be mistaken for checksums. */
 export function expectNoChecksums(metadata: Readonly<Record<string, string>>): void {
   for (const [key, value] of Object.entries(metadata))
     if (key === checksumKey || key.includes(format) || value.includes(format))
@@ -56,10 +61,10 @@ export function expectNoChecksums(metadata: Readonly<Record<string, string>>): v
 }
 
 /**
- * Reads the checksums of a file's tensors and compares that of the header.
+ * Returns the checksums of a file's tensors, after verifying that of the header.
  *
  * @param header all bytes before the data
- * @returns by name, in hexadecimal; `undefined` for a file without checksums, as other programs write it
+ * @returns hexadecimal digits by name; `undefined` for a file without checksums, such as those of other programs
  * @throws StepsizeError `invalid-file` if the header is damaged
  */
 export function readChecksums(
@@ -90,7 +95,7 @@ function tensorsOf(text: string): [string, string][] | undefined {
   }
 }
 
-/** Throws the error for a file whose bytes are not those that were written. */
+/** Throws the error for a file whose bytes differ from those that were written. */
 export function damaged(path: string, problem: string): never {
   throw new StepsizeError(
     "invalid-file",

@@ -4,14 +4,16 @@ import type { Tensor } from "../tensor/index.js";
 import { type TorchLayout, toTorchOrder } from "../tensor/torch-layout.js";
 import { blockBytes } from "./safetensors-file.js";
 
-/** Bytes that may be under way between a device and a file at once, several tensors' or one part of one. */
+/** Limit in bytes for values in transit between a device and a file: of several tensors, or of one part of a tensor. */
 const mostUnderWay = 4 * blockBytes;
 
-/** A tensor to be written: its type and shape, and its values part after part. */
+/** A tensor to write: its type, its shape, and its values in parts. */
 export interface Source {
+  /** Type of the values. */
   readonly dtype: DataType;
+  /** Shape of the tensor in the file. */
   readonly shape: readonly number[];
-  /** The parts of the values, in order: how many bytes each has, and what reads it. */
+  /** The parts of the values, in order. Each has its size in bytes and a function that reads it. */
   readonly parts: Iterable<Part>;
 }
 
@@ -20,12 +22,12 @@ interface Part {
   readonly read: () => TypedArray | Promise<TypedArray>;
 }
 
-/** Elements of a type in a block. */
+/** Returns the number of elements of a type in a block. */
 function elementsPerBlock(dtype: DataType): number {
   return blockBytes / arrayOf[dtype].BYTES_PER_ELEMENT;
 }
 
-/** Values that are in the host's memory already. */
+/** Returns a source of values in host memory. */
 export function hostSource(dtype: DataType, shape: readonly number[], data: TypedArray): Source {
   function* parts(): Generator<Part> {
     const most = elementsPerBlock(dtype);
@@ -38,9 +40,13 @@ export function hostSource(dtype: DataType, shape: readonly number[], data: Type
 }
 
 /**
- * A tensor's values, read from the device block by block; of another layout than ours the whole tensor at once.
+ * Returns a source of a tensor's values, which are read from the device block by block. In another layout than
+ * `"same"`, the whole tensor is read at once.
  *
- * @param name for the error if the tensor is written to while it is read
+ * @param name for the error message
+ * @param shape shape in the file. Default: the tensor's.
+ * @param layout layout in the file
+ * @throws StepsizeError `invalid-state` when a part is read, if the tensor was written to since this call
  */
 export function deviceSource(
   name: string,
@@ -78,8 +84,8 @@ export function deviceSource(
 }
 
 /**
- * The parts of all sources, in order. Reads are asked for ahead, but never so many that more than 64 MiB are under way:
- * the memory that saving takes does not grow with the state.
+ * Yields the parts of all sources, in order. Reads are enqueued ahead, up to 64 MiB, so that the memory for saving does
+ * not grow with the state.
  */
 export async function* readParts<T>(
   sources: Iterable<readonly [T, Source]>,
@@ -90,7 +96,7 @@ export async function* readParts<T>(
     for (const { bytes, read } of parts) {
       while (queue.length > 0 && underWay + bytes > mostUnderWay) yield await first();
       const values = (async () => read())();
-      // If an earlier one fails nobody waits for it.
+      // If an earlier read fails, this one is never awaited.
       values.catch(() => {});
       queue.push({ key, bytes, values });
       underWay += bytes;
@@ -105,7 +111,7 @@ export async function* readParts<T>(
   }
 }
 
-/** Writes values to tensors of a device part by part, and waits for it now and then, so that few are under way. */
+/** Uploads values to tensors in parts. It waits for the device now and then, so that few values are in transit. */
 export class Uploads {
   readonly #device: Device;
   #underWay = 0;
@@ -114,7 +120,7 @@ export class Uploads {
     this.#device = device;
   }
 
-  /** Replaces the elements from `first` on. The data may be used otherwise when the promise resolves. */
+  /** Replaces the elements from index `first` on. `data` may be reused when the promise resolves. */
   async write(to: Tensor, first: number, data: TypedArray): Promise<void> {
     const most = elementsPerBlock(to.dtype);
     for (let start = 0; start < data.length; start += most) {

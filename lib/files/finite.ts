@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { DataType, TypedArray } from "../native/index.js";
 
-/** Values that are looked at before the event loop gets its turn: a few milliseconds' worth. */
+/** Number of values to check before the event loop runs again, a few milliseconds of work. */
 const atOnce = 2 ** 22;
 
 /** Whether all values are finite, neither NaN nor infinite. */
@@ -15,13 +15,13 @@ export async function areAllFinite(dtype: DataType, values: TypedArray): Promise
 }
 
 function areFinite(values: TypedArray): boolean {
-  // A difference of a finite number to itself is 0, of others NaN.
+  // The difference of a finite number to itself is 0. Otherwise it is NaN.
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += (values[i] as number) - (values[i] as number);
   return sum === 0;
 }
 
-/** Of bits: an exponent of ones is that of infinities and NaNs. */
+/** Whether bfloat16 values, given as bits, are finite. Infinities and NaNs have an exponent of ones. */
 function areFiniteBfloat16(bits: TypedArray): boolean {
   for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & 0x7f80) === 0x7f80) return false;
   return true;

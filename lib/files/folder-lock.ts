@@ -4,26 +4,31 @@ import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { StepsizeError } from "../errors.js";
 
-/** Who holds a lock: the content of its file. */
+/** The owner of a lock, which is the content of its file. */
 interface Owner {
+  /** Unique identifier of this lock. */
   readonly token: string;
+  /** Id of the process. */
   readonly pid: number;
-  /** When the process began, as the system counts: a number of a dead process is given away again. */
+  /** Start time of the process in the system's units. Ids of dead processes are reused. */
   readonly began: string;
+  /** Name of the machine. */
   readonly host: string;
-  /** When the lock was taken, as ISO 8601. Locks of earlier versions do not say it. */
+  /** Time at which the lock was taken, as ISO 8601. Locks of earlier versions do not have it. */
   readonly since?: string;
 }
 
-/** What `link` fails with on file systems without hard links. */
+/** Error codes of `link` on file systems without hard links. */
 const withoutLinks = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"];
 
 /**
- * Takes the lock of a folder that one process at a time works in: of a run or of a study. A lock whose owner is dead is
- * taken over. The end of the process releases it too, unless a signal kills it.
+ * Takes the lock of a folder, such as that of a run or a study, in which only one process may work at a time. A lock
+ * whose owner is dead is taken over. The lock is also released when the process ends, unless a signal kills it.
  *
- * @returns what releases it
- * @throws StepsizeError `invalid-state` where another process holds it
+ * @param path path of the lock file
+ * @returns a function that releases the lock
+ * @throws StepsizeError `invalid-state` if another process holds the lock; `invalid-file` if the lock file cannot be
+ * written
  */
 export async function takeLock(path: string): Promise<() => Promise<void>> {
   const own: Owner = {
@@ -39,7 +44,7 @@ export async function takeLock(path: string): Promise<() => Promise<void>> {
   });
   try {
     for (;;) {
-      // A link is made whole or not at all, and by one process only.
+      // A link is created atomically, by one process only.
       if (await linked(beside, path)) break;
       const owner = await readOwner(path);
       if (owner === undefined) continue;
@@ -49,7 +54,7 @@ export async function takeLock(path: string): Promise<() => Promise<void>> {
   } finally {
     await rm(beside, { force: true });
   }
-  // Asynchronous work does not happen any more when a process exits.
+  // Asynchronous work is not executed while a process exits.
   const atExit = () => removeOwn(path, own);
   process.once("exit", atExit);
   return async () => {
@@ -58,16 +63,19 @@ export async function takeLock(path: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Removes the lock unless it is another owner's. */
+/** Removes the lock unless it belongs to another owner. */
 function removeOwn(path: string, { token }: Owner): void {
   try {
     if ((JSON.parse(readFileSync(path, "utf8")) as Owner).token === token) rmSync(path, { force: true });
   } catch {
-    // It is gone, or it is not this owner's.
+    // The lock is gone, or it belongs to another owner.
   }
 }
 
-/** Of several that find the same dead owner only one may remove the lock: the next one there is somebody else's. */
+/**
+ * Removes the lock of a dead owner. Of several processes that find it, only one may do so, because the lock that is
+ * there next belongs to another owner.
+ */
 async function removeDead(path: string, { token }: Owner): Promise<void> {
   const claim = `${path}.dead-${token}`;
   await writeFile(claim, "", { flag: "wx" }).catch(() => {
@@ -90,7 +98,10 @@ async function linked(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Who looks between the making of the file and its content does not learn whose it is, and is refused all the same. */
+/**
+ * Creates the lock by copying. A process that reads the file before its content is complete cannot identify the owner,
+ * and is refused too.
+ */
 async function copied(from: string, to: string): Promise<boolean> {
   try {
     await writeFile(to, await readFile(from), { flag: "wx" });
@@ -111,17 +122,17 @@ async function readOwner(path: string): Promise<Owner | "unreadable" | undefined
   }
 }
 
-/** Nobody can tell of a process on another machine; it counts as alive. */
+/** Whether the owner's process is running. A process on another machine cannot be checked and counts as running. */
 async function isAlive({ pid, began, host }: Owner): Promise<boolean> {
   return host !== hostname() || (await beginOf(pid)) === began;
 }
 
-/** The system's count at the start of a process (field 22 of Linux's `stat`); empty where none of this number lives. */
+/** Returns the start time of a process (field 22 of Linux's `stat`); empty if there is no such process. */
 async function beginOf(pid: number): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  // The second field is the program's name in parentheses, which may hold anything.
+  // The second field is the program's name in parentheses. It may contain any characters.
   const [state, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  // A process that was killed stays as a zombie until its parent asks what became of it, if ever.
+  // A killed process remains as a zombie until its parent collects its exit status.
   return state === "Z" || state === "X" ? "" : (rest[18] ?? "");
 }
 

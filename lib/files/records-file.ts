@@ -3,22 +3,26 @@ import { StepsizeError } from "../errors.js";
 import { messageOf } from "../realms.js";
 import { Place, type Schema } from "../schema.js";
 
-/** A file with one JSON object a line, written by {@link recordText}, that is only ever added to. */
+/** A file with one JSON object per line, written by {@link recordText}. Records are only appended. */
 export class RecordsFile<T extends object> {
+  /** Path of the file. */
   readonly path: string;
   #file: number | undefined;
   /** Lines that could not be written yet. */
   #pending: Buffer[] = [];
 
-  /** The file is made with its first record. */
+  /** Opens no file yet. The first record creates it. */
   constructor(path: string) {
     this.path = path;
   }
 
   /**
-   * Adds a record. At once and not through a buffer: what a checkpoint speaks of must be there after a kill. A record that
-   * cannot be written is kept in memory, and written before the next one or by `flush`.
-   * @throws StepsizeError `invalid-file` if it cannot be written (a full disk)
+   * Appends a record without a buffer, because the records that a checkpoint refers to must be in the file after a
+   * kill.
+   *
+   * A record that cannot be written is kept in memory. It is written before the next one, or by {@link flush}.
+   *
+   * @throws StepsizeError `invalid-file` if the record cannot be written, for example because of a full disk
    */
   add(record: T): void {
     this.#pending.push(Buffer.from(`${recordText(record)}\n`));
@@ -27,6 +31,7 @@ export class RecordsFile<T extends object> {
 
   /**
    * Writes the records that could not be written before.
+   *
    * @throws StepsizeError `invalid-file` if they still cannot be written
    */
   flush(): void {
@@ -43,7 +48,7 @@ export class RecordsFile<T extends object> {
       try {
         for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
       } catch (error) {
-        // Half a line would run into the next one.
+        // A partial line would run into the next one.
         attempted(() => ftruncateSync(this.#file as number, size));
         throw error;
       }
@@ -51,11 +56,12 @@ export class RecordsFile<T extends object> {
   }
 
   /**
-   * Cuts the file before the first record that `keep` refuses, and before a last line that was half written.
+   * Truncates the file before the first record that `keep` rejects, and before a partially written last line.
    *
-   * @param schema what a line holds
-   * @returns the records that stay, and whether a half-written line was cut off
-   * @throws StepsizeError `invalid-file` naming the first line that holds something else; the file stays as it is
+   * @param schema schema of a line
+   * @returns the remaining records, and whether a partial line was removed
+   * @throws StepsizeError `invalid-file` naming the first line that does not fit the schema. The file is unchanged
+   * then.
    */
   cut(schema: Schema<T>, keep: (record: T) => boolean): { readonly records: T[]; readonly wasTorn: boolean } {
     const { records, end, size, wasTorn } = readWhile(this.path, schema, keep);
@@ -63,6 +69,7 @@ export class RecordsFile<T extends object> {
     return { records, wasTorn };
   }
 
+  /** Closes the file. Records that could not be written are lost. */
   close(): void {
     if (this.#file !== undefined) closeSync(this.#file);
   }
@@ -77,18 +84,18 @@ export class RecordsFile<T extends object> {
   }
 }
 
-/** Does what may fail for the same reason as what it comes after. */
+/** Does something that may fail for the same reason as a failure before it. */
 function attempted(action: () => void): void {
   try {
     action();
   } catch {
-    // The first failure is the one to be told.
+    // The first failure is the one to report.
   }
 }
 
 /**
- * A record as JSON on one line. JSON has no numbers that are not finite: they are the texts `"NaN"`, `"Infinity"` and
- * `"-Infinity"`, which {@link recordedNumber} reads.
+ * Returns a record as JSON on one line. JSON has no numbers that are not finite. They become the strings `"NaN"`,
+ * `"Infinity"` and `"-Infinity"`, which {@link recordedNumber} reads.
  */
 export function recordText(record: object): string {
   return JSON.stringify(record, (_, value: unknown) =>
@@ -96,14 +103,17 @@ export function recordText(record: object): string {
   );
 }
 
-/** A number of a record, finite or not. Versions that wrote `null` did not say which it was: it is read as NaN. */
+/**
+ * Schema of a number in a record, finite or not. Earlier versions wrote `null` for every number that is not finite. It
+ * is read as NaN.
+ */
 export const recordedNumber: Schema<number> = (value, place) => {
   if (value === null) return Number.NaN;
   if (value === "NaN" || value === "Infinity" || value === "-Infinity") return Number(value);
   return typeof value === "number" ? value : place.refuse("a number", value);
 };
 
-/** The records up to the first that `keep` refuses, and the byte where they end. */
+/** Returns the records up to the first that `keep` rejects, and the offset at which they end. */
 function readWhile<T>(path: string, schema: Schema<T>, keep: (record: T) => boolean) {
   const bytes = bytesOf(path);
   const size = bytes.length;

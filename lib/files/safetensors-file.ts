@@ -6,17 +6,20 @@ import { checksumKey, continued, damaged, hex, readChecksums } from "./checksums
 import { lengthBytes, readHeader, readHeaderLength, refuse, type StoredEntry } from "./safetensors-header.js";
 
 /**
- * The most bytes of a tensor that are in memory at once while it is read or written block by block. A multiple of every
- * element's size.
+ * Largest number of bytes of a tensor in memory while it is read or written block by block. It is a multiple of every
+ * element size.
  */
 export const blockBytes = 2 ** 24;
 
-/** A tensor in a safetensors file that is open. Its values stay in the file until they are asked for. */
+/** A tensor in an open safetensors file. Values are read from the file when they are needed. */
 export class StoredTensor {
+  /** Name of the tensor. */
   readonly name: string;
-  /** The format's name of the type, such as `F32`. */
+  /** Type of the values as the format names it, such as `F32`. */
   readonly code: string;
+  /** Shape of the tensor. */
   readonly shape: readonly number[];
+  /** Size of the values in bytes. */
   readonly bytes: number;
   readonly #file: StoredFile;
   readonly #from: number;
@@ -34,16 +37,18 @@ export class StoredTensor {
     this.#checksum = checksum;
   }
 
+  /** Path of the file. */
   get path(): string {
     return this.#file.path;
   }
 
   /**
-   * The bytes in blocks of {@link blockBytes}, in order. A block is good until the next is asked for, and begins at a
-   * place in memory where numbers of every type may begin. The next one is read meanwhile.
+   * Yields the bytes in blocks of {@link blockBytes}, in order. The next block is read in the meantime.
    *
-   * @throws StepsizeError `invalid-file` after the last block if the tensor does not have the checksum that the file
-   * says, and at any block if the file cannot be read
+   * A block is valid until the next one is requested. It is aligned for every type of number.
+   *
+   * @throws StepsizeError `invalid-file` at any block if the file cannot be read, and after the last block if the
+   * tensor does not match its checksum; `out-of-memory`
    */
   async *blocks(): AsyncGenerator<Uint8Array, void, undefined> {
     const size = Math.min(this.bytes, blockBytes);
@@ -52,7 +57,7 @@ export class StoredTensor {
     const read = (start: number, turn: number) => {
       const block = (buffers[turn % buffers.length] as Uint8Array).subarray(0, Math.min(size, this.bytes - start));
       const reading = this.#file.readInto(block, this.#from + start, shown(this.name)).then(() => block);
-      // Whoever leaves before does not ask how it ended.
+      // A consumer that leaves early does not await it.
       reading.catch(() => {});
       return reading;
     };
@@ -68,7 +73,7 @@ export class StoredTensor {
         yield block;
       }
     } finally {
-      // A read that is under way must not write into what another reader borrows.
+      // A pending read must not write into a buffer that another reader borrows.
       await next?.catch(() => {});
       for (const buffer of buffers) this.#file.giveBack(buffer);
     }
@@ -81,7 +86,11 @@ export class StoredTensor {
     this.#isVerified = true;
   }
 
-  /** All bytes, in memory of their own. @throws StepsizeError as {@link blocks}; `out-of-memory` */
+  /**
+   * Returns all bytes in a new array.
+   *
+   * @throws StepsizeError as {@link blocks}
+   */
   async read(): Promise<Uint8Array> {
     const bytes = allocate(`${this.path}: ${shown(this.name)}`, () => new Uint8Array(this.bytes));
     let at = 0;
@@ -93,8 +102,10 @@ export class StoredTensor {
   }
 
   /**
-   * Reads the values and compares them with their checksum. Does nothing if the file has none, or if they were read to
-   * their end since it was opened and had it.
+   * Reads the values and verifies their checksum. Does nothing if the file has no checksum, or if the values were
+   * verified since the file was opened.
+   *
+   * @throws StepsizeError as {@link blocks}
    */
   async verify(): Promise<void> {
     if (this.#checksum === undefined || this.#isVerified) return;
@@ -102,15 +113,16 @@ export class StoredTensor {
   }
 }
 
-/** A safetensors file that is open. {@link openStored} makes these. */
+/** An open safetensors file. {@link openStored} creates it. */
 export class StoredFile {
+  /** Path of the file. */
   readonly path: string;
-  /** By name, in the order of the header. */
+  /** Tensors by name, in the order of the header. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** Without the checksums. */
+  /** Metadata without the checksums. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly #file: FileHandle;
-  /** Buffers that nobody uses. */
+  /** Buffers that are not in use. */
   readonly #buffers: Uint8Array[] = [];
 
   private constructor(
@@ -128,7 +140,7 @@ export class StoredFile {
     this.metadata = metadata;
   }
 
-  /** @internal */
+  /** @internal Opens a file; see {@link openStored}. */
   static async open(path: string): Promise<StoredFile> {
     const { file, size } = await openFile(path);
     try {
@@ -147,40 +159,46 @@ export class StoredFile {
     }
   }
 
+  /** Closes the file. Its tensors can no longer be read. */
   async close(): Promise<void> {
     await this.#file.close().catch(() => {});
   }
 
-  /** @internal */
+  /** @internal Fills a block with bytes of the file from an offset on. `what` is for errors. */
   async readInto(block: Uint8Array, start: number, what: string): Promise<void> {
     await readAll(this.path, this.#file, block, start, what);
   }
 
-  /** @internal A buffer of at least so many bytes, for one reader. */
+  /** @internal Returns a buffer of at least this many bytes for one reader. */
   borrow(bytes: number): Uint8Array {
     const at = this.#buffers.findIndex((buffer) => buffer.length >= bytes);
     if (at < 0) return allocate(this.path, () => new Uint8Array(bytes));
     return this.#buffers.splice(at, 1)[0] as Uint8Array;
   }
 
-  /** @internal */
+  /** @internal Takes a borrowed buffer back. */
   giveBack(buffer: Uint8Array): void {
     this.#buffers.push(buffer);
-    // The two largest serve every tensor.
+    // The two largest buffers are enough for every tensor.
     if (this.#buffers.length > 2) this.#buffers.sort((a, b) => b.length - a.length).length = 2;
   }
 }
 
 /**
- * Opens a safetensors file and reads its header, without an opinion on its types. Whoever opens it closes it.
+ * Opens a safetensors file and checks its header, without restrictions on the types. The caller closes it.
  *
- * @throws StepsizeError `not-found`, or `invalid-file` with the offset, what was expected and what was found
+ * @throws StepsizeError `invalid-argument` if `path` is not a text; `not-found` if there is no file; `invalid-file`
+ * with the offset, what was expected and what was found
  */
 export function openStored(path: string): Promise<StoredFile> {
   return StoredFile.open(path);
 }
 
-/** Opens a safetensors file for as long as `use` takes. */
+/**
+ * Opens a safetensors file and closes it when `use` is done.
+ *
+ * @throws StepsizeError as {@link openStored}
+ */
 export async function withStored<T>(path: string, use: (file: StoredFile) => Promise<T>): Promise<T> {
   const file = await openStored(path);
   try {

@@ -3,24 +3,27 @@ import { describe, StepsizeError } from "../errors.js";
 import { JsonFault, parseJson } from "../json.js";
 import { quoted, shown } from "../quoting.js";
 
-/** Where a tensor lies in a safetensors file, and what it is. */
+/** An entry of a safetensors header: the type, shape and position of a tensor. */
 export interface StoredEntry {
-  /** The format's name of the type, such as `F32`. */
+  /** Type of the values as the format names it, such as `F32`. */
   readonly code: string;
+  /** Shape of the tensor. */
   readonly shape: readonly number[];
-  /** Its bytes: offsets in the file, not in the data, from the first to after the last. */
+  /** Offset of the first byte in the file (not in the data). */
   readonly from: number;
+  /** Offset after the last byte in the file. */
   readonly to: number;
 }
 
-/** What the header of a safetensors file says, checked: the bytes of every entry are in the file, and no other's. */
+/** The checked header of a safetensors file. The bytes of every entry are in the file and do not overlap. */
 export interface SafetensorsHeader {
-  /** By name, in the order of the header. */
+  /** Entries by name, in the order of the header. */
   readonly entries: ReadonlyMap<string, StoredEntry>;
+  /** The metadata; empty if there are none. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Bytes of an element. */
+/** Bytes per element of each type. */
 const sizeOf = new Map([
   ...["F64", "I64", "U64"].map((code) => [code, 8] as const),
   ...["F32", "I32", "U32"].map((code) => [code, 4] as const),
@@ -28,24 +31,26 @@ const sizeOf = new Map([
   ...["I8", "U8", "BOOL"].map((code) => [code, 1] as const),
 ]);
 
-/** Bytes before the header, which say how long it is. */
+/** Number of bytes before the header, which contain its length. */
 export const lengthBytes = 8;
 
-// The format's own limit.
+// The limit of the format.
 const mostHeaderBytes = 100_000_000;
-// More than any library's tensors have.
+// More than any library supports.
 const mostAxes = 64;
 
-/** Throws an `invalid-file` error about what stands at an offset. */
+/** Throws an `invalid-file` error about the content at an offset. */
 export function refuse(path: string, offset: number, expected: string, found: string): never {
   throw new StepsizeError("invalid-file", `${path}, byte ${offset}: expected ${expected}, found ${found}`);
 }
 
 /**
- * How many bytes the header has that follows the first eight bytes of a file.
+ * Returns the length of the header, in bytes, from the first eight bytes of a file.
  *
- * @param first the beginning of the file: eight bytes, or all of a shorter one
- * @throws StepsizeError `invalid-file` where there is no such header: nothing needs to be read for that, nor allocated
+ * Nothing is allocated and nothing more is read to find that there is no header.
+ *
+ * @param first the first eight bytes of the file, or all of a shorter one
+ * @throws StepsizeError `invalid-file` if the file has no such header
  */
 export function readHeaderLength(path: string, first: Uint8Array, fileSize: number): number {
   if (fileSize < lengthBytes || first.length < lengthBytes)
@@ -65,9 +70,10 @@ export function readHeaderLength(path: string, first: Uint8Array, fileSize: numb
 }
 
 /**
- * Reads the header of a safetensors file (https://huggingface.co/docs/safetensors#format) without an opinion on its types.
+ * Parses and checks the header of a safetensors file (https://huggingface.co/docs/safetensors#format), without
+ * restrictions on the types.
  *
- * @param json the bytes of the header, without the eight that say its length
+ * @param json bytes of the header, without the eight bytes of its length
  * @throws StepsizeError `invalid-file` with the offset, what was expected and what was found
  */
 export function readHeader(path: string, json: Uint8Array, fileSize: number): SafetensorsHeader {
@@ -86,7 +92,7 @@ export function readHeader(path: string, json: Uint8Array, fileSize: number): Sa
 function parseHeader(path: string, json: Uint8Array): Record<string, unknown> {
   const bytes = Buffer.from(json.buffer, json.byteOffset, json.byteLength);
   const beginning = quoted(bytes.toString("latin1", 0, 20));
-  // JSON may have white space before it, but not here.
+  // JSON may begin with white space, but this format does not allow it.
   if (bytes[0] !== 0x7b) refuse(path, lengthBytes, "a JSON object that begins with {", beginning);
   if (!isUtf8(bytes)) refuse(path, lengthBytes, "a JSON header in UTF-8", beginning);
   const text = bytes.toString("utf8");
@@ -99,7 +105,9 @@ function parseHeader(path: string, json: Uint8Array): Record<string, unknown> {
   }
 }
 
-/** Says so where the file looks like one that `torch.save` wrote: a zip archive, or of old a pickle. */
+/**
+ * Describes a file of `torch.save`, which is a zip archive or, in old versions, a pickle; `undefined` for other files.
+ */
 function ofTorchSave(bytes: Uint8Array): string | undefined {
   const zip = bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
   const pickle = bytes[0] === 0x80 && (bytes[1] as number) >= 2 && (bytes[1] as number) <= 5;
@@ -107,7 +115,7 @@ function ofTorchSave(bytes: Uint8Array): string | undefined {
   return `a ${zip ? "zip archive" : "pickle"}, as torch.save writes it; write it with safetensors.torch.save_file instead`;
 }
 
-/** Some writers put null for none. */
+/** Returns the metadata. Some programs write null if there are none. */
 function readMetadata(path: string, metadata: unknown): Record<string, string> {
   if (metadata === null) return {};
   if (!isObject(metadata)) refuse(path, lengthBytes, "__metadata__ of texts", describe(metadata));
@@ -140,7 +148,10 @@ function readEntry(path: string, name: string, entry: unknown, start: number, fi
   return { code: code as string, shape, from: start + from, to: start + to };
 }
 
-/** One after another from the start to the end of the file: the format allows neither gaps nor shared bytes. */
+/**
+ * Checks that tensors follow each other from the start of the data to the end of the file. The format allows neither
+ * gaps nor shared bytes.
+ */
 function checkSpans(path: string, entries: ReadonlyMap<string, StoredEntry>, start: number, fileSize: number): void {
   let end = start;
   for (const [name, { from, to }] of [...entries].sort(([, a], [, b]) => a.from - b.from || a.to - b.to)) {

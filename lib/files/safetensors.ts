@@ -9,10 +9,13 @@ import { hostSource, readParts, type Source } from "./device-parts.js";
 import { type StoredTensor, withStored } from "./safetensors-file.js";
 import { lengthBytes, refuse } from "./safetensors-header.js";
 
-/** Values with their type and shape, off any device. */
+/** A tensor in host memory: values with their type and shape. */
 export interface HostTensor {
+  /** Type of the values. */
   readonly dtype: DataType;
+  /** Shape of the tensor. `[]` is a scalar. */
   readonly shape: readonly number[];
+  /** The values in row-major order. bfloat16 values are the bits in a `Uint16Array`. */
   readonly data: TypedArray;
 }
 
@@ -26,9 +29,28 @@ const codeOf: Record<DataType, string> = {
 const typeOf = new Map<string, DataType>(Object.entries(codeOf).map(([dtype, code]) => [code, dtype as DataType]));
 
 /**
- * Writes tensors and text in the safetensors format (a JSON header of names, types, shapes and offsets, then the bytes),
- * atomically. Offsets of eight bytes, so that the file can be mapped. A CRC-32 of every tensor and of the header goes
- * into the metadata, as `stepsize.crc32`; reading compares them.
+ * Writes tensors and text atomically to a safetensors file.
+ *
+ * The format is a JSON header with names, types, shapes and offsets, followed by the bytes. Values are aligned, so that
+ * the file can be mapped into memory. A CRC-32 of every tensor and of the header is added to the metadata as
+ * `stepsize.crc32`. Reading verifies them.
+ *
+ * @param path path of the file. Missing folders are created.
+ * @param tensors the tensors by name
+ * @param metadata strings by name
+ * @throws StepsizeError `invalid-argument` if a type, shape, length or the metadata are invalid; `invalid-file` if the
+ * file cannot be written. A previous file is kept then.
+ *
+ * @example
+ * ```ts
+ * import { type HostTensor, readSafetensors, writeSafetensors } from "stepsize";
+ *
+ * const weight: HostTensor = { dtype: "float32", shape: [2, 2], data: new Float32Array([1, 2, 3, 4]) };
+ * await writeSafetensors("weights.safetensors", new Map([["weight", weight]]), { author: "me" });
+ *
+ * const { tensors, metadata } = await readSafetensors("weights.safetensors");
+ * console.log(tensors.get("weight")?.data, metadata);
+ * ```
  */
 export async function writeSafetensors(
   path: string,
@@ -54,17 +76,20 @@ export async function writeSafetensors(
   await writeSources(path, new Map(sources), metadata);
 }
 
-/** What is asked about values on their way into a file. It may throw, and nothing is written then. */
+/** Checks of values while they are written. If a check throws, the previous file is kept. */
 export interface WriteChecks {
+  /** Called with every part of the values. */
   readonly values?: (name: string, source: Source, values: TypedArray) => Promise<void>;
-  /** Before the file takes the place of the one before. */
+  /** Called before the new file replaces the old one. */
   readonly end?: () => void;
 }
 
 /**
- * As {@link writeSafetensors}, from wherever the tensors are. Memory does not grow with the file: see {@link readParts}.
+ * Writes tensors from any source, as {@link writeSafetensors} does. Memory does not grow with the file; see {@link
+ * readParts}.
  *
- * @throws StepsizeError `invalid-file` if it cannot be written; what was there before is kept
+ * @throws StepsizeError `invalid-file` if the file cannot be written. Errors of the sources and the checks are passed
+ * on. A previous file is kept then.
  */
 export async function writeSources(
   path: string,
@@ -72,7 +97,7 @@ export async function writeSources(
   metadata: Readonly<Record<string, string>>,
   checks: WriteChecks = {},
 ): Promise<void> {
-  // Larger elements first keeps every tensor aligned without gaps, which the format does not allow.
+  // With larger elements first, every tensor is aligned without gaps, which the format does not allow.
   const width = ({ dtype }: Source) => arrayOf[dtype].BYTES_PER_ELEMENT;
   const ordered = [...sources].sort(([, a], [, b]) => width(b) - width(a));
   const sums = new Map(ordered.map(([name]) => [name, 0]));
@@ -80,7 +105,7 @@ export async function writeSources(
   const blank = header();
   const dataBytes = ordered.reduce((sum, [, source]) => sum + bytesOf(source), 0);
   await replaceFile(path, blank.length + dataBytes, async (file) => {
-    // Its place is kept for when the checksums are known.
+    // Reserves the space of the header until the checksums are known.
     await file.append(blank);
     for await (const [name, values] of readParts(ordered)) {
       await checks.values?.(name, sources.get(name) as Source, values);
@@ -99,7 +124,7 @@ function bytesOf({ dtype, shape }: Source): number {
   return shape.reduce((product, size) => product * size, arrayOf[dtype].BYTES_PER_ELEMENT);
 }
 
-/** All bytes before the data: the length of the JSON, and the JSON. */
+/** Returns all bytes before the data: the length of the JSON text, and the text. */
 function headerOf(
   sources: readonly (readonly [name: string, source: Source])[],
   metadata: Readonly<Record<string, string>>,
@@ -119,11 +144,23 @@ function headerOf(
 }
 
 /**
- * Reads a safetensors file, each tensor into an array of its own.
+ * Reads a safetensors file. Every tensor gets a new array.
  *
- * @throws StepsizeError `not-found`, or `invalid-file` with the offset, what was expected and what was found, for a file
- * that is cut short, is not of this format, holds a type that is not supported, or does not have the checksums that it
- * says.
+ * @param path path of the file
+ * @returns the tensors by name, and the metadata without the checksums
+ * @throws StepsizeError `invalid-argument` if `path` is not a text; `not-found` if there is no file; `invalid-file`
+ * with the offset, what was expected and what was found, if the file is cut short, has another format, has a type that
+ * is not supported, or does not match its checksums; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { type HostTensor, readSafetensors, writeSafetensors } from "stepsize";
+ *
+ * const bias: HostTensor = { dtype: "float32", shape: [2], data: new Float32Array([0, 1]) };
+ * await writeSafetensors("bias.safetensors", new Map([["bias", bias]]), {});
+ * const { tensors } = await readSafetensors("bias.safetensors");
+ * for (const [name, { dtype, shape }] of tensors) console.log(name, dtype, shape); // bias float32 [2]
+ * ```
  */
 export async function readSafetensors(
   path: string,
@@ -134,7 +171,11 @@ export async function readSafetensors(
   });
 }
 
-/** Reads tensors of a file that is open, each into an array of its own. */
+/**
+ * Reads tensors of an open file, each into a new array.
+ *
+ * @throws StepsizeError `invalid-file` if a type is not supported or a checksum does not match; `out-of-memory`
+ */
 export async function readTensors(stored: ReadonlyMap<string, StoredTensor>): Promise<Map<string, HostTensor>> {
   const described = [...stored].map(([name, one]) => [name, one, describeStored(one)] as const);
   const tensors = new Map<string, HostTensor>();
@@ -145,7 +186,11 @@ export async function readTensors(stored: ReadonlyMap<string, StoredTensor>): Pr
   return tensors;
 }
 
-/** The type and shape of a tensor in a file. @throws StepsizeError `invalid-file` if there is no such type here */
+/**
+ * Returns the type and shape of a stored tensor.
+ *
+ * @throws StepsizeError `invalid-file` if the type is not supported
+ */
 export function describeStored({ path, name, code, shape }: StoredTensor): Pick<HostTensor, "dtype" | "shape"> {
   const dtype = typeOf.get(code) ?? refuse(path, 8, `${shown(name)} of type ${[...typeOf.keys()].join(", ")}`, code);
   return { dtype, shape };

@@ -5,7 +5,7 @@ import { fromTorchOrder, type TorchLayout } from "../tensor/torch-layout.js";
 import type { Uploads } from "./device-parts.js";
 import type { StoredTensor } from "./safetensors-file.js";
 
-/** The number that 16 bits stand for in IEEE 754's half precision. */
+/** Returns the value of 16 bits in IEEE 754 half precision. */
 function halfValue(bits: number): number {
   const exponent = (bits >>> 10) & 31;
   const fraction = bits & 1023;
@@ -19,7 +19,7 @@ interface ElementsClass<T extends TypedArray> {
   new (buffer: ArrayBuffer, at: number, length: number): T;
 }
 
-/** Aligned bytes as elements of a type; shares the memory. */
+/** Returns aligned bytes as elements of a type, in the same memory. */
 function elements<T extends TypedArray>({ buffer, byteOffset, byteLength }: Uint8Array, Elements: ElementsClass<T>): T {
   return new Elements(buffer as ArrayBuffer, byteOffset, byteLength / Elements.BYTES_PER_ELEMENT);
 }
@@ -31,24 +31,31 @@ const readers = new Map<string, (bytes: Uint8Array) => Float32Array>([
   ["F64", (bytes) => Float32Array.from(elements(bytes, Float64Array))],
 ]);
 
-/** The format's names of the types that {@link fillFloats} reads. */
+/** Types that {@link fillFloats} reads, as the format names them. */
 export const floatCodes: readonly string[] = [...readers.keys()];
 
-/** The values of a part of a tensor of one of {@link floatCodes}; those of float64 are rounded. May share its memory. */
+/**
+ * Returns the values of a part of a tensor as float32, rounded if they are float64. The result may share memory with
+ * `bytes`.
+ */
 function float32Of(code: string, bytes: Uint8Array): Float32Array {
   return (readers.get(code) as (bytes: Uint8Array) => Float32Array)(bytes);
 }
 
-/** The values of a whole tensor of one of {@link floatCodes}. */
+/**
+ * Returns the values of a whole tensor whose type is one of {@link floatCodes}.
+ *
+ * @throws StepsizeError `invalid-file` if the values cannot be read or do not match their checksum; `out-of-memory`
+ */
 export async function readFloats(stored: StoredTensor): Promise<Float32Array> {
   return float32Of(stored.code, await stored.read());
 }
 
 /**
- * Fills a tensor of float32 or bfloat16 with the values of one of {@link floatCodes} in a file, block by block; those of
- * another layout than ours all at once.
+ * Fills a float32 or bfloat16 tensor with stored values of one of {@link floatCodes}, block by block. In another layout
+ * than `"same"`, all values are read at once.
  *
- * @throws StepsizeError `invalid-file` if the values do not have their checksum; the tensor has changed then
+ * @throws StepsizeError `invalid-file` if the values do not match their checksum. The tensor has changed then.
  */
 export async function fillFloats(
   uploads: Uploads,
@@ -71,9 +78,9 @@ export async function fillFloats(
 }
 
 /**
- * Fills a tensor with the values of one of the same type and size in a file, block by block.
+ * Fills a tensor with stored values of the same type and size, block by block.
  *
- * @throws StepsizeError `invalid-file` if the values do not have their checksum; the tensor has changed then
+ * @throws StepsizeError `invalid-file` if the values do not match their checksum. The tensor has changed then.
  */
 export async function fillSame(uploads: Uploads, to: Tensor, stored: StoredTensor): Promise<void> {
   let first = 0;
