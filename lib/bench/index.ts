@@ -13,9 +13,9 @@ export {
 } from "./measure.js";
 export {
   bytesPerParameter,
+  type MeasuredOptimizerName,
+  measuredOptimizerNames,
   momentNames,
-  type OptimizerName,
-  optimizerNames,
   type Setting,
   storageNames,
 } from "./setting.js";

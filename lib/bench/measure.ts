@@ -1,7 +1,7 @@
 import { StepsizeError } from "../errors.js";
 import type { Device } from "../native/index.js";
 import { type Contender, interleave, ratioOf, type Spread, spreadOf } from "./interleave.js";
-import { bytesPerParameter, kindOf, type OptimizerName, parameterType, type Setting } from "./setting.js";
+import { bytesPerParameter, type MeasuredOptimizerName, optimizerOf, parameterType, type Setting } from "./setting.js";
 import { type Shape, totalElements, type Workload } from "./shapes.js";
 import { type Pass, Stopwatch } from "./stopwatch.js";
 import { bareCopy, countRecords, loop, Model, type Subject } from "./subjects.js";
@@ -27,7 +27,7 @@ export interface Row {
   readonly name: string;
   readonly tensors: number;
   readonly elements: number;
-  readonly optimizer: OptimizerName;
+  readonly optimizer: MeasuredOptimizerName;
   readonly dtype: Setting["dtype"];
   readonly moments: Setting["moments"];
   /** Number of CPU threads; `null` on a GPU. */
@@ -172,8 +172,8 @@ export function whyNot(
   if (device.name === "cuda:emulated") return "PyTorch does not support the emulated GPU";
   if ("problem" in foundTorch) return foundTorch.problem;
   if (gpu && !foundTorch.hasGpu) return `PyTorch ${foundTorch.version} finds no GPU`;
-  if (!kindOf(setting).torch) return `PyTorch has no ${setting.optimizer}`;
-  const moments = kindOf(setting).moments > 0;
+  if (!optimizerOf(setting).torch) return `PyTorch has no ${setting.optimizer}`;
+  const moments = optimizerOf(setting).moments > 0;
   if (setting.dtype === "bfloat16-master") return "PyTorch has no master weights of bfloat16 parameters";
   if (moments && setting.moments !== setting.dtype) return "PyTorch stores moments in the type of the parameters";
   return undefined;
@@ -181,7 +181,7 @@ export function whyNot(
 
 /** Returns a function that measures a pass of PyTorch's optimizer over the same shapes. */
 function torchPass({ device, torch }: Bench, { shapes }: Workload, setting: Setting) {
-  const { name, options } = kindOf(setting).torch as { name: string; options: object };
+  const { name, options } = optimizerOf(setting).torch as { name: string; options: object };
   const what = JSON.stringify({
     optimizer: name,
     options,

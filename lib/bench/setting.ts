@@ -1,53 +1,50 @@
 import type { DataType } from "../native/index.js";
-import { Adam, AdamW, Lion, type Optimizer, SGD, type StepOptions, type Trainable } from "../optim/index.js";
+import { type OptimizerName, optimizersByName } from "../optim/by-name.js";
+import type { LearningRate, Optimizer, StepOptions, Trainable } from "../optim/index.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: the options differ by optimizer and are not used here
-type AnyOptimizer = Optimizer<any>;
-
-interface Kind {
+/** An optimizer as it is measured. */
+interface MeasuredOptimizer {
   /** Name and options of PyTorch's optimizer; absent if PyTorch has none. */
   readonly torch?: { readonly name: string; readonly options: Readonly<Record<string, number>> };
   /** Name of the update rule in `native/update/rules.h`. */
   readonly rule: string;
   /** Number of moments per parameter. */
   readonly moments: number;
-  readonly make: (parameters: readonly Trainable[], options: StepOptions) => AnyOptimizer;
+  readonly make: (parameters: readonly Trainable[], options: StepOptions) => Optimizer<{ lr: LearningRate }>;
 }
 
 // The rate is so small that the parameters hardly change in any number of steps.
 const lr = 1e-6;
 
-/** The optimizers that can be measured. */
-export const kinds = {
-  adamw: {
-    torch: { name: "AdamW", options: { lr } },
-    rule: "adam",
-    moments: 2,
-    make: (parameters, options) => new AdamW(parameters, { lr, ...options }),
-  },
-  adam: {
-    torch: { name: "Adam", options: { lr } },
-    rule: "adam",
-    moments: 2,
-    make: (parameters, options) => new Adam(parameters, { lr, ...options }),
-  },
-  sgd: {
-    torch: { name: "SGD", options: { lr } },
-    rule: "sgd",
-    moments: 0,
-    make: (parameters, options) => new SGD(parameters, { lr, ...options }),
-  },
-  momentum: {
-    torch: { name: "SGD", options: { lr, momentum: 0.9 } },
-    rule: "sgdMomentum",
-    moments: 1,
-    make: (parameters, options) => new SGD(parameters, { lr, momentum: 0.9, ...options }),
-  },
-  lion: { rule: "lion", moments: 1, make: (parameters, options) => new Lion(parameters, { lr, ...options }) },
-} satisfies Readonly<Record<string, Kind>>;
+/** Describes how an optimizer of the library is measured. `rule` and `momentum` are for SGD with momentum. */
+function measured(
+  name: OptimizerName,
+  { moments, rule = optimizersByName[name].rule, ...own }: { moments: number; rule?: string; momentum?: number },
+): MeasuredOptimizer {
+  const { class: Class, torch } = optimizersByName[name];
+  const given = { lr, ...own };
+  return {
+    ...(torch !== undefined && { torch: { name: torch, options: given } }),
+    rule,
+    moments,
+    make: (parameters, options) => new Class(parameters, { ...given, ...options }),
+  };
+}
 
-export type OptimizerName = keyof typeof kinds;
-export const optimizerNames = Object.keys(kinds) as OptimizerName[];
+const momentum = optimizersByName.sgd.momentum as number;
+
+/** The optimizers that can be measured. SGD with momentum has a name of its own here. */
+const measuredOptimizers = {
+  adamw: measured("adamw", { moments: 2 }),
+  adam: measured("adam", { moments: 2 }),
+  sgd: measured("sgd", { moments: 0 }),
+  momentum: measured("sgd", { moments: 1, rule: "sgdMomentum", momentum }),
+  lion: measured("lion", { moments: 1 }),
+};
+
+/** The name of an optimizer that can be measured. */
+export type MeasuredOptimizerName = keyof typeof measuredOptimizers;
+export const measuredOptimizerNames = Object.keys(measuredOptimizers) as MeasuredOptimizerName[];
 
 /** Storage of parameters and gradients. `bfloat16-master` has float32 master weights of bfloat16 parameters. */
 export const storageNames = ["float32", "bfloat16-master", "bfloat16"] as const;
@@ -56,14 +53,14 @@ export const momentNames = ["float32", "bfloat16"] as const;
 
 /** The measured optimizer and its storage types. */
 export interface Setting {
-  readonly optimizer: OptimizerName;
+  readonly optimizer: MeasuredOptimizerName;
   readonly dtype: (typeof storageNames)[number];
   readonly moments: (typeof momentNames)[number];
 }
 
 /** Returns the properties of a setting's optimizer. */
-export function kindOf({ optimizer }: Setting): Kind {
-  return kinds[optimizer];
+export function optimizerOf({ optimizer }: Setting): MeasuredOptimizer {
+  return measuredOptimizers[optimizer];
 }
 
 /** Returns the type of the parameters and gradients of a setting. */
@@ -72,9 +69,12 @@ export function parameterType({ dtype }: Setting): DataType {
 }
 
 /** Creates the optimizer of a setting. */
-export function makeOptimizer(setting: Setting, parameters: readonly Trainable[]): AnyOptimizer {
+export function makeMeasuredOptimizer(
+  setting: Setting,
+  parameters: readonly Trainable[],
+): Optimizer<{ lr: LearningRate }> {
   const masterWeights = setting.dtype === "bfloat16-master";
-  return kindOf(setting).make(parameters, { masterWeights, momentType: setting.moments });
+  return optimizerOf(setting).make(parameters, { masterWeights, momentType: setting.moments });
 }
 
 /**
@@ -84,7 +84,7 @@ export function makeOptimizer(setting: Setting, parameters: readonly Trainable[]
 export function listTypes(setting: Setting): DataType[] {
   const master = setting.dtype === "bfloat16-master";
   const type = parameterType(setting);
-  const moments = Array.from({ length: kindOf(setting).moments }, () => setting.moments);
+  const moments = Array.from({ length: optimizerOf(setting).moments }, () => setting.moments);
   return [master ? "float32" : type, type, ...moments, ...(master ? [type] : [])];
 }
 

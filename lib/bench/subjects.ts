@@ -1,6 +1,13 @@
 import type { Device } from "../native/index.js";
 import { copy, type Tensor } from "../tensor/index.js";
-import { bytesPerParameter, kindOf, listTypes, makeOptimizer, parameterType, type Setting } from "./setting.js";
+import {
+  bytesPerParameter,
+  listTypes,
+  makeMeasuredOptimizer,
+  optimizerOf,
+  parameterType,
+  type Setting,
+} from "./setting.js";
 import { totalElements, type Workload } from "./shapes.js";
 import { randomTensor } from "./values.js";
 
@@ -28,13 +35,13 @@ export class Model {
 
   /** Creates one optimizer for all parameters. */
   fused(): Subject {
-    const optimizer = makeOptimizer(this.#setting, this.#parameters);
+    const optimizer = makeMeasuredOptimizer(this.#setting, this.#parameters);
     return { work: () => optimizer.step(), dispose: () => optimizer.dispose() };
   }
 
   /** Creates one optimizer per parameter, so that the same kernel runs once for each. */
   perTensor(): Subject {
-    const optimizers = this.#parameters.map((parameter) => makeOptimizer(this.#setting, [parameter]));
+    const optimizers = this.#parameters.map((parameter) => makeMeasuredOptimizer(this.#setting, [parameter]));
     return {
       work: () => {
         for (const optimizer of optimizers) optimizer.step();
@@ -55,7 +62,7 @@ export class Model {
 
 /** Creates a plain loop with the reads and writes of the update, over one tensor of all elements. */
 export function loop(device: Device, workload: Workload, setting: Setting): Subject {
-  const { rule } = kindOf(setting);
+  const { rule } = optimizerOf(setting);
   const tensors = listTypes(setting).map((type, i) => randomTensor(device, [totalElements(workload)], type, i));
   const lists = tensors.map(({ handle }) => {
     const list = device.native.list();

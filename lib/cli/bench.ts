@@ -7,12 +7,12 @@ import {
   type Bench,
   baselineNames,
   findTorch,
+  type MeasuredOptimizerName,
   machineFacts,
   measure,
+  measuredOptimizerNames,
   momentNames,
   namedShapes,
-  type OptimizerName,
-  optimizerNames,
   type Row,
   type Setting,
   storageNames,
@@ -24,6 +24,7 @@ import {
 import { writeAtomically } from "../files/atomic-file.js";
 import { type Device, openDevice } from "../native/index.js";
 import { nearest } from "../nearest.js";
+import { defaultOptimizer } from "../optim/by-name.js";
 import { BenchProgress } from "./bench-progress.js";
 import { bandwidthPoints, benchTable } from "./bench-table.js";
 import { UsageError } from "./failure.js";
@@ -33,7 +34,7 @@ import { print, tell } from "./terminal.js";
 import { flagOf, shellWord } from "./text.js";
 
 const fields: Fields = {
-  optimizer: choiceField(optimizerNames, "the update rule", { fallback: "adamw" }),
+  optimizer: choiceField(measuredOptimizerNames, "the update rule", { fallback: defaultOptimizer }),
   rounds: numberField(z.int().min(1).max(1000), "a whole number from 1 to 1000", "timed passes per contender", {
     fallback: "11",
   }),
@@ -103,7 +104,7 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
   if (name === undefined || !what.includes(name))
     throw new UsageError(`what: expected ${what.join(", ")}, got ${name === undefined ? "none" : `"${name}"`}`);
   const given = check(fields, fromFlags(fields, flags as unknown as Record<string, unknown>), flagOf);
-  const { optimizer = "adamw", rounds = 11 } = given as { optimizer?: OptimizerName; rounds?: number };
+  const { optimizer = defaultOptimizer, rounds = 11 } = given as { optimizer?: MeasuredOptimizerName; rounds?: number };
   const settings = wordsOf("--dtype", flags.dtype, storageNames).flatMap((dtype) =>
     wordsOf("--moments", flags.moments, momentNames).map((moments): Setting => ({ optimizer, dtype, moments })),
   );

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { names as modelNames } from "../models/index.js";
+import { defaultOptimizer, optimizerNames } from "../optim/by-name.js";
 import { names as scheduleNames } from "../schedule/index.js";
 import { defaultSchedules } from "../study/index.js";
-import { optimizerNames, sourcesInWords } from "../tasks/index.js";
+import { sourcesInWords } from "../tasks/index.js";
 import { type FieldHelp, type Fields, help } from "./fields.js";
 
 /** Makes a field for a flag. The study checks the value, so that a file and a flag get the same error message. */
@@ -30,7 +31,7 @@ export const compareFields: Fields = {
   steps: flag("number", "<n>", "steps of a full run", "200"),
   budgets: flag("numbers", "<x,…>", "fractions of --steps; for quadratics, numbers of steps", "0.5,1 or 16,64"),
   warmup: flag("number", "<x>", "warm-up as a fraction of each budget, for schedules that have one", "0.05"),
-  optimizers: flag("words", "<name,…>", listed("optimizers", optimizerNames), "adamw"),
+  optimizers: flag("words", "<name,…>", listed("optimizers", optimizerNames), defaultOptimizer),
   peakLearningRates: flag(
     "numbers",
     "<x,…>",

@@ -4,12 +4,14 @@ import { z } from "zod";
 import { describe } from "../errors.js";
 import * as models from "../models/index.js";
 import type { Precision } from "../nn/index.js";
+import { defaultOptimizer, type OptimizerName, optimizersByName, takesMomentum } from "../optim/by-name.js";
 import type { Schedule } from "../schedule/index.js";
-import { defaultContext, optimizerNames, parseSource, resolveSource } from "../tasks/index.js";
+import { defaultContext, parseSource, resolveSource } from "../tasks/index.js";
 import type { Allowed } from "../train/index.js";
 import { dataField } from "./data-source.js";
 import { UsageError } from "./failure.js";
 import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
+import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
 import { readSettings } from "./settings-file.js";
 import { flagOf } from "./text.js";
@@ -84,27 +86,13 @@ export const trainFields: Fields = {
   precision: choiceField(["float32", "bf16"], "type of weights and activations; master weights stay float32", {
     fallback: "float32",
   }),
-  optimizer: choiceField(optimizerNames, "update rule", { fallback: "adamw" }),
+  optimizer: optimizerFields.optimizer,
   schedule: scheduleName,
   ...scheduleFields,
-  maxLr: withFallback(
-    scheduleFields["maxLr"] as z.ZodType,
-    "0.01 for adamw, or 0.002 for text; 0.001 for adam and lion, 0.1 for sgd",
-  ),
+  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, maxLrInWords),
   warmup: withFallback(scheduleFields["warmup"] as z.ZodType, "a twentieth of the budget"),
-  weightDecay: numberField(
-    z.number().min(0),
-    "a number of at least 0",
-    "weight decay, not applied to norms and biases",
-    {
-      placeholder: "<x>",
-      fallback: "0.01 for adamw, else 0",
-    },
-  ),
-  momentum: numberField(z.number().min(0).lt(1), "a number from 0 to below 1", "momentum of sgd", {
-    placeholder: "<x>",
-    fallback: "0.9",
-  }),
+  weightDecay: optimizerFields.weightDecay,
+  momentum: optimizerFields.momentum,
   clipNorm: numberField(
     z.number().gt(0),
     "a number above 0",
@@ -147,7 +135,7 @@ export interface TrainSettings {
   readonly batch: number;
   readonly accumulate: number;
   readonly precision: Precision;
-  readonly optimizer: "sgd" | "adam" | "adamw" | "lion";
+  readonly optimizer: OptimizerName;
   readonly schedule: string;
   readonly weightDecay: number;
   readonly momentum?: number;
@@ -198,9 +186,17 @@ export function checkFlags(values: Readonly<Record<string, unknown>>): GivenValu
 export function completeConfig(flags: GivenValues, file?: GivenValues): TrainConfig {
   const given: Record<string, unknown> = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
   const label = (field: string) => (field in flags.values || !file ? flags : file).label(field);
-  const { optimizer = "adamw", budget = 600, schedule: name = "uba", data = "mnist" } = given as Partial<TrainSettings>;
-  if (given["momentum"] !== undefined && optimizer !== "sgd")
-    throw new UsageError(`${label("momentum")}: expected none without the optimizer sgd, this run has ${optimizer}`);
+  const {
+    optimizer = defaultOptimizer,
+    budget = 600,
+    schedule: name = "uba",
+    data = "mnist",
+  } = given as Partial<TrainSettings>;
+  const { momentum, weightDecay, maxLr } = optimizersByName[optimizer];
+  if (given["momentum"] !== undefined && momentum === undefined)
+    throw new UsageError(
+      `${label("momentum")}: expected none without the optimizer ${withMomentum.join(" or ")}, this run has ${optimizer}`,
+    );
   const isText = data.startsWith("tokens:");
   const misplaced = (field: string, why: string) => {
     throw new UsageError(`${label(field)}: ${why}, this run has ${data}`);
@@ -215,7 +211,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     throw new UsageError(`${label("classifier")}: expected only with --weights`);
   const schedule = makeSchedule(
     name,
-    { ...scheduleDefaults(name, optimizer, budget, isText), ...given, budget },
+    { ...scheduleDefaults(name, isText ? maxLr.text : maxLr.images, budget), ...given, budget },
     label,
   );
   const { budget: _, ...scheduleOptions } = schedule.options;
@@ -225,8 +221,8 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     batch: isText ? 16 : 128,
     accumulate: 1,
     precision: "float32",
-    weightDecay: optimizer === "adamw" ? 0.01 : 0,
-    ...(optimizer === "sgd" && { momentum: 0.9 }),
+    weightDecay,
+    ...(momentum !== undefined && { momentum }),
     ...(isText && { context: defaultContext }),
     nonFinite: "stop",
     seed: 0,
@@ -311,17 +307,10 @@ function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, un
 }
 
 /**
- * Returns the default options of a schedule: a rate that suits the optimizer, and a twentieth of the budget as warm-up
+ * Returns the default options of a schedule: the usual rate of the optimizer, and a twentieth of the budget as warm-up
  * if the schedule has the option `warmup`.
  */
-function scheduleDefaults(
-  schedule: string,
-  optimizer: string,
-  budget: number,
-  isText: boolean,
-): Record<string, unknown> {
-  // For text, this is the rate that was chosen for most schedules in docs/studies/sotu-olmo-nano.
-  const maxLr = { sgd: 0.1, adam: 1e-3, adamw: isText ? 2e-3 : 1e-2, lion: 1e-3 }[optimizer];
+function scheduleDefaults(schedule: string, maxLr: number, budget: number): Record<string, unknown> {
   const options = optionsOf(schedule);
   return {
     ...(options.includes("maxLr") && { maxLr }),
@@ -339,7 +328,7 @@ function withoutOverruled(
   return Object.fromEntries(
     Object.entries(values).filter(([field]) => {
       if (own && field in scheduleFields && !own.includes(field)) return false;
-      if (field === "momentum" && optimizer !== undefined && optimizer !== "sgd") return false;
+      if (field === "momentum" && optimizer !== undefined && !takesMomentum(optimizer as OptimizerName)) return false;
       if (field === "context" && typeof data === "string" && !data.startsWith("tokens:")) return false;
       return !(field === "classes" && data !== undefined);
     }),

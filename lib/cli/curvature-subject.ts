@@ -4,6 +4,7 @@ import { StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { type Device, openDevice } from "../native/index.js";
 import { type Module, Preparation } from "../nn/index.js";
+import { type OptimizerName, optimizerNames, optimizersByName } from "../optim/by-name.js";
 import { sourcesInWords, type Task } from "../tasks/index.js";
 import type { Tensor } from "../tensor/index.js";
 import type { ModelCard } from "../train/index.js";
@@ -46,6 +47,12 @@ export interface Subject {
 /** The settings of a run, including those of its schedule. */
 type RunSettings = Partial<TrainSettings> & { readonly maxLr?: number };
 
+/** Returns the optimizers whose steps the curvature describes: with Adam's preconditioner, or without one. */
+export function optimizersFor(adam: boolean): readonly OptimizerName[] {
+  const rule = adam ? "adam" : "sgd";
+  return optimizerNames.filter((name) => optimizersByName[name].rule === rule);
+}
+
 /** Default number of items of the batch. An item of text is a window. */
 const defaultBatch = { images: 512, tokens: 32 };
 
@@ -64,7 +71,10 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
     throw new UsageError(
       "--checkpoint: expected a checkpoint or a run's folder, or --model for fresh weights; got none",
     );
-  if (adam) throw new UsageError("--adam: expected a --checkpoint of a run with adam or adamw, got fresh weights");
+  if (adam)
+    throw new UsageError(
+      `--adam: expected a --checkpoint of a run with ${optimizersFor(adam).join(" or ")}, got fresh weights`,
+    );
   return openFresh(model, options);
 }
 

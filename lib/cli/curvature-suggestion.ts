@@ -1,6 +1,6 @@
 import type { Curvature } from "../curvature/index.js";
 import { type Suggestion, suggest } from "../schedule/theory/index.js";
-import type { Subject } from "./curvature-subject.js";
+import { optimizersFor, type Subject } from "./curvature-subject.js";
 import { short, some } from "./text.js";
 
 /** UBA parameters that theory suggests for the measured curvatures. */
@@ -27,8 +27,8 @@ export function suggestionFor(
 ): Suggested | undefined {
   if (!(lambdaMax > noiseFloor)) return undefined;
   // The highest rate of the run applies only if its optimizer has the updates that the curvature was measured for.
-  const own = given.adam ? ["adam", "adamw"] : ["sgd"];
-  const ownMaxLr = own.includes(run.optimizer ?? "") ? run.maxLr : undefined;
+  const fits = run.optimizer !== undefined && optimizersFor(given.adam).includes(run.optimizer);
+  const ownMaxLr = fits ? run.maxLr : undefined;
   const { budget = run.budget ?? 600, maxLr = ownMaxLr } = given;
   const curvature = [Math.max(lambdaQ.estimate, noiseFloor), lambdaMax] as const;
   return { curvature, budget, ...suggest({ curvature, budget, ...(maxLr !== undefined && { maxLr }) }) };

@@ -5,7 +5,7 @@ import { type Curvature, curvature, massBounds } from "../curvature/index.js";
 import { writeAtomically } from "../files/atomic-file.js";
 import * as models from "../models/index.js";
 import { CurvatureProgress } from "./curvature-progress.js";
-import { openSubject, type Subject, type SubjectOptions } from "./curvature-subject.js";
+import { openSubject, optimizersFor, type Subject, type SubjectOptions } from "./curvature-subject.js";
 import { type Suggested, type SuggestionOptions, suggestionFor, suggestionText } from "./curvature-suggestion.js";
 import { curvatureTable, massBars, workLine } from "./curvature-text.js";
 import { dataField } from "./data-source.js";
@@ -53,7 +53,7 @@ const fields: Fields = {
   budget: numberField(positive, whole, "number of steps for the suggestion", { fallback: "the run's, or 600" }),
   maxLr: numberField(above, "a number above 0", "highest learning rate for the suggestion", {
     placeholder: "<x>",
-    fallback: "the run's if its optimizer is sgd, or adam or adamw with --adam; otherwise none",
+    fallback: `the run's if its optimizer is ${optimizersFor(false).join(" or ")}, or ${optimizersFor(true).join(" or ")} with --adam; otherwise none`,
   }),
 };
 

@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { optimizerNames, takesMomentum } from "../optim/by-name.js";
 import { create } from "../schedule/index.js";
 import { type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import { type Label, refuse } from "./read-fields.js";
@@ -16,8 +17,10 @@ export function checkTogether(study: TrainingStudy, label: Label): void {
       schedules.map(({ name }) => name),
     );
   for (const [i, { name, momentum, peakLearningRates, uba }] of optimizers.entries()) {
-    if (momentum !== undefined && name !== "sgd")
-      refuse(label(["optimizers", i, "momentum"]), `none for ${name}: only sgd has momentum`, momentum);
+    if (momentum !== undefined && !takesMomentum(name)) {
+      const others = optimizerNames.filter(takesMomentum).join(" and ");
+      refuse(label(["optimizers", i, "momentum"]), `none for ${name}: only ${others} has momentum`, momentum);
+    }
     const [baseline, own] = [peakLearningRates.length, uba.peakLearningRates.length * uba.phi.length];
     if (schedules.length > 1 && baseline !== own)
       throw new StepsizeError(

@@ -1,5 +1,6 @@
+import { defaultOptimizer, type OptimizerName, optimizersByName } from "../optim/by-name.js";
 import { checkTogether } from "./check-study.js";
-import type { QuadraticsStudy, Study, StudyOptimizer, TrainingStudy } from "./config.js";
+import type { QuadraticsStudy, Study, TrainingStudy } from "./config.js";
 import { type Given, type Label, pathInWords, readFields, refuse } from "./read-fields.js";
 import { quadraticsFields, trainingFields } from "./schema.js";
 
@@ -34,7 +35,7 @@ function completeQuadratics(given: Given<typeof quadraticsFields>): QuadraticsSt
 }
 
 function completeTraining(given: Given<typeof trainingFields>, label: Label): TrainingStudy {
-  const { peakLearningRates: rates, uba, optimizers = [{ name: "adamw" as const }], ...rest } = given;
+  const { peakLearningRates: rates, uba, optimizers = [{ name: defaultOptimizer }], ...rest } = given;
   const { models = ["mlp"], data = [{ source: "mnist", name: "mnist" }] } = given;
   const study: TrainingStudy = {
     kind: "training",
@@ -57,10 +58,11 @@ function completeTraining(given: Given<typeof trainingFields>, label: Label): Tr
     ...rest,
     optimizers: optimizers.map((own: GivenOptimizer) => {
       const usual = defaultGrid(own.name);
+      const { momentum, weightDecay } = optimizersByName[own.name];
       return {
         ...own,
-        ...(own.name === "sgd" && { momentum: own.momentum ?? 0.9 }),
-        weightDecay: own.weightDecay ?? (own.name === "adamw" ? 0.01 : 0),
+        ...(momentum !== undefined && { momentum: own.momentum ?? momentum }),
+        weightDecay: own.weightDecay ?? weightDecay,
         peakLearningRates: own.peakLearningRates ?? rates ?? usual.peakLearningRates,
         uba: own.uba ?? uba ?? usual.uba,
       };
@@ -73,8 +75,8 @@ function completeTraining(given: Given<typeof trainingFields>, label: Label): Tr
 type GivenOptimizer = NonNullable<Given<typeof trainingFields>["optimizers"]>[number];
 
 /** Returns the default grid of an optimizer: four trials around its usual rate. */
-function defaultGrid(name: StudyOptimizer["name"]) {
-  const usual = { sgd: 0.1, adam: 1e-3, adamw: 2e-3, lion: 2e-4 }[name];
+function defaultGrid(name: OptimizerName) {
+  const { study: usual } = optimizersByName[name].maxLr;
   return {
     peakLearningRates: [usual / 2, usual, usual * 2, usual * 4],
     uba: { peakLearningRates: [usual, usual * 2], phi: [1, 4] },

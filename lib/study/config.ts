@@ -1,4 +1,4 @@
-import type { OptimizerSettings } from "../tasks/index.js";
+import type { OptimizerName } from "../optim/by-name.js";
 
 /** One data set of a study. */
 export interface StudyData {
@@ -17,7 +17,7 @@ export interface UbaGrid {
 
 /** One optimizer of a study, with the rates of its first trials. */
 export interface StudyOptimizer {
-  readonly name: OptimizerSettings["optimizer"];
+  readonly name: OptimizerName;
   readonly weightDecay: number;
   readonly momentum?: number | undefined;
   readonly clipNorm?: number | undefined;

@@ -1,6 +1,7 @@
 import { isNotFound } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
 import { RecordsFile, recordedNumber, recordText } from "../files/records-file.js";
+import { optimizerNames } from "../optim/by-name.js";
 import { readFile } from "../read-file.js";
 import {
   count,
@@ -16,7 +17,6 @@ import {
   type Schema,
   text,
 } from "../schema.js";
-import { optimizerNames } from "../tasks/index.js";
 import type { RunSpec } from "./plan.js";
 
 /** Loss and accuracy over a split. */

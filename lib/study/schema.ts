@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { names as modelNames } from "../models/index.js";
 import { nearest } from "../nearest.js";
+import { optimizerNames } from "../optim/by-name.js";
 import { names as scheduleNames } from "../schedule/index.js";
-import { isSource, optimizerNames, parseSource, sourcesInWords } from "../tasks/index.js";
+import { isSource, parseSource, sourcesInWords } from "../tasks/index.js";
 
 // The error of each schema is the text after "expected". `readFields` adds the field and the given value.
 

@@ -15,7 +15,7 @@ export {
   type Source,
   sourcesInWords,
 } from "./open.js";
-export { makeOptimizer, type OptimizerSettings, optimizerNames } from "./optimizer.js";
+export { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
 export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
 export {
   defaultContext,

@@ -1,25 +1,14 @@
 import type { Module } from "../nn/index.js";
-import {
-  Adam,
-  type AdamOptions,
-  AdamW,
-  type LearningRate,
-  Lion,
-  type Optimizer,
-  type ParameterGroup,
-  SGD,
-} from "../optim/index.js";
+import { type NamedOptimizerOptions, type OptimizerName, optimizersByName, takesMomentum } from "../optim/by-name.js";
+import type { LearningRate, Optimizer, ParameterGroup } from "../optim/index.js";
 import type { Schedule } from "../schedule/index.js";
-
-/** The names that {@link makeOptimizer} accepts. */
-export const optimizerNames = ["sgd", "adam", "adamw", "lion"] as const;
 
 /** The name of an optimizer and its options. */
 export interface OptimizerSettings {
-  readonly optimizer: (typeof optimizerNames)[number];
+  readonly optimizer: OptimizerName;
   /** Weight decay, not applied to norms and biases. */
   readonly weightDecay: number;
-  /** Momentum of `sgd`; default 0. */
+  /** Momentum, only of an optimizer that takes one; default 0. */
   readonly momentum?: number | undefined;
   /** Largest gradient norm; larger gradients are scaled down to it. Default no limit. */
   readonly clipNorm?: number | undefined;
@@ -40,7 +29,7 @@ export function makeOptimizer(
   };
   // An empty group is an error, so it is left out for a model without norms and biases.
   const groups = parameters.some(({ shape }) => shape.length < 2) ? [noDecay] : [];
-  const options: AdamOptions = { lr, weightDecay, nonFinite, groups, ...(clipNorm && { clipNorm }) };
-  if (optimizer === "sgd") return new SGD(parameters, { ...options, momentum, groups });
-  return new { adam: Adam, adamw: AdamW, lion: Lion }[optimizer](parameters, options);
+  const options: NamedOptimizerOptions = { lr, weightDecay, nonFinite, groups, ...(clipNorm && { clipNorm }) };
+  const used = takesMomentum(optimizer) ? { ...options, momentum } : options;
+  return new optimizersByName[optimizer].class(parameters, used);
 }

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { checkFlags, completeConfig, readConfig, resumedConfig, trainFields } from "#lib/cli/config.js";
+import { helpOf } from "#lib/cli/fields.js";
 import { flagOf } from "#lib/cli/text.js";
+import { defaultOptimizer, optimizerNames, optimizersByName } from "#lib/optim/by-name.js";
 import { filled, temporaryFolders } from "../support/folders.js";
 
 const folder = temporaryFolders();
@@ -134,6 +136,34 @@ describe("defaults", () => {
     ["adam", { maxLr: 0.001, weightDecay: 0 }],
   ])("%s", (optimizer, expected) => {
     expect(completeConfig(checkFlags({ optimizer })).settings).toMatchObject(expected);
+  });
+
+  test("of an optimizer are those of the table, and the help tells them", () => {
+    const helpFor = (field: string) => helpOf(trainFields, field).fallback ?? "";
+    const rates = optimizerNames.map((optimizer) => {
+      const { momentum, weightDecay, maxLr } = optimizersByName[optimizer];
+      for (const [data, rate] of Object.entries({ mnist: maxLr.images, "tokens:some": maxLr.text })) {
+        const { settings } = completeConfig(checkFlags({ optimizer, data }));
+        expect(settings).toMatchObject({ maxLr: rate, weightDecay, ...(momentum !== undefined && { momentum }) });
+        expect("momentum" in settings).toBe(momentum !== undefined);
+      }
+      const part = helpFor("maxLr")
+        .split("; ")
+        .find((words) => new RegExp(`\\b${optimizer}\\b`).test(words));
+      expect(part).toMatch(new RegExp(`^${maxLr.images} for`));
+      if (maxLr.text !== maxLr.images) expect(part).toMatch(new RegExp(`, or ${maxLr.text} for text$`));
+      return [optimizer, [maxLr.images, maxLr.text]];
+    });
+    expect(Object.fromEntries(rates)).toEqual({
+      sgd: [0.1, 0.1],
+      adam: [1e-3, 1e-3],
+      adamw: [1e-2, 2e-3],
+      lion: [1e-3, 1e-3],
+    });
+    expect(helpFor("maxLr")).toBe("0.01 for adamw, or 0.002 for text; 0.1 for sgd; 0.001 for adam and lion");
+    expect(helpFor("weightDecay")).toBe("0.01 for adamw, else 0");
+    expect(helpFor("momentum")).toBe("0.9");
+    expect(helpFor("optimizer")).toBe(defaultOptimizer);
   });
 
   test("text has a model of its own and windows; other data take neither over", () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import * as models from "#lib/models/index.js";
+import { defaultOptimizer, optimizerNames, optimizersByName } from "#lib/optim/by-name.js";
 import { completeStudy, type TrainingStudy } from "#lib/study/index.js";
 import { sourcesInWords } from "#lib/tasks/index.js";
 import { expectError } from "../support/errors.js";
@@ -24,16 +25,33 @@ describe("what is not given", () => {
     expect(completeStudy({ kind: "quadratics" })).toMatchObject({ kind: "quadratics", floors: [0, 1] });
   });
 
-  test.each(["sgd", "adam", "adamw", "lion"])("with %s UBA has as many trials as the others", (name) => {
+  test.each(optimizerNames)("with %s UBA has as many trials as the others", (name) => {
     const [optimizer] = training({ optimizers: [name] }).optimizers;
     const { peakLearningRates, phi } = optimizer?.uba ?? { peakLearningRates: [], phi: [] };
     expect(peakLearningRates.length * phi.length).toBe(optimizer?.peakLearningRates.length);
+  });
+
+  test("the rates are around the one in the table of optimizers", () => {
+    const { optimizers } = training({ optimizers: optimizerNames });
+    for (const { name, peakLearningRates, uba } of optimizers) {
+      const { study } = optimizersByName[name].maxLr;
+      expect(peakLearningRates).toEqual([study / 2, study, study * 2, study * 4]);
+      expect(uba.peakLearningRates).toEqual([study, study * 2]);
+    }
+    expect(training({}).optimizers[0]?.name).toBe(defaultOptimizer);
+    const centers = optimizers.map(({ name, peakLearningRates }) => [name, peakLearningRates[1]]);
+    expect(Object.fromEntries(centers)).toEqual({ sgd: 0.1, adam: 1e-3, adamw: 2e-3, lion: 2e-4 });
   });
 
   test("momentum and decay are what train has", () => {
     const { optimizers } = training({ optimizers: ["sgd", "adamw"] });
     expect(optimizers).toMatchObject([{ momentum: 0.9, weightDecay: 0 }, { weightDecay: 0.01 }]);
     expect(optimizers[1]).not.toHaveProperty("momentum");
+    for (const { name, momentum, weightDecay } of training({ optimizers: optimizerNames }).optimizers)
+      expect({ momentum, weightDecay }).toEqual({
+        momentum: optimizersByName[name].momentum,
+        weightDecay: optimizersByName[name].weightDecay,
+      });
   });
 
   test("rates for all optimizers give way to an optimizer's own", () => {

@@ -2,13 +2,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { openDevice } from "#lib/native/index.js";
+import { optimizerNames } from "#lib/optim/by-name.js";
 import { uba } from "#lib/schedule/index.js";
 import {
   assembleRun,
   isSource,
   makeOptimizer,
   openTask,
-  optimizerNames,
   parseSource,
   resolveSource,
   sourcesInWords,
