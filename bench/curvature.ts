@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { completeConfig } from "#lib/cli/config.js";
+import { completeConfig } from "#lib/cli/config/train-config.js";
 import { adamPreconditioner, type Curvature, curvature } from "#lib/curvature/index.js";
 import { openDevice } from "#lib/native/index.js";
 import { Preprocessing } from "#lib/nn/index.js";

@@ -1,6 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import { isError } from "../realms.js";
-import { tell } from "./terminal.js";
+import { tell } from "./output/terminal.js";
 
 /** Exit codes of the command. They are documented and must not change. */
 export const exitCode = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;

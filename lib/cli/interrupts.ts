@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { isError } from "../realms.js";
 import { exitCode, Interrupted } from "./failure.js";
-import { tell } from "./terminal.js";
+import { tell } from "./output/terminal.js";
 
 /**
  * Catchable signals that end a process by default. Users, closed terminals and batch systems send them. SIGPIPE is not

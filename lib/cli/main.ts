@@ -3,7 +3,7 @@ import { Command, CommanderError } from "commander";
 import { printableLines } from "../quoting.js";
 import { version } from "../version.js";
 import { exitCode, reportFailure } from "./failure.js";
-import { tell } from "./terminal.js";
+import { tell } from "./output/terminal.js";
 
 interface CommandEntry {
   readonly name: string;
@@ -17,56 +17,56 @@ const commands: readonly CommandEntry[] = [
   {
     name: "train",
     description: "train a model for a number of steps",
-    define: async (command) => (await import("./train.js")).defineTrain(command),
+    define: async (command) => (await import("./commands/train.js")).defineTrain(command),
   },
   {
     name: "evaluate",
     description: "compute the loss and accuracy of a trained model",
-    define: async (command) => (await import("./evaluate.js")).defineEvaluate(command),
+    define: async (command) => (await import("./commands/evaluate.js")).defineEvaluate(command),
   },
   {
     name: "predict",
     arguments: "[image...]",
     description: "print the most likely classes of images",
-    define: async (command) => (await import("./predict.js")).definePredict(command),
+    define: async (command) => (await import("./commands/predict.js")).definePredict(command),
   },
   {
     name: "tokenize",
     arguments: "[path...]",
     description: "convert text files to a folder of tokens for training",
-    define: async (command) => (await import("./tokenize.js")).defineTokenize(command),
+    define: async (command) => (await import("./commands/tokenize.js")).defineTokenize(command),
   },
   {
     name: "generate",
     description: "generate text with a trained model",
-    define: async (command) => (await import("./generate.js")).defineGenerate(command),
+    define: async (command) => (await import("./commands/generate.js")).defineGenerate(command),
   },
   {
     name: "schedule",
     arguments: "[name]",
     description: "plot a learning-rate schedule or print its values",
-    define: async (command) => (await import("./schedule.js")).defineSchedule(command),
+    define: async (command) => (await import("./commands/schedule.js")).defineSchedule(command),
   },
   {
     name: "curvature",
     description: "measure the curvature of a model's loss and suggest UBA parameters",
-    define: async (command) => (await import("./curvature.js")).defineCurvature(command),
+    define: async (command) => (await import("./commands/curvature.js")).defineCurvature(command),
   },
   {
     name: "compare",
     description: "compare schedules in a study with equal tuning; resumable",
-    define: async (command) => (await import("./compare.js")).defineCompare(command),
+    define: async (command) => (await import("./commands/compare.js")).defineCompare(command),
   },
   {
     name: "bench",
     arguments: "[what]",
     description: "measure the optimizer step and compare it with memory bandwidth and PyTorch",
-    define: async (command) => (await import("./bench.js")).defineBench(command),
+    define: async (command) => (await import("./commands/bench.js")).defineBench(command),
   },
   {
     name: "info",
     description: "show the CPU, kernels, addons and devices of this machine",
-    define: async (command) => (await import("./info.js")).defineInfo(command),
+    define: async (command) => (await import("./commands/info.js")).defineInfo(command),
   },
 ];
 

@@ -4,7 +4,7 @@ import { isNotFound, StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
 import { takeLock } from "../files/folder-lock.js";
 import { type CheckpointPart, type OpenCheckpoint, verifyAll, withCheckpoint } from "../train/saved-model.js";
-import { readConfig } from "./config.js";
+import { readConfig } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 
 const checkpointName = /^step-(\d{1,15})\.safetensors$/;

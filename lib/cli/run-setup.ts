@@ -1,6 +1,6 @@
 import { type Device, openDevice } from "../native/index.js";
 import { assembleRun, openTask, type RunParts, type Task } from "../tasks/index.js";
-import type { TrainConfig, TrainSettings } from "./config.js";
+import type { TrainConfig, TrainSettings } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 
 /** The parts of a run and their device, which `close` closes too. */

@@ -7,12 +7,12 @@ import type { Precision, PreprocessingOptions } from "../nn/index.js";
 import { asType, noGrad, type Tensor, tidy } from "../tensor/index.js";
 import type { LoadedModel } from "../train/index.js";
 import { loadOpenModel, type OpenCheckpoint, withCheckpoint } from "../train/saved-model.js";
-import { deviceField, threadsField } from "./config.js";
+import { check, type Fields, help } from "./config/fields.js";
+import { deviceField, threadsField } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
-import { check, type Fields, help } from "./fields.js";
+import { tell } from "./output/terminal.js";
+import { flagOf } from "./output/text.js";
 import { RunFolder } from "./run-folder.js";
-import { tell } from "./terminal.js";
-import { flagOf } from "./text.js";
 
 /** Fields of all commands that use a trained model. */
 export const savedFields: Fields = {

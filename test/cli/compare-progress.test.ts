@@ -1,6 +1,6 @@
 import { Writable } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { CompareProgress } from "#lib/cli/compare-progress.js";
+import { CompareProgress } from "#lib/cli/commands/compare-progress.js";
 import { completeStudy, type TrainingStudy } from "#lib/study/index.js";
 import { type PlannedRun, planOf } from "#lib/study/plan.js";
 import { divergedRecord, recordOf } from "../study/support/records.js";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { checkFlags, completeConfig, readConfig, resumedConfig, trainFields } from "#lib/cli/config.js";
-import { helpOf } from "#lib/cli/fields.js";
-import { flagOf } from "#lib/cli/text.js";
+import { helpOf } from "#lib/cli/config/fields.js";
+import { checkFlags, completeConfig, readConfig, resumedConfig, trainFields } from "#lib/cli/config/train-config.js";
+import { flagOf } from "#lib/cli/output/text.js";
 import { defaultOptimizer, optimizerNames, optimizersByName } from "#lib/optim/by-name.js";
 import { filled, temporaryFolders } from "../support/folders.js";
 

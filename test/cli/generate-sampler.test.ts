@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { sampler } from "#lib/cli/generate-sampler.js";
+import { sampler } from "#lib/cli/commands/generate-sampler.js";
 import { expectError } from "../support/errors.js";
 import { numbers } from "../support/numbers.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { parseIndices } from "#lib/cli/images.js";
-import { readPnm } from "#lib/cli/pnm.js";
+import { readPnm } from "#lib/cli/commands/pnm.js";
+import { parseIndices } from "#lib/cli/commands/predict-images.js";
 
 const bytes = (...parts: (string | readonly number[])[]) =>
   Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part, "latin1") : Buffer.from(part))));

@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { showProgress, startBar } from "#lib/cli/progress.js";
-import { duration, shellWord, short, table } from "#lib/cli/text.js";
+import { showProgress, startBar } from "#lib/cli/output/progress.js";
+import { duration, shellWord, short, table } from "#lib/cli/output/text.js";
 
 /** A stand-in for standard error. */
 class Recorder extends Writable {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DOMParser } from "linkedom";
 import { describe, expect, test } from "vitest";
-import { flagOf } from "#lib/cli/text.js";
+import { flagOf } from "#lib/cli/output/text.js";
 import { catalog, create, tabulate } from "#lib/schedule/index.js";
 import { temporaryFolders } from "../support/folders.js";
 import { run } from "./support/cli.js";

@@ -1,9 +1,9 @@
 // Arguments that would need unbounded time, memory or stack are refused at once. An argument that is not refused hangs
 // or ends the process.
 import { afterAll, describe, expect, test } from "vitest";
-import { requestedStudy } from "#lib/cli/compare-config.js";
-import { parseIndices } from "#lib/cli/images.js";
-import { readPnm } from "#lib/cli/pnm.js";
+import { requestedStudy } from "#lib/cli/commands/compare-config.js";
+import { readPnm } from "#lib/cli/commands/pnm.js";
+import { parseIndices } from "#lib/cli/commands/predict-images.js";
 import { data, models, nn, openDevice, ops, SGD, schedule, Trainer, tensor, theory, tidy } from "#lib/index.js";
 import { expectError } from "../support/errors.js";
 

@@ -1,0 +1,69 @@
+import { isDeepStrictEqual } from "node:util";
+import { type TokenSplit, tokenizerName, tokens } from "../../data/index.js";
+import { StepsizeError } from "../../errors.js";
+import { crossEntropy } from "../../nn/index.js";
+import { evaluationWindows, parseSource } from "../../tasks/index.js";
+import { evaluate } from "../../train/index.js";
+import { UsageError } from "../failure.js";
+import { CountProgress } from "../output/count-progress.js";
+import { perplexity, scoreInWords } from "../output/score.js";
+import { count } from "../output/text.js";
+import { asTextModel, type SavedModel } from "../saved.js";
+
+/** The data that a trained model is evaluated on. */
+export interface EvaluationRequest {
+  /** The source of the data: `mnist`, `tokens:path`, … */
+  readonly source: string;
+  readonly split: TokenSplit;
+  readonly batch: number | undefined;
+  /** Aborts the evaluation, which then rejects with the signal's reason. */
+  readonly signal: AbortSignal;
+}
+
+/** The result of an evaluation, as text and as an object for JSON. */
+export interface SavedEvaluation {
+  /** Name of the data. */
+  readonly name: string;
+  /** Number of items in words, such as `10,000 items`. */
+  readonly items: string;
+  readonly words: string;
+  readonly result: object;
+}
+
+/**
+ * Evaluates a text model on consecutive windows of a split that do not overlap.
+ *
+ * @throws UsageError if the source is not `tokens:<dir>`
+ * @throws StepsizeError `invalid-argument` if the data were made with another tokenizer than the model's, `unsupported`
+ * if the model is no text model, and any error of reading the data
+ */
+export async function evaluateText(
+  saved: SavedModel,
+  { source, split, batch, signal }: EvaluationRequest,
+): Promise<SavedEvaluation> {
+  const { path, model, device, prepare, context, tokenizer } = asTextModel(saved);
+  const { kind, place = "" } = parseSource(source);
+  if (kind !== "tokens") throw new UsageError(`--data: expected tokens:<dir> for a text model, got ${source}`);
+  const text = await tokens(place, { split, context });
+  if (!isDeepStrictEqual(text.tokenizer, tokenizer)) {
+    const given = text.tokenizer ? tokenizerName(text.tokenizer) : "another";
+    const expected = `the tokenizer of ${path}, ${tokenizerName(tokenizer)}`;
+    throw new StepsizeError("invalid-argument", `--data: expected ${expected}, got ${given} in ${text.name}`);
+  }
+  const batches = text.batches({ size: batch ?? evaluationWindows(text) });
+  const progress = await CountProgress.start(`${split} window`);
+  try {
+    const onProgress = (done: number, all: number) => progress.at(done, all, done / all);
+    const score = await evaluate(batches, { model, device, loss: crossEntropy, prepare, onProgress, signal });
+    const evaluated = text.length * context;
+    return {
+      name: text.name,
+      items: `${count(evaluated)} tokens`,
+      words: scoreInWords(score, "tokens"),
+      result: { tokens: evaluated, ...score, perplexity: perplexity(score.loss) },
+    };
+  } finally {
+    progress.close();
+    await batches.close();
+  }
+}

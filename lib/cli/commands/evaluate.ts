@@ -1,0 +1,176 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { allocate } from "../../allocate.js";
+import { type ArrayDataset, type TokenSplit, tokenSplits } from "../../data/index.js";
+import { StepsizeError } from "../../errors.js";
+import { shown } from "../../quoting.js";
+import { loadImages, parseSource, resolveSource, sourcesInWords } from "../../tasks/index.js";
+import { argmax, crossEntropy, tensor } from "../../tensor/index.js";
+import { dataField } from "../config/data-source.js";
+import { addFlags, choiceField, type Fields, fromFlags, numberField, withFallback } from "../config/fields.js";
+import { Interrupted, UsageError } from "../failure.js";
+import { Interrupts } from "../interrupts.js";
+import { scoreInWords } from "../output/score.js";
+import { print, printJson, tell } from "../output/terminal.js";
+import { count, percent, table } from "../output/text.js";
+import { settingsBeside } from "../run-folder.js";
+import {
+  asClassifier,
+  checkSaved,
+  openSaved,
+  outputsOf,
+  type SavedClassifier,
+  type SavedModel,
+  savedFields,
+} from "../saved.js";
+import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
+
+const fields: Fields = {
+  ...savedFields,
+  data: withFallback(dataField, "the run's, from its config.json"),
+  split: choiceField(tokenSplits, "split of the data; validation only for text", { fallback: "test" }),
+  batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
+    fallback: "250 images, or up to 64 windows of text",
+  }),
+};
+
+/** Evaluation of the items of one class. */
+interface ClassResult {
+  readonly name: string;
+  readonly items: number;
+  readonly correct: number;
+  /** How often the model predicted this class, correctly or not. */
+  readonly predicted: number;
+  /** The wrong class that was predicted most often for these items; `null` if none was. */
+  readonly mistakenFor: string | null;
+}
+
+/** Adds the options and the action of `evaluate`. */
+export function defineEvaluate(command: Command): void {
+  addFlags(command, fields);
+  command
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+
+Examples:
+  stepsize evaluate --checkpoint runs/1
+  stepsize evaluate --checkpoint runs/1/checkpoints/step-450.safetensors --split train
+  stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder --json
+  stepsize evaluate --checkpoint runs/2 --data tokens:path/to/tokens --split validation`,
+    )
+    .action(evaluateCommand);
+}
+
+async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(fields, fromFlags(fields, flags));
+  const { split = "test", batch } = values as { split?: TokenSplit; batch?: number };
+  const saved = await openSaved(values);
+  const interrupts = new Interrupts();
+  try {
+    const { signal } = interrupts;
+    const source = await sourceFor(saved, values["data"] as string | undefined);
+    const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
+    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch, signal });
+    const write = flags["json"] ? tell : print;
+    write(`${saved.path} (after step ${count(saved.step)}) on ${shown(name)}, ${items}\n${words}`);
+    if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split, ...result });
+    interrupts.checkStray();
+  } catch (error) {
+    throw error instanceof Interrupted ? new Interrupted("interrupted while evaluating") : error;
+  } finally {
+    interrupts.close();
+    await saved.device.close();
+  }
+}
+
+async function evaluateImages(
+  saved: SavedModel,
+  { source, split, batch = 250, signal }: EvaluationRequest,
+): Promise<SavedEvaluation> {
+  const classifier = asClassifier(saved);
+  if (split === "validation")
+    throw new UsageError(`--split: expected test or train for images, got validation, which only the run itself has`);
+  const data = await loadImages(parseSource(source), split, classifier.classes);
+  expectFitting(classifier, data);
+  const result = await evaluateByClass(classifier, data, { size: Math.min(batch, data.length), signal });
+  const words = `${scoreInWords(result, "images")}\n\n${classTable(result.classes)}`;
+  return { name: data.name, items: `${count(data.length)} items`, words, result };
+}
+
+async function sourceFor({ path }: SavedModel, given: string | undefined): Promise<string> {
+  const source = given ?? (await settingsBeside(path))?.["data"];
+  if (typeof source === "string") return resolveSource(source);
+  throw new UsageError(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
+}
+
+function expectFitting({ preprocessing, path }: SavedClassifier, { inputs, name }: ArrayDataset): void {
+  const words = (shape: readonly number[], dtype: string) => `${dtype} of ${shape.join(" × ")}`;
+  const [own, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape, inputs.dtype)];
+  if (own !== given)
+    throw new StepsizeError(
+      "invalid-argument",
+      `--data: expected the input of ${path}, ${own}, got ${given} in ${name}`,
+    );
+}
+
+async function evaluateByClass(
+  saved: SavedClassifier,
+  data: ArrayDataset,
+  { size, signal }: { readonly size: number; readonly signal: AbortSignal },
+) {
+  const { device, classes: names } = saved;
+  const classes = names.length;
+  // confusion[truth · classes + prediction]
+  const confusion = allocate("the table of classes", () => new Uint32Array(classes * classes));
+  let lossSum = 0;
+  const batches = data.batches({ size, shuffle: false });
+  try {
+    for await (const { inputs, labels, size: items } of batches.once({ reuse: true })) {
+      signal.throwIfAborted();
+      const truth = labels as Int32Array;
+      const [x, y] = [tensor(device, inputs.data, inputs.shape), tensor(device, truth)];
+      const outputs = outputsOf(saved, x);
+      const [loss, predicted] = [crossEntropy(outputs, y), argmax(outputs)];
+      const [meanLoss, guesses] = await Promise.all([loss.item(), predicted.read()]);
+      for (const each of [x, y, outputs, loss, predicted]) each.dispose();
+      lossSum += meanLoss * items;
+      truth.forEach((label, i) => {
+        const cell = label * classes + (guesses[i] as number);
+        confusion[cell] = (confusion[cell] as number) + 1;
+      });
+    }
+  } finally {
+    await batches.close();
+  }
+  const results = names.map((name, i) => classResult(name, i, names, confusion));
+  const correct = results.reduce((sum, result) => sum + result.correct, 0);
+  return { items: data.length, loss: lossSum / data.length, accuracy: correct / data.length, classes: results };
+}
+
+function classResult(name: string, own: number, names: readonly string[], confusion: Uint32Array): ClassResult {
+  const cell = (truth: number, guess: number) => confusion[truth * names.length + guess] as number;
+  const guesses = names.map((_, guess) => cell(own, guess));
+  const wrong = guesses.map((times, guess) => (guess === own ? 0 : times));
+  const most = wrong.reduce((highest, times) => Math.max(highest, times), 0);
+  return {
+    name,
+    items: guesses.reduce((sum, times) => sum + times, 0),
+    correct: cell(own, own),
+    predicted: names.reduce((sum, _, truth) => sum + cell(truth, own), 0),
+    mistakenFor: most > 0 ? (names[wrong.indexOf(most)] ?? null) : null,
+  };
+}
+
+function classTable(classes: readonly ClassResult[]): string {
+  const share = (part: number, whole: number) => (whole === 0 ? "–" : percent(part / whole));
+  const rows = classes.map(({ name, items, correct, predicted, mistakenFor }) => [
+    shown(name),
+    count(items),
+    share(correct, items),
+    share(correct, predicted),
+    shown(mistakenFor ?? ""),
+  ]);
+  return table([["class", "items", "recall", "precision", "mostly mistaken for"], ...rows], [1, 2, 3]);
+}

@@ -1,0 +1,109 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import { tokenizerOf } from "../../data/index.js";
+import { printableLines } from "../../quoting.js";
+import { addFlags, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import { Interrupts } from "../interrupts.js";
+import { tell } from "../output/terminal.js";
+import { count, duration, some } from "../output/text.js";
+import { asTextModel, checkSaved, openSaved, savedFields } from "../saved.js";
+import { sampler } from "./generate-sampler.js";
+import { generateTokens } from "./generate-tokens.js";
+
+const whole = "a whole number of at least 1";
+
+const fields: Fields = {
+  ...savedFields,
+  prompt: z.string().register(help, {
+    kind: "text",
+    placeholder: "<text>",
+    expected: "text",
+    description: "beginning of the text",
+    fallback: "none; the model starts a new document",
+  }),
+  tokens: numberField(z.int().min(1), whole, "largest number of tokens to generate", { fallback: "200" }),
+  temperature: numberField(
+    z.number().min(0),
+    "a number of at least 0",
+    "sampling temperature; lower is less varied, 0 always takes the most likely token",
+    { placeholder: "<x>", fallback: "0.8" },
+  ),
+  topK: numberField(z.int().min(1), whole, "number of the most likely tokens to draw from", { fallback: "40" }),
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random numbers", { fallback: "0" }),
+};
+
+interface GenerateValues {
+  readonly prompt?: string;
+  readonly tokens?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly seed?: number;
+}
+
+/** Adds the options and the action of `generate`. */
+export function defineGenerate(command: Command): void {
+  addFlags(command, fields);
+  command
+    .addHelpText(
+      "after",
+      `
+The command prints the prompt (faint on a terminal) and then each piece of text as it is generated. It stops when the
+model ends the document, or after --tokens tokens. The model sees only the last tokens, up to the context length that it
+was trained with. Every token costs a forward pass over this context.
+
+Examples:
+  stepsize generate --checkpoint runs/1 --prompt "My fellow citizens"
+  stepsize generate --checkpoint runs/1 --tokens 50 --temperature 0
+  stepsize generate --checkpoint runs/1 --seed 7 > text.txt`,
+    )
+    .action(generate);
+}
+
+async function generate(flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(fields, fromFlags(fields, flags));
+  const { prompt = "", tokens = 200, temperature = 0.8, topK = 40, seed = 0 } = values as GenerateValues;
+  const saved = await openSaved(values);
+  const interrupts = new Interrupts();
+  try {
+    const model = asTextModel(saved);
+    const tokenizer = tokenizerOf(model.tokenizer);
+    const { endOfText, vocabulary } = tokenizer;
+    // In the training data, too, every document is preceded by an end-of-text token.
+    const given = [endOfText, ...tokenizer.encode(prompt)];
+    if (given.length > model.context)
+      note(`the prompt has ${some(given.length - 1, "token")}; the model sees only the last ${model.context}`);
+    process.stdout.write(faint(onTerminal(prompt)));
+    const decoder = tokenizer.decoder();
+    const sample = sampler({ temperature, topK, seed });
+    const start = performance.now();
+    let made = 0;
+    const { signal } = interrupts;
+    for await (const id of generateTokens({ model, prompt: given, tokens, endOfText, vocabulary, sample, signal })) {
+      process.stdout.write(onTerminal(decoder.add(id)));
+      made += 1;
+    }
+    process.stdout.write(`${onTerminal(decoder.end())}\n`);
+    interrupts.check(`interrupted after ${some(made, "token")}`);
+    const seconds = (performance.now() - start) / 1000;
+    const end = made < tokens ? ", the end of the document" : "";
+    note(`${some(made, "token")} in ${duration(seconds)}, ${count(Math.round(made / seconds))} tokens/s${end}`);
+  } finally {
+    interrupts.close();
+    await saved.device.close();
+  }
+}
+
+/** Escapes control characters if standard output is a terminal. A file or another program gets the text unchanged. */
+function onTerminal(text: string): string {
+  return process.stdout.isTTY ? printableLines(text) : text;
+}
+
+/** Makes text faint on a terminal, unless `NO_COLOR` is set. */
+function faint(text: string): string {
+  const plain = !process.stdout.isTTY || text === "" || Boolean(process.env["NO_COLOR"]);
+  return plain ? text : `\x1b[2m${text}\x1b[22m`;
+}
+
+function note(text: string): void {
+  tell(text);
+}

@@ -1,0 +1,103 @@
+import type { Command } from "commander";
+import { StepsizeError } from "../../errors.js";
+import { shown } from "../../quoting.js";
+import { logSoftmax, tensor } from "../../tensor/index.js";
+import { addFlags, fromFlags } from "../config/fields.js";
+import { UsageError } from "../failure.js";
+import { Interrupts } from "../interrupts.js";
+import { print, printJson } from "../output/terminal.js";
+import { some, table } from "../output/text.js";
+import { asClassifier, checkSaved, openSaved, outputsOf, type SavedClassifier, savedFields } from "../saved.js";
+import { type NamedImage, parseIndices, readImages } from "./predict-images.js";
+
+/** Number of images per forward pass. */
+const batchSize = 250;
+const classesShown = 3;
+
+interface Prediction {
+  readonly image: string;
+  /** The most likely first. */
+  readonly classes: readonly { readonly name: string; readonly probability: number }[];
+}
+
+/** Adds the options and the action of `predict`. */
+export function definePredict(command: Command): void {
+  addFlags(command, savedFields);
+  command
+    .option("--index <list>", "indices of images of an IDX file: 3, 0-9 or 0,2,7-9")
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+An image is a PGM or PPM file, an IDX file with --index, or raw bytes in a file named .raw or .bin. Raw bytes have the
+shape [height, width, channels], with rows from the top. An image must have the size that the model was trained on.
+
+Examples:
+  stepsize predict --checkpoint runs/1 digit.pgm
+  stepsize predict --checkpoint runs/1 --index 0-9 path/to/t10k-images-idx3-ubyte`,
+    )
+    .action(predict);
+}
+
+async function predict(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(savedFields, fromFlags(savedFields, flags));
+  if (paths.length === 0) throw new UsageError("image: expected at least one file, got none");
+  const index = flags["index"] as string | undefined;
+  const indices = index === undefined ? undefined : parseIndices(index);
+  const opened = await openSaved(values);
+  const interrupts = new Interrupts();
+  try {
+    const saved = asClassifier(opened);
+    const { shape, dtype } = saved.preprocessing;
+    if (dtype !== "uint8")
+      throw new StepsizeError(
+        "unsupported",
+        `${saved.path}: expected a model of uint8 images, got one of ${dtype} items`,
+      );
+    const images: NamedImage[] = [];
+    for (const path of paths) for (const image of await readImages(path, shape, indices)) images.push(image);
+    const predictions: Prediction[] = [];
+    for (let at = 0; at < images.length; at += batchSize) {
+      interrupts.check(`interrupted after ${some(at, "image")}`);
+      for (const one of await classify(saved, images.slice(at, at + batchSize))) predictions.push(one);
+    }
+    if (flags["json"]) printJson({ checkpoint: saved.path, predictions });
+    else print(predictionTable(predictions));
+    interrupts.checkStray();
+  } finally {
+    interrupts.close();
+    await opened.device.close();
+  }
+}
+
+async function classify(saved: SavedClassifier, images: readonly NamedImage[]): Promise<Prediction[]> {
+  const { shape } = saved.preprocessing;
+  const length = shape.reduce((product, size) => product * size, 1);
+  const pixels = new Uint8Array(images.length * length);
+  images.forEach(({ data }, i) => {
+    pixels.set(data, i * length);
+  });
+  const x = tensor(saved.device, pixels, [images.length, ...shape]);
+  const outputs = outputsOf(saved, x);
+  const logProbabilities = logSoftmax(outputs);
+  const read = logProbabilities.read();
+  for (const each of [x, outputs, logProbabilities]) each.dispose();
+  const values = await read;
+  const classes = saved.classes.length;
+  return images.map(({ name: image }, i) => {
+    const ranked = saved.classes
+      .map((name, c) => ({ name, probability: Math.exp(values[i * classes + c] as number) }))
+      // The sort is stable, so ties are broken by the order of the classes, as in argmax.
+      .sort((a, b) => b.probability - a.probability);
+    return { image, classes: ranked.slice(0, classesShown) };
+  });
+}
+
+function predictionTable(predictions: readonly Prediction[]): string {
+  return table(
+    predictions.map(({ image, classes }) => [
+      image,
+      ...classes.map(({ name, probability }) => `${shown(name)} ${(100 * probability).toFixed(1)} %`),
+    ]),
+  );
+}

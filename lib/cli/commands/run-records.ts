@@ -1,0 +1,43 @@
+import { recordedNumber } from "../../files/records-file.js";
+import type { RecordedEvaluation, RecordedStep } from "../../report/index.js";
+import { anything, count, flag, object, optional, text } from "../../schema.js";
+
+/** One line of `metrics.jsonl`. */
+export interface Metric extends RecordedStep {
+  readonly items: number;
+  readonly gradientNorm?: number;
+  readonly skipped?: boolean;
+  /** Of training, since the run began. */
+  readonly seconds: number;
+}
+
+/** A line of `metrics.jsonl`. */
+export const metricSchema = object<Metric>({
+  step: count,
+  loss: recordedNumber,
+  learningRate: recordedNumber,
+  items: count,
+  gradientNorm: optional(recordedNumber),
+  skipped: optional(flag),
+  seconds: recordedNumber,
+});
+
+/** A line of `evaluations.jsonl`. */
+export const evaluationSchema = object<RecordedEvaluation>({
+  step: count,
+  split: text,
+  loss: recordedNumber,
+  accuracy: optional(recordedNumber),
+});
+
+/** One line of `changes.jsonl`: a setting that the run goes on with otherwise, from a step on. */
+export interface Change {
+  /** Steps made before. */
+  readonly step: number;
+  readonly field: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** A line of `changes.jsonl`. */
+export const changeSchema = object<Change>({ step: count, field: text, before: anything, after: anything });

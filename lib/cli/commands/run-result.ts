@@ -1,0 +1,142 @@
+import type { RecordedEvaluation, Row } from "../../report/index.js";
+import type { Schedule } from "../../schedule/index.js";
+import type { Task } from "../../tasks/index.js";
+import type { TrainSettings } from "../config/train-config.js";
+import type { Counted } from "../output/progress.js";
+import { scoreInWords } from "../output/score.js";
+import { count, duration, percent, short, some } from "../output/text.js";
+import type { RunFolder } from "../run-folder.js";
+import type { Change, Metric } from "./run-records.js";
+
+/** The result of a run, as in `result.json`. */
+export interface RunResult {
+  readonly status: "completed" | "interrupted" | "failed";
+  /** Number of finished steps. */
+  readonly steps: number;
+  readonly budget: number;
+  /** Loss of the last step; `null` before the first step and if it is not finite. */
+  readonly finalLoss: number | null;
+  /** Share of the test items, or of their tokens, that are predicted correctly; `null` if the run did not complete. */
+  readonly testAccuracy: number | null;
+  /** Mean loss on the test split; `null` if the run did not complete or it is not finite. */
+  readonly testLoss: number | null;
+  readonly validationAccuracy?: number;
+  readonly validationLoss?: number;
+  /** e to the mean loss; only for text. */
+  readonly testPerplexity?: number;
+  readonly validationPerplexity?: number;
+  /** Training time in seconds, without evaluations and checkpoints. */
+  readonly seconds: number;
+  readonly itemsPerSecond: number;
+  readonly device: string;
+  readonly kernels: string;
+  readonly run: string;
+  readonly checkpoint: string | null;
+  /** Number of steps that were skipped because a gradient was not finite. */
+  readonly skipped: number;
+  readonly version: string;
+  /** The error message of a failed run. */
+  readonly error?: string;
+}
+
+/** Returns the object that `--json` prints. */
+export function jsonResult(result: RunResult): object {
+  const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
+  const { testLoss, testPerplexity } = result;
+  const ofText = testPerplexity === undefined ? {} : { testLoss, testPerplexity };
+  return { steps, budget, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run };
+}
+
+/** Formats the result for the terminal. */
+export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "unit" | "unitsPerItem">): string {
+  const lines: [string, string][] = [...scores(result, task.unit)];
+  lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}`]);
+  if (result.skipped > 0) lines.push(["skipped", some(result.skipped, "step")]);
+  if (result.checkpoint) lines.push(["model", result.checkpoint]);
+  lines.push(["report", folder.report]);
+  const width = Math.max(...lines.map(([name]) => name.length)) + 2;
+  return lines.map(([name, value]) => `${name.padEnd(width)}${value}`).join("\n");
+}
+
+function scores(
+  { testAccuracy, testLoss, validationAccuracy, validationLoss }: RunResult,
+  unit: Task["unit"],
+): [string, string][] {
+  const lines: [string, string][] = [];
+  if (unit === "tokens") {
+    if (testAccuracy !== null && testLoss !== null)
+      lines.push(["test", scoreInWords({ loss: testLoss, accuracy: testAccuracy }, unit)]);
+    if (validationAccuracy !== undefined && validationLoss !== undefined)
+      lines.push(["validation", scoreInWords({ loss: validationLoss, accuracy: validationAccuracy }, unit)]);
+    return lines;
+  }
+  if (testAccuracy !== null)
+    lines.push(["test accuracy", `${percent(testAccuracy)}  (loss ${short(testLoss ?? NaN)})`]);
+  if (validationAccuracy !== undefined) lines.push(["validation accuracy", percent(validationAccuracy)]);
+  return lines;
+}
+
+/** Writes `report.html` of a run. */
+export async function writeReport(
+  folder: RunFolder,
+  run: {
+    readonly settings: TrainSettings;
+    readonly schedule: Schedule;
+    readonly task: Counted;
+    readonly result: RunResult;
+    readonly metrics: readonly Metric[];
+    readonly evaluations: readonly RecordedEvaluation[];
+    readonly changes: readonly Change[];
+  },
+): Promise<void> {
+  const { settings, schedule, task, result, metrics, evaluations, changes } = run;
+  // Imported here, because the plotting library takes a while to load.
+  const { runReport } = await import("../../report/index.js");
+  const ended = {
+    completed: "Completed.",
+    interrupted: `Interrupted after ${count(result.steps)} steps.`,
+    failed: `Failed after ${some(result.steps, "step")}: ${result.error}`,
+  }[result.status];
+  const settingRows = Object.entries(settings).map(([name, value]): Row => [name, shown(value)]);
+  await folder.writeText(
+    folder.report,
+    runReport({
+      title: `${settings.model} on ${settings.data}`,
+      lead: `${count(result.budget)} steps of ${count(settings.batch * settings.accumulate * task.unitsPerItem)} ${task.unit} with ${settings.optimizer} and the schedule ${settings.schedule}. ${ended}`,
+      figures: tiles(result, task),
+      settings: settingRows,
+      results: Object.entries(result).map(([name, value]): Row => [name, shown(value)]),
+      records: metrics,
+      evaluations,
+      changes: changes.map(({ step, field, before, after }) => [count(step), field, shown(before), shown(after)]),
+      schedule,
+    }),
+  );
+}
+
+function tiles(
+  { testAccuracy, testPerplexity, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
+  { unit, unitsPerItem }: Counted,
+): Row[] {
+  return [
+    ...(testPerplexity === undefined ? [] : [["Test perplexity", short(testPerplexity)] as const]),
+    ...(testAccuracy === null ? [] : [["Test accuracy", percent(testAccuracy)] as const]),
+    ...(validationAccuracy === undefined ? [] : [["Validation accuracy", percent(validationAccuracy)] as const]),
+    ["Last loss", finalLoss === null ? "–" : short(finalLoss)],
+    ["Training time", duration(seconds)],
+    [`${unit[0]?.toUpperCase()}${unit.slice(1)} per second`, count(Math.round(itemsPerSecond * unitsPerItem))],
+  ];
+}
+
+function speed(
+  { seconds, itemsPerSecond }: Pick<RunResult, "seconds" | "itemsPerSecond">,
+  { unit, unitsPerItem }: Counted,
+): string {
+  return `${duration(seconds)}, ${count(Math.round(itemsPerSecond * unitsPerItem))} ${unit}/s`;
+}
+
+function shown(value: unknown): string {
+  if (value === null) return "–";
+  if (typeof value === "number") return String(Number(value.toPrecision(6)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

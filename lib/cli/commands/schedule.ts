@@ -1,0 +1,125 @@
+import { once } from "node:events";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { z } from "zod";
+import { writeAtomically } from "../../files/atomic-file.js";
+import { nearest } from "../../nearest.js";
+import { catalog, names, type Schedule } from "../../schedule/index.js";
+import { addFlags, check, type Fields, fromFlags, numberField } from "../config/fields.js";
+import { highestRate, makeSchedule, optionsOf, scheduleFields } from "../config/schedule-fields.js";
+import { UsageError } from "../failure.js";
+import { print, tell } from "../output/terminal.js";
+import { flagOf, short, table } from "../output/text.js";
+
+const fields: Fields = {
+  budget: numberField(z.int().min(1), "a whole number of at least 1", "number of steps, warm-up included", {
+    fallback: "1000",
+  }),
+  ...scheduleFields,
+};
+
+interface ScheduleFlags {
+  readonly list?: boolean;
+  readonly csv?: boolean;
+  readonly svg?: string;
+}
+
+/** Adds the options and the action of `schedule`. */
+export function defineSchedule(command: Command): void {
+  addFlags(command, fields);
+  command
+    .option("--list", "list all schedules with their options")
+    .option("--csv", "print all rates as CSV, one row of step,learningRate per step")
+    .option("--svg <file>", "write the curve to an SVG file")
+    .addHelpText(
+      "after",
+      `
+The default of --max-lr is 0.1.
+
+Schedules:
+  ${names.join("\n  ")}
+
+Examples:
+  stepsize schedule uba --budget 1000 --max-lr 0.1 --phi 5
+  stepsize schedule step --milestones 0.3,0.6,0.9 --gamma 0.2
+  stepsize schedule cosine --warmup 50 --csv > rates.csv
+  stepsize schedule one-cycle --svg one-cycle.svg
+  stepsize schedule --list`,
+    )
+    .action(schedule);
+}
+
+async function schedule(name: string | undefined, flags: ScheduleFlags): Promise<void> {
+  if (flags.list) {
+    print(listing());
+    return;
+  }
+  if (name === undefined) throw new UsageError(`name: expected one of ${names.join(", ")}, got none`);
+  if (!names.includes(name)) {
+    const expected = `one of ${names.join(", ")}`;
+    throw new UsageError(`name: expected ${expected}, got "${name}"; did you mean ${nearest(name, names)}?`);
+  }
+  const values = check(fields, fromFlags(fields, flags as Record<string, unknown>), flagOf);
+  // If phases are given, the highest rate is computed from them.
+  const maxLr = values["phases"] === undefined ? { maxLr: 0.1 } : {};
+  // A joined schedule gets its rates and budget from its parts.
+  const defaults = optionsOf(name).includes("maxLr") ? { budget: 1000, ...maxLr } : {};
+  const made = makeSchedule(name, { ...defaults, ...values });
+  if (flags.svg !== undefined) {
+    const { scheduleFigure } = await import("../../report/schedule-figure.js");
+    await writeAtomically(resolve(flags.svg), [Buffer.from(`${scheduleFigure(made, { standalone: true })}\n`)]);
+    tell(`wrote ${flags.svg}`);
+  }
+  if (flags.csv) await printRows(made);
+  else if (flags.svg === undefined) print(await drawing(made));
+}
+
+async function printRows(made: Schedule): Promise<void> {
+  process.stdout.write("step,learningRate\n");
+  // Rows are written in pieces and wait for the reader, because a budget may be large.
+  const piece = 10_000;
+  for (let start = 0; start < made.budget; start += piece) {
+    const length = Math.min(piece, made.budget - start);
+    const rows = Array.from({ length }, (_, i) => `${start + i},${made(start + i)}\n`).join("");
+    if (!process.stdout.write(rows)) await once(process.stdout, "drain");
+  }
+}
+
+async function drawing(made: Schedule): Promise<string> {
+  const { default: plot } = await import("simple-ascii-chart");
+  const maxLr = highestRate(made);
+  // 14 columns are left for the labels of the vertical axis and a margin.
+  const width = Math.max(20, Math.min(process.stdout.columns ?? 80, 120) - 14);
+  const last = made.budget - 1;
+  const columns = Math.min(width, made.budget);
+  const points = Array.from({ length: columns }, (_, i): [number, number] => {
+    const step = columns === 1 ? 0 : Math.round((i * last) / (columns - 1));
+    return [step, made(step)];
+  });
+  // A curve of one step cannot be drawn.
+  if (points.length === 1) return `step 0: ${short(made(0))}`;
+  const quarters = [0, 0.25, 0.5, 0.75, 1];
+  const chart = plot(points, {
+    width,
+    height: 15,
+    yRange: [0, maxLr],
+    customXAxisTicks: [...new Set(quarters.map((share) => Math.round(share * last)))],
+    customYAxisTicks: quarters.map((share) => share * maxLr),
+    formatter: (value, { axis }) => (axis === "x" ? String(Math.round(value)) : short(value)),
+  });
+  const options = Object.entries(made.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+  return `${made.name}: ${options.join(", ")}\n${chart.replace(/[ \n]+$/, "")}`;
+}
+
+function listing(): string {
+  return catalog
+    .map(({ name, description, source, options }) => {
+      const rows = options.map(({ name: option, description: words, default: fallback, required, choices }) => [
+        `  ${flagOf(option)}`,
+        choices ? `${words}: ${choices.join(", ")}` : words,
+        required ? "(required)" : fallback === undefined ? "" : `(default: ${fallback})`,
+      ]);
+      return `${name}: ${description}${source ? `\n  ${source}` : ""}\n${table(rows)}`;
+    })
+    .join("\n\n");
+}

@@ -1,0 +1,111 @@
+import type { Command } from "commander";
+import { z } from "zod";
+import {
+  specOf,
+  type TokenFolder,
+  type TokenizeProgress,
+  tokenize,
+  tokenizerName,
+  tokenizerNames,
+  tokenSplits,
+} from "../../data/index.js";
+import { addFlags, check, choiceField, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import { Interrupted, UsageError } from "../failure.js";
+import { Interrupts } from "../interrupts.js";
+import { CountProgress } from "../output/count-progress.js";
+import { print, printJson, tell } from "../output/terminal.js";
+import { count, flagOf, some, table } from "../output/text.js";
+
+const share = z.number().min(0).lt(1);
+
+const fields: Fields = {
+  out: z.string().min(1).register(help, {
+    kind: "text",
+    placeholder: "<dir>",
+    expected: "the path of a folder to create",
+    description: "folder to create; it must not exist or must be empty",
+  }),
+  tokenizer: choiceField(tokenizerNames, "tokenizer", { fallback: "bytes" }),
+  validation: numberField(share, "a number from 0 to below 1", "share of the documents for validation", {
+    placeholder: "<x>",
+    fallback: "0.05",
+  }),
+  test: numberField(share, "a number from 0 to below 1", "share of the documents for testing", {
+    placeholder: "<x>",
+    fallback: "0.05",
+  }),
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random split", {
+    fallback: "0",
+  }),
+};
+
+interface TokenizeValues {
+  readonly out?: string;
+  readonly tokenizer?: string;
+  readonly validation?: number;
+  readonly test?: number;
+  readonly seed?: number;
+}
+
+/** Adds the options and the action of `tokenize`. */
+export function defineTokenize(command: Command): void {
+  addFlags(command, fields);
+  command
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+A path is a text file or a folder. From a folder, the command takes all .txt and .md files, sorted, including those of
+subfolders. Each file is one document of UTF-8 text. All tokenizers except bytes need the package gpt-tokenizer:
+npm install gpt-tokenizer
+
+Examples:
+  stepsize tokenize path/to/texts --out tokens
+  stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 --validation 0.1
+  stepsize train --data tokens:tokens --batch 16`,
+    )
+    .action(tokenizeCommand);
+}
+
+async function tokenizeCommand(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
+  const values = check(fields, fromFlags(fields, flags), flagOf) as TokenizeValues;
+  const { out, tokenizer = "bytes", ...rest } = values;
+  if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
+  if (out === undefined) throw new UsageError("--out: expected the path of a folder to create, got none");
+  const interrupts = new Interrupts();
+  const progress = await CountProgress.start("document");
+  let folder: TokenFolder;
+  try {
+    const onProgress = ({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress) =>
+      progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
+    const onSkip = (path: string, why: string) => progress.note(`skipping ${path}: ${why}`);
+    const { signal } = interrupts;
+    folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, onSkip, signal });
+    interrupts.checkStray();
+  } catch (error) {
+    throw error instanceof Interrupted ? new Interrupted("interrupted; nothing was written") : error;
+  } finally {
+    progress.close();
+    interrupts.close();
+  }
+  (flags["json"] ? tell : print)(summary(out, folder));
+  if (flags["json"]) printJson({ out, ...folder });
+}
+
+function summary(out: string, { tokenizer, vocabulary, dtype, splits }: TokenFolder): string {
+  const rows = tokenSplits.flatMap((split) => {
+    const part = splits[split];
+    return part ? [[split, ...[part.documents, part.tokens, part.bytes].map(count), ratio(part)]] : [];
+  });
+  const parts = Object.values(splits);
+  const sum = (field: "documents" | "tokens" | "bytes") => parts.reduce((total, part) => total + part[field], 0);
+  const all = { documents: sum("documents"), tokens: sum("tokens"), bytes: sum("bytes") };
+  const total = ["all", ...[all.documents, all.tokens, all.bytes].map(count), ratio(all)];
+  const head = ["split", "documents", "tokens", "bytes of text", "bytes per token"];
+  const lead = `${out}: ${tokenizerName(tokenizer)}, ${count(vocabulary)} ids as ${dtype}`;
+  return `${lead}\n\n${table([head, ...rows, total], [1, 2, 3, 4])}`;
+}
+
+function ratio({ bytes, tokens }: { readonly bytes: number; readonly tokens: number }): string {
+  return (bytes / tokens).toFixed(2);
+}

@@ -1,0 +1,283 @@
+import { StepsizeError } from "../../errors.js";
+import { RecordsFile } from "../../files/records-file.js";
+import { messageOf } from "../../realms.js";
+import type { RecordedEvaluation } from "../../report/index.js";
+import type { Evaluation, StepRecord } from "../../train/index.js";
+import { version } from "../../version.js";
+import type { TrainConfig } from "../config/train-config.js";
+import { Interrupted } from "../failure.js";
+import type { Interrupts } from "../interrupts.js";
+import { CountProgress } from "../output/count-progress.js";
+import { type Progress, showProgress } from "../output/progress.js";
+import { perplexity, scoreInWords } from "../output/score.js";
+import { count } from "../output/text.js";
+import type { RunFolder } from "../run-folder.js";
+import type { OpenRun } from "../run-setup.js";
+import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
+import { type RunResult, writeReport } from "./run-result.js";
+
+/** What {@link TrainRun} works with. */
+export interface TrainRunOptions {
+  readonly config: TrainConfig;
+  readonly parts: OpenRun;
+  readonly folder: RunFolder;
+  readonly interrupts: Interrupts;
+  /** Writes a line of text for a person. */
+  readonly tell: (text: string) => void;
+}
+
+/** A run in its folder: the training loop with everything that is kept of it. */
+export class TrainRun {
+  readonly #options: TrainRunOptions;
+  readonly #metricsFile: RecordsFile<Metric>;
+  readonly #evaluationsFile: RecordsFile<RecordedEvaluation>;
+  #metrics: Metric[];
+  #evaluations: RecordedEvaluation[];
+  readonly #changes: readonly Change[];
+  #seconds: number;
+  /** Steps of the newest checkpoint of this run. */
+  #saved: number | undefined;
+  #progress: Progress | undefined;
+
+  constructor(options: TrainRunOptions) {
+    this.#options = options;
+    const { folder, parts, tell } = options;
+    const { step } = parts.trainer;
+    this.#metricsFile = new RecordsFile(folder.metrics);
+    this.#evaluationsFile = new RecordsFile(folder.evaluations);
+    // What an earlier process did after its last checkpoint is done again: there is one record of each step.
+    const metrics = this.#metricsFile.cut(metricSchema, (record) => record.step < step);
+    const evaluations = this.#evaluationsFile.cut(evaluationSchema, (record) => record.step <= step);
+    this.#changes = new RecordsFile<Change>(folder.changes).cut(changeSchema, () => true).records;
+    this.#metrics = metrics.records;
+    this.#evaluations = evaluations.records;
+    if (metrics.wasTorn) tell(`${folder.metrics}: its last line was half written and is cut off`);
+    if (evaluations.wasTorn) tell(`${folder.evaluations}: its last line was half written and is cut off`);
+    if (this.#metrics.length !== step)
+      tell(`${folder.metrics}: has records of ${this.#metrics.length} of the ${step} steps made; the others are lost`);
+    this.#seconds = this.#metrics.at(-1)?.seconds ?? 0;
+    this.#saved = step > 0 ? step : undefined;
+  }
+
+  /**
+   * Trains to the end of the budget and evaluates. Whatever happens, `result.json` and `report.html` are written.
+   *
+   * @throws Interrupted after a signal, once a checkpoint is written
+   */
+  async run(): Promise<RunResult> {
+    try {
+      await this.#train();
+      const test = await this.#evaluateAtTheEnd("test");
+      const { lengths } = this.#options.parts.task;
+      const validation = lengths.validation === undefined ? undefined : await this.#evaluateAtTheEnd("validation");
+      const result: RunResult = { ...this.#result("completed"), ...this.#scores(test, validation) };
+      await this.#conclude(result);
+      return result;
+    } catch (error) {
+      const status = error instanceof Interrupted ? "interrupted" : "failed";
+      const failure = status === "failed" ? this.#withCheckpoint(error) : error;
+      const message = messageOf(failure);
+      // A full disk may be why we are here: what cannot be written now must not hide it.
+      await this.#conclude({ ...this.#result(status), ...(status === "failed" && { error: message }) }).catch(() => {});
+      throw failure;
+    } finally {
+      this.#metricsFile.close();
+      this.#evaluationsFile.close();
+    }
+  }
+
+  /** Says that the run ends after the step that is being made, with a checkpoint. */
+  announceEnd(): void {
+    const { reason } = this.#options.interrupts.signal;
+    const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
+    const more = reason instanceof Interrupted ? "; once more to leave at once" : "";
+    this.#progress?.note(`${why}: finishing this step and writing a checkpoint${more}`);
+  }
+
+  async #train(): Promise<void> {
+    const { parts, interrupts } = this.#options;
+    const { trainer } = parts;
+    if (trainer.step >= trainer.budget) return;
+    const progress = await showProgress(trainer.budget, trainer.step, process.stderr, parts.task);
+    this.#progress = progress;
+    try {
+      await this.#makeSteps(progress);
+    } catch (error) {
+      await this.#saveBefore(error);
+      throw error;
+    } finally {
+      this.#progress = undefined;
+      progress.close();
+    }
+    if (this.#saved !== trainer.step) await this.#save();
+    if (trainer.step < trainer.budget) interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
+  }
+
+  async #makeSteps(progress: Progress): Promise<void> {
+    const { config, parts, interrupts } = this.#options;
+    const { trainer } = parts;
+    // An earlier process may have been interrupted in the middle of it.
+    if (this.#isEvaluated(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
+      await this.#evaluateOnTheWay(progress);
+    const isExact = (step: number) => this.#isEvaluated(step) || this.#isSaved(step);
+    let since = performance.now() - 1000 * this.#seconds;
+    let failure: { readonly error: unknown } | undefined;
+    const { signal } = interrupts;
+    const options = { capture: config.settings.capture, runAhead: true, exactEvery: isExact, signal };
+    for await (const record of trainer.run(options)) {
+      this.#seconds = (performance.now() - since) / 1000;
+      try {
+        this.#add(record);
+        progress.step(record);
+        const step = record.step + 1;
+        if (!isExact(step) || failure) continue;
+        progress.pause();
+        const paused = performance.now();
+        if (this.#isEvaluated(step) && !interrupts.requested) await this.#evaluateOnTheWay(progress);
+        if (this.#isSaved(step)) await this.#save();
+        since += performance.now() - paused;
+      } catch (error) {
+        // Later steps may have been made already: a checkpoint of them needs their records.
+        failure ??= { error };
+        trainer.stop();
+      }
+    }
+    if (failure) throw failure.error;
+  }
+
+  /** Saves what is sound before an error ends the run. */
+  async #saveBefore(reason: unknown): Promise<void> {
+    const { trainer } = this.#options.parts;
+    if (this.#saved === trainer.step) return;
+    if (reason instanceof Interrupted) return this.#save();
+    if (trainer.step === 0) return;
+    // The reason is to be told, and not what comes of it. Removing old checkpoints may have made room for the records.
+    await this.#save().catch(() => {});
+    try {
+      this.#metricsFile.flush();
+      this.#evaluationsFile.flush();
+    } catch {
+      // Those that are lost are told of when the run is resumed.
+    }
+  }
+
+  /** Whether the model is evaluated after so many steps; the evaluation at the end is another one. */
+  #isEvaluated(step: number): boolean {
+    const { evaluateEvery, budget } = this.#options.config.settings;
+    return evaluateEvery !== undefined && step > 0 && step < budget && step % evaluateEvery === 0;
+  }
+
+  #isSaved(step: number): boolean {
+    return step % this.#options.config.settings.checkpointEvery === 0;
+  }
+
+  #add({ step, loss, learningRate, items, gradientNorm, skipped }: StepRecord): void {
+    const metric: Metric = {
+      step,
+      loss,
+      learningRate,
+      items,
+      ...(gradientNorm !== undefined && { gradientNorm }),
+      ...(skipped && { skipped }),
+      seconds: Math.round(this.#seconds * 1e4) / 1e4,
+    };
+    this.#metrics.push(metric);
+    this.#metricsFile.add(metric);
+  }
+
+  async #save(): Promise<void> {
+    const { folder, parts } = this.#options;
+    await parts.trainer.save(folder.checkpoint(parts.trainer.step));
+    this.#saved = parts.trainer.step;
+    await folder.prune();
+  }
+
+  async #evaluateOnTheWay(progress: Progress): Promise<void> {
+    const { parts } = this.#options;
+    const split = parts.task.lengths.validation ? "validation" : "test";
+    const score = await this.#evaluate(split);
+    const { loss, accuracy } = score;
+    const { step } = parts.trainer;
+    const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
+    this.#evaluations.push(record);
+    this.#evaluationsFile.add(record);
+    progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
+  }
+
+  async #evaluateAtTheEnd(split: "test" | "validation"): Promise<Evaluation> {
+    const progress = await CountProgress.start(`evaluating: ${split} item`);
+    try {
+      return await this.#evaluate(split, (done, items) => progress.at(done, items, done / items));
+    } finally {
+      progress.close();
+    }
+  }
+
+  async #evaluate(
+    split: "test" | "validation",
+    onProgress?: (done: number, items: number) => void,
+  ): Promise<Evaluation> {
+    const { parts, interrupts } = this.#options;
+    const batches = parts.task.evaluationBatches(split);
+    try {
+      return await parts.trainer.evaluate(batches, (done, items) => {
+        interrupts.check("interrupted while evaluating");
+        onProgress?.(done, items);
+      });
+    } finally {
+      await batches.close();
+    }
+  }
+
+  #scores(test: Evaluation, validation: Evaluation | undefined): Partial<RunResult> {
+    const isText = this.#options.parts.task.unit === "tokens";
+    return {
+      testAccuracy: test.accuracy ?? null,
+      testLoss: test.loss,
+      ...(isText && { testPerplexity: perplexity(test.loss) }),
+      ...(validation?.accuracy !== undefined && { validationAccuracy: validation.accuracy }),
+      ...(validation && { validationLoss: validation.loss }),
+      ...(isText && validation && { validationPerplexity: perplexity(validation.loss) }),
+    };
+  }
+
+  #result(status: RunResult["status"]): RunResult {
+    const { config, parts, folder } = this.#options;
+    const last = this.#metrics.at(-1);
+    const seconds = last?.seconds ?? 0;
+    const items = this.#metrics.reduce((sum, metric) => sum + metric.items, 0);
+    return {
+      status,
+      steps: this.#metrics.length,
+      budget: config.settings.budget,
+      finalLoss: Number.isFinite(last?.loss) ? (last?.loss ?? null) : null,
+      testAccuracy: null,
+      testLoss: null,
+      seconds,
+      itemsPerSecond: seconds > 0 ? items / seconds : 0,
+      device: parts.device.name,
+      kernels: parts.device.describe()["kernels"] ?? "",
+      run: folder.path,
+      checkpoint: this.#saved === undefined ? null : folder.checkpoint(this.#saved),
+      skipped: this.#metrics.filter(({ skipped }) => skipped).length,
+      version,
+    };
+  }
+
+  async #conclude(result: RunResult): Promise<void> {
+    const { config, folder, parts } = this.#options;
+    await folder.writeJson(folder.result, result);
+    const [metrics, evaluations, changes] = [this.#metrics, this.#evaluations, this.#changes];
+    await writeReport(folder, { ...config, task: parts.task, result, metrics, evaluations, changes });
+  }
+
+  /** The error with where the last good state is. */
+  #withCheckpoint(error: unknown): unknown {
+    if (!(error instanceof StepsizeError)) return error;
+    const kept =
+      this.#saved === undefined
+        ? "No checkpoint was written yet"
+        : `The last checkpoint is ${this.#options.folder.checkpoint(this.#saved)}`;
+    return new StepsizeError(error.code, `${error.message}. ${kept}.`, { cause: error });
+  }
+}

@@ -1,0 +1,223 @@
+import type { Command } from "commander";
+import { describe, isNotFound, StepsizeError } from "../../errors.js";
+import { RecordsFile } from "../../files/records-file.js";
+import { type Allowed, allowedNames, loadWeights } from "../../train/index.js";
+import { addFlags, fromFlags } from "../config/fields.js";
+import { highestRate } from "../config/schedule-fields.js";
+import {
+  checkFlags,
+  completeConfig,
+  type GivenValues,
+  type ResumedConfig,
+  readConfig,
+  resumedConfig,
+  type TrainConfig,
+  trainFields,
+} from "../config/train-config.js";
+import { Interrupted, UsageError } from "../failure.js";
+import { Interrupts } from "../interrupts.js";
+import { print, printJson, tell } from "../output/terminal.js";
+import { count, shellWord, short, some, thisProgram } from "../output/text.js";
+import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "../run-folder.js";
+import { type OpenRun, readData, setUp } from "../run-setup.js";
+import { type Change, changeSchema } from "./run-records.js";
+import { jsonResult, summary } from "./run-result.js";
+import { TrainRun } from "./train-run.js";
+
+interface TrainFlags {
+  readonly config?: string;
+  readonly run?: string;
+  readonly resume?: string;
+  readonly allow?: string;
+  readonly json?: boolean;
+}
+
+/** Adds the options and the action of `train`. */
+export function defineTrain(command: Command): void {
+  addFlags(command, trainFields);
+  command
+    .option("--config <file>", "settings from a JSON file, such as a run's config.json; flags come before it")
+    .option("--run <dir>", "folder for the run (default: the next free number under runs)")
+    .option("--resume <dir>", "continue the run in this folder from its newest checkpoint")
+    .option(
+      "--allow <what,…>",
+      "with --resume: what may be another than before: schedule (the learning rates and the budget), data",
+    )
+    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .addHelpText(
+      "after",
+      `
+All schedules with their options: stepsize schedule --list
+
+Examples:
+  stepsize train
+  stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 --augment --schedule uba --phi 5
+  stepsize train --model mlp --optimizer sgd --max-lr 0.05 --budget 1000 --validation 0.1 --evaluate-every 200
+  stepsize train --model resnet20 --weights cifar100.safetensors --classifier skip --data cifar10:path/to/folder
+  stepsize train --config runs/1/config.json --seed 1
+  stepsize train --resume runs/1
+  stepsize train --resume runs/1 --data cifar10:where/they/are/now
+  stepsize train --resume runs/1 --allow schedule --budget 1200 --max-lr 0.02`,
+    )
+    .action(train);
+}
+
+async function train(flags: TrainFlags): Promise<void> {
+  const say = flags.json ? tell : print;
+  const given = checkFlags(fromFlags(trainFields, flags as Record<string, unknown>));
+  let folder = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
+  let parts: OpenRun | undefined;
+  let run: TrainRun | undefined;
+  const interrupts = new Interrupts(() => run?.announceEnd());
+  try {
+    const allow = allowedBy(flags);
+    const resumed = folder && resumedConfig(await readConfig(folder.config), given, allow);
+    const config = resumed ?? (await newConfig(flags, given));
+    const task = await readData(config.settings).catch((error: unknown) => {
+      throw folder ? withPlace(error) : error;
+    });
+    interrupts.check("interrupted before the first step");
+    parts = await setUp(config, task);
+    const restored = folder !== undefined && (await restore(folder, parts, allow));
+    if (!restored) await startFromWeights(config, parts);
+    if (folder && resumed) await keepChanges(folder, resumed, { parts, isOther: restored && allow.length > 0 });
+    folder ??= await newFolder(flags, config);
+    introduce(config, parts, folder);
+    run = new TrainRun({ config, parts, folder, interrupts, tell: note });
+    const result = await run.run();
+    say(summary(result, folder, parts.task));
+    if (flags.json) printJson(jsonResult(result));
+    interrupts.checkStray();
+  } catch (error) {
+    if (!(error instanceof Interrupted) || !folder) throw error;
+    throw new Interrupted(
+      `${error.message}; continue with:\n  ${thisProgram()} train --resume ${shellWord(folder.path)}`,
+    );
+  } finally {
+    await parts?.close();
+    await folder?.release();
+    interrupts.close();
+  }
+}
+
+async function newConfig(flags: TrainFlags, given: GivenValues): Promise<TrainConfig> {
+  // Before the data are read, which takes a while; asked again when the folder is made.
+  if (flags.run !== undefined) await expectEmpty(flags.run);
+  return completeConfig(given, flags.config === undefined ? undefined : await readConfig(flags.config));
+}
+
+/** The folder of the run to continue. */
+async function openResumed(flags: TrainFlags, path: string): Promise<RunFolder> {
+  if (flags.config !== undefined)
+    throw new UsageError("--config: a resumed run has the settings it was started with; leave it out");
+  if (flags.run !== undefined && flags.run !== path)
+    throw new UsageError(`--run: a resumed run stays in its folder ${path}; leave it out`);
+  return openRunFolder(path);
+}
+
+async function newFolder(flags: TrainFlags, config: TrainConfig): Promise<RunFolder> {
+  const folder = await createRunFolder(flags.run);
+  try {
+    await folder.writeJson(folder.config, config.settings);
+  } catch (error) {
+    await folder.release();
+    throw error;
+  }
+  return folder;
+}
+
+/** Loads the newest checkpoint that can be read; whether there is any. */
+async function restore(folder: RunFolder, { trainer }: OpenRun, allow: readonly Allowed[]): Promise<boolean> {
+  await folder.removePartial();
+  const path = await folder.withNewest(
+    async (checkpoint) => {
+      await trainer.loadOpen(checkpoint, allow);
+      return checkpoint.path;
+    },
+    {
+      parts: ["model", "optimizer", "rates"],
+      damaged: (message) => note(`damaged, trying the one before: ${message}`),
+    },
+  );
+  if (path === undefined) note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
+  else note(`continuing ${path}`);
+  return path !== undefined;
+}
+
+/**
+ * Notes what the run goes on with otherwise. The checkpoint comes first: it is of the run that goes on, so that resuming
+ * that needs no permission again.
+ */
+async function keepChanges(
+  folder: RunFolder,
+  { settings, changes }: ResumedConfig,
+  { parts, isOther }: { readonly parts: OpenRun; readonly isOther: boolean },
+): Promise<void> {
+  const { step } = parts.trainer;
+  if (step > 0 && (isOther || changes.length > 0)) await parts.trainer.save(folder.checkpoint(step));
+  if (changes.length === 0) return;
+  const records = new RecordsFile<Change>(folder.changes);
+  try {
+    // A line that a kill left half written would swallow the next one.
+    records.cut(changeSchema, () => true);
+    for (const change of changes) records.add({ step, ...change });
+  } finally {
+    records.close();
+  }
+  await folder.writeJson(folder.config, settings);
+  const words = changes.map(({ field, before, after }) => `${field} ${inWords(before)} → ${inWords(after)}`);
+  note(`from step ${count(step)} on: ${words.join(", ")}`);
+}
+
+function inWords(setting: unknown): string {
+  return setting === null ? "none" : typeof setting === "string" ? setting : JSON.stringify(setting);
+}
+
+/** What may be another, of a run that is resumed. */
+function allowedBy({ allow, resume }: TrainFlags): Allowed[] {
+  if (allow === undefined) return [];
+  if (resume === undefined) throw new UsageError("--allow: expected a run to go on with, named by --resume, got none");
+  return allow.split(",").map((word) => {
+    const known = allowedNames.find((name) => name === word.trim());
+    if (known) return known;
+    throw new UsageError(`--allow: expected ${allowedNames.join(" or ")}, or both with a comma, got ${describe(word)}`);
+  });
+}
+
+/** The error with what to do about data that are not where they were. */
+function withPlace(error: unknown): unknown {
+  if (!isNotFound(error)) return error;
+  const message = `${error.message}. If the data were moved, say with --data where they are`;
+  return new StepsizeError(error.code, message, { cause: error });
+}
+
+/** Replaces the weights that were drawn by those that the run was given, if any. */
+async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): Promise<void> {
+  const { weights, classifier } = settings;
+  if (weights === undefined) return;
+  await loadWeights(model, weights, classifier === undefined ? {} : { classifier });
+  note(`starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`);
+}
+
+function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {
+  const { model, optimizer, batch, accumulate, precision } = settings;
+  const parameters = parts.model.parameters().reduce((sum, { size }) => sum + size, 0);
+  const { warmup } = schedule.options as { warmup?: number };
+  const maxLr = highestRate(schedule);
+  const { unit, unitsPerItem, lengths } = parts.task;
+  const held = lengths.validation === undefined ? "" : `, ${count(lengths.validation * unitsPerItem)} to validate`;
+  const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
+  const { kernels, threads, name } = parts.device.describe();
+  const how = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
+  const stored = precision === "bf16" ? " in bf16 with float32 masters" : "";
+  note(`${model}, ${some(parameters, "parameter")}${stored}, on ${settings.data}`);
+  note(`${count(lengths.train * unitsPerItem)} ${unit} to train${held}, ${count(lengths.test * unitsPerItem)} to test`);
+  note(
+    `${optimizer} and ${schedule.name}: ${some(schedule.budget, "step")} of ${batches}, learning rate up to ${short(maxLr)}${warmup ? ` after ${some(warmup, "step")} of warm-up` : ""}`,
+  );
+  note(`${parts.device.name} (${how}), run folder ${path}`);
+}
+
+function note(text: string): void {
+  tell(text);
+}

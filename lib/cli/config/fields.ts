@@ -1,0 +1,132 @@
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { describe } from "../../errors.js";
+import { nearest } from "../../nearest.js";
+import { shown } from "../../quoting.js";
+import { UsageError } from "../failure.js";
+import { flagOf } from "../output/text.js";
+
+/** The help of a field, which its schema does not have: its flag, its description and the words of its errors. */
+export interface FieldHelp {
+  readonly description: string;
+  /** The placeholder after the flag, such as `<n>`; a switch has none. */
+  readonly placeholder?: string;
+  /** How the text of a flag is converted to a value. */
+  readonly kind: "text" | "words" | "number" | "switch" | "numbers" | "json";
+  /** The words after "expected" in an error message. */
+  readonly expected: string;
+  /** The default, in words. */
+  readonly fallback?: string | undefined;
+  readonly choices?: readonly string[] | undefined;
+  /** The heading of the flag in a command's help; default `Options:`. */
+  readonly group?: string;
+}
+
+/** Fields by name. Each is a schema that is registered in {@link help}. */
+export type Fields = Readonly<Record<string, z.ZodType>>;
+
+/** The help of each field's schema. */
+export const help = z.registry<FieldHelp>();
+
+/** Makes a field for a number. */
+export function numberField(
+  schema: z.ZodType<number>,
+  expected: string,
+  description: string,
+  more: { placeholder?: string; fallback?: string | undefined } = {},
+): z.ZodType<number> {
+  // The schema is copied, because several fields may share one.
+  return schema.clone().register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
+}
+
+/** Makes a field for one of several words. */
+export function choiceField<const T extends string>(
+  choices: readonly T[],
+  description: string,
+  more: { placeholder?: string; fallback?: string | undefined } = {},
+): z.ZodType<T> {
+  const expected = `one of ${choices.join(", ")}`;
+  const placeholder = choices.length > 4 ? "<name>" : `<${choices.join("|")}>`;
+  const schema: z.ZodType<T> = z.enum(choices as [T, ...T[]]) as never;
+  return schema.register(help, { kind: "text", placeholder, expected, description, choices, ...more });
+}
+
+/** Makes a field that is on or off. */
+export function switchField(description: string, fallback = "off"): z.ZodType<boolean> {
+  return z.boolean().register(help, { kind: "switch", expected: "true or false", description, fallback });
+}
+
+/** Copies a field and gives the copy another default in its help. */
+export function withFallback(schema: z.ZodType, fallback: string): z.ZodType {
+  return schema.clone().register(help, { ...(help.get(schema) as FieldHelp), fallback });
+}
+
+/** Returns the help of a field. */
+export function helpOf(fields: Fields, name: string): FieldHelp {
+  return help.get(fields[name] as z.ZodType) as FieldHelp;
+}
+
+/** Adds one flag per field to a command. */
+export function addFlags(command: Command, fields: Fields): void {
+  for (const name of Object.keys(fields)) {
+    const { placeholder, description, fallback, kind, choices, group } = helpOf(fields, name);
+    const listed = choices && choices.length > 4 ? `${description}: ${choices.join(", ")}` : description;
+    const text = fallback === undefined ? listed : `${listed} (default: ${fallback})`;
+    const option = new Option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
+    command.addOption(group === undefined ? option : option.helpGroup(group));
+    // The negation can turn off a switch that a file turns on.
+    if (kind === "switch") command.addOption(new Option(`--no-${flagOf(name).slice(2)}`).hideHelp());
+  }
+}
+
+/** Picks the fields among a command's parsed flags and converts their text to values. */
+export function fromFlags(fields: Fields, flags: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(fields)) {
+    if (flags[name] !== undefined) values[name] = convert(helpOf(fields, name).kind, flags[name]);
+  }
+  return values;
+}
+
+/** Converts the text of a flag. Text that cannot be converted is kept, so that the schema refuses it and shows it. */
+function convert(kind: FieldHelp["kind"], value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  const number = (text: string) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
+  if (kind === "number") return number(value);
+  if (kind === "numbers") return value.split(",").map(number);
+  if (kind === "words") return value.split(",").map((word) => word.trim());
+  if (kind !== "json") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+/**
+ * Checks values against their fields.
+ *
+ * @param label names a field in an error message: as a flag, or by file and field
+ * @throws UsageError naming the first field that is unknown or has a wrong value
+ */
+export function check(
+  fields: Fields,
+  values: Readonly<Record<string, unknown>>,
+  label: (field: string) => string,
+): Record<string, unknown> {
+  const names = Object.keys(fields);
+  for (const name of Object.keys(values)) {
+    if (names.includes(name)) continue;
+    throw new UsageError(`${label(shown(name))}: unknown field; did you mean "${nearest(name, names)}"?`);
+  }
+  const parsed = z
+    .object(fields as Record<string, z.ZodType>)
+    .partial()
+    .safeParse(values);
+  if (parsed.success) return parsed.data;
+  const name = String(parsed.error.issues[0]?.path[0]);
+  const { expected, choices } = helpOf(fields, name);
+  const value = values[name];
+  const hint = choices && typeof value === "string" ? `; did you mean ${nearest(value, choices)}?` : "";
+  throw new UsageError(`${label(name)}: expected ${expected}, got ${describe(value)}${hint}`);
+}

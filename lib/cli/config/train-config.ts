@@ -1,0 +1,336 @@
+import { resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { describe } from "../../errors.js";
+import * as models from "../../models/index.js";
+import type { Precision } from "../../nn/index.js";
+import { defaultOptimizer, type OptimizerName, optimizersByName, takesMomentum } from "../../optim/by-name.js";
+import type { Schedule } from "../../schedule/index.js";
+import { defaultContext, parseSource, resolveSource } from "../../tasks/index.js";
+import type { Allowed } from "../../train/index.js";
+import { UsageError } from "../failure.js";
+import { flagOf } from "../output/text.js";
+import { dataField } from "./data-source.js";
+import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
+import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
+import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
+import { readSettings } from "./settings-file.js";
+
+/** The field for a device, as `openDevice` takes it. */
+export const deviceField: z.ZodType<string> = z.string().regex(/^(auto|cpu|cuda(:(\d+|emulated))?)$/);
+deviceField.register(help, {
+  kind: "text",
+  placeholder: "<name>",
+  expected: "auto, cpu, cuda or cuda:<number>",
+  description: "device: auto, cpu, cuda, cuda:1, …",
+  fallback: "auto: the first GPU; the CPU if there is none or with --threads",
+});
+
+/** The field for the number of threads that CPU kernels use. */
+export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads for kernels", {
+  fallback: "all CPUs available to the process",
+});
+
+const positive = z.int().min(1);
+const whole = "a whole number of at least 1";
+/** The largest budget of a run. No run needs more. */
+const mostSteps = 1_000_000_000;
+const share = z.number().gt(0).lt(1);
+
+/**
+ * The settings of a run that `train` takes from flags or a file. {@link TrainSettings} is their type, and train.ts has
+ * the other flags of the command, such as `--resume`.
+ */
+export const trainFields: Fields = {
+  model: choiceField(
+    models.names,
+    "model (resnet18, 34 and 50 have a 3×3 stem for images of up to 64 pixels per side)",
+    {
+      fallback: "resnet8, or olmo-nano for text",
+    },
+  ),
+  weights: z.string().min(1).register(help, {
+    kind: "text",
+    placeholder: "<file>",
+    expected: "the path of a safetensors file",
+    description: "initial weights: a checkpoint, or PyTorch's weights as safetensors",
+    fallback: "random, from --seed",
+  }),
+  classifier: choiceField(["load", "skip"], "whether to load the last layer from --weights", { fallback: "load" }),
+  data: dataField,
+  classes: numberField(positive.max(65_536), "a whole number from 1 to 65536", "number of classes of idx:<dir>", {
+    fallback: "10",
+  }),
+  context: numberField(positive, whole, "tokens per window of tokens:<dir>", { fallback: String(defaultContext) }),
+  validation: numberField(
+    share,
+    "a number above 0 and below 1",
+    "share of the training items held back for validation",
+    {
+      fallback: "none",
+    },
+  ),
+  augment: switchField("augment images: pad by 4 and crop at random; for CIFAR-10 also flip"),
+  budget: numberField(positive.max(mostSteps), `a whole number from 1 to ${mostSteps}`, "number of steps", {
+    fallback: "600",
+  }),
+  batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
+  accumulate: numberField(
+    positive.max(65_536),
+    "a whole number from 1 to 65536",
+    "batches whose gradients are averaged into one step",
+    {
+      fallback: "1",
+    },
+  ),
+  precision: choiceField(["float32", "bf16"], "type of weights and activations; master weights stay float32", {
+    fallback: "float32",
+  }),
+  optimizer: optimizerFields.optimizer,
+  schedule: scheduleName,
+  ...scheduleFields,
+  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, maxLrInWords),
+  warmup: withFallback(scheduleFields["warmup"] as z.ZodType, "a twentieth of the budget"),
+  weightDecay: optimizerFields.weightDecay,
+  momentum: optimizerFields.momentum,
+  clipNorm: numberField(
+    z.number().gt(0),
+    "a number above 0",
+    "largest gradient norm; larger gradients are scaled down to it",
+    {
+      placeholder: "<x>",
+      fallback: "no limit",
+    },
+  ),
+  nonFinite: choiceField(["stop", "skip"], "what to do if a gradient is not finite", { fallback: "stop" }),
+  seed: numberField(
+    z.int().min(0),
+    "a whole number of at least 0",
+    "seed of the initial weights and of the order of the data",
+    {
+      fallback: "0",
+    },
+  ),
+  device: deviceField,
+  threads: threadsField,
+  capture: switchField("capture one step and replay it: less work on the host, more memory"),
+  checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
+  evaluateEvery: numberField(positive, whole, "steps between evaluations during the run", { fallback: "none" }),
+};
+
+/** Settings that a resumed run may change, because they change neither the losses nor the result. */
+const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery"];
+
+/** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
+export interface TrainSettings {
+  readonly model: string;
+  readonly weights?: string;
+  readonly classifier?: "load" | "skip";
+  readonly data: string;
+  readonly classes?: number;
+  readonly context?: number;
+  readonly validation?: number;
+  readonly augment: boolean;
+  readonly budget: number;
+  readonly batch: number;
+  readonly accumulate: number;
+  readonly precision: Precision;
+  readonly optimizer: OptimizerName;
+  readonly schedule: string;
+  readonly weightDecay: number;
+  readonly momentum?: number;
+  readonly clipNorm?: number;
+  readonly nonFinite: "stop" | "skip";
+  readonly seed: number;
+  readonly device: string;
+  readonly threads?: number;
+  readonly capture: boolean;
+  readonly checkpointEvery: number;
+  readonly evaluateEvery?: number;
+}
+
+/** The settings of a run and their schedule. */
+export interface TrainConfig {
+  readonly settings: TrainSettings;
+  readonly schedule: Schedule;
+}
+
+/** Settings as given, without defaults. `label` names a field in an error message, as a flag or by file and field. */
+export interface GivenValues {
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly label: (field: string) => string;
+}
+
+/**
+ * Reads settings from a JSON file. Its fields are those of {@link trainFields}, in camel case.
+ * @throws UsageError naming the file and the wrong field
+ */
+export async function readConfig(path: string): Promise<GivenValues> {
+  const values = await readSettings(path, "the configuration");
+  const label = (field: string) => `${path}: ${field}`;
+  return { values: check(trainFields, values, label), label };
+}
+
+/**
+ * Checks values from flags.
+ * @throws UsageError naming the wrong flag
+ */
+export function checkFlags(values: Readonly<Record<string, unknown>>): GivenValues {
+  return { values: check(trainFields, values, flagOf), label: flagOf };
+}
+
+/**
+ * Overrides the values of a file with those of flags, and fills in defaults.
+ * @throws UsageError naming a field that contradicts the others
+ */
+export function completeConfig(flags: GivenValues, file?: GivenValues): TrainConfig {
+  const given: Record<string, unknown> = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
+  const label = (field: string) => (field in flags.values || !file ? flags : file).label(field);
+  const {
+    optimizer = defaultOptimizer,
+    budget = 600,
+    schedule: name = "uba",
+    data = "mnist",
+  } = given as Partial<TrainSettings>;
+  const { momentum, weightDecay, maxLr } = optimizersByName[optimizer];
+  if (given["momentum"] !== undefined && momentum === undefined)
+    throw new UsageError(
+      `${label("momentum")}: expected none without the optimizer ${withMomentum.join(" or ")}, this run has ${optimizer}`,
+    );
+  const isText = data.startsWith("tokens:");
+  const misplaced = (field: string, why: string) => {
+    throw new UsageError(`${label(field)}: ${why}, this run has ${data}`);
+  };
+  if (given["classes"] !== undefined && !data.startsWith("idx:"))
+    misplaced("classes", "expected only with data idx:<dir>");
+  if (given["context"] !== undefined && !isText) misplaced("context", "expected only with data tokens:<dir>");
+  if (given["validation"] !== undefined && isText)
+    misplaced("validation", "expected none for text, whose validation split is made by stepsize tokenize");
+  if (given["augment"] && isText) misplaced("augment", "expected only with images");
+  if (given["classifier"] !== undefined && given["weights"] === undefined)
+    throw new UsageError(`${label("classifier")}: expected only with --weights`);
+  const schedule = makeSchedule(
+    name,
+    { ...scheduleDefaults(name, isText ? maxLr.text : maxLr.images, budget), ...given, budget },
+    label,
+  );
+  const { budget: _, ...scheduleOptions } = schedule.options;
+  const settings = {
+    model: isText ? "olmo-nano" : "resnet8",
+    augment: false,
+    batch: isText ? 16 : 128,
+    accumulate: 1,
+    precision: "float32",
+    weightDecay,
+    ...(momentum !== undefined && { momentum }),
+    ...(isText && { context: defaultContext }),
+    nonFinite: "stop",
+    seed: 0,
+    device: "auto",
+    capture: false,
+    checkpointEvery: Math.ceil(budget / 4),
+    ...given,
+    ...placed({ ...given, data }),
+    budget,
+    optimizer,
+    schedule: name,
+    ...scheduleOptions,
+  };
+  return { settings: inOrder(settings) as unknown as TrainSettings, schedule };
+}
+
+/** A setting that a resumed run changes, with its values before and after; `null` for none. */
+export interface ChangedSetting {
+  readonly field: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** The settings that a resumed run continues with, and their differences from the stored ones. */
+export interface ResumedConfig extends TrainConfig {
+  readonly changes: readonly ChangedSetting[];
+}
+
+/**
+ * Completes the settings of a run to resume. Flags may change settings that do not affect the result, the location of
+ * the data, and whatever `allowed` names.
+ *
+ * @throws UsageError for a flag that changes any other setting
+ */
+export function resumedConfig(
+  stored: GivenValues,
+  flags: GivenValues,
+  allowed: readonly Allowed[] = [],
+): ResumedConfig {
+  const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
+  const before = settings as unknown as Record<string, unknown>;
+  for (const [field, value] of Object.entries(flags.values)) {
+    const now = placed({ [field]: value })[field] ?? value;
+    // Whether data at another location are the same is checked when they are read.
+    const mayChange = changeable.includes(field) || field === "data" || isDeepStrictEqual(now, before[field]);
+    const isRate = field === "budget" || field === "schedule" || field in scheduleFields;
+    if (mayChange || (isRate && allowed.includes("schedule"))) continue;
+    const was = before[field] === undefined ? "had none" : `has ${describe(before[field])}`;
+    const way = isRate ? "; to change it, add --allow schedule" : ", which cannot be changed";
+    throw new UsageError(`${flagOf(field)}: the run to resume ${was}${way}`);
+  }
+  // If the same data are at another location, these settings do not change.
+  const { classes, context } = sameKind(settings.data, flags.values["data"])
+    ? settings
+    : ({} as Partial<TrainSettings>);
+  const kept = { ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) };
+  const config = completeConfig({ ...flags, values: { ...kept, ...flags.values } }, stored);
+  const after = config.settings as unknown as Record<string, unknown>;
+  const fields = Object.keys({ ...before, ...after }).filter(
+    (field) => !changeable.includes(field) && !isDeepStrictEqual(before[field], after[field]),
+  );
+  const changes = fields.map((field) => ({ field, before: before[field] ?? null, after: after[field] ?? null }));
+  return { ...config, changes };
+}
+
+function sameKind(source: string, other: unknown): boolean {
+  return typeof other !== "string" || parseSource(other).kind === parseSource(source).kind;
+}
+
+/** Returns the settings that name files, with absolute paths, so that a run can be resumed from another directory. */
+function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return {
+    ...(typeof data === "string" && { data: resolveSource(data) }),
+    ...(typeof weights === "string" && { weights: resolve(weights) }),
+  };
+}
+
+/** Sorts the settings into the order of the fields, for a readable file. */
+function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const names = Object.keys(trainFields).filter((name) => settings[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, settings[name]]));
+}
+
+/**
+ * Returns the default options of a schedule: the usual rate of the optimizer, and a twentieth of the budget as warm-up
+ * if the schedule has the option `warmup`.
+ */
+function scheduleDefaults(schedule: string, maxLr: number, budget: number): Record<string, unknown> {
+  const options = optionsOf(schedule);
+  return {
+    ...(options.includes("maxLr") && { maxLr }),
+    ...(options.includes("warmup") && { warmup: Math.floor(budget / 20) }),
+  };
+}
+
+/** Drops values of a file that apply only to a schedule, an optimizer or data that a flag replaces. */
+function withoutOverruled(
+  values: Readonly<Record<string, unknown>>,
+  flags: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const { schedule, optimizer, data } = flags;
+  const own = typeof schedule === "string" ? ["schedule", ...optionsOf(schedule)] : undefined;
+  return Object.fromEntries(
+    Object.entries(values).filter(([field]) => {
+      if (own && field in scheduleFields && !own.includes(field)) return false;
+      if (field === "momentum" && optimizer !== undefined && !takesMomentum(optimizer as OptimizerName)) return false;
+      if (field === "context" && typeof data === "string" && !data.startsWith("tokens:")) return false;
+      return !(field === "classes" && data !== undefined);
+    }),
+  );
+}

@@ -1,0 +1,69 @@
+import { printable } from "../../quoting.js";
+
+/** Formats a whole number with separators: 60,000. */
+export function count(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+/** Formats a number with a noun: `1 image`, `2 images`. */
+export function some(value: number, noun: string): string {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+/** Formats a share from 0 to 1 as a percentage with two decimals: `12.34 %`. */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(2)} %`;
+}
+
+/** Formats a learning rate or a loss with at most four digits. */
+export function short(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+}
+
+/** Formats a time in seconds: `45 s`, `2 min 05 s`, `3 h 10 min`. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "?";
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return seconds > 0 && seconds < 9.95 ? `${seconds.toFixed(1)} s` : `${whole} s`;
+  const two = (value: number) => String(value).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+}
+
+/**
+ * Formats rows as a table with aligned columns. Line breaks and control characters in a cell are escaped.
+ * @param right indices of the columns that are aligned to the right, for numbers
+ */
+export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const rows = cells.map((row) => row.map(printable));
+  const widths = (rows[0] ?? []).map((_, column) =>
+    rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
+  );
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** Quotes a word for a shell if necessary. */
+export function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** Returns the flag of a field: `maxLr` → `--max-lr`. */
+export function flagOf(field: string): string {
+  return `--${field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** Returns how this program was started, for a command that the user can copy. */
+export function thisProgram(): string {
+  const script = process.argv[1] ?? "";
+  if (!script.endsWith(".js")) return "npx stepsize";
+  return `node ${shellWord(script.startsWith(`${process.cwd()}/`) ? script.slice(process.cwd().length + 1) : script)}`;
+}
