@@ -8,7 +8,7 @@ import { asType, noGrad, type Tensor, tidy } from "../tensor/index.js";
 import type { LoadedModel } from "../train/index.js";
 import { loadOpenModel, type OpenCheckpoint, withCheckpoint } from "../train/saved-model.js";
 import { check, type Fields, help } from "./config/fields.js";
-import { deviceField, threadsField } from "./config/train-config.js";
+import { deviceField, threadsField } from "./config/shared-fields.js";
 import { UsageError } from "./failure.js";
 import { tell } from "./output/terminal.js";
 import { flagOf } from "./output/text.js";

@@ -30,8 +30,7 @@ import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { print, tell } from "../output/terminal.js";
 import { flagOf, shellWord } from "../output/text.js";
-import { BenchProgress } from "./bench-progress.js";
-import { bandwidthPoints, benchTable } from "./bench-table.js";
+import { BenchProgress, bandwidthPoints, benchTable } from "./bench-output.js";
 
 const fields: Fields = {
   optimizer: choiceField(measuredOptimizerNames, "the update rule", { fallback: defaultOptimizer }),

@@ -15,7 +15,7 @@ import {
 } from "../../study/index.js";
 import { version } from "../../version.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
-import { deviceField, threadsField } from "../config/train-config.js";
+import { deviceField, threadsField } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { print, printJson, tell } from "../output/terminal.js";

@@ -4,7 +4,6 @@ import { z } from "zod";
 import { type Curvature, curvature, massBounds } from "../../curvature/index.js";
 import { writeAtomically } from "../../files/atomic-file.js";
 import * as models from "../../models/index.js";
-import { dataField } from "../config/data-source.js";
 import {
   addFlags,
   check,
@@ -15,14 +14,14 @@ import {
   switchField,
   withFallback,
 } from "../config/fields.js";
+import { dataField } from "../config/shared-fields.js";
 import { Interrupts } from "../interrupts.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, flagOf, some } from "../output/text.js";
 import { savedFields } from "../saved.js";
-import { CurvatureProgress } from "./curvature-progress.js";
+import { CurvatureProgress, curvatureTable, massBars, workLine } from "./curvature-output.js";
 import { openSubject, optimizersFor, type Subject, type SubjectOptions } from "./curvature-subject.js";
 import { type Suggested, type SuggestionOptions, suggestionFor, suggestionText } from "./curvature-suggestion.js";
-import { curvatureTable, massBars, workLine } from "./curvature-text.js";
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";

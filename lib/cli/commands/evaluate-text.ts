@@ -6,8 +6,7 @@ import { evaluationWindows, parseSource } from "../../tasks/index.js";
 import { evaluate } from "../../train/index.js";
 import { UsageError } from "../failure.js";
 import { CountProgress } from "../output/count-progress.js";
-import { perplexity, scoreInWords } from "../output/score.js";
-import { count } from "../output/text.js";
+import { count, perplexity, scoreInWords } from "../output/text.js";
 import { asTextModel, type SavedModel } from "../saved.js";
 
 /** The data that a trained model is evaluated on. */

@@ -6,13 +6,12 @@ import { StepsizeError } from "../../errors.js";
 import { shown } from "../../quoting.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../../tensor/index.js";
-import { dataField } from "../config/data-source.js";
 import { addFlags, choiceField, type Fields, fromFlags, numberField, withFallback } from "../config/fields.js";
+import { dataField } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
-import { scoreInWords } from "../output/score.js";
 import { print, printJson, tell } from "../output/terminal.js";
-import { count, percent, table } from "../output/text.js";
+import { count, percent, scoreInWords, table } from "../output/text.js";
 import { settingsBeside } from "../run-folder.js";
 import {
   asClassifier,

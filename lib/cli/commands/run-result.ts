@@ -3,8 +3,7 @@ import type { Schedule } from "../../schedule/index.js";
 import type { Task } from "../../tasks/index.js";
 import type { TrainSettings } from "../config/train-config.js";
 import type { Counted } from "../output/progress.js";
-import { scoreInWords } from "../output/score.js";
-import { count, duration, percent, short, some } from "../output/text.js";
+import { count, duration, percent, scoreInWords, short, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { Change, Metric } from "./run-records.js";
 

@@ -10,26 +10,11 @@ import { defaultContext, parseSource, resolveSource } from "../../tasks/index.js
 import type { Allowed } from "../../train/index.js";
 import { UsageError } from "../failure.js";
 import { flagOf } from "../output/text.js";
-import { dataField } from "./data-source.js";
 import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
 import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
 import { readSettings } from "./settings-file.js";
-
-/** The field for a device, as `openDevice` takes it. */
-export const deviceField: z.ZodType<string> = z.string().regex(/^(auto|cpu|cuda(:(\d+|emulated))?)$/);
-deviceField.register(help, {
-  kind: "text",
-  placeholder: "<name>",
-  expected: "auto, cpu, cuda or cuda:<number>",
-  description: "device: auto, cpu, cuda, cuda:1, …",
-  fallback: "auto: the first GPU; the CPU if there is none or with --threads",
-});
-
-/** The field for the number of threads that CPU kernels use. */
-export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads for kernels", {
-  fallback: "all CPUs available to the process",
-});
+import { dataField, deviceField, threadsField } from "./shared-fields.js";
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";

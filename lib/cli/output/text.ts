@@ -1,4 +1,6 @@
 import { printable } from "../../quoting.js";
+import type { Task } from "../../tasks/index.js";
+import type { Evaluation } from "../../train/index.js";
 
 /** Formats a whole number with separators: 60,000. */
 export function count(value: number): string {
@@ -30,6 +32,20 @@ export function duration(seconds: number): string {
   const two = (value: number) => String(value).padStart(2, "0");
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+}
+
+type Score = Pick<Evaluation, "loss" | "accuracy">;
+
+/** Describes an evaluation. For text, the loss is in nats per token, and the accuracy is that of the next token. */
+export function scoreInWords({ loss, accuracy = Number.NaN }: Score, unit: Task["unit"]): string {
+  if (unit === "images") return `accuracy ${percent(accuracy)}, loss ${short(loss)}`;
+  const right = `the next token right in ${percent(accuracy)}`;
+  return `loss ${short(loss)} nats per token, perplexity ${short(perplexity(loss))}, ${right}`;
+}
+
+/** Returns the perplexity, e to the mean loss in nats per token. */
+export function perplexity(loss: number): number {
+  return Math.exp(loss);
 }
 
 /**
