@@ -61,6 +61,8 @@ export interface OpenSavedOptions<T> {
   readonly precision?: Precision;
   /** Reads the optimizer state of the same checkpoint too. */
   readonly readOptimizer?: (checkpoint: OpenCheckpoint) => Promise<T>;
+  /** How to do the same in code, for a model that is not one of the library's. Default: load it with `loadModel`. */
+  readonly inCode?: string;
 }
 
 /**
@@ -68,12 +70,13 @@ export interface OpenSavedOptions<T> {
  * prune its checkpoints.
  *
  * @returns the model; `optimizer` is the result of `readOptimizer`
- * @throws UsageError if the path does not exist or is a folder without checkpoints
+ * @throws UsageError if the path does not exist, is a folder without checkpoints, or holds a model of the caller's own
+ * code, which the command line cannot build
  * @throws StepsizeError any error of opening the device and loading the checkpoint
  */
 export async function openSaved<T = undefined>(
   values: Readonly<Record<string, unknown>>,
-  { precision, readOptimizer }: OpenSavedOptions<T> = {},
+  { precision, readOptimizer, inCode = "loadModel(path, { device, build })" }: OpenSavedOptions<T> = {},
 ): Promise<SavedModel & { readonly optimizer: T | undefined }> {
   const {
     checkpoint,
@@ -88,6 +91,10 @@ export async function openSaved<T = undefined>(
   if (!found) throw new UsageError(`--checkpoint: expected a file or folder, ${checkpoint} does not exist`);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
   const open = async (from: OpenCheckpoint) => {
+    if (!from.info.config)
+      throw new UsageError(
+        `--checkpoint: expected a model of this library, got ${from.path} of your own code; call ${inCode} in that code`,
+      );
     const loaded = await loadOpenModel(from, { device, ...(precision && { precision }) });
     return { ...loaded, path: from.path, device, optimizer: await readOptimizer?.(from) };
   };

@@ -25,7 +25,7 @@ export const constantDefinition: Definition<CommonOptions> = {
 };
 
 /** Options of {@link step}. */
-export interface StepOptions extends CommonOptions {
+export interface StepDecayOptions extends CommonOptions {
   /**
    * Positions of the drops, as fractions of the T steps after the warm-up: increasing, each above 0 and below 1. The
    * drop of milestone m is at step `round(m·T)`. Default `[0.5, 0.75]`, as in He et al., who drop after 32k and 48k of
@@ -43,11 +43,11 @@ export interface StepOptions extends CommonOptions {
  *
  * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
-export function step(options: StepOptions): Schedule {
+export function step(options: StepDecayOptions): Schedule {
   return build(stepDefinition, options);
 }
 
-export const stepDefinition: Definition<StepOptions> = {
+export const stepDefinition: Definition<StepDecayOptions> = {
   name: "step",
   description: "Drops by a factor at each milestone",
   source: "He et al., CVPR 2016",

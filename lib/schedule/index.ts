@@ -9,7 +9,7 @@ export {
   type PolynomialOptions,
   polynomial,
   rex,
-  type StepOptions,
+  type StepDecayOptions,
   step,
 } from "./decay.js";
 export type { CommonOptions, Convention, RateOptions } from "./definition.js";

@@ -18,7 +18,7 @@ describe("a run whose checkpoints are not all right", () => {
     truncateSync(newest, 5000);
     const { code, stderr } = await run(["train", "--resume", "cut"], { cwd });
     expect(code).toBe(0);
-    expect(stderr).toContain(`damaged, trying the one before: ${newest.slice(cwd.length + 1)}`);
+    expect(stderr).toContain(`damaged checkpoint, trying the previous one: ${newest.slice(cwd.length + 1)}`);
     expect(stderr).toContain("it is cut short");
     expect(stderr).toContain(`continuing ${before.slice(cwd.length + 1)}`);
     expect(lossesOf(join(cwd, "cut"))).toEqual(lossesOf(join(cwd, "whole")));

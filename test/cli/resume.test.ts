@@ -41,7 +41,7 @@ test("a second signal ends it at once", async () => {
     new Promise<void>((resolve) => child.stderr?.on("data", (bytes) => String(bytes).includes(text) && resolve()));
   await from("run folder twice");
   await wait(200);
-  const told = from("once more to leave at once");
+  const told = from("interrupt again to exit at once");
   child.kill("SIGINT");
   await told;
   // Two signals of one key press come sooner than this.

@@ -82,15 +82,8 @@ async function openTrained(options: SubjectOptions): Promise<Subject> {
   const { data: given, batch, seed, adam } = options;
   // Gradients are subtracted from each other, for which bf16 is not precise enough.
   const more = adam ? { readOptimizer: preconditionerOf } : {};
-  const saved = await openSaved<Preconditioner>({ ...options }, { precision: "float32", ...more }).catch(
-    (error: unknown) => {
-      if (!(error instanceof StepsizeError) || !error.message.includes("model of your own code")) throw error;
-      throw new UsageError(
-        `--checkpoint: expected a model of this library, got ${options.checkpoint} of your own code; call curvature(model, batch) in that code`,
-        { cause: error },
-      );
-    },
-  );
+  const inCode = "curvature(model, batch)";
+  const saved = await openSaved<Preconditioner>({ ...options }, { precision: "float32", inCode, ...more });
   try {
     const { path, device, model, prepare, card, step, optimizer: preconditioner } = saved;
     const run = ((await settingsBeside(path)) ?? {}) as RunSettings;

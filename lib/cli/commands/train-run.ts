@@ -89,7 +89,7 @@ export class TrainRun {
   announceEnd(): void {
     const { reason } = this.#options.interrupts.signal;
     const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
-    const more = reason instanceof Interrupted ? "; once more to leave at once" : "";
+    const more = reason instanceof Interrupted ? "; interrupt again to exit at once" : "";
     this.#progress?.note(`${why}: finishing this step and writing a checkpoint${more}`);
   }
 

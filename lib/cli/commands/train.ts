@@ -136,7 +136,7 @@ async function restore(folder: RunFolder, { trainer }: OpenRun, allow: readonly 
     },
     {
       parts: ["model", "optimizer", "rates"],
-      damaged: (message) => note(`damaged, trying the one before: ${message}`),
+      damaged: (message) => note(`damaged checkpoint, trying the previous one: ${message}`),
     },
   );
   if (path === undefined) note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
