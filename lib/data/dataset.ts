@@ -1,11 +1,12 @@
 import { invalidArgument } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
+import type { PreprocessingOptions } from "../preprocessing-options.js";
 import { permutation } from "../random.js";
 import { isInt32Array } from "../realms.js";
 import type { BatchOptions, BatchSource } from "./batch.js";
 import { DatasetBatches } from "./dataset-batches.js";
 import { count, type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
-import { type Preprocessing, type Statistics, statisticsOf } from "./statistics.js";
+import { type Statistics, statisticsOf } from "./statistics.js";
 
 /** Options of {@link ArrayDataset.split}. */
 export interface SplitOptions {
@@ -120,7 +121,7 @@ export class ArrayDataset implements Dataset {
   }
 
   /** Returns the preprocessing that gives every channel mean 0 and standard deviation 1, for a model card. */
-  preprocessing(): Preprocessing {
+  preprocessing(): PreprocessingOptions {
     const { shape, dtype } = this.#store.inputs;
     return { shape, dtype, scale: dtype === "uint8" ? 1 / 255 : 1, ...this.statistics() };
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+export type { PreprocessingOptions } from "../preprocessing-options.js";
 export type { AugmentOptions, Batch, BatchOptions, BatchSource, IterationOptions } from "./batch.js";
 export { cifar10 } from "./cifar10.js";
 export { ArrayDataset, type SplitOptions } from "./dataset.js";
@@ -23,7 +24,7 @@ export type {
 } from "./items.js";
 export { mnist } from "./mnist.js";
 export { type IdxFile, readIdx } from "./read-idx.js";
-export type { Preprocessing, Statistics } from "./statistics.js";
+export type { Statistics } from "./statistics.js";
 export type { TokenBatchOptions } from "./token-batches.js";
 export type { SplitInfo, TokenFolder, TokenSplit, TokenType } from "./token-folder.js";
 export { readTokenFolder, tokenSplits } from "./token-folder.js";

@@ -1,19 +1,10 @@
 import { isUint8Array } from "../realms.js";
-import { count, type Inputs, type InputType } from "./items.js";
+import { count, type Inputs } from "./items.js";
 
 /** Mean and population standard deviation of each channel. */
 export interface Statistics {
   readonly mean: readonly number[];
   readonly std: readonly number[];
-}
-
-/** Converts raw items to inputs of a model: (x·scale − mean)/std per channel. Plain JSON. */
-export interface Preprocessing extends Statistics {
-  /** Shape of one item. */
-  readonly shape: readonly number[];
-  readonly dtype: InputType;
-  /** Factor of raw values: 1/255 for uint8, otherwise 1. */
-  readonly scale: number;
 }
 
 /**

@@ -1,7 +1,6 @@
 // The surface that every addon exports. `native/binding/` implements it once for all backends.
+import type { DataType } from "../data-type.js";
 
-/** Type of the elements of a tensor. */
-export type DataType = "float32" | "float64" | "int32" | "uint8" | "bfloat16";
 /** All element types. */
 export const dataTypes: readonly DataType[] = ["float32", "float64", "int32", "uint8", "bfloat16"];
 

@@ -1,4 +1,5 @@
-export type { DataType, DevicePointer, MemoryStatistics, TypedArray } from "./addon.js";
+export type { DataType } from "../data-type.js";
+export type { DevicePointer, MemoryStatistics, TypedArray } from "./addon.js";
 export { arrayOf, dataTypes } from "./addon.js";
 export { Capture } from "./capture.js";
 export { Device, type DeviceOptions, expectDevice, listDevices, openDevice, openDeviceSync } from "./device.js";

@@ -1,8 +1,9 @@
 import { expectModule } from "../arguments.js";
+import type { PreprocessingOptions } from "../preprocessing-options.js";
 import { asType, type Tensor, tidy } from "../tensor/index.js";
 import { expectTensor } from "../tensor/tensor.js";
 import type { Module } from "./module.js";
-import { Preprocessing, type PreprocessingOptions } from "./preprocessing.js";
+import { Preprocessing } from "./preprocessing.js";
 
 /**
  * The preparation of raw inputs for a model: it moves and preprocesses images, and converts floats to the model's

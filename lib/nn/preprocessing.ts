@@ -1,23 +1,9 @@
 import { expectFinite, expectShape } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
-import type { DataType } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
+import type { PreprocessingOptions } from "../preprocessing-options.js";
 import { asType, type NormalizeOptions, normalizeImages, type Tensor, tensor, tidy } from "../tensor/index.js";
 import { expectTensor } from "../tensor/tensor.js";
-
-/** Options of {@link Preprocessing}, as plain JSON. They are saved with the model. */
-export interface PreprocessingOptions {
-  /** Shape of one raw item, such as [28, 28, 1]. Its last axis is the channels. */
-  readonly shape: readonly number[];
-  /** Type of the raw values. */
-  readonly dtype: DataType;
-  /** Factor of the raw values, applied first: 1/255 for bytes. */
-  readonly scale: number;
-  /** Mean of the scaled values, per channel (the last axis). */
-  readonly mean: readonly number[];
-  /** Standard deviation of the scaled values, per channel. A value that is not above 0 counts as 1. */
-  readonly std: readonly number[];
-}
 
 const preprocessingNames = optionNames<PreprocessingOptions>({
   shape: true,

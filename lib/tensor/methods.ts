@@ -1,5 +1,5 @@
 // The operations as methods of tensors, so that `x.matmul(w).add(b).relu()` is written in the order of computation.
-import type { DataType } from "../native/addon.js";
+import type { DataType } from "../data-type.js";
 import { backward } from "./autograd.js";
 import * as elementwise from "./operations/elementwise.js";
 import * as linear from "./operations/linear.js";

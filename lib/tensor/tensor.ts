@@ -1,13 +1,7 @@
 import { inspect } from "node:util";
+import type { DataType } from "../data-type.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
-import {
-  type Attributes,
-  arrayOf,
-  type DataType,
-  dataTypes,
-  type NativeTensor,
-  type TypedArray,
-} from "../native/addon.js";
+import { type Attributes, arrayOf, dataTypes, type NativeTensor, type TypedArray } from "../native/addon.js";
 import { type Device, expectDevice } from "../native/index.js";
 import { nestedShape } from "../nested.js";
 import { checkedOptions, optionNames } from "../options.js";

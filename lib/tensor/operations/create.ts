@@ -1,4 +1,4 @@
-import type { DataType } from "../../native/addon.js";
+import type { DataType } from "../../data-type.js";
 import { type Device, expectDevice } from "../../native/index.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { execute, Tensor } from "../tensor.js";

@@ -1,6 +1,6 @@
 import { isListOf } from "../../arguments.js";
+import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
-import type { DataType } from "../../native/addon.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, withGradient } from "../autograd.js";
 import { execute, expectTensor, Tensor } from "../tensor.js";
