@@ -27,14 +27,26 @@ export interface BatchSource {
   readonly items: number;
   /** Number of items of a full batch. */
   readonly size: number;
-  /** Returns the batch of one step, in memory of its own. */
+  /**
+   * Returns the batch of one step, in memory of its own.
+   *
+   * @throws StepsizeError `invalid-argument` if `step` is not an integer of at least 0; `invalid-state` after `close`.
+   * The promise rejects then.
+   */
   at(step: number): Promise<Batch>;
   /**
-   * Iterates over the batches from one step on, through all epochs, without end. Each batch has memory of its own unless
-   * {@link IterationOptions.reuse} is set. Leaving the loop stops pending work.
+   * Iterates over the batches from one step on, through all epochs, without end. Each batch has memory of its own
+   * unless {@link IterationOptions.reuse} is set. Leaving the loop stops pending work.
+   *
+   * @throws StepsizeError `invalid-argument` for a wrong step or option, at the call; `invalid-state` after `close`
    */
   from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch>;
-  /** Iterates once over all items in their original order, without augmentation, for evaluation. The last batch may be short. */
+  /**
+   * Iterates once over all items in their original order, without augmentation, for evaluation. The last batch may be
+   * short.
+   *
+   * @throws StepsizeError `invalid-argument` for a wrong option, at the call; `invalid-state` after `close`
+   */
   once(options?: IterationOptions): AsyncIterableIterator<Batch>;
   /** Ends the source's threads. Pending and later requests are rejected. */
   close(): Promise<void>;
@@ -122,7 +134,7 @@ const augmentNames = optionNames<AugmentOptions>({ pad: true, crop: true, flip: 
  * Checks the options of batches against their dataset.
  *
  * @param items number of items of the dataset
- * @throws `invalid-argument` naming the wrong option
+ * @throws StepsizeError `invalid-argument` naming the wrong option
  */
 export function checkOptions(options: BatchOptions, items: number, itemShape: readonly number[]): CheckedOptions {
   expectOptions("batches", batchNames, options);
@@ -147,7 +159,8 @@ export function checkOptions(options: BatchOptions, items: number, itemShape: re
 
 /**
  * Checks a step and returns it.
- * @throws `invalid-argument` if it is not an integer of at least 0
+ *
+ * @throws StepsizeError `invalid-argument` if it is not an integer of at least 0
  */
 export function checkStep(step: unknown): number {
   if (Number.isSafeInteger(step) && (step as number) >= 0) return step as number;
@@ -158,7 +171,8 @@ const iterationNames = optionNames<IterationOptions>({ reuse: true });
 
 /**
  * Checks the options of `from` or `once` and returns `reuse`.
- * @throws `invalid-argument` naming the wrong option
+ *
+ * @throws StepsizeError `invalid-argument` naming the wrong option
  */
 export function checkReuse(path: string, options: IterationOptions = {}): boolean {
   expectOptions(path, iterationNames, options);

@@ -23,8 +23,16 @@ const defaultNames = ["airplane", "automobile", "bird", "cat", "deer", "dog", "f
  * records of a label byte and 3,072 pixel bytes, one color plane after the other. Inputs are uint8 of shape
  * `[32, 32, 3]`. The class names are read from `batches.meta.txt` if it exists.
  *
- * @throws `not-found` if a file is missing; `invalid-file` if a file is cut short or has a label above 9;
+ * @throws StepsizeError `not-found` if a file is missing; `invalid-file` if a file is cut short or has a label above 9;
  * `invalid-argument` for a wrong option
+ *
+ * @example
+ * ```ts
+ * import { data } from "stepsize";
+ *
+ * const train = await data.cifar10("path/to/cifar-10-batches-bin");
+ * const batches = train.batches({ size: 128, augment: { pad: 4, flip: true } });
+ * ```
  */
 export async function cifar10(dir: string, options: SplitChoice = {}): Promise<ArrayDataset> {
   const split = chosenSplit("cifar10", options);

@@ -72,7 +72,6 @@ export class DatasetBatches implements BatchSource {
       prefetch > 0 && Math.min(size, this.items) * itemSize * inputs.data.BYTES_PER_ELEMENT >= INLINE_BYTES;
   }
 
-  /** @throws `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after `close` */
   async at(step: number): Promise<Batch> {
     const place = this.#placeOf(checkStep(step));
     if (!this.offThread) return this.#gather(place, this.#newSlot(false));
@@ -82,7 +81,6 @@ export class DatasetBatches implements BatchSource {
     return batch;
   }
 
-  /** @throws `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after `close` */
   from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
     return this.#draw(checkStep(step), Number.POSITIVE_INFINITY, (k) => this.#placeOf(k), checkReuse("from", options));
   }

@@ -27,8 +27,20 @@ export interface Store {
 }
 
 /**
- * A dataset in memory, created by `mnist`, `cifar10`, `idx` and `fromArrays`. Its parts (`split`, `subset`) are views by
- * index on the same memory.
+ * A dataset in memory, created by `mnist`, `cifar10`, `idx` and `fromArrays`. Its parts (`split`, `subset`) are views
+ * by index on the same memory.
+ *
+ * @example
+ * ```ts
+ * import { data } from "stepsize";
+ *
+ * const inputs = new Float32Array([0, 0, 0, 1, 1, 0, 1, 1]);
+ * const set = data.fromArrays({ inputs, labels: [0, 1, 1, 0], shape: [2] });
+ * const { train, validation } = set.split({ validation: 0.25 });
+ * console.log(train.length, validation.length); // 3 1
+ * for await (const { inputs, labels } of set.subset([3, 0]).batches({ size: 2 }).once())
+ *   console.log(inputs.data, labels); // 1, 1, 0, 0 and 0, 0
+ * ```
  */
 export class ArrayDataset implements Dataset {
   readonly length: number;
@@ -67,7 +79,8 @@ export class ArrayDataset implements Dataset {
 
   /**
    * Splits the dataset at random into two disjoint parts. Each part keeps the order of the dataset.
-   * @throws `invalid-argument` for a wrong option, or if one of the parts would be empty
+   *
+   * @throws StepsizeError `invalid-argument` for a wrong option, or if one of the parts would be empty
    */
   split(options: SplitOptions): {
     train: ArrayDataset;
@@ -91,7 +104,8 @@ export class ArrayDataset implements Dataset {
 
   /**
    * Returns a view of the items with these indices, in this order. An index may occur more than once.
-   * @throws `invalid-argument` for an empty list or an index that is out of range
+   *
+   * @throws StepsizeError `invalid-argument` for an empty list or an index that is out of range
    */
   subset(indices: ArrayLike<number>): ArrayDataset {
     if (!(indices?.length >= 1)) invalidArgument("subset.indices", "an array of at least one index", indices);
@@ -105,7 +119,8 @@ export class ArrayDataset implements Dataset {
 
   /**
    * Returns batches of this dataset, for training or evaluation.
-   * @throws `invalid-argument` naming the wrong option
+   *
+   * @throws StepsizeError `invalid-argument` naming the wrong option
    */
   batches(options: BatchOptions): BatchSource {
     return new DatasetBatches(this.#store, this.#index, this.name, options);

@@ -18,7 +18,8 @@ const splitChoice = optionNames<SplitChoice>({ split: true });
 
 /**
  * Checks the options of a loader and returns the split.
- * @throws `invalid-argument`
+ *
+ * @throws StepsizeError `invalid-argument`
  */
 export function chosenSplit(loader: string, options: SplitChoice): Split {
   return checkSplit(checkedOptions(loader, splitChoice, options).split);
@@ -47,7 +48,7 @@ export function notFound(folder: string, lookedFor: readonly string[], there: re
  * Lists the names in a folder, sorted.
  *
  * @param lookedFor names for the error message
- * @throws `not-found` if the folder cannot be read; `invalid-argument` if `folder` is not a path
+ * @throws StepsizeError `not-found` if the folder cannot be read; `invalid-argument` if `folder` is not a path
  */
 export async function listFolder(folder: string, lookedFor: readonly string[]): Promise<string[]> {
   if (typeof folder !== "string" || folder === "") invalidArgument("dir", "the path of a folder", folder);
@@ -67,8 +68,8 @@ const mostBytes = 2 ** 30;
  * Reads all bytes of a file.
  *
  * @param most largest size in bytes; default 1 GiB
- * @throws `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it is larger or cannot
- * be read; `out-of-memory`
+ * @throws StepsizeError `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it is
+ * larger or cannot be read; `out-of-memory`
  */
 export async function readBytes(path: string, most = mostBytes): Promise<Uint8Array> {
   return readFile(path, most).catch((error: unknown) => withNeighbors(path, error));
@@ -76,7 +77,9 @@ export async function readBytes(path: string, most = mostBytes): Promise<Uint8Ar
 
 /**
  * Opens a file.
- * @throws `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it cannot be read
+ *
+ * @throws StepsizeError `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it
+ * cannot be read
  */
 export async function openData(path: string): Promise<OpenFile> {
   return openFile(path).catch((error: unknown) => withNeighbors(path, error));
@@ -90,7 +93,8 @@ async function withNeighbors(path: string, error: unknown): Promise<never> {
 
 /**
  * Checks a split and returns it; default `"train"`.
- * @throws `invalid-argument`
+ *
+ * @throws StepsizeError `invalid-argument`
  */
 export function checkSplit(split: unknown = "train"): Split {
   if (split === "train" || split === "test") return split;

@@ -49,8 +49,16 @@ interface Flat {
  * Creates a dataset from arrays. Arrays are copied, unless they are in shared memory, which the dataset uses without a
  * copy.
  *
- * @throws `invalid-argument` for nested arrays of unequal lengths, numbers that are not finite, lengths that do not
- * match, and labels that are not a class; `out-of-memory`
+ * @throws StepsizeError `invalid-argument` for nested arrays of unequal lengths, numbers that are not finite, lengths
+ * that do not match, and labels that are not a class; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { data } from "stepsize";
+ *
+ * const set = data.fromArrays({ inputs: [[0, 0], [0, 1], [1, 0], [1, 1]], labels: [0, 1, 1, 0] });
+ * const { batchesPerEpoch } = set.batches({ size: 2 }); // 2
+ * ```
  */
 export function fromArrays(given: FromArrays): ArrayDataset {
   expectOptions("fromArrays", names, given);

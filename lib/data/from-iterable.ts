@@ -6,6 +6,7 @@ import { checkClasses, checkFinite, checkShape, count, type InputArray, type Inp
 
 /** A batch from a user's iterable. Shapes are those of the whole batch, items first. */
 export interface GivenBatch {
+  /** The inputs: the values, item after item, and their shape. */
   readonly inputs: { readonly data: InputArray; readonly shape: readonly number[] };
   /** A class index per item, or an object with data and shape: several class indices per item, or float targets. */
   readonly labels: Int32Array | { readonly data: Float32Array | Int32Array; readonly shape: readonly number[] };
@@ -27,9 +28,9 @@ export interface FromIterableOptions {
 const names = optionNames<FromIterableOptions>({ size: true, batchesPerEpoch: true, name: true });
 
 /**
- * Creates a source of batches from an iterable, or from a function that returns one. Every `from`, every `once` and every
- * step backward iterates from the start. A generator object can be iterated only once, so it supports only one of them.
- * A function supports any number.
+ * Creates a source of batches from an iterable, or from a function that returns one. Every `from`, every `once` and
+ * every step backward iterates from the start. A generator object can be iterated only once, so it supports only one of
+ * them. A function supports any number.
  *
  * Batches are checked and passed on without a copy, and none is read ahead. The iterable owns the memory of a batch. If
  * it fills the same array again, earlier batches change.
@@ -37,8 +38,20 @@ const names = optionNames<FromIterableOptions>({ size: true, batchesPerEpoch: tr
  * `from(k)` and `at(k)` reach step k by reading and dropping the batches before it. An iterable is not started again at
  * its end, so for several epochs it must continue by itself.
  *
- * @throws `invalid-argument` for a wrong option, and, when it is read, for a wrong batch; `invalid-state` if the iterable
- * ends before a requested step, or if a generator object is iterated again
+ * @throws StepsizeError `invalid-argument` for a wrong option, and, when it is read, for a wrong batch; `invalid-state`
+ * if the iterable ends before a requested step, or if a generator object is iterated again
+ *
+ * @example
+ * ```ts
+ * import { data } from "stepsize";
+ *
+ * async function* numbers() {
+ *   for (let step = 0; ; step++)
+ *     yield { inputs: { data: Float32Array.of(step, step + 1), shape: [2, 1] }, labels: Int32Array.of(0, 1) };
+ * }
+ * const batches = data.fromIterable(numbers, { size: 2 });
+ * const { inputs } = await batches.at(5); // 5, 6
+ * ```
  */
 export function fromIterable(
   source: GivenBatches | (() => GivenBatches),

@@ -44,7 +44,8 @@ export class GatherThread {
 
   /**
    * Gathers a batch into a slot. Resolves when the slot is filled.
-   * @throws `device-failed` if the thread fails or has failed; the reason of {@link close}
+   *
+   * @throws StepsizeError `device-failed` if the thread fails or has failed; the reason of {@link close}
    */
   gather(place: Place, slot: Slot): Promise<void> {
     const failure = this.#failure;

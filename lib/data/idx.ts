@@ -26,11 +26,19 @@ const prefixes = { train: "train", test: "t10k" } as const;
 
 /**
  * Loads a folder of images and labels in the layout of MNIST, which Fashion-MNIST and others also use:
- * `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-…` for the test split. Names may have a dot instead of
- * the dash before `idx`, and the ending `.gz`. Inputs are uint8 of shape `[height, width, 1]`.
+ * `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, or `t10k-…` for the test split. Names may have a dot instead
+ * of the dash before `idx`, and the ending `.gz`. Inputs are uint8 of shape `[height, width, 1]`.
  *
- * @throws `not-found` if a file is missing; `invalid-file` if a file is damaged, if the files differ in their number of
- * items, or if a label is not a class; `invalid-argument` for a wrong option
+ * @throws StepsizeError `not-found` if a file is missing; `invalid-file` if a file is damaged, if the files differ in
+ * their number of items, or if a label is not a class; `invalid-argument` for a wrong option
+ *
+ * @example
+ * ```ts
+ * import { data } from "stepsize";
+ *
+ * const test = await data.idx("path/to/fashion-mnist", { split: "test" });
+ * console.log(test.length, test.inputs.shape); // 10000 [28, 28, 1]
+ * ```
  */
 export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayDataset> {
   expectOptions("idx", names, options);

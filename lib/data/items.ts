@@ -12,14 +12,17 @@ export type InputArray = Uint8Array | Float32Array | Int32Array;
 
 /** Inputs of a dataset or a batch. In a dataset, `shape` is that of one item; in a batch, that of the whole batch. */
 export interface Inputs {
+  /** The values, item after item, in row-major order. */
   readonly data: InputArray;
   /** Row-major; images are `[height, width, channels]`. */
   readonly shape: readonly number[];
+  /** Element type of the values. */
   readonly dtype: InputType;
 }
 
 /** Labels that are not class indices, such as regression targets or soft labels. */
 export interface FloatLabels {
+  /** The targets, item after item, in row-major order. */
   readonly data: Float32Array;
   /** In a dataset, the shape of one target, `[]` for a single number; in a batch, the shape of the whole batch. */
   readonly shape: readonly number[];
@@ -27,6 +30,7 @@ export interface FloatLabels {
 
 /** Several class indices per item, such as the next token at every position of a text. Only batches have them. */
 export interface ClassLabels {
+  /** The class indices, item after item, in row-major order. */
   readonly data: Int32Array;
   /** Shape of the whole batch, items first. */
   readonly shape: readonly number[];
@@ -42,7 +46,9 @@ export type Labels = ItemLabels | ClassLabels;
 export interface Dataset {
   /** Number of items. */
   readonly length: number;
+  /** All inputs, item after item, with the shape of one item. */
   readonly inputs: Inputs;
+  /** All labels, item after item. */
   readonly labels: ItemLabels;
   /** Names of the classes, by index. */
   readonly classes?: readonly string[];
@@ -59,7 +65,8 @@ export function typeOf(data: unknown): InputType | undefined {
 
 /**
  * Allocates an array of zeros in memory that is shared with worker threads.
- * @throws `out-of-memory`
+ *
+ * @throws StepsizeError `out-of-memory`
  */
 export function sharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
   return arrayOver(
@@ -72,7 +79,8 @@ export function sharedArray<T extends InputType>(dtype: T, length: number): Arra
 
 /**
  * Allocates an array of zeros in ordinary memory.
- * @throws `out-of-memory`
+ *
+ * @throws StepsizeError `out-of-memory`
  */
 export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
   return arrayOver(
@@ -95,7 +103,8 @@ type ArrayFor<T extends InputType> = { uint8: Uint8Array; float32: Float32Array;
 
 /**
  * Returns the numbers of an array in shared memory: the array itself if it is already there, otherwise a copy.
- * @throws `out-of-memory`
+ *
+ * @throws StepsizeError `out-of-memory`
  */
 export function toShared(data: InputArray): InputArray {
   const { buffer, byteOffset, length } = data;
@@ -116,7 +125,8 @@ export function count(shape: readonly number[]): number {
 
 /**
  * Checks a shape and returns a frozen copy.
- * @throws `invalid-argument` if it is not an array of integers of at least 1
+ *
+ * @throws StepsizeError `invalid-argument` if it is not an array of integers of at least 1
  */
 export function checkShape(name: string, shape: unknown): readonly number[] {
   if (isListOf(shape, (extent) => Number.isSafeInteger(extent) && (extent as number) >= 1)) {
@@ -127,7 +137,8 @@ export function checkShape(name: string, shape: unknown): readonly number[] {
 
 /**
  * Checks that all numbers are finite. A single NaN in the inputs would make all weights NaN.
- * @throws `invalid-argument` naming the first number that is NaN or infinite
+ *
+ * @throws StepsizeError `invalid-argument` naming the first number that is NaN or infinite
  */
 export function checkFinite(name: string, data: Float32Array): void {
   for (let i = 0; i < data.length; i++) {
@@ -139,7 +150,7 @@ export function checkFinite(name: string, data: Float32Array): void {
  * Checks that all labels are class indices or mark an item that does not count.
  *
  * @param classes number of classes; `undefined` if it is unknown
- * @throws `invalid-argument` naming the first wrong label
+ * @throws StepsizeError `invalid-argument` naming the first wrong label
  */
 export function checkClasses(name: string, labels: Int32Array, classes: number | undefined): void {
   for (let i = 0; i < labels.length; i++) {

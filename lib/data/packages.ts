@@ -6,7 +6,7 @@ import { StepsizeError } from "../errors.js";
  * Resolves a file of an optional package, which the user installs.
  *
  * @param wantedBy what needs the package, for the error message
- * @throws `not-found` if the package is not installed or has no such file
+ * @throws StepsizeError `not-found` if the package is not installed or has no such file
  */
 export function resolveInPackage(name: string, file: string, wantedBy: string): string {
   // The working directory is searched too, because stepsize may be linked or installed elsewhere than the program.

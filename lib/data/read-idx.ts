@@ -18,6 +18,7 @@ const elements = {
   14: { dtype: "float64", array: Float64Array, get: "getFloat64" },
 } as const;
 
+/** An element type of the format: its name here, its array, and the method that reads it. */
 type Element = (typeof elements)[keyof typeof elements];
 
 /** The contents of an IDX file, in the machine's byte order. */
@@ -26,6 +27,7 @@ export interface IdxFile {
   readonly data: Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
   /** The sizes of the dimensions as in the file. */
   readonly shape: readonly number[];
+  /** Element type in the file. */
   readonly dtype: Element["dtype"];
 }
 
@@ -34,8 +36,19 @@ export interface IdxFile {
  * whether it is gzipped, not the name. Offsets in errors refer to the unpacked file. The header is checked against the
  * size of the file before memory is allocated, and no more is unpacked than the header declares.
  *
- * @throws `not-found` if the file does not exist; `invalid-file` for a wrong magic number, an unknown type, missing or
- * extra data, damaged gzip data, or something that is not a file; `out-of-memory`
+ * @throws StepsizeError `not-found` if the file does not exist; `invalid-file` for a wrong magic number, an unknown
+ * type, missing or extra data, damaged gzip data, or something that is not a file; `out-of-memory`
+ *
+ * @example
+ * ```ts
+ * import { writeFile } from "node:fs/promises";
+ * import { data } from "stepsize";
+ *
+ * // Element type 8 (uint8), one dimension of three elements.
+ * await writeFile("labels-idx1-ubyte", new Uint8Array([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]));
+ * const { data: labels, shape, dtype } = await data.readIdx("labels-idx1-ubyte");
+ * console.log(labels, shape, dtype); // 7, 2, 1; [3]; uint8
+ * ```
  */
 export async function readIdx(path: string): Promise<IdxFile> {
   const { file, size } = await openData(path);

@@ -3,7 +3,9 @@ import { count, type Inputs } from "./items.js";
 
 /** Mean and population standard deviation of each channel. */
 export interface Statistics {
+  /** Mean of each channel. */
   readonly mean: readonly number[];
+  /** Population standard deviation of each channel. */
   readonly std: readonly number[];
 }
 

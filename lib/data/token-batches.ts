@@ -81,14 +81,21 @@ export class TokenBatches implements BatchSource {
   }
 
   /**
-   * @throws `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after `close`;
-   * `not-found` or `invalid-file` if the file is missing, was changed, or has an id beyond the vocabulary
+   * Returns the batch of one step, in memory of its own.
+   *
+   * @throws StepsizeError `invalid-argument` if the step is not an integer of at least 0; `invalid-state` after
+   * `close`; `not-found` or `invalid-file` if the file is missing, was changed, or has an id beyond the vocabulary
    */
   async at(step: number): Promise<Batch> {
     return this.#random(checkStep(step));
   }
 
-  /** @throws `invalid-argument` if the step is not an integer of at least 0; see {@link at} for errors of reading */
+  /**
+   * Iterates over the batches from one step on, without end.
+   *
+   * @throws StepsizeError `invalid-argument` if the step is not an integer of at least 0; see {@link at} for errors of
+   * reading
+   */
   from(step: number, options?: IterationOptions): AsyncIterableIterator<Batch> {
     // `reuse` is only checked, because every batch is read into memory of its own.
     checkReuse("from", options);

@@ -20,13 +20,13 @@ const textEndings = [".txt", ".md"];
 const largestDocument = 256 * 2 ** 20;
 
 /**
- * Finds the text files at these paths. From a folder it takes all `.txt` and `.md` files, sorted by path, including those
- * of subfolders. A file that is given itself may have any ending. Empty files, duplicates, hidden files, and links to
- * folders are left out.
+ * Finds the text files at these paths. From a folder it takes all `.txt` and `.md` files, sorted by path, including
+ * those of subfolders. A file that is given itself may have any ending. Empty files, duplicates, hidden files, and
+ * links to folders are left out.
  *
  * @param onSkip called with the path and the reason if a link in a folder is broken and left out
- * @throws `not-found` if a path does not exist or there is no text at all; `invalid-file` if a file is too large, or if a
- * path is neither a file nor a folder; `invalid-argument` for an empty list
+ * @throws StepsizeError `not-found` if a path does not exist or there is no text at all; `invalid-file` if a file is
+ * too large, or if a path is neither a file nor a folder; `invalid-argument` for an empty list
  */
 export async function findTextFiles(
   paths: readonly string[],
@@ -55,7 +55,8 @@ export async function findTextFiles(
 
 /**
  * Reads the text of a file, without a byte order mark.
- * @throws `invalid-file` naming the first byte that is not UTF-8, and any error of reading the file
+ *
+ * @throws StepsizeError `invalid-file` naming the first byte that is not UTF-8, and any error of reading the file
  */
 export async function readText({ path }: TextFile): Promise<string> {
   const bytes = await readFile(path, largestDocument);

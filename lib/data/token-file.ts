@@ -34,8 +34,9 @@ export class TokenFile {
 
   /**
    * Reads `count` ids from position `first` on.
-   * @throws `not-found` if the file does not exist; `invalid-file` if it has another length than expected, if an id is not
-   * below the vocabulary, or if it cannot be read
+   *
+   * @throws StepsizeError `not-found` if the file does not exist; `invalid-file` if it has another length than
+   * expected, if an id is not below the vocabulary, or if it cannot be read
    */
   async read(first: number, count: number): Promise<Int32Array> {
     const { path, dtype, vocabulary, skip } = this.#store;
@@ -129,7 +130,7 @@ export class TokenFile {
  *
  * @param skip number of bytes before the first id
  * @param expected the expected number of ids; default any
- * @throws `invalid-file` if the size is not a whole number of ids, or not the expected one
+ * @throws StepsizeError `invalid-file` if the size is not a whole number of ids, or not the expected one
  */
 export function checkLength(path: string, size: number, dtype: TokenType, skip: number, expected?: number): number {
   const width = tokenWidth[dtype];

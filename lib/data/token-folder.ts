@@ -12,15 +12,20 @@ export type TokenType = "uint16" | "uint32";
 /** The splits of a corpus. */
 export type TokenSplit = "train" | "validation" | "test";
 
+/** The names of the splits. */
 export const tokenSplits: readonly TokenSplit[] = ["train", "validation", "test"];
 
+/** Number of bytes per id of each storage type. */
 export const tokenWidth: Readonly<Record<TokenType, number>> = { uint16: 2, uint32: 4 };
 
+/** Name and version of the format of `tokens.json`. */
 export const tokenFormat = "stepsize-tokens-1";
 
 /** Facts about the file of a split. */
 export interface SplitInfo {
+  /** Number of documents. */
   readonly documents: number;
+  /** Number of ids, with an end of text after each document. */
   readonly tokens: number;
   /** Number of bytes of the UTF-8 text that the tokens were made from. */
   readonly bytes: number;
@@ -30,15 +35,19 @@ export interface SplitInfo {
 
 /** The contents of `tokens.json`. A split without documents has neither an entry nor a file. */
 export interface TokenFolder {
+  /** Name and version of the format. */
   readonly format: typeof tokenFormat;
   /** Name of the corpus in messages and records, independent of the folder's location. */
   readonly name: string;
+  /** The tokenizer that made the ids. */
   readonly tokenizer: TokenizerSpec;
   /** Ids are below this number. */
   readonly vocabulary: number;
+  /** Storage type of the ids. */
   readonly dtype: TokenType;
   /** The id after every document. */
   readonly endOfText: number;
+  /** The splits that have documents, by name. */
   readonly splits: Readonly<Partial<Record<TokenSplit, SplitInfo>>>;
 }
 
@@ -59,7 +68,8 @@ export function splitPath(folder: string, split: TokenSplit): string {
 
 /**
  * Checks a split and returns it; default `"train"`.
- * @throws `invalid-argument`
+ *
+ * @throws StepsizeError `invalid-argument`
  */
 export function checkTokenSplit(split: unknown = "train"): TokenSplit {
   if (tokenSplits.includes(split as TokenSplit)) return split as TokenSplit;
@@ -68,7 +78,8 @@ export function checkTokenSplit(split: unknown = "train"): TokenSplit {
 
 /**
  * Checks the size of a vocabulary and returns it. Ids are int32 in a batch.
- * @throws `invalid-argument` if it is not an integer from 1 to 2^31
+ *
+ * @throws StepsizeError `invalid-argument` if it is not an integer from 1 to 2^31
  */
 export function checkVocabulary(name: string, vocabulary: unknown): number {
   if (isCount(vocabulary) && vocabulary >= 1 && vocabulary <= 2 ** 31) return vocabulary;
@@ -78,7 +89,9 @@ export function checkVocabulary(name: string, vocabulary: unknown): number {
 /**
  * Reads and checks the `tokens.json` of a folder.
  *
- * @throws `not-found` if there is none; `invalid-file` naming the first wrong field
+ * @param folder path of a token folder
+ * @throws StepsizeError `invalid-argument` if `folder` is not a text; `not-found` if there is no such file;
+ * `invalid-file` naming the first wrong field
  */
 export async function readTokenFolder(folder: string): Promise<TokenFolder> {
   expectText("folder", folder, "the path of a token folder");

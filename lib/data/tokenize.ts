@@ -59,23 +59,39 @@ const names = optionNames<TokenizeOptions>({
 
 /** Progress of {@link tokenize}: finished documents, their bytes of text and their tokens, and the totals. */
 export interface TokenizeProgress {
+  /** Number of finished documents. */
   readonly documents: number;
+  /** Number of all documents. */
   readonly allDocuments: number;
   /** Bytes of text of the finished documents. */
   readonly bytes: number;
+  /** Bytes of text of all documents. */
   readonly allBytes: number;
+  /** Number of ids of the finished documents. */
   readonly tokens: number;
 }
 
 /**
  * Tokenizes text files and writes a token folder: a file of ids for each split, and `tokens.json`. Every file is a
- * document. The seed assigns it to a split, and an end-of-text id follows it. Documents are processed one by one, in the
- * order of {@link findTextFiles}, so memory is bounded by the largest document. The folder appears when it is complete.
+ * document. The seed assigns it to a split, and an end-of-text id follows it. Documents are processed one by one, in
+ * the order of {@link findTextFiles}, so memory is bounded by the largest document. The folder appears when it is
+ * complete.
  *
  * @param paths text files, and folders of `.txt` and `.md` files
- * @throws `invalid-file` if a text is not UTF-8 or the folder cannot be written; `not-found` if a path does not exist, a
- * folder has no text, or a package is not installed; `invalid-argument` for a wrong option, if `out` is not empty, or if
- * there are too few documents for the splits; the reason of `signal`
+ * @throws StepsizeError `invalid-file` if a text is not UTF-8 or the folder cannot be written; `not-found` if a path
+ * does not exist, a folder has no text, or a package is not installed; `invalid-argument` for a wrong option, if `out`
+ * is not empty, or if there are too few documents for the splits; the reason of `signal`
+ *
+ * @example
+ * ```ts
+ * import { mkdir, writeFile } from "node:fs/promises";
+ * import { data } from "stepsize";
+ *
+ * await mkdir("texts", { recursive: true });
+ * for (let i = 0; i < 20; i++) await writeFile(`texts/${i}.txt`, `This is document ${i}.`);
+ * const { vocabulary, splits } = await data.tokenize(["texts"], { out: "tokens" });
+ * console.log(vocabulary, splits.train?.documents); // 257 18
+ * ```
  */
 export async function tokenize(paths: readonly string[], options: TokenizeOptions): Promise<TokenFolder> {
   expectOptions("tokenize", names, options);

@@ -22,7 +22,8 @@ export const bpeEncodings: readonly string[] = Object.keys(encodings);
 
 /**
  * Loads a byte-pair encoding from the package `gpt-tokenizer`. Encoding n characters without a space takes O(n²) time.
- * @throws `not-found` if the package is not installed
+ *
+ * @throws StepsizeError `not-found` if the package is not installed
  */
 export function bpe(name: string): Encoding {
   const { ranks: ranksName, vocabulary, endOfText } = encodings[name]!;

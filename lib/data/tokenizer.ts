@@ -7,6 +7,7 @@ export type TokenizerSpec = { readonly kind: "bytes" } | { readonly kind: "bpe";
 
 /** Converts text to token ids and back. */
 export interface Tokenizer {
+  /** Specification of this tokenizer, for {@link tokenizerOf}. */
   readonly spec: TokenizerSpec;
   /** Ids are below this number. */
   readonly vocabulary: number;
@@ -33,14 +34,19 @@ export const tokenizerNames: readonly string[] = ["bytes", ...bpeEncodings];
 
 /**
  * Returns the specification of a tokenizer by its name: `bytes`, or an encoding such as `gpt2`.
- * @throws `invalid-argument` for an unknown name
+ *
+ * @throws StepsizeError `invalid-argument` for an unknown name
  */
 export function specOf(name: string): TokenizerSpec {
   if (!tokenizerNames.includes(name)) invalidArgument("tokenizer", tokenizerNames.join(", "), name);
   return name === "bytes" ? { kind: "bytes" } : { kind: "bpe", encoding: name };
 }
 
-/** Returns the name of a tokenizer, as {@link specOf} takes it. */
+/**
+ * Returns the name of a tokenizer, as {@link specOf} takes it.
+ *
+ * @throws StepsizeError `invalid-argument` if `spec` is not an object
+ */
 export function tokenizerName(spec: TokenizerSpec): string {
   expectObject("spec", spec, "a tokenizer's specification, as specOf(name) gives it");
   return spec.kind === "bytes" ? "bytes" : spec.encoding;
@@ -50,7 +56,16 @@ export function tokenizerName(spec: TokenizerSpec): string {
  * Creates the tokenizer of a specification. `bytes` has 257 tokens: the byte values and the end of text. A BPE encoding
  * needs the npm package `gpt-tokenizer`, which is resolved from stepsize and from the working directory.
  *
- * @throws `invalid-argument` for an unknown kind or encoding; `not-found` if the package is not installed
+ * @throws StepsizeError `invalid-argument` for an unknown kind or encoding; `not-found` if the package is not installed
+ *
+ * @example
+ * ```ts
+ * import { data } from "stepsize";
+ *
+ * const tokenizer = data.tokenizerOf({ kind: "bytes" });
+ * const ids = tokenizer.encode("Hi"); // 72, 105
+ * console.log(tokenizer.decode(ids)); // Hi
+ * ```
  */
 export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
   const { kind, encoding } = (spec ?? {}) as { kind?: unknown; encoding?: unknown };

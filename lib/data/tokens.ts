@@ -37,14 +37,32 @@ export interface TokensOptions {
 
 const names = optionNames<TokensOptions>({ context: true, split: true, dtype: true, vocabulary: true, skip: true });
 
-/** A text of tokens in a file, opened by {@link tokens}. Only windows of it are read into memory. */
+/**
+ * A text of tokens in a file, opened by {@link tokens}. Only windows of it are read into memory.
+ *
+ * @example
+ * ```ts
+ * import { writeFile } from "node:fs/promises";
+ * import { data } from "stepsize";
+ *
+ * await writeFile("ids.bin", Uint16Array.from({ length: 1000 }, (_, i) => i % 50));
+ * const text = await data.tokens("ids.bin", { context: 16, dtype: "uint16", vocabulary: 50 });
+ * console.log(text.length); // 62 windows without overlap
+ * const batches = text.batches({ size: 4 });
+ * const { inputs, labels } = await batches.at(0); // int32 [4, 16] each
+ * await batches.close();
+ * ```
+ */
 export class TokenDataset {
   /** Number of windows that fit into the text without overlap. */
   readonly length: number;
+  /** Name of the text in messages and records. */
   readonly name: string;
   /** Number of ids. */
   readonly tokens: number;
+  /** Number of ids per window. */
   readonly context: number;
+  /** Ids are below this number. */
   readonly vocabulary: number;
   /** The tokenizer that made the ids; `undefined` for a bare file. */
   readonly tokenizer: TokenizerSpec | undefined;
@@ -74,7 +92,8 @@ export class TokenDataset {
 
   /**
    * Returns batches of windows, for training or evaluation. Their `close` closes the file.
-   * @throws `invalid-argument` naming the wrong option
+   *
+   * @throws StepsizeError `invalid-argument` naming the wrong option
    */
   batches(options: TokenBatchOptions): BatchSource {
     return new TokenBatches(this.#text, options);
@@ -82,14 +101,27 @@ export class TokenDataset {
 }
 
 /**
- * Opens a split of a token folder from `stepsize tokenize`, or a bare file of ids from another program (nanoGPT, llm.c).
- * Memory does not grow with the file, because only windows are read. The SHA-256 of a split is compared with the one in
- * `tokens.json`. A successful check is recorded in `<split>.tokens.verified` and not repeated while the file's size, time
- * and inode stay the same.
+ * Opens a split of a token folder from `stepsize tokenize`, or a bare file of ids from another program (nanoGPT,
+ * llm.c). Memory does not grow with the file, because only windows are read. The SHA-256 of a split is compared with
+ * the one in `tokens.json`. A successful check is recorded in `<split>.tokens.verified` and not repeated while the
+ * file's size, time and inode stay the same.
  *
- * @throws `not-found` if the folder, its `tokens.json` or the split is missing; `invalid-file` if a file is damaged, even
- * in a single bit; `invalid-argument` for a wrong option, or if the text is shorter than one window. Ids beyond the
- * vocabulary are found when they are read.
+ * @throws StepsizeError `not-found` if the folder, its `tokens.json` or the split is missing; `invalid-file` if a file
+ * is damaged, even in a single bit; `invalid-argument` for a wrong option, or if the text is shorter than one window.
+ * Ids beyond the vocabulary are found when they are read.
+ *
+ * @example
+ * ```ts
+ * import { mkdir, writeFile } from "node:fs/promises";
+ * import { data } from "stepsize";
+ *
+ * await mkdir("notes", { recursive: true });
+ * for (let i = 0; i < 20; i++) await writeFile(`notes/${i}.txt`, `This is note ${i}.`);
+ * await data.tokenize(["notes"], { out: "note-tokens" });
+ * const text = await data.tokens("note-tokens", { context: 8, split: "train" });
+ * const batches = text.batches({ size: 4 });
+ * await batches.close();
+ * ```
  */
 export async function tokens(path: string, options: TokensOptions): Promise<TokenDataset> {
   if (typeof path !== "string" || path === "") invalidArgument("path", "a token folder or a file of tokens", path);
