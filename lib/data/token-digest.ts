@@ -3,19 +3,23 @@ import { type FileHandle, readFile, stat, writeFile } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
 import { openFile, readInto, unreadable } from "../read-file.js";
 
-/** What was verified in this process: what tells a file from others, by its path. */
+/** Marks of the files that were verified in this process, by path; see {@link markOf}. */
 const verified = new Map<string, string>();
 
 const blockBytes = 2 ** 22;
-// A file system may give two changes within so many milliseconds the same time.
+// A file system may give the same time to two changes within this many milliseconds.
 const timeIsSure = 2000;
 
 /**
- * Compares a file with its SHA-256, once: what was found is noted beside it, as `<file>.verified`, and holds for as long
- * as the file has the same size, time of change and inode. If nothing can be written there, it holds for this process.
- * Anything but 64 hexadecimal digits is no SHA-256, and nothing is compared with it.
+ * Verifies the SHA-256 of a file, once.
  *
- * @throws StepsizeError `invalid-file` if the file has another digest; `not-found` or `invalid-file` if it cannot be read
+ * A successful check is recorded in `<file>.verified` and holds as long as the file's size, time of change and inode
+ * stay the same. If the record cannot be written, the check holds for this process. A digest that is not 64 hexadecimal
+ * digits is not a SHA-256, and the file is then not checked.
+ *
+ * @param digest the expected SHA-256, in lower-case hexadecimal
+ * @throws StepsizeError `invalid-file` if the file has another digest; `not-found` or `invalid-file` if it cannot be
+ * read
  */
 export async function verifyDigest(path: string, digest: string): Promise<void> {
   if (!/^[0-9a-f]{64}$/.test(digest)) return;
@@ -30,14 +34,14 @@ export async function verifyDigest(path: string, digest: string): Promise<void> 
       `${path}: is damaged, or is not the file that was described: its SHA-256 is ${found}, expected ${digest}. Copy it` +
         " again from where it came, or tokenize the text again",
     );
-  // It may have changed meanwhile, or so shortly before that its time does not tell.
+  // The file may have changed during the check, or so shortly before it that its time does not show a further change.
   const { mtimeMs } = await stat(path);
   if (mtimeMs > started - timeIsSure || (await markOf(path, digest)) !== mark) return;
   verified.set(path, mark);
   await writeFile(beside, mark).catch(() => {});
 }
 
-/** Tells the file at a path from what may lie there later, and what it was compared with. */
+/** Returns a text that identifies the present version of a file and the digest that it was compared with. */
 async function markOf(path: string, digest: string): Promise<string> {
   const { size, mtimeNs, ino } = await stat(path, { bigint: true }).catch((error) => {
     throw unreadable(path, error);
@@ -47,7 +51,7 @@ async function markOf(path: string, digest: string): Promise<string> {
 
 async function noted(path: string): Promise<string | undefined> {
   const found = await stat(path).catch(() => undefined);
-  // It is a short line; anything else was not written here.
+  // A record is a short line. Anything else was not written here.
   if (!found?.isFile() || found.size > 1000) return undefined;
   return await readFile(path, "utf8").catch(() => undefined);
 }
@@ -72,7 +76,7 @@ async function hashOf(path: string, file: FileHandle): Promise<string> {
   };
   let at = 0;
   let next = read(0, at);
-  // One block is read while the one before is digested.
+  // One block is read while the previous one is hashed.
   for (let turn = 1; ; turn++) {
     const block = await next;
     if (block.length === 0) return hash.digest("hex");
