@@ -18,6 +18,7 @@ export * as schedule from "./schedule/index.js";
 export * as theory from "./schedule/theory/index.js";
 export * as ops from "./tensor/index.js";
 export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
+export { type GenerateOptions, generate } from "./text/index.js";
 export {
   type BestEvaluation,
   type CheckpointEvery,

@@ -1,8 +1,11 @@
 import { cpSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { readCheckpoint } from "#lib/train/index.js";
+import { openDevice } from "#lib/native/index.js";
+import { generate as generateText } from "#lib/text/index.js";
+import { loadModel, readCheckpoint } from "#lib/train/index.js";
 import { corpus, wordsOf } from "../data/support/corpus.js";
+import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { lastLine, linesIn, lossesOf, metricsOf, type Outcome, run, start } from "./support/cli.js";
 import { tinyData, trainTiny } from "./support/tiny-data.js";
@@ -154,6 +157,26 @@ describe("stepsize generate", () => {
     expect(other.stdout).not.toBe(first.stdout);
     // What it has seen: eleven characters.
     expect(first.stdout.slice(3, -1)).toMatch(/^[abcdefgh. ]*$/);
+  });
+
+  test("prints what generate() yields in code, for the same options", async () => {
+    const printed = await generate("--prompt", "ab", "--tokens", "30", "--seed", "2", "--top-k", "5");
+    const device = await openDevice("cpu", { threads: 1 });
+    const loaded = await loadModel(join(cwd, "run/checkpoints/step-30.safetensors"), { device });
+    const pieces: string[] = [];
+    const options = { prompt: "ab", tokens: 30, seed: 2, topK: 5 };
+    for await (const piece of generateText(loaded, options)) pieces.push(piece);
+    expect(pieces.length).toBeGreaterThan(1);
+    expect(printed.stdout).toBe(`ab${pieces.join("")}\n`);
+    // The signal ends the text between two tokens.
+    const controller = new AbortController();
+    let seen = 0;
+    for await (const _ of generateText(loaded, { ...options, signal: controller.signal }))
+      if (++seen === 3) controller.abort();
+    expect(seen).toBe(3);
+    await expectError(() => generateText({ ...loaded, card: {} }), "invalid-argument", "loaded: expected a text model");
+    await expectError(() => generateText(loaded, { temperature: -1 }), "invalid-argument", "temperature: expected");
+    await device.close();
   });
 
   test("at temperature 0, or among one, takes the likeliest whatever the seed", async () => {

@@ -23,6 +23,7 @@ const allowed: Record<string, readonly string[]> = {
   curvature: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "files", "train"],
   tasks: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "train"],
   study: ["native", "nn", "models", "optim", "data", "schedule", "files", "train", "tasks", "report"],
+  text: ["native", "tensor", "nn", "data", "train"],
   cli: [
     "native",
     "tensor",
@@ -34,6 +35,7 @@ const allowed: Record<string, readonly string[]> = {
     "files",
     "train",
     "tasks",
+    "text",
     "curvature",
     "study",
     "report",

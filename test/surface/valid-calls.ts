@@ -106,6 +106,11 @@ const optimizer = (w: World) => new AdamW([parameter(w)], { lr: 0.1 });
 const onOptimizer = (make: Call["with"] = () => []) => on(optimizer, make);
 const forward = (layer: (w: World) => unknown, input: (w: World) => unknown) => on(layer, (w) => [input(w)]);
 const resnetOptions = ({ device }: World) => ({ classes: 2, channels: 1, width: 2, stem: "cifar", device, seed: 1 });
+const textModel = (w: World) => ({
+  model: models.olmo({ ...olmoOptions(w), vocabulary: 257 }),
+  prepare: (raw: Tensor) => raw,
+  card: { text: { tokenizer: { kind: "bytes" }, context: 4 } },
+});
 const olmoOptions = ({ device }: World) => ({
   vocabulary: 5,
   context: 4,
@@ -155,6 +160,7 @@ export const validCalls: Readonly<Record<string, Call>> = {
   }),
   backward: call((w) => [parameter(w).sum()]),
   curvature: call(async (w) => [model(w), await items().batches({ size: 8 }).at(0), { steps: 3 }]),
+  generate: call((w) => [textModel(w), { tokens: 2 }]),
   evaluate: call((w) => [
     items().batches({ size: 5 }),
     { model: model(w), device: w.device, loss: nn.crossEntropy, prepare: (raw: Tensor) => raw },
@@ -551,6 +557,7 @@ export const internal: ReadonlySet<string> = new Set([
   ...["Module", "BatchNorm", "LayerNorm", "RMSNorm", "Sequential"].map((name) => `nn.${name}#torchName`),
   ...["Olmo", "ResNet"].map((name) => `models.${name}#torchName`),
   "Optimizer#statsOf",
+  "Trainer#loadOpen",
   "Optimizer#checkStateDict",
   "Optimizer#fillState",
   "Optimizer#fillTorchState",

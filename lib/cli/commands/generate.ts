@@ -2,13 +2,12 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { tokenizerOf } from "../../data/index.js";
 import { printableLines } from "../../quoting.js";
+import { generateTokens, sampler } from "../../text/index.js";
 import { addFlags, type Fields, fromFlags, help, numberField } from "../config/fields.js";
 import { Interrupts } from "../interrupts.js";
 import { tell } from "../output/terminal.js";
 import { count, duration, some } from "../output/text.js";
 import { asTextModel, checkSaved, openSaved, savedFields } from "../saved.js";
-import { sampler } from "./generate-sampler.js";
-import { generateTokens } from "./generate-tokens.js";
 
 const whole = "a whole number of at least 1";
 

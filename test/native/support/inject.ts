@@ -4,9 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { listDevices } from "#lib/native/index.js";
-
-const deviceNames: readonly string[] = listDevices().map(({ name }) => name);
+import { findAddon } from "#lib/native/index.js";
 
 /** The allocations that fail, counted from 1 over the whole run of short-training.ts. */
 export interface Injections {
@@ -42,7 +40,7 @@ const source = (name: string): string => fileURLToPath(new URL(name, import.meta
 
 /** The reason why allocations cannot be made to fail on a device here, or an empty string. */
 export function whyNoInjection(device = "cpu"): string {
-  if (!deviceNames.includes(device)) return `there is no device ${device}`;
+  if (device === "cuda:emulated" && !findAddon("cuda-emulated").addon) return "there is no emulated addon";
   if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
   try {
     execFileSync("cc", ["--version"], { stdio: "ignore" });

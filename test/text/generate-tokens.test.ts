@@ -1,9 +1,9 @@
 import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { generateTokens } from "#lib/cli/commands/generate-tokens.js";
 import { type Device, openDevice } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { embedding, type Tensor, tensor } from "#lib/tensor/index.js";
+import { generateTokens } from "#lib/text/generate-tokens.js";
 
 const vocabulary = 11;
 let device: Device;

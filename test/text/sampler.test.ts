@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { sampler } from "#lib/cli/commands/generate-sampler.js";
+import { sampler } from "#lib/text/sampler.js";
 import { expectError } from "../support/errors.js";
 import { numbers } from "../support/numbers.js";
 
@@ -83,7 +83,11 @@ describe("the seed", () => {
 
 test("outputs that are not finite are an error", async () => {
   const refuse = (bad: Float32Array, temperature = 1) =>
-    expectError(() => sampler({ ...all, temperature, seed: 0 })(bad), "non-finite", "the model's largest output is");
+    expectError(
+      () => sampler({ ...all, temperature, seed: 0 })(bad),
+      "non-finite",
+      "expected finite outputs of the model, got",
+    );
   await refuse(Float32Array.of(0, Number.NaN, 1));
   await refuse(Float32Array.of(Number.NaN, 5, 1), 0);
   await refuse(Float32Array.of(0, Infinity));

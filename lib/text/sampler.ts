@@ -1,5 +1,5 @@
-import { StepsizeError } from "../../errors.js";
-import { PhiloxStream, Purpose } from "../../random.js";
+import { StepsizeError } from "../errors.js";
+import { PhiloxStream, Purpose } from "../random.js";
 
 /** Options of {@link sampler}. */
 export interface SamplerOptions {

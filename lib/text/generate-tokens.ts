@@ -1,9 +1,20 @@
-import { asType, embedding, noGrad, reshape, tensor, tidy } from "../../tensor/index.js";
-import type { SavedTextModel } from "../saved.js";
+import type { Device } from "../native/index.js";
+import type { Module } from "../nn/index.js";
+import { asType, embedding, noGrad, reshape, type Tensor, tensor, tidy } from "../tensor/index.js";
+
+/** A model of text with what a forward pass needs. */
+export interface TextModel {
+  readonly model: Module;
+  readonly device: Device;
+  /** Converts ids to what the model takes. */
+  readonly prepare: (ids: Tensor) => Tensor;
+  /** Largest number of ids that the model sees at once. */
+  readonly context: number;
+}
 
 /** Options of {@link generateTokens}. */
-export interface GenerateOptions {
-  readonly model: Pick<SavedTextModel, "model" | "device" | "prepare" | "context">;
+export interface TokenOptions {
+  readonly model: TextModel;
   /** Ids before the generated ones; at least one. */
   readonly prompt: readonly number[];
   /** Largest number of ids to generate. */
@@ -23,7 +34,7 @@ export interface GenerateOptions {
  *
  * @throws any error of the forward pass and of `sample`
  */
-export async function* generateTokens(options: GenerateOptions): AsyncGenerator<number, undefined> {
+export async function* generateTokens(options: TokenOptions): AsyncGenerator<number, undefined> {
   const { model, prompt, tokens, endOfText, sample, vocabulary, signal } = options;
   let window = prompt.slice(-model.context);
   for (let made = 0; made < tokens && !signal?.aborted; made++) {
@@ -36,10 +47,7 @@ export async function* generateTokens(options: GenerateOptions): AsyncGenerator<
 }
 
 /** Returns the logits after the last id of a window. */
-async function lastLogits(
-  { model, device, prepare }: GenerateOptions["model"],
-  window: readonly number[],
-): Promise<Float32Array> {
+async function lastLogits({ model, device, prepare }: TextModel, window: readonly number[]): Promise<Float32Array> {
   const length = window.length;
   const row = noGrad(() =>
     tidy(() => {
