@@ -13,6 +13,11 @@ export function isListOf(value: unknown, accepts: (item: unknown, i: number) => 
   return true;
 }
 
+/** Returns whether a value is a safe integer. The result narrows the type, unlike that of `Number.isSafeInteger`. */
+export function isSafeInteger(value: unknown): value is number {
+  return Number.isSafeInteger(value);
+}
+
 /** Checks that a value is an object but not an array. */
 export function expectObject(name: string, value: unknown, expected = "an object of options"): void {
   if (typeof value !== "object" || value === null || Array.isArray(value)) invalidArgument(name, expected, value);
@@ -42,7 +47,7 @@ export function expectSignal(name: string, value: unknown): void {
 
 /** Checks that a value is a shape: an array of whole numbers ≥ 0. */
 export function expectShape(name: string, value: unknown): void {
-  const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= 0;
+  const isSize = (size: unknown) => isSafeInteger(size) && size >= 0;
   if (!isListOf(value, isSize)) invalidArgument(name, "an array of whole numbers ≥ 0", value);
 }
 

@@ -5,7 +5,7 @@ import { expectOptions, optionNames } from "../options.js";
 import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
 import { openScope, track, untrack } from "./scope.js";
-import { execute, expectTensor, type GraphNode, Tensor } from "./tensor.js";
+import { execute, expectTensor, type GraphNode, run, Tensor } from "./tensor.js";
 
 let recording = true;
 
@@ -67,7 +67,8 @@ export function differentiable(
   attributes: Attributes | undefined,
   differentiate: (output: Tensor, extras: readonly Tensor[]) => Differentiation,
 ): Tensor {
-  const [output, ...extras] = execute(operation, inputs, attributes) as [Tensor, ...Tensor[]];
+  const [output, ...extras] = execute(operation, inputs, attributes);
+  if (output === undefined) throw new Error(`${operation} has no result`);
   return attachGradient(operation, inputs, output, extras, () => differentiate(output, extras));
 }
 
@@ -171,19 +172,20 @@ export function backward(root: Tensor, gradient?: Tensor): void {
   if (gradient !== undefined) expectTensor("gradient", gradient);
   if (root.size !== 1)
     throw new StepsizeError("invalid-argument", `backward: expected a tensor with one element, got ${root}`);
-  if (!root.node)
+  const { node: last } = root;
+  if (!last)
     throw new StepsizeError(
       "invalid-argument",
       `backward: ${root} does not depend on anything that requires a gradient` +
         " (or was made inside noGrad); there is nothing to differentiate",
     );
-  if (root.node.released)
+  if (last.released)
     throw new StepsizeError(
       "invalid-state",
       "backward: the graph of this tensor was released by an earlier backward(); compute it again to differentiate again",
     );
   noGrad(() => {
-    const order = topologicalOrder(root.node as GraphNode);
+    const order = topologicalOrder(last);
     const leaves = new Set<Tensor>();
     const gradients = new Map<Tensor, Tensor>([[root, seedOf(root, gradient)]]);
     for (const node of order) {
@@ -208,9 +210,9 @@ function seedOf(root: Tensor, gradient: Tensor | undefined): Tensor {
   const one = new Tensor(root.device, root.device.native.create(root.dtype, root.shape));
   execute("fill", [one, root], { value: 1 });
   if (!gradient) return one;
-  const cast = execute("cast", [gradient], { dtype: root.dtype })[0] as Tensor;
+  const cast = run("cast", [gradient], { dtype: root.dtype });
   const given = new Tensor(root.device, root.device.native.reshape(cast.handle, root.shape));
-  const seed = execute("multiply", [one, given])[0] as Tensor;
+  const seed = run("multiply", [one, given]);
   for (const other of [one, cast, given]) other.dispose();
   return seed;
 }
@@ -221,8 +223,7 @@ function topologicalOrder(root: GraphNode): GraphNode[] {
   const seen = new Set<GraphNode>([root]);
   // An explicit stack: recursion would overflow JavaScript's stack for a deep network.
   const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
-  while (stack.length > 0) {
-    const top = stack[stack.length - 1] as { node: GraphNode; next: number };
+  for (let top = stack.at(-1); top; top = stack.at(-1)) {
     const input = top.node.inputs[top.next++];
     if (!input) {
       order.push(top.node);
@@ -298,9 +299,9 @@ function accumulate(input: Tensor, gradient: Tensor, gradients: Map<Tensor, Tens
     );
   const before = leaf ? input.grad : gradients.get(input);
   let sum = gradient;
-  if (before) sum = execute("add", [before, gradient])[0] as Tensor;
+  if (before) sum = run("add", [before, gradient]);
   // The memory is copied: an in-place change of one parameter's gradient must not change another's.
-  else if (leaf && gradient.handle.shared) sum = execute("cast", [gradient], { dtype: gradient.dtype })[0] as Tensor;
+  else if (leaf && gradient.handle.shared) sum = run("cast", [gradient], { dtype: gradient.dtype });
   if (sum !== gradient) {
     before?.dispose();
     gradient.dispose();

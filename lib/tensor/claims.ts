@@ -4,7 +4,7 @@ import type { Tensor } from "./tensor.js";
 const unclaimed = new WeakSet<Tensor>();
 
 /** For a claimed leaf, an unclaimed parameter that got its gradient in the same backward pass. */
-const strangers = new WeakMap<Tensor, Tensor>();
+const strangers = new WeakMap<object, Tensor>();
 
 /** Whether `strangers` ever had an entry. Without one, a step does not search. */
 let found = false;
@@ -35,7 +35,7 @@ export function noteLeaves(leaves: ReadonlySet<Tensor>): void {
 export function strangerBeside(slots: readonly { readonly parameter: object }[]): Tensor | undefined {
   if (!found) return undefined;
   for (const { parameter } of slots) {
-    const stranger = strangers.get(parameter as Tensor);
+    const stranger = strangers.get(parameter);
     // If its gradient is gone, the caller has updated it manually.
     if (stranger?.grad && unclaimed.has(stranger)) return stranger;
   }

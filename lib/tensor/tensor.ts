@@ -225,6 +225,13 @@ export function execute(operation: string, inputs: readonly Tensor[], attributes
     .map((handle) => new Tensor(device, handle));
 }
 
+/** @internal Runs an operation that has a result with {@link execute}, and returns the first result. */
+export function run(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor {
+  const [result] = execute(operation, inputs, attributes);
+  if (result === undefined) throw new Error(`${operation} has no result`);
+  return result;
+}
+
 /** Options of {@link tensor}. */
 export interface TensorOptions {
   /** Type of the elements. Default: the type of the typed array, else `"float32"`. */
@@ -261,11 +268,11 @@ export function tensor(
   expectDevice("device", device);
   const { dtype = dataTypeOf(data), requiresGrad = false } = checkedOptions("tensor", tensorNames, options);
   if (!Object.hasOwn(arrayOf, dtype)) invalidArgument("options.dtype", dataTypes.join(", "), dtype);
-  const flat = ArrayBuffer.isView(data) ? data : flatten(data);
   const ArrayType = arrayOf[dtype];
   const from = (values: ArrayLike<number>) =>
     dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : ArrayType.from(values);
-  const typed = arrayName(flat) === ArrayType.name ? (flat as TypedArray) : from(flat as ArrayLike<number>);
+  const isTyped = ArrayBuffer.isView(data) && arrayName(data) === ArrayType.name;
+  const typed = isTyped ? data : from(ArrayBuffer.isView(data) ? data : flatten(data));
   const result = fromValues(device, dtype, shape ?? shapeOf(data), typed);
   result.requiresGrad = requiresGrad;
   return result;

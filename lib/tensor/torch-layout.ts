@@ -35,14 +35,18 @@ export interface HasTorchNames {
 
 /** @internal Returns the layout in PyTorch of the tensor at a path. */
 export function torchLayoutOf(table: TorchNames | undefined, path: string, shape: readonly number[]): TorchLayout {
-  return table?.layouts?.get(path) ?? (shape.length === 4 ? "convolution" : "same");
+  return table?.layouts?.get(path) ?? (hasFourAxes(shape) ? "convolution" : "same");
+}
+
+function hasFourAxes(shape: readonly number[]): shape is readonly [number, number, number, number] {
+  return shape.length === 4;
 }
 
 /** @internal Returns the shape in PyTorch of a tensor that has a shape here. */
 export function torchShape(shape: readonly number[], layout: TorchLayout): readonly number[] {
   transpositionOf(shape, layout);
-  if (layout !== "convolution") return shape;
-  const [outputs, height, width, inputs] = shape as [number, number, number, number];
+  if (layout !== "convolution" || !hasFourAxes(shape)) return shape;
+  const [outputs, height, width, inputs] = shape;
   return [outputs, inputs, height, width];
 }
 
@@ -77,15 +81,17 @@ function transpositionOf(shape: readonly number[], layout: TorchLayout): Transpo
   };
   if (layout === "same") return { blocks: 1, rows: 1, columns: 1 };
   if (layout === "convolution") {
-    if (shape.length !== 4) fail("a tensor of four axes for the layout convolution");
-    const [outputs, height, width, inputs] = shape as [number, number, number, number];
+    if (!hasFourAxes(shape)) return fail("a tensor of four axes for the layout convolution");
+    const [outputs, height, width, inputs] = shape;
     return { blocks: outputs, rows: height * width, columns: inputs };
   }
   const [height, width, channels] = layout.flattened;
   const [outputs, inputs] = shape;
-  if (shape.length !== 2 || inputs !== height * width * channels)
-    fail(`a tensor of [outputs, ${height}·${width}·${channels}] for the layout flattened: [${layout.flattened}]`);
-  return { blocks: outputs as number, rows: height * width, columns: channels };
+  if (outputs === undefined || shape.length !== 2 || inputs !== height * width * channels)
+    return fail(
+      `a tensor of [outputs, ${height}·${width}·${channels}] for the layout flattened: [${layout.flattened}]`,
+    );
+  return { blocks: outputs, rows: height * width, columns: channels };
 }
 
 function transposed<T extends TypedArray>(values: T, blocks: number, rows: number, columns: number): T {

@@ -1,16 +1,12 @@
-import { isListOf } from "../../arguments.js";
+import { isListOf, isSafeInteger } from "../../arguments.js";
 import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, withGradient } from "../autograd.js";
-import { execute, expectTensor, Tensor } from "../tensor.js";
+import { execute, expectTensor, run, Tensor } from "../tensor.js";
 
 /** Operand of an elementwise operation: a tensor, or a number that applies to all elements. */
 export type Operand = Tensor | number;
-
-function run(operation: string, inputs: readonly Tensor[], attributes?: Record<string, number>): Tensor {
-  return execute(operation, inputs, attributes)[0] as Tensor;
-}
 
 /** Sums a gradient over the leading axes along which an operand was repeated. */
 function reduceTo(gradient: Tensor, like: Tensor): Tensor {
@@ -260,7 +256,7 @@ export function asType(x: Tensor, dtype: DataType): Tensor {
  */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   expectTensor("x", x);
-  const isSize = (size: unknown) => Number.isSafeInteger(size) && (size as number) >= -1;
+  const isSize = (size: unknown) => isSafeInteger(size) && size >= -1;
   if (!isListOf(shape, isSize))
     invalidArgument("shape", "an array of whole numbers ≥ 0, one of them perhaps −1", shape);
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);

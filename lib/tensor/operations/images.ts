@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
-import { execute, expectTensor, type Tensor } from "../tensor.js";
+import { expectTensor, run, type Tensor } from "../tensor.js";
 
 /** Options of {@link normalizeImages}. */
 export interface NormalizeOptions {
@@ -31,5 +31,5 @@ export function normalizeImages(raw: Tensor, options: NormalizeOptions): Tensor 
   expectTensor("raw", raw);
   const { factor, offset, moves, dtype = "float32" } = checkedOptions("normalizeImages", normalizeNames, options);
   if (raw.requiresGrad) invalidArgument("normalizeImages", "raw values that require no gradient", raw);
-  return execute("normalizeImages", [raw, factor, offset, ...(moves ? [moves] : [])], { dtype })[0] as Tensor;
+  return run("normalizeImages", [raw, factor, offset, ...(moves ? [moves] : [])], { dtype });
 }

@@ -1,11 +1,11 @@
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, isRecorded } from "../autograd.js";
-import { execute, expectTensor, expectTensors, type Tensor } from "../tensor.js";
+import { execute, expectTensor, expectTensors, run, type Tensor } from "../tensor.js";
 import { add, gelu, relu, reshape, silu } from "./elementwise.js";
 
 function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
-  return execute("matmul", [a, b], { transposeA, transposeB })[0] as Tensor;
+  return run("matmul", [a, b], { transposeA, transposeB });
 }
 
 /** Options of {@link matmul}. */
@@ -74,7 +74,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const { bias, activation, residual } = checkedOptions("linear", linearNames, options);
   for (const [name, one] of Object.entries({ bias, residual })) if (one !== undefined) expectTensor(name, one);
   const leading = x.shape.slice(0, -1);
-  const shape = [...leading, weight.shape[0] as number];
+  const shape = [...leading, ...weight.shape.slice(0, 1)];
   if (activation !== undefined && !Object.hasOwn(activations, activation))
     invalidArgument("activation", Object.keys(activations).join(", "), activation);
   if (residual && String(residual.shape) !== String(shape))
@@ -100,7 +100,7 @@ function product2d(x: Tensor, weight: Tensor, { bias, activation, residual }: Li
   return differentiable("matmul", [x, weight, ...more], attributes, (output) => ({
     saves: activation === "relu" ? [x, weight, output] : [x, weight],
     gradient: (given, needed) => {
-      const g = activation === "relu" ? (execute("reluGradient", [output, given])[0] as Tensor) : given;
+      const g = activation === "relu" ? run("reluGradient", [output, given]) : given;
       const ofBias = () => execute("sum", [g], { axis: 0, count: 1 })[0];
       return [
         needed[0] ? product(g, weight, false, false) : undefined,

@@ -2,7 +2,7 @@ import { invalidArgument } from "../../errors.js";
 import { ignoredLabel } from "../../ignored-label.js";
 import { expectOptions, optionNames } from "../../options.js";
 import { attachGradient, differentiable } from "../autograd.js";
-import { execute, expectTensors, invalidTensor, type Tensor } from "../tensor.js";
+import { execute, expectTensors, invalidTensor, run, type Tensor } from "../tensor.js";
 import { asType, reshape } from "./elementwise.js";
 import { mean, sum } from "./reduce.js";
 import { expectWeights, weightsLike } from "./weighted-mean.js";
@@ -23,7 +23,7 @@ function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
   if (labels.shape.join() !== leading.join())
     invalidTensor("labels", `shape [${leading}], one label per row of the logits [${logits.shape}]`, labels);
   const rows = leading.reduce((product, size) => product * size, 1);
-  return [reshape(logits, [rows, logits.shape.at(-1) as number]), reshape(labels, [rows])];
+  return [reshape(logits, [rows, ...logits.shape.slice(-1)]), reshape(labels, [rows])];
 }
 
 /** Reduction of the losses of the items: their mean, their sum, or none, which returns one loss per item. */
@@ -180,5 +180,5 @@ const correctCountNames = optionNames<CorrectCountOptions>({ ignoreIndex: true }
 export function correctCount(logits: Tensor, labels: Tensor, options: CorrectCountOptions = {}): Tensor {
   expectOptions("correctCount", correctCountNames, options);
   const { ignoreIndex = ignoredLabel } = options;
-  return execute("correctCount", asRows(logits, labels), { ignoreIndex })[0] as Tensor;
+  return run("correctCount", asRows(logits, labels), { ignoreIndex });
 }

@@ -1,7 +1,7 @@
 import { expectObject } from "../../arguments.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
-import { execute, type Tensor } from "../tensor.js";
+import { execute, run, type Tensor } from "../tensor.js";
 import { asType } from "./elementwise.js";
 
 /** Parameters and running statistics of batch normalization, each with one number per channel, [channels]. */
@@ -50,11 +50,11 @@ export function batchNorm(x: Tensor, state: BatchNormState, options: BatchNormTr
   const { gamma, beta, runningMean, runningVariance } = state;
   const inputs = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
-  return differentiable("batchNorm", inputs, { momentum, epsilon, relu }, (output, [mean, inverseDeviation]) => ({
+  return differentiable("batchNorm", inputs, { momentum, epsilon, relu }, (output, statistics) => ({
     saves: relu ? [x, gamma, output] : [x, gamma],
     gradient: (given) => {
-      const g = relu ? (execute("reluGradient", [output, given])[0] as Tensor) : given;
-      return execute("batchNormGradient", [x, g, gamma, mean as Tensor, inverseDeviation as Tensor]);
+      const g = relu ? run("reluGradient", [output, given]) : given;
+      return execute("batchNormGradient", [x, g, gamma, ...statistics]);
     },
   }));
 }
@@ -74,18 +74,17 @@ export function batchNormInference(x: Tensor, state: BatchNormState, options: Ba
   return differentiable("batchNormInference", inputs, { epsilon, relu }, (output) => ({
     saves: [x, gamma, runningMean, runningVariance, ...(relu ? [output] : [])],
     gradient: (arrived, needed) => {
-      const run = (name: string, ...tensors: Tensor[]) => execute(name, tensors)[0] as Tensor;
-      const given = relu ? run("reluGradient", output, arrived) : arrived;
+      const given = relu ? run("reluGradient", [output, arrived]) : arrived;
       // Computed in float32, the type of the statistics. The gradients are rounded to the types of their inputs.
-      const [g, values, factor] = [given, x, gamma].map((one) => asType(one, "float32")) as [Tensor, Tensor, Tensor];
-      const [variance] = execute("affine", [runningVariance], { shift: epsilon }) as [Tensor];
-      const deviation = run("sqrt", variance);
+      const float = (one: Tensor) => asType(one, "float32");
+      const [g, values, factor] = [float(given), float(x), float(gamma)];
+      const deviation = run("sqrt", [run("affine", [runningVariance], { shift: epsilon })]);
       const leading = { axis: 0, count: x.shape.length - 1 };
-      const normalised = needed[1] ? run("divide", run("subtract", values, runningMean), deviation) : undefined;
+      const normalised = needed[1] ? run("divide", [run("subtract", [values, runningMean]), deviation]) : undefined;
       const gradients = [
-        needed[0] ? run("multiply", g, run("divide", factor, deviation)) : undefined,
-        normalised ? (execute("sum", [run("multiply", g, normalised)], leading)[0] as Tensor) : undefined,
-        needed[2] ? (execute("sum", [g], leading)[0] as Tensor) : undefined,
+        needed[0] ? run("multiply", [g, run("divide", [factor, deviation])]) : undefined,
+        normalised ? run("sum", [run("multiply", [g, normalised])], leading) : undefined,
+        needed[2] ? run("sum", [g], leading) : undefined,
       ];
       return gradients.map((gradient) => gradient && asType(gradient, x.dtype));
     },

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../errors.js";
 import { differentiable } from "../autograd.js";
-import { execute, expectTensor, Tensor } from "../tensor.js";
+import { expectTensor, run, Tensor } from "../tensor.js";
 
 /**
  * Axes of a reduction: one axis, several consecutive axes, or `undefined` for all. Negative axes count from the end.
@@ -27,7 +27,7 @@ function sumScaled(x: Tensor, axes: Axes, scaleOf: (length: number) => number): 
   const scale = scaleOf(length);
   return differentiable("sum", [x], { axis, count, scale }, () => ({
     gradient: (g) => {
-      const [expanded] = execute("expand", [g], { axis, size: length, scale }) as [Tensor];
+      const expanded = run("expand", [g], { axis, size: length, scale });
       return [new Tensor(x.device, x.device.native.reshape(expanded.handle, x.shape))];
     },
   }));
@@ -57,5 +57,5 @@ export function mean(x: Tensor, axes?: Axes): Tensor {
  * Of equal values the first counts. NaN counts as the largest value.
  */
 export function argmax(x: Tensor): Tensor {
-  return execute("argmax", [x])[0] as Tensor;
+  return run("argmax", [x]);
 }

@@ -1,5 +1,5 @@
 import { attachGradient } from "../autograd.js";
-import { execute, expectTensor, invalidTensor, Tensor } from "../tensor.js";
+import { expectTensor, invalidTensor, run, Tensor } from "../tensor.js";
 import { full } from "./create.js";
 import { asType, multiply } from "./elementwise.js";
 
@@ -7,10 +7,6 @@ import { asType, multiply } from "./elementwise.js";
  * The smallest normal float32. Added to a weight of 0 it makes the quotient finite; it does not change larger weights.
  */
 const tiny = 2 ** -126;
-
-function run(operation: string, inputs: readonly Tensor[], attributes?: Record<string, number>): Tensor {
-  return execute(operation, inputs, attributes)[0] as Tensor;
-}
 
 /** @internal Throws `invalid-argument` unless `weights` is a float32 tensor, with `shape` if one is given. */
 export function expectWeights(name: string, weights: Tensor, shape?: readonly number[]): Tensor {
@@ -52,11 +48,12 @@ export function weightedMean(values: Tensor, weights: Tensor): Tensor {
   weighted.dispose();
   const mean = run("divide", [sum, weight]);
   mean.totals = { sum, weight };
-  const extras = [weight.detach(), ...(spread === weights ? [] : [spread])];
+  const total = weight.detach();
+  const extras = [total, ...(spread === weights ? [] : [spread])];
   return attachGradient("weightedMean", [x], mean, extras, () => ({
     saves: [spread],
     gradient: (g) => {
-      const divisor = run("affine", [extras[0] as Tensor], { scale: 1, shift: tiny });
+      const divisor = run("affine", [total], { scale: 1, shift: tiny });
       return [run("multiply", [spread, run("divide", [g, divisor])])];
     },
   }));
