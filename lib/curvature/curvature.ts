@@ -8,7 +8,7 @@ import { expectOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Preconditioner } from "./adam.js";
 import { DifferenceProduct } from "./difference-product.js";
-import { norm } from "./lanczos.js";
+import { norm, times } from "./lanczos.js";
 import { LossSurface } from "./loss-surface.js";
 import { readOptions, type Spectrum, type SpectrumOptions, spectrum, spectrumNames } from "./spectrum.js";
 
@@ -97,7 +97,7 @@ export async function curvature(model: Module, batch: Batch, options: CurvatureO
     const gradientNorm = norm(gradient);
     if (!Number.isFinite(value) || !Number.isFinite(gradientNorm))
       throw new StepsizeError("non-finite", `the loss is ${value} and the gradient's length ${gradientNorm}`);
-    const start = scale ? gradient.map((g, i) => g * scale[i]!) : gradient;
+    const start = scale ? times(gradient, scale) : gradient;
     if (norm(start) === 0)
       throw new StepsizeError("invalid-state", "the gradient is zero: there is no direction to look at curvature from");
     const product = new DifferenceProduct(surface, scale);

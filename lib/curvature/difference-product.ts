@@ -1,5 +1,5 @@
 import { StepsizeError } from "../errors.js";
-import { norm, scaled } from "./lanczos.js";
+import { minus, norm, scaled, times } from "./lanczos.js";
 import type { Slope } from "./loss-surface.js";
 
 /** The part of a loss surface that differences of gradients need. */
@@ -85,7 +85,7 @@ export class DifferenceProduct {
     /** Compares a rung with the one above it. */
     const compare = async (rung: number): Promise<Comparison> => {
       const [low, high] = [await productOn(rung), await productOn(rung + 1)];
-      const disagreement = norm(low.map((value, i) => value - high[i]!));
+      const disagreement = norm(minus(low, high));
       const share = disagreement === 0 ? 0 : disagreement / Math.max(norm(low), norm(high));
       return { rung, disagreement, share: Number.isFinite(share) ? share : Infinity };
     };
@@ -128,7 +128,7 @@ export class DifferenceProduct {
     const product = await this.#productAt(vector, this.#distance);
     const other = async (distance: number) => {
       const made = await this.#productAt(vector, distance);
-      const difference = norm(made.map((value, i) => value - product[i]!));
+      const difference = norm(minus(made, product));
       return Number.isFinite(difference) ? difference : Infinity;
     };
     const [near, far] = [await other(this.#distance / 2), await other(this.#distance * 2)];
@@ -137,12 +137,12 @@ export class DifferenceProduct {
 
   async #productAt(vector: Float64Array, distance: number): Promise<Float64Array> {
     const scale = this.#scale;
-    const direction = scale ? vector.map((value, i) => value * scale[i]!) : vector;
+    const direction = scale ? times(vector, scale) : vector;
     const step = distance / norm(direction);
     // Both are enqueued before the first is awaited, so that the device does not wait in between.
     const [ahead, behind] = await Promise.all([this.#surface.at(direction, step), this.#surface.at(direction, -step)]);
     this.gradients += 2;
     const difference = ahead.gradient.map((value, i) => (value - behind.gradient[i]!) / (2 * step));
-    return scale ? difference.map((value, i) => value * scale[i]!) : difference;
+    return scale ? times(difference, scale) : difference;
   }
 }

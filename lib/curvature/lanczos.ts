@@ -47,14 +47,15 @@ export interface Lanczos {
  */
 export async function lanczos(product: Product, start: Float64Array, options: LanczosOptions): Promise<Lanczos> {
   const { steps, onStep } = options;
-  const basis = [scaled(start, 1 / norm(start))];
+  let newest = scaled(start, 1 / norm(start));
+  const basis = [newest];
   // Column j: the components of the product of direction j along the directions 0 to j.
   const columns: Float64Array[] = [];
   const lengths: number[] = [];
   // Upper bound of the rounding errors of a product of this size.
   let rounding = 0;
   for (;;) {
-    const made = await product(basis.at(-1)!);
+    const made = await product(newest);
     if (made?.length !== start.length) invalidArgument("product", `a function to ${start.length} numbers`, made);
     rounding = Math.max(rounding, 1e-13 * norm(made));
     columns.push(orthogonalise(made, basis));
@@ -65,23 +66,24 @@ export async function lanczos(product: Product, start: Float64Array, options: La
     const exhausted = left <= rounding || columns.length === start.length;
     const goesOn = onStep?.(columns.length) !== false;
     if (exhausted || columns.length === steps || !goesOn) {
-      const rows = columns.map((_, i) =>
-        Float64Array.from(columns, (_, j) => columns[Math.max(i, j)]![Math.min(i, j)]!),
+      const rows = columns.map((column, i) =>
+        Float64Array.from(columns, (other, j) => (i > j ? column[j] : other[i])!),
       );
-      const largest = () => combined(basis, topEigenvector(rows));
+      const largest = () => combined(basis, topEigenvector(rows), start.length);
       const matrix = { ...tridiagonalised(rows.map((row) => row.slice())), next: exhausted ? 0 : left };
       return { matrix, asymmetry: Math.max(0, ...columns.map((column) => unexplained(column, lengths))), largest };
     }
     lengths.push(left);
-    basis.push(scaled(made, 1 / left));
+    newest = scaled(made, 1 / left);
+    basis.push(newest);
   }
 }
 
-/** Returns a linear combination of the basis, scaled to length 1. */
-function combined(basis: readonly Float64Array[], parts: Float64Array): Float64Array {
-  const sum = new Float64Array(basis[0]!.length);
+/** Returns a linear combination of the basis, scaled to Euclidean length 1. `length` is the number of components. */
+function combined(basis: readonly Float64Array[], parts: Float64Array, length: number): Float64Array {
+  const sum = new Float64Array(length);
   basis.forEach((direction, j) => {
-    for (let k = 0; k < sum.length; k++) sum[k]! += parts[j]! * direction[k]!;
+    addMultiple(sum, parts[j]!, direction);
   });
   return scaled(sum, 1 / norm(sum));
 }
@@ -93,15 +95,21 @@ function orthogonalise(vector: Float64Array, basis: readonly Float64Array[]): Fl
     basis.forEach((direction, i) => {
       const part = dot(direction, vector);
       along[i]! += part;
-      for (let k = 0; k < vector.length; k++) vector[k]! -= part * direction[k]!;
+      addMultiple(vector, -part, direction);
     });
   return along;
+}
+
+/** Adds a multiple of a vector to another, in place. */
+function addMultiple(sum: Float64Array, factor: number, vector: Float64Array): void {
+  for (let k = 0; k < sum.length; k++) sum[k]! += factor * vector[k]!;
 }
 
 /** Returns the norm of a product's components along earlier directions that a symmetric matrix would not have. */
 function unexplained(along: Float64Array, lengths: readonly number[]): number {
   const before = along.length - 2;
-  return Math.hypot(...along.subarray(0, -1).map((part, i) => part - (i === before ? lengths[i]! : 0)));
+  const expected = lengths[before] ?? 0;
+  return Math.hypot(...along.subarray(0, -1).map((part, i) => part - (i === before ? expected : 0)));
 }
 
 /** Returns the inner product Σ aᵢbᵢ. */
@@ -114,6 +122,16 @@ export function dot(a: Float64Array, b: Float64Array): number {
 /** Returns the Euclidean norm. */
 export function norm(vector: Float64Array): number {
   return Math.sqrt(dot(vector, vector));
+}
+
+/** Returns a − b, elementwise. */
+export function minus(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, i) => value - b[i]!);
+}
+
+/** Returns a·b, elementwise. */
+export function times(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, i) => value * b[i]!);
 }
 
 /** Returns a vector times a number. */

@@ -65,13 +65,8 @@ export class LossSurface {
       if (dtype !== "float32")
         throw new StepsizeError("unsupported", `${name}: curvature needs float32 weights, these are ${dtype}`);
     const buffers = [...model.stateDict().values()].filter((tensor) => tensor instanceof Buffer);
-    const held = await Promise.all([...learned, ...buffers].map(hold));
-    return new LossSurface(
-      options,
-      first.device,
-      held.slice(0, learned.length) as Held<Parameter>[],
-      held.slice(learned.length),
-    );
+    const held = await Promise.all([Promise.all(learned.map(hold)), Promise.all(buffers.map(hold))]);
+    return new LossSurface(options, first.device, ...held);
   }
 
   /** Paths and sizes of the parameters that are not frozen, in the order of the gradient. */
@@ -93,15 +88,15 @@ export class LossSurface {
    */
   async at(along?: Float64Array, distance = 1): Promise<Slope> {
     const { loss, gradients } = this.#enqueue(along, distance);
-    const [value, ...parts] = await Promise.all([loss, ...gradients]);
+    const [value, parts] = await Promise.all([loss, Promise.all(gradients)]);
     const gradient = new Float64Array(this.size);
     let offset = 0;
     this.#parameters.forEach(({ values }, i) => {
       const part = parts[i];
-      if (part) gradient.set(part as Float32Array, offset);
+      if (part) gradient.set(part, offset);
       offset += values.length;
     });
-    return { loss: value as number, gradient };
+    return { loss: value, gradient };
   }
 
   /** Frees the memory of the batch on the device. */

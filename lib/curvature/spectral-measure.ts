@@ -5,7 +5,7 @@
 
 import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
-import { tridiagonalEigen } from "./tridiagonal.js";
+import { endsOf, tridiagonalEigen } from "./tridiagonal.js";
 
 /** A symmetric tridiagonal matrix with positive off-diagonal elements, as the Lanczos process gives it. */
 export interface JacobiMatrix {
@@ -86,13 +86,14 @@ function expectMatrix(matrix: JacobiMatrix): void {
 
 /** Returns {@link massBounds} without checking the matrix. */
 export function boundsAt(matrix: JacobiMatrix, x: number): MassBounds {
-  const { nodes, weights } = matrix.next > 0 ? ruleThrough(matrix, x) : gaussRule(matrix);
-  const mass = (counted: (node: number) => boolean) =>
-    Math.min(
-      1,
-      weights.reduce((sum, weight, i) => (counted(nodes[i]!) ? sum + weight : sum), 0),
-    );
+  const rule = matrix.next > 0 ? ruleThrough(matrix, x) : gaussRule(matrix);
+  const mass = (counted: (node: number) => boolean) => Math.min(1, massWhere(rule, counted));
   return { below: mass((node) => node < x), upTo: mass((node) => node <= x) };
+}
+
+/** Returns the sum of the weights of the nodes that are counted. */
+export function massWhere({ nodes, weights }: Rule, counted: (node: number) => boolean): number {
+  return weights.reduce((sum, weight, i) => (counted(nodes[i]!) ? sum + weight : sum), 0);
 }
 
 /**
@@ -108,7 +109,8 @@ export function quantile(matrix: JacobiMatrix, share: number): Bracket {
   for (let sum = weights[0]!; sum < share && at + 1 < nodes.length; sum += weights[at]!) at++;
   const estimate = nodes[at]!;
   if (!(matrix.next > 0)) return { estimate, lowest: estimate, highest: estimate };
-  const width = matrix.next + nodes.at(-1)! - nodes[0]!;
+  const [least, most] = endsOf(nodes);
+  const width = matrix.next + most - least;
   // The search ends, because the mass that a point can have falls with its distance from the nodes.
   let [left, right] = [nodes[at - 1] ?? estimate - width, nodes[at + 1] ?? estimate + width];
   while (boundsAt(matrix, left).upTo >= share) left -= estimate - left;

@@ -2,9 +2,9 @@ import { expectFunction, expectObject } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { arrayName } from "../realms.js";
-import { lanczos, norm, type Product, scaled } from "./lanczos.js";
-import { type Bracket, boundsAt, gaussRule, type JacobiMatrix, quantile } from "./spectral-measure.js";
-import { tridiagonalEigen } from "./tridiagonal.js";
+import { lanczos, minus, norm, type Product, scaled } from "./lanczos.js";
+import { type Bracket, boundsAt, gaussRule, type JacobiMatrix, massWhere, quantile } from "./spectral-measure.js";
+import { endsOf, tridiagonalEigen } from "./tridiagonal.js";
 
 /** Options of {@link spectrum}. */
 export interface SpectrumOptions {
@@ -113,8 +113,8 @@ export async function spectrum(
   if (measured === undefined) return describeSpectrum(matrix, { asymmetry, symmetric: 0, residual: 0 }, share);
   const direction = largest();
   const [start, top] = [await measured(scaled(vector, 1 / length)), await measured(direction)];
-  const lambdaMax = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal).values.at(-1)!;
-  const residual = norm(top.product.map((value, i) => value - lambdaMax * direction[i]!));
+  const [, lambdaMax] = endsOf(tridiagonalEigen(matrix.diagonal, matrix.offDiagonal).values);
+  const residual = norm(minus(top.product, scaled(direction, lambdaMax)));
   return describeSpectrum(matrix, { asymmetry, symmetric: Math.max(start.error, top.error), residual }, share);
 }
 
@@ -149,27 +149,27 @@ function describeSpectrum(
   share: number,
 ): Spectrum {
   const { values, last } = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal);
-  const { nodes, weights } = gaussRule(matrix);
-  const lambdaMax = values.at(-1)!;
+  const rule = gaussRule(matrix);
+  const [lambdaMin, lambdaMax] = endsOf(values);
   // Products that are exactly symmetric still have rounding errors.
-  const noiseFloor = Math.max(asymmetry, symmetric, 1e-13 * Math.max(-values[0]!, lambdaMax));
+  const noiseFloor = Math.max(asymmetry, symmetric, 1e-13 * Math.max(-lambdaMin, lambdaMax));
   const q = quantile(matrix, 1 - share);
   const lambdaQ = { estimate: q.estimate, lowest: q.lowest - noiseFloor, highest: q.highest + noiseFloor };
   return {
     lambdaMax,
     // For any unit vector v, a symmetric matrix A has an eigenvalue within |Av − λv| of λ.
     lambdaMaxError: Math.max(matrix.next * Math.abs(last.at(-1)!), residual) + noiseFloor,
-    lambdaMin: values[0]!,
+    lambdaMin,
     lambdaQ,
     kappa: condition(lambdaMax, lambdaQ, noiseFloor),
     negativeMass: {
-      estimate: weights.reduce((sum, weight, i) => (nodes[i]! < -noiseFloor ? sum + weight : sum), 0),
+      estimate: massWhere(rule, (node) => node < -noiseFloor),
       lowest: boundsAt(matrix, -noiseFloor).below,
       highest: boundsAt(matrix, noiseFloor).upTo,
     },
     share,
     noiseFloor,
-    ritz: Array.from(nodes, (value, i) => ({ value, weight: weights[i]! })),
+    ritz: Array.from(rule.nodes, (value, i) => ({ value, weight: rule.weights[i]! })),
     matrix,
     steps: values.length,
     exhausted: matrix.next === 0,

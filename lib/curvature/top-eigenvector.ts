@@ -1,5 +1,5 @@
 import { solveInPlace } from "../schedule/theory/linear-solve.js";
-import { tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
+import { endsOf, tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
 
 /**
  * Returns an eigenvector of the largest eigenvalue of a small symmetric matrix, by inverse iteration. The time grows
@@ -10,16 +10,15 @@ import { tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
 export function topEigenvector(rows: readonly Float64Array[]): Float64Array {
   const n = rows.length;
   const { diagonal, offDiagonal } = tridiagonalised(rows.map((row) => row.slice()));
-  const { values } = tridiagonalEigen(diagonal, offDiagonal);
-  const size = Math.max(Math.abs(values[0]!), Math.abs(values.at(-1)!)) || 1;
+  const [lowest, highest] = endsOf(tridiagonalEigen(diagonal, offDiagonal).values);
+  const size = Math.max(Math.abs(lowest), Math.abs(highest)) || 1;
   // Slightly above the eigenvalue, so that the shifted matrix is not singular.
-  const shift = values.at(-1)! + 1e-13 * size;
+  const shift = highest + 1e-13 * size;
   let vector = Float64Array.from({ length: n }, (_, i) => 1 + i / n);
   for (let round = 0; round < 3; round++) {
-    const shifted = Float64Array.from({ length: n * n }, (_, k) => {
-      const [i, j] = [Math.floor(k / n), k % n];
-      return (rows[i]![j]! - (i === j ? shift : 0)) / size;
-    });
+    const shifted = Float64Array.from(
+      rows.flatMap((row, i) => Array.from(row, (value, j) => (value - (i === j ? shift : 0)) / size)),
+    );
     const solved = vector.slice();
     // If the matrix is exactly singular, the previous vector is the best one.
     if (!solveInPlace(shifted, solved)) break;

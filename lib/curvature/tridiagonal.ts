@@ -20,7 +20,7 @@ const mostRounds = 100;
  */
 export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): TridiagonalEigen {
   const n = diagonal.length;
-  const beside = Array.from({ length: n }, (_, i) => (i + 1 < n ? (offDiagonal[i] as number) : 0));
+  const beside = [...Array.from(offDiagonal).slice(0, n - 1), 0];
   // The matrix is scaled by its largest element, because squares of very large or small numbers overflow or underflow.
   const largest = (values: ArrayLike<number>) =>
     Array.from(values, Math.abs).reduce((most, one) => Math.max(most, one), 0);
@@ -39,9 +39,14 @@ export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: Array
       sweep(d, e, low, high, first, last);
     }
   }
-  const order = Array.from(d.keys()).sort((i, j) => d[i]! - d[j]!);
-  const sorted = (values: Float64Array) => Float64Array.from(order, (i) => values[i]!);
+  const order = [...d.entries()].sort(([, a], [, b]) => a - b);
+  const sorted = (values: Float64Array) => Float64Array.from(order, ([i]) => values[i]!);
   return { values: sorted(d.map((value) => value * unit)), first: sorted(first), last: sorted(last) };
+}
+
+/** Returns the lowest and the highest of values in rising order. */
+export function endsOf(rising: Float64Array): [lowest: number, highest: number] {
+  return [rising[0]!, rising[rising.length - 1]!];
 }
 
 /** Returns the end of the block that begins at `low`: the next off-diagonal element is negligible, or there is none. */
@@ -120,8 +125,8 @@ export function tridiagonalised(matrix: readonly Float64Array[]): Tridiagonal {
     const image = matrix.map((row) => (2 / squared) * row.reduce((sum, value, j) => sum + value * mirror[j]!, 0));
     const share = mirror.reduce((sum, value, i) => sum + value * image[i]!, 0) / squared;
     for (let i = 0; i < n; i++) image[i]! -= share * mirror[i]!;
-    for (let i = 0; i < n; i++)
-      for (let j = 0; j < n; j++) matrix[i]![j]! -= mirror[i]! * image[j]! + image[i]! * mirror[j]!;
+    for (const [i, row] of matrix.entries())
+      for (let j = 0; j < n; j++) row[j]! -= mirror[i]! * image[j]! + image[i]! * mirror[j]!;
   }
   return {
     diagonal: Float64Array.from(matrix, (row, i) => row[i]!),
