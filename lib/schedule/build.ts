@@ -1,5 +1,5 @@
 import { invalidArgument } from "../errors.js";
-import type { Convention, Definition, Resolved } from "./definition.js";
+import type { CommonOptions, Definition, RateOptions, Resolved } from "./definition.js";
 import { resolve } from "./resolve.js";
 import type { Schedule } from "./schedule.js";
 
@@ -12,17 +12,18 @@ import type { Schedule } from "./schedule.js";
 export function build<O extends object>(definition: Definition<O>, given: O): Schedule {
   const { name, ownRise } = definition;
   if (ownRise !== undefined) refuseSecondWarmup(name, ownRise, given);
-  const options = resolve(name, definition.options, given) as Resolved<O>;
-  const { budget, maxLr, minLr, warmup = 0, hold = 0 } = options as { [option: string]: number };
-  const { steps: rise = warmup, peak = maxLr! } = definition.warmup?.(options) ?? {};
-  checkTogether(name, { budget: budget!, maxLr: maxLr!, minLr: minLr!, warmup, hold });
-  const steps = budget! - rise - hold;
+  const resolved = resolve(name, definition.options, given);
+  const options = resolved as Resolved<O> & Required<RateOptions> & CommonOptions;
+  const { budget, maxLr, minLr, warmup = 0, hold = 0, convention } = options;
+  const { steps: rise = warmup, peak = maxLr } = definition.warmup?.(options) ?? {};
+  checkTogether(name, { budget, maxLr, minLr, warmup, hold });
+  const steps = budget - rise - hold;
   definition.check?.(options, steps);
   const rule = definition.rule(options, steps);
 
-  const peers = (options as { convention?: Convention }).convention === "peers";
-  const last = budget! - 1;
-  const end = peers && definition.reachesEnd ? budget! : last;
+  const peers = convention === "peers";
+  const last = budget - 1;
+  const end = peers && definition.reachesEnd ? budget : last;
   const within = (step: number) => Math.min(checkStep(step), last);
   const schedule = (step: number): number => {
     const at = Math.min(checkStep(step), end);
@@ -30,21 +31,21 @@ export function build<O extends object>(definition: Definition<O>, given: O): Sc
     if (at < rise) return peak * ((peers ? at : at + 1) / rise);
     return at < rise + hold ? peak : rule.rate(at - rise - hold);
   };
-  const properties: Record<string, unknown> = {
+  const { momentum } = rule;
+  return withProperties(schedule, {
     name,
     budget,
-    options,
-    toJSON: () => ({ name, ...options }),
-  };
-  if (rule.momentum !== undefined) {
-    const momentum = rule.momentum;
-    properties["momentum"] = (step: number) => momentum(within(step));
-  }
-  for (const [key, value] of Object.entries(properties)) {
-    // A function's own `name` can be redefined but not assigned.
-    Object.defineProperty(schedule, key, { value, enumerable: true });
-  }
-  return Object.freeze(schedule) as unknown as Schedule;
+    options: resolved,
+    toJSON: () => ({ name, ...resolved }),
+    ...(momentum && { momentum: (step: number) => momentum(within(step)) }),
+  });
+}
+
+/** Adds the properties of a schedule to a function from a step to a rate, and freezes it. */
+export function withProperties<P extends object>(rate: (step: number) => number, properties: P) {
+  // A function's own `name` can be redefined but not assigned.
+  Object.defineProperty(rate, "name", { writable: true, enumerable: true });
+  return Object.freeze(Object.assign(rate, properties));
 }
 
 function refuseSecondWarmup(name: string, ownRise: string, given: object): void {

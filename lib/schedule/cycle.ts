@@ -1,7 +1,7 @@
 import { build } from "./build.js";
 import { halfCosine } from "./decay.js";
 import { type CommonOptions, commonOptions, type Definition, profile } from "./definition.js";
-import { byDefault, type Given, integer } from "./option.js";
+import { byDefault, type Given, integer, numberIn } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
 /** Options of {@link cosineRestarts}. */
@@ -39,7 +39,7 @@ export const cosineRestartsDefinition: Definition<CosineRestartsOptions> = {
       {
         text: "three cycles fill the budget",
         value(given) {
-          const m = given["periodFactor"] as number;
+          const m = numberIn(given, "periodFactor");
           return Math.max(1, Math.ceil(decayingSteps(given) / (1 + m + m * m)));
         },
       },
@@ -96,6 +96,6 @@ export const cyclicalDefinition: Definition<CyclicalOptions> = {
     }),
 };
 
-function decayingSteps({ budget, warmup }: Given): number {
-  return (budget as number) - (warmup as number);
+function decayingSteps(given: Given): number {
+  return numberIn(given, "budget") - numberIn(given, "warmup");
 }

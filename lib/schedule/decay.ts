@@ -1,7 +1,7 @@
 import { invalidArgument } from "../errors.js";
 import { build } from "./build.js";
 import { type CommonOptions, commonOptions, type Definition, floored, profile } from "./definition.js";
-import { byDefault, increasing, number } from "./option.js";
+import { byDefault, increasing, number, numberIn } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
 // Schedules that never rise after the warm-up. z = s/T is the completed fraction of the T steps after the warm-up, from
@@ -100,7 +100,7 @@ export const exponentialDefinition: Definition<ExponentialOptions> = {
       { above: 0 },
       {
         text: "minLr if above 0, else maxLr / 100",
-        value: ({ minLr, maxLr }) => (minLr as number) || (maxLr as number) / 100,
+        value: (given) => numberIn(given, "minLr") || numberIn(given, "maxLr") / 100,
       },
     ),
   },

@@ -1,7 +1,7 @@
 import { invalidArgument } from "../errors.js";
 import { build } from "./build.js";
 import { type Definition, floored, type RateOptions, rateOptions } from "./definition.js";
-import { integer } from "./option.js";
+import { integer, numberIn } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
 /** Options of {@link inverseSqrt}. */
@@ -37,7 +37,7 @@ export const inverseSqrtDefinition: Definition<InverseSqrtOptions> = {
     riseSteps: integer(
       "steps of linear rise",
       { min: 1 },
-      { text: "4 % of the budget", value: ({ budget }) => Math.max(1, Math.round(0.04 * (budget as number))) },
+      { text: "4 % of the budget", value: (given) => Math.max(1, Math.round(0.04 * numberIn(given, "budget"))) },
     ),
   },
   ownRise: "riseSteps",

@@ -1,11 +1,16 @@
 import { invalidArgument } from "../errors.js";
-import { checkStep } from "./build.js";
+import { checkStep, withProperties } from "./build.js";
 import { increasing, integer, type OptionTable, optional } from "./option.js";
 import { resolve } from "./resolve.js";
 import type { Schedule, ScheduleJSON } from "./schedule.js";
 
 /** A part of {@link joinSchedules}: a schedule, or a function from a step to a learning rate. */
 export type SchedulePart = Schedule | ((step: number) => number);
+
+/** Any part. A function may have the properties of a schedule or not. */
+interface Part extends Partial<Pick<Schedule, "budget" | "momentum" | "toJSON">> {
+  (step: number): number;
+}
 
 /** Options of {@link joinSchedules}. */
 export interface JoinOptions {
@@ -72,7 +77,7 @@ export function joinedFromJSON(options: unknown, make: (part: unknown) => Schedu
   return join((parts ?? []).map(make), rest);
 }
 
-function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
+function join(parts: readonly Part[], given: JoinOptions): Schedule {
   if (!Array.isArray(parts) || parts.length === 0)
     invalidArgument("joined.parts", "an array of at least one schedule", parts);
   for (const [i, part] of parts.entries())
@@ -84,10 +89,11 @@ function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
     invalidArgument("joined.boundaries", `${parts.length - 1} steps, one less than there are parts`, boundaries);
   for (const [i, start] of starts.entries())
     if (!Number.isSafeInteger(start)) invalidArgument(`joined.boundaries[${i - 1}]`, "a whole number", start);
-  const steps = budget ?? starts.at(-1)! + budgetOf(parts, parts.length - 1, "joined.budget");
+  const lastStart = starts.at(-1)!;
+  const steps = budget ?? lastStart + budgetOf(parts, parts.length - 1, "joined.budget");
 
   // Past the budget a whole last part returns its own rate. If it is cut off, or a function, the last step is repeated.
-  const isWhole = starts.at(-1)! + ((parts.at(-1) as Partial<Schedule>).budget ?? Number.NaN) === steps;
+  const isWhole = lastStart + (parts.at(-1)?.budget ?? Number.NaN) === steps;
   const within = (step: number) => (isWhole ? checkStep(step) : Math.min(checkStep(step), steps - 1));
   const turn = (step: number) => starts.findLastIndex((start) => start <= step);
   const lr = (step: number): number => {
@@ -97,7 +103,7 @@ function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
     if (Number.isFinite(rate) && rate >= 0) return rate;
     invalidArgument(`joined.parts[${i}](${at - starts[i]!})`, "a finite learning rate of at least 0", rate);
   };
-  const momenta = parts.map((part) => (part as Partial<Schedule>).momentum);
+  const momenta = parts.map((part) => part.momentum);
   if (momenta.some((each) => each === undefined) && momenta.some((each) => each !== undefined))
     invalidArgument("joined.parts", "all with a momentum or all without", parts.map(nameOf));
   const options = Object.freeze({
@@ -105,7 +111,7 @@ function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
     parts: Object.freeze(parts.map((part) => Object.freeze(jsonOf(part)))),
     boundaries: Object.freeze(starts.slice(1)),
   });
-  const properties: Record<string, unknown> = {
+  return withProperties(lr, {
     name: "joined",
     budget: steps,
     options,
@@ -116,29 +122,25 @@ function join(parts: readonly SchedulePart[], given: JoinOptions): Schedule {
         return momenta[i]!(within(step) - starts[i]!);
       },
     }),
-  };
-  for (const [key, value] of Object.entries(properties)) {
-    // A function's own `name` can be redefined but not assigned.
-    Object.defineProperty(lr, key, { value, enumerable: true });
-  }
-  return Object.freeze(lr) as unknown as Schedule;
+  });
 }
 
 /** Returns the first step of each part but the first, if all parts run for their budgets. */
-function startsOf(parts: readonly SchedulePart[]): number[] {
+function startsOf(parts: readonly Part[]): number[] {
   let sum = 0;
   return parts.slice(0, -1).map((_, i) => (sum += budgetOf(parts, i, "joined.boundaries")));
 }
 
-function budgetOf(parts: readonly SchedulePart[], i: number, option: string): number {
-  const { budget } = parts[i] as Partial<Schedule>;
-  return budget ?? invalidArgument(option, `given, because part ${i} is a function without a budget`, undefined);
+function budgetOf(parts: readonly Part[], i: number, option: string): number {
+  return (
+    parts[i]?.budget ?? invalidArgument(option, `given, because part ${i} is a function without a budget`, undefined)
+  );
 }
 
-function nameOf(part: SchedulePart): string {
+function nameOf(part: Part): string {
   return jsonOf(part).name;
 }
 
-function jsonOf(part: SchedulePart): ScheduleJSON {
-  return (part as Partial<Schedule>).toJSON?.() ?? { name: "custom" };
+function jsonOf(part: Part): ScheduleJSON {
+  return part.toJSON?.() ?? { name: "custom" };
 }

@@ -1,4 +1,4 @@
-import { isListOf } from "../arguments.js";
+import { isListOf, isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 
 /** The kind of an option's value, for a program that parses options from text. */
@@ -14,6 +14,13 @@ export interface Fallback {
 
 /** The given options and the defaults so far. They are checked one by one, but not yet against each other. */
 export type Given = Readonly<Record<string, unknown>>;
+
+/** Returns the number that a given option or a default so far has. */
+export function numberIn(given: Given, name: string): number {
+  const value = given[name];
+  if (typeof value !== "number") throw new Error(`the option ${name} has no number yet`);
+  return value;
+}
 
 /** One row of a schedule's table of options. */
 export interface Option {
@@ -53,7 +60,7 @@ export function number(description: string, bounds: Bounds & Advice = {}, fallba
 /** Returns an option that is a safe integer within bounds. */
 export function integer(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
   const expected = `an integer${inWords(bounds)}`;
-  const accepts = (value: unknown): value is number => Number.isSafeInteger(value) && within(value as number, bounds);
+  const accepts = (value: unknown): value is number => isSafeInteger(value) && within(value, bounds);
   return scalar("integer", description, expected, accepts, fallback);
 }
 
@@ -65,7 +72,7 @@ export function boolean(description: string, fallback?: Fallback): Option {
 /** Returns an option that is one of several words. */
 export function choice(description: string, choices: readonly string[], fallback?: Fallback): Option {
   const expected = `one of ${choices.map((word) => JSON.stringify(word)).join(", ")}`;
-  const accepts = (value: unknown) => choices.includes(value as string);
+  const accepts = (value: unknown) => choices.some((word) => word === value);
   return { ...scalar("choice", description, expected, accepts, fallback), choices };
 }
 

@@ -19,12 +19,12 @@ export function resolve(path: string, table: OptionTable, given: unknown): Reado
   for (const [name, value] of Object.entries(given)) {
     // `undefined` counts as not given, so that callers can pass their own optional settings through.
     if (value === undefined) continue;
-    if (!Object.hasOwn(table, name)) refuseOption(path, names, name);
-    read[name] = table[name]!.read(`${path}.${name}`, value);
+    const option = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (option === undefined) refuseOption(path, names, name);
+    read[name] = option.read(`${path}.${name}`, value);
   }
   const complete: Record<string, unknown> = {};
-  for (const name of names) {
-    const option = table[name]!;
+  for (const [name, option] of Object.entries(table)) {
     const value = read[name] ?? option.fallback?.value({ ...read, ...complete });
     if (value !== undefined) complete[name] = value;
     else if (!option.mayBeAbsent) {

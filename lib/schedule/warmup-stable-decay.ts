@@ -1,7 +1,7 @@
 import { invalidArgument } from "../errors.js";
 import { build } from "./build.js";
 import { type Convention, convention, type Definition, profile, type RateOptions, rateOptions } from "./definition.js";
-import { byDefault, choice, integer, number } from "./option.js";
+import { byDefault, choice, integer, number, numberIn } from "./option.js";
 import type { Schedule } from "./schedule.js";
 
 /** Options of {@link warmupStableDecay}. */
@@ -47,12 +47,12 @@ export const warmupStableDecayDefinition: Definition<WarmupStableDecayOptions> =
     riseSteps: integer(
       "steps of linear rise",
       { min: 0 },
-      { text: "1 % of the budget", value: ({ budget }) => Math.round(0.01 * (budget as number)) },
+      { text: "1 % of the budget", value: (given) => Math.round(0.01 * numberIn(given, "budget")) },
     ),
     cooldownSteps: integer(
       "steps of cooldown at the end",
       { min: 0 },
-      { text: "20 % of the budget", value: ({ budget }) => Math.round(0.2 * (budget as number)) },
+      { text: "20 % of the budget", value: (given) => Math.round(0.2 * numberIn(given, "budget")) },
     ),
     cooldown: choice("the cooldown's shape", ["linear", "sqrt", "exponential"], byDefault("linear")),
     cooldownFactor: number(

@@ -60,7 +60,7 @@ export function worstCase(steps: Steps, range: CurvatureRange): Peak {
   const [lowest, highest] = readRange("range", range);
   if (isUba(steps)) {
     const [phase, ...others] = phasesOf(steps);
-    if (others.length === 0 && stepsBefore(steps) === 0) return ubaHighestPoint(phase!, lowest, highest);
+    if (phase && others.length === 0 && stepsBefore(steps) === 0) return ubaHighestPoint(phase, lowest, highest);
   }
   return highestPoint(factorsOf(readSteps("steps", steps)), lowest, highest);
 }

@@ -51,9 +51,14 @@ const table: OptionTable = {
  * @throws StepsizeError `invalid-argument` with the path of the option
  */
 export function readProblem(name: string, given: unknown): Problem {
-  const { curvature, budget, maxLr = Infinity, minLr } = resolve(name, table, given) as unknown as ProblemOptions;
-  if (minLr! > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
-  return { lowest: curvature[0], highest: curvature[1], budget, maxLr, minLr: minLr! };
+  const {
+    curvature,
+    budget,
+    maxLr = Infinity,
+    minLr,
+  } = resolve(name, table, given) as unknown as ProblemOptions & Pick<Problem, "minLr">;
+  if (minLr > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
+  return { lowest: curvature[0], highest: curvature[1], budget, maxLr, minLr };
 }
 
 /**

@@ -20,8 +20,11 @@ export interface Peak {
 export function factorsOf(steps: Float64Array): Factors {
   const counted = new Map<number, number>();
   for (const rate of steps) if (rate > 0) counted.set(rate, (counted.get(rate) ?? 0) + 1);
-  const rates = Float64Array.from(counted.keys()).sort().reverse();
-  return { rates, counts: rates.map((rate) => counted.get(rate)!) };
+  const falling = [...counted].sort(([a], [b]) => b - a);
+  return {
+    rates: Float64Array.from(falling, ([rate]) => rate),
+    counts: Float64Array.from(falling, ([, count]) => count),
+  };
 }
 
 /** Returns log |1 − x|. It is accurate to a few rounding errors of its argument, also for small x. */
@@ -45,9 +48,9 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
     zero > lowest * (1 + 4 * Number.EPSILON) && zero < highest * (1 - 4 * Number.EPSILON);
   const cuts = [lowest, ...[...factors.rates].map((rate) => 1 / rate).filter(inside), highest];
   let best: Peak = { curvature: lowest, value: -Infinity };
-  for (let i = 0; i + 1 < cuts.length; i++) {
+  for (const [i, [left, right]] of intervals(cuts).entries()) {
     const [first, last] = [i === 0, i + 2 === cuts.length];
-    const peak = peakBetween(factors, cuts[i]!, cuts[i + 1]!, !first || leftIsZero, !last || rightIsZero);
+    const peak = peakBetween(factors, left, right, !first || leftIsZero, !last || rightIsZero);
     if (peak.value > best.value) best = peak;
   }
   // If the range is hardly wider than the rounding error of a zero, the highest point is one of its ends.
@@ -56,6 +59,11 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
     if (value > best.value) best = { curvature, value };
   }
   return best;
+}
+
+/** Returns the intervals between neighboring cuts. */
+export function intervals(cuts: readonly number[]): [left: number, right: number][] {
+  return cuts.slice(1).map((right, i) => [cuts[i]!, right]);
 }
 
 /**

@@ -179,11 +179,9 @@ function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Fac
 }
 
 function takeLowest(faces: Face[]): Face {
-  let lowest = 0;
-  for (const [i, { solution }] of faces.entries()) {
-    if (solution.value < faces[lowest]!.solution.value) lowest = i;
-  }
-  return faces.splice(lowest, 1)[0]!;
+  const lowest = faces.reduce((best, face) => (face.solution.value < best.solution.value ? face : best));
+  faces.splice(faces.indexOf(lowest), 1);
+  return lowest;
 }
 
 /** Returns the solution without bounds: the reciprocals of the Chebyshev nodes, highest first. */

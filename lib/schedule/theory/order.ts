@@ -62,9 +62,9 @@ export function leja(steps: Steps): Float64Array {
   const left = rest.slice(idle.length).map((rate) => ({ rate, size: 0 }));
   const order: number[] = [];
   while (left.length > 0) {
-    let next = 0;
-    for (const [i, { size }] of left.entries()) if (size > left[next]!.size) next = i;
-    const { rate } = left.splice(next, 1)[0]!;
+    const next = left.reduce((best, one) => (one.size > best.size ? one : best));
+    left.splice(left.indexOf(next), 1);
+    const { rate } = next;
     order.push(rate);
     for (const other of left) if (other.rate !== rate) other.size += Math.log(Math.abs(1 - rate / other.rate));
   }

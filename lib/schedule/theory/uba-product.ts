@@ -5,7 +5,7 @@
 // If X and Y have the same sign, this is monotonic in λ. If their signs differ, it oscillates: with ψ the angle of
 // (a√Y, √−X), the numerator is 2·ρ^(2T)·cos(2Tψ), ρ² = a²Y − X.
 
-import type { Peak } from "./log-product.js";
+import { intervals, type Peak } from "./log-product.js";
 
 /** One phase of UBA: its length, its bounds and φ. */
 export interface UbaCurve {
@@ -76,10 +76,10 @@ function lastPeaks({ steps, maxLr, minLr, phi }: UbaCurve, lowest: number, highe
   }
   cuts.push(to);
   const peaks: number[] = [];
-  for (let i = 0; i + 1 < cuts.length; i++) {
-    const middle = (cuts[i]! + cuts[i + 1]!) / 2;
+  for (const [from, to] of intervals(cuts)) {
+    const middle = (from + to) / 2;
     const sign = Math.cos(2 * steps * middle) < 0 ? -1 : 1;
-    const psi = bisect((psi) => sign * parts(psi).slope, cuts[i]!, cuts[i + 1]!);
+    const psi = bisect((psi) => sign * parts(psi).slope, from, to);
     peaks.push(Math.min(highest, Math.max(lowest, parts(psi).curvature)));
   }
   return peaks;

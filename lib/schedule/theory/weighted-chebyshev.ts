@@ -10,7 +10,7 @@
 
 import { StepsizeError } from "../../errors.js";
 import { solveInPlace } from "./linear-solve.js";
-import { type Factors, type Peak, peakBetween } from "./log-product.js";
+import { type Factors, intervals, type Peak, peakBetween } from "./log-product.js";
 
 /** Steps at a fixed rate, with their number. */
 export interface FixedSteps {
@@ -104,10 +104,10 @@ function segmentPeaks(
     const right = i === n ? highest : 1 / free[i]!;
     const cuts = [left, ...inner.filter((zero) => zero > left && zero < right), right];
     let best: Peak = { curvature: left, value: -Infinity };
-    for (let c = 0; c + 1 < cuts.length; c++) {
+    for (const [c, [from, to]] of intervals(cuts).entries()) {
       const leftIsZero = i > 0 || c > 0 || inner.includes(left);
       const rightIsZero = i < n || c + 2 < cuts.length || inner.includes(right);
-      const peak = peakBetween(factors, cuts[c]!, cuts[c + 1]!, leftIsZero, rightIsZero);
+      const peak = peakBetween(factors, from, to, leftIsZero, rightIsZero);
       if (peak.value > best.value) best = peak;
     }
     return best;
