@@ -7,6 +7,8 @@ import { invalidArgument } from "./errors.js";
  * Returns whether a value is an array whose items all pass a test. An empty slot of a sparse array is tested as
  * `undefined`. (`every` would skip empty slots, slowly for a `new Array(2 ** 32 - 1)`.)
  */
+export function isListOf<T>(value: unknown, accepts: (item: unknown, i: number) => item is T): value is readonly T[];
+export function isListOf(value: unknown, accepts: (item: unknown, i: number) => boolean): boolean;
 export function isListOf(value: unknown, accepts: (item: unknown, i: number) => boolean): boolean {
   if (!Array.isArray(value)) return false;
   for (let i = 0; i < value.length; i++) if (!accepts(value[i], i)) return false;

@@ -140,7 +140,7 @@ class Scanner {
 
   #unescaped(start: number, end: number): string {
     try {
-      return JSON.parse(this.#text.slice(start, end)) as string;
+      return JSON.parse(this.#text.slice(start, end));
     } catch {
       throw new JsonFault(start, "a text with JSON's escapes", quoted(this.#text.slice(start, end)));
     }

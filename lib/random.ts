@@ -1,3 +1,4 @@
+import { isSafeInteger } from "./arguments.js";
 import { invalidArgument } from "./errors.js";
 
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
@@ -149,7 +150,7 @@ export function permutation(n: number, seed: number, epoch: number): Uint32Array
  * @throws StepsizeError `invalid-argument` if it is not a safe integer ≥ 0
  */
 export function checkSeed(seed: unknown, name = "seed"): number {
-  if (Number.isSafeInteger(seed) && (seed as number) >= 0) return seed as number;
+  if (isSafeInteger(seed) && seed >= 0) return seed;
   invalidArgument(name, "a safe integer of at least 0", seed);
 }
 

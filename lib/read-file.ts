@@ -4,7 +4,7 @@ import { allocate } from "./allocate.js";
 import { expectText } from "./arguments.js";
 import { StepsizeError } from "./errors.js";
 import { JsonFault, parseJson } from "./json.js";
-import { messageOf } from "./realms.js";
+import { codeOf, messageOf } from "./realms.js";
 import { Place, type Schema } from "./schema.js";
 
 /** A file that is open for reading. The caller that opened it closes it. */
@@ -118,7 +118,7 @@ function notFile(path: string, found: Stats): StepsizeError {
 
 /** The error of a file that the system cannot open or read: `not-found` or `invalid-file`. */
 export function unreadable(path: string, error: unknown): StepsizeError {
-  if ((error as NodeJS.ErrnoException).code === "ENOENT")
+  if (codeOf(error) === "ENOENT")
     return new StepsizeError("not-found", `${path}: there is no such file`, { cause: error });
   return new StepsizeError("invalid-file", `${path}: cannot be read (${messageOf(error)})`, { cause: error });
 }

@@ -55,8 +55,13 @@ export function isPromise(value: unknown): value is PromiseLike<unknown> {
 /** Returns whether a thrown value is an error of any realm. */
 export function isError(thrown: unknown): thrown is Error {
   if (typeof thrown !== "object" || thrown === null) return false;
-  const { name, message } = thrown as { name?: unknown; message?: unknown };
-  return typeof name === "string" && typeof message === "string";
+  if (!("name" in thrown && "message" in thrown)) return false;
+  return typeof thrown.name === "string" && typeof thrown.message === "string";
+}
+
+/** Returns the code of an error of the system, such as `ENOENT`; `undefined` if it has none. */
+export function codeOf(thrown: unknown): unknown {
+  return isError(thrown) && "code" in thrown ? thrown.code : undefined;
 }
 
 /** Returns the message of an error, or any other thrown value as text. */

@@ -78,7 +78,7 @@ export const anything: Schema<unknown> = (value) => value;
 /** Returns a schema of one of several words. */
 export function oneOf<const T extends string>(words: readonly T[]): Schema<T> {
   const listed = words.map((word) => JSON.stringify(word)).join(" or ");
-  return valueThat(listed, (value): value is T => words.includes(value as T));
+  return valueThat(listed, (value): value is T => words.some((word) => word === value));
 }
 
 /** Returns a schema that also accepts `undefined`. */
