@@ -1,3 +1,4 @@
+import { isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { checkSeed } from "../random.js";
@@ -163,7 +164,7 @@ export function checkOptions(options: BatchOptions, items: number, itemShape: re
  * @throws StepsizeError `invalid-argument` if it is not an integer of at least 0
  */
 export function checkStep(step: unknown): number {
-  if (Number.isSafeInteger(step) && (step as number) >= 0) return step as number;
+  if (isSafeInteger(step) && step >= 0) return step;
   invalidArgument("step", "an integer of at least 0 (steps count from 0)", step);
 }
 

@@ -111,8 +111,9 @@ export class DatasetBatches implements BatchSource {
     const ring = ahead + 1;
     const slots: Slot[] = [];
     return readAhead(first, end, ahead, async (k) => {
-      slots[k % ring] ??= this.#newSlot(true);
-      const batch = await this.#gather(placeOf(k), slots[k % ring]!);
+      const slot = slots[k % ring] ?? this.#newSlot(true);
+      slots[k % ring] = slot;
+      const batch = await this.#gather(placeOf(k), slot);
       return reuse ? batch : ownCopy(batch);
     });
   }

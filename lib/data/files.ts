@@ -4,6 +4,7 @@ import { invalidArgument, isNotFound, StepsizeError } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { type OpenFile, openFile, readFile } from "../read-file.js";
+import { messageOf } from "../realms.js";
 
 /** The split of a dataset to load. */
 export type Split = "train" | "test";
@@ -55,7 +56,7 @@ export async function listFolder(folder: string, lookedFor: readonly string[]): 
   try {
     return (await readdir(folder)).sort();
   } catch (cause) {
-    const why = (cause as Error).message;
+    const why = messageOf(cause);
     const message = `${folder}: looked for ${lookedFor.join(" or ")}, but the folder cannot be read (${why})`;
     throw new StepsizeError("not-found", message, { cause });
   }

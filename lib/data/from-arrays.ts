@@ -69,7 +69,7 @@ export function fromArrays(given: FromArrays): ArrayDataset {
   const labels = classes ?? flattenTargets(given.labels);
   const items = itemCount(inputs, shape, labels);
   const itemShape = shape ?? (inputs.shape.length > 1 ? inputs.shape.slice(1) : [inputs.data.length / items]);
-  const dtype = typeOf(inputs.data)!;
+  const dtype = typeOf(inputs.data);
   return new ArrayDataset({
     inputs: { data: toShared(inputs.data), shape: itemShape, dtype } satisfies Inputs,
     labels: finishLabels(labels, items),
@@ -84,8 +84,8 @@ function itemCount(inputs: Flat, shape: readonly number[] | undefined, labels: I
   const wanted = isInt32Array(labels) ? labels.length : labels.shape.length > 1 ? labels.shape[0] : undefined;
   const items = shape === undefined ? (nestedItems ?? wanted ?? labelData(labels).length) : data.length / count(shape);
   if (items === 0 || data.length === 0) invalidArgument("inputs", "at least one item", "none");
-  if (!Number.isInteger(items)) {
-    invalidArgument("inputs", `whole items of ${count(shape!)} numbers (shape [${shape!.join(", ")}])`, data.length);
+  if (shape !== undefined && !Number.isInteger(items)) {
+    invalidArgument("inputs", `whole items of ${count(shape)} numbers (shape [${shape.join(", ")}])`, data.length);
   }
   if (nestedItems !== undefined && nestedItems !== items) {
     invalidArgument("shape", `that of one of ${nestedItems} items`, shape);
@@ -100,7 +100,7 @@ function itemCount(inputs: Flat, shape: readonly number[] | undefined, labels: I
 }
 
 function classIndices(labels: unknown, classes: unknown): Int32Array | undefined {
-  if (classes !== undefined && !isListOf(classes, (name) => typeof name === "string")) {
+  if (classes !== undefined && !isListOf(classes, isString)) {
     invalidArgument("classes", "an array of names", classes);
   }
   let indices: Int32Array;
@@ -113,12 +113,16 @@ function classIndices(labels: unknown, classes: unknown): Int32Array | undefined
     }
     indices = Int32Array.from(labels);
   } else return undefined;
-  checkClasses("labels", indices, (classes as string[] | undefined)?.length);
-  return toShared(indices) as Int32Array;
+  checkClasses("labels", indices, classes?.length);
+  return toShared(indices);
 }
 
 function isInt32(value: unknown): boolean {
-  return Number.isInteger(value) && ((value as number) | 0) === value;
+  return typeof value === "number" && (value | 0) === value;
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
 }
 
 /** Flattens float targets. `shape` has items first if the nesting or the caller defines it; otherwise it is `[length]`. */

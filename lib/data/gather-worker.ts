@@ -1,10 +1,10 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { Gatherer, type GatherPlan } from "./gather.js";
+import { Gatherer } from "./gather.js";
 import type { GatherRequest } from "./gather-thread.js";
 
 // Errors are not caught. They end the thread, and `GatherThread` then rejects all pending requests.
-const gatherer = new Gatherer(workerData as GatherPlan);
-parentPort!.on("message", ({ id, place, slot }: GatherRequest) => {
+const gatherer = new Gatherer(workerData);
+parentPort?.on("message", ({ id, place, slot }: GatherRequest) => {
   gatherer.gather(place, slot);
-  parentPort!.postMessage(id);
+  parentPort?.postMessage(id);
 });

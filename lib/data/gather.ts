@@ -73,11 +73,11 @@ export class Gatherer {
     if (!changes) return;
     // Each item and epoch uses one block of random numbers, so the crop is the same with and without flipping.
     philox4x32(this.#random, item, Purpose.augmentation, ...words(place.epoch), ...words(seed));
-    const [down, across, mirror] = this.#random;
+    const [down = 0, across = 0, mirror = 0] = this.#random;
     const shifts = 2 * augment.pad + 1;
-    const dy = scale(down!, shifts) - augment.pad;
-    const dx = scale(across!, shifts) - augment.pad;
-    const isMirrored = augment.flip && mirror! >= 2 ** 31;
+    const dy = scale(down, shifts) - augment.pad;
+    const dx = scale(across, shifts) - augment.pad;
+    const isMirrored = augment.flip && mirror >= 2 ** 31;
     if (moves) {
       moves.set([dy, dx, isMirrored ? 1 : 0], 3 * position);
       return;

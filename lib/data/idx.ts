@@ -1,11 +1,12 @@
 import { join } from "node:path";
-import { isListOf } from "../arguments.js";
+import { isListOf, isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
+import { isUint8Array } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
 import { checkSplit, invalidFile, listFolder, notFound, type Split } from "./files.js";
 import { sharedArray } from "./items.js";
-import { type IdxFile, readIdx } from "./read-idx.js";
+import { readIdx } from "./read-idx.js";
 
 /** Options of {@link idx}. */
 export interface IdxOptions {
@@ -63,7 +64,7 @@ export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayD
     classOf[i] = label;
   }
   return new ArrayDataset({
-    inputs: { data: images.data as Uint8Array, shape: [height, width, 1], dtype: "uint8" },
+    inputs: { data: images.data, shape: [height, width, 1], dtype: "uint8" },
     labels: classOf,
     classes,
     name: options.name ?? `${dir} (${split})`,
@@ -77,16 +78,17 @@ async function find(dir: string, base: string, kind: string): Promise<string> {
   return name === undefined ? notFound(dir, names, there) : join(dir, name);
 }
 
-async function readBytesOfRank(path: string, rank: number): Promise<IdxFile> {
+async function readBytesOfRank(path: string, rank: number): Promise<{ data: Uint8Array; shape: readonly number[] }> {
   const file = await readIdx(path);
-  if (file.dtype !== "uint8") invalidFile(path, 2, "elements of type uint8", file.dtype);
-  if (file.shape.length !== rank) invalidFile(path, 3, `${rank} dimension(s)`, `${file.shape.length}`);
-  return file;
+  const { data, shape } = file;
+  if (!isUint8Array(data)) invalidFile(path, 2, "elements of type uint8", file.dtype);
+  if (shape.length !== rank) invalidFile(path, 3, `${rank} dimension(s)`, `${shape.length}`);
+  return { data, shape };
 }
 
 function classNames(classes: unknown): readonly string[] {
-  if (Number.isSafeInteger(classes) && (classes as number) >= 1 && (classes as number) <= mostClasses) {
-    return Array.from({ length: classes as number }, (_, i) => String(i));
+  if (isSafeInteger(classes) && classes >= 1 && classes <= mostClasses) {
+    return Array.from({ length: classes }, (_, i) => String(i));
   }
   if (Array.isArray(classes) && classes.length > 0 && isListOf(classes, (name) => typeof name === "string")) {
     return [...classes];

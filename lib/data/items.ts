@@ -1,5 +1,5 @@
 import { allocate } from "../allocate.js";
-import { isListOf } from "../arguments.js";
+import { isListOf, isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { ignoredLabel } from "../ignored-label.js";
 import { isFloat32Array, isInt32Array, isShared, isUint8Array } from "../realms.js";
@@ -57,6 +57,8 @@ export interface Dataset {
 }
 
 /** Returns the element type of an array; `undefined` if inputs cannot be stored in such an array. */
+export function typeOf(data: InputArray): InputType;
+export function typeOf(data: unknown): InputType | undefined;
 export function typeOf(data: unknown): InputType | undefined {
   if (isUint8Array(data)) return "uint8";
   if (isFloat32Array(data)) return "float32";
@@ -106,14 +108,16 @@ type ArrayFor<T extends InputType> = { uint8: Uint8Array; float32: Float32Array;
  *
  * @throws StepsizeError `out-of-memory`
  */
+export function toShared(data: Int32Array): Int32Array;
+export function toShared(data: InputArray): InputArray;
 export function toShared(data: InputArray): InputArray {
   const { buffer, byteOffset, length } = data;
   if (isShared(buffer)) {
     // A view replaces a Node `Buffer`, which slices unlike other arrays, and an array of another realm.
-    const view = arrayOver(typeOf(data)!, buffer, byteOffset, length);
+    const view = arrayOver(typeOf(data), buffer, byteOffset, length);
     return Object.getPrototypeOf(data) === Object.getPrototypeOf(view) ? data : view;
   }
-  const copy = sharedArray(typeOf(data)!, length);
+  const copy = sharedArray(typeOf(data), length);
   copy.set(data);
   return copy;
 }
@@ -129,8 +133,8 @@ export function count(shape: readonly number[]): number {
  * @throws StepsizeError `invalid-argument` if it is not an array of integers of at least 1
  */
 export function checkShape(name: string, shape: unknown): readonly number[] {
-  if (isListOf(shape, (extent) => Number.isSafeInteger(extent) && (extent as number) >= 1)) {
-    return Object.freeze([...(shape as readonly number[])]);
+  if (isListOf(shape, (extent): extent is number => isSafeInteger(extent) && extent >= 1)) {
+    return Object.freeze([...shape]);
   }
   invalidArgument(name, "an array of integers of at least 1", shape);
 }

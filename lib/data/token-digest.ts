@@ -69,7 +69,7 @@ async function hashOf(path: string, file: FileHandle): Promise<string> {
   const hash = createHash("sha256");
   const blocks = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)] as const;
   const read = (turn: number, at: number) => {
-    const into = blocks[turn % 2] as Uint8Array;
+    const into = blocks[turn % 2 === 0 ? 0 : 1];
     const reading = readInto({ file, path }, into, at).then((length) => into.subarray(0, length));
     reading.catch(() => {});
     return reading;

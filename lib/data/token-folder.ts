@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { expectText } from "../arguments.js";
+import { expectText, isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { jsonIn, mostJsonBytes } from "../read-file.js";
 import { count, name, numberThat, object, oneOf, optional, Place, type Schema, text } from "../schema.js";
@@ -72,7 +72,8 @@ export function splitPath(folder: string, split: TokenSplit): string {
  * @throws StepsizeError `invalid-argument`
  */
 export function checkTokenSplit(split: unknown = "train"): TokenSplit {
-  if (tokenSplits.includes(split as TokenSplit)) return split as TokenSplit;
+  const known = tokenSplits.find((name) => name === split);
+  if (known !== undefined) return known;
   invalidArgument("split", '"train", "validation" or "test"', split);
 }
 
@@ -127,5 +128,5 @@ const folderSchema: Schema<TokenFolder> = (value, place) => {
 };
 
 function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+  return isSafeInteger(value) && value >= 0;
 }

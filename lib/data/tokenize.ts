@@ -5,7 +5,7 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { checkSeed, permutation } from "../random.js";
-import { isError } from "../realms.js";
+import { codeOf, isError } from "../realms.js";
 import { findTextFiles, readText } from "./token-documents.js";
 import {
   infoPath,
@@ -212,7 +212,7 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return codeOf(error) === "EPERM";
   }
 }
 

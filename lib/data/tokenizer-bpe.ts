@@ -11,11 +11,18 @@ interface EncodingModule {
 type Ranks = readonly (string | readonly number[] | undefined)[];
 
 // The special tokens follow the ranks, with gaps between them. The vocabulary ends after the last special token.
-const encodings: Readonly<Record<string, { ranks: string; vocabulary: number; endOfText: number }>> = {
+const encodings = {
   gpt2: { ranks: "r50k_base", vocabulary: 50_257, endOfText: 50_256 },
   cl100k_base: { ranks: "cl100k_base", vocabulary: 100_277, endOfText: 100_257 },
   o200k_base: { ranks: "o200k_base", vocabulary: 200_019, endOfText: 199_999 },
-};
+} as const;
+
+type EncodingName = keyof typeof encodings;
+
+/** Returns whether a value is the name of a byte-pair encoding. */
+export function isBpeEncoding(value: unknown): value is EncodingName {
+  return typeof value === "string" && Object.hasOwn(encodings, value);
+}
 
 /** Names of the available byte-pair encodings. */
 export const bpeEncodings: readonly string[] = Object.keys(encodings);
@@ -25,8 +32,8 @@ export const bpeEncodings: readonly string[] = Object.keys(encodings);
  *
  * @throws StepsizeError `not-found` if the package is not installed
  */
-export function bpe(name: string): Encoding {
-  const { ranks: ranksName, vocabulary, endOfText } = encodings[name]!;
+export function bpe(name: EncodingName): Encoding {
+  const { ranks: ranksName, vocabulary, endOfText } = encodings[name];
   const { encodeGenerator } = load<EncodingModule>(`encoding/${name}`, name);
   const { default: ranks } = load<{ default: Ranks }>(`bpeRanks/${ranksName}`, name);
   const end = Buffer.from("<|endoftext|>");

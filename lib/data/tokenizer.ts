@@ -1,6 +1,6 @@
 import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
-import { bpe, bpeEncodings } from "./tokenizer-bpe.js";
+import { bpe, bpeEncodings, isBpeEncoding } from "./tokenizer-bpe.js";
 
 /** Identifies a tokenizer. Plain JSON, stored with tokens and with models that were trained on them. */
 export type TokenizerSpec = { readonly kind: "bytes" } | { readonly kind: "bpe"; readonly encoding: string };
@@ -70,10 +70,9 @@ export function tokenizerName(spec: TokenizerSpec): string {
 export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
   const { kind, encoding } = (spec ?? {}) as { kind?: unknown; encoding?: unknown };
   if (kind !== "bytes" && kind !== "bpe") invalidArgument("tokenizer.kind", '"bytes" or "bpe"', kind);
-  if (kind === "bpe" && !bpeEncodings.includes(encoding as string)) {
+  if (kind === "bpe" && !isBpeEncoding(encoding))
     invalidArgument("tokenizer.encoding", bpeEncodings.join(", "), encoding);
-  }
-  const { bytesOf, ...tokenizer } = kind === "bytes" ? bytes() : bpe(encoding as string);
+  const { bytesOf, ...tokenizer } = isBpeEncoding(encoding) && kind === "bpe" ? bpe(encoding) : bytes();
   const decoder = () => new Utf8Decoder(bytesOf);
   const decode = (ids: Iterable<number>) => {
     const own = decoder();
