@@ -85,8 +85,10 @@ export function configOf(name: string, itemShape: readonly number[], classes: nu
   if (name === "mlp") return { kind: "mlp", inputs: itemShape.reduce((product, size) => product * size, 1), classes };
   if (!names.includes(name)) invalidArgument("model", names.join(", "), name);
   if (isOlmo(name)) {
-    if (itemShape.length !== 1) invalidArgument("data", `windows of tokens [context] for ${name}`, itemShape);
-    return { kind: "olmo", vocabulary: classes, context: itemShape[0] as number, ...olmoShapes[name] };
+    const [context, ...rest] = itemShape;
+    if (context === undefined || rest.length > 0)
+      invalidArgument("data", `windows of tokens [context] for ${name}`, itemShape);
+    return { kind: "olmo", vocabulary: classes, context, ...olmoShapes[name] };
   }
   if (itemShape.length !== 3) invalidArgument("data", `images [height, width, channels] for ${name}`, itemShape);
   const [height, width, channels] = itemShape as [number, number, number];

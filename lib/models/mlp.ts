@@ -52,11 +52,12 @@ export class MLP extends Module {
     const seeds = new Seeds(seed);
     expectShape("mlp.hidden", hidden);
     if (hidden.length > mostLayers) invalidArgument("mlp.hidden", `at most ${mostLayers} layers`, hidden);
-    const sizes = [inputs, ...hidden, classes];
-    const last = hidden.length;
-    this.layers = sizes.slice(1).map((outputs, i) => {
-      const activation = i < last ? { activation: "relu" as const } : {};
-      return new Linear(sizes[i] as number, outputs, { device, seeds, ...activation });
+    let width = inputs;
+    this.layers = [...hidden, classes].map((outputs, i) => {
+      const activation = i < hidden.length ? { activation: "relu" as const } : {};
+      const layer = new Linear(width, outputs, { device, seeds, ...activation });
+      width = outputs;
+      return layer;
     });
   }
 

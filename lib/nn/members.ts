@@ -55,8 +55,8 @@ export class Walk<Module extends object> {
       this.#found(path, value);
       this.#properties(value, `${path}.`, value);
     } else if (Array.isArray(value)) this.#array(path, value, holder);
-    else if (types.isMap(value)) this.#map(path, value as Map<unknown, unknown>, holder);
-    else if (types.isSet(value)) this.#set(path, value as Set<unknown>, holder);
+    else if (types.isMap(value)) this.#map(path, value, holder);
+    else if (types.isSet(value)) this.#set(path, value, holder);
     else if (isPlainObject(value)) this.#properties(value, `${path}.`, holder);
     else this.others.push({ path, holder, value });
   }
@@ -83,7 +83,7 @@ export class Walk<Module extends object> {
   }
 
   // The methods of the prototypes are used, because a derived class may override them and another realm has its own.
-  #map(path: string, map: Map<unknown, unknown>, holder: object): void {
+  #map(path: string, map: ReadonlyMap<unknown, unknown>, holder: object): void {
     Map.prototype.forEach.call(map, (value: unknown, key: unknown) => {
       if (typeof value !== "object" || value === null) return;
       const name = typeof key === "string" || typeof key === "number" ? key : noName;
@@ -91,7 +91,7 @@ export class Walk<Module extends object> {
     });
   }
 
-  #set(path: string, set: Set<unknown>, holder: object): void {
+  #set(path: string, set: ReadonlySet<unknown>, holder: object): void {
     let i = 0;
     Set.prototype.forEach.call(set, (value: unknown) => this.value(`${path}.${i++}`, value, holder));
   }
@@ -102,8 +102,9 @@ export function membersOf<Module extends object>(value: unknown, isModule: IsMod
   const members: (Tensor | Module)[] = [];
   const walk = new Walk(isModule, (_, member) => members.push(member));
   walk.value("0", value, {});
-  for (let next = 0; next < walk.others.length && next < mostSearched; next++) {
-    const { value: other } = walk.others[next] as { value: object };
+  // The list grows during the loop.
+  for (const [next, { value: other }] of walk.others.entries()) {
+    if (next === mostSearched) break;
     if (!(other instanceof Device || ArrayBuffer.isView(other))) walk.inside(other);
   }
   return members;

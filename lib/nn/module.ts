@@ -1,5 +1,6 @@
 import { expectState } from "../arguments.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
+import { valueAt } from "../lookup.js";
 import type { DataType } from "../native/index.js";
 import { shown } from "../quoting.js";
 import { isOfAnotherCopy, markCopy } from "../realms.js";
@@ -185,7 +186,7 @@ export abstract class Module {
   loadStateDict(state: ReadonlyMap<string, Tensor>): void {
     this.checkStateDict(state);
     noGrad(() => {
-      for (const [path, tensor] of this.stateDict()) copy(tensor, state.get(path) as Tensor);
+      for (const [path, tensor] of this.stateDict()) copy(tensor, valueAt(state, path));
     });
   }
 
@@ -286,7 +287,7 @@ function refuseHidden(walk: Walk<Module>, modules: readonly (readonly [path: str
       refusePart(path === "" ? name : `${path}.${name}`, `holds ${hidden} in ${place}; ${advice}${leaveOut}`);
     }
   }
-  const holders = new Set(modules.map(([, module]) => module as object));
+  const holders = new Set<object>(modules.map(([, module]) => module));
   for (const { path, holder, value } of walk.others) {
     if (isOfAnotherCopy(value))
       refusePart(path, `expected parts made by this copy of stepsize, got ${describe(value)}`);

@@ -79,15 +79,15 @@ export class Preprocessing {
   }
 
   #onDevice(like: Tensor): { factor: Tensor; offset: Tensor } {
-    if (this.#factors?.factor.device !== like.device) {
-      const { scale, mean, std } = this.options;
-      const row = (values: readonly number[]) => tensor(like.device, Float32Array.from(values)).keep();
-      this.#factors = {
-        factor: row(std.map((value) => scale / (value > 0 ? value : 1))),
-        offset: row(mean.map((value, i) => -value / ((std[i] as number) > 0 ? (std[i] as number) : 1))),
-      };
-    }
-    return this.#factors as { factor: Tensor; offset: Tensor };
+    if (this.#factors?.factor.device === like.device) return this.#factors;
+    const { scale, mean } = this.options;
+    const std = this.options.std.map((value) => (value > 0 ? value : 1));
+    const row = (values: readonly number[]) => tensor(like.device, Float32Array.from(values)).keep();
+    this.#factors = {
+      factor: row(std.map((value) => scale / value)),
+      offset: row(mean.map((value, i) => -value / (std[i] as number))),
+    };
+    return this.#factors;
   }
 
   /** Returns {@link options}. `JSON.stringify` calls it. */

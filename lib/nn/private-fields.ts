@@ -38,11 +38,10 @@ function declaresPrivate(object: object, end: object): boolean {
 const meetingPoint = Symbol.for("stepsize.private-fields");
 
 function ask(object: object): [string, unknown][] {
-  const shared = process as unknown as Record<symbol, unknown>;
-  const exchange = { object, values: [] as unknown[] };
+  const exchange: { readonly object: object; values: unknown[] } = { object, values: [] };
   const session = new Session();
   session.connect();
-  shared[meetingPoint] = exchange;
+  Object.defineProperty(process, meetingPoint, { value: exchange, configurable: true });
   try {
     const expression = 'process[Symbol.for("stepsize.private-fields")]';
     const box = send(session, "Runtime.evaluate", { expression }).result;
@@ -57,7 +56,7 @@ function ask(object: object): [string, unknown][] {
     });
     return fields.map(({ name }, i) => [name, exchange.values[i]]);
   } finally {
-    delete shared[meetingPoint];
+    Reflect.deleteProperty(process, meetingPoint);
     session.disconnect();
   }
 }
