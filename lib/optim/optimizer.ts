@@ -1,7 +1,7 @@
 import { allocate } from "../allocate.js";
 import { expectState } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
-import type { NativeTensor } from "../native/addon.js";
+import { valueAt } from "../lookup.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
@@ -30,7 +30,6 @@ import {
   parametersIn,
   type ResolvedGroup,
   resolveGroups,
-  type Trainable,
   validateParameters,
 } from "./parameters.js";
 import {
@@ -282,17 +281,17 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const schedule = this.#schedule ? [this.#schedule.handle] : [];
     const own = [this.#hyper, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
     const weight = totalWeight ? [totalWeight.handle] : [];
-    const [scalars] = device.enqueue("prepareStep", [...own, ...norm, ...weight, ...schedule], {
+    const scalars = device.enqueue("prepareStep", [...own, ...norm, ...weight, ...schedule], {
       maxNorm: clipNorm,
       checkFinite,
       skipNonFinite,
       gradientScale,
       scheduled,
       weighed: totalWeight !== undefined,
-    }) as [NativeTensor];
+    });
     const attributes = { rule: this.rule, zeroGradients, roundingSeed: seed };
-    device.enqueue("update", [scalars, this.#updates.handle], attributes, this.#lists.all);
-    for (const handle of [...norm, scalars]) handle.dispose();
+    device.enqueue("update", [...scalars, this.#updates.handle], attributes, this.#lists.all);
+    for (const handle of [...norm, ...scalars]) handle.dispose();
     if (capturing) {
       capturing.onReplay({
         before: () => {
@@ -332,14 +331,17 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
         "steps: a learning rate is a function without a budget; say for how many steps it is tabulated",
       );
     if (!Number.isSafeInteger(count) || count < 1) invalidArgument("steps", "a whole number of at least 1", count);
-    const first = this.groups.map(({ options }) => this.hyper(options, learningRateAt(options.lr, 0), 0));
+    const groups = this.groups.map(({ options }) => ({
+      options,
+      first: this.hyper(options, learningRateAt(options.lr, 0), 0),
+    }));
     const length = count * this.groups.length * scheduledFields;
     const rows = allocate("steps: the table of the schedule", () => new Float64Array(length));
     let offset = 0;
     for (let step = 0; step < count; step++)
-      for (const [g, { options }] of this.groups.entries()) {
+      for (const { options, first } of groups) {
         const hyper = this.hyper(options, learningRateAt(options.lr, step), step);
-        rows.set(scheduledRow(first[g] as Hyper, hyper), offset);
+        rows.set(scheduledRow(first, hyper), offset);
         offset += scheduledFields;
       }
     const { native } = this.#device;
@@ -365,7 +367,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * `invalid-state` after {@link dispose}, or inside `device.capture`. The promise rejects then.
    */
   async stats(): Promise<OptimizerStats> {
-    return this.statsOf((await this.#state.read()) as Float64Array);
+    return this.statsOf(await this.#state.read());
   }
 
   /** @internal The float64 vector that {@link stats} reads. */
@@ -374,11 +376,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   /** @internal Names the values of {@link deviceState}. */
-  statsOf(state: Float64Array): OptimizerStats {
-    const [iteration, updates, skipped, stopped, norm, coefficient, ...groups] = state as unknown as [
-      ...[number, number, number, number, number, number],
-      ...number[],
-    ];
+  statsOf(state: TypedArray): OptimizerStats {
+    const [iteration = 0, updates = 0, skipped = 0, stopped = 0, norm = 0, coefficient = 1, ...groups] = state;
     const learningRates = this.groups.map((_, g) => groups[stateFieldsPerGroup * g + 2] as number);
     const stoppedAt = stopped > 0 ? stopped - 1 : undefined;
     return { iteration, updates, skipped, stoppedAt, norm, coefficient, learningRates };
@@ -424,10 +423,10 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #load(state: ReadonlyMap<string, Tensor>): Promise<void> {
     expectState("state", state);
     const { expected, unused } = this.checkStateDict(state);
-    const counters = state.get("state") as Tensor;
+    const counters = valueAt(state, "state");
     this.#prepareLoad(state, unused);
     noGrad(() => {
-      for (const [name, tensor] of state) copy((expected.get(name) as { tensor: () => Tensor }).tensor(), tensor);
+      for (const [name, tensor] of state) copy(valueAt(expected, name).tensor(), tensor);
       for (const slot of unused) this.#optimizerState.reset(slot);
     });
     this.#optimizerState.markCurrent();
@@ -485,11 +484,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const counted = this.#optimizerState.names.includes("expAvgSq");
     // This read is enqueued together with those of the moments, so that all see the same step.
     const updates = counted ? this.#updates.read() : undefined;
-    return await toTorch(
-      this.#slots,
-      this.#optimizerState,
-      async ({ place }) => (await updates)?.[place] as number | undefined,
-    );
+    return await toTorch(this.#slots, this.#optimizerState, async ({ place }) => (await updates)?.[place]);
   }
 
   #expectNoMasters(method: string): void {
@@ -547,7 +542,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   ): Promise<void> {
     const { expected, unused } = this.checkStateDict(state);
     this.#prepareLoad(state, unused);
-    for (const name of state.keys()) await fill(name, (expected.get(name) as { tensor: () => Tensor }).tensor());
+    for (const name of state.keys()) await fill(name, valueAt(expected, name).tensor());
     noGrad(() => {
       for (const slot of unused) this.#optimizerState.reset(slot);
     });
@@ -577,7 +572,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     for (const { path, slot } of counts) found.set(slot, await read(path));
     const places = new Map(moments.map(({ path, name, parameter }) => [name, { path, ...parameter }]));
     const translated = new Map(
-      [...places].map(([name, { path, slot }]) => [name, { ...state.get(path)!, shape: slot.shape }]),
+      [...places].map(([name, { path, slot }]) => [name, { ...valueAt(state, path), shape: slot.shape }]),
     );
     const { counters, updates } = this.#countsOf(translated, steps, found);
     const own = new Map<string, TypedArray>([
@@ -592,7 +587,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     await this.fillState(described, counters, async (name, to) => {
       const values = own.get(name);
       if (values) return to.write(values);
-      const { path, layout } = places.get(name) as { path: string; layout: TorchLayout };
+      const { path, layout } = valueAt(places, name);
       await fill(path, to, layout);
     });
   }
@@ -646,7 +641,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
       );
     if (!foreign) {
       if (given) throw new StepsizeError("invalid-argument", "step: the gradients of tensors are their own `grad`");
-      const slots = this.#slots.filter(({ parameter }) => (parameter as Trainable).grad);
+      const slots = this.#slots.filter(({ parameter }) => parameter instanceof Tensor && parameter.grad);
       expectNoStranger(slots);
       if (slots.length > 0) return slots;
       throw new StepsizeError("invalid-state", "step: no parameter has a gradient; call backward() on a loss first");
@@ -697,7 +692,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     if (!this.#schedule || made === undefined) return;
     for (const [g, { options }] of this.groups.entries()) {
       if (!isCustom(options.lr)) continue;
-      const [steps, groups] = this.#schedule.shape as [number, number];
+      const groups = this.groups.length;
+      const steps = this.#rows.length / (groups * scheduledFields);
       const offset = (Math.min(made, steps - 1) * groups + g) * scheduledFields;
       const tabulated = this.#rows.subarray(offset, offset + scheduledFields);
       const hyper = this.hyper(options, learningRateAt(options.lr, made), made);
@@ -732,8 +728,9 @@ function expectNoStranger(slots: readonly Slot[]): void {
   );
 }
 
-function gradientOf({ parameter }: Slot): Tensor {
-  return (parameter as Trainable).grad as Tensor;
+function gradientOf({ parameter, key }: Slot): Tensor {
+  if (parameter instanceof Tensor && parameter.grad) return parameter.grad;
+  throw new Error(`${key} has no gradient`);
 }
 
 function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {

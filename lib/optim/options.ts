@@ -101,7 +101,7 @@ export const scheduledFields = scheduled.length;
  */
 export function scheduledRow(first: Hyper, hyper: Hyper): number[] {
   for (const field of fields) {
-    const moves = (scheduled as readonly string[]).includes(field);
+    const moves = scheduled.some((name) => name === field);
     if (!moves && hyper[field] !== first[field])
       throw new StepsizeError("unsupported", `tabulate: ${field} changes from step to step`);
   }

@@ -34,13 +34,13 @@ export interface ParameterFacts {
 
 /** Returns the model in which a parameter's name is a path. */
 export function listedBy(parameter: ParameterLike): HasTorchNames | undefined {
-  return parameter instanceof Tensor ? (parameter as Trainable).listedBy : undefined;
+  return parameter instanceof Tensor ? parameter.listedBy : undefined;
 }
 
 /** Returns the name, type and shape of a parameter. */
 export function factsOf(parameter: ParameterLike): ParameterFacts {
   if (parameter instanceof Tensor) {
-    const { name = "", dtype, shape } = parameter as Trainable;
+    const { name = "", dtype, shape } = parameter;
     return { name, dtype, shape };
   }
   const dtype = ArrayBuffer.isView(parameter) ? typeOf(parameter) : (parameter.dtype ?? "float32");
@@ -69,7 +69,7 @@ export function validateParameters(parameters: readonly ParameterLike[], given: 
   const seen = new Set<ParameterLike>();
   const failAt = (i: number, problem: string): never => {
     const parameter = parameters[i];
-    const name = parameter instanceof Tensor && (parameter as Trainable).name;
+    const name = parameter instanceof Tensor && factsOf(parameter).name;
     throw new StepsizeError("invalid-argument", `parameters[${i}]${name ? ` (${name})` : ""}: ${problem}`);
   };
   parameters.forEach((parameter: ParameterLike, i) => {
@@ -86,12 +86,13 @@ export function validateParameters(parameters: readonly ParameterLike[], given: 
     if (dtype !== factsOf(first).dtype) fail(`is ${dtype}, the first ${factsOf(first).dtype}`);
     if (ArrayBuffer.isView(parameter) && isDetached(parameter)) fail("the array is detached");
     if (seen.has(parameter)) fail(`this ${own ? "tensor" : "array"} was given twice`);
-    if (own && (parameter as Tensor).device !== first.device) fail("is on another device than the first");
+    if (parameter instanceof Tensor && own && parameter.device !== first.device)
+      fail("is on another device than the first");
     seen.add(parameter);
   });
   if (own) {
     parameters.forEach((parameter, i) => {
-      const problem = whyNotLearned(parameter as Tensor);
+      const problem = parameter instanceof Tensor ? whyNotLearned(parameter) : undefined;
       if (problem !== undefined) failAt(i, problem);
     });
     return first.device;

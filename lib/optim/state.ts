@@ -1,5 +1,6 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
-import type { NativeList, NativeTensor } from "../native/addon.js";
+import { valueAt } from "../lookup.js";
+import type { NativeList } from "../native/addon.js";
 import type { Device } from "../native/index.js";
 import { shown, someOf } from "../quoting.js";
 import { hostValues } from "../tensor/host-values.js";
@@ -46,7 +47,7 @@ export function slotsOf(groups: readonly ResolvedGroup<object>[], given: readonl
   return given.map((parameter, i) => {
     const { name, shape } = factsOf(parameter);
     const key = name !== "" && counts.get(name) === 1 ? name : String(i);
-    const group = groupOf.get(parameter) as number;
+    const group = valueAt(groupOf, parameter);
     return { parameter, key, path: name, listedBy: listedBy(parameter), group, place: i, shape, tensors: [] };
   });
 }
@@ -109,7 +110,7 @@ export class OptimizerState {
     } finally {
       if (this.hasMasters && made.length > 0) {
         this.#slotsWithMaster = [...this.#slotsWithMaster.filter((slot) => !isDisposed(slot)), ...made];
-        this.#current.set(this.#slotsWithMaster.map(({ parameter }) => (parameter as Tensor).handle));
+        this.#current.set(this.#slotsWithMaster.map(({ parameter }) => elementOf(parameter)));
       }
     }
   }
@@ -319,8 +320,7 @@ export class StepLists {
 
   /** All lists in the order in which the update takes them. */
   get all(): readonly NativeList[] {
-    const [parameters, ...rest] = this.#updated as [NativeList, ...NativeList[]];
-    return [parameters, this.gradients, ...rest];
+    return [...this.#updated.slice(0, 1), this.gradients, ...this.#updated.slice(1)];
   }
 
   /**
@@ -374,7 +374,7 @@ export class StepLists {
         );
     });
     this.#lastGradients = [];
-    this.gradients.set(elements as readonly (NativeTensor | Foreign)[]);
+    this.gradients.set(elements);
     this.#lastGradients = elements;
   }
 
@@ -398,7 +398,7 @@ export class StepLists {
 
 function expectUnresized(slots: readonly Slot[]): void {
   for (const [i, { parameter, shape }] of slots.entries()) {
-    const { length } = parameter as Foreign;
+    const [length] = factsOf(parameter).shape;
     if (length !== shape[0])
       throw new StepsizeError(
         "invalid-state",

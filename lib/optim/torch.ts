@@ -1,5 +1,5 @@
 import { StepsizeError } from "../errors.js";
-import type { TypedArray } from "../native/index.js";
+import { valueAt } from "../lookup.js";
 import { shown, someOf } from "../quoting.js";
 import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
@@ -48,18 +48,18 @@ export async function fromTorch(
   optimizerState: OptimizerState,
 ): Promise<TranslatedState> {
   const { moments, counts } = torchPlaces(state, slots, optimizerState);
-  const given = (path: string) => state.get(path) as Tensor;
+  const given = (path: string) => valueAt(state, path);
   // All reads are enqueued before the first is awaited, so that they see the same step.
-  const [made, values] = await Promise.all([
-    Promise.all(counts.map(({ path }) => given(path).item())),
-    Promise.all(moments.map(({ path }) => given(path).read())),
+  const [made, read] = await Promise.all([
+    Promise.all(counts.map(async ({ path, slot }) => [slot, await given(path).item()] as const)),
+    Promise.all(moments.map(async (moment) => ({ ...moment, values: await given(moment.path).read() }))),
   ]);
-  const tensors = moments.map(({ path, name, parameter: { slot, layout } }, i): [string, Tensor] => {
-    const ordered = fromTorchOrder(values[i] as Float32Array, slot.shape, layout);
+  const tensors = read.map(({ values, path, name, parameter: { slot, layout } }): [string, Tensor] => {
+    const ordered = fromTorchOrder(values, slot.shape, layout);
     const { device, dtype } = given(path);
     return [name, tensor(device, ordered, slot.shape, { dtype })];
   });
-  return { tensors: new Map(tensors), steps: new Map(counts.map(({ slot }, i) => [slot, made[i] as number])) };
+  return { tensors: new Map(tensors), steps: new Map(made) };
 }
 
 /**
@@ -111,15 +111,19 @@ export async function toTorch(
 ): Promise<Map<string, Tensor>> {
   const all = torchMoments(slots, optimizerState).map(async ({ name, slot, moments }) => {
     // The reads of all parameters are enqueued before the first is awaited, so that they see the same step.
-    const [steps, ...values] = await Promise.all([stepsOf(slot), ...moments.map(({ kept }) => kept.read())]);
-    const made = moments.map((one, i): [string, Tensor] => {
+    const [steps, read] = await Promise.all([
+      stepsOf(slot),
+      Promise.all(moments.map(async (one) => ({ one, values: await one.kept.read() }))),
+    ]);
+    const made = read.map(({ one, values }): [string, Tensor] => {
       const { device, dtype } = one.kept;
-      const ordered = toTorchOrder(values[i] as TypedArray, slot.shape, one.layout);
+      const ordered = toTorchOrder(values, slot.shape, one.layout);
       return [one.name, tensor(device, ordered, one.shape, { dtype })];
     });
     const [first] = slot.tensors;
     if (first === undefined || steps === undefined) return made;
-    return [[`${name}.step`, tensor(first.device, steps)] as [string, Tensor], ...made];
+    const counted: [string, Tensor] = [`${name}.step`, tensor(first.device, steps)];
+    return [counted, ...made];
   });
   return new Map((await Promise.all(all)).flat());
 }
