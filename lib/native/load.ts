@@ -48,7 +48,7 @@ function load(name: string, lookedAt: readonly string[]): AddonReport {
   const file = lookedAt.find((path) => existsSync(path));
   if (!file) return { name, lookedAt, problem: "not built" };
   try {
-    const addon = require(file) as Addon;
+    const addon: Addon = require(file);
     addon.setErrorClass(StepsizeError);
     return { name, lookedAt, file, addon };
   } catch (error) {

@@ -11,19 +11,13 @@ export interface Point {
 export function downsample(points: readonly Point[], most = 2000): readonly Point[] {
   if (points.length <= most) return points;
   const stretch = Math.ceil(points.length / (most / 2));
-  const kept: Point[] = [points[0] as Point];
+  const kept = points.slice(0, 1);
   for (let start = 1; start < points.length - 1; start += stretch) {
-    const end = Math.min(start + stretch, points.length - 1);
-    let lowest = start;
-    let highest = start;
-    for (let i = start; i < end; i++) {
-      if ((points[i] as Point).y < (points[lowest] as Point).y) lowest = i;
-      if ((points[i] as Point).y > (points[highest] as Point).y) highest = i;
-    }
-    const [first, second] = lowest < highest ? [lowest, highest] : [highest, lowest];
-    kept.push(points[first] as Point);
-    if (second !== first) kept.push(points[second] as Point);
+    const part = points.slice(start, Math.min(start + stretch, points.length - 1));
+    const lowest = part.reduce((least, point) => (point.y < least.y ? point : least));
+    const highest = part.reduce((most, point) => (point.y > most.y ? point : most));
+    kept.push(...part.filter((point) => point === lowest || point === highest));
   }
-  kept.push(points.at(-1) as Point);
+  kept.push(...points.slice(-1));
   return kept;
 }

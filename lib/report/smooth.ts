@@ -34,15 +34,17 @@ export function centeredMean(values: readonly number[], span: number): number[] 
   const half = Math.floor(span / 2);
   const sums = new Float64Array(values.length + 1);
   const counts = new Float64Array(values.length + 1);
+  let [sum, count] = [0, 0];
   values.forEach((value, i) => {
     const finite = Number.isFinite(value);
-    sums[i + 1] = (sums[i] as number) + (finite ? value : 0);
-    counts[i + 1] = (counts[i] as number) + (finite ? 1 : 0);
+    sums[i + 1] = sum += finite ? value : 0;
+    counts[i + 1] = count += finite ? 1 : 0;
   });
   return values.map((_, i) => {
     // At the start, the window is symmetric. Otherwise a steep fall would look less steep.
     const [from, to] = [Math.max(0, i - half), Math.min(values.length, i + Math.min(half, i) + 1)];
-    return ((sums[to] as number) - (sums[from] as number)) / ((counts[to] as number) - (counts[from] as number));
+    const between = (totals: Float64Array) => (totals[to] as number) - (totals[from] as number);
+    return between(sums) / between(counts);
   });
 }
 
