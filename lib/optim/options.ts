@@ -81,7 +81,6 @@ const fields = [
 export const hyperFields = fields.length;
 
 /** Returns hyperparameters as a row of numbers for the device. A field that is missing is 0. */
-
 export function hyperRow(hyper: Hyper): number[] {
   return fields.map((field) => Number(hyper[field] ?? 0));
 }

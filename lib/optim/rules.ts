@@ -199,7 +199,6 @@ abstract class AdamBase extends Optimizer<AdamGroupOptions> {
  * Source: Kingma & Ba, "Adam: A method for stochastic optimization", ICLR 2015. AMSGrad: Reddi, Kale & Kumar, "On the
  * convergence of Adam and beyond", ICLR 2018.
  *
-
  * @example
  * ```ts
  * import { Adam } from "stepsize";
