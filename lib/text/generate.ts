@@ -4,7 +4,7 @@ import { invalidArgument } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import type { LoadedModel } from "../train/index.js";
-import { generateTokens } from "./generate-tokens.js";
+import { generateTokens, type TextModel } from "./generate-tokens.js";
 import { sampler } from "./sampler.js";
 
 /** Options of {@link generate}. */
@@ -22,6 +22,9 @@ export interface GenerateOptions {
   /** Ends the text before the next token if it is aborted. Nothing is thrown. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The defaults of {@link generate} and of the command. */
+export const generateDefaults = { prompt: "", tokens: 200, temperature: 0.8, topK: 40, seed: 0 } as const;
 
 const names = optionNames<GenerateOptions>({
   prompt: true,
@@ -59,7 +62,14 @@ export function generate(
   options: GenerateOptions = {},
 ): AsyncGenerator<string, undefined> {
   const given = checkedOptions("generate", names, options);
-  const { prompt = "", tokens = 200, temperature = 0.8, topK = 40, seed = 0, signal } = given;
+  const {
+    prompt = generateDefaults.prompt,
+    tokens = generateDefaults.tokens,
+    temperature = generateDefaults.temperature,
+    topK = generateDefaults.topK,
+    seed = generateDefaults.seed,
+    signal,
+  } = given;
   const { text } = loaded?.card ?? {};
   if (text === undefined) invalidArgument("loaded", "a text model, such as loadModel returns it", loaded);
   expectModule("loaded.model", loaded.model);
@@ -76,14 +86,36 @@ export function generate(
     invalidArgument("temperature", "a number of at least 0", temperature);
   expectSignal("signal", signal);
   const tokenizer = tokenizerOf(text.tokenizer);
-  const { endOfText, vocabulary } = tokenizer;
   const { device } = loaded.model.parameters()[0] as Tensor;
   const model = { model: loaded.model, prepare: loaded.prepare, device, context: text.context };
+  return pieces(continueText(model, tokenizer, { prompt, tokens, temperature, topK, seed, signal }).ids, tokenizer);
+}
+
+/**
+ * @internal Continues a text.
+ *
+ * @param options checked and complete; only `signal` may be `undefined`
+ * @returns the ids that follow the prompt, one at a time, and the number of ids that the model gets before them
+ */
+export function continueText(
+  model: TextModel,
+  tokenizer: Tokenizer,
+  { prompt, tokens, temperature, topK, seed, signal }: ContinueOptions,
+): { readonly ids: AsyncGenerator<number, undefined>; readonly given: number } {
+  const { endOfText, vocabulary } = tokenizer;
   const sample = sampler({ temperature, topK, seed });
   // In the training data, too, every document is preceded by an end-of-text token.
-  const ids = [endOfText, ...tokenizer.encode(prompt)];
-  return pieces(generateTokens({ model, prompt: ids, tokens, endOfText, vocabulary, sample, signal }), tokenizer);
+  const given = [endOfText, ...tokenizer.encode(prompt)];
+  const ids = generateTokens({ model, prompt: given, tokens, endOfText, vocabulary, sample, signal });
+  return { ids, given: given.length };
 }
+
+/** Options of {@link continueText}. */
+type ContinueOptions = {
+  readonly [K in Exclude<keyof GenerateOptions, "signal">]-?: NonNullable<GenerateOptions[K]>;
+} & {
+  readonly signal: AbortSignal | undefined;
+};
 
 /** Decodes ids to pieces of text. */
 async function* pieces(ids: AsyncIterable<number>, tokenizer: Tokenizer): AsyncGenerator<string, undefined> {

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { tokenizerOf } from "../../data/index.js";
 import { printableLines } from "../../quoting.js";
-import { generateTokens, sampler } from "../../text/index.js";
+import { continueText, generateDefaults as defaults } from "../../text/index.js";
 import { addFlags, type Fields, fromFlags, help, numberField } from "../config/fields.js";
 import { Interrupts } from "../interrupts.js";
 import { tell } from "../output/terminal.js";
@@ -20,15 +20,21 @@ const fields: Fields = {
     description: "beginning of the text",
     fallback: "none; the model starts a new document",
   }),
-  tokens: numberField(z.int().min(1), whole, "largest number of tokens to generate", { fallback: "200" }),
+  tokens: numberField(z.int().min(1), whole, "largest number of tokens to generate", {
+    fallback: `${defaults.tokens}`,
+  }),
   temperature: numberField(
     z.number().min(0),
     "a number of at least 0",
     "sampling temperature; lower is less varied, 0 always takes the most likely token",
-    { placeholder: "<x>", fallback: "0.8" },
+    { placeholder: "<x>", fallback: `${defaults.temperature}` },
   ),
-  topK: numberField(z.int().min(1), whole, "number of the most likely tokens to draw from", { fallback: "40" }),
-  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random numbers", { fallback: "0" }),
+  topK: numberField(z.int().min(1), whole, "number of the most likely tokens to draw from", {
+    fallback: `${defaults.topK}`,
+  }),
+  seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random numbers", {
+    fallback: `${defaults.seed}`,
+  }),
 };
 
 interface GenerateValues {
@@ -60,24 +66,27 @@ Examples:
 
 async function generate(flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, flags));
-  const { prompt = "", tokens = 200, temperature = 0.8, topK = 40, seed = 0 } = values as GenerateValues;
+  const {
+    prompt = defaults.prompt,
+    tokens = defaults.tokens,
+    temperature = defaults.temperature,
+    topK = defaults.topK,
+    seed = defaults.seed,
+  } = values as GenerateValues;
   const saved = await openSaved(values);
   const interrupts = new Interrupts();
   try {
     const model = asTextModel(saved);
     const tokenizer = tokenizerOf(model.tokenizer);
-    const { endOfText, vocabulary } = tokenizer;
-    // In the training data, too, every document is preceded by an end-of-text token.
-    const given = [endOfText, ...tokenizer.encode(prompt)];
-    if (given.length > model.context)
-      note(`the prompt has ${some(given.length - 1, "token")}; the model sees only the last ${model.context}`);
+    const { signal } = interrupts;
+    const { ids, given } = continueText(model, tokenizer, { prompt, tokens, temperature, topK, seed, signal });
+    if (given > model.context)
+      note(`the prompt has ${some(given - 1, "token")}; the model sees only the last ${model.context}`);
     process.stdout.write(faint(onTerminal(prompt)));
     const decoder = tokenizer.decoder();
-    const sample = sampler({ temperature, topK, seed });
     const start = performance.now();
     let made = 0;
-    const { signal } = interrupts;
-    for await (const id of generateTokens({ model, prompt: given, tokens, endOfText, vocabulary, sample, signal })) {
+    for await (const id of ids) {
       process.stdout.write(onTerminal(decoder.add(id)));
       made += 1;
     }
