@@ -32,7 +32,7 @@
         "native/binding/arguments.cc",
         "native/binding/device_handle.cc",
         "native/binding/errors.cc",
-        "native/binding/graph_handle.cc",
+        "native/binding/capture_handle.cc",
         "native/binding/list_handle.cc",
         "native/binding/tensor_handle.cc",
         "native/cpu/available_resources.cc",

@@ -32,12 +32,12 @@ struct Failure {
 // A shared failure; null if there is none.
 using Reason = std::shared_ptr<const Failure>;
 
-// Captured work that can be replayed any number of times. Only the device that made a graph knows its content.
-struct Graph {
-  Graph() = default;
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
-  virtual ~Graph() = default;
+// Captured work that can be replayed any number of times. Only the device that captured it knows its content.
+struct CapturedWork {
+  CapturedWork() = default;
+  CapturedWork(const CapturedWork&) = delete;
+  CapturedWork& operator=(const CapturedWork&) = delete;
+  virtual ~CapturedWork() = default;
 };
 
 // How a device is opened.
@@ -69,8 +69,6 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  // Whether this backend has a kernel for an operation.
-  virtual bool implements(OperationId id) const = 0;
   // Returns memory of the device, or null if there is none left. Throws DeviceFailed. Like release(), it is called only
   // by the thread that owns the device.
   virtual void* acquire(int64_t bytes) = 0;
@@ -106,10 +104,10 @@ class Device {
 
   // Between these two calls, records are captured instead of run. endCapture() throws what went wrong in between.
   virtual void beginCapture() = 0;
-  virtual std::shared_ptr<Graph> endCapture() = 0;
+  virtual std::shared_ptr<CapturedWork> endCapture() = 0;
   // Enqueues up to `times` replays and returns how many it enqueued, which is at least one. The caller asks again for
   // the rest.
-  virtual int64_t replay(std::shared_ptr<Graph> graph, int64_t times) = 0;
+  virtual int64_t replay(std::shared_ptr<CapturedWork> work, int64_t times) = 0;
 
   // Begin and end a measurement of the device's time. The result in milliseconds is set before a later notify() calls
   // back.

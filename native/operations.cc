@@ -1,6 +1,5 @@
 #include "operations.h"
 
-#include <cassert>
 #include <limits>
 
 #include "epilogue.h"
@@ -16,241 +15,69 @@ constexpr double kSafeInteger = 9007199254740991.0;
 constexpr double kLargestSize = 1 << 24;
 constexpr double kLargestLabel = 2147483647;
 
-Attribute integer(const char* name, double least, double most) {
-  return {name, AttributeKind::integer, least, most, true, 0};
-}
-Attribute integer(const char* name, double least, double most, double otherwise) {
-  return {name, AttributeKind::integer, least, most, false, otherwise};
-}
-Attribute number(const char* name, double least = -kAny, double most = kAny) {
-  return {name, AttributeKind::number, least, most, true, 0};
-}
-Attribute numberOr(const char* name, double otherwise, double least = -kAny, double most = kAny) {
-  return {name, AttributeKind::number, least, most, false, otherwise};
-}
-Attribute flag(const char* name) { return {name, AttributeKind::flag, 0, 1, false, 0}; }
-Attribute choice(const char* name, const char* const* choices, int count) {
-  return {name, AttributeKind::choice, 0, count - 1.0, true, 0, choices};
-}
-
 const char* const kActivationNames[kActivations] = {"none", "relu", "gelu", "silu"};
 
+// The types of attributes that operations.def names. An attribute is required unless it has a default.
+
+AttributeType integer(double min, double max) { return {AttributeKind::integer, min, max}; }
+AttributeType number(double min = -kAny, double max = kAny) { return {AttributeKind::number, min, max}; }
+AttributeType choice(const char* const* choices, int count) {
+  return {AttributeKind::choice, 0, count - 1.0, true, 0, choices};
+}
+AttributeType flag() { return AttributeType{AttributeKind::flag, 0, 1}.orElse(0); }
+AttributeType seed() { return integer(0, kSafeInteger); }
+AttributeType size(double min) { return integer(min, kLargestSize); }
+AttributeType epsilon() { return number(0).orElse(1e-5); }
+AttributeType dataType() { return choice(dataTypeNames(), kDataTypes); }
+AttributeType activation() { return choice(kActivationNames, kActivations).orElse(0); }
+AttributeType updateRule() { return choice(update::kRuleNames, update::kRules); }
+// A label that does not count. The default is PyTorch's.
+AttributeType label() { return integer(-kLargestLabel - 1, kLargestLabel).orElse(-100); }
+
 std::vector<Operation> makeTable() {
-  const auto seed = integer("seed", 0, kSafeInteger);
-  const auto stream = integer("stream", 0, kSafeInteger, 0);
-  const auto stride = integer("stride", 1, kLargestSize, 1);
-  const auto padding = integer("padding", 0, kLargestSize, 0);
-  const auto column = integer("column", 0, kLargestSize, 0);
-  const auto height = integer("height", 0, kLargestSize);
-  const auto width = integer("width", 0, kLargestSize);
-  const auto size = integer("size", 1, kLargestSize);
-  const auto epsilon = numberOr("epsilon", 1e-5, 0);
-  const Attribute activation{"activation", AttributeKind::choice, 0, kActivations - 1, false, 0, kActivationNames};
-  const Attribute dataType{"dtype", AttributeKind::choice, 0, kDataTypes - 1, true, 0, dataTypeNames()};
-  const auto smoothing = numberOr("smoothing", 0, 0, 1);
-  // The default is PyTorch's value for a label that does not count.
-  const auto ignoreIndex = integer("ignoreIndex", -kLargestLabel - 1, kLargestLabel, -100);
-  using Id = OperationId;
   return {
-      {Id::fill, "fill", kAnyNumber, "destination[, cause]", shape_rule::fill, {number("value")}},
-      {Id::copy, "copy", 2, "destination, source", shape_rule::copy, {}},
-      {Id::cast, "cast", 1, "x", shape_rule::cast, {dataType}},
-      {Id::writeRow, "writeRow", 3, "ring, count, values", shape_rule::writeRow, {column, flag("last")}},
-      {Id::uniform, "uniform", 1, "destination", shape_rule::uniform, {number("low"), number("high"), seed, stream}},
-      {Id::normal,
-       "normal",
-       1,
-       "destination",
-       shape_rule::random,
-       {number("mean"), number("deviation", 0), seed, stream}},
-      {Id::dropout,
-       "dropout",
-       kAnyNumber,
-       "x[, calls]",
-       shape_rule::dropout,
-       {number("probability", 0, 1), seed, stream}},
-      {Id::add, "add", 2, "a, b", shape_rule::binary, {}},
-      {Id::subtract, "subtract", 2, "a, b", shape_rule::binary, {}},
-      {Id::multiply, "multiply", 2, "a, b", shape_rule::binary, {}},
-      {Id::divide, "divide", 2, "a, b", shape_rule::binary, {}},
-      {Id::addRelu, "addRelu", 2, "a, b", shape_rule::binary, {}},
-      {Id::affine, "affine", 1, "x", shape_rule::sameAsInput, {numberOr("scale", 1), numberOr("shift", 0)}},
-      {Id::exp, "exp", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::log, "log", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::sqrt, "sqrt", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::square, "square", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::tanh, "tanh", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::sigmoid, "sigmoid", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::relu, "relu", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::reluGradient, "reluGradient", 2, "output, gradient", shape_rule::sameShapes, {}},
-      {Id::gelu, "gelu", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::geluGradient, "geluGradient", 2, "x, gradient", shape_rule::sameShapes, {}},
-      {Id::silu, "silu", 1, "x", shape_rule::sameAsInput, {}},
-      {Id::siluGradient, "siluGradient", 2, "x, gradient", shape_rule::sameShapes, {}},
-      {Id::sum,
-       "sum",
-       1,
-       "x",
-       shape_rule::sum,
-       {integer("axis", 0, kMaxRank), integer("count", 0, kMaxRank), numberOr("scale", 1)}},
-      {Id::expand,
-       "expand",
-       1,
-       "x",
-       shape_rule::expand,
-       {integer("axis", 0, kMaxRank), integer("size", 0, kSafeInteger), numberOr("scale", 1)}},
-      {Id::argmax, "argmax", 1, "x", shape_rule::argmax, {}},
-      {Id::matmul,
-       "matmul",
-       kAnyNumber,
-       "a, b[, bias][, residual]",
-       shape_rule::matmul,
-       {flag("transposeA"), flag("transposeB"), flag("bias"), activation}},
-      {Id::conv2d, "conv2d", 2, "images, weights", shape_rule::conv2d, {stride, padding}},
-      {Id::conv2dInputGradient,
-       "conv2dInputGradient",
-       2,
-       "gradient, weights",
-       shape_rule::conv2dInputGradient,
-       {stride, padding, height, width}},
-      {Id::conv2dWeightGradient,
-       "conv2dWeightGradient",
-       2,
-       "images, gradient",
-       shape_rule::conv2dWeightGradient,
-       {stride, padding, height, width}},
-      {Id::batchNorm,
-       "batchNorm",
-       5,
-       "x, gamma, beta, runningMean, runningVariance",
-       shape_rule::batchNorm,
-       {numberOr("momentum", 0.1, 0, 1), epsilon, flag("relu")}},
-      {Id::batchNormInference,
-       "batchNormInference",
-       5,
-       "x, gamma, beta, mean, variance",
-       shape_rule::batchNormInference,
-       {epsilon, flag("relu")}},
-      {Id::batchNormGradient,
-       "batchNormGradient",
-       5,
-       "x, gradient, gamma, mean, inverseDeviation",
-       shape_rule::batchNormGradient,
-       {}},
-      {Id::maxPool2d, "maxPool2d", 1, "images", shape_rule::maxPool2d, {size, stride, padding}},
-      {Id::maxPool2dGradient,
-       "maxPool2dGradient",
-       2,
-       "gradient, indices",
-       shape_rule::maxPool2dGradient,
-       {size, stride, padding, height, width}},
-      {Id::averagePool2d, "averagePool2d", 1, "images", shape_rule::averagePool2d, {size, stride, padding}},
-      {Id::averagePool2dGradient,
-       "averagePool2dGradient",
-       1,
-       "gradient",
-       shape_rule::averagePool2dGradient,
-       {size, stride, padding, height, width}},
-      {Id::normalizeImages,
-       "normalizeImages",
-       kAnyNumber,
-       "raw, factor, offset[, moves]",
-       shape_rule::normalizeImages,
-       {dataType}},
-      {Id::logSoftmax, "logSoftmax", 1, "x", shape_rule::logSoftmax, {}},
-      {Id::logSoftmaxGradient, "logSoftmaxGradient", 2, "output, gradient", shape_rule::sameShapes, {}},
-      {Id::crossEntropy,
-       "crossEntropy",
-       kAnyNumber,
-       "logits, labels[, classWeights][, itemWeights]",
-       shape_rule::crossEntropy,
-       {smoothing, ignoreIndex, flag("classWeights"), flag("itemWeights")}},
-      {Id::crossEntropyGradient,
-       "crossEntropyGradient",
-       kAnyNumber,
-       "logits, labels[, classWeights][, itemWeights], weight, maxima, inverseSums, gradient",
-       shape_rule::crossEntropyGradient,
-       {smoothing, ignoreIndex, flag("classWeights"), flag("itemWeights"), flag("mean")}},
-      {Id::binaryCrossEntropy,
-       "binaryCrossEntropy",
-       kAnyNumber,
-       "logits, targets[, positiveWeights][, weights]",
-       shape_rule::binaryCrossEntropy,
-       {flag("positiveWeights"), flag("weights")}},
-      {Id::binaryCrossEntropyGradient,
-       "binaryCrossEntropyGradient",
-       kAnyNumber,
-       "logits, targets[, positiveWeights][, weights], gradient",
-       shape_rule::binaryCrossEntropyGradient,
-       {flag("positiveWeights"), flag("weights")}},
-      {Id::correctCount, "correctCount", 2, "logits, labels", shape_rule::correctCount, {ignoreIndex}},
-      {Id::embedding, "embedding", 2, "ids, table", shape_rule::embedding, {}},
-      {Id::embeddingGradient,
-       "embeddingGradient",
-       2,
-       "ids, gradient",
-       shape_rule::embeddingGradient,
-       {integer("rows", 1, kSafeInteger)}},
-      {Id::layerNorm, "layerNorm", kAnyNumber, "x[, gamma, beta]", shape_rule::layerNorm, {epsilon}},
-      {Id::layerNormGradient,
-       "layerNormGradient",
-       kAnyNumber,
-       "x, gradient, mean, inverseDeviation[, gamma]",
-       shape_rule::layerNormGradient,
-       {}},
-      {Id::rmsNorm, "rmsNorm", kAnyNumber, "x[, gamma]", shape_rule::rmsNorm, {epsilon}},
-      {Id::rmsNormGradient,
-       "rmsNormGradient",
-       kAnyNumber,
-       "x, gradient, inverseDeviation[, gamma]",
-       shape_rule::rmsNormGradient,
-       {}},
-      {Id::rotary, "rotary", 1, "x", shape_rule::rotary, {numberOr("base", 1e4, 1), flag("inverse")}},
-      {Id::swiglu, "swiglu", 2, "gate, up", shape_rule::sameShapes, {}},
-      {Id::swigluGradient, "swigluGradient", 3, "gate, up, gradient", shape_rule::swigluGradient, {}},
-      {Id::attention, "attention", 3, "queries, keys, values", shape_rule::attention, {number("scale")}},
-      {Id::attentionGradient,
-       "attentionGradient",
-       7,
-       "queries, keys, values, output, gradient, maxima, inverseSums",
-       shape_rule::attentionGradient,
-       {number("scale")}},
-      {Id::gradientNorm, "gradientNorm", 0, "", shape_rule::gradientNorm, {}, 1, "gradients"},
-      {Id::prepareStep,
-       "prepareStep",
-       kAnyNumber,
-       "hyper, state, updates, groups[, norm][, weight][, schedule]",
-       shape_rule::prepareStep,
-       {numberOr("maxNorm", 0, 0), flag("checkFinite"), flag("skipNonFinite"), numberOr("gradientScale", 1),
-        flag("scheduled"), flag("weighed")}},
-      {Id::update,
-       "update",
-       2,
-       "scalars, updates",
-       shape_rule::update,
-       {choice("rule", update::kRuleNames, update::kRules), flag("zeroGradients"),
-        integer("roundingSeed", 0, kSafeInteger, 0)},
-       kAnyNumber,
-       "parameters, gradients, moments...[, copies]"},
-      {Id::traffic,
-       "traffic",
-       0,
-       "",
-       shape_rule::traffic,
-       {choice("rule", update::kRuleNames, update::kRules)},
-       kAnyNumber,
-       "parameters, gradients, moments...[, copies]"},
+#define OPERATION_ON_LISTS(name, tensors, tensorNames, lists, listNames, shapeRule, ...) \
+  {OperationId::name, #name, tensors, tensorNames, shape_rule::shapeRule, {__VA_ARGS__}, lists, listNames},
+#define ATTRIBUTE(name, type) {#name, type},
+#include "operations.def"
   };
 }
+
+#define OPERATION_ON_LISTS(name, tensors, tensorNames, lists, listNames, shapeRule, ...) \
+  static_assert(attribute::name::kCount <= kMaxAttributes, "raise kMaxAttributes");
+#include "operations.def"
+
+// Operations that share code have their common attributes at the same positions.
+template <class First, class... Others>
+constexpr bool areEqual(First first, Others... others) {
+  return ((static_cast<int>(first) == static_cast<int>(others)) && ...);
+}
+namespace a = attribute;
+static_assert(areEqual(a::conv2d::stride, a::conv2dInputGradient::stride, a::conv2dWeightGradient::stride));
+static_assert(areEqual(a::conv2d::padding, a::conv2dInputGradient::padding, a::conv2dWeightGradient::padding));
+static_assert(areEqual(a::averagePool2d::size, a::averagePool2dGradient::size, a::maxPool2d::size,
+                       a::maxPool2dGradient::size));
+static_assert(areEqual(a::averagePool2d::stride, a::averagePool2dGradient::stride, a::maxPool2d::stride,
+                       a::maxPool2dGradient::stride));
+static_assert(areEqual(a::averagePool2d::padding, a::averagePool2dGradient::padding, a::maxPool2d::padding,
+                       a::maxPool2dGradient::padding));
+static_assert(areEqual(a::averagePool2dGradient::height, a::maxPool2dGradient::height));
+static_assert(areEqual(a::averagePool2dGradient::width, a::maxPool2dGradient::width));
+static_assert(areEqual(a::crossEntropy::smoothing, a::crossEntropyGradient::smoothing));
+static_assert(areEqual(a::crossEntropy::ignoreIndex, a::crossEntropyGradient::ignoreIndex));
+static_assert(areEqual(a::crossEntropy::classWeights, a::crossEntropyGradient::classWeights));
+static_assert(areEqual(a::crossEntropy::itemWeights, a::crossEntropyGradient::itemWeights));
+static_assert(areEqual(a::binaryCrossEntropy::positiveWeights, a::binaryCrossEntropyGradient::positiveWeights));
+static_assert(areEqual(a::binaryCrossEntropy::weights, a::binaryCrossEntropyGradient::weights));
+static_assert(areEqual(a::layerNorm::epsilon, a::rmsNorm::epsilon));
+static_assert(areEqual(a::attention::scale, a::attentionGradient::scale));
 
 }  // namespace
 
 const Operation& operation(OperationId id) {
   // Never destroyed, because a device's thread may use it while the process runs its static destructors.
   static const auto& table = *new std::vector<Operation>(makeTable());
-  const auto& found = table[static_cast<size_t>(id)];
-  assert(found.id == id && "the table must list the operations in the order of the enumeration");
-  return found;
+  return table[static_cast<size_t>(id)];
 }
 
 const char* const* dataTypeNames() {

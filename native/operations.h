@@ -3,9 +3,7 @@
 // An operation has a name, tensors, lists of tensors, and attributes. Its shape rule checks them on the caller's thread
 // and determines the outputs. A backend then runs the operation in stream order.
 //
-// A new operation needs an enumerator in operations_attributes.h, a shape rule in shape_rules.h and shape_rules.cc, a
-// line in operations.cc, a kernel in native/cpu/kernels/ and in native/cuda/, and a function with its gradient in
-// lib/tensor/operations/. CONTRIBUTING.md lists the steps.
+// operations.def is the table. CONTRIBUTING.md lists the steps for a new operation.
 #pragma once
 
 #include <stdexcept>
@@ -21,15 +19,23 @@ namespace stepsize {
 // The kinds of attributes. The value of a choice is the index of the chosen name.
 enum class AttributeKind : uint8_t { integer, number, flag, choice };
 
-// The declaration of one attribute; `otherwise` is the value of an attribute that is not required and not given.
-struct Attribute {
-  const char* name;
+// What values an attribute may have.
+struct AttributeType {
   AttributeKind kind;
-  double least;
-  double most;
+  double min;
+  double max;
   bool required = true;
-  double otherwise = 0;
-  const char* const* choices = nullptr;  // most + 1 names, for a choice
+  double otherwise = 0;                  // the value of an attribute that is not required and not given
+  const char* const* choices = nullptr;  // max + 1 names, for a choice
+
+  // The same type with a default.
+  AttributeType orElse(double value) const { return {kind, min, max, false, value, choices}; }
+};
+
+// An attribute of an operation.
+struct Attribute : AttributeType {
+  Attribute(const char* attributeName, const AttributeType& type) : AttributeType(type), name(attributeName) {}
+  const char* name;
 };
 
 // The most attributes of an operation.
@@ -114,7 +120,7 @@ class Call {
   const double* attributes_;
 };
 
-// An entry of the table of operations.
+// An entry of the table of operations, in the order of operations.def.
 struct Operation {
   OperationId id;
   const char* name;
@@ -122,8 +128,8 @@ struct Operation {
   const char* inputNames;
   void (*shapeRule)(Call&);
   std::vector<Attribute> attributes;
-  int lists = 0;  // how many lists of tensors; kAnyNumber if the rule counts them
-  const char* listNames = "";
+  int lists;  // how many lists of tensors; kAnyNumber if the rule counts them
+  const char* listNames;
 };
 constexpr int kAnyNumber = -1;
 

@@ -49,7 +49,7 @@ void copy(Call& call) {
   call.overwrites(0);
 }
 
-void cast(Call& call) { call.output(static_cast<DataType>(call.integer(attribute::type)), call.input(0).shape); }
+void cast(Call& call) { call.output(static_cast<DataType>(call.integer(attribute::cast::dtype)), call.input(0).shape); }
 
 // Writes `values` into row `count` modulo the number of rows; with `last`, `count` then grows by one.
 void writeRow(Call& call) {
@@ -59,7 +59,7 @@ void writeRow(Call& call) {
   call.expectRank(1, 0);
   const Shape& ring = call.input(0).shape;
   call.expect(ring[0] > 0, "the ring must have at least one row");
-  const int64_t column = call.integer(attribute::firstColumn), values = call.input(2).elements();
+  const int64_t column = call.integer(attribute::writeRow::column), values = call.input(2).elements();
   call.expect(values <= ring[1] - column, std::to_string(values) + " values from column " + std::to_string(column) +
                                               " on do not fit into rows of " + std::to_string(ring[1]));
   call.updates(0);
@@ -73,7 +73,8 @@ void random(Call& call) {
 
 void uniform(Call& call) {
   random(call);
-  call.expect(call.number(attribute::low) <= call.number(attribute::high), "low must not be above high");
+  call.expect(call.number(attribute::uniform::low) <= call.number(attribute::uniform::high),
+              "low must not be above high");
 }
 
 // `calls` is a number on the device that is added to the random stream.
@@ -109,8 +110,8 @@ void binary(Call& call) {
 void sum(Call& call) {
   const DataType type = call.expectFloat(0);
   const Shape& shape = call.input(0).shape;
-  const auto axis = static_cast<int>(call.integer(attribute::sumAxis));
-  const auto count = static_cast<int>(call.integer(attribute::sumCount));
+  const auto axis = static_cast<int>(call.integer(attribute::sum::axis));
+  const auto count = static_cast<int>(call.integer(attribute::sum::count));
   call.expect(axis + count <= shape.rank, "axes " + std::to_string(axis) + " to " + std::to_string(axis + count) +
                                               " reach past the last of " + std::to_string(shape.rank));
   Shape out;
@@ -122,14 +123,14 @@ void sum(Call& call) {
 void expand(Call& call) {
   const DataType type = call.expectFloat(0);
   const Shape& shape = call.input(0).shape;
-  const auto axis = static_cast<int>(call.integer(attribute::expandAxis));
+  const auto axis = static_cast<int>(call.integer(attribute::expand::axis));
   call.expect(axis <= shape.rank,
               "axis " + std::to_string(axis) + " reaches past the last of " + std::to_string(shape.rank));
   call.expect(shape.rank < kMaxRank, "a tensor has at most " + std::to_string(kMaxRank) + " axes");
   Shape out = shape;
   out.rank++;
   for (int i = shape.rank; i > axis; i--) out.sizes[i] = shape[i - 1];
-  out.sizes[axis] = call.integer(attribute::expandSize);
+  out.sizes[axis] = call.integer(attribute::expand::size);
   call.output(type, out);
 }
 
@@ -143,7 +144,7 @@ void argmax(Call& call) {
 
 // act(a·b + bias) + residual; everything but the product is optional.
 void matmul(Call& call) {
-  const bool biased = call.integer(attribute::matmulBias) != 0;
+  const bool biased = call.integer(attribute::matmul::bias) != 0;
   const EpilogueTensors epilogue(call.count(), biased);
   const int expected = 2 + (biased ? 1 : 0) + (epilogue.residual >= 0 ? 1 : 0);
   call.expect(call.count() == expected, "expected a, b" + std::string(biased ? ", the bias" : "") +
@@ -151,8 +152,8 @@ void matmul(Call& call) {
                                             " tensors");
   const DataType type = expectFloats(call);
   for (int i = 0; i < 2; i++) call.expectRank(i, 2);
-  const bool transposeA = call.integer(attribute::transposeA) != 0;
-  const bool transposeB = call.integer(attribute::transposeB) != 0;
+  const bool transposeA = call.integer(attribute::matmul::transposeA) != 0;
+  const bool transposeB = call.integer(attribute::matmul::transposeB) != 0;
   const Shape& a = call.input(0).shape;
   const Shape& b = call.input(1).shape;
   call.expect(a[transposeA ? 0 : 1] == b[transposeB ? 1 : 0],
@@ -170,8 +171,8 @@ namespace {
 // The output shape of a convolution of images [batch, height, width, ·].
 Shape convolved(const Call& call, int64_t batch, int64_t height, int64_t width, int64_t kernelHeight,
                 int64_t kernelWidth, int64_t outputs) {
-  const int64_t stride = call.integer(attribute::stride);
-  const int64_t padding = call.integer(attribute::padding);
+  const int64_t stride = call.integer(attribute::conv2d::stride);
+  const int64_t padding = call.integer(attribute::conv2d::padding);
   return shapeOf({batch, windows(call, "height", height, kernelHeight, stride, padding),
                   windows(call, "width", width, kernelWidth, stride, padding), outputs});
 }
@@ -193,8 +194,8 @@ void conv2dInputGradient(Call& call) {
   const DataType type = expectFloatsOfRank(call, 4);
   const Shape& g = call.input(0).shape;
   const Shape& w = call.input(1).shape;
-  const int64_t height = call.integer(attribute::height);
-  const int64_t width = call.integer(attribute::width);
+  const int64_t height = call.integer(attribute::conv2dInputGradient::height);
+  const int64_t width = call.integer(attribute::conv2dInputGradient::width);
   expectWindow(call, w[1], w[2], w[3]);
   call.expectShape(0, convolved(call, g[0], height, width, w[1], w[2], w[0]));
   call.output(type, shapeOf({g[0], height, width, w[3]}));
@@ -204,8 +205,8 @@ void conv2dWeightGradient(Call& call) {
   const DataType type = expectFloatsOfRank(call, 4);
   const Shape& x = call.input(0).shape;
   const Shape& g = call.input(1).shape;
-  const int64_t height = call.integer(attribute::height);
-  const int64_t width = call.integer(attribute::width);
+  const int64_t height = call.integer(attribute::conv2dWeightGradient::height);
+  const int64_t width = call.integer(attribute::conv2dWeightGradient::width);
   expectWindow(call, height, width, x[3]);
   call.expectShape(1, convolved(call, x[0], x[1], x[2], height, width, g[3]));
   call.output(type, shapeOf({g[3], height, width, x[3]}));
@@ -257,9 +258,9 @@ void batchNormGradient(Call& call) {
 namespace {
 
 Shape pooled(Call& call, int64_t batch, int64_t height, int64_t width, int64_t channels) {
-  const int64_t size = call.integer(attribute::poolSize);
-  const int64_t stride = call.integer(attribute::poolStride);
-  const int64_t padding = call.integer(attribute::poolPadding);
+  const int64_t size = call.integer(attribute::averagePool2d::size);
+  const int64_t stride = call.integer(attribute::averagePool2d::stride);
+  const int64_t padding = call.integer(attribute::averagePool2d::padding);
   call.expect(height > 0 && width > 0, "an image without pixels has nothing to pool");
   call.expect(2 * padding <= size, "padding may be at most half the window, or a window would see padding alone");
   return shapeOf({batch, windows(call, "height", height, size, stride, padding),
@@ -270,8 +271,8 @@ Shape poolGradient(Call& call) {
   call.expectFloat(0);
   call.expectRank(0, 4);
   const Shape& g = call.input(0).shape;
-  const int64_t height = call.integer(attribute::poolHeight);
-  const int64_t width = call.integer(attribute::poolWidth);
+  const int64_t height = call.integer(attribute::averagePool2dGradient::height);
+  const int64_t width = call.integer(attribute::averagePool2dGradient::width);
   call.expectShape(0, pooled(call, g[0], height, width, g[3]));
   return shapeOf({g[0], height, width, g[3]});
 }
@@ -316,7 +317,7 @@ void normalizeImages(Call& call) {
     call.expectType(3, DataType::int32);
     call.expectShape(3, shapeOf({raw.shape[0], 3}));
   }
-  const auto type = static_cast<DataType>(call.integer(attribute::imagesType));
+  const auto type = static_cast<DataType>(call.integer(attribute::normalizeImages::dtype));
   call.expect(type == DataType::float32 || type == DataType::bfloat16,
               std::string("the result must be float32 or bfloat16, not ") + nameOf(type));
   call.output(type, raw.shape);
@@ -352,7 +353,8 @@ void expectCount(const Call& call, int least, std::initializer_list<bool> given)
 // Checks logits, labels[, class weights][, item weights], which are followed by `more` tensors. Returns how many
 // tensors come before those.
 int expectCrossEntropy(Call& call, int more) {
-  const bool byClass = call.integer(attribute::classWeights) != 0, byItem = call.integer(attribute::itemWeights) != 0;
+  const bool byClass = call.integer(attribute::crossEntropy::classWeights) != 0,
+             byItem = call.integer(attribute::crossEntropy::itemWeights) != 0;
   expectCount(call, 2 + more, {byClass, byItem});
   expectLogitsAndLabels(call);
   int next = 2;
@@ -384,7 +386,7 @@ void crossEntropyGradient(Call& call) {
   call.expectShape(first, Shape{});
   call.expectShape(first + 1, rows);
   call.expectShape(first + 2, rows);
-  const bool ofMean = call.integer(attribute::ofMean) != 0;
+  const bool ofMean = call.integer(attribute::crossEntropyGradient::mean) != 0;
   if (ofMean || call.input(first + 3).shape.rank != 1) call.expectShape(first + 3, Shape{});
   if (call.input(first + 3).shape.rank == 1) call.expectShape(first + 3, rows);
   call.output(call.input(0).type, call.input(0).shape);
@@ -394,8 +396,8 @@ namespace {
 
 // Checks logits, targets[, weights of the positive class][, weights], and `more` tensors of the shape of the logits.
 void expectBinary(Call& call, int more) {
-  const bool positives = call.integer(attribute::positiveWeights) != 0;
-  expectCount(call, 2 + more, {positives, call.integer(attribute::elementWeights) != 0});
+  const bool positives = call.integer(attribute::binaryCrossEntropy::positiveWeights) != 0;
+  expectCount(call, 2 + more, {positives, call.integer(attribute::binaryCrossEntropy::weights) != 0});
   call.expectFloat(0);
   expectStatistics(call, 1, call.count());
   const Shape& logits = call.input(0).shape;
@@ -450,9 +452,10 @@ void gradientNorm(Call& call) {
 }
 
 void prepareStep(Call& call) {
-  const bool scheduled = call.integer(attribute::scheduled) != 0;
-  const bool needsNorm = call.number(attribute::maxNorm) > 0 || call.integer(attribute::checkFinite) != 0;
-  const bool weighed = call.integer(attribute::weighed) != 0;
+  const bool scheduled = call.integer(attribute::prepareStep::scheduled) != 0;
+  const bool needsNorm =
+      call.number(attribute::prepareStep::maxNorm) > 0 || call.integer(attribute::prepareStep::checkFinite) != 0;
+  const bool weighed = call.integer(attribute::prepareStep::weighed) != 0;
   const int expected = 4 + (needsNorm ? 1 : 0) + (weighed ? 1 : 0) + (scheduled ? 1 : 0);
   call.expect(call.count() == expected,
               "expected hyper, state, updates, groups" +
@@ -527,7 +530,7 @@ void expectListsOfRule(const Call& call, int rule) {
 }  // namespace
 
 void update(Call& call) {
-  expectListsOfRule(call, static_cast<int>(call.integer(attribute::updateRule)));
+  expectListsOfRule(call, static_cast<int>(call.integer(attribute::update::rule)));
   call.expectType(0, DataType::float32);
   call.expectRank(0, 2);
   const int64_t rows = call.input(0).shape[0];
@@ -544,11 +547,11 @@ void update(Call& call) {
   call.updates(1);
   for (int list = 0; list < call.listCount(); list++)
     if (list != 1) call.updatesList(list);
-  if (call.integer(attribute::zeroGradients) != 0) call.zeroesList(1);
+  if (call.integer(attribute::update::zeroGradients) != 0) call.zeroesList(1);
 }
 
 void traffic(Call& call) {
-  expectListsOfRule(call, static_cast<int>(call.integer(attribute::trafficRule)));
+  expectListsOfRule(call, static_cast<int>(call.integer(attribute::traffic::rule)));
   for (int list = 0; list < call.listCount(); list++)
     if (list != 1) call.updatesList(list);
 }

@@ -50,7 +50,7 @@ void embeddingGradient(Call& call) {
   const Shape& gradient = call.input(1).shape;
   call.expect(gradient.rank == ids.rank + 1, "the gradient must have one axis more than the ids");
   call.expectShape(1, append(ids, lastAxis(gradient)));
-  call.output(type, shapeOf({call.integer(attribute::embeddingRows), lastAxis(gradient)}));
+  call.output(type, shapeOf({call.integer(attribute::embeddingGradient::rows), lastAxis(gradient)}));
 }
 
 void layerNorm(Call& call) {

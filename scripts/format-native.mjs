@@ -5,7 +5,7 @@ import { readdirSync } from "node:fs";
 const folders = ["native", "bench/native", "test/emulator", "test/cuda", "test/ptx"];
 const sources = folders.flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(h|cc|cuh|cu)$/.test(name) && !name.startsWith("build/"))
+    .filter((name) => /\.(h|cc|cuh|cu|def)$/.test(name) && !name.startsWith("build/"))
     .map((name) => `${folder}/${name}`),
 );
 const mode = process.argv.includes("--check") ? ["--dry-run", "-Werror"] : ["-i"];

@@ -56,7 +56,7 @@ export interface NativeList {
 }
 
 /** Captured work. */
-export interface NativeGraph {
+export interface NativeCapture {
   replay(times: number): void;
   dispose(): void;
 }
@@ -99,7 +99,7 @@ export interface NativeDevice {
   overlap(lists: readonly NativeList[], written: number): [number, number, number, number] | undefined;
   synchronize(): Promise<void>;
   beginCapture(): void;
-  endCapture(): NativeGraph;
+  endCapture(): NativeCapture;
   startTimer(): void;
   stopTimer(): Promise<number>;
   waitForEvent(event: bigint): void;

@@ -1,4 +1,4 @@
-import type { NativeDevice, NativeGraph } from "./addon.js";
+import type { NativeDevice, NativeCapture } from "./addon.js";
 
 /** Callbacks of the host around each call of `replay`. */
 export interface ReplayHost {
@@ -28,7 +28,7 @@ export interface ReplayHost {
 export class Capture {
   readonly #native: NativeDevice;
   readonly #hosts: ReplayHost[] = [];
-  #graph: NativeGraph | undefined;
+  #graph: NativeCapture | undefined;
   #refused: { readonly error: unknown } | undefined;
 
   /** @internal Use `device.capture`. */

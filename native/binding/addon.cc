@@ -2,10 +2,10 @@
 #include <napi.h>
 
 #include "arguments.h"
+#include "capture_handle.h"
 #include "device_handle.h"
 #include "environment.h"
 #include "errors.h"
-#include "graph_handle.h"
 #include "list_handle.h"
 #include "tensor_handle.h"
 
@@ -41,7 +41,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(environment);
   environment->tensorClass = Napi::Persistent(TensorHandle::define(env));
   environment->listClass = Napi::Persistent(ListHandle::define(env));
-  environment->graphClass = Napi::Persistent(GraphHandle::define(env));
+  environment->captureClass = Napi::Persistent(CaptureHandle::define(env));
   environment->arrayBufferClass = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("backend", backendName());
   exports.Set("operations", operationNames(env));

@@ -19,9 +19,9 @@ std::string plain(double value) {
 
 // The range of a numeric attribute in words.
 std::string rangeOf(const Attribute& attribute) {
-  if (std::isinf(attribute.least)) return "a number (not NaN)";
-  if (std::isinf(attribute.most)) return "a number of at least " + plain(attribute.least);
-  return "a number from " + plain(attribute.least) + " to " + plain(attribute.most);
+  if (std::isinf(attribute.min)) return "a number (not NaN)";
+  if (std::isinf(attribute.max)) return "a number of at least " + plain(attribute.min);
+  return "a number from " + plain(attribute.min) + " to " + plain(attribute.max);
 }
 
 }  // namespace
@@ -98,11 +98,11 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
     switch (attribute.kind) {
       case AttributeKind::integer:
         attributes[i] = static_cast<double>(
-            readInteger(field, name, static_cast<int64_t>(attribute.least), static_cast<int64_t>(attribute.most)));
+            readInteger(field, name, static_cast<int64_t>(attribute.min), static_cast<int64_t>(attribute.max)));
         break;
       case AttributeKind::number: {
         const double number = readNumber(field, name);
-        if (!(number >= attribute.least && number <= attribute.most)) refuse(env, name, rangeOf(attribute), field);
+        if (!(number >= attribute.min && number <= attribute.max)) refuse(env, name, rangeOf(attribute), field);
         attributes[i] = number;
         break;
       }
@@ -111,7 +111,7 @@ void readAttributes(const Operation& operation, const Napi::Value& value, double
         attributes[i] = field.As<Napi::Boolean>() ? 1 : 0;
         break;
       case AttributeKind::choice:
-        attributes[i] = readChoice(field, name, attribute.choices, static_cast<int>(attribute.most) + 1);
+        attributes[i] = readChoice(field, name, attribute.choices, static_cast<int>(attribute.max) + 1);
         break;
     }
   }

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "arguments.h"
+#include "capture_handle.h"
 #include "environment.h"
 #include "errors.h"
-#include "graph_handle.h"
 #include "list_handle.h"
 #include "tensor_handle.h"
 
@@ -44,7 +44,6 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                       InstanceMethod<&DeviceHandle::memory>("memory"),
                       InstanceMethod<&DeviceHandle::trim>("trim"),
                       InstanceMethod<&DeviceHandle::describe>("describe"),
-                      InstanceMethod<&DeviceHandle::implements>("implements"),
                       InstanceMethod<&DeviceHandle::close>("close")});
 }
 
@@ -389,10 +388,6 @@ Napi::Value DeviceHandle::enqueue(const Napi::CallbackInfo& info) {
       handles.push_back(&list);
       inHostMemory |= record.lists.back()->inHostMemory;
     }
-    if (!device.device->implements(id))
-      throw makeError(env, "unsupported",
-                      std::string(op.name) + " is not implemented by the backend \"" + backendName() +
-                          "\" yet; the CPU has all operations");
     if (inHostMemory) openEager(env, "work on arrays");
     Call call(op, std::move(specs), record.lists, record.attributes);
     op.shapeRule(call);
@@ -481,10 +476,10 @@ Napi::Value DeviceHandle::overlap(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::beginCapture(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
     OpenDevice& device = openEager(info.Env(), "a capture inside a capture");
-    auto capture = std::make_unique<Capture>();
-    capture->arena = std::make_unique<Pool>();
+    auto memory = std::make_unique<CapturedMemory>();
+    memory->arena = std::make_unique<Pool>();
     device.device->beginCapture();
-    device.capturing = std::move(capture);
+    device.capturing = std::move(memory);
     device.allocator->useArena(device.capturing->arena.get());
   });
   return info.Env().Undefined();
@@ -496,16 +491,16 @@ Napi::Value DeviceHandle::endCapture(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     OpenDevice& device = open(env);
     if (!device.capturing) throw makeError(env, "invalid-state", "endCapture: nothing is being captured");
-    Capture capture = std::move(*std::exchange(device.capturing, nullptr));
+    CapturedMemory memory = std::move(*std::exchange(device.capturing, nullptr));
     device.allocator->useArena(nullptr);
-    std::shared_ptr<Graph> graph;
+    std::shared_ptr<CapturedWork> work;
     try {
-      graph = device.device->endCapture();
+      work = device.device->endCapture();
     } catch (...) {
-      capture.release(*device.allocator);
+      memory.release(*device.allocator);
       throw;
     }
-    return GraphHandle::make(env, open_, std::move(graph), std::move(capture));
+    return CaptureHandle::make(env, open_, std::move(work), std::move(memory));
   });
 }
 
@@ -571,13 +566,6 @@ Napi::Value DeviceHandle::describe(const Napi::CallbackInfo& info) {
     auto result = Napi::Object::New(info.Env());
     for (const auto& [name, value] : open(info.Env()).device->describe()) result.Set(name, value);
     return result;
-  });
-}
-
-Napi::Value DeviceHandle::implements(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    const int64_t id = readInteger(info[0], "operation", 0, kOperations - 1);
-    return Napi::Boolean::New(info.Env(), open(info.Env()).device->implements(static_cast<OperationId>(id)));
   });
 }
 

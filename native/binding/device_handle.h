@@ -14,7 +14,7 @@
 namespace stepsize {
 
 // The memory that captured work holds: claims on blocks that existed before, and the arena for blocks that it made.
-struct Capture {
+struct CapturedMemory {
   std::unique_ptr<Pool> arena;
   std::unordered_set<Block*> claimed, watched, written;
 
@@ -45,7 +45,7 @@ struct OpenDevice {
   std::unique_ptr<Device> device;
   std::unique_ptr<Allocator> allocator;
   bool closed = false;
-  std::unique_ptr<Capture> capturing;
+  std::unique_ptr<CapturedMemory> capturing;
   TensorHandle* tensors = nullptr;  // those with memory, newest first
 
   ~OpenDevice() {
@@ -84,7 +84,6 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle> {
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value trim(const Napi::CallbackInfo& info);
   Napi::Value describe(const Napi::CallbackInfo& info);
-  Napi::Value implements(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   // Returns the device; throws if it was closed.

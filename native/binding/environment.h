@@ -10,7 +10,7 @@ struct Environment {
   Napi::FunctionReference errorClass;  // StepsizeError, set by the TypeScript side when it loads the addon
   Napi::FunctionReference tensorClass;
   Napi::FunctionReference listClass;
-  Napi::FunctionReference graphClass;
+  Napi::FunctionReference captureClass;
   Napi::FunctionReference arrayBufferClass;  // JavaScript's ArrayBuffer
 
   // The state of this environment.

@@ -76,8 +76,6 @@ CpuDevice::CpuDevice(const InstructionSet& set, int threads) : set_(set), thread
 
 CpuDevice::~CpuDevice() { abandon(); }
 
-bool CpuDevice::implements(OperationId id) const { return set_.implements(id); }
-
 void* CpuDevice::acquire(int64_t bytes) {
   void* memory = memory_.acquire(bytes);
   if (memory != nullptr || releasing_.load(std::memory_order_relaxed) == 0) return memory;
@@ -133,12 +131,12 @@ void CpuDevice::notify(Done done) {
   push({[done = std::move(done)] { done(nullptr); }});
 }
 
-void CpuDevice::beginCapture() { capture_ = std::make_shared<RecordedWork>(); }
+void CpuDevice::beginCapture() { capture_ = std::make_shared<CpuCapturedWork>(); }
 
-std::shared_ptr<Graph> CpuDevice::endCapture() { return std::exchange(capture_, nullptr); }
+std::shared_ptr<CapturedWork> CpuDevice::endCapture() { return std::exchange(capture_, nullptr); }
 
-int64_t CpuDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
-  push({[this, work = std::static_pointer_cast<RecordedWork>(std::move(graph)), times] {
+int64_t CpuDevice::replay(std::shared_ptr<CapturedWork> captured, int64_t times) {
+  push({[this, work = std::static_pointer_cast<CpuCapturedWork>(std::move(captured)), times] {
     for (int64_t i = 0; i < times; i++)
       for (const Record& record : work->records) {
         if (queue_.isClosed()) return;

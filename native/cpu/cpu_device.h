@@ -13,8 +13,8 @@
 
 namespace stepsize::cpu {
 
-// A captured graph: its records in order.
-struct RecordedWork final : Graph {
+// Captured records in order.
+struct CpuCapturedWork final : CapturedWork {
   std::vector<Record> records;
 };
 
@@ -24,7 +24,6 @@ class CpuDevice final : public Device {
   CpuDevice(const InstructionSet& set, int threads);
   ~CpuDevice() override;
 
-  bool implements(OperationId id) const override;
   void* acquire(int64_t bytes) override;
   void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
@@ -37,8 +36,8 @@ class CpuDevice final : public Device {
   void read(void* to, const void* from, int64_t bytes, Done done) override;
   void notify(Done done) override;
   void beginCapture() override;
-  std::shared_ptr<Graph> endCapture() override;
-  int64_t replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  std::shared_ptr<CapturedWork> endCapture() override;
+  int64_t replay(std::shared_ptr<CapturedWork> captured, int64_t times) override;
   bool awaitRoom(std::chrono::milliseconds atMost) override { return queue_.awaitRoom(atMost); }
   void startTimer() override;
   std::shared_ptr<const double> stopTimer() override;
@@ -68,7 +67,7 @@ class CpuDevice final : public Device {
   std::vector<GrowingBuffer> workspaces_;
   SpoiledMemory spoiled_;  // used by the device's thread alone
   std::chrono::steady_clock::time_point timerStart_;
-  std::shared_ptr<RecordedWork> capture_;
+  std::shared_ptr<CpuCapturedWork> capture_;
 
   TaskQueue queue_;
   std::atomic<int> releasing_{0};  // releases that wait in the queue

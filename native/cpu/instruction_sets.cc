@@ -3,16 +3,13 @@
 namespace stepsize {
 
 namespace portable {
-bool implements(OperationId id);
 void run(OperationId id, const Invocation& call);
 }  // namespace portable
 #if defined(__x86_64__)
 namespace avx2 {
-bool implements(OperationId id);
 void run(OperationId id, const Invocation& call);
 }  // namespace avx2
 namespace avx512 {
-bool implements(OperationId id);
 void run(OperationId id, const Invocation& call);
 }  // namespace avx512
 #endif
@@ -26,11 +23,11 @@ std::vector<InstructionSet> allSets() {
 #if defined(__x86_64__)
   const bool hasAvx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-  sets.push_back({"avx512", hasAvx512, avx512::implements, avx512::run});
+  sets.push_back({"avx512", hasAvx512, avx512::run});
   const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  sets.push_back({"avx2", hasAvx2, avx2::implements, avx2::run});
+  sets.push_back({"avx2", hasAvx2, avx2::run});
 #endif
-  sets.push_back({"portable", true, portable::implements, portable::run});
+  sets.push_back({"portable", true, portable::run});
   return sets;
 }
 

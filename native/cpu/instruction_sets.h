@@ -13,7 +13,6 @@ namespace stepsize::cpu {
 struct InstructionSet {
   std::string name;
   bool supported;
-  bool (*implements)(OperationId id);
   void (*run)(OperationId id, const Invocation& call);
 };
 

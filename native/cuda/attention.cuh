@@ -12,7 +12,7 @@
 
 #include "attention_shape.cuh"
 #include "block_reduce.cuh"
-#include "fours.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

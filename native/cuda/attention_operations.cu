@@ -57,7 +57,7 @@ void attention(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
   const AttentionLaunch at(s);
-  const float scale = number(record, attribute::attentionScale);
+  const float scale = number(record, attribute::attention::scale);
   const T *q = input(record, 0).as<T>(), *k = input(record, 1).as<T>(), *v = input(record, 2).as<T>();
   T* out = output(record, 0).as<T>();
   float *maxima = output(record, 1).floats(), *inverseSums = output(record, 2).floats();
@@ -96,7 +96,7 @@ void attentionGradient(CudaDevice& device, const Record& record) {
                                             output(record, 0).as<T>(),
                                             output(record, 1).as<T>(),
                                             output(record, 2).as<T>()};
-  const float scale = number(record, attribute::attentionScale);
+  const float scale = number(record, attribute::attention::scale);
   if constexpr (std::is_same_v<T, BFloat16>)
     if (fitsTensorCores(record, at.shape.size))
       return withTileSize(at.shape.size, [&](auto size) {
@@ -119,12 +119,11 @@ void attentionGradient(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher attentionLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::attention: return byPrecision<attention<float>, attention<BFloat16>>;
-    case OperationId::attentionGradient: return byPrecision<attentionGradient<float>, attentionGradient<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher attention = byPrecision<cuda::attention<float>, cuda::attention<BFloat16>>;
+const Launcher attentionGradient = byPrecision<cuda::attentionGradient<float>, cuda::attentionGradient<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "attention_shape.cuh"
-#include "fragments.cuh"
+#include "tensor_core.cuh"
 
 namespace stepsize::cuda {
 

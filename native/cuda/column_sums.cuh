@@ -3,7 +3,7 @@
 // depend on the device.
 #pragma once
 
-#include "fours.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

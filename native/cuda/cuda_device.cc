@@ -21,7 +21,7 @@ constexpr unsigned kWaves = 2;
 // Replays that are launched before the caller may stop: a launch waits if the driver's queue is full.
 constexpr int64_t kReplaysAtOnce = 64;
 
-struct CudaGraph final : Graph {
+struct CudaGraph final : CapturedWork {
   int device = 0;
   cudaGraphExec_t executable = nullptr;
   std::vector<std::shared_ptr<void>> uses;
@@ -34,13 +34,13 @@ struct CudaGraph final : Graph {
 };
 
 // A captured graph before it is made executable.
-struct Recorded {
+struct GraphTemplate {
   cudaGraph_t graph = nullptr;
 
-  Recorded() = default;
-  Recorded(const Recorded&) = delete;
-  Recorded& operator=(const Recorded&) = delete;
-  ~Recorded() {
+  GraphTemplate() = default;
+  GraphTemplate(const GraphTemplate&) = delete;
+  GraphTemplate& operator=(const GraphTemplate&) = delete;
+  ~GraphTemplate() {
     if (graph != nullptr) cudaGraphDestroy(graph);
   }
 };
@@ -132,8 +132,6 @@ CudaDevice::~CudaDevice() {
     // A destructor cannot report this. What could not be released is released with the process.
   }
 }
-
-bool CudaDevice::implements(OperationId id) const { return launcherFor(id) != nullptr; }
 
 void* CudaDevice::acquire(int64_t bytes) {
   const CurrentDevice current(index_);
@@ -417,12 +415,12 @@ void CudaDevice::beginCapture() {
   capturing_ = true;
 }
 
-std::shared_ptr<Graph> CudaDevice::endCapture() {
+std::shared_ptr<CapturedWork> CudaDevice::endCapture() {
   const CurrentDevice current(index_);
   // The capture ends, whatever fails below.
   auto uses = std::exchange(captured_, {});
   const auto work = journal_.endCapture();
-  Recorded recorded;
+  GraphTemplate recorded;
   const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &recorded.graph);
   capturing_ = false;
   arena_.reset();
@@ -449,32 +447,32 @@ void CudaDevice::releaseDeferred() noexcept {
   for (void* memory : std::exchange(releasedDuringCapture_, {})) release(memory, 0);
 }
 
-int64_t CudaDevice::replay(std::shared_ptr<Graph> graph, int64_t times) {
+int64_t CudaDevice::replay(std::shared_ptr<CapturedWork> captured, int64_t times) {
   if (!completion_) return times;
   const CurrentDevice current(index_);
   completion_->makeRoom();
-  const auto* own = static_cast<const CudaGraph*>(graph.get());
+  const auto* graph = static_cast<const CudaGraph*>(captured.get());
   int64_t given = 0;
   try {
     for (; given < std::min(times, kReplaysAtOnce); given++) {
-      if (journal_.isFull(own->work->reporting)) settleLater();
+      if (journal_.isFull(graph->work->reporting)) settleLater();
       journal_.makeRoom();
       Reason failure;
       try {
-        journal_.beginReplay(*own->work);
-        check(cudaGraphLaunch(own->executable, stream_.get()), "replay");
+        journal_.beginReplay(*graph->work);
+        check(cudaGraphLaunch(graph->executable, stream_.get()), "replay");
       } catch (const CudaError& error) {
         failure = failureOf(error);
       } catch (const std::bad_alloc&) {
         failure = outOfMemory();
       }
-      journal_.addReplay(own->work, std::move(failure));
+      journal_.addReplay(graph->work, std::move(failure));
     }
   } catch (const std::bad_alloc&) {
     if (given == 0) throw;
   }
   // The graph must not be destroyed before its last run has ended.
-  completion_->hold(std::move(graph));
+  completion_->hold(std::move(captured));
   return given;
 }
 
@@ -539,7 +537,7 @@ void CudaDevice::abandon() {
   if (!completion_) return;
   const CurrentDevice current(index_);
   if (capturing_) {
-    Recorded recorded;
+    GraphTemplate recorded;
     if (cudaStreamEndCapture(stream_.get(), &recorded.graph) != cudaSuccess) cudaGetLastError();
     capturing_ = false;
     journal_.endCapture();

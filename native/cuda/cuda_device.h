@@ -20,7 +20,6 @@ class CudaDevice final : public Device {
   CudaDevice(int index, uint64_t othersStream);
   ~CudaDevice() override;
 
-  bool implements(OperationId id) const override;
   void* acquire(int64_t bytes) override;
   void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
@@ -34,8 +33,8 @@ class CudaDevice final : public Device {
   void read(void* to, const void* from, int64_t bytes, Done done) override;
   void notify(Done done) override;
   void beginCapture() override;
-  std::shared_ptr<Graph> endCapture() override;
-  int64_t replay(std::shared_ptr<Graph> graph, int64_t times) override;
+  std::shared_ptr<CapturedWork> endCapture() override;
+  int64_t replay(std::shared_ptr<CapturedWork> captured, int64_t times) override;
   void startTimer() override;
   std::shared_ptr<const double> stopTimer() override;
   bool usesHostMemory() const override { return false; }

@@ -3,7 +3,7 @@
 // The backward pass reads the gradient once and writes each row of the table that occurs once.
 #pragma once
 
-#include "fours.cuh"
+#include "grid_loops.cuh"
 #include "report_fault.cuh"
 
 namespace stepsize::cuda {

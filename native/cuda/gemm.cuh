@@ -14,10 +14,9 @@
 #pragma once
 
 #include "../epilogue.h"
-#include "fma_sums.cuh"
-#include "fours.cuh"
 #include "gemm_operands.cuh"
-#include "tensor_core_sums.cuh"
+#include "gemm_sums.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

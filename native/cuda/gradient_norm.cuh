@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../update/norm.h"
-#include "address_space.cuh"
 #include "block_reduce.cuh"
 #include "platform.cuh"
 #include "update_tables.h"

@@ -29,9 +29,10 @@ void normalizeImages(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher imageLauncher(OperationId id) {
-  if (id == OperationId::normalizeImages) return byPrecision<normalizeImages<float>, normalizeImages<BFloat16>>;
-  return nullptr;
-}
+namespace launchers {
+
+const Launcher normalizeImages = byPrecision<cuda::normalizeImages<float>, cuda::normalizeImages<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

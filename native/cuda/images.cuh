@@ -3,7 +3,7 @@
 // in bfloat16. The position of an element takes four 32-bit divisions, which are hidden by the memory accesses.
 #pragma once
 
-#include "fours.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

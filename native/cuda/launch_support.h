@@ -7,6 +7,7 @@
 #include "../operations_attributes.h"
 #include "cuda_device.h"
 #include "operations.h"
+#include "row_group.cuh"
 
 namespace stepsize::cuda {
 
@@ -68,5 +69,15 @@ struct RowsOf {
   explicit RowsOf(const TensorView& x)
       : rows(x.shape.product(0, x.shape.rank - 1)), columns(index(x.shape[x.shape.rank - 1], "columns")) {}
 };
+
+// Calls f with the RowGroup for rows of this length, and the number of blocks for all rows.
+template <class F>
+void withRowGroup(const CudaDevice& device, const RowsOf& x, const F& f) {
+  const auto start = [&](auto group) { f(group, blocksFor(device, x.rows, group.kPerBlock)); };
+  if (x.columns <= kShortRow)
+    start(RowGroup<kWarp>{});
+  else
+    start(RowGroup<kRowThreads>{});
+}
 
 }  // namespace stepsize::cuda

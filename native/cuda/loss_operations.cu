@@ -1,6 +1,6 @@
 // Launches the kernels of log-softmax, cross-entropy and binary cross-entropy.
 #include "binary_cross_entropy.cuh"
-#include "launch_rows.h"
+#include "launch_support.h"
 #include "softmax.cuh"
 
 namespace stepsize::cuda {
@@ -28,14 +28,14 @@ void logSoftmaxGradient(CudaDevice& device, const Record& record) {
 }
 
 CrossEntropyRows rowsOf(const Record& record, const RowsOf& logits) {
-  const bool byClass = integer(record, attribute::classWeights) != 0;
-  const bool byItem = integer(record, attribute::itemWeights) != 0;
+  const bool byClass = integer(record, attribute::crossEntropy::classWeights) != 0;
+  const bool byItem = integer(record, attribute::crossEntropy::itemWeights) != 0;
   return {input(record, 1).as<const int32_t>(),
           byClass ? input(record, 2).floats() : nullptr,
           byItem ? input(record, byClass ? 3 : 2).floats() : nullptr,
-          static_cast<int>(integer(record, attribute::ignoreIndex)),
+          static_cast<int>(integer(record, attribute::crossEntropy::ignoreIndex)),
           logits.columns,
-          number(record, attribute::smoothing)};
+          number(record, attribute::crossEntropy::smoothing)};
 }
 
 template <class T>
@@ -59,7 +59,8 @@ void crossEntropyGradient(CudaDevice& device, const Record& record) {
   if (logits.rows == 0) return;
   const int first = record.inputs - 4;
   const LossGradient gradient{input(record, first + 3).floats(), input(record, first).floats(),
-                              input(record, first + 3).shape.rank == 1, integer(record, attribute::ofMean) != 0};
+                              input(record, first + 3).shape.rank == 1,
+                              integer(record, attribute::crossEntropyGradient::mean) != 0};
   withRowGroup(device, logits, [&](auto group, unsigned blocks) {
     launch(crossEntropyGradientKernel<decltype(group), T>, blocks, kRowThreads, 0, device.stream(),
            input(record, 0).as<T>(), rowsOf(record, logits), input(record, first + 1).floats(),
@@ -68,8 +69,8 @@ void crossEntropyGradient(CudaDevice& device, const Record& record) {
 }
 
 BinaryWeights binaryWeights(const Record& record) {
-  const bool positives = integer(record, attribute::positiveWeights) != 0;
-  const bool elements = integer(record, attribute::elementWeights) != 0;
+  const bool positives = integer(record, attribute::binaryCrossEntropy::positiveWeights) != 0;
+  const bool elements = integer(record, attribute::binaryCrossEntropy::weights) != 0;
   return {positives ? input(record, 2).floats() : nullptr,
           elements ? input(record, positives ? 3 : 2).floats() : nullptr, positives ? input(record, 2).elements() : 4};
 }
@@ -93,18 +94,17 @@ void binaryCrossEntropyGradient(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher lossLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::logSoftmax: return byPrecision<logSoftmax<float>, logSoftmax<BFloat16>>;
-    case OperationId::logSoftmaxGradient: return byPrecision<logSoftmaxGradient<float>, logSoftmaxGradient<BFloat16>>;
-    case OperationId::crossEntropy: return byPrecision<crossEntropy<float>, crossEntropy<BFloat16>>;
-    case OperationId::crossEntropyGradient:
-      return byPrecision<crossEntropyGradient<float>, crossEntropyGradient<BFloat16>>;
-    case OperationId::binaryCrossEntropy: return byPrecision<binaryCrossEntropy<float>, binaryCrossEntropy<BFloat16>>;
-    case OperationId::binaryCrossEntropyGradient:
-      return byPrecision<binaryCrossEntropyGradient<float>, binaryCrossEntropyGradient<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher logSoftmax = byPrecision<cuda::logSoftmax<float>, cuda::logSoftmax<BFloat16>>;
+const Launcher logSoftmaxGradient = byPrecision<cuda::logSoftmaxGradient<float>, cuda::logSoftmaxGradient<BFloat16>>;
+const Launcher crossEntropy = byPrecision<cuda::crossEntropy<float>, cuda::crossEntropy<BFloat16>>;
+const Launcher crossEntropyGradient =
+    byPrecision<cuda::crossEntropyGradient<float>, cuda::crossEntropyGradient<BFloat16>>;
+const Launcher binaryCrossEntropy = byPrecision<cuda::binaryCrossEntropy<float>, cuda::binaryCrossEntropy<BFloat16>>;
+const Launcher binaryCrossEntropyGradient =
+    byPrecision<cuda::binaryCrossEntropyGradient<float>, cuda::binaryCrossEntropyGradient<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

@@ -78,17 +78,17 @@ void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const
 
 template <class T>
 Epilogue<T> epilogueOf(const Record& record) {
-  const EpilogueTensors at(record.inputs, integer(record, attribute::matmulBias) != 0);
+  const EpilogueTensors at(record.inputs, integer(record, attribute::matmul::bias) != 0);
   return {at.bias < 0 ? nullptr : input(record, at.bias).as<const T>(),
           at.residual < 0 ? nullptr : input(record, at.residual).as<const T>(),
-          {static_cast<Activation>(integer(record, attribute::matmulActivation))}};
+          {static_cast<Activation>(integer(record, attribute::matmul::activation))}};
 }
 
 template <class T>
 void matmul(CudaDevice& device, const Record& record) {
   const TensorView &a = input(record, 0), &b = input(record, 1), &out = output(record, 0);
-  const bool transposeA = integer(record, attribute::transposeA) != 0;
-  const bool transposeB = integer(record, attribute::transposeB) != 0;
+  const bool transposeA = integer(record, attribute::matmul::transposeA) != 0;
+  const bool transposeB = integer(record, attribute::matmul::transposeB) != 0;
   const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
   const Epilogue<T> finish = epilogueOf<T>(record);
   const auto withA = [&](const auto& rows) {
@@ -114,8 +114,8 @@ ConvolutionShape shapeOf(const Record& record, const Shape& image, const Shape& 
           size(out[3]),
           size(kernelHeight),
           size(kernelWidth),
-          size(integer(record, attribute::stride)),
-          size(integer(record, attribute::padding))};
+          size(integer(record, attribute::conv2d::stride)),
+          size(integer(record, attribute::conv2d::padding))};
 }
 
 int64_t pixels(const Shape& images) { return images.product(0, 3); }
@@ -147,16 +147,14 @@ void conv2dWeightGradient(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher matrixLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::matmul: return byPrecision<matmul<float>, matmul<BFloat16>>;
-    case OperationId::conv2d: return byPrecision<conv2d<float>, conv2d<BFloat16>>;
-    case OperationId::conv2dInputGradient:
-      return byPrecision<conv2dInputGradient<float>, conv2dInputGradient<BFloat16>>;
-    case OperationId::conv2dWeightGradient:
-      return byPrecision<conv2dWeightGradient<float>, conv2dWeightGradient<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher matmul = byPrecision<cuda::matmul<float>, cuda::matmul<BFloat16>>;
+const Launcher conv2d = byPrecision<cuda::conv2d<float>, cuda::conv2d<BFloat16>>;
+const Launcher conv2dInputGradient = byPrecision<cuda::conv2dInputGradient<float>, cuda::conv2dInputGradient<BFloat16>>;
+const Launcher conv2dWeightGradient =
+    byPrecision<cuda::conv2dWeightGradient<float>, cuda::conv2dWeightGradient<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

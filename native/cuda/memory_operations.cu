@@ -1,7 +1,6 @@
 // Launches the kernels that fill, copy and convert memory, and that write rows of rings.
-#include "elementwise.cuh"
 #include "launch_support.h"
-#include "ring.cuh"
+#include "memory.cuh"
 
 namespace stepsize::cuda {
 
@@ -14,7 +13,7 @@ void fill(CudaDevice& device, const Record& record) {
   visitType(to.type, [&](auto zero) {
     using T = decltype(zero);
     launch(fillKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(), to.as<T>(),
-           count, castElement<T>(record.attributes[attribute::value]));
+           count, castElement<T>(record.attributes[attribute::fill::value]));
   });
 }
 
@@ -44,21 +43,20 @@ void writeRow(CudaDevice& device, const Record& record) {
   visitType(values.type, [&](auto zero) {
     using T = decltype(zero);
     launch(writeRowKernel<T>, 1, kRingThreads, 0, device.stream(), ring.as<double>(), index(ring.shape[0], "rows"),
-           ring.shape[1], count.as<uint32_t>(), static_cast<int>(integer(record, attribute::firstColumn)),
-           values.as<const T>(), values.elements(), integer(record, attribute::lastOfRow) != 0);
+           ring.shape[1], count.as<uint32_t>(), static_cast<int>(integer(record, attribute::writeRow::column)),
+           values.as<const T>(), values.elements(), integer(record, attribute::writeRow::last) != 0);
   });
 }
 
 }  // namespace
 
-Launcher memoryLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::fill: return fill;
-    case OperationId::copy: return copy;
-    case OperationId::writeRow: return writeRow;
-    case OperationId::cast: return cast;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher fill = cuda::fill;
+const Launcher copy = cuda::copy;
+const Launcher writeRow = cuda::writeRow;
+const Launcher cast = cuda::cast;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

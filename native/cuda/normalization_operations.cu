@@ -1,6 +1,6 @@
 // Launches the kernels of batch norm, LayerNorm and RMSNorm.
 #include "batch_norm.cuh"
-#include "launch_rows.h"
+#include "launch_support.h"
 #include "layer_norm.cuh"
 
 namespace stepsize::cuda {
@@ -41,11 +41,11 @@ void batchNorm(CudaDevice& device, const Record& record) {
   launch(batchStatisticsKernel<T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(),
          input(record, 0).as<T>(), sums, x.rows, x.columns);
   launch(mergeStatisticsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
-         record.attributes[attribute::batchNormEpsilon], number(record, attribute::momentum), tensors);
+         record.attributes[attribute::batchNorm::epsilon], number(record, attribute::batchNorm::momentum), tensors);
   const int64_t count = x.rows * x.columns;
   launch(scaleShiftKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale, tensors.shift,
-         integer(record, attribute::batchNormRelu) != 0);
+         integer(record, attribute::batchNorm::relu) != 0);
 }
 
 template <class T>
@@ -56,7 +56,8 @@ void batchNormInference(CudaDevice& device, const Record& record) {
   launch(batchNormInferenceKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, input(record, 1).as<T>(),
          input(record, 2).as<T>(), input(record, 3).floats(), input(record, 4).floats(),
-         number(record, attribute::inferenceEpsilon), integer(record, attribute::inferenceRelu) != 0);
+         number(record, attribute::batchNormInference::epsilon),
+         integer(record, attribute::batchNormInference::relu) != 0);
 }
 
 template <class T>
@@ -98,7 +99,7 @@ void rowNorm(CudaDevice& device, const Record& record) {
            input(record, 0).as<T>(), learned ? input(record, 1).as<T>() : nullptr,
            learned && Centered ? input(record, 2).as<T>() : nullptr, output(record, 0).as<T>(),
            Centered ? output(record, 1).floats() : nullptr, output(record, Centered ? 2 : 1).floats(), x.rows,
-           x.columns, number(record, attribute::normEpsilon));
+           x.columns, number(record, attribute::layerNorm::epsilon));
   });
 }
 
@@ -129,19 +130,16 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher normalizationLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::batchNorm: return byPrecision<batchNorm<float>, batchNorm<BFloat16>>;
-    case OperationId::batchNormInference: return byPrecision<batchNormInference<float>, batchNormInference<BFloat16>>;
-    case OperationId::batchNormGradient: return byPrecision<batchNormGradient<float>, batchNormGradient<BFloat16>>;
-    case OperationId::layerNorm: return byPrecision<rowNorm<true, float>, rowNorm<true, BFloat16>>;
-    case OperationId::layerNormGradient:
-      return byPrecision<rowNormGradient<true, float>, rowNormGradient<true, BFloat16>>;
-    case OperationId::rmsNorm: return byPrecision<rowNorm<false, float>, rowNorm<false, BFloat16>>;
-    case OperationId::rmsNormGradient:
-      return byPrecision<rowNormGradient<false, float>, rowNormGradient<false, BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher batchNorm = byPrecision<cuda::batchNorm<float>, cuda::batchNorm<BFloat16>>;
+const Launcher batchNormInference = byPrecision<cuda::batchNormInference<float>, cuda::batchNormInference<BFloat16>>;
+const Launcher batchNormGradient = byPrecision<cuda::batchNormGradient<float>, cuda::batchNormGradient<BFloat16>>;
+const Launcher layerNorm = byPrecision<rowNorm<true, float>, rowNorm<true, BFloat16>>;
+const Launcher layerNormGradient = byPrecision<rowNormGradient<true, float>, rowNormGradient<true, BFloat16>>;
+const Launcher rmsNorm = byPrecision<rowNorm<false, float>, rowNorm<false, BFloat16>>;
+const Launcher rmsNormGradient = byPrecision<rowNormGradient<false, float>, rowNormGradient<false, BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

@@ -3,12 +3,11 @@
 namespace stepsize::cuda {
 
 Launcher launcherFor(OperationId id) {
-  constexpr Launcher (*families[])(OperationId) = {
-      memoryLauncher,  pointwiseLauncher, randomLauncher,   reductionLauncher, lossLauncher,   normalizationLauncher,
-      poolingLauncher, imageLauncher,     sequenceLauncher, attentionLauncher, matrixLauncher, optimizerLauncher};
-  for (const auto family : families)
-    if (const Launcher launcher = family(id)) return launcher;
-  return nullptr;
+  static constexpr const Launcher* table[kOperations] = {
+#define OPERATION_ON_LISTS(name, ...) &launchers::name,
+#include "../operations.def"
+  };
+  return *table[static_cast<int>(id)];
 }
 
 }  // namespace stepsize::cuda

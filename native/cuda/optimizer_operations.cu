@@ -2,7 +2,6 @@
 // all tensors; and the traffic of an update.
 #include "gradient_norm.cuh"
 #include "launch_support.h"
-#include "prepare_step.cuh"
 #include "traffic.cuh"
 #include "update.cuh"
 
@@ -30,10 +29,10 @@ void gradientNorm(CudaDevice& device, const Record& record) {
 }
 
 void prepareStep(CudaDevice& device, const Record& record) {
-  const bool scheduled = integer(record, attribute::scheduled) != 0;
+  const bool scheduled = integer(record, attribute::prepareStep::scheduled) != 0;
   const TensorView &hyper = record.tensors[0], &groupOf = record.tensors[3];
   auto* state = record.tensors[1].as<double>();
-  const bool weighed = integer(record, attribute::weighed) != 0;
+  const bool weighed = integer(record, attribute::prepareStep::weighed) != 0;
   // The weight comes after the norm, if there is one, and before the schedule.
   const int last = record.inputs - (scheduled ? 1 : 0) - (weighed ? 1 : 0);
   const double* norm = last == 5 ? input(record, 4).as<double>() : nullptr;
@@ -49,9 +48,10 @@ void prepareStep(CudaDevice& device, const Record& record) {
                                   record.tensors[2].as<int32_t>(),
                                   groupOf.elements(),
                                   output(record, 0).as<update::Scalars>()};
-  const update::StepOptions options{record.attributes[attribute::maxNorm], integer(record, attribute::checkFinite) != 0,
-                                    integer(record, attribute::skipNonFinite) != 0,
-                                    record.attributes[attribute::gradientScale]};
+  const update::StepOptions options{record.attributes[attribute::prepareStep::maxNorm],
+                                    integer(record, attribute::prepareStep::checkFinite) != 0,
+                                    integer(record, attribute::prepareStep::skipNonFinite) != 0,
+                                    record.attributes[attribute::prepareStep::gradientScale]};
   launch(prepareStepKernel, 1, kPrepareThreads, 0, device.stream(), tables, norm, weight, options);
 }
 
@@ -75,19 +75,19 @@ void update(CudaDevice& device, const Record& record) {
     tables.chunkCount = own.chunks->count;
   }
   if (tables.chunkCount == 0) return;
-  const UpdateOptions options{static_cast<uint64_t>(record.attributes[attribute::roundingSeed]),
-                              integer(record, attribute::zeroGradients) != 0};
+  const UpdateOptions options{static_cast<uint64_t>(record.attributes[attribute::update::roundingSeed]),
+                              integer(record, attribute::update::zeroGradients) != 0};
   const TensorView &rows = record.tensors[0], &updates = record.tensors[1];
   // The rows of the groups come first.
   const auto* scalars = rows.as<const update::Scalars>() + rows.shape[0] - updates.elements();
-  visitUpdate(record, integer(record, attribute::updateRule), [&](auto rule, auto types) {
+  visitUpdate(record, integer(record, attribute::update::rule), [&](auto rule, auto types) {
     launch(updateKernel<decltype(rule), decltype(types)>, blocksFor(device, tables.chunkCount), kUpdateThreads, 0,
            device.stream(), tables, scalars, updates.as<int32_t>(), options);
   });
 }
 
 void traffic(CudaDevice& device, const Record& record) {
-  visitUpdate(record, integer(record, attribute::trafficRule), [&](auto rule, auto types) {
+  visitUpdate(record, integer(record, attribute::traffic::rule), [&](auto rule, auto types) {
     using Rule = decltype(rule);
     using Lists = TrafficLists<Rule, decltype(types)>;
     for (size_t t = 0; t < record.lists[0]->tensors.size(); t++) {
@@ -113,14 +113,13 @@ void traffic(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher optimizerLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::gradientNorm: return gradientNorm;
-    case OperationId::prepareStep: return prepareStep;
-    case OperationId::update: return update;
-    case OperationId::traffic: return traffic;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher gradientNorm = cuda::gradientNorm;
+const Launcher prepareStep = cuda::prepareStep;
+const Launcher update = cuda::update;
+const Launcher traffic = cuda::traffic;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

@@ -1,4 +1,5 @@
-// Includes CUDA for kernel files: from nvcc, or from the emulator that runs the same source on a CPU (test/emulator/).
+// Includes CUDA for kernel files: from nvcc, or from an emulator that runs the same source on a CPU. The emulator is
+// part of the tests (test/emulator/), which put it on the include path.
 //
 //   __global__ void sum(const float* x, int n, float* out) {
 //     STEPSIZE_SHARED(float, partial, [32]);        // float partial[32]
@@ -15,7 +16,7 @@
 #include <cstdint>
 
 #if defined(STEPSIZE_EMULATED)
-#include "../../test/emulator/cuda_emulated.h"
+#include <cuda_emulated.h>
 #elif defined(__CUDACC__)
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>

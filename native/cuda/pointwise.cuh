@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../pointwise.h"
-#include "fours.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

@@ -36,20 +36,21 @@ void zip(CudaDevice& device, const Record& record) {
 
 template <class T>
 void affine(CudaDevice& device, const Record& record) {
-  map<T>(device, record, pointwise::Affine{number(record, attribute::scale), number(record, attribute::shift)});
+  map<T>(device, record,
+         pointwise::Affine{number(record, attribute::affine::scale), number(record, attribute::affine::shift)});
 }
 
 template <class T>
 void expand(CudaDevice& device, const Record& record) {
   const TensorView& x = input(record, 0);
-  const auto axis = static_cast<int>(integer(record, attribute::expandAxis));
+  const auto axis = static_cast<int>(integer(record, attribute::expand::axis));
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
   const auto start = [&](auto zero) {
     using Index = decltype(zero);
     launch(expandKernel<T, Index>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-           x.as<T>(), output(record, 0).as<T>(), count, static_cast<Index>(integer(record, attribute::expandSize)),
-           static_cast<Index>(x.shape.product(axis, x.shape.rank)), number(record, attribute::expandScale));
+           x.as<T>(), output(record, 0).as<T>(), count, static_cast<Index>(integer(record, attribute::expand::size)),
+           static_cast<Index>(x.shape.product(axis, x.shape.rank)), number(record, attribute::expand::scale));
   };
   if (count <= INT32_MAX)
     start(uint32_t{0});
@@ -73,31 +74,30 @@ constexpr Launcher kZip = byPrecision<zip<float, F>, zip<BFloat16, F>>;
 
 }  // namespace
 
-Launcher pointwiseLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::add: return kZip<pointwise::Add>;
-    case OperationId::subtract: return kZip<pointwise::Subtract>;
-    case OperationId::multiply: return kZip<pointwise::Multiply>;
-    case OperationId::divide: return kZip<pointwise::Divide>;
-    case OperationId::addRelu: return kZip<pointwise::AddRelu>;
-    case OperationId::affine: return byPrecision<affine<float>, affine<BFloat16>>;
-    case OperationId::exp: return kMap<pointwise::Exp>;
-    case OperationId::log: return kMap<pointwise::Log>;
-    case OperationId::sqrt: return kMap<pointwise::Sqrt>;
-    case OperationId::square: return kMap<pointwise::Square>;
-    case OperationId::tanh: return kMap<pointwise::Tanh>;
-    case OperationId::sigmoid: return kMap<pointwise::Sigmoid>;
-    case OperationId::relu: return kMap<pointwise::Relu>;
-    case OperationId::reluGradient: return kZip<pointwise::ReluGradient>;
-    case OperationId::gelu: return kMap<pointwise::Gelu>;
-    case OperationId::geluGradient: return kZip<pointwise::GeluGradient>;
-    case OperationId::silu: return kMap<pointwise::Silu>;
-    case OperationId::siluGradient: return kZip<pointwise::SiluGradient>;
-    case OperationId::expand: return byPrecision<expand<float>, expand<BFloat16>>;
-    case OperationId::swiglu: return kZip<Swiglu>;
-    case OperationId::swigluGradient: return byPrecision<swigluGradient<float>, swigluGradient<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher add = kZip<pointwise::Add>;
+const Launcher subtract = kZip<pointwise::Subtract>;
+const Launcher multiply = kZip<pointwise::Multiply>;
+const Launcher divide = kZip<pointwise::Divide>;
+const Launcher addRelu = kZip<pointwise::AddRelu>;
+const Launcher affine = byPrecision<cuda::affine<float>, cuda::affine<BFloat16>>;
+const Launcher exp = kMap<pointwise::Exp>;
+const Launcher log = kMap<pointwise::Log>;
+const Launcher sqrt = kMap<pointwise::Sqrt>;
+const Launcher square = kMap<pointwise::Square>;
+const Launcher tanh = kMap<pointwise::Tanh>;
+const Launcher sigmoid = kMap<pointwise::Sigmoid>;
+const Launcher relu = kMap<pointwise::Relu>;
+const Launcher reluGradient = kZip<pointwise::ReluGradient>;
+const Launcher gelu = kMap<pointwise::Gelu>;
+const Launcher geluGradient = kZip<pointwise::GeluGradient>;
+const Launcher silu = kMap<pointwise::Silu>;
+const Launcher siluGradient = kZip<pointwise::SiluGradient>;
+const Launcher expand = byPrecision<cuda::expand<float>, cuda::expand<BFloat16>>;
+const Launcher swiglu = kZip<Swiglu>;
+const Launcher swigluGradient = byPrecision<cuda::swigluGradient<float>, cuda::swigluGradient<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

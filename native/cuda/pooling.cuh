@@ -7,8 +7,7 @@
 // maximum takes 4 bytes more. Values that windows share are read from the cache.
 #pragma once
 
-#include "fours.cuh"
-#include "grid_loop.cuh"
+#include "grid_loops.cuh"
 #include "report_fault.cuh"
 
 namespace stepsize::cuda {

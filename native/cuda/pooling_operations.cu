@@ -9,13 +9,19 @@ namespace {
 PoolShape shapeOf(const Record& record, const Shape& image, const Shape& pooled, int64_t count) {
   const auto attributeOf = [&](int index) { return static_cast<int>(integer(record, index)); };
   index(image[1] * image[2], "pixels");
-  return {index(count, "results"),          static_cast<int>(image[1]),         static_cast<int>(image[2]),
-          static_cast<int>(image[3]),       static_cast<int>(pooled[1]),        static_cast<int>(pooled[2]),
-          attributeOf(attribute::poolSize), attributeOf(attribute::poolStride), attributeOf(attribute::poolPadding)};
+  return {index(count, "results"),
+          static_cast<int>(image[1]),
+          static_cast<int>(image[2]),
+          static_cast<int>(image[3]),
+          static_cast<int>(pooled[1]),
+          static_cast<int>(pooled[2]),
+          attributeOf(attribute::averagePool2d::size),
+          attributeOf(attribute::averagePool2d::stride),
+          attributeOf(attribute::averagePool2d::padding)};
 }
 
 float averageScale(const Record& record) {
-  const auto size = static_cast<float>(integer(record, attribute::poolSize));
+  const auto size = static_cast<float>(integer(record, attribute::averagePool2d::size));
   return 1.0f / (size * size);
 }
 
@@ -76,15 +82,14 @@ void averagePool2dGradient(CudaDevice& device, const Record& record) {
 
 }  // namespace
 
-Launcher poolingLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::maxPool2d: return byPrecision<maxPool2d<float>, maxPool2d<BFloat16>>;
-    case OperationId::maxPool2dGradient: return byPrecision<maxPool2dGradient<float>, maxPool2dGradient<BFloat16>>;
-    case OperationId::averagePool2d: return byPrecision<averagePool2d<float>, averagePool2d<BFloat16>>;
-    case OperationId::averagePool2dGradient:
-      return byPrecision<averagePool2dGradient<float>, averagePool2dGradient<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher maxPool2d = byPrecision<cuda::maxPool2d<float>, cuda::maxPool2d<BFloat16>>;
+const Launcher maxPool2dGradient = byPrecision<cuda::maxPool2dGradient<float>, cuda::maxPool2dGradient<BFloat16>>;
+const Launcher averagePool2d = byPrecision<cuda::averagePool2d<float>, cuda::averagePool2d<BFloat16>>;
+const Launcher averagePool2dGradient =
+    byPrecision<cuda::averagePool2dGradient<float>, cuda::averagePool2dGradient<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

@@ -4,8 +4,7 @@
 #pragma once
 
 #include "../philox.h"
-#include "fours.cuh"
-#include "grid_loop.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

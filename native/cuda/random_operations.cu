@@ -15,10 +15,10 @@ RandomSource sourceOf(const Record& record, int seed, int stream) {
 void uniform(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
-  const float low = number(record, attribute::low), high = number(record, attribute::high);
+  const float low = number(record, attribute::uniform::low), high = number(record, attribute::uniform::high);
   // The sum may round up to `high`, which is not in the range.
   launch(uniformKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
-         input(record, 0).floats(), count, sourceOf(record, attribute::uniformSeed, attribute::uniformStream), low,
+         input(record, 0).floats(), count, sourceOf(record, attribute::uniform::seed, attribute::uniform::stream), low,
          high, std::nextafter(high, low));
 }
 
@@ -26,30 +26,29 @@ void normal(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
   launch(normalKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
-         input(record, 0).floats(), count, sourceOf(record, attribute::normalSeed, attribute::normalStream),
-         number(record, attribute::mean), number(record, attribute::deviation));
+         input(record, 0).floats(), count, sourceOf(record, attribute::normal::seed, attribute::normal::stream),
+         number(record, attribute::normal::mean), number(record, attribute::normal::deviation));
 }
 
 template <class T>
 void dropout(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
-  const float probability = number(record, attribute::probability);
+  const float probability = number(record, attribute::dropout::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
   launch(dropoutKernel<T>, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
          input(record, 0).as<T>(), record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).as<T>(),
-         count, sourceOf(record, attribute::dropoutSeed, attribute::dropoutStream), probability, scale);
+         count, sourceOf(record, attribute::dropout::seed, attribute::dropout::stream), probability, scale);
 }
 
 }  // namespace
 
-Launcher randomLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::uniform: return uniform;
-    case OperationId::normal: return normal;
-    case OperationId::dropout: return byPrecision<dropout<float>, dropout<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher uniform = cuda::uniform;
+const Launcher normal = cuda::normal;
+const Launcher dropout = byPrecision<cuda::dropout<float>, cuda::dropout<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

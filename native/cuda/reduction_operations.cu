@@ -9,9 +9,9 @@ namespace {
 template <class T>
 void sum(CudaDevice& device, const Record& record) {
   const TensorView& x = input(record, 0);
-  const auto axis = static_cast<int>(integer(record, attribute::sumAxis));
-  const auto end = axis + static_cast<int>(integer(record, attribute::sumCount));
-  const float scale = number(record, attribute::sumScale);
+  const auto axis = static_cast<int>(integer(record, attribute::sum::axis));
+  const auto end = axis + static_cast<int>(integer(record, attribute::sum::count));
+  const float scale = number(record, attribute::sum::scale);
   SumShape shape{x.shape.product(0, axis), x.shape.product(axis, end), x.shape.product(end, x.shape.rank), 1};
   if (shape.outer * shape.inner == 0) return;
   shape.parts = std::max<int64_t>(1, ceilDivide(shape.length, shape.inner == 1 ? kRowPart : kColumnPart));
@@ -52,18 +52,18 @@ void correctCount(CudaDevice& device, const Record& record) {
   auto* largest = static_cast<int32_t*>(scratch.get());
   argmaxTo<T>(device, input(record, 0), largest);
   launch(countEqualKernel, 1, kReduceThreads, 0, device.stream(), largest, labels.as<const int32_t>(),
-         labels.elements(), static_cast<int>(integer(record, attribute::ignoredLabel)), output(record, 0).floats());
+         labels.elements(), static_cast<int>(integer(record, attribute::correctCount::ignoreIndex)),
+         output(record, 0).floats());
 }
 
 }  // namespace
 
-Launcher reductionLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::sum: return byPrecision<sum<float>, sum<BFloat16>>;
-    case OperationId::argmax: return byPrecision<argmax<float>, argmax<BFloat16>>;
-    case OperationId::correctCount: return byPrecision<correctCount<float>, correctCount<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher sum = byPrecision<cuda::sum<float>, cuda::sum<BFloat16>>;
+const Launcher argmax = byPrecision<cuda::argmax<float>, cuda::argmax<BFloat16>>;
+const Launcher correctCount = byPrecision<cuda::correctCount<float>, cuda::correctCount<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

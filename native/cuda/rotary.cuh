@@ -4,7 +4,7 @@
 // multiples can be removed exactly.
 #pragma once
 
-#include "fours.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

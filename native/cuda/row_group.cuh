@@ -3,7 +3,7 @@
 #pragma once
 
 #include "block_reduce.cuh"
-#include "fours.cuh"
+#include "grid_loops.cuh"
 
 namespace stepsize::cuda {
 

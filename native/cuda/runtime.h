@@ -1,8 +1,8 @@
-// Includes the CUDA runtime, or that of the emulator, and defines owners for its objects.
+// Includes the CUDA runtime, or that of the tests' emulator, and defines owners for its objects.
 #pragma once
 
 #if defined(STEPSIZE_EMULATED)
-#include "../../test/emulator/cuda_runtime_emulated.h"
+#include <cuda_runtime_emulated.h>
 #else
 #include <cuda_runtime.h>
 #endif

@@ -43,19 +43,18 @@ void rotary(CudaDevice& device, const Record& record) {
   const HeadShape shape{s[0] * s[1], index(s[1], "positions"), index(s[2], "heads"), index(s[3], "numbers of a head")};
   launch(rotaryKernel<T>, blocksFor(device, shape.positions), kRotaryThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), shape,
-         std::log2(record.attributes[attribute::rotaryBase]),
-         integer(record, attribute::rotaryInverse) != 0 ? -1.0f : 1.0f);
+         std::log2(record.attributes[attribute::rotary::base]),
+         integer(record, attribute::rotary::inverse) != 0 ? -1.0f : 1.0f);
 }
 
 }  // namespace
 
-Launcher sequenceLauncher(OperationId id) {
-  switch (id) {
-    case OperationId::embedding: return byPrecision<embedding<float>, embedding<BFloat16>>;
-    case OperationId::embeddingGradient: return byPrecision<embeddingGradient<float>, embeddingGradient<BFloat16>>;
-    case OperationId::rotary: return byPrecision<rotary<float>, rotary<BFloat16>>;
-    default: return nullptr;
-  }
-}
+namespace launchers {
+
+const Launcher embedding = byPrecision<cuda::embedding<float>, cuda::embedding<BFloat16>>;
+const Launcher embeddingGradient = byPrecision<cuda::embeddingGradient<float>, cuda::embeddingGradient<BFloat16>>;
+const Launcher rotary = byPrecision<cuda::rotary<float>, cuda::rotary<BFloat16>>;
+
+}  // namespace launchers
 
 }  // namespace stepsize::cuda

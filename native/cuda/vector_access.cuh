@@ -7,6 +7,16 @@
 
 namespace stepsize::cuda {
 
+// Returns `p`, which must point to global memory. The compiler cannot know this of an address from a table, and would
+// emit generic loads and stores, which determine the address space at each access.
+template <class T>
+__device__ __forceinline__ T* inGlobalMemory(T* p) {
+#if defined(__CUDA_ARCH__)
+  __builtin_assume(__isGlobal(p));
+#endif
+  return p;
+}
+
 // Whether an address is a multiple of 16.
 __device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
 

@@ -1,11 +1,10 @@
 // prepareStepKernel gives the bits that the functions of native/update/prepare.h give on the host, with the schedule's
 // table as with hyper-parameters that the host writes.
 #define STEPSIZE_TEST_MAIN
-#include "../../native/cuda/prepare_step.cuh"
-
 #include <cmath>
 #include <limits>
 
+#include "../../native/cuda/update.cuh"
 #include "tensor_list.h"
 
 namespace {

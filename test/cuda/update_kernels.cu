@@ -1,6 +1,5 @@
 // Every instance of the step's kernels, for the compiler's report (compiled.test.ts). Never run.
 #include "../../native/cuda/gradient_norm.cuh"
-#include "../../native/cuda/prepare_step.cuh"
 #include "../../native/cuda/update.cuh"
 
 namespace stepsize::cuda {

@@ -29,7 +29,7 @@ export async function compilePtx(source, folder, flags = []) {
   const keyFile = join(folder, "..", `${basename(source)}.key`);
   const all = [...nvccFlags, `-arch=${architecture}`, ...flags];
   // The emulator's headers replace CUDA's, which g++ may not find.
-  const key = await keyOf("g++", [source], ["-std=c++20", "-DSTEPSIZE_EMULATED", "-x", "c++", ...flags], all);
+  const key = await keyOf("g++", [source], ["-std=c++20", "-DSTEPSIZE_EMULATED", "-Itest/emulator", "-x", "c++", ...flags], all);
   if (existsSync(ptx) && existsSync(keyFile) && readFileSync(keyFile, "utf8") === key) return ptx;
   rmSync(keyFile, { force: true });
   const { status, output } = await command("nvcc", [...all, source, "-o", `${ptx}.new`]);
@@ -59,7 +59,7 @@ const flagsOf = (name) => (name === "float_arithmetic.cc" ? ["-frounding-math"] 
  * instead of the emulator's fibers, and the program of interpreter_test.cc. `flags` and `link` are those of an addon.
  */
 export function interpreter({ flags, link }) {
-  const emulated = [...flags, "-DSTEPSIZE_EMULATED", "-Wno-unknown-pragmas"];
+  const emulated = [...flags, "-DSTEPSIZE_EMULATED", "-Itest/emulator", "-Wno-unknown-pragmas"];
   const compile = (name, part, own) => ({ source: `${here}/${name}`, flags: [...emulated, ...own], part });
   const sources = readdirSync(join(root, here)).filter((name) => name.endsWith(".cc"));
   const addonOnly = ["watched_operations.cc"];

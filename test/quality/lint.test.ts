@@ -65,6 +65,7 @@ test.skipIf(!has("clang-tidy")).each(units)(`%s is linted${needs("clang-tidy")}`
     "-DNAPI_VERSION=8",
     "-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL",
     "-DSTEPSIZE_EMULATED",
+    "-Itest/emulator",
     "-Wno-unknown-pragmas",
   ];
   // The path-sensitive analysis would spend a minute in the emulator there.

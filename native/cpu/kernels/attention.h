@@ -132,7 +132,7 @@ STEPSIZE_INLINE int64_t visibleKeys(int64_t query, int64_t key0, int64_t keys) {
 // One task computes kQueries queries of one head.
 inline void attention(const Invocation& call) {
   const AttentionShape shape(call.input(0).shape);
-  const float scale = call.number(attribute::attentionScale);
+  const float scale = call.number(attribute::attention::scale);
   const int64_t blocks = ceilDivide(shape.length, kQueries), stride = shape.stride(), size = shape.size;
   parallelFor(call, shape.batch * shape.heads * blocks, [&](int64_t task) {
     const int64_t head = task / blocks, query0 = task % blocks * kQueries;
@@ -187,7 +187,7 @@ inline void attention(const Invocation& call) {
 // One task computes one head, so that the sums over queries in dK and dV have one order.
 inline void attentionGradient(const Invocation& call) {
   const AttentionShape shape(call.input(0).shape);
-  const float scale = call.number(attribute::attentionScale);
+  const float scale = call.number(attribute::attention::scale);
   const int64_t stride = shape.stride(), size = shape.size;
   parallelFor(call, shape.batch * shape.heads, [&](int64_t head) {
     const float* maxima = call.input(5).floats() + head * shape.length;

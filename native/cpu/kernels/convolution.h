@@ -81,7 +81,7 @@ struct Windows {
 // The windows of a convolution, one for each position of its result.
 STEPSIZE_INLINE Windows windowsOf(const Invocation& call, const TensorView& images, const Shape& result,
                                   int64_t kernelHeight, int64_t kernelWidth) {
-  const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
+  const int64_t stride = call.integer(attribute::conv2d::stride), padding = call.integer(attribute::conv2d::padding);
   const Shape& x = images.shape;
   return {images.floats(), x[1],   x[2],     x[3],     result[1],    result[2],
           stride,          stride, -padding, -padding, kernelHeight, kernelWidth};
@@ -148,7 +148,7 @@ inline void conv2dInputGradient(const Invocation& call) {
   const TensorView& g = call.input(0);
   const TensorView& w = call.input(1);
   const TensorView& out = call.output(0);
-  const int64_t stride = call.integer(attribute::stride), padding = call.integer(attribute::padding);
+  const int64_t stride = call.integer(attribute::conv2d::stride), padding = call.integer(attribute::conv2d::padding);
   const int64_t outputs = w.shape[0], channels = w.shape[3];
   // One product per phase, so that there are no multiplications with the zeros of a dilated gradient. Phases beyond the
   // size of the image have no rows.

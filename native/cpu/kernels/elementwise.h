@@ -62,7 +62,7 @@ inline void addRelu(const Invocation& call) { mapBinary(call, pointwise::AddRelu
 inline void reluGradient(const Invocation& call) { mapBinary(call, pointwise::ReluGradient{}); }
 
 inline void affine(const Invocation& call) {
-  mapUnary(call, pointwise::Affine{call.number(attribute::scale), call.number(attribute::shift)});
+  mapUnary(call, pointwise::Affine{call.number(attribute::affine::scale), call.number(attribute::affine::shift)});
 }
 inline void exp(const Invocation& call) { mapUnary(call, pointwise::Exp{}); }
 inline void log(const Invocation& call) { mapUnary(call, pointwise::Log{}); }
@@ -78,7 +78,7 @@ inline void siluGradient(const Invocation& call) { mapBinary(call, pointwise::Si
 
 inline void fill(const Invocation& call) {
   const TensorView& to = call.input(0);
-  const double value = call.attributes[attribute::value];
+  const double value = call.attributes[attribute::fill::value];
   parallelChunks(call, to.elements(), kChunk, [&](int64_t from, int64_t end) {
     visitType(to.type, [&](auto zero) {
       using T = decltype(zero);

@@ -19,7 +19,7 @@ void normalizeRows(const Invocation& call) {
   const float* beta = affine && Centered ? call.input(2).floats() : nullptr;
   float* means = Centered ? call.output(1).floats() : nullptr;
   float* inverses = call.output(Centered ? 2 : 1).floats();
-  const double epsilon = call.attributes[attribute::normEpsilon];
+  const double epsilon = call.attributes[attribute::layerNorm::epsilon];
   const Rows shape(call.input(0));
   const int64_t n = shape.channels;
   parallelChunks(call, shape.rows, shape.chunk(), [&](int64_t from, int64_t to) {

@@ -76,10 +76,11 @@ struct CrossEntropyRows {
       : call(of),
         labels(of.input(1).as<int32_t>()),
         classes(of.input(0).shape[1]),
-        ignored(of.integer(attribute::ignoreIndex)),
-        smoothing(of.number(attribute::smoothing)),
-        classWeights(of.integer(attribute::classWeights) != 0 ? of.input(2).floats() : nullptr),
-        itemWeights(of.integer(attribute::itemWeights) != 0 ? of.input(classWeights ? 3 : 2).floats() : nullptr),
+        ignored(of.integer(attribute::crossEntropy::ignoreIndex)),
+        smoothing(of.number(attribute::crossEntropy::smoothing)),
+        classWeights(of.integer(attribute::crossEntropy::classWeights) != 0 ? of.input(2).floats() : nullptr),
+        itemWeights(of.integer(attribute::crossEntropy::itemWeights) != 0 ? of.input(classWeights ? 3 : 2).floats()
+                                                                          : nullptr),
         classSum(classWeights ? sumFloats(classWeights, classes) : static_cast<float>(classes)) {}
 
   // v of a row; 0 if its label is ignored.
@@ -161,7 +162,9 @@ inline void crossEntropyGradient(const Invocation& call) {
   const float* inverseSums = statistics[2].floats();
   const float* g = gradient.floats();
   const bool perRow = gradient.shape.rank == 1;
-  const float all = call.integer(attribute::ofMean) != 0 ? pointwise::shareOf(g[0], statistics[0].floats()[0]) : g[0];
+  const float all = call.integer(attribute::crossEntropyGradient::mean) != 0
+                        ? pointwise::shareOf(g[0], statistics[0].floats()[0])
+                        : g[0];
   float* out = call.output(0).floats();
   forRowsOf(call, logits, [&](int64_t i, int64_t classes) {
     float* to = out + i * classes;
@@ -185,11 +188,12 @@ inline void crossEntropyGradient(const Invocation& call) {
 // Calls f(i, weight of the positive class, weight of the element) for every element.
 template <class F>
 STEPSIZE_INLINE void forBinaryLosses(const Invocation& call, const F& f) {
-  const bool weighsPositives = call.integer(attribute::positiveWeights) != 0;
+  const bool weighsPositives = call.integer(attribute::binaryCrossEntropy::positiveWeights) != 0;
   const TensorView& positive = call.input(2);
   const int64_t period = weighsPositives ? positive.elements() : 1;
-  const float* weights =
-      call.integer(attribute::elementWeights) != 0 ? call.input(weighsPositives ? 3 : 2).floats() : nullptr;
+  const float* weights = call.integer(attribute::binaryCrossEntropy::weights) != 0
+                             ? call.input(weighsPositives ? 3 : 2).floats()
+                             : nullptr;
   parallelChunks(call, call.input(0).elements(), kChunk, [&](int64_t from, int64_t to) {
     int64_t at = from % period;
     for (int64_t i = from; i < to; i++) {
@@ -218,7 +222,7 @@ inline void binaryCrossEntropyGradient(const Invocation& call) {
 inline void correctCount(const Invocation& call) {
   const TensorView& logits = call.input(0);
   const int32_t* labels = call.input(1).as<int32_t>();
-  const int64_t classes = logits.shape[1], ignored = call.integer(attribute::ignoredLabel);
+  const int64_t classes = logits.shape[1], ignored = call.integer(attribute::correctCount::ignoreIndex);
   int64_t correct = 0;
   for (int64_t i = 0; i < logits.shape[0]; i++)
     correct += labels[i] != ignored && largestOf(logits.floats() + i * classes, classes) == labels[i];

@@ -126,10 +126,10 @@ struct DenseRows {
 
 // Applies the epilogue row by row while a chunk is in the cache.
 inline void finishProduct(const Invocation& call) {
-  const EpilogueTensors at(call.inputs, call.integer(attribute::matmulBias) != 0);
+  const EpilogueTensors at(call.inputs, call.integer(attribute::matmul::bias) != 0);
   const float* bias = at.bias < 0 ? nullptr : call.input(at.bias).floats();
   const float* residual = at.residual < 0 ? nullptr : call.input(at.residual).floats();
-  const Activate activate{static_cast<Activation>(call.integer(attribute::matmulActivation))};
+  const Activate activate{static_cast<Activation>(call.integer(attribute::matmul::activation))};
   if (!bias && !residual && activate.kind == Activation::none) return;
   const TensorView& out = call.output(0);
   const int64_t columns = out.shape[1];
@@ -151,8 +151,8 @@ inline void multiplyMatrices(const Invocation& call) {
   const TensorView& b = call.input(1);
   const TensorView& out = call.output(0);
   const int64_t m = out.shape[0], n = out.shape[1];
-  const bool transposeA = call.integer(attribute::transposeA) != 0;
-  const bool transposeB = call.integer(attribute::transposeB) != 0;
+  const bool transposeA = call.integer(attribute::matmul::transposeA) != 0;
+  const bool transposeB = call.integer(attribute::matmul::transposeB) != 0;
   const int64_t k = a.shape[transposeA ? 0 : 1];
   const DenseRows c{out.floats(), n};
   const RowMajorRows rows{a.floats(), k};

@@ -73,8 +73,8 @@ inline void batchNorm(const Invocation& call) {
   float* runningVariance = call.input(4).floats();
   float* means = call.output(1).floats();
   float* inverseDeviations = call.output(2).floats();
-  const float momentum = call.number(attribute::momentum);
-  const double epsilon = call.attributes[attribute::batchNormEpsilon];
+  const float momentum = call.number(attribute::batchNorm::momentum);
+  const double epsilon = call.attributes[attribute::batchNorm::epsilon];
   const Rows shape(call.input(0));
   const int64_t channels = shape.channels, rows = shape.rows, chunk = shape.chunk(), chunks = shape.chunks();
   if (rows == 0) {
@@ -126,7 +126,7 @@ inline void batchNorm(const Invocation& call) {
     runningMean[c] += momentum * (static_cast<float>(mean) - runningMean[c]);
     runningVariance[c] += momentum * (static_cast<float>(unbiased) - runningVariance[c]);
   }
-  writeNormalized(call, shape, call.integer(attribute::batchNormRelu) != 0,
+  writeNormalized(call, shape, call.integer(attribute::batchNorm::relu) != 0,
                   [&](float value, int64_t c) { return value * scale[c] + shift[c]; });
 }
 
@@ -135,12 +135,12 @@ inline void batchNormInference(const Invocation& call) {
   const float* beta = call.input(2).floats();
   const float* mean = call.input(3).floats();
   const float* variance = call.input(4).floats();
-  const float epsilon = call.number(attribute::inferenceEpsilon);
+  const float epsilon = call.number(attribute::batchNormInference::epsilon);
   const Rows shape(call.input(0));
   const int64_t channels = shape.channels;
   float* scale = static_cast<float*>(call.workspace(channels * 4));
   for (int64_t c = 0; c < channels; c++) scale[c] = gamma[c] / __builtin_sqrtf(variance[c] + epsilon);
-  writeNormalized(call, shape, call.integer(attribute::inferenceRelu) != 0,
+  writeNormalized(call, shape, call.integer(attribute::batchNormInference::relu) != 0,
                   [&](float value, int64_t c) { return (value - mean[c]) * scale[c] + beta[c]; });
 }
 

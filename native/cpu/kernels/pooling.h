@@ -18,9 +18,9 @@ struct Pool {
         channels(image[3]),
         outHeight(pooled[1]),
         outWidth(pooled[2]),
-        size(call.integer(attribute::poolSize)),
-        stride(call.integer(attribute::poolStride)),
-        padding(call.integer(attribute::poolPadding)) {}
+        size(call.integer(attribute::averagePool2d::size)),
+        stride(call.integer(attribute::averagePool2d::stride)),
+        padding(call.integer(attribute::averagePool2d::padding)) {}
 
   // Calls f(output offset, position) for each position of each window that lies inside the image.
   template <class F>

@@ -24,11 +24,11 @@ STEPSIZE_INLINE void forBits(const Invocation& call, int64_t count, uint64_t key
 
 inline void uniform(const Invocation& call) {
   float* to = call.input(0).floats();
-  const float low = call.number(attribute::low), high = call.number(attribute::high);
+  const float low = call.number(attribute::uniform::low), high = call.number(attribute::uniform::high);
   // The sum may round up to `high`, which is not in the range.
   const float last = nextafterf(high, low);
-  forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::uniformSeed)),
-          static_cast<uint64_t>(call.integer(attribute::uniformStream)), [=](int64_t i, uint32_t bits) {
+  forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::uniform::seed)),
+          static_cast<uint64_t>(call.integer(attribute::uniform::stream)), [=](int64_t i, uint32_t bits) {
             const float value = low + (high - low) * uniformFromBits(bits);
             to[i] = value < high ? value : last;
           });
@@ -38,9 +38,9 @@ inline void uniform(const Invocation& call) {
 inline void normal(const Invocation& call) {
   float* to = call.input(0).floats();
   const int64_t count = call.input(0).elements();
-  const float mean = call.number(attribute::mean), deviation = call.number(attribute::deviation);
-  const auto key = static_cast<uint64_t>(call.integer(attribute::normalSeed));
-  const auto high = static_cast<uint64_t>(call.integer(attribute::normalStream));
+  const float mean = call.number(attribute::normal::mean), deviation = call.number(attribute::normal::deviation);
+  const auto key = static_cast<uint64_t>(call.integer(attribute::normal::seed));
+  const auto high = static_cast<uint64_t>(call.integer(attribute::normal::stream));
   parallelChunks(call, count, kChunk, [&](int64_t from, int64_t end) {
     for (int64_t i = from; i < end; i += 4) {
       const Philox4 block = philox(static_cast<uint64_t>(i) / 4, high, key);
@@ -62,11 +62,11 @@ inline void normal(const Invocation& call) {
 inline void dropout(const Invocation& call) {
   const float* x = call.input(0).floats();
   float* out = call.output(0).floats();
-  const float probability = call.number(attribute::probability);
+  const float probability = call.number(attribute::dropout::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
-  auto stream = static_cast<uint64_t>(call.integer(attribute::dropoutStream));
+  auto stream = static_cast<uint64_t>(call.integer(attribute::dropout::stream));
   if (call.inputs > 1) stream += countOf(call.input(1).floats()[0]);
-  forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::dropoutSeed)), stream,
+  forBits(call, call.input(0).elements(), static_cast<uint64_t>(call.integer(attribute::dropout::seed)), stream,
           [=](int64_t i, uint32_t bits) { out[i] = uniformFromBits(bits) >= probability ? x[i] * scale : 0; });
 }
 

@@ -55,9 +55,9 @@ STEPSIZE_INLINE float largestValue(const float* row, int64_t count, float before
 // x is seen as [outer, axis, inner]; the axis is summed and the result scaled.
 inline void sum(const Invocation& call) {
   const TensorView& x = call.input(0);
-  const auto axis = static_cast<int>(call.integer(attribute::sumAxis));
-  const auto axes = static_cast<int>(call.integer(attribute::sumCount));
-  const float scale = call.number(attribute::sumScale);
+  const auto axis = static_cast<int>(call.integer(attribute::sum::axis));
+  const auto axes = static_cast<int>(call.integer(attribute::sum::count));
+  const float scale = call.number(attribute::sum::scale);
   const int64_t outer = x.shape.product(0, axis), length = x.shape.product(axis, axis + axes);
   const int64_t inner = x.shape.product(axis + axes, x.shape.rank);
   const float* from = x.floats();
@@ -94,9 +94,9 @@ inline void sum(const Invocation& call) {
 // Repeats x [outer, inner] along a new axis between the two, and scales it: the gradient of a sum.
 inline void expand(const Invocation& call) {
   const TensorView& x = call.input(0);
-  const auto axis = static_cast<int>(call.integer(attribute::expandAxis));
-  const int64_t size = call.integer(attribute::expandSize);
-  const float scale = call.number(attribute::expandScale);
+  const auto axis = static_cast<int>(call.integer(attribute::expand::axis));
+  const int64_t size = call.integer(attribute::expand::size);
+  const float scale = call.number(attribute::expand::scale);
   const int64_t outer = x.shape.product(0, axis), inner = x.shape.product(axis, x.shape.rank);
   const float* __restrict__ from = x.floats();
   float* __restrict__ to = call.output(0).floats();

@@ -14,8 +14,8 @@ namespace stepsize::STEPSIZE_ISA {
 inline void rotary(const Invocation& call) {
   const TensorView& x = call.input(0);
   const int64_t length = x.shape[1], heads = x.shape[2], size = x.shape[3], half = size / 2;
-  const double base = call.attributes[attribute::rotaryBase];
-  const float direction = call.integer(attribute::rotaryInverse) != 0 ? -1.0f : 1.0f;
+  const double base = call.attributes[attribute::rotary::base];
+  const float direction = call.integer(attribute::rotary::inverse) != 0 ? -1.0f : 1.0f;
   float* cosines = static_cast<float*>(call.workspace(most(1, 2 * length * half) * 4));
   float* sines = cosines + length * half;
   // Angles are float64, because at position 10^5 a float32 angle is wrong by a hundredth.

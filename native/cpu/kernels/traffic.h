@@ -57,7 +57,7 @@ inline void trafficAll(const Invocation& call) {
 }
 
 inline void traffic(const Invocation& call) {
-  visitUpdate(call, call.integer(attribute::trafficRule),
+  visitUpdate(call, call.integer(attribute::traffic::rule),
               [&](auto rule, auto types) { trafficAll<decltype(rule), decltype(types)>(call); });
 }
 

@@ -5,7 +5,6 @@
 #include "../../operations_attributes.h"
 #include "../../update/norm.h"
 #include "../../update/prepare.h"
-#include "../../update/rounding.h"
 #include "../../update/rules.h"
 #include "../../update/storage.h"
 #include "../denormals.h"
@@ -118,7 +117,7 @@ inline void gradientNorm(const Invocation& call) {
 
 inline void prepareStep(const Invocation& call) {
   const cpu::KeepDenormals keep;
-  const bool scheduled = call.integer(attribute::scheduled) != 0;
+  const bool scheduled = call.integer(attribute::prepareStep::scheduled) != 0;
   const TensorView &hyper = call.input(0), &groupOf = call.input(3);
   auto* state = call.input(1).as<double>();
   const TensorView* schedule = scheduled ? &call.input(call.inputs - 1) : nullptr;
@@ -132,9 +131,10 @@ inline void prepareStep(const Invocation& call) {
                                   call.input(2).as<int32_t>(),
                                   groupOf.elements(),
                                   call.output(0).as<update::Scalars>()};
-  update::StepOptions options{call.attributes[attribute::maxNorm], call.integer(attribute::checkFinite) != 0,
-                              call.integer(attribute::skipNonFinite) != 0, call.attributes[attribute::gradientScale]};
-  const bool weighed = call.integer(attribute::weighed) != 0;
+  update::StepOptions options{
+      call.attributes[attribute::prepareStep::maxNorm], call.integer(attribute::prepareStep::checkFinite) != 0,
+      call.integer(attribute::prepareStep::skipNonFinite) != 0, call.attributes[attribute::prepareStep::gradientScale]};
+  const bool weighed = call.integer(attribute::prepareStep::weighed) != 0;
   // The weight comes after the norm, if there is one, and before the schedule.
   const int last = call.inputs - (scheduled ? 1 : 0) - (weighed ? 1 : 0);
   const bool measured = last == 5;
@@ -231,8 +231,8 @@ inline void updateAll(const Invocation& call) {
   auto* updates = call.input(1).as<int32_t>();
   // The rows of the groups come first.
   const auto* scalars = call.input(0).as<const update::Scalars>() + call.input(0).shape[0] - call.input(1).elements();
-  const bool zeroes = call.integer(attribute::zeroGradients) != 0;
-  const auto seed = static_cast<uint64_t>(call.integer(attribute::roundingSeed));
+  const bool zeroes = call.integer(attribute::update::zeroGradients) != 0;
+  const auto seed = static_cast<uint64_t>(call.integer(attribute::update::roundingSeed));
   const TensorListView& parameters = call.lists[0];
   ChunkedTensors(call, parameters).forEach(call, [&](int64_t t, int64_t from, int64_t to, int64_t) {
     const cpu::KeepDenormals keep;
@@ -263,8 +263,8 @@ STEPSIZE_INLINE void visitUpdate(const Invocation& call, int64_t ruleNumber, con
   update::visitStep(ruleNumber, call.listCount, isLow, visit);
 }
 
-inline void updateStep(const Invocation& call) {
-  visitUpdate(call, call.integer(attribute::updateRule),
+inline void update(const Invocation& call) {
+  visitUpdate(call, call.integer(attribute::update::rule),
               [&](auto rule, auto types) { updateAll<decltype(rule), decltype(types)>(call); });
 }
 

@@ -1,5 +1,6 @@
-// Loops over groups of four neighbouring elements. If aligned, a group moves as 16 bytes, or 8 in bfloat16. In
-// registers the elements are float32; they are rounded once, when they are stored.
+// Loops of a grid over more elements than it has threads: one element at a time, or groups of four. If aligned, a group
+// moves as 16 bytes, or 8 in bfloat16. In registers the elements are float32; they are rounded once, when they are
+// stored.
 #pragma once
 
 #include "../element_types.h"
@@ -7,7 +8,14 @@
 
 namespace stepsize::cuda {
 
-// The threads of a block of such a kernel.
+// Calls f(i) for this thread's share of 0 … count − 1.
+template <int Threads, class F>
+__device__ __forceinline__ void forGrid(int64_t count, const F& f) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * Threads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * Threads + threadIdx.x; i < count; i += step) f(i);
+}
+
+// The threads of a block of a kernel that uses forFours.
 constexpr int kFoursThreads = 256;
 
 // Calls f(first, count) for this thread's groups of up to four elements.

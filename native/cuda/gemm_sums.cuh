@@ -1,13 +1,16 @@
-// The sums of a matrix product in float32 (gemm.cuh), by fused multiply-adds: tensor cores have no operation of this
-// precision. Each thread has 4 × 8 sums of its warp's part of the tile of C. That is 32 multiply-adds for 12 numbers
-// from shared memory, which the lanes of a row or column share.
+// The sums that a block of a matrix product (gemm.cuh) keeps in registers: in float32 by fused multiply-adds, in
+// bfloat16 on tensor cores. Both add the product of one stage after the other, and store the tile of C at the end.
 #pragma once
 
 #include "gemm_stages.cuh"
+#include "tensor_core.cuh"
 #include "vector_access.cuh"
 
 namespace stepsize::cuda {
 
+// The sums of a product in float32, by fused multiply-adds: tensor cores have no operation of this
+// precision. Each thread has 4 × 8 sums of its warp's part of the tile of C. That is 32 multiply-adds for 12 numbers
+// from shared memory, which the lanes of a row or column share.
 template <class A, class B, class Tile>
 struct FmaSums {
   static constexpr int kLanesA = 8, kLanesB = 4;  // lanes of a warp along the rows and columns of C
@@ -103,6 +106,46 @@ struct FmaSums {
     for (int i = 0; i < kSumsA; i++)
 #pragma unroll
       for (int j = 0; j < kSumsB; j++) *at(lineA + rowOf(i), lineB + columnOf(j)) = totals[i][j];
+  }
+};
+
+// The sums of a product in bfloat16, on tensor cores. Each warp keeps a part of the tile of C as mma
+// fragments of 16 rows by 8 columns.
+template <class A, class B, class Tile>
+struct TensorCoreSums {
+  static constexpr int kFragmentsA = Tile::kLinesA / 16, kFragmentsB = Tile::kLinesB / 8;
+  float sums[kFragmentsA][kFragmentsB][4] = {};
+
+  // Adds the product of a stage. lineA and lineB are the first lines of the warp.
+  __device__ void multiply(const StageTile<A, Tile::kLines>& a, int lineA, const StageTile<B, Tile::kLines>& b,
+                           int lineB) {
+#pragma unroll
+    for (int k = 0; k < kStageDepth<BFloat16>; k += 16) {
+      uint32_t fragmentsA[kFragmentsA][4], fragmentsB[kFragmentsB / 2][4];
+#pragma unroll
+      for (int i = 0; i < kFragmentsA; i++) loadFragments<true>(a, lineA + i * 16, k, fragmentsA[i]);
+#pragma unroll
+      for (int j = 0; j < kFragmentsB / 2; j++) loadFragments<false>(b, lineB + j * 16, k, fragmentsB[j]);
+#pragma unroll
+      for (int i = 0; i < kFragmentsA; i++)
+#pragma unroll
+        for (int j = 0; j < kFragmentsB; j += 2)
+          multiplyAdd(sums[i][j], sums[i][j + 1], fragmentsA[i], fragmentsB[j / 2]);
+    }
+  }
+
+  // Stores the sums at the addresses at(row, column). An even column and the next one must be neighbours there.
+  template <class At>
+  __device__ void store(int lineA, int lineB, const At& at) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+    for (int i = 0; i < kFragmentsA; i++)
+#pragma unroll
+      for (int j = 0; j < kFragmentsB; j++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+          *reinterpret_cast<float2*>(at(lineA + i * 16 + half * 8 + lane / 4, lineB + j * 8 + lane % 4 * 2)) =
+              make_float2(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
   }
 };
 
