@@ -1,6 +1,7 @@
 // The addon's exports, the same for every backend.
 #include <napi.h>
 
+#include "../update/scalars.h"
 #include "arguments.h"
 #include "capture_handle.h"
 #include "device_handle.h"
@@ -36,6 +37,24 @@ Napi::Array operationNames(Napi::Env env) {
   return names;
 }
 
+template <size_t Count>
+Napi::Array namesOf(Napi::Env env, const char* const (&names)[Count]) {
+  auto array = Napi::Array::New(env, Count);
+  for (uint32_t i = 0; i < Count; i++) array.Set(i, Napi::String::New(env, names[i]));
+  return array;
+}
+
+// The layout of the float64 tensors that an optimizer step reads.
+Napi::Object stepLayout(Napi::Env env) {
+  auto layout = Napi::Object::New(env);
+  layout.Set("hyper", namesOf(env, update::kHyperNames));
+  layout.Set("scheduled", namesOf(env, update::kScheduledNames));
+  layout.Set("state", namesOf(env, update::kStateNames));
+  layout.Set("groupState", namesOf(env, update::kGroupStateNames));
+  layout.Set("asManyAsAll", Napi::Number::New(env, update::kAsManyAsAll));
+  return layout;
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment();
   env.SetInstanceData(environment);
@@ -45,6 +64,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   environment->arrayBufferClass = Napi::Persistent(env.Global().Get("ArrayBuffer").As<Napi::Function>());
   exports.Set("backend", backendName());
   exports.Set("operations", operationNames(env));
+  exports.Set("stepLayout", stepLayout(env));
   exports.Set("setErrorClass", Napi::Function::New(env, setErrorClass, "setErrorClass"));
   exports.Set("describe", Napi::Function::New(env, describeThisBackend, "describe"));
   exports.Set("NativeDevice", DeviceHandle::define(env));

@@ -8,51 +8,71 @@
 #include <cstdint>
 
 #include "../host_device.h"
+
+// The fields of Hyper, Scheduled, State and GroupState, which are all float64. The addon exports their names, so that
+// TypeScript writes and reads rows by name.
+// clang-format off
+#define STEPSIZE_HYPER_FIELDS(FIELD)                                                                            \
+  FIELD(learningRate)                                                                                           \
+  FIELD(weightDecay)                                                                                            \
+  FIELD(decoupledDecay)  /* 1: weight decay shrinks the parameter (AdamW); 0: it is added to the gradient */    \
+  FIELD(maximize)        /* 1 or 0 */                                                                           \
+  FIELD(beta1)           /* Adam and Lion */                                                                    \
+  FIELD(beta2)                                                                                                  \
+  FIELD(epsilon)                                                                                                \
+  FIELD(momentum)        /* SGD */                                                                              \
+  FIELD(dampening)                                                                                              \
+  FIELD(nesterov)        /* 1 or 0 */                                                                           \
+  FIELD(biasCorrection)  /* 1: the learning rate is divided by 1 − β1^t */
+
+#define STEPSIZE_SCHEDULED_FIELDS(FIELD) FIELD(learningRate) FIELD(beta1) FIELD(momentum)
+
+#define STEPSIZE_STATE_FIELDS(FIELD)                                                                            \
+  FIELD(iteration)    /* advances with every step */                                                            \
+  FIELD(updates)      /* advances only if the step is applied */                                                \
+  FIELD(skipped)      /* steps that were not applied because a gradient was not finite */                       \
+  FIELD(stoppedAt)    /* 1 + the first iteration with a non-finite gradient; 0 if none or if they are skipped */ \
+  FIELD(norm)         /* norm of the last gradient after scaling, if it was computed */                         \
+  FIELD(coefficient)  /* clip coefficient, at most 1 */
+
+// The learning rate is that of the last step. Checkpoints of earlier versions hold running products of the betas in the
+// unused fields.
+#define STEPSIZE_GROUP_STATE_FIELDS(FIELD) FIELD(unused1) FIELD(unused2) FIELD(learningRate)
+// clang-format on
+
 namespace stepsize::update {
 
-// One row of the hyper-parameter tensor [groups, kHyperFields], float64.
+#define STEPSIZE_DOUBLE(name) double name;
+// One row of the hyper-parameter tensor [groups, kHyperFields].
 struct Hyper {
-  double learningRate;
-  double weightDecay;
-  double decoupledDecay;  // 1: weight decay shrinks the parameter (AdamW); 0: it is added to the gradient
-  double maximize;        // 1 or 0
-  double beta1;           // Adam
-  double beta2;
-  double epsilon;
-  double momentum;  // SGD
-  double dampening;
-  double nesterov;        // 1 or 0
-  double biasCorrection;  // 1: the learning rate is divided by 1 − β1^t
+  STEPSIZE_HYPER_FIELDS(STEPSIZE_DOUBLE)
 };
-constexpr int kHyperFields = sizeof(Hyper) / sizeof(double);
-
-// One row of the schedule tensor [steps, groups, kScheduledFields], float64. If the schedule is a table, this row
-// replaces a group's hyper-parameters at a step.
+// One row of the schedule tensor [steps, groups, kScheduledFields]. If the schedule is a table, this row replaces a
+// group's hyper-parameters at a step.
 struct Scheduled {
-  double learningRate;
-  double beta1;
-  double momentum;
+  STEPSIZE_SCHEDULED_FIELDS(STEPSIZE_DOUBLE)
 };
-constexpr int kScheduledFields = sizeof(Scheduled) / sizeof(double);
-
-// The head of the state tensor, float64. It stays on the device, so that no step waits for the host.
+// The head of the state tensor. It stays on the device, so that no step waits for the host.
 struct State {
-  double iteration;    // advances with every step
-  double updates;      // advances only if the step is applied
-  double skipped;      // steps that were not applied because a gradient was not finite
-  double stoppedAt;    // 1 + the first iteration with a non-finite gradient, else 0; 0 if such steps are skipped
-  double norm;         // norm of the last gradient after scaling, if it was computed
-  double coefficient;  // clip coefficient, at most 1
+  STEPSIZE_STATE_FIELDS(STEPSIZE_DOUBLE)
 };
-constexpr int kStateFields = sizeof(State) / sizeof(double);
-
-// One per group, behind the head of the state tensor. Checkpoints of earlier versions hold running products of the
-// betas in the two unused fields.
+// One per group, behind the head of the state tensor.
 struct GroupState {
-  double unused[2];
-  double learningRate;  // of the last step
+  STEPSIZE_GROUP_STATE_FIELDS(STEPSIZE_DOUBLE)
 };
+#undef STEPSIZE_DOUBLE
+constexpr int kHyperFields = sizeof(Hyper) / sizeof(double);
+constexpr int kScheduledFields = sizeof(Scheduled) / sizeof(double);
+constexpr int kStateFields = sizeof(State) / sizeof(double);
 constexpr int kStateFieldsPerGroup = sizeof(GroupState) / sizeof(double);
+
+#define STEPSIZE_NAME(name) #name,
+// The names of the fields, in their order.
+constexpr const char* kHyperNames[kHyperFields] = {STEPSIZE_HYPER_FIELDS(STEPSIZE_NAME)};
+constexpr const char* kScheduledNames[kScheduledFields] = {STEPSIZE_SCHEDULED_FIELDS(STEPSIZE_NAME)};
+constexpr const char* kStateNames[kStateFields] = {STEPSIZE_STATE_FIELDS(STEPSIZE_NAME)};
+constexpr const char* kGroupStateNames[kStateFieldsPerGroup] = {STEPSIZE_GROUP_STATE_FIELDS(STEPSIZE_NAME)};
+#undef STEPSIZE_NAME
 
 // Stands for a parameter's number of updates if that equals the optimizer's. Checkpoints of earlier versions have one
 // number for all parameters.
