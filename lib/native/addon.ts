@@ -108,7 +108,6 @@ export interface NativeDevice {
   memory(): MemoryStatistics;
   trim(): void;
   describe(): Record<string, string>;
-  implements(operation: number): boolean;
   close(): Promise<void>;
 }
 
@@ -121,10 +120,26 @@ export interface NativeDeviceOptions {
   readonly stream?: bigint;
 }
 
+/** The layout of the float64 tensors that an optimizer step reads: the names of their fields, in order. */
+export interface StepLayout {
+  /** A row of hyperparameters, one per group. */
+  readonly hyper: readonly string[];
+  /** A row of the schedule's table, one per step and group. */
+  readonly scheduled: readonly string[];
+  /** The head of the `state` tensor. */
+  readonly state: readonly string[];
+  /** The part of the `state` tensor that each group has, behind the head. */
+  readonly groupState: readonly string[];
+  /** The number of updates of a parameter that stands for the optimizer's own number. */
+  readonly asManyAsAll: number;
+}
+
 /** The exports of an addon. */
 export interface Addon {
   readonly backend: string;
+  /** Names of the operations, in the order of their numbers. */
   readonly operations: readonly string[];
+  readonly stepLayout: StepLayout;
   setErrorClass(errorClass: unknown): void;
   describe(): Record<string, string>;
   readonly NativeDevice: new (options?: NativeDeviceOptions) => NativeDevice;

@@ -1,4 +1,4 @@
-import type { NativeDevice, NativeCapture } from "./addon.js";
+import type { NativeCapture, NativeDevice } from "./addon.js";
 
 /** Callbacks of the host around each call of `replay`. */
 export interface ReplayHost {

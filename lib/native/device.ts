@@ -10,6 +10,7 @@ import type {
   NativeDeviceOptions,
   NativeList,
   NativeTensor,
+  StepLayout,
 } from "./addon.js";
 import { Capture } from "./capture.js";
 import { findAddon, loadAddon } from "./load.js";
@@ -56,6 +57,8 @@ export class Device {
   readonly name: string;
   /** @internal The native side of the device. */
   readonly native: NativeDevice;
+  /** @internal The layout of the tensors that an optimizer step reads. */
+  readonly stepLayout: StepLayout;
   /** @internal The capture that is being recorded; `undefined` outside of `capture`. */
   capturing: Capture | undefined;
   readonly #ids: ReadonlyMap<string, number>;
@@ -64,6 +67,7 @@ export class Device {
   constructor(name: string, addon: Addon, native: NativeDevice) {
     this.name = name;
     this.native = native;
+    this.stepLayout = addon.stepLayout;
     this.#ids = new Map(addon.operations.map((operation, id) => [operation, id]));
   }
 
@@ -75,15 +79,6 @@ export class Device {
     lists?: readonly NativeList[],
   ): NativeTensor[] {
     return this.native.enqueue(this.#idOf(operation), tensors, attributes, lists);
-  }
-
-  /**
-   * Returns whether the device has a kernel for an operation.
-   *
-   * @throws StepsizeError `unsupported` if there is no operation of this name
-   */
-  implements(operation: string): boolean {
-    return this.native.implements(this.#idOf(operation));
   }
 
   /**

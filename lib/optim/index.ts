@@ -1,4 +1,4 @@
-export { Optimizer, type OptimizerStats, type StepOverrides } from "./optimizer.js";
+export { Optimizer, type StepOverrides } from "./optimizer.js";
 export type { LearningRate, LearningRateFunction, StepOptions } from "./options.js";
 export type {
   Foreign,
@@ -21,3 +21,4 @@ export {
   type SGDGroupOptions,
   type SGDOptions,
 } from "./rules.js";
+export type { OptimizerStats } from "./state.js";

@@ -1,4 +1,3 @@
-import { allocate } from "../allocate.js";
 import { expectState } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { valueAt } from "../lookup.js";
@@ -6,18 +5,12 @@ import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
 import { copy, noGrad, Tensor, type TorchLayout, tensor, tidy } from "../tensor/index.js";
+import { type Hyper, HyperRows } from "./hyper-rows.js";
 import {
-  type Hyper,
-  hyperFields,
-  hyperRow,
-  isCustom,
   type LearningRate,
   learningRateAt,
   learningRateJson,
-  rowsOf,
   type StepOptions,
-  scheduledFields,
-  scheduledRow,
   validateStepOptions,
 } from "./options.js";
 import {
@@ -35,34 +28,16 @@ import {
 import {
   type Described,
   OptimizerState,
+  type OptimizerStats,
   placesOf,
   type Slot,
+  StateLayout,
   type StatePlaces,
   StepCount,
   StepLists,
   slotsOf,
 } from "./state.js";
 import { fromTorch, stepsMade, type TorchMoments, torchMoments, torchPlaces, toTorch } from "./torch.js";
-
-/** Counters and measurements of an optimizer, as `stats()` reads them from the device. */
-export interface OptimizerStats {
-  /** Number of steps so far, applied or not. */
-  readonly iteration: number;
-  /** Number of steps that were applied. `stateDict()` has the number of updates of each parameter as `updates`. */
-  readonly updates: number;
-  /** Number of steps that were left out because a gradient was not finite. */
-  readonly skipped: number;
-  /** Index of the step whose gradient stopped the updates because it was not finite; `undefined` if none did. */
-  readonly stoppedAt: number | undefined;
-  /**
-   * Gradient norm of the last step, after scaling and before clipping, in float64; 0 if the step did not measure it.
-   */
-  readonly norm: number;
-  /** Factor by which clipping multiplied the last gradient; 1 if it was not clipped. */
-  readonly coefficient: number;
-  /** Learning rate of the last step, for each group. */
-  readonly learningRates: readonly number[];
-}
 
 /** Options of a single step. They replace those of the optimizer. */
 export interface StepOverrides extends Pick<StepOptions, "gradientScale"> {
@@ -88,11 +63,6 @@ interface OwnCounts {
 
 const overrideNames = optionNames<StepOverrides>({ gradientScale: true, totalWeight: true });
 
-const stateFields = 6;
-const stateFieldsPerGroup = 3;
-/** A parameter's count that stands for the optimizer's own: `kAsManyAsAll` of native/update/scalars.h. */
-const asManyAsAll = -1;
-
 /**
  * The base class of all optimizers: parameter groups, the learning rate, optimizer state on the device, and the step.
  *
@@ -115,9 +85,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   readonly #slots: readonly Slot[];
   readonly #device: Device;
   readonly #stepOptions: StepOptions;
-  readonly #hyper: Tensor;
-  /** The values last uploaded to `#hyper`. They are uploaded again only when they change. */
-  #written: Float64Array | undefined;
+  readonly #hyper: HyperRows;
+  readonly #layout: StateLayout;
+  /** The counters, in the order of `#layout`. */
   readonly #state: Tensor;
   /** Number of updates of each parameter, in the order of the slots. */
   readonly #updates: Tensor;
@@ -126,9 +96,6 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   readonly #optimizerState: OptimizerState;
   readonly #lists: StepLists;
   readonly #count: StepCount;
-  #schedule: Tensor | undefined;
-  /** The values of `#schedule`. */
-  #rows = new Float64Array();
 
   protected constructor(
     given: GivenParameters<Options>,
@@ -144,13 +111,15 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     for (const { options } of this.groups) this.validate(options);
     this.#stepOptions = stepOptions;
     this.#slots = slotsOf(this.groups, parameters);
-    const native = this.#device.native;
-    const { length } = this.groups;
-    this.#hyper = new Tensor(this.#device, native.create("float64", [length, hyperFields])).keep();
-    this.#state = new Tensor(
-      this.#device,
-      native.create("float64", [stateFields + stateFieldsPerGroup * length], initialState(length)),
-    ).keep();
+    const { native } = this.#device;
+    const hyperGroups = this.groups.map(({ options }) => ({
+      lr: options.lr,
+      at: (step: number) => this.hyper(options, learningRateAt(options.lr, step), step),
+    }));
+    this.#hyper = new HyperRows(this.#device, hyperGroups);
+    this.#layout = new StateLayout(this.#device.stepLayout, this.groups.length);
+    const counters = this.#layout.valuesAt(0);
+    this.#state = new Tensor(this.#device, native.create("float64", [counters.length], counters)).keep();
     this.#count = new StepCount(this.#state);
     const parameterCount = [this.#slots.length];
     this.#updates = new Tensor(
@@ -263,30 +232,29 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   #step(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[], options: StepOptions & StepOverrides): void {
     const { clipNorm = 0, nonFinite, gradientScale = 1, totalWeight, zeroGradients = false, seed = 0 } = options;
     const { capturing } = this.#device;
-    if (this.#count.made === undefined && !this.#schedule) this.#leaveCounting();
-    this.#expectTabulated();
-    const hyper = this.#hyperRows();
+    if (this.#count.made === undefined && !this.#hyper.table) this.#leaveCounting();
+    this.#hyper.expectTabulated(this.#count.made);
+    const hyper = this.#hyper.at(this.#count.made);
     if (capturing) this.#expectCapturable(slots, hyper);
     // State is allocated before the step is counted, because the allocation may fail.
     this.#optimizerState.allocate(slots);
     this.#lists.set(slots, gradients);
-    if (!sameValues(hyper, this.#written)) this.#hyper.write(hyper);
-    this.#written = hyper;
+    this.#hyper.upload(hyper);
 
     const checkFinite = nonFinite !== undefined;
     const skipNonFinite = nonFinite === "skip";
-    const scheduled = this.#schedule !== undefined;
+    const { table } = this.#hyper;
     const device = this.#device;
     const norm = clipNorm > 0 || checkFinite ? device.enqueue("gradientNorm", [], {}, [this.#lists.gradients]) : [];
-    const schedule = this.#schedule ? [this.#schedule.handle] : [];
-    const own = [this.#hyper, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
+    const counters = [this.#hyper.rows, this.#state, this.#updates, this.#groupOf].map(({ handle }) => handle);
     const weight = totalWeight ? [totalWeight.handle] : [];
-    const scalars = device.enqueue("prepareStep", [...own, ...norm, ...weight, ...schedule], {
+    const schedule = table ? [table.handle] : [];
+    const scalars = device.enqueue("prepareStep", [...counters, ...norm, ...weight, ...schedule], {
       maxNorm: clipNorm,
       checkFinite,
       skipNonFinite,
       gradientScale,
-      scheduled,
+      scheduled: table !== undefined,
       weighed: totalWeight !== undefined,
     });
     const attributes = { rule: this.rule, zeroGradients, roundingSeed: seed };
@@ -295,7 +263,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     if (capturing) {
       capturing.onReplay({
         before: () => {
-          this.#expectTabulated();
+          this.#hyper.expectTabulated(this.#count.made);
           noGrad(() => this.#optimizerState.refreshMasters());
         },
         after: (times) => {
@@ -324,34 +292,14 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * false`; `out-of-memory`
    */
   tabulate(steps?: number): void {
-    const count = steps ?? this.#rowsOfTable();
+    const count = steps ?? this.#hyper.plannedSteps;
     if (count === undefined)
       throw new StepsizeError(
         "invalid-argument",
         "steps: a learning rate is a function without a budget; say for how many steps it is tabulated",
       );
     if (!Number.isSafeInteger(count) || count < 1) invalidArgument("steps", "a whole number of at least 1", count);
-    const groups = this.groups.map(({ options }) => ({
-      options,
-      first: this.hyper(options, learningRateAt(options.lr, 0), 0),
-    }));
-    const length = count * this.groups.length * scheduledFields;
-    const rows = allocate("steps: the table of the schedule", () => new Float64Array(length));
-    let offset = 0;
-    for (let step = 0; step < count; step++)
-      for (const { options, first } of groups) {
-        const hyper = this.hyper(options, learningRateAt(options.lr, step), step);
-        rows.set(scheduledRow(first, hyper), offset);
-        offset += scheduledFields;
-      }
-    const { native } = this.#device;
-    this.#rows = rows;
-    this.#schedule?.dispose();
-    const shape = [count, this.groups.length, scheduledFields];
-    this.#schedule = new Tensor(this.#device, native.create("float64", shape, rows)).keep();
-    // The uploaded hyperparameters no longer change: the values that change are in the table.
-    this.#written = this.#hyperRows();
-    this.#hyper.write(this.#written);
+    this.#hyper.tabulate(count);
     noGrad(() => this.#optimizerState.allocate(this.#slots));
   }
 
@@ -377,10 +325,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
 
   /** @internal Names the values of {@link deviceState}. */
   statsOf(state: TypedArray): OptimizerStats {
-    const [iteration = 0, updates = 0, skipped = 0, stopped = 0, norm = 0, coefficient = 1, ...groups] = state;
-    const learningRates = this.groups.map((_, g) => groups[stateFieldsPerGroup * g + 2] as number);
-    const stoppedAt = stopped > 0 ? stopped - 1 : undefined;
-    return { iteration, updates, skipped, stoppedAt, norm, coefficient, learningRates };
+    return this.#layout.statsOf(state);
   }
 
   /**
@@ -441,7 +386,9 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     noGrad(() => this.#optimizerState.allocate(this.#slots.filter((slot) => !unused.includes(slot))));
     // A state without `updates` comes from an earlier version, which had one count for all parameters.
     if (!state.has("updates"))
-      this.#updates.write(Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : asManyAsAll)));
+      this.#updates.write(
+        Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : this.#device.stepLayout.asManyAsAll)),
+      );
   }
 
   /**
@@ -505,11 +452,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     counts: ReadonlyMap<Slot, number>,
   ): OwnCounts {
     const made = stepsMade(steps === undefined ? counts.values() : [steps]);
-    const counters = initialState(this.groups.length);
-    counters[0] = counters[1] = made;
-    this.groups.forEach(({ options }, g) => {
-      counters[stateFields + stateFieldsPerGroup * (g + 1) - 1] = learningRateAt(options.lr, 0);
-    });
+    const learningRates = this.groups.map(({ options }) => learningRateAt(options.lr, 0));
+    const counters = this.#layout.valuesAt(made, learningRates);
     const updated = (slot: Slot) => this.#optimizerState.names.some((name) => translated.has(`${slot.key}.${name}`));
     const updatesOf = (slot: Slot) => (updated(slot) ? (steps ?? counts.get(slot) ?? made) : 0);
     return { counters, updates: Int32Array.from(this.#slots, updatesOf) };
@@ -625,8 +569,8 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   /** Frees the memory of the optimizer state. The parameters stay as they are. */
   dispose(): void {
     this.#optimizerState.dispose(this.#slots);
-    this.#schedule?.dispose();
-    for (const own of [this.#hyper, this.#state, this.#updates, this.#groupOf]) own.dispose();
+    this.#hyper.dispose();
+    for (const counters of [this.#state, this.#updates, this.#groupOf]) counters.dispose();
   }
 
   #slotsWithGradient(given: readonly Foreign[] | undefined): readonly Slot[] {
@@ -660,58 +604,23 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const incomplete =
       slots.some(({ tensors }) => tensors.length < this.#optimizerState.names.length) ||
       !this.#optimizerState.mastersAreCurrent;
-    if ((scheduled && !this.#schedule) || incomplete || !sameValues(hyper, this.#written))
+    if ((scheduled && !this.#hyper.table) || incomplete || !this.#hyper.isUploaded(hyper))
       throw new StepsizeError(
         "invalid-state",
         "step: what the host decides at each step cannot be captured; call optimizer.tabulate() before device.capture",
       );
   }
 
-  /** Returns the rows of the longest table, 1 without a schedule; `undefined` if a function has no budget. */
-  #rowsOfTable(): number | undefined {
-    const rows = this.groups.map(({ options: { lr } }) => rowsOf(lr));
-    const known = rows.filter((count) => count !== undefined);
-    return known.length === rows.length ? Math.max(...known) : undefined;
-  }
-
   /** Uploads a table of the schedule, because only the device knows the number of steps so far. */
   #leaveCounting(): void {
     if (this.groups.every(({ options: { lr } }) => typeof lr === "number")) return;
-    if (this.#rowsOfTable() === undefined)
+    if (this.#hyper.plannedSteps === undefined)
       throw new StepsizeError(
         "invalid-state",
         "step: only the device knows how many steps the loaded state has made, and a learning rate is a function without a" +
           " budget, which only the host can ask; await loadStateDict(…) first",
       );
     this.tabulate();
-  }
-
-  /** Throws if a function returns another rate now than when it was tabulated, because the device uses the table. */
-  #expectTabulated(): void {
-    const { made } = this.#count;
-    if (!this.#schedule || made === undefined) return;
-    for (const [g, { options }] of this.groups.entries()) {
-      if (!isCustom(options.lr)) continue;
-      const groups = this.groups.length;
-      const steps = this.#rows.length / (groups * scheduledFields);
-      const offset = (Math.min(made, steps - 1) * groups + g) * scheduledFields;
-      const tabulated = this.#rows.subarray(offset, offset + scheduledFields);
-      const hyper = this.hyper(options, learningRateAt(options.lr, made), made);
-      if (sameValues(Float64Array.from(scheduledRow(hyper, hyper)), tabulated)) continue;
-      throw new StepsizeError(
-        "invalid-state",
-        `step: at step ${made} the learning rate is ${hyper.learningRate}, but tabulate(${steps}) noted ${tabulated[0]}.` +
-          " A function must give the same rate for a step whenever it is asked, and be tabulated for as many steps as are made",
-      );
-    }
-  }
-
-  #hyperRows(): Float64Array {
-    // If the host does not know the step, all rates are constant and do not depend on it.
-    const step = this.#schedule ? 0 : (this.#count.made ?? 0);
-    return Float64Array.from(
-      this.groups.flatMap(({ options }) => hyperRow(this.hyper(options, learningRateAt(options.lr, step), step))),
-    );
   }
 }
 
@@ -731,15 +640,4 @@ function expectNoStranger(slots: readonly Slot[]): void {
 function gradientOf({ parameter, key }: Slot): Tensor {
   if (parameter instanceof Tensor && parameter.grad) return parameter.grad;
   throw new Error(`${key} has no gradient`);
-}
-
-function sameValues(a: TypedArray, b: TypedArray | undefined): boolean {
-  return b !== undefined && a.length === b.length && a.every((value, i) => value === b[i]);
-}
-
-/** Returns the counters before the first step. The clipping coefficient is 1. */
-function initialState(groups: number): Float64Array {
-  const state = new Float64Array(stateFields + stateFieldsPerGroup * groups);
-  state[stateFields - 1] = 1;
-  return state;
 }

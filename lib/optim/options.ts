@@ -48,65 +48,6 @@ export function learningRateJson(lr: LearningRate): unknown {
   return typeof lr === "number" ? lr : (lr.toJSON?.() ?? { name: "custom" });
 }
 
-/** The hyperparameters of one group at one step, in the order of `native/update/scalars.h`. */
-export interface Hyper {
-  readonly learningRate: number;
-  readonly weightDecay?: number;
-  readonly decoupledDecay?: boolean;
-  readonly maximize?: boolean;
-  readonly beta1?: number;
-  readonly beta2?: number;
-  readonly epsilon?: number;
-  readonly momentum?: number;
-  readonly dampening?: number;
-  readonly nesterov?: boolean;
-  readonly biasCorrection?: boolean;
-}
-
-const fields = [
-  "learningRate",
-  "weightDecay",
-  "decoupledDecay",
-  "maximize",
-  "beta1",
-  "beta2",
-  "epsilon",
-  "momentum",
-  "dampening",
-  "nesterov",
-  "biasCorrection",
-] as const;
-
-/** Number of values in a row of {@link hyperRow}. */
-export const hyperFields = fields.length;
-
-/** Returns hyperparameters as a row of numbers for the device. A field that is missing is 0. */
-export function hyperRow(hyper: Hyper): number[] {
-  return fields.map((field) => Number(hyper[field] ?? 0));
-}
-
-// The fields that a schedule may change, in the order of `Scheduled` in native/update/scalars.h.
-const scheduled = ["learningRate", "beta1", "momentum"] as const;
-
-/** Number of values per group and step in the table of a schedule; see {@link scheduledRow}. */
-export const scheduledFields = scheduled.length;
-
-/**
- * Returns the values that a schedule may change, for one group and one step: a row of the table on the device.
- *
- * @param first the group's hyperparameters at step 0
- * @param hyper the group's hyperparameters at the step of the row
- * @throws StepsizeError `unsupported` if any other field differs from `first`
- */
-export function scheduledRow(first: Hyper, hyper: Hyper): number[] {
-  for (const field of fields) {
-    const moves = scheduled.some((name) => name === field);
-    if (!moves && hyper[field] !== first[field])
-      throw new StepsizeError("unsupported", `tabulate: ${field} changes from step to step`);
-  }
-  return scheduled.map((field) => hyper[field] ?? 0);
-}
-
 /**
  * Returns the learning rate of a step. The value is checked because a schedule may be a function of the caller.
  *

@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import { optionNames } from "../options.js";
+import type { Hyper } from "./hyper-rows.js";
 import { Optimizer } from "./optimizer.js";
 import {
   expectBetas,
@@ -7,7 +8,6 @@ import {
   expectNumber,
   expectOptionNames,
   expectWeightDecay,
-  type Hyper,
   type LearningRate,
   type StepOptions,
   splitStepOptions,

@@ -1,7 +1,7 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { valueAt } from "../lookup.js";
-import type { NativeList } from "../native/addon.js";
-import type { Device } from "../native/index.js";
+import type { NativeList, StepLayout } from "../native/addon.js";
+import type { Device, TypedArray } from "../native/index.js";
 import { shown, someOf } from "../quoting.js";
 import { hostValues } from "../tensor/host-values.js";
 import { cast, copy, fill, type HasTorchNames, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
@@ -232,6 +232,64 @@ export function placesOf(
 
 function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
+}
+
+/** Counters and measurements of an optimizer, as `stats()` reads them from the device. */
+export interface OptimizerStats {
+  /** Number of steps so far, applied or not. */
+  readonly iteration: number;
+  /** Number of steps that were applied. `stateDict()` has the number of updates of each parameter as `updates`. */
+  readonly updates: number;
+  /** Number of steps that were left out because a gradient was not finite. */
+  readonly skipped: number;
+  /** Index of the step whose gradient stopped the updates because it was not finite; `undefined` if none did. */
+  readonly stoppedAt: number | undefined;
+  /**
+   * Gradient norm of the last step, after scaling and before clipping, in float64; 0 if the step did not measure it.
+   */
+  readonly norm: number;
+  /** Factor by which clipping multiplied the last gradient; 1 if it was not clipped. */
+  readonly coefficient: number;
+  /** Learning rate of the last step, for each group. */
+  readonly learningRates: readonly number[];
+}
+
+/** The layout of the `state` tensor: the optimizer's counters, then those of each group. All values are float64. */
+export class StateLayout {
+  readonly #names: StepLayout;
+  readonly #groups: number;
+
+  constructor(names: StepLayout, groups: number) {
+    this.#names = names;
+    this.#groups = groups;
+  }
+
+  /** Returns the counters after a number of steps without clipping, all of them applied. */
+  valuesAt(steps: number, learningRates: readonly number[] = []): Float64Array {
+    const { state, groupState } = this.#names;
+    const head: Readonly<Record<string, number>> = { iteration: steps, updates: steps, coefficient: 1 };
+    const values = state.map((name) => head[name] ?? 0);
+    for (let g = 0; g < this.#groups; g++)
+      values.push(...groupState.map((name) => (name === "learningRate" ? (learningRates[g] ?? 0) : 0)));
+    return Float64Array.from(values);
+  }
+
+  /** Names the values of the tensor. */
+  statsOf(values: TypedArray): OptimizerStats {
+    const { state, groupState } = this.#names;
+    const at = (name: string) => values[state.indexOf(name)] ?? 0;
+    const first = state.length + groupState.indexOf("learningRate");
+    const learningRates = Array.from({ length: this.#groups }, (_, g) => values[first + g * groupState.length] ?? 0);
+    return {
+      iteration: at("iteration"),
+      updates: at("updates"),
+      skipped: at("skipped"),
+      stoppedAt: at("stoppedAt") > 0 ? at("stoppedAt") - 1 : undefined,
+      norm: at("norm"),
+      coefficient: at("coefficient"),
+      learningRates,
+    };
+  }
 }
 
 /** The step counts of optimizers by their `state` tensor, in which the device counts too. */

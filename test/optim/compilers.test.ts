@@ -5,7 +5,8 @@
 import { spawnSync } from "node:child_process";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type Hyper, hyperRow } from "#lib/optim/options.js";
+import { loadAddon } from "#lib/native/load.js";
+import { type Hyper, hyperRow } from "#lib/optim/hyper-rows.js";
 import { bits } from "../support/compare.js";
 import { temporaryFolders } from "../support/folders.js";
 import { type Kind, Reference, type RuleOptions } from "./support/reference.js";
@@ -68,7 +69,7 @@ const input = Buffer.concat([initialValues(elements), ...gradients].map((values)
 
 /** The output of a program: the parameter and the moments after each step. */
 function outcome(program: string, rule: number, hyper: Hyper): Float32Array[] {
-  const args = [rule, elements, steps, ...hyperRow(hyper)].map(String);
+  const args = [rule, elements, steps, ...hyperRow(loadAddon("cpu").stepLayout.hyper, hyper)].map(String);
   const { status, stdout } = spawnSync(program, args, { input, maxBuffer: 1 << 26 });
   expect(status).toBe(0);
   const values = new Float32Array(new Uint8Array(stdout).buffer);
