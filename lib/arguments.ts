@@ -1,4 +1,5 @@
 import { invalidArgument } from "./errors.js";
+import { isObject } from "./realms.js";
 
 // Checks of arguments. Each throws `invalid-argument` with the name of the argument. The names of options are checked
 // in options.ts.
@@ -22,7 +23,7 @@ export function isSafeInteger(value: unknown): value is number {
 
 /** Checks that a value is an object but not an array. */
 export function expectObject(name: string, value: unknown, expected = "an object of options"): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) invalidArgument(name, expected, value);
+  if (!isObject(value)) invalidArgument(name, expected, value);
 }
 
 /** Checks that a value is a function. */
@@ -32,8 +33,8 @@ export function expectFunction(name: string, value: unknown, expected = "a funct
 
 /** Checks that a value is an object with these methods. `expected` describes it in the error message. */
 export function expectMethods(name: string, value: unknown, methods: readonly string[], expected: string): void {
-  const has = (method: string) => typeof (value as Record<string, unknown>)[method] === "function";
-  if (typeof value !== "object" || value === null || !methods.every(has)) invalidArgument(name, expected, value);
+  if (!isObject(value) || !methods.every((method) => typeof value[method] === "function"))
+    invalidArgument(name, expected, value);
 }
 
 /** Checks that a value is a string that is not empty. */

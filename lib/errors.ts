@@ -53,10 +53,10 @@ export class StepsizeError extends Error {
 // The package may be loaded more than once, and the addon uses the class of the copy that loaded it last. So errors of
 // every copy count as instances.
 Object.defineProperty(StepsizeError, Symbol.hasInstance, {
-  value(this: unknown, value: unknown): boolean {
+  value(this: typeof StepsizeError, value: unknown): boolean {
     if (this === StepsizeError) return isError(value) && value.name === "StepsizeError" && "code" in value;
     // A derived class inherits this function and needs the usual check.
-    return Function.prototype[Symbol.hasInstance].call(this as () => void, value);
+    return Function.prototype[Symbol.hasInstance].call(this, value);
   },
 });
 
@@ -70,21 +70,22 @@ export function invalidArgument(name: string, expected: string, got: unknown): n
   throw new StepsizeError("invalid-argument", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
-function className(value: unknown): string {
-  const name: unknown = (value as Partial<object>).constructor?.name;
+function className(value: object): string {
+  // An object without a prototype has no constructor.
+  const name: unknown = value.constructor?.name;
   return typeof name === "string" && name !== "" ? shown(name) : "null prototype";
 }
 
 // Deeper arrays, which may be endless, are only described by their length.
-const deepestDescribed = 3;
-const mostDescribed = 200;
+const maxDescribedDepth = 3;
+const maxDescriptionLength = 200;
 
 /**
  * Describes a value for an error message. The text is short, contains the type of objects, and has no control
  * characters.
  */
 export function describe(value: unknown): string {
-  return shown(describeAt(value, 1), mostDescribed);
+  return shown(describeAt(value, 1), maxDescriptionLength);
 }
 
 function describeAt(value: unknown, depth: number): string {
@@ -93,13 +94,13 @@ function describeAt(value: unknown, depth: number): string {
   if (typeof value === "bigint") return BigInt.asIntN(128, value) === value ? `${value}n` : "a bigint of over 128 bits";
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) {
-    const isShort = value.length <= 8 && depth <= deepestDescribed;
+    const isShort = value.length <= 8 && depth <= maxDescribedDepth;
     if (!isShort) return `an array of ${value.length}`;
     return `[${Array.from(value, (item) => describeAt(item, depth + 1)).join(", ")}]`;
   }
   if (ArrayBuffer.isView(value)) return `a ${className(value)}`;
+  if (typeof value !== "object" || value === null) return shown(String(value));
   if (isOfAnotherCopy(value))
     return `a ${className(value)} of another copy of stepsize (the package is installed or loaded twice: use one)`;
-  if (typeof value === "object" && value !== null) return `an object (${className(value)})`;
-  return shown(String(value));
+  return `an object (${className(value)})`;
 }

@@ -19,7 +19,7 @@ export class JsonFault extends Error {
 }
 
 /** Largest nesting of arrays and objects. */
-export const deepestJson = 64;
+export const maxJsonDepth = 64;
 
 /** Options of {@link parseJson}. */
 export interface JsonRules {
@@ -77,7 +77,7 @@ class Scanner {
   }
 
   #deeper(depth: number): number {
-    if (depth === deepestJson) this.#refuse(`nesting of at most ${deepestJson} levels`, "more of it");
+    if (depth === maxJsonDepth) this.#refuse(`nesting of at most ${maxJsonDepth} levels`, "more of it");
     this.#at++;
     return depth + 1;
   }
@@ -182,7 +182,7 @@ class Scanner {
   }
 
   #here(): string {
-    if (this.#at >= this.#text.length) return "the end of the file";
-    return `"${printable(String.fromCodePoint(this.#text.codePointAt(this.#at) as number))}"`;
+    const codePoint = this.#text.codePointAt(this.#at);
+    return codePoint === undefined ? "the end of the file" : `"${printable(String.fromCodePoint(codePoint))}"`;
   }
 }

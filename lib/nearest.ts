@@ -6,12 +6,12 @@ export function nearest(typed: string, words: readonly string[]): string {
   // The limit bounds the time for long inputs. All names are much shorter.
   const target = plain(typed.slice(0, 64));
   let best = words[0] ?? "";
-  let fewest = Infinity;
+  let leastEdits = Infinity;
   for (const word of words) {
     const edits = editDistance(target, plain(word));
-    if (edits < fewest) {
+    if (edits < leastEdits) {
       best = word;
-      fewest = edits;
+      leastEdits = edits;
     }
   }
   return best;
@@ -19,14 +19,18 @@ export function nearest(typed: string, words: readonly string[]): string {
 
 /** Returns the Levenshtein distance: the number of insertions, deletions and substitutions from `from` to `to`. */
 function editDistance(from: string, to: string): number {
-  let previous = Array.from({ length: to.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= from.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= to.length; column++) {
-      const substituted = previous[column - 1]! + (from[row - 1] === to[column - 1] ? 0 : 1);
-      current.push(Math.min(substituted, previous[column]! + 1, current[column - 1]! + 1));
-    }
-    previous = current;
+  // The distances from the beginning of `from` to each longer beginning of `to`, without the empty one.
+  let distances = Array.from({ length: to.length }, (_, column) => column + 1);
+  let distance = to.length;
+  for (let row = 0; row < from.length; row++) {
+    let diagonal = row;
+    distance = row + 1;
+    distances = distances.map((above, column) => {
+      const substituted = diagonal + (from[row] === to[column] ? 0 : 1);
+      diagonal = above;
+      distance = Math.min(substituted, above + 1, distance + 1);
+      return distance;
+    });
   }
-  return previous[to.length]!;
+  return distance;
 }

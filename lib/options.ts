@@ -1,5 +1,6 @@
 import { invalidArgument } from "./errors.js";
 import { nearest } from "./nearest.js";
+import { isObject } from "./realms.js";
 
 /** The names of the options of a type. The compiler reports a name that is missing or superfluous. */
 export type OptionNames<Options> = Readonly<Record<NameIn<Options>, true>>;
@@ -29,13 +30,13 @@ export function optionNames<Options>(names: OptionNames<Options>): OptionNames<O
  * @throws StepsizeError `invalid-argument` with all options and the one that was probably meant
  */
 export function expectOptions(path: string, names: Names, given: unknown): void {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+  if (!isObject(given)) {
     const list = Object.keys(names).join(", ");
     invalidArgument(path, list === "" ? "an object" : `an object with the options ${list}`, given);
   }
   // This check runs at every call of an operation, so it allocates nothing.
   for (const name in given) {
-    if (name in names || (given as Record<string, unknown>)[name] === undefined) continue;
+    if (name in names || given[name] === undefined) continue;
     if (Object.hasOwn(given, name)) refuseOption(path, Object.keys(names), name);
   }
 }

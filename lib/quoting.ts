@@ -6,31 +6,31 @@
  */
 
 /** Largest number of characters of foreign text in a message. */
-export const mostQuoted = 80;
+export const maxQuotedLength = 80;
 
 // Control characters (C0 and C1, and so escape sequences), line and paragraph separators, marks that change the
 // direction of text, invisible characters, and halves of surrogate pairs. Joiners are not included, because scripts and
 // emoji need them.
-const obeyed = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu;
+const controlCharacters = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu;
 
 /** Replaces every control character, including line feeds, by an escape such as `\u001b`. */
 export function printable(text: string): string {
-  return text.replace(obeyed, escaped);
+  return text.replace(controlCharacters, escaped);
 }
 
 /** Replaces every control character except line feeds by an escape. */
 export function printableLines(text: string): string {
-  return text.replace(obeyed, (character) => (character === "\n" ? character : escaped(character)));
+  return text.replace(controlCharacters, (character) => (character === "\n" ? character : escaped(character)));
 }
 
 /** Returns foreign text for a message, such as the name of a tensor: escaped, and cut if it is too long. */
-export function shown(text: string, most = mostQuoted): string {
-  return printable(shortened(text, most));
+export function shown(text: string, maxLength = maxQuotedLength): string {
+  return printable(shortened(text, maxLength));
 }
 
 /** Returns foreign text for a message in quotation marks: escaped, and cut if it is too long. */
 export function quoted(text: string): string {
-  return printable(JSON.stringify(shortened(text, mostQuoted)));
+  return printable(JSON.stringify(shortened(text, maxQuotedLength)));
 }
 
 /**
@@ -41,14 +41,14 @@ export function printableJson(value: unknown): string {
   return printable(JSON.stringify(value));
 }
 
-/** Joins the first few parts of a message, and states how many more there are. */
-export function someOf(parts: readonly string[], most = 8): string {
-  const rest = parts.length - most;
-  return (rest > 0 ? [...parts.slice(0, most), `and ${rest} more`] : parts).join("; ");
+/** Joins the first `limit` parts of a message, and states how many more there are. */
+export function someOf(parts: readonly string[], limit = 8): string {
+  const rest = parts.length - limit;
+  return (rest > 0 ? [...parts.slice(0, limit), `and ${rest} more`] : parts).join("; ");
 }
 
-function shortened(text: string, most: number): string {
-  return text.length > most ? `${text.slice(0, most - 3)}...` : text;
+function shortened(text: string, maxLength: number): string {
+  return text.length > maxLength ? `${text.slice(0, maxLength - 3)}...` : text;
 }
 
 const names: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };

@@ -16,7 +16,7 @@ export interface OpenFile {
 }
 
 /** Largest size of a JSON file, in bytes. Such files are much smaller. */
-export const mostJsonBytes = 64 * 2 ** 20;
+export const maxJsonBytes = 64 * 2 ** 20;
 
 /**
  * Opens a file for reading. Folders, pipes and devices are rejected, because reading a pipe or a device may never end.
@@ -42,13 +42,14 @@ export async function openFile(path: string): Promise<OpenFile> {
 /**
  * Reads a whole file.
  *
- * @param most largest size in bytes
- * @throws StepsizeError as {@link openFile}; `invalid-file` if the file is larger than `most`; `out-of-memory`
+ * @param maxBytes largest size
+ * @throws StepsizeError as {@link openFile}; `invalid-file` if the file is larger than `maxBytes`; `out-of-memory`
  */
-export async function readFile(path: string, most: number): Promise<Buffer> {
+export async function readFile(path: string, maxBytes: number): Promise<Buffer> {
   const { file, size } = await openFile(path);
   try {
-    if (size > most) throw new StepsizeError("invalid-file", `${path}: expected at most ${most} bytes, found ${size}`);
+    if (size > maxBytes)
+      throw new StepsizeError("invalid-file", `${path}: expected at most ${maxBytes} bytes, found ${size}`);
     const bytes = allocate(path, () => Buffer.allocUnsafeSlow(size));
     return bytes.subarray(0, await readInto({ file, path }, bytes, 0));
   } finally {
@@ -70,9 +71,9 @@ export async function readInto(
 ): Promise<number> {
   let done = 0;
   // The system reads at most 2 GiB at once.
-  const most = 2 ** 26;
+  const maxLength = 2 ** 26;
   while (done < bytes.length) {
-    const length = Math.min(most, bytes.length - done);
+    const length = Math.min(maxLength, bytes.length - done);
     const { bytesRead } = await file.read(bytes, done, length, position + done).catch((error: unknown) => {
       throw unreadable(path, error);
     });
@@ -88,7 +89,7 @@ export async function readInto(
  * @throws StepsizeError as {@link readFile}; `invalid-file` if it is not JSON, or with the first field that is wrong
  */
 export async function readJsonFile<T>(path: string, schema: Schema<T>): Promise<T> {
-  return schema(jsonIn(path, (await readFile(path, mostJsonBytes)).toString("utf8")), new Place(path));
+  return schema(jsonIn(path, (await readFile(path, maxJsonBytes)).toString("utf8")), new Place(path));
 }
 
 /**

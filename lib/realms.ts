@@ -37,19 +37,24 @@ export function isShared(buffer: ArrayBufferLike): buffer is SharedArrayBuffer {
   return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
 }
 
+/** Returns whether a value is an object and not an array. Its properties may have any values. */
+export function isObject(value: unknown): value is Readonly<Record<PropertyKey, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** Returns whether a value is a plain object: made by `{…}` in any realm, or without a prototype. */
 export function isPlainObject(value: unknown): value is Record<PropertyKey, unknown> {
   if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
+  const prototype: object | null = Object.getPrototypeOf(value);
   if (prototype === null) return true;
   // Each realm has an Object.prototype. It has no prototype itself, and has `isPrototypeOf`, unlike an object that a
   // program makes without a prototype.
-  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf");
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
 }
 
 /** Returns whether a value is a promise or another thenable. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
 /** Returns whether a thrown value is an error of any realm. */
@@ -60,8 +65,8 @@ export function isError(thrown: unknown): thrown is Error {
 }
 
 /** Returns the code of an error of the system, such as `ENOENT`; `undefined` if it has none. */
-export function codeOf(thrown: unknown): unknown {
-  return isError(thrown) && "code" in thrown ? thrown.code : undefined;
+export function codeOf(thrown: unknown): string | undefined {
+  return isError(thrown) && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
 }
 
 /** Returns the message of an error, or any other thrown value as text. */
@@ -69,7 +74,7 @@ export function messageOf(thrown: unknown): string {
   return isError(thrown) ? thrown.message : String(thrown);
 }
 
-const copy: unique symbol = Symbol.for("stepsize.copy") as never;
+const copy: unique symbol = Symbol.for("stepsize.copy");
 
 /** Identifies this copy of the package, which may be installed or loaded more than once. */
 const thisCopy = Object.freeze({});
@@ -81,7 +86,5 @@ export function markCopy(Class: { readonly prototype: object }): void {
 
 /** Returns whether an object belongs to a class that another copy of the package marked. */
 export function isOfAnotherCopy(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const mark = (value as { [copy]?: unknown })[copy];
-  return mark !== undefined && mark !== thisCopy;
+  return typeof value === "object" && value !== null && copy in value && value[copy] !== thisCopy;
 }

@@ -6,6 +6,7 @@
  */
 import { describe, StepsizeError } from "./errors.js";
 import { shown } from "./quoting.js";
+import { isObject } from "./realms.js";
 
 /**
  * Checks a value and returns it with its type. Throws `invalid-file` with the place if it does not fit.
@@ -91,19 +92,19 @@ export function nullable<T>(schema: Schema<T>): Schema<T | null> {
   return (value, place) => (value === null ? null : schema(value, place));
 }
 
-/** Returns a schema of arrays with `least` to `most` items. `words` describe them in error messages. */
+/** Returns a schema of arrays with `min` to `max` items. `words` describe them in error messages. */
 export function list<T>(
   item: Schema<T>,
-  { words, least = 0, most = Number.POSITIVE_INFINITY }: { words: string; least?: number; most?: number },
+  { words, min = 0, max = Infinity }: { words: string; min?: number | undefined; max?: number | undefined },
 ): Schema<readonly T[]> {
   return (value, place) => {
-    if (!Array.isArray(value) || value.length < least || value.length > most) return place.refuse(words, value);
+    if (!Array.isArray(value) || value.length < min || value.length > max) return place.refuse(words, value);
     let read: T[] = value;
     for (let i = 0; i < value.length; i++) {
-      const one = item(value[i], place.at(i));
-      if (Object.is(one, value[i])) continue;
+      const readItem = item(value[i], place.at(i));
+      if (Object.is(readItem, value[i])) continue;
       if (read === value) read = [...value];
-      read[i] = one;
+      read[i] = readItem;
     }
     return read;
   };
@@ -111,17 +112,18 @@ export function list<T>(
 
 /** Returns a schema of objects with these fields. Further fields are accepted, because later versions may have more. */
 export function object<T extends object>(fields: Fields<T>, words = "an object"): Schema<T> {
-  const names = Object.keys(fields) as (keyof T & string)[];
+  const names: Extract<keyof T, string>[] = [];
+  for (const name in fields) names.push(name);
   return (value, place) => {
-    const given = record(value) ?? place.refuse(words, value);
-    let read = given;
+    const given = isObject(value) ? value : place.refuse(words, value);
+    let read: Record<string, unknown> = given;
     for (const name of names) {
       // Only own fields count, because every object inherits others.
       const value = Object.hasOwn(given, name) ? given[name] : undefined;
-      const one = fields[name](value, place.at(name));
-      if (Object.is(one, value)) continue;
+      const readField = fields[name](value, place.at(name));
+      if (Object.is(readField, value)) continue;
       if (read === given) read = { ...given };
-      read[name] = one;
+      read[name] = readField;
     }
     return read as T;
   };
@@ -133,10 +135,11 @@ export type Fields<T> = { readonly [K in keyof T]-?: Schema<T[K] | undefined> };
 /** Returns a schema of objects whose fields have any names and values of one kind. */
 export function dictionary<T>(item: Schema<T>, words = "an object"): Schema<Readonly<Record<string, T>>> {
   return (value, place) => {
-    const given = record(value) ?? place.refuse(words, value);
-    const read = Object.entries(given).map(([name, value]) => [name, item(value, place.at(name))] as const);
-    const isSame = read.every(([name, one]) => Object.is(one, given[name]));
-    return (isSame ? given : Object.fromEntries(read)) as Readonly<Record<string, T>>;
+    const given = isObject(value) ? value : place.refuse(words, value);
+    const entries = Object.entries(given).map(([name, value]) => [name, item(value, place.at(name))] as const);
+    const hasEntries = (object: Readonly<Record<string, unknown>>): object is Readonly<Record<string, T>> =>
+      entries.every(([name, read]) => Object.is(read, object[name]));
+    return hasEntries(given) ? given : Object.fromEntries(entries);
   };
 }
 
@@ -146,9 +149,4 @@ export function where<T>(schema: Schema<T>, words: string, holds: (value: T) => 
     const checked = schema(value, place);
     return holds(checked) ? checked : place.refuse(words, value);
   };
-}
-
-function record(value: unknown): Record<string, unknown> | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  return value as Record<string, unknown>;
 }

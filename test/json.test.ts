@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { deepestJson, JsonFault, parseJson } from "#lib/json.js";
+import { maxJsonDepth, JsonFault, parseJson } from "#lib/json.js";
 
 function faultOf(text: string, rules = {}): JsonFault {
   try {
@@ -84,10 +84,10 @@ describe("parseJson", () => {
 
   it("accepts nesting up to its limit and refuses any deeper nesting", () => {
     const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
-    expect(parseJson(nested(deepestJson))).toEqual(JSON.parse(nested(deepestJson)));
-    for (const depth of [deepestJson + 1, 1_000_000])
-      expect(faultOf(nested(depth)).message).toContain(`at most ${deepestJson} levels`);
-    expect(faultOf('{"a":'.repeat(100_000)).at).toBe(5 * deepestJson);
+    expect(parseJson(nested(maxJsonDepth))).toEqual(JSON.parse(nested(maxJsonDepth)));
+    for (const depth of [maxJsonDepth + 1, 1_000_000])
+      expect(faultOf(nested(depth)).message).toContain(`at most ${maxJsonDepth} levels`);
+    expect(faultOf('{"a":'.repeat(100_000)).at).toBe(5 * maxJsonDepth);
   });
 
   it("accepts only plain digits for counts if requested", () => {

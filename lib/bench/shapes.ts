@@ -74,10 +74,10 @@ export async function workloadOfShapes(text: string): Promise<Workload> {
 }
 
 const size = where(atLeastOne, "a size of at most 2^40", (value) => value <= 2 ** 40);
-const shapesInFile = list(list(size, { words: "a shape of at most 6 sizes", most: 6 }), {
+const shapesInFile = list(list(size, { words: "a shape of at most 6 sizes", max: 6 }), {
   words: `an array of shapes such as [[64, 3, 7, 7], [64]], at most ${mostTensors} of them`,
-  least: 1,
-  most: mostTensors,
+  min: 1,
+  max: mostTensors,
 });
 
 async function readShapes(path: string): Promise<readonly Shape[]> {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { expectText, isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
-import { jsonIn, mostJsonBytes } from "../read-file.js";
+import { jsonIn, maxJsonBytes } from "../read-file.js";
 import { count, name, numberThat, object, oneOf, optional, Place, type Schema, text } from "../schema.js";
 import { readBytes } from "./files.js";
 import type { TokenizerSpec } from "./tokenizer.js";
@@ -97,7 +97,7 @@ export function checkVocabulary(name: string, vocabulary: unknown): number {
 export async function readTokenFolder(folder: string): Promise<TokenFolder> {
   expectText("folder", folder, "the path of a token folder");
   const path = infoPath(folder);
-  const text = Buffer.from(await readBytes(path, mostJsonBytes)).toString("utf8");
+  const text = Buffer.from(await readBytes(path, maxJsonBytes)).toString("utf8");
   return folderSchema(jsonIn(path, text), new Place(path));
 }
 

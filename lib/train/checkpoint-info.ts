@@ -39,7 +39,7 @@ const card: { readonly [Field in keyof ModelCard]-?: Schema<ModelCard[Field]> } 
       std: numbers,
     }),
   ),
-  classes: optional(list(text, { words: "a list of names, at most 65536 of them", least: 1, most: 65_536 })),
+  classes: optional(list(text, { words: "a list of names, at most 65536 of them", min: 1, max: 65_536 })),
   text: optional(
     object<NonNullable<ModelCard["text"]>>({
       tokenizer: withKind as Schema<unknown> as Schema<TokenizerSpec>,
