@@ -1,6 +1,6 @@
 import { expectState } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
-import { valueAt } from "../lookup.js";
+import { itemAt, valueAt } from "../lookup.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
@@ -19,7 +19,6 @@ import {
   type GivenParameters,
   isForeign,
   type ParameterGroup,
-  type ParameterLike,
   parametersIn,
   type ResolvedGroup,
   resolveGroups,
@@ -128,7 +127,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     ).keep();
     const groupOf = Int32Array.from(this.#slots, ({ group }) => group);
     this.#groupOf = new Tensor(this.#device, native.create("int32", parameterCount, groupOf)).keep();
-    const { dtype } = factsOf(parameters[0] as ParameterLike);
+    const { dtype } = factsOf(itemAt(parameters, 0));
     this.#optimizerState = new OptimizerState(this.#device, dtype, stepOptions, () => this.momentNames);
     this.#lists = new StepLists(this.#device, this.#optimizerState);
   }
@@ -574,7 +573,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   }
 
   #slotsWithGradient(given: readonly Foreign[] | undefined): readonly Slot[] {
-    const { parameter: first } = this.#slots[0] as Slot;
+    const { parameter: first } = itemAt(this.#slots, 0);
     const foreign = isForeign(first);
     const { dtype } = factsOf(first);
     if (dtype !== this.#optimizerState.dtype)

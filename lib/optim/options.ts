@@ -165,12 +165,12 @@ export function expectOptionNames(
   optimizer: string,
   names: Names,
   groupNames: Names,
-  options: object,
+  options: { readonly groups?: readonly object[] | undefined },
   lists: readonly object[] = [],
 ): void {
   expectOptions(optimizer, names, options);
   for (const [i, list] of lists.entries()) expectOptions(`parameters[${i}]`, { params: true, ...groupNames }, list);
-  const { groups = [] } = options as { groups?: readonly unknown[] };
+  const { groups = [] } = options;
   if (!Array.isArray(groups)) invalidArgument(`${optimizer}.groups`, "an array of groups, { where, … }", groups);
   for (const [i, group] of groups.entries())
     expectOptions(`${optimizer}.groups[${i}]`, { where: true, ...groupNames }, group);

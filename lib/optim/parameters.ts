@@ -1,5 +1,6 @@
 import { types } from "node:util";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { itemAt, zip } from "../lookup.js";
 import { type DataType, type Device, type DevicePointer, openDeviceSync } from "../native/index.js";
 import { givenOptions } from "../options.js";
 import { isOfAnotherCopy } from "../realms.js";
@@ -240,14 +241,13 @@ export function resolveGroups<Options extends object>(
     (chosen[group] ?? rest).push(parameter);
   });
   const resolved: ResolvedGroup<Options>[] = rest.length > 0 ? [{ parameters: rest, options: shared }] : [];
-  groups.forEach(({ where: _, ...options }, i) => {
-    const members = chosen[i] as ParameterLike[];
+  for (const [i, [{ where: _, ...options }, members]] of [...zip(groups, chosen)].entries()) {
     if (members.length === 0)
       throw new StepsizeError(
         "invalid-argument",
-        `groups[${i}].where: chooses none of ${parameters.length} parameters (the first is named "${factsOf(parameters[0] as ParameterLike).name || "0"}")`,
+        `groups[${i}].where: chooses none of ${parameters.length} parameters (the first is named "${factsOf(itemAt(parameters, 0)).name || "0"}")`,
       );
     resolved.push({ parameters: members, options: { ...shared, ...givenOptions(options) } });
-  });
+  }
   return resolved;
 }

@@ -1,5 +1,5 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
-import { valueAt } from "../lookup.js";
+import { itemAt, valueAt, zip } from "../lookup.js";
 import type { NativeList, StepLayout } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { shown, someOf } from "../quoting.js";
@@ -134,7 +134,7 @@ export class OptimizerState {
   refreshMasters(): void {
     const changed = this.#current.changed();
     if (changed === null) return;
-    for (const place of changed) renewMaster(this.#slotsWithMaster[place] as Slot);
+    for (const place of changed) renewMaster(itemAt(this.#slotsWithMaster, place));
     this.markCurrent();
   }
 
@@ -161,7 +161,7 @@ function isDisposed({ parameter }: Slot): boolean {
 /** Copies a parameter into its master. */
 function renewMaster(slot: Slot): void {
   const master = masterOf(slot);
-  copy(slot.tensors[0] as Tensor, master);
+  copy(itemAt(slot.tensors, 0), master);
   master.dispose();
 }
 
@@ -206,7 +206,7 @@ export function placesOf(
     const names = optimizerState.names.map((kept) => `${slot.key}.${kept}`);
     names.forEach((name, i) => {
       expected.set(name, {
-        tensor: () => slot.tensors[i] as Tensor,
+        tensor: () => itemAt(slot.tensors, i),
         shape: slot.shape,
         dtype: optimizerState.typeOf(i),
       });
@@ -388,7 +388,7 @@ export class StepLists {
    * `invalid-state` if an array was detached or resized
    */
   set(slots: readonly Slot[], gradients: readonly (Tensor | Foreign)[]): void {
-    const foreign = isForeign((slots[0] as Slot).parameter);
+    const foreign = isForeign(itemAt(slots, 0).parameter);
     if (foreign) expectUnresized(slots);
     this.#setUpdated(slots, foreign);
     this.#setGradients(slots, gradients);
@@ -400,13 +400,12 @@ export class StepLists {
     if (same && !foreign) return;
     const places = Int32Array.from(slots, ({ place }) => place);
     const parameters = slots.map(({ parameter }) => elementOf(parameter));
-    const kept = this.#optimizerState.names.map((_, i) => slots.map((slot) => (slot.tensors[i] as Tensor).handle));
+    const kept = this.#optimizerState.names.map((_, i) => slots.map((slot) => itemAt(slot.tensors, i).handle));
     // With master weights, the masters are updated and the parameters are their rounded copies.
     const contents = this.#optimizerState.hasMasters ? [...kept, parameters] : [parameters, ...kept];
     const lists = contents.map((_, i) => this.#updated[i] ?? this.#device.native.list());
     this.#slots = [];
-    for (const [i, content] of contents.entries())
-      if (!same || content === parameters) (lists[i] as NativeList).set(content, places);
+    for (const [list, content] of zip(lists, contents)) if (!same || content === parameters) list.set(content, places);
     this.#updated = lists;
     this.#slots = slots;
   }
@@ -417,9 +416,8 @@ export class StepLists {
       elements.length === this.#lastGradients.length && elements.every((one, i) => one === this.#lastGradients[i]);
     // An array may have been detached since. Only setting the list again finds that before the step begins.
     if (unchanged && gradients[0] instanceof Tensor) return;
-    const { dtype } = factsOf((slots[0] as Slot).parameter);
-    gradients.forEach((gradient, i) => {
-      const slot = slots[i] as Slot;
+    const { dtype } = factsOf(itemAt(slots, 0).parameter);
+    for (const [i, [slot, gradient]] of [...zip(slots, gradients)].entries()) {
       const own = slot.parameter instanceof Tensor;
       const what = own ? `step: the gradient of ${slot.key}` : `gradients[${i}]`;
       if (own !== gradient instanceof Tensor || (!own && !isForeign(gradient)))
@@ -430,7 +428,7 @@ export class StepLists {
           "invalid-argument",
           `${what} is ${facts.dtype}[${facts.shape}], the parameter ${dtype}[${slot.shape}]`,
         );
-    });
+    }
     this.#lastGradients = [];
     this.gradients.set(elements);
     this.#lastGradients = elements;

@@ -1,5 +1,5 @@
 import { StepsizeError } from "../errors.js";
-import { valueAt } from "../lookup.js";
+import { itemAt, valueAt } from "../lookup.js";
 import { shown, someOf } from "../quoting.js";
 import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
@@ -147,8 +147,8 @@ export function torchMoments(slots: readonly Slot[], optimizerState: OptimizerSt
   return torchParameters(slots).map(({ slot, name, layout }) => {
     const shape = torchShape(slot.shape, layout);
     const moments = slot.tensors.map((kept, i) => {
-      const own = optimizerState.names[i] as string;
-      return { name: `${name}.${torchNames.get(own) ?? own}`, kept, shape, layout };
+      const moment = itemAt(optimizerState.names, i);
+      return { name: `${name}.${torchNames.get(moment) ?? moment}`, kept, shape, layout };
     });
     return { name, slot, moments };
   });

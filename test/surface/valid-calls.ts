@@ -196,10 +196,6 @@ export const validCalls: Readonly<Record<string, Call>> = {
   StepsizeError: call(() => ["unsupported", "a message", {}]),
 
   Device: call(() => []),
-  "Device#implements": on(
-    ({ device }) => device,
-    () => ["add"],
-  ),
   "Device#synchronize": on(({ device }) => device),
   "Device#capture": on(
     ({ device }) => device,

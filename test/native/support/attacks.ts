@@ -505,7 +505,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: async (d) => {
       const x = floats(d, [4, 4]);
       d.enqueue(id("copy"), [x, x]);
-      if (d.implements(id("matmul"))) d.enqueue(id("matmul"), [x, x]);
+      d.enqueue(id("matmul"), [x, x]);
       const list = listOf(d, new Array(5000).fill(x));
       d.enqueue(id("gradientNorm"), [], {}, [list]);
       d.enqueue(id("update"), [floats(d, [5000, 17]), d.create("int32", [5000])], { rule: "adam" }, [
