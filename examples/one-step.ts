@@ -84,7 +84,7 @@ for (let step = 0; step < budget; step++) {
   const norm = Math.hypot(...weightGradient, ...biasGradient);
   const clip = Math.min(1, clipNorm / (norm + 1e-6));
 
-  // 5. AdamW's update rule. The fused kernel applies it to all tensors in one pass: native/update/adam.h.
+  // 5. AdamW's update rule. The fused kernel applies it to all tensors in one pass: native/update/rules.h.
   const t = step + 1;
   for (const [p, parameter] of [weight, bias].entries()) {
     const gradient = p === 0 ? weightGradient : biasGradient;

@@ -3,7 +3,7 @@
 //
 // Threads that run kernels treat denormal operands as 0 and store 0 for denormal results, so that activations and
 // gradients that fade away do not slow them down. The optimizer's step computes with denormal numbers (KeepDenormals),
-// because its bits must be those of CUDA; its update rules store none (native/update/denormals.h). JavaScript threads
+// because its bits must be those of CUDA; its update rules store none (native/update/rules.h). JavaScript threads
 // run no kernels and keep their mode.
 #pragma once
 

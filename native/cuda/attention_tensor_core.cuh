@@ -59,7 +59,7 @@ struct HeadStages {
   }
 };
 
-// A tile as an operand (fragments.cuh): its rows are the lines, or the depths.
+// A tile as an operand (tensor_core.cuh): its rows are the lines, or the depths.
 template <int Size>
 struct RowsAsLines {
   static constexpr bool kAlongLines = false;

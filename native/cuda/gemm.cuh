@@ -1,6 +1,6 @@
 // The matrix product of the CUDA backend: C[m,n] = A[m,k] · B[k,n], summed in float32. bfloat16 operands are multiplied
-// on tensor cores (tensor_core_sums.cuh), float32 operands by fused multiply-adds (fma_sums.cuh). Operands are read
-// through loaders (gemm_operands.cuh), so that convolutions use the same kernel.
+// on tensor cores and float32 operands by fused multiply-adds (gemm_sums.cuh). Operands are read through loaders
+// (gemm_operands.cuh), so that convolutions use the same kernel.
 //
 // A block computes a tile of C, and each warp keeps a part of it in registers. Tiles of A and B pass through shared
 // memory in a ring of stages (gemm_stages.cuh): while one stage is multiplied, the next ones are copied, and threads

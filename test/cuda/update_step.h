@@ -64,7 +64,7 @@ inline size_t offsetOf(Lie lie, size_t tensor, size_t list) {
 // Of each list, of each tensor, the bits of the elements.
 using Bits = std::vector<std::vector<std::vector<uint32_t>>>;
 
-// The 16 bits that native/update/rounding.h gives an element, and what stochastic rounding makes of them.
+// The 16 bits that native/update/storage.h gives an element, and what stochastic rounding makes of them.
 inline uint32_t roundedStochastically(float value, const update::RoundingStream& stream, int list, uint64_t element) {
   const Philox4 block = stream.bits(element / 8, list);
   uint32_t halves[8];

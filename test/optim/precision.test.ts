@@ -206,7 +206,7 @@ await onEveryDevice("types of parameters and gradients", (device) => {
 });
 
 /**
- * 16 random bits as native/update/rounding.h defines them. For element i of list l of tensor t at an iteration, they
+ * 16 random bits as native/update/storage.h defines them. For element i of list l of tensor t at an iteration, they
  * are half i mod 8 of Philox block i / 8. The block's counter holds the list in its upper byte, the tensor, and the
  * iteration below a 1.
  */
