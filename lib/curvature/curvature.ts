@@ -8,9 +8,9 @@ import { expectOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Preconditioner } from "./adam.js";
 import { DifferenceProduct } from "./difference-product.js";
-import { norm, times } from "./lanczos.js";
 import { LossSurface } from "./loss-surface.js";
 import { readOptions, type Spectrum, type SpectrumOptions, spectrum, spectrumNames } from "./spectrum.js";
+import { norm, times } from "./vectors.js";
 
 /** Options of {@link curvature}. */
 export interface CurvatureOptions extends SpectrumOptions {
@@ -85,7 +85,8 @@ export async function curvature(model: Module, batch: Batch, options: CurvatureO
   expectModule("model", model);
   expectOptions("curvature", names, options);
   const { loss = crossEntropy, prepare = (raw) => raw, preconditioner, ...rest } = options;
-  for (const [name, one] of Object.entries({ loss, prepare })) expectFunction(name, one, "a function of tensors");
+  expectFunction("loss", loss, "a function of tensors");
+  expectFunction("prepare", prepare, "a function of tensors");
   if (preconditioner !== undefined)
     expectMethods("preconditioner", preconditioner, ["get"], "a Map, as adamPreconditioner(…) gives it");
   const { steps } = readOptions(rest);
@@ -102,14 +103,14 @@ export async function curvature(model: Module, batch: Batch, options: CurvatureO
       throw new StepsizeError("invalid-state", "the gradient is zero: there is no direction to look at curvature from");
     const product = new DifferenceProduct(surface, scale);
     const { distance } = await product.chooseDistance(start);
-    const found = await spectrum(
+    const measuredSpectrum = await spectrum(
       (vector) => product.of(vector),
       start,
       rest,
       (vector) => product.measure(vector),
     );
     const gradients = product.gradients + 1;
-    return { ...found, loss: value, gradientNorm, weights: surface.size, distance, gradients };
+    return { ...measuredSpectrum, loss: value, gradientNorm, weights: surface.size, distance, gradients };
   } finally {
     surface.close();
   }
@@ -120,13 +121,13 @@ function scaleOf(surface: LossSurface, preconditioner: Preconditioner): Float64A
   const scale = new Float64Array(surface.size);
   let offset = 0;
   for (const { name, size } of surface.parts) {
-    const own = preconditioner.get(name);
-    if (own?.length !== size)
+    const divisors = preconditioner.get(name);
+    if (divisors?.length !== size)
       throw new StepsizeError(
         "invalid-argument",
-        `preconditioner: expected ${size} numbers for ${name}, got ${own ? own.length : "none"}`,
+        `preconditioner: expected ${size} numbers for ${name}, got ${divisors ? divisors.length : "none"}`,
       );
-    for (const value of own) {
+    for (const value of divisors) {
       if (!(value > 0))
         throw new StepsizeError(
           "invalid-argument",
@@ -144,11 +145,11 @@ function scaleOf(surface: LossSurface, preconditioner: Preconditioner): Float64A
 function expectRoom(weights: number, steps: number): void {
   const needed = 8 * weights * (steps + 4);
   const limit = constrainedMemory() || Infinity;
-  const there = Math.min(totalmem(), limit);
-  if (needed <= there) return;
+  const available = Math.min(totalmem(), limit);
+  if (needed <= available) return;
   const gibibytes = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
   throw new StepsizeError(
     "out-of-memory",
-    `steps: ${steps} directions of ${weights} numbers take ${gibibytes(needed)} GiB, this machine has ${gibibytes(there)}; ask for fewer`,
+    `steps: ${steps} directions of ${weights} numbers take ${gibibytes(needed)} GiB, this machine has ${gibibytes(available)}; ask for fewer`,
   );
 }

@@ -1,5 +1,5 @@
 import { StepsizeError } from "../errors.js";
-import { minus, norm, scaled, times } from "./lanczos.js";
+import { minus, norm, scaled, times } from "./vectors.js";
 import type { Slope } from "./loss-surface.js";
 
 /** The part of a loss surface that differences of gradients need. */
@@ -78,9 +78,9 @@ export class DifferenceProduct {
     const direction = scaled(vector, 1 / norm(vector));
     const products = new Map<number, Float64Array>();
     const productOn = async (rung: number) => {
-      const made = products.get(rung) ?? (await this.#productAt(direction, unit * 4 ** rung));
-      products.set(rung, made);
-      return made;
+      const product = products.get(rung) ?? (await this.#productAt(direction, unit * 4 ** rung));
+      products.set(rung, product);
+      return product;
     };
     /** Compares a rung with the one above it. */
     const compare = async (rung: number): Promise<Comparison> => {
@@ -94,13 +94,13 @@ export class DifferenceProduct {
     for (;;) {
       // The search continues if the best rung is at an end of the searched part, or if no two products agree.
       const agrees = best.share < 0.5;
-      const looks: number[] = [];
-      if ((best.rung === low || !agrees) && low > lowestRung) looks.push(--low);
-      if ((best.rung === high || !agrees) && high < highestRung) looks.push(++high);
-      if (looks.length === 0) break;
-      for (const rung of looks) {
-        const other = await compare(rung);
-        if (other.share < best.share) best = other;
+      const nextRungs: number[] = [];
+      if ((best.rung === low || !agrees) && low > lowestRung) nextRungs.push(--low);
+      if ((best.rung === high || !agrees) && high < highestRung) nextRungs.push(++high);
+      if (nextRungs.length === 0) break;
+      for (const rung of nextRungs) {
+        const comparison = await compare(rung);
+        if (comparison.share < best.share) best = comparison;
       }
     }
     if (best.share === Infinity)
@@ -126,12 +126,11 @@ export class DifferenceProduct {
    */
   async measure(vector: Float64Array): Promise<Measured> {
     const product = await this.#productAt(vector, this.#distance);
-    const other = async (distance: number) => {
-      const made = await this.#productAt(vector, distance);
-      const difference = norm(minus(made, product));
+    const differenceAt = async (distance: number) => {
+      const difference = norm(minus(await this.#productAt(vector, distance), product));
       return Number.isFinite(difference) ? difference : Infinity;
     };
-    const [near, far] = [await other(this.#distance / 2), await other(this.#distance * 2)];
+    const [near, far] = [await differenceAt(this.#distance / 2), await differenceAt(this.#distance * 2)];
     return { product, error: Math.max(near, far) };
   }
 

@@ -1,7 +1,9 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { zip } from "../lookup.js";
 import type { JacobiMatrix } from "./spectral-measure.js";
 import { topEigenvector } from "./top-eigenvector.js";
-import { tridiagonalised } from "./tridiagonal.js";
+import { tridiagonalized } from "./tridiagonal.js";
+import { addMultiple, dot, norm, scaled } from "./vectors.js";
 
 /** The product of a symmetric matrix with a vector. It returns a new array and must not keep its argument. */
 export type Product = (vector: Float64Array) => Float64Array | Promise<Float64Array>;
@@ -58,19 +60,18 @@ export async function lanczos(product: Product, start: Float64Array, options: La
     const made = await product(newest);
     if (made?.length !== start.length) invalidArgument("product", `a function to ${start.length} numbers`, made);
     rounding = Math.max(rounding, 1e-13 * norm(made));
-    columns.push(orthogonalise(made, basis));
+    columns.push(orthogonalize(made, basis));
     const left = norm(made);
     if (!Number.isFinite(left))
       throw new StepsizeError("non-finite", `product ${columns.length} of at most ${steps} is not finite`);
     // With as many directions as dimensions, only rounding errors are left.
     const exhausted = left <= rounding || columns.length === start.length;
-    const goesOn = onStep?.(columns.length) !== false;
-    if (exhausted || columns.length === steps || !goesOn) {
-      const rows = columns.map((column, i) =>
-        Float64Array.from(columns, (other, j) => (i > j ? column[j] : other[i])!),
-      );
+    const isStopped = onStep?.(columns.length) === false;
+    if (exhausted || columns.length === steps || isStopped) {
+      // The lower triangle mirrors the upper one.
+      const rows = columns.map((row, i) => Float64Array.from(columns, (column, j) => (i > j ? row[j] : column[i])!));
       const largest = () => combined(basis, topEigenvector(rows), start.length);
-      const matrix = { ...tridiagonalised(rows.map((row) => row.slice())), next: exhausted ? 0 : left };
+      const matrix = { ...tridiagonalized(rows.map((row) => row.slice())), next: exhausted ? 0 : left };
       return { matrix, asymmetry: Math.max(0, ...columns.map((column) => unexplained(column, lengths))), largest };
     }
     lengths.push(left);
@@ -80,61 +81,29 @@ export async function lanczos(product: Product, start: Float64Array, options: La
 }
 
 /** Returns a linear combination of the basis, scaled to Euclidean length 1. `length` is the number of components. */
-function combined(basis: readonly Float64Array[], parts: Float64Array, length: number): Float64Array {
+function combined(basis: readonly Float64Array[], factors: Float64Array, length: number): Float64Array {
   const sum = new Float64Array(length);
-  basis.forEach((direction, j) => {
-    addMultiple(sum, parts[j]!, direction);
-  });
+  for (const [direction, factor] of zip(basis, factors)) addMultiple(sum, factor, direction);
   return scaled(sum, 1 / norm(sum));
 }
 
 /** Subtracts the components of a vector along a basis, and returns them. */
-function orthogonalise(vector: Float64Array, basis: readonly Float64Array[]): Float64Array {
-  const along = new Float64Array(basis.length);
-  for (let pass = 0; pass < 2; pass++)
-    basis.forEach((direction, i) => {
-      const part = dot(direction, vector);
-      along[i]! += part;
-      addMultiple(vector, -part, direction);
+function orthogonalize(vector: Float64Array, basis: readonly Float64Array[]): Float64Array {
+  const subtract = () =>
+    Float64Array.from(basis, (direction) => {
+      const component = dot(direction, vector);
+      addMultiple(vector, -component, direction);
+      return component;
     });
-  return along;
-}
-
-/** Adds a multiple of a vector to another, in place. */
-function addMultiple(sum: Float64Array, factor: number, vector: Float64Array): void {
-  for (let k = 0; k < sum.length; k++) sum[k]! += factor * vector[k]!;
+  const components = subtract();
+  // Rounding errors of the first pass are components that the second pass finds.
+  addMultiple(components, 1, subtract());
+  return components;
 }
 
 /** Returns the norm of a product's components along earlier directions that a symmetric matrix would not have. */
-function unexplained(along: Float64Array, lengths: readonly number[]): number {
-  const before = along.length - 2;
+function unexplained(components: Float64Array, lengths: readonly number[]): number {
+  const before = components.length - 2;
   const expected = lengths[before] ?? 0;
-  return Math.hypot(...along.subarray(0, -1).map((part, i) => part - (i === before ? expected : 0)));
-}
-
-/** Returns the inner product Σ aᵢbᵢ. */
-export function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
-}
-
-/** Returns the Euclidean norm. */
-export function norm(vector: Float64Array): number {
-  return Math.sqrt(dot(vector, vector));
-}
-
-/** Returns a − b, elementwise. */
-export function minus(a: Float64Array, b: Float64Array): Float64Array {
-  return a.map((value, i) => value - b[i]!);
-}
-
-/** Returns a·b, elementwise. */
-export function times(a: Float64Array, b: Float64Array): Float64Array {
-  return a.map((value, i) => value * b[i]!);
-}
-
-/** Returns a vector times a number. */
-export function scaled(vector: Float64Array, factor: number): Float64Array {
-  return vector.map((value) => value * factor);
+  return Math.hypot(...components.subarray(0, -1).map((component, i) => component - (i === before ? expected : 0)));
 }

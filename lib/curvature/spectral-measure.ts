@@ -5,7 +5,8 @@
 
 import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
-import { endsOf, tridiagonalEigen } from "./tridiagonal.js";
+import { itemAt, zip } from "../lookup.js";
+import { tridiagonalEigen } from "./tridiagonal.js";
 
 /** A symmetric tridiagonal matrix with positive off-diagonal elements, as the Lanczos process gives it. */
 export interface JacobiMatrix {
@@ -27,16 +28,15 @@ export interface Bracket {
   readonly highest: number;
 }
 
-/** A quadrature rule: nodes in rising order, with their weights. */
-export interface Rule {
-  readonly nodes: Float64Array;
-  readonly weights: Float64Array;
+/** A node of a quadrature rule. */
+export interface Node {
+  readonly value: number;
+  readonly weight: number;
 }
 
-/** Returns the Gauss rule of a matrix of size m. It is exact for polynomials up to degree 2m − 1. */
-export function gaussRule({ diagonal, offDiagonal }: JacobiMatrix): Rule {
-  const { values, first } = tridiagonalEigen(diagonal, offDiagonal);
-  return { nodes: values, weights: first.map((component) => component ** 2) };
+/** Returns the nodes of the Gauss rule of a matrix of size m, in rising order. The rule is exact for polynomials up to degree 2m − 1. */
+export function gaussRule({ diagonal, offDiagonal }: JacobiMatrix): readonly Node[] {
+  return tridiagonalEigen(diagonal, offDiagonal).map(({ value, first }) => ({ value, weight: first ** 2 }));
 }
 
 /** Bounds on the mass to the left of a point x. */
@@ -87,13 +87,13 @@ function expectMatrix(matrix: JacobiMatrix): void {
 /** Returns {@link massBounds} without checking the matrix. */
 export function boundsAt(matrix: JacobiMatrix, x: number): MassBounds {
   const rule = matrix.next > 0 ? ruleThrough(matrix, x) : gaussRule(matrix);
-  const mass = (counted: (node: number) => boolean) => Math.min(1, massWhere(rule, counted));
-  return { below: mass((node) => node < x), upTo: mass((node) => node <= x) };
+  const mass = (counted: (value: number) => boolean) => Math.min(1, massWhere(rule, counted));
+  return { below: mass((value) => value < x), upTo: mass((value) => value <= x) };
 }
 
 /** Returns the sum of the weights of the nodes that are counted. */
-export function massWhere({ nodes, weights }: Rule, counted: (node: number) => boolean): number {
-  return weights.reduce((sum, weight, i) => (counted(nodes[i]!) ? sum + weight : sum), 0);
+export function massWhere(rule: readonly Node[], counted: (value: number) => boolean): number {
+  return rule.reduce((sum, { value, weight }) => (counted(value) ? sum + weight : sum), 0);
 }
 
 /**
@@ -104,15 +104,10 @@ export function massWhere({ nodes, weights }: Rule, counted: (node: number) => b
  * @param share the mass, above 0 and below 1
  */
 export function quantile(matrix: JacobiMatrix, share: number): Bracket {
-  const { nodes, weights } = gaussRule(matrix);
-  let at = 0;
-  for (let sum = weights[0]!; sum < share && at + 1 < nodes.length; sum += weights[at]!) at++;
-  const estimate = nodes[at]!;
+  const { before, estimate, after } = gaussQuantile(matrix, share);
   if (!(matrix.next > 0)) return { estimate, lowest: estimate, highest: estimate };
-  const [least, most] = endsOf(nodes);
-  const width = matrix.next + most - least;
   // The search ends, because the mass that a point can have falls with its distance from the nodes.
-  let [left, right] = [nodes[at - 1] ?? estimate - width, nodes[at + 1] ?? estimate + width];
+  let [left, right] = [before, after];
   while (boundsAt(matrix, left).upTo >= share) left -= estimate - left;
   while (boundsAt(matrix, right).below < share) right += right - estimate;
   const reached = (enough: (bounds: MassBounds) => boolean) => (x: number) => enough(boundsAt(matrix, x));
@@ -131,6 +126,25 @@ export function quantile(matrix: JacobiMatrix, share: number): Bracket {
   };
 }
 
+/** Returns the quantile of the Gauss rule and the nodes before and after it, or points beyond the first and last. */
+function gaussQuantile(matrix: JacobiMatrix, share: number) {
+  const rule = gaussRule(matrix);
+  let sum = 0;
+  const reached = rule.findIndex(({ weight }) => {
+    sum += weight;
+    return sum >= share;
+  });
+  // Rounding can leave the sum of all weights below the share.
+  const index = reached < 0 ? rule.length - 1 : reached;
+  const estimate = itemAt(rule, index).value;
+  const width = matrix.next + itemAt(rule, -1).value - itemAt(rule, 0).value;
+  return {
+    before: rule[index - 1]?.value ?? estimate - width,
+    estimate,
+    after: rule[index + 1]?.value ?? estimate + width,
+  };
+}
+
 /**
  * Finds where a condition that is false at `from` becomes true on the way to `to`. Returns the points before and after.
  */
@@ -145,30 +159,28 @@ function turningPoint(from: number, to: number, holds: (x: number) => boolean): 
 }
 
 /** Returns the rule with a node at `x` that has the most moments of the measure. */
-function ruleThrough({ diagonal, offDiagonal, next }: JacobiMatrix, x: number): Rule {
-  const m = diagonal.length;
+function ruleThrough({ diagonal, offDiagonal, next }: JacobiMatrix, x: number): readonly Node[] {
   const pivots = pivotsOf(diagonal, offDiagonal, x);
   // The last diagonal element is chosen so that x is an eigenvalue. The matrix gets another row, which adds a moment.
   // If x is an eigenvalue of the matrix itself, the element would be infinite, and the matrix already gives the rule.
-  const longer = x + next ** 2 / pivots[m - 1]!;
-  const whole = Number.isFinite(longer);
-  const size = whole ? m + 1 : m;
-  const corner = whole ? longer : diagonal[m - 1]!;
-  const rows = Float64Array.from({ length: size }, (_, i) => (i + 1 < size ? diagonal[i]! : corner));
-  const beside = Float64Array.from({ length: size - 1 }, (_, i) => (i + 1 < m ? offDiagonal[i]! : next));
-  const { values, first } = tridiagonalEigen(rows, beside);
+  const corner = x + next ** 2 / itemAt(pivots, -1);
+  const isLonger = Number.isFinite(corner);
+  const eigenvalues = isLonger
+    ? tridiagonalEigen([...Array.from(diagonal), corner], [...Array.from(offDiagonal), next])
+    : tridiagonalEigen(diagonal, offDiagonal);
   // The number of eigenvalues below x is the number of negative pivots (Sylvester). The next one is x, up to rounding.
-  values[pivots.subarray(0, size - 1).filter((pivot) => pivot < 0).length] = x;
-  return { nodes: values, weights: first.map((component) => component ** 2) };
+  const below = pivots.slice(0, eigenvalues.length - 1).filter((pivot) => pivot < 0).length;
+  return eigenvalues.map(({ value, first }, i) => ({ value: i === below ? x : value, weight: first ** 2 }));
 }
 
 /** Returns the pivots of T − x in elimination from the top. One of them is negative for each eigenvalue below x. */
-function pivotsOf(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>, x: number): Float64Array {
-  const pivots = new Float64Array(diagonal.length);
-  for (let i = 0; i < pivots.length; i++) {
-    const pivot = diagonal[i]! - x - (i > 0 ? offDiagonal[i - 1]! ** 2 / pivots[i - 1]! : 0);
+function pivotsOf(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>, x: number): number[] {
+  let above = 1;
+  const rows = zip(Array.from(diagonal), [0, ...Array.from(offDiagonal)]);
+  return Array.from(rows, ([element, beside]) => {
+    const pivot = element - x - beside ** 2 / above;
     // A pivot of exactly 0 would be divided by next, so a tiny number replaces it.
-    pivots[i] = pivot === 0 ? Number.MIN_VALUE : pivot;
-  }
-  return pivots;
+    above = pivot === 0 ? Number.MIN_VALUE : pivot;
+    return above;
+  });
 }

@@ -2,9 +2,10 @@ import { expectFunction, expectObject } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { arrayName } from "../realms.js";
-import { lanczos, minus, norm, type Product, scaled } from "./lanczos.js";
+import { lanczos, type Product } from "./lanczos.js";
 import { type Bracket, boundsAt, gaussRule, type JacobiMatrix, massWhere, quantile } from "./spectral-measure.js";
 import { endsOf, tridiagonalEigen } from "./tridiagonal.js";
+import { minus, norm, scaled } from "./vectors.js";
 
 /** Options of {@link spectrum}. */
 export interface SpectrumOptions {
@@ -113,8 +114,8 @@ export async function spectrum(
   if (measured === undefined) return describeSpectrum(matrix, { asymmetry, symmetric: 0, residual: 0 }, share);
   const direction = largest();
   const [start, top] = [await measured(scaled(vector, 1 / length)), await measured(direction)];
-  const [, lambdaMax] = endsOf(tridiagonalEigen(matrix.diagonal, matrix.offDiagonal).values);
-  const residual = norm(minus(top.product, scaled(direction, lambdaMax)));
+  const [, highest] = endsOf(tridiagonalEigen(matrix.diagonal, matrix.offDiagonal));
+  const residual = norm(minus(top.product, scaled(direction, highest.value)));
   return describeSpectrum(matrix, { asymmetry, symmetric: Math.max(start.error, top.error), residual }, share);
 }
 
@@ -148,9 +149,9 @@ function describeSpectrum(
   { asymmetry, symmetric, residual }: ProductErrors,
   share: number,
 ): Spectrum {
-  const { values, last } = tridiagonalEigen(matrix.diagonal, matrix.offDiagonal);
   const rule = gaussRule(matrix);
-  const [lambdaMin, lambdaMax] = endsOf(values);
+  const [lowest, highest] = endsOf(tridiagonalEigen(matrix.diagonal, matrix.offDiagonal));
+  const [lambdaMin, lambdaMax] = [lowest.value, highest.value];
   // Products that are exactly symmetric still have rounding errors.
   const noiseFloor = Math.max(asymmetry, symmetric, 1e-13 * Math.max(-lambdaMin, lambdaMax));
   const q = quantile(matrix, 1 - share);
@@ -158,20 +159,20 @@ function describeSpectrum(
   return {
     lambdaMax,
     // For any unit vector v, a symmetric matrix A has an eigenvalue within |Av − λv| of λ.
-    lambdaMaxError: Math.max(matrix.next * Math.abs(last.at(-1)!), residual) + noiseFloor,
+    lambdaMaxError: Math.max(matrix.next * Math.abs(highest.last), residual) + noiseFloor,
     lambdaMin,
     lambdaQ,
     kappa: condition(lambdaMax, lambdaQ, noiseFloor),
     negativeMass: {
-      estimate: massWhere(rule, (node) => node < -noiseFloor),
+      estimate: massWhere(rule, (value) => value < -noiseFloor),
       lowest: boundsAt(matrix, -noiseFloor).below,
       highest: boundsAt(matrix, noiseFloor).upTo,
     },
     share,
     noiseFloor,
-    ritz: Array.from(rule.nodes, (value, i) => ({ value, weight: rule.weights[i]! })),
+    ritz: rule,
     matrix,
-    steps: values.length,
+    steps: rule.length,
     exhausted: matrix.next === 0,
   };
 }

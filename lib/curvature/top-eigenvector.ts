@@ -1,5 +1,5 @@
 import { solveInPlace } from "../schedule/theory/linear-solve.js";
-import { endsOf, tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
+import { endsOf, tridiagonalEigen, tridiagonalized } from "./tridiagonal.js";
 
 /**
  * Returns an eigenvector of the largest eigenvalue of a small symmetric matrix, by inverse iteration. The time grows
@@ -9,11 +9,11 @@ import { endsOf, tridiagonalEigen, tridiagonalised } from "./tridiagonal.js";
  */
 export function topEigenvector(rows: readonly Float64Array[]): Float64Array {
   const n = rows.length;
-  const { diagonal, offDiagonal } = tridiagonalised(rows.map((row) => row.slice()));
-  const [lowest, highest] = endsOf(tridiagonalEigen(diagonal, offDiagonal).values);
-  const size = Math.max(Math.abs(lowest), Math.abs(highest)) || 1;
+  const { diagonal, offDiagonal } = tridiagonalized(rows.map((row) => row.slice()));
+  const [lowest, highest] = endsOf(tridiagonalEigen(diagonal, offDiagonal));
+  const size = Math.max(Math.abs(lowest.value), Math.abs(highest.value)) || 1;
   // Slightly above the eigenvalue, so that the shifted matrix is not singular.
-  const shift = highest + 1e-13 * size;
+  const shift = highest.value + 1e-13 * size;
   let vector = Float64Array.from({ length: n }, (_, i) => 1 + i / n);
   for (let round = 0; round < 3; round++) {
     const shifted = Float64Array.from(

@@ -1,16 +1,19 @@
-/** Eigenvalues in rising order, with the first and the last component of each normalized eigenvector. */
-export interface TridiagonalEigen {
-  readonly values: Float64Array;
-  readonly first: Float64Array;
-  readonly last: Float64Array;
+import { itemAt, zip } from "../lookup.js";
+import { addMultiple, dot } from "./vectors.js";
+
+/** An eigenvalue with the first and the last component of its normalized eigenvector. */
+export interface Eigenvalue {
+  readonly value: number;
+  readonly first: number;
+  readonly last: number;
 }
 
 /** Largest number of rounds per eigenvalue. Two are usual, and no matrix is known to need this many. */
-const mostRounds = 100;
+const maxRounds = 100;
 
 /**
- * Returns the eigenvalues of a symmetric tridiagonal matrix, and the first and last components of its eigenvectors,
- * which quadrature and error bounds need.
+ * Returns the eigenvalues of a symmetric tridiagonal matrix in rising order, and the first and last components of its
+ * eigenvectors, which quadrature and error bounds need.
  *
  * The method is the implicit QL iteration, with only these two rows of the transformations (Golub & Welsch, 1969). The
  * time grows with the square of the size.
@@ -18,86 +21,102 @@ const mostRounds = 100;
  * @param diagonal the n diagonal elements
  * @param offDiagonal the n − 1 elements beside the diagonal. Further elements are ignored.
  */
-export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): TridiagonalEigen {
+export function tridiagonalEigen(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): readonly Eigenvalue[] {
   const n = diagonal.length;
-  const beside = [...Array.from(offDiagonal).slice(0, n - 1), 0];
   // The matrix is scaled by its largest element, because squares of very large or small numbers overflow or underflow.
-  const largest = (values: ArrayLike<number>) =>
-    Array.from(values, Math.abs).reduce((most, one) => Math.max(most, one), 0);
-  const unit = Math.max(largest(diagonal), largest(beside)) || 1;
-  const d = Float64Array.from(diagonal, (value) => value / unit);
-  const e = Float64Array.from(beside, (value) => value / unit);
-  const first = new Float64Array(n);
-  const last = new Float64Array(n);
-  first[0] = 1;
-  last[n - 1] = 1;
-  for (let low = 0; low < n; low++) {
+  const beside = [...Array.from(offDiagonal).slice(0, n - 1), 0];
+  const largest = (values: ArrayLike<number>) => Math.max(...Array.from(values, Math.abs));
+  const scale = Math.max(largest(diagonal), largest(beside)) || 1;
+  const rows = Array.from(zip(Array.from(diagonal), beside), ([element, next], i) => ({
+    element: element / scale,
+    next: next / scale,
+    first: i === 0 ? 1 : 0,
+    last: i + 1 === n ? 1 : 0,
+  }));
+  for (const [i, top] of rows.entries())
     for (let round = 0; ; round++) {
-      const high = blockEnd(d, e, low);
-      if (high === low) break;
-      if (round === mostRounds) throw new Error("the eigenvalues of a tridiagonal matrix were not found");
-      sweep(d, e, low, high, first, last);
+      const block = blockFrom(top, rows.slice(i + 1));
+      if (block.bottom === top) break;
+      if (round === maxRounds) throw new Error("the eigenvalues of a tridiagonal matrix were not found");
+      sweep(block);
     }
+  return rows
+    .map(({ element, first, last }) => ({ value: element * scale, first, last }))
+    .sort((a, b) => a.value - b.value);
+}
+
+/** Returns the lowest and the highest of eigenvalues in rising order. */
+export function endsOf(rising: readonly Eigenvalue[]): readonly [lowest: Eigenvalue, highest: Eigenvalue] {
+  return [itemAt(rising, 0), itemAt(rising, -1)];
+}
+
+/** A row of the matrix during the iteration, with the components of an eigenvector that develop in it. */
+interface Row {
+  /** The diagonal element. */
+  element: number;
+  /** The element beside it, in the column of the next row. 0 in the last row. */
+  next: number;
+  first: number;
+  last: number;
+}
+
+/** Rows that are coupled by off-diagonal elements. */
+interface Block {
+  readonly top: Row;
+  /** All rows above `bottom`, from the top down. */
+  readonly above: readonly Row[];
+  readonly bottom: Row;
+}
+
+/** Returns the block that begins at a row. It ends where the next off-diagonal element is negligible. */
+function blockFrom(top: Row, others: readonly Row[]): Block {
+  const above: Row[] = [];
+  let bottom = top;
+  for (const row of others) {
+    const sum = Math.abs(bottom.element) + Math.abs(row.element);
+    if (Math.abs(bottom.next) <= Number.EPSILON * Math.max(Number.EPSILON, sum)) break;
+    above.push(bottom);
+    bottom = row;
   }
-  const order = [...d.entries()].sort(([, a], [, b]) => a - b);
-  const sorted = (values: Float64Array) => Float64Array.from(order, ([i]) => values[i]!);
-  return { values: sorted(d.map((value) => value * unit)), first: sorted(first), last: sorted(last) };
+  return { top, above, bottom };
 }
 
-/** Returns the lowest and the highest of values in rising order. */
-export function endsOf(rising: Float64Array): [lowest: number, highest: number] {
-  return [rising[0]!, rising[rising.length - 1]!];
-}
-
-/** Returns the end of the block that begins at `low`: the next off-diagonal element is negligible, or there is none. */
-function blockEnd(d: Float64Array, e: Float64Array, low: number): number {
-  const nothing = (i: number) =>
-    Math.abs(e[i]!) <= Number.EPSILON * Math.max(Number.EPSILON, Math.abs(d[i]!) + Math.abs(d[i + 1]!));
-  let end = low;
-  while (end + 1 < d.length && !nothing(end)) end++;
-  return end;
-}
-
-/** Does one QL step with Wilkinson's shift on the block from `low` to `high`, from its end to its beginning. */
-function sweep(
-  d: Float64Array,
-  e: Float64Array,
-  low: number,
-  high: number,
-  first: Float64Array,
-  last: Float64Array,
-): void {
-  const half = (d[low + 1]! - d[low]!) / (2 * e[low]!);
-  const shift = d[low]! - e[low]! / (half + Math.sign(half || 1) * Math.hypot(half, 1));
+/** Does one QL step with Wilkinson's shift on a block of at least two rows, from its bottom to its top. */
+function sweep({ top, above, bottom }: Block): void {
+  const second = above[1] ?? bottom;
+  const half = (second.element - top.element) / (2 * top.next);
+  const shift = top.element - top.next / (half + Math.sign(half || 1) * Math.hypot(half, 1));
   let [sine, cosine, moved] = [1, 1, 0];
-  let bulge = d[high]! - shift;
-  for (let i = high - 1; i >= low; i--) {
-    const f = sine * e[i]!;
-    const b = cosine * e[i]!;
+  let bulge = bottom.element - shift;
+  let below = bottom;
+  for (const row of above.toReversed()) {
+    const f = sine * row.next;
+    const b = cosine * row.next;
     const length = Math.hypot(f, bulge);
-    e[i + 1] = length;
+    below.next = length;
     if (length === 0) {
       // The block split during the sweep. The work so far is kept.
-      d[i + 1]! -= moved;
-      e[high] = 0;
+      below.element -= moved;
+      bottom.next = 0;
       return;
     }
     sine = f / length;
     cosine = bulge / length;
-    const g = d[i + 1]! - moved;
-    const r = (d[i]! - g) * sine + 2 * cosine * b;
+    const g = below.element - moved;
+    const r = (row.element - g) * sine + 2 * cosine * b;
     moved = sine * r;
-    d[i + 1] = g + moved;
+    below.element = g + moved;
     bulge = cosine * r - b;
-    for (const row of [first, last]) {
-      const [left, right] = [row[i]!, row[i + 1]!];
-      row[i] = cosine * left - sine * right;
-      row[i + 1] = sine * left + cosine * right;
-    }
+    const { first, last } = row;
+    row.first = cosine * first - sine * below.first;
+    row.last = cosine * last - sine * below.last;
+    below.first = sine * first + cosine * below.first;
+    below.last = sine * last + cosine * below.last;
+    below = row;
   }
-  d[low]! -= moved;
-  e[low] = bulge;
-  e[high] = 0;
+  top.element -= moved;
+  top.next = bulge;
+  bottom.next = 0;
 }
 
 /** A symmetric tridiagonal matrix: its diagonal, and the elements beside it. */
@@ -111,20 +130,19 @@ export interface Tridiagonal {
  *
  * @param matrix the rows of the matrix, which are overwritten
  */
-export function tridiagonalised(matrix: readonly Float64Array[]): Tridiagonal {
+export function tridiagonalized(matrix: readonly Float64Array[]): Tridiagonal {
   const n = matrix.length;
   for (let k = 0; k + 2 < n; k++) {
-    const mirror = matrix.map((row, i) => (i > k ? row[k]! : 0));
-    const length = Math.hypot(...mirror);
+    const column = Float64Array.from(matrix, (row, i) => (i > k ? row[k]! : 0));
+    const length = Math.hypot(...column);
     if (length === 0) continue;
     // The vector is scaled to length 1 first, because squares of very small numbers underflow.
-    for (let i = k + 1; i < n; i++) mirror[i]! /= length;
+    const mirror = column.map((value) => value / length);
     mirror[k + 1]! += mirror[k + 1]! < 0 ? -1 : 1;
-    const squared = mirror.reduce((sum, value) => sum + value * value, 0);
+    const squared = dot(mirror, mirror);
     // A ← (1 − 2vvᵀ/vᵀv)·A·(1 − 2vvᵀ/vᵀv)
-    const image = matrix.map((row) => (2 / squared) * row.reduce((sum, value, j) => sum + value * mirror[j]!, 0));
-    const share = mirror.reduce((sum, value, i) => sum + value * image[i]!, 0) / squared;
-    for (let i = 0; i < n; i++) image[i]! -= share * mirror[i]!;
+    const image = Float64Array.from(matrix, (row) => (2 / squared) * dot(row, mirror));
+    addMultiple(image, -dot(mirror, image) / squared, mirror);
     for (const [i, row] of matrix.entries())
       for (let j = 0; j < n; j++) row[j]! -= mirror[i]! * image[j]! + image[i]! * mirror[j]!;
   }

@@ -1,15 +1,24 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { tridiagonalEigen, tridiagonalised } from "#lib/curvature/tridiagonal.js";
+import { tridiagonalEigen, tridiagonalized } from "#lib/curvature/tridiagonal.js";
 
 /** The largest difference between two lists. */
 const apart = (a: ArrayLike<number>, b: readonly number[]) => Math.max(...b.map((value, i) => Math.abs(value - a[i]!)));
+/** The eigenvalues and the components, as three lists. */
+const eigen = (...matrix: Parameters<typeof tridiagonalEigen>) => {
+  const eigenvalues = tridiagonalEigen(...matrix);
+  return {
+    values: eigenvalues.map(({ value }) => value),
+    first: eigenvalues.map(({ first }) => first),
+    last: eigenvalues.map(({ last }) => last),
+  };
+};
 const range = (length: number) => Array.from({ length }, (_, i) => i);
 
 describe("eigenvalues and first and last components of a tridiagonal matrix", () => {
   test.each([1, 2, 3, 10, 100])("of the Laplacian of a line with %i points have a closed form", (n) => {
     const angle = (k: number) => (Math.PI * (k + 1)) / (n + 1);
-    const { values, first, last } = tridiagonalEigen(new Float64Array(n).fill(2), new Float64Array(n - 1).fill(-1));
+    const { values, first, last } = eigen(new Float64Array(n).fill(2), new Float64Array(n - 1).fill(-1));
     expect(
       apart(
         values,
@@ -29,7 +38,7 @@ describe("eigenvalues and first and last components of a tridiagonal matrix", ()
 
   test("of the Legendre polynomials give Gauss's quadrature", () => {
     const beside = range(4).map((k) => (k + 1) / Math.sqrt(4 * (k + 1) ** 2 - 1));
-    const { values, first } = tridiagonalEigen(new Float64Array(5), beside);
+    const { values, first } = eigen(new Float64Array(5), beside);
     const root = (sign: number) => Math.sqrt(5 + sign * 2 * Math.sqrt(10 / 7)) / 3;
     const weight = (sign: number) => (322 + sign * 13 * Math.sqrt(70)) / 900;
     expect(apart(values, [-root(1), -root(-1), 0, root(-1), root(1)])).toBeLessThan(1e-15);
@@ -44,7 +53,7 @@ describe("eigenvalues and first and last components of a tridiagonal matrix", ()
 
   test("of Wilkinson's matrix are accurate, although the largest pairs agree to 14 digits", () => {
     // Wilkinson, The Algebraic Eigenvalue Problem, p. 309: the two largest eigenvalues of W21+.
-    const { values } = tridiagonalEigen(
+    const { values } = eigen(
       range(21).map((i) => Math.abs(i - 10)),
       new Array(20).fill(1),
     );
@@ -54,7 +63,7 @@ describe("eigenvalues and first and last components of a tridiagonal matrix", ()
   });
 
   test("are those of the diagonal if the off-diagonal is zero", () => {
-    const { values, first, last } = tridiagonalEigen([3, 1, 2, 2], [0, 0, 0]);
+    const { values, first, last } = eigen([3, 1, 2, 2], [0, 0, 0]);
     expect([...values]).toEqual([1, 2, 2, 3]);
     expect([...first]).toEqual([0, 0, 0, 1]);
     expect(last.reduce((sum, value) => sum + value ** 2, 0)).toBe(1);
@@ -72,7 +81,7 @@ describe("eigenvalues and first and last components of a tridiagonal matrix", ()
       fc.property(entries, fc.integer({ min: -100, max: 100 }), (list, power) => {
         const diagonal = list.map(([d]) => d * 10 ** power);
         const beside = list.slice(1).map(([, e]) => e * 10 ** power);
-        const { values, first, last } = tridiagonalEigen(diagonal, beside);
+        const { values, first, last } = eigen(diagonal, beside);
         const scale = 10 ** power;
         let vector: number[] = diagonal.map((_, i) => (i === 0 ? 1 : 0));
         for (let k = 0; k < 6; k++) {
@@ -108,12 +117,12 @@ describe("the tridiagonal form of a symmetric matrix", () => {
     fc.assert(
       fc.property(square, (entries) => {
         const rows = entries.map((row, i) => row.map((value, j) => (i <= j ? value : entries[j]![i]!)));
-        const { diagonal, offDiagonal } = tridiagonalised(rows.map((row) => Float64Array.from(row)));
+        const { diagonal, offDiagonal } = tridiagonalized(rows.map((row) => Float64Array.from(row)));
         expect(offDiagonal.length).toBe(rows.length - 1);
         expect(Math.min(0, ...offDiagonal)).toBe(0);
         const multiply = (v: readonly number[]) =>
           rows.map((row) => row.reduce((sum, value, j) => sum + value * v[j]!, 0));
-        const { values, first } = tridiagonalEigen(diagonal, offDiagonal);
+        const { values, first } = eigen(diagonal, offDiagonal);
         let vector: number[] = rows.map((_, i) => (i === 0 ? 1 : 0));
         for (let k = 0; k < 6; k++) {
           const moment = values.reduce((sum, value, i) => sum + first[i]! ** 2 * value ** k, 0);
