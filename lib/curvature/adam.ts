@@ -1,5 +1,6 @@
 import { expectObject } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
+import { zip } from "../lookup.js";
 import type { Adam, AdamW } from "../optim/index.js";
 import { bfloat16Value } from "../tensor/bfloat16.js";
 import type { Tensor } from "../tensor/index.js";
@@ -57,8 +58,8 @@ export async function adamPreconditioner(source: Adam | AdamW | Checkpoint): Pro
   if (!updates.some((count) => count > 0))
     throw new StepsizeError("invalid-argument", "preconditioner: Adam has made no step yet, its moments are not there");
   return new Map(
-    moments.map(([name, moment], i) => {
-      const correction = 1 - beta2 ** (updates[i] as number);
+    Array.from(zip(moments, updates), ([[name, moment], count]) => {
+      const correction = 1 - beta2 ** count;
       const divisor = (v: number) => (v === 0 ? Infinity : Math.sqrt(v / correction) + epsilon);
       return [name.slice(0, -suffix.length), numbersOf(moment).map(divisor)];
     }),
@@ -78,17 +79,18 @@ async function onHost(tensors: Iterable<readonly [string, Tensor]>): Promise<Map
 
 /** Returns the number of updates of each parameter with moments. Earlier versions saved one number for all. */
 function updatesOf(state: ReadonlyMap<string, HostTensor>, parameters: number): readonly number[] {
-  const made = (state.get("state")?.data[1] as number | undefined) ?? 0;
-  const counts = Array.from((state.get("updates")?.data ?? []) as Int32Array);
+  const steps = state.get("state")?.data[1] ?? 0;
+  const counts = [...(state.get("updates")?.data ?? [])];
   // A tabulated optimizer has moments of every parameter. Others have them only for parameters that were updated.
-  const own = counts.length === parameters ? counts : counts.filter((count) => count > 0);
-  return own.length === parameters ? own.map((count) => (count < 0 ? made : count)) : Array(parameters).fill(made);
+  const updates = counts.length === parameters ? counts : counts.filter((count) => count > 0);
+  if (updates.length !== parameters) return Array(parameters).fill(steps);
+  return updates.map((count) => (count < 0 ? steps : count));
 }
 
 /** The part of an optimizer's JSON that this file reads. */
 interface AdamSettings {
-  readonly optimizer?: string;
-  readonly rule?: string;
+  readonly optimizer?: string | undefined;
+  readonly rule?: string | undefined;
   readonly groups?: readonly { readonly betas?: readonly [number, number]; readonly epsilon?: number }[];
 }
 
@@ -99,5 +101,6 @@ function common<T>(groups: AdamSettings["groups"], read: (group: NonNullable<Ada
 }
 
 function numbersOf({ dtype, data }: HostTensor): Float64Array {
-  return Float64Array.from(data as ArrayLike<number>, (value) => (dtype === "bfloat16" ? bfloat16Value(value) : value));
+  const values: Iterable<number> = data;
+  return Float64Array.from(values, (value) => (dtype === "bfloat16" ? bfloat16Value(value) : value));
 }

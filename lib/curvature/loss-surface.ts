@@ -34,14 +34,14 @@ export class LossSurface {
   readonly size: number;
   readonly #options: SurfaceOptions;
   readonly #data: { readonly x: Tensor; readonly y: Tensor };
-  readonly #parameters: readonly Held<Parameter>[];
-  readonly #buffers: readonly Held<Tensor>[];
+  readonly #parameters: readonly SavedTensor<Parameter>[];
+  readonly #buffers: readonly SavedTensor<Tensor>[];
 
   private constructor(
     options: SurfaceOptions,
     device: Device,
-    parameters: readonly Held<Parameter>[],
-    buffers: readonly Held<Tensor>[],
+    parameters: readonly SavedTensor<Parameter>[],
+    buffers: readonly SavedTensor<Tensor>[],
   ) {
     this.#options = options;
     this.#parameters = parameters;
@@ -65,8 +65,8 @@ export class LossSurface {
       if (dtype !== "float32")
         throw new StepsizeError("unsupported", `${name}: curvature needs float32 weights, these are ${dtype}`);
     const buffers = [...model.stateDict().values()].filter((tensor) => tensor instanceof Buffer);
-    const held = await Promise.all([Promise.all(learned.map(hold)), Promise.all(buffers.map(hold))]);
-    return new LossSurface(options, first.device, ...held);
+    const saved = await Promise.all([Promise.all(learned.map(save)), Promise.all(buffers.map(save))]);
+    return new LossSurface(options, first.device, ...saved);
   }
 
   /** Paths and sizes of the parameters that are not frozen, in the order of the gradient. */
@@ -133,8 +133,8 @@ export class LossSurface {
         tensor.zeroGrad();
         tensor.grad = gradients[i];
       });
-      if (along) for (const held of this.#parameters) put(held, held.values);
-      for (const held of this.#buffers) put(held, held.values);
+      if (along) for (const saved of this.#parameters) write(saved, saved.values);
+      for (const saved of this.#buffers) write(saved, saved.values);
       model.loadCounters(counters);
       for (const { module, training } of modes) module.training = training;
     }
@@ -142,10 +142,10 @@ export class LossSurface {
 
   #move(along: Float64Array, distance: number): void {
     let offset = 0;
-    for (const held of this.#parameters) {
-      const { values } = held;
-      put(
-        held,
+    for (const saved of this.#parameters) {
+      const { values } = saved;
+      write(
+        saved,
         values.map((value, i) => value + distance * along[offset + i]!),
       );
       offset += values.length;
@@ -154,19 +154,19 @@ export class LossSurface {
 }
 
 /** A tensor with the values that are restored after each call. */
-interface Held<T extends Tensor> {
+interface SavedTensor<T extends Tensor> {
   readonly tensor: T;
   readonly values: Float32Array;
   /** Version of the tensor after the last write of this class. */
   version: number;
 }
 
-async function hold<T extends Tensor>(tensor: T): Promise<Held<T>> {
+async function save<T extends Tensor>(tensor: T): Promise<SavedTensor<T>> {
   const { version } = tensor.handle;
   return { tensor, values: (await tensor.read()) as Float32Array, version };
 }
 
-function put(held: Held<Tensor>, values: Float32Array): void {
-  held.tensor.write(values);
-  held.version = held.tensor.handle.version;
+function write(saved: SavedTensor<Tensor>, values: Float32Array): void {
+  saved.tensor.write(values);
+  saved.version = saved.tensor.handle.version;
 }

@@ -2,7 +2,7 @@ import { isSafeInteger } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { checkSeed } from "../random.js";
-import type { Inputs, Labels } from "./items.js";
+import { hasThreeAxes, type Inputs, type Labels } from "./items.js";
 
 /** A batch of items and their labels. */
 export interface Batch {
@@ -11,7 +11,7 @@ export interface Batch {
   /** A class index per item, or several per item or float targets, with the shape of the whole batch. */
   readonly labels: Labels;
   /** Augmentation for the device, as `[size, 3]`: shift of rows, shift of columns, and 1 if mirrored, else 0. */
-  readonly moves?: Int32Array;
+  readonly moves?: Int32Array | undefined;
   /** Number of items: the requested size, or fewer in the last batch of an epoch. */
   readonly size: number;
   /** Index of the pass over the dataset, from 0. */
@@ -66,23 +66,23 @@ export interface IterationOptions {
    * Whether the memory of a batch may be reused as soon as the next batch is requested. This saves an allocation and a
    * copy. Default false: every batch has memory of its own.
    */
-  readonly reuse?: boolean;
+  readonly reuse?: boolean | undefined;
 }
 
 /** Random augmentation of images, drawn for each item and epoch. */
 export interface AugmentOptions {
   /** Number of rows and columns of zeros on each side of the image before it is cropped, from 0 to 65536. Default 0. */
-  readonly pad?: number;
+  readonly pad?: number | undefined;
   /** Crops a window of the image's size from a random position of the padded image. Default: true if `pad` is above 0. */
-  readonly crop?: boolean;
+  readonly crop?: boolean | undefined;
   /** Mirrors each image left to right with a probability of 1/2. Default false. */
-  readonly flip?: boolean;
+  readonly flip?: boolean | undefined;
   /**
    * Where images are augmented; the values are the same. With `host`, the batch has augmented images. With `device`, it
    * has the original images and {@link Batch.moves}, and the trainer augments them when it normalizes them on the device.
    * Default `host`.
    */
-  readonly on?: "host" | "device";
+  readonly on?: "host" | "device" | undefined;
 }
 
 /** Options of {@link ArrayDataset.batches}. */
@@ -90,25 +90,29 @@ export interface BatchOptions {
   /** Number of items per batch, an integer of at least 1. */
   readonly size: number;
   /** Seed of the shuffling order and of the augmentation, a safe integer of at least 0. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** Whether to draw a new order for each epoch. Default true. */
-  readonly shuffle?: boolean;
+  readonly shuffle?: boolean | undefined;
   /** Whether to leave out the last batch of an epoch if it is short. Default true. */
-  readonly dropLast?: boolean;
+  readonly dropLast?: boolean | undefined;
   /** Random augmentation of images of shape `[height, width, channels]`. Default none. */
-  readonly augment?: AugmentOptions;
+  readonly augment?: AugmentOptions | undefined;
   /**
    * Number of batches to gather ahead on another thread, from 0 to 64. With 0, the calling thread gathers. The batches are
    * the same. Default 2.
    */
-  readonly prefetch?: number;
+  readonly prefetch?: number | undefined;
 }
 
-/** Checked augmentation. Without augmentation, `pad` is 0 and `flip` is false. */
+/** Height, width and channels of an image. */
+export type ImageShape = readonly [height: number, width: number, channels: number];
+
+/** Checked augmentation. Without augmentation, `pad` is 0, `flip` is false and `image` is `undefined`. */
 export interface Augment {
   readonly pad: number;
   readonly flip: boolean;
   readonly on: "host" | "device";
+  readonly image: ImageShape | undefined;
 }
 
 /** Checked {@link BatchOptions} with defaults. */
@@ -194,11 +198,12 @@ function checkAugment(given: AugmentOptions, itemShape: readonly number[]): Augm
   const flip = flag("augment.flip", given.flip, false);
   const { on = "host" } = given;
   if (on !== "host" && on !== "device") invalidArgument("batches.augment.on", '"host" or "device"', on);
-  if ((crop || flip) && itemShape.length !== 3) {
+  if (!crop && !flip) return { pad, flip, on, image: undefined };
+  if (!hasThreeAxes(itemShape)) {
     const shape = `[${itemShape.join(", ")}]`;
     invalidArgument("batches.augment", "none, or items of shape [height, width, channels]", `items of shape ${shape}`);
   }
-  return { pad, flip, on };
+  return { pad, flip, on, image: itemShape };
 }
 
 function flag(name: string, value: unknown, fallback: boolean): boolean {

@@ -14,7 +14,7 @@ import type { Store } from "./dataset.js";
 import { digestOfStore } from "./digest.js";
 import { Gatherer, type GatherPlan, type Place, type Slot } from "./gather.js";
 import { GatherThread } from "./gather-thread.js";
-import { count, type Labels, ownArray, sharedArray } from "./items.js";
+import { count, type ItemLabels, sharedArray, unsharedArray } from "./items.js";
 import { readAhead } from "./read-ahead.js";
 
 /** Size in bytes below which the calling thread gathers a batch, because a request to another thread costs as much. */
@@ -36,6 +36,8 @@ export class DatasetBatches implements BatchSource {
   readonly #options: CheckedOptions;
   readonly #store: Store;
   readonly #plan: GatherPlan;
+  /** Shape of one target; `[]` for class indices. */
+  readonly #targetShape: readonly number[];
   readonly #gatherer: Gatherer;
   readonly #thread: GatherThread;
   /** Slots in shared memory that `at` reuses. */
@@ -53,11 +55,12 @@ export class DatasetBatches implements BatchSource {
     this.batchesPerEpoch = dropLast ? Math.floor(this.items / size) : Math.ceil(this.items / size);
     this.#name = name;
     this.#store = store;
+    this.#targetShape = isInt32Array(labels) ? [] : labels.shape;
     this.#plan = {
       inputs: inputs.data,
       itemShape: inputs.shape,
       labels: isInt32Array(labels) ? labels : labels.data,
-      labelSize: isInt32Array(labels) ? 1 : count(labels.shape),
+      labelSize: count(this.#targetShape),
       index,
       items: this.items,
       size,
@@ -76,7 +79,7 @@ export class DatasetBatches implements BatchSource {
     const place = this.#placeOf(checkStep(step));
     if (!this.offThread) return this.#gather(place, this.#newSlot(false));
     const slot = this.#spare.pop() ?? this.#newSlot(true);
-    const batch = ownCopy(await this.#gather(place, slot));
+    const batch = copyOf(await this.#gather(place, slot));
     this.#spare.push(slot);
     return batch;
   }
@@ -114,11 +117,11 @@ export class DatasetBatches implements BatchSource {
       const slot = slots[k % ring] ?? this.#newSlot(true);
       slots[k % ring] = slot;
       const batch = await this.#gather(placeOf(k), slot);
-      return reuse ? batch : ownCopy(batch);
+      return reuse ? batch : copyOf(batch);
     });
   }
 
-  async #gather(place: Place, slot: Slot): Promise<Batch> {
+  async #gather(place: Place, slot: Slot): Promise<DatasetBatch> {
     if (this.#closed) throw closedError(this.#name);
     if (this.offThread) await this.#thread.gather(place, slot);
     else this.#gatherer.gather(place, slot);
@@ -134,26 +137,24 @@ export class DatasetBatches implements BatchSource {
     const { itemShape, labelSize, augment } = this.#plan;
     const { inputs, labels } = this.#store;
     const size = Math.min(this.size, this.items);
-    const moves = augment.on === "device" && (augment.pad > 0 || augment.flip);
-    const zeros = shared ? sharedArray : ownArray;
+    const hasMoves = augment.on === "device" && augment.image !== undefined;
+    const zeros = shared ? sharedArray : unsharedArray;
     return {
-      ...(moves && { moves: zeros("int32", 3 * size) }),
+      moves: hasMoves ? zeros("int32", 3 * size) : undefined,
       inputs: zeros(inputs.dtype, size * count(itemShape)),
-      labels: zeros(isInt32Array(labels) ? ("int32" as const) : ("float32" as const), size * labelSize),
+      labels: isInt32Array(labels) ? zeros("int32", size * labelSize) : zeros("float32", size * labelSize),
     };
   }
 
-  #batchOf({ epoch, index, plain }: Place, slot: Slot): Batch {
-    const { inputs, labels } = this.#store;
+  #batchOf({ epoch, index, plain }: Place, slot: Slot): DatasetBatch {
+    const { inputs } = this.#store;
     const size = Math.min(this.size, this.items - index * this.size);
     const data = slot.inputs.subarray(0, size * count(inputs.shape));
-    const label = slot.labels.subarray(0, size * this.#plan.labelSize);
+    const labels = slot.labels.subarray(0, size * this.#plan.labelSize);
     return {
       inputs: { data, shape: [size, ...inputs.shape], dtype: inputs.dtype },
-      labels: isInt32Array(labels)
-        ? (label as Int32Array)
-        : { data: label as Float32Array, shape: [size, ...labels.shape] },
-      ...(slot.moves && !plain && { moves: slot.moves.subarray(0, 3 * size) }),
+      labels: isInt32Array(labels) ? labels : { data: labels, shape: [size, ...this.#targetShape] },
+      moves: plain ? undefined : slot.moves?.subarray(0, 3 * size),
       size,
       epoch,
       index,
@@ -161,17 +162,22 @@ export class DatasetBatches implements BatchSource {
   }
 }
 
+/** A batch of a dataset in memory. */
+interface DatasetBatch extends Batch {
+  readonly labels: ItemLabels;
+}
+
 /**
  * Copies a batch into ordinary memory. The garbage collector does not count shared memory, so a loop over batches in
  * shared memory could exhaust the machine's memory.
  */
-function ownCopy(batch: Batch): Batch {
+function copyOf(batch: DatasetBatch): Batch {
   const { inputs, labels, moves } = batch;
   return {
     ...batch,
     inputs: { ...inputs, data: inputs.data.slice() },
-    labels: "data" in labels ? ({ ...labels, data: labels.data.slice() } as Labels) : labels.slice(),
-    ...(moves && { moves: moves.slice() }),
+    labels: "data" in labels ? { ...labels, data: labels.data.slice() } : labels.slice(),
+    moves: moves?.slice(),
   };
 }
 

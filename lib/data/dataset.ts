@@ -13,7 +13,7 @@ export interface SplitOptions {
   /** Share of the items for the validation part, above 0 and below 1, rounded to whole items. */
   readonly validation: number;
   /** Seed of the selection, a safe integer of at least 0. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 }
 
 const splitNames = optionNames<SplitOptions>({ validation: true, seed: true });
@@ -22,7 +22,7 @@ const splitNames = optionNames<SplitOptions>({ validation: true, seed: true });
 export interface Store {
   readonly inputs: Inputs;
   readonly labels: ItemLabels;
-  readonly classes?: readonly string[];
+  readonly classes?: readonly string[] | undefined;
   readonly name: string;
 }
 
@@ -45,7 +45,7 @@ export interface Store {
 export class ArrayDataset implements Dataset {
   readonly length: number;
   readonly name: string;
-  readonly classes?: readonly string[];
+  readonly classes?: readonly string[] | undefined;
   readonly #store: Store;
   /** Indices of the store's items that this view has; `undefined` for all. */
   readonly #index: Uint32Array | undefined;
@@ -59,7 +59,7 @@ export class ArrayDataset implements Dataset {
     this.#index = index;
     this.name = name;
     this.length = index?.length ?? store.inputs.data.length / count(store.inputs.shape);
-    if (store.classes !== undefined) this.classes = store.classes;
+    this.classes = store.classes;
   }
 
   /**
@@ -90,15 +90,15 @@ export class ArrayDataset implements Dataset {
     if (!(typeof validation === "number" && validation > 0 && validation < 1)) {
       invalidArgument("split.validation", "a fraction above 0 and below 1", validation);
     }
-    const held = Math.round(this.length * validation);
-    if (held === 0 || held === this.length) {
-      const parts = `${this.length - held} for training and ${held} for validation`;
+    const validationItems = Math.round(this.length * validation);
+    if (validationItems === 0 || validationItems === this.length) {
+      const parts = `${this.length - validationItems} for training and ${validationItems} for validation`;
       invalidArgument("split.validation", `a fraction of ${this.length} items that leaves none empty`, parts);
     }
     const order = permutation(this.length, seed, 0);
     return {
-      train: this.#view(order.subarray(held).sort(), "train part"),
-      validation: this.#view(order.subarray(0, held).sort(), "validation part"),
+      train: this.#view(order.subarray(validationItems).sort(), "train part"),
+      validation: this.#view(order.subarray(0, validationItems).sort(), "validation part"),
     };
   }
 
@@ -109,12 +109,11 @@ export class ArrayDataset implements Dataset {
    */
   subset(indices: ArrayLike<number>): ArrayDataset {
     if (!(indices?.length >= 1)) invalidArgument("subset.indices", "an array of at least one index", indices);
-    for (let i = 0; i < indices.length; i++) {
-      const index = indices[i]!;
-      if (Number.isInteger(index) && index >= 0 && index < this.length) continue;
-      invalidArgument(`subset.indices[${i}]`, `an index from 0 to ${this.length - 1}`, index);
-    }
-    return this.#view(Uint32Array.from(indices), "subset");
+    const checked = Uint32Array.from(indices, (index, i) => {
+      if (Number.isInteger(index) && index >= 0 && index < this.length) return index;
+      return invalidArgument(`subset.indices[${i}]`, `an index from 0 to ${this.length - 1}`, index);
+    });
+    return this.#view(checked, "subset");
   }
 
   /**
@@ -142,10 +141,10 @@ export class ArrayDataset implements Dataset {
   }
 
   #view(positions: Uint32Array, part: string): ArrayDataset {
-    const own = this.#index;
+    const parent = this.#index;
     // The index is in shared memory, so that the thread that gathers batches does not need a copy.
     const index = new Uint32Array(new SharedArrayBuffer(positions.length * 4));
-    for (let i = 0; i < index.length; i++) index[i] = own === undefined ? positions[i]! : own[positions[i]!]!;
+    index.set(parent === undefined ? positions : positions.map((position) => parent[position]!));
     return new ArrayDataset(this.#store, index, `${this.name}, ${part}`);
   }
 
@@ -154,13 +153,13 @@ export class ArrayDataset implements Dataset {
     const index = this.#index;
     if (index === undefined) return inputs;
     const { data, dtype, shape } = inputs;
-    let own: Inputs["data"] | undefined;
+    let gathered: Inputs["data"] | undefined;
     return {
       dtype,
       shape,
       get data() {
-        own ??= pick(data, index, count(shape), sharedArray(dtype, index.length * count(shape)));
-        return own;
+        gathered ??= pick(data, index, count(shape), sharedArray(dtype, index.length * count(shape)));
+        return gathered;
       },
     };
   }
@@ -176,9 +175,8 @@ export class ArrayDataset implements Dataset {
 }
 
 function pick<T extends Inputs["data"]>(from: T, index: Uint32Array, itemSize: number, to: T): T {
-  for (let i = 0; i < index.length; i++) {
-    const start = index[i]! * itemSize;
-    to.set(from.subarray(start, start + itemSize), i * itemSize);
-  }
+  index.forEach((item, i) => {
+    to.set(from.subarray(item * itemSize, (item + 1) * itemSize), i * itemSize);
+  });
   return to;
 }

@@ -12,7 +12,7 @@ export type Split = "train" | "test";
 /** Options of {@link mnist} and {@link cifar10}. */
 export interface SplitChoice {
   /** The split to load. Default `"train"`. */
-  readonly split?: Split;
+  readonly split?: Split | undefined;
 }
 
 const splitChoice = optionNames<SplitChoice>({ split: true });
@@ -38,10 +38,10 @@ export function invalidFile(
 }
 
 /** Throws a `not-found` error that lists the missing names and the names that the folder has. */
-export function notFound(folder: string, lookedFor: readonly string[], there: readonly string[]): never {
-  const names = there.slice(0, 20).map((name) => shown(name));
-  const more = there.length > 20 ? ` and ${there.length - 20} more` : "";
-  const has = there.length === 0 ? "is empty" : `has ${names.join(", ")}${more}`;
+export function notFound(folder: string, lookedFor: readonly string[], present: readonly string[]): never {
+  const names = present.slice(0, 20).map((name) => shown(name));
+  const more = present.length > 20 ? ` and ${present.length - 20} more` : "";
+  const has = present.length === 0 ? "is empty" : `has ${names.join(", ")}${more}`;
   throw new StepsizeError("not-found", `${folder}: looked for ${lookedFor.join(" or ")}; the folder ${has}`);
 }
 
@@ -63,17 +63,17 @@ export async function listFolder(folder: string, lookedFor: readonly string[]): 
 }
 
 /** Largest size in bytes of a file that is read as a whole: 1 GiB. */
-const mostBytes = 2 ** 30;
+const defaultMaxBytes = 2 ** 30;
 
 /**
  * Reads all bytes of a file.
  *
- * @param most largest size in bytes; default 1 GiB
+ * @param maxBytes largest size; default 1 GiB
  * @throws StepsizeError `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it is
  * larger or cannot be read; `out-of-memory`
  */
-export async function readBytes(path: string, most = mostBytes): Promise<Uint8Array> {
-  return readFile(path, most).catch((error: unknown) => withNeighbors(path, error));
+export async function readBytes(path: string, maxBytes = defaultMaxBytes): Promise<Uint8Array> {
+  return readFile(path, maxBytes).catch((error: unknown) => withNeighbors(path, error));
 }
 
 /**

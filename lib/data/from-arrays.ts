@@ -3,7 +3,7 @@ import { isListOf } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { nestedShape } from "../nested.js";
 import { expectOptions, optionNames } from "../options.js";
-import { isFloat32Array, isInt32Array, isUint8Array } from "../realms.js";
+import { isFloat32Array, isInt32Array, isObject, isUint8Array } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
 import {
   checkClasses,
@@ -13,6 +13,7 @@ import {
   type InputArray,
   type Inputs,
   type ItemLabels,
+  isInputArray,
   toShared,
   typeOf,
 } from "./items.js";
@@ -30,17 +31,17 @@ export interface FromArrays {
    */
   readonly labels: Int32Array | Uint8Array | Float32Array | Nested | { data: Float32Array; shape: readonly number[] };
   /** Shape of one item. Default: the shape of the nested arrays, or `[numbers per label]` for a flat array. */
-  readonly shape?: readonly number[];
+  readonly shape?: readonly number[] | undefined;
   /** Names of the classes, by index. Labels must be below their number. Default none. */
-  readonly classes?: readonly string[];
-  /** Name of the dataset in messages and records. Default `"arrays"`. */
-  readonly name?: string;
+  readonly classes?: readonly string[] | undefined;
+  /** Name of the dataset in messages and results. Default `"arrays"`. */
+  readonly name?: string | undefined;
 }
 
 const names = optionNames<FromArrays>({ inputs: true, labels: true, shape: true, classes: true, name: true });
 
-interface Flat {
-  readonly data: InputArray;
+interface Flat<A extends InputArray = InputArray> {
+  readonly data: A;
   /** The shape of nested arrays, items first; `[length]` for a flat array. */
   readonly shape: readonly number[];
 }
@@ -73,7 +74,7 @@ export function fromArrays(given: FromArrays): ArrayDataset {
   return new ArrayDataset({
     inputs: { data: toShared(inputs.data), shape: itemShape, dtype } satisfies Inputs,
     labels: finishLabels(labels, items),
-    ...(given.classes === undefined ? {} : { classes: [...given.classes] }),
+    classes: given.classes && [...given.classes],
     name: given.name ?? "arrays",
   });
 }
@@ -126,21 +127,23 @@ function isString(value: unknown): value is string {
 }
 
 /** Flattens float targets. `shape` has items first if the nesting or the caller defines it; otherwise it is `[length]`. */
-function flattenTargets(labels: unknown): Flat {
-  if (isFloat32Array(labels) || Array.isArray(labels)) return flatten("labels", labels);
-  const { data, shape } = (labels ?? {}) as { data?: unknown; shape?: unknown };
+function flattenTargets(labels: unknown): Flat<Float32Array> {
+  if (isFloat32Array(labels)) return flatArray("labels", labels);
+  if (Array.isArray(labels)) return flatLists("labels", labels);
+  const { data, shape }: Record<string, unknown> = isObject(labels) ? labels : {};
   if (!isFloat32Array(data)) {
     invalidArgument("labels", "class indices, a Float32Array, nested arrays or { data: Float32Array, shape }", labels);
   }
-  const own = checkShape("labels.shape", shape);
-  const items = data.length / count(own);
-  if (!Number.isInteger(items)) invalidArgument("labels.data", `whole targets of ${count(own)} numbers`, data.length);
-  return { ...flatten("labels.data", data), shape: [items, ...own] };
+  const targetShape = checkShape("labels.shape", shape);
+  const items = data.length / count(targetShape);
+  if (!Number.isInteger(items))
+    invalidArgument("labels.data", `whole targets of ${count(targetShape)} numbers`, data.length);
+  return { ...flatArray("labels.data", data), shape: [items, ...targetShape] };
 }
 
-function finishLabels(labels: Int32Array | Flat, items: number): ItemLabels {
+function finishLabels(labels: Int32Array | Flat<Float32Array>, items: number): ItemLabels {
   if (isInt32Array(labels)) return labels;
-  const data = toShared(labels.data) as Float32Array;
+  const data = toShared(labels.data);
   if (labels.shape.length > 1) return { data, shape: labels.shape.slice(1) };
   const perItem = data.length / items;
   if (!Number.isInteger(perItem) || perItem === 0) {
@@ -154,14 +157,18 @@ function labelData(labels: Int32Array | Flat): InputArray {
 }
 
 function flatten(name: string, given: unknown): Flat {
-  if (typeOf(given) !== undefined) {
-    const data = given as InputArray;
-    if (isFloat32Array(data)) checkFinite(name, data);
-    return { data, shape: [data.length] };
-  }
-  if (!Array.isArray(given)) {
-    invalidArgument(name, "a Uint8Array, Float32Array, Int32Array or nested arrays of numbers", given);
-  }
+  if (isInputArray(given)) return flatArray(name, given);
+  if (Array.isArray(given)) return flatLists(name, given);
+  invalidArgument(name, "a Uint8Array, Float32Array, Int32Array or nested arrays of numbers", given);
+}
+
+function flatArray<A extends InputArray>(name: string, data: A): Flat<A> {
+  if (isFloat32Array(data)) checkFinite(name, data);
+  return { data, shape: [data.length] };
+}
+
+/** Flattens nested arrays of numbers. */
+function flatLists(name: string, given: readonly unknown[]): Flat<Float32Array> {
   const shape = nestedShape(name, given);
   const data = allocate(name, () => new Float32Array(count(shape)));
   let next = 0;

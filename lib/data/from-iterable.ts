@@ -18,11 +18,11 @@ export type GivenBatches = Iterable<GivenBatch> | AsyncIterable<GivenBatch>;
 /** Options of {@link fromIterable}. */
 export interface FromIterableOptions {
   /** Number of items of every batch; default: the batches may differ in size. */
-  readonly size?: number;
+  readonly size?: number | undefined;
   /** Number of batches that count as an epoch; default `Infinity`: a single epoch. */
-  readonly batchesPerEpoch?: number;
-  /** Name of the data in messages and records. Default `"iterable"`. */
-  readonly name?: string;
+  readonly batchesPerEpoch?: number | undefined;
+  /** Name of the data in messages and results. Default `"iterable"`. */
+  readonly name?: string | undefined;
 }
 
 const names = optionNames<FromIterableOptions>({ size: true, batchesPerEpoch: true, name: true });
@@ -168,7 +168,7 @@ class IterableBatches implements BatchSource {
     if (!isIterable(source)) invalidArgument("fromIterable.source", "a function that returns an iterable", source);
     const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
     // A generator object is its own iterator, so it cannot start again.
-    if (this.#started && (iterator as unknown) === this.#source) {
+    if (this.#started && Object.is(iterator, this.#source)) {
       const advice = "give fromIterable a function that returns a new one";
       throw new StepsizeError("invalid-state", `${this.#name}: this iterable can be iterated only once; ${advice}`);
     }
@@ -186,8 +186,7 @@ class IterableBatches implements BatchSource {
 
   #check(given: GivenBatch, step: number): Batch {
     const path = `batch ${step} of ${this.#name}`;
-    const { data, shape, dtype } = checkInputs(`${path}: inputs`, given?.inputs);
-    const size = shape[0]!;
+    const { data, shape, dtype, size } = checkInputs(`${path}: inputs`, given?.inputs);
     const labels = checkLabels(`${path}: labels`, given.labels, size);
     const itemShape = shape.slice(1);
     const kind = kindOf(labels);
@@ -216,16 +215,17 @@ class IterableBatches implements BatchSource {
   }
 }
 
-function checkInputs(name: string, inputs: GivenBatch["inputs"] | undefined): Batch["inputs"] {
+function checkInputs(name: string, inputs: GivenBatch["inputs"] | undefined): Batch["inputs"] & Pick<Batch, "size"> {
   const dtype = typeOf(inputs?.data);
   if (inputs === undefined || dtype === undefined) {
     invalidArgument(name, "{ data: Uint8Array, Float32Array or Int32Array, shape }", inputs?.data ?? inputs);
   }
   const shape = checkShape(`${name}.shape`, inputs.shape);
-  if (shape.length === 0) invalidArgument(`${name}.shape`, "items first, then the shape of one", shape);
+  const [size] = shape;
+  if (size === undefined) invalidArgument(`${name}.shape`, "items first, then the shape of one", shape);
   checkLength(`${name}.data`, inputs.data.length, shape);
   if (isFloat32Array(inputs.data)) checkFinite(`${name}.data`, inputs.data);
-  return { data: inputs.data, shape, dtype };
+  return { data: inputs.data, shape, dtype, size };
 }
 
 function checkLabels(name: string, labels: GivenBatch["labels"], size: number): Batch["labels"] {

@@ -33,7 +33,7 @@ export interface Slot {
   readonly inputs: InputArray;
   readonly labels: Int32Array | Float32Array;
   /** Three numbers per item, if images are augmented on the device; see `Batch.moves`. */
-  readonly moves?: Int32Array;
+  readonly moves?: Int32Array | undefined;
 }
 
 /** Gathers the batches of a plan. The calling thread and the gathering thread both use it, so the bits are the same. */
@@ -66,11 +66,11 @@ export class Gatherer {
   }
 
   #copyItem(place: Place, item: number, from: number, { inputs: out, moves }: Slot, position: number): void {
-    const { augment, inputs, itemShape, seed } = this.#plan;
+    const { augment, inputs, seed } = this.#plan;
     const to = position * this.#itemSize;
-    const changes = !place.plain && (augment.pad > 0 || augment.flip);
-    if (!changes || moves) out.set(inputs.subarray(from, from + this.#itemSize), to);
-    if (!changes) return;
+    const image = place.plain ? undefined : augment.image;
+    if (!image || moves) out.set(inputs.subarray(from, from + this.#itemSize), to);
+    if (!image) return;
     // Each item and epoch uses one block of random numbers, so the crop is the same with and without flipping.
     philox4x32(this.#random, item, Purpose.augmentation, ...words(place.epoch), ...words(seed));
     const [down = 0, across = 0, mirror = 0] = this.#random;
@@ -82,17 +82,16 @@ export class Gatherer {
       moves.set([dy, dx, isMirrored ? 1 : 0], 3 * position);
       return;
     }
-    const [height, width, channels] = itemShape as readonly [number, number, number];
+    const [height, width, channels] = image;
     copyShifted(inputs, from, out, to, height, width, channels, dy, dx, isMirrored);
   }
 
   #orderOf(epoch: number): Uint32Array {
-    let known = this.#orders.find((entry) => entry.epoch === epoch);
-    if (known === undefined) {
-      known = { epoch, order: permutation(this.#plan.items, this.#plan.seed, epoch) };
-      this.#orders = [known, ...this.#orders.slice(0, 1)];
-    }
-    return known.order;
+    const known = this.#orders.find((entry) => entry.epoch === epoch);
+    if (known !== undefined) return known.order;
+    const order = permutation(this.#plan.items, this.#plan.seed, epoch);
+    this.#orders = [{ epoch, order }, ...this.#orders.slice(0, 1)];
+    return order;
   }
 }
 

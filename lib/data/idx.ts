@@ -5,23 +5,23 @@ import { expectOptions, optionNames } from "../options.js";
 import { isUint8Array } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
 import { checkSplit, invalidFile, listFolder, notFound, type Split } from "./files.js";
-import { sharedArray } from "./items.js";
+import { hasThreeAxes, sharedArray } from "./items.js";
 import { readIdx } from "./read-idx.js";
 
 /** Options of {@link idx}. */
 export interface IdxOptions {
   /** The split to load. Default `"train"`. */
-  readonly split?: Split;
+  readonly split?: Split | undefined;
   /** Names of the classes by label, or their number, from 1 to 65536. Default 10. Classes without names get numbers. */
-  readonly classes?: number | readonly string[];
-  /** Name of the dataset in messages and records. Default: the folder and the split. */
-  readonly name?: string;
+  readonly classes?: number | readonly string[] | undefined;
+  /** Name of the dataset in messages and results. Default: the folder and the split. */
+  readonly name?: string | undefined;
 }
 
 const names = optionNames<IdxOptions>({ split: true, classes: true, name: true });
 
 /** Largest number of classes. Labels are bytes, but a model may have more classes than its data. */
-const mostClasses = 65_536;
+const maxClasses = 65_536;
 
 const prefixes = { train: "train", test: "t10k" } as const;
 
@@ -47,22 +47,23 @@ export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayD
   const classes = classNames(options.classes ?? 10);
   const imagesAt = await find(dir, `${prefixes[split]}-images`, "idx3");
   const labelsAt = await find(dir, `${prefixes[split]}-labels`, "idx1");
-  const images = await readBytesOfRank(imagesAt, 3);
-  const labels = await readBytesOfRank(labelsAt, 1);
+  const images = await readUint8(imagesAt);
+  if (!hasThreeAxes(images.shape)) invalidFile(imagesAt, 3, "3 dimension(s)", `${images.shape.length}`);
+  const labels = await readUint8(labelsAt);
+  if (labels.shape.length !== 1) invalidFile(labelsAt, 3, "1 dimension(s)", `${labels.shape.length}`);
 
-  const [items, height, width] = images.shape as [number, number, number];
+  const [items, height, width] = images.shape;
   if (labels.shape[0] !== items) {
     invalidFile(labelsAt, 4, `${items} labels, one for each image in ${imagesAt}`, `${labels.shape[0]}`);
   }
   if (images.data.length === 0) invalidFile(imagesAt, 4, "at least one image with pixels", images.shape.join(" × "));
   const classOf = sharedArray("int32", items);
-  for (let i = 0; i < items; i++) {
-    const label = labels.data[i]!;
+  labels.data.forEach((label, i) => {
     if (label >= classes.length) {
       invalidFile(labelsAt, 8 + i, `a label from 0 to ${classes.length - 1} for item ${i}`, `${label}`);
     }
     classOf[i] = label;
-  }
+  });
   return new ArrayDataset({
     inputs: { data: images.data, shape: [height, width, 1], dtype: "uint8" },
     labels: classOf,
@@ -73,25 +74,24 @@ export async function idx(dir: string, options: IdxOptions = {}): Promise<ArrayD
 
 async function find(dir: string, base: string, kind: string): Promise<string> {
   const names = ["-", "."].flatMap((mark) => ["", ".gz"].map((end) => `${base}${mark}${kind}-ubyte${end}`));
-  const there = await listFolder(dir, names);
-  const name = names.find((candidate) => there.includes(candidate));
-  return name === undefined ? notFound(dir, names, there) : join(dir, name);
+  const present = await listFolder(dir, names);
+  const name = names.find((candidate) => present.includes(candidate));
+  return name === undefined ? notFound(dir, names, present) : join(dir, name);
 }
 
-async function readBytesOfRank(path: string, rank: number): Promise<{ data: Uint8Array; shape: readonly number[] }> {
+async function readUint8(path: string): Promise<{ data: Uint8Array; shape: readonly number[] }> {
   const file = await readIdx(path);
   const { data, shape } = file;
   if (!isUint8Array(data)) invalidFile(path, 2, "elements of type uint8", file.dtype);
-  if (shape.length !== rank) invalidFile(path, 3, `${rank} dimension(s)`, `${shape.length}`);
   return { data, shape };
 }
 
 function classNames(classes: unknown): readonly string[] {
-  if (isSafeInteger(classes) && classes >= 1 && classes <= mostClasses) {
+  if (isSafeInteger(classes) && classes >= 1 && classes <= maxClasses) {
     return Array.from({ length: classes }, (_, i) => String(i));
   }
   if (Array.isArray(classes) && classes.length > 0 && isListOf(classes, (name) => typeof name === "string")) {
     return [...classes];
   }
-  invalidArgument("classes", `a number of classes up to ${mostClasses}, or an array of their names`, classes);
+  invalidArgument("classes", `a number of classes up to ${maxClasses}, or an array of their names`, classes);
 }

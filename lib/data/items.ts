@@ -51,8 +51,8 @@ export interface Dataset {
   /** All labels, item after item. */
   readonly labels: ItemLabels;
   /** Names of the classes, by index. */
-  readonly classes?: readonly string[];
-  /** Name of the dataset in messages and records. */
+  readonly classes?: readonly string[] | undefined;
+  /** Name of the dataset in messages and results. */
   readonly name: string;
 }
 
@@ -63,6 +63,11 @@ export function typeOf(data: unknown): InputType | undefined {
   if (isUint8Array(data)) return "uint8";
   if (isFloat32Array(data)) return "float32";
   return isInt32Array(data) ? "int32" : undefined;
+}
+
+/** Returns whether inputs can be stored in such an array. */
+export function isInputArray(data: unknown): data is InputArray {
+  return typeOf(data) !== undefined;
 }
 
 /**
@@ -84,7 +89,7 @@ export function sharedArray<T extends InputType>(dtype: T, length: number): Arra
  *
  * @throws StepsizeError `out-of-memory`
  */
-export function ownArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
+export function unsharedArray<T extends InputType>(dtype: T, length: number): ArrayFor<T> {
   return arrayOver(
     dtype,
     allocate("data", () => new ArrayBuffer(length * width[dtype])),
@@ -109,6 +114,7 @@ type ArrayFor<T extends InputType> = { uint8: Uint8Array; float32: Float32Array;
  * @throws StepsizeError `out-of-memory`
  */
 export function toShared(data: Int32Array): Int32Array;
+export function toShared(data: Float32Array): Float32Array;
 export function toShared(data: InputArray): InputArray;
 export function toShared(data: InputArray): InputArray {
   const { buffer, byteOffset, length } = data;
@@ -120,6 +126,11 @@ export function toShared(data: InputArray): InputArray {
   const copy = sharedArray(typeOf(data), length);
   copy.set(data);
   return copy;
+}
+
+/** Returns whether a shape has three axes. */
+export function hasThreeAxes(shape: readonly number[]): shape is readonly [number, number, number] {
+  return shape.length === 3;
 }
 
 /** Returns the number of elements of a shape; 1 for `[]`. */

@@ -8,14 +8,16 @@ export async function* readAhead<T>(
   ahead: number,
   make: (position: number) => Promise<T>,
 ): AsyncGenerator<T, undefined> {
-  const underWay: Promise<T>[] = [];
-  for (let drawn = first, asked = first; drawn < end; drawn++) {
-    for (; asked < end && asked <= drawn + ahead; asked++) {
-      const promise = make(asked);
+  const pending: Promise<T>[] = [];
+  for (let drawn = first, requested = first; ; drawn++) {
+    for (; requested < end && requested <= drawn + ahead; requested++) {
+      const promise = make(requested);
       // An error is thrown when its result is due. Until then it must not count as an unhandled rejection.
       promise.catch(() => {});
-      underWay.push(promise);
+      pending.push(promise);
     }
-    yield await underWay.shift()!;
+    const due = pending.shift();
+    if (due === undefined) return;
+    yield await due;
   }
 }

@@ -9,17 +9,25 @@ import { invalidFile, openData } from "./files.js";
 
 // The format: two zero bytes, a byte for the element type, a byte for the rank, a big-endian 32-bit extent per
 // dimension, then the elements, big-endian, row-major.
-const elements = {
-  8: { dtype: "uint8", array: Uint8Array, get: "getUint8" },
-  9: { dtype: "int8", array: Int8Array, get: "getInt8" },
-  11: { dtype: "int16", array: Int16Array, get: "getInt16" },
-  12: { dtype: "int32", array: Int32Array, get: "getInt32" },
-  13: { dtype: "float32", array: Float32Array, get: "getFloat32" },
-  14: { dtype: "float64", array: Float64Array, get: "getFloat64" },
-} as const;
+const elements = new Map<number, Element>([
+  [8, { dtype: "uint8", width: 1, over: (memory) => new Uint8Array(memory), get: "getUint8" }],
+  [9, { dtype: "int8", width: 1, over: (memory) => new Int8Array(memory), get: "getInt8" }],
+  [11, { dtype: "int16", width: 2, over: (memory) => new Int16Array(memory), get: "getInt16" }],
+  [12, { dtype: "int32", width: 4, over: (memory) => new Int32Array(memory), get: "getInt32" }],
+  [13, { dtype: "float32", width: 4, over: (memory) => new Float32Array(memory), get: "getFloat32" }],
+  [14, { dtype: "float64", width: 8, over: (memory) => new Float64Array(memory), get: "getFloat64" }],
+]);
 
-/** An element type of the format: its name here, its array, and the method that reads it. */
-type Element = (typeof elements)[keyof typeof elements];
+/** An element type of the format. */
+interface Element {
+  readonly dtype: "uint8" | "int8" | "int16" | "int32" | "float32" | "float64";
+  /** Bytes per element. */
+  readonly width: number;
+  /** Returns an array of the type over memory. */
+  readonly over: (memory: SharedArrayBuffer) => IdxFile["data"];
+  /** The method that reads an element. */
+  readonly get: "getUint8" | "getInt8" | "getInt16" | "getInt32" | "getFloat32" | "getFloat64";
+}
 
 /** The contents of an IDX file, in the machine's byte order. */
 export interface IdxFile {
@@ -63,7 +71,7 @@ export async function readIdx(path: string): Promise<IdxFile> {
 }
 
 async function readPlain(path: string, file: FileHandle, size: number): Promise<IdxFile> {
-  const bytes = new Uint8Array(Math.min(size, longestHeader));
+  const bytes = new Uint8Array(Math.min(size, maxHeaderBytes));
   const { element, shape, start, wanted } = readHeader(
     path,
     bytes.subarray(0, await readInto({ file, path }, bytes, 0)),
@@ -98,7 +106,7 @@ async function collect(path: string, chunks: AsyncIterable<Uint8Array>, packed: 
       continue;
     }
     beginning = Buffer.concat([beginning, chunk]);
-    if (beginning.length >= longestHeader) idx = begin(path, beginning, packed);
+    if (beginning.length >= maxHeaderBytes) idx = begin(path, beginning, packed);
   }
   return (idx ?? begin(path, beginning, packed)).end();
 }
@@ -107,7 +115,8 @@ async function collect(path: string, chunks: AsyncIterable<Uint8Array>, packed: 
 function begin(path: string, beginning: Uint8Array, packed: number) {
   const { element, shape, start, wanted } = readHeader(path, beginning);
   const need = bytesInWords(element, shape, wanted);
-  if (wanted > mostUnpacked(packed)) invalidFile(path, start, need, `a gzip file of ${packed} bytes, which holds less`);
+  if (wanted > maxUnpackedBytes(packed))
+    invalidFile(path, start, need, `a gzip file of ${packed} bytes, which holds less`);
   const shared = allocate(path, () => new SharedArrayBuffer(wanted));
   const bytes = new Uint8Array(shared);
   let done = 0;
@@ -128,35 +137,35 @@ function begin(path: string, beginning: Uint8Array, packed: number) {
 }
 
 /** Returns the largest unpacked size of a gzip file: deflate encodes at most 258 bytes in two bits. */
-function mostUnpacked(packed: number): number {
+function maxUnpackedBytes(packed: number): number {
   return packed * 4 * 258;
 }
 
 // A header has four bytes, and four for each of at most 255 dimensions.
-const longestHeader = 4 + 4 * 255;
+const maxHeaderBytes = 4 + 4 * 255;
 
 /**
  * Reads and checks a header.
- * @param bytes the beginning of the file, at least {@link longestHeader} bytes unless the file is shorter
+ * @param bytes the beginning of the file, at least {@link maxHeaderBytes} bytes unless the file is shorter
  */
 function readHeader(path: string, bytes: Uint8Array) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length;
   if (end < 4) invalidFile(path, end, "a header of at least 4 bytes", `the end of the file after ${end}`);
   if (view.getUint16(0) !== 0) {
-    invalidFile(path, 0, "the magic number 00 00 of an IDX file", `${hex(bytes[0]!)} ${hex(bytes[1]!)}`);
+    invalidFile(path, 0, "the magic number 00 00 of an IDX file", `${hex(view.getUint8(0))} ${hex(view.getUint8(1))}`);
   }
-  const element: Element | undefined = elements[bytes[2] as keyof typeof elements];
-  if (element === undefined) invalidFile(path, 2, "an element type of 08, 09, 0b, 0c, 0d or 0e", hex(bytes[2]!));
-  const rank = bytes[3]!;
+  const type = view.getUint8(2);
+  const element = elements.get(type);
+  if (element === undefined) invalidFile(path, 2, "an element type of 08, 09, 0b, 0c, 0d or 0e", hex(type));
+  const rank = view.getUint8(3);
   if (rank === 0) invalidFile(path, 3, "at least 1 dimension", "0");
   const start = 4 + 4 * rank;
   if (end < start) {
     invalidFile(path, end, `a header of ${start} bytes for ${rank} dimensions`, `the end of the file after ${end}`);
   }
   const shape = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i));
-  const width = element.array.BYTES_PER_ELEMENT;
-  const wanted = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, width);
+  const wanted = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, element.width);
   return { element, shape, start, wanted };
 }
 
@@ -167,10 +176,8 @@ function bytesInWords({ dtype }: Element, shape: readonly number[], bytes: numbe
 
 /** Converts big-endian elements to the machine's byte order, in place. */
 function toNative(element: Element, shared: SharedArrayBuffer): IdxFile["data"] {
-  // The type checker cannot call a union of constructors.
-  const array = element.array as new (buffer: SharedArrayBuffer) => IdxFile["data"];
-  const data = new array(shared);
-  const width = element.array.BYTES_PER_ELEMENT;
+  const { width } = element;
+  const data = element.over(shared);
   if (width === 1) return data;
   const view = new DataView(shared);
   for (let i = 0; i < data.length; i++) data[i] = view[element.get](i * width);

@@ -38,9 +38,9 @@ function ofBytes(data: Uint8Array, channels: number, itemSize: number, items: nu
   const mean: number[] = [];
   const std: number[] = [];
   for (let channel = 0; channel < channels; channel++) {
-    const own = counts.subarray(channel * 256, channel * 256 + 256);
-    const middle = own.reduce((sum, times, value) => sum + times * value, 0) / total;
-    const variance = own.reduce((sum, times, value) => sum + times * (value - middle) ** 2, 0) / total;
+    const frequencies = counts.subarray(channel * 256, channel * 256 + 256);
+    const middle = frequencies.reduce((sum, times, value) => sum + times * value, 0) / total;
+    const variance = frequencies.reduce((sum, times, value) => sum + times * (value - middle) ** 2, 0) / total;
     mean.push(middle / 255);
     std.push(Math.sqrt(variance) / 255);
   }

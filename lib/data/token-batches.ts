@@ -10,15 +10,15 @@ export interface TokenBatchOptions {
   /** Number of windows per batch, an integer of at least 1. */
   readonly size: number;
   /** Seed of the positions of windows, a safe integer of at least 0. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** Number of batches to read ahead, from 0 to 64. The batches are the same. Default 2. */
-  readonly prefetch?: number;
+  readonly prefetch?: number | undefined;
   /** Largest number of windows of `once`, evenly spread over the text, an integer of at least 1. Default all. */
-  readonly most?: number;
+  readonly most?: number | undefined;
 }
 
 /** Largest number of ids in a batch, 1 GiB as int32. */
-const mostIds = 2 ** 28;
+const maxIds = 2 ** 28;
 
 const names = optionNames<TokenBatchOptions>({ size: true, seed: true, prefetch: true, most: true });
 
@@ -64,10 +64,10 @@ export class TokenBatches implements BatchSource {
     if (!Number.isSafeInteger(prefetch) || prefetch < 0 || prefetch > 64) {
       invalidArgument("batches.prefetch", "an integer from 0 to 64", prefetch);
     }
-    if (size * text.context > mostIds)
+    if (size * text.context > maxIds)
       invalidArgument(
         "batches.size",
-        `at most ${Math.floor(mostIds / text.context)} windows of ${text.context} ids`,
+        `at most ${Math.floor(maxIds / text.context)} windows of ${text.context} ids`,
         size,
       );
     this.#text = text;

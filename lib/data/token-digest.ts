@@ -13,8 +13,8 @@ const timeIsSure = 2000;
 /**
  * Verifies the SHA-256 of a file, once.
  *
- * A successful check is recorded in `<file>.verified` and holds as long as the file's size, time of change and inode
- * stay the same. If the record cannot be written, the check holds for this process. A digest that is not 64 hexadecimal
+ * A successful check is noted in `<file>.verified` and holds as long as the file's size, time of change and inode
+ * stay the same. If that file cannot be written, the check holds for this process. A digest that is not 64 hexadecimal
  * digits is not a SHA-256, and the file is then not checked.
  *
  * @param digest the expected SHA-256, in lower-case hexadecimal
@@ -24,8 +24,8 @@ const timeIsSure = 2000;
 export async function verifyDigest(path: string, digest: string): Promise<void> {
   if (!/^[0-9a-f]{64}$/.test(digest)) return;
   const mark = await markOf(path, digest);
-  const beside = `${path}.verified`;
-  if (verified.get(path) === mark || (await noted(beside)) === mark) return;
+  const markFile = `${path}.verified`;
+  if (verified.get(path) === mark || (await storedMark(markFile)) === mark) return;
   const started = Date.now();
   const found = await digestOf(path);
   if (found !== digest)
@@ -38,7 +38,7 @@ export async function verifyDigest(path: string, digest: string): Promise<void> 
   const { mtimeMs } = await stat(path);
   if (mtimeMs > started - timeIsSure || (await markOf(path, digest)) !== mark) return;
   verified.set(path, mark);
-  await writeFile(beside, mark).catch(() => {});
+  await writeFile(markFile, mark).catch(() => {});
 }
 
 /** Returns a text that identifies the present version of a file and the digest that it was compared with. */
@@ -49,9 +49,9 @@ async function markOf(path: string, digest: string): Promise<string> {
   return `${digest} size ${size} changed ${mtimeNs} inode ${ino}\n`;
 }
 
-async function noted(path: string): Promise<string | undefined> {
+async function storedMark(path: string): Promise<string | undefined> {
   const found = await stat(path).catch(() => undefined);
-  // A record is a short line. Anything else was not written here.
+  // A mark is a short line. Anything else was not written here.
   if (!found?.isFile() || found.size > 1000) return undefined;
   return await readFile(path, "utf8").catch(() => undefined);
 }

@@ -6,6 +6,7 @@ import { expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { someOf } from "../quoting.js";
 import { readFile } from "../read-file.js";
+import { codeOf, messageOf } from "../realms.js";
 import { invalidFile, notFound } from "./files.js";
 
 /** A text file, which is one document. */
@@ -17,7 +18,7 @@ export interface TextFile {
 const textEndings = [".txt", ".md"];
 
 /** Largest size of a document in bytes. It is in memory as bytes, as a string and as ids. */
-const largestDocument = 256 * 2 ** 20;
+const maxDocumentBytes = 256 * 2 ** 20;
 
 /**
  * Finds the text files at these paths. From a folder it takes all `.txt` and `.md` files, sorted by path, including
@@ -41,9 +42,9 @@ export async function findTextFiles(
       throw new StepsizeError("invalid-file", `${path}: expected a folder or a text file, found a pipe or a device`);
     for (const file of given.isDirectory() ? await filesBelow(path, onSkip) : [path]) {
       const { size } = await statOf(file);
-      if (size > largestDocument) {
-        const limit = `a document of at most ${largestDocument} bytes`;
-        invalidFile(file, largestDocument, limit, `one of ${size}; divide it into several files`);
+      if (size > maxDocumentBytes) {
+        const limit = `a document of at most ${maxDocumentBytes} bytes`;
+        invalidFile(file, maxDocumentBytes, limit, `one of ${size}; divide it into several files`);
       }
       // The full path is the key. A document that occurs twice could be in both the training and the test split.
       if (size > 0) found.set(resolve(file), { path: file, bytes: size });
@@ -59,7 +60,7 @@ export async function findTextFiles(
  * @throws StepsizeError `invalid-file` naming the first byte that is not UTF-8, and any error of reading the file
  */
 export async function readText({ path }: TextFile): Promise<string> {
-  const bytes = await readFile(path, largestDocument);
+  const bytes = await readFile(path, maxDocumentBytes);
   if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
   const at = validPrefix(bytes);
   const found = Array.from(bytes.subarray(at, at + 4), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
@@ -101,16 +102,15 @@ async function filesBelow(folder: string, onSkip: (path: string, why: string) =>
 }
 
 /** Error codes of links that are broken or circular. */
-const leadNowhere = ["ENOENT", "ELOOP", "ENOTDIR"];
+const brokenLinkCodes = ["ENOENT", "ELOOP", "ENOTDIR"];
 
 /** Whether an entry of a folder is a file. A broken link is skipped, so that the rest of the folder is read. */
 async function isFile(path: string, entry: Dirent, onSkip: (path: string, why: string) => void): Promise<boolean> {
   try {
     return (await stat(path)).isFile();
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (!entry.isSymbolicLink() || !leadNowhere.includes(code ?? "")) return unreadable(path, cause as Error);
-    onSkip(path, `broken link (${message})`);
+    if (!entry.isSymbolicLink() || !brokenLinkCodes.includes(codeOf(cause) ?? "")) return unreadable(path, cause);
+    onSkip(path, `broken link (${messageOf(cause)})`);
     return false;
   }
 }
@@ -127,6 +127,6 @@ async function statOf(path: string) {
   return stat(path).catch((cause) => unreadable(path, cause));
 }
 
-function unreadable(path: string, cause: Error): never {
-  throw new StepsizeError("not-found", `${path}: cannot be read (${cause.message})`, { cause });
+function unreadable(path: string, cause: unknown): never {
+  throw new StepsizeError("not-found", `${path}: cannot be read (${messageOf(cause)})`, { cause });
 }

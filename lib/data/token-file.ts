@@ -26,7 +26,7 @@ export class TokenFile {
   readonly #store: TokenStore;
   // This is a number and not a FileHandle, because Node warns if a FileHandle is garbage-collected.
   #file: Promise<number> | undefined;
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #pending = new Set<Promise<unknown>>();
 
   constructor(store: TokenStore) {
     this.#store = store;
@@ -70,7 +70,7 @@ export class TokenFile {
 
   /** Waits for pending reads and closes the file. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(this.#pending);
     const file = this.#file;
     this.#file = undefined;
     if (file !== undefined) await file.then(closeFile, () => {});
@@ -78,8 +78,8 @@ export class TokenFile {
 
   #bytes(start: number, length: number): Promise<Uint8Array> {
     const bytes = this.#readBytes(start, length);
-    this.#underWay.add(bytes);
-    const done = () => void this.#underWay.delete(bytes);
+    this.#pending.add(bytes);
+    const done = () => void this.#pending.delete(bytes);
     bytes.then(done, done);
     return bytes;
   }

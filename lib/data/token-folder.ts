@@ -37,7 +37,7 @@ export interface SplitInfo {
 export interface TokenFolder {
   /** Name and version of the format. */
   readonly format: typeof tokenFormat;
-  /** Name of the corpus in messages and records, independent of the folder's location. */
+  /** Name of the corpus in messages and results, independent of the folder's location. */
   readonly name: string;
   /** The tokenizer that made the ids. */
   readonly tokenizer: TokenizerSpec;
@@ -106,6 +106,7 @@ const split = object<SplitInfo>({ documents: count, tokens: count, bytes: count,
 const fields = object<TokenFolder>({
   format: oneOf<typeof tokenFormat>([tokenFormat]),
   name,
+  // The text can be used without its tokenizer, so an unknown kind is refused only by `tokenizerOf`.
   tokenizer: object<{ readonly kind: string }>({ kind: text }, "an object with a kind") as Schema<TokenizerSpec>,
   vocabulary: numberThat("a number of ids, from 1 to 2^31", (ids) => isCount(ids) && ids >= 1 && ids <= 2 ** 31),
   dtype: oneOf(["uint16", "uint32"]),

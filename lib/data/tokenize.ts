@@ -2,6 +2,7 @@ import { mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { expectFunction, expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { valueAt, zip } from "../lookup.js";
 import { expectOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { checkSeed, permutation } from "../random.js";
@@ -25,15 +26,15 @@ export interface TokenizeOptions {
   /** The folder to create. It must not exist or must be empty. */
   readonly out: string;
   /** The tokenizer. Default `{ kind: "bytes" }`. */
-  readonly tokenizer?: TokenizerSpec;
+  readonly tokenizer?: TokenizerSpec | undefined;
   /** Share of the documents in the validation split, from 0 to below 1. Default 0.05. */
-  readonly validation?: number;
+  readonly validation?: number | undefined;
   /** Share of the documents in the test split, from 0 to below 1; both together below 1. Default 0.05. */
-  readonly test?: number;
+  readonly test?: number | undefined;
   /** Seed of the assignment of documents to splits, a safe integer of at least 0. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** Name of the corpus. Default: the last part of `out`. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Called after each document. */
   readonly onProgress?: ((progress: TokenizeProgress) => void) | undefined;
   /**
@@ -42,7 +43,7 @@ export interface TokenizeOptions {
    */
   readonly onSkip?: ((path: string, why: string) => void) | undefined;
   /** Aborts the work. Unfinished files are then removed. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const names = optionNames<TokenizeOptions>({
@@ -115,21 +116,22 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
   const allBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
 
   await removeAbandoned(out);
-  const beside = `${out}.${process.pid}.partial`;
+  const partial = `${out}.${process.pid}.partial`;
   const writers = new Map<TokenSplit, TokenWriter>();
   try {
-    await mkdir(beside, { recursive: true });
+    await mkdir(partial, { recursive: true });
     for (const split of new Set(splitOf)) {
-      writers.set(split, await TokenWriter.create(splitPath(beside, split), dtype));
+      writers.set(split, await TokenWriter.create(splitPath(partial, split), dtype));
     }
-    let [bytes, tokens] = [0, 0];
-    for (const [i, file] of files.entries()) {
+    let [documents, bytes, tokens] = [0, 0, 0];
+    for (const [file, split] of zip(files, splitOf)) {
       signal?.throwIfAborted();
       const ids = tokenizer.encode(await readText(file));
-      await writers.get(splitOf[i]!)!.add(ids, endOfText, file.bytes);
+      await valueAt(writers, split).add(ids, endOfText, file.bytes);
+      documents += 1;
       bytes += file.bytes;
       tokens += ids.length + 1;
-      options.onProgress?.({ documents: i + 1, allDocuments: files.length, bytes, allBytes, tokens });
+      options.onProgress?.({ documents, allDocuments: files.length, bytes, allBytes, tokens });
     }
     const splits: Partial<Record<TokenSplit, SplitInfo>> = {};
     for (const split of tokenSplits) {
@@ -137,13 +139,13 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
       if (writer !== undefined) splits[split] = await writer.finish();
     }
     const folder: TokenFolder = { format: tokenFormat, name, tokenizer: spec, vocabulary, dtype, endOfText, splits };
-    await writeSynced(infoPath(beside), `${JSON.stringify(folder, undefined, 2)}\n`);
+    await writeSynced(infoPath(partial), `${JSON.stringify(folder, undefined, 2)}\n`);
     // The rename replaces an empty folder and fails for others, so files that were added since are not lost.
-    await rename(beside, out);
+    await rename(partial, out);
     return folder;
   } catch (error) {
     for (const writer of writers.values()) await writer.abandon();
-    await rm(beside, { recursive: true, force: true });
+    await rm(partial, { recursive: true, force: true });
     if (error instanceof StepsizeError || !(isError(error) && "syscall" in error)) throw error;
     throw new StepsizeError("invalid-file", `${options.out}: could not be written (${error.message})`, {
       cause: error,
@@ -164,16 +166,16 @@ function checkShares(options: TokenizeOptions): ReadonlyMap<TokenSplit, number> 
     }
     if (share > 0) shares.set(split, share);
   }
-  const held = [...shares.values()].reduce((sum, share) => sum + share, 0);
-  if (held >= 1) invalidArgument("validation and test", "shares that together leave some for training", held);
+  const total = [...shares.values()].reduce((sum, share) => sum + share, 0);
+  if (total >= 1) invalidArgument("validation and test", "shares that together leave some for training", total);
   return shares;
 }
 
 /** Assigns each document to a split. Every split gets at least one document. */
 function assign(documents: number, shares: ReadonlyMap<TokenSplit, number>, seed: number): TokenSplit[] {
   const sizes = [...shares].map(([split, share]) => [split, Math.max(1, Math.round(share * documents))] as const);
-  const held = sizes.reduce((sum, [, size]) => sum + size, 0);
-  if (held >= documents) {
+  const assigned = sizes.reduce((sum, [, size]) => sum + size, 0);
+  if (assigned >= documents) {
     const splits = ["train", ...shares.keys()].join(", ");
     const advice = "divide the text into more files, or set the shares of validation and test to 0";
     invalidArgument("paths", `documents for each of ${splits} (${advice})`, `${documents} in all`);
@@ -181,7 +183,10 @@ function assign(documents: number, shares: ReadonlyMap<TokenSplit, number>, seed
   const order = permutation(documents, seed, 0);
   const splitOf = new Array<TokenSplit>(documents).fill("train");
   let next = 0;
-  for (const [split, size] of sizes) for (let i = 0; i < size; i++) splitOf[order[next++]!] = split;
+  for (const [split, size] of sizes) {
+    for (const document of order.subarray(next, next + size)) splitOf[document] = split;
+    next += size;
+  }
   return splitOf;
 }
 
@@ -201,8 +206,8 @@ async function removeAbandoned(out: string): Promise<void> {
     if (!name.startsWith(prefix) || !name.endsWith(ending)) continue;
     const pid = Number(name.slice(prefix.length, -ending.length));
     // A folder with this process's own id is abandoned too. In a container, process ids are often reused.
-    const abandoned = pid === process.pid || (Number.isInteger(pid) && pid > 0 && !isRunning(pid));
-    if (abandoned) await rm(join(dirname(out), name), { recursive: true, force: true });
+    const isAbandoned = pid === process.pid || (Number.isInteger(pid) && pid > 0 && !isRunning(pid));
+    if (isAbandoned) await rm(join(dirname(out), name), { recursive: true, force: true });
   }
 }
 

@@ -54,7 +54,8 @@ export function bpe(name: EncodingName): Encoding {
     bytesOf(id) {
       if (id === endOfText) return end;
       const token = ranks[id];
-      return token === undefined ? undefined : Buffer.from(token as string);
+      if (token === undefined) return undefined;
+      return typeof token === "string" ? Buffer.from(token) : Uint8Array.from(token);
     },
   };
 }

@@ -68,15 +68,15 @@ export function tokenizerName(spec: TokenizerSpec): string {
  * ```
  */
 export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
-  const { kind, encoding } = (spec ?? {}) as { kind?: unknown; encoding?: unknown };
+  const { kind, encoding }: { readonly kind?: unknown; readonly encoding?: unknown } = spec ?? {};
   if (kind !== "bytes" && kind !== "bpe") invalidArgument("tokenizer.kind", '"bytes" or "bpe"', kind);
   if (kind === "bpe" && !isBpeEncoding(encoding))
     invalidArgument("tokenizer.encoding", bpeEncodings.join(", "), encoding);
   const { bytesOf, ...tokenizer } = isBpeEncoding(encoding) && kind === "bpe" ? bpe(encoding) : bytes();
   const decoder = () => new Utf8Decoder(bytesOf);
   const decode = (ids: Iterable<number>) => {
-    const own = decoder();
-    return Array.from(ids, (id) => own.add(id)).join("") + own.end();
+    const idDecoder = decoder();
+    return Array.from(ids, (id) => idDecoder.add(id)).join("") + idDecoder.end();
   };
   return { spec, ...tokenizer, decode, decoder };
 }

@@ -26,13 +26,13 @@ export interface TokensOptions {
   /** Number of ids per window, an integer of at least 1. */
   readonly context: number;
   /** The split of a token folder. Default `"train"`. */
-  readonly split?: TokenSplit;
+  readonly split?: TokenSplit | undefined;
   /** Type of the ids in a bare file, little-endian. Required for a bare file. */
-  readonly dtype?: TokenType;
+  readonly dtype?: TokenType | undefined;
   /** Number of tokens; all ids of a bare file are below it. Required for a bare file. */
-  readonly vocabulary?: number;
+  readonly vocabulary?: number | undefined;
   /** Number of bytes of a bare file before its first id: 1024 for files of llm.c. Default 0. */
-  readonly skip?: number;
+  readonly skip?: number | undefined;
 }
 
 const names = optionNames<TokensOptions>({ context: true, split: true, dtype: true, vocabulary: true, skip: true });
@@ -56,7 +56,7 @@ const names = optionNames<TokensOptions>({ context: true, split: true, dtype: tr
 export class TokenDataset {
   /** Number of windows that fit into the text without overlap. */
   readonly length: number;
-  /** Name of the text in messages and records. */
+  /** Name of the text in messages and results. */
   readonly name: string;
   /** Number of ids. */
   readonly tokens: number;
@@ -152,8 +152,8 @@ function folderText(path: string, folder: TokenFolder, split: TokenSplit): Omit<
   const { name, dtype, vocabulary, splits } = folder;
   const part = splits[split];
   if (part === undefined) {
-    const there = shown(Object.keys(splits).join(", ")) || "none";
-    throw new StepsizeError("not-found", `${infoPath(path)}: expected a ${split} split, found ${there}`);
+    const present = shown(Object.keys(splits).join(", ")) || "none";
+    throw new StepsizeError("not-found", `${infoPath(path)}: expected a ${split} split, found ${present}`);
   }
   const store = { path: splitPath(path, split), dtype, vocabulary, tokens: part.tokens, skip: 0 };
   return { store, name: `${name} (${split})`, digest: part.digest };

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, readlink, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, isAbsolute } from "node:path";
 import { StepsizeError } from "../errors.js";
-import { messageOf } from "../realms.js";
+import { codeOf, messageOf } from "../realms.js";
 
 let written = 0;
 
@@ -46,24 +46,24 @@ export async function replaceFile(
   write: (file: GrowingFile) => Promise<void>,
 ): Promise<void> {
   // The error of the file system, in contrast to errors that `write` throws itself.
-  let refused: { readonly cause: unknown } | undefined;
+  let failure: { readonly cause: unknown } | undefined;
   const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
     } catch (cause) {
-      refused = { cause };
+      failure = { cause };
       throw cause;
     }
   };
-  let beside: string | undefined;
+  let temporary: string | undefined;
   let file: FileHandle | undefined;
   try {
     const target = await attempt(() => targetOf(path));
     // Every call has its own temporary file, so that two writers of one file do not write into each other's.
-    const own = `${target}.${process.pid}-${written++}.partial`;
+    const partial = `${target}.${process.pid}-${written++}.partial`;
     await attempt(() => mkdir(dirname(target), { recursive: true }));
-    const opened = await attempt(() => open(own, "w"));
-    [beside, file] = [own, opened];
+    const opened = await attempt(() => open(partial, "w"));
+    [temporary, file] = [partial, opened];
     let end = 0;
     await write({
       append: async (part) => {
@@ -77,14 +77,14 @@ export async function replaceFile(
       await opened.sync();
       await opened.close();
       file = undefined;
-      await rename(own, target);
+      await rename(partial, target);
       await syncFolder(dirname(target));
     });
   } catch (error) {
     await file?.close().catch(() => {});
-    if (beside !== undefined) await rm(beside, { force: true }).catch(() => {});
-    if (refused === undefined) throw error;
-    const { cause } = refused;
+    if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => {});
+    if (failure === undefined) throw error;
+    const { cause } = failure;
     const room = isForRoom(cause) ? await roomFor(bytes, path) : "";
     throw new StepsizeError(
       "invalid-file",
@@ -95,19 +95,19 @@ export async function replaceFile(
 }
 
 // The limit of Linux.
-const mostLinks = 40;
+const maxLinks = 40;
 
 /** Returns the path of the file behind symbolic links. The file need not exist. */
 async function targetOf(path: string): Promise<string> {
   let target = path;
   for (let links = 0; ; links++) {
-    const to = await readlink(target).catch((error: NodeJS.ErrnoException) => {
+    const to = await readlink(target).catch((error: unknown) => {
       // The path is not a link, does not exist, or is wrong in a way that writing will report.
-      if (error.code !== "EINVAL" && error.code !== "ENOENT" && error.code !== "ENOTDIR") throw error;
-      return undefined;
+      if (["EINVAL", "ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "")) return undefined;
+      throw error;
     });
     if (to === undefined) break;
-    if (links === mostLinks) throw new Error(`it is one of over ${mostLinks} symbolic links, or of a ring of them`);
+    if (links === maxLinks) throw new Error(`it is one of over ${maxLinks} symbolic links, or of a ring of them`);
     // The path is not normalized. Folders in it may be links, and ".." then refers to the folder that they lead to.
     target = isAbsolute(to) ? to : `${dirname(target)}/${to}`;
   }
@@ -119,7 +119,7 @@ async function targetOf(path: string): Promise<string> {
 }
 
 function isForRoom(error: unknown): boolean {
-  return ["ENOSPC", "EDQUOT", "EFBIG"].includes((error as NodeJS.ErrnoException).code ?? "");
+  return ["ENOSPC", "EDQUOT", "EFBIG"].includes(codeOf(error) ?? "");
 }
 
 /** Returns, for an error message, how much space is needed and how much is free. */

@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import { dictionary, object, Place, text } from "../schema.js";
 
 /**
  * Checksums in the metadata of a safetensors file. The entry `stepsize.crc32` is the text of a JSON object:
@@ -72,24 +73,24 @@ export function readChecksums(
   header: Buffer,
   metadata: Readonly<Record<string, string>>,
 ): ReadonlyMap<string, string> | undefined {
-  const text = metadata[checksumKey];
-  if (text === undefined && !Object.values(metadata).some((value) => value.includes(format))) return undefined;
+  const entry = metadata[checksumKey];
+  if (entry === undefined && !Object.values(metadata).some((value) => value.includes(format))) return undefined;
   const found = header.indexOf(beforeDigits);
   const at = found + beforeDigits.length;
   const digits = header.toString("latin1", at, at + zeros.length);
   const blank = Buffer.from(header);
   blank.write(zeros, at, "latin1");
-  if (text === undefined || found < 0 || digits !== hex(crc32(blank)))
+  if (entry === undefined || found < 0 || digits !== hex(crc32(blank)))
     damaged(path, `the header does not have the checksum that its ${checksumKey} says`);
-  const sums = tensorsOf(text);
-  return sums ? new Map(sums) : damaged(path, `its ${checksumKey} has no checksum of every tensor`);
+  return tensorsOf(entry) ?? damaged(path, `its ${checksumKey} has no checksum of every tensor`);
 }
 
-function tensorsOf(text: string): [string, string][] | undefined {
+const entrySchema = object({ tensors: dictionary(text) });
+
+function tensorsOf(entry: string): ReadonlyMap<string, string> | undefined {
   try {
-    const { tensors } = JSON.parse(text) as { tensors: Readonly<Record<string, string>> };
-    const sums = Object.entries(tensors);
-    return sums.every(([, sum]) => typeof sum === "string") ? sums : undefined;
+    const { tensors } = entrySchema(JSON.parse(entry), new Place(checksumKey));
+    return new Map(Object.entries(tensors));
   } catch {
     return undefined;
   }

@@ -5,7 +5,7 @@ import { type TorchLayout, toTorchOrder } from "../tensor/torch-layout.js";
 import { blockBytes } from "./safetensors-file.js";
 
 /** Limit in bytes for values in transit between a device and a file: of several tensors, or of one part of a tensor. */
-const mostUnderWay = 4 * blockBytes;
+const maxPendingBytes = 4 * blockBytes;
 
 /** A tensor to write: its type, its shape, and its values in parts. */
 export interface Source {
@@ -30,9 +30,9 @@ function elementsPerBlock(dtype: DataType): number {
 /** Returns a source of values in host memory. */
 export function hostSource(dtype: DataType, shape: readonly number[], data: TypedArray): Source {
   function* parts(): Generator<Part> {
-    const most = elementsPerBlock(dtype);
-    for (let first = 0; first < data.length; first += most) {
-      const part = data.subarray(first, first + most);
+    const length = elementsPerBlock(dtype);
+    for (let first = 0; first < data.length; first += length) {
+      const part = data.subarray(first, first + length);
       yield { bytes: part.byteLength, read: () => part };
     }
   }
@@ -77,8 +77,8 @@ export function deviceSource(
   };
   function* parts(): Generator<Part> {
     if (layout !== "same") return yield { bytes: size * width, read: whole };
-    const most = elementsPerBlock(dtype);
-    for (let first = 0; first < size; first += most) yield part(first, Math.min(most, size - first));
+    const length = elementsPerBlock(dtype);
+    for (let first = 0; first < size; first += length) yield part(first, Math.min(length, size - first));
   }
   return { dtype, shape, parts: { [Symbol.iterator]: parts } };
 }
@@ -91,22 +91,25 @@ export async function* readParts<T>(
   sources: Iterable<readonly [T, Source]>,
 ): AsyncGenerator<readonly [T, TypedArray], void, undefined> {
   const queue: { readonly key: T; readonly bytes: number; readonly values: Promise<TypedArray> }[] = [];
-  let underWay = 0;
+  let pendingBytes = 0;
   for (const [key, { parts }] of sources)
     for (const { bytes, read } of parts) {
-      while (queue.length > 0 && underWay + bytes > mostUnderWay) yield await first();
+      while (pendingBytes + bytes > maxPendingBytes) {
+        const oldest = queue.shift();
+        if (oldest === undefined) break;
+        yield await finish(oldest);
+      }
       const values = (async () => read())();
       // If an earlier read fails, this one is never awaited.
       values.catch(() => {});
       queue.push({ key, bytes, values });
-      underWay += bytes;
+      pendingBytes += bytes;
     }
-  while (queue.length > 0) yield await first();
+  for (let oldest = queue.shift(); oldest; oldest = queue.shift()) yield await finish(oldest);
 
-  async function first(): Promise<readonly [T, TypedArray]> {
-    const { key, bytes, values } = queue.shift() as (typeof queue)[number];
+  async function finish({ key, bytes, values }: (typeof queue)[number]): Promise<readonly [T, TypedArray]> {
     const read = await values;
-    underWay -= bytes;
+    pendingBytes -= bytes;
     return [key, read];
   }
 }
@@ -114,7 +117,7 @@ export async function* readParts<T>(
 /** Uploads values to tensors in parts. It waits for the device now and then, so that few values are in transit. */
 export class Uploads {
   readonly #device: Device;
-  #underWay = 0;
+  #pendingBytes = 0;
 
   constructor(device: Device) {
     this.#device = device;
@@ -122,14 +125,14 @@ export class Uploads {
 
   /** Replaces the elements from index `first` on. `data` may be reused when the promise resolves. */
   async write(to: Tensor, first: number, data: TypedArray): Promise<void> {
-    const most = elementsPerBlock(to.dtype);
-    for (let start = 0; start < data.length; start += most) {
-      const part = data.length <= most ? data : data.subarray(start, start + most);
+    const length = elementsPerBlock(to.dtype);
+    for (let start = 0; start < data.length; start += length) {
+      const part = data.length <= length ? data : data.subarray(start, start + length);
       to.device.native.writePart(to.handle, first + start, part);
-      this.#underWay += part.byteLength;
-      if (this.#underWay < mostUnderWay) continue;
+      this.#pendingBytes += part.byteLength;
+      if (this.#pendingBytes < maxPendingBytes) continue;
       await this.#device.synchronize();
-      this.#underWay = 0;
+      this.#pendingBytes = 0;
     }
   }
 }

@@ -2,13 +2,13 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { DataType, TypedArray } from "../native/index.js";
 
 /** Number of values to check before the event loop runs again, a few milliseconds of work. */
-const atOnce = 2 ** 22;
+const blockLength = 2 ** 22;
 
 /** Whether all values are finite, neither NaN nor infinite. */
 export async function areAllFinite(dtype: DataType, values: TypedArray): Promise<boolean> {
-  for (let start = 0; start < values.length; start += atOnce) {
+  for (let start = 0; start < values.length; start += blockLength) {
     if (start > 0) await nextTurn();
-    const part = values.subarray(start, start + atOnce);
+    const part = values.subarray(start, start + blockLength);
     if (!(dtype === "bfloat16" ? areFiniteBfloat16(part) : areFinite(part))) return false;
   }
   return true;

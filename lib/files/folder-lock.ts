@@ -2,7 +2,10 @@ import { randomUUID } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
 import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { isSafeInteger } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
+import { codeOf, messageOf } from "../realms.js";
+import { object, optional, Place, text, valueThat } from "../schema.js";
 
 /** The owner of a lock, which is the content of its file. */
 interface Owner {
@@ -15,7 +18,20 @@ interface Owner {
   /** Name of the machine. */
   readonly host: string;
   /** Time at which the lock was taken, as ISO 8601. Locks of earlier versions do not have it. */
-  readonly since?: string;
+  readonly since?: string | undefined;
+}
+
+const ownerSchema = object<Owner>({
+  token: text,
+  pid: valueThat("an integer", isSafeInteger),
+  began: text,
+  host: text,
+  since: optional(text),
+});
+
+/** Returns the owner in the content of a lock file. Throws if the content is something else. */
+function ownerIn(content: string, path: string): Owner {
+  return ownerSchema(JSON.parse(content), new Place(path));
 }
 
 /** Error codes of `link` on file systems without hard links. */
@@ -31,42 +47,42 @@ const withoutLinks = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"];
  * written
  */
 export async function takeLock(path: string): Promise<() => Promise<void>> {
-  const own: Owner = {
+  const owner: Owner = {
     token: randomUUID(),
     pid: process.pid,
     began: await beginOf(process.pid),
     host: hostname(),
     since: new Date().toISOString(),
   };
-  const beside = `${path}.${own.token}`;
-  await writeFile(beside, JSON.stringify(own)).catch((error: Error) => {
+  const ownerFile = `${path}.${owner.token}`;
+  await writeFile(ownerFile, JSON.stringify(owner)).catch((error: Error) => {
     throw new StepsizeError("invalid-file", `${path}: the lock cannot be written (${error.message})`, { cause: error });
   });
   try {
     for (;;) {
       // A link is created atomically, by one process only.
-      if (await linked(beside, path)) break;
-      const owner = await readOwner(path);
-      if (owner === undefined) continue;
-      if (owner === "unreadable" || (await isAlive(owner))) throw refusal(path, owner);
-      await removeDead(path, owner);
+      if (await linked(ownerFile, path)) break;
+      const holder = await readOwner(path);
+      if (holder === undefined) continue;
+      if (holder === "unreadable" || (await isAlive(holder))) throw refusal(path, holder);
+      await removeDead(path, holder);
     }
   } finally {
-    await rm(beside, { force: true });
+    await rm(ownerFile, { force: true });
   }
   // Asynchronous work is not executed while a process exits.
-  const atExit = () => removeOwn(path, own);
+  const atExit = () => removeLock(path, owner);
   process.once("exit", atExit);
   return async () => {
     process.off("exit", atExit);
-    removeOwn(path, own);
+    removeLock(path, owner);
   };
 }
 
 /** Removes the lock unless it belongs to another owner. */
-function removeOwn(path: string, { token }: Owner): void {
+function removeLock(path: string, { token }: Owner): void {
   try {
-    if ((JSON.parse(readFileSync(path, "utf8")) as Owner).token === token) rmSync(path, { force: true });
+    if (ownerIn(readFileSync(path, "utf8"), path).token === token) rmSync(path, { force: true });
   } catch {
     // The lock is gone, or it belongs to another owner.
   }
@@ -91,10 +107,10 @@ async function linked(from: string, to: string): Promise<boolean> {
     await link(from, to);
     return true;
   } catch (error) {
-    const { code = "", message } = error as NodeJS.ErrnoException;
+    const code = codeOf(error) ?? "";
     if (code === "EEXIST") return false;
     if (withoutLinks.includes(code)) return copied(from, to);
-    throw new StepsizeError("invalid-file", `${to}: the lock cannot be made (${message})`, { cause: error });
+    throw new StepsizeError("invalid-file", `${to}: the lock cannot be made (${messageOf(error)})`, { cause: error });
   }
 }
 
@@ -107,18 +123,16 @@ async function copied(from: string, to: string): Promise<boolean> {
     await writeFile(to, await readFile(from), { flag: "wx" });
     return true;
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return false;
-    throw new StepsizeError("invalid-file", `${to}: the lock cannot be made (${message})`, { cause: error });
+    if (codeOf(error) === "EEXIST") return false;
+    throw new StepsizeError("invalid-file", `${to}: the lock cannot be made (${messageOf(error)})`, { cause: error });
   }
 }
 
 async function readOwner(path: string): Promise<Owner | "unreadable" | undefined> {
   try {
-    const owner = JSON.parse(await readFile(path, "utf8")) as Owner;
-    return typeof owner.token === "string" && Number.isSafeInteger(owner.pid) ? owner : "unreadable";
+    return ownerIn(await readFile(path, "utf8"), path);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : "unreadable";
+    return codeOf(error) === "ENOENT" ? undefined : "unreadable";
   }
 }
 

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { StepsizeError } from "../errors.js";
-import { messageOf } from "../realms.js";
+import { codeOf, messageOf } from "../realms.js";
 import { Place, type Schema } from "../schema.js";
 
 /** A file with one JSON object per line, written by {@link recordText}. Records are only appended. */
@@ -44,12 +44,13 @@ export class RecordsFile<T extends object> {
   #write(line: Buffer): void {
     this.#attempt(() => {
       this.#file ??= openSync(this.path, "a");
-      const { size } = fstatSync(this.#file);
+      const file = this.#file;
+      const { size } = fstatSync(file);
       try {
-        for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
+        for (let done = 0; done < line.length; ) done += writeSync(file, line, done);
       } catch (error) {
         // A partial line would run into the next one.
-        attempted(() => ftruncateSync(this.#file as number, size));
+        ignoringErrors(() => ftruncateSync(file, size));
         throw error;
       }
     });
@@ -78,14 +79,14 @@ export class RecordsFile<T extends object> {
     try {
       return action();
     } catch (error) {
-      const message = `${this.path}: could not be written (${(error as Error).message}); what is in it is kept`;
+      const message = `${this.path}: could not be written (${messageOf(error)}); what is in it is kept`;
       throw new StepsizeError("invalid-file", message, { cause: error });
     }
   }
 }
 
 /** Does something that may fail for the same reason as a failure before it. */
-function attempted(action: () => void): void {
+function ignoringErrors(action: () => void): void {
   try {
     action();
   } catch {
@@ -140,8 +141,7 @@ function bytesOf(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return Buffer.alloc(0);
-    throw new StepsizeError("invalid-file", `${path}: cannot be read (${message})`, { cause: error });
+    if (codeOf(error) === "ENOENT") return Buffer.alloc(0);
+    throw new StepsizeError("invalid-file", `${path}: cannot be read (${messageOf(error)})`, { cause: error });
   }
 }

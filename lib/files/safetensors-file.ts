@@ -50,32 +50,34 @@ export class StoredTensor {
    * @throws StepsizeError `invalid-file` at any block if the file cannot be read, and after the last block if the
    * tensor does not match its checksum; `out-of-memory`
    */
-  async *blocks(): AsyncGenerator<Uint8Array, void, undefined> {
+  async *blocks(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
     const size = Math.min(this.bytes, blockBytes);
-    const buffers = [this.#file.borrow(size)];
-    if (this.bytes > blockBytes) buffers.push(this.#file.borrow(size));
-    const read = (start: number, turn: number) => {
-      const block = (buffers[turn % buffers.length] as Uint8Array).subarray(0, Math.min(size, this.bytes - start));
+    let buffer = this.#file.borrow(size);
+    let otherBuffer = this.bytes > blockBytes ? this.#file.borrow(size) : undefined;
+    const read = (start: number) => {
+      const block = buffer.subarray(0, Math.min(size, this.bytes - start));
+      if (otherBuffer) [buffer, otherBuffer] = [otherBuffer, buffer];
       const reading = this.#file.readInto(block, this.#from + start, shown(this.name)).then(() => block);
       // A consumer that leaves early does not await it.
       reading.catch(() => {});
       return reading;
     };
-    let next: Promise<Uint8Array> | undefined;
+    let next: Promise<Uint8Array<ArrayBuffer>> | undefined;
     let sum = 0;
     try {
-      next = this.bytes > 0 ? read(0, 0) : undefined;
-      for (let start = 0, turn = 1; next; turn++) {
+      next = this.bytes > 0 ? read(0) : undefined;
+      for (let start = 0; next; ) {
         const block = await next;
         start += block.length;
-        next = start < this.bytes ? read(start, turn) : undefined;
+        next = start < this.bytes ? read(start) : undefined;
         if (this.#checksum !== undefined) sum = continued(sum, block);
         yield block;
       }
     } finally {
       // A pending read must not write into a buffer that another reader borrows.
       await next?.catch(() => {});
-      for (const buffer of buffers) this.#file.giveBack(buffer);
+      this.#file.giveBack(buffer);
+      if (otherBuffer) this.#file.giveBack(otherBuffer);
     }
     if (this.#checksum === undefined) return;
     if (hex(sum) !== this.#checksum)
@@ -91,7 +93,7 @@ export class StoredTensor {
    *
    * @throws StepsizeError as {@link blocks}
    */
-  async read(): Promise<Uint8Array> {
+  async read(): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = allocate(`${this.path}: ${shown(this.name)}`, () => new Uint8Array(this.bytes));
     let at = 0;
     for await (const block of this.blocks()) {
@@ -123,7 +125,7 @@ export class StoredFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly #file: FileHandle;
   /** Buffers that are not in use. */
-  readonly #buffers: Uint8Array[] = [];
+  readonly #buffers: Uint8Array<ArrayBuffer>[] = [];
 
   private constructor(
     path: string,
@@ -151,8 +153,8 @@ export class StoredFile {
       await readAll(path, file, header, 0, "the header");
       const { entries, metadata } = readHeader(path, header.subarray(lengthBytes), size);
       const checksums = readChecksums(path, header, metadata);
-      const { [checksumKey]: _, ...others } = metadata;
-      return new StoredFile(path, file, entries, others, checksums);
+      const { [checksumKey]: _, ...callerMetadata } = metadata;
+      return new StoredFile(path, file, entries, callerMetadata, checksums);
     } catch (error) {
       await file.close().catch(() => {});
       throw error;
@@ -170,14 +172,15 @@ export class StoredFile {
   }
 
   /** @internal Returns a buffer of at least this many bytes for one reader. */
-  borrow(bytes: number): Uint8Array {
-    const at = this.#buffers.findIndex((buffer) => buffer.length >= bytes);
-    if (at < 0) return allocate(this.path, () => new Uint8Array(bytes));
-    return this.#buffers.splice(at, 1)[0] as Uint8Array;
+  borrow(bytes: number): Uint8Array<ArrayBuffer> {
+    const found = this.#buffers.find((buffer) => buffer.length >= bytes);
+    if (found === undefined) return allocate(this.path, () => new Uint8Array(bytes));
+    this.#buffers.splice(this.#buffers.indexOf(found), 1);
+    return found;
   }
 
   /** @internal Takes a borrowed buffer back. */
-  giveBack(buffer: Uint8Array): void {
+  giveBack(buffer: Uint8Array<ArrayBuffer>): void {
     this.#buffers.push(buffer);
     // The two largest buffers are enough for every tensor.
     if (this.#buffers.length > 2) this.#buffers.sort((a, b) => b.length - a.length).length = 2;

@@ -1,7 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import { describe, StepsizeError } from "../errors.js";
 import { JsonFault, parseJson } from "../json.js";
+import { valueAt } from "../lookup.js";
 import { quoted, shown } from "../quoting.js";
+import { isObject } from "../realms.js";
 
 /** An entry of a safetensors header: the type, shape and position of a tensor. */
 export interface StoredEntry {
@@ -35,9 +37,9 @@ const sizeOf = new Map([
 export const lengthBytes = 8;
 
 // The limit of the format.
-const mostHeaderBytes = 100_000_000;
+const maxHeaderBytes = 100_000_000;
 // More than any library supports.
-const mostAxes = 64;
+const maxAxes = 64;
 
 /** Throws an `invalid-file` error about the content at an offset. */
 export function refuse(path: string, offset: number, expected: string, found: string): never {
@@ -57,7 +59,7 @@ export function readHeaderLength(path: string, first: Uint8Array, fileSize: numb
     refuse(path, 0, "the 8 bytes of a header length", `a file of ${fileSize} bytes`);
   const view = new DataView(first.buffer, first.byteOffset, lengthBytes);
   const length = Number(view.getBigUint64(0, true));
-  if (length > mostHeaderBytes)
+  if (length > maxHeaderBytes)
     refuse(path, 0, "the header length of a safetensors file", ofTorchSave(first) ?? String(length));
   if (fileSize < lengthBytes + length)
     refuse(
@@ -110,7 +112,7 @@ function parseHeader(path: string, json: Uint8Array): Record<string, unknown> {
  */
 function ofTorchSave(bytes: Uint8Array): string | undefined {
   const zip = bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
-  const pickle = bytes[0] === 0x80 && (bytes[1] as number) >= 2 && (bytes[1] as number) <= 5;
+  const pickle = bytes[0] === 0x80 && [2, 3, 4, 5].some((protocol) => bytes[1] === protocol);
   if (!zip && !pickle) return undefined;
   return `a ${zip ? "zip archive" : "pickle"}, as torch.save writes it; write it with safetensors.torch.save_file instead`;
 }
@@ -119,33 +121,33 @@ function ofTorchSave(bytes: Uint8Array): string | undefined {
 function readMetadata(path: string, metadata: unknown): Record<string, string> {
   if (metadata === null) return {};
   if (!isObject(metadata)) refuse(path, lengthBytes, "__metadata__ of texts", describe(metadata));
-  for (const [name, value] of Object.entries(metadata))
+  const entries = Object.entries(metadata).map(([name, value]) => {
     if (typeof value !== "string")
       refuse(path, lengthBytes, `__metadata__ of texts`, `${describe(value)} as ${shown(name)}`);
-  return metadata as Record<string, string>;
+    return [name, value] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 function readEntry(path: string, name: string, entry: unknown, start: number, fileSize: number): StoredEntry {
-  const own = shown(name);
-  const { dtype: code, shape, data_offsets: offsets } = isObject(entry) ? entry : {};
-  const size =
-    sizeOf.get(code as string) ??
-    refuse(path, lengthBytes, `${own} of type ${[...sizeOf.keys()].join(", ")}`, describe(code));
-  if (!isSizes(shape) || shape.length > mostAxes)
-    refuse(path, lengthBytes, `${own} with a shape of at most ${mostAxes} whole numbers`, describe(shape));
-  if (!isSizes(offsets) || offsets.length !== 2)
-    refuse(path, lengthBytes, `${own} with two data_offsets`, describe(offsets));
-  const [from, to] = offsets as [number, number];
-  const length = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, size);
-  if (to - from !== length) refuse(path, lengthBytes, `${own} of ${length} bytes`, `offsets of ${to - from}`);
+  const tensor = shown(name);
+  const { dtype: code, shape, data_offsets: offsets }: Record<string, unknown> = isObject(entry) ? entry : {};
+  if (typeof code !== "string" || !sizeOf.has(code))
+    refuse(path, lengthBytes, `${tensor} of type ${[...sizeOf.keys()].join(", ")}`, describe(code));
+  if (!isSizes(shape) || shape.length > maxAxes)
+    refuse(path, lengthBytes, `${tensor} with a shape of at most ${maxAxes} whole numbers`, describe(shape));
+  if (!isPair(offsets)) refuse(path, lengthBytes, `${tensor} with two data_offsets`, describe(offsets));
+  const [from, to] = offsets;
+  const length = shape.includes(0) ? 0 : shape.reduce((product, extent) => product * extent, valueAt(sizeOf, code));
+  if (to - from !== length) refuse(path, lengthBytes, `${tensor} of ${length} bytes`, `offsets of ${to - from}`);
   if (start + to > fileSize)
     refuse(
       path,
       start + from,
-      `the ${to - from} bytes of ${own}`,
+      `the ${to - from} bytes of ${tensor}`,
       `the end of the file at ${fileSize}: it is cut short`,
     );
-  return { code: code as string, shape, from: start + from, to: start + to };
+  return { code, shape, from: start + from, to: start + to };
 }
 
 /**
@@ -165,6 +167,6 @@ function isSizes(value: unknown): value is readonly number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+function isPair(value: unknown): value is readonly [number, number] {
+  return isSizes(value) && value.length === 2;
 }

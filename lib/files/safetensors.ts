@@ -26,7 +26,7 @@ const codeOf: Record<DataType, string> = {
   uint8: "U8",
   bfloat16: "BF16",
 };
-const typeOf = new Map<string, DataType>(Object.entries(codeOf).map(([dtype, code]) => [code, dtype as DataType]));
+const typeOf = new Map(dataTypes.map((dtype) => [codeOf[dtype], dtype]));
 
 /**
  * Writes tensors and text atomically to a safetensors file.
@@ -59,9 +59,9 @@ export async function writeSafetensors(
 ): Promise<void> {
   expectText("path", path, "the path of a file");
   expectMethods("tensors", tensors, ["get", "entries"], "a Map of { dtype, shape, data } by name");
-  for (const [name, one] of tensors) {
-    expectObject(`tensors: ${name}`, one, "{ dtype, shape, data }");
-    const { dtype, shape, data } = one;
+  for (const [name, tensor] of tensors) {
+    expectObject(`tensors: ${name}`, tensor, "{ dtype, shape, data }");
+    const { dtype, shape, data } = tensor;
     if (!Object.hasOwn(arrayOf, dtype)) invalidArgument(`tensors: ${name}: dtype`, dataTypes.join(", "), dtype);
     expectShape(`tensors: ${name}: shape`, shape);
     const size = shape.reduce((product, length) => product * length, 1);
@@ -99,18 +99,21 @@ export async function writeSources(
 ): Promise<void> {
   // With larger elements first, every tensor is aligned without gaps, which the format does not allow.
   const width = ({ dtype }: Source) => arrayOf[dtype].BYTES_PER_ELEMENT;
-  const ordered = [...sources].sort(([, a], [, b]) => width(b) - width(a));
-  const sums = new Map(ordered.map(([name]) => [name, 0]));
-  const header = () => headerOf(ordered, { [checksumKey]: checksumText(sums), ...metadata });
+  const tensors = [...sources].map(([name, source]) => ({ name, source, sum: 0 }));
+  tensors.sort((a, b) => width(b.source) - width(a.source));
+  const header = () => {
+    const sums = checksumText(tensors.map(({ name, sum }) => [name, sum]));
+    return headerOf(tensors, { [checksumKey]: sums, ...metadata });
+  };
   const blank = header();
-  const dataBytes = ordered.reduce((sum, [, source]) => sum + bytesOf(source), 0);
+  const dataBytes = tensors.reduce((bytes, { source }) => bytes + bytesOf(source), 0);
   await replaceFile(path, blank.length + dataBytes, async (file) => {
     // Reserves the space of the header until the checksums are known.
     await file.append(blank);
-    for await (const [name, values] of readParts(ordered)) {
-      await checks.values?.(name, sources.get(name) as Source, values);
+    for await (const [tensor, values] of readParts(tensors.map((tensor) => [tensor, tensor.source]))) {
+      await checks.values?.(tensor.name, tensor.source, values);
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-      sums.set(name, continued(sums.get(name) as number, bytes));
+      tensor.sum = continued(tensor.sum, bytes);
       await file.append(bytes);
     }
     const complete = header();
@@ -126,11 +129,11 @@ function bytesOf({ dtype, shape }: Source): number {
 
 /** Returns all bytes before the data: the length of the JSON text, and the text. */
 function headerOf(
-  sources: readonly (readonly [name: string, source: Source])[],
+  tensors: readonly { readonly name: string; readonly source: Source }[],
   metadata: Readonly<Record<string, string>>,
 ): Buffer {
   let offset = 0;
-  const entries = sources.map(([name, source]) => {
+  const entries = tensors.map(({ name, source }) => {
     const { dtype, shape } = source;
     const from = offset;
     offset += bytesOf(source);
@@ -177,11 +180,11 @@ export async function readSafetensors(
  * @throws StepsizeError `invalid-file` if a type is not supported or a checksum does not match; `out-of-memory`
  */
 export async function readTensors(stored: ReadonlyMap<string, StoredTensor>): Promise<Map<string, HostTensor>> {
-  const described = [...stored].map(([name, one]) => [name, one, describeStored(one)] as const);
+  const described = [...stored].map(([name, tensor]) => [name, tensor, describeStored(tensor)] as const);
   const tensors = new Map<string, HostTensor>();
-  for (const [name, one, { dtype, shape }] of described) {
-    const { buffer } = await one.read();
-    tensors.set(name, { dtype, shape, data: new arrayOf[dtype](buffer as ArrayBuffer) });
+  for (const [name, tensor, { dtype, shape }] of described) {
+    const { buffer } = await tensor.read();
+    tensors.set(name, { dtype, shape, data: new arrayOf[dtype](buffer) });
   }
   return tensors;
 }

@@ -1,3 +1,4 @@
+import { valueAt } from "../lookup.js";
 import { arrayOf, type TypedArray } from "../native/index.js";
 import { bfloat16Bits, bfloat16Value } from "../tensor/bfloat16.js";
 import type { Tensor } from "../tensor/index.js";
@@ -20,11 +21,14 @@ interface ElementsClass<T extends TypedArray> {
 }
 
 /** Returns aligned bytes as elements of a type, in the same memory. */
-function elements<T extends TypedArray>({ buffer, byteOffset, byteLength }: Uint8Array, Elements: ElementsClass<T>): T {
-  return new Elements(buffer as ArrayBuffer, byteOffset, byteLength / Elements.BYTES_PER_ELEMENT);
+function elements<T extends TypedArray>(
+  { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>,
+  Elements: ElementsClass<T>,
+): T {
+  return new Elements(buffer, byteOffset, byteLength / Elements.BYTES_PER_ELEMENT);
 }
 
-const readers = new Map<string, (bytes: Uint8Array) => Float32Array>([
+const readers = new Map<string, (bytes: Uint8Array<ArrayBuffer>) => Float32Array>([
   ["F32", (bytes) => elements(bytes, Float32Array)],
   ["F16", (bytes) => Float32Array.from(elements(bytes, Uint16Array), halfValue)],
   ["BF16", (bytes) => Float32Array.from(elements(bytes, Uint16Array), bfloat16Value)],
@@ -38,8 +42,8 @@ export const floatCodes: readonly string[] = [...readers.keys()];
  * Returns the values of a part of a tensor as float32, rounded if they are float64. The result may share memory with
  * `bytes`.
  */
-function float32Of(code: string, bytes: Uint8Array): Float32Array {
-  return (readers.get(code) as (bytes: Uint8Array) => Float32Array)(bytes);
+function float32Of(code: string, bytes: Uint8Array<ArrayBuffer>): Float32Array {
+  return valueAt(readers, code)(bytes);
 }
 
 /**

@@ -1,8 +1,8 @@
 import { expectFunction, expectModule, expectSignal, expectText } from "../arguments.js";
 import { type Tokenizer, tokenizerOf } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
+import { itemAt } from "../lookup.js";
 import { checkedOptions, optionNames } from "../options.js";
-import type { Tensor } from "../tensor/index.js";
 import type { LoadedModel } from "../train/index.js";
 import { generateTokens, type TextModel } from "./generate-tokens.js";
 import { sampler } from "./sampler.js";
@@ -75,18 +75,17 @@ export function generate(
   expectModule("loaded.model", loaded.model);
   expectFunction("loaded.prepare", loaded.prepare, "the function that loadModel returns");
   if (prompt !== "") expectText("prompt", prompt, "the beginning of the text");
-  for (const [name, value, least] of [
+  for (const [name, value, min] of [
     ["tokens", tokens, 1],
     ["topK", topK, 1],
     ["seed", seed, 0],
   ] as const)
-    if (!Number.isSafeInteger(value) || value < least)
-      invalidArgument(name, `a whole number of at least ${least}`, value);
+    if (!Number.isSafeInteger(value) || value < min) invalidArgument(name, `a whole number of at least ${min}`, value);
   if (!Number.isFinite(temperature) || temperature < 0)
     invalidArgument("temperature", "a number of at least 0", temperature);
   expectSignal("signal", signal);
   const tokenizer = tokenizerOf(text.tokenizer);
-  const { device } = loaded.model.parameters()[0] as Tensor;
+  const { device } = itemAt(loaded.model.parameters(), 0);
   const model = { model: loaded.model, prepare: loaded.prepare, device, context: text.context };
   return pieces(continueText(model, tokenizer, { prompt, tokens, temperature, topK, seed, signal }).ids, tokenizer);
 }

@@ -19,41 +19,50 @@ export interface SamplerOptions {
 export function sampler({ temperature, topK, seed }: SamplerOptions): (logits: Float32Array) => number {
   const random = new PhiloxStream(seed, 0, Purpose.sampling);
   return (logits) => {
-    const likeliest = argmax(logits);
-    const most = logits[likeliest] ?? Number.NaN;
-    if (!Number.isFinite(most)) {
+    const top = likeliest(logits);
+    if (!Number.isFinite(top.logit)) {
       throw new StepsizeError(
         "non-finite",
-        `expected finite outputs of the model, got ${most}; its weights are damaged`,
+        `expected finite outputs of the model, got ${top.logit}; its weights are damaged`,
       );
     }
-    if (temperature === 0) return likeliest;
-    const ids = largest(logits, topK);
+    if (temperature === 0) return top.id;
     // The largest exponent is 0, so none overflows.
-    const weights = ids.map((id) => Math.exp((logits[id]! - most) / temperature));
-    let left = random.uniform() * weights.reduce((sum, weight) => sum + weight, 0);
-    for (const [i, weight] of weights.entries()) {
+    const candidates = largest(logits, topK).map(({ id, logit }) => ({
+      id,
+      weight: Math.exp((logit - top.logit) / temperature),
+    }));
+    let left = random.uniform() * candidates.reduce((sum, { weight }) => sum + weight, 0);
+    for (const { id, weight } of candidates) {
       left -= weight;
-      if (left < 0) return ids[i]!;
+      if (left < 0) return id;
     }
     // Rounding can leave a remainder after the last id.
-    return likeliest;
+    return top.id;
   };
 }
 
-/** Returns the id of the largest logit. A NaN counts as the largest, so that the caller finds it. */
-function argmax(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if (Number.isNaN(logits[i]) || logits[i]! > logits[best]!) best = i;
+/** A token with its logit. */
+interface Candidate {
+  readonly id: number;
+  readonly logit: number;
+}
+
+/** Returns the token with the largest logit. A NaN counts as the largest, so that the caller finds it. */
+function likeliest(logits: Float32Array): Candidate {
+  let best = { id: 0, logit: logits[0] ?? Number.NaN };
+  logits.forEach((logit, id) => {
+    if (Number.isNaN(logit) || logit > best.logit) best = { id, logit };
+  });
   return best;
 }
 
-/** Returns the ids of the k largest logits in ascending order. */
-function largest(logits: Float32Array, k: number): number[] {
-  const all = Array.from(logits, (_, id) => id);
+/** Returns the tokens with the k largest logits in ascending order of their ids. */
+function largest(logits: Float32Array, k: number): Candidate[] {
+  const all = Array.from(logits, (logit, id) => ({ id, logit }));
   if (k >= logits.length) return all;
-  const least = Float32Array.from(logits).sort()[logits.length - k]!;
-  const above = all.filter((id) => logits[id]! > least);
-  const equal = all.filter((id) => logits[id] === least).slice(0, k - above.length);
-  return [...above, ...equal].sort((a, b) => a - b);
+  const least = logits.toSorted()[logits.length - k]!;
+  const above = all.filter(({ logit }) => logit > least);
+  const equal = all.filter(({ logit }) => logit === least).slice(0, k - above.length);
+  return [...above, ...equal].sort((a, b) => a.id - b.id);
 }
