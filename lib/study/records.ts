@@ -1,6 +1,6 @@
 import { isNotFound } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
-import { RecordsFile, recordedNumber, recordText } from "../files/records-file.js";
+import { anyNumber, JsonLinesFile, jsonLine } from "../files/json-lines-file.js";
 import { optimizerNames } from "../optim/by-name.js";
 import { readFile } from "../read-file.js";
 import {
@@ -86,11 +86,11 @@ export async function readRecords(path: string): Promise<ReadRecords> {
 
 /** A study's records, for the one process that adds to them. */
 export class RunRecords {
-  readonly #file: RecordsFile<RunRecord>;
+  readonly #file: JsonLinesFile<RunRecord>;
   readonly #records: Map<string, RunRecord>;
 
   private constructor(path: string, records: ReadonlyMap<string, RunRecord>) {
-    this.#file = new RecordsFile(path);
+    this.#file = new JsonLinesFile(path);
     this.#records = new Map(records);
   }
 
@@ -128,11 +128,11 @@ export class RunRecords {
 }
 
 function lineOf(record: RunRecord): string {
-  return `${recordText(record)}\n`;
+  return `${jsonLine(record)}\n`;
 }
 
-const splitResult = object<SplitResult>({ loss: recordedNumber, accuracy: optional(recordedNumber) });
-const numbers = list(recordedNumber, { words: "a list of numbers" });
+const splitResult = object<SplitResult>({ loss: anyNumber, accuracy: optional(anyNumber) });
+const numbers = list(anyNumber, { words: "a list of numbers" });
 const natural = optional(count);
 
 const fields = object<RunRecord>({
@@ -157,7 +157,7 @@ const fields = object<RunRecord>({
   }),
   status: oneOf(["completed", "diverged"]),
   steps: count,
-  trainLoss: nullable(recordedNumber),
+  trainLoss: nullable(anyNumber),
   validation: optional(splitResult),
   test: optional(splitResult),
   onTheWay: optional(list(numbers, { words: "a list of evaluations" })),

@@ -1,7 +1,7 @@
 import { rename } from "node:fs/promises";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
-import { recordedNumber, recordText } from "../files/records-file.js";
+import { anyNumber, jsonLine } from "../files/json-lines-file.js";
 import { readJsonFile } from "../read-file.js";
 import { finite, list, object } from "../schema.js";
 
@@ -17,7 +17,7 @@ export interface RunState {
 
 /** Writes the state; what was there stays until all of it is written. */
 export async function writeState(path: string, state: RunState): Promise<void> {
-  await writeAtomically(path, [Buffer.from(recordText(state))]);
+  await writeAtomically(path, [Buffer.from(jsonLine(state))]);
 }
 
 /**
@@ -43,7 +43,7 @@ export async function readState(path: string, steps: number): Promise<RunState> 
   };
 }
 
-const numbers = list(recordedNumber, { words: "a list of numbers" });
+const numbers = list(anyNumber, { words: "a list of numbers" });
 
 const fields = object<{
   readonly losses: readonly number[];

@@ -1,4 +1,4 @@
-import { recordedNumber } from "../../files/records-file.js";
+import { anyNumber } from "../../files/json-lines-file.js";
 import type { RecordedEvaluation, RecordedStep } from "../../report/index.js";
 import { anything, count, flag, object, optional, text } from "../../schema.js";
 
@@ -14,20 +14,20 @@ export interface Metric extends RecordedStep {
 /** A line of `metrics.jsonl`. */
 export const metricSchema = object<Metric>({
   step: count,
-  loss: recordedNumber,
-  learningRate: recordedNumber,
+  loss: anyNumber,
+  learningRate: anyNumber,
   items: count,
-  gradientNorm: optional(recordedNumber),
+  gradientNorm: optional(anyNumber),
   skipped: optional(flag),
-  seconds: recordedNumber,
+  seconds: anyNumber,
 });
 
 /** A line of `evaluations.jsonl`. */
 export const evaluationSchema = object<RecordedEvaluation>({
   step: count,
   split: text,
-  loss: recordedNumber,
-  accuracy: optional(recordedNumber),
+  loss: anyNumber,
+  accuracy: optional(anyNumber),
 });
 
 /** One line of `changes.jsonl`: a setting that the run goes on with otherwise, from a step on. */

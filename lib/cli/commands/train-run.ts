@@ -1,5 +1,5 @@
 import { StepsizeError } from "../../errors.js";
-import { RecordsFile } from "../../files/records-file.js";
+import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { messageOf } from "../../realms.js";
 import type { RecordedEvaluation } from "../../report/index.js";
 import type { Evaluation, StepRecord } from "../../train/index.js";
@@ -28,8 +28,8 @@ export interface TrainRunOptions {
 /** A run in its folder: the training loop with everything that is kept of it. */
 export class TrainRun {
   readonly #options: TrainRunOptions;
-  readonly #metricsFile: RecordsFile<Metric>;
-  readonly #evaluationsFile: RecordsFile<RecordedEvaluation>;
+  readonly #metricsFile: JsonLinesFile<Metric>;
+  readonly #evaluationsFile: JsonLinesFile<RecordedEvaluation>;
   #metrics: Metric[];
   #evaluations: RecordedEvaluation[];
   readonly #changes: readonly Change[];
@@ -42,14 +42,14 @@ export class TrainRun {
     this.#options = options;
     const { folder, parts, tell } = options;
     const { step } = parts.trainer;
-    this.#metricsFile = new RecordsFile(folder.metrics);
-    this.#evaluationsFile = new RecordsFile(folder.evaluations);
+    this.#metricsFile = new JsonLinesFile(folder.metrics);
+    this.#evaluationsFile = new JsonLinesFile(folder.evaluations);
     // What an earlier process did after its last checkpoint is done again: there is one record of each step.
     const metrics = this.#metricsFile.cut(metricSchema, (record) => record.step < step);
     const evaluations = this.#evaluationsFile.cut(evaluationSchema, (record) => record.step <= step);
-    this.#changes = new RecordsFile<Change>(folder.changes).cut(changeSchema, () => true).records;
-    this.#metrics = metrics.records;
-    this.#evaluations = evaluations.records;
+    this.#changes = new JsonLinesFile<Change>(folder.changes).cut(changeSchema, () => true).values;
+    this.#metrics = metrics.values;
+    this.#evaluations = evaluations.values;
     if (metrics.wasTorn) tell(`${folder.metrics}: its last line was half written and is cut off`);
     if (evaluations.wasTorn) tell(`${folder.evaluations}: its last line was half written and is cut off`);
     if (this.#metrics.length !== step)

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { describe, isNotFound, StepsizeError } from "../../errors.js";
-import { RecordsFile } from "../../files/records-file.js";
+import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { type Allowed, allowedNames, loadWeights } from "../../train/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
 import { highestRate } from "../config/schedule-fields.js";
@@ -156,7 +156,7 @@ async function keepChanges(
   const { step } = parts.trainer;
   if (step > 0 && (isOther || changes.length > 0)) await parts.trainer.save(folder.checkpoint(step));
   if (changes.length === 0) return;
-  const records = new RecordsFile<Change>(folder.changes);
+  const records = new JsonLinesFile<Change>(folder.changes);
   try {
     // A line that a kill left half written would swallow the next one.
     records.cut(changeSchema, () => true);

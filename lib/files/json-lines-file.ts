@@ -3,34 +3,34 @@ import { StepsizeError } from "../errors.js";
 import { codeOf, messageOf } from "../realms.js";
 import { Place, type Schema } from "../schema.js";
 
-/** A file with one JSON object per line, written by {@link recordText}. Records are only appended. */
-export class RecordsFile<T extends object> {
+/** A file with one JSON object per line, written by {@link jsonLine}. Lines are only appended. */
+export class JsonLinesFile<T extends object> {
   /** Path of the file. */
   readonly path: string;
   #file: number | undefined;
   /** Lines that could not be written yet. */
   #pending: Buffer[] = [];
 
-  /** Opens no file yet. The first record creates it. */
+  /** Opens no file yet. The first line creates it. */
   constructor(path: string) {
     this.path = path;
   }
 
   /**
-   * Appends a record without a buffer, because the records that a checkpoint refers to must be in the file after a
-   * kill.
+   * Appends a value as a line, without a buffer, because the lines that a checkpoint refers to must be in the file after
+   * a kill.
    *
-   * A record that cannot be written is kept in memory. It is written before the next one, or by {@link flush}.
+   * A line that cannot be written is kept in memory. It is written before the next one, or by {@link flush}.
    *
-   * @throws StepsizeError `invalid-file` if the record cannot be written, for example because of a full disk
+   * @throws StepsizeError `invalid-file` if the line cannot be written, for example because of a full disk
    */
-  add(record: T): void {
-    this.#pending.push(Buffer.from(`${recordText(record)}\n`));
+  add(value: T): void {
+    this.#pending.push(Buffer.from(`${jsonLine(value)}\n`));
     this.flush();
   }
 
   /**
-   * Writes the records that could not be written before.
+   * Writes the lines that could not be written before.
    *
    * @throws StepsizeError `invalid-file` if they still cannot be written
    */
@@ -57,20 +57,20 @@ export class RecordsFile<T extends object> {
   }
 
   /**
-   * Truncates the file before the first record that `keep` rejects, and before a partially written last line.
+   * Truncates the file before the first line whose value `accepts` rejects, and before a partially written last line.
    *
    * @param schema schema of a line
-   * @returns the remaining records, and whether a partial line was removed
+   * @returns the values of the remaining lines, and whether a partial line was removed
    * @throws StepsizeError `invalid-file` naming the first line that does not fit the schema. The file is unchanged
    * then.
    */
-  cut(schema: Schema<T>, keep: (record: T) => boolean): { readonly records: T[]; readonly wasTorn: boolean } {
-    const { records, end, size, wasTorn } = readWhile(this.path, schema, keep);
+  cut(schema: Schema<T>, accepts: (value: T) => boolean): { readonly values: T[]; readonly wasTorn: boolean } {
+    const { values, end, size, wasTorn } = readWhile(this.path, schema, accepts);
     if (end < size) this.#attempt(() => truncateSync(this.path, end));
-    return { records, wasTorn };
+    return { values, wasTorn };
   }
 
-  /** Closes the file. Records that could not be written are lost. */
+  /** Closes the file. Lines that could not be written are lost. */
   close(): void {
     if (this.#file !== undefined) closeSync(this.#file);
   }
@@ -95,46 +95,46 @@ function ignoringErrors(action: () => void): void {
 }
 
 /**
- * Returns a record as JSON on one line. JSON has no numbers that are not finite. They become the strings `"NaN"`,
- * `"Infinity"` and `"-Infinity"`, which {@link recordedNumber} reads.
+ * Returns a value as JSON on one line. JSON has no numbers that are not finite. They become the strings `"NaN"`,
+ * `"Infinity"` and `"-Infinity"`, which {@link anyNumber} reads.
  */
-export function recordText(record: object): string {
-  return JSON.stringify(record, (_, value: unknown) =>
-    typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
+export function jsonLine(value: object): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "number" && !Number.isFinite(part) ? String(part) : part,
   );
 }
 
 /**
- * Schema of a number in a record, finite or not. Earlier versions wrote `null` for every number that is not finite. It
+ * Schema of a number in a line, finite or not. Earlier versions wrote `null` for every number that is not finite. It
  * is read as NaN.
  */
-export const recordedNumber: Schema<number> = (value, place) => {
+export const anyNumber: Schema<number> = (value, place) => {
   if (value === null) return Number.NaN;
   if (value === "NaN" || value === "Infinity" || value === "-Infinity") return Number(value);
   return typeof value === "number" ? value : place.refuse("a number", value);
 };
 
-/** Returns the records up to the first that `keep` rejects, and the offset at which they end. */
-function readWhile<T>(path: string, schema: Schema<T>, keep: (record: T) => boolean) {
+/** Returns the values of the lines up to the first that `accepts` rejects, and the offset at which they end. */
+function readWhile<T>(path: string, schema: Schema<T>, accepts: (value: T) => boolean) {
   const bytes = bytesOf(path);
   const size = bytes.length;
-  const records: T[] = [];
+  const values: T[] = [];
   let end = 0;
   for (let next = bytes.indexOf("\n"); next >= 0; next = bytes.indexOf("\n", end)) {
-    const place = `${path}:${records.length + 1}`;
-    let record: T;
+    const place = `${path}:${values.length + 1}`;
+    let value: T;
     try {
-      record = schema(JSON.parse(bytes.toString("utf8", end, next)), new Place(place));
+      value = schema(JSON.parse(bytes.toString("utf8", end, next)), new Place(place));
     } catch (error) {
       const message = error instanceof StepsizeError ? error.message : `${place}: ${messageOf(error)}`;
       const mend = "Mend the line, or remove it and those after it: a run goes on without them, and tells of it";
       throw new StepsizeError("invalid-file", `${message}. ${mend}`, { cause: error });
     }
-    if (!keep(record)) return { records, end, size, wasTorn: false };
-    records.push(record);
+    if (!accepts(value)) return { values, end, size, wasTorn: false };
+    values.push(value);
     end = next + 1;
   }
-  return { records, end, size, wasTorn: end < size };
+  return { values, end, size, wasTorn: end < size };
 }
 
 function bytesOf(path: string): Buffer {

@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { RecordsFile, recordedNumber } from "#lib/files/records-file.js";
+import { anyNumber, JsonLinesFile } from "#lib/files/json-lines-file.js";
 import { object } from "#lib/schema.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -10,12 +10,12 @@ const folders = temporaryFolders();
 interface One {
   readonly loss: number;
 }
-const read = object<One>({ loss: recordedNumber });
+const read = object<One>({ loss: anyNumber });
 const all = () => true;
 const fileOf = (text?: string) => {
   const path = join(folders(), "records.jsonl");
   if (text !== undefined) writeFileSync(path, text);
-  return { path, file: new RecordsFile<One>(path) };
+  return { path, file: new JsonLinesFile<One>(path) };
 };
 
 test("numbers that are not finite come back as they were, and old files' null as NaN", () => {
@@ -29,20 +29,20 @@ test("numbers that are not finite come back as they were, and old files' null as
     '{"loss":"Infinity"}',
     '{"loss":"-Infinity"}',
   ]);
-  expect(file.cut(read, all).records.map(({ loss }) => loss)).toEqual([...losses.slice(0, 4), 0, 1e-300]);
-  expect(fileOf('{"loss":null}\n').file.cut(read, all).records).toEqual([{ loss: Number.NaN }]);
+  expect(file.cut(read, all).values.map(({ loss }) => loss)).toEqual([...losses.slice(0, 4), 0, 1e-300]);
+  expect(fileOf('{"loss":null}\n').file.cut(read, all).values).toEqual([{ loss: Number.NaN }]);
 });
 
 describe("a cut", () => {
   test("keeps what is before the first record that is refused, and does not read on", () => {
     const { path, file } = fileOf('{"loss":1}\n{"loss":2}\n{"loss":3}\nnothing\n{"loss":');
-    expect(file.cut(read, ({ loss }) => loss < 3)).toEqual({ records: [{ loss: 1 }, { loss: 2 }], wasTorn: false });
+    expect(file.cut(read, ({ loss }) => loss < 3)).toEqual({ values: [{ loss: 1 }, { loss: 2 }], wasTorn: false });
     expect(readFileSync(path, "utf8")).toBe('{"loss":1}\n{"loss":2}\n');
   });
 
   test.each(['{"lo', '{"loss":2}', "\0\0\0\0"])("takes off a half-written last line: %j", (half) => {
     const { path, file } = fileOf(`{"loss":1}\n${half}`);
-    expect(file.cut(read, all)).toEqual({ records: [{ loss: 1 }], wasTorn: true });
+    expect(file.cut(read, all)).toEqual({ values: [{ loss: 1 }], wasTorn: true });
     expect(readFileSync(path, "utf8")).toBe('{"loss":1}\n');
   });
 
@@ -57,7 +57,7 @@ describe("a cut", () => {
   );
 
   test("of a file that is not there has no records; of what cannot be read it is an error", async () => {
-    expect(fileOf().file.cut(read, all)).toEqual({ records: [], wasTorn: false });
+    expect(fileOf().file.cut(read, all)).toEqual({ values: [], wasTorn: false });
     const { path, file } = fileOf();
     mkdirSync(path);
     await expectError(() => file.cut(read, all), "invalid-file", "cannot be read");
@@ -70,5 +70,5 @@ test("a file that others add to meanwhile is only added to", () => {
   appendFileSync(path, '{"loss":3}\n');
   file.add({ loss: 4 });
   file.close();
-  expect(file.cut(read, all).records.map(({ loss }) => loss)).toEqual([1, 2, 3, 4]);
+  expect(file.cut(read, all).values.map(({ loss }) => loss)).toEqual([1, 2, 3, 4]);
 });
