@@ -1,6 +1,6 @@
 import { StepsizeError } from "../errors.js";
-import { minus, norm, scaled, times } from "./vectors.js";
 import type { Slope } from "./loss-surface.js";
+import { minus, norm, scaled, times } from "./vectors.js";
 
 /** The part of a loss surface that differences of gradients need. */
 export interface Surface {
