@@ -8,8 +8,8 @@ export {
   type Bench,
   baselineNames,
   measure,
+  problemOf,
   type Row,
-  whyNot,
 } from "./measure.js";
 export {
   bytesPerParameter,

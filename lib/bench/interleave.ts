@@ -1,3 +1,5 @@
+import { itemAt } from "../lookup.js";
+
 /** Work to compare. `run` measures one pass. */
 export interface Contender<T = number> {
   readonly name: string;
@@ -41,13 +43,13 @@ export async function interleave<T>(
     if (passes.length < contenders.length) break;
     if (round > 0) done.push(passes);
   }
-  return new Map(contenders.map(({ name }, i) => [name, done.map((passes) => passes[i] as T)]));
+  return new Map(contenders.map(({ name }, i) => [name, done.map((passes) => itemAt(passes, i))]));
 }
 
 /** Computes a quantile with linear interpolation. */
 function quantile(sorted: readonly number[], share: number): number {
   const at = share * (sorted.length - 1);
-  const [below, above] = [sorted[Math.floor(at)] as number, sorted[Math.ceil(at)] as number];
+  const [below, above] = [itemAt(sorted, Math.floor(at)), itemAt(sorted, Math.ceil(at))];
   return below + (above - below) * (at - Math.floor(at));
 }
 
@@ -63,6 +65,6 @@ export function median(values: readonly number[]): number {
 }
 
 /** Computes the ratio of two times in each round, and returns the median over the rounds. */
-export function ratioOf(times: readonly number[], to: readonly number[]): number {
-  return median(times.map((time, i) => time / (to[i] as number)));
+export function ratioOf(times: readonly number[], baseline: readonly number[]): number {
+  return median(times.map((time, i) => time / itemAt(baseline, i)));
 }

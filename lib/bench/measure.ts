@@ -1,8 +1,10 @@
 import { StepsizeError } from "../errors.js";
+import { valueAt } from "../lookup.js";
 import type { Device } from "../native/index.js";
+import { finite, object, Place, text } from "../schema.js";
 import { type Contender, interleave, ratioOf, type Spread, spreadOf } from "./interleave.js";
 import { bytesPerParameter, type MeasuredOptimizerName, optimizerOf, parameterType, type Setting } from "./setting.js";
-import { type Shape, totalElements, type Workload } from "./shapes.js";
+import { totalElements, type Workload } from "./shapes.js";
 import { type Pass, Stopwatch } from "./stopwatch.js";
 import { bareCopy, countRecords, loop, Model, type Subject } from "./subjects.js";
 import type { FoundTorch, TorchPeer } from "./torch.js";
@@ -49,6 +51,13 @@ export interface Row {
   readonly baselines: Partial<Record<BaselineName, BaselineResult>>;
 }
 
+/** The times of a pass of PyTorch, with the implementation that it selected. */
+interface TorchPass extends Pass {
+  readonly kind: string;
+}
+
+const torchAnswer = object<TorchPass>({ milliseconds: finite, wall: finite, kind: text });
+
 /** Options of {@link measure}, shared by all measurements on a device. */
 export interface Bench {
   readonly device: Device;
@@ -72,10 +81,10 @@ export interface Bench {
 export async function measure(bench: Bench, workload: Workload, setting: Setting): Promise<Row | undefined> {
   const { device } = bench;
   const chosen = chooseBaselines(bench, workload, setting);
-  const own: { dispose(): void }[] = [];
-  const keep = <T extends { dispose(): void }>(one: T): T => {
-    own.push(one);
-    return one;
+  const resources: { dispose(): void }[] = [];
+  const keep = <T extends { dispose(): void }>(resource: T): T => {
+    resources.push(resource);
+    return resource;
   };
   try {
     const stopwatch = keep(new Stopwatch(device));
@@ -91,7 +100,7 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
       "per-tensor": () => model.perTensor(),
     };
     const launches: Partial<Record<BaselineName, number>> = {};
-    const contenders: Contender<Pass & { kind?: string }>[] = [
+    const contenders: Contender<Pass & Partial<TorchPass>>[] = [
       { name: "stepsize", run: stopwatch.passOf(fused.work) },
       { name: "replayed", run: stopwatch.passOf(replay) },
     ];
@@ -106,12 +115,12 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
       contenders.push({ name, run: stopwatch.passOf(subject.work) });
     }
     const passes = await interleave(contenders, bench.rounds, bench.shouldContinue);
-    const ours = passes.get("stepsize") as Pass[];
+    const ours = valueAt(passes, "stepsize");
     if (ours.length === 0) return undefined;
     const timesOf = (list: readonly Pass[]) => list.map(({ milliseconds }) => milliseconds);
     const results = chosen.map((name): [BaselineName, BaselineResult] => {
-      const list = passes.get(name) as (Pass & { kind?: string })[];
-      const [times, kind] = [timesOf(list), list[0]?.kind];
+      const passesOfBaseline = valueAt(passes, name);
+      const [times, kind] = [timesOf(passesOfBaseline), passesOfBaseline[0]?.kind];
       const ratio = ratioOf(times, timesOf(ours));
       return [name, { milliseconds: spreadOf(times), ratio, launches: launches[name] ?? null, ...(kind && { kind }) }];
     });
@@ -126,7 +135,7 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
       rounds: ours.length,
       bytes,
       milliseconds,
-      replayedMilliseconds: spreadOf(timesOf(passes.get("replayed") as Pass[])),
+      replayedMilliseconds: spreadOf(timesOf(valueAt(passes, "replayed"))),
       wallMilliseconds: spreadOf(ours.map(({ wall }) => wall)),
       gigabytesPerSecond: bytes / milliseconds.median / 1e6,
       launches: countRecords(device, fused),
@@ -137,7 +146,7 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
       baselines: Object.fromEntries(results),
     };
   } finally {
-    for (const one of own.reverse()) one.dispose();
+    for (const resource of resources.reverse()) resource.dispose();
     // The tensors of the next row have other sizes, so cached memory would not be reused.
     device.trim();
   }
@@ -145,8 +154,8 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
 
 function chooseBaselines(bench: Bench, workload: Workload, setting: Setting): BaselineName[] {
   return (bench.baselines ?? baselineNames).filter((name) => {
-    const problem = whyNot(name, bench, setting);
-    if (problem === undefined) return bench.baselines !== undefined || name !== "per-tensor" || !isOne(workload);
+    const problem = problemOf(name, bench, setting);
+    if (problem === undefined) return bench.baselines !== undefined || name !== "per-tensor" || !hasOneTensor(workload);
     if (bench.baselines)
       throw new StepsizeError(
         "invalid-argument",
@@ -158,10 +167,10 @@ function chooseBaselines(bench: Bench, workload: Workload, setting: Setting): Ba
 }
 
 /** Whether there is only one tensor. Per-tensor steps are then the same as the fused step. */
-const isOne = ({ shapes }: Workload) => shapes.length === 1;
+const hasOneTensor = ({ shapes }: Workload) => shapes.length === 1;
 
 /** Returns the reason why a baseline cannot be measured; `undefined` if it can. */
-export function whyNot(
+export function problemOf(
   name: BaselineName,
   { device, foundTorch }: Pick<Bench, "device" | "foundTorch">,
   setting: Setting,
@@ -182,16 +191,17 @@ export function whyNot(
 /** Returns a function that measures a pass of PyTorch's optimizer over the same shapes. */
 function torchPass({ device, torch }: Bench, { shapes }: Workload, setting: Setting) {
   const { name, options } = optimizerOf(setting).torch as { name: string; options: object };
-  const what = JSON.stringify({
+  const request = JSON.stringify({
     optimizer: name,
     options,
     dtype: parameterType(setting),
     device: device.name,
-    shapes: shapes as readonly Shape[],
+    shapes,
   });
   let repetitions = 0;
-  return async (): Promise<Pass & { kind: string }> => {
-    const ask = async (times: number) => (await (torch as TorchPeer).ask(what, times)) as Pass & { kind: string };
+  return async (): Promise<TorchPass> => {
+    const ask = async (times: number) =>
+      torchAnswer(await (torch as TorchPeer).ask(request, times), new Place("the answer of PyTorch"));
     if (repetitions === 0) {
       await ask(1);
       const { milliseconds } = await ask(1);

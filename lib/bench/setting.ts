@@ -1,4 +1,3 @@
-import type { DataType } from "../native/index.js";
 import { type OptimizerName, optimizersByName } from "../optim/by-name.js";
 import type { LearningRate, Optimizer, StepOptions, Trainable } from "../optim/index.js";
 
@@ -19,10 +18,10 @@ const lr = 1e-6;
 /** Describes how an optimizer of the library is measured. `rule` and `momentum` are for SGD with momentum. */
 function measured(
   name: OptimizerName,
-  { moments, rule = optimizersByName[name].rule, ...own }: { moments: number; rule?: string; momentum?: number },
+  { moments, rule = optimizersByName[name].rule, ...more }: { moments: number; rule?: string; momentum?: number },
 ): MeasuredOptimizer {
   const { class: Class, torch } = optimizersByName[name];
-  const given = { lr, ...own };
+  const given = { lr, ...more };
   return {
     ...(torch !== undefined && { torch: { name: torch, options: given } }),
     rule,
@@ -33,8 +32,11 @@ function measured(
 
 const momentum = optimizersByName.sgd.momentum as number;
 
-/** The optimizers that can be measured. SGD with momentum has a name of its own here. */
-const measuredOptimizers = {
+/** The names of the optimizers that can be measured. SGD with momentum has its own name here. */
+export const measuredOptimizerNames = ["adamw", "adam", "sgd", "momentum", "lion"] as const;
+export type MeasuredOptimizerName = (typeof measuredOptimizerNames)[number];
+
+const measuredOptimizers: Readonly<Record<MeasuredOptimizerName, MeasuredOptimizer>> = {
   adamw: measured("adamw", { moments: 2 }),
   adam: measured("adam", { moments: 2 }),
   sgd: measured("sgd", { moments: 0 }),
@@ -42,20 +44,19 @@ const measuredOptimizers = {
   lion: measured("lion", { moments: 1 }),
 };
 
-/** The name of an optimizer that can be measured. */
-export type MeasuredOptimizerName = keyof typeof measuredOptimizers;
-export const measuredOptimizerNames = Object.keys(measuredOptimizers) as MeasuredOptimizerName[];
-
 /** Storage of parameters and gradients. `bfloat16-master` has float32 master weights of bfloat16 parameters. */
 export const storageNames = ["float32", "bfloat16-master", "bfloat16"] as const;
 /** Storage types of moments. */
 export const momentNames = ["float32", "bfloat16"] as const;
 
+/** A storage type of a list of tensors. */
+type StorageType = (typeof momentNames)[number];
+
 /** The measured optimizer and its storage types. */
 export interface Setting {
   readonly optimizer: MeasuredOptimizerName;
   readonly dtype: (typeof storageNames)[number];
-  readonly moments: (typeof momentNames)[number];
+  readonly moments: StorageType;
 }
 
 /** Returns the properties of a setting's optimizer. */
@@ -64,7 +65,7 @@ export function optimizerOf({ optimizer }: Setting): MeasuredOptimizer {
 }
 
 /** Returns the type of the parameters and gradients of a setting. */
-export function parameterType({ dtype }: Setting): DataType {
+export function parameterType({ dtype }: Setting): StorageType {
   return dtype === "float32" ? "float32" : "bfloat16";
 }
 
@@ -81,18 +82,18 @@ export function makeMeasuredOptimizer(
  * Returns the types of the lists that an update works on, in its order: updated weights, gradients, moments, and bfloat16
  * copies of master weights.
  */
-export function listTypes(setting: Setting): DataType[] {
+export function listTypes(setting: Setting): StorageType[] {
   const master = setting.dtype === "bfloat16-master";
   const type = parameterType(setting);
   const moments = Array.from({ length: optimizerOf(setting).moments }, () => setting.moments);
   return [master ? "float32" : type, type, ...moments, ...(master ? [type] : [])];
 }
 
-const sizes: Partial<Record<DataType, number>> = { float32: 4, bfloat16: 2 };
+const sizes: Readonly<Record<StorageType, number>> = { float32: 4, bfloat16: 2 };
 
 /** Returns the bytes that an update moves per parameter. Gradients are read, copies written, all others both. */
 export function bytesPerParameter(setting: Setting): number {
   const types = listTypes(setting);
   const copies = setting.dtype === "bfloat16-master" ? types.length - 1 : -1;
-  return types.reduce((sum, type, list) => sum + (sizes[type] as number) * (list === 1 || list === copies ? 1 : 2), 0);
+  return types.reduce((sum, type, list) => sum + sizes[type] * (list === 1 || list === copies ? 1 : 2), 0);
 }

@@ -22,8 +22,8 @@ export function totalElements({ shapes }: Workload): number {
 }
 
 /** Largest number of elements. A dozen lists of them fit into the memory of large machines. */
-const mostElements = 1e11;
-const mostTensors = 65_536;
+const maxElements = 1e11;
+const maxTensors = 65_536;
 
 /**
  * Parses a workload of equal tensors: `1e6` is one tensor of 1e6 elements, `1000x1e4` is 1000 tensors of 1e4 elements.
@@ -31,11 +31,11 @@ const mostTensors = 65_536;
  */
 export function workloadOfSize(text: string): Workload {
   const parts = text.trim().split(/[x×]/);
-  const [tensors, elements] = (parts.length === 1 ? ["1", ...parts] : parts).map((part) =>
+  const [tensors = Number.NaN, elements = Number.NaN] = (parts.length === 1 ? ["1", ...parts] : parts).map((part) =>
     /^[\d.]+(e\d+)?$/i.test(part.trim()) ? Number(part) : Number.NaN,
-  ) as [number, number];
-  const whole = [tensors, elements].every((number) => Number.isSafeInteger(number) && number >= 1);
-  if (parts.length > 2 || !whole || tensors > mostTensors || tensors * elements > mostElements)
+  );
+  const areCounts = [tensors, elements].every((number) => Number.isSafeInteger(number) && number >= 1);
+  if (parts.length > 2 || !areCounts || tensors > maxTensors || tensors * elements > maxElements)
     invalidArgument("--sizes", "elements such as 1e6, or tensors x elements such as 1000x1e4", text);
   return { name: `${tensors} × ${short(elements)}`, shapes: Array.from({ length: tensors }, () => [elements]) };
 }
@@ -75,9 +75,9 @@ export async function workloadOfShapes(text: string): Promise<Workload> {
 
 const size = where(atLeastOne, "a size of at most 2^40", (value) => value <= 2 ** 40);
 const shapesInFile = list(list(size, { words: "a shape of at most 6 sizes", max: 6 }), {
-  words: `an array of shapes such as [[64, 3, 7, 7], [64]], at most ${mostTensors} of them`,
+  words: `an array of shapes such as [[64, 3, 7, 7], [64]], at most ${maxTensors} of them`,
   min: 1,
-  max: mostTensors,
+  max: maxTensors,
 });
 
 async function readShapes(path: string): Promise<readonly Shape[]> {
@@ -85,8 +85,8 @@ async function readShapes(path: string): Promise<readonly Shape[]> {
     if (!(error instanceof StepsizeError)) throw error;
     throw new StepsizeError(error.code, `--shapes: ${error.message}`, { cause: error });
   });
-  if (totalElements({ name: "", shapes }) > mostElements)
-    throw new StepsizeError("invalid-file", `--shapes: ${path}: expected at most ${mostElements} elements, found more`);
+  if (totalElements({ name: "", shapes }) > maxElements)
+    throw new StepsizeError("invalid-file", `--shapes: ${path}: expected at most ${maxElements} elements, found more`);
   return shapes;
 }
 

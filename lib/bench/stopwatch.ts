@@ -12,40 +12,46 @@ export interface Pass {
 
 // Length of a pass in milliseconds. On a CPU, it gives the scheduler time to spread the threads.
 const passMilliseconds = { cpu: 120, gpu: 20 };
-const mostRepetitions = 1000;
+const maxRepetitions = 1000;
 
 /** Measures work on one device. */
 export class Stopwatch {
   readonly #device: Device;
-  /** Two tensors of the size of the GPU's cache, which a copy between them evicts; `undefined` on a CPU. */
-  readonly #scrub: readonly [Tensor, Tensor] | undefined;
+  /** Two tensors of the size of the GPU's cache; none on a CPU. */
+  readonly #scrubTensors: readonly Tensor[] = [];
+  /** Evicts the GPU's cache by a copy between the tensors; `undefined` on a CPU. */
+  readonly #scrub: (() => void) | undefined;
 
   constructor(device: Device) {
     this.#device = device;
     const cache = Number(device.describe()["l2Bytes"] ?? 0);
-    const sized = () => zeros(device, [Math.ceil(cache / 4)]);
-    if (cache > 0) this.#scrub = [sized(), sized()];
+    if (cache === 0) return;
+    const shape = [Math.ceil(cache / 4)];
+    const [to, from] = [zeros(device, shape), zeros(device, shape)];
+    this.#scrubTensors = [to, from];
+    this.#scrub = () => copy(to, from);
   }
 
   /** Returns a function that measures a pass of work. Its first call determines the number of repetitions. */
   passOf(work: () => void): () => Promise<Pass> {
     let repetitions = 0;
     let scrubs = 1;
+    const scrub = this.#scrub;
     return async () => {
       if (repetitions === 0) {
         // The first run includes one-time initialization.
         await this.#device.time(work);
         let once = await this.#device.time(work);
-        if (this.#scrub) {
-          const scrub = await this.#device.time(() => this.#scrubCache());
+        if (scrub) {
+          const scrubTime = await this.#device.time(scrub);
           // The scrubs keep the device busy until the host has enqueued the work after them.
-          scrubs = Math.min(200, 1 + Math.ceil((2 * (await this.hostMicroseconds(work, 5))) / 1e3 / scrub));
-          once += scrubs * scrub;
+          scrubs = Math.min(200, 1 + Math.ceil((2 * (await this.hostMicroseconds(work, 5))) / 1e3 / scrubTime));
+          once += scrubs * scrubTime;
         }
-        const most = this.#scrub ? passMilliseconds.gpu : passMilliseconds.cpu;
-        repetitions = Math.min(mostRepetitions, Math.max(1, Math.round(most / once)));
+        const milliseconds = scrub ? passMilliseconds.gpu : passMilliseconds.cpu;
+        repetitions = Math.min(maxRepetitions, Math.max(1, Math.round(milliseconds / once)));
       }
-      return this.#scrub ? this.#passWithColdCache(work, repetitions, scrubs) : this.#pass(work, repetitions);
+      return scrub ? this.#passWithColdCache(work, repetitions, { scrub, scrubs }) : this.#pass(work, repetitions);
     };
   }
 
@@ -63,7 +69,7 @@ export class Stopwatch {
   }
 
   dispose(): void {
-    for (const tensor of this.#scrub ?? []) tensor.dispose();
+    for (const tensor of this.#scrubTensors) tensor.dispose();
   }
 
   async #pass(work: () => void, repetitions: number): Promise<Pass> {
@@ -76,10 +82,14 @@ export class Stopwatch {
   }
 
   /** Measures each repetition with a cold cache. Then measures the wall time of consecutive repetitions. */
-  async #passWithColdCache(work: () => void, repetitions: number, scrubs: number): Promise<Pass> {
+  async #passWithColdCache(
+    work: () => void,
+    repetitions: number,
+    { scrub, scrubs }: { readonly scrub: () => void; readonly scrubs: number },
+  ): Promise<Pass> {
     const times: Promise<number>[] = [];
     for (let i = 0; i < repetitions; i++) {
-      for (let scrub = 0; scrub < scrubs; scrub++) this.#scrubCache();
+      for (let count = 0; count < scrubs; count++) scrub();
       times.push(this.#device.time(work));
     }
     const total = (await Promise.all(times)).reduce((sum, time) => sum + time, 0);
@@ -88,10 +98,5 @@ export class Stopwatch {
     for (let i = 0; i < repetitions; i++) work();
     await this.#device.synchronize();
     return { milliseconds: total / repetitions, wall: (performance.now() - begin) / repetitions };
-  }
-
-  #scrubCache(): void {
-    const [to, from] = this.#scrub as readonly [Tensor, Tensor];
-    copy(to, from);
   }
 }

@@ -75,7 +75,7 @@ export function loop(device: Device, workload: Workload, setting: Setting): Subj
 /** Creates a copy that moves as many bytes as the update, reads and writes together. */
 export function bareCopy(device: Device, workload: Workload, setting: Setting): Subject {
   const words = Math.ceil((totalElements(workload) * bytesPerParameter(setting)) / 8);
-  const [to, from] = [0, 1].map((salt) => randomTensor(device, [words], "float32", salt)) as [Tensor, Tensor];
+  const [to, from] = [randomTensor(device, [words], "float32", 0), randomTensor(device, [words], "float32", 1)];
   return { work: () => copy(to, from), dispose: disposeAll([to, from]) };
 }
 
@@ -99,7 +99,7 @@ export function countRecords(device: Device, { work }: Subject): number {
     work();
   } finally {
     // This uncovers the method of the class again.
-    delete (device as { enqueue?: unknown }).enqueue;
+    Reflect.deleteProperty(device, "enqueue");
   }
   return records;
 }

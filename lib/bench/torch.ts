@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,34 +17,34 @@ export type FoundTorch =
 /** Looks for a Python interpreter with PyTorch: `$PYTHON`, `python3` on the path, then `/usr/bin/python3`. */
 export function findTorch(): FoundTorch {
   if (!existsSync(script)) return { problem: "bench/peers/torch_peer.py exists only in the repository" };
-  const candidates = [...new Set([process.env["PYTHON"], "python3", "/usr/bin/python3"])].filter((one) => one);
-  const question = "import torch; print(torch.__version__, torch.cuda.is_available())";
-  for (const python of candidates as string[]) {
-    const { status, stdout } = spawnSync(python, ["-c", question], { encoding: "utf8" });
+  const candidates = new Set([process.env["PYTHON"] || "python3", "python3", "/usr/bin/python3"]);
+  const program = "import torch; print(torch.__version__, torch.cuda.is_available())";
+  for (const python of candidates) {
+    const { status, stdout } = spawnSync(python, ["-c", program], { encoding: "utf8" });
     const [version, gpu] = (stdout ?? "").trim().split(" ");
     if (status === 0 && version) return { python, version, hasGpu: gpu === "True" };
   }
-  return { problem: `PyTorch is not installed for ${candidates.join(", ")}` };
+  return { problem: `PyTorch is not installed for ${[...candidates].join(", ")}` };
 }
 
 /** PyTorch in another process, which runs one pass per request, in turns with the other contenders. */
 export class TorchPeer {
-  readonly #process: ChildProcess;
+  readonly #process: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
   readonly #ended: Promise<void>;
   /** The last characters of its standard error. After a failure, they have the text of the exception. */
-  #said = "";
+  #errorOutput = "";
 
-  private constructor(process: ChildProcess) {
+  private constructor(process: ChildProcessWithoutNullStreams) {
     this.#process = process;
     // "close" comes after "exit", when all output has arrived.
     this.#ended = new Promise((resolve) => process.once("close", () => resolve()));
-    process.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.#said = (this.#said + text).slice(-keptCharacters);
+    process.stderr.setEncoding("utf8").on("data", (piece: string) => {
+      this.#errorOutput = (this.#errorOutput + piece).slice(-keptCharacters);
     });
     // If the process has ended, the next request reports it.
-    process.stdin?.on("error", () => {});
-    this.#answers = createInterface({ input: process.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+    process.stdin.on("error", () => {});
+    this.#answers = createInterface({ input: process.stdout })[Symbol.asyncIterator]();
   }
 
   /**
@@ -64,21 +64,21 @@ export class TorchPeer {
   /**
    * Runs one pass and returns the parsed answer.
    *
-   * @param what the case as JSON
+   * @param request the case as JSON
    * @throws StepsizeError `device-failed` if the process has ended
    */
-  async ask(what: string, repetitions: number): Promise<unknown> {
-    this.#process.stdin?.write(`${what} ${repetitions}\n`);
+  async ask(request: string, repetitions: number): Promise<unknown> {
+    this.#process.stdin.write(`${request} ${repetitions}\n`);
     const { value, done } = await this.#answers.next();
     if (done) {
       await this.#ended;
-      throw new StepsizeError("device-failed", `the PyTorch process ended at ${what}:\n${this.#said.trim()}`);
+      throw new StepsizeError("device-failed", `the PyTorch process ended at ${request}:\n${this.#errorOutput.trim()}`);
     }
     return JSON.parse(value);
   }
 
   async close(): Promise<void> {
-    this.#process.stdin?.end();
+    this.#process.stdin.end();
     await this.#ended;
   }
 }

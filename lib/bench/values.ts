@@ -24,9 +24,9 @@ export function randomTensor(device: Device, shape: Shape, dtype: DataType, salt
     values.set(piece, at);
     at += piece.length;
   }
-  const made = tensor(device, values, shape);
-  if (dtype === "float32") return made;
-  const result = cast(made, dtype);
-  made.dispose();
+  const created = tensor(device, values, shape);
+  if (dtype === "float32") return created;
+  const result = cast(created, dtype);
+  created.dispose();
   return result;
 }

@@ -31,7 +31,7 @@ const insistent: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGQUIT"];
 const sameKeyPress = 250;
 
 /** Time in milliseconds until the process exits after an uncaught error, which may have left work that never finishes. */
-const longestEnd = 600_000;
+const maxMillisecondsToEnd = 600_000;
 
 /**
  * Handles signals and uncaught errors of a command. The first signal aborts {@link signal}, so that the command can save
@@ -103,7 +103,7 @@ export class Interrupts {
     setTimeout(() => {
       tell(`error: ${this.#stray?.message}`);
       process.exit(exitCode.failed);
-    }, longestEnd).unref();
+    }, maxMillisecondsToEnd).unref();
     this.#request(this.#stray);
   };
 

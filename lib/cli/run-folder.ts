@@ -3,8 +3,9 @@ import { dirname, join } from "node:path";
 import { isNotFound, StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
 import { takeLock } from "../files/folder-lock.js";
+import { codeOf, messageOf } from "../realms.js";
 import { type CheckpointPart, type OpenCheckpoint, verifyAll, withCheckpoint } from "../train/saved-model.js";
-import { readConfig } from "./config/train-config.js";
+import { readConfig, type TrainValues } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 
 const checkpointName = /^step-(\d{1,15})\.safetensors$/;
@@ -105,19 +106,19 @@ export class RunFolder {
   ): Promise<T | undefined> {
     const steps = await this.checkpointSteps();
     for (const step of steps) {
-      let isGood = false;
+      let isVerified = false;
       try {
         return await withCheckpoint(this.checkpoint(step), async (checkpoint) => {
           await verifyAll(parts.map((part) => checkpoint[part]));
-          isGood = true;
+          isVerified = true;
           return await use(checkpoint);
         });
       } catch (error) {
-        if (isGood) throw error;
+        if (isVerified) throw error;
         // A running training has pruned this checkpoint since, so there are newer ones.
         if (isNotFound(error) && (await this.checkpointSteps()).join() !== steps.join())
           return this.withNewest(use, { parts, damaged });
-        damaged((error as Error).message);
+        damaged(messageOf(error));
       }
     }
     if (steps.length === 0) return undefined;
@@ -178,14 +179,14 @@ export async function createRunFolder(path: string | undefined): Promise<RunFold
 export async function makeNumberedFolder(parent: string): Promise<string> {
   await makeFolders(parent);
   const numbers = ((await namesIn(parent)) ?? []).filter((name) => /^\d{1,9}$/.test(name)).map(Number);
-  for (let number = numbers.reduce((most, one) => Math.max(most, one), 0) + 1; ; number++) {
+  for (let number = numbers.reduce((highest, taken) => Math.max(highest, taken), 0) + 1; ; number++) {
     const candidate = join(parent, String(number));
     try {
       // Without `recursive`, this fails if the folder exists, so two processes cannot get the same number.
       await mkdir(candidate);
       return candidate;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw cannotMake(candidate, error);
+      if (codeOf(error) !== "EEXIST") throw cannotMake(candidate, error);
     }
   }
 }
@@ -210,7 +211,7 @@ export async function openRunFolder(path: string): Promise<RunFolder> {
  * Reads the settings of the run that a checkpoint belongs to; `undefined` if it is not in a run's folder.
  * @throws UsageError naming the file and the wrong field
  */
-export async function settingsBeside(checkpoint: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+export async function runSettingsOf(checkpoint: string): Promise<Readonly<TrainValues> | undefined> {
   const folder = dirname(dirname(checkpoint));
   if (!(await namesIn(folder))?.includes("config.json")) return undefined;
   return (await readConfig(join(folder, "config.json"))).values;
@@ -221,9 +222,9 @@ async function namesIn(path: string): Promise<string[] | undefined> {
   try {
     return await readdir(path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return undefined;
-    throw new StepsizeError("invalid-file", `${path}: cannot be read as a folder (${message})`, { cause: error });
+    if (codeOf(error) === "ENOENT") return undefined;
+    const message = `${path}: cannot be read as a folder (${messageOf(error)})`;
+    throw new StepsizeError("invalid-file", message, { cause: error });
   }
 }
 
@@ -234,6 +235,6 @@ async function makeFolders(path: string): Promise<void> {
 }
 
 function cannotMake(path: string, cause: unknown): StepsizeError {
-  const message = `${path}: cannot create the folder (${(cause as Error).message})`;
+  const message = `${path}: cannot create the folder (${messageOf(cause)})`;
   return new StepsizeError("invalid-file", message, { cause });
 }

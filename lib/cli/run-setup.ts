@@ -1,11 +1,21 @@
 import { type Device, openDevice } from "../native/index.js";
 import { assembleRun, openTask, type RunParts, type Task } from "../tasks/index.js";
-import type { TrainConfig, TrainSettings } from "./config/train-config.js";
+import type { TrainConfig } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 
 /** The parts of a run and their device, which `close` closes too. */
 export interface OpenRun extends RunParts {
   readonly device: Device;
+}
+
+/** The settings that select and divide the data of a run. */
+export interface DataSettings {
+  readonly data: string;
+  readonly classes?: number | undefined;
+  readonly context?: number | undefined;
+  readonly validation?: number | undefined;
+  readonly batch: number;
+  readonly seed: number;
 }
 
 /**
@@ -19,7 +29,7 @@ export async function readData({
   validation: share,
   batch,
   seed,
-}: TrainSettings): Promise<Task> {
+}: DataSettings): Promise<Task> {
   const task = await openTask(data, {
     classes,
     context,

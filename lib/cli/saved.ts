@@ -4,6 +4,7 @@ import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import type { Precision, PreprocessingOptions } from "../nn/index.js";
+import type { Given } from "../study/index.js";
 import { asType, noGrad, type Tensor, tidy } from "../tensor/index.js";
 import type { LoadedModel } from "../train/index.js";
 import { loadOpenModel, type OpenCheckpoint, withCheckpoint } from "../train/saved-model.js";
@@ -15,7 +16,7 @@ import { flagOf } from "./output/text.js";
 import { RunFolder } from "./run-folder.js";
 
 /** Fields of all commands that use a trained model. */
-export const savedFields: Fields = {
+export const savedFields = {
   checkpoint: z.string().min(1).register(help, {
     kind: "text",
     placeholder: "<path>",
@@ -24,7 +25,14 @@ export const savedFields: Fields = {
   }),
   device: deviceField,
   threads: threadsField,
-};
+} satisfies Fields;
+
+/** The checkpoint to load, and the device to load it to. */
+export interface SavedValues {
+  readonly checkpoint: string;
+  readonly device?: string | undefined;
+  readonly threads?: number | undefined;
+}
 
 /** A trained model on a device that was opened for it. */
 export interface SavedModel extends LoadedModel {
@@ -49,20 +57,24 @@ export interface SavedTextModel extends SavedModel {
  * Checks values of {@link savedFields} and other fields.
  * @throws UsageError for a wrong value, or if `checkpoint` is missing
  */
-export function checkSaved(fields: Fields, values: Record<string, unknown>): Record<string, unknown> {
+export function checkSaved<T extends typeof savedFields>(
+  fields: T,
+  values: Readonly<Record<string, unknown>>,
+): Given<T> & SavedValues {
   const checked = check(fields, values, flagOf);
-  if (checked["checkpoint"] !== undefined) return checked;
+  const { checkpoint }: Given<typeof savedFields> = checked;
+  if (checkpoint !== undefined) return { ...checked, checkpoint };
   throw new UsageError("--checkpoint: expected the path of a checkpoint or of a run's folder, got none");
 }
 
 /** Options of {@link openSaved}. */
 export interface OpenSavedOptions<T> {
   /** Default: the precision that the model was trained in. */
-  readonly precision?: Precision;
+  readonly precision?: Precision | undefined;
   /** Reads the optimizer state of the same checkpoint too. */
-  readonly readOptimizer?: (checkpoint: OpenCheckpoint) => Promise<T>;
+  readonly readOptimizer?: ((checkpoint: OpenCheckpoint) => Promise<T>) | undefined;
   /** How to do the same in code, for a model that is not one of the library's. Default: load it with `loadModel`. */
-  readonly inCode?: string;
+  readonly inCode?: string | undefined;
 }
 
 /**
@@ -75,34 +87,25 @@ export interface OpenSavedOptions<T> {
  * @throws StepsizeError any error of opening the device and loading the checkpoint
  */
 export async function openSaved<T = undefined>(
-  values: Readonly<Record<string, unknown>>,
+  { checkpoint, device: deviceName, threads }: SavedValues,
   { precision, readOptimizer, inCode = "loadModel(path, { device, build })" }: OpenSavedOptions<T> = {},
 ): Promise<SavedModel & { readonly optimizer: T | undefined }> {
-  const {
-    checkpoint,
-    device: deviceName,
-    threads,
-  } = values as {
-    checkpoint: string;
-    device?: string;
-    threads?: number;
-  };
   const found = await stat(checkpoint).catch(() => undefined);
   if (!found) throw new UsageError(`--checkpoint: expected a file or folder, ${checkpoint} does not exist`);
   const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
-  const open = async (from: OpenCheckpoint) => {
-    if (!from.info.config)
+  const load = async (opened: OpenCheckpoint) => {
+    if (!opened.info.config)
       throw new UsageError(
-        `--checkpoint: expected a model of this library, got ${from.path} of your own code; call ${inCode} in that code`,
+        `--checkpoint: expected a model of this library, got ${opened.path} of your own code; call ${inCode} in that code`,
       );
-    const loaded = await loadOpenModel(from, { device, ...(precision && { precision }) });
-    return { ...loaded, path: from.path, device, optimizer: await readOptimizer?.(from) };
+    const loaded = await loadOpenModel(opened, { device, ...(precision && { precision }) });
+    return { ...loaded, path: opened.path, device, optimizer: await readOptimizer?.(opened) };
   };
   const parts = readOptimizer ? (["model", "optimizer"] as const) : (["model"] as const);
   try {
     const saved = found.isDirectory()
-      ? await new RunFolder(checkpoint).withNewest(open, { parts, damaged: noteDamaged })
-      : await withCheckpoint(checkpoint, open);
+      ? await new RunFolder(checkpoint).withNewest(load, { parts, damaged: noteDamaged })
+      : await withCheckpoint(checkpoint, load);
     if (saved) return saved;
     throw new UsageError(`--checkpoint: expected the folder of a run with a checkpoint, ${checkpoint} has none`);
   } catch (error) {

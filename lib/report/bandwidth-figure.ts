@@ -1,4 +1,5 @@
 import * as Plot from "@observablehq/plot";
+import { itemAt } from "../lookup.js";
 import { drawFigure, tick } from "./figure.js";
 
 /** One measurement of {@link bandwidthFigure}. */
@@ -29,7 +30,7 @@ export function bandwidthFigure(points: readonly BandwidthPoint[], subject: stri
   const contenders = [...new Set(points.map(({ contender }) => contender))];
   const panels = [...new Set(points.map(({ panel }) => panel))];
   const sizes = points.map(({ elements }) => elements);
-  const stroke = (contender: string) => strokes[contenders.indexOf(contender) % strokes.length] as string;
+  const stroke = (contender: string) => itemAt(strokes, contenders.indexOf(contender) % strokes.length);
   const sorted = [...points].sort((a, b) => a.elements - b.elements);
   const channels = { x: "elements", y: "gigabytesPerSecond", fy: "panel" } as const;
   const legend = contenders.map((contender, i) => ({ contender, panel: panels[0], dy: 10 + i * 18 }));
@@ -60,10 +61,10 @@ export function bandwidthFigure(points: readonly BandwidthPoint[], subject: stri
           dy: -14,
         }),
         contenders.map((contender) => {
-          const own = sorted.filter((point) => point.contender === contender);
+          const curve = sorted.filter((point) => point.contender === contender);
           return [
-            Plot.lineY(own, { ...channels, z: "tensors", stroke: stroke(contender), strokeWidth: 2 }),
-            Plot.dot(own, { ...channels, r: 3.5, fill: stroke(contender) }),
+            Plot.lineY(curve, { ...channels, z: "tensors", stroke: stroke(contender), strokeWidth: 2 }),
+            Plot.dot(curve, { ...channels, r: 3.5, fill: stroke(contender) }),
           ];
         }),
         Plot.text(

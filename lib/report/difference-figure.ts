@@ -5,8 +5,8 @@ import { drawFigure, tick } from "./figure.js";
 export interface DifferencePoint {
   readonly name: string;
   readonly mean: number;
-  readonly low?: number;
-  readonly high?: number;
+  readonly low?: number | undefined;
+  readonly high?: number | undefined;
 }
 
 /** Options of {@link differenceFigure}. */
@@ -16,7 +16,7 @@ export interface DifferenceFigureOptions {
   readonly label: string;
   /** Largest difference that counts as a tie; drawn as a band. Default none. */
   readonly margin?: number | undefined;
-  readonly standalone?: boolean;
+  readonly standalone?: boolean | undefined;
 }
 
 /** Draws differences as dots and their intervals as lines, around zero, as SVG. */

@@ -24,14 +24,20 @@ export interface RecordedEvaluation {
  */
 export function lossFigure(
   records: readonly RecordedStep[],
-  { evaluations = [], standalone }: { evaluations?: readonly RecordedEvaluation[]; standalone?: boolean } = {},
+  {
+    evaluations = [],
+    standalone,
+  }: { evaluations?: readonly RecordedEvaluation[]; standalone?: boolean | undefined } = {},
 ): string {
   // Values that are not finite are gaps.
   const losses = records.map(({ loss }) => (Number.isFinite(loss) ? loss : Number.NaN));
   const means = centeredMean(losses, smoothingSpan(records.length));
   // A logarithmic scale cannot show zero, so a loss of exactly 0 is a gap.
   const curveOf = (values: readonly number[]) =>
-    values.map((y, i): Point => ({ x: (records[i] as RecordedStep).step, y: y > 0 ? y : Number.NaN }));
+    records.map(({ step }, i): Point => {
+      const y = values[i] ?? 0;
+      return { x: step, y: y > 0 ? y : Number.NaN };
+    });
   const [raw, smooth] = [curveOf(losses), curveOf(means)];
   const drawn = raw.filter(({ y }) => Number.isFinite(y));
   return drawFigure({

@@ -5,7 +5,7 @@ import { drawFigure, stepAxis, tick } from "./figure.js";
 import { rampColor } from "./style.js";
 
 /** Largest number of steps that are evaluated for a figure. A longer schedule is sampled evenly. */
-const mostSteps = 100_000;
+const maxSteps = 100_000;
 
 /** The learning rate of a step. */
 export interface Rate {
@@ -13,15 +13,15 @@ export interface Rate {
   readonly learningRate: number;
 }
 
-/** Returns the points of a schedule's curve, reduced for drawing to about `most` (default 2000). */
-export function curve(schedule: Schedule, most?: number): readonly Point[] {
+/** Returns the points of a schedule's curve, reduced for drawing to about `maxPoints` (default 2000). */
+export function curve(schedule: Schedule, maxPoints?: number): readonly Point[] {
   const { budget } = schedule;
-  const count = Math.min(budget, mostSteps);
+  const count = Math.min(budget, maxSteps);
   const points = Array.from({ length: count }, (_, i) => {
     const x = count === budget ? i : Math.round((i * (budget - 1)) / (count - 1));
     return { x, y: schedule(x) };
   });
-  return downsample(points, most);
+  return downsample(points, maxPoints);
 }
 
 /**

@@ -13,9 +13,9 @@ export interface Series {
 /** An axis of a {@link seriesFigure}. */
 export interface SeriesAxis {
   readonly label: string;
-  readonly log?: boolean;
+  readonly log?: boolean | undefined;
   /** Values with a tick; default chosen automatically. */
-  readonly ticks?: readonly number[];
+  readonly ticks?: readonly number[] | undefined;
 }
 
 /** Options of {@link seriesFigure}. */
@@ -25,14 +25,14 @@ export interface SeriesFigureOptions {
   readonly x: SeriesAxis;
   readonly y: SeriesAxis;
   /** `"order"` for series that are ordered, with colors from weak to strong; default `"name"`. */
-  readonly colors?: "order" | "name";
+  readonly colors?: "order" | "name" | undefined;
   /** Name of the curve that is drawn in front of the others, with a thicker line. */
-  readonly highlight?: string;
+  readonly highlight?: string | undefined;
   /** A curve to compare with, drawn dashed. */
-  readonly reference?: Series;
+  readonly reference?: Series | undefined;
   /** Whether each point has a dot. */
-  readonly dots?: boolean;
-  readonly standalone?: boolean;
+  readonly dots?: boolean | undefined;
+  readonly standalone?: boolean | undefined;
 }
 
 /** Symbols distinguish the curves for readers who cannot distinguish their colors. */

@@ -10,9 +10,9 @@ import type { Schedule } from "./schedule.js";
  * @throws StepsizeError `invalid-argument` for an option that is unknown, missing or out of range
  */
 export function build<O extends object>(definition: Definition<O>, given: O): Schedule {
-  const { name, ownRise } = definition;
-  if (ownRise !== undefined) refuseSecondWarmup(name, ownRise, given);
-  const resolved = resolve(name, definition.options, given);
+  const { name, riseOption } = definition;
+  if (riseOption !== undefined) refuseSecondWarmup(name, riseOption, given);
+  const resolved = resolve<Readonly<Record<string, unknown>>>(name, definition.options, given);
   const options = resolved as Resolved<O> & Required<RateOptions> & CommonOptions;
   const { budget, maxLr, minLr, warmup = 0, hold = 0, convention } = options;
   const { steps: rise = warmup, peak = maxLr } = definition.warmup?.(options) ?? {};
@@ -24,7 +24,7 @@ export function build<O extends object>(definition: Definition<O>, given: O): Sc
   const peers = convention === "peers";
   const last = budget - 1;
   const end = peers && definition.reachesEnd ? budget : last;
-  const within = (step: number) => Math.min(checkStep(step), last);
+  const clamped = (step: number) => Math.min(checkStep(step), last);
   const schedule = (step: number): number => {
     const at = Math.min(checkStep(step), end);
     // The quotient is computed first: at the end of the warm-up it is exactly 1, so the rate is exactly the peak.
@@ -37,7 +37,7 @@ export function build<O extends object>(definition: Definition<O>, given: O): Sc
     budget,
     options: resolved,
     toJSON: () => ({ name, ...resolved }),
-    ...(momentum && { momentum: (step: number) => momentum(within(step)) }),
+    ...(momentum && { momentum: (step: number) => momentum(clamped(step)) }),
   });
 }
 
@@ -48,10 +48,14 @@ export function withProperties<P extends object>(rate: (step: number) => number,
   return Object.freeze(Object.assign(rate, properties));
 }
 
-function refuseSecondWarmup(name: string, ownRise: string, given: object): void {
-  const { warmup } = (given ?? {}) as { warmup?: unknown };
+function refuseSecondWarmup(
+  name: string,
+  riseOption: string,
+  given: { readonly warmup?: unknown } | null | undefined,
+): void {
+  const warmup = given?.warmup;
   if (warmup === undefined) return;
-  invalidArgument(`${name}.warmup`, `none, because the schedule brings its own (set ${ownRise} instead)`, warmup);
+  invalidArgument(`${name}.warmup`, `none, because the schedule brings its own (set ${riseOption} instead)`, warmup);
 }
 
 function checkTogether(
@@ -60,8 +64,9 @@ function checkTogether(
 ): void {
   if (minLr > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
   if (warmup >= budget) invalidArgument(`${name}.warmup`, `fewer steps than the budget of ${budget}`, warmup);
-  const left = budget - warmup;
-  if (hold >= left) invalidArgument(`${name}.hold`, `fewer steps than the warm-up leaves of the budget, ${left}`, hold);
+  const remaining = budget - warmup;
+  if (hold >= remaining)
+    invalidArgument(`${name}.hold`, `fewer steps than the warm-up leaves of the budget, ${remaining}`, hold);
 }
 
 /**

@@ -53,8 +53,8 @@ export interface Definition<O> {
   /** The publication of the formula. */
   readonly source: string;
   readonly options: { readonly [K in keyof O]-?: Option };
-  /** The option that sets the schedule's own rise. A schedule that has one does not take `warmup`. */
-  readonly ownRise?: string;
+  /** The option that sets the rise of a schedule in place of `warmup`. A schedule that has one does not take `warmup`. */
+  readonly riseOption?: string;
   /** Returns the length and the peak of the linear warm-up, if they are not `warmup` and `maxLr`. */
   warmup?(options: Resolved<O>): { readonly steps?: number; readonly peak?: number };
   /** Checks options against each other and against the number of steps after warm-up and hold. */

@@ -40,7 +40,7 @@ export const inverseSqrtDefinition: Definition<InverseSqrtOptions> = {
       { text: "4 % of the budget", value: (given) => Math.max(1, Math.round(0.04 * numberIn(given, "budget"))) },
     ),
   },
-  ownRise: "riseSteps",
+  riseOption: "riseSteps",
   warmup: (options) => ({ steps: options.riseSteps }),
   check({ riseSteps, budget }) {
     if (riseSteps > budget) invalidArgument("inverse-sqrt.riseSteps", `at most the budget of ${budget}`, riseSteps);

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { itemAt } from "../lookup.js";
 import { checkStep, withProperties } from "./build.js";
 import { increasing, integer, type OptionTable, optional } from "./option.js";
 import { resolve } from "./resolve.js";
@@ -52,8 +53,13 @@ export function joinSchedules(parts: readonly SchedulePart[], options: JoinOptio
   return join(parts, options);
 }
 
-/** The table of options of a joined schedule in JSON. */
-export const joinedTable: OptionTable = {
+/** The options of a joined schedule in JSON. */
+interface JoinedJSON extends JoinOptions {
+  readonly parts: readonly unknown[];
+}
+
+/** The table of {@link JoinedJSON}. */
+export const joinedTable: OptionTable<JoinedJSON> = {
   budget: optional(integer("steps of the whole run", { min: 1 }), "until the last part ends"),
   parts: {
     kind: "schedules",
@@ -71,10 +77,8 @@ export const joinedTable: OptionTable = {
 
 /** Makes a joined schedule from its JSON. `make` makes each part. */
 export function joinedFromJSON(options: unknown, make: (part: unknown) => Schedule): Schedule {
-  const { parts, ...rest } = resolve("joined", joinedTable, options) as JoinOptions & {
-    parts?: readonly unknown[];
-  };
-  return join((parts ?? []).map(make), rest);
+  const { parts, ...rest } = resolve("joined", joinedTable, options);
+  return join(parts.map(make), rest);
 }
 
 function join(parts: readonly Part[], given: JoinOptions): Schedule {
@@ -83,28 +87,32 @@ function join(parts: readonly Part[], given: JoinOptions): Schedule {
   for (const [i, part] of parts.entries())
     if (typeof part !== "function") invalidArgument(`joined.parts[${i}]`, "a schedule or a function of the step", part);
   const { parts: _parts, ...table } = joinedTable;
-  const { boundaries, budget } = resolve("joined", table, given) as JoinOptions;
+  const { boundaries, budget } = resolve<JoinOptions>("joined", table, given);
   const starts = [0, ...(boundaries ?? startsOf(parts))];
   if (starts.length !== parts.length)
     invalidArgument("joined.boundaries", `${parts.length - 1} steps, one less than there are parts`, boundaries);
   for (const [i, start] of starts.entries())
     if (!Number.isSafeInteger(start)) invalidArgument(`joined.boundaries[${i - 1}]`, "a whole number", start);
-  const lastStart = starts.at(-1)!;
+  const lastStart = itemAt(starts, parts.length - 1);
   const steps = budget ?? lastStart + budgetOf(parts, parts.length - 1, "joined.budget");
 
   // Past the budget a whole last part returns its own rate. If it is cut off, or a function, the last step is repeated.
   const isWhole = lastStart + (parts.at(-1)?.budget ?? Number.NaN) === steps;
-  const within = (step: number) => (isWhole ? checkStep(step) : Math.min(checkStep(step), steps - 1));
-  const turn = (step: number) => starts.findLastIndex((start) => start <= step);
-  const lr = (step: number): number => {
-    const at = within(step);
-    const i = turn(at);
-    const rate = parts[i]!(at - starts[i]!);
-    if (Number.isFinite(rate) && rate >= 0) return rate;
-    invalidArgument(`joined.parts[${i}](${at - starts[i]!})`, "a finite learning rate of at least 0", rate);
+  const clamped = (step: number) => (isWhole ? checkStep(step) : Math.min(checkStep(step), steps - 1));
+  /** Returns the part that has a step, and the index of the step in it. */
+  const placeOf = (step: number) => {
+    const at = clamped(step);
+    const index = starts.findLastIndex((start) => start <= at);
+    return { index, partStep: at - itemAt(starts, index) };
   };
-  const momenta = parts.map((part) => part.momentum);
-  if (momenta.some((each) => each === undefined) && momenta.some((each) => each !== undefined))
+  const lr = (step: number): number => {
+    const { index, partStep } = placeOf(step);
+    const rate = itemAt(parts, index)(partStep);
+    if (Number.isFinite(rate) && rate >= 0) return rate;
+    invalidArgument(`joined.parts[${index}](${partStep})`, "a finite learning rate of at least 0", rate);
+  };
+  const momenta = parts.flatMap((part) => part.momentum ?? []);
+  if (momenta.length > 0 && momenta.length < parts.length)
     invalidArgument("joined.parts", "all with a momentum or all without", parts.map(nameOf));
   const options = Object.freeze({
     budget: steps,
@@ -116,10 +124,10 @@ function join(parts: readonly Part[], given: JoinOptions): Schedule {
     budget: steps,
     options,
     toJSON: () => ({ name: "joined", ...options }),
-    ...(momenta[0] && {
+    ...(momenta.length > 0 && {
       momentum: (step: number) => {
-        const i = turn(within(step));
-        return momenta[i]!(within(step) - starts[i]!);
+        const { index, partStep } = placeOf(step);
+        return itemAt(momenta, index)(partStep);
       },
     }),
   });

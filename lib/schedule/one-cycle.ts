@@ -87,7 +87,7 @@ function definitionOf(name: string, description: string, cyclesByDefault: boolea
       minMomentum: number("momentum at the highest rate", { min: 0, below: 1 }, byDefault(0.85)),
       maxMomentum: number("momentum at the first and last step", { min: 0, below: 1 }, byDefault(0.95)),
     },
-    ownRise: "riseFraction",
+    riseOption: "riseFraction",
     check({ minMomentum, maxMomentum, threePhase, riseFraction }) {
       if (threePhase && riseFraction > 0.5)
         invalidArgument(`${name}.riseFraction`, "at most 0.5 with threePhase, which falls as long", riseFraction);

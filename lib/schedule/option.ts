@@ -17,13 +17,19 @@ export type Given = Readonly<Record<string, unknown>>;
 
 /** Returns the number that a given option or a default so far has. */
 export function numberIn(given: Given, name: string): number {
-  const value = given[name];
-  if (typeof value !== "number") throw new Error(`the option ${name} has no number yet`);
+  const value = optionalNumberIn(given, name);
+  if (value === undefined) throw new Error(`the option ${name} has no number yet`);
   return value;
 }
 
-/** One row of a schedule's table of options. */
-export interface Option {
+/** Returns the number that an option has; `undefined` if it is absent. */
+export function optionalNumberIn(given: Given, name: string): number | undefined {
+  const value = given[name];
+  return typeof value === "number" ? value : undefined;
+}
+
+/** One row of a schedule's table of options, with the type of its checked value. */
+export interface Option<T = unknown> {
   readonly kind: OptionKind;
   readonly description: string;
   readonly choices?: readonly string[];
@@ -31,11 +37,11 @@ export interface Option {
   /** Whether the option may be absent from the resolved options. */
   readonly mayBeAbsent?: boolean;
   /** Checks and copies a value. Throws `invalid-argument` with `path` in the message. */
-  read(path: string, value: unknown): unknown;
+  read(path: string, value: unknown): T;
 }
 
-/** A table of options, by name. */
-export type OptionTable = Readonly<Record<string, Option>>;
+/** A table of the options of a type, by name. */
+export type OptionTable<T = Readonly<Record<string, unknown>>> = { readonly [K in keyof T]-?: Option<T[K]> };
 
 interface Bounds {
   readonly above?: number;
@@ -50,7 +56,7 @@ interface Advice {
 }
 
 /** Returns an option that is a finite number within bounds. */
-export function number(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
+export function number(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option<number> {
   const expected = `a finite number${inWords(bounds)}`;
   const accepts = (value: unknown): value is number =>
     typeof value === "number" && Number.isFinite(value) && within(value, bounds);
@@ -58,34 +64,46 @@ export function number(description: string, bounds: Bounds & Advice = {}, fallba
 }
 
 /** Returns an option that is a safe integer within bounds. */
-export function integer(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
+export function integer(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option<number> {
   const expected = `an integer${inWords(bounds)}`;
   const accepts = (value: unknown): value is number => isSafeInteger(value) && within(value, bounds);
   return scalar("integer", description, expected, accepts, fallback);
 }
 
 /** Returns an option that is true or false. */
-export function boolean(description: string, fallback?: Fallback): Option {
-  return scalar("boolean", description, "true or false", (value) => typeof value === "boolean", fallback);
+export function boolean(description: string, fallback?: Fallback): Option<boolean> {
+  const accepts = (value: unknown): value is boolean => typeof value === "boolean";
+  return scalar("boolean", description, "true or false", accepts, fallback);
 }
 
 /** Returns an option that is one of several words. */
-export function choice(description: string, choices: readonly string[], fallback?: Fallback): Option {
+export function choice<const T extends string>(
+  description: string,
+  choices: readonly T[],
+  fallback?: Fallback,
+): Option<T> {
   const expected = `one of ${choices.map((word) => JSON.stringify(word)).join(", ")}`;
-  const accepts = (value: unknown) => choices.some((word) => word === value);
+  const accepts = (value: unknown): value is T => choices.some((word) => word === value);
   return { ...scalar("choice", description, expected, accepts, fallback), choices };
 }
 
 /** Returns an option that is an increasing array of numbers within bounds. */
-export function increasing(description: string, bounds: Bounds & Advice = {}, fallback?: Fallback): Option {
+export function increasing(
+  description: string,
+  bounds: Bounds & Advice = {},
+  fallback?: Fallback,
+): Option<readonly number[]> {
   const expected = `an array of numbers${inWords(bounds)}, each larger than the one before`;
-  const accepts = (value: unknown): value is number[] =>
-    isListOf(value, (entry, i) => {
-      const isInside = typeof entry === "number" && Number.isFinite(entry) && within(entry, bounds);
-      return isInside && (i === 0 || entry > (value as number[])[i - 1]!);
-    });
-  const read = (path: string, value: unknown) =>
-    accepts(value) ? Object.freeze([...value]) : invalidArgument(path, expected, value);
+  const read = (path: string, value: unknown) => {
+    let before = -Infinity;
+    const accepts = (entry: unknown): entry is number => {
+      if (typeof entry !== "number" || !Number.isFinite(entry) || !within(entry, bounds)) return false;
+      const isLarger = entry > before;
+      before = entry;
+      return isLarger;
+    };
+    return isListOf(value, accepts) ? Object.freeze([...value]) : invalidArgument(path, expected, value);
+  };
   return withFallback({ kind: "numbers", description, read }, fallback);
 }
 
@@ -95,24 +113,24 @@ export function byDefault(value: unknown): Fallback {
 }
 
 /** Returns the option with another default, or with none. */
-export function withFallback(option: Option, fallback: Fallback | undefined): Option {
+export function withFallback<T>(option: Option<T>, fallback: Fallback | undefined): Option<T> {
   const { fallback: _dropped, ...rest } = option;
   return fallback === undefined ? rest : { ...rest, fallback };
 }
 
 /** Returns the option as one that may be absent. `text` describes the behavior without it. */
-export function optional(option: Option, text?: string): Option {
+export function optional<T>(option: Option<T>, text?: string): Option<T | undefined> {
   const fallback = text === undefined ? undefined : { text, value: () => undefined };
-  return { ...withFallback(option, fallback), mayBeAbsent: true };
+  return { ...withFallback<T | undefined>(option, fallback), mayBeAbsent: true };
 }
 
-function scalar(
+function scalar<T>(
   kind: OptionKind,
   description: string,
   expected: string,
-  accepts: (value: unknown) => boolean,
+  accepts: (value: unknown) => value is T,
   fallback: Fallback | undefined,
-): Option {
+): Option<T> {
   const read = (path: string, value: unknown) => (accepts(value) ? value : invalidArgument(path, expected, value));
   return withFallback({ kind, description, read }, fallback);
 }

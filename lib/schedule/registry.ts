@@ -106,7 +106,11 @@ export const catalog: readonly ScheduleDescription[] = Object.freeze(
  * ```
  */
 export function create(name: string, options: object): Schedule {
-  const definition = definitions.get(name);
+  return createNamed(name, options);
+}
+
+function createNamed(name: unknown, options: object): Schedule {
+  const definition = typeof name === "string" ? definitions.get(name) : undefined;
   if (definition !== undefined) return build(definition, options as Record<string, unknown>);
   if (name === "joined") return joinedFromJSON(options, fromJSON);
   if (name === "custom")
@@ -130,8 +134,8 @@ export function fromJSON(json: unknown): Schedule {
   if (typeof json !== "object" || json === null) {
     invalidArgument("schedule", "an object with a name and the schedule's options", json);
   }
-  const { name, ...options } = json as { name?: unknown };
-  return create(name as string, options);
+  const { name, ...options }: { readonly name?: unknown } = json;
+  return createNamed(name, options);
 }
 
 function describeOption(name: string, row: Option): OptionDescription {

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../errors.js";
+import { itemAt } from "../lookup.js";
 import { build } from "./build.js";
 import { between, type CommonOptions, commonOptions, type Definition } from "./definition.js";
 import { byDefault, type Given, integer, number, type OptionTable, optional, withFallback } from "./option.js";
@@ -90,7 +91,7 @@ const phiAdvice = "2 gives the cosine schedule; a larger value decays sooner";
 const { maxLr, minLr } = commonOptions;
 const phi = number("shape: a larger phi decays sooner", { above: 0, advice: phiAdvice }, byDefault(2));
 
-const phaseOptions: OptionTable = {
+const phaseOptions: OptionTable<UbaPhase> = {
   iterations: integer("steps in the phase", { min: 1 }),
   maxLr: optional(maxLr),
   minLr: optional(minLr),
@@ -112,7 +113,7 @@ export const ubaDefinition: Definition<UbaOptions> = {
       read: readPhases,
     },
   },
-  warmup: (options) => ({ peak: phasesOf(options, 1)[0]!.maxLr }),
+  warmup: (options) => ({ peak: itemAt(phasesOf(options, 1), 0).maxLr }),
   check(options, steps) {
     const listed: readonly UbaPhase[] | undefined = options.phases;
     if (listed === undefined) return;
@@ -122,7 +123,7 @@ export const ubaDefinition: Definition<UbaOptions> = {
     }
     const sum = listed.reduce((total, phase) => total + phase.iterations, 0);
     if (sum === steps) return;
-    const { hold } = options as { hold?: number };
+    const hold: number | undefined = options.hold;
     const whole = hold ? "budget - warmup - hold" : "budget - warmup";
     invalidArgument("uba.phases", `iterations that add up to ${whole}, which is ${steps}`, sum);
   },
@@ -132,8 +133,11 @@ export const ubaDefinition: Definition<UbaOptions> = {
       rate(step) {
         let at = step;
         let k = 0;
-        while (at >= phases[k]!.iterations) at -= phases[k++]!.iterations;
-        const phase = phases[k]!;
+        let phase = itemAt(phases, 0);
+        while (at >= phase.iterations) {
+          at -= phase.iterations;
+          phase = itemAt(phases, ++k);
+        }
         return between(phase.minLr, phase.maxLr, factor(at, phase.iterations, phase.phi));
       },
     };
@@ -149,17 +153,21 @@ function phasesOf(
   return phases.map((phase) => ({ maxLr, minLr, phi, ...phase }));
 }
 
-function readPhases(path: string, value: unknown): readonly unknown[] {
+function readPhases(path: string, value: unknown): readonly UbaPhase[] {
   if (!Array.isArray(value) || value.length === 0) invalidArgument(path, "an array of at least one phase", value);
   // Array.from and not map, which would skip empty slots of a sparse array.
   return Object.freeze(Array.from(value, (phase: unknown, i) => resolve(`${path}[${i}]`, phaseOptions, phase)));
 }
 
+/** Returns the phases among checked options of UBA; `undefined` if there are none. */
+export function phasesIn(options: Given): readonly UbaPhase[] | undefined {
+  return options["phases"] as readonly UbaPhase[] | undefined;
+}
+
 function highestOfPhases(given: Given): number | undefined {
-  const phases = given["phases"] as readonly UbaPhase[] | undefined;
-  const rates = phases?.map((phase) => phase.maxLr) ?? [];
-  // If a phase has no rate of its own, it needs the schedule's, which the caller must give.
+  const rates = phasesIn(given)?.map((phase) => phase.maxLr) ?? [];
+  // If a phase has no rate, it needs the schedule's, which the caller must give.
   return rates.length > 0 && rates.every((rate) => rate !== undefined)
-    ? rates.reduce((most, rate) => Math.max(most, rate))
+    ? rates.reduce((highest, rate) => Math.max(highest, rate))
     : undefined;
 }

@@ -63,7 +63,7 @@ export const warmupStableDecayDefinition: Definition<WarmupStableDecayOptions> =
     convention,
   },
   reachesEnd: true,
-  ownRise: "riseSteps",
+  riseOption: "riseSteps",
   warmup: (options) => ({ steps: options.riseSteps }),
   check({ riseSteps, cooldownSteps, budget }) {
     const both = riseSteps + cooldownSteps;

@@ -18,31 +18,33 @@ export function checkTogether(study: TrainingStudy, label: Label): void {
     );
   for (const [i, { name, momentum, peakLearningRates, uba }] of optimizers.entries()) {
     if (momentum !== undefined && !takesMomentum(name)) {
-      const others = optimizerNames.filter(takesMomentum).join(" and ");
-      refuse(label(["optimizers", i, "momentum"]), `none for ${name}: only ${others} has momentum`, momentum);
+      const takers = optimizerNames.filter(takesMomentum).join(" and ");
+      refuse(label(["optimizers", i, "momentum"]), `none for ${name}: only ${takers} has momentum`, momentum);
     }
-    const [baseline, own] = [peakLearningRates.length, uba.peakLearningRates.length * uba.phi.length];
-    if (schedules.length > 1 && baseline !== own)
+    const [trials, ubaTrials] = [peakLearningRates.length, uba.peakLearningRates.length * uba.phi.length];
+    if (schedules.length > 1 && trials !== ubaTrials)
       throw new StepsizeError(
         "invalid-argument",
         `${label(["optimizers", i])}: expected the same number of trials for every schedule, got for ${name} ` +
-          `${uba.peakLearningRates.length} peak learning rates × ${uba.phi.length} values of phi = ${own} for UBA ` +
-          `and ${baseline} peak learning rates for the others`,
+          `${uba.peakLearningRates.length} peak learning rates × ${uba.phi.length} values of phi = ${ubaTrials} for UBA ` +
+          `and ${trials} peak learning rates for the others`,
       );
   }
-  const again = finalSeeds.filter((seed) => tuningSeeds.includes(seed));
-  if (again.length > 0)
-    refuse(label(["finalSeeds"]), `seeds that are not used for tuning (${again.join(", ")} is)`, finalSeeds);
-  const stepsOf = budgets.map((budget) => stepsIn(steps, budget));
+  const repeated = finalSeeds.filter((seed) => tuningSeeds.includes(seed));
+  if (repeated.length > 0)
+    refuse(label(["finalSeeds"]), `seeds that are not used for tuning (${repeated.join(", ")} is)`, finalSeeds);
+  const budgetSteps = budgets.map((budget) => stepsIn(steps, budget));
   // Budgets are ascending, so equal numbers of steps are adjacent.
-  const twice = stepsOf.findIndex((own, i) => i > 0 && own === stepsOf[i - 1]);
-  if (twice >= 0)
-    refuse(label(["budgets", twice]), `a fraction with another number of steps than the one before`, budgets[twice]);
-  const runs = runsAtLeast(study);
-  if (runs > mostRuns)
+  const duplicate = budgetSteps.findIndex((count, i) => count === budgetSteps[i - 1]);
+  if (duplicate >= 0) {
+    const expected = "a fraction with another number of steps than the one before";
+    refuse(label(["budgets", duplicate]), expected, budgets[duplicate]);
+  }
+  const runs = leastRuns(study);
+  if (runs > maxRuns)
     throw new StepsizeError(
       "invalid-argument",
-      `${label([]) || "study"}: expected at most ${mostRuns} runs, got ${runs} from its models, data, optimizers, budgets, schedules, trials and seeds`,
+      `${label([]) || "study"}: expected at most ${maxRuns} runs, got ${runs} from its models, data, optimizers, budgets, schedules, trials and seeds`,
     );
   schedules.forEach((schedule, i) => {
     checkOptions(schedule, study, (option) => label(["schedules", i, ...(option === "" ? [] : [option])]));
@@ -50,14 +52,14 @@ export function checkTogether(study: TrainingStudy, label: Label): void {
 }
 
 /** Largest number of runs of a study. No study needs more, and the plan is computed again after each run. */
-const mostRuns = 100_000;
+const maxRuns = 100_000;
 
 /** Counts the runs of a study before any grid is extended. */
-function runsAtLeast({ models, data, optimizers, budgets, schedules, tuningSeeds, finalSeeds }: TrainingStudy): number {
+function leastRuns({ models, data, optimizers, budgets, schedules, tuningSeeds, finalSeeds }: TrainingStudy): number {
   const cells = models.length * data.length * budgets.length;
   return optimizers.reduce((sum, { peakLearningRates }) => {
-    const each = peakLearningRates.length * tuningSeeds.length + finalSeeds.length;
-    return sum + cells * schedules.length * each;
+    const perSchedule = peakLearningRates.length * tuningSeeds.length + finalSeeds.length;
+    return sum + cells * schedules.length * perSchedule;
   }, 0);
 }
 
@@ -65,8 +67,11 @@ function runsAtLeast({ models, data, optimizers, budgets, schedules, tuningSeeds
 function checkOptions({ name, options }: StudySchedule, study: TrainingStudy, label: (option: string) => string): void {
   for (const option of ["budget", "maxLr", "warmup", ...(name === "uba" ? ["phi", "phases"] : [])])
     if (option in options) refuse(label(option), "none: the study sets it", options[option]);
-  const rates = study.optimizers.flatMap((each) => [...each.peakLearningRates, ...each.uba.peakLearningRates]);
-  const maxLr = rates.reduce((least, rate) => Math.min(least, rate));
+  const rates = study.optimizers.flatMap(({ peakLearningRates, uba }) => [
+    ...peakLearningRates,
+    ...uba.peakLearningRates,
+  ]);
+  const maxLr = rates.reduce((lowest, rate) => Math.min(lowest, rate));
   for (const budget of study.budgets) {
     try {
       create(name, { ...options, budget: stepsIn(study.steps, budget), maxLr });

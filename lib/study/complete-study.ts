@@ -56,15 +56,15 @@ function completeTraining(given: Given<typeof trainingFields>, label: Label): Tr
     tuningSeeds: [0],
     finalSeeds: [1, 2, 3, 4, 5],
     ...rest,
-    optimizers: optimizers.map((own: GivenOptimizer) => {
-      const usual = defaultGrid(own.name);
-      const { momentum, weightDecay } = optimizersByName[own.name];
+    optimizers: optimizers.map((optimizer: GivenOptimizer) => {
+      const grid = defaultGrid(optimizer.name);
+      const { momentum, weightDecay } = optimizersByName[optimizer.name];
       return {
-        ...own,
-        ...(momentum !== undefined && { momentum: own.momentum ?? momentum }),
-        weightDecay: own.weightDecay ?? weightDecay,
-        peakLearningRates: own.peakLearningRates ?? rates ?? usual.peakLearningRates,
-        uba: own.uba ?? uba ?? usual.uba,
+        ...optimizer,
+        ...(momentum !== undefined && { momentum: optimizer.momentum ?? momentum }),
+        weightDecay: optimizer.weightDecay ?? weightDecay,
+        peakLearningRates: optimizer.peakLearningRates ?? rates ?? grid.peakLearningRates,
+        uba: optimizer.uba ?? uba ?? grid.uba,
       };
     }),
   };
@@ -76,9 +76,9 @@ type GivenOptimizer = NonNullable<Given<typeof trainingFields>["optimizers"]>[nu
 
 /** Returns the default grid of an optimizer: four trials around its usual rate. */
 function defaultGrid(name: OptimizerName) {
-  const { study: usual } = optimizersByName[name].maxLr;
+  const { study: rate } = optimizersByName[name].maxLr;
   return {
-    peakLearningRates: [usual / 2, usual, usual * 2, usual * 4],
-    uba: { peakLearningRates: [usual, usual * 2], phi: [1, 4] },
+    peakLearningRates: [rate / 2, rate, rate * 2, rate * 4],
+    uba: { peakLearningRates: [rate, rate * 2], phi: [1, 4] },
   };
 }

@@ -1,17 +1,18 @@
 import { StepsizeError } from "../errors.js";
+import { valueAt } from "../lookup.js";
 import { type Device, openDevice } from "../native/index.js";
-import { hasOwnValidation, openTask, type Task } from "../tasks/index.js";
+import { hasValidation, openTask, type Task } from "../tasks/index.js";
 import type { StudyData, TrainingStudy } from "./config.js";
 import type { StudyFolder } from "./folder.js";
 import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.js";
 import { type RunRecord, RunRecords } from "./records.js";
-import { type RunEnvironment, runOne } from "./run-one.js";
+import { makeRun, type RunEnvironment } from "./study-run.js";
 
 /** Options of {@link runStudy}. They do not affect the results. */
 export interface EngineOptions {
   readonly folder: StudyFolder;
   /** New locations of data sets that are not where the study says, by the name of the data set. */
-  readonly sources?: ReadonlyMap<string, string>;
+  readonly sources?: ReadonlyMap<string, string> | undefined;
   readonly device?: string | undefined;
   readonly threads?: number | undefined;
   /** Which runs to make; default all. */
@@ -19,7 +20,7 @@ export interface EngineOptions {
   /** Time in seconds after which no new run is started; default no limit. */
   readonly maxSeconds?: number | undefined;
   /** Seconds between the checkpoints of a run; default 60. */
-  readonly checkpointEvery?: number;
+  readonly checkpointEvery?: number | undefined;
   /** Stops the study, if necessary in the middle of a run. The state of that run is saved, so it can continue later. */
   readonly signal: AbortSignal;
   readonly version: string;
@@ -84,11 +85,11 @@ class Engine {
     signal.throwIfAborted();
     const began = performance.now();
     let plans = this.#plan();
-    if (firstOf(plans)) {
+    if (nextRun(plans)) {
       await this.#openTasks();
       listener.started(this.#progress(plans));
     }
-    for (let next = firstOf(plans); next; next = firstOf(plans)) {
+    for (let next = nextRun(plans); next; next = nextRun(plans)) {
       signal.throwIfAborted();
       if (performance.now() - began > 1000 * maxSeconds) return { complete: false };
       listener.runStarted(next);
@@ -115,7 +116,7 @@ class Engine {
   async #make(run: PlannedRun): Promise<RunRecord> {
     const { folder, device, threads, checkpointEvery = 60, signal, version, listener } = this.#options;
     this.#device ??= await openDevice(device, threads === undefined ? {} : { threads });
-    const { task, fingerprint } = this.#tasks.get(run.cell.data.name) as { task: Task; fingerprint: string };
+    const { task, fingerprint } = valueAt(this.#tasks, run.cell.data.name);
     const environment: RunEnvironment = {
       task,
       fingerprint,
@@ -125,15 +126,15 @@ class Engine {
       checkpointEvery,
       evaluations: this.#study.evaluations,
       signal,
-      tell: (message) => listener.note(message),
+      note: (message) => listener.note(message),
       onStep: (step, loss) => listener.step(run, step, loss),
     };
     try {
-      return await runOne(run, environment);
+      return await makeRun(run, environment);
     } catch (error) {
       if (!(error instanceof StepsizeError)) throw error;
-      const which = `${run.cell.model} on ${run.cell.data.name}, ${run.schedule.name}, seed ${run.spec.seed}`;
-      const message = `${which}: ${error.message}. The records of finished runs are kept`;
+      const subject = `${run.cell.model} on ${run.cell.data.name}, ${run.schedule.name}, seed ${run.spec.seed}`;
+      const message = `${subject}: ${error.message}. The records of finished runs are kept`;
       throw new StepsizeError(error.code, message, { cause: error });
     }
   }
@@ -141,22 +142,22 @@ class Engine {
   /** Opens all data and checks all models before the first run, so that a mistake is found at once and not after hours. */
   async #openTasks(): Promise<void> {
     const { data, models, validation: share, batch } = this.#study;
-    for (const each of data) {
+    for (const dataSet of data) {
       this.#options.signal.throwIfAborted();
-      const task = await openTask(this.#options.sources?.get(each.name) ?? each.source, {
-        classes: each.classes,
-        context: each.context,
-        ...(!hasOwnValidation(each.source) && { validation: { share, seed: validationSeed } }),
+      const task = await openTask(this.#options.sources?.get(dataSet.name) ?? dataSet.source, {
+        classes: dataSet.classes,
+        context: dataSet.context,
+        ...(!hasValidation(dataSet.source) && { validation: { share, seed: validationSeed } }),
       });
       for (const model of models) task.modelConfig(model);
       if (batch > task.lengths.train)
         throw new StepsizeError(
           "invalid-argument",
-          `batch: expected at most ${task.lengths.train}, the number of training items of ${each.name}, got ${batch}`,
+          `batch: expected at most ${task.lengths.train}, the number of training items of ${dataSet.name}, got ${batch}`,
         );
       const fingerprint = await task.fingerprint();
-      this.#expectSameData(each, fingerprint);
-      this.#tasks.set(each.name, { task, fingerprint });
+      this.#expectSameData(dataSet, fingerprint);
+      this.#tasks.set(dataSet.name, { task, fingerprint });
     }
   }
 
@@ -184,15 +185,17 @@ class Engine {
     const left = plans.reduce((sum, { outstanding, waiting }) => sum + outstanding.length + waiting, 0);
     const perStep = secondsPerStep([...this.#records.all.values()]);
     const seconds = plans.reduce((sum, { cell, outstanding, waiting }) => {
-      const of = (purpose: string) => perStep(cell.model, cell.data.name, purpose) * cell.steps;
-      return sum + outstanding.reduce((total, { spec }) => total + of(spec.purpose), 0) + waiting * of("final");
+      const secondsOf = (purpose: string) => perStep(cell.model, cell.data.name, purpose) * cell.steps;
+      return (
+        sum + outstanding.reduce((total, { spec }) => total + secondsOf(spec.purpose), 0) + waiting * secondsOf("final")
+      );
     }, 0);
     const done = plans.reduce((sum, plan) => sum + plan.done, 0);
     return { done, left, secondsLeft: Number.isFinite(seconds) ? seconds : undefined };
   }
 }
 
-function firstOf(plans: readonly CellPlan[]): PlannedRun | undefined {
+function nextRun(plans: readonly CellPlan[]): PlannedRun | undefined {
   return plans.find(({ outstanding }) => outstanding.length > 0)?.outstanding[0];
 }
 
@@ -202,13 +205,14 @@ function firstOf(plans: readonly CellPlan[]): PlannedRun | undefined {
  */
 function secondsPerStep(records: readonly RunRecord[]) {
   return (model: string, data: string, purpose: string): number => {
-    const alike: ((run: RunRecord["run"]) => boolean)[] = [
+    const likenesses: ((run: RunRecord["run"]) => boolean)[] = [
       (run) => run.model === model && run.data.name === data && run.purpose === purpose,
       (run) => run.model === model && run.data.name === data,
       () => true,
     ];
-    const known = alike.map((test) => records.filter(({ run }) => test(run))).find(({ length }) => length > 0) ?? [];
-    const sum = (pick: (record: RunRecord) => number) => known.reduce((total, record) => total + pick(record), 0);
+    const alike =
+      likenesses.map((isAlike) => records.filter(({ run }) => isAlike(run))).find(({ length }) => length > 0) ?? [];
+    const sum = (pick: (record: RunRecord) => number) => alike.reduce((total, record) => total + pick(record), 0);
     return sum(({ seconds }) => seconds) / sum(({ steps }) => steps);
   };
 }

@@ -1,5 +1,5 @@
 import { type DifferencePoint, differenceFigure } from "../report/difference-figure.js";
-import { curve as curveOf } from "../report/schedule-figure.js";
+import { curve } from "../report/schedule-figure.js";
 import { type Series, type SeriesFigureOptions, seriesFigure } from "../report/series-figure.js";
 import { fromJSON } from "../schedule/index.js";
 import type { TrainingStudy } from "./config.js";
@@ -96,40 +96,40 @@ export function curveFigures(
       name,
       points: pointsOf(recordsOf(cell, name).filter(({ status }) => status === "completed")),
     }));
-  const curve = (
+  const figure = (
     name: string,
-    what: string,
+    quantity: string,
     caption: string,
-    own: Series[],
+    curves: Series[],
     options: Partial<SeriesFigureOptions>,
   ) => ({
     name,
-    heading: `${heading}: ${what} over ${cell.steps} steps`,
+    heading: `${heading}: ${quantity} over ${cell.steps} steps`,
     caption,
     draw: (standalone: boolean) =>
-      seriesFigure(own, {
-        title: `${heading}: ${what} over ${cell.steps} steps`,
+      seriesFigure(curves, {
+        title: `${heading}: ${quantity} over ${cell.steps} steps`,
         x: { label: "step" },
-        y: { label: what },
+        y: { label: quantity },
         highlight: "uba",
         ...options,
         standalone,
       }),
   });
-  const rates = series(([first]) => (first ? curveOf(fromJSON(first.run.schedule)) : []));
+  const rates = series(([first]) => (first ? curve(fromJSON(first.run.schedule)) : []));
   const losses = series((records) =>
-    points(records[0]?.curve.step ?? [], meanOver(records.map((each) => each.curve.loss))),
+    points(records[0]?.curve.step ?? [], meanOver(records.map((record) => record.curve.loss))),
   );
   const accuracies = series(accuracyPoints);
-  const hasAccuracy = accuracies.some((each) => each.points.length > 1);
+  const hasAccuracy = accuracies.some(({ points }) => points.length > 1);
   return [
-    curve("learning-rate", "learning rate", "With the tuned peak rate, and for UBA the tuned φ.", rates, {}),
-    curve("loss", "training loss", "Running mean of each run, averaged over the final seeds.", losses, {
+    figure("learning-rate", "learning rate", "With the tuned peak rate, and for UBA the tuned φ.", rates, {}),
+    figure("loss", "training loss", "Running mean of each run, averaged over the final seeds.", losses, {
       y: { label: "training loss", log: true },
     }),
     ...(hasAccuracy
       ? [
-          curve("accuracy", "validation accuracy", "Mean over the final seeds.", accuracies, {
+          figure("accuracy", "validation accuracy", "Mean over the final seeds.", accuracies, {
             y: { label: "validation accuracy in %" },
             dots: true,
           }),
@@ -144,15 +144,15 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
   const sign = study.measure === "accuracy" ? -1 : 1;
   const all = cells.map((cell): Series => {
     const trials = cell.schedules.find(({ schedule }) => schedule === "uba")?.tuning.trials ?? [];
-    const others = trials.flatMap(({ phi, [study.measure]: value }) =>
+    const scored = trials.flatMap(({ phi, [study.measure]: value }) =>
       phi === undefined || value === undefined ? [] : [{ x: phi, y: scale * value }],
     );
-    const phis = [...new Set(others.map(({ x }) => x))].sort((a, b) => a - b);
+    const phis = [...new Set(scored.map(({ x }) => x))].sort((a, b) => a - b);
     const best = (phi: number) =>
-      others.filter(({ x }) => x === phi).reduce((a, b) => (sign * b.y < sign * a.y ? b : a));
-    return { name: `${cell.steps} steps`, points: phis.map(best), others };
+      scored.filter(({ x }) => x === phi).reduce((a, b) => (sign * b.y < sign * a.y ? b : a));
+    return { name: `${cell.steps} steps`, points: phis.map(best), others: scored };
   });
-  if (!all.some((each) => each.points.length > 1)) return [];
+  if (!all.some(({ points }) => points.length > 1)) return [];
   return [
     {
       name: "phi",
@@ -163,7 +163,7 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
       draw: (standalone) =>
         seriesFigure(all, {
           title: `${heading}: validation ${unit} over UBA's φ`,
-          x: { label: "φ", log: true, ticks: [...new Set(all.flatMap((each) => each.points.map(({ x }) => x)))] },
+          x: { label: "φ", log: true, ticks: [...new Set(all.flatMap(({ points }) => points.map(({ x }) => x)))] },
           y: { label: `validation ${unit}` },
           colors: "order",
           dots: true,
@@ -176,13 +176,14 @@ export function phiFigure({ heading, cells }: Group, study: TrainingStudy): Figu
 /** Makes a figure of the worst contraction over the stability limit, for the largest budget of a group. */
 export function quadraticFigure({ name, heading, cells }: QuadraticGroup): Figure {
   const budget = Math.max(...cells.map((cell) => cell.budget));
-  const own = cells.filter((cell) => cell.budget === budget);
+  const shown = cells.filter((cell) => cell.budget === budget);
   const power = (logarithm: number) => logarithm / Math.LN10;
-  const all = ubaFirst(own[0]?.schedules.map(({ schedule }) => schedule) ?? []).map((schedule): Series => {
-    const at = (cell: QuadraticCell) => cell.schedules.find((each) => each.schedule === schedule)?.worst ?? Number.NaN;
-    return { name: schedule, points: own.map((cell) => ({ x: cell.stabilityLimit, y: power(at(cell)) })) };
+  const all = ubaFirst(shown[0]?.schedules.map(({ schedule }) => schedule) ?? []).map((schedule): Series => {
+    const at = (cell: QuadraticCell) =>
+      cell.schedules.find((result) => result.schedule === schedule)?.worst ?? Number.NaN;
+    return { name: schedule, points: shown.map((cell) => ({ x: cell.stabilityLimit, y: power(at(cell)) })) };
   });
-  const optimum = own.map((cell) => ({ x: cell.stabilityLimit, y: power(cell.optimum) }));
+  const optimum = shown.map((cell) => ({ x: cell.stabilityLimit, y: power(cell.optimum) }));
   return {
     name,
     heading: `${heading}: after ${budget} steps`,
@@ -192,7 +193,7 @@ export function quadraticFigure({ name, heading, cells }: QuadraticGroup): Figur
     draw: (standalone) =>
       seriesFigure(all, {
         title: `${heading}: worst contraction after ${budget} steps over the stability limit`,
-        x: { label: "stability limit c", log: true, ticks: own.map(({ stabilityLimit }) => stabilityLimit) },
+        x: { label: "stability limit c", log: true, ticks: shown.map(({ stabilityLimit }) => stabilityLimit) },
         y: { label: "log10 of the worst contraction" },
         highlight: "uba",
         reference: { name: "optimum", points: optimum },
@@ -208,7 +209,9 @@ function points(xs: readonly number[], ys: readonly number[]): Series["points"] 
 
 /** Averages curves of equal length. */
 function meanOver(curves: readonly (readonly number[])[]): number[] {
-  return (curves[0] ?? []).map((_, i) => curves.reduce((sum, each) => sum + (each[i] as number), 0) / curves.length);
+  return (curves[0] ?? []).map(
+    (_, i) => curves.reduce((sum, curve) => sum + (curve[i] ?? Number.NaN), 0) / curves.length,
+  );
 }
 
 /** Returns the mean validation accuracy over all seeds, in percent, at each intermediate evaluation and the last one. */

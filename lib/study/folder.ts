@@ -2,6 +2,7 @@ import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
+import { codeOf, messageOf } from "../realms.js";
 
 /** The folder of a study and the paths of its files. All except {@link lock} and {@link running} are results. */
 export class StudyFolder {
@@ -57,12 +58,12 @@ export class StudyFolder {
     try {
       await mkdir(this.path, { recursive: true });
       await writeFile(join(this.path, ".gitignore"), "lock*\nrunning/\n*.partial\n", { flag: "wx" }).catch(
-        (error: NodeJS.ErrnoException) => {
-          if (error.code !== "EEXIST") throw error;
+        (error: unknown) => {
+          if (codeOf(error) !== "EEXIST") throw error;
         },
       );
     } catch (error) {
-      const message = `${this.path}: cannot create the folder (${(error as Error).message})`;
+      const message = `${this.path}: cannot create the folder (${messageOf(error)})`;
       throw new StepsizeError("invalid-file", message, { cause: error });
     }
   }

@@ -10,7 +10,7 @@ export { type EngineOptions, runStudy, type StudyListener, type StudyProgress } 
 export { StudyFolder } from "./folder.js";
 export type { Cell, PlannedRun, RunSpec } from "./plan.js";
 export { type SolveOptions, solveQuadratics } from "./quadratics.js";
-export { pathInWords } from "./read-fields.js";
+export { type Given, pathInWords } from "./read-fields.js";
 export { type ReadRecords, type RunRecord, readRecords } from "./records.js";
 export { type QuadraticResults, writeQuadraticsReport, writeTrainingReport } from "./report.js";
 export type { TrainingResults } from "./results.js";

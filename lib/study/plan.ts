@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
+import { valueAt } from "../lookup.js";
 import { catalog, create, type Schedule, type ScheduleJSON } from "../schedule/index.js";
-import { hasOwnValidation, type OptimizerSettings } from "../tasks/index.js";
+import { hasValidation, type OptimizerSettings } from "../tasks/index.js";
 import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import type { RunRecord } from "./records.js";
 import { type Exploration, type Grid, type Score, type Trial, tune } from "./tuning.js";
@@ -71,9 +72,9 @@ function canonical(value: unknown): string {
 /** Lists all cells in the order in which they are run. */
 export function cellsOf({ models, data, optimizers, budgets, steps }: TrainingStudy): Cell[] {
   return models.flatMap((model) =>
-    data.flatMap((each) =>
+    data.flatMap((dataSet) =>
       optimizers.flatMap((optimizer) =>
-        budgets.map((budget) => ({ model, data: each, optimizer, budget, steps: stepsIn(steps, budget) })),
+        budgets.map((budget) => ({ model, data: dataSet, optimizer, budget, steps: stepsIn(steps, budget) })),
       ),
     ),
   );
@@ -86,7 +87,9 @@ export function scheduleOf(
   { name, options }: StudySchedule,
   trial: Trial,
 ): Schedule {
-  const takesWarmup = catalog.find((each) => each.name === name)?.options.some((option) => option.name === "warmup");
+  const takesWarmup = catalog
+    .find((description) => description.name === name)
+    ?.options.some((option) => option.name === "warmup");
   const warmup = Math.round(study.warmup * steps);
   return create(name, { ...options, ...trial, budget: steps, ...(takesWarmup && { warmup }) });
 }
@@ -99,7 +102,7 @@ export function runsOf(
   schedule: StudySchedule,
   trial: Trial,
 ): PlannedRun[] {
-  const made = scheduleOf(study, cell, schedule, trial);
+  const planned = scheduleOf(study, cell, schedule, trial);
   const { name, classes, context } = cell.data;
   const { name: optimizer, weightDecay, momentum, clipNorm } = cell.optimizer;
   const seeds = purpose === "tuning" ? study.tuningSeeds : study.finalSeeds;
@@ -108,7 +111,7 @@ export function runsOf(
       purpose,
       model: cell.model,
       data: { name, ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) },
-      ...(!hasOwnValidation(cell.data.source) && { validation: { share: study.validation, seed: validationSeed } }),
+      ...(!hasValidation(cell.data.source) && { validation: { share: study.validation, seed: validationSeed } }),
       ...(study.evaluationItems !== undefined && { evaluationItems: study.evaluationItems }),
       batch: study.batch,
       accumulate: study.accumulate,
@@ -119,10 +122,10 @@ export function runsOf(
         ...(momentum !== undefined && { momentum }),
         ...(clipNorm !== undefined && { clipNorm }),
       },
-      schedule: made.toJSON(),
+      schedule: planned.toJSON(),
       seed,
     };
-    return { id: runId(spec), spec, cell, schedule: made };
+    return { id: runId(spec), spec, cell, schedule: planned };
   });
 }
 
@@ -132,19 +135,21 @@ export function tuningOf(study: TrainingStudy, cell: Cell, records: ReadonlyMap<
   const grids = new Map(
     study.schedules.map(({ name }): [string, Grid] => [name, name === "uba" ? uba : { peakLearningRates }]),
   );
+  const schedules = new Map(study.schedules.map((schedule) => [schedule.name, schedule]));
   const scoreOf = (name: string, trial: Trial) => {
-    const schedule = study.schedules.find((each) => each.name === name) as StudySchedule;
-    return scoreOver(runsOf(study, cell, "tuning", schedule, trial).map(({ id }) => records.get(id)));
+    const runs = runsOf(study, cell, "tuning", valueAt(schedules, name), trial);
+    return scoreOver(runs.map(({ id }) => records.get(id)));
   };
   return tune(grids, scoreOf, study);
 }
 
 /** Averages the results over the seeds; `undefined` until all seeds have a record. */
-function scoreOver(records: readonly (RunRecord | undefined)[]): Score | undefined {
+function scoreOver(found: readonly (RunRecord | undefined)[]): Score | undefined {
+  const records = found.filter((record) => record !== undefined);
+  if (records.length < found.length) return undefined;
+  if (records.some((record) => record.status === "diverged")) return { diverged: true, loss: Number.NaN };
   const mean = (pick: (record: RunRecord) => number) =>
-    records.reduce((sum, record) => sum + pick(record as RunRecord), 0) / records.length;
-  if (records.some((record) => record === undefined)) return undefined;
-  if (records.some((record) => record?.status === "diverged")) return { diverged: true, loss: Number.NaN };
+    records.reduce((sum, record) => sum + pick(record), 0) / records.length;
   return {
     diverged: false,
     loss: mean(({ validation }) => validation?.loss ?? Number.NaN),
@@ -171,15 +176,16 @@ export function planOf(study: TrainingStudy, records: ReadonlyMap<string, RunRec
   return cellsOf(study).map((cell) => {
     const tuning = tuningOf(study, cell, records);
     const wanted = study.schedules.flatMap((schedule) => {
-      const { trials, best } = tuning.get(schedule.name) as Exploration;
+      const { trials, best } = valueAt(tuning, schedule.name);
       return { schedule, best, trials: trials.map(({ trial }) => trial) };
     });
-    const tuned = wanted.every(({ best }) => best !== undefined);
+    const chosen = wanted.flatMap(({ schedule, best }) => (best === undefined ? [] : [{ schedule, best }]));
+    const tuned = chosen.length === wanted.length;
     const runs = [
       ...wanted.flatMap(({ schedule, trials }) =>
         trials.flatMap((trial) => runsOf(study, cell, "tuning", schedule, trial)),
       ),
-      ...(tuned ? wanted.flatMap(({ schedule, best }) => runsOf(study, cell, "final", schedule, best as Trial)) : []),
+      ...(tuned ? chosen.flatMap(({ schedule, best }) => runsOf(study, cell, "final", schedule, best)) : []),
     ];
     const outstanding = runs.filter(({ id }) => !records.has(id));
     return {

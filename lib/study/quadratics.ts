@@ -50,7 +50,7 @@ export function quadraticProblems(study: QuadraticsStudy): QuadraticProblem[] {
 export function solveQuadratic(problem: QuadraticProblem, schedules: readonly StudySchedule[]): QuadraticCell {
   const { conditionNumber, budget, stabilityLimit: maxLr, floor: minLr } = problem;
   const { value: optimum } = minimax({ curvature: [1 / conditionNumber, 1], budget, maxLr, minLr });
-  return { ...problem, optimum, schedules: schedules.map((schedule) => tuned(problem, schedule)) };
+  return { ...problem, optimum, schedules: schedules.map((schedule) => tuneSchedule(problem, schedule)) };
 }
 
 /** Options of {@link solveQuadratics}. */
@@ -85,12 +85,12 @@ export async function solveQuadratics(study: QuadraticsStudy, { signal, onProgre
  */
 const search = { pointsPerDecade: 24, phis: 200, peaks: 80, rounds: 40 };
 
-function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProblem, schedule: StudySchedule) {
+function tuneSchedule({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProblem, schedule: StudySchedule) {
   const curvature = [1 / conditionNumber, 1] as const;
   const make = (maxLr: number, phi?: number) =>
     create(schedule.name, { ...schedule.options, budget, maxLr, minLr: floor, ...(phi !== undefined && { phi }) });
   let best: QuadraticResult = { schedule: schedule.name, worst: Number.POSITIVE_INFINITY, maxLr: Number.NaN };
-  const attempt = (maxLr: number, phi?: number): number => {
+  const evaluate = (maxLr: number, phi?: number): number => {
     const worst = worstCase(make(maxLr, phi), curvature).value;
     if (worst < best.worst) best = { schedule: schedule.name, worst, maxLr, ...(phi !== undefined && { phi }) };
     return worst;
@@ -99,11 +99,11 @@ function tuned({ conditionNumber, budget, stabilityLimit, floor }: QuadraticProb
   const peaks = [Math.max(floor, Math.min(1, stabilityLimit) / 2), stabilityLimit] as const;
   if (schedule.name === "uba")
     lowestOver([1e-6, 20 * conditionNumber], { grid: search.phis, rounds: search.rounds }, (phi) =>
-      lowestOver(peaks, { grid: search.peaks, rounds: search.rounds }, (peak) => attempt(peak, phi)),
+      lowestOver(peaks, { grid: search.peaks, rounds: search.rounds }, (peak) => evaluate(peak, phi)),
     );
   else {
     const grid = Math.ceil(search.pointsPerDecade * Math.log10(peaks[1] / peaks[0])) + 1;
-    lowestOver(peaks, { grid, rounds: search.rounds }, attempt);
+    lowestOver(peaks, { grid, rounds: search.rounds }, evaluate);
   }
   // The result is multiplied out step by step, even if the search used a closed form.
   return { ...best, worst: worstCase(tabulate(make(best.maxLr, best.phi)), curvature).value };

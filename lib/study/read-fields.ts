@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { describe, StepsizeError } from "../errors.js";
+import { itemAt } from "../lookup.js";
 import { nearest } from "../nearest.js";
 import { shown } from "../quoting.js";
 
@@ -24,15 +25,18 @@ export function readFields<T extends Record<string, z.ZodType>>(
 ): Given<T> {
   const result = z.strictObject(fields).partial().safeParse(values);
   if (result.success) return result.data as Given<T>;
-  const issue = result.error.issues[0] as z.core.$ZodIssue;
+  const issue = itemAt(result.error.issues, 0);
   if (issue.code !== "unrecognized_keys") {
     // If a name was given in place of an object, the path leads into that object, but the given value is the name.
     let [value, depth]: [unknown, number] = [values, 0];
-    for (; depth < issue.path.length && typeof value === "object" && value !== null; depth++)
-      value = (value as Record<PropertyKey, unknown>)[issue.path[depth] as PropertyKey];
+    for (const key of issue.path) {
+      if (typeof value !== "object" || value === null) break;
+      value = Reflect.get(value, key);
+      depth++;
+    }
     refuse(label(issue.path.slice(0, depth)), issue.message, value);
   }
-  const unknown = issue.keys[0] as string;
+  const unknown = itemAt(issue.keys, 0);
   const known = issue.path.length === 0 ? Object.keys(fields) : knownAt[String(issue.path[0])];
   const hint = known ? `; did you mean "${nearest(unknown, known)}"?` : "";
   throw new StepsizeError("invalid-argument", `${label([...issue.path, shown(unknown)])}: unknown field${hint}`);

@@ -3,20 +3,7 @@ import { writeAtomically } from "../files/atomic-file.js";
 import { anyNumber, JsonLinesFile, jsonLine } from "../files/json-lines-file.js";
 import { optimizerNames } from "../optim/by-name.js";
 import { readFile } from "../read-file.js";
-import {
-  count,
-  finite,
-  flag,
-  list,
-  name,
-  nullable,
-  object,
-  oneOf,
-  optional,
-  Place,
-  type Schema,
-  text,
-} from "../schema.js";
+import { count, finite, flag, list, name, nullable, object, oneOf, optional, Place, text } from "../schema.js";
 import type { RunSpec } from "./plan.js";
 
 /** Loss and accuracy over a split. */
@@ -65,11 +52,11 @@ export interface ReadRecords {
 }
 
 /** A record takes a few kilobytes: this is more runs than any study has. */
-const mostBytes = 256 * 2 ** 20;
+const maxBytes = 256 * 2 ** 20;
 
 /** Reads `runs.jsonl`; a file that is not there has none. Of two records of one run the first counts. */
 export async function readRecords(path: string): Promise<ReadRecords> {
-  const text = await readFile(path, mostBytes).then(String, (error: unknown) => {
+  const text = await readFile(path, maxBytes).then(String, (error: unknown) => {
     if (isNotFound(error)) return "";
     throw error;
   });
@@ -96,15 +83,15 @@ export class RunRecords {
 
   /**
    * Opens the file. Lines that hold no record are moved into a file beside it, and their runs are made again.
-   * @param tell told of such lines
+   * @param note called with a message about such lines
    */
-  static async open(path: string, tell: (message: string) => void): Promise<RunRecords> {
+  static async open(path: string, note: (message: string) => void): Promise<RunRecords> {
     const { records, damaged, torn } = await readRecords(path);
     if (damaged.length > 0) {
       const aside = `${path}.damaged-${Date.now()}`;
       await writeAtomically(aside, [Buffer.from(damaged.map((line) => `${line}\n`).join(""))]);
       const lines = damaged.length === 1 ? "1 line holds" : `${damaged.length} lines hold`;
-      tell(`${path}: ${lines} no finished run; set aside in ${aside}, and made again`);
+      note(`${path}: ${lines} no finished run; set aside in ${aside}, and made again`);
     }
     // A whole record without its line's end would run into the next one.
     if (damaged.length > 0 || torn)
@@ -152,7 +139,7 @@ const fields = object<RunRecord>({
       momentum: optional(finite),
       clipNorm: optional(finite),
     }),
-    schedule: object<{ readonly name: string }>({ name: text }) as Schema<RunSpec["schedule"]>,
+    schedule: object<RunSpec["schedule"]>({ name: text }),
     seed: count,
   }),
   status: oneOf(["completed", "diverged"]),

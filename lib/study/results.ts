@@ -1,4 +1,5 @@
 import { StepsizeError } from "../errors.js";
+import { valueAt } from "../lookup.js";
 import type { StudySchedule, TrainingStudy } from "./config.js";
 import { type Cell, type CellPlan, planOf, runsOf } from "./plan.js";
 import type { RunRecord, SplitResult } from "./records.js";
@@ -125,7 +126,7 @@ function recordsOf(
   records: ReadonlyMap<string, RunRecord>,
 ): RunRecord[] {
   return study.schedules.flatMap((schedule) => {
-    const { trials, best } = tuning.get(schedule.name) as Exploration;
+    const { trials, best } = valueAt(tuning, schedule.name);
     const tried = trials.flatMap(({ trial }) => runsOf(study, cell, "tuning", schedule, trial));
     return [...tried.flatMap(({ id }) => records.get(id) ?? []), ...finalRecords(study, cell, schedule, best, records)];
   });
@@ -138,7 +139,7 @@ function cellResult(
 ): CellResult {
   const { schedules, finalSeeds } = study;
   const rows = schedules.map((schedule): ScheduleResult => {
-    const { trials, ...choice } = tuning.get(schedule.name) as Exploration;
+    const { trials, ...choice } = valueAt(tuning, schedule.name);
     const finals = finalRecords(study, cell, schedule, choice.best, records);
     const done = finals.length === finalSeeds.length && finals.every(({ status }) => status === "completed");
     const tests = finals.flatMap(({ test }) => test ?? []);
@@ -170,14 +171,15 @@ function cellResult(
 function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confidence: number): ScheduleResult[] {
   const { measure, margin } = study;
   const higherIsBetter = measure === "accuracy";
-  const worth = (row: ScheduleResult) => {
+  const merit = (row: ScheduleResult) => {
     const summary = row[measure];
     return summary === undefined ? Number.NEGATIVE_INFINITY : higherIsBetter ? summary.mean : -summary.mean;
   };
-  const valuesOf = ({ runs }: ScheduleResult) => runs.map(({ test }) => measured(test as SplitResult, measure));
-  const uba = rows.find(({ schedule }) => schedule === "uba") as ScheduleResult;
-  const others = rows.filter((row) => row !== uba);
-  const differences = others.map((row) =>
+  const valuesOf = ({ runs }: ScheduleResult) =>
+    runs.flatMap(({ test }) => test ?? []).map((test) => measured(test, measure));
+  const uba = valueAt(new Map(rows.map((row) => [row.schedule, row])), "uba");
+  const baselines = rows.filter((row) => row !== uba);
+  const differences = baselines.map((row) =>
     row.loss === undefined || uba.loss === undefined
       ? undefined
       : pairedDifference(valuesOf(row), valuesOf(uba), confidence),
@@ -185,9 +187,9 @@ function compared(rows: readonly ScheduleResult[], study: TrainingStudy, confide
   // Schedules that diverged are counted too, because the number of comparisons was fixed before the runs.
   const adjusted = holm(differences.map((difference) => difference?.p));
   return rows.map((row) => {
-    const rank = 1 + rows.filter((other) => worth(other) > worth(row)).length;
+    const rank = 1 + rows.filter((rival) => merit(rival) > merit(row)).length;
     if (row === uba) return { ...row, rank };
-    const index = others.indexOf(row);
+    const index = baselines.indexOf(row);
     const [difference, adjustedP] = [differences[index], adjusted[index]];
     if (difference === undefined) return { ...row, rank, versusUba: { verdict: "diverged" } };
     const verdict = verdictOn(difference, { adjustedP, higherIsBetter, margin });

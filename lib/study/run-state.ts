@@ -38,7 +38,7 @@ export async function readState(path: string, steps: number): Promise<RunState> 
     );
   return {
     losses: losses.slice(0, steps),
-    onTheWay: onTheWay.filter(([at = 0]) => at <= steps).map((each) => [...each]),
+    onTheWay: onTheWay.filter(([at = 0]) => at <= steps).map((evaluation) => [...evaluation]),
     seconds,
   };
 }
@@ -56,8 +56,8 @@ const fields = object<{
 });
 
 /** Moves the files that are there out of the way, under names that nothing looks for; returns the first one's. */
-export async function setAside(paths: readonly string[]): Promise<string> {
-  const ending = `.damaged-${Date.now()}`;
-  for (const path of paths) await rename(path, path + ending).catch(() => {});
-  return `${paths[0]}${ending}`;
+export async function moveDamaged(paths: readonly string[]): Promise<string> {
+  const suffix = `.damaged-${Date.now()}`;
+  for (const path of paths) await rename(path, path + suffix).catch(() => {});
+  return `${paths[0]}${suffix}`;
 }

@@ -19,18 +19,18 @@ export const positiveInteger = number(
   (value) => Number.isSafeInteger(value) && value >= 1,
 );
 /** Makes a schema for a count. The limit prevents unbounded time and memory. */
-function wholeUpTo(most: number): z.ZodType<number> {
+function wholeUpTo(max: number): z.ZodType<number> {
   return number(
-    `a whole number from 1 to ${most}`,
-    (value) => Number.isSafeInteger(value) && value >= 1 && value <= most,
+    `a whole number from 1 to ${max}`,
+    (value) => Number.isSafeInteger(value) && value >= 1 && value <= max,
   );
 }
 
 /** Largest number of steps of a full run. */
-const mostSteps = 1_000_000_000;
+const maxSteps = 1_000_000_000;
 
 /** Largest budget of a quadratic. The time to compute the optimum grows with its fourth power; this takes an hour. */
-const mostQuadraticSteps = 1000;
+const maxQuadraticSteps = 1000;
 
 export const naturalNumber = number(
   "a whole number of at least 0",
@@ -43,7 +43,7 @@ const fraction = number("a fraction of the full run, above 0 and at most 1", (va
 
 /** Makes a schema for one of several words. Its error suggests the nearest word. */
 export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
-  return z.custom<T>((value) => words.includes(value as T), {
+  return z.custom<T>((value) => words.some((word) => word === value), {
     error: ({ input }) =>
       `one of ${words.join(", ")}${typeof input === "string" ? ` (did you mean ${nearest(input, words)}?)` : ""}`,
   });
@@ -52,16 +52,16 @@ export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
 const text = z.custom<string>((value) => typeof value === "string" && value.trim() !== "", { error: "a text" });
 
 /** Largest number of entries of any list in a study. */
-const mostListed = 1000;
+const maxEntries = 1000;
 
 /** Makes a schema for a list with at least one entry and no duplicates. Entries with equal `key` are duplicates. */
 export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => unknown = (value) => value) {
   return z.array(item, { error: `a list of ${words}` }).check((context) => {
     const keys = context.value.map(key);
     const isTwice = new Set(keys).size < keys.length;
-    if (keys.length > 0 && keys.length <= mostListed && !isTwice) return;
-    const few = keys.length === 0 ? `at least one of ${words}` : `at most ${mostListed} ${words}`;
-    const message = keys.length > 0 && isTwice ? `${words}, none of them twice` : few;
+    if (keys.length > 0 && keys.length <= maxEntries && !isTwice) return;
+    const expected = keys.length === 0 ? `at least one of ${words}` : `at most ${maxEntries} ${words}`;
+    const message = keys.length > 0 && isTwice ? `${words}, none of them twice` : expected;
     context.issues.push({ code: "custom", message, input: context.value });
   });
 }
@@ -70,10 +70,10 @@ export function listOf<T>(item: z.ZodType<T>, words: string, key: (value: T) => 
 export function ascending(item: z.ZodType<number>, words: string) {
   return z.array(item, { error: `a list of ${words}` }).check((context) => {
     const { value } = context;
-    const isAscending = value.every((entry, i) => i === 0 || entry > (value[i - 1] as number));
-    if (value.length > 0 && value.length <= mostListed && isAscending) return;
-    const few = value.length === 0 ? `at least one of ${words}` : `at most ${mostListed} ${words}`;
-    const message = value.length > 0 && !isAscending ? `${words}, each larger than the one before` : few;
+    const isAscending = value.every((entry, i) => entry > (value[i - 1] ?? Number.NEGATIVE_INFINITY));
+    if (value.length > 0 && value.length <= maxEntries && isAscending) return;
+    const expected = value.length === 0 ? `at least one of ${words}` : `at most ${maxEntries} ${words}`;
+    const message = value.length > 0 && !isAscending ? `${words}, each larger than the one before` : expected;
     context.issues.push({ code: "custom", message, input: value });
   });
 }
@@ -141,7 +141,7 @@ export const trainingFields = {
   batch: positiveInteger,
   accumulate: wholeUpTo(65_536),
   augment: z.boolean({ error: "true or false" }),
-  steps: wholeUpTo(mostSteps),
+  steps: wholeUpTo(maxSteps),
   budgets: ascending(fraction, "fractions of the full run, above 0 and at most 1"),
   warmup: number("a fraction of each budget, from 0 to below 1", (value) => value >= 0 && value < 1),
   optimizers: listOf(optimizer, "optimizers", ({ name }) => name),
@@ -164,7 +164,7 @@ export const quadraticsFields = {
     number("a number above 1", (value) => value > 1),
     "condition numbers above 1",
   ),
-  budgets: ascending(wholeUpTo(mostQuadraticSteps), `numbers of steps, at most ${mostQuadraticSteps}`),
+  budgets: ascending(wholeUpTo(maxQuadraticSteps), `numbers of steps, at most ${maxQuadraticSteps}`),
   stabilityLimits: ascending(positive, "multiples of 1/λ_u above 0"),
   floors: ascending(notNegative, "multiples of 1/λ_u of at least 0"),
 };

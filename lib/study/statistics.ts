@@ -1,7 +1,8 @@
+import { itemAt } from "../lookup.js";
 import { studentT, twoSidedP } from "./student-t.js";
 
 /** Smallest number of pairs that have an interval. The interval of two pairs would be arbitrarily wide. */
-export const fewestPairs = 3;
+export const minPairs = 3;
 
 /** Mean and standard deviation (n − 1) of some values. A single value has no standard deviation. */
 export interface Summary {
@@ -45,22 +46,28 @@ export function confidenceOf(comparisons: number): number {
  *
  * @param ps p-values; a comparison without one is never rejected
  */
-export function holm<P extends number | undefined>(ps: readonly P[]): P[] {
+export function holm(ps: readonly number[]): number[];
+export function holm(ps: readonly (number | undefined)[]): (number | undefined)[];
+export function holm(ps: readonly (number | undefined)[]): (number | undefined)[] {
   const order = ps.flatMap((p, index) => (p === undefined ? [] : [{ p, index }])).sort((a, b) => a.p - b.p);
-  const adjusted: P[] = [...ps];
+  const adjusted = [...ps];
   let before = 0;
   for (const [rank, { p, index }] of order.entries()) {
     before = Math.max(before, Math.min(1, (ps.length - rank) * p));
-    adjusted[index] = before as P;
+    adjusted[index] = before;
   }
   return adjusted;
 }
 
 /** Computes the mean of paired differences, its Student-t interval and the p-value of the paired t-test. */
-export function pairedDifference(values: readonly number[], others: readonly number[], confidence: number): Difference {
-  const differences = values.map((value, i) => value - (others[i] as number));
+export function pairedDifference(
+  values: readonly number[],
+  baseline: readonly number[],
+  confidence: number,
+): Difference {
+  const differences = values.map((value, i) => value - itemAt(baseline, i));
   const summary = summarize(differences);
-  if (summary.n < fewestPairs || summary.sd === undefined) return summary;
+  if (summary.n < minPairs || summary.sd === undefined) return summary;
   const half = (studentT(confidence, summary.n - 1) * summary.sd) / Math.sqrt(summary.n);
   // Without spread, t is 0/0 for differences of 0, which count as no difference, and infinite for others.
   const t = summary.mean === 0 ? 0 : summary.mean / (summary.sd / Math.sqrt(summary.n));

@@ -1,3 +1,4 @@
+import { itemAt } from "../lookup.js";
 import type { Section } from "../report/page.js";
 import type { TrainingStudy } from "./config.js";
 import type { QuadraticCell, QuadraticResult } from "./quadratics.js";
@@ -20,22 +21,20 @@ export function groupsOf({ cells }: TrainingResults): Group[] {
     const heading = `${cell.model} on ${cell.data} with ${cell.optimizer}`;
     groups.set(heading, [...(groups.get(heading) ?? []), cell]);
   }
-  return [...groups].map(([heading, own]) => ({ heading, cells: own }));
+  return [...groups].map(([heading, members]) => ({ heading, cells: members }));
 }
 
 /** Makes the tables of a group: test results, differences to UBA with their p-values, and chosen rates. */
 export function trainingTables({ heading, cells }: Group, study: TrainingStudy): Table[] {
-  const table = (title: string, cellOf: (row: ScheduleResult, cell: CellResult) => string): Table => ({
+  const table = (title: string, textOf: (row: ScheduleResult) => string): Table => ({
     heading: `${heading}: ${title}`,
     columns: ["schedule", ...cells.map(({ steps }) => `${steps} steps`)],
-    rows: study.schedules.map(({ name }) => [
-      name,
-      ...cells.map((cell) => cellOf(cell.schedules.find(({ schedule }) => schedule === name) as ScheduleResult, cell)),
-    ]),
+    // All cells have the schedules in the order of the study.
+    rows: study.schedules.map(({ name }, i) => [name, ...cells.map((cell) => textOf(itemAt(cell.schedules, i)))]),
   });
   const { measure } = study;
-  const other = measure === "accuracy" ? "loss" : "accuracy";
-  const hasOther = cells.some(({ schedules }) => schedules.some((row) => row[other]));
+  const secondMeasure = measure === "accuracy" ? "loss" : "accuracy";
+  const hasSecond = cells.some(({ schedules }) => schedules.some((row) => row[secondMeasure]));
   const perplexity = study.data.some(({ context }) => context !== undefined);
   const points = measure === "accuracy" ? ", in percentage points" : "";
   const versus = table(`difference to UBA in test ${measure}${points}`, differenceInWords(measure));
@@ -46,7 +45,7 @@ export function trainingTables({ heading, cells }: Group, study: TrainingStudy):
     ),
     withoutUba(versus),
     withoutUba(table("p-values of these differences, adjusted (Holm)", adjustedPInWords)),
-    ...(hasOther ? [table(`test ${other}`, (row) => summaryInWords(row, other))] : []),
+    ...(hasSecond ? [table(`test ${secondMeasure}`, (row) => summaryInWords(row, secondMeasure))] : []),
     ...(perplexity ? [table("test perplexity", (row) => (row.loss ? Math.exp(row.loss.mean).toFixed(2) : "–"))] : []),
     table("chosen peak learning rate", choiceInWords),
   ];
@@ -96,7 +95,7 @@ function quadraticTable(
     // All cells have the schedules in the same order.
     rows: (cells[0]?.schedules ?? []).map(({ schedule }, i) => [
       schedule,
-      ...cells.map((cell) => inWords(cell.schedules[i] as QuadraticResult)),
+      ...cells.map((cell) => inWords(itemAt(cell.schedules, i))),
     ]),
   };
 }
@@ -115,10 +114,10 @@ function summaryInWords({ runs, ...row }: ScheduleResult, measure: "loss" | "acc
   if (diverged > 0) return `diverged (${diverged} of ${runs.length})`;
   const summary = row[measure];
   if (summary === undefined) return "–";
-  return measure === "accuracy" ? `${spread(summary, 100, 2)} %` : spread(summary, 1, 4);
+  return measure === "accuracy" ? `${meanAndDeviation(summary, 100, 2)} %` : meanAndDeviation(summary, 1, 4);
 }
 
-function spread({ mean, sd }: Summary, scale: number, places: number): string {
+function meanAndDeviation({ mean, sd }: Summary, scale: number, places: number): string {
   // A run that grew very large may still be finite.
   const shown = (value: number) => (Math.abs(value) < 1e6 ? value.toFixed(places) : value.toExponential(2));
   return sd === undefined ? shown(scale * mean) : `${shown(scale * mean)} ± ${shown(scale * sd)}`;

@@ -1,3 +1,5 @@
+import { itemAt } from "../lookup.js";
+
 /** One choice of the tuned parameters. */
 export interface Trial {
   readonly maxLr: number;
@@ -56,8 +58,8 @@ export function tune(
   for (const walk of walks.values()) walk.extend(rules.extensions);
   // The number of trials is not known until no grid can be extended any more.
   if ([...walks.values()].every(({ waiting }) => !waiting)) {
-    const most = Math.max(...[...walks.values()].map(({ length }) => length));
-    for (const walk of walks.values()) walk.fillUp(most);
+    const longest = Math.max(...[...walks.values()].map(({ length }) => length));
+    for (const walk of walks.values()) walk.fillUp(longest);
   }
   return new Map([...walks].map(([name, walk]) => [name, walk.result()]));
 }
@@ -73,7 +75,7 @@ export function isBetter(a: [Trial, Score], b: [Trial, Score], measure: TuningRu
   };
   const [left, right] = [rank(a), rank(b)];
   const first = left.findIndex((value, i) => value !== right[i]);
-  return first >= 0 && (left[first] as number) < (right[first] as number);
+  return first >= 0 && itemAt(left, first) < itemAt(right, first);
 }
 
 type Dimension = "maxLr" | "phi";
@@ -91,7 +93,7 @@ class Walk {
 
   constructor(grid: Grid, scoreOf: (trial: Trial) => Score | undefined, { measure }: TuningRules) {
     const { peakLearningRates, phi } = grid;
-    this.#trials = peakLearningRates.flatMap((maxLr) => phi?.map((each) => ({ maxLr, phi: each })) ?? [{ maxLr }]);
+    this.#trials = peakLearningRates.flatMap((maxLr) => phi?.map((value) => ({ maxLr, phi: value })) ?? [{ maxLr }]);
     this.#lookUp = scoreOf;
     this.#measure = measure;
     const tuned: [Dimension, number][] = [
@@ -109,8 +111,8 @@ class Walk {
     return this.#trials.some((trial) => this.#scoreOf(trial) === undefined);
   }
 
-  extend(most: number): void {
-    while (!this.waiting && this.#extensions < most) {
+  extend(maxExtensions: number): void {
+    while (!this.waiting && this.#extensions < maxExtensions) {
       const next = this.#beyondEdge();
       if (!next) return;
       this.#trials.push(next);
@@ -133,12 +135,12 @@ class Walk {
     return this.waiting ? found : { ...found, best: this.#best(), onEdge: this.#beyondEdge() !== undefined };
   }
 
-  #best(among: readonly Trial[] = this.#trials): Trial {
-    return among.reduce((best, trial) => (this.#isBetter(trial, best) ? trial : best));
+  #best(trials: readonly Trial[] = this.#trials): Trial {
+    return trials.reduce((best, trial) => (this.#isBetter(trial, best) ? trial : best));
   }
 
   #isBetter(a: Trial, b: Trial): boolean {
-    return isBetter([a, this.#scoreOf(a) as Score], [b, this.#scoreOf(b) as Score], this.#measure);
+    return isBetter([a, this.#finishedScore(a)], [b, this.#finishedScore(b)], this.#measure);
   }
 
   /** Returns the trial beyond the best one, at the grid's last ratio; `undefined` if the best one is not at the edge. */
@@ -146,9 +148,11 @@ class Walk {
     const best = this.#best();
     for (const dimension of this.#inTurn(this.#extensions)) {
       const values = this.#valuesOf(dimension);
-      const at = values.indexOf(best[dimension] as number);
-      const [own, inner] = [values[at] as number, values[at === 0 ? 1 : at - 1] as number];
-      if (at === 0 || at === values.length - 1) return { ...best, [dimension]: rounded((own * own) / inner) };
+      const edge = coordinateOf(best, dimension);
+      const at = values.indexOf(edge);
+      if (at > 0 && at < values.length - 1) continue;
+      const inner = itemAt(values, at === 0 ? 1 : at - 1);
+      return { ...best, [dimension]: rounded((edge * edge) / inner) };
     }
     return undefined;
   }
@@ -157,11 +161,12 @@ class Walk {
   #between(dimension: Dimension): Trial {
     const best = this.#best();
     const values = this.#valuesOf(dimension);
-    const at = values.indexOf(best[dimension] as number);
+    const center = coordinateOf(best, dimension);
+    const at = values.indexOf(center);
     const neighbors = [values[at - 1], values[at + 1]].filter((value) => value !== undefined);
-    const bestAt = (value: number) => this.#best(this.#trials.filter((trial) => trial[dimension] === value));
-    const side = neighbors.reduce((a, b) => (this.#isBetter(bestAt(b), bestAt(a)) ? b : a));
-    const middle = Math.sqrt(side * (values[at] as number));
+    const bestAt = (value: number) => this.#best(this.#trials.filter((trial) => coordinateOf(trial, dimension) === value));
+    const neighbor = neighbors.reduce((a, b) => (this.#isBetter(bestAt(b), bestAt(a)) ? b : a));
+    const middle = Math.sqrt(neighbor * center);
     // If rounding to six digits gives a value that was already tried, all digits are kept.
     return { ...best, [dimension]: values.includes(rounded(middle)) ? middle : rounded(middle) };
   }
@@ -177,9 +182,20 @@ class Walk {
     return this.#scores.get(trial);
   }
 
-  #valuesOf(dimension: Dimension): number[] {
-    return [...new Set(this.#trials.map((trial) => trial[dimension] as number))].sort((a, b) => a - b);
+  /** Returns the score of a finished trial. Trials are compared only while none is waiting for its score. */
+  #finishedScore(trial: Trial): Score {
+    const score = this.#scoreOf(trial);
+    if (score === undefined) throw new Error("a trial without a score cannot be compared");
+    return score;
   }
+
+  #valuesOf(dimension: Dimension): number[] {
+    return [...new Set(this.#trials.map((trial) => coordinateOf(trial, dimension)))].sort((a, b) => a - b);
+  }
+}
+
+function coordinateOf({ maxLr, phi = 0 }: Trial, dimension: Dimension): number {
+  return dimension === "maxLr" ? maxLr : phi;
 }
 
 /** Rounds to six digits, so that values are short in tables. */

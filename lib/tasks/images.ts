@@ -19,7 +19,7 @@ import type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatc
 /** How a kind of image data is read. */
 interface ImageKind {
   readonly kind: string;
-  readonly place?: string;
+  readonly place?: string | undefined;
   /** Whether a mirrored image has the same class. */
   readonly mayFlip: boolean;
   /** Names the data in a folder, for messages and for records of a study. */
@@ -52,7 +52,7 @@ const kinds: readonly ImageKind[] = [
 /** Classification of images: MNIST, folders in its layout, CIFAR-10. */
 export const imageKinds: readonly TaskKind[] = kinds.map((kind) => ({
   kind: kind.kind,
-  ...(kind.place !== undefined && { place: kind.place }),
+  place: kind.place,
   open: (place, options) => openImages(kind, place, options),
 }));
 
@@ -67,9 +67,9 @@ export function loadImages(
   split: Split,
   classes?: IdxOptions["classes"],
 ): Promise<ArrayDataset> {
-  const own = kinds.find((each) => each.kind === kind);
-  if (!own) throw new StepsizeError("unsupported", `data: expected images, got ${kind}`);
-  return own.load(place, split, classes);
+  const imageKind = kinds.find((candidate) => candidate.kind === kind);
+  if (!imageKind) throw new StepsizeError("unsupported", `data: expected images, got ${kind}`);
+  return imageKind.load(place, split, classes);
 }
 
 async function openImages(
@@ -81,16 +81,16 @@ async function openImages(
   const whole = await kind.load(place, "train", classes);
   // The test split is read before the training, so that a missing file is found at once.
   const test = await kind.load(place, "test", classes);
-  const held = validation && whole.split({ validation: validation.share, seed: validation.seed });
-  return new ImageTask(kind.nameOf(place), kind.mayFlip, { train: whole, test, ...held }, [whole, test]);
+  const parts = validation && whole.split({ validation: validation.share, seed: validation.seed });
+  return new ImageTask(kind.nameOf(place), kind.mayFlip, { train: whole, test, ...parts }, [whole, test]);
 }
 
 /** Number of items per batch of an evaluation. */
 const evaluationSize = 250;
 
-/** Returns `most` indices below `length`, evenly spread. */
-function evenlySpread(most: number, length: number): number[] {
-  return Array.from({ length: most }, (_, i) => Math.floor((i * length) / most));
+/** Returns `count` indices below `length`, evenly spread. */
+function evenlySpread(count: number, length: number): number[] {
+  return Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
 }
 
 type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readonly validation?: ArrayDataset };
@@ -128,10 +128,10 @@ class ImageTask implements Task {
     return this.#parts.train.batches({ size, seed, ...(augment && { augment: { ...changes, on: augmentOn } }) });
   }
 
-  evaluationBatches(split: SplitName, most = Number.POSITIVE_INFINITY): BatchSource {
+  evaluationBatches(split: SplitName, maxItems = Number.POSITIVE_INFINITY): BatchSource {
     const whole = this.#parts[split];
     if (!whole) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
-    const part = most < whole.length ? whole.subset(evenlySpread(most, whole.length)) : whole;
+    const part = maxItems < whole.length ? whole.subset(evenlySpread(maxItems, whole.length)) : whole;
     return part.batches({ size: Math.min(evaluationSize, part.length), shuffle: false });
   }
 

@@ -7,7 +7,7 @@
 export { loadImages } from "./images.js";
 export { evaluationWindows } from "./language.js";
 export {
-  hasOwnValidation,
+  hasValidation,
   isSource,
   openTask,
   parseSource,

@@ -18,7 +18,7 @@ import {
 export const languageKind: TaskKind = {
   kind: "tokens",
   place: "<dir>",
-  ownValidation: true,
+  hasValidation: true,
   open: openLanguage,
 };
 
@@ -85,10 +85,10 @@ class LanguageTask implements Task {
     return this.#parts.train.batches({ size, seed });
   }
 
-  evaluationBatches(split: SplitName, most?: number): BatchSource {
+  evaluationBatches(split: SplitName, maxItems?: number): BatchSource {
     const part = this.#parts[split];
     if (!part) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
-    return part.batches({ size: evaluationWindows(part), ...(most !== undefined && { most }) });
+    return part.batches({ size: evaluationWindows(part), ...(maxItems !== undefined && { most: maxItems }) });
   }
 
   async fingerprint(): Promise<string> {

@@ -20,7 +20,7 @@ export interface Source {
 /** Whether a text is a valid source. */
 export function isSource(text: string): boolean {
   const { kind, place } = parseSource(text);
-  const known = kinds.find((each) => each.kind === kind);
+  const known = kinds.find((candidate) => candidate.kind === kind);
   return known !== undefined && (known.place === undefined) === (place === undefined) && place !== "";
 }
 
@@ -31,8 +31,8 @@ export function parseSource(text: string): Source {
 }
 
 /** Whether the data of a source have a validation split. */
-export function hasOwnValidation(text: string): boolean {
-  return kinds.find(({ kind }) => kind === parseSource(text).kind)?.ownValidation ?? false;
+export function hasValidation(text: string): boolean {
+  return kinds.find(({ kind }) => kind === parseSource(text).kind)?.hasValidation ?? false;
 }
 
 /** Makes the path of a source absolute, so that a run can be resumed from another working directory. */
@@ -48,7 +48,7 @@ export function resolveSource(text: string): string {
  */
 export async function openTask(text: string, options: TaskOptions = {}): Promise<Task> {
   const { kind, place = "" } = parseSource(text);
-  const known = isSource(text) && kinds.find((each) => each.kind === kind);
+  const known = isSource(text) && kinds.find((candidate) => candidate.kind === kind);
   if (!known) throw new StepsizeError("invalid-argument", `data: expected ${sourcesInWords}, got "${text}"`);
   return known.open(place, options);
 }

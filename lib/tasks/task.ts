@@ -46,10 +46,10 @@ export interface Task {
   /**
    * Returns batches of the items of a split in their original order, for `Trainer.evaluate`.
    *
-   * @param most largest number of items, evenly spread over the split; default all
+   * @param maxItems largest number of items, evenly spread over the split; default all
    * @throws StepsizeError `invalid-state` if there is no validation split
    */
-  evaluationBatches(split: SplitName, most?: number): BatchSource;
+  evaluationBatches(split: SplitName, maxItems?: number): BatchSource;
   /** Computes a short hash of the contents of the data, independent of their location. */
   fingerprint(): Promise<string>;
 }
@@ -72,8 +72,8 @@ export interface TaskKind {
   /** The word before the colon. */
   readonly kind: string;
   /** Placeholder for the part after the colon, such as `<dir>`; absent if there is none. */
-  readonly place?: string;
+  readonly place?: string | undefined;
   /** Whether the data have a validation split, so that nothing is held back; default false. */
-  readonly ownValidation?: boolean;
+  readonly hasValidation?: boolean | undefined;
   open(place: string, options: TaskOptions): Promise<Task>;
 }

@@ -5,10 +5,10 @@ import {
   bytesPerParameter,
   interleave,
   measure,
+  problemOf,
   ratioOf,
   type Setting,
   spreadOf,
-  whyNot,
   workloadOfSize,
 } from "#lib/bench/index.js";
 import { type Device, findAddon, openDevice } from "#lib/native/index.js";
@@ -106,7 +106,7 @@ describe.each(names)("a measurement on %s", (name) => {
     expect(row!.gigabytesPerSecond).toBeCloseTo(84_000 / median / 1e6, 6);
     expect(row!.hostMicroseconds.eager).toBeGreaterThan(0);
     expect(row!.hostMicroseconds.replayed).toBeGreaterThan(0);
-    expect(notes).toContain(`without torch: ${whyNot("torch", await benchOf(), adamw)}`);
+    expect(notes).toContain(`without torch: ${problemOf("torch", await benchOf(), adamw)}`);
     expect(device.memory().tensors, "tensors left behind").toBe(before);
   });
 

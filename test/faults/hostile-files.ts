@@ -10,7 +10,7 @@ import { workloadOfShapes } from "#lib/bench/shapes.js";
 import { requestedStudy } from "#lib/cli/commands/compare-config.js";
 import { readImages } from "#lib/cli/commands/predict-images.js";
 import { readConfig } from "#lib/cli/config/train-config.js";
-import { settingsBeside } from "#lib/cli/run-folder.js";
+import { runSettingsOf } from "#lib/cli/run-folder.js";
 import { cifar10, idx, readIdx, tokenize, tokens } from "#lib/data/index.js";
 import { create } from "#lib/models/index.js";
 import { openDevice } from "#lib/native/index.js";
@@ -356,7 +356,7 @@ async function jsonReaders(folder: string): Promise<JsonReader[]> {
       write: atPath(config),
       read: async () => {
         await readConfig(config);
-        await settingsBeside(join(dirname(config), "checkpoints", "step-1.safetensors"));
+        await runSettingsOf(join(dirname(config), "checkpoints", "step-1.safetensors"));
       },
     },
     {

@@ -14,7 +14,7 @@ import {
   type TrainingStudy,
 } from "#lib/study/index.js";
 import { type PlannedRun, planOf } from "#lib/study/plan.js";
-import { type RunEnvironment, runOne } from "#lib/study/run-one.js";
+import { makeRun, type RunEnvironment } from "#lib/study/study-run.js";
 import { openTask, type Task } from "#lib/tasks/index.js";
 import { readCheckpoint } from "#lib/train/index.js";
 import { classCount, testItems, tinyData } from "../cli/support/tiny-data.js";
@@ -276,7 +276,7 @@ describe("one run", () => {
       checkpointEvery: 60,
       evaluations: 3,
       signal: new AbortController().signal,
-      tell: (message) => listener.notes.push(message),
+      note: (message) => listener.notes.push(message),
       onStep: () => {},
       ...more,
     };
@@ -286,7 +286,7 @@ describe("one run", () => {
   async function stopped(after: number): Promise<void> {
     const stop = new AbortController();
     const onStep = (step: number) => step + 1 === after && stop.abort(new Error("stop"));
-    await expect(environment({ signal: stop.signal, onStep }).then((own) => runOne(final, own))).rejects.toThrow(
+    await expect(environment({ signal: stop.signal, onStep }).then((own) => makeRun(final, own))).rejects.toThrow(
       "stop",
     );
     expect(existsSync(folder.running(run.id))).toBe(true);
@@ -310,19 +310,19 @@ describe("one run", () => {
     const onStep = (step: number) => {
       steps = step + 1;
     };
-    await runOne(final, await environment({ task: watched, onStep }));
+    await makeRun(final, await environment({ task: watched, onStep }));
     expect(asked).toEqual(["validation after 8", "validation after 16", "validation after 24", "test after 24"]);
     asked.length = 0;
-    await runOne(run, await environment({ task: watched, onStep }));
+    await makeRun(run, await environment({ task: watched, onStep }));
     expect(asked).toEqual(["validation after 24"]);
   });
 
   test("is the same record whenever it is stopped, also right at an evaluation and after the last step", async () => {
-    const whole = withoutTime(await runOne(final, await environment()));
+    const whole = withoutTime(await makeRun(final, await environment()));
     for (const after of [1, 7, 8, 9, 16, 23, 24]) {
       folder = new StudyFolder(folders());
       await stopped(after);
-      expect(withoutTime(await runOne(final, await environment())), `stopped after ${after}`).toEqual(whole);
+      expect(withoutTime(await makeRun(final, await environment())), `stopped after ${after}`).toEqual(whole);
     }
     expect(listener.notes).toEqual([]);
   });
@@ -336,12 +336,12 @@ describe("one run", () => {
     ],
     ["has half of what was recorded beside it", (checkpoint) => truncateSync(`${checkpoint}.json`, 30)],
   ])("whose checkpoint %s is set aside with a message and made again", async (_, damage) => {
-    const whole = withoutTime(await runOne(final, await environment()));
+    const whole = withoutTime(await makeRun(final, await environment()));
     await stopped(10);
     const checkpoint = folder.running(run.id);
     damage(checkpoint);
     const steps: number[] = [];
-    const record = await runOne(final, await environment({ onStep: (step) => steps.push(step) }));
+    const record = await makeRun(final, await environment({ onStep: (step) => steps.push(step) }));
     expect(withoutTime(record)).toEqual(whole);
     expect(steps[0]).toBe(0);
     expect(listener.notes).toHaveLength(1);
@@ -350,44 +350,44 @@ describe("one run", () => {
   });
 
   test("killed between the two files of a checkpoint it goes on from the older one", async () => {
-    const whole = withoutTime(await runOne(final, await environment()));
+    const whole = withoutTime(await makeRun(final, await environment()));
     await stopped(7);
     const checkpoint = readFileSync(folder.running(run.id));
     await stopped(15);
     writeFileSync(folder.running(run.id), checkpoint);
     const steps: number[] = [];
-    const record = await runOne(final, await environment({ onStep: (step) => steps.push(step) }));
+    const record = await makeRun(final, await environment({ onStep: (step) => steps.push(step) }));
     expect(withoutTime(record)).toEqual(whole);
     expect(steps[0]).toBeLessThan(12);
     expect(listener.notes).toEqual([]);
   });
 
   test("an error on the way leaves a checkpoint of all steps made, and it goes on to the same record", async () => {
-    const whole = withoutTime(await runOne(final, await environment()));
+    const whole = withoutTime(await makeRun(final, await environment()));
     for (const at of [1, 9, 15]) {
       folder = new StudyFolder(folders());
       const onStep = (step: number) => {
         if (step === at) throw new Error("on the way");
       };
-      await expect(environment({ onStep }).then((own) => runOne(final, own))).rejects.toThrow("on the way");
+      await expect(environment({ onStep }).then((own) => makeRun(final, own))).rejects.toThrow("on the way");
       const { step } = (await readCheckpoint(folder.running(run.id))).info;
       expect(step).toBeGreaterThan(at);
       expect(JSON.parse(readFileSync(`${folder.running(run.id)}.json`, "utf8")).losses).toHaveLength(step);
-      expect(withoutTime(await runOne(final, await environment())), `after step ${at}`).toEqual(whole);
+      expect(withoutTime(await makeRun(final, await environment())), `after step ${at}`).toEqual(whole);
     }
     expect(listener.notes).toEqual([]);
   });
 
   test("leaves no listener on its signal", async () => {
     const { signal } = new AbortController();
-    await runOne(final, await environment({ signal }));
+    await makeRun(final, await environment({ signal }));
     expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   test("goes on from its checkpoint and not from the start", async () => {
     await stopped(10);
     const steps: number[] = [];
-    await runOne(final, await environment({ onStep: (step) => steps.push(step) }));
+    await makeRun(final, await environment({ onStep: (step) => steps.push(step) }));
     expect(steps[0]).toBeGreaterThanOrEqual(10);
     expect(steps.at(-1)).toBe(23);
   });
@@ -401,7 +401,7 @@ describe("one run", () => {
       }) as TrainingStudy,
       new Map(),
     );
-    const record = await runOne(wild[1]?.outstanding[0] as PlannedRun, await environment());
+    const record = await makeRun(wild[1]?.outstanding[0] as PlannedRun, await environment());
     expect(record).toMatchObject({ status: "diverged", trainLoss: null });
     expect(record).not.toHaveProperty("validation");
     expect(record.steps).toBeLessThan(24);
@@ -413,9 +413,9 @@ describe("one run", () => {
 
   test("leaves no memory on the device behind", async () => {
     const own = await environment();
-    await runOne(final, own);
+    await makeRun(final, own);
     const before = own.device.memory();
-    for (let again = 0; again < 3; again++) await runOne(final, own);
+    for (let again = 0; again < 3; again++) await makeRun(final, own);
     expect(own.device.memory()).toMatchObject({ allocated: before.allocated, tensors: before.tensors });
   });
 });

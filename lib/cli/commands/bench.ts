@@ -7,7 +7,6 @@ import {
   type Bench,
   baselineNames,
   findTorch,
-  type MeasuredOptimizerName,
   machineFacts,
   measure,
   measuredOptimizerNames,
@@ -32,17 +31,17 @@ import { print, tell } from "../output/terminal.js";
 import { flagOf, shellWord } from "../output/text.js";
 import { BenchProgress, bandwidthPoints, benchTable } from "./bench-output.js";
 
-const fields: Fields = {
+const fields = {
   optimizer: choiceField(measuredOptimizerNames, "the update rule", { fallback: defaultOptimizer }),
   rounds: numberField(z.int().min(1).max(1000), "a whole number from 1 to 1000", "timed passes per contender", {
     fallback: "11",
   }),
-};
+} satisfies Fields;
 
-const what = ["optimizer"];
+const subjects = ["optimizer"];
 const defaultSizes = "1e6,1e7,1000x1e4";
 
-interface BenchFlags {
+type BenchFlags = {
   readonly device: string;
   readonly threads?: string;
   readonly dtype: string;
@@ -52,7 +51,7 @@ interface BenchFlags {
   readonly baseline?: string;
   readonly json?: string;
   readonly svg?: string;
-}
+};
 
 /** Adds the options and the action of `bench`. */
 export function defineBench(command: Command): void {
@@ -100,10 +99,9 @@ Examples:
 }
 
 async function bench(name: string | undefined, flags: BenchFlags): Promise<void> {
-  if (name === undefined || !what.includes(name))
-    throw new UsageError(`what: expected ${what.join(", ")}, got ${name === undefined ? "none" : `"${name}"`}`);
-  const given = check(fields, fromFlags(fields, flags as unknown as Record<string, unknown>), flagOf);
-  const { optimizer = defaultOptimizer, rounds = 11 } = given as { optimizer?: MeasuredOptimizerName; rounds?: number };
+  if (name === undefined || !subjects.includes(name))
+    throw new UsageError(`what: expected ${subjects.join(", ")}, got ${name === undefined ? "none" : `"${name}"`}`);
+  const { optimizer = defaultOptimizer, rounds = 11 } = check(fields, fromFlags(fields, flags), flagOf);
   const settings = wordsOf("--dtype", flags.dtype, storageNames).flatMap((dtype) =>
     wordsOf("--moments", flags.moments, momentNames).map((moments): Setting => ({ optimizer, dtype, moments })),
   );
@@ -214,7 +212,8 @@ async function expectFolders(files: Readonly<Record<string, string | undefined>>
  */
 function wordsOf<const T extends string>(flag: string, text: string, choices: readonly T[]): T[] {
   return text.split(",").map((word) => {
-    if ((choices as readonly string[]).includes(word)) return word as T;
+    const choice = choices.find((name) => name === word);
+    if (choice !== undefined) return choice;
     const hint = nearest(word, choices);
     throw new UsageError(`${flag}: expected one of ${choices.join(", ")}, got "${word}"; did you mean ${hint}?`);
   });
@@ -228,8 +227,8 @@ function threadsOf(text: string): number {
 }
 
 async function workloadsOf({ sizes, shapes }: BenchFlags): Promise<Workload[]> {
-  const given = sizes ?? (shapes === undefined ? defaultSizes : undefined);
-  const equal = given?.split(",").map(workloadOfSize) ?? [];
+  const listed = sizes ?? (shapes === undefined ? defaultSizes : undefined);
+  const equal = listed?.split(",").map(workloadOfSize) ?? [];
   const named = await Promise.all(shapes?.split(",").map(workloadOfShapes) ?? []);
   return [...equal, ...named];
 }

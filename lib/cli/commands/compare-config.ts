@@ -2,7 +2,8 @@ import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describe } from "../../errors.js";
-import { completeStudy, pathInWords, type Study, type TrainingStudy } from "../../study/index.js";
+import { codeOf } from "../../realms.js";
+import { completeStudy, pathInWords, type Study } from "../../study/index.js";
 import { parseSource, resolveSource } from "../../tasks/index.js";
 import { readSettings } from "../config/settings-file.js";
 import { UsageError } from "../failure.js";
@@ -37,19 +38,25 @@ export async function requestedStudy(
   { config, study: folder }: StudyFlags,
   flags: Readonly<Record<string, unknown>>,
 ): Promise<StudyRequest> {
-  const own = folder === undefined ? undefined : join(folder, "study.json");
-  const file = config ?? (own !== undefined && (await isThere(own)) ? own : undefined);
+  const path = folder === undefined ? undefined : join(folder, "study.json");
+  const file = config ?? (path !== undefined && (await exists(path)) ? path : undefined);
   if (file === undefined) {
     const study = completeStudy(flags, labelOf(flags));
     return { study, given: flags, folder, file, sources: new Map() };
   }
   const stored = await readSettings(file, "the study's settings");
-  const { data, ...others } = flags;
-  const given = { ...stored, ...others };
-  const study = completeStudy(given, labelOf(others, file));
-  const into = folder ?? dirname(file);
-  if (resolve(into, "study.json") === resolve(file)) expectSame(study, stored, others, file);
-  return { study, given, folder: into, file, sources: data === undefined ? new Map() : moved(study, data as string[]) };
+  const { data, ...changes } = flags;
+  const given = { ...stored, ...changes };
+  const study = completeStudy(given, labelOf(changes, file));
+  const studyFolder = folder ?? dirname(file);
+  if (resolve(studyFolder, "study.json") === resolve(file)) expectSame(study, stored, changes, file);
+  return {
+    study,
+    given,
+    folder: studyFolder,
+    file,
+    sources: data === undefined ? new Map() : newLocations(study, data as string[]),
+  };
 }
 
 /**
@@ -65,28 +72,32 @@ function expectSame(
   file: string,
 ): void {
   if (isDeepStrictEqual(study, completeStudy(stored, labelOf({}, file)))) return;
-  const changed = Object.keys(flags).find((field) => !isDeepStrictEqual(flags[field], stored[field])) as string;
-  throw new UsageError(
-    `${flagOf(changed)}: expected the setting in ${file}, got ${describe(flags[changed])}; edit that file, or name another folder with --study`,
-  );
+  for (const [field, value] of Object.entries(flags)) {
+    if (isDeepStrictEqual(value, stored[field])) continue;
+    throw new UsageError(
+      `${flagOf(field)}: expected the setting in ${file}, got ${describe(value)}; edit that file, or name another folder with --study`,
+    );
+  }
 }
 
 /**
  * Finds the data sets that `--data` gives a new location, and returns the location by the data set's name.
  * @throws UsageError for a source that is not of the kind of exactly one remaining data set
  */
-function moved(study: Study, given: readonly string[]): ReadonlyMap<string, string> {
-  const { data = [] } = study as Partial<TrainingStudy>;
-  const places = new Set(given.map(resolveSource));
-  const stayed = data.filter((each) => places.has(resolveSource(each.source)));
-  const others = given.filter((source) => !stayed.some((each) => resolveSource(each.source) === resolveSource(source)));
+function newLocations(study: Study, given: readonly string[]): ReadonlyMap<string, string> {
+  const data = study.kind === "training" ? study.data : [];
+  const locations = new Set(given.map(resolveSource));
+  const unmoved = data.filter(({ source }) => locations.has(resolveSource(source)));
+  const unmovedLocations = new Set(unmoved.map(({ source }) => resolveSource(source)));
+  const newSources = given.filter((source) => !unmovedLocations.has(resolveSource(source)));
   return new Map(
-    others.map((source) => {
+    newSources.map((source) => {
       const { kind } = parseSource(source);
-      const alike = data.filter((each) => parseSource(each.source).kind === kind && !stayed.includes(each));
-      if (alike.length === 1 && alike[0]) return [alike[0].name, source];
-      const there = data.map((each) => each.source).join(", ") || "none";
-      throw new UsageError(`--data: expected a location of the study's data (${there}), got ${describe(source)}`);
+      const moved = data.filter((dataSet) => parseSource(dataSet.source).kind === kind && !unmoved.includes(dataSet));
+      const [dataSet] = moved;
+      if (moved.length === 1 && dataSet) return [dataSet.name, source];
+      const known = data.map((dataSet) => dataSet.source).join(", ") || "none";
+      throw new UsageError(`--data: expected a location of the study's data (${known}), got ${describe(source)}`);
     }),
   );
 }
@@ -99,10 +110,10 @@ function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
   };
 }
 
-async function isThere(path: string): Promise<boolean> {
+async function exists(path: string): Promise<boolean> {
   // Any other problem is reported when the file is read.
   return stat(path).then(
     () => true,
-    (error: NodeJS.ErrnoException) => error.code !== "ENOENT" && error.code !== "ENOTDIR",
+    (error: unknown) => codeOf(error) !== "ENOENT" && codeOf(error) !== "ENOTDIR",
   );
 }

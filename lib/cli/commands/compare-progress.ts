@@ -1,11 +1,12 @@
 import type { SingleBar } from "cli-progress";
 import { shown } from "../../quoting.js";
+import { numberIn, optionalNumberIn } from "../../schedule/option.js";
 import type { PlannedRun, RunRecord, StudyListener, StudyProgress } from "../../study/index.js";
 import { noteOver, type ProgressStream, startBar } from "../output/progress.js";
 import { duration, percent, short } from "../output/text.js";
 
 /** Seconds between two progress lines within a run, if there is no terminal. */
-const lineEvery = 60;
+const secondsBetweenLines = 60;
 
 /** Progress of a study on standard error: a live bar on a terminal, otherwise one line per run. */
 export class CompareProgress implements StudyListener {
@@ -13,7 +14,7 @@ export class CompareProgress implements StudyListener {
   #bar: SingleBar | undefined;
   #progress: StudyProgress = { done: 0, left: 0, secondsLeft: undefined };
   #began = performance.now();
-  #told = performance.now();
+  #shownAt = performance.now();
 
   constructor(stream: ProgressStream & NodeJS.WritableStream = process.stderr) {
     this.#stream = stream;
@@ -30,7 +31,7 @@ export class CompareProgress implements StudyListener {
 
   runStarted(run: PlannedRun): void {
     this.#began = performance.now();
-    this.#told = this.#began;
+    this.#shownAt = this.#began;
     this.#bar?.update(this.#progress.done, { state: `${this.#timeLeft()}  ${inWords(run)}` });
   }
 
@@ -38,8 +39,8 @@ export class CompareProgress implements StudyListener {
     const state = () => `step ${step + 1}/${run.cell.steps}  loss ${short(loss)}`;
     // A terminal cuts off the end of a long line, so the most important part comes first.
     if (this.#bar) this.#bar.update(this.#progress.done, { state: `${this.#timeLeft()}  ${state()}  ${inWords(run)}` });
-    else if (performance.now() - this.#told > 1000 * lineEvery) {
-      this.#told = performance.now();
+    else if (performance.now() - this.#shownAt > 1000 * secondsBetweenLines) {
+      this.#shownAt = performance.now();
       this.note(`${inWords(run)}  ${state()}  ${this.#timeLeft()}`);
     }
   }
@@ -85,7 +86,8 @@ export class CompareProgress implements StudyListener {
 
 /** Describes a run in one line: its cell first, then its schedule, rate and seed. */
 function inWords({ cell, spec, schedule }: PlannedRun): string {
-  const { maxLr, phi } = schedule.options as { maxLr: number; phi?: number };
+  const maxLr = numberIn(schedule.options, "maxLr");
+  const phi = optionalNumberIn(schedule.options, "phi");
   const choice = `${short(maxLr)}${phi === undefined ? "" : ` φ ${short(phi)}`}`;
   // The name of a data set comes from a file and may contain control characters.
   return `${cell.model} ${shown(cell.data.name)} ${spec.optimizer.name} ${cell.steps} steps, ${spec.purpose}: ${schedule.name} ${choice} seed ${spec.seed}`;

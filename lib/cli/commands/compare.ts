@@ -5,11 +5,13 @@ import { z } from "zod";
 import { takeLock } from "../../files/folder-lock.js";
 import { messageOf } from "../../realms.js";
 import {
+  type Given,
+  type QuadraticsStudy,
   readRecords,
   runStudy,
-  type Study,
   StudyFolder,
   solveQuadratics,
+  type TrainingStudy,
   writeQuadraticsReport,
   writeTrainingReport,
 } from "../../study/index.js";
@@ -26,25 +28,20 @@ import { compareFields } from "./compare-fields.js";
 import { CompareProgress } from "./compare-progress.js";
 
 /** Options of this call, which are not settings of the study. */
-const callFields: Fields = {
+const callFields = {
   only: choiceField(["tune", "final", "report"], "run only this part", { fallback: "all parts" }),
   device: deviceField,
   threads: threadsField,
   maxMinutes: numberField(z.number().gt(0), "a number above 0", "start no new run after this time; continue later"),
-};
+} satisfies Fields;
 
-interface Call {
-  readonly only?: "tune" | "final" | "report";
-  readonly device?: string;
-  readonly threads?: number;
-  readonly maxMinutes?: number;
-}
+type Call = Given<typeof callFields>;
 
-interface CompareFlags {
+type CompareFlags = {
   readonly config?: string;
   readonly study?: string;
   readonly json?: boolean;
-}
+};
 
 /** Adds the options and the action of `compare`. */
 export function defineCompare(command: Command): void {
@@ -78,26 +75,26 @@ Examples:
 }
 
 async function compare(flags: CompareFlags): Promise<void> {
-  const all = flags as Record<string, unknown>;
-  const call = check(callFields, fromFlags(callFields, all), flagOf) as Call;
-  const request = await requestedStudy(flags, fromFlags(compareFields, all));
+  const call = check(callFields, fromFlags(callFields, flags), flagOf);
+  const request = await requestedStudy(flags, fromFlags(compareFields, flags));
   const folder = await folderOf(request, call);
   const progress = new CompareProgress();
   const interrupts = new Interrupts(() => {
     const { reason } = interrupts.signal;
-    const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
-    const more = reason instanceof Interrupted ? "; interrupt again to exit at once" : "";
-    progress.note(`${why}: saving the current run${more}`);
+    const cause = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
+    const advice = reason instanceof Interrupted ? "; interrupt again to exit at once" : "";
+    progress.note(`${cause}: saving the current run${advice}`);
   });
   try {
-    const work = request.study.kind === "quadratics" ? quadratics : training;
-    const results = await work(request.study as never, { request, folder, call, progress, signal: interrupts.signal });
+    const { study } = request;
+    const context: WorkContext = { request, folder, call, progress, signal: interrupts.signal };
+    const results = await (study.kind === "quadratics" ? quadratics(study, context) : training(study, context));
     (flags.json ? tell : print)(`${await readFile(folder.table, "utf8")}\n${folder.report}`);
     if (flags.json) printJson(results);
     interrupts.checkStray();
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
-    throw new Interrupted(`interrupted; continue with:\n  ${goOn(request, folder)}`);
+    throw new Interrupted(`interrupted; continue with:\n  ${continueCommand(request, folder)}`);
   } finally {
     progress.close();
     interrupts.close();
@@ -105,7 +102,7 @@ async function compare(flags: CompareFlags): Promise<void> {
 }
 
 /** Everything that {@link quadratics} and {@link training} need besides the study. */
-interface Work {
+interface WorkContext {
   readonly request: StudyRequest;
   readonly folder: StudyFolder;
   readonly call: Call;
@@ -113,14 +110,15 @@ interface Work {
   readonly signal: AbortSignal;
 }
 
-type Of<K extends Study["kind"]> = Extract<Study, { readonly kind: K }>;
-
-async function quadratics(study: Of<"quadratics">, { request, folder, call, progress, signal }: Work): Promise<object> {
+async function quadratics(
+  study: QuadraticsStudy,
+  { request, folder, call, progress, signal }: WorkContext,
+): Promise<object> {
   for (const name of ["only", "maxMinutes"] as const)
     if (call[name] !== undefined)
       throw new UsageError(`${flagOf(name)}: expected none for a study of quadratics, which always runs as a whole`);
   return locked(folder, async () => {
-    await keepSettings(request, folder);
+    await writeSettings(request, folder);
     await progress.open();
     const cells = await solveQuadratics(study, {
       signal,
@@ -131,7 +129,10 @@ async function quadratics(study: Of<"quadratics">, { request, folder, call, prog
   });
 }
 
-async function training(study: Of<"training">, { request, folder, call, progress, signal }: Work): Promise<object> {
+async function training(
+  study: TrainingStudy,
+  { request, folder, call, progress, signal }: WorkContext,
+): Promise<object> {
   if (call.only === "report") {
     // No lock is taken, so that a report can be made while another process works on the study.
     const { records, damaged } = await readRecords(folder.runs);
@@ -139,7 +140,7 @@ async function training(study: Of<"training">, { request, folder, call, progress
     return writeTrainingReport(folder, study, records);
   }
   return locked(folder, async () => {
-    await keepSettings(request, folder);
+    await writeSettings(request, folder);
     await progress.open();
     try {
       const { complete } = await runStudy(study, {
@@ -154,7 +155,9 @@ async function training(study: Of<"training">, { request, folder, call, progress
         listener: progress,
       });
       if (!complete)
-        progress.note(`stopped after ${call.maxMinutes} minutes; continue with:\n  ${goOn(request, folder)}`);
+        progress.note(
+          `stopped after ${call.maxMinutes} minutes; continue with:\n  ${continueCommand(request, folder)}`,
+        );
     } catch (error) {
       // A report of the finished runs is written despite the error. If that fails too, for instance because the disk is
       // full, the first error is the one to report.
@@ -166,7 +169,7 @@ async function training(study: Of<"training">, { request, folder, call, progress
   });
 }
 
-async function report(folder: StudyFolder, study: Of<"training">): Promise<object> {
+async function report(folder: StudyFolder, study: TrainingStudy): Promise<object> {
   const { records } = await readRecords(folder.runs);
   return writeTrainingReport(folder, study, records);
 }
@@ -183,19 +186,19 @@ async function locked<T>(folder: StudyFolder, work: () => Promise<T>): Promise<T
 async function folderOf({ folder, file }: StudyRequest, { only }: Call): Promise<StudyFolder> {
   if (only === "report" && file === undefined)
     throw new UsageError("--only report: expected --study or --config with an existing study, got none");
-  const made = new StudyFolder(folder ?? (await makeNumberedFolder("studies")));
-  if (only !== "report") await made.create();
-  return made;
+  const studyFolder = new StudyFolder(folder ?? (await makeNumberedFolder("studies")));
+  if (only !== "report") await studyFolder.create();
+  return studyFolder;
 }
 
 /** Writes `study.json` unless the settings were read from it. */
-async function keepSettings({ given, file }: StudyRequest, folder: StudyFolder): Promise<void> {
+async function writeSettings({ given, file }: StudyRequest, folder: StudyFolder): Promise<void> {
   if (file !== undefined && resolve(file) === resolve(folder.config)) return;
   await folder.write(folder.config, `${JSON.stringify(given, undefined, 2)}\n`);
 }
 
 /** Returns the command that continues the study. */
-function goOn({ sources }: StudyRequest, { path }: StudyFolder): string {
+function continueCommand({ sources }: StudyRequest, { path }: StudyFolder): string {
   const data = sources.size > 0 ? ` --data ${shellWord([...sources.values()].join(","))}` : "";
   return `${thisProgram()} compare --study ${shellWord(path)}${data}`;
 }

@@ -35,7 +35,7 @@ export function curvatureTable(found: Curvature): string {
 }
 
 const barWidth = 40;
-const mostParts = 6;
+const maxParts = 6;
 
 /**
  * Draws the mass by curvature as bars. The ranges are: negative curvature, curvature that cannot be distinguished from
@@ -44,7 +44,7 @@ const mostParts = 6;
 export function massBars({ ritz, lambdaMax, noiseFloor }: Curvature): string {
   const range = lambdaMax / noiseFloor;
   // Each range is at least a third of a decade. Finer ones would show single Ritz values only.
-  const parts = range > 1 ? Math.min(mostParts, Math.ceil(3 * Math.log10(range))) : 0;
+  const parts = range > 1 ? Math.min(maxParts, Math.ceil(3 * Math.log10(range))) : 0;
   const above = Array.from({ length: parts }, (_, i) => noiseFloor * range ** (i / parts));
   const starts = [-Infinity, -noiseFloor, ...above];
   const names = [
@@ -56,11 +56,11 @@ export function massBars({ ritz, lambdaMax, noiseFloor }: Curvature): string {
     const end = starts[i + 1] ?? Infinity;
     return ritz.reduce((sum, { value, weight }) => (value >= start && value < end ? sum + weight : sum), 0);
   });
-  const most = Math.max(...masses);
+  const highest = Math.max(...masses);
   const rows = masses.map((mass, i) => [
     names[i] ?? "",
     percent(mass),
-    "█".repeat(Math.round((barWidth * mass) / most)),
+    "█".repeat(Math.round((barWidth * mass) / highest)),
   ]);
   return table([["curvature", "mass", ""], ...rows], [0, 1]);
 }

@@ -9,23 +9,23 @@ import { sourcesInWords, type Task } from "../../tasks/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import type { ModelCard } from "../../train/index.js";
 import { type OpenCheckpoint, readOptimizerState } from "../../train/saved-model.js";
-import type { TrainSettings } from "../config/train-config.js";
+import type { TrainValues } from "../config/train-config.js";
 import { UsageError } from "../failure.js";
-import { settingsBeside } from "../run-folder.js";
-import { readData } from "../run-setup.js";
+import { runSettingsOf } from "../run-folder.js";
+import { type DataSettings, readData } from "../run-setup.js";
 import { openSaved } from "../saved.js";
 
 /** The options of `curvature` that select a model and its data. */
 export interface SubjectOptions {
-  readonly checkpoint?: string;
-  readonly model?: string;
-  readonly data?: string;
-  readonly classes?: number;
-  readonly batch?: number;
+  readonly checkpoint?: string | undefined;
+  readonly model?: string | undefined;
+  readonly data?: string | undefined;
+  readonly classes?: number | undefined;
+  readonly batch?: number | undefined;
   readonly seed: number;
   readonly adam: boolean;
-  readonly device?: string;
-  readonly threads?: number;
+  readonly device?: string | undefined;
+  readonly threads?: number | undefined;
 }
 
 /** A model on a device, and the batch whose loss is examined. */
@@ -45,7 +45,7 @@ export interface Subject {
 }
 
 /** The settings of a run, including those of its schedule. */
-type RunSettings = Partial<TrainSettings> & { readonly maxLr?: number };
+type RunSettings = Readonly<TrainValues>;
 
 /** Returns the optimizers whose steps the curvature describes: with Adam's preconditioner, or without one. */
 export function optimizersFor(adam: boolean): readonly OptimizerName[] {
@@ -66,7 +66,7 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
   const { checkpoint, model, adam } = options;
   if (checkpoint !== undefined && model !== undefined)
     throw new UsageError("--model: expected none with --checkpoint, which has its own model; leave out one of the two");
-  if (checkpoint !== undefined) return openTrained(options);
+  if (checkpoint !== undefined) return openTrained(checkpoint, options);
   if (model === undefined)
     throw new UsageError(
       "--checkpoint: expected a checkpoint or a run's folder, or --model for fresh weights; got none",
@@ -78,23 +78,28 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
   return openFresh(model, options);
 }
 
-async function openTrained(options: SubjectOptions): Promise<Subject> {
-  const { data: given, batch, seed, adam } = options;
+async function openTrained(checkpoint: string, options: SubjectOptions): Promise<Subject> {
+  const { data: given, batch, seed, adam, device: deviceName, threads } = options;
   // Gradients are subtracted from each other, for which bf16 is not precise enough.
-  const more = adam ? { readOptimizer: preconditionerOf } : {};
-  const inCode = "curvature(model, batch)";
-  const saved = await openSaved<Preconditioner>({ ...options }, { precision: "float32", inCode, ...more });
+  const saved = await openSaved<Preconditioner>(
+    { checkpoint, device: deviceName, threads },
+    {
+      precision: "float32",
+      inCode: "curvature(model, batch)",
+      readOptimizer: adam ? preconditionerOf : undefined,
+    },
+  );
   try {
     const { path, device, model, prepare, card, step, optimizer: preconditioner } = saved;
-    const run = ((await settingsBeside(path)) ?? {}) as RunSettings;
+    const run: RunSettings = (await runSettingsOf(path)) ?? {};
     const source = given ?? run.data;
-    if (typeof source !== "string")
+    if (source === undefined)
       throw new UsageError(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
     // The settings of the run, such as its validation share, do not apply to other data. Those have as many classes as
     // the model.
-    const own = given === undefined ? run : {};
-    const classes = options.classes ?? own.classes ?? card.classes?.length;
-    const task = await readTask({ seed: 0, ...own, data: source, classes, batch });
+    const settings: RunSettings = given === undefined ? run : {};
+    const classes = options.classes ?? settings.classes ?? card.classes?.length;
+    const task = await readTask({ seed: 0, ...settings, data: source, classes, batch });
     const drawn = await drawBatch(task, batch, seed);
     expectFitting(card, path, drawn, task);
     const close = () => device.close();
@@ -131,8 +136,8 @@ async function openFresh(name: string, options: SubjectOptions): Promise<Subject
 }
 
 /** Reads the data as `train` with these settings does. */
-function readTask(settings: Record<string, unknown>): Promise<Task> {
-  return readData({ ...settings, batch: settings["batch"] ?? 1 } as unknown as TrainSettings);
+function readTask(settings: Omit<DataSettings, "batch"> & { readonly batch?: number | undefined }): Promise<Task> {
+  return readData({ ...settings, batch: settings.batch ?? 1 });
 }
 
 /** Draws a batch of training items. The same seed gives the same batch. */
@@ -148,8 +153,10 @@ async function drawBatch(task: Task, size: number | undefined, seed: number): Pr
 function expectFitting({ preprocessing }: ModelCard, path: string, { inputs }: Batch, { name }: Task): void {
   if (!preprocessing) return;
   const words = (shape: readonly number[], dtype: string) => `${dtype} of ${shape.join(" × ")}`;
-  const [own, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape.slice(1), inputs.dtype)];
-  if (own !== given) throw new UsageError(`--data: expected the input of ${path}, ${own}, got ${given} in ${name}`);
+  const expected = words(preprocessing.shape, preprocessing.dtype);
+  const given = words(inputs.shape.slice(1), inputs.dtype);
+  if (expected !== given)
+    throw new UsageError(`--data: expected the input of ${path}, ${expected}, got ${given} in ${name}`);
 }
 
 async function preconditionerOf(checkpoint: OpenCheckpoint): Promise<Preconditioner> {

@@ -1,4 +1,5 @@
 import type { Curvature } from "../../curvature/index.js";
+import { optionalNumberIn } from "../../schedule/option.js";
 import { type Suggestion, suggest } from "../../schedule/theory/index.js";
 import { short, some } from "../output/text.js";
 import { optimizersFor, type Subject } from "./curvature-subject.js";
@@ -11,8 +12,8 @@ export interface Suggested extends Suggestion {
 
 /** The flags that the suggestion depends on. */
 export interface SuggestionOptions {
-  readonly budget?: number;
-  readonly maxLr?: number;
+  readonly budget?: number | undefined;
+  readonly maxLr?: number | undefined;
   readonly adam: boolean;
 }
 
@@ -28,8 +29,8 @@ export function suggestionFor(
   if (!(lambdaMax > noiseFloor)) return undefined;
   // The highest rate of the run applies only if its optimizer has the updates that the curvature was measured for.
   const fits = run.optimizer !== undefined && optimizersFor(given.adam).includes(run.optimizer);
-  const ownMaxLr = fits ? run.maxLr : undefined;
-  const { budget = run.budget ?? 600, maxLr = ownMaxLr } = given;
+  const runMaxLr = fits ? optionalNumberIn(run, "maxLr") : undefined;
+  const { budget = run.budget ?? 600, maxLr = runMaxLr } = given;
   const curvature = [Math.max(lambdaQ.estimate, noiseFloor), lambdaMax] as const;
   return { curvature, budget, ...suggest({ curvature, budget, ...(maxLr !== undefined && { maxLr }) }) };
 }

@@ -27,7 +27,7 @@ const positive = z.int().min(1);
 const whole = "a whole number of at least 1";
 const above = z.number().gt(0);
 
-const fields: Fields = {
+const fields = {
   ...savedFields,
   model: choiceField(models.names, "fresh weights of this model instead of a checkpoint"),
   data: withFallback(dataField, "the run's, or mnist for fresh weights"),
@@ -54,12 +54,14 @@ const fields: Fields = {
     placeholder: "<x>",
     fallback: `the run's if its optimizer is ${optimizersFor(false).join(" or ")}, or ${optimizersFor(true).join(" or ")} with --adam; otherwise none`,
   }),
-};
+} satisfies Fields;
 
 interface Options extends SubjectOptions, SuggestionOptions {
-  readonly steps?: number;
-  readonly share?: number;
+  readonly steps?: number | undefined;
+  readonly share?: number | undefined;
 }
+
+type CurvatureFlags = { readonly figure?: string; readonly json?: boolean };
 
 /** Adds the options and the action of `curvature`. */
 export function defineCurvature(command: Command): void {
@@ -83,10 +85,10 @@ Examples:
     .action(curvatureCommand);
 }
 
-async function curvatureCommand(flags: Record<string, unknown>): Promise<void> {
+async function curvatureCommand(flags: CurvatureFlags): Promise<void> {
   const given = check(fields, fromFlags(fields, flags), flagOf);
-  const options = { seed: 0, adam: false, ...given } as Options;
-  const { figure, json = false } = flags as { figure?: string; json?: boolean };
+  const options: Options = { seed: 0, adam: false, ...given };
+  const { figure, json = false } = flags;
   const interrupts = new Interrupts(() => process.stderr.write("\nstopping after the current product\n"));
   try {
     const subject = await openSubject(options);
@@ -120,8 +122,8 @@ async function measure(subject: Subject, { steps = 40, share }: Options, interru
       preconditioner,
       steps,
       share,
-      onStep: (done, most) => {
-        progress.step(done, most);
+      onStep: (done, total) => {
+        progress.step(done, total);
         return !interrupts.requested;
       },
     });
@@ -154,8 +156,8 @@ function report(
 async function draw(found: Curvature, { title }: Subject, file: string): Promise<void> {
   const { spectrumFigure } = await import("../../report/spectrum-figure.js");
   const { ritz, lambdaMax, lambdaMin, lambdaQ, noiseFloor, matrix } = found;
-  const at = Array.from({ length: 400 }, (_, i) => lambdaMin + (i / 399) * (lambdaMax - lambdaMin));
-  const points = [...at, ...ritz.map(({ value }) => value)].sort((a, b) => a - b);
+  const grid = Array.from({ length: 400 }, (_, i) => lambdaMin + (i / 399) * (lambdaMax - lambdaMin));
+  const points = [...grid, ...ritz.map(({ value }) => value)].sort((a, b) => a - b);
   const svg = spectrumFigure({
     ritz,
     bounds: points.map((x) => ({ x, ...massBounds(matrix, x) })),

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { allocate } from "../../allocate.js";
-import { type ArrayDataset, type TokenSplit, tokenSplits } from "../../data/index.js";
+import { type ArrayDataset, tokenSplits } from "../../data/index.js";
 import { StepsizeError } from "../../errors.js";
+import { itemAt } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../../tensor/index.js";
@@ -12,7 +13,7 @@ import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, percent, scoreInWords, table } from "../output/text.js";
-import { settingsBeside } from "../run-folder.js";
+import { runSettingsOf } from "../run-folder.js";
 import {
   asClassifier,
   checkSaved,
@@ -24,14 +25,14 @@ import {
 } from "../saved.js";
 import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
 
-const fields: Fields = {
+const fields = {
   ...savedFields,
   data: withFallback(dataField, "the run's, from its config.json"),
   split: choiceField(tokenSplits, "split of the data; validation only for text", { fallback: "test" }),
   batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
     fallback: "250 images, or up to 64 windows of text",
   }),
-};
+} satisfies Fields;
 
 /** Evaluation of the items of one class. */
 interface ClassResult {
@@ -64,12 +65,12 @@ Examples:
 
 async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, flags));
-  const { split = "test", batch } = values as { split?: TokenSplit; batch?: number };
+  const { split = "test", batch, data } = values;
   const saved = await openSaved(values);
   const interrupts = new Interrupts();
   try {
     const { signal } = interrupts;
-    const source = await sourceFor(saved, values["data"] as string | undefined);
+    const source = await sourceFor(saved, data);
     const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
     const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch, signal });
     const write = flags["json"] ? tell : print;
@@ -99,18 +100,18 @@ async function evaluateImages(
 }
 
 async function sourceFor({ path }: SavedModel, given: string | undefined): Promise<string> {
-  const source = given ?? (await settingsBeside(path))?.["data"];
-  if (typeof source === "string") return resolveSource(source);
+  const source = given ?? (await runSettingsOf(path))?.data;
+  if (source !== undefined) return resolveSource(source);
   throw new UsageError(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
 }
 
 function expectFitting({ preprocessing, path }: SavedClassifier, { inputs, name }: ArrayDataset): void {
   const words = (shape: readonly number[], dtype: string) => `${dtype} of ${shape.join(" × ")}`;
-  const [own, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape, inputs.dtype)];
-  if (own !== given)
+  const [expected, given] = [words(preprocessing.shape, preprocessing.dtype), words(inputs.shape, inputs.dtype)];
+  if (expected !== given)
     throw new StepsizeError(
       "invalid-argument",
-      `--data: expected the input of ${path}, ${own}, got ${given} in ${name}`,
+      `--data: expected the input of ${path}, ${expected}, got ${given} in ${name}`,
     );
 }
 
@@ -133,11 +134,11 @@ async function evaluateByClass(
       const outputs = outputsOf(saved, x);
       const [loss, predicted] = [crossEntropy(outputs, y), argmax(outputs)];
       const [meanLoss, guesses] = await Promise.all([loss.item(), predicted.read()]);
-      for (const each of [x, y, outputs, loss, predicted]) each.dispose();
+      for (const result of [x, y, outputs, loss, predicted]) result.dispose();
       lossSum += meanLoss * items;
       truth.forEach((label, i) => {
-        const cell = label * classes + (guesses[i] as number);
-        confusion[cell] = (confusion[cell] as number) + 1;
+        const cell = label * classes + itemAt(guesses, i);
+        confusion[cell] = (confusion[cell] ?? 0) + 1;
       });
     }
   } finally {
@@ -148,17 +149,17 @@ async function evaluateByClass(
   return { items: data.length, loss: lossSum / data.length, accuracy: correct / data.length, classes: results };
 }
 
-function classResult(name: string, own: number, names: readonly string[], confusion: Uint32Array): ClassResult {
-  const cell = (truth: number, guess: number) => confusion[truth * names.length + guess] as number;
-  const guesses = names.map((_, guess) => cell(own, guess));
-  const wrong = guesses.map((times, guess) => (guess === own ? 0 : times));
-  const most = wrong.reduce((highest, times) => Math.max(highest, times), 0);
+function classResult(name: string, index: number, names: readonly string[], confusion: Uint32Array): ClassResult {
+  const cell = (truth: number, guess: number) => itemAt(confusion, truth * names.length + guess);
+  const guesses = names.map((_, guess) => cell(index, guess));
+  const wrong = guesses.map((times, guess) => (guess === index ? 0 : times));
+  const highest = wrong.reduce((max, times) => Math.max(max, times), 0);
   return {
     name,
     items: guesses.reduce((sum, times) => sum + times, 0),
-    correct: cell(own, own),
-    predicted: names.reduce((sum, _, truth) => sum + cell(truth, own), 0),
-    mistakenFor: most > 0 ? (names[wrong.indexOf(most)] ?? null) : null,
+    correct: cell(index, index),
+    predicted: names.reduce((sum, _, truth) => sum + cell(truth, index), 0),
+    mistakenFor: highest > 0 ? (names[wrong.indexOf(highest)] ?? null) : null,
   };
 }
 

@@ -11,7 +11,7 @@ import { asTextModel, checkSaved, openSaved, savedFields } from "../saved.js";
 
 const whole = "a whole number of at least 1";
 
-const fields: Fields = {
+const fields = {
   ...savedFields,
   prompt: z.string().register(help, {
     kind: "text",
@@ -35,15 +35,7 @@ const fields: Fields = {
   seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random numbers", {
     fallback: `${defaults.seed}`,
   }),
-};
-
-interface GenerateValues {
-  readonly prompt?: string;
-  readonly tokens?: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly seed?: number;
-}
+} satisfies Fields;
 
 /** Adds the options and the action of `generate`. */
 export function defineGenerate(command: Command): void {
@@ -72,7 +64,7 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
     temperature = defaults.temperature,
     topK = defaults.topK,
     seed = defaults.seed,
-  } = values as GenerateValues;
+  } = values;
   const saved = await openSaved(values);
   const interrupts = new Interrupts();
   try {
@@ -81,20 +73,22 @@ async function generate(flags: Record<string, unknown>): Promise<void> {
     const { signal } = interrupts;
     const { ids, given } = continueText(model, tokenizer, { prompt, tokens, temperature, topK, seed, signal });
     if (given > model.context)
-      note(`the prompt has ${some(given - 1, "token")}; the model sees only the last ${model.context}`);
+      tell(`the prompt has ${some(given - 1, "token")}; the model sees only the last ${model.context}`);
     process.stdout.write(faint(onTerminal(prompt)));
     const decoder = tokenizer.decoder();
     const start = performance.now();
-    let made = 0;
+    let generated = 0;
     for await (const id of ids) {
       process.stdout.write(onTerminal(decoder.add(id)));
-      made += 1;
+      generated += 1;
     }
     process.stdout.write(`${onTerminal(decoder.end())}\n`);
-    interrupts.check(`interrupted after ${some(made, "token")}`);
+    interrupts.check(`interrupted after ${some(generated, "token")}`);
     const seconds = (performance.now() - start) / 1000;
-    const end = made < tokens ? ", the end of the document" : "";
-    note(`${some(made, "token")} in ${duration(seconds)}, ${count(Math.round(made / seconds))} tokens/s${end}`);
+    const end = generated < tokens ? ", the end of the document" : "";
+    tell(
+      `${some(generated, "token")} in ${duration(seconds)}, ${count(Math.round(generated / seconds))} tokens/s${end}`,
+    );
   } finally {
     interrupts.close();
     await saved.device.close();
@@ -110,8 +104,4 @@ function onTerminal(text: string): string {
 function faint(text: string): string {
   const plain = !process.stdout.isTTY || text === "" || Boolean(process.env["NO_COLOR"]);
   return plain ? text : `\x1b[2m${text}\x1b[22m`;
-}
-
-function note(text: string): void {
-  tell(text);
 }

@@ -89,7 +89,7 @@ class PnmReader {
   }
 
   /** Reads a decimal number after white space and comments. */
-  number(what: string, least: number, most: number): number {
+  number(name: string, min: number, max: number): number {
     for (; ; this.#at++) {
       const byte = this.#bytes[this.#at];
       if (byte === 0x23) while (this.#at < this.#bytes.length && this.#bytes[this.#at] !== 0x0a) this.#at++;
@@ -97,28 +97,28 @@ class PnmReader {
     }
     const start = this.#at;
     let value = 0;
-    for (let digit = this.#digit(); digit >= 0 && value <= most; digit = this.#digit()) {
+    for (let digit = this.#digit(); digit >= 0 && value <= max; digit = this.#digit()) {
       value = value * 10 + digit;
       this.#at++;
     }
-    const expected = `${what} from ${least} to ${most}`;
+    const expected = `${name} from ${min} to ${max}`;
     if (start === this.#at) {
       const byte = this.#bytes[start];
       this.refuse(start, expected, byte === undefined ? "the end of the file" : quoted(String.fromCharCode(byte)));
     }
-    if (value < least || value > most) this.refuse(start, expected, String(value));
+    if (value < min || value > max) this.refuse(start, expected, String(value));
     return value;
   }
 
   plain(length: number, maximum: number): Next {
     // Each value takes at least a digit and a separator, except for the last separator.
-    const least = 2 * length - 1;
-    const there = Math.max(0, this.#bytes.length - this.#at);
-    if (there < least)
+    const minBytes = 2 * length - 1;
+    const available = Math.max(0, this.#bytes.length - this.#at);
+    if (available < minBytes)
       this.refuse(
         this.#at,
-        `${length} values, which take at least ${least} bytes`,
-        `the end of the file after ${there}`,
+        `${length} values, which take at least ${minBytes} bytes`,
+        `the end of the file after ${available}`,
       );
     return (i) => this.number(`value ${i + 1} of ${length}`, 0, maximum);
   }
@@ -127,13 +127,14 @@ class PnmReader {
     // One byte of white space ends the header; values above 255 take two bytes, the high one first.
     const start = this.#at + 1;
     const width = maximum > 255 ? 2 : 1;
-    const there = Math.max(0, this.#bytes.length - start);
-    if (there !== length * width)
-      this.refuse(start, `${length * width} bytes of pixels and the end of the file`, `${there} bytes`);
+    const available = Math.max(0, this.#bytes.length - start);
+    if (available !== length * width)
+      this.refuse(start, `${length * width} bytes of pixels and the end of the file`, `${available} bytes`);
+    const { buffer, byteOffset, byteLength } = this.#bytes;
+    const view = new DataView(buffer, byteOffset, byteLength);
     return (i) => {
       const at = start + i * width;
-      const first = this.#bytes[at] as number;
-      const value = width === 1 ? first : first * 256 + (this.#bytes[at + 1] as number);
+      const value = width === 1 ? view.getUint8(at) : view.getUint16(at);
       return value <= maximum ? value : this.refuse(at, `a value of at most ${maximum}`, String(value));
     };
   }

@@ -36,10 +36,10 @@ export async function readImages(
     const isRaw = [".raw", ".bin"].includes(extname(path).toLowerCase());
     if (!isRaw && isIdx(beginning)) return await fromIdx(path, shape, indices);
     if (indices) throw new UsageError(`--index: expected only with an IDX file, got ${path}`);
-    const least = isRaw ? expectRaw(path, shape, size) : expectPnm(path, shape, size, beginning);
+    const minBytes = isRaw ? expectRaw(path, shape, size) : expectPnm(path, shape, size, beginning);
     // The size was checked before, so the allocation is not larger than an image of the model's size.
     const bytes = allocate(path, () => new Uint8Array(size));
-    if ((await readInto({ file, path }, bytes, 0)) < least) wrongSize(path, `${least} bytes`, "fewer");
+    if ((await readInto({ file, path }, bytes, 0)) < minBytes) wrongSize(path, `${minBytes} bytes`, "fewer");
     return [{ name: path, data: isRaw ? bytes : readPnm(path, bytes).data }];
   } finally {
     await file.close();
@@ -56,7 +56,7 @@ function expectRaw(path: string, shape: readonly number[], size: number): number
 }
 
 /** Largest number of bytes per value of a plain image, including spaces and line ends. */
-const mostTextBytes = 64;
+const maxTextBytes = 64;
 
 function expectPnm(path: string, shape: readonly number[], size: number, beginning: Uint8Array): number {
   if (!isPnm(beginning))
@@ -69,17 +69,17 @@ function expectPnm(path: string, shape: readonly number[], size: number, beginni
   const found = [height, width, channels];
   if (words(found) !== words(shape)) wrongSize(path, `an image of ${words(shape)}`, `one of ${words(found)}`);
   const values = height * width * channels;
-  const most = isBinary ? bytes + 1 + values * (maximum > 255 ? 2 : 1) : beginningBytes + mostTextBytes * values;
-  if (size > most) wrongSize(path, `at most ${some(most, "byte")} for ${words(shape)}`, some(size, "byte"));
+  const maxBytes = isBinary ? bytes + 1 + values * (maximum > 255 ? 2 : 1) : beginningBytes + maxTextBytes * values;
+  if (size > maxBytes) wrongSize(path, `at most ${some(maxBytes, "byte")} for ${words(shape)}`, some(size, "byte"));
   return bytes;
 }
 
 async function fromIdx(path: string, shape: readonly number[], indices: readonly number[] | undefined) {
-  const { data, dtype, shape: all } = await readIdx(path);
-  const [items = 0, ...rest] = all;
-  const own = rest.length === 2 ? [...rest, 1] : rest;
-  if (dtype !== "uint8" || words(own) !== words(shape))
-    wrongSize(path, `images of ${words(shape)}, as uint8`, `items of ${words(own)}, as ${dtype}`);
+  const { data, dtype, shape: fileShape } = await readIdx(path);
+  const [items = 0, ...rest] = fileShape;
+  const itemShape = rest.length === 2 ? [...rest, 1] : rest;
+  if (dtype !== "uint8" || words(itemShape) !== words(shape))
+    wrongSize(path, `images of ${words(shape)}, as uint8`, `items of ${words(itemShape)}, as ${dtype}`);
   if (!indices)
     throw new UsageError(`--index: expected indices of the ${items} images in ${path}, such as 0 or 0-9, got none`);
   const length = shape.reduce((product, size) => product * size, 1);
@@ -89,7 +89,7 @@ async function fromIdx(path: string, shape: readonly number[], indices: readonly
   });
 }
 
-const mostIndices = 1_000_000;
+const maxIndices = 1_000_000;
 
 /**
  * Parses indices such as `3`, `0-9` or `0,2,7-9`.
@@ -100,7 +100,7 @@ export function parseIndices(text: string): number[] {
   for (const part of text.split(",")) {
     const [, first, last = first] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
     const [from, to] = [Number(first), Number(last)];
-    if (first === undefined || to < from || indices.length + to - from >= mostIndices)
+    if (first === undefined || to < from || indices.length + to - from >= maxIndices)
       throw new UsageError(
         `--index: expected numbers from 0, such as 3, 0-9 or 0,2,7-9, at most a million, got ${quoted(text)}`,
       );

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { StepsizeError } from "../../errors.js";
+import { itemAt } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { logSoftmax, tensor } from "../../tensor/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
@@ -20,6 +21,8 @@ interface Prediction {
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 
+type PredictFlags = { readonly index?: string; readonly json?: boolean };
+
 /** Adds the options and the action of `predict`. */
 export function definePredict(command: Command): void {
   addFlags(command, savedFields);
@@ -39,11 +42,10 @@ Examples:
     .action(predict);
 }
 
-async function predict(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
+async function predict(paths: readonly string[], flags: PredictFlags): Promise<void> {
   const values = checkSaved(savedFields, fromFlags(savedFields, flags));
   if (paths.length === 0) throw new UsageError("image: expected at least one file, got none");
-  const index = flags["index"] as string | undefined;
-  const indices = index === undefined ? undefined : parseIndices(index);
+  const indices = flags.index === undefined ? undefined : parseIndices(flags.index);
   const opened = await openSaved(values);
   const interrupts = new Interrupts();
   try {
@@ -59,9 +61,9 @@ async function predict(paths: readonly string[], flags: Record<string, unknown>)
     const predictions: Prediction[] = [];
     for (let at = 0; at < images.length; at += batchSize) {
       interrupts.check(`interrupted after ${some(at, "image")}`);
-      for (const one of await classify(saved, images.slice(at, at + batchSize))) predictions.push(one);
+      for (const prediction of await classify(saved, images.slice(at, at + batchSize))) predictions.push(prediction);
     }
-    if (flags["json"]) printJson({ checkpoint: saved.path, predictions });
+    if (flags.json) printJson({ checkpoint: saved.path, predictions });
     else print(predictionTable(predictions));
     interrupts.checkStray();
   } finally {
@@ -81,12 +83,12 @@ async function classify(saved: SavedClassifier, images: readonly NamedImage[]): 
   const outputs = outputsOf(saved, x);
   const logProbabilities = logSoftmax(outputs);
   const read = logProbabilities.read();
-  for (const each of [x, outputs, logProbabilities]) each.dispose();
+  for (const result of [x, outputs, logProbabilities]) result.dispose();
   const values = await read;
   const classes = saved.classes.length;
   return images.map(({ name: image }, i) => {
     const ranked = saved.classes
-      .map((name, c) => ({ name, probability: Math.exp(values[i * classes + c] as number) }))
+      .map((name, c) => ({ name, probability: Math.exp(itemAt(values, i * classes + c)) }))
       // The sort is stable, so ties are broken by the order of the classes, as in argmax.
       .sort((a, b) => b.probability - a.probability);
     return { image, classes: ranked.slice(0, classesShown) };

@@ -11,18 +11,18 @@ import { UsageError } from "../failure.js";
 import { print, tell } from "../output/terminal.js";
 import { flagOf, short, table } from "../output/text.js";
 
-const fields: Fields = {
+const fields = {
   budget: numberField(z.int().min(1), "a whole number of at least 1", "number of steps, warm-up included", {
     fallback: "1000",
   }),
   ...scheduleFields,
-};
+} satisfies Fields;
 
-interface ScheduleFlags {
+type ScheduleFlags = {
   readonly list?: boolean;
   readonly csv?: boolean;
   readonly svg?: string;
-}
+};
 
 /** Adds the options and the action of `schedule`. */
 export function defineSchedule(command: Command): void {
@@ -46,10 +46,10 @@ Examples:
   stepsize schedule one-cycle --svg one-cycle.svg
   stepsize schedule --list`,
     )
-    .action(schedule);
+    .action(scheduleCommand);
 }
 
-async function schedule(name: string | undefined, flags: ScheduleFlags): Promise<void> {
+async function scheduleCommand(name: string | undefined, flags: ScheduleFlags): Promise<void> {
   if (flags.list) {
     print(listing());
     return;
@@ -59,45 +59,45 @@ async function schedule(name: string | undefined, flags: ScheduleFlags): Promise
     const expected = `one of ${names.join(", ")}`;
     throw new UsageError(`name: expected ${expected}, got "${name}"; did you mean ${nearest(name, names)}?`);
   }
-  const values = check(fields, fromFlags(fields, flags as Record<string, unknown>), flagOf);
+  const values: Readonly<Record<string, unknown>> = check(fields, fromFlags(fields, flags), flagOf);
   // If phases are given, the highest rate is computed from them.
   const maxLr = values["phases"] === undefined ? { maxLr: 0.1 } : {};
   // A joined schedule gets its rates and budget from its parts.
   const defaults = optionsOf(name).includes("maxLr") ? { budget: 1000, ...maxLr } : {};
-  const made = makeSchedule(name, { ...defaults, ...values });
+  const created = makeSchedule(name, { ...defaults, ...values });
   if (flags.svg !== undefined) {
     const { scheduleFigure } = await import("../../report/schedule-figure.js");
-    await writeAtomically(resolve(flags.svg), [Buffer.from(`${scheduleFigure(made, { standalone: true })}\n`)]);
+    await writeAtomically(resolve(flags.svg), [Buffer.from(`${scheduleFigure(created, { standalone: true })}\n`)]);
     tell(`wrote ${flags.svg}`);
   }
-  if (flags.csv) await printRows(made);
-  else if (flags.svg === undefined) print(await drawing(made));
+  if (flags.csv) await printRows(created);
+  else if (flags.svg === undefined) print(await drawing(created));
 }
 
-async function printRows(made: Schedule): Promise<void> {
+async function printRows(schedule: Schedule): Promise<void> {
   process.stdout.write("step,learningRate\n");
   // Rows are written in pieces and wait for the reader, because a budget may be large.
   const piece = 10_000;
-  for (let start = 0; start < made.budget; start += piece) {
-    const length = Math.min(piece, made.budget - start);
-    const rows = Array.from({ length }, (_, i) => `${start + i},${made(start + i)}\n`).join("");
+  for (let start = 0; start < schedule.budget; start += piece) {
+    const length = Math.min(piece, schedule.budget - start);
+    const rows = Array.from({ length }, (_, i) => `${start + i},${schedule(start + i)}\n`).join("");
     if (!process.stdout.write(rows)) await once(process.stdout, "drain");
   }
 }
 
-async function drawing(made: Schedule): Promise<string> {
+async function drawing(schedule: Schedule): Promise<string> {
   const { default: plot } = await import("simple-ascii-chart");
-  const maxLr = highestRate(made);
+  const maxLr = highestRate(schedule);
   // 14 columns are left for the labels of the vertical axis and a margin.
   const width = Math.max(20, Math.min(process.stdout.columns ?? 80, 120) - 14);
-  const last = made.budget - 1;
-  const columns = Math.min(width, made.budget);
+  const last = schedule.budget - 1;
+  const columns = Math.min(width, schedule.budget);
   const points = Array.from({ length: columns }, (_, i): [number, number] => {
     const step = columns === 1 ? 0 : Math.round((i * last) / (columns - 1));
-    return [step, made(step)];
+    return [step, schedule(step)];
   });
   // A curve of one step cannot be drawn.
-  if (points.length === 1) return `step 0: ${short(made(0))}`;
+  if (points.length === 1) return `step 0: ${short(schedule(0))}`;
   const quarters = [0, 0.25, 0.5, 0.75, 1];
   const chart = plot(points, {
     width,
@@ -107,8 +107,8 @@ async function drawing(made: Schedule): Promise<string> {
     customYAxisTicks: quarters.map((share) => share * maxLr),
     formatter: (value, { axis }) => (axis === "x" ? String(Math.round(value)) : short(value)),
   });
-  const options = Object.entries(made.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
-  return `${made.name}: ${options.join(", ")}\n${chart.replace(/[ \n]+$/, "")}`;
+  const options = Object.entries(schedule.options).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+  return `${schedule.name}: ${options.join(", ")}\n${chart.replace(/[ \n]+$/, "")}`;
 }
 
 function listing(): string {

@@ -18,7 +18,7 @@ import { count, flagOf, some, table } from "../output/text.js";
 
 const share = z.number().min(0).lt(1);
 
-const fields: Fields = {
+const fields = {
   out: z.string().min(1).register(help, {
     kind: "text",
     placeholder: "<dir>",
@@ -37,15 +37,7 @@ const fields: Fields = {
   seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random split", {
     fallback: "0",
   }),
-};
-
-interface TokenizeValues {
-  readonly out?: string;
-  readonly tokenizer?: string;
-  readonly validation?: number;
-  readonly test?: number;
-  readonly seed?: number;
-}
+} satisfies Fields;
 
 /** Adds the options and the action of `tokenize`. */
 export function defineTokenize(command: Command): void {
@@ -68,7 +60,7 @@ Examples:
 }
 
 async function tokenizeCommand(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
-  const values = check(fields, fromFlags(fields, flags), flagOf) as TokenizeValues;
+  const values = check(fields, fromFlags(fields, flags), flagOf);
   const { out, tokenizer = "bytes", ...rest } = values;
   if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
   if (out === undefined) throw new UsageError("--out: expected the path of a folder to create, got none");
@@ -78,7 +70,7 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   try {
     const onProgress = ({ documents, allDocuments, bytes, allBytes, tokens }: TokenizeProgress) =>
       progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
-    const onSkip = (path: string, why: string) => progress.note(`skipping ${path}: ${why}`);
+    const onSkip = (path: string, reason: string) => progress.note(`skipping ${path}: ${reason}`);
     const { signal } = interrupts;
     folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, onSkip, signal });
     interrupts.checkStray();

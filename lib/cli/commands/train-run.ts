@@ -22,7 +22,7 @@ export interface TrainRunOptions {
   readonly folder: RunFolder;
   readonly interrupts: Interrupts;
   /** Writes a line of text for a person. */
-  readonly tell: (text: string) => void;
+  readonly note: (text: string) => void;
 }
 
 /** A run in its folder: the training loop with everything that is kept of it. */
@@ -35,12 +35,12 @@ export class TrainRun {
   readonly #changes: readonly Change[];
   #seconds: number;
   /** Steps of the newest checkpoint of this run. */
-  #saved: number | undefined;
+  #savedStep: number | undefined;
   #progress: Progress | undefined;
 
   constructor(options: TrainRunOptions) {
     this.#options = options;
-    const { folder, parts, tell } = options;
+    const { folder, parts, note } = options;
     const { step } = parts.trainer;
     this.#metricsFile = new JsonLinesFile(folder.metrics);
     this.#evaluationsFile = new JsonLinesFile(folder.evaluations);
@@ -50,12 +50,12 @@ export class TrainRun {
     this.#changes = new JsonLinesFile<Change>(folder.changes).cut(changeSchema, () => true).values;
     this.#metrics = metrics.values;
     this.#evaluations = evaluations.values;
-    if (metrics.wasTorn) tell(`${folder.metrics}: its last line was half written and is cut off`);
-    if (evaluations.wasTorn) tell(`${folder.evaluations}: its last line was half written and is cut off`);
+    if (metrics.wasTorn) note(`${folder.metrics}: its last line was half written and is cut off`);
+    if (evaluations.wasTorn) note(`${folder.evaluations}: its last line was half written and is cut off`);
     if (this.#metrics.length !== step)
-      tell(`${folder.metrics}: has records of ${this.#metrics.length} of the ${step} steps made; the others are lost`);
+      note(`${folder.metrics}: has records of ${this.#metrics.length} of the ${step} steps made; the others are lost`);
     this.#seconds = this.#metrics.at(-1)?.seconds ?? 0;
-    this.#saved = step > 0 ? step : undefined;
+    this.#savedStep = step > 0 ? step : undefined;
   }
 
   /**
@@ -88,9 +88,9 @@ export class TrainRun {
   /** Says that the run ends after the step that is being made, with a checkpoint. */
   announceEnd(): void {
     const { reason } = this.#options.interrupts.signal;
-    const why = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
-    const more = reason instanceof Interrupted ? "; interrupt again to exit at once" : "";
-    this.#progress?.note(`${why}: finishing this step and writing a checkpoint${more}`);
+    const cause = reason instanceof Interrupted ? "interrupted" : `error: ${messageOf(reason)}`;
+    const advice = reason instanceof Interrupted ? "; interrupt again to exit at once" : "";
+    this.#progress?.note(`${cause}: finishing this step and writing a checkpoint${advice}`);
   }
 
   async #train(): Promise<void> {
@@ -102,13 +102,13 @@ export class TrainRun {
     try {
       await this.#makeSteps(progress);
     } catch (error) {
-      await this.#saveBefore(error);
+      await this.#saveBeforeEnd(error);
       throw error;
     } finally {
       this.#progress = undefined;
       progress.close();
     }
-    if (this.#saved !== trainer.step) await this.#save();
+    if (this.#savedStep !== trainer.step) await this.#save();
     if (trainer.step < trainer.budget) interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
   }
 
@@ -116,9 +116,9 @@ export class TrainRun {
     const { config, parts, interrupts } = this.#options;
     const { trainer } = parts;
     // An earlier process may have been interrupted in the middle of it.
-    if (this.#isEvaluated(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
-      await this.#evaluateOnTheWay(progress);
-    const isExact = (step: number) => this.#isEvaluated(step) || this.#isSaved(step);
+    if (this.#isEvaluationDue(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
+      await this.#evaluateDuringRun(progress);
+    const isExact = (step: number) => this.#isEvaluationDue(step) || this.#isCheckpointDue(step);
     let since = performance.now() - 1000 * this.#seconds;
     let failure: { readonly error: unknown } | undefined;
     const { signal } = interrupts;
@@ -132,8 +132,8 @@ export class TrainRun {
         if (!isExact(step) || failure) continue;
         progress.pause();
         const paused = performance.now();
-        if (this.#isEvaluated(step) && !interrupts.requested) await this.#evaluateOnTheWay(progress);
-        if (this.#isSaved(step)) await this.#save();
+        if (this.#isEvaluationDue(step) && !interrupts.requested) await this.#evaluateDuringRun(progress);
+        if (this.#isCheckpointDue(step)) await this.#save();
         since += performance.now() - paused;
       } catch (error) {
         // Later steps may have been made already: a checkpoint of them needs their records.
@@ -145,9 +145,9 @@ export class TrainRun {
   }
 
   /** Saves what is sound before an error ends the run. */
-  async #saveBefore(reason: unknown): Promise<void> {
+  async #saveBeforeEnd(reason: unknown): Promise<void> {
     const { trainer } = this.#options.parts;
-    if (this.#saved === trainer.step) return;
+    if (this.#savedStep === trainer.step) return;
     if (reason instanceof Interrupted) return this.#save();
     if (trainer.step === 0) return;
     // The reason is to be told, and not what comes of it. Removing old checkpoints may have made room for the records.
@@ -161,12 +161,12 @@ export class TrainRun {
   }
 
   /** Whether the model is evaluated after so many steps; the evaluation at the end is another one. */
-  #isEvaluated(step: number): boolean {
+  #isEvaluationDue(step: number): boolean {
     const { evaluateEvery, budget } = this.#options.config.settings;
     return evaluateEvery !== undefined && step > 0 && step < budget && step % evaluateEvery === 0;
   }
 
-  #isSaved(step: number): boolean {
+  #isCheckpointDue(step: number): boolean {
     return step % this.#options.config.settings.checkpointEvery === 0;
   }
 
@@ -187,11 +187,11 @@ export class TrainRun {
   async #save(): Promise<void> {
     const { folder, parts } = this.#options;
     await parts.trainer.save(folder.checkpoint(parts.trainer.step));
-    this.#saved = parts.trainer.step;
+    this.#savedStep = parts.trainer.step;
     await folder.prune();
   }
 
-  async #evaluateOnTheWay(progress: Progress): Promise<void> {
+  async #evaluateDuringRun(progress: Progress): Promise<void> {
     const { parts } = this.#options;
     const split = parts.task.lengths.validation ? "validation" : "test";
     const score = await this.#evaluate(split);
@@ -257,7 +257,7 @@ export class TrainRun {
       device: parts.device.name,
       kernels: parts.device.describe()["kernels"] ?? "",
       run: folder.path,
-      checkpoint: this.#saved === undefined ? null : folder.checkpoint(this.#saved),
+      checkpoint: this.#savedStep === undefined ? null : folder.checkpoint(this.#savedStep),
       skipped: this.#metrics.filter(({ skipped }) => skipped).length,
       version,
     };
@@ -273,10 +273,10 @@ export class TrainRun {
   /** The error with where the last good state is. */
   #withCheckpoint(error: unknown): unknown {
     if (!(error instanceof StepsizeError)) return error;
-    const kept =
-      this.#saved === undefined
+    const checkpoint =
+      this.#savedStep === undefined
         ? "No checkpoint was written yet"
-        : `The last checkpoint is ${this.#options.folder.checkpoint(this.#saved)}`;
-    return new StepsizeError(error.code, `${error.message}. ${kept}.`, { cause: error });
+        : `The last checkpoint is ${this.#options.folder.checkpoint(this.#savedStep)}`;
+    return new StepsizeError(error.code, `${error.message}. ${checkpoint}.`, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { describe, isNotFound, StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
+import { optionalNumberIn } from "../../schedule/option.js";
 import { type Allowed, allowedNames, loadWeights } from "../../train/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
 import { highestRate } from "../config/schedule-fields.js";
@@ -24,13 +25,13 @@ import { type Change, changeSchema } from "./run-records.js";
 import { jsonResult, summary } from "./run-result.js";
 import { TrainRun } from "./train-run.js";
 
-interface TrainFlags {
+type TrainFlags = {
   readonly config?: string;
   readonly run?: string;
   readonly resume?: string;
   readonly allow?: string;
   readonly json?: boolean;
-}
+};
 
 /** Adds the options and the action of `train`. */
 export function defineTrain(command: Command): void {
@@ -63,8 +64,8 @@ Examples:
 }
 
 async function train(flags: TrainFlags): Promise<void> {
-  const say = flags.json ? tell : print;
-  const given = checkFlags(fromFlags(trainFields, flags as Record<string, unknown>));
+  const write = flags.json ? tell : print;
+  const given = checkFlags(fromFlags(trainFields, flags));
   let folder = flags.resume === undefined ? undefined : await openResumed(flags, flags.resume);
   let parts: OpenRun | undefined;
   let run: TrainRun | undefined;
@@ -74,18 +75,18 @@ async function train(flags: TrainFlags): Promise<void> {
     const resumed = folder && resumedConfig(await readConfig(folder.config), given, allow);
     const config = resumed ?? (await newConfig(flags, given));
     const task = await readData(config.settings).catch((error: unknown) => {
-      throw folder ? withPlace(error) : error;
+      throw folder ? withAdvice(error) : error;
     });
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task);
     const restored = folder !== undefined && (await restore(folder, parts, allow));
     if (!restored) await startFromWeights(config, parts);
-    if (folder && resumed) await keepChanges(folder, resumed, { parts, isOther: restored && allow.length > 0 });
+    if (folder && resumed) await recordChanges(folder, resumed, { parts, isOther: restored && allow.length > 0 });
     folder ??= await newFolder(flags, config);
     introduce(config, parts, folder);
-    run = new TrainRun({ config, parts, folder, interrupts, tell: note });
+    run = new TrainRun({ config, parts, folder, interrupts, note: tell });
     const result = await run.run();
-    say(summary(result, folder, parts.task));
+    write(summary(result, folder, parts.task));
     if (flags.json) printJson(jsonResult(result));
     interrupts.checkStray();
   } catch (error) {
@@ -136,11 +137,11 @@ async function restore(folder: RunFolder, { trainer }: OpenRun, allow: readonly 
     },
     {
       parts: ["model", "optimizer", "rates"],
-      damaged: (message) => note(`damaged checkpoint, trying the previous one: ${message}`),
+      damaged: (message) => tell(`damaged checkpoint, trying the previous one: ${message}`),
     },
   );
-  if (path === undefined) note(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
-  else note(`continuing ${path}`);
+  if (path === undefined) tell(`${folder.path}: there is no checkpoint yet; starting again from the first step`);
+  else tell(`continuing ${path}`);
   return path !== undefined;
 }
 
@@ -148,7 +149,7 @@ async function restore(folder: RunFolder, { trainer }: OpenRun, allow: readonly 
  * Notes what the run goes on with otherwise. The checkpoint comes first: it is of the run that goes on, so that resuming
  * that needs no permission again.
  */
-async function keepChanges(
+async function recordChanges(
   folder: RunFolder,
   { settings, changes }: ResumedConfig,
   { parts, isOther }: { readonly parts: OpenRun; readonly isOther: boolean },
@@ -166,7 +167,7 @@ async function keepChanges(
   }
   await folder.writeJson(folder.config, settings);
   const words = changes.map(({ field, before, after }) => `${field} ${inWords(before)} → ${inWords(after)}`);
-  note(`from step ${count(step)} on: ${words.join(", ")}`);
+  tell(`from step ${count(step)} on: ${words.join(", ")}`);
 }
 
 function inWords(setting: unknown): string {
@@ -185,7 +186,7 @@ function allowedBy({ allow, resume }: TrainFlags): Allowed[] {
 }
 
 /** The error with what to do about data that are not where they were. */
-function withPlace(error: unknown): unknown {
+function withAdvice(error: unknown): unknown {
   if (!isNotFound(error)) return error;
   const message = `${error.message}. If the data were moved, say with --data where they are`;
   return new StepsizeError(error.code, message, { cause: error });
@@ -196,28 +197,27 @@ async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): 
   const { weights, classifier } = settings;
   if (weights === undefined) return;
   await loadWeights(model, weights, classifier === undefined ? {} : { classifier });
-  note(`starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`);
+  tell(`starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`);
 }
 
 function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {
   const { model, optimizer, batch, accumulate, precision } = settings;
   const parameters = parts.model.parameters().reduce((sum, { size }) => sum + size, 0);
-  const { warmup } = schedule.options as { warmup?: number };
+  const warmup = optionalNumberIn(schedule.options, "warmup");
   const maxLr = highestRate(schedule);
   const { unit, unitsPerItem, lengths } = parts.task;
-  const held = lengths.validation === undefined ? "" : `, ${count(lengths.validation * unitsPerItem)} to validate`;
+  const validation =
+    lengths.validation === undefined ? "" : `, ${count(lengths.validation * unitsPerItem)} to validate`;
   const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
   const { kernels, threads, name } = parts.device.describe();
-  const how = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
+  const kernelsInWords = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
   const stored = precision === "bf16" ? " in bf16 with float32 masters" : "";
-  note(`${model}, ${some(parameters, "parameter")}${stored}, on ${settings.data}`);
-  note(`${count(lengths.train * unitsPerItem)} ${unit} to train${held}, ${count(lengths.test * unitsPerItem)} to test`);
-  note(
+  tell(`${model}, ${some(parameters, "parameter")}${stored}, on ${settings.data}`);
+  tell(
+    `${count(lengths.train * unitsPerItem)} ${unit} to train${validation}, ${count(lengths.test * unitsPerItem)} to test`,
+  );
+  tell(
     `${optimizer} and ${schedule.name}: ${some(schedule.budget, "step")} of ${batches}, learning rate up to ${short(maxLr)}${warmup ? ` after ${some(warmup, "step")} of warm-up` : ""}`,
   );
-  note(`${parts.device.name} (${how}), run folder ${path}`);
-}
-
-function note(text: string): void {
-  tell(text);
+  tell(`${parts.device.name} (${kernelsInWords}), run folder ${path}`);
 }

@@ -1,8 +1,10 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { describe } from "../../errors.js";
+import { valueAt } from "../../lookup.js";
 import { nearest } from "../../nearest.js";
 import { shown } from "../../quoting.js";
+import type { Given } from "../../study/index.js";
 import { UsageError } from "../failure.js";
 import { flagOf } from "../output/text.js";
 
@@ -10,7 +12,7 @@ import { flagOf } from "../output/text.js";
 export interface FieldHelp {
   readonly description: string;
   /** The placeholder after the flag, such as `<n>`; a switch has none. */
-  readonly placeholder?: string;
+  readonly placeholder?: string | undefined;
   /** How the text of a flag is converted to a value. */
   readonly kind: "text" | "words" | "number" | "switch" | "numbers" | "json";
   /** The words after "expected" in an error message. */
@@ -19,7 +21,7 @@ export interface FieldHelp {
   readonly fallback?: string | undefined;
   readonly choices?: readonly string[] | undefined;
   /** The heading of the flag in a command's help; default `Options:`. */
-  readonly group?: string;
+  readonly group?: string | undefined;
 }
 
 /** Fields by name. Each is a schema that is registered in {@link help}. */
@@ -33,7 +35,7 @@ export function numberField(
   schema: z.ZodType<number>,
   expected: string,
   description: string,
-  more: { placeholder?: string; fallback?: string | undefined } = {},
+  more: { readonly placeholder?: string; readonly fallback?: string } = {},
 ): z.ZodType<number> {
   // The schema is copied, because several fields may share one.
   return schema.clone().register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
@@ -43,11 +45,11 @@ export function numberField(
 export function choiceField<const T extends string>(
   choices: readonly T[],
   description: string,
-  more: { placeholder?: string; fallback?: string | undefined } = {},
+  more: { readonly placeholder?: string; readonly fallback?: string } = {},
 ): z.ZodType<T> {
   const expected = `one of ${choices.join(", ")}`;
   const placeholder = choices.length > 4 ? "<name>" : `<${choices.join("|")}>`;
-  const schema: z.ZodType<T> = z.enum(choices as [T, ...T[]]) as never;
+  const schema: z.ZodType<T> = z.literal(choices);
   return schema.register(help, { kind: "text", placeholder, expected, description, choices, ...more });
 }
 
@@ -57,13 +59,19 @@ export function switchField(description: string, fallback = "off"): z.ZodType<bo
 }
 
 /** Copies a field and gives the copy another default in its help. */
-export function withFallback(schema: z.ZodType, fallback: string): z.ZodType {
-  return schema.clone().register(help, { ...(help.get(schema) as FieldHelp), fallback });
+export function withFallback<T>(schema: z.ZodType<T>, fallback: string): z.ZodType<T> {
+  return schema.clone().register(help, { ...helpOfSchema(schema), fallback });
 }
 
 /** Returns the help of a field. */
 export function helpOf(fields: Fields, name: string): FieldHelp {
-  return help.get(fields[name] as z.ZodType) as FieldHelp;
+  return helpOfSchema(valueAt(new Map(Object.entries(fields)), name));
+}
+
+function helpOfSchema(schema: z.ZodType): FieldHelp {
+  const registered = help.get(schema);
+  if (registered === undefined) throw new Error("a field has no help");
+  return registered;
 }
 
 /** Adds one flag per field to a command. */
@@ -109,21 +117,18 @@ function convert(kind: FieldHelp["kind"], value: unknown): unknown {
  * @param label names a field in an error message: as a flag, or by file and field
  * @throws UsageError naming the first field that is unknown or has a wrong value
  */
-export function check(
-  fields: Fields,
+export function check<T extends Fields>(
+  fields: T,
   values: Readonly<Record<string, unknown>>,
   label: (field: string) => string,
-): Record<string, unknown> {
+): Given<T> {
   const names = Object.keys(fields);
   for (const name of Object.keys(values)) {
     if (names.includes(name)) continue;
     throw new UsageError(`${label(shown(name))}: unknown field; did you mean "${nearest(name, names)}"?`);
   }
-  const parsed = z
-    .object(fields as Record<string, z.ZodType>)
-    .partial()
-    .safeParse(values);
-  if (parsed.success) return parsed.data;
+  const parsed = z.object(fields).partial().safeParse(values);
+  if (parsed.success) return parsed.data as Given<T>;
   const name = String(parsed.error.issues[0]?.path[0]);
   const { expected, choices } = helpOf(fields, name);
   const value = values[name];

@@ -21,14 +21,13 @@ function defaultsInWords(
   optimizers: readonly OptimizerName[],
   text: (facts: NamedOptimizer, names: string) => string,
 ): string {
-  const groups = new Map<string, OptimizerName[]>();
+  const groups = new Map<string, { readonly facts: NamedOptimizer; readonly names: readonly OptimizerName[] }>();
   for (const name of optimizers) {
-    const key = text(optimizersByName[name], "");
-    groups.set(key, [...(groups.get(key) ?? []), name]);
+    const facts = optimizersByName[name];
+    const key = text(facts, "");
+    groups.set(key, { facts, names: [...(groups.get(key)?.names ?? []), name] });
   }
-  return [...groups.values()]
-    .map((names) => text(optimizersByName[names[0] as OptimizerName], names.join(" and ")))
-    .join("; ");
+  return [...groups.values()].map(({ facts, names }) => text(facts, names.join(" and "))).join("; ");
 }
 
 /** The default highest rates of a run, as `train --help` shows them. */
@@ -37,7 +36,7 @@ export const maxLrInWords = defaultsInWords(
   ({ maxLr: { images, text } }, names) => `${images} for ${names}${text === images ? "" : `, or ${text} for text`}`,
 );
 
-const decaying = optimizerNames.filter((name) => optimizersByName[name].weightDecay > 0);
+const optimizersWithDecay = optimizerNames.filter((name) => optimizersByName[name].weightDecay > 0);
 
 /** The fields of a run that select its optimizer and set its options. */
 export const optimizerFields = {
@@ -48,7 +47,7 @@ export const optimizerFields = {
     "weight decay, not applied to norms and biases",
     {
       placeholder: "<x>",
-      fallback: `${defaultsInWords(decaying, ({ weightDecay }, names) => `${weightDecay} for ${names}`)}, else 0`,
+      fallback: `${defaultsInWords(optimizersWithDecay, ({ weightDecay }, names) => `${weightDecay} for ${names}`)}, else 0`,
     },
   ),
   momentum: numberField(

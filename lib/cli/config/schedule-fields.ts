@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { StepsizeError } from "../../errors.js";
 import { catalog, create, names, type OptionDescription, type Schedule, tabulate } from "../../schedule/index.js";
+import { optionalNumberIn } from "../../schedule/option.js";
 import { UsageError } from "../failure.js";
 import { flagOf } from "../output/text.js";
-import { choiceField, type FieldHelp, type Fields, help } from "./fields.js";
+import { choiceField, type FieldHelp, type Fields, help, withFallback } from "./fields.js";
 
 /** The field for the name of a schedule. */
 export const scheduleName = choiceField(names, "learning-rate schedule", { fallback: "uba" });
@@ -12,9 +13,19 @@ export const scheduleName = choiceField(names, "learning-rate schedule", { fallb
 export const scheduleFields: Fields = Object.fromEntries(
   catalog
     .flatMap(({ options }) => options)
-    .filter(({ name }, i, all) => name !== "budget" && all.findIndex((other) => other.name === name) === i)
+    .filter(({ name }, i, all) => name !== "budget" && all.findIndex((option) => option.name === name) === i)
     .map((option) => [option.name, fieldOf(option)]),
 );
+
+/** Returns {@link scheduleFields} with other defaults in the help of some. */
+export function scheduleFieldsWith(fallbacks: Readonly<Record<string, string>>): Fields {
+  return Object.fromEntries(
+    Object.entries(scheduleFields).map(([name, field]) => {
+      const fallback = fallbacks[name];
+      return [name, fallback === undefined ? field : withFallback(field, fallback)];
+    }),
+  );
+}
 
 /** Names of the options that a schedule takes; empty for an unknown schedule. */
 export function optionsOf(schedule: string): readonly string[] {
@@ -23,7 +34,7 @@ export function optionsOf(schedule: string): readonly string[] {
 
 /** The highest rate of a schedule: its option `maxLr`, or the highest rate of its steps. */
 export function highestRate(schedule: Schedule): number {
-  const { maxLr } = schedule.options as { maxLr?: number };
+  const maxLr = optionalNumberIn(schedule.options, "maxLr");
   return maxLr ?? tabulate(schedule).reduce((highest, rate) => Math.max(highest, rate));
 }
 
@@ -38,13 +49,13 @@ export function makeSchedule(
   values: Readonly<Record<string, unknown>>,
   label: (field: string) => string = flagOf,
 ): Schedule {
-  const own = optionsOf(name);
+  const options = optionsOf(name);
   const given: Record<string, unknown> = {};
   for (const option of ["budget", ...Object.keys(scheduleFields)]) {
     if (values[option] === undefined) continue;
-    if (!own.includes(option) && option !== "warmup")
+    if (!options.includes(option) && option !== "warmup")
       throw new UsageError(
-        `${label(option)}: not an option of the schedule ${name}; its options are ${own.join(", ")}`,
+        `${label(option)}: not an option of the schedule ${name}; its options are ${options.join(", ")}`,
       );
     given[option] = values[option];
   }
@@ -59,16 +70,16 @@ export function makeSchedule(
 }
 
 function fieldOf({ name, kind, description, choices }: OptionDescription): z.ZodType {
-  const takers = catalog.filter(({ options }) => options.some((option) => option.name === name));
-  const defaults = new Set(takers.map((taker) => taker.options.find((option) => option.name === name)?.default));
+  const schedules = catalog.filter(({ options }) => options.some((option) => option.name === name));
+  const defaults = new Set(schedules.map(({ options }) => options.find((option) => option.name === name)?.default));
   const [fallback] = defaults;
-  const common = takers.length > 4;
+  const isCommon = schedules.length > 4;
   const words: Pick<FieldHelp, "description" | "fallback" | "choices" | "group"> = {
-    ...(!common && { group: "Options of single schedules:" }),
-    description: common ? description : `${description} [${takers.map((taker) => taker.name).join(", ")}]`,
+    group: isCommon ? undefined : "Options of single schedules:",
+    description: isCommon ? description : `${description} [${schedules.map((schedule) => schedule.name).join(", ")}]`,
     // The default is shown if it is the same for all schedules. Otherwise `stepsize schedule --list` shows each.
-    ...(defaults.size === 1 && { fallback }),
-    ...(choices && { choices }),
+    fallback: defaults.size === 1 ? fallback : undefined,
+    choices,
   };
   switch (kind) {
     case "number":
@@ -78,7 +89,7 @@ function fieldOf({ name, kind, description, choices }: OptionDescription): z.Zod
     case "boolean":
       return z.boolean().register(help, { kind: "switch", expected: "true or false", ...words });
     case "choice":
-      return z.enum(choices as [string, ...string[]]).register(help, {
+      return z.literal(choices ?? []).register(help, {
         kind: "text",
         placeholder: "<word>",
         expected: `one of ${choices?.join(", ")}`,

@@ -6,27 +6,28 @@ import * as models from "../../models/index.js";
 import type { Precision } from "../../nn/index.js";
 import { defaultOptimizer, type OptimizerName, optimizersByName, takesMomentum } from "../../optim/by-name.js";
 import type { Schedule } from "../../schedule/index.js";
+import type { Given } from "../../study/index.js";
 import { defaultContext, parseSource, resolveSource } from "../../tasks/index.js";
 import type { Allowed } from "../../train/index.js";
 import { UsageError } from "../failure.js";
 import { flagOf } from "../output/text.js";
-import { check, choiceField, type Fields, help, numberField, switchField, withFallback } from "./fields.js";
+import { check, choiceField, type Fields, help, numberField, switchField } from "./fields.js";
 import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
-import { makeSchedule, optionsOf, scheduleFields, scheduleName } from "./schedule-fields.js";
+import { makeSchedule, optionsOf, scheduleFields, scheduleFieldsWith, scheduleName } from "./schedule-fields.js";
 import { readSettings } from "./settings-file.js";
 import { dataField, deviceField, threadsField } from "./shared-fields.js";
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";
 /** The largest budget of a run. No run needs more. */
-const mostSteps = 1_000_000_000;
+const maxSteps = 1_000_000_000;
 const share = z.number().gt(0).lt(1);
 
 /**
  * The settings of a run that `train` takes from flags or a file. {@link TrainSettings} is their type, and train.ts has
  * the other flags of the command, such as `--resume`.
  */
-export const trainFields: Fields = {
+export const trainFields = {
   model: choiceField(
     models.names,
     "model (resnet18, 34 and 50 have a 3×3 stem for images of up to 64 pixels per side)",
@@ -56,7 +57,7 @@ export const trainFields: Fields = {
     },
   ),
   augment: switchField("augment images: pad by 4 and crop at random; for CIFAR-10 also flip"),
-  budget: numberField(positive.max(mostSteps), `a whole number from 1 to ${mostSteps}`, "number of steps", {
+  budget: numberField(positive.max(maxSteps), `a whole number from 1 to ${maxSteps}`, "number of steps", {
     fallback: "600",
   }),
   batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
@@ -73,9 +74,7 @@ export const trainFields: Fields = {
   }),
   optimizer: optimizerFields.optimizer,
   schedule: scheduleName,
-  ...scheduleFields,
-  maxLr: withFallback(scheduleFields["maxLr"] as z.ZodType, maxLrInWords),
-  warmup: withFallback(scheduleFields["warmup"] as z.ZodType, "a twentieth of the budget"),
+  ...scheduleFieldsWith({ maxLr: maxLrInWords, warmup: "a twentieth of the budget" }),
   weightDecay: optimizerFields.weightDecay,
   momentum: optimizerFields.momentum,
   clipNorm: numberField(
@@ -101,13 +100,13 @@ export const trainFields: Fields = {
   capture: switchField("capture one step and replay it: less work on the host, more memory"),
   checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
   evaluateEvery: numberField(positive, whole, "steps between evaluations during the run", { fallback: "none" }),
-};
+} satisfies Fields;
 
 /** Settings that a resumed run may change, because they change neither the losses nor the result. */
 const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery"];
 
 /** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
-export interface TrainSettings {
+export type TrainSettings = {
   readonly model: string;
   readonly weights?: string;
   readonly classifier?: "load" | "skip";
@@ -132,7 +131,7 @@ export interface TrainSettings {
   readonly capture: boolean;
   readonly checkpointEvery: number;
   readonly evaluateEvery?: number;
-}
+};
 
 /** The settings of a run and their schedule. */
 export interface TrainConfig {
@@ -140,9 +139,12 @@ export interface TrainConfig {
   readonly schedule: Schedule;
 }
 
+/** Checked values of {@link trainFields}, and of the options of schedules. */
+export type TrainValues = Given<typeof trainFields> & Record<string, unknown>;
+
 /** Settings as given, without defaults. `label` names a field in an error message, as a flag or by file and field. */
 export interface GivenValues {
-  readonly values: Readonly<Record<string, unknown>>;
+  readonly values: Readonly<TrainValues>;
   readonly label: (field: string) => string;
 }
 
@@ -169,29 +171,24 @@ export function checkFlags(values: Readonly<Record<string, unknown>>): GivenValu
  * @throws UsageError naming a field that contradicts the others
  */
 export function completeConfig(flags: GivenValues, file?: GivenValues): TrainConfig {
-  const given: Record<string, unknown> = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
+  const given: TrainValues = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
   const label = (field: string) => (field in flags.values || !file ? flags : file).label(field);
-  const {
-    optimizer = defaultOptimizer,
-    budget = 600,
-    schedule: name = "uba",
-    data = "mnist",
-  } = given as Partial<TrainSettings>;
+  const { optimizer = defaultOptimizer, budget = 600, schedule: name = "uba", data = "mnist" } = given;
   const { momentum, weightDecay, maxLr } = optimizersByName[optimizer];
   if (given["momentum"] !== undefined && momentum === undefined)
     throw new UsageError(
       `${label("momentum")}: expected none without the optimizer ${withMomentum.join(" or ")}, this run has ${optimizer}`,
     );
   const isText = data.startsWith("tokens:");
-  const misplaced = (field: string, why: string) => {
-    throw new UsageError(`${label(field)}: ${why}, this run has ${data}`);
+  const refuse = (field: string, reason: string) => {
+    throw new UsageError(`${label(field)}: ${reason}, this run has ${data}`);
   };
   if (given["classes"] !== undefined && !data.startsWith("idx:"))
-    misplaced("classes", "expected only with data idx:<dir>");
-  if (given["context"] !== undefined && !isText) misplaced("context", "expected only with data tokens:<dir>");
+    refuse("classes", "expected only with data idx:<dir>");
+  if (given["context"] !== undefined && !isText) refuse("context", "expected only with data tokens:<dir>");
   if (given["validation"] !== undefined && isText)
-    misplaced("validation", "expected none for text, whose validation split is made by stepsize tokenize");
-  if (given["augment"] && isText) misplaced("augment", "expected only with images");
+    refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
+  if (given["augment"] && isText) refuse("augment", "expected only with images");
   if (given["classifier"] !== undefined && given["weights"] === undefined)
     throw new UsageError(`${label("classifier")}: expected only with --weights`);
   const schedule = makeSchedule(
@@ -200,7 +197,7 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     label,
   );
   const { budget: _, ...scheduleOptions } = schedule.options;
-  const settings = {
+  const settings: TrainSettings = {
     model: isText ? "olmo-nano" : "resnet8",
     augment: false,
     batch: isText ? 16 : 128,
@@ -215,13 +212,14 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     capture: false,
     checkpointEvery: Math.ceil(budget / 4),
     ...given,
-    ...placed({ ...given, data }),
+    data,
+    ...withAbsolutePaths({ ...given, data }),
     budget,
     optimizer,
     schedule: name,
     ...scheduleOptions,
   };
-  return { settings: inOrder(settings) as unknown as TrainSettings, schedule };
+  return { settings: inOrder(settings), schedule };
 }
 
 /** A setting that a resumed run changes, with its values before and after; `null` for none. */
@@ -248,24 +246,24 @@ export function resumedConfig(
   allowed: readonly Allowed[] = [],
 ): ResumedConfig {
   const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
-  const before = settings as unknown as Record<string, unknown>;
+  const before: Readonly<Record<string, unknown>> = settings;
   for (const [field, value] of Object.entries(flags.values)) {
-    const now = placed({ [field]: value })[field] ?? value;
+    const located: Readonly<Record<string, unknown>> = withAbsolutePaths({ [field]: value });
+    const now = located[field] ?? value;
     // Whether data at another location are the same is checked when they are read.
     const mayChange = changeable.includes(field) || field === "data" || isDeepStrictEqual(now, before[field]);
-    const isRate = field === "budget" || field === "schedule" || field in scheduleFields;
-    if (mayChange || (isRate && allowed.includes("schedule"))) continue;
+    const setsRates = field === "budget" || field === "schedule" || field in scheduleFields;
+    if (mayChange || (setsRates && allowed.includes("schedule"))) continue;
     const was = before[field] === undefined ? "had none" : `has ${describe(before[field])}`;
-    const way = isRate ? "; to change it, add --allow schedule" : ", which cannot be changed";
-    throw new UsageError(`${flagOf(field)}: the run to resume ${was}${way}`);
+    const advice = setsRates ? "; to change it, add --allow schedule" : ", which cannot be changed";
+    throw new UsageError(`${flagOf(field)}: the run to resume ${was}${advice}`);
   }
   // If the same data are at another location, these settings do not change.
-  const { classes, context } = sameKind(settings.data, flags.values["data"])
-    ? settings
-    : ({} as Partial<TrainSettings>);
-  const kept = { ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) };
+  const { classes, context } = settings;
+  const ofData = { ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) };
+  const kept = isSameKind(settings.data, flags.values.data) ? ofData : {};
   const config = completeConfig({ ...flags, values: { ...kept, ...flags.values } }, stored);
-  const after = config.settings as unknown as Record<string, unknown>;
+  const after: Readonly<Record<string, unknown>> = config.settings;
   const fields = Object.keys({ ...before, ...after }).filter(
     (field) => !changeable.includes(field) && !isDeepStrictEqual(before[field], after[field]),
   );
@@ -273,12 +271,12 @@ export function resumedConfig(
   return { ...config, changes };
 }
 
-function sameKind(source: string, other: unknown): boolean {
-  return typeof other !== "string" || parseSource(other).kind === parseSource(source).kind;
+function isSameKind(stored: string, given: string | undefined): boolean {
+  return given === undefined || parseSource(given).kind === parseSource(stored).kind;
 }
 
 /** Returns the settings that name files, with absolute paths, so that a run can be resumed from another directory. */
-function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+function withAbsolutePaths({ data, weights }: Readonly<Record<string, unknown>>) {
   return {
     ...(typeof data === "string" && { data: resolveSource(data) }),
     ...(typeof weights === "string" && { weights: resolve(weights) }),
@@ -286,9 +284,9 @@ function placed({ data, weights }: Readonly<Record<string, unknown>>): Record<st
 }
 
 /** Sorts the settings into the order of the fields, for a readable file. */
-function inOrder(settings: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const names = Object.keys(trainFields).filter((name) => settings[name] !== undefined);
-  return Object.fromEntries(names.map((name) => [name, settings[name]]));
+function inOrder<T extends object>(settings: T): T {
+  const names = Object.keys(trainFields).filter((name) => name in settings);
+  return { ...Object.fromEntries(names.map((name) => [name, undefined])), ...settings };
 }
 
 /**
@@ -304,18 +302,16 @@ function scheduleDefaults(schedule: string, maxLr: number, budget: number): Reco
 }
 
 /** Drops values of a file that apply only to a schedule, an optimizer or data that a flag replaces. */
-function withoutOverruled(
-  values: Readonly<Record<string, unknown>>,
-  flags: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
+function withoutOverruled(values: Readonly<TrainValues>, flags: Readonly<TrainValues>): TrainValues {
   const { schedule, optimizer, data } = flags;
-  const own = typeof schedule === "string" ? ["schedule", ...optionsOf(schedule)] : undefined;
-  return Object.fromEntries(
-    Object.entries(values).filter(([field]) => {
-      if (own && field in scheduleFields && !own.includes(field)) return false;
-      if (field === "momentum" && optimizer !== undefined && !takesMomentum(optimizer as OptimizerName)) return false;
-      if (field === "context" && typeof data === "string" && !data.startsWith("tokens:")) return false;
-      return !(field === "classes" && data !== undefined);
-    }),
-  );
+  const options = schedule === undefined ? undefined : ["schedule", ...optionsOf(schedule)];
+  const isOverruled = (field: string): boolean => {
+    if (options && field in scheduleFields && !options.includes(field)) return true;
+    if (field === "momentum" && optimizer !== undefined && !takesMomentum(optimizer)) return true;
+    if (field === "context" && data !== undefined && !data.startsWith("tokens:")) return true;
+    return field === "classes" && data !== undefined;
+  };
+  const kept: TrainValues = { ...values };
+  for (const field of Object.keys(values)) if (isOverruled(field)) delete kept[field];
+  return kept;
 }

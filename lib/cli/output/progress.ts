@@ -144,10 +144,10 @@ class ProgressBar implements Progress {
 }
 
 /**
- * When a line is due: after this share of the budget, but at least `leastSeconds` and at most `mostSeconds` after the
+ * When a line is due: after this share of the budget, but at least `minSeconds` and at most `maxSeconds` after the
  * last one.
  */
-const lineAfter = { share: 0.05, leastSeconds: 1, mostSeconds: 10 };
+const lineAfter = { share: 0.05, minSeconds: 1, maxSeconds: 10 };
 
 class ProgressLines implements Progress {
   readonly #budget: number;
@@ -168,7 +168,7 @@ class ProgressLines implements Progress {
     const step = record.step + 1;
     const seconds = (performance.now() - this.#shownAt) / 1000;
     const share = (step - this.#shownStep) / this.#budget;
-    const due = seconds >= (share >= lineAfter.share ? lineAfter.leastSeconds : lineAfter.mostSeconds);
+    const due = seconds >= (share >= lineAfter.share ? lineAfter.minSeconds : lineAfter.maxSeconds);
     if (!due && step < this.#budget) return;
     this.#shownStep = step;
     this.#shownAt = performance.now();

@@ -1,6 +1,7 @@
 import { invalidArgument } from "../../errors.js";
+import { numberIn, optionalNumberIn } from "../option.js";
 import type { Schedule } from "../schedule.js";
-import type { UbaPhase } from "../uba.js";
+import { phasesIn } from "../uba.js";
 import { type CurvatureRange, readRange, readSteps, type Steps } from "./input.js";
 import { factorsOf, highestPoint, logFactor, type Peak } from "./log-product.js";
 import { type UbaCurve, ubaHighestPoint, ubaLogProduct } from "./uba-product.js";
@@ -59,8 +60,8 @@ export function contraction(steps: Steps, curvature: number): number {
 export function worstCase(steps: Steps, range: CurvatureRange): Peak {
   const [lowest, highest] = readRange("range", range);
   if (isUba(steps)) {
-    const [phase, ...others] = phasesOf(steps);
-    if (phase && others.length === 0 && stepsBefore(steps) === 0) return ubaHighestPoint(phase, lowest, highest);
+    const [phase, ...laterPhases] = phasesOf(steps);
+    if (phase && laterPhases.length === 0 && stepsBefore(steps) === 0) return ubaHighestPoint(phase, lowest, highest);
   }
   return highestPoint(factorsOf(readSteps("steps", steps)), lowest, highest);
 }
@@ -71,15 +72,17 @@ function isUba(steps: Steps): steps is Schedule {
 
 /** Returns the number of steps of warm-up and hold, before the first phase. */
 function stepsBefore({ options }: Schedule): number {
-  const { warmup, hold = 0 } = options as { warmup: number; hold?: number };
-  return warmup + hold;
+  return numberIn(options, "warmup") + (optionalNumberIn(options, "hold") ?? 0);
 }
 
 function phasesOf(schedule: Schedule): UbaCurve[] {
-  const { maxLr, minLr, phi, phases } = schedule.options as unknown as Omit<UbaCurve, "steps"> & {
-    readonly phases?: readonly UbaPhase[];
+  const { options, budget } = schedule;
+  const defaults = {
+    maxLr: numberIn(options, "maxLr"),
+    minLr: numberIn(options, "minLr"),
+    phi: numberIn(options, "phi"),
   };
-  const all = { maxLr, minLr, phi };
-  if (phases === undefined) return [{ ...all, steps: schedule.budget - stepsBefore(schedule) }];
-  return phases.map(({ iterations, ...own }) => ({ ...all, ...own, steps: iterations }));
+  const phases = phasesIn(options);
+  if (phases === undefined) return [{ ...defaults, steps: budget - stepsBefore(schedule) }];
+  return phases.map(({ iterations, ...phase }) => ({ ...defaults, ...phase, steps: iterations }));
 }

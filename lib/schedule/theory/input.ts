@@ -32,13 +32,19 @@ export interface Problem {
   readonly minLr: number;
 }
 
-const range: Option = {
+const range: Option<CurvatureRange> = {
   kind: "numbers",
   description: "the lowest and the highest curvature",
   read: (path, value) => readRange(path, value),
 };
 
-const table: OptionTable = {
+/** {@link ProblemOptions} with the default of `minLr`. */
+interface ResolvedOptions extends Omit<ProblemOptions, "maxLr" | "minLr"> {
+  readonly maxLr: number | undefined;
+  readonly minLr: number;
+}
+
+const table: OptionTable<ResolvedOptions> = {
   curvature: range,
   budget: integer("steps of the run", { min: 1 }),
   maxLr: { ...number("the highest learning rate allowed", { above: 0 }), mayBeAbsent: true },
@@ -51,12 +57,7 @@ const table: OptionTable = {
  * @throws StepsizeError `invalid-argument` with the path of the option
  */
 export function readProblem(name: string, given: unknown): Problem {
-  const {
-    curvature,
-    budget,
-    maxLr = Infinity,
-    minLr,
-  } = resolve(name, table, given) as unknown as ProblemOptions & Pick<Problem, "minLr">;
+  const { curvature, budget, maxLr = Infinity, minLr } = resolve(name, table, given);
   if (minLr > maxLr) invalidArgument(`${name}.minLr`, `at most maxLr, which is ${maxLr}`, minLr);
   return { lowest: curvature[0], highest: curvature[1], budget, maxLr, minLr };
 }
@@ -85,8 +86,8 @@ export function readRange(path: string, value: unknown): CurvatureRange {
  * @throws StepsizeError `invalid-argument` unless all are finite and at least 0; `out-of-memory`
  */
 export function readSteps(path: string, steps: Steps): Float64Array {
-  const known = typeof steps === "function" || (typeof steps === "object" && steps !== null && "length" in steps);
-  if (!known) invalidArgument(path, "a schedule or an array of learning rates", steps);
+  const hasRates = typeof steps === "function" || (typeof steps === "object" && steps !== null && "length" in steps);
+  if (!hasRates) invalidArgument(path, "a schedule or an array of learning rates", steps);
   const rates = typeof steps === "function" ? tabulate(steps) : allocate(path, () => Float64Array.from(steps));
   const bad = rates.findIndex((rate) => !(Number.isFinite(rate) && rate >= 0));
   if (bad >= 0) invalidArgument(`${path}[${bad}]`, "a finite learning rate of at least 0", rates[bad]);

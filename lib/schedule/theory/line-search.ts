@@ -18,15 +18,15 @@ export function lowestBetween(
 ): number {
   const at = (i: number) => (i === grid ? to : from + ((to - from) * i) / grid);
   const values = Array.from({ length: grid + 1 }, (_, i) => f(at(i)));
-  let least = Infinity;
+  let lowest = Infinity;
   for (const [i, value] of values.entries()) {
-    least = Math.min(least, value);
+    lowest = Math.min(lowest, value);
     // Of equal neighbors, the first counts as low.
-    const low = value < (values[i - 1] ?? Infinity) || (i === 0 && value < Infinity);
-    if (!low || value > (values[i + 1] ?? Infinity)) continue;
-    least = Math.min(least, golden(at(Math.max(0, i - 1)), at(Math.min(grid, i + 1)), rounds, f));
+    const isLow = value < (values[i - 1] ?? Infinity) || (i === 0 && value < Infinity);
+    if (!isLow || value > (values[i + 1] ?? Infinity)) continue;
+    lowest = Math.min(lowest, golden(at(Math.max(0, i - 1)), at(Math.min(grid, i + 1)), rounds, f));
   }
-  return least;
+  return lowest;
 }
 
 /** Does the same as {@link lowestBetween} over a range of positive numbers, on a logarithmic scale. */

@@ -46,7 +46,7 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
   const [leftIsZero, rightIsZero] = [isZero(lowest), isZero(highest)];
   const inside = (zero: number) =>
     zero > lowest * (1 + 4 * Number.EPSILON) && zero < highest * (1 - 4 * Number.EPSILON);
-  const cuts = [lowest, ...[...factors.rates].map((rate) => 1 / rate).filter(inside), highest];
+  const cuts: [number, ...number[]] = [lowest, ...[...factors.rates].map((rate) => 1 / rate).filter(inside), highest];
   let best: Peak = { curvature: lowest, value: -Infinity };
   for (const [i, [left, right]] of intervals(cuts).entries()) {
     const [first, last] = [i === 0, i + 2 === cuts.length];
@@ -62,8 +62,14 @@ export function highestPoint(factors: Factors, lowest: number, highest: number):
 }
 
 /** Returns the intervals between neighboring cuts. */
-export function intervals(cuts: readonly number[]): [left: number, right: number][] {
-  return cuts.slice(1).map((right, i) => [cuts[i]!, right]);
+export function intervals(cuts: readonly [number, ...number[]]): [left: number, right: number][] {
+  const [first, ...rights] = cuts;
+  let left = first;
+  return rights.map((right) => {
+    const interval: [number, number] = [left, right];
+    left = right;
+    return interval;
+  });
 }
 
 /**

@@ -59,7 +59,7 @@ export interface ExcludedFace {
 }
 
 /** Largest budget. All rates are in memory, and with bounds the time grows with the fourth power of the budget. */
-const mostSteps = 1_000_000;
+const maxSteps = 1_000_000;
 
 /**
  * Finds the steps of gradient descent with the smallest worst contraction max |Π (1 − η_s λ)| over a range of
@@ -86,12 +86,12 @@ const mostSteps = 1_000_000;
 export function minimax(options: ProblemOptions): Minimax {
   const problem = readProblem("minimax", options);
   const { lowest, highest, budget, maxLr, minLr } = problem;
-  if (budget > mostSteps) invalidArgument("minimax.budget", `at most ${mostSteps} steps`, budget);
+  if (budget > maxSteps) invalidArgument("minimax.budget", `at most ${maxSteps} steps`, budget);
   // A constant rate is the best if its worst case is at a curvature where no other rate within the bounds is better.
   const middle = 2 / (lowest + highest);
-  if (maxLr <= middle) return decidedBy(lowest, problem, maxLr);
-  if (minLr >= middle) return decidedBy(highest, problem, minLr);
-  if (lowest === highest) return decidedBy(lowest, problem, 1 / lowest);
+  if (maxLr <= middle) return constantMinimax(lowest, problem, maxLr);
+  if (minLr >= middle) return constantMinimax(highest, problem, minLr);
+  if (lowest === highest) return constantMinimax(lowest, problem, 1 / lowest);
 
   const { best, excluded } = search(problem);
   const steps = new Float64Array(budget).fill(maxLr, 0, best.atMax).fill(minLr, budget - best.atMin);
@@ -106,7 +106,7 @@ export function minimax(options: ProblemOptions): Minimax {
   return withUba(problem, steps, best.solution.value, certificate);
 }
 
-function decidedBy(curvature: number, problem: Problem, rate: number): Minimax {
+function constantMinimax(curvature: number, problem: Problem, rate: number): Minimax {
   const { lowest, highest, budget, maxLr, minLr } = problem;
   const steps = new Float64Array(budget).fill(rate);
   const { value } = highestPoint(factorsOf(steps), lowest, highest);
@@ -147,7 +147,7 @@ function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Fac
   const [top, bottom] = [maxLr * highest, minLr * highest];
   const waiting: Face[] = [];
   const seen = new Set<string>();
-  const look = (atMax: number, atMin: number, start: Float64Array) => {
+  const visit = (atMax: number, atMin: number, start: Float64Array) => {
     const name = `${atMax},${atMin}`;
     if (seen.has(name)) return;
     seen.add(name);
@@ -161,7 +161,7 @@ function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Fac
   const exclude = ({ atMax, atMin, solution }: Face, because: ExcludedFace["because"]) =>
     excluded.push({ atMaxLr: atMax, atMinLr: atMin, value: solution.value, because });
 
-  look(0, 0, chebyshevSteps(budget, ...range));
+  visit(0, 0, chebyshevSteps(budget, ...range));
   for (;;) {
     const best = takeLowest(waiting);
     const { atMax, atMin, solution } = best;
@@ -173,8 +173,8 @@ function search({ lowest, highest, budget, maxLr, minLr }: Problem): { best: Fac
     // No step is at a bound beyond 1/λ_l or 1/λ_u: lowering a step above 1/λ_l improves all curvatures, and so does
     // raising one below 1/λ_u. The iteration starts from the steps of the neighboring face, without the step that is
     // nearest to the bound.
-    if (maxLr * lowest < 1) look(atMax + 1, atMin, solution.free.slice(1));
-    if (minLr * highest > 1) look(atMax, atMin + 1, solution.free.slice(0, -1));
+    if (maxLr * lowest < 1) visit(atMax + 1, atMin, solution.free.slice(1));
+    if (minLr * highest > 1) visit(atMax, atMin + 1, solution.free.slice(0, -1));
   }
 }
 

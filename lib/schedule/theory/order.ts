@@ -57,16 +57,18 @@ export function lebedevFinogenov(steps: Steps): Float64Array {
  * @throws StepsizeError `invalid-argument` if a learning rate is negative or not finite
  */
 export function leja(steps: Steps): Float64Array {
-  const rest = [...decreasing(steps)].reverse();
-  const idle = rest.filter((rate) => rate === 0);
-  const left = rest.slice(idle.length).map((rate) => ({ rate, size: 0 }));
+  const rising = [...decreasing(steps)].reverse();
+  const idle = rising.filter((rate) => rate === 0);
+  const remaining = rising.slice(idle.length).map((rate) => ({ rate, size: 0 }));
   const order: number[] = [];
-  while (left.length > 0) {
-    const next = left.reduce((best, one) => (one.size > best.size ? one : best));
-    left.splice(left.indexOf(next), 1);
+  while (remaining.length > 0) {
+    const next = remaining.reduce((best, candidate) => (candidate.size > best.size ? candidate : best));
+    remaining.splice(remaining.indexOf(next), 1);
     const { rate } = next;
     order.push(rate);
-    for (const other of left) if (other.rate !== rate) other.size += Math.log(Math.abs(1 - rate / other.rate));
+    for (const candidate of remaining) {
+      if (candidate.rate !== rate) candidate.size += Math.log(Math.abs(1 - rate / candidate.rate));
+    }
   }
   return Float64Array.from([...order, ...idle]);
 }

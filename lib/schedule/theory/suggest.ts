@@ -53,7 +53,7 @@ function assumptionsOf(problem: Problem, maxLr: number, minLr: number, value: nu
   const stable = 2 / highest;
   if (minLr === maxLr) {
     const { maxLr: constant } = bestConstant(problem);
-    const why =
+    const reason =
       problem.maxLr <= constant
         ? `up to 2/(λ_l + λ_u) = ${short(2 / (lowest + highest))} no decay helps`
         : problem.minLr >= constant
@@ -61,7 +61,7 @@ function assumptionsOf(problem: Problem, maxLr: number, minLr: number, value: nu
           : lowest === highest
             ? "one curvature is removed by one rate"
             : "no UBA found within the bounds is better";
-    sentences.push(`Theory asks for a constant rate: ${why}.`);
+    sentences.push(`Theory asks for a constant rate: ${reason}.`);
   }
   if (maxLr > stable) {
     sentences.push(

@@ -24,7 +24,7 @@ export interface UbaFit {
 /** Returns the best constant rate within the bounds, as UBA with `minLr = maxLr`. */
 export function bestConstant({ lowest, highest, budget, maxLr, minLr }: Problem): UbaFit {
   const rate = Math.min(maxLr, Math.max(minLr, 2 / (lowest + highest)));
-  return valued({ steps: budget, phi: 2, maxLr: rate, minLr: rate }, lowest, highest);
+  return withValue({ steps: budget, phi: 2, maxLr: rate, minLr: rate }, lowest, highest);
 }
 
 /**
@@ -43,7 +43,7 @@ export function fitUba(problem: Problem, freeParameters: boolean): UbaFit {
   const constant = bestConstant(problem);
   if (lowest === highest || constant.maxLr !== 2 / (lowest + highest)) return constant;
   const { highestRate, lowestRate } = reachOf(chebyshev, freeParameters);
-  if (maxLr >= highestRate && minLr <= lowestRate) return valued(chebyshev, lowest, highest);
+  if (maxLr >= highestRate && minLr <= lowestRate) return withValue(chebyshev, lowest, highest);
   // A single step has a single rate, whatever the parameters are.
   if (budget === 1) return constant;
 
@@ -57,7 +57,7 @@ export function fitUba(problem: Problem, freeParameters: boolean): UbaFit {
     lowestOver(range, { grid: 24, rounds: 44 }, (a) => {
       const curve = curveAt(a, x);
       if (curve === undefined) return Infinity;
-      const fit = valued({ ...curve, steps: budget, phi: 2 * a * a }, lowest, highest);
+      const fit = withValue({ ...curve, steps: budget, phi: 2 * a * a }, lowest, highest);
       if (fit.value < best.value) best = fit;
       return fit.value;
     });
@@ -194,7 +194,7 @@ function reachOf({ steps, maxLr, minLr, phi }: UbaCurve, freeParameters: boolean
   return { highestRate: rate(1 / last), lowestRate: rate(last) };
 }
 
-function valued(curve: UbaCurve, lowest: number, highest: number): UbaFit {
+function withValue(curve: UbaCurve, lowest: number, highest: number): UbaFit {
   const { phi, maxLr, minLr } = curve;
   return { phi, maxLr, minLr, value: ubaHighestPoint(curve, lowest, highest).value };
 }

@@ -70,7 +70,7 @@ function lastPeaks({ steps, maxLr, minLr, phi }: UbaCurve, lowest: number, highe
   const from = rising ? Math.max(angle(left), angle(right) - halfPeriod) : angle(left);
   const to = rising ? angle(right) : Math.min(angle(right), angle(left) + halfPeriod);
 
-  const cuts = [from];
+  const cuts: [number, ...number[]] = [from];
   for (let i = Math.ceil(from / halfPeriod - 0.5); (i + 0.5) * halfPeriod < to; i++) {
     if ((i + 0.5) * halfPeriod > from) cuts.push((i + 0.5) * halfPeriod);
   }

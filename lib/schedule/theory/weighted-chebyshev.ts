@@ -9,6 +9,7 @@
 // as logarithms of products, because coefficients of an expanded polynomial lose accuracy fast.
 
 import { StepsizeError } from "../../errors.js";
+import { itemAt } from "../../lookup.js";
 import { solveInPlace } from "./linear-solve.js";
 import { type Factors, intervals, type Peak, peakBetween } from "./log-product.js";
 
@@ -79,8 +80,8 @@ export function equioscillate(
   // If rounding errors reach a thousandth of the contraction, the certificate would be meaningless.
   if (!(apart <= tolerance && tolerance <= 1e-3)) {
     const unsure = Math.max(apart, tolerance);
-    const why = "the curvatures are too close together, or the bounds too extreme, for so many steps";
-    throw new StepsizeError("unsupported", `minimax: rounding leaves log-heights unsure by ${unsure}: ${why}`);
+    const reason = "the curvatures are too close together, or the bounds too extreme, for so many steps";
+    throw new StepsizeError("unsupported", `minimax: rounding leaves log-heights unsure by ${unsure}: ${reason}`);
   }
   return { free: logs.map(Math.exp), peaks, value: extremesOf(peaks).highest };
 }
@@ -99,10 +100,9 @@ function segmentPeaks(
   };
   const inner = effective.map(({ rate }) => 1 / rate).sort((a, b) => a - b);
   const n = free.length;
-  return Array.from({ length: n + 1 }, (_, i) => {
-    const left = i === 0 ? lowest : 1 / free[i - 1]!;
-    const right = i === n ? highest : 1 / free[i]!;
-    const cuts = [left, ...inner.filter((zero) => zero > left && zero < right), right];
+  const zeros = Array.from(free, (rate) => 1 / rate);
+  return intervals([lowest, ...zeros, highest]).map(([left, right], i) => {
+    const cuts: [number, ...number[]] = [left, ...inner.filter((zero) => zero > left && zero < right), right];
     let best: Peak = { curvature: left, value: -Infinity };
     for (const [c, [from, to]] of intervals(cuts).entries()) {
       const leftIsZero = i > 0 || c > 0 || inner.includes(left);
@@ -134,10 +134,10 @@ function newtonMove(logs: Float64Array, peaks: readonly Peak[]): Float64Array {
   for (const [i, { curvature }] of peaks.entries()) {
     // To first order, the height of a peak changes as if its curvature were fixed. d log|1 − ηλ| / d log η = ηλ / (ηλ −
     // 1).
-    for (let t = 0; t < logs.length; t++) {
-      const moved = Math.exp(logs[t]!) * curvature;
+    logs.forEach((log, t) => {
+      const moved = Math.exp(log) * curvature;
       A[i * size + t] = moved / (moved - 1);
-    }
+    });
     // The last unknown is the common height.
     A[i * size + size - 1] = -1;
   }
@@ -148,11 +148,12 @@ function newtonMove(logs: Float64Array, peaks: readonly Peak[]): Float64Array {
  * Returns the largest part of a move, at most 1, after which every gap between zeros has at least a fifth of its size.
  */
 function longestPart(logs: Float64Array, move: Float64Array, top: number, bottom: number): number {
-  const n = logs.length;
   let part = 1;
-  for (let i = 0; i <= n; i++) {
-    const gap = (i === 0 ? top : logs[i - 1]!) - (i === n ? bottom : logs[i]!);
-    const closing = (i === n ? 0 : move[i]!) - (i === 0 ? 0 : move[i - 1]!);
+  const moves = intervals([0, ...move, 0]);
+  for (const [i, [upper, lower]] of intervals([top, ...logs, bottom]).entries()) {
+    const [upperMove, lowerMove] = itemAt(moves, i);
+    const gap = upper - lower;
+    const closing = lowerMove - upperMove;
     if (closing > 0) part = Math.min(part, (0.8 * gap) / closing);
   }
   return part;

@@ -1,4 +1,5 @@
 import { isNotFound, StepsizeError } from "../errors.js";
+import { itemAt } from "../lookup.js";
 import type { Device } from "../native/index.js";
 import { centeredMean, smoothingSpan } from "../report/smooth.js";
 import { assembleRun, type SplitName, type Task } from "../tasks/index.js";
@@ -6,7 +7,7 @@ import type { Trainer } from "../train/index.js";
 import { withCheckpoint } from "../train/saved-model.js";
 import type { PlannedRun } from "./plan.js";
 import type { RunRecord, SplitResult } from "./records.js";
-import { type RunState, readState, setAside, writeState } from "./run-state.js";
+import { moveDamaged, type RunState, readState, writeState } from "./run-state.js";
 
 /** The surroundings of a run. They do not affect its numbers. */
 export interface RunEnvironment {
@@ -22,14 +23,14 @@ export interface RunEnvironment {
   readonly evaluations: number;
   /** Stops the run, which then saves a checkpoint and throws the signal's reason. */
   readonly signal: AbortSignal;
-  readonly tell: (message: string) => void;
+  readonly note: (message: string) => void;
   readonly onStep: (step: number, loss: number) => void;
 }
 
 /** Largest number of points of a record's curves. */
-const mostPoints = 50;
+const maxPoints = 50;
 /** Share of the steps, at the end of the run, over which the training loss is averaged. */
-const lastPart = 0.05;
+const lastShare = 0.05;
 
 /**
  * Makes one training run, or continues it from its checkpoint. The caller removes the checkpoint after it has written the
@@ -38,25 +39,25 @@ const lastPart = 0.05;
  * @throws the signal's reason
  * @throws StepsizeError for any failure except divergence, which is a result
  */
-export async function runOne(run: PlannedRun, environment: RunEnvironment): Promise<RunRecord> {
+export async function makeRun(run: PlannedRun, environment: RunEnvironment): Promise<RunRecord> {
   const { spec, schedule } = run;
   const { task, device } = environment;
   const { name: optimizer, ...rates } = spec.optimizer;
   const settings = { ...spec, optimizer, ...rates, nonFinite: "stop" as const };
   const parts = assembleRun(settings, { task, device, schedule });
   try {
-    return await new OneRun(run, environment, parts.trainer).make();
+    return await new StudyRun(run, environment, parts.trainer).make();
   } finally {
     await parts.close();
   }
 }
 
-class OneRun {
+class StudyRun {
   readonly #run: PlannedRun;
   readonly #environment: RunEnvironment;
   readonly #trainer: Trainer;
   /** Steps after which a final run is evaluated, except the last step. */
-  readonly #evaluationsAt: readonly number[];
+  readonly #evaluationSteps: readonly number[];
   #state: RunState = { losses: [], onTheWay: [], seconds: 0 };
   #since = performance.now();
   #savedAt = performance.now();
@@ -66,9 +67,9 @@ class OneRun {
     this.#environment = environment;
     this.#trainer = trainer;
     const { budget } = trainer;
-    const times = run.spec.purpose === "final" ? environment.evaluations : 1;
-    const at = Array.from({ length: times - 1 }, (_, i) => Math.round(((i + 1) * budget) / times));
-    this.#evaluationsAt = at.filter((step) => step > 0 && step < budget);
+    const evaluations = run.spec.purpose === "final" ? environment.evaluations : 1;
+    const steps = Array.from({ length: evaluations - 1 }, (_, i) => Math.round(((i + 1) * budget) / evaluations));
+    this.#evaluationSteps = steps.filter((step) => step > 0 && step < budget);
   }
 
   async make(): Promise<RunRecord> {
@@ -103,17 +104,17 @@ class OneRun {
   async #train(): Promise<void> {
     const { signal, checkpointEvery } = this.#environment;
     const trainer = this.#trainer;
-    const options = { runAhead: true, exactEvery: this.#evaluationsAt, signal };
+    const options = { runAhead: true, exactEvery: this.#evaluationSteps, signal };
     while (trainer.step < trainer.budget) {
       signal.throwIfAborted();
       // A run that was stopped during an evaluation makes this evaluation now.
-      if (this.#evaluationsAt.includes(trainer.step)) await this.#evaluateOnTheWay();
+      if (this.#evaluationSteps.includes(trainer.step)) await this.#evaluateDuringRun();
       let failure: { readonly error: unknown } | undefined;
       for await (const { step, loss } of trainer.run(options)) {
         this.#state.losses.push(loss);
         try {
           this.#environment.onStep(step, loss);
-          if (this.#evaluationsAt.includes(step + 1) && !failure) await this.#evaluateOnTheWay();
+          if (this.#evaluationSteps.includes(step + 1) && !failure) await this.#evaluateDuringRun();
         } catch (error) {
           // The loop continues, because later steps may already be done, and a checkpoint needs their losses.
           failure ??= { error };
@@ -127,7 +128,7 @@ class OneRun {
     }
   }
 
-  async #evaluateOnTheWay(): Promise<void> {
+  async #evaluateDuringRun(): Promise<void> {
     // A run that was stopped after this evaluation already has its result.
     if (this.#state.onTheWay.some(([at]) => at === this.#trainer.step)) return;
     const { loss, accuracy } = await this.#evaluate("validation");
@@ -156,18 +157,18 @@ class OneRun {
   }
 
   async #restore(): Promise<void> {
-    const { checkpoint, tell } = this.#environment;
-    const beside = `${checkpoint}.json`;
+    const { checkpoint, note } = this.#environment;
+    const statePath = `${checkpoint}.json`;
     try {
       const step = await withCheckpoint(checkpoint, async ({ info }) => info.step);
-      const state = await readState(beside, step);
+      const state = await readState(statePath, step);
       // The checkpoint is loaded last, because a failed load changes nothing.
       await this.#trainer.load(checkpoint);
       this.#state = state;
     } catch (error) {
       if (isNotFound(error)) return;
       if (!(error instanceof StepsizeError)) throw error;
-      tell(`${error.message}. It is set aside as ${await setAside([checkpoint, beside])}; the run starts again`);
+      note(`${error.message}. It is set aside as ${await moveDamaged([checkpoint, statePath])}; the run starts again`);
     }
   }
 
@@ -179,9 +180,9 @@ class OneRun {
     const { id, spec, schedule } = this.#run;
     const { device, fingerprint, version } = this.#environment;
     const { losses, onTheWay } = this.#state;
-    const last = losses.slice(-Math.max(1, Math.round(lastPart * schedule.budget)));
+    const last = losses.slice(-Math.max(1, Math.round(lastShare * schedule.budget)));
     const smooth = centeredMean(losses, smoothingSpan(losses.length));
-    const points = Math.min(mostPoints, losses.length);
+    const points = Math.min(maxPoints, losses.length);
     const step = Array.from({ length: points }, (_, i) =>
       points === 1 ? 0 : Math.round((i * (losses.length - 1)) / (points - 1)),
     );
@@ -196,7 +197,7 @@ class OneRun {
       curve: {
         step,
         learningRate: shortened(step.map((at) => schedule(at))),
-        loss: shortened(step.map((at) => smooth[at] as number)),
+        loss: shortened(step.map((at) => itemAt(smooth, at))),
       },
       seconds: Math.round(100 * this.#seconds) / 100,
       fingerprint,
