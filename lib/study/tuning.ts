@@ -164,7 +164,8 @@ class Walk {
     const center = coordinateOf(best, dimension);
     const at = values.indexOf(center);
     const neighbors = [values[at - 1], values[at + 1]].filter((value) => value !== undefined);
-    const bestAt = (value: number) => this.#best(this.#trials.filter((trial) => coordinateOf(trial, dimension) === value));
+    const bestAt = (value: number) =>
+      this.#best(this.#trials.filter((trial) => coordinateOf(trial, dimension) === value));
     const neighbor = neighbors.reduce((a, b) => (this.#isBetter(bestAt(b), bestAt(a)) ? b : a));
     const middle = Math.sqrt(neighbor * center);
     // If rounding to six digits gives a value that was already tried, all digits are kept.

@@ -87,8 +87,9 @@ describe("a configuration file", () => {
   });
 
   test("flags come before it, and what a flag makes meaningless is left out", () => {
+    const { values } = checkFlags({ budget: 50, schedule: "uba", phi: 5, optimizer: "sgd", momentum: 0.8, warmup: 7 });
     const file = {
-      values: { budget: 50, schedule: "uba", phi: 5, optimizer: "sgd", momentum: 0.8, warmup: 7 },
+      values,
       label: (field: string) => `c.json: ${field}`,
     };
     const kept = completeConfig(checkFlags({ budget: 60 }), file).settings;

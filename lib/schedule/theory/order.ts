@@ -3,6 +3,7 @@
 // error is huge remain.
 
 import { invalidArgument } from "../../errors.js";
+import { itemAt } from "../../lookup.js";
 import { type CurvatureRange, readRange, readSteps, type Steps } from "./input.js";
 import { factorsOf, highestPoint } from "./log-product.js";
 
@@ -41,7 +42,7 @@ export function lebedevFinogenov(steps: Steps): Float64Array {
     const size = 2 * order.length;
     order = order.flatMap((i) => [i, size - 1 - i]);
   }
-  return Float64Array.from(order, (i) => falling[i]!);
+  return Float64Array.from(order, (i) => itemAt(falling, i));
 }
 
 /**

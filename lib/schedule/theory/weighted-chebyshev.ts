@@ -68,7 +68,7 @@ export function equioscillate(
     let part = longestPart(logs, move, -Math.log(lowest), -Math.log(highest));
     let better = false;
     for (let halving = 0; halving < 30 && !better; halving++, part /= 2) {
-      const triedLogs = logs.map((log, i) => log + part * move[i]!);
+      const triedLogs = logs.map((log, i) => log + part * itemAt(move, i));
       const triedPeaks = heightsOf(triedLogs);
       const triedApart = spread(triedPeaks);
       if (triedApart > (1 - part / 10) * apart) continue;
