@@ -27,10 +27,3 @@ export function valueAt<K, V>(map: ReadonlyMap<K, V>, key: K): V {
   if (value === undefined) throw new Error(`there is no ${String(key)} in the map`);
   return value;
 }
-
-/** Returns the item at an index that a list has. A missing item is an error of the program itself. */
-export function itemAt<T>(list: ArrayLike<T>, index: number): T {
-  const item = list[index];
-  if (item === undefined) throw new Error(`there is no item ${index} in a list of ${list.length}`);
-  return item;
-}
