@@ -3,7 +3,7 @@ import { z } from "zod";
 import { allocate } from "../../allocate.js";
 import { type ArrayDataset, tokenSplits } from "../../data/index.js";
 import { StepsizeError } from "../../errors.js";
-import { itemAt } from "../../lookup.js";
+import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../../tensor/index.js";
@@ -136,10 +136,10 @@ async function evaluateByClass(
       const [meanLoss, guesses] = await Promise.all([loss.item(), predicted.read()]);
       for (const result of [x, y, outputs, loss, predicted]) result.dispose();
       lossSum += meanLoss * items;
-      truth.forEach((label, i) => {
-        const cell = label * classes + itemAt(guesses, i);
+      for (const [label, guess] of zip(truth, guesses)) {
+        const cell = label * classes + guess;
         confusion[cell] = (confusion[cell] ?? 0) + 1;
-      });
+      }
     }
   } finally {
     await batches.close();
@@ -150,7 +150,7 @@ async function evaluateByClass(
 }
 
 function classResult(name: string, index: number, names: readonly string[], confusion: Uint32Array): ClassResult {
-  const cell = (truth: number, guess: number) => itemAt(confusion, truth * names.length + guess);
+  const cell = (truth: number, guess: number) => confusion[truth * names.length + guess] ?? 0;
   const guesses = names.map((_, guess) => cell(index, guess));
   const wrong = guesses.map((times, guess) => (guess === index ? 0 : times));
   const highest = wrong.reduce((max, times) => Math.max(max, times), 0);

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { StepsizeError } from "../../errors.js";
-import { itemAt } from "../../lookup.js";
+import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { logSoftmax, tensor } from "../../tensor/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
@@ -87,8 +87,8 @@ async function classify(saved: SavedClassifier, images: readonly NamedImage[]): 
   const values = await read;
   const classes = saved.classes.length;
   return images.map(({ name: image }, i) => {
-    const ranked = saved.classes
-      .map((name, c) => ({ name, probability: Math.exp(itemAt(values, i * classes + c)) }))
+    const ranked = [...zip(saved.classes, values.subarray(i * classes, (i + 1) * classes))]
+      .map(([name, logProbability]) => ({ name, probability: Math.exp(logProbability) }))
       // The sort is stable, so ties are broken by the order of the classes, as in argmax.
       .sort((a, b) => b.probability - a.probability);
     return { image, classes: ranked.slice(0, classesShown) };

@@ -1,5 +1,3 @@
-import { itemAt } from "../../lookup.js";
-
 /**
  * Solves A·x = b by Gaussian elimination with partial pivoting. Both are overwritten, b with x.
  *
@@ -13,9 +11,9 @@ export function solveInPlace(A: Float64Array, b: Float64Array): boolean {
     for (let row = column + 1; row < n; row++) {
       if (Math.abs(A[row * n + column]!) > Math.abs(A[pivot * n + column]!)) pivot = row;
     }
-    if (!(Math.abs(itemAt(A, pivot * n + column)) > 0)) return false;
+    if (!(Math.abs(A[pivot * n + column]!) > 0)) return false;
     if (pivot !== column) exchangeRows(A, b, pivot, column);
-    const inverse = 1 / itemAt(A, column * n + column);
+    const inverse = 1 / A[column * n + column]!;
     for (let row = column + 1; row < n; row++) {
       const factor = A[row * n + column]! * inverse;
       for (let i = column + 1; i < n; i++) A[row * n + i]! -= factor * A[column * n + i]!;
@@ -34,5 +32,5 @@ function exchangeRows(A: Float64Array, b: Float64Array, i: number, j: number): v
   const row = A.slice(i * n, (i + 1) * n);
   A.copyWithin(i * n, j * n, (j + 1) * n);
   A.set(row, j * n);
-  [b[i], b[j]] = [itemAt(b, j), itemAt(b, i)];
+  [b[i], b[j]] = [b[j]!, b[i]!];
 }

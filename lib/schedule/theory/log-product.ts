@@ -115,9 +115,11 @@ function slopes({ rates, counts }: Factors, curvature: number): readonly [number
   let first = 0;
   let second = 0;
   for (let i = 0; i < rates.length; i++) {
-    const pull = rates[i]! / (rates[i]! * curvature - 1);
-    first += counts[i]! * pull;
-    second -= counts[i]! * pull * pull;
+    const rate = rates[i]!;
+    const count = counts[i]!;
+    const pull = rate / (rate * curvature - 1);
+    first += count * pull;
+    second -= count * pull * pull;
   }
   return [first, second];
 }

@@ -32,7 +32,7 @@ export function decreasing(steps: Steps): Float64Array {
  * @throws StepsizeError `invalid-argument` for another number of steps, or if a learning rate is negative or not finite
  */
 export function lebedevFinogenov(steps: Steps): Float64Array {
-  const falling = decreasing(steps);
+  const falling = [...decreasing(steps)];
   const { length } = falling;
   if (length === 0 || !Number.isInteger(Math.log2(length))) {
     invalidArgument("steps", "a power of two of learning rates (leja takes any number)", length);

@@ -9,7 +9,7 @@
 // as logarithms of products, because coefficients of an expanded polynomial lose accuracy fast.
 
 import { StepsizeError } from "../../errors.js";
-import { itemAt } from "../../lookup.js";
+import { zip } from "../../lookup.js";
 import { solveInPlace } from "./linear-solve.js";
 import { type Factors, intervals, type Peak, peakBetween } from "./log-product.js";
 
@@ -68,7 +68,7 @@ export function equioscillate(
     let part = longestPart(logs, move, -Math.log(lowest), -Math.log(highest));
     let better = false;
     for (let halving = 0; halving < 30 && !better; halving++, part /= 2) {
-      const triedLogs = logs.map((log, i) => log + part * itemAt(move, i));
+      const triedLogs = Float64Array.from(zip(logs, move), ([log, change]) => log + part * change);
       const triedPeaks = heightsOf(triedLogs);
       const triedApart = spread(triedPeaks);
       if (triedApart > (1 - part / 10) * apart) continue;
@@ -141,7 +141,7 @@ function newtonMove(logs: Float64Array, peaks: readonly Peak[]): Float64Array {
     // The last unknown is the common height.
     A[i * size + size - 1] = -1;
   }
-  return solveInPlace(A, b) ? b : new Float64Array(size);
+  return solveInPlace(A, b) ? b.subarray(0, logs.length) : new Float64Array(logs.length);
 }
 
 /**
@@ -149,9 +149,8 @@ function newtonMove(logs: Float64Array, peaks: readonly Peak[]): Float64Array {
  */
 function longestPart(logs: Float64Array, move: Float64Array, top: number, bottom: number): number {
   let part = 1;
-  const moves = intervals([0, ...move, 0]);
-  for (const [i, [upper, lower]] of intervals([top, ...logs, bottom]).entries()) {
-    const [upperMove, lowerMove] = itemAt(moves, i);
+  const gaps = intervals([top, ...logs, bottom]);
+  for (const [[upper, lower], [upperMove, lowerMove]] of zip(gaps, intervals([0, ...move, 0]))) {
     const gap = upper - lower;
     const closing = lowerMove - upperMove;
     if (closing > 0) part = Math.min(part, (0.8 * gap) / closing);
