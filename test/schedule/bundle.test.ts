@@ -23,7 +23,8 @@ test("all schedules work in a browser bundle", async () => {
   expect(made.files).toContain("dist/schedule/index.js");
   expect(
     made.files.filter(
-      (file) => !/^dist\/(schedule\/[\w-]+|allocate|arguments|errors|lookup|options|nearest|quoting|realms)\.js$/.test(file),
+      (file) =>
+        !/^dist\/(schedule\/[\w-]+|allocate|arguments|errors|lookup|options|nearest|quoting|realms)\.js$/.test(file),
     ),
   ).toEqual([]);
   // The bundle has 21 kB with 16 schedules and the names of their options. The limit leaves room for a schedule or two,

@@ -8,7 +8,8 @@ test("the theory needs nothing but the language", async () => {
   expect(made.files).toContain("dist/schedule/theory/index.js");
   expect(
     made.files.filter(
-      (file) => !/^dist\/(schedule\/[\w/-]+|allocate|arguments|errors|lookup|options|nearest|quoting|realms)\.js$/.test(file),
+      (file) =>
+        !/^dist\/(schedule\/[\w/-]+|allocate|arguments|errors|lookup|options|nearest|quoting|realms)\.js$/.test(file),
     ),
   ).toEqual([]);
   // The bundle has 20 kB with the names of the schedules' options, and includes no library.
