@@ -70,7 +70,7 @@ async function idle(device: Device, threads: number): Promise<Result> {
     const gradients = parameters.map(() => ops.full(device, [size], 0.01));
     for (const [i, parameter] of parameters.entries()) {
       parameter.requiresGrad = true;
-      parameter.grad = gradients[i] as Tensor;
+      parameter.grad = gradients[i];
     }
     const made = new AdamW(parameters, { lr: 1e-3 });
     made.step();

@@ -11,7 +11,7 @@ export {
 export * as data from "./data/index.js";
 export { type ErrorCode, StepsizeError } from "./errors.js";
 export * as models from "./models/index.js";
-export { type DataType, Device, type DeviceOptions, listDevices, openDevice } from "./native/index.js";
+export { type ArrayOf, type DataType, Device, type DeviceOptions, listDevices, openDevice } from "./native/index.js";
 export * as nn from "./nn/index.js";
 export * from "./optim/index.js";
 export * as schedule from "./schedule/index.js";

@@ -1,7 +1,7 @@
 import type { Batch } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
-import type { Device } from "../native/index.js";
-import { Buffer, type Loss, type Module, type Parameter } from "../nn/index.js";
+import type { ArrayOf, DataType, Device } from "../native/index.js";
+import { Buffer, type Loss, type Module } from "../nn/index.js";
 import { type Tensor, tidy } from "../tensor/index.js";
 import { lossOf, upload } from "../train/evaluate.js";
 
@@ -34,14 +34,14 @@ export class LossSurface {
   readonly size: number;
   readonly #options: SurfaceOptions;
   readonly #data: { readonly x: Tensor; readonly y: Tensor };
-  readonly #parameters: readonly SavedTensor<Parameter>[];
-  readonly #buffers: readonly SavedTensor<Tensor>[];
+  readonly #parameters: readonly SavedTensor<"float32">[];
+  readonly #buffers: readonly SavedTensor[];
 
   private constructor(
     options: SurfaceOptions,
     device: Device,
-    parameters: readonly SavedTensor<Parameter>[],
-    buffers: readonly SavedTensor<Tensor>[],
+    parameters: readonly SavedTensor<"float32">[],
+    buffers: readonly SavedTensor[],
   ) {
     this.#options = options;
     this.#parameters = parameters;
@@ -61,17 +61,19 @@ export class LossSurface {
     const [first] = learned;
     if (!first)
       throw new StepsizeError("invalid-argument", "model: nothing in it is learned, so nothing has curvature");
-    for (const { name, dtype } of learned)
-      if (dtype !== "float32")
-        throw new StepsizeError("unsupported", `${name}: curvature needs float32 weights, these are ${dtype}`);
-    const buffers = [...model.stateDict().values()].filter((tensor) => tensor instanceof Buffer);
-    const saved = await Promise.all([Promise.all(learned.map(save)), Promise.all(buffers.map(save))]);
+    const weights = learned.map((parameter) => {
+      if (parameter.hasType("float32")) return save<"float32">(parameter.name, parameter);
+      const { name, dtype } = parameter;
+      throw new StepsizeError("unsupported", `${name}: curvature needs float32 weights, these are ${dtype}`);
+    });
+    const buffers = [...model.stateDict()].filter(([, tensor]) => tensor instanceof Buffer);
+    const saved = await Promise.all([Promise.all(weights), Promise.all(buffers.map((buffer) => save(...buffer)))]);
     return new LossSurface(options, first.device, ...saved);
   }
 
   /** Paths and sizes of the parameters that are not frozen, in the order of the gradient. */
   get parts(): readonly { readonly name: string; readonly size: number }[] {
-    return this.#parameters.map(({ tensor, values }) => ({ name: tensor.name, size: values.length }));
+    return this.#parameters.map(({ name, values }) => ({ name, size: values.length }));
   }
 
   /** Euclidean norm of all weights that are not frozen. */
@@ -106,11 +108,11 @@ export class LossSurface {
 
   #enqueue(along: Float64Array | undefined, distance: number) {
     const { model, loss, prepare } = this.#options;
-    for (const { tensor, version } of this.#parameters)
+    for (const { name, tensor, version } of this.#parameters)
       if (tensor.handle.version !== version)
         throw new StepsizeError(
           "invalid-state",
-          `${tensor.name} was changed by somebody else while its curvature was measured`,
+          `${name} was changed by somebody else while its curvature was measured`,
         );
     const modes = model.modules().map((module) => ({ module, training: module.training }));
     const counters = model.counters();
@@ -154,19 +156,20 @@ export class LossSurface {
 }
 
 /** A tensor with the values that are restored after each call. */
-interface SavedTensor<T extends Tensor> {
-  readonly tensor: T;
-  readonly values: Float32Array;
+interface SavedTensor<D extends DataType = DataType> {
+  readonly name: string;
+  readonly tensor: Tensor<D>;
+  readonly values: ArrayOf<D>;
   /** Version of the tensor after the last write of this class. */
   version: number;
 }
 
-async function save<T extends Tensor>(tensor: T): Promise<SavedTensor<T>> {
+async function save<D extends DataType>(name: string, tensor: Tensor<D>): Promise<SavedTensor<D>> {
   const { version } = tensor.handle;
-  return { tensor, values: (await tensor.read()) as Float32Array, version };
+  return { name, tensor, values: await tensor.read(), version };
 }
 
-function write(saved: SavedTensor<Tensor>, values: Float32Array): void {
+function write<D extends DataType>(saved: SavedTensor<D>, values: ArrayOf<D>): void {
   saved.tensor.write(values);
   saved.version = saved.tensor.handle.version;
 }

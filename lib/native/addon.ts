@@ -1,11 +1,11 @@
 // The surface that every addon exports. `native/binding/` implements it once for all backends.
-import type { DataType } from "../data-type.js";
+import type { ArrayOf, DataType } from "../data-type.js";
 
 /** All element types. */
 export const dataTypes: readonly DataType[] = ["float32", "float64", "int32", "uint8", "bfloat16"];
 
-/** An array with the values of a tensor. A `Uint16Array` contains the bits of bfloat16 values. */
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array | Uint16Array;
+/** An array with the values of a tensor of any type. */
+export type TypedArray = ArrayOf<DataType>;
 
 /** The array class for the values of each element type. */
 export const arrayOf = {
@@ -26,10 +26,10 @@ export interface DevicePointer {
   readonly dtype?: DataType;
 }
 
-/** The native handle of a tensor. */
-export interface NativeTensor {
+/** The native handle of a tensor. `D` is the type of its elements. */
+export interface NativeTensor<D extends DataType = DataType> {
   readonly shape: number[];
-  readonly dtype: DataType;
+  readonly dtype: D;
   /** Number of in-place writes to the tensor's memory, through any view of it. */
   readonly version: number;
   /** Whether another tensor has the same memory. */
@@ -80,14 +80,14 @@ export type Attributes = Readonly<Record<string, number | boolean | string | und
 
 /** The native side of a device. */
 export interface NativeDevice {
-  create(dtype: DataType, shape: readonly number[], data?: TypedArray): NativeTensor;
-  write(tensor: NativeTensor, data: TypedArray): void;
-  read(tensor: NativeTensor): Promise<TypedArray>;
+  create<D extends DataType>(dtype: D, shape: readonly number[], data?: ArrayOf<D>): NativeTensor<D>;
+  write<D extends DataType>(tensor: NativeTensor<D>, data: ArrayOf<D>): void;
+  read<D extends DataType>(tensor: NativeTensor<D>): Promise<ArrayOf<D>>;
   /** Replaces as many elements as `data` has, from index `first`. */
-  writePart(tensor: NativeTensor, first: number, data: TypedArray): void;
+  writePart<D extends DataType>(tensor: NativeTensor<D>, first: number, data: ArrayOf<D>): void;
   /** Reads `count` elements from index `first`. */
-  readPart(tensor: NativeTensor, first: number, count: number): Promise<TypedArray>;
-  reshape(tensor: NativeTensor, shape: readonly number[]): NativeTensor;
+  readPart<D extends DataType>(tensor: NativeTensor<D>, first: number, count: number): Promise<ArrayOf<D>>;
+  reshape<D extends DataType>(tensor: NativeTensor<D>, shape: readonly number[]): NativeTensor<D>;
   enqueue(
     operation: number,
     tensors: readonly NativeTensor[],

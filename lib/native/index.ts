@@ -1,4 +1,4 @@
-export type { DataType } from "../data-type.js";
+export type { ArrayOf, DataType } from "../data-type.js";
 export type { DevicePointer, MemoryStatistics, TypedArray } from "./addon.js";
 export { arrayOf, dataTypes } from "./addon.js";
 export { Capture } from "./capture.js";

@@ -10,7 +10,7 @@ const mostCalls = 2 ** 24;
  * module's own counter has precedence: if the two differ, it is written to the device before a replay.
  */
 export class CapturedCalls {
-  readonly #count: Tensor;
+  readonly #count: Tensor<"float32">;
   /** Number of calls in the captured work. */
   #made = 0;
 
@@ -32,7 +32,7 @@ export class CapturedCalls {
   }
 
   /** Returns the number of calls before this one, as a tensor, and counts this call. */
-  next(): Tensor {
+  next(): Tensor<"float32"> {
     this.#made++;
     return noGrad(() => {
       const before = affine(this.#count, 1);

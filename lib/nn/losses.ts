@@ -61,7 +61,11 @@ const meanSquaredErrorNames = optionNames<MeanSquaredErrorOptions>({ weights: tr
  * console.log(await loss.item()); // 2
  * ```
  */
-export function meanSquaredError(outputs: Tensor, targets: Tensor, options: MeanSquaredErrorOptions = {}): Tensor {
+export function meanSquaredError(
+  outputs: Tensor,
+  targets: Tensor,
+  options: MeanSquaredErrorOptions = {},
+): Tensor<"float32"> {
   expectOptions("meanSquaredError", meanSquaredErrorNames, options);
   const { weights, reduction = "mean" } = options;
   checkReduction(reduction);

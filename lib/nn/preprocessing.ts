@@ -62,7 +62,7 @@ export class Preprocessing {
    * @throws StepsizeError `invalid-argument` if `raw` is not a tensor, requires a gradient or has another number of
    * channels, or if an option is unknown
    */
-  apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor {
+  apply(raw: Tensor, options: Pick<NormalizeOptions, "moves" | "dtype"> = {}): Tensor<"float32" | "bfloat16"> {
     expectTensor("raw", raw);
     expectOptions("apply", applyNames, options);
     const factors = this.#onDevice(raw);

@@ -1,9 +1,11 @@
 import { expectFunction, expectObject } from "../arguments.js";
+import type { DataType } from "../data-type.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import type { Attributes } from "../native/addon.js";
 import { expectOptions, optionNames } from "../options.js";
 import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
+import type { Inputs, ResultOf } from "./results.js";
 import { openScope, track, untrack } from "./scope.js";
 import { execute, expectTensor, type GraphNode, run, Tensor } from "./tensor.js";
 
@@ -61,6 +63,16 @@ export interface Differentiation {
  * @internal Runs an operation of the table and records its gradient. The first result is the output. The other results
  * are used by the gradient only.
  */
+export function differentiable<
+  const Operation extends string,
+  const I extends Inputs,
+  const A extends Attributes | undefined,
+>(
+  operation: Operation,
+  inputs: I,
+  attributes: A,
+  differentiate: (output: Tensor, extras: readonly Tensor[]) => Differentiation,
+): ResultOf<Operation, I, A>;
 export function differentiable(
   operation: string,
   inputs: readonly Tensor[],
@@ -76,13 +88,13 @@ export function differentiable(
  * @internal Records the gradient of a result that was computed before. `extras` are used by the gradient only: they are
  * disposed with the graph, or at once if nothing is recorded.
  */
-export function attachGradient(
+export function attachGradient<D extends DataType>(
   operation: string,
   inputs: readonly Tensor[],
-  output: Tensor,
+  output: Tensor<D>,
   extras: readonly Tensor[],
   differentiate: () => Differentiation,
-): Tensor {
+): Tensor<D> {
   if (isRecorded(inputs)) {
     record(operation, inputs, output, extras, differentiate());
   } else {
@@ -96,7 +108,8 @@ const differentiationNames = optionNames<Differentiation>({ saves: true, gradien
 /**
  * Attaches a custom gradient to a tensor: `output` becomes differentiable with respect to `inputs`.
  *
- * Use it for operations that are not composed of differentiable ones. Compute the output inside {@link noGrad}.
+ * Use it for operations that are not composed of differentiable ones. Compute the output inside {@link noGrad}. `D` is
+ * the type of its elements.
  *
  * @returns `output`
  * @throws StepsizeError `invalid-argument` if an argument has the wrong type, or if the output has a gradient already
@@ -112,7 +125,11 @@ const differentiationNames = optionNames<Differentiation>({ saves: true, gradien
  * console.log(await x.grad!.read()); // 2, 2, 2
  * ```
  */
-export function withGradient(output: Tensor, inputs: readonly Tensor[], differentiation: Differentiation): Tensor {
+export function withGradient<D extends DataType>(
+  output: Tensor<D>,
+  inputs: readonly Tensor[],
+  differentiation: Differentiation,
+): Tensor<D> {
   expectTensor("output", output);
   if (!Array.isArray(inputs)) invalidArgument("inputs", "an array of tensors", inputs);
   for (const [i, input] of inputs.entries()) expectTensor(`inputs[${i}]`, input);

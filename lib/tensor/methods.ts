@@ -8,49 +8,49 @@ import * as reduce from "./operations/reduce.js";
 import { Tensor } from "./tensor.js";
 
 declare module "./tensor.js" {
-  interface Tensor {
+  interface Tensor<D extends DataType = DataType> {
     /** Adds a tensor or a number elementwise; see {@link elementwise.add}. */
-    add(other: elementwise.Operand): Tensor;
+    add(other: elementwise.Operand): Tensor<D>;
     /** Subtracts a tensor or a number elementwise; see {@link elementwise.subtract}. */
-    subtract(other: elementwise.Operand): Tensor;
+    subtract(other: elementwise.Operand): Tensor<D>;
     /** Multiplies by a tensor or a number elementwise; see {@link elementwise.multiply}. */
-    multiply(other: elementwise.Operand): Tensor;
+    multiply(other: elementwise.Operand): Tensor<D>;
     /** Divides by a tensor or a number elementwise; see {@link elementwise.divide}. */
-    divide(other: elementwise.Operand): Tensor;
+    divide(other: elementwise.Operand): Tensor<D>;
     /** Returns −x, elementwise. */
-    negate(): Tensor;
+    negate(): Tensor<D>;
     /** Returns eˣ, elementwise. */
-    exp(): Tensor;
+    exp(): Tensor<D>;
     /** Returns the natural logarithm, elementwise. */
-    log(): Tensor;
+    log(): Tensor<D>;
     /** Returns √x, elementwise. */
-    sqrt(): Tensor;
+    sqrt(): Tensor<D>;
     /** Returns x², elementwise. */
-    square(): Tensor;
+    square(): Tensor<D>;
     /** Returns the hyperbolic tangent, elementwise. */
-    tanh(): Tensor;
+    tanh(): Tensor<D>;
     /** Returns the logistic function 1/(1 + e⁻ˣ), elementwise. */
-    sigmoid(): Tensor;
+    sigmoid(): Tensor<D>;
     /** Returns max(x, 0), elementwise. */
-    relu(): Tensor;
+    relu(): Tensor<D>;
     /** Returns x·Φ(x), elementwise; see {@link elementwise.gelu}. */
-    gelu(): Tensor;
+    gelu(): Tensor<D>;
     /** Returns x/(1 + e⁻ˣ), elementwise; see {@link elementwise.silu}. */
-    silu(): Tensor;
+    silu(): Tensor<D>;
     /** Converts the values to another type; see {@link elementwise.cast}. */
-    cast(dtype: DataType): Tensor;
+    cast<T extends DataType>(dtype: T): Tensor<T>;
     /** Returns the same elements with another shape; see {@link elementwise.reshape}. */
-    reshape(shape: readonly number[]): Tensor;
+    reshape(shape: readonly number[]): Tensor<D>;
     /** Sums over axes; see {@link reduce.sum}. */
-    sum(axes?: reduce.Axes): Tensor;
+    sum(axes?: reduce.Axes): Tensor<D>;
     /** Averages over axes; see {@link reduce.mean}. */
-    mean(axes?: reduce.Axes): Tensor;
+    mean(axes?: reduce.Axes): Tensor<D>;
     /** Returns the index of the largest value along the last axis; see {@link reduce.argmax}. */
-    argmax(): Tensor;
+    argmax(): Tensor<"int32">;
     /** Multiplies by a matrix; see {@link linear.matmul}. */
-    matmul(other: Tensor, options?: linear.MatmulOptions): Tensor;
+    matmul(other: Tensor, options?: linear.MatmulOptions): Tensor<D>;
     /** Returns the logarithm of softmax over the last axis; see {@link loss.logSoftmax}. */
-    logSoftmax(): Tensor;
+    logSoftmax(): Tensor<D>;
     /** Computes the gradients of this scalar; see {@link backward}. */
     backward(gradient?: Tensor): void;
   }

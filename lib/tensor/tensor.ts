@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import type { DataType } from "../data-type.js";
+import type { ArrayOf, DataType, DataTypeOf } from "../data-type.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
 import { type Attributes, arrayOf, dataTypes, type NativeTensor, type TypedArray } from "../native/addon.js";
 import { type Device, expectDevice } from "../native/index.js";
@@ -8,6 +8,7 @@ import { checkedOptions, optionNames } from "../options.js";
 import { arrayName, markCopy } from "../realms.js";
 import { bfloat16Bits, bfloat16Value } from "./bfloat16.js";
 import { rememberValues } from "./host-values.js";
+import type { Inputs, ResultOf, ResultsOf } from "./results.js";
 import { track, untrack } from "./scope.js";
 
 /** @internal The operation that made a tensor, for the backward pass. */
@@ -26,9 +27,9 @@ export interface GraphNode {
 /** @internal The sums behind a weighted mean: scalars on the device, which are disposed together with the mean. */
 export interface Totals {
   /** Σ weight·value */
-  readonly sum: Tensor;
+  readonly sum: Tensor<"float32">;
   /** Σ weight */
-  readonly weight: Tensor;
+  readonly weight: Tensor<"float32">;
   /** The ignored label, for a loss over classes. */
   readonly ignoreIndex?: number;
 }
@@ -38,6 +39,8 @@ export type NestedNumbers = number | readonly NestedNumbers[];
 
 /**
  * A multi-dimensional array of numbers on a device. It is contiguous and in row-major order; images are NHWC.
+ *
+ * `D` is the type of the elements, which determines the array that `read()` gives; `Tensor` alone stands for any type.
  *
  * Operations enqueue work and return at once. `await tensor.read()` waits for the values. An operation throws
  * `invalid-argument` if shapes or types do not fit, `invalid-state` if a tensor was disposed, and `out-of-memory`.
@@ -56,19 +59,19 @@ export type NestedNumbers = number | readonly NestedNumbers[];
  * console.log(await loss.item(), await w.grad!.read()); // 30, and 2, 4, 6, 8
  * ```
  */
-export class Tensor {
+export class Tensor<D extends DataType = DataType> {
   /** Device of the tensor's memory. */
   readonly device: Device;
   /** Sizes of the axes; empty for a scalar. */
   readonly shape: readonly number[];
   /** Type of the elements. */
-  readonly dtype: DataType;
+  readonly dtype: D;
   /** Whether operations on this tensor are recorded for `backward()`. Default false. */
   requiresGrad = false;
   /** Gradient that `backward()` computed. `undefined` before that and after `zeroGrad()`. */
-  grad: Tensor | undefined;
+  grad: Tensor<D> | undefined;
   /** @internal The native handle. */
-  readonly handle: NativeTensor;
+  readonly handle: NativeTensor<D>;
   /** @internal The operation that made the tensor; `undefined` for leaves. */
   node: GraphNode | undefined;
   /** @internal Set by {@link keep}. */
@@ -77,12 +80,22 @@ export class Tensor {
   totals: Totals | undefined;
 
   /** @internal Use {@link tensor}, `zeros` and the operations. */
-  constructor(device: Device, handle: NativeTensor) {
+  constructor(device: Device, handle: NativeTensor<D>) {
     this.device = device;
     this.handle = handle;
     this.shape = Object.freeze(handle.shape);
     this.dtype = handle.dtype;
     track(this);
+  }
+
+  /**
+   * Returns whether the elements have a type. For TypeScript the tensor then has this type.
+   *
+   * @param dtype a type of elements, such as `"float32"`
+   */
+  hasType<T extends DataType>(dtype: T): this is Tensor<T> {
+    const type: DataType = this.dtype;
+    return type === dtype;
   }
 
   /** Number of elements. */
@@ -105,7 +118,7 @@ export class Tensor {
    * `out-of-memory` if there is no memory for the array; `invalid-argument` for more than 2³² − 1 elements, the limit
    * of an array; `invalid-state` for a disposed tensor, or inside `device.capture`. The promise rejects then.
    */
-  read(): Promise<TypedArray> {
+  read(): Promise<ArrayOf<D>> {
     return this.device.promised(() => this.device.native.read(this.handle));
   }
 
@@ -133,7 +146,7 @@ export class Tensor {
    * @throws StepsizeError `invalid-argument` if type or length differ; `invalid-state` for a disposed tensor, or inside
    * `device.capture`; `out-of-memory`
    */
-  write(data: TypedArray): void {
+  write(data: ArrayOf<D>): void {
     this.device.native.write(this.handle, data);
   }
 
@@ -142,7 +155,7 @@ export class Tensor {
    *
    * @throws StepsizeError `invalid-argument` if `device` is not a device; otherwise as {@link read}
    */
-  async to(device: Device): Promise<Tensor> {
+  async to(device: Device): Promise<Tensor<D>> {
     expectDevice("device", device);
     return fromValues(device, this.dtype, this.shape, await this.read());
   }
@@ -176,7 +189,7 @@ export class Tensor {
   }
 
   /** Returns a tensor with the same values that is not connected to the graph. It shares the memory. */
-  detach(): Tensor {
+  detach(): Tensor<D> {
     return new Tensor(this.device, this.device.native.reshape(this.handle, this.shape));
   }
 
@@ -209,13 +222,23 @@ export function invalidTensor(name: string, expected: string, got: unknown): nev
   throw new StepsizeError("invalid-argument", `${name}: expected ${expected}, got ${got}`);
 }
 
-/** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */
-export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
+function expectInputs(operation: string, inputs: readonly Tensor[]): asserts inputs is Inputs {
   if (!Array.isArray(inputs) || inputs.length === 0)
     invalidArgument(`${operation}: inputs`, "an array of tensors", inputs);
   for (let i = 0; i < inputs.length; i++)
     if (!(inputs[i] instanceof Tensor)) invalidArgument(`${operation}: tensor ${i}`, "a tensor", inputs[i]);
-  const device = (inputs[0] as Tensor).device;
+}
+
+/** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */
+export function execute<
+  const Operation extends string,
+  const I extends Inputs,
+  const A extends Attributes | undefined = undefined,
+>(operation: Operation, inputs: I, attributes?: A): ResultsOf<Operation, I, A>;
+export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[];
+export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
+  expectInputs(operation, inputs);
+  const { device } = inputs[0];
   return device
     .enqueue(
       operation,
@@ -226,16 +249,21 @@ export function execute(operation: string, inputs: readonly Tensor[], attributes
 }
 
 /** @internal Runs an operation that has a result with {@link execute}, and returns the first result. */
+export function run<
+  const Operation extends string,
+  const I extends Inputs,
+  const A extends Attributes | undefined = undefined,
+>(operation: Operation, inputs: I, attributes?: A): ResultOf<Operation, I, A>;
 export function run(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor {
   const [result] = execute(operation, inputs, attributes);
   if (result === undefined) throw new Error(`${operation} has no result`);
   return result;
 }
 
-/** Options of {@link tensor}. */
-export interface TensorOptions {
+/** Options of {@link tensor}. `D` is the type of the elements. */
+export interface TensorOptions<D extends DataType = DataType> {
   /** Type of the elements. Default: the type of the typed array, else `"float32"`. */
-  readonly dtype?: DataType;
+  readonly dtype?: D;
   /** Whether `backward()` computes a gradient of the tensor. Default false. */
   readonly requiresGrad?: boolean;
 }
@@ -244,6 +272,8 @@ const tensorNames = optionNames<TensorOptions>({ dtype: true, requiresGrad: true
 
 /**
  * Makes a tensor from a number, nested arrays or a typed array.
+ *
+ * `D` is the type of the elements. It follows from `A`, the type of the data, unless `options.dtype` names another.
  *
  * @param data the values. A `Uint16Array` contains the bits of bfloat16 values.
  * @param shape sizes of the axes. Default: the shape of the nested arrays, or the length of a typed array.
@@ -259,6 +289,12 @@ const tensorNames = optionNames<TensorOptions>({ dtype: true, requiresGrad: true
  * const same = tensor(device, new Float32Array([1, 2, 3, 4, 5, 6]), [2, 3]);
  * ```
  */
+export function tensor<A extends NestedNumbers | TypedArray, D extends DataType = DataTypeOf<A>>(
+  device: Device,
+  data: A,
+  shape?: readonly number[],
+  options?: TensorOptions<D>,
+): Tensor<D>;
 export function tensor(
   device: Device,
   data: NestedNumbers | TypedArray,
@@ -278,7 +314,12 @@ export function tensor(
   return result;
 }
 
-function fromValues(device: Device, dtype: DataType, shape: readonly number[], values: TypedArray): Tensor {
+function fromValues<D extends DataType>(
+  device: Device,
+  dtype: D,
+  shape: readonly number[],
+  values: ArrayOf<D>,
+): Tensor<D> {
   const result = new Tensor(device, device.native.create(dtype, shape, values));
   // Only counters are float64, and they are small. An optimizer needs those of a loaded state without a read.
   if (dtype === "float64") rememberValues(result, values);

@@ -59,5 +59,5 @@ async function lastLogits({ model, device, prepare }: TextModel, window: readonl
   );
   const read = row.read();
   row.dispose();
-  return (await read) as Float32Array;
+  return read;
 }

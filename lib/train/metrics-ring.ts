@@ -8,9 +8,9 @@ import { execute, Tensor, tensor } from "../tensor/index.js";
 export class MetricsRing {
   /** Number of rows, and so of replays that may follow one another before they are read. */
   static readonly rows = 16;
-  readonly #ring: Tensor;
+  readonly #ring: Tensor<"float64">;
   /** Number of rows written, counted by the device, because a replay gets no values from the host. */
-  readonly #count: Tensor;
+  readonly #count: Tensor<"int32">;
   #written = 0;
   #read = 0;
 
@@ -53,7 +53,7 @@ export class MetricsRing {
     const numbers = Array.from({ length: this.unread }, (_, i) => (this.#read + i) % rows);
     this.#read = this.#written;
     try {
-      const values = (await this.#ring.read()) as Float64Array;
+      const values = await this.#ring.read();
       return numbers.map((row) => values.subarray(row * columns, (row + 1) * columns));
     } catch (error) {
       this.#restart();

@@ -55,7 +55,7 @@ export class WeightSum {
   add(loss: Tensor): void {
     const weight = loss.totals?.weight as Tensor;
     const before = this.#sum;
-    this.#sum = before ? (execute("add", [before, weight])[0] as Tensor) : weight.detach();
+    this.#sum = before ? execute("add", [before, weight])[0] : weight.detach();
     this.#sum.keep();
     before?.dispose();
   }

@@ -221,6 +221,7 @@ export const validCalls: Readonly<Record<string, Call>> = {
   "Capture#dispose": on(({ device }) => device.capture(() => {})),
 
   "Tensor#read": onTensor(),
+  "Tensor#hasType": onTensor(() => ["float32"]),
   "Tensor#item": on((w) => x(w, [])),
   "Tensor#write": onTensor(() => [new Float32Array(6)]),
   "Tensor#to": onTensor(({ device }) => [device]),

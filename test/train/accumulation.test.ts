@@ -63,7 +63,7 @@ async function runOf(
   const records: StepRecord[] = [];
   for await (const record of trainer.run({ capture })) records.push(record);
   const weights = await Promise.all(
-    model.parameters().map(async (weight) => [...((await t.asType(weight, "float32").read()) as Float32Array)]),
+    model.parameters().map(async (weight) => [...(await t.asType(weight, "float32").read())]),
   );
   return { records, end: await endOf({ model, optimizer }), weights: weights.flat() };
 }

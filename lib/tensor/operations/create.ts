@@ -7,9 +7,15 @@ import { execute, Tensor } from "../tensor.js";
  * Returns a tensor with every element set to a value.
  *
  * @param shape sizes of the axes; `[]` for a scalar
- * @param dtype type of the elements, default `"float32"`
+ * @param dtype the type `D` of the elements, default `"float32"`
  * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
  */
+export function full<D extends DataType = "float32">(
+  device: Device,
+  shape: readonly number[],
+  value: number,
+  dtype?: D,
+): Tensor<D>;
 export function full(device: Device, shape: readonly number[], value: number, dtype: DataType = "float32"): Tensor {
   expectDevice("device", device);
   const result = new Tensor(device, device.native.create(dtype, shape));
@@ -21,9 +27,10 @@ export function full(device: Device, shape: readonly number[], value: number, dt
  * Returns a tensor of zeros.
  *
  * @param shape sizes of the axes; `[]` for a scalar
- * @param dtype type of the elements, default `"float32"`
+ * @param dtype the type `D` of the elements, default `"float32"`
  * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
  */
+export function zeros<D extends DataType = "float32">(device: Device, shape: readonly number[], dtype?: D): Tensor<D>;
 export function zeros(device: Device, shape: readonly number[], dtype: DataType = "float32"): Tensor {
   return full(device, shape, 0, dtype);
 }
@@ -32,9 +39,10 @@ export function zeros(device: Device, shape: readonly number[], dtype: DataType 
  * Returns a tensor of ones.
  *
  * @param shape sizes of the axes; `[]` for a scalar
- * @param dtype type of the elements, default `"float32"`
+ * @param dtype the type `D` of the elements, default `"float32"`
  * @throws StepsizeError `invalid-argument` if an argument has the wrong type; `out-of-memory`
  */
+export function ones<D extends DataType = "float32">(device: Device, shape: readonly number[], dtype?: D): Tensor<D>;
 export function ones(device: Device, shape: readonly number[], dtype: DataType = "float32"): Tensor {
   return full(device, shape, 1, dtype);
 }
@@ -100,7 +108,7 @@ const normalNames = optionNames<NormalOptions>({ ...randomNames, mean: true, dev
  * const x = ops.uniform(device, [2, 3], { low: -1, high: 1, seed: 0 });
  * ```
  */
-export function uniform(device: Device, shape: readonly number[], options: UniformOptions): Tensor {
+export function uniform(device: Device, shape: readonly number[], options: UniformOptions): Tensor<"float32"> {
   expectDevice("device", device);
   const { low = 0, high = 1, seed, stream = 0 } = checkedOptions("uniform", uniformNames, options);
   const result = new Tensor(device, device.native.create("float32", shape));
@@ -114,7 +122,7 @@ export function uniform(device: Device, shape: readonly number[], options: Unifo
  * @throws StepsizeError `invalid-argument` if an argument or option has the wrong type or is out of range;
  * `out-of-memory`
  */
-export function normal(device: Device, shape: readonly number[], options: NormalOptions): Tensor {
+export function normal(device: Device, shape: readonly number[], options: NormalOptions): Tensor<"float32"> {
   expectDevice("device", device);
   const { mean = 0, deviation = 1, seed, stream = 0 } = checkedOptions("normal", normalNames, options);
   const result = new Tensor(device, device.native.create("float32", shape));

@@ -19,7 +19,7 @@ function reduceTo(gradient: Tensor, like: Tensor): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if an argument has the wrong type
  */
-export function affine(x: Tensor, scale: number, shift = 0): Tensor {
+export function affine<D extends DataType>(x: Tensor<D>, scale: number, shift = 0): Tensor<D> {
   return differentiable("affine", [x], { scale, shift }, () => ({
     gradient: (g) => [run("affine", [g], { scale })],
   }));
@@ -33,7 +33,7 @@ export function affine(x: Tensor, scale: number, shift = 0): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
-export function add(a: Tensor, b: Operand): Tensor {
+export function add<D extends DataType>(a: Tensor<D>, b: Operand): Tensor<D> {
   if (typeof b === "number") return affine(a, 1, b);
   return differentiable("add", [a, b], undefined, () => ({
     gradient: (g, needed) => [needed[0] ? reduceTo(g, a) : undefined, needed[1] ? reduceTo(g, b) : undefined],
@@ -45,7 +45,7 @@ export function add(a: Tensor, b: Operand): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
-export function addRelu(a: Tensor, b: Tensor): Tensor {
+export function addRelu<D extends DataType>(a: Tensor<D>, b: Tensor): Tensor<D> {
   return differentiable("addRelu", [a, b], undefined, (output) => ({
     saves: [output],
     gradient: (given, needed) => {
@@ -60,7 +60,7 @@ export function addRelu(a: Tensor, b: Tensor): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
-export function subtract(a: Tensor, b: Operand): Tensor {
+export function subtract<D extends DataType>(a: Tensor<D>, b: Operand): Tensor<D> {
   if (typeof b === "number") return affine(a, 1, -b);
   return differentiable("subtract", [a, b], undefined, () => ({
     gradient: (g, needed) => [
@@ -75,7 +75,7 @@ export function subtract(a: Tensor, b: Operand): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
-export function multiply(a: Tensor, b: Operand): Tensor {
+export function multiply<D extends DataType>(a: Tensor<D>, b: Operand): Tensor<D> {
   if (typeof b === "number") return affine(a, b);
   return differentiable("multiply", [a, b], undefined, () => ({
     saves: [a, b],
@@ -91,7 +91,7 @@ export function multiply(a: Tensor, b: Operand): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
-export function divide(a: Tensor, b: Operand): Tensor {
+export function divide<D extends DataType>(a: Tensor<D>, b: Operand): Tensor<D> {
   if (typeof b === "number") return affine(a, 1 / b);
   return differentiable("divide", [a, b], undefined, (output) => ({
     saves: [b, output],
@@ -105,12 +105,12 @@ export function divide(a: Tensor, b: Operand): Tensor {
 }
 
 /** Returns −x, elementwise. */
-export function negate(x: Tensor): Tensor {
+export function negate<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return affine(x, -1);
 }
 
 /** Returns eˣ, elementwise. */
-export function exp(x: Tensor): Tensor {
+export function exp<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("exp", [x], undefined, (output) => ({
     saves: [output],
     gradient: (g) => [run("multiply", [g, output])],
@@ -118,12 +118,12 @@ export function exp(x: Tensor): Tensor {
 }
 
 /** Returns the natural logarithm, elementwise. */
-export function log(x: Tensor): Tensor {
+export function log<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("log", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("divide", [g, x])] }));
 }
 
 /** Returns √x, elementwise. */
-export function sqrt(x: Tensor): Tensor {
+export function sqrt<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("sqrt", [x], undefined, (output) => ({
     saves: [output],
     gradient: (g) => [run("affine", [run("divide", [g, output])], { scale: 0.5 })],
@@ -131,7 +131,7 @@ export function sqrt(x: Tensor): Tensor {
 }
 
 /** Returns x², elementwise. */
-export function square(x: Tensor): Tensor {
+export function square<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("square", [x], undefined, () => ({
     saves: [x],
     gradient: (g) => [run("affine", [run("multiply", [g, x])], { scale: 2 })],
@@ -139,7 +139,7 @@ export function square(x: Tensor): Tensor {
 }
 
 /** Returns the hyperbolic tangent, elementwise. */
-export function tanh(x: Tensor): Tensor {
+export function tanh<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("tanh", [x], undefined, (output) => ({
     saves: [output],
     // g·(1 − y²)
@@ -148,7 +148,7 @@ export function tanh(x: Tensor): Tensor {
 }
 
 /** Returns the logistic function 1/(1 + e⁻ˣ), elementwise. */
-export function sigmoid(x: Tensor): Tensor {
+export function sigmoid<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("sigmoid", [x], undefined, (output) => ({
     saves: [output],
     // g·y·(1 − y)
@@ -159,7 +159,7 @@ export function sigmoid(x: Tensor): Tensor {
 }
 
 /** Returns max(x, 0), elementwise. The gradient at 0 is 0. */
-export function relu(x: Tensor): Tensor {
+export function relu<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("relu", [x], undefined, (output) => ({
     saves: [output],
     gradient: (g) => [run("reluGradient", [output, g])],
@@ -171,7 +171,7 @@ export function relu(x: Tensor): Tensor {
  *
  * Source: Hendrycks & Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415.
  */
-export function gelu(x: Tensor): Tensor {
+export function gelu<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("gelu", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("geluGradient", [x, g])] }));
 }
 
@@ -180,7 +180,7 @@ export function gelu(x: Tensor): Tensor {
  *
  * Source: Hendrycks & Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415.
  */
-export function silu(x: Tensor): Tensor {
+export function silu<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("silu", [x], undefined, () => ({ saves: [x], gradient: (g) => [run("siluGradient", [x, g])] }));
 }
 
@@ -210,7 +210,7 @@ const dropoutNames = optionNames<DropoutOptions>({ probability: true, seed: true
  *
  * @throws StepsizeError `invalid-argument` if an option is unknown or out of range
  */
-export function dropout(x: Tensor, options: DropoutOptions): Tensor {
+export function dropout<D extends DataType>(x: Tensor<D>, options: DropoutOptions): Tensor<D> {
   const { probability, seed, stream = 0, calls } = checkedOptions("dropout", dropoutNames, options);
   const attributes = { probability, seed, stream };
   const counted = calls ? [calls] : [];
@@ -229,7 +229,7 @@ export function dropout(x: Tensor, options: DropoutOptions): Tensor {
  * @throws StepsizeError `invalid-argument` for an unknown type, or if `x` requires a gradient and the type is neither
  * float32 nor bfloat16
  */
-export function cast(x: Tensor, dtype: DataType): Tensor {
+export function cast<D extends DataType>(x: Tensor, dtype: D): Tensor<D> {
   expectTensor("x", x);
   if (x.requiresGrad && dtype !== "float32" && dtype !== "bfloat16")
     invalidArgument("cast", "float32 or bfloat16 for a tensor that requires a gradient", dtype);
@@ -243,9 +243,9 @@ export function cast(x: Tensor, dtype: DataType): Tensor {
  *
  * @throws StepsizeError `invalid-argument` as {@link cast}
  */
-export function asType(x: Tensor, dtype: DataType): Tensor {
+export function asType<D extends DataType>(x: Tensor, dtype: D): Tensor<D> {
   expectTensor("x", x);
-  return x.dtype === dtype ? x : cast(x, dtype);
+  return x.hasType(dtype) ? x : cast(x, dtype);
 }
 
 /**
@@ -254,13 +254,14 @@ export function asType(x: Tensor, dtype: DataType): Tensor {
  * @param shape sizes of the axes. One size may be −1; it is computed from the others.
  * @throws StepsizeError `invalid-argument` if the shape has another number of elements
  */
-export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+export function reshape<D extends DataType>(x: Tensor<D>, shape: readonly number[]): Tensor<D> {
   expectTensor("x", x);
   const isSize = (size: unknown) => isSafeInteger(size) && size >= -1;
   if (!isListOf(shape, isSize))
     invalidArgument("shape", "an array of whole numbers ≥ 0, one of them perhaps −1", shape);
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
   const sizes = shape.map((size) => (size === -1 ? x.size / known : size));
-  const view = (of: Tensor, to: readonly number[]) => new Tensor(of.device, of.device.native.reshape(of.handle, to));
+  const view = <T extends DataType>(of: Tensor<T>, to: readonly number[]) =>
+    new Tensor(of.device, of.device.native.reshape(of.handle, to));
   return withGradient(view(x, sizes), [x], { gradient: (g) => [view(g, x.shape)] });
 }

@@ -27,7 +27,7 @@ const normalizeNames = optionNames<NormalizeOptions>({ factor: true, offset: tru
  * @throws StepsizeError `invalid-argument` if `raw` requires a gradient, which this operation does not compute, if an
  * option is unknown, or if the shapes or types do not fit
  */
-export function normalizeImages(raw: Tensor, options: NormalizeOptions): Tensor {
+export function normalizeImages(raw: Tensor, options: NormalizeOptions): Tensor<"float32" | "bfloat16"> {
   expectTensor("raw", raw);
   const { factor, offset, moves, dtype = "float32" } = checkedOptions("normalizeImages", normalizeNames, options);
   if (raw.requiresGrad) invalidArgument("normalizeImages", "raw values that require no gradient", raw);

@@ -1,3 +1,4 @@
+import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, isRecorded } from "../autograd.js";
@@ -33,7 +34,7 @@ const matmulNames = optionNames<MatmulOptions>({ transposeA: true, transposeB: t
  * console.log(await ops.matmul(a, b, { transposeB: true }).read()); // 1, 4, 3, 8
  * ```
  */
-export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+export function matmul<D extends DataType>(a: Tensor<D>, b: Tensor, options: MatmulOptions = {}): Tensor<D> {
   const { transposeA = false, transposeB = false } = checkedOptions("matmul", matmulNames, options);
   return differentiable("matmul", [a, b], { transposeA, transposeB }, () => ({
     saves: [a, b],
@@ -69,7 +70,7 @@ const activations = { relu, gelu, silu } as const;
  * @returns [..., outputs]
  * @throws StepsizeError `invalid-argument` if a shape or type does not fit, or for an unknown option or activation
  */
-export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
+export function linear<D extends DataType>(x: Tensor<D>, weight: Tensor, options: LinearOptions = {}): Tensor<D> {
   expectTensors({ x, weight });
   const { bias, activation, residual } = checkedOptions("linear", linearNames, options);
   for (const [name, one] of Object.entries({ bias, residual })) if (one !== undefined) expectTensor(name, one);
@@ -89,12 +90,16 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   }
   if (leading.length === 1) return product2d(x, weight, options);
   const count = leading.reduce((product, size) => product * size, 1);
-  const flat = (one: Tensor) => reshape(one, [count, one.shape.at(-1) ?? 1]);
+  const flat = <T extends DataType>(one: Tensor<T>) => reshape(one, [count, one.shape.at(-1) ?? 1]);
   const rows = product2d(flat(x), weight, { ...options, residual: residual && flat(residual) });
   return reshape(rows, shape);
 }
 
-function product2d(x: Tensor, weight: Tensor, { bias, activation, residual }: LinearOptions): Tensor {
+function product2d<D extends DataType>(
+  x: Tensor<D>,
+  weight: Tensor,
+  { bias, activation, residual }: LinearOptions,
+): Tensor<D> {
   const more = [bias, residual].filter((one) => one !== undefined);
   const attributes = { transposeB: true, bias: bias !== undefined, activation: activation ?? "none" };
   return differentiable("matmul", [x, weight, ...more], attributes, (output) => ({
@@ -132,7 +137,11 @@ const convolutionNames = optionNames<ConvolutionOptions>({ stride: true, padding
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
  * range
  */
-export function conv2d(images: Tensor, weights: Tensor, options: ConvolutionOptions = {}): Tensor {
+export function conv2d<D extends DataType>(
+  images: Tensor<D>,
+  weights: Tensor,
+  options: ConvolutionOptions = {},
+): Tensor<D> {
   const { stride = 1, padding = 0 } = checkedOptions("conv2d", convolutionNames, options);
   return differentiable("conv2d", [images, weights], { stride, padding }, () => ({
     saves: [images, weights],

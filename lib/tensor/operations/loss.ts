@@ -1,14 +1,16 @@
+import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { ignoredLabel } from "../../ignored-label.js";
 import { expectOptions, optionNames } from "../../options.js";
 import { attachGradient, differentiable } from "../autograd.js";
+import type { Inputs } from "../results.js";
 import { execute, expectTensors, invalidTensor, run, type Tensor } from "../tensor.js";
 import { asType, reshape } from "./elementwise.js";
 import { mean, sum } from "./reduce.js";
 import { expectWeights, weightsLike } from "./weighted-mean.js";
 
 /** Returns the logarithm of softmax over the last axis: x − log Σ eˣ. */
-export function logSoftmax(x: Tensor): Tensor {
+export function logSoftmax<D extends DataType>(x: Tensor<D>): Tensor<D> {
   return differentiable("logSoftmax", [x], undefined, (output) => ({
     saves: [output],
     gradient: (g) => execute("logSoftmaxGradient", [output, g]),
@@ -85,7 +87,7 @@ const crossEntropyNames = optionNames<CrossEntropyOptions>({
  * console.log(await loss.item());
  * ```
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor<"float32"> {
   expectOptions("crossEntropy", crossEntropyNames, options);
   const { smoothing = 0, ignoreIndex = ignoredLabel, classWeights, itemWeights, reduction = "mean" } = options;
   checkReduction(reduction);
@@ -96,10 +98,9 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     expectWeights("itemWeights", itemWeights, labels.shape);
     weights.push(labels === rows[1] ? itemWeights : reshape(itemWeights, rows[1].shape));
   }
-  const inputs = [...rows, ...weights];
+  const inputs: Inputs = [...rows, ...weights];
   const attributes = { smoothing, ignoreIndex, classWeights: !!classWeights, itemWeights: !!itemWeights };
-  const results = execute("crossEntropy", inputs, attributes) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
-  const [losses, total, weight, average, ...statistics] = results;
+  const [losses, total, weight, average, ...statistics] = execute("crossEntropy", inputs, attributes);
   const output = { mean: average, sum: total, none: losses }[reduction];
   for (const other of [losses, average]) if (other !== output) other.dispose();
   if (reduction === "none") total.dispose();
@@ -144,16 +145,23 @@ const binaryCrossEntropyNames = optionNames<BinaryCrossEntropyOptions>({
  * @param targets float32 or int32 numbers from 0 to 1, with the shape of the logits
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
  */
-export function binaryCrossEntropy(logits: Tensor, targets: Tensor, options: BinaryCrossEntropyOptions = {}): Tensor {
+export function binaryCrossEntropy(
+  logits: Tensor,
+  targets: Tensor,
+  options: BinaryCrossEntropyOptions = {},
+): Tensor<"float32"> {
   expectOptions("binaryCrossEntropy", binaryCrossEntropyNames, options);
   const { posWeight, weights, reduction = "mean" } = options;
   checkReduction(reduction);
   expectTensors({ logits, targets });
   if (String(targets.shape) !== String(logits.shape))
     invalidTensor("targets", `the logits' shape [${logits.shape}] (reshape one of them)`, targets);
-  const inputs = [logits, asType(targets, "float32")];
-  if (posWeight) inputs.push(expectWeights("posWeight", posWeight));
-  if (weights) inputs.push(weightsLike(weights, logits));
+  const inputs: Inputs = [
+    logits,
+    asType(targets, "float32"),
+    ...(posWeight ? [expectWeights("posWeight", posWeight)] : []),
+    ...(weights ? [weightsLike(weights, logits)] : []),
+  ];
   const attributes = { positiveWeights: !!posWeight, weights: !!weights };
   const losses = differentiable("binaryCrossEntropy", inputs, attributes, () => ({
     saves: inputs,
@@ -177,7 +185,7 @@ const correctCountNames = optionNames<CorrectCountOptions>({ ignoreIndex: true }
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
  */
-export function correctCount(logits: Tensor, labels: Tensor, options: CorrectCountOptions = {}): Tensor {
+export function correctCount(logits: Tensor, labels: Tensor, options: CorrectCountOptions = {}): Tensor<"float32"> {
   expectOptions("correctCount", correctCountNames, options);
   const { ignoreIndex = ignoredLabel } = options;
   return run("correctCount", asRows(logits, labels), { ignoreIndex });

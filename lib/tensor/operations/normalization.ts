@@ -1,6 +1,8 @@
 import { expectObject } from "../../arguments.js";
+import type { DataType } from "../../data-type.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
+import type { Inputs } from "../results.js";
 import { execute, run, type Tensor } from "../tensor.js";
 import { asType } from "./elementwise.js";
 
@@ -44,11 +46,15 @@ const batchNormTrainingNames = optionNames<BatchNormTrainingOptions>({ ...batchN
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
  * range
  */
-export function batchNorm(x: Tensor, state: BatchNormState, options: BatchNormTrainingOptions = {}): Tensor {
+export function batchNorm<D extends DataType>(
+  x: Tensor<D>,
+  state: BatchNormState,
+  options: BatchNormTrainingOptions = {},
+): Tensor<D> {
   const { momentum = 0.1, epsilon = 1e-5, activation } = checkedOptions("batchNorm", batchNormTrainingNames, options);
   expectObject("state", state, "an object with gamma, beta, runningMean and runningVariance");
   const { gamma, beta, runningMean, runningVariance } = state;
-  const inputs = [x, gamma, beta, runningMean, runningVariance];
+  const inputs: Inputs<D> = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
   return differentiable("batchNorm", inputs, { momentum, epsilon, relu }, (output, statistics) => ({
     saves: relu ? [x, gamma, output] : [x, gamma],
@@ -65,11 +71,15 @@ export function batchNorm(x: Tensor, state: BatchNormState, options: BatchNormTr
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
  * range
  */
-export function batchNormInference(x: Tensor, state: BatchNormState, options: BatchNormOptions = {}): Tensor {
+export function batchNormInference<D extends DataType>(
+  x: Tensor<D>,
+  state: BatchNormState,
+  options: BatchNormOptions = {},
+): Tensor<D> {
   const { epsilon = 1e-5, activation } = checkedOptions("batchNormInference", batchNormNames, options);
   expectObject("state", state, "an object with gamma, beta, runningMean and runningVariance");
   const { gamma, beta, runningMean, runningVariance } = state;
-  const inputs = [x, gamma, beta, runningMean, runningVariance];
+  const inputs: Inputs<D> = [x, gamma, beta, runningMean, runningVariance];
   const relu = activation === "relu";
   return differentiable("batchNormInference", inputs, { epsilon, relu }, (output) => ({
     saves: [x, gamma, runningMean, runningVariance, ...(relu ? [output] : [])],
@@ -110,11 +120,11 @@ const rowNormNames = optionNames<RowNormOptions>({ epsilon: true });
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
  * range
  */
-export function layerNorm(
-  x: Tensor,
+export function layerNorm<D extends DataType>(
+  x: Tensor<D>,
   learned?: { readonly gamma: Tensor; readonly beta: Tensor },
   options: RowNormOptions = {},
-): Tensor {
+): Tensor<D> {
   const { epsilon = 1e-5 } = checkedOptions("layerNorm", rowNormNames, options);
   return rowNorm("layerNorm", x, learned ? [learned.gamma, learned.beta] : [], epsilon);
 }
@@ -128,12 +138,17 @@ export function layerNorm(
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or out of
  * range
  */
-export function rmsNorm(x: Tensor, gamma?: Tensor, options: RowNormOptions = {}): Tensor {
+export function rmsNorm<D extends DataType>(x: Tensor<D>, gamma?: Tensor, options: RowNormOptions = {}): Tensor<D> {
   const { epsilon = 1e-5 } = checkedOptions("rmsNorm", rowNormNames, options);
   return rowNorm("rmsNorm", x, gamma ? [gamma] : [], epsilon);
 }
 
-function rowNorm(name: "layerNorm" | "rmsNorm", x: Tensor, learned: readonly Tensor[], epsilon: number): Tensor {
+function rowNorm<D extends DataType>(
+  name: "layerNorm" | "rmsNorm",
+  x: Tensor<D>,
+  learned: readonly Tensor[],
+  epsilon: number,
+): Tensor<D> {
   const [gamma] = learned;
   return differentiable(name, [x, ...learned], { epsilon }, (_, statistics) => ({
     saves: gamma ? [x, gamma] : [x],

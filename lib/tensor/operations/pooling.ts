@@ -1,3 +1,4 @@
+import type { DataType } from "../../data-type.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, expectTensor, type Tensor } from "../tensor.js";
@@ -21,7 +22,7 @@ export const poolingNames = optionNames<PoolingOptions>({ size: true, stride: tr
  * @param images [N, height, width, channels]
  * @throws StepsizeError `invalid-argument` if `images` has another shape, or if an option is unknown or out of range
  */
-export function maxPool2d(images: Tensor, options: PoolingOptions): Tensor {
+export function maxPool2d<D extends DataType>(images: Tensor<D>, options: PoolingOptions): Tensor<D> {
   expectTensor("images", images);
   const { size, stride = size, padding = 0 } = checkedOptions("maxPool2d", poolingNames, options);
   const [, height, width] = images.shape;
@@ -36,7 +37,7 @@ export function maxPool2d(images: Tensor, options: PoolingOptions): Tensor {
  * @param images [N, height, width, channels]
  * @throws StepsizeError `invalid-argument` if `images` has another shape, or if an option is unknown or out of range
  */
-export function averagePool2d(images: Tensor, options: PoolingOptions): Tensor {
+export function averagePool2d<D extends DataType>(images: Tensor<D>, options: PoolingOptions): Tensor<D> {
   expectTensor("images", images);
   const { size, stride = size, padding = 0 } = checkedOptions("averagePool2d", poolingNames, options);
   const [, height, width] = images.shape;

@@ -1,3 +1,4 @@
+import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { differentiable } from "../autograd.js";
 import { expectTensor, run, Tensor } from "../tensor.js";
@@ -21,7 +22,7 @@ function rangeOf(x: Tensor, axes: Axes): { axis: number; count: number } {
   return { axis, count: sorted.length };
 }
 
-function sumScaled(x: Tensor, axes: Axes, scaleOf: (length: number) => number): Tensor {
+function sumScaled<D extends DataType>(x: Tensor<D>, axes: Axes, scaleOf: (length: number) => number): Tensor<D> {
   const { axis, count } = rangeOf(x, axes);
   const length = x.shape.slice(axis, axis + count).reduce((product, size) => product * size, 1);
   const scale = scaleOf(length);
@@ -38,7 +39,7 @@ function sumScaled(x: Tensor, axes: Axes, scaleOf: (length: number) => number): 
  *
  * @throws StepsizeError `invalid-argument` if the axes are not consecutive axes of `x`
  */
-export function sum(x: Tensor, axes?: Axes): Tensor {
+export function sum<D extends DataType>(x: Tensor<D>, axes?: Axes): Tensor<D> {
   return sumScaled(x, axes, () => 1);
 }
 
@@ -47,7 +48,7 @@ export function sum(x: Tensor, axes?: Axes): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if the axes are not consecutive axes of `x`
  */
-export function mean(x: Tensor, axes?: Axes): Tensor {
+export function mean<D extends DataType>(x: Tensor<D>, axes?: Axes): Tensor<D> {
   return sumScaled(x, axes, (length) => 1 / length);
 }
 
@@ -56,6 +57,6 @@ export function mean(x: Tensor, axes?: Axes): Tensor {
  *
  * Of equal values the first counts. NaN counts as the largest value.
  */
-export function argmax(x: Tensor): Tensor {
+export function argmax(x: Tensor): Tensor<"int32"> {
   return run("argmax", [x]);
 }

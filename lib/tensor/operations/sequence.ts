@@ -1,3 +1,4 @@
+import type { DataType } from "../../data-type.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable } from "../autograd.js";
 import { execute, expectTensor, type Tensor } from "../tensor.js";
@@ -11,7 +12,7 @@ import { execute, expectTensor, type Tensor } from "../tensor.js";
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit; `device-failed` when the result is read,
  * if an id is not a row of the table
  */
-export function embedding(ids: Tensor, table: Tensor): Tensor {
+export function embedding<D extends DataType>(ids: Tensor, table: Tensor<D>): Tensor<D> {
   return differentiable("embedding", [ids, table], undefined, () => ({
     saves: [ids],
     gradient: (g) => [undefined, ...execute("embeddingGradient", [ids, g], { rows: table.shape[0] })],
@@ -37,7 +38,7 @@ const rotaryNames = optionNames<RotaryOptions>({ base: true });
  * @param x [batch, length, heads, size]
  * @throws StepsizeError `invalid-argument` if `x` has another shape, or if an option is unknown or out of range
  */
-export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
+export function rotary<D extends DataType>(x: Tensor<D>, options: RotaryOptions = {}): Tensor<D> {
   const { base = 1e4 } = checkedOptions("rotary", rotaryNames, options);
   return differentiable("rotary", [x], { base }, () => ({
     gradient: (g) => execute("rotary", [g], { base, inverse: true }),
@@ -62,7 +63,12 @@ const attentionNames = optionNames<AttentionOptions>({ scale: true });
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit, or if an option is unknown or invalid
  */
-export function causalAttention(queries: Tensor, keys: Tensor, values: Tensor, options: AttentionOptions = {}): Tensor {
+export function causalAttention<D extends DataType>(
+  queries: Tensor<D>,
+  keys: Tensor,
+  values: Tensor,
+  options: AttentionOptions = {},
+): Tensor<D> {
   expectTensor("queries", queries);
   const { scale = 1 / Math.sqrt(queries.shape[3] ?? 1) } = checkedOptions("causalAttention", attentionNames, options);
   return differentiable("attention", [queries, keys, values], { scale }, (output, statistics) => ({
@@ -78,7 +84,7 @@ export function causalAttention(queries: Tensor, keys: Tensor, values: Tensor, o
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types differ
  */
-export function swiglu(gate: Tensor, up: Tensor): Tensor {
+export function swiglu<D extends DataType>(gate: Tensor<D>, up: Tensor): Tensor<D> {
   return differentiable("swiglu", [gate, up], undefined, () => ({
     saves: [gate, up],
     gradient: (g) => execute("swigluGradient", [gate, up, g]),

@@ -1,3 +1,4 @@
+import type { DataType } from "../../data-type.js";
 import { attachGradient } from "../autograd.js";
 import { expectTensor, invalidTensor, run, Tensor } from "../tensor.js";
 import { full } from "./create.js";
@@ -9,22 +10,23 @@ import { asType, multiply } from "./elementwise.js";
 const tiny = 2 ** -126;
 
 /** @internal Throws `invalid-argument` unless `weights` is a float32 tensor, with `shape` if one is given. */
-export function expectWeights(name: string, weights: Tensor, shape?: readonly number[]): Tensor {
-  const isTensor = weights instanceof Tensor && weights.dtype === "float32";
-  if (!isTensor || (shape && String(weights.shape) !== String(shape)))
+export function expectWeights(name: string, weights: Tensor, shape?: readonly number[]): Tensor<"float32"> {
+  const isFloat = weights instanceof Tensor && weights.hasType("float32");
+  if (!isFloat || (shape && String(weights.shape) !== String(shape)))
     invalidTensor(name, `a float32 tensor${shape ? ` of shape [${shape}]` : ""}`, weights);
   return weights;
 }
 
 /** @internal Returns weights of the first axes of `like`, repeated along its other axes. */
-export function weightsLike(weights: Tensor, like: Tensor): Tensor {
-  const { shape } = expectWeights("weights", weights);
-  if (String(shape) === String(like.shape)) return weights;
+export function weightsLike(weights: Tensor, like: Tensor): Tensor<"float32"> {
+  const given = expectWeights("weights", weights);
+  const { shape } = given;
+  if (String(shape) === String(like.shape)) return given;
   if (String(shape) !== String(like.shape.slice(0, shape.length)))
-    invalidTensor("weights", `the shape [${like.shape}], or its first axes`, weights);
+    invalidTensor("weights", `the shape [${like.shape}], or its first axes`, given);
   const size = like.shape.slice(shape.length).reduce((product, length) => product * length, 1);
   if (size === 0) return full(like.device, like.shape, 0);
-  const repeated = run("expand", [weights], { axis: shape.length, size });
+  const repeated = run("expand", [given], { axis: shape.length, size });
   const result = new Tensor(like.device, like.device.native.reshape(repeated.handle, like.shape));
   repeated.dispose();
   return result;
@@ -39,7 +41,7 @@ export function weightsLike(weights: Tensor, like: Tensor): Tensor {
  * @param weights float32 numbers ≥ 0, with the shape of the values or of their first axes, such as [batch]
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */
-export function weightedMean(values: Tensor, weights: Tensor): Tensor {
+export function weightedMean(values: Tensor, weights: Tensor): Tensor<"float32"> {
   const x = asType(values, "float32");
   const spread = weightsLike(weights, x);
   const all = { axis: 0, count: x.shape.length };
@@ -71,7 +73,7 @@ export function weightedMean(values: Tensor, weights: Tensor): Tensor {
  *
  * @throws StepsizeError `invalid-argument` if `loss` is not a tensor
  */
-export function weightOf(loss: Tensor): Tensor | undefined {
+export function weightOf(loss: Tensor): Tensor<"float32"> | undefined {
   expectTensor("loss", loss);
   return loss.totals?.weight;
 }
@@ -91,7 +93,7 @@ export function weightOf(loss: Tensor): Tensor | undefined {
  * @returns `loss`
  * @throws StepsizeError `invalid-argument` if `loss` does not have one element or `weight` is not a float32 scalar
  */
-export function withWeight(loss: Tensor, weight: Tensor | number): Tensor {
+export function withWeight<D extends DataType>(loss: Tensor<D>, weight: Tensor | number): Tensor<D> {
   expectTensor("loss", loss);
   if (loss.size !== 1) invalidTensor("loss", "a tensor with one element", loss);
   const own = typeof weight === "number" ? full(loss.device, [], weight) : expectWeights("weight", weight, []).detach();
