@@ -54,6 +54,16 @@ export function expectShape(name: string, value: unknown): void {
   if (!isListOf(value, isSize)) invalidArgument(name, "an array of whole numbers ≥ 0", value);
 }
 
+interface Shapes {
+  readonly 3: readonly [number, number, number];
+  readonly 4: readonly [number, number, number, number];
+}
+
+/** Returns whether a shape has a number of axes. */
+export function hasAxes<Axes extends keyof Shapes>(shape: readonly number[], axes: Axes): shape is Shapes[Axes] {
+  return shape.length === axes;
+}
+
 /** Checks that a value is a finite number. */
 export function expectFinite(name: string, value: unknown): void {
   if (!Number.isFinite(value)) invalidArgument(name, "a finite number", value);

@@ -69,8 +69,8 @@ export async function fillFloats(
 ): Promise<void> {
   const typed = (values: Float32Array) => (to.dtype === "bfloat16" ? Uint16Array.from(values, bfloat16Bits) : values);
   if (layout !== "same") {
-    const values = fromTorchOrder(await readFloats(stored), to.shape, layout);
-    return await uploads.write(to, 0, typed(values));
+    const values = typed(await readFloats(stored));
+    return await uploads.write(to, 0, fromTorchOrder(values, to.shape, layout));
   }
   let first = 0;
   for await (const block of stored.blocks()) {

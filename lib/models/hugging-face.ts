@@ -1,5 +1,6 @@
 import { describe, StepsizeError } from "../errors.js";
 import { shown } from "../quoting.js";
+import { isPlainObject } from "../realms.js";
 import type { OlmoOptions } from "./olmo.js";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -104,8 +105,8 @@ class Reader {
   ropeBase(): number {
     this.expect("rope_scaling", undefined);
     const parameters = this.#value("rope_parameters") ?? {};
-    if (typeof parameters !== "object") invalid("rope_parameters", "an object", parameters);
-    const { rope_type: type = "default", rope_theta: theta, ...rest } = parameters as Fields;
+    if (!isPlainObject(parameters)) return invalid("rope_parameters", "an object", parameters);
+    const { rope_type: type = "default", rope_theta: theta, ...rest } = parameters;
     if (type !== "default") refuse("rope_parameters.rope_type", '"default"', type);
     for (const [name, value] of Object.entries(rest)) refuse(`rope_parameters.${shown(name)}`, "no such field", value);
     if (theta === undefined) return this.number("rope_theta", 1e4);

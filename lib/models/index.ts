@@ -1,4 +1,4 @@
-import { expectObject, expectShape } from "../arguments.js";
+import { expectObject, expectShape, hasAxes } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { Module } from "../nn/index.js";
 import { checkedOptions } from "../options.js";
@@ -48,12 +48,13 @@ function isImageNetKind(name: string): name is ImageNetKind {
 export function create(config: ModelConfig, place: PlaceOptions): Module {
   expectObject("config", config, 'a model\'s configuration, such as { kind: "mlp", … }');
   const { device, seed = 0 } = checkedOptions("create", placeNames, place);
+  const kind: string = config.kind;
   if (config.kind === "resnet") return resnet({ ...optionsIn(config), device, seed });
   if (config.kind === "mlp") return mlp({ ...optionsIn(config), device, seed });
   if (config.kind === "olmo") return olmo({ ...optionsIn(config), device, seed });
   if (isImageNetKind(config.kind)) return imageNetResNets[config.kind]({ ...optionsIn(config), device, seed });
   const kinds = ["resnet", ...Object.keys(imageNetResNets), "mlp", "olmo"];
-  return invalidArgument("model.kind", kinds.join(", "), (config as { kind: unknown }).kind);
+  return invalidArgument("model.kind", kinds.join(", "), kind);
 }
 
 function optionsIn<Config extends ModelConfig>({ kind: _, ...options }: Config): Omit<Config, "kind"> {
@@ -90,8 +91,8 @@ export function configOf(name: string, itemShape: readonly number[], classes: nu
       invalidArgument("data", `windows of tokens [context] for ${name}`, itemShape);
     return { kind: "olmo", vocabulary: classes, context, ...olmoShapes[name] };
   }
-  if (itemShape.length !== 3) invalidArgument("data", `images [height, width, channels] for ${name}`, itemShape);
-  const [height, width, channels] = itemShape as [number, number, number];
+  if (!hasAxes(itemShape, 3)) return invalidArgument("data", `images [height, width, channels] for ${name}`, itemShape);
+  const [height, width, channels] = itemShape;
   if (!isImageNetKind(name)) return { kind: "resnet", depth: Number(name.slice("resnet".length)), classes, channels };
   return { kind: name, classes, channels, stem: stemFor(height, width) };
 }

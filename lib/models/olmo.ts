@@ -139,6 +139,8 @@ class Attention extends Module {
   readonly keyNorm: RMSNorm | undefined;
   readonly output: Linear;
   readonly #size: number;
+  readonly #heads: number;
+  readonly #keyValueHeads: number;
   readonly #base: number;
   readonly #clip: number;
   readonly #shared: SharedHeads | undefined;
@@ -155,9 +157,11 @@ class Attention extends Module {
     this.keyNorm = norm === "rmsnorm" ? new RMSNorm(narrow, { ...place, epsilon }) : undefined;
     this.output = projection(width, width, place, gain);
     this.#size = size;
+    this.#heads = heads;
+    this.#keyValueHeads = keyValueHeads;
     this.#base = ropeBase;
     this.#clip = clip;
-    this.#shared = keyValueHeads < heads ? new SharedHeads(heads / keyValueHeads, size, place) : undefined;
+    this.#shared = keyValueHeads < heads ? new SharedHeads(heads, heads / keyValueHeads, size, place) : undefined;
   }
 
   protected override torchName(member: string): string {
@@ -166,16 +170,15 @@ class Attention extends Module {
 
   /** Returns the outputs for `x` [batch, length, width], plus `residual` if it is given. */
   forward(x: Tensor, residual?: Tensor): Tensor {
-    const [batch, length] = x.shape as [number, number, number];
-    const split = (y: Tensor) => y.reshape([batch, length, (y.shape[2] as number) / this.#size, this.#size]);
-    const clipped = (y: Tensor) => clamp(y, this.#clip);
-    const positioned = (y: Tensor, norm?: RMSNorm) =>
-      rotary(split(clipped(norm?.forward(y) ?? y)), { base: this.#base });
+    const split = (y: Tensor, heads: number) =>
+      clamp(y, this.#clip).reshape([...x.shape.slice(0, -1), heads, this.#size]);
+    const positioned = (y: Tensor, heads: number, norm?: RMSNorm) =>
+      rotary(split(norm?.forward(y) ?? y, heads), { base: this.#base });
     const shared = (y: Tensor) => this.#shared?.repeat(y) ?? y;
     const mixed = causalAttention(
-      positioned(this.queries.forward(x), this.queryNorm),
-      shared(positioned(this.keys.forward(x), this.keyNorm)),
-      shared(split(clipped(this.values.forward(x)))),
+      positioned(this.queries.forward(x), this.#heads, this.queryNorm),
+      shared(positioned(this.keys.forward(x), this.#keyValueHeads, this.keyNorm)),
+      shared(split(this.values.forward(x), this.#keyValueHeads)),
     );
     return this.output.forward(mixed.reshape(x.shape), residual);
   }
@@ -183,25 +186,33 @@ class Attention extends Module {
 
 /** Repeats heads of keys and values that several heads of queries share. */
 class SharedHeads {
-  readonly #times: number;
+  readonly #heads: number;
+  readonly #size: number;
   /** Stacked identity matrices, [times · size, size]. */
   readonly #copies: Tensor;
 
-  constructor(times: number, size: number, { device }: Place) {
+  /**
+   * Creates the matrices.
+   *
+   * @param heads number of heads after the repetition
+   * @param times how often each head is repeated
+   * @param size size of a head
+   */
+  constructor(heads: number, times: number, size: number, { device }: Place) {
     const values = new Float32Array(times * size * size);
     for (let row = 0; row < times * size; row++) values[row * size + (row % size)] = 1;
-    this.#times = times;
+    this.#heads = heads;
+    this.#size = size;
     this.#copies = tensor(device, values, [times * size, size]).keep();
   }
 
   /**
-   * Returns [batch, length, times · heads, size] from [batch, length, heads, size], with each head repeated `times`
-   * times. The result is exact in any type, because products with 1 and sums with 0 are.
+   * Returns [batch, length, heads, size] from the same with fewer heads, with each head repeated. The result is exact in
+   * any type, because products with 1 and sums with 0 are.
    */
   repeat(x: Tensor): Tensor {
-    const [batch, length, heads, size] = x.shape as [number, number, number, number];
     const copies = x.dtype === "float32" ? this.#copies : cast(this.#copies, x.dtype);
-    return linear(x, copies).reshape([batch, length, heads * this.#times, size]);
+    return linear(x, copies).reshape([...x.shape.slice(0, -2), this.#heads, this.#size]);
   }
 }
 

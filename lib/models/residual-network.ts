@@ -97,13 +97,14 @@ export class ResNet extends Module {
   }
 
   protected override torchName(member: string): string {
-    const block = member.match(/^blocks\.(\d+)$/);
-    if (block) return this.#torchPlaces[Number(block[1])] as string;
-    return torchNames.get(member) ?? member;
+    return torchNames.get(member) ?? this.#torchNamesOfBlocks.get(member) ?? member;
   }
 
   /** Names of the blocks in torchvision, such as `layer2.0`. */
-  get #torchPlaces(): string[] {
-    return this.stages.flatMap((count, stage) => Array.from({ length: count }, (_, i) => `layer${stage + 1}.${i}`));
+  get #torchNamesOfBlocks(): ReadonlyMap<string, string> {
+    const inStages = this.stages.flatMap((count, stage) =>
+      Array.from({ length: count }, (_, i) => `layer${stage + 1}.${i}`),
+    );
+    return new Map(inStages.map((name, i) => [`blocks.${i}`, name]));
   }
 }

@@ -316,10 +316,13 @@ export function listDevices(): { name: string; facts: Record<string, string>; pr
   const list = [{ name: "cpu", facts: cpu.addon?.describe() ?? {}, ...(cpu.problem && { problem: cpu.problem }) }];
   const cuda = findAddon("cuda");
   const facts = cuda.addon?.describe() ?? {};
-  const problem = cuda.problem ?? facts["problem"];
+  const { problem = cuda.problem, count, ...rest } = facts;
   if (problem !== undefined) return [...list, { name: "cuda", facts, problem }];
-  const { count, runtime, driver } = facts;
-  for (let i = 0; i < Number(count); i++)
-    list.push({ name: `cuda:${i}`, facts: { name: facts[`device ${i}`], runtime, driver } as Record<string, string> });
+  const shared = Object.entries(rest).filter(([fact]) => !fact.startsWith("device "));
+  for (let i = 0; i < Number(count); i++) {
+    // The addon gives no name if CUDA cannot describe the GPU.
+    const { [`device ${i}`]: name = "unknown" } = rest;
+    list.push({ name: `cuda:${i}`, facts: { name, ...Object.fromEntries(shared) } });
+  }
   return list;
 }

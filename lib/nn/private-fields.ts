@@ -1,4 +1,4 @@
-import { Session } from "node:inspector";
+import { type Runtime, Session } from "node:inspector";
 import process from "node:process";
 
 /** For each class, whether its source text contains a name that begins with `#`. */
@@ -44,16 +44,24 @@ function ask(object: object): [string, unknown][] {
   Object.defineProperty(process, meetingPoint, { value: exchange, configurable: true });
   try {
     const expression = 'process[Symbol.for("stepsize.private-fields")]';
-    const box = send(session, "Runtime.evaluate", { expression }).result;
-    const functionDeclaration = "function () { return this.object }";
-    const subject = send(session, "Runtime.callFunctionOn", { ...handle(box), functionDeclaration }).result;
-    const { privateProperties = [] } = send(session, "Runtime.getProperties", handle(subject));
+    const box = answer<Runtime.EvaluateReturnType>((done) => session.post("Runtime.evaluate", { expression }, done));
+    const call = (functionDeclaration: string, values: readonly Runtime.CallArgument[] = []) =>
+      answer<Runtime.CallFunctionOnReturnType>((done) =>
+        session.post(
+          "Runtime.callFunctionOn",
+          { ...handle(box.result), functionDeclaration, arguments: [...values] },
+          done,
+        ),
+      );
+    const subject = call("function () { return this.object }").result;
+    const { privateProperties = [] } = answer<Properties>((done) =>
+      session.post("Runtime.getProperties", handle(subject), done),
+    );
     const fields = privateProperties.filter(({ value }) => value?.objectId !== undefined);
-    send(session, "Runtime.callFunctionOn", {
-      ...handle(box),
-      functionDeclaration: "function (...values) { this.values = values }",
-      arguments: fields.map(({ value }) => handle(value)),
-    });
+    call(
+      "function (...values) { this.values = values }",
+      fields.map(({ value }) => handle(value)),
+    );
     return fields.map(({ name }, i) => [name, exchange.values[i]]);
   } finally {
     Reflect.deleteProperty(process, meetingPoint);
@@ -61,26 +69,23 @@ function ask(object: object): [string, unknown][] {
   }
 }
 
-interface RemoteObject {
-  readonly objectId?: string;
+/** The declarations of Node.js 20 lack the private properties. */
+interface Properties extends Runtime.GetPropertiesReturnType {
+  readonly privateProperties?: readonly { readonly name: string; readonly value?: Runtime.RemoteObject }[];
 }
 
-interface Answer {
-  readonly result: RemoteObject;
-  readonly privateProperties?: readonly { readonly name: string; readonly value?: RemoteObject }[];
-}
-
-function handle(remote: RemoteObject | undefined): { objectId: string } {
+function handle(remote: Runtime.RemoteObject | undefined): { objectId: string } {
   if (remote?.objectId === undefined) throw new Error("the debugger does not know the object");
   return { objectId: remote.objectId };
 }
 
-/** Sends a command to the debugger. In the same thread, it answers before `post` returns. */
-function send(session: Session, method: string, parameters: object): Answer {
-  let answer: Answer | undefined;
-  session.post(method, parameters, (_, result) => {
-    answer = result as Answer | undefined;
+/** Returns the debugger's answer to a command. In the same thread, it answers before `post` returns. */
+function answer<T>(post: (done: (error: Error | null, result: T) => void) => void): T {
+  const answers: T[] = [];
+  post((error, result) => {
+    if (error === null) answers.push(result);
   });
-  if (answer === undefined) throw new Error(`${method} failed`);
-  return answer;
+  const [first] = answers;
+  if (first === undefined) throw new Error("the debugger refused a command");
+  return first;
 }

@@ -57,36 +57,73 @@ declare module "./tensor.js" {
 }
 
 const methods = {
-  add: elementwise.add,
-  subtract: elementwise.subtract,
-  multiply: elementwise.multiply,
-  divide: elementwise.divide,
-  negate: elementwise.negate,
-  exp: elementwise.exp,
-  log: elementwise.log,
-  sqrt: elementwise.sqrt,
-  square: elementwise.square,
-  tanh: elementwise.tanh,
-  sigmoid: elementwise.sigmoid,
-  relu: elementwise.relu,
-  gelu: elementwise.gelu,
-  silu: elementwise.silu,
-  cast: elementwise.cast,
-  reshape: elementwise.reshape,
-  sum: reduce.sum,
-  mean: reduce.mean,
-  argmax: reduce.argmax,
-  matmul: linear.matmul,
-  logSoftmax: loss.logSoftmax,
-  backward,
-};
+  add(other) {
+    return elementwise.add(this, other);
+  },
+  subtract(other) {
+    return elementwise.subtract(this, other);
+  },
+  multiply(other) {
+    return elementwise.multiply(this, other);
+  },
+  divide(other) {
+    return elementwise.divide(this, other);
+  },
+  negate() {
+    return elementwise.negate(this);
+  },
+  exp() {
+    return elementwise.exp(this);
+  },
+  log() {
+    return elementwise.log(this);
+  },
+  sqrt() {
+    return elementwise.sqrt(this);
+  },
+  square() {
+    return elementwise.square(this);
+  },
+  tanh() {
+    return elementwise.tanh(this);
+  },
+  sigmoid() {
+    return elementwise.sigmoid(this);
+  },
+  relu() {
+    return elementwise.relu(this);
+  },
+  gelu() {
+    return elementwise.gelu(this);
+  },
+  silu() {
+    return elementwise.silu(this);
+  },
+  cast(dtype) {
+    return elementwise.cast(this, dtype);
+  },
+  reshape(shape) {
+    return elementwise.reshape(this, shape);
+  },
+  sum(axes) {
+    return reduce.sum(this, axes);
+  },
+  mean(axes) {
+    return reduce.mean(this, axes);
+  },
+  argmax() {
+    return reduce.argmax(this);
+  },
+  matmul(other, options) {
+    return linear.matmul(this, other, options);
+  },
+  logSoftmax() {
+    return loss.logSoftmax(this);
+  },
+  backward(gradient) {
+    backward(this, gradient);
+  },
+} satisfies Partial<Tensor> & ThisType<Tensor>;
 
-for (const [name, operation] of Object.entries(methods)) {
-  Object.defineProperty(Tensor.prototype, name, {
-    configurable: true,
-    writable: true,
-    value(this: Tensor, ...rest: unknown[]) {
-      return (operation as (x: Tensor, ...rest: unknown[]) => unknown)(this, ...rest);
-    },
-  });
-}
+for (const [name, value] of Object.entries(methods))
+  Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value });

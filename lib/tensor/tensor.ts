@@ -128,9 +128,9 @@ export class Tensor<D extends DataType = DataType> {
    * @throws StepsizeError `invalid-argument` if the tensor has not exactly one element; otherwise as {@link read}
    */
   async item(): Promise<number> {
-    if (this.size !== 1)
+    const [value] = this.size === 1 ? await this.read() : [];
+    if (value === undefined)
       throw new StepsizeError("invalid-argument", `item: expected a tensor with one element, got ${this}`);
-    const value = (await this.read())[0] as number;
     return this.dtype === "bfloat16" ? bfloat16Value(value) : value;
   }
 

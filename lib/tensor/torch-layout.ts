@@ -1,3 +1,4 @@
+import { hasAxes } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import type { TypedArray } from "../native/index.js";
 
@@ -35,17 +36,13 @@ export interface HasTorchNames {
 
 /** @internal Returns the layout in PyTorch of the tensor at a path. */
 export function torchLayoutOf(table: TorchNames | undefined, path: string, shape: readonly number[]): TorchLayout {
-  return table?.layouts?.get(path) ?? (hasFourAxes(shape) ? "convolution" : "same");
-}
-
-function hasFourAxes(shape: readonly number[]): shape is readonly [number, number, number, number] {
-  return shape.length === 4;
+  return table?.layouts?.get(path) ?? (hasAxes(shape, 4) ? "convolution" : "same");
 }
 
 /** @internal Returns the shape in PyTorch of a tensor that has a shape here. */
 export function torchShape(shape: readonly number[], layout: TorchLayout): readonly number[] {
   transpositionOf(shape, layout);
-  if (layout !== "convolution" || !hasFourAxes(shape)) return shape;
+  if (layout !== "convolution" || !hasAxes(shape, 4)) return shape;
   const [outputs, height, width, inputs] = shape;
   return [outputs, inputs, height, width];
 }
@@ -54,23 +51,22 @@ export function torchShape(shape: readonly number[], layout: TorchLayout): reado
  * @internal Converts values to PyTorch's order. `shape` is the shape here. Returns the array itself if the orders
  * agree.
  */
-export function toTorchOrder<T extends TypedArray>(values: T, shape: readonly number[], layout: TorchLayout): T {
-  const { blocks, rows, columns } = transpositionOf(shape, layout);
-  return transposed(values, blocks, rows, columns);
+export function toTorchOrder(values: TypedArray, shape: readonly number[], layout: TorchLayout): TypedArray {
+  const { rows, columns } = transpositionOf(shape, layout);
+  return transposed(values, rows, columns);
 }
 
 /**
  * @internal Converts values from PyTorch's order. `shape` is the shape here. Returns the array itself if the orders
  * agree.
  */
-export function fromTorchOrder<T extends TypedArray>(values: T, shape: readonly number[], layout: TorchLayout): T {
-  const { blocks, rows, columns } = transpositionOf(shape, layout);
-  return transposed(values, blocks, columns, rows);
+export function fromTorchOrder(values: TypedArray, shape: readonly number[], layout: TorchLayout): TypedArray {
+  const { rows, columns } = transpositionOf(shape, layout);
+  return transposed(values, columns, rows);
 }
 
-/** The difference between both orders: each block is [rows, columns] here and [columns, rows] in PyTorch. */
+/** The difference between both orders: each block of values is [rows, columns] here and [columns, rows] in PyTorch. */
 interface Transposition {
-  readonly blocks: number;
   readonly rows: number;
   readonly columns: number;
 }
@@ -79,28 +75,31 @@ function transpositionOf(shape: readonly number[], layout: TorchLayout): Transpo
   const fail = (expected: string): never => {
     throw new StepsizeError("invalid-argument", `torchNames: layouts: expected ${expected}, got one of [${shape}]`);
   };
-  if (layout === "same") return { blocks: 1, rows: 1, columns: 1 };
+  if (layout === "same") return { rows: 1, columns: 1 };
   if (layout === "convolution") {
-    if (!hasFourAxes(shape)) return fail("a tensor of four axes for the layout convolution");
-    const [outputs, height, width, inputs] = shape;
-    return { blocks: outputs, rows: height * width, columns: inputs };
+    if (!hasAxes(shape, 4)) return fail("a tensor of four axes for the layout convolution");
+    const [, height, width, inputs] = shape;
+    return { rows: height * width, columns: inputs };
   }
   const [height, width, channels] = layout.flattened;
-  const [outputs, inputs] = shape;
-  if (outputs === undefined || shape.length !== 2 || inputs !== height * width * channels)
+  if (shape.length !== 2 || shape[1] !== height * width * channels)
     return fail(
       `a tensor of [outputs, ${height}·${width}·${channels}] for the layout flattened: [${layout.flattened}]`,
     );
-  return { blocks: outputs, rows: height * width, columns: channels };
+  return { rows: height * width, columns: channels };
 }
 
-function transposed<T extends TypedArray>(values: T, blocks: number, rows: number, columns: number): T {
+function transposed(values: TypedArray, rows: number, columns: number): TypedArray {
   if (rows === 1 || columns === 1) return values;
-  const result = new (values.constructor as new (length: number) => T)(values.length);
-  const size = rows * columns;
-  for (let start = 0; start < blocks * size; start += size)
-    for (let row = 0; row < rows; row++)
-      for (let column = 0; column < columns; column++)
-        result[start + column * rows + row] = values[start + row * columns + column] as number;
+  const result = values.slice();
+  let [block, row, column] = [0, 0, 0];
+  values.forEach((value) => {
+    result[block + column * rows + row] = value;
+    if (++column < columns) return;
+    column = 0;
+    if (++row < rows) return;
+    row = 0;
+    block += rows * columns;
+  });
   return result;
 }
