@@ -10,12 +10,11 @@ import {
   openDevice,
   ops,
   schedule,
+  type Tensor,
   Trainer,
   tensor,
   withGradient,
 } from "stepsize";
-
-type Tensor = ops.Tensor;
 
 /**
  * x·sigmoid(x), also known as swish. As `ops.multiply(x, ops.sigmoid(x))` it would have its gradient automatically.

@@ -16,8 +16,18 @@ export * as nn from "./nn/index.js";
 export * from "./optim/index.js";
 export * as schedule from "./schedule/index.js";
 export * as theory from "./schedule/theory/index.js";
-export * as ops from "./tensor/index.js";
-export { backward, noGrad, Tensor, tensor, tidy, withGradient } from "./tensor/index.js";
+export {
+  backward,
+  type Differentiation,
+  type NestedNumbers,
+  noGrad,
+  Tensor,
+  type TensorOptions,
+  tensor,
+  tidy,
+  withGradient,
+} from "./tensor/index.js";
+export * as ops from "./tensor/operations/index.js";
 export { type GenerateOptions, generate } from "./text/index.js";
 export {
   type BestEvaluation,

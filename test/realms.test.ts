@@ -161,11 +161,11 @@ describe("arrays of another realm are accepted", () => {
 
 describe("objects of another realm", () => {
   test("keep the tensors that tidy returns in them", async () => {
-    const box = ops.tidy(() =>
+    const box = lib.tidy(() =>
       Object.assign(foreign<{ list: unknown[] }>("{ list: [] }"), { x: ops.ones(device, [1]) }),
     );
     expect(box.x.disposed).toBe(false);
-    const list = ops.tidy(() => foreign<Tensor[]>("[]").concat([ops.ones(device, [1])]));
+    const list = lib.tidy(() => foreign<Tensor[]>("[]").concat([ops.ones(device, [1])]));
     expect(list[0]!.disposed).toBe(false);
   });
 

@@ -3,7 +3,7 @@ import { invalidArgument } from "../errors.js";
 import { Flatten, Linear, Module, Seeds } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
-import { mostLayers, type PlaceOptions, placeNames } from "./place.js";
+import { maxLayers, type PlaceOptions, placeNames } from "./place.js";
 
 /** Options of {@link mlp}. */
 export interface MLPOptions {
@@ -51,7 +51,7 @@ export class MLP extends Module {
     const { inputs, hidden = [512, 512], classes, device, seed = 0 } = checkedOptions("mlp", mlpNames, options);
     const seeds = new Seeds(seed);
     expectShape("mlp.hidden", hidden);
-    if (hidden.length > mostLayers) invalidArgument("mlp.hidden", `at most ${mostLayers} layers`, hidden);
+    if (hidden.length > maxLayers) invalidArgument("mlp.hidden", `at most ${maxLayers} layers`, hidden);
     let width = inputs;
     this.layers = [...hidden, classes].map((outputs, i) => {
       const activation = i < hidden.length ? { activation: "relu" as const } : {};

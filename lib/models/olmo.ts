@@ -14,7 +14,7 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/index.js";
-import { mostLayers, type Place, type PlaceOptions, placeNames } from "./place.js";
+import { maxLayers, type Place, type PlaceOptions, placeNames } from "./place.js";
 
 /** Options of {@link olmo}. */
 export interface OlmoOptions {
@@ -320,7 +320,7 @@ export class Olmo extends Module {
     for (const name of ["vocabulary", "context", "width", "layers", "heads", "keyValueHeads", "hidden"] as const)
       if (!Number.isSafeInteger(complete[name]) || complete[name] < 1)
         invalidArgument(`olmo.${name}`, "a whole number of at least 1", complete[name]);
-    if (layers > mostLayers) invalidArgument("olmo.layers", `at most ${mostLayers} layers`, layers);
+    if (layers > maxLayers) invalidArgument("olmo.layers", `at most ${maxLayers} layers`, layers);
     for (const name of ["normEpsilon", "ropeBase", "clip"] as const)
       if (!(complete[name] > 0)) invalidArgument(`olmo.${name}`, "a number above 0", complete[name]);
     if (complete.norm !== "layernorm" && complete.norm !== "rmsnorm")

@@ -14,7 +14,7 @@ export interface PlaceOptions {
 export const placeNames = optionNames<PlaceOptions>({ device: true, seed: true });
 
 /** Largest number of layers. Without a limit, a wrong number would allocate layers until memory is exhausted. */
-export const mostLayers = 4096;
+export const maxLayers = 4096;
 
 /** Device and random streams of a model's layers. */
 export interface Place {

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
-import { mostLayers, type PlaceOptions, placeNames } from "./place.js";
+import { maxLayers, type PlaceOptions, placeNames } from "./place.js";
 import { BasicBlock } from "./residual-blocks.js";
 import { ResNet } from "./residual-network.js";
 
@@ -46,8 +46,8 @@ const names = optionNames<ResNetOptions & PlaceOptions>({
 export function resnet(options: ResNetOptions & PlaceOptions): ResNet {
   const { depth, classes, channels = 3, width = 16, ...place } = checkedOptions("resnet", names, options);
   const perStage = typeof depth === "number" ? (depth - 2) / 6 : Number.NaN;
-  if (!Number.isInteger(perStage) || perStage < 1 || depth > mostLayers)
-    invalidArgument("depth", `6n + 2 for some n ≥ 1: 8, 14, 20, 32, … up to ${mostLayers}`, depth);
+  if (!Number.isInteger(perStage) || perStage < 1 || depth > maxLayers)
+    invalidArgument("depth", `6n + 2 for some n ≥ 1: 8, 14, 20, 32, … up to ${maxLayers}`, depth);
   const stages = [perStage, perStage, perStage];
   const stem = { kernel: 3, stride: 1, pool: false };
   return new ResNet({ stem, block: BasicBlock, stages, width, classes, channels }, place);

@@ -49,13 +49,13 @@ export interface NativeList {
    * @param places for each tensor, the index of its parameter among all parameters of the optimizer
    */
   set(tensors: readonly (NativeTensor | TypedArray | DevicePointer)[], places?: Int32Array): void;
-  /** Records the number of in-place writes of each tensor. `set` does so too. */
+  /** Notes the number of in-place writes of each tensor. `set` does so too. */
   note(): void;
   /** Returns the indexes of tensors that were written since and not disposed; null if there are none. */
   changed(): number[] | null;
 }
 
-/** Captured work. */
+/** The native side of a capture. */
 export interface NativeCapture {
   replay(times: number): void;
   dispose(): void;
@@ -65,7 +65,7 @@ export interface NativeCapture {
 export interface MemoryStatistics {
   /** Bytes that tensors use. */
   readonly allocated: number;
-  /** Bytes that are free and kept for later tensors. */
+  /** Bytes that are free and cached for later tensors. */
   readonly cached: number;
   /** Largest sum of `allocated` and `cached` so far, in bytes. */
   readonly peak: number;

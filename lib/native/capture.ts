@@ -9,7 +9,7 @@ export interface ReplayHost {
 }
 
 /**
- * Work that `device.capture` recorded, to be replayed with one call.
+ * Work that `device.capture` captured, to be replayed with one call.
  *
  * @example
  * ```ts
@@ -18,22 +18,22 @@ export interface ReplayHost {
  * const device = await openDevice("cpu");
  * const x = tensor(device, [1, 2, 3]);
  * let y = x;
- * const captured = device.capture(() => {
+ * const capture = device.capture(() => {
  *   y = x.square();
  * });
- * captured.replay();
+ * capture.replay();
  * console.log(await y.read()); // 1, 4, 9
  * ```
  */
 export class Capture {
-  readonly #native: NativeDevice;
+  readonly #device: NativeDevice;
   readonly #hosts: ReplayHost[] = [];
-  #graph: NativeCapture | undefined;
+  #native: NativeCapture | undefined;
   #refused: { readonly error: unknown } | undefined;
 
   /** @internal Use `device.capture`. */
-  constructor(native: NativeDevice) {
-    this.#native = native;
+  constructor(device: NativeDevice) {
+    this.#device = device;
   }
 
   /** @internal Registers callbacks around every replay. */
@@ -51,13 +51,13 @@ export class Capture {
     if (this.#refused) throw this.#refused.error;
   }
 
-  /** @internal Ends the recording. */
+  /** @internal Ends the capture. */
   end(): void {
-    this.#graph = this.#native.endCapture();
+    this.#native = this.#device.endCapture();
   }
 
   /**
-   * Enqueues the captured work.
+   * Replays the capture: enqueues its work.
    *
    * On a CPU the call returns at once. On a GPU each replay is a launch, and the call waits while the driver's queue of
    * about 1,000 launches is full. A terminated worker thread stops at the next operation on a CPU, and after at most 64
@@ -70,13 +70,13 @@ export class Capture {
    */
   replay(times = 1): void {
     for (const host of this.#hosts) host.before();
-    this.#graph?.replay(times);
+    this.#native?.replay(times);
     for (const host of this.#hosts) host.after(times);
   }
 
-  /** Frees the memory of the captured work, which can no longer be replayed. */
+  /** Frees the memory of the capture, which can no longer be replayed. */
   dispose(): void {
-    this.#graph?.dispose();
+    this.#native?.dispose();
   }
 
   /** Calls {@link dispose} at the end of a `using` block. */

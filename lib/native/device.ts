@@ -59,7 +59,7 @@ export class Device {
   readonly native: NativeDevice;
   /** @internal The layout of the tensors that an optimizer step reads. */
   readonly stepLayout: StepLayout;
-  /** @internal The capture that is being recorded; `undefined` outside of `capture`. */
+  /** @internal The capture in progress; `undefined` outside of `capture`. */
   capturing: Capture | undefined;
   readonly #ids: ReadonlyMap<string, number>;
 
@@ -110,7 +110,7 @@ export class Device {
   }
 
   /**
-   * Records the work that a function enqueues, without executing it. {@link Capture.replay} executes it with one call,
+   * Captures the work that a function enqueues, without executing it. {@link Capture.replay} executes it with one call,
    * as often as needed. On a GPU it is a CUDA graph, on a CPU a list of records.
    *
    * Tensors that are made inside have memory of their own, which contains the values of the last replay. Memory of
@@ -121,7 +121,7 @@ export class Device {
    *
    * @param work a synchronous function; work after an `await` would not be captured
    * @throws StepsizeError `invalid-argument` if `work` is not a function or returns a promise; `invalid-state` if it
-   * does something that cannot be captured; `out-of-memory` or `device-failed` if an operation cannot be recorded.
+   * does something that cannot be captured; `out-of-memory` or `device-failed` if an operation cannot be captured.
    * Nothing has been executed then.
    */
   capture(work: () => void): Capture {
@@ -140,7 +140,7 @@ export class Device {
       }
       capture.expectWhole();
     } catch (error) {
-      // The recorded work is dropped. A further error must not hide the first one.
+      // The capture is dropped. A further error must not hide the first one.
       try {
         this.native.endCapture().dispose();
       } catch {}

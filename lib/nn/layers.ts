@@ -400,7 +400,7 @@ export class SiLU extends Module {
 /**
  * A layer that flattens all axes but the first, from [N, …] to [N, product of the others].
  *
- * Images keep the order [height, width, channels]. In PyTorch the channels come first, so the weights of a following
+ * Images have the order [height, width, channels]. In PyTorch the channels come first, so the weights of a following
  * linear layer have the layout `flattened` there; see {@link TorchLayout}.
  *
  * @example

@@ -28,7 +28,7 @@ export {
  * A loss function, from a model's outputs and the targets to a scalar. A custom loss is a function of tensors.
  *
  * A step of several batches, or an evaluation, averages several losses. Each loss is weighted by the total weight over
- * which it is a mean. The losses of this library and {@link weightedMean} record it; see {@link weightOf}. For a tensor
+ * which it is a mean. The losses of this library and {@link weightedMean} store it; see {@link weightOf}. For a tensor
  * that is computed from them, set it with {@link withWeight}. Any other loss has the number of labels in its batch as
  * its weight.
  */

@@ -7,7 +7,7 @@ import { Tensor } from "../tensor/index.js";
 export type IsModule<Module extends object> = (value: object) => value is Module;
 
 /** Number of properties above which an object without nested objects, such as a vocabulary, is searched only once. */
-const mostAskedAgain = 1_000;
+const maxWalkedAgain = 1_000;
 
 /** Large objects that contain no objects. A walk visits each property, and parameters are listed at every step. */
 const tables = new WeakSet<object>();
@@ -19,7 +19,7 @@ export const noName = "\0";
  * Largest number of objects of other classes that a search visits. It bounds the search if an object refers to much
  * else.
  */
-const mostSearched = 10_000;
+const maxSearched = 10_000;
 
 /**
  * A walk over the tensors and modules that an object contains.
@@ -31,7 +31,7 @@ export class Walk<Module extends object> {
   /** All visited objects, including containers. */
   readonly seen = new Set<object>();
   /** Objects of other classes, whose contents were not visited. */
-  readonly others: { readonly path: string; readonly holder: object; readonly value: object }[] = [];
+  readonly unvisited: { readonly path: string; readonly holder: object; readonly value: object }[] = [];
   readonly #isModule: IsModule<Module>;
   readonly #found: (path: string, member: Tensor | Module) => void;
 
@@ -58,7 +58,7 @@ export class Walk<Module extends object> {
     else if (types.isMap(value)) this.#map(path, value, holder);
     else if (types.isSet(value)) this.#set(path, value, holder);
     else if (isPlainObject(value)) this.#properties(value, `${path}.`, holder);
-    else this.others.push({ path, holder, value });
+    else this.unvisited.push({ path, holder, value });
   }
 
   #properties(object: object, prefix: string, holder: object): void {
@@ -71,7 +71,7 @@ export class Walk<Module extends object> {
       objects++;
       this.value(prefix + (typeof key === "string" ? key : (key.description ?? noName)), value, holder);
     }
-    if (objects === 0 && keys.length > mostAskedAgain) tables.add(object);
+    if (objects === 0 && keys.length > maxWalkedAgain) tables.add(object);
   }
 
   #array(path: string, array: readonly unknown[], holder: object): void {
@@ -103,9 +103,9 @@ export function membersOf<Module extends object>(value: unknown, isModule: IsMod
   const walk = new Walk(isModule, (_, member) => members.push(member));
   walk.value("0", value, {});
   // The list grows during the loop.
-  for (const [next, { value: other }] of walk.others.entries()) {
-    if (next === mostSearched) break;
-    if (!(other instanceof Device || ArrayBuffer.isView(other))) walk.inside(other);
+  for (const [next, { value: object }] of walk.unvisited.entries()) {
+    if (next === maxSearched) break;
+    if (!(object instanceof Device || ArrayBuffer.isView(object))) walk.inside(object);
   }
   return members;
 }

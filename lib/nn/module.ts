@@ -147,7 +147,7 @@ export abstract class Module {
    * Changes the storage precision of all parameters, and so that of activations and gradients. Returns the module.
    *
    * `bf16` takes half of the memory of float32 and has 8 significant bits. Sums, statistics, losses and buffers stay
-   * float32. Call it before the optimizer is made, which then keeps float32 master weights.
+   * float32. Call it before the optimizer is made, which then has float32 master weights.
    *
    * @throws StepsizeError `invalid-argument` for an unknown precision; `out-of-memory`
    */
@@ -288,7 +288,7 @@ function refuseHidden(walk: Walk<Module>, modules: readonly (readonly [path: str
     }
   }
   const holders = new Set<object>(modules.map(([, module]) => module));
-  for (const { path, holder, value } of walk.others) {
+  for (const { path, holder, value } of walk.unvisited) {
     if (isOfAnotherCopy(value))
       refusePart(path, `expected parts made by this copy of stepsize, got ${describe(value)}`);
     const hidden = holders.has(holder) ? hiddenIn(value, holder, walk) : undefined;
@@ -324,16 +324,16 @@ function refusePart(path: string, problem: string): never {
   throw new StepsizeError("invalid-state", `${path}: ${problem}`);
 }
 
-/** Returns the differences between a state and the module's own tensors, as text. */
-function differences(own: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string, Described>): string[] {
+/** Returns the differences between a state and the module's tensors, as text. */
+function differences(members: ReadonlyMap<string, Tensor>, state: ReadonlyMap<string, Described>): string[] {
   const shapeOf = (tensor: Described) => `${tensor.dtype}[${tensor.shape.join(",")}]`;
   const problems: string[] = [];
-  for (const [path, tensor] of own) {
+  for (const [path, tensor] of members) {
     const given = state.get(path);
     if (!given) problems.push(`${path} is missing`);
     else if (shapeOf(given) !== shapeOf(tensor))
       problems.push(`${path} is ${shapeOf(given)}, the model has ${shapeOf(tensor)}`);
   }
-  for (const path of state.keys()) if (!own.has(path)) problems.push(`${shown(path)} is not part of the model`);
+  for (const path of state.keys()) if (!members.has(path)) problems.push(`${shown(path)} is not part of the model`);
   return problems.length > 6 ? [...problems.slice(0, 5), `and ${problems.length - 5} more differences`] : problems;
 }

@@ -15,7 +15,7 @@ export function composeTorchNames(module: Module, nameOf: (member: string) => st
     return { path: `${path}.`, prefix: name === "" ? "" : `${name}.`, table: child.torchNames() };
   });
   for (const path of module.stateDict().keys()) {
-    const child = children.find((one) => path.startsWith(one.path));
+    const child = children.find((candidate) => path.startsWith(candidate.path));
     if (!child) {
       names.set(path, nameOf(path));
       continue;

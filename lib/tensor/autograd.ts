@@ -9,14 +9,15 @@ import type { Inputs, ResultOf } from "./results.js";
 import { openScope, track, untrack } from "./scope.js";
 import { execute, expectTensor, type GraphNode, run, Tensor } from "./tensor.js";
 
-let recording = true;
+let graphEnabled = true;
 
 /**
- * Runs a function without recording operations for `backward()`, for example for an evaluation or a manual update.
+ * Runs a function without adding its operations to the graph of `backward()`, for example for an evaluation or a manual
+ * update.
  *
  * @returns the result of `block`
  * @throws StepsizeError `invalid-argument` if `block` is not a function or returns a promise, because its later
- * operations would be recorded
+ * operations would be added
  *
  * @example
  * ```ts
@@ -30,21 +31,21 @@ let recording = true;
  */
 export function noGrad<T>(block: () => T): T {
   expectFunction("block", block);
-  const before = recording;
-  recording = false;
+  const before = graphEnabled;
+  graphEnabled = false;
   try {
     const result = block();
     if (isPromise(result))
       throw new StepsizeError("invalid-argument", "noGrad: expected a function that returns at once, got a promise");
     return result;
   } finally {
-    recording = before;
+    graphEnabled = before;
   }
 }
 
-/** @internal Returns whether an operation on these tensors is recorded. */
-export function isRecorded(inputs: readonly Tensor[]): boolean {
-  return recording && inputs.some((input) => input.requiresGrad);
+/** @internal Returns whether an operation on these tensors is added to the graph. */
+export function needsGraph(inputs: readonly Tensor[]): boolean {
+  return graphEnabled && inputs.some((input) => input.requiresGrad);
 }
 
 /** The gradient of a differentiable operation. */
@@ -60,7 +61,7 @@ export interface Differentiation {
 }
 
 /**
- * @internal Runs an operation of the table and records its gradient. The first result is the output. The other results
+ * @internal Runs an operation of the table and adds it to the graph. The first result is the output. The other results
  * are used by the gradient only.
  */
 export function differentiable<
@@ -85,8 +86,8 @@ export function differentiable(
 }
 
 /**
- * @internal Records the gradient of a result that was computed before. `extras` are used by the gradient only: they are
- * disposed with the graph, or at once if nothing is recorded.
+ * @internal Adds a result that was computed before to the graph. `extras` are used by the gradient only: they are
+ * disposed with the graph, or at once if the result is not added.
  */
 export function attachGradient<D extends DataType>(
   operation: string,
@@ -95,8 +96,8 @@ export function attachGradient<D extends DataType>(
   extras: readonly Tensor[],
   differentiate: () => Differentiation,
 ): Tensor<D> {
-  if (isRecorded(inputs)) {
-    record(operation, inputs, output, extras, differentiate());
+  if (needsGraph(inputs)) {
+    addNode(operation, inputs, output, extras, differentiate());
   } else {
     for (const extra of extras) extra.dispose();
   }
@@ -137,7 +138,7 @@ export function withGradient<D extends DataType>(
   expectDifferentiation(differentiation);
   if (output.node)
     throw new StepsizeError("invalid-argument", "withGradient: the output has a gradient; compute it inside noGrad");
-  if (isRecorded(inputs)) record("withGradient", inputs, output, [], differentiation);
+  if (needsGraph(inputs)) addNode("withGradient", inputs, output, [], differentiation);
   return output;
 }
 
@@ -149,7 +150,7 @@ function expectDifferentiation(given: Differentiation): void {
   for (const [i, saved] of saves.entries()) expectTensor(`saves[${i}]`, saved);
 }
 
-function record(
+function addNode(
   operation: string,
   inputs: readonly Tensor[],
   output: Tensor,
@@ -206,9 +207,9 @@ export function backward(root: Tensor, gradient?: Tensor): void {
     const leaves = new Set<Tensor>();
     const gradients = new Map<Tensor, Tensor>([[root, seedOf(root, gradient)]]);
     for (const node of order) {
-      const own = gradients.get(node.output);
+      const received = gradients.get(node.output);
       gradients.delete(node.output);
-      if (own) propagate(node, own, gradients, leaves);
+      if (received) propagate(node, received, gradients, leaves);
       release(node, root);
     }
     noteLeaves(leaves);
@@ -224,13 +225,13 @@ export function backward(root: Tensor, gradient?: Tensor): void {
 function seedOf(root: Tensor, gradient: Tensor | undefined): Tensor {
   if (gradient && gradient.size !== 1)
     throw new StepsizeError("invalid-argument", `backward: expected a gradient with one element, got ${gradient}`);
-  const one = new Tensor(root.device, root.device.native.create(root.dtype, root.shape));
-  execute("fill", [one, root], { value: 1 });
-  if (!gradient) return one;
+  const ones = new Tensor(root.device, root.device.native.create(root.dtype, root.shape));
+  execute("fill", [ones, root], { value: 1 });
+  if (!gradient) return ones;
   const cast = run("cast", [gradient], { dtype: root.dtype });
   const given = new Tensor(root.device, root.device.native.reshape(cast.handle, root.shape));
-  const seed = run("multiply", [one, given]);
-  for (const other of [one, cast, given]) other.dispose();
+  const seed = run("multiply", [ones, given]);
+  for (const temporary of [ones, cast, given]) temporary.dispose();
   return seed;
 }
 
@@ -271,8 +272,8 @@ function propagate(node: GraphNode, gradient: Tensor, gradients: Map<Tensor, Ten
     given.add(result);
   });
   gradient.dispose();
-  for (const [input, own] of received) {
-    accumulate(input, own, gradients);
+  for (const [input, part] of received) {
+    accumulate(input, part, gradients);
     if (!input.node) leaves.add(input);
   }
 }

@@ -3,7 +3,7 @@ import type { Tensor } from "./tensor.js";
 
 const copies = new WeakMap<Tensor, { readonly values: TypedArray; readonly version: number }>();
 
-/** Keeps a copy of the values from which a tensor was made, for {@link hostValues}. */
+/** Stores a copy of the values from which a tensor was made, for {@link hostValues}. */
 export function rememberValues(tensor: Tensor, values: TypedArray): void {
   copies.set(tensor, { values: values.slice(), version: tensor.handle.version });
 }

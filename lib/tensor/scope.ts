@@ -19,10 +19,10 @@ export function untrack(tensor: Tensor): void {
 /** @internal Opens a scope. The returned function closes it and returns the tensors that were made inside. */
 export function openScope(): () => Set<Tensor> {
   const outer = current;
-  const own = new Set<Tensor>();
-  current = own;
+  const made = new Set<Tensor>();
+  current = made;
   return () => {
     current = outer;
-    return own;
+    return made;
   };
 }

@@ -66,7 +66,7 @@ export class Tensor<D extends DataType = DataType> {
   readonly shape: readonly number[];
   /** Type of the elements. */
   readonly dtype: D;
-  /** Whether operations on this tensor are recorded for `backward()`. Default false. */
+  /** Whether operations on this tensor are added to the graph of `backward()`. Default false. */
   requiresGrad = false;
   /** Gradient that `backward()` computed. `undefined` before that and after `zeroGrad()`. */
   grad: Tensor<D> | undefined;
@@ -229,7 +229,7 @@ function expectInputs(operation: string, inputs: readonly Tensor[]): asserts inp
     if (!(inputs[i] instanceof Tensor)) invalidArgument(`${operation}: tensor ${i}`, "a tensor", inputs[i]);
 }
 
-/** @internal Enqueues an operation and wraps its results, without recording it for a gradient. */
+/** @internal Enqueues an operation and wraps its results, without adding it to the graph. */
 export function execute<
   const Operation extends string,
   const I extends Inputs,

@@ -50,7 +50,7 @@ function reachable(result: unknown): ReadonlySet<unknown> {
   const pending: unknown[] = [result];
   // Pushed one by one: `push(...values)` would overflow the stack for a long array.
   const add = (values: readonly unknown[]) => {
-    for (const one of values) pending.push(one);
+    for (const value of values) pending.push(value);
   };
   while (pending.length > 0) {
     const value = pending.pop();

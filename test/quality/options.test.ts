@@ -16,7 +16,7 @@ const parts: Record<string, { readonly surface: object; readonly folders: readon
   data: { surface: data, folders: ["data"] },
   models: { surface: models, folders: ["models"] },
   nn: { surface: nn, folders: ["nn", "tensor"] },
-  ops: { surface: ops, folders: ["tensor", "tensor/operations"] },
+  ops: { surface: ops, folders: ["tensor/operations"] },
   schedule: { surface: schedule, folders: ["schedule"] },
   theory: { surface: theory, folders: ["schedule/theory"] },
   stepsize: { surface: lib, folders: ["curvature", "native", "optim", "tensor", "text", "train"] },
@@ -81,7 +81,7 @@ function publicCalls(): string[] {
   const found = Object.entries(parts).flatMap(([part, { surface, folders }]) =>
     folders.flatMap((place) => {
       const files = readdirSync(join(dist, place)).filter((file) => file.endsWith(".d.ts"));
-      const index = readFileSync(join(dist, place.split("/")[0]!, "index.d.ts"), "utf8");
+      const index = readFileSync(join(dist, place, "index.d.ts"), "utf8");
       const isPublic = (name: string) => name in surface || new RegExp(`type ${name}\\b|\\b${name}[,} ]`).test(index);
       const isHere = (name: string) => (part === "stepsize" || part === "nn" ? name in surface : isPublic(name));
       return files
@@ -176,7 +176,6 @@ const calls: Record<string, (more: object) => unknown> = {
   "ops.normalizeImages": (more) => ops.normalizeImages(x, { factor: channels(), offset: channels(), ...more }),
   "ops.rmsNorm": (more) => ops.rmsNorm(x, undefined, more),
   "ops.rotary": (more) => ops.rotary(heads, more),
-  "ops.tensor": (more) => ops.tensor(device, 1, [], more),
   "ops.uniform": (more) => ops.uniform(device, [2], { seed: 0, ...more }),
   "schedule.joinSchedules": (more) => schedule.joinSchedules([schedule.constant(common)], more),
   "schedule.create": (more) => schedule.create("cosine", { ...common, ...more }),
@@ -226,7 +225,7 @@ for (const name of [
 
 /** Nested options, and options of calls that are inherited, overloaded or declared elsewhere. */
 const inner: Record<string, (more: object) => unknown> = {
-  "ops.Tensor.matmul": (more) => rows.matmul(rows, more),
+  "stepsize.Tensor.matmul": (more) => rows.matmul(rows, more),
   "stepsize.Adam": (more) => new lib.Adam(model.parameters(), { lr: 0.1, ...more }),
   "stepsize.AdamW": (more) => new lib.AdamW(model.parameters(), { lr: 0.1, ...more }),
   "stepsize.Optimizer.step": (more) => new lib.SGD([new Float32Array(1)], { lr: 1 }).step([new Float32Array(1)], more),

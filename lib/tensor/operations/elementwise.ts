@@ -193,8 +193,8 @@ export interface DropoutOptions {
   /** Index of a stream of the seed: a safe integer ≥ 0. Default 0. */
   readonly stream?: number;
   /**
-   * Number on the device that is added to the stream: a whole number, as a float32 tensor of shape []. Captured work
-   * uses it to count its calls. A negative number, NaN, and a number of 2^63 or more add 0. Default: nothing is added.
+   * Number on the device that is added to the stream: a whole number, as a float32 tensor of shape []. A capture uses
+   * it to count its calls. A negative number, NaN, and a number of 2^63 or more add 0. Default: nothing is added.
    */
   readonly calls?: Tensor;
 }

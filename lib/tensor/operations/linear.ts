@@ -1,7 +1,7 @@
 import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
-import { differentiable, isRecorded } from "../autograd.js";
+import { differentiable, needsGraph } from "../autograd.js";
 import { execute, expectTensor, expectTensors, run, type Tensor } from "../tensor.js";
 import { add, gelu, relu, reshape, silu } from "./elementwise.js";
 
@@ -73,24 +73,25 @@ const activations = { relu, gelu, silu } as const;
 export function linear<D extends DataType>(x: Tensor<D>, weight: Tensor, options: LinearOptions = {}): Tensor<D> {
   expectTensors({ x, weight });
   const { bias, activation, residual } = checkedOptions("linear", linearNames, options);
-  for (const [name, one] of Object.entries({ bias, residual })) if (one !== undefined) expectTensor(name, one);
+  for (const [name, given] of Object.entries({ bias, residual })) if (given !== undefined) expectTensor(name, given);
   const leading = x.shape.slice(0, -1);
   const shape = [...leading, ...weight.shape.slice(0, 1)];
   if (activation !== undefined && !Object.hasOwn(activations, activation))
     invalidArgument("activation", Object.keys(activations).join(", "), activation);
   if (residual && String(residual.shape) !== String(shape))
     invalidArgument("residual", `shape [${shape.join(", ")}]`, residual.shape);
-  const all = [x, weight, bias, residual].filter((one) => one !== undefined);
+  const inputs = [x, weight, bias, residual].filter((input) => input !== undefined);
   // The gradient of ReLU needs only its result, without a residual. Those of the others need the input of the
   // activation.
-  const isSeparate = activation !== undefined && (activation !== "relu" || residual !== undefined) && isRecorded(all);
+  const isSeparate =
+    activation !== undefined && (activation !== "relu" || residual !== undefined) && needsGraph(inputs);
   if (isSeparate) {
     const activated = activations[activation](linear(x, weight, { bias }));
     return residual ? add(activated, residual) : activated;
   }
   if (leading.length === 1) return product2d(x, weight, options);
   const count = leading.reduce((product, size) => product * size, 1);
-  const flat = <T extends DataType>(one: Tensor<T>) => reshape(one, [count, one.shape.at(-1) ?? 1]);
+  const flat = <T extends DataType>(rows: Tensor<T>) => reshape(rows, [count, rows.shape.at(-1) ?? 1]);
   const rows = product2d(flat(x), weight, { ...options, residual: residual && flat(residual) });
   return reshape(rows, shape);
 }
@@ -100,9 +101,9 @@ function product2d<D extends DataType>(
   weight: Tensor,
   { bias, activation, residual }: LinearOptions,
 ): Tensor<D> {
-  const more = [bias, residual].filter((one) => one !== undefined);
+  const epilogue = [bias, residual].filter((input) => input !== undefined);
   const attributes = { transposeB: true, bias: bias !== undefined, activation: activation ?? "none" };
-  return differentiable("matmul", [x, weight, ...more], attributes, (output) => ({
+  return differentiable("matmul", [x, weight, ...epilogue], attributes, (output) => ({
     saves: activation === "relu" ? [x, weight, output] : [x, weight],
     gradient: (given, needed) => {
       const g = activation === "relu" ? run("reluGradient", [output, given]) : given;

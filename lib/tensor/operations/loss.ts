@@ -102,7 +102,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
   const attributes = { smoothing, ignoreIndex, classWeights: !!classWeights, itemWeights: !!itemWeights };
   const [losses, total, weight, average, ...statistics] = execute("crossEntropy", inputs, attributes);
   const output = { mean: average, sum: total, none: losses }[reduction];
-  for (const other of [losses, average]) if (other !== output) other.dispose();
+  for (const result of [losses, average]) if (result !== output) result.dispose();
   if (reduction === "none") total.dispose();
   // The gradient may live longer than the mean, so it has its own handle of the weight.
   const extras = [reduction === "mean" ? weight.detach() : weight, ...statistics];

@@ -86,14 +86,14 @@ export function batchNormInference<D extends DataType>(
     gradient: (arrived, needed) => {
       const given = relu ? run("reluGradient", [output, arrived]) : arrived;
       // Computed in float32, the type of the statistics. The gradients are rounded to the types of their inputs.
-      const float = (one: Tensor) => asType(one, "float32");
+      const float = (tensor: Tensor) => asType(tensor, "float32");
       const [g, values, factor] = [float(given), float(x), float(gamma)];
       const deviation = run("sqrt", [run("affine", [runningVariance], { shift: epsilon })]);
       const leading = { axis: 0, count: x.shape.length - 1 };
-      const normalised = needed[1] ? run("divide", [run("subtract", [values, runningMean]), deviation]) : undefined;
+      const normalized = needed[1] ? run("divide", [run("subtract", [values, runningMean]), deviation]) : undefined;
       const gradients = [
         needed[0] ? run("multiply", [g, run("divide", [factor, deviation])]) : undefined,
-        normalised ? run("sum", [run("multiply", [g, normalised])], leading) : undefined,
+        normalized ? run("sum", [run("multiply", [g, normalized])], leading) : undefined,
         needed[2] ? run("sum", [g], leading) : undefined,
       ];
       return gradients.map((gradient) => gradient && asType(gradient, x.dtype));

@@ -96,14 +96,15 @@ export function weightOf(loss: Tensor): Tensor<"float32"> | undefined {
 export function withWeight<D extends DataType>(loss: Tensor<D>, weight: Tensor | number): Tensor<D> {
   expectTensor("loss", loss);
   if (loss.size !== 1) invalidTensor("loss", "a tensor with one element", loss);
-  const own = typeof weight === "number" ? full(loss.device, [], weight) : expectWeights("weight", weight, []).detach();
+  const total =
+    typeof weight === "number" ? full(loss.device, [], weight) : expectWeights("weight", weight, []).detach();
   const value = loss.detach();
   const scalar = new Tensor(loss.device, loss.device.native.reshape(value.handle, []));
   const float = asType(scalar, "float32");
-  const sum = multiply(float, own);
-  for (const one of new Set([value, scalar, float])) one.dispose();
+  const sum = multiply(float, total);
+  for (const temporary of new Set([value, scalar, float])) temporary.dispose();
   loss.totals?.sum.dispose();
   loss.totals?.weight.dispose();
-  loss.totals = { sum, weight: own };
+  loss.totals = { sum, weight: total };
   return loss;
 }
