@@ -1,5 +1,6 @@
 import { expectFinite, expectShape } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
+import { zip } from "../lookup.js";
 import { expectOptions, optionNames } from "../options.js";
 import type { PreprocessingOptions } from "../preprocessing-options.js";
 import { asType, type NormalizeOptions, normalizeImages, type Tensor, tensor, tidy } from "../tensor/index.js";
@@ -85,7 +86,7 @@ export class Preprocessing {
     const row = (values: readonly number[]) => tensor(like.device, Float32Array.from(values)).keep();
     this.#factors = {
       factor: row(std.map((value) => scale / value)),
-      offset: row(mean.map((value, i) => -value / (std[i] as number))),
+      offset: row(Array.from(zip(mean, std), ([value, deviation]) => -value / deviation)),
     };
     return this.#factors;
   }
