@@ -25,7 +25,14 @@ const backend = readdirSync(join(root, "native", "cuda"))
   .map((name) => `native/cuda/${name}`);
 // -x c++, because the compiler does not know the extension .cu. No contraction, as with nvcc. No strict aliasing,
 // because kernels move floats as float4, which nvcc allows.
-const emulated = ["-DSTEPSIZE_EMULATED", "-Itest/emulator", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-Wno-unknown-pragmas"];
+const emulated = [
+  "-DSTEPSIZE_EMULATED",
+  "-Itest/emulator",
+  "-O2",
+  "-ffp-contract=off",
+  "-fno-strict-aliasing",
+  "-Wno-unknown-pragmas",
+];
 // The interpreter identifies a kernel by its symbol, so each kernel needs a separate, exported one. Clang has no such
 // flags.
 const symbols = interprets

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { maxJsonDepth, JsonFault, parseJson } from "#lib/json.js";
+import { JsonFault, maxJsonDepth, parseJson } from "#lib/json.js";
 
 function faultOf(text: string, rules = {}): JsonFault {
   try {

@@ -92,14 +92,9 @@ function transpositionOf(shape: readonly number[], layout: TorchLayout): Transpo
 function transposed(values: TypedArray, rows: number, columns: number): TypedArray {
   if (rows === 1 || columns === 1) return values;
   const result = values.slice();
-  let [block, row, column] = [0, 0, 0];
-  values.forEach((value) => {
-    result[block + column * rows + row] = value;
-    if (++column < columns) return;
-    column = 0;
-    if (++row < rows) return;
-    row = 0;
-    block += rows * columns;
-  });
+  for (let block = 0; block < values.length; block += rows * columns)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++)
+        result[block + column * rows + row] = values[block + row * columns + column] ?? 0;
   return result;
 }

@@ -12,7 +12,15 @@ const raceDetector = "test/emulator/race_detector.cc";
 // No contraction, as in the builds of the library, because kernels use fused multiply-adds explicitly. No strict
 // aliasing, because kernels move floats as float4, which nvcc allows.
 const warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"];
-const common = ["-std=c++20", "-DSTEPSIZE_EMULATED", "-Itest/emulator", ...warnings, "-fno-strict-aliasing", "-ffp-contract=off", "-g"];
+const common = [
+  "-std=c++20",
+  "-DSTEPSIZE_EMULATED",
+  "-Itest/emulator",
+  ...warnings,
+  "-fno-strict-aliasing",
+  "-ffp-contract=off",
+  "-g",
+];
 
 export const variants = {
   plain: { flags: ["-O2"] },

@@ -29,7 +29,12 @@ export async function compilePtx(source, folder, flags = []) {
   const keyFile = join(folder, "..", `${basename(source)}.key`);
   const all = [...nvccFlags, `-arch=${architecture}`, ...flags];
   // The emulator's headers replace CUDA's, which g++ may not find.
-  const key = await keyOf("g++", [source], ["-std=c++20", "-DSTEPSIZE_EMULATED", "-Itest/emulator", "-x", "c++", ...flags], all);
+  const key = await keyOf(
+    "g++",
+    [source],
+    ["-std=c++20", "-DSTEPSIZE_EMULATED", "-Itest/emulator", "-x", "c++", ...flags],
+    all,
+  );
   if (existsSync(ptx) && existsSync(keyFile) && readFileSync(keyFile, "utf8") === key) return ptx;
   rmSync(keyFile, { force: true });
   const { status, output } = await command("nvcc", [...all, source, "-o", `${ptx}.new`]);
