@@ -14,4 +14,5 @@ export {
   toTorchWeights,
   type WeightsOptions,
 } from "./torch-weights.js";
-export { Trainer, type TrainerOptions } from "./trainer.js";
+export { Trainer } from "./trainer.js";
+export type { TrainerOptions } from "./trainer-options.js";

@@ -1,5 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
+import type { BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import type { Module } from "../nn/index.js";
+import type { LearningRate, Optimizer } from "../optim/index.js";
+import { learningRateJson } from "../optim/options.js";
 import { expectOptions, optionNames } from "../options.js";
 import { shown, someOf } from "../quoting.js";
 
@@ -26,8 +30,50 @@ export interface LoadOptions {
 
 const loadNames = optionNames<LoadOptions>({ allow: true });
 
-/** Everything besides the state that determines the losses to come, as plain JSON. A checkpoint contains it. */
-export type RunIdentity = Readonly<Record<string, unknown>>;
+/** Everything besides the state that determines the losses to come. A checkpoint contains it as plain JSON. */
+export interface RunIdentity {
+  /** The learning rates of the first parameter group. */
+  readonly schedule: unknown;
+  /** The data, and a hash of their content if it is known. */
+  readonly data: object;
+  /** Number of batches per step. */
+  readonly accumulate: number;
+  /** The precision of the model, and what the optimizer adds. */
+  readonly [key: string]: unknown;
+}
+
+/** The identity that a checkpoint contains. Its fields may have any values. */
+export type SavedIdentity = Readonly<Record<string, unknown>>;
+
+/** What determines the losses to come. */
+interface IdentityParts {
+  readonly model: Module;
+  readonly optimizer: Optimizer<{ lr: LearningRate }>;
+  readonly data: BatchSource;
+  readonly accumulate: number;
+}
+
+/** Returns the identity of a run. A resumed run must have the same. */
+export function identityOf({ model, optimizer, data, accumulate }: IdentityParts): RunIdentity {
+  const { lr } = optimizer.groups[0]?.options ?? {};
+  return {
+    ...(model.precision !== "float32" && { precision: model.precision }),
+    schedule: lr === undefined ? undefined : learningRateJson(lr),
+    ...optimizer.toJSON(),
+    data: data.toJSON(),
+    accumulate,
+  };
+}
+
+/** Adds the hash of the data's content to an identity. */
+export function withDigest(identity: RunIdentity, digest: string | undefined): RunIdentity {
+  return digest === undefined ? identity : { ...identity, data: { ...identity.data, digest } };
+}
+
+/** Returns whether an identity has the hash of the data's content. */
+export function hasDigest(identity: SavedIdentity): boolean {
+  return digestOf(fieldsOf(identity["data"])) !== undefined;
+}
 
 /**
  * Returns the differences that a call of `load` allows.
@@ -51,10 +97,13 @@ export interface Difference {
 }
 
 /** Returns the differences between the run that wrote a checkpoint and this one. */
-export function differencesOf(saved: RunIdentity, own: RunIdentity): Difference[] {
-  const keys = [...new Set([...Object.keys(saved), ...Object.keys(own)])];
+export function differencesOf(saved: SavedIdentity, identity: RunIdentity): Difference[] {
+  // Values are compared as JSON writes them.
+  const present: SavedIdentity = JSON.parse(JSON.stringify(identity));
+  const keys = [...new Set([...Object.keys(saved), ...Object.keys(present)])];
   return keys.flatMap((key) => {
-    const [before, now] = key === "data" ? comparableData(saved[key], own[key]) : [saved[key], own[key]];
+    const pair = [saved[key], present[key]] as const;
+    const [before, now] = key === "data" ? comparableData(...pair) : pair;
     if (isDeepStrictEqual(before, now)) return [];
     const words = `the ${shown(key)} was ${inShort(before)}, this run has ${inShort(now)}`;
     return [{ words, allowedAs: kindOf(key, before, now) }];
@@ -85,12 +134,22 @@ function inShort(value: unknown): string {
 }
 
 /** Returns data to compare: by content if both digests are known, otherwise by name. */
-function comparableData(saved: unknown, own: unknown): [unknown, unknown] {
-  const [before, now] = [saved, own].map((data) => ({ ...(data as { digest?: unknown; dataset?: unknown }) }));
-  const known = [before, now].every((data) => typeof data?.digest === "string");
+function comparableData(saved: unknown, present: unknown): readonly [unknown, unknown] {
+  const [before, now] = [fieldsOf(saved), fieldsOf(present)];
+  const known = digestOf(before) !== undefined && digestOf(now) !== undefined;
   const ignored = known ? "dataset" : "digest";
-  for (const data of [before, now]) delete data?.[ignored];
+  delete before[ignored];
+  delete now[ignored];
   return [before, now];
+}
+
+/** Returns a copy of an object's fields. Other values may come from a file. */
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return Object.assign({}, value);
+}
+
+function digestOf({ digest }: Record<string, unknown>): string | undefined {
+  return typeof digest === "string" ? digest : undefined;
 }
 
 function kindOf(key: string, before: unknown, now: unknown): Allowed | undefined {

@@ -172,8 +172,7 @@ export class RunPlan {
   readonly runAhead: boolean;
   /** The signal that ends the run. */
   readonly signal: AbortSignal | undefined;
-  /** The evaluation during the run. */
-  readonly evaluation: (EvaluateEvery & { readonly isDue: Due }) | undefined;
+  readonly #evaluation: (EvaluateEvery & { readonly isDue: Due }) | undefined;
   readonly #checkpoint: (CheckpointEvery & { readonly isDue: Due }) | undefined;
   readonly #isExact: Due;
   readonly #callback: { readonly isDue: Due; readonly callback: StepCallback } | undefined;
@@ -206,7 +205,7 @@ export class RunPlan {
     this.runAhead = runAhead;
     this.signal = signal;
     this.#isExact = exactEvery === undefined ? () => false : dueAt("run.exactEvery", exactEvery);
-    this.evaluation = evaluateEvery && checkEvaluation(evaluateEvery);
+    this.#evaluation = evaluateEvery && checkEvaluation(evaluateEvery);
     this.#checkpoint = checkpointEvery && checkCheckpoint(checkpointEvery);
     this.#callback = onStep && checkCallback(onStep);
   }
@@ -214,7 +213,12 @@ export class RunPlan {
   /** Whether the run waits for the loop body after this number of steps. */
   isExactAfter(steps: number): boolean {
     if (!this.runAhead || steps >= this.end || this.#isExact(steps)) return true;
-    return [this.evaluation, this.#checkpoint, this.#callback].some((each) => each?.isDue(steps));
+    return [this.#evaluation, this.#checkpoint, this.#callback].some((each) => each?.isDue(steps));
+  }
+
+  /** Returns the evaluation to do after this number of steps; `undefined` if none is due. */
+  evaluationAfter(steps: number): EvaluateEvery | undefined {
+    return this.#evaluation?.isDue(steps) ? this.#evaluation : undefined;
   }
 
   /** Returns the path of the checkpoint to write after this number of steps; `undefined` if none is due. */

@@ -29,6 +29,13 @@ export class Soundness {
     this.#loss ??= { reason: new StepsizeError(code, message, { cause: error }), after };
   }
 
+  /** Records that a step failed after it had changed running statistics, which cannot be restored. */
+  loseHalfMade(step: number, cause: unknown): void {
+    const message = `step ${step} failed after it had changed the model's running statistics: ${messageOf(cause)}`;
+    const code = cause instanceof StepsizeError ? cause.code : "invalid-state";
+    this.lose(new StepsizeError(code, message, { cause }), step);
+  }
+
   /** Records that the state is that of a checkpoint and so is valid. */
   regain(checkpoint: CheckpointPlace): void {
     this.checkpoint = checkpoint;

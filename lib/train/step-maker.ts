@@ -1,19 +1,16 @@
 import type { Batch } from "../data/index.js";
+import { itemAt } from "../lookup.js";
 import type { Device } from "../native/index.js";
 import type { Loss, Module, Preparation } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { rowsOf } from "../optim/options.js";
 import { type Tensor, tidy } from "../tensor/index.js";
-import { BurstLength } from "./burst-length.js";
 import { CapturedStep } from "./captured-step.js";
 import { type BatchTensors, disposeBatch, lossOf, upload } from "./evaluate.js";
 import { ForwardState } from "./forward-state.js";
-import { MetricsRing } from "./metrics-ring.js";
 import { partsOf, WeightSum, weighed } from "./step-loss.js";
-import type { EnqueuedStep, StepMetrics } from "./step-record.js";
-
-/** Number of steps, or of bursts of steps, that may be enqueued before the result of the oldest one is awaited. */
-export const stepsAhead = 2;
+import { type EagerStep, type MadeStep, quiet, stepsAhead } from "./step-queue.js";
+import type { EnqueuedStep } from "./step-record.js";
 
 /** What steps are made with. */
 export interface StepParts {
@@ -35,15 +32,6 @@ export interface DrawnStep {
   readonly items: number;
 }
 
-/** A completed step. */
-export interface MeasuredStep {
-  readonly known: EnqueuedStep;
-  readonly metrics: StepMetrics;
-}
-
-/** Steps whose results arrive together, in order. The promise rejects if one of them failed. */
-export type StepsUnderWay = Promise<readonly MeasuredStep[]>;
-
 /** Makes training steps, either operation by operation (eager) or by replaying a captured step. */
 export class StepMaker {
   readonly #parts: StepParts;
@@ -51,9 +39,6 @@ export class StepMaker {
   #captured: CapturedStep | undefined;
   /** Whether a step was made. A capture needs the optimizer state that the first step creates. */
   #warm = false;
-  /** Replayed steps whose metrics were not read yet. */
-  readonly #inRing: EnqueuedStep[] = [];
-  readonly #burst = new BurstLength(MetricsRing.rows);
 
   constructor(parts: StepParts) {
     this.#parts = parts;
@@ -84,28 +69,26 @@ export class StepMaker {
 
   /** Frees the memory of drawn batches. The inputs of the captured step are kept. */
   discard({ inputs }: DrawnStep): void {
-    for (const one of inputs) if (!this.#isCaptured(one)) disposeBatch(one);
+    for (const batch of inputs) if (!this.#isCaptured(batch)) disposeBatch(batch);
   }
 
   /**
-   * Makes a step and returns the steps whose records come next. After a failure, call {@link undo}.
+   * Makes a step. After a failure, call {@link undo}.
    *
    * @param step index of the step
    * @param capture whether the step may be captured and replayed
    */
-  async make(step: number, drawn: DrawnStep, capture: boolean): Promise<StepsUnderWay[]> {
+  async make(step: number, drawn: DrawnStep, capture: boolean): Promise<MadeStep> {
     const { model, optimizer } = this.#parts;
     this.#forwardState.mark();
-    const learningRate = optimizer.learningRates()[0] as number;
+    const known = { step, learningRate: itemAt(optimizer.learningRates(), 0), items: drawn.items };
     // The loop body may have changed the mode of the model.
     if (!model.training) model.train();
     optimizer.zeroGrad();
-    const { metrics } = await (capture && this.#warm ? this.#replay(drawn) : this.#makeEagerly(drawn));
+    const replays = capture && this.#warm ? this.#replay(drawn) : undefined;
+    const made = replays ? { known, replays } : await this.#makeEagerly(known, drawn);
     this.#warm = true;
-    const known = { step, learningRate, items: drawn.items };
-    if (metrics) return [...this.readRing(), quiet(metrics.then((own) => [{ known, metrics: own }]))];
-    this.#inRing.push(known);
-    return this.#inRing.length >= this.#burst.steps ? this.readRing() : [];
+    return made;
   }
 
   /**
@@ -115,18 +98,6 @@ export class StepMaker {
    */
   undo(): boolean {
     return this.#forwardState.restore();
-  }
-
-  /** Reads the metrics of all replayed steps that were not read yet. */
-  readRing(): StepsUnderWay[] {
-    const steps = this.#inRing.splice(0);
-    if (steps.length === 0) return [];
-    const read = async (captured: CapturedStep) => {
-      const rows = await captured.metrics();
-      this.#burst.arrived(steps.length, performance.now());
-      return steps.map((known, i) => ({ known, metrics: rows[i] as StepMetrics }));
-    };
-    return [quiet(read(this.#captured as CapturedStep))];
   }
 
   /** Frees the memory of the captured step. */
@@ -140,17 +111,17 @@ export class StepMaker {
   }
 
   /** Makes a step operation by operation. */
-  async #makeEagerly({ inputs }: DrawnStep): Promise<MadeStep> {
+  async #makeEagerly(known: EnqueuedStep, { inputs }: DrawnStep): Promise<EagerStep> {
     const { optimizer } = this.#parts;
     const reads: Promise<number[]>[] = [];
     const weight = new WeightSum();
     try {
-      for (const one of inputs) {
-        const loss = tidy(() => this.#differentiate(one, weight));
+      for (const batch of inputs) {
+        const loss = tidy(() => this.#differentiate(batch, weight));
         const parts = partsOf(loss, inputs.length);
         reads.push(quiet(Promise.all(parts.map((part) => part.item()))));
         loss.dispose();
-        if (!this.#isCaptured(one)) disposeBatch(one);
+        if (!this.#isCaptured(batch)) disposeBatch(batch);
         // The host gets no further ahead of the device than with steps of one batch.
         await reads.at(-1 - stepsAhead);
       }
@@ -162,16 +133,23 @@ export class StepMaker {
     }
     const stats = optimizer.checksGradients ? optimizer.stats() : undefined;
     const metrics = Promise.all([Promise.all(reads), stats]);
-    return { metrics: metrics.then(([parts, measured]) => ({ losses: parts.flat(), stats: measured })) };
+    return {
+      known,
+      metrics: quiet(metrics.then(([parts, measured]) => ({ losses: parts.flat(), stats: measured }))),
+    };
   }
 
-  /** Makes a step by replaying the captured one. The first call captures it. */
-  async #replay(drawn: DrawnStep): Promise<MadeStep> {
-    this.#captured ??= this.#capture(drawn.inputs);
-    // The last batch of an epoch may have another size.
-    if (!drawn.inputs.every((one) => this.#isCaptured(one))) return this.#makeEagerly(drawn);
+  /**
+   * Makes a step by replaying the captured one. The first call captures it.
+   *
+   * @returns the captured step; `undefined` if nothing was done, because the batches have other shapes than its inputs,
+   * as the last batch of an epoch may have
+   */
+  #replay({ inputs }: DrawnStep): CapturedStep | undefined {
+    this.#captured ??= this.#capture(inputs);
+    if (!inputs.every((batch) => this.#isCaptured(batch))) return undefined;
     this.#captured.replay();
-    return {};
+    return this.#captured;
   }
 
   #capture(inputs: readonly BatchTensors[]): CapturedStep {
@@ -182,7 +160,7 @@ export class StepMaker {
       return new CapturedStep(device, inputs, optimizer, () => {
         const weight = new WeightSum();
         try {
-          const losses = inputs.map((one) => tidy(() => this.#differentiate(one, weight)));
+          const losses = inputs.map((batch) => tidy(() => this.#differentiate(batch, weight)));
           this.#update(weight);
           return losses;
         } finally {
@@ -217,15 +195,4 @@ export class StepMaker {
   #update(weight: WeightSum): void {
     this.#parts.optimizer.step({ totalWeight: weight.tensor });
   }
-}
-
-/** The result of making a step. `metrics` is absent if they are in the ring buffer of the captured step. */
-interface MadeStep {
-  readonly metrics?: Promise<StepMetrics>;
-}
-
-/** Returns a promise whose failure does not count as unhandled. It is awaited later. */
-function quiet<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
 }

@@ -1,83 +1,24 @@
-import { expectFunction, expectMethods, expectModule, expectText } from "../arguments.js";
-import type { Batch, BatchSource } from "../data/index.js";
-import { invalidArgument, StepsizeError } from "../errors.js";
-import { deviceSource, hostSource, Uploads } from "../files/device-parts.js";
-import { areAllFinite } from "../files/finite.js";
-import { type HostTensor, readTensors, writeSources } from "../files/safetensors.js";
-import type { StoredTensor } from "../files/safetensors-file.js";
-import { fillSame } from "../files/stored-floats.js";
+import { expectText } from "../arguments.js";
+import type { BatchSource } from "../data/index.js";
 import type { Device } from "../native/index.js";
-import { type Loss, type Module, Preparation } from "../nn/index.js";
-import type { LearningRate, Optimizer } from "../optim/index.js";
-import { learningRateJson } from "../optim/options.js";
-import { checkedOptions, expectOptions, optionNames } from "../options.js";
-import { messageOf } from "../realms.js";
+import { Preparation } from "../nn/index.js";
+import { checkedOptions } from "../options.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BestEvaluation, bestOf } from "./best-evaluation.js";
-import { customRates, differencesOfRates } from "./custom-rates.js";
 import { type Evaluation, evaluate, type PassOptions, passNames } from "./evaluate.js";
-import {
-  type Allowed,
-  allowedBy,
-  type Difference,
-  differencesOf,
-  expectAllowed,
-  type LoadOptions,
-  type RunIdentity,
-} from "./run-identity.js";
+import { MetricsRing } from "./metrics-ring.js";
+import { RunBatches } from "./run-batches.js";
+import { type Allowed, allowedBy, type LoadOptions } from "./run-identity.js";
 import { type EvaluateEvery, type RunOptions, RunPlan } from "./run-options.js";
-import {
-  type CheckpointInfo,
-  checkpointNames,
-  describeAll,
-  expectCard,
-  fillWeights,
-  inFile,
-  type ModelCard,
-  type OpenCheckpoint,
-  verifyAll,
-  withCheckpoint,
-} from "./saved-model.js";
+import { RunState } from "./run-state.js";
+import { type OpenCheckpoint, withCheckpoint } from "./saved-model.js";
 import { type CheckpointPlace, Soundness } from "./soundness.js";
-import { type DrawnStep, type MeasuredStep, StepMaker, type StepsUnderWay, stepsAhead } from "./step-maker.js";
+import { type DrawnStep, StepMaker } from "./step-maker.js";
+import { StepQueue } from "./step-queue.js";
 import { type StepRecord, StepRecords } from "./step-record.js";
+import { TrainerCheckpoints } from "./trainer-checkpoints.js";
+import { type TrainerOptions, type TrainerParts, trainerParts } from "./trainer-options.js";
 import { Turns } from "./turns.js";
-
-/** Options of {@link Trainer}. */
-export interface TrainerOptions {
-  /** The model to train. */
-  readonly model: Module;
-  /** The optimizer of the model's parameters. */
-  readonly optimizer: Optimizer<{ lr: LearningRate }>;
-  /** The loss, from the model's outputs and the labels to a tensor with one element. */
-  readonly loss: Loss;
-  /** The training batches, such as `dataset.batches({ size: 128 })`. The trainer does not close them. */
-  readonly data: BatchSource;
-  /** Number of steps to train, a whole number ≥ 1. Default: the budget of the optimizer's schedule. */
-  readonly budget?: number | undefined;
-  /**
-   * Number of batches per step, from 1 to 65536. Default 1.
-   *
-   * With several batches, a step has the gradient of one large batch. Each batch is weighted by the total weight of its
-   * labels; see {@link Loss}. All batches of a step are in memory at once.
-   */
-  readonly accumulate?: number | undefined;
-  /**
-   * Description of the model that is saved with every checkpoint. Its preprocessing is applied to every batch. Default:
-   * none.
-   */
-  readonly card?: ModelCard | undefined;
-}
-
-const trainerNames = optionNames<TrainerOptions>({
-  model: true,
-  optimizer: true,
-  loss: true,
-  data: true,
-  budget: true,
-  accumulate: true,
-  card: true,
-});
 
 /**
  * The training loop: an asynchronous iterator of step records, with evaluation, checkpoints and resuming.
@@ -107,24 +48,20 @@ export class Trainer {
   readonly budget: number;
   /** Device of the model. */
   readonly device: Device;
-  readonly #options: TrainerOptions;
+  readonly #parts: TrainerParts;
   readonly #preparation: Preparation;
-  readonly #accumulate: number;
   readonly #maker: StepMaker;
-  #stopping = false;
-  /** State of the current run; `undefined` if there is none. */
-  #standing: Standing | undefined;
-  /** Pending while a step is made or a checkpoint is loaded. Model and optimizer are in an intermediate state then. */
-  #making: Promise<void> | undefined;
-  /** Writes of checkpoints that are in progress. */
-  readonly #saving = new Set<Promise<void>>();
+  /** The steps of the current run whose records were not yielded yet. */
+  readonly #queue = new StepQueue({ maxBurst: MetricsRing.rows });
+  readonly #records: StepRecords;
+  readonly #soundness = new Soundness();
+  readonly #checkpoints: TrainerCheckpoints;
   readonly #turns = new Turns();
+  readonly #runState = new RunState();
+  #stopping = false;
   /** Number of checkpoints loaded so far. Batches that were drawn before a load are obsolete after it. */
   #loads = 0;
   #best: BestEvaluation | undefined;
-  readonly #soundness = new Soundness();
-  readonly #records: StepRecords;
-  #digest: Promise<string> | undefined;
 
   /**
    * Creates a trainer.
@@ -133,29 +70,14 @@ export class Trainer {
    * optimizer's learning rate gives the number of steps
    */
   constructor(options: TrainerOptions) {
-    expectOptions("Trainer", trainerNames, options);
-    if (options.card !== undefined) expectCard(options.card);
-    this.#options = options;
-    const { model, optimizer, loss, accumulate = 1, card, data } = options;
-    expectModule("model", model);
-    expectMethods("optimizer", optimizer, ["step", "stateDict", "learningRates"], "an optimizer, such as an AdamW");
-    expectFunction("loss", loss, "a function from outputs and targets to a tensor with one element");
-    if (typeof data?.from !== "function")
-      invalidArgument("data", "batches, such as dataset.batches({ size: 128 }) or data.fromIterable(…)", data);
-    const lr = optimizer.groups[0]?.options.lr;
-    const budget = options.budget ?? (typeof lr === "function" ? lr.budget : undefined);
-    if (budget === undefined || !Number.isSafeInteger(budget) || budget < 1)
-      invalidArgument("budget", "a whole number of steps ≥ 1, or a learning rate that is a schedule", budget);
-    // All batches of a step are in memory at once.
-    if (!Number.isSafeInteger(accumulate) || accumulate < 1 || accumulate > 65_536)
-      invalidArgument("accumulate", "a whole number of batches ≥ 1, at most 65536", accumulate);
-    this.budget = budget;
-    this.#accumulate = accumulate;
-    this.#records = new StepRecords(optimizer.skipsNonFinite);
-    this.device = (model.parameters()[0] as Tensor).device;
-    this.#preparation = new Preparation(model, card?.preprocessing);
-    const { device } = this;
-    this.#maker = new StepMaker({ model, optimizer, loss, preparation: this.#preparation, device, accumulate, budget });
+    const parts = trainerParts(options);
+    this.#parts = parts;
+    this.budget = parts.budget;
+    this.device = parts.device;
+    this.#preparation = new Preparation(parts.model, parts.card?.preprocessing);
+    this.#maker = new StepMaker({ ...parts, preparation: this.#preparation });
+    this.#records = new StepRecords(parts.optimizer.skipsNonFinite);
+    this.#checkpoints = new TrainerCheckpoints(parts, this.#soundness);
   }
 
   /** The best evaluation of `evaluateEvery` so far; `undefined` if there is none. Checkpoints contain it. */
@@ -225,147 +147,147 @@ export class Trainer {
     const stop = () => this.stop();
     plan.signal?.addEventListener("abort", stop);
     if (plan.signal?.aborted) stop();
-    const pending: StepsUnderWay[] = [];
-    const measured: MeasuredStep[] = [];
     let failure: { error: unknown } | undefined;
-    let source: OpenData | undefined;
+    let batches: RunBatches | undefined;
     try {
-      await this.#turns.take(() => this.#options.model.train());
+      await this.#turns.take(() => this.#parts.model.train());
       while (this.step < plan.end && !this.#stopping) {
         try {
-          if (source?.loads !== this.#loads) {
-            await source?.batches.return?.();
-            source = this.#openData();
+          if (batches?.loads !== this.#loads) {
+            await batches?.close();
+            batches = this.#openBatches();
           }
-          pending.push(...(await this.#nextStep(source, plan.capture)));
+          await this.#nextStep(batches, plan.capture);
         } catch (error) {
           // Thrown after the records of the steps before it.
           failure = { error };
           break;
         }
         const exact = plan.isExactAfter(this.step);
-        if (exact) pending.push(...this.#maker.readRing());
-        while (pending.length > (exact ? 0 : stepsAhead)) yield* this.#recordsOf(pending, measured, plan);
+        if (exact) this.#queue.flush();
+        while (exact ? !this.#queue.isEmpty : this.#queue.isFull) yield* this.#nextRecord(plan);
       }
-      pending.push(...this.#maker.readRing());
-      while (pending.length > 0) yield* this.#recordsOf(pending, measured, plan);
+      this.#queue.flush();
+      while (!this.#queue.isEmpty) yield* this.#nextRecord(plan);
       if (failure) throw failure.error;
     } finally {
       plan.signal?.removeEventListener("abort", stop);
       try {
-        await source?.batches.return?.();
+        await batches?.close();
       } finally {
-        // The loop was left. A failure among these steps must still be found.
-        await this.#examineRest([...pending, ...this.#maker.readRing()], measured);
-        this.#standing = undefined;
+        await this.#examineRest();
+        this.#runState.end();
       }
     }
   }
 
   #beginRun(): void {
-    const standing = this.#standing;
-    if (standing)
-      throw new StepsizeError(
-        "invalid-state",
-        `run: another run of this trainer has not ended (${standing.at === "record" ? `it is at the record of step ${standing.step}` : "it is making a step"}); leave its loop first, or call return() of its iterator`,
-      );
+    this.#runState.expectNoRun();
     this.#soundness.expect("run: the run cannot go on");
-    this.#standing = { at: "work" };
+    this.#runState.work();
     this.#stopping = false;
   }
 
-  #openData(): OpenData {
-    const { data } = this.#options;
-    return { batches: data.from(this.step * this.#accumulate, { reuse: true }), loads: this.#loads };
+  #openBatches(): RunBatches {
+    const { data, accumulate, budget } = this.#parts;
+    return new RunBatches(data, { step: this.step, accumulate, budget, loads: this.#loads });
   }
 
-  /** Yields the records of the oldest pending steps, after the work that is due after each step. */
-  async *#recordsOf(
-    pending: StepsUnderWay[],
-    measured: MeasuredStep[],
-    plan: RunPlan,
-  ): AsyncGenerator<StepRecord, void, undefined> {
-    measured.push(...(await this.#arrived(pending.shift())));
-    for (let next = measured.shift(); next; next = measured.shift()) {
-      const record = this.#examine(next);
-      const { step } = record;
-      if (step + 1 !== this.step) {
-        this.#standing = { at: "record", step, isAhead: true };
-        yield record;
-        this.#standing = { at: "work" };
-        continue;
-      }
-      this.#standing = { at: "record", step, isAhead: false };
-      const loads = this.#loads;
-      const complete = await this.#afterStep(record, plan);
-      const path = plan.checkpointAfter(step + 1);
-      try {
-        yield complete;
-      } finally {
-        this.#standing = { at: "work" };
-        if (path !== undefined && loads === this.#loads) await this.save(path);
-      }
+  /** Draws the batches of a step, makes it and adds it to the queue. */
+  async #nextStep(batches: RunBatches, capture: boolean): Promise<void> {
+    const drawn = await this.#maker.draw(() => batches.next(this.step), capture);
+    try {
+      await this.#turns.take(async () => {
+        // An evaluation may have been in progress, or a load, which made these batches obsolete.
+        if (batches.loads === this.#loads && !this.#stopping) await this.#makeStep(drawn, capture);
+      });
+    } finally {
+      this.#maker.discard(drawn);
     }
+  }
+
+  /** Makes a step and adds it to the queue. Nothing has changed if it fails or if the run is stopping. */
+  async #makeStep(drawn: DrawnStep, capture: boolean): Promise<void> {
+    while (this.#turns.isBeingRead) await this.#turns.readsInProgress();
+    // `stop` may have been called in the meantime.
+    if (this.#stopping) return;
+    await this.#turns.change(async () => {
+      try {
+        this.#queue.push(await this.#maker.make(this.step, drawn, capture));
+        this.step++;
+      } catch (error) {
+        if (!this.#maker.undo()) this.#soundness.loseHalfMade(this.step, error);
+        throw error;
+      }
+    });
+  }
+
+  /** Yields the record of the oldest step in the queue, after the work that is due after the step. */
+  async *#nextRecord(plan: RunPlan): AsyncGenerator<StepRecord, void, undefined> {
+    const record = await this.#examineNext();
+    if (!record) return;
+    const { step } = record;
+    const isAhead = step + 1 !== this.step;
+    this.#runState.suspend({ step, isAhead });
+    if (isAhead) {
+      yield record;
+      this.#runState.work();
+      return;
+    }
+    const loads = this.#loads;
+    const complete = await this.#afterStep(record, plan);
+    const path = plan.checkpointAfter(step + 1);
+    try {
+      yield complete;
+    } finally {
+      this.#runState.work();
+      if (path !== undefined && loads === this.#loads) await this.save(path);
+    }
+  }
+
+  /** Returns the record of the oldest step in the queue; `undefined` if the queue is empty. */
+  async #examineNext(): Promise<StepRecord | undefined> {
+    // If a read fails, it is unknown which of the steps in the queue failed.
+    let validSteps = 0;
+    try {
+      const next = await this.#queue.next();
+      if (!next) return undefined;
+      validSteps = next.known.step;
+      return this.#records.next(next.known, next.metrics);
+    } catch (error) {
+      this.#soundness.lose(error, validSteps);
+      throw error;
+    }
+  }
+
+  /** Examines the steps whose records are no longer yielded, so that a failure among them is found. */
+  async #examineRest(): Promise<void> {
+    this.#queue.flush();
+    try {
+      while (!this.#queue.isEmpty) await this.#examineNext();
+    } catch {
+      // `#soundness` keeps the error as the reason why the trainer does not continue.
+    }
+    await this.#queue.clear();
   }
 
   /** Does the work that is due after a step. Returns the record with the results. */
   async #afterStep(record: StepRecord, plan: RunPlan): Promise<StepRecord> {
     const done = record.step + 1;
-    const isEvaluated = plan.evaluation?.isDue(done) ?? false;
-    const complete = isEvaluated ? { ...record, ...(await this.#evaluateAfter(done, plan)) } : record;
+    const evaluation = plan.evaluationAfter(done);
+    const complete = evaluation ? { ...record, ...(await this.#evaluateAfter(done, evaluation)) } : record;
     await plan.callbackAfter(done)?.(complete);
     return complete;
   }
 
-  async #evaluateAfter(step: number, plan: RunPlan): Promise<Pick<StepRecord, "evaluation" | "best">> {
-    const { data, onProgress, metric = "loss", minDelta = 0, best: path, patience } = plan.evaluation as EvaluateEvery;
+  async #evaluateAfter(step: number, options: EvaluateEvery): Promise<Pick<StepRecord, "evaluation" | "best">> {
+    const { data, onProgress, metric = "loss", minDelta = 0, best: path, patience } = options;
     const evaluation = await this.evaluate(data, onProgress);
     this.#best = bestOf(this.#best, evaluation, { step, metric, minDelta });
     const best = this.#best?.step === step;
     if (best && path !== undefined) await this.save(path);
     if (patience !== undefined && this.#best && this.#best.since >= patience) this.stop();
     return { evaluation, best };
-  }
-
-  async #arrived(steps: StepsUnderWay | undefined): Promise<readonly MeasuredStep[]> {
-    try {
-      return (await steps) ?? [];
-    } catch (error) {
-      // It is unknown which of the pending steps failed.
-      this.#soundness.lose(error, 0);
-      throw error;
-    }
-  }
-
-  #examine({ known, metrics }: MeasuredStep): StepRecord {
-    try {
-      return this.#records.next(known, metrics);
-    } catch (error) {
-      this.#soundness.lose(error, known.step);
-      throw error;
-    }
-  }
-
-  /** Examines steps whose records are no longer yielded, so that a failure among them is found. */
-  async #examineRest(pending: readonly StepsUnderWay[], measured: readonly MeasuredStep[]): Promise<void> {
-    try {
-      for (const steps of [measured, ...pending])
-        for (const one of await this.#arrived(Promise.resolve(steps))) this.#examine(one);
-    } catch {
-      // `#soundness` keeps the error as the reason why the trainer does not continue.
-    }
-    await Promise.allSettled(pending);
-  }
-
-  /** Throws in a loop body whose record is behind the weights. */
-  #expectExact(what: string, option: string): void {
-    const standing = this.#standing;
-    if (standing?.at !== "record" || !standing.isAhead) return;
-    throw new StepsizeError(
-      "invalid-state",
-      `${what}: the record is that of step ${standing.step}, but the run is ahead and has made ${this.step} steps. ` +
-        `Use the option ${option} of run, which acts after exact steps, name this step in exactEvery, or leave out runAhead`,
-    );
   }
 
   /**
@@ -397,10 +319,10 @@ export class Trainer {
   async evaluate(source: BatchSource, options: PassOptions | PassOptions["onProgress"] = {}): Promise<Evaluation> {
     const { onProgress, signal } =
       typeof options === "function" ? { onProgress: options } : checkedOptions("evaluate", passNames, options);
-    this.#expectExact("evaluate", "evaluateEvery");
-    const { model, loss } = this.#options;
+    this.#runState.expectExact("evaluate", "evaluateEvery", this.step);
+    const { model, device, loss } = this.#parts;
     const prepare = (raw: Tensor) => this.#preparation.apply(raw);
-    return this.#turns.take(() => evaluate(source, { model, device: this.device, loss, prepare, onProgress, signal }));
+    return this.#turns.take(() => evaluate(source, { model, device, loss, prepare, onProgress, signal }));
   }
 
   /**
@@ -436,73 +358,8 @@ export class Trainer {
    */
   async save(path: string): Promise<void> {
     expectText("path", path, "the path of a file");
-    this.#expectExact("save", "checkpointEvery");
-    while (this.#making) await this.#making;
-    this.#soundness.expect("save: nothing was written");
-    // Steps and loads wait for it, so that all values that it reads are of one moment.
-    const saving = this.#save(path);
-    this.#saving.add(saving);
-    try {
-      await saving;
-    } finally {
-      this.#saving.delete(saving);
-    }
-  }
-
-  async #save(path: string): Promise<void> {
-    const { model, optimizer, card } = this.#options;
-    const { step } = this;
-    const info = {
-      format: "stepsize-checkpoint-1" as const,
-      step,
-      counters: model.counters(),
-      precision: model.precision,
-      ...(this.#best && { best: this.#best }),
-      ...card,
-    };
-    const run = this.#identity();
-    // The sources know the versions of the tensors, so that a change by other code is noticed.
-    const state = optimizer.stateDict();
-    const weights = model.stateDict();
-    const sources = checkpointNames({
-      model: mapValues(weights, (one, name) => deviceSource(name, one)),
-      optimizer: mapValues(state, (one, name) => deviceSource(name, one)),
-      rates: mapValues(customRates(optimizer, this.budget), ({ dtype, shape, data }) => hostSource(dtype, shape, data)),
-    });
-    const [{ iteration, stoppedAt }, digest] = await Promise.all([optimizer.stats(), this.#dataDigest()]);
-    if (stoppedAt !== undefined)
-      this.#refuseToSave(
-        step,
-        `the gradient of step ${stoppedAt} was not finite, and nothing is updated since (nonFinite: "stop")`,
-      );
-    const parameters = model.namedParameters();
-    const trained = [...weights.keys()].filter((name) => parameters.get(name)?.requiresGrad);
-    const kept = [...state.keys()].filter((name) => name !== "state");
-    const checked = checkpointNames({ model: named(trained), optimizer: named(kept), rates: new Map() });
-    await writeSources(
-      path,
-      sources,
-      { stepsize: JSON.stringify({ ...info, iteration, run: withDigest(run, digest) }) },
-      {
-        values: async (stored, { dtype }, values) => {
-          const name = checked.get(stored);
-          if (name === undefined || (await areAllFinite(dtype, values))) return;
-          const advice = `nonFinite: "stop" or "skip" keeps such gradients out`;
-          this.#refuseToSave(step, `${name} has a value that is not finite; ${advice}`);
-        },
-        // A step whose values were read may have been found to be non-finite in the meantime.
-        end: () => this.#soundness.expect("save: nothing was written", step),
-      },
-    );
-    this.#soundness.checkpoint = { path, step };
-  }
-
-  /** Throws because the values read for a checkpoint are not a state that a run could continue from. */
-  #refuseToSave(step: number, problem: string): never {
-    this.#soundness.expect("save: nothing was written", step);
-    const message = `save: nothing was written: ${problem}. ${this.#soundness.lastGood}`;
-    this.#soundness.lose(new StepsizeError("non-finite", problem), step - 1);
-    throw new StepsizeError("non-finite", message);
+    this.#runState.expectExact("save", "checkpointEvery", this.step);
+    await this.#turns.read(() => this.#checkpoints.save(path, this.step, this.#best));
   }
 
   /**
@@ -564,70 +421,21 @@ export class Trainer {
     open: (load: (checkpoint: OpenCheckpoint) => Promise<void>) => Promise<void>,
     allowed: ReadonlySet<Allowed>,
   ): Promise<void> {
-    this.#expectExact("load", "onStep");
-    if (this.#standing?.at === "work")
-      throw new StepsizeError(
-        "invalid-state",
-        "load: a run is making a step; call it in the body of its loop, or after it",
-      );
+    this.#runState.expectExact("load", "onStep", this.step);
+    this.#runState.expectNoWork("load");
     await this.#turns.take(() => open((checkpoint) => this.#load(checkpoint, allowed)));
   }
 
   async #load(checkpoint: OpenCheckpoint, allowed: ReadonlySet<Allowed>): Promise<void> {
-    const { path, info } = checkpoint;
-    const { model, optimizer } = this.#options;
-    const rates = await readTensors(checkpoint.rates);
-    expectAllowed(path, await this.#differencesFrom(info, rates), allowed);
-    // Everything about the checkpoint is checked before anything changes.
-    await inFile(path, () => {
-      model.checkStateDict(describeAll(checkpoint.model));
-      optimizer.checkStateDict(describeAll(checkpoint.optimizer));
+    await this.#checkpoints.expectFits(checkpoint, allowed);
+    await this.#turns.change(async () => {
+      while (this.#turns.isBeingRead) await this.#turns.readsInProgress();
+      await this.#checkpoints.load(checkpoint);
+      this.step = checkpoint.info.step;
+      this.#loads++;
+      this.#best = checkpoint.info.best;
     });
-    await verifyAll([checkpoint.model, checkpoint.optimizer]);
-    await this.#whileMaking(() => this.#fill(checkpoint));
-    this.#records.skipped = (await optimizer.stats()).skipped;
-  }
-
-  /** Loads the state of a checkpoint that fits. */
-  async #fill(checkpoint: OpenCheckpoint): Promise<void> {
-    while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
-    const { model, optimizer } = this.#options;
-    const { path, info } = checkpoint;
-    try {
-      await fillWeights(model, checkpoint.model);
-      const uploads = new Uploads(this.device);
-      await optimizer.fillState(describeAll(checkpoint.optimizer), checkpoint.counters, (name, to) =>
-        fillSame(uploads, to, checkpoint.optimizer.get(name) as StoredTensor),
-      );
-    } catch (error) {
-      // The file changed after it was checked, or can no longer be read.
-      this.#soundness.lose(halfLoaded(path, error), 0);
-      throw halfLoaded(path, error);
-    }
-    model.loadCounters(info.counters);
-    this.step = info.step;
-    this.#loads++;
-    this.#best = info.best;
-    this.#soundness.regain({ path, step: info.step });
-  }
-
-  async #differencesFrom(info: CheckpointInfo, rates: ReadonlyMap<string, HostTensor>): Promise<Difference[]> {
-    const knowsContent = typeof (info.run["data"] as { digest?: unknown } | undefined)?.digest === "string";
-    const own = withDigest(this.#identity(), knowsContent ? await this.#dataDigest() : undefined);
-    const differentRates = differencesOfRates(rates, customRates(this.#options.optimizer, this.budget));
-    return [
-      ...differencesOf(info.run, plainJson(own)),
-      ...differentRates.map((words): Difference => ({ words, allowedAs: "schedule" })),
-      ...(info.step <= this.budget
-        ? []
-        : [{ words: `it has made ${info.step} steps, this run's budget is ${this.budget}`, allowedAs: undefined }]),
-    ];
-  }
-
-  /** Returns the hash of the data, which is computed once; `undefined` if the data have none. */
-  #dataDigest(): Promise<string> | undefined {
-    this.#digest ??= this.#options.data.digest?.();
-    return this.#digest;
+    this.#records.skipped = (await this.#parts.optimizer.stats()).skipped;
   }
 
   /** Frees the memory of the trainer itself. The model and the optimizer stay usable. */
@@ -635,129 +443,4 @@ export class Trainer {
     this.#preparation.dispose();
     this.#maker.dispose();
   }
-
-  /** Returns everything besides the state that determines the losses to come. A resumed run must have the same. */
-  #identity(): Record<string, unknown> {
-    const { model, optimizer, data } = this.#options;
-    const { lr } = optimizer.groups[0]?.options ?? {};
-    return {
-      ...(model.precision !== "float32" && { precision: model.precision }),
-      schedule: lr === undefined ? undefined : learningRateJson(lr),
-      ...optimizer.toJSON(),
-      data: data.toJSON(),
-      accumulate: this.#accumulate,
-    };
-  }
-
-  /** Returns the next batch. Adds the step to errors of the data. */
-  async #nextBatch(batches: AsyncIterator<Batch>): Promise<Batch> {
-    const { value, done } = await batches.next().catch((error: unknown) => {
-      if (!(error instanceof StepsizeError)) throw error;
-      const where = `the data of step ${this.step} of ${this.budget}`;
-      throw new StepsizeError(error.code, `${where}: ${error.message}`, { cause: error });
-    });
-    if (done)
-      throw new StepsizeError(
-        "invalid-state",
-        `the data ended at step ${this.step} of ${this.budget}; give an iterable that goes on, or a smaller budget`,
-      );
-    return value;
-  }
-
-  /** Draws the batches of a step and makes it. Returns the steps whose records come next, in order. */
-  async #nextStep({ batches, loads }: OpenData, capture: boolean): Promise<StepsUnderWay[]> {
-    const drawn = await this.#maker.draw(() => this.#nextBatch(batches), capture);
-    try {
-      // An evaluation may be in progress, or a load, which makes these batches obsolete.
-      return await this.#turns.take(() =>
-        loads === this.#loads && !this.#stopping ? this.#makeStep(drawn, capture) : [],
-      );
-    } finally {
-      this.#maker.discard(drawn);
-    }
-  }
-
-  /**
-   * Makes a step and returns the steps whose records come next. Nothing has changed if it fails or if the run is
-   * stopping.
-   */
-  async #makeStep(drawn: DrawnStep, capture: boolean): Promise<StepsUnderWay[]> {
-    while (this.#saving.size > 0) await Promise.allSettled(this.#saving);
-    // `stop` may have been called in the meantime.
-    if (this.#stopping) return [];
-    return await this.#whileMaking(async () => {
-      try {
-        const next = await this.#maker.make(this.step, drawn, capture);
-        this.step++;
-        return next;
-      } catch (error) {
-        if (!this.#maker.undo()) this.#soundness.lose(halfMade(this.step, error), this.step);
-        throw error;
-      }
-    });
-  }
-
-  /** Does work during which model and optimizer are in an intermediate state. */
-  async #whileMaking<T>(work: () => Promise<T>): Promise<T> {
-    let made: () => void = () => {};
-    this.#making = new Promise((resolve) => {
-      made = resolve;
-    });
-    try {
-      return await work();
-    } finally {
-      this.#making = undefined;
-      made();
-    }
-  }
-}
-
-/** State of a run: at work, or suspended at a record while the loop body runs. */
-type Standing =
-  | { readonly at: "work" }
-  | {
-      readonly at: "record";
-      readonly step: number;
-      /** Whether later steps were made already. */
-      readonly isAhead: boolean;
-    };
-
-/** The batches of a run, from the step at which it continues. */
-interface OpenData {
-  readonly batches: AsyncIterator<Batch>;
-  /** Number of checkpoints that had been loaded when the batches were opened. */
-  readonly loads: number;
-}
-
-function halfMade(step: number, cause: unknown): StepsizeError {
-  const message = messageOf(cause);
-  return new StepsizeError(
-    cause instanceof StepsizeError ? cause.code : "invalid-state",
-    `step ${step} failed after it had changed the model's running statistics: ${message}`,
-    { cause },
-  );
-}
-
-function halfLoaded(path: string, cause: unknown): StepsizeError {
-  const code = cause instanceof StepsizeError ? cause.code : "invalid-state";
-  const message = `${path}: was loaded in part, so that model and optimizer have the state of no step: ${messageOf(cause)}`;
-  return new StepsizeError(code, message, { cause });
-}
-
-function mapValues<T, R>(all: ReadonlyMap<string, T>, change: (value: T, name: string) => R): Map<string, R> {
-  return new Map([...all].map(([name, value]) => [name, change(value, name)]));
-}
-
-/** Returns a map from each name to itself. */
-function named(names: readonly string[]): Map<string, string> {
-  return new Map(names.map((name) => [name, name]));
-}
-
-function withDigest(identity: RunIdentity, digest: string | undefined): RunIdentity {
-  if (digest === undefined) return identity;
-  return { ...identity, data: { ...(identity["data"] as object), digest } };
-}
-
-function plainJson(value: RunIdentity): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(value)) as Record<string, unknown>;
 }

@@ -1,7 +1,6 @@
 // Rows that captured work writes to the ring are returned unchanged and in order, whenever they are read.
 import { expect, it } from "vitest";
 import { affine, copy, execute, type Tensor, tensor } from "#lib/tensor/index.js";
-import { BurstLength } from "#lib/train/burst-length.js";
 import { MetricsRing } from "#lib/train/metrics-ring.js";
 import { onEveryDevice } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
@@ -75,21 +74,4 @@ await onEveryDevice("a ring of metrics", (device) => {
     const none = tensor(device, new Float64Array(0), [0, 3]);
     await expectError(() => row(none, count, two), "invalid-argument", "at least one row");
   });
-});
-
-it("bursts have as many steps as take 5 ms, at most double, and shrink at once", () => {
-  const burst = new BurstLength(16);
-  let now = 0;
-  const after = (milliseconds: number) => {
-    now += milliseconds;
-    burst.arrived(burst.steps, now);
-    return burst.steps;
-  };
-  expect(burst.steps).toBe(1);
-  // The first arrival only starts the clock.
-  expect(after(0.1)).toBe(1);
-  expect([0.1, 0.2, 0.4, 0.8, 1.6, 0].map(after)).toEqual([2, 4, 8, 16, 16, 16]);
-  // 16 steps of 1 ms each, then 5 of 1 ms, then 5 of 10 ms.
-  expect([16, 5, 50].map(after)).toEqual([5, 5, 1]);
-  expect([4, 6, 2.4].map(after)).toEqual([1, 1, 2]);
 });
