@@ -15,7 +15,7 @@ import { openDevice } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import { Trainer } from "#lib/train/index.js";
-import { verifyCheckpoint } from "#lib/train/saved-model.js";
+import { verifyCheckpoint } from "#lib/weights/checkpoint-file.js";
 
 const { values } = parseArgs({ options: { out: { type: "string" } } });
 const rounds = 3;

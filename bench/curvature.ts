@@ -14,7 +14,7 @@ import { adamPreconditioner, type Curvature, curvature } from "#lib/curvature/in
 import { openDevice } from "#lib/native/index.js";
 import { Preprocessing } from "#lib/nn/index.js";
 import { assembleRun, openTask } from "#lib/tasks/index.js";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import type { CurvatureResults, Row } from "./curvature-table.js";
 import { line } from "./curvature-table.js";
 

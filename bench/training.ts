@@ -13,7 +13,8 @@ import type { Device } from "#lib/native/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
-import { type ModelCard, Trainer } from "#lib/train/index.js";
+import { Trainer } from "#lib/train/index.js";
+import type { ModelCard } from "#lib/weights/index.js";
 import { chosenOf, deviceOf, refuse, wholeNumber } from "./arguments.js";
 import { torchFor } from "./peers/torch.js";
 

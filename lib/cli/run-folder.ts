@@ -4,7 +4,8 @@ import { isNotFound, StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
 import { takeLock } from "../files/folder-lock.js";
 import { codeOf, messageOf } from "../realms.js";
-import { type CheckpointPart, type OpenCheckpoint, verifyAll, withCheckpoint } from "../train/saved-model.js";
+import { type CheckpointPart, type OpenCheckpoint, withCheckpoint } from "../weights/checkpoint-file.js";
+import { verifyAll } from "../weights/stored-tensors.js";
 import { readConfig, type TrainValues } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 

@@ -4,8 +4,8 @@ import { zip } from "../lookup.js";
 import type { Adam, AdamW } from "../optim/index.js";
 import { bfloat16Value } from "../tensor/bfloat16.js";
 import type { Tensor } from "../tensor/index.js";
-import type { HostTensor } from "../train/index.js";
-import type { Checkpoint } from "../train/saved-model.js";
+import type { Checkpoint } from "../weights/checkpoint-file.js";
+import type { HostTensor } from "../weights/index.js";
 
 /**
  * Divisors of the steps of all weights, by the path of their parameter: above 0, `Infinity` for a weight that does not

@@ -4,7 +4,7 @@ import type { Device } from "../native/index.js";
 import { centeredMean, smoothingSpan } from "../report/smooth.js";
 import { assembleRun, type SplitName, type Task } from "../tasks/index.js";
 import type { Trainer } from "../train/index.js";
-import { withCheckpoint } from "../train/saved-model.js";
+import { withCheckpoint } from "../weights/checkpoint-file.js";
 import type { PlannedRun } from "./plan.js";
 import type { RunRecord, SplitResult } from "./records.js";
 import { moveDamaged, type RunState, readState, writeState } from "./run-state.js";

@@ -13,7 +13,7 @@ import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
 import { isInt32Array } from "../realms.js";
-import type { ModelCard } from "../train/index.js";
+import type { ModelCard } from "../weights/index.js";
 import type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatchOptions } from "./task.js";
 
 /** How a kind of image data is read. */

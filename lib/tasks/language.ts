@@ -3,7 +3,7 @@ import { type BatchSource, readTokenFolder, type TokenDataset, type TokenizerSpe
 import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
-import type { ModelCard } from "../train/index.js";
+import type { ModelCard } from "../weights/index.js";
 import {
   defaultContext,
   type SplitLengths,

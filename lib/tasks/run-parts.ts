@@ -3,7 +3,8 @@ import * as models from "../models/index.js";
 import type { Device } from "../native/index.js";
 import type { Module, Precision } from "../nn/index.js";
 import type { Schedule } from "../schedule/index.js";
-import { type ModelCard, Trainer } from "../train/index.js";
+import { Trainer } from "../train/index.js";
+import type { ModelCard } from "../weights/index.js";
 import { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
 import type { Task } from "./task.js";
 

@@ -1,7 +1,7 @@
 import type { BatchSource } from "../data/index.js";
 import type { ModelConfig } from "../models/index.js";
 import type { Loss } from "../nn/index.js";
-import type { ModelCard } from "../train/index.js";
+import type { ModelCard } from "../weights/index.js";
 
 /** The splits of a task's data. */
 export type SplitName = "train" | "validation" | "test";

@@ -3,7 +3,7 @@ import { type Tokenizer, tokenizerOf } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
 import { itemAt } from "../lookup.js";
 import { checkedOptions, optionNames } from "../options.js";
-import type { LoadedModel } from "../train/index.js";
+import type { LoadedModel } from "../weights/index.js";
 import { generateTokens, type TextModel } from "./generate-tokens.js";
 import { sampler } from "./sampler.js";
 

@@ -1,20 +1,6 @@
 import { StepsizeError } from "../errors.js";
+import type { BestEvaluation, BestMetric } from "../weights/index.js";
 import type { Evaluation } from "./evaluate.js";
-
-/** The metric by which evaluations are compared. */
-export type BestMetric = "loss" | "accuracy";
-
-/** The best evaluation of a run so far. Checkpoints contain it, so that a resumed run compares with it. */
-export interface BestEvaluation {
-  /** Number of steps that had been made at this evaluation. */
-  readonly step: number;
-  /** The metric by which evaluations were compared. */
-  readonly metric: BestMetric;
-  /** Value of the metric. */
-  readonly value: number;
-  /** Number of evaluations since then. None of them was better. */
-  readonly since: number;
-}
 
 /**
  * Returns the best evaluation after a new one. A value that is not finite is never better.

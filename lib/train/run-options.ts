@@ -2,7 +2,7 @@ import { expectSignal, isListOf } from "../arguments.js";
 import type { BatchSource } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
-import type { BestMetric } from "./best-evaluation.js";
+import type { BestMetric } from "../weights/index.js";
 import type { StepRecord } from "./step-record.js";
 
 /**

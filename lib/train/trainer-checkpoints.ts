@@ -5,7 +5,9 @@ import { type HostTensor, readTensors, writeSources } from "../files/safetensors
 import { fillSame } from "../files/stored-floats.js";
 import { valueAt } from "../lookup.js";
 import { messageOf } from "../realms.js";
-import type { BestEvaluation } from "./best-evaluation.js";
+import { checkpointNames, type OpenCheckpoint } from "../weights/checkpoint-file.js";
+import type { BestEvaluation, CheckpointInfo } from "../weights/checkpoint-info.js";
+import { describeAll, fillWeights, inFile, verifyAll } from "../weights/stored-tensors.js";
 import { customRates, differencesOfRates } from "./custom-rates.js";
 import {
   type Allowed,
@@ -16,15 +18,6 @@ import {
   identityOf,
   withDigest,
 } from "./run-identity.js";
-import {
-  type CheckpointInfo,
-  checkpointNames,
-  describeAll,
-  fillWeights,
-  inFile,
-  type OpenCheckpoint,
-  verifyAll,
-} from "./saved-model.js";
 import type { Soundness } from "./soundness.js";
 import type { TrainerParts } from "./trainer-options.js";
 

@@ -5,7 +5,7 @@ import type { Device } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { expectOptions, optionNames } from "../options.js";
-import { expectCard, type ModelCard } from "./saved-model.js";
+import { expectCard, type ModelCard } from "../weights/checkpoint-info.js";
 
 /** Options of {@link Trainer}. */
 export interface TrainerOptions {

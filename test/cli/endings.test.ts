@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { endingSignals } from "#lib/cli/interrupts.js";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { runProgram } from "../support/child.js";
 import { lossesOf, metricsOf, run, start } from "./support/cli.js";
 import { budget, wholeRun } from "./support/whole-run.js";

@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { lossesOf, metricsOf, run } from "./support/cli.js";
 import { wholeRun } from "./support/whole-run.js";
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { lossesOf, metricsOf, run, start } from "./support/cli.js";
 import { budget, wholeRun } from "./support/whole-run.js";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "#lib/native/index.js";
 import { generate as generateText } from "#lib/text/index.js";
-import { loadModel, readCheckpoint } from "#lib/train/index.js";
+import { loadModel, readCheckpoint } from "#lib/weights/index.js";
 import { corpus, wordsOf } from "../data/support/corpus.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { golden } from "../models/support/resnets.js";
 import { temporaryFolders } from "../support/folders.js";
 import { numbers } from "../support/numbers.js";
-import { float32, writeStored } from "../train/support/stored.js";
+import { float32, writeStored } from "../weights/support/stored.js";
 import { metricsOf, run } from "./support/cli.js";
 import { classCount, tinyData, trainTiny } from "./support/tiny-data.js";
 

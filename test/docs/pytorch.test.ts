@@ -3,8 +3,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { numbers } from "../support/numbers.js";
-import { readStored } from "../train/support/read-stored.js";
-import { float32, writeStored } from "../train/support/stored.js";
+import { readStored } from "../weights/support/read-stored.js";
+import { float32, writeStored } from "../weights/support/stored.js";
 import { exampleFolder, examplesIn, root } from "./support/examples.js";
 
 const page = readFileSync(join(root, "docs/pytorch.md"), "utf8");

@@ -7,7 +7,8 @@ import * as models from "#lib/models/index.js";
 import { type Device, openDevice } from "#lib/native/index.js";
 import { crossEntropy, type Module } from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
-import { loadTorchState, loadTorchWeights, saveTorchState, saveTorchWeights, Trainer } from "#lib/train/index.js";
+import { Trainer } from "#lib/train/index.js";
+import { loadTorchState, loadTorchWeights, saveTorchState, saveTorchWeights } from "#lib/weights/index.js";
 import type { Damage } from "./damage.js";
 
 interface Subject {

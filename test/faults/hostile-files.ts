@@ -26,7 +26,7 @@ import {
   readCheckpoint,
   readSafetensors,
   writeSafetensors,
-} from "#lib/train/index.js";
+} from "#lib/weights/index.js";
 import { idxBytes } from "../data/support/idx-bytes.js";
 import { recordOf } from "../study/support/records.js";
 import type { Damage } from "./damage.js";

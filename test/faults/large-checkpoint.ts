@@ -9,7 +9,8 @@ import { openDevice } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { AdamW, type LearningRate, type Optimizer, SGD } from "#lib/optim/index.js";
 import type { Tensor } from "#lib/tensor/index.js";
-import { loadModel, Trainer } from "#lib/train/index.js";
+import { Trainer } from "#lib/train/index.js";
+import { loadModel } from "#lib/weights/index.js";
 
 interface Case {
   readonly name: string;

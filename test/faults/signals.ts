@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { endingSignals } from "#lib/cli/interrupts.js";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { lossesOf, type Outcome, run } from "../cli/support/cli.js";
 import { tinyData, trainTiny } from "../cli/support/tiny-data.js";
 import type { Damage } from "./damage.js";

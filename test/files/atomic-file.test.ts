@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { replaceFile, writeAtomically } from "#lib/files/atomic-file.js";
-import { readSafetensors, writeSafetensors } from "#lib/train/index.js";
+import { readSafetensors, writeSafetensors } from "#lib/weights/index.js";
 import { expectError } from "../support/errors.js";
 import { filled, temporaryFolders } from "../support/folders.js";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type HostTensor, readSafetensors, writeSafetensors } from "#lib/train/index.js";
+import { type HostTensor, readSafetensors, writeSafetensors } from "#lib/weights/index.js";
 import { bits } from "../support/compare.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";

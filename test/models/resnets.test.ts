@@ -5,7 +5,7 @@ import type { ResNet } from "#lib/models/index.js";
 import type { Device } from "#lib/native/index.js";
 import { crossEntropy } from "#lib/nn/index.js";
 import { backward, mean, noGrad, relu, square, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
-import { loadTorchWeights } from "#lib/train/index.js";
+import { loadTorchWeights } from "#lib/weights/index.js";
 import { relativeError } from "../optim/support/runs.js";
 import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";

@@ -47,7 +47,7 @@ const named = args.filter((argument) => !argument.startsWith("--"));
 const suites =
   named.length > 0
     ? named
-    : ["test/tensor", "test/nn", "test/optim", "test/train"].flatMap((folder) =>
+    : ["test/tensor", "test/nn", "test/optim", "test/train", "test/weights"].flatMap((folder) =>
         readdirSync(join(root, folder))
           .filter((name) => name.endsWith(".test.ts"))
           .map((name) => `${folder}/${name}`),

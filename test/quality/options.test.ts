@@ -19,7 +19,7 @@ const parts: Record<string, { readonly surface: object; readonly folders: readon
   ops: { surface: ops, folders: ["tensor/operations"] },
   schedule: { surface: schedule, folders: ["schedule"] },
   theory: { surface: theory, folders: ["schedule/theory"] },
-  stepsize: { surface: lib, folders: ["curvature", "native", "optim", "tensor", "text", "train"] },
+  stepsize: { surface: lib, folders: ["curvature", "native", "optim", "tensor", "text", "train", "weights"] },
 };
 
 /** Types of data that are not options and may have additional properties. */

@@ -16,7 +16,7 @@ import {
 import { type PlannedRun, planOf } from "#lib/study/plan.js";
 import { makeRun, type RunEnvironment } from "#lib/study/study-run.js";
 import { openTask, type Task } from "#lib/tasks/index.js";
-import { readCheckpoint } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { classCount, testItems, tinyData } from "../cli/support/tiny-data.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";

@@ -8,7 +8,7 @@ import * as models from "#lib/models/index.js";
 import * as nn from "#lib/nn/index.js";
 import { Adam, AdamW, SGD } from "#lib/optim/index.js";
 import * as schedule from "#lib/schedule/index.js";
-import { readCheckpoint, readSafetensors, writeSafetensors } from "#lib/train/index.js";
+import { readCheckpoint, readSafetensors, writeSafetensors } from "#lib/weights/index.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { library, run, start } from "./support/children.js";

@@ -3,7 +3,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type Evaluation, type RunOptions, readCheckpoint, type StepRecord, type Trainer } from "#lib/train/index.js";
+import type { Evaluation, RunOptions, StepRecord, Trainer } from "#lib/train/index.js";
+import { readCheckpoint } from "#lib/weights/index.js";
 import { cudaDevices, openAll } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";

@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import { describe, isNotFound, StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { optionalNumberIn } from "../../schedule/option.js";
-import { type Allowed, allowedNames, loadWeights } from "../../train/index.js";
+import { type Allowed, allowedNames } from "../../train/index.js";
+import { loadWeights } from "../../weights/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
 import { highestRate } from "../config/schedule-fields.js";
 import {

@@ -5,7 +5,7 @@ import { create, type ModelConfig, type ResNet } from "#lib/models/index.js";
 import type { Device } from "#lib/native/index.js";
 import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { numbers } from "../../support/numbers.js";
-import { float32, type Stored, writeStored } from "../../train/support/stored.js";
+import { float32, type Stored, writeStored } from "../../weights/support/stored.js";
 
 /** A network in PyTorch, and its outputs for images in evaluation. */
 export interface GoldenNetwork {

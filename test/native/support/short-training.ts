@@ -10,7 +10,8 @@ import { AdamW } from "#lib/optim/index.js";
 import { PhiloxStream } from "#lib/random.js";
 import * as schedule from "#lib/schedule/index.js";
 import { tensor } from "#lib/tensor/index.js";
-import { type ModelCard, Trainer } from "#lib/train/index.js";
+import { Trainer } from "#lib/train/index.js";
+import type { ModelCard } from "#lib/weights/index.js";
 
 const side = 8;
 const items = 12;

@@ -8,7 +8,8 @@ import { AdamW, SGD } from "#lib/optim/index.js";
 import { PhiloxStream } from "#lib/random.js";
 import * as schedule from "#lib/schedule/index.js";
 import type { Tensor } from "#lib/tensor/index.js";
-import { type ModelCard, type StepRecord, Trainer, type TrainerOptions } from "#lib/train/index.js";
+import { type StepRecord, Trainer, type TrainerOptions } from "#lib/train/index.js";
+import type { ModelCard } from "#lib/weights/index.js";
 import { bits } from "../../support/compare.js";
 
 export const classes = ["top", "upper middle", "lower middle", "bottom"];

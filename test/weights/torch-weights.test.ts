@@ -6,12 +6,12 @@ import { describe, expect, it } from "vitest";
 import { mlp, type ResNet, resnet18, resnet50, type TorchLayout, type TorchNames } from "#lib/models/index.js";
 import * as nn from "#lib/nn/index.js";
 import { cast, type Tensor, tensor } from "#lib/tensor/index.js";
-import { loadTorchWeights, loadWeights, toTorchWeights } from "#lib/train/index.js";
+import { loadTorchWeights, loadWeights, toTorchWeights } from "#lib/weights/index.js";
 import { golden } from "../models/support/resnets.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { numbers } from "../support/numbers.js";
-import { bitsOf, device, recordsOf, residual, smallResNet } from "./support/runs.js";
+import { bitsOf, device, recordsOf, residual, smallResNet } from "../train/support/runs.js";
 import { float32, type Stored, writeStored } from "./support/stored.js";
 
 const folder = temporaryFolders();

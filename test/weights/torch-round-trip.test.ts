@@ -11,7 +11,7 @@ import {
   saveTorchState,
   saveTorchWeights,
   toTorchWeights,
-} from "#lib/train/index.js";
+} from "#lib/weights/index.js";
 import { relativeError } from "../optim/support/runs.js";
 import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";

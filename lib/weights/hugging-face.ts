@@ -11,7 +11,7 @@ import { checkedOptions, optionNames } from "../options.js";
 import { printable, shown } from "../quoting.js";
 import { readJsonFile } from "../read-file.js";
 import { anything, dictionary } from "../schema.js";
-import { inFile } from "./saved-model.js";
+import { inFile } from "./stored-tensors.js";
 import { fillFromTorch } from "./torch-weights.js";
 
 /** A decoder that was loaded from a Hugging Face folder. */

@@ -8,7 +8,7 @@ import type { LearningRate, Optimizer } from "../optim/index.js";
 import type { TorchStateSource } from "../optim/optimizer.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
-import { inFile, verifyAll } from "./saved-model.js";
+import { inFile, verifyAll } from "./stored-tensors.js";
 import { torchMetadata } from "./torch-weights.js";
 
 /** Options of {@link loadTorchState}. */

@@ -9,12 +9,13 @@ import type { Device } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
 import { fill, type Tensor } from "#lib/tensor/index.js";
-import { loadTorchWeights, readSafetensors, saveTorchWeights, Trainer } from "#lib/train/index.js";
+import { Trainer } from "#lib/train/index.js";
+import { loadTorchWeights, readSafetensors, saveTorchWeights } from "#lib/weights/index.js";
 import { bits } from "../support/compare.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
-import { library, run } from "./support/children.js";
-import { device } from "./support/runs.js";
+import { library, run } from "../train/support/children.js";
+import { device } from "../train/support/runs.js";
 
 const folder = temporaryFolders();
 const large = 5 * 2 ** 30;

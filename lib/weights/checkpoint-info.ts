@@ -2,7 +2,8 @@ import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { JsonFault, parseJson } from "../json.js";
 import type { ModelConfig } from "../models/index.js";
-import type { PreprocessingOptions } from "../nn/index.js";
+import type { Precision, PreprocessingOptions } from "../nn/index.js";
+import { expectOptions, optionNames } from "../options.js";
 import { quoted } from "../quoting.js";
 import {
   anything,
@@ -18,10 +19,65 @@ import {
   type Schema,
   text,
 } from "../schema.js";
-import type { BestEvaluation } from "./best-evaluation.js";
-import type { CheckpointInfo, ModelCard } from "./saved-model.js";
+
+/** What a model needs to be used on raw data. It is saved with the weights. */
+export interface ModelCard {
+  /**
+   * Configuration from which `models.create` builds the model. Absent for a custom module, which only its own code can
+   * build.
+   */
+  readonly config?: ModelConfig | undefined;
+  /** Preprocessing of raw inputs. Default: none. */
+  readonly preprocessing?: PreprocessingOptions | undefined;
+  /** Names of the classes, in the order of the outputs. Default: none. */
+  readonly classes?: readonly string[] | undefined;
+  /** For a model of text: the tokenizer, and the number of tokens per window in training. */
+  readonly text?: { readonly tokenizer: TokenizerSpec; readonly context: number } | undefined;
+}
+
+/** The metric by which evaluations are compared. */
+export type BestMetric = "loss" | "accuracy";
+
+/** The best evaluation of a run so far. Checkpoints contain it, so that a resumed run compares with it. */
+export interface BestEvaluation {
+  /** Number of steps that had been made at this evaluation. */
+  readonly step: number;
+  /** The metric by which evaluations were compared. */
+  readonly metric: BestMetric;
+  /** Value of the metric. */
+  readonly value: number;
+  /** Number of evaluations since then. None of them was better. */
+  readonly since: number;
+}
+
+/** The JSON object in the metadata of a checkpoint. */
+export interface CheckpointInfo extends ModelCard {
+  /** Name and version of the format. */
+  readonly format: "stepsize-checkpoint-1";
+  /** Number of steps so far, which is the index of the next step. */
+  readonly step: number;
+  /** Number of steps that the optimizer has counted. Default: `step`. */
+  readonly iteration?: number;
+  /** Counters of the modules that use random numbers, by path; see `Module.counters`. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** Storage precision of the model. Default `"float32"`. */
+  readonly precision?: Precision;
+  /** The best evaluation so far. Absent if there is none. */
+  readonly best?: BestEvaluation;
+  /** What determines the rest of the run, such as the schedule and the data. A resumed run must agree with it. */
+  readonly run: Readonly<Record<string, unknown>>;
+}
 
 const format = "stepsize-checkpoint-1";
+
+const cardNames = optionNames<ModelCard>({ config: true, preprocessing: true, classes: true, text: true });
+const textNames = optionNames<NonNullable<ModelCard["text"]>>({ tokenizer: true, context: true });
+
+/** @internal Throws `invalid-argument` for unknown fields of a card. */
+export function expectCard(card: ModelCard): void {
+  expectOptions("card", cardNames, card);
+  if (card.text !== undefined) expectOptions("card.text", textNames, card.text);
+}
 
 /** An object with a `kind`. The code that uses the object checks its other fields. */
 const withKind = object<{ readonly kind: string }>({ kind: text }, "an object with a kind");

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import * as nn from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
 import * as t from "#lib/tensor/index.js";
-import { type LoadedModel, loadModel } from "#lib/train/index.js";
+import { type LoadedModel, loadModel } from "#lib/weights/index.js";
 import { bits } from "../support/compare.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
@@ -19,7 +19,7 @@ import {
   recordsOf,
   residual,
   runOf,
-} from "./support/runs.js";
+} from "../train/support/runs.js";
 
 const folder = temporaryFolders();
 const on = await device();

@@ -7,13 +7,13 @@ import { create, type Olmo } from "#lib/models/index.js";
 import type { Device } from "#lib/native/index.js";
 import { crossEntropy } from "#lib/nn/index.js";
 import { backward, tensor } from "#lib/tensor/index.js";
-import { loadHuggingFace, toTorchWeights } from "#lib/train/index.js";
+import { loadHuggingFace, toTorchWeights } from "#lib/weights/index.js";
 import { relativeError } from "../optim/support/runs.js";
 import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { labelsOf, numbers } from "../support/numbers.js";
-import { bitsOf } from "./support/runs.js";
+import { bitsOf } from "../train/support/runs.js";
 
 const folder = temporaryFolders();
 const golden = fileURLToPath(new URL("../golden/huggingface/", import.meta.url));
