@@ -1,4 +1,5 @@
 import type { Batch } from "../data/index.js";
+import { itemAt } from "../lookup.js";
 import type { Capture, Device } from "../native/index.js";
 import type { Optimizer } from "../optim/index.js";
 import type { Tensor } from "../tensor/index.js";
@@ -47,14 +48,15 @@ export class CapturedStep {
 
   /** Copies a batch into the inputs at an index and returns them; `undefined` if the batch has other shapes. */
   write(index: number, { inputs, labels, moves }: Batch): BatchTensors | undefined {
-    const own = this.inputs[index] as BatchTensors;
+    const captured = itemAt(this.inputs, index);
     const { data, shape } = shaped(labels);
-    if (String(own.x.shape) !== String(inputs.shape) || String(own.y.shape) !== String(shape)) return undefined;
-    if ((own.moves === undefined) !== (moves === undefined)) return undefined;
-    own.x.write(inputs.data);
-    own.y.write(data);
-    if (moves) own.moves?.write(moves);
-    return own;
+    if (String(captured.x.shape) !== String(inputs.shape) || String(captured.y.shape) !== String(shape))
+      return undefined;
+    if ((captured.moves === undefined) !== (moves === undefined)) return undefined;
+    captured.x.write(inputs.data);
+    captured.y.write(data);
+    if (moves) captured.moves?.write(moves);
+    return captured;
   }
 
   /**
@@ -80,6 +82,6 @@ export class CapturedStep {
   dispose(): void {
     this.#capture.dispose();
     this.#ring.dispose();
-    for (const one of this.inputs) disposeBatch(one);
+    for (const batch of this.inputs) disposeBatch(batch);
   }
 }

@@ -1,5 +1,6 @@
 import { allocate } from "../allocate.js";
 import type { HostTensor } from "../files/safetensors.js";
+import { itemAt } from "../lookup.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { isCustom } from "../optim/options.js";
 
@@ -32,11 +33,11 @@ export function customRates({ groups }: AnyOptimizer, budget: number): Map<strin
  */
 export function differencesOfRates(
   saved: ReadonlyMap<string, HostTensor>,
-  own: ReadonlyMap<string, HostTensor>,
+  present: ReadonlyMap<string, HostTensor>,
 ): string[] {
-  return [...own].flatMap(([group, { data, shape }]) => {
+  return [...present].flatMap(([group, { data, shape }]) => {
     const before = saved.get(group);
-    const columns = shape[1] as number;
+    const columns = itemAt(shape, 1);
     const name = `the learning rate of group ${group}, a function,`;
     if (!before || before.shape[1] !== columns) return [`${name} was another kind of function`];
     // Only steps that both have are compared, because a run may be extended.

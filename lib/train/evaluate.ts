@@ -6,7 +6,7 @@ import { type Device, expectDevice } from "../native/index.js";
 import type { Loss, Module } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { isInt32Array } from "../realms.js";
-import { correctCount, noGrad, Tensor, type Totals, tensor, tidy } from "../tensor/index.js";
+import { correctCount, noGrad, Tensor, tensor, tidy } from "../tensor/index.js";
 import { addend, weighed } from "./step-loss.js";
 
 /** The result of {@link evaluate}: one pass over data. */
@@ -55,8 +55,10 @@ export function upload(device: Device, batch: Batch): BatchTensors {
 }
 
 /** @internal Disposes of the tensors of a batch. */
-export function disposeBatch(batch: BatchTensors): void {
-  for (const one of Object.values(batch) as Tensor[]) one.dispose();
+export function disposeBatch({ x, y, moves }: BatchTensors): void {
+  x.dispose();
+  y.dispose();
+  moves?.dispose();
 }
 
 /** @internal Returns the loss of a batch, and checks the result of the given loss function. */
@@ -126,7 +128,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
   const { model, device, loss, prepare, onProgress, signal } = checkedOptions("evaluate", evaluateNames, options);
   expectModule("model", model);
   expectDevice("device", device);
-  for (const [name, one] of Object.entries({ loss, prepare })) expectFunction(name, one, "a function of tensors");
+  for (const [name, value] of Object.entries({ loss, prepare })) expectFunction(name, value, "a function of tensors");
   if (onProgress !== undefined) expectFunction("onProgress", onProgress);
   expectSignal("signal", signal);
   signal?.throwIfAborted();
@@ -145,7 +147,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
           const { x, y } = upload(device, batch);
           const outputs = model.forward(prepare(x));
           const value = weighed(lossOf(loss, outputs, y), y);
-          const { sum, weight, ignoreIndex } = value.totals as Totals;
+          const { sum, weight, ignoreIndex } = value.totals;
           const options = ignoreIndex === undefined ? {} : { ignoreIndex };
           return { value, sum, weight, ...(y.dtype === "int32" && { correct: correctCount(outputs, y, options) }) };
         }),

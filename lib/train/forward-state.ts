@@ -5,7 +5,8 @@ import type { Tensor } from "../tensor/index.js";
 export class ForwardState {
   readonly #counting: readonly { counter: number }[];
   readonly #buffers: readonly Tensor[];
-  #counters: readonly number[] = [];
+  /** The counters at the beginning of the step. */
+  #counters: readonly { readonly module: { counter: number }; readonly counter: number }[] = [];
   #versions: readonly number[] = [];
 
   constructor(model: Module) {
@@ -15,7 +16,7 @@ export class ForwardState {
 
   /** Remembers the state at the beginning of a step. */
   mark(): void {
-    this.#counters = this.#counting.map(({ counter }) => counter);
+    this.#counters = this.#counting.map((module) => ({ module, counter: module.counter }));
     this.#versions = this.#buffers.map(({ handle }) => handle.version);
   }
 
@@ -26,7 +27,7 @@ export class ForwardState {
    * are not kept.
    */
   restore(): boolean {
-    for (const [i, module] of this.#counting.entries()) module.counter = this.#counters[i] as number;
+    for (const { module, counter } of this.#counters) module.counter = counter;
     return this.#buffers.every(({ handle }, i) => handle.version === this.#versions[i]);
   }
 }

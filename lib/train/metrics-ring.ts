@@ -13,6 +13,7 @@ export class MetricsRing {
   readonly #count: Tensor<"int32">;
   #written = 0;
   #read = 0;
+  readonly #columns: number;
 
   /**
    * Allocates the ring buffer.
@@ -22,6 +23,7 @@ export class MetricsRing {
   constructor(device: Device, columns: number) {
     this.#ring = new Tensor(device, device.native.create("float64", [MetricsRing.rows, columns])).keep();
     this.#count = tensor(device, Int32Array.of(0), []).keep();
+    this.#columns = columns;
   }
 
   /** Enqueues the write of a row, which is the concatenation of `parts`. They may have different types. */
@@ -49,7 +51,7 @@ export class MetricsRing {
    */
   async read(): Promise<Float64Array[]> {
     const { rows } = MetricsRing;
-    const [columns] = this.#ring.shape.slice(-1) as [number];
+    const columns = this.#columns;
     const numbers = Array.from({ length: this.unread }, (_, i) => (this.#read + i) % rows);
     this.#read = this.#written;
     try {

@@ -83,7 +83,7 @@ export function hasDigest(identity: SavedIdentity): boolean {
 export function allowedBy(options: LoadOptions): ReadonlySet<Allowed> {
   expectOptions("load", loadNames, options);
   const { allow = [] } = options;
-  if (!Array.isArray(allow) || !allow.every((one) => allowedNames.includes(one)))
+  if (!Array.isArray(allow) || !allow.every((name) => allowedNames.includes(name)))
     invalidArgument("load.allow", 'a list of "schedule" and "data"', allow);
   return new Set(allow);
 }

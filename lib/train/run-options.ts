@@ -1,4 +1,4 @@
-import { expectSignal, isListOf } from "../arguments.js";
+import { expectSignal, isListOf, isSafeInteger } from "../arguments.js";
 import type { BatchSource } from "../data/index.js";
 import { invalidArgument } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
@@ -272,7 +272,7 @@ function checkCallback(given: NonNullable<RunOptions["onStep"]>) {
 }
 
 function dueAt(name: string, steps: Steps): Due {
-  const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
+  const isCount = (value: unknown): value is number => isSafeInteger(value) && value >= 1;
   if (Array.isArray(steps) && isListOf(steps, isCount)) {
     const listed = new Set(steps);
     return (done) => listed.has(done);
@@ -280,5 +280,5 @@ function dueAt(name: string, steps: Steps): Due {
   if (typeof steps === "function") return steps;
   if (!isCount(steps))
     invalidArgument(name, "a whole number of steps ≥ 1, a list of such numbers, or a function of one", steps);
-  return (done) => done % (steps as number) === 0;
+  return (done) => done % steps === 0;
 }

@@ -1,8 +1,12 @@
-import { execute, type Tensor, withWeight } from "../tensor/index.js";
+import { itemAt } from "../lookup.js";
+import { execute, type Tensor, type Totals, withWeight } from "../tensor/index.js";
 
-/** Returns a loss with its total weight. A loss without one counts as a mean over the labels of its batch. */
-export function weighed(loss: Tensor, labels: Tensor): Tensor {
-  return loss.totals ? loss : withWeight(loss, labels.size);
+/** A loss with its total weight. */
+export type WeighedLoss = Tensor & { totals: Totals };
+
+/** Adds the total weight to a loss that has none. Such a loss counts as a mean over the labels of its batch. */
+export function weighed(loss: Tensor, labels: Tensor): WeighedLoss {
+  return (loss.totals ? loss : withWeight(loss, labels.size)) as WeighedLoss;
 }
 
 /** Returns how many values a step's loss is computed from: one for a single batch, two per batch for several. */
@@ -29,12 +33,12 @@ export function addend(sum: number, weight: number): number {
  * @param parts values of {@link partsOf}, batch after batch
  */
 export function lossFrom(parts: readonly number[]): number {
-  if (parts.length === 1) return parts[0] as number;
+  if (parts.length === 1) return itemAt(parts, 0);
   let [sum, weight] = [0, 0];
   for (let i = 0; i < parts.length; i += 2) {
-    const [ownSum, ownWeight] = parts.slice(i, i + 2) as [number, number];
-    sum += addend(ownSum, ownWeight);
-    weight += ownWeight;
+    const [batchSum, batchWeight] = [itemAt(parts, i), itemAt(parts, i + 1)];
+    sum += addend(batchSum, batchWeight);
+    weight += batchWeight;
   }
   return sum / weight;
 }
@@ -51,9 +55,8 @@ export class WeightSum {
     return this.#sum;
   }
 
-  /** Adds the weight of a loss, which must have one; see {@link weighed}. */
-  add(loss: Tensor): void {
-    const weight = loss.totals?.weight as Tensor;
+  /** Adds the weight of a batch. */
+  add(weight: Tensor): void {
     const before = this.#sum;
     this.#sum = before ? execute("add", [before, weight])[0] : weight.detach();
     this.#sum.keep();

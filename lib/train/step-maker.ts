@@ -186,8 +186,9 @@ export class StepMaker {
       result.backward();
     } else {
       // The gradients of the sums are added, and the step divides by the total weight.
-      weight.add(weighed(result, y));
-      result.backward(result.totals?.weight);
+      const { totals } = weighed(result, y);
+      weight.add(totals.weight);
+      result.backward(totals.weight);
     }
     return result;
   }

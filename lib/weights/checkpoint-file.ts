@@ -62,17 +62,17 @@ export async function withCheckpoint<T>(path: string, use: (checkpoint: OpenChec
 }
 
 /** Limit in bytes for the optimizer's counters, far above their real size. */
-const mostCounters = 2 ** 20;
+const maxCounterBytes = 2 ** 20;
 
 /** Returns the optimizer's counters. The first one is the number of steps so far. */
 async function countersOf(path: string, info: CheckpointInfo, state: StoredTensor | undefined): Promise<Float64Array> {
   if (state === undefined) return new Float64Array(0);
-  if (state.code !== "F64" || state.shape.length !== 1 || state.bytes > mostCounters)
+  if (state.code !== "F64" || state.shape.length !== 1 || state.bytes > maxCounterBytes)
     throw new StepsizeError(
       "invalid-file",
       `${path}: ${state.name} is ${state.code}[${state.shape}], expected a few numbers of type F64`,
     );
-  const counters = new Float64Array((await state.read()).buffer as ArrayBuffer);
+  const counters = new Float64Array((await state.read()).buffer);
   const { step, iteration = step } = info;
   if (counters[0] !== iteration)
     throw new StepsizeError(
@@ -130,7 +130,7 @@ export async function verifyCheckpoint(path: string): Promise<void> {
 /** @internal Returns all tensors of a checkpoint by their names in the file. */
 export function checkpointNames<T>(parts: Readonly<Record<CheckpointPart, ReadonlyMap<string, T>>>) {
   const named = (prefix: string, tensors: ReadonlyMap<string, T>) =>
-    [...tensors].map(([name, one]) => [prefix + name, one] as const);
+    [...tensors].map(([name, tensor]) => [prefix + name, tensor] as const);
   const { model, optimizer, rates } = parts;
   return new Map([...named(modelPrefix, model), ...named(optimizerPrefix, optimizer), ...named(ratesPrefix, rates)]);
 }

@@ -79,13 +79,15 @@ export function expectCard(card: ModelCard): void {
   if (card.text !== undefined) expectOptions("card.text", textNames, card.text);
 }
 
-/** An object with a `kind`. The code that uses the object checks its other fields. */
-const withKind = object<{ readonly kind: string }>({ kind: text }, "an object with a kind");
+/** Returns a schema of objects with a `kind`. The code that uses the object checks the kind and the other fields. */
+function withKind<T extends { readonly kind: string }>(): Schema<T> {
+  return object<{ readonly kind: string }>({ kind: text }, "an object with a kind") as Schema<T>;
+}
 
 const numbers = list(finite, { words: "a list of numbers" });
 
 const card: { readonly [Field in keyof ModelCard]-?: Schema<ModelCard[Field]> } = {
-  config: optional(withKind as Schema<unknown> as Schema<ModelConfig>),
+  config: optional(withKind<ModelConfig>()),
   preprocessing: optional(
     object<PreprocessingOptions>({
       shape: list(atLeastOne, { words: "a list of sizes" }),
@@ -98,7 +100,7 @@ const card: { readonly [Field in keyof ModelCard]-?: Schema<ModelCard[Field]> } 
   classes: optional(list(text, { words: "a list of names, at most 65536 of them", min: 1, max: 65_536 })),
   text: optional(
     object<NonNullable<ModelCard["text"]>>({
-      tokenizer: withKind as Schema<unknown> as Schema<TokenizerSpec>,
+      tokenizer: withKind<TokenizerSpec>(),
       context: atLeastOne,
     }),
   ),
@@ -126,8 +128,8 @@ const schema = object<CheckpointInfo>({
  */
 export function readCheckpointInfo(path: string, text: string | undefined): CheckpointInfo {
   const value = parsed(text);
-  const isOne = typeof value === "object" && value !== null && (value as { format?: unknown }).format === format;
-  if (isOne) return schema(value, new Place(`${path}: the metadata's "stepsize"`));
+  const isInfo = typeof value === "object" && value !== null && "format" in value && value.format === format;
+  if (isInfo) return schema(value, new Place(`${path}: the metadata's "stepsize"`));
   throw new StepsizeError(
     "invalid-file",
     `${path}: expected "stepsize" with format ${format} in the metadata, found ${text === undefined ? "none" : quoted(text)}; it is not a checkpoint of this version`,

@@ -2,6 +2,7 @@ import { StepsizeError } from "../errors.js";
 import { Uploads } from "../files/device-parts.js";
 import type { StoredTensor } from "../files/safetensors-file.js";
 import { fillFloats, floatCodes } from "../files/stored-floats.js";
+import { valueAt } from "../lookup.js";
 import { shown } from "../quoting.js";
 import type { Tensor } from "../tensor/index.js";
 import { type TorchLayout, torchShape } from "../tensor/torch-layout.js";
@@ -15,7 +16,7 @@ export interface Wanted {
   /** Layout in the file. */
   readonly layout: TorchLayout;
   /** Whether the tensor belongs to the classifier, so that its shape depends on the number of classes. */
-  readonly ofClassifier: boolean;
+  readonly isOfClassifier: boolean;
 }
 
 /**
@@ -35,7 +36,7 @@ export async function fillModel(
 ): Promise<void> {
   const problems = differences(wanted, stored, isUnused);
   if (problems) throw new StepsizeError("invalid-file", `${path}: the weights do not fit the model: ${problems}`);
-  const pairs = wanted.map((one) => [one, stored.get(one.name) as StoredTensor] as const);
+  const pairs = wanted.map((target) => [target, valueAt(stored, target.name)] as const);
   for (const [, from] of pairs) await from.verify();
   const [first] = wanted;
   if (first === undefined) return;
@@ -53,13 +54,13 @@ function differences(
   const leftOver = [...stored.keys()].filter((name) => !names.has(name) && !isUnused(name));
   const missing = wanted.filter(({ name }) => !stored.has(name));
   const [misshapen, mistyped]: [Wanted[], Wanted[]] = [[], []];
-  for (const one of wanted) {
-    const found = stored.get(one.name);
-    if (found && String(found.shape) !== String(shapeInFile(one))) misshapen.push(one);
-    if (found && !floatCodes.includes(found.code)) mistyped.push(one);
+  for (const target of wanted) {
+    const found = stored.get(target.name);
+    if (found && String(found.shape) !== String(shapeInFile(target))) misshapen.push(target);
+    if (found && !floatCodes.includes(found.code)) mistyped.push(target);
   }
-  const shapes = (one: Wanted) =>
-    `${one.name} is [${stored.get(one.name)?.shape}], the model needs [${shapeInFile(one)}]`;
+  const shapes = (target: Wanted) =>
+    `${target.name} is [${stored.get(target.name)?.shape}], the model needs [${shapeInFile(target)}]`;
   const groups = [
     listed(
       "missing",
@@ -76,7 +77,7 @@ function differences(
     ),
   ].filter((text) => text !== "");
   const onlyClassifier =
-    leftOver.length + mistyped.length === 0 && [...missing, ...misshapen].every((one) => one.ofClassifier);
+    leftOver.length + mistyped.length === 0 && [...missing, ...misshapen].every(({ isOfClassifier }) => isOfClassifier);
   if (groups.length > 0 && onlyClassifier)
     groups.push('only the last layer differs; leave it out with classifier: "skip"');
   return groups.join("; ");

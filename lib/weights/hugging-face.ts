@@ -107,16 +107,16 @@ async function openShards(
   { weight_map: map }: Readonly<Record<string, unknown>>,
   open: (name: string) => Promise<ReadonlyMap<string, StoredTensor>>,
 ) {
-  const fail = (problem: string): never => {
+  const fail: (problem: string) => never = (problem) => {
     throw new StepsizeError("invalid-file", `${join(folder, index)}: ${problem}`);
   };
   if (!isObject(map)) return fail("expected weight_map with the file of every tensor");
   const namesOf = new Map<string, string[]>();
   for (const [name, file] of Object.entries(map)) {
     if (!isFileName(file)) fail(`${shown(name)}: expected the name of a file beside it, found ${describe(file)}`);
-    const names = namesOf.get(file as string) ?? [];
+    const names = namesOf.get(file) ?? [];
     names.push(name);
-    namesOf.set(file as string, names);
+    namesOf.set(file, names);
   }
   const all = new Map<string, StoredTensor>();
   for (const [file, names] of namesOf) {
@@ -146,18 +146,18 @@ async function withoutTiedHead(
   return new Map([...stored].filter(([name]) => name !== head.name));
 }
 
-async function haveSameBytes(one: StoredTensor, other: StoredTensor): Promise<boolean> {
-  if (one.bytes !== other.bytes) return false;
-  const others = other.blocks();
+async function haveSameBytes(first: StoredTensor, second: StoredTensor): Promise<boolean> {
+  if (first.bytes !== second.bytes) return false;
+  const blocks = second.blocks();
   try {
-    for await (const block of one.blocks()) {
-      const { value } = await others.next();
+    for await (const block of first.blocks()) {
+      const { value } = await blocks.next();
       if (value === undefined || !Buffer.from(block.buffer, block.byteOffset, block.byteLength).equals(value))
         return false;
     }
     return true;
   } finally {
-    await others.return();
+    await blocks.return();
   }
 }
 

@@ -81,13 +81,7 @@ export async function loadOpenModel(
   { path, info, model: weights }: OpenCheckpoint,
   { device, build, precision }: LoadModelOptions,
 ): Promise<LoadedModel> {
-  const { config } = info;
-  if (!config && !build)
-    throw new StepsizeError(
-      "invalid-argument",
-      `${path}: holds a model of your own code; pass build: () => the model without its weights`,
-    );
-  const model = build ? build() : await inFile(path, () => create(config as ModelConfig, { device }));
+  const model = build ? build() : await inFile(path, () => create(configOf(path, info), { device }));
   try {
     await inFile(path, () => model.setPrecision(info.precision ?? "float32").checkStateDict(describeAll(weights)));
     // A model from `build` is changed only if the whole file is valid.
@@ -100,6 +94,14 @@ export async function loadOpenModel(
   if (precision !== undefined) model.setPrecision(precision);
   model.eval();
   return await inFile(path, () => loadedModel(model, info));
+}
+
+function configOf(path: string, { config }: CheckpointInfo): ModelConfig {
+  if (config) return config;
+  throw new StepsizeError(
+    "invalid-argument",
+    `${path}: holds a model of your own code; pass build: () => the model without its weights`,
+  );
 }
 
 function loadedModel(model: Module, info: CheckpointInfo): LoadedModel {

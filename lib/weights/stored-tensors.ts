@@ -3,6 +3,7 @@ import { Uploads } from "../files/device-parts.js";
 import { describeStored, type HostTensor } from "../files/safetensors.js";
 import type { StoredTensor } from "../files/safetensors-file.js";
 import { fillSame } from "../files/stored-floats.js";
+import { valueAt } from "../lookup.js";
 import type { Module } from "../nn/index.js";
 
 /**
@@ -22,16 +23,16 @@ export async function verifyAll(parts: Iterable<ReadonlyMap<string, StoredTensor
 export function describeAll(
   stored: ReadonlyMap<string, StoredTensor>,
 ): Map<string, Pick<HostTensor, "dtype" | "shape">> {
-  return new Map([...stored].map(([name, one]) => [name, describeStored(one)]));
+  return new Map([...stored].map(([name, tensor]) => [name, describeStored(tensor)]));
 }
 
 /** @internal Loads the weights of a checkpoint that fits into a model, block by block. */
 export async function fillWeights(model: Module, weights: ReadonlyMap<string, StoredTensor>): Promise<void> {
-  const own = model.stateDict();
-  const [first] = own.values();
+  const state = model.stateDict();
+  const [first] = state.values();
   if (first === undefined) return;
   const uploads = new Uploads(first.device);
-  for (const [name, to] of own) await fillSame(uploads, to, weights.get(name) as StoredTensor);
+  for (const [name, to] of state) await fillSame(uploads, to, valueAt(weights, name));
 }
 
 /** @internal Adds the path of a file to errors about its content. `invalid-argument` becomes `invalid-file`. */

@@ -2,8 +2,9 @@ import { expectMethods, expectText } from "../arguments.js";
 import { StepsizeError } from "../errors.js";
 import { deviceSource, hostSource, Uploads } from "../files/device-parts.js";
 import { writeSources } from "../files/safetensors.js";
-import { type StoredTensor, withStored } from "../files/safetensors-file.js";
+import { withStored } from "../files/safetensors-file.js";
 import { fillFloats, floatCodes, readFloats } from "../files/stored-floats.js";
+import { valueAt } from "../lookup.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import type { TorchStateSource } from "../optim/optimizer.js";
 import { checkedOptions, optionNames } from "../options.js";
@@ -60,15 +61,17 @@ export async function loadTorchState(
         "invalid-file",
         `${path}: ${shown(wrong.name)} is ${wrong.code}, expected ${floatCodes.join(", ")}`,
       );
-    const stored = (name: string) => tensors.get(name) as StoredTensor;
+    const stored = (name: string) => valueAt(tensors, name);
     const uploads = new Uploads(optimizer.deviceState.device);
     // Values are float32 after they are read.
     const state = new Map([...tensors].map(([name, { shape }]) => [name, { dtype: "float32" as const, shape }]));
     const source: TorchStateSource = {
       read: async (name) => {
-        if (stored(name).shape.some((size) => size !== 1))
-          throw new StepsizeError("invalid-file", `${shown(name)} is [${stored(name).shape}], expected one number`);
-        return (await readFloats(stored(name)))[0] as number;
+        const { shape } = stored(name);
+        const [value] = shape.every((size) => size === 1) ? await readFloats(stored(name)) : [];
+        if (value === undefined)
+          throw new StepsizeError("invalid-file", `${shown(name)} is [${shape}], expected one number`);
+        return value;
       },
       fill: (name, to, layout) => fillFloats(uploads, to, stored(name), layout),
       ready: () => verifyAll([tensors]),
@@ -101,9 +104,9 @@ export async function saveTorchState(optimizer: Optimizer<{ lr: LearningRate }>,
   expectMethods("optimizer", optimizer, ["toTorchState"], "an optimizer, such as an AdamW");
   expectText("path", path, "the path of a file");
   const { parameters, updates } = optimizer.torchStateParts();
-  const moments = parameters.map((one) => ({
-    ...one,
-    sources: one.moments.map(
+  const moments = parameters.map((parameter) => ({
+    ...parameter,
+    sources: parameter.moments.map(
       ({ name, kept, shape, layout }) => [name, deviceSource(name, kept, shape, layout)] as const,
     ),
   }));

@@ -3,6 +3,7 @@ import { invalidArgument } from "../errors.js";
 import { deviceSource } from "../files/device-parts.js";
 import { writeSources } from "../files/safetensors.js";
 import { type StoredTensor, withStored } from "../files/safetensors-file.js";
+import { valueAt } from "../lookup.js";
 import type { Module } from "../nn/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { type Tensor, type TorchNames, tensor } from "../tensor/index.js";
@@ -73,10 +74,10 @@ export async function loadTorchWeights(model: Module, path: string, options: Wei
 export async function loadWeights(model: Module, path: string, options: WeightsOptions = {}): Promise<void> {
   expectModule("model", model);
   expectOptions("loadWeights", weightsNames, options);
-  const [own, torch] = [checkpointNaming(model), torchNaming(model)];
+  const [checkpoint, torch] = [checkpointNaming(model), torchNaming(model)];
   await withStored(path, ({ tensors }) => {
     const found = ({ names }: Naming) => [...names.values()].filter((name) => tensors.has(name)).length;
-    return load(model, path, tensors, found(torch) > found(own) ? torch : own, options);
+    return load(model, path, tensors, found(torch) > found(checkpoint) ? torch : checkpoint, options);
   });
 }
 
@@ -104,10 +105,11 @@ export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>
   expectModule("model", model);
   const { names, layoutOf } = torchNaming(model);
   // All reads are enqueued before the first is awaited, so that the values are of one moment of a run.
-  const all = [...model.stateDict()].map(async ([path, own]): Promise<[string, Tensor]> => {
-    const [layout, { shape, dtype }] = [layoutOf(path, own.shape), own];
-    const values = toTorchOrder(await own.read(), shape, layout);
-    return [names.get(path) as string, tensor(own.device, values, torchShape(shape, layout), { dtype })];
+  const all = [...model.stateDict()].map(async ([path, source]): Promise<[string, Tensor]> => {
+    const { shape, dtype, device } = source;
+    const layout = layoutOf(path, shape);
+    const values = toTorchOrder(await source.read(), shape, layout);
+    return [valueAt(names, path), tensor(device, values, torchShape(shape, layout), { dtype })];
   });
   return new Map(await Promise.all(all));
 }
@@ -135,9 +137,9 @@ export async function saveTorchWeights(model: Module, path: string): Promise<voi
   expectModule("model", model);
   expectText("path", path, "the path of a file");
   const { names, layoutOf } = torchNaming(model);
-  const sources = [...model.stateDict()].map(([own, one]) => {
-    const [name, layout] = [names.get(own) as string, layoutOf(own, one.shape)];
-    return [name, deviceSource(name, one, torchShape(one.shape, layout), layout)] as const;
+  const sources = [...model.stateDict()].map(([path, tensor]) => {
+    const [name, layout] = [valueAt(names, path), layoutOf(path, tensor.shape)];
+    return [name, deviceSource(name, tensor, torchShape(tensor.shape, layout), layout)] as const;
   });
   await writeSources(path, new Map(sources), torchMetadata);
 }
@@ -192,13 +194,15 @@ async function load(
   if (classifier !== "load" && classifier !== "skip") invalidArgument("classifier", '"load" or "skip"', classifier);
   if (classifier === "skip" && layer === undefined)
     invalidArgument("classifier", '"load" for a model that does not say which layer its classifier is', classifier);
-  const all = [...model.stateDict()].map(([own, tensor]) => ({
+  const all = [...model.stateDict()].map(([place, tensor]) => ({
     tensor,
-    name: names.get(own) as string,
-    layout: layoutOf(own, tensor.shape),
-    ofClassifier: layer !== undefined && own.startsWith(`${layer}.`),
+    name: valueAt(names, place),
+    layout: layoutOf(place, tensor.shape),
+    isOfClassifier: layer !== undefined && place.startsWith(`${layer}.`),
   }));
-  const skipped = new Set(classifier === "skip" ? all.filter((one) => one.ofClassifier).map(({ name }) => name) : []);
+  const skipped = new Set(
+    classifier === "skip" ? all.filter(({ isOfClassifier }) => isOfClassifier).map(({ name }) => name) : [],
+  );
   const wanted = all.filter(({ name }) => !skipped.has(name));
   await fillModel(wanted, path, stored, (name) => skipped.has(name) || isUnused(name));
 }
