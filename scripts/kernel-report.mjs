@@ -5,7 +5,6 @@
 // makes the reports that the tests read, two at a time. A report is kept in node_modules/.stepsize/kernels/ until a
 // source, the compiler or a flag changes.
 import { spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   existsSync,
   mkdirSync,
@@ -17,7 +16,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, join } from "node:path";
+import { filesUnder, fingerprint } from "./fingerprint.mjs";
 import { root } from "./gyp.mjs";
 
 // The same flags as in CMakeLists.txt.
@@ -75,19 +75,16 @@ function widestAccess(body) {
 
 const kept = join(root, "node_modules", ".stepsize", "kernels");
 
-/** A name for everything that a report depends on. */
-function fingerprint(source, architecture) {
-  const hash = createHash("sha256").update(JSON.stringify([source, architecture, flags]));
-  hash.update(readFileSync(import.meta.filename)).update(run("nvcc", "--version"));
-  hash.update(readFileSync(resolve(root, source)));
-  const names = readdirSync(join(root, "native"), { recursive: true }).filter((name) => /\.(h|cuh|cu)$/.test(name));
-  for (const name of names.sort()) hash.update(name).update(readFileSync(join(root, "native", name)));
-  return hash.digest("hex").slice(0, 24);
+/** The path of a report. Its name contains a fingerprint of everything that the report depends on. */
+function pathOf(source, architecture) {
+  const files = [source, import.meta.filename, ...filesUnder("native", /\.(h|cuh|cu)$/)];
+  const key = fingerprint(files, architecture, flags, run("nvcc", "--version")).slice(0, 24);
+  return join(kept, `${basename(source)}-${architecture}-${key}.json`);
 }
 
 /** The kernels of a source, compiled for an architecture, from a kept report if there is one. A warning is an error. */
 export function kernelsOf(source, architecture) {
-  const path = join(kept, `${basename(source)}-${architecture}-${fingerprint(source, architecture)}.json`);
+  const path = pathOf(source, architecture);
   if (existsSync(path)) return JSON.parse(readFileSync(path, "utf8"));
   const kernels = compiledKernels(source, architecture);
   mkdirSync(kept, { recursive: true });

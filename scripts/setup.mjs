@@ -3,28 +3,13 @@
 // Needs only Node and npm. --test adds the emulated CUDA addon and, if clang is installed, both addons compiled by
 // clang. --bench adds the baselines of benchmarks.
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { filesUnder, fingerprint } from "./fingerprint.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const stamps = join(root, "node_modules", ".stepsize");
-
-function filesUnder(path) {
-  const full = join(root, path);
-  if (!existsSync(full)) return [];
-  return readdirSync(full, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-    .sort();
-}
-
-function hashOf(files, salt) {
-  const hash = createHash("sha256").update(salt);
-  for (const file of files) hash.update(file.slice(root.length)).update("\0").update(readFileSync(file)).update("\0");
-  return hash.digest("hex");
-}
 
 function run(command, args, variables = {}) {
   // npm's own scripts put its node-gyp on the path. The output is shown only if the command fails.
@@ -42,7 +27,7 @@ function attempt(command, args) {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28 });
   if (status === 0) return true;
   const output = `${stdout ?? ""}${stderr ?? ""}`.trim().split("\n").slice(-15).join("\n");
-  console.error(` failed; going on without it.\n${output}`);
+  console.error(` failed; continuing without it.\n${output}`);
   return false;
 }
 
@@ -76,10 +61,10 @@ function isAlive(pid) {
   }
 }
 
-/** Runs `work` unless `product` exists and was made from the same inputs. */
-function step(name, { inputs, salt = "", product, work }) {
+/** Runs `work` unless `product` exists and was made from the same inputs with the same settings. */
+function step(name, { inputs, settings = [], product, work }) {
   const stamp = join(stamps, name.replaceAll(" ", "-"));
-  const wanted = hashOf(inputs, salt);
+  const wanted = fingerprint(inputs, ...settings);
   if (existsSync(product) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   const began = Date.now();
   process.stderr.write(`set-up: ${name} ...`);
@@ -101,17 +86,22 @@ function fail(message) {
 }
 
 /** The folder of headers that was installed with Node, or undefined. */
-function ownHeaders() {
+function nodeHeaders() {
   const folder = join(dirname(process.execPath), "..", "include", "node");
   return existsSync(join(folder, "node_api.h")) ? folder : undefined;
 }
 
-function nodeGyp(...more) {
+function runNodeGyp(...moreOptions) {
   // npm passes the path of its node-gyp to scripts in this variable. Outside npm there may be one on the path.
-  const own = process.env.npm_config_node_gyp;
-  const headers = ownHeaders();
-  const options = ["rebuild", "--jobs=2", ...more, ...(headers ? [`--nodedir=${join(headers, "..", "..")}`] : [])];
-  if (own) run(process.execPath, [own, ...options]);
+  const npmNodeGyp = process.env.npm_config_node_gyp;
+  const headers = nodeHeaders();
+  const options = [
+    "rebuild",
+    "--jobs=2",
+    ...moreOptions,
+    ...(headers ? [`--nodedir=${join(headers, "..", "..")}`] : []),
+  ];
+  if (npmNodeGyp) run(process.execPath, [npmNodeGyp, ...options]);
   else run("node-gyp", options);
 }
 
@@ -119,8 +109,8 @@ function nodeGyp(...more) {
 function buildAddon() {
   if (!works(process.env.CXX ?? "c++"))
     fail("no C++ compiler found; install one for C++20, such as g++ 12 (apt install g++)");
-  if (works("python3") && works("make")) return nodeGyp();
-  const headers = ownHeaders();
+  if (works("python3") && works("make")) return runNodeGyp();
+  const headers = nodeHeaders();
   if (!headers)
     fail("without Python the headers of Node are needed, and this Node came without; install python3 and make");
   run(process.execPath, [join(root, "scripts", "compile-addon.mjs"), headers, join(root, "build", "Release")]);
@@ -130,30 +120,26 @@ lock();
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
 
 step("dependencies", {
-  inputs: [join(root, "package-lock.json")],
+  inputs: ["package-lock.json"],
   product: join(root, "node_modules", "typescript"),
   // Not `npm ci`, which refuses a lockfile if a registry lacks the optional packages of other platforms.
   work: () => run("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]),
 });
 
 step("CPU addon", {
-  inputs: [join(root, "binding.gyp"), ...filesUnder("native").filter((file) => !file.includes("/native/cuda/"))],
-  salt: `${process.version} ${process.arch}`,
+  inputs: ["binding.gyp", ...filesUnder("native", /^native\/(?!cuda\/)/)],
+  settings: [process.version, process.arch],
   product: join(root, "build", "Release", "cpu.node"),
   work: buildAddon,
 });
 
-const cudaSources = [
-  ...filesUnder("native").filter((file) => !file.includes("/native/cpu/")),
-  join(root, "binding.gyp"),
-  join(root, "CMakeLists.txt"),
-];
+const cudaSources = [...filesUnder("native", /^native\/(?!cpu\/)/), "binding.gyp", "CMakeLists.txt"];
 
 // The CUDA addon is optional. If it cannot be built, the set-up continues.
 if (works("nvcc") && works("cmake"))
   step("CUDA addon", {
     inputs: cudaSources,
-    salt: `${process.version} ${process.arch}`,
+    settings: [process.version, process.arch],
     product: join(root, "build-cuda", "Release", "cuda.node"),
     work: () =>
       attempt(process.execPath, [
@@ -164,11 +150,7 @@ if (works("nvcc") && works("cmake"))
       ]),
   });
 
-const emulatedSources = [
-  ...cudaSources,
-  ...filesUnder("test/emulator").filter((file) => file.endsWith(".h")),
-  ...filesUnder("scripts"),
-];
+const emulatedSources = [...cudaSources, ...filesUnder("test/emulator", /\.h$/), ...filesUnder("scripts")];
 
 // The kernels compiled by nvcc, for the interpreter in the tests. Skipped without nvcc.
 const interprets = process.argv.includes("--test") && works("nvcc");
@@ -177,16 +159,16 @@ if (process.argv.includes("--test") && !interprets)
   rmSync(join(root, "build-cuda-ptx"), { recursive: true, force: true });
 if (interprets)
   step("PTX of the kernels", {
-    inputs: [...cudaSources, ...filesUnder("test/ptx").filter((file) => /\.(mjs|cuh?)$/.test(file))],
-    salt: process.arch,
+    inputs: [...cudaSources, ...filesUnder("test/ptx", /\.(mjs|cuh?)$/)],
+    settings: [process.arch],
     product: join(root, "build-cuda-ptx", "Release", "ptx"),
     work: () => run(process.execPath, [join(root, "test", "ptx", "build.mjs")]),
   });
 
-if (process.argv.includes("--test") && ownHeaders())
+if (process.argv.includes("--test") && nodeHeaders())
   step("emulated CUDA addon", {
     inputs: [...emulatedSources, ...(interprets ? filesUnder("test/ptx") : [])],
-    salt: `${process.version} ${process.arch} ${interprets}`,
+    settings: [process.version, process.arch, interprets],
     product: join(
       root,
       interprets ? "build-cuda-ptx" : "build-cuda-emulated",
@@ -196,7 +178,7 @@ if (process.argv.includes("--test") && ownHeaders())
     work: () =>
       run(process.execPath, [
         join(root, "scripts", "compile-emulated.mjs"),
-        ownHeaders(),
+        nodeHeaders(),
         join(root, "build-cuda-emulated", "Release"),
         ...(interprets ? ["--interpreter"] : []),
       ]),
@@ -204,21 +186,21 @@ if (process.argv.includes("--test") && ownHeaders())
 
 // Results must not depend on the choices of one compiler. vitest.config.ts selects the tests that run on this build.
 const clangFolder = join(root, "build-clang", "Release");
-if (process.argv.includes("--test") && ownHeaders() && works("clang++"))
+if (process.argv.includes("--test") && nodeHeaders() && works("clang++"))
   step("addons as clang compiles them", {
-    inputs: [...new Set([...emulatedSources, ...filesUnder("native")])],
-    salt: `${process.version} ${process.arch}`,
+    inputs: [...emulatedSources, ...filesUnder("native/cpu")],
+    settings: [process.version, process.arch],
     product: join(clangFolder, "cuda-emulated.node"),
     work: () => {
       for (const script of ["compile-addon.mjs", "compile-emulated.mjs"])
-        run(process.execPath, [join(root, "scripts", script), ownHeaders(), clangFolder], { CXX: "clang++" });
+        run(process.execPath, [join(root, "scripts", script), nodeHeaders(), clangFolder], { CXX: "clang++" });
     },
   });
 
 if (interprets)
   step("report on the kernels", {
-    inputs: [...cudaSources, join(root, "scripts", "kernel-report.mjs")],
-    salt: process.arch,
+    inputs: [...cudaSources, "scripts/kernel-report.mjs"],
+    settings: [process.arch],
     product: join(stamps, "kernels"),
     work: () => run(process.execPath, [join(root, "scripts", "kernel-report.mjs")]),
   });
@@ -226,8 +208,8 @@ if (interprets)
 // Skipped by the tests, too, if ThreadSanitizer does not work here.
 if (process.argv.includes("--test"))
   step("program with ThreadSanitizer", {
-    inputs: [...filesUnder("native"), ...filesUnder("test/native/support").filter((file) => /race/.test(file))],
-    salt: process.arch,
+    inputs: [...filesUnder("native"), ...filesUnder("test/native/support", /race/)],
+    settings: [process.arch],
     product: join(stamps, "races"),
     work: () => attempt(process.execPath, [join(root, "test", "native", "support", "races.mjs")]),
   });
@@ -235,13 +217,13 @@ if (process.argv.includes("--test"))
 if (process.argv.includes("--test"))
   step("programs of kernel tests", {
     inputs: [...cudaSources, ...filesUnder("test/emulator"), ...filesUnder("test/cuda")],
-    salt: process.arch,
+    settings: [process.arch],
     product: join(stamps, "emulated"),
     work: () => run(process.execPath, [join(root, "test", "emulator", "build.mjs")]),
   });
 
 step("TypeScript", {
-  inputs: [join(root, "tsconfig.json"), join(root, "package-lock.json"), ...filesUnder("lib")],
+  inputs: ["tsconfig.json", "package-lock.json", ...filesUnder("lib")],
   product: join(root, "dist", "index.js"),
   work: () => {
     // The folder is emptied first, because a file without a source could still be imported.
@@ -255,8 +237,8 @@ step("TypeScript", {
 // Needed only by `npm run bench`.
 if (process.argv.includes("--bench"))
   step("benchmark baselines", {
-    inputs: filesUnder("bench/native").filter((file) => !file.includes("/build/")),
-    salt: `${process.version} ${process.arch}`,
+    inputs: filesUnder("bench/native", /^bench\/native\/(?!build\/)/),
+    settings: [process.version, process.arch],
     product: join(root, "bench", "native", "build", "Release", "baseline.node"),
-    work: () => nodeGyp("--directory=bench/native"),
+    work: () => runNodeGyp("--directory=bench/native"),
   });

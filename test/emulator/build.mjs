@@ -1,9 +1,9 @@
 // Compiles programs of kernel tests (see kernel_test.h) for the emulator, and runs them. A program is kept under
 // node_modules/.stepsize/emulated/ until the compiler, the flags or a source file changes.
 import { execFile, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { fingerprint } from "../../scripts/fingerprint.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
 const cache = join(root, "node_modules", ".stepsize", "emulated");
@@ -114,15 +114,10 @@ async function dependencies(compiler, source, flags) {
 
 /** Identifies a build by the compiler, the flags, other values, and the contents of all files that it reads. */
 export async function keyOf(compiler, sources, flags, others = []) {
-  const hash = createHash("sha256").update(JSON.stringify([await checked(compiler, ["--version"]), flags, others]));
-  for (const source of sources)
-    for (const file of await dependencies(compiler, source, flags))
-      hash
-        .update(file)
-        .update("\0")
-        .update(readFileSync(resolve(root, file)))
-        .update("\0");
-  return hash.digest("hex").slice(0, 16);
+  const version = await checked(compiler, ["--version"]);
+  const files = [];
+  for (const source of sources) files.push(...(await dependencies(compiler, source, flags)));
+  return fingerprint(files, version, flags, others).slice(0, 16);
 }
 
 /** Builds a program from one source, a path from the repository's root. Returns the path of the program. */

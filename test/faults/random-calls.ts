@@ -1,9 +1,9 @@
 // Random calls of everything that the CPU addon exports, under AddressSanitizer and UndefinedBehaviorSanitizer. An
 // access beyond an allocation, a use of freed memory, or an overflow ends the process with a report.
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
 import { runProgram } from "../support/child.js";
 import type { Damage } from "./damage.js";
 
@@ -32,21 +32,16 @@ function sanitizerLibraries(): readonly string[] {
 
 /** The reason why the sanitizers cannot be used here, or undefined. */
 export function whyNoSanitizers(): string | undefined {
-  if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
-  if (!existsSync(join(headers, "node_api.h"))) return "this Node came without its headers";
+  if (process.platform !== "linux") return "LD_PRELOAD exists only on Linux";
+  if (!existsSync(join(headers, "node_api.h"))) return "the headers of Node are not installed";
   return sanitizerLibraries().length === 0 ? "the C++ compiler has no libasan and libubsan" : undefined;
 }
 
 /** The folder of an addon with sanitizers. It is built if the sources have changed, which takes minutes. */
 function sanitizedAddon(): string {
-  const sources = readdirSync(join(root, "native"), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort();
-  const hash = createHash("sha256").update(flags.join(" "));
-  for (const source of [...sources, join(root, "binding.gyp")]) hash.update(source).update(readFileSync(source));
+  const key = fingerprint([...filesUnder("native"), "binding.gyp"], flags);
   const built = join(root, "node_modules/.stepsize/sanitized");
-  const folder = join(built, hash.digest("hex").slice(0, 16));
+  const folder = join(built, key.slice(0, 16));
   if (existsSync(folder)) return folder;
   rmSync(built, { recursive: true, force: true });
   const unfinished = `${folder}.unfinished`;

@@ -5,9 +5,9 @@
 // The names are those in the table. After every part, node_modules/.stepsize/faults.json records what was injected.
 // Recorded parts are not injected again until the compiled library, an addon or an injection changes. --fresh discards
 // the record.
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
 import type { Damage } from "./damage.js";
 import { type Injection, injections } from "./injections.js";
 
@@ -49,21 +49,6 @@ class Records {
   }
 }
 
-function filesUnder(folder: string): string[] {
-  const path = join(root, folder);
-  if (!existsSync(path)) return [];
-  return readdirSync(path, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.(node|js|ts|mjs|c|cc|h)$/.test(entry.name))
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort();
-}
-
-function keyOf(files: readonly string[]): string {
-  const hash = createHash("sha256");
-  for (const file of files) hash.update(file.slice(root.length)).update("\0").update(readFileSync(file)).update("\0");
-  return hash.digest("hex");
-}
-
 /** Injects all faults of a kind, and returns its row of the table. */
 async function injectAll(injection: Injection, records: Records): Promise<readonly string[]> {
   const { name, what, count = Number.POSITIVE_INFINITY, part } = injection;
@@ -99,7 +84,10 @@ if (unknown.length > 0) {
 }
 if (args.includes("--fresh")) rmSync(recordPath, { force: true });
 
-const records = new Records(keyOf(["build/Release", "dist", "test/faults", "test/native/support"].flatMap(filesUnder)));
+const files = ["build/Release", "dist", "test/faults", "test/native/support"].flatMap((folder) =>
+  filesUnder(folder, /\.(node|js|ts|mjs|c|cc|h)$/),
+);
+const records = new Records(fingerprint(files));
 const table: (readonly string[])[] = [["fault", "injected", "lost", "minutes"]];
 for (const injection of injections)
   if (named.length === 0 || named.includes(injection.name)) table.push(await injectAll(injection, records));

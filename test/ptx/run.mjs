@@ -6,9 +6,9 @@
 // Without arguments, it runs the suites of operations, layers, optimizers and training. build-cuda-ptx/passed.json
 // records what has passed. Recorded suites are not run again until the interpreter, a kernel or a test changes. --fresh
 // discards the record.
-import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
 import { command } from "../emulator/build.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -28,20 +28,8 @@ if (!existsSync(join(release, "cuda-ptx.node"))) {
 }
 if (args.includes("--fresh")) rmSync(record, { force: true });
 
-const filesUnder = (folder) =>
-  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-    .sort();
-
-function keyOf(files) {
-  const hash = createHash("sha256");
-  for (const file of files) hash.update(file.slice(root.length)).update("\0").update(readFileSync(file)).update("\0");
-  return hash.digest("hex");
-}
-
 // A result depends on the compiled library too. The files of a suite are all files of its folder.
-const common = keyOf([...filesUnder("build-cuda-ptx/Release"), ...filesUnder("dist"), ...filesUnder("test/support")]);
+const common = fingerprint(["build-cuda-ptx/Release", "dist", "test/support"].flatMap((folder) => filesUnder(folder)));
 const folderOf = (suite) => suite.split("/").slice(0, 2).join("/");
 const named = args.filter((argument) => !argument.startsWith("--"));
 const suites =
@@ -57,7 +45,7 @@ const passed = existsSync(record) ? JSON.parse(readFileSync(record, "utf8")) : {
 for (const schedule of schedules)
   for (const suite of suites) {
     const title = `${suite} (${schedule})`;
-    const key = keyOf(filesUnder(folderOf(suite))) + common;
+    const key = fingerprint(filesUnder(folderOf(suite)), common);
     if (passed[title] === key) {
       console.log(`passed before  ${title}`);
       continue;

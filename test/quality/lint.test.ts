@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
 import { temporaryFolders } from "../support/folders.js";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -17,7 +17,6 @@ function expectClean(command: string, args: readonly string[]): void {
   expect(status, output.slice(-4000)).toBe(0);
 }
 
-const native = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).map((name) => `native/${name}`);
 const has = (tool: string) => spawnSync(tool, ["--version"]).status === 0;
 // The tools are Debian packages of the same names, which .ci/run installs.
 const needs = (tool: string) => (has(tool) ? "" : ` (skipped: ${tool} is not installed)`);
@@ -35,7 +34,7 @@ test.skipIf(!has("clang-format"))(`C++ is formatted${needs("clang-format")}`, ()
 });
 
 // One instruction set is enough, because the others differ only in the names of intrinsics.
-const linted = native.filter((name) => /\.(cc|cu)$/.test(name) && !/kernels_(portable|avx512)/.test(name));
+const linted = filesUnder("native", /\.(cc|cu)$/).filter((name) => !/kernels_(portable|avx512)/.test(name));
 // The files of a folder are checked as one source, because most of the time is spent on their shared headers.
 const units = [...new Set(linted.map((name) => dirname(name)))].map(
   (folder) => [folder, linted.filter((name) => dirname(name) === folder)] as const,
@@ -44,13 +43,10 @@ const folder = temporaryFolders();
 
 /** The path of an empty file that exists if clang-tidy found nothing in a unit of exactly these files before. */
 function stampOf(name: string): string {
-  const emulator = readdirSync(join(root, "test/emulator")).map((file) => `test/emulator/${file}`);
-  const read = [...native, ...emulator].filter((file) => /\.(h|cuh|cc|cu)$/.test(file)).sort();
-  const hash = createHash("sha256").update(run("clang-tidy", ["--version"]).output);
-  for (const file of [...read, ".clang-tidy", "test/quality/lint.test.ts"])
-    hash.update(file).update(readFileSync(join(root, file)));
-  const digest = hash.digest("hex").slice(0, 24);
-  return join(root, "node_modules/.stepsize/linted", `${name.replaceAll("/", "-")}-${digest}`);
+  const sources = ["native", "test/emulator"].flatMap((folder) => filesUnder(folder, /\.(h|cuh|cc|cu)$/));
+  const files = [...sources, ".clang-tidy", "test/quality/lint.test.ts"];
+  const key = fingerprint(files, run("clang-tidy", ["--version"]).output).slice(0, 24);
+  return join(root, "node_modules/.stepsize/linted", `${name.replaceAll("/", "-")}-${key}`);
 }
 
 test.skipIf(!has("clang-tidy")).each(units)(`%s is linted${needs("clang-tidy")}`, (name, files) => {

@@ -5,11 +5,11 @@
 //
 // only builds it. Set-up does so, so that no test waits for a compiler.
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { compileProducts } from "../../../scripts/compile.mjs";
+import { filesUnder, fingerprint } from "../../../scripts/fingerprint.mjs";
 
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, "../../..");
@@ -42,19 +42,10 @@ export async function whyNoThreadSanitizer() {
   }
 }
 
-function fingerprint() {
-  const hash = createHash("sha256").update(JSON.stringify([flags, sources]));
-  const names = readdirSync(join(root, "native"), { recursive: true }).filter((name) => /\.(h|cc)$/.test(name));
-  for (const name of names.sort()) hash.update(name).update(readFileSync(join(root, "native", name)));
-  return hash
-    .update(readFileSync(join(root, sources[0])))
-    .digest("hex")
-    .slice(0, 24);
-}
-
 /** The path of the program, which is built if it does not exist. */
 async function built() {
-  const program = join(root, "node_modules", ".stepsize", "races", fingerprint());
+  const key = fingerprint([...sources, ...filesUnder("native", /\.(h|cc)$/)], flags).slice(0, 24);
+  const program = join(root, "node_modules", ".stepsize", "races", key);
   if (existsSync(program)) return program;
   rmSync(dirname(program), { recursive: true, force: true });
   await compileProducts({
