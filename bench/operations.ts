@@ -96,7 +96,7 @@ async function measure(device: Device, peer: TorchPeer | undefined, rounds: numb
 const rounds = wholeNumber("--rounds", values.rounds);
 const cases = chosenOf(operationCases(values.small), values.only, ({ operation }) => operation);
 const device = await deviceOf(values.device);
-const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
+const found = values["no-torch"] ? { problem: "excluded by --no-torch" } : findTorch();
 const peer = torchFor(device, found);
 const rows: Row[] = [];
 for (const one of cases) {

@@ -123,7 +123,7 @@ if (!["bf16", "float32"].includes(values.precision))
   refuse(`--precision: expected bf16 or float32, got "${values.precision}"`);
 const subjects = [resnet18, olmo36m].map((of) => of(values.small));
 const chosen = chosenOf(subjects, values.only, ({ name }) => name);
-const found = values["no-torch"] ? { problem: "not asked for" } : findTorch();
+const found = values["no-torch"] ? { problem: "excluded by --no-torch" } : findTorch();
 const rows = [];
 for (const subject of chosen) {
   const device = await deviceOf(values.device);

@@ -10,5 +10,5 @@ const sources = folders.flatMap((folder) =>
 );
 const mode = process.argv.includes("--check") ? ["--dry-run", "-Werror"] : ["-i"];
 const { error, status } = spawnSync("clang-format", [...mode, ...sources], { stdio: "inherit" });
-if (error) console.error("clang-format is not installed; the C++ sources were left as they are");
+if (error) console.error("clang-format is not installed; the C++ sources were not formatted");
 process.exitCode = status ?? 1;

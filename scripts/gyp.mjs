@@ -9,7 +9,7 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 function holds(condition) {
   const [, name, value] = condition.match(/^(\w+)=='(\w+)'$/) ?? [];
   const facts = { OS: process.platform, target_arch: process.arch };
-  if (!(name in facts)) throw new Error(`binding.gyp: the condition ${condition} is not understood`);
+  if (!(name in facts)) throw new Error(`binding.gyp: the condition ${condition} is not supported`);
   return facts[name] === value;
 }
 

@@ -112,7 +112,7 @@ function buildAddon() {
   if (works("python3") && works("make")) return runNodeGyp();
   const headers = nodeHeaders();
   if (!headers)
-    fail("without Python the headers of Node are needed, and this Node came without; install python3 and make");
+    fail("neither Python nor the headers of Node are installed; install python3 and make");
   run(process.execPath, [join(root, "scripts", "compile-addon.mjs"), headers, join(root, "build", "Release")]);
 }
 
@@ -187,7 +187,7 @@ if (process.argv.includes("--test") && nodeHeaders())
 // Results must not depend on the choices of one compiler. vitest.config.ts selects the tests that run on this build.
 const clangFolder = join(root, "build-clang", "Release");
 if (process.argv.includes("--test") && nodeHeaders() && works("clang++"))
-  step("addons as clang compiles them", {
+  step("addons compiled by clang", {
     inputs: [...emulatedSources, ...filesUnder("native/cpu")],
     settings: [process.version, process.arch],
     product: join(clangFolder, "cuda-emulated.node"),

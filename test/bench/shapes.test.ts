@@ -58,10 +58,10 @@ describe("shapes from a file", () => {
   });
 
   test.each([
-    ["no JSON", "[[1]", "expected JSON"],
-    ["no array", "{}", "expected an array of shapes"],
+    ["text that is not JSON", "[[1]", "expected JSON"],
+    ["a value that is not an array", "{}", "expected an array of shapes"],
     ["an empty array", "[]", "expected an array of shapes"],
-    ["sizes that are none", "[[2], [0]]", "[1][0]: expected an integer of at least 1, found 0"],
+    ["an invalid size", "[[2], [0]]", "[1][0]: expected an integer of at least 1, found 0"],
     ["a number in place of a shape", "[5]", "[0]: expected a shape of at most 6 sizes, found 5"],
     ["too many axes", "[[1,1,1,1,1,1,1]]", "[0]: expected a shape of at most 6 sizes"],
     ["more than any memory", "[[1e9, 1e9]]", "elements"],

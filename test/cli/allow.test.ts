@@ -1,4 +1,4 @@
-// A run that goes on after its data were moved, and one that goes on otherwise because it was told to.
+// Resuming a run after its data were moved, and resuming with changes that --allow permits.
 import { appendFileSync, cpSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 
 describe("data that were moved", () => {
-  test("are asked for, and with --data the run goes on to the same bits; the next resume knows the place", async () => {
+  test("are refused without --data; with it the run has the same bits, and the next resume finds them", async () => {
     const own = tinyData(folder());
     const moved = trainTiny(own, "--budget", "80", "--checkpoint-every", "10", "--phi", "5", "--warmup", "4");
     const interrupt = { signal: "SIGINT", file: join(cwd, "moved/metrics.jsonl"), lines: 25 } as const;
@@ -51,7 +51,7 @@ describe("data that were moved", () => {
     renameSync(place, own);
   });
 
-  test("other data are refused, also in the old place, and go on with --allow data", async () => {
+  test("other data are refused, also under the old path, unless --allow data is given", async () => {
     const steps = copy("other");
     const other = tinyData(folder());
     const images = join(other, "train-images-idx3-ubyte");
@@ -78,14 +78,14 @@ describe("another schedule", () => {
     ["--max-lr", "0.002", "--max-lr: the run to resume has 0.001; to change it, add --allow schedule"],
     ["--schedule", "cosine", '--schedule: the run to resume has "uba"; to change it, add --allow schedule'],
     ["--seed", "7", "--seed: the run to resume has 0, which cannot be changed"],
-  ])("%s is refused without --allow, with the way to go on", async (flag, value, message) => {
+  ])("%s is refused without --allow, and the message says how to proceed", async (flag, value, message) => {
     for (const allow of [[], ["--allow", "data"]]) {
       const { code, stderr } = await run(["train", "--resume", "whole", flag, value, ...allow], { cwd });
       expect([code, stderr]).toEqual([2, expect.stringContaining(`error: ${message}`)]);
     }
   });
 
-  test("goes on at its rate of that step, is in the records, and needs no permission again", async () => {
+  test("continues at its rate of that step, is recorded, and needs no second permission", async () => {
     const steps = copy("longer");
     const command = ["train", "--resume", "longer", "--allow", "schedule", "--budget", "160", "--max-lr", "0.002"];
     const interrupt = { signal: "SIGINT", file: join(cwd, "longer/metrics.jsonl"), lines: steps + 20 } as const;
@@ -111,7 +111,7 @@ describe("another schedule", () => {
     expect(readFileSync(join(cwd, "longer/report.html"), "utf8")).toContain("Changed settings");
   });
 
-  test("a run that was over goes on", async () => {
+  test("a finished run continues", async () => {
     cpSync(join(cwd, "whole"), join(cwd, "over"), { recursive: true });
     const more = ["--allow", "schedule", "--budget", "100", "--schedule", "constant"];
     const { code, stderr } = await run(["train", "--resume", "over", ...more], { cwd });
@@ -122,7 +122,7 @@ describe("another schedule", () => {
     expect(lossesOf(join(cwd, "over")).slice(0, 80)).toEqual(lossesOf(join(cwd, "whole")));
   });
 
-  test("a budget below the steps made is refused, and nothing has changed", async () => {
+  test("a budget below the number of finished steps is refused, and nothing changes", async () => {
     const steps = copy("short");
     const config = readFileSync(join(cwd, "short/config.json"), "utf8");
     const { code, stderr } = await run(["train", "--resume", "short", "--allow", "schedule", "--budget", "5"], { cwd });
@@ -139,13 +139,13 @@ test.each([
     ["--resume", "whole", "--allow", "model"],
     '--allow: expected schedule or data, or both with a comma, got "model"',
   ],
-  ["no run to go on with", ["--allow", "schedule"], "--allow: expected a run to go on with, named by --resume"],
-])("--allow with %s is wrong use", async (_, more, message) => {
+  ["no run to resume", ["--allow", "schedule"], "--allow: expected a run to go on with, named by --resume"],
+])("--allow with %s is a usage error", async (_, more, message) => {
   const { code, stderr } = await run(["train", ...more], { cwd });
   expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
 });
 
-test("a damaged line of changes.jsonl is an error with its place", async () => {
+test("a damaged line of changes.jsonl is an error that names the line", async () => {
   copy("damaged");
   appendFileSync(join(cwd, "damaged/changes.jsonl"), "null\n");
   const { code, stderr } = await run(["train", "--resume", "damaged"], { cwd });

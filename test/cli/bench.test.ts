@@ -49,7 +49,7 @@ const result = z.strictObject({
 const quick = ["--rounds", "1", "--baseline", "loop,per-tensor"];
 
 describe("bench optimizer", () => {
-  test("prints a table, and writes what it measured as JSON and as a drawing", async () => {
+  test("prints a table, and writes the measurements as JSON and as a figure", async () => {
     const at = folder();
     const shapes = join(at, "shapes.json");
     writeFileSync(shapes, "[[30, 20], [7]]");
@@ -95,7 +95,7 @@ describe("bench optimizer", () => {
       expect(drawing).toContain(words);
   });
 
-  test.skipIf(!findAddon("cuda-emulated").addon)("runs on the emulated GPU, with a copy to compare with", async () => {
+  test.skipIf(!findAddon("cuda-emulated").addon)("runs on the emulated GPU, with a copy as a baseline", async () => {
     const json = join(folder(), "result.json");
     const args = ["--device", "cuda:emulated", "--sizes", "3x500", "--dtype", "bfloat16", "--rounds", "1"];
     const { code, stdout, stderr } = await run(["bench", "optimizer", ...args, "--json", json]);
@@ -107,7 +107,7 @@ describe("bench optimizer", () => {
     expect(Object.keys(only?.baselines ?? {})).toEqual(["loop", "copy", "per-tensor"]);
   });
 
-  test("that is interrupted shows what it has", async () => {
+  test("shows the results so far if it is interrupted", async () => {
     const json = join(folder(), "result.json");
     const sizes = ["--sizes", "100,200,300,400,500,600,700,800", "--threads", "1", "--json", json];
     const interrupt = { signal: "SIGINT", says: "1 × 200" } as const;
@@ -122,10 +122,10 @@ describe("bench optimizer", () => {
   });
 });
 
-describe("wrong use of bench exits with 2 and one message", () => {
+describe("a usage error of bench exits with 2 and one message", () => {
   test.concurrent.each([
     ["nothing to measure", [], "what: expected optimizer, got none"],
-    ["something else to measure", ["gemm"], 'what: expected optimizer, got "gemm"'],
+    ["an unknown measurement", ["gemm"], 'what: expected optimizer, got "gemm"'],
     ["an unknown optimizer", ["optimizer", "--optimizer", "adamx"], "did you mean adamw?"],
     [
       "an unknown storage",
@@ -134,7 +134,7 @@ describe("wrong use of bench exits with 2 and one message", () => {
     ],
     ["unknown moments", ["optimizer", "--moments", "half"], "--moments: expected one of float32, bfloat16"],
     [
-      "a size that is none",
+      "an invalid size",
       ["optimizer", "--sizes", "1e6,big"],
       '--sizes: expected elements such as 1e6, or tensors x elements such as 1000x1e4, got "big"',
     ],
@@ -153,7 +153,7 @@ describe("wrong use of bench exits with 2 and one message", () => {
       "--baseline: expected an available baseline, got copy: on a CPU",
     ],
     [
-      "a folder that is not there",
+      "a missing folder",
       ["optimizer", "--json", "/no/such/folder/x.json"],
       "--json: expected a file in a writable folder",
     ],
@@ -164,7 +164,7 @@ describe("wrong use of bench exits with 2 and one message", () => {
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
-  test("a file of shapes that is not there fails and writes nothing", async () => {
+  test("a missing file of shapes is an error, and nothing is written", async () => {
     const json = join(folder(), "result.json");
     const { code, stderr } = await run(["bench", "optimizer", "--shapes", "/no/such.json", "--json", json]);
     expect(code).toBe(1);

@@ -62,7 +62,7 @@ test.each([
   ["evaluate", ["--data", `idx:${data}`]],
   ["predict", ["--index", "0", join(data, "t10k-images-idx3-ubyte")]],
 ])(
-  "%s reads the weights of a run twice, those of a file once, and nothing of the optimizer but its counters",
+  "%s reads the weights of a run twice, those of a file once, and of the optimizer only the counters",
   async (command, more) => {
     const alone = join(cwd, `${command}.safetensors`);
     copyFileSync(newest, alone);

@@ -26,8 +26,8 @@ const runs = planOf(completeStudy({ optimizers: ["sgd"] }) as TrainingStudy, new
 const [first, second] = runs as [PlannedRun, PlannedRun];
 const far = { done: 3, left: 7, secondsLeft: 600 };
 
-describe("elsewhere than on a terminal", () => {
-  test("there is a line at the start, one for each run, and none for a step", async () => {
+describe("if the output is not a terminal", () => {
+  test("there is one line at the start and one for each run, but none for a step", async () => {
     const screen = new Screen(false);
     const progress = new CompareProgress(screen);
     await progress.open();
@@ -49,7 +49,7 @@ describe("elsewhere than on a terminal", () => {
 });
 
 describe("on a terminal", () => {
-  test("there is a bar of all runs, with the time left before what may be cut off", async () => {
+  test("there is a bar of all runs, and the remaining time comes before the text that may be cut off", async () => {
     const screen = new Screen(true);
     const progress = new CompareProgress(screen);
     await progress.open();

@@ -50,7 +50,7 @@ beforeAll(async () => {
 });
 
 describe("a whole study", () => {
-  test("leaves records, results, a table, a page and figures, and nothing of the work", () => {
+  test("leaves records, results, a table, a page and figures, and no temporary files", () => {
     expect(readdirSync(join(cwd, "whole")).sort()).toEqual([
       ".gitignore",
       "figures",
@@ -78,7 +78,7 @@ describe("a whole study", () => {
     expect(json.stdout.trimEnd().split("\n")).toHaveLength(1);
   });
 
-  test("tells of each run, and how long the rest takes", async () => {
+  test("reports each run and the remaining time", async () => {
     studyFolder("told");
     const { stderr } = await compare("--study", "told");
     const lines = stderr.split("\n").filter((line) => /^\[\d+\/\d+\]/.test(line));
@@ -91,9 +91,9 @@ describe("a whole study", () => {
   });
 });
 
-describe("a study that is disturbed", () => {
+describe("a disturbed study", () => {
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
-    "%s stops it within a run, with 130 and how to go on; then it has the same records",
+    "stops within a run at %s, exits with 130, prints how to continue, and then has the same records",
     async (signal) => {
       const name = studyFolder(`stopped-by-${signal}`);
       const interrupt = { signal, file: join(cwd, name, "runs.jsonl"), lines: 3 };
@@ -109,7 +109,7 @@ describe("a study that is disturbed", () => {
     },
   );
 
-  test("killed again and again it ends with the same records", async () => {
+  test("ends with the same records if it is killed repeatedly", async () => {
     const name = studyFolder("killed");
     for (const runs of [1, 4, 7, 8]) {
       const file = join(cwd, name, "runs.jsonl");
@@ -121,7 +121,7 @@ describe("a study that is disturbed", () => {
     expect(readdirSync(join(cwd, name)).sort()).toEqual(readdirSync(join(cwd, "whole")).sort());
   });
 
-  test("a torn last line is set aside with a message, and its run made again", async () => {
+  test("a torn last line is set aside with a message, and its run is repeated", async () => {
     const name = "torn";
     cpSync(join(cwd, "whole"), join(cwd, name), { recursive: true });
     const path = join(cwd, name, "runs.jsonl");
@@ -132,7 +132,7 @@ describe("a study that is disturbed", () => {
     expect(recordsOf(name)).toEqual(recordsOf("whole"));
   });
 
-  test("a record of a run whose losses were not finite is kept as it is", async () => {
+  test("a record of a run with non-finite losses is kept unchanged", async () => {
     const name = "not-finite";
     cpSync(join(cwd, "whole"), join(cwd, name), { recursive: true });
     const path = join(cwd, name, "runs.jsonl");
@@ -149,7 +149,7 @@ describe("a study that is disturbed", () => {
     );
   });
 
-  test("two processes do not share a folder", async () => {
+  test("two processes cannot work in one folder", async () => {
     const name = studyFolder("shared", { steps: 1500 });
     const { child, done } = start(["compare", ...own, "--study", name], { cwd });
     await linesIn(join(cwd, name, "runs.jsonl"), 1);
@@ -163,7 +163,7 @@ describe("a study that is disturbed", () => {
     expect((await done).code).toBe(130);
   });
 
-  test("a full disk is an error that says so, and what was computed is kept", async () => {
+  test("a full disk is reported as such, and the results so far are kept", async () => {
     const name = studyFolder("full");
     // Files may have so many blocks of 512 bytes: the records do not fit.
     const { code, stderr } = await run(["compare", ...own, "--study", name], {
@@ -177,8 +177,8 @@ describe("a study that is disturbed", () => {
   });
 });
 
-describe("in parts", () => {
-  test("--max-minutes begins no run after the time, and says how to go on", async () => {
+describe("a study in parts", () => {
+  test("--max-minutes starts no run after the time limit, and prints how to continue", async () => {
     const name = studyFolder("pieces");
     const first = await compare("--study", name, "--max-minutes", "0.00001");
     expect(first.code).toBe(0);
@@ -197,7 +197,7 @@ describe("in parts", () => {
     expect(ids(name)).toEqual(ids("whole"));
   });
 
-  test("--only report needs neither data nor a device, and writes the same", async () => {
+  test("--only report needs neither data nor a device, and writes the same results", async () => {
     cpSync(join(cwd, "whole"), join(cwd, "report"), { recursive: true });
     const results = readFileSync(join(cwd, "report/results.json"), "utf8");
     writeFileSync(join(cwd, "report/results.json"), "");
@@ -207,8 +207,8 @@ describe("in parts", () => {
   });
 });
 
-describe("where the settings come from", () => {
-  test("flags alone make a numbered folder, which goes on by itself", async () => {
+describe("sources of the settings", () => {
+  test("flags alone create a numbered folder, which needs no flags to continue", async () => {
     const flags = [
       "--models",
       "mlp",
@@ -246,7 +246,7 @@ describe("where the settings come from", () => {
     expect([again.code, again.stderr]).toEqual([0, ""]);
   });
 
-  test("the same command with its flags continues what it began, with data of one kind side by side", async () => {
+  test("the same command with the same flags continues its study, also with two folders of one kind of data", async () => {
     const other = `idx:${tinyData(folder())}`;
     const flags = [
       "--models",
@@ -270,7 +270,7 @@ describe("where the settings come from", () => {
     expect(second.stdout).not.toContain("The study is not finished");
     expect(readFileSync(join(cwd, "again/study.json"), "utf8")).toBe(stored);
     const runs = readFileSync(join(cwd, "again/runs.jsonl"), "utf8");
-    // A default that is said is no change; a value that is not the study's is.
+    // Repeating a default changes nothing. Another value than the study's is refused.
     const said = await compare(...command, "--validation", "0.1", "--kind", "training");
     expect([said.code, said.stderr]).toEqual([0, ""]);
     const changed = await compare(...command, "--validation", "0.2");
@@ -279,7 +279,7 @@ describe("where the settings come from", () => {
     expect(readFileSync(join(cwd, "again/runs.jsonl"), "utf8")).toBe(runs);
   });
 
-  test("a file elsewhere with another folder: flags come before it, and the folder keeps what it is of", async () => {
+  test("flags take precedence over a file outside the folder, and the folder stores the merged settings", async () => {
     const config = join(cwd, "elsewhere.json");
     writeFileSync(config, JSON.stringify(settings));
     const { code, stderr } = await compare("--config", config, "--study", "made", "--steps", "6", "--final-seeds", "7");
@@ -292,7 +292,7 @@ describe("where the settings come from", () => {
     expect(new Set(recordsOf("made").map((record) => record.run.schedule.budget))).toEqual(new Set([3, 6]));
   });
 
-  test("--data says where the data lie, without making them others", async () => {
+  test("--data gives another path of the same data", async () => {
     cpSync(join(cwd, "whole"), join(cwd, "moved"), { recursive: true });
     const stored = readFileSync(join(cwd, "moved/study.json"), "utf8");
     const path = join(cwd, "moved/runs.jsonl");
@@ -303,7 +303,7 @@ describe("where the settings come from", () => {
     expect(readFileSync(join(cwd, "moved/study.json"), "utf8")).toBe(stored);
   });
 
-  test("the folder's own file stays as it was written, however it is named, and the way on has the place of the data", async () => {
+  test("the folder's study.json stays unchanged under any spelling of its path, and the command to continue has the path of the data", async () => {
     const name = studyFolder("own-file");
     const stored = readFileSync(join(cwd, name, "study.json"), "utf8");
     const elsewhere = `idx:${tinyData(folder())}`;
@@ -313,7 +313,7 @@ describe("where the settings come from", () => {
     expect(readFileSync(join(cwd, name, "study.json"), "utf8")).toBe(stored);
   });
 
-  test("a changed study.json keeps the runs that it still asks for", async () => {
+  test("a changed study.json keeps the runs that it still needs", async () => {
     cpSync(join(cwd, "whole"), join(cwd, "changed"), { recursive: true });
     writeFileSync(join(cwd, "changed/study.json"), JSON.stringify({ ...settings, finalSeeds: [1, 2, 3, 4] }));
     expect((await compare("--study", "changed")).code).toBe(0);
@@ -322,7 +322,7 @@ describe("where the settings come from", () => {
   });
 });
 
-test("quadratics are made whole", async () => {
+test("a study of quadratics is completed", async () => {
   const flags = [
     "--kind",
     "quadratics",
@@ -351,7 +351,7 @@ test("quadratics are made whole", async () => {
   ]);
 });
 
-describe("wrong use is refused before anything is made", () => {
+describe("a usage error is reported before anything is created", () => {
   // 15 budgets × 7 schedules × (4 trials + 1000 final runs)
   const many = {
     budgets: Array.from({ length: 15 }, (_, i) => (i + 1) / 15),
@@ -376,38 +376,38 @@ describe("wrong use is refused before anything is made", () => {
       "error: --budgets[1]: expected a fraction of the full run, above 0 and at most 1, got 2",
     ],
     [
-      "an empty product",
+      "an empty list of models",
       ["--config", "empty.json"],
       "error: empty.json: models: expected at least one of model names, got []",
     ],
     ["unequal trials", ["--peak-learning-rates", "1,2,3"], "expected the same number of trials"],
     [
-      "rates that fall",
+      "decreasing rates",
       ["--peak-learning-rates", "2,1"],
       "--peak-learning-rates: expected learning rates above 0, each larger",
     ],
     ["a rate of 0", ["--peak-learning-rates", "0,1"], "--peak-learning-rates[0]: expected a number above 0, got 0"],
     [
-      "a seed of tuning again",
+      "a tuning seed among the final seeds",
       ["--final-seeds", "0,1"],
       "--final-seeds: expected seeds that are not used for tuning (0 is)",
     ],
     ["an unknown part", ["--only", "tuning"], "--only: expected one of tune, final, report", "did you mean tune"],
-    ["a file that is not there", ["--config", "none.json"], "none.json: the study's settings cannot be read"],
-    ["a file that is no JSON", ["--config", "half.json"], "half.json: expected JSON"],
-    ["a file of something else", ["--config", "list.json"], "list.json: expected an object of settings, found"],
+    ["a missing file", ["--config", "none.json"], "none.json: the study's settings cannot be read"],
+    ["a file that is not JSON", ["--config", "half.json"], "half.json: expected JSON"],
+    ["a file with a JSON array", ["--config", "list.json"], "list.json: expected an object of settings, found"],
     [
-      "a flag over the folder's own settings",
+      "a flag that contradicts the folder's settings",
       ["--study", "whole", "--steps", "7"],
       "--steps: expected the setting in whole/study.json",
     ],
     [
-      "a place for data that the study has not",
+      "a path for data that the study does not have",
       ["--study", "whole", "--data", "mnist"],
       "--data: expected a location of the study's data (idx:",
     ],
     [
-      "a report of nothing",
+      "a report without a study",
       ["--only", "report", "--study", "nothing"],
       "--only report: expected --study or --config with an existing study",
     ],
@@ -436,7 +436,7 @@ describe("wrong use is refused before anything is made", () => {
     expect(existsSync(join(cwd, "nothing"))).toBe(false);
   });
 
-  test("a folder that cannot be made, and data that are not there, are failures", async () => {
+  test("a folder that cannot be created and missing data are errors", async () => {
     writeFileSync(join(cwd, "a-file"), "");
     const folderFails = await run(["compare", "--study", "a-file/study"], { cwd });
     expect([folderFails.code, folderFails.stderr]).toEqual([

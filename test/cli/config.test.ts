@@ -79,14 +79,14 @@ describe("each field is checked", () => {
 describe("a configuration file", () => {
   test.each([
     ["an unknown field", '{"bugdet": 5}', 'bugdet: unknown field; did you mean "budget"?'],
-    ["no JSON", "{budget: 5}", "expected JSON"],
+    ["text that is not JSON", "{budget: 5}", "expected JSON"],
     ["a list", "[]", "expected an object of settings, found []"],
   ])("%s is refused", async (_, text, message) => {
     const path = `${filled(folder(), { "c.json": text })}/c.json`;
     await expect(readConfig(path)).rejects.toThrow(message);
   });
 
-  test("flags come before it, and what a flag makes meaningless is left out", () => {
+  test("is overridden by flags, and settings that a flag makes meaningless are dropped", () => {
     const { values } = checkFlags({ budget: 50, schedule: "uba", phi: 5, optimizer: "sgd", momentum: 0.8, warmup: 7 });
     const file = {
       values,
@@ -100,7 +100,7 @@ describe("a configuration file", () => {
     expect(changed).not.toHaveProperty("momentum");
   });
 
-  test("an error of the schedule names the place its value came from", () => {
+  test("leads to schedule errors that name the source of the value", () => {
     const file = { values: { phi: -1 }, label: (field: string) => `c.json: ${field}` };
     expect(() => completeConfig(none, file)).toThrow("c.json: phi: expected a finite number above 0");
     expect(() => completeConfig(checkFlags({ phi: -2 }), file)).toThrow("--phi: expected a finite number above 0");
@@ -108,7 +108,7 @@ describe("a configuration file", () => {
 });
 
 describe("defaults", () => {
-  test("the main job", () => {
+  test("are those of `npm start`", () => {
     expect(completeConfig(none).settings).toEqual({
       model: "resnet8",
       data: "mnist",
@@ -139,7 +139,7 @@ describe("defaults", () => {
     expect(completeConfig(checkFlags({ optimizer })).settings).toMatchObject(expected);
   });
 
-  test("of an optimizer are those of the table, and the help tells them", () => {
+  test("of an optimizer are those of the table, and the help lists them", () => {
     const helpFor = (field: string) => helpOf(trainFields, field).fallback ?? "";
     const rates = optimizerNames.map((optimizer) => {
       const { momentum, weightDecay, maxLr } = optimizersByName[optimizer];
@@ -167,7 +167,7 @@ describe("defaults", () => {
     expect(helpFor("optimizer")).toBe(defaultOptimizer);
   });
 
-  test("text has a model of its own and windows; other data take neither over", () => {
+  test("of text are another model and windows, which other data do not inherit", () => {
     const text = completeConfig(checkFlags({ data: "tokens:some" })).settings;
     expect(text).toMatchObject({ model: "olmo-nano", context: 128, batch: 16, maxLr: 0.002 });
     const file = { values: { data: "tokens:some", context: 64, classes: 3 }, label: flagOf };
@@ -176,7 +176,7 @@ describe("defaults", () => {
     expect(images).not.toHaveProperty("context");
   });
 
-  test("complete settings are a configuration again", () => {
+  test("complete settings are a valid configuration", () => {
     const text = completeConfig(checkFlags({ data: "tokens:some", context: 8 })).settings;
     expect(completeConfig(none, checkFlags({ ...text })).settings).toEqual(text);
     for (const schedule of ["uba", "step", "one-cycle", "inverse-sqrt", "wsd", "cosine-restarts"]) {
@@ -193,12 +193,12 @@ describe("a resumed run", () => {
   const stored = { values: completeConfig(checkFlags({ budget: 40, data: "idx:some" })).settings, label: flagOf };
   const given = { ...stored, values: { ...stored.values } };
 
-  test("takes flags that repeat its settings or do not matter", () => {
+  test("accepts flags that repeat its settings or do not affect it", () => {
     const flags = checkFlags({ budget: 40, data: "idx:some", checkpointEvery: 3, threads: 1 });
     expect(resumedConfig(given, flags).settings).toEqual({ ...stored.values, checkpointEvery: 3, threads: 1 });
   });
 
-  test("knows its weights by their full path", () => {
+  test("identifies its weights by their full path", () => {
     const { settings } = completeConfig(checkFlags({ weights: "some.safetensors", classifier: "skip" }));
     expect(settings.weights).toBe(`${process.cwd()}/some.safetensors`);
     const run = { values: { ...settings }, label: flagOf };
@@ -218,7 +218,7 @@ describe("a resumed run", () => {
     expect(() => resumedConfig(given, checkFlags(values), ["data"])).toThrow(message);
   });
 
-  test("takes another place of the data, and another schedule if that is allowed, and tells what changed", () => {
+  test("accepts another path of the data, and another schedule if allowed, and reports the changes", () => {
     const { settings, changes } = resumedConfig(given, checkFlags({ data: "idx:other" }));
     expect(settings.data).toBe(`idx:${process.cwd()}/other`);
     expect(changes).toEqual([{ field: "data", before: stored.values.data, after: settings.data }]);

@@ -47,8 +47,8 @@ async function expected(name: string, { adam = false, batch = 20, steps = 6, see
   return found;
 }
 
-describe("of a checkpoint", () => {
-  test("the JSON is what the library finds on a batch of the run's training items", async () => {
+describe("the curvature of a checkpoint", () => {
+  test("equals the library's result on a batch of the run's training items", async () => {
     const { code, stdout, stderr } = await look("--checkpoint", "adam", "--batch", "20", "--steps", "6", "--json");
     expect(code, stderr).toBe(0);
     const found = await expected("adam");
@@ -73,7 +73,7 @@ describe("of a checkpoint", () => {
     expect(stderr).toContain("λ_max");
   });
 
-  test("the table, the mass by curvature and the suggestion are for people", async () => {
+  test("is printed as a table, with the mass by curvature and a suggestion", async () => {
     const { code, stdout, stderr } = await look(
       "--checkpoint",
       `adam/checkpoints/${newest}`,
@@ -95,7 +95,7 @@ describe("of a checkpoint", () => {
     expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(100, 0);
   });
 
-  test("--adam divides by the run's second moments", async () => {
+  test("is divided by the run's second moments with --adam", async () => {
     const { code, stdout, stderr } = await look(
       "--checkpoint",
       "adam",
@@ -111,7 +111,7 @@ describe("of a checkpoint", () => {
     expect(stderr).toContain("the Hessian divided by √v̂ + ε of Adam");
   });
 
-  test("the seed draws another batch; the default is all items where there are fewer than 512", async () => {
+  test("is computed on another batch with another seed, and by default on all items if there are fewer than 512", async () => {
     const { stdout } = await look("--checkpoint", "sgd", "--batch", "20", "--steps", "6", "--seed", "3", "--json");
     expect(lastLine(stdout).loss).toBe((await expected("sgd", { seed: 3 })).loss);
     const { stdout: all } = await look("--checkpoint", "adam", "--steps", "2", "--json");
@@ -119,7 +119,7 @@ describe("of a checkpoint", () => {
     expect(lastLine(all).batch).toBe(72);
   });
 
-  test("other data are looked at when they are given", async () => {
+  test("is computed on other data with --data", async () => {
     const other = tinyData(folder());
     const { code, stdout, stderr } = await look(
       "--checkpoint",
@@ -142,7 +142,7 @@ describe("the suggestion", () => {
     return { ...lastLine(stdout), text: stderr };
   };
 
-  test("is for the run's budget and its highest rate, where its optimizer is the one looked at", async () => {
+  test("is for the run's budget and highest rate if the curvature is that of its optimizer", async () => {
     const { suggestion, lambdaMax, lambdaQ, noiseFloor, text } = await suggestionOf("--checkpoint", "sgd");
     const range = [Math.max(lambdaQ.estimate, noiseFloor), lambdaMax] as const;
     expect(suggestion).toEqual({
@@ -153,14 +153,14 @@ describe("the suggestion", () => {
     expect(text).toContain(`for ${budget} steps, theory suggests`);
     const { maxLr, minLr } = suggestion;
     expect(text).toContain(minLr === maxLr ? `--schedule constant --max-lr ${maxLr}` : "--schedule uba --phi");
-    // AdamW's rates say nothing about plain gradient descent.
+    // AdamW's rates do not apply to plain gradient descent.
     const { suggestion: free } = await suggestionOf("--checkpoint", "adam");
     expect(free.maxLr).toBeCloseTo(1 / free.curvature[0], 6);
     const { suggestion: own } = await suggestionOf("--checkpoint", "adam", "--adam");
     expect(own.maxLr).toBeLessThanOrEqual(0.001);
   });
 
-  test("is for others where they are given", async () => {
+  test("is for another budget and rate if these are given", async () => {
     const { suggestion } = await suggestionOf(
       "--checkpoint",
       "adam",
@@ -180,7 +180,7 @@ describe("the suggestion", () => {
   });
 });
 
-test("fresh weights are a model's at a seed", async () => {
+test("fresh weights are the initial weights of a model with the given seed", async () => {
   const args = ["--model", "mlp", "--data", `idx:${images}`, "--classes", String(classCount), "--steps", "3", "--json"];
   const [first, same, other] = await Promise.all([look(...args), look(...args), look(...args, "--seed", "1")]);
   expect(first.code, first.stderr).toBe(0);
@@ -214,7 +214,7 @@ test("--figure draws the spectrum", async () => {
   expect(svg).not.toContain("NaN");
 });
 
-test("Ctrl-C ends it after the product that is being made, and shows what there is", async () => {
+test("Ctrl-C ends it after the current product and shows the results so far", async () => {
   const args = ["curvature", "--checkpoint", "sgd", "--steps", "5000", "--json", ...threads];
   const { child, done } = start(args, { cwd });
   let text = "";
@@ -230,10 +230,10 @@ test("Ctrl-C ends it after the product that is being made, and shows what there 
   expect(stderr).toContain(`interrupted after ${steps} products; the result is from these`);
 });
 
-describe("what it refuses", () => {
+describe("refused uses", () => {
   test.concurrent.each([
     ["neither a checkpoint nor a model", [], "--checkpoint: expected a checkpoint or a run's folder, or --model"],
-    ["both of them", ["--checkpoint", "sgd", "--model", "mlp"], "--model: expected none with --checkpoint"],
+    ["a checkpoint and a model", ["--checkpoint", "sgd", "--model", "mlp"], "--model: expected none with --checkpoint"],
     ["an unknown model", ["--model", "resnet9"], "did you mean resnet8?"],
     [
       "Adam's moments of fresh weights",
@@ -247,22 +247,22 @@ describe("what it refuses", () => {
     ],
     ["one product", ["--checkpoint", "sgd", "--steps", "1"], "--steps: expected a whole number of at least 2, got 1"],
     [
-      "a share of all",
+      "a share of 1",
       ["--checkpoint", "sgd", "--share", "1"],
       "--share: expected a number above 0 and below 1, got 1",
     ],
     [
-      "more items than there are",
+      "more items than the data have",
       ["--checkpoint", "sgd", "--batch", "97"],
       "--batch: expected at most 96, the number of training items",
     ],
     [
-      "a checkpoint that is not there",
+      "a missing checkpoint",
       ["--checkpoint", "nowhere"],
       "--checkpoint: expected a file or folder, nowhere does not exist",
     ],
     [
-      "a folder without one",
+      "a folder without a checkpoint",
       ["--checkpoint", "."],
       "--checkpoint: expected the folder of a run with a checkpoint, . has none",
     ],
@@ -279,13 +279,13 @@ describe("what it refuses", () => {
     for (const message of messages) expect(stderr).toContain(message);
   });
 
-  test("data that are not there", async () => {
+  test("missing data", async () => {
     const { code, stderr } = await look("--checkpoint", "sgd", "--data", `idx:${folder()}`, "--classes", "3");
     expect(code).toBe(1);
     expect(stderr).toMatch(/^error: .*train-images/);
   });
 
-  test("a checkpoint outside of its run, which does not say which data", async () => {
+  test("a checkpoint outside of its run without --data", async () => {
     const copy = join(cwd, "alone.safetensors");
     writeFileSync(copy, readFileSync(join(cwd, `sgd/checkpoints/${newest}`)));
     const { code, stderr } = await look("--checkpoint", "alone.safetensors");
@@ -297,7 +297,7 @@ describe("what it refuses", () => {
     expect(with_).toBe(0);
   });
 
-  test("a checkpoint that is cut short", async () => {
+  test("a truncated checkpoint", async () => {
     const bytes = readFileSync(join(cwd, `sgd/checkpoints/${newest}`));
     const dir = filled(folder(), { "cut.safetensors": bytes.subarray(0, 5000) });
     const { code, stderr } = await look("--checkpoint", join(dir, "cut.safetensors"));
@@ -305,7 +305,7 @@ describe("what it refuses", () => {
     expect(stderr).toContain("cut.safetensors");
   });
 
-  test("a model of somebody's own", async () => {
+  test("a custom model", async () => {
     const device = await openDevice("cpu");
     const model = new nn.Linear(64, 3, { device, seeds: 1 });
     const data = (await idx(images, { split: "train", classes: 3 })).batches({ size: 4 });

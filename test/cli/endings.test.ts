@@ -1,4 +1,4 @@
-// Whatever ends a run, or only takes its reader away: what was trained is there, and goes on to the same bits.
+// Whatever ends a run or closes its outputs, the training so far is kept and continues with the same bits.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -18,11 +18,11 @@ async function expectGoesOn(name: string): Promise<void> {
   expect(lossesOf(join(cwd, name))).toEqual(whole());
 }
 
-describe("a run whose messages nobody can read any more goes on to its end", () => {
+describe("a run whose outputs can no longer be written continues to its end", () => {
   // A note after each evaluation, so that there is something to write.
   const noisy = [...args, "--evaluate-every", "25"];
 
-  test("a reader that goes away: the pipe is closed", async () => {
+  test("if the reader closes the pipe", async () => {
     const { child, done } = start([...noisy, "--run", "unread"], { cwd });
     child.stderr?.once("data", () => child.stderr?.destroy());
     expect((await done).code).toBe(0);
@@ -30,7 +30,7 @@ describe("a run whose messages nobody can read any more goes on to its end", () 
     expect(lossesOf(join(cwd, "unread"))).toEqual(whole());
   });
 
-  test("both outputs into head, which has seen enough", async () => {
+  test("if both outputs go to head, which exits early", async () => {
     const piped = 'exec 3>&1; { "$@" 2>&1; echo "code $?" >&3; } | head -n 1; exit 0';
     const { stdout } = await run([...noisy, "--run", "headed"], { cwd, before: piped });
     expect(stdout).toContain("mlp, ");
@@ -38,7 +38,7 @@ describe("a run whose messages nobody can read any more goes on to its end", () 
     expect(resultOf("headed")).toMatchObject({ status: "completed", steps: budget });
   });
 
-  test("a log on a full disk", async () => {
+  test("if the log is on a full disk", async () => {
     const { code, stdout } = await run([...noisy, "--run", "logged"], { cwd, before: "exec 2>/dev/full" });
     expect(code).toBe(0);
     expect(stdout).toContain("test accuracy");
@@ -46,7 +46,7 @@ describe("a run whose messages nobody can read any more goes on to its end", () 
   });
 });
 
-test("what is measured is in its file, although nobody reads the table", async () => {
+test("measurements are written to their file even if the table cannot be printed", async () => {
   const measure = [
     "bench",
     "optimizer",
@@ -66,7 +66,7 @@ test("what is measured is in its file, although nobody reads the table", async (
 });
 
 describe("a closed terminal", () => {
-  test("SIGHUP while nobody reads: a checkpoint of the last step, and 130", async () => {
+  test("sends SIGHUP, and the run writes a checkpoint of its last step and exits with 130", async () => {
     const interrupt = { signal: "SIGHUP", file: join(cwd, "hung/metrics.jsonl"), lines: 45 } as const;
     const { child, done } = start([...args, "--run", "hung"], { cwd, interrupt });
     child.stderr?.once("data", () => child.stderr?.destroy());
@@ -78,23 +78,23 @@ describe("a closed terminal", () => {
   });
 });
 
-describe.each(["exception", "rejection"] as const)("an %s that nothing caught", (signal) => {
-  test("fails the run once a checkpoint is written", async () => {
+describe.each(["exception", "rejection"] as const)("an uncaught %s", (signal) => {
+  test("fails the run after a checkpoint was written", async () => {
     const interrupt = { signal, file: join(cwd, signal, "metrics.jsonl"), lines: 45 };
     const { code, stderr } = await run([...args, "--run", signal], { cwd, interrupt });
     expect(code).toBe(1);
-    expect(stderr).toContain("error: thrown by nobody: finishing this step and writing a checkpoint");
-    expect(stderr).toContain("error: thrown by nobody\n");
+    expect(stderr).toContain("error: an error of the test: finishing this step and writing a checkpoint");
+    expect(stderr).toContain("error: an error of the test\n");
     const steps = metricsOf(join(cwd, signal)).length;
     expect(steps).toBeLessThan(budget);
-    expect(resultOf(signal)).toMatchObject({ status: "failed", steps, error: "thrown by nobody" });
+    expect(resultOf(signal)).toMatchObject({ status: "failed", steps, error: "an error of the test" });
     expect((await readCheckpoint(checkpointsOf(signal)[0] as string)).info.step).toBe(steps);
     await expectGoesOn(signal);
   });
 });
 
 describe.each(["ENOSPC", "EIO"] as const)("records that cannot be written (%s)", (code) => {
-  test("for a while: the run fails with a checkpoint, and no record is lost", async () => {
+  test("for a while fail the run with a checkpoint, and no record is lost", async () => {
     const name = `once-${code}`;
     const breakWrites = { file: "metrics.jsonl", after: 50, times: 1, code };
     const failed = await run([...args, "--run", name], { cwd, breakWrites });
@@ -106,7 +106,7 @@ describe.each(["ENOSPC", "EIO"] as const)("records that cannot be written (%s)",
     await expectGoesOn(name);
   });
 
-  test("from then on: the run fails with a checkpoint, and goes on from it", async () => {
+  test("from then on fail the run with a checkpoint, from which it continues", async () => {
     const name = `always-${code}`;
     const failed = await run([...args, "--run", name], {
       cwd,
@@ -133,14 +133,14 @@ test("an evaluation that cannot be recorded fails the run with a checkpoint of i
 });
 
 describe("signals", () => {
-  test("all that end a process and can be caught are", () => {
-    // Of POSIX and Linux; not those of faults, of stopping and going on, and of Node's own.
+  test("that end a process and can be caught are handled", () => {
+    // The other signals of POSIX and Linux report faults, stop or continue a process, or are used by Node.
     const left = ["SIGKILL", "SIGSTOP", "SIGUSR1", "SIGPIPE", "SIGPROF"];
     expect(endingSignals.filter((signal) => left.includes(signal))).toEqual([]);
     expect(endingSignals.length).toBe(11);
   });
 
-  test("only a person's, sent again, leaves at once", async () => {
+  test("from a person end the process at once if they are repeated", async () => {
     const program = new URL("support/insist.ts", import.meta.url);
     for (const signal of ["SIGHUP", "SIGXCPU"])
       expect(await runProgram(program, [signal])).toMatchObject({ code: 0, stdout: "1 request\n" });

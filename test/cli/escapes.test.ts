@@ -52,13 +52,13 @@ async function writeCheckpoint(name: string, card: object, more: readonly string
   await writeSafetensors(join(cwd, name), tensors as never, { stepsize: JSON.stringify(info) });
 }
 
-describe("class names of a model's card", () => {
+describe("control characters in class names of a model's card are escaped", () => {
   const names = ["0", "1", "2"].map((name) => `${name}${hostile}\n`);
   const image = ["--index", "0", join(data, "t10k-images-idx3-ubyte")];
 
   beforeAll(() => writeCheckpoint("classes.safetensors", { classes: names }));
 
-  test("in predict, as a table and as JSON", async () => {
+  test("in predict, in its table and its JSON", async () => {
     const { code, stdout, stderr } = await outcomeOf("predict", "--checkpoint", "classes.safetensors", ...image);
     expect(code, stderr).toBe(0);
     expect(stdout.split("\n")).toHaveLength(2);
@@ -84,8 +84,8 @@ describe("class names of a model's card", () => {
   });
 });
 
-describe("the name of a tensor", () => {
-  test("of a checkpoint that does not fit its model", async () => {
+describe("control characters in the name of a tensor are escaped", () => {
+  test("if a checkpoint does not fit its model", async () => {
     await writeCheckpoint("names.safetensors", {}, [`model.${hostile}`]);
     const { code, stderr } = await outcomeOf("evaluate", "--checkpoint", "names.safetensors", "--data", `idx:${data}`);
     expect(code).toBe(1);
@@ -93,7 +93,7 @@ describe("the name of a tensor", () => {
     expect(stderr).toContain(escaped);
   });
 
-  test("of weights to begin with", async () => {
+  test("if initial weights do not fit", async () => {
     const tensors = new Map([[hostile, { dtype: "float32" as const, shape: [1], data: new Float32Array(1) }]]);
     await writeSafetensors(join(cwd, "weights.safetensors"), tensors, {});
     const { code, stderr } = await outcomeOf(...trainTiny(data, "--weights", "weights.safetensors", "--budget", "1"));
@@ -101,7 +101,7 @@ describe("the name of a tensor", () => {
     expect(stderr).toContain(`left over: ${escaped}`);
   });
 
-  test("of a damaged file", async () => {
+  test("if a file is damaged", async () => {
     await writeCheckpoint("damaged.safetensors", {}, [`model.${hostile}`]);
     const path = join(cwd, "damaged.safetensors");
     const bytes = readFileSync(path);
@@ -117,10 +117,10 @@ describe("the name of a tensor", () => {
   });
 });
 
-describe("the name of a run", () => {
+describe("control characters in the name of a run are escaped", () => {
   const name = `runs${hostile}`;
 
-  test("of one that is made, evaluated, and resumed", async () => {
+  test("if it is trained, evaluated and resumed", async () => {
     const made = await outcomeOf(...trainTiny(data, "--budget", "2", "--run", name));
     expect(made.code, made.stderr).toBe(0);
     expect(made.stdout).toContain(`${`runs${escaped}`}/report.html`);
@@ -132,7 +132,7 @@ describe("the name of a run", () => {
     expect(evaluated.stdout).toContain(`runs${escaped}/checkpoints/step-2.safetensors (after step 2)`);
   });
 
-  test("of one that is not there, and of an option that is not there", async () => {
+  test("if the run is missing, and in an unknown option", async () => {
     const none = await outcomeOf("predict", "--checkpoint", hostile, "x.pgm");
     expect([none.code, none.stderr]).toEqual([2, expect.stringContaining(escaped)]);
     const option = await outcomeOf("train", `--${hostile}`);
@@ -140,7 +140,7 @@ describe("the name of a run", () => {
   });
 });
 
-test("the name of a folder of tokens", async () => {
+test("control characters in the name of a token folder are escaped", async () => {
   const texts = corpus(folder(), { "a.txt": wordsOf(1, 400), "b.txt": wordsOf(2, 400), "c.txt": wordsOf(3, 400) });
   const made = await outcomeOf("tokenize", texts, "--out", "tokens", "--validation", "0.3", "--test", "0.3");
   expect(made.code, made.stderr).toBe(0);
@@ -153,7 +153,7 @@ test("the name of a folder of tokens", async () => {
   expect(stdout).toContain(escaped);
 });
 
-test("the title and the data's name of a study", async () => {
+test("control characters in the title and the data's name of a study are escaped", async () => {
   const study = {
     title: hostile,
     models: ["mlp"],

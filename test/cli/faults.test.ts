@@ -7,13 +7,13 @@ import { wholeRun } from "./support/whole-run.js";
 
 const { cwd, args, interrupted, checkpointsOf } = wholeRun();
 
-describe("a run whose checkpoints are not all right", () => {
+describe("a run with checkpoints that cannot be used", () => {
   const copy = async (name: string) => {
     expect((await interrupted(name)).code).toBe(130);
     return checkpointsOf(name);
   };
 
-  test("a newest one that is cut short is reported, and the one before is used", async () => {
+  test("reports that the newest is truncated, and uses the one before", async () => {
     const [newest = "", before = ""] = await copy("cut");
     truncateSync(newest, 5000);
     const { code, stderr } = await run(["train", "--resume", "cut"], { cwd });
@@ -24,7 +24,7 @@ describe("a run whose checkpoints are not all right", () => {
     expect(lossesOf(join(cwd, "cut"))).toEqual(lossesOf(join(cwd, "whole")));
   });
 
-  test("none that can be read is an error; none at all is a start from the first step", async () => {
+  test("fails if none can be read, and starts from the first step if there is none", async () => {
     const all = await copy("gone");
     const records = readFileSync(join(cwd, "gone/metrics.jsonl"), "utf8");
     for (const path of all) truncateSync(path, 100);
@@ -37,7 +37,7 @@ describe("a run whose checkpoints are not all right", () => {
     expect(lossesOf(join(cwd, "gone"))).toEqual(lossesOf(join(cwd, "whole")));
   });
 
-  test("one of another model or another run is refused, with what differs", async () => {
+  test("refuses one of another model or another run, and names the difference", async () => {
     const [newest = ""] = await copy("foreign");
     const data = args.slice(args.indexOf("--data"), args.indexOf("--batch"));
     const resnet = ["train", "--model", "resnet8", ...data, "--batch", "16", "--budget", "1", "--run", "resnet"];
@@ -58,7 +58,7 @@ describe("a run whose checkpoints are not all right", () => {
     expect(model.stderr).toMatch(/step-\d+\.safetensors: the state does not fit the model: .*stem\.weight is missing/);
   });
 
-  test("a disk that is full is an error, and the checkpoint before stays", async () => {
+  test("a full disk is an error, and the previous checkpoint stays", async () => {
     const [newest = ""] = await copy("full");
     const bytes = readFileSync(newest);
     // Files above 64 KiB cannot be written: the records can, a checkpoint cannot.
@@ -75,7 +75,7 @@ describe("a run whose checkpoints are not all right", () => {
   });
 });
 
-test("a loss that is not finite stops the run at its step; the last checkpoint is of finite losses", async () => {
+test("a non-finite loss stops the run at its step, and the last checkpoint is from before it", async () => {
   const wild = ["--optimizer", "sgd", "--max-lr", "1e8", "--warmup", "0", "--budget", "30", "--checkpoint-every", "1"];
   const base = args.slice(0, args.indexOf("--max-lr"));
   const { code, stderr } = await run([...base, ...wild, "--run", "wild"], { cwd });

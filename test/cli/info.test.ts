@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { listDevices } from "#lib/native/index.js";
 import { lastLine, run } from "./support/cli.js";
 
-test("info --json tells what the library finds", async () => {
+test("info --json has the facts that the library reports", async () => {
   const { code, stdout } = await run(["info", "--json"]);
   expect(code).toBe(0);
   const facts = lastLine(stdout);
@@ -26,7 +26,7 @@ test("info --json tells what the library finds", async () => {
   if (facts.kernels === "avx2") expect(facts.vectorExtensions).toContain("avx2");
 });
 
-test("info tells it in words", async () => {
+test("info prints them as text", async () => {
   const { code, stdout } = await run(["info"]);
   expect(code).toBe(0);
   for (const name of ["stepsize", "node", "cpu", "vectors", "kernels", "threads", "addon", "device"])
@@ -34,7 +34,7 @@ test("info tells it in words", async () => {
   expect(stdout).toMatch(/^addon {6}cuda: /m);
 });
 
-test("the number of threads is the one the process may use", async () => {
+test("the number of threads is the number of CPUs that the process may use", async () => {
   const { stdout } = await run(["info", "--json"], { before: 'exec taskset -c 0 "$@"; :' });
   expect(lastLine(stdout).threads).toBe(1);
 });

@@ -8,7 +8,7 @@ const bytes = (...parts: (string | readonly number[])[]) =>
 describe("readPnm", () => {
   test.each([
     ["P2", bytes("P2\n# by hand\n3 1 # wide\n255\n0 128\n255\n"), 1, [0, 128, 255]],
-    ["P2 with another largest value", bytes("P2 2 1 15 0 15"), 1, [0, 255]],
+    ["P2 with another maximum", bytes("P2 2 1 15 0 15"), 1, [0, 255]],
     ["P3", bytes("P3 1 1 255 1 2 3"), 3, [1, 2, 3]],
     // 10 is a line feed: a byte like any other once the header is over.
     ["P5", bytes("P5 3 1 255\n", [10, 32, 35]), 1, [10, 32, 35]],
@@ -27,15 +27,15 @@ describe("readPnm", () => {
     ["a width of 0", bytes("P5 0 1 255 "), "expected a width from 1 to 65535, found 0"],
     ["a huge height", bytes("P5 1 99999999999 255 "), "expected a height from 1 to 65535"],
     ["letters", bytes("P2 1 1 255 x"), 'byte 11: expected value 1 of 1 from 0 to 255, found "x"'],
-    ["a value above the largest", bytes("P2 1 1 9 10"), "expected value 1 of 1 from 0 to 9, found 10"],
-    ["a byte above the largest", bytes("P5 1 1 9\n", [10]), "byte 9: expected a value of at most 9, found 10"],
+    ["a value above the maximum", bytes("P2 1 1 9 10"), "expected value 1 of 1 from 0 to 9, found 10"],
+    ["a byte above the maximum", bytes("P5 1 1 9\n", [10]), "byte 9: expected a value of at most 9, found 10"],
     [
-      "pixels that are cut short",
+      "truncated pixels",
       bytes("P5 2 2 255\n", [1, 2, 3]),
       "byte 11: expected 4 bytes of pixels and the end of the file, found 3 bytes",
     ],
     [
-      "more than its pixels",
+      "bytes after the pixels",
       bytes("P5 1 1 255\n", [1, 2]),
       "expected 1 bytes of pixels and the end of the file, found 2 bytes",
     ],
@@ -49,10 +49,10 @@ test.each([
   ["3", [3]],
   ["0-3", [0, 1, 2, 3]],
   ["5, 0-1,5", [5, 0, 1, 5]],
-])("indices %s", (text, indices) => {
+])("the indices %s are parsed", (text, indices) => {
   expect(parseIndices(text)).toEqual(indices);
 });
 
-test.each(["", "-1", "a", "3-1", "1.5", "0-99999999"])("no indices: %j", (text) => {
+test.each(["", "-1", "a", "3-1", "1.5", "0-99999999"])("the indices %j are refused", (text) => {
   expect(() => parseIndices(text)).toThrow("--index: expected numbers from 0");
 });

@@ -23,7 +23,7 @@ class Recorder extends Writable {
 const record = (step: number) => ({ step, loss: 0.5, learningRate: 0.01, items: 32 });
 
 describe("progress", () => {
-  test("a terminal gets one line that is drawn again, notes above it, and its cursor back", async () => {
+  test("on a terminal, one line is redrawn, notes are above it, and the cursor is restored", async () => {
     const stream = new Recorder(true);
     const progress = await showProgress(10, 2, stream);
     progress.step(record(4));
@@ -38,7 +38,7 @@ describe("progress", () => {
     expect(stream.text.lastIndexOf("\x1b7")).toBeGreaterThan(stream.text.indexOf("a note"));
   });
 
-  test("the state beside a bar is escaped, and the bar's own sequences are not", async () => {
+  test("the text next to a bar is escaped, and the escape sequences of the bar are not", async () => {
     const stream = new Recorder(true);
     const bar = await startBar(10, 0, stream);
     bar.update(1, { state: "\x1b]0;title\x07\n" });
@@ -48,7 +48,7 @@ describe("progress", () => {
     expect(stream.text).toContain("\x1b[?25h");
   });
 
-  test("elsewhere it gets whole lines, few of them, the last step always", async () => {
+  test("elsewhere, a few whole lines are printed, always including the last step", async () => {
     const stream = new Recorder(false);
     const progress = await showProgress(1000, 0, stream);
     for (let step = 0; step < 1000; step++) progress.step(record(step));
@@ -83,7 +83,7 @@ test.each([
   expect(short(value)).toBe(words);
 });
 
-test("words for a shell, columns for an eye", () => {
+test("words are quoted for a shell, and columns are aligned", () => {
   expect(shellWord("runs/1")).toBe("runs/1");
   expect(shellWord("my run's")).toBe("'my run'\\''s'");
   expect(

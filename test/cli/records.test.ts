@@ -35,7 +35,7 @@ beforeAll(async () => {
   expect((await run([...args, "--run", "stopped"], { cwd, interrupt })).code).toBe(130);
 });
 
-test("a run whose evaluations were not finite is resumed to its end, and its records say what they were", async () => {
+test("a run with non-finite evaluations is resumed to its end, and its records keep their values", async () => {
   copy("resumed");
   const { code, stderr } = await run(["train", "--resume", "resumed"], { cwd });
   expect(code, stderr).toBe(0);
@@ -46,7 +46,7 @@ test("a run whose evaluations were not finite is resumed to its end, and its rec
   expect(textOf("resumed", "report.html")).not.toContain("undefined");
 });
 
-test("so is one of a version that wrote null", async () => {
+test("a run of a version that wrote null instead is resumed too", async () => {
   const old = copy("old");
   for (const file of ["metrics.jsonl", "evaluations.jsonl"])
     writeFileSync(join(old, file), textOf("old", file).replaceAll(/"(NaN|-?Infinity)"/g, "null"));
@@ -69,7 +69,7 @@ test("a half-written last line is cut off with a notice", async () => {
   expect(textOf("half").startsWith(whole)).toBe(true);
 });
 
-describe.each(["metrics.jsonl", "evaluations.jsonl"])("a damaged line of %s is an error with its place", (file) => {
+describe.each(["metrics.jsonl", "evaluations.jsonl"])("a damaged line of %s is an error that names the line", (file) => {
   test.each(["null", "[]", "{}", "not JSON", '{"step":"1"}'])("%s", async (line) => {
     const name = `damaged-${file}-${line.length}`;
     const damaged = copy(name);

@@ -11,7 +11,7 @@ const { cwd, args, interrupted, checkpointsOf } = wholeRun();
 describe.each(["SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU"] as const)("%s", (signal) => {
   const name = `stopped-by-${signal}`;
 
-  test("finishes the step, writes a checkpoint, says how to go on, exits with 130", async () => {
+  test("finishes the step, writes a checkpoint, prints how to continue, and exits with 130", async () => {
     const { code, stderr } = await interrupted(name, signal);
     expect(code).toBe(130);
     const steps = metricsOf(join(cwd, name)).length;
@@ -24,7 +24,7 @@ describe.each(["SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU"] as const)("%s", (signal
     expect(readFileSync(join(cwd, name, "report.html"), "utf8")).toContain("Interrupted after");
   });
 
-  test("and the resumed run has the bits of one that was never interrupted", async () => {
+  test("is followed by a resumed run with the bits of an uninterrupted one", async () => {
     const { code, stdout } = await run(["train", "--resume", name], { cwd });
     expect(code).toBe(0);
     expect(lossesOf(join(cwd, name))).toEqual(lossesOf(join(cwd, "whole")));
@@ -41,9 +41,9 @@ test("a second signal ends it at once", async () => {
     new Promise<void>((resolve) => child.stderr?.on("data", (bytes) => String(bytes).includes(text) && resolve()));
   await from("run folder twice");
   await wait(200);
-  const told = from("interrupt again to exit at once");
+  const notified = from("interrupt again to exit at once");
   child.kill("SIGINT");
-  await told;
+  await notified;
   // Two signals of one key press come sooner than this.
   await wait(300);
   child.kill("SIGINT");
@@ -53,7 +53,7 @@ test("a second signal ends it at once", async () => {
   expect(readdirSync(join(cwd, "twice"))).toEqual(["config.json"]);
 });
 
-test("killed at any moment, again and again, it still ends with the same bits", async () => {
+test("a run that is killed repeatedly at any moment still ends with the same bits", async () => {
   const metrics = join(cwd, "killed/metrics.jsonl");
   expect((await interrupted("killed", "SIGKILL")).signal).toBe("SIGKILL");
   for (let attempt = 0; attempt < 4; attempt++) {
@@ -78,11 +78,11 @@ test("a finished run that is resumed makes no further step", async () => {
 });
 
 test.each([
-  ["a folder of something else", ["--resume", "."], "--resume: expected the folder of a run, . has no config.json"],
+  ["a folder without a run", ["--resume", "."], "--resume: expected the folder of a run, . has no config.json"],
   ["another budget", ["--resume", "whole", "--budget", "500"], "--budget: the run to resume has 250"],
   ["a configuration", ["--resume", "whole", "--config", "c.json"], "--config: a resumed run has"],
   ["another folder", ["--resume", "whole", "--run", "other"], "--run: a resumed run stays in"],
-])("to resume with %s is wrong use", async (_, more, message) => {
+])("resuming with %s is a usage error", async (_, more, message) => {
   const { code, stderr } = await run(["train", ...more], { cwd });
   expect(code).toBe(2);
   expect(stderr).toContain(message);

@@ -13,10 +13,10 @@ import { tinyData, trainTiny } from "./support/tiny-data.js";
 const folder = temporaryFolders();
 const cwd = folder();
 const data = tinyData(folder());
-/** Far more steps than are made before the run is told to stop. */
+/** Far more steps than the run makes before it is stopped. */
 const long = trainTiny(data, "--budget", "1000000", "--checkpoint-every", "10");
 
-test("a second --resume of a live run is refused with who has it, and the run is not disturbed", async () => {
+test("a second --resume of a live run is refused with the owner of its lock, and the run is not disturbed", async () => {
   const { child, done } = start([...long, "--run", "live"], { cwd });
   await linesIn(join(cwd, "live/metrics.jsonl"), 30);
   const second = await run(["train", "--resume", "live"], { cwd });
@@ -31,7 +31,7 @@ test("a second --resume of a live run is refused with who has it, and the run is
   expect(existsSync(join(cwd, "live/lock"))).toBe(false);
 });
 
-test("a lock that a killed run left is taken over", async () => {
+test("the lock of a killed run is taken over", async () => {
   const whole = trainTiny(data, "--budget", "60", "--checkpoint-every", "10");
   const file = join(cwd, "killed/metrics.jsonl");
   const interrupt = { signal: "SIGKILL", file, lines: 30 } as const;
@@ -57,7 +57,7 @@ test("of two new runs with one --run, one gets the folder", async () => {
   expect(JSON.parse(readFileSync(join(cwd, "both/config.json"), "utf8")).seed).toBe(Number(seeds[won]));
 });
 
-test("evaluate reads the newest checkpoint of a run that goes on and prunes", async () => {
+test("evaluate reads the newest checkpoint of a run that continues and prunes", async () => {
   const { child, done } = start([...long, "--checkpoint-every", "1", "--run", "pruning"], { cwd });
   await linesIn(join(cwd, "pruning/metrics.jsonl"), 5);
   for (let i = 0; i < 4; i++) {
@@ -86,7 +86,7 @@ describe("a checkpoint that is pruned", () => {
     return { folder, notes, read };
   }
 
-  test("between listing and reading is no damage: the next newest is read", async () => {
+  test("between listing and reading does not count as damaged: the next newest is read", async () => {
     const { folder, notes, read } = prunable("pruned");
     const [newest = 0, ...older] = await folder.checkpointSteps();
     const listed = folder.checkpointSteps.bind(folder);
@@ -96,7 +96,7 @@ describe("a checkpoint that is pruned", () => {
     expect(notes).toEqual([]);
   });
 
-  test("while it is read is read to its end", async () => {
+  test("during a read is read to its end", async () => {
     const { folder, notes, read } = prunable("pruned-later");
     const [newest = 0] = await folder.checkpointSteps();
     const whole = await read();
@@ -106,7 +106,7 @@ describe("a checkpoint that is pruned", () => {
   });
 });
 
-test("a folder with the lock of another machine alone is refused, and stays as it is", async () => {
+test("a folder that contains only the lock of another machine is refused and stays unchanged", async () => {
   const other = join(folder(), "taken");
   cpSync(join(cwd, "whole"), other, { recursive: true });
   const lock = JSON.stringify({ token: "t", pid: 1, began: "1", host: "elsewhere" });

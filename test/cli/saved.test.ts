@@ -32,7 +32,7 @@ beforeAll(async () => {
 });
 
 describe("evaluate", () => {
-  test("finds what the run found, from the run's folder alone", async () => {
+  test("has the results of the run, from the run's folder alone", async () => {
     const { code, stdout } = await run(["evaluate", "--checkpoint", "run", "--json", "--batch", "7"], { cwd });
     expect(code).toBe(0);
     const { items, accuracy, loss, step } = lastLine(stdout);
@@ -48,7 +48,7 @@ describe("evaluate", () => {
     expect(stdout.trimEnd().split("\n").slice(-classCount)).toHaveLength(classCount);
   });
 
-  test("takes a checkpoint outside of any run with --data, and asks for it without", async () => {
+  test("accepts a checkpoint outside of any run, and requires --data for it", async () => {
     copyFileSync(join(cwd, "run/checkpoints/step-25.safetensors"), join(cwd, "model.safetensors"));
     const without = await run(["evaluate", "--checkpoint", "model.safetensors"], { cwd });
     expect(without.code).toBe(2);
@@ -57,7 +57,7 @@ describe("evaluate", () => {
     expect(withData.code).toBe(0);
   });
 
-  test("refuses data of another size, and a file that is damaged", async () => {
+  test("refuses data of another size and a damaged file", async () => {
     const other = await run(["evaluate", "--checkpoint", "run", "--data", "mnist"], { cwd });
     expect(other.code).toBe(2);
     expect(other.stderr).toContain("uint8 of 8 × 8 × 1, got uint8 of 28 × 28 × 1");
@@ -80,7 +80,7 @@ describe("predict", () => {
       expect(guesses.filter((guess) => guess === name)).toHaveLength(predicted);
       expect(guesses.filter((guess, i) => guess === name && String(labels[i]) === name)).toHaveLength(correct);
     }
-    // Not all the same, or agreement would say little.
+    // If all predictions were the same, agreement would prove little.
     expect(new Set(guesses).size).toBeGreaterThan(1);
     for (const { classes: ranked } of predictions) {
       const probabilities = ranked.map(({ probability }) => probability);
@@ -89,7 +89,7 @@ describe("predict", () => {
     }
   });
 
-  test("gives the same for an image as PGM, binary and plain, as bare bytes and inside IDX", async () => {
+  test("gives the same result for an image as binary PGM, plain PGM, raw bytes and IDX", async () => {
     const image = imageAt(3);
     writeFileSync(join(cwd, "a.pgm"), Buffer.concat([Buffer.from(`P5\n# made up\n${side} ${side}\n255\n`), image]));
     writeFileSync(join(cwd, "b.pgm"), `P2 ${side} ${side} 255\n${[...image].join(" ")}\n`);
@@ -102,7 +102,7 @@ describe("predict", () => {
     expect(another?.classes).not.toEqual(inside?.classes);
   });
 
-  test("prints the three likeliest classes for a person", async () => {
+  test("prints the three likeliest classes as text", async () => {
     const { stdout } = await run(["predict", "--checkpoint", "run", "--index", "0", images], { cwd });
     expect(stdout).toMatch(/\[0\]( {2}[012] \d+\.\d %){3}\n$/);
   });
@@ -117,7 +117,7 @@ describe("predict", () => {
     ],
     ["a color image", "c.ppm", `P3 8 8 1 ${"0 ".repeat(192)}`, 1, "found one of 8 × 8 pixels with 3 channels"],
     ["too few bytes", "few.bin", "abc", 1, "8 × 8 pixels with 1 channel: 64 bytes, found 3 bytes"],
-    ["something else", "a.png", "\x89PNG", 1, "expected a PGM or PPM image, an IDX file, or raw bytes"],
+    ["a file of another format", "a.png", "\x89PNG", 1, "expected a PGM or PPM image, an IDX file, or raw bytes"],
   ])("refuses %s", async (_, name, content, code, message) => {
     writeFileSync(join(cwd, name), content);
     const outcome = await run(["predict", "--checkpoint", "run", name], { cwd });
@@ -131,11 +131,11 @@ describe("predict", () => {
     ["an IDX file without --index", ["IMAGES"], "--index: expected indices of the 40 images"],
     ["an index past the end", ["--index", "40", "IMAGES"], "--index: expected at most 39"],
     [
-      "an index that is none",
+      "an invalid index",
       ["--index", "5-3", "IMAGES"],
       '--index: expected numbers from 0, such as 3, 0-9 or 0,2,7-9, at most a million, got "5-3"',
     ],
-  ])("%s is wrong use", async (_, args, message) => {
+  ])("%s is a usage error", async (_, args, message) => {
     const all = args.map((arg) => (arg === "IMAGES" ? images : arg));
     const { code, stderr } = await run(["predict", "--checkpoint", "run", ...all], { cwd });
     expect(code).toBe(2);

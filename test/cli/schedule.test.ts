@@ -43,7 +43,7 @@ describe("--csv", () => {
     expect(rows.map((row) => row.split(",").map(Number))).toEqual([...expected].map((rate, step) => [step, rate]));
   });
 
-  test("joined schedules have their rates and their budget from their parts", async () => {
+  test("joined schedules take their rates and their budget from their parts", async () => {
     const parts = [
       { name: "constant", budget: 30, maxLr: 0.2, warmup: 5 },
       { name: "one-minus-sqrt", budget: 10, maxLr: 0.2 },
@@ -60,7 +60,7 @@ describe("--csv", () => {
     expect(refused.stderr).toContain("--max-lr: not an option of the schedule joined; its options are budget, parts");
   });
 
-  test("a long budget comes whole, and rows that cannot be written are an error", async () => {
+  test("a long budget is printed completely, and rows that cannot be written are an error", async () => {
     const { stdout } = await run(["schedule", "cosine", "--budget", "120000", "--csv"]);
     const rows = stdout.trimEnd().split("\n");
     expect(rows).toHaveLength(120_001);
@@ -71,7 +71,7 @@ describe("--csv", () => {
   });
 });
 
-test("--svg writes a drawing that stands alone", async () => {
+test("--svg writes a standalone figure", async () => {
   const cwd = folder();
   const { code, stdout } = await run(["schedule", "cosine-restarts", "--budget", "200000", "--svg", "a/b.svg"], {
     cwd,
@@ -88,8 +88,8 @@ test("--svg writes a drawing that stands alone", async () => {
   expect(text).toContain("prefers-color-scheme:dark");
 });
 
-describe("the drawing in the terminal", () => {
-  test("has the axes of the schedule, within the width", async () => {
+describe("the figure in the terminal", () => {
+  test("has the axes of the schedule and fits the width", async () => {
     const { code, stdout } = await run(["schedule", "uba", "--budget", "1000", "--max-lr", "0.1", "--phi", "5"]);
     expect(code).toBe(0);
     const lines = stdout.trimEnd().split("\n");
@@ -104,7 +104,7 @@ describe("the drawing in the terminal", () => {
     expect(columns[0]?.search(/[━┓]/)).toBeLessThan(columns.at(-1)?.search(/[━┗]/) ?? 0);
   });
 
-  test.each(["1", "2", "100000000"])("a budget of %s", async (budget) => {
+  test.each(["1", "2", "100000000"])("is drawn for a budget of %s", async (budget) => {
     const { code, stdout, stderr } = await run(["schedule", "linear", "--budget", budget]);
     expect(code, stderr).toBe(0);
     expect(stdout).toMatch(budget === "1" ? /^step 0: 0\.1\n$/ : new RegExp(`^linear: budget ${budget}, `));

@@ -32,7 +32,7 @@ describe("a run on text", () => {
     expect(outcome.code, outcome.stderr).toBe(0);
   });
 
-  test("tells tokens, nats per token and perplexity", () => {
+  test("prints tokens, nats per token and perplexity", () => {
     const { stderr } = outcome;
     expect(stderr).toMatch(/^olmo-nano, [\d,]+ parameters, on tokens:.*\/tokens$/m);
     expect(stderr).toMatch(/^6,400 tokens to train, 800 to validate, 800 to test$/m);
@@ -43,7 +43,7 @@ describe("a run on text", () => {
     expect(stderr).toMatch(new RegExp(`^validation +${score.source}$`, "m"));
   });
 
-  test("prints and keeps its result; perplexity is e to the loss", () => {
+  test("prints and stores its result, with e to the power of the loss as perplexity", () => {
     const printed = lastLine(outcome.stdout);
     const kept = JSON.parse(readFileSync(join(folderOf("run"), "result.json"), "utf8"));
     expect(printed).toMatchObject({ steps: 30, budget: 30, run: "run", testLoss: kept.testLoss });
@@ -55,7 +55,7 @@ describe("a run on text", () => {
     expect(kept.itemsPerSecond).toBeCloseTo((30 * 4) / kept.seconds, 6);
   });
 
-  test("keeps its settings, and a checkpoint that says its tokenizer", async () => {
+  test("stores its settings, and its tokenizer in the checkpoint", async () => {
     const settings = JSON.parse(readFileSync(join(folderOf("run"), "config.json"), "utf8"));
     expect(settings).toMatchObject({ model: "olmo-nano", context: 16, data: `tokens:${join(cwd, "tokens")}` });
     const { info } = await readCheckpoint(join(folderOf("run"), "checkpoints/step-30.safetensors"));
@@ -66,7 +66,7 @@ describe("a run on text", () => {
     expect(page).toContain("Test perplexity");
   });
 
-  test("is continued to the same bits after an interruption", async () => {
+  test("has the same bits if it is interrupted and resumed", async () => {
     const args = [...tiny, "--budget", "120", "--checkpoint-every", "10"];
     const whole = await run([...args, "--run", "whole"], { cwd });
     expect(whole.code, whole.stderr).toBe(0);
@@ -78,7 +78,7 @@ describe("a run on text", () => {
     expect(lossesOf(folderOf("part"))).toEqual(lossesOf(folderOf("whole")));
   });
 
-  test("is not continued on other text", async () => {
+  test("is not resumed on other text", async () => {
     const other = await run(["tokenize", "texts", "--out", "other/tokens", "--seed", "5"], { cwd });
     expect(other.code).toBe(0);
     const args = [...tiny, "--budget", "4", "--checkpoint-every", "2", "--run", "moved"];
@@ -90,7 +90,7 @@ describe("a run on text", () => {
     expect(resumed.stderr).toContain("the checkpoint is of another run: the data was");
   });
 
-  test("ends with the place of the fault where its text is damaged on the way", async () => {
+  test("ends with an error that names the file if its text is damaged during training", async () => {
     cpSync(join(cwd, "tokens"), join(cwd, "damaged"), { recursive: true });
     const args = ["train", "--data", "tokens:damaged", ...size, "--budget", "100000", "--checkpoint-every", "5"];
     const { done } = start([...args, "--run", "damaged-run"], { cwd });
@@ -106,7 +106,7 @@ describe("a run on text", () => {
 });
 
 describe("stepsize evaluate on text", () => {
-  test("gives what the run gave, on the split asked for", async () => {
+  test("has the results of the run on the given split", async () => {
     const result = JSON.parse(readFileSync(join(cwd, "run/result.json"), "utf8"));
     const test = await run(["evaluate", "--checkpoint", "run", "--threads", "1", "--json"], { cwd });
     expect(test.code, test.stderr).toBe(0);
@@ -143,7 +143,7 @@ describe("stepsize evaluate on text", () => {
 describe("stepsize generate", () => {
   const generate = (...more: string[]) => run(["generate", "--checkpoint", "run", "--threads", "1", ...more], { cwd });
 
-  test("continues the prompt on standard output; the seed says how", async () => {
+  test("continues the prompt on standard output, differently for each seed", async () => {
     const [first, same, other] = [
       await generate("--prompt", "abc", "--tokens", "40"),
       await generate("--prompt", "abc", "--tokens", "40"),
@@ -179,7 +179,7 @@ describe("stepsize generate", () => {
     await device.close();
   });
 
-  test("at temperature 0, or among one, takes the likeliest whatever the seed", async () => {
+  test("takes the likeliest token at temperature 0 or with --top-k 1, whatever the seed", async () => {
     const texts = [
       await generate("--tokens", "10", "--temperature", "0"),
       await generate("--tokens", "10", "--temperature", "0", "--seed", "3"),
@@ -189,13 +189,13 @@ describe("stepsize generate", () => {
     expect(texts[0]?.stdout).toMatch(/^[^\n]{10}\n$/);
   });
 
-  test("says what of a long prompt the model sees", async () => {
+  test("reports which part of a long prompt the model uses", async () => {
     const { stdout, stderr } = await generate("--prompt", "abcd efgh. ".repeat(3), "--tokens", "1");
     expect(stdout.length).toBe(33 + 2);
     expect(stderr).toContain("the prompt has 33 tokens; the model sees only the last 16\n");
   });
 
-  test("stops when it is interrupted, with a whole line", async () => {
+  test("ends with a complete line if it is interrupted", async () => {
     const { child, done } = start(["generate", "--checkpoint", "run", "--tokens", "1000000"], { cwd });
     child.stdout?.once("data", () => child.kill("SIGINT"));
     const { code, stdout, stderr } = await done;
@@ -205,7 +205,7 @@ describe("stepsize generate", () => {
   });
 });
 
-test("a model of images writes nothing, and one of text sees nothing", async () => {
+test("generate refuses an image classifier, and predict refuses a text model", async () => {
   const images = trainTiny(tinyData(folder()), "--budget", "2", "--run", "images");
   expect((await run(images, { cwd })).code).toBe(0);
   const written = await run(["generate", "--checkpoint", "images"], { cwd });

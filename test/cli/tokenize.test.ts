@@ -14,7 +14,7 @@ function withTexts(files: number, length = 100): string {
 }
 
 describe("stepsize tokenize", () => {
-  test("makes a token folder and tells what is in it", async () => {
+  test("creates a token folder and prints its facts", async () => {
     const cwd = withTexts(30);
     const { code, stdout, stderr } = await run(["tokenize", "texts", "--out", "tokens", "--validation", "0.1"], {
       cwd,
@@ -36,7 +36,7 @@ all                30   3,030          3,000             0.99
     ]);
   });
 
-  test("prints the same as JSON on the last line, and takes an encoding and a seed", async () => {
+  test("prints the same as JSON on the last line, and accepts an encoding and a seed", async () => {
     const cwd = withTexts(30);
     const args = ["tokenize", "texts", "--tokenizer", "gpt2", "--json", "--seed"];
     const outcomes = [];
@@ -55,7 +55,7 @@ all                30   3,030          3,000             0.99
     expect(outcomes[0]?.stdout.split("\n")).toHaveLength(2);
   });
 
-  test("exits with 2 where the folder is not empty, and with 1 where the text is no text", async () => {
+  test("exits with 2 if the folder is not empty, and with 1 if a file is not text", async () => {
     const cwd = withTexts(3);
     const full = await run(["tokenize", "texts", "--out", "texts"], { cwd });
     expect(full.code).toBe(2);
@@ -67,7 +67,7 @@ all                30   3,030          3,000             0.99
     expect(readdirSync(cwd)).toEqual(["texts"]);
   });
 
-  test("exits with 1 where a folder has no text", async () => {
+  test("exits with 1 if a folder has no text", async () => {
     const cwd = folder();
     mkdirSync(join(cwd, "texts"));
     const { code, stderr } = await run(["tokenize", "texts", "--out", "tokens"], { cwd });
@@ -75,7 +75,7 @@ all                30   3,030          3,000             0.99
     expect(stderr).toContain("texts: looked for text files that are not empty, named *.txt or *.md,");
   });
 
-  test("leaves nothing behind when it is interrupted", async () => {
+  test("leaves nothing behind if it is interrupted", async () => {
     const cwd = withTexts(3000, 20_000);
     const { child, done } = start(["tokenize", "texts", "--out", "tokens"], { cwd });
     while (!readdirSync(cwd).some((name) => name.endsWith(".partial"))) await new Promise(setImmediate);
@@ -85,7 +85,7 @@ all                30   3,030          3,000             0.99
     expect(readdirSync(cwd)).toEqual(["texts"]);
   });
 
-  test("leaves nothing behind when the disk is full", async () => {
+  test("leaves nothing behind if the disk is full", async () => {
     const cwd = withTexts(4, 100_000);
     // Files above 128 KiB cannot be written.
     const before = "trap '' XFSZ; ulimit -f 256";

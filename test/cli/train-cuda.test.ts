@@ -26,7 +26,7 @@ describe.skipIf(skip).each([
   ["a residual network with augmented images", imagesIn, ["--augment", "--optimizer", "sgd", "--max-lr", "0.05"]],
   ["a transformer on text", textIn, ["--clip-norm", "1", "--max-lr", "0.002"]],
 ] as const)("%s", (_, dataIn, more) => {
-  test("learns on the emulated GPU what it learns on the CPU, twice to the same bits", async () => {
+  test("has the losses of the CPU on the emulated GPU, and the same bits in a second run", async () => {
     const cwd = folder();
     const args = ["train", ...(await dataIn(cwd)), ...more, "--budget", `${budget}`, "--json"];
     const losses = async (device: string, name: string, ...others: string[]) => {

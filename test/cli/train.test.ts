@@ -49,13 +49,13 @@ describe("a run", () => {
     expect(outcome.stdout.split("\n")).toHaveLength(2);
   });
 
-  test("shows plain lines of progress where standard error is no terminal", () => {
+  test("prints plain lines of progress if standard error is not a terminal", () => {
     expect(outcome.stderr).toMatch(/^step 40\/40 {2}loss \d\.\d+ {2}lr \S+ {2}[\d,]+ images\/s {2}\S+ s left$/m);
     expect(outcome.stderr).toMatch(/after step 15: validation accuracy/);
     expect(outcome.stderr).not.toContain("\x1b");
   });
 
-  test("keeps one record a step", () => {
+  test("writes one record per step", () => {
     const metrics = metricsOf(join(cwd, "runs/1"));
     expect(metrics.map(({ step }) => step)).toEqual(Array.from({ length: 40 }, (_, i) => i));
     expect(Object.keys(metrics[0] ?? {})).toEqual(["step", "loss", "learningRate", "items", "gradientNorm", "seconds"]);
@@ -67,12 +67,12 @@ describe("a run", () => {
     ]);
   });
 
-  test("keeps the newest three checkpoints, the final one among them", () => {
+  test("keeps the newest three checkpoints, including the final one", () => {
     const names = readdirSync(join(cwd, "runs/1/checkpoints")).sort();
     expect(names).toEqual(["step-28.safetensors", "step-35.safetensors", "step-40.safetensors"]);
   });
 
-  test("records evaluations on the way", () => {
+  test("records evaluations during the run", () => {
     const lines = readFileSync(join(cwd, "runs/1/evaluations.jsonl"), "utf8").trimEnd().split("\n");
     const records = lines.map((line) => JSON.parse(line));
     expect(records).toMatchObject([
@@ -81,7 +81,7 @@ describe("a run", () => {
     ]);
   });
 
-  test("writes its result and a page without references to anything outside", () => {
+  test("writes its result, and a page without external references", () => {
     const result = JSON.parse(readFileSync(join(cwd, "runs/1/result.json"), "utf8"));
     expect(result).toMatchObject({ status: "completed", checkpoint: "runs/1/checkpoints/step-40.safetensors" });
     expect(result.validationAccuracy).toBeGreaterThan(0.5);
@@ -91,7 +91,7 @@ describe("a run", () => {
     expect(page).toContain("prefers-color-scheme:dark");
   });
 
-  test("its config.json makes the same run again, in the next folder; a flag changes it", async () => {
+  test("is repeated in the next folder by its config.json, which a flag overrides", async () => {
     const config = ["train", "--config", "runs/1/config.json"];
     const again = await run(config, { cwd });
     const other = await run([...config, "--seed", "1"], { cwd });
@@ -104,7 +104,7 @@ describe("a run", () => {
 });
 
 describe("the run's folder", () => {
-  test("two runs at once take two numbers, the next free ones", async () => {
+  test("has the next free number, also if two runs start at once", async () => {
     const [cwd, data] = [folder(), tinyData(folder())];
     mkdirSync(join(cwd, "runs/7"), { recursive: true });
     mkdirSync(join(cwd, "runs/other"));
@@ -114,7 +114,7 @@ describe("the run's folder", () => {
     for (const name of ["8", "9", "10"]) expect(metricsOf(join(cwd, "runs", name))).toHaveLength(3);
   });
 
-  test("--run takes a new or an empty folder, and refuses one with anything in it", async () => {
+  test("must be new or empty if it is given with --run", async () => {
     const [cwd, data] = [folder(), tinyData(folder())];
     const args = trainTiny(data, "--budget", "2");
     expect((await run([...args, "--run", "a/b"], { cwd })).code).toBe(0);
@@ -128,7 +128,7 @@ describe("the run's folder", () => {
     expect(readdirSync(join(cwd, "full"))).toEqual(["notes.txt"]);
   });
 
-  test("is not made where the data cannot be read or do not fit", async () => {
+  test("is not created if the data cannot be read or do not fit", async () => {
     const [cwd, data] = [folder(), tinyData(folder())];
     const missing = await run(["train", "--data", "idx:nowhere"], { cwd });
     expect(missing.code).toBe(1);
@@ -140,7 +140,7 @@ describe("the run's folder", () => {
   });
 });
 
-test("many batches accumulated are one large batch", async () => {
+test("several accumulated batches equal one large batch", async () => {
   const [cwd, data] = [folder(), tinyData(folder())];
   const steps = async (name: string, batch: string, accumulate: string) => {
     const more = ["--budget", "3", "--run", name, "--batch", batch, "--accumulate", accumulate];

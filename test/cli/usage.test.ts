@@ -35,14 +35,14 @@ describe("help and version", () => {
     expect(throughHelp.stdout).toBe(direct.stdout);
   });
 
-  test.concurrent("train --help tells the defaults", async () => {
+  test.concurrent("train --help lists the defaults", async () => {
     const { stdout } = await run(["train", "--help"]);
     for (const words of ["default: resnet8", "default: 600", "default: uba", "default: 0.01 for adamw"])
       expect(stdout.replace(/\s+/g, " ")).toContain(words);
   });
 });
 
-describe("wrong use exits with 2 and one message", () => {
+describe("a usage error exits with 2 and one message", () => {
   test.concurrent.each([
     ["no command", [], "Usage: stepsize"],
     ["an unknown command", ["trian"], "Did you mean train?"],
@@ -60,7 +60,7 @@ describe("wrong use exits with 2 and one message", () => {
       "expected mnist, idx:<dir>, cifar10:<dir> or tokens:<dir>",
     ],
     [
-      "a number that is none",
+      "a value that is not a number",
       ["train", "--budget", "many"],
       '--budget: expected a whole number from 1 to 1000000000, got "many"',
     ],
@@ -76,7 +76,7 @@ describe("wrong use exits with 2 and one message", () => {
       ["train", "--data", "tokens:x", "--validation", "0.1"],
       "--validation: expected none for text, whose validation split is made by stepsize tokenize",
     ],
-    ["changes of text", ["train", "--data", "tokens:x", "--augment"], "--augment: expected only with images"],
+    ["augmentation of text", ["train", "--data", "tokens:x", "--augment"], "--augment: expected only with images"],
     ["nothing to tokenize", ["tokenize", "--out", "x"], "path: expected at least one folder or text file, got none"],
     ["no folder for tokens", ["tokenize", "x"], "--out: expected the path of a folder to create, got none"],
     [
@@ -85,22 +85,22 @@ describe("wrong use exits with 2 and one message", () => {
       '--tokenizer: expected one of bytes, gpt2, cl100k_base, o200k_base, got "gpt"; did you mean gpt2?',
     ],
     [
-      "a share that is none",
+      "an invalid share",
       ["tokenize", "x", "--out", "y", "--test", "1"],
       "--test: expected a number from 0 to below",
     ],
     ["a negative temperature", ["generate", "--temperature", "-1"], "--temperature: expected a number of at least 0"],
-    ["no tokens to draw from", ["generate", "--top-k", "0"], "--top-k: expected a whole number of at least 1"],
-    ["a model to generate with that is not given", ["generate"], "--checkpoint: expected"],
+    ["a top-k of 0", ["generate", "--top-k", "0"], "--top-k: expected a whole number of at least 1"],
+    ["no model to generate with", ["generate"], "--checkpoint: expected"],
     [
-      "a run to resume that is not there",
+      "a missing run to resume",
       ["train", "--resume", "/no/such/run"],
       "--resume: expected the folder of a run, /no/such/run does not exist",
     ],
-    ["a configuration that is not there", ["train", "--config", "/no/such.json"], "cannot be read"],
+    ["a missing configuration", ["train", "--config", "/no/such.json"], "cannot be read"],
     ["no checkpoint", ["evaluate"], "--checkpoint: expected"],
     [
-      "a checkpoint that is not there",
+      "a missing checkpoint",
       ["predict", "--checkpoint", "/no/such", "a.pgm"],
       "--checkpoint: expected a file or folder, /no/such does not exist",
     ],
@@ -112,7 +112,7 @@ describe("wrong use exits with 2 and one message", () => {
   });
 });
 
-test("STEPSIZE_DEBUG=1 shows the stack", async () => {
+test("STEPSIZE_DEBUG=1 prints the stack trace", async () => {
   const { code, stderr } = await run(["train", "--max-lr", "-1"], { before: "export STEPSIZE_DEBUG=1" });
   expect(code).toBe(2);
   expect(stderr).toMatch(/^\s+at .*makeSchedule/m);

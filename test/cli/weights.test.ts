@@ -29,7 +29,7 @@ beforeAll(async () => {
   expect(code, stderr).toBe(0);
 });
 
-test("of a checkpoint: they are those of the first step, and the configuration says where from", async () => {
+test("the weights of a checkpoint are those of the first step, and the configuration has their path", async () => {
   const weights = "first/checkpoints/step-1.safetensors";
   const { code, stderr } = await run([...still("--weights", weights), "--run", "second"], { cwd });
   expect(code, stderr).toBe(0);
@@ -54,7 +54,7 @@ function torchFile(): { path: string; shortcut: Float32Array } {
   return { path, shortcut: tensorsByName.get("layer2.0.downsample.0.weight")!.data as Float32Array };
 }
 
-test("of PyTorch, for other classes: with a new classifier on request", async () => {
+test("PyTorch's weights for other classes get a new classifier on request", async () => {
   const { path, shortcut } = torchFile();
   const resnet = (...more: string[]) => still("--model", "resnet8", "--weights", path, ...more);
   const refused = await run([...resnet(), "--run", "refused"], { cwd });
@@ -71,14 +71,14 @@ test("of PyTorch, for other classes: with a new classifier on request", async ()
   expect(weights("blocks.1.shortcut.weight")).toEqual(shortcut);
 });
 
-test("a file that is not there ends the command before there is a folder", async () => {
+test("a missing file ends the command before a folder is created", async () => {
   const { code, stderr } = await run([...still("--weights", "none.safetensors"), "--run", "nothing"], { cwd });
   expect(code).toBe(1);
   expect(stderr).toContain(`${join(cwd, "none.safetensors")}: there is no such file`);
   expect(existsSync(join(cwd, "nothing"))).toBe(false);
 });
 
-test("a resumed run needs them only where it has no checkpoint", async () => {
+test("a resumed run needs the weights only if it has no checkpoint", async () => {
   const { path } = torchFile();
   const weights = ["--model", "resnet8", "--weights", path, "--classifier", "skip"];
   expect((await run([...still(...weights), "--run", "again"], { cwd })).code).toBe(0);

@@ -81,7 +81,7 @@ await onEveryDevice(
     // weights the losses bend most; of float64 references that know the Hessian, each number below is checked.
     const places = [0.2, 1, 3].map((size, i) => ({ size, seed: 1 + i }));
     test.each(cases)(
-      "has a λ_max with an eigenvalue within the stated error, half of which is enough: $title",
+      "has an eigenvalue within half of the stated error of λ_max: $title",
       async (one) => {
         const { batch, loss, model: make } = one;
         for (const { size, seed } of places) {
@@ -98,7 +98,7 @@ await onEveryDevice(
             const { lambdaMax, lambdaMaxError, noiseFloor } = await curvature(model, batch, { loss, steps });
             const error = Math.min(...eigenvalues.map((value) => Math.abs(value - lambdaMax)));
             expect(2 * error, `${size}, ${seed}, ${steps}`).toBeLessThan(lambdaMaxError);
-            // And it is still of use.
+            // The stated error is small enough to be useful.
             expect(lambdaMaxError).toBeLessThan(2e-3 * lambdaMax);
             expect(noiseFloor).toBeLessThan(1e-3 * lambdaMax);
           }
@@ -109,18 +109,18 @@ await onEveryDevice(
   physicalDevices,
 );
 
-describe("the loss is one function, and that of training", () => {
-  test.each([residual, dropping])("the next one that the run makes: $title", async ({ make }) => {
+describe("the loss is the same function as in training", () => {
+  test.each([residual, dropping])("the curvature's loss is that of the run's next step: $title", async ({ make }) => {
     const run = make(await device(), { accumulate: 1, card });
     for await (const record of run.trainer.run({ until: 4 })) void record;
-    // What the run is going to see next: batch norm uses its statistics, dropout drops the same.
+    // As in the run's next step, batch norm uses the batch's statistics and dropout drops the same elements.
     const { loss } = await curvature(run.model, await run.data.at(4), { prepare, steps: 2 });
     const { value } = await run.trainer.run().next();
     expect(loss).toBe(value?.loss);
     await run.data.close();
   });
 
-  test("equal calls find equal bits", async () => {
+  test("equal calls give the same bits", async () => {
     const model = smallResNet(await device());
     const batch = await someImages();
     expect(await curvature(model, batch, { prepare, steps: 4 })).toEqual(
@@ -128,7 +128,7 @@ describe("the loss is one function, and that of training", () => {
     );
   });
 
-  test("it does not depend on the mode that the model is in", async () => {
+  test("the mode of the model has no effect", async () => {
     const model = smallResNet(await device());
     const batch = await someImages();
     const training = await curvature(model, batch, { prepare, steps: 2 });
@@ -136,7 +136,7 @@ describe("the loss is one function, and that of training", () => {
     expect(await curvature(model, batch, { prepare, steps: 2 })).toEqual(training);
   });
 
-  test("frozen weights are not in it", async () => {
+  test("frozen weights are excluded", async () => {
     const model = plainMLP(await device());
     const [first] = model.parameters();
     first!.requiresGrad = false;
@@ -196,8 +196,8 @@ class Marked extends nn.Module {
   }
 }
 
-describe("the model is the same bits", () => {
-  test("afterwards, and at every moment that the caller sees on the way", async () => {
+describe("the model keeps its bits", () => {
+  test("afterwards, and at every callback during the computation", async () => {
     const { on, model, batch, state } = await marked();
     const before = await state();
     expect(before.counters).toEqual({ dropout: 41 });
@@ -235,7 +235,7 @@ describe("the model is the same bits", () => {
       },
     ],
     [
-      "whoever is told of the steps throws",
+      "the progress callback throws",
       "enough",
       () => ({
         onStep: (done) => {
@@ -244,7 +244,7 @@ describe("the model is the same bits", () => {
       }),
     ],
   ];
-  test.each(failures)("when %s", async (_, message, fail) => {
+  test.each(failures)("if %s", async (_, message, fail) => {
     for (const at of [0, 1, 6, 15]) {
       const { on, model, batch, state } = await marked();
       const before = await state();
@@ -259,7 +259,7 @@ describe("the model is the same bits", () => {
     }
   });
 
-  test("when the device fails, which shows later, and the device goes on", async () => {
+  test("if the device reports a failure later, and the device stays usable", async () => {
     const { model, batch, state } = await marked();
     const before = await state();
     const wrong: Batch = { ...batch, labels: Int32Array.from({ length: batch.size }, () => 9) };
@@ -268,7 +268,7 @@ describe("the model is the same bits", () => {
     expect((await curvature(model, batch, { prepare, steps: 2 })).steps).toBe(2);
   });
 
-  test("when it is interrupted, and what was found until then is there", async () => {
+  test("if it is interrupted, and the results so far are returned", async () => {
     const { model, batch, state } = await marked();
     const before = await state();
     const stopped = await curvature(model, batch, { prepare, steps: 30, onStep: (done) => done < 3 });
@@ -276,7 +276,7 @@ describe("the model is the same bits", () => {
     expect(stopped).toEqual(await curvature(model, batch, { prepare, steps: 3 }));
   });
 
-  test.each([residual, dropping])("and a run goes on as if nothing had been: $title", async ({ make }) => {
+  test.each([residual, dropping])("and a run continues with the same bits: $title", async ({ make }) => {
     const undisturbed = make(await device());
     const expected = lossesOf(await recordsOf(undisturbed.trainer));
     const run = make(await device());
@@ -290,8 +290,8 @@ describe("the model is the same bits", () => {
   });
 });
 
-describe("what it refuses", () => {
-  test("options that make no sense, before anything is computed", async () => {
+describe("refused calls", () => {
+  test("invalid options, before anything is computed", async () => {
     const model = plainMLP(await device());
     const batch = await someImages();
     let calls = 0;
@@ -315,7 +315,7 @@ describe("what it refuses", () => {
     expect(calls).toBe(0);
   });
 
-  test("a model without anything to learn, or in bfloat16", async () => {
+  test("a model without trainable weights, or in bfloat16", async () => {
     const on = await device();
     const batch = await someImages();
     const frozen = plainMLP(on).freeze();
@@ -335,7 +335,7 @@ describe("what it refuses", () => {
     await expectError(() => curvature(model, batch, { loss: steep }), "non-finite", "the loss is Infinity");
   });
 
-  test("more directions than the machine has room for", async () => {
+  test("more directions than fit into memory", async () => {
     const on = await device();
     const model = new nn.Linear(1 << 10, 1 << 10, { device: on, seeds: 1 });
     const batch = batchOf(new Float32Array(1 << 10).fill(1), 1 << 10, new Float32Array(1 << 10));
@@ -343,7 +343,7 @@ describe("what it refuses", () => {
     await expectError(attempt, "out-of-memory", "524288 directions of 1049600 numbers take 4100.", "ask for fewer");
   });
 
-  test("weights that somebody else changes meanwhile", async () => {
+  test("weights that are changed during the computation", async () => {
     const { model, batch } = await marked();
     const meddle = (done: number) => {
       if (done === 2) model.head.bias?.write(new Float32Array(4));

@@ -111,9 +111,9 @@ describe("the measured error", () => {
 
   test.each([
     ["a quadratic", [0, 0, 0, 0], 0],
-    ["a loss that bends", [4, -3, 5, 2], 0],
-    ["a rough one", [0, 0, 0, 0], 1e-6],
-    ["one that bends and is rough", [4, -3, 5, 2], 1e-6],
+    ["a loss with a fourth derivative", [4, -3, 5, 2], 0],
+    ["a noisy one", [0, 0, 0, 0], 1e-6],
+    ["a noisy one with a fourth derivative", [4, -3, 5, 2], 1e-6],
   ] as const)("bounds the error of the product: %s", async (_, fourth, roughness) => {
     const curvatures = [1, 2, 5, 9];
     for (let seed = 1; seed <= 12; seed++) {

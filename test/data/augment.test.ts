@@ -68,7 +68,7 @@ describe("augmentation", () => {
     );
   });
 
-  it("for the device is what is to be done to the images, which the batch has as they are", async () => {
+  it("for the device is described in the batch, whose images are unchanged", async () => {
     const set = images(25);
     const options = { size: 10, dropLast: false, prefetch: 0, seed: 4 } as const;
     const made = set.batches({ ...options, augment: { pad: 2, flip: true } });
@@ -107,7 +107,7 @@ describe("augmentation", () => {
     }
   });
 
-  it("is drawn anew for each item, epoch and seed", async () => {
+  it("differs between items, epochs and seeds", async () => {
     const set = images(200);
     const draw = async (seed: number, epoch: number) => {
       const source = set.batches({ size: 200, augment: { pad: 2, flip: true }, prefetch: 0, seed });
@@ -149,14 +149,14 @@ describe("augmentation", () => {
     expect(found).toHaveLength(40);
   });
 
-  it("is left out of a pass for evaluation", async () => {
+  it("is not applied in an evaluation pass", async () => {
     const set = images(10);
     const source = set.batches({ size: 4, augment: { pad: 2, flip: true }, prefetch: 0 });
     const batches = await take(source.once());
     expect(batches.flatMap(({ inputs }) => inputs.data)).toEqual([...set.inputs.data]);
   });
 
-  it("leaves the dataset as it was", async () => {
+  it("does not change the dataset", async () => {
     const set = images(10);
     await take(set.batches({ size: 10, augment: { pad: 2, flip: true }, prefetch: 0 }).from(0), 5);
     expect(set.inputs.data).toEqual(images(10).inputs.data);

@@ -64,7 +64,7 @@ describe("batches", () => {
     );
   });
 
-  it("use seed 0, a new order per epoch and no short batch unless told otherwise", async () => {
+  it("use seed 0, a new order per epoch and no short batch by default", async () => {
     const set = numbered(10);
     expect(await take(set.batches({ size: 4 }).from(0), 4)).toEqual(
       await take(set.batches({ size: 4, seed: 0, shuffle: true, dropLast: true }).from(0), 4),
@@ -73,14 +73,14 @@ describe("batches", () => {
     expect(epochs[0]!.labels).not.toEqual(epochs[1]!.labels);
   });
 
-  it("go far beyond 32 bits of steps", async () => {
+  it("exist for steps far beyond 32 bits", async () => {
     const source = numbered(4).batches({ size: 2 });
     const step = 2 ** 45 + 3;
     expect(await source.at(step)).toMatchObject({ epoch: 2 ** 44 + 1, index: 1 });
     expect(snapshot(await source.at(step))).toEqual((await take(source.from(step), 1))[0]);
   });
 
-  it("once: every item in its own order, the short batch too", async () => {
+  it("of once() have every item in order, and the last one may be short", async () => {
     const source = numbered(10).batches({ size: 4, seed: 3 });
     const batches = await take(source.once());
     expect(batches.map(({ labels }) => labels)).toEqual([
@@ -97,7 +97,7 @@ describe("batches", () => {
     expect(await take(source.once())).toEqual(batches);
   });
 
-  it("carry float labels", async () => {
+  it("may have float labels", async () => {
     const labels = { data: Float32Array.of(0, 1, 2, 3, 4, 5), shape: [2] };
     const source = data.fromArrays({ inputs: new Uint8Array(3), labels }).batches({ size: 2, shuffle: false });
     expect((await source.at(0)).labels).toEqual({ data: Float32Array.of(0, 1, 2, 3), shape: [2, 2] });
@@ -121,7 +121,7 @@ describe("batches", () => {
     }
   });
 
-  it("say as JSON what determines them", async () => {
+  it("have everything that determines them in their JSON", async () => {
     const source = numbered(9).batches({ size: 4, seed: 5, dropLast: false, prefetch: 3 });
     expect(JSON.parse(JSON.stringify(source))).toEqual({
       dataset: "arrays",

@@ -49,7 +49,7 @@ describe("cifar10", () => {
     expect(set.inputs.data[1]).toBe(pixel(3, 1, 0, 0));
   });
 
-  it("names the classes, by batches.meta.txt where it is there", async () => {
+  it("names the classes, by batches.meta.txt if it exists", async () => {
     const file = { "test_batch.bin": records(0, [0]) };
     const usual = await data.cifar10(filled(folder(), file), { split: "test" });
     expect(usual.classes).toEqual("airplane automobile bird cat deer dog frog horse ship truck".split(" "));
@@ -61,7 +61,7 @@ describe("cifar10", () => {
     await expectError(() => data.cifar10(wrong, { split: "test" }), "invalid-file", message);
   });
 
-  it("names the byte where a file is cut short", async () => {
+  it("names the byte at which a file is truncated", async () => {
     const whole = records(0, [1, 2]);
     for (const [length, at, rest] of [
       [1, 0, 1],
@@ -77,7 +77,7 @@ describe("cifar10", () => {
     await expectError(() => data.cifar10(dir, { split: "test" }), "invalid-file", "at least one record");
   });
 
-  it("notices a training file that was cut between two records", async () => {
+  it("detects a training file that was cut between two records", async () => {
     const dir = filled(folder(), { ...training(), "data_batch_4.bin": records(0, [1]) });
     const words = "data_batch_4.bin: byte 3073: expected as many records as the first file has (2), found 1";
     await expectError(() => data.cifar10(dir), "invalid-file", words);
@@ -89,7 +89,7 @@ describe("cifar10", () => {
     await expectError(() => data.cifar10(dir, { split: "test" }), "invalid-file", words);
   });
 
-  it("lists what is missing and what is there", async () => {
+  it("lists the missing files and the files of the folder", async () => {
     const empty = folder();
     await expectError(() => data.cifar10(empty), "not-found", empty, trainFiles.join(" or "), "is empty");
     const { "data_batch_3.bin": _dropped, ...others } = training();

@@ -54,7 +54,7 @@ describe("split", () => {
 });
 
 describe("a view", () => {
-  it("has its own inputs and labels, of items in the order asked for", () => {
+  it("has copies of the inputs and labels, in the given order of items", () => {
     const view = numbered(10).subset([7, 0, 7]);
     expect(view.length).toBe(3);
     expect(view.inputs.shape).toEqual([2]);
@@ -64,7 +64,7 @@ describe("a view", () => {
     expect(view.name).toBe("arrays, subset");
   });
 
-  it("of a view means the items of that view", async () => {
+  it("of a view selects from the items of that view", async () => {
     const view = numbered(10).subset([9, 8, 7, 6]).subset([3, 1]);
     expect(ownLabels(view)).toEqual([6, 8]);
     const [batch] = await take(view.batches({ size: 2 }).once());
@@ -72,14 +72,14 @@ describe("a view", () => {
     expect(view.split({ validation: 0.5 }).train.length).toBe(1);
   });
 
-  it("has float labels of its own", () => {
+  it("has copies of float labels", () => {
     const labels = { data: Float32Array.of(0, 1, 2, 3, 4, 5), shape: [2] };
     const view = data.fromArrays({ inputs: new Uint8Array(3), labels, classes: ["a", "b"] }).subset([2, 0]);
     expect(view.labels).toEqual({ data: Float32Array.of(4, 5, 0, 1), shape: [2] });
     expect(view.classes).toEqual(["a", "b"]);
   });
 
-  it("is refused for indices that are none", async () => {
+  it("is refused for invalid indices", async () => {
     const set = numbered(4);
     await expectError(() => set.subset([0, 4]), "invalid-argument", "subset.indices[1]: expected an index from 0 to 3");
     await expectError(() => set.subset([-1]), "invalid-argument", "got -1");
@@ -90,7 +90,7 @@ describe("a view", () => {
 });
 
 describe("statistics", () => {
-  it("are of each channel, with bytes as 0 … 1", () => {
+  it("are computed per channel, with bytes scaled to 0 … 1", () => {
     // Two images of 1 × 2 pixels and 2 channels.
     const inputs = Uint8Array.of(0, 255, 51, 255, 102, 255, 255, 255);
     const set = data.fromArrays({ inputs, labels: [0, 0], shape: [1, 2, 2] });
@@ -101,7 +101,7 @@ describe("statistics", () => {
     expect(std[1]).toBe(0);
   });
 
-  it("are those of the definition for numbers, with a large mean too", () => {
+  it("agree with the definition for floats, also with a large mean", () => {
     const value = fc.integer({ min: -1000, max: 1000 });
     const rows = fc.array(fc.tuple(value, value, value), { minLength: 1, maxLength: 20 });
     fc.assert(

@@ -17,18 +17,18 @@ describe("fromArrays", () => {
     expect(set.inputs.data.constructor).toBe(inputs.constructor);
   });
 
-  it("uses shared memory as it is", () => {
+  it("uses shared memory without a copy", () => {
     const inputs = new Float32Array(new SharedArrayBuffer(16));
     expect(data.fromArrays({ inputs, labels: [0, 1] }).inputs.data).toBe(inputs);
   });
 
-  it("takes a Node Buffer for bytes", () => {
+  it("accepts a Node Buffer as bytes", () => {
     const set = data.fromArrays({ inputs: Buffer.from([1, 2]), labels: Uint8Array.of(3, 4) });
     expect(set.inputs.data).toEqual(Uint8Array.of(1, 2));
     expect(set.labels).toEqual(Int32Array.of(3, 4));
   });
 
-  it("reads the shape off nested arrays", () => {
+  it("takes the shape from nested arrays", () => {
     const inputs = [
       [
         [1, 2],
@@ -47,7 +47,7 @@ describe("fromArrays", () => {
     expect(set).toMatchObject({ length: 2, classes: ["no", "yes"], name: "toy" });
   });
 
-  it("gives nested or flat numbers the shape asked for", () => {
+  it("gives nested or flat numbers the requested shape", () => {
     expect(data.fromArrays({ inputs: [1, 2, 3, 4], labels: [0], shape: [2, 2, 1] }).inputs.shape).toEqual([2, 2, 1]);
     const nested = [
       [1, 2],
@@ -56,7 +56,7 @@ describe("fromArrays", () => {
     expect(data.fromArrays({ inputs: nested, labels: [0, 1], shape: [1, 2, 1] }).inputs.shape).toEqual([1, 2, 1]);
   });
 
-  it("takes float targets: one number an item, nested, or with a shape", () => {
+  it("accepts float targets: one number per item, nested, or with a shape", () => {
     const inputs = new Float32Array(6);
     const labels = Float32Array.of(0.5, 1.5, 2.5);
     expect(data.fromArrays({ inputs, labels }).labels).toEqual({ data: labels, shape: [] });
@@ -120,7 +120,7 @@ describe("fromArrays", () => {
     await expectError(call, "invalid-argument", words);
   });
 
-  it("refuses nothing at all", async () => {
+  it("refuses a call without options", async () => {
     await expectError(
       () => data.fromArrays(undefined as never),
       "invalid-argument",

@@ -30,8 +30,8 @@ describe("fromIterable", () => {
     { what: "a generator", make: () => counting(5) },
     { what: "an async generator", make: () => countingLater(5) },
     { what: "a function that makes a generator", make: () => () => counting(5) },
-    { what: "a function that makes an async one", make: () => () => countingLater(5) },
-  ])("hands on the batches of $what", async ({ make }) => {
+    { what: "a function that makes an async generator", make: () => () => countingLater(5) },
+  ])("yields the batches of $what", async ({ make }) => {
     const batches = await take(data.fromIterable(make()).once());
     expect(numbers(batches)).toEqual([0, 1, 2, 3, 4]);
     expect(batches[3]).toEqual({
@@ -64,7 +64,7 @@ describe("fromIterable", () => {
     expect(made).toBe(3);
   });
 
-  it("takes float targets and int32 inputs", async () => {
+  it("accepts float targets and int32 inputs", async () => {
     const given: GivenBatch = {
       inputs: { data: Int32Array.of(1, 2, 3, 4), shape: [2, 2] },
       labels: { data: Float32Array.of(0.5, 1.5), shape: [2] },
@@ -74,14 +74,14 @@ describe("fromIterable", () => {
     ]);
   });
 
-  it("takes several class indices per item", async () => {
+  it("accepts several class indices per item", async () => {
     const ids = { data: Int32Array.of(1, 2, 3, 4), shape: [2, 2] };
     const given: GivenBatch = { inputs: ids, labels: { data: Int32Array.of(2, 3, 4, 5), shape: [2, 2] } };
     const [batch] = await take(data.fromIterable([given]).once());
     expect(batch).toMatchObject({ size: 2, labels: { data: [2, 3, 4, 5], shape: [2, 2] } });
   });
 
-  it("says at which step the iterable ended", async () => {
+  it("reports the step at which the iterable ended", async () => {
     const source = data.fromIterable(() => counting(3), { name: "mine" });
     const seen: number[] = [];
     const walk = async () => {
@@ -116,7 +116,7 @@ describe("fromIterable", () => {
     await expectError(() => forward.at(1), "invalid-state", "can be iterated only once");
   });
 
-  it("counts epochs where it is told their length", async () => {
+  it("counts epochs if their length is given", async () => {
     const source = data.fromIterable(counting(), { batchesPerEpoch: 3, size: 2 });
     expect(source).toMatchObject({ batchesPerEpoch: 3, size: 2, items: 6 });
     const places = (await take(source.from(2), 5)).map(({ epoch, index }) => [epoch, index]);
@@ -129,7 +129,7 @@ describe("fromIterable", () => {
     ]);
   });
 
-  it("knows its size from the first batch, and nothing of an end", async () => {
+  it("takes its size from the first batch, and has no known end", async () => {
     const source = data.fromIterable(() => counting());
     expect(source).toMatchObject({ batchesPerEpoch: Infinity, items: Infinity, size: 0 });
     await source.at(0);
@@ -137,7 +137,7 @@ describe("fromIterable", () => {
     expect(JSON.parse(JSON.stringify(source))).toEqual({ dataset: "iterable", size: null, batchesPerEpoch: null });
   });
 
-  it("ends the user's iterable when the loop is left, and when closed", async () => {
+  it("ends the user's iterable if the loop is left or the source is closed", async () => {
     let ended = 0;
     const source = data.fromIterable(function* () {
       try {
@@ -155,8 +155,8 @@ describe("fromIterable", () => {
     await expectError(() => source.from(1).next(), "invalid-state", "iterable were closed");
   });
 
-  it("passes on what the iterable throws", async () => {
-    const fault = new TypeError("the user's own");
+  it("rethrows an error of the iterable", async () => {
+    const fault = new TypeError("thrown by the iterable");
     const source = data.fromIterable(function* () {
       yield batch(0);
       throw fault;
@@ -213,19 +213,19 @@ describe("fromIterable", () => {
       words: "labels.data[1]: expected a finite",
     },
     { bad: batch(1, 3), words: "inputs.shape: expected 2 items, the size that was given, got 3" },
-  ])("refuses a batch, saying which: $words", async ({ bad, words }) => {
+  ])("refuses a batch and names it: $words", async ({ bad, words }) => {
     const source = data.fromIterable([good, bad as GivenBatch], { size: 2 });
     const loop = source.from(0);
     await loop.next();
     await expectError(() => loop.next(), "invalid-argument", "batch 1 of iterable: ", words);
   });
 
-  it("lets batches differ in size where none was given", async () => {
+  it("accepts batches of different sizes if no size was given", async () => {
     const sizes = (await take(data.fromIterable([batch(0, 2), batch(1, 5)]).once())).map(({ size }) => size);
     expect(sizes).toEqual([2, 5]);
   });
 
-  it("refuses what is no iterable, and options that are none", async () => {
+  it("refuses a value that is not iterable, and invalid options", async () => {
     await expectError(() => data.fromIterable(7 as never), "invalid-argument", "fromIterable.source: expected");
     await expectError(
       () => data.fromIterable((() => 7) as never).at(0),

@@ -39,7 +39,7 @@ describe("idx", () => {
     await expectError(() => data.idx(dir, { split: "x" as never }), "invalid-argument", 'split: expected "train"');
   });
 
-  it("takes names or a number of classes, and refuses labels beyond them", async () => {
+  it("accepts names or a number of classes, and refuses labels beyond them", async () => {
     const dir = filled(folder(), { "train-images-idx3-ubyte": images, "train-labels-idx1-ubyte": labels });
     const names = Array.from({ length: 12 }, (_, i) => `class ${i}`);
     expect((await data.idx(dir, { classes: names })).classes).toEqual(names);
@@ -71,7 +71,7 @@ describe("idx", () => {
     await expectError(() => data.idx(dir), "invalid-file", dir, files.words);
   });
 
-  it("says what it looked for and what is there", async () => {
+  it("lists the files that it looked for and the files of the folder", async () => {
     const empty = folder();
     await expectError(() => data.idx(empty), "not-found", empty, "train-images-idx3-ubyte.gz", "is empty");
     const half = filled(folder(), { "train-images-idx3-ubyte": images });

@@ -31,7 +31,7 @@ describe("mnist", () => {
     await expectError(() => data.mnist({ split: "validation" as never }), "invalid-argument", "split: expected");
   });
 
-  it("finds the package from the working directory, and says how to install it where it is not", () => {
+  it("finds the package from the working directory, or says how to install it", () => {
     // A copy of the compiled files in a place from which no package can be seen.
     const copy = realpathSync(folder());
     cpSync(dirname(compiled("data/index.js")), join(copy, "data"), { recursive: true });

@@ -52,13 +52,13 @@ const cases = [0, 1, 2, 5].flatMap((prefetch): Case[] => {
     [`small ones, prefetch ${prefetch}`, () => batches(4), false],
     [`large ones, prefetch ${prefetch}`, () => batches(64), prefetch > 0],
     [`float targets, prefetch ${prefetch}`, () => batches(64, {}, "targets"), prefetch > 0],
-    [`moved on the host, prefetch ${prefetch}`, () => batches(64, { augment: { pad: 2, flip: true } }), prefetch > 0],
+    [`augmented on the host, prefetch ${prefetch}`, () => batches(64, { augment: { pad: 2, flip: true } }), prefetch > 0],
     [
-      `moved on the device, prefetch ${prefetch}`,
+      `augmented on the device, prefetch ${prefetch}`,
       () => batches(64, { augment: { pad: 2, flip: true, on: "device" } }),
       prefetch > 0,
     ],
-    [`with a short last one, prefetch ${prefetch}`, () => batches(64, { size: 30, dropLast: false }), prefetch > 0],
+    [`with a short last batch, prefetch ${prefetch}`, () => batches(64, { size: 30, dropLast: false }), prefetch > 0],
     [
       `tokens, prefetch ${prefetch}`,
       async () => {
@@ -93,7 +93,7 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
     expect(fingerprint(drawn[1]!)).toEqual(fingerprint(drawn[3]!));
   });
 
-  it("are the caller's to change", async () => {
+  it("may be changed by the caller", async () => {
     const source = await open();
     const before = (await collect(source.from(0), 8)).map(({ drawn }) => drawn);
     for await (const batch of source.from(0)) {
@@ -104,7 +104,7 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
     expect((await collect(source.from(0), 8)).map(({ drawn }) => drawn)).toEqual(before);
   });
 
-  it("have the same numbers where their memory is used again, which holds until the next one is drawn", async () => {
+  it("have the same numbers if their memory is reused, until the next one is drawn", async () => {
     const source = await open();
     for (const walk of [(options?: { reuse: boolean }) => source.from(3, options), source.once.bind(source)]) {
       const own = (await collect(walk(), 12)).map(({ drawn }) => drawn);
@@ -127,8 +127,8 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
   });
 });
 
-describe("how batches are walked", () => {
-  it("refuses what is no option", async () => {
+describe("options of a walk over batches", () => {
+  it("are refused if they are unknown or invalid", async () => {
     const source = imagesOf(4).batches({ size: 2 });
     const wrong = { reuze: true } as never;
     for (const one of [source, data.fromIterable([])]) {

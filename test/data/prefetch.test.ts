@@ -51,7 +51,7 @@ const place = { epoch: 0, index: 0, plain: false };
 const slot: Slot = { inputs: new Uint8Array(1), labels: new Int32Array(1) };
 
 describe("batches gathered on a thread", () => {
-  it("are those that the calling thread gathers", async () => {
+  it("equal those that the calling thread gathers", async () => {
     const view = set.split({ validation: 0.3 }).train;
     for (const from of [set, view])
       for (const options of [
@@ -68,7 +68,7 @@ describe("batches gathered on a thread", () => {
       }
   });
 
-  it("are those with float inputs and targets too", async () => {
+  it("equal those with float inputs and targets too", async () => {
     const length = 40;
     const floats = data.fromArrays({
       inputs: Float32Array.from({ length: length * 2000 }, (_, i) => Math.sin(i)),
@@ -81,7 +81,7 @@ describe("batches gathered on a thread", () => {
     );
   });
 
-  it("are gathered ahead, as many as asked for and no more", async () => {
+  it("are gathered ahead, exactly as many as requested", async () => {
     const inputs = new Uint8Array(new SharedArrayBuffer(10 * 80_000));
     const source = batches(
       { size: 1, prefetch: 3, shuffle: false },
@@ -104,7 +104,7 @@ describe("batches gathered on a thread", () => {
     expect(batches({ size: 16, prefetch: 0 }).offThread).toBe(false);
   });
 
-  it("are rejected by close while they are under way", async () => {
+  it("are rejected by close if they are not finished", async () => {
     const source = batches();
     const asked = source.at(0);
     const loop = source.from(0);
@@ -136,7 +136,7 @@ describe("the thread", () => {
     while ((await ticks(counter)) > 0);
   }
 
-  it("starts with the first request and ends when it was asked nothing for a while", async () => {
+  it("starts with the first request and ends after a while without requests", async () => {
     // By a clock of the test's: a busy machine would make other pauses of real ones.
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const thread = threadWith(ticking);
@@ -165,7 +165,7 @@ describe("the thread", () => {
     expect(await ticks(counter)).toBe(0);
   });
 
-  it("rejects all that waits for it when it fails, and starts anew", async () => {
+  it("rejects all pending requests if it fails, and starts again", async () => {
     const thread = threadWith(`let asked = 0;
       parentPort.on("message", ({ id, place }) => {
         if (place.index === 13) throw new RangeError("unlucky");
@@ -180,7 +180,7 @@ describe("the thread", () => {
     await thread.gather(place, slot);
   });
 
-  it("tells the next request of a failure that nobody was waiting for", async () => {
+  it("reports a failure to the next request if none was pending", async () => {
     const thread = threadWith(`parentPort.on("message", ({ id }) => {
       parentPort.postMessage(id);
       setTimeout(() => { throw new Error("afterwards"); }, 20);
@@ -191,7 +191,7 @@ describe("the thread", () => {
     await thread.gather(place, slot);
   });
 
-  it("says so when it ends by itself or cannot start", async () => {
+  it("reports that it ended by itself or could not start", async () => {
     const leaving = threadWith('parentPort.on("message", () => process.exit(3));');
     await expectError(() => leaving.gather(place, slot), "device-failed", "it ended with code 3");
     const missing = new GatherThread({} as GatherPlan, pathToFileURL(join(folder(), "none.mjs")));

@@ -34,7 +34,7 @@ describe("readIdx", () => {
     expect(read.data.buffer).toBeInstanceOf(SharedArrayBuffer);
   });
 
-  it("reads any shape, plain or gzipped whatever the name says", async () => {
+  it("reads any shape, plain or gzipped, whatever its name", async () => {
     const path = join(folder(), "plain.gz");
     const shapes = fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 5 });
     await fc.assert(
@@ -51,7 +51,7 @@ describe("readIdx", () => {
     );
   });
 
-  it("names the byte where a file is cut short, wherever that is", async () => {
+  it("names the byte at which a file is truncated, for every length", async () => {
     const whole = idxBytes("int16", [2, 3], [1, 2, 3, 4, 5, 6]);
     const path = join(folder(), "cut");
     for (let length = 0; length < whole.length; length++) {
@@ -68,7 +68,7 @@ describe("readIdx", () => {
     }
   });
 
-  it("names the byte where a file should have ended", async () => {
+  it("names the byte at which a file should have ended", async () => {
     const path = file(Buffer.concat([idxBytes("uint8", [3], [1, 2, 3]), Buffer.alloc(2)]));
     await expectError(() => data.readIdx(path), "invalid-file", "byte 11: expected the end", "found 2 more bytes");
   });
@@ -90,7 +90,7 @@ describe("readIdx", () => {
     await expectError(() => data.readIdx(file(bytes)), "invalid-file", words);
   });
 
-  it("says so when gzip data are broken or cut", async () => {
+  it("reports damaged or truncated gzip data", async () => {
     const zipped = gzipSync(idxBytes("uint8", [50], new Uint8Array(50)));
     const cut = zipped.subarray(0, zipped.length - 9);
     await expectError(() => data.readIdx(file(cut)), "invalid-file", "expected gzip data");
@@ -99,7 +99,7 @@ describe("readIdx", () => {
     await expectError(() => data.readIdx(file(broken)), "invalid-file", "expected gzip data");
   });
 
-  it("lists the neighbours of a file that is not there", async () => {
+  it("lists the files next to a missing file", async () => {
     const dir = filled(folder(), { "one.idx": "", "two.idx": "" });
     const path = join(dir, "three.idx");
     await expectError(() => data.readIdx(path), "not-found", path, "one.idx, two.idx");

@@ -47,7 +47,7 @@ const age = (file: string) => utimesSync(file, 1_700_000_000, 1_700_000_000);
 const words = ["is damaged", "SHA-256", "tokenize the text again"];
 
 describe("a token file", () => {
-  it("that is not there is told from one that cannot be opened", async () => {
+  it("that is missing is distinguished from one that cannot be opened", async () => {
     const { file, open } = folderOf();
     rmSync(file);
     await expectError(open, "not-found", `${file}: there is no such file`);
@@ -67,7 +67,7 @@ describe("a token file", () => {
     expect((await open()).tokens).toBe(32);
   });
 
-  it("that was just written is compared again, for its time does not tell what came after", async () => {
+  it("that was just written is verified again, because a later write may have the same time", async () => {
     const { file, note, open } = folderOf();
     await open();
     expect(existsSync(note)).toBe(false);
@@ -75,7 +75,7 @@ describe("a token file", () => {
     await expectError(open, "invalid-file", ...words);
   });
 
-  it("that was found right is noted, and not read again until it changes", async () => {
+  it("that was verified is noted, and not read again until it changes", async () => {
     const { file, note, open } = folderOf();
     age(file);
     await open();
@@ -87,7 +87,7 @@ describe("a token file", () => {
     await expectError(open, "invalid-file", file, ...words);
   });
 
-  it("that was noted is compared again after it was copied, even with its time", async () => {
+  it("that was noted is verified again after it was copied, even with the same time", async () => {
     const { file, open } = folderOf();
     age(file);
     await open();
@@ -98,7 +98,7 @@ describe("a token file", () => {
     await expectError(open, "invalid-file", file, ...words);
   });
 
-  it.each(["", "a note of something else", "x".repeat(5000)])("whose note is %j is compared", async (text) => {
+  it.each(["", "a note of something else", "x".repeat(5000)])("whose note is %j is verified", async (text) => {
     const { file, note, open } = folderOf();
     age(file);
     writeFileSync(note, text);
@@ -106,7 +106,7 @@ describe("a token file", () => {
     await expectError(open, "invalid-file", file, ...words);
   });
 
-  it("whose note cannot be written is compared once by a process", async () => {
+  it("whose note cannot be written is verified once per process", async () => {
     const { file, note, open } = folderOf();
     age(file);
     mkdirSync(note);
@@ -118,7 +118,7 @@ describe("a token file", () => {
     await expectError(open, "invalid-file", file, ...words);
   });
 
-  it("with a digest that is no SHA-256, as other programs may write one, is not compared", async () => {
+  it("with a digest that is not SHA-256, as other programs may write it, is not verified", async () => {
     const { file, note, open } = folderOf({ digest: "another digest" });
     age(file);
     flip(file, 3);

@@ -58,7 +58,7 @@ describe("a token folder", () => {
     expect(made).toMatchObject({ format: "stepsize-tokens-1", name: "tokens", vocabulary: 257, dtype: "uint16" });
   });
 
-  it("takes files by name with any ending, in the order given, and none twice", async () => {
+  it("accepts files with any extension if they are named, in the given order and each once", async () => {
     const texts = corpus(folder(), { "b.txt": "b", "a.txt": "a", LICENSE: "l" });
     symlinkSync(join(texts, "LICENSE"), join(texts, "link.md"));
     const out = join(folder(), "tokens");
@@ -67,7 +67,7 @@ describe("a token folder", () => {
     expect(idsOf(out, "train")).toEqual(ended("l", "a", "b", "l"));
   });
 
-  it("has wide ids where the vocabulary needs them", async () => {
+  it("has wide ids if the vocabulary needs them", async () => {
     const texts = corpus(folder(), { "a.txt": "Hello <|endoftext|> 𒀀" });
     for (const [name, dtype] of [
       ["gpt2", "uint16"],
@@ -83,14 +83,14 @@ describe("a token folder", () => {
     }
   });
 
-  it("leaves out a byte order mark at the beginning of a file, and no other", async () => {
+  it("omits a byte order mark at the beginning of a file, and no other", async () => {
     const texts = corpus(folder(), { "a.txt": "\uFEFFa\uFEFFb" });
     const out = join(folder(), "tokens");
     await data.tokenize([texts], { out, ...everything });
     expect(idsOf(out, "train")).toEqual(ended("a\uFEFFb"));
   });
 
-  it("tells its progress after each document", async () => {
+  it("reports its progress after each document", async () => {
     const texts = corpus(folder(), { "a.txt": "12345", "b.txt": "6" });
     const seen: unknown[] = [];
     const onProgress = (progress: unknown) => seen.push(progress);
@@ -120,7 +120,7 @@ describe("splits", () => {
     );
   }
 
-  it("are disjoint, together everything, each in order, and of the shares asked for", async () => {
+  it("are disjoint, together complete, each in order, and have the requested shares", async () => {
     const parts = await split(3, { validation: 0.1, test: 0.25 });
     expect(Object.keys(parts)).toEqual(["train", "validation", "test"]);
     expect(Object.values(parts).map(({ length }) => length)).toEqual([26, 4, 10]);
@@ -128,20 +128,20 @@ describe("splits", () => {
     for (const part of Object.values(parts)) expect(part).toEqual([...part].sort());
   });
 
-  it("follow the seed alone, and are a twentieth each where nothing is said", async () => {
+  it("depend only on the seed, and are a twentieth each by default", async () => {
     const first = await split(1);
     expect(Object.values(first).map(({ length }) => length)).toEqual([36, 2, 2]);
     expect(await split(1)).toEqual(first);
     expect(await split(2)).not.toEqual(first);
   });
 
-  it("have one document at least, unless their share is 0", async () => {
+  it("have at least one document, unless their share is 0", async () => {
     const parts = await split(0, { validation: 0.001, test: 0 });
     expect(parts["validation"]).toHaveLength(1);
     expect(parts["test"]).toBeUndefined();
   });
 
-  it("are refused where there are too few documents or nothing is left to train on", async () => {
+  it("are refused if there are too few documents or none is left for training", async () => {
     const two = corpus(folder(), { "a.txt": "a", "b.txt": "b" });
     const out = join(folder(), "tokens");
     const words = ["documents for each of train, validation, test", 'got "2 in all"', "divide the text"];
@@ -158,7 +158,7 @@ describe("splits", () => {
 });
 
 describe("text that is not UTF-8", () => {
-  it("is refused with the first byte that is not, and nothing is left", async () => {
+  it("is refused with the position of the first invalid byte, and nothing is written", async () => {
     const good = Buffer.from("some text é ");
     const texts = corpus(folder(), { "a.txt": "fine", "b.txt": Buffer.concat([good, Buffer.of(0xe9, 0x20)]) });
     const place = folder();
@@ -171,7 +171,7 @@ describe("text that is not UTF-8", () => {
     expect(readdirSync(place)).toEqual([]);
   });
 
-  it("is found at the end of the longest part that is UTF-8", async () => {
+  it("is reported at the end of the longest valid part", async () => {
     // Bytes that begin, continue and break characters.
     const byte = fc.constantFrom(
       0x41,
@@ -206,7 +206,7 @@ describe("text that is not UTF-8", () => {
     );
   });
 
-  it("is found in the middle of a large file", async () => {
+  it("is reported in the middle of a large file", async () => {
     const bytes = Buffer.from("é".repeat(300_000));
     bytes[400_001] = 0x41;
     const file = { path: join(corpus(folder(), { "a.txt": bytes }), "a.txt"), bytes: bytes.length };
@@ -215,7 +215,7 @@ describe("text that is not UTF-8", () => {
 });
 
 describe("paths that cannot be used", () => {
-  it("are refused: none, not there, without text, too large", async () => {
+  it("are refused: none, missing, without text, too large", async () => {
     const out = join(folder(), "tokens");
     const make = (paths: string[]) => () => data.tokenize(paths, { out, ...everything });
     await expectError(make([]), "invalid-argument", "paths: expected at least one folder or text file");
@@ -230,7 +230,7 @@ describe("paths that cannot be used", () => {
     expect(existsSync(out)).toBe(false);
   });
 
-  it("are refused: a folder to make that has something in it, or is a file", async () => {
+  it("are refused: an output folder that is not empty, or is a file", async () => {
     const texts = corpus(folder(), { "a.txt": "a" });
     const out = corpus(folder(), { "mine.txt": "mine" });
     const words = "out: expected a folder that does not exist or is empty";
@@ -240,13 +240,13 @@ describe("paths that cannot be used", () => {
     expect(readdirSync(out)).toEqual(["mine.txt"]);
   });
 
-  it("an empty folder is taken", async () => {
+  it("do not include an empty output folder", async () => {
     const [texts, out] = [corpus(folder(), { "a.txt": "a" }), folder()];
     await data.tokenize([texts], { out: `${out}/`, ...everything });
     expect(idsOf(out, "train")).toEqual(ended("a"));
   });
 
-  it("an empty folder that a symbolic link leads to is filled, and the link stays", async () => {
+  it("do not include a symbolic link to an empty folder, which stays a link", async () => {
     const [texts, out, place] = [corpus(folder(), { "a.txt": "a" }), folder(), folder()];
     const link = join(place, "corpus");
     symlinkSync(out, link);
@@ -258,11 +258,11 @@ describe("paths that cannot be used", () => {
   });
 });
 
-describe("work that is broken off", () => {
+describe("interrupted work", () => {
   const many = (documents: number, length: number) =>
     corpus(folder(), Object.fromEntries(Array.from({ length: documents }, (_, i) => [`${i}.txt`, wordsOf(i, length)])));
 
-  it("by a signal leaves nothing", async () => {
+  it("leaves nothing after an abort", async () => {
     const [texts, place] = [many(5, 100), folder()];
     const controller = new AbortController();
     const onProgress = () => controller.abort(new Error("enough"));
@@ -271,7 +271,7 @@ describe("work that is broken off", () => {
     expect(readdirSync(place)).toEqual([]);
   });
 
-  it("by something that appeared in the folder loses neither", async () => {
+  it("leaves a file that appeared in the output folder, and no other files", async () => {
     const [texts, out] = [many(3, 10), folder()];
     const onProgress = () => writeFileSync(join(out, "mine"), "mine");
     await expectError(
@@ -283,7 +283,7 @@ describe("work that is broken off", () => {
     expect(readdirSync(join(out, "..")).filter((name) => name.startsWith(`${basename(out)}.`))).toEqual([]);
   });
 
-  it("by kill leaves nothing that loads, and the next time removes what was left", async () => {
+  it("leaves nothing that loads after a kill, and the next call removes its files", async () => {
     const [texts, place] = [many(400, 20_000), folder()];
     const out = join(place, "tokens");
     const main = JSON.stringify(compiled("data/index.js"));
@@ -301,7 +301,7 @@ describe("work that is broken off", () => {
     expect(readdirSync(partial)).not.toContain("tokens.json");
     await expectError(() => data.tokens(partial, { context: 4 }), "not-found", "tokens.json");
 
-    // That of a process that runs, and what only looks like one, stay.
+    // The folder of a running process stays, and so do folders with similar names.
     const running = spawn(process.execPath, ["-e", "setTimeout(() => {}, 60_000)"]);
     const others = [`tokens.${running.pid}.partial`, "tokens.x.partial", "tokens2.1.partial", "tokens.partial"];
     for (const name of others) mkdirSync(join(place, name));

@@ -31,7 +31,7 @@ describe("byte-pair encodings", () => {
     { name: "gpt2", text: "Hello, I'm a language model,", ids: [15496, 11, 314, 1101, 257, 3303, 2746, 11] },
     { name: "cl100k_base", text: "tiktoken is great!", ids: [83, 1609, 5963, 374, 2294, 0] },
     { name: "o200k_base", text: "tiktoken is great!", ids: [83, 8251, 2488, 382, 2212, 0] },
-  ])("$name gives the ids that its makers give", ({ name, text, ids }) => {
+  ])("$name gives the ids of the reference implementation", ({ name, text, ids }) => {
     expect([...byName(name).encode(text)]).toEqual(ids);
     expect(byName(name).decode(ids)).toBe(text);
   });
@@ -48,7 +48,7 @@ describe("byte-pair encodings", () => {
 describe.each(all)("every tokenizer: $name", ({ tokenizer }) => {
   const text = fc.string({ unit: "grapheme", maxLength: 60 });
 
-  it("gives back the text that it was given, with ids below the vocabulary and no end of text", () => {
+  it("decodes to the encoded text, with ids below the vocabulary and no end of text", () => {
     fc.assert(
       fc.property(text, (given) => {
         const ids = tokenizer.encode(given);
@@ -60,14 +60,14 @@ describe.each(all)("every tokenizer: $name", ({ tokenizer }) => {
   });
 
   it.each(["<|endoftext|>", "a<|endoftext|><|fim_prefix|>b", "\uFEFFa\uFEFF \uFEFF", " \n\n\t  x  \r\n"])(
-    "takes %j as plain text",
+    "encodes %j as plain text",
     (given) => {
       expect(tokenizer.encode(given)).not.toContain(tokenizer.endOfText);
       expect(tokenizer.decode(tokenizer.encode(given))).toBe(given);
     },
   );
 
-  it("decodes id by id to the same text, and every character when it is complete", () => {
+  it("decodes id by id to the same text, and gives each character once it is complete", () => {
     fc.assert(
       fc.property(text, (given) => {
         const decoder = tokenizer.decoder();
@@ -82,7 +82,7 @@ describe.each(all)("every tokenizer: $name", ({ tokenizer }) => {
     );
   });
 
-  it("shows what is no text as U+FFFD, and forgets it", () => {
+  it("decodes invalid bytes to U+FFFD, and then continues", () => {
     // So rare that no encoding has it as one token.
     const [first = 0] = tokenizer.encode("𒀀");
     expect(tokenizer.decode([first])).toBe("\uFFFD");
@@ -92,13 +92,13 @@ describe.each(all)("every tokenizer: $name", ({ tokenizer }) => {
     expect(tokenizer.decode([tokenizer.vocabulary, -1])).toBe("\uFFFD\uFFFD");
   });
 
-  it("shows the end of text", () => {
+  it("decodes the end of text to its marker", () => {
     expect(tokenizer.decode([tokenizer.endOfText])).toBe("<|endoftext|>");
   });
 });
 
 describe("tokenizerOf", () => {
-  it("knows its kinds and encodings only", async () => {
+  it("accepts only known kinds and encodings", async () => {
     const refused = (spec: unknown) => () => data.tokenizerOf(spec as never);
     await expectError(refused({ kind: "words" }), "invalid-argument", 'tokenizer.kind: expected "bytes" or "bpe"');
     await expectError(refused(undefined), "invalid-argument", "tokenizer.kind");
@@ -108,11 +108,11 @@ describe("tokenizerOf", () => {
     await expectError(() => data.specOf("gpt3"), "invalid-argument", "tokenizer: expected bytes, gpt2");
   });
 
-  it("goes from names to specifications and back", () => {
+  it("converts names to specifications and back", () => {
     for (const name of data.tokenizerNames) expect(data.tokenizerName(data.specOf(name))).toBe(name);
   });
 
-  it("says how to install the package where it is missing; bytes need none", () => {
+  it("says how to install a missing package; bytes need none", () => {
     // A copy of the compiled files in a place from which no package can be seen.
     const copy = realpathSync(folder());
     cpSync(dirname(compiled("data/index.js")), join(copy, "data"), { recursive: true });

@@ -12,7 +12,7 @@ const folder = temporaryFolders();
 const tokens = 6_000_000_000;
 const context = 32;
 
-it("a file of 12 GB is read where its windows lie, and memory does not grow", async () => {
+it("only the windows of a file of 12 GB are read, and memory does not grow", async () => {
   const split = { documents: 1, tokens, bytes: tokens, digest: "x" };
   const path = corpus(folder(), { "tokens.json": JSON.stringify({ ...description, splits: { train: split } }) });
   const file = openSync(join(path, "train.tokens"), "w");

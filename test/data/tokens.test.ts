@@ -39,7 +39,7 @@ async function startsIn(source: BatchSource, steps: number): Promise<number[]> {
 }
 
 describe.each(["uint16", "uint32"])("windows of %s", (dtype) => {
-  it("are int32, with the ids that follow as labels", async () => {
+  it("are int32, with the following ids as labels", async () => {
     const text = await places(1000, 5, { dtype });
     const batch = await batches(text, { size: 3, seed: 1 }).at(7);
     expect(batch).toMatchObject({ size: 3, inputs: { dtype: "int32", shape: [3, 5] }, labels: { shape: [3, 5] } });
@@ -50,7 +50,7 @@ describe.each(["uint16", "uint32"])("windows of %s", (dtype) => {
     expect((batch.labels as { data: unknown }).data).toBeInstanceOf(Int32Array);
   });
 
-  it("in order stand side by side; ids after the last whole one are left out", async () => {
+  it("in order are adjacent, without the ids after the last whole one", async () => {
     // Four windows of five use 21 ids: the last label is one more.
     for (const [length, windows] of [
       [21, 4],
@@ -68,8 +68,8 @@ describe.each(["uint16", "uint32"])("windows of %s", (dtype) => {
   });
 });
 
-describe("at most so many windows in order", () => {
-  it("are spread evenly over the text, and leave random ones as they are", async () => {
+describe("a limited number of windows in order", () => {
+  it("is spread evenly over the text, and random windows are unaffected", async () => {
     // Ten windows of ten.
     const text = await places(101, 10);
     for (const [most, expected] of [
@@ -91,7 +91,7 @@ describe("at most so many windows in order", () => {
 });
 
 describe("random windows", () => {
-  it("are a pure function of seed and step, however they are reached", async () => {
+  it("are a pure function of seed and step, whatever the way of access", async () => {
     const text = await places(5000, 8);
     const all = await take(batches(text, { size: 4, seed: 2 }).from(0), 12);
     expect(await take(batches(text, { size: 4, seed: 2 }).from(5), 7)).toEqual(all.slice(5));
@@ -104,14 +104,14 @@ describe("random windows", () => {
     );
   });
 
-  it("are the same ones whatever the size of a batch", async () => {
+  it("are the same for every batch size", async () => {
     const text = await places(5000, 8);
     const starts = await startsIn(batches(text, { size: 1, seed: 5 }), 24);
     expect(await startsIn(batches(text, { size: 3, seed: 5 }), 8)).toEqual(starts);
     expect(await startsIn(batches(text, { size: 24, seed: 5 }), 1)).toEqual(starts);
   });
 
-  it("stay where they were, or runs could not be resumed by a newer version", async () => {
+  it("never change, because a newer version must be able to resume runs", async () => {
     const text = await places(5000, 8);
     expect(await startsIn(batches(text, { size: 4, seed: 1 }), 2)).toMatchInlineSnapshot(`
       [
@@ -127,7 +127,7 @@ describe("random windows", () => {
     `);
   });
 
-  it("begin at every place equally often, the first and the last among them", async () => {
+  it("begin at every position equally often, including the first and the last", async () => {
     // 25 ids and 6 a window: 20 places.
     const text = await places(25, 5);
     const counts = new Array<number>(20).fill(0);
@@ -138,7 +138,7 @@ describe("random windows", () => {
     expect(counts.reduce((sum, times) => sum + times)).toBe(10_000);
   });
 
-  it("count epochs as long as the text has windows side by side", async () => {
+  it("have epochs of as many windows as fit into the text", async () => {
     const source = batches(await places(101, 10), { size: 3 });
     expect(source).toMatchObject({ items: 10, batchesPerEpoch: 3, size: 3 });
     const { epoch, index } = await source.at(7);
@@ -147,7 +147,7 @@ describe("random windows", () => {
     expect(batches(await places(101, 10), { size: 50 }).batchesPerEpoch).toBe(1);
   });
 
-  it("are read ahead, as many as asked for and no more, while one is in use", async () => {
+  it("are read ahead while one is in use, exactly as many as requested", async () => {
     const path = tokenFolder(folder(), { train: counting(100) });
     const loop = batches(await data.tokens(path, { context: 4 }), { size: 2, prefetch: 3 }).from(0);
     await loop.next();
@@ -162,7 +162,7 @@ describe("random windows", () => {
     expect(changed).toEqual([false, false, false, true, true]);
   });
 
-  it("are in memory of their own", async () => {
+  it("have separate memory", async () => {
     const kept: { batch: Parameters<typeof snapshot>[0]; copy: unknown }[] = [];
     for await (const batch of batches(await places(500, 4), { size: 3 }).from(0)) {
       kept.push({ batch, copy: snapshot(batch) });
@@ -172,8 +172,8 @@ describe("random windows", () => {
   });
 });
 
-describe("what batches say of themselves", () => {
-  it("is the same for the same data at another place, and differs with what changes them", async () => {
+describe("the description of batches", () => {
+  it("is the same for the same data at another path, and differs if the batches differ", async () => {
     const path = tokenFolder(folder(), { train: counting(100), test: counting(100) });
     const json = async (options = {}, size = 2, seed = 0) => {
       const text = await data.tokens(path, { context: 4, ...options });
@@ -199,7 +199,7 @@ describe("what batches say of themselves", () => {
 });
 
 describe("a closed source", () => {
-  it("rejects what is asked for, and what is under way, and may be closed again", async () => {
+  it("rejects new and pending requests, and may be closed again", async () => {
     const text = await places(500, 4);
     // So many reads that some are under way when the file is closed.
     for (let time = 0; time < 10; time++) {
@@ -218,7 +218,7 @@ describe("a closed source", () => {
     await expectError(() => source.once().next(), "invalid-state", "closed");
   });
 
-  it("gives its file back", async () => {
+  it("closes its file", async () => {
     const open = () => readdirSync("/proc/self/fd").length;
     const text = await places(500, 4);
     const before = open();
@@ -233,7 +233,7 @@ describe("a closed source", () => {
 describe("bare files", () => {
   const ids = counting(50);
 
-  it("are read with what is said of them, also after a header", async () => {
+  it("are read with the given description, also after a header", async () => {
     for (const dtype of ["uint16", "uint32"] as const) {
       const bytes = idBytes(dtype, ids);
       const dir = corpus(folder(), { "a.bin": bytes, "b.bin": Buffer.concat([new Uint8Array(10), bytes]) });
@@ -248,7 +248,7 @@ describe("bare files", () => {
     }
   });
 
-  it("are told apart by a digest of their length and of a sample", async () => {
+  it("are distinguished by a digest of their length and of a sample", async () => {
     const digest = async (bytes: Uint8Array) => {
       const path = join(corpus(folder(), { "a.bin": bytes }), "a.bin");
       const text = await data.tokens(path, { context: 4, dtype: "uint16", vocabulary: 60_000 });
@@ -266,7 +266,7 @@ describe("bare files", () => {
     expect(await digest(new Uint8Array(9000))).not.toBe(await digest(new Uint8Array(9002)));
   });
 
-  it("are refused without what they do not say themselves, or of half an id", async () => {
+  it("are refused without a description, or if they contain half an id", async () => {
     const path = join(corpus(folder(), { "a.bin": new Uint8Array(101) }), "a.bin");
     const open = (options: object) => () => data.tokens(path, { context: 4, ...options });
     await expectError(open({}), "invalid-argument", 'dtype: expected "uint16" or "uint32", which the bare file');
@@ -314,7 +314,7 @@ describe("bad token folders", () => {
     await expectError(() => open(path), "invalid-file", "splits: expected an object, found null");
   });
 
-  it("tokens.json is no JSON, no object, or missing", async () => {
+  it("tokens.json is not JSON, not an object, or missing", async () => {
     const path = tokenFolder(folder(), { train: ids });
     writeFileSync(join(path, "tokens.json"), '{ "format": "steps');
     await expectError(() => open(path), "invalid-file", join(path, "tokens.json"), "expected JSON");
@@ -343,7 +343,7 @@ describe("bad token folders", () => {
     expect((await open(path)).tokens).toBe(100);
   });
 
-  it("a file has another width than tokens.json says", async () => {
+  it("a file has another width than in tokens.json", async () => {
     const path = tokenFolder(folder(), { train: ids });
     writeFileSync(join(path, "train.tokens"), idBytes("uint32", ids));
     const words = "byte 200: expected 200 bytes: 100 ids of type uint16, found a file of 400 bytes";
@@ -352,7 +352,7 @@ describe("bad token folders", () => {
     await expectError(() => open(path), "invalid-file", "byte 199: expected 200 bytes", "a file of 199 bytes");
   });
 
-  it("an id is beyond the vocabulary: found when it is read, with its place", async () => {
+  it("an id is beyond the vocabulary, which is reported with its position when it is read", async () => {
     const wrong = Int32Array.from(ids);
     wrong[57] = 300;
     for (const [dtype, byte] of [
@@ -385,7 +385,7 @@ describe("bad token folders", () => {
     }
   });
 
-  it("what a token folder says itself is not taken", async () => {
+  it("an option is given that the token folder defines", async () => {
     const path = tokenFolder(folder(), { train: ids });
     await expectError(
       () => open(path, { dtype: "uint16" }),
@@ -395,7 +395,7 @@ describe("bad token folders", () => {
     await expectError(() => open(path, { vocabulary: 9 }), "invalid-argument", "vocabulary: expected none");
   });
 
-  it("a file is cut short while it is in use, or before it is opened again", async () => {
+  it("a file is truncated while it is in use, or before it is opened again", async () => {
     const path = tokenFolder(folder(), { train: ids });
     const text = await open(path);
     const source = batches(text, { size: 20, prefetch: 0 });
@@ -414,7 +414,7 @@ describe("bad token folders", () => {
 });
 
 describe("options of batches", () => {
-  it("are refused where they are none", async () => {
+  it("are refused if they are invalid", async () => {
     const text = await places(100, 4);
     const make = (options: unknown) => () => text.batches(options as never);
     await expectError(make(undefined), "invalid-argument", "batches: expected an object with the options size, seed");
@@ -438,7 +438,7 @@ describe("options of batches", () => {
     }
   });
 
-  it("the name is the folder's own, and that of its split", async () => {
+  it("the name consists of the folder's name and the split", async () => {
     const path = tokenFolder(folder(), { validation: counting(100) });
     const text = await data.tokens(path, { context: 4, split: "validation" });
     expect(text).toMatchObject({ name: "numbers (validation)", context: 4, tokenizer: { kind: "bytes" } });

@@ -35,11 +35,11 @@ const sgd = () => new SGD(mlp.parameters(), { lr: 0.1 });
 
 describe("arrays", () => {
   test.each<[string, unknown]>([
-    ["that hold themselves", cyclic],
+    ["that contain themselves", cyclic],
     ["100,000 deep", deep],
     ["of 10^18 numbers that share their rows", shared],
-    ["of 2^32 − 1 places with nothing in them", empty],
-    ["with such a row", [empty]],
+    ["of 2^32 − 1 empty slots", empty],
+    ["with a row of 2^32 − 1 empty slots", [empty]],
   ])("%s are refused as a tensor and as a dataset", async (_, value) => {
     await expectError(() => tensor(device, value as number[]), "invalid-argument", "data");
     await expectError(() => data.fromArrays({ inputs: value as never, labels: [0] }), "invalid-argument", "inputs");

@@ -106,7 +106,7 @@ function problemWith(error: unknown): string | undefined {
   if (name !== "StepsizeError" && name !== "UsageError") return `ended in ${stack ?? String(error)}`;
   if (message.length > 2000) return `the message has ${message.length} characters: ${message.slice(0, 100)}`;
   const bare = /[^\P{Cc}\n]|[\u202a-\u202e\u2066-\u2069]/u.exec(message)?.[0];
-  return bare === undefined ? undefined : `the message has ${JSON.stringify(bare)} in it: ${JSON.stringify(message)}`;
+  return bare === undefined ? undefined : `the message contains ${JSON.stringify(bare)}: ${JSON.stringify(message)}`;
 }
 
 /** Creates all hostile files in a folder. */
@@ -140,19 +140,19 @@ const replacements: readonly (readonly [string, string])[] = [
   ["escape sequences", JSON.stringify(escapes)],
   ["a text of 100,000 characters", JSON.stringify("x".repeat(100_000))],
   ["an empty list", "[]"],
-  ["a list of everything", '[null, 1, "x", [], {}]'],
+  ["a list of values of all types", '[null, 1, "x", [], {}]'],
   ["a list of lists", "[[[[[[[[[[1]]]]]]]]]]"],
   ["an empty object", "{}"],
   ["an object of objects", '{"a": {"b": {"c": null}}}'],
-  ["an object with the names of what every object has", '{"__proto__": null, "constructor": 1, "toString": 2}'],
-  ["nothing at all", ""],
+  ["an object with the names of properties of every object", '{"__proto__": null, "constructor": 1, "toString": 2}'],
+  ["no value", ""],
 ];
 
 /** A file's JSON with each value replaced by each replacement, and each name by a hostile one. */
 function mutants({ name, good, write, read }: JsonReader): HostileFile[] {
   return placesIn(good).flatMap((place) =>
     replacements.map(([what, json]) => ({
-      name: `${name}: ${place.join(".") || "all of it"} is ${what}`,
+      name: `${name}: ${place.join(".") || "the whole file"} is ${what}`,
       put: () => write(replaced(good, place, json)),
       read,
       isMutant: true,
@@ -168,10 +168,10 @@ function brokenJson({ name, good, write, read }: JsonReader): HostileFile[] {
   const first = Object.keys(good as object)[0] ?? "x";
   const texts: [string, string, HostileFile["verdict"]?][] = [
     ["cut in the middle", text.slice(0, text.length >>> 1), "refused"],
-    ["followed by something", `${text} x`, "refused"],
+    ["followed by more text", `${text} x`, "refused"],
     ["100,000 brackets", nested + "]".repeat(100_000), "refused"],
     ["100,000 brackets without an end", nested, "refused"],
-    ["100,000 objects in each other", '{"a":'.repeat(100_000), "refused"],
+    ["100,000 nested objects", '{"a":'.repeat(100_000), "refused"],
     ["NUL bytes", "\0".repeat(1000), "refused"],
     ["a name of a million characters", text.replace("{", `{"${"x".repeat(1_000_000)}": 1,`)],
     ["a name of escape sequences", text.replace("{", `{${JSON.stringify(escapes)}: 1,`)],
@@ -471,12 +471,12 @@ function idxFiles(folder: string): HostileFile[] {
   const files: [string, Uint8Array, "read" | "refused"][] = [
     ["a gzip bomb behind a header of 64 bytes", gzipSync(Buffer.concat([header(8, [64]), zeros])), "refused"],
     ["a gzip bomb without a header", gzipSync(zeros), "refused"],
-    ["a gzip file that asks for more than gzip can hold", gzipSync(header(8, [most, 1])), "refused"],
+    ["a gzip file whose header needs more bytes than gzip can hold", gzipSync(header(8, [most, 1])), "refused"],
     ["a gzip file of two parts", Buffer.concat([gzipSync(header(8, [2])), gzipSync(Buffer.of(1, 2))]), "read"],
     ["gzip in gzip", gzipSync(gzipSync(idxBytes("uint8", [2], [1, 2]))), "refused"],
-    ["a header that asks for 2^32 − 1 bytes", header(8, [most]), "refused"],
-    ["sizes without end", header(14, new Array(255).fill(most)), "refused"],
-    ["no data, sizes without end around a zero", header(14, [...new Array(254).fill(most), 0]), "read"],
+    ["a header for 2^32 − 1 bytes", header(8, [most]), "refused"],
+    ["255 huge sizes", header(14, new Array(255).fill(most)), "refused"],
+    ["no data, 254 huge sizes and a zero", header(14, [...new Array(254).fill(most), 0]), "read"],
     ["255 sizes of 1", Buffer.concat([header(8, new Array(255).fill(1)), Buffer.of(7)]), "read"],
   ];
   // Each byte of a header is set to its extremes.
@@ -499,15 +499,15 @@ function idxFiles(folder: string): HostileFile[] {
 function images(folder: string): HostileFile[] {
   const files: [string, string | Uint8Array][] = [
     ["P5 of 65535²", "P5 65535 65535 255\n"],
-    ["P6 of 65535² with two bytes a value", "P6 65535 65535 65535\n"],
+    ["P6 of 65535² with two bytes per value", "P6 65535 65535 65535\n"],
     ["P2 of 65535²", "P2 65535 65535 255\n0 "],
     ["P3 of 65535²", "P3 65535 65535 255\n"],
     ["a width of a million digits", `P5 ${"9".repeat(1_000_000)} 2 255\n`],
     ["a comment of a million characters", `P5 #${"x".repeat(1_000_000)}\n2 2 255\n....`],
-    ["values without end", `P2 2 2 255\n${"1 ".repeat(100_000)}`],
+    ["100,000 values", `P2 2 2 255\n${"1 ".repeat(100_000)}`],
     ["escape sequences for a width", `P5 ${escapes} 2 255\n....`],
     ["too few values", "P2 2 2 255 1 2 3"],
-    ["a largest value of 0", "P5 2 2 0 ...."],
+    ["a maximum of 0", "P5 2 2 0 ...."],
     ["a header alone", "P5"],
     ["nothing", ""],
     ["gzip alone", Buffer.of(0x1f, 0x8b)],
@@ -596,7 +596,7 @@ function folders(folder: string): HostileFile[] {
       }),
     ),
     {
-      name: "texts: bytes that are no UTF-8",
+      name: "texts: invalid UTF-8",
       put: () => {
         fresh(texts, { "a.txt": Buffer.of(0xff, 0x1b), "b.txt": "x", "c.txt": "y" })();
         rmSync(out, { recursive: true, force: true });
@@ -612,8 +612,8 @@ function special(folder: string): HostileFile[] {
   const path = join(folder, "special.json");
   const kinds: [string, () => void][] = [
     ["a folder", () => mkdirSync(path)],
-    ["a pipe that nobody writes to", () => void execFileSync("mkfifo", [path])],
-    ["a device without end", () => symlinkSync("/dev/zero", path)],
+    ["a pipe without a writer", () => void execFileSync("mkfifo", [path])],
+    ["an endless device", () => symlinkSync("/dev/zero", path)],
     ["a terminal's device", () => symlinkSync("/dev/ptmx", path)],
     ["a link that leads nowhere", () => symlinkSync(join(folder, "nowhere"), path)],
     ["a link to itself", () => symlinkSync(path, path)],

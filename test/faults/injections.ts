@@ -26,7 +26,7 @@ export interface Injection {
 export const injections: readonly Injection[] = [
   {
     name: "flipped bits",
-    what: "every bit of a checkpoint, of weights and of an optimizer's state is flipped, and the file loaded",
+    what: "every bit of a checkpoint, of weights and of an optimizer's state is flipped, and the file is loaded",
     part: 8192,
     inject: (from, to) => injectBitFlips({ from, to }),
   },
@@ -39,13 +39,13 @@ export const injections: readonly Injection[] = [
   },
   {
     name: "hostile files",
-    what: "files of every kind, with each value replaced by what should not be there, are given to their readers",
+    what: "files of every kind are read, with each value replaced by an invalid one",
     part: 500,
     inject: (from, to) => injectHostileFiles({ from, to }),
   },
   {
     name: "failing allocations",
-    what: "every allocation of the addon in a short training fails, on the thread that asks for it",
+    what: "every allocation of the addon in a short training fails, on the thread that makes it",
     part: 256,
     whyNot: () => whyNoInjection() || undefined,
     // Allocations are counted from 1.
@@ -53,14 +53,14 @@ export const injections: readonly Injection[] = [
   },
   {
     name: "failing allocations on CUDA",
-    what: "the same on the emulated GPU, with every call of the CUDA runtime that makes something",
+    what: "the same on the emulated GPU, with every call of the CUDA runtime that creates something",
     part: 64,
     whyNot: () => whyNoInjection("cuda:emulated") || undefined,
     inject: (from, to) => failAllocations("cuda:emulated", from + 1, to),
   },
   {
     name: "random calls",
-    what: "everything the addon exports is called with anything, under AddressSanitizer and UndefinedBehaviorSanitizer",
+    what: "everything that the addon exports is called with random arguments, under AddressSanitizer and UndefinedBehaviorSanitizer",
     count: 12,
     part: 1,
     whyNot: whyNoSanitizers,
@@ -68,14 +68,14 @@ export const injections: readonly Injection[] = [
   },
   {
     name: "kills",
-    what: "a run that saves after every step is killed at random moments, and goes on from its newest checkpoint",
+    what: "a run that saves after every step is killed at random moments, and continues from its newest checkpoint",
     count: 200,
     part: 25,
     inject: (from, to) => injectKills({ kills: to - from, seed: from }),
   },
   {
     name: "signals",
-    what: "a run gets every signal that can be caught, at many moments, half of the time without a reader",
+    what: "a run gets every signal that can be caught, at many moments, in half of the cases with a closed output",
     count: 66,
     part: 11,
     inject: (from, to) => injectSignals({ from, to }),
@@ -89,7 +89,7 @@ export const injections: readonly Injection[] = [
   },
   {
     name: "stray errors",
-    what: "something throws in a run that nothing catches",
+    what: "an uncaught error is thrown in a run",
     count: 12,
     part: 6,
     inject: (from, to) => injectStrayErrors({ from, to }),

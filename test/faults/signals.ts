@@ -127,7 +127,7 @@ async function problemOf(
 async function expectCheckpoint(folder: string, step: number): Promise<string> {
   const path = join(folder, "checkpoints", `step-${step}.safetensors`);
   return readCheckpoint(path).then(
-    ({ info }) => (info.step === step ? right : `${path} says ${info.step}`),
+    ({ info }) => (info.step === step ? right : `${path} has step ${info.step}`),
     (error: Error) => error.message,
   );
 }

@@ -18,7 +18,7 @@ const fileOf = (text?: string) => {
   return { path, file: new JsonLinesFile<One>(path) };
 };
 
-test("numbers that are not finite come back as they were, and old files' null as NaN", () => {
+test("non-finite numbers are read back unchanged, and null in old files as NaN", () => {
   const { path, file } = fileOf();
   const losses = [1.5, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 1e-300];
   for (const loss of losses) file.add({ loss });
@@ -34,13 +34,13 @@ test("numbers that are not finite come back as they were, and old files' null as
 });
 
 describe("a cut", () => {
-  test("keeps what is before the first record that is refused, and does not read on", () => {
+  test("keeps the records before the first refused one, and does not read further", () => {
     const { path, file } = fileOf('{"loss":1}\n{"loss":2}\n{"loss":3}\nnothing\n{"loss":');
     expect(file.cut(read, ({ loss }) => loss < 3)).toEqual({ values: [{ loss: 1 }, { loss: 2 }], wasTorn: false });
     expect(readFileSync(path, "utf8")).toBe('{"loss":1}\n{"loss":2}\n');
   });
 
-  test.each(['{"lo', '{"loss":2}', "\0\0\0\0"])("takes off a half-written last line: %j", (half) => {
+  test.each(['{"lo', '{"loss":2}', "\0\0\0\0"])("removes a half-written last line: %j", (half) => {
     const { path, file } = fileOf(`{"loss":1}\n${half}`);
     expect(file.cut(read, all)).toEqual({ values: [{ loss: 1 }], wasTorn: true });
     expect(readFileSync(path, "utf8")).toBe('{"loss":1}\n');
@@ -56,7 +56,7 @@ describe("a cut", () => {
     },
   );
 
-  test("of a file that is not there has no records; of what cannot be read it is an error", async () => {
+  test("gives no records for a missing file, and an error if the file cannot be read", async () => {
     expect(fileOf().file.cut(read, all)).toEqual({ values: [], wasTorn: false });
     const { path, file } = fileOf();
     mkdirSync(path);
@@ -64,7 +64,7 @@ describe("a cut", () => {
   });
 });
 
-test("a file that others add to meanwhile is only added to", () => {
+test("a file that another process extends meanwhile is only appended to", () => {
   const { path, file } = fileOf('{"loss":1}\n');
   file.add({ loss: 2 });
   appendFileSync(path, '{"loss":3}\n');

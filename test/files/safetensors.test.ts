@@ -207,7 +207,7 @@ describe("readSafetensors", () => {
 
   const entry = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
   it.each([
-    { what: "no JSON", header: "{bad", size: 0, words: ["byte 8", "a JSON header", "{bad"] },
+    { what: "text that is not JSON", header: "{bad", size: 0, words: ["byte 8", "a JSON header", "{bad"] },
     { what: "an array", header: [], size: 0, words: ["byte 8", "a JSON object"] },
     { what: "null", header: "null", size: 0, words: ["byte 8", "a JSON object"] },
     { what: "an entry that is null", header: { x: null }, size: 0, words: ["byte 8", "x of type", "undefined"] },
@@ -232,7 +232,7 @@ describe("readSafetensors", () => {
       words: ["byte 8", "x with a shape"],
     },
     {
-      what: "a shape that is no list",
+      what: "a shape that is not a list",
       header: { x: { ...entry, shape: 2 } },
       size: 8,
       words: ["byte 8", "x with a shape"],
@@ -245,7 +245,7 @@ describe("readSafetensors", () => {
     },
     { what: "one offset", header: { x: { ...entry, data_offsets: [8] } }, size: 8, words: ["byte 8", "data_offsets"] },
     {
-      what: "offsets the wrong way round",
+      what: "offsets in the wrong order",
       header: { x: { ...entry, data_offsets: [8, 0] } },
       size: 8,
       words: ["byte 8", "8 bytes", "-8"],
@@ -282,12 +282,12 @@ describe("readSafetensors", () => {
       words: ["at 8", "y at 12"],
     },
     {
-      what: "bytes that belong to nobody",
+      what: "bytes that belong to no tensor",
       header: { x: entry },
       size: 9,
       words: ["the end of the file", "1 more bytes"],
     },
-    { what: "metadata that is no object", header: { __metadata__: 3 }, size: 0, words: ["byte 8", "__metadata__"] },
+    { what: "metadata that is not an object", header: { __metadata__: 3 }, size: 0, words: ["byte 8", "__metadata__"] },
     {
       what: "a name twice",
       header: '{"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, "x": {}}',
@@ -307,13 +307,13 @@ describe("readSafetensors", () => {
       words: ["byte 8", "a number written with digits alone", `"${size}"`, "byte 40"],
     })),
     {
-      what: "white space before it",
+      what: "leading white space",
       header: ' {"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}',
       size: 1,
       words: ["byte 8", "begins with {"],
     },
     {
-      what: "bytes that are no UTF-8",
+      what: "invalid UTF-8",
       header: Buffer.from('{"x\xff": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}', "latin1"),
       size: 1,
       words: ["byte 8", "UTF-8"],

@@ -141,11 +141,11 @@ describe("the affinity mask", () => {
     [1025, 1025],
     [8192, 4000],
     [2 ** 20, 2 ** 20],
-  ])("of a machine that may have %i CPUs, with %i of them", (possible, allowed) => {
+  ])("of a machine with up to %i CPUs may allow %i of them", (possible, allowed) => {
     expect(cpus(possible, allowed)).toBe(allowed);
   });
 
-  test("that the system never takes or does not tell counts as one CPU", () => {
+  test("counts as one CPU if the system refuses its size or does not provide it", () => {
     expect(cpus(2 ** 21, 2 ** 21)).toBe(1);
     expect(cpus(0, 0)).toBe(1);
   });
@@ -153,10 +153,10 @@ describe("the affinity mask", () => {
 
 describe("unreadable files mean no limit", () => {
   test.each([
-    ["nothing there", {}],
+    ["no files", {}],
     ["an empty list of mounts", { "proc/self/mountinfo": "", "proc/self/cgroup": "0::/a\n" }],
-    ["lines that are cut short", { "proc/self/mountinfo": "31 30 0:28 /\n - \n31 30 0:28 / /sys/fs/cgroup -\n" }],
-    ["a quota that is no number", { "proc/self/mountinfo": unified, "sys/fs/cgroup/cpu.max": "many few\n" }],
+    ["truncated lines", { "proc/self/mountinfo": "31 30 0:28 /\n - \n31 30 0:28 / /sys/fs/cgroup -\n" }],
+    ["a quota that is not a number", { "proc/self/mountinfo": unified, "sys/fs/cgroup/cpu.max": "many few\n" }],
     ["a period of 0", { "proc/self/mountinfo": unified, "sys/fs/cgroup/cpu.max": "1000 0\n" }],
     ["an empty quota", { "proc/self/mountinfo": unified, "sys/fs/cgroup/cpu.max": "" }],
   ])("%s", (_, files) => {

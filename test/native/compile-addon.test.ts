@@ -10,7 +10,7 @@ import { temporaryFolders } from "../support/folders.js";
 const folder = temporaryFolders();
 const root = resolve(import.meta.dirname, "../..");
 const headers = join(process.execPath, "../../include/node");
-const why = existsSync(join(headers, "node_api.h")) ? "" : " (skipped: this Node came without its headers)";
+const why = existsSync(join(headers, "node_api.h")) ? "" : " (skipped: the headers of Node are not installed)";
 
 /** The addon built by the script. Set-up has built one if clang is installed. Otherwise this takes half a minute. */
 function compiled(): string {

@@ -288,7 +288,7 @@ describe("an emulated GPU", isThere, async () => {
     const gradient = addon ? full(gpu, [64], 1) : (undefined as never);
 
     it.each([
-      ["an address that is nobody's", () => ({ devicePointer: 4096n, length: 4 })],
+      ["an address outside all allocations", () => ({ devicePointer: 4096n, length: 4 })],
       ["no address", () => ({ devicePointer: 0n, length: 4 })],
       ["the last address", () => ({ devicePointer: 2n ** 64n - 4n, length: 4 })],
       ["a range that runs past its allocation", () => ({ ...place(x), length: 2 ** 24 })],
@@ -311,7 +311,7 @@ describe("an emulated GPU", isThere, async () => {
     it.each([
       ["an address of 65 bits", { devicePointer: 2n ** 64n, length: 4 }, "64 bits"],
       ["a negative address", { devicePointer: -16n, length: 4 }, "64 bits"],
-      ["an address that is no bigint", { devicePointer: 4096, length: 4 }, "devicePointer: bigint"],
+      ["an address that is not a bigint", { devicePointer: 4096, length: 4 }, "devicePointer: bigint"],
       ["half an element", { devicePointer: 4096n, length: 1.5 }, "length"],
       ["a negative length", { devicePointer: 4096n, length: -1 }, "length"],
       ["a type that cannot be trained", { devicePointer: 4096n, length: 4, dtype: "int32" }, "float32 or bfloat16"],

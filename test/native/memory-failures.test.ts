@@ -16,8 +16,8 @@ for (const { device, steps } of [
   describe.skipIf(why)(`an allocation on ${device} that fails${why && ` (skipped: ${why})`}`, () => {
     it.each([
       { begins: "alone", step: alone, more: 0 },
-      { begins: "with the five after it", step: together, more: 5 },
-    ])("$begins, ends the run with a StepsizeError, or not at all", async ({ step = 1, more }) => {
+      { begins: "together with the next five", step: together, more: 5 },
+    ])("$begins, ends the run with a StepsizeError or does not end it", async ({ step = 1, more }) => {
       const { count, runs, wrong } = await injectAllocationFailures({ device, step, more });
       expect(wrong).toEqual([]);
       expect(runs).toHaveLength(Math.ceil(count / step));
@@ -28,7 +28,7 @@ for (const { device, steps } of [
 }
 
 describe("reading a tensor", () => {
-  it.each([1_500_000, 3_000_000])("with %d KiB of memory for the process is an error in the end", async (limit) => {
+  it.each([1_500_000, 3_000_000])("eventually fails with an error if the process has %d KiB of memory", async (limit) => {
     const program = fileURLToPath(new URL("support/read-short.mjs", import.meta.url));
     const command = `ulimit -v ${limit}; exec "$0" "$1"`;
     const { stdout } = await promisify(execFile)("bash", ["-c", command, process.execPath, program]);
@@ -37,7 +37,7 @@ describe("reading a tensor", () => {
 });
 
 describe("a loop that never lets the event loop turn", () => {
-  it("gets the memory of what it dropped when its device has none left", async () => {
+  it("gets the memory of unreachable tensors if its device has none left", async () => {
     const ended = await runProgram(new URL("support/never-yield.ts", import.meta.url));
     expect(ended).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
   });

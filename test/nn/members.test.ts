@@ -164,7 +164,7 @@ describe("a member without a unique name is refused", () => {
   test.each<[string, () => object, string]>([
     ["a key that is an object", () => ({ m: new Map([[{}, layer()]]) }), "m.?: this part"],
     ["a key that is a symbol", () => ({ m: { n: new Map([[Symbol("x"), [parameter()]]]) } }), "m.n.?.0: "],
-    ["a symbol that says nothing", () => ({ m: { [Symbol()]: layer() } }), "m.?: "],
+    ["a symbol without a description", () => ({ m: { [Symbol()]: layer() } }), "m.?: "],
     ["two with one name", () => ({ "a.b": parameter(), a: { b: parameter() } }), "a.b: two parts"],
     [
       "two keys of one Map",
@@ -204,7 +204,7 @@ describe("a member that the walk cannot reach is refused by name", () => {
     ["a module", layer, "a parameter of shape [2, 2]"],
     ["a parameter", parameter, "a parameter of shape [2]"],
     ["a buffer", () => new Buffer(ones(device, [3])), "a buffer of shape [3]"],
-    ["what draws random numbers", () => new Dropout(0.1), "a Dropout"],
+    ["a layer that draws random numbers", () => new Dropout(0.1), "a Dropout"],
     ["a list", () => [new ReLU(), layer()], "a parameter"],
     ["a Map", () => new Map([[{}, layer()]]), "a parameter"],
     [
@@ -250,10 +250,10 @@ describe("a member that the walk cannot reach is refused by name", () => {
   });
 
   test.each<[string, (model: Private) => unknown]>([
-    ["what is seen elsewhere", (model) => model.seen],
-    ["what is frozen", () => layer().freeze()],
-    ["a list of what is frozen", () => [layer().freeze(), new Map([["k", layer().freeze()]])]],
-    ["what keeps nothing", () => new ReLU()],
+    ["a module that is also in a public property", (model) => model.seen],
+    ["a frozen layer", () => layer().freeze()],
+    ["a list of frozen layers", () => [layer().freeze(), new Map([["k", layer().freeze()]])]],
+    ["a layer without members", () => new ReLU()],
     ["a tensor", () => ones(device, [1])],
     ["numbers", () => [1, 2]],
     ["the module itself", (model) => model],

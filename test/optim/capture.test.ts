@@ -94,7 +94,7 @@ await onEveryDevice("work that cannot be captured throws", (device) => {
 
   test.each([
     ["a schedule that the host computes", { lr: uba }],
-    ["what is kept is not there yet", { lr: 0.1 }],
+    ["the optimizer state does not exist yet", { lr: 0.1 }],
   ])("an optimizer step: %s", async (_, options) => {
     const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
     const before = await own.everything();

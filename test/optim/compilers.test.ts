@@ -106,7 +106,7 @@ describe.skipIf(compilers.length === 0)(
           const moved = parameter.map((value, i) => value - before[i]!);
           const expected = reference.parameter.map((value, i) => value - before[i]!);
           // A parameter near 2 is rounded by up to 1.2e-7, as it was at each earlier step. A change is 0.01 of it.
-          expect(relativeError(moved, expected), `what step ${step} moves by`).toBeLessThan(1e-4);
+          expect(relativeError(moved, expected), `the update of step ${step}`).toBeLessThan(1e-4);
           expect(relativeError(parameter, reference.parameter)).toBeLessThan(1e-6);
           for (let k = moments; k < kept - 1; k++) expect(found[step * kept + 1 + k]!.every((m) => m === 0)).toBe(true);
         }

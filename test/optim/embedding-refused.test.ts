@@ -137,7 +137,7 @@ const situations: Record<string, () => Situation> = {
       names: /^(step: )?gradients\[1\]/,
     };
   },
-  "the very gradient of the step before was detached": () => {
+  "the gradient of the previous step was detached": () => {
     const gradients = threeGradients();
     return {
       parameters: three(),
@@ -166,10 +166,10 @@ const situations: Record<string, () => Situation> = {
   "a gradient is an object that claims to be one": () => otherGradient(2, Object.create(Float32Array.prototype)),
   "there are too few gradients": () => otherGradients((good) => good.slice(0, 2)),
   "there are too many gradients": () => otherGradients((good) => [...good, new Float32Array(2)]),
-  "there are none": () => otherGradients(() => []),
+  "there are no gradients": () => otherGradients(() => []),
   "the gradients are one array": () => otherGradients(() => new Float32Array(5)),
   "the gradients are null": () => otherGradients(() => null),
-  "the gradients are no list": () => otherGradients(() => "gradients"),
+  "the gradients are not a list": () => otherGradients(() => "gradients"),
   "a gradient is its parameter": () => overlapping((parameters) => parameters[1]!),
   "a gradient is another parameter's end": () => {
     const whole = new Float32Array(2048).fill(1);
@@ -265,8 +265,8 @@ describe.each(Object.entries(situations))("if %s", (_, situation) => {
 });
 
 test.each([
-  ["has come back to its length", true, [2000, 1025]],
-  ["has grown behind an array of fixed length", false, [2000]],
+  ["has its first length again", true, [2000, 1025]],
+  ["has grown beyond an array of fixed length", false, [2000]],
 ])("memory that %s is accepted", (_, tracks, lengths) => {
   const { array, resize } = resizable(1025, tracks);
   const twin = array.slice();

@@ -57,7 +57,7 @@ it.each<[string, (one: Float32Array, other: Float32Array) => unknown, string]>([
     (one) => [{ params: [one] }, { params: [] }],
     "parameters[1].params: expected an array of at least one",
   ],
-  ["a list that is none", (one) => [{ params: one }], "parameters[0].params: expected an array of at least one"],
+  ["a value that is not a list", (one) => [{ params: one }], "parameters[0].params: expected an array of at least one"],
   ["a parameter beside lists", (one, other) => [{ params: [one] }, other], "parameters[1]: expected"],
   [
     "an unknown option",

@@ -174,7 +174,7 @@ await onEveryDevice("a run of PyTorch continues", (device) => {
         (state) => void state.set("step", state.get("weight.step")!),
         "found step",
       ],
-      "our own name for it": [
+      "the library's name for a moment": [
         "adam",
         (state) => void state.set("weight.expAvg", state.get("weight.exp_avg")!),
         "found weight.expAvg",
@@ -190,7 +190,7 @@ await onEveryDevice("a run of PyTorch continues", (device) => {
         "weight.max_exp_avg_sq is not part of this optimizer",
       ],
       "no number of steps": ["sgd", () => undefined, "it has no step; say how many steps were made"],
-      "a number of steps that is none": ["sgd", () => -1, "step is -1"],
+      "an invalid number of steps": ["sgd", () => -1, "step is -1"],
       "half a step": [
         "adam",
         (state) => {
@@ -325,7 +325,7 @@ await onEveryDevice("the optimizer state of a model in PyTorch's names and layou
   test.each([
     ["PyTorch's names", (name: string) => name],
     [
-      "our names",
+      "the library's names",
       (name: string) =>
         name.replace("conv1", "stem").replace("norm.weight", "norm.gamma").replace("norm.bias", "norm.beta"),
     ],

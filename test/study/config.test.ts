@@ -8,8 +8,8 @@ import { expectError } from "../support/errors.js";
 
 const training = (given: Record<string, unknown>) => completeStudy(given) as TrainingStudy;
 
-describe("what is not given", () => {
-  test("is filled in, and the defaults are a study that can be made", () => {
+describe("omitted settings", () => {
+  test("get defaults, which form a valid study", () => {
     const study = training({});
     expect(study).toMatchObject({ kind: "training", title: "mlp on mnist", measure: "loss", extensions: 2 });
     expect(study.schedules.map(({ name }) => name)).toEqual([
@@ -25,13 +25,13 @@ describe("what is not given", () => {
     expect(completeStudy({ kind: "quadratics" })).toMatchObject({ kind: "quadratics", floors: [0, 1] });
   });
 
-  test.each(optimizerNames)("with %s UBA has as many trials as the others", (name) => {
+  test.each(optimizerNames)("give UBA as many trials as the others with %s", (name) => {
     const [optimizer] = training({ optimizers: [name] }).optimizers;
     const { peakLearningRates, phi } = optimizer?.uba ?? { peakLearningRates: [], phi: [] };
     expect(peakLearningRates.length * phi.length).toBe(optimizer?.peakLearningRates.length);
   });
 
-  test("the rates are around the one in the table of optimizers", () => {
+  test("include rates around the one in the table of optimizers", () => {
     const { optimizers } = training({ optimizers: optimizerNames });
     for (const { name, peakLearningRates, uba } of optimizers) {
       const { study } = optimizersByName[name].maxLr;
@@ -43,7 +43,7 @@ describe("what is not given", () => {
     expect(Object.fromEntries(centers)).toEqual({ sgd: 0.1, adam: 1e-3, adamw: 2e-3, lion: 2e-4 });
   });
 
-  test("momentum and decay are what train has", () => {
+  test("include the momentum and decay of train", () => {
     const { optimizers } = training({ optimizers: ["sgd", "adamw"] });
     expect(optimizers).toMatchObject([{ momentum: 0.9, weightDecay: 0 }, { weightDecay: 0.01 }]);
     expect(optimizers[1]).not.toHaveProperty("momentum");
@@ -54,7 +54,7 @@ describe("what is not given", () => {
       });
   });
 
-  test("rates for all optimizers give way to an optimizer's own", () => {
+  test("include the rates for all optimizers, unless an optimizer has its own", () => {
     const uba = { peakLearningRates: [1], phi: [1, 2] };
     const { optimizers } = training({
       peakLearningRates: [1, 2],
@@ -69,7 +69,7 @@ describe("what is not given", () => {
   });
 });
 
-describe("data are named by what they are, not by where they lie", () => {
+describe("data are named by their kind, not by their path", () => {
   test.each([
     ["mnist", "mnist"],
     ["cifar10:some/where/cifar-10-batches-bin", "cifar10"],
@@ -84,7 +84,7 @@ describe("data are named by what they are, not by where they lie", () => {
   });
 });
 
-describe("a wrong field is refused with its place, what was expected and what came", () => {
+describe("a wrong field is refused with its place, the expected value and the given one", () => {
   // 2 optimizers × 11 budgets × 7 schedules × (4 trials + 1000 final runs)
   const tooManyRuns = {
     optimizers: ["sgd", "adamw"],
@@ -109,7 +109,7 @@ describe("a wrong field is refused with its place, what was expected and what ca
     ["no seeds", { finalSeeds: [] }, "finalSeeds", "at least one"],
     ["a budget above 1", { budgets: [0.5, 1.5] }, "budgets[1]", "at most 1", "1.5"],
     ["a budget of 0", { budgets: [0, 1] }, "budgets[0]", "above 0", "got 0"],
-    ["budgets that fall", { budgets: [1, 0.5] }, "budgets", "each larger than the one before"],
+    ["decreasing budgets", { budgets: [1, 0.5] }, "budgets", "each larger than the one before"],
     [
       "budgets of equally many steps",
       { steps: 10, budgets: [0.5, 0.51] },
@@ -118,8 +118,8 @@ describe("a wrong field is refused with its place, what was expected and what ca
       "0.51",
     ],
     ["a peak rate of 0", { peakLearningRates: [0, 1] }, "peakLearningRates[0]", "above 0"],
-    ["peak rates that fall", { peakLearningRates: [2, 1] }, "peakLearningRates", "each larger"],
-    ["a rate that is no number", { peakLearningRates: ["a"] }, "peakLearningRates[0]", "above 0", '"a"'],
+    ["decreasing peak rates", { peakLearningRates: [2, 1] }, "peakLearningRates", "each larger"],
+    ["a rate that is not a number", { peakLearningRates: ["a"] }, "peakLearningRates[0]", "above 0", '"a"'],
     ["φ below 0", { uba: { peakLearningRates: [1], phi: [-1] } }, "uba.phi[0]", "above 0", "-1"],
     [
       "unequal trials",
@@ -184,11 +184,11 @@ describe("the studies of the documentation", () => {
     expect([study.schedules.length, study.budgets, study.finalSeeds.length]).toEqual([7, [0.25, 0.5, 1], 5]);
   });
 
-  test.skipIf(!models.names.includes("olmo-nano"))("OLMo-nano on text can be made", () => {
+  test.skipIf(!models.names.includes("olmo-nano"))("OLMo-nano on text is valid", () => {
     expect(training(given("sotu-olmo-nano"))).toMatchObject({ measure: "loss", batch: 8 });
   });
 
-  test("quadratics can be made", () => {
+  test("quadratics are valid", () => {
     expect(completeStudy(given("quadratics"))).toMatchObject({ kind: "quadratics", conditionNumbers: [10, 100, 1000] });
   });
 });

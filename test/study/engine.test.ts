@@ -82,7 +82,7 @@ async function numbersIn(at: StudyFolder): Promise<object[]> {
   return [...records.values()].map(({ seconds: _, ...record }) => record);
 }
 
-describe("a study made in one go", () => {
+describe("an uninterrupted study", () => {
   let whole: StudyFolder;
   let records: RunRecord[];
   const progress = new Listener();
@@ -95,7 +95,7 @@ describe("a study made in one go", () => {
 
   const finals = () => records.filter(({ run }) => run.purpose === "final");
 
-  test("has a record of every run, and asks for none any more", async () => {
+  test("has a record of every run, and no outstanding run", async () => {
     expect(
       planOf(study, new Map(records.map((record) => [record.id, record]))).flatMap((plan) => plan.outstanding),
     ).toEqual([]);
@@ -107,7 +107,7 @@ describe("a study made in one go", () => {
     expect(existsSync(join(whole.path, "running"))).toBe(false);
   });
 
-  test("of one seed all schedules have the same initial weights and the same first batch", () => {
+  test("has the same initial weights and the same first batch for all schedules with one seed", () => {
     for (const seed of study.finalSeeds) {
       const firstLosses = finals()
         .filter(({ run }) => run.seed === seed)
@@ -138,7 +138,7 @@ describe("a study made in one go", () => {
       if (run.purpose === "tuning") expect([tested, onTheWay]).toEqual([undefined, undefined]);
   });
 
-  test("stopped again and again, also within runs, it has the same records", async () => {
+  test("has the same records as one that is stopped repeatedly, also within runs", async () => {
     for (let stops = 0; ; stops++) {
       const stop = new AbortController();
       const own = new Listener();
@@ -158,20 +158,20 @@ describe("a study made in one go", () => {
     expect(await numbersIn(folder)).toEqual(await numbersIn(whole));
   });
 
-  test("that is stopped already opens nothing and makes no run", async () => {
+  test("is not started if its signal is already aborted", async () => {
     const sources = new Map([["tiny", "idx:no/such/folder"]]);
     const signal = AbortSignal.abort(new Error("before"));
     await expect(work({ signal, sources })).rejects.toThrow("before");
     expect(existsSync(folder.runs)).toBe(false);
   });
 
-  test("with checkpoints after every step it has the same records", async () => {
+  test("has the same records as one with a checkpoint after every step", async () => {
     await work({ checkpointEvery: 0 });
     expect(readdirSync(join(folder.path, "running"))).toEqual([]);
     expect(await numbersIn(folder)).toEqual(await numbersIn(whole));
   });
 
-  test("a clone of its records goes on with what is missing", async () => {
+  test("is completed from a part of its records", async () => {
     const lines = readFileSync(whole.runs, "utf8").split("\n");
     writeFileSync(folder.runs, `${lines.slice(0, 15).join("\n")}\n${lines[15]?.slice(0, 99)}`);
     await work();
@@ -180,7 +180,7 @@ describe("a study made in one go", () => {
     expect(await numbersIn(folder)).toEqual(await numbersIn(whole));
   });
 
-  test("on other data of the same name it does not go on", async () => {
+  test("does not continue on other data of the same name", async () => {
     const other = tinyData(folders());
     const images = join(other, "t10k-images-idx3-ubyte");
     const bytes = readFileSync(images);
@@ -197,7 +197,7 @@ describe("a study made in one go", () => {
     expect(listener.finished).toEqual([]);
   });
 
-  test("on the same data elsewhere it does", async () => {
+  test("continues on the same data at another path", async () => {
     writeFileSync(folder.runs, readFileSync(whole.runs));
     await work(
       { sources: new Map([["tiny", `idx:${tinyData(folders())}`]]) },
@@ -208,7 +208,7 @@ describe("a study made in one go", () => {
 });
 
 describe("parts of a study", () => {
-  test("the tuning alone, then the final runs alone", async () => {
+  test("can be run separately: the tuning, then the final runs", async () => {
     await work({ only: "final" });
     expect(listener.finished).toEqual([]);
     expect(listener.notes.join()).toContain("2 of the comparisons are not tuned yet");
@@ -220,7 +220,7 @@ describe("parts of a study", () => {
     expect(listener.finished.length - tuned).toBe(18);
   });
 
-  test("when the time is over no run is begun, and what was begun is finished", async () => {
+  test("are limited in time: no run is started after the limit, and a started run is finished", async () => {
     expect(await work({ maxSeconds: 1e-9 })).toEqual({ complete: false });
     expect(listener.finished).toHaveLength(0);
     let runs = 0;
@@ -230,7 +230,7 @@ describe("parts of a study", () => {
   });
 });
 
-describe("what does not fit is refused before the first run", () => {
+describe("settings that do not fit are refused before the first run", () => {
   test.each<[string, object, ...string[]]>([
     [
       "a model for other data",
@@ -246,7 +246,7 @@ describe("what does not fit is refused before the first run", () => {
       "1000",
     ],
     ["a context for images", { data: [{ source: `idx:${data}`, context: 8 }] }, "invalid-argument", "context"],
-    ["data that are not there", { data: [`idx:${data}/none`] }, "not-found", "none"],
+    ["missing data", { data: [`idx:${data}/none`] }, "not-found", "none"],
   ])("%s", async (_, change, code, ...words) => {
     await expectError(
       () => work({}, completeStudy({ ...given, ...change }) as TrainingStudy),
@@ -294,7 +294,7 @@ describe("one run", () => {
 
   const withoutTime = ({ seconds: _, ...record }: RunRecord) => record;
 
-  test("reads the test split once, after its last step, and a trial never does", async () => {
+  test("reads the test split once, after its last step, or never if it is a trial", async () => {
     const [task] = await opened;
     const asked: string[] = [];
     let steps = 0;
@@ -317,7 +317,7 @@ describe("one run", () => {
     expect(asked).toEqual(["validation after 24"]);
   });
 
-  test("is the same record whenever it is stopped, also right at an evaluation and after the last step", async () => {
+  test("has the same record whenever it is stopped, also directly at an evaluation and after the last step", async () => {
     const whole = withoutTime(await makeRun(final, await environment()));
     for (const after of [1, 7, 8, 9, 16, 23, 24]) {
       folder = new StudyFolder(folders());
@@ -328,14 +328,14 @@ describe("one run", () => {
   });
 
   test.each<[string, (checkpoint: string) => void]>([
-    ["is cut short", (checkpoint) => truncateSync(checkpoint, 500)],
+    ["is truncated", (checkpoint) => truncateSync(checkpoint, 500)],
     ["is empty", (checkpoint) => truncateSync(checkpoint, 0)],
     [
-      "has lost what was recorded beside it",
+      "has lost its losses",
       (checkpoint) => writeFileSync(`${checkpoint}.json`, '{"losses":[1],"onTheWay":[],"seconds":1}'),
     ],
-    ["has half of what was recorded beside it", (checkpoint) => truncateSync(`${checkpoint}.json`, 30)],
-  ])("whose checkpoint %s is set aside with a message and made again", async (_, damage) => {
+    ["has half of its losses", (checkpoint) => truncateSync(`${checkpoint}.json`, 30)],
+  ])("is repeated if its checkpoint %s, which is set aside with a message", async (_, damage) => {
     const whole = withoutTime(await makeRun(final, await environment()));
     await stopped(10);
     const checkpoint = folder.running(run.id);
@@ -349,7 +349,7 @@ describe("one run", () => {
     expect(readdirSync(join(checkpoint, "..")).filter((name) => name.includes(".damaged-"))).toHaveLength(2);
   });
 
-  test("killed between the two files of a checkpoint it goes on from the older one", async () => {
+  test("continues from the older checkpoint if it was killed between the two files of a checkpoint", async () => {
     const whole = withoutTime(await makeRun(final, await environment()));
     await stopped(7);
     const checkpoint = readFileSync(folder.running(run.id));
@@ -362,7 +362,7 @@ describe("one run", () => {
     expect(listener.notes).toEqual([]);
   });
 
-  test("an error on the way leaves a checkpoint of all steps made, and it goes on to the same record", async () => {
+  test("has a checkpoint of all finished steps after an error, and then the same record", async () => {
     const whole = withoutTime(await makeRun(final, await environment()));
     for (const at of [1, 9, 15]) {
       folder = new StudyFolder(folders());
@@ -384,7 +384,7 @@ describe("one run", () => {
     expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
-  test("goes on from its checkpoint and not from the start", async () => {
+  test("continues from its checkpoint and not from the start", async () => {
     await stopped(10);
     const steps: number[] = [];
     await makeRun(final, await environment({ onStep: (step) => steps.push(step) }));
@@ -392,7 +392,7 @@ describe("one run", () => {
     expect(steps.at(-1)).toBe(23);
   });
 
-  test("that diverges is a result", async () => {
+  test("gives a record if it diverges", async () => {
     const wild = planOf(
       completeStudy({
         ...given,
@@ -405,7 +405,7 @@ describe("one run", () => {
     expect(record).toMatchObject({ status: "diverged", trainLoss: null });
     expect(record).not.toHaveProperty("validation");
     expect(record.steps).toBeLessThan(24);
-    // It is read again as what it is.
+    // The record is read back unchanged.
     mkdirSync(folder.path, { recursive: true });
     writeFileSync(folder.runs, `${JSON.stringify(record)}\n`);
     expect((await readRecords(folder.runs)).records.get(record.id)).toEqual(record);

@@ -16,7 +16,7 @@ const given = {
 };
 const study = completeStudy(given) as TrainingStudy;
 
-/** Makes all runs that are asked for, until none is; gives them in order. */
+/** Makes all outstanding runs, until there are none. Returns them in order. */
 function makeAll(of: TrainingStudy, make: (run: PlannedRun) => RunRecord, records = new Map<string, RunRecord>()) {
   const made: PlannedRun[] = [];
   for (;;) {
@@ -46,7 +46,7 @@ describe("cells", () => {
 describe("the order of a study", () => {
   const { made } = makeAll(study, byRate);
 
-  test("a cell is tuned before its final runs, with the tuning seeds; these never come again", () => {
+  test("a cell is tuned before its final runs, with seeds that the final runs do not use", () => {
     for (const cell of cellsOf(study)) {
       const own = made.filter(
         (run) =>
@@ -85,7 +85,7 @@ describe("the order of a study", () => {
     expect(new Set(made.map(({ id }) => id)).size).toBe(made.length);
   });
 
-  test("final runs have the choice of the tuning", () => {
+  test("final runs have the settings chosen by the tuning", () => {
     const finals = made.filter(
       ({ spec, cell }) => spec.purpose === "final" && cell.optimizer.name === "sgd" && spec.schedule.name === "step",
     );
@@ -96,7 +96,7 @@ describe("the order of a study", () => {
 
 describe("warm-up", () => {
   const runs = makeAll(study, byRate).made;
-  test("is the same part of the budget for every schedule that takes one", () => {
+  test("is the same part of the budget for every schedule with a warm-up", () => {
     for (const { schedule, cell } of runs)
       expect(schedule.options["warmup"]).toBe(
         schedule.name === "one-cycle" ? undefined : Math.round(0.05 * cell.steps),
@@ -107,7 +107,7 @@ describe("warm-up", () => {
 describe("a run's id", () => {
   const first = planOf(study, new Map())[0]?.outstanding[0] as PlannedRun;
 
-  test("does not change from one version to the next: finished studies are continued by it", () => {
+  test("does not change from one version to the next, because finished studies are continued by it", () => {
     expect(first.spec).toEqual({
       purpose: "tuning",
       model: "mlp",
@@ -123,7 +123,7 @@ describe("a run's id", () => {
     expect(first.id).toBe("6c5c977a398d");
   });
 
-  test("does not depend on the order of the settings, and does on each of them", () => {
+  test("depends on each setting, and not on their order", () => {
     const { seed, ...rest } = first.spec;
     expect(runId({ seed, ...rest })).toBe(first.id);
     const changes: Partial<PlannedRun["spec"]>[] = [
@@ -144,7 +144,7 @@ describe("a run's id", () => {
     expect(new Set([first.id, ...ids]).size).toBe(changes.length + 1);
   });
 
-  test("does not depend on where the data lie", () => {
+  test("does not depend on the path of the data", () => {
     const at = (source: string) =>
       planOf(completeStudy({ ...given, data: [source] }) as TrainingStudy, new Map())[0]?.outstanding.map(
         ({ id }) => id,
@@ -155,10 +155,10 @@ describe("a run's id", () => {
   });
 });
 
-describe("a changed study keeps the runs that it still asks for", () => {
+describe("a changed study keeps the runs that it still needs", () => {
   const { records } = makeAll(study, byRate);
 
-  test("fewer of anything asks for nothing", () => {
+  test("needs no run if anything is removed", () => {
     for (const change of [
       { budgets: [1] },
       { models: ["mlp"] },
@@ -171,28 +171,28 @@ describe("a changed study keeps the runs that it still asks for", () => {
     }
   });
 
-  test("another final seed asks for that seed's runs alone", () => {
+  test("needs only the runs of a seed that is added", () => {
     const more = completeStudy({ ...given, finalSeeds: [1, 2, 3, 4] }) as TrainingStudy;
-    const asked = planOf(more, records).flatMap(({ outstanding }) => outstanding);
-    expect(asked.map(({ spec }) => [spec.purpose, spec.seed])).toEqual(
+    const outstanding = planOf(more, records).flatMap(({ outstanding }) => outstanding);
+    expect(outstanding.map(({ spec }) => [spec.purpose, spec.seed])).toEqual(
       Array.from({ length: 4 * 3 }, () => ["final", 4]),
     );
   });
 
-  test("another schedule asks for its own runs, and leaves the others alone where the grid has the best trial", () => {
+  test("needs only the runs of a schedule that is added if the best trials are inside the grid", () => {
     const more = completeStudy({ ...given, schedules: ["step", "one-cycle", "uba", "rex"] }) as TrainingStudy;
     const { made } = makeAll(more, byRate, new Map(records));
     expect(new Set(made.map(({ schedule }) => schedule.name))).toEqual(new Set(["rex"]));
   });
 
-  test("another title, margin or number of evaluations asks for nothing", () => {
+  test("needs no run for another title, margin or number of evaluations", () => {
     const other = completeStudy({ ...given, title: "x", margin: 0.1, evaluations: 9 }) as TrainingStudy;
     expect(planOf(other, records).flatMap(({ outstanding }) => outstanding)).toEqual([]);
   });
 });
 
 describe("a run that diverged", () => {
-  test("is a result: its trial is not chosen, and nothing is made again", () => {
+  test("counts as made, and its trial is not chosen", () => {
     const { made, records } = makeAll(study, (run) =>
       (run.schedule.options["maxLr"] as number) > 0.15 || run.spec.seed === 2 ? divergedRecord(run) : byRate(run),
     );
@@ -201,7 +201,7 @@ describe("a run that diverged", () => {
       if (spec.purpose === "final" && cell.optimizer.name === "sgd") expect(spec.schedule["maxLr"]).toBeLessThan(0.15);
   });
 
-  test("with one of several tuning seeds is enough to spoil a trial", () => {
+  test("excludes its trial, even if other tuning seeds did not diverge", () => {
     const { made } = makeAll(study, (run) =>
       run.spec.seed === 11 && run.schedule.options["maxLr"] === 0.1 ? divergedRecord(run) : byRate(run),
     );

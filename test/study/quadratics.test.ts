@@ -38,7 +38,7 @@ describe("the problems of a study", () => {
 describe.each([0, 1])("with rates down to %i", (floor) => {
   const solved = solveQuadratic(problem({ floor }), named(...all));
 
-  test("no schedule is better than the optimum, and each is what its rates leave on a grid", () => {
+  test("no schedule is better than the optimum, and each value agrees with a grid of curvatures", () => {
     for (const { schedule, worst, maxLr, phi } of solved.schedules) {
       expect(worst, schedule).toBeGreaterThanOrEqual(solved.optimum - 1e-9);
       expect(maxLr).toBeLessThanOrEqual(6);
@@ -51,7 +51,7 @@ describe.each([0, 1])("with rates down to %i", (floor) => {
     }
   });
 
-  test.each(all.slice(0, -1))("%s has the best peak rate there is", (name) => {
+  test.each(all.slice(0, -1))("%s has the best peak rate", (name) => {
     const found = solved.schedules.find(({ schedule }) => schedule === name)?.worst as number;
     const peaks = Array.from({ length: 250 }, (_, i) => Math.max(floor, 0.3) * (6 / Math.max(floor, 0.3)) ** (i / 249));
     const best = Math.min(
@@ -60,7 +60,7 @@ describe.each([0, 1])("with rates down to %i", (floor) => {
     expect(found).toBeLessThan(best + 1e-3);
   });
 
-  test("UBA has no better φ and peak rate among thousands drawn at random", () => {
+  test("UBA has a better φ and peak rate than thousands of samples", () => {
     const found = solved.schedules.find(({ schedule }) => schedule === "uba")?.worst as number;
     // Not at random from run to run: multiples of two irrational numbers fill the square evenly.
     const draws = Array.from({ length: 3000 }, (_, i) => [(i * Math.SQRT2) % 1, (i * Math.sqrt(3)) % 1] as const);
@@ -72,7 +72,7 @@ describe.each([0, 1])("with rates down to %i", (floor) => {
   });
 });
 
-test("UBA's φ is found also where its valley is narrow", () => {
+test("UBA's φ is found even if its valley is narrow", () => {
   const narrow = { conditionNumber: 10, budget: 16, stabilityLimit: 10, floor: 0 };
   const [found] = solveQuadratic(narrow, named("uba")).schedules;
   // A point in the valley, from a search at random; the next best valley is at −3.467.
@@ -82,7 +82,7 @@ test("UBA's φ is found also where its valley is narrow", () => {
 });
 
 describe("known answers", () => {
-  test("a constant rate leaves ((κ − 1)/(κ + 1))^T, at 2/(1/κ + 1)", () => {
+  test("the best constant rate is 2/(1/κ + 1), with a worst case of ((κ − 1)/(κ + 1))^T", () => {
     const [constant] = solveQuadratic(problem(), named("constant")).schedules;
     expect(constant?.maxLr).toBeCloseTo(2 / (1 / 20 + 1), 6);
     expect(constant?.worst).toBeCloseTo(12 * Math.log(19 / 21), 6);
@@ -96,7 +96,7 @@ describe("known answers", () => {
     expect(schedules[0]?.phi).toBeCloseTo(40, 0);
   });
 
-  test("κ = 100, 64 steps, up to 10/λ_u: the figures of docs/uba.md", () => {
+  test("the results for κ = 100, 64 steps, up to 10/λ_u are the figures of docs/uba.md", () => {
     const at = (floor: number) =>
       solveQuadratic({ conditionNumber: 100, budget: 64, stabilityLimit: 10, floor }, named("constant", "uba"));
     const [bounded, free] = [at(1), at(0)];
@@ -105,33 +105,33 @@ describe("known answers", () => {
     expect(Math.exp(free.optimum)).toBeCloseTo(0.029, 3);
   });
 
-  test("below the stability limit of one step nothing is better than the highest rate", () => {
+  test("below the stability limit of one step, the highest rate is optimal", () => {
     const { optimum, schedules } = solveQuadratic(problem({ stabilityLimit: 1 }), named("constant", "cosine", "uba"));
     expect(optimum).toBeCloseTo(12 * Math.log(1 - 1 / 20), 10);
     expect(schedules.map(({ maxLr }) => Number(maxLr.toFixed(6)))).toEqual([1, 1, 1]);
     expect(schedules[0]?.worst).toBeCloseTo(optimum, 10);
   });
 
-  test("where the floor is the limit of a schedule that starts at it, its zero at λ_u does not hide the rest", () => {
+  test("a schedule that starts at the floor has its worst case away from its zero at λ_u", () => {
     const { optimum, schedules } = solveQuadratic(problem({ stabilityLimit: 20, floor: 1 }), named("cyclical", "step"));
     for (const { worst } of schedules) expect(worst).toBeGreaterThan(optimum);
   });
 });
 
-test("a study of quadratics tells how far it is, and stops when it is told to", async () => {
+test("a study of quadratics reports its progress, and stops on request", async () => {
   const study = completeStudy({
     kind: "quadratics",
     conditionNumbers: [5],
     budgets: [4],
     schedules: ["linear", "uba"],
   }) as QuadraticsStudy;
-  const told: number[][] = [];
+  const reports: number[][] = [];
   const cells = await solveQuadratics(study, {
     signal: new AbortController().signal,
-    onProgress: (done, problems) => told.push([done, problems]),
+    onProgress: (done, problems) => reports.push([done, problems]),
   });
   expect(cells).toHaveLength(6);
-  expect(told.at(-1)).toEqual([6, 6]);
+  expect(reports.at(-1)).toEqual([6, 6]);
   const stop = new AbortController();
   const stopped = solveQuadratics(study, {
     signal: stop.signal,

@@ -23,7 +23,7 @@ beforeEach(() => {
   told = [];
 });
 
-test("a record is a line of the file once it is added, and is read again", async () => {
+test("a record is a line of the file once it is added, and is read back", async () => {
   const file = await open();
   for (const [i, record] of records.entries()) {
     file.add(record);
@@ -35,7 +35,7 @@ test("a record is a line of the file once it is added, and is read again", async
   expect(told).toEqual([]);
 });
 
-test("numbers that are not finite come back as they were, also from a file that was cleaned", async () => {
+test("non-finite numbers are read back unchanged, also from a file that was cleaned", async () => {
   const wild = (run: PlannedRun): RunRecord => ({
     ...divergedRecord(run),
     trainLoss: Number.NaN,
@@ -64,34 +64,34 @@ test("null in a curve, as older versions wrote it, is read as NaN", async () => 
   expect((await readRecords(path)).records.get(first.id)?.curve.loss).toEqual([Number.NaN]);
 });
 
-test("a file that is not there has no records, and is not made by reading it", async () => {
+test("a missing file has no records, and reading does not create it", async () => {
   expect((await readRecords(path)).records.size).toBe(0);
   await open();
   expect(existsSync(path)).toBe(false);
 });
 
-describe("a file with lines that hold no record", () => {
+describe("a file with lines that are not records", () => {
   const half = (lines[3] as string).slice(0, 200);
   test.each([
     ["torn at its end", [...lines.slice(0, 3), half], [half]],
     [
-      "torn in the middle, as by two that wrote at once",
+      "torn in the middle, as by two simultaneous writers",
       [lines[0], half, lines[1]?.slice(50), lines[2]],
       [`${half}${lines[1]?.slice(50, -1)}`],
     ],
-    ["JSON of something else", [...lines, '{"step":3}\n', "null\n", "[]\n"], ['{"step":3}', "null", "[]"]],
+    ["JSON that is not a record", [...lines, '{"step":3}\n', "null\n", "[]\n"], ['{"step":3}', "null", "[]"]],
     [
       "a final run without its test result",
       [...lines, lines[0]?.replace('"tuning"', '"final"')],
       [lines[0]?.replace('"tuning"', '"final"').trimEnd()],
     ],
     [
-      "a run that completed with a result that is not finite",
+      "a completed run with a non-finite result",
       [...lines, lines[0]?.replace(/"validation":\{"loss":[^,]*/, '"validation":{"loss":"NaN"')],
       [lines[0]?.replace(/"validation":\{"loss":[^,]*/, '"validation":{"loss":"NaN"').trimEnd()],
     ],
-    ["bytes that are no text", [...lines, "\0\u{fffd}\n"], ["\0\u{fffd}"]],
-  ])("%s: is cleaned, nothing is lost", async (_, content, damaged) => {
+    ["invalid UTF-8", [...lines, "\0\u{fffd}\n"], ["\0\u{fffd}"]],
+  ])("%s: is cleaned without a loss", async (_, content, damaged) => {
     writeFileSync(path, content.join(""));
     const readable = (await readRecords(path)).records;
     const file = await open();
@@ -116,7 +116,7 @@ describe("a file with lines that hold no record", () => {
   });
 });
 
-test("a last record without its line's end is whole: it stays, and the next one does not run into it", async () => {
+test("a last record without a line break is kept, and the next one begins a new line", async () => {
   writeFileSync(path, lines.slice(0, 2).join("").trimEnd());
   const file = await open();
   expect(told).toEqual([]);
@@ -124,7 +124,7 @@ test("a last record without its line's end is whole: it stays, and the next one 
   expect(readFileSync(path, "utf8")).toBe(lines.slice(0, 3).join(""));
 });
 
-test("of two records of one run the first counts", async () => {
+test("the first of two records of one run counts", async () => {
   const [first] = records as [(typeof records)[number]];
   writeFileSync(path, lines[0] + JSON.stringify({ ...first, seconds: 99 }));
   expect((await readRecords(path)).records.get(first.id)?.seconds).toBe(1);
@@ -134,7 +134,7 @@ test("a file that cannot be read is an error, not an empty study", async () => {
   await expectError(() => readRecords(join(path, "..")), "invalid-file", "is a folder");
 });
 
-test("a record that could not be written does not count", async () => {
+test("a record that could not be written is not counted", async () => {
   const file = await open();
   // A disk without room.
   symlinkSync("/dev/full", path);

@@ -61,7 +61,7 @@ describe("results", () => {
   const results = trainingResults(study, records(study));
   const rows = results.cells[1]?.schedules;
 
-  test("are those of all runs of the study", () => {
+  test("are computed from all runs of the study", () => {
     expect(results).toMatchObject({
       format: "stepsize-study-1",
       complete: true,
@@ -98,7 +98,7 @@ describe("results", () => {
     expect(results.cells[1]?.confidence).toBeCloseTo(0.975, 12);
   });
 
-  test("adjust the p-values for all comparisons of a cell, those that diverged among them", () => {
+  test("adjust the p-values for all comparisons of a cell, including diverged runs", () => {
     // One hundredth of a point from the interval's end: t for 95 % and 4 degrees is 2.776445, for 97.5 % 3.495406.
     const seeds = [1, 2, 3, 4, 5];
     const errors = [1, -1, 2, 0, -2].map((each) => each / Math.sqrt(10 / 4));
@@ -155,7 +155,7 @@ describe("results", () => {
     expect(rowOf(found.cells[0]?.schedules, "step")?.versusUba).not.toHaveProperty("adjustedP");
   });
 
-  test("of a schedule that diverged with one seed have no mean; it is last, and not compared", () => {
+  test("have no mean and no comparison for a schedule that diverged with one seed, which is ranked last", () => {
     const wild = (run: PlannedRun) =>
       run.schedule.name === "cosine" && run.spec.seed === 3 ? divergedRecord(run) : recordOf(run, lossOf(run));
     const row = rowOf(trainingResults(study, records(study, wild)).cells[0]?.schedules, "cosine");
@@ -164,14 +164,14 @@ describe("results", () => {
     expect(row?.runs.map(({ diverged }) => diverged)).toEqual([undefined, undefined, true, undefined, undefined]);
   });
 
-  test("where UBA diverged say so of every comparison", () => {
+  test("report in every comparison that UBA diverged", () => {
     const wild = (run: PlannedRun) =>
       run.schedule.name === "uba" && run.spec.seed === 3 ? divergedRecord(run) : recordOf(run, lossOf(run));
     const found = trainingResults(study, records(study, wild)).cells[0]?.schedules;
     expect(found?.map(({ versusUba }) => versusUba?.verdict)).toEqual(["diverged", "diverged", undefined]);
   });
 
-  test("of an unfinished study compare nothing in what is unfinished", () => {
+  test("have no comparison in unfinished cells of a study", () => {
     const half = trainingResults(
       study,
       records(study, (run) => (run.cell.steps === 100 && run.spec.seed === 5 ? undefined : recordOf(run, lossOf(run)))),
@@ -187,7 +187,7 @@ describe("results", () => {
     expect(trainingResults(study, new Map())).toMatchObject({ complete: false, runs: 0 });
   });
 
-  test("hold nothing that JSON does not", () => {
+  test("contain only JSON values", () => {
     expect(JSON.parse(JSON.stringify(results))).toEqual(results);
   });
 });
@@ -240,7 +240,7 @@ describe("the report of a training study", () => {
     expect(text).toContain('a "tie" lies within ±0.05');
   });
 
-  test("needs no other file and no script, and takes its colors from the reader's theme", () => {
+  test("needs no other file and no script, and follows the reader's color theme", () => {
     const html = readFileSync(folder.report, "utf8");
     expect(page().querySelectorAll("script, link, img, iframe, [src], [href]").length).toBe(0);
     expect(html).not.toMatch(/url\(|@import|https?:\/\/(?!www\.w3\.org)/);
@@ -249,7 +249,7 @@ describe("the report of a training study", () => {
     expect(html).not.toMatch(/NaN|undefined|Infinity/);
   });
 
-  test("has every figure on the page and as a file that stands alone", () => {
+  test("has every figure on the page and as a standalone file", () => {
     // No accuracies on the way were recorded, so there is no curve of them.
     expect(figures()).toEqual([
       "mlp-mnist-sgd-budget.svg",
@@ -271,7 +271,7 @@ describe("the report of a training study", () => {
     }
   });
 
-  test("of nothing yet can be written, too", async () => {
+  test("can be written before any run", async () => {
     const empty = new StudyFolder(folders());
     await writeTrainingReport(empty, study, new Map());
     expect(readFileSync(empty.table, "utf8")).toContain("The study is not finished: 0 of 2 comparisons are complete.");
@@ -283,7 +283,7 @@ describe("the report of a training study", () => {
     [[1], "There are no intervals, because 1 final seed does not show"],
     [[1, 2], "There are no intervals, because 2 final seeds do not show"],
     [[1, 2, 3], "Student-t intervals"],
-  ])("with final seeds %j says what they allow", async (finalSeeds, words) => {
+  ])("explains its intervals with final seeds %j", async (finalSeeds, words) => {
     const few = studyOf({ finalSeeds });
     const own = new StudyFolder(folders());
     await writeTrainingReport(own, few, records(few));
@@ -298,7 +298,7 @@ describe("the report of a training study", () => {
     expect(readFileSync(own.report, "utf8")).toContain("Limits: One tuning seed. No noise.");
   });
 
-  test("of text has perplexities: e to the loss", async () => {
+  test("has e to the power of the loss as perplexity of text", async () => {
     const text = studyOf({ data: [{ source: "mnist", name: "text", context: 8 }] });
     const own = new StudyFolder(folders());
     await writeTrainingReport(own, text, records(text));

@@ -8,7 +8,7 @@ import { temporaryFolders } from "../support/folders.js";
 const folders = temporaryFolders();
 const path = () => join(folders(), "run.safetensors.json");
 
-test("numbers that are not finite come back as they were, and older versions' null as NaN", async () => {
+test("non-finite numbers are read back unchanged, and null of older versions as NaN", async () => {
   const [written, old] = [path(), path()];
   const state = { losses: [1, Number.NaN, Number.POSITIVE_INFINITY], onTheWay: [[2, Number.NaN, 0.5]], seconds: 3 };
   await writeState(written, state);
@@ -17,7 +17,7 @@ test("numbers that are not finite come back as they were, and older versions' nu
   expect(await readState(old, 3)).toEqual({ ...state, losses: [1, Number.NaN, Number.NaN] });
 });
 
-test("what was recorded after the checkpoint's steps is left out", async () => {
+test("records after the checkpoint's steps are omitted", async () => {
   const file = path();
   await writeState(file, {
     losses: [3, 2, 1],
@@ -31,7 +31,7 @@ test("what was recorded after the checkpoint's steps is left out", async () => {
   await expectError(() => readState(file, 4), "invalid-file", "losses", "those of 4 steps, found 3 numbers");
 });
 
-test("a text that stands for no number is an error with its place", async () => {
+test("a text that is not the name of a number is an error that names its place", async () => {
   const file = path();
   writeFileSync(file, '{"losses":[1,"nan"],"onTheWay":[],"seconds":1}');
   await expectError(() => readState(file, 1), "invalid-file", 'losses[1]: expected a number, found "nan"');

@@ -33,7 +33,7 @@ describe("Student's t", () => {
 
 describe("the probability of a larger |t|", () => {
   // R's help of pt and printed tables: 2.776 and 4 degrees are 5 %.
-  test.each([0.1, 0.5, 0.9, 0.95, 0.999])("is what a quantile at %d leaves", (confidence) => {
+  test.each([0.1, 0.5, 0.9, 0.95, 0.999])("is 1 minus the confidence at the quantile of %d", (confidence) => {
     for (const degrees of [1, 2, 3, 4, 5, 9, 30, 121])
       expect(twoSidedP(studentT(confidence, degrees), degrees)).toBeCloseTo(1 - confidence, 13);
   });
@@ -55,7 +55,7 @@ describe("the probability of a larger |t|", () => {
     }
   });
 
-  test("of an infinite one is 0", () => {
+  test("of an infinite t is 0", () => {
     expect([twoSidedP(Infinity, 1), twoSidedP(-Infinity, 4)]).toEqual([0, 0]);
   });
 });
@@ -88,7 +88,7 @@ describe("Holm's adjusted p-values", () => {
     maxLength: 7,
   });
 
-  test("are those of the closed test: the worst of Bonferroni over all sets that a comparison is in", () => {
+  test("are those of the closed test: the maximum of Bonferroni's over all sets with a comparison", () => {
     fc.assert(
       fc.property(chances, (ps) => {
         const closed = ps.map((_, i) => {
@@ -116,17 +116,17 @@ describe("Holm's adjusted p-values", () => {
     );
   });
 
-  test("count a comparison that has none", () => {
+  test("include a comparison without a p-value", () => {
     expect(holm([0.01, undefined, 0.02])).toEqual([0.03, undefined, 0.04]);
   });
 });
 
 describe("summaries", () => {
-  test("have the mean and the standard deviation of a sample", () => {
+  test("have the sample's mean and standard deviation", () => {
     expect(summarize([2, 4, 4, 4, 5, 5, 7, 9])).toEqual({ n: 8, mean: 5, sd: Math.sqrt(32 / 7) });
   });
 
-  test("of one value have no deviation", () => {
+  test("of one value have no standard deviation", () => {
     expect(summarize([3])).toEqual({ n: 1, mean: 3 });
   });
 });
@@ -135,7 +135,7 @@ describe("paired differences", () => {
   const a = [0.62, 0.65, 0.61, 0.66, 0.64];
   const b = [0.6, 0.66, 0.6, 0.63, 0.61];
 
-  test("have the interval that scipy gives, at 95 % and corrected for six comparisons", () => {
+  test("have scipy's interval, at 95 % and corrected for six comparisons", () => {
     const plain = pairedDifference(a, b, 0.95);
     expect(plain.mean).toBeCloseTo(0.016, 14);
     expect(plain.sd).toBeCloseTo(0.016733200530681527, 14);
@@ -151,7 +151,7 @@ describe("paired differences", () => {
     expect(corrected.p).toBe(plain.p);
   });
 
-  test("go by pairs: a common part of both sides does not widen the interval", () => {
+  test("are computed per pair, so a common term of both sides does not widen the interval", () => {
     const luck = [0, 10, -7, 3, 100];
     const shifted = (values: number[]) => values.map((value, i) => value + (luck[i] as number));
     expect(pairedDifference(shifted(a), shifted(b), 0.95).high).toBeCloseTo(0.03677701267367139, 10);
@@ -165,12 +165,12 @@ describe("paired differences", () => {
     expect(difference).not.toHaveProperty("p");
   });
 
-  test("that are all 0 say nothing, and that are all the same leave no doubt", () => {
+  test("have a p-value of 1 if all are 0, and of 0 if all are equal", () => {
     expect(pairedDifference([1, 2, 3], [1, 2, 3], 0.95)).toMatchObject({ mean: 0, low: 0, high: 0, p: 1 });
     expect(pairedDifference([2, 3, 4], [1, 2, 3], 0.95)).toMatchObject({ mean: 1, low: 1, high: 1, p: 0 });
   });
 
-  test("without comparisons or with one are not corrected", () => {
+  test("are not corrected for one comparison or none", () => {
     expect([confidenceOf(0), confidenceOf(1), confidenceOf(2)]).toEqual([0.95, 0.95, 0.975]);
   });
 });
@@ -179,27 +179,27 @@ describe("verdicts", () => {
   const on = (low: number, high: number, adjustedP: number, margin?: number, higherIsBetter = true) =>
     verdictOn({ n: 5, mean: (low + high) / 2, low, high }, { adjustedP, higherIsBetter, margin });
 
-  test("go by the adjusted p-value, also where the wider interval contains 0", () => {
+  test("depend on the adjusted p-value, even if the wider interval contains 0", () => {
     expect([on(-0.02, 0.01, 0.4), on(-0.02, 0.01, 0.0501)]).toEqual(["not distinguished", "not distinguished"]);
     expect([on(-0.02, 0.001, 0.05), on(-0.001, 0.02, 0.02)]).toEqual(["worse", "better"]);
   });
 
-  test("an interval that contains 0 is no tie", () => {
+  test("are no tie only because the interval contains 0", () => {
     expect(on(-0.02, 0.01, 0.3, 0.015)).toBe("not distinguished");
   });
 
-  test("a tie lies wholly within the margin, also where 0 is outside the interval", () => {
+  test("are a tie if the interval is inside the margin, even if it does not contain 0", () => {
     expect(on(-0.004, 0.005, 1, 0.005)).toBe("tie");
     expect(on(0.001, 0.004, 0.01, 0.005)).toBe("tie");
     expect(on(0.001, 0.006, 0.01, 0.005)).toBe("better");
     expect(on(-0.006, 0.001, 0.2, 0.005)).toBe("not distinguished");
   });
 
-  test("without a margin there are no ties", () => {
+  test("are never a tie without a margin", () => {
     expect(on(-1e-9, 1e-9, 1)).toBe("not distinguished");
   });
 
-  test("which side is better depends on the measure", () => {
+  test("depend on the direction of the measure", () => {
     expect([on(0.01, 0.02, 0.01), on(-0.02, -0.01, 0.01)]).toEqual(["better", "worse"]);
     expect([on(0.01, 0.02, 0.01, undefined, false), on(-0.02, -0.01, 0.01, undefined, false)]).toEqual([
       "worse",
@@ -207,7 +207,7 @@ describe("verdicts", () => {
     ]);
   });
 
-  test("without an interval there is none", () => {
+  test("do not exist without an interval", () => {
     const few = { n: 2, mean: 5, sd: 1 };
     expect(verdictOn(few, { adjustedP: undefined, higherIsBetter: true, margin: 100 })).toBe("no interval");
   });

@@ -6,7 +6,7 @@ const rates = [0.1, 0.2, 0.4, 0.8];
 const uba: Grid = { peakLearningRates: [0.2, 0.4], phi: [1, 4] };
 const loss = (value: number): Score => ({ diverged: false, loss: value });
 
-/** Runs tuning to its end, as the engine does: what is asked for gets a score, then it is asked again. */
+/** Runs tuning to its end, as the engine does: each requested trial gets a score, until none is requested. */
 function settle(
   grids: ReadonlyMap<string, Grid>,
   scoreOf: (schedule: string, trial: Trial) => Score,
@@ -40,7 +40,7 @@ const trialsOf = (found: ReadonlyMap<string, Exploration>, name: string) =>
   (found.get(name) as Exploration).trials.map(({ trial }) => trial);
 
 describe("the grid", () => {
-  test("comes first, whole, and nothing else before all of it has run", () => {
+  test("is requested first and completely, before any other trial", () => {
     const found = tune(new Map([["uba", uba]]), () => undefined, { measure: "loss", extensions: 5 });
     expect(trialsOf(found, "uba")).toEqual([
       { maxLr: 0.2, phi: 1 },
@@ -51,7 +51,7 @@ describe("the grid", () => {
     expect(found.get("uba")).not.toHaveProperty("best");
   });
 
-  test("is enough where the best trial is inside", () => {
+  test("is not extended if the best trial is inside", () => {
     const { found } = settle(new Map([["cosine", { peakLearningRates: rates }]]), (_, trial) => bowl(0.25)(trial), {
       measure: "loss",
       extensions: 3,
@@ -65,7 +65,7 @@ describe("the edge", () => {
   test.each([
     ["above", 3, [1.6, 3.2], 3.2],
     ["below", 0.03, [0.05, 0.025], 0.025],
-  ])("a best trial at the edge asks for one beyond it, %s, by the grid's own factor", (_, optimum, beyond, best) => {
+  ])("is extended by the factor of the grid if the best trial is there, %s", (_, optimum, beyond, best) => {
     const { found } = settle(new Map([["linear", { peakLearningRates: rates }]]), (__, trial) => bowl(optimum)(trial), {
       measure: "loss",
       extensions: 2,
@@ -78,7 +78,7 @@ describe("the edge", () => {
     expect(found.get("linear")).toMatchObject({ best: { maxLr: best }, extensions: 2 });
   });
 
-  test("is followed so often and no further, and the choice then says that it is at the edge", () => {
+  test("is extended up to the limit, and the choice is then marked as on the edge", () => {
     for (const extensions of [0, 1, 2]) {
       const { found } = settle(new Map([["linear", { peakLearningRates: rates }]]), (_, t) => bowl(1e6)(t), {
         measure: "loss",
@@ -88,7 +88,7 @@ describe("the edge", () => {
     }
   });
 
-  test("is left as soon as a trial beyond it is worse", () => {
+  test("is not extended further once a trial beyond it is worse", () => {
     const { found } = settle(new Map([["linear", { peakLearningRates: rates }]]), (_, t) => bowl(0.8)(t), {
       measure: "loss",
       extensions: 5,
@@ -109,7 +109,7 @@ describe("the edge", () => {
     ]);
   });
 
-  test("does not exist where a dimension has one value: it is fixed", () => {
+  test("does not exist in a dimension with one value, which is fixed", () => {
     const { found } = settle(
       new Map<string, Grid>([
         ["uba", { peakLearningRates: rates, phi: [2] }],
@@ -124,7 +124,7 @@ describe("the edge", () => {
 });
 
 describe("equal tuning", () => {
-  test("schedules with fewer trials get more between the best one and its better neighbor", () => {
+  test("gives schedules with fewer trials more between the best one and its better neighbor", () => {
     const { found } = settle(
       new Map([
         ["linear", { peakLearningRates: rates }],
@@ -138,7 +138,7 @@ describe("equal tuning", () => {
     expect(found.get("cosine")).toMatchObject({ best: { maxLr: 0.237842 }, extensions: 0 });
   });
 
-  test("UBA's further trials are between rates and between φ in turn", () => {
+  test("places UBA's further trials between rates and between values of φ in turn", () => {
     const grid: Grid = { peakLearningRates: [0.1, 0.2, 0.4], phi: [1, 4, 16] };
     const { found } = settle(
       new Map<string, Grid>([
@@ -154,7 +154,7 @@ describe("equal tuning", () => {
     ]);
   });
 
-  test("whatever the scores: equally many trials, the best one chosen, no trial asked for twice", () => {
+  test("gives all schedules equally many trials, chooses the best and repeats none, whatever the scores", () => {
     const score = fc.oneof(
       fc.record({
         diverged: fc.constant(false),
@@ -191,22 +191,22 @@ describe("equal tuning", () => {
   });
 });
 
-describe("which trial is better", () => {
+describe("the better trial", () => {
   const at = (maxLr: number, score: Partial<Score>): [Trial, Score] => [
     { maxLr },
     { diverged: false, loss: 1, ...score },
   ];
 
-  test("by loss the lower one", () => {
+  test("has the lower loss if the measure is the loss", () => {
     expect(isBetter(at(1, { loss: 0.5, accuracy: 0.1 }), at(1, { loss: 0.6, accuracy: 0.9 }), "loss")).toBe(true);
   });
 
-  test("by accuracy the higher one, and of equals the lower loss", () => {
+  test("has the higher accuracy if the measure is the accuracy; ties are broken by the lower loss", () => {
     expect(isBetter(at(1, { loss: 9, accuracy: 0.9 }), at(1, { loss: 1, accuracy: 0.8 }), "accuracy")).toBe(true);
     expect(isBetter(at(1, { loss: 1, accuracy: 0.9 }), at(1, { loss: 2, accuracy: 0.9 }), "accuracy")).toBe(true);
   });
 
-  test("of equals the lower rate, then the lower φ; never itself", () => {
+  test("has the lower rate in a tie, then the lower φ, and is never the trial itself", () => {
     expect(isBetter(at(1, {}), at(2, {}), "loss")).toBe(true);
     const [low, high] = [1, 4].map((phi): [Trial, Score] => [{ maxLr: 1, phi }, loss(1)]) as [
       [Trial, Score],
@@ -219,14 +219,14 @@ describe("which trial is better", () => {
     ]);
   });
 
-  test("one that diverged is worst of all, and of two the one with the lower rate", () => {
+  test("is not a diverged one; of two diverged ones it has the lower rate", () => {
     const gone = { diverged: true, loss: Number.NaN };
     expect(isBetter(at(1, gone), at(1, { loss: 1e30 }), "loss")).toBe(false);
     expect(isBetter(at(1, { loss: 1e30, accuracy: 0 }), at(1, gone), "accuracy")).toBe(true);
     expect(isBetter(at(1, gone), at(2, gone), "accuracy")).toBe(true);
   });
 
-  test("where everything diverged, the grid is extended towards lower rates", () => {
+  test("has a lower rate, beyond the grid, if all trials diverged", () => {
     const { found } = settle(
       new Map([["step", { peakLearningRates: rates }]]),
       () => ({ diverged: true, loss: Number.NaN }),

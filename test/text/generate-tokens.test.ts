@@ -46,13 +46,13 @@ async function generated(prompt: readonly number[], change: Partial<Parameters<t
   const base = { model: saved, prompt, tokens: 6, endOfText: -1, sample, vocabulary };
   for await (const id of generateTokens({ ...base, ...change })) ids.push(id);
   const windows = await Promise.all(model.seen.map(async ({ ids: read }) => Array.from(await read)));
-  // At once: when the collector finds it is nobody's to know.
+  // Collected now, because the time of a collection is not predictable.
   model.dispose();
   return { ids, windows, sizes, shapes: model.seen.map(({ shape }) => shape) };
 }
 
-describe("ids that are generated", () => {
-  test("follow the last one, as many as asked for", async () => {
+describe("generated ids", () => {
+  test("follow the last id of the prompt, as many as requested", async () => {
     const { ids, shapes } = await generated([9, 2]);
     expect(ids).toEqual([5, 8, 0, 3, 6, 9]);
     expect(shapes).toEqual([
@@ -65,7 +65,7 @@ describe("ids that are generated", () => {
     ]);
   });
 
-  test("are drawn from a window of the last ones, of a long prompt too", async () => {
+  test("depend on a window of the last ids, also for a long prompt", async () => {
     const { ids, windows } = await generated([1, 2, 3, 4, 5, 6], { tokens: 3 });
     expect(ids).toEqual([9, 1, 4]);
     expect(windows).toEqual([
@@ -75,11 +75,11 @@ describe("ids that are generated", () => {
     ]);
   });
 
-  test("end before the end of the text", async () => {
+  test("end before the end-of-text id", async () => {
     expect((await generated([2], { endOfText: 0, tokens: 20 })).ids).toEqual([5, 8]);
   });
 
-  test("are below the tokenizer's vocabulary where the model has more outputs", async () => {
+  test("are below the tokenizer's vocabulary if the model has more outputs", async () => {
     // 9 would come after 6; below it all are equally likely.
     const { ids, sizes } = await generated([6], { vocabulary: 9, tokens: 1 });
     expect(ids).toEqual([0]);

@@ -30,7 +30,7 @@ function chiSquare(times: readonly number[], probabilities: readonly number[]): 
   }, 0);
 }
 
-describe("what is drawn", () => {
+describe("a drawn id", () => {
   // The 99.9 % quantiles of the chi-square distribution, by degrees of freedom.
   test.each([
     { temperature: 1, topK: 6, ids: [0, 1, 2, 3, 4, 5], quantile: 20.5 },
@@ -43,7 +43,7 @@ describe("what is drawn", () => {
     expect(chiSquare(times, exact(logits, options.temperature, ids))).toBeLessThan(quantile);
   });
 
-  test("is the likeliest id at temperature 0, and among 1; of several the first", () => {
+  test("is the likeliest at temperature 0 or with topK 1; ties are broken by the first", () => {
     const ties = Float32Array.of(0, 3, 1, 3, 3);
     for (const options of [
       { temperature: 0, topK: 5 },
@@ -55,7 +55,7 @@ describe("what is drawn", () => {
     expect(chiSquare(two, [0, 0.5, 0, 0.5, 0])).toBeLessThan(10.8);
   });
 
-  test("does not overflow, and leaves out what is impossible", () => {
+  test("is valid for large outputs, and never an impossible one", () => {
     const wide = Float32Array.of(1000, -1000, 999, -Infinity);
     const times = counts({ ...all, seed: 1 }, wide, 4000);
     expect(chiSquare(times, [1 / (1 + Math.exp(-1)), 0, 1 / (1 + Math.E), 0])).toBeLessThan(10.8);
@@ -69,19 +69,19 @@ describe("the seed", () => {
     return Array.from({ length: 200 }, () => sample(logits));
   };
 
-  test("determines what is drawn", () => {
+  test("determines the drawn ids", () => {
     expect(draw(5)).toEqual(draw(5));
     expect(draw(5)).not.toEqual(draw(6));
   });
 
-  test("and the number of the draw do, whatever was drawn before", () => {
+  test("and the number of the draw determine an id, whatever was drawn before", () => {
     const sample = sampler({ ...all, seed: 5 });
     for (let i = 0; i < 100; i++) sample(numbers(6, i));
     expect(Array.from({ length: 100 }, () => sample(logits))).toEqual(draw(5).slice(100));
   });
 });
 
-test("outputs that are not finite are an error", async () => {
+test("non-finite outputs are an error", async () => {
   const refuse = (bad: Float32Array, temperature = 1) =>
     expectError(
       () => sampler({ ...all, temperature, seed: 0 })(bad),

@@ -105,12 +105,12 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
       targets: "floats",
     },
     {
-      title: "a loss of one's own, a mean over the items",
+      title: "a custom loss, a mean over the items",
       loss: (x, y) => t.add(nn.crossEntropy(x, y, { reduction: "none" }).mean(), penalty(x)),
       targets: "classes",
     },
     {
-      title: "a loss of one's own that says its weight",
+      title: "a custom loss with its weight",
       loss: (x, y) => {
         const entropy = nn.crossEntropy(x, y, { classWeights });
         return nn.withWeight(entropy.multiply(2), nn.weightOf(entropy)!);
@@ -210,7 +210,7 @@ describe.each(opened)("accumulation ($label)", ({ device: on }) => {
         counted: (labels as Int32Array).filter((label) => label !== -100).length,
       }));
 
-    it("divides sums by the weight, which the host or the device knows", async () => {
+    it("divides sums by the weight, which is on the host or on the device", async () => {
       const whole = await step((model, optimizer) => {
         for (const { x, y } of on3([9])) nn.crossEntropy(model.forward(x), y).backward();
         optimizer.step();

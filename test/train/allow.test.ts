@@ -53,7 +53,7 @@ async function savedAfter12(change: Change = {}): Promise<string> {
 const longer = () => schedule.uba({ budget: 40, maxLr: 0.2, phi: 5 });
 
 describe("another schedule", () => {
-  test("is refused unless it is allowed, and the error says how to allow it", async () => {
+  test("is refused unless it is allowed, and the error describes how to allow it", async () => {
     const path = await savedAfter12();
     const own = trainer({ lr: longer() });
     const words = ["the schedule was", '"budget":20', '"budget":40', '{ allow: ["schedule"] }', "--allow schedule"];

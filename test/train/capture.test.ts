@@ -35,7 +35,7 @@ async function recordsOf(trainer: Trainer, options: RunOptions): Promise<StepRec
 
 describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
   describe.each(opened)("on $label", ({ label, device: on }) => {
-    it("captured or running ahead, has the records and the end of the eager run", async () => {
+    it("has the records and the final state of the eager run if it is captured or runs ahead", async () => {
       const until = stepsOn(label);
       const eager = make(on);
       const records = await recordsOf(eager.trainer, { until });
@@ -52,7 +52,7 @@ describe.each([residual, dropping, lowPrecision])("$title", ({ make }) => {
 });
 
 describe.each(opened)("images that are changed on the device ($label)", ({ device: on }) => {
-  it("give the records of images that the host changes, eager and captured, also before a bf16 model", async () => {
+  it("give the same records as images that are changed on the host, eager and captured, also before a bf16 model", async () => {
     for (const { make } of [residual, lowPrecision]) {
       const augment = { pad: 1, flip: true };
       const until = 3;
@@ -65,7 +65,7 @@ describe.each(opened)("images that are changed on the device ($label)", ({ devic
 });
 
 describe("a captured run", () => {
-  it("takes turns with eager steps, pauses, evaluations and checkpoints", async () => {
+  it("can alternate with eager steps, pauses, evaluations and checkpoints", async () => {
     const on = await device();
     const whole = dropping.make(on);
     const records = await recordsOf(whole.trainer, {});
@@ -89,7 +89,7 @@ describe("a captured run", () => {
     expect(await endOf(run)).toEqual(await endOf(whole));
   });
 
-  it("makes a short batch by itself", async () => {
+  it("makes a step with a short batch eagerly", async () => {
     const on = await device();
     // 80 images: 24, 24, 24 and 8.
     const batches = { size: 24, dropLast: false };
@@ -103,7 +103,7 @@ describe("a captured run", () => {
     expect(await recordsOf(dropping.make(on, few).trainer, { capture: true })).toEqual(dropped);
   });
 
-  it("holds no more after a hundred steps than after three, and gives all of it back", async () => {
+  it("holds no more memory after a hundred steps than after three, and releases all of it", async () => {
     const on = await device();
     const model = plainMLP(on);
     const optimizer = new SGD(model.parameters(), { lr: schedule.uba({ budget: 100, maxLr: 0.1 }), momentum: 0.9 });
@@ -117,12 +117,12 @@ describe("a captured run", () => {
     await recordsOf(trainer, { capture: true });
     expect(on.memory().allocated).toBe(allocated);
     trainer.dispose();
-    // Also what the preprocessing kept, two tensors. What stays is the optimizer's table of learning rates.
+    // The two tensors that the preprocessing kept are released too. The optimizer's table of learning rates stays.
     expect(on.memory().tensors).toBe(before.tensors - 2 + 1);
   });
 
   describe("whose metrics are read in bursts", () => {
-    /** On a clock that stands still bursts grow to 16 steps, on one that leaps they are of one. */
+    /** With a clock that stands still, bursts grow to 16 steps. With one that leaps, they have one step. */
     const clocks = { "standing still": () => 0, leaping: () => (leaps += 1e6) };
     let leaps = 0;
     afterEach(() => {
@@ -136,7 +136,7 @@ describe("a captured run", () => {
     };
 
     // The first step is eager and reads its loss and its statistics. Bursts double at most with every third reading: what
-    // is on its way while one is read does not know of it.
+    // was enqueued before a reading does not depend on that reading.
     it.each([
       { clock: "standing still", least: 2 + 200 / 16, most: 2 + 3 * 5 + 200 / 16 },
       { clock: "leaping", least: 2 + 199, most: 2 + 199 },
@@ -150,7 +150,7 @@ describe("a captured run", () => {
       expect(reading.mock.calls.length).toBeLessThanOrEqual(most);
     });
 
-    it("tells the steps before one that is not finite, then fails as the eager run does", async () => {
+    it("yields the records before a non-finite step, then fails like the eager run", async () => {
       // The gradient's norm is finite until the parameters are not.
       const steady = schedule.constant({ budget: 200, maxLr: 0.1 });
       const rate = (step: number) => (step === 40 ? 1e38 : steady(step));
@@ -173,7 +173,7 @@ describe("a captured run", () => {
       expect(ends[0]?.records).toHaveLength(41);
     });
 
-    it("goes on after the consumer left in the middle of a burst, and after a stop", async () => {
+    it("continues after the consumer left in the middle of a burst, and after a stop", async () => {
       const records = await recordsOf((await make()).trainer, {});
       vi.spyOn(performance, "now").mockImplementation(clocks["standing still"]);
       const { trainer } = await make();
@@ -187,13 +187,13 @@ describe("a captured run", () => {
       }
       const stopped = trainer.step;
       expect(stopped).toBeLessThan(200);
-      // All that was made is told.
+      // Every finished step has a record.
       expect(seen).toEqual(records.slice(left, stopped));
       expect(await recordsOf(trainer, { capture: true })).toEqual(records.slice(stopped));
     });
   });
 
-  it("says what cannot be captured, and goes on without it", async () => {
+  it("fails with an error if a step cannot be captured, and continues eagerly", async () => {
     const on = await device();
     const make = () => {
       const model = plainMLP(on);

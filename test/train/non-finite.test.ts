@@ -44,8 +44,8 @@ async function untilError(run: ReturnType<typeof failing>) {
 
 const kinds = [
   { what: "an infinite loss", factor: Number.POSITIVE_INFINITY, where: "loss", word: "the loss is Infinity" },
-  { what: "a loss that is no number", factor: Number.NaN, where: "loss", word: "the loss is NaN" },
-  { what: "a gradient that is no number", factor: Number.NaN, where: "gradient", word: "gradient's norm is NaN" },
+  { what: "a NaN loss", factor: Number.NaN, where: "loss", word: "the loss is NaN" },
+  { what: "a NaN gradient", factor: Number.NaN, where: "gradient", word: "gradient's norm is NaN" },
   { what: "an infinite gradient", factor: Number.POSITIVE_INFINITY, where: "gradient", word: "gradient's norm is" },
 ];
 
@@ -103,7 +103,7 @@ describe('with nonFinite: "skip" the running statistics of batch norm', () => {
     return { mean, variance, skipped: (await optimizer.stats()).skipped };
   }
 
-  it("have taken in the batch of a step whose gradient alone was not finite", async () => {
+  it("include the batch of a step with a finite loss and a non-finite gradient", async () => {
     const values = [1, 2, 3, 6];
     const left = await statisticsAfter([{ values, factor: Number.POSITIVE_INFINITY }]);
     expect(left).toEqual({ ...(await statisticsAfter([{ values }])), skipped: 1 });
@@ -111,7 +111,7 @@ describe('with nonFinite: "skip" the running statistics of batch norm', () => {
   });
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY])(
-    "stay as they were in a channel that had %d in the step left out, and go on with the next",
+    "are unchanged in a channel that had %d in the skipped step, and continue with the next step",
     async (bad) => {
       const good = { values: [1, 2, 3, 6] };
       const left = await statisticsAfter([good, { values: [bad, 2, 3, 6] }]);

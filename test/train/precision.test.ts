@@ -147,7 +147,7 @@ describe("a checkpoint of a bf16 run", () => {
     expect(expected.accuracy).toBeGreaterThan(0.3);
   });
 
-  it("is refused by a float32 run, and the error says so", async () => {
+  it("is refused by a float32 run, and the error names both precisions", async () => {
     const path = join(folder(), "low.safetensors");
     const low = lowPrecision.make(on);
     await low.trainer.save(path);

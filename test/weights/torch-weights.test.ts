@@ -195,7 +195,7 @@ describe("a file that does not match changes nothing:", () => {
   it.each([
     ["a tensor is missing", { "layer3.1.conv2.weight": undefined }, ["missing: layer3.1.conv2.weight"]],
     [
-      "one is left over",
+      "a tensor is left over",
       { "layer5.0.conv1.weight": float32([2], new Float32Array(2)) },
       ["left over: layer5.0.conv1.weight"],
     ],
@@ -210,12 +210,12 @@ describe("a file that does not match changes nothing:", () => {
       ["layer1.0.conv1.weight is [3,3,8,8], the model needs [8,8,3,3]"],
     ],
     [
-      "a convolution has our order",
+      "a convolution has the library's order",
       { "conv1.weight": reshaped("conv1.weight", [8, 3, 3, 3].toReversed()) },
       ["conv1.weight is [3,3,3,8]", "[8,3,3,3]"],
     ],
     [
-      "a tensor has an axis more",
+      "a tensor has one axis more",
       { "bn1.bias": reshaped("bn1.bias", [8, 1]) },
       ["bn1.bias is [8,1], the model needs [8]"],
     ],

@@ -7,8 +7,8 @@ const { signal, file, lines, says, delay = 0 } = JSON.parse(process.env.SIGNAL_I
 
 function signalItself() {
   setTimeout(() => {
-    if (signal === "exception") throw new Error("thrown by nobody");
-    if (signal === "rejection") Promise.reject(new Error("thrown by nobody"));
+    if (signal === "exception") throw new Error("an error of the test");
+    if (signal === "rejection") Promise.reject(new Error("an error of the test"));
     else process.kill(process.pid, signal);
   }, delay);
 }

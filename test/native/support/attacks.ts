@@ -127,7 +127,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       await closed;
     },
   },
-  "tensors whose reading disposes one read before": {
+  "tensors whose reading disposes of an earlier one": {
     run: (d) => {
       const x = floats(d, [4096]);
       const victim = floats(d, [4096]);
@@ -242,14 +242,14 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => d.write(floats(d, [4]), detached(new Float32Array(4))),
     refused: "data: ",
   },
-  "a detached array for a part, which has nothing": {
+  "a detached array for a part": {
     run: (d) => d.writePart(floats(d, [4]), 0, detached(new Float32Array(4))),
   },
   "a part that goes beyond the end": {
     run: (d) => d.writePart(floats(d, [2, 2]), 3, new Float32Array(2)),
     refused: "data: expected at most 1 elements from 3 on, for shape [2,2], got 2",
   },
-  "a part of nothing after the end": {
+  "an empty part after the end": {
     run: async (d) => {
       const x = floats(d, [4], 3);
       d.writePart(x, 4, new Float32Array(0));
@@ -261,13 +261,13 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => d.writePart(floats(d, [4]), -1, new Float32Array(2)),
     refused: "first: expected a whole number from 0 to 4",
   },
-  "a part that begins nowhere": { run: (d) => d.readPart(floats(d, [4]), Number.NaN, 1), refused: "first: expected" },
+  "a part that begins at NaN": { run: (d) => d.readPart(floats(d, [4]), Number.NaN, 1), refused: "first: expected" },
   "a part that begins after 2^53 elements": { run: (d) => d.readPart(floats(d, [4]), 2 ** 53, 1), refused: "first: " },
   "a part that is read beyond the end": {
     run: (d) => d.readPart(floats(d, [4]), 3, 2),
     refused: "count: expected a whole number from 0 to 1",
   },
-  "a part of less than nothing": { run: (d) => d.readPart(floats(d, [4]), 0, -1), refused: "count: expected" },
+  "a part of a negative number of elements": { run: (d) => d.readPart(floats(d, [4]), 0, -1), refused: "count: expected" },
   "a part of another type": {
     run: (d) => d.writePart(floats(d, [4]), 0, new Float64Array(2)),
     refused: "data: expected a Float32Array",
@@ -322,7 +322,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => d.enqueue(id("expand"), [floats(d, [8192])], { axis: 0, size: 2 ** 51 }),
     refused: "expand",
   },
-  "a product of nothing whose sizes overflow": {
+  "an empty product whose sizes overflow": {
     run: (d) => {
       const size = 2 ** 39;
       const [a, b] = [d.create("float32", [size, 0]), d.create("float32", [0, size])];
@@ -355,7 +355,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
       await d.synchronize();
     },
   },
-  "a window that sees padding alone": {
+  "a window that covers only padding": {
     run: (d) => d.enqueue(id("maxPool2d"), [floats(d, [1, 0, 0, 1])], { size: 2, stride: 1, padding: 1 }),
     refused: "maxPool2d",
   },
@@ -375,7 +375,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     },
     refused: "place 7 of 1",
   },
-  "places that are none": {
+  "invalid places": {
     run: (d) => listOf(d, [floats(d, [2])], Int32Array.of(-1)),
     refused: "places[0]: expected a whole number ≥ 0",
   },
@@ -388,7 +388,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => listOf(d, [floats(openSmall(), [1])]),
     refused: "tensors[0]: the tensor is on another device",
   },
-  "a list whose tensor was disposed since": {
+  "a list whose tensor was disposed of later": {
     run: (d) => {
       const x = floats(d, [2]);
       const list = listOf(d, [x]);
@@ -414,7 +414,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => listOf(d, [{ devicePointer: 16n, length: 4 }]),
     refused: "devicePointer: the CPU has no device memory",
   },
-  "a list whose array was detached since": {
+  "a list whose array was detached later": {
     cpuOnly: true,
     run: (d) => {
       const array = new Float32Array(4);
@@ -443,7 +443,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     },
     refused: "parameters[0] must be float32 or bfloat16",
   },
-  "an update rule that is none": {
+  "an unknown update rule": {
     run: (d) => d.enqueue(id("update"), [floats(d, [1, 17]), d.create("int32", [1])], { rule: "magic" }, []),
     refused: "rule: expected one of sgd, sgdMomentum",
   },
@@ -469,7 +469,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     },
     refused: "a capture inside a capture cannot be captured",
   },
-  "the end of a capture that never began": { run: (d) => d.endCapture(), refused: "nothing is being captured" },
+  "the end of a capture that was not begun": { run: (d) => d.endCapture(), refused: "nothing is being captured" },
   "a replay of work that was disposed": {
     run: (d) => {
       d.beginCapture();
@@ -501,7 +501,7 @@ export const attacks: Readonly<Record<string, Attack>> = {
     },
     refused: "",
   },
-  "one tensor everywhere": {
+  "one tensor as every argument": {
     run: async (d) => {
       const x = floats(d, [4, 4]);
       d.enqueue(id("copy"), [x, x]);
@@ -517,12 +517,12 @@ export const attacks: Readonly<Record<string, Attack>> = {
       await d.synchronize();
     },
   },
-  "an operation that is not there": { run: (d) => d.enqueue(addon.operations.length, []), refused: "operation: " },
+  "an unknown operation": { run: (d) => d.enqueue(addon.operations.length, []), refused: "operation: " },
   "an unknown attribute": {
     run: (d) => d.enqueue(id("matmul"), [floats(d, [1, 1]), floats(d, [1, 1])], { transposea: true }),
     refused: 'there is no attribute "transposea"',
   },
-  "an error class that is none": { run: () => addon.setErrorClass(3), refused: "errorClass" },
+  "an invalid error class": { run: () => addon.setErrorClass(3), refused: "errorClass" },
   "running out of stack inside a call": {
     run: (d) => {
       const before = d.memory().tensors;

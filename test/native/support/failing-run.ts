@@ -64,5 +64,5 @@ for (let at = from; at <= last; at += step) {
   say({ at, outcome: unhandled === undefined ? outcome : `unhandled: ${unhandled}` });
 }
 if ((await shortTraining(folder, device)) !== expected)
-  throw new Error("what comes after failures is not what came before");
+  throw new Error("the results after the failures differ from those before");
 say({ at: 0, count, outcome: "end" });

@@ -41,7 +41,7 @@ const source = (name: string): string => fileURLToPath(new URL(name, import.meta
 /** The reason why allocations cannot be made to fail on a device here, or an empty string. */
 export function whyNoInjection(device = "cpu"): string {
   if (device === "cuda:emulated" && !findAddon("cuda-emulated").addon) return "there is no emulated addon";
-  if (process.platform !== "linux") return "LD_PRELOAD is of Linux";
+  if (process.platform !== "linux") return "LD_PRELOAD exists only on Linux";
   try {
     execFileSync("cc", ["--version"], { stdio: "ignore" });
   } catch {

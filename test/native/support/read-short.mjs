@@ -21,6 +21,6 @@ if (!failure.message.includes(`${4 * elements} bytes`)) throw failure;
 const count = kept.length;
 kept.length = 0;
 const small = full(device, [3], 2);
-if ((await small.read())[2] !== 2) throw new Error("the device does not go on");
+if ((await small.read())[2] !== 2) throw new Error("the device is not usable afterwards");
 await device.close();
 console.log("ok", count);

@@ -59,7 +59,7 @@ export async function shortTraining(folder: string, name: string): Promise<strin
     const logits = tensor(device, new Float32Array(6), [2, 3]);
     const late = nn.crossEntropy(logits, tensor(device, Int32Array.of(0, 7)));
     const outcome = await late.item().catch((error: unknown) => error);
-    if (!(outcome instanceof StepsizeError)) throw new Error("a label that is no class went unnoticed");
+    if (!(outcome instanceof StepsizeError)) throw new Error("a label that is not a class was not detected");
     if (outcome.code !== "device-failed") throw outcome;
     const parts: string[] = [];
     for (const [name, one] of [...second.model.stateDict(), ...second.optimizer.stateDict()]) {
