@@ -52,7 +52,7 @@ export function line(row: Row): string {
   const { optimizer, adam, moment, batch, loss, lambdaMax, lambdaMin, noiseFloor, negativeMass, kappa, learningRate } =
     row;
   const what = adam ? `${optimizer}, divided by √v̂ + ε` : optimizer;
-  const [fewest, most] = [negativeMass.lowest ?? 0, negativeMass.highest ?? 1].map(percent);
+  const [low, high] = [negativeMass.lowest ?? 0, negativeMass.highest ?? 1].map(percent);
   const cells = [
     what,
     moment,
@@ -61,7 +61,7 @@ export function line(row: Row): string {
     short(lambdaMax),
     short(lambdaMin),
     short(noiseFloor),
-    `${fewest} … ${most}`,
+    `${low} … ${high}`,
     `${kappa.lowerBoundOnly ? "≥ " : ""}${short(kappa.estimate)}`,
     short(learningRate * lambdaMax),
   ];

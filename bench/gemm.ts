@@ -11,7 +11,7 @@ export async function gemm(threads: number): Promise<Result[]> {
     const repeats = Math.max(2, Math.round(2 ** 34 / n ** 3));
     const a = ops.uniform(device, [n, n], { seed: 1 });
     const b = ops.uniform(device, [n, n], { seed: 2 });
-    const ours: Contender = {
+    const stepsize: Contender = {
       name: "stepsize",
       run: async () => {
         await device.synchronize();
@@ -24,7 +24,7 @@ export async function gemm(threads: number): Promise<Result[]> {
     const arrays = [1, 2, 3].map(() => new Float32Array(n * n).fill(0.5)) as [Float32Array, Float32Array, Float32Array];
     const openblas: Contender = { name: "OpenBLAS", run: () => baseline.openblasGemm(n, ...arrays, threads, repeats) };
     const about = { name: `gemm ${n}`, threads, work: { amount: 2 * n ** 3, unit: "GFLOP/s" } } as const;
-    results.push(await compare(about, baseline.hasOpenblas() ? [openblas, ours] : [ours]));
+    results.push(await compare(about, baseline.hasOpenblas() ? [openblas, stepsize] : [stepsize]));
     a.dispose();
     b.dispose();
   }

@@ -23,8 +23,8 @@ if (unknown.length > 0) {
   console.error(`unknown benchmark ${unknown.join(", ")}; expected ${Object.keys(benchmarks).join(", ")}`);
   process.exit(2);
 }
-const most = availableParallelism();
-const threadCounts = values.threads?.split(",").map(Number) ?? [...new Set([1, Math.min(2, most)])];
+const maxThreads = availableParallelism();
+const threadCounts = values.threads?.split(",").map(Number) ?? [...new Set([1, Math.min(2, maxThreads)])];
 
 const results: Result[] = [];
 for (const name of chosen)
@@ -36,11 +36,11 @@ for (const name of chosen)
 
 if (values.save) {
   const cpu = cpus()[0]?.model ?? "unknown CPU";
-  const slug = `${cpu} ${most} cores`.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  const slug = `${cpu} ${maxThreads} cores`.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
   const folder = join(import.meta.dirname, "results");
   const file = join(folder, `${values.machine ?? slug}.json`);
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
-  const about = { cpu, cores: most, node: process.version, commit, date: new Date().toISOString().slice(0, 10) };
+  const about = { cpu, cores: maxThreads, node: process.version, commit, date: new Date().toISOString().slice(0, 10) };
   const command = `npm run bench -- ${process.argv.slice(2).join(" ")}`;
   mkdirSync(folder, { recursive: true });
   writeFileSync(file, `${JSON.stringify({ command, ...about, results }, null, 2)}\n`);

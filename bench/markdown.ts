@@ -14,13 +14,13 @@ export interface ResultsFile {
 /** The results as a Markdown table below the machine and the command. */
 export function format({ command, cpu, cores, node, commit, date, results }: ResultsFile): string {
   const rows = results.flatMap((result) => {
-    const ours = Object.keys(result.milliseconds).filter((name) => name.startsWith("stepsize"));
-    const others = Object.keys(result.milliseconds).filter((name) => !name.startsWith("stepsize"));
-    return ours.map((name) => {
-      const own = result.milliseconds[name] as number;
-      const peers = others.map((other) => `${other} ${digits(result.milliseconds[other] as number)}`).join(", ");
+    const stepsizeNames = Object.keys(result.milliseconds).filter((name) => name.startsWith("stepsize"));
+    const peerNames = Object.keys(result.milliseconds).filter((name) => !name.startsWith("stepsize"));
+    return stepsizeNames.map((name) => {
+      const median = result.milliseconds[name] as number;
+      const peers = peerNames.map((other) => `${other} ${digits(result.milliseconds[other] as number)}`).join(", ");
       const what = name === "stepsize" ? result.name : `${result.name}: ${name.slice("stepsize ".length)}`;
-      return `| ${what} | ${result.threads} | ${digits(own)} | ${peers || "none found"} |`;
+      return `| ${what} | ${result.threads} | ${digits(median)} | ${peers || "none found"} |`;
     });
   });
   return [

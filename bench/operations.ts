@@ -69,15 +69,15 @@ async function measure(device: Device, peer: TorchPeer | undefined, rounds: numb
   if (peer && one.torch) contenders.push({ name: "torch", run: () => peer.ask(question, 10) as Promise<Pass> });
   const passes = await interleave(contenders, rounds);
   const times = (name: string) => passes.get(name)?.map(({ milliseconds }) => milliseconds);
-  const ours = times("stepsize") as number[];
+  const stepsizeTimes = times("stepsize") as number[];
   const ratio = (name: string) => {
     const list = times(name);
-    return list ? { [name]: ratioOf(list, ours) } : {};
+    return list ? { [name]: ratioOf(list, stepsizeTimes) } : {};
   };
   for (const each of [...inputs, to, from]) each.dispose();
   stopwatch.dispose();
   device.trim();
-  const milliseconds = spreadOf(ours).median;
+  const milliseconds = spreadOf(stepsizeTimes).median;
   const { name, operation, work: amount } = one;
   const perSecond = amount.amount / milliseconds / (amount.unit === "GB/s" ? 1e6 : 1e9);
   return {

@@ -73,7 +73,7 @@ export async function step(threads: number): Promise<Result[]> {
         optimizer.step();
         optimizer.zeroGrad();
       });
-    const ours: Contender = {
+    const stepsize: Contender = {
       name: "stepsize",
       run: async () => {
         await device.synchronize();
@@ -84,7 +84,7 @@ export async function step(threads: number): Promise<Result[]> {
       },
     };
     const peers = torch ? torchCases.map((what) => torchContender(torch, `PyTorch ${what}`, what, repeats)) : [];
-    results.push(await compare({ name, threads, work: { amount: items, unit: "items/s" } }, [...peers, ours]));
+    results.push(await compare({ name, threads, work: { amount: items, unit: "items/s" } }, [...peers, stepsize]));
   }
   await torch?.close();
   await device.close();

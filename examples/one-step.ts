@@ -29,11 +29,11 @@ const optimizer = new AdamW(layer.parameters(), { lr, betas: [beta1, beta2], eps
 
 let largest = 0;
 /** Prints the difference between the library's values and ours, relative to the largest of ours. */
-function compare(stage: string, ours: ArrayLike<number>, theirs: ArrayLike<number>): void {
-  const scale = Math.max(...Array.from(ours, Math.abs));
-  const difference = Math.max(...Array.from(ours, (value, i) => Math.abs(value - theirs[i]!))) / scale;
+function compare(stage: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+  const scale = Math.max(...Array.from(actual, Math.abs));
+  const difference = Math.max(...Array.from(actual, (value, i) => Math.abs(value - expected[i]!))) / scale;
   largest = Math.max(largest, difference);
-  console.log(`  ${stage.padEnd(14)} ${Array.from(ours).slice(0, 3).map((value) => value.toFixed(6).padStart(10))} …  ${difference.toExponential(1)}`); // biome-ignore format: one line
+  console.log(`  ${stage.padEnd(14)} ${Array.from(actual).slice(0, 3).map((value) => value.toFixed(6).padStart(10))} …  ${difference.toExponential(1)}`); // biome-ignore format: one line
 }
 
 for (let step = 0; step < budget; step++) {

@@ -81,14 +81,14 @@ function trainWithTfjs(steps: number, optimizer: tf.Optimizer): number[] {
 // matters.
 const rate = 0.02;
 const epsilon = 1e-3;
-const theirs = trainWithTfjs(50, tf.train.adam(rate, 0.9, 0.999, epsilon));
-const ours = trainWithStepsize(50, { lr: rate, betas: [0.9, 0.999], epsilon, weightDecay: 0 });
+const tfjsLosses = trainWithTfjs(50, tf.train.adam(rate, 0.9, 0.999, epsilon));
+const stepsizeLosses = trainWithStepsize(50, { lr: rate, betas: [0.9, 0.999], epsilon, weightDecay: 0 });
 console.log("constant rate, no decay:");
 for (const step of [0, 10, 20, 30, 40, 49])
   console.log(
-    `  step ${step}: loss ${theirs[step]!.toPrecision(8)} with tfjs's Adam, ${ours[step]!.toPrecision(8)} here`,
+    `  step ${step}: loss ${tfjsLosses[step]!.toPrecision(8)} with tfjs's Adam, ${stepsizeLosses[step]!.toPrecision(8)} here`,
   );
-const differences = ours.map((loss, step) => Math.abs(loss / theirs[step]! - 1));
+const differences = stepsizeLosses.map((loss, step) => Math.abs(loss / tfjsLosses[step]! - 1));
 console.log(`  largest relative difference over 50 steps: ${Math.max(...differences).toExponential(1)}`);
 
 const budget = 500;

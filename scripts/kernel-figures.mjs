@@ -36,8 +36,8 @@ function baseOf(kernel) {
 
 /** A single number if all are equal, otherwise the smallest and the largest. */
 function range(values, text = String) {
-  const [least, most] = [Math.min(...values), Math.max(...values)].map(text);
-  return least === most ? least : `${least} to ${most}`;
+  const [smallest, largest] = [Math.min(...values), Math.max(...values)].map(text);
+  return smallest === largest ? smallest : `${smallest} to ${largest}`;
 }
 
 function familyTable({ title, source, kernels: costs }, all) {

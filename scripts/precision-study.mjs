@@ -60,10 +60,10 @@ const sections = models.map(({ model }) => {
     runs.filter((run) => run.model === model && run.precision === precision).map((run) => run[what]);
   const rows = ["training", "test"].map((what) => {
     const [wide, low] = [of("float32", what), of("bf16", what)];
-    const [least, most] = [Math.min(...wide), Math.max(...wide)];
-    const inside = mean(low) >= least && mean(low) <= most;
+    const [lowest, highest] = [Math.min(...wide), Math.max(...wide)];
+    const inside = mean(low) >= lowest && mean(low) <= highest;
     const differences = low.map((value, i) => value - wide[i]);
-    return `| ${[what, wide.map(text).join(", "), low.map(text).join(", "), `${text(least)} to ${text(most)}`, `${text(mean(low))}, ${inside ? "inside" : "outside"}`, differences.map((d) => (d >= 0 ? `+${text(d)}` : `−${text(-d)}`)).join(", ")].join(" | ")} |`;
+    return `| ${[what, wide.map(text).join(", "), low.map(text).join(", "), `${text(lowest)} to ${text(highest)}`, `${text(mean(low))}, ${inside ? "inside" : "outside"}`, differences.map((d) => (d >= 0 ? `+${text(d)}` : `−${text(-d)}`)).join(", ")].join(" | ")} |`;
   });
   return `## ${model}\n\n| loss | float32 | bf16 | spread of float32 | mean of bf16 | bf16 − float32 |\n| --- | --- | --- | --- | --- | --- |\n${rows.join("\n")}`;
 });

@@ -111,8 +111,7 @@ function buildAddon() {
     fail("no C++ compiler found; install one for C++20, such as g++ 12 (apt install g++)");
   if (works("python3") && works("make")) return runNodeGyp();
   const headers = nodeHeaders();
-  if (!headers)
-    fail("neither Python nor the headers of Node are installed; install python3 and make");
+  if (!headers) fail("neither Python nor the headers of Node are installed; install python3 and make");
   run(process.execPath, [join(root, "scripts", "compile-addon.mjs"), headers, join(root, "build", "Release")]);
 }
 

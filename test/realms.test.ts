@@ -118,15 +118,15 @@ describe("arrays of another realm are accepted", () => {
       const prepare = (raw: Tensor) => raw;
       return lib.evaluate(source, { model, device, loss: nn.crossEntropy, prepare });
     };
-    const ours = await evaluation(
+    const reference = await evaluation(
       given(
         (...v) => Float32Array.of(...v),
         (...v) => Int32Array.of(...v),
       ),
     );
-    expect(await evaluation(given(floats, ints))).toEqual(ours);
+    expect(await evaluation(given(floats, ints))).toEqual(reference);
     const found = await lib.curvature(model, await data.fromIterable([given(floats, ints)]).at(0), { steps: 2 });
-    expect(found.loss).toBeCloseTo(ours.loss, 6);
+    expect(found.loss).toBeCloseTo(reference.loss, 6);
   });
 
   test("by optimizers, with the same bits", () => {

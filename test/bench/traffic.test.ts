@@ -40,9 +40,9 @@ await onEveryDevice("traffic", (device: Device) => {
     for (const [l, list] of lists.entries())
       for (const [t, one] of list.entries()) {
         const gradient = before[1]![t]!;
-        const own = before[l]![t]!;
+        const initial = before[l]![t]!;
         const isCopy = copies && l === types.length - 1;
-        const expected = own.map((bits, i) => {
+        const expected = initial.map((bits, i) => {
           const added = fitted(gradient[i]!, types[l]!);
           return l === 1 ? bits : isCopy ? added : (bits ^ added) >>> 0;
         });

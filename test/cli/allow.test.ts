@@ -32,23 +32,23 @@ beforeAll(async () => {
 
 describe("data that were moved", () => {
   test("are refused without --data; with it the run has the same bits, and the next resume finds them", async () => {
-    const own = tinyData(folder());
-    const moved = trainTiny(own, "--budget", "80", "--checkpoint-every", "10", "--phi", "5", "--warmup", "4");
+    const original = tinyData(folder());
+    const moved = trainTiny(original, "--budget", "80", "--checkpoint-every", "10", "--phi", "5", "--warmup", "4");
     const interrupt = { signal: "SIGINT", file: join(cwd, "moved/metrics.jsonl"), lines: 25 } as const;
     expect((await run([...moved, "--run", "moved"], { cwd, interrupt })).code).toBe(130);
     const place = join(folder(), "elsewhere and renamed");
-    renameSync(own, place);
+    renameSync(original, place);
     const lost = await run(["train", "--resume", "moved"], { cwd });
     expect([lost.code, lost.stderr]).toEqual([1, expect.stringContaining("say with --data where they are")]);
     const again = { signal: "SIGINT", file: join(cwd, "moved/metrics.jsonl"), lines: 45 } as const;
     const found = await run(["train", "--resume", "moved", "--data", `idx:${place}`], { cwd, interrupt: again });
     expect(found.code, found.stderr).toBe(130);
-    expect(found.stderr).toContain(`data idx:${own} → idx:${place}`);
+    expect(found.stderr).toContain(`data idx:${original} → idx:${place}`);
     expect(configOf("moved").data).toBe(`idx:${place}`);
     const { code, stderr } = await run(["train", "--resume", "moved"], { cwd });
     expect(code, stderr).toBe(0);
     expect(lossesOf(join(cwd, "moved"))).toEqual(lossesOf(join(cwd, "whole")));
-    renameSync(place, own);
+    renameSync(place, original);
   });
 
   test("other data are refused, also under the old path, unless --allow data is given", async () => {

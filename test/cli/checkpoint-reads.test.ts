@@ -19,10 +19,7 @@ beforeAll(async () => {
 });
 
 /** How often a command reads each byte of a checkpoint's tensors, by the tensors' names: the most and the least. */
-async function timesRead(
-  args: readonly string[],
-  path = newest,
-): Promise<Map<string, { most: number; least: number }>> {
+async function timesRead(args: readonly string[], path = newest): Promise<Map<string, { max: number; min: number }>> {
   const out = join(folder(), "reads.json");
   const before = `export NODE_OPTIONS='--import ${counting}' COUNT_READS='${out}'`;
   const { code, stderr } = await run(args, { cwd, before });
@@ -44,9 +41,9 @@ async function timesRead(
           data_offsets: [from, to],
         },
       ]) => {
-        const own = times.subarray(start + from, start + to);
-        const [most, least] = [own.reduce((a, b) => Math.max(a, b)), own.reduce((a, b) => Math.min(a, b))];
-        return [name, { most, least }];
+        const counts = times.subarray(start + from, start + to);
+        const [max, min] = [counts.reduce((a, b) => Math.max(a, b)), counts.reduce((a, b) => Math.min(a, b))];
+        return [name, { max, min }];
       },
     ),
   );
@@ -55,7 +52,7 @@ async function timesRead(
 test("train --resume reads every tensor twice: to compare it with its checksum, and to load it", async () => {
   const times = await timesRead(["train", "--resume", "run"]);
   expect([...times.keys()].some((name) => name.startsWith("optimizer.") && name.endsWith(".expAvg"))).toBe(true);
-  for (const [name, { most, least }] of times) expect([name, least, most]).toEqual([name, 2, 2]);
+  for (const [name, { max, min }] of times) expect([name, min, max]).toEqual([name, 2, 2]);
 });
 
 test.each([
@@ -70,9 +67,9 @@ test.each([
       ["run", newest, 2],
       [alone, alone, 1],
     ] as const)
-      for (const [name, { most, least }] of await timesRead([command, "--checkpoint", checkpoint, ...more], path)) {
+      for (const [name, { max, min }] of await timesRead([command, "--checkpoint", checkpoint, ...more], path)) {
         const times = name.startsWith("model.") ? expected : name === "optimizer.state" ? 1 : 0;
-        expect([name, least, most]).toEqual([name, times, times]);
+        expect([name, min, max]).toEqual([name, times, times]);
       }
   },
 );

@@ -22,7 +22,7 @@ const settings = {
   extensions: 1,
   finalSeeds: [1, 2, 3],
 };
-const own = ["--device", "cpu", "--threads", "1"];
+const cpuFlags = ["--device", "cpu", "--threads", "1"];
 
 /** A folder of a study with its settings, in the working directory. */
 function studyFolder(name: string, more: object = {}): string {
@@ -31,7 +31,7 @@ function studyFolder(name: string, more: object = {}): string {
   return name;
 }
 
-const compare = (...args: string[]) => run(["compare", ...own, ...args], { cwd });
+const compare = (...args: string[]) => run(["compare", ...cpuFlags, ...args], { cwd });
 
 /** The records of a study without what depends on time. */
 const recordsOf = (name: string) =>
@@ -97,7 +97,7 @@ describe("a disturbed study", () => {
     async (signal) => {
       const name = studyFolder(`stopped-by-${signal}`);
       const interrupt = { signal, file: join(cwd, name, "runs.jsonl"), lines: 3 };
-      const { code, stderr } = await run(["compare", ...own, "--study", name], { cwd, interrupt });
+      const { code, stderr } = await run(["compare", ...cpuFlags, "--study", name], { cwd, interrupt });
       expect(code).toBe(130);
       expect(stderr).toContain("interrupted; continue with:\n  node ");
       expect(stderr).toMatch(new RegExp(`main\\.js compare --study ${name}\n$`));
@@ -114,7 +114,7 @@ describe("a disturbed study", () => {
     for (const runs of [1, 4, 7, 8]) {
       const file = join(cwd, name, "runs.jsonl");
       const interrupt = { signal: "SIGKILL", file, lines: runs, delay: Math.random() * 20 } as const;
-      expect((await run(["compare", ...own, "--study", name], { cwd, interrupt })).signal).toBe("SIGKILL");
+      expect((await run(["compare", ...cpuFlags, "--study", name], { cwd, interrupt })).signal).toBe("SIGKILL");
     }
     expect((await compare("--study", name)).code).toBe(0);
     expect(recordsOf(name)).toEqual(recordsOf("whole"));
@@ -151,7 +151,7 @@ describe("a disturbed study", () => {
 
   test("two processes cannot work in one folder", async () => {
     const name = studyFolder("shared", { steps: 1500 });
-    const { child, done } = start(["compare", ...own, "--study", name], { cwd });
+    const { child, done } = start(["compare", ...cpuFlags, "--study", name], { cwd });
     await linesIn(join(cwd, name, "runs.jsonl"), 1);
     const { code, stderr } = await compare("--study", name);
     expect(code).toBe(1);
@@ -166,7 +166,7 @@ describe("a disturbed study", () => {
   test("a full disk is reported as such, and the results so far are kept", async () => {
     const name = studyFolder("full");
     // Files may have so many blocks of 512 bytes: the records do not fit.
-    const { code, stderr } = await run(["compare", ...own, "--study", name], {
+    const { code, stderr } = await run(["compare", ...cpuFlags, "--study", name], {
       cwd,
       before: "trap '' XFSZ; ulimit -f 4",
     });
@@ -271,8 +271,8 @@ describe("sources of the settings", () => {
     expect(readFileSync(join(cwd, "again/study.json"), "utf8")).toBe(stored);
     const runs = readFileSync(join(cwd, "again/runs.jsonl"), "utf8");
     // Repeating a default changes nothing. Another value than the study's is refused.
-    const said = await compare(...command, "--validation", "0.1", "--kind", "training");
-    expect([said.code, said.stderr]).toEqual([0, ""]);
+    const repeated = await compare(...command, "--validation", "0.1", "--kind", "training");
+    expect([repeated.code, repeated.stderr]).toEqual([0, ""]);
     const changed = await compare(...command, "--validation", "0.2");
     expect(changed.code).toBe(2);
     expect(changed.stderr).toContain("error: --validation: expected the setting in again/study.json");

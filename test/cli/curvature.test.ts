@@ -156,8 +156,8 @@ describe("the suggestion", () => {
     // AdamW's rates do not apply to plain gradient descent.
     const { suggestion: free } = await suggestionOf("--checkpoint", "adam");
     expect(free.maxLr).toBeCloseTo(1 / free.curvature[0], 6);
-    const { suggestion: own } = await suggestionOf("--checkpoint", "adam", "--adam");
-    expect(own.maxLr).toBeLessThanOrEqual(0.001);
+    const { suggestion: suggestionForAdam } = await suggestionOf("--checkpoint", "adam", "--adam");
+    expect(suggestionForAdam.maxLr).toBeLessThanOrEqual(0.001);
   });
 
   test("is for another budget and rate if these are given", async () => {
@@ -246,11 +246,7 @@ describe("refused uses", () => {
       "expected the state of Adam or AdamW, got SGD",
     ],
     ["one product", ["--checkpoint", "sgd", "--steps", "1"], "--steps: expected a whole number of at least 2, got 1"],
-    [
-      "a share of 1",
-      ["--checkpoint", "sgd", "--share", "1"],
-      "--share: expected a number above 0 and below 1, got 1",
-    ],
+    ["a share of 1", ["--checkpoint", "sgd", "--share", "1"], "--share: expected a number above 0 and below 1, got 1"],
     [
       "more items than the data have",
       ["--checkpoint", "sgd", "--batch", "97"],

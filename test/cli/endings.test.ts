@@ -12,7 +12,7 @@ const { cwd, args, checkpointsOf } = wholeRun();
 const resultOf = (name: string) => JSON.parse(readFileSync(join(cwd, name, "result.json"), "utf8"));
 const whole = () => lossesOf(join(cwd, "whole"));
 
-async function expectGoesOn(name: string): Promise<void> {
+async function expectContinues(name: string): Promise<void> {
   const { code, stderr } = await run(["train", "--resume", name], { cwd });
   expect(code, stderr).toBe(0);
   expect(lossesOf(join(cwd, name))).toEqual(whole());
@@ -74,7 +74,7 @@ describe("a closed terminal", () => {
     const steps = metricsOf(join(cwd, "hung")).length;
     expect(steps).toBeLessThan(budget);
     expect((await readCheckpoint(checkpointsOf("hung")[0] as string)).info.step).toBe(steps);
-    await expectGoesOn("hung");
+    await expectContinues("hung");
   });
 });
 
@@ -89,7 +89,7 @@ describe.each(["exception", "rejection"] as const)("an uncaught %s", (signal) =>
     expect(steps).toBeLessThan(budget);
     expect(resultOf(signal)).toMatchObject({ status: "failed", steps, error: "an error of the test" });
     expect((await readCheckpoint(checkpointsOf(signal)[0] as string)).info.step).toBe(steps);
-    await expectGoesOn(signal);
+    await expectContinues(signal);
   });
 });
 
@@ -103,7 +103,7 @@ describe.each(["ENOSPC", "EIO"] as const)("records that cannot be written (%s)",
     const steps = metricsOf(join(cwd, name)).length;
     expect(failed.stderr).toContain(`The last checkpoint is ${name}/checkpoints/step-${steps}.safetensors.`);
     expect((await readCheckpoint(checkpointsOf(name)[0] as string)).info.step).toBe(steps);
-    await expectGoesOn(name);
+    await expectContinues(name);
   });
 
   test("from then on fail the run with a checkpoint, from which it continues", async () => {
@@ -129,7 +129,7 @@ test("an evaluation that cannot be recorded fails the run with a checkpoint of i
   const { code, stderr } = await run(often, { cwd, breakWrites });
   expect(code).toBe(1);
   expect(stderr).toContain("The last checkpoint is evaluated/checkpoints/step-60.safetensors");
-  await expectGoesOn("evaluated");
+  await expectContinues("evaluated");
 });
 
 describe("signals", () => {

@@ -69,17 +69,20 @@ test("a half-written last line is cut off with a notice", async () => {
   expect(textOf("half").startsWith(whole)).toBe(true);
 });
 
-describe.each(["metrics.jsonl", "evaluations.jsonl"])("a damaged line of %s is an error that names the line", (file) => {
-  test.each(["null", "[]", "{}", "not JSON", '{"step":"1"}'])("%s", async (line) => {
-    const name = `damaged-${file}-${line.length}`;
-    const damaged = copy(name);
-    const [first, , ...rest] = textOf(name, file).split("\n");
-    writeFileSync(join(damaged, file), [first, line, ...rest].join("\n"));
-    const { code, stderr } = await run(["train", "--resume", name], { cwd });
-    expect(code).toBe(1);
-    expect(stderr).toContain(`error: ${name}/${file}:2: `);
-    expect(stderr).toContain("Mend the line");
-    expect(stderr).not.toMatch(/TypeError|Cannot read|STEPSIZE_DEBUG/);
-    expect(textOf(name, file).split("\n")[1]).toBe(line);
-  });
-});
+describe.each(["metrics.jsonl", "evaluations.jsonl"])(
+  "a damaged line of %s is an error that names the line",
+  (file) => {
+    test.each(["null", "[]", "{}", "not JSON", '{"step":"1"}'])("%s", async (line) => {
+      const name = `damaged-${file}-${line.length}`;
+      const damaged = copy(name);
+      const [first, , ...rest] = textOf(name, file).split("\n");
+      writeFileSync(join(damaged, file), [first, line, ...rest].join("\n"));
+      const { code, stderr } = await run(["train", "--resume", name], { cwd });
+      expect(code).toBe(1);
+      expect(stderr).toContain(`error: ${name}/${file}:2: `);
+      expect(stderr).toContain("Mend the line");
+      expect(stderr).not.toMatch(/TypeError|Cannot read|STEPSIZE_DEBUG/);
+      expect(textOf(name, file).split("\n")[1]).toBe(line);
+    });
+  },
+);

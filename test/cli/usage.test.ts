@@ -84,11 +84,7 @@ describe("a usage error exits with 2 and one message", () => {
       ["tokenize", "x", "--out", "y", "--tokenizer", "gpt"],
       '--tokenizer: expected one of bytes, gpt2, cl100k_base, o200k_base, got "gpt"; did you mean gpt2?',
     ],
-    [
-      "an invalid share",
-      ["tokenize", "x", "--out", "y", "--test", "1"],
-      "--test: expected a number from 0 to below",
-    ],
+    ["an invalid share", ["tokenize", "x", "--out", "y", "--test", "1"], "--test: expected a number from 0 to below"],
     ["a negative temperature", ["generate", "--temperature", "-1"], "--temperature: expected a number of at least 0"],
     ["a top-k of 0", ["generate", "--top-k", "0"], "--top-k: expected a whole number of at least 1"],
     ["no model to generate with", ["generate"], "--checkpoint: expected"],

@@ -44,10 +44,10 @@ function torchFile(): { path: string; shortcut: Float32Array } {
   const { tensors } = golden.networks.find(({ name }) => name === "resnet20")!;
   const kept = tensors.filter(([name]) => !/^layer\d\.[12]\./.test(name));
   const stored = kept.map(([name, shape], k) => {
-    const own = name === "conv1.weight" ? [16, 1, 3, 3] : shape;
-    const size = own.reduce((product, length) => product * length, 1);
+    const storedShape = name === "conv1.weight" ? [16, 1, 3, 3] : shape;
+    const size = storedShape.reduce((product, length) => product * length, 1);
     // Variances are not negative.
-    return [name, float32(own, numbers(size, k, name.endsWith("running_var") ? 2 : 0))] as const;
+    return [name, float32(storedShape, numbers(size, k, name.endsWith("running_var") ? 2 : 0))] as const;
   });
   const tensorsByName = new Map(stored);
   const path = writeStored(join(folder(), "torch.safetensors"), tensorsByName);

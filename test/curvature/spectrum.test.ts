@@ -219,15 +219,15 @@ describe("the computation", () => {
   const ones = new Float64Array(50).fill(1);
 
   test("reports every product, and stops on request with its results so far", async () => {
-    const told: [number, number][] = [];
+    const reports: [number, number][] = [];
     const found = await spectrum(diagonal, ones, {
       steps: 20,
       onStep: (done, steps) => {
-        told.push([done, steps]);
+        reports.push([done, steps]);
         return done < 7;
       },
     });
-    expect(told).toEqual([1, 2, 3, 4, 5, 6, 7].map((done) => [done, 20]));
+    expect(reports).toEqual([1, 2, 3, 4, 5, 6, 7].map((done) => [done, 20]));
     expect(found).toEqual(await spectrum(diagonal, ones, { steps: 7 }));
   });
 

@@ -72,9 +72,9 @@ describe("augmentation", () => {
     const set = images(25);
     const options = { size: 10, dropLast: false, prefetch: 0, seed: 4 } as const;
     const made = set.batches({ ...options, augment: { pad: 2, flip: true } });
-    const told = set.batches({ ...options, augment: { pad: 2, flip: true, on: "device" } });
-    expect(told.toJSON()).toEqual(made.toJSON());
-    const [expected, got] = [await take(made.from(0), 6), await take(told.from(0), 6)];
+    const onDevice = set.batches({ ...options, augment: { pad: 2, flip: true, on: "device" } });
+    expect(onDevice.toJSON()).toEqual(made.toJSON());
+    const [expected, got] = [await take(made.from(0), 6), await take(onDevice.from(0), 6)];
     for (const [step, { inputs, labels, moves, size }] of got.entries()) {
       expect(moves).toHaveLength(3 * size);
       const windows = (labels as number[]).map((item, i) => {
@@ -86,7 +86,7 @@ describe("augmentation", () => {
       expect(windows.flat()).toEqual(Array.from(expected[step]!.inputs.data));
       expect(expected[step]!.moves).toBeUndefined();
     }
-    for (const { moves } of await take(told.once(), 3)) expect(moves).toBeUndefined();
+    for (const { moves } of await take(onDevice.once(), 3)) expect(moves).toBeUndefined();
     expect(() => set.batches({ size: 5, augment: { flip: true, on: "gpu" as "host" } })).toThrow('"host" or "device"');
   });
 

@@ -52,7 +52,11 @@ const cases = [0, 1, 2, 5].flatMap((prefetch): Case[] => {
     [`small ones, prefetch ${prefetch}`, () => batches(4), false],
     [`large ones, prefetch ${prefetch}`, () => batches(64), prefetch > 0],
     [`float targets, prefetch ${prefetch}`, () => batches(64, {}, "targets"), prefetch > 0],
-    [`augmented on the host, prefetch ${prefetch}`, () => batches(64, { augment: { pad: 2, flip: true } }), prefetch > 0],
+    [
+      `augmented on the host, prefetch ${prefetch}`,
+      () => batches(64, { augment: { pad: 2, flip: true } }),
+      prefetch > 0,
+    ],
     [
       `augmented on the device, prefetch ${prefetch}`,
       () => batches(64, { augment: { pad: 2, flip: true, on: "device" } }),
@@ -107,7 +111,7 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
   it("have the same numbers if their memory is reused, until the next one is drawn", async () => {
     const source = await open();
     for (const walk of [(options?: { reuse: boolean }) => source.from(3, options), source.once.bind(source)]) {
-      const own = (await collect(walk(), 12)).map(({ drawn }) => drawn);
+      const copies = (await collect(walk(), 12)).map(({ drawn }) => drawn);
       const borrowed: unknown[] = [];
       const buffers = new Set<ArrayBufferLike>();
       for await (const batch of walk({ reuse: true })) {
@@ -119,7 +123,7 @@ describe.each(cases)("batches that were collected, %s", (_, make, offThread) => 
         for (const buffer of buffersOf(batch)) buffers.add(buffer);
         if (borrowed.length === 12) break;
       }
-      expect(borrowed).toEqual(own);
+      expect(borrowed).toEqual(copies);
       // As many as are gathered ahead, and the one in use.
       const ahead = offThread ? 5 : 0;
       if (offThread !== undefined) expect(buffers.size).toBeLessThanOrEqual((ahead + 1) * 3);

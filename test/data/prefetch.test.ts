@@ -106,10 +106,10 @@ describe("batches gathered on a thread", () => {
 
   it("are rejected by close if they are not finished", async () => {
     const source = batches();
-    const asked = source.at(0);
+    const pending = source.at(0);
     const loop = source.from(0);
     const drawn = loop.next();
-    const refused = [expectError(() => asked, "invalid-state", "closed"), expectError(() => drawn, "invalid-state")];
+    const refused = [expectError(() => pending, "invalid-state", "closed"), expectError(() => drawn, "invalid-state")];
     await source.close();
     await Promise.all(refused);
   });
@@ -166,7 +166,7 @@ describe("the thread", () => {
   });
 
   it("rejects all pending requests if it fails, and starts again", async () => {
-    const thread = threadWith(`let asked = 0;
+    const thread = threadWith(`let requests = 0;
       parentPort.on("message", ({ id, place }) => {
         if (place.index === 13) throw new RangeError("unlucky");
         if (place.index < 13) parentPort.postMessage(id);

@@ -146,8 +146,8 @@ describe("splits", () => {
     const out = join(folder(), "tokens");
     const words = ["documents for each of train, validation, test", 'got "2 in all"', "divide the text"];
     await expectError(() => data.tokenize([two], { out }), "invalid-argument", ...words);
-    const most = { out, validation: 0.5, test: 0.5 };
-    await expectError(() => data.tokenize([two], most), "invalid-argument", "leave some for training, got 1");
+    const shares = { out, validation: 0.5, test: 0.5 };
+    await expectError(() => data.tokenize([two], shares), "invalid-argument", "leave some for training, got 1");
     for (const share of [-0.1, 1, Number.NaN, "0.1"]) {
       const wrong = { out, validation: share as number };
       await expectError(() => data.tokenize([two], wrong), "invalid-argument", "validation: expected a share from 0");

@@ -179,8 +179,8 @@ describe("the description of batches", () => {
       const text = await data.tokens(path, { context: 4, ...options });
       return JSON.stringify(batches(text, { size, seed, prefetch: size }).toJSON());
     };
-    const own = await json();
-    expect(JSON.parse(own)).toEqual({
+    const jsonBefore = await json();
+    expect(JSON.parse(jsonBefore)).toEqual({
       dataset: "numbers (train)",
       tokens: 100,
       digest: "digest of train",
@@ -191,10 +191,10 @@ describe("the description of batches", () => {
     const moved = `${path}-moved`;
     renameSync(path, moved);
     const there = await data.tokens(moved, { context: 4 });
-    expect(JSON.stringify(batches(there, { size: 2 }).toJSON())).toBe(own);
+    expect(JSON.stringify(batches(there, { size: 2 }).toJSON())).toBe(jsonBefore);
     renameSync(moved, path);
     for (const other of [json({ split: "test" }), json({ context: 5 }), json({}, 3), json({}, 2, 1)])
-      expect(await other).not.toBe(own);
+      expect(await other).not.toBe(jsonBefore);
   });
 });
 
@@ -205,8 +205,8 @@ describe("a closed source", () => {
     for (let time = 0; time < 10; time++) {
       const busy = text.batches({ size: 300 });
       await busy.at(0);
-      const asked = busy.at(1);
-      const refused = expectError(() => asked, "invalid-state", "the batches of numbers (train) were closed");
+      const pending = busy.at(1);
+      const refused = expectError(() => pending, "invalid-state", "the batches of numbers (train) were closed");
       await busy.close();
       await refused;
     }
@@ -256,12 +256,12 @@ describe("bare files", () => {
       return text.digest;
     };
     const long = idBytes("uint16", counting(50_000));
-    const own = await digest(long);
-    expect(await digest(long)).toBe(own);
+    const digestBefore = await digest(long);
+    expect(await digest(long)).toBe(digestBefore);
     for (const at of [0, 50_001, 99_999]) {
       const changed = Uint8Array.from(long);
       changed[at]! ^= 1;
-      expect(await digest(changed)).not.toBe(own);
+      expect(await digest(changed)).not.toBe(digestBefore);
     }
     expect(await digest(new Uint8Array(9000))).not.toBe(await digest(new Uint8Array(9002)));
   });

@@ -12,8 +12,8 @@ describe("docs/coming-from-pytorch.md", () => {
   test.each(examplesIn(page).map((text, i) => [i, text] as const))(
     "example %i prints the text of its comment",
     (_, text) => {
-      const [, said] = text.match(/console\.log\(.*\); \/\/ (.*)\n/) as string[];
-      expect(output(text).trim()).toBe(said);
+      const [, comment] = text.match(/console\.log\(.*\); \/\/ (.*)\n/) as string[];
+      expect(output(text).trim()).toBe(comment);
     },
   );
 

@@ -34,7 +34,7 @@ describe("docs/models.md", () => {
   test("the examples run as written", () => {
     const network = golden.networks.find(({ name, stem }) => name === "resnet50" && stem === "imagenet")!;
     renameSync(writeTorchWeights(path(), network), join(path(), "resnet50.safetensors"));
-    const [load, tune, decoder, own, ...more] = examplesIn(page);
+    const [load, tune, decoder, custom, ...more] = examplesIn(page);
     expect(more).toEqual([]);
     const shapes = "console.log(model.stages, tuned.classifier.weight.shape, model.training);";
     expect(output(`${load}${tune}${shapes}await device.close();`)).toBe("[ 3, 4, 6, 3 ] [ 5, 2048 ] false\n");
@@ -45,6 +45,6 @@ describe("docs/models.md", () => {
       const probe = new Probe(device);
       console.log([...probe.stateDict().keys()].every((path) => probe.torchNames().names.has(path)));
       await device.close();`;
-    expect(output(`${own}${probe}`)).toBe("true\n");
+    expect(output(`${custom}${probe}`)).toBe("true\n");
   });
 });

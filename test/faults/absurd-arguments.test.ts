@@ -130,8 +130,10 @@ describe("a study", () => {
 
 test("images of 65535² pixels in an almost empty file are refused before memory is allocated", () => {
   for (const kind of ["P2", "P3", "P5", "P6"])
-    for (const most of [255, 65_535])
-      expect(() => readPnm("a.pnm", Buffer.from(`${kind} 65535 65535 ${most}\n1 `))).toThrow(/byte \d+: expected \d+/);
+    for (const maxValue of [255, 65_535])
+      expect(() => readPnm("a.pnm", Buffer.from(`${kind} 65535 65535 ${maxValue}\n1 `))).toThrow(
+        /byte \d+: expected \d+/,
+      );
 });
 
 test("more than a million indices are refused, in one range or in several", () => {

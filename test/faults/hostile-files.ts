@@ -212,12 +212,12 @@ function areAlike(values: readonly unknown[]): boolean {
 function replaced(value: unknown, place: PlaceIn, json: string): string {
   const [key, ...rest] = place;
   if (key === undefined) return json;
-  const part = (own: string | number, item: unknown) =>
-    own === key ? (rest.length > 0 || json !== "" ? replaced(item, rest, json) : undefined) : JSON.stringify(item);
+  const part = (field: string | number, item: unknown) =>
+    field === key ? (rest.length > 0 || json !== "" ? replaced(item, rest, json) : undefined) : JSON.stringify(item);
   if (Array.isArray(value)) return `[${value.flatMap((item, i) => part(i, item) ?? []).join(",")}]`;
-  const fields = Object.entries(value as object).flatMap(([own, item]) => {
-    const text = part(own, item);
-    return text === undefined || text === "" ? [] : [`${JSON.stringify(own)}:${text}`];
+  const fields = Object.entries(value as object).flatMap(([field, item]) => {
+    const text = part(field, item);
+    return text === undefined || text === "" ? [] : [`${JSON.stringify(field)}:${text}`];
   });
   return `{${fields.join(",")}}`;
 }
@@ -466,17 +466,17 @@ function idxFiles(folder: string): HostileFile[] {
     });
     return bytes;
   };
-  const most = 2 ** 32 - 1;
+  const maxSize = 2 ** 32 - 1;
   const zeros = Buffer.alloc(2 ** 26);
   const files: [string, Uint8Array, "read" | "refused"][] = [
     ["a gzip bomb behind a header of 64 bytes", gzipSync(Buffer.concat([header(8, [64]), zeros])), "refused"],
     ["a gzip bomb without a header", gzipSync(zeros), "refused"],
-    ["a gzip file whose header needs more bytes than gzip can hold", gzipSync(header(8, [most, 1])), "refused"],
+    ["a gzip file whose header needs more bytes than gzip can hold", gzipSync(header(8, [maxSize, 1])), "refused"],
     ["a gzip file of two parts", Buffer.concat([gzipSync(header(8, [2])), gzipSync(Buffer.of(1, 2))]), "read"],
     ["gzip in gzip", gzipSync(gzipSync(idxBytes("uint8", [2], [1, 2]))), "refused"],
-    ["a header for 2^32 − 1 bytes", header(8, [most]), "refused"],
-    ["255 huge sizes", header(14, new Array(255).fill(most)), "refused"],
-    ["no data, 254 huge sizes and a zero", header(14, [...new Array(254).fill(most), 0]), "read"],
+    ["a header for 2^32 − 1 bytes", header(8, [maxSize]), "refused"],
+    ["255 huge sizes", header(14, new Array(255).fill(maxSize)), "refused"],
+    ["no data, 254 huge sizes and a zero", header(14, [...new Array(254).fill(maxSize), 0]), "read"],
     ["255 sizes of 1", Buffer.concat([header(8, new Array(255).fill(1)), Buffer.of(7)]), "read"],
   ];
   // Each byte of a header is set to its extremes.

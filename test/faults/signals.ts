@@ -119,9 +119,9 @@ async function problemOf(
   if (!found.endsWith(`: ${right}`)) return found;
   const resumed = await run(["train", "--resume", name], { cwd });
   if (resumed.code !== 0) return `${found}, but not resumed: ${endOf(resumed, 0)}`;
-  const [own, expected] = [folder, join(cwd, "whole")].map((one) => JSON.stringify(lossesOf(one)));
+  const [actual, expected] = [folder, join(cwd, "whole")].map((one) => JSON.stringify(lossesOf(one)));
   rmSync(folder, { recursive: true });
-  return own === expected ? undefined : `${found}, but the resumed run has other losses`;
+  return actual === expected ? undefined : `${found}, but the resumed run has other losses`;
 }
 
 async function expectCheckpoint(folder: string, step: number): Promise<string> {

@@ -23,11 +23,11 @@ afterEach(() => {
 });
 
 /** Starts a process that takes the lock, and returns the process and its first output. */
-async function holder(): Promise<{ child: ChildProcess; said: string }> {
+async function holder(): Promise<{ child: ChildProcess; message: string }> {
   const child = spawn(process.execPath, ["--import", "tsx", program, path], { stdio: ["ignore", "pipe", "inherit"] });
   started.push(child);
-  const [said] = (await once(child.stdout as NodeJS.ReadableStream, "data")) as [Buffer];
-  return { child, said: String(said).trim() };
+  const [message] = (await once(child.stdout as NodeJS.ReadableStream, "data")) as [Buffer];
+  return { child, message: String(message).trim() };
 }
 
 const owner = (more: object) =>
@@ -45,8 +45,8 @@ test("a lock is held until it is released, and leaves no file behind", async () 
 });
 
 test("a lock of another process is refused while that process lives, and taken over after its death", async () => {
-  const { child, said } = await holder();
-  expect(said).toBe("taken");
+  const { child, message } = await holder();
+  expect(message).toBe("taken");
   await expectError(() => takeLock(path), "invalid-state", `process ${child.pid}`);
   child.kill("SIGKILL");
   await once(child, "exit");
@@ -58,8 +58,8 @@ test("a lock of another process is refused while that process lives, and taken o
 
 test("one of several processes takes over the lock of a dead owner", async () => {
   owner({ pid: 2 ** 22 + 5, began: "5" });
-  const said = (await Promise.all(Array.from({ length: 4 }, holder))).map((each) => each.said);
-  expect(said.filter((text) => text === "taken")).toHaveLength(1);
+  const messages = (await Promise.all(Array.from({ length: 4 }, holder))).map(({ message }) => message);
+  expect(messages.filter((text) => text === "taken")).toHaveLength(1);
 });
 
 describe("an owner counts as dead", () => {

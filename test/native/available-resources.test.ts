@@ -35,7 +35,7 @@ const unlimited = { cpus: Number.POSITIVE_INFINITY, memory: Number.POSITIVE_INFI
 const unified = "30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 
 describe("version 2", () => {
-  const own = { "proc/self/mountinfo": unified, "proc/self/cgroup": "0::/user.slice/job/step\n" };
+  const groupFiles = { "proc/self/mountinfo": unified, "proc/self/cgroup": "0::/user.slice/job/step\n" };
 
   test("the smallest quota between the group and the root applies", () => {
     const quotas = { step: "400000 100000", job: "150000 50000", "user.slice": "max 100000" };
@@ -46,9 +46,9 @@ describe("version 2", () => {
         "sys/fs/cgroup/user.slice/job/step/cpu.max": quotas.step,
         [`sys/fs/cgroup/${least}/cpu.max`]: "50000 100000\n",
       };
-      expect(granted({ ...own, ...files }).cpus).toBe(0.5);
+      expect(granted({ ...groupFiles, ...files }).cpus).toBe(0.5);
     }
-    expect(granted({ ...own, "sys/fs/cgroup/user.slice/job/cpu.max": "150000 50000\n" }).cpus).toBe(3);
+    expect(granted({ ...groupFiles, "sys/fs/cgroup/user.slice/job/cpu.max": "150000 50000\n" }).cpus).toBe(3);
   });
 
   test("memory is the smallest remaining amount", () => {
@@ -60,13 +60,15 @@ describe("version 2", () => {
       "sys/fs/cgroup/user.slice/job/step/memory.max": "3000\n",
       "sys/fs/cgroup/user.slice/job/step/memory.current": "1000\n",
     };
-    expect(granted({ ...own, ...files }).memory).toBe(400);
-    expect(granted({ ...own, ...files, "sys/fs/cgroup/user.slice/job/memory.current": "6000\n" }).memory).toBe(0);
+    expect(granted({ ...groupFiles, ...files }).memory).toBe(400);
+    expect(granted({ ...groupFiles, ...files, "sys/fs/cgroup/user.slice/job/memory.current": "6000\n" }).memory).toBe(
+      0,
+    );
   });
 
   test("a sibling group, or one with a longer name, is ignored", () => {
     const files = { "sys/fs/cgroup/user.slice/job2/cpu.max": "1000 100000", "sys/fs/cgroup/other/cpu.max": "1 100000" };
-    expect(granted({ ...own, ...files })).toEqual(unlimited);
+    expect(granted({ ...groupFiles, ...files })).toEqual(unlimited);
   });
 
   test("a container's group is the root", () => {
@@ -85,7 +87,7 @@ describe("version 2", () => {
   });
 
   test("a mount point may have a space in its name", () => {
-    const spaced = { ...own, "proc/self/mountinfo": unified.replace("/sys/fs/cgroup", "/the\\040groups") };
+    const spaced = { ...groupFiles, "proc/self/mountinfo": unified.replace("/sys/fs/cgroup", "/the\\040groups") };
     expect(granted({ ...spaced, "the groups/user.slice/cpu.max": "70000 100000" }).cpus).toBeCloseTo(0.7, 10);
   });
 });
@@ -96,7 +98,7 @@ describe("version 1", () => {
     "32 30 0:29 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset\n" +
     "34 30 0:31 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
   const groups = "4:memory:/batch/7\n3:cpuset:/elsewhere\n1:cpu,cpuacct:/batch/7\n0::/\n";
-  const own = { "proc/self/mountinfo": mounts, "proc/self/cgroup": groups };
+  const groupFiles = { "proc/self/mountinfo": mounts, "proc/self/cgroup": groups };
   const quota = (path: string, quota: number, period = 100000) => ({
     [`sys/fs/cgroup/cpu,cpuacct${path}/cpu.cfs_quota_us`]: `${quota}\n`,
     [`sys/fs/cgroup/cpu,cpuacct${path}/cpu.cfs_period_us`]: `${period}\n`,
@@ -104,9 +106,11 @@ describe("version 1", () => {
 
   test("the smallest quota between the group and the root applies, and -1 means no limit", () => {
     const free = { ...quota("", -1), ...quota("/batch", -1), ...quota("/batch/7", -1) };
-    expect(granted({ ...own, ...free }).cpus).toBe(Number.POSITIVE_INFINITY);
+    expect(granted({ ...groupFiles, ...free }).cpus).toBe(Number.POSITIVE_INFINITY);
     for (const path of ["", "/batch", "/batch/7"])
-      expect(granted({ ...own, ...free, ...quota("/batch", 800000), ...quota(path, 75000, 50000) }).cpus).toBe(1.5);
+      expect(granted({ ...groupFiles, ...free, ...quota("/batch", 800000), ...quota(path, 75000, 50000) }).cpus).toBe(
+        1.5,
+      );
   });
 
   test("memory is the smallest remaining amount", () => {
@@ -116,11 +120,11 @@ describe("version 1", () => {
       "sys/fs/cgroup/memory/batch/memory.limit_in_bytes": "1000\n",
       "sys/fs/cgroup/memory/batch/memory.usage_in_bytes": "900\n",
     };
-    expect(granted({ ...own, ...memory }).memory).toBe(100);
+    expect(granted({ ...groupFiles, ...memory }).memory).toBe(100);
   });
 
   test("with both versions mounted, the smaller limit applies", () => {
-    const both = { ...own, "proc/self/mountinfo": `${mounts}${unified}` };
+    const both = { ...groupFiles, "proc/self/mountinfo": `${mounts}${unified}` };
     const files = { ...quota("/batch", 250000), "sys/fs/cgroup/cpu.max": "200000 100000\n" };
     expect(granted({ ...both, ...files }).cpus).toBe(2);
   });

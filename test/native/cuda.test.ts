@@ -192,13 +192,13 @@ describe("an emulated GPU", isThere, async () => {
   });
 
   it("finishes enqueued work before it closes, and refuses later calls", async () => {
-    const own = await openDevice("cuda:emulated");
-    const x = full(own, [2 ** 20], 0);
+    const closing = await openDevice("cuda:emulated");
+    const x = full(closing, [2 ** 20], 0);
     for (let i = 1; i <= 200; i++) fill(x, i);
     const value = x.read();
-    await own.close();
+    await closing.close();
     expect((await value)[2 ** 20 - 1]).toBe(200);
-    for (const call of [() => x.read(), () => fill(x, 1), () => own.recordEvent(), () => own.close()])
+    for (const call of [() => x.read(), () => fill(x, 1), () => closing.recordEvent(), () => closing.close()])
       await expectError(call, "invalid-state", "the device was closed");
     x.dispose();
   });
@@ -243,17 +243,17 @@ describe("an emulated GPU", isThere, async () => {
       { Rule: Lion, dtype: "float32" },
       { Rule: AdamW, dtype: "bfloat16" },
     ] as const)("gets the same bits as tensors in a step: $Rule.name $dtype", async ({ Rule, dtype }) => {
-      const own = [size, 3].map((count, i) => parameterOf(gpu, count, "", i + 1, dtype));
-      const theirs = [size, 3].map((count, i) => tensor(gpu, initialValues(count, i + 1), [count], { dtype }));
+      const parameters = [size, 3].map((count, i) => parameterOf(gpu, count, "", i + 1, dtype));
+      const callerTensors = [size, 3].map((count, i) => tensor(gpu, initialValues(count, i + 1), [count], { dtype }));
       const gradients = [size, 3].map((count) => tensor(gpu, new Float32Array(count), [count], { dtype }));
       const more = { masterWeights: false, momentType: "bfloat16" } as const;
-      const tensors = new Rule(own, { ...options, ...more });
+      const tensors = new Rule(parameters, { ...options, ...more });
       const pointers = new Rule(
-        theirs.map((one) => place(one)),
+        callerTensors.map((one) => place(one)),
         { ...options, ...more },
       );
       for (let step = 0; step < 5; step++) {
-        for (const [i, parameter] of own.entries()) {
+        for (const [i, parameter] of parameters.entries()) {
           setGradient(parameter, gradientValues(parameter.size, step, 100 * i));
           copy(gradients[i]!, parameter.grad!);
         }
@@ -261,8 +261,8 @@ describe("an emulated GPU", isThere, async () => {
         // The step is enqueued as for tensors, so the order of the caller's calls is kept.
         pointers.step(gradients.map((one) => place(one)));
       }
-      for (const [i, parameter] of own.entries())
-        expect(bits(await theirs[i]!.read()).equals(bits(await parameter.read())), `parameter ${i}`).toBe(true);
+      for (const [i, parameter] of parameters.entries())
+        expect(bits(await callerTensors[i]!.read()).equals(bits(await parameter.read())), `parameter ${i}`).toBe(true);
       expect(await pointers.stats()).toEqual(await tensors.stats());
       expect(pointers.iteration).toBe(5);
     });
@@ -321,11 +321,11 @@ describe("an emulated GPU", isThere, async () => {
     });
 
     it("refuses an address that is not a multiple of its type's size, which would make a GPU fail permanently", async () => {
-      const own = full(gpu, [64], 1);
-      const odd = { devicePointer: own.devicePointer + 2n, length: 4 };
+      const memory = full(gpu, [64], 1);
+      const odd = { devicePointer: memory.devicePointer + 2n, length: 4 };
       const attempts = [
         () => new SGD([odd], { lr: 1, device: gpu }).step([place(gradient, 0, 4)]),
-        () => new SGD([place(own, 8, 4)], { lr: 1, device: gpu }).step([odd]),
+        () => new SGD([place(memory, 8, 4)], { lr: 1, device: gpu }).step([odd]),
       ];
       for (const attempt of attempts) await expectError(attempt, "invalid-argument", "devicePointer");
       await gpu.synchronize();
@@ -401,15 +401,15 @@ describe("an emulated GPU", isThere, async () => {
     });
 
     it("can be captured", async () => {
-      const [theirs, own] = [tensor(gpu, initialValues(64)), parameterOf(gpu, 64)];
-      setGradient(own, gradientValues(64, 0));
-      const pointers = new AdamW([place(theirs)], { lr: 0.01, device: gpu });
-      const tensors = new AdamW([own], { lr: 0.01 });
+      const [callerTensor, trained] = [tensor(gpu, initialValues(64)), parameterOf(gpu, 64)];
+      setGradient(trained, gradientValues(64, 0));
+      const pointers = new AdamW([place(callerTensor)], { lr: 0.01, device: gpu });
+      const tensors = new AdamW([trained], { lr: 0.01 });
       pointers.tabulate();
-      const capture = gpu.capture(() => pointers.step([place(own.grad!)]));
+      const capture = gpu.capture(() => pointers.step([place(trained.grad!)]));
       capture.replay(5);
       for (let step = 0; step < 5; step++) tensors.step();
-      expect(bits(await theirs.read()).equals(bits(await own.read()))).toBe(true);
+      expect(bits(await callerTensor.read()).equals(bits(await trained.read()))).toBe(true);
       capture.dispose();
     });
   });

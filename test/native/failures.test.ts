@@ -277,9 +277,9 @@ await onEveryDevice("a failed operation", (device) => {
     });
 
     it.runIf(device.name === "cpu")("is thrown by a step on arrays, which stay unchanged", async () => {
-      const [mine, theirs] = [Float32Array.of(1, 2), Float32Array.of(1, 2)];
-      const optimizer = new SGD([mine], { lr: 1, momentum: 0.9, device });
-      const others = new SGD([theirs], { lr: 1, momentum: 0.9, device });
+      const [array, twin] = [Float32Array.of(1, 2), Float32Array.of(1, 2)];
+      const optimizer = new SGD([array], { lr: 1, momentum: 0.9, device });
+      const others = new SGD([twin], { lr: 1, momentum: 0.9, device });
       for (const one of [optimizer, others]) one.step([Float32Array.of(1, 1)]);
       const kept = optimizer.stateDict();
       const updates = kept.get("updates")!;
@@ -288,12 +288,12 @@ await onEveryDevice("a failed operation", (device) => {
       copy(momentum, reshape(embedding(tensor(device, Int32Array.of(40)), ones(device, [2, 2])), [2]));
       others.step([Float32Array.of(1, 1)]);
       await expectError(() => optimizer.step([Float32Array.of(1, 1)]), "device-failed", "id 40 at position 0");
-      expect([...mine]).toEqual([0, 1]);
-      expect([...theirs]).toEqual([...Float32Array.of(-1.9, -0.9)]);
+      expect([...array]).toEqual([0, 1]);
+      expect([...twin]).toEqual([...Float32Array.of(-1.9, -0.9)]);
       copy(momentum, state);
       copy(updates, counts);
       optimizer.step([Float32Array.of(1, 1)]);
-      expect([...mine]).toEqual([...theirs]);
+      expect([...array]).toEqual([...twin]);
     });
   });
 

@@ -28,12 +28,15 @@ for (const { device, steps } of [
 }
 
 describe("reading a tensor", () => {
-  it.each([1_500_000, 3_000_000])("eventually fails with an error if the process has %d KiB of memory", async (limit) => {
-    const program = fileURLToPath(new URL("support/read-short.mjs", import.meta.url));
-    const command = `ulimit -v ${limit}; exec "$0" "$1"`;
-    const { stdout } = await promisify(execFile)("bash", ["-c", command, process.execPath, program]);
-    expect(stdout).toMatch(/^ok \d+\n$/);
-  });
+  it.each([1_500_000, 3_000_000])(
+    "eventually fails with an error if the process has %d KiB of memory",
+    async (limit) => {
+      const program = fileURLToPath(new URL("support/read-short.mjs", import.meta.url));
+      const command = `ulimit -v ${limit}; exec "$0" "$1"`;
+      const { stdout } = await promisify(execFile)("bash", ["-c", command, process.execPath, program]);
+      expect(stdout).toMatch(/^ok \d+\n$/);
+    },
+  );
 });
 
 describe("a loop that never lets the event loop turn", () => {

@@ -19,9 +19,9 @@ await onEveryDevice("parts of a tensor", (device) => {
           const Elements = arrayOf[dtype] as typeof Float32Array;
           const expected = Elements.from({ length: size }, (_, i) => i + 1);
           const x = tensor(device, expected, [size], { dtype });
-          for (const [round, { first: from, count: most }] of parts.entries()) {
+          for (const [round, { first: from, count: maxCount }] of parts.entries()) {
             const first = Math.min(from, size);
-            const count = Math.min(most, size - first);
+            const count = Math.min(maxCount, size - first);
             const data = Elements.from({ length: count }, (_, i) => 100 + 10 * round + (i % 10));
             expected.set(data, first);
             device.native.writePart(x.handle, first, data);

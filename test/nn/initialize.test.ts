@@ -16,7 +16,7 @@ async function momentsOf(x: Tensor): Promise<Moments> {
   const mean = average((value) => value);
   const variance = average((value) => (value - mean) ** 2);
   const kurtosis = average((value) => (value - mean) ** 4) / variance ** 2;
-  return { mean, variance, kurtosis, largest: values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) };
+  return { mean, variance, kurtosis, largest: values.reduce((max, value) => Math.max(max, Math.abs(value)), 0) };
 }
 
 /**

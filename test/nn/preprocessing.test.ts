@@ -33,11 +33,11 @@ await onEveryDevice("preprocessing", (device) => {
   });
 
   test("accepts float32 too", async () => {
-    const own = { ...options, dtype: "float32", scale: 2 } as const;
+    const changedOptions = { ...options, dtype: "float32", scale: 2 } as const;
     const raw = numbers(60, 2);
-    const result = new Preprocessing(own).apply(tensor(device, raw, [1, 4, 5, 3]));
+    const result = new Preprocessing(changedOptions).apply(tensor(device, raw, [1, 4, 5, 3]));
     // Numbers below 1, doubled and divided by deviations of a quarter: up to 10.
-    expectClose(await result.read(), expected(raw, own), 4 * allowed);
+    expectClose(await result.read(), expected(raw, changedOptions), 4 * allowed);
   });
 
   test("moves images in the same pass, with the bits of normalizing moved images, and rounds them to bf16", async () => {
@@ -54,10 +54,12 @@ await onEveryDevice("preprocessing", (device) => {
     });
     const preprocessing = new Preprocessing(options);
     const shape = [moves.length, ...options.shape];
-    const own = tensor(device, Int32Array.from(moves.flat()), [moves.length, 3]);
+    const movesOnDevice = tensor(device, Int32Array.from(moves.flat()), [moves.length, 3]);
     const plain = preprocessing.apply(tensor(device, moved, shape));
-    expect(await preprocessing.apply(tensor(device, raw, shape), { moves: own }).read()).toEqual(await plain.read());
-    const low = preprocessing.apply(tensor(device, raw, shape), { moves: own, dtype: "bfloat16" });
+    expect(await preprocessing.apply(tensor(device, raw, shape), { moves: movesOnDevice }).read()).toEqual(
+      await plain.read(),
+    );
+    const low = preprocessing.apply(tensor(device, raw, shape), { moves: movesOnDevice, dtype: "bfloat16" });
     expect(await low.read()).toEqual(await cast(plain, "bfloat16").read());
   });
 
@@ -80,9 +82,9 @@ await onEveryDevice("preprocessing", (device) => {
   });
 
   test("does not divide a constant channel by its deviation of 0", async () => {
-    const own = { ...options, std: [0.25, 0, 0.26] };
-    const result = new Preprocessing(own).apply(tensor(device, bytes, [2, 4, 5, 3]));
-    expectClose(await result.read(), expected(bytes, own), allowed);
+    const changedOptions = { ...options, std: [0.25, 0, 0.26] };
+    const result = new Preprocessing(changedOptions).apply(tensor(device, bytes, [2, 4, 5, 3]));
+    expectClose(await result.read(), expected(bytes, changedOptions), allowed);
   });
 
   test("keeps the raw batch and allocates nothing else from the second call on", () => {

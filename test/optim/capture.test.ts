@@ -8,19 +8,19 @@ import { bitsByName } from "./support/runs.js";
 
 await onEveryDevice("work that cannot be captured throws", (device) => {
   /** Expects `work` to be refused. The device and an optimizer must then continue as if the capture was never tried. */
-  async function refused(work: (own: ReturnType<typeof setUp>) => void, code: string, ...words: string[]) {
+  async function refused(work: (setup: ReturnType<typeof setUp>) => void, code: string, ...words: string[]) {
     const options: Options = { lr: uba, clipNorm: 1 };
-    const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
-    for (const { optimizer } of [own, other]) {
+    const [setup, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
+    for (const { optimizer } of [setup, other]) {
       optimizer.tabulate();
       optimizer.step();
     }
-    await expectError(() => device.capture(() => work(own)), code, ...words);
+    await expectError(() => device.capture(() => work(setup)), code, ...words);
     // Refused a second time, after work that was already recorded.
     const before = device.memory();
     const second = () => {
-      own.optimizer.step();
-      work(own);
+      setup.optimizer.step();
+      work(setup);
     };
     await expectError(() => device.capture(second), code, ...words);
     // The collector may have freed what earlier tests left. Nothing may have been added.
@@ -28,15 +28,15 @@ await onEveryDevice("work that cannot be captured throws", (device) => {
     expect(device.memory().allocated).toBeLessThanOrEqual(before.allocated);
     expect(device.capturing).toBeUndefined();
     await device.synchronize();
-    for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
-    expect(await own.everything()).toEqual(await other.everything());
+    for (let step = 0; step < 3; step++) for (const { optimizer } of [setup, other]) optimizer.step();
+    expect(await setup.everything()).toEqual(await other.everything());
     // A capture of valid work still succeeds.
-    const captures = [own, other].map(({ optimizer }) => device.capture(() => optimizer.step()));
+    const captures = [setup, other].map(({ optimizer }) => device.capture(() => optimizer.step()));
     for (const capture of captures) capture.replay(2);
-    expect(await own.everything()).toEqual(await other.everything());
-    expect(own.optimizer.iteration).toBe(6);
+    expect(await setup.everything()).toEqual(await other.everything());
+    expect(setup.optimizer.iteration).toBe(6);
     for (const capture of captures) capture.dispose();
-    own.dispose();
+    setup.dispose();
     other.dispose();
   }
 
@@ -57,28 +57,28 @@ await onEveryDevice("work that cannot be captured throws", (device) => {
   test("trim", () => refused(() => device.trim(), "invalid-state", "trim cannot be captured"));
   test("close", () => refused(() => void device.close(), "invalid-state", "close cannot be captured"));
   test("reading in an asynchronous function, whose promise rejects too", async () => {
-    const own = setUp(device, "SGD", { lr: uba });
-    own.optimizer.tabulate();
+    const setup = setUp(device, "SGD", { lr: uba });
+    setup.optimizer.tabulate();
     let stats: Promise<unknown> | undefined;
     const work = () => {
-      stats = own.optimizer.stats();
+      stats = setup.optimizer.stats();
       stats.catch(() => {});
-      own.optimizer.step();
+      setup.optimizer.step();
     };
     await expectError(() => device.capture(work), "invalid-state", "read cannot be captured");
     await expectError(() => stats, "invalid-state", "read cannot be captured");
-    expect(await own.optimizer.stats()).toMatchObject({ iteration: 0 });
-    own.dispose();
+    expect(await setup.optimizer.stats()).toMatchObject({ iteration: 0 });
+    setup.dispose();
   });
   test("a capture inside a capture", () =>
     refused(() => void device.capture(() => {}), "invalid-state", "a capture inside a capture cannot be captured"));
   test("an error thrown by the captured function is rethrown unchanged", async () => {
-    const own = new Error("mine");
+    const error = new Error("mine");
     expect(() =>
       device.capture(() => {
-        throw own;
+        throw error;
       }),
-    ).toThrow(own);
+    ).toThrow(error);
     await device.synchronize();
   });
 
@@ -96,14 +96,14 @@ await onEveryDevice("work that cannot be captured throws", (device) => {
     ["a schedule that the host computes", { lr: uba }],
     ["the optimizer state does not exist yet", { lr: 0.1 }],
   ])("an optimizer step: %s", async (_, options) => {
-    const [own, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
-    const before = await own.everything();
-    const attempt = () => device.capture(() => own.optimizer.step());
+    const [setup, other] = [setUp(device, "AdamW", options), setUp(device, "AdamW", options)];
+    const before = await setup.everything();
+    const attempt = () => device.capture(() => setup.optimizer.step());
     await expectError(attempt, "invalid-state", "cannot be captured", "call optimizer.tabulate()");
-    expect(await own.everything()).toEqual(before);
-    for (let step = 0; step < 3; step++) for (const { optimizer } of [own, other]) optimizer.step();
-    expect(await own.everything()).toEqual(await other.everything());
-    own.dispose();
+    expect(await setup.everything()).toEqual(before);
+    for (let step = 0; step < 3; step++) for (const { optimizer } of [setup, other]) optimizer.step();
+    expect(await setup.everything()).toEqual(await other.everything());
+    setup.dispose();
     other.dispose();
   });
 });
@@ -184,17 +184,17 @@ await onEveryDevice("memory of captured work", (device) => {
   });
 
   test("a replay after dispose throws and counts no step", async () => {
-    const own = setUp(device, "SGD", { lr: uba });
-    own.optimizer.tabulate();
-    const capture = device.capture(() => own.optimizer.step());
+    const setup = setUp(device, "SGD", { lr: uba });
+    setup.optimizer.tabulate();
+    const capture = device.capture(() => setup.optimizer.step());
     capture.replay();
     capture.dispose();
     await expectError(() => capture.replay(), "invalid-state", "replay", "disposed");
     for (const times of [-1, 0.5, Number.NaN, "1"])
       await expectError(() => device.capture(() => {}).replay(times as number), "invalid-argument", "times");
-    expect(own.optimizer.iteration).toBe(1);
-    expect((await own.optimizer.stats()).iteration).toBe(1);
-    own.dispose();
+    expect(setup.optimizer.iteration).toBe(1);
+    expect((await setup.optimizer.stats()).iteration).toBe(1);
+    setup.dispose();
   });
 
   test("an empty capture can be replayed any number of times", async () => {
@@ -293,10 +293,10 @@ describe.each(devices)("memory of captured work on a separate device ($label)", 
 
   test("many captures leak no memory", async () => {
     const device = await open(under);
-    const own = setUp(device, "AdamW", { lr: uba, clipNorm: 1 });
-    own.optimizer.tabulate();
+    const setup = setUp(device, "AdamW", { lr: uba, clipNorm: 1 });
+    setup.optimizer.tabulate();
     const cycleOnce = () => {
-      const capture = device.capture(() => own.optimizer.step());
+      const capture = device.capture(() => setup.optimizer.step());
       capture.replay(2);
       capture.dispose();
     };
@@ -304,8 +304,8 @@ describe.each(devices)("memory of captured work on a separate device ($label)", 
     const before = device.memory();
     for (let i = 0; i < 20; i++) cycleOnce();
     expect(device.memory()).toEqual(before);
-    expect((await own.optimizer.stats()).iteration).toBe(42);
-    own.dispose();
+    expect((await setup.optimizer.stats()).iteration).toBe(42);
+    setup.dispose();
     await device.close();
   });
 
@@ -314,10 +314,10 @@ describe.each(devices)("memory of captured work on a separate device ($label)", 
     async (dtype) => {
       const device = await open(under);
       const before = device.memory().tensors;
-      const own = setUp(device, "AdamW", { lr: uba }, dtype);
-      own.optimizer.tabulate();
-      const capture = device.capture(() => own.optimizer.step());
-      own.dispose();
+      const setup = setUp(device, "AdamW", { lr: uba }, dtype);
+      setup.optimizer.tabulate();
+      const capture = device.capture(() => setup.optimizer.step());
+      setup.dispose();
       const held = device.memory();
       capture.replay(3);
       await device.synchronize();

@@ -24,12 +24,13 @@ it.each([
   "%s accepts lists of parameters with options, and gives the bits of the same groups by predicate",
   (_, Optimizer) => {
     const shared = { lr: 0.01, weightDecay: 0.1 };
-    const own = { lr: (step: number) => 0.1 / (step + 1), weightDecay: 0 };
+    const groupOptions = { lr: (step: number) => 0.1 / (step + 1), weightDecay: 0 };
     const withLists = afterSteps(
-      ([a, b, c]) => new Optimizer([{ params: [a!] }, { params: [b!, c!], ...own }], shared),
+      ([a, b, c]) => new Optimizer([{ params: [a!] }, { params: [b!, c!], ...groupOptions }], shared),
     );
     const withPredicate = afterSteps(
-      (parameters) => new Optimizer(parameters, { ...shared, groups: [{ where: (name) => name !== "0", ...own }] }),
+      (parameters) =>
+        new Optimizer(parameters, { ...shared, groups: [{ where: (name) => name !== "0", ...groupOptions }] }),
     );
     const withoutGroups = afterSteps((parameters) => new Optimizer(parameters, shared));
     expect(withLists).toEqual(withPredicate);

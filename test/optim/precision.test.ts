@@ -232,41 +232,41 @@ await onEveryDevice("stochastic rounding matches an independent implementation, 
   test.each([0, 7, 2 ** 40 + 5])("for parameters without master weights (seed %d)", async (seed) => {
     // Products with a power of two are exact, so the only rounding to float32 is that of the difference.
     const lr = 2 ** -5;
-    const own = roundedSizes.map((size, i) => nearest(initialValues(size, i + 1)));
-    const parameters = own.map((values, i) => low(device, values, `p${i}`));
+    const rounded = roundedSizes.map((size, i) => nearest(initialValues(size, i + 1)));
+    const parameters = rounded.map((values, i) => low(device, values, `p${i}`));
     const optimizer = new SGD(parameters, { lr, masterWeights: false, seed });
     for (let step = 0; step < 3; step++) {
       for (const [t, parameter] of parameters.entries()) {
         const gradient = nearest(gradientValues(parameter.size, step, 100 * (t + 1)));
         setGradient(parameter, gradient);
-        own[t] = own[t]!.map((value, i) =>
+        rounded[t] = rounded[t]!.map((value, i) =>
           bfloat16Value(roundedBy(Math.fround(value - lr * gradient[i]!), roundingBits(seed, t, step, 0, i))),
         );
       }
       optimizer.step();
       for (const [t, parameter] of parameters.entries())
-        expect(await parameter.read(), `parameter ${t} after step ${step}`).toEqual(copiesOf(own[t]!));
+        expect(await parameter.read(), `parameter ${t} after step ${step}`).toEqual(copiesOf(rounded[t]!));
     }
   });
 
   // The number of a tensor is its index among the tensors of the step.
   test("for steps in which some parameters have no gradient", async () => {
     const [seed, lr] = [5, 2 ** -5];
-    const own = [40, 50, 60].map((size, i) => nearest(initialValues(size, i + 1)));
-    const parameters = own.map((values, i) => low(device, values, `p${i}`));
+    const rounded = [40, 50, 60].map((size, i) => nearest(initialValues(size, i + 1)));
+    const parameters = rounded.map((values, i) => low(device, values, `p${i}`));
     const optimizer = new SGD(parameters, { lr, masterWeights: false, seed });
     for (const [step, present] of [[0, 1, 2], [0, 2], [1, 2], [2]].entries()) {
       optimizer.zeroGrad();
       for (const [t, at] of present.entries()) {
         const gradient = nearest(gradientValues(parameters[at]!.size, step, 100 * (at + 1)));
         setGradient(parameters[at]!, gradient);
-        own[at] = own[at]!.map((value, i) =>
+        rounded[at] = rounded[at]!.map((value, i) =>
           bfloat16Value(roundedBy(Math.fround(value - lr * gradient[i]!), roundingBits(seed, t, step, 0, i))),
         );
       }
       optimizer.step();
       for (const [i, parameter] of parameters.entries())
-        expect(await parameter.read(), `parameter ${i} after step ${step}`).toEqual(copiesOf(own[i]!));
+        expect(await parameter.read(), `parameter ${i} after step ${step}`).toEqual(copiesOf(rounded[i]!));
     }
   });
 
@@ -337,9 +337,9 @@ await onEveryDevice("the distribution of stochastic rounding", (device) => {
       expect(Math.abs(mean - steps / 16)).toBeLessThan(5 * deviation);
       // The same holds for every eighth element, as these share a position in the blocks of random numbers.
       for (let place = 0; place < 8; place++) {
-        const own = ups.filter((_, i) => i % 8 === place);
-        const ownMean = own.reduce((sum, one) => sum + one) / own.length;
-        expect(Math.abs(ownMean - steps / 16), `place ${place}`).toBeLessThan(5 * deviation * Math.sqrt(8));
+        const upsAtPlace = ups.filter((_, i) => i % 8 === place);
+        const meanAtPlace = upsAtPlace.reduce((sum, one) => sum + one) / upsAtPlace.length;
+        expect(Math.abs(meanAtPlace - steps / 16), `place ${place}`).toBeLessThan(5 * deviation * Math.sqrt(8));
       }
     }
   });

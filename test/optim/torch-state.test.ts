@@ -314,11 +314,11 @@ await onEveryDevice("the optimizer state of a model in PyTorch's names and layou
   test("SGD: has the momentum buffer, channels first", async () => {
     const { optimizer } = trained("SGD", { momentum: 0.9 });
     const torch = await read((await optimizer.toTorchState()).get("conv1.weight.momentum_buffer"));
-    const ours = await read(optimizer.stateDict().get("stem.weight.momentumBuffer"));
+    const buffer = await read(optimizer.stateDict().get("stem.weight.momentumBuffer"));
     for (let o = 0; o < 3; o++)
       for (let i = 0; i < 2; i++)
         for (let pixel = 0; pixel < 4; pixel++)
-          expect(torch[(o * 2 + i) * 4 + pixel]).toBe(ours[(o * 4 + pixel) * 2 + i]);
+          expect(torch[(o * 2 + i) * 4 + pixel]).toBe(buffer[(o * 4 + pixel) * 2 + i]);
     expect([...(await trained("SGD").optimizer.toTorchState())]).toEqual([]);
   });
 

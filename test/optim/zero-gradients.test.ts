@@ -35,11 +35,11 @@ await onEveryDevice("zeroGradients", (device) => {
           setGradient(parameter, step === 2 && i === 2 ? gradient.with(1024, Number.NaN) : gradient);
         }
       const before = await Promise.all(leaving.parameters.map(({ grad }) => grad!.read()));
-      const own = zeroing.parameters.map(({ grad }) => grad);
+      const gradients = zeroing.parameters.map(({ grad }) => grad);
       for (const { optimizer } of [zeroing, leaving]) optimizer.step();
       for (const [i, { grad }] of zeroing.parameters.entries()) {
         // The tensor stays the same and all its bits are 0, at a skipped step too.
-        expect(grad).toBe(own[i]);
+        expect(grad).toBe(gradients[i]);
         expect(
           bits(await grad!.read()).every((byte) => byte === 0),
           `gradient ${i} after step ${step}`,

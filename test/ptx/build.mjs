@@ -65,7 +65,7 @@ const flagsOf = (name) => (name === "float_arithmetic.cc" ? ["-frounding-math"] 
  */
 export function interpreter({ flags, link }) {
   const emulated = [...flags, "-DSTEPSIZE_EMULATED", "-Itest/emulator", "-Wno-unknown-pragmas"];
-  const compile = (name, part, own) => ({ source: `${here}/${name}`, flags: [...emulated, ...own], part });
+  const compile = (name, part, moreFlags) => ({ source: `${here}/${name}`, flags: [...emulated, ...moreFlags], part });
   const sources = readdirSync(join(root, here)).filter((name) => name.endsWith(".cc"));
   const addonOnly = ["watched_operations.cc"];
   const testOnly = ["interpreter_test.cc"];

@@ -53,9 +53,10 @@ function foldersImported(file: string, source: string): string[] {
 
 /** Imports in the wrong direction, as `file → folder`. */
 function violations(file: string, source: string): string[] {
-  const own = relative(lib, file).split("/")[0] as string;
+  const importer = relative(lib, file).split("/")[0] as string;
   const forbidden = foldersImported(file, source).filter(
-    (folder) => folder !== own && (folder === "index.js" || (folder in allowed && !allowed[own]?.includes(folder))),
+    (folder) =>
+      folder !== importer && (folder === "index.js" || (folder in allowed && !allowed[importer]?.includes(folder))),
   );
   return forbidden.map((folder) => `${relative(lib, file)} → ${folder}`);
 }

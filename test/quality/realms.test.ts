@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 const root = resolve(import.meta.dirname, "../..");
 
 /** Classes of this project or of a library whose objects are created in the same realm as the check. */
-const ownClasses = new Set([
+const projectClasses = new Set([
   "Buffer",
   "CommanderError",
   "Device",
@@ -28,7 +28,7 @@ test("no instanceof checks a value that may come from another realm; lib/realms.
   const files = readdirSync(join(root, "lib"), { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
   const found = files.flatMap((file) =>
     askedAbout(readFileSync(join(root, "lib", file), "utf8"))
-      .filter((name) => !ownClasses.has(name))
+      .filter((name) => !projectClasses.has(name))
       .map((name) => `${file}: instanceof ${name}`),
   );
   expect(found).toEqual([]);

@@ -40,7 +40,7 @@ describe("colors of curves", () => {
     expect(series).toHaveLength(8);
     expect(new Set(series.map(([, color]) => color)).size).toBe(8);
     // WCAG requires 3 for graphics and 4.5 for text.
-    for (const [name, color] of [...series, ...[...colors].filter(([own]) => /^--ramp-[2-6]$/.test(own))])
+    for (const [name, color] of [...series, ...[...colors].filter(([variable]) => /^--ramp-[2-6]$/.test(variable))])
       expect(contrast(color, colors.get("--surface") as string), name).toBeGreaterThan(3);
     for (const name of ["--ink", "--muted"])
       expect(contrast(colors.get(name) as string, colors.get("--surface") as string), name).toBeGreaterThan(4.5);

@@ -31,8 +31,8 @@ describe("agreement with PyTorch", () => {
       const lr = schedule.create(name, options);
       expect(difference(schedule.tabulate(lr), rates, options.maxLr)).toBeLessThan(tolerance);
       if (momenta === undefined) return;
-      const ours = momenta.map((_, step) => lr.momentum!(step));
-      expect(difference(ours, momenta, 1)).toBeLessThan(tolerance);
+      const actual = momenta.map((_, step) => lr.momentum!(step));
+      expect(difference(actual, momenta, 1)).toBeLessThan(tolerance);
     },
   );
 

@@ -62,20 +62,20 @@ describe.each(ruled)("%s refuses", (name) => {
 });
 
 describe("a warm-up", () => {
-  const own = [
+  const withRise = [
     ["one-cycle", "riseFraction"],
     ["one-cycle-momentum", "riseFraction"],
     ["inverse-sqrt", "riseSteps"],
     ["wsd", "riseSteps"],
   ] as const;
 
-  test.each(own)("is refused by %s, which has its own rise", (name, instead) => {
+  test.each(withRise)("is refused by %s, which has its own rise", (name, instead) => {
     expect(errorOf(() => schedule.create(name, { ...good, warmup: 10 })).message).toBe(
       `${name}.warmup: expected none, because the schedule brings its own (set ${instead} instead), got 10`,
     );
   });
 
-  test.each(ruled.filter((name) => !own.some(([one]) => one === name)))(
+  test.each(ruled.filter((name) => !withRise.some(([one]) => one === name)))(
     "must be an integer below the budget of %s",
     (name) => {
       const message = (warmup: unknown) => errorOf(() => schedule.create(name, { ...good, warmup })).message;

@@ -69,8 +69,8 @@ describe("agreement with optax", () => {
     fc.assert(
       fc.property(settings, ({ w, T, maxLr, part }) => {
         const minLr = part * maxLr;
-        const theirs = optax.join([optax.polynomial(0, maxLr, 1, w), optax.cosineDecay(maxLr, T, part)], [w]);
-        agree(schedule.cosine({ budget: w + T, maxLr, minLr, warmup: w, ...peers }), theirs, w + T + 20, maxLr);
+        const reference = optax.join([optax.polynomial(0, maxLr, 1, w), optax.cosineDecay(maxLr, T, part)], [w]);
+        agree(schedule.cosine({ budget: w + T, maxLr, minLr, warmup: w, ...peers }), reference, w + T + 20, maxLr);
       }),
     );
   });
@@ -79,9 +79,9 @@ describe("agreement with optax", () => {
     fc.assert(
       fc.property(settings, ({ w, T, maxLr, part, power }) => {
         const options = { budget: w + T, maxLr, minLr: part * maxLr, hold: w, ...peers };
-        const theirs = (p: number) => optax.polynomial(maxLr, part * maxLr, p, T, w);
-        agree(schedule.polynomial({ ...options, power }), theirs(power), w + T + 20, maxLr);
-        agree(schedule.linear(options), theirs(1), w + T + 20, maxLr);
+        const reference = (p: number) => optax.polynomial(maxLr, part * maxLr, p, T, w);
+        agree(schedule.polynomial({ ...options, power }), reference(power), w + T + 20, maxLr);
+        agree(schedule.linear(options), reference(1), w + T + 20, maxLr);
       }),
     );
   });
@@ -105,12 +105,12 @@ describe("agreement with optax", () => {
       fc.property(settings, ({ w, T, maxLr, part }) => {
         const cosine = schedule.cosine({ budget: T, maxLr, ...peers });
         const constant = schedule.constant({ budget: 1, maxLr: maxLr * (0.1 + part) });
-        const theirs = optax.join(
+        const reference = optax.join(
           [optax.cosineDecay(maxLr, T), optax.constant(maxLr * (0.1 + part)), optax.cosineDecay(maxLr, T)],
           [w, w + 7],
         );
         const lr = schedule.joinSchedules([cosine, constant, cosine], { boundaries: [w, w + 7], budget: w + T + 40 });
-        agree(lr, theirs, w + T + 39, maxLr);
+        agree(lr, reference, w + T + 39, maxLr);
       }),
     );
   });
@@ -122,14 +122,14 @@ describe("the peers' convention", () => {
   );
 
   test.each(takers)("of $name changes nothing between the warm-up and the last step", (json) => {
-    const own = schedule.fromJSON({ ...json, ...("riseSteps" in json ? {} : { warmup: 6 }) });
-    const peers = schedule.fromJSON({ ...own.toJSON(), convention: "peers" });
-    const rise = (own.options["warmup"] ?? own.options["riseSteps"]) as number;
-    for (let step = rise; step < 60; step++) expect(peers(step)).toBe(own(step));
+    const stepsizeRate = schedule.fromJSON({ ...json, ...("riseSteps" in json ? {} : { warmup: 6 }) });
+    const peers = schedule.fromJSON({ ...stepsizeRate.toJSON(), convention: "peers" });
+    const rise = (stepsizeRate.options["warmup"] ?? stepsizeRate.options["riseSteps"]) as number;
+    for (let step = rise; step < 60; step++) expect(peers(step)).toBe(stepsizeRate(step));
     for (let step = 0; step < rise; step++) expect(peers(step)).toBe(0.1 * (step / rise));
     expect(peers(10_000)).toBe(peers(60));
     expect(JSON.parse(JSON.stringify(peers)).convention).toBe("peers");
-    expect(own.toJSON()).not.toHaveProperty("convention");
+    expect(stepsizeRate.toJSON()).not.toHaveProperty("convention");
   });
 
   test.each(["cosine", "linear", "polynomial", "rex", "one-minus-sqrt", "wsd"])("%s ends at minLr exactly", (name) => {
@@ -315,9 +315,12 @@ describe("joined schedules", () => {
 describe("one-cycle-momentum", () => {
   test("equals one-cycle with cycleMomentum", () => {
     const options = { budget: 50, maxLr: 0.2, arms: "linear" } as const;
-    const [named, asked] = [schedule.oneCycleMomentum(options), schedule.oneCycle({ ...options, cycleMomentum: true })];
-    expect(schedule.tabulate(named)).toEqual(schedule.tabulate(asked));
-    for (let step = 0; step < 50; step++) expect(named.momentum!(step)).toBe(asked.momentum!(step));
+    const [named, cycled] = [
+      schedule.oneCycleMomentum(options),
+      schedule.oneCycle({ ...options, cycleMomentum: true }),
+    ];
+    expect(schedule.tabulate(named)).toEqual(schedule.tabulate(cycled));
+    for (let step = 0; step < 50; step++) expect(named.momentum!(step)).toBe(cycled.momentum!(step));
     expect(schedule.oneCycle(options)).not.toHaveProperty("momentum");
     expect(schedule.oneCycleMomentum({ ...options, cycleMomentum: false })).not.toHaveProperty("momentum");
   });

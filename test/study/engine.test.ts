@@ -141,14 +141,14 @@ describe("an uninterrupted study", () => {
   test("has the same records as one that is stopped repeatedly, also within runs", async () => {
     for (let stops = 0; ; stops++) {
       const stop = new AbortController();
-      const own = new Listener();
+      const stopping = new Listener();
       // Somewhere in the next run, later each time.
       let steps = 0;
-      own.onStep = () => {
+      stopping.onStep = () => {
         if (++steps === 5 + stops) stop.abort(new Error("stop"));
       };
       try {
-        expect(await work({ listener: own, signal: stop.signal })).toEqual({ complete: true });
+        expect(await work({ listener: stopping, signal: stop.signal })).toEqual({ complete: true });
         expect(stops).toBeGreaterThan(10);
         break;
       } catch (error) {
@@ -286,7 +286,7 @@ describe("one run", () => {
   async function stopped(after: number): Promise<void> {
     const stop = new AbortController();
     const onStep = (step: number) => step + 1 === after && stop.abort(new Error("stop"));
-    await expect(environment({ signal: stop.signal, onStep }).then((own) => makeRun(final, own))).rejects.toThrow(
+    await expect(environment({ signal: stop.signal, onStep }).then((env) => makeRun(final, env))).rejects.toThrow(
       "stop",
     );
     expect(existsSync(folder.running(run.id))).toBe(true);
@@ -296,12 +296,12 @@ describe("one run", () => {
 
   test("reads the test split once, after its last step, or never if it is a trial", async () => {
     const [task] = await opened;
-    const asked: string[] = [];
+    const evaluated: string[] = [];
     let steps = 0;
     const watched: Task = Object.assign(Object.create(task), {
-      evaluationBatches: (split: "test", most?: number) => {
-        asked.push(`${split} after ${steps}`);
-        return task.evaluationBatches(split, most);
+      evaluationBatches: (split: "test", maxItems?: number) => {
+        evaluated.push(`${split} after ${steps}`);
+        return task.evaluationBatches(split, maxItems);
       },
       trainingBatches: task.trainingBatches.bind(task),
       modelConfig: task.modelConfig.bind(task),
@@ -311,10 +311,10 @@ describe("one run", () => {
       steps = step + 1;
     };
     await makeRun(final, await environment({ task: watched, onStep }));
-    expect(asked).toEqual(["validation after 8", "validation after 16", "validation after 24", "test after 24"]);
-    asked.length = 0;
+    expect(evaluated).toEqual(["validation after 8", "validation after 16", "validation after 24", "test after 24"]);
+    evaluated.length = 0;
     await makeRun(run, await environment({ task: watched, onStep }));
-    expect(asked).toEqual(["validation after 24"]);
+    expect(evaluated).toEqual(["validation after 24"]);
   });
 
   test("has the same record whenever it is stopped, also directly at an evaluation and after the last step", async () => {
@@ -369,7 +369,7 @@ describe("one run", () => {
       const onStep = (step: number) => {
         if (step === at) throw new Error("on the way");
       };
-      await expect(environment({ onStep }).then((own) => makeRun(final, own))).rejects.toThrow("on the way");
+      await expect(environment({ onStep }).then((env) => makeRun(final, env))).rejects.toThrow("on the way");
       const { step } = (await readCheckpoint(folder.running(run.id))).info;
       expect(step).toBeGreaterThan(at);
       expect(JSON.parse(readFileSync(`${folder.running(run.id)}.json`, "utf8")).losses).toHaveLength(step);
@@ -412,10 +412,10 @@ describe("one run", () => {
   });
 
   test("leaves no memory on the device behind", async () => {
-    const own = await environment();
-    await makeRun(final, own);
-    const before = own.device.memory();
-    for (let again = 0; again < 3; again++) await makeRun(final, own);
-    expect(own.device.memory()).toMatchObject({ allocated: before.allocated, tensors: before.tensors });
+    const env = await environment();
+    await makeRun(final, env);
+    const before = env.device.memory();
+    for (let again = 0; again < 3; again++) await makeRun(final, env);
+    expect(env.device.memory()).toMatchObject({ allocated: before.allocated, tensors: before.tensors });
   });
 });

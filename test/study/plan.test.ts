@@ -48,16 +48,16 @@ describe("the order of a study", () => {
 
   test("a cell is tuned before its final runs, with seeds that the final runs do not use", () => {
     for (const cell of cellsOf(study)) {
-      const own = made.filter(
+      const cellRuns = made.filter(
         (run) =>
           run.cell.model === cell.model &&
           run.cell.optimizer.name === cell.optimizer.name &&
           run.cell.steps === cell.steps,
       );
-      const purposes = own.map(({ spec }) => spec.purpose);
+      const purposes = cellRuns.map(({ spec }) => spec.purpose);
       expect(purposes).toEqual([...purposes].sort().reverse());
       const seeds = (purpose: string) =>
-        new Set(own.filter(({ spec }) => spec.purpose === purpose).map(({ spec }) => spec.seed));
+        new Set(cellRuns.filter(({ spec }) => spec.purpose === purpose).map(({ spec }) => spec.seed));
       expect([...seeds("tuning")]).toEqual([10, 11]);
       expect([...seeds("final")]).toEqual([1, 2, 3]);
     }
@@ -66,15 +66,15 @@ describe("the order of a study", () => {
   test("every schedule has equally many tuning runs and the same final seeds", () => {
     for (const cell of cellsOf(study)) {
       const counts = study.schedules.map(({ name }) => {
-        const own = made.filter(
+        const scheduleRuns = made.filter(
           (run) =>
             run.cell.model === cell.model &&
             run.cell.optimizer.name === cell.optimizer.name &&
             run.cell.steps === cell.steps &&
             run.schedule.name === name,
         );
-        const tuning = own.filter(({ spec }) => spec.purpose === "tuning").length;
-        return [tuning, own.filter(({ spec }) => spec.purpose === "final").map(({ spec }) => spec.seed)];
+        const tuning = scheduleRuns.filter(({ spec }) => spec.purpose === "tuning").length;
+        return [tuning, scheduleRuns.filter(({ spec }) => spec.purpose === "final").map(({ spec }) => spec.seed)];
       });
       expect(new Set(counts.map((count) => JSON.stringify(count))).size).toBe(1);
       expect(counts[0]?.[0]).toBeGreaterThanOrEqual(8);

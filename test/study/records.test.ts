@@ -14,13 +14,13 @@ const records = runs.slice(0, 4).map((run, i) => (i === 2 ? divergedRecord(run) 
 const lines = records.map((record) => `${JSON.stringify(record)}\n`);
 
 let path: string;
-let told: string[];
-const open = () => RunRecords.open(path, (message) => told.push(message));
+let messages: string[];
+const open = () => RunRecords.open(path, (message) => messages.push(message));
 const aside = (folder: string) => readdirSync(folder).filter((name) => name.includes("damaged"));
 
 beforeEach(() => {
   path = join(folders(), "runs.jsonl");
-  told = [];
+  messages = [];
 });
 
 test("a record is a line of the file once it is added, and is read back", async () => {
@@ -32,7 +32,7 @@ test("a record is a line of the file once it is added, and is read back", async 
   file.close();
   expect([...(await readRecords(path)).records.values()]).toEqual(records);
   expect([...(await open()).all.values()]).toEqual(records);
-  expect(told).toEqual([]);
+  expect(messages).toEqual([]);
 });
 
 test("non-finite numbers are read back unchanged, also from a file that was cleaned", async () => {
@@ -50,7 +50,7 @@ test("non-finite numbers are read back unchanged, also from a file that was clea
   expect([...(await readRecords(path)).records.values()]).toEqual(expected);
   appendFileSync(path, "no record\n");
   expect([...(await open()).all.values()]).toEqual(expected);
-  expect(told).toHaveLength(1);
+  expect(messages).toHaveLength(1);
   expect(await readRecords(path)).toMatchObject({
     records: new Map(expected.map((one) => [one.id, one])),
     damaged: [],
@@ -100,9 +100,9 @@ describe("a file with lines that are not records", () => {
     expect(readFileSync(join(folder, aside(folder)[0] as string), "utf8")).toBe(
       damaged.map((line) => `${line}\n`).join(""),
     );
-    expect(told).toHaveLength(1);
-    expect(told[0]).toContain("set aside");
-    expect(told[0]).toContain(aside(folder)[0]);
+    expect(messages).toHaveLength(1);
+    expect(messages[0]).toContain("set aside");
+    expect(messages[0]).toContain(aside(folder)[0]);
     expect(readFileSync(path, "utf8")).toBe(
       [...readable.values()].map((record) => `${JSON.stringify(record)}\n`).join(""),
     );
@@ -119,7 +119,7 @@ describe("a file with lines that are not records", () => {
 test("a last record without a line break is kept, and the next one begins a new line", async () => {
   writeFileSync(path, lines.slice(0, 2).join("").trimEnd());
   const file = await open();
-  expect(told).toEqual([]);
+  expect(messages).toEqual([]);
   file.add(records[2] as (typeof records)[number]);
   expect(readFileSync(path, "utf8")).toBe(lines.slice(0, 3).join(""));
 });

@@ -33,8 +33,8 @@ const luck = [0.3, -0.2, 0.1, -0.25, 0.05];
 const lossOf = ({ schedule, spec }: PlannedRun): number => {
   if (spec.purpose === "tuning") return 1 + Math.log((schedule.options["maxLr"] as number) / 0.1) ** 2;
   const common = 2 + (luck[spec.seed - 1] ?? 0);
-  const own = [0.01, -0.01, 0.02, 0, -0.02][spec.seed - 1] ?? 0;
-  return { uba: common, cosine: common + own, step: common + 0.2 + own }[schedule.name] as number;
+  const offset = [0.01, -0.01, 0.02, 0, -0.02][spec.seed - 1] ?? 0;
+  return { uba: common, cosine: common + offset, step: common + 0.2 + offset }[schedule.name] as number;
 };
 
 function records(
@@ -285,24 +285,24 @@ describe("the report of a training study", () => {
     [[1, 2, 3], "Student-t intervals"],
   ])("explains its intervals with final seeds %j", async (finalSeeds, words) => {
     const few = studyOf({ finalSeeds });
-    const own = new StudyFolder(folders());
-    await writeTrainingReport(own, few, records(few));
-    expect(readFileSync(own.table, "utf8")).toContain(words);
+    const target = new StudyFolder(folders());
+    await writeTrainingReport(target, few, records(few));
+    expect(readFileSync(target.table, "utf8")).toContain(words);
   });
 
   test("has the study's notes before its tables", async () => {
     const noted = studyOf({ notes: ["One tuning seed.", "No noise."] });
-    const own = new StudyFolder(folders());
-    await writeTrainingReport(own, noted, records(noted));
-    expect(readFileSync(own.table, "utf8")).toMatch(/\n\nLimits: One tuning seed\. No noise\.\n\n##/);
-    expect(readFileSync(own.report, "utf8")).toContain("Limits: One tuning seed. No noise.");
+    const target = new StudyFolder(folders());
+    await writeTrainingReport(target, noted, records(noted));
+    expect(readFileSync(target.table, "utf8")).toMatch(/\n\nLimits: One tuning seed\. No noise\.\n\n##/);
+    expect(readFileSync(target.report, "utf8")).toContain("Limits: One tuning seed. No noise.");
   });
 
   test("has e to the power of the loss as perplexity of text", async () => {
     const text = studyOf({ data: [{ source: "mnist", name: "text", context: 8 }] });
-    const own = new StudyFolder(folders());
-    await writeTrainingReport(own, text, records(text));
-    const [, after = ""] = readFileSync(own.table, "utf8").split("test perplexity");
+    const target = new StudyFolder(folders());
+    await writeTrainingReport(target, text, records(text));
+    const [, after = ""] = readFileSync(target.table, "utf8").split("test perplexity");
     expect(after).toContain(`| uba | ${Math.exp(2).toFixed(2)} | ${Math.exp(2).toFixed(2)} |`);
   });
 });

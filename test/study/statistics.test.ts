@@ -94,8 +94,8 @@ describe("Holm's adjusted p-values", () => {
         const closed = ps.map((_, i) => {
           let worst = 0;
           for (let set = 0; set < 2 ** ps.length; set++) {
-            const own = ps.filter((_, j) => (set >> j) % 2 === 1);
-            if ((set >> i) % 2 === 1) worst = Math.max(worst, Math.min(1, own.length * Math.min(...own)));
+            const subset = ps.filter((_, j) => (set >> j) % 2 === 1);
+            if ((set >> i) % 2 === 1) worst = Math.max(worst, Math.min(1, subset.length * Math.min(...subset)));
           }
           return worst;
         });

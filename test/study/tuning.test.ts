@@ -11,19 +11,19 @@ function settle(
   grids: ReadonlyMap<string, Grid>,
   scoreOf: (schedule: string, trial: Trial) => Score,
   rules: { measure: "loss" | "accuracy"; extensions: number },
-): { found: ReadonlyMap<string, Exploration>; asked: string[] } {
+): { found: ReadonlyMap<string, Exploration>; requested: string[] } {
   const scores = new Map<string, Score>();
   const key = (schedule: string, { maxLr, phi }: Trial) => `${schedule} ${maxLr} ${phi}`;
-  const asked: string[] = [];
+  const requested: string[] = [];
   for (let round = 0; round < 100; round++) {
     const found = tune(grids, (schedule, trial) => scores.get(key(schedule, trial)), rules);
     const open = [...found].flatMap(([name, { trials }]) =>
       trials.filter(({ score }) => score === undefined).map(({ trial }) => [name, trial] as const),
     );
-    if (open.length === 0) return { found, asked };
+    if (open.length === 0) return { found, requested };
     for (const [name, trial] of open) {
-      expect(asked, "each trial once").not.toContain(key(name, trial));
-      asked.push(key(name, trial));
+      expect(requested, "each trial once").not.toContain(key(name, trial));
+      requested.push(key(name, trial));
       scores.set(key(name, trial), scoreOf(name, trial));
     }
   }

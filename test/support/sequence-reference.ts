@@ -69,7 +69,7 @@ function forQueries(
           { length: query + 1 },
           (_, key) => dot(rowOf(q, batch, query, head), rowOf(k, batch, key, head)) * scale,
         );
-        const largest = scores.reduce((most, score) => Math.max(most, score));
+        const largest = scores.reduce((max, score) => Math.max(max, score));
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight, 0);
         f(
@@ -100,14 +100,14 @@ export function causalAttentionGradient(q: Values, k: Values, v: Values, g: Valu
   const [gradients, sizes] = [zeros(), zeros()];
   forQueries(q, k, scale, (batch, head, query, probabilities) => {
     const at = (x: Values, position: number) => rowOf(x, batch, position, head);
-    const add = ([dQ, dK, dV]: [Values, Values, Values], own: (row: Float64Array) => Float64Array, sign: 1 | -1) => {
-      const gradient = own(at(g, query));
-      const products = probabilities.map((_, key) => dot(gradient, own(at(v, key))));
+    const add = ([dQ, dK, dV]: [Values, Values, Values], partOf: (row: Float64Array) => Float64Array, sign: 1 | -1) => {
+      const gradient = partOf(at(g, query));
+      const products = probabilities.map((_, key) => dot(gradient, partOf(at(v, key))));
       const delta = products.reduce((sum, product, key) => sum + product * probabilities[key]!, 0);
       for (const [key, p] of probabilities.entries()) {
         const dS = p * (products[key]! - sign * delta) * scale;
-        addScaled(at(dQ, query), dS, own(at(k, key)));
-        addScaled(at(dK, key), dS, own(at(q, query)));
+        addScaled(at(dQ, query), dS, partOf(at(k, key)));
+        addScaled(at(dK, key), dS, partOf(at(q, query)));
         addScaled(at(dV, key), p, gradient);
       }
     };

@@ -60,10 +60,10 @@ const images = () =>
 const lr = () => schedule.constant({ budget: 4, maxLr: 0.1 });
 
 function trainerOf(world: World): Trainer {
-  const own = model(world);
+  const net = model(world);
   return new Trainer({
-    model: own,
-    optimizer: new AdamW(own.parameters(), { lr: lr() }),
+    model: net,
+    optimizer: new AdamW(net.parameters(), { lr: lr() }),
     loss: nn.crossEntropy,
     data: items().batches({ size: 4 }),
     card: { config: { kind: "mlp", inputs: 4, hidden: [3], classes: 2 } },
@@ -266,11 +266,11 @@ export const validCalls: Readonly<Record<string, Call>> = {
   "Optimizer#dispose": onOptimizer(),
 
   Trainer: call((w) => {
-    const own = model(w);
+    const net = model(w);
     return [
       {
-        model: own,
-        optimizer: new SGD(own.parameters(), { lr: lr() }),
+        model: net,
+        optimizer: new SGD(net.parameters(), { lr: lr() }),
         loss: nn.crossEntropy,
         data: items().batches({ size: 4 }),
         budget: 3,

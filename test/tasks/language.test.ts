@@ -89,14 +89,14 @@ describe("a language task", () => {
   });
 
   it("has a fingerprint that depends on its data and not on their path", async () => {
-    const [own, same] = [await (await open(await words(), 32)).fingerprint(), await words({ name: "other" })];
-    expect(own).toMatch(/^[0-9a-f]{12}$/);
-    expect(await (await open(same, 64)).fingerprint()).toBe(own);
-    expect(await (await open(await words({ seed: 1 }), 32)).fingerprint()).not.toBe(own);
+    const [fingerprint, same] = [await (await open(await words(), 32)).fingerprint(), await words({ name: "other" })];
+    expect(fingerprint).toMatch(/^[0-9a-f]{12}$/);
+    expect(await (await open(same, 64)).fingerprint()).toBe(fingerprint);
+    expect(await (await open(await words({ seed: 1 }), 32)).fingerprint()).not.toBe(fingerprint);
     // With another tokenizer the same ids mean another text.
     const info = JSON.parse(readFileSync(join(same, "tokens.json"), "utf8"));
     writeFileSync(join(same, "tokens.json"), JSON.stringify({ ...info, tokenizer: { kind: "bpe", encoding: "gpt2" } }));
-    expect(await (await open(same, 32)).fingerprint()).not.toBe(own);
+    expect(await (await open(same, 32)).fingerprint()).not.toBe(fingerprint);
   });
 });
 

@@ -87,8 +87,8 @@ describe("an image task", () => {
 
   test("evaluates all items of a split once, or a smaller number spread over it", async () => {
     const task = await openTask(source, { classes: 3 });
-    const labelsOf = async (most?: number) => {
-      const batches = task.evaluationBatches("test", most);
+    const labelsOf = async (maxItems?: number) => {
+      const batches = task.evaluationBatches("test", maxItems);
       const labels: number[] = [];
       for await (const batch of batches.once()) labels.push(...(batch.labels as Int32Array));
       await batches.close();

@@ -44,7 +44,7 @@ const storedIn = async (x: Tensor): Promise<Values> => ({
 async function run(call: Call, device: Tensor["device"], dtype: "float32" | "bfloat16") {
   const stored = ({ shape, data }: Values) => cast(tensor(device, data, shape, { dtype: "bfloat16" }), dtype);
   const inputs = call.inputs.map((input) => Object.assign(stored(input), { requiresGrad: true }));
-  const output = call.ours(...inputs).keep();
+  const output = call.compute(...inputs).keep();
   // A loss is float32 already.
   const drawn = stored({ shape: output.shape, data: Float64Array.from(numbers(elements(output.shape), 7)) });
   const weights = cast(drawn, output.dtype);
@@ -57,7 +57,7 @@ async function run(call: Call, device: Tensor["device"], dtype: "float32" | "bfl
  * up to half a step, 2⁻⁸ of it, and the output by another half. Σ p·|v| is the attention of |v|.
  */
 async function expectProbabilitiesRounded(
-  { inputs: [q, k, v], ours }: Call,
+  { inputs: [q, k, v], compute }: Call,
   device: Tensor["device"],
   got: Tensor,
   exact: readonly number[],
@@ -65,7 +65,7 @@ async function expectProbabilitiesRounded(
 ) {
   const absolute = { shape: v!.shape, data: v!.data.map(Math.abs) };
   const of = ({ shape, data }: Values) => cast(tensor(device, data, shape, { dtype: "bfloat16" }), "float32");
-  const sizes = await ours(of(q!), of(k!), of(absolute)).read();
+  const sizes = await compute(of(q!), of(k!), of(absolute)).read();
   for (const [i, value] of (await inFloat32(got)).entries()) {
     const allowed = 2 ** -8 * (sizes[i]! + Math.abs(exact[i]!)) + 16 * epsilon * (1 + sizes[i]!);
     if (!(Math.abs(value - exact[i]!) <= allowed)) expect.fail(`${what}, ${i}: ${value} instead of ${exact[i]}`);
@@ -206,7 +206,7 @@ await onEveryDevice("attention in bfloat16", (device) => {
     const call: Call = {
       title: `attention of [${shape}]`,
       inputs: [1, 2, 3].map((salt) => ({ shape, data: Float64Array.from(numbers(elements(shape), salt)) })),
-      ours: (q, k, v) => causalAttention(q!, k!, v!),
+      compute: (q, k, v) => causalAttention(q!, k!, v!),
       reference: () => expect.fail("computed from the stored numbers, below"),
     };
     const { inputs, output, gradients, weights } = await run(call, device, "bfloat16");

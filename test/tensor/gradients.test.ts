@@ -46,7 +46,7 @@ describe.each(calls)("%s", (name, arbitrary) => {
         const allowed = magnifies ? 64 : 16;
         for (const { label, device } of devices) {
           const inputs = call.inputs.map((input) => upload(device, input));
-          const output = call.ours(...inputs).keep();
+          const output = call.compute(...inputs).keep();
           expect(output.shape, `shape on ${label}: ${call.title}`).toEqual(expected.shape);
           output
             .multiply(tensor(device, weights, expected.shape))

@@ -23,9 +23,9 @@ function far(shape: readonly number[], salt: number, first: number): Values {
 
 /** Largest error in units of the type's epsilon, relative to the sum of the absolute values of the terms. */
 const errorOf = (got: ArrayLike<number>, expected: Values, sizes: Values, epsilon: number) =>
-  expected.data.reduce((most, value, i) => {
+  expected.data.reduce((max, value, i) => {
     const error = Math.abs(got[i]! - value) / (epsilon * (sizes.data[i]! + 1e-30));
-    return Math.max(most, Number.isNaN(error) ? Infinity : error);
+    return Math.max(max, Number.isNaN(error) ? Infinity : error);
   }, 0);
 const sized = ({ shape, data }: Values): Values => ({ shape, data: data.map(Math.abs) });
 

@@ -21,7 +21,7 @@ await onEveryDevice("memory of tensors", (device) => {
       // tidy, because running statistics and labels are created inside.
       t.tidy(() =>
         call
-          .ours(...inputs)
+          .compute(...inputs)
           .sum()
           .backward(),
       );

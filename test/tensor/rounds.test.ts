@@ -171,9 +171,9 @@ await onEveryDevice("operations over more than one round", (device) => {
       const [rows, columns] = shape as [number, number];
       const x = input(shape, 1);
       const largest = Int32Array.from({ length: rows }, (_, row) => {
-        const own = x.data as Float32Array;
-        const values = own.subarray(row * columns, (row + 1) * columns);
-        return values.indexOf(values.reduce((most, value) => Math.max(most, value)));
+        const logits = x.data as Float32Array;
+        const values = logits.subarray(row * columns, (row + 1) * columns);
+        return values.indexOf(values.reduce((max, value) => Math.max(max, value)));
       });
       expect(await t.argmax(x.tensor).read()).toEqual(largest);
       // Two of three labels are correct, and every seventh label is ignored.
@@ -284,12 +284,12 @@ await onEveryDevice("operations over more than one round", (device) => {
       };
 
       const largest = t.maxPool2d(x.tensor, options).keep();
-      const most = maxPool2d(wide(x), size, options).data;
-      expectClose(await largest.read(), most, 0, "the largest");
+      const maxima = maxPool2d(wide(x), size, options).data;
+      expectClose(await largest.read(), maxima, 0, "the largest");
       const g = backward(largest, 2);
-      const [ofLargest, taken] = [values(shape, () => 0), new Uint8Array(most.length)];
+      const [ofLargest, taken] = [values(shape, () => 0), new Uint8Array(maxima.length)];
       forPairs((output, at) => {
-        if (taken[output] || x.data[at] !== most[output]) return;
+        if (taken[output] || x.data[at] !== maxima[output]) return;
         taken[output] = 1;
         ofLargest.data[at]! += g.data[output]!;
       });

@@ -46,25 +46,25 @@ describe("Trainer.run", () => {
     "ends after the record at which it is aborted, and continues with the same bits: %o",
     async (options) => {
       const whole = await lossesOf(trainer().run());
-      const own = trainer();
+      const tested = trainer();
       const controller = new AbortController();
       const { signal } = controller;
-      const first = await lossesOf(own.run({ ...options, signal }), (step) => step === 6 && controller.abort());
+      const first = await lossesOf(tested.run({ ...options, signal }), (step) => step === 6 && controller.abort());
       expect(first.length).toBeGreaterThanOrEqual(7);
       expect(first.length).toBeLessThan(30);
-      expect(own.step).toBe(first.length);
+      expect(tested.step).toBe(first.length);
       expect(listeners(signal)).toBe(0);
-      const rest = await lossesOf(own.run(options));
+      const rest = await lossesOf(tested.run(options));
       expect([...first, ...rest]).toEqual(whole);
     },
   );
 
   test("makes no step if the signal is already aborted", async () => {
-    const own = trainer();
+    const tested = trainer();
     const signal = AbortSignal.abort(new Error("before"));
-    expect(await lossesOf(own.run({ signal }))).toEqual([]);
-    expect([own.step, listeners(signal)]).toEqual([0, 0]);
-    expect(await lossesOf(own.run())).toHaveLength(30);
+    expect(await lossesOf(tested.run({ signal }))).toEqual([]);
+    expect([tested.step, listeners(signal)]).toEqual([0, 0]);
+    expect(await lossesOf(tested.run())).toHaveLength(30);
   });
 
   test.each([
@@ -85,8 +85,8 @@ describe("Trainer.run", () => {
 
   test("removes its listener if the run fails", async () => {
     const { signal } = new AbortController();
-    const own = trainer();
-    const failing = own.run({
+    const tested = trainer();
+    const failing = tested.run({
       signal,
       onStep: () => {
         throw new Error("of the callback");
@@ -98,30 +98,35 @@ describe("Trainer.run", () => {
 
   test("finishes an evaluation that has begun, so that a resumed run compares with it", async () => {
     const controller = new AbortController();
-    const own = trainer();
+    const tested = trainer();
     const evaluateEvery = { steps: 5, data: held(), onProgress: () => controller.abort() };
     const records: lib.StepRecord[] = [];
-    for await (const record of own.run({ signal: controller.signal, evaluateEvery })) records.push(record);
+    for await (const record of tested.run({ signal: controller.signal, evaluateEvery })) records.push(record);
     expect(records).toHaveLength(5);
     expect(records.at(-1)?.evaluation?.items).toBe(40);
-    expect(own.best?.step).toBe(5);
+    expect(tested.best?.step).toBe(5);
   });
 
   test("refuses a value that is not a signal", async () => {
-    const own = trainer();
+    const tested = trainer();
     for (const signal of [true, {}, new AbortController()])
-      await expectError(() => own.run({ signal: signal as never }), "invalid-argument", "run.signal", "an AbortSignal");
+      await expectError(
+        () => tested.run({ signal: signal as never }),
+        "invalid-argument",
+        "run.signal",
+        "an AbortSignal",
+      );
   });
 });
 
 describe("evaluate", () => {
   const ways: [string, (options: lib.PassOptions) => Promise<lib.Evaluation>, () => lib.nn.Module][] = [];
   beforeAll(() => {
-    const own = trainer();
+    const tested = trainer();
     const model = new nn.Linear(3, 2, { device, seeds: new nn.Seeds(1) });
     const free = { model, device, loss: nn.crossEntropy, prepare: (raw: lib.Tensor) => raw };
     ways.push(
-      ["a trainer's", (options) => own.evaluate(held(), options), () => model],
+      ["a trainer's", (options) => tested.evaluate(held(), options), () => model],
       ["the function", (options) => lib.evaluate(held(), { ...free, ...options }), () => model],
     );
   });

@@ -43,10 +43,10 @@ async function recordsOf(run: AsyncIterable<lib.StepRecord>) {
 
 /** Saves a checkpoint after 12 of 20 steps of a run. */
 async function savedAfter12(change: Change = {}): Promise<string> {
-  const own = trainer(change);
-  await recordsOf(own.run({ until: 12 }));
+  const resumed = trainer(change);
+  await recordsOf(resumed.run({ until: 12 }));
   const path = join(folder(), "12.safetensors");
-  await own.save(path);
+  await resumed.save(path);
   return path;
 }
 
@@ -55,19 +55,19 @@ const longer = () => schedule.uba({ budget: 40, maxLr: 0.2, phi: 5 });
 describe("another schedule", () => {
   test("is refused unless it is allowed, and the error describes how to allow it", async () => {
     const path = await savedAfter12();
-    const own = trainer({ lr: longer() });
+    const resumed = trainer({ lr: longer() });
     const words = ["the schedule was", '"budget":20', '"budget":40', '{ allow: ["schedule"] }', "--allow schedule"];
-    await expectError(() => own.load(path), "invalid-file", "of another run", ...words);
-    await expectError(() => own.load(path, { allow: ["data"] }), "invalid-file", ...words);
-    expect(own.step).toBe(0);
+    await expectError(() => resumed.load(path), "invalid-file", "of another run", ...words);
+    await expectError(() => resumed.load(path, { allow: ["data"] }), "invalid-file", ...words);
+    expect(resumed.step).toBe(0);
   });
 
   test("continues at its rate of that step with the saved optimizer state", async () => {
     const path = await savedAfter12();
-    const own = trainer({ lr: longer() });
-    await own.load(path, { allow: ["schedule"] });
-    expect(own.step).toBe(12);
-    const records = await recordsOf(own.run());
+    const resumed = trainer({ lr: longer() });
+    await resumed.load(path, { allow: ["schedule"] });
+    expect(resumed.step).toBe(12);
+    const records = await recordsOf(resumed.run());
     expect(records.map(({ step }) => step)).toEqual(Array.from({ length: 28 }, (_, i) => i + 12));
     const plan = longer();
     for (const { step, learningRate } of records) expect(learningRate).toBe(plan(step));
@@ -79,9 +79,9 @@ describe("another schedule", () => {
 
   test("needs no permission after it was saved again", async () => {
     const path = await savedAfter12();
-    const own = trainer({ lr: longer() });
-    await own.load(path, { allow: ["schedule"] });
-    await own.save(path);
+    const resumed = trainer({ lr: longer() });
+    await resumed.load(path, { allow: ["schedule"] });
+    await resumed.save(path);
     const again = trainer({ lr: longer() });
     await again.load(path);
     expect(again.step).toBe(12);
@@ -124,10 +124,10 @@ describe("data", () => {
 
   test("that were only renamed count as the same and give the same bits", async () => {
     const path = await savedAfter12();
-    const own = trainer({ source: batches(items("another name", values.slice())) });
-    await own.load(path);
+    const resumed = trainer({ source: batches(items("another name", values.slice())) });
+    await resumed.load(path);
     const whole = await recordsOf(trainer().run());
-    expect(await recordsOf(own.run())).toEqual(whole.slice(12));
+    expect(await recordsOf(resumed.run())).toEqual(whole.slice(12));
   });
 
   test("with other content are refused, whatever their name, unless allowed", async () => {
@@ -135,10 +135,10 @@ describe("data", () => {
     const changed = values.slice();
     changed[77] = 0.5;
     for (const name of ["one", "two"]) {
-      const own = trainer({ source: batches(items(name, changed)) });
-      await expectError(() => own.load(path), "invalid-file", "the data was", '"digest"', "--allow data");
-      await own.load(path, { allow: ["data"] });
-      expect(await recordsOf(own.run())).toHaveLength(8);
+      const resumed = trainer({ source: batches(items(name, changed)) });
+      await expectError(() => resumed.load(path), "invalid-file", "the data was", '"digest"', "--allow data");
+      await resumed.load(path, { allow: ["data"] });
+      expect(await recordsOf(resumed.run())).toHaveLength(8);
     }
   });
 

@@ -138,16 +138,16 @@ describe("a captured run", () => {
     // The first step is eager and reads its loss and its statistics. Bursts double at most with every third reading: what
     // was enqueued before a reading does not depend on that reading.
     it.each([
-      { clock: "standing still", least: 2 + 200 / 16, most: 2 + 3 * 5 + 200 / 16 },
-      { clock: "leaping", least: 2 + 199, most: 2 + 199 },
-    ] as const)("has the eager run's records with the clock $clock", async ({ clock, least, most }) => {
+      { clock: "standing still", min: 2 + 200 / 16, max: 2 + 3 * 5 + 200 / 16 },
+      { clock: "leaping", min: 2 + 199, max: 2 + 199 },
+    ] as const)("has the eager run's records with the clock $clock", async ({ clock, min, max }) => {
       const records = await recordsOf((await make()).trainer, {});
       vi.spyOn(performance, "now").mockImplementation(clocks[clock]);
       const { trainer } = await make();
       const reading = vi.spyOn(trainer.device.native, "read");
       expect(await recordsOf(trainer, { capture: true, runAhead: true })).toEqual(records);
-      expect(reading.mock.calls.length).toBeGreaterThanOrEqual(least);
-      expect(reading.mock.calls.length).toBeLessThanOrEqual(most);
+      expect(reading.mock.calls.length).toBeGreaterThanOrEqual(min);
+      expect(reading.mock.calls.length).toBeLessThanOrEqual(max);
     });
 
     it("yields the records before a non-finite step, then fails like the eager run", async () => {

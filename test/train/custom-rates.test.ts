@@ -49,17 +49,17 @@ async function savedAfterThree(setting: Setting): Promise<string> {
 
 describe("a learning-rate function", () => {
   it("with the values of a schedule trains to the same bits, also captured and with runAhead", async () => {
-    for (const [mine, theirs] of [
+    for (const [withFunction, withSchedule] of [
       [{ lr: (step: number) => uba(step) }, { lr: uba }],
       [
         { lr: uba, biases: (step: number) => uba(step) / 2 },
         { lr: uba, biases: schedule.uba({ budget, maxLr: 0.025, warmup: 2 }) },
       ],
     ]) {
-      const reference = make(theirs as Setting);
+      const reference = make(withSchedule as Setting);
       const records = await recordsOf(reference.trainer);
       for (const mode of [{}, { capture: true }, { capture: true, runAhead: true }]) {
-        const run = make(mine as Setting);
+        const run = make(withFunction as Setting);
         expect(await recordsWith(run.trainer, mode)).toEqual(records);
         expect(await endOf(run)).toEqual(await endOf(reference));
       }

@@ -107,8 +107,8 @@ describe("Trainer.run", () => {
 
   it.each(["break", "throw"])("holds no memory and no step after %s", async (how) => {
     // A separate device, so that tensors of other tests do not change the count.
-    const own = await device();
-    const { trainer, model, optimizer } = residual.make(own);
+    const opened = await device();
+    const { trainer, model, optimizer } = residual.make(opened);
     const leaveAfter = async (last: number) => {
       for await (const { step } of trainer.run()) {
         if (step < last) continue;
@@ -117,10 +117,10 @@ describe("Trainer.run", () => {
       }
     };
     await leaveAfter(2).catch(() => {});
-    const { allocated, tensors } = own.memory();
+    const { allocated, tensors } = opened.memory();
     const { step } = trainer;
     await leaveAfter(step + 1).catch(() => {});
-    expect(own.memory()).toMatchObject({ allocated, tensors });
+    expect(opened.memory()).toMatchObject({ allocated, tensors });
     expect((await optimizer.stats()).iteration).toBe(trainer.step);
     expect(model.parameters().every(({ grad }) => grad === undefined)).toBe(true);
     expect((await recordsOf(trainer))[0]?.step).toBeGreaterThan(step);
@@ -246,12 +246,12 @@ describe("Trainer.evaluate", () => {
   });
 
   it("holds no memory after it returns", async () => {
-    const own = await device();
-    const { trainer } = residual.make(own);
+    const opened = await device();
+    const { trainer } = residual.make(opened);
     await trainer.evaluate(images.batches({ size: 32 }));
-    const { allocated, tensors } = own.memory();
+    const { allocated, tensors } = opened.memory();
     await trainer.evaluate(images.batches({ size: 32 }));
-    expect(own.memory()).toMatchObject({ allocated, tensors });
+    expect(opened.memory()).toMatchObject({ allocated, tensors });
   });
 });
 
@@ -315,8 +315,8 @@ describe("inputs of a trainer", () => {
     },
   ])("may include batches from $what", async ({ make }) => {
     const given = await batchesOf(6);
-    const own = data.fromIterable(() => make(given) as Iterable<data.Batch>);
-    const losses = lossesOf(await recordsOf(plainRun({ data: own, budget: 6 }).trainer));
+    const iterable = data.fromIterable(() => make(given) as Iterable<data.Batch>);
+    const losses = lossesOf(await recordsOf(plainRun({ data: iterable, budget: 6 }).trainer));
     expect(losses).toEqual(lossesOf(await recordsOf(plainRun({ budget: 6 }).trainer)));
   });
 

@@ -71,12 +71,12 @@ describe("loadTorchWeights", () => {
     const at = (shape: readonly number[], index: readonly number[]) =>
       index.reduce((sum, i, axis) => sum * shape[axis]! + i, 0);
     const state = model.stateDict();
-    const expectSame = async (own: string, torch: string) => {
+    const expectSame = async (stepsizeName: string, torch: string) => {
       const { shape, data } = torchFile().get(torch)!;
-      const got = await state.get(own)!.read();
-      if (shape.length !== 4) return expect(got, own).toEqual(data);
+      const got = await state.get(stepsizeName)!.read();
+      if (shape.length !== 4) return expect(got, stepsizeName).toEqual(data);
       const [outputs, inputs, height, width] = shape as [number, number, number, number];
-      expect(state.get(own)!.shape).toEqual([outputs, height, width, inputs]);
+      expect(state.get(stepsizeName)!.shape).toEqual([outputs, height, width, inputs]);
       for (let o = 0; o < outputs; o++)
         for (let i = 0; i < inputs; i++)
           for (let y = 0; y < height; y++)
@@ -85,7 +85,7 @@ describe("loadTorchWeights", () => {
                 got[at([outputs, height, width, inputs], [o, y, x, i])] !==
                 (data as Float32Array)[at(shape, [o, i, y, x])]
               )
-                expect.fail(`${own} at ${[o, y, x, i]}`);
+                expect.fail(`${stepsizeName} at ${[o, y, x, i]}`);
     };
     const pairs = {
       "stem.weight": "conv1.weight",
@@ -103,8 +103,8 @@ describe("loadTorchWeights", () => {
       "classifier.weight": "fc.weight",
       "classifier.bias": "fc.bias",
     };
-    for (const [own, torch] of Object.entries(pairs)) await expectSame(own, torch);
-    for (const [own, torch] of model.torchNames().names) await expectSame(own, torch);
+    for (const [stepsizeName, torch] of Object.entries(pairs)) await expectSame(stepsizeName, torch);
+    for (const [stepsizeName, torch] of model.torchNames().names) await expectSame(stepsizeName, torch);
     expect(model.torchNames().names.size).toBe(torchFile().size - 20);
   });
 
@@ -437,12 +437,12 @@ describe("custom models", () => {
     it("permutes PyTorch's channels-first inputs to the library's order, and back", async () => {
       const model = new Flat({ flattened: [height, width, channels] });
       await loadTorchWeights(model, path());
-      const [ours, torch] = [await model.fc.weight.read(), numbers(size, 3)];
+      const [linear, torch] = [await model.fc.weight.read(), numbers(size, 3)];
       for (let o = 0; o < outputs; o++)
         for (let y = 0; y < height; y++)
           for (let x = 0; x < width; x++)
             for (let c = 0; c < channels; c++)
-              expect(ours[((o * height + y) * width + x) * channels + c]).toBe(
+              expect(linear[((o * height + y) * width + x) * channels + c]).toBe(
                 torch[((o * channels + c) * height + y) * width + x],
               );
       const back = (await toTorchWeights(model)).get("fc.weight")!;

@@ -267,7 +267,10 @@ export const attacks: Readonly<Record<string, Attack>> = {
     run: (d) => d.readPart(floats(d, [4]), 3, 2),
     refused: "count: expected a whole number from 0 to 1",
   },
-  "a part of a negative number of elements": { run: (d) => d.readPart(floats(d, [4]), 0, -1), refused: "count: expected" },
+  "a part of a negative number of elements": {
+    run: (d) => d.readPart(floats(d, [4]), 0, -1),
+    refused: "count: expected",
+  },
   "a part of another type": {
     run: (d) => d.writePart(floats(d, [4]), 0, new Float64Array(2)),
     refused: "data: expected a Float32Array",

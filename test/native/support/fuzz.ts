@@ -19,9 +19,9 @@ const chance = (probability: number): boolean => random.uniform() < probability;
 const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] as T;
 
 /** Thrown by hostile getters: the only value besides an Error that a call may throw. */
-const own = Symbol("thrown by an argument");
+const thrownByArgument = Symbol("thrown by an argument");
 const fail = (): never => {
-  throw own;
+  throw thrownByArgument;
 };
 
 let [device, other, closed]: [Anything, Anything, Anything] = [openSmall(), openSmall(), openSmall()];
@@ -111,7 +111,7 @@ function call(what: string, body: () => Anything): void {
     if (result instanceof Promise) result.catch(() => {});
     counts.returned++;
   } catch (error) {
-    if (error !== own && !(error instanceof Error)) throw new Error(`${what} threw ${String(error)}`);
+    if (error !== thrownByArgument && !(error instanceof Error)) throw new Error(`${what} threw ${String(error)}`);
     counts.threw++;
   }
 }
@@ -187,10 +187,10 @@ for (const [operation, id] of addon.operations.map((name: string, i: number) => 
       if (kind === 7) lists.splice(list, 1);
       if (kind === 8) lists[list] = chance(0.5) ? pick(validLists) : anything();
       if (kind === 9) {
-        const own = [...(contents[list] ?? [])];
-        own[random.integer(own.length + 1)] = chance(0.5) ? stranger() : anything();
+        const members = [...(contents[list] ?? [])];
+        members[random.integer(members.length + 1)] = chance(0.5) ? stranger() : anything();
         const changed = device.list();
-        call("list.set", () => changed.set(own, chance(0.5) ? undefined : anything()));
+        call("list.set", () => changed.set(members, chance(0.5) ? undefined : anything()));
         lists[list] = changed;
       }
     } while (chance(0.3));

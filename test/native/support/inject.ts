@@ -109,10 +109,10 @@ function runFrom(shim: string, args: readonly (string | number)[]): Promise<{ ru
       const lines = `${rest}${chunk}`.split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
-        const said = JSON.parse(line) as Injected & { count?: number };
-        begun = said.outcome === "begun" ? said.at : undefined;
-        if (said.outcome === "end") count = said.count;
-        else if (said.outcome !== "begun") runs.push(said);
+        const report = JSON.parse(line) as Injected & { count?: number };
+        begun = report.outcome === "begun" ? report.at : undefined;
+        if (report.outcome === "end") count = report.count;
+        else if (report.outcome !== "begun") runs.push(report);
       }
     });
     child.stderr.on("data", (chunk) => {

@@ -36,8 +36,8 @@ describe.each(["minimax", "suggest"] as const)("%s", (name) => {
     [{ minLr: -1 }, "minLr: expected a finite number of at least 0, got -1"],
     [{ minLr: 0.6 }, "minLr: expected at most maxLr, which is 0.5, got 0.6"],
   ])("refuses %o", (change, message) => {
-    const { code, message: said } = thrown(() => questions[name]({ ...good, ...change } as never));
-    expect(said).toBe(`${name}.${message}`);
+    const { code, message: text } = thrown(() => questions[name]({ ...good, ...change } as never));
+    expect(text).toBe(`${name}.${message}`);
     expect(code).toBe("invalid-argument");
   });
 

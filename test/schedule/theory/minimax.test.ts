@@ -9,9 +9,14 @@ import { leastOverCube } from "../support/exhaustive.js";
 import { chebyshevSteps, logOptimum } from "../support/quadratic.js";
 
 /** Problems with active bounds: one or both are within the range of the optimal steps without bounds. */
-function problems(most: number, kappa = logUniform(1.5, 1e3)): fc.Arbitrary<ProblemOptions> {
+function problems(maxBudget: number, kappa = logUniform(1.5, 1e3)): fc.Arbitrary<ProblemOptions> {
   const part = fc.double({ min: 0, max: 1, noNaN: true });
-  const record = fc.record({ budget: fc.integer({ min: 1, max: most }), lowest: logUniform(0.1, 10), kappa, up: part });
+  const record = fc.record({
+    budget: fc.integer({ min: 1, max: maxBudget }),
+    lowest: logUniform(0.1, 10),
+    kappa,
+    up: part,
+  });
   return fc.tuple(record, fc.option(part, { nil: undefined })).map(([{ budget, lowest, kappa, up }, down]) => {
     const middle = 2 / (lowest + lowest * kappa);
     return {
@@ -91,12 +96,12 @@ describe("the min-max steps under bounds", () => {
           if (face.because === "outside") expect(inside).toBeLessThan(free);
         }
         if (points.length === 1 && atMaxLr + atMinLr === 0) return;
-        const own = remez(options, atMaxLr, atMinLr);
-        expect(Math.abs(own.value - value)).toBeLessThan(1e-5);
+        const exchanged = remez(options, atMaxLr, atMinLr);
+        expect(Math.abs(exchanged.value - value)).toBeLessThan(1e-5);
         // A zero that is closer to its bound than the grid spacing is not found.
         const { maxLr = Number.POSITIVE_INFINITY, minLr = 0 } = options;
         const free = [...steps].filter((rate) => rate < maxLr * (1 - 1e-3) && rate > minLr * (1 + 1e-3)).length;
-        expect(own.inside).toBeGreaterThanOrEqual(free);
+        expect(exchanged.inside).toBeGreaterThanOrEqual(free);
       }),
       { numRuns: 25 },
     );
@@ -248,7 +253,7 @@ describe("the closest UBA", () => {
   test("is optimal with its rates inside the bounds: an exhaustive search over φ, η_min and η_max finds none better", () => {
     fc.assert(
       fc.property(problems(24), (options) => {
-        const { budget: steps, maxLr: most = Infinity, minLr: least = 0, curvature } = options;
+        const { budget: steps, maxLr: upper = Infinity, minLr: lower = 0, curvature } = options;
         const [lowest, highest] = curvature;
         const middle = 2 / (lowest + highest);
         const worst = ([x, y, z]: readonly number[]) => {
@@ -260,7 +265,7 @@ describe("the closest UBA", () => {
             const u = Math.sin(((2 * (steps - step) - 1) * Math.PI) / (4 * steps)) ** 2;
             return bottom + ((top - bottom) * u) / (u + (phi / 2) * (1 - u));
           };
-          if (rate(0) > most || rate(steps - 1) < least) return Infinity;
+          if (rate(0) > upper || rate(steps - 1) < lower) return Infinity;
           return ubaHighestPoint({ steps, maxLr: top, minLr: bottom, phi }, lowest, highest).value;
         };
         const best = leastOverCube(worst, { dimensions: 3, grid: 20, starts: 6 });

@@ -7,7 +7,7 @@ import { elements, type Values, values } from "../../support/reference.js";
 export interface Call {
   readonly title: string;
   readonly inputs: readonly Values[];
-  readonly ours: (...inputs: t.Tensor[]) => t.Tensor;
+  readonly compute: (...inputs: t.Tensor[]) => t.Tensor;
   readonly reference: (...inputs: Values[]) => Values;
 }
 

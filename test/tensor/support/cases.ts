@@ -12,7 +12,7 @@ const shape = fc.array(fc.constantFrom(0, 1, 2, 3, 5, 7), { maxLength: 4 });
 
 function unary(
   name: string,
-  ours: (x: t.Tensor) => t.Tensor,
+  compute: (x: t.Tensor) => t.Tensor,
   of: (x: number) => number,
   center = 0,
 ): [string, fc.Arbitrary<Call>] {
@@ -21,7 +21,7 @@ function unary(
     .map((x) => ({
       title: `${name} of [${x.shape}]`,
       inputs: [x],
-      ours,
+      compute,
       reference: (v: Values) => reference.map(v, of),
     }));
   return [name, call];
@@ -35,7 +35,7 @@ const broadcastShapes = fc.tuple(shape, fc.nat({ max: 4 }), fc.boolean()).map(([
 
 function binary(
   name: string,
-  ours: (a: t.Tensor, b: t.Tensor) => t.Tensor,
+  compute: (a: t.Tensor, b: t.Tensor) => t.Tensor,
   of: (a: number, b: number) => number,
   center = 0,
 ): [string, fc.Arbitrary<Call>] {
@@ -44,7 +44,7 @@ function binary(
     .map(([a, b]) => ({
       title: `${name} of [${a.shape}] and [${b.shape}]`,
       inputs: [a, b],
-      ours,
+      compute,
       reference: (x: Values, y: Values) => reference.zip(x, y, of),
     }));
   return [name, call];
@@ -55,7 +55,7 @@ const addRelu = broadcastShapes
   .map(([a, b]) => ({
     title: `addRelu of [${a.shape}] and [${b.shape}]`,
     inputs: [a, b],
-    ours: t.addRelu,
+    compute: t.addRelu,
     reference: (x: Values, y: Values) => reference.zip(x, y, (p, q) => Math.max(p + q, 0)),
     isSmooth: reference.zip(a, b, (p, q) => p + q).data.every((value) => Math.abs(value) > 1e-3),
   }))
@@ -67,7 +67,7 @@ const matmul = fc
     fc.tuple(numbersOf(transposeA ? [k, m] : [m, k]), numbersOf(transposeB ? [n, k] : [k, n])).map(([a, b]) => ({
       title: `matmul of [${a.shape}]${transposeA ? "ᵀ" : ""} and [${b.shape}]${transposeB ? "ᵀ" : ""}`,
       inputs: [a, b],
-      ours: (x: t.Tensor, y: t.Tensor) => t.matmul(x, y, { transposeA, transposeB }),
+      compute: (x: t.Tensor, y: t.Tensor) => t.matmul(x, y, { transposeA, transposeB }),
       reference: (x: Values, y: Values) => reference.matmul(x, y, transposeA, transposeB),
     })),
   );
@@ -109,7 +109,7 @@ const linear = fc
         .map((all) => ({
           title: `linear of [${shapes.join("] [")}]${hasBias ? ", bias" : ""}, ${activation}${hasResidual ? ", residual" : ""}`,
           inputs: all,
-          ours: (x: t.Tensor, weight: t.Tensor, ...more: t.Tensor[]) =>
+          compute: (x: t.Tensor, weight: t.Tensor, ...more: t.Tensor[]) =>
             t.linear(x, weight, {
               ...(hasBias && { bias: more[0] }),
               ...(hasResidual && { residual: more[hasBias ? 1 : 0] }),
@@ -148,14 +148,14 @@ const conv2d = fc
       .map(([x, w]) => ({
         title: `conv2d of [${x.shape}] with [${w.shape}], stride ${stride}, padding ${padding}`,
         inputs: [x, w],
-        ours: (images: t.Tensor, weights: t.Tensor) => t.conv2d(images, weights, { stride, padding }),
+        compute: (images: t.Tensor, weights: t.Tensor) => t.conv2d(images, weights, { stride, padding }),
         reference: (images: Values, weights: Values) => reference.conv2d(images, weights, { stride, padding }),
       })),
   );
 
 function pooling(
   name: string,
-  ours: (images: t.Tensor, options: t.PoolingOptions) => t.Tensor,
+  compute: (images: t.Tensor, options: t.PoolingOptions) => t.Tensor,
   of: (images: Values, size: number, window: reference.Window) => Values,
 ): [string, fc.Arbitrary<Call>] {
   const call = fc
@@ -173,7 +173,7 @@ function pooling(
       distinctNumbers([n, height, width, channels]).map((x) => ({
         title: `${name} of [${x.shape}], size ${size}, stride ${stride}, padding ${padding}`,
         inputs: [x],
-        ours: (images: t.Tensor) => ours(images, { size, stride, padding }),
+        compute: (images: t.Tensor) => compute(images, { size, stride, padding }),
         reference: (images: Values) => of(images, size, { stride, padding }),
       })),
     );
@@ -196,7 +196,7 @@ const reductions = fc
       return {
         title: `${name} of [${sizes}] over [${axes}]`,
         inputs: [x],
-        ours: (v: t.Tensor) => (name === "sum" ? t.sum(v, axes) : t.mean(v, axes)),
+        compute: (v: t.Tensor) => (name === "sum" ? t.sum(v, axes) : t.mean(v, axes)),
         reference: (v: Values) => reference.sum(v, from, to - from, scale),
       };
     }),
@@ -223,7 +223,7 @@ const batchNorm = fc.tuple(channelShapes, epsilon, fc.boolean()).chain(([sizes, 
     .map((inputs) => ({
       title: `batchNorm of [${sizes}], epsilon ${epsilon}${relu ? ", ReLU" : ""}`,
       inputs,
-      ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
+      compute: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
         const [runningMean, runningVariance] = [t.zeros(x.device, channels), t.ones(x.device, channels)];
         const options = { epsilon, activation: relu ? ("relu" as const) : undefined };
         return t.batchNorm(x, { gamma, beta, runningMean, runningVariance }, options);
@@ -244,7 +244,7 @@ const batchNormInference = fc.tuple(channelShapes, epsilon, fc.boolean()).chain(
       return {
         title: `batchNormInference of [${sizes}], epsilon ${epsilon}${relu ? ", ReLU" : ""}`,
         inputs: [x, gamma, beta],
-        ours: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
+        compute: (x: t.Tensor, gamma: t.Tensor, beta: t.Tensor) => {
           const runningMean = t.tensor(x.device, mean.data, channels, { dtype: "float32" });
           const runningVariance = t.tensor(x.device, variance.data, channels, { dtype: "float32" });
           const options = { epsilon, activation: relu ? ("relu" as const) : undefined };
@@ -264,7 +264,7 @@ const logSoftmax = fc
   .map((x) => ({
     title: `logSoftmax of [${x.shape}]`,
     inputs: [x],
-    ours: t.logSoftmax,
+    compute: t.logSoftmax,
     reference: reference.logSoftmax,
   }));
 
@@ -299,7 +299,7 @@ const crossEntropy = fc
       .map(([x, labels, ofClasses, items]) => ({
         title: `crossEntropy of [${x.shape}] with labels [${labels}], smoothing ${smoothing}, without ${ignoreIndex}, classes [${ofClasses}], items [${items}]`,
         inputs: [x],
-        ours: (logits: t.Tensor) =>
+        compute: (logits: t.Tensor) =>
           t.crossEntropy(logits, t.tensor(logits.device, Int32Array.from(labels)), {
             smoothing,
             ignoreIndex,
@@ -318,7 +318,7 @@ const binaryCrossEntropy = fc.tuple(fc.constantFrom([], [2], [0], [3, 2]), size)
   return fc.tuple(numbersOf(sizes), targets, weightsOf(columns), weightsOf(count)).map(([x, y, positive, weights]) => ({
     title: `binaryCrossEntropy of [${sizes}] with [${y}], positives [${positive}], weights [${weights}]`,
     inputs: [x],
-    ours: (logits: t.Tensor) =>
+    compute: (logits: t.Tensor) =>
       t.binaryCrossEntropy(logits, t.tensor(logits.device, y, sizes), {
         posWeight: onDevice(logits, positive, [columns]),
         weights: onDevice(logits, weights, sizes),
@@ -339,7 +339,7 @@ const weightedMean = fc
       .map(([x, weights]) => ({
         title: `weightedMean of [${x.shape}] by [${weights}]`,
         inputs: [x],
-        ours: (v: t.Tensor) => t.weightedMean(v, t.tensor(v.device, weights)),
+        compute: (v: t.Tensor) => t.weightedMean(v, t.tensor(v.device, weights)),
         reference: ({ data }: Values) => {
           const each = data.length / rows;
           const total = weights.reduce((sum, weight) => sum + weight * each, 0);
@@ -354,7 +354,7 @@ const reshape = shape
   .map((x) => ({
     title: `reshape of [${x.shape}]`,
     inputs: [x],
-    ours: (v: t.Tensor) => v.reshape([1, v.size]),
+    compute: (v: t.Tensor) => v.reshape([1, v.size]),
     reference: ({ data }: Values) => ({ shape: [1, data.length], data }),
   }));
 

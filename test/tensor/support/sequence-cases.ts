@@ -14,7 +14,7 @@ const embedding = fc
       .map(([table, picked]) => ({
         title: `embedding of [${picked}] as [${ids}] in [${table.shape}]`,
         inputs: [table],
-        ours: (x: t.Tensor) => t.embedding(t.tensor(x.device, Int32Array.from(picked), ids), x),
+        compute: (x: t.Tensor) => t.embedding(t.tensor(x.device, Int32Array.from(picked), ids), x),
         reference: (x: Values) => reference.embedding(picked, ids, x),
       }));
   });
@@ -31,7 +31,7 @@ const layerNorm = fc.tuple(rowShapes, epsilon, fc.boolean()).chain(([sizes, epsi
   return fc.tuple(distinctNumbers(sizes), numbersOf(columns, 2), numbersOf(columns)).map(([x, gamma, beta]) => ({
     title: `layerNorm of [${sizes}], epsilon ${epsilon}${learned ? ", with gamma and beta" : ""}`,
     inputs: learned ? [x, gamma, beta] : [x],
-    ours: (v: t.Tensor, ...[g, b]: t.Tensor[]) => t.layerNorm(v, g && b && { gamma: g, beta: b }, { epsilon }),
+    compute: (v: t.Tensor, ...[g, b]: t.Tensor[]) => t.layerNorm(v, g && b && { gamma: g, beta: b }, { epsilon }),
     reference: (v: Values, ...[g, b]: Values[]) => reference.layerNorm(v, g, b, epsilon),
   }));
 });
@@ -40,7 +40,7 @@ const rmsNorm = fc.tuple(rowShapes, epsilon, fc.boolean()).chain(([sizes, epsilo
   fc.tuple(distinctNumbers(sizes), numbersOf([sizes.at(-1)!], 2)).map(([x, gamma]) => ({
     title: `rmsNorm of [${sizes}], epsilon ${epsilon}${learned ? ", with gamma" : ""}`,
     inputs: learned ? [x, gamma] : [x],
-    ours: (v: t.Tensor, ...[g]: t.Tensor[]) => t.rmsNorm(v, g, { epsilon }),
+    compute: (v: t.Tensor, ...[g]: t.Tensor[]) => t.rmsNorm(v, g, { epsilon }),
     reference: (v: Values, ...[g]: Values[]) => reference.rmsNorm(v, g, epsilon),
   })),
 );
@@ -58,7 +58,7 @@ const rotary = fc.tuple(heads, fc.constantFrom(1e4, 5e5, 1.5)).chain(([sizes, ba
   numbersOf(sizes).map((x) => ({
     title: `rotary of [${sizes}], base ${base}`,
     inputs: [x],
-    ours: (v: t.Tensor) => t.rotary(v, { base }),
+    compute: (v: t.Tensor) => t.rotary(v, { base }),
     reference: (v: Values) => reference.rotary(v, base),
   })),
 );
@@ -67,7 +67,8 @@ const attention = fc.tuple(heads, fc.constantFrom(undefined, 1, 3)).chain(([size
   fc.tuple(numbersOf(sizes), numbersOf(sizes), numbersOf(sizes)).map((inputs) => ({
     title: `causalAttention of [${sizes}], scale ${scale}`,
     inputs,
-    ours: (q: t.Tensor, k: t.Tensor, v: t.Tensor) => t.causalAttention(q, k, v, scale === undefined ? {} : { scale }),
+    compute: (q: t.Tensor, k: t.Tensor, v: t.Tensor) =>
+      t.causalAttention(q, k, v, scale === undefined ? {} : { scale }),
     reference: (q: Values, k: Values, v: Values) =>
       reference.causalAttention(q, k, v, scale ?? 1 / Math.sqrt(sizes[3]!)),
   })),
@@ -81,7 +82,7 @@ const swiglu = fc
   .map(([gate, up]) => ({
     title: `swiglu of [${gate.shape}]`,
     inputs: [gate, up],
-    ours: t.swiglu,
+    compute: t.swiglu,
     reference: reference.swiglu,
   }));
 
