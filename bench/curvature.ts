@@ -31,8 +31,8 @@ for (const optimizer of ["sgd", "adamw"] as const) {
   const label = (field: string) => field;
   const { settings, schedule } = completeConfig({ values: { budget: 300, optimizer }, label });
   const { model, card, trainer, batches } = assembleRun(settings, { task, device, schedule });
-  const normalise = new Preprocessing(card.preprocessing!);
-  const prepare = (raw: Parameters<typeof normalise.apply>[0]) => normalise.apply(raw);
+  const normalize = new Preprocessing(card.preprocessing!);
+  const prepare = (raw: Parameters<typeof normalize.apply>[0]) => normalize.apply(raw);
   for (const moment of moments) {
     for await (const record of trainer.run({ until: moment })) void record;
     const look = async (adam: boolean, batch: number, products: number) => {

@@ -168,9 +168,9 @@ describe("Adam's preconditioner", () => {
         .sort(),
     );
     const batch = await data.at(0);
-    const normalise = new nn.Preprocessing(images.preprocessing());
+    const normalize = new nn.Preprocessing(images.preprocessing());
     const found = await curvature(model, batch, {
-      prepare: (raw) => normalise.apply(raw),
+      prepare: (raw) => normalize.apply(raw),
       preconditioner: saved,
       steps: 3,
     });

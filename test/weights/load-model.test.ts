@@ -51,9 +51,9 @@ describe("loadModel", () => {
     const run = residual.make(on);
     const path = await trained(run);
     const raw = images.inputs.data.slice(0, 8 * 144) as Uint8Array;
-    const normalise = new nn.Preprocessing(card.preprocessing as nn.PreprocessingOptions);
+    const normalize = new nn.Preprocessing(card.preprocessing as nn.PreprocessingOptions);
     run.model.eval();
-    const expected = await outputs({ model: run.model, prepare: (x) => normalise.apply(x) }, raw);
+    const expected = await outputs({ model: run.model, prepare: (x) => normalize.apply(x) }, raw);
     const other = await device();
     const loaded = await loadModel(path, { device: other });
     expect(await outputs(loaded, raw, other)).toBe(expected);
