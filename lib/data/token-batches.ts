@@ -14,13 +14,13 @@ export interface TokenBatchOptions {
   /** Number of batches to read ahead, from 0 to 64. The batches are the same. Default 2. */
   readonly prefetch?: number | undefined;
   /** Largest number of windows of `once`, evenly spread over the text, an integer of at least 1. Default all. */
-  readonly most?: number | undefined;
+  readonly maxItems?: number | undefined;
 }
 
 /** Largest number of ids in a batch, 1 GiB as int32. */
 const maxIds = 2 ** 28;
 
-const names = optionNames<TokenBatchOptions>({ size: true, seed: true, prefetch: true, most: true });
+const names = optionNames<TokenBatchOptions>({ size: true, seed: true, prefetch: true, maxItems: true });
 
 /** A text of tokens that batches are read from. */
 export interface TokenText {
@@ -57,9 +57,9 @@ export class TokenBatches implements BatchSource {
   /** @internal */
   constructor(text: TokenText, options: TokenBatchOptions) {
     expectOptions("batches", names, options);
-    const { size, seed = 0, prefetch = 2, most } = options;
-    if (most !== undefined && (!Number.isSafeInteger(most) || most < 1))
-      invalidArgument("batches.most", "an integer of at least 1", most);
+    const { size, seed = 0, prefetch = 2, maxItems } = options;
+    if (maxItems !== undefined && (!Number.isSafeInteger(maxItems) || maxItems < 1))
+      invalidArgument("batches.maxItems", "an integer of at least 1", maxItems);
     if (!Number.isSafeInteger(size) || size < 1) invalidArgument("batches.size", "an integer of at least 1", size);
     if (!Number.isSafeInteger(prefetch) || prefetch < 0 || prefetch > 64) {
       invalidArgument("batches.prefetch", "an integer from 0 to 64", prefetch);
@@ -76,7 +76,7 @@ export class TokenBatches implements BatchSource {
     this.#prefetch = prefetch;
     this.size = size;
     this.#windows = Math.floor((text.store.tokens - 1) / text.context);
-    this.items = Math.min(most ?? this.#windows, this.#windows);
+    this.items = Math.min(maxItems ?? this.#windows, this.#windows);
     this.batchesPerEpoch = Math.max(1, Math.floor(this.#windows / size));
   }
 

@@ -217,7 +217,7 @@ export function stepsMade(counts: Iterable<number>): number {
   const all = [...counts];
   if (all.length === 0) refuse(["it has no step; say how many steps were made"]);
   for (const made of all) if (!Number.isSafeInteger(made) || made < 0) refuse([`step is ${made}`]);
-  return all.reduce((most, made) => Math.max(most, made));
+  return all.reduce((largest, count) => Math.max(largest, count));
 }
 
 function refuse(problems: readonly string[]): never {

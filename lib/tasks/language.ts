@@ -88,7 +88,7 @@ class LanguageTask implements Task {
   evaluationBatches(split: SplitName, maxItems?: number): BatchSource {
     const part = this.#parts[split];
     if (!part) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
-    return part.batches({ size: evaluationWindows(part), ...(maxItems !== undefined && { most: maxItems }) });
+    return part.batches({ size: evaluationWindows(part), maxItems });
   }
 
   async fingerprint(): Promise<string> {

@@ -72,14 +72,14 @@ describe("a limited number of windows in order", () => {
   it("is spread evenly over the text, and random windows are unaffected", async () => {
     // Ten windows of ten.
     const text = await places(101, 10);
-    for (const [most, expected] of [
+    for (const [maxItems, expected] of [
       [1, [0]],
       [3, [0, 30, 60]],
       [4, [0, 20, 50, 70]],
       [10, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]],
       [99, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]],
     ] as const) {
-      const source = batches(text, { size: 3, most });
+      const source = batches(text, { size: 3, maxItems });
       expect((await take(source.once())).flatMap(startsOf)).toEqual(expected);
       expect(source.items).toBe(expected.length);
       const whole = batches(text, { size: 3 });
@@ -422,9 +422,9 @@ describe("options of batches", () => {
       await expectError(make({ size }), "invalid-argument", "batches.size: expected an integer of at least 1");
     await expectError(make({ size: 1, seed: -1 }), "invalid-argument", "batches.seed");
     await expectError(
-      make({ size: 1, most: 0 }),
+      make({ size: 1, maxItems: 0 }),
       "invalid-argument",
-      "batches.most: expected an integer of at least 1",
+      "batches.maxItems: expected an integer of at least 1",
     );
     await expectError(
       make({ size: 1, prefetch: 65 }),
