@@ -1,5 +1,5 @@
-// Causal attention and its gradients against plain loops in double: in float32, and in bfloat16 on tensor cores, to
-// what the rounding of its operands may change.
+// Compares causal attention and its gradients with plain loops in double, in float32 and in bfloat16 on tensor cores.
+// The tolerance of bfloat16 is the effect of rounding the operands.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/attention.cuh"
 
@@ -21,7 +21,7 @@ std::vector<double> doublesOf(Buffer<T>& values) {
   return result;
 }
 
-// A sum, and how large its terms are together: what is rounded of a term is a share of that.
+// A sum and the sum of its terms' magnitudes. Rounding errors of terms are proportional to the latter.
 struct Sum {
   double value = 0, size = 0;
   void add(double term) {
@@ -30,7 +30,7 @@ struct Sum {
   }
 };
 
-// Attention of numbers [length][kHeads][size], and the gradients of Σ g·O.
+// Attention of arrays [length][kHeads][size], and the gradients of Σ g·O.
 struct Reference {
   int length, size;
   std::vector<double> q, k, v, g, p, maxima, sums;
@@ -71,16 +71,16 @@ struct Reference {
       for (int d = 0; d < size; d++) out[at(i, h, d)].add(p[pair(h, i, j)] * v[at(j, h, d)]);
     });
   }
-  // result: the output as the backward pass reads it.
+  // `result` is the output that the backward pass reads.
   void backward(const std::vector<double>& result) {
     for (auto* sums : {&dQ, &dK, &dV}) sums->resize(q.size());
     forPairs([&](int h, int i, int j) {
-      const double delta = dot(g, i, result, i, h), own = p[pair(h, i, j)];
-      const double dS = own * (dot(g, i, v, j, h) - delta) * static_cast<double>(kScale);
+      const double delta = dot(g, i, result, i, h), probability = p[pair(h, i, j)];
+      const double dS = probability * (dot(g, i, v, j, h) - delta) * static_cast<double>(kScale);
       for (int d = 0; d < size; d++) {
         dQ[at(i, h, d)].add(dS * k[at(j, h, d)]);
         dK[at(j, h, d)].add(dS * q[at(i, h, d)]);
-        dV[at(j, h, d)].add(own * g[at(i, h, d)]);
+        dV[at(j, h, d)].add(probability * g[at(i, h, d)]);
       }
     });
   }
@@ -131,7 +131,7 @@ struct Attention {
     expectSums(dK, reference.dK, "the keys' gradient");
     expectSums(dV, reference.dV, "the values' gradient");
   }
-  // Of bfloat16 a factor of every term is rounded, and the sum: half a step of 8 bits each.
+  // In bfloat16 one factor of each term and the sum are rounded, each by up to half a step of 8 bits.
   void expectSums(Buffer<T>& got, const std::vector<Sum>& expected, const char* what) {
     const double share = sizeof(T) == 2 ? 1.0 / 256 : 0;
     for (size_t i = 0; i < got.size(); i++) {
@@ -144,15 +144,15 @@ struct Attention {
   }
 };
 
-// In no more shared memory than a block has on compute capability 8.6 and 8.9.
-constexpr size_t kLeastSharedBytes = 99 << 10;
+// The shared memory of a block on compute capability 8.6 and 8.9, the smallest of the supported devices.
+constexpr size_t kMinSharedBytes = 99 << 10;
 
 template <int Chunks>
 void expectInFloat32(int length, int size) {
   Attention<float> a(length, size);
   const dim3 block(kAttentionThreadsX, kAttentionThreadsY, 1), grid = a.grid(kAttentionTile);
   const auto start = [&](auto kernel, size_t tiles, auto... arguments) {
-    emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), kLeastSharedBytes);
+    emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), kMinSharedBytes);
     launch(kernel, grid, block, tiles * Tile::floats(size) * sizeof(float), nullptr, arguments...);
   };
   start(attentionKernel<Chunks, float>, 3, a.q.data(), a.k.data(), a.v.data(), a.out.data(), a.maxima.data(),
@@ -164,14 +164,14 @@ void expectInFloat32(int length, int size) {
   a.expectBackward();
 }
 
-// More than two tiles of positions, and heads that are no multiple of a lane's share, or of a group of four.
+// The sequences have more than two tiles. Head sizes include some that are not a multiple of a lane's share or of four.
 STEPSIZE_TEST(attendsInFloat32) {
   expectInFloat32<1>(70, 20);
   expectInFloat32<1>(70, 30);
   expectInFloat32<2>(34, 57);
   expectInFloat32<4>(34, 128);
 }
-// The largest heads, of which the tensors that come by take turns in shared memory.
+// The largest heads. Tensors of this size share one buffer in shared memory, one after the other.
 STEPSIZE_TEST(attendsWithLargeHeads) {
   expectInFloat32<8>(70, 150);
   expectInFloat32<8>(34, 256);
@@ -194,7 +194,7 @@ void expectOnTensorCores(int length, int size) {
   a.expectBackward();
 }
 
-// Three tiles, of which the last is not whole, and one; heads that fill their tile and others.
+// Sequences of three tiles with an incomplete last one, and of one tile. Some heads fill their tile, others do not.
 STEPSIZE_TEST(attendsOnTensorCores) {
   expectOnTensorCores<32>(150, 24);
   expectOnTensorCores<64>(130, 64);

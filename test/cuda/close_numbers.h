@@ -1,4 +1,4 @@
-// Input for kernel tests, and results that are compared with sums in double.
+// Inputs for kernel tests, and comparisons of results with sums in double.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 
 using stepsize::emulator::Buffer;
 
-// Numbers from −1 to 1 that have no pattern, the same in every run.
+// Pseudo-random numbers from −1 to 1, the same in every run.
 inline std::vector<float> numbers(size_t count, unsigned salt) {
   std::vector<float> values(count);
   unsigned state = salt * 2654435761u + 1;
@@ -20,7 +20,7 @@ inline std::vector<float> numbers(size_t count, unsigned salt) {
   return values;
 }
 
-// The same, rounded to T.
+// The same numbers, rounded to T.
 template <class T>
 std::vector<T> numbersOf(size_t count, unsigned salt) {
   std::vector<T> values;
@@ -33,7 +33,7 @@ double product(T a, T b) {
   return static_cast<double>(stepsize::toFloat(a)) * static_cast<double>(stepsize::toFloat(b));
 }
 
-// To a few units of rounding of sums as long as these: a part that is missing, or there twice, is far more.
+// The tolerance is a few rounding errors of sums of this length. A missing or duplicated part differs by much more.
 inline bool isClose(float got, double expected) {
   return std::abs(static_cast<double>(got) - expected) <= 2e-5 * (1 + std::abs(expected));
 }

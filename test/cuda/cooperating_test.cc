@@ -1,6 +1,6 @@
-// The kernels whose threads work on one result together, through shared memory or shuffles: each against a plain loop
-// in double. What a missing barrier spoils shows in another order of threads, or to the race detector. Values,
-// gradients and shapes at large are the business of the tests of operations.
+// Compares kernels whose threads cooperate through shared memory or shuffles with plain loops in double. A missing
+// barrier shows in another thread order or in the race detector. The tests of operations cover values, gradients and
+// shapes in general.
 #define STEPSIZE_TEST_MAIN
 #include <cmath>
 
@@ -17,7 +17,7 @@ namespace {
 using namespace stepsize::cuda;
 using stepsize::emulator::Buffer;
 
-// A warp's row and a block's, with fewer columns than threads left over and with more.
+// Numbers of columns for rows of a warp and of a block, so that the last pass has fewer columns than threads, or all.
 constexpr int kColumns[] = {5, 77, 513, 700};
 
 template <class F>
@@ -65,7 +65,7 @@ STEPSIZE_TEST(sumsOfColumnsInParts) {
   });
 }
 
-// More parts than are merged at once, and more columns than a block has.
+// There are more parts than a block merges at once, and more columns than a block has lanes.
 STEPSIZE_TEST(mergesParts) {
   constexpr size_t outer = 2, parts = kMergeRows + 5, inner = kMergeLanes + 3;
   const std::vector<float> x = numbers(outer * parts * inner, 20);
@@ -79,8 +79,8 @@ STEPSIZE_TEST(mergesParts) {
   });
 }
 
-// Every thread keeps what it gets, although only row 0 gets the result: in a race, the compiler may read for the
-// others.
+// Every thread stores its value, although only row 0 has the result. Otherwise the compiler could remove the reads of
+// the other rows, and a race among them would not show.
 __global__ void mergeForAllKernel(const float* parts, float* out, int64_t count) {
   out[threadIdx.x] = mergeParts<float>(
       count, true, [&](int64_t part) { return parts[part * kMergeLanes + mergeLane()]; },
@@ -99,7 +99,7 @@ STEPSIZE_TEST(mergesPartsWithoutRaces) {
   });
 }
 
-STEPSIZE_TEST(countsRightAnswers) {
+STEPSIZE_TEST(countsCorrectPredictions) {
   constexpr size_t rows = 50, columns = 131;
   std::vector<float> x = numbers(rows * columns, 3);
   std::vector<int32_t> labels(rows);
@@ -141,8 +141,8 @@ STEPSIZE_TEST(softmaxOfShortAndLongRows) {
   });
 }
 
-// Class weights, item weights, an ignored label, an item without weight, a label that is no class; smoothed.
-STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
+// The labels include an ignored one, one with item weight 0, and one that is no class. All options are set.
+STEPSIZE_TEST(crossEntropyReportsOneInvalidLabel) {
   static constexpr size_t rows = 11;
   forRowGroups([](int columns, auto group) {
     using Group = decltype(group);
@@ -157,17 +157,17 @@ STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
         maxima(rows), inverseSums(rows), sums(3), dx(rows * wide);
     Buffer<int32_t> at(labels);
     Buffer<FaultLog> log(std::vector<FaultLog>(1));
-    const CrossEntropyRows told{at.data(), classWeights.data(), itemWeights.data(), -100, columns, 0.1f};
-    launch(crossEntropyKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), told, losses.data(), weights.data(),
-           maxima.data(), inverseSums.data(), rows, FaultReport{log.data(), 5});
+    const CrossEntropyRows options{at.data(), classWeights.data(), itemWeights.data(), -100, columns, 0.1f};
+    launch(crossEntropyKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), options, losses.data(),
+           weights.data(), maxima.data(), inverseSums.data(), rows, FaultReport{log.data(), 5});
     const auto counts = [&](size_t r) { return r != 4 && r != 5; };
     const auto ofLabel = [&](size_t r) { return r == 7 ? 1.0 : static_cast<double>(ofClasses[3]); };
     const auto logProbability = [&](size_t r, size_t j) { return x[r * wide + j] - logSumOf(x, r, wide); };
     expectAll(losses, "a loss", [&](size_t r) {
       double all = 0;
       for (size_t j = 0; j < wide; j++) all += ofClasses[j] * logProbability(r, j);
-      const double own = r == 7 ? 0 : ofLabel(r) * logProbability(r, 3);
-      return counts(r) ? -ofItems[r] * (0.9 * own + 0.1 * all / columns) : 0;
+      const double labelTerm = r == 7 ? 0 : ofLabel(r) * logProbability(r, 3);
+      return counts(r) ? -ofItems[r] * (0.9 * labelTerm + 0.1 * all / columns) : 0;
     });
     expectAll(weights, "a weight", [&](size_t r) { return counts(r) ? ofItems[r] * ofLabel(r) : 0; });
     const Fault& fault = log[0].faults[0];
@@ -181,7 +181,7 @@ STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
       weight += weights[r];
     }
     STEPSIZE_EXPECT(isClose(sums[0], sum) && isClose(sums[1], weight) && isClose(sums[2], sum / weight));
-    launch(crossEntropyGradientKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), told, maxima.data(),
+    launch(crossEntropyGradientKernel<Group, float>, 2, kRowThreads, 0, nullptr, in.data(), options, maxima.data(),
            inverseSums.data(), LossGradient{gradients.data(), sums.data() + 1, true, false}, dx.data(), rows,
            FaultReport{log.data(), 5});
     double classSum = 0;
@@ -196,7 +196,7 @@ STEPSIZE_TEST(crossEntropyTellsOneWrongLabel) {
   });
 }
 
-STEPSIZE_TEST(normalisesShortAndLongRows) {
+STEPSIZE_TEST(normalizesShortAndLongRows) {
   static constexpr size_t rows = 9;
   forRowGroups([](int columns, auto group) {
     using Group = decltype(group);
@@ -285,7 +285,7 @@ STEPSIZE_TEST(statisticsOfABatch) {
             [&](size_t c) { return 0.75 + 0.25 * statistics(c, 0, rows).second / (rows - 1); });
 }
 
-// Of `count` positions, with a row for every id below `rows`.
+// Compares the gradient of an embedding table of `rows` rows with a plain loop.
 void expectEmbeddingGradient(const std::vector<int32_t>& ids, size_t rows, size_t width) {
   const size_t count = ids.size();
   const auto chunks = static_cast<unsigned>((count + kIdChunk - 1) / kIdChunk);
@@ -304,7 +304,7 @@ void expectEmbeddingGradient(const std::vector<int32_t>& ids, size_t rows, size_
   });
 }
 
-// Positions of several chunks, of which some hold no id that the others do, and ids of no row.
+// The positions fill several chunks. Some ids occur in one chunk only, and some have no row.
 STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
   constexpr size_t count = 2 * kIdChunk + 40, rows = 9;
   std::vector<int32_t> ids(count);
@@ -315,8 +315,8 @@ STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
   ids[count - 1] = INT32_MAX;
   expectEmbeddingGradient(ids, rows, 6);
 }
-// Full chunks that end in an id of a row: in a run of several, in one key, and in one run alone. More columns than a
-// block has threads for at once, and more chunks than a block searches at once.
+// Full chunks end in an id of a row: at the end of a run, as a single key, or as one run that fills the chunk. There
+// are more columns than a block has threads, and more chunks than a block searches at once.
 STEPSIZE_TEST(embeddingGradientAddsRunsAtTheEndOfAChunk) {
   std::vector<int32_t> ids(4 * kIdChunk);
   for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>(i * i % 7);
@@ -324,7 +324,7 @@ STEPSIZE_TEST(embeddingGradientAddsRunsAtTheEndOfAChunk) {
   std::fill(ids.begin() + 3 * kIdChunk, ids.end(), 7);
   expectEmbeddingGradient(ids, 8, 5);
   expectEmbeddingGradient({1, 1, 0, 1}, 2, 4 * kEmbeddingThreads + 6);
-  // The race detector takes 15 seconds for so many ids, which do nothing side by side that those above do not.
+  // With this many ids the race detector takes 15 seconds, and it would see no accesses that the cases above lack.
   if (stepsize::emulator::detectsRaces()) return;
   std::vector<int32_t> rare((kEmbeddingThreads + 2) * kIdChunk, -1);
   for (const size_t i : {size_t{5}, kEmbeddingThreads * size_t{kIdChunk} - 1, rare.size() - 1}) rare[i] = 3;
@@ -332,14 +332,14 @@ STEPSIZE_TEST(embeddingGradientAddsRunsAtTheEndOfAChunk) {
   expectEmbeddingGradient(rare, 4, 1);
 }
 
-// More pairs than have their angles at once, and groups that are not whole.
-STEPSIZE_TEST(turnsPairsByTheirPosition) {
+// There are more pairs than angles in shared memory at once, and incomplete groups.
+STEPSIZE_TEST(rotatesPairsByTheirPosition) {
   constexpr size_t positions = 3, heads = 2, half = kRotaryThreads + 6, size = 2 * half;
   const std::vector<float> x = numbers(positions * heads * size, 19);
   Buffer<float> in(x), out(x.size());
   launch(rotaryKernel<float>, 2, kRotaryThreads, 0, nullptr, in.data(), out.data(),
          HeadShape{positions, positions, heads, static_cast<int>(size)}, std::log2(1e4), 1.0f);
-  expectAll(out, "a turned number", [&](size_t at) {
+  expectAll(out, "a rotated number", [&](size_t at) {
     const size_t i = at % size % half, first = at / size * size + i;
     const auto position = static_cast<double>(at / size / heads);
     const double angle = position * std::pow(1e4, -2.0 * static_cast<double>(i) / size);

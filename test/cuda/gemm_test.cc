@@ -1,5 +1,5 @@
-// The matrix product, in float32 by multiply-adds and in bfloat16 on tensor cores: both tiles, every layout, copies of
-// 16 bytes and of elements, slices of k, windows of images.
+// Tests matrix products in float32 and in bfloat16 on tensor cores: both tile sizes, every layout, copies of 16 bytes
+// and of single elements, slices of k, and windows of images.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/gemm.cuh"
 
@@ -23,39 +23,39 @@ void multiply(const A& a, const B& b, C* c, GemmShape shape, unsigned chunks) {
          a, b, c, chunks, Epilogue<typename A::Element>{});
 }
 
-// Of a stored [m,k] or [k,m] and b stored [n,k] or [k,n].
+// Multiplies a, stored as [m,k] or [k,m], by b, stored as [n,k] or [k,n].
 template <class T, class Tile>
 void expectProducts(int m, int n, int k, unsigned chunks) {
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 10),
                        b = numbersOf<T>(static_cast<size_t>(k * n), 11);
   Buffer<T> left(a), right(b);
   const GemmShape shape{m, n, k, k};
-  const auto expectSums = [&](Buffer<float>& c, bool turnedA, bool turnedB) {
+  const auto expectSums = [&](Buffer<float>& c, bool transposedA, bool transposedB) {
     expectAll(c, "the product", [&](size_t at) {
       const int row = static_cast<int>(at) / n, column = static_cast<int>(at) % n;
       double sum = 0;
       for (int i = 0; i < k; i++)
-        sum += product(a[static_cast<size_t>(turnedA ? i * m + row : row * k + i)],
-                       b[static_cast<size_t>(turnedB ? column * k + i : i * n + column)]);
+        sum += product(a[static_cast<size_t>(transposedA ? i * m + row : row * k + i)],
+                       b[static_cast<size_t>(transposedB ? column * k + i : i * n + column)]);
       return sum;
     });
   };
   using Lines = DenseLines<T>;
   using Depths = Transposed<Lines>;
   const Lines rowsOfA{left.data(), k}, columnsOfB{right.data(), k};
-  const Depths turnedA{{left.data(), m}}, rowsOfB{{right.data(), n}};
+  const Depths transposedA{{left.data(), m}}, rowsOfB{{right.data(), n}};
   Buffer<float> c(static_cast<size_t>(m * n));
   multiply<Tile>(rowsOfA, columnsOfB, c.data(), shape, chunks);
   expectSums(c, false, true);
   multiply<Tile>(rowsOfA, rowsOfB, c.data(), shape, chunks);
   expectSums(c, false, false);
-  multiply<Tile>(turnedA, rowsOfB, c.data(), shape, chunks);
+  multiply<Tile>(transposedA, rowsOfB, c.data(), shape, chunks);
   expectSums(c, true, false);
-  multiply<Tile>(turnedA, columnsOfB, c.data(), shape, chunks);
+  multiply<Tile>(transposedA, columnsOfB, c.data(), shape, chunks);
   expectSums(c, true, true);
 }
 
-// More stages than the ring has, and ends that fill no tile.
+// There are more stages than the ring has, and the last tiles are incomplete.
 STEPSIZE_TEST(multipliesInLargeTiles) {
   expectProducts<float, Product<float>::LargeTile>(132, 148, 84, kInChunks);
   expectProducts<BFloat16, Product<BFloat16>::LargeTile>(136, 144, 200, kInChunks);
@@ -68,7 +68,7 @@ STEPSIZE_TEST(multipliesFewerStagesThanTheRingHas) {
   expectProducts<float, Product<float>::SmallTile>(4, 4, 4, kInChunks);
   expectProducts<BFloat16, Product<BFloat16>::SmallTile>(8, 8, 8, kInChunks);
 }
-// Sums of more stages than one accumulator takes up.
+// The sums have more stages than one accumulator adds.
 STEPSIZE_TEST(multipliesDeepProducts) {
   expectProducts<float, Product<float>::SmallTile>(20, 68, 1220, kInChunks);
   expectProducts<float, Product<float>::SmallTile>(3, 2, 1100, 0);
@@ -78,7 +78,7 @@ STEPSIZE_TEST(multipliesElementByElement) {
   expectProducts<BFloat16, Product<BFloat16>::SmallTile>(67, 5, 35, 0);
 }
 
-// The slices' sums, to which a bias, an activation and a residual are added.
+// Adds the slices' sums and applies the epilogue: a bias, an activation and a residual.
 template <class T>
 void expectSlices(int m, int n, unsigned chunks) {
   constexpr int k = 160, slice = 64;
@@ -91,7 +91,7 @@ void expectSlices(int m, int n, unsigned chunks) {
                                            {m, n, k, slice}, chunks);
   launch(addSlicesKernel<float>, 2, kFoursThreads, 0, nullptr, slices.data(), c.data(), static_cast<int64_t>(count), n,
          3, Epilogue<float>{summands.data(), others.data(), {Activation::relu}});
-  expectAll(c, "the product with what follows it", [&](size_t at) {
+  expectAll(c, "the product with its epilogue", [&](size_t at) {
     auto sum = static_cast<double>(bias[at % columns]);
     for (size_t i = 0; i < k; i++) sum += product(a[at / columns * k + i], b[at % columns * k + i]);
     return std::max(sum, 0.0) + static_cast<double>(residual[at]);
@@ -100,11 +100,12 @@ void expectSlices(int m, int n, unsigned chunks) {
 STEPSIZE_TEST(multipliesInSlices) {
   expectSlices<float>(24, 16, kInChunks);
   expectSlices<BFloat16>(24, 16, kInChunks);
-  // Rows that end within a group of four.
+  // The rows end within a group of four.
   expectSlices<float>(23, 7, kInChunks);
 }
 
-// Three images of 9 × 7, a window of 3 × 3 that moves by 2: weights' gradients and outputs, both loaders of windows.
+// Three images of 9 × 7 and a kernel of 3 × 3 with stride 2. The outputs and the gradient of the weights use the two
+// loaders of windows.
 template <class T, int Channels>
 void expectConvolution(unsigned chunks) {
   constexpr int images = 3, height = 9, width = 7, outHeight = 5, outWidth = 4, outputs = 16, window = 9 * Channels;
@@ -127,7 +128,7 @@ void expectConvolution(unsigned chunks) {
     double sum = 0;
     for (int tap = 0; tap < window; tap++)
       sum += product(seen(at / outputs, tap), w[static_cast<size_t>(at % outputs * window + tap)]);
-    // bfloat16 is rounded once: half a step of 8 bits.
+    // In bfloat16 the result is rounded once, by up to half a step of 8 bits.
     const auto got = static_cast<double>(toFloat(out[static_cast<size_t>(at)]));
     STEPSIZE_EXPECT(std::abs(got - sum) <= (sizeof(T) == 2 ? std::abs(sum) / 256 : 0) + 1e-5);
   }

@@ -1,4 +1,4 @@
-// The norm's kernel against the order that native/update/norm.h describes, and against a sum in double.
+// Compares the kernel of the gradient norm with a sum in the order of native/update/norm.h and with a sum in double.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/gradient_norm.cuh"
 
@@ -26,9 +26,9 @@ double normOf(const TensorList& gradients, unsigned blocks) {
   launch(gradients.low() ? cuda::gradientNormKernel<BFloat16> : cuda::gradientNormKernel<float>, blocks,
          cuda::kNormThreads, 0, nullptr, chunks.data(), static_cast<uint32_t>(chunks.size()), gradients.addresses(),
          partial.data(), finished.data(), norm.data());
-  // So that the next step need not set it.
+  // The kernel resets the counter for the next step.
   STEPSIZE_EXPECT(finished[0] == 0);
-  STEPSIZE_EXPECT(gradients.nothingBeforeIsTouched());
+  STEPSIZE_EXPECT(gradients.isMemoryBeforeUnchanged());
   return norm[0];
 }
 
@@ -40,7 +40,7 @@ T folded(std::vector<T> values) {
   return values[0];
 }
 
-// 256 values: by warps of 32, then the eight warps.
+// Folds 256 values: each of the eight warps of 32, then the results of the warps.
 template <class T>
 T foldedByWarps(const std::vector<T>& values) {
   std::vector<T> warps;
@@ -50,15 +50,16 @@ T foldedByWarps(const std::vector<T>& values) {
   return folded(warps);
 }
 
-// Of a chunk in float32, each element multiplied by `scale` first.
+// The sum of a chunk's squares in float32. Each element is first multiplied by `scale`.
 float chunkAsDescribed(const TensorList& gradients, size_t t, size_t begin, float scale) {
-  std::vector<float> lanes(1024), own(256);
+  std::vector<float> lanes(1024), values(256);
   for (size_t i = 0; i < 16384 && begin + i < gradients.elements(t); i++) {
     const float x = gradients.value(t, begin + i) * scale;
     lanes[i % 1024] = std::fma(x, x, lanes[i % 1024]);
   }
-  for (size_t v = 0; v < 256; v++) own[v] = (lanes[4 * v] + lanes[4 * v + 1]) + (lanes[4 * v + 2] + lanes[4 * v + 3]);
-  return foldedByWarps(own);
+  for (size_t v = 0; v < 256; v++)
+    values[v] = (lanes[4 * v] + lanes[4 * v + 1]) + (lanes[4 * v + 2] + lanes[4 * v + 3]);
+  return foldedByWarps(values);
 }
 
 double normAsDescribed(const TensorList& gradients) {
@@ -81,21 +82,22 @@ double normInDouble(const TensorList& gradients) {
   return std::sqrt(sum);
 }
 
-// Nothing is negative, so no sum loses more than its roundings, each of at most 2^-24 of it. A square passes 16 of them
-// in its lane, 2 in its value and 8 in the folds of its chunk; the chunks are added in float64. The root halves what
-// has gathered.
+// No term is negative, so each rounding changes a sum by a factor of at most 1 ± 2^-24. A square takes part in 16
+// roundings in its lane, 2 in its value and 8 in the folds of its chunk. The chunks are added in float64. The root
+// halves the relative error.
 double bound() { return (16.0 + 2 + 8 + 1) / 2 * 0x1p-24; }
 
 void expectRightNorm(const std::string& name, const TensorList& gradients, const std::vector<unsigned>& otherBlocks) {
   const double norm = normOf(gradients, 1);
-  expectIn(name, sameBits(norm, normAsDescribed(gradients)), "in the order of update/norm.h");
+  expectIn(name, sameBits(norm, normAsDescribed(gradients)), "summed in the order of update/norm.h");
   const double exact = normInDouble(gradients);
-  expectIn(name, std::fabs(norm - exact) <= bound() * exact, "the right sum");
+  expectIn(name, std::fabs(norm - exact) <= bound() * exact, "close to the sum in double");
   for (const unsigned blocks : otherBlocks)
     expectIn(name, sameBits(normOf(gradients, blocks), norm), "the same for any number of blocks");
 }
 
-// Every alignment meets a chunk of several turns; the tails leave from none to three of a thread's four elements.
+// Chunks that take several iterations occur with every alignment. The tails have from zero to three elements of a
+// thread's four.
 TensorList manySizes(bool low) {
   TensorList gradients(low);
   const size_t sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 255, 1023, 1024, 1025, 2050, 4099, 16383, 16384, 16385, 33001};
@@ -107,14 +109,14 @@ TensorList manySizes(bool low) {
   return gradients;
 }
 
-STEPSIZE_TEST(theNormIsThatOfTheElements) {
-  // Fewer blocks than chunks, and more.
+STEPSIZE_TEST(theNormIsRightForAnySizes) {
+  // There are fewer blocks than chunks, or more.
   expectRightNorm("float32", manySizes(false), {2, 3, 40});
   expectRightNorm("bfloat16", manySizes(true), {2, 3, 40});
 }
 
-// Another order gives the same bits about as often as not: the root hides what it can. So there are many small sums,
-// in which few elements outweigh the rest, and only the first `lanes` of the 1,024 have any.
+// A sum in another order has the same bits about half of the time, because the root hides differences. So there are
+// many small sums. In each, few elements outweigh the rest, and only the first `lanes` of the 1,024 lanes are not zero.
 void expectInOrder(const char* name, size_t tensors, size_t elements, size_t lanes, size_t sums) {
   for (const bool low : {false, true})
     for (size_t salt = 0; salt < sums; salt++) {
@@ -129,11 +131,11 @@ void expectInOrder(const char* name, size_t tensors, size_t elements, size_t lan
 }
 
 STEPSIZE_TEST(theNormIsSummedInItsOrder) {
-  expectInOrder("one turn of a thread", 1, 4, 4, 20);
-  expectInOrder("many turns of a thread", 1, 5120, 4, 20);
-  expectInOrder("one turn, and three elements more", 1, 1027, 3, 20);
-  expectInOrder("one turn of a warp", 1, 128, 128, 20);
-  expectInOrder("many turns of a block", 1, 8192, 1024, 10);
+  expectInOrder("one iteration of a thread", 1, 4, 4, 20);
+  expectInOrder("many iterations of a thread", 1, 5120, 4, 20);
+  expectInOrder("one iteration and three elements more", 1, 1027, 3, 20);
+  expectInOrder("one iteration of a warp", 1, 128, 128, 20);
+  expectInOrder("many iterations of a block", 1, 8192, 1024, 10);
   expectInOrder("chunks", 20, 2, 2, 15);
   expectInOrder("chunks in several warps", 40, 1, 1, 8);
 }
@@ -157,8 +159,9 @@ STEPSIZE_TEST(theNormOfMoreChunksThanThreads) {
   }
 }
 
-// One of the 256 values gets 2.25 from its first chunk, and little more than a quarter of a float64's last digit from
-// each of two others: one after the other they are lost. Together they would not be, and the root would show it.
+// One of the 256 values gets 2.25 from its first chunk, and a little more than a quarter of a float64's last digit from
+// each of two later chunks. Added one after the other, the two are lost. Added together first, they would change the
+// root.
 STEPSIZE_TEST(aValueAddsItsChunksFromTheFirst) {
   TensorList gradients(false);
   for (size_t t = 0; t < 520; t++) {
@@ -173,17 +176,18 @@ STEPSIZE_TEST(aValueAddsItsChunksFromTheFirst) {
   STEPSIZE_EXPECT(normAsDescribed(gradients) == 1.5);
 }
 
-// Chunks whose squares overflow or underflow in float32, each beside others: alone, together, and in every order.
+// The squares of a chunk overflow or underflow in float32. Other chunks, or the same chunk, have values of another
+// size.
 STEPSIZE_TEST(theNormIsRightForEveryFiniteGradient) {
   const float scales[] = {0x1p-149f, 0x1p-140f, 0x1p-126f, 0x1p-90f, 0x1p-75f, 0x1p-60f, 0x1p-50f, 0x1p-49f,
                           1,         0x1p56f,   0x1p57f,   0x1p63f,  0x1p64f,  0x1p100f, 0x1p126f};
   for (const bool low : {false, true})
     for (const float scale : scales)
       for (const float other : {0.0f, 0x1p-149f, 0x1p-70f, 1.0f, 0x1p70f, 0x1p127f}) {
-        // Which accesses there are depends on whether a chunk is summed twice, and not on these numbers.
+        // The accesses depend only on whether a chunk is summed twice, so the race detector needs one of these values.
         if (stepsize::emulator::detectsRaces() && other != 0x1p70f) continue;
         TensorList gradients(low);
-        // More than a chunk beside one of the numbers; that takes the emulator longest.
+        // Only one of the values gets more than a chunk, because the emulator is slow with many elements.
         std::vector<float> values = numbers(other == 1.0f ? 16390 : 1100, 7);
         for (float& value : values) value = std::copysign(scale * (1 + std::fabs(value)), value);
         gradients.add(std::vector<float>(values.begin(), values.begin() + 40), 1);
@@ -191,7 +195,7 @@ STEPSIZE_TEST(theNormIsRightForEveryFiniteGradient) {
         gradients.add(values, 3);
         expectRightNorm("scale " + std::to_string(std::log2(scale)) + " beside " + std::to_string(other), gradients,
                         {2, 5});
-        // In one chunk, the large and the small.
+        // Both sizes in one chunk.
         TensorList together(low);
         values.resize(1200);
         values[1100] = other;
@@ -200,12 +204,12 @@ STEPSIZE_TEST(theNormIsRightForEveryFiniteGradient) {
       }
 }
 
-// The largest numbers there are, whose norm float32 does not hold.
-STEPSIZE_TEST(theNormMayBeMoreThanFloat32Holds) {
-  const float most = std::numeric_limits<float>::max();
+// The largest float32 numbers. Their norm does not fit into float32.
+STEPSIZE_TEST(theNormMayExceedFloat32) {
+  const float largest = std::numeric_limits<float>::max();
   TensorList gradients(false);
-  gradients.add(std::vector<float>(40000, -most), 0);
-  const double norm = normOf(gradients, 2), exact = 200.0 * most;
+  gradients.add(std::vector<float>(40000, -largest), 0);
+  const double norm = normOf(gradients, 2), exact = 200.0 * largest;
   STEPSIZE_EXPECT(std::fabs(norm - exact) <= bound() * exact);
 }
 
@@ -220,7 +224,7 @@ STEPSIZE_TEST(theNormOfNothingIsZero) {
   }
 }
 
-STEPSIZE_TEST(theNormShowsWhatIsNotFinite) {
+STEPSIZE_TEST(theNormOfNonFiniteGradientsIsNotFinite) {
   const float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (const bool low : {false, true})
     for (const size_t place : {size_t{0}, size_t{1030}, size_t{2054}}) {

@@ -1,5 +1,5 @@
-// prepareStepKernel gives the bits that the functions of native/update/prepare.h give on the host, with the schedule's
-// table as with hyper-parameters that the host writes.
+// prepareStepKernel gives the same bits as the functions of native/update/prepare.h on the host, both with a table of
+// the schedule and with hyper-parameters that the host writes.
 #define STEPSIZE_TEST_MAIN
 #include <cmath>
 #include <limits>
@@ -15,7 +15,7 @@ using namespace stepsize::test;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// No two groups alike, and every option on in some and off in others.
+// All groups differ, and every option is on in some and off in others.
 std::vector<update::Hyper> hyperOf(size_t groups) {
   std::vector<update::Hyper> hyper;
   for (size_t g = 0; g < groups; g++) {
@@ -45,7 +45,7 @@ std::vector<update::Scheduled> scheduleOf(size_t steps, size_t groups) {
   return rows;
 }
 
-// What a step works on: all that the kernel writes, and the hyper-parameters.
+// The memory of a step: everything that the kernel writes, and the hyper-parameters.
 struct Memory {
   Buffer<update::Hyper> hyper;
   Buffer<update::State> state;
@@ -53,7 +53,7 @@ struct Memory {
   Buffer<int32_t> groupOf, updates;
   Buffer<update::Scalars> scalars;
 
-  // Three parameters of each group and two more.
+  // Each group has about three parameters.
   explicit Memory(const std::vector<update::Hyper>& hyper)
       : hyper(hyper),
         state(std::vector<update::State>(1)),
@@ -83,7 +83,7 @@ struct Memory {
                  options);
   }
 
-  // As an update does of the parameters that take part: here all but every fifth at every second step.
+  // Counts updates as the update kernel does. Every fifth parameter takes no part in every second step.
   void countUpdates(size_t step) {
     for (size_t i = 0; i < updates.size(); i++)
       if (step % 2 == 0 || i % 5 != 0) update::countUpdate(updates[i], scalars[hyper.size() + i]);
@@ -102,7 +102,7 @@ void expectSame(const std::string& where, Memory& a, Memory& b) {
   expectIn(where, haveSameBits(a.updates, b.updates), "counts of updates");
 }
 
-// What the kernel must do, on the host.
+// Computes on the host what the kernel must compute.
 void prepareOnHost(Memory& memory, const update::StepOptions& options, double norm) {
   const bool apply = update::beginStep(memory.state[0], options, norm);
   const update::StepTables tables = memory.tables();
@@ -118,13 +118,13 @@ constexpr Options kOptions[] = {{"plain", {0, false, false, 1}},
                                 {"clipping", {1, false, false, 0.5}},
                                 {"checking", {0, true, false, 1}},
                                 {"skipping", {1, true, true, 1}}};
-// A step is left out in the middle, or all from there on.
+// Depending on the options, the steps with a non-finite norm are left out, or all steps from the first one on.
 const std::vector<double> kNorms = {3, 0.5, kInfinity, 0, kNan, 2};
 
-// One group, a few, more than there are threads.
+// The last number is larger than the number of threads.
 constexpr size_t kGroupCounts[] = {1, 3, 300};
 
-STEPSIZE_TEST(scalarsArePreparedLikeOnTheHost) {
+STEPSIZE_TEST(scalarsHaveTheBitsOfTheHost) {
   for (const size_t groups : kGroupCounts)
     for (const Options& each : kOptions) {
       Memory kernel(hyperOf(groups)), host(hyperOf(groups));
@@ -139,7 +139,7 @@ STEPSIZE_TEST(scalarsArePreparedLikeOnTheHost) {
     }
 }
 
-STEPSIZE_TEST(withoutANormItIsZero) {
+STEPSIZE_TEST(theNormIsZeroIfThereIsNone) {
   Memory kernel(hyperOf(3)), host(hyperOf(3));
   kernel.prepare(kOptions[0].options, nullptr);
   prepareOnHost(host, kOptions[0].options, 0);
@@ -147,7 +147,7 @@ STEPSIZE_TEST(withoutANormItIsZero) {
   STEPSIZE_EXPECT(kernel.state[0].norm == 0 && kernel.scalars[0].apply == 1);
 }
 
-// Sums over a total weight are divided by it; where nothing counted, the step's gradient is zero.
+// Gradients of sums are divided by the total weight. If it is 0, the gradient of the step is zero.
 STEPSIZE_TEST(gradientsAreDividedByTheTotalWeight) {
   for (const Options& each : kOptions)
     for (const float weight : {5.0f, 0.375f, 0.0f}) {
@@ -162,8 +162,9 @@ STEPSIZE_TEST(gradientsAreDividedByTheTotalWeight) {
     }
 }
 
-// Steps that are left out count in the schedule: its row is that of the iteration, and the last one beyond its end.
-STEPSIZE_TEST(theScheduleGivesWhatTheHostWouldWrite) {
+// The row of the schedule is that of the iteration, which also counts steps that are left out. After the last row, it
+// stays at the last one.
+STEPSIZE_TEST(theScheduleReplacesHyperParametersOfTheHost) {
   for (const size_t groups : kGroupCounts)
     for (const size_t steps : {size_t{1}, size_t{4}})
       for (const Options& each : kOptions) {
@@ -182,34 +183,34 @@ STEPSIZE_TEST(theScheduleGivesWhatTheHostWouldWrite) {
                          ", " + each.name,
                      scheduled, written);
         }
-        // The hyper-parameters themselves stay as the host wrote them.
+        // The kernel does not change the hyper-parameters.
         STEPSIZE_EXPECT(scheduled.hyper[0].learningRate == hyperOf(1)[0].learningRate);
       }
 }
 
-// A parameter's scalars are those of its own count; the groups' are those of the optimizer's.
-STEPSIZE_TEST(eachParameterHasTheScalarsOfItsOwnCount) {
+// The scalars of a parameter follow its count of updates. The scalars of a group follow the optimizer's count.
+STEPSIZE_TEST(theScalarsOfAParameterFollowItsCount) {
   Memory memory(hyperOf(3));
   const double norm = 1;
   for (size_t step = 0; step < 5; step++) {
     memory.prepare(kOptions[0].options, &norm);
     for (size_t i = 0; i < memory.groupOf.size(); i++) {
       const auto& hyper = memory.hyper[static_cast<size_t>(memory.groupOf[i])];
-      const update::Scalars& own = memory.scalars[3 + i];
+      const update::Scalars& scalars = memory.scalars[3 + i];
       const int update = memory.updates[i] + 1;
       const double corrected = hyper.learningRate / (1 - std::pow(hyper.beta1, update));
       const double expected = hyper.biasCorrection != 0 ? corrected : hyper.learningRate;
-      STEPSIZE_EXPECT(std::fabs(own.stepSize / expected - 1) < 1e-6);
-      STEPSIZE_EXPECT(std::fabs(own.secondScale * std::sqrt(1 - std::pow(hyper.beta2, update)) - 1) < 1e-6);
-      STEPSIZE_EXPECT(own.gradientWeight == static_cast<float>(update == 1 ? 1 : 1 - hyper.dampening));
+      STEPSIZE_EXPECT(std::fabs(scalars.stepSize / expected - 1) < 1e-6);
+      STEPSIZE_EXPECT(std::fabs(scalars.secondScale * std::sqrt(1 - std::pow(hyper.beta2, update)) - 1) < 1e-6);
+      STEPSIZE_EXPECT(scalars.gradientWeight == static_cast<float>(update == 1 ? 1 : 1 - hyper.dampening));
     }
     memory.countUpdates(step);
   }
   STEPSIZE_EXPECT(memory.updates[0] == 3 && memory.updates[1] == 5);
 }
 
-// A state of an earlier version has one count for all.
-STEPSIZE_TEST(aParameterMayCountAsOftenAsTheOptimizer) {
+// A state of an earlier version has one count for all parameters.
+STEPSIZE_TEST(aParameterMayHaveTheCountOfTheOptimizer) {
   Memory memory(hyperOf(2));
   memory.state[0].updates = memory.state[0].iteration = 41;
   for (size_t i = 1; i < memory.updates.size(); i++) memory.updates[i] = update::kAsManyAsAll;
@@ -218,7 +219,7 @@ STEPSIZE_TEST(aParameterMayCountAsOftenAsTheOptimizer) {
   STEPSIZE_EXPECT(memory.scalars[2 + 0].gradientWeight == 1 && memory.scalars[2 + 1].gradientWeight == 0.9f);
 }
 
-STEPSIZE_TEST(aPowerIsThatOfTheLibraryToAFewDigits) {
+STEPSIZE_TEST(powersAreCloseToTheLibrarys) {
   for (const double base : {0.0, 1e-3, 0.5, 0.9, 0.999, 0.999999, 1.0})
     for (const int64_t exponent : {0, 1, 2, 3, 10, 1000, 12345, 1000000}) {
       const double exact = std::pow(base, static_cast<double>(exponent));
@@ -226,8 +227,8 @@ STEPSIZE_TEST(aPowerIsThatOfTheLibraryToAFewDigits) {
     }
 }
 
-// A state is a tensor, which anybody may have written. Beyond the table lies nothing: AddressSanitizer would see it.
-STEPSIZE_TEST(aStateOfNonsenseReadsNoRowThatIsNotThere) {
+// The state is a tensor that a program can write. AddressSanitizer detects a read outside the table.
+STEPSIZE_TEST(anInvalidStateReadsNoRowOutsideTheTable) {
   constexpr size_t kSteps = 4, kGroups = 3;
   struct Case {
     double iteration;  // before the step

@@ -1,4 +1,4 @@
-// Tensor cores and asynchronous copies as the emulator understands the PTX ISA.
+// Tests the emulator's tensor cores and asynchronous copies against the PTX ISA.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/tensor_core.cuh"
 
@@ -30,17 +30,18 @@ STEPSIZE_TEST(loadsMatricesByLanes) {
   for (unsigned lane = 0; lane < 32; lane++) {
     const unsigned row = lane / 4, column = lane % 4 * 2;
     const unsigned words[4] = {plain[lane].x, plain[lane].y, plain[lane].z, plain[lane].w};
-    const unsigned turned[4] = {transposed[lane].x, transposed[lane].y, transposed[lane].z, transposed[lane].w};
+    const unsigned columnWords[4] = {transposed[lane].x, transposed[lane].y, transposed[lane].z, transposed[lane].w};
     for (unsigned matrix = 0; matrix < 4; matrix++) {
       const unsigned first = 100 * matrix + 10 * row + column;
       STEPSIZE_EXPECT(words[matrix] == (first | (first + 1) << 16));
       const unsigned other = 100 * matrix + 10 * column + row;
-      STEPSIZE_EXPECT(turned[matrix] == (other | (other + 10) << 16));
+      STEPSIZE_EXPECT(columnWords[matrix] == (other | (other + 10) << 16));
     }
   }
 }
 
-// A [16][16], B [16][8] and C [16][8], row-major, by the layout that tensor_core.cuh states.
+// Computes C = A·B + C for row-major A [16][16], B [16][8] and C [16][8], with the layout that tensor_core.cuh
+// describes.
 __global__ void multiplyFragments(const BFloat16* a, const BFloat16* b, float* c) {
   const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4 * 2;
   const auto ofA = [&](unsigned row, unsigned column) {
@@ -74,7 +75,8 @@ STEPSIZE_TEST(multipliesFragments) {
   });
 }
 
-// Two groups: three pieces, of which one is zeros, then one piece. What is seen before either wait, and after each.
+// There are two groups: three copies, one of them zeros, and one copy. `seen` has the target before the first wait and
+// after each wait.
 __global__ void copyInGroups(const uint4* from, uint4* seen) {
   STEPSIZE_SHARED(uint4, to, [4]);
   copyAsync16(&to[0], &from[0], false);
@@ -90,7 +92,7 @@ __global__ void copyInGroups(const uint4* from, uint4* seen) {
   for (int i = 0; i < 4; i++) seen[8 + i] = to[i];
 }
 
-STEPSIZE_TEST(copiesArriveWhenTheyAreWaitedFor) {
+STEPSIZE_TEST(copiesArriveAtTheWait) {
   std::vector<uint4> values;
   for (unsigned i = 0; i < 4; i++) values.push_back(make_uint4(i + 1, i + 2, i + 3, i + 4));
   Buffer<uint4> from(values), seen(12);
@@ -115,7 +117,7 @@ __global__ void loadFromOdd(uint32_t* out) {
   out[threadIdx.x] = r[0];
 }
 
-STEPSIZE_TEST(refusesAddressesThatAreNotAligned) {
+STEPSIZE_TEST(refusesMisalignedAddresses) {
   Buffer<BFloat16> from(16);
   Buffer<uint32_t> out(32);
   emulator::expectError("cp.async at", [&] { launch(copyFromOdd, 1, 1, 0, nullptr, from.data()); });

@@ -1,4 +1,4 @@
-// Lists of tensors as the optimizer's kernels take them: an address per tensor, of float32 or bfloat16, aligned or not.
+// Lists of tensors for the optimizer's kernels: one address per tensor, of float32 or bfloat16, aligned or not.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@ namespace stepsize::test {
 
 using emulator::Buffer;
 
-// Says which of many cases has failed.
+// Expects a condition and names the case in the report.
 inline void expectIn(const std::string& where, bool holds, const char* what,
                      emulator::Place place = emulator::Place::current()) {
   emulator::expect(holds, where + ": " + what, place.file, place.line);
@@ -42,7 +42,7 @@ class TensorList {
  public:
   explicit TensorList(bool low) : low_(low) {}
 
-  // `offset` elements of other memory come first, which nobody may touch.
+  // The tensor begins after `offset` elements of memory that no kernel may change.
   void add(const std::vector<float>& values, size_t offset) {
     offsets_.push_back(offset * size());
     memory_.push_back(std::make_unique<Buffer<unsigned char>>(values.size() * size(), offset * size()));
@@ -56,7 +56,7 @@ class TensorList {
   size_t elements(size_t tensor) const { return memory_[tensor]->size() / size(); }
   void* const* addresses() const { return addresses_.data(); }
 
-  // As they are stored: 32 bits of a float32, 16 of a bfloat16.
+  // The stored bits: 32 of a float32, 16 of a bfloat16.
   uint32_t bits(size_t tensor, size_t i) const {
     uint32_t bits = 0;
     memcpy(&bits, memory_[tensor]->data() + i * size(), size());
@@ -71,8 +71,9 @@ class TensorList {
   // bfloat16 is the upper half of a float32.
   float value(size_t tensor, size_t i) const { return floatOfBits(bits(tensor, i) << (low_ ? 16 : 0)); }
 
-  // Whether the bytes before each tensor are still what Buffer made them; those after are AddressSanitizer's.
-  bool nothingBeforeIsTouched() const {
+  // Whether the bytes before each tensor have the values that Buffer gave them. AddressSanitizer checks the bytes after
+  // it.
+  bool isMemoryBeforeUnchanged() const {
     for (size_t tensor = 0; tensor < tensors(); tensor++)
       for (size_t back = 1; back <= offsets_[tensor]; back++)
         if (*(memory_[tensor]->data() - back) != 0xff) return false;

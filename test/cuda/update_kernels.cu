@@ -1,4 +1,4 @@
-// Every instance of the step's kernels, for the compiler's report (compiled.test.ts). Never run.
+// Instantiates every kernel of the optimizer step for the compiler's report (compiled.test.ts). They are never run.
 #include "../../native/cuda/gradient_norm.cuh"
 #include "../../native/cuda/update.cuh"
 
@@ -8,7 +8,7 @@ template __global__ void gradientNormKernel<float>(const Chunk*, uint32_t, void*
 template __global__ void gradientNormKernel<BFloat16>(const Chunk*, uint32_t, void* const*, double*, unsigned*,
                                                       double*);
 
-void everyUpdate(update::Rule rule, const update::StoredAs& as) {
+void instantiateUpdates(update::Rule rule, const update::StoredAs& as) {
   update::visitRule(rule, [&](auto r) {
     using Rule = decltype(r);
     update::visitStorage<Rule>(as, [&](auto types) {

@@ -1,4 +1,4 @@
-// One update of many tensors: by a kernel, and by a loop over single elements that says what the kernel must do.
+// One update of many tensors, by a kernel and by a loop over single elements that computes the expected result.
 #pragma once
 
 #include "../../native/cuda/update.cuh"
@@ -31,7 +31,7 @@ Instance instanceOf(const std::string& rule) {
   return made;
 }
 
-// A rule in every storage of native/update/storage.h.
+// The instances of a rule for every storage of native/update/storage.h.
 inline std::vector<Instance> instancesOf(update::Rule rule) {
   std::vector<Instance> found;
   update::visitRule(rule, [&](auto structure) {
@@ -48,23 +48,23 @@ inline std::vector<Instance> instancesOf(update::Rule rule) {
   return found;
 }
 
-// How the lists of a tensor lie in memory: all at addresses that vectors want; all the same number of elements behind
-// one, as views into the middle of tensors; each another number.
-enum class Lie { aligned, alike, differently };
+// The alignment of a tensor's lists: all aligned for vectors, all misaligned by the same number of elements, like views
+// into the middle of tensors, or each misaligned by another number.
+enum class Alignment { aligned, alike, differently };
 
-inline size_t offsetOf(Lie lie, size_t tensor, size_t list) {
-  switch (lie) {
-    case Lie::aligned: return 0;
-    case Lie::alike: return 1 + tensor % 7;
-    case Lie::differently: return (tensor + 2 + 3 * list) % 8;
+inline size_t offsetOf(Alignment alignment, size_t tensor, size_t list) {
+  switch (alignment) {
+    case Alignment::aligned: return 0;
+    case Alignment::alike: return 1 + tensor % 7;
+    case Alignment::differently: return (tensor + 2 + 3 * list) % 8;
   }
   return 0;
 }
 
-// Of each list, of each tensor, the bits of the elements.
+// The bits of the elements: [list][tensor][element].
 using Bits = std::vector<std::vector<std::vector<uint32_t>>>;
 
-// The 16 bits that native/update/storage.h gives an element, and what stochastic rounding makes of them.
+// A value rounded stochastically with the 16 random bits that native/update/storage.h assigns to the element.
 inline uint32_t roundedStochastically(float value, const update::RoundingStream& stream, int list, uint64_t element) {
   const Philox4 block = stream.bits(element / 8, list);
   uint32_t halves[8];
@@ -76,15 +76,16 @@ inline uint32_t roundedStochastically(float value, const update::RoundingStream&
   return (bitsOfFloat(value) + halves[element % 8]) >> 16;
 }
 
-// The lists in the order of UpdateTables: parameters, gradients, moments, copies. `places`: of each tensor, which tells
-// its scalars.
+// The lists are in the order of UpdateTables: parameters, gradients, moments, copies. `places` has the index of each
+// tensor's scalars.
 struct Step {
   const Instance& instance;
   std::vector<TensorList> lists;
   std::vector<uint32_t> places;
   std::vector<cuda::Chunk> chunks;
 
-  Step(const Instance& instance, const std::vector<uint64_t>& sizes, const std::vector<uint32_t>& places, Lie lie)
+  Step(const Instance& instance, const std::vector<uint64_t>& sizes, const std::vector<uint32_t>& places,
+       Alignment alignment)
       : instance(instance), places(places), chunks(cuda::chunksOf(sizes, places)) {
     lists.emplace_back(instance.lowParameters);
     lists.emplace_back(instance.lowGradients);
@@ -96,7 +97,7 @@ struct Step {
         // Second moments and their maxima are never negative.
         if (list >= 3)
           for (float& value : values) value = value < 0 ? -value : value;
-        lists[list].add(values, offsetOf(lie, t, list));
+        lists[list].add(values, offsetOf(alignment, t, list));
       }
   }
 
@@ -114,7 +115,7 @@ struct Step {
         for (size_t i = 0; i < all[list][t].size(); i++) lists[list].setBits(t, i, all[list][t][i]);
   }
 
-  // How often each place is counted; once, wherever its chunks go, if its update is not left out.
+  // Runs the kernel and returns how many updates it counted for each place.
   std::vector<int32_t> run(unsigned blocks, const std::vector<update::Scalars>& scalars,
                            const cuda::UpdateOptions& options) const {
     Buffer<int32_t> updates(std::vector<int32_t>(scalars.size(), 5));
@@ -127,7 +128,7 @@ struct Step {
     return counted;
   }
 
-  // What the lists must hold after a step, of which they hold the beginning now.
+  // Returns the expected content of the lists after a step from their present content.
   Bits expected(const std::vector<update::Scalars>& scalars, const cuda::UpdateOptions& options) const {
     Bits after = bits();
     for (size_t t = 0; t < places.size(); t++)
@@ -151,7 +152,7 @@ struct Step {
   }
 };
 
-// A step that leaves parameters and moments as they are; tests change what they are about.
+// Scalars of a step that changes neither parameters nor moments. Each test sets the fields that it tests.
 inline update::Scalars neutralScalars() {
   update::Scalars s{};
   s.apply = 1;

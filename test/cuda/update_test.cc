@@ -1,5 +1,5 @@
-// Every update kernel of native/cuda/update.cuh against its rule called one element at a time: the bits agree for any
-// size, any alignment and any number of blocks.
+// Compares every update kernel of native/cuda/update.cuh with its update rule, called for one element at a time. The
+// bits agree for any size, any alignment and any number of blocks.
 #define STEPSIZE_TEST_MAIN
 #include <sys/mman.h>
 
@@ -14,7 +14,7 @@ using cuda::UpdateOptions;
 constexpr uint16_t kGroups = 4;
 constexpr uint64_t kSeed = 0x123456789abcdef;
 
-// Four groups that differ in everything that a group can say; the last one's updates are left out.
+// Four groups that differ in all scalars. The updates of the last group are left out.
 std::vector<update::Scalars> fourGroups() {
   std::vector<update::Scalars> groups;
   for (uint16_t g = 0; g < kGroups; g++) {
@@ -41,13 +41,13 @@ std::vector<update::Scalars> fourGroups() {
   return groups;
 }
 
-// Nothing, less and more than a vector, than a block's threads take at once, than a chunk.
+// Sizes of zero, and below and above a vector, the elements that a block processes at once, and a chunk.
 std::vector<uint64_t> sizes() {
   return {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 1025, 4097, cuda::kChunkElements + 1, 3, 17, 300};
 }
 size_t groupOf(size_t tensor) { return tensor + 3 < sizes().size() ? tensor % (kGroups - 1) : kGroups - 1; }
 
-// Each tensor's place among all parameters, of which more are there than take part; and what each place is told.
+// The index of each tensor among all parameters, some of which take no part in the step.
 std::vector<uint32_t> placesOfTensors() {
   std::vector<uint32_t> places;
   for (size_t t = 0; t < sizes().size(); t++) places.push_back(static_cast<uint32_t>(2 * (sizes().size() - t)));
@@ -60,7 +60,7 @@ std::vector<update::Scalars> scalarsOfPlaces() {
   for (size_t t = 0; t < places.size(); t++) scalars[places[t]] = groups[groupOf(t)];
   return scalars;
 }
-// An update counts once, if it is not left out and there is anything to update.
+// An update counts once if it is not left out and the tensor is not empty.
 std::vector<int32_t> expectedCounts() {
   std::vector<int32_t> counts(scalarsOfPlaces().size());
   for (size_t t = 0; t < sizes().size(); t++)
@@ -68,21 +68,23 @@ std::vector<int32_t> expectedCounts() {
   return counts;
 }
 
-const char* nameOf(Lie lie) {
-  return lie == Lie::aligned ? "aligned" : lie == Lie::alike ? "misaligned alike" : "misaligned differently";
+const char* nameOf(Alignment alignment) {
+  return alignment == Alignment::aligned ? "aligned"
+         : alignment == Alignment::alike ? "misaligned alike"
+                                         : "misaligned differently";
 }
 
-// Zeroing goes with one block where the lists are misaligned alike, else with three: every alignment meets both, and
-// both numbers of blocks.
+// Gradients are zeroed with one block if the lists are misaligned alike, and with three blocks otherwise. So every
+// alignment is tested with and without zeroing, and with both numbers of blocks.
 void expectRightUpdates(update::Rule rule) {
   const std::vector<update::Scalars> scalars = scalarsOfPlaces();
   for (const Instance& instance : instancesOf(rule))
-    for (const Lie lie : {Lie::aligned, Lie::alike, Lie::differently}) {
-      Step step(instance, sizes(), placesOfTensors(), lie);
+    for (const Alignment alignment : {Alignment::aligned, Alignment::alike, Alignment::differently}) {
+      Step step(instance, sizes(), placesOfTensors(), alignment);
       const Bits before = step.bits();
       for (const unsigned blocks : {1u, 3u}) {
-        const UpdateOptions options{kSeed, (lie == Lie::alike) == (blocks == 1)};
-        const std::string where = instance.name + ", " + nameOf(lie) + ", " + std::to_string(blocks) + " blocks" +
+        const UpdateOptions options{kSeed, (alignment == Alignment::alike) == (blocks == 1)};
+        const std::string where = instance.name + ", " + nameOf(alignment) + ", " + std::to_string(blocks) + " blocks" +
                                   (options.zeroGradients ? ", zeroing" : "");
         step.setBits(before);
         const Bits expected = step.expected(scalars, options);
@@ -93,7 +95,7 @@ void expectRightUpdates(update::Rule rule) {
         for (int k = 0; k < instance.moments; k++) expectIn(where, after[2 + k] == expected[2 + k], "moments");
         if (instance.copies) expectIn(where, after.back() == expected.back(), "copies");
         for (const TensorList& list : step.lists)
-          expectIn(where, list.nothingBeforeIsTouched(), "memory before a tensor");
+          expectIn(where, list.isMemoryBeforeUnchanged(), "memory before a tensor");
       }
     }
 }
@@ -104,21 +106,21 @@ STEPSIZE_TEST(adamUpdatesLikeItsRule) { expectRightUpdates(update::Rule::adam); 
 STEPSIZE_TEST(amsgradUpdatesLikeItsRule) { expectRightUpdates(update::Rule::adamAmsgrad); }
 STEPSIZE_TEST(lionUpdatesLikeItsRule) { expectRightUpdates(update::Rule::lion); }
 
-STEPSIZE_TEST(everyRuleIsAmongTheseAndHasItsStorages) {
+STEPSIZE_TEST(everyRuleAndStorageIsTested) {
   STEPSIZE_EXPECT(update::kRules == 5);
   size_t instances = 0;
   for (int rule = 0; rule < update::kRules; rule++) instances += instancesOf(static_cast<update::Rule>(rule)).size();
-  // Six storages; without moments three of them.
+  // There are six storages, and three for the rule without moments.
   STEPSIZE_EXPECT(instances == 4 * 6 + 3);
 }
 
-STEPSIZE_TEST(nothingToUpdateIsNoMistake) {
+STEPSIZE_TEST(aStepWithoutElementsIsAllowed) {
   const Instance instance = instancesOf(update::Rule::sgd)[0];
   for (const std::vector<uint64_t>& none : {std::vector<uint64_t>{}, std::vector<uint64_t>{0, 0}})
-    Step(instance, none, std::vector<uint32_t>(none.size()), Lie::aligned).run(3, fourGroups(), {kSeed, true});
+    Step(instance, none, std::vector<uint32_t>(none.size()), Alignment::aligned).run(3, fourGroups(), {kSeed, true});
 }
 
-// Memory that takes no room until it is written.
+// Memory that is not backed by pages until it is written.
 template <class T>
 class Sparse {
  public:
@@ -139,8 +141,8 @@ class Sparse {
   void* memory_;
 };
 
-// A tensor of more elements than 32 bits can count, of which only the last chunks have memory behind them. `expected`
-// says of an element, once 0 with a gradient of 1, what the step makes of it.
+// Updates a tensor of more elements than 32 bits can count. Only its last chunks are backed by memory. `expected`
+// returns the new value of an element that was 0 and had a gradient of 1.
 template <class T, class Expected>
 void expectBigTensor(const Expected& expected) {
   constexpr uint64_t kElements = (uint64_t{1} << 32) + 5;
@@ -152,7 +154,7 @@ void expectBigTensor(const Expected& expected) {
   std::vector<cuda::Chunk> chunks = cuda::chunksOf({kElements});
   chunks.erase(chunks.begin(), chunks.end() - 2);
   STEPSIZE_EXPECT(chunks[1].offset == uint64_t{1} << 32 && chunks[1].count == 5);
-  // As elements of the type that the kernel has.
+  // 1 as an element of the kernel's type.
   const uint16_t one = toBFloat16(1).bits;
   T filled{};
   memcpy(reinterpret_cast<char*>(&filled) + sizeof(T) - sizeof one, &one, sizeof one);
@@ -166,7 +168,7 @@ void expectBigTensor(const Expected& expected) {
   int32_t updates = 0;
   launch(cuda::updateKernel<update::Sgd, Types>, 2, cuda::kUpdateThreads, 0, nullptr, tables, &s, &updates,
          UpdateOptions{kSeed, false});
-  // The first chunk, which would count, is not among these.
+  // The first chunk counts the update, and it is not in this list.
   STEPSIZE_EXPECT(updates == 0);
   int wrong = 0;
   for (uint64_t i = chunks[0].offset; i < kElements; i++) wrong += !sameBits(parameter.data()[i], expected(i, s));

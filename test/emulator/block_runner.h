@@ -117,7 +117,8 @@ class BlockRunner {
                                             Place where) {
     const OutsideKernel outside;
     Thread& self = *currentThread;
-    if (!(mask >> self.lane & 1)) fail(std::string(call) + " at " + describe(where) + ": the mask lacks its own lane");
+    if (!(mask >> self.lane & 1))
+      fail(std::string(call) + " at " + describe(where) + ": the mask lacks the calling lane");
     if (settings().strictMasks && (mask & self.warp->returned))
       fail(std::string(call) + " at " + describe(where) + ": the mask names lanes that have returned");
     self.mask = mask;
@@ -216,7 +217,7 @@ class BlockRunner {
       arguments[lane] = other.argument;
       if (&other == self) continue;
       if (other.mask == mask && other.combine == first.combine) continue;
-      // The other lane may still come here after its own collective, unless that collective waits for this lane.
+      // The other lane may still come here after its collective, unless that collective waits for this lane.
       if (!self || !(other.mask >> self->lane & 1)) return false;
       fail("warp collective mismatch: " + describe(*self) + ", but lane " + std::to_string(lane) + " waits in " +
            describe(other));

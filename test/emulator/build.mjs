@@ -25,7 +25,7 @@ const common = [
 export const variants = {
   plain: { flags: ["-O2"] },
   sanitized: { flags: ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"] },
-  // Instrumented as for ThreadSanitizer, but linked with the emulator's own detector. Fixed addresses let its reports
+  // Instrumented as for ThreadSanitizer, but linked with the emulator's detector. Fixed addresses let its reports
   // name lines.
   races: { flags: ["-O1", "-fsanitize=thread", "-no-pie"], link: ["-no-pie"], detector: true },
   // Switches between fibers with ucontext, for machines without an assembly version in fiber.h.

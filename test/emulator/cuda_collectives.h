@@ -85,7 +85,7 @@ inline void __syncwarp(uint32_t mask = stepsize::emulator::kAllLanes, STEPSIZE_W
   stepsize::emulator::warpBarrier(mask, "__syncwarp", where);
 }
 
-// `width` divides a warp into parts. A lane that would read beyond its part reads its own value.
+// `width` divides a warp into parts. A lane that would read beyond its part gets the value that it passed.
 template <class T>
 T __shfl_sync(uint32_t mask, T value, int source, int width = 32, STEPSIZE_WHERE) {
   const uint32_t part = stepsize::emulator::laneId() & ~(width - 1u);

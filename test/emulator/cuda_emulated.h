@@ -9,7 +9,7 @@
 //   memory_observer.h     reports device memory to test/ptx/, which with launch.h runs PTX instead of fibers
 //
 // The emulator reports with file and line: barriers that not all threads reach, warp collectives whose lanes disagree,
-// and launches that a device refuses. Sanitizers find out-of-bounds and misaligned accesses and races. Not modelled:
+// and launches that a device refuses. Sanitizers find out-of-bounds and misaligned accesses and races. Not modeled:
 // flush to zero, approximate intrinsics, weak memory order, bank conflicts. A block runs to its end once it has
 // started, so a block that spins until another one does something hangs; the last-block-done pattern works.
 #pragma once

@@ -6,12 +6,12 @@
 //   runtime_memory.h     allocations, copies, memsets
 //   runtime_graphs.h     captures and graphs
 //
-// Modelled as CUDA documents them: which calls wait, when pageable memory is read, what a capture refuses, which errors
+// Modeled as CUDA documents them: which calls wait, when pageable memory is read, what a capture refuses, which errors
 // are sticky. Work on the null stream is done before the call returns, and a kernel that fails there throws. Each
-// device has its own memory and streams, but a kernel of one device that accesses memory of another is not detected.
+// device has separate memory and streams, but a kernel of one device that accesses memory of another is not detected.
 // cudaErrorNotReady becomes the last error too, so code that polls must clear it before it checks for other errors.
 //
-// Environment variables describe the machine, for tests that start a process of their own:
+// Environment variables describe the machine, for tests that start a separate process:
 //
 //   STEPSIZE_EMULATED_DRIVER    the version of the driver, 13000 by default; 12040 is too old, 0 is no driver
 //   STEPSIZE_EMULATED_DEVICES   the number of devices, 2 by default

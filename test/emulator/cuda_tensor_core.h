@@ -1,6 +1,6 @@
 // Tensor-core instructions and asynchronous copies, lane by lane as the PTX ISA documents them (sections "Matrix
 // multiply-accumulate" and "Asynchronous copy"), for the wrappers in native/cuda/tensor_core.cuh. The rounding inside a
-// product is not modelled: here the 16 products of a result are added in double and rounded once.
+// product is not modeled: here the 16 products of a result are added in double and rounded once.
 #pragma once
 
 #include <cstring>
@@ -24,24 +24,24 @@ STEPSIZE_EMULATOR_INTERNAL inline void combineProduct(void** arguments, uint32_t
   const auto high = [](uint32_t word) { return __uint_as_float(word & 0xffff0000u); };
   float a[16][16], b[16][8];
   for (uint32_t lane = 0; lane < kWarpSize; lane++) {
-    const auto* own = static_cast<const MatrixProduct*>(arguments[lane]);
+    const auto* lanePart = static_cast<const MatrixProduct*>(arguments[lane]);
     const uint32_t group = lane / 4, pair = lane % 4 * 2;
     for (uint32_t r = 0; r < 4; r++) {
-      a[group + r % 2 * 8][pair + r / 2 * 8] = low(own->a[r]);
-      a[group + r % 2 * 8][pair + r / 2 * 8 + 1] = high(own->a[r]);
+      a[group + r % 2 * 8][pair + r / 2 * 8] = low(lanePart->a[r]);
+      a[group + r % 2 * 8][pair + r / 2 * 8 + 1] = high(lanePart->a[r]);
     }
     for (uint32_t r = 0; r < 2; r++) {
-      b[pair + r * 8][group] = low(own->b[r]);
-      b[pair + r * 8 + 1][group] = high(own->b[r]);
+      b[pair + r * 8][group] = low(lanePart->b[r]);
+      b[pair + r * 8 + 1][group] = high(lanePart->b[r]);
     }
   }
   for (uint32_t lane = 0; lane < kWarpSize; lane++) {
-    const auto* own = static_cast<const MatrixProduct*>(arguments[lane]);
+    const auto* lanePart = static_cast<const MatrixProduct*>(arguments[lane]);
     for (uint32_t r = 0; r < 4; r++) {
       const uint32_t row = lane / 4 + r / 2 * 8, column = lane % 4 * 2 + r % 2;
-      double sum = own->c[r];
+      double sum = lanePart->c[r];
       for (uint32_t k = 0; k < 16; k++) sum += static_cast<double>(a[row][k]) * b[k][column];
-      own->c[r] = static_cast<float>(sum);
+      lanePart->c[r] = static_cast<float>(sum);
     }
   }
 }
@@ -105,8 +105,8 @@ inline bool takeArrived(uint32_t pending, AsyncCopy& copy) {
 
 inline void waitForCopies(uint32_t pending) {
   AsyncCopy copy{};
-  // The race detector sees these writes as the kernel's own: other threads must not read the bytes before they are
-  // synchronised.
+  // The race detector treats these writes as writes of the kernel: other threads must not read the bytes before they
+  // are synchronized.
   while (takeArrived(pending, copy)) {
     if (copy.from)
       memcpy(copy.to, copy.from, 16);

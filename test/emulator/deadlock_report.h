@@ -23,7 +23,7 @@ inline std::string describe(const Thread& thread) {
   return std::string(thread.call) + mask + " at " + describe(thread.where);
 }
 
-// Describes a deadlock with one line per run of neighbouring threads that wait in the same place.
+// Describes a deadlock with one line per run of neighboring threads that wait in the same place.
 inline std::string describeDeadlock(const uint3& block, const std::vector<Thread>& threads, uint32_t waiting) {
   constexpr int kMaxLines = 16;
   std::string text = "deadlock in block " + describe(block) + ": " + std::to_string(waiting) + " of " +

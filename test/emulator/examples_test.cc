@@ -155,7 +155,8 @@ STEPSIZE_TEST(deadlocksAreFound) {
 
 STEPSIZE_TEST(wrongMasksAreFound) {
   Buffer<float> out(32);
-  expectError("the mask lacks its own lane", [&] { launch(faults::maskWithoutItself, 1, 32, 0, nullptr, out.data()); });
+  expectError("the mask lacks the calling lane",
+              [&] { launch(faults::maskWithoutItself, 1, 32, 0, nullptr, out.data()); });
   const auto differ = [&] { launch(faults::collectivesDiffer, 1, 32, 0, nullptr, out.data()); };
   expectError("warp collective mismatch: ", differ);
   expectError("__shfl_xor_sync mask ffffffff at", differ);

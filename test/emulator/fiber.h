@@ -104,7 +104,7 @@ inline Fiber* createFiber(void (*entry)()) {
     perror("the stack of an emulated thread");
     abort();
   }
-  mprotect(memory, kGuardBytes, PROT_NONE);  // a stack overflow faults instead of writing into the neighbouring stack
+  mprotect(memory, kGuardBytes, PROT_NONE);  // a stack overflow faults instead of writing into the neighboring stack
   fiber->stack = static_cast<char*>(memory) + kGuardBytes;
 #if defined(STEPSIZE_EMULATOR_UCONTEXT)
   getcontext(&fiber->context);

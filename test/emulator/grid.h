@@ -41,14 +41,14 @@ inline void runGrid(dim3 grid, dim3 block, SharedBytes shared, Body body) {
   std::mutex mutex;
   std::string firstError;
   const std::function<void()> work = [&] {
-    static thread_local BlockRunner own;  // its stacks are reused from launch to launch
-    runner = &own;
+    static thread_local BlockRunner blockRunner;  // its stacks are reused from launch to launch
+    runner = &blockRunner;
     try {
-      own.prepare(grid, block, shared, body, serial);
+      blockRunner.prepare(grid, block, shared, body, serial);
       for (uint64_t i = next++; i < blocks; i = next++) {
         const uint64_t k = settings().order == Order::reverse ? blocks - 1 - i : i;
-        own.run({static_cast<unsigned>(k % grid.x), static_cast<unsigned>(k / grid.x % grid.y),
-                 static_cast<unsigned>(k / grid.x / grid.y)});
+        blockRunner.run({static_cast<unsigned>(k % grid.x), static_cast<unsigned>(k / grid.x % grid.y),
+                         static_cast<unsigned>(k / grid.x / grid.y)});
       }
     } catch (const std::exception& error) {
       const std::lock_guard lock(mutex);
@@ -57,12 +57,12 @@ inline void runGrid(dim3 grid, dim3 block, SharedBytes shared, Body body) {
     }
     runner = nullptr;
   };
-  const int most = takeRaces ? 1 : std::max(settings().workers, 1);  // the race detector needs a single worker
-  const auto wanted = static_cast<int>(std::min<uint64_t>(most, blocks));
-  if (wanted == 1)
+  const int maxWorkers = takeRaces ? 1 : std::max(settings().workers, 1);  // the race detector needs a single worker
+  const auto count = static_cast<int>(std::min<uint64_t>(maxWorkers, blocks));
+  if (count == 1)
     work();
   else
-    workers().run(wanted, work);
+    workers().run(count, work);
   const std::string races = takeRaces ? takeRaces() : "";
   if (!firstError.empty()) throw Error(firstError);
   if (!races.empty()) throw Error(races);

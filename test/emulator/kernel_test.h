@@ -63,7 +63,7 @@ void expectError(const char* part, const Work& work, Place where = Place::curren
 }
 
 // Memory of exactly the requested size, so that AddressSanitizer detects an access one element beyond. It is
-// initialised with NaN. With an offset it is as misaligned as a view into the middle of a tensor.
+// initialized with NaN. With an offset it is as misaligned as a view into the middle of a tensor.
 template <class T>
 class Buffer {
  public:
@@ -95,8 +95,8 @@ struct NamedOrder {
   const char* name;
   Order order;
   uint64_t seed;
-  // The most blocks that run at the same time. What blocks do to each other does not depend on the order of the threads
-  // within them, so two of the orders are enough.
+  // The maximum number of blocks that run at the same time. Interactions between blocks do not depend on the order of
+  // the threads within them, so two of the orders are enough.
   int maxWorkers;
 };
 
@@ -155,8 +155,8 @@ inline int runTests(int count, char** arguments) {
     ran++;
     for (const NamedOrder& named : kOrders) {
       if (!allOrders && !isListed(named.name, orders)) continue;
-      const int most = detectsRaces() || orders == "forward" ? 1 : named.maxWorkers;
-      for (int workers = allOrders ? 1 : most; workers <= most; workers++) {
+      const int maxWorkers = detectsRaces() || orders == "forward" ? 1 : named.maxWorkers;
+      for (int workers = allOrders ? 1 : maxWorkers; workers <= maxWorkers; workers++) {
         settings() = {};
         settings().order = named.order;
         settings().seed = named.seed;

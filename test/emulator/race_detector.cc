@@ -120,7 +120,7 @@ bool isOnStack(uintptr_t address, const Fiber& fiber) {
 void note(void* pointer, size_t bytes, bool write, void* caller) {
   if (!inKernel || !currentThread) return;
   const auto first = reinterpret_cast<uintptr_t>(pointer);
-  // These are the thread's own variables and the arguments of the launch.
+  // These are the variables of the thread and the arguments of the launch.
   if (isOnStack(first, *currentFiber) || isOnStack(first, runner->main)) return;
   const Thread& self = *currentThread;
   const Serials& now = runner->serials;

@@ -76,8 +76,8 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = null
   });
 }
 
-// Only a stream that captures can wait for a captured event, and only for one of its own capture. This emulator does
-// not support captures that fork into several streams.
+// Only a stream that captures can wait for a captured event, and only for an event of the same capture. This emulator
+// does not support captures that fork into several streams.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0) {
   using namespace stepsize::emulator;
   return onStream(stream, [&](Found found) {

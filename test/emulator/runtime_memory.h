@@ -46,7 +46,7 @@ struct Allocation {
 class Memory {
  public:
   // Allocates memory; null if the device has no room. The allocation has exactly the requested size, so that
-  // AddressSanitizer detects an access one byte beyond. It is initialised with NaN, so that reading a value that was
+  // AddressSanitizer detects an access one byte beyond. It is initialized with NaN, so that reading a value that was
   // never written shows in the result.
   void* acquire(size_t bytes, cudaMemoryType type, int device) {
     const size_t counted = type == cudaMemoryTypeDevice ? bytes : 0;

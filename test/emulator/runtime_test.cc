@@ -20,25 +20,25 @@ void expectCode(cudaError_t expected, cudaError_t code, Place where = Place::cur
   expect(code == expected, std::string("expected ") + cudaGetErrorName(expected) + ", got " + cudaGetErrorName(code),
          where.file, where.line);
   const cudaError_t last = cudaGetLastError();
-  if (code != cudaSuccess) expect(last == code, "the last error is another", where.file, where.line);
+  if (code != cudaSuccess) expect(last == code, "the last error differs", where.file, where.line);
 }
 void expectSuccess(cudaError_t code, Place where = Place::current()) { expectCode(cudaSuccess, code, where); }
 
-struct OwnStream {
+struct ScopedStream {
   cudaStream_t handle = nullptr;
-  OwnStream() { expectSuccess(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
-  OwnStream(const OwnStream&) = delete;
-  OwnStream& operator=(const OwnStream&) = delete;
-  ~OwnStream() { expectSuccess(cudaStreamDestroy(handle)); }
+  ScopedStream() { expectSuccess(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
+  ScopedStream(const ScopedStream&) = delete;
+  ScopedStream& operator=(const ScopedStream&) = delete;
+  ~ScopedStream() { expectSuccess(cudaStreamDestroy(handle)); }
   operator cudaStream_t() const { return handle; }  // NOLINT(google-explicit-constructor): it stands for the handle
 };
 
-struct OwnEvent {
+struct ScopedEvent {
   cudaEvent_t handle = nullptr;
-  explicit OwnEvent(unsigned flags = cudaEventDefault) { expectSuccess(cudaEventCreateWithFlags(&handle, flags)); }
-  OwnEvent(const OwnEvent&) = delete;
-  OwnEvent& operator=(const OwnEvent&) = delete;
-  ~OwnEvent() { expectSuccess(cudaEventDestroy(handle)); }
+  explicit ScopedEvent(unsigned flags = cudaEventDefault) { expectSuccess(cudaEventCreateWithFlags(&handle, flags)); }
+  ScopedEvent(const ScopedEvent&) = delete;
+  ScopedEvent& operator=(const ScopedEvent&) = delete;
+  ~ScopedEvent() { expectSuccess(cudaEventDestroy(handle)); }
   operator cudaEvent_t() const { return handle; }  // NOLINT(google-explicit-constructor): it stands for the handle
 };
 
@@ -107,12 +107,12 @@ int valueOf(const int* onDevice) {
   return value;
 }
 
-STEPSIZE_TEST(theHostGoesOnWhileAStreamWorks) {
-  const OwnStream stream;
-  const OwnEvent before, after;
+STEPSIZE_TEST(theHostContinuesWhileAStreamWorks) {
+  const ScopedStream stream;
+  const ScopedEvent before, after;
   const OnDevice x(1);
   expectSuccess(cudaMemsetAsync(x, 0, 4, nullptr));
-  STEPSIZE_EXPECT(cudaEventQuery(after) == cudaSuccess);  // of no record: nothing to wait for
+  STEPSIZE_EXPECT(cudaEventQuery(after) == cudaSuccess);  // it has no record to wait for
   expectSuccess(cudaEventRecord(before, stream));
   Gate gate(stream);
   launch(multiplyAndAdd, 1, 32, 0, stream, x.data, 1, 7);
@@ -133,7 +133,7 @@ STEPSIZE_TEST(theHostGoesOnWhileAStreamWorks) {
   expectSuccess(cudaStreamQuery(stream));
   expectSuccess(cudaEventElapsedTime(&milliseconds, before, after));
   STEPSIZE_EXPECT(milliseconds >= 20);
-  const OwnEvent untimed(cudaEventDisableTiming);
+  const ScopedEvent untimed(cudaEventDisableTiming);
   expectSuccess(cudaEventRecord(untimed, stream));
   expectSuccess(cudaStreamSynchronize(stream));
   expectCode(cudaErrorInvalidResourceHandle, cudaEventElapsedTime(&milliseconds, before, untimed));
@@ -141,7 +141,7 @@ STEPSIZE_TEST(theHostGoesOnWhileAStreamWorks) {
 
 STEPSIZE_TEST(synchronizingWaitsForAllThatWasGiven) {
   for (const bool wholeDevice : {false, true}) {
-    const OwnStream stream;
+    const ScopedStream stream;
     const OnDevice x(1);
     Gate gate(stream);
     expectSuccess(cudaMemsetAsync(x, 0, 4, stream));
@@ -154,8 +154,8 @@ STEPSIZE_TEST(synchronizingWaitsForAllThatWasGiven) {
 }
 
 STEPSIZE_TEST(streamsWaitForEachOtherOnlyByEvents) {
-  const OwnStream first, second;
-  const OwnEvent event;
+  const ScopedStream first, second;
+  const ScopedEvent event;
   const OnDevice x(2);
   Gate gate(first);
   expectSuccess(cudaMemsetAsync(x, 0, 4, first));
@@ -176,7 +176,7 @@ STEPSIZE_TEST(streamsWaitForEachOtherOnlyByEvents) {
 }
 
 STEPSIZE_TEST(pageableMemoryIsReadAtTheCallAndPinnedMemoryInItsTurn) {
-  const OwnStream stream;
+  const ScopedStream stream;
   const OnDevice x(2);
   const Pinned pinned(1);
   int pageable = *pinned.data = 1;
@@ -190,7 +190,7 @@ STEPSIZE_TEST(pageableMemoryIsReadAtTheCallAndPinnedMemoryInItsTurn) {
 }
 
 STEPSIZE_TEST(copiesToPageableMemoryWaitAndToPinnedMemoryDoNot) {
-  const OwnStream stream;
+  const ScopedStream stream;
   const OnDevice x(1);
   const Pinned pinned(1);
   int pageable = *pinned.data = 5;
@@ -220,8 +220,8 @@ STEPSIZE_TEST(copiesThatCannotBeRightAreRefused) {
 }
 
 STEPSIZE_TEST(aGraphDoesWhatWasCapturedEachTimeAndInOrder) {
-  const OwnStream captured, replayed;
-  const OwnEvent event;
+  const ScopedStream captured, replayed;
+  const ScopedEvent event;
   const OnDevice x(2);
   const Pinned in(1), out(1);
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusInvalidated;
@@ -234,7 +234,7 @@ STEPSIZE_TEST(aGraphDoesWhatWasCapturedEachTimeAndInOrder) {
   int terms[] = {3, 1};
   for (int& term : terms) {
     launch(multiplyAndAdd, 1, 32, 0, captured, x.data, 2, term);
-    term = 100;  // arguments are those of the time of the launch
+    term = 100;  // the launch uses the value at the time of the call
   }
   expectSuccess(cudaEventRecord(event, captured));
   expectSuccess(cudaStreamWaitEvent(captured, event));
@@ -252,7 +252,7 @@ STEPSIZE_TEST(aGraphDoesWhatWasCapturedEachTimeAndInOrder) {
   *in.data = 9;
   Gate gate(replayed);
   for (int i = 0; i < 3; i++) expectSuccess(cudaGraphLaunch(exec, replayed));
-  expectSuccess(cudaGraphExecDestroy(exec));  // the launches that are in flight go on
+  expectSuccess(cudaGraphExecDestroy(exec));  // launches in flight continue
   STEPSIZE_EXPECT(*out.data == -1);
   gate.open();
   expectSuccess(cudaStreamSynchronize(replayed));
@@ -265,21 +265,21 @@ STEPSIZE_TEST(aGraphDoesWhatWasCapturedEachTimeAndInOrder) {
 template <class Call>
 void expectRefusal(cudaError_t expected, const Call& call, cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal,
                    Place where = Place::current()) {
-  const OwnStream stream;
+  const ScopedStream stream;
   expectSuccess(cudaStreamBeginCapture(stream, mode), where);
   expectCode(expected, call(stream), where);
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   expectSuccess(cudaStreamIsCapturing(stream, &status), where);
   const bool refused = expected != cudaSuccess;
   expect(status == (refused ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive),
-         "the capture's status", where.file, where.line);
-  const OwnEvent event;
+         "status of the capture", where.file, where.line);
+  const ScopedEvent event;
   launch(waitsAtGate, 1, 1, 0, stream, nullptr);
   expectCode(refused ? cudaErrorStreamCaptureInvalidated : cudaSuccess, cudaPeekAtLastError(), where);
   expectCode(refused ? cudaErrorStreamCaptureInvalidated : cudaSuccess, cudaEventRecord(event, stream), where);
   cudaGraph_t graph = nullptr;
   expectCode(refused ? cudaErrorStreamCaptureInvalidated : cudaSuccess, cudaStreamEndCapture(stream, &graph), where);
-  expect((graph == nullptr) == refused, "whether there is a graph", where.file, where.line);
+  expect((graph == nullptr) == refused, "existence of a graph", where.file, where.line);
   if (graph) expectSuccess(cudaGraphDestroy(graph), where);
   expectSuccess(cudaStreamSynchronize(stream), where);
 }
@@ -288,8 +288,8 @@ STEPSIZE_TEST(aCaptureRefusesWhatNoGraphCanDo) {
   const OnDevice x(2);
   int pageable = 0;
   void* pointer = nullptr;
-  const OwnStream other;
-  const OwnEvent recorded, captured;
+  const ScopedStream other;
+  const ScopedEvent recorded, captured;
   expectSuccess(cudaEventRecord(recorded, other));
   const cudaError_t refused = cudaErrorStreamCaptureUnsupported;
   expectRefusal(refused, [&](cudaStream_t s) { return cudaStreamSynchronize(s); });
@@ -302,15 +302,15 @@ STEPSIZE_TEST(aCaptureRefusesWhatNoGraphCanDo) {
     expectSuccess(cudaEventRecord(captured, s));
     return cudaEventQuery(captured);
   });
-  expectCode(cudaErrorCapturedEvent, cudaEventQuery(captured));  // even later
+  expectCode(cudaErrorCapturedEvent, cudaEventQuery(captured));  // also after the capture
   expectCode(refused, cudaStreamWaitEvent(other, captured));
   expectRefusal(cudaErrorStreamCaptureIsolation, [&](cudaStream_t s) { return cudaStreamWaitEvent(s, recorded); });
   expectSuccess(cudaEventRecord(captured, other));
   expectSuccess(cudaEventSynchronize(captured));
 }
 
-STEPSIZE_TEST(theModeOfACaptureSaysWhoseUnsafeCallsEndIt) {
-  const OwnEvent event;
+STEPSIZE_TEST(theCaptureModeSelectsTheUnsafeCallsThatEndIt) {
+  const ScopedEvent event;
   int* pointer = nullptr;
   const auto here = [&](cudaStream_t) { return cudaEventQuery(event); };
   const auto elsewhere = [&](cudaStream_t) {
@@ -326,7 +326,7 @@ STEPSIZE_TEST(theModeOfACaptureSaysWhoseUnsafeCallsEndIt) {
   expectRefusal(refused, elsewhere, cudaStreamCaptureModeGlobal);
   expectRefusal(cudaSuccess, elsewhere, cudaStreamCaptureModeThreadLocal);
   expectRefusal(cudaSuccess, elsewhere, cudaStreamCaptureModeRelaxed);
-  // A thread may allow itself unsafe calls.
+  // A thread can set a mode in which unsafe calls are allowed.
   const auto relaxedElsewhere = [&](cudaStream_t) {
     cudaError_t code = cudaSuccess;
     std::thread([&] {
@@ -352,7 +352,7 @@ STEPSIZE_TEST(theModeOfACaptureSaysWhoseUnsafeCallsEndIt) {
   expectRefusal(
       refused, [&](cudaStream_t) { return cudaDeviceSynchronize(); }, mode);
 
-  const OwnStream stream;
+  const ScopedStream stream;
   cudaGraph_t graph = nullptr;
   expectCode(cudaErrorIllegalState, cudaStreamEndCapture(stream, &graph));
   expectCode(refused, cudaStreamBeginCapture(nullptr, mode));
@@ -364,7 +364,7 @@ STEPSIZE_TEST(theModeOfACaptureSaysWhoseUnsafeCallsEndIt) {
 }
 
 STEPSIZE_TEST(launchesThatADeviceRefusesAreTheLastErrorOnce) {
-  const OwnStream stream;
+  const ScopedStream stream;
   const OnDevice x(1);
   launch(traps, 1, 2000, 0, stream, x.data);
   STEPSIZE_EXPECT(cudaPeekAtLastError() == cudaErrorInvalidConfiguration);
@@ -375,7 +375,7 @@ STEPSIZE_TEST(launchesThatADeviceRefusesAreTheLastErrorOnce) {
   expectSuccess(cudaSetDevice(1));
   launch(traps, 1, 1, 0, stream, x.data);
   STEPSIZE_EXPECT(cudaGetLastError() == cudaErrorInvalidResourceHandle);
-  const OwnEvent event;
+  const ScopedEvent event;
   expectCode(cudaErrorInvalidResourceHandle, cudaEventRecord(event, stream));
   expectSuccess(cudaSetDevice(0));
   expectSuccess(cudaStreamSynchronize(stream));
@@ -410,8 +410,8 @@ void expectFailureEverywhere(cudaStream_t stream, cudaEvent_t event, int* x, int
 }
 
 STEPSIZE_TEST(whatAKernelDoesWrongStays) {
-  const OwnStream stream, other;
-  const OwnEvent event;
+  const ScopedStream stream, other;
+  const ScopedEvent event;
   const OnDevice x(1);
   const Pinned pinned(1);
   for (const bool byGraph : {false, true}) {
@@ -453,8 +453,8 @@ STEPSIZE_TEST(memoryIsLimitedPerDevice) {
     STEPSIZE_EXPECT(total == 1000);
     return free;
   };
-  const OwnStream stream;
-  const OnDevice most(200);
+  const ScopedStream stream;
+  const OnDevice occupied(200);
   char *rest = nullptr, *more = nullptr;
   STEPSIZE_EXPECT(available() == 200);
   expectCode(cudaErrorMemoryAllocation, cudaMalloc(&rest, 201));
@@ -462,13 +462,13 @@ STEPSIZE_TEST(memoryIsLimitedPerDevice) {
   STEPSIZE_EXPECT(rest == nullptr);
   expectSuccess(cudaMallocAsync(&rest, 200, stream));
   STEPSIZE_EXPECT(available() == 0);
-  { const Pinned pinned(1000); }  // is the host's
+  { const Pinned pinned(1000); }  // host memory does not count
   Gate gate(stream);
   expectSuccess(cudaFreeAsync(rest, stream));
-  STEPSIZE_EXPECT(available() == 0);  // not yet
+  STEPSIZE_EXPECT(available() == 0);  // it is not freed yet
   {
     const Opener opener(gate);
-    expectSuccess(cudaMallocAsync(&more, 100, stream));  // waits for the other to be free
+    expectSuccess(cudaMallocAsync(&more, 100, stream));  // waits until the other memory is free
   }
   STEPSIZE_EXPECT(available() == 100);
   expectSuccess(cudaSetDevice(1));
@@ -479,7 +479,7 @@ STEPSIZE_TEST(memoryIsLimitedPerDevice) {
 }
 
 STEPSIZE_TEST(onlyLiveAllocationsCanBeFreed) {
-  const OwnStream stream;
+  const ScopedStream stream;
   const Pinned pinned(1);
   int* x = nullptr;
   expectSuccess(cudaMalloc(&x, 8));
@@ -496,7 +496,7 @@ STEPSIZE_TEST(onlyLiveAllocationsCanBeFreed) {
 }
 
 STEPSIZE_TEST(memoryMayBeFreedWhileItIsUsed) {
-  const OwnStream stream;
+  const ScopedStream stream;
   int *x = nullptr, *y = nullptr, *pinned = nullptr;
   expectSuccess(cudaMalloc(&x, 4));
   expectSuccess(cudaMallocAsync(&y, 4, stream));
@@ -606,7 +606,7 @@ STEPSIZE_TEST(errorsHaveTheNamesAndWordsOfCuda) {
   STEPSIZE_EXPECT(cudaGetErrorName(cudaErrorNotReady) == std::string("cudaErrorNotReady"));
   STEPSIZE_EXPECT(cudaGetErrorString(cudaErrorMemoryAllocation) == std::string("out of memory"));
   STEPSIZE_EXPECT(cudaGetErrorName(static_cast<cudaError_t>(12)) == std::string("unrecognized error code"));
-  // Of its own thread.
+  // The last error belongs to one thread.
   expectCode(cudaErrorInvalidDevice, cudaSetDevice(9));
   cudaSetDevice(9);
   std::thread([] { STEPSIZE_EXPECT(cudaPeekAtLastError() == cudaSuccess); }).join();
@@ -614,7 +614,7 @@ STEPSIZE_TEST(errorsHaveTheNamesAndWordsOfCuda) {
 }
 
 // Library code that is not part of CUDA: see runtime.h.
-STEPSIZE_TEST(aDeviceThatNobodyUsesGetsNoContext) {
+STEPSIZE_TEST(anUnusedDeviceGetsNoContext) {
   const auto currentAfterUseOf = [](int device) {
     int after = -1;
     std::thread([&] {
@@ -643,39 +643,39 @@ ptrdiff_t threadsOfProcess() {
 
 STEPSIZE_TEST(streamsMayBeUsedByManyThreadsAndLeaveNone) {
   {
-    const OwnStream first;  // what is made once, like the threads that run blocks, is made now
+    const ScopedStream first;  // creates what is created once, such as the threads that run blocks
     const OnDevice open(1);
     expectSuccess(cudaMemsetAsync(open, 1, 4, nullptr));
     launch(waitsAtGate, 4, 1, 0, first, open.data);
   }
   const ptrdiff_t before = threadsOfProcess();
-  const OwnStream shared;
+  const ScopedStream shared;
   const OnDevice sum(1);
   expectSuccess(cudaMemsetAsync(sum, 0, 4, shared));
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; i++)
     threads.emplace_back([&] {
       for (int round = 0; round < 20; round++) {
-        const OwnStream own;
-        const OwnEvent event;
+        const ScopedStream stream;
+        const ScopedEvent event;
         int* x = nullptr;
-        expectSuccess(cudaMallocAsync(&x, 4, own));
-        expectSuccess(cudaMemsetAsync(x, 0, 4, own));
-        launch(multiplyAndAdd, 1, 4, 0, own, x, 1, round);
-        expectSuccess(cudaEventRecord(event, own));
+        expectSuccess(cudaMallocAsync(&x, 4, stream));
+        expectSuccess(cudaMemsetAsync(x, 0, 4, stream));
+        launch(multiplyAndAdd, 1, 4, 0, stream, x, 1, round);
+        expectSuccess(cudaEventRecord(event, stream));
         expectSuccess(cudaStreamWaitEvent(shared, event));
         launch(multiplyAndAdd, 1, 4, 0, shared, sum.data, 1, 1);
         int value = -1;
-        expectSuccess(cudaMemcpyAsync(&value, x, 4, cudaMemcpyDeviceToHost, own));
+        expectSuccess(cudaMemcpyAsync(&value, x, 4, cudaMemcpyDeviceToHost, stream));
         STEPSIZE_EXPECT(value == round);
-        expectSuccess(cudaFreeAsync(x, own));
+        expectSuccess(cudaFreeAsync(x, stream));
         if (round % 4 == 0) expectSuccess(cudaDeviceSynchronize());
       }
     });
   for (std::thread& thread : threads) thread.join();
   expectSuccess(cudaDeviceSynchronize());
   STEPSIZE_EXPECT(valueOf(sum) == 80);
-  STEPSIZE_EXPECT(threadsOfProcess() == before + 1);  // of the shared stream
+  STEPSIZE_EXPECT(threadsOfProcess() == before + 1);  // the thread of the shared stream
 }
 
 STEPSIZE_TEST(handlesOfNothingAreRefused) {
@@ -714,11 +714,11 @@ STEPSIZE_FAULT(usesFreedDeviceMemory) {
   int* x = nullptr;
   expectSuccess(cudaMalloc(&x, 4));
   expectSuccess(cudaFree(x));
-  const OwnStream stream;
+  const ScopedStream stream;
   launch(multiplyAndAdd, 1, 1, 0, stream, x, 1, 1);
 }
 STEPSIZE_FAULT(usesMemoryBeyondAnAllocation) {
-  const OwnStream stream;
+  const ScopedStream stream;
   const OnDevice x(3);
   launch(multiplyAndAdd, 1, 1, 0, stream, x + 3, 1, 1);
 }

@@ -184,7 +184,7 @@ STEPSIZE_TEST(aWarpBarrierOrdersItsWarp) {
 
 struct Counters {
   float sum;
-  int most, least;
+  int largest, smallest;
   unsigned ring, bits, firsts;
   unsigned long long wide;
 };
@@ -192,8 +192,8 @@ struct Counters {
 __global__ void atomics(Counters* counters) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   atomicAdd(&counters->sum, 1.0f);
-  atomicMax(&counters->most, i);
-  atomicMin(&counters->least, -i);
+  atomicMax(&counters->largest, i);
+  atomicMin(&counters->smallest, -i);
   atomicInc(&counters->ring, 6);
   atomicOr(&counters->bits, 1u << i % 32);
   atomicAdd(&counters->wide, 1ull << 32);
@@ -204,7 +204,7 @@ STEPSIZE_TEST(atomicsLoseNothing) {
   Buffer<Counters> counters(std::vector<Counters>{{0, -1, 1, 0, 0, 0, 0}});
   launch(atomics, 50, 100, 0, nullptr, counters.data());
   const Counters& c = counters[0];
-  STEPSIZE_EXPECT(c.sum == 5000 && c.most == 4999 && c.least == -4999);
+  STEPSIZE_EXPECT(c.sum == 5000 && c.largest == 4999 && c.smallest == -4999);
   STEPSIZE_EXPECT(c.ring == 5000 % 7 && c.bits == 0xffffffffu && c.firsts == 7 && c.wide == 5000ull << 32);
 }
 
@@ -327,7 +327,7 @@ STEPSIZE_TEST(aStreamMayKeepALaunchForLater) {
   Buffer<int> sum(std::vector<int>{0});
   int value = 2;
   launch(add, 1, 1, 0, &stream, sum.data(), value);
-  value = 100;  // NOLINT(clang-analyzer-deadcode.DeadStores): the launch keeps what it was given
+  value = 100;  // NOLINT(clang-analyzer-deadcode.DeadStores): the launch keeps the earlier value
   expectError("invalid block", [&] { launch(add, 1, 2000, 0, &stream, sum.data(), 1); });
   STEPSIZE_EXPECT(sum[0] == 0 && stream.recorded.size() == 1);
   for (int replay = 0; replay < 3; replay++) stream.recorded[0]();

@@ -1,5 +1,5 @@
 // The shared memory of a block, in one arena. Each array lies between zones that AddressSanitizer watches. It is
-// initialised with NaN, so that reading a value that was never written shows in the result.
+// initialized with NaN, so that reading a value that was never written shows in the result.
 #pragma once
 
 #include <algorithm>

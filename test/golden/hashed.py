@@ -1,10 +1,10 @@
-"""Numbers that Python and TypeScript compute alike: the counterpart of test/support/numbers.ts."""
+"""Numbers that Python and TypeScript compute in the same way: the counterpart of test/support/numbers.ts."""
 
 import numpy as np
 
 
 def hashes(count, salt):
-    """Integers in [0, 2^16), one for each index: the finaliser of MurmurHash3."""
+    """Integers in [0, 2^16), one for each index: the finalizer of MurmurHash3."""
     with np.errstate(over="ignore"):
         h = (np.arange(count, dtype=np.uint32) + np.uint32(1)) * np.uint32(0x9E3779B1)
         h = h + np.uint32(salt * 0x85EBCA77 % 2**32)

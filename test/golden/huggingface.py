@@ -1,11 +1,12 @@
-"""Writes huggingface/: tiny random checkpoints in the layout of Hugging Face's OLMo models, and what PyTorch makes of them.
+"""Writes huggingface/: tiny random checkpoints in the layout of Hugging Face's OLMo models, and PyTorch's results.
 
 Needs torch (2.6 was used), safetensors and numpy. Run from the repository's root: python3 test/golden/huggingface.py
 
 The models are `Decoder` of torch_models.py, written from the definition of the architectures. Each folder has config.json
-and model.safetensors, or two shards with their index, as `save_pretrained` writes them; `expected.json` has, per folder,
-the logits of two windows of tokens, the loss of the next tokens, and per tensor the norm of the gradient and its product
-with hashed numbers, which together see any wrong element. All is computed in float64 from the numbers in the files.
+and model.safetensors, or two shards with their index, as `save_pretrained` writes them. `expected.json` has, for each
+folder, the logits of two windows of tokens, the loss of the next tokens, and for each tensor the norm of the gradient and
+its product with hashed numbers. Together they detect any wrong element. All results are computed in float64 from the
+numbers in the files.
 """
 
 import json

@@ -2,8 +2,8 @@
 
 Needs torch 2.6. Run from the repository's root: python3 test/golden/losses.py
 
-Inputs are not stored: both sides make them from an index and a salt (test/support/numbers.ts); logits are scaled and
-shifted, and rounded to bfloat16 if that is what they are. The gradient is that of sum(output * numbers(salt 99)).
+Inputs are not stored: Python and TypeScript compute them from an index and a salt (test/support/numbers.ts). Logits are
+scaled and shifted, and rounded if they are bfloat16. The gradient is that of sum(output * numbers(salt 99)).
 """
 
 import itertools
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 import hashed
 
-STORED = 48  # of a longer tensor, every so many-th element is kept
+STORED = 48  # elements stored of a longer tensor, evenly spaced
 
 
 def numbers(shape, salt, center=0):
@@ -51,8 +51,8 @@ def cross_entropy(shape, scale, shift, dtype, smoothing, ignored, by_class, by_i
         items = numbers((rows,), 61, 1)
         losses = F.cross_entropy(logits, labels, reduction="none", **options) * items
         counted = labels != ignored
-        own = torch.ones(rows, dtype=torch.float64) if weight is None else weight[labels.clamp(min=0)]
-        total = (items * own)[counted].sum()
+        class_weight = torch.ones(rows, dtype=torch.float64) if weight is None else weight[labels.clamp(min=0)]
+        total = (items * class_weight)[counted].sum()
         output = {"none": losses, "sum": losses.sum(), "mean": losses.sum() / total}[reduction]
     else:
         output = F.cross_entropy(logits, labels, reduction=reduction, **options)
@@ -84,12 +84,12 @@ def mean_squared_error(shape, dtype, weighed, reduction):
 
 
 def rotating(*choices):
-    """One after the other, from the start again after the last."""
+    """Returns the choices in turn, without end."""
     return itertools.cycle(choices)
 
 
 def cases():
-    # Rows of more than 512 logits take another way on CUDA. Scores far from 0 have few digits left behind the point.
+    # CUDA has another kernel for rows of more than 512 logits. Scores far from 0 have few digits after the point.
     shapes, reductions, dtypes = rotating((7, 5), (33, 12), (5, 600)), rotating("mean", "sum", "none", "mean"), rotating("float32", "float32", "bfloat16")
     places = rotating((2, 0), (32, 10000), (32, -10000), (8, 0), (32, 150))
     for smoothing, by_class, by_item, ignored in itertools.product((0, 0.1), (False, True), (False, True),

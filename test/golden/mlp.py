@@ -2,8 +2,8 @@
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/mlp.py
 
-Weights, images and labels are hashed numbers (hashed.py) times powers of two, which float32 holds exactly: both sides
-start from the same numbers and only losses are stored. Four batches in turn: the losses fall as they are learned.
+Weights, images and labels are hashed numbers (hashed.py) times powers of two, which are exact in float32. Python and
+TypeScript start from the same numbers, so only losses are stored. Four batches are used in turn, so that the losses fall.
 """
 
 import json
@@ -28,7 +28,7 @@ def tensor(shape, salt, scale):
 
 
 def parameters():
-    """Weight and bias of each layer in turn; the k-th tensor has salt 10 + k."""
+    """Returns the weight and the bias of each layer in turn. The k-th tensor has salt 10 + k."""
     made = []
     for layer, (inputs, outputs) in enumerate(zip(SIZES, SIZES[1:])):
         made.append(tensor([outputs, inputs], 10 + 2 * layer, SCALES[layer]))
@@ -45,7 +45,7 @@ def forward(x, made):
 
 
 def rates(max_lr, phi=5, warmup=4):
-    """A linear warm-up and then UBA's fall; any rates would do, and these are the ones that training uses."""
+    """Returns a linear warm-up followed by UBA, as in training."""
     made = [max_lr * (step + 1) / (warmup + 1) for step in range(warmup)]
     for step in range(STEPS - warmup):
         c = 1 + math.cos(math.pi * (2 * step + 1) / (2 * (STEPS - warmup)))

@@ -2,9 +2,9 @@
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/olmo.py
 
-`free` and `checkpoints`, which trajectory.py explains, are of the nano model's real depth at a width of 8, so that 20
-checkpoints fit into a file that one can commit; `wide` is the nano model itself at its hashed weights, with sums of
-gradients, once as it is trained and once with RMSNorm on queries and keys and an output matrix of its own.
+trajectory.py explains `free` and `checkpoints`. Their model has the nano model's depth and a width of 8, so that 20
+checkpoints fit into a file of the repository. `wide` has sums of gradients of the nano model at hashed weights, once as it
+is trained and once with RMSNorm on queries and keys and a separate output matrix.
 """
 
 import math
@@ -18,7 +18,7 @@ from hashed import labels, numbers
 
 
 class LayerNorm(nn.Module):
-    """Without anything learned."""
+    """Has no learned parameters."""
 
     def forward(self, x):
         return F.layer_norm(x, x.shape[-1:], eps=1e-5)
@@ -38,7 +38,7 @@ def norm_for(shape):
 
 
 def rotary(x):
-    """x [batch, heads, length, size], in the layout of the first and the second half."""
+    """Rotates x [batch, heads, length, size]. A pair has one element of the first half and one of the second half."""
     half = x.shape[-1] // 2
     angles = torch.arange(x.shape[2]).double()[:, None] * 1e4 ** (-torch.arange(half).double() / half)
     a, b = x[..., :half], x[..., half:]
@@ -111,7 +111,7 @@ class Olmo(nn.Module):
 
 
 def hashed_model(shape):
-    """The k-th parameter has salt 10 + k. Powers of two near 1/sqrt(inputs); norms near 1."""
+    """The k-th parameter has salt 10 + k. Scales are powers of two near 1/sqrt(inputs). Norms are near 1."""
     model = Olmo(shape).double()
     for k, (name, parameter) in enumerate(model.named_parameters()):
         values = torch.tensor(numbers(parameter.numel(), 10 + k), dtype=torch.float64)
@@ -124,7 +124,7 @@ def hashed_model(shape):
 
 
 def batch(shape, items, step):
-    """Windows of tokens, and the same moved on by one."""
+    """Returns windows of tokens, and the windows that begin one token later."""
     length = shape["context"] + 1
     tokens = torch.tensor(labels(items * length, 1000 + step, shape["vocabulary"])).reshape(items, length)
     return tokens[:, :-1], tokens[:, 1:]
@@ -135,7 +135,7 @@ def loss_of(model, x, y):
 
 
 def same(tensor):
-    """Every tensor is laid out alike on both sides."""
+    """All tensors have the same layout in PyTorch and stepsize."""
     return tensor
 
 
@@ -149,8 +149,8 @@ def training(shape, items):
         rates,
         lambda step: batch(shape, items, step),
         loss_of,
-        ours=same,
-        theirs=lambda values, like: values.reshape(like.shape),
+        to_stepsize=same,
+        to_torch=lambda values, like: values.reshape(like.shape),
     )
     names = [[name, list(p.shape)] for name, p in model.named_parameters()]
     return {"shape": shape, "items": items, "rates": rates, "parameters": names, "free": free,

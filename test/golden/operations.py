@@ -2,9 +2,9 @@
 
 Needs torch (1.13 was used). Run from the repository's root: python3 test/golden/operations.py
 
-Inputs are not stored: both sides make them from an index and a salt (test/support/numbers.ts). Images are NHWC and
-weights OHWI here as in stepsize; PyTorch's NCHW and OIHW are an affair of this file. The gradient is that of
-sum(output * numbers(salt 99)).
+Inputs are not stored: Python and TypeScript compute them from an index and a salt (test/support/numbers.ts). In the file
+images are NHWC and weights are OHWI, as in stepsize. This script converts from PyTorch's NCHW and OIHW. The gradient is
+that of sum(output * numbers(salt 99)).
 """
 
 import json
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 MASK = 0xFFFFFFFF
-STORED = 160  # of a longer tensor, every so many-th element is kept
+STORED = 160  # elements stored of a longer tensor, evenly spaced
 
 
 def hashed(index, salt):
@@ -49,7 +49,7 @@ def nhwc(x):
 
 
 def case(operation, shapes, run, options=None, centers=None, labels=None, more=None):
-    """Runs `run(*inputs)` forward and backward. `more()` gives further results to store."""
+    """Runs `run(*inputs)` forward and backward. `more()` returns further results to store."""
     centers = centers or [0] * len(shapes)
     inputs = [numbers(s, salt, c).requires_grad_() for salt, (s, c) in enumerate(zip(shapes, centers))]
     output = run(*inputs)
@@ -194,7 +194,7 @@ CASES = [
     *[rms_norm(*arguments) for arguments in (((7,), False, 1e-5), ((5, 33), True, 1e-5), ((2, 3, 128), False, 1e-3),
                                              ((40, 344), True, 1e-5))],
     *[rotary(*arguments) for arguments in (((1, 1, 1, 2), 1e4), ((2, 9, 3, 16), 1e4), ((1, 70, 1, 18), 5e5))],
-    # One block of queries and of keys, several of queries, several of both; heads of odd and of the largest size.
+    # The shapes have one or several blocks of queries and of keys. Head sizes include odd ones and the largest one.
     *[attention(*arguments)
       for arguments in (((1, 1, 1, 1), 1), ((2, 7, 3, 16), 0.25), ((1, 130, 2, 32), 0.2), ((1, 300, 1, 33), 2),
                         ((1, 530, 1, 8), 4), ((1, 20, 1, 256), 0.5))],
@@ -207,7 +207,7 @@ CASES = [
     *[case(name, [(count,)], getattr(torch, name, None) or getattr(F, name), centers=[center])
       for name, center in UNARY.items() for count in (1, 9, 31)],
     *[case("affine", [(count,)], lambda x: x * 1.75 - 0.375, {"scale": 1.75, "shift": -0.375}) for count in (1, 15)],
-    # A divisor from 0.5 to 2.5.
+    # The divisor is from 0.5 to 2.5.
     *[case(name, list(shapes), function, centers=[0, 1.5 if name == "divide" else 0])
       for name, function in BINARY.items() for shapes in BROADCASTS],
 ]

@@ -1,8 +1,8 @@
-"""Writes optimizer_steps.json: what PyTorch's optimizers do at steps that are out of the ordinary.
+"""Writes optimizer_steps.json: PyTorch's optimizers in unusual steps.
 
 Needs torch (2.6 was used) and numpy. Run from the repository's root: python3 test/golden/optimizer_steps.py
 
-All in float64, on gradients that are hashed numbers (hashed.py). A NaN is written as null.
+All results are in float64. Gradients are hashed numbers (hashed.py). A NaN is written as null.
 """
 
 import json
@@ -21,7 +21,7 @@ def initial(count, salt=1):
 
 
 def gradient(count, step, salt=100):
-    """The gradient of test/optim/support/runs.ts: magnitudes over seven powers of two."""
+    """Returns the gradient of test/optim/support/runs.ts: magnitudes over seven powers of two."""
     scale = 2.0 ** (torch.arange(count) % 7 - 4)
     return torch.tensor(numbers(count, salt + step), dtype=torch.float64) * scale
 
@@ -31,7 +31,7 @@ def values(tensor):
 
 
 def amsgrad_with_nan(optimizer):
-    """A NaN in element 2 of the second gradient; what is kept after each of four steps."""
+    """Returns the state after each of four steps. Element 2 of the second gradient is NaN."""
     parameter = initial(COUNT)
     rule = getattr(torch.optim, optimizer)([parameter], lr=0.01, betas=(0.9, 0.8), amsgrad=True)
     steps = []
@@ -47,7 +47,7 @@ def amsgrad_with_nan(optimizer):
 
 
 def clipped(name, gradients, max_norm, scale=1.0):
-    """One step of SGD with rate 1 from zeros, after scaling and clip_grad_norm_; an infinity is written as text."""
+    """Makes one step of SGD from zeros with rate 1, after scaling and clip_grad_norm_. Infinities are written as text."""
     parameters = [torch.zeros(len(one), dtype=torch.float64, requires_grad=True) for one in gradients]
     for parameter, one in zip(parameters, gradients):
         parameter.grad = torch.tensor(one, dtype=torch.float32).double() * scale
@@ -60,18 +60,18 @@ def clipped(name, gradients, max_norm, scale=1.0):
     }
 
 
-LEAST, MOST = 2.0**-149, 2.0**127 * (2 - 2.0**-23)  # float32's smallest and largest numbers
+SMALLEST, LARGEST = 2.0**-149, 2.0**127 * (2 - 2.0**-23)  # float32's smallest and largest numbers
 CLIPPING = [
     clipped("squares overflow", [[3e20, 4e20]], 1.0),
     clipped("squares overflow in one of several tensors", [[1.0, -2.0], [-3e30, 0.0], [5e29]], 2.0),
-    clipped("the norm overflows", [[MOST] * 30, [-MOST] * 7], 1.0),
+    clipped("the norm overflows", [[LARGEST] * 30, [-LARGEST] * 7], 1.0),
     clipped("the norm overflows, and the scale mends it", [[3e38, 3e38]], 1.0, 2.0**-100),
     clipped("squares underflow", [[3e-25, 4e-25]], 1.0, 1e25),
     clipped("squares underflow, negative scale", [[3e-30, -4e-30], [1e-30]], 0.5, -1e30),
     clipped("squares underflow and need no clipping", [[3e-25, 4e-25]], 10.0, 1e25),
     clipped("subnormal gradients", [[3e-40, 4e-40]], 1.0, 1e40),
-    clipped("the least numbers", [[LEAST, -LEAST], [0.0, LEAST]], 1.0, 2.0**149),
-    clipped("everything at once", [[1e-40, 1e-20, 1.0], [1e20, MOST, -1e-30]], 1.0),
+    clipped("the least numbers", [[SMALLEST, -SMALLEST], [0.0, SMALLEST]], 1.0, 2.0**149),
+    clipped("everything at once", [[1e-40, 1e-20, 1.0], [1e20, LARGEST, -1e-30]], 1.0),
     clipped("small beside large", [[1e-30] * 5, [1e-15, 2e-15]], 1e-3, 1e15),
     clipped("a clip norm that is tiny", [[3e20, 4e20]], 1e-20),
     clipped("zeros", [[0.0, 0.0], [0.0]], 1.0, 1e25),
@@ -82,7 +82,7 @@ CLIPPING = [
 
 
 STEPS, STORED = 20, (8, 20)
-# Which steps bring each parameter a gradient: always, late, off and on, not while it is frozen.
+# The steps in which each parameter has a gradient: all, late ones, two of three, and all but those while it is frozen.
 SIZES = [9, 4, 5, 3]
 TAKES_PART = [
     lambda step: True,
@@ -116,7 +116,7 @@ class Lion(torch.optim.Optimizer):
 
 
 def come_and_go(optimizer, options, groups=None):
-    """`groups`: by parameter, the options that differ from those of all."""
+    """Trains parameters that lack gradients in some steps. `groups` has the options of single parameters, by index."""
     parameters = [initial(size, i + 1) for i, size in enumerate(SIZES)]
     rule = Lion if optimizer == "Lion" else getattr(torch.optim, optimizer)
     rows = [
@@ -136,7 +136,7 @@ def come_and_go(optimizer, options, groups=None):
 
 
 def stopped(optimizer, options, stop):
-    """The state after `stop` steps, rounded to float32, and where the rest of the steps leads from there."""
+    """Returns the state after `stop` steps, rounded to float32, and the parameters after the remaining steps from there."""
     parameters = [initial(size, i + 1) for i, size in enumerate(SIZES)]
     made = getattr(torch.optim, optimizer)(parameters, **torch_options(options))
     entry = {"optimizer": optimizer, "options": options, "stop": stop}
@@ -148,7 +148,7 @@ def stopped(optimizer, options, stop):
                 for tensor in [*parameters, *tensors]:
                     tensor.copy_(tensor.float().double())
                 entry["start"] = [values(parameter) for parameter in parameters]
-                # Of a parameter without a gradient so far there is nothing; SGD keeps no step.
+                # A parameter that had no gradient yet has no state. SGD has no step count.
                 entry["state"] = {
                     f"{name}.{what}": [float(one)] if what == "step" else values(one)
                     for name, kept in state.items()
@@ -190,7 +190,7 @@ COME_AND_GO = [
 
 
 def one_cycle(optimizer, options):
-    """OneCycleLR, which cycles the first beta of Adam against the rate; both are stored step by step."""
+    """Trains with OneCycleLR, which cycles the first beta of Adam against the rate. Both are stored for each step."""
     parameter = initial(COUNT)
     made = getattr(torch.optim, optimizer)([parameter], **torch_options(options))
     schedule = torch.optim.lr_scheduler.OneCycleLR(made, max_lr=0.05, total_steps=STEPS, cycle_momentum=True)

@@ -1,11 +1,11 @@
 """Writes optimizers.json: parameters after steps of PyTorch's optimizers, and clipped gradients, all in float64.
 
-Lion, which PyTorch does not have, is written here from its paper.
+PyTorch has no Lion. This file implements it from its paper.
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/optimizers.py
 
-Parameters and gradients are hashed numbers (hashed.py), so only results are stored. Nine elements are enough: the
-rules are elementwise. The float64 reference that the tests use for all other sizes is checked against this file.
+Parameters and gradients are hashed numbers (hashed.py), so only results are stored. Nine elements are enough, because
+the rules are elementwise. The float64 reference that the tests use for all other sizes is checked against this file.
 """
 
 import json
@@ -25,7 +25,7 @@ def initial(count, salt=1):
 
 
 def gradient(count, step, salt=100):
-    """Magnitudes over seven powers of two, so that momentum, decay and epsilon weigh differently by element."""
+    """Returns magnitudes over seven powers of two, so that momentum, decay and epsilon matter differently by element."""
     scale = 2.0 ** (torch.arange(count) % 7 - 4)
     return torch.tensor(numbers(count, salt + step), dtype=torch.float64) * scale
 
@@ -94,7 +94,7 @@ SGD = [
     {"momentum": 0.9, "dampening": -0.2, "weightDecay": 0.05, "maximize": True},
     {"momentum": 0.8, "nesterov": True, "weightDecay": 0.1, "maximize": True},
 ]
-# With the usual second beta a second moment hardly ever falls within 20 steps; 0.8 lets AMSGrad's maximum matter.
+# With the usual second beta, the second moment rarely falls within 20 steps. With 0.8, AMSGrad's maximum matters.
 ADAM = [
     {},
     {"amsgrad": True, "betas": [0.9, 0.8]},
@@ -123,7 +123,7 @@ MOMENTA = [0.95 - 0.1 * (1 - abs(2 * step / (STEPS - 1) - 1)) for step in range(
 
 
 def groups():
-    """One optimizer, three parameters of different options."""
+    """Trains three parameters with different options in one optimizer."""
     options = [{"weightDecay": 0.1}, {"lr": 0.002, "betas": [0.8, 0.9]}, {"maximize": True, "weightDecay": 0}]
     sizes = [3, 4, 2]
     parameters = [initial(size, 10 + i) for i, size in enumerate(sizes)]
@@ -137,7 +137,7 @@ def groups():
 
 
 def clipping(max_norm):
-    """Norm of the gradients of three tensors, and what clip_grad_norm_ makes of them."""
+    """Returns the norm of the gradients of three tensors, and the gradients after clip_grad_norm_."""
     parameters = [initial(size) for size in (5, 1, 30)]
     for i, parameter in enumerate(parameters):
         parameter.grad = gradient(len(parameter), i)

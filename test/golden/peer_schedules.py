@@ -1,4 +1,4 @@
-"""Writes peer_schedules.json: rates of PyTorch's schedulers up to and past their last step, three phases and joins.
+"""Writes peer_schedules.json: rates of PyTorch's schedulers up to and after their last step, with three phases, and joined.
 
 Needs torch (2.6 was used). Run from the repository's root: python3 test/golden/peer_schedules.py
 """
@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler as lrs
 
 
 def run(make, steps, lr, momentum=None):
-    """The rates (and momenta) that `make(optimizer)` sets for steps 0 to `steps` - 1."""
+    """Returns the rates and momenta that the scheduler of `make(optimizer)` sets for steps 0 to `steps` - 1."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr, momentum=momentum or 0)
     scheduler = make(optimizer)
     rates, momenta = [], []
@@ -46,7 +46,7 @@ def part(name, budget, **more):
 
 
 def warmed(make, w):
-    """A warm-up from 0 over w steps, then another scheduler, as transformers' get_*_schedule_with_warmup."""
+    """Makes a warm-up from 0 over w steps and then another scheduler, like transformers' get_*_schedule_with_warmup."""
     return lambda o: lrs.SequentialLR(
         o, [lrs.LambdaLR(o, lambda s: s / w), make(o)], milestones=[w])
 

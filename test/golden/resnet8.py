@@ -2,14 +2,14 @@
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/resnet8.py
 
-The network has its real depth (three stages of one block, shortcuts where the shape changes) and a small width, 4,
-8, 16 channels, so that the weights and gradients of 20 checkpoints fit into a file that one can commit.
+The network has the real depth: three stages of one block, and shortcuts if the shape changes. Its width is small (4, 8 and
+16 channels), so that the weights and gradients of 20 checkpoints fit into a file of the repository.
 
 - `free`, `checkpoints`: see trajectory.py.
-- `wide`: the width that is trained in earnest, 16, at its hashed weights: loss and sums of gradients.
-- `afterFive`: running statistics of the first norm after five steps of the run, and logits in evaluation.
+- `wide`: the loss and the sums of gradients at hashed weights, with the usual width of 16.
+- `afterFive`: the running statistics of the first norm after five steps, and logits in evaluation mode.
 
-Images are NHWC, weights OHWI and names stepsize's in the file; PyTorch's layout is an affair of this script.
+In the file images are NHWC, weights are OHWI and names are stepsize's. This script converts from PyTorch's layout.
 """
 
 import copy
@@ -64,22 +64,22 @@ class ResNet8(nn.Module):
         return self.classifier(x.mean((2, 3)))
 
 
-def our_name(model, name):
-    """BatchNorm calls its parameters gamma and beta."""
+def stepsize_name(model, name):
+    """Returns stepsize's name: BatchNorm calls its parameters gamma and beta."""
     path, kind = name.rsplit(".", 1)
     if isinstance(model.get_submodule(path), Norm):
         return f"{path}.{ {'weight': 'gamma', 'bias': 'beta'}[kind] }"
     return name
 
 
-def ours(tensor):
-    """From OIHW to OHWI."""
+def to_stepsize(tensor):
+    """Converts OIHW to OHWI."""
     tensor = tensor.detach()
     return (tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor).contiguous()
 
 
-def theirs(values, like):
-    """From flat OHWI to OIHW."""
+def to_torch(values, like):
+    """Converts flat OHWI to OIHW."""
     if like.dim() != 4:
         return values.reshape(like.shape)
     o, i, h, w = like.shape
@@ -87,11 +87,11 @@ def theirs(values, like):
 
 
 def hashed_model(channels, width):
-    """The k-th parameter has salt 10 + k. Powers of two near He's deviation; norms near 1 and 0."""
+    """The k-th parameter has salt 10 + k. Scales are powers of two near He's deviation. Norms are near 1 and 0."""
     model = ResNet8(channels, width).double()
     for k, (name, parameter) in enumerate(model.named_parameters()):
         values = torch.tensor(numbers(parameter.numel(), 10 + k), dtype=torch.float64)
-        kind = our_name(model, name).rsplit(".", 1)[1]
+        kind = stepsize_name(model, name).rsplit(".", 1)[1]
         if kind == "gamma":
             values = 1 + values / 4
         elif kind in ("beta", "bias"):
@@ -99,12 +99,12 @@ def hashed_model(channels, width):
         else:
             fan_out = parameter.numel() // parameter.shape[1]
             values = values * 2.0 ** round(math.log2(math.sqrt(6 / fan_out)))
-        parameter.data = theirs(values, parameter)
+        parameter.data = to_torch(values, parameter)
     return model
 
 
 def batch(shape, step):
-    """NHWC to NCHW, and labels."""
+    """Returns images, converted from NHWC to NCHW, and labels."""
     x = torch.tensor(numbers(math.prod(shape), 1000 + step), dtype=torch.float64).reshape(shape)
     return x.permute(0, 3, 1, 2).contiguous(), torch.tensor(labels(shape[0], 2000 + step, CLASSES))
 
@@ -128,9 +128,9 @@ def training(shape, width):
         after_five["logits"] = copy.deepcopy(model).eval()(images).detach().reshape(-1).tolist()
 
     free, checkpoints = trajectory.training(
-        model, optimizer, rates, lambda step: batch(shape, step), loss_of, ours, theirs, after_step
+        model, optimizer, rates, lambda step: batch(shape, step), loss_of, to_stepsize, to_torch, after_step
     )
-    names = [[our_name(model, name), list(ours(p).shape)] for name, p in model.named_parameters()]
+    names = [[stepsize_name(model, name), list(to_stepsize(p).shape)] for name, p in model.named_parameters()]
     return {
         "shape": shape,
         "width": width,
@@ -145,8 +145,8 @@ def training(shape, width):
 
 def wide(shape, width):
     model = hashed_model(shape[-1], width)
-    name_of = lambda name: our_name(model, name)
-    sums = trajectory.summed_gradients(model, loss_of, batch(shape, 0), name_of, ours)
+    name_of = lambda name: stepsize_name(model, name)
+    sums = trajectory.summed_gradients(model, loss_of, batch(shape, 0), name_of, to_stepsize)
     return {"shape": shape, "width": width, **sums}
 
 

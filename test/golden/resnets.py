@@ -1,17 +1,17 @@
-"""Writes resnets.json: what PyTorch makes of residual networks in torchvision's shapes, with weights that both sides
-compute.
+"""Writes resnets.json: PyTorch's results for residual networks in torchvision's shapes, with computed weights.
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/resnets.py
 
-The networks have the names of torchvision's modules (torchvision/models/resnet.py), and so the names and shapes in its
-files of weights; `tensors` lists them, and the script checks their numbers of parameters. Weights are far too large for
-a file that one can commit: the k-th tensor of a network is hashed numbers with salt 10 + k (hashed.py), scaled so that
-every layer matters for the result. All in float64, images NHWC.
+The modules have the names of torchvision (torchvision/models/resnet.py), so the tensors have the names and shapes of its
+weight files. `tensors` lists them, and the script checks the numbers of parameters. Weights are too large for a file of
+the repository. The k-th tensor of a network has hashed numbers with salt 10 + k (hashed.py), scaled so that every layer
+matters for the result. All results are in float64, and images are NHWC.
 
-- `networks`: in evaluation, logits, and the mean square after the stem and after each stage, which tells
-  where a difference begins.
-- `training`: a ResNet-18 with the stem for small images in training: loss, and per tensor the norm of the gradient and
-  its product with hashed numbers, which together see any wrong element. Convolutions as [outputs, height, width, inputs].
+- `networks`: logits in evaluation mode, and the mean square after the stem and after each stage, which shows where a
+  difference begins.
+- `training`: a ResNet-18 with the stem for small images in training mode. It has the loss, and for each tensor the norm of
+  the gradient and its product with hashed numbers, which together detect any wrong element. Convolutions are
+  [outputs, height, width, inputs].
 """
 
 import json
@@ -87,7 +87,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(inputs, classes)
 
     def features(self, x):
-        """After the stem, and after each stage."""
+        """Returns the values after the stem and after each stage."""
         found = [self.maxpool(F.relu(self.bn1(self.conv1(x))))]
         for stage in range(self.stages):
             found.append(getattr(self, f"layer{stage + 1}")(found[-1]))
@@ -98,12 +98,12 @@ class ResNet(nn.Module):
 
 
 def tensors_of(model):
-    """Parameters and running statistics by name, without the counters of batches."""
+    """Returns parameters and running statistics by name, without the counters of batches."""
     return {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
 def fill(model):
-    """Hashed numbers in (-1, 1), times a power of two and moved so that they suit their place."""
+    """Fills all tensors with hashed numbers in (-1, 1), scaled and shifted by the kind of tensor."""
     norms = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
     for k, (name, tensor) in enumerate(tensors_of(model).items()):
         values = torch.tensor(numbers(tensor.numel(), 10 + k), dtype=torch.float64).reshape(tensor.shape)
@@ -120,7 +120,7 @@ def fill(model):
 
 
 def images(shape, salt):
-    """NHWC to NCHW."""
+    """Returns images, converted from NHWC to NCHW."""
     values = torch.tensor(numbers(math.prod(shape), salt), dtype=torch.float64).reshape(shape)
     return values.permute(0, 3, 1, 2).contiguous()
 
@@ -135,7 +135,7 @@ def network(name, block, blocks, classes, small_images, count, shapes, width=64)
         with torch.no_grad():
             squares = [float((stage**2).mean()) for stage in model.features(x)]
             logits = model(x).reshape(-1)
-        # A thousand logits would fill the file; every 25th sees what all would.
+        # Of a thousand logits every 25th is stored, to keep the file small. An error would show in these too.
         every = math.ceil(classes / 40)
         results.append({"shape": shape, "squares": squares, "every": every, "logits": logits[::every].tolist()})
     return {
@@ -164,7 +164,7 @@ def training(shape):
     return {"shape": shape, "loss": float(loss), "gradients": gradients}
 
 
-# Sides of different length, so that rows cannot be taken for columns; 224 is the size of ImageNet.
+# The sides differ, so that an exchange of rows and columns shows. 224 is the size of ImageNet's images.
 SMALL, LARGE, FULL = [2, 32, 24, 3], [2, 64, 48, 3], [1, 224, 224, 3]
 NETWORKS = [
     network("resnet18", BasicBlock, [2, 2, 2, 2], 1000, False, 11_689_512, [LARGE, FULL]),

@@ -1,4 +1,4 @@
-"""Training that is begun in PyTorch, continued elsewhere, and continued in PyTorch.
+"""Training that begins in PyTorch, continues in another program, and continues in PyTorch.
 
 Needs torch (2.6 was used), safetensors and numpy. From the repository's root:
 
@@ -6,10 +6,10 @@ Needs torch (2.6 was used), safetensors and numpy. From the repository's root:
     python3 test/golden/round_trip.py begin <folder>   # writes <run>.weights.safetensors and <run>.state.safetensors
     python3 test/golden/round_trip.py end <folder>     # continues from files of these names, writes errors.json
 
-Every run makes 10 steps in float32 and stores weights and optimizer state as docs/pytorch.md says. From these numbers it
-is continued in float64: the losses of the next 20 steps and the weights after them are what the reader of the files has
-to reach. `end` continues for another 20 steps from the reader's files, in float32, and compares with the float64 run that
-never left PyTorch.
+Every run makes 10 steps in float32 and stores weights and optimizer state as docs/pytorch.md describes. From these numbers
+it continues in float64 for 20 steps. Their losses and the weights after them are the expected values for the program that
+reads the files. `end` continues in float32 for another 20 steps from the files of that program, and compares with a
+float64 run that stayed in PyTorch.
 """
 
 import json
@@ -51,7 +51,7 @@ def make(run):
 
 
 def begin(model):
-    """Hashed numbers; the k-th parameter has salt 10 + k. Norms are near 1 and 0."""
+    """Sets hashed numbers. The k-th parameter has salt 10 + k. Norms are near 1 and 0."""
     with torch.no_grad():
         for k, parameter in enumerate(model.parameters()):
             values = torch.tensor(numbers(parameter.numel(), 10 + k)).reshape(parameter.shape)
@@ -87,7 +87,7 @@ def train(model, optimizer, first, steps):
     return losses
 
 
-# As docs/pytorch.md has them.
+# The next two functions are those of docs/pytorch.md.
 
 
 def state_by_name(model, optimizer):
@@ -118,11 +118,11 @@ def begun(run):
 
 
 def continued(run, weights, state, steps):
-    """In float64, with PyTorch's own way of loading."""
+    """Continues a run in float64 from weights and state that PyTorch loads."""
     model, optimizer = make(run)
     model.load_state_dict(weights)
     model.double()
-    # PyTorch keeps the tensors of steps that it is given, and counts in them.
+    # PyTorch counts steps in the tensors that it is given, so they are copied.
     load_state_by_name(model, optimizer, {name: one.clone() for name, one in state.items()})
     return model, train(model, optimizer, BEFORE, steps)
 

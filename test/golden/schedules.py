@@ -1,4 +1,4 @@
-"""Writes schedules.json: learning rates from PyTorch's schedulers, and UBA's profile at 60 digits.
+"""Writes schedules.json: learning rates from PyTorch's schedulers, and UBA computed with 60 digits.
 
 Needs torch (1.13 was used) and mpmath. Run from the repository's root: python3 test/golden/schedules.py
 """
@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler as lrs
 
 
 def run(make, budget, lr=0.1, momentum=None):
-    """The rates (and momenta) that `make(optimizer)` sets for each of `budget` steps."""
+    """Returns the rates and momenta that the scheduler of `make(optimizer)` sets for each of `budget` steps."""
     settings = {} if momentum is None else {"momentum": momentum}
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr, **settings)
     scheduler = make(optimizer)
@@ -21,7 +21,7 @@ def run(make, budget, lr=0.1, momentum=None):
         rates.append(optimizer.param_groups[0]["lr"])
         momenta.append(optimizer.param_groups[0]["momentum"])
         optimizer.step()
-        # One-cycle refuses a step past its last.
+        # One-cycle refuses a step after its last one.
         if step < budget - 1:
             scheduler.step()
     return (rates, momenta) if momentum is not None else (rates, None)
@@ -81,7 +81,7 @@ CASES = [
 
 
 def uba_points():
-    """[step, T, phi, f] with f rounded once from 60 digits of the published formula."""
+    """Returns rows [step, T, phi, f]. f is the published formula, rounded once from 60 digits."""
     mp.dps = 60
     points = []
     for budget in (1, 2, 7, 1000, 10**5, 10**8):

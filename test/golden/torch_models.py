@@ -1,7 +1,7 @@
-"""Small models as PyTorch users write them: what weights and optimizer states are exchanged with.
+"""Small models as PyTorch users write them, for tests that exchange weights and optimizer states.
 
-`ResNet` has torchvision's names; `Decoder` is written from the definition of the OLMo and OLMo 2 models in Hugging Face's
-transformers, with their names and the fields of their config.json; `MLP` is a list of linear layers.
+`ResNet` has torchvision's names. `Decoder` follows the definition of the OLMo and OLMo 2 models in Hugging Face's
+transformers, with their names and the fields of their config.json. `MLP` is a list of linear layers.
 """
 
 import math
@@ -40,7 +40,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Of depth 6n + 2 for small images; images are NCHW."""
+    """A ResNet of depth 6n + 2 for small images. Images are NCHW."""
 
     def __init__(self, depth, width, channels, classes):
         super().__init__()
@@ -62,7 +62,7 @@ class ResNet(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """OLMo's: without anything learned."""
+    """The norm of OLMo, which has no learned parameters."""
 
     def forward(self, x):
         return F.layer_norm(x, x.shape[-1:], eps=1e-5)
@@ -84,7 +84,7 @@ def rotate_half(x):
 
 
 def rotary(x, theta):
-    """x [batch, heads, length, size]."""
+    """Rotates x [batch, heads, length, size]."""
     length, size = x.shape[-2:]
     frequencies = theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     angles = torch.arange(length, dtype=torch.float64)[:, None] * torch.cat([frequencies, frequencies])
@@ -136,7 +136,7 @@ class FeedForward(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """OLMo normalises what goes into attention and feed-forward; OLMo 2 what comes out of them."""
+    """OLMo normalizes the inputs of attention and feed-forward. OLMo 2 normalizes their outputs."""
 
     def __init__(self, config):
         super().__init__()
@@ -160,7 +160,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From tokens [batch, length] to logits [batch, length, vocabulary]."""
+    """Computes logits [batch, length, vocabulary] from tokens [batch, length]."""
 
     def __init__(self, config):
         super().__init__()

@@ -1,12 +1,12 @@
-"""Writes torch_state.safetensors and torch_state.json: runs of PyTorch's optimizers stopped after 15 steps, and where
-10 more steps lead from there.
+"""Writes torch_state.safetensors and torch_state.json: the state of PyTorch's optimizers after 15 steps, and the
+parameters after 10 more steps.
 
 Needs torch (1.13 was used) and numpy. Run from the repository's root: python3 test/golden/torch_state.py
 
-All in float64, with gradients that are hashed numbers (hashed.py). At the stop, parameters and state are rounded to
-float32, stored, and the run goes on from the rounded ones: so what a reader of the file does is compared with what
-PyTorch itself does with the same numbers. Names are those that `optimizer.state_dict()` would have with a parameter's
-name for its number. The file format is written here: https://huggingface.co/docs/safetensors#format
+All is computed in float64, and gradients are hashed numbers (hashed.py). After 15 steps, parameters and state are rounded
+to float32 and stored, and the run continues from the rounded numbers. A program that reads the file therefore continues
+from the same numbers as PyTorch. Names are those of `optimizer.state_dict()`, with the name of a parameter in place of its
+number. The file format is described in https://huggingface.co/docs/safetensors#format
 """
 
 import json
@@ -27,7 +27,7 @@ RUNS = {
 
 
 def gradient(shape, step, salt):
-    """The gradient of test/optim/support/runs.ts: magnitudes over seven powers of two."""
+    """Returns the gradient of test/optim/support/runs.ts: magnitudes over seven powers of two."""
     count = torch.Size(shape).numel()
     scale = 2.0 ** (torch.arange(count) % 7 - 4)
     return (torch.tensor(numbers(count, salt + step), dtype=torch.float64) * scale).reshape(shape)

@@ -1,15 +1,14 @@
-"""What resnet8.py and olmo.py compare along a training run in float64.
+"""Values along a training run in float64, for resnet8.py and olmo.py.
 
 - `free`: the losses of the run itself, from hashed weights (hashed.py).
-- `checkpoints`: before each step, the run's weights rounded to bfloat16 (two bytes each, and any 16-bit pattern is a
-  float32, so both sides start from the very same numbers), with loss and all gradients at these rounded weights,
-  computed in float64 and stored as float32. Rounding them moves the checkpoint a little off the path; it costs the
-  comparison nothing.
-- the sums of gradients too large to be stored: per tensor its norm and its product with hashed numbers, which together
-  see any wrong element.
+- `checkpoints`: for each step, the weights before it, rounded to bfloat16, with the loss and all gradients at the rounded
+  weights, computed in float64 and stored as float32. A bfloat16 is exact in float32, so Python and TypeScript start from
+  the same numbers. Rounding moves the weights a little, which does not matter for the comparison.
+- sums of gradients that are too large to store: the norm of each tensor and its product with hashed numbers. Together
+  they detect any wrong element.
 
-`loss_of(model, *batch)` is the loss to differentiate; `ours` gives a tensor as stepsize lays it out, `theirs` the
-opposite, from a flat one and a tensor of the shape wanted.
+`loss_of(model, *batch)` is the loss to differentiate. `to_stepsize` converts a tensor to the layout of stepsize. `to_torch`
+converts flat values back to the layout and shape of a given tensor.
 """
 
 import copy
@@ -23,11 +22,11 @@ from hashed import numbers
 from packed import encoded, from_bfloat16, to_bfloat16
 
 STEPS = 20
-BATCHES = 4  # in turn, so that the losses fall as they are learned
+BATCHES = 4  # used in turn, so that the losses fall
 
 
 def rates_up_to(peak):
-    """Warm-up over five steps, under a line down to zero."""
+    """A linear decay to zero, multiplied by a warm-up over five steps."""
     return [peak * min(1, (step + 1) / 5) * (1 - step / STEPS) for step in range(STEPS)]
 
 
@@ -38,15 +37,15 @@ def loss_and_gradients(model, loss_of, given):
     return loss
 
 
-def checkpoint(model, loss_of, given, ours, theirs):
+def checkpoint(model, loss_of, given, to_stepsize, to_torch):
     model = copy.deepcopy(model)
     weights = []
     for parameter in model.parameters():
-        halves = to_bfloat16(ours(parameter.detach()).numpy().reshape(-1))
+        halves = to_bfloat16(to_stepsize(parameter.detach()).numpy().reshape(-1))
         weights.append(halves)
-        parameter.data = theirs(torch.tensor(from_bfloat16(halves)), parameter)
+        parameter.data = to_torch(torch.tensor(from_bfloat16(halves)), parameter)
     loss = loss_and_gradients(model, loss_of, given)
-    gradients = [ours(p.grad).numpy().reshape(-1).astype(np.float32) for p in model.parameters()]
+    gradients = [to_stepsize(p.grad).numpy().reshape(-1).astype(np.float32) for p in model.parameters()]
     return {
         "loss": float(loss),
         "weights": encoded(np.concatenate(weights)),
@@ -54,12 +53,12 @@ def checkpoint(model, loss_of, given, ours, theirs):
     }
 
 
-def training(model, optimizer, rates, batch, loss_of, ours, theirs, after_step=lambda step: None):
-    """`batch(step)` gives what the loss is of; `after_step` is called with the step that was made."""
+def training(model, optimizer, rates, batch, loss_of, to_stepsize, to_torch, after_step=lambda step: None):
+    """Trains on `batch(step)`. `after_step` is called with the number of each completed step."""
     free, checkpoints = [], []
     for step, rate in enumerate(rates):
         given = batch(step % BATCHES)
-        checkpoints.append(checkpoint(model, loss_of, given, ours, theirs))
+        checkpoints.append(checkpoint(model, loss_of, given, to_stepsize, to_torch))
         optimizer.param_groups[0]["lr"] = rate
         loss = loss_and_gradients(model, loss_of, given)
         optimizer.step()
@@ -68,18 +67,18 @@ def training(model, optimizer, rates, batch, loss_of, ours, theirs, after_step=l
     return free, checkpoints
 
 
-def summed_gradients(model, loss_of, given, name_of, ours):
+def summed_gradients(model, loss_of, given, name_of, to_stepsize):
     loss = loss_and_gradients(model, loss_of, given)
     gradients = []
     for name, parameter in model.named_parameters():
-        flat = ours(parameter.grad).reshape(-1)
+        flat = to_stepsize(parameter.grad).reshape(-1)
         product = flat @ torch.tensor(numbers(flat.numel(), 99), dtype=torch.float64)
         gradients.append([name_of(name), float(flat.norm()), float(product)])
     return {"loss": float(loss), "gradients": gradients}
 
 
 def write(script, golden):
-    """Beside the script, a line for each checkpoint."""
+    """Writes the JSON file beside the script, with one line for each checkpoint."""
     lines = []
     for key, value in golden.items():
         if key == "checkpoints":

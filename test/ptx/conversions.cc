@@ -74,12 +74,12 @@ uint64_t integerToInteger(uint64_t bits, const Instruction& i) {
   const int width = 8 * bytesOf(i.type);
   const bool isHuge = !isSigned(i.sourceType) && x < 0;  // 2⁶³ or more
   if (isSigned(i.type)) {
-    const int64_t most = std::numeric_limits<int64_t>::max() >> (64 - width), least = -most - 1;
-    return extended(static_cast<uint64_t>(isHuge ? most : std::clamp(x, least, most)), i.type);
+    const int64_t max = std::numeric_limits<int64_t>::max() >> (64 - width), min = -max - 1;
+    return extended(static_cast<uint64_t>(isHuge ? max : std::clamp(x, min, max)), i.type);
   }
-  const uint64_t most = ~uint64_t{0} >> (64 - width);
+  const uint64_t max = ~uint64_t{0} >> (64 - width);
   if (isSigned(i.sourceType) && x < 0) return 0;
-  return std::min(static_cast<uint64_t>(x), most);
+  return std::min(static_cast<uint64_t>(x), max);
 }
 
 uint64_t integerToFloat(uint64_t bits, const Instruction& i) {
@@ -100,9 +100,9 @@ uint64_t floatToInteger(uint64_t bits, const Instruction& i) {
   x = roundToInteger(x, i.rounding);
   if (isSigned(i.type)) {
     const double end = std::ldexp(1.0, width - 1);
-    const int64_t most = std::numeric_limits<int64_t>::max() >> (64 - width);
-    if (x >= end) return static_cast<uint64_t>(most);
-    return static_cast<uint64_t>(x < -end ? -most - 1 : static_cast<int64_t>(x));
+    const int64_t max = std::numeric_limits<int64_t>::max() >> (64 - width);
+    if (x >= end) return static_cast<uint64_t>(max);
+    return static_cast<uint64_t>(x < -end ? -max - 1 : static_cast<int64_t>(x));
   }
   if (x >= std::ldexp(1.0, width)) return ~uint64_t{0} >> (64 - width);
   return x < 0 ? 0 : static_cast<uint64_t>(x);

@@ -25,15 +25,15 @@ __global__ void plantedOrderKernel(float* moments, const float* gradients, float
 // Expressions that a compiler may contract, and the float instructions.
 __global__ void arithmeticKernel(const float* x, const float* y, float* out) {
   const unsigned i = threadIdx.x;
-  float* own = out + 8 * i;
-  own[0] = x[i] * y[i] + 1.0f;
-  own[1] = fmaf(x[i], y[i], 1.0f);
-  own[2] = x[i] / y[i];
-  own[3] = sqrtf(fabsf(x[i]));
-  own[4] = expf(x[i]);
-  own[5] = fminf(x[i], y[i]);
-  own[6] = static_cast<float>(static_cast<int>(x[i] * 100.0f));
-  own[7] = toFloat(toBFloat16(x[i]));
+  float* results = out + 8 * i;
+  results[0] = x[i] * y[i] + 1.0f;
+  results[1] = fmaf(x[i], y[i], 1.0f);
+  results[2] = x[i] / y[i];
+  results[3] = sqrtf(fabsf(x[i]));
+  results[4] = expf(x[i]);
+  results[5] = fminf(x[i], y[i]);
+  results[6] = static_cast<float>(static_cast<int>(x[i] * 100.0f));
+  results[7] = toFloat(toBFloat16(x[i]));
 }
 
 // Lanes diverge and join again.

@@ -109,20 +109,20 @@ STEPSIZE_TEST(computesAsHardwareDoes) {
   launch(arithmeticKernel, 1, 32, 0, nullptr, a.data(), b.data(), out.data());
   const std::vector<float> got = out.values();
   for (size_t i = 0; i < 32; i++) {
-    const float* own = &got[8 * i];
+    const float* results = &got[8 * i];
     // Without contraction there are two roundings. The variable makes this compiler round twice as well.
     const float rounded = x[i] * y[i];
-    STEPSIZE_EXPECT(own[0] == rounded + 1.0f);
-    STEPSIZE_EXPECT(own[1] == std::fma(x[i], y[i], 1.0f));
-    STEPSIZE_EXPECT(own[2] == x[i] / y[i]);
-    STEPSIZE_EXPECT(own[3] == std::sqrt(std::fabs(x[i])));
+    STEPSIZE_EXPECT(results[0] == rounded + 1.0f);
+    STEPSIZE_EXPECT(results[1] == std::fma(x[i], y[i], 1.0f));
+    STEPSIZE_EXPECT(results[2] == x[i] / y[i]);
+    STEPSIZE_EXPECT(results[3] == std::sqrt(std::fabs(x[i])));
     // CUDA documents an error of two units in the last place.
     const double exact = std::exp(static_cast<double>(x[i]));
-    STEPSIZE_EXPECT(own[4] == INFINITY ? x[i] == INFINITY
-                                       : std::abs(static_cast<double>(own[4]) - exact) <= 2 * 1.2e-7 * exact);
-    STEPSIZE_EXPECT(own[5] == std::fmin(x[i], y[i]));
-    STEPSIZE_EXPECT(own[6] == (x[i] == INFINITY ? 2147483647.0f : std::trunc(x[i] * 100.0f)));
-    STEPSIZE_EXPECT(own[7] == stepsize::toFloat(stepsize::toBFloat16(x[i])));
+    STEPSIZE_EXPECT(results[4] == INFINITY ? x[i] == INFINITY
+                                           : std::abs(static_cast<double>(results[4]) - exact) <= 2 * 1.2e-7 * exact);
+    STEPSIZE_EXPECT(results[5] == std::fmin(x[i], y[i]));
+    STEPSIZE_EXPECT(results[6] == (x[i] == INFINITY ? 2147483647.0f : std::trunc(x[i] * 100.0f)));
+    STEPSIZE_EXPECT(results[7] == stepsize::toFloat(stepsize::toBFloat16(x[i])));
   }
 }
 

@@ -57,8 +57,8 @@ Kernel parseKernel(const std::string& name, std::string_view head, std::string_v
 Kernel KernelParser::parse(std::string_view head, std::string_view body) {
   if (const size_t open = head.find('('); open != std::string_view::npos)
     declareParameters(head.substr(open + 1, head.find(')', open) - open - 1));
-  if (const size_t most = head.find(".maxntid"); most != std::string_view::npos)
-    kernel_.maxThreads = static_cast<uint32_t>(numberOf(trim(split(head.substr(most + 8), ',')[0])));
+  if (const size_t position = head.find(".maxntid"); position != std::string_view::npos)
+    kernel_.maxThreads = static_cast<uint32_t>(numberOf(trim(split(head.substr(position + 8), ',')[0])));
   const std::vector<std::string> statements = statementsOf(body);
   declareShared(body, statements);
   for (const std::string& statement : statements)
@@ -108,7 +108,7 @@ void KernelParser::place(const Variable& variable, uint32_t& end) {
   end += variable.bytes;
 }
 
-// First the variables of the file that the kernel mentions, then its own, then dynamic shared memory.
+// First the variables of the file that the kernel mentions, then the kernel's variables, then dynamic shared memory.
 void KernelParser::declareShared(std::string_view body, const std::vector<std::string>& statements) {
   std::string dynamic;
   for (const std::string& declaration : module_.sharedDeclarations()) {

@@ -270,9 +270,9 @@ Place placeAt(Warp& warp, int lane, uint64_t address, Space space, uint32_t byte
       return {block.shared.data() + address, block.sharedShadow.empty() ? nullptr : &block.sharedShadow[address / 4],
               static_cast<uint32_t>(address % 4), false};
     case Space::local: {
-      const uint32_t own = launch.kernel->localBytes;
-      expectInside(own, "local");
-      return {warp.local + static_cast<size_t>(lane) * own + address, nullptr, 0, false};
+      const uint32_t localBytes = launch.kernel->localBytes;
+      expectInside(localBytes, "local");
+      return {warp.local + static_cast<size_t>(lane) * localBytes + address, nullptr, 0, false};
     }
     case Space::parameter:
       expectInside(launch.parameters.size(), "parameter");

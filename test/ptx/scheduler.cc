@@ -27,7 +27,7 @@ void setSpecialRegisters(Warp& warp) {
   const Block& block = *warp.block;
   const dim3 size = block.launch->blockSize, grid = block.launch->grid;
   for (uint32_t lane = 0; lane < kLanes; lane++) {
-    const uint32_t thread = warp.index * kLanes + lane, own = 1u << lane, below = own - 1;
+    const uint32_t thread = warp.index * kLanes + lane, bit = 1u << lane, below = bit - 1;
     const uint32_t values[kSpecialCount] = {thread % size.x,
                                             thread / size.x % size.y,
                                             thread / size.x / size.y,
@@ -44,10 +44,10 @@ void setSpecialRegisters(Warp& warp) {
                                             warp.index,
                                             kLanes,
                                             below,
-                                            below | own,
-                                            ~(below | own),
+                                            below | bit,
+                                            ~(below | bit),
                                             ~below,
-                                            own};
+                                            bit};
     for (int i = 0; i < kSpecialCount; i++)
       if (const Register at = block.launch->kernel->special[i]) warp.words(at)[lane] = values[i];
   }
@@ -83,7 +83,7 @@ void makeRegisters(Block& block, const Kernel& kernel) {
   }
 }
 
-// Starts a block. Its memory is initialised with NaN, so that reading uninitialized memory shows.
+// Starts a block. Its memory is initialized with NaN, so that reading uninitialized memory shows.
 void startBlock(Launch& launch, Block& block, uint64_t index) {
   const Kernel& kernel = *launch.kernel;
   block.launch = &launch;
@@ -243,26 +243,26 @@ class WarpRunner {
   // Executes a warp instruction once all its members are there.
   bool joinMembers(const Instruction& i) {
     uint32_t members = kAllLanes;
-    const uint32_t own = current().lanes;
+    const uint32_t arrived = current().lanes;
     if (i.members) {
-      members = warp_.words(i.members)[__builtin_ctz(own)];
-      for (uint32_t left = own; left != 0; left &= left - 1)
+      members = warp_.words(i.members)[__builtin_ctz(arrived)];
+      for (uint32_t left = arrived; left != 0; left &= left - 1)
         if (warp_.words(i.members)[__builtin_ctz(left)] != members) fail(warp_, "lanes name different members");
-      if (own & ~members) fail(warp_, "a lane is not among its members");
+      if (arrived & ~members) fail(warp_, "a lane is not among its members");
       members &= warp_.live;
     }
-    uint32_t there = own;
+    uint32_t joined = arrived;
     for (const Fragment& other : fragments_)
-      if (other.state == State::atWarpInstruction && other.at == current().at) there |= other.lanes;
-    if ((there & members) != members) {
+      if (other.state == State::atWarpInstruction && other.at == current().at) joined |= other.lanes;
+    if ((joined & members) != members) {
       current().state = State::atWarpInstruction;
       return false;
     }
     for (size_t k = fragments_.size(); k-- > 0;)
       if (fragments_[k].state == State::atWarpInstruction && fragments_[k].at == current().at) remove(k);
-    current().lanes = there;
+    current().lanes = joined;
     launch_.currentThread = warp_.thread(0);
-    i.execute(warp_, i, members & there);
+    i.execute(warp_, i, members & joined);
     return true;
   }
 

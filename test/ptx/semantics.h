@@ -1,4 +1,4 @@
-// The semantics of instructions: for an opcode, the function that executes it. Each family of instructions has its own
+// The semantics of instructions: for an opcode, the function that executes it. Each family of instructions has a
 // file. A family recognises its opcodes, completes the instruction, and leaves `execute` null for a form that it does
 // not support.
 #pragma once

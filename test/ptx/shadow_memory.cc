@@ -19,15 +19,15 @@ void takeNewer(ReleasedIntervals& into, const ReleasedIntervals& from) {
 }
 
 bool isOrdered(const Warp& warp, uint32_t thread, const Access& before) {
-  const Block& own = *warp.block;
-  const Launch& launch = *own.launch;
+  const Block& current = *warp.block;
+  const Launch& launch = *current.launch;
   if (before.interval < launch.firstInterval) return true;
   const uint32_t block = launch.blockOfInterval[before.interval - launch.firstInterval];
-  if (block == own.index)
-    return before.thread == thread || before.interval < own.interval ||
+  if (block == current.index)
+    return before.thread == thread || before.interval < current.interval ||
            (before.thread / kLanes == warp.index && before.phase < warp.phase);
-  const auto found = own.synchronization.acquired.find(block);
-  if (found == own.synchronization.acquired.end()) return false;
+  const auto found = current.synchronization.acquired.find(block);
+  if (found == current.synchronization.acquired.end()) return false;
   const Released& released = found->second;
   return before.interval < released.interval ||
          (before.interval == released.interval && before.thread == released.thread);
@@ -38,9 +38,9 @@ void expectOrdered(const Warp& warp, uint32_t thread, const Access& before, cons
   if (isOrdered(warp, thread, before)) return;
   Launch& launch = *warp.block->launch;
   launch.currentThread = thread;
-  const bool isOwn = launch.blockOfInterval[before.interval - launch.firstInterval] == warp.block->index;
+  const bool isSameBlock = launch.blockOfInterval[before.interval - launch.firstInterval] == warp.block->index;
   find(launch, std::string("race, ") + kind + " thread " + std::to_string(before.thread) + " of " +
-                   (isOwn ? "the same" : "another") + " block");
+                   (isSameBlock ? "the same" : "another") + " block");
 }
 
 // Another access of the same thread to a word is added to its last one.
@@ -140,13 +140,13 @@ void noteAccess(Warp& warp, int lane, ShadowWord* words, uint32_t firstByte, uin
 
 void noteAtomic(Warp& warp, int lane, uint64_t address) {
   Block& block = *warp.block;
-  Synchronization& own = block.synchronization;
+  Synchronization& synchronization = block.synchronization;
   ReleasedIntervals& released = block.launch->released[address];
-  takeNewer(own.pending, released);
+  takeNewer(synchronization.pending, released);
   const uint32_t thread = warp.thread(lane);
-  if (own.fencedInterval[thread] == 0) return;
-  takeNewer(released, {{block.index, {own.fencedInterval[thread], thread}}});
-  takeNewer(released, own.acquired);
+  if (synchronization.fencedInterval[thread] == 0) return;
+  takeNewer(released, {{block.index, {synchronization.fencedInterval[thread], thread}}});
+  takeNewer(released, synchronization.acquired);
 }
 
 void noteFence(Warp& warp, uint32_t lanes) {

@@ -41,7 +41,7 @@ struct ShadowWord {
 struct Allocation {
   uint64_t begin, end;
   std::vector<ShadowWord> shadow;
-  bool holdsTensors = false;  // if set, a kernel may only access the tensors of its own call
+  bool holdsTensors = false;  // if set, a kernel may only access the tensors of its call
 };
 // All allocations of device memory.
 class DeviceMemory {

@@ -11,7 +11,7 @@ namespace {
 
 int possible, allowed;
 
-// As the kernel does it: a set without room for all is refused. The mask has the last CPUs.
+// Like the kernel, it refuses a set that is too small for all CPUs. The mask has the last CPUs.
 int readAffinity(pid_t, size_t bytes, cpu_set_t* set) {
   errno = EINVAL;
   if (8 * bytes < static_cast<size_t>(possible)) return -1;

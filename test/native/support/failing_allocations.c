@@ -1,9 +1,10 @@
-// Preloaded (LD_PRELOAD) into a program that uses an addon: lets chosen allocations of the addon fail, and no others.
-// V8 and Node end the process where theirs fail, which says nothing about the addon.
+// Preloaded (LD_PRELOAD) into a program that uses an addon. It makes chosen allocations of the addon fail, and no
+// others: V8 and Node end the process if one of their allocations fails.
 //
-// An allocation is the addon's if it is called from the addon's code, which the C++ library is linked into. The program
-// steers by its environment: it sets STEPSIZE_FAIL_AT to "n" or "n+m", and from then on the n-th allocation, counted
-// from 1, and the m after it fail; 0 fails none. It reads from STEPSIZE_ALLOCATIONS how many there were since.
+// An allocation belongs to the addon if the addon's code calls it. The C++ library is linked into that code. The
+// program uses environment variables. It sets STEPSIZE_FAIL_AT to "n" or "n+m": the n-th allocation from then on,
+// counted from 1, and the m allocations after it fail. With 0 none fails. STEPSIZE_ALLOCATIONS is the number of
+// allocations since then.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,14 +24,14 @@ extern void *__libc_memalign(size_t, size_t);
 static atomic_uintptr_t first_byte, last_byte;
 static atomic_long count, first_failing, last_failing;
 
-// How many reasons there are not to count the allocations of this thread.
-static __thread int spared __attribute__((tls_model("initial-exec")));
+// Allocations of this thread do not count while this is above 0.
+static __thread int exemptions __attribute__((tls_model("initial-exec")));
 
-// Of the emulated CUDA runtime, whose code is in the addon: see test/emulator/failing_allocations.h.
-void stepsizeSpareThread(int more) { spared += more; }
+// Called by the emulated CUDA runtime, which is part of the addon: see test/emulator/failing_allocations.h.
+void stepsizeSpareThread(int more) { exemptions += more; }
 
 int stepsizeAllocationFails(void) {
-  if (spared > 0) return 0;
+  if (exemptions > 0) return 0;
   const long number = atomic_fetch_add(&count, 1) + 1;
   return number >= atomic_load(&first_failing) && number <= atomic_load(&last_failing);
 }
@@ -75,7 +76,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
   return real(thread, attributes, start, argument);
 }
 
-// The code of the addon: the executable segments of the library at this address.
+// Finds the addon's code: the executable segments of the library at this address.
 static int find_code(struct dl_phdr_info *info, size_t size, void *address) {
   (void)size;
   if (info->dlpi_addr != *(ElfW(Addr) *)address) return 0;

@@ -1,5 +1,5 @@
-// The pool of threads and the CPU backend, for ThreadSanitizer: many jobs of several devices at once, jobs that fail,
-// captures that are replayed, devices that are closed in the middle of one. Prints "ok" if all results are right.
+// Uses the thread pool and the CPU backend under ThreadSanitizer: many jobs of several devices at once, jobs that fail,
+// replays, and devices that are closed in the middle of a replay. Prints "ok" if all results are right.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -22,7 +22,7 @@ void run(OperationId id, const Invocation& call);
 
 namespace cpu {
 
-// One build of the kernels is enough: who takes which part of the work is the same in all.
+// One build of the kernels is enough, because the work is divided among the threads in the same way in all of them.
 const std::vector<InstructionSet>& instructionSets() {
   static const std::vector<InstructionSet> sets = {{"portable", true, portable::run}};
   return sets;
@@ -38,7 +38,7 @@ void expect(bool holds, const char* what) {
   std::exit(1);
 }
 
-// Jobs of this thread on the process' pool, of which every seventh fails at one of its indices.
+// Runs jobs on the process' pool. Every seventh job fails at one of its indices.
 void useThePool(int seed) {
   const cpu::ThreadScratch scratch;
   for (int job = 0; job < 400; job++) {
@@ -48,11 +48,11 @@ void useThePool(int seed) {
       int64_t failing;
     } work{std::vector<int64_t>(static_cast<size_t>(count)), job % 7 == 0 ? count / 2 : -1};
     const auto body = [](void* context, int64_t index) {
-      auto& own = *static_cast<Work*>(context);
-      if (index == own.failing) throw std::bad_alloc();
+      auto& state = *static_cast<Work*>(context);
+      if (index == state.failing) throw std::bad_alloc();
       float* memory = cpu::ThreadScratch::get();
       for (int i = 0; i < 100; i++) memory[i] = static_cast<float>(index);
-      own.done[static_cast<size_t>(index)] = static_cast<int64_t>(memory[99]) + 1;
+      state.done[static_cast<size_t>(index)] = static_cast<int64_t>(memory[99]) + 1;
     };
     bool failed = false;
     try {
@@ -65,8 +65,8 @@ void useThePool(int seed) {
   }
 }
 
-// A queue that nobody empties is long at its bound and not before, by tasks and by what they hold, and short again when
-// half of it is done.
+// A queue is full at its limit of tasks or of held bytes, and not before. It has room again when half of the tasks are
+// done.
 void fillTheQueue() {
   constexpr std::chrono::milliseconds now{0};
   cpu::TaskQueue queue;
@@ -74,23 +74,23 @@ void fillTheQueue() {
   const auto push = [&](int64_t bytes) {
     task = {};
     task.heldBytes = bytes;
-    expect(queue.push(task), "an open queue takes tasks");
+    expect(queue.push(task), "an open queue accepts tasks");
   };
   for (size_t i = 1; i < cpu::TaskQueue::kMaxTasks; i++) push(0);
-  expect(queue.awaitRoom(now), "there is room before the bound");
+  expect(queue.awaitRoom(now), "there is room below the limit");
   push(0);
-  expect(!queue.awaitRoom(now), "there is none at the bound");
+  expect(!queue.awaitRoom(now), "there is no room at the limit");
   for (size_t i = 1; i < cpu::TaskQueue::kMaxTasks / 2; i++) queue.pop(task);
-  expect(!queue.awaitRoom(now), "more than half is not short");
+  expect(!queue.awaitRoom(now), "there is no room while more than half waits");
   queue.pop(task);
-  expect(queue.awaitRoom(now), "half is short");
+  expect(queue.awaitRoom(now), "there is room when half waits");
   push(cpu::TaskQueue::kMaxHeldBytes);
-  expect(!queue.awaitRoom(now), "what tasks hold counts");
+  expect(!queue.awaitRoom(now), "held bytes count");
   size_t rest = 0;
   queue.close();
   while (queue.takeRest(task)) rest++;
-  expect(rest == cpu::TaskQueue::kMaxTasks / 2 + 1, "what was left can be taken");
-  expect(!queue.push(task) && !queue.pop(task), "a closed queue does nothing");
+  expect(rest == cpu::TaskQueue::kMaxTasks / 2 + 1, "the remaining tasks can be taken");
+  expect(!queue.push(task) && !queue.pop(task), "a closed queue accepts and returns no tasks");
 }
 
 // A device with its tensors, as the binding uses it.
@@ -122,7 +122,7 @@ class Program {
     std::vector<float> values(static_cast<size_t>(x.elements()));
     std::promise<Reason> outcome;
     device_.read(values.data(), x.data, x.bytes(), [&](Reason reason) { outcome.set_value(std::move(reason)); });
-    expect(outcome.get_future().get() == nullptr, "nothing is spoiled");
+    expect(outcome.get_future().get() == nullptr, "a read succeeds");
     return values[0];
   }
 
@@ -152,22 +152,22 @@ void useADevice(int seed) {
     program.enqueue(OperationId::square, {large, large}, 1);
     program.enqueue(OperationId::sum, {large, sum}, 1, {0, 1, 1});
     expect(program.first(total) == static_cast<float>(6 * size * size * size), "the sum of a product");
-    expect(program.first(sum) == 100000, "the sum of many");
+    expect(program.first(sum) == 100000, "the sum of many numbers");
     program.device().beginCapture();
     program.enqueue(OperationId::add, {c, b, c}, 2);
     const auto graph = program.device().endCapture();
     program.device().replay(graph, 20);
-    expect(program.first(c) == static_cast<float>(6 * size + 60), "a capture that is replayed");
+    expect(program.first(c) == static_cast<float>(6 * size + 60), "a replayed capture");
     program.releaseAll();
   }
-  // The end comes in the middle of this.
+  // The device is closed in the middle of this replay.
   const TensorView x = program.tensor({5000}, 1);
   program.device().beginCapture();
   for (int i = 0; i < 4; i++) program.enqueue(OperationId::add, {x, x, x}, 2);
   program.device().replay(program.device().endCapture(), int64_t{1} << 32);
 }
 
-// A data race on purpose, which ThreadSanitizer must find: two threads add to the same number.
+// A deliberate data race that ThreadSanitizer must detect: two threads add to the same number.
 void race() {
   int64_t number = 0;
   const auto add = [&number] {
