@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { cpuAddonBuild, nodeGypCommand, nodeHeaders, works } from "./build-addon.mjs";
 import { filesUnder, fingerprint } from "./fingerprint.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -76,43 +77,16 @@ function step(name, { inputs, settings = [], product, work }) {
   process.stderr.write(` ${((Date.now() - began) / 1000).toFixed(1)} s\n`);
 }
 
-function works(command, args = ["--version"]) {
-  return spawnSync(command, args, { encoding: "utf8" }).status === 0;
-}
-
 function fail(message) {
   console.error(`\nset-up failed: ${message}`);
   process.exit(1);
 }
 
-/** The folder of headers that was installed with Node, or undefined. */
-function nodeHeaders() {
-  const folder = join(dirname(process.execPath), "..", "include", "node");
-  return existsSync(join(folder, "node_api.h")) ? folder : undefined;
-}
-
-function runNodeGyp(...moreOptions) {
-  // npm passes the path of its node-gyp to scripts in this variable. Outside npm there may be one on the path.
-  const npmNodeGyp = process.env.npm_config_node_gyp;
-  const headers = nodeHeaders();
-  const options = [
-    "rebuild",
-    "--jobs=2",
-    ...moreOptions,
-    ...(headers ? [`--nodedir=${join(headers, "..", "..")}`] : []),
-  ];
-  if (npmNodeGyp) run(process.execPath, [npmNodeGyp, ...options]);
-  else run("node-gyp", options);
-}
-
 /** node-gyp needs Python. Without Python the compiler is called directly, with the flags of the same binding.gyp. */
 function buildAddon() {
-  if (!works(process.env.CXX ?? "c++"))
-    fail("no C++ compiler found; install one for C++20, such as g++ 12 (apt install g++)");
-  if (works("python3") && works("make")) return runNodeGyp();
-  const headers = nodeHeaders();
-  if (!headers) fail("neither Python nor the headers of Node are installed; install python3 and make");
-  run(process.execPath, [join(root, "scripts", "compile-addon.mjs"), headers, join(root, "build", "Release")]);
+  const { command, args, problem } = cpuAddonBuild();
+  if (problem) fail(problem);
+  run(command, args);
 }
 
 lock();
@@ -149,7 +123,11 @@ if (works("nvcc") && works("cmake"))
       ]),
   });
 
-const emulatedSources = [...cudaSources, ...filesUnder("test/emulator", /\.h$/), ...filesUnder("scripts")];
+const emulatedSources = [
+  ...cudaSources,
+  ...filesUnder("test/emulator", /\.h$/),
+  ...filesUnder("scripts", /^scripts\/(compile[\w-]*|gyp)\.mjs$/),
+];
 
 // The kernels compiled by nvcc, for the interpreter in the tests. Skipped without nvcc.
 const interprets = process.argv.includes("--test") && works("nvcc");
@@ -239,5 +217,8 @@ if (process.argv.includes("--bench"))
     inputs: filesUnder("bench/native", /^bench\/native\/(?!build\/)/),
     settings: [process.version, process.arch],
     product: join(root, "bench", "native", "build", "Release", "baseline.node"),
-    work: () => runNodeGyp("--directory=bench/native"),
+    work: () => {
+      const { command, args } = nodeGypCommand("--directory=bench/native");
+      run(command, args);
+    },
   });

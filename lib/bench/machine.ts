@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cpus } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { version } from "../version.js";
+import { join } from "node:path";
+import { packageRoot, version } from "../package-root.js";
 
 /** Returns the date, version, commit, Node version and CPU of a measurement, for a file of results. */
 export function machineFacts() {
@@ -12,9 +12,10 @@ export function machineFacts() {
 
 /** Returns the commit of the clone that this runs from; `null` if it is not a clone. */
 function commit(): string | null {
-  const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+  // An installed package can lie inside another project's repository.
+  if (!existsSync(join(packageRoot, ".git"))) return null;
   try {
-    const about = { cwd: root, encoding: "utf8", stdio: "pipe" } as const;
+    const about = { cwd: packageRoot, encoding: "utf8", stdio: "pipe" } as const;
     return execFileSync("git", ["rev-parse", "--short", "HEAD"], about).trim();
   } catch {
     return null;

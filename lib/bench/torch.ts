@@ -1,11 +1,11 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { StepsizeError } from "../errors.js";
+import { packageRoot } from "../package-root.js";
 
-const script = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "bench", "peers", "torch_peer.py");
+const script = join(packageRoot, "bench", "peers", "torch_peer.py");
 
 const keptCharacters = 4096;
 
@@ -16,7 +16,8 @@ export type FoundTorch =
 
 /** Looks for a Python interpreter with PyTorch: `$PYTHON`, `python3` on the path, then `/usr/bin/python3`. */
 export function findTorch(): FoundTorch {
-  if (!existsSync(script)) return { problem: "bench/peers/torch_peer.py exists only in the repository" };
+  if (!existsSync(script))
+    return { problem: `${script} does not exist; the comparison with PyTorch needs a clone of the repository` };
   const candidates = new Set([process.env["PYTHON"] || "python3", "python3", "/usr/bin/python3"]);
   const program = "import torch; print(torch.__version__, torch.cuda.is_available())";
   for (const python of candidates) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
+import { version } from "../package-root.js";
 import { printableLines } from "../quoting.js";
-import { version } from "../version.js";
 import { exitCode, reportFailure } from "./failure.js";
 import { tell } from "./output/terminal.js";
 

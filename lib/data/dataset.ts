@@ -43,6 +43,8 @@ export interface Store {
  * ```
  */
 export class ArrayDataset implements Dataset {
+  /** @internal The name in messages. Bundlers rename the class. */
+  static readonly name: string = "ArrayDataset";
   readonly length: number;
   readonly name: string;
   readonly classes?: readonly string[] | undefined;

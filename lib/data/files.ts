@@ -77,7 +77,7 @@ export async function readBytes(path: string, maxBytes = defaultMaxBytes): Promi
 }
 
 /**
- * Opens a file.
+ * @internal Opens a file.
  *
  * @throws StepsizeError `not-found`, with the names in the folder, if the file does not exist; `invalid-file` if it
  * cannot be read

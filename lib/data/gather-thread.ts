@@ -1,5 +1,8 @@
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { StepsizeError } from "../errors.js";
+import { packageRoot } from "../package-root.js";
 import { messageOf } from "../realms.js";
 import type { GatherPlan, Place, Slot } from "./gather.js";
 
@@ -18,6 +21,9 @@ interface Pending {
 /** Time in milliseconds without requests after which the thread is ended. The next request starts it again. */
 export const IDLE_MS = 2_000;
 
+/** The file has the same place in a clone and in the published package. */
+const workerScript = pathToFileURL(join(packageRoot, "dist", "data", "gather-worker.js"));
+
 /**
  * Gathers batches on another thread. The thread starts with the first request and keeps the process alive only while
  * requests are pending. It ends when it has been idle for a while, so a loop that is never closed does not leak it.
@@ -32,7 +38,7 @@ export class GatherThread {
   #failure: Error | undefined;
   #lastId = 0;
 
-  constructor(plan: GatherPlan, script = new URL("./gather-worker.js", import.meta.url)) {
+  constructor(plan: GatherPlan, script = workerScript) {
     this.#plan = plan;
     this.#script = script;
   }

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { StepsizeError } from "../errors.js";
+import { packageRoot } from "../package-root.js";
 
 /**
  * Resolves a file of an optional package, which the user installs.
@@ -10,7 +10,7 @@ import { StepsizeError } from "../errors.js";
  */
 export function resolveInPackage(name: string, file: string, wantedBy: string): string {
   // The working directory is searched too, because stepsize may be linked or installed elsewhere than the program.
-  const paths = [fileURLToPath(new URL(".", import.meta.url)), process.cwd()];
+  const paths = [packageRoot, process.cwd()];
   try {
     return createRequire(import.meta.url).resolve(`${name}/${file}`, { paths });
   } catch (cause) {

@@ -1,3 +1,6 @@
+// Programs with an older "lib" can read the declarations too.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { NativeCapture, NativeDevice } from "./addon.js";
 
 /** Callbacks of the host around each call of `replay`. */

@@ -1,30 +1,40 @@
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, sep } from "node:path";
 import { StepsizeError } from "../errors.js";
+import { packageRoot } from "../package-root.js";
 import { messageOf } from "../realms.js";
 import type { Addon } from "./addon.js";
 
-const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const require = createRequire(import.meta.url);
 
 /** The result of the search for an addon. */
 export interface AddonReport {
   readonly name: string;
-  /** The paths that were searched, in order. */
+  /** The paths that were searched, in order. A path that ends with a separator is a folder of prebuilt files. */
   readonly lookedAt: readonly string[];
   /** The file that was found. */
   readonly file?: string;
-  /** Why the addon could not be loaded. */
+  /** Why the addon could not be loaded, in one line. */
   readonly problem?: string;
+  /** What to do about the problem, in one line. */
+  readonly advice?: string;
   readonly addon?: Addon;
 }
 
+/** Where addons are searched. */
+export interface AddonPlaces {
+  /** The folder of the package. */
+  readonly root: string;
+  /** The folder in `STEPSIZE_ADDONS`, which comes first. */
+  readonly folder?: string | undefined;
+}
+
+const platform = `${process.platform}-${process.arch}`;
 const reports = new Map<string, AddonReport>();
 
 /**
- * Searches for an addon and loads it.
+ * Searches for an addon and loads it. Does not throw.
  *
  * It searches the folder in `STEPSIZE_ADDONS` if that is set, then the build folders, then the package's prebuilt
  * files. The search is by the exact name of the addon, because a machine may have built some addons and not others.
@@ -32,41 +42,127 @@ const reports = new Map<string, AddonReport>();
 export function findAddon(name: string): AddonReport {
   const known = reports.get(name);
   if (known) return known;
-  const { STEPSIZE_ADDONS: folder } = process.env;
-  const lookedAt = [
-    ...(folder ? [join(folder, `${name}.node`)] : []),
-    join(root, "build", "Release", `${name}.node`),
-    join(root, `build-${name}`, "Release", `${name}.node`),
-    join(root, "prebuilds", `${process.platform}-${process.arch}`, `${name}.node`),
-  ];
-  const report = load(name, lookedAt);
+  const report = searchAddon(name, { root: packageRoot, folder: process.env["STEPSIZE_ADDONS"] });
   reports.set(name, report);
   return report;
 }
 
-function load(name: string, lookedAt: readonly string[]): AddonReport {
-  const file = lookedAt.find((path) => existsSync(path));
-  if (!file) return { name, lookedAt, problem: "not built" };
+/** Searches for an addon in the given places and loads it, without the memory of {@link findAddon}. */
+export function searchAddon(name: string, { root, folder }: AddonPlaces): AddonReport {
+  const given = folder ? [join(folder, `${name}.node`)] : [];
+  const built = [
+    join(root, "build", "Release", `${name}.node`),
+    join(root, `build-${name}`, "Release", `${name}.node`),
+  ];
+  const prebuilt = join(root, "addons", name);
+  const lookedAt = [...given, ...built, join(prebuilt, "prebuilds", platform) + sep];
+  const file = [...given, ...built].find((path) => existsSync(path)) ?? findPrebuilt(prebuilt);
+  if (file === undefined) return { name, lookedAt, ...whyMissing(name, root) };
   try {
-    const addon: Addon = require(file);
+    const addon: Partial<Addon> = require(file);
+    if (!isOurs(addon)) throw new Error("it is an addon, but not one of stepsize");
     addon.setErrorClass(StepsizeError);
     return { name, lookedAt, file, addon };
   } catch (error) {
-    return { name, lookedAt, file, problem: messageOf(error) };
+    // Of a text of several lines, the first has the reason.
+    const reason = messageOf(error).split("\n", 1)[0]?.replace(`${file}: `, "");
+    const problem = `${file} could not be loaded: ${reason} (the file is ${describeFile(file)}, this is ${platform})`;
+    const origin = given.includes(file) ? "given" : built.includes(file) ? "built" : "prebuilt";
+    return { name, lookedAt, file, problem, advice: adviceFor(origin, root) };
+  }
+}
+
+function isOurs(addon: Partial<Addon>): addon is Addon {
+  return typeof addon.setErrorClass === "function" && Array.isArray(addon.operations);
+}
+
+/** Returns the prebuilt file for this platform and C library; `undefined` if there is none. */
+function findPrebuilt(folder: string): string | undefined {
+  try {
+    const gyp: { resolve(folder: string): string } = require("node-gyp-build");
+    const file = gyp.resolve(folder);
+    // node-gyp-build also searches beside Node's executable. A file there may be any addon.
+    return file.startsWith(folder + sep) ? file : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isClone(root: string): boolean {
+  return existsSync(join(root, "lib"));
+}
+
+function installCommand(root: string): string {
+  return `node "${join(root, "scripts", "install.mjs")}"`;
+}
+
+function whyMissing(name: string, root: string): { problem: string; advice: string } {
+  const isForTests = name.startsWith("cuda-");
+  if (isClone(root)) {
+    const needs = name === "cpu" ? "" : isForTests ? "" : "Install nvcc of CUDA 13 and cmake. ";
+    return { problem: "not built", advice: `${needs}Build it with: npm run setup${isForTests ? " -- --test" : ""}` };
+  }
+  if (isForTests)
+    return { problem: "it is for tests and not part of the package", advice: "Use it in a clone of the repository" };
+  const platforms = folderNames(join(root, "addons", name, "prebuilds"));
+  const prebuilt = platforms.map((one) => (one.startsWith("linux") ? `${one} with glibc` : one)).join(", ") || "none";
+  const problem = `the package has no prebuilt addon for ${platform} (prebuilt: ${prebuilt}), and none was compiled`;
+  // The CUDA addon needs a toolkit of several GB, so it is not compiled at installation.
+  if (name !== "cpu") return { problem, advice: 'Use the device "cpu", or build it in a clone of the repository' };
+  return { problem, advice: `Install a C++20 compiler (g++ 12 or clang 14), then run: ${installCommand(root)}` };
+}
+
+function adviceFor(origin: "given" | "built" | "prebuilt", root: string): string {
+  if (origin === "given") return "Unset STEPSIZE_ADDONS, or set it to a folder with the addons of this version";
+  if (isClone(root)) return "Delete the file, then run: npm run setup";
+  if (origin === "built") return `Delete the file, then run: ${installCommand(root)}`;
+  return `Install stepsize again, or compile the addon with a C++20 compiler: ${installCommand(root)}`;
+}
+
+function folderNames(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}
+
+/** Returns what the beginning of a file tells of it, such as `an ELF file for arm64`. */
+function describeFile(file: string): string {
+  try {
+    const head = Buffer.alloc(20);
+    const descriptor = openSync(file, "r");
+    try {
+      readSync(descriptor, head, 0, head.length, 0);
+    } finally {
+      closeSync(descriptor);
+    }
+    const bytes = `${statSync(file).size} bytes`;
+    const magic = head.readUInt32LE(0);
+    if (magic === 0x464c457f) {
+      const machine = { 3: "ia32", 40: "arm", 62: "x64", 183: "arm64", 243: "riscv64" }[head.readUInt16LE(18)];
+      return `an ELF file for ${machine ?? "another machine"}, ${bytes}`;
+    }
+    if (magic === 0xfeedfacf || magic === 0xbebafeca) return `a macOS file, ${bytes}`;
+    if ((magic & 0xffff) === 0x5a4d) return `a Windows file, ${bytes}`;
+    return `no library, ${bytes}`;
+  } catch (error) {
+    return `not readable: ${messageOf(error)}`;
   }
 }
 
 /**
  * Returns the addon of a name.
  *
- * @throws StepsizeError `not-found` with the searched paths and the reason
+ * @throws StepsizeError `not-found` with the reason, the searched paths and what to do, in three lines
  */
 export function loadAddon(name: string): Addon {
   const report = findAddon(name);
   if (report.addon) return report.addon;
-  const where = report.file ?? report.lookedAt.join(", ");
-  throw new StepsizeError(
-    "not-found",
-    `the ${name} addon could not be loaded: ${report.problem} (looked at ${where}). Build it with: npm run setup`,
-  );
+  throw new StepsizeError("not-found", explain(report));
+}
+
+/** Returns the problem of an addon in three lines: the reason, the searched paths, and what to do. */
+export function explain({ name, problem, lookedAt, advice }: AddonReport): string {
+  return `the ${name} addon: ${problem}\nLooked at: ${lookedAt.join(", ")}\n${advice}`;
 }

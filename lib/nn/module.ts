@@ -47,6 +47,9 @@ const typeOf = { float32: "float32", bf16: "bfloat16" } as const satisfies Recor
  * ```
  */
 export abstract class Module {
+  /** @internal The name in messages. Bundlers rename the class. */
+  static readonly name: string = "Module";
+
   /**
    * Whether the module is in training. Then dropout drops elements and batch normalization uses the statistics of the
    * batch. Default true; see {@link train} and {@link eval}.

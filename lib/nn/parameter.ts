@@ -75,6 +75,9 @@ export class Parameter extends Tensor {
  * ```
  */
 export class Buffer extends Tensor {
+  /** @internal The name in messages. Bundlers rename the class. */
+  static override readonly name: string = "Buffer";
+
   /**
    * Creates a buffer from the memory of a tensor, which is disposed.
    *

@@ -1,4 +1,4 @@
-import { type Runtime, Session } from "node:inspector";
+import type { Runtime } from "node:inspector";
 import process from "node:process";
 
 /** For each class, whether its source text contains a name that begins with `#`. */
@@ -39,7 +39,8 @@ const meetingPoint = Symbol.for("stepsize.private-fields");
 
 function ask(object: object): [string, unknown][] {
   const exchange: { readonly object: object; values: unknown[] } = { object, values: [] };
-  const session = new Session();
+  // Loaded at the first use, because few programs have such classes.
+  const session = new (process.getBuiltinModule("node:inspector").Session)();
   session.connect();
   Object.defineProperty(process, meetingPoint, { value: exchange, configurable: true });
   try {

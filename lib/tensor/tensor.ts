@@ -1,3 +1,6 @@
+// Programs with an older "lib" can read the declarations too.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import { inspect } from "node:util";
 import type { ArrayOf, DataType, DataTypeOf } from "../data-type.js";
 import { describe, invalidArgument, StepsizeError } from "../errors.js";
@@ -60,6 +63,8 @@ export type NestedNumbers = number | readonly NestedNumbers[];
  * ```
  */
 export class Tensor<D extends DataType = DataType> {
+  /** @internal The name in messages. Bundlers rename the class. */
+  static readonly name: string = "Tensor";
   /** Device of the tensor's memory. */
   readonly device: Device;
   /** Sizes of the axes; empty for a scalar. */
@@ -198,7 +203,7 @@ export class Tensor<D extends DataType = DataType> {
     return `Tensor(${this.dtype}[${this.shape.join(",")}], ${this.disposed ? "disposed" : this.device.name})`;
   }
 
-  /** Returns {@link toString} for `console.log`. */
+  /** @internal Returns {@link toString} for `console.log`. */
   [inspect.custom](): string {
     return this.toString();
   }

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { takeLock } from "../../files/folder-lock.js";
+import { version } from "../../package-root.js";
 import { messageOf } from "../../realms.js";
 import {
   type Given,
@@ -15,7 +16,6 @@ import {
   writeQuadraticsReport,
   writeTrainingReport,
 } from "../../study/index.js";
-import { version } from "../../version.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { deviceField, threadsField } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Command } from "commander";
 import { type AddonReport, findAddon, listDevices } from "../../native/index.js";
-import { version } from "../../version.js";
+import { version } from "../../package-root.js";
 import { print, printJson } from "../output/terminal.js";
 import { count } from "../output/text.js";
 
@@ -43,6 +43,7 @@ interface Facts {
     lookedAt: readonly string[];
     loaded: string | null;
     problem: string | null;
+    advice: string | null;
   }[];
   readonly devices: readonly { name: string; problem: string | null }[];
 }
@@ -73,8 +74,8 @@ async function extensions(): Promise<string[]> {
   return flags.split(" ").filter((flag) => vectorExtensions.test(flag));
 }
 
-function describeAddon({ name, lookedAt, file, problem, addon }: AddonReport): Facts["addons"][number] {
-  return { name, lookedAt, loaded: addon ? (file ?? null) : null, problem: problem ?? null };
+function describeAddon({ name, lookedAt, file, problem, advice, addon }: AddonReport): Facts["addons"][number] {
+  return { name, lookedAt, loaded: addon ? (file ?? null) : null, problem: problem ?? null, advice: advice ?? null };
 }
 
 function inWords(facts: Facts): string {
@@ -86,9 +87,10 @@ function inWords(facts: Facts): string {
     `kernels    ${facts.kernels ?? "none"}${facts.usableKernels.length > 0 ? ` (this CPU can run ${facts.usableKernels.join(", ")})` : ""}`,
     `threads    ${facts.threads}`,
   ];
-  for (const { name, lookedAt, loaded, problem } of facts.addons) {
+  for (const { name, lookedAt, loaded, problem, advice } of facts.addons) {
     lines.push(`addon      ${name}: ${loaded ? `loaded from ${loaded}` : (problem ?? "not loaded")}`);
     if (!loaded) lines.push(...lookedAt.map((path) => `             looked at ${path}`));
+    if (advice) lines.push(`             ${advice}`);
   }
   for (const { name, problem } of facts.devices) lines.push(`device     ${name}${problem ? `: ${problem}` : ""}`);
   return lines.join("\n");

@@ -1,9 +1,9 @@
 import { StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
+import { version } from "../../package-root.js";
 import { messageOf } from "../../realms.js";
 import type { RecordedEvaluation } from "../../report/index.js";
 import type { Evaluation, StepRecord } from "../../train/index.js";
-import { version } from "../../version.js";
 import type { TrainConfig } from "../config/train-config.js";
 import { Interrupted } from "../failure.js";
 import type { Interrupts } from "../interrupts.js";
