@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, sep } from "node:path";
 import { StepsizeError } from "../errors.js";
@@ -58,22 +58,23 @@ export function searchAddon(name: string, { root, folder }: AddonPlaces): AddonR
   const lookedAt = [...given, ...built, join(prebuilt, "prebuilds", platform) + sep];
   const file = [...given, ...built].find((path) => existsSync(path)) ?? findPrebuilt(prebuilt);
   if (file === undefined) return { name, lookedAt, ...whyMissing(name, root) };
+  const origin = given.includes(file) ? "given" : built.includes(file) ? "built" : "prebuilt";
+  const failed = (reason: string) => {
+    const problem = `${file} could not be loaded: ${reason}`;
+    return { name, lookedAt, file, problem, advice: adviceFor(origin, root) };
+  };
+  let description = "";
   try {
-    const addon: Partial<Addon> = require(file);
-    if (!isOurs(addon)) throw new Error("it is an addon, but not one of stepsize");
+    const facts = inspectFile(file);
+    description = ` (the file is ${facts.description}; this is ${platform})`;
+    if (facts.refusal) return failed(`${facts.refusal}${description}`);
+    const addon: Addon = require(file);
     addon.setErrorClass(StepsizeError);
     return { name, lookedAt, file, addon };
   } catch (error) {
-    // Of a text of several lines, the first has the reason.
-    const reason = messageOf(error).split("\n", 1)[0]?.replace(`${file}: `, "");
-    const problem = `${file} could not be loaded: ${reason} (the file is ${describeFile(file)}, this is ${platform})`;
-    const origin = given.includes(file) ? "given" : built.includes(file) ? "built" : "prebuilt";
-    return { name, lookedAt, file, problem, advice: adviceFor(origin, root) };
+    // Of a message of several lines, the first has the reason.
+    return failed(`${messageOf(error).split("\n", 1)[0]?.replace(`${file}: `, "")}${description}`);
   }
-}
-
-function isOurs(addon: Partial<Addon>): addon is Addon {
-  return typeof addon.setErrorClass === "function" && Array.isArray(addon.operations);
 }
 
 /** Returns the prebuilt file for this platform and C library; `undefined` if there is none. */
@@ -127,28 +128,36 @@ function folderNames(folder: string): string[] {
   }
 }
 
-/** Returns what the beginning of a file tells of it, such as `an ELF file for arm64`. */
-function describeFile(file: string): string {
-  try {
-    const head = Buffer.alloc(20);
-    const descriptor = openSync(file, "r");
-    try {
-      readSync(descriptor, head, 0, head.length, 0);
-    } finally {
-      closeSync(descriptor);
-    }
-    const bytes = `${statSync(file).size} bytes`;
-    const magic = head.readUInt32LE(0);
-    if (magic === 0x464c457f) {
-      const machine = { 3: "ia32", 40: "arm", 62: "x64", 183: "arm64", 243: "riscv64" }[head.readUInt16LE(18)];
-      return `an ELF file for ${machine ?? "another machine"}, ${bytes}`;
-    }
-    if (magic === 0xfeedfacf || magic === 0xbebafeca) return `a macOS file, ${bytes}`;
-    if ((magic & 0xffff) === 0x5a4d) return `a Windows file, ${bytes}`;
-    return `no library, ${bytes}`;
-  } catch (error) {
-    return `not readable: ${messageOf(error)}`;
-  }
+interface FileFacts {
+  /** What the file is, such as `an ELF file for arm64, 5000 bytes`. */
+  readonly description: string;
+  /** Why the file must not be loaded. */
+  readonly refusal?: string;
+}
+
+/**
+ * Returns what the content of a file tells of it. Loading some files would end the process: one that was cut, and one
+ * that asks for a newer Node-API than Node has.
+ */
+function inspectFile(file: string): FileFacts {
+  const content = readFileSync(file);
+  const { length } = content;
+  const is = (kind: string, refusal?: string) => ({
+    description: `${kind}, ${length} bytes`,
+    ...(refusal && { refusal }),
+  });
+  const magic = length < 64 ? undefined : content.readUInt32LE(0);
+  if (magic === 0xfeedfacf || magic === 0xbebafeca) return is("a macOS file");
+  if (magic !== undefined && (magic & 0xffff) === 0x5a4d) return is("a Windows file");
+  if (magic !== 0x464c457f) return is("no library");
+  const machine = { 3: "ia32", 40: "arm", 62: "x64", 183: "arm64", 243: "riscv64" }[content.readUInt16LE(18)];
+  const kind = `an ELF file for ${machine ?? "another machine"}`;
+  // The table of sections is the last part of a 64-bit file.
+  const sections = BigInt(content.readUInt16LE(58)) * BigInt(content.readUInt16LE(60));
+  if (content[4] === 2 && length < content.readBigUInt64LE(40) + sections) return is(kind, "its end is missing");
+  // The name of a function that every addon of stepsize exports.
+  if (!content.includes("setErrorClass")) return is(kind, "it is not an addon of stepsize");
+  return is(kind);
 }
 
 /**

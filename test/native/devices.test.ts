@@ -1,6 +1,6 @@
 // Finding, opening, describing and closing devices.
 import { describe, expect, it } from "vitest";
-import { findAddon, listDevices, openDevice } from "#lib/native/index.js";
+import { listDevices, openDevice } from "#lib/native/index.js";
 import { matmul, ones, tensor } from "#lib/tensor/index.js";
 import { devices, open } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
@@ -40,15 +40,6 @@ describe("the CPU", () => {
 
   it("refuses the name of an unknown device", async () => {
     await expectError(() => openDevice("tpu"), "invalid-argument", "device: expected", '"tpu"');
-  });
-});
-
-describe("a missing addon", () => {
-  it("is reported with every path that was searched", () => {
-    const report = findAddon("not-built");
-    expect(report).toMatchObject({ name: "not-built", problem: "not built" });
-    expect(report.addon).toBeUndefined();
-    expect(report.lookedAt.map((path) => path.endsWith("not-built.node"))).toEqual([true, true, true]);
   });
 });
 
