@@ -61,7 +61,7 @@ export function searchAddon(name: string, { root, folder }: AddonPlaces): AddonR
   const origin = given.includes(file) ? "given" : built.includes(file) ? "built" : "prebuilt";
   const failed = (reason: string) => {
     const problem = `${file} could not be loaded: ${reason}`;
-    return { name, lookedAt, file, problem, advice: adviceFor(origin, root) };
+    return { name, lookedAt, file, problem, advice: adviceFor(name, origin, root) };
   };
   let description = "";
   try {
@@ -113,9 +113,10 @@ function whyMissing(name: string, root: string): { problem: string; advice: stri
   return { problem, advice: `Install a C++20 compiler (g++ 12 or clang 14), then run: ${installCommand(root)}` };
 }
 
-function adviceFor(origin: "given" | "built" | "prebuilt", root: string): string {
+function adviceFor(name: string, origin: "given" | "built" | "prebuilt", root: string): string {
   if (origin === "given") return "Unset STEPSIZE_ADDONS, or set it to a folder with the addons of this version";
   if (isClone(root)) return "Delete the file, then run: npm run setup";
+  if (name !== "cpu") return 'Install stepsize again, or use the device "cpu"';
   if (origin === "built") return `Delete the file, then run: ${installCommand(root)}`;
   return `Install stepsize again, or compile the addon with a C++20 compiler: ${installCommand(root)}`;
 }

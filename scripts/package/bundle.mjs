@@ -124,7 +124,7 @@ export function writeDeclarations(folder) {
   }
 }
 
-const specifiers = /(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]+)"/g;
+const specifiers = /(?:\bfrom|\bimport|\bmodule)\s*\(?\s*"(\.[^"]+)"/g;
 
 function forRequire(path) {
   return path.replace(/\.(d\.ts|js)$/, (ending) => (ending === ".js" ? ".cjs" : ".d.cts"));

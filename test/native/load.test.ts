@@ -122,6 +122,7 @@ describe("a file that is no addon of stepsize", () => {
     const root = installed(prebuilt("cpu"), "given/cpu.node");
     expect(explanation("cpu", { root })[2]).toContain("Install stepsize again, or compile");
     expect(explanation("cpu", { root, folder: join(root, "given") })[2]).toContain("STEPSIZE_ADDONS");
+    expect(explanation("cuda", { root: installed(prebuilt("cuda")) })[2]).toContain('or use the device "cpu"');
     expect(explanation("cpu", { root: clone(file) })[2]).toBe("Delete the file, then run: npm run setup");
   });
 
