@@ -107,10 +107,22 @@ function whyMissing(name: string, root: string): { problem: string; advice: stri
     return { problem: "it is for tests and not part of the package", advice: "Use it in a clone of the repository" };
   const platforms = folderNames(join(root, "addons", name, "prebuilds"));
   const prebuilt = platforms.map((one) => (one.startsWith("linux") ? `${one} with glibc` : one)).join(", ") || "none";
-  const problem = `the package has no prebuilt addon for ${platform} (prebuilt: ${prebuilt}), and none was compiled`;
+  const problem = platforms.includes(platform)
+    ? `${whyPrebuiltFails()}, and no other was compiled`
+    : `the package has no prebuilt addon for ${platform} (prebuilt: ${prebuilt}), and none was compiled`;
   // The CUDA addon needs a toolkit of several GB, so it is not compiled at installation.
   if (name !== "cpu") return { problem, advice: 'Use the device "cpu", or build it in a clone of the repository' };
   return { problem, advice: `Install a C++20 compiler (g++ 12 or clang 14), then run: ${installCommand(root)}` };
+}
+
+/** Why a prebuilt addon for this platform was not found although there is one. */
+function whyPrebuiltFails(): string {
+  try {
+    require.resolve("node-gyp-build");
+    return `the prebuilt addon for ${platform} needs glibc, and this system has another C library`;
+  } catch {
+    return "the package node-gyp-build, which finds the prebuilt addon, is not installed";
+  }
 }
 
 function adviceFor(name: string, origin: "given" | "built" | "prebuilt", root: string): string {

@@ -76,6 +76,17 @@ describe("a missing addon", () => {
     expect(advice).toBe(`Install a C++20 compiler (g++ 12 or clang 14), then run: node "${root}/scripts/install.mjs"`);
   });
 
+  test("in a package whose prebuilt addon is for another C library", () => {
+    const folder = installed(prebuilt("cpu"));
+    const program = `
+      import { searchAddon } from ${JSON.stringify(join(root, "dist/native/load.js"))};
+      console.log(searchAddon("cpu", { root: process.env.FOLDER }).problem);`;
+    // node-gyp-build reads the variable LIBC.
+    const env = { ...process.env, LIBC: "musl", FOLDER: folder };
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8", env });
+    expect(stdout).toContain(`the prebuilt addon for ${platform} needs glibc, and this system has another C library`);
+  });
+
   test("in a package: CUDA has no installation from source, and devices for tests are named as such", () => {
     const root = installed();
     expect(explanation("cuda", { root })[2]).toContain('Use the device "cpu"');
