@@ -1,4 +1,4 @@
-// Compiles sources and links addons from them, with two compilers at a time.
+// Compiles sources and links addons from them, with two compilers at a time or as many as JOBS says.
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { root } from "./gyp.mjs";
 
 const compiler = process.env.CXX ?? "c++";
+const jobs = Number(process.env.JOBS ?? 2);
 const run = promisify(execFile);
 
 /**
@@ -30,7 +31,7 @@ export async function compileProducts({ includeFolder, compilations, products })
     const compileNext = async () => {
       for (let next = waiting.shift(); next; next = waiting.shift()) await run(compiler, next.args, { cwd: root });
     };
-    await Promise.all([compileNext(), compileNext()]);
+    await Promise.all(Array.from({ length: jobs }, compileNext));
     for (const { file, parts, link } of products) {
       const built = join(objects, "built");
       const inputs = work.filter(({ part }) => parts.includes(part)).map(({ object }) => object);
