@@ -52,6 +52,7 @@
       "dependencies": ["kernels_portable"],
       "conditions": [
         ["target_arch=='x64'", {"dependencies": ["kernels_avx2", "kernels_avx512"]}],
+        ["target_arch=='arm64'", {"dependencies": ["kernels_neon"]}],
         [
           "OS=='linux'",
           {
@@ -87,6 +88,19 @@
               "-fPIC", "<@(kernel_flags)", "-Wno-maybe-uninitialized", "-mprefer-vector-width=512",
               "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma",
             ],
+          },
+        ],
+      },
+    ],
+    [
+      "target_arch=='arm64'",
+      {
+        "targets": [
+          {
+            "target_name": "kernels_neon",
+            "type": "static_library",
+            "sources": ["native/cpu/kernels_neon.cc"],
+            "cflags": ["-fPIC", "<@(kernel_flags)"],
           },
         ],
       },

@@ -15,10 +15,11 @@ double millisecondsSince(std::chrono::steady_clock::time_point begin) {
 }
 
 // AdamW's traffic with one addition: reads p, g, m and v, writes p, m and v.
-__attribute__((target_clones("avx512f", "avx2", "default"))) void traffic(float* __restrict__ p,
-                                                                          const float* __restrict__ g,
-                                                                          float* __restrict__ m, float* __restrict__ v,
-                                                                          size_t count) {
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+void traffic(float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v,
+             size_t count) {
   for (size_t i = 0; i < count; i++) {
     const float old = m[i];
     p[i] += g[i];

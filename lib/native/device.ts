@@ -24,7 +24,8 @@ export interface DeviceOptions {
   /** Limit of the memory of tensors, in bytes. Default: the memory of the device. */
   readonly memoryLimit?: number;
   /**
-   * Instruction set of the CPU kernels: `avx512`, `avx2` or `portable`. Default: the best one that the CPU supports.
+   * Instruction set of the CPU kernels: `avx512`, `avx2` or `portable` on x64, `neon` or `portable` on arm64. Default:
+   * the best one that the CPU supports.
    */
   readonly instructionSet?: string;
   /** Caller-owned `cudaStream_t` to work in, as a bigint. Default: the device makes its own stream. */

@@ -12,6 +12,10 @@ void run(OperationId id, const Invocation& call);
 namespace avx512 {
 void run(OperationId id, const Invocation& call);
 }  // namespace avx512
+#elif defined(__aarch64__)
+namespace neon {
+void run(OperationId id, const Invocation& call);
+}  // namespace neon
 #endif
 
 namespace cpu {
@@ -26,6 +30,8 @@ std::vector<InstructionSet> allSets() {
   sets.push_back({"avx512", hasAvx512, avx512::run});
   const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   sets.push_back({"avx2", hasAvx2, avx2::run});
+#elif defined(__aarch64__)
+  sets.push_back({"neon", true, neon::run});
 #endif
   sets.push_back({"portable", true, portable::run});
   return sets;

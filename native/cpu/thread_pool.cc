@@ -1,6 +1,8 @@
 #include "thread_pool.h"
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <utility>
@@ -23,12 +25,22 @@ constexpr uint32_t kPlace = 1u << 16;
 // it would allocate that room at the first use, and end the process if there is no memory.
 [[gnu::tls_model("initial-exec")]] thread_local GrowingBuffer* threadScratch = nullptr;
 
+// Tells the CPU that the thread spins.
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  // Takes about as long as x86's pause. Most CPUs execute `yield` as a nop.
+  asm volatile("isb");
+#endif
+}
+
 // Waits until `value` is no longer `seen`: first by spinning, then asleep, so that other threads get the CPU.
 uint32_t waitForChange(const std::atomic<uint32_t>& value, uint32_t seen) {
   for (int spin = 0; spin < kSpins; spin++) {
     const uint32_t now = value.load(std::memory_order_acquire);
     if (now != seen) return now;
-    _mm_pause();
+    pause();
   }
   value.wait(seen, std::memory_order_acquire);
   return value.load(std::memory_order_acquire);

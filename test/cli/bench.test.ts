@@ -59,7 +59,7 @@ describe("bench optimizer", () => {
     const { code, stdout, stderr } = await run(args);
     expect(code, stderr).toBe(0);
     const [title, head, ...lines] = stdout.trimEnd().split("\n");
-    expect(title).toMatch(/^adamw on cpu \(.+, (avx512|avx2|portable)\)$/);
+    expect(title).toMatch(/^adamw on cpu \(.+, (avx512|avx2|neon|portable)\)$/);
     for (const column of [
       "tensors",
       "ms",

@@ -24,6 +24,7 @@ test("info --json has the facts that the library reports", async () => {
   expect(existsSync(facts.addons[0].loaded)).toBe(true);
   if (facts.kernels === "avx512") expect(facts.vectorExtensions).toContain("avx512f");
   if (facts.kernels === "avx2") expect(facts.vectorExtensions).toContain("avx2");
+  if (facts.kernels === "neon") expect(facts.vectorExtensions).toContain("asimd");
 });
 
 test("info prints them as text", async () => {

@@ -34,7 +34,10 @@ test.skipIf(!has("clang-format"))(`C++ is formatted${needs("clang-format")}`, ()
 });
 
 // One instruction set is enough, because the others differ only in the names of intrinsics.
-const linted = filesUnder("native", /\.(cc|cu)$/).filter((name) => !/kernels_(portable|avx512)/.test(name));
+const [instructionSet, instructionFlags] = process.arch === "x64" ? ["avx2", ["-mavx2", "-mfma"]] : ["portable", []];
+const linted = filesUnder("native", /\.(cc|cu)$/).filter(
+  (name) => !/kernels_/.test(name) || name.includes(`kernels_${instructionSet}`),
+);
 // The files of a folder are checked as one source, because most of the time is spent on their shared headers.
 const units = [...new Set(linted.map((name) => dirname(name)))].map(
   (folder) => [folder, linted.filter((name) => dirname(name) === folder)] as const,
@@ -55,7 +58,7 @@ test.skipIf(!has("clang-tidy")).each(units)(`%s is linted${needs("clang-tidy")}`
   const unit = join(folder(), "unit.cc");
   writeFileSync(unit, files.map((file) => `#include "${join(root, file)}"\n`).join(""));
   const headers = join(process.execPath, "../../include/node");
-  const flags = ["-xc++", "-std=c++20", "-mavx2", "-mfma", "-Inode_modules/node-addon-api", `-isystem${headers}`];
+  const flags = ["-xc++", "-std=c++20", ...instructionFlags, "-Inode_modules/node-addon-api", `-isystem${headers}`];
   // CUDA files are compiled for the emulator, because CUDA's headers may not be installed.
   const defines = [
     "-DNAPI_VERSION=8",

@@ -20,7 +20,7 @@
 namespace stepsize::STEPSIZE_ISA {
 
 // With 32 vector registers a tile has 14 × 2 sums, two vectors of B and one of A. With 16 registers it has 6 × 2 sums.
-constexpr int kTileRows = kLanes == 16 ? 14 : 6;
+constexpr int kTileRows = kVectorRegisters == 32 ? 14 : 6;
 constexpr int kNarrowTileRows = 2 * kTileRows;
 constexpr int kPanel = 2 * kLanes;
 // The depth of a block: 14 rows of 256 floats fill nearly half of a 32 KiB L1 cache.

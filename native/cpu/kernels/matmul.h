@@ -92,6 +92,15 @@ STEPSIZE_INLINE void transposeBlock(const float* from, int64_t stride, float* to
     store(to + i * toStride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
     store(to + (i + 4) * toStride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
   }
+#elif defined(STEPSIZE_NEON)
+  float32x4_t a[4];
+  for (int i = 0; i < 4; i++) a[i] = vld1q_f32(from + i * stride);
+  const float32x4_t even = vzip1q_f32(a[0], a[2]), odd = vzip1q_f32(a[1], a[3]);
+  const float32x4_t evenUpper = vzip2q_f32(a[0], a[2]), oddUpper = vzip2q_f32(a[1], a[3]);
+  vst1q_f32(to, vzip1q_f32(even, odd));
+  vst1q_f32(to + toStride, vzip2q_f32(even, odd));
+  vst1q_f32(to + 2 * toStride, vzip1q_f32(evenUpper, oddUpper));
+  vst1q_f32(to + 3 * toStride, vzip2q_f32(evenUpper, oddUpper));
 #else
   for (int i = 0; i < kLanes; i++)
     for (int j = 0; j < kLanes; j++) to[j * toStride + i] = from[i * stride + j];

@@ -1,7 +1,11 @@
 // Philox (native/philox.h) for many counters at a time.
 #pragma once
 
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(STEPSIZE_NEON)
+#include <arm_neon.h>
+#endif
 
 #include "../../tensor_spec.h"
 
@@ -25,11 +29,23 @@ typedef uint64_t Wide __attribute__((vector_size(32)));
 STEPSIZE_INLINE Wide timesLower(Wide a, Wide b) { return Wide(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
 STEPSIZE_INLINE Wide evenLanes(Wide a, Wide b) { return Wide(_mm256_unpacklo_epi64(__m256i(a), __m256i(b))); }
 STEPSIZE_INLINE Wide oddLanes(Wide a, Wide b) { return Wide(_mm256_unpackhi_epi64(__m256i(a), __m256i(b))); }
-#else
+#elif defined(__SSE2__)
 typedef uint64_t Wide __attribute__((vector_size(16)));
 STEPSIZE_INLINE Wide timesLower(Wide a, Wide b) { return Wide(_mm_mul_epu32(__m128i(a), __m128i(b))); }
 STEPSIZE_INLINE Wide evenLanes(Wide a, Wide b) { return Wide(_mm_unpacklo_epi64(__m128i(a), __m128i(b))); }
 STEPSIZE_INLINE Wide oddLanes(Wide a, Wide b) { return Wide(_mm_unpackhi_epi64(__m128i(a), __m128i(b))); }
+#elif defined(STEPSIZE_NEON)
+typedef uint64_t Wide __attribute__((vector_size(16)));
+STEPSIZE_INLINE Wide timesLower(Wide a, Wide b) {
+  return reinterpret_cast<Wide>(vmull_u32(vmovn_u64(uint64x2_t(a)), vmovn_u64(uint64x2_t(b))));
+}
+STEPSIZE_INLINE Wide evenLanes(Wide a, Wide b) { return Wide{a[0], b[0]}; }
+STEPSIZE_INLINE Wide oddLanes(Wide a, Wide b) { return Wide{a[1], b[1]}; }
+#else
+typedef uint64_t Wide __attribute__((vector_size(16)));
+STEPSIZE_INLINE Wide timesLower(Wide a, Wide b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+STEPSIZE_INLINE Wide evenLanes(Wide a, Wide b) { return Wide{a[0], b[0]}; }
+STEPSIZE_INLINE Wide oddLanes(Wide a, Wide b) { return Wide{a[1], b[1]}; }
 #endif
 STEPSIZE_INLINE Wide inAllLanes(uint64_t x) { return Wide{} + x; }
 constexpr int kWideLanes = sizeof(Wide) / 8;

@@ -1,7 +1,11 @@
 // One vector type and its operations, for the instruction set that this file is compiled for.
 #pragma once
 
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(STEPSIZE_NEON)
+#include <arm_neon.h>
+#endif
 
 #include "../invocation.h"
 
@@ -16,7 +20,7 @@
 namespace stepsize::STEPSIZE_ISA {
 
 #if defined(__AVX512F__)
-constexpr int kLanes = 16;
+constexpr int kLanes = 16, kVectorRegisters = 32;
 using Vec = __m512;
 STEPSIZE_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
 STEPSIZE_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
@@ -24,7 +28,7 @@ STEPSIZE_INLINE Vec broadcast(float x) { return _mm512_set1_ps(x); }
 STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm512_or_ps(a, b); }
 #elif defined(__AVX2__)
-constexpr int kLanes = 8;
+constexpr int kLanes = 8, kVectorRegisters = 16;
 using Vec = __m256;
 STEPSIZE_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
 STEPSIZE_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
@@ -35,12 +39,23 @@ STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm256_or_ps(a, b); }
 constexpr int kLanes = 4;
 typedef float Vec __attribute__((vector_size(16)));
 typedef float UnalignedVec __attribute__((vector_size(16), aligned(4)));
+typedef uint32_t BitsOfVec __attribute__((vector_size(16)));
 STEPSIZE_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 STEPSIZE_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 STEPSIZE_INLINE Vec broadcast(float x) { return Vec{x, x, x, x}; }
+STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) {
+  return reinterpret_cast<Vec>(reinterpret_cast<BitsOfVec>(a) | reinterpret_cast<BitsOfVec>(b));
+}
+#if defined(STEPSIZE_NEON)
+constexpr int kVectorRegisters = 32;
+STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) {
+  return reinterpret_cast<Vec>(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b)));
+}
+#else
+constexpr int kVectorRegisters = 16;
 // This rounds twice: without the instruction, a true fma is a library call per element.
 STEPSIZE_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
-STEPSIZE_INLINE Vec bitwiseOr(Vec a, Vec b) { return _mm_or_ps(a, b); }
+#endif
 #endif
 
 // Sums the lanes in a fixed order, so that the result has the same bits every time.

@@ -23,7 +23,7 @@ const sources = [
   "native/spoiled_memory.cc",
   ...readdirSync(join(root, "native/cpu"))
     // One build of the kernels is enough, and the program includes it itself.
-    .filter((name) => name.endsWith(".cc") && !/^(kernels_avx.*|instruction_sets)\.cc$/.test(name))
+    .filter((name) => name.endsWith(".cc") && !/^(kernels_avx.*|kernels_neon|instruction_sets)\.cc$/.test(name))
     .map((name) => `native/cpu/${name}`),
 ];
 

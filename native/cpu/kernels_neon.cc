@@ -1,0 +1,3 @@
+#define STEPSIZE_ISA neon
+#define STEPSIZE_NEON
+#include "kernels/table.h"
