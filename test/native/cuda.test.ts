@@ -53,6 +53,21 @@ describe("if CUDA cannot be used", isThere, () => {
   });
 });
 
+describe("the addon for GPUs", () => {
+  const report = findAddon("cuda");
+
+  it.skipIf(report.file === undefined)("loads without a driver, and openDevice throws the reason", async () => {
+    // It once did not load, because its thread-local variables did not fit into what the loader reserves for them.
+    expect(report.problem).toBeUndefined();
+    const error = await openDevice("cuda:0").then(
+      async (device) => await device.close(),
+      (reason: unknown) => reason,
+    );
+    if (error !== undefined)
+      expect(error).toMatchObject({ code: "not-found", message: expect.stringMatching(/driver|GPU/) });
+  });
+});
+
 describe("opening a device by name", () => {
   it("auto never opens the emulated GPU, and it is not listed", async () => {
     const outcome = await opened("auto", {});
