@@ -6,10 +6,10 @@
 //
 // The emulated CPU orders memory accesses as x64 does, so this cannot find a missing barrier.
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const cache = join(root, "node_modules", ".stepsize", "arm64");
@@ -56,14 +56,8 @@ function row(name, result, began) {
 }
 
 function buildAddon() {
-  const sources = ["native", "scripts"].flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name)),
-  );
-  const hash = createHash("sha256");
-  for (const file of [...sources.sort(), join(root, "binding.gyp")]) hash.update(file).update(readFileSync(file));
-  const [stamp, wanted] = [join(cache, "addon"), hash.digest("hex")];
+  const sources = ["native", "scripts"].flatMap((folder) => filesUnder(folder));
+  const [stamp, wanted] = [join(cache, "addon"), fingerprint([...sources, "binding.gyp"])];
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return "unchanged";
   rmSync(stamp, { force: true });
   // The headers of Node are the same for every architecture.

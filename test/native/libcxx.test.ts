@@ -1,10 +1,10 @@
 // The sources of the CPU addon compile with clang's C++ library, too. libc++ includes less of itself than libstdc++, so
 // this finds a header that a file uses without including it.
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
 import { readTargets } from "../../scripts/gyp.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -25,10 +25,8 @@ const why = whyNot();
 
 /** The path of an empty file that exists if these sources have passed before. */
 function stamp(): string {
-  const hash = createHash("sha256").update(readFileSync(join(root, "binding.gyp")));
-  for (const name of readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).sort())
-    if (/\.(h|cc|def)$/.test(name)) hash.update(name).update(readFileSync(join(root, "native", name)));
-  return join(root, "node_modules/.stepsize/libcxx", hash.digest("hex").slice(0, 24));
+  const key = fingerprint(["binding.gyp", ...filesUnder("native", /\.(h|cc|def)$/)]).slice(0, 24);
+  return join(root, "node_modules/.stepsize/libcxx", key);
 }
 
 test.skipIf(why)(`the CPU addon compiles with clang and libc++${why}`, () => {
