@@ -156,6 +156,11 @@ console.log(steps);`,
       "3",
     ),
 
+  "examples without development tools": (consumer) => {
+    const examples = join("node_modules", "stepsize", "examples");
+    for (const name of ["plain-javascript.js", "one-step.js", "resume.js"]) consumer.run("node", join(examples, name));
+  },
+
   "npx stepsize info": (consumer) => {
     const { addons } = JSON.parse(consumer.run("npx", "--no", "stepsize", "info", "--json"));
     const cpu = addons.find(({ name }) => name === "cpu");

@@ -1,4 +1,5 @@
 // Writes the published package into a folder: everything except the prebuilt addons.
+import { execFileSync } from "node:child_process";
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../gyp.mjs";
@@ -41,6 +42,8 @@ export async function stage(folder) {
   writeCommonJs(dist);
   writeDeclarations(join(dist, "types"));
   copySources(folder);
+  writeExamples(join(folder, "examples"));
+  copyDocuments(join(folder, "docs"));
   for (const name of ["README.md", "CHANGELOG.md", "LICENSE"]) cpSync(join(root, name), join(folder, name));
   writeFileSync(join(folder, "THIRD-PARTY-LICENSES"), licenses(outputs));
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifest(outputs), null, 2)}\n`);
@@ -72,6 +75,26 @@ function copySources(folder) {
   writeFileSync(join(folder, "binding.gyp"), gyp.replace(JSON.stringify(command), JSON.stringify(vendored)));
   mkdirSync(join(folder, "scripts"));
   for (const name of installScripts) cpSync(join(root, "scripts", name), join(folder, "scripts", name));
+}
+
+/** Compiles the examples, so that they run without TypeScript. They are checked in the clone. */
+function writeExamples(folder) {
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const project = join(root, "scripts", "package", "tsconfig.examples.json");
+  execFileSync(process.execPath, [tsc, "-p", project, "--outDir", folder], { stdio: "inherit" });
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    writeFileSync(
+      path,
+      readFileSync(path, "utf8").replaceAll(/npx tsx examples\/([\w-]+)\.ts/g, "node examples/$1.js"),
+    );
+  }
+}
+
+/** Copies the documents and their figures. The studies, which are large, stay in the repository. */
+function copyDocuments(folder) {
+  const studies = join(root, "docs", "studies");
+  cpSync(join(root, "docs"), folder, { recursive: true, filter: (path) => path !== studies });
 }
 
 function manifest(outputs) {

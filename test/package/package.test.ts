@@ -36,7 +36,7 @@ function run(program: string, env: NodeJS.ProcessEnv = {}): string {
 }
 
 describe("the files", () => {
-  test("are those of the library, the sources of the CPU addon and what compiles it", () => {
+  test("are those of the library, documents, examples, and the sources of the CPU addon with what compiles it", () => {
     const known = [
       /^dist\/(schedule\/(theory\/)?)?index\.c?js$/,
       /^dist\/chunks\/chunk-\w+\.js$/,
@@ -46,6 +46,8 @@ describe("the files", () => {
       /^dist\/types\/.+\.d\.c?ts$/,
       /^native\/(?!cuda\/).+\.(cc|h|def|map)$/,
       /^native\/vendor\/node-addon-api\/LICENSE\.md$/,
+      /^examples\/[\w-]+\.js$/,
+      /^docs\/([\w-]+\.md|figures\/[\w-]+\.svg)$/,
       /^scripts\/(install|build-addon|compile-addon|compile|gyp)\.mjs$/,
       /^(package\.json|binding\.gyp|README\.md|CHANGELOG\.md|LICENSE|THIRD-PARTY-LICENSES)$/,
     ];
