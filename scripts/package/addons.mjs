@@ -5,6 +5,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import prebuildify from "prebuildify";
+import { arm64Problem, arm64Tools, buildArm64Addon } from "../arm64.mjs";
 import { root } from "../gyp.mjs";
 
 /** The newest glibc that a prebuilt addon may need: that of Debian 12 and Ubuntu 22.04 or older. */
@@ -19,7 +20,7 @@ const built = [
 
 /**
  * Puts the addons of this machine into the package's folder, as `addons/<name>/prebuilds/<platform>/stepsize.<libc>.node`.
- * The CUDA addon is left out if it was not built.
+ * The CUDA addon is left out if it was not built, and the CPU addon for arm64 if there is no cross compiler.
  *
  * prebuildify compiles nothing here. It gets the files that set-up built from the same sources, so the package contains
  * the files that were tested.
@@ -59,14 +60,37 @@ export async function addPrebuiltAddons(folder) {
       rmSync(work, { recursive: true });
     }
   }
+  if (arm64Problem() === undefined) added.push(addArm64Addon(folder));
   return added;
+}
+
+/** Adds the CPU addon for Linux arm64, which a cross compiler makes. It cannot be loaded here. */
+function addArm64Addon(folder) {
+  const built = join(buildArm64Addon().folder, "cpu.node");
+  const target = join(folder, "addons", "cpu", "prebuilds", "linux-arm64", "stepsize.glibc.node");
+  mkdirSync(join(target, ".."), { recursive: true });
+  execFileSync(`${arm64Tools}strip`, ["--strip-unneeded", built, "-o", target]);
+  chmodSync(target, 0o755);
+  return { name: "cpu, arm64", file: target, bytes: statSync(target).size, glibc: checkContent(target, arm64Tools) };
 }
 
 const libc = existsSync("/etc/alpine-release") ? "musl" : "glibc";
 
-/** Checks a stripped addon. Returns the oldest glibc that it runs on. */
+/** Checks a stripped addon of this machine. Returns the oldest glibc that it runs on. */
 export function checkAddon(file) {
-  const tool = (command, ...args) => execFileSync(command, [...args, file], { encoding: "utf8", maxBuffer: 2 ** 26 });
+  const needed = checkContent(file);
+  // In a process of its own. An addon that loads without a GPU describes what is missing.
+  const { status, stderr } = spawnSync(process.execPath, ["-e", "require(process.argv[1]).describe()", file], {
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(`${file}: cannot be loaded: ${/^Error: (.*)$/m.exec(stderr)?.[1] ?? stderr}`);
+  return needed;
+}
+
+/** Checks the symbols and the content of a stripped addon. Returns the oldest glibc that it runs on. */
+function checkContent(file, tools = "") {
+  const tool = (command, ...args) =>
+    execFileSync(`${tools}${command}`, [...args, file], { encoding: "utf8", maxBuffer: 2 ** 26 });
   const symbols = tool("nm", "-D", "--defined-only")
     .trim()
     .split("\n")
@@ -80,10 +104,5 @@ export function checkAddon(file) {
   const needed = versions.sort((a, b) => Number(a.slice(2)) - Number(b.slice(2))).at(-1) ?? "none";
   if (Number(needed.slice(2)) > Number(String(newestGlibc).slice(2)))
     throw new Error(`${file}: needs glibc ${needed}; expected at most ${newestGlibc}`);
-  // In a process of its own. An addon that loads without a GPU describes what is missing.
-  const { status, stderr } = spawnSync(process.execPath, ["-e", "require(process.argv[1]).describe()", file], {
-    encoding: "utf8",
-  });
-  if (status !== 0) throw new Error(`${file}: cannot be loaded: ${/^Error: (.*)$/m.exec(stderr)?.[1] ?? stderr}`);
   return needed;
 }

@@ -6,17 +6,14 @@
 //
 // The emulated CPU orders memory accesses as x64 does, so this cannot find a missing barrier.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { filesUnder, fingerprint } from "../../scripts/fingerprint.mjs";
+import { arm64Cache, arm64Problem, buildArm64Addon } from "../../scripts/arm64.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const cache = join(root, "node_modules", ".stepsize", "arm64");
-const addons = join(cache, "Release");
 const nodeVersion = "24.22.3";
-const node = join(cache, `node-${nodeVersion}`, "package", "bin", "node");
-const compiler = "aarch64-linux-gnu-g++";
+const node = join(arm64Cache, `node-${nodeVersion}`, "package", "bin", "node");
 const emulator = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"];
 
 /** The suites, which run on every instruction set of the addon. They need no other file than this repository's. */
@@ -55,19 +52,6 @@ function row(name, result, began) {
   console.log(`${name.padEnd(28)}${result.padEnd(56)}${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s`);
 }
 
-function buildAddon() {
-  const sources = ["native", "scripts"].flatMap((folder) => filesUnder(folder));
-  const [stamp, wanted] = [join(cache, "addon"), fingerprint([...sources, "binding.gyp"])];
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return "unchanged";
-  rmSync(stamp, { force: true });
-  // The headers of Node are the same for every architecture.
-  const headers = join(dirname(node), "..", "include", "node");
-  const script = join(root, "scripts", "compile-addon.mjs");
-  must(process.execPath, [script, headers, addons, "--target-arch=arm64"], { CXX: compiler });
-  writeFileSync(stamp, wanted);
-  return "built";
-}
-
 function fetchNode() {
   if (existsSync(node)) return;
   const folder = join(dirname(node), "..", "..");
@@ -85,7 +69,7 @@ function fetchNode() {
 const onEmulator = (...args) => [
   emulator[0],
   [...emulator.slice(1), node, "--import", join(root, "test/arm64/hooks.mjs"), ...args],
-  { STEPSIZE_ADDONS: addons },
+  { STEPSIZE_ADDONS: addon.folder },
 ];
 
 /** Compares the bits of optimizer steps with those of this machine's CPU. */
@@ -102,18 +86,18 @@ function compareSteps() {
   return `${Object.keys(expected).length} runs give the bits of AVX2`;
 }
 
-for (const [tool, option, debian] of [
-  [compiler, "--version", "g++-aarch64-linux-gnu"],
-  [emulator[0], "-version", "qemu-user-static"],
-]) {
-  if (call(tool, [option]).status === 0) continue;
-  console.error(`${tool} was not found: apt install ${debian}`);
+const hasEmulator = call(emulator[0], ["-version"]).status === 0;
+const problem =
+  arm64Problem() ?? (hasEmulator ? undefined : `${emulator[0]} was not found: apt install qemu-user-static`);
+if (problem !== undefined) {
+  console.error(problem);
   process.exit(1);
 }
 const chosen = process.argv.slice(2);
 let began = Date.now();
 fetchNode();
-row("addon", buildAddon(), began);
+const addon = buildArm64Addon();
+row("addon", addon.isNew ? "built" : "unchanged", began);
 for (const suite of suites.filter((name) => chosen.length === 0 || chosen.some((part) => name.includes(part)))) {
   began = Date.now();
   const { status, output } = call(
