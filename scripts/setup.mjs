@@ -108,11 +108,27 @@ step("CPU addon", {
 
 const cudaSources = [...filesUnder("native", /^native\/(?!cpu\/)/), "binding.gyp", "CMakeLists.txt"];
 
+/** Returns whether nvcc is installed and new enough. An old one is reported, and the set-up continues without it. */
+function hasNvcc() {
+  const { status, stdout } = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
+  if (status !== 0) return false;
+  const release = /release (\d+)\.(\d+)/.exec(stdout);
+  if (release && Number(release[1]) >= oldestNvcc) return true;
+  const version = release ? `${release[1]}.${release[2]}` : "of an unknown version";
+  console.error(`set-up: nvcc ${version} is not used: the CUDA addon needs nvcc ${oldestNvcc}.0 or newer`);
+  return false;
+}
+
+const oldestNvcc = 13;
+const nvcc = hasNvcc();
+// The GPUs that the addon has code for, as CMake names them. Default: those of CMakeLists.txt.
+const architectures = process.env.STEPSIZE_CUDA_ARCHITECTURES;
+
 // The CUDA addon is optional. If it cannot be built, the set-up continues.
-if (works("nvcc") && works("cmake"))
+if (nvcc && works("cmake"))
   step("CUDA addon", {
     inputs: cudaSources,
-    settings: [process.version, process.arch],
+    settings: [process.version, process.arch, architectures ?? ""],
     product: join(root, "build-cuda", "Release", "cuda.node"),
     work: () =>
       attempt(process.execPath, [
@@ -120,6 +136,7 @@ if (works("nvcc") && works("cmake"))
         "rebuild",
         "-O",
         "build-cuda",
+        ...(architectures ? [`--CDCMAKE_CUDA_ARCHITECTURES=${architectures}`] : []),
       ]),
   });
 
@@ -130,7 +147,7 @@ const emulatedSources = [
 ];
 
 // The kernels compiled by nvcc, for the interpreter in the tests. Skipped without nvcc.
-const interprets = process.argv.includes("--test") && works("nvcc");
+const interprets = process.argv.includes("--test") && nvcc;
 // An interpreter with older kernels must not be left.
 if (process.argv.includes("--test") && !interprets)
   rmSync(join(root, "build-cuda-ptx"), { recursive: true, force: true });
