@@ -82,6 +82,25 @@ function fail(message) {
   process.exit(1);
 }
 
+/** Seconds after which npm gives up a request to its registry. Its own default is five minutes, three times. */
+const registryTimeout = 20;
+
+/** Installs the dependencies. In a terminal npm shows its progress. */
+function installDependencies() {
+  // Not `npm ci`, which refuses a lockfile if a registry lacks the optional packages of other platforms.
+  const args = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  const patience = [`--fetch-timeout=${registryTimeout * 1000}`, "--fetch-retries=1"];
+  const { status, error } = spawnSync("npm", [...args, ...patience], {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  if (status === 0) return;
+  fail(
+    `npm could not install the dependencies (${error?.message ?? `exit code ${status}`}). If its registry did not answer` +
+      ` within ${registryTimeout} s: check the network, and the address in \`npm config get registry\``,
+  );
+}
+
 /** node-gyp needs Python. Without Python the compiler is called directly, with the flags of the same binding.gyp. */
 function buildAddon() {
   const { command, args, problem } = cpuAddonBuild();
@@ -92,17 +111,21 @@ function buildAddon() {
 lock();
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
 
+// Before anything is downloaded.
+const cpuAddon = join(root, "build", "Release", "cpu.node");
+const missing = existsSync(cpuAddon) ? undefined : cpuAddonBuild().problem;
+if (missing) fail(missing);
+
 step("dependencies", {
   inputs: ["package-lock.json"],
   product: join(root, "node_modules", "typescript"),
-  // Not `npm ci`, which refuses a lockfile if a registry lacks the optional packages of other platforms.
-  work: () => run("npm", ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]),
+  work: installDependencies,
 });
 
 step("CPU addon", {
   inputs: ["binding.gyp", ...filesUnder("native", /^native\/(?!cuda\/)/)],
   settings: [process.version, process.arch],
-  product: join(root, "build", "Release", "cpu.node"),
+  product: cpuAddon,
   work: buildAddon,
 });
 
