@@ -6,7 +6,7 @@ import { Tensor } from "../tensor/index.js";
 import { isCustom, type LearningRate, rowsOf } from "./options.js";
 
 /** The hyperparameters of one group at one step. `Hyper` in `native/update/scalars.h` has the same fields. */
-export interface Hyper {
+export type Hyper = {
   readonly learningRate: number;
   readonly weightDecay?: number;
   readonly decoupledDecay?: boolean;
@@ -18,11 +18,11 @@ export interface Hyper {
   readonly dampening?: number;
   readonly nesterov?: boolean;
   readonly biasCorrection?: boolean;
-}
+};
 
 /** Returns hyperparameters as numbers in the order of `names`. A missing field is 0. */
 export function hyperRow(names: readonly string[], hyper: Hyper): number[] {
-  const fields: Readonly<Record<string, number | boolean>> = { ...hyper };
+  const fields: Readonly<Record<string, number | boolean>> = hyper;
   return names.map((name) => Number(fields[name] ?? 0));
 }
 

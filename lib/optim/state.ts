@@ -417,10 +417,11 @@ export class StepLists {
     // An array may have been detached since. Only setting the list again finds that before the step begins.
     if (unchanged && gradients[0] instanceof Tensor) return;
     const { dtype } = factsOf(itemAt(slots, 0).parameter);
-    for (const [i, [slot, gradient]] of [...zip(slots, gradients)].entries()) {
+    for (const [i, slot] of slots.entries()) {
+      const gradient = gradients[i];
       const own = slot.parameter instanceof Tensor;
       const what = own ? `step: the gradient of ${slot.key}` : `gradients[${i}]`;
-      if (own !== gradient instanceof Tensor || (!own && !isForeign(gradient)))
+      if (gradient === undefined || own !== gradient instanceof Tensor || (!own && !isForeign(gradient)))
         invalidArgument(what, "an array like its parameter", gradient);
       const facts = factsOf(gradient);
       if (facts.dtype !== dtype || String(facts.shape) !== String(slot.shape))
