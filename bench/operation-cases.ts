@@ -1,7 +1,7 @@
 // The operations of a training step at the sizes of two models: resnet18 with batches of 512, and OLMo-36M with 16
 // sequences of 1,024 tokens. The work of a case is what it must move or compute. Reads that a cache serves are not
 // counted.
-import { elementsOf } from "#lib/bench/shapes.js";
+import { elementCount } from "#lib/shapes.js";
 
 /** A tensor to create: random numbers, or integers below a bound. */
 export interface Input {
@@ -28,14 +28,14 @@ export function operationCases(small: boolean): Case[] {
   const wide = (...shape: number[]): Input => ({ shape, dtype: "float32" });
   const below = (bound: number, ...shape: number[]): Input => ({ shape, dtype: "int32", below: bound });
   const bytes = (inputs: readonly Input[], more: number) =>
-    inputs.reduce((sum, { shape, dtype }) => sum + elementsOf(shape) * (dtype === "bfloat16" ? 2 : 4), 0) + more;
+    inputs.reduce((sum, { shape, dtype }) => sum + elementCount(shape) * (dtype === "bfloat16" ? 2 : 4), 0) + more;
 
   const products = (): Case[] => {
     const n = size(4096, 64);
     const [batch, side, channels] = [size(512, 1), size(56, 8), size(64, 16)];
     const image = of(batch, side, side, channels);
     const weights = of(channels, 3, 3, channels);
-    const convolution = { amount: 2 * elementsOf(image.shape) * 9 * channels, unit: "TFLOP/s" } as const;
+    const convolution = { amount: 2 * elementCount(image.shape) * 9 * channels, unit: "TFLOP/s" } as const;
     const window = { stride: 1, padding: 1 };
     const rows = size(16_384, 64);
     const [width, hidden] = [size(384, 32), size(1280, 96)];
@@ -108,7 +108,7 @@ export function operationCases(small: boolean): Case[] {
 
   const elementwise = (): Case[] => {
     const flat = of(size(1 << 26, 1 << 12));
-    const out = 2 * elementsOf(flat.shape);
+    const out = 2 * elementCount(flat.shape);
     return [
       moved("gelu", "gelu", [flat], out, { torch: "gelu" }),
       moved("add", "add", [flat, flat], out, { torch: "add" }),
@@ -123,16 +123,16 @@ export function operationCases(small: boolean): Case[] {
     const factor = of(rows.shape[1] as number);
     const image = of(size(512, 2), size(56, 7), size(56, 7), size(64, 16));
     const channels = image.shape[3] as number;
-    const read = 2 * elementsOf(image.shape);
+    const read = 2 * elementCount(image.shape);
     return [
-      moved("rmsNorm", "rmsNorm", [rows, factor], 2 * elementsOf(rows.shape), { torch: "rmsNorm" }),
-      moved("layerNorm", "layerNorm", [rows, factor, factor], 2 * elementsOf(rows.shape), { torch: "layerNorm" }),
+      moved("rmsNorm", "rmsNorm", [rows, factor], 2 * elementCount(rows.shape), { torch: "rmsNorm" }),
+      moved("layerNorm", "layerNorm", [rows, factor, factor], 2 * elementCount(rows.shape), { torch: "layerNorm" }),
       moved(
         "rmsNormGradient",
         "rmsNormGradient",
         [rows, rows, wide(rows.shape[0] as number), factor],
         // Both are read again for the gradient of the factors.
-        6 * elementsOf(rows.shape),
+        6 * elementCount(rows.shape),
       ),
       // x is read once for the statistics and once for the normalization.
       moved("batchNorm", "batchNorm", [image, of(channels), of(channels), wide(channels), wide(channels)], 2 * read, {
@@ -159,7 +159,7 @@ export function operationCases(small: boolean): Case[] {
         "crossEntropyGradient",
         "crossEntropyGradient",
         [logits, labels, wide(), wide(tokens), wide(tokens), wide()],
-        2 * elementsOf(logits.shape),
+        2 * elementCount(logits.shape),
       ),
       {
         name: `attention of [${part.shape}]`,
@@ -176,18 +176,18 @@ export function operationCases(small: boolean): Case[] {
         attributes,
         work: { amount: 10 * head * pairs, unit: "TFLOP/s" },
       },
-      moved("rotary", "rotary", [part], 2 * elementsOf(part.shape)),
+      moved("rotary", "rotary", [part], 2 * elementCount(part.shape)),
       // Of the table only the selected rows are read.
       {
         ...moved("embedding", "embedding", [below(vocabulary, batch, length), table], 0, { torch: "embedding" }),
-        work: { amount: 4 * elementsOf(rows.shape), unit: "GB/s" },
+        work: { amount: 4 * elementCount(rows.shape), unit: "GB/s" },
       },
       moved(
         "embeddingGradient",
         "embeddingGradient",
         [below(vocabulary, batch, length), rows],
         // The table is zeroed first.
-        2 * elementsOf(table.shape),
+        2 * elementCount(table.shape),
         { attributes: { rows: vocabulary }, torch: "embeddingGradient" },
       ),
     ];

@@ -16,9 +16,9 @@ import {
   spreadOf,
   type TorchPeer,
 } from "#lib/bench/index.js";
-import { elementsOf } from "#lib/bench/shapes.js";
 import { randomTensor } from "#lib/bench/values.js";
 import type { Device } from "#lib/native/index.js";
+import { elementCount } from "#lib/shapes.js";
 import { copy, execute, type Tensor, tensor } from "#lib/tensor/index.js";
 import { chosenOf, deviceOf, wholeNumber } from "./arguments.js";
 import { type Case, type Input, operationCases } from "./operation-cases.js";
@@ -40,7 +40,7 @@ function made(device: Device, { shape, dtype, below }: Input, salt: number): Ten
   // The ids are spread over the whole range and never repeat in succession.
   return tensor(
     device,
-    Int32Array.from({ length: elementsOf(shape) }, (_, i) => (i * 7919) % (below ?? 1)),
+    Int32Array.from({ length: elementCount(shape) }, (_, i) => (i * 7919) % (below ?? 1)),
     shape,
   );
 }

@@ -1,6 +1,7 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { readJsonFile } from "../read-file.js";
 import { atLeastOne, list, where } from "../schema.js";
+import { elementCount } from "../shapes.js";
 
 /** Sizes of a tensor's axes. */
 export type Shape = readonly number[];
@@ -11,14 +12,9 @@ export interface Workload {
   readonly shapes: readonly Shape[];
 }
 
-/** Returns the number of elements of a shape; 1 for `[]`. */
-export function elementsOf(shape: Shape): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 /** Returns the number of elements of all tensors of a workload. */
 export function totalElements({ shapes }: Workload): number {
-  return shapes.reduce((sum, shape) => sum + elementsOf(shape), 0);
+  return shapes.reduce((sum, shape) => sum + elementCount(shape), 0);
 }
 
 /** Largest number of elements. A dozen lists of them fit into the memory of large machines. */

@@ -1,7 +1,8 @@
 import type { DataType, Device } from "../native/index.js";
 import { PhiloxStream } from "../random.js";
+import { elementCount } from "../shapes.js";
 import { cast, type Tensor, tensor } from "../tensor/index.js";
-import { elementsOf, type Shape } from "./shapes.js";
+import type { Shape } from "./shapes.js";
 
 // A prime, so that tensors of round sizes begin with different numbers.
 const period = 1_000_003;
@@ -17,7 +18,7 @@ function numbers(): Float32Array {
 /** Creates a tensor of random numbers in [−1, 1), which repeat after a million. `salt` selects the first number. */
 export function randomTensor(device: Device, shape: Shape, dtype: DataType, salt: number): Tensor {
   const all = numbers();
-  const values = new Float32Array(elementsOf(shape));
+  const values = new Float32Array(elementCount(shape));
   let from = (salt * 7919) % period;
   for (let at = 0; at < values.length; from = 0) {
     const piece = all.subarray(from, from + values.length - at);

@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import { isInt32Array } from "../realms.js";
+import { elementCount } from "../shapes.js";
 import {
   type Batch,
   type BatchOptions,
@@ -14,7 +15,7 @@ import type { Store } from "./dataset.js";
 import { digestOfStore } from "./digest.js";
 import { Gatherer, type GatherPlan, type Place, type Slot } from "./gather.js";
 import { GatherThread } from "./gather-thread.js";
-import { count, type ItemLabels, sharedArray, unsharedArray } from "./items.js";
+import { type ItemLabels, sharedArray, unsharedArray } from "./items.js";
 import { readAhead } from "./read-ahead.js";
 
 /** Size in bytes below which the calling thread gathers a batch, because a request to another thread costs as much. */
@@ -47,7 +48,7 @@ export class DatasetBatches implements BatchSource {
   /** @internal */
   constructor(store: Store, index: Uint32Array | undefined, name: string, options: BatchOptions) {
     const { inputs, labels } = store;
-    const itemSize = count(inputs.shape);
+    const itemSize = elementCount(inputs.shape);
     this.items = index?.length ?? inputs.data.length / itemSize;
     this.#options = checkOptions(options, this.items, inputs.shape);
     const { size, seed, shuffle, augment, dropLast, prefetch } = this.#options;
@@ -60,7 +61,7 @@ export class DatasetBatches implements BatchSource {
       inputs: inputs.data,
       itemShape: inputs.shape,
       labels: isInt32Array(labels) ? labels : labels.data,
-      labelSize: count(this.#targetShape),
+      labelSize: elementCount(this.#targetShape),
       index,
       items: this.items,
       size,
@@ -141,7 +142,7 @@ export class DatasetBatches implements BatchSource {
     const zeros = shared ? sharedArray : unsharedArray;
     return {
       moves: hasMoves ? zeros("int32", 3 * size) : undefined,
-      inputs: zeros(inputs.dtype, size * count(itemShape)),
+      inputs: zeros(inputs.dtype, size * elementCount(itemShape)),
       labels: isInt32Array(labels) ? zeros("int32", size * labelSize) : zeros("float32", size * labelSize),
     };
   }
@@ -149,7 +150,7 @@ export class DatasetBatches implements BatchSource {
   #batchOf({ epoch, index, plain }: Place, slot: Slot): DatasetBatch {
     const { inputs } = this.#store;
     const size = Math.min(this.size, this.items - index * this.size);
-    const data = slot.inputs.subarray(0, size * count(inputs.shape));
+    const data = slot.inputs.subarray(0, size * elementCount(inputs.shape));
     const labels = slot.labels.subarray(0, size * this.#plan.labelSize);
     return {
       inputs: { data, shape: [size, ...inputs.shape], dtype: inputs.dtype },

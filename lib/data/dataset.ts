@@ -3,9 +3,10 @@ import { checkedOptions, optionNames } from "../options.js";
 import type { PreprocessingOptions } from "../preprocessing-options.js";
 import { permutation } from "../random.js";
 import { isInt32Array } from "../realms.js";
+import { elementCount } from "../shapes.js";
 import type { BatchOptions, BatchSource } from "./batch.js";
 import { DatasetBatches } from "./dataset-batches.js";
-import { count, type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
+import { type Dataset, type Inputs, type ItemLabels, sharedArray } from "./items.js";
 import { type Statistics, statisticsOf } from "./statistics.js";
 
 /** Options of {@link ArrayDataset.split}. */
@@ -60,7 +61,7 @@ export class ArrayDataset implements Dataset {
     this.#store = store;
     this.#index = index;
     this.name = name;
-    this.length = index?.length ?? store.inputs.data.length / count(store.inputs.shape);
+    this.length = index?.length ?? store.inputs.data.length / elementCount(store.inputs.shape);
     this.classes = store.classes;
   }
 
@@ -162,7 +163,7 @@ export class ArrayDataset implements Dataset {
       dtype,
       shape,
       get data() {
-        gathered ??= pick(data, index, count(shape), sharedArray(dtype, index.length * count(shape)));
+        gathered ??= pick(data, index, elementCount(shape), sharedArray(dtype, index.length * elementCount(shape)));
         return gathered;
       },
     };
@@ -173,7 +174,7 @@ export class ArrayDataset implements Dataset {
     const index = this.#index;
     if (index === undefined) return labels;
     if (isInt32Array(labels)) return pick(labels, index, 1, sharedArray("int32", index.length));
-    const size = count(labels.shape);
+    const size = elementCount(labels.shape);
     return { data: pick(labels.data, index, size, sharedArray("float32", index.length * size)), shape: labels.shape };
   }
 }

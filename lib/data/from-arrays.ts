@@ -4,12 +4,12 @@ import { invalidArgument } from "../errors.js";
 import { nestedShape } from "../nested.js";
 import { expectOptions, optionNames } from "../options.js";
 import { isFloat32Array, isInt32Array, isObject, isUint8Array } from "../realms.js";
+import { elementCount } from "../shapes.js";
 import { ArrayDataset } from "./dataset.js";
 import {
   checkClasses,
   checkFinite,
   checkShape,
-  count,
   type InputArray,
   type Inputs,
   type ItemLabels,
@@ -83,10 +83,15 @@ function itemCount(inputs: Flat, shape: readonly number[] | undefined, labels: I
   const { data } = inputs;
   const nestedItems = inputs.shape.length > 1 ? inputs.shape[0] : undefined;
   const wanted = isInt32Array(labels) ? labels.length : labels.shape.length > 1 ? labels.shape[0] : undefined;
-  const items = shape === undefined ? (nestedItems ?? wanted ?? labelData(labels).length) : data.length / count(shape);
+  const items =
+    shape === undefined ? (nestedItems ?? wanted ?? labelData(labels).length) : data.length / elementCount(shape);
   if (items === 0 || data.length === 0) invalidArgument("inputs", "at least one item", "none");
   if (shape !== undefined && !Number.isInteger(items)) {
-    invalidArgument("inputs", `whole items of ${count(shape)} numbers (shape [${shape.join(", ")}])`, data.length);
+    invalidArgument(
+      "inputs",
+      `whole items of ${elementCount(shape)} numbers (shape [${shape.join(", ")}])`,
+      data.length,
+    );
   }
   if (nestedItems !== undefined && nestedItems !== items) {
     invalidArgument("shape", `that of one of ${nestedItems} items`, shape);
@@ -135,9 +140,9 @@ function flattenTargets(labels: unknown): Flat<Float32Array> {
     invalidArgument("labels", "class indices, a Float32Array, nested arrays or { data: Float32Array, shape }", labels);
   }
   const targetShape = checkShape("labels.shape", shape);
-  const items = data.length / count(targetShape);
+  const items = data.length / elementCount(targetShape);
   if (!Number.isInteger(items))
-    invalidArgument("labels.data", `whole targets of ${count(targetShape)} numbers`, data.length);
+    invalidArgument("labels.data", `whole targets of ${elementCount(targetShape)} numbers`, data.length);
   return { ...flatArray("labels.data", data), shape: [items, ...targetShape] };
 }
 
@@ -170,7 +175,7 @@ function flatArray<A extends InputArray>(name: string, data: A): Flat<A> {
 /** Flattens nested arrays of numbers. */
 function flatLists(name: string, given: readonly unknown[]): Flat<Float32Array> {
   const shape = nestedShape(name, given);
-  const data = allocate(name, () => new Float32Array(count(shape)));
+  const data = allocate(name, () => new Float32Array(elementCount(shape)));
   let next = 0;
   walk(name, given, 0);
   return { data, shape };

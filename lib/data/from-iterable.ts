@@ -1,8 +1,9 @@
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { expectOptions, optionNames } from "../options.js";
 import { isFloat32Array, isInt32Array } from "../realms.js";
+import { elementCount, sameShape } from "../shapes.js";
 import { type Batch, type BatchSource, checkReuse, checkStep, type IterationOptions } from "./batch.js";
-import { checkClasses, checkFinite, checkShape, count, type InputArray, type InputType, typeOf } from "./items.js";
+import { checkClasses, checkFinite, checkShape, type InputArray, type InputType, typeOf } from "./items.js";
 
 /** A batch from a user's iterable. Shapes are those of the whole batch, items first. */
 export interface GivenBatch {
@@ -193,7 +194,7 @@ class IterableBatches implements BatchSource {
     this.#first ??= { shape: itemShape, dtype, labels: kind, size };
     const first = this.#first;
     if (dtype !== first.dtype) invalidArgument(`${path}: inputs`, `${first.dtype}, as in the first batch`, dtype);
-    if (String(itemShape) !== String(first.shape)) {
+    if (!sameShape(itemShape, first.shape)) {
       invalidArgument(`${path}: inputs.shape`, `items of shape [${first.shape}], as in the first batch`, itemShape);
     }
     if (kind !== first.labels) invalidArgument(`${path}: labels`, `${first.labels}, as in the first batch`, kind);
@@ -256,7 +257,8 @@ function kindOf(labels: Batch["labels"]): string {
 }
 
 function checkLength(name: string, length: number, shape: readonly number[]): void {
-  if (length !== count(shape)) invalidArgument(name, `${count(shape)} numbers for shape [${shape}]`, length);
+  if (length !== elementCount(shape))
+    invalidArgument(name, `${elementCount(shape)} numbers for shape [${shape}]`, length);
 }
 
 function checkCount(name: string, value: number): void {

@@ -1,6 +1,7 @@
 import { Purpose, permutation, philox4x32, words } from "../random.js";
+import { elementCount } from "../shapes.js";
 import type { Augment } from "./batch.js";
-import { count, type InputArray } from "./items.js";
+import type { InputArray } from "./items.js";
 
 /** Everything that determines the batches of a source. It is sent to the gathering thread; its arrays are shared. */
 export interface GatherPlan {
@@ -46,7 +47,7 @@ export class Gatherer {
 
   constructor(plan: GatherPlan) {
     this.#plan = plan;
-    this.#itemSize = count(plan.itemShape);
+    this.#itemSize = elementCount(plan.itemShape);
   }
 
   /** Fills a slot with a batch. A short batch fills the front of the slot. */

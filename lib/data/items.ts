@@ -133,11 +133,6 @@ export function hasThreeAxes(shape: readonly number[]): shape is readonly [numbe
   return shape.length === 3;
 }
 
-/** Returns the number of elements of a shape; 1 for `[]`. */
-export function count(shape: readonly number[]): number {
-  return shape.reduce((product, extent) => product * extent, 1);
-}
-
 /**
  * Checks a shape and returns a frozen copy.
  *

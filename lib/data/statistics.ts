@@ -1,5 +1,6 @@
 import { isUint8Array } from "../realms.js";
-import { count, type Inputs } from "./items.js";
+import { elementCount } from "../shapes.js";
+import type { Inputs } from "./items.js";
 
 /** Mean and population standard deviation of each channel. */
 export interface Statistics {
@@ -15,7 +16,7 @@ export interface Statistics {
  */
 export function statisticsOf(inputs: Inputs, index: Uint32Array | undefined): Statistics {
   const channels = inputs.shape.at(-1) ?? 1;
-  const itemSize = count(inputs.shape);
+  const itemSize = elementCount(inputs.shape);
   const items = index?.length ?? inputs.data.length / itemSize;
   const startOf = (i: number) => (index === undefined ? i : index[i]!) * itemSize;
   const { data } = inputs;

@@ -3,6 +3,7 @@ import { invalidArgument } from "../errors.js";
 import { arrayOf, type DataType, dataTypes, type TypedArray } from "../native/index.js";
 import { shown } from "../quoting.js";
 import { arrayName } from "../realms.js";
+import { elementCount } from "../shapes.js";
 import { replaceFile } from "./atomic-file.js";
 import { checksumKey, checksumText, continued, expectNoChecksums, sealHeader } from "./checksums.js";
 import { hostSource, readParts, type Source } from "./device-parts.js";
@@ -64,7 +65,7 @@ export async function writeSafetensors(
     const { dtype, shape, data } = tensor;
     if (!Object.hasOwn(arrayOf, dtype)) invalidArgument(`tensors: ${name}: dtype`, dataTypes.join(", "), dtype);
     expectShape(`tensors: ${name}: shape`, shape);
-    const size = shape.reduce((product, length) => product * length, 1);
+    const size = elementCount(shape);
     if (!ArrayBuffer.isView(data) || arrayName(data) !== arrayOf[dtype].name || data.length !== size)
       invalidArgument(`tensors: ${name}: data`, `a ${arrayOf[dtype].name} of ${size} elements for [${shape}]`, data);
   }
@@ -124,7 +125,7 @@ export async function writeSources(
 }
 
 function bytesOf({ dtype, shape }: Source): number {
-  return shape.reduce((product, size) => product * size, arrayOf[dtype].BYTES_PER_ELEMENT);
+  return elementCount(shape) * arrayOf[dtype].BYTES_PER_ELEMENT;
 }
 
 /** Returns all bytes before the data: the length of the JSON text, and the text. */

@@ -2,6 +2,7 @@ import { expectObject, expectShape, hasAxes } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { Module } from "../nn/index.js";
 import { checkedOptions } from "../options.js";
+import { elementCount } from "../shapes.js";
 import { type ImageNetResNetOptions, resnet18, resnet34, resnet50, stemFor } from "./imagenet-resnet.js";
 import { type MLPOptions, mlp } from "./mlp.js";
 import { type OlmoOptions, olmo, olmoShapes } from "./olmo.js";
@@ -83,7 +84,7 @@ export const names: readonly string[] = [
  */
 export function configOf(name: string, itemShape: readonly number[], classes: number): ModelConfig {
   expectShape("itemShape", itemShape);
-  if (name === "mlp") return { kind: "mlp", inputs: itemShape.reduce((product, size) => product * size, 1), classes };
+  if (name === "mlp") return { kind: "mlp", inputs: elementCount(itemShape), classes };
   if (!names.includes(name)) invalidArgument("model", names.join(", "), name);
   if (isOlmo(name)) {
     const [context, ...rest] = itemShape;

@@ -1,6 +1,7 @@
 import { expectFinite, expectMethods, expectShape } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import type { Device } from "../native/index.js";
+import { elementCount } from "../shapes.js";
 import { normal, type Tensor, uniform } from "../tensor/index.js";
 
 /**
@@ -50,8 +51,8 @@ export function seedsOf(seeds: Seeds | number = 0): Seeds {
 function fans(shape: readonly number[]): { fanIn: number; fanOut: number } {
   expectShape("shape", shape);
   const [outputs = 1, ...rest] = shape;
-  const window = rest.slice(0, -1).reduce((product, size) => product * size, 1);
-  return { fanIn: rest.reduce((product, size) => product * size, 1), fanOut: outputs * window };
+  const window = elementCount(rest.slice(0, -1));
+  return { fanIn: elementCount(rest), fanOut: outputs * window };
 }
 
 /**

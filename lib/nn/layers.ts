@@ -1,6 +1,7 @@
 import { expectModule } from "../arguments.js";
 import type { Capture, Device } from "../native/index.js";
 import { checkedOptions, optionNames } from "../options.js";
+import { elementCount } from "../shapes.js";
 import {
   add,
   averagePool2d,
@@ -419,7 +420,7 @@ export class Flatten extends Module {
    */
   forward(x: Tensor): Tensor {
     expectTensor("x", x);
-    return reshape(x, [x.shape[0] ?? 1, x.shape.slice(1).reduce((product, size) => product * size, 1)]);
+    return reshape(x, [x.shape[0] ?? 1, elementCount(x.shape.slice(1))]);
   }
 }
 

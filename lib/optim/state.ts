@@ -3,6 +3,7 @@ import { itemAt, valueAt, zip } from "../lookup.js";
 import type { NativeList, StepLayout } from "../native/addon.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { shown, someOf } from "../quoting.js";
+import { elementCount, sameShape } from "../shapes.js";
 import { hostValues } from "../tensor/host-values.js";
 import { cast, copy, fill, type HasTorchNames, noGrad, Tensor, tidy, zeros } from "../tensor/index.js";
 import type { StepOptions } from "./options.js";
@@ -218,9 +219,9 @@ export function placesOf(
   for (const [name, tensor] of saved) {
     const like = expected.get(name);
     if (!like) problems.push(`${shown(name)} is not part of this optimizer`);
-    else if (sizeOf(like.shape) !== sizeOf(tensor.shape))
-      problems.push(`${name} has ${sizeOf(tensor.shape)} values, expected ${sizeOf(like.shape)}`);
-    else if (String(like.shape) !== String(tensor.shape))
+    else if (elementCount(like.shape) !== elementCount(tensor.shape))
+      problems.push(`${name} has ${elementCount(tensor.shape)} values, expected ${elementCount(like.shape)}`);
+    else if (!sameShape(like.shape, tensor.shape))
       problems.push(`${name} is [${tensor.shape}], expected [${like.shape}]`);
     else if (like.dtype !== tensor.dtype) problems.push(`${name} is ${tensor.dtype}, expected ${like.dtype}`);
   }
@@ -228,10 +229,6 @@ export function placesOf(
   if (problems.length > 0)
     throw new StepsizeError("invalid-file", `the state does not fit the optimizer: ${someOf(problems)}`);
   return { expected, unused };
-}
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, length) => product * length, 1);
 }
 
 /** Counters and measurements of an optimizer, as `stats()` reads them from the device. */
@@ -424,7 +421,7 @@ export class StepLists {
       if (gradient === undefined || own !== gradient instanceof Tensor || (!own && !isForeign(gradient)))
         invalidArgument(what, "an array like its parameter", gradient);
       const facts = factsOf(gradient);
-      if (facts.dtype !== dtype || String(facts.shape) !== String(slot.shape))
+      if (facts.dtype !== dtype || !sameShape(facts.shape, slot.shape))
         throw new StepsizeError(
           "invalid-argument",
           `${what} is ${facts.dtype}[${facts.shape}], the parameter ${dtype}[${slot.shape}]`,

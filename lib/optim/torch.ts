@@ -1,6 +1,7 @@
 import { StepsizeError } from "../errors.js";
 import { itemAt, valueAt } from "../lookup.js";
 import { shown, someOf } from "../quoting.js";
+import { sameShape } from "../shapes.js";
 import { type HasTorchNames, type Tensor, type TorchNames, tensor } from "../tensor/index.js";
 import { fromTorchOrder, type TorchLayout, torchLayoutOf, torchShape, toTorchOrder } from "../tensor/torch-layout.js";
 import type { Described, OptimizerState, Slot } from "./state.js";
@@ -184,7 +185,7 @@ function partsOf(path: string): { parameter: string; last: string } {
 
 function differences(path: string, from: Described, { slot, layout }: TorchParameter, dtype: string): string[] {
   const shape = torchShape(slot.shape, layout);
-  if (String(from.shape) !== String(shape)) return [`${shown(path)} is [${from.shape}], expected [${shape}]`];
+  if (!sameShape(from.shape, shape)) return [`${shown(path)} is [${from.shape}], expected [${shape}]`];
   return from.dtype === dtype ? [] : [`${shown(path)} is ${from.dtype}, expected ${dtype}`];
 }
 

@@ -1,3 +1,4 @@
+import { elementCount } from "../shapes.js";
 // Programs with an older "lib" can read the declarations too.
 /// <reference lib="esnext.disposable" preserve="true" />
 
@@ -105,7 +106,7 @@ export class Tensor<D extends DataType = DataType> {
 
   /** Number of elements. */
   get size(): number {
-    return this.shape.reduce((product, size) => product * size, 1);
+    return elementCount(this.shape);
   }
 
   /** Whether the tensor was disposed. */

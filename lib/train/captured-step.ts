@@ -2,6 +2,7 @@ import type { Batch } from "../data/index.js";
 import { itemAt } from "../lookup.js";
 import type { Capture, Device } from "../native/index.js";
 import type { Optimizer } from "../optim/index.js";
+import { sameShape } from "../shapes.js";
 import type { Tensor } from "../tensor/index.js";
 import { type BatchTensors, disposeBatch, shaped } from "./evaluate.js";
 import { MetricsRing } from "./metrics-ring.js";
@@ -50,8 +51,7 @@ export class CapturedStep {
   write(index: number, { inputs, labels, moves }: Batch): BatchTensors | undefined {
     const captured = itemAt(this.inputs, index);
     const { data, shape } = shaped(labels);
-    if (String(captured.x.shape) !== String(inputs.shape) || String(captured.y.shape) !== String(shape))
-      return undefined;
+    if (!sameShape(captured.x.shape, inputs.shape) || !sameShape(captured.y.shape, shape)) return undefined;
     if ((captured.moves === undefined) !== (moves === undefined)) return undefined;
     captured.x.write(inputs.data);
     captured.y.write(data);

@@ -4,6 +4,7 @@ import type { StoredTensor } from "../files/safetensors-file.js";
 import { fillFloats, floatCodes } from "../files/stored-floats.js";
 import { valueAt } from "../lookup.js";
 import { shown } from "../quoting.js";
+import { sameShape } from "../shapes.js";
 import type { Tensor } from "../tensor/index.js";
 import { type TorchLayout, torchShape } from "../tensor/torch-layout.js";
 
@@ -56,7 +57,7 @@ function differences(
   const [misshapen, mistyped]: [Wanted[], Wanted[]] = [[], []];
   for (const target of wanted) {
     const found = stored.get(target.name);
-    if (found && String(found.shape) !== String(shapeInFile(target))) misshapen.push(target);
+    if (found && !sameShape(found.shape, shapeInFile(target))) misshapen.push(target);
     if (found && !floatCodes.includes(found.code)) mistyped.push(target);
   }
   const shapes = (target: Wanted) =>

@@ -4,6 +4,7 @@ import { readIdx } from "../../data/index.js";
 import { StepsizeError } from "../../errors.js";
 import { quoted } from "../../quoting.js";
 import { openFile, readInto } from "../../read-file.js";
+import { elementCount } from "../../shapes.js";
 import { UsageError } from "../failure.js";
 import { some } from "../output/text.js";
 import { isPnm, readPnm, readPnmHeader } from "./pnm.js";
@@ -50,7 +51,7 @@ export async function readImages(
 const beginningBytes = 65_536;
 
 function expectRaw(path: string, shape: readonly number[], size: number): number {
-  const length = shape.reduce((product, extent) => product * extent, 1);
+  const length = elementCount(shape);
   if (size !== length) wrongSize(path, `an image of ${words(shape)}: ${length} bytes`, some(size, "byte"));
   return length;
 }
@@ -82,7 +83,7 @@ async function fromIdx(path: string, shape: readonly number[], indices: readonly
     wrongSize(path, `images of ${words(shape)}, as uint8`, `items of ${words(itemShape)}, as ${dtype}`);
   if (!indices)
     throw new UsageError(`--index: expected indices of the ${items} images in ${path}, such as 0 or 0-9, got none`);
-  const length = shape.reduce((product, size) => product * size, 1);
+  const length = elementCount(shape);
   return indices.map((index): NamedImage => {
     if (index >= items) throw new UsageError(`--index: expected at most ${items - 1} for ${path}, got ${index}`);
     return { name: `${path}[${index}]`, data: Uint8Array.from(data.subarray(index * length, (index + 1) * length)) };

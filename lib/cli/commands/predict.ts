@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { StepsizeError } from "../../errors.js";
 import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
+import { elementCount } from "../../shapes.js";
 import { logSoftmax, tensor } from "../../tensor/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
 import { UsageError } from "../failure.js";
@@ -74,7 +75,7 @@ async function predict(paths: readonly string[], flags: PredictFlags): Promise<v
 
 async function classify(saved: SavedClassifier, images: readonly NamedImage[]): Promise<Prediction[]> {
   const { shape } = saved.preprocessing;
-  const length = shape.reduce((product, size) => product * size, 1);
+  const length = elementCount(shape);
   const pixels = new Uint8Array(images.length * length);
   images.forEach(({ data }, i) => {
     pixels.set(data, i * length);

@@ -1,6 +1,7 @@
 import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
+import { elementCount, sameShape } from "../../shapes.js";
 import { differentiable, needsGraph } from "../autograd.js";
 import { execute, expectTensor, expectTensors, run, type Tensor } from "../tensor.js";
 import { add, gelu, relu, reshape, silu } from "./elementwise.js";
@@ -78,7 +79,7 @@ export function linear<D extends DataType>(x: Tensor<D>, weight: Tensor, options
   const shape = [...leading, ...weight.shape.slice(0, 1)];
   if (activation !== undefined && !Object.hasOwn(activations, activation))
     invalidArgument("activation", Object.keys(activations).join(", "), activation);
-  if (residual && String(residual.shape) !== String(shape))
+  if (residual && !sameShape(residual.shape, shape))
     invalidArgument("residual", `shape [${shape.join(", ")}]`, residual.shape);
   const inputs = [x, weight, bias, residual].filter((input) => input !== undefined);
   // The gradient of ReLU needs only its result, without a residual. Those of the others need the input of the
@@ -90,7 +91,7 @@ export function linear<D extends DataType>(x: Tensor<D>, weight: Tensor, options
     return residual ? add(activated, residual) : activated;
   }
   if (leading.length === 1) return product2d(x, weight, options);
-  const count = leading.reduce((product, size) => product * size, 1);
+  const count = elementCount(leading);
   const flat = <T extends DataType>(rows: Tensor<T>) => reshape(rows, [count, rows.shape.at(-1) ?? 1]);
   const rows = product2d(flat(x), weight, { ...options, residual: residual && flat(residual) });
   return reshape(rows, shape);

@@ -2,6 +2,7 @@ import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { ignoredLabel } from "../../ignored-label.js";
 import { expectOptions, optionNames } from "../../options.js";
+import { elementCount, sameShape } from "../../shapes.js";
 import { attachGradient, differentiable } from "../autograd.js";
 import type { Inputs } from "../results.js";
 import { execute, expectTensors, invalidTensor, run, type Tensor } from "../tensor.js";
@@ -24,7 +25,7 @@ function asRows(logits: Tensor, labels: Tensor): [Tensor, Tensor] {
   const leading = logits.shape.slice(0, -1);
   if (labels.shape.join() !== leading.join())
     invalidTensor("labels", `shape [${leading}], one label per row of the logits [${logits.shape}]`, labels);
-  const rows = leading.reduce((product, size) => product * size, 1);
+  const rows = elementCount(leading);
   return [reshape(logits, [rows, ...logits.shape.slice(-1)]), reshape(labels, [rows])];
 }
 
@@ -154,7 +155,7 @@ export function binaryCrossEntropy(
   const { posWeight, weights, reduction = "mean" } = options;
   checkReduction(reduction);
   expectTensors({ logits, targets });
-  if (String(targets.shape) !== String(logits.shape))
+  if (!sameShape(targets.shape, logits.shape))
     invalidTensor("targets", `the logits' shape [${logits.shape}] (reshape one of them)`, targets);
   const inputs: Inputs = [
     logits,

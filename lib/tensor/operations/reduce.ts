@@ -1,5 +1,6 @@
 import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
+import { elementCount } from "../../shapes.js";
 import { differentiable } from "../autograd.js";
 import { expectTensor, run, Tensor } from "../tensor.js";
 
@@ -24,7 +25,7 @@ function rangeOf(x: Tensor, axes: Axes): { axis: number; count: number } {
 
 function sumScaled<D extends DataType>(x: Tensor<D>, axes: Axes, scaleOf: (length: number) => number): Tensor<D> {
   const { axis, count } = rangeOf(x, axes);
-  const length = x.shape.slice(axis, axis + count).reduce((product, size) => product * size, 1);
+  const length = elementCount(x.shape.slice(axis, axis + count));
   const scale = scaleOf(length);
   return differentiable("sum", [x], { axis, count, scale }, () => ({
     gradient: (g) => {

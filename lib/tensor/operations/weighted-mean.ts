@@ -1,4 +1,5 @@
 import type { DataType } from "../../data-type.js";
+import { elementCount, sameShape } from "../../shapes.js";
 import { attachGradient } from "../autograd.js";
 import { expectTensor, invalidTensor, run, Tensor } from "../tensor.js";
 import { full } from "./create.js";
@@ -12,7 +13,7 @@ const tiny = 2 ** -126;
 /** @internal Throws `invalid-argument` unless `weights` is a float32 tensor, with `shape` if one is given. */
 export function expectWeights(name: string, weights: Tensor, shape?: readonly number[]): Tensor<"float32"> {
   const isFloat = weights instanceof Tensor && weights.hasType("float32");
-  if (!isFloat || (shape && String(weights.shape) !== String(shape)))
+  if (!isFloat || (shape && !sameShape(weights.shape, shape)))
     invalidTensor(name, `a float32 tensor${shape ? ` of shape [${shape}]` : ""}`, weights);
   return weights;
 }
@@ -21,10 +22,10 @@ export function expectWeights(name: string, weights: Tensor, shape?: readonly nu
 export function weightsLike(weights: Tensor, like: Tensor): Tensor<"float32"> {
   const given = expectWeights("weights", weights);
   const { shape } = given;
-  if (String(shape) === String(like.shape)) return given;
-  if (String(shape) !== String(like.shape.slice(0, shape.length)))
+  if (sameShape(shape, like.shape)) return given;
+  if (!sameShape(shape, like.shape.slice(0, shape.length)))
     invalidTensor("weights", `the shape [${like.shape}], or its first axes`, given);
-  const size = like.shape.slice(shape.length).reduce((product, length) => product * length, 1);
+  const size = elementCount(like.shape.slice(shape.length));
   if (size === 0) return full(like.device, like.shape, 0);
   const repeated = run("expand", [given], { axis: shape.length, size });
   const result = new Tensor(like.device, like.device.native.reshape(repeated.handle, like.shape));
