@@ -47,9 +47,15 @@ export function checkedOptions<Options extends object>(path: string, names: Name
   return given;
 }
 
+/** Checked options with all defaults. */
+export type Resolved<Options> = { readonly [K in keyof Options]-?: Exclude<Options[K], undefined> };
+
+/** Options without those that are `undefined`. */
+type Given<Options> = { [K in keyof Options]: Exclude<Options[K], undefined> };
+
 /** Returns the options without those that are `undefined`, which would hide a default. */
-export function givenOptions<Options extends object>(options: Options): Options {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options;
+export function givenOptions<Options extends object>(options: Options): Given<Options> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Given<Options>;
 }
 
 /** Throws `invalid-argument` for an option that is not among `names`. */

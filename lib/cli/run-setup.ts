@@ -43,7 +43,7 @@ export async function readData({
 /** Opens the device and creates the model, the optimizer and the trainer of a run. */
 export async function setUp({ settings, schedule }: TrainConfig, task: Task): Promise<OpenRun> {
   const { device: name, threads } = settings;
-  const device = await openDevice(name, threads === undefined ? {} : { threads });
+  const device = await openDevice(name, { threads });
   const parts = assembleRun(settings, { task, device, schedule });
   return {
     ...parts,

@@ -93,7 +93,7 @@ export async function openSaved<T = undefined>(
 ): Promise<SavedModel & { readonly optimizer: T | undefined }> {
   const found = await stat(checkpoint).catch(() => undefined);
   if (!found) throw new UsageError(`--checkpoint: expected a file or folder, ${checkpoint} does not exist`);
-  const device = await openDevice(deviceName, threads === undefined ? {} : { threads });
+  const device = await openDevice(deviceName, { threads });
   const load = async (opened: OpenCheckpoint) => {
     if (!opened.info.config)
       throw new UsageError(

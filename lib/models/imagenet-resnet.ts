@@ -9,7 +9,7 @@ export interface ImageNetResNetOptions {
   /** Number of classes. */
   readonly classes: number;
   /** Number of channels of the images. Default 3. */
-  readonly channels?: number;
+  readonly channels?: number | undefined;
   /**
    * First layers of the network. Default `"imagenet"`.
    *
@@ -18,9 +18,9 @@ export interface ImageNetResNetOptions {
    *   224 pixels to 7.
    * - `"cifar"`: a 3×3 convolution of stride 1, for images of a few dozen pixels.
    */
-  readonly stem?: keyof typeof stems;
+  readonly stem?: keyof typeof stems | undefined;
   /** Width of the blocks of the first stage. It doubles with each of the three further stages. Default 64. */
-  readonly width?: number;
+  readonly width?: number | undefined;
 }
 
 const stems = {

@@ -10,7 +10,7 @@ export interface MLPOptions {
   /** Number of values per item. */
   readonly inputs: number;
   /** Sizes of the hidden layers. Default [512, 512]. */
-  readonly hidden?: readonly number[];
+  readonly hidden?: readonly number[] | undefined;
   /** Number of outputs. */
   readonly classes: number;
 }

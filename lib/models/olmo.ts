@@ -1,6 +1,6 @@
 import { invalidArgument } from "../errors.js";
 import { Embedding, LayerNorm, Linear, Module, RMSNorm, Seeds } from "../nn/index.js";
-import { checkedOptions, givenOptions, optionNames } from "../options.js";
+import { checkedOptions, givenOptions, optionNames, type Resolved } from "../options.js";
 import {
   add,
   affine,
@@ -29,7 +29,7 @@ export interface OlmoOptions {
   /** Number of attention heads. `width / heads` must be an even number of at most 256. */
   readonly heads: number;
   /** Number of heads of keys and values, a divisor of `heads`. Default: `heads`. */
-  readonly keyValueHeads?: number;
+  readonly keyValueHeads?: number | undefined;
   /** Size of the hidden layer of the feed-forward part. */
   readonly hidden: number;
   /**
@@ -38,22 +38,22 @@ export interface OlmoOptions {
    * - `"layernorm"`: LayerNorm without parameters, as in OLMo.
    * - `"rmsnorm"`: RMSNorm with trained factors, also on queries and keys over all heads together, as in OLMo 2.
    */
-  readonly norm?: "layernorm" | "rmsnorm";
+  readonly norm?: "layernorm" | "rmsnorm" | undefined;
   /**
    * Place of the norms of attention and feed-forward. Default `"inputs"`.
    *
    * - `"inputs"`: x + part(norm(x)), as in OLMo.
    * - `"outputs"`: x + norm(part(x)), as in OLMo 2.
    */
-  readonly normalize?: "inputs" | "outputs";
+  readonly normalize?: "inputs" | "outputs" | undefined;
   /** Number that is added to the variance in all norms, above 0. Default 1e-5. */
-  readonly normEpsilon?: number;
+  readonly normEpsilon?: number | undefined;
   /** Whether the embedding is also the matrix of the output layer. Default true. */
-  readonly tied?: boolean;
+  readonly tied?: boolean | undefined;
   /** Base of the rotary embedding, above 0. Default 10,000. */
-  readonly ropeBase?: number;
+  readonly ropeBase?: number | undefined;
   /** Limit of the absolute values of queries, keys and values, above 0. Default: no limit. */
-  readonly clip?: number;
+  readonly clip?: number | undefined;
 }
 
 const olmoNames = optionNames<OlmoOptions & PlaceOptions>({
@@ -73,7 +73,7 @@ const olmoNames = optionNames<OlmoOptions & PlaceOptions>({
   clip: true,
 });
 
-type Complete = Required<OlmoOptions>;
+type Complete = Resolved<OlmoOptions>;
 
 /** Names in Hugging Face's models of all parts of a decoder except the norms of a block. */
 const torchNames = new Map([

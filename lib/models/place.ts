@@ -7,7 +7,7 @@ export interface PlaceOptions {
   /** Device of the weights. */
   readonly device: Device;
   /** Seed of the initial weights: a safe integer ≥ 0. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 }
 
 /** The names of the options in {@link PlaceOptions}. */

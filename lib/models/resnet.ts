@@ -11,9 +11,9 @@ export interface ResNetOptions {
   /** Number of classes. */
   readonly classes: number;
   /** Number of channels of the images. Default 3. */
-  readonly channels?: number;
+  readonly channels?: number | undefined;
   /** Number of channels of the first stage. The others have two and four times as many. Default 16. */
-  readonly width?: number;
+  readonly width?: number | undefined;
 }
 
 const names = optionNames<ResNetOptions & PlaceOptions>({

@@ -113,11 +113,11 @@ export interface NativeDevice {
 
 /** Options of a native device. */
 export interface NativeDeviceOptions {
-  readonly index?: number;
-  readonly threads?: number;
-  readonly memoryLimit?: number;
-  readonly instructionSet?: string;
-  readonly stream?: bigint;
+  readonly index?: number | undefined;
+  readonly threads?: number | undefined;
+  readonly memoryLimit?: number | undefined;
+  readonly instructionSet?: string | undefined;
+  readonly stream?: bigint | undefined;
 }
 
 /** The layout of the float64 tensors that an optimizer step reads: the names of their fields, in order. */

@@ -20,16 +20,16 @@ export interface DeviceOptions {
   /**
    * Number of threads of the CPU kernels. Default: as many CPUs as the process may use, considering container quotas.
    */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** Limit of the memory of tensors, in bytes. Default: the memory of the device. */
-  readonly memoryLimit?: number;
+  readonly memoryLimit?: number | undefined;
   /**
    * Instruction set of the CPU kernels: `avx512`, `avx2` or `portable` on x64, `neon` or `portable` on arm64. Default:
    * the best one that the CPU supports.
    */
-  readonly instructionSet?: string;
+  readonly instructionSet?: string | undefined;
   /** Caller-owned `cudaStream_t` to work in, as a bigint. Default: the device makes its own stream. */
-  readonly stream?: bigint;
+  readonly stream?: bigint | undefined;
 }
 
 /**

@@ -36,43 +36,43 @@ export interface LayerOptions {
   /** Device of the weights. */
   readonly device: Device;
   /** Source of the initial weights: one that the layers of a model share, or a seed for this layer alone. Default 0. */
-  readonly seeds?: Seeds | number;
+  readonly seeds?: Seeds | number | undefined;
   /** Whether the layer has a learned bias. Default true for {@link Linear}, false for {@link Conv2d}. */
-  readonly bias?: boolean;
+  readonly bias?: boolean | undefined;
 }
 
 /** Options of {@link Linear}. */
 export interface LinearLayerOptions extends LayerOptions {
   /** Standard deviation of normally distributed initial weights. Default: {@link fanInUniform}. */
-  readonly deviation?: number;
+  readonly deviation?: number | undefined;
   /** Function that is applied to the result in the same pass. Default: none. */
-  readonly activation?: LinearOptions["activation"];
+  readonly activation?: LinearOptions["activation"] | undefined;
 }
 
 /** Options of {@link Conv2d}. */
 export interface Conv2dLayerOptions extends LayerOptions {
   /** Height and width of the window. Default 3. */
-  readonly kernel?: number;
+  readonly kernel?: number | undefined;
   /** Stride in both directions. Default 1. */
-  readonly stride?: number;
+  readonly stride?: number | undefined;
   /** Number of zeros on each side of the image. Default 0. */
-  readonly padding?: number;
+  readonly padding?: number | undefined;
 }
 
 /** Options of {@link BatchNorm}. */
 export interface BatchNormLayerOptions extends Pick<LayerOptions, "device"> {
   /** Step of the running statistics towards those of each batch, from 0 to 1. Default 0.1. */
-  readonly momentum?: number;
+  readonly momentum?: number | undefined;
   /** Number that is added to the variance. Default 1e-5. */
-  readonly epsilon?: number;
+  readonly epsilon?: number | undefined;
   /** Has no effect. It is accepted so that all layers of a model can have the same options. */
-  readonly seeds?: LayerOptions["seeds"];
+  readonly seeds?: LayerOptions["seeds"] | undefined;
 }
 
 /** Options of {@link Dropout}. */
 export interface DropoutLayerOptions extends Pick<LayerOptions, "seeds"> {
   /** Has no effect. It is accepted so that all layers of a model can have the same options. */
-  readonly device?: Device;
+  readonly device?: Device | undefined;
 }
 
 const layerNames = optionNames<LayerOptions>({ device: true, seeds: true, bias: true });

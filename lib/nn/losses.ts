@@ -42,7 +42,7 @@ export interface MeanSquaredErrorOptions {
    */
   readonly weights?: Tensor | undefined;
   /** Reduction of the squared errors. Default `"mean"`. */
-  readonly reduction?: Reduction;
+  readonly reduction?: Reduction | undefined;
 }
 
 const meanSquaredErrorNames = optionNames<MeanSquaredErrorOptions>({ weights: true, reduction: true });

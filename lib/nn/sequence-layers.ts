@@ -10,7 +10,7 @@ import { Parameter } from "./parameter.js";
 /** Options of {@link Embedding}. */
 export interface EmbeddingOptions extends Pick<LayerOptions, "device" | "seeds"> {
   /** Standard deviation of the normally distributed initial rows. Default 1/√width. */
-  readonly deviation?: number;
+  readonly deviation?: number | undefined;
 }
 
 const embeddingNames = optionNames<EmbeddingOptions>({ device: true, seeds: true, deviation: true });
@@ -64,11 +64,11 @@ export interface NormOptions {
   /** Device of the weights. */
   readonly device: Device;
   /** Whether the layer has a trained gamma (and beta). Default true. */
-  readonly learned?: boolean;
+  readonly learned?: boolean | undefined;
   /** Number that is added to the variance, or to the mean square. Default 1e-5. */
-  readonly epsilon?: number;
+  readonly epsilon?: number | undefined;
   /** Has no effect. It is accepted so that all layers of a model can have the same options. */
-  readonly seeds?: LayerOptions["seeds"];
+  readonly seeds?: LayerOptions["seeds"] | undefined;
 }
 
 const normNames = optionNames<NormOptions>({ device: true, learned: true, epsilon: true, seeds: true });

@@ -6,8 +6,8 @@ import { Adam, AdamW, Lion, SGD } from "./rules.js";
 /** The options of an optimizer that is chosen by name. Only optimizers that take a momentum accept `momentum`. */
 export interface NamedOptimizerOptions extends StepOptions {
   lr: LearningRate;
-  weightDecay?: number;
-  momentum?: number;
+  weightDecay?: number | undefined;
+  momentum?: number | undefined;
   readonly groups?: readonly ParameterGroup<{ lr: LearningRate; weightDecay?: number }>[];
 }
 

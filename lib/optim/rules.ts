@@ -20,21 +20,21 @@ export interface SGDGroupOptions {
   /** Learning rate: a number ≥ 0, or a schedule. Required. */
   lr: LearningRate;
   /** Momentum, a number ≥ 0. Default 0. If the schedule has a `momentum`, it replaces this value. */
-  momentum?: number;
+  momentum?: number | undefined;
   /** Dampening d: a new gradient is multiplied by 1 − d before it is added to the momentum buffer. Default 0. */
-  dampening?: number;
+  dampening?: number | undefined;
   /** Whether to use Nesterov momentum, which needs a momentum above 0 and no dampening. Default false. */
-  nesterov?: boolean;
+  nesterov?: boolean | undefined;
   /** Weight decay, a number ≥ 0: `weightDecay·parameter` is added to the gradient. Default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Whether to maximize instead of minimize. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /** Options of {@link SGD}. */
 export interface SGDOptions extends SGDGroupOptions, StepOptions {
   /** Groups of parameters with options of their own. Default: none, so all parameters have the same options. */
-  readonly groups?: readonly ParameterGroup<SGDGroupOptions>[];
+  readonly groups?: readonly ParameterGroup<SGDGroupOptions>[] | undefined;
 }
 
 const sgdGroupNames = optionNames<SGDGroupOptions>({
@@ -122,24 +122,24 @@ export interface AdamGroupOptions {
    * If the schedule has a `momentum`, it replaces β₁. The bias correction is then 1 − βᵗ with the β₁ of the current
    * step, as in PyTorch.
    */
-  betas?: readonly [number, number];
+  betas?: readonly [number, number] | undefined;
   /** Number ≥ 0 that is added to the denominator. Default 1e-8. */
-  epsilon?: number;
+  epsilon?: number | undefined;
   /**
    * Weight decay, a number ≥ 0. Adam adds `weightDecay·parameter` to the gradient; the default is 0. AdamW multiplies
    * the parameter by 1 − lr·weightDecay; the default is 0.01.
    */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Whether to maximize instead of minimize. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /** Options of {@link Adam} and {@link AdamW}. */
 export interface AdamOptions extends AdamGroupOptions, StepOptions {
   /** Whether to divide by the largest second moment so far (AMSGrad). Default false. */
-  readonly amsgrad?: boolean;
+  readonly amsgrad?: boolean | undefined;
   /** Groups of parameters with options of their own. Default: none, so all parameters have the same options. */
-  readonly groups?: readonly ParameterGroup<AdamGroupOptions>[];
+  readonly groups?: readonly ParameterGroup<AdamGroupOptions>[] | undefined;
 }
 
 const adamGroupNames = optionNames<AdamGroupOptions>({
@@ -252,17 +252,17 @@ export interface LionGroupOptions {
    * Weight β₁ of the momentum in the direction of the step, and decay rate β₂ of the momentum, each from 0 to below 1.
    * Default [0.9, 0.99]. If the schedule has a `momentum`, it replaces β₁.
    */
-  betas?: readonly [number, number];
+  betas?: readonly [number, number] | undefined;
   /** Decoupled weight decay, a number ≥ 0: the parameter is multiplied by 1 − lr·weightDecay. Default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Whether to maximize instead of minimize. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /** Options of {@link Lion}. */
 export interface LionOptions extends LionGroupOptions, StepOptions {
   /** Groups of parameters with options of their own. Default: none, so all parameters have the same options. */
-  readonly groups?: readonly ParameterGroup<LionGroupOptions>[];
+  readonly groups?: readonly ParameterGroup<LionGroupOptions>[] | undefined;
 }
 
 const lionGroupNames = optionNames<LionGroupOptions>({ lr: true, betas: true, weightDecay: true, maximize: true });

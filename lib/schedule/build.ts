@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.js";
-import type { CommonOptions, Definition, RateOptions, Resolved } from "./definition.js";
+import type { Resolved } from "../options.js";
+import type { CommonOptions, Definition, RateOptions } from "./definition.js";
 import { resolve } from "./resolve.js";
 import type { Schedule } from "./schedule.js";
 
@@ -13,7 +14,7 @@ export function build<O extends object>(definition: Definition<O>, given: O): Sc
   const { name, riseOption } = definition;
   if (riseOption !== undefined) refuseSecondWarmup(name, riseOption, given);
   const resolved = resolve<Readonly<Record<string, unknown>>>(name, definition.options, given);
-  const options = resolved as Resolved<O> & Required<RateOptions> & CommonOptions;
+  const options = resolved as Resolved<O> & Resolved<RateOptions> & CommonOptions;
   const { budget, maxLr, minLr, warmup = 0, hold = 0, convention } = options;
   const { steps: rise = warmup, peak = maxLr } = definition.warmup?.(options) ?? {};
   checkTogether(name, { budget, maxLr, minLr, warmup, hold });

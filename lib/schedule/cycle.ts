@@ -10,9 +10,9 @@ export interface CosineRestartsOptions extends CommonOptions {
    * Steps in the first cycle (T_0 in the paper): a positive integer. By default three cycles fill the budget. The
    * number three is a round figure and not from the paper.
    */
-  readonly firstPeriod?: number;
+  readonly firstPeriod?: number | undefined;
   /** Factor from the length of a cycle to that of the next (T_mult in the paper): a positive integer. Default 2. */
-  readonly periodFactor?: number;
+  readonly periodFactor?: number | undefined;
 }
 
 /**
@@ -61,7 +61,7 @@ export interface CyclicalOptions extends CommonOptions {
    * Steps in one cycle, up and down: an integer of at least 2. By default four cycles fill the budget. The number four
    * is a round figure and not from the paper.
    */
-  readonly period?: number;
+  readonly period?: number | undefined;
 }
 
 /**

@@ -31,9 +31,9 @@ export interface StepDecayOptions extends CommonOptions {
    * drop of milestone m is at step `round(m·T)`. Default `[0.5, 0.75]`, as in He et al., who drop after 32k and 48k of
    * 64k iterations.
    */
-  readonly milestones?: readonly number[];
+  readonly milestones?: readonly number[] | undefined;
   /** Factor of each drop, above 0 and at most 1. Default 0.1, as in He et al. */
-  readonly gamma?: number;
+  readonly gamma?: number | undefined;
 }
 
 /**
@@ -74,7 +74,7 @@ export interface ExponentialOptions extends CommonOptions {
    * Rate at the end of the budget, one step after the last: above 0, at most `maxLr`. Default `minLr` if that is above
    * 0, else `maxLr / 100`. The hundredth is a round figure and not from a paper.
    */
-  readonly endLr?: number;
+  readonly endLr?: number | undefined;
 }
 
 /**
@@ -113,7 +113,7 @@ export const exponentialDefinition: Definition<ExponentialOptions> = {
 /** Options of {@link polynomial}. */
 export interface PolynomialOptions extends CommonOptions {
   /** Exponent, above 0. 1 gives the linear schedule. Default 0.9, the "poly" policy of DeepLab (Chen et al., 2018). */
-  readonly power?: number;
+  readonly power?: number | undefined;
 }
 
 /**

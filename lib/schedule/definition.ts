@@ -1,13 +1,14 @@
+import type { Resolved } from "../options.js";
 import { byDefault, choice, integer, number, type Option, optional } from "./option.js";
 
 /** Options of every schedule that takes a warm-up. */
 export interface CommonOptions extends RateOptions {
   /** Steps of linear warm-up at the start of the budget: an integer from 0 to below the budget. Default 0. */
-  readonly warmup?: number;
+  readonly warmup?: number | undefined;
   /** Steps at `maxLr` between the warm-up and the decay, within the budget. Default 0. */
-  readonly hold?: number;
+  readonly hold?: number | undefined;
   /** Which steps the warm-up and the decay count; see {@link Convention}. Default `"stepsize"`. */
-  readonly convention?: Convention;
+  readonly convention?: Convention | undefined;
 }
 
 /**
@@ -31,11 +32,8 @@ export interface RateOptions {
   /** Highest learning rate, above 0. */
   readonly maxLr: number;
   /** Lowest learning rate after the warm-up, from 0 to `maxLr`. Default 0. */
-  readonly minLr?: number;
+  readonly minLr?: number | undefined;
 }
-
-/** Checked options with all defaults, as a rule takes them. */
-export type Resolved<O> = { readonly [K in keyof O]-?: Exclude<O[K], undefined> };
 
 /**
  * The rate, and perhaps the momentum, of a schedule with resolved options. Steps count from the end of warm-up and

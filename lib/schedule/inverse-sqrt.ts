@@ -10,7 +10,7 @@ export interface InverseSqrtOptions extends RateOptions {
    * Steps of linear rise at the start, w: an integer from 1 to the budget. Default 4 % of the budget, at least 1, as in
    * Vaswani et al., who use 4,000 of 100,000 steps.
    */
-  readonly riseSteps?: number;
+  readonly riseSteps?: number | undefined;
 }
 
 /**

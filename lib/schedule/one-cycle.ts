@@ -8,27 +8,27 @@ import type { Schedule } from "./schedule.js";
 /** Options of {@link oneCycle} and {@link oneCycleMomentum}. Except for `cycleMomentum`, the defaults are PyTorch's. */
 export interface OneCycleOptions extends RateOptions {
   /** Fraction of the budget that the rise takes, from 0 to 1. Default 0.3. */
-  readonly riseFraction?: number;
+  readonly riseFraction?: number | undefined;
   /** Ratio of `maxLr` to the first rate, at least 1. Default 25. */
-  readonly initialDivisor?: number;
+  readonly initialDivisor?: number | undefined;
   /** Ratio of the first rate to the last, at least 1. Default 10,000. */
-  readonly finalDivisor?: number;
+  readonly finalDivisor?: number | undefined;
   /** Shape of the rise and of the fall. Default `"cosine"`. */
-  readonly arms?: "cosine" | "linear";
+  readonly arms?: "cosine" | "linear" | undefined;
   /**
    * Whether the fall has two phases: first to the initial rate in as many steps as the rise took, then to the last
    * rate. It needs a `riseFraction` of at most 0.5. Default false.
    */
-  readonly threePhase?: boolean;
+  readonly threePhase?: boolean | undefined;
   /**
    * Whether the schedule has a `momentum(step)`, which falls while the rate rises and rises while it falls. Default
    * false for {@link oneCycle}, true for {@link oneCycleMomentum}.
    */
-  readonly cycleMomentum?: boolean;
+  readonly cycleMomentum?: boolean | undefined;
   /** Momentum at the highest rate, from 0 to below 1. Default 0.85. */
-  readonly minMomentum?: number;
+  readonly minMomentum?: number | undefined;
   /** Momentum at the first and last step, from `minMomentum` to below 1. Default 0.95. */
-  readonly maxMomentum?: number;
+  readonly maxMomentum?: number | undefined;
 }
 
 /**

@@ -9,14 +9,14 @@ import type { Schedule } from "./schedule.js";
 /** Options of {@link uba}. */
 export interface UbaOptions extends Omit<CommonOptions, "maxLr"> {
   /** Highest learning rate, above 0. Optional if every phase has its own; it is then the largest of them. */
-  readonly maxLr?: number;
+  readonly maxLr?: number | undefined;
   /**
    * Shape parameter φ, above 0: with a larger φ the rate decays sooner. Default 2, which gives the cosine schedule at
    * half steps. This is a neutral choice and not a recommendation of the paper.
    */
-  readonly phi?: number;
+  readonly phi?: number | undefined;
   /** Consecutive decays. Their `iterations` must add up to `budget − warmup − hold`. Default: one phase. */
-  readonly phases?: readonly UbaPhase[];
+  readonly phases?: readonly UbaPhase[] | undefined;
 }
 
 /** One phase of {@link uba}. An option that it leaves out has the value of the schedule's own option. */

@@ -7,18 +7,18 @@ import type { Schedule } from "./schedule.js";
 /** Options of {@link warmupStableDecay}. */
 export interface WarmupStableDecayOptions extends RateOptions {
   /** Steps of linear rise at the start, at least 0. Default 1 % of the budget, a round figure and not from a paper. */
-  readonly riseSteps?: number;
+  readonly riseSteps?: number | undefined;
   /** Steps of cooldown at the end, at least 0. Default 20 % of the budget (Hägele et al.). */
-  readonly cooldownSteps?: number;
+  readonly cooldownSteps?: number | undefined;
   /** Shape of the cooldown. Default `"linear"`. */
-  readonly cooldown?: "linear" | "sqrt" | "exponential";
+  readonly cooldown?: "linear" | "sqrt" | "exponential" | undefined;
   /**
    * Fraction of `maxLr − minLr` that is left at the end of an exponential cooldown, above 0 and below 1. Default 0.1.
    * Hu et al. write the same curve with a half-life.
    */
-  readonly cooldownFactor?: number;
+  readonly cooldownFactor?: number | undefined;
   /** Which steps the warm-up and the decay count; see {@link Convention}. Default `"stepsize"`. */
-  readonly convention?: Convention;
+  readonly convention?: Convention | undefined;
 }
 
 /**

@@ -115,7 +115,7 @@ class Engine {
 
   async #make(run: PlannedRun): Promise<RunRecord> {
     const { folder, device, threads, checkpointEvery = 60, signal, version, listener } = this.#options;
-    this.#device ??= await openDevice(device, threads === undefined ? {} : { threads });
+    this.#device ??= await openDevice(device, { threads });
     const { task, fingerprint } = valueAt(this.#tasks, run.cell.data.name);
     const environment: RunEnvironment = {
       task,

@@ -269,9 +269,9 @@ export function run(operation: string, inputs: readonly Tensor[], attributes?: A
 /** Options of {@link tensor}. `D` is the type of the elements. */
 export interface TensorOptions<D extends DataType = DataType> {
   /** Type of the elements. Default: the type of the typed array, else `"float32"`. */
-  readonly dtype?: D;
+  readonly dtype?: D | undefined;
   /** Whether `backward()` computes a gradient of the tensor. Default false. */
-  readonly requiresGrad?: boolean;
+  readonly requiresGrad?: boolean | undefined;
 }
 
 const tensorNames = optionNames<TensorOptions>({ dtype: true, requiresGrad: true });

@@ -148,8 +148,12 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
           const outputs = model.forward(prepare(x));
           const value = weighed(lossOf(loss, outputs, y), y);
           const { sum, weight, ignoreIndex } = value.totals;
-          const options = ignoreIndex === undefined ? {} : { ignoreIndex };
-          return { value, sum, weight, ...(y.dtype === "int32" && { correct: correctCount(outputs, y, options) }) };
+          return {
+            value,
+            sum,
+            weight,
+            ...(y.dtype === "int32" && { correct: correctCount(outputs, y, { ignoreIndex }) }),
+          };
         }),
       );
       const ignored = results.value.totals?.ignoreIndex ?? ignoredLabel;

@@ -29,7 +29,7 @@ export interface HuggingFaceOptions {
   /** Device for the model. */
   readonly device: Device;
   /** Storage precision of weights and activations. Default `"float32"`. */
-  readonly precision?: Precision;
+  readonly precision?: Precision | undefined;
 }
 
 const names = optionNames<HuggingFaceOptions>({ device: true, precision: true });

@@ -19,7 +19,7 @@ export interface LoadModelOptions {
    */
   readonly build?: () => Module;
   /** Storage precision of the loaded model. Default: the one that it was trained in. */
-  readonly precision?: Precision;
+  readonly precision?: Precision | undefined;
 }
 
 const loadNames = optionNames<LoadModelOptions>({ device: true, build: true, precision: true });

@@ -18,7 +18,7 @@ export interface TorchStateOptions {
    * Number of steps so far, and of updates of each parameter that has a state. Default: the largest `step` in the file,
    * and each parameter's own `step`. Required for SGD, whose state has no `step`.
    */
-  readonly steps?: number;
+  readonly steps?: number | undefined;
 }
 
 const names = optionNames<TorchStateOptions>({ steps: true });

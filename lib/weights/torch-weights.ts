@@ -19,7 +19,7 @@ export interface WeightsOptions {
    * What to do with the last layer: `"load"` loads it, and `"skip"` keeps the model's, whatever the file contains. Use
    * `"skip"` to continue from weights that were trained for other classes. Default `"load"`.
    */
-  readonly classifier?: "load" | "skip";
+  readonly classifier?: "load" | "skip" | undefined;
 }
 
 const weightsNames = optionNames<WeightsOptions>({ classifier: true });

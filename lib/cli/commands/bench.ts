@@ -161,7 +161,7 @@ async function* measureAll(plan: Plan, interrupts: Interrupts, progress: BenchPr
   const { foundTorch, baselines, rounds } = plan;
   let done = 0;
   for (const threads of plan.threads) {
-    const device = await openDevice(plan.device, threads === undefined ? {} : { threads });
+    const device = await openDevice(plan.device, { threads });
     const torch = TorchPeer.start(threads ?? Number(device.describe()["threads"] ?? 1), foundTorch);
     try {
       for (const setting of plan.settings)

@@ -113,7 +113,7 @@ async function openTrained(checkpoint: string, options: SubjectOptions): Promise
 async function openFresh(name: string, options: SubjectOptions): Promise<Subject> {
   const { data = "mnist", batch, seed, device: deviceName, threads } = options;
   const task = await readTask({ ...options, data });
-  const device: Device = await openDevice(deviceName, threads === undefined ? {} : { threads });
+  const device: Device = await openDevice(deviceName, { threads });
   try {
     const config = task.modelConfig(name);
     const model = models.create(config, { device, seed });

@@ -197,7 +197,7 @@ function withAdvice(error: unknown): unknown {
 async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): Promise<void> {
   const { weights, classifier } = settings;
   if (weights === undefined) return;
-  await loadWeights(model, weights, classifier === undefined ? {} : { classifier });
+  await loadWeights(model, weights, { classifier });
   tell(`starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`);
 }
 

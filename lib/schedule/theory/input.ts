@@ -17,9 +17,9 @@ export interface ProblemOptions {
   /** Number of steps: a positive integer. */
   readonly budget: number;
   /** Upper bound of the learning rates, above 0. Default: no bound. */
-  readonly maxLr?: number;
+  readonly maxLr?: number | undefined;
   /** Lower bound of the learning rates, from 0 to `maxLr`. Default 0. */
-  readonly minLr?: number;
+  readonly minLr?: number | undefined;
 }
 
 /** {@link ProblemOptions}, checked and with all defaults. */

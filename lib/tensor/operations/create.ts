@@ -71,23 +71,23 @@ export interface RandomOptions {
   /** Seed: a safe integer ≥ 0. */
   readonly seed: number;
   /** Index of a stream of the seed: a safe integer ≥ 0. Streams are independent. Default 0. */
-  readonly stream?: number;
+  readonly stream?: number | undefined;
 }
 
 /** Options of {@link uniform}. */
 export interface UniformOptions extends RandomOptions {
   /** Lower end of the range, which is included. Default 0. */
-  readonly low?: number;
+  readonly low?: number | undefined;
   /** Upper end of the range, which is excluded. Default 1. */
-  readonly high?: number;
+  readonly high?: number | undefined;
 }
 
 /** Options of {@link normal}. */
 export interface NormalOptions extends RandomOptions {
   /** Mean of the distribution. Default 0. */
-  readonly mean?: number;
+  readonly mean?: number | undefined;
   /** Standard deviation. Default 1. */
-  readonly deviation?: number;
+  readonly deviation?: number | undefined;
 }
 
 const randomNames = optionNames<RandomOptions>({ seed: true, stream: true });

@@ -191,12 +191,12 @@ export interface DropoutOptions {
   /** Seed: a safe integer ≥ 0. */
   readonly seed: number;
   /** Index of a stream of the seed: a safe integer ≥ 0. Default 0. */
-  readonly stream?: number;
+  readonly stream?: number | undefined;
   /**
    * Number on the device that is added to the stream: a whole number, as a float32 tensor of shape []. A capture uses
    * it to count its calls. A negative number, NaN, and a number of 2^63 or more add 0. Default: nothing is added.
    */
-  readonly calls?: Tensor;
+  readonly calls?: Tensor | undefined;
 }
 
 const dropoutNames = optionNames<DropoutOptions>({ probability: true, seed: true, stream: true, calls: true });

@@ -13,9 +13,9 @@ function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean)
 /** Options of {@link matmul}. */
 export interface MatmulOptions {
   /** Whether `a` is stored transposed, as [k, m]. Default false. */
-  readonly transposeA?: boolean;
+  readonly transposeA?: boolean | undefined;
   /** Whether `b` is stored transposed, as [n, k]. Default false. */
-  readonly transposeB?: boolean;
+  readonly transposeB?: boolean | undefined;
 }
 
 const matmulNames = optionNames<MatmulOptions>({ transposeA: true, transposeB: true });
@@ -122,9 +122,9 @@ function product2d<D extends DataType>(
 /** Options of {@link conv2d}. */
 export interface ConvolutionOptions {
   /** Stride in both directions. Default 1. */
-  readonly stride?: number;
+  readonly stride?: number | undefined;
   /** Number of zeros on each side of the image. Default 0. */
-  readonly padding?: number;
+  readonly padding?: number | undefined;
 }
 
 const convolutionNames = optionNames<ConvolutionOptions>({ stride: true, padding: true });

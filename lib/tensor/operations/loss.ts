@@ -41,15 +41,15 @@ export function checkReduction(reduction: unknown): void {
 /** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions {
   /** Label smoothing s: the share of the target that is spread evenly over all classes, from 0 to 1. Default 0. */
-  readonly smoothing?: number;
+  readonly smoothing?: number | undefined;
   /** Label of rows that are ignored: they do not count in the loss and get no gradient. Default −100. */
-  readonly ignoreIndex?: number;
+  readonly ignoreIndex?: number | undefined;
   /** Weights of the classes, float32 [classes]. Default: all 1. */
   readonly classWeights?: Tensor | undefined;
   /** Weights of the rows, float32, with the shape of the labels. A row with weight 0 does not count. Default: all 1. */
   readonly itemWeights?: Tensor | undefined;
   /** Reduction of the rows' losses. Default `"mean"`. */
-  readonly reduction?: Reduction;
+  readonly reduction?: Reduction | undefined;
 }
 
 const crossEntropyNames = optionNames<CrossEntropyOptions>({
@@ -126,7 +126,7 @@ export interface BinaryCrossEntropyOptions {
    */
   readonly weights?: Tensor | undefined;
   /** Reduction of the elements' losses. Default `"mean"`. */
-  readonly reduction?: Reduction;
+  readonly reduction?: Reduction | undefined;
 }
 
 const binaryCrossEntropyNames = optionNames<BinaryCrossEntropyOptions>({
@@ -175,7 +175,7 @@ export function binaryCrossEntropy(
 /** Options of {@link correctCount}. */
 export interface CorrectCountOptions {
   /** Label of rows that are not counted. Default −100. */
-  readonly ignoreIndex?: number;
+  readonly ignoreIndex?: number | undefined;
 }
 
 const correctCountNames = optionNames<CorrectCountOptions>({ ignoreIndex: true });

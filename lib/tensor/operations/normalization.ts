@@ -21,7 +21,7 @@ export interface BatchNormState {
 /** Options of {@link batchNormInference}. */
 export interface BatchNormOptions {
   /** Number that is added to the variance. Default 1e-5. */
-  readonly epsilon?: number;
+  readonly epsilon?: number | undefined;
   /** Function that is applied to the result in the same pass. Default: none. */
   readonly activation?: "relu" | undefined;
 }
@@ -29,7 +29,7 @@ export interface BatchNormOptions {
 /** Options of {@link batchNorm}. */
 export interface BatchNormTrainingOptions extends BatchNormOptions {
   /** Step of the running statistics towards those of the batch, from 0 to 1. Default 0.1. */
-  readonly momentum?: number;
+  readonly momentum?: number | undefined;
 }
 
 const batchNormNames = optionNames<BatchNormOptions>({ epsilon: true, activation: true });
@@ -104,7 +104,7 @@ export function batchNormInference<D extends DataType>(
 /** Options of {@link layerNorm} and {@link rmsNorm}. */
 export interface RowNormOptions {
   /** Number that is added to the variance, or to the mean square. Default 1e-5. */
-  readonly epsilon?: number;
+  readonly epsilon?: number | undefined;
 }
 
 const rowNormNames = optionNames<RowNormOptions>({ epsilon: true });

@@ -8,9 +8,9 @@ export interface PoolingOptions {
   /** Height and width of the window. */
   readonly size: number;
   /** Stride in both directions. Default: the size, so that windows do not overlap. */
-  readonly stride?: number;
+  readonly stride?: number | undefined;
   /** Padding on each side of the image, at most half of the window. Default 0. */
-  readonly padding?: number;
+  readonly padding?: number | undefined;
 }
 
 /** @internal The names of the pooling options. The layers use them too. */

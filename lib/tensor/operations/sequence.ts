@@ -22,7 +22,7 @@ export function embedding<D extends DataType>(ids: Tensor, table: Tensor<D>): Te
 /** Options of {@link rotary}. */
 export interface RotaryOptions {
   /** Base of the angles. Default 10,000. */
-  readonly base?: number;
+  readonly base?: number | undefined;
 }
 
 const rotaryNames = optionNames<RotaryOptions>({ base: true });
@@ -48,7 +48,7 @@ export function rotary<D extends DataType>(x: Tensor<D>, options: RotaryOptions 
 /** Options of {@link causalAttention}. */
 export interface AttentionOptions {
   /** Factor of the products of queries and keys. Default 1/√size. */
-  readonly scale?: number;
+  readonly scale?: number | undefined;
 }
 
 const attentionNames = optionNames<AttentionOptions>({ scale: true });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Resolved } from "#lib/options.js";
 import { tabulate, uba } from "#lib/schedule/index.js";
 import { type Minimax, minimax, type ProblemOptions, worstCase } from "#lib/schedule/theory/index.js";
 import { ubaHighestPoint } from "#lib/schedule/theory/uba-product.js";
@@ -184,7 +185,7 @@ describe("the min-max steps under bounds", () => {
         const solved = minimax(options);
         const longer = minimax({ ...options, budget: options.budget + 1 });
         if ((options.minLr ?? 0) * options.curvature[1] <= 2) expect(longer.value).toBeLessThan(solved.value + 1e-10);
-        const { curvature, maxLr, minLr = 0 } = options as Required<ProblemOptions>;
+        const { curvature, maxLr, minLr = 0 } = options as Resolved<ProblemOptions>;
         const scaled = minimax({
           ...options,
           curvature: [curvature[0] * scale, curvature[1] * scale],
