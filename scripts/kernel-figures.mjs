@@ -4,7 +4,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./gyp.mjs";
 import { families } from "./kernel-costs.mjs";
-import { architectures, flags, kernelsOf, occupancy, run } from "./kernel-report.mjs";
+import { architectures, kernelsOf, occupancy } from "./kernel-report.mjs";
+import { flags, run } from "./nvcc.mjs";
 
 const results = "bench/results/kernels-static.json";
 const rules = ["Sgd", "SgdMomentum", "Adam", "AdamAmsgrad", "Lion"];
@@ -14,7 +15,7 @@ const moments = { Sgd: 0, SgdMomentum: 1, Adam: 2, AdamAmsgrad: 3, Lion: 1 };
 function measure({ source, kernels: costs }) {
   const found = new Map();
   for (const architecture of architectures)
-    for (const { kernel, mangled, threads, ...report } of kernelsOf(`native/cuda/${source}`, architecture)) {
+    for (const { kernel, mangled, threads, loops: _, ...report } of kernelsOf(`native/cuda/${source}`, architecture)) {
       const entry = found.get(mangled) ?? { source, kernel, threads };
       const shared = sharedOf(kernel, costs);
       const sizes = { threads, registers: report.registers, sharedBytes: report.sharedBytes + shared };

@@ -9,6 +9,14 @@ export interface KernelReport {
   readonly sharedBytes: number;
   /** The largest number of bytes that one instruction loads from or stores to global memory. */
   readonly widestAccess: number;
+  /** The loops of the machine code, inner loops before the loops around them (machine-code.mjs). */
+  readonly loops: readonly Loop[];
+}
+/** The instructions of a loop. Those of inner loops are counted too. */
+export interface Loop {
+  readonly instructions: number;
+  /** How often each instruction occurs, by name and size of the access: `HMMA`, `LDG.128`. */
+  readonly counts: Readonly<Record<string, number>>;
 }
 export const architectures: readonly string[];
 export function kernelsOf(source: string, architecture: string): KernelReport[];

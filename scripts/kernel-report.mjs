@@ -1,10 +1,11 @@
-// nvcc's report on the kernels of a source: registers, spills, shared memory, and the occupancy of a multiprocessor.
+// nvcc's report on the kernels of a source: registers, spills, shared memory, the occupancy of a multiprocessor, and the
+// instructions of each loop.
 //
 //   node scripts/kernel-report.mjs
 //
 // makes the reports that the tests read, two at a time. A report is kept in node_modules/.stepsize/kernels/ until a
 // source, the compiler or a flag changes.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -19,9 +20,8 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { filesUnder, fingerprint } from "./fingerprint.mjs";
 import { root } from "./gyp.mjs";
-
-// The same flags as in CMakeLists.txt.
-export const flags = ["-std=c++17", "-O3", "-fmad=false"];
+import { countByName, kernelsIn, loopsOf } from "./machine-code.mjs";
+import { flags, run } from "./nvcc.mjs";
 
 // Limits of a multiprocessor, from NVIDIA's CUDA C++ Programming Guide, "Technical Specifications per Compute
 // Capability".
@@ -35,16 +35,6 @@ const warp = 32;
 const registerPiece = 256;
 const sharedPiece = 128;
 const sharedOfBlock = 1024;
-
-export function run(command, ...args) {
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? stderr}`);
-  return `${stdout}${stderr}`;
-}
 
 /** Occupancy: the fraction of a multiprocessor's threads that blocks of this size can fill. */
 export function occupancy(architecture, { threads, registers, sharedBytes }) {
@@ -77,7 +67,12 @@ const kept = join(root, "node_modules", ".stepsize", "kernels");
 
 /** The path of a report. Its name contains a fingerprint of everything that the report depends on. */
 function pathOf(source, architecture) {
-  const files = [source, import.meta.filename, ...filesUnder("native", /\.(h|cuh|cu)$/)];
+  const files = [
+    source,
+    "scripts/kernel-report.mjs",
+    "scripts/machine-code.mjs",
+    ...filesUnder("native", /\.(h|cuh|cu)$/),
+  ];
   const key = fingerprint(files, architecture, flags, run("nvcc", "--version")).slice(0, 24);
   return join(kept, `${basename(source)}-${architecture}-${key}.json`);
 }
@@ -133,6 +128,7 @@ function compiledKernels(source, architecture) {
         .map((body) => [body.match(/^\w+/)[0], widestAccess(body)]),
     );
     const parts = report.split("Compiling entry function").slice(1);
+    const machineCode = kernelsIn(readFileSync(output));
     const mangled = parts.map((part) => part.match(/'(\w+)'/)[1]);
     const names = run("c++filt", ...mangled)
       .trimEnd()
@@ -148,6 +144,10 @@ function compiledKernels(source, architecture) {
         spilledBytes: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
         sharedBytes: number(/(\d+) bytes smem/),
         widestAccess: widest.get(mangled[i]),
+        loops: loopsOf(machineCode.get(mangled[i])).map((loop) => ({
+          instructions: loop.length,
+          counts: countByName(loop),
+        })),
       };
     });
   } finally {

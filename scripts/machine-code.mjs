@@ -7,101 +7,33 @@
 //
 // An instruction has 128 bits. Bits 0 to 8 are the operation, 9 to 11 the form of the operands, 12 to 15 the
 // predicate that guards it. Bits 73 to 75 are the size of a memory access. The target of a branch is relative to the
-// next instruction and counts words of 4 bytes: bits 34 to 81, and since sm_90 bits 16 to 23 below them. NVIDIA publishes the names of the instructions (CUDA Binary Utilities, "Instruction
-// Set Reference") but not the encoding. The open-source compiler of Mesa (NAK) documents the same numbers.
+// next instruction and counts words of 4 bytes: bits 34 to 81, and since sm_90 bits 16 to 23 below them. NVIDIA
+// publishes the names of the instructions (CUDA Binary Utilities, "Instruction Set Reference") but not the encoding. The
+// open-source compiler of Mesa (NAK) documents the same numbers.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { flags, run } from "./kernel-report.mjs";
+import { flags, run } from "./nvcc.mjs";
 
 const instructionBytes = 16;
 const instructionWords = 4;
-const names = {
-  2: "MOV",
-  3: "P2R",
-  4: "R2P",
-  5: "CS2R",
-  6: "VOTE",
-  7: "SEL",
-  8: "FSEL",
-  9: "FMNMX",
-  11: "FSETP",
-  12: "ISETP",
-  16: "IADD3",
-  17: "LEA",
-  18: "LOP3",
-  22: "PRMT",
-  23: "IMNMX",
-  25: "SHF",
-  28: "PLOP3",
-  32: "FMUL",
-  33: "FADD",
-  35: "FFMA",
-  36: "IMAD",
-  37: "IMAD.WIDE",
-  39: "IMAD.HI",
-  40: "DMUL",
-  41: "DADD",
-  42: "DSETP",
-  43: "DFMA",
-  54: "VIADD",
-  59: "LDSM",
-  60: "HMMA",
-  62: "F2FP",
-  72: "VIMNMX",
-  130: "UMOV",
-  140: "UISETP",
-  144: "UIADD3",
-  145: "ULEA",
-  146: "ULOP3",
-  153: "USHF",
-  164: "UIMAD",
-  165: "UIMAD.WIDE",
-  185: "ULDC",
-  202: "R2UR",
-  256: "FLO",
-  257: "BREV",
-  258: "FCHK",
-  260: "F2F",
-  261: "F2I",
-  262: "I2F",
-  264: "MUFU",
-  265: "POPC",
-  272: "F2F.64",
-  273: "F2I.64",
-  274: "I2F.64",
-  280: "NOP",
-  281: "S2R",
-  282: "DEPBAR",
-  285: "BAR",
-  321: "BSYNC",
-  323: "CALL",
-  324: "CALL",
-  325: "BSSY",
-  326: "YIELD",
-  327: "BRA",
-  328: "WARPSYNC",
-  329: "BRX",
-  333: "EXIT",
-  336: "RET",
-  384: "LD",
-  385: "LDG",
-  386: "LDC",
-  387: "LDL",
-  388: "LDS",
-  389: "ST",
-  390: "STG",
-  391: "STL",
-  392: "STS",
-  393: "SHFL",
-  396: "ATOMS",
-  398: "RED",
-  402: "MEMBAR",
-  424: "ATOMG",
-  430: "LDGDEPBAR",
-  431: "LDGDEPBAR",
-  451: "S2UR",
-};
+const names = new Map(
+  `
+  002 MOV, 003 P2R, 004 R2P, 005 CS2R, 006 VOTE, 007 SEL, 008 FSEL, 009 FMNMX, 00b FSETP, 00c ISETP, 010 IADD3,
+  011 LEA, 012 LOP3, 016 PRMT, 017 IMNMX, 019 SHF, 01c PLOP3, 020 FMUL, 021 FADD, 023 FFMA, 024 IMAD,
+  025 IMAD.WIDE, 027 IMAD.HI, 028 DMUL, 029 DADD, 02a DSETP, 02b DFMA, 036 VIADD, 03b LDSM, 03c HMMA, 03e F2FP,
+  048 VIMNMX, 082 UMOV, 08c UISETP, 090 UIADD3, 091 ULEA, 092 ULOP3, 099 USHF, 0a4 UIMAD, 0a5 UIMAD.WIDE,
+  0b9 ULDC, 0ca R2UR, 100 FLO, 101 BREV, 102 FCHK, 104 F2F, 105 F2I, 106 I2F, 108 MUFU, 109 POPC, 110 F2F.64,
+  111 F2I.64, 112 I2F.64, 118 NOP, 119 S2R, 11a DEPBAR, 11d BAR, 141 BSYNC, 143 CALL, 144 CALL, 145 BSSY,
+  146 YIELD, 147 BRA, 148 WARPSYNC, 149 BRX, 14d EXIT, 150 RET, 180 LD, 181 LDG, 182 LDC, 183 LDL, 184 LDS,
+  185 ST, 186 STG, 187 STL, 188 STS, 189 SHFL, 18c ATOMS, 18e RED, 192 MEMBAR, 1a8 ATOMG, 1ae LDGDEPBAR,
+  1af LDGDEPBAR, 1c3 S2UR
+`
+    .trim()
+    .split(/,\s*/)
+    .map((entry) => entry.split(" "))
+    .map(([number, name]) => [Number.parseInt(number, 16), name]),
+);
 // With this form of operands, LDGSTS has the number of LDGDEPBAR.
 const copyToShared = 0xfae;
 const accessSizes = ["U8", "S8", "U16", "S16", "32", "64", "128", "128"];
@@ -112,7 +44,7 @@ const alwaysTrue = 7;
 
 function decode(low, high, at, architecture) {
   const opcode = Number(low & 0xfffn);
-  const name = opcode === copyToShared ? "LDGSTS" : (names[opcode & 0x1ff] ?? `0x${opcode.toString(16)}`);
+  const name = opcode === copyToShared ? "LDGSTS" : (names.get(opcode & 0x1ff) ?? `0x${opcode.toString(16)}`);
   const size = accesses.has(name) ? accessSizes[Number((high >> 9n) & 7n)] : undefined;
   const guard = Number((low >> 12n) & 15n);
   const instruction = { at, name, ...(size && { size }), isConditional: guard !== alwaysTrue };
