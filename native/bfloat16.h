@@ -5,6 +5,10 @@
 #include <cstdint>
 
 #include "host_device.h"
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#endif
+
 namespace stepsize {
 
 // A bfloat16 as it is stored.
@@ -38,9 +42,13 @@ STEPSIZE_HOST_DEVICE BFloat16 roundedUpBy(float value, uint32_t addend) {
   return {static_cast<uint16_t>(isNan ? 0x7fffu : (bits + addend) >> 16)};
 }
 
-// Rounds to nearest, ties to even.
+// Rounds to nearest, ties to even. Every NaN becomes 0x7fff, the NaN of CUDA's instruction.
 STEPSIZE_HOST_DEVICE BFloat16 toBFloat16(float value) {
+#if defined(__CUDA_ARCH__)
+  return {__bfloat16_as_ushort(__float2bfloat16_rn(value))};
+#else
   return roundedUpBy(value, 0x7fffu + (bitsOfFloat(value) >> 16 & 1u));
+#endif
 }
 
 // Rounds up or down at random, with probabilities such that the expected result is `value`. `random` holds 16 random

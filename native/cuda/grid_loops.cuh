@@ -52,13 +52,10 @@ __device__ __forceinline__ void loadGroup(const T* from, bool aligned, int eleme
 }
 template <class T>
 __device__ __forceinline__ void storeGroup(T* to, bool aligned, int elements, const float (&x)[4]) {
-  T rounded[4];
-#pragma unroll
-  for (int j = 0; j < 4; j++) rounded[j] = castElement<T>(x[j]);
-  if (elements == 4) return store(to, aligned, rounded);
+  if (aligned && elements == 4) return storeAligned(to, x);
 #pragma unroll
   for (int j = 0; j < 4; j++)
-    if (j < elements) to[j] = rounded[j];
+    if (j < elements) to[j] = castElement<T>(x[j]);
 }
 
 // The same for elements of any type, without conversion.

@@ -117,11 +117,6 @@ __device__ __forceinline__ void multiplyAdd(float (&c0)[4], float (&c1)[4], cons
   multiplyAdd(c1, a, upper);
 }
 
-// Two numbers as bfloat16 in one word.
-__device__ __forceinline__ uint32_t roundedPair(float lower, float upper) {
-  return asWord(toBFloat16(lower), toBFloat16(upper));
-}
-
 // Rounds 16 × 16 sums and makes them the first operand of another product.
 __device__ __forceinline__ void asFirstOperand(const float (&sums)[2][4], uint32_t (&a)[4]) {
 #pragma unroll

@@ -45,6 +45,13 @@ __device__ __forceinline__ float upperHalf(unsigned word) { return floatOfBits(w
 __device__ __forceinline__ unsigned asWord(BFloat16 lower, BFloat16 upper) {
   return static_cast<unsigned>(lower.bits) | static_cast<unsigned>(upper.bits) << 16;
 }
+// Two floats rounded by one instruction (cvt.rn.bf16x2.f32). The bits are those of toBFloat16 for every value.
+__device__ __forceinline__ unsigned roundedPair(float lower, float upper) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(lower, upper);
+  unsigned word = 0;
+  __builtin_memcpy(&word, &pair, sizeof word);
+  return word;
+}
 
 __device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[4]) {
   const uint2 words = *reinterpret_cast<const uint2*>(from);
@@ -71,6 +78,16 @@ __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[4
 __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[8]) {
   __stcg(reinterpret_cast<uint4*>(to),
          make_uint4(asWord(x[0], x[1]), asWord(x[2], x[3]), asWord(x[4], x[5]), asWord(x[6], x[7])));
+}
+
+// Rounds and stores.
+__device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[4]) {
+  __stcg(reinterpret_cast<uint2*>(to), make_uint2(roundedPair(x[0], x[1]), roundedPair(x[2], x[3])));
+}
+
+__device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[8]) {
+  __stcg(reinterpret_cast<uint4*>(to), make_uint4(roundedPair(x[0], x[1]), roundedPair(x[2], x[3]),
+                                                  roundedPair(x[4], x[5]), roundedPair(x[6], x[7])));
 }
 
 template <class T, int Count>

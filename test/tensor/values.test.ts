@@ -121,6 +121,23 @@ await onEveryDevice("special values", (device) => {
       expect(await t.tensor(device, [-2.5], undefined, { dtype: "bfloat16" }).item()).toBe(-2.5);
     });
 
+    it("round every float32 next to the boundary of two bfloat16 as integers do", async () => {
+      // All upper halves, and lower halves around a tie. A group of eight is rounded in pairs, the last seven are not.
+      const lower = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff];
+      const words = Uint32Array.from({ length: 0x10000 * lower.length - 1 }, (_, i) => {
+        const upper = Math.floor(i / lower.length);
+        return ((upper << 16) | lower[i % lower.length]!) >>> 0;
+      });
+      const expected = Uint16Array.from(words, (word) => {
+        const isNan = (word & 0x7fffffff) > 0x7f800000;
+        return isNan ? 0x7fff : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+      });
+      const x = t.tensor(device, new Float32Array(words.buffer));
+      const rounded = await x.cast("bfloat16").read();
+      const wrong = expected.findIndex((bits, i) => bits !== rounded[i]);
+      expect(`${wrong}: ${rounded[wrong]}`).toBe("-1: undefined");
+    });
+
     it("copy bits between shapes of equal size", async () => {
       const to = t.zeros(device, [2, 3]);
       t.copy(to, of(1, -0, nan, 4, 5, 6));
