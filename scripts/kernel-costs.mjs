@@ -119,7 +119,9 @@ export const families = [
     kernels: {
       embeddingKernel: { element: "output", bytes: 8, flops: 0 },
       sortIdsKernel: { element: "id", bytes: 12, flops: "55 comparisons" },
+      mergeIdsKernel: { element: "id and launch", bytes: 16, flops: "15 binary searches" },
       embeddingGradientKernel: { element: "input", bytes: 4, flops: 1 },
+      addEmbeddingPartsKernel: { element: "partial sum", bytes: 4, flops: 1 },
       rotaryKernel: { element: "element", bytes: 8, flops: "3, and 3 in double" },
     },
   },

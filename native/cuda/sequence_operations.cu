@@ -1,5 +1,6 @@
 // Launches the kernels of embedding and rotary positions.
 #include <cmath>
+#include <utility>
 
 #include "embedding.cuh"
 #include "launch_support.h"
@@ -26,14 +27,29 @@ void embeddingGradient(CudaDevice& device, const Record& record) {
   check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.bytes()), device.stream()), "embeddingGradient");
   const int64_t count = ids.elements();
   if (count == 0) return;
-  const int64_t chunks = ceilDivide(index(count, "ids"), kIdChunk);
-  const DeviceMemory scratch = device.scratch(static_cast<size_t>(chunks) * kIdChunk * sizeof(IdKey));
-  auto* keys = static_cast<IdKey*>(scratch.get());
-  launch(sortIdsKernel, static_cast<unsigned>(chunks), kIdChunk / 2, 0, device.stream(), ids.as<const int32_t>(), keys,
-         count);
-  launch(embeddingGradientKernel<T>, blocksFor(device, chunks * kIdChunk), kEmbeddingThreads, 0, device.stream(), keys,
-         input(record, 1).as<T>(), out.as<T>(), chunks, index(out.shape[0], "rows of a table"),
-         index(out.shape[1], "columns"));
+  const int64_t keyCount = ceilDivide(index(count, "ids"), kIdChunk) * kIdChunk;
+  const int64_t parts = ceilDivide(count, kEmbeddingPart);
+  const int64_t rows = index(out.shape[0], "rows of a table");
+  const int width = index(out.shape[1], "columns");
+  const size_t keyBytes = static_cast<size_t>(keyCount) * sizeof(IdKey);
+  const DeviceMemory memory = device.scratch(2 * keyBytes);
+  const DeviceMemory sums = device.scratch(static_cast<size_t>(2 * parts * width) * sizeof(float));
+  auto* keys = static_cast<IdKey*>(memory.get());
+  IdKey* others = keys + keyCount;
+  auto* partials = static_cast<float*>(sums.get());
+  launch(sortIdsKernel, static_cast<unsigned>(keyCount / kIdChunk), kIdChunk / 2, 0, device.stream(),
+         ids.as<const int32_t>(), keys, count);
+  for (int64_t length = kIdChunk; length < keyCount; length *= kIdRuns) {
+    launch(mergeIdsKernel, blocksFor(device, keyCount, kMergeIdsThreads), kMergeIdsThreads, 0, device.stream(), keys,
+           others, keyCount, length);
+    std::swap(keys, others);
+  }
+  launch(embeddingGradientKernel<T>, blocksFor(device, parts * ceilDivide(width, 4 * kEmbeddingThreads)),
+         kEmbeddingThreads, 0, device.stream(), keys, input(record, 1).as<T>(), out.as<T>(), partials, parts, rows,
+         width);
+  if (parts > 1)
+    launch(addEmbeddingPartsKernel<T>, blocksFor(device, (parts - 1) * ceilDivide(width, 4 * kMergeLanes)),
+           kMergeThreads, 0, device.stream(), keys, partials, out.as<T>(), parts, rows, width);
 }
 
 template <class T>

@@ -3,6 +3,8 @@
 // shapes in general.
 #define STEPSIZE_TEST_MAIN
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "../../native/cuda/batch_norm.cuh"
 #include "../../native/cuda/embedding.cuh"
@@ -285,23 +287,39 @@ STEPSIZE_TEST(statisticsOfABatch) {
             [&](size_t c) { return 0.75 + 0.25 * statistics(c, 0, rows).second / (rows - 1); });
 }
 
+// Launches the kernels of the embedding gradient as sequence_operations.cu does, but with few blocks.
+template <class T>
+void embeddingGradient(const std::vector<int32_t>& ids, Buffer<T>& gradient, Buffer<T>& out, int64_t rows, int width,
+                       unsigned blocks = 3) {
+  const int64_t count = static_cast<int64_t>(ids.size()), parts = (count + kEmbeddingPart - 1) / kEmbeddingPart;
+  const int64_t chunks = (count + kIdChunk - 1) / kIdChunk, keyCount = chunks * kIdChunk;
+  Buffer<int32_t> in(ids);
+  Buffer<IdKey> sorted(static_cast<size_t>(keyCount)), merged(static_cast<size_t>(keyCount));
+  Buffer<float> partials(static_cast<size_t>(2 * parts * width));
+  IdKey *keys = sorted.data(), *others = merged.data();
+  launch(sortIdsKernel, static_cast<unsigned>(chunks), kIdChunk / 2, 0, nullptr, in.data(), keys, count);
+  for (int64_t length = kIdChunk; length < keyCount; length *= kIdRuns) {
+    launch(mergeIdsKernel, blocks, kMergeIdsThreads, 0, nullptr, keys, others, keyCount, length);
+    std::swap(keys, others);
+  }
+  for (int64_t i = 1; i < keyCount; i++) STEPSIZE_EXPECT(keys[i - 1].bits < keys[i].bits);
+  launch(embeddingGradientKernel<T>, blocks, kEmbeddingThreads, 0, nullptr, keys, gradient.data(), out.data(),
+         partials.data(), parts, rows, width);
+  if (parts > 1)
+    launch(addEmbeddingPartsKernel<T>, blocks, kMergeThreads, 0, nullptr, keys, partials.data(), out.data(), parts,
+           rows, width);
+}
+
 // Compares the gradient of an embedding table of `rows` rows with a plain loop.
 void expectEmbeddingGradient(const std::vector<int32_t>& ids, size_t rows, size_t width) {
-  const size_t count = ids.size();
-  const auto chunks = static_cast<unsigned>((count + kIdChunk - 1) / kIdChunk);
-  const std::vector<float> g = numbers(count * width, 14);
-  Buffer<int32_t> in(ids);
-  Buffer<IdKey> keys(chunks * kIdChunk);
+  const std::vector<float> g = numbers(ids.size() * width, 14);
   Buffer<float> gradient(g), out(std::vector<float>(rows * width));
-  launch(sortIdsKernel, chunks, kIdChunk / 2, 0, nullptr, in.data(), keys.data(), count);
-  launch(embeddingGradientKernel<float>, 7, kEmbeddingThreads, 0, nullptr, keys.data(), gradient.data(), out.data(),
-         int64_t{chunks}, static_cast<int64_t>(rows), static_cast<int>(width));
-  expectAll(out, "a row", [&](size_t at) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-      if (ids[i] == static_cast<int32_t>(at / width)) sum += g[i * width + at % width];
-    return sum;
-  });
+  embeddingGradient(ids, gradient, out, static_cast<int64_t>(rows), static_cast<int>(width));
+  std::vector<double> expected(rows * width);
+  for (size_t i = 0; i < ids.size(); i++)
+    if (ids[i] >= 0 && ids[i] < static_cast<int64_t>(rows))
+      for (size_t j = 0; j < width; j++) expected[static_cast<size_t>(ids[i]) * width + j] += g[i * width + j];
+  expectAll(out, "a row", [&](size_t at) { return expected[at]; });
 }
 
 // The positions fill several chunks. Some ids occur in one chunk only, and some have no row.
@@ -315,21 +333,69 @@ STEPSIZE_TEST(embeddingGradientAddsEachIdOnce) {
   ids[count - 1] = INT32_MAX;
   expectEmbeddingGradient(ids, rows, 6);
 }
-// Full chunks end in an id of a row: at the end of a run, as a single key, or as one run that fills the chunk. There
-// are more columns than a block has threads, and more chunks than a block searches at once.
-STEPSIZE_TEST(embeddingGradientAddsRunsAtTheEndOfAChunk) {
-  std::vector<int32_t> ids(4 * kIdChunk);
-  for (size_t i = 0; i < ids.size(); i++) ids[i] = static_cast<int32_t>(i * i % 7);
-  ids[2 * kIdChunk - 1] = 7;
-  std::fill(ids.begin() + 3 * kIdChunk, ids.end(), 7);
-  expectEmbeddingGradient(ids, 8, 5);
-  expectEmbeddingGradient({1, 1, 0, 1}, 2, 4 * kEmbeddingThreads + 6);
-  // With this many ids the race detector takes 15 seconds, and it would see no accesses that the cases above lack.
-  if (stepsize::emulator::detectsRaces()) return;
-  std::vector<int32_t> rare((kEmbeddingThreads + 2) * kIdChunk, -1);
-  for (const size_t i : {size_t{5}, kEmbeddingThreads * size_t{kIdChunk} - 1, rare.size() - 1}) rare[i] = 3;
-  rare[rare.size() - 2] = 1;
-  expectEmbeddingGradient(rare, 4, 1);
+
+// Parts end at the end of an id, inside an id, and between two ids that begin in earlier parts. Rows are shorter and
+// longer than those that a block takes at once, and aligned or not.
+STEPSIZE_TEST(embeddingGradientAddsPartsOfAnId) {
+  for (const size_t width : {5, 8, 4 * kEmbeddingThreads + 6}) {
+    const auto repeated = [&](const std::vector<size_t>& counts) {
+      std::vector<int32_t> ids;
+      for (size_t id = 0; id < counts.size(); id++) ids.insert(ids.end(), counts[id], static_cast<int32_t>(id));
+      // The positions of an id are not neighbours. None of the numbers of ids below is a multiple of 11.
+      std::vector<int32_t> mixed(ids.size());
+      for (size_t i = 0; i < ids.size(); i++) mixed[i * 11 % ids.size()] = ids[i];
+      expectEmbeddingGradient(mixed, counts.size() + 1, width);
+    };
+    repeated({kEmbeddingPart, kEmbeddingPart, 1});
+    repeated({1, kEmbeddingPart, kEmbeddingPart - 2, kEmbeddingPart + 2, 3});
+    repeated({kEmbeddingPart - 1, 2, 4 * kEmbeddingPart, 0, 1});
+    repeated({3});
+    repeated({kEmbeddingPart});
+    repeated({kEmbeddingPart + 1});
+  }
+}
+
+// All positions have one id. There are more parts than a block adds at once.
+STEPSIZE_TEST(embeddingGradientOfOneIdEverywhere) {
+  expectEmbeddingGradient(std::vector<int32_t>((2 * kMergeRows + 3) * kEmbeddingPart - 9, 1), 3, 6);
+}
+
+// More chunks than one launch merges: 16 and 1 merge to 17, of which the last is not full. The ids of text: the id of
+// rank r has a probability proportional to 1/(r + 2.7).
+STEPSIZE_TEST(embeddingGradientOfIdsOfText) {
+  // With 17 chunks the race detector takes 15 seconds, and it would see no accesses that 3 chunks lack.
+  const size_t count = stepsize::emulator::detectsRaces() ? 3000 : kIdRuns * kIdChunk + 700;
+  constexpr size_t rows = 300;
+  std::vector<double> upTo;
+  for (size_t rank = 0; rank < rows; rank++)
+    upTo.push_back((rank > 0 ? upTo.back() : 0) + 1 / (static_cast<double>(rank) + 2.7));
+  const std::vector<float> random = numbers(count, 15);
+  std::vector<int32_t> ids(count);
+  for (size_t i = 0; i < count; i++) {
+    const double place = (random[i] + 1) / 2 * upTo.back();
+    ids[i] = static_cast<int32_t>(std::upper_bound(upTo.begin(), upTo.end(), place) - upTo.begin());
+  }
+  ids[5] = -1;
+  ids[count - 1] = INT32_MIN;
+  expectEmbeddingGradient(ids, rows, 3);
+}
+
+// The bits of a sum do not depend on the number of blocks. A bfloat16 sum is the float32 sum, rounded once.
+STEPSIZE_TEST(embeddingGradientHasOneOrder) {
+  constexpr size_t count = 3 * kEmbeddingPart + 5, width = 12, rows = 4;
+  std::vector<int32_t> ids(count);
+  for (size_t i = 0; i < count; i++) ids[i] = static_cast<int32_t>(i % 5 == 0 ? 3 : i * i % 3);
+  const auto g = numbersOf<stepsize::BFloat16>(count * width, 16);
+  std::vector<float> widened;
+  for (const stepsize::BFloat16 x : g) widened.push_back(stepsize::toFloat(x));
+  Buffer<stepsize::BFloat16> low(g), lowOut(std::vector<stepsize::BFloat16>(rows * width));
+  Buffer<float> full(widened), fullOut(std::vector<float>(rows * width)), again(std::vector<float>(rows * width));
+  embeddingGradient(ids, low, lowOut, rows, width);
+  embeddingGradient(ids, full, fullOut, rows, width);
+  embeddingGradient(ids, full, again, rows, width, 1);
+  STEPSIZE_EXPECT(std::memcmp(fullOut.data(), again.data(), rows * width * sizeof(float)) == 0);
+  for (size_t i = 0; i < rows * width; i++)
+    STEPSIZE_EXPECT(lowOut[i].bits == stepsize::castElement<stepsize::BFloat16>(fullOut[i]).bits);
 }
 
 // There are more pairs than angles in shared memory at once, and incomplete groups.
