@@ -64,6 +64,11 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./commands/bench.js")).defineBench(command),
   },
   {
+    name: "check",
+    description: "check that a device computes correctly, and write a report",
+    define: async (command) => (await import("./commands/check.js")).defineCheck(command),
+  },
+  {
     name: "info",
     description: "show the CPU, kernels, addons and devices of this machine",
     define: async (command) => (await import("./commands/info.js")).defineInfo(command),

@@ -8,8 +8,8 @@ import { root } from "../gyp.mjs";
 /** The import paths of the package, and the file of each without its ending, below `dist/`. */
 export const entries = { ".": "index", "./schedule": "schedule/index", "./theory": "schedule/theory/index" };
 
-/** The files that Node starts by their path: the command and the script of the worker thread. */
-export const programs = ["cli/main", "data/gather-worker"];
+/** The files that Node starts by their path: the command, the program of a check's cases, and that of a worker thread. */
+export const programs = ["cli/main", "check/child", "data/gather-worker"];
 
 /**
  * Bundles lib/ into a folder.

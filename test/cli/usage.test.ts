@@ -11,6 +11,7 @@ const commands = [
   "curvature",
   "compare",
   "bench",
+  "check",
   "info",
 ];
 

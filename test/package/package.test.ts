@@ -42,7 +42,7 @@ describe("the files", () => {
       /^dist\/chunks\/chunk-\w+\.js$/,
       /^dist\/cli\/main\.js$/,
       /^dist\/cli\/chunks\/[\w-]+\.js$/,
-      /^dist\/data\/gather-worker\.js$/,
+      /^dist\/(check\/child|data\/gather-worker)\.js$/,
       /^dist\/types\/.+\.d\.c?ts$/,
       /^native\/(?!cuda\/).+\.(cc|h|def|map)$/,
       /^native\/vendor\/node-addon-api\/LICENSE\.md$/,

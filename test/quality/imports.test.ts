@@ -19,6 +19,7 @@ const allowed: Record<string, readonly string[]> = {
   files: ["native", "tensor"],
   optim: ["native", "tensor", "schedule"],
   bench: ["native", "tensor", "optim", "schedule"],
+  check: ["native", "tensor", "nn", "models", "optim", "schedule", "bench"],
   weights: ["native", "tensor", "nn", "models", "optim", "data", "files"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "files", "weights"],
   curvature: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "files", "weights", "train"],
@@ -42,6 +43,7 @@ const allowed: Record<string, readonly string[]> = {
     "study",
     "report",
     "bench",
+    "check",
   ],
 };
 

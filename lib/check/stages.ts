@@ -1,0 +1,17 @@
+import { StepsizeError } from "../errors.js";
+import type { CaseGroup, Stage } from "./stage.js";
+import { deviceStage } from "./stages/device.js";
+
+/** The stages in the order in which they run. */
+export const stages: readonly Stage[] = [deviceStage];
+
+/**
+ * Returns a group of a stage.
+ * @throws StepsizeError `not-found`
+ */
+export function findGroup(stageName: string, groupName: string): CaseGroup {
+  const stage = stages.find(({ name }) => name === stageName);
+  const group = stage?.groups().find(({ name }) => name === groupName);
+  if (!group) throw new StepsizeError("not-found", `there is no group ${groupName} in the stage ${stageName}`);
+  return group;
+}
