@@ -1,5 +1,5 @@
 import { invalidArgument } from "./errors.js";
-import { nearest } from "./nearest.js";
+import { suggestionInside } from "./nearest.js";
 import { isObject } from "./realms.js";
 
 /** The names of the options of a type. The compiler reports a name that is missing or superfluous. */
@@ -60,15 +60,15 @@ export function givenOptions<Options extends object>(options: Options): Given<Op
 
 /** Throws `invalid-argument` for an option that is not among `names`. */
 export function refuseOption(path: string, names: readonly string[], given: string): never {
-  invalidArgument(path, `only the options ${names.join(", ")} (did you mean ${meantBy(given, names)}?)`, given);
+  const meant = meantBy(given, names);
+  invalidArgument(path, `only the options ${names.join(", ")}${suggestionInside(meant, names)}`, given);
 }
 
-/** Returns the option that was probably meant: the one with this name in other libraries, else the one most similar. */
+/** Returns the option with this name in other libraries, or else the given name. */
 function meantBy(given: string, names: readonly string[]): string {
   const plain = plainName(given);
-  if (names.some((name) => plainName(name) === plain)) return nearest(given, names);
-  const known = foreignNames.get(plain)?.find((name) => names.includes(name));
-  return known ?? nearest(given, names);
+  if (names.some((name) => plainName(name) === plain)) return given;
+  return foreignNames.get(plain)?.find((name) => names.includes(name)) ?? given;
 }
 
 function plainName(name: string): string {

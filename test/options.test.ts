@@ -33,12 +33,18 @@ describe("names of options", () => {
     ["l2", "weightDecay"],
     ["batch_size", "size"],
     ["strides", "stride"],
-    ["toString", "stride"],
-    ["__proto__x", "size"],
   ])("%s is answered with the suggestion %s", async (given, meant) => {
     const call = () => expectOptions("pool", names, { [given]: 1 });
     await expectError(call, "invalid-argument", `(did you mean ${meant}?), got "${given}"`);
   });
+
+  test.each(["toString", "__proto__x", "dilation"])(
+    "%s, which no name is near to, gets no suggestion",
+    async (given) => {
+      const message = `pool: expected only the options size, stride, weightDecay, got "${given}"`;
+      await expectError(() => expectOptions("pool", names, { [given]: 1 }), "invalid-argument", message);
+    },
+  );
 
   test("names of Object.prototype are not options", async () => {
     for (const given of ["constructor", "hasOwnProperty", "valueOf"])

@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
+import { nearest } from "../nearest.js";
 import { version } from "../package-root.js";
 import { printableLines } from "../quoting.js";
 import { exitCode, reportFailure } from "./failure.js";
 import { tell } from "./output/terminal.js";
+import { meantFlag } from "./unknown-option.js";
 
 interface CommandEntry {
   readonly name: string;
@@ -21,6 +23,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: "evaluate",
+    arguments: "[run]",
     description: "compute the loss and accuracy of a trained model",
     define: async (command) => (await import("./commands/evaluate.js")).defineEvaluate(command),
   },
@@ -38,6 +41,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: "generate",
+    arguments: "[run]",
     description: "generate text with a trained model",
     define: async (command) => (await import("./commands/generate.js")).defineGenerate(command),
   },
@@ -49,6 +53,7 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: "curvature",
+    arguments: "[run]",
     description: "measure the curvature of a model's loss and suggest UBA parameters",
     define: async (command) => (await import("./commands/curvature.js")).defineCurvature(command),
   },
@@ -75,19 +80,29 @@ const commands: readonly CommandEntry[] = [
   },
 ];
 
+/** Returns a line that names the flag or command that was probably meant, for an error of Commander. */
+function hintFor(error: string, program: Command): string {
+  const [, what, given = ""] = /unknown (option|command) '([^']*)'/.exec(error) ?? [];
+  const called = program.commands.find((command) => process.argv.slice(2, 4).includes(command.name()));
+  const flags = (called ?? program).options.flatMap(({ long }) => long ?? []);
+  const names = program.commands.map((command) => command.name());
+  const meant = what === "option" ? meantFlag(given, flags) : what === "command" ? nearest(given, names) : undefined;
+  return meant === undefined ? "" : `Did you mean ${meant}?\n`;
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command("stepsize")
     .description("Trains neural networks on a fixed budget of steps.")
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(printableLines(text)) })
-    .showSuggestionAfterError()
+    .configureOutput({ outputError: (text, write) => write(printableLines(`${text}${hintFor(text, program)}`)) })
+    .showSuggestionAfterError(false)
     .addHelpText(
       "after",
       `
 Examples:
   stepsize train --model resnet8 --data mnist --budget 600
-  stepsize evaluate --checkpoint runs/1
+  stepsize evaluate runs/1
   stepsize schedule uba --budget 1000 --max-lr 0.1 --phi 5
 
 Run any command with --help to see its options.

@@ -68,6 +68,17 @@ export function checkSaved<T extends typeof savedFields>(
   throw new UsageError("--checkpoint: expected the path of a checkpoint or of a run's folder, got none");
 }
 
+/**
+ * Adds the path that was given as an argument to the flags of a command, as its checkpoint.
+ * @throws UsageError if `--checkpoint` was given too
+ */
+export function withRun<T extends Readonly<Record<string, unknown>>>(run: string | undefined, flags: T): T {
+  if (run === undefined) return flags;
+  if (flags["checkpoint"] !== undefined)
+    throw new UsageError("run: expected either the path of a run or --checkpoint, got both");
+  return { ...flags, checkpoint: run };
+}
+
 /** Options of {@link openSaved}. */
 export interface OpenSavedOptions<T> {
   /** Default: the precision that the model was trained in. */

@@ -1,5 +1,5 @@
 import { invalidArgument } from "../errors.js";
-import { nearest } from "../nearest.js";
+import { suggestionInside } from "../nearest.js";
 import { build } from "./build.js";
 import { cosineRestartsDefinition, cyclicalDefinition } from "./cycle.js";
 import {
@@ -119,8 +119,7 @@ function createNamed(name: unknown, options: object): Schedule {
       "one that can be made from its name; a function of your own has to be given again",
       name,
     );
-  const suggestion = typeof name === "string" ? ` (did you mean ${nearest(name, names)}?)` : "";
-  invalidArgument("schedule", `one of ${names.join(", ")}${suggestion}`, name);
+  invalidArgument("schedule", `one of ${names.join(", ")}${suggestionInside(name, names)}`, name);
 }
 
 /**

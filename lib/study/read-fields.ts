@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { describe, StepsizeError } from "../errors.js";
 import { itemAt } from "../lookup.js";
-import { nearest } from "../nearest.js";
+import { suggestion } from "../nearest.js";
 import { shown } from "../quoting.js";
 
 /** Names a field in an error message by where its value came from, such as `study.json: budgets[0]`. */
@@ -38,8 +38,10 @@ export function readFields<T extends Record<string, z.ZodType>>(
   }
   const unknown = itemAt(issue.keys, 0);
   const known = issue.path.length === 0 ? Object.keys(fields) : knownAt[String(issue.path[0])];
-  const hint = known ? `; did you mean "${nearest(unknown, known)}"?` : "";
-  throw new StepsizeError("invalid-argument", `${label([...issue.path, shown(unknown)])}: unknown field${hint}`);
+  throw new StepsizeError(
+    "invalid-argument",
+    `${label([...issue.path, shown(unknown)])}: unknown field${suggestion(unknown, known ?? [])}`,
+  );
 }
 
 /** Fields of nested objects, for hints. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { names as modelNames } from "../models/index.js";
-import { nearest } from "../nearest.js";
+import { suggestionInside } from "../nearest.js";
 import { optimizerNames } from "../optim/by-name.js";
 import { names as scheduleNames } from "../schedule/index.js";
 import { isSource, parseSource, sourcesInWords } from "../tasks/index.js";
@@ -44,8 +44,7 @@ const fraction = number("a fraction of the full run, above 0 and at most 1", (va
 /** Makes a schema for one of several words. Its error suggests the nearest word. */
 export function oneOf<T extends string>(words: readonly T[]): z.ZodType<T> {
   return z.custom<T>((value) => words.some((word) => word === value), {
-    error: ({ input }) =>
-      `one of ${words.join(", ")}${typeof input === "string" ? ` (did you mean ${nearest(input, words)}?)` : ""}`,
+    error: ({ input }) => `one of ${words.join(", ")}${suggestionInside(input, words)}`,
   });
 }
 

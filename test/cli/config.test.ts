@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { helpOf } from "#lib/cli/config/fields.js";
+import { fromFlags, helpOf } from "#lib/cli/config/fields.js";
 import { checkFlags, completeConfig, readConfig, resumedConfig, trainFields } from "#lib/cli/config/train-config.js";
 import { flagOf } from "#lib/cli/output/text.js";
 import { defaultOptimizer, optimizerNames, optimizersByName } from "#lib/optim/by-name.js";
@@ -62,6 +62,8 @@ const wrong: Record<string, unknown> = {
   threads: 0,
   checkpointEvery: 0,
   evaluateEvery: 0,
+  evaluationItems: 0,
+  epochs: 0,
 };
 
 describe("each field is checked", () => {
@@ -78,7 +80,7 @@ describe("each field is checked", () => {
 
 describe("a configuration file", () => {
   test.each([
-    ["an unknown field", '{"bugdet": 5}', 'bugdet: unknown field; did you mean "budget"?'],
+    ["an unknown field", '{"bugdet": 5}', "bugdet: unknown field; did you mean budget?"],
     ["text that is not JSON", "{budget: 5}", "expected JSON"],
     ["a list", "[]", "expected an object of settings, found []"],
   ])("%s is refused", async (_, text, message) => {
@@ -104,6 +106,72 @@ describe("a configuration file", () => {
     const file = { values: { phi: -1 }, label: (field: string) => `c.json: ${field}` };
     expect(() => completeConfig(none, file)).toThrow("c.json: phi: expected a finite number above 0");
     expect(() => completeConfig(checkFlags({ phi: -2 }), file)).toThrow("--phi: expected a finite number above 0");
+  });
+});
+
+describe("words of other programs", () => {
+  test.each([
+    ["steps", "budget", "20", 20],
+    ["batchSize", "batch", "32", 32],
+    ["lr", "maxLr", "0.5", 0.5],
+    ["learningRate", "maxLr", "0.5", 0.5],
+    ["wd", "weightDecay", "0.1", 0.1],
+  ])("%s is %s", (word, field, text, value) => {
+    expect(fromFlags(trainFields, { [word]: text })).toEqual({ [field]: value });
+    const both = () => fromFlags(trainFields, { [word]: text, [field]: text });
+    expect(both).toThrow(`${flagOf(word)}: expected either this flag or ${flagOf(field)}, got both`);
+  });
+});
+
+describe("epochs", () => {
+  const budgetOf = (flags: Record<string, unknown>, trainItems: number, values = {}) =>
+    completeConfig(checkFlags(flags), { values, label: String }, { trainItems }).settings.budget;
+
+  test("are passes over the training items in whole batches", () => {
+    expect(budgetOf({ epochs: 3 }, 60_000)).toBe(3 * Math.floor(60_000 / 128));
+    expect(budgetOf({ epochs: 0.5, batch: 10 }, 100)).toBe(5);
+    expect(budgetOf({ epochs: 2, batch: 10, accumulate: 4 }, 109)).toBe(5);
+    expect(budgetOf({ epochs: 0.001, batch: 10 }, 100)).toBe(1);
+  });
+
+  test("are stored as steps, so that the run can be resumed", () => {
+    expect(completeConfig(checkFlags({ epochs: 3 }), undefined, { trainItems: 1000 }).settings).not.toHaveProperty(
+      "epochs",
+    );
+  });
+
+  test("and a budget exclude each other, and a flag replaces the other one of a file", () => {
+    expect(() => completeConfig(checkFlags({ epochs: 1, budget: 5 }))).toThrow("--epochs: expected either epochs or");
+    expect(budgetOf({ epochs: 1, batch: 10 }, 100, { budget: 7 })).toBe(10);
+    expect(budgetOf({ budget: 7 }, 100, { epochs: 1 })).toBe(7);
+  });
+
+  test("are many steps as long as the data are unknown, so that a warm-up is not refused", () => {
+    const settings = { epochs: 1, warmup: 1000 };
+    expect(completeConfig(checkFlags(settings)).settings).toMatchObject({ warmup: 1000 });
+    expect(() => budgetOf(settings, 1280)).toThrow("--warmup: expected fewer steps");
+  });
+});
+
+describe("evaluations during the run", () => {
+  test("hold back a part of the images that the run is not tested on", () => {
+    expect(completeConfig(checkFlags({ evaluateEvery: 10 })).settings).toMatchObject({ validation: 0.1 });
+    expect(completeConfig(checkFlags({ evaluateEvery: 10, validation: 0.3 })).settings.validation).toBe(0.3);
+    expect(completeConfig(checkFlags({ evaluateEvery: 10, data: "tokens:x" })).settings).not.toHaveProperty(
+      "validation",
+    );
+    expect(completeConfig(none).settings).not.toHaveProperty("validation");
+  });
+
+  test("do not change the data of a run that began without a validation split", () => {
+    const stored = { values: { evaluateEvery: 10 }, label: String };
+    expect(resumedConfig(stored, none).settings).not.toHaveProperty("validation");
+  });
+
+  test("take a number of items only if there are any", () => {
+    expect(() => completeConfig(checkFlags({ evaluationItems: 5 }))).toThrow(
+      "--evaluation-items: expected only with --evaluate-every",
+    );
   });
 });
 

@@ -92,3 +92,17 @@ test("a non-finite loss stops the run at its step, and the last checkpoint is fr
   expect(metricsOf(join(cwd, "skipping"))).toHaveLength(30);
   expect(skipping.stdout).toMatch(/skipped +\d+ steps/);
 });
+
+test("a run whose every step is skipped does not end as completed", async () => {
+  const skip = ["--non-finite", "skip", "--checkpoint-every", "1", "--run"];
+  const base = args.slice(0, args.indexOf("--max-lr"));
+  // One step makes weights so large that no gradient of a run that begins with them is finite.
+  const wild = ["--optimizer", "sgd", "--max-lr", "1e38", "--warmup", "0", "--momentum", "0", "--budget", "1"];
+  expect((await run([...base, ...wild, ...skip, "large"], { cwd })).code).toBe(0);
+  const weights = ["--weights", "large/checkpoints/step-1.safetensors", "--budget", "3", "--max-lr", "0.1"];
+  const { code, stderr } = await run([...base, ...weights, ...skip, "skipped"], { cwd });
+  expect({ code, steps: metricsOf(join(cwd, "skipped")).length }).toEqual({ code: 1, steps: 3 });
+  expect(stderr).toContain("error: every step was skipped, because no gradient was finite");
+  const result = JSON.parse(readFileSync(join(cwd, "skipped/result.json"), "utf8"));
+  expect(result).toMatchObject({ status: "failed", steps: 3, skipped: 3, testAccuracy: null });
+});

@@ -87,3 +87,9 @@ test.each([
   expect(code).toBe(2);
   expect(stderr).toContain(message);
 });
+
+test("a finished run says that it has made all its steps", async () => {
+  const { code, stderr } = await run(["train", "--resume", "whole"], { cwd });
+  expect(code).toBe(0);
+  expect(stderr).toContain(`the run has made all its ${budget} steps; it is evaluated again`);
+});

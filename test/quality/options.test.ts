@@ -265,10 +265,10 @@ describe.each(Object.entries({ ...calls, ...inner }))("%s", (_, call) => {
     if (error !== undefined) expect(String(error)).not.toContain("expected only the options");
   });
 
-  test.each(["unknownOption", "__proto", "size_"])("refuses %s and suggests the nearest name", async (name) => {
+  test.each(["unknownOption", "__proto", "size_"])("refuses %s and lists the names", async (name) => {
     const error = await thrownBy(() => call({ [name]: 1 }));
     expect(error).toMatchObject({ name: "StepsizeError", code: "invalid-argument" });
-    expect(String(error)).toMatch(/: expected only the options \w+.* \(did you mean \w+\?\), got "/);
+    expect(String(error)).toMatch(/: expected only the options \w+.*, got "/);
     expect(String(error)).toContain(`got "${name}"`);
   });
 

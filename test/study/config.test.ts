@@ -92,12 +92,12 @@ describe("a wrong field is refused with its place, the expected value and the gi
     finalSeeds: Array.from({ length: 1000 }, (_, i) => i + 1),
   };
   test.each<[string, Record<string, unknown>, ...string[]]>([
-    ["an unknown field", { modles: ["mlp"] }, "modles", "unknown field", '"models"'],
+    ["an unknown field", { modles: ["mlp"] }, "modles", "unknown field", "did you mean models?"],
     [
       "an unknown field of an optimizer",
       { optimizers: [{ name: "sgd", weightDecai: 1 }] },
       "optimizers[0].weightDecai",
-      '"weightDecay"',
+      "did you mean weightDecay?",
     ],
     ["an unknown kind", { kind: "quadratic" }, "kind", '"training" or "quadratics"', '"quadratic"'],
     ["an unknown model", { models: ["resnet9"] }, "models[0]", "did you mean resnet8", '"resnet9"'],

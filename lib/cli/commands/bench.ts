@@ -22,7 +22,7 @@ import {
 } from "../../bench/index.js";
 import { writeAtomically } from "../../files/atomic-file.js";
 import { type Device, openDevice } from "../../native/index.js";
-import { nearest } from "../../nearest.js";
+import { suggestion } from "../../nearest.js";
 import { defaultOptimizer } from "../../optim/by-name.js";
 import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
@@ -214,8 +214,7 @@ function wordsOf<const T extends string>(flag: string, text: string, choices: re
   return text.split(",").map((word) => {
     const choice = choices.find((name) => name === word);
     if (choice !== undefined) return choice;
-    const hint = nearest(word, choices);
-    throw new UsageError(`${flag}: expected one of ${choices.join(", ")}, got "${word}"; did you mean ${hint}?`);
+    throw new UsageError(`${flag}: expected one of ${choices.join(", ")}, got "${word}"${suggestion(word, choices)}`);
   });
 }
 

@@ -6,7 +6,7 @@ import { type CheckReport, groupsOf, runCheck, type Stage, stages } from "../../
 import { StepsizeError } from "../../errors.js";
 import { writeAtomically } from "../../files/atomic-file.js";
 import { listDevices } from "../../native/index.js";
-import { nearest } from "../../nearest.js";
+import { suggestion } from "../../nearest.js";
 import { messageOf } from "../../realms.js";
 import { addFlags, check as checkFields, type Fields, fromFlags, help, numberField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
@@ -170,9 +170,7 @@ function stageNamed(name: string): Stage {
   const found = stages.find((stage) => stage.name === name);
   if (found) return found;
   const names = stages.map((stage) => stage.name);
-  throw new UsageError(
-    `--stage: expected names among ${names.join(", ")}, got "${name}"; did you mean ${nearest(name, names)}?`,
-  );
+  throw new UsageError(`--stage: expected names among ${names.join(", ")}, got "${name}"${suggestion(name, names)}`);
 }
 
 /** @throws UsageError if a name is that of no group of the chosen stages */
@@ -180,9 +178,7 @@ function expectGroups(chosen: readonly Stage[], only: readonly string[]): void {
   const names = chosen.flatMap((stage) => stage.groups().map(({ name }) => name));
   for (const name of only)
     if (!names.includes(name))
-      throw new UsageError(
-        `--only: expected the names of groups of cases, got "${name}"; did you mean ${nearest(name, names)}?`,
-      );
+      throw new UsageError(`--only: expected the names of groups of cases, got "${name}"${suggestion(name, names)}`);
 }
 
 function defaultName(device: string): string {

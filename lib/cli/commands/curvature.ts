@@ -18,7 +18,7 @@ import { dataField } from "../config/shared-fields.js";
 import { Interrupts } from "../interrupts.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, flagOf, some } from "../output/text.js";
-import { savedFields } from "../saved.js";
+import { savedFields, withRun } from "../saved.js";
 import { CurvatureProgress, curvatureTable, massBars, workLine } from "./curvature-output.js";
 import { openSubject, optimizersFor, type Subject, type SubjectOptions } from "./curvature-subject.js";
 import { type Suggested, type SuggestionOptions, suggestionFor, suggestionText } from "./curvature-suggestion.js";
@@ -77,16 +77,16 @@ Computes the spectrum of the Hessian of the loss of one batch with the Lanczos m
 are a heuristic. docs/uba.md explains how to read the result.
 
 Examples:
-  stepsize curvature --checkpoint runs/1
-  stepsize curvature --checkpoint runs/1/checkpoints/step-450.safetensors --adam --figure spectrum.svg
+  stepsize curvature runs/1
+  stepsize curvature runs/1/checkpoints/step-450.safetensors --adam --figure spectrum.svg
   stepsize curvature --model resnet8 --data mnist --seed 1 --budget 600 --max-lr 0.1
-  stepsize curvature --checkpoint runs/1 --batch 2048 --steps 80 --json`,
+  stepsize curvature runs/1 --batch 2048 --steps 80 --json`,
     )
     .action(curvatureCommand);
 }
 
-async function curvatureCommand(flags: CurvatureFlags): Promise<void> {
-  const given = check(fields, fromFlags(fields, flags), flagOf);
+async function curvatureCommand(run: string | undefined, flags: CurvatureFlags): Promise<void> {
+  const given = check(fields, fromFlags(fields, withRun(run, flags)), flagOf);
   const options: Options = { seed: 0, adam: false, ...given };
   const { figure, json = false } = flags;
   const interrupts = new Interrupts(() => process.stderr.write("\nstopping after the current product\n"));

@@ -11,6 +11,7 @@ import { addFlags, choiceField, type Fields, fromFlags, numberField, withFallbac
 import { dataField } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
+import { CountProgress } from "../output/count-progress.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, percent, scoreInWords, table } from "../output/text.js";
 import { runSettingsOf } from "../run-folder.js";
@@ -22,6 +23,7 @@ import {
   type SavedClassifier,
   type SavedModel,
   savedFields,
+  withRun,
 } from "../saved.js";
 import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
 
@@ -55,16 +57,16 @@ export function defineEvaluate(command: Command): void {
       `
 
 Examples:
-  stepsize evaluate --checkpoint runs/1
-  stepsize evaluate --checkpoint runs/1/checkpoints/step-450.safetensors --split train
+  stepsize evaluate runs/1
+  stepsize evaluate runs/1/checkpoints/step-450.safetensors --split train
   stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder --json
-  stepsize evaluate --checkpoint runs/2 --data tokens:path/to/tokens --split validation`,
+  stepsize evaluate runs/2 --data tokens:path/to/tokens --split validation`,
     )
     .action(evaluateCommand);
 }
 
-async function evaluateCommand(flags: Record<string, unknown>): Promise<void> {
-  const values = checkSaved(fields, fromFlags(fields, flags));
+async function evaluateCommand(run: string | undefined, flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
   const { split = "test", batch, data } = values;
   const saved = await openSaved(values);
   const interrupts = new Interrupts();
@@ -124,7 +126,8 @@ async function evaluateByClass(
   const classes = names.length;
   // confusion[truth · classes + prediction]
   const confusion = allocate("the table of classes", () => new Uint32Array(classes * classes));
-  let lossSum = 0;
+  let [lossSum, done] = [0, 0];
+  const progress = await CountProgress.start("item");
   const batches = data.batches({ size, shuffle: false });
   try {
     for await (const { inputs, labels, size: items } of batches.once({ reuse: true })) {
@@ -140,8 +143,11 @@ async function evaluateByClass(
         const cell = label * classes + guess;
         confusion[cell] = (confusion[cell] ?? 0) + 1;
       }
+      done += items;
+      progress.at(done, data.length, done / data.length);
     }
   } finally {
+    progress.close();
     await batches.close();
   }
   const results = names.map((name, i) => classResult(name, i, names, confusion));

@@ -7,7 +7,7 @@ import { addFlags, type Fields, fromFlags, help, numberField } from "../config/f
 import { Interrupts } from "../interrupts.js";
 import { tell } from "../output/terminal.js";
 import { count, duration, some } from "../output/text.js";
-import { asTextModel, checkSaved, openSaved, savedFields } from "../saved.js";
+import { asTextModel, checkSaved, openSaved, savedFields, withRun } from "../saved.js";
 
 const whole = "a whole number of at least 1";
 
@@ -49,15 +49,15 @@ model ends the document, or after --tokens tokens. The model sees only the last 
 was trained with. Every token costs a forward pass over this context.
 
 Examples:
-  stepsize generate --checkpoint runs/1 --prompt "My fellow citizens"
-  stepsize generate --checkpoint runs/1 --tokens 50 --temperature 0
-  stepsize generate --checkpoint runs/1 --seed 7 > text.txt`,
+  stepsize generate runs/1 --prompt "My fellow citizens"
+  stepsize generate runs/1 --tokens 50 --temperature 0
+  stepsize generate runs/1 --seed 7 > text.txt`,
     )
     .action(generate);
 }
 
-async function generate(flags: Record<string, unknown>): Promise<void> {
-  const values = checkSaved(fields, fromFlags(fields, flags));
+async function generate(run: string | undefined, flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
   const {
     prompt = defaults.prompt,
     tokens = defaults.tokens,

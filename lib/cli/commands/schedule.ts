@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { writeAtomically } from "../../files/atomic-file.js";
-import { nearest } from "../../nearest.js";
+import { suggestion } from "../../nearest.js";
 import { catalog, names, type Schedule } from "../../schedule/index.js";
 import { addFlags, check, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { highestRate, makeSchedule, optionsOf, scheduleFields } from "../config/schedule-fields.js";
@@ -57,7 +57,7 @@ async function scheduleCommand(name: string | undefined, flags: ScheduleFlags): 
   if (name === undefined) throw new UsageError(`name: expected one of ${names.join(", ")}, got none`);
   if (!names.includes(name)) {
     const expected = `one of ${names.join(", ")}`;
-    throw new UsageError(`name: expected ${expected}, got "${name}"; did you mean ${nearest(name, names)}?`);
+    throw new UsageError(`name: expected ${expected}, got "${name}"${suggestion(name, names)}`);
   }
   const values: Readonly<Record<string, unknown>> = check(fields, fromFlags(fields, flags), flagOf);
   // If phases are given, the highest rate is computed from them.

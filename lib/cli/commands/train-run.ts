@@ -9,7 +9,7 @@ import { Interrupted } from "../failure.js";
 import type { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { type Progress, showProgress } from "../output/progress.js";
-import { count, perplexity, scoreInWords } from "../output/text.js";
+import { count, perplexity, scoreInWords, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
 import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
@@ -66,6 +66,7 @@ export class TrainRun {
   async run(): Promise<RunResult> {
     try {
       await this.#train();
+      this.#expectUpdates();
       const test = await this.#evaluateAtTheEnd("test");
       const { lengths } = this.#options.parts.task;
       const validation = lengths.validation === undefined ? undefined : await this.#evaluateAtTheEnd("validation");
@@ -85,6 +86,15 @@ export class TrainRun {
     }
   }
 
+  /** Throws `non-finite` if the run made no update, so that its weights are the initial ones. */
+  #expectUpdates(): void {
+    if (this.#metrics.length === 0 || !this.#metrics.every(({ skipped }) => skipped)) return;
+    throw new StepsizeError(
+      "non-finite",
+      "every step was skipped, because no gradient was finite, so the weights did not change; try a lower --max-lr or another --seed",
+    );
+  }
+
   /** Says that the run ends after the step that is being made, with a checkpoint. */
   announceEnd(): void {
     const { reason } = this.#options.interrupts.signal;
@@ -96,7 +106,12 @@ export class TrainRun {
   async #train(): Promise<void> {
     const { parts, interrupts } = this.#options;
     const { trainer } = parts;
-    if (trainer.step >= trainer.budget) return;
+    if (trainer.step >= trainer.budget) {
+      this.#options.note(
+        `the run has made all its ${some(trainer.budget, "step")}; it is evaluated again. For more steps: --allow schedule --budget <n>`,
+      );
+      return;
+    }
     const progress = await showProgress(trainer.budget, trainer.step, process.stderr, parts.task);
     this.#progress = progress;
     try {
@@ -194,7 +209,8 @@ export class TrainRun {
   async #evaluateDuringRun(progress: Progress): Promise<void> {
     const { parts } = this.#options;
     const split = parts.task.lengths.validation ? "validation" : "test";
-    const score = await this.#evaluate(split);
+    const { evaluationItems } = this.#options.config.settings;
+    const score = await this.#evaluate(split, { maxItems: evaluationItems });
     const { loss, accuracy } = score;
     const { step } = parts.trainer;
     const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
@@ -206,7 +222,7 @@ export class TrainRun {
   async #evaluateAtTheEnd(split: "test" | "validation"): Promise<Evaluation> {
     const progress = await CountProgress.start(`evaluating: ${split} item`);
     try {
-      return await this.#evaluate(split, (done, items) => progress.at(done, items, done / items));
+      return await this.#evaluate(split, { onProgress: (done, items) => progress.at(done, items, done / items) });
     } finally {
       progress.close();
     }
@@ -214,10 +230,10 @@ export class TrainRun {
 
   async #evaluate(
     split: "test" | "validation",
-    onProgress?: (done: number, items: number) => void,
+    { maxItems, onProgress }: { maxItems?: number | undefined; onProgress?: (done: number, items: number) => void },
   ): Promise<Evaluation> {
     const { parts, interrupts } = this.#options;
-    const batches = parts.task.evaluationBatches(split);
+    const batches = parts.task.evaluationBatches(split, maxItems);
     try {
       return await parts.trainer.evaluate(batches, (done, items) => {
         interrupts.check("interrupted while evaluating");

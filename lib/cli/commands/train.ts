@@ -31,6 +31,7 @@ type TrainFlags = {
   readonly run?: string;
   readonly resume?: string;
   readonly allow?: string;
+  readonly epochs?: string;
   readonly json?: boolean;
 };
 
@@ -54,7 +55,7 @@ All schedules with their options: stepsize schedule --list
 Examples:
   stepsize train
   stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 --augment --schedule uba --phi 5
-  stepsize train --model mlp --optimizer sgd --max-lr 0.05 --budget 1000 --validation 0.1 --evaluate-every 200
+  stepsize train --model mlp --optimizer sgd --max-lr 0.05 --epochs 3 --evaluate-every 200
   stepsize train --model resnet20 --weights cifar100.safetensors --classifier skip --data cifar10:path/to/folder
   stepsize train --config runs/1/config.json --seed 1
   stepsize train --resume runs/1
@@ -74,10 +75,11 @@ async function train(flags: TrainFlags): Promise<void> {
   try {
     const allow = allowedBy(flags);
     const resumed = folder && resumedConfig(await readConfig(folder.config), given, allow);
-    const config = resumed ?? (await newConfig(flags, given));
-    const task = await readData(config.settings).catch((error: unknown) => {
+    const complete = resumed ? () => resumed : await newConfig(flags, given);
+    const task = await readData(complete().settings).catch((error: unknown) => {
       throw folder ? withAdvice(error) : error;
     });
+    const config = complete(task.lengths.train);
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task);
     const restored = folder !== undefined && (await restore(folder, parts, allow));
@@ -102,16 +104,23 @@ async function train(flags: TrainFlags): Promise<void> {
   }
 }
 
-async function newConfig(flags: TrainFlags, given: GivenValues): Promise<TrainConfig> {
+/**
+ * Returns a function that completes the settings of a new run. The number of training items, which it takes, is known
+ * only after the data are read. Without it, the settings of the data are right, and all settings are checked.
+ */
+async function newConfig(flags: TrainFlags, given: GivenValues): Promise<(trainItems?: number) => TrainConfig> {
   // Before the data are read, which takes a while; asked again when the folder is made.
   if (flags.run !== undefined) await expectEmpty(flags.run);
-  return completeConfig(given, flags.config === undefined ? undefined : await readConfig(flags.config));
+  const file = flags.config === undefined ? undefined : await readConfig(flags.config);
+  return (trainItems) => completeConfig(given, file, { trainItems });
 }
 
 /** The folder of the run to continue. */
 async function openResumed(flags: TrainFlags, path: string): Promise<RunFolder> {
   if (flags.config !== undefined)
     throw new UsageError("--config: a resumed run has the settings it was started with; leave it out");
+  if (flags.epochs !== undefined)
+    throw new UsageError("--epochs: a resumed run has a budget of steps; change it with --allow schedule --budget <n>");
   if (flags.run !== undefined && flags.run !== path)
     throw new UsageError(`--run: a resumed run stays in its folder ${path}; leave it out`);
   return openRunFolder(path);

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { describe } from "../../errors.js";
 import { valueAt } from "../../lookup.js";
-import { nearest } from "../../nearest.js";
+import { suggestion } from "../../nearest.js";
 import { shown } from "../../quoting.js";
 import type { Given } from "../../study/index.js";
 import { UsageError } from "../failure.js";
@@ -17,6 +17,8 @@ export interface FieldHelp {
   readonly kind: "text" | "words" | "number" | "switch" | "numbers" | "json";
   /** The words after "expected" in an error message. */
   readonly expected: string;
+  /** Other words for the flag, as other programs have them: field names, in camel case. */
+  readonly aliases?: readonly string[] | undefined;
   /** The default, in words. */
   readonly fallback?: string | undefined;
   readonly choices?: readonly string[] | undefined;
@@ -35,7 +37,7 @@ export function numberField(
   schema: z.ZodType<number>,
   expected: string,
   description: string,
-  more: { readonly placeholder?: string; readonly fallback?: string } = {},
+  more: { readonly placeholder?: string; readonly fallback?: string; readonly aliases?: readonly string[] } = {},
 ): z.ZodType<number> {
   // The schema is copied, because several fields may share one.
   return schema.clone().register(help, { kind: "number", placeholder: "<n>", expected, description, ...more });
@@ -77,21 +79,29 @@ function helpOfSchema(schema: z.ZodType): FieldHelp {
 /** Adds one flag per field to a command. */
 export function addFlags(command: Command, fields: Fields): void {
   for (const name of Object.keys(fields)) {
-    const { placeholder, description, fallback, kind, choices, group } = helpOf(fields, name);
+    const { placeholder, description, fallback, kind, choices, group, aliases = [] } = helpOf(fields, name);
     const listed = choices && choices.length > 4 ? `${description}: ${choices.join(", ")}` : description;
     const text = fallback === undefined ? listed : `${listed} (default: ${fallback})`;
     const option = new Option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
     command.addOption(group === undefined ? option : option.helpGroup(group));
+    for (const alias of aliases) command.addOption(new Option(`${flagOf(alias)} ${placeholder}`).hideHelp());
     // The negation can turn off a switch that a file turns on.
     if (kind === "switch") command.addOption(new Option(`--no-${flagOf(name).slice(2)}`).hideHelp());
   }
 }
 
-/** Picks the fields among a command's parsed flags and converts their text to values. */
+/**
+ * Picks the fields among a command's parsed flags and converts their text to values.
+ * @throws UsageError if a flag was given twice, in two words
+ */
 export function fromFlags(fields: Fields, flags: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const values: Record<string, unknown> = {};
   for (const name of Object.keys(fields)) {
-    if (flags[name] !== undefined) values[name] = convert(helpOf(fields, name).kind, flags[name]);
+    const { kind, aliases = [] } = helpOf(fields, name);
+    const [given, second] = [name, ...aliases].filter((word) => flags[word] !== undefined);
+    if (second !== undefined)
+      throw new UsageError(`${flagOf(second)}: expected either this flag or ${flagOf(String(given))}, got both`);
+    if (given !== undefined) values[name] = convert(kind, flags[given]);
   }
   return values;
 }
@@ -125,13 +135,14 @@ export function check<T extends Fields>(
   const names = Object.keys(fields);
   for (const name of Object.keys(values)) {
     if (names.includes(name)) continue;
-    throw new UsageError(`${label(shown(name))}: unknown field; did you mean "${nearest(name, names)}"?`);
+    throw new UsageError(`${label(shown(name))}: unknown field${suggestion(name, names)}`);
   }
   const parsed = z.object(fields).partial().safeParse(values);
   if (parsed.success) return parsed.data as Given<T>;
   const name = String(parsed.error.issues[0]?.path[0]);
   const { expected, choices } = helpOf(fields, name);
   const value = values[name];
-  const hint = choices && typeof value === "string" ? `; did you mean ${nearest(value, choices)}?` : "";
-  throw new UsageError(`${label(name)}: expected ${expected}, got ${describe(value)}${hint}`);
+  throw new UsageError(
+    `${label(name)}: expected ${expected}, got ${describe(value)}${suggestion(value, choices ?? [])}`,
+  );
 }

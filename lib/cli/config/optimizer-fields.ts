@@ -48,6 +48,7 @@ export const optimizerFields = {
     {
       placeholder: "<x>",
       fallback: `${defaultsInWords(optimizersWithDecay, ({ weightDecay }, names) => `${weightDecay} for ${names}`)}, else 0`,
+      aliases: ["wd"],
     },
   ),
   momentum: numberField(

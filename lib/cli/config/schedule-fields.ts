@@ -9,6 +9,9 @@ import { choiceField, type FieldHelp, type Fields, help, withFallback } from "./
 /** The field for the name of a schedule. */
 export const scheduleName = choiceField(names, "learning-rate schedule", { fallback: "uba" });
 
+/** Words for options of schedules in other programs. */
+const otherWords: Readonly<Record<string, readonly string[]>> = { maxLr: ["lr", "learningRate"] };
+
 /** One field for each option of any schedule except the budget, made from the tables of the schedules. */
 export const scheduleFields: Fields = Object.fromEntries(
   catalog
@@ -74,12 +77,13 @@ function fieldOf({ name, kind, description, choices }: OptionDescription): z.Zod
   const defaults = new Set(schedules.map(({ options }) => options.find((option) => option.name === name)?.default));
   const [fallback] = defaults;
   const isCommon = schedules.length > 4;
-  const words: Pick<FieldHelp, "description" | "fallback" | "choices" | "group"> = {
+  const words: Pick<FieldHelp, "description" | "fallback" | "choices" | "group" | "aliases"> = {
     group: isCommon ? undefined : "Options of single schedules:",
     description: isCommon ? description : `${description} [${schedules.map((schedule) => schedule.name).join(", ")}]`,
     // The default is shown if it is the same for all schedules. Otherwise `stepsize schedule --list` shows each.
     fallback: defaults.size === 1 ? fallback : undefined,
     choices,
+    aliases: otherWords[name],
   };
   switch (kind) {
     case "number":

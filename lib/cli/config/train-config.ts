@@ -22,6 +22,8 @@ const whole = "a whole number of at least 1";
 /** The largest budget of a run. No run needs more. */
 const maxSteps = 1_000_000_000;
 const share = z.number().gt(0).lt(1);
+/** The share of the training images that is held back for evaluations during the run. */
+const validationShare = 0.1;
 
 /**
  * The settings of a run that `train` takes from flags or a file. {@link TrainSettings} is their type, and train.ts has
@@ -53,14 +55,22 @@ export const trainFields = {
     "a number above 0 and below 1",
     "share of the training items held back for validation",
     {
-      fallback: "none",
+      fallback: `${validationShare} with --evaluate-every, else none`,
     },
   ),
   augment: switchField("augment images: pad by 4 and crop at random; for CIFAR-10 also flip"),
   budget: numberField(positive.max(maxSteps), `a whole number from 1 to ${maxSteps}`, "number of steps", {
     fallback: "600",
+    aliases: ["steps"],
   }),
-  batch: numberField(positive, whole, "items per batch", { fallback: "128, or 16 windows of text" }),
+  epochs: numberField(z.number().gt(0), "a number above 0", "passes over the training items, in place of --budget", {
+    placeholder: "<x>",
+    fallback: "none",
+  }),
+  batch: numberField(positive, whole, "items per batch", {
+    fallback: "128, or 16 windows of text",
+    aliases: ["batchSize"],
+  }),
   accumulate: numberField(
     positive.max(65_536),
     "a whole number from 1 to 65536",
@@ -99,11 +109,16 @@ export const trainFields = {
   threads: threadsField,
   capture: switchField("capture one step and replay it: less work on the host, more memory"),
   checkpointEvery: numberField(positive, whole, "steps between checkpoints", { fallback: "a quarter of the budget" }),
-  evaluateEvery: numberField(positive, whole, "steps between evaluations during the run", { fallback: "none" }),
+  evaluateEvery: numberField(positive, whole, "steps between evaluations on the validation split", {
+    fallback: "none",
+  }),
+  evaluationItems: numberField(positive, whole, "largest number of items of an evaluation during the run", {
+    fallback: "all",
+  }),
 } satisfies Fields;
 
 /** Settings that a resumed run may change, because they change neither the losses nor the result. */
-const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery"];
+const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery", "evaluationItems"];
 
 /** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
 export type TrainSettings = {
@@ -131,6 +146,7 @@ export type TrainSettings = {
   readonly capture: boolean;
   readonly checkpointEvery: number;
   readonly evaluateEvery?: number;
+  readonly evaluationItems?: number;
 };
 
 /** The settings of a run and their schedule. */
@@ -166,20 +182,42 @@ export function checkFlags(values: Readonly<Record<string, unknown>>): GivenValu
   return { values: check(trainFields, values, flagOf), label: flagOf };
 }
 
+/** Options of {@link completeConfig}. */
+export interface CompleteOptions {
+  /**
+   * Number of training items, which `epochs` needs. By default there are so many that the budget has its largest
+   * value: enough to check the other settings before the data are read.
+   */
+  readonly trainItems?: number | undefined;
+  /** Whether the values are those of a run that has begun. What it does not have gets no default that changes the data. */
+  readonly isResumed?: boolean | undefined;
+}
+
 /**
  * Overrides the values of a file with those of flags, and fills in defaults.
  * @throws UsageError naming a field that contradicts the others
  */
-export function completeConfig(flags: GivenValues, file?: GivenValues): TrainConfig {
-  const given: TrainValues = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
+export function completeConfig(
+  flags: GivenValues,
+  file?: GivenValues,
+  { trainItems = Number.POSITIVE_INFINITY, isResumed = false }: CompleteOptions = {},
+): TrainConfig {
+  const all: TrainValues = { ...(file && withoutOverruled(file.values, flags.values)), ...flags.values };
+  // The settings have the number of steps that epochs amount to.
+  const { epochs, ...given } = all;
   const label = (field: string) => (field in flags.values || !file ? flags : file).label(field);
-  const { optimizer = defaultOptimizer, budget = 600, schedule: name = "uba", data = "mnist" } = given;
+  const { optimizer = defaultOptimizer, schedule: name = "uba", data = "mnist" } = given;
   const { momentum, weightDecay, maxLr } = optimizersByName[optimizer];
   if (given["momentum"] !== undefined && momentum === undefined)
     throw new UsageError(
       `${label("momentum")}: expected none without the optimizer ${withMomentum.join(" or ")}, this run has ${optimizer}`,
     );
+  if (epochs !== undefined && given["budget"] !== undefined)
+    throw new UsageError(`${label("epochs")}: expected either epochs or a budget of steps, got both`);
   const isText = data.startsWith("tokens:");
+  const batch = given["batch"] ?? (isText ? 16 : 128);
+  const accumulate = given["accumulate"] ?? 1;
+  const budget = given["budget"] ?? (epochs === undefined ? 600 : stepsOf(epochs, trainItems, batch, accumulate));
   const refuse = (field: string, reason: string) => {
     throw new UsageError(`${label(field)}: ${reason}, this run has ${data}`);
   };
@@ -189,6 +227,9 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   if (given["validation"] !== undefined && isText)
     refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
   if (given["augment"] && isText) refuse("augment", "expected only with images");
+  if (given["evaluationItems"] !== undefined && given["evaluateEvery"] === undefined)
+    throw new UsageError(`${label("evaluationItems")}: expected only with --evaluate-every`);
+  const holdsBack = given["evaluateEvery"] !== undefined && !isText && !isResumed;
   if (given["classifier"] !== undefined && given["weights"] === undefined)
     throw new UsageError(`${label("classifier")}: expected only with --weights`);
   const schedule = makeSchedule(
@@ -200,12 +241,13 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
   const settings: TrainSettings = {
     model: isText ? "olmo-nano" : "resnet8",
     augment: false,
-    batch: isText ? 16 : 128,
-    accumulate: 1,
+    batch,
+    accumulate,
     precision: "float32",
     weightDecay,
     ...(momentum !== undefined && { momentum }),
     ...(isText && { context: defaultContext }),
+    ...(holdsBack && { validation: validationShare }),
     nonFinite: "stop",
     seed: 0,
     device: "auto",
@@ -220,6 +262,12 @@ export function completeConfig(flags: GivenValues, file?: GivenValues): TrainCon
     ...scheduleOptions,
   };
   return { settings: inOrder(settings), schedule };
+}
+
+/** Returns the number of steps of some passes over the training items. A pass has whole batches only. */
+function stepsOf(epochs: number, items: number, batch: number, accumulate: number): number {
+  const steps = Math.round((epochs * Math.floor(items / batch)) / accumulate);
+  return Math.min(maxSteps, Math.max(1, steps));
 }
 
 /** A setting that a resumed run changes, with its values before and after; `null` for none. */
@@ -245,7 +293,7 @@ export function resumedConfig(
   flags: GivenValues,
   allowed: readonly Allowed[] = [],
 ): ResumedConfig {
-  const { settings } = completeConfig({ values: {}, label: stored.label }, stored);
+  const { settings } = completeConfig({ values: {}, label: stored.label }, stored, { isResumed: true });
   const before: Readonly<Record<string, unknown>> = settings;
   for (const [field, value] of Object.entries(flags.values)) {
     const located: Readonly<Record<string, unknown>> = withAbsolutePaths({ [field]: value });
@@ -262,7 +310,9 @@ export function resumedConfig(
   const { classes, context } = settings;
   const ofData = { ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) };
   const kept = isSameKind(settings.data, flags.values.data) ? ofData : {};
-  const config = completeConfig({ ...flags, values: { ...kept, ...flags.values } }, stored);
+  const config = completeConfig({ ...flags, values: { ...kept, ...flags.values } }, stored, {
+    isResumed: true,
+  });
   const after: Readonly<Record<string, unknown>> = config.settings;
   const fields = Object.keys({ ...before, ...after }).filter(
     (field) => !changeable.includes(field) && !isDeepStrictEqual(before[field], after[field]),
@@ -301,13 +351,15 @@ function scheduleDefaults(schedule: string, maxLr: number, budget: number): Reco
   };
 }
 
-/** Drops values of a file that apply only to a schedule, an optimizer or data that a flag replaces. */
+/** Drops values of a file that apply only to a schedule, an optimizer, data or a number of steps that a flag replaces. */
 function withoutOverruled(values: Readonly<TrainValues>, flags: Readonly<TrainValues>): TrainValues {
-  const { schedule, optimizer, data } = flags;
+  const { schedule, optimizer, data, budget, epochs } = flags;
   const options = schedule === undefined ? undefined : ["schedule", ...optionsOf(schedule)];
   const isOverruled = (field: string): boolean => {
     if (options && field in scheduleFields && !options.includes(field)) return true;
     if (field === "momentum" && optimizer !== undefined && !takesMomentum(optimizer)) return true;
+    if (field === "budget" && epochs !== undefined) return true;
+    if (field === "epochs" && budget !== undefined) return true;
     if (field === "context" && data !== undefined && !data.startsWith("tokens:")) return true;
     return field === "classes" && data !== undefined;
   };
