@@ -1,12 +1,14 @@
 // Sets up a fresh clone: dependencies, the CPU addon, the CUDA addon if its compiler is installed, and the compiled
 // TypeScript. A step runs only if its inputs have changed, so this can run before every `npm start` and `npm test`.
-// Needs only Node and npm. --test adds the emulated CUDA addon and, if clang is installed, both addons compiled by
-// clang. --bench adds the baselines of benchmarks.
+// Needs only Node and npm. --tools adds the packages of tests, checks, benchmarks and packaging. --test adds the emulated
+// CUDA addon and, if clang is installed, both addons compiled by clang. --bench adds the baselines of benchmarks. Both
+// include --tools.
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cpuAddonBuild, nodeGypCommand, nodeHeaders, works } from "./build-addon.mjs";
+import { installDependencies, removeIncomplete } from "./dependencies.mjs";
 import { filesUnder, fingerprint } from "./fingerprint.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -62,9 +64,14 @@ function isAlive(pid) {
   }
 }
 
+/** The file with the fingerprint of a step's inputs when it last succeeded. */
+function stampOf(name) {
+  return join(stamps, name.replaceAll(" ", "-"));
+}
+
 /** Runs `work` unless `product` exists and was made from the same inputs with the same settings. */
 function step(name, { inputs, settings = [], product, work }) {
-  const stamp = join(stamps, name.replaceAll(" ", "-"));
+  const stamp = stampOf(name);
   const wanted = fingerprint(inputs, ...settings);
   if (existsSync(product) && existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
   const began = Date.now();
@@ -82,25 +89,6 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Seconds after which npm gives up a request to its registry. Its own default is five minutes, three times. */
-const registryTimeout = 20;
-
-/** Installs the dependencies. In a terminal npm shows its progress. */
-function installDependencies() {
-  // Not `npm ci`, which refuses a lockfile if a registry lacks the optional packages of other platforms.
-  const args = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-  const patience = [`--fetch-timeout=${registryTimeout * 1000}`, "--fetch-retries=1"];
-  const { status, error } = spawnSync("npm", [...args, ...patience], {
-    cwd: root,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  if (status === 0) return;
-  fail(
-    `npm could not install the dependencies (${error?.message ?? `exit code ${status}`}). If its registry did not answer` +
-      ` within ${registryTimeout} s: check the network, and the address in \`npm config get registry\``,
-  );
-}
-
 /** node-gyp needs Python. Without Python the compiler is called directly, with the flags of the same binding.gyp. */
 function buildAddon() {
   const { command, args, problem } = cpuAddonBuild();
@@ -116,10 +104,18 @@ const cpuAddon = join(root, "build", "Release", "cpu.node");
 const missing = existsSync(cpuAddon) ? undefined : cpuAddonBuild().problem;
 if (missing) fail(missing);
 
-step("dependencies", {
+removeIncomplete(root);
+const toolsStep = "dependencies with tools";
+const asksForTools = ["--tools", "--test", "--bench"].some((flag) => process.argv.includes(flag));
+// Tools that were installed before are kept up to date.
+const withTools = asksForTools || existsSync(stampOf(toolsStep));
+step(withTools ? toolsStep : "dependencies", {
   inputs: ["package-lock.json"],
-  product: join(root, "node_modules", "typescript"),
-  work: installDependencies,
+  product: join(root, "node_modules", withTools ? "vitest" : "typescript"),
+  work: () => {
+    const problem = installDependencies(root, { withTools });
+    if (problem) fail(problem);
+  },
 });
 
 step("CPU addon", {

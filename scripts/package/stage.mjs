@@ -24,9 +24,10 @@ const sharedFields = [
   "engines",
   "bin",
   "dependencies",
-  "peerDependencies",
-  "peerDependenciesMeta",
 ];
+
+/** The package with the tokenizers. Programs that use one install it. */
+const tokenizers = "gpt-tokenizer";
 
 /**
  * Writes the package into an empty folder.
@@ -99,9 +100,12 @@ function copyDocuments(folder) {
 
 function manifest(outputs) {
   const clone = readJson(join(root, "package.json"));
+  const tested = readJson(join(root, "scripts", "development", "package.json")).devDependencies[tokenizers];
   const pure = new Set(["./schedule", "./theory"].flatMap((name) => [...loadedWith(outputs, `${entries[name]}.js`)]));
   return {
     ...Object.fromEntries(sharedFields.filter((name) => name in clone).map((name) => [name, clone[name]])),
+    peerDependencies: { [tokenizers]: tested },
+    peerDependenciesMeta: { [tokenizers]: { optional: true } },
     main: "./dist/index.cjs",
     types: "./dist/types/index.d.cts",
     exports: {

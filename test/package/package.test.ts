@@ -96,7 +96,11 @@ describe("package.json", () => {
     expect(Object.keys(manifest["dependencies"] as object)).toEqual(["node-gyp-build"]);
     for (const name of ["os", "cpu", "libc", "devDependencies", "private", "imports"])
       expect(manifest).not.toHaveProperty(name);
-    expect(manifest).toMatchObject({ scripts: { install: "node scripts/install.mjs" } });
+    expect(manifest).toMatchObject({
+      scripts: { install: "node scripts/install.mjs" },
+      peerDependencies: { "gpt-tokenizer": expect.stringMatching(/^\^\d/) },
+      peerDependenciesMeta: { "gpt-tokenizer": { optional: true } },
+    });
   });
 
   test("passes publint", async () => {
