@@ -18,7 +18,8 @@ export const families = [
     source: "pointwise_operations.cu",
     kernels: {
       mapKernel: { element: "element", bytes: 8, flops: "1 to 3" },
-      zipKernel: { element: "element", bytes: "12, 8 if the second operand repeats", flops: "1 to 5" },
+      zipKernel: { element: "element", bytes: 12, flops: "1 to 5" },
+      zipRepeatedKernel: { element: "element", bytes: 8, flops: "1 to 5" },
       expandKernel: { element: "element", bytes: 4, flops: 1 },
       swigluGradientKernel: { element: "element", bytes: 20, flops: 11 },
     },

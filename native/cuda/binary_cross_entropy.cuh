@@ -1,5 +1,5 @@
-// Binary cross-entropy of logits, element by element, and its gradient; pointwise.h has the formulas. A thread takes
-// four elements at a time. Losses, targets and weights are float32.
+// Binary cross-entropy of logits, element by element, and its gradient; pointwise.h has the formulas. Losses,
+// targets and weights are float32.
 //
 // The loss moves 12 bytes per element and the gradient 16; weights add 4. With bfloat16 logits the loss moves 2 bytes
 // less and the gradient 4 less.
@@ -13,57 +13,59 @@ namespace stepsize::cuda {
 // The optional weights; null if all are 1. The weights of the positive class repeat.
 struct BinaryWeights {
   const float *positives, *elements;
-  int64_t period;  // length of `positives`; 4 if there are none
-};
+  int64_t period;  // length of `positives`; 1 if there are none
 
-// The weights of a group of four elements.
-struct FourBinaryWeights {
-  float positives[4] = {1, 1, 1, 1}, elements[4] = {1, 1, 1, 1};
-
-  __device__ FourBinaryWeights(const BinaryWeights& weights, const Repeated<float>& repeated, bool aligned, int64_t i,
-                               int count, int64_t at) {
-    if (weights.positives != nullptr) repeated.load(at, positives);
-    if (weights.elements != nullptr) loadGroup(weights.elements + i, aligned, count, elements);
+  // Whether the groups of all weights are aligned.
+  template <int Group>
+  __device__ bool areAligned() const {
+    return isAligned16(elements) && (positives == nullptr || (isAligned16(positives) && period % Group == 0));
+  }
+  // Loads the weights of the elements from i on, for i % period = at.
+  template <int Count>
+  __device__ void load(int64_t i, int64_t at, float (&ofPositives)[Count], float (&ofElements)[Count]) const {
+#pragma unroll
+    for (int e = 0; e < Count; e++) ofPositives[e] = ofElements[e] = 1;
+    if (positives != nullptr) loadAligned(positives + at, ofPositives);
+    if (elements != nullptr) loadAligned(elements + i, ofElements);
   }
 };
 
 // losses[i] = weight · loss(x[i], targets[i]).
 template <class T>
-__global__ void __launch_bounds__(kFoursThreads)
+__global__ void __launch_bounds__(kElementThreads)
     binaryCrossEntropyKernel(const T* x, const float* targets, BinaryWeights weights, float* losses, int64_t count) {
-  const bool aligned = isAligned16(x) && isAligned16(targets) && isAligned16(weights.elements) && isAligned16(losses);
-  const Repeated<float> positives(weights.positives, weights.period);
-  forFours(count, weights.period, [&](int64_t i, int elements, int64_t at) {
-    float logits[4] = {}, y[4] = {};
-    loadGroup(x + i, aligned, elements, logits);
-    loadGroup(targets + i, aligned, elements, y);
-    const FourBinaryWeights w(weights, positives, aligned, i, elements, at);
+  constexpr int group = kGroup<T>;
+  const bool aligned = areAligned(x, targets, losses) && weights.areAligned<group>();
+  forElements<group>(count, weights.period, aligned, [&](int64_t i, int64_t at, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    float logits[n], y[n], positives[n], factors[n];
+    loadAligned(x + i, logits);
+    loadAligned(targets + i, y);
+    weights.load(i, at, positives, factors);
 #pragma unroll
-    for (int e = 0; e < 4; e++)
-      logits[e] = w.elements[e] * pointwise::BinaryCrossEntropy{}(logits[e], y[e], w.positives[e]);
-    storeGroup(losses + i, aligned, elements, logits);
+    for (int e = 0; e < n; e++) logits[e] = factors[e] * pointwise::BinaryCrossEntropy{}(logits[e], y[e], positives[e]);
+    storeAligned(losses + i, logits);
   });
 }
 
 // dx[i] = g[i] · weight · loss'(x[i], targets[i]).
 template <class T>
-__global__ void __launch_bounds__(kFoursThreads)
+__global__ void __launch_bounds__(kElementThreads)
     binaryCrossEntropyGradientKernel(const T* x, const float* targets, BinaryWeights weights, const float* g, T* dx,
                                      int64_t count) {
-  const bool aligned =
-      isAligned16(x) && isAligned16(targets) && isAligned16(weights.elements) && isAligned16(g) && isAligned16(dx);
-  const Repeated<float> positives(weights.positives, weights.period);
-  forFours(count, weights.period, [&](int64_t i, int elements, int64_t at) {
-    float logits[4] = {}, y[4] = {}, gradients[4] = {};
-    loadGroup(x + i, aligned, elements, logits);
-    loadGroup(targets + i, aligned, elements, y);
-    loadGroup(g + i, aligned, elements, gradients);
-    const FourBinaryWeights w(weights, positives, aligned, i, elements, at);
+  constexpr int group = kGroup<T>;
+  const bool aligned = areAligned(x, targets, g, dx) && weights.areAligned<group>();
+  forElements<group>(count, weights.period, aligned, [&](int64_t i, int64_t at, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    float logits[n], y[n], gradients[n], positives[n], factors[n];
+    loadAligned(x + i, logits);
+    loadAligned(targets + i, y);
+    loadAligned(g + i, gradients);
+    weights.load(i, at, positives, factors);
 #pragma unroll
-    for (int e = 0; e < 4; e++)
-      logits[e] =
-          gradients[e] * w.elements[e] * pointwise::BinaryCrossEntropyGradient{}(logits[e], y[e], w.positives[e]);
-    storeGroup(dx + i, aligned, elements, logits);
+    for (int e = 0; e < n; e++)
+      logits[e] = gradients[e] * factors[e] * pointwise::BinaryCrossEntropyGradient{}(logits[e], y[e], positives[e]);
+    storeAligned(dx + i, logits);
   });
 }
 

@@ -1,6 +1,7 @@
-// Loops of a grid over more elements than it has threads: one element at a time, or groups of four. If aligned, a group
-// moves as 16 bytes, or 8 in bfloat16. In registers the elements are float32; they are rounded once, when they are
-// stored.
+// Loops of a grid over more elements than it has threads. A kernel states what it does with N neighbouring elements, as
+// a function that is compiled twice: for groups that move 16 bytes at once, and for single elements. The loop over
+// groups has no branches, so all loads of an iteration are under way before the first one is waited for. In registers
+// the elements are float32; they are rounded once, when they are stored.
 #pragma once
 
 #include "../element_types.h"
@@ -15,8 +16,66 @@ __device__ __forceinline__ void forGrid(int64_t count, const F& f) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * Threads + threadIdx.x; i < count; i += step) f(i);
 }
 
-// The threads of a block of a kernel that uses forFours.
-constexpr int kFoursThreads = 256;
+// The threads of a block of a kernel that uses forElements or forFours.
+constexpr int kElementThreads = 256;
+constexpr int kFoursThreads = kElementThreads;
+
+// The elements that move at once if T are the types in memory: eight if any of them has less than four bytes.
+template <class... T>
+constexpr int kGroup = ((sizeof(T) < 4) || ...) ? 8 : 4;
+
+// A number of neighbouring elements, as a type.
+template <int Count>
+struct Elements {
+  static constexpr int kCount = Count;
+};
+
+// Whether the groups of all of these are aligned, if the first ones are.
+template <class... Pointers>
+__device__ __forceinline__ bool areAligned(const Pointers*... p) {
+  return (isAligned16(p) && ...);
+}
+
+// Calls f(first, Elements<Group>) for this thread's groups if `aligned`, and f(i, Elements<1>) for the other elements.
+template <int Group, class F>
+__device__ __forceinline__ void forElements(int64_t count, bool aligned, const F& f) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x;
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kElementThreads;
+  const int64_t grouped = aligned ? count / Group * Group : 0;
+  for (int64_t i = thread * Group; i < grouped; i += threads * Group) f(i, Elements<Group>{});
+#pragma unroll 1
+  for (int64_t i = grouped + thread; i < count; i += threads) f(i, Elements<1>{});
+}
+
+// a % b for a ≥ 0 and b > 0. A division of 64 bits takes several times as long as one of 32.
+__device__ __forceinline__ int64_t remainder(int64_t a, int64_t b) {
+  if (a < b) return a;
+  if (a <= UINT32_MAX) return static_cast<uint32_t>(a) % static_cast<uint32_t>(b);
+  return a % b;
+}
+
+// Calls f(first, first % period, Elements<N>) as above. The remainder is updated from one group to the next, because a
+// division per group would take longer than the memory access. Index is the type of the remainder.
+template <int Group, class Index, class F>
+__device__ __forceinline__ void forElements(int64_t count, Index period, bool aligned, const F& f) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x;
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kElementThreads;
+  const int64_t grouped = aligned ? count / Group * Group : 0;
+  const auto walk = [&](int64_t first, int64_t end, auto elements) {
+    const int64_t step = threads * elements.kCount;
+    if (first >= end) return;
+    Index at = static_cast<Index>(remainder(first, period));
+    const Index move = static_cast<Index>(remainder(step, period));
+#pragma unroll 1
+    for (int64_t i = first; i < end; i += step) {
+      f(i, at, elements);
+      // `at` + `move` may be too large for an Index.
+      at = at >= period - move ? at - (period - move) : at + move;
+    }
+  };
+  walk(thread * Group, grouped, Elements<Group>{});
+  walk(grouped + thread, count, Elements<1>{});
+}
 
 // Calls f(first, count) for this thread's groups of up to four elements.
 template <class F>
@@ -78,22 +137,5 @@ __device__ __forceinline__ void storeStored(T* to, bool aligned, int elements, c
   for (int j = 0; j < 4; j++)
     if (j < elements) to[j] = x.value[j];
 }
-
-// A row that repeats with a period.
-template <class T>
-struct Repeated {
-  const T* row;
-  int64_t period;
-  bool aligned;  // whether every group is aligned: the row is, and its length is a multiple of four
-
-  __device__ Repeated(const T* numbers, int64_t length)
-      : row(numbers), period(length), aligned(isAligned16(numbers) && length % 4 == 0) {}
-  // Loads the four numbers from position `at` on, wrapping around.
-  __device__ void load(int64_t at, float (&x)[4]) const {
-    if (aligned) return cuda::load(row + at, true, x);
-#pragma unroll
-    for (int j = 0; j < 4; j++, at = at + 1 == period ? 0 : at + 1) x[j] = toFloat(row[at]);
-  }
-};
 
 }  // namespace stepsize::cuda

@@ -72,22 +72,23 @@ BinaryWeights binaryWeights(const Record& record) {
   const bool positives = integer(record, attribute::binaryCrossEntropy::positiveWeights) != 0;
   const bool elements = integer(record, attribute::binaryCrossEntropy::weights) != 0;
   return {positives ? input(record, 2).floats() : nullptr,
-          elements ? input(record, positives ? 3 : 2).floats() : nullptr, positives ? input(record, 2).elements() : 4};
+          elements ? input(record, positives ? 3 : 2).floats() : nullptr, positives ? input(record, 2).elements() : 1};
 }
 
 template <class T>
 void binaryCrossEntropy(CudaDevice& device, const Record& record) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(binaryCrossEntropyKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         input(record, 0).as<T>(), input(record, 1).floats(), binaryWeights(record), output(record, 0).floats(), count);
+  launch(binaryCrossEntropyKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+         device.stream(), input(record, 0).as<T>(), input(record, 1).floats(), binaryWeights(record),
+         output(record, 0).floats(), count);
 }
 
 template <class T>
 void binaryCrossEntropyGradient(CudaDevice& device, const Record& record) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(binaryCrossEntropyGradientKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0,
+  launch(binaryCrossEntropyGradientKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
          device.stream(), input(record, 0).as<T>(), input(record, 1).floats(), binaryWeights(record),
          input(record, record.inputs - 1).floats(), output(record, 0).as<T>(), count);
 }

@@ -6,27 +6,37 @@
 
 namespace stepsize::cuda {
 
-// Filling and converting take four elements per thread at a time. Each element is read once and written once, in the
-// bytes of its type.
+// Filling and converting move 16 bytes of the smaller type at a time, but at most eight elements. Each element is read
+// once and written once, in the bytes of its type.
 
 // to[i] = value.
 template <class T>
-__global__ void __launch_bounds__(kFoursThreads) fillKernel(T* to, int64_t count, T value) {
-  const bool aligned = isAligned16(to);
-  const Four<T> values{{value, value, value, value}};
-  forFours(count, [&](int64_t i, int elements) { storeStored(to + i, aligned, elements, values); });
+__global__ void __launch_bounds__(kElementThreads) fillKernel(T* to, int64_t count, T value) {
+  forElements<kGroup<T>>(count, isAligned16(to), [&](int64_t i, auto elements) {
+    using Numbers = Stored<T, decltype(elements)::kCount>;
+    Numbers values;
+    for (T& element : values.value) element = value;
+    *reinterpret_cast<Numbers*>(to + i) = values;
+  });
 }
 
 // to[i] = from[i], converted.
 template <class To, class From>
-__global__ void __launch_bounds__(kFoursThreads) castKernel(To* to, const From* from, int64_t count) {
-  const bool aligned = isAligned16(to) && isAligned16(from);
-  forFours(count, [&](int64_t i, int elements) {
-    const Four<From> x = loadStored(from + i, aligned, elements);
-    Four<To> y;
+__global__ void __launch_bounds__(kElementThreads) castKernel(To* to, const From* from, int64_t count) {
+  forElements<kGroup<To, From>>(count, areAligned(to, from), [&](int64_t i, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    const auto x = *reinterpret_cast<const Stored<From, n>*>(from + i);
+    if constexpr (isBFloat16<To> && !isBFloat16<From>) {
+      float y[n];
 #pragma unroll
-    for (int j = 0; j < 4; j++) y.value[j] = castElement<To>(x.value[j]);
-    storeStored(to + i, aligned, elements, y);
+      for (int j = 0; j < n; j++) y[j] = static_cast<float>(x.value[j]);
+      storeAligned(to + i, y);
+    } else {
+      Stored<To, n> y;
+#pragma unroll
+      for (int j = 0; j < n; j++) y.value[j] = castElement<To>(x.value[j]);
+      *reinterpret_cast<Stored<To, n>*>(to + i) = y;
+    }
   });
 }
 

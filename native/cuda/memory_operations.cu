@@ -12,8 +12,8 @@ void fill(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   visitType(to.type, [&](auto zero) {
     using T = decltype(zero);
-    launch(fillKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(), to.as<T>(),
-           count, castElement<T>(record.attributes[attribute::fill::value]));
+    launch(fillKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0, device.stream(),
+           to.as<T>(), count, castElement<T>(record.attributes[attribute::fill::value]));
   });
 }
 
@@ -25,8 +25,8 @@ void cast(CudaDevice& device, const Record& record) {
     visitType(from.type, [&](auto fromZero) {
       using To = decltype(toZero);
       using From = decltype(fromZero);
-      launch(castKernel<To, From>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-             to.as<To>(), from.as<const From>(), count);
+      launch(castKernel<To, From>, blocksFor(device, count, kGroup<To, From> * kElementThreads), kElementThreads, 0,
+             device.stream(), to.as<To>(), from.as<const From>(), count);
     });
   });
 }

@@ -43,9 +43,9 @@ void batchNorm(CudaDevice& device, const Record& record) {
   launch(mergeStatisticsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
          record.attributes[attribute::batchNorm::epsilon], number(record, attribute::batchNorm::momentum), tensors);
   const int64_t count = x.rows * x.columns;
-  launch(scaleShiftKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale, tensors.shift,
-         integer(record, attribute::batchNorm::relu) != 0);
+  launch(scaleShiftKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+         device.stream(), input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, tensors.scale,
+         tensors.shift, integer(record, attribute::batchNorm::relu) != 0);
 }
 
 template <class T>
@@ -53,9 +53,9 @@ void batchNormInference(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
-  launch(batchNormInferenceKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns, input(record, 1).as<T>(),
-         input(record, 2).as<T>(), input(record, 3).floats(), input(record, 4).floats(),
+  launch(batchNormInferenceKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+         device.stream(), input(record, 0).as<T>(), output(record, 0).as<T>(), count, x.columns,
+         input(record, 1).as<T>(), input(record, 2).as<T>(), input(record, 3).floats(), input(record, 4).floats(),
          number(record, attribute::batchNormInference::epsilon),
          integer(record, attribute::batchNormInference::relu) != 0);
 }
@@ -85,8 +85,9 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
          tensors);
   const int64_t count = x.rows * x.columns;
   if (count == 0) return;
-  launch(batchNormGradientKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         values, g, mean, output(record, 0).as<T>(), count, x.columns, tensors.fromG, tensors.fromX, tensors.constant);
+  launch(batchNormGradientKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+         device.stream(), values, g, mean, output(record, 0).as<T>(), count, x.columns, tensors.fromG, tensors.fromX,
+         tensors.constant);
 }
 
 template <bool Centered, class T>

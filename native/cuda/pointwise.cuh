@@ -1,6 +1,10 @@
-// Elementwise operations; T is the storage type. A thread takes four elements at a time. They are memory-bound. In
-// float32, a map moves 8 bytes per element; a zip 12, or 8 if the second operand repeats and stays in the cache; an
-// expansion 4; the gradient of SwiGLU 20. In bfloat16 they move half of that.
+// Elementwise operations; T is the storage type. A thread takes 16 bytes of each operand at a time: four float32 or
+// eight bfloat16. They are memory-bound. In float32, a map moves 8 bytes per element; a zip 12, or 8 if the second
+// operand repeats and stays in the cache; an expansion 4; the gradient of SwiGLU 20. In bfloat16 they move half of
+// that.
+//
+// Instructions per bfloat16 element on sm_90: 5 for a ReLU, 5.4 for a sum of two, 6.3 if the second one repeats, 31 for
+// SwiGLU and 40 for its gradient. Up to about 40 are hidden by 6 bytes of memory traffic.
 #pragma once
 
 #include "../pointwise.h"
@@ -10,47 +14,80 @@ namespace stepsize::cuda {
 
 // out[i] = f(a[i])
 template <class T, class F>
-__global__ void __launch_bounds__(kFoursThreads) mapKernel(const T* a, T* out, int64_t count, F f) {
-  const bool aligned = isAligned16(a) && isAligned16(out);
-  forFours(count, [&](int64_t i, int elements) {
-    float x[4] = {};
-    loadGroup(a + i, aligned, elements, x);
+__global__ void __launch_bounds__(kElementThreads) mapKernel(const T* a, T* out, int64_t count, F f) {
+  forElements<kGroup<T>>(count, areAligned(a, out), [&](int64_t i, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    float x[n];
+    loadAligned(a + i, x);
 #pragma unroll
-    for (int j = 0; j < 4; j++) x[j] = f(x[j]);
-    storeGroup(out + i, aligned, elements, x);
+    for (int j = 0; j < n; j++) x[j] = f(x[j]);
+    storeAligned(out + i, x);
+  });
+}
+
+// out[i] = f(a[i], b[i])
+template <class T, class F>
+__global__ void __launch_bounds__(kElementThreads) zipKernel(const T* a, const T* b, T* out, int64_t count, F f) {
+  forElements<kGroup<T>>(count, areAligned(a, b, out), [&](int64_t i, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    float x[n], y[n];
+    loadAligned(a + i, x);
+    loadAligned(b + i, y);
+#pragma unroll
+    for (int j = 0; j < n; j++) x[j] = f(x[j], y[j]);
+    storeAligned(out + i, x);
   });
 }
 
 // out[i] = f(a[i], b[i % period])
 template <class T, class F>
-__global__ void __launch_bounds__(kFoursThreads)
-    zipKernel(const T* a, const T* b, T* out, int64_t count, int64_t period, F f) {
-  const bool aligned = isAligned16(a) && isAligned16(out);
-  const Repeated second(b, period);
-  forFours(count, period, [&](int64_t i, int elements, int64_t at) {
-    float x[4] = {}, y[4];
-    loadGroup(a + i, aligned, elements, x);
-    second.load(at, y);
+__global__ void __launch_bounds__(kElementThreads)
+    zipRepeatedKernel(const T* a, const T* b, T* out, int64_t count, int64_t period, F f) {
+  constexpr int group = kGroup<T>;
+  const auto walk = [&](const auto& loadSecond) {
+    forElements<group>(count, period, areAligned(a, out), [&](int64_t i, int64_t at, auto elements) {
+      constexpr int n = decltype(elements)::kCount;
+      float x[n], y[n];
+      loadAligned(a + i, x);
+      loadSecond(at, y);
 #pragma unroll
-    for (int j = 0; j < 4; j++) x[j] = f(x[j], y[j]);
-    storeGroup(out + i, aligned, elements, x);
-  });
+      for (int j = 0; j < n; j++) x[j] = f(x[j], y[j]);
+      storeAligned(out + i, x);
+    });
+  };
+  if (period % group == 0 && isAligned16(b))
+    walk([&](int64_t at, auto& y) { loadAligned(b + at, y); });
+  else
+    walk([&](int64_t at, auto& y) {
+      for (float& number : y) {
+        number = toFloat(b[at]);
+        at = at + 1 == period ? 0 : at + 1;
+      }
+    });
 }
 
 // Repeats a [outer, inner] `size` times along a new axis between the two, and scales it. Index has 32 bits if these
-// suffice, because 64-bit divisions take longer than the memory access.
+// suffice, because 64-bit divisions take longer than the memory access. A group lies in one row of `inner` numbers, or
+// repeats one number.
 template <class T, class Index>
-__global__ void __launch_bounds__(kFoursThreads)
+__global__ void __launch_bounds__(kElementThreads)
     expandKernel(const T* a, T* out, int64_t count, Index size, Index inner, float scale) {
-  const bool aligned = isAligned16(out);
-  forFours(count, [&](int64_t first, int elements) {
-    float x[4] = {};
+  constexpr int group = kGroup<T>;
+  const bool inRow = isAligned16(a) && inner % group == 0, isOne = inner == 1 && size % group == 0;
+  forElements<group>(count, isAligned16(out) && (inRow || isOne), [&](int64_t first, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    const Index i = static_cast<Index>(first);
+    const T* from = a + (i / inner / size * inner + i % inner);
+    float x[n];
+    if (isOne) {
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
-      const Index i = static_cast<Index>(first) + static_cast<Index>(j);
-      if (j < elements) x[j] = toFloat(a[i / inner / size * inner + i % inner]) * scale;
+      for (int j = 0; j < n; j++) x[j] = toFloat(*from);
+    } else {
+      loadAligned(from, x);
     }
-    storeGroup(out + first, aligned, elements, x);
+#pragma unroll
+    for (int j = 0; j < n; j++) x[j] *= scale;
+    storeAligned(out + first, x);
   });
 }
 
@@ -61,22 +98,22 @@ struct Swiglu {
 
 // dgate = g·up·σ·(1 + gate·(1 − σ)),  dup = g·gate·σ
 template <class T>
-__global__ void __launch_bounds__(kFoursThreads)
+__global__ void __launch_bounds__(kElementThreads)
     swigluGradientKernel(const T* gate, const T* up, const T* g, T* dGate, T* dUp, int64_t count) {
-  const bool aligned = isAligned16(gate) && isAligned16(up) && isAligned16(g) && isAligned16(dGate) && isAligned16(dUp);
-  forFours(count, [&](int64_t i, int elements) {
-    float gates[4] = {}, ups[4] = {}, gradients[4] = {};
-    loadGroup(gate + i, aligned, elements, gates);
-    loadGroup(up + i, aligned, elements, ups);
-    loadGroup(g + i, aligned, elements, gradients);
+  forElements<kGroup<T>>(count, areAligned(gate, up, g, dGate, dUp), [&](int64_t i, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    float gates[n], ups[n], gradients[n];
+    loadAligned(gate + i, gates);
+    loadAligned(up + i, ups);
+    loadAligned(g + i, gradients);
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
+    for (int j = 0; j < n; j++) {
       const float x = gates[j];
       gates[j] = pointwise::SiluGradient{}(x, gradients[j] * ups[j]);
       ups[j] = gradients[j] * pointwise::Silu{}(x);
     }
-    storeGroup(dGate + i, aligned, elements, gates);
-    storeGroup(dUp + i, aligned, elements, ups);
+    storeAligned(dGate + i, gates);
+    storeAligned(dUp + i, ups);
   });
 }
 

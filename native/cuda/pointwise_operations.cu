@@ -10,7 +10,7 @@ template <class T, class F>
 void map(CudaDevice& device, const Record& record, F f) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(mapKernel<T, F>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+  launch(mapKernel<T, F>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0, device.stream(),
          input(record, 0).as<T>(), output(record, 0).as<T>(), count, f);
 }
 template <class T, class F>
@@ -24,10 +24,14 @@ void zip(CudaDevice& device, const Record& record) {
   const TensorView &a = input(record, 0), &b = input(record, 1);
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
+  const unsigned blocks = blocksFor(device, count, kGroup<T> * kElementThreads);
   const auto start = [&](const TensorView& large, const TensorView& small, auto f) {
-    launch(zipKernel<T, decltype(f)>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-           large.as<T>(), small.as<T>(), output(record, 0).as<T>(), count, small.elements(), f);
+    launch(zipRepeatedKernel<T, decltype(f)>, blocks, kElementThreads, 0, device.stream(), large.as<T>(), small.as<T>(),
+           output(record, 0).as<T>(), count, small.elements(), f);
   };
+  if (a.elements() == b.elements())
+    return launch(zipKernel<T, F>, blocks, kElementThreads, 0, device.stream(), a.as<T>(), b.as<T>(),
+                  output(record, 0).as<T>(), count, F{});
   if (a.shape.rank >= b.shape.rank)
     start(a, b, F{});
   else
@@ -48,8 +52,9 @@ void expand(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   const auto start = [&](auto zero) {
     using Index = decltype(zero);
-    launch(expandKernel<T, Index>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-           x.as<T>(), output(record, 0).as<T>(), count, static_cast<Index>(integer(record, attribute::expand::size)),
+    launch(expandKernel<T, Index>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+           device.stream(), x.as<T>(), output(record, 0).as<T>(), count,
+           static_cast<Index>(integer(record, attribute::expand::size)),
            static_cast<Index>(x.shape.product(axis, x.shape.rank)), number(record, attribute::expand::scale));
   };
   if (count <= INT32_MAX)
@@ -62,9 +67,9 @@ template <class T>
 void swigluGradient(CudaDevice& device, const Record& record) {
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  launch(swigluGradientKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         input(record, 0).as<T>(), input(record, 1).as<T>(), input(record, 2).as<T>(), output(record, 0).as<T>(),
-         output(record, 1).as<T>(), count);
+  launch(swigluGradientKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+         device.stream(), input(record, 0).as<T>(), input(record, 1).as<T>(), input(record, 2).as<T>(),
+         output(record, 0).as<T>(), output(record, 1).as<T>(), count);
 }
 
 template <class F>

@@ -17,7 +17,7 @@ void uniform(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   const float low = number(record, attribute::uniform::low), high = number(record, attribute::uniform::high);
   // The sum may round up to `high`, which is not in the range.
-  launch(uniformKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
+  launch(uniformKernel, blocksFor(device, count, kGroup<float> * kElementThreads), kElementThreads, 0, device.stream(),
          input(record, 0).floats(), count, sourceOf(record, attribute::uniform::seed, attribute::uniform::stream), low,
          high, std::nextafter(high, low));
 }
@@ -25,7 +25,7 @@ void uniform(CudaDevice& device, const Record& record) {
 void normal(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
-  launch(normalKernel, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
+  launch(normalKernel, blocksFor(device, count, kGroup<float> * kElementThreads), kElementThreads, 0, device.stream(),
          input(record, 0).floats(), count, sourceOf(record, attribute::normal::seed, attribute::normal::stream),
          number(record, attribute::normal::mean), number(record, attribute::normal::deviation));
 }
@@ -36,7 +36,7 @@ void dropout(CudaDevice& device, const Record& record) {
   if (count == 0) return;
   const float probability = number(record, attribute::dropout::probability);
   const float scale = probability < 1 ? 1 / (1 - probability) : 0;
-  launch(dropoutKernel<T>, blocksFor(device, count, 4 * kRandomThreads), kRandomThreads, 0, device.stream(),
+  launch(dropoutKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0, device.stream(),
          input(record, 0).as<T>(), record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).as<T>(),
          count, sourceOf(record, attribute::dropout::seed, attribute::dropout::stream), probability, scale);
 }

@@ -17,26 +17,40 @@ __device__ __forceinline__ T* inGlobalMemory(T* p) {
   return p;
 }
 
+// Whether the elements are bfloat16.
+template <class T>
+constexpr bool isBFloat16 = sizeof(T) == sizeof(BFloat16);
+
 // Whether an address is a multiple of 16.
 __device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
 
+// Load or store 1, 4 or 8 neighbouring elements. Several must be aligned to 16 bytes, or to their size if it is
+// smaller.
 template <int Count>
 __device__ __forceinline__ void loadAligned(const float* from, float (&x)[Count]) {
+  if constexpr (Count == 1) {
+    x[0] = *from;
+  } else {
 #pragma unroll
-  for (int i = 0; i < Count; i += 4) {
-    const float4 four = *reinterpret_cast<const float4*>(from + i);
-    x[i] = four.x;
-    x[i + 1] = four.y;
-    x[i + 2] = four.z;
-    x[i + 3] = four.w;
+    for (int i = 0; i < Count; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      x[i] = four.x;
+      x[i + 1] = four.y;
+      x[i + 2] = four.z;
+      x[i + 3] = four.w;
+    }
   }
 }
 
 template <int Count>
 __device__ __forceinline__ void storeAligned(float* to, const float (&x)[Count]) {
+  if constexpr (Count == 1) {
+    *to = x[0];
+  } else {
 #pragma unroll
-  for (int i = 0; i < Count; i += 4)
-    __stcg(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
+    for (int i = 0; i < Count; i += 4)
+      __stcg(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
+  }
 }
 
 // Two bfloat16 in a word; the first one is in the lower half.
@@ -53,22 +67,26 @@ __device__ __forceinline__ unsigned roundedPair(float lower, float upper) {
   return word;
 }
 
+// Two bfloat16 per word.
+template <int Words>
+__device__ __forceinline__ void widen(const unsigned (&words)[Words], float (&x)[2 * Words]) {
+#pragma unroll
+  for (int w = 0; w < Words; w++) {
+    x[2 * w] = lowerHalf(words[w]);
+    x[2 * w + 1] = upperHalf(words[w]);
+  }
+}
+
+__device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[1]) { x[0] = toFloat(*from); }
+
 __device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[4]) {
   const uint2 words = *reinterpret_cast<const uint2*>(from);
-  x[0] = lowerHalf(words.x);
-  x[1] = upperHalf(words.x);
-  x[2] = lowerHalf(words.y);
-  x[3] = upperHalf(words.y);
+  widen({words.x, words.y}, x);
 }
 
 __device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[8]) {
   const uint4 words = *reinterpret_cast<const uint4*>(from);
-  const unsigned word[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-  for (int w = 0; w < 4; w++) {
-    x[2 * w] = lowerHalf(word[w]);
-    x[2 * w + 1] = upperHalf(word[w]);
-  }
+  widen({words.x, words.y, words.z, words.w}, x);
 }
 
 __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[4]) {
@@ -80,7 +98,9 @@ __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[8
          make_uint4(asWord(x[0], x[1]), asWord(x[2], x[3]), asWord(x[4], x[5]), asWord(x[6], x[7])));
 }
 
-// Rounds and stores.
+// Round and store.
+__device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[1]) { *to = toBFloat16(x[0]); }
+
 __device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[4]) {
   __stcg(reinterpret_cast<uint2*>(to), make_uint2(roundedPair(x[0], x[1]), roundedPair(x[2], x[3])));
 }
@@ -110,10 +130,13 @@ __device__ __forceinline__ void store(T* to, bool aligned, const T (&x)[Count]) 
   }
 }
 
-// Four elements in their storage type, to be moved at once.
-template <class T>
-struct alignas(sizeof(T) < 4 ? 4 * sizeof(T) : 16) Four {
-  T value[4];
+// Elements in their storage type, to be moved at once.
+template <class T, int Count>
+struct alignas(Count * sizeof(T) < 16 ? Count * sizeof(T) : 16) Stored {
+  T value[Count];
 };
+
+template <class T>
+using Four = Stored<T, 4>;
 
 }  // namespace stepsize::cuda
