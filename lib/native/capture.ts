@@ -62,9 +62,12 @@ export class Capture {
   /**
    * Replays the capture: enqueues its work.
    *
-   * On a CPU the call returns at once. On a GPU each replay is a launch, and the call waits while the driver's queue of
-   * about 1,000 launches is full. A terminated worker thread stops at the next operation on a CPU, and after at most 64
-   * replays on a GPU.
+   * On a CPU the call returns at once. On a GPU it launches the replays. It blocks the thread, and with it the event
+   * loop, while 512 launches are in flight. A replay counts as the launches that it contains, but at most as 128. To
+   * keep the event loop free during many replays, make a few at a time and await `device.synchronize()` in between.
+   *
+   * A terminated worker thread stops at the next operation on a CPU. On a GPU it stops once the replays that were
+   * launched are done.
    *
    * @param times number of replays: a whole number ≥ 0, default 1
    * @throws StepsizeError `invalid-argument` if `times` is not a whole number ≥ 0; `invalid-state` if the capture was

@@ -36,8 +36,9 @@ export interface DeviceOptions {
  * A CPU or GPU that executes operations in the order in which they are enqueued.
  *
  * Calls that enqueue work return at once. Only the promises of `synchronize()` and of tensor reads wait for it. If a
- * program enqueues without waiting, the queue is bounded: on a CPU, a call blocks when 16,384 operations or 256 MB of
- * uploaded values are waiting, until half of them are done. On a GPU the driver's queue has its own bound.
+ * program enqueues without waiting, the queue is bounded: a call blocks when 16,384 operations on a CPU, 512 launches on
+ * a GPU, or 256 MB of uploaded values are waiting, until half of them are done. The event loop is then blocked too. A
+ * loop that awaits a value or `synchronize()` now and then leaves it free.
  *
  * An operation can fail after its call, for example because of a label that is not a class. Its result is then spoiled,
  * and so is everything that is computed from it or changed in place with it. Reading spoiled memory rejects with the

@@ -8,7 +8,8 @@ namespace stepsize::cuda {
 namespace {
 
 // Objects and bytes that are held before an event is recorded for them.
-constexpr size_t kMaxHeld = 64, kMaxHeldBytes = 16 << 20;
+constexpr size_t kMaxHeld = 64;
+constexpr int64_t kMaxHeldBytes = 16 << 20;
 
 }  // namespace
 
@@ -38,7 +39,8 @@ Completion::Prepared Completion::prepare(std::function<void(cudaError_t)> then) 
 void Completion::whenDone(Prepared prepared) noexcept {
   Item& item = prepared.front();
   item.held = std::exchange(held_, {});
-  heldBytes_ = 0;
+  item.amount = std::exchange(unmarked_, {});
+  item.amount.launches++;  // the event
   // If the device has failed there may be no event; the callback is called all the same.
   try {
     item.reached = takeEvent();
@@ -50,6 +52,10 @@ void Completion::whenDone(Prepared prepared) noexcept {
   }
   {
     const std::lock_guard lock(mutex_);
+    inFlight_.launches += item.amount.launches;
+    inFlight_.bytes += item.amount.bytes;
+    if (inFlight_.launches >= kMaxLaunches || inFlight_.bytes >= kMaxBytes)
+      isFull_.store(true, std::memory_order_relaxed);
     items_.splice(items_.end(), prepared);
   }
   wake_.notify_one();
@@ -57,13 +63,27 @@ void Completion::whenDone(Prepared prepared) noexcept {
 
 void Completion::hold(std::shared_ptr<void> what, size_t bytes) noexcept {
   held_.push_back(std::move(what));
-  heldBytes_ += bytes;
-  if (held_.size() < kMaxHeld && heldBytes_ < kMaxHeldBytes) return;
+  unmarked_.bytes += static_cast<int64_t>(bytes);
+  if (held_.size() >= kMaxHeld || unmarked_.bytes >= kMaxHeldBytes) mark();
+}
+
+void Completion::countLaunches(int64_t launches) noexcept {
+  unmarked_.launches += launches;
+  if (unmarked_.launches >= kCountedLaunches) mark();
+}
+
+void Completion::mark() noexcept {
   try {
     whenDone([](cudaError_t) {});
   } catch (const std::bad_alloc&) {
-    // The objects are held until the next call.
+    // The next call tries again.
   }
+}
+
+bool Completion::awaitRoom(std::chrono::milliseconds atMost) noexcept {
+  if (!isFull()) return true;
+  std::unique_lock lock(mutex_);
+  return room_.wait_for(lock, atMost, [this] { return !isFull(); });
 }
 
 void Completion::loop() noexcept {
@@ -86,16 +106,24 @@ void Completion::loop() noexcept {
     item.then(closing ? kAbandoned : outcome);
     // An error of the callback must not be taken for one of the next.
     cudaGetLastError();
+    if (item.code == cudaSuccess) {
+      // This also frees what the callback held, before the next one runs.
+      item.then = nullptr;
+      item.held.clear();
+      cudaGetLastError();
+    }
+    lock.lock();
+    inFlight_.launches -= item.amount.launches;
+    inFlight_.bytes -= item.amount.bytes;
+    if (isFull() && inFlight_.launches <= kMaxLaunches / 2 && inFlight_.bytes <= kMaxBytes / 2) {
+      isFull_.store(false, std::memory_order_relaxed);
+      room_.notify_one();
+    }
     if (item.code != cudaSuccess) {
       // Without an event, it is unknown when the work is done that may still use what would be released.
       unfinished_.splice(unfinished_.end(), one);
       continue;
     }
-    // This also frees what the callback held, before the next one runs.
-    item.then = nullptr;
-    item.held.clear();
-    cudaGetLastError();
-    lock.lock();
     try {
       spare_.push_back(*std::move(item.reached));
     } catch (const std::bad_alloc&) {

@@ -18,12 +18,20 @@ namespace {
 // of it idle.
 constexpr unsigned kWaves = 2;
 
-// Replays that are launched before the caller may stop: a launch waits if the driver's queue is full.
+// Replays that are launched before the caller can notice that its thread is being terminated.
 constexpr int64_t kReplaysAtOnce = 64;
+
+// A replay counts as the launches of its graph, but at most as this many. Then a graph with many launches is not
+// finished before the next ones are in the queue, and the device does not wait for the host between them.
+constexpr int64_t kMaxLaunchesOfReplay = Completion::kMaxLaunches / 4;
+
+// The launches and copies of an upload, and of a read with the log of faults.
+constexpr int64_t kLaunchesOfUpload = 3, kLaunchesOfRead = 3;
 
 struct CudaGraph final : CapturedWork {
   int device = 0;
   cudaGraphExec_t executable = nullptr;
+  int64_t launches = 0;
   std::vector<std::shared_ptr<void>> uses;
   std::shared_ptr<const Journal::Work> work;
 
@@ -258,6 +266,7 @@ void CudaDevice::enqueue(Record record) {
         captured_.push_back(std::const_pointer_cast<ChunkTable>(tables->chunks));
       }
   journal_.add(std::move(record), std::move(failure));
+  if (!capturing_) completion_->countLaunches(std::exchange(launches_, 0));
 }
 
 Reason CudaDevice::run(Record record) {
@@ -336,6 +345,7 @@ void CudaDevice::upload(void* to, const std::byte* from, size_t bytes) {
       failure = outOfMemory();
     }
   if (staged) completion_->hold(std::move(staged), bytes);
+  completion_->countLaunches(kLaunchesOfUpload);
   journal_.addWrite(to, static_cast<int64_t>(bytes), std::move(failure));
 }
 
@@ -373,6 +383,7 @@ void CudaDevice::read(void* to, const void* from, int64_t bytes, Done done) {
   } catch (const std::bad_alloc&) {
     reading->failure = outOfMemory();
   }
+  completion_->countLaunches(kLaunchesOfRead);
   completion_->whenDone(std::move(prepared));
 }
 
@@ -411,6 +422,7 @@ void CudaDevice::beginCapture() {
     throw;
   }
   arena_ = std::move(arena);
+  launches_ = 0;
   captureError_ = nullptr;
   capturing_ = true;
 }
@@ -427,6 +439,7 @@ std::shared_ptr<CapturedWork> CudaDevice::endCapture() {
   releaseDeferred();
   auto graph = std::make_shared<CudaGraph>();
   graph->device = index_;
+  graph->launches = std::exchange(launches_, 0);
   graph->uses = std::move(uses);
   graph->work = work;
   try {
@@ -450,13 +463,13 @@ void CudaDevice::releaseDeferred() noexcept {
 int64_t CudaDevice::replay(std::shared_ptr<CapturedWork> captured, int64_t times) {
   if (!completion_) return times;
   const CurrentDevice current(index_);
-  completion_->makeRoom();
   const auto* graph = static_cast<const CudaGraph*>(captured.get());
   int64_t given = 0;
   try {
-    for (; given < std::min(times, kReplaysAtOnce); given++) {
+    while (given < std::min(times, kReplaysAtOnce) && (given == 0 || !completion_->isFull())) {
       if (journal_.isFull(graph->work->reporting)) settleLater();
       journal_.makeRoom();
+      completion_->makeRoom();
       Reason failure;
       try {
         journal_.beginReplay(*graph->work);
@@ -467,12 +480,14 @@ int64_t CudaDevice::replay(std::shared_ptr<CapturedWork> captured, int64_t times
         failure = outOfMemory();
       }
       journal_.addReplay(graph->work, std::move(failure));
+      // The graph must not be destroyed before its last run has ended.
+      completion_->hold(captured);
+      completion_->countLaunches(std::clamp<int64_t>(graph->launches, 1, kMaxLaunchesOfReplay));
+      given++;
     }
   } catch (const std::bad_alloc&) {
     if (given == 0) throw;
   }
-  // The graph must not be destroyed before its last run has ended.
-  completion_->hold(std::move(captured));
   return given;
 }
 

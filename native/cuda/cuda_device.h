@@ -24,8 +24,7 @@ class CudaDevice final : public Device {
   void release(void* memory, int64_t bytes) noexcept override;
   int64_t freeMemory() const override;
   void whenShort(std::function<void()> release) override { releaseCached_ = std::move(release); }
-  // The driver bounds its own queue: a launch waits if the queue is full.
-  bool awaitRoom(std::chrono::milliseconds) override { return true; }
+  bool awaitRoom(std::chrono::milliseconds atMost) override { return !completion_ || completion_->awaitRoom(atMost); }
   void enqueue(Record record) override;
   Reason run(Record record) override;
   void upload(void* to, const std::byte* from, size_t bytes) override;
@@ -45,9 +44,12 @@ class CudaDevice final : public Device {
   void abandon() override;
   std::vector<std::pair<std::string, std::string>> describe() const override;
 
-  // For launchers: the stream, the number of blocks that fill the device, the tables of lists, and memory for the
-  // length of a record.
-  cudaStream_t stream() const { return stream_.get(); }
+  // For launchers: the stream for one launch or copy, which is counted; the number of blocks that fill the device, the
+  // tables of lists, and memory for the length of a record.
+  cudaStream_t stream() {
+    launches_++;
+    return stream_.get();
+  }
   unsigned maxBlocks() const { return maxBlocks_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
@@ -86,6 +88,7 @@ class CudaDevice final : public Device {
   TableCache tables_{*this};
   Event shared_{cudaEventDisableTiming}, beforeCapture_{cudaEventDisableTiming};
   std::shared_ptr<Event> timerStart_;
+  int64_t launches_ = 0;  // that completion_ has not counted: of the record that is being launched, or of the capture
   std::vector<std::shared_ptr<void>> captured_;  // objects that the work being captured uses
   std::vector<void*> releasedDuringCapture_;     // memory released during a capture
   bool capturing_ = false;

@@ -34,6 +34,13 @@ inline int capability() { return static_cast<int>(numberFrom("STEPSIZE_EMULATED_
 inline auto sharedOptIn() {
   return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_SHARED", static_cast<int64_t>(settings().sharedOptIn)));
 }
+// The launches and other calls that a stream holds before the next one waits, as the driver's queue does. With
+// STEPSIZE_EMULATED_FULL_QUEUE=fails, a call that would wait is a failure of the device, so that a test notices it.
+inline auto queuePlaces() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_QUEUE", 1024)); }
+inline bool fullQueueFails() {
+  const char* text = getenv("STEPSIZE_EMULATED_FULL_QUEUE");
+  return text && strcmp(text, "fails") == 0;
+}
 inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_MEMORY", int64_t{4} << 30)); }
 
 // The machine's numbers of the devices that the process sees, in the order in which it sees them. As in CUDA, the list

@@ -77,10 +77,16 @@ class Stream final : public CUstream_st {
     return cudaSuccess;
   }
 
-  // Adds work that is done even after a failure. Returns its position, for wait().
+  // Adds work that is done even after a failure. Waits while the queue is full. Returns the position of the work, for
+  // wait().
   uint64_t push(Work work) {
     if (!hasThread_) return work(), 0;
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    const auto hasPlace = [&] { return closing_ || queue_.size() < places_; };
+    if (!hasPlace()) {
+      if (fullQueueFails()) failure().happen("the queue of a stream was full");
+      progress_.wait(lock, hasPlace);
+    }
     if (closing_) return 0;
     queue_.push_back(std::move(work));
     wake_.notify_all();
@@ -106,6 +112,7 @@ class Stream final : public CUstream_st {
       closing_ = true;
     }
     wake_.notify_all();
+    progress_.notify_all();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -163,6 +170,7 @@ class Stream final : public CUstream_st {
       if (queue_.empty()) return;
       Work work = std::move(queue_.front());
       queue_.pop_front();
+      progress_.notify_all();  // there is a place in the queue
       lock.unlock();
       work();
       work = nullptr;  // what the work held is released before the work counts as done
@@ -173,6 +181,7 @@ class Stream final : public CUstream_st {
   }
 
   const bool hasThread_;
+  const size_t places_ = queuePlaces();
   std::mutex mutex_;
   std::condition_variable wake_, progress_;
   std::deque<Work> queue_;

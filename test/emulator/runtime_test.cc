@@ -153,6 +153,33 @@ STEPSIZE_TEST(synchronizingWaitsForAllThatWasGiven) {
   }
 }
 
+STEPSIZE_TEST(aCallWaitsWhileTheQueueIsFull) {
+  const Environment places("STEPSIZE_EMULATED_QUEUE", "8");
+  const ScopedStream stream, other;
+  const OnDevice x(1);
+  expectSuccess(cudaMemsetAsync(x, 0, 4, nullptr));
+  Gate gate(stream);
+  for (int i = 0; i < 8; i++) launch(multiplyAndAdd, 1, 32, 0, stream, x.data, 1, 1);
+  // The queue of another stream has places of its own.
+  expectSuccess(cudaStreamSynchronize(other));
+  {
+    const Opener opener(gate);
+    launch(multiplyAndAdd, 1, 32, 0, stream, x.data, 2, 0);
+    STEPSIZE_EXPECT(opener.opened);
+  }
+  expectSuccess(cudaStreamSynchronize(stream));
+  STEPSIZE_EXPECT(valueOf(x) == 16);
+  const Environment fails("STEPSIZE_EMULATED_FULL_QUEUE", "fails");
+  Gate second(stream);
+  {
+    const Opener opener(second);
+    for (int i = 0; i < 20; i++) launch(multiplyAndAdd, 1, 32, 0, stream, x.data, 1, 1);
+  }
+  STEPSIZE_EXPECT(cudaStreamSynchronize(stream) == cudaErrorLaunchFailure);
+  STEPSIZE_EXPECT(std::string(cudaGetErrorString(cudaErrorLaunchFailure)) == "the queue of a stream was full");
+  forgetFailure();
+}
+
 STEPSIZE_TEST(streamsWaitForEachOtherOnlyByEvents) {
   const ScopedStream first, second;
   const ScopedEvent event;

@@ -508,9 +508,35 @@ describe("an emulated GPU", isThere, async () => {
   });
 });
 
+describe("a loop that enqueues without waiting", isThere, () => {
+  const results = { eager: 1500, read: true, replayed: [2500, 2500 + 3500] };
+  it.each([
+    // A driver's queue that is full would block the thread, which then could not be terminated.
+    { title: "leaves room in the driver's queue", env: { STEPSIZE_EMULATED_FULL_QUEUE: "fails" } },
+    { title: "works if the driver's queue is short", env: { STEPSIZE_EMULATED_QUEUE: "5" } },
+  ] as { title: string; env: Record<string, string> }[])("$title", async ({ env }) => {
+    const { stdout, stderr, code } = await runProgram(program("cuda-queue"), [], [], env);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual(results);
+  });
+
+  it("is blocked before 480 MB of arrays are queued", async () => {
+    const { code, stdout, stderr } = await runProgram(program("never-wait"), ["cuda:emulated", "200"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    // A quarter of a gigabyte, and memory that the C library's allocator keeps.
+    expect(Number(stdout)).toBeLessThan(400e6);
+  });
+});
+
 describe("termination of threads and processes", isThere, () => {
   it("worker threads exit cleanly with queued work, ten of ten times", async () => {
     const ended = await runProgram(program("terminate-workers"), [], [], onCuda);
+    expect(ended).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
+  });
+
+  // The work would take days. If it does not end, the test's time limit stops it.
+  it("endless replays and endless loops end with their worker thread", async () => {
+    const ended = await runProgram(program("terminate-replay"), ["cuda:emulated"]);
     expect(ended).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
   });
 
