@@ -1,9 +1,10 @@
 import { StepsizeError } from "../errors.js";
 import type { CaseGroup, Stage } from "./stage.js";
 import { deviceStage } from "./stages/device.js";
+import { operationsStage } from "./stages/operations.js";
 
 /** The stages in the order in which they run. */
-export const stages: readonly Stage[] = [deviceStage];
+export const stages: readonly Stage[] = [deviceStage, operationsStage];
 
 /**
  * Returns a group of a stage.

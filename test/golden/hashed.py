@@ -1,4 +1,4 @@
-"""Numbers that Python and TypeScript compute in the same way: the counterpart of test/support/numbers.ts."""
+"""Numbers that Python and TypeScript compute in the same way: the counterpart of lib/check/hashed.ts."""
 
 import numpy as np
 

@@ -2,7 +2,7 @@
 // Prints "ok" with counts if every call threw an Error or returned, and the device still computes afterwards.
 import { Device } from "#lib/native/index.js";
 import { PhiloxStream } from "#lib/random.js";
-import { inputsOf, recipes } from "../../tensor/support/records.js";
+import { inputsOf, listsOf, recipes } from "../../tensor/support/records.js";
 import { type Anything, addon, expectUsable, listOf, openSmall } from "./surface.js";
 
 const [seed = 0, surfaceCalls = 1000, callsPerOperation = 20] = process.argv.slice(2).map(Number);
@@ -166,7 +166,7 @@ for (const [operation, id] of addon.operations.map((name: string, i: number) => 
   const recipe = recipes[operation]!;
   const wrapped = Object.assign(Object.create(Device.prototype), { native: device }) as Anything;
   const valid = inputsOf(wrapped, recipe).map(({ handle }) => handle);
-  const contents = recipe.lists?.(wrapped).map((tensors) => tensors.map(({ handle }) => handle)) ?? [];
+  const contents = listsOf(wrapped, recipe).map((tensors) => tensors.map(({ handle }) => handle));
   const validLists = contents.map((handles) => listOf(device, handles));
   for (let i = 0; i < callsPerOperation; i++) {
     const tensors: Anything[] = [...valid];
