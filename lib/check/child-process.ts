@@ -135,15 +135,16 @@ class GroupProcess {
     }
   }
 
-  #end(name: string, milliseconds: number, finding: Finding): void {
+  #end(name: string, milliseconds: number, { notRun, ...finding }: Finding): void {
     const measured = { ...this.#running?.measured, ...finding.measured };
     this.#running = undefined;
     this.#waiting.delete(name);
     this.#cases.push({
       name,
-      status: finding.fault === undefined ? "passed" : "failed",
+      status: finding.fault !== undefined ? "failed" : notRun !== undefined ? "not run" : "passed",
       milliseconds,
       ...finding,
+      ...(notRun !== undefined && { message: notRun }),
       ...(Object.keys(measured).length > 0 && { measured }),
     });
   }

@@ -190,11 +190,18 @@ export function compareClosely(
     }
   }
   if (worst <= 1) return { error: worst };
+  // JSON has no infinity.
+  if (worst === Number.POSITIVE_INFINITY) return { fault: "wrong", ...(message && { message }) };
   return {
     fault: "wrong",
     error: worst,
     ...(message && { message: `${message}, ${worst.toPrecision(3)} tolerances` }),
   };
+}
+
+/** Returns a number as text, with the sign of zero. */
+function shown(value: number | undefined): string {
+  return Object.is(value, -0) ? "-0" : String(value);
 }
 
 function bytesOf(values: TypedArray): Buffer {

@@ -15,9 +15,11 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
  */
 export type Fault = "wrong" | "unwritten" | "unstable" | "error" | "crashed" | "hung";
 
-/** What a case found. A case without a fault has passed. */
+/** What a case found. A case with neither a fault nor a reason not to run has passed. */
 export interface Finding {
   readonly fault?: Fault;
+  /** Why the case could not be judged here. It has then neither passed nor failed. */
+  readonly notRun?: string;
   /** The largest error, divided by the tolerance. */
   readonly error?: number;
   /** What was expected and what came. */
@@ -27,7 +29,7 @@ export interface Finding {
 }
 
 /** A failed case that was run again in another environment. */
-export interface Rerun extends Finding {
+export interface Rerun extends Omit<Finding, "notRun"> {
   /** The environment, such as `CUDA_LAUNCH_BLOCKING=1`. */
   readonly with: string;
   readonly status: "passed" | "failed" | "not run";
@@ -36,7 +38,7 @@ export interface Rerun extends Finding {
 }
 
 /** The result of a case. */
-export interface CaseReport extends Finding {
+export interface CaseReport extends Omit<Finding, "notRun"> {
   /** Name of the group and of the case, such as `matmul: ragged, bfloat16`. */
   readonly name: string;
   readonly status: "passed" | "failed" | "not run";

@@ -2,9 +2,10 @@ import { StepsizeError } from "../errors.js";
 import type { CaseGroup, Stage } from "./stage.js";
 import { deviceStage } from "./stages/device.js";
 import { operationsStage } from "./stages/operations.js";
+import { optimizerStage } from "./stages/optimizer.js";
 
 /** The stages in the order in which they run. */
-export const stages: readonly Stage[] = [deviceStage, operationsStage];
+export const stages: readonly Stage[] = [deviceStage, operationsStage, optimizerStage];
 
 /**
  * Returns a group of a stage.
