@@ -10,15 +10,24 @@ namespace stepsize {
 enum class Activation : int { none, relu, gelu, silu };
 constexpr int kActivations = 4;
 
+// An activation that is known at compile time.
+template <Activation Kind>
+STEPSIZE_HOST_DEVICE float activated(float x) {
+  if constexpr (Kind == Activation::relu) return pointwise::Relu{}(x);
+  if constexpr (Kind == Activation::gelu) return pointwise::Gelu{}(x);
+  if constexpr (Kind == Activation::silu) return pointwise::Silu{}(x);
+  return x;
+}
+
 // Applies an activation that is known only at run time.
 struct Activate {
   Activation kind;
   STEPSIZE_HOST_DEVICE float operator()(float x) const {
     switch (kind) {
       case Activation::none: return x;
-      case Activation::relu: return pointwise::Relu{}(x);
-      case Activation::gelu: return pointwise::Gelu{}(x);
-      case Activation::silu: return pointwise::Silu{}(x);
+      case Activation::relu: return activated<Activation::relu>(x);
+      case Activation::gelu: return activated<Activation::gelu>(x);
+      case Activation::silu: return activated<Activation::silu>(x);
     }
     return x;
   }

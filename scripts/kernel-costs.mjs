@@ -106,10 +106,14 @@ export const families = [
     kernels: {
       gemmKernel: {
         element: "multiply-add",
-        bytes: "1/64 element, of small tiles 1/32, from the L2; (m k + k n + m n) / (m n k) elements from memory",
+        bytes:
+          "1/rows + 1/columns of the tile, in elements, from the L2; (m k + k n + m n) / (m n k) elements from memory",
         flops: 2,
-        // Four stages of two tiles, 64 bytes deep.
-        shared: (kernel) => (kernel.includes("BlockTile<128,") ? 128 : 64) * 64 * 2 * 4,
+        shared: (kernel) => {
+          const [, rows, columns] = kernel.match(/BlockTile<(\d+), (\d+),/).map(Number);
+          // Four stages, 64 bytes deep.
+          return (rows + columns) * 64 * 4;
+        },
       },
       addSlicesKernel: { element: "output and 4,096 of k", bytes: 4, flops: 1 },
     },

@@ -2,96 +2,198 @@
 // gathered as they are copied, so there is no im2col buffer.
 //
 //   forward          A[pixel of the output, (dy, dx, channel)]       B = weightsᵀ
-//   input gradient   A[pixel of the input, (dy, dx, output)]         B[(dy, dx, output), channel]
+//   input gradient   A[pixel of the input, (ty, tx, output)]         B[(ty, tx, output), channel]
 //   weight gradient  A = gradientᵀ [output, pixel of the output]     B[pixel of the output, (dy, dx, channel)]
+//
+// With a stride s, the gradient of an input pixel has terms only for every s-th row and column of the kernel. Which
+// ones depends on the pixel's position modulo s. The input gradient is therefore one product for each of the s² phases:
+// the pixels of a phase, as windows of stride 1 over the incoming gradient, by the taps of the kernel that meet them.
+// Nothing is multiplied by a zero of a dilated gradient. A phase without taps is filled with zeros.
+//
+// Divisions of a position into its parts cost three instructions each (divider.h). A chunk of windows takes about 7
+// instructions, and each thread 10 more per stage for the tap. If pixels are the depth, a chunk takes about 20.
 #pragma once
 
-#include "platform.cuh"
+#include "divider.h"
+#include "gemm_operands.cuh"
 
 namespace stepsize::cuda {
 
-// The sizes of images, kernel and result.
-struct ConvolutionShape {
-  int height, width, channels, outHeight, outWidth, outputs, kernelHeight, kernelWidth, stride, padding;
+// A grid of windows over images, one window for each position. Windows reach beyond the images.
+struct WindowShape {
+  int height, width, channels;  // of the images
+  Divider gridHeight, gridWidth;
+  int stride, originY, originX;  // of the grid, in pixels
+  Divider windowWidth, byChannels;
+
+  WindowShape(int imageHeight, int imageWidth, int imageChannels, int rows, int columns, int step, int firstY,
+              int firstX, int widthOfWindow)
+      : height(imageHeight),
+        width(imageWidth),
+        channels(imageChannels),
+        gridHeight(rows),
+        gridWidth(columns),
+        stride(step),
+        originY(firstY),
+        originX(firstX),
+        windowWidth(widthOfWindow),
+        byChannels(imageChannels) {}
 };
 
-// The position of a pixel.
-struct Pixel {
-  int64_t image;
-  int y, x;
+// A window: its image, and the image's pixel at its upper left corner.
+struct Window {
+  int image, y, x;
+  __device__ Window(const WindowShape& s, int index) {
+    const int row = s.gridWidth.quotient(index);
+    image = s.gridHeight.quotient(row);
+    y = (row - image * s.gridHeight.divisor) * s.stride + s.originY;
+    x = (index - row * s.gridWidth.divisor) * s.stride + s.originX;
+  }
 };
-__device__ __forceinline__ Pixel pixelAt(int index, int height, int width) {
-  const int row = index / width;
-  return {row / height, row % height, index % width};
-}
 
-// A position in a kernel and a channel, from (dy·width + dx)·channels + c.
+// A position in a window and a channel, from (dy·width + dx)·channels + c.
 struct Tap {
   int dy, dx, c;
+  __device__ Tap(const WindowShape& s, int index) {
+    const int place = s.byChannels.quotient(index);
+    c = index - place * s.channels;
+    dy = s.windowWidth.quotient(place);
+    dx = place - dy * s.windowWidth.divisor;
+  }
 };
-__device__ __forceinline__ Tap tapAt(int index, int kernelWidth, int channels) {
-  const int place = index / channels;
-  return {place / kernelWidth, place % kernelWidth, index % channels};
+
+// Whether the pixel at a position exists.
+__device__ __forceinline__ bool isInImage(const WindowShape& s, int y, int x) {
+  return static_cast<unsigned>(y) < static_cast<unsigned>(s.height) &&
+         static_cast<unsigned>(x) < static_cast<unsigned>(s.width);
 }
 
-// The image values in the window of an output pixel.
+// The values of images in windows.
 template <class T>
-struct ImageWindows {  // A of the forward pass; transposed, B of the weight gradient
+struct ImageWindows {
   static constexpr bool kAlongLines = false;
   using Element = T;
-  using Line = Pixel;
-  using Depth = Tap;
   const T* data;
-  ConvolutionShape shape;
+  WindowShape shape;
   __host__ int64_t neighbours() const { return shape.channels; }
-  __device__ Line line(int index) const { return pixelAt(index, shape.outHeight, shape.outWidth); }
-  __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.channels); }
-  __device__ const T* at(const Pixel& out, const Tap& tap) const {
-    const ConvolutionShape& s = shape;
-    const int y = out.y * s.stride - s.padding + tap.dy, x = out.x * s.stride - s.padding + tap.dx;
-    if (y < 0 || y >= s.height || x < 0 || x >= s.width) return nullptr;
-    return data + ((out.image * s.height + y) * s.width + x) * s.channels + tap.c;
+  // The first channel of a pixel of an image; it may lie outside. Pixels are fewer than 2³¹, elements may be more.
+  __device__ const T* pixel(int image, int y, int x) const {
+    return data + static_cast<int64_t>((image * shape.height + y) * shape.width + x) * shape.channels;
+  }
+  __device__ const T* element(int line, int k) const {
+    const Window window(shape, line);
+    const Tap tap(shape, k);
+    const int y = window.y + tap.dy, x = window.x + tap.dx;
+    return isInImage(shape, y, x) ? pixel(window.image, y, x) + tap.c : nullptr;
   }
 };
 
-// A of the input gradient: the gradients of the outputs whose windows contain an input pixel.
-template <class T>
-struct GradientWindows {
-  static constexpr bool kAlongLines = false;
-  using Element = T;
-  using Line = Pixel;
-  using Depth = Tap;
-  const T* data;
-  ConvolutionShape shape;
-  __host__ int64_t neighbours() const { return shape.outputs; }
-  __device__ Line line(int index) const { return pixelAt(index, shape.height, shape.width); }
-  __device__ Depth depth(int k) const { return tapAt(k, shape.kernelWidth, shape.outputs); }
-  __device__ const T* at(const Pixel& in, const Tap& tap) const {
-    const ConvolutionShape& s = shape;
-    const int y = in.y + s.padding - tap.dy, x = in.x + s.padding - tap.dx;
-    if (y < 0 || x < 0 || y % s.stride != 0 || x % s.stride != 0) return nullptr;
-    const int outY = y / s.stride, outX = x / s.stride;
-    if (outY >= s.outHeight || outX >= s.outWidth) return nullptr;
-    return data + ((in.image * s.outHeight + outY) * s.outWidth + outX) * s.outputs + tap.c;
+// A thread copies the same tap of several windows. It keeps the index of a corner's pixel, which may lie outside.
+template <class T, class Chunks>
+class Walk<ImageWindows<T>, Chunks> {
+  const ImageWindows<T>& windows;
+  int corner[Chunks::kCopies], y[Chunks::kCopies], x[Chunks::kCopies];
+  int dy, dx, pixel;
+  const T* channel;
+
+ public:
+  __device__ Walk(const ImageWindows<T>& operand, int first, int count, int) : windows(operand) {
+#pragma unroll
+    for (int i = 0; i < Chunks::kCopies; i++) {
+      const Window window(windows.shape, Chunks::lineIn(first, count, i));
+      corner[i] = (window.image * windows.shape.height + window.y) * windows.shape.width + window.x;
+      y[i] = window.y;
+      x[i] = window.x;
+    }
+  }
+  __device__ void advance(int k) {
+    const Tap tap(windows.shape, k + Chunks::depth(0));
+    dy = tap.dy;
+    dx = tap.dx;
+    pixel = dy * windows.shape.width + dx;
+    channel = windows.data + tap.c;
+  }
+  __device__ Source<T> at(int copy, int) const {
+    return {channel + static_cast<int64_t>(corner[copy] + pixel) * windows.shape.channels,
+            isInImage(windows.shape, y[copy] + dy, x[copy] + dx)};
   }
 };
 
+// A thread copies the same tap of other windows in each stage.
+template <class T, class Chunks>
+class Walk<Transposed<ImageWindows<T>>, Chunks> {
+  const ImageWindows<T>& windows;
+  Tap tap;
+
+ public:
+  __device__ Walk(const Transposed<ImageWindows<T>>& operand, int first, int count, int)
+      : windows(operand.operand), tap(windows.shape, Chunks::lineIn(first, count, 0)) {}
+  __device__ void advance(int) {}
+  __device__ Source<T> at(int copy, int k) const {
+    const Window window(windows.shape, k + Chunks::depth(copy));
+    const int y = window.y + tap.dy, x = window.x + tap.dx;
+    return {windows.pixel(window.image, y, x) + tap.c, isInImage(windows.shape, y, x)};
+  }
+};
+
+// The image rows (or columns) p, p + stride, … meet the same taps of a kernel: those for which p + padding − tap is a
+// multiple of the stride. In order of falling taps they meet consecutive rows of the gradient; `origin` is the first
+// one for the first of these image rows.
+struct Phase {
+  int lastTap = 0, taps = 0, origin = 0, length = 0;
+  Phase(int p, int imageLength, int kernel, int stride, int padding) {
+    if (imageLength > p) length = (imageLength - p - 1) / stride + 1;
+    const int firstTap = (p + padding) % stride;
+    if (firstTap >= kernel) return;
+    taps = (kernel - 1 - firstTap) / stride + 1;
+    lastTap = firstTap + (taps - 1) * stride;
+    origin = (p + padding - lastTap) / stride;
+  }
+};
+
+// B of the input gradient: row (ty, tx, output) has the weights at a tap of the phase, in order of falling taps.
 template <class T>
-struct WeightsByOutput {  // B of the input gradient
+struct PhaseWeights {
   static constexpr bool kAlongLines = true;
   using Element = T;
-  using Line = int;
-  using Depth = const T*;
   const T* data;
-  ConvolutionShape shape;
-  __host__ int64_t neighbours() const { return shape.channels; }
-  __device__ Line line(int channel) const { return channel; }
-  __device__ Depth depth(int k) const {
-    const Tap tap = tapAt(k, shape.kernelWidth, shape.outputs);
-    const int64_t place = (static_cast<int64_t>(tap.c) * shape.kernelHeight + tap.dy) * shape.kernelWidth + tap.dx;
-    return data + place * shape.channels;
+  int kernelHeight, kernelWidth, channels, stride, lastY, lastX;
+  Divider outputs, tapsX;
+  __host__ int64_t neighbours() const { return channels; }
+  // The weights of all channels in row k.
+  __device__ const T* row(int k) const {
+    const int place = outputs.quotient(k), output = k - place * outputs.divisor, ty = tapsX.quotient(place);
+    const int dy = lastY - ty * stride, dx = lastX - (place - ty * tapsX.divisor) * stride;
+    return data + static_cast<int64_t>((output * kernelHeight + dy) * kernelWidth + dx) * channels;
   }
-  __device__ const T* at(Line channel, Depth row) const { return row + channel; }
+  __device__ const T* element(int line, int k) const { return row(k) + line; }
+};
+
+template <class T, class Chunks>
+class Walk<PhaseWeights<T>, Chunks> {
+  const PhaseWeights<T>& weights;
+  int channel;
+
+ public:
+  __device__ Walk(const PhaseWeights<T>& operand, int first, int count, int)
+      : weights(operand), channel(Chunks::lineIn(first, count, 0)) {}
+  __device__ void advance(int) {}
+  __device__ Source<T> at(int copy, int k) const { return {weights.row(k + Chunks::depth(copy)) + channel, true}; }
+};
+
+// C of the input gradient: the pixels of a phase.
+template <class T>
+struct PhasePixels {
+  using Element = T;
+  T* data;
+  int height, width, channels, stride, phaseY, phaseX;
+  Divider gridHeight, gridWidth;
+  __device__ T* row(int index) const {
+    const int line = gridWidth.quotient(index), image = gridHeight.quotient(line);
+    const int y = (line - image * gridHeight.divisor) * stride + phaseY;
+    const int x = (index - line * gridWidth.divisor) * stride + phaseX;
+    return data + static_cast<int64_t>((image * height + y) * width + x) * channels;
+  }
 };
 
 }  // namespace stepsize::cuda

@@ -5,15 +5,22 @@
 // A block computes a tile of C, and each warp keeps a part of it in registers. Tiles of A and B pass through shared
 // memory in a ring of stages (gemm_stages.cuh): while one stage is multiplied, the next ones are copied, and threads
 // wait for one barrier per stage. If C is small and k long, k is cut into slices of a fixed length (gridDim.y). The
-// sums of the slices are stored one after another, and addSlicesKernel adds them in order.
+// sums of the slices are stored one after another, and addSlicesKernel adds them in order. Each sum adds its terms in
+// the order of k, so all tiles give the same bits.
 //
 // C is row-major. The epilogue (epilogue.h) is applied to each sum before it is stored, or when the slices are added.
 //
-// A tile of 128 × 128 reads 1/64 of an element from the L2 cache per multiply-add: 1/32 of a byte in bfloat16, 1/16 in
-// float32. Memory traffic is at least m·k + k·n + m·n elements.
+// A tile of 256 × 128 reads 3/256 of an element from the L2 cache per multiply-add, a tile of 128 × 128 reads 1/64.
+// Memory traffic is at least m·k + k·n + m·n elements.
+//
+// The loop over stages has 2.1 to 2.4 instructions per mma for dense operands in tiles of 128 × 128 and more: one mma,
+// a quarter of a load of fragments, and for each 16-byte chunk its copy and the addition to its address. Windows of
+// images take 2.9 to 4.8, small tiles 4 to 10. The scheduler of a warp issues an instruction per cycle, and the tensor
+// core of the warp takes about 6 cycles for an mma.
 #pragma once
 
 #include "../epilogue.h"
+#include "divider.h"
 #include "gemm_operands.cuh"
 #include "gemm_sums.cuh"
 #include "grid_loops.cuh"
@@ -26,21 +33,28 @@ struct GemmShape {
   int slice;  // the length of a slice of k
 };
 
-// How operands of a type are multiplied, and the tiles of C for blocks. Large tiles are used if there are enough to
-// fill the device.
+// How operands of a type are multiplied, and the tiles of C for blocks (gemm_tiles.h chooses among them).
+//
+// For each mma, tensor cores need about 1.6 cycles of a multiprocessor. Shared memory needs, per mma of a warp, 4
+// cycles for each fragment that is loaded and 1 for each 128 bytes that are copied into it. Together, as shares of the
+// tensor cores' time: 86 % in a huge tile, 94 % in a large one, 102 % in a tall or wide one, 188 % in a small one.
 template <class Element>
 struct Product;
 template <>
 struct Product<float> {
-  using LargeTile = BlockTile<128, 4, 4, 1>;
-  using SmallTile = BlockTile<64, 2, 2, 4>;
+  using LargeTile = BlockTile<128, 128, 4, 4, 1>;
+  using TallTile = BlockTile<128, 64, 4, 2, 2>;
+  using SmallTile = BlockTile<64, 64, 2, 2, 4>;
   template <class A, class B, class Tile>
   using Sums = FmaSums<A, B, Tile>;
 };
 template <>
 struct Product<BFloat16> {
-  using LargeTile = BlockTile<128, 2, 4, 2>;
-  using SmallTile = BlockTile<64, 2, 2, 4>;
+  using HugeTile = BlockTile<256, 128, 4, 2, 1>;
+  using LargeTile = BlockTile<128, 128, 2, 2, 2>;
+  using TallTile = BlockTile<256, 64, 4, 1, 2>;
+  using WideTile = BlockTile<64, 256, 1, 4, 2>;
+  using SmallTile = BlockTile<64, 64, 2, 2, 4>;
   template <class A, class B, class Tile>
   using Sums = TensorCoreSums<A, B, Tile>;
 };
@@ -60,94 +74,172 @@ struct TileOfBlock {
   }
 };
 
-// C = A·B, one block per tile of C and slice of k. Bits 0 and 1 of `chunks` say whether A and B can be copied in chunks
-// of 16 bytes.
-template <class A, class B, class C, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
-    gemmKernel(GemmShape s, A a, B b, C* c, unsigned chunks, Epilogue<typename A::Element> finish) {
-  using Element = typename A::Element;
-  constexpr int depth = kStageDepth<Element>;
-  STEPSIZE_DYNAMIC_SHARED(Element, shared);
-  const auto tileA = [&](int stage) {
-    return StageTile<A, Tile::kLines>{shared + stage % kStages * 2 * Tile::kLines * depth};
-  };
-  const auto tileB = [&](int stage) {
-    return StageTile<B, Tile::kLines>{shared + (stage % kStages * 2 + 1) * Tile::kLines * depth};
-  };
-  const TileOfBlock at((s.m - 1) / Tile::kLines + 1, (s.n - 1) / Tile::kLines + 1);
-  const int row0 = at.row * Tile::kLines, column0 = at.column * Tile::kLines;
-  const int begin = static_cast<int>(blockIdx.y) * s.slice, end = begin + min(s.slice, s.k - begin);
-  const int stages = (end - begin + depth - 1) / depth;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int lineA = warp / Tile::kWarpsB * Tile::kLinesA, lineB = warp % Tile::kWarpsB * Tile::kLinesB;
+// A result whose rows follow one another.
+template <class T>
+struct DenseResult {
+  using Element = T;
+  T* data;
+  int columns;
+  __device__ T* row(int index) const { return data + static_cast<int64_t>(index) * columns; }
+};
 
-  const StageCopy<A, Tile> copyA(a, row0, s.m, (chunks & 1) != 0);
-  const StageCopy<B, Tile> copyB(b, column0, s.n, (chunks & 2) != 0);
-  const auto beginStage = [&](int stage) {
-    if (stage < stages) {
-      copyA.load(a, begin + stage * depth, end, tileA(stage));
-      copyB.load(b, begin + stage * depth, end, tileB(stage));
-    }
-    // Also commit if there was nothing to copy, because waiting counts groups.
-    commitCopies();
-  };
-  for (int stage = 0; stage < kStages - 1; stage++) beginStage(stage);
+// Whether groups of four columns of a row-major tensor can be moved at once.
+template <class T>
+__device__ __forceinline__ bool hasAlignedFours(const T* data, int columns) {
+  return columns % 4 == 0 && isAligned16(data);
+}
 
-  typename Product<Element>::template Sums<A, B, Tile> sums;
-  for (int stage = 0; stage < stages; stage++) {
-    waitForCopies<kStages - 2>();
-    // After the barrier, the copies of all threads have arrived, and no thread reads the stage that is filled next.
-    __syncthreads();
-    beginStage(stage + kStages - 1);
-    sums.multiply(tileA(stage), lineA, tileB(stage), lineB);
+// The epilogue of up to four neighbouring columns, in rows of a tensor with `columns` columns. It is prepared once and
+// applied to many rows. The activation is a template parameter, because a choice for each element would take as long as
+// the activation.
+template <class T, Activation Kind>
+class ColumnEpilogue {
+  float bias[4] = {};
+  const T* residual;
+  int columns, column, count;
+  bool aligned;
+
+ public:
+  __device__ ColumnEpilogue(const Epilogue<T>& finish, int allColumns, int firstColumn, int ownColumns)
+      : residual(finish.residual),
+        columns(allColumns),
+        column(firstColumn),
+        count(ownColumns),
+        aligned(hasAlignedFours(finish.residual, allColumns)) {
+    if (finish.bias) loadGroup(finish.bias + column, hasAlignedFours(finish.bias, columns), count, bias);
   }
 
-  // The sums go to C through shared memory. This stores whole rows, and the epilogue is compiled once instead of once
-  // for each sum of a thread.
-  waitForCopies<0>();
-  __syncthreads();
-  auto* tile = reinterpret_cast<float*>(shared);
-  // Groups of eight numbers are permuted, so that the eight rows of a fragment lie in different banks.
-  const auto place = [&](int row, int column) { return tile + row * Tile::kLines + (column ^ ((row & 7) * 8)); };
-  sums.store(lineA, lineB, place);
-  __syncthreads();
-  const bool aligned = s.n % 4 == 0 && isAligned16(c);
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < Tile::kLines * Tile::kLines / 4; i += Tile::kThreads) {
-    const int row = i / (Tile::kLines / 4), column = column0 + i % (Tile::kLines / 4) * 4;
-    const int count = min(4, s.n - column);
-    if (row0 + row >= s.m || count <= 0) continue;
-    float x[4];
-    loadAligned(place(row, column - column0), x);
-    const int64_t at = static_cast<int64_t>(row0 + row) * s.n + column;
+  __device__ void apply(int row, float (&x)[4]) const {
+    float more[4] = {};
+    if (residual) loadGroup(residual + static_cast<int64_t>(row) * columns + column, aligned, count, more);
 #pragma unroll
-    for (int e = 0; e < 4; e++)
-      if (e < count) x[e] = finish(x[e], at + e, column + e);
-    storeGroup(c + static_cast<int64_t>(blockIdx.y) * s.m * s.n + at, aligned, count, x);
+    for (int e = 0; e < 4; e++) x[e] = activated<Kind>(x[e] + bias[e]) + more[e];
+  }
+};
+
+// The epilogue of a product that has none, and of the sums of a slice.
+struct NoEpilogue {
+  __device__ void apply(int, float (&)[4]) const {}
+};
+
+// Calls f with the epilogue of these columns. The activation is chosen here, once for all rows.
+template <class F>
+__device__ __forceinline__ void withEpilogue(NoEpilogue none, int, int, int, const F& f) {
+  f(none);
+}
+template <class T, class F>
+__device__ __forceinline__ void withEpilogue(const Epilogue<T>& finish, int columns, int column, int count,
+                                             const F& f) {
+  switch (finish.activate.kind) {
+    case Activation::relu: return f(ColumnEpilogue<T, Activation::relu>(finish, columns, column, count));
+    case Activation::gelu: return f(ColumnEpilogue<T, Activation::gelu>(finish, columns, column, count));
+    case Activation::silu: return f(ColumnEpilogue<T, Activation::silu>(finish, columns, column, count));
+    default: return f(ColumnEpilogue<T, Activation::none>(finish, columns, column, count));
   }
 }
 
-// Adds the slices in order and applies the epilogue; a thread takes four elements at a time. It reads 4 bytes per
-// element and slice, and what the epilogue reads, and writes the result.
-template <class C>
+// C = A·B, one block per tile of C and slice of k. If k is cut, the sums go to `slices` and not to C. InChunks says
+// whether A and B can be copied in chunks of 16 bytes.
+template <class A, class B, class C, class Tile, bool InChunks, class Finish>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    gemmKernel(GemmShape s, A a, B b, C c, float* slices, Finish finish) {
+  using Element = typename A::Element;
+  using TileA = StageTile<A, Tile::kRows>;
+  using TileB = StageTile<B, Tile::kColumns>;
+  constexpr int stageElements = TileA::kElements + TileB::kElements;
+  STEPSIZE_DYNAMIC_SHARED(Element, shared);
+  const TileOfBlock at((s.m - 1) / Tile::kRows + 1, (s.n - 1) / Tile::kColumns + 1);
+  const int row0 = at.row * Tile::kRows, column0 = at.column * Tile::kColumns;
+  const int begin = static_cast<int>(blockIdx.y) * s.slice, end = begin + min(s.slice, s.k - begin);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lineA = warp / Tile::kWarpsB * Tile::kLinesA, lineB = warp % Tile::kWarpsB * Tile::kLinesB;
+
+  StageCopy<A, Tile::kRows, Tile::kThreads, InChunks> copyA(a, row0, s.m, begin);
+  StageCopy<B, Tile::kColumns, Tile::kThreads, InChunks> copyB(b, column0, s.n, begin);
+  // Copies the stage from k on. Stages beyond the end are zeros, so that nothing depends on their number.
+  const auto copyStage = [&](int k, int place) {
+    copyA.load(TileA{shared + place}, k, end);
+    copyB.load(TileB{shared + place + TileA::kElements}, k, end);
+    commitCopies();
+  };
+#pragma unroll
+  for (int stage = 0; stage < kStages - 1; stage++)
+    copyStage(begin + stage * kStageDepth<Element>, stage * stageElements);
+
+  typename Product<Element>::template Sums<A, B, Tile> sums(lineA, lineB);
+  // The places of the stage that is multiplied and of the one that is free.
+  int place = 0, free = (kStages - 1) * stageElements;
+#pragma unroll 1
+  for (int k = begin; k < end; k += kStageDepth<Element>) {
+    waitForCopies<kStages - 2>();
+    // After the barrier, the copies of all threads have arrived, and no thread reads the stage that is filled next.
+    __syncthreads();
+    copyStage(k + (kStages - 1) * kStageDepth<Element>, free);
+    sums.multiply(TileA{shared + place}, TileB{shared + place + TileA::kElements});
+    free = place;
+    place = place == (kStages - 1) * stageElements ? 0 : place + stageElements;
+  }
+  waitForCopies<0>();
+
+  // The sums go to C through shared memory. This stores whole rows, and the epilogue is compiled once instead of once
+  // for each sum of a thread.
+  auto* tile = reinterpret_cast<float*>(shared);
+  // Groups of eight numbers are permuted, so that the eight rows of a fragment lie in different banks.
+  const auto sumAt = [&](int row, int column) {
+    return tile + row % Tile::kRowsAtOnce * Tile::kColumns + (column ^ ((row & 7) * 8));
+  };
+  constexpr int fours = Tile::kColumns / 4;
+  const int ownRow = static_cast<int>(threadIdx.x) / fours, ownColumn = static_cast<int>(threadIdx.x) % fours * 4;
+  const int count = min(4, s.n - column0 - ownColumn);
+#pragma unroll 1
+  for (int first = 0; first < Tile::kRows; first += Tile::kRowsAtOnce) {
+    __syncthreads();
+    if (lineA / Tile::kRowsAtOnce * Tile::kRowsAtOnce == first) sums.store(sumAt);
+    __syncthreads();
+    if (count <= 0) continue;
+    const int rows = min(Tile::kRowsAtOnce, s.m - row0 - first);
+    // The columns of a thread are the same in all its rows.
+    const auto storeRows = [&](const auto& rowOf, bool aligned, const auto& ownFinish) {
+#pragma unroll 1
+      for (int i = ownRow; i < rows; i += Tile::kThreads / fours) {
+        float x[4];
+        loadAligned(sumAt(i, ownColumn), x);
+        ownFinish.apply(row0 + first + i, x);
+        storeGroup(rowOf(row0 + first + i) + column0 + ownColumn, aligned, count, x);
+      }
+    };
+    if (slices) {
+      const DenseResult<float> own{slices + static_cast<int64_t>(blockIdx.y) * s.m * s.n, s.n};
+      storeRows([&](int row) { return own.row(row); }, hasAlignedFours(own.data, s.n), NoEpilogue{});
+    } else {
+      withEpilogue(finish, s.n, column0 + ownColumn, count, [&](const auto& ownFinish) {
+        storeRows([&](int row) { return c.row(row); }, hasAlignedFours(c.data, s.n), ownFinish);
+      });
+    }
+  }
+}
+
+// Adds the slices in order and applies the epilogue; a thread takes four columns of a row at a time. It reads 4 bytes
+// per element and slice, and what the epilogue reads, and writes the result.
+template <class C, class Finish>
 __global__ void __launch_bounds__(kFoursThreads)
-    addSlicesKernel(const float* slices, C* c, int64_t count, int columns, int slots, Epilogue<C> finish) {
-  const bool alignedSlices = count % 4 == 0 && isAligned16(slices), alignedC = isAligned16(c);
-  forFours(count, columns, [&](int64_t at, int elements, int64_t column) {
+    addSlicesKernel(const float* slices, C c, int rows, int columns, Divider fours, int count, Finish finish) {
+  const int64_t elements = static_cast<int64_t>(rows) * columns;
+  const bool alignedSlices = hasAlignedFours(slices, columns), alignedC = hasAlignedFours(c.data, columns);
+  const int groups = rows * fours.divisor, step = static_cast<int>(gridDim.x) * kFoursThreads;
+  for (int i = static_cast<int>(blockIdx.x) * kFoursThreads + static_cast<int>(threadIdx.x); i < groups; i += step) {
+    const int row = fours.quotient(i), column = (i - row * fours.divisor) * 4, own = min(4, columns - column);
+    const float* from = slices + static_cast<int64_t>(row) * columns + column;
     float sums[4] = {};
-    for (int s = 0; s < slots; s++) {
+    for (int slice = 0; slice < count; slice++) {
       float x[4] = {};
-      loadGroup(slices + s * count + at, alignedSlices, elements, x);
+      loadGroup(from + slice * elements, alignedSlices, own, x);
 #pragma unroll
       for (int e = 0; e < 4; e++) sums[e] += x[e];
     }
-#pragma unroll
-    for (int e = 0; e < 4; e++) {
-      if (e < elements) sums[e] = finish(sums[e], at + e, static_cast<int>(column));
-      if (++column == columns) column = 0;
-    }
-    storeGroup(c + at, alignedC, elements, sums);
-  });
+    withEpilogue(finish, columns, column, own, [&](const auto& ownFinish) { ownFinish.apply(row, sums); });
+    storeGroup(c.row(row) + column, alignedC, own, sums);
+  }
 }
 
 }  // namespace stepsize::cuda

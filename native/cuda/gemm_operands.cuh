@@ -1,33 +1,44 @@
 // The operands of a matrix product (gemm.cuh). Operands are read through loaders, so that a dense product and the three
 // convolutions share one kernel. An operand is indexed by line (a row of A or a column of B) and by depth (the index
-// along k). The part of an address that depends on one of them is computed once: by `line` before the loop over k, by
-// `depth` once per stage.
+// along k). It has
 //
-//   struct Line, Depth
-//   Line line(index), Depth depth(k)
-//   const Element* at(line, depth)      null for a zero that is not in memory
 //   bool kAlongLines                    whether neighbours in memory are neighbouring lines, not depths
 //   const Element* data
 //   int64_t neighbours()                how many elements are contiguous; if these are whole 16-byte chunks, they are
 //                                       copied as such
+//   const Element* element(line, k)     null for a zero that is not in memory
+//
+// and a Walk, which gives a thread the addresses of its chunks, stage after stage. What does not change from stage to
+// stage is computed once, when a walk begins.
+//
+//   Walk(operand, first line, number of lines, first k)
+//   void advance(k)                     to the stage from k on, first to the first k
+//   Source<Element> at(copy, k)
 #pragma once
 
 #include "platform.cuh"
 
 namespace stepsize::cuda {
 
+// Where a chunk is copied from. If it is not inside the operand, the chunk is zeros, and `from` is any aligned address.
+template <class Element>
+struct Source {
+  const Element* from;
+  bool inside;
+};
+
+// Chunks is a ThreadChunks (gemm_stages.cuh).
+template <class Operand, class Chunks>
+class Walk;
+
 // A dense matrix whose lines are contiguous.
 template <class T>
 struct DenseLines {
   static constexpr bool kAlongLines = false;
   using Element = T;
-  using Line = const T*;
-  using Depth = int;
   const T* data;
   int64_t stride;
-  __device__ Line line(int index) const { return data + index * stride; }
-  __device__ Depth depth(int k) const { return k; }
-  __device__ const T* at(Line line, Depth k) const { return line + k; }
+  __device__ const T* element(int line, int k) const { return data + line * stride + k; }
   __host__ int64_t neighbours() const { return stride; }
 };
 
@@ -36,14 +47,48 @@ template <class Operand>
 struct Transposed {
   static constexpr bool kAlongLines = !Operand::kAlongLines;
   using Element = typename Operand::Element;
-  using Line = typename Operand::Depth;
-  using Depth = typename Operand::Line;
   Operand operand;
   const Element* data = operand.data;
   __host__ int64_t neighbours() const { return operand.neighbours(); }
-  __device__ Line line(int index) const { return operand.depth(index); }
-  __device__ Depth depth(int k) const { return operand.line(k); }
-  __device__ const Element* at(const Line& line, const Depth& depth) const { return operand.at(depth, line); }
+  __device__ const Element* element(int line, int k) const { return operand.element(k, line); }
+};
+
+template <class T, class Chunks>
+class Walk<DenseLines<T>, Chunks> {
+  const T* from[Chunks::kCopies];
+
+ public:
+  __device__ Walk(const DenseLines<T>& operand, int first, int count, int begin) {
+#pragma unroll
+    for (int i = 0; i < Chunks::kCopies; i++)
+      from[i] =
+          operand.data + Chunks::lineIn(first, count, i) * operand.stride + begin - Chunks::kDepth + Chunks::depth(i);
+  }
+  __device__ void advance(int) {
+#pragma unroll
+    for (int i = 0; i < Chunks::kCopies; i++) from[i] += Chunks::kDepth;
+  }
+  __device__ Source<T> at(int copy, int) const { return {from[copy], true}; }
+};
+
+template <class T, class Chunks>
+class Walk<Transposed<DenseLines<T>>, Chunks> {
+  const T* from[Chunks::kCopies];
+  int64_t step;
+
+ public:
+  __device__ Walk(const Transposed<DenseLines<T>>& operand, int first, int count, int begin)
+      : step(Chunks::kDepth * operand.operand.stride) {
+#pragma unroll
+    for (int i = 0; i < Chunks::kCopies; i++)
+      from[i] = operand.data + (begin - Chunks::kDepth + Chunks::depth(i)) * operand.operand.stride +
+                Chunks::lineIn(first, count, i);
+  }
+  __device__ void advance(int) {
+#pragma unroll
+    for (int i = 0; i < Chunks::kCopies; i++) from[i] += step;
+  }
+  __device__ Source<T> at(int copy, int) const { return {from[copy], true}; }
 };
 
 }  // namespace stepsize::cuda

@@ -1,8 +1,9 @@
 // Copies the operands of a product (gemm.cuh) from global to shared memory in a ring of stages. A stage is the part of
-// a block's lines that is 64 bytes deep. If the neighbours of an operand come in chunks of 16 bytes, a copy moves one
-// chunk and uses no register. Otherwise elements are gathered one by one, for example for images with 3 channels.
+// a block's lines that is 64 bytes deep. If the neighbours of both operands come in chunks of 16 bytes, a copy moves
+// one chunk and uses no register. Otherwise elements are gathered one by one, for example for images with 3 channels.
 #pragma once
 
+#include "gemm_operands.cuh"
 #include "tensor_core.cuh"
 
 namespace stepsize::cuda {
@@ -15,15 +16,18 @@ constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(Element));
 template <class Element>
 constexpr int kStageDepth = kStageBytes / static_cast<int>(sizeof(Element));
 
-// How a block divides its tile of C among warps, along the rows and along the columns.
-template <int Lines, int WarpsA, int WarpsB, int Blocks>
+// The tile of C of a block, and how the block divides it among warps along the rows and along the columns.
+template <int Rows, int Columns, int WarpsA, int WarpsB, int Blocks>
 struct BlockTile {
-  static constexpr int kLines = Lines;  // of A and of B
+  static constexpr int kRows = Rows, kColumns = Columns;  // the lines of A and of B
   static constexpr int kWarpsA = WarpsA, kWarpsB = WarpsB;
   static constexpr int kThreads = WarpsA * WarpsB * 32;
-  static constexpr int kBlocks = Blocks;                                    // blocks per multiprocessor
-  static constexpr int kLinesA = Lines / WarpsA, kLinesB = Lines / WarpsB;  // lines of a warp
-  static constexpr int kSharedBytes = kStages * 2 * Lines * kStageBytes;
+  static constexpr int kBlocks = Blocks;                                     // blocks per multiprocessor
+  static constexpr int kLinesA = Rows / WarpsA, kLinesB = Columns / WarpsB;  // lines of a warp
+  static constexpr int kSharedBytes = kStages * (Rows + Columns) * kStageBytes;
+  // The sums pass through the same memory, in float32. If it is too small for all rows, they pass in two halves.
+  static constexpr int kRowsAtOnce = Rows * Columns * 4 <= kSharedBytes ? Rows : Rows / 2;
+  static_assert(kRowsAtOnce * Columns * 4 <= kSharedBytes && kRowsAtOnce % kLinesA == 0);
 };
 
 // The part of an operand in one stage, in shared memory: rows of lines with their depths, or rows of depths with their
@@ -33,66 +37,93 @@ template <class Operand, int Lines>
 struct StageTile {
   static constexpr bool kAlongLines = Operand::kAlongLines;
   using Element = typename Operand::Element;
+  static constexpr int kElements = Lines * kStageDepth<Element>;
   Element* elements;
 
-  // The address of the chunk that contains an element.
-  __device__ Element* chunk(int line, int depth) const {
+  // The offset of the chunk that contains an element.
+  __device__ static int offset(int line, int depth) {
     constexpr int size = kChunk<Element>;
     if constexpr (kAlongLines)
-      return elements + depth * Lines + ((line / size) ^ (depth & 7)) * size;
+      return depth * Lines + ((line / size) ^ (depth & 7)) * size;
     else
-      return elements + line * kStageDepth<Element> + ((depth / size) ^ (line >> 1 & 3)) * size;
+      return line * kStageDepth<Element> + ((depth / size) ^ (line >> 1 & 3)) * size;
   }
+  __device__ Element* chunk(int line, int depth) const { return elements + offset(line, depth); }
 };
 
-// The chunks of an operand that a thread copies into each stage.
-template <class Operand, class Tile>
-struct StageCopy {
+// The chunks of an operand that a thread copies into each stage: `kCopies` of them, at the same column of rows that
+// are `kRowStep` apart.
+template <class Operand, int Lines, int Threads>
+struct ThreadChunks {
   using Element = typename Operand::Element;
   static constexpr int kSize = kChunk<Element>;
-  static constexpr int kRowChunks = (Operand::kAlongLines ? Tile::kLines : kStageDepth<Element>) / kSize;
-  static constexpr int kRowStep = Tile::kThreads / kRowChunks;  // distance between the rows of a thread
-  static constexpr int kCopies = Tile::kLines * kStageBytes / kChunkBytes / Tile::kThreads;
-  static constexpr int kOwnLines = Operand::kAlongLines ? 1 : kCopies;
-  typename Operand::Line lines[kOwnLines];
-  int firstLine, lineCount;
-  bool inChunks;
+  static constexpr int kDepth = kStageDepth<Element>;
+  static constexpr int kRowChunks = (Operand::kAlongLines ? Lines : kDepth) / kSize;
+  static constexpr int kRowStep = Threads / kRowChunks;
+  static constexpr int kCopies = Lines * kStageBytes / kChunkBytes / Threads;
 
   __device__ static int row(int copy) { return static_cast<int>(threadIdx.x) / kRowChunks + copy * kRowStep; }
   __device__ static int column() { return static_cast<int>(threadIdx.x) % kRowChunks * kSize; }
   __device__ static int line(int copy) { return Operand::kAlongLines ? column() : row(copy); }
   __device__ static int depth(int copy) { return Operand::kAlongLines ? row(copy) : column(); }
-
-  __device__ StageCopy(const Operand& operand, int first, int count, bool chunks)
-      : firstLine(first), lineCount(count), inChunks(chunks) {
-#pragma unroll
-    for (int i = 0; i < kOwnLines; i++) lines[i] = operand.line(min(first + line(i), count - 1));
+  // The line that is read for a copy. Lines outside of the matrix repeat its last ones, because their sums are not
+  // stored.
+  __device__ static int lineIn(int first, int count, int copy) {
+    return min(first + line(copy), count - (Operand::kAlongLines ? kSize : 1));
   }
+};
 
-  // Starts to copy one stage; elements outside the matrix are zero.
-  __device__ void load(const Operand& operand, int k0, int end, const StageTile<Operand, Tile::kLines>& tile) const {
+// Copies an operand stage by stage, in chunks or element by element.
+template <class Operand, int Lines, int Threads, bool InChunks>
+class StageCopy;
+
+template <class Operand, int Lines, int Threads>
+class StageCopy<Operand, Lines, Threads, true> {
+  using Chunks = ThreadChunks<Operand, Lines, Threads>;
+  using Tile = StageTile<Operand, Lines>;
+  Walk<Operand, Chunks> walk;
+
+ public:
+  __device__ StageCopy(const Operand& operand, int firstLine, int lineCount, int begin)
+      : walk(operand, firstLine, lineCount, begin) {}
+
+  // Starts to copy the stage from k on, which follows the one before. Depths from `end` on are zeros.
+  __device__ void load(const Tile& tile, int k, int end) {
+    walk.advance(k);
 #pragma unroll
-    for (int i = 0; i < kCopies; i++) {
-      Element* to = tile.chunk(line(i), depth(i));
-      const int k = k0 + depth(i);
-      if (!inChunks) {
-        gather(operand, firstLine + line(i), k, end, to);
-        continue;
-      }
-      const bool inside = k < end && firstLine + line(i) < lineCount;
-      const Element* from = inside ? operand.at(lines[Operand::kAlongLines ? 0 : i], operand.depth(k)) : nullptr;
-      copyAsync16(to, from ? from : operand.data, from == nullptr);
+    for (int i = 0; i < Chunks::kCopies; i++) {
+      const Source<typename Operand::Element> source = walk.at(i, k);
+      copyAsync16(tile.chunk(Chunks::line(i), Chunks::depth(i)), source.from,
+                  !(source.inside && Chunks::depth(i) < end - k));
     }
   }
+};
 
-  // Copies the elements of a chunk one by one.
-  __device__ void gather(const Operand& operand, int line, int k, int end, Element* to) const {
+template <class Operand, int Lines, int Threads>
+class StageCopy<Operand, Lines, Threads, false> {
+  using Element = typename Operand::Element;
+  using Chunks = ThreadChunks<Operand, Lines, Threads>;
+  using Tile = StageTile<Operand, Lines>;
+  const Operand& operand;
+  int first, count;
+
+ public:
+  __device__ StageCopy(const Operand& source, int firstLine, int lineCount, int)
+      : operand(source), first(firstLine), count(lineCount) {}
+
+  __device__ void load(const Tile& tile, int k, int end) {
 #pragma unroll 1
-    for (int e = 0; e < kSize; e++) {
-      const int ownLine = line + (Operand::kAlongLines ? e : 0), ownK = k + (Operand::kAlongLines ? 0 : e);
-      const Element* from =
-          ownK < end && ownLine < lineCount ? operand.at(operand.line(ownLine), operand.depth(ownK)) : nullptr;
-      to[e] = from ? *from : Element{0};
+    for (int i = 0; i < Chunks::kCopies; i++) {
+      Element* to = tile.chunk(Chunks::line(i), Chunks::depth(i));
+      const int line = first + Chunks::line(i), depth = k + Chunks::depth(i);
+#pragma unroll
+      for (int e = 0; e < Chunks::kSize; e++) {
+        const int lineOfElement = line + (Operand::kAlongLines ? e : 0);
+        const int depthOfElement = depth + (Operand::kAlongLines ? 0 : e);
+        const Element* from =
+            lineOfElement < count && depthOfElement < end ? operand.element(lineOfElement, depthOfElement) : nullptr;
+        to[e] = from ? *from : Element{0};
+      }
     }
   }
 };

@@ -17,8 +17,13 @@ struct FmaSums {
   static constexpr int kSumsA = Tile::kLinesA / kLanesA, kSumsB = Tile::kLinesB / kLanesB;
   // A long sum in one accumulator would lose low digits. After this many stages, the sums are added to the totals.
   static constexpr int kStagesTogether = 16;
+  using TileA = StageTile<A, Tile::kRows>;
+  using TileB = StageTile<B, Tile::kColumns>;
   float totals[kSumsA][kSumsB] = {}, sums[kSumsA][kSumsB] = {};
   int stages = 0;
+  int lineA, lineB;  // the first lines of the warp
+
+  __device__ FmaSums(int firstLineA, int firstLineB) : lineA(firstLineA), lineB(firstLineB) {}
 
   // The i-th line of a lane. If lines are neighbours in memory, a lane has chunks of lines, so that the lanes read
   // adjacent chunks.
@@ -29,15 +34,14 @@ struct FmaSums {
   __device__ static int rowOf(int i) { return line<A, kLanesA>(static_cast<int>(threadIdx.x) % 32 / kLanesB, i); }
   __device__ static int columnOf(int j) { return line<B, kLanesB>(static_cast<int>(threadIdx.x) % kLanesB, j); }
 
-  // Adds the product of a stage. lineA and lineB are the first lines of the warp. Each sum adds its depths in order.
-  __device__ void multiply(const StageTile<A, Tile::kLines>& a, int lineA, const StageTile<B, Tile::kLines>& b,
-                           int lineB) {
+  // Adds the product of a stage. Each sum adds its depths in order.
+  __device__ void multiply(const TileA& a, const TileB& b) {
     // The loop takes two depths at a time and is not unrolled. Otherwise ptxas keeps more addresses and numbers than
     // there are registers.
 #pragma unroll 1
     for (int k = 0; k < kStageDepth<float>; k += 2) {
       float ofA[kSumsA][2];
-      loadPairs(a, lineA, k, ofA);
+      loadPairs(a, k, ofA);
       if constexpr (B::kAlongLines) {
 #pragma unroll
         for (int d = 0; d < 2; d++)
@@ -66,7 +70,7 @@ struct FmaSums {
   }
 
   // Loads two depths of the thread's lines of A.
-  __device__ static void loadPairs(const StageTile<A, Tile::kLines>& a, int lineA, int k, float (&x)[kSumsA][2]) {
+  __device__ void loadPairs(const TileA& a, int k, float (&x)[kSumsA][2]) const {
     if constexpr (A::kAlongLines) {
 #pragma unroll
       for (int d = 0; d < 2; d++)
@@ -100,7 +104,7 @@ struct FmaSums {
 
   // Stores the totals at the addresses at(row, column).
   template <class At>
-  __device__ void store(int lineA, int lineB, const At& at) {
+  __device__ void store(const At& at) {
     flush();
 #pragma unroll
     for (int i = 0; i < kSumsA; i++)
@@ -109,39 +113,78 @@ struct FmaSums {
   }
 };
 
-// The sums of a product in bfloat16, on tensor cores. Each warp keeps a part of the tile of C as mma
-// fragments of 16 rows by 8 columns.
-template <class A, class B, class Tile>
-struct TensorCoreSums {
-  static constexpr int kFragmentsA = Tile::kLinesA / 16, kFragmentsB = Tile::kLinesB / 8;
-  float sums[kFragmentsA][kFragmentsB][4] = {};
+// The places in a stage from which a warp loads its fragments of an operand. Chunks are permuted, so an address is not
+// the sum of a part per line and a part per depth. A lane keeps as few offsets as there are combinations, and adds
+// constants to them: two if depths are neighbours, one for each 16 lines otherwise. LinesFirst is the order of the
+// blocks of a fragment, see loadFragments.
+template <class Tile, int Fragments, bool LinesFirst>
+class FragmentPlaces {
+  static constexpr bool kAlongLines = Tile::kAlongLines;
+  static constexpr int kSteps = kStageDepth<BFloat16> / 16;
+  static constexpr int kOffsets = kAlongLines ? Fragments : kSteps;
+  int offsets[kOffsets];
 
-  // Adds the product of a stage. lineA and lineB are the first lines of the warp.
-  __device__ void multiply(const StageTile<A, Tile::kLines>& a, int lineA, const StageTile<B, Tile::kLines>& b,
-                           int lineB) {
+ public:
+  __device__ explicit FragmentPlaces(int line) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, within = lane % 8, block = lane / 8;
+    const int first = block % 2 * 8, second = block / 2 * 8;
+    const int ownLine = line + (LinesFirst ? first : second), ownDepth = LinesFirst ? second : first;
 #pragma unroll
-    for (int k = 0; k < kStageDepth<BFloat16>; k += 16) {
-      uint32_t fragmentsA[kFragmentsA][4], fragmentsB[kFragmentsB / 2][4];
+    for (int i = 0; i < kOffsets; i++)
+      offsets[i] = kAlongLines ? Tile::offset(ownLine + i * 16, ownDepth + within)
+                               : Tile::offset(ownLine + within, ownDepth + i * 16);
+  }
+
+  // Loads 16 lines and 16 depths: the fragment-th of the warp, at the step-th 16 depths of the stage.
+  __device__ void load(const Tile& tile, int fragment, int step, uint32_t (&r)[4]) const {
+    if constexpr (kAlongLines)
+      loadMatrices<true>(r, tile.elements + offsets[fragment] + Tile::offset(0, step * 16));
+    else
+      loadMatrices<false>(r, tile.elements + offsets[step] + Tile::offset(fragment * 16, 0));
+  }
+};
+
+// The sums of a product in bfloat16, on tensor cores. Each warp keeps a part of the tile of C as mma fragments of 16
+// rows by 8 columns. A warp with 64 × 64 sums loads 1/8 of a fragment of A and of B for each mma. The tensor cores of a
+// multiprocessor need about 1.6 cycles for an mma, and shared memory one for the fragments and a half for the copies.
+template <class A, class B, class Tile>
+class TensorCoreSums {
+  using TileA = StageTile<A, Tile::kRows>;
+  using TileB = StageTile<B, Tile::kColumns>;
+  static constexpr int kFragmentsA = Tile::kLinesA / 16, kFragmentsB = Tile::kLinesB / 16;
+  float sums[kFragmentsA][2 * kFragmentsB][4] = {};
+  FragmentPlaces<TileA, kFragmentsA, true> placesA;
+  FragmentPlaces<TileB, kFragmentsB, false> placesB;
+  int lineA, lineB;  // the first lines of the warp
+
+ public:
+  __device__ TensorCoreSums(int firstLineA, int firstLineB)
+      : placesA(firstLineA), placesB(firstLineB), lineA(firstLineA), lineB(firstLineB) {}
+
+  // Adds the product of a stage.
+  __device__ void multiply(const TileA& a, const TileB& b) {
 #pragma unroll
-      for (int i = 0; i < kFragmentsA; i++) loadFragments<true>(a, lineA + i * 16, k, fragmentsA[i]);
+    for (int step = 0; step < kStageDepth<BFloat16> / 16; step++) {
+      uint32_t ofA[kFragmentsA][4], ofB[kFragmentsB][4];
 #pragma unroll
-      for (int j = 0; j < kFragmentsB / 2; j++) loadFragments<false>(b, lineB + j * 16, k, fragmentsB[j]);
+      for (int i = 0; i < kFragmentsA; i++) placesA.load(a, i, step, ofA[i]);
+#pragma unroll
+      for (int j = 0; j < kFragmentsB; j++) placesB.load(b, j, step, ofB[j]);
 #pragma unroll
       for (int i = 0; i < kFragmentsA; i++)
 #pragma unroll
-        for (int j = 0; j < kFragmentsB; j += 2)
-          multiplyAdd(sums[i][j], sums[i][j + 1], fragmentsA[i], fragmentsB[j / 2]);
+        for (int j = 0; j < kFragmentsB; j++) multiplyAdd(sums[i][2 * j], sums[i][2 * j + 1], ofA[i], ofB[j]);
     }
   }
 
   // Stores the sums at the addresses at(row, column). An even column and the next one must be neighbours there.
   template <class At>
-  __device__ void store(int lineA, int lineB, const At& at) const {
+  __device__ void store(const At& at) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
     for (int i = 0; i < kFragmentsA; i++)
 #pragma unroll
-      for (int j = 0; j < kFragmentsB; j++)
+      for (int j = 0; j < 2 * kFragmentsB; j++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
           *reinterpret_cast<float2*>(at(lineA + i * 16 + half * 8 + lane / 4, lineB + j * 8 + lane % 4 * 2)) =

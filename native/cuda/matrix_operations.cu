@@ -1,50 +1,59 @@
 // Launches the kernels of matrix products and convolutions.
+#include <type_traits>
+
 #include "convolution.cuh"
 #include "gemm.cuh"
+#include "gemm_tiles.h"
 #include "launch_support.h"
 
 namespace stepsize::cuda {
 
 namespace {
 
-// The length of a slice of k. It is fixed, so that the sums do not depend on the device.
-constexpr int64_t kSlice = 4096;
-// The most slices, because gridDim.y is limited. A longer k is cut into longer slices.
-constexpr int64_t kMaxSlices = 65535;
-// If C has this many tiles, the device is full without cutting k.
-constexpr int64_t kManyTiles = 256;
-// If C has this many large tiles, blocks take large tiles.
-constexpr int64_t kManyLargeTiles = 128;
-
-int64_t tilesOf(int64_t m, int64_t n, int tile) { return ceilDivide(m, tile) * ceilDivide(n, tile); }
-
-// How k is cut, and the grid of a product.
-struct TiledProduct {
-  int64_t slices;
-  GemmShape shape;
-  dim3 grid;
-
-  TiledProduct(int64_t m, int64_t n, int64_t k, int tile) {
-    const int64_t tiles = tilesOf(m, n, tile);
-    const int64_t slice = kSlice * ceilDivide(k, kSlice * kMaxSlices);
-    slices = tiles < kManyTiles && k > 0 ? ceilDivide(k, slice) : 1;
-    shape = {index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
-             static_cast<int>(slices > 1 ? slice : k)};
-    grid = dim3(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
-  }
-};
-
-// multiplyTo(c, finish) launches the product. If k is cut, it writes float32 slices, which are then added in order.
-template <class T, class F>
-void addSlices(CudaDevice& device, const TiledProduct& product, const TensorView& out, const Epilogue<T>& finish,
-               const F& multiplyTo) {
-  if (product.slices == 1) return multiplyTo(out.as<T>(), finish);
-  const int64_t count = out.elements();
-  const DeviceMemory scratch = device.scratch(static_cast<size_t>(product.slices * count) * sizeof(float));
+// Launches the product with this tile. If k is cut, the kernel writes float32 slices, which are then added in order.
+// The epilogue of linear layers, whose operands both have contiguous lines, can be part of the product. For other
+// operands it is applied as slices are added, even if there is only one, so that it is not compiled for each of them.
+template <class Tile, bool InChunks, class A, class B, class C, class Finish>
+void gemmInTiles(CudaDevice& device, const GemmShape& shape, int64_t slices, const A& a, const B& b, const C& c,
+                 const Finish& finish) {
+  const int64_t tiles = tilesOf(shape.m, shape.n, Tile::kRows, Tile::kColumns);
+  const dim3 grid(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
+  const auto multiply = [&](float* sums, const auto& last) {
+    using Last = std::decay_t<decltype(last)>;
+    launchWithShared(device, gemmKernel<A, B, C, Tile, InChunks, Last>, grid, Tile::kThreads, Tile::kSharedBytes,
+                     Tile::kSharedBytes, shape, a, b, c, sums, last);
+  };
+  constexpr bool isPlain = std::is_same_v<Finish, NoEpilogue>;
+  if constexpr (isPlain || (InChunks && !A::kAlongLines && !B::kAlongLines))
+    if (slices == 1) return multiply(nullptr, finish);
+  const int64_t elements = int64_t{shape.m} * shape.n;
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(slices * elements) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
-  multiplyTo(sums, Epilogue<T>{});
-  launch(addSlicesKernel<T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(), sums,
-         out.as<T>(), count, product.shape.n, static_cast<int>(product.slices), finish);
+  multiply(sums, NoEpilogue{});
+  launch(addSlicesKernel<C, Finish>, blocksFor(device, elements, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
+         sums, c, shape.m, shape.n, Divider(static_cast<int>(ceilDivide(shape.n, 4))), static_cast<int>(slices),
+         finish);
+}
+
+// The tiles among which a product chooses, in an order with larger ones first.
+template <class... Tile>
+struct Tiles {};
+
+// The rate of a tile, see Product. If float32 is multiplied, all tiles are limited by the multiply-adders.
+template <class T, class Tile>
+constexpr TileSize sizeOf() {
+  constexpr int area = Tile::kRows * Tile::kColumns;
+  const double ofTensorCores = area >= 256 * 128 ? 1 : area >= 128 * 128 ? 0.95 : 0.53;
+  return {Tile::kRows, Tile::kColumns, sizeof(T) == 2 ? ofTensorCores : area >= 128 * 128 ? 1 : 0.9};
+}
+
+template <bool InChunks, class A, class B, class C, class Finish, class... Tile>
+void gemmInFastest(CudaDevice& device, const GemmShape& shape, int64_t slices, const A& a, const B& b, const C& c,
+                   const Finish& finish, Tiles<Tile...>) {
+  constexpr TileSize sizes[] = {sizeOf<typename A::Element, Tile>()...};
+  int left = fastestTile(shape.m, shape.n, slices, sizes);
+  // Calls the one whose turn it is.
+  (void)((left-- == 0 && (gemmInTiles<Tile, InChunks>(device, shape, slices, a, b, c, finish), true)) || ...);
 }
 
 // Whether an operand can be read in chunks of 16 bytes.
@@ -53,27 +62,36 @@ bool isInChunks(const Operand& operand) {
   return operand.neighbours() % kChunk<typename Operand::Element> == 0 && beginsChunk(operand.data);
 }
 
-template <class Tile, class A, class B, class T = typename A::Element>
-void gemmInTiles(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
-                 const Epilogue<T>& finish) {
-  const TiledProduct product(m, n, k, Tile::kLines);
-  const unsigned chunks = (isInChunks(a) ? 1u : 0u) | (isInChunks(b) ? 2u : 0u);
-  addSlices<T>(device, product, out, finish, [&](auto* c, const Epilogue<T>& last) {
-    launchWithShared(device, gemmKernel<A, B, std::remove_pointer_t<decltype(c)>, Tile>, product.grid, Tile::kThreads,
-                     Tile::kSharedBytes, Tile::kSharedBytes, product.shape, a, b, c, chunks, last);
-  });
-}
+// The tiles of products whose C is about as high as wide, or higher, and of those with a long row for each of a few
+// outputs.
+template <class T>
+struct TilesOf {
+  using Product = cuda::Product<T>;
+  using Any = Tiles<typename Product::LargeTile, typename Product::TallTile, typename Product::SmallTile>;
+  using Wide = Tiles<typename Product::LargeTile, typename Product::SmallTile>;
+  using Gathered = Any;
+};
+template <>
+struct TilesOf<BFloat16> {
+  using Product = cuda::Product<BFloat16>;
+  using Any = Tiles<Product::HugeTile, Product::LargeTile, Product::TallTile, Product::SmallTile>;
+  using Wide = Tiles<Product::LargeTile, Product::WideTile, Product::SmallTile>;
+  using Gathered = Tiles<Product::LargeTile, Product::TallTile, Product::SmallTile>;
+};
 
-template <class A, class B, class T = typename A::Element>
-void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const TensorView& out,
-          const Epilogue<T>& finish = {}) {
+template <class A, class B, class C, class Finish = NoEpilogue,
+          class Choice = typename TilesOf<typename A::Element>::Any>
+void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const C& c,
+          const Finish& finish = {}, Choice choice = {}) {
   if (m == 0 || n == 0) return;
-  using Large = typename Product<T>::LargeTile;
-  using Small = typename Product<T>::SmallTile;
-  if (tilesOf(m, n, Large::kLines) >= kManyLargeTiles)
-    gemmInTiles<Large>(device, m, n, k, a, b, out, finish);
+  const Slices slices(m, n, k);
+  const GemmShape shape{index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
+                        static_cast<int>(slices.length)};
+  if (isInChunks(a) && isInChunks(b))
+    gemmInFastest<true>(device, shape, slices.count, a, b, c, finish, choice);
   else
-    gemmInTiles<Small>(device, m, n, k, a, b, out, finish);
+    gemmInFastest<false>(device, shape, slices.count, a, b, c, finish,
+                         typename TilesOf<typename A::Element>::Gathered{});
 }
 
 template <class T>
@@ -90,12 +108,20 @@ void matmul(CudaDevice& device, const Record& record) {
   const bool transposeA = integer(record, attribute::matmul::transposeA) != 0;
   const bool transposeB = integer(record, attribute::matmul::transposeB) != 0;
   const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
+  const DenseResult<T> c{out.as<T>(), index(n, "columns")};
   const Epilogue<T> finish = epilogueOf<T>(record);
+  const bool isPlain = !finish.bias && !finish.residual && finish.activate.kind == Activation::none;
+  const auto multiply = [&](const auto& rows, const auto& columns) {
+    if (isPlain)
+      gemm(device, m, n, k, rows, columns, c);
+    else
+      gemm(device, m, n, k, rows, columns, c, finish);
+  };
   const auto withA = [&](const auto& rows) {
     if (transposeB)
-      gemm(device, m, n, k, rows, DenseLines<T>{b.as<T>(), k}, out, finish);
+      multiply(rows, DenseLines<T>{b.as<T>(), k});
     else
-      gemm(device, m, n, k, rows, Transposed<DenseLines<T>>{{b.as<T>(), n}}, out, finish);
+      multiply(rows, Transposed<DenseLines<T>>{{b.as<T>(), n}});
   };
   if (transposeA)
     withA(Transposed<DenseLines<T>>{{a.as<T>(), m}});
@@ -103,46 +129,63 @@ void matmul(CudaDevice& device, const Record& record) {
     withA(DenseLines<T>{a.as<T>(), k});
 }
 
-ConvolutionShape shapeOf(const Record& record, const Shape& image, const Shape& out, int64_t kernelHeight,
-                         int64_t kernelWidth) {
-  const auto size = [](int64_t value) { return static_cast<int>(value); };
-  return {size(image[1]),
-          size(image[2]),
-          size(image[3]),
-          size(out[1]),
-          size(out[2]),
-          size(out[3]),
-          size(kernelHeight),
-          size(kernelWidth),
-          size(integer(record, attribute::conv2d::stride)),
-          size(integer(record, attribute::conv2d::padding))};
-}
+// A size of images or of a kernel.
+int size(int64_t value) { return index(value, "in a dimension of images"); }
 
 int64_t pixels(const Shape& images) { return images.product(0, 3); }
+
+// The windows of a convolution, one for each position of its result.
+template <class T>
+ImageWindows<T> windowsOf(const Record& record, const TensorView& images, const Shape& out, int64_t kernelWidth) {
+  const int stride = size(integer(record, attribute::conv2d::stride));
+  const int padding = size(integer(record, attribute::conv2d::padding));
+  const Shape& x = images.shape;
+  index(pixels(x), "pixels");
+  return {images.as<T>(), WindowShape(size(x[1]), size(x[2]), size(x[3]), size(out[1]), size(out[2]), stride, -padding,
+                                      -padding, size(kernelWidth))};
+}
 
 template <class T>
 void conv2d(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
-  const ConvolutionShape shape = shapeOf(record, x.shape, out.shape, w.shape[1], w.shape[2]);
   const int64_t k = w.shape.product(1, 4);
-  gemm(device, pixels(out.shape), shape.outputs, k, ImageWindows<T>{x.as<T>(), shape}, DenseLines<T>{w.as<T>(), k},
-       out);
+  gemm(device, pixels(out.shape), out.shape[3], k, windowsOf<T>(record, x, out.shape, w.shape[2]),
+       DenseLines<T>{w.as<T>(), k}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
 }
 
 template <class T>
 void conv2dInputGradient(CudaDevice& device, const Record& record) {
   const TensorView &g = input(record, 0), &w = input(record, 1), &out = output(record, 0);
-  const ConvolutionShape shape = shapeOf(record, out.shape, g.shape, w.shape[1], w.shape[2]);
-  gemm(device, pixels(out.shape), shape.channels, w.shape.product(0, 3), GradientWindows<T>{g.as<T>(), shape},
-       WeightsByOutput<T>{w.as<T>(), shape}, out);
+  const int stride = size(integer(record, attribute::conv2d::stride));
+  const int padding = size(integer(record, attribute::conv2d::padding));
+  const int height = size(out.shape[1]), width = size(out.shape[2]), channels = size(out.shape[3]);
+  const int kernelHeight = size(w.shape[1]), kernelWidth = size(w.shape[2]), outputs = size(w.shape[0]);
+  index(pixels(out.shape), "pixels");
+  index(pixels(g.shape), "pixels");
+  // Phases beyond the size of the image have no pixels.
+  for (int phaseY = 0; phaseY < std::min(stride, height); phaseY++)
+    for (int phaseX = 0; phaseX < std::min(stride, width); phaseX++) {
+      const Phase y(phaseY, height, kernelHeight, stride, padding), x(phaseX, width, kernelWidth, stride, padding);
+      // A phase without taps has a k of 0, and nothing divides by its sizes.
+      const int tapsX = std::max(1, x.taps);
+      const ImageWindows<T> windows{g.as<T>(), WindowShape(size(g.shape[1]), size(g.shape[2]), outputs, y.length,
+                                                           x.length, 1, y.origin, x.origin, tapsX)};
+      const PhaseWeights<T> weights{w.as<T>(), kernelHeight, kernelWidth,      channels,      stride,
+                                    y.lastTap, x.lastTap,    Divider(outputs), Divider(tapsX)};
+      const PhasePixels<T> c{out.as<T>(),       height,           width, channels, stride, phaseY, phaseX,
+                             Divider(y.length), Divider(x.length)};
+      gemm(device, out.shape[0] * y.length * x.length, channels, int64_t{y.taps} * x.taps * outputs, windows, weights,
+           c);
+    }
 }
 
 template <class T>
 void conv2dWeightGradient(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
-  const ConvolutionShape shape = shapeOf(record, x.shape, g.shape, out.shape[1], out.shape[2]);
-  gemm(device, shape.outputs, out.shape.product(1, 4), pixels(g.shape),
-       Transposed<DenseLines<T>>{{g.as<T>(), shape.outputs}}, Transposed<ImageWindows<T>>{{x.as<T>(), shape}}, out);
+  const int64_t outputs = out.shape[0], k = out.shape.product(1, 4);
+  gemm(device, outputs, k, pixels(g.shape), Transposed<DenseLines<T>>{{g.as<T>(), outputs}},
+       Transposed<ImageWindows<T>>{windowsOf<T>(record, x, g.shape, out.shape[2])},
+       DenseResult<T>{out.as<T>(), index(k, "columns")}, NoEpilogue{}, typename TilesOf<T>::Wide{});
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
-// Tests matrix products in float32 and in bfloat16 on tensor cores: both tile sizes, every layout, copies of 16 bytes
-// and of single elements, slices of k, and windows of images.
+// Tests matrix products in float32 and in bfloat16 on tensor cores: all tile sizes, every layout, copies of 16 bytes
+// and of single elements, epilogues, slices of k, windows of images, and the choice of tiles.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/gemm.cuh"
 
 #include "../../native/cuda/convolution.cuh"
+#include "../../native/cuda/gemm_tiles.h"
 #include "close_numbers.h"
 
 namespace {
@@ -11,21 +12,19 @@ namespace {
 using namespace stepsize;
 using namespace stepsize::cuda;
 
-constexpr int kInChunks = 3;
-
-template <class Tile, class A, class B, class C>
-void multiply(const A& a, const B& b, C* c, GemmShape shape, unsigned chunks) {
-  const auto tiles = [](int size) { return static_cast<unsigned>((size + Tile::kLines - 1) / Tile::kLines); };
-  const auto slices = static_cast<unsigned>((shape.k + shape.slice - 1) / shape.slice);
-  const auto kernel = gemmKernel<A, B, C, Tile>;
+// If k is longer than a slice, the sums of each slice are stored at `slices`.
+template <class Tile, bool InChunks, class A, class B, class C, class Finish = NoEpilogue>
+void multiply(const A& a, const B& b, const C& c, GemmShape shape, float* slices = nullptr, const Finish& finish = {}) {
+  const auto count = static_cast<unsigned>(shape.k > 0 ? (shape.k + shape.slice - 1) / shape.slice : 1);
+  const auto tiles = static_cast<unsigned>(tilesOf(shape.m, shape.n, Tile::kRows, Tile::kColumns));
+  const auto kernel = gemmKernel<A, B, C, Tile, InChunks, Finish>;
   emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), Tile::kSharedBytes);
-  launch(kernel, dim3(tiles(shape.m) * tiles(shape.n), slices, 1), Tile::kThreads, Tile::kSharedBytes, nullptr, shape,
-         a, b, c, chunks, Epilogue<typename A::Element>{});
+  launch(kernel, dim3(tiles, count, 1), Tile::kThreads, Tile::kSharedBytes, nullptr, shape, a, b, c, slices, finish);
 }
 
 // Multiplies a, stored as [m,k] or [k,m], by b, stored as [n,k] or [k,n].
-template <class T, class Tile>
-void expectProducts(int m, int n, int k, unsigned chunks) {
+template <class T, class Tile, bool InChunks = true>
+void expectProducts(int m, int n, int k) {
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 10),
                        b = numbersOf<T>(static_cast<size_t>(k * n), 11);
   Buffer<T> left(a), right(b);
@@ -45,52 +44,129 @@ void expectProducts(int m, int n, int k, unsigned chunks) {
   const Lines rowsOfA{left.data(), k}, columnsOfB{right.data(), k};
   const Depths transposedA{{left.data(), m}}, rowsOfB{{right.data(), n}};
   Buffer<float> c(static_cast<size_t>(m * n));
-  multiply<Tile>(rowsOfA, columnsOfB, c.data(), shape, chunks);
+  const DenseResult<float> result{c.data(), n};
+  multiply<Tile, InChunks>(rowsOfA, columnsOfB, result, shape);
   expectSums(c, false, true);
-  multiply<Tile>(rowsOfA, rowsOfB, c.data(), shape, chunks);
+  multiply<Tile, InChunks>(rowsOfA, rowsOfB, result, shape);
   expectSums(c, false, false);
-  multiply<Tile>(transposedA, rowsOfB, c.data(), shape, chunks);
+  multiply<Tile, InChunks>(transposedA, rowsOfB, result, shape);
   expectSums(c, true, false);
-  multiply<Tile>(transposedA, columnsOfB, c.data(), shape, chunks);
+  multiply<Tile, InChunks>(transposedA, columnsOfB, result, shape);
   expectSums(c, true, true);
 }
 
+using Fma = Product<float>;
+using TensorCores = Product<BFloat16>;
+
 // There are more stages than the ring has, and the last tiles are incomplete.
+STEPSIZE_TEST(multipliesInHugeTiles) { expectProducts<BFloat16, TensorCores::HugeTile>(264, 136, 136); }
 STEPSIZE_TEST(multipliesInLargeTiles) {
-  expectProducts<float, Product<float>::LargeTile>(132, 148, 84, kInChunks);
-  expectProducts<BFloat16, Product<BFloat16>::LargeTile>(136, 144, 200, kInChunks);
+  expectProducts<float, Fma::LargeTile>(132, 148, 84);
+  expectProducts<BFloat16, TensorCores::LargeTile>(136, 144, 200);
 }
+STEPSIZE_TEST(multipliesInTallTiles) {
+  expectProducts<float, Fma::TallTile>(132, 68, 84);
+  expectProducts<BFloat16, TensorCores::TallTile>(264, 72, 136);
+}
+STEPSIZE_TEST(multipliesInWideTiles) { expectProducts<BFloat16, TensorCores::WideTile>(72, 264, 136); }
 STEPSIZE_TEST(multipliesInSmallTiles) {
-  expectProducts<float, Product<float>::SmallTile>(68, 76, 100, kInChunks);
-  expectProducts<BFloat16, Product<BFloat16>::SmallTile>(72, 80, 264, kInChunks);
+  expectProducts<float, Fma::SmallTile>(68, 76, 100);
+  expectProducts<BFloat16, TensorCores::SmallTile>(72, 80, 264);
 }
 STEPSIZE_TEST(multipliesFewerStagesThanTheRingHas) {
-  expectProducts<float, Product<float>::SmallTile>(4, 4, 4, kInChunks);
-  expectProducts<BFloat16, Product<BFloat16>::SmallTile>(8, 8, 8, kInChunks);
+  expectProducts<float, Fma::SmallTile>(4, 4, 4);
+  expectProducts<BFloat16, TensorCores::SmallTile>(8, 8, 8);
 }
 // The sums have more stages than one accumulator adds.
 STEPSIZE_TEST(multipliesDeepProducts) {
-  expectProducts<float, Product<float>::SmallTile>(20, 68, 1220, kInChunks);
-  expectProducts<float, Product<float>::SmallTile>(3, 2, 1100, 0);
+  expectProducts<float, Fma::SmallTile>(20, 68, 1220);
+  expectProducts<float, Fma::SmallTile, false>(3, 2, 1100);
 }
 STEPSIZE_TEST(multipliesElementByElement) {
-  expectProducts<float, Product<float>::SmallTile>(67, 5, 35, 0);
-  expectProducts<BFloat16, Product<BFloat16>::SmallTile>(67, 5, 35, 0);
+  expectProducts<float, Fma::SmallTile, false>(67, 5, 35);
+  expectProducts<BFloat16, TensorCores::SmallTile, false>(67, 5, 35);
+  expectProducts<BFloat16, TensorCores::TallTile, false>(67, 5, 163);
+}
+
+// All tiles add the terms of a sum in the same order.
+template <class T, class... Tile>
+void expectSameBits() {
+  constexpr int m = 72, n = 80, k = 552;
+  constexpr size_t count = size_t{m} * n;
+  Buffer<T> left(numbersOf<T>(size_t{m} * k, 20)), right(numbersOf<T>(size_t{n} * k, 21));
+  std::vector<std::vector<float>> results;
+  const auto add = [&](const auto& run) {
+    Buffer<float> c(count);
+    run(DenseResult<float>{c.data(), n});
+    results.emplace_back(c.data(), c.data() + count);
+  };
+  const DenseLines<T> a{left.data(), k}, b{right.data(), k};
+  (add([&](const DenseResult<float>& c) { multiply<Tile, true>(a, b, c, {m, n, k, k}); }), ...);
+  (add([&](const DenseResult<float>& c) { multiply<Tile, false>(a, b, c, {m, n, k, k}); }), ...);
+  for (const std::vector<float>& result : results)
+    STEPSIZE_EXPECT(memcmp(result.data(), results[0].data(), count * sizeof(float)) == 0);
+}
+STEPSIZE_TEST(givesTheSameBitsInAllTiles) {
+  expectSameBits<float, Fma::SmallTile, Fma::LargeTile, Fma::TallTile>();
+  expectSameBits<BFloat16, TensorCores::SmallTile, TensorCores::HugeTile, TensorCores::LargeTile, TensorCores::TallTile,
+                 TensorCores::WideTile>();
+}
+
+double activatedInDouble(Activation kind, double x) {
+  switch (kind) {
+    case Activation::relu: return std::max(x, 0.0);
+    case Activation::gelu: return x * 0.5 * std::erfc(-x * std::sqrt(0.5));
+    case Activation::silu: return x / (1 + std::exp(-x));
+    default: return x;
+  }
+}
+
+// A product with its epilogue, with and without each part.
+template <class T, class Tile>
+void expectEpilogues(int m, int n) {
+  constexpr int k = 16;
+  const auto count = static_cast<size_t>(m * n), columns = static_cast<size_t>(n);
+  const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 12), b = numbersOf<T>(columns * k, 13);
+  const std::vector<T> bias = numbersOf<T>(columns, 17), residual = numbersOf<T>(count, 18);
+  Buffer<T> left(a), right(b), summands(bias), others(residual);
+  Buffer<float> c(count);
+  for (int kind = 0; kind < kActivations; kind++)
+    for (int parts = 0; parts < 4; parts++) {
+      const bool biased = parts % 2 != 0, hasResidual = parts / 2 != 0;
+      const auto activation = static_cast<Activation>(kind);
+      multiply<Tile, true>(
+          DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, DenseResult<float>{c.data(), n}, {m, n, k, k},
+          nullptr,
+          Epilogue<T>{biased ? summands.data() : nullptr, hasResidual ? others.data() : nullptr, {activation}});
+      expectAll(c, "the product with its epilogue", [&](size_t at) {
+        double sum = biased ? static_cast<double>(toFloat(bias[at % columns])) : 0;
+        for (size_t i = 0; i < k; i++) sum += product(a[at / columns * k + i], b[at % columns * k + i]);
+        return activatedInDouble(activation, sum) + (hasResidual ? static_cast<double>(toFloat(residual[at])) : 0);
+      });
+    }
+}
+STEPSIZE_TEST(appliesEpilogues) {
+  expectEpilogues<float, Fma::SmallTile>(9, 12);
+  expectEpilogues<BFloat16, TensorCores::SmallTile>(66, 12);
+  // The rows end within a group of four. The rows of a huge tile are stored in two halves.
+  expectEpilogues<BFloat16, TensorCores::HugeTile>(131, 7);
 }
 
 // Adds the slices' sums and applies the epilogue: a bias, an activation and a residual.
-template <class T>
-void expectSlices(int m, int n, unsigned chunks) {
+template <class T, bool InChunks = true>
+void expectSlices(int m, int n) {
   constexpr int k = 160, slice = 64;
   const auto count = static_cast<size_t>(m * n), columns = static_cast<size_t>(n);
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 12), b = numbersOf<T>(columns * k, 13);
   const std::vector<float> bias = numbers(columns, 17), residual = numbers(count, 18);
   Buffer<T> left(a), right(b);
   Buffer<float> summands(bias), others(residual), slices(3 * count), c(count);
-  multiply<typename Product<T>::SmallTile>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, slices.data(),
-                                           {m, n, k, slice}, chunks);
-  launch(addSlicesKernel<float>, 2, kFoursThreads, 0, nullptr, slices.data(), c.data(), static_cast<int64_t>(count), n,
-         3, Epilogue<float>{summands.data(), others.data(), {Activation::relu}});
+  const DenseResult<float> result{c.data(), n};
+  multiply<typename Product<T>::SmallTile, InChunks>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k},
+                                                     result, {m, n, k, slice}, slices.data());
+  using Finish = Epilogue<float>;
+  launch(addSlicesKernel<DenseResult<float>, Finish>, 2, kFoursThreads, 0, nullptr, slices.data(), result, m, n,
+         Divider((n + 3) / 4), 3, Finish{summands.data(), others.data(), {Activation::relu}});
   expectAll(c, "the product with its epilogue", [&](size_t at) {
     auto sum = static_cast<double>(bias[at % columns]);
     for (size_t i = 0; i < k; i++) sum += product(a[at / columns * k + i], b[at % columns * k + i]);
@@ -98,59 +174,165 @@ void expectSlices(int m, int n, unsigned chunks) {
   });
 }
 STEPSIZE_TEST(multipliesInSlices) {
-  expectSlices<float>(24, 16, kInChunks);
-  expectSlices<BFloat16>(24, 16, kInChunks);
+  expectSlices<float>(24, 16);
+  expectSlices<BFloat16>(24, 16);
+  expectSlices<BFloat16, false>(24, 16);
   // The rows end within a group of four.
-  expectSlices<float>(23, 7, kInChunks);
+  expectSlices<float>(23, 7);
 }
 
-// Three images of 9 × 7 and a kernel of 3 × 3 with stride 2. The outputs and the gradient of the weights use the two
-// loaders of windows.
-template <class T, int Channels>
-void expectConvolution(unsigned chunks) {
-  constexpr int images = 3, height = 9, width = 7, outHeight = 5, outWidth = 4, outputs = 16, window = 9 * Channels;
-  constexpr int pixels = images * outHeight * outWidth;
-  const ConvolutionShape s{height, width, Channels, outHeight, outWidth, outputs, 3, 3, 2, 1};
-  const std::vector<T> x = numbersOf<T>(images * height * width * Channels, 14), w = numbersOf<T>(outputs * window, 15),
-                       g = numbersOf<T>(pixels * outputs, 16);
-  Buffer<T> ofImages(x), weights(w), gradients(g), out(pixels * outputs);
-  Buffer<float> ofWeights(outputs * window);
-  const auto seen = [&](int pixel, int tap) {
-    const int y = pixel / outWidth % outHeight * 2 - 1 + tap / Channels / 3;
-    const int column = pixel % outWidth * 2 - 1 + tap / Channels % 3, image = pixel / outWidth / outHeight;
-    if (y < 0 || y >= height || column < 0 || column >= width) return T{0};
-    const int at = ((image * height + y) * width + column) * Channels + tap % Channels;
-    return x[static_cast<size_t>(at)];
-  };
-  multiply<typename Product<T>::SmallTile>(ImageWindows<T>{ofImages.data(), s}, DenseLines<T>{weights.data(), window},
-                                           out.data(), {pixels, outputs, window, window}, chunks);
-  for (int at = 0; at < pixels * outputs; at++) {
-    double sum = 0;
-    for (int tap = 0; tap < window; tap++)
-      sum += product(seen(at / outputs, tap), w[static_cast<size_t>(at % outputs * window + tap)]);
-    // In bfloat16 the result is rounded once, by up to half a step of 8 bits.
-    const auto got = static_cast<double>(toFloat(out[static_cast<size_t>(at)]));
-    STEPSIZE_EXPECT(std::abs(got - sum) <= (sizeof(T) == 2 ? std::abs(sum) / 256 : 0) + 1e-5);
+// Images of 9 × 7, with windows that reach beyond them.
+struct Sizes {
+  int channels, outputs, kernelHeight, kernelWidth, stride, padding;
+  static constexpr int kImages = 2, kHeight = 9, kWidth = 7;
+  int outHeight() const { return (kHeight + 2 * padding - kernelHeight) / stride + 1; }
+  int outWidth() const { return (kWidth + 2 * padding - kernelWidth) / stride + 1; }
+  int window() const { return kernelHeight * kernelWidth * channels; }
+  int pixels() const { return kImages * outHeight() * outWidth(); }
+  // The index of the image element in the window of an output pixel, or −1 outside.
+  int at(int pixel, int tap) const {
+    const int place = tap / channels;
+    const int y = pixel / outWidth() % outHeight() * stride - padding + place / kernelWidth;
+    const int x = pixel % outWidth() * stride - padding + place % kernelWidth;
+    if (y < 0 || y >= kHeight || x < 0 || x >= kWidth) return -1;
+    return ((pixel / outWidth() / outHeight() * kHeight + y) * kWidth + x) * channels + tap % channels;
   }
-  multiply<typename Product<T>::SmallTile>(Transposed<DenseLines<T>>{{gradients.data(), outputs}},
-                                           Transposed<ImageWindows<T>>{{ofImages.data(), s}}, ofWeights.data(),
-                                           {outputs, window, pixels, pixels}, chunks);
-  expectAll(ofWeights, "the gradient of the weights", [&](size_t at) {
-    double sum = 0;
-    for (int pixel = 0; pixel < pixels; pixel++)
-      sum += product(seen(pixel, static_cast<int>(at) % window),
-                     g[static_cast<size_t>(pixel * outputs + static_cast<int>(at) / window)]);
-    return sum;
-  });
+};
+
+// A convolution and its gradients. The result and the gradient of the weights read windows of images, the gradient of
+// the images one set of windows and weights for each phase.
+template <class T, bool InChunks, class Tile = typename Product<T>::SmallTile>
+void expectConvolution(const Sizes& s) {
+  const int window = s.window(), pixels = s.pixels();
+  const auto imageElements = static_cast<size_t>(Sizes::kImages * Sizes::kHeight * Sizes::kWidth * s.channels);
+  const auto outElements = static_cast<size_t>(pixels * s.outputs);
+  const auto weightElements = static_cast<size_t>(s.outputs * window);
+  const std::vector<T> x = numbersOf<T>(imageElements, 14), w = numbersOf<T>(weightElements, 15),
+                       g = numbersOf<T>(outElements, 16);
+  Buffer<T> ofImages(x), weights(w), gradients(g);
+  Buffer<float> out(outElements), ofWeights(weightElements), toImages(imageElements);
+  const ImageWindows<T> windows{
+      ofImages.data(), WindowShape(Sizes::kHeight, Sizes::kWidth, s.channels, s.outHeight(), s.outWidth(), s.stride,
+                                   -s.padding, -s.padding, s.kernelWidth)};
+  multiply<Tile, InChunks>(windows, DenseLines<T>{weights.data(), window}, DenseResult<float>{out.data(), s.outputs},
+                           {pixels, s.outputs, window, window});
+  multiply<Tile, InChunks>(Transposed<DenseLines<T>>{{gradients.data(), s.outputs}},
+                           Transposed<ImageWindows<T>>{windows}, DenseResult<float>{ofWeights.data(), window},
+                           {s.outputs, window, pixels, pixels});
+  for (int phaseY = 0; phaseY < std::min(s.stride, Sizes::kHeight); phaseY++)
+    for (int phaseX = 0; phaseX < std::min(s.stride, Sizes::kWidth); phaseX++) {
+      const Phase ofY(phaseY, Sizes::kHeight, s.kernelHeight, s.stride, s.padding);
+      const Phase ofX(phaseX, Sizes::kWidth, s.kernelWidth, s.stride, s.padding);
+      const int k = ofY.taps * ofX.taps * s.outputs;
+      multiply<Tile, InChunks>(
+          ImageWindows<T>{gradients.data(), WindowShape(s.outHeight(), s.outWidth(), s.outputs, ofY.length, ofX.length,
+                                                        1, ofY.origin, ofX.origin, std::max(1, ofX.taps))},
+          PhaseWeights<T>{weights.data(), s.kernelHeight, s.kernelWidth, s.channels, s.stride, ofY.lastTap, ofX.lastTap,
+                          Divider(s.outputs), Divider(ofX.taps)},
+          PhasePixels<float>{toImages.data(), Sizes::kHeight, Sizes::kWidth, s.channels, s.stride, phaseY, phaseX,
+                             Divider(ofY.length), Divider(ofX.length)},
+          {Sizes::kImages * ofY.length * ofX.length, s.channels, k, k});
+    }
+
+  std::vector<double> sums(outElements), weightSums(weightElements), imageSums(imageElements);
+  for (int pixel = 0; pixel < pixels; pixel++)
+    for (int tap = 0; tap < window; tap++) {
+      const int at = s.at(pixel, tap);
+      if (at < 0) continue;
+      for (int output = 0; output < s.outputs; output++) {
+        const auto toOut = static_cast<size_t>(pixel * s.outputs + output);
+        const auto toWeight = static_cast<size_t>(output * window + tap);
+        sums[toOut] += product(x[static_cast<size_t>(at)], w[toWeight]);
+        weightSums[toWeight] += product(x[static_cast<size_t>(at)], g[toOut]);
+        imageSums[static_cast<size_t>(at)] += product(w[toWeight], g[toOut]);
+      }
+    }
+  expectAll(out, "the convolution", [&](size_t at) { return sums[at]; });
+  expectAll(ofWeights, "the gradient of the weights", [&](size_t at) { return weightSums[at]; });
+  expectAll(toImages, "the gradient of the images", [&](size_t at) { return imageSums[at]; });
 }
 
 STEPSIZE_TEST(convolvesInChunks) {
-  expectConvolution<float, 4>(kInChunks);
-  expectConvolution<BFloat16, 8>(kInChunks);
+  expectConvolution<float, true>({4, 8, 3, 3, 1, 1});
+  expectConvolution<float, true>({4, 16, 3, 3, 2, 1});
+  expectConvolution<BFloat16, true>({8, 16, 3, 3, 2, 1});
+  expectConvolution<BFloat16, true>({8, 8, 4, 3, 3, 2});
+  // Some phases have no taps.
+  expectConvolution<BFloat16, true>({8, 8, 1, 1, 2, 0});
+  expectConvolution<BFloat16, true>({8, 8, 2, 1, 3, 0});
+  // More phases than rows.
+  expectConvolution<BFloat16, true>({8, 8, 5, 5, 8, 4});
+}
+STEPSIZE_TEST(convolvesInOtherTiles) {
+  expectConvolution<BFloat16, true, TensorCores::TallTile>({8, 8, 3, 3, 1, 1});
+  expectConvolution<BFloat16, true, TensorCores::WideTile>({40, 8, 3, 3, 1, 1});
+  expectConvolution<BFloat16, true, TensorCores::HugeTile>({8, 16, 3, 3, 1, 1});
 }
 STEPSIZE_TEST(convolvesElementByElement) {
-  expectConvolution<float, 3>(0);
-  expectConvolution<BFloat16, 3>(0);
+  expectConvolution<float, false>({3, 5, 3, 3, 2, 1});
+  expectConvolution<BFloat16, false>({3, 6, 3, 3, 1, 1});
+  expectConvolution<BFloat16, false>({3, 5, 4, 5, 3, 2});
+}
+
+STEPSIZE_TEST(dividesByNumbersThatAreKnownBefore) {
+  const int largest = 2147483647;
+  std::vector<int> divisors, dividends{0, 1, largest - 1, largest};
+  for (int i = 1; i < 200; i++) divisors.push_back(i);
+  for (int bit = 8; bit < 31; bit++)
+    for (int more = -1; more <= 1; more++) divisors.push_back((1 << bit) + more);
+  divisors.push_back(largest - 1);
+  divisors.push_back(largest);
+  unsigned state = 1;
+  for (int i = 0; i < 200; i++) {
+    state = state * 1664525u + 1013904223u;
+    divisors.push_back(static_cast<int>(state >> 1 | 1));
+    dividends.push_back(static_cast<int>(state >> (1 + i % 31)));
+  }
+  for (const int divisor : divisors) {
+    const Divider by(divisor);
+    // The multiples and their neighbours are the numbers at which a factor that is slightly wrong shows.
+    std::vector<int> all = dividends;
+    for (const int64_t quotient : {int64_t{1}, int64_t{2}, int64_t{largest} / divisor / 2, int64_t{largest} / divisor})
+      for (int64_t more = -1; more <= 1; more++) {
+        const int64_t number = quotient * divisor + more;
+        if (number >= 0 && number <= largest) all.push_back(static_cast<int>(number));
+      }
+    for (const int number : all)
+      if (by.quotient(number) != number / divisor)
+        emulator::expect(false, std::to_string(number) + " / " + std::to_string(divisor), __FILE__, __LINE__);
+  }
+}
+
+// The choice among tiles with the rates of bfloat16.
+STEPSIZE_TEST(choosesTilesByWidthAndNumber) {
+  enum { huge, large, tall, small };
+  const TileSize tiles[] = {{256, 128, 1}, {128, 128, 0.95}, {256, 64, 0.95}, {64, 64, 0.53}};
+  const auto choice = [&](int64_t m, int64_t n, int64_t slices = 1) { return fastestTile(m, n, slices, tiles); };
+  STEPSIZE_EXPECT(choice(4096, 4096) == huge);
+  // A layer with 64 channels would leave half of a wider tile empty.
+  STEPSIZE_EXPECT(choice(524288, 64) == tall);
+  STEPSIZE_EXPECT(choice(524288, 65) == huge);
+  // Too few tiles for the device.
+  STEPSIZE_EXPECT(choice(512, 512) == small);
+  STEPSIZE_EXPECT(choice(1, 1000) == small);
+  STEPSIZE_EXPECT(choice(1408, 1536) == large);
+  // Slices count like tiles.
+  STEPSIZE_EXPECT(choice(128, 1152, 32) == large);
+}
+
+STEPSIZE_TEST(cutsLongSumsOfSmallResults) {
+  const auto expectSlicesOf = [](int64_t m, int64_t n, int64_t k, int64_t count, int64_t length) {
+    const Slices slices(m, n, k);
+    STEPSIZE_EXPECT(slices.count == count && slices.length == length);
+  };
+  expectSlicesOf(64, 576, 524288, 128, 4096);
+  expectSlicesOf(64, 64, 4096, 1, 4096);
+  expectSlicesOf(64, 64, 4097, 2, 4096);
+  expectSlicesOf(64, 64, 0, 1, 0);
+  // 256 tiles fill the device.
+  expectSlicesOf(2048, 2048, 100000, 1, 100000);
+  // There are at most 65,535 slices.
+  expectSlicesOf(8, 8, int64_t{4096} * 65535 + 1, 32768, 8192);
 }
 
 }  // namespace

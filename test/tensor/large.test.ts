@@ -52,8 +52,11 @@ await onEveryDevice("large shapes", (device) => {
     { m: 911, k: 31, n: 70 },
     { m: 1, k: 5000, n: 513 },
     { m: 1793, k: 7, n: 1 },
-    // Enough tiles of C for CUDA to use the large tile size.
-    { m: 1921, k: 24, n: 1025 },
+    // Enough tiles of C for CUDA to use the large tile size, and the tall one. Their rows are copied in chunks of 16
+    // bytes, and element by element.
+    { m: 2044, k: 8, n: 2048 },
+    { m: 2045, k: 9, n: 2047 },
+    { m: 16_900, k: 12, n: 60 },
   ];
   it.each(shapes.flatMap((shape) => flags.flatMap((a) => flags.map((b) => ({ ...shape, a, b })))))(
     "matmul of $m × $k × $n, transposed: $a $b",
