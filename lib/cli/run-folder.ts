@@ -79,10 +79,13 @@ export class RunFolder {
     return steps.sort((a, b) => b - a);
   }
 
-  /** Removes all checkpoints except the newest three. */
-  async prune(): Promise<void> {
+  /**
+   * Removes all checkpoints except the newest three.
+   * @param kept the steps of more checkpoints to keep
+   */
+  async prune(kept: readonly number[] = []): Promise<void> {
     for (const step of (await this.checkpointSteps()).slice(checkpointsKept))
-      await rm(this.checkpoint(step), { force: true });
+      if (!kept.includes(step)) await rm(this.checkpoint(step), { force: true });
   }
 
   /** Removes partially written files that a killed process left. */

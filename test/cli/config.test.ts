@@ -63,6 +63,7 @@ const wrong: Record<string, unknown> = {
   checkpointEvery: 0,
   evaluateEvery: 0,
   evaluationItems: 0,
+  keep: "best",
   epochs: 0,
 };
 

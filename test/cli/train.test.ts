@@ -173,3 +173,28 @@ test.each([
   expect(code, stderr).toBe(0);
   expect(metricsOf(join(cwd, "runs/1"))).toHaveLength(10);
 });
+
+test("--keep keeps the checkpoints of the best evaluations, also of a run that is interrupted and resumed", async () => {
+  const cwd = folder();
+  // A high constant rate: the best evaluations are not the last ones.
+  const rates = ["--optimizer", "sgd", "--schedule", "constant", "--warmup", "0", "--max-lr", "0.1"];
+  const kept = ["--validation", "0.25", "--evaluate-every", "5", "--keep", "best:2", "--checkpoint-every", "7"];
+  const args = [...trainTiny(tinyData(folder()), "--budget", "120", ...kept), ...rates];
+  const interrupt = { signal: "SIGINT", file: join(cwd, "a/metrics.jsonl"), lines: 40 } as const;
+  expect((await run([...args, "--run", "a"], { cwd, interrupt })).code).toBe(130);
+  const { code, stdout } = await run(["train", "--resume", "a"], { cwd });
+  expect(code).toBe(0);
+  const lines = readFileSync(join(cwd, "a/evaluations.jsonl"), "utf8").trim().split("\n");
+  const evaluations = lines.map((line) => JSON.parse(line) as { step: number; loss: number });
+  const best = evaluations.sort((a, b) => a.loss - b.loss).slice(0, 2);
+  const name = (step: number) => `step-${step}.safetensors`;
+  const files = readdirSync(join(cwd, "a/checkpoints"));
+  // Without the flag there would be three checkpoints, and none of a step that is no multiple of seven.
+  expect(files.sort()).toEqual([...new Set([...best.map(({ step }) => step), 112, 119, 120].map(name))].sort());
+  expect(best.some(({ step }) => step < 112)).toBe(true);
+  const result = JSON.parse(readFileSync(join(cwd, "a/result.json"), "utf8"));
+  expect(result.best).toEqual(
+    best.map(({ step, loss }) => ({ step, loss, checkpoint: `a/checkpoints/${name(step)}` })),
+  );
+  expect(stdout).toMatch(new RegExp(`^best +a/checkpoints/${name(best[0]!.step)} \\(loss .* in validation\\)$`, "m"));
+});

@@ -7,6 +7,14 @@ import { count, duration, percent, scoreInWords, short, some } from "../output/t
 import type { RunFolder } from "../run-folder.js";
 import type { Change, Metric } from "./run-records.js";
 
+/** A checkpoint that is kept because the evaluation after its step was among the best. */
+export interface KeptCheckpoint {
+  readonly step: number;
+  /** Loss of the evaluation. */
+  readonly loss: number;
+  readonly checkpoint: string;
+}
+
 /** The result of a run, as in `result.json`. */
 export interface RunResult {
   readonly status: "completed" | "interrupted" | "failed";
@@ -31,6 +39,8 @@ export interface RunResult {
   readonly kernels: string;
   readonly run: string;
   readonly checkpoint: string | null;
+  /** The checkpoints that `--keep` names, the best first; absent without it. */
+  readonly best?: readonly KeptCheckpoint[];
   /** Number of steps that were skipped because a gradient was not finite. */
   readonly skipped: number;
   readonly version: string;
@@ -52,6 +62,8 @@ export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "
   lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}`]);
   if (result.skipped > 0) lines.push(["skipped", some(result.skipped, "step")]);
   if (result.checkpoint) lines.push(["model", result.checkpoint]);
+  const [best] = result.best ?? [];
+  if (best) lines.push(["best", `${best.checkpoint} (loss ${short(best.loss)} in validation)`]);
   lines.push(["report", folder.report]);
   const width = Math.max(...lines.map(([name]) => name.length)) + 2;
   return lines.map(([name, value]) => `${name.padEnd(width)}${value}`).join("\n");

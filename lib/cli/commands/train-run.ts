@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { version } from "../../package-root.js";
@@ -13,7 +14,7 @@ import { count, perplexity, scoreInWords, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
 import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
-import { type RunResult, writeReport } from "./run-result.js";
+import { type KeptCheckpoint, type RunResult, writeReport } from "./run-result.js";
 
 /** What {@link TrainRun} works with. */
 export interface TrainRunOptions {
@@ -148,7 +149,7 @@ export class TrainRun {
         progress.pause();
         const paused = performance.now();
         if (this.#isEvaluationDue(step) && !interrupts.requested) await this.#evaluateDuringRun(progress);
-        if (this.#isCheckpointDue(step)) await this.#save();
+        if (this.#isCheckpointDue(step) && this.#savedStep !== step) await this.#save();
         since += performance.now() - paused;
       } catch (error) {
         // Later steps may have been made already: a checkpoint of them needs their records.
@@ -203,7 +204,25 @@ export class TrainRun {
     const { folder, parts } = this.#options;
     await parts.trainer.save(folder.checkpoint(parts.trainer.step));
     this.#savedStep = parts.trainer.step;
-    await folder.prune();
+    await folder.prune(this.#best().map(({ step }) => step));
+  }
+
+  /** The evaluations with the lowest loss, as many as the setting `keep` names, the best first. */
+  #best(): RecordedEvaluation[] {
+    const { keep } = this.#options.config.settings;
+    const count = keep === undefined ? 0 : Number(keep.slice("best:".length));
+    // The sort is stable, so ties are broken by the earlier step.
+    return this.#evaluations
+      .filter(({ loss }) => Number.isFinite(loss))
+      .sort((a, b) => a.loss - b.loss)
+      .slice(0, count);
+  }
+
+  /** The best evaluations whose checkpoint exists. A run that was resumed with `keep` may lack those of before. */
+  #keptBest(): KeptCheckpoint[] {
+    return this.#best()
+      .map(({ step, loss }) => ({ step, loss, checkpoint: this.#options.folder.checkpoint(step) }))
+      .filter(({ checkpoint }) => existsSync(checkpoint));
   }
 
   async #evaluateDuringRun(progress: Progress): Promise<void> {
@@ -217,6 +236,7 @@ export class TrainRun {
     this.#evaluations.push(record);
     this.#evaluationsFile.add(record);
     progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
+    if (this.#best().some((best) => best.step === step) && this.#savedStep !== step) await this.#save();
   }
 
   async #evaluateAtTheEnd(split: "test" | "validation"): Promise<Evaluation> {
@@ -274,6 +294,7 @@ export class TrainRun {
       kernels: parts.device.describe()["kernels"] ?? "",
       run: folder.path,
       checkpoint: this.#savedStep === undefined ? null : folder.checkpoint(this.#savedStep),
+      ...(config.settings.keep !== undefined && { best: this.#keptBest() }),
       skipped: this.#metrics.filter(({ skipped }) => skipped).length,
       version,
     };

@@ -112,13 +112,23 @@ export const trainFields = {
   evaluateEvery: numberField(positive, whole, "steps between evaluations on the validation split", {
     fallback: "none",
   }),
+  keep: z
+    .string()
+    .regex(/^best:[1-9]\d{0,2}$/)
+    .register(help, {
+      kind: "text",
+      placeholder: "<best:n>",
+      expected: "best:<n> with n from 1 to 999",
+      description: "also keep the checkpoints of the n evaluations with the lowest loss",
+      fallback: "the newest three checkpoints only",
+    }),
   evaluationItems: numberField(positive, whole, "largest number of items of an evaluation during the run", {
     fallback: "all",
   }),
 } satisfies Fields;
 
 /** Settings that a resumed run may change, because they change neither the losses nor the result. */
-const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery", "evaluationItems"];
+const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery", "evaluationItems", "keep"];
 
 /** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
 export type TrainSettings = {
@@ -147,6 +157,7 @@ export type TrainSettings = {
   readonly checkpointEvery: number;
   readonly evaluateEvery?: number;
   readonly evaluationItems?: number;
+  readonly keep?: string;
 };
 
 /** The settings of a run and their schedule. */
@@ -227,8 +238,9 @@ export function completeConfig(
   if (given["validation"] !== undefined && isText)
     refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
   if (given["augment"] && isText) refuse("augment", "expected only with images");
-  if (given["evaluationItems"] !== undefined && given["evaluateEvery"] === undefined)
-    throw new UsageError(`${label("evaluationItems")}: expected only with --evaluate-every`);
+  for (const field of ["evaluationItems", "keep"])
+    if (given[field] !== undefined && given["evaluateEvery"] === undefined)
+      throw new UsageError(`${label(field)}: expected only with --evaluate-every`);
   const holdsBack = given["evaluateEvery"] !== undefined && !isText && !isResumed;
   if (given["classifier"] !== undefined && given["weights"] === undefined)
     throw new UsageError(`${label("classifier")}: expected only with --weights`);
