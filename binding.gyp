@@ -83,7 +83,7 @@
             "target_name": "kernels_avx512",
             "type": "static_library",
             "sources": ["native/cpu/kernels_avx512.cc"],
-            # GCC 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
+            # GCC 12 warns about the undefined operand inside its own AVX-512 intrinsics.
             "cflags": [
               "-fPIC", "<@(kernel_flags)", "-Wno-maybe-uninitialized", "-mprefer-vector-width=512",
               "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma",
