@@ -27,7 +27,8 @@ export function installDependencies(root, { withTools }) {
   // Not `npm ci`, which refuses a lockfile if a registry lacks the optional packages of other platforms.
   const args = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   // The lockfile has the hashes of all packages, so a copy in npm's cache is as good as a new download.
-  const source = ["--prefer-offline", `--fetch-timeout=${registryTimeout * 1000}`, "--fetch-retries=1"];
+  const retry = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
+  const source = ["--prefer-offline", `--fetch-timeout=${registryTimeout * 1000}`, ...retry];
   // The packages of the tools are those of a workspace.
   const selection = withTools ? [] : ["--workspaces=false"];
   mkdirSync(join(root, "node_modules", kept), { recursive: true });
