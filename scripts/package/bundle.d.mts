@@ -13,3 +13,6 @@ export function loadedWith(outputs: Record<string, Output>, path: string): Set<s
 
 /** Returns the folders of the npm packages that are a part of the outputs. */
 export function bundledPackages(outputs: Record<string, Output>, paths?: Iterable<string>): string[];
+
+/** Declares the constructors that are internal in the source as protected. */
+export function withProtectedConstructors(declarations: string, source: string): string;

@@ -114,6 +114,10 @@ export function writeDeclarations(folder) {
   execFileSync(process.execPath, [tsc, "-p", project, "--outDir", folder], { stdio: "inherit" });
   const reached = new Set();
   for (const entry of Object.values(entries)) walkDeclarations(join(folder, `${entry}.d.ts`), reached);
+  for (const file of reached) {
+    const source = readFileSync(join(root, "lib", relative(folder, file).replace(/\.d\.ts$/, ".ts")), "utf8");
+    writeFileSync(file, withProtectedConstructors(readFileSync(file, "utf8"), source));
+  }
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath ?? entry.path, entry.name);
     if (entry.isFile() && !reached.has(file)) rmSync(file);
@@ -122,6 +126,26 @@ export function writeDeclarations(folder) {
     const text = readFileSync(file, "utf8").replaceAll(specifiers, (all, path) => all.replace(path, forRequire(path)));
     writeFileSync(forRequire(file), text);
   }
+}
+
+/**
+ * Declares the constructors that are internal as protected. The compiler leaves them out, and a class without a
+ * constructor could be constructed without arguments.
+ *
+ * @param {string} declarations of a file, without the internal ones
+ * @param {string} source of the file
+ * @returns {string} the declarations
+ */
+export function withProtectedConstructors(declarations, source) {
+  const isInternal = /\/\*\*(?:(?!\*\/)[\s\S])*@internal(?:(?!\*\/)[\s\S])*\*\/\s*constructor\(/;
+  const classes = source.split(/^(?=(?:export )?(?:abstract )?class \w)/m).filter((text) => isInternal.test(text));
+  for (const [, name] of classes.map((text) => /class (\w+)/.exec(text)).filter((found) => found !== null)) {
+    const head = new RegExp(`^export declare (?:abstract )?class ${name}\\b.*\\{$`, "m");
+    // A class that is internal as a whole is not declared.
+    if (!head.test(declarations)) continue;
+    declarations = declarations.replace(head, (line) => `${line}\n    protected constructor();`);
+  }
+  return declarations;
 }
 
 const specifiers = /(?:\bfrom|\bimport|\bmodule)\s*\(?\s*"(\.[^"]+)"/g;

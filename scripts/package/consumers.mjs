@@ -201,7 +201,7 @@ console.log(steps);`,
 
   "a TypeScript consumer": (consumer) => {
     const program = `
-import { AdamW, type Device, openDevice, schedule, type StepRecord, Trainer, ops } from "stepsize";
+import { AdamW, type Device, openDevice, schedule, type StepRecord, Tensor, Trainer, ops } from "stepsize";
 import { type Schedule, uba } from "stepsize/schedule";
 import { suggest } from "stepsize/theory";
 const lr: Schedule = uba({ budget: 10, maxLr: 0.1, phi: 2 });
@@ -212,6 +212,8 @@ export const losses = (records: readonly StepRecord[]): number[] => records.map(
 export const all = [Trainer, ops.relu, schedule.cosine, suggest];
 // @ts-expect-error The budget is a number.
 uba({ budget: "10", maxLr: 0.1, phi: 2 });
+// @ts-expect-error Tensors come from functions.
+new Tensor();
 `;
     for (const name of ["consumer.mts", "consumer.cts"]) consumer.write(`types/${name}`, program);
     const done = [];

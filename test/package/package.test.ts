@@ -5,7 +5,13 @@ import { join, resolve } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { beforeAll, describe, expect, test } from "vitest";
-import { bundledPackages, entries, loadedWith, type Output } from "../../scripts/package/bundle.mjs";
+import {
+  bundledPackages,
+  entries,
+  loadedWith,
+  type Output,
+  withProtectedConstructors,
+} from "../../scripts/package/bundle.mjs";
 import { filesIn, stage } from "../../scripts/package/stage.mjs";
 import { temporaryFolders } from "../support/folders.js";
 
@@ -106,6 +112,42 @@ describe("package.json", () => {
   test("passes publint", async () => {
     const { messages, pkg } = await publint({ pkgDir: folder, pack: false, strict: true });
     expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
+  });
+});
+
+describe("the declarations", () => {
+  test("do not offer the constructors that are internal", () => {
+    const declared = (file: string) => readFileSync(join(folder, "dist/types", file), "utf8");
+    const heads = /class (\w+)[^\n]*\{\n {4}protected constructor\(\);/g;
+    const classes = files
+      .filter((file) => file.startsWith("dist/types/") && file.endsWith(".d.ts"))
+      .flatMap((file) => [...declared(file.slice("dist/types/".length)).matchAll(heads)].map(([, name]) => name));
+    expect(classes).toEqual(expect.arrayContaining(["Tensor", "Device", "ArrayDataset", "TokenBatches"]));
+    for (const name of ["AdamW", "Trainer", "Linear", "StepsizeError"]) expect(classes).not.toContain(name);
+    expect(declared("tensor/tensor.d.cts")).toContain("protected constructor();");
+  });
+
+  test("of a class have one if the comment of its constructor says internal, and not if another comment does", () => {
+    const source = `
+export class First {
+  /** @internal A field. */
+  field = 1;
+  /** Public. */
+  constructor() {}
+}
+/** @internal */
+export abstract class Second<T> extends First {
+  /**
+   * Text.
+   * @internal
+   */
+  constructor(x: number) {}
+}`;
+    const declarations =
+      "export declare class First {\n}\nexport declare abstract class Second<T> extends First {\n}\n";
+    expect(withProtectedConstructors(declarations, source)).toBe(
+      declarations.replace("extends First {", "extends First {\n    protected constructor();"),
+    );
   });
 });
 
