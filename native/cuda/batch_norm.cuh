@@ -1,12 +1,12 @@
 // Batch normalisation over all axes but the last: y = (x − mean)/√(variance + ε)·γ + β, per channel. As on the CPU,
-// statistics are computed for parts of a fixed number of rows (column_sums.cuh), and the parts are merged in float64
-// (Chan, Golub, LeVeque 1979).
+// statistics are computed for parts of the rows (column_sums.cuh), and the parts are merged in float64 (Chan, Golub,
+// LeVeque 1979).
 //
-// The forward pass reads x twice for the statistics, the second time from the L2 cache, and once more to write y: 12
-// bytes of memory traffic per float32 element. The backward pass reads x and g for the sums (g once more, from the L2
-// cache), and both again to write dx: 20 bytes.
+// The forward pass reads x for the statistics, and once more to write y: 12 bytes of memory traffic per float32
+// element. The backward pass reads x and g for the sums, and both again to write dx: 20 bytes.
 //
-// Instructions per bfloat16 element on sm_90: 9 to scale and shift, 12 for dx.
+// Instructions per bfloat16 element on sm_90: 9 for the statistics, 9 to scale and shift, 9 for the sums of the
+// backward pass, 12 for dx; 21 in float64 to merge a part.
 #pragma once
 
 #include "column_sums.cuh"
@@ -14,28 +14,53 @@
 namespace stepsize::cuda {
 
 // The mean and the sum of squared deviations from the mean, per part and channel: [parts][2][channels]. A block takes
-// one part of 64 channels.
+// one part of a tile of channels, chunk by chunk. It reads a chunk twice, the second time from the cache of its
+// multiprocessor.
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     batchStatisticsKernel(const T* x, float* parts, int64_t rows, int channels) {
-  const ColumnTile tile = ColumnTile::ofBlock(rows, channels);
-  const bool aligned = channels % 4 == 0 && isAligned16(x), alignedParts = channels % 4 == 0 && isAligned16(parts);
-  const auto load = [&](int64_t row, float(&values)[4]) {
-    loadGroup(x + row * channels + tile.column, aligned, tile.count, values);
-  };
-  float mean[4], deviations[4];
-  sumRowsOf(tile, mean, load);
+  constexpr int size = kGroup<T>;
+  using Tile = ColumnTile<size>;
+  STEPSIZE_SHARED(float, means, [Tile::kColumns]);
+  const Tile tile = Tile::ofBlock(rows, channels);
+  const T* const matrices[1] = {x};
+  // The number of rows so far; the mean and the squared deviations of the column of which this thread gets sums.
+  float count = 0, mean = 0, deviations = 0;
+  tile.visit(tile.isWhole(x), [&](auto elements) {
+#pragma unroll 1
+    for (int64_t chunk = tile.first; chunk < tile.last; chunk += kColumnChunk) {
+      const int64_t end = min(chunk + kColumnChunk, tile.last);
+      const auto n = static_cast<float>(end - chunk);
+      float sums[size] = {}, squares[size] = {}, centers[size];
+      forRowsOf(tile, elements, matrices, chunk, end, [&](int64_t, const auto& values) {
 #pragma unroll
-  for (int e = 0; e < 4; e++) mean[e] /= static_cast<float>(tile.last - tile.first);
-  sumRowsOf(tile, deviations, [&](int64_t row, float(&values)[4]) {
-    load(row, values);
+        for (int e = 0; e < size; e++) sums[e] += values[0][e];
+      });
+      const float meanOfChunk = addOverRows(sums) / n;
+      if (tile.thread() < Tile::kColumns) means[tile.thread()] = meanOfChunk;
+      __syncthreads();
 #pragma unroll
-    for (int e = 0; e < 4; e++) values[e] = (values[e] - mean[e]) * (values[e] - mean[e]);
+      for (int e = 0; e < size; e++) centers[e] = means[tile.thread() % kColumnLanes * size + e];
+      forRowsOf(tile, elements, matrices, chunk, end, [&](int64_t, const auto& values) {
+#pragma unroll
+        for (int e = 0; e < size; e++) squares[e] += (values[0][e] - centers[e]) * (values[0][e] - centers[e]);
+      });
+      const float squaresOfChunk = addOverRows(squares);
+      if (count == 0) {
+        mean = meanOfChunk;
+        deviations = squaresOfChunk;
+      } else {
+        const float share = n / (count + n), delta = meanOfChunk - mean;
+        mean += delta * share;
+        deviations += squaresOfChunk + delta * delta * count * share;
+      }
+      count += n;
+    }
   });
-  if (!tile.writes()) return;
-  float* out = parts + tile.part * 2 * channels + tile.column;
-  storeGroup(out, alignedParts, tile.count, mean);
-  storeGroup(out + channels, alignedParts, tile.count, deviations);
+  if (!tile.hasSum()) return;
+  float* out = parts + tile.part * 2 * channels + tile.sumColumn();
+  out[0] = mean;
+  out[channels] = deviations;
 }
 
 // The tensors of batch normalisation in training.
@@ -45,43 +70,47 @@ struct BatchNormTensors {
   float *runningMean, *runningVariance, *mean, *inverseDeviation, *scale, *shift;
 };
 
-// The number of some rows of a channel, their mean, and the sum of squared deviations from the mean.
+// Sums over some rows of a channel, given a number `center` near the mean: Σ (x − center) of the means, Σ (x − center)²
+// of the means, and the squared deviations from the means. Adding them needs no division, and because the means are
+// close to `center` nothing cancels.
 struct Moments {
-  double count, mean, deviations;
+  double first, second, deviations;
 
   __device__ static Moments merge(const Moments& a, const Moments& b) {
-    if (b.count == 0) return a;
-    const double count = a.count + b.count, delta = b.mean - a.mean;
-    return {count, a.mean + delta * b.count / count,
-            a.deviations + b.deviations + delta * delta * a.count * b.count / count};
+    return {a.first + b.first, a.second + b.second, a.deviations + b.deviations};
   }
 };
 
-// Merges the parts of 32 channels per block, then writes the statistics, the running statistics, and the scale and
+// Merges the parts of some channels per block, then writes the statistics, the running statistics, and the scale and
 // shift of each channel.
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads, 1)  // if more blocks are requested, ptxas spills
     mergeStatisticsKernel(const float* parts, int64_t rows, int channels, double epsilon, float momentum,
                           BatchNormTensors<T> t) {
   const int c = static_cast<int>(blockIdx.x) * kMergeLanes + mergeLane();
+  const int64_t rowsOfPart = columnPartOf(rows);
+  const double center = c < channels ? static_cast<double>(parts[c]) : 0;
   const auto load = [&](int64_t part) {
-    const int64_t size = min(int64_t{kColumnPart}, rows - part * kColumnPart);
-    return Moments{static_cast<double>(size), static_cast<double>(parts[part * 2 * channels + c]),
-                   static_cast<double>(parts[(part * 2 + 1) * channels + c])};
+    const auto size = static_cast<double>(min(rowsOfPart, rows - part * rowsOfPart));
+    const double from = static_cast<double>(parts[part * 2 * channels + c]) - center;
+    return Moments{size * from, size * from * from, static_cast<double>(parts[(part * 2 + 1) * channels + c])};
   };
-  const Moments all = mergeParts<Moments>((rows - 1) / kColumnPart + 1, c < channels, load, Moments::merge);
+  const Moments sums = mergeParts<Moments>(columnParts(rows), c < channels, load, Moments::merge);
   if (mergeRow() != 0 || c >= channels) return;
-  const double variance = all.deviations / all.count;
+  const auto count = static_cast<double>(rows);
+  const double mean = center + sums.first / count;
+  const double deviations = sums.deviations + (sums.second - sums.first * sums.first / count);
+  const double variance = deviations / count;
   const double inverse = 1 / sqrt(variance + epsilon);
-  t.mean[c] = static_cast<float>(all.mean);
+  t.mean[c] = static_cast<float>(mean);
   t.inverseDeviation[c] = static_cast<float>(inverse);
   const auto gamma = static_cast<double>(toFloat(t.gamma[c])), beta = static_cast<double>(toFloat(t.beta[c]));
   t.scale[c] = static_cast<float>(inverse * gamma);
-  t.shift[c] = static_cast<float>(beta - all.mean * inverse * gamma);
-  const double unbiased = all.count > 1 ? all.deviations / (all.count - 1) : variance;
+  t.shift[c] = static_cast<float>(beta - mean * inverse * gamma);
+  const double unbiased = count > 1 ? deviations / (count - 1) : variance;
   // Statistics that are not finite must not change the running ones, which outlive the step.
-  if (all.mean - all.mean != 0 || unbiased - unbiased != 0) return;
-  t.runningMean[c] += momentum * (static_cast<float>(all.mean) - t.runningMean[c]);
+  if (mean - mean != 0 || unbiased - unbiased != 0) return;
+  t.runningMean[c] += momentum * (static_cast<float>(mean) - t.runningMean[c]);
   t.runningVariance[c] += momentum * (static_cast<float>(unbiased) - t.runningVariance[c]);
 }
 
@@ -141,31 +170,29 @@ __global__ void __launch_bounds__(kElementThreads)
   });
 }
 
-// Σg and Σg·(x − mean), per part and channel: [parts][2][channels]. A block takes one part of 64 channels.
+// Σg and Σg·(x − mean), per part and channel: [parts][2][channels]. A block takes one part of a tile of channels.
 template <class T>
 __global__ void __launch_bounds__(kColumnThreads)
     batchGradientSumsKernel(const T* x, const T* g, const float* mean, float* parts, int64_t rows, int channels) {
-  const ColumnTile tile = ColumnTile::ofBlock(rows, channels);
-  const bool aligned = channels % 4 == 0 && isAligned16(x) && isAligned16(g) && isAligned16(mean);
-  const bool alignedParts = channels % 4 == 0 && isAligned16(parts);
-  const auto load = [&](const T* from, int64_t row, float(&values)[4]) {
-    loadGroup(from + row * channels + tile.column, aligned, tile.count, values);
-  };
-  float centers[4] = {}, sums[4], products[4];
-  loadGroup(mean + tile.column, aligned, tile.count, centers);
-  sumRowsOf(tile, sums, [&](int64_t row, float(&values)[4]) { load(g, row, values); });
-  // Subtracting the mean before the product avoids cancellation if the mean is far from zero.
-  sumRowsOf(tile, products, [&](int64_t row, float(&values)[4]) {
-    float gradients[4] = {};
-    load(x, row, values);
-    load(g, row, gradients);
+  constexpr int size = kGroup<T>;
+  const auto tile = ColumnTile<size>::ofBlock(rows, channels);
+  float centers[size];
 #pragma unroll
-    for (int e = 0; e < 4; e++) values[e] = gradients[e] * (values[e] - centers[e]);
+  for (int e = 0; e < size; e++) centers[e] = tile.column() + e < channels ? mean[tile.column() + e] : 0.0f;
+  float sums[2];
+  // Subtracting the mean before the product avoids cancellation if the mean is far from zero.
+  const T* const matrices[2] = {x, g};
+  sumRowsOf(tile, matrices, tile.isWhole(x, g), sums, [&](int64_t, const auto& values, auto& own) {
+#pragma unroll
+    for (int e = 0; e < size; e++) {
+      own[0][e] += values[1][e];
+      own[1][e] += values[1][e] * (values[0][e] - centers[e]);
+    }
   });
-  if (!tile.writes()) return;
-  float* out = parts + tile.part * 2 * channels + tile.column;
-  storeGroup(out, alignedParts, tile.count, sums);
-  storeGroup(out + channels, alignedParts, tile.count, products);
+  if (!tile.hasSum()) return;
+  float* out = parts + tile.part * 2 * channels + tile.sumColumn();
+  out[0] = sums[0];
+  out[channels] = sums[1];
 }
 
 // dβ = Σg, dγ = Σg·x̂, and the three factors of dx = γ·inverse·(g − dβ/n − x̂·dγ/n).
@@ -185,7 +212,7 @@ struct TwoSums {
   }
 };
 
-// Merges the parts of 32 channels per block, then writes dγ, dβ and the factors of dx.
+// Merges the parts of some channels per block, then writes dγ, dβ and the factors of dx.
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads)
     mergeGradientSumsKernel(const float* parts, int64_t rows, int channels, BatchNormGradientTensors<T> t) {
@@ -194,7 +221,7 @@ __global__ void __launch_bounds__(kMergeThreads)
     return TwoSums{static_cast<double>(parts[part * 2 * channels + c]),
                    static_cast<double>(parts[(part * 2 + 1) * channels + c])};
   };
-  const TwoSums all = mergeParts<TwoSums>((rows + kColumnPart - 1) / kColumnPart, c < channels, load, TwoSums::merge);
+  const TwoSums all = mergeParts<TwoSums>(columnParts(rows), c < channels, load, TwoSums::merge);
   if (mergeRow() != 0 || c >= channels) return;
   const double sumG = all.first;
   const auto inverse = static_cast<double>(t.inverseDeviation[c]);

@@ -30,6 +30,15 @@ struct Elements {
   static constexpr int kCount = Count;
 };
 
+// Σ x, in order.
+template <int Count>
+__device__ __forceinline__ float sumOf(const float (&x)[Count]) {
+  float sum = x[0];
+#pragma unroll
+  for (int e = 1; e < Count; e++) sum += x[e];
+  return sum;
+}
+
 // Whether the groups of all of these are aligned, if the first ones are.
 template <class... Pointers>
 __device__ __forceinline__ bool areAligned(const Pointers*... p) {
@@ -62,7 +71,7 @@ __device__ __forceinline__ void forElements(int64_t count, Index period, bool al
   const int64_t threads = static_cast<int64_t>(gridDim.x) * kElementThreads;
   const int64_t grouped = aligned ? count / Group * Group : 0;
   const auto walk = [&](int64_t first, int64_t end, auto elements) {
-    const int64_t step = threads * elements.kCount;
+    const int64_t step = threads * decltype(elements)::kCount;
     if (first >= end) return;
     Index at = static_cast<Index>(remainder(first, period));
     const Index move = static_cast<Index>(remainder(step, period));

@@ -7,9 +7,9 @@ namespace stepsize::cuda {
 
 namespace {
 
+template <class T>
 unsigned partsBlocks(int64_t rows, int columns) {
-  const int64_t blocks = ceilDivide(rows, kColumnPart) * ceilDivide(columns, kColumnTile);
-  return static_cast<unsigned>(index(blocks, "parts of sums"));
+  return static_cast<unsigned>(index(columnParts(rows) * ceilDivide(columns, kColumnTile<T>), "parts of sums"));
 }
 unsigned mergeBlocks(int columns) { return static_cast<unsigned>(ceilDivide(columns, kMergeLanes)); }
 
@@ -27,7 +27,7 @@ void batchNorm(CudaDevice& device, const Record& record) {
     return zero(device, output(record, 2));
   }
   const auto channels = static_cast<size_t>(x.columns);
-  const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kColumnPart)) * 2 * channels;
+  const size_t parts = static_cast<size_t>(columnParts(x.rows)) * 2 * channels;
   const DeviceMemory scratch = device.scratch((parts + 2 * channels) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   const BatchNormTensors<T> tensors{input(record, 1).as<T>(),
@@ -38,7 +38,7 @@ void batchNorm(CudaDevice& device, const Record& record) {
                                     output(record, 2).floats(),
                                     sums + parts,
                                     sums + parts + channels};
-  launch(batchStatisticsKernel<T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(),
+  launch(batchStatisticsKernel<T>, partsBlocks<T>(x.rows, x.columns), kColumnThreads, 0, device.stream(),
          input(record, 0).as<T>(), sums, x.rows, x.columns);
   launch(mergeStatisticsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
          record.attributes[attribute::batchNorm::epsilon], number(record, attribute::batchNorm::momentum), tensors);
@@ -65,7 +65,7 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
   const RowsOf x(input(record, 0));
   if (x.columns == 0) return;
   const auto channels = static_cast<size_t>(x.columns);
-  const size_t parts = static_cast<size_t>(ceilDivide(x.rows, kColumnPart)) * 2 * channels;
+  const size_t parts = static_cast<size_t>(columnParts(x.rows)) * 2 * channels;
   const DeviceMemory scratch = device.scratch((parts + 3 * channels) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   float* factors = sums + parts;
@@ -79,7 +79,7 @@ void batchNormGradient(CudaDevice& device, const Record& record) {
   const T *values = input(record, 0).as<T>(), *g = input(record, 1).as<T>();
   const float* mean = input(record, 3).floats();
   if (x.rows > 0)
-    launch(batchGradientSumsKernel<T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(), values, g,
+    launch(batchGradientSumsKernel<T>, partsBlocks<T>(x.rows, x.columns), kColumnThreads, 0, device.stream(), values, g,
            mean, sums, x.rows, x.columns);
   launch(mergeGradientSumsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, x.rows, x.columns,
          tensors);
@@ -119,11 +119,11 @@ void rowNormGradient(CudaDevice& device, const Record& record) {
              means, inverses, gamma, output(record, 0).as<T>(), x.rows, x.columns);
     });
   if (!learned || x.columns == 0) return;
-  const int64_t parts = ceilDivide(x.rows, kColumnPart);
+  const int64_t parts = columnParts(x.rows);
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(parts * 2 * x.columns) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   if (parts > 0)
-    launch(rowNormColumnsKernel<Centered, T>, partsBlocks(x.rows, x.columns), kColumnThreads, 0, device.stream(),
+    launch(rowNormColumnsKernel<Centered, T>, partsBlocks<T>(x.rows, x.columns), kColumnThreads, 0, device.stream(),
            values, g, means, inverses, sums, x.rows, x.columns);
   launch(addColumnPartsKernel<T>, mergeBlocks(x.columns), kMergeThreads, 0, device.stream(), sums, parts, x.columns,
          output(record, 1).as<T>(), Centered ? output(record, 2).as<T>() : nullptr);

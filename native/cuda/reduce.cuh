@@ -3,8 +3,8 @@
 // is read once: 4 bytes per float32 element.
 #pragma once
 
-#include "block_reduce.cuh"
 #include "column_sums.cuh"
+#include "row_group.cuh"
 
 namespace stepsize::cuda {
 
@@ -20,44 +20,36 @@ struct SumShape {
 // Sums for inner = 1; a block takes one part of a row.
 template <class T, class Sum>
 __global__ void __launch_bounds__(kReduceThreads) sumRowsKernel(const T* x, Sum* sums, SumShape shape, float scale) {
+  using Group = RowGroup<kReduceThreads>;
   for (int64_t task = blockIdx.x; task < shape.outer * shape.parts; task += gridDim.x) {
     const int64_t begin = task % shape.parts * kRowPart;
     const int count = static_cast<int>(min(int64_t{kRowPart}, shape.length - begin));
     const T* row = x + task / shape.parts * shape.length + begin;
-    const bool aligned = isAligned16(row);
-    float sum = 0;
-    for (int i = 4 * static_cast<int>(threadIdx.x); i < count; i += 4 * kReduceThreads) {
-      float values[4] = {};
-      loadGroup(row + i, aligned, min(4, count - i), values);
-#pragma unroll
-      for (int e = 0; e < 4; e++) sum += values[e];
-    }
-    sum = blockSum<kReduceThreads>(sum);
+    const float sum = sumOfRow<Group>(row, count, headOf(count, row));
     if (threadIdx.x == 0) sums[task] = castElement<Sum>(sum * scale);
   }
 }
 
-// Sums for inner > 1; a block takes one part of 64 columns.
+// Sums for inner > 1; a block takes one part of a tile of columns.
 template <class T, class Sum>
 __global__ void __launch_bounds__(kColumnThreads) sumColumnsKernel(const T* x, Sum* sums, SumShape shape, float scale) {
-  const int64_t tiles = (shape.inner - 1) / kColumnTile + 1;
-  const bool aligned = shape.inner % 4 == 0 && isAligned16(x), alignedSums = shape.inner % 4 == 0 && isAligned16(sums);
+  constexpr int size = kGroup<T>;
+  const int64_t tiles = (shape.inner - 1) / kColumnTile<T> + 1;
   for (int64_t task = blockIdx.x; task < shape.outer * shape.parts * tiles; task += gridDim.x) {
     const int64_t part = task / tiles;
-    const ColumnTile tile(part % shape.parts, task % tiles, shape.length, shape.inner);
-    const T* from = x + part / shape.parts * shape.length * shape.inner + tile.column;
-    float total[4];
-    sumRowsOf(tile, total, [&](int64_t row, float(&values)[4]) {
-      loadGroup(from + row * shape.inner, aligned, tile.count, values);
-    });
-    if (!tile.writes()) continue;
+    const ColumnTile<size> tile(part % shape.parts, task % tiles, shape.length, shape.inner);
+    const T* from = x + part / shape.parts * shape.length * shape.inner;
+    float total[1];
+    const T* const matrices[1] = {from};
+    sumRowsOf(tile, matrices, tile.isWhole(from), total, [&](int64_t, const auto& values, auto& own) {
 #pragma unroll
-    for (int e = 0; e < 4; e++) total[e] *= scale;
-    storeGroup(sums + part * shape.inner + tile.column, alignedSums, tile.count, total);
+      for (int e = 0; e < size; e++) own[0][e] += values[0][e];
+    });
+    if (tile.hasSum()) sums[part * shape.inner + tile.sumColumn()] = castElement<Sum>(total[0] * scale);
   }
 }
 
-// Adds the parts: [outer, parts, inner] → [outer, inner]. A block takes 32 columns.
+// Adds the parts: [outer, parts, inner] → [outer, inner]. A block takes some columns.
 template <class T>
 __global__ void __launch_bounds__(kMergeThreads)
     addPartsKernel(const float* parts, T* out, SumShape shape, float scale) {
@@ -89,32 +81,29 @@ struct Candidate {
 // out[row] = the index of the largest value of the row; a warp takes a row.
 template <class T>
 __global__ void __launch_bounds__(kReduceThreads) argmaxKernel(const T* x, int32_t* out, int64_t rows, int columns) {
-  constexpr int warps = kReduceThreads / kWarp;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const bool aligned = columns % 4 == 0 && isAligned16(x);
-  const int64_t step = static_cast<int64_t>(gridDim.x) * warps;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / kWarp; row < rows; row += step) {
+  using Group = RowGroup<kWarp>;
+  Group::forRows(rows, [&](int64_t row) {
     const T* from = x + row * columns;
     // A lane without values of its own starts with the first value of the row, which does not change the result.
     Candidate best{toFloat(from[0]), 0};
-    for (int i = 4 * lane; i < columns; i += 4 * kWarp) {
-      const int count = min(4, columns - i);
-      float values[4] = {};
-      loadGroup(from + i, aligned, count, values);
+    Group::forColumns<kGroup<T>>(columns, headOf(columns, from), [&](int i, auto elements) {
+      constexpr int n = decltype(elements)::kCount;
+      float values[n];
+      loadAligned(from + i, values);
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
+      for (int e = 0; e < n; e++) {
         const Candidate own{values[e], i + e};
-        if (e < count && own.isAbove(best)) best = own;
+        if (own.isAbove(best)) best = own;
       }
-    }
+    });
 #pragma unroll
     for (int distance = kWarp / 2; distance > 0; distance /= 2) {
       const Candidate other{__shfl_xor_sync(kWholeWarp, best.value, distance),
                             __shfl_xor_sync(kWholeWarp, best.at, distance)};
       if (other.isAbove(best)) best = other;
     }
-    if (lane == 0) out[row] = best.at;
-  }
+    if (Group::thread() == 0) out[row] = best.at;
+  });
 }
 
 // out = the number of i with a[i] = b[i] and b[i] ≠ ignored. One block is enough, because there are only as many

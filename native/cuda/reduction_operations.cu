@@ -14,10 +14,10 @@ void sum(CudaDevice& device, const Record& record) {
   const float scale = number(record, attribute::sum::scale);
   SumShape shape{x.shape.product(0, axis), x.shape.product(axis, end), x.shape.product(end, x.shape.rank), 1};
   if (shape.outer * shape.inner == 0) return;
-  shape.parts = std::max<int64_t>(1, ceilDivide(shape.length, shape.inner == 1 ? kRowPart : kColumnPart));
+  shape.parts = std::max<int64_t>(1, shape.inner == 1 ? ceilDivide(shape.length, kRowPart) : columnParts(shape.length));
   T* out = output(record, 0).as<T>();
   static_assert(kReduceThreads == kColumnThreads);
-  const int64_t tasks = shape.outer * shape.parts * ceilDivide(shape.inner, kColumnTile);
+  const int64_t tasks = shape.outer * shape.parts * ceilDivide(shape.inner, kColumnTile<T>);
   const auto addTo = [&](auto* sums, float scaleOfPart) {
     using Sum = std::remove_pointer_t<decltype(sums)>;
     launch(shape.inner == 1 ? sumRowsKernel<T, Sum> : sumColumnsKernel<T, Sum>, blocksFor(device, tasks),

@@ -8,22 +8,23 @@
 namespace stepsize::cuda {
 
 constexpr int kRowThreads = 256;  // threads of a block
-constexpr int kShortRow = 512;    // the longest row for a warp: 16 columns per lane, in groups of four
+constexpr int kShortRow = 512;    // the longest row for a warp: 16 columns per lane
 
-// Σ f(e) over the elements of a group of four.
-template <class F>
-__device__ __forceinline__ float sumOfGroup(int count, const F& f) {
-  float sum = 0;
-#pragma unroll
-  for (int e = 0; e < 4; e++)
-    if (e < count) sum += f(e);
-  return sum;
+// The columns of a row before its first group that is aligned to 16 bytes. If these are different numbers for two of
+// the rows, all columns are.
+template <class T, class... More>
+__device__ __forceinline__ int headOf(int columns, const T* row, const More*... more) {
+  static_assert((isSame<T, More> && ...), "the rows of one type");
+  const auto place = [](const void* p) { return static_cast<int>(reinterpret_cast<uintptr_t>(p) & 15); };
+  const int bytes = (16 - place(row)) & 15;
+  return ((place(more) == place(row)) && ...) ? min(columns, bytes / static_cast<int>(sizeof(T))) : columns;
 }
 
-// Whether the groups of four of every row are aligned, given the addresses of the first rows.
-template <class... Pointers>
-__device__ __forceinline__ bool areRowsAligned(int columns, const Pointers*... rows) {
-  return columns % 4 == 0 && (isAligned16(rows) && ...);
+// The same for rows of one length that are read together with vectors of this length: none if all groups are aligned,
+// otherwise all columns.
+template <int Group, class... Pointers>
+__device__ __forceinline__ int headOfAll(int columns, const Pointers*... firstRows) {
+  return columns % Group == 0 && areAligned(firstRows...) ? 0 : columns;
 }
 
 // A group of `Threads` threads, which is kWarp or kRowThreads.
@@ -39,10 +40,15 @@ struct RowGroup {
     for (int64_t row = static_cast<int64_t>(blockIdx.x) * kPerBlock + threadIdx.x / Threads; row < rows; row += step)
       f(row);
   }
-  // Calls f(first, count) for this thread's columns, in groups of up to four.
-  template <class F>
-  __device__ static void forColumns(int columns, const F& f) {
-    for (int j = 4 * thread(); j < columns; j += 4 * Threads) f(j, min(4, columns - j));
+  // Calls f(first, Elements<Size>) for this thread's groups of columns, which begin after `head` columns, and
+  // f(j, Elements<1>) for the columns before and after the groups.
+  template <int Size, class F>
+  __device__ static void forColumns(int columns, int head, const F& f) {
+    const int grouped = (columns - head) / Size * Size;
+#pragma unroll 1
+    for (int j = Size * thread(); j < grouped; j += Size * Threads) f(head + j, Elements<Size>{});
+#pragma unroll 1
+    for (int j = thread(); j < columns - grouped; j += Threads) f(j < head ? j : j + grouped, Elements<1>{});
   }
   __device__ static int thread() { return static_cast<int>(threadIdx.x) % Threads; }
 
@@ -59,14 +65,23 @@ struct RowGroup {
     else
       return blockMax<kRowThreads>(value);
   }
-  // Σ f(first, count) over the columns, where f returns the sum of a group of four; all threads of the group must call
-  // this.
-  template <class F>
-  __device__ static float sumOver(int columns, const F& f) {
+  // Σ f(first, Elements<N>) over the columns, where f returns the sum of some; all threads of the group must call this.
+  template <int Size, class F>
+  __device__ static float sumOver(int columns, int head, const F& f) {
     float own = 0;
-    forColumns(columns, [&](int j, int count) { own += f(j, count); });
+    forColumns<Size>(columns, head, [&](int j, auto elements) { own += f(j, elements); });
     return sum(own);
   }
 };
+
+// Σ row, for every thread.
+template <class Group, class T>
+__device__ __forceinline__ float sumOfRow(const T* row, int columns, int head) {
+  return Group::template sumOver<kGroup<T>>(columns, head, [&](int j, auto elements) {
+    float x[decltype(elements)::kCount];
+    loadAligned(row + j, x);
+    return sumOf(x);
+  });
+}
 
 }  // namespace stepsize::cuda

@@ -21,6 +21,11 @@ __device__ __forceinline__ T* inGlobalMemory(T* p) {
 template <class T>
 constexpr bool isBFloat16 = sizeof(T) == sizeof(BFloat16);
 
+template <class A, class B>
+constexpr bool isSame = false;
+template <class A>
+constexpr bool isSame<A, A> = true;
+
 // Whether an address is a multiple of 16.
 __device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
 
@@ -51,6 +56,14 @@ __device__ __forceinline__ void storeAligned(float* to, const float (&x)[Count])
     for (int i = 0; i < Count; i += 4)
       __stcg(reinterpret_cast<float4*>(to + i), make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
   }
+}
+
+// The same in shared memory.
+template <int Count>
+__device__ __forceinline__ void storeShared(float* to, const float (&x)[Count]) {
+#pragma unroll
+  for (int i = 0; i < Count; i += 4)
+    *reinterpret_cast<float4*>(to + i) = make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
 }
 
 // Two bfloat16 in a word; the first one is in the lower half.

@@ -22,6 +22,8 @@ using stepsize::emulator::Buffer;
 // Numbers of columns for rows of a warp and of a block, so that the last pass has fewer columns than threads, or all.
 constexpr int kColumns[] = {5, 77, 513, 700};
 
+constexpr int kRowStarts = 16;  // more than the elements that move at once
+
 template <class F>
 void forRowGroups(const F& f) {
   for (const int columns : kColumns) {
@@ -53,7 +55,7 @@ STEPSIZE_TEST(sumsOfRowsInParts) {
 }
 
 STEPSIZE_TEST(sumsOfColumnsInParts) {
-  constexpr size_t outer = 2, length = kColumnPart + 9, inner = 40;
+  constexpr size_t outer = 2, length = kColumnChunk + 9, inner = 40;
   const std::vector<float> x = numbers(outer * length * inner, 2);
   Buffer<float> in(x), sums(outer * 2 * inner);
   launch(sumColumnsKernel<float, float>, 3, kColumnThreads, 0, nullptr, in.data(), sums.data(),
@@ -61,7 +63,7 @@ STEPSIZE_TEST(sumsOfColumnsInParts) {
   expectAll(sums, "a part", [&](size_t at) {
     const size_t part = at / inner % 2, o = at / inner / 2;
     double sum = 0;
-    for (size_t i = part * kColumnPart; i < std::min(length, (part + 1) * kColumnPart); i++)
+    for (size_t i = part * kColumnChunk; i < std::min(length, (part + 1) * kColumnChunk); i++)
       sum += x[(o * length + i) * inner + at % inner];
     return sum;
   });
@@ -124,6 +126,7 @@ STEPSIZE_TEST(countsCorrectPredictions) {
   STEPSIZE_EXPECT(count[0] == static_cast<float>(expected));
 }
 
+// Most rows begin between two groups that are aligned.
 STEPSIZE_TEST(softmaxOfShortAndLongRows) {
   static constexpr size_t rows = 11;
   forRowGroups([](int columns, auto group) {
@@ -141,6 +144,35 @@ STEPSIZE_TEST(softmaxOfShortAndLongRows) {
       return g[i] - std::exp(x[i] - logSumOf(x, i / wide, wide)) * sum;
     });
   });
+}
+
+// Sums of rows that begin at any place, of a length that leaves columns before and after the groups.
+template <class Group, class T>
+__global__ void sumOfRowKernel(const T* rows, float* sums, int columns) {
+  Group::forRows(kRowStarts, [&](int64_t start) {
+    const T* row = rows + start;
+    const float sum = sumOfRow<Group>(row, columns, headOf(columns, row));
+    if (Group::thread() == 0) sums[start] = sum;
+  });
+}
+template <class T>
+void expectRowSums() {
+  forRowGroups([](int columns, auto group) {
+    const std::vector<T> x = numbersOf<T>(static_cast<size_t>(columns + kRowStarts), 26);
+    Buffer<T> in(x);
+    Buffer<float> sums(kRowStarts);
+    launch(sumOfRowKernel<decltype(group), T>, 2, kRowThreads, 0, nullptr, in.data(), sums.data(), columns);
+    expectAll(sums, "the sum of a row", [&](size_t start) {
+      double sum = 0;
+      for (size_t j = 0; j < static_cast<size_t>(columns); j++)
+        sum += static_cast<double>(stepsize::toFloat(x[start + j]));
+      return sum;
+    });
+  });
+}
+STEPSIZE_TEST(rowsThatBeginAnywhere) {
+  expectRowSums<float>();
+  expectRowSums<stepsize::BFloat16>();
 }
 
 // The labels include an ignored one, one with item weight 0, and one that is no class. All options are set.
@@ -233,14 +265,15 @@ STEPSIZE_TEST(normalizesShortAndLongRows) {
 }
 
 STEPSIZE_TEST(gradientsOfTheFactorsOfANorm) {
-  constexpr size_t rows = kColumnPart + 30, columns = 70, parts = 2;
+  constexpr size_t rows = kColumnChunk + 30, columns = 70, parts = 2;
   const std::vector<float> x = numbers(rows * columns, 21), g = numbers(rows * columns, 22);
   const std::vector<float> mean = numbers(rows, 23), inverse = numbers(rows, 24);
   Buffer<float> in(x), gradient(g), means(mean), inverses(inverse), sums(parts * 2 * columns), dGamma(columns),
       dBeta(columns);
-  launch(rowNormColumnsKernel<true, float>, 2 * parts, kColumnThreads, 0, nullptr, in.data(), gradient.data(),
+  constexpr unsigned tiles = (columns - 1) / kColumnTile<float> + 1, blocks = (columns - 1) / kMergeLanes + 1;
+  launch(rowNormColumnsKernel<true, float>, tiles * parts, kColumnThreads, 0, nullptr, in.data(), gradient.data(),
          means.data(), inverses.data(), sums.data(), rows, static_cast<int>(columns));
-  launch(addColumnPartsKernel<float>, 3, kMergeThreads, 0, nullptr, sums.data(), parts, static_cast<int>(columns),
+  launch(addColumnPartsKernel<float>, blocks, kMergeThreads, 0, nullptr, sums.data(), parts, static_cast<int>(columns),
          dGamma.data(), dBeta.data());
   expectAll(dGamma, "γ's gradient", [&](size_t c) {
     double sum = 0;
@@ -255,36 +288,57 @@ STEPSIZE_TEST(gradientsOfTheFactorsOfANorm) {
   });
 }
 
-STEPSIZE_TEST(statisticsOfABatch) {
-  constexpr size_t rows = kMergeRows * kColumnPart + 30, channels = 6, parts = kMergeRows + 1;
-  const std::vector<float> x = numbers(rows * channels, 9);
-  Buffer<float> in(x), sums(parts * 2 * channels);
-  launch(batchStatisticsKernel<float>, parts, kColumnThreads, 0, nullptr, in.data(), sums.data(), rows,
-         static_cast<int>(channels));
+// Compares the statistics of a batch, per part and as a whole, with plain loops.
+template <class T>
+void expectStatistics(size_t rows, size_t channels) {
+  const std::vector<T> x = numbersOf<T>(rows * channels, 9);
+  const auto rowsOfPart = static_cast<size_t>(columnPartOf(static_cast<int64_t>(rows)));
+  const auto parts = static_cast<size_t>(columnParts(static_cast<int64_t>(rows)));
+  const size_t tiles = (channels - 1) / kColumnTile<T> + 1;
+  Buffer<T> in(x);
+  Buffer<float> sums(parts * 2 * channels);
+  launch(batchStatisticsKernel<T>, static_cast<unsigned>(parts * tiles), kColumnThreads, 0, nullptr, in.data(),
+         sums.data(), static_cast<int64_t>(rows), static_cast<int>(channels));
   const auto statistics = [&](size_t c, size_t first, size_t last) {
+    const auto at = [&](size_t r) { return static_cast<double>(stepsize::toFloat(x[r * channels + c])); };
     double mean = 0, deviations = 0;
-    for (size_t r = first; r < last; r++) mean += x[r * channels + c] / static_cast<double>(last - first);
-    for (size_t r = first; r < last; r++) deviations += std::pow(x[r * channels + c] - mean, 2);
+    for (size_t r = first; r < last; r++) mean += at(r) / static_cast<double>(last - first);
+    for (size_t r = first; r < last; r++) deviations += std::pow(at(r) - mean, 2);
     return std::pair{mean, deviations};
   };
   expectAll(sums, "statistics", [&](size_t at) {
     const size_t part = at / channels / 2;
     const auto [mean, deviations] =
-        statistics(at % channels, part * kColumnPart, std::min(rows, (part + 1) * kColumnPart));
+        statistics(at % channels, part * rowsOfPart, std::min(rows, (part + 1) * rowsOfPart));
     return at / channels % 2 ? deviations : mean;
   });
   const std::vector<float> ones(channels, 1), zeros(channels);
-  Buffer<float> gamma(ones), beta(zeros), runningMean(zeros), runningVariance(ones), mean(channels), inverse(channels),
-      scale(channels), shift(channels);
-  launch(mergeStatisticsKernel<float>, 1, kMergeThreads, 0, nullptr, sums.data(), rows, static_cast<int>(channels),
-         1e-5, 0.25f,
-         BatchNormTensors<float>{gamma.data(), beta.data(), runningMean.data(), runningVariance.data(), mean.data(),
-                                 inverse.data(), scale.data(), shift.data()});
-  expectAll(mean, "the mean", [&](size_t c) { return statistics(c, 0, rows).first; });
-  expectAll(inverse, "1/√(variance + ε)",
-            [&](size_t c) { return 1 / std::sqrt(statistics(c, 0, rows).second / rows + 1e-5); });
-  expectAll(runningVariance, "the running variance",
-            [&](size_t c) { return 0.75 + 0.25 * statistics(c, 0, rows).second / (rows - 1); });
+  const std::vector<T> gammas(channels, stepsize::castElement<T>(1.0f)), betas(channels);
+  Buffer<T> gamma(gammas), beta(betas);
+  Buffer<float> runningMean(zeros), runningVariance(ones), mean(channels), inverse(channels), scale(channels),
+      shift(channels);
+  launch(mergeStatisticsKernel<T>, static_cast<unsigned>((channels - 1) / kMergeLanes + 1), kMergeThreads, 0, nullptr,
+         sums.data(), static_cast<int64_t>(rows), static_cast<int>(channels), 1e-5, 0.25f,
+         BatchNormTensors<T>{gamma.data(), beta.data(), runningMean.data(), runningVariance.data(), mean.data(),
+                             inverse.data(), scale.data(), shift.data()});
+  const auto n = static_cast<double>(rows);
+  std::vector<std::pair<double, double>> all;
+  for (size_t c = 0; c < channels; c++) all.push_back(statistics(c, 0, rows));
+  expectAll(mean, "the mean", [&](size_t c) { return all[c].first; });
+  expectAll(inverse, "1/√(variance + ε)", [&](size_t c) { return 1 / std::sqrt(all[c].second / n + 1e-5); });
+  expectAll(runningVariance, "the running variance", [&](size_t c) { return 0.75 + 0.25 * all[c].second / (n - 1); });
+}
+
+// There are more parts than a block merges at once; whole tiles and incomplete ones.
+STEPSIZE_TEST(statisticsOfABatch) {
+  expectStatistics<float>(kMergeRows * kColumnChunk + 30, 6);
+  expectStatistics<float>(kColumnChunk + 30, kColumnTile<float> + 6);
+  expectStatistics<stepsize::BFloat16>(kColumnChunk + 30, kColumnTile<stepsize::BFloat16>);
+}
+
+// With more rows than the most parts have, a part has several chunks, of which the last is incomplete.
+STEPSIZE_TEST(statisticsOfSeveralChunksPerPart) {
+  expectStatistics<float>(kMostColumnParts * kColumnChunk + kColumnChunk + 30, 1);
 }
 
 // Launches the kernels of the embedding gradient as sequence_operations.cu does, but with few blocks.
