@@ -57,9 +57,9 @@ void rotary(CudaDevice& device, const Record& record) {
   const Shape& s = input(record, 0).shape;
   if (s.elements() == 0) return;
   const HeadShape shape{s[0] * s[1], index(s[1], "positions"), index(s[2], "heads"), index(s[3], "numbers of a head")};
-  launch(rotaryKernel<T>, blocksFor(device, shape.positions), kRotaryThreads, 0, device.stream(),
-         input(record, 0).as<T>(), output(record, 0).as<T>(), shape,
-         std::log2(record.attributes[attribute::rotary::base]),
+  const int64_t tasks = ceilDivide(s[0], kRotarySequences) * s[1];
+  launch(rotaryKernel<T>, blocksFor(device, tasks), kRotaryThreads, 0, device.stream(), input(record, 0).as<T>(),
+         output(record, 0).as<T>(), shape, std::log2(record.attributes[attribute::rotary::base]),
          integer(record, attribute::rotary::inverse) != 0 ? -1.0f : 1.0f);
 }
 

@@ -452,16 +452,17 @@ STEPSIZE_TEST(embeddingGradientHasOneOrder) {
     STEPSIZE_EXPECT(lowOut[i].bits == stepsize::castElement<stepsize::BFloat16>(fullOut[i]).bits);
 }
 
-// There are more pairs than angles in shared memory at once, and incomplete groups.
+// There are more pairs than angles in shared memory at once, incomplete groups, and more sequences than share angles.
 STEPSIZE_TEST(rotatesPairsByTheirPosition) {
-  constexpr size_t positions = 3, heads = 2, half = kRotaryThreads + 6, size = 2 * half;
+  constexpr size_t length = 3, positions = length * (kRotarySequences + 2), heads = 2, half = kRotaryThreads + 6,
+                   size = 2 * half;
   const std::vector<float> x = numbers(positions * heads * size, 19);
   Buffer<float> in(x), out(x.size());
   launch(rotaryKernel<float>, 2, kRotaryThreads, 0, nullptr, in.data(), out.data(),
-         HeadShape{positions, positions, heads, static_cast<int>(size)}, std::log2(1e4), 1.0f);
+         HeadShape{positions, length, heads, static_cast<int>(size)}, std::log2(1e4), 1.0f);
   expectAll(out, "a rotated number", [&](size_t at) {
     const size_t i = at % size % half, first = at / size * size + i;
-    const auto position = static_cast<double>(at / size / heads);
+    const auto position = static_cast<double>(at / size / heads % length);
     const double angle = position * std::pow(1e4, -2.0 * static_cast<double>(i) / size);
     const double a = x[first], b = x[first + half];
     return at % size < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle);
