@@ -4,8 +4,9 @@ import type { TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import type { Precision, PreprocessingOptions } from "../nn/index.js";
+import { infer } from "../nn/predict.js";
 import type { Given } from "../study/index.js";
-import { asType, noGrad, type Tensor, tidy } from "../tensor/index.js";
+import type { Tensor } from "../tensor/index.js";
 import { type OpenCheckpoint, withCheckpoint } from "../weights/checkpoint-file.js";
 import type { LoadedModel } from "../weights/index.js";
 import { loadOpenModel } from "../weights/load-model.js";
@@ -162,10 +163,19 @@ export function asTextModel(saved: SavedModel): SavedTextModel {
  * Computes the outputs of a classifier for raw inputs, as float32 of shape [items, classes], without gradients.
  * @throws StepsizeError `invalid-file` if the number of outputs is not the number of class names in the checkpoint
  */
-export function outputsOf({ model, prepare, path, classes }: SavedClassifier, raw: Tensor): Tensor {
-  const outputs = noGrad(() => tidy(() => asType(model.forward(prepare(raw)), "float32")));
-  if (outputs.shape.at(-1) === classes.length) return outputs;
-  const found = `expected ${outputs.shape.at(-1)} names, one per output of the model, found ${classes.length}`;
+export function outputsOf(saved: SavedClassifier, raw: Tensor): Tensor {
+  const outputs = infer(saved.model, raw, saved.prepare);
+  expectOutputs(saved, outputs.shape);
+  return outputs;
+}
+
+/**
+ * Checks that a classifier has one output per class.
+ * @throws StepsizeError `invalid-file` otherwise
+ */
+export function expectOutputs({ path, classes }: SavedClassifier, shape: readonly number[]): void {
+  if (shape.at(-1) === classes.length) return;
+  const found = `expected ${shape.at(-1)} names, one per output of the model, found ${classes.length}`;
   throw new StepsizeError("invalid-file", `${path}: classes: ${found}`);
 }
 

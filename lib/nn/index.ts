@@ -4,6 +4,7 @@ export * from "./layers.js";
 export * from "./losses.js";
 export { Module, type Precision } from "./module.js";
 export { Buffer, Parameter } from "./parameter.js";
+export type { PredictionInputs, Predictions, PredictOptions } from "./predict.js";
 export { Preparation } from "./preparation.js";
 export { Preprocessing } from "./preprocessing.js";
 export * from "./sequence-layers.js";

@@ -8,6 +8,7 @@ import { claim } from "../tensor/claims.js";
 import { copy, noGrad, type Tensor, type TorchNames } from "../tensor/index.js";
 import { membersOf, noName, Walk } from "./members.js";
 import { Buffer, Parameter } from "./parameter.js";
+import { type PredictionInputs, type Predictions, type PredictOptions, predict } from "./predict.js";
 import { privateFields } from "./private-fields.js";
 import { composeTorchNames } from "./torch-names.js";
 
@@ -58,6 +59,33 @@ export abstract class Module {
 
   /** Computes outputs from inputs. */
   abstract forward(x: Tensor): Tensor;
+
+  /**
+   * Computes the outputs for inputs in host memory, batch by batch, in evaluation mode and without gradients.
+   *
+   * Parameters and modes are those of before when it is done. Weights that change in the meantime are used by the
+   * remaining batches. For inputs that are a tensor, call `noGrad(() => model.forward(x))`.
+   *
+   * @param inputs the items one after the other. A typed array needs the option `shape`.
+   * @returns the outputs as float32. For a classifier they are logits [N, classes].
+   * @throws StepsizeError `invalid-argument` if the inputs or an option are invalid, or if the model does not have one
+   * output per item; `invalid-state` if the model has no parameters; `device-failed` or `out-of-memory`. The promise
+   * rejects then.
+   *
+   * @example
+   * ```ts
+   * import { data, loadModel, openDevice } from "stepsize";
+   *
+   * const device = await openDevice("auto");
+   * const { model, prepare } = await loadModel("runs/1/checkpoints/step-600.safetensors", { device });
+   * const { inputs } = await data.mnist({ split: "test" });
+   * const logits = await model.predict(inputs.data, { shape: inputs.shape, prepare });
+   * console.log(logits.shape); // 10000, 10
+   * ```
+   */
+  predict(inputs: PredictionInputs, options: PredictOptions = {}): Promise<Predictions> {
+    return predict(this, inputs, options);
+  }
 
   /**
    * Returns all parameters by path, in the order of their assignment, and sets their names.

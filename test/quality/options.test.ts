@@ -154,6 +154,7 @@ const calls: Record<string, (more: object) => unknown> = {
   "nn.LayerNorm": (more) => new nn.LayerNorm(2, { device, ...more }),
   "nn.Linear": (more) => new nn.Linear(2, 2, { device, ...more }),
   "nn.MaxPool2d": (more) => new nn.MaxPool2d({ size: 2, ...more }),
+  "nn.Module.predict": (more) => model.predict([[1, 2]], more),
   "nn.Preparation": (more) => new nn.Preparation(model, { ...preprocessing, ...more }),
   "nn.Preprocessing": (more) => new nn.Preprocessing({ ...preprocessing, ...more }),
   "nn.Preprocessing.apply": (more) => new nn.Preprocessing(preprocessing).apply(rows, more),

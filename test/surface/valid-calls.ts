@@ -386,6 +386,10 @@ export const validCalls: Readonly<Record<string, Call>> = {
   "nn.SiLU#forward": forward(() => new nn.SiLU(), x),
   "nn.Module#namedParameters": onModel(),
   "nn.Module#parameters": onModel(),
+  "nn.Module#predict": onModel(() => [
+    new Float32Array(8),
+    { shape: [4], size: 1, prepare: (raw: Tensor) => raw, signal: new AbortController().signal },
+  ]),
   "nn.Module#modules": onModel(),
   "nn.Module#namedModules": onModel(),
   "nn.Module#torchNames": onModel(),

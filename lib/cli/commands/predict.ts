@@ -3,13 +3,12 @@ import { StepsizeError } from "../../errors.js";
 import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { elementCount } from "../../shapes.js";
-import { logSoftmax, tensor } from "../../tensor/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { print, printJson } from "../output/terminal.js";
 import { some, table } from "../output/text.js";
-import { asClassifier, checkSaved, openSaved, outputsOf, type SavedClassifier, savedFields } from "../saved.js";
+import { asClassifier, checkSaved, expectOutputs, openSaved, type SavedClassifier, savedFields } from "../saved.js";
 import { type NamedImage, parseIndices, readImages } from "./predict-images.js";
 
 /** Number of images per forward pass. */
@@ -74,26 +73,31 @@ async function predict(paths: readonly string[], flags: PredictFlags): Promise<v
 }
 
 async function classify(saved: SavedClassifier, images: readonly NamedImage[]): Promise<Prediction[]> {
-  const { shape } = saved.preprocessing;
+  const { model, prepare, preprocessing, classes } = saved;
+  const { shape } = preprocessing;
   const length = elementCount(shape);
   const pixels = new Uint8Array(images.length * length);
   images.forEach(({ data }, i) => {
     pixels.set(data, i * length);
   });
-  const x = tensor(saved.device, pixels, [images.length, ...shape]);
-  const outputs = outputsOf(saved, x);
-  const logProbabilities = logSoftmax(outputs);
-  const read = logProbabilities.read();
-  for (const result of [x, outputs, logProbabilities]) result.dispose();
-  const values = await read;
-  const classes = saved.classes.length;
+  const outputs = await model.predict(pixels, { shape, prepare, size: images.length });
+  expectOutputs(saved, outputs.shape);
   return images.map(({ name: image }, i) => {
-    const ranked = [...zip(saved.classes, values.subarray(i * classes, (i + 1) * classes))]
-      .map(([name, logProbability]) => ({ name, probability: Math.exp(logProbability) }))
+    const probabilities = softmax(outputs.data.subarray(i * classes.length, (i + 1) * classes.length));
+    const ranked = [...zip(classes, probabilities)]
+      .map(([name, probability]) => ({ name, probability }))
       // The sort is stable, so ties are broken by the order of the classes, as in argmax.
       .sort((a, b) => b.probability - a.probability);
     return { image, classes: ranked.slice(0, classesShown) };
   });
+}
+
+function softmax(logits: Float32Array): number[] {
+  const largest = logits.reduce((max, logit) => Math.max(max, logit), Number.NEGATIVE_INFINITY);
+  // The largest exponent is 0, so none overflows.
+  const powers = Array.from(logits, (logit) => Math.exp(logit - largest));
+  const sum = powers.reduce((total, power) => total + power, 0);
+  return powers.map((power) => power / sum);
 }
 
 function predictionTable(predictions: readonly Prediction[]): string {
