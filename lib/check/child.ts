@@ -1,12 +1,14 @@
 // The program that runs cases of one group, in a process of its own. `protocol.ts` describes what it is asked and what
 // it answers.
 import { writeSync } from "node:fs";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { type Device, type DeviceOptions, openDevice } from "../native/index.js";
 import { messageOf } from "../realms.js";
 import { answerDescriptor, type GroupEvent, type GroupRequest } from "./protocol.js";
 import { openReference } from "./reference.js";
 import type { Finding } from "./report.js";
 import { type CheckCase, scaleOf } from "./stage.js";
+import { replayOnThread, type ThreadRequest } from "./stages/capture.js";
 import { findGroup } from "./stages.js";
 
 /** Writes a line at once, because the next thing that happens may be the end of the process. */
@@ -72,4 +74,10 @@ async function main({ device: name, stage, group, cases }: GroupRequest): Promis
   process.exit(0);
 }
 
-await main(JSON.parse(process.argv[2] ?? ""));
+/** Runs on a thread that a case started. */
+async function runThread({ device, replays }: ThreadRequest): Promise<void> {
+  parentPort?.postMessage(await replayOnThread(await openDevice(device), replays));
+}
+
+if (isMainThread) await main(JSON.parse(process.argv[2] ?? ""));
+else await runThread(workerData);

@@ -26,6 +26,7 @@ export interface CheckCase {
 
 /** Cases that run one after another in one process. After a failure, the rest runs in a new process. */
 export interface CaseGroup {
+  /** The name, without commas and unique in its stage. `--only` takes a list of them. */
   readonly name: string;
   readonly cases: readonly CheckCase[];
   /** Seconds that a case may take on hardware, if not {@link defaultLimit}. */

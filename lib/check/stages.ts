@@ -1,11 +1,13 @@
 import { StepsizeError } from "../errors.js";
 import type { CaseGroup, Stage } from "./stage.js";
+import { captureStage } from "./stages/capture.js";
 import { deviceStage } from "./stages/device.js";
 import { operationsStage } from "./stages/operations.js";
 import { optimizerStage } from "./stages/optimizer.js";
+import { trainingStage } from "./stages/training.js";
 
 /** The stages in the order in which they run. */
-export const stages: readonly Stage[] = [deviceStage, operationsStage, optimizerStage];
+export const stages: readonly Stage[] = [deviceStage, operationsStage, optimizerStage, captureStage, trainingStage];
 
 /**
  * Returns a group of a stage.

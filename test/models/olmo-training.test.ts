@@ -1,62 +1,32 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { type Olmo, type OlmoOptions, olmo } from "#lib/models/index.js";
-import type { Device } from "#lib/native/index.js";
-import { crossEntropy } from "#lib/nn/index.js";
+import { batches, type DecoderShape, decoderLoss, hashedDecoder, worstRatio } from "#lib/check/trainings.js";
+import { olmo } from "#lib/models/index.js";
 import { AdamW } from "#lib/optim/index.js";
-import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
+import { backward, tidy } from "#lib/tensor/index.js";
 import { scheduleOf } from "../optim/support/runs.js";
 import { onEveryDevice } from "../support/devices.js";
-import { labelsOf, numbers } from "../support/numbers.js";
-import { decode, expectGradients, expectSameGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
+import { decode, expectGradients, expectSameGradients, fromBfloat16, unpack } from "./support/training.js";
 
-type Shape = Required<Pick<OlmoOptions, "norm" | "tied">> & OlmoOptions;
 /** Name, norm, and scalar product with hashed numbers. */
 type Gradient = readonly [string, number, number];
 
 /** From PyTorch 1.13 in float64: see test/golden/olmo.py. */
 interface Golden {
-  readonly shape: Shape;
+  readonly shape: DecoderShape;
   readonly items: number;
   readonly rates: readonly number[];
   readonly parameters: readonly (readonly [string, readonly number[]])[];
   readonly free: readonly number[];
   readonly checkpoints: readonly { readonly loss: number; readonly weights: string; readonly gradients: string }[];
   readonly wide: readonly {
-    readonly shape: Shape;
+    readonly shape: DecoderShape;
     readonly items: number;
     readonly loss: number;
     readonly gradients: readonly Gradient[];
   }[];
 }
 const golden: Golden = JSON.parse(readFileSync(new URL("../golden/olmo.json", import.meta.url), "utf8"));
-const batches = 4;
-
-/** The loss of token windows, with the windows shifted by one token as labels. */
-function lossOf(model: Olmo, { context, vocabulary }: Shape, items: number, index: number): Tensor {
-  const { device } = model.embedding.weight;
-  const tokens = labelsOf(items * (context + 1), 1000 + index, vocabulary);
-  const windows = (from: number) => {
-    const rows = Array.from({ length: items }, (_, i) => [
-      ...tokens.subarray(i * (context + 1) + from, i * (context + 1) + from + context),
-    ]);
-    return tensor(device, Int32Array.from(rows.flat()), [items, context]);
-  };
-  return crossEntropy(model.forward(windows(0)), windows(1));
-}
-
-/** The initial weights of the golden runs. */
-function hashedModel(device: Device, shape: Shape): Olmo {
-  const model = olmo({ ...shape, device });
-  let k = 0;
-  for (const [name, parameter] of model.namedParameters()) {
-    const hashed = numbers(parameter.size, 10 + k++);
-    const scale = 2 ** Math.round(Math.log2(Math.sqrt(2 / parameter.shape[1]!)));
-    parameter.write(hashed.map((value) => (name.endsWith("gamma") ? 1 + value / 4 : value * scale)));
-  }
-  return model;
-}
-
 await onEveryDevice("an OLMo decoder matches PyTorch in float64", (device) => {
   // Float32 is more accurate here than in a ResNet, because batch norm's differences of nearly equal numbers are
   // absent. Observed errors are 3e-7 for losses, also at the end of the free run, and 2e-6 for gradients. A position
@@ -75,7 +45,7 @@ await onEveryDevice("an OLMo decoder matches PyTorch in float64", (device) => {
     async (step, { loss: expected, weights, gradients }) => {
       const model = olmo({ ...golden.shape, device });
       model.loadStateDict(unpack(device, fromBfloat16(decode(weights, Uint16Array)), golden.parameters));
-      const loss = lossOf(model, golden.shape, golden.items, Number(step) % batches);
+      const loss = decoderLoss(model, golden.shape, golden.items, Number(step) % batches);
       backward(loss);
       expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
       const torch = unpack(device, decode(gradients, Float32Array), golden.parameters);
@@ -84,13 +54,13 @@ await onEveryDevice("an OLMo decoder matches PyTorch in float64", (device) => {
   );
 
   test("has the same losses in a free run with AdamW", async () => {
-    const model = hashedModel(device, golden.shape);
+    const model = hashedDecoder(device, golden.shape);
     const lr = scheduleOf(golden.rates);
     const optimizer = new AdamW(model.parameters(), { lr, betas: [0.9, 0.95], epsilon: 1e-6, weightDecay: 0.1 });
     const losses: Promise<number>[] = [];
     for (let step = 0; step < golden.free.length; step++)
       tidy(() => {
-        const loss = lossOf(model, golden.shape, golden.items, step % batches);
+        const loss = decoderLoss(model, golden.shape, golden.items, step % batches);
         losses.push(loss.item());
         backward(loss);
         optimizer.step();
@@ -102,8 +72,8 @@ await onEveryDevice("an OLMo decoder matches PyTorch in float64", (device) => {
   test.each(golden.wide.map((wide) => [wide.shape.norm, wide] as const))(
     "has the same loss, gradient norms and products in the nano model with %s",
     async (_, { shape, items, loss: expected, gradients }) => {
-      const model = hashedModel(device, shape);
-      const loss = lossOf(model, shape, items, 0);
+      const model = hashedDecoder(device, shape);
+      const loss = decoderLoss(model, shape, items, 0);
       backward(loss);
       expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
       await expectGradients(model.namedParameters(), gradients, gradientTolerance);

@@ -1,14 +1,12 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { batches, hashedResNet, resNetImages, resNetLoss, worstRatio } from "#lib/check/trainings.js";
 import { type ResNet, resnet } from "#lib/models/index.js";
-import type { Device } from "#lib/native/index.js";
-import { crossEntropy } from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
-import { backward, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
+import { backward, tidy } from "#lib/tensor/index.js";
 import { relativeError, scheduleOf } from "../optim/support/runs.js";
 import { onEveryDevice } from "../support/devices.js";
-import { labelsOf, numbers } from "../support/numbers.js";
-import { decode, expectGradients, expectSameGradients, fromBfloat16, unpack, worstRatio } from "./support/training.js";
+import { decode, expectGradients, expectSameGradients, fromBfloat16, unpack } from "./support/training.js";
 
 /** From PyTorch 1.13 in float64: see test/golden/resnet8.py. */
 interface Golden {
@@ -35,39 +33,6 @@ interface Golden {
 const golden: Golden = JSON.parse(readFileSync(new URL("../golden/resnet8.json", import.meta.url), "utf8"));
 
 const classes = 10;
-const batches = 4;
-
-function images(device: Device, shape: readonly number[], index: number): Tensor {
-  return tensor(
-    device,
-    numbers(
-      shape.reduce((product, size) => product * size, 1),
-      1000 + index,
-    ),
-    shape,
-  );
-}
-
-function lossOf(model: ResNet, shape: readonly number[], index: number): Tensor {
-  const labels = tensor(model.classifier.weight.device, labelsOf(shape[0]!, 2000 + index, classes));
-  return crossEntropy(model.forward(images(labels.device, shape, index)), labels);
-}
-
-/** The initial weights of the golden runs. */
-function hashedModel(device: Device, channels: number, width: number): ResNet {
-  const model = resnet({ depth: 8, classes, channels, width, device });
-  let k = 0;
-  for (const [name, parameter] of model.namedParameters()) {
-    const [outputs, ...rest] = parameter.shape;
-    const window = rest.slice(0, -1).reduce((product, size) => product * size, 1);
-    const scale = 2 ** Math.round(Math.log2(Math.sqrt(6 / (outputs! * window))));
-    const hashed = numbers(parameter.size, 10 + k++);
-    if (name.endsWith("gamma")) parameter.write(hashed.map((value) => 1 + value / 4));
-    else if (name.endsWith("weight")) parameter.write(hashed.map((value) => value * scale));
-    else parameter.write(hashed.map((value) => value / 8));
-  }
-  return model;
-}
 
 await onEveryDevice("a ResNet-8 matches PyTorch in float64", (device) => {
   // A loss passes about twenty layers of float32, each accurate to 1e-7 of its values. Losses near 2 have an error of
@@ -91,7 +56,7 @@ await onEveryDevice("a ResNet-8 matches PyTorch in float64", (device) => {
       const loaded = unpack(device, fromBfloat16(decode(weights, Uint16Array)), golden.parameters);
       for (const [name, buffer] of model.stateDict()) if (!loaded.has(name)) loaded.set(name, buffer);
       model.loadStateDict(loaded);
-      const loss = lossOf(model, golden.shape, Number(step) % batches);
+      const loss = resNetLoss(model, golden.shape, Number(step) % batches);
       backward(loss);
       expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
       const torch = unpack(device, decode(gradients, Float32Array), golden.parameters);
@@ -100,14 +65,14 @@ await onEveryDevice("a ResNet-8 matches PyTorch in float64", (device) => {
   );
 
   test("has the same losses in a free run, and the same running statistics and evaluation after five steps", async () => {
-    const model = hashedModel(device, golden.shape[3], golden.width);
+    const model = hashedResNet(device, golden.shape[3], golden.width);
     const lr = scheduleOf(golden.rates);
     const optimizer = new SGD(model.parameters(), { lr, momentum: golden.momentum });
     const losses: Promise<number>[] = [];
     for (let step = 0; step < 20; step++) {
       if (step === 5) await expectAfterFive(model);
       tidy(() => {
-        const loss = lossOf(model, golden.shape, step % batches);
+        const loss = resNetLoss(model, golden.shape, step % batches);
         losses.push(loss.item());
         backward(loss);
         optimizer.step();
@@ -124,15 +89,15 @@ await onEveryDevice("a ResNet-8 matches PyTorch in float64", (device) => {
     const { runningMean, runningVariance } = model.stemNorm;
     expect(relativeError(await runningMean.read(), running.mean)).toBeLessThan(freeTolerance);
     expect(relativeError(await runningVariance.read(), running.variance)).toBeLessThan(freeTolerance);
-    const evaluated = model.eval().forward(images(device, golden.shape, batches));
+    const evaluated = model.eval().forward(resNetImages(device, golden.shape, batches));
     expect(relativeError(await evaluated.read(), logits)).toBeLessThan(freeTolerance);
     model.train();
   }
 
   test("has the same loss, gradient norms and products at width 16 with three channels", async () => {
     const { shape, width, loss: expected, gradients } = golden.wide;
-    const model = hashedModel(device, shape[3], width);
-    const loss = lossOf(model, shape, 0);
+    const model = hashedResNet(device, shape[3], width);
+    const loss = resNetLoss(model, shape, 0);
     backward(loss);
     expect(worstRatio([await loss.item()], [expected])).toBeLessThan(lossTolerance);
     await expectGradients(model.namedParameters(), gradients, gradientTolerance);

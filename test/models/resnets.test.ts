@@ -11,7 +11,7 @@ import { onEveryDevice, physicalDevices } from "../support/devices.js";
 import { temporaryFolders } from "../support/folders.js";
 import { labelsOf } from "../support/numbers.js";
 import { type GoldenNetwork, golden, images, ours, writeTorchWeights } from "./support/resnets.js";
-import { expectGradients, worstRatio } from "./support/training.js";
+import { expectGradients } from "./support/training.js";
 
 const folder = temporaryFolders()();
 

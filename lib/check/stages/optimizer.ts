@@ -44,9 +44,9 @@ type Make = (parameters: readonly ParameterLike[], options: CommonOptions) => St
 /** Every update rule, with options that use all its parts. */
 const rules: Readonly<Record<string, Make>> = {
   sgd: (parameters, options) => new SGD(parameters, { ...options, weightDecay: 0.1 }),
-  "sgd, momentum": (parameters, options) =>
+  "sgd-momentum": (parameters, options) =>
     new SGD(parameters, { ...options, momentum: 0.9, dampening: 0.3, maximize: true }),
-  "sgd, nesterov": (parameters, options) =>
+  "sgd-nesterov": (parameters, options) =>
     new SGD(parameters, { ...options, momentum: 0.9, nesterov: true, weightDecay: 0.1 }),
   adam: (parameters, options) => new Adam(parameters, { ...options, weightDecay: 0.1 }),
   adamw: (parameters, options) => new AdamW(parameters, { ...options, betas: [0.8, 0.95], weightDecay: 0.3 }),

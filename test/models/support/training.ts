@@ -31,13 +31,6 @@ export function unpack(
   return new Map(named);
 }
 
-/** The largest |got/expected − 1| of two lists of equal length. */
-export function worstRatio(got: readonly number[], expected: readonly number[]): number {
-  if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
-  const errors = got.map((value, i) => Math.abs(value / expected[i]! - 1));
-  return errors.some(Number.isNaN) ? Number.POSITIVE_INFINITY : Math.max(...errors);
-}
-
 /** Expects every gradient to match PyTorch's, relative to its norm. */
 export async function expectSameGradients(
   parameters: ReadonlyMap<string, Tensor>,
