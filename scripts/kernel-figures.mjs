@@ -77,8 +77,8 @@ function page(version, kernels) {
 
 This page lists what each kernel moves and computes per element, counted by hand (\`scripts/kernel-costs.mjs\`), and the report
 of nvcc ${version}. **No kernel was run on hardware yet**, so there are no times on this page. On a machine with a GPU
-\`npx tsx bench/operations.ts --device cuda:0 --json bench/results/operations.json\` measures every kind of operation against
-a copy of the same number of bytes and against PyTorch. \`node scripts/kernel-figures.mjs\` writes this page from
+\`npx stepsize check --device cuda:0 --bench\` measures every kind of operation beside a copy of the same number of bytes, a
+prediction, and PyTorch. \`node scripts/kernel-figures.mjs\` writes this page from
 \`${results}\`. If a kernel has several instances, the table shows the smallest and the largest value.
 
 - **bytes**: bytes that memory has to move, in float32 unless stated otherwise. For bfloat16 it is half as many for activations

@@ -100,14 +100,67 @@ def rms_norm(x, gamma):
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * gamma
 
 
-def convolution_backward(gradient, images, weights, wanted):
-    return torch.ops.aten.convolution_backward(
-        gradient, images, weights, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted)
-
-
 def images(*tensors):
     """Views tensors stored as NHWC and OHWI as NCHW and OIHW."""
     return [x.permute(0, 3, 1, 2) for x in tensors]
+
+
+def convolution_backward(gradient, pixels, weights, window, wanted):
+    sizes = [[window["stride"]] * 2, [window["padding"]] * 2]
+    return torch.ops.aten.convolution_backward(
+        gradient, pixels, weights, None, *sizes, [1, 1], False, [0, 0], 1, wanted)
+
+
+def conv2d(x, w, window):
+    x, w = images(x, w)
+    return lambda: F.conv2d(x, w, stride=window["stride"], padding=window["padding"])
+
+
+def conv2d_input_gradient(gradient, w, window):
+    gradient, w = images(gradient, w)
+    pixels = gradient.new_empty(gradient.shape[0], window["height"], window["width"], w.shape[1]).permute(0, 3, 1, 2)
+    return lambda: convolution_backward(gradient, pixels, w, window, [True, False, False])
+
+
+def conv2d_weight_gradient(x, gradient, window):
+    x, gradient = images(x, gradient)
+    w = x.new_empty(gradient.shape[1], window["height"], window["width"], x.shape[1]).permute(0, 3, 1, 2)
+    return lambda: convolution_backward(gradient, x, w, window, [False, True, False])
+
+
+def matmul(a, b, options):
+    a = a.t() if options.get("transposeA") else a
+    b = b.t() if options.get("transposeB") else b
+    return lambda: a @ b
+
+
+def gradient_of(forward, *inputs):
+    """The backward pass of a function of the inputs, whose forward pass is not measured."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        result = forward(*leaves)
+    gradient = torch.rand_like(result)
+    return lambda: torch.autograd.grad(result, leaves, gradient, retain_graph=True)
+
+
+def rotary(x):
+    length, half = x.shape[1], x.shape[3] // 2
+    angles = torch.outer(torch.arange(length), 1e4 ** (-torch.arange(half) / half))[:, None, :].to(x.device)
+    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+
+    def turn():
+        a, b = x.chunk(2, -1)
+        return torch.cat((a * cosine - b * sine, b * cosine + a * sine), -1)
+
+    return turn
+
+
+def batch_norm(x, gamma, beta):
+    return F.batch_norm(x, None, None, gamma.float(), beta.float(), training=True)
+
+
+def max_pool(x, window):
+    return F.max_pool2d(x, window["size"], window["stride"], window["padding"])
 
 
 def causal_attention(q, k, v):
@@ -120,42 +173,64 @@ def causal_attention(q, k, v):
     return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + mask, -1) @ v
 
 
-# PyTorch's equivalents of the operations in bench/operation-cases.ts.
+# PyTorch's equivalents of the operations in lib/bench/operation-cases.ts.
 operations = {
-    "matmul": lambda a, b, _: lambda: a @ b,
+    "matmul": matmul,
     "linearGelu": lambda x, w, bias, _: lambda: F.gelu(F.linear(x, w, bias)),
-    "conv2d": lambda x, w, _: (lambda x, w: lambda: F.conv2d(x, w, padding=1))(*images(x, w)),
-    "conv2dInputGradient": lambda g, w, _: (
-        lambda g, w: lambda: convolution_backward(g, torch.empty_like(g), w, [True, False, False]))(*images(g, w)),
-    "conv2dWeightGradient": lambda x, g, _: (
-        lambda x, g: lambda: convolution_backward(
-            g, x, torch.empty(g.shape[1], x.shape[1], 3, 3, dtype=x.dtype, device=x.device), [False, True, False])
-    )(*images(x, g)),
-    "gelu": lambda x, _: lambda: F.gelu(x),
+    "conv2d": conv2d,
+    "conv2dInputGradient": conv2d_input_gradient,
+    "conv2dWeightGradient": conv2d_weight_gradient,
     "add": lambda a, b, _: lambda: a + b,
+    "addRelu": lambda a, b, _: lambda: F.relu(a + b),
+    "gelu": lambda x, _: lambda: F.gelu(x),
+    "geluGradient": lambda x, g, _: lambda: torch.ops.aten.gelu_backward(g, x),
     "swiglu": lambda gate, up, _: lambda: F.silu(gate) * up,
+    "swigluGradient": lambda gate, up, _g, _: gradient_of(lambda gate, up: F.silu(gate) * up, gate, up),
     "toFloat32": lambda x, _: lambda: x.float(),
     "dropout": lambda x, options: lambda: F.dropout(x, options["probability"]),
+    "rotary": lambda x, _: rotary(x),
+    "sumOfRows": lambda x, _: lambda: x.sum(0),
     "rmsNorm": lambda x, gamma, _: lambda: rms_norm(x, gamma),
+    "rmsNormGradient": lambda x, _g, _i, gamma, _: gradient_of(rms_norm, x, gamma),
     "layerNorm": lambda x, gamma, beta, _: lambda: F.layer_norm(x, x.shape[-1:], gamma, beta),
-    "batchNorm": lambda x, gamma, beta, mean, variance, _: (
-        lambda x: lambda: F.batch_norm(x, mean, variance.abs(), gamma.float(), beta.float(), training=True))(
-            *images(x)),
-    "crossEntropy": lambda logits, labels, _: lambda: F.cross_entropy(logits, labels.long()),
+    "layerNormGradient": lambda x, _g, _m, _i, gamma, _: gradient_of(
+        lambda x, gamma, beta: F.layer_norm(x, x.shape[-1:], gamma, beta), x, gamma, torch.zeros_like(gamma)),
+    "batchNorm": lambda x, gamma, beta, _m, _v, _: (lambda x: lambda: batch_norm(x, gamma, beta))(*images(x)),
+    "batchNormGradient": lambda x, _g, gamma, _m, _i, _: gradient_of(
+        batch_norm, *images(x), gamma, torch.zeros_like(gamma)),
+    "maxPool2d": lambda x, window: (lambda x: lambda: max_pool(x, window))(*images(x)),
+    "maxPool2dGradient": lambda g, _i, window: gradient_of(
+        lambda x: max_pool(x, window),
+        *images(torch.rand(g.shape[0], window["height"], window["width"], g.shape[3], device=g.device).to(g.dtype))),
+    "crossEntropy": lambda logits, labels, _: (lambda labels: lambda: F.cross_entropy(logits, labels))(labels.long()),
+    "crossEntropyGradient": lambda logits, labels, *_: gradient_of(
+        lambda logits: F.cross_entropy(logits, labels.long()), logits),
     "attention": lambda q, k, v, _: lambda: causal_attention(q, k, v),
+    "attentionGradient": lambda q, k, v, *_: gradient_of(causal_attention, q, k, v),
     "embedding": lambda ids, table, _: lambda: F.embedding(ids, table),
     "embeddingGradient": lambda ids, g, options: lambda: torch.ops.aten.embedding_dense_backward(
         g, ids, options["rows"], -1, False),
 }
 
 
+def draw_ids(ids, below, shape, device):
+    """Ids that all occur equally often, or as in text: drawIds of lib/bench/ids.ts."""
+    if ids == "uniform":
+        return torch.randint(0, below, shape, device=device, dtype=torch.int32)
+    weights = 1 / (torch.arange(below, dtype=torch.float64) + 3.7)
+    count = 1
+    for size in shape:
+        count *= size
+    return torch.multinomial(weights, count, replacement=True).reshape(shape).to(device, torch.int32)
+
+
 class Operation(Timed):
     """One of `operations` without gradients."""
 
     def __init__(self, operation, device, inputs, attributes):
-        def make(shape, dtype, below=None):
+        def make(shape, dtype, below=None, ids="uniform"):
             if below is not None:
-                return torch.randint(0, below, shape, device=device, dtype=torch.int32)
+                return draw_ids(ids, below, shape, device)
             return 2 * torch.rand(shape, dtype=getattr(torch, dtype), device=device) - 1
 
         run = operations[operation](*[make(**one) for one in inputs], attributes)
@@ -285,6 +360,7 @@ class Training(Timed):
         except (TypeError, RuntimeError, ValueError):
             optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
         run = torch.compile(model) if compiled else model
+        self.kind = "compiled" if compiled else "eager"
 
         def step():
             optimizer.zero_grad(set_to_none=True)
@@ -301,7 +377,8 @@ class Training(Timed):
     def answer(self, repetitions):
         if self.on_gpu:
             torch.cuda.synchronize()
-        return json.dumps({"milliseconds": self.seconds(repetitions) * 1e3})
+        wall = self.seconds(repetitions) * 1e3
+        return json.dumps({"milliseconds": wall, "wall": wall, "kind": self.kind})
 
 
 def adamw(tensors, size):

@@ -1,5 +1,11 @@
-/** Measures the optimizer step and compares it with the memory bandwidth, per-tensor steps and PyTorch. */
+/**
+ * Measures the optimizer step and compares it with the memory bandwidth, per-tensor steps and PyTorch; measures the
+ * operations of training steps, and whole steps.
+ *
+ * @module
+ */
 
+export { type BenchGroup, benchGroups } from "./groups.js";
 export { type Contender, interleave, median, ratioOf, type Spread, spreadOf } from "./interleave.js";
 export { machineFacts } from "./machine.js";
 export {
@@ -12,6 +18,14 @@ export {
   type Row,
 } from "./measure.js";
 export {
+  copyMilliseconds,
+  type MeasuredRow,
+  matrixRate,
+  measuredRow,
+  type RelatedRow,
+  relate,
+} from "./rows.js";
+export {
   bytesPerParameter,
   type MeasuredOptimizerName,
   measuredOptimizerNames,
@@ -21,4 +35,5 @@ export {
 } from "./setting.js";
 export { namedShapes, totalElements, type Workload, workloadOfShapes, workloadOfSize } from "./shapes.js";
 export { type Pass, Stopwatch } from "./stopwatch.js";
+export type { PlannedRow, Timing } from "./timing.js";
 export { type FoundTorch, findTorch, TorchPeer } from "./torch.js";

@@ -24,20 +24,22 @@ const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, m
  *
  * @param rounds number of counted rounds
  * @param shouldContinue called before every pass; if it returns false, the complete rounds are the result
+ * @param idle milliseconds before every pass, if there are several contenders. On a CPU, threads of the previous
+ * contender may still spin while they wait for work (with OpenBLAS for about 30 ms).
  * @returns the passes of each contender by its name, one per round
  */
 export async function interleave<T>(
   contenders: readonly Contender<T>[],
   rounds: number,
   shouldContinue: (round: number) => boolean = () => true,
+  idle = 100,
 ): Promise<Map<string, T[]>> {
   const done: T[][] = [];
   for (let round = 0; round <= rounds; round++) {
     const passes: T[] = [];
     for (const contender of contenders) {
       if (!shouldContinue(round)) break;
-      // Threads of the previous contender may still spin while they wait for work (with OpenBLAS for about 30 ms).
-      await pause(100);
+      if (contenders.length > 1 && idle > 0) await pause(idle);
       passes.push(await contender.run());
     }
     if (passes.length < contenders.length) break;

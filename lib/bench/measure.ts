@@ -1,13 +1,12 @@
 import { StepsizeError } from "../errors.js";
 import { valueAt } from "../lookup.js";
 import type { Device } from "../native/index.js";
-import { finite, object, Place, text } from "../schema.js";
 import { type Contender, interleave, ratioOf, type Spread, spreadOf } from "./interleave.js";
 import { bytesPerParameter, type MeasuredOptimizerName, optimizerOf, parameterType, type Setting } from "./setting.js";
 import { totalElements, type Workload } from "./shapes.js";
-import { type Pass, Stopwatch } from "./stopwatch.js";
+import { type Pass, passMilliseconds, Stopwatch } from "./stopwatch.js";
 import { bareCopy, countRecords, loop, Model, type Subject } from "./subjects.js";
-import type { FoundTorch, TorchPeer } from "./torch.js";
+import { type FoundTorch, type TorchPass, type TorchPeer, torchPasses } from "./torch.js";
 
 /** The baselines that the update can be compared with. */
 export const baselineNames = ["loop", "copy", "per-tensor", "torch"] as const;
@@ -50,13 +49,6 @@ export interface Row {
   readonly hostMicroseconds: { readonly eager: number; readonly replayed: number };
   readonly baselines: Partial<Record<BaselineName, BaselineResult>>;
 }
-
-/** The times of a pass of PyTorch, with the implementation that it selected. */
-interface TorchPass extends Pass {
-  readonly kind: string;
-}
-
-const torchAnswer = object<TorchPass>({ milliseconds: finite, wall: finite, kind: text });
 
 /** Options of {@link measure}, shared by all measurements on a device. */
 export interface Bench {
@@ -107,14 +99,17 @@ export async function measure(bench: Bench, workload: Workload, setting: Setting
     for (const name of chosen) {
       const make = subjects[name];
       if (!make) {
-        contenders.push({ name, run: torchPass(bench, workload, setting) });
+        if (!bench.torch) throw new StepsizeError("unsupported", "the process with PyTorch was not started");
+        const request = JSON.stringify(optimizerRequest(device, workload, setting));
+        contenders.push({ name, run: torchPasses(bench.torch, request, { milliseconds: passMilliseconds.cpu }) });
         continue;
       }
       const subject = keep(make());
       launches[name] = countRecords(device, subject);
       contenders.push({ name, run: stopwatch.passOf(subject.work) });
     }
-    const passes = await interleave(contenders, bench.rounds, bench.shouldContinue);
+    const idle = device.name === "cpu" ? undefined : 0;
+    const passes = await interleave(contenders, bench.rounds, bench.shouldContinue, idle);
     const ours = valueAt(passes, "stepsize");
     if (ours.length === 0) return undefined;
     const timesOf = (list: readonly Pass[]) => list.map(({ milliseconds }) => milliseconds);
@@ -178,9 +173,19 @@ export function problemOf(
   const gpu = device.name !== "cpu";
   if (name === "copy" && !gpu) return "on a CPU, the copy uses one thread; the loop uses all";
   if (name !== "torch") return undefined;
-  if (device.name === "cuda:emulated") return "PyTorch does not support the emulated GPU";
+  return torchProblem({ device, foundTorch }) ?? torchLacks(setting);
+}
+
+/** Returns the reason why PyTorch cannot be measured on a device; `undefined` if it can. */
+export function torchProblem({ device, foundTorch }: Pick<Bench, "device" | "foundTorch">): string | undefined {
+  if (/^cuda:(emulated|ptx)$/.test(device.name)) return "PyTorch does not support the emulated GPU";
   if ("problem" in foundTorch) return foundTorch.problem;
-  if (gpu && !foundTorch.hasGpu) return `PyTorch ${foundTorch.version} finds no GPU`;
+  if (device.name !== "cpu" && !foundTorch.hasGpu) return `PyTorch ${foundTorch.version} finds no GPU`;
+  return undefined;
+}
+
+/** Returns what of a setting PyTorch does not have; `undefined` if it has everything. */
+export function torchLacks(setting: Setting): string | undefined {
   if (!optimizerOf(setting).torch) return `PyTorch has no ${setting.optimizer}`;
   const moments = optimizerOf(setting).moments > 0;
   if (setting.dtype === "bfloat16-master") return "PyTorch has no master weights of bfloat16 parameters";
@@ -188,25 +193,14 @@ export function problemOf(
   return undefined;
 }
 
-/** Returns a function that measures a pass of PyTorch's optimizer over the same shapes. */
-function torchPass({ device, torch }: Bench, { shapes }: Workload, setting: Setting) {
-  const { name, options } = optimizerOf(setting).torch as { name: string; options: object };
-  const request = JSON.stringify({
-    optimizer: name,
-    options,
+/** Returns the description of PyTorch's optimizer over the same shapes, for torch_peer.py. */
+export function optimizerRequest(device: Device, { shapes }: Workload, setting: Setting): object {
+  const { torch } = optimizerOf(setting);
+  return {
+    optimizer: torch?.name,
+    options: torch?.options,
     dtype: parameterType(setting),
     device: device.name,
     shapes,
-  });
-  let repetitions = 0;
-  return async (): Promise<TorchPass> => {
-    const ask = async (times: number) =>
-      torchAnswer(await (torch as TorchPeer).ask(request, times), new Place("the answer of PyTorch"));
-    if (repetitions === 0) {
-      await ask(1);
-      const { milliseconds } = await ask(1);
-      repetitions = Math.min(1000, Math.max(1, Math.round(120 / milliseconds)));
-    }
-    return ask(repetitions);
   };
 }

@@ -87,7 +87,7 @@ async function readShapes(path: string): Promise<readonly Shape[]> {
 }
 
 /** The parameters of torchvision's ResNet-50: convolutions without bias, each with a batch norm's scale and shift. */
-function resnet50(): Shape[] {
+export function resnet50(): Shape[] {
   const shapes: Shape[] = [];
   const convolution = (outputs: number, inputs: number, size: number) =>
     shapes.push([outputs, inputs, size, size], [outputs], [outputs]);

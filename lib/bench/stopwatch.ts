@@ -10,8 +10,8 @@ export interface Pass {
   readonly wall: number;
 }
 
-// Length of a pass in milliseconds. On a CPU, it gives the scheduler time to spread the threads.
-const passMilliseconds = { cpu: 120, gpu: 20 };
+/** Length of a pass in milliseconds. On a CPU, it gives the scheduler time to spread the threads. */
+export const passMilliseconds = { cpu: 120, gpu: 20 };
 const maxRepetitions = 1000;
 
 /** Measures work on one device. */

@@ -1,5 +1,6 @@
 import type { Device } from "../native/index.js";
 import { copy, type Tensor } from "../tensor/index.js";
+import type { EnqueuedRecord } from "./cost.js";
 import {
   bytesPerParameter,
   listTypes,
@@ -89,17 +90,27 @@ function disposeAll(tensors: readonly Tensor[]): () => void {
 export function countRecords(device: Device, { work }: Subject): number {
   // The first step of an optimizer also creates its state.
   work();
-  const { enqueue } = device;
   let records = 0;
-  device.enqueue = (...given) => {
-    records++;
-    return enqueue.apply(device, given);
-  };
+  const stop = observeRecords(device, () => records++);
   try {
     work();
   } finally {
-    // This uncovers the method of the class again.
-    Reflect.deleteProperty(device, "enqueue");
+    stop();
   }
   return records;
+}
+
+/** Calls a function with every record that is enqueued on a device, until the returned function is called. */
+export function observeRecords(device: Device, observe: (record: EnqueuedRecord) => void): () => void {
+  const { enqueue } = device;
+  device.enqueue = (...given) => {
+    const outputs = enqueue.apply(device, given);
+    const [operation, inputs, attributes = {}] = given;
+    observe({ operation, inputs, outputs, attributes });
+    return outputs;
+  };
+  // This uncovers the method of the class again.
+  return () => {
+    Reflect.deleteProperty(device, "enqueue");
+  };
 }

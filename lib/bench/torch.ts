@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { StepsizeError } from "../errors.js";
 import { packageRoot } from "../package-root.js";
+import { finite, object, Place, text } from "../schema.js";
+import type { Pass } from "./stopwatch.js";
 
 const script = join(packageRoot, "bench", "peers", "torch_peer.py");
 
@@ -16,8 +18,7 @@ export type FoundTorch =
 
 /** Looks for a Python interpreter with PyTorch: `$PYTHON`, `python3` on the path, then `/usr/bin/python3`. */
 export function findTorch(): FoundTorch {
-  if (!existsSync(script))
-    return { problem: `${script} does not exist; the comparison with PyTorch needs a clone of the repository` };
+  if (!existsSync(script)) return { problem: `${script} does not exist; it compares with PyTorch` };
   const candidates = new Set([process.env["PYTHON"] || "python3", "python3", "/usr/bin/python3"]);
   const program = "import torch; print(torch.__version__, torch.cuda.is_available())";
   for (const python of candidates) {
@@ -26,6 +27,37 @@ export function findTorch(): FoundTorch {
     if (status === 0 && version) return { python, version, hasGpu: gpu === "True" };
   }
   return { problem: `PyTorch is not installed for ${[...candidates].join(", ")}` };
+}
+
+/** The times of a pass of PyTorch, with the implementation that it selected. */
+export interface TorchPass extends Pass {
+  readonly kind: string;
+}
+
+const torchAnswer = object<TorchPass>({ milliseconds: finite, wall: finite, kind: text });
+
+/**
+ * Returns a function that measures a pass.
+ *
+ * @param request the case as JSON
+ * @param repetitions their number, or the time of a pass, from which the first call determines the number
+ */
+export function torchPasses(
+  peer: TorchPeer,
+  request: string,
+  repetitions: number | { readonly milliseconds: number },
+): () => Promise<TorchPass> {
+  const ask = async (times: number) => torchAnswer(await peer.ask(request, times), new Place("the answer of PyTorch"));
+  let count = typeof repetitions === "number" ? repetitions : 0;
+  return async () => {
+    if (typeof repetitions !== "number" && count === 0) {
+      // The first repetition includes one-time initialization.
+      await ask(1);
+      const { milliseconds } = await ask(1);
+      count = Math.min(1000, Math.max(1, Math.round(repetitions.milliseconds / milliseconds)));
+    }
+    return ask(count);
+  };
 }
 
 /** PyTorch in another process, which runs one pass per request, in turns with the other contenders. */

@@ -5,6 +5,7 @@ import { findProgram, gpuStates } from "./hardware.js";
 import type { CaseReport, CheckReport, GpuState, Rerun, StageReport } from "./report.js";
 import { statusOf } from "./report.js";
 import { type CaseGroup, defaultLimit, patienceFor, type Stage } from "./stage.js";
+import { benchRows } from "./stages/bench.js";
 
 /** What to check. */
 export interface CheckPlan {
@@ -179,6 +180,7 @@ class Check {
   #report(): CheckReport {
     const { date, version, commit, node, cpu, cpus } = this.#facts;
     const reports = [...this.#stages].map(([stage, results]) => this.#stageReport(stage, results));
+    const bench = benchRows(reports);
     return {
       format: "stepsize-check-1",
       passed: this.#state === "finished" && reports.every(({ status }) => status === "passed"),
@@ -191,6 +193,7 @@ class Check {
       device: this.#device,
       gpus: { before: this.#before, after: this.#after },
       stages: reports,
+      ...(bench.length > 0 && { bench }),
     };
   }
 

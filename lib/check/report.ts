@@ -1,4 +1,5 @@
 // The report of a check: what ran, on which device, and what was found.
+import type { RelatedRow } from "../bench/index.js";
 
 /** A value that JSON can represent. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
@@ -73,6 +74,8 @@ export interface CheckReport {
   /** What nvidia-smi reports before and after the check; empty without a GPU or without nvidia-smi. */
   readonly gpus: { readonly before: readonly GpuState[]; readonly after: readonly GpuState[] };
   readonly stages: readonly StageReport[];
+  /** The rows of the stage `bench` beside the limits of the same run; absent if it measured nothing. */
+  readonly bench?: readonly RelatedRow[];
 }
 
 /** The state of a GPU by the names of nvidia-smi's fields, such as `clocks.sm`. */

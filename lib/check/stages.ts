@@ -1,5 +1,6 @@
 import { StepsizeError } from "../errors.js";
 import type { CaseGroup, Stage } from "./stage.js";
+import { benchStage } from "./stages/bench.js";
 import { captureStage } from "./stages/capture.js";
 import { deviceStage } from "./stages/device.js";
 import { operationsStage } from "./stages/operations.js";
@@ -7,7 +8,14 @@ import { optimizerStage } from "./stages/optimizer.js";
 import { trainingStage } from "./stages/training.js";
 
 /** The stages in the order in which they run. */
-export const stages: readonly Stage[] = [deviceStage, operationsStage, optimizerStage, captureStage, trainingStage];
+export const stages: readonly Stage[] = [
+  deviceStage,
+  operationsStage,
+  optimizerStage,
+  captureStage,
+  trainingStage,
+  benchStage,
+];
 
 /**
  * Returns a group of a stage.

@@ -10,6 +10,9 @@ const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 /** The scripts that compile the CPU addon where no prebuilt one fits. */
 const installScripts = ["install.mjs", "build-addon.mjs", "compile-addon.mjs", "compile.mjs", "gyp.mjs"];
 
+/** The program that measures PyTorch for `stepsize bench` and `stepsize check --bench`. */
+const torchPeer = "bench/peers/torch_peer.py";
+
 /** The fields that the package shares with the clone's package.json. */
 const sharedFields = [
   "name",
@@ -45,7 +48,7 @@ export async function stage(folder) {
   copySources(folder);
   writeExamples(join(folder, "examples"));
   copyDocuments(join(folder, "docs"));
-  for (const name of ["README.md", "CHANGELOG.md", "LICENSE"]) cpSync(join(root, name), join(folder, name));
+  for (const name of ["README.md", "CHANGELOG.md", "LICENSE", torchPeer]) cpSync(join(root, name), join(folder, name));
   writeFileSync(join(folder, "THIRD-PARTY-LICENSES"), licenses(outputs));
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifest(outputs), null, 2)}\n`);
   return outputs;

@@ -54,6 +54,7 @@ describe("the files", () => {
       /^native\/vendor\/node-addon-api\/LICENSE\.md$/,
       /^examples\/[\w-]+\.js$/,
       /^docs\/([\w-]+\.md|figures\/[\w-]+\.svg)$/,
+      /^bench\/peers\/torch_peer\.py$/,
       /^scripts\/(install|build-addon|compile-addon|compile|gyp)\.mjs$/,
       /^(package\.json|binding\.gyp|README\.md|CHANGELOG\.md|LICENSE|THIRD-PARTY-LICENSES)$/,
     ];

@@ -18,7 +18,7 @@ const allowed: Record<string, readonly string[]> = {
   models: ["native", "tensor", "nn"],
   files: ["native", "tensor"],
   optim: ["native", "tensor", "schedule"],
-  bench: ["native", "tensor", "optim", "schedule"],
+  bench: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "weights", "train"],
   check: ["native", "tensor", "nn", "models", "optim", "schedule", "bench"],
   weights: ["native", "tensor", "nn", "models", "optim", "data", "files"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "files", "weights"],

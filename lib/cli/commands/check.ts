@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { type CheckReport, groupsOf, runCheck, type Stage, stages } from "../../check/index.js";
+import { benchStage, type CheckReport, groupsOf, runCheck, type Stage, stages } from "../../check/index.js";
 import { StepsizeError } from "../../errors.js";
 import { writeAtomically } from "../../files/atomic-file.js";
 import { listDevices } from "../../native/index.js";
@@ -13,6 +13,7 @@ import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { print, tell } from "../output/terminal.js";
 import { count, flagOf, shellWord, some } from "../output/text.js";
+import { checkBenchTables } from "./check-bench-output.js";
 import { CheckProgress, checkSummary } from "./check-output.js";
 
 const words = (placeholder: string, description: string, fallback: string) =>
@@ -54,6 +55,7 @@ function stagesInWords(): string {
 export function defineCheck(command: Command): void {
   addFlags(command, fields);
   command
+    .addOption(new Option("--bench", "also measure times: the stage bench"))
     .addOption(
       new Option("--report <file>", "file of the report (default: stepsize-check-<device>-<date>.json in this folder)"),
     )
@@ -70,15 +72,21 @@ Exit code 0 if every case passed, 1 otherwise. docs/on-a-gpu.md describes the re
 Examples:
   stepsize check --device cuda:0
   stepsize check --device cuda:0 --stage operations --only matmul,attention
-  stepsize check --device cuda:0 --seconds 300 --report report.json`,
+  stepsize check --device cuda:0 --seconds 300 --report report.json
+  stepsize check --device cuda:0 --bench`,
     )
     .action(check);
 }
 
-async function check(flags: { readonly report?: string }): Promise<void> {
+type CheckFlags = {
+  readonly report?: string;
+  readonly bench?: true;
+};
+
+async function check(flags: CheckFlags): Promise<void> {
   const given = checkFields(fields, fromFlags(fields, flags), flagOf);
   const device = deviceNamed(given.device ?? "auto");
-  const chosen = given.stage === undefined ? stages.filter((stage) => !stage.optional) : given.stage.map(stageNamed);
+  const chosen = chosenStages(given.stage, flags.bench === true);
   if (given.only) expectGroups(chosen, given.only);
   const wanted = chosen.filter((stage) => groupsOf(stage, given.only).length > 0);
   const file = resolve(flags.report ?? defaultName(device));
@@ -113,6 +121,7 @@ async function check(flags: { readonly report?: string }): Promise<void> {
     progress.close();
     interrupts.close();
   }
+  if (report.bench) print(`${checkBenchTables(report.bench)}\n`);
   print(`${checkSummary(report)}\n\nreport: ${flags.report ?? defaultName(device)}`);
   interrupts.check("interrupted; the report has the results so far");
   if (!report.passed) throw new StepsizeError("device-failed", notPassed(report));
@@ -164,6 +173,11 @@ function deviceNamed(name: string): string {
   if (name === "cuda") return "cuda:0";
   if (name !== "auto") return name;
   return listDevices().find((one) => /^cuda:\d/.test(one.name) && one.problem === undefined)?.name ?? "cpu";
+}
+
+function chosenStages(named: readonly string[] | undefined, withBench: boolean): Stage[] {
+  const chosen = named === undefined ? stages.filter((stage) => !stage.optional) : named.map(stageNamed);
+  return withBench && !chosen.includes(benchStage) ? [...chosen, benchStage] : chosen;
 }
 
 function stageNamed(name: string): Stage {

@@ -1,0 +1,150 @@
+// What an operation must move and compute. Reads that a cache serves are not counted.
+import { itemAt } from "../lookup.js";
+import { type Attributes, arrayOf } from "../native/addon.js";
+import type { DataType } from "../native/index.js";
+import { elementCount } from "../shapes.js";
+
+/** Kinds of kernels whose efficiency is predicted together. */
+export type Family =
+  | "copy"
+  | "update"
+  | "gradient norm"
+  | "product"
+  | "float32 product"
+  | "convolution"
+  | "convolution, gradient of the images"
+  | "convolution, gradient of the weights"
+  | "attention"
+  | "attention, gradient"
+  | "elements"
+  | "rows"
+  | "row statistics"
+  | "rows, with sums of columns"
+  | "sums of columns"
+  | "batch norm"
+  | "windows"
+  | "embedding, gradient";
+
+/** The work of an operation. */
+export interface Cost {
+  readonly family: Family;
+  /** Bytes that memory must move. */
+  readonly bytes: number;
+  /** Floating-point operations of matrix products; 0 for other operations. */
+  readonly flops: number;
+}
+
+/** A tensor of a record. */
+export interface Sized {
+  readonly shape: readonly number[];
+  readonly dtype: DataType;
+}
+
+/** An operation that a device was given. */
+export interface EnqueuedRecord {
+  readonly operation: string;
+  readonly inputs: readonly Sized[];
+  readonly outputs: readonly Sized[];
+  readonly attributes: Attributes;
+}
+
+/** Returns the bytes of a tensor. */
+export function bytesOf({ shape, dtype }: Sized): number {
+  return elementCount(shape) * arrayOf[dtype].BYTES_PER_ELEMENT;
+}
+
+/** Families of operations, except those of element-wise operations and of products of float32 numbers. */
+const families: Readonly<Record<string, Family>> = {
+  copy: "copy",
+  sum: "sums of columns",
+  matmul: "product",
+  conv2d: "convolution",
+  conv2dInputGradient: "convolution, gradient of the images",
+  conv2dWeightGradient: "convolution, gradient of the weights",
+  batchNorm: "batch norm",
+  batchNormGradient: "batch norm",
+  maxPool2d: "windows",
+  maxPool2dGradient: "windows",
+  averagePool2d: "windows",
+  averagePool2dGradient: "windows",
+  logSoftmax: "rows",
+  logSoftmaxGradient: "rows",
+  crossEntropy: "row statistics",
+  crossEntropyGradient: "rows",
+  embeddingGradient: "embedding, gradient",
+  layerNorm: "rows",
+  layerNormGradient: "rows, with sums of columns",
+  rmsNorm: "rows",
+  rmsNormGradient: "rows, with sums of columns",
+  attention: "attention",
+  attentionGradient: "attention, gradient",
+  gradientNorm: "gradient norm",
+  update: "update",
+};
+
+const sumOf = (tensors: readonly Sized[]) => tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+
+/**
+ * Computes the work of a record from its tensors. Lists of tensors are not counted, because a record does not have
+ * their shapes.
+ */
+export function costOf(record: EnqueuedRecord): Cost {
+  const family = families[record.operation] ?? "elements";
+  const isFloat32 = family === "product" && record.inputs[0]?.dtype === "float32";
+  return { family: isFloat32 ? "float32 product" : family, bytes: movedBy(record), flops: flopsOf(record) };
+}
+
+function movedBy({ operation, inputs, outputs }: EnqueuedRecord): number {
+  const each = sumOf(inputs) + sumOf(outputs);
+  switch (operation) {
+    // They only write the first tensor.
+    case "fill":
+    case "uniform":
+    case "normal":
+      return bytesOf(itemAt(inputs, 0));
+    // They use a few numbers of their tensors.
+    case "writeRow":
+    case "prepareStep":
+      return 0;
+    // Of the table only the selected rows are read.
+    case "embedding":
+      return bytesOf(itemAt(inputs, 0)) + 2 * sumOf(outputs);
+    // x is read once for the statistics and once for the normalization. The running statistics are also written.
+    case "batchNorm":
+      return each + bytesOf(itemAt(inputs, 0)) + sumOf(inputs.slice(3));
+    // x and the gradient are read once for the sums and once for the result.
+    case "batchNormGradient":
+      return each + sumOf(inputs.slice(0, 2));
+    default:
+      return each;
+  }
+}
+
+function flopsOf({ operation, inputs, outputs, attributes }: EnqueuedRecord): number {
+  const shapeOf = (list: readonly Sized[], index: number) => itemAt(list, index).shape;
+  switch (operation) {
+    case "matmul": {
+      const k = itemAt(shapeOf(inputs, 0), attributes["transposeA"] === true ? 0 : 1);
+      return 2 * k * elementCount(shapeOf(outputs, 0));
+    }
+    // Every number of the smaller images is a product with all weights of its channel. Weights: [outputs, h, w, channels].
+    case "conv2d":
+      return 2 * elementCount(shapeOf(outputs, 0)) * elementCount(shapeOf(inputs, 1).slice(1));
+    case "conv2dInputGradient":
+      return 2 * elementCount(shapeOf(inputs, 0)) * elementCount(shapeOf(inputs, 1).slice(1));
+    case "conv2dWeightGradient":
+      return 2 * elementCount(shapeOf(inputs, 1)) * elementCount(shapeOf(outputs, 0).slice(1));
+    // Two products forward and five backward, each over the pairs that are not masked.
+    case "attention":
+      return 4 * pairsOf(shapeOf(inputs, 0));
+    case "attentionGradient":
+      return 10 * pairsOf(shapeOf(inputs, 0));
+    default:
+      return 0;
+  }
+}
+
+/** Returns the number of products of one number for all pairs of positions, of queries [batch, length, heads, size]. */
+function pairsOf(shape: readonly number[]): number {
+  return (elementCount(shape) * (itemAt(shape, 1) + 1)) / 2;
+}
