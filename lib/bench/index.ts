@@ -7,7 +7,7 @@
 
 export { type BenchGroup, benchGroups } from "./groups.js";
 export { type Contender, interleave, median, ratioOf, type Spread, spreadOf } from "./interleave.js";
-export { machineFacts } from "./machine.js";
+export { currentCommit, machineFacts } from "./machine.js";
 export {
   type BaselineName,
   type BaselineResult,

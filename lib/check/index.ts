@@ -1,5 +1,6 @@
 /** Checks a device: every operation, the optimizers, captures and training, each in a process of its own. */
 
+export { type BundleObserver, writeBundle } from "./bundle.js";
 export { type CheckObserver, type CheckPlan, groupsOf, runCheck } from "./check.js";
 export type { CaseReport, CheckReport, Fault, Finding, Json, Rerun, StageReport } from "./report.js";
 export type { CaseContext, CaseGroup, CheckCase, Scale, Stage } from "./stage.js";

@@ -19,7 +19,7 @@ const allowed: Record<string, readonly string[]> = {
   files: ["native", "tensor"],
   optim: ["native", "tensor", "schedule"],
   bench: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "weights", "train"],
-  check: ["native", "tensor", "nn", "models", "optim", "schedule", "bench"],
+  check: ["native", "tensor", "nn", "models", "optim", "schedule", "files", "bench"],
   weights: ["native", "tensor", "nn", "models", "optim", "data", "files"],
   train: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "files", "weights"],
   curvature: ["native", "tensor", "nn", "models", "optim", "data", "schedule", "files", "weights", "train"],

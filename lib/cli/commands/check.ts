@@ -1,8 +1,16 @@
 import { availableParallelism } from "node:os";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { benchStage, type CheckReport, groupsOf, runCheck, type Stage, stages } from "../../check/index.js";
+import {
+  benchStage,
+  type CheckReport,
+  groupsOf,
+  runCheck,
+  type Stage,
+  stages,
+  writeBundle,
+} from "../../check/index.js";
 import { StepsizeError } from "../../errors.js";
 import { writeAtomically } from "../../files/atomic-file.js";
 import { listDevices } from "../../native/index.js";
@@ -57,6 +65,12 @@ export function defineCheck(command: Command): void {
   command
     .addOption(new Option("--bench", "also measure times: the stage bench"))
     .addOption(
+      new Option(
+        "--bundle <file>",
+        "do not check, but pack what a machine without Node and network needs for it: a .tar.xz or .tar.gz file",
+      ),
+    )
+    .addOption(
       new Option("--report <file>", "file of the report (default: stepsize-check-<device>-<date>.json in this folder)"),
     )
     .addHelpText(
@@ -73,7 +87,8 @@ Examples:
   stepsize check --device cuda:0
   stepsize check --device cuda:0 --stage operations --only matmul,attention
   stepsize check --device cuda:0 --seconds 300 --report report.json
-  stepsize check --device cuda:0 --bench`,
+  stepsize check --device cuda:0 --bench
+  stepsize check --bundle stepsize-check.tar.xz`,
     )
     .action(check);
 }
@@ -81,9 +96,11 @@ Examples:
 type CheckFlags = {
   readonly report?: string;
   readonly bench?: true;
+  readonly bundle?: string;
 };
 
 async function check(flags: CheckFlags): Promise<void> {
+  if (flags.bundle !== undefined) return await bundle(flags.bundle, flags);
   const given = checkFields(fields, fromFlags(fields, flags), flagOf);
   const device = deviceNamed(given.device ?? "auto");
   const chosen = chosenStages(given.stage, flags.bench === true);
@@ -125,6 +142,15 @@ async function check(flags: CheckFlags): Promise<void> {
   print(`${checkSummary(report)}\n\nreport: ${flags.report ?? defaultName(device)}`);
   interrupts.check("interrupted; the report has the results so far");
   if (!report.passed) throw new StepsizeError("device-failed", notPassed(report));
+}
+
+async function bundle(file: string, flags: CheckFlags): Promise<void> {
+  const other = Object.keys(flags).find((name) => name !== "bundle");
+  if (other !== undefined)
+    throw new UsageError(`--bundle: expected no other option, got ${flagOf(other)}; give it where the check runs`);
+  const bytes = await writeBundle(resolve(file), { step: tell, note: tell });
+  tell(`wrote ${file}, ${(bytes / 1e6).toFixed(1)} MB`);
+  print(`On the other machine: tar -xf ${shellWord(basename(file))} && cd stepsize-check && ./stepsize check --bench`);
 }
 
 function notPassed({ stages }: CheckReport): string {
