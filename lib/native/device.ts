@@ -28,7 +28,14 @@ export interface DeviceOptions {
    * the best one that the CPU supports.
    */
   readonly instructionSet?: string | undefined;
-  /** Caller-owned `cudaStream_t` to work in, as a bigint. Default: the device makes its own stream. */
+  /**
+   * Caller-owned `cudaStream_t` to work in, as a bigint. Default: the device makes its own stream, which does not wait for
+   * other streams, also not for the default stream of other programs.
+   *
+   * CUDA's default streams have two names. `1n` (`cudaStreamLegacy`) is the one that programs get for a null stream if
+   * they were compiled without per-thread default streams, as PyTorch is. Work in it cannot be captured. `2n`
+   * (`cudaStreamPerThread`) is a separate one in each thread: here it is that of the thread that calls. `0n` is refused.
+   */
   readonly stream?: bigint | undefined;
 }
 

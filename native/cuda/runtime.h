@@ -95,7 +95,15 @@ class CurrentDevice {
   cudaError_t outcome_ = cudaSuccess;
 };
 
-// Owns a CUDA stream, or refers to a caller-owned one.
+// The current device of this thread.
+inline int currentDevice() {
+  int device = 0;
+  check(cudaGetDevice(&device), "the device");
+  return device;
+}
+
+// Owns a CUDA stream of the current device, or refers to a caller-owned one. A stream or an event is destroyed while
+// its device is the current one, because CUDA does not document what happens otherwise.
 class Stream {
  public:
   // Creates a stream if `others` is 0; otherwise refers to that caller-owned stream.
@@ -108,32 +116,39 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   ~Stream() {
-    if (owned_) cudaStreamDestroy(stream_);
+    if (!owned_) return;
+    const CurrentDevice current(device_);
+    cudaStreamDestroy(stream_);
   }
   cudaStream_t get() const { return stream_; }
 
  private:
+  const int device_ = currentDevice();
   cudaStream_t stream_ = nullptr;
   bool owned_;
 };
 
-// Owns a CUDA event.
+// Owns a CUDA event of the current device.
 class Event {
  public:
   explicit Event(unsigned flags) { check(cudaEventCreateWithFlags(&event_, flags), "an event"); }
-  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event(Event&& other) noexcept : device_(other.device_), event_(std::exchange(other.event_, nullptr)) {}
   Event& operator=(Event&& other) noexcept {
+    std::swap(device_, other.device_);
     std::swap(event_, other.event_);
     return *this;
   }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   ~Event() {
-    if (event_ != nullptr) cudaEventDestroy(event_);
+    if (event_ == nullptr) return;
+    const CurrentDevice current(device_);
+    cudaEventDestroy(event_);
   }
   cudaEvent_t get() const { return event_; }
 
  private:
+  int device_ = currentDevice();
   cudaEvent_t event_ = nullptr;
 };
 

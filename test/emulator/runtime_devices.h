@@ -171,11 +171,23 @@ inline cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** f
   return stepsize::emulator::report(cudaSuccess);
 }
 
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaFuncAttribute {
+  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+  cudaFuncAttributePreferredSharedMemoryCarveout = 9,
+};
+enum cudaSharedCarveout {
+  cudaSharedmemCarveoutDefault = -1,
+  cudaSharedmemCarveoutMaxL1 = 0,
+  cudaSharedmemCarveoutMaxShared = 100,
+};
 
+// The emulator has no caches: a preferred division of a multiprocessor's memory has no effect.
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, int value) {
   using namespace stepsize::emulator;
+  if (kernel != nullptr && attribute == cudaFuncAttributePreferredSharedMemoryCarveout)
+    return report(value < cudaSharedmemCarveoutDefault || value > cudaSharedmemCarveoutMaxShared ? cudaErrorInvalidValue
+                                                                                                 : cudaSuccess);
   const bool known = kernel != nullptr && attribute == cudaFuncAttributeMaxDynamicSharedMemorySize;
   if (!known || value < 0 || static_cast<size_t>(value) > sharedOptIn()) return report(cudaErrorInvalidValue);
   const Spared spared;

@@ -52,6 +52,7 @@ inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) 
 }
 
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  if (event) stepsize::emulator::expectCurrent(event->device, "event");
   delete event;
   return stepsize::emulator::report(event ? cudaSuccess : cudaErrorInvalidResourceHandle);
 }

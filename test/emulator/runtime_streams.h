@@ -270,6 +270,18 @@ inline cudaError whyUnsafe() {
 
 }  // namespace stepsize::emulator
 
+namespace stepsize::emulator {
+
+// CUDA does not document whether a stream or an event can be destroyed while another device is current. Here it is a
+// failure, so that a test notices it.
+inline void expectCurrent(int device, const char* what) {
+  if (device == currentDevice) return;
+  failure().happen(std::string("a ") + what + " of device " + std::to_string(device) + " was destroyed while device " +
+                   std::to_string(currentDevice) + " was the current one");
+}
+
+}  // namespace stepsize::emulator
+
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   using namespace stepsize::emulator;
   if (const cudaError_t code = whyUnusable()) return report(code);
@@ -288,6 +300,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Spared spared;
   const auto taken = streams().take(stream);
   if (!taken) return report(cudaErrorInvalidResourceHandle);
+  expectCurrent(taken->device, "stream");
   taken->close();
   return report(cudaSuccess);
 }

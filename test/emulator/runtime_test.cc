@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 
 #include "../../native/cuda/platform.cuh"
 #include "cuda_runtime_emulated.h"
@@ -402,8 +403,10 @@ STEPSIZE_TEST(launchesThatADeviceRefusesAreTheLastErrorOnce) {
   expectSuccess(cudaSetDevice(1));
   launch(traps, 1, 1, 0, stream, x.data);
   STEPSIZE_EXPECT(cudaGetLastError() == cudaErrorInvalidResourceHandle);
-  const ScopedEvent event;
-  expectCode(cudaErrorInvalidResourceHandle, cudaEventRecord(event, stream));
+  {
+    const ScopedEvent event;
+    expectCode(cudaErrorInvalidResourceHandle, cudaEventRecord(event, stream));
+  }
   expectSuccess(cudaSetDevice(0));
   expectSuccess(cudaStreamSynchronize(stream));
   STEPSIZE_EXPECT(valueOf(x) == -1);
@@ -641,6 +644,35 @@ STEPSIZE_TEST(errorsHaveTheNamesAndWordsOfCuda) {
 }
 
 // Library code that is not part of CUDA: see runtime.h.
+STEPSIZE_TEST(streamsAndEventsAreDestroyedUnderTheirDevice) {
+  expectSuccess(cudaSetDevice(1));
+  {
+    auto stream = std::make_unique<stepsize::cuda::Stream>();
+    auto event = std::make_unique<stepsize::cuda::Event>(cudaEventDisableTiming);
+    stepsize::cuda::Event moved(cudaEventDisableTiming);
+    expectSuccess(cudaSetDevice(0));
+    stepsize::cuda::Event ofFirst(cudaEventDisableTiming);
+    ofFirst = std::move(moved);
+    stream.reset();
+    event.reset();
+  }
+  int device = -1;
+  expectSuccess(cudaGetDevice(&device));
+  STEPSIZE_EXPECT(device == 0 && cudaPeekAtLastError() == cudaSuccess);
+  cudaStream_t stream = nullptr;
+  expectSuccess(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  expectSuccess(cudaSetDevice(1));
+  STEPSIZE_EXPECT(cudaStreamDestroy(stream) == cudaErrorLaunchFailure);
+  STEPSIZE_EXPECT(std::string(cudaGetErrorString(cudaErrorLaunchFailure)) ==
+                  "a stream of device 0 was destroyed while device 1 was the current one");
+  forgetFailure();
+  cudaEvent_t event = nullptr;
+  expectSuccess(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  expectSuccess(cudaSetDevice(0));
+  STEPSIZE_EXPECT(cudaEventDestroy(event) == cudaErrorLaunchFailure);
+  forgetFailure();
+}
+
 STEPSIZE_TEST(anUnusedDeviceGetsNoContext) {
   const auto currentAfterUseOf = [](int device) {
     int after = -1;

@@ -145,6 +145,14 @@ describe("if the memory is full", isThere, () => {
   });
 });
 
+describe("two GPUs", isThere, () => {
+  it("destroys the streams and events of each while it is the current device", async () => {
+    const { stdout, stderr, code } = await runProgram(program("cuda-two-devices"), [], ["--expose-gc"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual([3, 3, 4]);
+  });
+});
+
 // As on compute capability 8.6 and 8.9, which the RTX 30 and RTX 40 have.
 describe("with 99 KiB of shared memory", isThere, () => {
   it("every product and every head size gives the same bits as with more", async () => {
