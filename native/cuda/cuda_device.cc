@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <future>
-#include <map>
-#include <string_view>
 #include <utility>
 
 #include "operations.h"
@@ -14,62 +12,12 @@ namespace stepsize::cuda {
 
 namespace {
 
-// The most blocks of a grid, as a multiple of those that fill the device: enough that the last ones to run leave little
-// of it idle.
+// Limit of the blocks of a grid, as a multiple of those that fill the device: enough that the last ones to run leave
+// little of it idle.
 constexpr unsigned kWaves = 2;
-
-// Replays that are launched before the caller can notice that its thread is being terminated.
-constexpr int64_t kReplaysAtOnce = 64;
-
-// A replay counts as the launches of its graph, but at most as this many. Then a graph with many launches is not
-// finished before the next ones are in the queue, and the device does not wait for the host between them.
-constexpr int64_t kMaxLaunchesOfReplay = Completion::kMaxLaunches / 4;
 
 // The launches and copies of an upload, and of a read with the log of faults.
 constexpr int64_t kLaunchesOfUpload = 3, kLaunchesOfRead = 3;
-
-struct CudaGraph final : CapturedWork {
-  int device = 0;
-  cudaGraphExec_t executable = nullptr;
-  int64_t launches = 0;
-  std::vector<std::shared_ptr<void>> uses;
-  std::shared_ptr<const Journal::Work> work;
-
-  ~CudaGraph() override {
-    const CurrentDevice current(device);
-    if (executable != nullptr) cudaGraphExecDestroy(executable);
-  }
-};
-
-// A captured graph before it is made executable.
-struct GraphTemplate {
-  cudaGraph_t graph = nullptr;
-
-  GraphTemplate() = default;
-  GraphTemplate(const GraphTemplate&) = delete;
-  GraphTemplate& operator=(const GraphTemplate&) = delete;
-  ~GraphTemplate() {
-    if (graph != nullptr) cudaGraphDestroy(graph);
-  }
-};
-
-// "12.4" from 12040.
-std::string versionText(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
-std::string endedBy(cudaError_t code) {
-  return "the GPU failed in work enqueued earlier: " + cuda::describe(code) +
-         ". CUDA cannot be used any more in this process; start a new one";
-}
-
-// Throws the error of a call of the runtime as an error that the caller can act on: out of memory, the GPU failed, or
-// the call was refused.
-[[noreturn]] void rethrow(const CudaError& error) {
-  if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(error.what());
-  if (isFatal(error.code)) throw DeviceFailed(endedBy(error.code));
-  throw CallError(error.what());
-}
 
 std::shared_ptr<Event> timerEvent() {
   try {
@@ -79,53 +27,18 @@ std::shared_ptr<Event> timerEvent() {
   }
 }
 
-constexpr int kOldestDriver = 13000;
-// The first compute capability with bfloat16 tensor cores and asynchronous copies.
-constexpr int kOldestCapability = 80;
-
-// Why kernels cannot run on a GPU; empty if they can.
-std::string problemOf(int index) {
-  // Reading all properties takes milliseconds, and this is called whenever a device is opened.
-  int major = 0, minor = 0;
-  cudaDeviceProp properties = {};
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index) != cudaSuccess ||
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index) != cudaSuccess) {
-    cudaGetLastError();
-    return "";
-  }
-  if (major * 10 + minor >= kOldestCapability || cudaGetDeviceProperties(&properties, index) != cudaSuccess) return "";
-  return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +
-         std::to_string(properties.minor) + ", and 8.0 is needed: an A100, an RTX 30 or newer";
-}
-
-// Why CUDA cannot be used on this machine; empty if it can.
-std::string problem() {
-  int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
-    cudaGetLastError();
-    return "there is no NVIDIA driver on this machine (libcuda.so.1 was not found)";
-  }
-  if (driver < kOldestDriver)
-    return "the NVIDIA driver is for CUDA " + versionText(driver) +
-           ", and CUDA 13 is needed: install driver 580 or newer";
-  int count = 0;
-  const cudaError_t code = cudaGetDeviceCount(&count);
-  if (code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
-    cudaGetLastError();
-    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-    return visible != nullptr ? "CUDA_VISIBLE_DEVICES=\"" + std::string(visible) + "\" hides all GPUs"
-                              : "the driver finds no GPU";
-  }
-  if (code == cudaSuccess) {
-    for (int i = 0; i < count; i++)
-      if (problemOf(i).empty()) return "";
-    return problemOf(0);
-  }
-  cudaGetLastError();
-  return std::string("the driver failed: ") + cudaGetErrorString(code);
-}
-
 }  // namespace
+
+std::string endedBy(cudaError_t code) {
+  return "the GPU failed in work enqueued earlier: " + cuda::describe(code) +
+         ". CUDA cannot be used any more in this process; start a new one";
+}
+
+void rethrow(const CudaError& error) {
+  if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(error.what());
+  if (isFatal(error.code)) throw DeviceFailed(endedBy(error.code));
+  throw CallError(error.what());
+}
 
 CudaDevice::CudaDevice(int index, uint64_t othersStream) : index_(index), stream_(othersStream) {
   check(cudaGetDeviceProperties(&properties_, index), "the device's properties");
@@ -303,8 +216,12 @@ DeviceMemory CudaDevice::scratch(size_t bytes) { return acquireFrom(capturing_ ?
 
 void CudaDevice::allowShared(const void* kernel, size_t bytes) {
   if (allowedShared_.count(kernel) != 0) return;
-  const auto most = static_cast<int>(std::min(bytes, properties_.sharedMemPerBlockOptin));
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), "shared memory");
+  const auto maxBytes = static_cast<int>(std::min(bytes, properties_.sharedMemPerBlockOptin));
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, maxBytes), "shared memory");
+  // A multiprocessor divides its memory between the L1 cache and shared memory. By default the driver may leave room
+  // for fewer blocks than would fit.
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        "shared memory");
   allowedShared_.insert(kernel);
 }
 
@@ -396,101 +313,6 @@ void CudaDevice::notify(Done done) {
   });
 }
 
-void CudaDevice::beginCapture() {
-  const CurrentDevice current(index_);
-  // Scratch memory of captured work is not shared with other work. Like the memory of its tensors, it is used by one
-  // operation after the other.
-  auto arena = PiecePool::ofDevice(index_);
-  captured_ = {arena};
-  journal_.beginCapture();
-  // In this mode only this thread captures, and memory may be allocated meanwhile; what is not part of the work stays
-  // outside.
-  const auto drop = [this] {
-    captured_.clear();
-    journal_.endCapture();
-  };
-  try {
-    // Tables that are made during the capture may get memory that earlier work still reads.
-    check(cudaEventRecord(beforeCapture_.get(), stream_.get()), "capture");
-    check(cudaStreamWaitEvent(tableStream_.get(), beforeCapture_.get(), 0), "capture");
-    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeRelaxed), "capture");
-  } catch (const CudaError& error) {
-    drop();
-    rethrow(error);
-  } catch (...) {
-    drop();
-    throw;
-  }
-  arena_ = std::move(arena);
-  launches_ = 0;
-  captureError_ = nullptr;
-  capturing_ = true;
-}
-
-std::shared_ptr<CapturedWork> CudaDevice::endCapture() {
-  const CurrentDevice current(index_);
-  // The capture ends, whatever fails below.
-  auto uses = std::exchange(captured_, {});
-  const auto work = journal_.endCapture();
-  GraphTemplate recorded;
-  const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &recorded.graph);
-  capturing_ = false;
-  arena_.reset();
-  releaseDeferred();
-  auto graph = std::make_shared<CudaGraph>();
-  graph->device = index_;
-  graph->launches = std::exchange(launches_, 0);
-  graph->uses = std::move(uses);
-  graph->work = work;
-  try {
-    if (captureError_ && std::string_view(captureError_->code) == "out-of-memory")
-      throw OutOfMemory(captureError_->message);
-    if (captureError_) throw DeviceFailed(captureError_->message);
-    check(ended, "capture");
-    check(cudaGraphInstantiate(&graph->executable, recorded.graph, 0), "capture");
-    check(cudaGraphUpload(graph->executable, stream_.get()), "capture");
-  } catch (const CudaError& error) {
-    if (error.code == cudaErrorMemoryAllocation) throw OutOfMemory(error.what());
-    throw DeviceFailed(isFatal(error.code) ? endedBy(error.code) : error.what());
-  }
-  return graph;
-}
-
-void CudaDevice::releaseDeferred() noexcept {
-  for (void* memory : std::exchange(releasedDuringCapture_, {})) release(memory, 0);
-}
-
-int64_t CudaDevice::replay(std::shared_ptr<CapturedWork> captured, int64_t times) {
-  if (!completion_) return times;
-  const CurrentDevice current(index_);
-  const auto* graph = static_cast<const CudaGraph*>(captured.get());
-  int64_t given = 0;
-  try {
-    while (given < std::min(times, kReplaysAtOnce) && (given == 0 || !completion_->isFull())) {
-      if (journal_.isFull(graph->work->reporting)) settleLater();
-      journal_.makeRoom();
-      completion_->makeRoom();
-      Reason failure;
-      try {
-        journal_.beginReplay(*graph->work);
-        check(cudaGraphLaunch(graph->executable, stream_.get()), "replay");
-      } catch (const CudaError& error) {
-        failure = failureOf(error);
-      } catch (const std::bad_alloc&) {
-        failure = outOfMemory();
-      }
-      journal_.addReplay(graph->work, std::move(failure));
-      // The graph must not be destroyed before its last run has ended.
-      completion_->hold(captured);
-      completion_->countLaunches(std::clamp<int64_t>(graph->launches, 1, kMaxLaunchesOfReplay));
-      given++;
-    }
-  } catch (const std::bad_alloc&) {
-    if (given == 0) throw;
-  }
-  return given;
-}
-
 void CudaDevice::startTimer() {
   const CurrentDevice current(index_);
   timerStart_ = timerEvent();
@@ -551,13 +373,7 @@ uint64_t CudaDevice::recordEvent() {
 void CudaDevice::abandon() {
   if (!completion_) return;
   const CurrentDevice current(index_);
-  if (capturing_) {
-    GraphTemplate recorded;
-    if (cudaStreamEndCapture(stream_.get(), &recorded.graph) != cudaSuccess) cudaGetLastError();
-    capturing_ = false;
-    journal_.endCapture();
-    releaseDeferred();
-  }
+  if (capturing_) dropCapture();
   cudaStreamSynchronize(stream_.get());
   completion_->finish();
   completion_.reset();
@@ -574,55 +390,3 @@ std::vector<std::pair<std::string, std::string>> CudaDevice::describe() const {
 }
 
 }  // namespace stepsize::cuda
-
-namespace stepsize {
-
-#if defined(STEPSIZE_EMULATED)
-const char* backendName() { return emulator::backend; }
-#else
-const char* backendName() { return "cuda"; }
-#endif
-
-std::vector<std::pair<std::string, std::string>> describeBackend() {
-  int driver = 0, runtime = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
-  cudaRuntimeGetVersion(&runtime);
-  std::vector<std::pair<std::string, std::string>> facts = {
-      {"runtime", cuda::versionText(runtime)}, {"driver", driver == 0 ? "none" : cuda::versionText(driver)}};
-  const std::string problem = cuda::problem();
-  if (!problem.empty()) {
-    facts.emplace_back("problem", problem);
-    return facts;
-  }
-  int count = 0;
-  cudaGetDeviceCount(&count);
-  facts.emplace_back("count", std::to_string(count));
-  for (int i = 0; i < count; i++) {
-    cudaDeviceProp properties = {};
-    if (cudaGetDeviceProperties(&properties, i) == cudaSuccess)
-      facts.emplace_back("device " + std::to_string(i), properties.name);
-  }
-  return facts;
-}
-
-std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
-  const std::string problem = cuda::problem();
-  if (!problem.empty()) throw CallError(problem);
-  if (options.threads != 0 || !options.instructionSet.empty())
-    throw CallError("threads and instructionSet are options of the CPU");
-  int count = 0;
-  cudaGetDeviceCount(&count);
-  if (options.index >= count)
-    throw CallError("index: this machine has " + std::to_string(count) + " GPUs, from 0 on; got " +
-                    std::to_string(options.index));
-  if (const std::string why = cuda::problemOf(options.index); !why.empty()) throw CallError("index: " + why);
-  const cuda::CurrentDevice current(options.index);
-  try {
-    current.expectChosen();
-    return std::make_unique<cuda::CudaDevice>(options.index, options.stream);
-  } catch (const cuda::CudaError& error) {
-    cuda::rethrow(error);
-  }
-}
-
-}  // namespace stepsize

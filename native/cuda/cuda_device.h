@@ -13,6 +13,12 @@
 
 namespace stepsize::cuda {
 
+// The message of a fatal error.
+std::string endedBy(cudaError_t code);
+// Throws the error of a call of the runtime as an error that the caller can act on: out of memory, the GPU failed, or
+// the call was refused.
+[[noreturn]] void rethrow(const CudaError& error);
+
 // A CUDA device with its stream, memory pools and journal.
 class CudaDevice final : public Device {
  public:
@@ -53,8 +59,8 @@ class CudaDevice final : public Device {
   unsigned maxBlocks() const { return maxBlocks_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
-  // Allows a kernel this much dynamic shared memory, or as much as the device has. It is requested once per kernel and
-  // applies to all launches on this GPU.
+  // Allows a kernel this much dynamic shared memory, or as much as the device has, and asks for as little L1 cache as
+  // possible. It is requested once per kernel and applies to all launches on this GPU.
   void allowShared(const void* kernel, size_t bytes);
   // What the kernels of the record that is being launched need to report faults in the data.
   FaultReport faults() { return journal_.report(); }
@@ -69,6 +75,9 @@ class CudaDevice final : public Device {
   Reason ownFailure(cudaError_t outcome) noexcept;
   // Settles the journal of the work so far when that work is done.
   void settleLater() noexcept;
+  // Ends a capture whose work is not needed.
+  void dropCapture() noexcept;
+  // Releases what was released during a capture that has ended.
   void releaseDeferred() noexcept;
   void awaitReleased();
   DeviceMemory acquireFrom(PiecePool& pool, size_t bytes);
