@@ -112,8 +112,11 @@ export function loopsOf(instructions) {
       open.push(...before[last]);
     }
   }
-  return [...bodies.values()]
-    .map((body) => [...body].sort((a, b) => a - b).map((at) => instructions[at]))
+  // Code that is rarely needed is at a kernel's end and branches back to where it came from. That is no loop: walking
+  // back from the branch leads past its target to the kernel's start.
+  return [...bodies]
+    .filter(([first, body]) => first === 0 || !body.has(0))
+    .map(([, body]) => [...body].sort((a, b) => a - b).map((at) => instructions[at]))
     .sort((a, b) => a.length - b.length);
 }
 
