@@ -14,11 +14,18 @@ struct AttentionLaunch {
 
   explicit AttentionLaunch(const Shape& s)
       : shape{index(s[1], "positions"), index(s[2], "heads"), index(s[3], "numbers of a head")},
-        heads(static_cast<unsigned>(index(s[0] * s[2], "heads"))) {}
+        heads(static_cast<unsigned>(index(s[0] * s[2], "heads"))) {
+    index(s[2] * s[3], "numbers of a position");
+  }
 
   template <class Kernel, class... Arguments>
   void start(CudaDevice& device, Kernel kernel, int rows, dim3 block, size_t sharedBytes, size_t maxBytes,
              Arguments... arguments) const {
+    if (sharedBytes > device.maxShared())
+      throw CudaError("heads of " + std::to_string(shape.size) + " numbers need " + std::to_string(sharedBytes) +
+                          " bytes of shared memory in a block, but the device has " +
+                          std::to_string(device.maxShared()),
+                      cudaErrorInvalidValue);
     launchWithShared(device, kernel, dim3(shape.tiles(rows) * heads, 1, 1), block, sharedBytes, maxBytes, arguments...);
   }
 };

@@ -62,6 +62,8 @@ class CudaDevice final : public Device {
   // Allows a kernel this much dynamic shared memory, or as much as the device has, and asks for as little L1 cache as
   // possible. It is requested once per kernel and applies to all launches on this GPU.
   void allowShared(const void* kernel, size_t bytes);
+  // The most shared memory that a block can have.
+  size_t maxShared() const { return properties_.sharedMemPerBlockOptin; }
   // What the kernels of the record that is being launched need to report faults in the data.
   FaultReport faults() { return journal_.report(); }
   // Copies a table to device memory. The table is valid for all work that is enqueued or captured from now on.

@@ -166,6 +166,24 @@ describe("with 99 KiB of shared memory", isThere, () => {
     expect(few.errors).toEqual([]);
     expect(few.sums).toEqual(many.sums);
   });
+
+  it("attention whose tiles do not fit is refused by its name, the size of a head and the bytes", async () => {
+    const env = { STEPSIZE_EMULATED_SHARED: String(64 * 1024) };
+    const { stdout, stderr, code } = await runProgram(program("cuda-shared"), [], [], env);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const errors: string[] = JSON.parse(stdout).errors.filter((error: string) => error.includes("heads of"));
+    // Three tiles of 32 rows of 256 numbers, padded by four.
+    const shape = "[1,40,1,256]";
+    expect(errors).toContain(
+      `float32 heads of 256: attention(float32${shape}, float32${shape}, float32${shape}): heads of 256 numbers need ` +
+        `${3 * 32 * 260 * 4} bytes of shared memory in a block, but the device has ${64 * 1024}`,
+    );
+    // Five tiles of 64 rows of 128 numbers, for queries and for two stages of keys and values.
+    expect(errors.find((error) => error.startsWith("bfloat16 heads of 128: attention"))).toMatch(
+      new RegExp(`: heads of 128 numbers need ${5 * 64 * 128 * 2} bytes of shared memory in a block, but`),
+    );
+    for (const size of [30, 32]) expect(errors.join("\n")).not.toContain(`heads of ${size}:`);
+  });
 });
 
 describe("an emulated GPU", isThere, async () => {
