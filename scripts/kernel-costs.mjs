@@ -135,7 +135,7 @@ export const families = [
     source: "attention_operations.cu",
     kernels: {
       attentionKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 264, shared: tiles(3) },
-      attentionDeltaKernel: { element: "element", bytes: 8, flops: 2 },
+      attentionNumbersKernel: { element: "element", bytes: 8, flops: 2 },
       attentionQueryGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 394, shared: tiles(4) },
       attentionKeyGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 522, shared: tiles(4) },
       attentionTensorKernel: { element: `visible pair, ${heads}`, bytes: 4, flops: 264, shared: headTiles(5) },
@@ -149,7 +149,7 @@ export const families = [
         element: `visible pair, ${heads}`,
         bytes: 4,
         flops: 522,
-        shared: headTiles(6, 1536),
+        shared: headTiles(6, 2048),
       },
     },
   },

@@ -23,16 +23,16 @@ constexpr int kAttentionThreadsY = 8;   // over queries
 template <int Chunks>
 constexpr int kAttentionBlocks = Chunks > 4 ? 1 : 2;
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
-// Whether the two tensors that pass by in the backward pass take turns in one tile of shared memory, which costs two or
-// three more barriers per tile. Four tiles for heads of 256 numbers are 130 KiB, but a block has at most 99 KiB on
-// compute capability 8.6 and 8.9.
+// Whether the two tensors that a backward kernel streams use one tile of shared memory, one after the other. This costs
+// two or three more barriers per tile. Four tiles for heads of 256 numbers are 130 KiB, but a block has at most 99 KiB
+// on compute capability 8.6 and 8.9.
 template <int Chunks>
-constexpr bool kTakesTurns = Chunks > 4;
+constexpr bool kSharesTile = Chunks > 4;
 template <int Chunks>
-constexpr int kGradientTiles = kTakesTurns<Chunks> ? 3 : 4;
+constexpr int kGradientTiles = kSharesTile<Chunks> ? 3 : 4;
 
-// The r-th row of a tile that belongs to this thread's warp: rows y, y + 8, …
-__device__ __forceinline__ int ownRow(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
+// The r-th row of a tile that this thread's warp computes: rows y, y + 8, …
+__device__ __forceinline__ int rowOfThread(int r) { return r * kAttentionThreadsY + static_cast<int>(threadIdx.y); }
 
 // A tile of a head's rows in shared memory. Rows are padded with zeros to whole groups of four numbers. The distance
 // between rows is one group more, so that it is no power of two and groups below each other lie in different banks.
@@ -47,24 +47,33 @@ struct Tile {
   __device__ float* row(int i) const { return data + i * 4 * (groups(size) + 1); }
   __device__ float4 four(int i, int group) const { return reinterpret_cast<const float4*>(row(i))[group]; }
 
-  // Loads rows first … first + 31; rows beyond the sequence are zero.
+  // Loads rows first … first + 31 of a head; rows beyond the sequence are zero. Threads take groups in order, row by
+  // row.
   template <class T>
-  __device__ void load(const T* x, const AttentionShape& s, int64_t head, int first) const {
-    const bool aligned = size % 4 == 0 && isAligned16(x);
-    const int count = groups(size);
-    for (int t = static_cast<int>(threadIdx.y * kAttentionThreadsX + threadIdx.x); t < kAttentionTile * count;
-         t += kAttentionThreadsX * kAttentionThreadsY) {
-      const int i = t / count, d = t % count * 4;
+  __device__ void load(const T* head, const AttentionShape& s, int first) const {
+    const bool aligned = size % 4 == 0 && reinterpret_cast<uintptr_t>(head) % sizeof(Four<T>) == 0;
+    const int count = groups(size), thread = static_cast<int>(threadIdx.y * kAttentionThreadsX + threadIdx.x);
+    constexpr int kThreads = kAttentionThreadsX * kAttentionThreadsY;
+    const int rows = kThreads / count, groupsMore = kThreads % count;
+    int i = thread / count, group = thread % count;
+    while (i < kAttentionTile) {
+      const int d = 4 * group;
       float values[4] = {};
-      if (first + i < s.length) loadGroup(x + s.row(head, first + i) + d, aligned, min(4, size - d), values);
+      if (first + i < s.length) loadGroup(head + s.row(first + i) + d, aligned, min(4, size - d), values);
       *reinterpret_cast<float4*>(row(i) + d) = make_float4(values[0], values[1], values[2], values[3]);
+      i += rows;
+      group += groupsMore;
+      if (group >= count) {
+        group -= count;
+        i++;
+      }
     }
   }
   // Replaces a tile that the block has finished with. All threads must call this.
   template <class T>
-  __device__ void replace(const T* x, const AttentionShape& s, int64_t head, int first) const {
+  __device__ void replace(const T* head, const AttentionShape& s, int first) const {
     __syncthreads();
-    load(x, s, head, first);
+    load(head, s, first);
     __syncthreads();
   }
 };
@@ -74,15 +83,15 @@ struct RowNumbers {
   float of[kAttentionRows];
 };
 
-// Dot products of the warp's rows of `own` with a row of `other`. Each is kept in four sums, for shorter dependency
+// Dot products of the warp's rows of `tile` with a row of `other`. Each is kept in four sums, for shorter dependency
 // chains and less rounding error.
-__device__ __forceinline__ RowNumbers dotRows(const Tile& own, const Tile& other, int otherRow) {
+__device__ __forceinline__ RowNumbers dotRows(const Tile& tile, const Tile& other, int otherRow) {
   float4 sums[kAttentionRows] = {};
-  for (int group = 0; group < Tile::groups(own.size); group++) {
+  for (int group = 0; group < Tile::groups(tile.size); group++) {
     const float4 b = other.four(otherRow, group);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const float4 a = own.four(ownRow(r), group);
+      const float4 a = tile.four(rowOfThread(r), group);
       sums[r].x = fmaf(a.x, b.x, sums[r].x);
       sums[r].y = fmaf(a.y, b.y, sums[r].y);
       sums[r].z = fmaf(a.z, b.z, sums[r].z);
@@ -109,16 +118,16 @@ struct RowSums {
     const int lane = static_cast<int>(threadIdx.x);
 #pragma unroll 4
     for (int j = 0; j < kAttentionTile; j++) {
-      float own[kAttentionRows];
+      float weight[kAttentionRows];
 #pragma unroll
-      for (int r = 0; r < kAttentionRows; r++) own[r] = __shfl_sync(kWholeWarp, weights.of[r], j);
+      for (int r = 0; r < kAttentionRows; r++) weight[r] = __shfl_sync(kWholeWarp, weights.of[r], j);
 #pragma unroll
       for (int c = 0; c < Chunks; c++) {
         const int d = c * kAttentionThreadsX + lane;
         if (d >= tile.size) continue;
         const float x = tile.row(j)[d];
 #pragma unroll
-        for (int r = 0; r < kAttentionRows; r++) value[r][c] = fmaf(own[r], x, value[r][c]);
+        for (int r = 0; r < kAttentionRows; r++) value[r][c] = fmaf(weight[r], x, value[r][c]);
       }
     }
   }
@@ -142,9 +151,9 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const size_t floats = Tile::floats(s.size);
   const Tile queries{shared, s.size}, keys{shared + floats, s.size}, values{shared + 2 * floats, s.size};
   const BlockPlace place = BlockPlace::ofQueries(s, kAttentionTile);
-  const int64_t head = place.head;
   const int first = place.first;
-  queries.load(q, s, head, first);
+  const int64_t start = s.start(place.head), firstNumber = static_cast<int64_t>(place.head) * s.length + first;
+  queries.load(q + start, s, first);
   RowSums<Chunks> sums;
   float largest[kAttentionRows], total[kAttentionRows];
 #pragma unroll
@@ -153,21 +162,23 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
     total[r] = 0;
   }
   const int lane = static_cast<int>(threadIdx.x);
+  const float scale2 = scale * kLog2E;
   for (int key0 = 0; key0 <= first; key0 += kAttentionTile) {
     __syncthreads();
-    keys.load(k, s, head, key0);
-    values.load(v, s, head, key0);
+    keys.load(k + start, s, key0);
+    values.load(v + start, s, key0);
     __syncthreads();
     RowNumbers p = dotRows(queries, keys, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const bool visible = key0 + lane <= first + ownRow(r);
+      const bool visible = key0 + lane <= first + rowOfThread(r);
       const float score = visible ? p.of[r] * scale : -INFINITY;
-      const float before = largest[r];
-      largest[r] = fmaxf(before, warpMax(score));
+      const float before = largest[r] * kLog2E;
+      largest[r] = fmaxf(largest[r], warpMax(score));
+      const float shift = largest[r] * kLog2E;
       // fmaxf ignores a NaN, but the exponential passes it on.
-      p.of[r] = visible ? expf(fmaf(p.of[r], scale, -largest[r])) : 0.0f;
-      const float fading = expf(before - largest[r]);
+      p.of[r] = visible ? weightOf(p.of[r], scale2, shift) : 0.0f;
+      const float fading = powerOfTwo(before - shift);
       total[r] = total[r] * fading + warpSum(p.of[r]);
       sums.scale(r, fading);
     }
@@ -175,25 +186,45 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const int row = ownRow(r);
+    const int row = rowOfThread(r);
     if (first + row >= s.length) continue;
     const float inverse = 1.0f / total[r];
     if (lane == 0) {
-      maxima[head * s.length + first + row] = largest[r];
-      inverseSums[head * s.length + first + row] = inverse;
+      maxima[firstNumber + row] = largest[r];
+      inverseSums[firstNumber + row] = inverse;
     }
-    sums.write(r, out + s.row(head, first + row), s.size, inverse);
+    sums.write(r, out + start + s.row(first + row), s.size, inverse);
   }
 }
 
-// δ_i = Σ_d g_id·O_id, one warp per position and head. Reads 8 bytes per element.
+// The numbers of queries for the backward pass, with δ_i = Σ_d g_id·O_id. A warp takes one row at a time.
 template <class T>
 __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
-    attentionDeltaKernel(const T* out, const T* g, float* delta, int64_t rows, AttentionShape s) {
+    attentionNumbersKernel(const T* out, const T* g, const float* maxima, const float* inverseSums,
+                           QueryNumbers* numbers, int64_t rows, AttentionShape s) {
   const bool aligned = s.size % 4 == 0 && isAligned16(out) && isAligned16(g);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kAttentionThreadsY;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kAttentionThreadsY + threadIdx.y; i < rows; i += step) {
-    const int64_t at = s.row(i / s.length, static_cast<int>(i % s.length));
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kAttentionThreadsY + threadIdx.y;
+  if (first >= rows) return;
+  // Rows are taken in the order of memory. The place of a row's numbers is updated from row to row, because a division
+  // per row would take as long as its memory accesses.
+  int head = static_cast<int>(first % s.heads), position = static_cast<int>(first / s.heads % s.length);
+  int64_t sequence = first / s.heads / s.length;
+  const int headsMore = static_cast<int>(step % s.heads), positionsMore = static_cast<int>(step / s.heads % s.length);
+  const int64_t sequencesMore = step / s.heads / s.length;
+  for (int64_t i = first; i < rows; i += step) {
+    const int64_t at = i * s.size, number = (sequence * s.heads + head) * s.length + position;
+    head += headsMore;
+    position += positionsMore;
+    sequence += sequencesMore;
+    if (head >= s.heads) {
+      head -= s.heads;
+      position++;
+    }
+    if (position >= s.length) {
+      position -= s.length;
+      sequence++;
+    }
     float sum = 0;
     for (int d = 4 * static_cast<int>(threadIdx.x); d < s.size; d += 4 * kAttentionThreadsX) {
       const int count = min(4, s.size - d);
@@ -204,7 +235,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY)
       for (int e = 0; e < 4; e++) sum = fmaf(values[e], gradients[e], sum);
     }
     sum = warpSum(sum);
-    if (threadIdx.x == 0) delta[i] = sum;
+    if (threadIdx.x == 0) numbers[number] = {maxima[number] * kLog2E, inverseSums[number], sum, 0};
   }
 }
 
@@ -217,40 +248,41 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const Tile queries{shared, s.size}, gradients{shared + floats, s.size}, keys{shared + 2 * floats, s.size},
       values{shared + (kGradientTiles<Chunks> - 1) * floats, s.size};
   const BlockPlace place = BlockPlace::ofQueries(s, kAttentionTile);
-  const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
-  queries.load(t.q, s, head, first);
-  gradients.load(t.g, s, head, first);
-  float largest[kAttentionRows], delta[kAttentionRows];
+  const int64_t start = s.start(place.head), firstNumber = static_cast<int64_t>(place.head) * s.length;
+  queries.load(t.q + start, s, first);
+  gradients.load(t.g + start, s, first);
+  const float scale2 = scale * kLog2E;
+  float shift[kAttentionRows], delta[kAttentionRows];
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const QueryNumbers ofQuery = t.ofQuery(head * s.length + min(first + ownRow(r), s.length - 1));
-    largest[r] = ofQuery.largest;
-    delta[r] = ofQuery.delta;
+    const QueryNumbers query = t.numbers[firstNumber + min(first + rowOfThread(r), s.length - 1)];
+    shift[r] = query.shift;
+    delta[r] = query.delta;
   }
   RowSums<Chunks> sums;
   for (int key0 = 0; key0 <= first; key0 += kAttentionTile) {
     __syncthreads();
-    values.load(t.v, s, head, key0);
-    if constexpr (!kTakesTurns<Chunks>) keys.load(t.k, s, head, key0);
+    values.load(t.v + start, s, key0);
+    if constexpr (!kSharesTile<Chunks>) keys.load(t.k + start, s, key0);
     __syncthreads();
     RowNumbers dS = dotRows(gradients, values, lane);
-    if constexpr (kTakesTurns<Chunks>) keys.replace(t.k, s, head, key0);
+    if constexpr (kSharesTile<Chunks>) keys.replace(t.k + start, s, key0);
     const RowNumbers scores = dotRows(queries, keys, lane);
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const int query = first + ownRow(r);
-      const bool visible = query < s.length && key0 + lane <= query;
-      // The inverse of the sum is the same for all keys. It is multiplied at the end, so it takes no registers here.
-      dS.of[r] = PairOf(visible, scores.of[r], dS.of[r], {largest[r], 1.0f, delta[r]}, scale).dS;
+      // Rows beyond the sequence are not stored. The factors that are the same for all keys are multiplied at the end.
+      const bool visible = key0 + lane <= first + rowOfThread(r);
+      dS.of[r] = visible ? weightOf(scores.of[r], scale2, shift[r]) * (dS.of[r] - delta[r]) : 0.0f;
     }
     sums.add(dS, keys);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const int row = ownRow(r);
+    const int row = rowOfThread(r);
     if (first + row >= s.length) continue;
-    sums.write(r, t.dQ + s.row(head, first + row), s.size, t.inverseSums[head * s.length + first + row]);
+    const float factor = t.numbers[firstNumber + first + row].inverseSum * scale;
+    sums.write(r, t.dQ + start + s.row(first + row), s.size, factor);
   }
 }
 
@@ -263,38 +295,38 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
   const Tile keys{shared, s.size}, values{shared + floats, s.size}, queries{shared + 2 * floats, s.size},
       gradients{shared + (kGradientTiles<Chunks> - 1) * floats, s.size};
   const BlockPlace place = BlockPlace::ofKeys(s, kAttentionTile);
-  const int64_t head = place.head;
   const int first = place.first, lane = static_cast<int>(threadIdx.x);
-  keys.load(t.k, s, head, first);
-  values.load(t.v, s, head, first);
+  const int64_t start = s.start(place.head), firstNumber = static_cast<int64_t>(place.head) * s.length;
+  keys.load(t.k + start, s, first);
+  values.load(t.v + start, s, first);
+  const float scale2 = scale * kLog2E;
   RowSums<Chunks> sumsK, sumsV;
   for (int query0 = first; query0 < s.length; query0 += kAttentionTile) {
     __syncthreads();
-    queries.load(t.q, s, head, query0);
-    if constexpr (!kTakesTurns<Chunks>) gradients.load(t.g, s, head, query0);
+    queries.load(t.q + start, s, query0);
+    if constexpr (!kSharesTile<Chunks>) gradients.load(t.g + start, s, query0);
     __syncthreads();
     const int query = query0 + lane;
     RowNumbers p = dotRows(keys, queries, lane);
-    if constexpr (kTakesTurns<Chunks>) gradients.replace(t.g, s, head, query0);
+    if constexpr (kSharesTile<Chunks>) gradients.replace(t.g + start, s, query0);
     RowNumbers dS = dotRows(values, gradients, lane);
-    const QueryNumbers ofQuery = t.ofQuery(head * s.length + min(query, s.length - 1));
+    const QueryNumbers numbers = t.numbers[firstNumber + min(query, s.length - 1)];
 #pragma unroll
     for (int r = 0; r < kAttentionRows; r++) {
-      const bool visible = query < s.length && first + ownRow(r) <= query;
-      const PairOf pair(visible, p.of[r], dS.of[r], ofQuery, scale);
-      p.of[r] = pair.p;
-      dS.of[r] = pair.dS;
+      const bool visible = query < s.length && first + rowOfThread(r) <= query;
+      p.of[r] = visible ? weightOf(p.of[r], scale2, numbers.shift) * numbers.inverseSum : 0.0f;
+      dS.of[r] = visible ? p.of[r] * (dS.of[r] - numbers.delta) : 0.0f;
     }
     sumsV.add(p, gradients);
-    if constexpr (kTakesTurns<Chunks>) queries.replace(t.q, s, head, query0);
+    if constexpr (kSharesTile<Chunks>) queries.replace(t.q + start, s, query0);
     sumsK.add(dS, queries);
   }
 #pragma unroll
   for (int r = 0; r < kAttentionRows; r++) {
-    const int row = ownRow(r);
+    const int row = rowOfThread(r);
     if (first + row >= s.length) continue;
-    sumsK.write(r, t.dK + s.row(head, first + row), s.size, 1.0f);
-    sumsV.write(r, t.dV + s.row(head, first + row), s.size, 1.0f);
+    sumsK.write(r, t.dK + start + s.row(first + row), s.size, scale);
+    sumsV.write(r, t.dV + start + s.row(first + row), s.size, 1.0f);
   }
 }
 

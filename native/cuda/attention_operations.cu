@@ -51,12 +51,14 @@ void withTileSize(int size, const F& f) {
   f(std::integral_constant<int, 128>{});
 }
 
-// Whether heads consist of whole chunks of 16 bytes, and the sums of a warp's rows fit into its registers.
-bool fitsTensorCores(const Record& record, int size) {
+// Whether heads consist of whole chunks of 16 bytes, the sums of a warp's rows fit into its registers, and the largest
+// product belongs to the largest score.
+bool fitsTensorCores(const Record& record, int size, float scale) {
   const auto isAligned = [](const TensorView& tensor) {
     return tensor.type != DataType::bfloat16 || beginsChunk(tensor.data);
   };
-  return size % 8 == 0 && size <= 128 && std::all_of(record.tensors.begin(), record.tensors.end(), isAligned);
+  return size % 8 == 0 && size <= 128 && scale > 0 &&
+         std::all_of(record.tensors.begin(), record.tensors.end(), isAligned);
 }
 
 template <class T>
@@ -69,7 +71,7 @@ void attention(CudaDevice& device, const Record& record) {
   T* out = output(record, 0).as<T>();
   float *maxima = output(record, 1).floats(), *inverseSums = output(record, 2).floats();
   if constexpr (std::is_same_v<T, BFloat16>)
-    if (fitsTensorCores(record, at.shape.size))
+    if (fitsTensorCores(record, at.shape.size, scale))
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
         at.start(device, attentionTensorKernel<kSize>, kHeadRows, kHeadThreads, kForwardBytes<kSize>,
@@ -88,24 +90,17 @@ void attentionGradient(CudaDevice& device, const Record& record) {
   if (s.elements() == 0) return;
   const AttentionLaunch at(s);
   const int64_t rows = s[0] * s[2] * s[1];
-  const DeviceMemory scratch = device.scratch(static_cast<size_t>(rows) * sizeof(float));
-  auto* delta = static_cast<float*>(scratch.get());
+  const DeviceMemory scratch = device.scratch(static_cast<size_t>(rows) * sizeof(QueryNumbers));
+  auto* numbers = static_cast<QueryNumbers*>(scratch.get());
   const T *out = input(record, 3).as<T>(), *g = input(record, 4).as<T>();
-  launch(attentionDeltaKernel<T>, blocksFor(device, rows, kAttentionThreadsY), kFloatBlock, 0, device.stream(), out, g,
-         delta, rows, at.shape);
-  const AttentionGradientTensors<T> tensors{input(record, 0).as<T>(),
-                                            input(record, 1).as<T>(),
-                                            input(record, 2).as<T>(),
-                                            g,
-                                            input(record, 5).floats(),
-                                            input(record, 6).floats(),
-                                            delta,
-                                            output(record, 0).as<T>(),
-                                            output(record, 1).as<T>(),
-                                            output(record, 2).as<T>()};
+  launch(attentionNumbersKernel<T>, blocksFor(device, rows, kAttentionThreadsY), kFloatBlock, 0, device.stream(), out,
+         g, input(record, 5).floats(), input(record, 6).floats(), numbers, rows, at.shape);
+  const AttentionGradientTensors<T> tensors{
+      input(record, 0).as<T>(),  input(record, 1).as<T>(),  input(record, 2).as<T>(), g, numbers,
+      output(record, 0).as<T>(), output(record, 1).as<T>(), output(record, 2).as<T>()};
   const float scale = number(record, attribute::attention::scale);
   if constexpr (std::is_same_v<T, BFloat16>)
-    if (fitsTensorCores(record, at.shape.size))
+    if (fitsTensorCores(record, at.shape.size, scale))
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
         at.start(device, attentionQueryGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kQueryGradientBytes<kSize>,
@@ -116,10 +111,10 @@ void attentionGradient(CudaDevice& device, const Record& record) {
   withChunks(at.shape.size, [&](auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;
     constexpr int kTiles = kGradientTiles<kChunks>;
-    const size_t bytes = floatTiles(kTiles, at.shape.size), most = floatTiles(kTiles, 32 * kChunks);
-    at.start(device, attentionQueryGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, most, tensors,
+    const size_t bytes = floatTiles(kTiles, at.shape.size), maxBytes = floatTiles(kTiles, 32 * kChunks);
+    at.start(device, attentionQueryGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, maxBytes, tensors,
              at.shape, scale);
-    at.start(device, attentionKeyGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, most, tensors,
+    at.start(device, attentionKeyGradientKernel<kChunks, T>, kAttentionTile, kFloatBlock, bytes, maxBytes, tensors,
              at.shape, scale);
   });
 }

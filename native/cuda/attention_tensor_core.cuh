@@ -8,9 +8,26 @@
 // has two kernels, one by queries for dQ and one by keys for dK and dV, so that one warp owns each sum and adds in one
 // order.
 //
+// Only the tile on the diagonal has keys that a query does not see. It has a loop body of its own, in which a warp
+// multiplies only the steps that it needs and compares positions in one of them.
+//
 // A pair of positions takes 4·size flops per head forward and 14·size backward. A block reads its own tile from memory
 // once. The other tiles come from the L2 cache: 4·size bytes per query and 64 keys, and 8·size backward.
+//
+// The loops in machine code for sm_90, for a warp and a tile (16 × 64 pairs); not run on hardware:
+//
+//                       heads of 64 numbers              heads of 128 numbers
+//                       instructions   mma   ldmatrix    instructions   mma   ldmatrix
+//   O                            370    64         32             529   128         64
+//   dQ                           411    96         48             593   192         96
+//   dK and dV                    531   128         64             870   256        192
+//
+// At the peak of the tensor cores an mma takes 4 cycles of a quarter of a multiprocessor, which issues one instruction
+// per cycle. An ldmatrix takes 4 cycles of the shared memory, which the four quarters share. So shared memory is the
+// narrowest part: it limits all loops to 50 % of the peak, dK and dV of 128 numbers to 33 %.
 #pragma once
+
+#include <type_traits>
 
 #include "attention_shape.cuh"
 #include "tensor_core.cuh"
@@ -20,57 +37,71 @@ namespace stepsize::cuda {
 constexpr int kHeadRows = 64;  // rows of a tile
 constexpr int kHeadWarps = 4;
 constexpr int kHeadThreads = 32 * kHeadWarps;
-constexpr int kStepRows = 16;  // rows of the passing tile that are multiplied at once
+constexpr int kStepRows = 16;  // a warp computes results for this many rows, from this many rows at once
+constexpr int kSteps = kHeadRows / kStepRows;
 
-// A tile of a head's rows in shared memory. `Size` is the size of the head, rounded up to 32, 64 or 128. Numbers beyond
-// the head and rows beyond the sequence are zero. Chunks are permuted within a row, so that eight rows read at once lie
-// in different banks.
+// Tiles of a head's rows. A kernel has several in its shared memory, one after the other, and names them by number.
+// `Size` is the size of the head, rounded up to 32, 64 or 128. Numbers beyond the head and rows beyond the sequence are
+// zero. Chunks of eight numbers are permuted within a row, so that eight rows read at once lie in different banks.
 template <int Size>
 struct HeadTile {
   static constexpr int kElements = kHeadRows * Size;
   static constexpr size_t kBytes = 2 * kElements;
-  BFloat16* data;
 
-  __device__ BFloat16* chunk(int row, int column) const {
+  // Where a chunk of a row is in a tile.
+  __device__ static int offset(int row, int chunk) {
     const int turn = Size == 32 ? row >> 1 & 3 : row & 7;
-    return data + row * Size + ((column / 8) ^ turn) * 8;
+    return row * Size + (chunk ^ turn) * 8;
   }
-  // Starts to copy the rows from `first` on.
-  __device__ void load(const BFloat16* x, const AttentionShape& s, int64_t head, int first) const {
-#pragma unroll 4
-    for (int i = static_cast<int>(threadIdx.x); i < kElements / 8; i += kHeadThreads) {
-      const int row = i / (Size / 8), column = i % (Size / 8) * 8;
-      const bool inside = first + row < s.length && column < s.size;
-      copyAsync16(chunk(row, column), inside ? x + s.row(head, first + row) + column : x, !inside);
-    }
-  }
+  // Where 16 rows of a tile are in the shared memory.
+  __device__ static int rows(int tile, int step) { return tile * kElements + step * kStepRows * Size; }
 };
 
-// Two stages for tiles of two tensors that pass by together: one stage is multiplied while the other is copied.
+// Copies between a head in memory and tiles. A thread has one chunk of every kPassRows-th row. Its addresses differ by
+// constants, which are computed once per block.
 template <int Size>
+class HeadCopies {
+ public:
+  __device__ HeadCopies(BFloat16* shared, const AttentionShape& s, int head) : stride_(s.stride()) {
+    const int thread = static_cast<int>(threadIdx.x), row = thread / kChunks, chunk = thread % kChunks;
+    start_ = s.start(head) + s.row(row) + chunk * 8;
+    shared_ = shared + Tile::offset(row, chunk);
+    rows_ = chunk * 8 < s.size ? s.length - row : 0;
+  }
+
+  // Starts to copy the rows from `first` on to a tile.
+  __device__ void load(int tile, const BFloat16* x, int first) const {
+    const BFloat16* from = x + start_ + static_cast<int64_t>(first) * stride_;
+#pragma unroll
+    for (int row = 0; row < kHeadRows; row += kPassRows)
+      copyAsync16(shared_ + tile * Tile::kElements + row * Size, from + static_cast<int64_t>(row) * stride_,
+                  row >= rows_ - first);
+  }
+  // Stores a tile as the rows from `first` on.
+  __device__ void store(int tile, BFloat16* x, int first) const {
+    BFloat16* to = x + start_ + static_cast<int64_t>(first) * stride_;
+#pragma unroll
+    for (int row = 0; row < kHeadRows; row += kPassRows)
+      if (row < rows_ - first)
+        *reinterpret_cast<uint4*>(to + static_cast<int64_t>(row) * stride_) =
+            *reinterpret_cast<const uint4*>(shared_ + tile * Tile::kElements + row * Size);
+  }
+
+ private:
+  using Tile = HeadTile<Size>;
+  static constexpr int kChunks = Size / 8, kPassRows = kHeadThreads / kChunks;
+  static_assert(kPassRows % 8 == 0, "the rows of a thread have the same permutation of chunks");
+  int64_t start_;
+  BFloat16* shared_;
+  int stride_, rows_;
+};
+
+// Two stages for tiles of two tensors that are read together: one stage is multiplied while the other is copied. These
+// are the numbers of the tiles, the first of which follows the block's own tiles.
+template <int Tiles>
 struct HeadStages {
-  BFloat16* shared;
-
-  __device__ HeadTile<Size> first(int stage) const { return {shared + stage % 2 * HeadTile<Size>::kElements}; }
-  __device__ HeadTile<Size> second(int stage) const { return {shared + (2 + stage % 2) * HeadTile<Size>::kElements}; }
-  __device__ void load(const BFloat16* a, const BFloat16* b, const AttentionShape& s, int64_t head, int tile) const {
-    first(tile).load(a, s, head, tile * kHeadRows);
-    second(tile).load(b, s, head, tile * kHeadRows);
-  }
-};
-
-// A tile as an operand (tensor_core.cuh): its rows are the lines, or the depths.
-template <int Size>
-struct RowsAsLines {
-  static constexpr bool kAlongLines = false;
-  HeadTile<Size> tile;
-  __device__ BFloat16* chunk(int line, int depth) const { return tile.chunk(line, depth); }
-};
-template <int Size>
-struct RowsAsDepths {
-  static constexpr bool kAlongLines = true;
-  HeadTile<Size> tile;
-  __device__ BFloat16* chunk(int line, int depth) const { return tile.chunk(depth, line); }
+  __device__ static int first(int stage) { return Tiles + stage % 2; }
+  __device__ static int second(int stage) { return Tiles + 2 + stage % 2; }
 };
 
 // The dynamic shared memory of each kernel, in bytes.
@@ -81,27 +112,70 @@ constexpr size_t kQueryGradientBytes = 6 * HeadTile<Size>::kBytes;
 template <int Size>
 constexpr size_t kKeyGradientBytes = 6 * HeadTile<Size>::kBytes + 2 * kHeadRows * sizeof(QueryNumbers);
 
-__device__ __forceinline__ int firstOfWarp() { return static_cast<int>(threadIdx.x) / 32 * kStepRows; }
+// The step of the block's tile that this warp owns.
+__device__ __forceinline__ int stepOfWarp() { return static_cast<int>(threadIdx.x) / 32; }
 // The position of a lane in a fragment of sums: the row of its first two numbers (the other two are eight rows below),
 // and the column of the first one.
 __device__ __forceinline__ int rowInFragment() { return static_cast<int>(threadIdx.x) % 32 / 4; }
 __device__ __forceinline__ int columnInFragment() { return static_cast<int>(threadIdx.x) % 4 * 2; }
 
-// The warp's rows of the block's own tile, as first operand. They are kept in registers if these suffice.
-template <int Size>
-struct OwnRows {
-  static constexpr bool kHeld = Size <= 64;
-  HeadTile<Size> tile;
-  uint32_t held[kHeld ? Size / 16 : 1][4];
+// Whether the column of a number of a fragment is later than its row, or earlier.
+__device__ __forceinline__ bool isLater(int n, int e) {
+  return n * 8 + columnInFragment() + e % 2 > rowInFragment() + e / 2 * 8;
+}
+__device__ __forceinline__ bool isEarlier(int n, int e) {
+  return n * 8 + columnInFragment() + e % 2 < rowInFragment() + e / 2 * 8;
+}
 
-  // Call this after the copies of the tile have arrived.
-  __device__ explicit OwnRows(const HeadTile<Size>& arrived) : tile(arrived) {
-    if constexpr (kHeld)
+// Loads fragments of 16 × 16 numbers of a tile, as tensor_core.cuh describes them. `rows` is HeadTile::rows, `column` a
+// constant. The permutation of chunks is an exclusive or with three bits of the row, so a lane's address for a column
+// is one of four, which are computed once, plus constants. Hence the loops below need hardly any computation of
+// addresses.
+template <int Size>
+class FragmentLoader {
+ public:
+  __device__ explicit FragmentLoader(const BFloat16* shared) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
-      for (int d = 0; d < Size; d += 16) loadFragments<true>(RowsAsLines<Size>{tile}, firstOfWarp(), d, held[d / 16]);
+    for (int i = 0; i < kPlaces; i++) {
+      rowsFirst_[i] = shared + (HeadTile<Size>::offset(lane % 16, lane / 16) ^ 16 * i);
+      columnsFirst_[i] = shared + (HeadTile<Size>::offset(lane / 16 * 8 + lane % 8, lane / 8 % 2) ^ 16 * i);
+    }
+  }
+  // The first operand of a product.
+  __device__ void loadFirst(int rows, int column, uint32_t (&r)[4]) const {
+    loadMatrices<false>(r, at(rowsFirst_, rows, column));
+  }
+  // The second operand if the product sums over the columns of the tile.
+  __device__ void loadSecond(int rows, int column, uint32_t (&r)[4]) const {
+    loadMatrices<false>(r, at(columnsFirst_, rows, column));
+  }
+  // The second operand if the product sums over the rows of the tile.
+  __device__ void loadSecondTransposed(int rows, int column, uint32_t (&r)[4]) const {
+    loadMatrices<true>(r, at(rowsFirst_, rows, column));
+  }
+
+ private:
+  static constexpr int kPlaces = Size < 64 ? Size / 16 : 4;
+  __device__ static const BFloat16* at(const BFloat16* const (&places)[kPlaces], int rows, int column) {
+    return places[column / 16 % kPlaces] + rows + column / (16 * kPlaces) * (16 * kPlaces);
+  }
+  const BFloat16 *rowsFirst_[kPlaces], *columnsFirst_[kPlaces];
+};
+
+// The warp's 16 rows of a tile of the block, as first operand. They are loaded once if registers suffice to hold them.
+template <int Size, bool Held = true>
+class WarpRows {
+ public:
+  // Call this after the copies of the tile have arrived.
+  __device__ WarpRows(const FragmentLoader<Size>& loader, int tile)
+      : loader_(loader), rows_(HeadTile<Size>::rows(tile, stepOfWarp())) {
+    if constexpr (Held)
+#pragma unroll
+      for (int d = 0; d < Size; d += 16) loader_.loadFirst(rows_, d, held_[d / 16]);
   }
   // The 16 × 16 products with 16 rows of another tile.
-  __device__ void multiply(const HeadTile<Size>& other, int first, float (&products)[2][4]) const {
+  __device__ void multiply(int rows, float (&products)[2][4]) const {
 #pragma unroll
     for (int half = 0; half < 2; half++)
 #pragma unroll
@@ -109,16 +183,21 @@ struct OwnRows {
 #pragma unroll
     for (int d = 0; d < Size; d += 16) {
       uint32_t b[4];
-      loadFragments<false>(RowsAsLines<Size>{other}, first, d, b);
-      if constexpr (kHeld) {
-        multiplyAdd(products[0], products[1], held[d / 16], b);
+      loader_.loadSecond(rows, d, b);
+      if constexpr (Held) {
+        multiplyAdd(products[0], products[1], held_[d / 16], b);
       } else {
         uint32_t a[4];
-        loadFragments<true>(RowsAsLines<Size>{tile}, firstOfWarp(), d, a);
+        loader_.loadFirst(rows_, d, a);
         multiplyAdd(products[0], products[1], a, b);
       }
     }
   }
+
+ private:
+  const FragmentLoader<Size>& loader_;
+  int rows_;
+  uint32_t held_[Held ? Size / 16 : 1][4];
 };
 
 // The sums of a warp's 16 result rows.
@@ -127,13 +206,13 @@ struct HeadSums {
   float value[Size / 8][4] = {};
 
   // Adds weights · 16 rows of a tile.
-  __device__ void add(const float (&weights)[2][4], const HeadTile<Size>& tile, int first) {
+  __device__ void add(const FragmentLoader<Size>& loader, const float (&weights)[2][4], int rows) {
     uint32_t a[4];
     asFirstOperand(weights, a);
 #pragma unroll
     for (int d = 0; d < Size; d += 16) {
       uint32_t b[4];
-      loadFragments<false>(RowsAsDepths<Size>{tile}, d, first, b);
+      loader.loadSecondTransposed(rows, d, b);
       multiplyAdd(value[d / 8], value[d / 8 + 1], a, b);
     }
   }
@@ -143,26 +222,17 @@ struct HeadSums {
 #pragma unroll
       for (int e = 0; e < 4; e++) value[n][e] *= factors[e / 2];
   }
-  // Writes the sums through the warp's rows of a tile that is no longer read, so that whole rows are stored to memory.
-  __device__ void write(const HeadTile<Size>& tile, BFloat16* out, const AttentionShape& s, int64_t head,
-                        int first) const {
+  // Writes the sums to the warp's rows of a tile, which only this warp has read.
+  __device__ void write(BFloat16* shared, int tile) const {
     __syncwarp();
 #pragma unroll
-    for (int n = 0; n < Size / 8; n++)
+    for (int half = 0; half < 2; half++) {
+      const int row = rowInFragment() + half * 8;
+      BFloat16* to = shared + HeadTile<Size>::rows(tile, stepOfWarp()) + columnInFragment();
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int row = firstOfWarp() + rowInFragment() + half * 8;
-        reinterpret_cast<uint32_t*>(tile.chunk(row, n * 8))[columnInFragment() / 2] =
+      for (int n = 0; n < Size / 8; n++)
+        *reinterpret_cast<uint32_t*>(to + HeadTile<Size>::offset(row, n)) =
             roundedPair(value[n][2 * half], value[n][2 * half + 1]);
-      }
-    __syncwarp();
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll 1
-    for (int i = lane; i < kStepRows * Size / 8; i += 32) {
-      const int row = firstOfWarp() + i / (Size / 8), column = i % (Size / 8) * 8;
-      if (first + row < s.length && column < s.size)
-        *reinterpret_cast<uint4*>(out + s.row(head, first + row) + column) =
-            *reinterpret_cast<const uint4*>(tile.chunk(row, column));
     }
   }
 };
@@ -174,6 +244,44 @@ __device__ __forceinline__ float reduceRow(float value, const Reduce& reduce) {
   return reduce(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
+// The softmax of the lane's two rows, eight apart, while keys arrive in tiles. The totals are the lane's share.
+struct RunningSoftmax {
+  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
+
+  // Replaces products by exp(score − largest score) and returns the factors that rescale earlier results.
+  __device__ void replace(float (&products)[kSteps][2][4], float scale, float (&fading)[2]) {
+    // fmaxf ignores a NaN, but the exponential passes it on.
+    float largestProduct[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+    for (int step = 0; step < kSteps; step++)
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) largestProduct[e / 2] = fmaxf(largestProduct[e / 2], products[step][n][e]);
+    float shift[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const float before = largest[half];
+      largestProduct[half] = reduceRow(largestProduct[half], [](float a, float b) { return fmaxf(a, b); });
+      largest[half] = fmaxf(before, largestProduct[half] * scale);
+      shift[half] = largest[half] * kLog2E;
+      fading[half] = powerOfTwo(before * kLog2E - shift[half]);
+      total[half] *= fading[half];
+    }
+    const float scale2 = scale * kLog2E;
+#pragma unroll
+    for (int step = 0; step < kSteps; step++)
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          float& x = products[step][n][e];
+          x = weightOf(x, scale2, shift[e / 2]);
+          total[e / 2] += x;
+        }
+  }
+};
+
 // O of 64 queries, from the keys that they see.
 template <int Size>
 __global__ void __launch_bounds__(kHeadThreads, 2)
@@ -181,80 +289,71 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
                           float* inverseSums, AttentionShape s, float scale) {
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
-  const Tile queries{shared};
-  const HeadStages<Size> keysAndValues{shared + Tile::kElements};
+  constexpr int kQueries = 0;
+  using KeysAndValues = HeadStages<1>;
   const BlockPlace place = BlockPlace::ofQueries(s, kHeadRows);
-  const int tiles = place.first / kHeadRows + 1;
+  const HeadCopies<Size> copies(shared, s, place.head);
+  const int diagonal = place.first / kHeadRows;
   const auto begin = [&](int tile) {
-    if (tile < tiles) keysAndValues.load(k, v, s, place.head, tile);
+    if (tile <= diagonal) {
+      copies.load(KeysAndValues::first(tile), k, tile * kHeadRows);
+      copies.load(KeysAndValues::second(tile), v, tile * kHeadRows);
+    }
     commitCopies();
   };
-  queries.load(q, s, place.head, place.first);
+  copies.load(kQueries, q, place.first);
   begin(0);
 
   waitForCopies<0>();
   __syncthreads();
-  const OwnRows<Size> own(queries);
+  const FragmentLoader<Size> loader(shared);
+  const WarpRows<Size> rows(loader, kQueries);
   HeadSums<Size> sums;
-  // For the lane's two rows, eight apart. The totals are the lane's share.
-  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
-  const int query = place.first + firstOfWarp() + rowInFragment();
-  for (int tile = 0; tile < tiles; tile++) {
+  RunningSoftmax softmax;
+  // Of the diagonal tile a warp needs the steps up to its own. In that step, some keys are not visible.
+  const auto attend = [&](int tile, auto isDiagonal) {
+    constexpr bool kIsDiagonal = decltype(isDiagonal)::value;
     waitForCopies<0>();
     // After the barrier, the copies of all threads have arrived, and no thread reads the stage that is filled next.
     __syncthreads();
     begin(tile + 1);
-    float scores[kHeadRows / kStepRows][2][4];
-    float before[2], fading[2];
+    const int needed = kIsDiagonal ? stepOfWarp() + 1 : kSteps;
+    float scores[kSteps][2][4];
 #pragma unroll
-    for (int half = 0; half < 2; half++) before[half] = largest[half];
+    for (int step = 0; step < kSteps; step++) {
+      if (step < needed) rows.multiply(Tile::rows(KeysAndValues::first(tile), step), scores[step]);
+      if constexpr (kIsDiagonal)
 #pragma unroll
-    for (int step = 0; step < kHeadRows / kStepRows; step++) {
-      own.multiply(keysAndValues.first(tile), step * kStepRows, scores[step]);
+        for (int n = 0; n < 2; n++)
 #pragma unroll
-      for (int n = 0; n < 2; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-          const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
-          const float score = key <= query + e / 2 * 8 ? scores[step][n][e] * scale : -INFINITY;
-          // fmaxf ignores a NaN, but the exponential passes it on.
-          largest[e / 2] = fmaxf(largest[e / 2], score);
-        }
+          for (int e = 0; e < 4; e++)
+            if (step >= needed || (step == needed - 1 && isLater(n, e))) scores[step][n][e] = -INFINITY;
     }
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      largest[half] = reduceRow(largest[half], [](float a, float b) { return fmaxf(a, b); });
-      fading[half] = expf(before[half] - largest[half]);
-      total[half] *= fading[half];
-    }
+    float fading[2];
+    softmax.replace(scores, scale, fading);
     sums.scale(fading);
 #pragma unroll
-    for (int step = 0; step < kHeadRows / kStepRows; step++) {
-#pragma unroll
-      for (int n = 0; n < 2; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-          const int key = tile * kHeadRows + step * kStepRows + n * 8 + columnInFragment() + e % 2;
-          float& score = scores[step][n][e];
-          score = key <= query + e / 2 * 8 ? expf(fmaf(score, scale, -largest[e / 2])) : 0.0f;
-          total[e / 2] += score;
-        }
-      sums.add(scores[step], keysAndValues.second(tile), step * kStepRows);
-    }
-  }
+    for (int step = 0; step < kSteps; step++)
+      if (step < needed) sums.add(loader, scores[step], Tile::rows(KeysAndValues::second(tile), step));
+  };
+  for (int tile = 0; tile < diagonal; tile++) attend(tile, std::false_type{});
+  attend(diagonal, std::true_type{});
+
   float inverse[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    total[half] = reduceRow(total[half], [](float a, float b) { return a + b; });
-    inverse[half] = 1.0f / total[half];
-    const int at = query + half * 8;
-    if (columnInFragment() == 0 && at < s.length) {
-      maxima[place.head * s.length + at] = largest[half];
-      inverseSums[place.head * s.length + at] = inverse[half];
+    inverse[half] = 1.0f / reduceRow(softmax.total[half], [](float a, float b) { return a + b; });
+    const int query = place.first + stepOfWarp() * kStepRows + rowInFragment() + half * 8;
+    if (columnInFragment() == 0 && query < s.length) {
+      const int64_t at = static_cast<int64_t>(place.head) * s.length + query;
+      maxima[at] = softmax.largest[half];
+      inverseSums[at] = inverse[half];
     }
   }
   sums.scale(inverse);
-  sums.write(queries, out, s, place.head, place.first);
+  sums.write(shared, kQueries);
+  __syncthreads();
+  copies.store(kQueries, out, place.first);
 }
 
 // dQ of 64 queries, from the keys that they see.
@@ -263,106 +362,156 @@ __global__ void __launch_bounds__(kHeadThreads, 2)
     attentionQueryGradientTensorKernel(AttentionGradientTensors<BFloat16> t, AttentionShape s, float scale) {
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
-  const Tile queries{shared}, gradients{shared + Tile::kElements};
-  const HeadStages<Size> keysAndValues{shared + 2 * Tile::kElements};
+  constexpr int kQueries = 0, kGradients = 1;
+  using KeysAndValues = HeadStages<2>;
   const BlockPlace place = BlockPlace::ofQueries(s, kHeadRows);
-  const int tiles = place.first / kHeadRows + 1;
+  const HeadCopies<Size> copies(shared, s, place.head);
+  const int diagonal = place.first / kHeadRows;
   const auto begin = [&](int tile) {
-    if (tile < tiles) keysAndValues.load(t.k, t.v, s, place.head, tile);
+    if (tile <= diagonal) {
+      copies.load(KeysAndValues::first(tile), t.k, tile * kHeadRows);
+      copies.load(KeysAndValues::second(tile), t.v, tile * kHeadRows);
+    }
     commitCopies();
   };
-  queries.load(t.q, s, place.head, place.first);
-  gradients.load(t.g, s, place.head, place.first);
+  copies.load(kQueries, t.q, place.first);
+  copies.load(kGradients, t.g, place.first);
   begin(0);
 
-  const int query = place.first + firstOfWarp() + rowInFragment();
-  QueryNumbers ofQuery[2];
+  // Rows beyond the sequence get the numbers of its last query. Their results are not stored.
+  float shift[2], factor[2], delta[2];
 #pragma unroll
-  for (int half = 0; half < 2; half++)
-    ofQuery[half] = t.ofQuery(place.head * s.length + min(query + half * 8, s.length - 1));
+  for (int half = 0; half < 2; half++) {
+    const int query = place.first + stepOfWarp() * kStepRows + rowInFragment() + half * 8;
+    const QueryNumbers numbers = t.numbers[static_cast<int64_t>(place.head) * s.length + min(query, s.length - 1)];
+    shift[half] = numbers.shift;
+    factor[half] = numbers.inverseSum * scale;
+    delta[half] = numbers.delta;
+  }
+  const float scale2 = scale * kLog2E;
   waitForCopies<0>();
   __syncthreads();
-  const OwnRows<Size> ownQueries(queries), ownGradients(gradients);
+  const FragmentLoader<Size> loader(shared);
+  const WarpRows<Size> queryRows(loader, kQueries), gradientRows(loader, kGradients);
   HeadSums<Size> sums;
-  for (int tile = 0; tile < tiles; tile++) {
+  const auto arrive = [&](int tile) {
     waitForCopies<0>();
     __syncthreads();
     begin(tile + 1);
-#pragma unroll 1
-    for (int step = 0; step < kHeadRows; step += kStepRows) {
-      float scores[2][4], products[2][4];
-      ownQueries.multiply(keysAndValues.first(tile), step, scores);
-      ownGradients.multiply(keysAndValues.second(tile), step, products);
+  };
+  const auto add = [&](int tile, int step, auto isDiagonal) {
+    const int keys = Tile::rows(KeysAndValues::first(tile), step);
+    float scores[2][4], products[2][4];
+    queryRows.multiply(keys, scores);
+    gradientRows.multiply(Tile::rows(KeysAndValues::second(tile), step), products);
 #pragma unroll
-      for (int n = 0; n < 2; n++)
+    for (int n = 0; n < 2; n++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-          const int key = tile * kHeadRows + step + n * 8 + columnInFragment() + e % 2, own = query + e / 2 * 8;
-          const bool visible = own < s.length && key <= own;
-          scores[n][e] = PairOf(visible, scores[n][e], products[n][e], ofQuery[e / 2], scale).dS;
-        }
-      sums.add(scores, keysAndValues.first(tile), step);
-    }
+      for (int e = 0; e < 4; e++) {
+        // dS without the factors that are the same for all keys.
+        float& x = scores[n][e];
+        x = weightOf(x, scale2, shift[e / 2]) * (products[n][e] - delta[e / 2]);
+        if (decltype(isDiagonal)::value && isLater(n, e)) x = 0;
+      }
+    sums.add(loader, scores, keys);
+  };
+  for (int tile = 0; tile < diagonal; tile++) {
+    arrive(tile);
+#pragma unroll 2
+    for (int step = 0; step < kSteps; step++) add(tile, step, std::false_type{});
   }
-  sums.write(queries, t.dQ, s, place.head, place.first);
+  arrive(diagonal);
+#pragma unroll 1
+  for (int step = 0; step < stepOfWarp(); step++) add(diagonal, step, std::false_type{});
+  add(diagonal, stepOfWarp(), std::true_type{});
+
+  sums.scale(factor);
+  sums.write(shared, kQueries);
+  __syncthreads();
+  copies.store(kQueries, t.dQ, place.first);
 }
 
 // dK and dV of 64 keys, from the queries that see them. The scores are transposed here: keys are their rows.
 template <int Size>
-__global__ void __launch_bounds__(kHeadThreads, 1)
+__global__ void __launch_bounds__(kHeadThreads, 2)
     attentionKeyGradientTensorKernel(AttentionGradientTensors<BFloat16> t, AttentionShape s, float scale) {
   using Tile = HeadTile<Size>;
   STEPSIZE_DYNAMIC_SHARED(BFloat16, shared);
-  const Tile keys{shared}, values{shared + Tile::kElements};
-  const HeadStages<Size> queriesAndGradients{shared + 2 * Tile::kElements};
-  const auto ofQueries = [&](int stage) {
+  constexpr int kKeys = 0, kValues = 1;
+  // With heads of 128 numbers, the sums alone take half of the registers.
+  constexpr bool kHeld = Size < 128;
+  [[maybe_unused]] constexpr int kUnrolled = kHeld ? 2 : 1;
+  using QueriesAndGradients = HeadStages<2>;
+  const auto numbers = [&](int stage) {
     return reinterpret_cast<QueryNumbers*>(shared + 6 * Tile::kElements) + stage % 2 * kHeadRows;
   };
   const BlockPlace place = BlockPlace::ofKeys(s, kHeadRows);
-  const int firstTile = place.first / kHeadRows, tiles = static_cast<int>(s.tiles(kHeadRows));
+  const HeadCopies<Size> copies(shared, s, place.head);
+  const int diagonal = place.first / kHeadRows, tiles = static_cast<int>(s.tiles(kHeadRows));
+  const int thread = static_cast<int>(threadIdx.x);
+  const QueryNumbers* const numbersOfHead = t.numbers + static_cast<int64_t>(place.head) * s.length;
   const auto begin = [&](int tile) {
-    const int thread = static_cast<int>(threadIdx.x);
     if (tile < tiles) {
-      queriesAndGradients.load(t.q, t.g, s, place.head, tile);
+      const int first = tile * kHeadRows;
+      copies.load(QueriesAndGradients::first(tile), t.q, first);
+      copies.load(QueriesAndGradients::second(tile), t.g, first);
+      // A query beyond the sequence gets zeros, with which its probabilities are zero.
       if (thread < kHeadRows)
-        ofQueries(tile)[thread] = t.ofQuery(place.head * s.length + min(tile * kHeadRows + thread, s.length - 1));
+        copyAsync16(numbers(tile) + thread, numbersOfHead + first + thread, first + thread >= s.length);
     }
     commitCopies();
   };
-  keys.load(t.k, s, place.head, place.first);
-  values.load(t.v, s, place.head, place.first);
-  begin(firstTile);
+  copies.load(kKeys, t.k, place.first);
+  copies.load(kValues, t.v, place.first);
+  begin(diagonal);
 
-  const int key = place.first + firstOfWarp() + rowInFragment();
+  const float scale2 = scale * kLog2E;
   waitForCopies<0>();
   __syncthreads();
-  const OwnRows<Size> ownKeys(keys), ownValues(values);
+  const FragmentLoader<Size> loader(shared);
+  const WarpRows<Size, kHeld> keyRows(loader, kKeys), valueRows(loader, kValues);
   HeadSums<Size> sumsK, sumsV;
-  for (int tile = firstTile; tile < tiles; tile++) {
+  const auto arrive = [&](int tile) {
     waitForCopies<0>();
     __syncthreads();
     begin(tile + 1);
+  };
+  const auto add = [&](int tile, int step, auto isDiagonal) {
+    const int queries = Tile::rows(QueriesAndGradients::first(tile), step),
+              gradients = Tile::rows(QueriesAndGradients::second(tile), step);
+    float scores[2][4], products[2][4];
+    keyRows.multiply(queries, scores);
+    valueRows.multiply(gradients, products);
+#pragma unroll
+    for (int n = 0; n < 2; n++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const QueryNumbers query = numbers(tile)[step * kStepRows + n * 8 + columnInFragment() + e % 2];
+        float &p = scores[n][e], &dS = products[n][e];
+        p = weightOf(p, scale2, query.shift) * query.inverseSum;
+        if (decltype(isDiagonal)::value && isEarlier(n, e)) p = 0;
+        dS = p * (dS - query.delta);
+      }
+    sumsV.add(loader, scores, gradients);
+    sumsK.add(loader, products, queries);
+  };
+  arrive(diagonal);
+  add(diagonal, stepOfWarp(), std::true_type{});
 #pragma unroll 1
-    for (int step = 0; step < kHeadRows; step += kStepRows) {
-      float scores[2][4], products[2][4];
-      ownKeys.multiply(queriesAndGradients.first(tile), step, scores);
-      ownValues.multiply(queriesAndGradients.second(tile), step, products);
-#pragma unroll
-      for (int n = 0; n < 2; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-          const int column = step + n * 8 + columnInFragment() + e % 2, query = tile * kHeadRows + column;
-          const bool visible = query < s.length && key + e / 2 * 8 <= query;
-          const PairOf pair(visible, scores[n][e], products[n][e], ofQueries(tile)[column], scale);
-          scores[n][e] = pair.p;
-          products[n][e] = pair.dS;
-        }
-      sumsV.add(scores, queriesAndGradients.second(tile), step);
-      sumsK.add(products, queriesAndGradients.first(tile), step);
-    }
+  for (int step = stepOfWarp() + 1; step < kSteps; step++) add(diagonal, step, std::false_type{});
+  for (int tile = diagonal + 1; tile < tiles; tile++) {
+    arrive(tile);
+#pragma unroll(kUnrolled)
+    for (int step = 0; step < kSteps; step++) add(tile, step, std::false_type{});
   }
-  sumsK.write(keys, t.dK, s, place.head, place.first);
-  sumsV.write(values, t.dV, s, place.head, place.first);
+
+  const float factors[2] = {scale, scale};
+  sumsK.scale(factors);
+  sumsK.write(shared, kKeys);
+  sumsV.write(shared, kValues);
+  __syncthreads();
+  copies.store(kKeys, t.dK, place.first);
+  copies.store(kValues, t.dV, place.first);
 }
 
 }  // namespace stepsize::cuda

@@ -58,7 +58,7 @@ __device__ __forceinline__ void loadMatrices(uint32_t (&r)[4], const void* row S
 }
 
 // Starts to copy 16 bytes from global to shared memory, bypassing registers and the L1 cache. With `zeros` it writes
-// zeros instead; `from` must be an address in global memory even then.
+// zeros instead and reads nothing: `from` may then be outside of its tensor, but must be aligned to 16 bytes.
 __device__ __forceinline__ void copyAsync16(void* to, const void* from, bool zeros STEPSIZE_WHERE) {
 #if defined(STEPSIZE_EMULATED)
   emulator::copyLater(to, zeros ? nullptr : from, where);
@@ -89,6 +89,17 @@ __device__ __forceinline__ void waitForCopies() {
 }
 
 #undef STEPSIZE_WHERE
+
+// 2^x, with a relative error of 2^-22. A denormal result is 0.
+__device__ __forceinline__ float powerOfTwo(float x) {
+#if defined(STEPSIZE_EMULATED)
+  return emulator::powerOfTwo(x);
+#else
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#endif
+}
 
 // Fragments. The functions below load mma fragments from tiles in shared memory, and makes them from the sums of an
 // earlier mma. A tile consists of lines (rows of the first operand or columns of the second) and depths (the index that

@@ -90,7 +90,8 @@ template <class T>
 struct Attention {
   AttentionShape shape;
   Buffer<T> q, k, v, g, out, dQ, dK, dV;
-  Buffer<float> maxima, inverseSums, delta;
+  Buffer<float> maxima, inverseSums;
+  Buffer<QueryNumbers> numbers;
   Reference reference;
 
   Attention(int length, int size) : Attention(length, size, static_cast<size_t>(length * kHeads * size)) {}
@@ -106,19 +107,18 @@ struct Attention {
         dV(count),
         maxima(static_cast<size_t>(length * kHeads)),
         inverseSums(static_cast<size_t>(length * kHeads)),
-        delta(static_cast<size_t>(length * kHeads)),
+        numbers(static_cast<size_t>(length * kHeads)),
         reference{length, size, doublesOf(q), doublesOf(k), doublesOf(v), doublesOf(g), {}, {}, {}, {}, {}, {}, {}} {
     reference.forward();
   }
   AttentionGradientTensors<T> tensors() {
-    return {q.data(),           k.data(),     v.data(),  g.data(),  maxima.data(),
-            inverseSums.data(), delta.data(), dQ.data(), dK.data(), dV.data()};
+    return {q.data(), k.data(), v.data(), g.data(), numbers.data(), dQ.data(), dK.data(), dV.data()};
   }
   dim3 grid(int rows) const { return {shape.tiles(rows) * kHeads, 1, 1}; }
 
-  void computeDelta() {
-    launch(attentionDeltaKernel<T>, 3, dim3(kAttentionThreadsX, kAttentionThreadsY, 1), 0, nullptr, out.data(),
-           g.data(), delta.data(), static_cast<int64_t>(delta.size()), shape);
+  void computeNumbers() {
+    launch(attentionNumbersKernel<T>, 3, dim3(kAttentionThreadsX, kAttentionThreadsY, 1), 0, nullptr, out.data(),
+           g.data(), maxima.data(), inverseSums.data(), numbers.data(), static_cast<int64_t>(numbers.size()), shape);
     reference.backward(doublesOf(out));
   }
   void expectForward() {
@@ -158,7 +158,7 @@ void expectInFloat32(int length, int size) {
   start(attentionKernel<Chunks, float>, 3, a.q.data(), a.k.data(), a.v.data(), a.out.data(), a.maxima.data(),
         a.inverseSums.data(), a.shape, kScale);
   a.expectForward();
-  a.computeDelta();
+  a.computeNumbers();
   start(attentionQueryGradientKernel<Chunks, float>, kGradientTiles<Chunks>, a.tensors(), a.shape, kScale);
   start(attentionKeyGradientKernel<Chunks, float>, kGradientTiles<Chunks>, a.tensors(), a.shape, kScale);
   a.expectBackward();
@@ -188,7 +188,7 @@ void expectOnTensorCores(int length, int size) {
   start(attentionTensorKernel<Size>, kForwardBytes<Size>, a.q.data(), a.k.data(), a.v.data(), a.out.data(),
         a.maxima.data(), a.inverseSums.data(), a.shape, kScale);
   a.expectForward();
-  a.computeDelta();
+  a.computeNumbers();
   start(attentionQueryGradientTensorKernel<Size>, kQueryGradientBytes<Size>, a.tensors(), a.shape, kScale);
   start(attentionKeyGradientTensorKernel<Size>, kKeyGradientBytes<Size>, a.tensors(), a.shape, kScale);
   a.expectBackward();
@@ -200,6 +200,29 @@ STEPSIZE_TEST(attendsOnTensorCores) {
   expectOnTensorCores<64>(130, 64);
   expectOnTensorCores<128>(70, 120);
   expectOnTensorCores<32>(3, 8);
+}
+
+// Several sequences, and blocks that take several rows each: a row's numbers are stored by head and position.
+STEPSIZE_TEST(computesNumbersOfQueries) {
+  constexpr int kSequences = 4, kLength = 5, kSize = 8;
+  for (const int heads : {1, 3, 40}) {
+    const size_t rows = static_cast<size_t>(kSequences * kLength * heads), count = rows * kSize;
+    Buffer<float> out(numbers(count, 1)), g(numbers(count, 2)), maxima(numbers(rows, 3)), inverseSums(numbers(rows, 4));
+    Buffer<QueryNumbers> result(rows);
+    launch(attentionNumbersKernel<float>, 2, dim3(kAttentionThreadsX, kAttentionThreadsY, 1), 0, nullptr, out.data(),
+           g.data(), maxima.data(), inverseSums.data(), result.data(), static_cast<int64_t>(rows),
+           AttentionShape{kLength, heads, kSize});
+    for (size_t number = 0; number < rows; number++) {
+      const size_t position = number % kLength, head = number / kLength % static_cast<size_t>(heads);
+      const size_t sequence = number / kLength / static_cast<size_t>(heads);
+      const size_t row = (sequence * kLength + position) * static_cast<size_t>(heads) + head;
+      double delta = 0;
+      for (size_t d = 0; d < kSize; d++) delta += product(out[row * kSize + d], g[row * kSize + d]);
+      const bool isRight = isClose(result[number].delta, delta) && result[number].inverseSum == inverseSums[number] &&
+                           isClose(result[number].shift, static_cast<double>(maxima[number]) * std::log2(std::exp(1)));
+      emulator::expect(isRight, "the numbers of query " + std::to_string(number), __FILE__, __LINE__);
+    }
+  }
 }
 
 }  // namespace

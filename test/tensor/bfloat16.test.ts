@@ -197,28 +197,44 @@ await onEveryDevice("products in bfloat16", (device) => {
 // The kernel's own test checks every term of every sum. This one detects a row or a head in the wrong place.
 await onEveryDevice("attention in bfloat16", (device) => {
   it.each([
-    [2, 70, 3, 16],
-    [1, 130, 2, 40],
-    [2, 65, 1, 96],
-    [1, 67, 2, 20],
-    [1, 40, 1, 200],
-  ])("of [%i, %i, %i, %i] agrees with its definition, and so do its gradients", async (...shape) => {
+    { shape: [2, 70, 3, 16] },
+    { shape: [1, 130, 2, 40] },
+    { shape: [2, 65, 1, 96] },
+    { shape: [1, 67, 2, 20] },
+    { shape: [1, 40, 1, 200] },
+    { shape: [1, 70, 1, 32], scale: -0.4 },
+    { shape: [1, 70, 1, 32], scale: 0 },
+  ])("of $shape with scale $scale agrees with its definition, and so do its gradients", async ({ shape, scale }) => {
     const call: Call = {
       title: `attention of [${shape}]`,
       inputs: [1, 2, 3].map((salt) => ({ shape, data: Float64Array.from(numbers(elements(shape), salt)) })),
-      compute: (q, k, v) => causalAttention(q!, k!, v!),
+      compute: (q, k, v) => causalAttention(q!, k!, v!, { scale }),
       reference: () => expect.fail("computed from the stored numbers, below"),
     };
     const { inputs, output, gradients, weights } = await run(call, device, "bfloat16");
     const [q, k, v, g] = (await Promise.all([...inputs, weights].map(storedIn))) as [Values, Values, Values, Values];
-    const scale = 1 / Math.sqrt(shape[3] as number);
-    const expected = [attentionInFloat64(q, k, v, scale), ...causalAttentionGradient(q, k, v, g, scale).gradients];
+    const factor = scale ?? 1 / Math.sqrt(shape[3] as number);
+    const expected = [attentionInFloat64(q, k, v, factor), ...causalAttentionGradient(q, k, v, g, factor).gradients];
     for (const [i, got] of [output, ...gradients].entries()) {
       const exact = expected[i]!.data;
-      const length = Math.hypot(...exact);
+      // With a scale of 0, the gradients of queries and keys are exactly 0.
+      const length = Math.hypot(...exact) || Number.MIN_VALUE;
       const distance = Math.hypot(...(await inFloat32(got)).map((value, j) => value - exact[j]!));
       // A few roundings of at most 2⁻⁸ each, in either direction.
       expect(distance / length, `${i ? `gradient ${i}` : "output"}`).toBeLessThan(2 ** -7);
     }
+  });
+
+  // The kernels for tensor cores take the largest product for the largest score. Here it is the smallest one, and the
+  // weights relative to it would overflow.
+  it("with a large negative scale agrees with its definition", async () => {
+    const shape = [1, 70, 1, 32];
+    const [q, k, v] = await Promise.all(
+      [1, 2, 3].map((salt) => storedIn(tensor(device, numbers(elements(shape), salt), shape, { dtype: "bfloat16" }))),
+    );
+    const inputs = [q!, k!, v!].map(({ data }) => tensor(device, data, shape, { dtype: "bfloat16" }));
+    const exact = attentionInFloat64(q!, k!, v!, -60).data;
+    const got = await inFloat32(causalAttention(inputs[0]!, inputs[1]!, inputs[2]!, { scale: -60 }));
+    expect(Math.hypot(...got.map((value, i) => value - exact[i]!)) / Math.hypot(...exact)).toBeLessThan(2 ** -7);
   });
 });
