@@ -46,6 +46,8 @@ export interface EnqueuedRecord {
   readonly inputs: readonly Sized[];
   readonly outputs: readonly Sized[];
   readonly attributes: Attributes;
+  /** Bytes that its lists of tensors move, if they are known. The record does not have their shapes. */
+  readonly listBytes?: number;
 }
 
 /** Returns the bytes of a tensor. */
@@ -84,14 +86,12 @@ const families: Readonly<Record<string, Family>> = {
 
 const sumOf = (tensors: readonly Sized[]) => tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 
-/**
- * Computes the work of a record from its tensors. Lists of tensors are not counted, because a record does not have
- * their shapes.
- */
+/** Computes the work of a record from its tensors. */
 export function costOf(record: EnqueuedRecord): Cost {
   const family = families[record.operation] ?? "elements";
   const isFloat32 = family === "product" && record.inputs[0]?.dtype === "float32";
-  return { family: isFloat32 ? "float32 product" : family, bytes: movedBy(record), flops: flopsOf(record) };
+  const bytes = movedBy(record) + (record.listBytes ?? 0);
+  return { family: isFloat32 ? "float32 product" : family, bytes, flops: flopsOf(record) };
 }
 
 function movedBy({ operation, inputs, outputs }: EnqueuedRecord): number {

@@ -18,53 +18,86 @@ interface Efficiency {
   readonly reason: string;
 }
 
-// A tensor-core instruction of a warp takes at least 4 cycles, and a scheduler issues one instruction per cycle. So with
-// n instructions per tensor-core instruction, 4/n of the peak of 989 TFLOP/s is reached, which is 5/n of cuBLAS's rate.
-const perTensorCoreInstruction = (n: number) => 5 / n;
+// Large copies and loads that are issued together reach all of the copy's rate but the first and the last waves.
+const streaming = 0.92;
 
-/** The efficiencies, from the machine code for sm_90. */
+/**
+ * Returns the part of the copy's rate that a kernel reaches with so many instructions of a thread per byte of memory
+ * traffic. The schedulers of an H200 issue 132 · 4 · 32 · 1.75e9 = 3e13 of them a second, 6.9 per byte of a copy. They
+ * are busy in about 70 % of the cycles.
+ */
+const withInstructionsPerByte = (instructions: number) => Math.min(streaming, (0.7 * 6.9) / instructions);
+
+/**
+ * Returns the part of cuBLAS's rate that a kernel reaches with so many instructions per tensor-core instruction. The
+ * peak of 989 TFLOP/s needs a tensor-core instruction of a scheduler in every 4 cycles. Those that the kernels use take
+ * 6.4, and every other instruction one. A tenth is lost at the ends of tiles.
+ */
+const withInstructionsPerMma = (instructions: number) => (0.9 * (989 / h200.matrix) * 4) / Math.max(6.4, instructions);
+
+/** The efficiencies, from the machine code for sm_90. The headers of the kernels have the counts. */
 export const efficiencies: Readonly<Record<Family, Efficiency>> = {
   copy: { copy: 1, matrix: 1, reason: "the driver's copy" },
-  update: { copy: 0.96, matrix: 1, reason: "loads of 16 bytes, issued together" },
-  "gradient norm": { copy: 0.9, matrix: 1, reason: "loads of 16 bytes, issued together; one sum at the end" },
+  update: { copy: 0.96, matrix: 1, reason: "loads of 16 bytes, issued together, from one large list" },
+  "gradient norm": { copy: streaming, matrix: 1, reason: "loads of 16 bytes, issued together" },
   product: {
-    copy: 0.9,
-    matrix: perTensorCoreInstruction(13.6),
-    reason: "about 14 instructions per tensor-core instruction",
+    copy: streaming,
+    matrix: withInstructionsPerMma(2.4),
+    reason: "2.4 instructions per tensor-core instruction",
   },
-  "float32 product": { copy: 0.9, matrix: 0.055, reason: "no tensor cores: 67 TFLOP/s, and 65 % of it" },
+  "float32 product": { copy: streaming, matrix: 0.055, reason: "no tensor cores: 67 TFLOP/s, and 65 % of it" },
   convolution: {
-    copy: 0.8,
-    matrix: perTensorCoreInstruction(20),
-    reason: "as products, and the place of every chunk is computed",
+    copy: streaming,
+    matrix: 0.9 * withInstructionsPerMma(4.8),
+    reason: "4.8 instructions per tensor-core instruction; rows of windows are short reads",
   },
   "convolution, gradient of the images": {
-    copy: 0.8,
-    matrix: perTensorCoreInstruction(20),
-    reason: "as convolutions; with a stride, most products are with zeros",
+    copy: streaming,
+    matrix: 0.9 * withInstructionsPerMma(4.8),
+    reason: "as convolutions; no products with the zeros of a stride",
   },
   "convolution, gradient of the weights": {
-    copy: 0.8,
-    matrix: perTensorCoreInstruction(20),
-    reason: "as convolutions; parts of a long sum are added at the end",
+    copy: streaming,
+    matrix: 0.8 * withInstructionsPerMma(5.8),
+    reason: "5.8 instructions per tensor-core instruction; slices of a long sum are added at the end",
   },
   attention: {
-    copy: 0.8,
-    matrix: perTensorCoreInstruction(33),
-    reason: "about 2,100 instructions for 64 tensor-core instructions",
+    copy: streaming,
+    matrix: withInstructionsPerMma(33),
+    reason: "2,100 instructions for 64 tensor-core instructions",
   },
-  "attention, gradient": { copy: 0.8, matrix: perTensorCoreInstruction(33), reason: "as attention" },
-  elements: { copy: 0.6, matrix: 1, reason: "bfloat16: 160 instructions for 4 elements, and one load at a time" },
-  rows: { copy: 0.5, matrix: 1, reason: "as elements, and a row is read twice, the second time from the cache" },
-  "row statistics": { copy: 0.6, matrix: 1, reason: "as elements" },
-  "rows, with sums of columns": { copy: 0.4, matrix: 1, reason: "as rows; a second kernel reads the inputs again" },
-  "sums of columns": { copy: 0.6, matrix: 1, reason: "as elements" },
-  "batch norm": { copy: 0.6, matrix: 1, reason: "as elements" },
-  windows: { copy: 0.4, matrix: 1, reason: "every input is in several windows, which the cache serves" },
-  "embedding, gradient": {
-    copy: 0.1,
+  "attention, gradient": {
+    copy: streaming,
+    matrix: (5 / 7) * withInstructionsPerMma(33),
+    reason: "as attention, with seven products where five would do: two kernels compute the scores again",
+  },
+  elements: { copy: streaming, matrix: 1, reason: "5 instructions per element; up to 40 are hidden by 6 bytes" },
+  rows: {
+    copy: withInstructionsPerByte(16 / 4),
     matrix: 1,
-    reason: "ids are sorted; the rows of one id are added by one block",
+    reason: "16 instructions per element of 4 bytes; a row is read again from the cache",
+  },
+  "row statistics": {
+    copy: withInstructionsPerByte(15 / 2),
+    matrix: 1,
+    reason: "15 instructions per logit of 2 bytes",
+  },
+  "rows, with sums of columns": {
+    copy: 0.6 * streaming,
+    matrix: 1,
+    reason: "the sums of columns read both inputs again: 10 bytes per element where 6 would do",
+  },
+  "sums of columns": { copy: streaming, matrix: 1, reason: "5 instructions per element" },
+  "batch norm": {
+    copy: withInstructionsPerByte(18 / 6),
+    matrix: 1,
+    reason: "18 instructions per element of 6 bytes, and 21 of 10 backward",
+  },
+  windows: { copy: 0.6, matrix: 1, reason: "every input is in several windows, which the cache serves" },
+  "embedding, gradient": {
+    copy: 0.3,
+    matrix: 1,
+    reason: "five launches, and a chain of sums: 50 µs where the bytes take 16",
   },
 };
 

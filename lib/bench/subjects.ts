@@ -1,6 +1,7 @@
+import type { NativeTensor } from "../native/addon.js";
 import type { Device } from "../native/index.js";
 import { copy, type Tensor } from "../tensor/index.js";
-import type { EnqueuedRecord } from "./cost.js";
+import type { EnqueuedRecord, Sized } from "./cost.js";
 import {
   bytesPerParameter,
   listTypes,
@@ -106,7 +107,9 @@ export function observeRecords(device: Device, observe: (record: EnqueuedRecord)
   device.enqueue = (...given) => {
     const outputs = enqueue.apply(device, given);
     const [operation, inputs, attributes = {}] = given;
-    observe({ operation, inputs, outputs, attributes });
+    // The handles may be disposed of before the record is used.
+    const sized = ({ shape, dtype }: NativeTensor): Sized => ({ shape, dtype });
+    observe({ operation, inputs: inputs.map(sized), outputs: outputs.map(sized), attributes });
     return outputs;
   };
   // This uncovers the method of the class again.

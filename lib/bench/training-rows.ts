@@ -8,7 +8,7 @@ import { uba } from "../schedule/index.js";
 import { elementCount } from "../shapes.js";
 import { Trainer } from "../train/index.js";
 import type { ModelCard } from "../weights/index.js";
-import { type Cost, costOf } from "./cost.js";
+import { type Cost, costOf, type EnqueuedRecord } from "./cost.js";
 import { drawIds } from "./ids.js";
 import { spreadOf } from "./interleave.js";
 import type { BenchSize } from "./operation-cases.js";
@@ -43,13 +43,18 @@ const sizes = {
   },
 };
 
-/** Returns the trainings that are measured. */
-export function trainingSubjects(size: BenchSize): TrainingSubject[] {
-  return [resnet18(size), olmo36m(size)];
+/**
+ * Returns the trainings that are measured.
+ *
+ * @param items number of images or sequences of a batch, if it should not be the usual one
+ */
+export function trainingSubjects(size: BenchSize, items?: number): TrainingSubject[] {
+  return [resnet18(size, items), olmo36m(size, items)];
 }
 
-function resnet18(size: BenchSize): TrainingSubject {
-  const { batch, side, classes } = sizes[size].resnet18;
+function resnet18(size: BenchSize, items?: number): TrainingSubject {
+  const { side, classes, batch: usual } = sizes[size].resnet18;
+  const batch = items ?? usual;
   const shape = [side, side, 3];
   return {
     name: "resnet18",
@@ -77,8 +82,9 @@ function resnet18(size: BenchSize): TrainingSubject {
   };
 }
 
-function olmo36m(size: BenchSize): TrainingSubject {
-  const { batch, length, vocabulary, shape } = sizes[size].olmo36m;
+function olmo36m(size: BenchSize, items?: number): TrainingSubject {
+  const { batch: usual, length, vocabulary, shape } = sizes[size].olmo36m;
+  const batch = items ?? usual;
   return {
     name: "olmo-36m",
     batch: `${batch} sequences of ${length} tokens`,
@@ -117,13 +123,9 @@ export function trainingRow(subject: TrainingSubject, size: BenchSize, contender
   const title = trainingTitle(subject, contender);
   return {
     title,
-    measure: async ({ device, rounds, shouldContinue }) => {
-      const model = subject.make(device).setPrecision("bf16");
-      const optimizer = new AdamW(model.parameters(), { lr: uba({ budget: 100_000, maxLr: 1e-4 }), weightDecay: 0.1 });
-      const { card } = subject;
-      const trainer = new Trainer({ model, optimizer, loss: crossEntropy, data: subject.data(), card });
-      try {
-        const costs = await costsOfStep(device, trainer, model);
+    measure: ({ device, rounds, shouldContinue }) =>
+      withTrainer(device, subject, async (trainer, model) => {
+        const costs = (await recordsOf(device, trainer, model)).map(costOf);
         const run = async (steps: number) => {
           const until = trainer.step + steps;
           for await (const record of trainer.run({ until, capture: contender === "captured", runAhead: true }))
@@ -152,28 +154,44 @@ export function trainingRow(subject: TrainingSubject, size: BenchSize, contender
           hostMicroseconds: 1e3 * spreadOf(passes.map(({ busy }) => busy)).median,
         };
         return [row];
-      } finally {
-        trainer.dispose();
-        optimizer.dispose();
-        model.dispose();
-      }
-    },
+      }),
   };
 }
 
-/** Makes one eager step and returns the work of its operations. */
-async function costsOfStep(device: Device, trainer: Trainer, model: Module): Promise<Cost[]> {
-  const costs: Cost[] = [];
+/** Returns the records of an eager step of a training, in their order. */
+export function recordsOfStep(device: Device, subject: TrainingSubject): Promise<EnqueuedRecord[]> {
+  return withTrainer(device, subject, (trainer, model) => recordsOf(device, trainer, model));
+}
+
+async function withTrainer<T>(
+  device: Device,
+  { make, data, card }: TrainingSubject,
+  work: (trainer: Trainer, model: Module) => Promise<T>,
+): Promise<T> {
+  const model = make(device).setPrecision("bf16");
+  const optimizer = new AdamW(model.parameters(), { lr: uba({ budget: 100_000, maxLr: 1e-4 }), weightDecay: 0.1 });
+  const trainer = new Trainer({ model, optimizer, loss: crossEntropy, data: data(), card });
+  try {
+    return await work(trainer, model);
+  } finally {
+    trainer.dispose();
+    optimizer.dispose();
+    model.dispose();
+  }
+}
+
+/** Makes an eager step and returns its records. */
+async function recordsOf(device: Device, trainer: Trainer, model: Module): Promise<EnqueuedRecord[]> {
+  const records: EnqueuedRecord[] = [];
   const parameters = model.parameters().reduce((sum, { size }) => sum + size, 0);
+  const listBytes = parameters * bytesPerParameter(setting);
   const stop = observeRecords(device, (record) => {
-    const cost = costOf(record);
-    // A record of the update does not have the shapes of its lists.
-    costs.push(record.operation === "update" ? { ...cost, bytes: parameters * bytesPerParameter(setting) } : cost);
+    records.push(record.operation === "update" ? { ...record, listBytes } : record);
   });
   try {
     for await (const record of trainer.run({ until: trainer.step + 1 })) void record;
   } finally {
     stop();
   }
-  return costs;
+  return records;
 }

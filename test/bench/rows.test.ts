@@ -1,5 +1,7 @@
 import { afterAll, describe, expect, test } from "vitest";
+import { costOf } from "#lib/bench/cost.js";
 import { benchGroups, copyMilliseconds, type MeasuredRow, matrixRate, relate, Stopwatch } from "#lib/bench/index.js";
+import { recordsOfStep, type TrainingSubject, trainingSubjects } from "#lib/bench/training-rows.js";
 import { findAddon, openDevice } from "#lib/native/index.js";
 
 const row = (more: Partial<MeasuredRow>): MeasuredRow => {
@@ -136,6 +138,22 @@ describe.each(onDevices)("measured on %s", async (name, groups) => {
       expect(device.memory().tensors, "tensors left behind").toBe(before);
     },
   );
+});
+
+test("a training step has the floating-point operations of its products", async () => {
+  const device = await openDevice("cpu");
+  const [resnet18, olmo] = trainingSubjects("full", 1);
+  const flopsOf = async (subject: TrainingSubject) =>
+    (await recordsOfStep(device, subject)).reduce((sum, record) => sum + costOf(record).flops, 0);
+  // torchvision states 1.814 billion multiply-adds for an image of 224 × 224. Backward, every product has two
+  // gradients, except that of the images in the first convolution.
+  const first = 112 ** 2 * 64 * (7 * 7 * 3);
+  expect(await flopsOf(resnet18!)).toBe(2 * (3 * 1_814_073_344 - first));
+  // Per token: four matrices of attention and three of the feed-forward layer in 8 blocks, and the output layer; per
+  // pair of tokens that is not masked: two products forward and five backward of 384 numbers.
+  const matrices = 8 * (4 * 384 ** 2 + 3 * 384 * 1280) + 50_304 * 384;
+  expect(await flopsOf(olmo!)).toBe(2 * 3 * 1024 * matrices + 8 * ((1024 * 1025) / 2) * 384 * 2 * (2 + 5));
+  await device.close();
 });
 
 test("a measurement that is stopped before its first pass has no rows", async () => {
