@@ -238,6 +238,25 @@ describe("the modules", () => {
   });
 });
 
+describe("the bundle for another machine", () => {
+  test("has the whole package, so the command line needs no npm package there", () => {
+    const at = temporary();
+    const env = { ...process.env, STEPSIZE_ADDONS: join(root, "build/Release") };
+    const main = join(folder, "dist/cli/main.js");
+    const options = { cwd: at, encoding: "utf8" } as const;
+    const packed = spawnSync(process.execPath, [main, "check", "--bundle", "check.tar.gz"], { ...options, env });
+    expect(packed.stderr).toContain("wrote check.tar.gz");
+    // The folder has no addon for CUDA.
+    expect(packed.stderr).toContain("without the cuda addon:");
+    spawnSync("tar", ["-xf", "check.tar.gz"], options);
+    expect(existsSync(join(at, "stepsize-check/package/node_modules"))).toBe(false);
+    const args = ["check", "--device", "cpu", "--stage", "bench", "--only", "copy"];
+    const there = spawnSync(join(at, "stepsize-check/stepsize"), args, { ...options, env: {} });
+    expect(there.status, there.stderr).toBe(0);
+    expect(there.stdout).toContain("check of cpu");
+  });
+});
+
 describe("the installation", () => {
   test("succeeds without a compiler, and says what works and what does not", () => {
     const script = join(folder, "scripts/install.mjs");
