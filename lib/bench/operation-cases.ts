@@ -244,7 +244,7 @@ function attention(of: Size): Cases {
       },
     };
   };
-  return { ...kind(of(6, 2), of(64, 16)), ...kind(of(8, 1), of(128, 32)) };
+  return { ...kind(of(6, 2), of(64, 16)), ...kind(of(8, 2), of(128, 32)) };
 }
 
 function losses(of: Size): Cases {

@@ -39,7 +39,7 @@ const sizes = {
   },
   small: {
     resnet18: { batch: 2, side: 32, classes: 10 },
-    olmo36m: { batch: 1, length: 32, vocabulary: 500, shape: { width: 32, layers: 1, heads: 2, hidden: 64 } },
+    olmo36m: { batch: 2, length: 32, vocabulary: 500, shape: { width: 32, layers: 1, heads: 2, hidden: 64 } },
   },
 };
 

@@ -50,6 +50,8 @@ function benchCase(group: string, row: { readonly full: PlannedRow; readonly sma
 }
 
 async function findingOf({ title, measure }: PlannedRow, { device }: CaseContext, rounds: number): Promise<Finding> {
+  // The tensors of this row have other sizes than those of the one before, so cached memory would not be reused.
+  device.trim();
   const stopwatch = new Stopwatch(device);
   try {
     const measured = await measure({ device, stopwatch, rounds, shouldContinue: () => true });
@@ -60,8 +62,6 @@ async function findingOf({ title, measure }: PlannedRow, { device }: CaseContext
     return { message: `not measured: ${messageOf(error)}` };
   } finally {
     stopwatch.dispose();
-    // The tensors of the next row have other sizes, so cached memory would not be reused.
-    device.trim();
   }
 }
 
