@@ -116,6 +116,8 @@ export const families = [
         },
       },
       addSlicesKernel: { element: "output and 4,096 of k", bytes: 4, flops: 1 },
+      padRowsKernel: { element: "input whose rows are not whole chunks", bytes: 8, flops: 0 },
+      unpadRowsKernel: { element: "weight whose channels are not whole chunks", bytes: 8, flops: 0 },
     },
   },
   {

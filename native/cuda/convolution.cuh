@@ -75,16 +75,9 @@ struct ImageWindows {
   using Element = T;
   const T* data;
   WindowShape shape;
-  __host__ int64_t neighbours() const { return shape.channels; }
   // The first channel of a pixel of an image; it may lie outside. Pixels are fewer than 2³¹, elements may be more.
   __device__ const T* pixel(int image, int y, int x) const {
     return data + static_cast<int64_t>((image * shape.height + y) * shape.width + x) * shape.channels;
-  }
-  __device__ const T* element(int line, int k) const {
-    const Window window(shape, line);
-    const Tap tap(shape, k);
-    const int y = window.y + tap.dy, x = window.x + tap.dx;
-    return isInImage(shape, y, x) ? pixel(window.image, y, x) + tap.c : nullptr;
   }
 };
 
@@ -159,14 +152,12 @@ struct PhaseWeights {
   const T* data;
   int kernelHeight, kernelWidth, channels, stride, lastY, lastX;
   Divider outputs, tapsX;
-  __host__ int64_t neighbours() const { return channels; }
   // The weights of all channels in row k.
   __device__ const T* row(int k) const {
     const int place = outputs.quotient(k), output = k - place * outputs.divisor, ty = tapsX.quotient(place);
     const int dy = lastY - ty * stride, dx = lastX - (place - ty * tapsX.divisor) * stride;
     return data + static_cast<int64_t>((output * kernelHeight + dy) * kernelWidth + dx) * channels;
   }
-  __device__ const T* element(int line, int k) const { return row(k) + line; }
 };
 
 template <class T, class Chunks>

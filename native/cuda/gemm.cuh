@@ -13,10 +13,10 @@
 // A tile of 256 × 128 reads 3/256 of an element from the L2 cache per multiply-add, a tile of 128 × 128 reads 1/64.
 // Memory traffic is at least m·k + k·n + m·n elements.
 //
-// The loop over stages has 2.1 to 2.4 instructions per mma for dense operands in tiles of 128 × 128 and more: one mma,
+// The loop over stages has 2.0 to 2.5 instructions per mma for dense operands in tiles of 128 × 128 and more: one mma,
 // a quarter of a load of fragments, and for each 16-byte chunk its copy and the addition to its address. Windows of
-// images take 2.9 to 4.8, small tiles 4 to 10. The scheduler of a warp issues an instruction per cycle, and the tensor
-// core of the warp takes about 6 cycles for an mma.
+// images take 2.9 to 5.8, small tiles 3.9 for dense operands and up to 10 for windows. The scheduler of a warp issues
+// an instruction per cycle, and the tensor core of the warp takes about 6 cycles for an mma.
 #pragma once
 
 #include "../epilogue.h"
@@ -138,9 +138,8 @@ __device__ __forceinline__ void withEpilogue(const Epilogue<T>& finish, int colu
   }
 }
 
-// C = A·B, one block per tile of C and slice of k. If k is cut, the sums go to `slices` and not to C. InChunks says
-// whether A and B can be copied in chunks of 16 bytes.
-template <class A, class B, class C, class Tile, bool InChunks, class Finish>
+// C = A·B, one block per tile of C and slice of k. If `slices` is not null, the sums go there and not to C.
+template <class A, class B, class C, class Tile, class Finish>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     gemmKernel(GemmShape s, A a, B b, C c, float* slices, Finish finish) {
   using Element = typename A::Element;
@@ -154,8 +153,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lineA = warp / Tile::kWarpsB * Tile::kLinesA, lineB = warp % Tile::kWarpsB * Tile::kLinesB;
 
-  StageCopy<A, Tile::kRows, Tile::kThreads, InChunks> copyA(a, row0, s.m, begin);
-  StageCopy<B, Tile::kColumns, Tile::kThreads, InChunks> copyB(b, column0, s.n, begin);
+  StageCopy<A, Tile::kRows, Tile::kThreads> copyA(a, row0, s.m, begin);
+  StageCopy<B, Tile::kColumns, Tile::kThreads> copyB(b, column0, s.n, begin);
   // Copies the stage from k on. Stages beyond the end are zeros, so that nothing depends on their number.
   const auto copyStage = [&](int k, int place) {
     copyA.load(TileA{shared + place}, k, end);

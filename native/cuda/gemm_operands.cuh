@@ -3,13 +3,9 @@
 // along k). It has
 //
 //   bool kAlongLines                    whether neighbours in memory are neighbouring lines, not depths
-//   const Element* data
-//   int64_t neighbours()                how many elements are contiguous; if these are whole 16-byte chunks, they are
-//                                       copied as such
-//   const Element* element(line, k)     null for a zero that is not in memory
 //
 // and a Walk, which gives a thread the addresses of its chunks, stage after stage. What does not change from stage to
-// stage is computed once, when a walk begins.
+// stage is computed once, when a walk begins. Neighbours in memory are whole chunks of 16 bytes.
 //
 //   Walk(operand, first line, number of lines, first k)
 //   void advance(k)                     to the stage from k on, first to the first k
@@ -37,9 +33,7 @@ struct DenseLines {
   static constexpr bool kAlongLines = false;
   using Element = T;
   const T* data;
-  int64_t stride;
-  __device__ const T* element(int line, int k) const { return data + line * stride + k; }
-  __host__ int64_t neighbours() const { return stride; }
+  int64_t stride;  // whole chunks
 };
 
 // An operand with lines and depths exchanged: a matrix that is stored transposed, or windows as columns.
@@ -48,9 +42,6 @@ struct Transposed {
   static constexpr bool kAlongLines = !Operand::kAlongLines;
   using Element = typename Operand::Element;
   Operand operand;
-  const Element* data = operand.data;
-  __host__ int64_t neighbours() const { return operand.neighbours(); }
-  __device__ const Element* element(int line, int k) const { return operand.element(k, line); }
 };
 
 template <class T, class Chunks>
@@ -81,7 +72,7 @@ class Walk<Transposed<DenseLines<T>>, Chunks> {
       : step(Chunks::kDepth * operand.operand.stride) {
 #pragma unroll
     for (int i = 0; i < Chunks::kCopies; i++)
-      from[i] = operand.data + (begin - Chunks::kDepth + Chunks::depth(i)) * operand.operand.stride +
+      from[i] = operand.operand.data + (begin - Chunks::kDepth + Chunks::depth(i)) * operand.operand.stride +
                 Chunks::lineIn(first, count, i);
   }
   __device__ void advance(int) {

@@ -1,6 +1,6 @@
 // Copies the operands of a product (gemm.cuh) from global to shared memory in a ring of stages. A stage is the part of
-// a block's lines that is 64 bytes deep. If the neighbours of both operands come in chunks of 16 bytes, a copy moves
-// one chunk and uses no register. Otherwise elements are gathered one by one, for example for images with 3 channels.
+// a block's lines that is 64 bytes deep. A copy moves a chunk of 16 bytes and uses no register. Operands whose
+// neighbours are not whole chunks, for example images with 3 channels, are padded before the product (padding.cuh).
 #pragma once
 
 #include "gemm_operands.cuh"
@@ -69,16 +69,13 @@ struct ThreadChunks {
   // The line that is read for a copy. Lines outside of the matrix repeat its last ones, because their sums are not
   // stored.
   __device__ static int lineIn(int first, int count, int copy) {
-    return min(first + line(copy), count - (Operand::kAlongLines ? kSize : 1));
+    return min(first + line(copy), Operand::kAlongLines ? (count - 1) / kSize * kSize : count - 1);
   }
 };
 
-// Copies an operand stage by stage, in chunks or element by element.
-template <class Operand, int Lines, int Threads, bool InChunks>
-class StageCopy;
-
+// Copies an operand stage by stage.
 template <class Operand, int Lines, int Threads>
-class StageCopy<Operand, Lines, Threads, true> {
+class StageCopy {
   using Chunks = ThreadChunks<Operand, Lines, Threads>;
   using Tile = StageTile<Operand, Lines>;
   Walk<Operand, Chunks> walk;
@@ -95,35 +92,6 @@ class StageCopy<Operand, Lines, Threads, true> {
       const Source<typename Operand::Element> source = walk.at(i, k);
       copyAsync16(tile.chunk(Chunks::line(i), Chunks::depth(i)), source.from,
                   !(source.inside && Chunks::depth(i) < end - k));
-    }
-  }
-};
-
-template <class Operand, int Lines, int Threads>
-class StageCopy<Operand, Lines, Threads, false> {
-  using Element = typename Operand::Element;
-  using Chunks = ThreadChunks<Operand, Lines, Threads>;
-  using Tile = StageTile<Operand, Lines>;
-  const Operand& operand;
-  int first, count;
-
- public:
-  __device__ StageCopy(const Operand& source, int firstLine, int lineCount, int)
-      : operand(source), first(firstLine), count(lineCount) {}
-
-  __device__ void load(const Tile& tile, int k, int end) {
-#pragma unroll 1
-    for (int i = 0; i < Chunks::kCopies; i++) {
-      Element* to = tile.chunk(Chunks::line(i), Chunks::depth(i));
-      const int line = first + Chunks::line(i), depth = k + Chunks::depth(i);
-#pragma unroll
-      for (int e = 0; e < Chunks::kSize; e++) {
-        const int lineOfElement = line + (Operand::kAlongLines ? e : 0);
-        const int depthOfElement = depth + (Operand::kAlongLines ? 0 : e);
-        const Element* from =
-            lineOfElement < count && depthOfElement < end ? operand.element(lineOfElement, depthOfElement) : nullptr;
-        to[e] = from ? *from : Element{0};
-      }
     }
   }
 };

@@ -1,10 +1,12 @@
 // Launches the kernels of matrix products and convolutions.
 #include <type_traits>
+#include <utility>
 
 #include "convolution.cuh"
 #include "gemm.cuh"
 #include "gemm_tiles.h"
 #include "launch_support.h"
+#include "padding.cuh"
 
 namespace stepsize::cuda {
 
@@ -13,18 +15,18 @@ namespace {
 // Launches the product with this tile. If k is cut, the kernel writes float32 slices, which are then added in order.
 // The epilogue of linear layers, whose operands both have contiguous lines, can be part of the product. For other
 // operands it is applied as slices are added, even if there is only one, so that it is not compiled for each of them.
-template <class Tile, bool InChunks, class A, class B, class C, class Finish>
+template <class Tile, class A, class B, class C, class Finish>
 void gemmInTiles(CudaDevice& device, const GemmShape& shape, int64_t slices, const A& a, const B& b, const C& c,
                  const Finish& finish) {
   const int64_t tiles = tilesOf(shape.m, shape.n, Tile::kRows, Tile::kColumns);
   const dim3 grid(static_cast<unsigned>(index(tiles, "tiles")), static_cast<unsigned>(slices), 1);
   const auto multiply = [&](float* sums, const auto& last) {
     using Last = std::decay_t<decltype(last)>;
-    launchWithShared(device, gemmKernel<A, B, C, Tile, InChunks, Last>, grid, Tile::kThreads, Tile::kSharedBytes,
+    launchWithShared(device, gemmKernel<A, B, C, Tile, Last>, grid, Tile::kThreads, Tile::kSharedBytes,
                      Tile::kSharedBytes, shape, a, b, c, sums, last);
   };
   constexpr bool isPlain = std::is_same_v<Finish, NoEpilogue>;
-  if constexpr (isPlain || (InChunks && !A::kAlongLines && !B::kAlongLines))
+  if constexpr (isPlain || (!A::kAlongLines && !B::kAlongLines))
     if (slices == 1) return multiply(nullptr, finish);
   const int64_t elements = int64_t{shape.m} * shape.n;
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(slices * elements) * sizeof(float));
@@ -47,19 +49,13 @@ constexpr TileSize sizeOf() {
   return {Tile::kRows, Tile::kColumns, sizeof(T) == 2 ? ofTensorCores : area >= 128 * 128 ? 1 : 0.9};
 }
 
-template <bool InChunks, class A, class B, class C, class Finish, class... Tile>
+template <class A, class B, class C, class Finish, class... Tile>
 void gemmInFastest(CudaDevice& device, const GemmShape& shape, int64_t slices, const A& a, const B& b, const C& c,
                    const Finish& finish, Tiles<Tile...>) {
   constexpr TileSize sizes[] = {sizeOf<typename A::Element, Tile>()...};
   int left = fastestTile(shape.m, shape.n, slices, sizes);
   // Calls the one whose turn it is.
-  (void)((left-- == 0 && (gemmInTiles<Tile, InChunks>(device, shape, slices, a, b, c, finish), true)) || ...);
-}
-
-// Whether an operand can be read in chunks of 16 bytes.
-template <class Operand>
-bool isInChunks(const Operand& operand) {
-  return operand.neighbours() % kChunk<typename Operand::Element> == 0 && beginsChunk(operand.data);
+  (void)((left-- == 0 && (gemmInTiles<Tile>(device, shape, slices, a, b, c, finish), true)) || ...);
 }
 
 // The tiles of products whose C is about as high as wide, or higher, and of those with a long row for each of a few
@@ -69,14 +65,12 @@ struct TilesOf {
   using Product = cuda::Product<T>;
   using Any = Tiles<typename Product::LargeTile, typename Product::TallTile, typename Product::SmallTile>;
   using Wide = Tiles<typename Product::LargeTile, typename Product::SmallTile>;
-  using Gathered = Any;
 };
 template <>
 struct TilesOf<BFloat16> {
   using Product = cuda::Product<BFloat16>;
   using Any = Tiles<Product::HugeTile, Product::LargeTile, Product::TallTile, Product::SmallTile>;
   using Wide = Tiles<Product::LargeTile, Product::WideTile, Product::SmallTile>;
-  using Gathered = Tiles<Product::LargeTile, Product::TallTile, Product::SmallTile>;
 };
 
 template <class A, class B, class C, class Finish = NoEpilogue,
@@ -87,11 +81,34 @@ void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const
   const Slices slices(m, n, k);
   const GemmShape shape{index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
                         static_cast<int>(slices.length)};
-  if (isInChunks(a) && isInChunks(b))
-    gemmInFastest<true>(device, shape, slices.count, a, b, c, finish, choice);
-  else
-    gemmInFastest<false>(device, shape, slices.count, a, b, c, finish,
-                         typename TilesOf<typename A::Element>::Gathered{});
+  gemmInFastest(device, shape, slices.count, a, b, c, finish, choice);
+}
+
+// A matrix whose rows are whole chunks of 16 bytes, in its own memory or as a padded copy.
+template <class T>
+struct ChunkRows {
+  const T* data;
+  int64_t stride;
+  DeviceMemory copy;
+};
+
+// A matrix as whole chunks. With more padded rows than rows, the rest are zeros.
+template <class T>
+ChunkRows<T> inChunks(CudaDevice& device, const T* data, int64_t rows, int64_t columns, int64_t paddedRows) {
+  if (columns % kChunk<T> == 0 && beginsChunk(data) && paddedRows == rows) return {data, columns, {}};
+  const int64_t length = paddedLength<T>(columns);
+  if (paddedRows * columns == 0) return {data, length, {}};
+  const Divider chunks(static_cast<int>(length / kChunk<T>));
+  index(paddedRows * chunks.divisor, "16-byte parts of an operand");
+  DeviceMemory copy = device.scratch(static_cast<size_t>(paddedRows * length) * sizeof(T));
+  auto* to = static_cast<T*>(copy.get());
+  launch(padRowsKernel<T>, blocksFor(device, paddedRows * chunks.divisor, kPaddingThreads), kPaddingThreads, 0,
+         device.stream(), to, data, index(rows, "rows"), index(columns, "columns"), index(paddedRows, "rows"), chunks);
+  return {to, length, std::move(copy)};
+}
+template <class T>
+ChunkRows<T> inChunks(CudaDevice& device, const T* data, int64_t rows, int64_t columns) {
+  return inChunks(device, data, rows, columns, rows);
 }
 
 template <class T>
@@ -108,6 +125,10 @@ void matmul(CudaDevice& device, const Record& record) {
   const bool transposeA = integer(record, attribute::matmul::transposeA) != 0;
   const bool transposeB = integer(record, attribute::matmul::transposeB) != 0;
   const int64_t m = out.shape[0], n = out.shape[1], k = a.shape[transposeA ? 0 : 1];
+  if (m == 0 || n == 0) return;
+  const ChunkRows<T> ofA = inChunks(device, a.as<const T>(), a.shape[0], a.shape[1]);
+  const ChunkRows<T> ofB = inChunks(device, b.as<const T>(), b.shape[0], b.shape[1]);
+  const DenseLines<T> linesA{ofA.data, ofA.stride}, linesB{ofB.data, ofB.stride};
   const DenseResult<T> c{out.as<T>(), index(n, "columns")};
   const Epilogue<T> finish = epilogueOf<T>(record);
   const bool isPlain = !finish.bias && !finish.residual && finish.activate.kind == Activation::none;
@@ -119,14 +140,14 @@ void matmul(CudaDevice& device, const Record& record) {
   };
   const auto withA = [&](const auto& rows) {
     if (transposeB)
-      multiply(rows, DenseLines<T>{b.as<T>(), k});
+      multiply(rows, linesB);
     else
-      multiply(rows, Transposed<DenseLines<T>>{{b.as<T>(), n}});
+      multiply(rows, Transposed<DenseLines<T>>{linesB});
   };
   if (transposeA)
-    withA(Transposed<DenseLines<T>>{{a.as<T>(), m}});
+    withA(Transposed<DenseLines<T>>{linesA});
   else
-    withA(DenseLines<T>{a.as<T>(), k});
+    withA(linesA);
 }
 
 // A size of images or of a kernel.
@@ -134,23 +155,32 @@ int size(int64_t value) { return index(value, "in a dimension of images"); }
 
 int64_t pixels(const Shape& images) { return images.product(0, 3); }
 
+// Pixels with whole chunks of channels.
+template <class T>
+ChunkRows<T> pixelsInChunks(CudaDevice& device, const TensorView& images) {
+  index(pixels(images.shape), "pixels");
+  return inChunks(device, images.as<const T>(), pixels(images.shape), images.shape[3]);
+}
+
 // The windows of a convolution, one for each position of its result.
 template <class T>
-ImageWindows<T> windowsOf(const Record& record, const TensorView& images, const Shape& out, int64_t kernelWidth) {
+ImageWindows<T> windowsOf(const Record& record, const ChunkRows<T>& images, const Shape& x, const Shape& out,
+                          int64_t kernelWidth) {
   const int stride = size(integer(record, attribute::conv2d::stride));
   const int padding = size(integer(record, attribute::conv2d::padding));
-  const Shape& x = images.shape;
-  index(pixels(x), "pixels");
-  return {images.as<T>(), WindowShape(size(x[1]), size(x[2]), size(x[3]), size(out[1]), size(out[2]), stride, -padding,
-                                      -padding, size(kernelWidth))};
+  return {images.data, WindowShape(size(x[1]), size(x[2]), size(images.stride), size(out[1]), size(out[2]), stride,
+                                   -padding, -padding, size(kernelWidth))};
 }
 
 template <class T>
 void conv2d(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
-  const int64_t k = w.shape.product(1, 4);
-  gemm(device, pixels(out.shape), out.shape[3], k, windowsOf<T>(record, x, out.shape, w.shape[2]),
-       DenseLines<T>{w.as<T>(), k}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
+  const int64_t taps = w.shape[1] * w.shape[2];
+  const ChunkRows<T> images = pixelsInChunks<T>(device, x);
+  const ChunkRows<T> weights = inChunks(device, w.as<const T>(), w.shape[0] * taps, w.shape[3]);
+  const int64_t k = taps * images.stride;
+  gemm(device, pixels(out.shape), out.shape[3], k, windowsOf(record, images, x.shape, out.shape, w.shape[2]),
+       DenseLines<T>{weights.data, k}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
 }
 
 template <class T>
@@ -159,22 +189,24 @@ void conv2dInputGradient(CudaDevice& device, const Record& record) {
   const int stride = size(integer(record, attribute::conv2d::stride));
   const int padding = size(integer(record, attribute::conv2d::padding));
   const int height = size(out.shape[1]), width = size(out.shape[2]), channels = size(out.shape[3]);
-  const int kernelHeight = size(w.shape[1]), kernelWidth = size(w.shape[2]), outputs = size(w.shape[0]);
+  const int kernelHeight = size(w.shape[1]), kernelWidth = size(w.shape[2]);
   index(pixels(out.shape), "pixels");
-  index(pixels(g.shape), "pixels");
+  const ChunkRows<T> gradients = pixelsInChunks<T>(device, g);
+  // Outputs that were added have weights of zero.
+  const int outputs = size(gradients.stride);
+  const int64_t taps = w.shape[1] * w.shape[2];
+  const ChunkRows<T> weights = inChunks(device, w.as<const T>(), w.shape[0] * taps, w.shape[3], outputs * taps);
   // Phases beyond the size of the image have no pixels.
   for (int phaseY = 0; phaseY < std::min(stride, height); phaseY++)
     for (int phaseX = 0; phaseX < std::min(stride, width); phaseX++) {
       const Phase y(phaseY, height, kernelHeight, stride, padding), x(phaseX, width, kernelWidth, stride, padding);
-      // A phase without taps has a k of 0, and nothing divides by its sizes.
-      const int tapsX = std::max(1, x.taps);
-      const ImageWindows<T> windows{g.as<T>(), WindowShape(size(g.shape[1]), size(g.shape[2]), outputs, y.length,
-                                                           x.length, 1, y.origin, x.origin, tapsX)};
-      const PhaseWeights<T> weights{w.as<T>(), kernelHeight, kernelWidth,      channels,      stride,
-                                    y.lastTap, x.lastTap,    Divider(outputs), Divider(tapsX)};
+      const ImageWindows<T> windows{gradients.data, WindowShape(size(g.shape[1]), size(g.shape[2]), outputs, y.length,
+                                                                x.length, 1, y.origin, x.origin, x.taps)};
+      const PhaseWeights<T> ofPhase{weights.data, kernelHeight, kernelWidth,      size(weights.stride), stride,
+                                    y.lastTap,    x.lastTap,    Divider(outputs), Divider(x.taps)};
       const PhasePixels<T> c{out.as<T>(),       height,           width, channels, stride, phaseY, phaseX,
                              Divider(y.length), Divider(x.length)};
-      gemm(device, out.shape[0] * y.length * x.length, channels, int64_t{y.taps} * x.taps * outputs, windows, weights,
+      gemm(device, out.shape[0] * y.length * x.length, channels, int64_t{y.taps} * x.taps * outputs, windows, ofPhase,
            c);
     }
 }
@@ -182,10 +214,21 @@ void conv2dInputGradient(CudaDevice& device, const Record& record) {
 template <class T>
 void conv2dWeightGradient(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
-  const int64_t outputs = out.shape[0], k = out.shape.product(1, 4);
-  gemm(device, outputs, k, pixels(g.shape), Transposed<DenseLines<T>>{{g.as<T>(), outputs}},
-       Transposed<ImageWindows<T>>{windowsOf<T>(record, x, g.shape, out.shape[2])},
-       DenseResult<T>{out.as<T>(), index(k, "columns")}, NoEpilogue{}, typename TilesOf<T>::Wide{});
+  const int64_t outputs = out.shape[0], taps = out.shape[1] * out.shape[2], channels = out.shape[3];
+  if (out.elements() == 0) return;
+  const ChunkRows<T> images = pixelsInChunks<T>(device, x), gradients = pixelsInChunks<T>(device, g);
+  const int64_t n = taps * images.stride;
+  const bool isPadded = images.stride != channels;
+  DeviceMemory padded;
+  if (isPadded) padded = device.scratch(static_cast<size_t>(outputs * n) * sizeof(T));
+  auto* const c = isPadded ? static_cast<T*>(padded.get()) : out.as<T>();
+  gemm(device, outputs, n, pixels(g.shape), Transposed<DenseLines<T>>{{gradients.data, gradients.stride}},
+       Transposed<ImageWindows<T>>{windowsOf(record, images, x.shape, g.shape, out.shape[2])},
+       DenseResult<T>{c, index(n, "columns")}, NoEpilogue{}, typename TilesOf<T>::Wide{});
+  if (!isPadded) return;
+  const int64_t elements = index(out.elements(), "weights");
+  launch(unpadRowsKernel<T>, blocksFor(device, elements, kPaddingThreads * kChunk<T>), kPaddingThreads, 0,
+         device.stream(), out.as<T>(), c, elements, Divider(size(channels)), size(images.stride));
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// Tests matrix products in float32 and in bfloat16 on tensor cores: all tile sizes, every layout, copies of 16 bytes
-// and of single elements, epilogues, slices of k, windows of images, and the choice of tiles.
+// Tests matrix products in float32 and in bfloat16 on tensor cores: all tile sizes, every layout, padded operands,
+// epilogues, slices of k, windows of images, and the choice of tiles.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/gemm.cuh"
 
 #include "../../native/cuda/convolution.cuh"
 #include "../../native/cuda/gemm_tiles.h"
+#include "../../native/cuda/padding.cuh"
 #include "close_numbers.h"
 
 namespace {
@@ -13,21 +14,36 @@ using namespace stepsize;
 using namespace stepsize::cuda;
 
 // If k is longer than a slice, the sums of each slice are stored at `slices`.
-template <class Tile, bool InChunks, class A, class B, class C, class Finish = NoEpilogue>
+template <class Tile, class A, class B, class C, class Finish = NoEpilogue>
 void multiply(const A& a, const B& b, const C& c, GemmShape shape, float* slices = nullptr, const Finish& finish = {}) {
   const auto count = static_cast<unsigned>(shape.k > 0 ? (shape.k + shape.slice - 1) / shape.slice : 1);
   const auto tiles = static_cast<unsigned>(tilesOf(shape.m, shape.n, Tile::kRows, Tile::kColumns));
-  const auto kernel = gemmKernel<A, B, C, Tile, InChunks, Finish>;
+  const auto kernel = gemmKernel<A, B, C, Tile, Finish>;
   emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), Tile::kSharedBytes);
   launch(kernel, dim3(tiles, count, 1), Tile::kThreads, Tile::kSharedBytes, nullptr, shape, a, b, c, slices, finish);
 }
 
-// Multiplies a, stored as [m,k] or [k,m], by b, stored as [n,k] or [k,n].
-template <class T, class Tile, bool InChunks = true>
+// Rows of whole chunks with the values of shorter rows, followed by rows of zeros.
+template <class T>
+std::vector<T> padded(const std::vector<T>& values, int rows, int columns, int paddedRows) {
+  const auto length = static_cast<int>(paddedLength<T>(columns));
+  Buffer<T> from(values), to(static_cast<size_t>(paddedRows * length));
+  launch(padRowsKernel<T>, 2, kPaddingThreads, 0, nullptr, to.data(), from.data(), rows, columns, paddedRows,
+         Divider(length / kChunk<T>));
+  return {to.data(), to.data() + to.size()};
+}
+template <class T>
+std::vector<T> padded(const std::vector<T>& values, int rows, int columns) {
+  return padded(values, rows, columns, rows);
+}
+
+// Multiplies a, stored as [m,k] or [k,m], by b, stored as [n,k] or [k,n]. Rows are padded to whole chunks.
+template <class T, class Tile>
 void expectProducts(int m, int n, int k) {
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 10),
                        b = numbersOf<T>(static_cast<size_t>(k * n), 11);
-  Buffer<T> left(a), right(b);
+  Buffer<T> rowsByK(padded(a, m, k)), depthsByM(padded(a, k, m)), columnsByK(padded(b, n, k)),
+      depthsByN(padded(b, k, n));
   const GemmShape shape{m, n, k, k};
   const auto expectSums = [&](Buffer<float>& c, bool transposedA, bool transposedB) {
     expectAll(c, "the product", [&](size_t at) {
@@ -41,17 +57,18 @@ void expectProducts(int m, int n, int k) {
   };
   using Lines = DenseLines<T>;
   using Depths = Transposed<Lines>;
-  const Lines rowsOfA{left.data(), k}, columnsOfB{right.data(), k};
-  const Depths transposedA{{left.data(), m}}, rowsOfB{{right.data(), n}};
+  const auto length = [](int columns) { return paddedLength<T>(columns); };
+  const Lines rowsOfA{rowsByK.data(), length(k)}, columnsOfB{columnsByK.data(), length(k)};
+  const Depths transposedA{{depthsByM.data(), length(m)}}, rowsOfB{{depthsByN.data(), length(n)}};
   Buffer<float> c(static_cast<size_t>(m * n));
   const DenseResult<float> result{c.data(), n};
-  multiply<Tile, InChunks>(rowsOfA, columnsOfB, result, shape);
+  multiply<Tile>(rowsOfA, columnsOfB, result, shape);
   expectSums(c, false, true);
-  multiply<Tile, InChunks>(rowsOfA, rowsOfB, result, shape);
+  multiply<Tile>(rowsOfA, rowsOfB, result, shape);
   expectSums(c, false, false);
-  multiply<Tile, InChunks>(transposedA, rowsOfB, result, shape);
+  multiply<Tile>(transposedA, rowsOfB, result, shape);
   expectSums(c, true, false);
-  multiply<Tile, InChunks>(transposedA, columnsOfB, result, shape);
+  multiply<Tile>(transposedA, columnsOfB, result, shape);
   expectSums(c, true, true);
 }
 
@@ -80,12 +97,43 @@ STEPSIZE_TEST(multipliesFewerStagesThanTheRingHas) {
 // The sums have more stages than one accumulator adds.
 STEPSIZE_TEST(multipliesDeepProducts) {
   expectProducts<float, Fma::SmallTile>(20, 68, 1220);
-  expectProducts<float, Fma::SmallTile, false>(3, 2, 1100);
+  expectProducts<float, Fma::SmallTile>(3, 2, 1100);
 }
-STEPSIZE_TEST(multipliesElementByElement) {
-  expectProducts<float, Fma::SmallTile, false>(67, 5, 35);
-  expectProducts<BFloat16, TensorCores::SmallTile, false>(67, 5, 35);
-  expectProducts<BFloat16, TensorCores::TallTile, false>(67, 5, 163);
+STEPSIZE_TEST(multipliesPaddedRows) {
+  expectProducts<float, Fma::SmallTile>(67, 5, 35);
+  expectProducts<BFloat16, TensorCores::SmallTile>(67, 5, 35);
+  expectProducts<BFloat16, TensorCores::TallTile>(67, 9, 163);
+  expectProducts<BFloat16, TensorCores::SmallTile>(1, 1, 1);
+}
+
+// Rows of each length from 1 to more than two chunks.
+template <class T>
+void expectPadding() {
+  constexpr int rows = 5, paddedRows = 7;
+  for (int columns = 1; columns <= 2 * kChunk<T> + 1; columns++) {
+    const auto length = static_cast<int>(paddedLength<T>(columns));
+    const std::vector<T> values = numbersOf<T>(static_cast<size_t>(rows * columns), 22);
+    Buffer<T> from(values), to(static_cast<size_t>(paddedRows * length));
+    launch(padRowsKernel<T>, 2, kPaddingThreads, 0, nullptr, to.data(), from.data(), rows, columns, paddedRows,
+           Divider(length / kChunk<T>));
+    for (int at = 0; at < paddedRows * length; at++) {
+      const int row = at / length, column = at % length;
+      const bool isInside = row < rows && column < columns;
+      const float expected = isInside ? toFloat(values[static_cast<size_t>(row * columns + column)]) : 0.0f;
+      STEPSIZE_EXPECT(toFloat(to[static_cast<size_t>(at)]) == expected);
+    }
+    // An offset makes the target misaligned.
+    for (const size_t offset : {size_t{0}, size_t{1}}) {
+      Buffer<T> back(values.size(), offset);
+      launch(unpadRowsKernel<T>, 2, kPaddingThreads, 0, nullptr, back.data(), to.data(), int64_t{rows} * columns,
+             Divider(columns), length);
+      for (size_t at = 0; at < values.size(); at++) STEPSIZE_EXPECT(toFloat(back[at]) == toFloat(values[at]));
+    }
+  }
+}
+STEPSIZE_TEST(padsRowsToWholeChunks) {
+  expectPadding<float>();
+  expectPadding<BFloat16>();
 }
 
 // All tiles add the terms of a sum in the same order.
@@ -101,8 +149,7 @@ void expectSameBits() {
     results.emplace_back(c.data(), c.data() + count);
   };
   const DenseLines<T> a{left.data(), k}, b{right.data(), k};
-  (add([&](const DenseResult<float>& c) { multiply<Tile, true>(a, b, c, {m, n, k, k}); }), ...);
-  (add([&](const DenseResult<float>& c) { multiply<Tile, false>(a, b, c, {m, n, k, k}); }), ...);
+  (add([&](const DenseResult<float>& c) { multiply<Tile>(a, b, c, {m, n, k, k}); }), ...);
   for (const std::vector<float>& result : results)
     STEPSIZE_EXPECT(memcmp(result.data(), results[0].data(), count * sizeof(float)) == 0);
 }
@@ -134,7 +181,7 @@ void expectEpilogues(int m, int n) {
     for (int parts = 0; parts < 4; parts++) {
       const bool biased = parts % 2 != 0, hasResidual = parts / 2 != 0;
       const auto activation = static_cast<Activation>(kind);
-      multiply<Tile, true>(
+      multiply<Tile>(
           DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, DenseResult<float>{c.data(), n}, {m, n, k, k},
           nullptr,
           Epilogue<T>{biased ? summands.data() : nullptr, hasResidual ? others.data() : nullptr, {activation}});
@@ -153,7 +200,7 @@ STEPSIZE_TEST(appliesEpilogues) {
 }
 
 // Adds the slices' sums and applies the epilogue: a bias, an activation and a residual.
-template <class T, bool InChunks = true>
+template <class T>
 void expectSlices(int m, int n) {
   constexpr int k = 160, slice = 64;
   const auto count = static_cast<size_t>(m * n), columns = static_cast<size_t>(n);
@@ -162,8 +209,8 @@ void expectSlices(int m, int n) {
   Buffer<T> left(a), right(b);
   Buffer<float> summands(bias), others(residual), slices(3 * count), c(count);
   const DenseResult<float> result{c.data(), n};
-  multiply<typename Product<T>::SmallTile, InChunks>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k},
-                                                     result, {m, n, k, slice}, slices.data());
+  multiply<typename Product<T>::SmallTile>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, result,
+                                           {m, n, k, slice}, slices.data());
   using Finish = Epilogue<float>;
   launch(addSlicesKernel<DenseResult<float>, Finish>, 2, kFoursThreads, 0, nullptr, slices.data(), result, m, n,
          Divider((n + 3) / 4), 3, Finish{summands.data(), others.data(), {Activation::relu}});
@@ -176,7 +223,6 @@ void expectSlices(int m, int n) {
 STEPSIZE_TEST(multipliesInSlices) {
   expectSlices<float>(24, 16);
   expectSlices<BFloat16>(24, 16);
-  expectSlices<BFloat16, false>(24, 16);
   // The rows end within a group of four.
   expectSlices<float>(23, 7);
 }
@@ -201,7 +247,7 @@ struct Sizes {
 
 // A convolution and its gradients. The result and the gradient of the weights read windows of images, the gradient of
 // the images one set of windows and weights for each phase.
-template <class T, bool InChunks, class Tile = typename Product<T>::SmallTile>
+template <class T, class Tile = typename Product<T>::SmallTile>
 void expectConvolution(const Sizes& s) {
   const int window = s.window(), pixels = s.pixels();
   const auto imageElements = static_cast<size_t>(Sizes::kImages * Sizes::kHeight * Sizes::kWidth * s.channels);
@@ -214,17 +260,16 @@ void expectConvolution(const Sizes& s) {
   const ImageWindows<T> windows{
       ofImages.data(), WindowShape(Sizes::kHeight, Sizes::kWidth, s.channels, s.outHeight(), s.outWidth(), s.stride,
                                    -s.padding, -s.padding, s.kernelWidth)};
-  multiply<Tile, InChunks>(windows, DenseLines<T>{weights.data(), window}, DenseResult<float>{out.data(), s.outputs},
-                           {pixels, s.outputs, window, window});
-  multiply<Tile, InChunks>(Transposed<DenseLines<T>>{{gradients.data(), s.outputs}},
-                           Transposed<ImageWindows<T>>{windows}, DenseResult<float>{ofWeights.data(), window},
-                           {s.outputs, window, pixels, pixels});
+  multiply<Tile>(windows, DenseLines<T>{weights.data(), window}, DenseResult<float>{out.data(), s.outputs},
+                 {pixels, s.outputs, window, window});
+  multiply<Tile>(Transposed<DenseLines<T>>{{gradients.data(), s.outputs}}, Transposed<ImageWindows<T>>{windows},
+                 DenseResult<float>{ofWeights.data(), window}, {s.outputs, window, pixels, pixels});
   for (int phaseY = 0; phaseY < std::min(s.stride, Sizes::kHeight); phaseY++)
     for (int phaseX = 0; phaseX < std::min(s.stride, Sizes::kWidth); phaseX++) {
       const Phase ofY(phaseY, Sizes::kHeight, s.kernelHeight, s.stride, s.padding);
       const Phase ofX(phaseX, Sizes::kWidth, s.kernelWidth, s.stride, s.padding);
       const int k = ofY.taps * ofX.taps * s.outputs;
-      multiply<Tile, InChunks>(
+      multiply<Tile>(
           ImageWindows<T>{gradients.data(), WindowShape(s.outHeight(), s.outWidth(), s.outputs, ofY.length, ofX.length,
                                                         1, ofY.origin, ofX.origin, std::max(1, ofX.taps))},
           PhaseWeights<T>{weights.data(), s.kernelHeight, s.kernelWidth, s.channels, s.stride, ofY.lastTap, ofX.lastTap,
@@ -253,27 +298,21 @@ void expectConvolution(const Sizes& s) {
 }
 
 STEPSIZE_TEST(convolvesInChunks) {
-  expectConvolution<float, true>({4, 8, 3, 3, 1, 1});
-  expectConvolution<float, true>({4, 16, 3, 3, 2, 1});
-  expectConvolution<BFloat16, true>({8, 16, 3, 3, 2, 1});
-  expectConvolution<BFloat16, true>({8, 8, 4, 3, 3, 2});
+  expectConvolution<float>({4, 8, 3, 3, 1, 1});
+  expectConvolution<float>({4, 16, 3, 3, 2, 1});
+  expectConvolution<BFloat16>({8, 16, 3, 3, 2, 1});
+  expectConvolution<BFloat16>({8, 8, 4, 3, 3, 2});
   // Some phases have no taps.
-  expectConvolution<BFloat16, true>({8, 8, 1, 1, 2, 0});
-  expectConvolution<BFloat16, true>({8, 8, 2, 1, 3, 0});
+  expectConvolution<BFloat16>({8, 8, 1, 1, 2, 0});
+  expectConvolution<BFloat16>({8, 8, 2, 1, 3, 0});
   // More phases than rows.
-  expectConvolution<BFloat16, true>({8, 8, 5, 5, 8, 4});
+  expectConvolution<BFloat16>({8, 8, 5, 5, 8, 4});
 }
 STEPSIZE_TEST(convolvesInOtherTiles) {
-  expectConvolution<BFloat16, true, TensorCores::TallTile>({8, 8, 3, 3, 1, 1});
-  expectConvolution<BFloat16, true, TensorCores::WideTile>({40, 8, 3, 3, 1, 1});
-  expectConvolution<BFloat16, true, TensorCores::HugeTile>({8, 16, 3, 3, 1, 1});
+  expectConvolution<BFloat16, TensorCores::TallTile>({8, 8, 3, 3, 1, 1});
+  expectConvolution<BFloat16, TensorCores::WideTile>({40, 8, 3, 3, 1, 1});
+  expectConvolution<BFloat16, TensorCores::HugeTile>({8, 16, 3, 3, 1, 1});
 }
-STEPSIZE_TEST(convolvesElementByElement) {
-  expectConvolution<float, false>({3, 5, 3, 3, 2, 1});
-  expectConvolution<BFloat16, false>({3, 6, 3, 3, 1, 1});
-  expectConvolution<BFloat16, false>({3, 5, 4, 5, 3, 2});
-}
-
 STEPSIZE_TEST(dividesByNumbersThatAreKnownBefore) {
   const int largest = 2147483647;
   std::vector<int> divisors, dividends{0, 1, largest - 1, largest};

@@ -134,10 +134,11 @@ const conv2d = fc
     n: fc.constantFrom(0, 1, 2),
     height: fc.integer({ min: 1, max: 7 }),
     width: fc.integer({ min: 1, max: 7 }),
-    channels: fc.constantFrom(0, 1, 2, 3, 5),
-    outputs: fc.constantFrom(0, 1, 2, 3, 9),
-    kernelHeight: fc.integer({ min: 1, max: 5 }),
-    kernelWidth: fc.integer({ min: 1, max: 5 }),
+    // CUDA copies four or eight channels at once, and pads others.
+    channels: fc.constantFrom(0, 1, 2, 3, 5, 8),
+    outputs: fc.constantFrom(0, 1, 2, 3, 8, 9),
+    kernelHeight: fc.integer({ min: 1, max: 7 }),
+    kernelWidth: fc.integer({ min: 1, max: 7 }),
     stride: fc.integer({ min: 1, max: 6 }),
     padding: fc.integer({ min: 0, max: 4 }),
   })
