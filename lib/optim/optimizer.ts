@@ -1,10 +1,9 @@
-import { expectState } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
-import { itemAt, valueAt } from "../lookup.js";
+import { itemAt } from "../lookup.js";
 import type { Device, TypedArray } from "../native/index.js";
 import { expectOptions, optionNames } from "../options.js";
 import { claim, strangerBeside } from "../tensor/claims.js";
-import { copy, noGrad, Tensor, type TorchLayout, tensor, tidy } from "../tensor/index.js";
+import { noGrad, Tensor, tidy } from "../tensor/index.js";
 import { type Hyper, HyperRows } from "./hyper-rows.js";
 import {
   type LearningRate,
@@ -24,11 +23,11 @@ import {
   resolveGroups,
   validateParameters,
 } from "./parameters.js";
+import { SavedState, type TorchStateSource } from "./saved-state.js";
 import {
   type Described,
   OptimizerState,
   type OptimizerStats,
-  placesOf,
   type Slot,
   StateLayout,
   type StatePlaces,
@@ -36,7 +35,7 @@ import {
   StepLists,
   slotsOf,
 } from "./state.js";
-import { fromTorch, stepsMade, type TorchMoments, torchMoments, torchPlaces, toTorch } from "./torch.js";
+import type { TorchMoments } from "./torch.js";
 
 /** Options of a single step. They replace those of the optimizer. */
 export interface StepOverrides extends Pick<StepOptions, "gradientScale"> {
@@ -45,19 +44,6 @@ export interface StepOverrides extends Pick<StepOptions, "gradientScale"> {
    * reduction `"sum"`. If it is 0, because no label counted, the step's gradient is zero. Default: no divisor.
    */
   readonly totalWeight?: Tensor | undefined;
-}
-
-/** @internal A source of a PyTorch optimizer's state, such as a file. See `Optimizer.fillTorchState`. */
-export interface TorchStateSource {
-  readonly read: (name: string) => Promise<number>;
-  readonly fill: (name: string, to: Tensor, layout: TorchLayout) => Promise<void>;
-  readonly ready: () => Promise<void>;
-}
-
-/** The counters of an optimizer, and the number of updates of each parameter. */
-interface OwnCounts {
-  readonly counters: Float64Array;
-  readonly updates: Int32Array;
 }
 
 const overrideNames = optionNames<StepOverrides>({ gradientScale: true, totalWeight: true });
@@ -95,6 +81,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   readonly #optimizerState: OptimizerState;
   readonly #lists: StepLists;
   readonly #count: StepCount;
+  readonly #saved: SavedState;
 
   protected constructor(
     given: GivenParameters<Options>,
@@ -130,6 +117,16 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     const { dtype } = factsOf(itemAt(parameters, 0));
     this.#optimizerState = new OptimizerState(this.#device, dtype, stepOptions, () => this.momentNames);
     this.#lists = new StepLists(this.#device, this.#optimizerState);
+    this.#saved = new SavedState({
+      device: this.#device,
+      slots: this.#slots,
+      layout: this.#layout,
+      state: this.#state,
+      updates: this.#updates,
+      optimizerState: this.#optimizerState,
+      count: this.#count,
+      firstRates: () => this.groups.map(({ options }) => learningRateAt(options.lr, 0)),
+    });
   }
 
   /** Checks the options of a group. Throws `invalid-argument` if one is out of range. */
@@ -334,14 +331,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * The tensors are those of the optimizer, not copies.
    */
   stateDict(): Map<string, Tensor> {
-    const state = new Map<string, Tensor>([
-      ["state", this.#state],
-      ["updates", this.#updates],
-    ]);
-    const { names } = this.#optimizerState;
-    for (const { key, tensors } of this.#slots)
-      for (const [i, tensor] of tensors.entries()) state.set(`${key}.${names[i]}`, tensor);
-    return state;
+    return this.#saved.tensors();
   }
 
   /**
@@ -358,36 +348,10 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>): Promise<void> {
     try {
-      return this.#load(state);
+      return this.#saved.load(state);
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  #load(state: ReadonlyMap<string, Tensor>): Promise<void> {
-    expectState("state", state);
-    const { expected, unused } = this.checkStateDict(state);
-    const counters = valueAt(state, "state");
-    this.#prepareLoad(state, unused);
-    noGrad(() => {
-      for (const [name, tensor] of state) copy(valueAt(expected, name).tensor(), tensor);
-      for (const slot of unused) this.#optimizerState.reset(slot);
-    });
-    this.#optimizerState.markCurrent();
-    const counted = this.#count.load(counters);
-    // A caller that does not await the promise must not cause an unhandled rejection.
-    counted.catch(() => {});
-    return counted;
-  }
-
-  /** Allocates the optimizer state of all parameters that the loaded state contains. */
-  #prepareLoad(state: ReadonlyMap<string, Described>, unused: readonly Slot[]): void {
-    noGrad(() => this.#optimizerState.allocate(this.#slots.filter((slot) => !unused.includes(slot))));
-    // A state without `updates` comes from an earlier version, which had one count for all parameters.
-    if (!state.has("updates"))
-      this.#updates.write(
-        Int32Array.from(this.#slots, (slot) => (unused.includes(slot) ? 0 : this.#device.stepLayout.asManyAsAll)),
-      );
   }
 
   /**
@@ -405,15 +369,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * state does not have. Nothing has changed then.
    */
   async loadTorchState(state: ReadonlyMap<string, Tensor>, steps?: number): Promise<void> {
-    expectState("state", state);
-    if (steps !== undefined && typeof steps !== "number") invalidArgument("steps", "a number of steps", steps);
-    this.#expectNoMasters("loadTorchState");
-    const { tensors, steps: counts } = await fromTorch(state, this.#slots, this.#optimizerState);
-    try {
-      this.#loadTranslated(tensors, this.#countsOf(tensors, steps, counts));
-    } finally {
-      for (const one of tensors.values()) one.dispose();
-    }
+    await this.#saved.loadTorch(state, steps);
   }
 
   /**
@@ -426,48 +382,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
    * @throws StepsizeError `unsupported` for parameters with float32 master weights, which PyTorch's state does not have
    */
   async toTorchState(): Promise<Map<string, Tensor>> {
-    this.#expectNoMasters("toTorchState");
-    const counted = this.#optimizerState.names.includes("expAvgSq");
-    // This read is enqueued together with those of the moments, so that all see the same step.
-    const updates = counted ? this.#updates.read() : undefined;
-    return await toTorch(this.#slots, this.#optimizerState, async ({ place }) => (await updates)?.[place]);
-  }
-
-  #expectNoMasters(method: string): void {
-    if (this.#optimizerState.hasMasters)
-      throw new StepsizeError("unsupported", `${method}: PyTorch's state has no float32 masters`);
-  }
-
-  /**
-   * Returns the counters of this optimizer for a state of PyTorch.
-   *
-   * @param translated the tensors of the state by their names here
-   * @param steps number of steps so far, if the caller gave it
-   * @param counts the `step` of each parameter in the state
-   */
-  #countsOf(
-    translated: ReadonlyMap<string, unknown>,
-    steps: number | undefined,
-    counts: ReadonlyMap<Slot, number>,
-  ): OwnCounts {
-    const made = stepsMade(steps === undefined ? counts.values() : [steps]);
-    const learningRates = this.groups.map(({ options }) => learningRateAt(options.lr, 0));
-    const counters = this.#layout.valuesAt(made, learningRates);
-    const updated = (slot: Slot) => this.#optimizerState.names.some((name) => translated.has(`${slot.key}.${name}`));
-    const updatesOf = (slot: Slot) => (updated(slot) ? (steps ?? counts.get(slot) ?? made) : 0);
-    return { counters, updates: Int32Array.from(this.#slots, updatesOf) };
-  }
-
-  /** Loads a translated state. `tensors` have the names and layouts used here. */
-  #loadTranslated(tensors: ReadonlyMap<string, Tensor>, { counters, updates }: OwnCounts): void {
-    const own = tensor(this.#device, counters);
-    const ownCounts = tensor(this.#device, updates);
-    try {
-      this.#load(new Map([["state", own], ["updates", ownCounts], ...tensors]));
-    } finally {
-      own.dispose();
-      ownCounts.dispose();
-    }
+    return await this.#saved.toTorch();
   }
 
   /**
@@ -483,14 +398,7 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
     counters: Float64Array,
     fill: (name: string, to: Tensor) => Promise<void>,
   ): Promise<void> {
-    const { expected, unused } = this.checkStateDict(state);
-    this.#prepareLoad(state, unused);
-    for (const name of state.keys()) await fill(name, valueAt(expected, name).tensor());
-    noGrad(() => {
-      for (const slot of unused) this.#optimizerState.reset(slot);
-    });
-    this.#optimizerState.markCurrent();
-    this.#count.take(counters[0]);
+    await this.#saved.fill(state, counters, fill);
   }
 
   /**
@@ -505,49 +413,19 @@ export abstract class Optimizer<Options extends { lr: LearningRate }> {
   async fillTorchState(
     state: ReadonlyMap<string, Described>,
     steps: number | undefined,
-    { read, fill, ready }: TorchStateSource,
+    source: TorchStateSource,
   ): Promise<void> {
-    if (steps !== undefined && typeof steps !== "number") invalidArgument("steps", "a number of steps", steps);
-    this.#expectNoMasters("loadTorchState");
-    const { moments, counts } = torchPlaces(state, this.#slots, this.#optimizerState);
-    await ready();
-    const found = new Map<Slot, number>();
-    for (const { path, slot } of counts) found.set(slot, await read(path));
-    const places = new Map(moments.map(({ path, name, parameter }) => [name, { path, ...parameter }]));
-    const translated = new Map(
-      [...places].map(([name, { path, slot }]) => [name, { ...valueAt(state, path), shape: slot.shape }]),
-    );
-    const { counters, updates } = this.#countsOf(translated, steps, found);
-    const own = new Map<string, TypedArray>([
-      ["state", counters],
-      ["updates", updates],
-    ]);
-    const described = new Map<string, Described>([
-      ["state", { dtype: "float64", shape: [counters.length] }],
-      ["updates", { dtype: "int32", shape: [updates.length] }],
-      ...translated,
-    ]);
-    await this.fillState(described, counters, async (name, to) => {
-      const values = own.get(name);
-      if (values) return to.write(values);
-      const { path, layout } = valueAt(places, name);
-      await fill(path, to, layout);
-    });
+    await this.#saved.fillTorch(state, steps, source);
   }
 
   /** @internal Returns the tensors that {@link toTorchState} copies, and the number of updates of each parameter. */
   torchStateParts(): { parameters: readonly TorchMoments[]; updates: Promise<TypedArray> | undefined } {
-    this.#expectNoMasters("toTorchState");
-    const counted = this.#optimizerState.names.includes("expAvgSq");
-    return {
-      parameters: torchMoments(this.#slots, this.#optimizerState),
-      updates: counted ? this.#updates.read() : undefined,
-    };
+    return this.#saved.torchParts();
   }
 
   /** @internal Checks a state as {@link loadStateDict} does. Changes nothing. */
   checkStateDict(state: ReadonlyMap<string, Described>): StatePlaces {
-    return placesOf(state, { state: this.#state, updates: this.#updates }, this.#slots, this.#optimizerState);
+    return this.#saved.check(state);
   }
 
   /**

@@ -6,7 +6,7 @@ import { withStored } from "../files/safetensors-file.js";
 import { fillFloats, floatCodes, readFloats } from "../files/stored-floats.js";
 import { valueAt } from "../lookup.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
-import type { TorchStateSource } from "../optim/optimizer.js";
+import type { TorchStateSource } from "../optim/saved-state.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { inFile, verifyAll } from "./stored-tensors.js";
