@@ -34,6 +34,11 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./commands/predict.js")).definePredict(command),
   },
   {
+    name: "export",
+    description: "write a trained model for other programs",
+    define: async (command) => (await import("./commands/export.js")).defineExport(command),
+  },
+  {
     name: "tokenize",
     arguments: "[path...]",
     description: "convert text files to a folder of tokens for training",

@@ -134,6 +134,15 @@ export async function toTorchWeights(model: Module): Promise<Map<string, Tensor>
  * ```
  */
 export async function saveTorchWeights(model: Module, path: string): Promise<void> {
+  await writeTorchWeights(model, path, {});
+}
+
+/** @internal {@link saveTorchWeights} with more metadata. */
+export async function writeTorchWeights(
+  model: Module,
+  path: string,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
   expectModule("model", model);
   expectText("path", path, "the path of a file");
   const { names, layoutOf } = torchNaming(model);
@@ -141,7 +150,7 @@ export async function saveTorchWeights(model: Module, path: string): Promise<voi
     const [name, layout] = [valueAt(names, path), layoutOf(path, tensor.shape)];
     return [name, deviceSource(name, tensor, torchShape(tensor.shape, layout), layout)] as const;
   });
-  await writeSources(path, new Map(sources), torchMetadata);
+  await writeSources(path, new Map(sources), { ...metadata, ...torchMetadata });
 }
 
 /** @internal Copies tensors with PyTorch's names into a model. `path` is for errors. */

@@ -5,6 +5,7 @@ const commands = [
   "train",
   "evaluate",
   "predict",
+  "export",
   "tokenize",
   "generate",
   "schedule",
@@ -102,6 +103,8 @@ describe("a usage error exits with 2 and one message", () => {
     ["an invalid share", ["tokenize", "x", "--out", "y", "--test", "1"], "--test: expected a number from 0 to below"],
     ["a negative temperature", ["generate", "--temperature", "-1"], "--temperature: expected a number of at least 0"],
     ["a top-k of 0", ["generate", "--top-k", "0"], "--top-k: expected a whole number of at least 1"],
+    ["no format of an export", ["export", "--checkpoint", "run"], "--to: expected one of safetensors"],
+    ["no model to export", ["export", "--to", "safetensors"], "--checkpoint: expected"],
     ["no model to generate with", ["generate"], "--checkpoint: expected"],
     [
       "a missing run to resume",
