@@ -13,6 +13,7 @@ export { type ErrorCode, StepsizeError } from "./errors.js";
 export * as models from "./models/index.js";
 export { type ArrayOf, type DataType, Device, type DeviceOptions, listDevices, openDevice } from "./native/index.js";
 export * as nn from "./nn/index.js";
+export { exportOnnx, type OnnxOptions } from "./onnx/index.js";
 export * from "./optim/index.js";
 export * as schedule from "./schedule/index.js";
 export * as theory from "./schedule/theory/index.js";

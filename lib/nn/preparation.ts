@@ -34,7 +34,7 @@ export class Preparation {
   constructor(model: Module, options?: PreprocessingOptions) {
     expectModule("model", model);
     this.#dtype = model.precision === "bf16" ? "bfloat16" : "float32";
-    this.#preprocessing = options && new Preprocessing(options);
+    this.#preprocessing = options === undefined ? undefined : new Preprocessing(options);
   }
 
   /**

@@ -7,7 +7,7 @@ import { isPromise } from "../realms.js";
 import { noteLeaves } from "./claims.js";
 import type { Inputs, ResultOf } from "./results.js";
 import { openScope, track, untrack } from "./scope.js";
-import { execute, expectTensor, type GraphNode, run, Tensor } from "./tensor.js";
+import { execute, expectTensor, type GraphNode, run, Tensor, viewOf } from "./tensor.js";
 
 let graphEnabled = true;
 
@@ -229,7 +229,7 @@ function seedOf(root: Tensor, gradient: Tensor | undefined): Tensor {
   execute("fill", [ones, root], { value: 1 });
   if (!gradient) return ones;
   const cast = run("cast", [gradient], { dtype: root.dtype });
-  const given = new Tensor(root.device, root.device.native.reshape(cast.handle, root.shape));
+  const given = viewOf(cast, root.shape);
   const seed = run("multiply", [ones, given]);
   for (const temporary of [ones, cast, given]) temporary.dispose();
   return seed;

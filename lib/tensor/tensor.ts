@@ -196,7 +196,7 @@ export class Tensor<D extends DataType = DataType> {
 
   /** Returns a tensor with the same values that is not connected to the graph. It shares the memory. */
   detach(): Tensor<D> {
-    return new Tensor(this.device, this.device.native.reshape(this.handle, this.shape));
+    return viewOf(this, this.shape);
   }
 
   /** Returns the type, shape and device as text, such as `Tensor(float32[2,3], cpu)`. */
@@ -235,6 +235,35 @@ function expectInputs(operation: string, inputs: readonly Tensor[]): asserts inp
     if (!(inputs[i] instanceof Tensor)) invalidArgument(`${operation}: tensor ${i}`, "a tensor", inputs[i]);
 }
 
+/** @internal A function that is called after each operation on tensors. A view is the operation `reshape`. */
+export type Observer = (
+  operation: string,
+  inputs: readonly Tensor[],
+  attributes: Attributes,
+  results: readonly Tensor[],
+) => void;
+
+let observer: Observer | undefined;
+
+/** @internal Runs a function and reports its operations to an observer. */
+export function observed<T>(report: Observer, block: () => T): T {
+  const before = observer;
+  observer = report;
+  try {
+    return block();
+  } finally {
+    observer = before;
+  }
+}
+
+/** @internal Returns a tensor with another shape in the same memory. It is not connected to the graph. */
+export function viewOf<D extends DataType>(tensor: Tensor<D>, shape: readonly number[]): Tensor<D> {
+  const { device, handle } = tensor;
+  const view = new Tensor(device, device.native.reshape(handle, shape));
+  observer?.("reshape", [tensor], {}, [view]);
+  return view;
+}
+
 /** @internal Enqueues an operation and wraps its results, without adding it to the graph. */
 export function execute<
   const Operation extends string,
@@ -245,13 +274,15 @@ export function execute(operation: string, inputs: readonly Tensor[], attributes
 export function execute(operation: string, inputs: readonly Tensor[], attributes?: Attributes): Tensor[] {
   expectInputs(operation, inputs);
   const { device } = inputs[0];
-  return device
+  const results = device
     .enqueue(
       operation,
       inputs.map((input) => input.handle),
       attributes,
     )
     .map((handle) => new Tensor(device, handle));
+  observer?.(operation, inputs, attributes ?? {}, results);
+  return results;
 }
 
 /** @internal Runs an operation that has a result with {@link execute}, and returns the first result. */

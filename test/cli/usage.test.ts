@@ -104,6 +104,16 @@ describe("a usage error exits with 2 and one message", () => {
     ["a negative temperature", ["generate", "--temperature", "-1"], "--temperature: expected a number of at least 0"],
     ["a top-k of 0", ["generate", "--top-k", "0"], "--top-k: expected a whole number of at least 1"],
     ["no format of an export", ["export", "--checkpoint", "run"], "--to: expected one of safetensors"],
+    [
+      "a precision of an ONNX file",
+      ["export", "--checkpoint", "run", "--to", "onnx", "--precision", "bf16"],
+      "--precision: expected none with --to onnx",
+    ],
+    [
+      "preprocessing in a file of weights",
+      ["export", "--checkpoint", "run", "--to", "safetensors", "--with-preprocessing"],
+      "--with-preprocessing: expected only with --to onnx",
+    ],
     ["no model to export", ["export", "--to", "safetensors"], "--checkpoint: expected"],
     ["no model to generate with", ["generate"], "--checkpoint: expected"],
     [

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "#lib/native/index.js";
@@ -8,7 +8,7 @@ import { run } from "../cli/support/cli.js";
 import { exampleFolder, examplesIn, root } from "./support/examples.js";
 
 const page = readFileSync(join(root, "docs/export.md"), "utf8");
-const [predictions, ...moreTypeScript] = examplesIn(page);
+const [predictions, onnxRuntime, customModule, ...moreTypeScript] = examplesIn(page);
 const [torchModel, ...morePython] = [...page.matchAll(/```python\n([\s\S]*?)```/g)].map(([, text]) => text!);
 
 const python = ["python3", "/usr/bin/python3"].find(
@@ -28,13 +28,25 @@ describe("docs/export.md", () => {
   });
 
   test("has exactly these blocks", () => {
-    expect([predictions, torchModel].every((block) => block !== undefined)).toBe(true);
+    expect([predictions, onnxRuntime, customModule, torchModel].every((block) => block !== undefined)).toBe(true);
     expect([...moreTypeScript, ...morePython]).toEqual([]);
   });
 
   test("the prediction of a model of the command line is right", () => {
     // The page has the number of steps of `npm start`.
     expect(output(predictions!.replace("step-600", "step-40"))).toBe("7, and the label is 7\n");
+  });
+
+  test("ONNX Runtime has the same prediction", async () => {
+    const args = ["export", "--checkpoint", "runs/1", "--to", "onnx", "--with-preprocessing"];
+    const { code, stderr } = await run(args, { cwd: path() });
+    expect(code, stderr).toBe(0);
+    expect(output(onnxRuntime!)).toBe("7\n");
+  });
+
+  test("a custom module is exported", () => {
+    output(customModule!);
+    expect(existsSync(join(path(), "gated.onnx"))).toBe(true);
   });
 
   test.skipIf(!python)(

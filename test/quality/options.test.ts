@@ -19,7 +19,7 @@ const parts: Record<string, { readonly surface: object; readonly folders: readon
   ops: { surface: ops, folders: ["tensor/operations"] },
   schedule: { surface: schedule, folders: ["schedule"] },
   theory: { surface: theory, folders: ["schedule/theory"] },
-  stepsize: { surface: lib, folders: ["curvature", "native", "optim", "tensor", "text", "train", "weights"] },
+  stepsize: { surface: lib, folders: ["curvature", "native", "onnx", "optim", "tensor", "text", "train", "weights"] },
 };
 
 /** Types of data that are not options and may have additional properties. */
@@ -190,6 +190,7 @@ const calls: Record<string, (more: object) => unknown> = {
     lib.curvature(model, await set.batches({ size: 4 }).at(0), { steps: 2, ...more }),
   "stepsize.evaluate": (more) =>
     lib.evaluate(set.batches({ size: 2 }), { model, device, loss: nn.crossEntropy, prepare: raw, ...more }),
+  "stepsize.exportOnnx": (more) => lib.exportOnnx(model, join(folder(), "model.onnx"), { shape: [2], ...more }),
   "stepsize.generate": (more) =>
     lib.generate({ model, prepare: raw, card: { text: { tokenizer: { kind: "bytes" }, context: 4 } } }, more),
   "stepsize.loadHuggingFace": (more) => lib.loadHuggingFace(missing(), { device, ...more }),

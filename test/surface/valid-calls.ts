@@ -165,6 +165,16 @@ export const validCalls: Readonly<Record<string, Call>> = {
     items().batches({ size: 5 }),
     { model: model(w), device: w.device, loss: nn.crossEntropy, prepare: (raw: Tensor) => raw },
   ]),
+  exportOnnx: call((w) => [
+    model(w),
+    join(w.folder, "model.onnx"),
+    {
+      shape: [4],
+      dtype: "float32",
+      preprocessing: { shape: [4], dtype: "float32", scale: 1, mean: [0, 0, 0, 0], std: [1, 1, 1, 1] },
+      metadata: { author: "me" },
+    },
+  ]),
   listDevices: call(() => []),
   loadModel: call((w) => [w.checkpoint, { device: w.device }]),
   loadTorchWeights: call((w) => [

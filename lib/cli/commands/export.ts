@@ -1,14 +1,16 @@
 import { stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { z } from "zod";
+import { StepsizeError } from "../../errors.js";
+import { exportOnnx, type OnnxOptions } from "../../onnx/index.js";
 import { writeTorchWeights } from "../../weights/torch-weights.js";
-import { addFlags, choiceField, type Fields, fromFlags, help } from "../config/fields.js";
+import { addFlags, choiceField, type Fields, fromFlags, help, switchField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, some } from "../output/text.js";
 import { checkSaved, openSaved, type SavedModel, savedFields } from "../saved.js";
 
-const formats = ["safetensors"] as const;
+const formats = ["safetensors", "onnx"] as const;
 
 const fields = {
   ...savedFields,
@@ -20,7 +22,10 @@ const fields = {
     description: "file to write; an existing file is replaced",
     fallback: "model.<format>",
   }),
-  precision: choiceField(["float32", "bf16"], "type of the weights", { fallback: "that of the training" }),
+  precision: choiceField(["float32", "bf16"], "type of the weights in a safetensors file", {
+    fallback: "that of the training",
+  }),
+  withPreprocessing: switchField("include the preprocessing in an ONNX file, so that its inputs are raw bytes"),
 } satisfies Fields;
 
 /** Adds the options and the action of `export`. */
@@ -31,11 +36,15 @@ export function defineExport(command: Command): void {
     .addHelpText(
       "after",
       `
-The file has the weights without the optimizer's state, with PyTorch's names and order of axes. In Python,
+A safetensors file has the weights without the optimizer's state, with PyTorch's names and order of axes. In Python,
 model.load_state_dict(safetensors.torch.load_file("model.safetensors")) loads it.
+
+An ONNX file has the whole model in float32, with operators of version 17, for any number of items. Its input is called
+input: images [batch, height, width, channels], or ids [batch, context] of type int32. Its output is called output.
 
 Examples:
   stepsize export --checkpoint runs/1 --to safetensors
+  stepsize export --checkpoint runs/1 --to onnx --with-preprocessing
   stepsize export --checkpoint runs/1/checkpoints/step-450.safetensors --to safetensors --out weights.safetensors`,
     )
     .action(exportCommand);
@@ -43,11 +52,17 @@ Examples:
 
 async function exportCommand(flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, flags));
-  const { to, out = `model.${to}`, precision } = values;
+  const { to, out = `model.${to}`, precision, withPreprocessing = false } = values;
   if (to === undefined) throw new UsageError(`--to: expected one of ${formats.join(", ")}, got none`);
-  const saved = await openSaved(values, { precision });
+  if (to === "onnx" && precision !== undefined)
+    throw new UsageError(`--precision: expected none with --to onnx, whose numbers are float32, got ${precision}`);
+  if (to !== "onnx" && withPreprocessing)
+    throw new UsageError(`--with-preprocessing: expected only with --to onnx, got --to ${to}`);
+  const saved = await openSaved(values, { precision, inCode });
   try {
-    await writeTorchWeights(saved.model, out, metadataOf(saved));
+    const metadata = metadataOf(saved);
+    if (to === "onnx") await exportOnnx(saved.model, out, { ...inputsOf(saved, withPreprocessing), metadata });
+    else await writeTorchWeights(saved.model, out, metadata);
     const tensors = [...saved.model.stateDict().values()];
     const elements = tensors.reduce((sum, { size }) => sum + size, 0);
     const { size } = await stat(out);
@@ -57,6 +72,22 @@ async function exportCommand(flags: Record<string, unknown>): Promise<void> {
   } finally {
     await saved.device.close();
   }
+}
+
+/** How to export a model of the caller's own code. */
+const inCode = "saveTorchWeights(model, path) or exportOnnx(model, path, options)";
+
+/** Returns the inputs of a model in an ONNX file. */
+function inputsOf({ path, card }: SavedModel, withPreprocessing: boolean): OnnxOptions {
+  const { preprocessing, text } = card;
+  if (text && withPreprocessing)
+    throw new UsageError(`--with-preprocessing: expected only for images, got the text model ${path}`);
+  if (text) return { shape: [text.context], dtype: "int32" };
+  if (preprocessing) return withPreprocessing ? { preprocessing } : { shape: preprocessing.shape };
+  throw new StepsizeError(
+    "invalid-file",
+    `${path}: expected the shape of the inputs, found none; call exportOnnx(model, path, { shape }) in code`,
+  );
 }
 
 /** Returns what the model needs to be used, as texts of JSON by name. */

@@ -3,7 +3,7 @@ import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { checkedOptions, optionNames } from "../../options.js";
 import { differentiable, withGradient } from "../autograd.js";
-import { execute, expectTensor, run, Tensor } from "../tensor.js";
+import { execute, expectTensor, run, type Tensor, viewOf } from "../tensor.js";
 
 /** Operand of an elementwise operation: a tensor, or a number that applies to all elements. */
 export type Operand = Tensor | number;
@@ -261,7 +261,5 @@ export function reshape<D extends DataType>(x: Tensor<D>, shape: readonly number
     invalidArgument("shape", "an array of whole numbers ≥ 0, one of them perhaps −1", shape);
   const known = shape.reduce((product, size) => (size === -1 ? product : product * size), 1);
   const sizes = shape.map((size) => (size === -1 ? x.size / known : size));
-  const view = <T extends DataType>(of: Tensor<T>, to: readonly number[]) =>
-    new Tensor(of.device, of.device.native.reshape(of.handle, to));
-  return withGradient(view(x, sizes), [x], { gradient: (g) => [view(g, x.shape)] });
+  return withGradient(viewOf(x, sizes), [x], { gradient: (g) => [viewOf(g, x.shape)] });
 }

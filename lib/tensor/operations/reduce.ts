@@ -2,7 +2,7 @@ import type { DataType } from "../../data-type.js";
 import { invalidArgument } from "../../errors.js";
 import { elementCount } from "../../shapes.js";
 import { differentiable } from "../autograd.js";
-import { expectTensor, run, Tensor } from "../tensor.js";
+import { expectTensor, run, type Tensor, viewOf } from "../tensor.js";
 
 /**
  * Axes of a reduction: one axis, several consecutive axes, or `undefined` for all. Negative axes count from the end.
@@ -30,7 +30,7 @@ function sumScaled<D extends DataType>(x: Tensor<D>, axes: Axes, scaleOf: (lengt
   return differentiable("sum", [x], { axis, count, scale }, () => ({
     gradient: (g) => {
       const expanded = run("expand", [g], { axis, size: length, scale });
-      return [new Tensor(x.device, x.device.native.reshape(expanded.handle, x.shape))];
+      return [viewOf(expanded, x.shape)];
     },
   }));
 }

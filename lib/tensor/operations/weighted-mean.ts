@@ -1,7 +1,7 @@
 import type { DataType } from "../../data-type.js";
 import { elementCount, sameShape } from "../../shapes.js";
 import { attachGradient } from "../autograd.js";
-import { expectTensor, invalidTensor, run, Tensor } from "../tensor.js";
+import { expectTensor, invalidTensor, run, Tensor, viewOf } from "../tensor.js";
 import { full } from "./create.js";
 import { asType, multiply } from "./elementwise.js";
 
@@ -28,7 +28,7 @@ export function weightsLike(weights: Tensor, like: Tensor): Tensor<"float32"> {
   const size = elementCount(like.shape.slice(shape.length));
   if (size === 0) return full(like.device, like.shape, 0);
   const repeated = run("expand", [given], { axis: shape.length, size });
-  const result = new Tensor(like.device, like.device.native.reshape(repeated.handle, like.shape));
+  const result = viewOf(repeated, like.shape);
   repeated.dispose();
   return result;
 }
@@ -100,7 +100,7 @@ export function withWeight<D extends DataType>(loss: Tensor<D>, weight: Tensor |
   const total =
     typeof weight === "number" ? full(loss.device, [], weight) : expectWeights("weight", weight, []).detach();
   const value = loss.detach();
-  const scalar = new Tensor(loss.device, loss.device.native.reshape(value.handle, []));
+  const scalar = viewOf(value, []);
   const float = asType(scalar, "float32");
   const sum = multiply(float, total);
   for (const temporary of new Set([value, scalar, float])) temporary.dispose();
