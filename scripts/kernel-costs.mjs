@@ -71,16 +71,16 @@ export const families = [
     source: "normalization_operations.cu",
     kernels: {
       batchStatisticsKernel: { element: "element", bytes: 4, flops: 4 },
-      mergeStatisticsKernel: { element: "channel and 256 rows", bytes: 8, flops: "10, in double" },
+      mergeStatisticsKernel: { element: "channel and part", bytes: 8, flops: "9, in double" },
       scaleShiftKernel: { element: "element", bytes: 8, flops: "2, 3 with a ReLU" },
       batchNormInferenceKernel: { element: "element", bytes: 8, flops: "6, 7 with a ReLU" },
       batchGradientSumsKernel: { element: "element", bytes: 8, flops: 4 },
-      mergeGradientSumsKernel: { element: "channel and 256 rows", bytes: 8, flops: "2, in double" },
+      mergeGradientSumsKernel: { element: "channel and part", bytes: 8, flops: "2, in double" },
       batchNormGradientKernel: { element: "element", bytes: 12, flops: 5 },
       rowNormKernel: { element: "element", bytes: 8, flops: "7; RMSNorm 4" },
       rowNormGradientKernel: { element: "element", bytes: 12, flops: "11; RMSNorm 9" },
       rowNormColumnsKernel: { element: "element", bytes: 8, flops: 5 },
-      addColumnPartsKernel: { element: "column and 128 rows", bytes: 8, flops: 2 },
+      addColumnPartsKernel: { element: "column and part", bytes: 8, flops: 2 },
     },
   },
   {
@@ -129,7 +129,7 @@ export const families = [
       mergeIdsKernel: { element: "id and launch", bytes: 16, flops: "15 binary searches" },
       embeddingGradientKernel: { element: "input", bytes: 4, flops: 1 },
       addEmbeddingPartsKernel: { element: "partial sum", bytes: 4, flops: 1 },
-      rotaryKernel: { element: "element", bytes: 8, flops: "3, and 3 in double" },
+      rotaryKernel: { element: "element", bytes: 8, flops: "3; 6 in double for the pairs of eight sequences" },
     },
   },
   {

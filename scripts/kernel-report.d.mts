@@ -17,6 +17,8 @@ export interface Loop {
   readonly instructions: number;
   /** How often each instruction occurs, by name and size of the access: `HMMA`, `LDG.128`. */
   readonly counts: Readonly<Record<string, number>>;
+  /** The largest number of 16-byte loads from global memory before one of them is waited for. */
+  readonly loadsTogether: number;
 }
 export const architectures: readonly string[];
 export function kernelsOf(source: string, architecture: string): KernelReport[];

@@ -20,7 +20,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { filesUnder, fingerprint } from "./fingerprint.mjs";
 import { root } from "./gyp.mjs";
-import { countByName, kernelsIn, loopsOf } from "./machine-code.mjs";
+import { countByName, kernelsIn, loadsTogether, loopsOf } from "./machine-code.mjs";
 import { flags, run } from "./nvcc.mjs";
 
 // Limits of a multiprocessor, from NVIDIA's CUDA C++ Programming Guide, "Technical Specifications per Compute
@@ -147,6 +147,7 @@ function compiledKernels(source, architecture) {
         loops: loopsOf(machineCode.get(mangled[i])).map((loop) => ({
           instructions: loop.length,
           counts: countByName(loop),
+          loadsTogether: loadsTogether(loop),
         })),
       };
     });

@@ -6,7 +6,8 @@
 // prints the loops of the kernels whose names contain the second argument.
 //
 // An instruction has 128 bits. Bits 0 to 8 are the operation, 9 to 11 the form of the operands, 12 to 15 the
-// predicate that guards it. Bits 73 to 75 are the size of a memory access. The target of a branch is relative to the
+// predicate that guards it. Bits 73 to 75 are the size of a memory access. Bits 110 to 112 are the barrier that an
+// instruction releases when its result is there (7: none), bits 116 to 121 the set of barriers that it waits for. The target of a branch is relative to the
 // next instruction and counts words of 4 bytes: bits 34 to 81, and since sm_90 bits 16 to 23 below them. NVIDIA
 // publishes the names of the instructions (CUDA Binary Utilities, "Instruction Set Reference") but not the encoding. The
 // open-source compiler of Mesa (NAK) documents the same numbers.
@@ -47,7 +48,14 @@ function decode(low, high, at, architecture) {
   const name = opcode === copyToShared ? "LDGSTS" : (names.get(opcode & 0x1ff) ?? `0x${opcode.toString(16)}`);
   const size = accesses.has(name) ? accessSizes[Number((high >> 9n) & 7n)] : undefined;
   const guard = Number((low >> 12n) & 15n);
-  const instruction = { at, name, ...(size && { size }), isConditional: guard !== alwaysTrue };
+  const instruction = {
+    at,
+    name,
+    ...(size && { size }),
+    isConditional: guard !== alwaysTrue,
+    barrier: Number((high >> 46n) & 7n),
+    waitsFor: Number((high >> 52n) & 63n),
+  };
   if (name !== "BRA") return instruction;
   const words = BigInt.asIntN(48, ((high & 0x3ffffn) << 30n) | (low >> 34n));
   const offset = architecture < 90 ? Number(words) : Number(words) * 256 + Number((low >> 16n) & 255n);
@@ -128,6 +136,17 @@ export function countByName(instructions) {
     counts[key] = (counts[key] ?? 0) + 1;
   }
   return counts;
+}
+
+/** The largest number of 16-byte loads from global memory in a loop before one of them is waited for. */
+export function loadsTogether(loop) {
+  let [most, pending] = [0, []];
+  for (const { name, size, barrier, waitsFor } of loop) {
+    if (pending.some((one) => (waitsFor >> one) & 1)) pending = pending.filter((one) => !((waitsFor >> one) & 1));
+    if (name === "LDG" && size === "128") pending.push(barrier);
+    most = Math.max(most, pending.length);
+  }
+  return most;
 }
 
 /** Compiles a source for an architecture and reads its machine code. */

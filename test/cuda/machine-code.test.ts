@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { countByName, type Instruction, loopsOf, machineCodeOf } from "../../scripts/machine-code.mjs";
+import { countByName, type Instruction, loadsTogether, loopsOf, machineCodeOf } from "../../scripts/machine-code.mjs";
 
 const hasNvcc = spawnSync("nvcc", ["--version"]).status === 0;
 
@@ -21,6 +21,22 @@ extern "C" __global__ void nested(const float4* x, float4* out, int rows, int co
       sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
     } while (++j < columns);
     out[i] = sum;
+  }
+}
+extern "C" __global__ void together(const float4* a, const float4* b, float4* out, int count) {
+  #pragma unroll 1
+  for (int i = threadIdx.x; i < count; i += 32) {
+    const float4 x = a[i], y = b[i];
+    out[i] = {x.x + y.x, x.y + y.y, x.z + y.z, x.w + y.w};
+  }
+}
+extern "C" __global__ void oneByOne(const float4* a, const float4* b, float4* out, int count) {
+  #pragma unroll 1
+  for (int i = threadIdx.x; i < count; i += 32) {
+    const float4 x = a[i];
+    out[i] = x;
+    // May be what was just stored.
+    out[i + 1] = b[i];
   }
 }
 extern "C" __global__ void straight(const short* x, short* out) { out[threadIdx.x] = x[threadIdx.x]; }
@@ -49,6 +65,15 @@ describe.skipIf(!hasNvcc).each(["sm_80", "sm_90"])(
       expect(countByName(inner!)).not.toHaveProperty("STG.128");
       expect(countByName(outer!)).toMatchObject({ "LDG.128": 1, "STG.128": 1, FADD: 4 });
       expect(outer).toEqual(expect.arrayContaining(inner!));
+    });
+
+    test("loads are counted until the first is waited for", () => {
+      const [two] = loopsOf(of("together"));
+      expect(countByName(two!)).toMatchObject({ "LDG.128": 2, "STG.128": 1 });
+      expect(loadsTogether(two!)).toBe(2);
+      const [one] = loopsOf(of("oneByOne"));
+      expect(countByName(one!)).toMatchObject({ "LDG.128": 2, "STG.128": 2 });
+      expect(loadsTogether(one!)).toBe(1);
     });
 
     test("a kernel without loops has none", () => {
