@@ -29,11 +29,11 @@ const streaming = 0.92;
 const withInstructionsPerByte = (instructions: number) => Math.min(streaming, (0.7 * 6.9) / instructions);
 
 /**
- * Returns the part of cuBLAS's rate that a kernel reaches with so many instructions per tensor-core instruction. The
- * peak of 989 TFLOP/s needs a tensor-core instruction of a scheduler in every 4 cycles. Those that the kernels use take
- * 6.4, and every other instruction one. A tenth is lost at the ends of tiles.
+ * Returns the part of cuBLAS's rate that a kernel reaches if a scheduler needs so many cycles per tensor-core
+ * instruction: one for every instruction, or more if shared memory is slower. The peak of 989 TFLOP/s needs one in every
+ * 4 cycles. Those that the kernels use take 6.4. A tenth is lost at the ends of tiles.
  */
-const withInstructionsPerMma = (instructions: number) => (0.9 * (989 / h200.matrix) * 4) / Math.max(6.4, instructions);
+const withCyclesPerMma = (cycles: number) => (0.9 * (989 / h200.matrix) * 4) / Math.max(6.4, cycles);
 
 /** The efficiencies, from the machine code for sm_90. The headers of the kernels have the counts. */
 export const efficiencies: Readonly<Record<Family, Efficiency>> = {
@@ -42,33 +42,33 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
   "gradient norm": { copy: streaming, matrix: 1, reason: "loads of 16 bytes, issued together" },
   product: {
     copy: streaming,
-    matrix: withInstructionsPerMma(2.4),
+    matrix: withCyclesPerMma(2.4),
     reason: "2.4 instructions per tensor-core instruction",
   },
   "float32 product": { copy: streaming, matrix: 0.055, reason: "no tensor cores: 67 TFLOP/s, and 65 % of it" },
   convolution: {
     copy: streaming,
-    matrix: 0.9 * withInstructionsPerMma(4.8),
+    matrix: 0.9 * withCyclesPerMma(4.8),
     reason: "4.8 instructions per tensor-core instruction; rows of windows are short reads",
   },
   "convolution, gradient of the images": {
     copy: streaming,
-    matrix: 0.9 * withInstructionsPerMma(4.8),
+    matrix: 0.9 * withCyclesPerMma(4.8),
     reason: "as convolutions; no products with the zeros of a stride",
   },
   "convolution, gradient of the weights": {
     copy: streaming,
-    matrix: 0.8 * withInstructionsPerMma(5.8),
+    matrix: 0.8 * withCyclesPerMma(5.8),
     reason: "5.8 instructions per tensor-core instruction; slices of a long sum are added at the end",
   },
   attention: {
     copy: streaming,
-    matrix: withInstructionsPerMma(33),
-    reason: "2,100 instructions for 64 tensor-core instructions",
+    matrix: withCyclesPerMma(8),
+    reason: "370 instructions for 64 tensor-core instructions, and 8 cycles of shared memory for each of these",
   },
   "attention, gradient": {
     copy: streaming,
-    matrix: (5 / 7) * withInstructionsPerMma(33),
+    matrix: (5 / 7) * withCyclesPerMma(8),
     reason: "as attention, with seven products where five would do: two kernels compute the scores again",
   },
   elements: { copy: streaming, matrix: 1, reason: "5 instructions per element; up to 40 are hidden by 6 bytes" },
