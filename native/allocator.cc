@@ -14,6 +14,9 @@ namespace {
 // would keep the rest of a large piece from being joined again.
 constexpr int64_t kMaxTimes = 16;
 
+// Segments that small tensors share have room for at least this many.
+constexpr int64_t kMinTensors = 2;
+
 // The garbage collector frees arrays on a thread of its own, and waits for that thread before it runs again. After two
 // runs, whatever was dead before the first is free.
 constexpr int kMaxReclaims = 2;
@@ -44,18 +47,24 @@ Allocator::~Allocator() {
 }
 
 Piece* Allocator::find(int64_t bytes) {
+  constexpr int64_t kAnyTimes = std::numeric_limits<int64_t>::max();
+  const bool isSmall = bytes <= sharedBytes_ / kMinTensors;
+  Piece* piece = nullptr;
   // An arena may take free memory of the general pool: its last owner used it earlier in the stream than any replay.
-  Piece* piece = take(*pool_, bytes, kMaxTimes);
-  if (piece == nullptr && pool_ != &general_) piece = take(general_, bytes, kMaxTimes);
-  if (piece == nullptr) piece = newSegment(bytes);
+  for (Pool* pool : {pool_, &general_})
+    if (piece == nullptr)
+      piece = isSmall ? take(*pool, pool->shared, bytes, kAnyTimes) : take(*pool, pool->free, bytes, kMaxTimes);
+  if (piece == nullptr && isSmall) piece = newShared(bytes);
+  if (piece == nullptr) piece = newSegment(bytes, false);
   if (piece == nullptr) {
     // Give cached segments back first: their memory may be enough.
     trim();
-    piece = newSegment(bytes);
+    piece = newSegment(bytes, false);
   }
-  // As a last resort, a small tensor gets a large piece.
+  // As a last resort, a small tensor gets a large piece, or a large one memory that small ones share.
   for (Pool* pool : {pool_, &general_})
-    if (piece == nullptr) piece = take(*pool, bytes, std::numeric_limits<int64_t>::max());
+    for (FreePieces* pieces : {&pool->free, &pool->shared})
+      if (piece == nullptr) piece = take(*pool, *pieces, bytes, kAnyTimes);
   return piece;
 }
 
@@ -93,33 +102,42 @@ void Allocator::unlink(Block* block) {
   if (block->next != nullptr) block->next->previous = block->previous;
 }
 
-Piece* Allocator::take(Pool& pool, int64_t bytes, int64_t maxTimes) {
-  const auto found = pool.free.lower_bound(bytes);
-  if (found == pool.free.end() || (*found)->bytes / maxTimes > bytes) return nullptr;
+Piece* Allocator::take(Pool& pool, FreePieces& pieces, int64_t bytes, int64_t maxTimes) {
+  const auto found = pieces.lower_bound(bytes);
+  if (found == pieces.end() || (*found)->bytes / maxTimes > bytes) return nullptr;
   Piece* piece = *found;
   Piece* rest = nullptr;
-  if (piece->bytes > bytes) rest = addPiece(piece->memory + bytes, piece->bytes - bytes, piece->segment, &pool);
+  if (piece->bytes > bytes)
+    rest = addPiece(piece->memory + bytes, piece->bytes - bytes, piece->segment, &pool, piece->isShared);
   countOf(pool) -= piece->bytes;
-  piece->place = pool.free.extract(found);
+  piece->place = pieces.extract(found);
   piece->free = false;
   piece->bytes = bytes;
   if (rest != nullptr) free(rest);
   return piece;
 }
 
-Piece* Allocator::addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool) {
+Piece* Allocator::addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool, bool isShared) {
   FreePieces node{nullptr};
   Piece& piece = pieces_.try_emplace(memory).first->second;
   piece.memory = memory;
   piece.bytes = bytes;
   piece.segment = segment;
   piece.pool = pool;
+  piece.isShared = isShared;
   piece.place = node.extract(node.begin());
   piece.place.value() = &piece;
   return &piece;
 }
 
-Piece* Allocator::newSegment(int64_t bytes) {
+Piece* Allocator::newShared(int64_t bytes) {
+  Piece* whole = newSegment(sharedBytes_, true);
+  if (whole == nullptr) return nullptr;
+  free(whole);
+  return take(*pool_, pool_->shared, bytes, std::numeric_limits<int64_t>::max());
+}
+
+Piece* Allocator::newSegment(int64_t bytes, bool isShared) {
   if (statistics_.limit > 0 && statistics_.allocated + statistics_.cached + bytes > statistics_.limit) return nullptr;
   const int64_t number = nextSegment_++;
   const auto segment = segments_.try_emplace(number).first;
@@ -127,7 +145,7 @@ Piece* Allocator::newSegment(int64_t bytes) {
   try {
     memory = device_.acquire(bytes);
     if (memory != nullptr) {
-      Piece* piece = addPiece(static_cast<char*>(memory), bytes, number, pool_);
+      Piece* piece = addPiece(static_cast<char*>(memory), bytes, number, pool_, isShared);
       segment->second = {memory, bytes};
       return piece;
     }
@@ -145,7 +163,7 @@ void Allocator::free(Piece* piece) {
   countOf(*piece->pool) += piece->bytes;
   const auto join = [&](std::map<char*, Piece>::iterator first) {
     const auto second = std::next(first);
-    second->second.pool->free.erase(&second->second);
+    freePiecesOf(second->second).erase(&second->second);
     first->second.bytes += second->second.bytes;
     pieces_.erase(second);
   };
@@ -157,13 +175,13 @@ void Allocator::free(Piece* piece) {
   if (at != pieces_.begin() && joins(std::prev(at)->second)) {
     const auto before = std::prev(at);
     // The size of this piece changes, so its place in the set does too.
-    before->second.place = before->second.pool->free.extract(&before->second);
+    before->second.place = freePiecesOf(before->second).extract(&before->second);
     join(before);
     at = before;
   }
   Piece& joined = at->second;
   joined.free = true;
-  joined.pool->free.insert(std::move(joined.place));
+  freePiecesOf(joined).insert(std::move(joined.place));
 }
 
 void Allocator::release(Block* block) {
@@ -197,14 +215,15 @@ void Allocator::freeIfDead(Block* block) {
 void Allocator::dissolve(Pool& arena) {
   for (Block* block = live_; block != nullptr; block = block->next)
     if (block->piece->pool == &arena) block->piece->pool = &general_;
-  while (!arena.free.empty()) {
-    Piece* piece = *arena.free.begin();
-    piece->place = arena.free.extract(arena.free.begin());
-    piece->free = false;
-    statistics_.allocated -= piece->bytes;
-    piece->pool = &general_;
-    free(piece);
-  }
+  for (FreePieces* pieces : {&arena.free, &arena.shared})
+    while (!pieces->empty()) {
+      Piece* piece = *pieces->begin();
+      piece->place = pieces->extract(pieces->begin());
+      piece->free = false;
+      statistics_.allocated -= piece->bytes;
+      piece->pool = &general_;
+      free(piece);
+    }
 }
 
 bool Allocator::holds(const void* memory, int64_t bytes) const {
@@ -217,18 +236,19 @@ bool Allocator::holds(const void* memory, int64_t bytes) const {
 }
 
 void Allocator::trim() {
-  for (auto at = general_.free.begin(); at != general_.free.end();) {
-    Piece* piece = *at;
-    if (!isWhole(*piece)) {
-      ++at;
-      continue;
+  for (FreePieces* pieces : {&general_.free, &general_.shared})
+    for (auto at = pieces->begin(); at != pieces->end();) {
+      Piece* piece = *at;
+      if (!isWhole(*piece)) {
+        ++at;
+        continue;
+      }
+      at = pieces->erase(at);
+      device_.release(piece->memory, piece->bytes);
+      statistics_.cached -= piece->bytes;
+      segments_.erase(piece->segment);
+      pieces_.erase(piece->memory);
     }
-    at = general_.free.erase(at);
-    device_.release(piece->memory, piece->bytes);
-    statistics_.cached -= piece->bytes;
-    segments_.erase(piece->segment);
-    pieces_.erase(piece->memory);
-  }
 }
 
 void Allocator::failFor(const TensorSpec& spec, int64_t bytes, const char* origin) const {

@@ -5,10 +5,11 @@
 // follows that no locks are needed, that enqueueing ahead of the device costs no memory, and that a tensor gets the
 // same block in every run. Only the thread that owns the device calls this.
 //
-// The allocator asks the device for segments. The size of a segment is the size class of the tensor that needed it. A
-// tensor takes the smallest free piece that is large enough. The rest of a larger piece is split off, and joined again
-// when both parts are free. Tensors of the same sizes at every step therefore find the pieces of the step before. An
-// allocation among n pieces takes O(log n) time.
+// The allocator asks the device for segments. The size of a segment is the size class of the tensor that needed it. If
+// the device takes long to make one, as CUDA does, small tensors share segments of a fixed size. A tensor takes the
+// smallest free piece that is large enough. The rest of a larger piece is split off, and joined again when both parts
+// are free. Tensors of the same sizes at every step therefore find the pieces of the step before. An allocation among n
+// pieces takes O(log n) time.
 //
 // Releasing memory allocates none, because finalizers and destructors must not fail. An allocation that fails changes
 // nothing.
@@ -54,6 +55,7 @@ struct Piece {
   // The number of the segment. Pieces are ordered by this number, so the order does not depend on addresses.
   int64_t segment = 0;
   Pool* pool = nullptr;
+  bool isShared = false;  // part of a segment that small tensors share
   bool free = false;
   // While the piece is in use: the set node that will hold the piece when it is freed, so that freeing allocates
   // nothing.
@@ -66,6 +68,7 @@ struct Piece {
 // work can use them.
 struct Pool {
   FreePieces free;
+  FreePieces shared;  // those of segments that small tensors share
 };
 
 // The memory of one or more tensors; a reshaped tensor shares the block of its source.
@@ -91,7 +94,7 @@ inline bool BySize::operator()(const Piece* piece, int64_t bytes) const { return
 class Allocator {
  public:
   // `limit` is the most bytes that may be taken from the device, 0 for no limit.
-  Allocator(Device& device, int64_t limit) : device_(device) {
+  Allocator(Device& device, int64_t limit) : device_(device), sharedBytes_(device.sharedSegmentBytes()) {
     statistics_.limit = limit;
     device.whenShort([this] { trim(); });
   }
@@ -133,16 +136,19 @@ class Allocator {
   const MemoryStatistics& statistics() const { return statistics_; }
 
  private:
-  // Takes a free piece out of a pool that has at least `bytes`, and at most about `maxTimes` times as many; null if
-  // there is none.
-  Piece* take(Pool& pool, int64_t bytes, int64_t maxTimes);
+  // Takes a free piece out of `pieces` of a pool that has at least `bytes`, and at most about `maxTimes` times as many;
+  // null if there is none.
+  Piece* take(Pool& pool, FreePieces& pieces, int64_t bytes, int64_t maxTimes);
   // Asks the device for a segment and returns it as one piece; null if the device has no memory or the limit is
   // reached.
-  Piece* newSegment(int64_t bytes);
+  Piece* newSegment(int64_t bytes, bool isShared);
+  // Asks the device for a segment that small tensors share and returns a piece of it; null as above.
+  Piece* newShared(int64_t bytes);
+  static FreePieces& freePiecesOf(Piece& piece) { return piece.isShared ? piece.pool->shared : piece.pool->free; }
   // Takes a piece from the pools or the device; null if there is no memory.
   Piece* find(int64_t bytes);
   // Makes a piece that is neither free nor in use yet.
-  Piece* addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool);
+  Piece* addPiece(char* memory, int64_t bytes, int64_t segment, Pool* pool, bool isShared);
   void free(Piece* piece);
   void link(Block* block);
   void unlink(Block* block);
@@ -159,6 +165,7 @@ class Allocator {
   };
 
   Device& device_;
+  const int64_t sharedBytes_;  // the size of segments that small tensors share; 0: they share none
   MemoryStatistics statistics_;
   Block* live_ = nullptr;                // the blocks that have memory, newest first
   std::map<int64_t, Segment> segments_;  // by number

@@ -74,6 +74,9 @@ class Device {
   virtual void* acquire(int64_t bytes) = 0;
   // Gives memory back once all work enqueued so far is done.
   virtual void release(void* memory, int64_t bytes) noexcept = 0;
+  // The size of the segments that small tensors share, because acquire() takes long; 0 if it does not, and every tensor
+  // may have a segment.
+  virtual int64_t sharedSegmentBytes() const { return 0; }
   // The bytes that the system says are still free; negative if it does not say.
   virtual int64_t freeMemory() const = 0;
 

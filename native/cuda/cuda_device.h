@@ -28,6 +28,7 @@ class CudaDevice final : public Device {
 
   void* acquire(int64_t bytes) override;
   void release(void* memory, int64_t bytes) noexcept override;
+  int64_t sharedSegmentBytes() const override { return sharedSegment(); }
   int64_t freeMemory() const override;
   void whenShort(std::function<void()> release) override { releaseCached_ = std::move(release); }
   bool awaitRoom(std::chrono::milliseconds atMost) override { return !completion_ || completion_->awaitRoom(atMost); }

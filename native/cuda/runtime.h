@@ -70,6 +70,17 @@ inline bool hasContext(int device) {
   return question == nullptr || question(device, &flags, &isActive) != 0 || isActive != 0;
 }
 
+// The size of the segments that small tensors share. cudaMalloc maps device memory in units of this size, and a call
+// takes much longer than a launch. The emulator's tests give every tensor a segment, so that an access beyond a tensor
+// is found.
+inline int64_t sharedSegment() {
+#if defined(STEPSIZE_EMULATED)
+  return emulator::sharedSegment();
+#else
+  return 2 << 20;
+#endif
+}
+
 // Makes a device the current one of this thread for as long as this object lives. If the device is current already,
 // this costs one look-up.
 class CurrentDevice {

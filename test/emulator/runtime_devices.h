@@ -41,6 +41,8 @@ inline bool fullQueueFails() {
   const char* text = getenv("STEPSIZE_EMULATED_FULL_QUEUE");
   return text && strcmp(text, "fails") == 0;
 }
+// For the allocator of tensors: see native/cuda/runtime.h.
+inline int64_t sharedSegment() { return numberFrom("STEPSIZE_EMULATED_SEGMENT", 0); }
 inline auto deviceBytes() { return static_cast<size_t>(numberFrom("STEPSIZE_EMULATED_MEMORY", int64_t{4} << 30)); }
 
 // The machine's numbers of the devices that the process sees, in the order in which it sees them. As in CUDA, the list

@@ -145,6 +145,38 @@ describe("if the memory is full", isThere, () => {
   });
 });
 
+describe("segments that small tensors share", isThere, () => {
+  // By default, each tensor of the emulator has a segment, so that an access beyond a tensor is found.
+  it("are used by tensors of up to half of one, and change no result", async () => {
+    const run = async (segment: number) => {
+      const env = { STEPSIZE_EMULATED_SEGMENT: String(segment) };
+      const { stdout, stderr, code } = await runProgram(program("cuda-segments"), [], [], env);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return JSON.parse(stdout);
+    };
+    const size = 2 ** 20;
+    const [shared, apart] = [await run(size), await run(0)];
+    const bytes = 100 * 4096;
+    expect(shared.small).toMatchObject({ allocated: bytes, cached: size - bytes, tensors: 100 });
+    expect(apart.small).toMatchObject({ allocated: bytes, cached: 0, tensors: 100 });
+    // A large tensor gets a segment of its size.
+    expect(shared.large).toMatchObject({ allocated: bytes + 2 ** 21, cached: size - bytes });
+    expect(shared.disposed).toMatchObject({ allocated: 0, cached: size + 2 ** 21, tensors: 0 });
+    // The pieces were joined: other tensors fit into the same memory.
+    expect(shared.again).toMatchObject({ allocated: 100 * 3840, cached: size + 2 ** 21 - 100 * 3840 });
+    for (const seen of [shared, apart]) {
+      expect(seen).toMatchObject({ right: true, replayed: true });
+      expect(seen.trimmed).toMatchObject({ allocated: 0, cached: 0 });
+      expect(seen["after the capture"]).toMatchObject({ allocated: 0, cached: 0 });
+    }
+    // The arena of a capture takes only what it needs from a segment that has room.
+    expect(shared.captured.allocated).toBe(apart.captured.allocated);
+    expect(shared.losses).toEqual(apart.losses);
+    // A limit below the size of a segment leaves room for tensors.
+    expect(shared.limited).toMatchObject({ allocated: 20 * 4096, cached: 0 });
+  });
+});
+
 describe("two GPUs", isThere, () => {
   it("destroys the streams and events of each while it is the current device", async () => {
     const { stdout, stderr, code } = await runProgram(program("cuda-two-devices"), [], ["--expose-gc"]);
