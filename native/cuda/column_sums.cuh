@@ -91,8 +91,7 @@ template <int Size, int Count, int Matrices, class T, class F>
 __device__ __forceinline__ void forRowsOf(const ColumnTile<Size>& tile, Elements<Count> elements,
                                           const T* const (&matrices)[Matrices], int64_t begin, int64_t end,
                                           const F& f) {
-  int64_t row = begin + tile.row();
-  const auto take = [&](auto rows) {
+  const auto take = [&](int64_t row, auto rows) {
     constexpr int n = decltype(rows)::kCount;
     Stored<T, Size> loaded[n][Matrices];
 #pragma unroll
@@ -109,15 +108,15 @@ __device__ __forceinline__ void forRowsOf(const ColumnTile<Size>& tile, Elements
         for (int e = 0; e < Size; e++) x[m][e] = toFloat(loaded[k][m].value[e]);
       f(row + k * kColumnRows, x);
     }
-    row += n * kColumnRows;
   };
+  int64_t row = begin + tile.row();
   if constexpr (Count == Size) {
     constexpr int together = 4 / Matrices;
 #pragma unroll 1
-    while (row + (together - 1) * kColumnRows < end) take(Elements<together>{});
+    for (; row + (together - 1) * kColumnRows < end; row += together * kColumnRows) take(row, Elements<together>{});
   }
 #pragma unroll 1
-  while (row < end) take(Elements<1>{});
+  for (; row < end; row += kColumnRows) take(row, Elements<1>{});
 }
 
 // Adds x over the threads with the same columns. Thread t gets the sum of column t of the tile, if the tile has that

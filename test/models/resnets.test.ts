@@ -1,6 +1,7 @@
 // Residual networks in torchvision's shapes, compared with PyTorch through files of its weights.
 import { rmSync } from "node:fs";
 import { expect, test } from "vitest";
+import { worstRatio } from "#lib/check/trainings.js";
 import type { ResNet } from "#lib/models/index.js";
 import type { Device } from "#lib/native/index.js";
 import { crossEntropy } from "#lib/nn/index.js";
