@@ -1,13 +1,16 @@
 // Combines the compiler's report on every CUDA kernel with the kernel's traffic and computation. Writes
-// bench/results/kernels-static.json, docs/kernels.md and the table in docs/fused-step.md. Needs nvcc but no GPU.
+// bench/results/kernels-static.json, docs/kernels.md and the table in docs/fused-step.md. docs/kernels.md also has the
+// predictions of scripts/step-predictions.mjs. Needs nvcc and a clone that is set up, but no GPU.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./gyp.mjs";
 import { families } from "./kernel-costs.mjs";
 import { architectures, kernelsOf, occupancy } from "./kernel-report.mjs";
 import { flags, run } from "./nvcc.mjs";
+import { predictionSection, predictSteps } from "./step-predictions.mjs";
 
 const results = "bench/results/kernels-static.json";
+const predictions = "bench/results/step-predictions.json";
 const rules = ["Sgd", "SgdMomentum", "Adam", "AdamAmsgrad", "Lion"];
 const moments = { Sgd: 0, SgdMomentum: 1, Adam: 2, AdamAmsgrad: 3, Lion: 1 };
 
@@ -69,7 +72,7 @@ function familyTable({ title, source, kernels: costs }, all) {
   ].join("\n");
 }
 
-function page(version, kernels) {
+function page(version, kernels, steps) {
   const spilled = kernels.filter((one) =>
     architectures.some((name) => one[name].spilledBytes + one[name].stackBytes > 0),
   );
@@ -91,7 +94,8 @@ prediction, and PyTorch. \`node scripts/kernel-figures.mjs\` writes this page fr
 Kernels that use memory outside registers, as spills or a stack: ${spilled.length === 0 ? "none" : spilled.map(({ kernel }) => kernel).join(", ")}.
 
 ${families.map((family) => familyTable(family, kernels)).join("\n\n")}
-`;
+
+${predictionSection(steps)}`;
 }
 
 /** The types of an instance of the update: bytes of parameter, gradient and moment, and whether there is a copy. */
@@ -140,7 +144,9 @@ const kernels = families.flatMap((family) =>
 );
 const command = "node scripts/kernel-figures.mjs";
 writeFileSync(join(root, results), `${JSON.stringify({ command, nvcc: version, flags, kernels }, null, 2)}\n`);
-writeFileSync(join(root, "docs", "kernels.md"), page(version, kernels));
+const steps = await predictSteps();
+writeFileSync(join(root, predictions), `${JSON.stringify({ command, ...steps }, null, 2)}\n`);
+writeFileSync(join(root, "docs", "kernels.md"), page(version, kernels, steps));
 const steps = join(root, "docs", "fused-step.md");
 const text = readFileSync(steps, "utf8");
 const marks = [`<!-- figures from ${results} -->`, "<!-- end of figures -->"];

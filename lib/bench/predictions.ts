@@ -31,9 +31,9 @@ const withInstructionsPerByte = (instructions: number) => Math.min(streaming, (0
 /**
  * Returns the part of cuBLAS's rate that a kernel reaches if a scheduler needs so many cycles per tensor-core
  * instruction: one for every instruction, or more if shared memory is slower. The peak of 989 TFLOP/s needs one in every
- * 4 cycles. Those that the kernels use take 6.4. A tenth is lost at the ends of tiles.
+ * 4 cycles. Those that the kernels use take 6.4. A fifth is lost at barriers and at the ends of tiles.
  */
-const withCyclesPerMma = (cycles: number) => (0.9 * (989 / h200.matrix) * 4) / Math.max(6.4, cycles);
+const withCyclesPerMma = (cycles: number) => (0.8 * (989 / h200.matrix) * 4) / Math.max(6.4, cycles);
 
 /** The efficiencies, from the machine code for sm_90. The headers of the kernels have the counts. */
 export const efficiencies: Readonly<Record<Family, Efficiency>> = {
@@ -63,12 +63,14 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
   },
   attention: {
     copy: streaming,
-    matrix: withCyclesPerMma(8),
-    reason: "370 instructions for 64 tensor-core instructions, and 8 cycles of shared memory for each of these",
+    matrix: 0.6 * withCyclesPerMma(8),
+    reason:
+      "370 instructions for 64 tensor-core instructions, and 8 cycles of shared memory for each of these; tiles come " +
+      "from the L2 cache at 64 flops per byte",
   },
   "attention, gradient": {
     copy: streaming,
-    matrix: (5 / 7) * withCyclesPerMma(8),
+    matrix: 0.6 * (5 / 7) * withCyclesPerMma(8),
     reason: "as attention, with seven products where five would do: two kernels compute the scores again",
   },
   elements: { copy: streaming, matrix: 1, reason: "5 instructions per element; up to 40 are hidden by 6 bytes" },
