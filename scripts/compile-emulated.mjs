@@ -1,4 +1,5 @@
 // Builds cuda-emulated.node: the sources of cuda.node, compiled by the C++ compiler for the emulator in test/emulator/.
+// Beside it, planted-faults/cuda-emulated.node can have a fault in any operation (test/check/planted_faults.cc).
 // With --interpreter it also builds cuda-ptx.node, from the same objects and the interpreter in test/ptx/, and the
 // interpreter's test program.
 //
@@ -48,8 +49,16 @@ const compilations = [
       part: "backend",
     })),
   ...shared.map((source) => ({ source, flags: [...flags, "-O1", ...extra], part: "backend" })),
+  { source: "test/check/planted_faults.cc", flags: [...flags, ...emulated, ...extra], part: "faults" },
 ];
-const products = [{ file: join(output, "cuda-emulated.node"), parts: ["backend"], link: ["-shared", ...link] }];
+const products = [
+  { file: join(output, "cuda-emulated.node"), parts: ["backend"], link: ["-shared", ...link] },
+  {
+    file: join(output, "planted-faults", "cuda-emulated.node"),
+    parts: ["backend", "faults"],
+    link: ["-shared", ...link, "-Wl,--wrap=_ZN8stepsize4cuda11launcherForENS_11OperationIdE"],
+  },
+];
 if (interprets) {
   const more = interpreter({ flags: [...flags, ...extra], link });
   compilations.push(...more.compilations);

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 
-const folders = ["native", "bench/native", "test/emulator", "test/cuda", "test/ptx"];
+const folders = ["native", "bench/native", "test/emulator", "test/check", "test/cuda", "test/ptx"];
 const sources = folders.flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => /\.(h|cc|cuh|cu|def)$/.test(name) && !name.startsWith("build/"))

@@ -162,6 +162,7 @@ if (nvcc && works("cmake"))
 const emulatedSources = [
   ...cudaSources,
   ...filesUnder("test/emulator", /\.h$/),
+  "test/check/planted_faults.cc",
   ...filesUnder("scripts", /^scripts\/(compile[\w-]*|gyp)\.mjs$/),
 ];
 

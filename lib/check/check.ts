@@ -138,6 +138,7 @@ class Check {
       { device, stage: stage.name, group: group.name, cases },
       {
         limit: 1000 * limit,
+        timeToOpen: 1000 * defaultLimit * patienceFor(device),
         signal: this.#signal,
         onOpened: (name, facts) => {
           this.#opened = true;

@@ -9,8 +9,10 @@ export interface ProcessOptions {
   /** A program and its arguments that start the process, such as a debugger; empty for none. */
   readonly launcher?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Milliseconds that a case may take, and opening the device. */
+  /** Milliseconds that a case may take. */
   readonly limit: number;
+  /** Milliseconds until the device is open and the first case begins. */
+  readonly timeToOpen: number;
   /** When it is aborted, the process is killed. */
   readonly signal: AbortSignal;
   onOpened?(name: string, facts: Readonly<Record<string, string>>): void;
@@ -84,7 +86,7 @@ class GroupProcess {
     if (answers) createInterface(answers).on("line", (line) => this.#receive(JSON.parse(line)));
     if (signal.aborted) this.#kill();
     else signal.addEventListener("abort", this.#kill);
-    this.#allow(options.limit, "opening the device");
+    this.#allow(options.timeToOpen, "opening the device");
   }
 
   #keep(line: string): void {

@@ -18,8 +18,9 @@ function answer(event: GroupEvent): void {
 
 /** Ends this process with the one that started it, which cannot kill it if it was killed itself. */
 function endWithParent(): void {
-  process.stdin.on("end", () => process.exit(1)).resume();
-  process.stdin.on("error", () => process.exit(1));
+  // An exit would wait for a kernel that hangs.
+  const end = () => process.kill(process.pid, "SIGKILL");
+  process.stdin.on("end", end).on("error", end).resume();
 }
 
 async function findingOf(work: () => Promise<Finding>): Promise<Finding> {

@@ -7,7 +7,6 @@ import type { GpuState } from "./report.js";
 const gpuFields = [
   "index",
   "name",
-  "uuid",
   "driver_version",
   "memory.total",
   "memory.used",

@@ -49,7 +49,7 @@ export interface Stage {
 }
 
 /** Seconds that a case may take on hardware. */
-export const defaultLimit = 60;
+export const defaultLimit = 120;
 
 /** Returns how much work a case may do on a device. */
 export function scaleOf(device: string): Scale {
@@ -58,5 +58,5 @@ export function scaleOf(device: string): Scale {
 
 /** Returns how many times longer than on hardware a case may take on a device. */
 export function patienceFor(device: string): number {
-  return device === "cuda:ptx" ? 60 : device === "cuda:emulated" ? 10 : 2;
+  return device === "cuda:ptx" ? 30 : device === "cuda:emulated" ? 5 : 1;
 }

@@ -224,7 +224,7 @@ function groupOf(name: string, make: Make): CaseGroup {
     })),
   );
   for (const offset of [1, 3]) cases.push(misaligned(make, "float32", offset), misaligned(make, "bfloat16", offset));
-  return { name, cases, limit: 120 };
+  return { name, cases, limit: 240 };
 }
 
 /** The bits of optimizer steps. */

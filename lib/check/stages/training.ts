@@ -40,6 +40,6 @@ export const trainingStage: Stage = {
     trainings.map((training) => ({
       name: training.name,
       cases: [{ name: "losses and bits", run: (context) => checkTraining(context, training) }],
-      limit: 120,
+      limit: 240,
     })),
 };
