@@ -1,12 +1,17 @@
 import type { CaseGroup, CaseReport, CheckReport, Stage, StageReport } from "../../check/index.js";
 import { printable } from "../../quoting.js";
-import { tell } from "../output/terminal.js";
+import { noteOver, type ProgressStream } from "../output/progress.js";
 import { count, duration, short, table } from "../output/text.js";
 
 /** A stage of the display, with its chosen groups. */
 interface PlannedStage {
   readonly stage: Stage;
   readonly groups: readonly CaseGroup[];
+}
+
+/** The part of a stream that progress is written to. */
+interface CheckStream extends ProgressStream {
+  readonly columns?: number | undefined;
 }
 
 interface Counts {
@@ -30,17 +35,18 @@ export class CheckProgress {
   readonly #counts = new Map<string, Counts>();
   /** The case that each running group is at. */
   readonly #running = new Map<CaseGroup, string>();
-  readonly #isLive = process.stderr.isTTY === true;
+  readonly #stream: CheckStream;
   readonly #timer: NodeJS.Timeout | undefined;
   #began = new Map<string, number>();
   #lines = 0;
   #told = performance.now();
 
-  constructor(planned: readonly PlannedStage[]) {
+  constructor(planned: readonly PlannedStage[], stream: CheckStream = process.stderr) {
     this.#planned = planned;
+    this.#stream = stream;
     for (const { stage } of planned)
       this.#counts.set(stage.name, { passed: 0, failed: 0, notRun: 0, error: 0, seconds: 0 });
-    if (this.#isLive) this.#timer = setInterval(() => this.#draw(), refreshTime);
+    if (this.#stream.isTTY) this.#timer = setInterval(() => this.draw(), refreshTime);
   }
 
   caseStarted(stage: Stage, group: CaseGroup, name: string): void {
@@ -53,34 +59,36 @@ export class CheckProgress {
     const counts = this.#counts.get(stage.name);
     if (counts) add(counts, cases);
     for (const one of cases) if (one.status === "failed") this.#note(`FAILED ${stage.name} ${one.name}: ${one.fault}`);
-    if (this.#isLive || performance.now() - this.#told < 1000 * secondsBetweenLines) return;
+    if (this.#stream.isTTY || performance.now() - this.#told < 1000 * secondsBetweenLines) return;
     this.#told = performance.now();
     const { done, total } = this.#progressOf(stage);
-    tell(`${stage.name} ${count(done)}/${count(total)} cases`);
+    this.#note(`${stage.name} ${count(done)}/${count(total)} cases`);
   }
 
   stageEnded({ name, status, seconds }: StageReport): void {
     const counts = this.#counts.get(name);
     if (counts) counts.seconds = seconds;
-    if (!this.#isLive) tell(`${name}: ${status}${counts ? `, ${countsInWords(counts)}` : ""} in ${duration(seconds)}`);
+    if (!this.#stream.isTTY)
+      this.#note(`${name}: ${status}${counts ? `, ${countsInWords(counts)}` : ""} in ${duration(seconds)}`);
   }
 
   close(): void {
     clearInterval(this.#timer);
-    if (this.#isLive) this.#erase();
+    if (this.#stream.isTTY) this.#erase();
   }
 
   #note(text: string): void {
     this.#erase();
-    tell(text);
+    this.#stream.write(noteOver(text, false));
   }
 
   #erase(): void {
-    if (this.#lines > 0) process.stderr.write(`\x1b[${this.#lines}A\x1b[J`);
+    if (this.#lines > 0) this.#stream.write(`\x1b[${this.#lines}A\x1b[J`);
     this.#lines = 0;
   }
 
-  #draw(): void {
+  /** Draws the table again. A timer calls this. */
+  draw(): void {
     const now = performance.now();
     const rows = this.#planned.map(({ stage }) => {
       const { done, total, counts } = this.#progressOf(stage);
@@ -94,9 +102,9 @@ export class CheckProgress {
       ];
     });
     const lines = [...table(rows, [1, 3]).split("\n"), ...[...this.#running.values()].map((name) => ` … ${name}`)];
-    const width = process.stderr.columns || 80;
+    const width = this.#stream.columns || 80;
     this.#erase();
-    process.stderr.write(lines.map((line) => `${printable(line).slice(0, width - 1)}\n`).join(""));
+    this.#stream.write(lines.map((line) => `${printable(line).slice(0, width - 1)}\n`).join(""));
     this.#lines = lines.length;
   }
 

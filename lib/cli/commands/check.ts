@@ -48,7 +48,7 @@ const fields = {
   only: words("<name,…>", "groups of cases to run, such as the name of an operation", "all"),
   seconds: numberField(seconds, "a number of seconds above 0", "time for the whole check", { fallback: "no limit" }),
   limit: numberField(seconds, "a number of seconds above 0", "time for a case, after which it counts as hung", {
-    fallback: "60 and more, according to case and device",
+    fallback: "120, and more for long cases and emulated devices",
   }),
   jobs: numberField(z.int().min(1).max(64), "a whole number from 1 to 64", "processes at the same time", {
     fallback: String(defaultJobs),
