@@ -62,7 +62,7 @@ export async function exportOnnx(model: Module, path: string, options: OnnxOptio
   if (!first)
     throw new StepsizeError("invalid-state", "exportOnnx: expected a model with parameters, whose device it uses");
   // Loaded here, so that programs that do not export do not load it.
-  const { writeOnnx } = await import("./write.js");
+  const { writeOnnx } = await import("./write-onnx.js");
   try {
     const input = { device: first.device, shape, dtype, prepare: (raw: Tensor) => preparation.apply(raw) };
     await writeOnnx(model, path, input, metadata);

@@ -143,7 +143,7 @@ function licenses(outputs) {
     const text = file ? readFileSync(join(folder, file), "utf8").trim() : `License: ${license}`;
     return `${name} ${version} (${license})\n\n${text}`;
   });
-  return `${["The command line of stepsize contains these packages.", ...parts].join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
+  return `${["The command line of stepsize and the export to ONNX contain these packages.", ...parts].join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
 }
 
 /** Returns the paths of all files in a folder, sorted. */

@@ -45,7 +45,7 @@ describe("the files", () => {
   test("are those of the library, documents, examples, and the sources of the CPU addon with what compiles it", () => {
     const known = [
       /^dist\/(schedule\/(theory\/)?)?index\.c?js$/,
-      /^dist\/chunks\/chunk-\w+\.js$/,
+      /^dist\/chunks\/(chunk|write-onnx)-\w+\.js$/,
       /^dist\/cli\/main\.js$/,
       /^dist\/cli\/chunks\/[\w-]+\.js$/,
       /^dist\/(check\/child|data\/gather-worker)\.js$/,
