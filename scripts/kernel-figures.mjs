@@ -72,7 +72,7 @@ function familyTable({ title, source, kernels: costs }, all) {
   ].join("\n");
 }
 
-function page(version, kernels, steps) {
+function page(version, kernels, predicted) {
   const spilled = kernels.filter((one) =>
     architectures.some((name) => one[name].spilledBytes + one[name].stackBytes > 0),
   );
@@ -95,7 +95,7 @@ Kernels that use memory outside registers, as spills or a stack: ${spilled.lengt
 
 ${families.map((family) => familyTable(family, kernels)).join("\n\n")}
 
-${predictionSection(steps)}`;
+${predictionSection(predicted)}`;
 }
 
 /** The types of an instance of the update: bytes of parameter, gradient and moment, and whether there is a copy. */
@@ -144,9 +144,9 @@ const kernels = families.flatMap((family) =>
 );
 const command = "node scripts/kernel-figures.mjs";
 writeFileSync(join(root, results), `${JSON.stringify({ command, nvcc: version, flags, kernels }, null, 2)}\n`);
-const steps = await predictSteps();
-writeFileSync(join(root, predictions), `${JSON.stringify({ command, ...steps }, null, 2)}\n`);
-writeFileSync(join(root, "docs", "kernels.md"), page(version, kernels, steps));
+const predicted = await predictSteps();
+writeFileSync(join(root, predictions), `${JSON.stringify({ command, ...predicted }, null, 2)}\n`);
+writeFileSync(join(root, "docs", "kernels.md"), page(version, kernels, predicted));
 const steps = join(root, "docs", "fused-step.md");
 const text = readFileSync(steps, "utf8");
 const marks = [`<!-- figures from ${results} -->`, "<!-- end of figures -->"];
