@@ -32,6 +32,27 @@ test("every kernel of every source is in the figures and on the page", () => {
   for (const name of names) expect(page).toContain(`| ${name} |`);
 });
 
+interface Predictions {
+  readonly steps: readonly {
+    readonly training: string;
+    readonly batch: string;
+    readonly milliseconds: number;
+    readonly operations: readonly { readonly operation: string; readonly milliseconds: number }[];
+  }[];
+}
+
+test("the page has the predicted training steps, and each is the sum of its operations", () => {
+  const file = readFileSync(join(root, "bench/results/step-predictions.json"), "utf8");
+  const { steps }: Predictions = JSON.parse(file);
+  const page = readFileSync(join(root, "docs/kernels.md"), "utf8");
+  expect(steps.map(({ training }) => training)).toEqual(["resnet18", "olmo-36m"]);
+  for (const { training, batch, milliseconds, operations } of steps) {
+    expect(page).toContain(`### ${training}, ${batch}, bf16: ${milliseconds.toFixed(1)} ms`);
+    expect(operations.reduce((sum, row) => sum + row.milliseconds, 0)).toBeCloseTo(milliseconds, 9);
+    for (const { operation } of operations) expect(page).toContain(`| ${operation} |`);
+  }
+});
+
 test("the figures have no spills and no stack", () => {
   for (const one of figures.kernels)
     for (const architecture of architectures)
