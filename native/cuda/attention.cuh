@@ -22,6 +22,9 @@ constexpr int kAttentionThreadsY = 8;   // over queries
 // Blocks per multiprocessor, by the size of a head over 32. If more are requested, ptxas spills the sums.
 template <int Chunks>
 constexpr int kAttentionBlocks = Chunks > 4 ? 1 : 2;
+// The kernel of dK and dV has twice as many sums.
+template <int Chunks>
+constexpr int kAttentionKeyBlocks = Chunks > 2 ? 1 : 2;
 constexpr int kAttentionRows = kAttentionTile / kAttentionThreadsY;
 // Whether the two tensors that a backward kernel streams use one tile of shared memory, one after the other. This costs
 // two or three more barriers per tile. Four tiles for heads of 256 numbers are 130 KiB, but a block has at most 99 KiB
@@ -288,7 +291,7 @@ __global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAtten
 
 // dK and dV of 32 keys. Thread (x, y) has query x for the keys y, y + 8, …
 template <int Chunks, class T>
-__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionBlocks<Chunks>)
+__global__ void __launch_bounds__(kAttentionThreadsX* kAttentionThreadsY, kAttentionKeyBlocks<Chunks>)
     attentionKeyGradientKernel(AttentionGradientTensors<T> t, AttentionShape s, float scale) {
   STEPSIZE_DYNAMIC_SHARED(float, shared);
   const size_t floats = Tile::floats(s.size);

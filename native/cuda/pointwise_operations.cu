@@ -18,20 +18,26 @@ void map(CudaDevice& device, const Record& record) {
   map<T>(device, record, F{});
 }
 
-// The smaller operand repeats along the leading axes of the larger one.
+// Operands of one shape.
 template <class T, class F>
 void zip(CudaDevice& device, const Record& record) {
-  const TensorView &a = input(record, 0), &b = input(record, 1);
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  const unsigned blocks = blocksFor(device, count, kGroup<T> * kElementThreads);
+  launch(zipKernel<T, F>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0, device.stream(),
+         input(record, 0).as<T>(), input(record, 1).as<T>(), output(record, 0).as<T>(), count, F{});
+}
+
+// The smaller operand repeats along the leading axes of the larger one.
+template <class T, class F>
+void zipRepeated(CudaDevice& device, const Record& record) {
+  const TensorView &a = input(record, 0), &b = input(record, 1);
+  if (a.elements() == b.elements()) return zip<T, F>(device, record);
+  const int64_t count = output(record, 0).elements();
+  if (count == 0) return;
   const auto start = [&](const TensorView& large, const TensorView& small, auto f) {
-    launch(zipRepeatedKernel<T, decltype(f)>, blocks, kElementThreads, 0, device.stream(), large.as<T>(), small.as<T>(),
-           output(record, 0).as<T>(), count, small.elements(), f);
+    launch(zipRepeatedKernel<T, decltype(f)>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+           device.stream(), large.as<T>(), small.as<T>(), output(record, 0).as<T>(), count, small.elements(), f);
   };
-  if (a.elements() == b.elements())
-    return launch(zipKernel<T, F>, blocks, kElementThreads, 0, device.stream(), a.as<T>(), b.as<T>(),
-                  output(record, 0).as<T>(), count, F{});
   if (a.shape.rank >= b.shape.rank)
     start(a, b, F{});
   else
@@ -76,16 +82,18 @@ template <class F>
 constexpr Launcher kMap = byPrecision<map<float, F>, map<BFloat16, F>>;
 template <class F>
 constexpr Launcher kZip = byPrecision<zip<float, F>, zip<BFloat16, F>>;
+template <class F>
+constexpr Launcher kZipRepeated = byPrecision<zipRepeated<float, F>, zipRepeated<BFloat16, F>>;
 
 }  // namespace
 
 namespace launchers {
 
-const Launcher add = kZip<pointwise::Add>;
-const Launcher subtract = kZip<pointwise::Subtract>;
-const Launcher multiply = kZip<pointwise::Multiply>;
-const Launcher divide = kZip<pointwise::Divide>;
-const Launcher addRelu = kZip<pointwise::AddRelu>;
+const Launcher add = kZipRepeated<pointwise::Add>;
+const Launcher subtract = kZipRepeated<pointwise::Subtract>;
+const Launcher multiply = kZipRepeated<pointwise::Multiply>;
+const Launcher divide = kZipRepeated<pointwise::Divide>;
+const Launcher addRelu = kZipRepeated<pointwise::AddRelu>;
 const Launcher affine = byPrecision<cuda::affine<float>, cuda::affine<BFloat16>>;
 const Launcher exp = kMap<pointwise::Exp>;
 const Launcher log = kMap<pointwise::Log>;

@@ -218,7 +218,7 @@ function expectGroups(chosen: readonly Stage[], only: readonly string[]): void {
   const names = chosen.flatMap((stage) => stage.groups().map(({ name }) => name));
   for (const name of only)
     if (!names.includes(name))
-      throw new UsageError(`--only: expected the names of groups of cases, got "${name}"${suggestion(name, names)}`);
+      throw new UsageError(`--only: expected names among ${names.join(", ")}, got "${name}"${suggestion(name, names)}`);
 }
 
 function defaultName(device: string): string {
