@@ -1,3 +1,5 @@
+import { itemAt } from "./lookup.js";
+
 /**
  * Returns the word that was probably meant: the one with the smallest edit distance from `typed`, ignoring case and
  * dashes.
@@ -34,20 +36,28 @@ export function suggestionInside(typed: unknown, words: readonly string[]): stri
   return word === undefined ? "" : ` (did you mean ${word}?)`;
 }
 
-/** Returns the Levenshtein distance: the number of insertions, deletions and substitutions from `from` to `to`. */
+/**
+ * Returns the number of insertions, deletions, substitutions and swaps of neighbors from `from` to `to` (the optimal
+ * string alignment distance).
+ */
 function editDistance(from: string, to: string): number {
-  // The distances from the beginning of `from` to each longer beginning of `to`, without the empty one.
-  let distances = Array.from({ length: to.length }, (_, column) => column + 1);
-  let distance = to.length;
-  for (let row = 0; row < from.length; row++) {
-    let diagonal = row;
-    distance = row + 1;
-    distances = distances.map((above, column) => {
-      const substituted = diagonal + (from[row] === to[column] ? 0 : 1);
-      diagonal = above;
-      distance = Math.min(substituted, above + 1, distance + 1);
-      return distance;
-    });
+  // The distances from the beginnings of `from` of one and two letters less, and from this one, to all beginnings of `to`.
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const isSame = from[row - 1] === to[column - 1];
+      const edits = [
+        itemAt(last, column) + 1,
+        itemAt(current, column - 1) + 1,
+        itemAt(last, column - 1) + (isSame ? 0 : 1),
+      ];
+      if (row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1])
+        edits.push(itemAt(beforeLast, column - 2) + 1);
+      current.push(Math.min(...edits));
+    }
+    [beforeLast, last] = [last, current];
   }
-  return distance;
+  return itemAt(last, to.length);
 }

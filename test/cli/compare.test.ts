@@ -368,7 +368,7 @@ describe("a usage error is reported before anything is created", () => {
     [
       "an unknown field in a file",
       ["--config", "typo.json"],
-      'error: typo.json: budget: unknown field; did you mean "budgets"',
+      "error: typo.json: budget: unknown field; did you mean budgets?",
     ],
     [
       "a budget above 1",
@@ -392,7 +392,7 @@ describe("a usage error is reported before anything is created", () => {
       ["--final-seeds", "0,1"],
       "--final-seeds: expected seeds that are not used for tuning (0 is)",
     ],
-    ["an unknown part", ["--only", "tuning"], "--only: expected one of tune, final, report", "did you mean tune"],
+    ["an unknown part", ["--only", "tunes"], "--only: expected one of tune, final, report", "did you mean tune"],
     ["a missing file", ["--config", "none.json"], "none.json: the study's settings cannot be read"],
     ["a file that is not JSON", ["--config", "half.json"], "half.json: expected JSON"],
     ["a file with a JSON array", ["--config", "list.json"], "list.json: expected an object of settings, found"],
