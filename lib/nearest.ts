@@ -26,14 +26,19 @@ export function nearest(typed: string, words: readonly string[]): string | undef
 
 /** Returns "; did you mean …?" for the end of an error message, or nothing if no word is near. */
 export function suggestion(typed: unknown, words: readonly string[]): string {
-  const word = typeof typed === "string" ? nearest(typed, words) : undefined;
-  return word === undefined ? "" : `; did you mean ${word}?`;
+  const question = questionAbout(typed, words);
+  return question === undefined ? "" : `; ${question}`;
 }
 
 /** Returns " (did you mean …?)" for the middle of an error message, or nothing if no word is near. */
 export function suggestionInside(typed: unknown, words: readonly string[]): string {
+  const question = questionAbout(typed, words);
+  return question === undefined ? "" : ` (${question})`;
+}
+
+function questionAbout(typed: unknown, words: readonly string[]): string | undefined {
   const word = typeof typed === "string" ? nearest(typed, words) : undefined;
-  return word === undefined ? "" : ` (did you mean ${word}?)`;
+  return word === undefined ? undefined : `did you mean ${word}?`;
 }
 
 /**

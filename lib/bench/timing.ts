@@ -26,7 +26,7 @@ const hostCalls = 5;
  *
  * @returns `undefined` if it was stopped before the first pass was complete
  */
-export async function timeWork(timing: Timing, work: () => void): Promise<Times | undefined> {
+async function timeWork(timing: Timing, work: () => void): Promise<Times | undefined> {
   const { stopwatch, rounds, shouldContinue } = timing;
   const passes = valueAt(
     await interleave([{ name: "work", run: stopwatch.passOf(work) }], rounds, shouldContinue),

@@ -54,7 +54,7 @@ interface Names {
 }
 
 /** Returns the type in the file of tensors of a type here. */
-export function typeInFile({ dtype }: Tensor): OnnxType {
+function typeInFile({ dtype }: Tensor): OnnxType {
   return dtype === "int32" || dtype === "uint8" ? dtype : "float32";
 }
 

@@ -94,22 +94,6 @@ __device__ __forceinline__ void forFours(int64_t count, const F& f) {
     f(i, static_cast<int>(min(int64_t{4}, count - i)));
 }
 
-// Calls f(first, count, first % period). The remainder is updated from group to group, because a 64-bit division per
-// group would take longer than the memory access. A period of 0 does nothing.
-template <class F>
-__device__ __forceinline__ void forFours(int64_t count, int64_t period, const F& f) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads * 4;
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kFoursThreads + threadIdx.x) * 4;
-  if (first >= count) return;
-  int64_t at = first % period;
-  const int64_t move = step % period;
-  for (int64_t i = first; i < count; i += step) {
-    f(i, static_cast<int>(min(int64_t{4}, count - i)), at);
-    at += move;
-    if (at >= period) at -= period;
-  }
-}
-
 // Loads or stores a group of forFours; the last group may have fewer than four elements.
 template <class T>
 __device__ __forceinline__ void loadGroup(const T* from, bool aligned, int elements, float (&x)[4]) {
