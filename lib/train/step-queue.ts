@@ -57,6 +57,10 @@ export class StepQueue {
   readonly #reads: Promise<readonly MeasuredStep[]>[] = [];
   /** The remaining steps of the read that was awaited last. */
   #arrived: MeasuredStep[] = [];
+  /** Number of reads in progress. */
+  #unread = 0;
+  /** When the last read ended. */
+  #lastRead = Number.NEGATIVE_INFINITY;
   readonly #burst: BurstLength;
   readonly #now: () => number;
 
@@ -73,6 +77,14 @@ export class StepQueue {
   /** Whether there is no step. */
   get isEmpty(): boolean {
     return this.#arrived.length + this.#reads.length + this.#collected.length === 0;
+  }
+
+  /**
+   * The time since which the results of all steps have been read, so that the device has nothing to do; `undefined` while
+   * it may be working.
+   */
+  get idleSince(): number | undefined {
+    return this.#unread + this.#collected.length > 0 ? undefined : this.#lastRead;
   }
 
   /** Adds a step that was enqueued. Its failure does not count as unhandled. */
@@ -117,6 +129,12 @@ export class StepQueue {
   }
 
   #addRead(read: Promise<readonly MeasuredStep[]>): void {
+    this.#unread++;
+    const ended = () => {
+      this.#unread--;
+      this.#lastRead = this.#now();
+    };
+    read.then(ended, ended);
     this.#reads.push(quiet(read));
   }
 

@@ -7,6 +7,7 @@ import type { Tensor } from "../tensor/index.js";
 import { type OpenCheckpoint, withCheckpoint } from "../weights/checkpoint-file.js";
 import type { BestEvaluation } from "../weights/index.js";
 import { bestOf } from "./best-evaluation.js";
+import { DataWait } from "./data-wait.js";
 import { type Evaluation, evaluate, type PassOptions, passNames } from "./evaluate.js";
 import { MetricsRing } from "./metrics-ring.js";
 import { RunBatches } from "./run-batches.js";
@@ -54,6 +55,7 @@ export class Trainer {
   readonly #maker: StepMaker;
   /** The steps of the current run whose records were not yielded yet. */
   readonly #queue = new StepQueue({ maxBurst: MetricsRing.rows });
+  readonly #dataWait = new DataWait(this.#queue);
   readonly #records: StepRecords;
   readonly #soundness = new Soundness();
   readonly #checkpoints: TrainerCheckpoints;
@@ -84,6 +86,15 @@ export class Trainer {
   /** The best evaluation of `evaluateEvery` so far; `undefined` if there is none. Checkpoints contain it. */
   get best(): BestEvaluation | undefined {
     return this.#best;
+  }
+
+  /**
+   * Time in seconds for which the device had nothing to do because the data of a step were not there, in all runs of this
+   * trainer. If it is a large part of the training time, faster data make the training faster. The first batch of a run
+   * always takes a moment.
+   */
+  get dataWait(): number {
+    return this.#dataWait.seconds;
   }
 
   /** Path and step of the checkpoint that was last written or loaded; `undefined` if there is none. */
@@ -196,7 +207,8 @@ export class Trainer {
 
   /** Draws the batches of a step, makes it and adds it to the queue. */
   async #nextStep(batches: RunBatches, capture: boolean): Promise<void> {
-    const drawn = await this.#maker.draw(() => batches.next(this.step), capture);
+    const next = () => this.#dataWait.during(() => batches.next(this.step));
+    const drawn = await this.#maker.draw(next, capture);
     try {
       await this.#turns.take(async () => {
         // An evaluation may have been in progress, or a load, which made these batches obsolete.

@@ -6,6 +6,11 @@ import { lastLine, lossesOf, metricsOf, type Outcome, run } from "./support/cli.
 import { tinyData, trainTiny } from "./support/tiny-data.js";
 
 const folder = temporaryFolders();
+const runsPage = readFileSync(new URL("../../docs/runs.md", import.meta.url), "utf8");
+const fieldsTable = runsPage.split("has these fields:")[1]?.split("\n\n")[1] ?? "";
+
+/** Number of parameters of `mlp` on images of 8 × 8 pixels: layers of 512, 512 and 3. */
+const mlpParameters = 64 * 512 + 512 + 512 * 512 + 512 + 512 * 3 + 3;
 
 describe("a run", () => {
   let cwd: string;
@@ -58,7 +63,15 @@ describe("a run", () => {
   test("writes one record per step", () => {
     const metrics = metricsOf(join(cwd, "runs/1"));
     expect(metrics.map(({ step }) => step)).toEqual(Array.from({ length: 40 }, (_, i) => i));
-    expect(Object.keys(metrics[0] ?? {})).toEqual(["step", "loss", "learningRate", "items", "gradientNorm", "seconds"]);
+    const documented = [...fieldsTable.matchAll(/^\| `(\w+)` \| /gm)].flatMap(([, field]) => field ?? []);
+    expect(documented).toContain("gradientNorm");
+    expect(Object.keys(metrics[0] ?? {})).toEqual(documented.filter((field) => field !== "skipped"));
+    // An Adam step of this mlp needs its weights, their gradients and two moments at least.
+    for (const { seconds, dataWait, memory } of metrics) {
+      expect(dataWait).toBeGreaterThanOrEqual(0);
+      expect(dataWait).toBeLessThanOrEqual(Number(seconds));
+      expect(memory).toBeGreaterThan(4 * 4 * mlpParameters);
+    }
     // Two of forty steps are warm-up.
     expect(metrics.slice(0, 3).map(({ learningRate }) => learningRate)).toEqual([
       0.0005,

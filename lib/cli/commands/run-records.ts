@@ -9,6 +9,10 @@ export interface Metric extends RecordedStep {
   readonly skipped?: boolean;
   /** Of training, since the run began. */
   readonly seconds: number;
+  /** The part of `seconds` for which the device waited for data. Earlier versions did not record it. */
+  readonly dataWait?: number;
+  /** Bytes of the device's memory that tensors use or keep for later ones. Earlier versions did not record it. */
+  readonly memory?: number;
 }
 
 /** A line of `metrics.jsonl`. */
@@ -20,6 +24,8 @@ export const metricSchema = object<Metric>({
   gradientNorm: optional(anyNumber),
   skipped: optional(flag),
   seconds: anyNumber,
+  dataWait: optional(anyNumber),
+  memory: optional(count),
 });
 
 /** A line of `evaluations.jsonl`. */

@@ -3,7 +3,7 @@ import type { Schedule } from "../../schedule/index.js";
 import type { Task } from "../../tasks/index.js";
 import type { TrainSettings } from "../config/train-config.js";
 import type { Counted } from "../output/progress.js";
-import { count, duration, percent, scoreInWords, short, some } from "../output/text.js";
+import { bytes, count, duration, percent, scoreInWords, short, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { Change, Metric } from "./run-records.js";
 
@@ -35,6 +35,10 @@ export interface RunResult {
   /** Training time in seconds, without evaluations and checkpoints. */
   readonly seconds: number;
   readonly itemsPerSecond: number;
+  /** The part of `seconds` for which the device waited for data. */
+  readonly dataWait: number;
+  /** Largest number of bytes of the device's memory that tensors used or kept for later ones, in the last process. */
+  readonly peakMemory: number;
   readonly device: string;
   readonly kernels: string;
   readonly run: string;
@@ -60,6 +64,12 @@ export function jsonResult(result: RunResult): object {
 export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "unit" | "unitsPerItem">): string {
   const lines: [string, string][] = [...scores(result, task.unit)];
   lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}`]);
+  lines.push(["memory", `${bytes(result.peakMemory)} on ${result.device}`]);
+  if (result.dataWait >= 0.01 * result.seconds && result.seconds > 0)
+    lines.push([
+      "data wait",
+      `${duration(result.dataWait)}, ${percent(result.dataWait / result.seconds, 0)} of the time`,
+    ]);
   if (result.skipped > 0) lines.push(["skipped", some(result.skipped, "step")]);
   if (result.checkpoint) lines.push(["model", result.checkpoint]);
   const [best] = result.best ?? [];

@@ -15,6 +15,7 @@ import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
 import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
 import { type KeptCheckpoint, type RunResult, writeReport } from "./run-result.js";
+import { SlowData } from "./slow-data.js";
 
 /** What {@link TrainRun} works with. */
 export interface TrainRunOptions {
@@ -35,6 +36,8 @@ export class TrainRun {
   #evaluations: RecordedEvaluation[];
   readonly #changes: readonly Change[];
   #seconds: number;
+  /** Time for which the device waited for data in the earlier processes of this run. */
+  readonly #earlierDataWait: number;
   /** Steps of the newest checkpoint of this run. */
   #savedStep: number | undefined;
   #progress: Progress | undefined;
@@ -56,6 +59,7 @@ export class TrainRun {
     if (this.#metrics.length !== step)
       note(`${folder.metrics}: has records of ${this.#metrics.length} of the ${step} steps made; the others are lost`);
     this.#seconds = this.#metrics.at(-1)?.seconds ?? 0;
+    this.#earlierDataWait = this.#metrics.at(-1)?.dataWait ?? 0;
     this.#savedStep = step > 0 ? step : undefined;
   }
 
@@ -135,6 +139,7 @@ export class TrainRun {
     if (this.#isEvaluationDue(trainer.step) && this.#evaluations.at(-1)?.step !== trainer.step)
       await this.#evaluateDuringRun(progress);
     const isExact = (step: number) => this.#isEvaluationDue(step) || this.#isCheckpointDue(step);
+    const slowData = new SlowData({ unit: parts.task.unit, onCpu: parts.device.name === "cpu" });
     let since = performance.now() - 1000 * this.#seconds;
     let failure: { readonly error: unknown } | undefined;
     const { signal } = interrupts;
@@ -144,6 +149,8 @@ export class TrainRun {
       try {
         this.#add(record);
         progress.step(record);
+        const hint = slowData.hintAt({ seconds: this.#seconds, waited: trainer.dataWait });
+        if (hint !== undefined) progress.note(hint);
         const step = record.step + 1;
         if (!isExact(step) || failure) continue;
         progress.pause();
@@ -187,6 +194,8 @@ export class TrainRun {
   }
 
   #add({ step, loss, learningRate, items, gradientNorm, skipped }: StepRecord): void {
+    const { parts } = this.#options;
+    const { allocated, cached } = parts.device.memory();
     const metric: Metric = {
       step,
       loss,
@@ -194,7 +203,9 @@ export class TrainRun {
       items,
       ...(gradientNorm !== undefined && { gradientNorm }),
       ...(skipped && { skipped }),
-      seconds: Math.round(this.#seconds * 1e4) / 1e4,
+      seconds: rounded(this.#seconds),
+      dataWait: rounded(this.#earlierDataWait + parts.trainer.dataWait),
+      memory: allocated + cached,
     };
     this.#metrics.push(metric);
     this.#metricsFile.add(metric);
@@ -290,6 +301,8 @@ export class TrainRun {
       testLoss: null,
       seconds,
       itemsPerSecond: seconds > 0 ? items / seconds : 0,
+      dataWait: last?.dataWait ?? 0,
+      peakMemory: parts.device.memory().peak,
       device: parts.device.name,
       kernels: parts.device.describe()["kernels"] ?? "",
       run: folder.path,
@@ -316,4 +329,9 @@ export class TrainRun {
         : `The last checkpoint is ${this.#options.folder.checkpoint(this.#savedStep)}`;
     return new StepsizeError(error.code, `${error.message}. ${checkpoint}.`, { cause: error });
   }
+}
+
+/** Rounds a time in seconds to tenths of a millisecond. */
+function rounded(seconds: number): number {
+  return Math.round(seconds * 1e4) / 1e4;
 }

@@ -12,9 +12,17 @@ export function some(value: number, noun: string): string {
   return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
-/** Formats a share from 0 to 1 as a percentage with two decimals: `12.34 %`. */
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(2)} %`;
+/** Formats a share from 0 to 1 as a percentage: `12.34 %`. */
+export function percent(share: number, decimals = 2): string {
+  return `${(100 * share).toFixed(decimals)} %`;
+}
+
+/** Formats a number of bytes: `512 B`, `8.2 kB`, `85.1 MB`, `12.3 GB`. */
+export function bytes(value: number): string {
+  const units = ["kB", "MB", "GB", "TB"];
+  if (value < 1000) return `${value} B`;
+  const power = Math.min(units.length, Math.floor(Math.log10(value) / 3));
+  return `${Number((value / 1000 ** power).toPrecision(3))} ${units[power - 1]}`;
 }
 
 /** Formats a learning rate or a loss with at most four digits. */
