@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InferenceSession, Tensor as OnnxTensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { create, type ModelConfig } from "#lib/models/index.js";
+import { create } from "#lib/models/index.js";
 import { openDevice } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { exportOnnx, type OnnxOptions } from "#lib/onnx/index.js";
@@ -11,15 +11,10 @@ import { type Tensor, tensor } from "#lib/tensor/index.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
 import { labelsOf, numbers } from "../support/numbers.js";
+import { configs, type Data, inputsFor, makeModel, sizeOf, typeOf } from "./support/models.js";
 
 const folder = temporaryFolders();
 const device = await openDevice("cpu");
-
-type Data = Float32Array | Int32Array | Uint8Array;
-
-const typeOf = (data: Data) =>
-  data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
-const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
 
 async function exported(model: nn.Module, options: OnnxOptions): Promise<{ path: string; session: InferenceSession }> {
   const path = join(folder(), "model.onnx");
@@ -54,37 +49,9 @@ async function expectEqualOutputs(
   }
 }
 
-const olmo = { vocabulary: 11, context: 6, width: 16, layers: 2, heads: 4, hidden: 12 } as const;
-const olmo2 = { keyValueHeads: 2, norm: "rmsnorm", normalize: "outputs", tied: false, clip: 0.5 } as const;
-
-const configs: readonly (readonly [name: string, config: ModelConfig, shape: readonly number[]])[] = [
-  ["resnet8", { kind: "resnet", depth: 8, classes: 3, channels: 1, width: 4 }, [8, 8, 1]],
-  ["resnet18", { kind: "resnet18", classes: 3, width: 4, stem: "imagenet" }, [32, 32, 3]],
-  ["resnet34", { kind: "resnet34", classes: 3, width: 2, stem: "cifar" }, [12, 16, 3]],
-  ["resnet50", { kind: "resnet50", classes: 3, width: 2, stem: "cifar" }, [16, 16, 3]],
-  ["mlp", { kind: "mlp", inputs: 48, hidden: [5], classes: 3 }, [4, 4, 3]],
-  ["olmo", { kind: "olmo", ...olmo }, [6]],
-  ["olmo 2", { kind: "olmo", ...olmo, ...olmo2 }, [6]],
-];
-
-function inputsFor({ kind }: ModelConfig, shape: readonly number[]): Data {
-  const count = 5 * sizeOf(shape);
-  return kind === "olmo" ? labelsOf(count, 1, olmo.vocabulary) : numbers(count, 1);
-}
-
-/** Makes a model with running statistics other than those of the start. */
-function makeModel(config: ModelConfig, shape: readonly number[], seed = 3): nn.Module {
-  const model = create(config, { device, seed });
-  const data = inputsFor(config, shape);
-  if (config.kind !== "olmo")
-    for (let i = 0; i < 20; i++)
-      ops.noGrad(() => ops.tidy(() => void model.forward(tensor(device, data, [5, ...shape]))));
-  return model;
-}
-
 describe("every model has the same outputs in ONNX Runtime", () => {
   test.each(configs)("%s", async (_, config, shape) => {
-    const model = makeModel(config, shape);
+    const model = makeModel(device, config, shape);
     const data = inputsFor(config, shape);
     const { session } = await exported(model, { shape, dtype: config.kind === "olmo" ? "int32" : "float32" });
     await expectEqualOutputs(model, session, { data, shape });
@@ -94,7 +61,7 @@ describe("every model has the same outputs in ONNX Runtime", () => {
   });
 
   test.each(configs)("%s in bf16, as the same model in float32", async (_, config, shape) => {
-    const model = makeModel(config, shape).setPrecision("bf16");
+    const model = makeModel(device, config, shape).setPrecision("bf16");
     const data = inputsFor(config, shape);
     const { session } = await exported(model, { shape, dtype: config.kind === "olmo" ? "int32" : "float32" });
     // The weights stay those of bf16.
@@ -104,7 +71,7 @@ describe("every model has the same outputs in ONNX Runtime", () => {
   test("with preprocessing, from raw bytes", async () => {
     const shape = [8, 8, 3];
     const preprocessing = { shape, dtype: "uint8", scale: 1 / 255, mean: [0.4, 0.5, 0.6], std: [0.2, 0.3, 0] } as const;
-    const model = makeModel({ kind: "resnet", depth: 8, classes: 3, width: 4 }, shape);
+    const model = makeModel(device, { kind: "resnet", depth: 8, classes: 3, width: 4 }, shape);
     const { session } = await exported(model, { preprocessing });
     const data = Uint8Array.from(labelsOf(5 * sizeOf(shape), 1, 256));
     const preparation = new nn.Preparation(model, preprocessing);
