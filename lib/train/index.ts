@@ -1,3 +1,4 @@
+export { bestOf } from "./best-evaluation.js";
 export { type EvaluateOptions, type Evaluation, evaluate, type PassOptions } from "./evaluate.js";
 export { type Allowed, allowedNames, type LoadOptions } from "./run-identity.js";
 export type { CheckpointEvery, EvaluateEvery, RunOptions, StepCallback, Steps } from "./run-options.js";

@@ -64,6 +64,7 @@ const wrong: Record<string, unknown> = {
   evaluateEvery: 0,
   evaluationItems: 0,
   keep: "best",
+  patience: 0,
   epochs: 0,
 };
 

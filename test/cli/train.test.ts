@@ -211,3 +211,28 @@ test("--keep keeps the checkpoints of the best evaluations, also of a run that i
   );
   expect(stdout).toMatch(new RegExp(`^best +a/checkpoints/${name(best[0]!.step)} \\(loss .* in validation\\)$`, "m"));
 });
+
+test("--patience ends a run early, keeps its best checkpoint, and counts across a resume", async () => {
+  const [cwd, data] = [folder(), tinyData(folder())];
+  // Steps of this rate do not change the weights, so no evaluation is better than the first.
+  const frozen = ["--max-lr", "1e-30", "--evaluate-every", "5", "--checkpoint-every", "50"];
+  const args = trainTiny(data, ...frozen, "--budget", "60", "--patience", "2", "--json");
+  const first = await run(args, { cwd });
+  expect(first.code, first.stderr).toBe(0);
+  expect(first.stderr).toMatch(/^stopping early: 2 evaluations without a lower loss than \d\.\d+ after step 5$/m);
+  expect(lastLine(first.stdout)).toMatchObject({ steps: 15, budget: 60, stoppedEarly: true });
+  const result = () => JSON.parse(readFileSync(join(cwd, "runs/1/result.json"), "utf8"));
+  const best = { step: 5, checkpoint: "runs/1/checkpoints/step-5.safetensors" };
+  expect(result()).toMatchObject({ status: "completed", stoppedEarly: true, best: [best] });
+  expect(existsSync(join(cwd, best.checkpoint))).toBe(true);
+  expect(readFileSync(join(cwd, "runs/1/report.html"), "utf8")).toContain("Stopped early after 15 steps.");
+
+  const again = await run(["train", "--resume", "runs/1"], { cwd });
+  expect(again.stderr).toContain(
+    "the run has stopped early after 15 steps; it is evaluated again. To go on: --patience",
+  );
+  expect(again.stdout).toContain("15 steps in");
+  const longer = await run(["train", "--resume", "runs/1", "--patience", "3", "--json"], { cwd });
+  expect(lastLine(longer.stdout)).toMatchObject({ steps: 20, stoppedEarly: true });
+  expect(result().best).toMatchObject([best]);
+});

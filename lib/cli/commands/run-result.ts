@@ -43,7 +43,9 @@ export interface RunResult {
   readonly kernels: string;
   readonly run: string;
   readonly checkpoint: string | null;
-  /** The checkpoints that `--keep` names, the best first; absent without it. */
+  /** True if the run ended before its budget, because its patience was exhausted; otherwise absent. */
+  readonly stoppedEarly?: true;
+  /** The checkpoints that `--keep` names, or the best one with `--patience`, the best first; absent without both. */
   readonly best?: readonly KeptCheckpoint[];
   /** Number of steps that were skipped because a gradient was not finite. */
   readonly skipped: number;
@@ -57,13 +59,15 @@ export function jsonResult(result: RunResult): object {
   const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
   const { testLoss, testPerplexity } = result;
   const ofText = testPerplexity === undefined ? {} : { testLoss, testPerplexity };
-  return { steps, budget, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run };
+  const early = result.stoppedEarly ? { stoppedEarly: true } : {};
+  return { steps, budget, ...early, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run };
 }
 
 /** Formats the result for the terminal. */
 export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "unit" | "unitsPerItem">): string {
   const lines: [string, string][] = [...scores(result, task.unit)];
-  lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}`]);
+  const early = result.stoppedEarly ? `, stopped early (budget ${count(result.budget)})` : "";
+  lines.push(["training", `${some(result.steps, "step")} in ${speed(result, task)}${early}`]);
   lines.push(["memory", `${bytes(result.peakMemory)} on ${result.device}`]);
   if (result.dataWait >= 0.01 * result.seconds && result.seconds > 0)
     lines.push([
@@ -114,7 +118,7 @@ export async function writeReport(
   // Imported here, because the plotting library takes a while to load.
   const { runReport } = await import("../../report/index.js");
   const ended = {
-    completed: "Completed.",
+    completed: result.stoppedEarly ? `Stopped early after ${count(result.steps)} steps.` : "Completed.",
     interrupted: `Interrupted after ${count(result.steps)} steps.`,
     failed: `Failed after ${some(result.steps, "step")}: ${result.error}`,
   }[result.status];

@@ -4,13 +4,14 @@ import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { version } from "../../package-root.js";
 import { messageOf } from "../../realms.js";
 import type { RecordedEvaluation } from "../../report/index.js";
-import type { Evaluation, StepRecord } from "../../train/index.js";
+import { bestOf, type Evaluation, type StepRecord } from "../../train/index.js";
+import type { BestEvaluation } from "../../weights/index.js";
 import type { TrainConfig } from "../config/train-config.js";
 import { Interrupted } from "../failure.js";
 import type { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { type Progress, showProgress } from "../output/progress.js";
-import { count, perplexity, scoreInWords, some } from "../output/text.js";
+import { count, perplexity, scoreInWords, short, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
 import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
@@ -117,6 +118,12 @@ export class TrainRun {
       );
       return;
     }
+    if (this.#hasStoppedEarly()) {
+      this.#options.note(
+        `the run has stopped early after ${some(trainer.step, "step")}; it is evaluated again. To go on: --patience <n>`,
+      );
+      return;
+    }
     const progress = await showProgress(trainer.budget, trainer.step, process.stderr, parts.task);
     this.#progress = progress;
     try {
@@ -129,7 +136,8 @@ export class TrainRun {
       progress.close();
     }
     if (this.#savedStep !== trainer.step) await this.#save();
-    if (trainer.step < trainer.budget) interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
+    if (trainer.step < trainer.budget && !this.#hasStoppedEarly())
+      interrupts.check(`interrupted after step ${trainer.step} of ${trainer.budget}`);
   }
 
   async #makeSteps(progress: Progress): Promise<void> {
@@ -157,6 +165,10 @@ export class TrainRun {
         const paused = performance.now();
         if (this.#isEvaluationDue(step) && !interrupts.requested) await this.#evaluateDuringRun(progress);
         if (this.#isCheckpointDue(step) && this.#savedStep !== step) await this.#save();
+        if (this.#hasStoppedEarly()) {
+          progress.note(`stopping early: ${this.#patienceInWords()}`);
+          trainer.stop();
+        }
         since += performance.now() - paused;
       } catch (error) {
         // Later steps may have been made already: a checkpoint of them needs their records.
@@ -218,10 +230,32 @@ export class TrainRun {
     await folder.prune(this.#best().map(({ step }) => step));
   }
 
-  /** The evaluations with the lowest loss, as many as the setting `keep` names, the best first. */
+  /** The evaluation with the lowest loss, and how many came after it; `undefined` if none had a finite loss. */
+  #lowest(): BestEvaluation | undefined {
+    return this.#evaluations.reduce<BestEvaluation | undefined>(
+      (best, { step, loss }) => bestOf(best, { loss, items: 0 }, { step, metric: "loss", minDelta: 0 }),
+      undefined,
+    );
+  }
+
+  /** Whether the last evaluations were without a lower loss, as many as the setting `patience` says. */
+  #hasStoppedEarly(): boolean {
+    const { patience = Number.POSITIVE_INFINITY } = this.#options.config.settings;
+    return (this.#lowest()?.since ?? 0) >= patience;
+  }
+
+  #patienceInWords(): string {
+    const { since = 0, step = 0, value = Number.NaN } = this.#lowest() ?? {};
+    return `${some(since, "evaluation")} without a lower loss than ${short(value)} after step ${count(step)}`;
+  }
+
+  /**
+   * The evaluations with the lowest loss, the best first: as many as the setting `keep` names, by default one if the run
+   * may stop early.
+   */
   #best(): RecordedEvaluation[] {
-    const { keep } = this.#options.config.settings;
-    const count = keep === undefined ? 0 : Number(keep.slice("best:".length));
+    const { keep, patience } = this.#options.config.settings;
+    const count = keep === undefined ? Number(patience !== undefined) : Number(keep.slice("best:".length));
     // The sort is stable, so ties are broken by the earlier step.
     return this.#evaluations
       .filter(({ loss }) => Number.isFinite(loss))
@@ -307,7 +341,10 @@ export class TrainRun {
       kernels: parts.device.describe()["kernels"] ?? "",
       run: folder.path,
       checkpoint: this.#savedStep === undefined ? null : folder.checkpoint(this.#savedStep),
-      ...(config.settings.keep !== undefined && { best: this.#keptBest() }),
+      ...(status === "completed" &&
+        last !== undefined &&
+        last.step + 1 < config.settings.budget && { stoppedEarly: true }),
+      ...((config.settings.keep ?? config.settings.patience) !== undefined && { best: this.#keptBest() }),
       skipped: this.#metrics.filter(({ skipped }) => skipped).length,
       version,
     };

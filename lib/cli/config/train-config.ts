@@ -122,13 +122,28 @@ export const trainFields = {
       description: "also keep the checkpoints of the n evaluations with the lowest loss",
       fallback: "the newest three checkpoints only",
     }),
+  patience: numberField(
+    positive,
+    whole,
+    "stop early: end the run after so many evaluations in a row without a lower loss",
+    { fallback: "no early stopping", aliases: ["stopEarly", "earlyStopping"] },
+  ),
   evaluationItems: numberField(positive, whole, "largest number of items of an evaluation during the run", {
     fallback: "all",
   }),
 } satisfies Fields;
 
-/** Settings that a resumed run may change, because they change neither the losses nor the result. */
-const changeable = ["device", "threads", "capture", "checkpointEvery", "evaluateEvery", "evaluationItems", "keep"];
+/** Settings that a resumed run may change, because they do not change its steps. */
+const changeable = [
+  "device",
+  "threads",
+  "capture",
+  "checkpointEvery",
+  "evaluateEvery",
+  "evaluationItems",
+  "keep",
+  "patience",
+];
 
 /** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
 export type TrainSettings = {
@@ -158,6 +173,7 @@ export type TrainSettings = {
   readonly evaluateEvery?: number;
   readonly evaluationItems?: number;
   readonly keep?: string;
+  readonly patience?: number;
 };
 
 /** The settings of a run and their schedule. */
@@ -238,7 +254,7 @@ export function completeConfig(
   if (given["validation"] !== undefined && isText)
     refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
   if (given["augment"] && isText) refuse("augment", "expected only with images");
-  for (const field of ["evaluationItems", "keep"])
+  for (const field of ["evaluationItems", "keep", "patience"])
     if (given[field] !== undefined && given["evaluateEvery"] === undefined)
       throw new UsageError(`${label(field)}: expected only with --evaluate-every`);
   const holdsBack = given["evaluateEvery"] !== undefined && !isText && !isResumed;
