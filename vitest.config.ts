@@ -31,7 +31,10 @@ export default defineConfig({
     hookTimeout: 600_000,
     reporters: ["default", "./test/support/closing-line-reporter.ts"],
     projects: [
-      { extends: true, test: { name: "stepsize", include: ["test/**/*.test.ts"] } },
+      {
+        extends: true,
+        test: { name: "stepsize", include: ["test/**/*.test.ts"], globalSetup: "test/support/bundle-cli.ts" },
+      },
       ...(existsSync(join(clangBuild, "cpu.node"))
         ? [
             {

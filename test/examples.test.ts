@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -10,19 +9,20 @@ import { temporaryFolders } from "./support/folders.js";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = temporaryFolders();
 
-// The program that `npx tsx` runs, called directly.
-const tsx = createRequire(import.meta.url).resolve("tsx/cli");
-
 /**
  * Runs an example with the command in its first lines, and returns its output. Files are written to a temporary folder.
  */
 async function run(name: string): Promise<{ lines: string[]; text: string; place: string }> {
   const place = folder();
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [tsx, join("examples", `${name}.ts`)], {
-    cwd: root,
-    env: { ...process.env, TMPDIR: place },
-    timeout: 600_000,
-  });
+  const { stdout, stderr } = await promisify(execFile)(
+    process.execPath,
+    ["--import", "tsx", join("examples", `${name}.ts`)],
+    {
+      cwd: root,
+      env: { ...process.env, TMPDIR: place },
+      timeout: 600_000,
+    },
+  );
   expect(stderr).toBe("");
   return { lines: stdout.trimEnd().split("\n"), text: stdout, place };
 }

@@ -8,6 +8,9 @@ export interface Output {
 /** The import paths of the package, and the file of each without its ending, below `dist/`. */
 export const entries: Record<string, string>;
 
+/** Bundles lib/ into a folder. Returns the outputs by their path below the folder. */
+export function bundle(folder: string): Promise<Record<string, Output>>;
+
 /** Returns the outputs that are loaded with one of them, itself included. */
 export function loadedWith(outputs: Record<string, Output>, path: string): Set<string>;
 

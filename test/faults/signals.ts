@@ -84,16 +84,35 @@ async function injected(
 ): Promise<Damage> {
   const cwd = mkdtempSync(join(tmpdir(), "stepsize-ended-"));
   try {
-    const args = trainTiny(tinyData(mkdtempSync(join(cwd, "data-"))), "--budget", String(budget));
-    const all = [...args, "--augment", "--accumulate", "2", "--checkpoint-every", "7"];
-    const whole = await run([...all, "--run", "whole"], { cwd });
-    if (whole.code !== 0) throw new Error(`the undisturbed run failed: ${whole.stderr}`);
+    const args = [...argsIn(cwd), "--checkpoint-every", "7"];
+    undisturbed ??= undisturbedLosses();
+    const expected = await undisturbed;
     const lost: string[] = [];
     for (let i = from; i < to; i++) {
-      const problem = await problemOf(i, all, cwd, disturb);
+      const problem = await problemOf(i, args, cwd, expected, disturb);
       if (problem !== undefined) lost.push(`fault ${i} after ${momentOf(i)} steps: ${problem}`);
     }
     return { injected: to - from, lost };
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+}
+
+/** The arguments of a run whose data are in a new folder below `cwd`. */
+function argsIn(cwd: string): string[] {
+  const args = trainTiny(tinyData(mkdtempSync(join(cwd, "data-"))), "--budget", String(budget));
+  return [...args, "--augment", "--accumulate", "2"];
+}
+
+/** The losses of a run that nothing disturbs, the same for all faults. */
+let undisturbed: Promise<readonly unknown[]> | undefined;
+
+async function undisturbedLosses(): Promise<readonly unknown[]> {
+  const cwd = mkdtempSync(join(tmpdir(), "stepsize-undisturbed-"));
+  try {
+    const { code, stderr } = await run([...argsIn(cwd), "--run", "whole"], { cwd });
+    if (code !== 0) throw new Error(`the undisturbed run failed: ${stderr}`);
+    return lossesOf(join(cwd, "whole"));
   } finally {
     rmSync(cwd, { recursive: true });
   }
@@ -103,6 +122,7 @@ async function problemOf(
   i: number,
   args: readonly string[],
   cwd: string,
+  expected: readonly unknown[],
   disturb: (i: number, attempt: Attempt) => Promise<string>,
 ): Promise<string | undefined> {
   const name = String(i);
@@ -119,9 +139,11 @@ async function problemOf(
   if (!found.endsWith(`: ${right}`)) return found;
   const resumed = await run(["train", "--resume", name], { cwd });
   if (resumed.code !== 0) return `${found}, but not resumed: ${endOf(resumed, 0)}`;
-  const [actual, expected] = [folder, join(cwd, "whole")].map((one) => JSON.stringify(lossesOf(one)));
+  const actual = lossesOf(folder);
   rmSync(folder, { recursive: true });
-  return actual === expected ? undefined : `${found}, but the resumed run has other losses`;
+  return JSON.stringify(actual) === JSON.stringify(expected)
+    ? undefined
+    : `${found}, but the resumed run has other losses`;
 }
 
 async function expectCheckpoint(folder: string, step: number): Promise<string> {

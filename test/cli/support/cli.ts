@@ -4,7 +4,8 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { compiled } from "../../data/support/compiled.js";
 
-export const program = compiled("cli/main.js");
+/** The command line: the bundle of test/support/bundle-cli.ts, or outside of Vitest the compiled files. */
+export const program = process.env["STEPSIZE_TEST_CLI"] ?? compiled("cli/main.js");
 
 /** What a process left behind. */
 export interface Outcome {
