@@ -1,7 +1,17 @@
 import { type Device, openDevice } from "../native/index.js";
-import { assembleRun, openTask, type RunParts, type Task } from "../tasks/index.js";
+import {
+  assembleRun,
+  openTask,
+  type ReadOptions,
+  type RunParts,
+  readOptionsOf,
+  type Task,
+  type TaskOptions,
+} from "../tasks/index.js";
 import type { TrainConfig } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
+import { CountProgress } from "./output/count-progress.js";
+import { tell } from "./output/terminal.js";
 
 /** The parts of a run and their device, which `close` closes too. */
 export interface OpenRun extends RunParts {
@@ -9,35 +19,49 @@ export interface OpenRun extends RunParts {
 }
 
 /** The settings that select and divide the data of a run. */
-export interface DataSettings {
+export interface DataSettings extends ReadOptions {
   readonly data: string;
-  readonly classes?: number | undefined;
-  readonly context?: number | undefined;
   readonly validation?: number | undefined;
   readonly batch: number;
   readonly seed: number;
 }
 
 /**
- * Reads the data of a run.
+ * Reads the data of a run, and shows the progress if that takes a while.
+ *
+ * @param signal aborts the reading
  * @throws UsageError if the batch is larger than the training split, and any error of {@link openTask}
  */
-export async function readData({
-  data,
-  classes,
-  context,
-  validation: share,
-  batch,
-  seed,
-}: DataSettings): Promise<Task> {
-  const task = await openTask(data, {
-    classes,
-    context,
-    validation: share === undefined ? undefined : { share, seed },
-  });
+export async function readData(settings: DataSettings, signal?: AbortSignal): Promise<Task> {
+  const { data, validation: share, batch, seed } = settings;
+  const task = await withReadingProgress((progress) =>
+    openTask(data, {
+      ...readOptionsOf(settings),
+      validation: share === undefined ? undefined : { share, seed },
+      signal,
+      ...progress,
+    }),
+  );
   if (batch > task.lengths.train)
     throw new UsageError(`--batch: expected at most ${task.lengths.train}, the number of training items, got ${batch}`);
   return task;
+}
+
+/** Runs a function that reads data, and shows how many items it has converted. */
+export async function withReadingProgress<T>(
+  read: (options: Pick<TaskOptions, "onProgress" | "note">) => Promise<T>,
+): Promise<T> {
+  // Most data are read as they are, at once, and need no progress.
+  let progress: Promise<CountProgress> | undefined;
+  const onProgress = (done: number, total: number) => {
+    progress ??= CountProgress.start("decoded image");
+    void progress.then((shown) => shown.at(done, total, done / total));
+  };
+  try {
+    return await read({ onProgress, note: tell });
+  } finally {
+    (await progress)?.close();
+  }
 }
 
 /** Opens the device and creates the model, the optimizer and the trainer of a run. */

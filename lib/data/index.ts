@@ -8,10 +8,13 @@ export type { PreprocessingOptions } from "../preprocessing-options.js";
 export type { AugmentOptions, Batch, BatchOptions, BatchSource, IterationOptions } from "./batch.js";
 export { cifar10 } from "./cifar10.js";
 export { ArrayDataset, type SplitOptions } from "./dataset.js";
+export type { ImageFit } from "./decode-image.js";
 export type { Split, SplitChoice } from "./files.js";
 export { type FromArrays, fromArrays, type Nested } from "./from-arrays.js";
 export { type FromIterableOptions, fromIterable, type GivenBatch, type GivenBatches } from "./from-iterable.js";
 export { type IdxOptions, idx } from "./idx.js";
+export type { ImageSplit } from "./image-folder.js";
+export { type ImagesOptions, images } from "./images.js";
 export type {
   ClassLabels,
   Dataset,

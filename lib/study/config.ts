@@ -1,12 +1,11 @@
 import type { OptimizerName } from "../optim/by-name.js";
+import type { ReadOptions } from "../tasks/index.js";
 
 /** One data set of a study. */
-export interface StudyData {
+export interface StudyData extends Omit<ReadOptions, "onError"> {
   readonly source: string;
   /** Name of the data, independent of their location. It is part of a run's id. */
   readonly name: string;
-  readonly classes?: number | undefined;
-  readonly context?: number | undefined;
 }
 
 /** The first trials of UBA: every pair of a rate and a φ. */

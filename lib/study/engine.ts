@@ -1,7 +1,7 @@
 import { StepsizeError } from "../errors.js";
 import { valueAt } from "../lookup.js";
 import { type Device, openDevice } from "../native/index.js";
-import { hasValidation, openTask, type Task } from "../tasks/index.js";
+import { hasValidation, openTask, readOptionsOf, type Task } from "../tasks/index.js";
 import type { StudyData, TrainingStudy } from "./config.js";
 import type { StudyFolder } from "./folder.js";
 import { type CellPlan, type PlannedRun, planOf, validationSeed } from "./plan.js";
@@ -145,8 +145,9 @@ class Engine {
     for (const dataSet of data) {
       this.#options.signal.throwIfAborted();
       const task = await openTask(this.#options.sources?.get(dataSet.name) ?? dataSet.source, {
-        classes: dataSet.classes,
-        context: dataSet.context,
+        ...readOptionsOf(dataSet),
+        signal: this.#options.signal,
+        note: (message) => this.#options.listener.note(message),
         ...(!hasValidation(dataSet.source) && { validation: { share, seed: validationSeed } }),
       });
       for (const model of models) task.modelConfig(model);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { valueAt } from "../lookup.js";
 import { catalog, create, type Schedule, type ScheduleJSON } from "../schedule/index.js";
-import { hasValidation, type OptimizerSettings } from "../tasks/index.js";
+import { hasValidation, type OptimizerSettings, type ReadOptions, readOptionsOf } from "../tasks/index.js";
 import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import type { RunRecord } from "./records.js";
 import { type Exploration, type Grid, type Score, type Trial, tune } from "./tuning.js";
@@ -10,7 +10,7 @@ import { type Exploration, type Grid, type Score, type Trial, tune } from "./tun
 export interface RunSpec {
   readonly purpose: "tuning" | "final";
   readonly model: string;
-  readonly data: { readonly name: string; readonly classes?: number; readonly context?: number };
+  readonly data: { readonly name: string } & Omit<ReadOptions, "onError">;
   /** The part of the training data that is held back; absent if the data have a validation split. */
   readonly validation?: { readonly share: number; readonly seed: number };
   readonly evaluationItems?: number;
@@ -103,14 +103,14 @@ export function runsOf(
   trial: Trial,
 ): PlannedRun[] {
   const planned = scheduleOf(study, cell, schedule, trial);
-  const { name, classes, context } = cell.data;
+  const { name } = cell.data;
   const { name: optimizer, weightDecay, momentum, clipNorm } = cell.optimizer;
   const seeds = purpose === "tuning" ? study.tuningSeeds : study.finalSeeds;
   return seeds.map((seed) => {
     const spec: RunSpec = {
       purpose,
       model: cell.model,
-      data: { name, ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) },
+      data: { name, ...readOptionsOf(cell.data) },
       ...(!hasValidation(cell.data.source) && { validation: { share: study.validation, seed: validationSeed } }),
       ...(study.evaluationItems !== undefined && { evaluationItems: study.evaluationItems }),
       batch: study.batch,

@@ -46,7 +46,7 @@ export function readFields<T extends Record<string, z.ZodType>>(
 
 /** Fields of nested objects, for hints. */
 const knownAt: Readonly<Record<string, readonly string[]>> = {
-  data: ["source", "name", "classes", "context"],
+  data: ["source", "name", "classes", "context", "size", "fit", "channels"],
   optimizers: ["name", "weightDecay", "momentum", "clipNorm", "peakLearningRates", "uba"],
   uba: ["peakLearningRates", "phi"],
 };

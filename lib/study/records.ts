@@ -127,7 +127,14 @@ const fields = object<RunRecord>({
   run: object<RunSpec>({
     purpose: oneOf(["tuning", "final"]),
     model: text,
-    data: object<RunSpec["data"]>({ name: text, classes: natural, context: natural }),
+    data: object<RunSpec["data"]>({
+      name: text,
+      classes: natural,
+      context: natural,
+      size: optional(text),
+      fit: optional(oneOf(["crop", "letterbox"])),
+      channels: natural,
+    }),
     validation: optional(object<NonNullable<RunSpec["validation"]>>({ share: finite, seed: count })),
     evaluationItems: natural,
     batch: count,

@@ -3,7 +3,7 @@ import { names as modelNames } from "../models/index.js";
 import { suggestionInside } from "../nearest.js";
 import { optimizerNames } from "../optim/by-name.js";
 import { names as scheduleNames } from "../schedule/index.js";
-import { isSource, parseSource, sourcesInWords } from "../tasks/index.js";
+import { isSource, parseSource, type ReadOption, sourcesInWords } from "../tasks/index.js";
 
 // The error of each schema is the text after "expected". `readFields` adds the field and the given value.
 
@@ -90,9 +90,21 @@ const uba = z.strictObject(
 
 const source = z.custom<string>((value) => typeof value === "string" && isSource(value), { error: sourcesInWords });
 
+/** The settings of how data are read. */
+const readOptions = {
+  classes: positiveInteger.optional(),
+  context: positiveInteger.optional(),
+  size: z
+    .string({ error: "a text such as 64 or 96x64" })
+    .regex(/^[1-9]\d{0,4}(x[1-9]\d{0,4})?$/, { error: "a text such as 64 or 96x64" })
+    .optional(),
+  fit: oneOf(["crop", "letterbox"]).optional(),
+  channels: z.literal([1, 3], { error: "1 or 3" }).optional(),
+} satisfies Record<Exclude<ReadOption, "onError">, z.ZodType>;
+
 const data = named(
   z.strictObject(
-    { source, name: text.optional(), classes: positiveInteger.optional(), context: positiveInteger.optional() },
+    { source, name: text.optional(), ...readOptions },
     { error: `${sourcesInWords}, or an object with it as source` },
   ),
   "source",

@@ -1,88 +1,170 @@
 import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
-import {
-  type ArrayDataset,
-  type BatchSource,
-  cifar10,
-  type IdxOptions,
-  idx,
-  mnist,
-  type Split,
-} from "../data/index.js";
+import { readImages } from "../data/images.js";
+import { type ArrayDataset, type BatchSource, cifar10, type ImageFit, idx, mnist, type Split } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
 import { isInt32Array } from "../realms.js";
 import type { ModelCard } from "../weights/index.js";
-import type { SplitLengths, SplitName, Task, TaskKind, TaskOptions, TrainingBatchOptions } from "./task.js";
+import type {
+  GivenReadOptions,
+  ReadOption,
+  SplitLengths,
+  SplitName,
+  Task,
+  TaskKind,
+  TaskOptions,
+  TrainingBatchOptions,
+} from "./task.js";
+
+/** The splits of image data. There is no validation part unless the data have one. */
+type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readonly validation?: ArrayDataset };
 
 /** How a kind of image data is read. */
 interface ImageKind {
   readonly kind: string;
   readonly place?: string | undefined;
+  readonly takes?: readonly ReadOption[] | undefined;
   /** Whether a mirrored image has the same class. */
   readonly mayFlip: boolean;
   /** Names the data in a folder, for messages and for records of a study. */
   nameOf(dir: string): string;
-  load(dir: string, split: Split, classes?: IdxOptions["classes"]): Promise<ArrayDataset>;
+  /** Reads some of the splits. One that the data do not have is left out. */
+  read(dir: string, splits: readonly SplitName[], options: ImageReadOptions): Promise<Partial<Parts>>;
 }
+
+/** The options of {@link ImageKind.read}: those of a task, and names of the classes that are known. */
+type ImageReadOptions = Omit<TaskOptions, "classes" | "validation"> & {
+  readonly classes?: number | readonly string[] | undefined;
+};
 
 const folderName = (dir: string) => basename(resolve(dir));
 
+/** Reads the splits of data whose loader reads one split. */
+async function readEach(
+  splits: readonly SplitName[],
+  load: (split: Split) => Promise<ArrayDataset>,
+): Promise<Partial<Parts>> {
+  const parts: { train?: ArrayDataset; test?: ArrayDataset } = {};
+  for (const split of splits) if (split !== "validation") parts[split] = await load(split);
+  return parts;
+}
+
 const kinds: readonly ImageKind[] = [
-  { kind: "mnist", mayFlip: false, nameOf: () => "mnist", load: (_, split) => mnist({ split }) },
+  {
+    kind: "mnist",
+    mayFlip: false,
+    nameOf: () => "mnist",
+    read: (_, splits) => readEach(splits, (split) => mnist({ split })),
+  },
   {
     kind: "idx",
     place: "<dir>",
+    takes: ["classes"],
     mayFlip: false,
     nameOf: (dir) => `idx:${folderName(dir)}`,
     // The name has only the last part of the path, so that a run can be resumed after its data were moved.
-    load: (dir, split, classes) =>
-      idx(dir, { split, name: `${folderName(dir)} (${split})`, ...(classes !== undefined && { classes }) }),
+    read: (dir, splits, { classes }) =>
+      readEach(splits, (split) => idx(dir, { split, classes, name: `${folderName(dir)} (${split})` })),
   },
   {
     kind: "cifar10",
     place: "<dir>",
     mayFlip: true,
     nameOf: () => "cifar10",
-    load: (dir, split) => cifar10(dir, { split }),
+    read: (dir, splits) => readEach(splits, (split) => cifar10(dir, { split })),
+  },
+  {
+    kind: "images",
+    place: "<dir>",
+    takes: ["size", "fit", "channels", "onError"],
+    mayFlip: true,
+    nameOf: (dir) => `images:${folderName(dir)}`,
+    read: readImageFolder,
   },
 ];
 
-/** Classification of images: MNIST, folders in its layout, CIFAR-10. */
+async function readImageFolder(
+  dir: string,
+  splits: readonly SplitName[],
+  { size, fit, channels, classes, onError, onProgress, note, signal }: ImageReadOptions,
+): Promise<Partial<Parts>> {
+  const [width, height = width] = size?.split("x").map(Number) ?? [];
+  const skipped: string[] = [];
+  const read = await readImages(dir, {
+    splits,
+    size: width === undefined || height === undefined ? undefined : { width, height },
+    fit,
+    channels,
+    classes: typeof classes === "object" ? classes : undefined,
+    onError,
+    onSkip: (path, why) => skipped.push(`${path}: ${why}`),
+    onProgress,
+    signal,
+  });
+  if (skipped.length > 0) note?.(`left out ${skipped.length} unreadable files:\n  ${skipped.join("\n  ")}`);
+  return Object.fromEntries(read.splits);
+}
+
+/** Classification of images: MNIST, folders in its layout, CIFAR-10, folders of image files. */
 export const imageKinds: readonly TaskKind[] = kinds.map((kind) => ({
   kind: kind.kind,
   place: kind.place,
+  takes: kind.takes,
   open: (place, options) => openImages(kind, place, options),
 }));
 
+/** Options of {@link loadImages}. */
+export interface LoadImagesOptions extends Pick<TaskOptions, "onError" | "onProgress" | "note" | "signal"> {
+  /** The card of the model that is used on the images. It has the classes, the size and the fit. */
+  readonly card: ModelCard;
+}
+
 /**
- * Loads one split of image data.
+ * Loads one split of image data, in the form that a model takes.
  *
- * @param classes number or names of the classes of an IDX folder; default 10
- * @throws StepsizeError `unsupported` for a source that is not images, and any error of reading the files
+ * @throws StepsizeError `unsupported` for a source that is not images, `invalid-argument` for a split that it does not
+ * have, and any error of reading the files
  */
-export function loadImages(
+export async function loadImages(
   { kind, place = "" }: { readonly kind: string; readonly place?: string },
-  split: Split,
-  classes?: IdxOptions["classes"],
+  split: SplitName,
+  { card, ...options }: LoadImagesOptions,
 ): Promise<ArrayDataset> {
   const imageKind = kinds.find((candidate) => candidate.kind === kind);
   if (!imageKind) throw new StepsizeError("unsupported", `data: expected images, got ${kind}`);
-  return imageKind.load(place, split, classes);
+  const { classes } = card;
+  const part = (await imageKind.read(place, [split], { ...options, ...formOfCard(card), classes }))[split];
+  if (part) return part;
+  const has = kind === "images" ? "a folder val/ beside train/ and test/" : "train or test";
+  return invalidArgument("split", `one that ${imageKind.nameOf(place)} has (${has})`, split);
 }
 
-async function openImages(
-  kind: ImageKind,
-  place: string,
-  { classes, context, validation }: TaskOptions,
-): Promise<Task> {
-  if (context !== undefined) invalidArgument("context", "none: images are not cut into windows", context);
-  const whole = await kind.load(place, "train", classes);
+/** The settings with which `images:<dir>` has the form that a model takes. */
+export function formOfCard({ preprocessing, fit }: ModelCard): GivenReadOptions {
+  const [height, width, channels] = preprocessing?.shape ?? [];
+  if (height === undefined || width === undefined || channels === undefined) return {};
+  return { size: `${width}x${height}`, channels, ...(fit && { fit }) };
+}
+
+async function openImages(kind: ImageKind, place: string, options: TaskOptions): Promise<Task> {
+  const { validation } = options;
   // The test split is read before the training, so that a missing file is found at once.
-  const test = await kind.load(place, "test", classes);
-  const parts = validation && whole.split({ validation: validation.share, seed: validation.seed });
-  return new ImageTask(kind.nameOf(place), kind.mayFlip, { train: whole, test, ...parts }, [whole, test]);
+  const { train, test, ...given } = await kind.read(place, ["train", "validation", "test"], options);
+  if (!train || !test) throw new Error(`${kind.kind}: expected a train and a test split`);
+  const files = [train, test, ...(given.validation ? [given.validation] : [])];
+  // Data with a validation split of their own need none that is held back.
+  const parts =
+    given.validation || !validation ? given : train.split({ validation: validation.share, seed: validation.seed });
+  const fit = kind.kind === "images" ? (options.fit ?? "crop") : undefined;
+  return new ImageTask({
+    name: kind.nameOf(place),
+    mayFlip: kind.mayFlip,
+    fit,
+    parts: { train, test, ...parts },
+    files,
+  });
 }
 
 /** Number of items per batch of an evaluation. */
@@ -93,8 +175,6 @@ function evenlySpread(count: number, length: number): number[] {
   return Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
 }
 
-type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readonly validation?: ArrayDataset };
-
 class ImageTask implements Task {
   readonly name: string;
   readonly unit = "images";
@@ -102,13 +182,28 @@ class ImageTask implements Task {
   readonly lengths: SplitLengths;
   readonly loss = crossEntropy;
   readonly #mayFlip: boolean;
+  readonly #fit: ImageFit | undefined;
   readonly #parts: Parts;
   readonly #files: readonly ArrayDataset[];
 
-  /** @param files everything that was read, including items held back for validation */
-  constructor(name: string, mayFlip: boolean, parts: Parts, files: readonly ArrayDataset[]) {
+  constructor({
+    name,
+    mayFlip,
+    fit,
+    parts,
+    files,
+  }: {
+    readonly name: string;
+    readonly mayFlip: boolean;
+    /** How image files are fitted to the input of a model; absent if the data are no image files. */
+    readonly fit: ImageFit | undefined;
+    readonly parts: Parts;
+    /** Everything that was read, including items held back for validation. */
+    readonly files: readonly ArrayDataset[];
+  }) {
     this.name = name;
     this.#mayFlip = mayFlip;
+    this.#fit = fit;
     this.#parts = parts;
     this.#files = files;
     const { train, test, validation } = parts;
@@ -120,7 +215,8 @@ class ImageTask implements Task {
   }
 
   card(config: models.ModelConfig): ModelCard {
-    return { config, classes: this.#classes, preprocessing: this.#parts.train.preprocessing() };
+    const preprocessing = this.#parts.train.preprocessing();
+    return { config, classes: this.#classes, preprocessing, ...(this.#fit && { fit: this.#fit }) };
   }
 
   trainingBatches({ size, seed, augment, augmentOn = "host" }: TrainingBatchOptions): BatchSource {

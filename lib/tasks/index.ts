@@ -4,7 +4,7 @@
  * @module
  */
 
-export { loadImages } from "./images.js";
+export { formOfCard, type LoadImagesOptions, loadImages } from "./images.js";
 export { evaluationWindows } from "./language.js";
 export {
   hasValidation,
@@ -14,11 +14,18 @@ export {
   resolveSource,
   type Source,
   sourcesInWords,
+  sourcesWith,
+  takesOption,
 } from "./open.js";
 export { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
 export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
 export {
   defaultContext,
+  type GivenReadOptions,
+  type ReadOption,
+  type ReadOptions,
+  readOptionNames,
+  readOptionsOf,
   type SplitLengths,
   type SplitName,
   type Task,

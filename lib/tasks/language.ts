@@ -18,6 +18,7 @@ import {
 export const languageKind: TaskKind = {
   kind: "tokens",
   place: "<dir>",
+  takes: ["context"],
   hasValidation: true,
   open: openLanguage,
 };
@@ -31,8 +32,7 @@ export function evaluationWindows({ context, vocabulary }: TokenDataset): number
 }
 
 async function openLanguage(place: string, options: TaskOptions): Promise<Task> {
-  const { context = defaultContext, classes, validation } = options;
-  if (classes !== undefined) invalidArgument("classes", "none for tokens:<dir>, whose classes are its ids", classes);
+  const { context = defaultContext, validation } = options;
   if (validation !== undefined) {
     const expected = "none for tokens:<dir>, whose validation split was made by stepsize tokenize";
     invalidArgument("validation", expected, validation.share);

@@ -1,15 +1,13 @@
 import { resolve } from "node:path";
-import { StepsizeError } from "../errors.js";
+import { invalidArgument, StepsizeError } from "../errors.js";
 import { imageKinds } from "./images.js";
 import { languageKind } from "./language.js";
-import type { Task, TaskKind, TaskOptions } from "./task.js";
+import { type ReadOption, readOptionNames, type Task, type TaskKind, type TaskOptions } from "./task.js";
 
 const kinds: readonly TaskKind[] = [...imageKinds, languageKind];
 
 /** Lists the kinds of sources for messages: `mnist, idx:<dir>, … or tokens:<dir>`. */
-export const sourcesInWords: string = inWords(
-  kinds.map(({ kind, place }) => (place === undefined ? kind : `${kind}:${place}`)),
-);
+export const sourcesInWords: string = inWords(kinds.map(patternOf));
 
 /** The two parts of a source: `cifar10:path` has the kind `cifar10` and the place `path`. */
 export interface Source {
@@ -35,6 +33,16 @@ export function hasValidation(text: string): boolean {
   return kinds.find(({ kind }) => kind === parseSource(text).kind)?.hasValidation ?? false;
 }
 
+/** Whether a setting applies to the data of a source. */
+export function takesOption(text: string, option: ReadOption): boolean {
+  return kinds.find(({ kind }) => kind === parseSource(text).kind)?.takes?.includes(option) ?? false;
+}
+
+/** Lists the kinds of sources that a setting applies to, for messages. */
+export function sourcesWith(option: ReadOption): string {
+  return inWords(kinds.filter(({ takes }) => takes?.includes(option)).map(patternOf));
+}
+
 /** Makes the path of a source absolute, so that a run can be resumed from another working directory. */
 export function resolveSource(text: string): string {
   const { kind, place } = parseSource(text);
@@ -50,9 +58,16 @@ export async function openTask(text: string, options: TaskOptions = {}): Promise
   const { kind, place = "" } = parseSource(text);
   const known = isSource(text) && kinds.find((candidate) => candidate.kind === kind);
   if (!known) throw new StepsizeError("invalid-argument", `data: expected ${sourcesInWords}, got "${text}"`);
+  for (const option of readOptionNames)
+    if (options[option] !== undefined && !takesOption(text, option))
+      invalidArgument(option, `none for ${patternOf(known)}, only for ${sourcesWith(option)}`, options[option]);
   return known.open(place, options);
 }
 
+function patternOf({ kind, place }: TaskKind): string {
+  return place === undefined ? kind : `${kind}:${place}`;
+}
+
 function inWords(words: readonly string[]): string {
-  return `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  return words.length > 1 ? `${words.slice(0, -1).join(", ")} or ${words.at(-1)}` : words.join();
 }

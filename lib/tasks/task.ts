@@ -1,4 +1,4 @@
-import type { BatchSource } from "../data/index.js";
+import type { BatchSource, ImageFit } from "../data/index.js";
 import type { ModelConfig } from "../models/index.js";
 import type { Loss } from "../nn/index.js";
 import type { ModelCard } from "../weights/index.js";
@@ -57,14 +57,48 @@ export interface Task {
 /** Default number of tokens of an item of text. */
 export const defaultContext = 128;
 
-/** Options of {@link openTask}. */
-export interface TaskOptions {
+/** Settings of how data are read, as texts and numbers of a configuration. Each kind of source takes some of them. */
+export interface ReadOptions {
   /** Number of classes, for sources that do not define it (`idx:<dir>`); default 10. */
   readonly classes?: number | undefined;
   /** Tokens in one item of text; default {@link defaultContext}. */
   readonly context?: number | undefined;
+  /** Size of decoded images in pixels, as `64` or `width x height`, such as `96x128`; default 64. */
+  readonly size?: string | undefined;
+  /** How images of other proportions are fitted to the size; default `crop`. */
+  readonly fit?: ImageFit | undefined;
+  /** Channels of decoded images, 1 or 3; default 3. */
+  readonly channels?: number | undefined;
+  /** Whether files that are no readable image end the reading or are left out; default `stop`. */
+  readonly onError?: "stop" | "skip" | undefined;
+}
+
+/** The name of a setting of {@link ReadOptions}. */
+export type ReadOption = keyof ReadOptions;
+
+/** The names of {@link ReadOptions}. */
+export const readOptionNames: readonly ReadOption[] = ["classes", "context", "size", "fit", "channels", "onError"];
+
+/** {@link ReadOptions} of which none is `undefined`. */
+export type GivenReadOptions = { readonly [Name in ReadOption]?: Exclude<ReadOptions[Name], undefined> };
+
+/** Returns the settings among some values that say how data are read, without those that are `undefined`. */
+export function readOptionsOf(values: ReadOptions): GivenReadOptions {
+  return Object.fromEntries(
+    readOptionNames.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
+  );
+}
+
+/** Options of {@link openTask}. */
+export interface TaskOptions extends ReadOptions {
   /** Share of the training items that is held back, and the seed that selects them; default none. */
   readonly validation?: { readonly share: number; readonly seed: number } | undefined;
+  /** Called while data are converted, such as images that are decoded, with the number of finished and of all items. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Called with a text for the user, such as the files that were left out. */
+  readonly note?: ((text: string) => void) | undefined;
+  /** Aborts the reading, which then rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A kind of source. */
@@ -73,6 +107,8 @@ export interface TaskKind {
   readonly kind: string;
   /** Placeholder for the part after the colon, such as `<dir>`; absent if there is none. */
   readonly place?: string | undefined;
+  /** The settings of {@link ReadOptions} that it takes; default none. */
+  readonly takes?: readonly ReadOption[] | undefined;
   /** Whether the data have a validation split, so that nothing is held back; default false. */
   readonly hasValidation?: boolean | undefined;
   open(place: string, options: TaskOptions): Promise<Task>;

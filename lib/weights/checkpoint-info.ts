@@ -1,4 +1,4 @@
-import type { TokenizerSpec } from "../data/index.js";
+import type { ImageFit, TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { JsonFault, parseJson } from "../json.js";
 import type { ModelConfig } from "../models/index.js";
@@ -31,6 +31,8 @@ export interface ModelCard {
   readonly preprocessing?: PreprocessingOptions | undefined;
   /** Names of the classes, in the order of the outputs. Default: none. */
   readonly classes?: readonly string[] | undefined;
+  /** For a model of image files: how an image of other proportions is fitted to the input. Default `"crop"`. */
+  readonly fit?: ImageFit | undefined;
   /** For a model of text: the tokenizer, and the number of tokens per window in training. */
   readonly text?: { readonly tokenizer: TokenizerSpec; readonly context: number } | undefined;
 }
@@ -70,7 +72,13 @@ export interface CheckpointInfo extends ModelCard {
 
 const format = "stepsize-checkpoint-1";
 
-const cardNames = optionNames<ModelCard>({ config: true, preprocessing: true, classes: true, text: true });
+const cardNames = optionNames<ModelCard>({
+  config: true,
+  preprocessing: true,
+  classes: true,
+  fit: true,
+  text: true,
+});
 const textNames = optionNames<NonNullable<ModelCard["text"]>>({ tokenizer: true, context: true });
 
 /** @internal Throws `invalid-argument` for unknown fields of a card. */
@@ -98,6 +106,7 @@ const card: { readonly [Field in keyof ModelCard]-?: Schema<ModelCard[Field]> } 
     }),
   ),
   classes: optional(list(text, { words: "a list of names, at most 65536 of them", min: 1, max: 65_536 })),
+  fit: optional(oneOf<ImageFit>(["crop", "letterbox"])),
   text: optional(
     object<NonNullable<ModelCard["text"]>>({
       tokenizer: withKind<TokenizerSpec>(),

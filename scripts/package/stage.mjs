@@ -29,8 +29,8 @@ const sharedFields = [
   "dependencies",
 ];
 
-/** The package with the tokenizers. Programs that use one install it. */
-const tokenizers = "gpt-tokenizer";
+/** The packages with tokenizers and with a decoder of images. Programs that use one install it. */
+const optionalPackages = ["gpt-tokenizer", "sharp"];
 
 /**
  * Writes the package into an empty folder.
@@ -103,12 +103,12 @@ function copyDocuments(folder) {
 
 function manifest(outputs) {
   const clone = readJson(join(root, "package.json"));
-  const tested = readJson(join(root, "scripts", "development", "package.json")).devDependencies[tokenizers];
+  const { devDependencies: tested } = readJson(join(root, "scripts", "development", "package.json"));
   const pure = new Set(["./schedule", "./theory"].flatMap((name) => [...loadedWith(outputs, `${entries[name]}.js`)]));
   return {
     ...Object.fromEntries(sharedFields.filter((name) => name in clone).map((name) => [name, clone[name]])),
-    peerDependencies: { [tokenizers]: tested },
-    peerDependenciesMeta: { [tokenizers]: { optional: true } },
+    peerDependencies: Object.fromEntries(optionalPackages.map((name) => [name, tested[name]])),
+    peerDependenciesMeta: Object.fromEntries(optionalPackages.map((name) => [name, { optional: true }])),
     main: "./dist/index.cjs",
     types: "./dist/types/index.d.cts",
     exports: {

@@ -73,7 +73,7 @@ describe("a usage error exits with 2 and one message", () => {
     [
       "an unknown source of data",
       ["train", "--data", "minst"],
-      "expected mnist, idx:<dir>, cifar10:<dir> or tokens:<dir>",
+      "expected mnist, idx:<dir>, cifar10:<dir>, images:<dir> or tokens:<dir>",
     ],
     [
       "a value that is not a number",
@@ -87,6 +87,7 @@ describe("a usage error exits with 2 and one message", () => {
     ["a classifier without weights", ["train", "--classifier", "skip"], "--classifier: expected only with --weights"],
     ["classes of mnist", ["train", "--classes", "5"], "--classes: expected only with data idx:<dir>"],
     ["a context of mnist", ["train", "--context", "5"], "--context: expected only with data tokens:<dir>"],
+    ["a size of mnist", ["train", "--size", "5"], "--size: expected only with data images:<dir>"],
     [
       "a validation share of text",
       ["train", "--data", "tokens:x", "--validation", "0.1"],

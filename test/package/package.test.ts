@@ -105,8 +105,8 @@ describe("package.json", () => {
       expect(manifest).not.toHaveProperty(name);
     expect(manifest).toMatchObject({
       scripts: { install: "node scripts/install.mjs" },
-      peerDependencies: { "gpt-tokenizer": expect.stringMatching(/^\^\d/) },
-      peerDependenciesMeta: { "gpt-tokenizer": { optional: true } },
+      peerDependencies: { "gpt-tokenizer": expect.stringMatching(/^\^\d/), sharp: expect.stringMatching(/^\^\d/) },
+      peerDependenciesMeta: { "gpt-tokenizer": { optional: true }, sharp: { optional: true } },
     });
   });
 

@@ -132,6 +132,7 @@ const calls: Record<string, (more: object) => unknown> = {
   "data.fromArrays": (more) => data.fromArrays({ inputs: [[1]], labels: [0], ...more }),
   "data.fromIterable": (more) => data.fromIterable([], more),
   "data.idx": (more) => data.idx(missing(), more),
+  "data.images": (more) => data.images(missing(), more),
   "data.mnist": (more) => data.mnist({ split: "none" as never, ...more }),
   "data.tokenize": (more) => data.tokenize([missing()], { out: missing(), ...more }),
   "data.tokens": (more) => data.tokens(missing(), { context: 4, ...more }),

@@ -310,6 +310,7 @@ export const validCalls: Readonly<Record<string, Call>> = {
   "data.fromArrays": call(() => [{ inputs: new Float32Array(8), labels: Int32Array.of(0, 1), shape: [4] }]),
   "data.fromIterable": call(() => [[], { size: 2, batchesPerEpoch: 3, name: "mine" }]),
   "data.idx": call((w) => [w.folder, { split: "test", classes: 10, name: "mine" }]),
+  "data.images": call((w) => [w.folder, { split: "test", size: 8, fit: "crop" }]),
   "data.mnist": call(() => [{ split: "test" }]),
   "data.readIdx": call((w) => [w.texts]),
   "data.readTokenFolder": call((w) => [w.tokens]),
@@ -541,6 +542,7 @@ export const failing: ReadonlySet<string> = new Set([
   "loadHuggingFace",
   "data.cifar10",
   "data.idx",
+  "data.images",
   "data.mnist",
   "data.readIdx",
   // Supported by CUDA only.

@@ -5,7 +5,14 @@ import * as models from "../../models/index.js";
 import { type Device, openDevice } from "../../native/index.js";
 import { type Module, Preparation } from "../../nn/index.js";
 import { type OptimizerName, optimizerNames, optimizersByName } from "../../optim/by-name.js";
-import { sourcesInWords, type Task } from "../../tasks/index.js";
+import {
+  formOfCard,
+  type GivenReadOptions,
+  readOptionsOf,
+  sourcesInWords,
+  type Task,
+  takesOption,
+} from "../../tasks/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import { type OpenCheckpoint, readOptimizerState } from "../../weights/checkpoint-file.js";
 import type { ModelCard } from "../../weights/index.js";
@@ -97,8 +104,8 @@ async function openTrained(checkpoint: string, options: SubjectOptions): Promise
       throw new UsageError(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
     // The settings of the run, such as its validation share, do not apply to other data. Those have as many classes as
     // the model.
-    const settings: RunSettings = given === undefined ? run : {};
-    const classes = options.classes ?? settings.classes ?? card.classes?.length;
+    const settings: RunSettings = given === undefined ? run : settingsFor(source, card);
+    const classes = options.classes ?? settings.classes;
     const task = await readTask({ seed: 0, ...settings, data: source, classes, batch });
     const drawn = await drawBatch(task, batch, seed);
     expectFitting(card, path, drawn, task);
@@ -133,6 +140,12 @@ async function openFresh(name: string, options: SubjectOptions): Promise<Subject
     await device.close();
     throw error;
   }
+}
+
+/** The settings with which other data than those of the run have the form that a model takes. */
+function settingsFor(source: string, card: ModelCard): GivenReadOptions {
+  if (takesOption(source, "classes")) return readOptionsOf({ classes: card.classes?.length });
+  return takesOption(source, "size") ? readOptionsOf(formOfCard(card)) : {};
 }
 
 /** Reads the data as `train` with these settings does. */

@@ -15,6 +15,8 @@ export interface EvaluationRequest {
   readonly source: string;
   readonly split: TokenSplit;
   readonly batch: number | undefined;
+  /** What to do with files that are no readable image; only for images. */
+  readonly onError: "stop" | "skip" | undefined;
   /** Aborts the evaluation, which then rejects with the signal's reason. */
   readonly signal: AbortSignal;
 }

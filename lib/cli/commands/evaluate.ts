@@ -8,13 +8,14 @@ import { shown } from "../../quoting.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../../tensor/index.js";
 import { addFlags, choiceField, type Fields, fromFlags, numberField, withFallback } from "../config/fields.js";
-import { dataField } from "../config/shared-fields.js";
+import { dataField, readFields } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, percent, scoreInWords, table } from "../output/text.js";
 import { runSettingsOf } from "../run-folder.js";
+import { withReadingProgress } from "../run-setup.js";
 import {
   asClassifier,
   checkSaved,
@@ -30,7 +31,10 @@ import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./ev
 const fields = {
   ...savedFields,
   data: withFallback(dataField, "the run's, from its config.json"),
-  split: choiceField(tokenSplits, "split of the data; validation only for text", { fallback: "test" }),
+  split: choiceField(tokenSplits, "split of the data; validation only for text and images with a folder val/", {
+    fallback: "test",
+  }),
+  onError: readFields.onError,
   batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
     fallback: "250 images, or up to 64 windows of text",
   }),
@@ -67,14 +71,14 @@ Examples:
 
 async function evaluateCommand(run: string | undefined, flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
-  const { split = "test", batch, data } = values;
+  const { split = "test", batch, data, onError } = values;
   const saved = await openSaved(values);
   const interrupts = new Interrupts();
   try {
     const { signal } = interrupts;
     const source = await sourceFor(saved, data);
     const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
-    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch, signal });
+    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch, onError, signal });
     const write = flags["json"] ? tell : print;
     write(`${saved.path} (after step ${count(saved.step)}) on ${shown(name)}, ${items}\n${words}`);
     if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split, ...result });
@@ -89,12 +93,13 @@ async function evaluateCommand(run: string | undefined, flags: Record<string, un
 
 async function evaluateImages(
   saved: SavedModel,
-  { source, split, batch = 250, signal }: EvaluationRequest,
+  { source, split, batch = 250, onError, signal }: EvaluationRequest,
 ): Promise<SavedEvaluation> {
   const classifier = asClassifier(saved);
-  if (split === "validation")
-    throw new UsageError(`--split: expected test or train for images, got validation, which only the run itself has`);
-  const data = await loadImages(parseSource(source), split, classifier.classes);
+  const { card } = saved;
+  const data = await withReadingProgress((progress) =>
+    loadImages(parseSource(source), split, { card, onError, signal, ...progress }),
+  );
   expectFitting(classifier, data);
   const result = await evaluateByClass(classifier, data, { size: Math.min(batch, data.length), signal });
   const words = `${scoreInWords(result, "images")}\n\n${classTable(result.classes)}`;

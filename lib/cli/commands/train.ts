@@ -76,7 +76,7 @@ async function train(flags: TrainFlags): Promise<void> {
     const allow = allowedBy(flags);
     const resumed = folder && resumedConfig(await readConfig(folder.config), given, allow);
     const complete = resumed ? () => resumed : await newConfig(flags, given);
-    const task = await readData(complete().settings).catch((error: unknown) => {
+    const task = await readData(complete().settings, interrupts.signal).catch((error: unknown) => {
       throw folder ? withAdvice(error) : error;
     });
     const config = complete(task.lengths.train);

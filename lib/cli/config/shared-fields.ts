@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { isSource, sourcesInWords } from "../../tasks/index.js";
-import { help, numberField } from "./fields.js";
+import { defaultContext, isSource, type ReadOption, sourcesInWords } from "../../tasks/index.js";
+import { choiceField, help, numberField } from "./fields.js";
 
-/** The field for a data set: `mnist`, `idx:<dir>`, `cifar10:<dir>` or `tokens:<dir>`. */
+/** The field for a data set, such as `mnist` or `images:<dir>`. */
 export const dataField: z.ZodType<string> = z
   .string()
   .refine(isSource)
@@ -28,3 +28,33 @@ deviceField.register(help, {
 export const threadsField = numberField(z.int().min(1), "a whole number of at least 1", "threads for kernels", {
   fallback: "all CPUs available to the process",
 });
+
+/** The fields of how data are read. Each kind of data takes some of them. */
+export const readFields = {
+  classes: numberField(z.int().min(1).max(65_536), "a whole number from 1 to 65536", "number of classes of idx:<dir>", {
+    fallback: "10",
+  }),
+  context: numberField(z.int().min(1), "a whole number of at least 1", "tokens per window of tokens:<dir>", {
+    fallback: String(defaultContext),
+  }),
+  size: z
+    .string()
+    .regex(/^[1-9]\d{0,4}(x[1-9]\d{0,4})?$/)
+    .register(help, {
+      kind: "text",
+      placeholder: "<n|WxH>",
+      expected: "pixels per side, such as 64, or width x height, such as 96x64",
+      description: "size to which images of images:<dir> are resized, in pixels",
+      fallback: "64",
+    }),
+  fit: choiceField(["crop", "letterbox"], "how images:<dir> with other proportions fit the size", {
+    fallback: "crop",
+  }),
+  channels: numberField(z.literal([1, 3]), "1 or 3", "decode images:<dir> as gray (1) or in color (3)", {
+    placeholder: "<1|3>",
+    fallback: "3",
+  }),
+  onError: choiceField(["stop", "skip"], "what to do with files of images:<dir> that are no readable image", {
+    fallback: "stop, with a list of them",
+  }),
+} satisfies Record<ReadOption, z.ZodType>;

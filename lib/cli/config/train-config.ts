@@ -7,7 +7,16 @@ import type { Precision } from "../../nn/index.js";
 import { defaultOptimizer, type OptimizerName, optimizersByName, takesMomentum } from "../../optim/by-name.js";
 import type { Schedule } from "../../schedule/index.js";
 import type { Given } from "../../study/index.js";
-import { defaultContext, parseSource, resolveSource } from "../../tasks/index.js";
+import {
+  defaultContext,
+  type GivenReadOptions,
+  parseSource,
+  readOptionNames,
+  readOptionsOf,
+  resolveSource,
+  sourcesWith,
+  takesOption,
+} from "../../tasks/index.js";
 import type { Allowed } from "../../train/index.js";
 import { UsageError } from "../failure.js";
 import { flagOf } from "../output/text.js";
@@ -15,7 +24,7 @@ import { check, choiceField, type Fields, help, numberField, switchField } from 
 import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleFieldsWith, scheduleName } from "./schedule-fields.js";
 import { readSettings } from "./settings-file.js";
-import { dataField, deviceField, threadsField } from "./shared-fields.js";
+import { dataField, deviceField, readFields, threadsField } from "./shared-fields.js";
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";
@@ -46,10 +55,7 @@ export const trainFields = {
   }),
   classifier: choiceField(["load", "skip"], "whether to load the last layer from --weights", { fallback: "load" }),
   data: dataField,
-  classes: numberField(positive.max(65_536), "a whole number from 1 to 65536", "number of classes of idx:<dir>", {
-    fallback: "10",
-  }),
-  context: numberField(positive, whole, "tokens per window of tokens:<dir>", { fallback: String(defaultContext) }),
+  ...readFields,
   validation: numberField(
     share,
     "a number above 0 and below 1",
@@ -58,7 +64,7 @@ export const trainFields = {
       fallback: `${validationShare} with --evaluate-every, else none`,
     },
   ),
-  augment: switchField("augment images: pad by 4 and crop at random; for CIFAR-10 also flip"),
+  augment: switchField("augment images: pad by 4 and crop at random; for cifar10 and images:<dir> also flip"),
   budget: numberField(positive.max(maxSteps), `a whole number from 1 to ${maxSteps}`, "number of steps", {
     fallback: "600",
     aliases: ["steps"],
@@ -143,16 +149,16 @@ const changeable = [
   "evaluationItems",
   "keep",
   "patience",
+  // The data that remain are compared by their content.
+  "onError",
 ];
 
 /** The complete settings of a run, as in `config.json`. The options of the schedule are further fields. */
-export type TrainSettings = {
+export type TrainSettings = GivenReadOptions & {
   readonly model: string;
   readonly weights?: string;
   readonly classifier?: "load" | "skip";
   readonly data: string;
-  readonly classes?: number;
-  readonly context?: number;
   readonly validation?: number;
   readonly augment: boolean;
   readonly budget: number;
@@ -248,9 +254,9 @@ export function completeConfig(
   const refuse = (field: string, reason: string) => {
     throw new UsageError(`${label(field)}: ${reason}, this run has ${data}`);
   };
-  if (given["classes"] !== undefined && !data.startsWith("idx:"))
-    refuse("classes", "expected only with data idx:<dir>");
-  if (given["context"] !== undefined && !isText) refuse("context", "expected only with data tokens:<dir>");
+  for (const option of readOptionNames)
+    if (given[option] !== undefined && !takesOption(data, option))
+      refuse(option, `expected only with data ${sourcesWith(option)}`);
   if (given["validation"] !== undefined && isText)
     refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
   if (given["augment"] && isText) refuse("augment", "expected only with images");
@@ -335,9 +341,7 @@ export function resumedConfig(
     throw new UsageError(`${flagOf(field)}: the run to resume ${was}${advice}`);
   }
   // If the same data are at another location, these settings do not change.
-  const { classes, context } = settings;
-  const ofData = { ...(classes !== undefined && { classes }), ...(context !== undefined && { context }) };
-  const kept = isSameKind(settings.data, flags.values.data) ? ofData : {};
+  const kept = isSameKind(settings.data, flags.values.data) ? readOptionsOf(settings) : {};
   const config = completeConfig({ ...flags, values: { ...kept, ...flags.values } }, stored, {
     isResumed: true,
   });
@@ -388,8 +392,10 @@ function withoutOverruled(values: Readonly<TrainValues>, flags: Readonly<TrainVa
     if (field === "momentum" && optimizer !== undefined && !takesMomentum(optimizer)) return true;
     if (field === "budget" && epochs !== undefined) return true;
     if (field === "epochs" && budget !== undefined) return true;
-    if (field === "context" && data !== undefined && !data.startsWith("tokens:")) return true;
-    return field === "classes" && data !== undefined;
+    const option = readOptionNames.find((name) => name === field);
+    if (option === undefined || data === undefined) return false;
+    // Other data have other classes.
+    return option === "classes" || !takesOption(data, option);
   };
   const kept: TrainValues = { ...values };
   for (const field of Object.keys(values)) if (isOverruled(field)) delete kept[field];
