@@ -133,9 +133,11 @@ describe("examples run as written", () => {
     );
   });
 
+  // test/draw-digits.test.ts has the tests of the page.
   it("the list of tested examples is complete", () => {
     const names = [
       "custom-module.ts",
+      "draw-digits",
       "from-arrays.ts",
       "one-step.ts",
       "plain-javascript.ts",

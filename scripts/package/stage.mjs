@@ -81,6 +81,9 @@ function copySources(folder) {
   for (const name of installScripts) cpSync(join(root, "scripts", name), join(folder, "scripts", name));
 }
 
+/** The example that is a page with its server, in plain JavaScript. */
+const pageExample = "draw-digits";
+
 /** Compiles the examples, so that they run without TypeScript. They are checked in the clone. */
 function writeExamples(folder) {
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
@@ -93,6 +96,7 @@ function writeExamples(folder) {
       readFileSync(path, "utf8").replaceAll(/npx tsx examples\/([\w-]+)\.ts/g, "node examples/$1.js"),
     );
   }
+  cpSync(join(root, "examples", pageExample), join(folder, pageExample), { recursive: true });
 }
 
 /** Copies the documents and their figures. The studies, which are large, stay in the repository. */

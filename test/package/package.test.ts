@@ -53,6 +53,7 @@ describe("the files", () => {
       /^native\/(?!cuda\/).+\.(cc|h|def|map)$/,
       /^native\/vendor\/node-addon-api\/LICENSE\.md$/,
       /^examples\/[\w-]+\.js$/,
+      /^examples\/draw-digits\/[\w-]+\.(html|js|md|mjs)$/,
       /^docs\/([\w-]+\.md|figures\/[\w-]+\.svg)$/,
       /^bench\/peers\/torch_peer\.py$/,
       /^scripts\/(install|build-addon|compile-addon|compile|gyp)\.mjs$/,
