@@ -1,5 +1,6 @@
-import { copyFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import sharp from "sharp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { temporaryFolders } from "../support/folders.js";
 import { lastLine, run } from "./support/cli.js";
@@ -107,6 +108,42 @@ describe("predict", () => {
     expect(stdout).toMatch(/\[0\]( {2}[012] \d+\.\d %){3}\n$/);
   });
 
+  test("gives the same result for a PNG file, and resizes a larger one", async () => {
+    const pixels = { raw: { width: side, height: side, channels: 1 } } as const;
+    await sharp(imageAt(3), pixels).toColourspace("b-w").png().toFile(join(cwd, "d.png"));
+    await sharp(imageAt(3), pixels).resize(24, 32, { fit: "fill" }).jpeg().toFile(join(cwd, "larger.jpg"));
+    const [[png, larger], [inside]] = [await predict("d.png", "larger.jpg"), await predict("--index", "3", images)];
+    expect(png?.classes).toEqual(inside?.classes);
+    expect(larger?.classes).toHaveLength(classCount);
+    expect(larger?.classes).not.toEqual(inside?.classes);
+  });
+
+  test("prints as many classes as --top names, with a run's folder in place of --checkpoint", async () => {
+    const { stdout } = await run(["predict", "run", "--top", "1", "--index", "0,1", images], { cwd });
+    expect(stdout).toMatch(/^(.*\[[01]\] {2}[012] \d+\.\d %\n){2}$/);
+    const all = await predict("--top", "9", "--index", "0", images);
+    expect(all[0]?.classes).toHaveLength(classCount);
+  });
+
+  test("takes the files of a folder, and names those that it cannot read beside the results", async () => {
+    const inner = join(cwd, "pictures", "inner");
+    mkdirSync(join(cwd, "pictures", ".hidden"), { recursive: true });
+    mkdirSync(inner);
+    writeFileSync(join(inner, "a.raw"), imageAt(3));
+    writeFileSync(join(cwd, "pictures", "notes.txt"), "no image");
+    writeFileSync(join(cwd, "pictures", ".hidden", "b.raw"), imageAt(3));
+    const args = ["predict", "--checkpoint", "run", "--json", "pictures", "absent*.png"];
+    const { code, stdout, stderr } = await run(args, { cwd });
+    expect(code).toBe(1);
+    expect(lastLine(stdout)).toMatchObject({
+      predictions: [{ image: "pictures/inner/a.raw" }],
+      unreadable: [{ image: "pictures/notes.txt" }, { image: "absent*.png" }],
+    });
+    expect(stderr).toMatch(/^pictures\/notes\.txt: expected an image that sharp can read \(/m);
+    expect(stderr).toMatch(/^absent\*\.png: there is no such file, and a pattern is expanded by the shell/m);
+    expect(stderr).toContain("error: 2 of 3 files cannot be read; they are named above");
+  });
+
   test.each([
     [
       "an image of another size",
@@ -117,7 +154,7 @@ describe("predict", () => {
     ],
     ["a color image", "c.ppm", `P3 8 8 1 ${"0 ".repeat(192)}`, 1, "found one of 8 × 8 pixels with 3 channels"],
     ["too few bytes", "few.bin", "abc", 1, "8 × 8 pixels with 1 channel: 64 bytes, found 3 bytes"],
-    ["a file of another format", "a.png", "\x89PNG", 1, "expected a PGM or PPM image, an IDX file, or raw bytes"],
+    ["a damaged image", "a.png", "\x89PNG", 1, "expected an image that sharp can read"],
   ])("refuses %s", async (_, name, content, code, message) => {
     writeFileSync(join(cwd, name), content);
     const outcome = await run(["predict", "--checkpoint", "run", name], { cwd });
@@ -127,7 +164,7 @@ describe("predict", () => {
   });
 
   test.each([
-    ["no image", [], "image: expected at least one file"],
+    ["no image", [], "image: expected at least one file or folder"],
     ["an IDX file without --index", ["IMAGES"], "--index: expected indices of the 40 images"],
     ["an index past the end", ["--index", "40", "IMAGES"], "--index: expected at most 39"],
     [

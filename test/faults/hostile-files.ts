@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { workloadOfShapes } from "#lib/bench/shapes.js";
 import { requestedStudy } from "#lib/cli/commands/compare-config.js";
-import { readImages } from "#lib/cli/commands/predict-images.js";
+import { ImageReader } from "#lib/cli/commands/predict-images.js";
 import { readConfig } from "#lib/cli/config/train-config.js";
 import { runSettingsOf } from "#lib/cli/run-folder.js";
 import { cifar10, idx, readIdx, tokenize, tokens } from "#lib/data/index.js";
@@ -57,6 +57,9 @@ interface JsonReader {
   readonly write: (json: string) => void;
   readonly read: () => Promise<unknown>;
 }
+
+/** Reads a file as an image of 2 × 2 gray pixels. */
+const readImage = (path: string) => new ImageReader({ shape: [2, 2, 1], fit: "crop" }, undefined).read(path);
 
 const golden = fileURLToPath(new URL("../golden/huggingface/", import.meta.url));
 
@@ -516,7 +519,7 @@ function images(folder: string): HostileFile[] {
   return files.map(([name, bytes]) => ({
     name: `image: ${name}`,
     put: () => writeFileSync(path, bytes),
-    read: () => readImages(path, [2, 2, 1], undefined),
+    read: () => readImage(path),
     verdict: "refused",
   }));
 }
@@ -621,7 +624,7 @@ function special(folder: string): HostileFile[] {
   const readers: [string, () => Promise<unknown>][] = [
     ["safetensors", () => readSafetensors(path)],
     ["IDX", () => readIdx(path)],
-    ["an image", () => readImages(path, [2, 2, 1], undefined)],
+    ["an image", () => readImage(path)],
     ["a run's settings", () => readConfig(path)],
     ["a study's settings", () => requestedStudy({ config: path }, {})],
     ["shapes", () => workloadOfShapes(path)],

@@ -1,19 +1,39 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
+import { z } from "zod";
+import { readAhead } from "../../data/read-ahead.js";
 import { StepsizeError } from "../../errors.js";
-import { zip } from "../../lookup.js";
+import { itemAt, zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { elementCount } from "../../shapes.js";
-import { addFlags, fromFlags } from "../config/fields.js";
+import { addFlags, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
-import { print, printJson } from "../output/terminal.js";
+import { CountProgress } from "../output/count-progress.js";
+import { print, printJson, tell } from "../output/terminal.js";
 import { some, table } from "../output/text.js";
-import { asClassifier, checkSaved, expectOutputs, openSaved, type SavedClassifier, savedFields } from "../saved.js";
-import { type NamedImage, parseIndices, readImages } from "./predict-images.js";
+import {
+  asClassifier,
+  checkSaved,
+  expectOutputs,
+  openSaved,
+  type SavedClassifier,
+  savedFields,
+  withRun,
+} from "../saved.js";
+import { filesOf, ImageReader, type NamedImage, parseIndices } from "./predict-images.js";
 
 /** Number of images per forward pass. */
 const batchSize = 250;
-const classesShown = 3;
+const defaultTop = 3;
+
+const fields = {
+  ...savedFields,
+  top: numberField(z.int().min(1), "a whole number of at least 1", "number of classes to print for an image", {
+    fallback: String(defaultTop),
+  }),
+} satisfies Fields;
 
 interface Prediction {
   readonly image: string;
@@ -21,58 +41,146 @@ interface Prediction {
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 
-type PredictFlags = { readonly index?: string; readonly json?: boolean };
+type PredictFlags = { readonly checkpoint?: string; readonly index?: string; readonly json?: boolean };
 
 /** Adds the options and the action of `predict`. */
 export function definePredict(command: Command): void {
-  addFlags(command, savedFields);
+  addFlags(command, fields);
   command
     .option("--index <list>", "indices of images of an IDX file: 3, 0-9 or 0,2,7-9")
     .option("--json", "print the result as one JSON object on the last line of standard output")
     .addHelpText(
       "after",
       `
-An image is a PGM or PPM file, an IDX file with --index, or raw bytes in a file named .raw or .bin. Raw bytes have the
-shape [height, width, channels], with rows from the top. An image must have the size that the model was trained on.
+An image is a JPEG, PNG or WebP file or another one that the package sharp reads, which is resized for the model
+(npm install sharp). Without sharp, it is a PGM or PPM file, an IDX file with --index, or raw bytes in a file named .raw
+or .bin, of the size that the model was trained on. Raw bytes have the shape [height, width, channels], with rows from
+the top. A folder stands for all files in it. The first argument may be a run's folder, in place of --checkpoint.
 
 Examples:
+  stepsize predict runs/1 photo.jpg
+  stepsize predict runs/1 --top 1 --json path/to/photos
   stepsize predict --checkpoint runs/1 digit.pgm
   stepsize predict --checkpoint runs/1 --index 0-9 path/to/t10k-images-idx3-ubyte`,
     )
     .action(predict);
 }
 
-async function predict(paths: readonly string[], flags: PredictFlags): Promise<void> {
-  const values = checkSaved(savedFields, fromFlags(savedFields, flags));
-  if (paths.length === 0) throw new UsageError("image: expected at least one file, got none");
+async function predict(args: readonly string[], flags: PredictFlags): Promise<void> {
+  const { run, paths } = flags.checkpoint === undefined ? withoutRun(args) : { run: undefined, paths: args };
+  const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
+  if (paths.length === 0) throw new UsageError("image: expected at least one file or folder, got none");
   const indices = flags.index === undefined ? undefined : parseIndices(flags.index);
   const opened = await openSaved(values);
   const interrupts = new Interrupts();
   try {
     const saved = asClassifier(opened);
-    const { shape, dtype } = saved.preprocessing;
-    if (dtype !== "uint8")
-      throw new StepsizeError(
-        "unsupported",
-        `${saved.path}: expected a model of uint8 images, got one of ${dtype} items`,
-      );
-    const images: NamedImage[] = [];
-    for (const path of paths) for (const image of await readImages(path, shape, indices)) images.push(image);
-    const predictions: Prediction[] = [];
-    for (let at = 0; at < images.length; at += batchSize) {
-      interrupts.check(`interrupted after ${some(at, "image")}`);
-      for (const prediction of await classify(saved, images.slice(at, at + batchSize))) predictions.push(prediction);
-    }
-    if (flags.json) printJson({ checkpoint: saved.path, predictions });
-    else print(predictionTable(predictions));
+    const { top = defaultTop } = values;
+    const { predictions, unreadable, files } = await predictImages(saved, { paths, indices, top, interrupts });
+    if (flags.json) printJson({ checkpoint: saved.path, predictions, ...(unreadable.length > 0 && { unreadable }) });
+    else if (predictions.length > 0) print(predictionTable(predictions));
     interrupts.checkStray();
+    refuseUnreadable(unreadable, files);
   } finally {
     interrupts.close();
     await opened.device.close();
   }
 }
 
-async function classify(saved: SavedClassifier, images: readonly NamedImage[]): Promise<Prediction[]> {
+/** Takes a run's folder or a checkpoint off the front of the arguments. */
+function withoutRun(args: readonly string[]): { readonly run: string | undefined; readonly paths: readonly string[] } {
+  const [first, ...rest] = args;
+  const isRun = first !== undefined && (first.endsWith(".safetensors") || existsSync(join(first, "config.json")));
+  return isRun ? { run: first, paths: rest } : { run: undefined, paths: args };
+}
+
+/** A file that could not be read as an image. */
+interface Unreadable {
+  readonly image: string;
+  readonly error: string;
+}
+
+/** Number of files that are read ahead. */
+const filesAhead = 8;
+
+async function predictImages(
+  saved: SavedClassifier,
+  {
+    paths,
+    indices,
+    top,
+    interrupts,
+  }: {
+    readonly paths: readonly string[];
+    readonly indices: readonly number[] | undefined;
+    readonly top: number;
+    readonly interrupts: Interrupts;
+  },
+): Promise<{
+  readonly predictions: readonly Prediction[];
+  readonly unreadable: readonly Unreadable[];
+  readonly files: number;
+}> {
+  const { shape, dtype } = saved.preprocessing;
+  if (dtype !== "uint8")
+    throw new StepsizeError(
+      "unsupported",
+      `${saved.path}: expected a model of uint8 images, got one of ${dtype} items`,
+    );
+  const files = await filesOf(paths);
+  const reader = new ImageReader({ shape, fit: saved.card.fit ?? "crop" }, indices);
+  const predictions: Prediction[] = [];
+  const unreadable: Unreadable[] = [];
+  let images: NamedImage[] = [];
+  const classifyRead = async () => {
+    for (const prediction of await classify(saved, images, top)) predictions.push(prediction);
+    images = [];
+  };
+  const read = (i: number) =>
+    reader.read(itemAt(files, i)).catch((error: unknown) => unreadableOr(itemAt(files, i), error));
+  const progress = files.length > batchSize ? await CountProgress.start("image") : undefined;
+  try {
+    let done = 0;
+    for await (const result of readAhead(0, files.length, filesAhead, read)) {
+      interrupts.check(`interrupted after ${some(predictions.length, "image")}`);
+      if (Array.isArray(result)) for (const image of result) images.push(image);
+      else unreadable.push(result);
+      done++;
+      progress?.at(done, files.length, done / files.length);
+      while (images.length >= batchSize) {
+        const rest = images.splice(batchSize);
+        await classifyRead();
+        images = rest;
+      }
+    }
+    if (images.length > 0) await classifyRead();
+  } finally {
+    progress?.close();
+  }
+  return { predictions, unreadable, files: files.length };
+}
+
+/** Returns the error of a bad file, so that the others are still classified, and throws any other error. */
+function unreadableOr(image: string, error: unknown): Unreadable {
+  if (error instanceof StepsizeError && error.code === "invalid-file")
+    return { image, error: error.message.replace(`${image}: `, "") };
+  throw error;
+}
+
+/** Throws an error that names the files that could not be read. */
+function refuseUnreadable(unreadable: readonly Unreadable[], files: number): void {
+  const words = unreadable.map(({ image, error }) => `${image}: ${error}`);
+  const [only] = words;
+  if (only === undefined) return;
+  if (files === 1) throw new StepsizeError("invalid-file", only);
+  for (const text of words) tell(text);
+  throw new StepsizeError(
+    "invalid-file",
+    `${unreadable.length} of ${files} files cannot be read; they are named above`,
+  );
+}
+
+async function classify(saved: SavedClassifier, images: readonly NamedImage[], top: number): Promise<Prediction[]> {
   const { model, prepare, preprocessing, classes } = saved;
   const { shape } = preprocessing;
   const length = elementCount(shape);
@@ -88,7 +196,7 @@ async function classify(saved: SavedClassifier, images: readonly NamedImage[]): 
       .map(([name, probability]) => ({ name, probability }))
       // The sort is stable, so ties are broken by the order of the classes, as in argmax.
       .sort((a, b) => b.probability - a.probability);
-    return { image, classes: ranked.slice(0, classesShown) };
+    return { image, classes: ranked.slice(0, top) };
   });
 }
 
