@@ -9,7 +9,7 @@ import { messageOf } from "../realms.js";
 /** The split of a dataset to load. */
 export type Split = "train" | "test";
 
-/** Options of {@link mnist} and {@link cifar10}. */
+/** The split to load, an option of {@link mnist} and {@link cifar10}. */
 export interface SplitChoice {
   /** The split to load. Default `"train"`. */
   readonly split?: Split | undefined;

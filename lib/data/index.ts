@@ -25,7 +25,7 @@ export type {
   ItemLabels,
   Labels,
 } from "./items.js";
-export { mnist } from "./mnist.js";
+export { fashionMnist, type MnistOptions, mnist } from "./mnist.js";
 export { type IdxFile, readIdx } from "./read-idx.js";
 export type { Statistics } from "./statistics.js";
 export type { TokenBatchOptions } from "./token-batches.js";

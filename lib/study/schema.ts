@@ -114,7 +114,8 @@ const data = named(
 function nameOf(given: string): string {
   const { kind, place } = parseSource(given);
   const folder = place?.replace(/\/+$/, "").split("/").at(-1);
-  return kind === "cifar10" || folder === undefined ? kind : `${kind}:${folder}`;
+  const isOneSet = ["mnist", "fashion-mnist", "cifar10"].includes(kind);
+  return isOneSet || folder === undefined ? kind : `${kind}:${folder}`;
 }
 
 const optimizer = named(

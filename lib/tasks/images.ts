@@ -1,7 +1,17 @@
 import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
+import { cifar10Origin } from "../data/cifar10.js";
 import { readImages } from "../data/images.js";
-import { type ArrayDataset, type BatchSource, cifar10, type ImageFit, idx, mnist, type Split } from "../data/index.js";
+import {
+  type ArrayDataset,
+  type BatchSource,
+  cifar10,
+  fashionMnist,
+  type ImageFit,
+  idx,
+  mnist,
+  type Split,
+} from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
@@ -25,6 +35,7 @@ type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readon
 interface ImageKind {
   readonly kind: string;
   readonly place?: string | undefined;
+  readonly withoutPlace?: TaskKind["withoutPlace"];
   readonly takes?: readonly ReadOption[] | undefined;
   /** Whether a mirrored image has the same class. */
   readonly mayFlip: boolean;
@@ -54,9 +65,19 @@ async function readEach(
 const kinds: readonly ImageKind[] = [
   {
     kind: "mnist",
+    place: "<dir>",
+    withoutPlace: "package",
     mayFlip: false,
     nameOf: () => "mnist",
-    read: (_, splits) => readEach(splits, (split) => mnist({ split })),
+    read: (dir, splits) => readEach(splits, (split) => mnist({ split, dir: dir === "" ? undefined : dir })),
+  },
+  {
+    kind: "fashion-mnist",
+    place: "<dir>",
+    withoutPlace: "package",
+    mayFlip: false,
+    nameOf: () => "fashion-mnist",
+    read: (dir, splits) => readEach(splits, (split) => fashionMnist({ split, dir: dir === "" ? undefined : dir })),
   },
   {
     kind: "idx",
@@ -70,10 +91,14 @@ const kinds: readonly ImageKind[] = [
   },
   {
     kind: "cifar10",
-    place: "<dir>",
+    place: "<path>",
+    withoutPlace: "error",
     mayFlip: true,
     nameOf: () => "cifar10",
-    read: (dir, splits) => readEach(splits, (split) => cifar10(dir, { split })),
+    read: (path, splits) => {
+      if (path === "") invalidArgument("data", `cifar10:<path>, a folder or archive: ${cifar10Origin}`, "cifar10");
+      return readEach(splits, (split) => cifar10(path, { split }));
+    },
   },
   {
     kind: "images",
@@ -107,10 +132,11 @@ async function readImageFolder(
   return Object.fromEntries(read.splits);
 }
 
-/** Classification of images: MNIST, folders in its layout, CIFAR-10, folders of image files. */
+/** Classification of images: MNIST, Fashion-MNIST, folders in their layout, CIFAR-10, folders of image files. */
 export const imageKinds: readonly TaskKind[] = kinds.map((kind) => ({
   kind: kind.kind,
   place: kind.place,
+  withoutPlace: kind.withoutPlace,
   takes: kind.takes,
   open: (place, options) => openImages(kind, place, options),
 }));

@@ -19,7 +19,10 @@ export interface Source {
 export function isSource(text: string): boolean {
   const { kind, place } = parseSource(text);
   const known = kinds.find((candidate) => candidate.kind === kind);
-  return known !== undefined && (known.place === undefined) === (place === undefined) && place !== "";
+  if (known === undefined || place === "") return false;
+  return place === undefined
+    ? known.place === undefined || known.withoutPlace !== undefined
+    : known.place !== undefined;
 }
 
 /** Splits a source at its first colon. */
@@ -64,8 +67,9 @@ export async function openTask(text: string, options: TaskOptions = {}): Promise
   return known.open(place, options);
 }
 
-function patternOf({ kind, place }: TaskKind): string {
-  return place === undefined ? kind : `${kind}:${place}`;
+function patternOf({ kind, place, withoutPlace }: TaskKind): string {
+  if (place === undefined) return kind;
+  return withoutPlace === "package" ? `${kind}[:${place}]` : `${kind}:${place}`;
 }
 
 function inWords(words: readonly string[]): string {

@@ -107,6 +107,11 @@ export interface TaskKind {
   readonly kind: string;
   /** Placeholder for the part after the colon, such as `<dir>`; absent if there is none. */
   readonly place?: string | undefined;
+  /**
+   * What a source without the part after the colon is: the data of an installed package, or accepted only for an error
+   * that says where the files come from. `open` then gets an empty text. Default: no source.
+   */
+  readonly withoutPlace?: "package" | "error" | undefined;
   /** The settings of {@link ReadOptions} that it takes; default none. */
   readonly takes?: readonly ReadOption[] | undefined;
   /** Whether the data have a validation split, so that nothing is held back; default false. */

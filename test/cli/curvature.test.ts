@@ -8,6 +8,7 @@ import { openDevice } from "#lib/native/index.js";
 import * as nn from "#lib/nn/index.js";
 import { SGD } from "#lib/optim/index.js";
 import { suggest } from "#lib/schedule/theory/index.js";
+import { sourcesInWords } from "#lib/tasks/index.js";
 import { Trainer } from "#lib/train/index.js";
 import { loadModel, readCheckpoint } from "#lib/weights/index.js";
 import { filled, temporaryFolders } from "../support/folders.js";
@@ -286,9 +287,7 @@ describe("refused uses", () => {
     writeFileSync(copy, readFileSync(join(cwd, `sgd/checkpoints/${newest}`)));
     const { code, stderr } = await look("--checkpoint", "alone.safetensors");
     expect(code).toBe(2);
-    expect(stderr).toContain(
-      "--data: expected mnist, idx:<dir>, cifar10:<dir> or tokens:<dir>, got none; the checkpoint is not in a run's folder",
-    );
+    expect(stderr).toContain(`--data: expected ${sourcesInWords}, got none; the checkpoint is not in a run's folder`);
     const { code: with_ } = await look("--checkpoint", copy, "--data", `idx:${images}`, "--steps", "2");
     expect(with_).toBe(0);
   });

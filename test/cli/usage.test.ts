@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { sourcesInWords } from "#lib/tasks/index.js";
 import { run } from "./support/cli.js";
 
 const commands = [
@@ -70,11 +71,7 @@ describe("a usage error exits with 2 and one message", () => {
     ["an unknown schedule to draw", ["schedule", "ubaa"], "did you mean uba?"],
     ["no schedule to draw", ["schedule"], "expected one of uba"],
     ["an unknown optimizer", ["train", "--optimizer", "addam"], "did you mean adam?"],
-    [
-      "an unknown source of data",
-      ["train", "--data", "minst"],
-      "expected mnist, idx:<dir>, cifar10:<dir>, images:<dir> or tokens:<dir>",
-    ],
+    ["an unknown source of data", ["train", "--data", "minst"], `expected ${sourcesInWords}, got "minst"`],
     [
       "a value that is not a number",
       ["train", "--budget", "many"],
@@ -85,6 +82,11 @@ describe("a usage error exits with 2 and one message", () => {
     ["an option of another schedule", ["train", "--power", "2"], "--power: not an option of the schedule uba"],
     ["momentum without sgd", ["train", "--momentum", "0.9"], "--momentum: expected none without the optimizer sgd"],
     ["a classifier without weights", ["train", "--classifier", "skip"], "--classifier: expected only with --weights"],
+    [
+      "cifar10 without its files",
+      ["train", "--data", "cifar10"],
+      "data: expected cifar10:<path>, a folder or archive: ",
+    ],
     ["classes of mnist", ["train", "--classes", "5"], "--classes: expected only with data idx:<dir>"],
     ["a context of mnist", ["train", "--context", "5"], "--context: expected only with data tokens:<dir>"],
     ["a size of mnist", ["train", "--size", "5"], "--size: expected only with data images:<dir>"],

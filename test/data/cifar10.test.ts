@@ -1,3 +1,6 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { expectError } from "../support/errors.js";
 import { filled, temporaryFolders } from "../support/folders.js";
@@ -96,6 +99,75 @@ describe("cifar10", () => {
     const dir = filled(folder(), others);
     const words = "looked for data_batch_3.bin; the folder has data_batch_1.bin, data_batch_2.bin, data_batch_4.bin";
     await expectError(() => data.cifar10(dir), "not-found", words);
-    await expectError(() => data.cifar10(`${empty}/none`), "not-found", "data_batch_1.bin", "cannot be read");
+    const origin = ["there is no such file or folder", "cifar-10-binary.tar.gz", "kriz/cifar.html"];
+    await expectError(() => data.cifar10(`${empty}/none`), "not-found", ...origin);
+    await expectError(() => data.cifar10(""), "invalid-argument", "path: expected", "kriz/cifar.html");
+  });
+});
+
+describe("cifar10 from an archive", () => {
+  /** Packs a folder of the files with GNU tar. */
+  function archive(
+    options: string,
+    files: Record<string, Uint8Array | string> = { ...training(), "readme.html": "x" },
+  ) {
+    const [parent, target] = [folder(), join(folder(), "cifar-10-binary.tar.gz")];
+    mkdirSync(join(parent, "cifar-10-batches-bin"));
+    filled(join(parent, "cifar-10-batches-bin"), files);
+    execFileSync("tar", [options, target, "cifar-10-batches-bin"], { cwd: parent });
+    return target;
+  }
+
+  it.each(["czf", "cf"])("reads the same as from a folder (tar %s)", async (options) => {
+    const names = { "batches.meta.txt": "abcdefghij".split("").join("\n") };
+    const [packed, plain] = await Promise.all([
+      data.cifar10(archive(options, { ...training(), ...names })),
+      data.cifar10(filled(folder(), { ...training(), ...names })),
+    ]);
+    expect(packed.inputs.data).toEqual(plain.inputs.data);
+    expect(packed.labels).toEqual(plain.labels);
+    expect(packed.classes).toEqual("abcdefghij".split(""));
+  });
+
+  it("says what an archive has instead", async () => {
+    const python = archive("czf", { data_batch_1: "x", test_batch: "x" });
+    await expectError(
+      () => data.cifar10(python, { split: "test" }),
+      "not-found",
+      "looked for test_batch.bin; the folder has data_batch_1, test_batch",
+    );
+  });
+
+  it("refuses an archive that is cut short, damaged, or none", async () => {
+    const [packed, plain] = [readFileSync(archive("czf")), readFileSync(archive("cf"))];
+    const refused = async (bytes: Uint8Array, ...words: string[]) => {
+      const path = join(filled(folder(), { file: bytes }), "file");
+      await expectError(() => data.cifar10(path), "invalid-file", path, ...words);
+    };
+    await refused(packed.subarray(0, packed.length >> 1), "expected gzip data");
+    await refused(plain.subarray(0, 2000), "byte 2000: expected the rest of a tar archive");
+    await refused(plain.subarray(0, 700), "byte 700: expected the rest of a tar archive");
+    const damaged = Uint8Array.from(plain);
+    damaged[3] = 1;
+    await refused(damaged, "byte 0: expected a header of a tar archive", "another checksum");
+    await refused(Buffer.alloc(600, "no archive "), "byte 0: expected a header of a tar archive");
+    await refused(new Uint8Array(0), "expected a tar archive, plain or gzipped, found an empty file");
+  });
+
+  it("refuses a file that is far larger than those of CIFAR-10", async () => {
+    const path = archive("cf", { "test_batch.bin": records(0, [1]) });
+    const bytes = readFileSync(path);
+    // The header of the file, whose size is written as 11 octal digits.
+    const header = bytes.indexOf("cifar-10-batches-bin/test_batch.bin");
+    bytes.write("77777777777", header + 124, "latin1");
+    bytes.write("        ", header + 148, "latin1");
+    const sum = bytes.subarray(header, header + 512).reduce((total, byte) => total + byte, 0);
+    bytes.write(`${sum.toString(8).padStart(6, "0")}\0 `, header + 148, "latin1");
+    writeFileSync(path, bytes);
+    await expectError(
+      () => data.cifar10(path, { split: "test" }),
+      "invalid-file",
+      "at most 307300000 bytes for test_batch",
+    );
   });
 });

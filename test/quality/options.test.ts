@@ -129,6 +129,7 @@ const calls: Record<string, (more: object) => unknown> = {
     return text.batches({ size: 2, ...more });
   },
   "data.cifar10": (more) => data.cifar10(missing(), more),
+  "data.fashionMnist": (more) => data.fashionMnist({ dir: missing(), ...more }),
   "data.fromArrays": (more) => data.fromArrays({ inputs: [[1]], labels: [0], ...more }),
   "data.fromIterable": (more) => data.fromIterable([], more),
   "data.idx": (more) => data.idx(missing(), more),

@@ -26,11 +26,14 @@ const device = await openDevice("cpu", { threads: 1 });
 afterAll(() => device.close());
 
 describe("sources", () => {
-  test.each(["mnist", "idx:a", "idx:/a/b", "cifar10:c:d"])("%s is valid", (text) => {
-    expect(isSource(text)).toBe(true);
-  });
+  test.each(["mnist", "mnist:a", "fashion-mnist", "idx:a", "idx:/a/b", "cifar10:c:d", "images:a b"])(
+    "%s is valid",
+    (text) => {
+      expect(isSource(text)).toBe(true);
+    },
+  );
 
-  test.each(["", "minst", "mnist:a", "idx", "idx:", "cifar10", "constructor"])(
+  test.each(["", "minst", "mnist:", "idx", "idx:", "images", "tokens", "constructor"])(
     '"%s" is invalid and is refused',
     async (text) => {
       expect(isSource(text)).toBe(false);
@@ -39,7 +42,19 @@ describe("sources", () => {
   );
 
   test("are listed in words", () => {
-    expect(sourcesInWords).toMatch(/^mnist, idx:<dir>(, | or )cifar10:<dir>/);
+    expect(sourcesInWords).toMatch(
+      /^mnist\[:<dir>\], fashion-mnist\[:<dir>\], idx:<dir>, cifar10:<path>, images:<dir>/,
+    );
+  });
+
+  test("without their place may only be accepted to say where the files come from", async () => {
+    expect(isSource("cifar10")).toBe(true);
+    await expectError(
+      () => openTask("cifar10"),
+      "invalid-argument",
+      "data: expected cifar10:<path>",
+      "kriz/cifar.html",
+    );
   });
 
   test("have a kind and a place, which may contain colons", () => {
